@@ -1,0 +1,786 @@
+"""Why a flow was rejected: evidence in, verdict out. Pure, and kept as a table.
+
+The user's rules, which AWS's documentation confirms: a rejected *response* can only be the network ACL's doing, because
+security groups are stateful; a rejected *request* may be either's. AWS adds causes that are neither: packets that arrive
+after the connection was closed, VPC Block Public Access and Encryption Controls.
+
+A hypothesis is a leg and a cause. The decision starts from all of them, each piece of evidence strikes some out, and what
+is left is the verdict. ``RULES`` is the whole decision, in order; the README's table is printed from it.
+
+How sure a verdict is follows from the weakest evidence it needs. *Hard* evidence follows from how AWS works and cannot
+mislead; if it alone gives the verdict, the verdict is ``certain``. With *soft* evidence, which a lost or late record can
+overturn, it is ``likely``; with *weak* evidence such as port numbers, ``possible``. Evidence that contradicts itself makes
+a verdict ``possible`` and both sides are shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
+
+from flowverdict.flows import RejectedFlow, Traffic, epoch_to_datetime
+from flowverdict.records import FlowDirection, RejectReason
+from flowverdict.services import PortLook, Protocol, has_ports, port_look, protocol_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+class Leg(StrEnum):
+    """Which half of a connection a packet belongs to."""
+
+    REQUEST = "request"
+    RESPONSE = "response"
+    UNKNOWN = "unknown"
+
+
+class Cause(StrEnum):
+    """What can make AWS log a REJECT (https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html)."""
+
+    NETWORK_ACL = "network ACL"
+    SECURITY_GROUP = "security group"
+    CLOSED_CONNECTION = "closed connection"
+    BLOCK_PUBLIC_ACCESS = "Block Public Access"
+    ENCRYPTION_CONTROLS = "Encryption Controls"
+
+
+class VerdictKind(StrEnum):
+    """The verdicts of the ``explain`` contract."""
+
+    SECURITY_GROUP = "security-group"
+    NETWORK_ACL = "network-acl"
+    NETWORK_ACL_AND_SECURITY_GROUP = "network-acl-and-security-group"
+    NETWORK_ACL_OR_SECURITY_GROUP = "network-acl-or-security-group"
+    BLOCK_PUBLIC_ACCESS = "block-public-access"
+    ENCRYPTION_CONTROLS = "encryption-controls"
+    CLOSED_CONNECTION = "closed-connection"
+    RULES_ALLOW = "rules-allow"
+    UNDETERMINED = "undetermined"
+
+
+class Confidence(StrEnum):
+    """How sure a verdict is."""
+
+    CERTAIN = "certain"
+    LIKELY = "likely"
+    POSSIBLE = "possible"
+
+
+class Strength(IntEnum):
+    """How far a piece of evidence can be trusted."""
+
+    HARD = 0
+    SOFT = 1
+    WEAK = 2
+
+
+class EvidenceKind(StrEnum):
+    """Names of the pieces of evidence, as they stand in ``explain``'s output."""
+
+    REJECT_REASON = "reject-reason"
+    PRIVATE_ADDRESSES = "private-addresses"
+    SAME_SUBNET = "same-subnet"
+    NAT_GATEWAY = "nat-gateway"
+    TCP_SYN = "tcp-syn"
+    TCP_SYN_ACK = "tcp-syn-ack"
+    TCP_SYN_ACK_UNSOLICITED = "tcp-syn-ack-unsolicited"
+    TCP_LATE_PACKET = "tcp-late-packet"
+    REQUEST_ACCEPTED = "request-accepted"
+    CONNECTION_ACCEPTED = "connection-accepted"
+    CONNECTION_ENDED = "connection-ended"
+    INITIATOR = "initiator"
+    SAME_DIRECTION_ACCEPTED = "same-direction-accepted"
+    NO_REQUEST_SEEN = "no-request-seen"
+    ACCEPTS_NOT_LOGGED = "accepts-not-logged"
+    NOT_A_CONNECTION = "not-a-connection"
+    PORTS = "ports"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """One way a reject can have come about."""
+
+    leg: Leg
+    cause: Cause
+
+
+# A security group never blocks a response: it lets the answers of what it let through pass. That is the user's table in one line.
+HYPOTHESES = frozenset(
+    Hypothesis(leg, cause)
+    for leg in (Leg.REQUEST, Leg.RESPONSE)
+    for cause in Cause
+    if (leg, cause) != (Leg.RESPONSE, Cause.SECURITY_GROUP)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One observation, in words, and how far it can be trusted."""
+
+    kind: EvidenceKind
+    detail: str
+    strength: Strength
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is left when the evidence has struck out the rest.
+
+    ``causes`` are the causes still standing, most telling for ``undetermined``; ``evidence`` is in the order used.
+    """
+
+    kind: VerdictKind
+    leg: Leg
+    confidence: Confidence
+    causes: frozenset[Cause]
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A row of the decision table.
+
+    Parameters
+    ----------
+    when
+        What has to be observed, in words, for the table in the README.
+    strikes
+        Every hypothesis with one of these legs or causes is struck out.
+    source
+        The AWS page it rests on, or how it follows.
+    observe
+        Gives the observation in words for this flow, ``None`` where the rule does not apply.
+    conflicts
+        The evidence speaks both ways: nothing is struck out and the verdict can be no more than possible.
+    """
+
+    kind: EvidenceKind
+    when: str
+    strikes: tuple[Leg | Cause, ...]
+    strength: Strength
+    source: str
+    observe: Callable[[RejectedFlow], str | None]
+    conflicts: bool = False
+
+
+_FIN, _SYN, _RST, _ACK = 1, 2, 4, 16
+
+# AWS: `start` and `end` may lie up to 60 s after the packet was on the wire.
+TIMESTAMP_SLACK_SECONDS = 60
+
+# How long a security group remembers an idle flow at least by default (Nitro v6; other types remember TCP for five days):
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html
+_TRACKED_SECONDS = {Protocol.TCP: 350, Protocol.UDP: 180}
+_TRACKED_SECONDS_OTHER = 600
+
+
+def _is_tcp(flow: RejectedFlow) -> bool:
+    return flow.key.protocol == Protocol.TCP
+
+
+def _flags(traffic: Traffic | None) -> int | None:
+    return None if traffic is None else traffic.tcp_flags
+
+
+def _opens(flags: int | None) -> bool:
+    """SYN without ACK: only the side that starts a connection sends it."""
+    return flags is not None and bool(flags & _SYN) and not flags & _ACK
+
+
+def _answers(flags: int | None) -> bool:
+    """SYN with ACK: only the side that was asked sends it."""
+    return flags is not None and bool(flags & _SYN) and bool(flags & _ACK)
+
+
+def _ends(flags: int | None) -> bool:
+    return flags is not None and bool(flags & (_FIN | _RST))
+
+
+def _not_after(first: Traffic, second: Traffic) -> bool:
+    """Whether ``first`` certainly began no later than ``second``, as far as the log's own times go."""
+    return first.first_start is not None and second.first_start is not None and first.first_start <= second.first_start
+
+
+def _within(flow: RejectedFlow, mirror: Traffic, seconds: int) -> bool:
+    """Whether the reject began at most so many seconds after the mirror was last seen."""
+    if mirror.last_end is None or flow.traffic.first_start is None:
+        return False
+    return flow.traffic.first_start <= mirror.last_end + seconds
+
+
+def _clock(seconds: int | None) -> str:
+    return "an unknown time" if seconds is None else f"{epoch_to_datetime(seconds):%H:%M:%S}"
+
+
+def _packets(count: int) -> str:
+    return "1 packet" if count == 1 else f"{count:,} packets"
+
+
+# --- observations -----------------------------------------------------------------------------------------------------
+
+
+def _block_public_access(flow: RejectedFlow) -> str | None:
+    if flow.reject_reasons != {RejectReason.BLOCK_PUBLIC_ACCESS}:
+        return None
+    return "reject-reason is BPA: VPC Block Public Access rejected it"
+
+
+def _encryption_controls(flow: RejectedFlow) -> str | None:
+    if flow.reject_reasons != {RejectReason.ENCRYPTION_CONTROLS}:
+        return None
+    return "reject-reason is EC: VPC Encryption Controls rejected it"
+
+
+def _other_reason(flow: RejectedFlow) -> str | None:
+    if flow.reject_reasons != {RejectReason.OTHER}:
+        return None
+    return "reject-reason is logged and empty: neither Block Public Access nor Encryption Controls"
+
+
+def _reason_not_told(flow: RejectedFlow) -> str | None:
+    if flow.reject_reasons:
+        return None
+    return "reject-reason is not logged; Block Public Access and Encryption Controls are taken to be off"
+
+
+def _private_addresses(flow: RejectedFlow) -> str | None:
+    if flow.between_private_addresses is not True:
+        return None
+    return "both packet addresses are private, and Block Public Access concerns internet traffic only"
+
+
+def _same_subnet(flow: RejectedFlow) -> str | None:
+    if flow.same_subnet is not True:
+        return None
+    return f"both ends lie in {flow.context.subnet_id}, and network ACLs are checked only at a subnet's boundary"
+
+
+def _nat_gateway(flow: RejectedFlow) -> str | None:
+    by_type = flow.context.interface_type in {"nat_gateway", "regional_nat_gateway"}
+    by_resource = flow.context.resource_id is not None and flow.context.resource_id.startswith("nat-")
+    return "the interface is a NAT gateway's, which has no security group" if by_type or by_resource else None
+
+
+def _syn(flow: RejectedFlow) -> str | None:
+    if not (_is_tcp(flow) and _opens(flow.traffic.tcp_flags)):
+        return None
+    return "tcp-flags have SYN without ACK: the rejected packets open a connection"
+
+
+def _solicited_syn_ack(flow: RejectedFlow) -> str | None:
+    mirror = flow.mirror
+    if not (_is_tcp(flow) and _answers(flow.traffic.tcp_flags) and mirror is not None and flow.same is None):
+        return None
+    if not (_opens(mirror.tcp_flags) and _not_after(mirror, flow.traffic) and _within(flow, mirror, TIMESTAMP_SLACK_SECONDS)):
+        return None
+    return f"tcp-flags have SYN-ACK, and the SYN it answers was accepted at {_clock(mirror.first_start)}"
+
+
+def _probably_solicited_syn_ack(flow: RejectedFlow) -> str | None:
+    mirror = flow.mirror
+    if not (_is_tcp(flow) and _answers(flow.traffic.tcp_flags) and mirror is not None):
+        return None
+    if _solicited_syn_ack(flow) is not None:
+        return None
+    return f"tcp-flags have SYN-ACK, and the opposite direction was accepted at {_clock(mirror.first_start)}"
+
+
+def _sent_syn_ack(flow: RejectedFlow) -> str | None:
+    if not (_is_tcp(flow) and _answers(flow.traffic.tcp_flags) and flow.mirror is None):
+        return None
+    if not (flow.direction_logged and flow.direction is FlowDirection.EGRESS):
+        return None
+    return "the interface itself sent a SYN-ACK, so a SYN had reached it, though no record of it was seen"
+
+
+def _unsolicited_syn_ack(flow: RejectedFlow) -> str | None:
+    if not (_is_tcp(flow) and _answers(flow.traffic.tcp_flags) and flow.mirror is None):
+        return None
+    if _sent_syn_ack(flow) is not None:
+        return None
+    return "tcp-flags have SYN-ACK, but no request that it answers was seen: backscatter, or the request's record is elsewhere"
+
+
+def _request_accepted(flow: RejectedFlow) -> str | None:
+    mirror = _accepted_request(flow)
+    if mirror is None or flow.key.source_port == flow.key.destination_port != 0:
+        return None
+    return f"the opposite direction was accepted at {_clock(mirror.first_start)}, this direction never was"
+
+
+def _symmetric_request_accepted(flow: RejectedFlow) -> str | None:
+    mirror = _accepted_request(flow)
+    if mirror is None or not flow.key.source_port == flow.key.destination_port != 0:
+        return None
+    return (
+        f"the opposite direction was accepted at {_clock(mirror.first_start)}, this one never was; "
+        f"both ports are {flow.key.source_port}, so either side may have asked"
+    )
+
+
+def _accepted_request(flow: RejectedFlow) -> Traffic | None:
+    """Give the mirror if it reads as the request of this flow."""
+    mirror = flow.mirror
+    if mirror is None or flow.same is not None or not _not_after(mirror, flow.traffic):
+        return None
+    if not _within(flow, mirror, _TRACKED_SECONDS.get(flow.key.protocol, _TRACKED_SECONDS_OTHER)):  # type: ignore[call-overload]
+        return None
+    if _is_tcp(flow):
+        flags = flow.traffic.tcp_flags
+        if flags is not None and (flags & _SYN or not _opens(mirror.tcp_flags)):
+            return None
+    return mirror
+
+
+def _late_packet(flow: RejectedFlow) -> str | None:
+    flags = flow.traffic.tcp_flags
+    if not _is_tcp(flow) or flags is None or flags & _SYN or _accepted_request(flow) is not None:
+        return None
+    if _both_accepted(flow) is not None:
+        return None
+    return "tcp-flags have no SYN and no handshake was seen: a packet of a connection that was there before, or is no more"
+
+
+def _both_accepted(flow: RejectedFlow) -> tuple[Traffic, Traffic] | None:
+    if flow.mirror is None or flow.same is None:
+        return None
+    if not (_not_after(flow.mirror, flow.traffic) or _not_after(flow.same, flow.traffic)):
+        return None
+    return flow.mirror, flow.same
+
+
+def _quiet_since(flow: RejectedFlow, both: tuple[Traffic, Traffic]) -> bool:
+    """Whether nothing of the connection was accepted after the reject began."""
+    start = flow.traffic.first_start
+    return start is not None and all(traffic.last_end is not None and traffic.last_end <= start for traffic in both)
+
+
+def _connection_ended(flow: RejectedFlow) -> str | None:
+    both = _both_accepted(flow)
+    if both is None or not _is_tcp(flow) or _opens(flow.traffic.tcp_flags) or _answers(flow.traffic.tcp_flags):
+        return None
+    mirror, same = both
+    if not (_ends(mirror.tcp_flags) or _ends(same.tcp_flags)) or not _quiet_since(flow, both):
+        return None
+    return f"both directions were accepted until {_clock(_last(both))} and FIN or RST was seen: the connection was over"
+
+
+def _connection_went_quiet(flow: RejectedFlow) -> str | None:
+    both = _both_accepted(flow)
+    if both is None or not _is_tcp(flow) or not _quiet_since(flow, both) or _connection_ended(flow) is not None:
+        return None
+    if _opens(flow.traffic.tcp_flags) or _answers(flow.traffic.tcp_flags):
+        return None
+    return f"both directions were accepted until {_clock(_last(both))}, nothing since: the connection may have been over"
+
+
+def _connection_goes_on(flow: RejectedFlow) -> str | None:
+    both = _both_accepted(flow)
+    if both is None or _quiet_since(flow, both):
+        return None
+    return f"packets of the connection were accepted until {_clock(_last(both))}, after the reject began: it was not over"
+
+
+def _last(both: tuple[Traffic, Traffic]) -> int | None:
+    return max((traffic.last_end for traffic in both if traffic.last_end is not None), default=None)
+
+
+def _answering_side(flow: RejectedFlow) -> str | None:
+    if flow.same is None or not (_opens(_flags(flow.mirror)) or _answers(flow.same.tcp_flags)):
+        return None
+    return "the accepted packets' tcp-flags show that the other side opened the connection"
+
+
+def _asking_side(flow: RejectedFlow) -> str | None:
+    if not (_opens(_flags(flow.same)) or _answers(_flags(flow.mirror))):
+        return None
+    return "the accepted packets' tcp-flags show that this side opened the connection"
+
+
+def _one_way_accepted(flow: RejectedFlow) -> str | None:
+    if flow.same is None or flow.mirror is not None:
+        return None
+    when = "before" if _not_after(flow.same, flow.traffic) else "later"
+    return (
+        f"the same flow was accepted {when} ({_clock(flow.same.first_start)}), so a rule changed or differs, and nothing answers it"
+    )
+
+
+def _no_request_seen(flow: RejectedFlow) -> str | None:
+    if not _lacks_request(flow) or _look(flow) is PortLook.REPLY:
+        return None
+    return "accepted traffic of this interface is logged, but nothing in the opposite direction of this flow"
+
+
+def _reply_without_request(flow: RejectedFlow) -> str | None:
+    if not _lacks_request(flow) or _look(flow) is not PortLook.REPLY:
+        return None
+    return (
+        f"ports {flow.key.source_port} -> {flow.key.destination_port} look like a reply, "
+        "but no request was seen although accepted traffic of this interface is logged"
+    )
+
+
+def _lacks_request(flow: RejectedFlow) -> bool:
+    """Whether a request would have been seen if there had been one; where flags are logged, they say more."""
+    if not flow.accepts_logged or flow.mirror is not None or flow.same is not None:
+        return False
+    return not (_is_tcp(flow) and flow.traffic.tcp_flags is not None)
+
+
+def _look(flow: RejectedFlow) -> PortLook:
+    return port_look(flow.key.source_port, flow.key.destination_port) if has_ports(flow.key.protocol) else PortLook.NEITHER
+
+
+def _accepts_not_logged(flow: RejectedFlow) -> str | None:
+    if flow.accepts_logged or flow.traffic.tcp_flags is not None:
+        return None
+    return "no accepted traffic of this interface was seen: nothing shows an earlier connection, and nothing could"
+
+
+def _accepted_only_later(flow: RejectedFlow) -> str | None:
+    mirror = flow.mirror
+    if mirror is None or flow.same is not None or flow.traffic.tcp_flags is not None or _not_after(mirror, flow.traffic):
+        return None
+    return (
+        f"the opposite direction was accepted, but at {_clock(mirror.first_start)}, not before the reject "
+        f"({_clock(flow.traffic.first_start)}): the log's times may be off by a minute, or its earlier records lie elsewhere"
+    )
+
+
+def _no_connection(flow: RejectedFlow) -> str | None:
+    if _is_tcp(flow) or flow.key.protocol is None:
+        return None
+    return f"{protocol_name(flow.key.protocol)} has no connection that could have been closed"
+
+
+def _request_ports(flow: RejectedFlow) -> str | None:
+    if _look(flow) is not PortLook.REQUEST or _answers(flow.traffic.tcp_flags):
+        return None
+    return f"ports {flow.key.source_port} -> {flow.key.destination_port} look like a request"
+
+
+def _reply_ports(flow: RejectedFlow) -> str | None:
+    if _look(flow) is not PortLook.REPLY or _lacks_request(flow) or _answers(flow.traffic.tcp_flags):
+        return None
+    return f"ports {flow.key.source_port} -> {flow.key.destination_port} look like a reply"
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+_VPC = "https://docs.aws.amazon.com/vpc/latest/userguide/"
+_RECORDS = f"{_VPC}flow-log-records.html"
+_EXAMPLES = f"{_VPC}flow-logs-records-examples.html"
+_ACLS = f"{_VPC}vpc-network-acls.html"
+_BPA = f"{_VPC}security-vpc-bpa-basics.html"
+_NAT = f"{_VPC}nat-gateway-basics.html"
+_TRACKING = "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html"
+
+_OTHERS = (Cause.BLOCK_PUBLIC_ACCESS, Cause.ENCRYPTION_CONTROLS)
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        kind=EvidenceKind.REJECT_REASON,
+        when="`reject-reason` is `BPA`",
+        strikes=tuple(cause for cause in Cause if cause is not Cause.BLOCK_PUBLIC_ACCESS),
+        strength=Strength.HARD,
+        source=_RECORDS,
+        observe=_block_public_access,
+    ),
+    Rule(
+        kind=EvidenceKind.REJECT_REASON,
+        when="`reject-reason` is `EC`",
+        strikes=tuple(cause for cause in Cause if cause is not Cause.ENCRYPTION_CONTROLS),
+        strength=Strength.HARD,
+        source=_RECORDS,
+        observe=_encryption_controls,
+    ),
+    Rule(
+        kind=EvidenceKind.REJECT_REASON,
+        when="`reject-reason` is logged and `-`",
+        strikes=_OTHERS,
+        strength=Strength.HARD,
+        source=_RECORDS,
+        observe=_other_reason,
+    ),
+    Rule(
+        kind=EvidenceKind.PRIVATE_ADDRESSES,
+        when="`pkt-srcaddr` and `pkt-dstaddr` are both private",
+        strikes=(Cause.BLOCK_PUBLIC_ACCESS,),
+        strength=Strength.HARD,
+        source=_BPA,
+        observe=_private_addresses,
+    ),
+    Rule(
+        kind=EvidenceKind.SAME_SUBNET,
+        when="both ends lie in one subnet (`subnet-id` of both interfaces)",
+        strikes=(Cause.NETWORK_ACL, Cause.BLOCK_PUBLIC_ACCESS),
+        strength=Strength.HARD,
+        source=_ACLS,
+        observe=_same_subnet,
+    ),
+    Rule(
+        kind=EvidenceKind.NAT_GATEWAY,
+        when="the interface is a NAT gateway's (`interface-type`, `resource-id`)",
+        strikes=(Cause.SECURITY_GROUP,),
+        strength=Strength.HARD,
+        source=_NAT,
+        observe=_nat_gateway,
+    ),
+    Rule(
+        kind=EvidenceKind.TCP_SYN,
+        when="`tcp-flags` have SYN without ACK",
+        strikes=(Leg.RESPONSE, Cause.CLOSED_CONNECTION),
+        strength=Strength.HARD,
+        source=_EXAMPLES,
+        observe=_syn,
+    ),
+    Rule(
+        kind=EvidenceKind.TCP_SYN_ACK,
+        when="`tcp-flags` have SYN-ACK, its SYN was accepted on this interface no later, and no packet of this direction ever was",
+        strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *_OTHERS),
+        strength=Strength.HARD,
+        source=_TRACKING,
+        observe=_solicited_syn_ack,
+    ),
+    Rule(
+        kind=EvidenceKind.REJECT_REASON,
+        when="`reject-reason` is not in the format",
+        strikes=_OTHERS,
+        strength=Strength.SOFT,
+        source=_RECORDS,
+        observe=_reason_not_told,
+    ),
+    Rule(
+        kind=EvidenceKind.NOT_A_CONNECTION,
+        when="the protocol is not TCP",
+        strikes=(Cause.CLOSED_CONNECTION,),
+        strength=Strength.SOFT,
+        source=_TRACKING,
+        observe=_no_connection,
+    ),
+    Rule(
+        kind=EvidenceKind.TCP_SYN_ACK,
+        when="`tcp-flags` have SYN-ACK and the opposite direction was accepted, but not all of the row above holds",
+        strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *_OTHERS),
+        strength=Strength.SOFT,
+        source=_TRACKING,
+        observe=_probably_solicited_syn_ack,
+    ),
+    Rule(
+        kind=EvidenceKind.TCP_SYN_ACK,
+        when="`tcp-flags` have SYN-ACK, `flow-direction` is egress, and no request was seen",
+        strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *_OTHERS),
+        strength=Strength.SOFT,
+        source=_EXAMPLES,
+        observe=_sent_syn_ack,
+    ),
+    Rule(
+        kind=EvidenceKind.TCP_SYN_ACK_UNSOLICITED,
+        when="`tcp-flags` have SYN-ACK, coming in or with no direction logged, and no request was seen",
+        strikes=(Cause.CLOSED_CONNECTION,),
+        strength=Strength.SOFT,
+        source=_TRACKING,
+        observe=_unsolicited_syn_ack,
+    ),
+    Rule(
+        kind=EvidenceKind.REQUEST_ACCEPTED,
+        when="the opposite direction was accepted no later than the reject, this direction never",
+        strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *_OTHERS),
+        strength=Strength.SOFT,
+        source=_EXAMPLES,
+        observe=_request_accepted,
+    ),
+    Rule(
+        kind=EvidenceKind.CONNECTION_ENDED,
+        when="both directions were accepted before, FIN or RST was seen, and nothing has been accepted since the reject",
+        strikes=(Cause.NETWORK_ACL, Cause.SECURITY_GROUP, *_OTHERS),
+        strength=Strength.SOFT,
+        source=_RECORDS,
+        observe=_connection_ended,
+    ),
+    Rule(
+        kind=EvidenceKind.CONNECTION_ACCEPTED,
+        when="both directions were accepted, one of them still after the reject began",
+        strikes=(Cause.CLOSED_CONNECTION, *_OTHERS),
+        strength=Strength.SOFT,
+        source=_TRACKING,
+        observe=_connection_goes_on,
+    ),
+    Rule(
+        kind=EvidenceKind.INITIATOR,
+        when="the accepted packets' `tcp-flags` show that the other side opened the connection",
+        strikes=(Leg.REQUEST,),
+        strength=Strength.SOFT,
+        source=_EXAMPLES,
+        observe=_answering_side,
+    ),
+    Rule(
+        kind=EvidenceKind.INITIATOR,
+        when="the accepted packets' `tcp-flags` show that this side opened the connection",
+        strikes=(Leg.RESPONSE,),
+        strength=Strength.SOFT,
+        source=_EXAMPLES,
+        observe=_asking_side,
+    ),
+    Rule(
+        kind=EvidenceKind.SAME_DIRECTION_ACCEPTED,
+        when="the same direction was accepted at another time, the opposite one never",
+        strikes=(Leg.RESPONSE,),
+        strength=Strength.SOFT,
+        source=_EXAMPLES,
+        observe=_one_way_accepted,
+    ),
+    Rule(
+        kind=EvidenceKind.NO_REQUEST_SEEN,
+        when="the opposite direction was not accepted, though accepted traffic of the interface is logged",
+        strikes=(Leg.RESPONSE, Cause.CLOSED_CONNECTION),
+        strength=Strength.SOFT,
+        source=_EXAMPLES,
+        observe=_no_request_seen,
+    ),
+    Rule(
+        kind=EvidenceKind.CONFLICT,
+        when="the same, but the ports look like a reply's",
+        strikes=(),
+        strength=Strength.WEAK,
+        source=_RECORDS,
+        observe=_reply_without_request,
+        conflicts=True,
+    ),
+    Rule(
+        kind=EvidenceKind.REQUEST_ACCEPTED,
+        when="the opposite direction was accepted first, and both ports are the same (NTP, for one)",
+        strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *_OTHERS),
+        strength=Strength.WEAK,
+        source=_TRACKING,
+        observe=_symmetric_request_accepted,
+    ),
+    Rule(
+        kind=EvidenceKind.TCP_LATE_PACKET,
+        when="`tcp-flags` have no SYN, and no handshake was seen",
+        strikes=(Cause.NETWORK_ACL, Cause.SECURITY_GROUP, *_OTHERS),
+        strength=Strength.WEAK,
+        source=_RECORDS,
+        observe=_late_packet,
+    ),
+    Rule(
+        kind=EvidenceKind.CONNECTION_ACCEPTED,
+        when="both directions were accepted before, without FIN or RST in the log, and nothing has been accepted since",
+        strikes=(Cause.NETWORK_ACL, Cause.SECURITY_GROUP, *_OTHERS),
+        strength=Strength.WEAK,
+        source=_RECORDS,
+        observe=_connection_went_quiet,
+    ),
+    Rule(
+        kind=EvidenceKind.REQUEST_ACCEPTED,
+        when="the opposite direction was accepted only later, this direction never",
+        strikes=(Cause.CLOSED_CONNECTION,),
+        strength=Strength.WEAK,
+        source=_RECORDS,
+        observe=_accepted_only_later,
+    ),
+    Rule(
+        kind=EvidenceKind.ACCEPTS_NOT_LOGGED,
+        when="no accepted traffic of the interface is logged (a REJECT-only flow log, for one)",
+        strikes=(Cause.CLOSED_CONNECTION,),
+        strength=Strength.WEAK,
+        source=_RECORDS,
+        observe=_accepts_not_logged,
+    ),
+    Rule(
+        kind=EvidenceKind.PORTS,
+        when="ports: from an ephemeral one to a service's",
+        strikes=(Leg.RESPONSE,),
+        strength=Strength.WEAK,
+        source=_ACLS,
+        observe=_request_ports,
+    ),
+    Rule(
+        kind=EvidenceKind.PORTS,
+        when="ports: from a service's to an ephemeral one, where no request is missed",
+        strikes=(Leg.REQUEST,),
+        strength=Strength.WEAK,
+        source=_ACLS,
+        observe=_reply_ports,
+    ),
+)
+
+_CONFIDENCE = {Strength.HARD: Confidence.CERTAIN, Strength.SOFT: Confidence.LIKELY, Strength.WEAK: Confidence.POSSIBLE}
+
+_KINDS = {
+    frozenset({Cause.NETWORK_ACL}): VerdictKind.NETWORK_ACL,
+    frozenset({Cause.SECURITY_GROUP}): VerdictKind.SECURITY_GROUP,
+    frozenset({Cause.NETWORK_ACL, Cause.SECURITY_GROUP}): VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP,
+    frozenset({Cause.CLOSED_CONNECTION}): VerdictKind.CLOSED_CONNECTION,
+    frozenset({Cause.BLOCK_PUBLIC_ACCESS}): VerdictKind.BLOCK_PUBLIC_ACCESS,
+    frozenset({Cause.ENCRYPTION_CONTROLS}): VerdictKind.ENCRYPTION_CONTROLS,
+}
+
+# For these the leg changes nothing about what to do, so not knowing it does not make the verdict less sure.
+_LEG_IS_INCIDENTAL = {VerdictKind.CLOSED_CONNECTION, VerdictKind.BLOCK_PUBLIC_ACCESS, VerdictKind.ENCRYPTION_CONTROLS}
+
+
+def _strike(hypotheses: frozenset[Hypothesis], rules: Iterable[Rule]) -> frozenset[Hypothesis]:
+    struck = {item for rule in rules for item in rule.strikes}
+    return frozenset(one for one in hypotheses if one.leg not in struck and one.cause not in struck)
+
+
+def _reading(hypotheses: frozenset[Hypothesis]) -> tuple[VerdictKind, Leg]:
+    legs = {one.leg for one in hypotheses}
+    kind = _KINDS.get(frozenset(one.cause for one in hypotheses), VerdictKind.UNDETERMINED)
+    return kind, legs.pop() if len(legs) == 1 else Leg.UNKNOWN
+
+
+def decide(flow: RejectedFlow) -> Verdict:
+    """Say why a flow was rejected. ``certain`` is only what hard evidence alone leaves no other explanation for."""
+    observed = [(rule, detail) for rule in RULES if (detail := rule.observe(flow)) is not None]
+    remaining: dict[Strength, frozenset[Hypothesis]] = {}
+    standing = HYPOTHESES
+    contradicted = False
+    for strength in Strength:
+        left = _strike(standing, [rule for rule, _ in observed if rule.strength is strength])
+        # Evidence of one strength that leaves nothing contradicts what is stronger, and is not followed.
+        contradicted = contradicted or (not left and strength is not Strength.WEAK)
+        standing = left if left or strength is Strength.HARD else standing
+        remaining[strength] = standing
+    kind, leg = _reading(standing)
+    conflicting = contradicted or any(rule.conflicts for rule, _ in observed)
+    settled = Strength.WEAK
+    for strength in reversed(Strength):
+        if _reading(remaining[strength])[0] is not kind:
+            break
+        if kind not in _LEG_IS_INCIDENTAL and _reading(remaining[strength])[1] is not leg:
+            break
+        settled = strength
+    kind, leg = _reading(remaining[settled])
+    if kind is VerdictKind.UNDETERMINED or conflicting:
+        settled = Strength.WEAK
+    return Verdict(
+        kind=kind,
+        leg=leg,
+        confidence=_CONFIDENCE[settled],
+        causes=frozenset(one.cause for one in standing),
+        evidence=tuple(
+            Evidence(kind=rule.kind, detail=detail, strength=rule.strength)
+            for rule, detail in observed
+            if rule.strength is not Strength.WEAK or settled is Strength.WEAK
+        ),
+    )
+
+
+def decision_table() -> str:
+    """Print ``RULES`` as the Markdown table that stands in the README."""
+    rows = (f"| [{rule.when}]({rule.source}) | {_strikes_in_words(rule)} | {rule.strength.name.lower()} |" for rule in RULES)
+    return "\n".join(["| evidence | strikes out | strength |", "|---|---|---|", *rows])
+
+
+def _strikes_in_words(rule: Rule) -> str:
+    if not rule.strikes:
+        return "nothing; the verdict can be no more than *possible*"
+    kept = [cause for cause in Cause if cause not in rule.strikes]
+    if len(kept) == 1 and not any(isinstance(item, Leg) for item in rule.strikes):
+        return f"everything but {kept[0]}"
+    return ", ".join(str(item) for item in rule.strikes)

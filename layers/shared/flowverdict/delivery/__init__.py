@@ -1,0 +1,1 @@
+"""One alert, several faces: rendered for people and machines, and published."""

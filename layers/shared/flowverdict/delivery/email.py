@@ -1,0 +1,97 @@
+"""The alert as an email: plain text, since SNS sends nothing else (https://docs.aws.amazon.com/sns/latest/dg/sns-email-notifications.html)."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from flowverdict.alerts import scope
+from flowverdict.decision import Confidence
+from flowverdict.explain import RULES_NOT_READ, caption, isoformat, next_steps, sentence
+
+if TYPE_CHECKING:
+    from flowverdict.alerts import Alert
+
+# SNS: fewer than 100 characters, no line breaks, no control characters; ASCII is safe everywhere.
+MAX_SUBJECT = 99
+_WIDTH = 100
+
+
+def subject(alert: Alert) -> str:
+    """Give a subject that can be triaged unread, at most 99 printable ASCII characters."""
+    text = f"[flowverdict {alert.severity.upper()}] {alert.title}"
+    text = "".join(character if character.isascii() and character.isprintable() else "?" for character in text)
+    return text if len(text) <= MAX_SUBJECT else f"{text[: MAX_SUBJECT - 3]}..."
+
+
+def body(alert: Alert) -> str:
+    """Give the text a person reads: what, why, how sure, where, how much, who, and what next."""
+    blocks = [
+        _wrapped(sentence(alert.explanation)),
+        "\n".join(
+            [
+                _row("Severity", f"{alert.severity} - {alert.severity_reason}"),
+                _row("Verdict", f"{caption(alert.key.verdict)} ({_confidence_in_words(alert)})"),
+                _row("Service", alert.service),
+                _row("Where", scope(alert)),
+                _row("When", _when(alert)),
+                _row(
+                    "How much",
+                    f"{alert.flows:,} flows, {alert.records:,} records, {alert.packets:,} packets, {alert.bytes:,} bytes",
+                ),
+            ]
+        ),
+        "Why\n" + "\n".join(_item(item.detail) for item in alert.evidence) if alert.evidence else "",
+        "Remote addresses\n" + "\n".join(_remotes(alert)) if alert.remotes else "",
+        "What to look at next\n" + "\n".join(_item(step) for step in next_steps(alert.explanation)),
+        "Fix\n" + _item(RULES_NOT_READ),
+        f"Fingerprint {alert.key.fingerprint}",
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _confidence_in_words(alert: Alert) -> str:
+    if alert.flows == 1 or len(alert.confidences) == 1:
+        return alert.confidence
+    counted = ", ".join(f"{count:,} {level}" for level, count in alert.confidences)
+    return (
+        f"{alert.confidence} at least; of {alert.flows:,} flows {counted}"
+        if alert.confidence is not Confidence.CERTAIN
+        else counted
+    )
+
+
+def _when(alert: Alert) -> str:
+    first, last = isoformat(alert.first_seen), isoformat(alert.last_seen)
+    return f"{first or 'unknown'} to {last or 'unknown'}"
+
+
+def _remotes(alert: Alert) -> list[str]:
+    width = max(len(one.address) for one in alert.remotes)
+    lines = [f"  {one.address:<{width}}  {one.flows:,} flows, {one.packets:,} packets" for one in alert.remotes]
+    more = alert.remote_count - len(alert.remotes)
+    return [*lines, f"  and {more:,} more"] if more else lines
+
+
+def _row(name: str, value: str) -> str:
+    return textwrap.fill(
+        value, _WIDTH, initial_indent=f"{name:<10}", subsequent_indent=" " * 10, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _item(text: str) -> str:
+    # A command on a line of its own can be copied whole.
+    prose, separator, command = text.partition("? aws ")
+    first = textwrap.fill(
+        prose + ("?" if separator else ""),
+        _WIDTH,
+        initial_indent="  - ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return f"{first}\n    aws {command}" if separator else first
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)

@@ -1,0 +1,60 @@
+"""Every error this project raises on purpose.
+
+FlowVerdictError
+|-- EnvelopeError          an event whose shape no trigger of ours sends
+|-- FormatError            a flow log format (header line or ``${field}`` list) that names no usable fields
+|-- ObjectError            one object (or file) could not be read whole; names it and the reason
+|   |-- NotAFlowLogError   its content is something else
+|   `-- ObjectGoneError    it does not exist (any more)
+|-- DeliveryError          an alert could not be published
+`-- SettingsError          an environment variable is missing or makes no sense
+
+A malformed *line* is no error: it is counted by reason and the file goes on (``records.MalformedLine``).
+"""
+
+from __future__ import annotations
+
+
+class FlowVerdictError(Exception):
+    """Base of all errors raised on purpose; its text is one line, fit for a person."""
+
+
+class EnvelopeError(FlowVerdictError):
+    """An event is of no known shape, or its payload cannot be decoded."""
+
+
+class FormatError(FlowVerdictError):
+    """A flow log format names no usable fields."""
+
+
+class ObjectError(FlowVerdictError):
+    """One object could not be read whole.
+
+    Parameters
+    ----------
+    name
+        What a person would look for: ``s3://bucket/key`` or a file's path.
+    reason
+        Why, in one line.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class NotAFlowLogError(ObjectError):
+    """The content of an object is not a VPC flow log."""
+
+
+class ObjectGoneError(ObjectError):
+    """The object an event names does not exist."""
+
+
+class DeliveryError(FlowVerdictError):
+    """An alert could not be published."""
+
+
+class SettingsError(FlowVerdictError):
+    """An environment variable is missing or makes no sense."""
