@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowverdict.addresses import is_inside
 from flowverdict.decision import Confidence, Evidence, Leg, VerdictKind
 from flowverdict.explain import (
-    RULES_NOT_READ,
     Explanation,
     bound,
-    caption,
     endpoints,
     isoformat,
     next_steps,
+    remedy_reason,
     sentence,
+    short_caption,
     what_was_rejected,
 )
 from flowverdict.records import FlowDirection
@@ -120,10 +120,11 @@ class Alert:
 
     @property
     def title(self) -> str:
-        """Name the alert in one line: ``Outbound response rejected by network ACL: TCP 443, 203.0.113.12``."""
+        """Name the alert in one line: ``Outbound response rejected by NACL: 10.0.1.5:443 -> 203.0.113.12 (+2 more)``."""
         verb = "rejected by" if self.key.verdict not in _NOT_BY else "rejected,"
         what = what_was_rejected(self.key.direction, self.key.leg)
-        return _cut(f"{what} {verb} {caption(self.key.verdict)}: {endpoints(self.explanation.flow)}{self._others()}")
+        ends = endpoints(self.explanation.flow, only_port=self.key.service_port)
+        return _cut(f"{what} {verb} {short_caption(self.key.verdict)}: {ends}{self._others()}")
 
     def _others(self) -> str:
         return f" (+{self.flows - 1:,} more)" if self.flows > 1 else ""
@@ -166,7 +167,7 @@ class Alert:
                 "security_groups": [],
                 "nearest_miss": None,
                 "remedy": None,
-                "remedy_reason": RULES_NOT_READ,
+                "remedy_reason": remedy_reason(self.explanation.verdict),
                 "evidence": [{"kind": item.kind, "detail": _cut(item.detail)} for item in self.evidence],
                 "next_steps": [_cut(step) for step in next_steps(self.explanation)],
                 "top_remotes": [{"address": one.address, "flows": one.flows, "packets": one.packets} for one in self.remotes],

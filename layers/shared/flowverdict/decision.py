@@ -214,10 +214,6 @@ def _clock(seconds: int | None) -> str:
     return "an unknown time" if seconds is None else f"{epoch_to_datetime(seconds):%H:%M:%S}"
 
 
-def _packets(count: int) -> str:
-    return "1 packet" if count == 1 else f"{count:,} packets"
-
-
 # --- observations -----------------------------------------------------------------------------------------------------
 
 

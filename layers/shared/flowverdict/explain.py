@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from flowverdict.records import Address
 
-RULES_NOT_READ = "no fix is offered: the network ACL and security group rules were not read"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
@@ -59,7 +57,7 @@ class Explanation:
                 "nearest_miss": None,
                 "evidence": [{"kind": item.kind, "detail": item.detail} for item in verdict.evidence],
                 "remedy": None,
-                "remedy_reason": RULES_NOT_READ,
+                "remedy_reason": remedy_reason(verdict),
                 "summary": sentence(self),
                 "first_seen": isoformat(flow.traffic.first_start),
                 "last_seen": isoformat(flow.traffic.last_end),
@@ -99,6 +97,12 @@ _CAPTION = {
     VerdictKind.RULES_ALLOW: "the rules allow it now",
     VerdictKind.UNDETERMINED: "undetermined",
 }
+_SHORT_CAPTION = _CAPTION | {
+    VerdictKind.SECURITY_GROUP: "SG",
+    VerdictKind.NETWORK_ACL: "NACL",
+    VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP: "NACL and SG",
+    VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP: "NACL or SG",
+}
 _LEG_NOUN = {Leg.REQUEST: "request", Leg.RESPONSE: "response", Leg.UNKNOWN: "packet"}
 _HEDGE = {Confidence.CERTAIN: "", Confidence.LIKELY: "most likely ", Confidence.POSSIBLE: "possibly "}
 
@@ -106,6 +110,23 @@ _HEDGE = {Confidence.CERTAIN: "", Confidence.LIKELY: "most likely ", Confidence.
 def caption(kind: VerdictKind) -> str:
     """Name a verdict in a few words."""
     return _CAPTION[kind]
+
+
+def short_caption(kind: VerdictKind) -> str:
+    """Name a verdict as network people do, where room is short: ``NACL or SG``."""
+    return _SHORT_CAPTION[kind]
+
+
+def remedy_reason(verdict: Verdict) -> str:
+    """Say why no fix is offered."""
+    if verdict.kind is VerdictKind.CLOSED_CONNECTION:
+        return "none needed: no rule rejected it"
+    return "none offered: the rules of the network ACL and the security groups were not read"
+
+
+def counted(count: int, noun: str) -> str:
+    """Write ``1 flow``, ``2,000 flows``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def bound(direction: FlowDirection | None) -> str:
@@ -118,19 +139,23 @@ def what_was_rejected(direction: FlowDirection | None, leg: Leg) -> str:
     return f"{bound(direction)} {_LEG_NOUN[leg]}".strip().capitalize()
 
 
-def endpoints(flow: RejectedFlow) -> str:
-    """Write the packet's ends: ``TCP 10.0.1.5:443 -> 203.0.113.12:50122``."""
+def connection(flow: RejectedFlow) -> str:
+    """Write the packet: ``TCP 10.0.1.5:443 -> 203.0.113.12:50122``."""
+    return f"{protocol_name(flow.key.protocol)} {endpoints(flow)}"
+
+
+def endpoints(flow: RejectedFlow, *, only_port: int | None = None) -> str:
+    """Write the packet's ends; with ``only_port`` the ephemeral one, which means nothing to a person, is left out."""
     key = flow.key
-    ends = (
-        _end(key.packet_source, key.source_port, key.protocol),
-        _end(key.packet_destination, key.destination_port, key.protocol),
-    )
-    return f"{protocol_name(key.protocol)} {ends[0]} -> {ends[1]}"
+    ports = [key.source_port, key.destination_port] if has_ports(key.protocol) else [None, None]
+    if only_port is not None:
+        ports = [port if port == only_port else None for port in ports]
+    return f"{_end(key.packet_source, ports[0])} -> {_end(key.packet_destination, ports[1])}"
 
 
-def _end(address: Address | None, port: int | None, protocol: int | None) -> str:
+def _end(address: Address | None, port: int | None) -> str:
     text = "?" if address is None else str(address)
-    if port is None or not has_ports(protocol):
+    if port is None:
         return text
     return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
 
@@ -148,22 +173,22 @@ def _because(flow: RejectedFlow, verdict: Verdict) -> str:
         case VerdictKind.NETWORK_ACL if verdict.leg is Leg.RESPONSE:
             return f"{_request_was_accepted(flow, verdict)}, so {hedge}the network ACL's {rules} block the reply"
         case VerdictKind.NETWORK_ACL:
-            return f"{hedge}the network ACL's {rules} block it; {_decisive(verdict)}"
+            return f"{hedge}the network ACL's {rules} block it; {decisive(verdict)}"
         case VerdictKind.SECURITY_GROUP:
-            return f"{hedge}no security group of the interface has {rules} that allow it; {_decisive(verdict)}"
+            return f"{hedge}no security group of the interface has {rules} that allow it; {decisive(verdict)}"
         case VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP:
-            return f"{hedge}{_layers_in_order(flow.direction)} (checked in this order); {_decisive(verdict)}"
+            return f"{hedge}{_layers_in_order(flow.direction)} (checked in this order); {decisive(verdict)}"
         case VerdictKind.CLOSED_CONNECTION:
-            return f"{hedge}it belongs to a connection that was over or forgotten, and no rule has to change; {_decisive(verdict)}"
+            return f"{hedge}it belongs to a connection that was over or forgotten, and no rule has to change; {decisive(verdict)}"
         case VerdictKind.BLOCK_PUBLIC_ACCESS | VerdictKind.ENCRYPTION_CONTROLS:
             return f"{_CAPTION[verdict.kind]} forbids it, no network ACL or security group rule does"
         case _:
-            return f"the records leave more than one explanation ({', '.join(sorted(verdict.causes))}); {_decisive(verdict)}"
+            return f"the records leave more than one explanation ({', '.join(sorted(verdict.causes))}); {decisive(verdict)}"
 
 
 def _request_was_accepted(flow: RejectedFlow, verdict: Verdict) -> str:
     if flow.mirror is None or flow.mirror.first_start is None:
-        return _decisive(verdict)
+        return decisive(verdict)
     return f"the request was accepted at {epoch_to_datetime(flow.mirror.first_start):%H:%M:%S}"
 
 
@@ -180,7 +205,7 @@ def _layers_in_order(direction: FlowDirection | None) -> str:
 _BACKGROUND = {EvidenceKind.REJECT_REASON, EvidenceKind.PRIVATE_ADDRESSES, EvidenceKind.NOT_A_CONNECTION}
 
 
-def _decisive(verdict: Verdict) -> str:
+def decisive(verdict: Verdict) -> str:
     """Give the observation that says most about this flow; background facts only if there is nothing else."""
     telling: list[Evidence] = [item for item in verdict.evidence if item.kind not in _BACKGROUND]
     chosen = telling or list(verdict.evidence)
@@ -209,7 +234,7 @@ def next_steps(explanation: Explanation) -> tuple[str, ...]:
             return ("Encrypt the traffic to the endpoint (TLS), or see the VPC's Encryption Controls mode.",)
         case VerdictKind.CLOSED_CONNECTION:
             return (
-                "Nothing to change, unless it goes on: then compare idle time-outs of both ends with the interface's connection tracking.",
+                "Nothing to change. If it goes on: compare both ends' idle time-outs with the interface's connection tracking.",
             )
         case _:
             return (acl, groups)
@@ -217,15 +242,15 @@ def next_steps(explanation: Explanation) -> tuple[str, ...]:
 
 def _look_at_acl(flow: RejectedFlow, command: str) -> str:
     where = "" if flow.context.subnet_id is None else f" of {flow.context.subnet_id}"
-    return f"Network ACL{where}, {f'{bound(flow.direction)} rules'.strip()}: does an entry allow {endpoints(flow)}? {command}"
+    return f"Network ACL{where}, {f'{bound(flow.direction)} rules'.strip()}: does an entry allow {connection(flow)}? {command}"
 
 
 def _look_at_groups(flow: RejectedFlow, region: str) -> str:
     interface = flow.interface_id
     if interface is None:
-        return f"Security groups, {f'{bound(flow.direction)} rules'.strip()}: does one allow {endpoints(flow)}?"
+        return f"Security groups, {f'{bound(flow.direction)} rules'.strip()}: does one allow {connection(flow)}?"
     return (
-        f"Security groups of {interface}, {f'{bound(flow.direction)} rules'.strip()}: does one allow {endpoints(flow)}? "
+        f"Security groups of {interface}, {f'{bound(flow.direction)} rules'.strip()}: does one allow {connection(flow)}? "
         f"aws ec2 describe-network-interfaces{region} --network-interface-ids {shlex.quote(interface)} "
         "--query 'NetworkInterfaces[].Groups'"
     )

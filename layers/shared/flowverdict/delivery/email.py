@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.alerts import scope
 from flowverdict.decision import Confidence
-from flowverdict.explain import RULES_NOT_READ, caption, isoformat, next_steps, sentence
+from flowverdict.explain import caption, counted, isoformat, next_steps, sentence
 
 if TYPE_CHECKING:
     from flowverdict.alerts import Alert
@@ -44,7 +44,6 @@ def body(alert: Alert) -> str:
         "Why\n" + "\n".join(_item(item.detail) for item in alert.evidence) if alert.evidence else "",
         "Remote addresses\n" + "\n".join(_remotes(alert)) if alert.remotes else "",
         "What to look at next\n" + "\n".join(_item(step) for step in next_steps(alert.explanation)),
-        "Fix\n" + _item(RULES_NOT_READ),
         f"Fingerprint {alert.key.fingerprint}",
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -66,9 +65,14 @@ def _when(alert: Alert) -> str:
     return f"{first or 'unknown'} to {last or 'unknown'}"
 
 
+def _how_much(alert: Alert) -> str:
+    totals = ((alert.flows, "flow"), (alert.records, "record"), (alert.packets, "packet"), (alert.bytes, "byte"))
+    return ", ".join(counted(count, noun) for count, noun in totals)
+
+
 def _remotes(alert: Alert) -> list[str]:
     width = max(len(one.address) for one in alert.remotes)
-    lines = [f"  {one.address:<{width}}  {one.flows:,} flows, {one.packets:,} packets" for one in alert.remotes]
+    lines = [f"  {one.address:<{width}}  {counted(one.flows, 'flow')}, {counted(one.packets, 'packet')}" for one in alert.remotes]
     more = alert.remote_count - len(alert.remotes)
     return [*lines, f"  and {more:,} more"] if more else lines
 

@@ -1,0 +1,22 @@
+"""Flow log records of a CloudWatch Logs subscription to alerts. Nothing happens at import."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from flowverdict import application
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@cache
+def _handler() -> application.LambdaHandler:
+    return application.classify_cloudwatch_logs(os.environ)
+
+
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:
+    """Classify; a failure raises, so that Lambda tries again."""
+    _handler()(event, context)

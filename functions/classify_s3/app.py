@@ -1,0 +1,24 @@
+"""Flow log objects named by S3 events, through a queue or directly, to alerts. Nothing happens at import."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from flowverdict import application
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@cache
+def _handler() -> application.LambdaHandler:
+    return application.classify_s3(os.environ)
+
+
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse | None:
+    """Classify; answer a queue's batch with the messages that failed."""
+    answer: PartialItemFailureResponse | None = _handler()(event, context)
+    return answer

@@ -1,0 +1,166 @@
+"""The commands and their options. What they do is in the modules beside this one, imported when a command needs them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flowverdict.errors import FlowVerdictError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT
+EXIT_PIPE_CLOSED = 141  # 128 + SIGPIPE, what a shell shows for any program whose reader went away
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="flowverdict")
+def cli() -> None:
+    r"""Say why VPC flows were rejected, how sure that is, and what to look at.
+
+    \b
+    flowverdict explain FILE...     verdicts for flow log files
+    flowverdict replay EVENT...     Lambda events through the real handlers, no AWS account
+    flowverdict demo                the project's sample events, and the alerts they cause
+    """
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="A table to read, or one JSON object a line for each rejected flow.",
+)
+def explain(files: Sequence[str], output: str) -> None:
+    r"""Say for each rejected flow in FILEs why it was rejected.
+
+    FILEs are VPC flow logs as AWS delivers them to S3, gzipped or not; "-" is standard input. All files
+    are judged together, since a request and its reply may lie in different ones. Lines without a
+    header are read in AWS's default format.
+
+    \b
+    flowverdict explain 123456789012_vpcflowlogs_eu-west-1_fl-0a1b_20261122T1200Z_4f2a.log.gz
+    flowverdict explain --output json *.log.gz | jq 'select(.verdict == "network-acl")'
+    aws logs filter-log-events --log-group-name vpc --output text --query events[].[message] | flowverdict explain -
+
+    A summary of what was read goes to standard error. Exit status: 0 when the files could be read, whatever
+    they hold; 2 when one could not.
+    """
+    from flowverdict.cli import explaining  # noqa: PLC0415 - rich, only where it is shown
+
+    batch, readings = explaining.read_files(files)
+    explanations = batch.explanations()
+    if output == "json":
+        for explanation in explanations:
+            click.echo(explanation.to_json())
+    elif explanations:
+        explaining.console_for_stdout().print(explaining.table(explanations))
+    sys.stdout.flush()
+    for reading in readings:
+        for sample in reading.samples:
+            click.echo(f"{reading.name}: {sample}", err=True)
+        if reading.unknown_fields:
+            click.echo(f"{reading.name}: unknown fields, passed over: {', '.join(reading.unknown_fields)}", err=True)
+    click.echo(explaining.summary(batch, len(explanations)), err=True)
+
+
+@cli.command()
+@click.argument("events", nargs=-1, required=True, metavar="EVENT.json...", type=click.Path(path_type=Path))
+@click.option(
+    "--objects",
+    type=click.Path(path_type=Path, file_okay=False),
+    help='Folder that serves the objects an event names, as BUCKET/KEY. Default: "objects" beside the event file.',
+)
+@click.option(
+    "--log-format",
+    metavar="FIELDS",
+    help='Format of CloudWatch Logs records ("default", or field names). Default: as EC2 describes it.',
+)
+@click.option("--output", type=click.Choice(["email", "json"]), default="email", show_default=True, help="Face of the alerts.")
+@click.option("--verbose", is_flag=True, help="Show the functions' own log lines on standard error.")
+def replay(events: Sequence[Path], objects: Path | None, log_format: str | None, output: str, *, verbose: bool) -> None:
+    r"""Send Lambda events through the real handlers and show the alerts that come out.
+
+    Everything runs in this process: moto stands in for AWS, so there is no account, no network and no Docker.
+    An EVENT is what Lambda gets: an S3 notification, directly or through SNS or SQS, an EventBridge event, or a
+    CloudWatch Logs subscription. For an object "….log.gz" the folder may hold the text, without .gz.
+
+    \b
+    flowverdict replay events/sqs-s3-delivery.json
+    flowverdict replay --objects ~/downloaded --output json my-event.json | jq .severity
+
+    Exit status: 0 when all was classified; 1 when an object or event failed (the others' alerts are shown);
+    2 when an EVENT file cannot be read.
+    """
+    if not _replay([*events], objects, log_format, output, verbose=verbose):
+        sys.exit(EXIT_FAILED)
+
+
+@cli.command()
+def demo() -> None:
+    """Replay the project's sample events and show the alerts a person would get."""
+    from flowverdict.cli import replaying  # noqa: PLC0415 - rich, only where it is shown
+
+    if not _replay(replaying.demo_events(), None, None, "email", verbose=False):
+        sys.exit(EXIT_FAILED)
+
+
+def _replay(events: list[Path], objects: Path | None, log_format: str | None, output: str, *, verbose: bool) -> bool:
+    from flowverdict.cli import explaining, local_aws, replaying  # noqa: PLC0415 - moto takes a second to import
+
+    loaded = [(path, replaying.load_event(path)) for path in events]
+    console = explaining.console_for_stdout()
+    succeeded = True
+    with local_aws.local_aws() as aws:
+        for path, event in loaded:
+            folder = objects if objects is not None else path.parent / replaying.OBJECTS_FOLDER
+            aws.put_objects_of(event, folder)
+            invocation = aws.invoke(event, replaying.environment(log_format))
+            emails, alerts = aws.emails(), aws.alerts()
+            if output == "json":
+                for alert in alerts:
+                    click.echo(json.dumps(alert))
+            else:
+                replaying.show_outcome(console, path, invocation, len(emails))
+                for email in emails:
+                    replaying.show_email(console, email)
+            if verbose:
+                for line in invocation.log:
+                    click.echo(json.dumps(line), err=True)
+            for failure in invocation.failures:
+                succeeded = False
+                click.echo(f"flowverdict: {path}: {failure}", err=True)
+    return succeeded
+
+
+def run() -> None:
+    """Run the command; errors made on purpose are one line, Ctrl-C and a reader that went away are quiet."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(EXIT_INTERRUPTED)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    except FlowVerdictError as error:
+        click.echo(f"flowverdict: {error}", err=True)
+        sys.exit(EXIT_USAGE)
+    except BrokenPipeError:
+        # Python would complain once more when it flushes at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_PIPE_CLOSED)

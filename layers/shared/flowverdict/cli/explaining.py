@@ -1,0 +1,127 @@
+"""``flowverdict explain``: flow log files to verdicts."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+from rich.text import Text
+
+from flowverdict.decision import Confidence, VerdictKind
+from flowverdict.errors import ObjectError
+from flowverdict.explain import Explanation, caption, connection, counted, decisive, what_was_rejected
+from flowverdict.flows import epoch_to_datetime
+from flowverdict.pipeline import Batch, Reading
+from flowverdict.records import DEFAULT_FORMAT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+STDIN = "-"
+# Reading is about 10 MB of gzip a second or less; below this no one waits long enough to want a bar.
+_PROGRESS_FROM_BYTES = 1_000_000
+_UNFOLDED_WIDTH = 200  # of a table that goes to a file or a pipe
+
+
+def read_files(names: Sequence[str]) -> tuple[Batch, list[Reading]]:
+    """Read all files into one batch, with a progress bar where there is someone to watch it.
+
+    Raises
+    ------
+    ObjectError
+        A file does not exist, cannot be read, or is no flow log.
+    """
+    batch = Batch()
+    readings = []
+    with _progress(names) as progress:
+        for name in names:
+            with _opened(name, progress) as stream:
+                readings.append(batch.add_file(stream, name=_title(name), headerless=(DEFAULT_FORMAT,)))
+    return batch, readings
+
+
+def _title(name: str) -> str:
+    return "standard input" if name == STDIN else name
+
+
+def _progress(names: Sequence[str]) -> AbstractContextManager[Progress | None]:
+    total = sum(Path(name).stat().st_size for name in names if name != STDIN and Path(name).is_file())
+    if not sys.stderr.isatty() or total < _PROGRESS_FROM_BYTES:
+        return nullcontext()
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+@contextmanager
+def _opened(name: str, progress: Progress | None) -> Iterator[BinaryIO]:
+    if name == STDIN:
+        yield sys.stdin.buffer
+        return
+    try:
+        with Path(name).open("rb") as plain:
+            if progress is None:
+                yield plain
+            else:
+                size = Path(name).stat().st_size
+                yield progress.wrap_file(plain, total=size, description=Path(name).name)
+    except OSError as error:
+        raise ObjectError(name, (error.strerror or str(error)).lower()) from error
+
+
+def table(explanations: Sequence[Explanation]) -> Table:
+    """Show verdicts as a person reads them, one flow a row."""
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("time (UTC)", "rejected", "flow", "by", "sure", "because"):
+        shown.add_column(column, overflow="fold")
+    for explanation in explanations:
+        flow, verdict = explanation.flow, explanation.verdict
+        start = flow.traffic.first_start
+        shown.add_row(
+            "" if start is None else f"{epoch_to_datetime(start):%Y-%m-%d %H:%M:%S}",
+            what_was_rejected(flow.direction, verdict.leg).lower(),
+            Text(connection(flow)),
+            Text(caption(verdict.kind), style=_style(verdict.kind)),
+            Text(verdict.confidence, style="" if verdict.confidence is Confidence.CERTAIN else "dim"),
+            Text(decisive(verdict), style="dim"),
+        )
+    return shown
+
+
+def _style(kind: VerdictKind) -> str:
+    match kind:
+        case VerdictKind.NETWORK_ACL:
+            return "red"
+        case VerdictKind.CLOSED_CONNECTION | VerdictKind.RULES_ALLOW:
+            return "green"
+        case VerdictKind.UNDETERMINED:
+            return "magenta"
+        case _:
+            return "yellow"
+
+
+def summary(batch: Batch, flows: int) -> str:
+    """Say in one line what was read and what became of it; nothing that was left out goes unmentioned."""
+    counts = batch.counts
+    extras = [
+        (counts.no_data, "without traffic (NODATA)"),
+        (counts.skip_data, "lost by AWS (SKIPDATA)"),
+        (counts.no_action, "without an action, so nothing to classify"),
+        (counts.transit_gateway, "of a transit gateway, so nothing to classify"),
+        (counts.malformed.total(), "malformed"),
+    ]
+    told = "".join(f", {count:,} {what}" for count, what in extras if count)
+    return (
+        f"{counted(counts.records, 'record')}: {counts.accepted:,} accepted, "
+        f"{counts.rejected:,} rejected in {counted(flows, 'flow')}{told}"
+    )
+
+
+def console_for_stdout() -> Console:
+    """Give a console that folds for a terminal and leaves lines long for a pipe."""
+    return Console(width=None if sys.stdout.isatty() else _UNFOLDED_WIDTH, highlight=False, soft_wrap=False)

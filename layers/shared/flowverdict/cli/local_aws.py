@@ -1,0 +1,232 @@
+"""The deployed stack in one process: moto for S3, SNS, SQS and EC2, the real Lambda handlers in between.
+
+No network, no Docker, no account. What the stack's template wires together is wired here by hand: a bucket, a topic with a
+queue subscribed to it, a log group with a flow log whose format EC2 describes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import io
+import json
+import os
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from moto import mock_aws
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.sns.models import sns_backends
+
+import flowverdict
+from flowverdict.errors import EnvelopeError, FlowVerdictError
+from flowverdict.sources.envelope import ObjectRef, is_sqs_event, objects_in, objects_in_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import ModuleType
+
+REGION: Final = "eu-west-1"
+SAMPLE_LOG_GROUP = "/sample/vpc-flow-logs"
+SAMPLE_LOG_FORMAT = (
+    "${version} ${account-id} ${interface-id} ${srcaddr} ${dstaddr} ${srcport} ${dstport} ${protocol} ${packets} ${bytes} "
+    "${start} ${end} ${action} ${log-status} ${vpc-id} ${subnet-id} ${instance-id} ${tcp-flags} ${pkt-srcaddr} ${pkt-dstaddr} "
+    "${region} ${flow-direction} ${reject-reason}"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Email:
+    """What a person subscribed by email gets."""
+
+    subject: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """What became of one event: the function's answer, or the error it raised, and its log lines."""
+
+    function: str
+    answer: object
+    error: FlowVerdictError | None
+    log: tuple[Mapping[str, Any], ...]
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why messages (or the event) failed, one line each."""
+        if self.error is not None:
+            return (str(self.error),)
+        return tuple(str(line["reason"]) for line in self.log if line.get("message") == "message failed")
+
+
+@dataclass(frozen=True, slots=True)
+class _LambdaContext:
+    function_name: str
+    memory_limit_in_mb: int = 512
+    aws_request_id: str = "00000000-0000-0000-0000-000000000000"
+    invoked_function_arn: str = field(default=f"arn:aws:lambda:{REGION}:{DEFAULT_ACCOUNT_ID}:function:local")
+
+
+class LocalAws:
+    """What ``local_aws`` gives: put objects, invoke functions, read what arrived."""
+
+    def __init__(self) -> None:
+        self._s3 = boto3.client("s3")
+        self._sns = boto3.client("sns")
+        self._sqs = boto3.client("sqs")
+        self.topic_arn = self._sns.create_topic(Name="flowverdict-alerts")["TopicArn"]
+        self._queue_url = self._sqs.create_queue(QueueName="alert-subscriber")["QueueUrl"]
+        self._sns.subscribe(
+            TopicArn=self.topic_arn,
+            Protocol="sqs",
+            Endpoint=f"arn:aws:sqs:{REGION}:{DEFAULT_ACCOUNT_ID}:alert-subscriber",
+            Attributes={"RawMessageDelivery": "true"},
+        )
+        self._buckets: set[str] = set()
+        self._handlers: dict[str, ModuleType] = {}
+        self._emails_read = 0
+        _make_sample_flow_log()
+
+    def put_object(self, ref: ObjectRef, content: bytes) -> None:
+        """Put an object where the functions will look for it."""
+        self._make_bucket(ref.bucket)
+        self._s3.put_object(Bucket=ref.bucket, Key=ref.key, Body=content)
+
+    def put_objects_of(self, event: object, folder: Path) -> None:
+        """Put every object an event names, as far as the folder has it; one that is missing is simply not there."""
+        for ref in _objects_named(event):
+            self._make_bucket(ref.bucket)
+            content = content_in_folder(folder, ref)
+            if content is not None:
+                self.put_object(ref, content)
+
+    def _make_bucket(self, name: str) -> None:
+        if name not in self._buckets:
+            self._s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+            self._buckets.add(name)
+
+    def invoke(self, event: dict[str, Any], environment: Mapping[str, str] | None = None) -> Invocation:
+        """Run the function that the event's trigger would invoke.
+
+        Errors of this project are part of the outcome; any other exception is a defect and is raised.
+        """
+        function = "classify_cloudwatch_logs" if "awslogs" in event else "classify_s3"
+        written = io.StringIO()
+        answer: object = None
+        error: FlowVerdictError | None = None
+        variables = {"ALERT_TOPIC_ARN": self.topic_arn, "AWS_REGION": REGION, "POWERTOOLS_METRICS_NAMESPACE": "flowverdict"}
+        with _environment(variables | dict(environment or {})), redirect_stdout(written):
+            try:
+                # A module of its own each time: no client, logger or cache outlives the invocation.
+                answer = load_function(function).lambda_handler(event, _LambdaContext(function))
+            except FlowVerdictError as raised:
+                error = raised
+        lines = tuple(json.loads(line) for line in written.getvalue().splitlines())
+        return Invocation(function=function, answer=answer, error=error, log=tuple(line for line in lines if "_aws" not in line))
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Give the alerts that arrived at the queue since the last call."""
+        alerts: list[dict[str, Any]] = []
+        while messages := self._sqs.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10).get("Messages", []):
+            for message in messages:
+                alerts.append(json.loads(message["Body"]))
+                self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
+        return alerts
+
+    def emails(self) -> list[Email]:
+        """Give the emails sent since the last call."""
+        sent = sns_backends[DEFAULT_ACCOUNT_ID][REGION].topics[self.topic_arn].sent_notifications
+        new = sent[self._emails_read :]
+        self._emails_read = len(sent)
+        return [Email(subject=str(subject), body=json.loads(message)["email"]) for _, message, subject, *_ in new]
+
+
+@contextmanager
+def local_aws() -> Iterator[LocalAws]:
+    """Give an AWS of this process's own, gone afterwards."""
+    # The caller's endpoints and profile would lead out of the process or fail to load.
+    foreign = {name for name in os.environ if name.startswith("AWS_")}
+    variables = {"AWS_DEFAULT_REGION": REGION, "MOTO_EC2_LOAD_DEFAULT_AMIS": "false"}
+    with _environment(variables, without=foreign), mock_aws():
+        yield LocalAws()
+
+
+def load_function(name: str) -> ModuleType:
+    """Load a function's entry module from the project's ``functions`` folder, anew each time.
+
+    Raises
+    ------
+    FlowVerdictError
+        The package is installed without the project around it.
+    """
+    path = Path(flowverdict.__file__).resolve().parents[3] / "functions" / name / "app.py"
+    if not path.is_file():
+        raise FlowVerdictError(f"replaying needs the project's checkout: {path} is not there")
+    spec = importlib.util.spec_from_file_location(f"functions.{name}.app", path)
+    if spec is None or spec.loader is None:
+        raise FlowVerdictError(f"{path} cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def content_in_folder(folder: Path, ref: ObjectRef) -> bytes | None:
+    """Give the content a folder has for ``bucket/key``; ``None`` if it has none.
+
+    Where only the text of a ``.gz`` object is there, it is gzipped on the way, so that samples can be read and edited.
+    """
+    root = folder.resolve()
+    path = (root / ref.bucket / ref.key).resolve()
+    if not path.is_relative_to(root):
+        return None
+    if path.is_file():
+        return path.read_bytes()
+    plain = path.with_suffix("")
+    if path.suffix == ".gz" and plain.is_file():
+        return gzip.compress(plain.read_bytes(), mtime=0)
+    return None
+
+
+def _objects_named(event: object) -> tuple[ObjectRef, ...]:
+    if not isinstance(event, dict) or "awslogs" in event:
+        return ()
+    named: list[ObjectRef] = []
+    messages = [record.get("body", "") for record in event["Records"]] if is_sqs_event(event) else [json.dumps(event)]
+    for message in messages:
+        try:
+            named += objects_in_message(message) if is_sqs_event(event) else objects_in(event)
+        except EnvelopeError:
+            continue  # the handler is about to say so itself
+    return tuple(named)
+
+
+def _make_sample_flow_log() -> None:
+    boto3.client("logs").create_log_group(logGroupName=SAMPLE_LOG_GROUP)
+    ec2 = boto3.client("ec2")
+    vpc_id = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    ec2.create_flow_logs(
+        ResourceIds=[vpc_id],
+        ResourceType="VPC",
+        TrafficType="ALL",
+        LogDestinationType="cloud-watch-logs",
+        LogGroupName=SAMPLE_LOG_GROUP,
+        DeliverLogsPermissionArn=f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/flow-logs",
+        LogFormat=SAMPLE_LOG_FORMAT,
+    )
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str], without: set[str] | None = None) -> Iterator[None]:
+    before = dict(os.environ)
+    for name in without or ():
+        del os.environ[name]
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

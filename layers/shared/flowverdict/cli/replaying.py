@@ -1,0 +1,91 @@
+"""``flowverdict replay`` and ``flowverdict demo``: events through the real handlers, and the alerts that come out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.panel import Panel
+from rich.text import Text
+
+import flowverdict
+from flowverdict.errors import FlowVerdictError
+from flowverdict.records import DEFAULT_FORMAT
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from flowverdict.cli.local_aws import Email, Invocation
+
+OBJECTS_FOLDER = "objects"
+# In the order a person gets to know them: one delivery through the queue, one log stream.
+DEMO_EVENTS = ("sqs-s3-delivery.json", "cloudwatch-logs.json")
+
+
+def demo_events() -> list[Path]:
+    """Give the sample events that ``demo`` replays.
+
+    Raises
+    ------
+    FlowVerdictError
+        The package is installed without the project around it.
+    """
+    folder = Path(flowverdict.__file__).resolve().parents[3] / "events"
+    paths = [folder / name for name in DEMO_EVENTS]
+    for path in paths:
+        if not path.is_file():
+            raise FlowVerdictError(f"the demo needs the project's checkout: {path} is not there")
+    return paths
+
+
+def load_event(path: Path) -> dict[str, Any]:
+    """Read an event file.
+
+    Raises
+    ------
+    FlowVerdictError
+        It does not exist, is no JSON, or no JSON object.
+    """
+    try:
+        event = json.loads(path.read_bytes())
+    except OSError as error:
+        raise FlowVerdictError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    except ValueError as error:
+        raise FlowVerdictError(f"{path}: not JSON, so no event: {error}") from error
+    if not isinstance(event, dict):
+        raise FlowVerdictError(f"{path}: a JSON {type(event).__name__}, so no event")
+    return event
+
+
+def environment(log_format: str | None) -> dict[str, str]:
+    """Give the variables that a user's choice sets for the functions."""
+    if log_format is None:
+        return {}
+    return {"LOG_FORMAT": " ".join(DEFAULT_FORMAT.names) if log_format == "default" else log_format}
+
+
+_EMAIL_WIDTH = 106  # the body's 100 and the frame
+_BORDERS = {"CRITICAL": "bold red", "HIGH": "red", "MEDIUM": "yellow", "LOW": "blue", "INFO": "green"}
+
+
+def show_email(console: Console, email: Email) -> None:
+    """Show an email as its reader sees it."""
+    border = next((style for word, style in _BORDERS.items() if f" {word}]" in email.subject), "white")
+    panel = Panel(Text(email.body.rstrip()), title=Text(email.subject), title_align="left", border_style=border)
+    console.print(panel, width=min(console.width, _EMAIL_WIDTH), soft_wrap=False)
+
+
+def show_outcome(console: Console, path: Path, invocation: Invocation, emails: int) -> None:
+    """Say what the event came to: how many records, how many alerts, what failed."""
+    rejected = accepted = 0
+    for line in invocation.log:
+        counts = line.get("counts")
+        if isinstance(counts, dict):
+            rejected += counts["rejected"]
+            accepted += counts["accepted"]
+    console.print(
+        Text(
+            f"{path.name} -> {invocation.function}: {accepted:,} accepted, {rejected:,} rejected records, {emails:,} alerts", "bold"
+        )
+    )

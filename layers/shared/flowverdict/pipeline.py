@@ -1,0 +1,94 @@
+"""One batch of flow logs from bytes to published alerts.
+
+Everything one invocation (or one command) reads is judged together, because a request and its reply may lie in different
+objects. An object counts whole or not at all: it is read into a batch of its own, which is merged once it was read to its
+end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO
+
+from flowverdict.alerts import Alert, group
+from flowverdict.explain import Explanation, explain
+from flowverdict.flows import FlowCollector
+from flowverdict.records import RecordCounts, RecordFormat
+from flowverdict.sources.origin import Origin, origin_of
+from flowverdict.sources.text import LineReader, read_file, read_messages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from flowverdict.ports import AlertPublisher
+    from flowverdict.records import FlowRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What came of one source: its counts, and a few of its malformed lines with their reasons."""
+
+    name: str
+    counts: RecordCounts
+    samples: tuple[str, ...]
+    unknown_fields: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything that is judged together."""
+
+    flows: FlowCollector = field(default_factory=FlowCollector)
+    counts: RecordCounts = field(default_factory=RecordCounts)
+
+    def add_file(self, stream: BinaryIO, *, name: str, headerless: tuple[RecordFormat, ...] = ()) -> Reading:
+        """Read one text flow log file; account and Region come from its name where the records lack them.
+
+        Raises
+        ------
+        ObjectError
+            The file is no flow log or cannot be read to its end. The batch is then as it was.
+        """
+        reader = LineReader(headerless)
+        return self._add(name, origin_of(name), reader, read_file(stream, name=name, reader=reader, headerless=headerless))
+
+    def add_messages(self, messages: Sequence[str], *, name: str, formats: tuple[RecordFormat, ...], origin: Origin) -> Reading:
+        """Read the messages of one log stream."""
+        reader = LineReader(formats, headers=False)
+        return self._add(name, origin, reader, read_messages(messages, reader))
+
+    def _add(self, name: str, origin: Origin, reader: LineReader, records: Iterable[FlowRecord]) -> Reading:
+        flows = FlowCollector()
+        for record in records:
+            flows.add(record, origin)
+        self.flows.merge(flows)
+        self.counts.merge(reader.counts)
+        unknown = {unknown: None for record_format in reader.formats for unknown in record_format.unknown_names}
+        return Reading(name=name, counts=reader.counts, samples=tuple(reader.samples), unknown_fields=tuple(unknown))
+
+    def merge(self, other: Batch) -> None:
+        """Take in everything another batch holds."""
+        self.flows.merge(other.flows)
+        self.counts.merge(other.counts)
+
+    def explanations(self) -> list[Explanation]:
+        """Explain every rejected flow, in the order they were first seen."""
+        return list(explain(self.flows.rejected()))
+
+    def alerts(self) -> list[Alert]:
+        """Group the explanations into alerts, most severe first."""
+        return group(self.explanations())
+
+
+def deliver(batch: Batch, publisher: AlertPublisher) -> list[Alert]:
+    """Publish the batch's alerts, most severe first, and give them.
+
+    Raises
+    ------
+    DeliveryError
+        One could not be published; those before it were.
+    """
+    alerts = batch.alerts()
+    for alert in alerts:
+        publisher.publish(alert)
+    return alerts

@@ -1,0 +1,33 @@
+"""What the pipeline needs from outside, as protocols; adapters and test doubles implement them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from flowverdict.alerts import Alert
+    from flowverdict.records import RecordFormat
+    from flowverdict.sources.envelope import ObjectRef
+
+
+class ObjectStore(Protocol):
+    """Where flow log objects are kept."""
+
+    def open(self, ref: ObjectRef) -> AbstractContextManager[BinaryIO]:
+        """Open an object for reading forward; raises ``ObjectError`` where that cannot be done."""
+
+
+class AlertPublisher(Protocol):
+    """Where alerts go."""
+
+    def publish(self, alert: Alert) -> None:
+        """Publish one alert; raises ``DeliveryError`` where that cannot be done."""
+
+
+class FormatSource(Protocol):
+    """What knows the formats of the flow logs that write into a log group."""
+
+    def formats(self, log_group: str) -> tuple[RecordFormat, ...]:
+        """Give at least one format."""

@@ -1,0 +1,62 @@
+"""What the functions read from their environment, checked once and typed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowverdict.errors import FormatError, SettingsError
+from flowverdict.records import RecordFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Settings of a classify function.
+
+    Parameters
+    ----------
+    alert_topic_arn
+        ``ALERT_TOPIC_ARN``: the SNS topic alerts are published to.
+    region
+        ``AWS_REGION``, which Lambda sets; the Region of log groups, whose records may not name theirs.
+    log_format
+        ``LOG_FORMAT``: the fields of the CloudWatch Logs records, as words (``version account-id ...``) or as EC2 writes
+        them (``${version} ${account-id} ...``). ``None`` (unset or empty) asks EC2.
+    """
+
+    alert_topic_arn: str
+    region: str | None
+    log_format: RecordFormat | None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read and check the settings.
+
+        Raises
+        ------
+        SettingsError
+            One is missing or makes no sense; names the variable.
+        """
+        topic_arn = environment.get("ALERT_TOPIC_ARN", "")
+        if not _TOPIC_ARN.fullmatch(topic_arn):
+            raise SettingsError(f"ALERT_TOPIC_ARN: {topic_arn!r} is no SNS topic's ARN")
+        return cls(
+            alert_topic_arn=topic_arn,
+            region=environment.get("AWS_REGION") or None,
+            log_format=_log_format(environment.get("LOG_FORMAT", "").strip()),
+        )
+
+
+def _log_format(text: str) -> RecordFormat | None:
+    if not text:
+        return None
+    try:
+        return RecordFormat.from_log_format(text) if "${" in text else RecordFormat.from_header(text)
+    except FormatError as error:
+        raise SettingsError(f"LOG_FORMAT: {error}") from error

@@ -1,0 +1,119 @@
+"""Flow log records out of CloudWatch Logs subscriptions.
+
+The payload is base64 of gzip of JSON (https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/SubscriptionFilters.html);
+each message is one bare record, without a header. What its fields are only the flow log itself says: ``DescribeFlowLogs``
+gives the format of every flow log that writes into the group, and a format never changes once its flow log is made.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools.utilities.data_classes import CloudWatchLogsEvent
+from botocore.exceptions import BotoCoreError, ClientError
+
+from flowverdict.errors import EnvelopeError, FormatError
+from flowverdict.records import DEFAULT_FORMAT, RecordFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from logging import LoggerAdapter
+
+    from aws_lambda_powertools import Logger
+    from mypy_boto3_ec2 import EC2Client
+
+    type AnyLogger = Logger | LoggerAdapter[Any]
+
+# A new flow log may start to write into the group at any time; its format is then known after this many seconds.
+FORMATS_KEPT_SECONDS = 900
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogBatch:
+    """The messages of one log stream, and the account that owns it."""
+
+    account_id: str
+    log_group: str
+    log_stream: str
+    messages: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What errors and logs call it."""
+        return f"{self.log_group}:{self.log_stream}"
+
+
+def decode(event: dict[str, Any]) -> LogBatch | None:
+    """Give the messages of a subscription event; ``None`` for CloudWatch Logs' own check that the function is there.
+
+    Raises
+    ------
+    EnvelopeError
+        The payload is not base64, not gzip, not JSON, or of another shape.
+    """
+    try:
+        decoded = CloudWatchLogsEvent(event).parse_logs_data()
+        if decoded.message_type == "CONTROL_MESSAGE":
+            return None
+        messages = tuple(str(log_event.message) for log_event in decoded.log_events)
+        return LogBatch(account_id=decoded.owner, log_group=decoded.log_group, log_stream=decoded.log_stream, messages=messages)
+    except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
+        # binascii.Error, UnicodeDecodeError and JSONDecodeError are ValueErrors.
+        raise EnvelopeError(f"no CloudWatch Logs subscription event: {type(error).__name__}: {str(error)[:200]}") from error
+
+
+class DescribedFormats:
+    """The formats of a log group's flow logs, as EC2 describes them; the default format where EC2 does not tell.
+
+    Parameters
+    ----------
+    client
+        A boto3 EC2 client of the log group's account and Region.
+    logger
+        Told when EC2 does not answer.
+    clock
+        Seconds, only their differences matter.
+    """
+
+    def __init__(self, client: EC2Client, logger: AnyLogger, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._logger = logger
+        self._clock = clock
+        self._kept: dict[str, tuple[float, tuple[RecordFormat, ...]]] = {}
+
+    def formats(self, log_group: str) -> tuple[RecordFormat, ...]:
+        """Give the group's distinct formats, from memory where they were asked for in the last 15 minutes."""
+        now = self._clock()
+        kept = self._kept.get(log_group)
+        if kept is not None and now - kept[0] < FORMATS_KEPT_SECONDS:
+            return kept[1]
+        formats = self._describe(log_group)
+        self._kept[log_group] = (now, formats)
+        return formats
+
+    def _describe(self, log_group: str) -> tuple[RecordFormat, ...]:
+        try:
+            pages = self._client.get_paginator("describe_flow_logs").paginate(
+                Filters=[{"Name": "log-group-name", "Values": [log_group]}]
+            )
+            log_formats = [flow_log.get("LogFormat") for page in pages for flow_log in page["FlowLogs"]]
+            # A dictionary keeps the order in which EC2 named them, and each once.
+            found = tuple({RecordFormat.from_log_format(text): None for text in log_formats if text})
+        except (ClientError, BotoCoreError, FormatError) as error:
+            self._logger.warning("flow log format not known, default assumed", extra={"log_group": log_group, "reason": str(error)})
+            return (DEFAULT_FORMAT,)
+        return found or (DEFAULT_FORMAT,)
+
+
+class FixedFormat:
+    """One configured format for every log group."""
+
+    def __init__(self, record_format: RecordFormat) -> None:
+        self._formats = (record_format,)
+
+    def formats(self, log_group: str) -> tuple[RecordFormat, ...]:  # noqa: ARG002 - the same for all, which is its point
+        """Give the configured format."""
+        return self._formats

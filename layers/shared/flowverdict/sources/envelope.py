@@ -1,0 +1,108 @@
+"""Which objects an event names, whatever it came wrapped in.
+
+S3 sends its notification (https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html)
+straight to a function, to SQS, or to SNS and from there to SQS; EventBridge has a shape of its own
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html). In S3's own notification the key is encoded like a
+form (``=`` is ``%3D``, a blank is ``+``), in EventBridge's it is not.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools.utilities.data_classes import S3Event, S3EventBridgeNotificationEvent, SNSEvent
+from aws_lambda_powertools.utilities.data_classes.sns_event import SNSMessage
+
+from flowverdict.errors import EnvelopeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_SUPPORTED_MAJOR_VERSION = "2"
+_CREATED = "ObjectCreated:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectRef:
+    """An object in S3: its bucket and its key as it really is (decoded)."""
+
+    bucket: str
+    key: str
+
+    @property
+    def name(self) -> str:
+        """What errors and logs call it."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+def is_sqs_event(event: Mapping[str, Any]) -> bool:
+    """Whether Lambda got this from a queue, so that messages can fail one by one."""
+    records = event.get("Records")
+    return isinstance(records, list) and bool(records) and records[0].get("eventSource") == "aws:sqs"
+
+
+def objects_in_message(body: str) -> tuple[ObjectRef, ...]:
+    """Give the objects that a queue message names; see ``objects_in``."""
+    try:
+        event = json.loads(body)
+    except ValueError as error:
+        raise EnvelopeError(f"the message is no JSON: {error}") from error
+    return objects_in(event)
+
+
+def objects_in(event: object) -> tuple[ObjectRef, ...]:
+    """Give the objects that an event names; none for S3's test event and for anything but a creation.
+
+    Raises
+    ------
+    EnvelopeError
+        The event is of no known shape.
+    """
+    if not isinstance(event, dict):
+        raise EnvelopeError(f"an event of unknown shape: {type(event).__name__}, not an object")
+    try:
+        return tuple(_objects(event))
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise EnvelopeError(f"an event of unknown shape: {type(error).__name__} {error}; {_outline(event)}") from error
+
+
+def _objects(event: dict[str, Any]) -> Iterator[ObjectRef]:
+    if event.get("Event") == "s3:TestEvent":
+        return
+    if event.get("Type") == "Notification":
+        yield from objects_in_message(SNSMessage(event).message)
+    elif event.get("detail-type") == "Object Created":
+        detail = S3EventBridgeNotificationEvent(event).detail
+        # Not `detail.object.key`: Powertools decodes it, which would damage a key that holds "+" or "%".
+        yield ObjectRef(bucket=_text(detail.bucket.name), key=_text(detail.object["key"]))
+    elif event["Records"][0].get("EventSource") == "aws:sns":
+        for record in SNSEvent(event).records:
+            yield from objects_in_message(record.sns.message)
+    else:
+        yield from _objects_in_notification(event)
+
+
+def _objects_in_notification(event: dict[str, Any]) -> Iterator[ObjectRef]:
+    notification = S3Event(event)
+    for index, record in enumerate(notification.records):
+        if record.event_source != "aws:s3":
+            raise EnvelopeError(f"an event of unknown shape: a record of {record.event_source}")
+        if record.event_version.partition(".")[0] != _SUPPORTED_MAJOR_VERSION:
+            raise EnvelopeError(f"an S3 notification of version {record.event_version}; 2.x is known")
+        if record.event_name.startswith(_CREATED):
+            ref = S3Event({"Records": [event["Records"][index]]})
+            yield ObjectRef(bucket=_text(ref.bucket_name), key=_text(ref.object_key))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError("bucket and key must be text")
+    return value
+
+
+def _outline(event: Mapping[str, Any]) -> str:
+    # Names only: an event's values do not belong into a log.
+    names = ", ".join(sorted(str(name)[:40] for name in event)[:10])
+    return f"its keys are {names}" if names else "it is empty"
