@@ -6,8 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts import scope
-from flowverdict.decision import Confidence
-from flowverdict.explain import caption, counted, isoformat, next_steps, sentence
+from flowverdict.explain import caption, counted, isoformat, next_steps, remedy_reason, sentence
 
 if TYPE_CHECKING:
     from flowverdict.alerts import Alert
@@ -35,10 +34,8 @@ def body(alert: Alert) -> str:
                 _row("Service", alert.service),
                 _row("Where", scope(alert)),
                 _row("When", _when(alert)),
-                _row(
-                    "How much",
-                    f"{alert.flows:,} flows, {alert.records:,} records, {alert.packets:,} packets, {alert.bytes:,} bytes",
-                ),
+                _row("How much", _how_much(alert)),
+                _row("Fix", remedy_reason(alert.explanation.verdict)),
             ]
         ),
         "Why\n" + "\n".join(_item(item.detail) for item in alert.evidence) if alert.evidence else "",
@@ -50,14 +47,10 @@ def body(alert: Alert) -> str:
 
 
 def _confidence_in_words(alert: Alert) -> str:
-    if alert.flows == 1 or len(alert.confidences) == 1:
+    if len(alert.confidences) == 1:
         return alert.confidence
-    counted = ", ".join(f"{count:,} {level}" for level, count in alert.confidences)
-    return (
-        f"{alert.confidence} at least; of {alert.flows:,} flows {counted}"
-        if alert.confidence is not Confidence.CERTAIN
-        else counted
-    )
+    levels = ", ".join(f"{level} for {count:,}" for level, count in alert.confidences)
+    return f"at least {alert.confidence}: {levels} of {alert.flows:,} flows"
 
 
 def _when(alert: Alert) -> str:
