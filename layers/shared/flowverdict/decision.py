@@ -184,13 +184,13 @@ def _flags(traffic: Traffic | None) -> int | None:
     return None if traffic is None else traffic.tcp_flags
 
 
-def _opens(flags: int | None) -> bool:
-    """SYN without ACK: only the side that starts a connection sends it."""
+def opens(flags: int | None) -> bool:
+    """Whether SYN was seen without ACK: only the side that starts a connection sends that."""
     return flags is not None and bool(flags & _SYN) and not flags & _ACK
 
 
-def _answers(flags: int | None) -> bool:
-    """SYN with ACK: only the side that was asked sends it."""
+def answers(flags: int | None) -> bool:
+    """Whether SYN was seen with ACK: only the side that was asked sends that."""
     return flags is not None and bool(flags & _SYN) and bool(flags & _ACK)
 
 
@@ -260,23 +260,23 @@ def _nat_gateway(flow: RejectedFlow) -> str | None:
 
 
 def _syn(flow: RejectedFlow) -> str | None:
-    if not (_is_tcp(flow) and _opens(flow.traffic.tcp_flags)):
+    if not (_is_tcp(flow) and opens(flow.traffic.tcp_flags)):
         return None
     return "tcp-flags have SYN without ACK: the rejected packets open a connection"
 
 
 def _solicited_syn_ack(flow: RejectedFlow) -> str | None:
     mirror = flow.mirror
-    if not (_is_tcp(flow) and _answers(flow.traffic.tcp_flags) and mirror is not None and flow.same is None):
+    if not (_is_tcp(flow) and answers(flow.traffic.tcp_flags) and mirror is not None and flow.same is None):
         return None
-    if not (_opens(mirror.tcp_flags) and _not_after(mirror, flow.traffic) and _within(flow, mirror, TIMESTAMP_SLACK_SECONDS)):
+    if not (opens(mirror.tcp_flags) and _not_after(mirror, flow.traffic) and _within(flow, mirror, TIMESTAMP_SLACK_SECONDS)):
         return None
     return f"tcp-flags have SYN-ACK, and the SYN it answers was accepted at {_clock(mirror.first_start)}"
 
 
 def _probably_solicited_syn_ack(flow: RejectedFlow) -> str | None:
     mirror = flow.mirror
-    if not (_is_tcp(flow) and _answers(flow.traffic.tcp_flags) and mirror is not None):
+    if not (_is_tcp(flow) and answers(flow.traffic.tcp_flags) and mirror is not None):
         return None
     if _solicited_syn_ack(flow) is not None:
         return None
@@ -284,7 +284,7 @@ def _probably_solicited_syn_ack(flow: RejectedFlow) -> str | None:
 
 
 def _sent_syn_ack(flow: RejectedFlow) -> str | None:
-    if not (_is_tcp(flow) and _answers(flow.traffic.tcp_flags) and flow.mirror is None):
+    if not (_is_tcp(flow) and answers(flow.traffic.tcp_flags) and flow.mirror is None):
         return None
     if not (flow.direction_logged and flow.direction is FlowDirection.EGRESS):
         return None
@@ -292,7 +292,7 @@ def _sent_syn_ack(flow: RejectedFlow) -> str | None:
 
 
 def _unsolicited_syn_ack(flow: RejectedFlow) -> str | None:
-    if not (_is_tcp(flow) and _answers(flow.traffic.tcp_flags) and flow.mirror is None):
+    if not (_is_tcp(flow) and answers(flow.traffic.tcp_flags) and flow.mirror is None):
         return None
     if _sent_syn_ack(flow) is not None:
         return None
@@ -325,7 +325,7 @@ def _accepted_request(flow: RejectedFlow) -> Traffic | None:
         return None
     if _is_tcp(flow):
         flags = flow.traffic.tcp_flags
-        if flags is not None and (flags & _SYN or not _opens(mirror.tcp_flags)):
+        if flags is not None and (flags & _SYN or not opens(mirror.tcp_flags)):
             return None
     return mirror
 
@@ -355,7 +355,7 @@ def _quiet_since(flow: RejectedFlow, both: tuple[Traffic, Traffic]) -> bool:
 
 def _connection_ended(flow: RejectedFlow) -> str | None:
     both = _both_accepted(flow)
-    if both is None or not _is_tcp(flow) or _opens(flow.traffic.tcp_flags) or _answers(flow.traffic.tcp_flags):
+    if both is None or not _is_tcp(flow) or opens(flow.traffic.tcp_flags) or answers(flow.traffic.tcp_flags):
         return None
     mirror, same = both
     if not (_ends(mirror.tcp_flags) or _ends(same.tcp_flags)) or not _quiet_since(flow, both):
@@ -367,7 +367,7 @@ def _connection_went_quiet(flow: RejectedFlow) -> str | None:
     both = _both_accepted(flow)
     if both is None or not _is_tcp(flow) or not _quiet_since(flow, both) or _connection_ended(flow) is not None:
         return None
-    if _opens(flow.traffic.tcp_flags) or _answers(flow.traffic.tcp_flags):
+    if opens(flow.traffic.tcp_flags) or answers(flow.traffic.tcp_flags):
         return None
     return f"both directions were accepted until {_clock(_last(both))}, nothing since: the connection may have been over"
 
@@ -384,13 +384,13 @@ def _last(both: tuple[Traffic, Traffic]) -> int | None:
 
 
 def _answering_side(flow: RejectedFlow) -> str | None:
-    if flow.same is None or not (_opens(_flags(flow.mirror)) or _answers(flow.same.tcp_flags)):
+    if flow.same is None or not (opens(_flags(flow.mirror)) or answers(flow.same.tcp_flags)):
         return None
     return "the accepted packets' tcp-flags show that the other side opened the connection"
 
 
 def _asking_side(flow: RejectedFlow) -> str | None:
-    if not (_opens(_flags(flow.same)) or _answers(_flags(flow.mirror))):
+    if not (opens(_flags(flow.same)) or answers(_flags(flow.mirror))):
         return None
     return "the accepted packets' tcp-flags show that this side opened the connection"
 
@@ -453,13 +453,13 @@ def _no_connection(flow: RejectedFlow) -> str | None:
 
 
 def _request_ports(flow: RejectedFlow) -> str | None:
-    if _look(flow) is not PortLook.REQUEST or _answers(flow.traffic.tcp_flags):
+    if _look(flow) is not PortLook.REQUEST or answers(flow.traffic.tcp_flags):
         return None
     return f"ports {flow.key.source_port} -> {flow.key.destination_port} look like a request"
 
 
 def _reply_ports(flow: RejectedFlow) -> str | None:
-    if _look(flow) is not PortLook.REPLY or _lacks_request(flow) or _answers(flow.traffic.tcp_flags):
+    if _look(flow) is not PortLook.REPLY or _lacks_request(flow) or answers(flow.traffic.tcp_flags):
         return None
     return f"ports {flow.key.source_port} -> {flow.key.destination_port} look like a reply"
 

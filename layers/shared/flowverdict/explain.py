@@ -217,9 +217,7 @@ def next_steps(explanation: Explanation) -> tuple[str, ...]:
     flow, verdict = explanation.flow, explanation.verdict
     # Quoted, since a person pastes these and the values come from a log.
     region = "" if flow.context.region is None else f" --region {shlex.quote(flow.context.region)}"
-    subnet = flow.context.subnet_id
-    acl_filter = "" if subnet is None else f" --filters Name=association.subnet-id,Values={shlex.quote(subnet)}"
-    acl = _look_at_acl(flow, f"aws ec2 describe-network-acls{region}{acl_filter}")
+    acl = _look_at_acl(flow, region)
     groups = _look_at_groups(flow, region)
     match verdict.kind:
         case VerdictKind.NETWORK_ACL:
@@ -240,9 +238,19 @@ def next_steps(explanation: Explanation) -> tuple[str, ...]:
             return (acl, groups)
 
 
-def _look_at_acl(flow: RejectedFlow, command: str) -> str:
-    where = "" if flow.context.subnet_id is None else f" of {flow.context.subnet_id}"
-    return f"Network ACL{where}, {f'{bound(flow.direction)} rules'.strip()}: does an entry allow {connection(flow)}? {command}"
+def _look_at_acl(flow: RejectedFlow, region: str) -> str:
+    subnet, interface = flow.context.subnet_id, flow.interface_id
+    question = f"{f'{bound(flow.direction)} rules'.strip()}: does an entry allow {connection(flow)}?"
+    if subnet is not None:
+        value, where = shlex.quote(subnet), f" of {subnet}"
+    elif interface is not None:
+        look_up = f"aws ec2 describe-network-interfaces{region} --network-interface-ids {shlex.quote(interface)}"
+        value, where = f"$({look_up} --query 'NetworkInterfaces[0].SubnetId' --output text)", f" of the subnet of {interface}"
+    else:
+        return f"Network ACL, {question}"
+    return (
+        f"Network ACL{where}, {question} aws ec2 describe-network-acls{region} --filters Name=association.subnet-id,Values={value}"
+    )
 
 
 def _look_at_groups(flow: RejectedFlow, region: str) -> str:

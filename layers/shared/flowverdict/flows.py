@@ -202,12 +202,9 @@ class _Interface:
         self.accepts += other.accepts
 
     def own_addresses(self) -> frozenset[Address]:
-        """Give the addresses that are certainly the interface's own, none where the records leave it open."""
-        if self.own:
-            return frozenset(self.own)
-        if self.shared is not None and len(self.shared) == 1:
-            return frozenset(self.shared)
-        return frozenset()
+        """Give the interface's own address where the records leave no doubt: one it is, so two mean that none is sure."""
+        told = self.own or self.shared or set()
+        return frozenset(told) if len(told) == 1 else frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,379 @@
+"""The whole way on moto: object or log event -> handler -> SNS -> SQS subscriber, for every envelope and for broken input."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import jsonschema
+import pytest
+from moto.core.models import DEFAULT_ACCOUNT_ID
+
+from flowverdict.cli.local_aws import REGION
+from flowverdict.delivery.sns import MAX_MESSAGE_BYTES
+from flowverdict.errors import DeliveryError, EnvelopeError, ObjectGoneError
+from flowverdict.sources.envelope import ObjectRef
+from scripts.pack_cloudwatch_event import pack
+
+if TYPE_CHECKING:
+    from flowverdict.cli.local_aws import Invocation, LocalAws
+
+ROOT = Path(__file__).parents[2]
+EVENTS = ROOT / "events"
+SCENARIOS = ROOT / "tests" / "scenarios"
+BUCKET = "flow-logs"
+KEY = f"AWSLogs/123456789012/vpcflowlogs/{REGION}/2026/11/22/123456789012_vpcflowlogs_{REGION}_fl-0a1b_20261122T1200Z_%s.log.gz"
+ALERT_SCHEMA = json.loads((ROOT / "docs" / "schemas" / "alert.schema.json").read_text())
+
+
+def notification(key: str) -> dict[str, Any]:
+    s3 = {"s3SchemaVersion": "1.0", "bucket": {"name": BUCKET}, "object": {"key": key.replace("=", "%3D"), "size": 1}}
+    return {"Records": [{"eventVersion": "2.6", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3}]}
+
+
+def queue_event(*bodies: object) -> dict[str, Any]:
+    return {
+        "Records": [
+            {
+                "messageId": f"message-{index}",
+                "receiptHandle": "handle",
+                "body": body if isinstance(body, str) else json.dumps(body),
+                "attributes": {"ApproximateReceiveCount": "1"},
+                "messageAttributes": {},
+                "eventSource": "aws:sqs",
+                "eventSourceARN": f"arn:aws:sqs:{REGION}:{DEFAULT_ACCOUNT_ID}:flow-logs",
+                "awsRegion": REGION,
+            }
+            for index, body in enumerate(bodies)
+        ]
+    }
+
+
+def put_scenario(aws: LocalAws, name: str) -> str:
+    key = KEY % name.replace(".", "-")
+    aws.put_object(ObjectRef(bucket=BUCKET, key=key), gzip.compress((SCENARIOS / f"{name}.log").read_bytes()))
+    return key
+
+
+def failed(invocation: Invocation) -> list[str]:
+    assert isinstance(invocation.answer, dict)
+    return [item["itemIdentifier"] for item in invocation.answer["batchItemFailures"]]
+
+
+# --- the user's table -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scenario", "direction", "leg", "verdict", "severity"),
+    [
+        ("inbound-request", "ingress", "request", "network-acl-or-security-group", "high"),
+        ("outbound-response", "egress", "response", "network-acl", "critical"),
+        ("outbound-request", "egress", "request", "network-acl-or-security-group", "high"),
+        ("inbound-response", "ingress", "response", "network-acl", "critical"),
+    ],
+)
+def test_the_four_rows_of_the_users_table_reach_the_subscriber(
+    aws: LocalAws, scenario: str, direction: str, leg: str, verdict: str, severity: str
+) -> None:
+    invocation = aws.invoke(queue_event(notification(put_scenario(aws, scenario))))
+
+    assert failed(invocation) == []
+    (alert,) = aws.alerts()
+    jsonschema.validate(alert, ALERT_SCHEMA, format_checker=jsonschema.FormatChecker())
+    assert (alert["flow_direction"], alert["leg"], alert["verdict"]) == (direction, leg, verdict)
+    assert (alert["severity"], alert["confidence"], alert["account_id"], alert["region"]) == (
+        severity,
+        "certain",
+        "123456789012",
+        REGION,
+    )
+    (email,) = aws.emails()
+    word = "Inbound" if direction == "ingress" else "Outbound"
+    assert email.subject.startswith(f"[flowverdict {severity.upper()}] {word} {leg} rejected by NACL")
+    assert email.body.startswith(f"{word} {leg} rejected: ")
+
+
+# --- every envelope ---------------------------------------------------------------------------------------------------
+
+PING_AND_RDP = {("response", "network-acl", None), ("request", "network-acl-or-security-group", 3389)}
+DELIVERY = {
+    ("response", "network-acl", 443),
+    ("request", "network-acl-or-security-group", 5432),
+    ("request", "network-acl-or-security-group", 25),
+    ("request", "network-acl-or-security-group", 22),
+    ("response", "closed-connection", 8080),
+}
+EXPECTED_OF_EVENT: dict[str, set[tuple[str, str, int | None]]] = {
+    "s3-object-created": PING_AND_RDP,
+    "sns-s3": PING_AND_RDP,
+    "eventbridge-s3": PING_AND_RDP,
+    "sqs-sns-s3": PING_AND_RDP,
+    "sqs-eventbridge-s3": PING_AND_RDP,
+    "sqs-s3-partial-failure": PING_AND_RDP,
+    "sqs-s3-delivery": DELIVERY,
+    "eventbridge-s3-hive": {("request", "network-acl-or-security-group", 5432), ("request", "network-acl-or-security-group", 22)},
+    "s3-object-removed": set(),
+    "sqs-s3-test-event": set(),
+    "cloudwatch-logs": {("request", "network-acl-or-security-group", 443)},
+    "cloudwatch-logs-control-message": set(),
+}
+
+
+def test_every_sample_event_has_an_expectation() -> None:
+    assert set(EXPECTED_OF_EVENT) == {path.stem for path in EVENTS.glob("*.json")}
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED_OF_EVENT))
+def test_every_real_envelope_gives_its_alerts(aws: LocalAws, name: str) -> None:
+    event = json.loads((EVENTS / f"{name}.json").read_text())
+    aws.put_objects_of(event, EVENTS / "objects")
+
+    invocation = aws.invoke(event)
+
+    assert invocation.error is None
+    alerts = aws.alerts()
+    assert {(alert["leg"], alert["verdict"], alert["service_port"]) for alert in alerts} == EXPECTED_OF_EVENT[name]
+    for alert in alerts:
+        jsonschema.validate(alert, ALERT_SCHEMA, format_checker=jsonschema.FormatChecker())
+        assert alert["region"] == REGION
+        assert alert["account_id"] == "123456789012"
+    assert len(invocation.failures) == (1 if name == "sqs-s3-partial-failure" else 0)
+
+
+def test_the_sample_log_event_holds_its_readable_lines() -> None:
+    lines = (EVENTS / "cloudwatch-logs.log").read_text().splitlines()
+    packed = pack(lines, log_group="/sample/vpc-flow-logs", log_stream="eni-0a1b2c3d4e5f60007-all")
+    assert (EVENTS / "cloudwatch-logs.json").read_text() == packed
+
+
+# --- one batch --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [("1", "2"), ("2", "1")])
+def test_request_and_reply_in_different_messages_of_one_batch_are_paired(aws: LocalAws, order: tuple[str, str]) -> None:
+    messages = [notification(put_scenario(aws, f"reply-in-another-file.{part}")) for part in order]
+
+    aws.invoke(queue_event(*messages))
+
+    (alert,) = aws.alerts()
+    assert (alert["leg"], alert["verdict"], alert["confidence"]) == ("response", "network-acl", "certain")
+
+
+def test_many_rejects_of_one_kind_are_one_alert(aws: LocalAws) -> None:
+    header, request, reply = (SCENARIOS / "outbound-response.log").read_text().splitlines()
+    lines = [header]
+    for client in range(1, 251):
+        for line in (request, reply):
+            lines.append(line.replace("203.0.113.12", f"203.0.113.{client}").replace("50122", str(50_000 + client)))
+    aws.put_object(ObjectRef(bucket=BUCKET, key=KEY % "many"), "\n".join(lines).encode())
+
+    aws.invoke(queue_event(notification(KEY % "many")))
+
+    (alert,) = aws.alerts()
+    assert (alert["flows"], alert["records"], alert["remote_count"], len(alert["top_remotes"])) == (250, 250, 250, 10)
+
+
+# --- broken input -----------------------------------------------------------------------------------------------------
+
+GOOD = gzip.compress((SCENARIOS / "outbound-response.log").read_bytes())
+BROKEN: dict[str, tuple[bytes | None, str]] = {
+    "truncated gzip": (GOOD[:-20], "truncated gzip"),
+    "broken gzip": (GOOD[:30] + b"\xff" * 30 + GOOD[60:], "broken gzip"),
+    "empty object": (b"", "empty"),
+    "not a flow log": (b"<html>hello</html>\n", "not a VPC flow log"),
+    "wrong header": (b"version acount-id interface-id srcadr dstaddr\n2 1 eni-1 10.0.0.1 10.0.0.2\n", "its header is wrong"),
+    "Parquet": (b"PAR1....PAR1", "Parquet"),
+    "gone": (None, "NoSuchKey"),
+}
+
+
+@pytest.mark.parametrize("what", sorted(BROKEN))
+def test_a_broken_object_fails_its_message_alone_and_says_why(aws: LocalAws, what: str) -> None:
+    content, reason = BROKEN[what]
+    broken_key = "AWSLogs/broken object.log.gz"
+    good = notification(put_scenario(aws, "outbound-response"))
+    if content is not None:
+        aws.put_object(ObjectRef(bucket=BUCKET, key=broken_key), content)
+
+    invocation = aws.invoke(queue_event(notification(broken_key.replace(" ", "+")), good))
+
+    assert failed(invocation) == ["message-0"]
+    (line,) = invocation.failures
+    assert f"s3://{BUCKET}/{broken_key}" in line
+    assert reason in line
+    assert [alert["verdict"] for alert in aws.alerts()] == ["network-acl"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("not json", "no JSON"),
+        ({"hello": "secret"}, "unknown shape"),
+        ([1], "unknown shape"),
+        ({"Records": [{"eventSource": "aws:dynamodb", "eventVersion": "1.1"}]}, "aws:dynamodb"),
+    ],
+)
+def test_a_message_of_unknown_shape_fails_alone(aws: LocalAws, body: object, reason: str) -> None:
+    good = notification(put_scenario(aws, "outbound-response"))
+
+    invocation = aws.invoke(queue_event(body, good))
+
+    assert failed(invocation) == ["message-0"]
+    assert reason in invocation.failures[0]
+    assert "secret" not in invocation.failures[0]
+    assert len(aws.alerts()) == 1
+
+
+def test_an_object_broken_half_way_contributes_nothing(aws: LocalAws) -> None:
+    text = (SCENARIOS / "outbound-response.log").read_bytes() + b"".join(b"\n2 %d" % number for number in range(50_000))
+    aws.put_object(ObjectRef(bucket=BUCKET, key=KEY % "half"), gzip.compress(text)[:-8])
+
+    invocation = aws.invoke(queue_event(notification(KEY % "half")))
+
+    assert failed(invocation) == ["message-0"]
+    assert aws.alerts() == []
+
+
+def test_a_message_with_one_broken_object_of_two_contributes_nothing(aws: LocalAws) -> None:
+    both = notification(put_scenario(aws, "outbound-response"))
+    both["Records"] += notification(KEY % "gone")["Records"]
+
+    invocation = aws.invoke(queue_event(both))
+
+    assert failed(invocation) == ["message-0"]
+    assert aws.alerts() == []
+
+
+def test_a_direct_event_with_a_missing_object_raises(aws: LocalAws) -> None:
+    put_scenario(aws, "outbound-response")
+    invocation = aws.invoke(notification(KEY % "gone"))
+    assert isinstance(invocation.error, ObjectGoneError)
+
+
+def test_a_direct_event_of_unknown_shape_raises(aws: LocalAws) -> None:
+    assert isinstance(aws.invoke({"detail-type": "Something else"}).error, EnvelopeError)
+    assert isinstance(aws.invoke({"awslogs": {"data": "!"}}).error, EnvelopeError)
+
+
+def test_a_poison_message_ends_in_the_dead_letter_queue_and_the_others_do_not(aws: LocalAws) -> None:
+    sqs = boto3.client("sqs")
+    dead = sqs.create_queue(QueueName="dead")["QueueUrl"]
+    redrive = {"deadLetterTargetArn": f"arn:aws:sqs:{REGION}:{DEFAULT_ACCOUNT_ID}:dead", "maxReceiveCount": 3}
+    queue = sqs.create_queue(QueueName="flow-logs", Attributes={"RedrivePolicy": json.dumps(redrive), "VisibilityTimeout": "0"})[
+        "QueueUrl"
+    ]
+    put_scenario(aws, "outbound-response")
+    sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(notification(KEY % "gone")))
+    sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(notification(KEY % "outbound-response")))
+
+    for _ in range(4):  # what Lambda's poller does
+        messages = {
+            message["MessageId"]: message
+            for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
+        }
+        if not messages:
+            continue
+        event = queue_event(*(message["Body"] for message in messages.values()))
+        for record, message_id in zip(event["Records"], messages, strict=True):
+            record["messageId"] = message_id
+        kept = failed(aws.invoke(event))
+        for message_id, message in messages.items():
+            if message_id not in kept:
+                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+
+    (poison,) = sqs.receive_message(QueueUrl=dead, MaxNumberOfMessages=10)["Messages"]
+    assert "gone" in poison["Body"]
+    assert "Messages" not in sqs.receive_message(QueueUrl=queue)
+    assert len(aws.alerts()) == 1
+
+
+def test_when_alerts_cannot_be_published_the_whole_batch_is_tried_again(aws: LocalAws) -> None:
+    event = queue_event(notification(put_scenario(aws, "outbound-response")))
+    boto3.client("sns").delete_topic(TopicArn=aws.topic_arn)
+
+    invocation = aws.invoke(event)
+
+    assert isinstance(invocation.error, DeliveryError)
+    assert invocation.answer is None
+    assert aws.topic_arn in str(invocation.error)
+
+
+# --- CloudWatch Logs --------------------------------------------------------------------------------------------------
+
+
+def log_event(scenario: str, log_group: str) -> dict[str, Any]:
+    _, *lines = (SCENARIOS / f"{scenario}.log").read_text().splitlines()
+    event: dict[str, Any] = json.loads(pack(lines, log_group=log_group, log_stream="eni-0aaaaaaaaaaaaaaa1-all"))
+    return event
+
+
+def test_a_log_group_without_a_described_flow_log_is_read_in_the_default_format(aws: LocalAws) -> None:
+    aws.invoke(log_event("aws-3-ping-response-rejected", "/unknown"))
+
+    (alert,) = aws.alerts()
+    assert (alert["leg"], alert["verdict"], alert["service"]) == ("response", "network-acl", "ICMP")
+
+
+def test_a_configured_format_goes_before_what_ec2_describes(aws: LocalAws) -> None:
+    header = (SCENARIOS / "outbound-response.log").read_text().splitlines()[0]
+
+    aws.invoke(log_event("outbound-response", "/sample/vpc-flow-logs"), {"LOG_FORMAT": header})
+
+    (alert,) = aws.alerts()
+    assert (alert["leg"], alert["confidence"]) == ("response", "certain")
+
+
+def test_lines_that_do_not_fit_the_format_are_counted_and_sampled(aws: LocalAws) -> None:
+    invocation = aws.invoke(log_event("outbound-response", "/sample/vpc-flow-logs"))
+
+    assert aws.alerts() == []
+    (counts,) = [line["counts"] for line in invocation.log if "counts" in line]
+    assert counts["malformed.field-count"] == 2
+    assert any(line["message"] == "malformed lines" and line["samples"] for line in invocation.log)
+
+
+# --- what subscribers can rely on -------------------------------------------------------------------------------------
+
+
+def test_filter_policies_see_the_message_attributes(aws: LocalAws) -> None:
+    sqs = boto3.client("sqs")
+    url = sqs.create_queue(QueueName="critical-only")["QueueUrl"]
+    boto3.client("sns").subscribe(
+        TopicArn=aws.topic_arn,
+        Protocol="sqs",
+        Endpoint=f"arn:aws:sqs:{REGION}:{DEFAULT_ACCOUNT_ID}:critical-only",
+        Attributes={
+            "FilterPolicy": json.dumps(
+                {"severity": ["critical"], "leg": ["response"], "verdict": ["network-acl"], "direction": ["egress"]}
+            )
+        },
+    )
+    keys = [put_scenario(aws, name) for name in ("inbound-request", "outbound-response", "inbound-response")]
+
+    aws.invoke(queue_event(*(notification(key) for key in keys)))
+
+    assert len(aws.alerts()) == 3
+    (message,) = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    envelope = json.loads(message["Body"])
+    assert json.loads(envelope["Message"])["flow_direction"] == "egress"
+
+
+def test_messages_stay_below_the_limit_whatever_the_records_hold(aws: LocalAws) -> None:
+    header, line = (SCENARIOS / "inbound-request.log").read_text().splitlines()
+    long = "x" * 2_000
+    lines = [header]
+    for number in range(200):
+        unlike = line.replace("eni-0aaaaaaaaaaaaaaa1", f"eni-{long}{number}"[:2_040]).replace("10.0.2.20", f"10.0.2.{number}")
+        lines.append(unlike.replace("subnet-0aaa0000000000001", f"subnet-{long}").replace("vpc-0123456789abcdef0", f"vpc-{long}"))
+    aws.put_object(ObjectRef(bucket=BUCKET, key=KEY % "long"), "\n".join(lines).encode())
+
+    invocation = aws.invoke(queue_event(notification(KEY % "long")))
+
+    assert failed(invocation) == []
+    (alert,) = aws.alerts()
+    (email,) = aws.emails()
+    assert len(json.dumps({"default": json.dumps(alert), "email": email.body})) < MAX_MESSAGE_BYTES
+    assert len(email.subject) < 100
