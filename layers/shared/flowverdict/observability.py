@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import io
+import sys
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
@@ -17,6 +19,16 @@ if TYPE_CHECKING:
 NAMESPACE = "flowverdict"
 
 
+class _CurrentStdout(io.TextIOBase):
+    """Writes to what is standard output at that moment: Powertools keeps one log handler a service for the whole process."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
 class Observability:
     """Logger and metrics of one function.
 
@@ -27,7 +39,7 @@ class Observability:
     """
 
     def __init__(self, service: str) -> None:
-        self.logger = Logger(service=service)
+        self.logger = Logger(service=service, stream=cast("IO[str]", _CurrentStdout()))
         # Ephemeral: the other kind shares its metrics between all instances of a process, and replays run several.
         self.metrics = EphemeralMetrics(namespace=NAMESPACE, service=service)
 

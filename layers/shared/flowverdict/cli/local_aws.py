@@ -13,10 +13,13 @@ import json
 import os
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
+import botocore.loaders
+import botocore.session
 from moto import mock_aws
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
@@ -87,9 +90,8 @@ class LocalAws:
             Attributes={"RawMessageDelivery": "true"},
         )
         self._buckets: set[str] = set()
-        self._handlers: dict[str, ModuleType] = {}
         self._emails_read = 0
-        _make_sample_flow_log()
+        self._has_flow_log = False
 
     def put_object(self, ref: ObjectRef, content: bytes) -> None:
         """Put an object where the functions will look for it."""
@@ -114,7 +116,10 @@ class LocalAws:
 
         Errors of this project are part of the outcome; any other exception is a defect and is raised.
         """
-        function = "classify_cloudwatch_logs" if "awslogs" in event else "classify_s3"
+        function = "classify_s3"
+        if "awslogs" in event:
+            function = "classify_cloudwatch_logs"
+            self._make_sample_flow_log()
         written = io.StringIO()
         answer: object = None
         error: FlowVerdictError | None = None
@@ -127,6 +132,24 @@ class LocalAws:
                 error = raised
         lines = tuple(json.loads(line) for line in written.getvalue().splitlines())
         return Invocation(function=function, answer=answer, error=error, log=tuple(line for line in lines if "_aws" not in line))
+
+    def _make_sample_flow_log(self) -> None:
+        # EC2 is the slowest client to make, and only log events ask it.
+        if self._has_flow_log:
+            return
+        self._has_flow_log = True
+        boto3.client("logs").create_log_group(logGroupName=SAMPLE_LOG_GROUP)
+        ec2 = boto3.client("ec2")
+        vpc_id = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        ec2.create_flow_logs(
+            ResourceIds=[vpc_id],
+            ResourceType="VPC",
+            TrafficType="ALL",
+            LogDestinationType="cloud-watch-logs",
+            LogGroupName=SAMPLE_LOG_GROUP,
+            DeliverLogsPermissionArn=f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/flow-logs",
+            LogFormat=SAMPLE_LOG_FORMAT,
+        )
 
     def alerts(self) -> list[dict[str, Any]]:
         """Give the alerts that arrived at the queue since the last call."""
@@ -152,7 +175,16 @@ def local_aws() -> Iterator[LocalAws]:
     foreign = {name for name in os.environ if name.startswith("AWS_")}
     variables = {"AWS_DEFAULT_REGION": REGION, "MOTO_EC2_LOAD_DEFAULT_AMIS": "false"}
     with _environment(variables, without=foreign), mock_aws():
+        session = botocore.session.get_session()
+        session.register_component("data_loader", _service_models())
+        boto3.setup_default_session(botocore_session=session)
         yield LocalAws()
+
+
+@cache
+def _service_models() -> botocore.loaders.Loader:
+    # Reading the SDK's service descriptions takes most of a second; they do not change from one world to the next.
+    return botocore.loaders.create_loader()
 
 
 def load_function(name: str) -> ModuleType:
@@ -202,21 +234,6 @@ def _objects_named(event: object) -> tuple[ObjectRef, ...]:
         except EnvelopeError:
             continue  # the handler is about to say so itself
     return tuple(named)
-
-
-def _make_sample_flow_log() -> None:
-    boto3.client("logs").create_log_group(logGroupName=SAMPLE_LOG_GROUP)
-    ec2 = boto3.client("ec2")
-    vpc_id = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    ec2.create_flow_logs(
-        ResourceIds=[vpc_id],
-        ResourceType="VPC",
-        TrafficType="ALL",
-        LogDestinationType="cloud-watch-logs",
-        LogGroupName=SAMPLE_LOG_GROUP,
-        DeliverLogsPermissionArn=f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/flow-logs",
-        LogFormat=SAMPLE_LOG_FORMAT,
-    )
 
 
 @contextmanager

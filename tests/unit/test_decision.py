@@ -1,0 +1,148 @@
+"""The decision table: laws that hold for every row, and the confidence rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowverdict.decision import (
+    HYPOTHESES,
+    RULES,
+    Cause,
+    Confidence,
+    Hypothesis,
+    Leg,
+    Strength,
+    VerdictKind,
+    answers,
+    decide,
+    decision_table,
+    opens,
+)
+from flowverdict.flows import FlowCollector, RejectedFlow
+from flowverdict.records import DEFAULT_FORMAT, RecordFormat
+
+ROOT = Path(__file__).parents[2]
+FORMAT = RecordFormat((*DEFAULT_FORMAT.names, "tcp-flags", "pkt-srcaddr", "pkt-dstaddr", "flow-direction", "reject-reason"))
+
+
+def flow_of(*lines: str) -> RejectedFlow:
+    collector = FlowCollector()
+    for line in lines:
+        collector.add(FORMAT.parse(line))
+    (flow,) = collector.rejected()
+    return flow
+
+
+def line(*, ports: str = "50122 443", ends: str = "10.0.2.20 10.0.1.5", action: str = "REJECT", start: int = 100, tail: str) -> str:
+    return f"8 123456789012 eni-1 {ends} {ports} 6 1 44 {start} {start + 5} {action} OK {tail}"
+
+
+REQUEST = "10.0.2.20 10.0.1.5 ingress -"
+REPLY = "10.0.1.5 10.0.2.20 egress -"
+
+
+def test_a_security_group_never_blocks_a_response() -> None:
+    assert Hypothesis(Leg.RESPONSE, Cause.SECURITY_GROUP) not in HYPOTHESES
+    assert Hypothesis(Leg.RESPONSE, Cause.NETWORK_ACL) in HYPOTHESES
+    assert {Hypothesis(Leg.REQUEST, cause) for cause in (Cause.NETWORK_ACL, Cause.SECURITY_GROUP)} <= HYPOTHESES
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.kind}-{rule.strength.name}")
+def test_every_row_has_a_source_and_strikes_something_or_says_it_conflicts(rule: object) -> None:
+    assert rule in RULES
+    (row,) = [one for one in RULES if one is rule]
+    assert row.source.startswith("https://docs.aws.amazon.com/")
+    assert bool(row.strikes) is not row.conflicts
+
+
+def test_port_numbers_are_never_more_than_weak() -> None:
+    assert {rule.strength for rule in RULES if rule.kind == "ports"} == {Strength.WEAK}
+
+
+def test_the_readme_holds_the_table_of_the_code() -> None:
+    assert decision_table() in (ROOT / "README.md").read_text()
+
+
+def test_certain_needs_hard_evidence_alone() -> None:
+    syn = decide(flow_of(line(tail=f"2 {REQUEST}")))
+    assert (syn.kind, syn.confidence) == (VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP, Confidence.CERTAIN)
+    assert {item.strength for item in syn.evidence} == {Strength.HARD}
+
+
+def test_contradicting_hard_evidence_is_undetermined_and_shows_both_sides() -> None:
+    contradiction = decide(flow_of(line(tail="2 10.0.2.20 10.0.1.5 ingress BPA")))
+    assert (contradiction.kind, contradiction.confidence) == (VerdictKind.UNDETERMINED, Confidence.POSSIBLE)
+    assert {item.kind for item in contradiction.evidence} >= {"reject-reason", "private-addresses"}
+
+
+def test_a_reply_whose_syn_was_accepted_long_ago_is_not_certain() -> None:
+    request = line(action="ACCEPT", tail=f"2 {REQUEST}")
+    soon = line(ends="10.0.1.5 10.0.2.20", ports="443 50122", start=104, tail=f"18 {REPLY}")
+    late = line(ends="10.0.1.5 10.0.2.20", ports="443 50122", start=900, tail=f"18 {REPLY}")
+    assert decide(flow_of(request, soon)).confidence is Confidence.CERTAIN
+    assert decide(flow_of(request, late)).confidence is Confidence.LIKELY
+
+
+def test_a_reply_that_was_accepted_at_another_time_is_not_certain() -> None:
+    request = line(action="ACCEPT", tail=f"2 {REQUEST}")
+    accepted = line(ends="10.0.1.5 10.0.2.20", ports="443 50122", action="ACCEPT", start=300, tail=f"18 {REPLY}")
+    rejected = line(ends="10.0.1.5 10.0.2.20", ports="443 50122", start=104, tail=f"18 {REPLY}")
+    verdict = decide(flow_of(request, accepted, rejected))
+    assert (verdict.leg, verdict.kind, verdict.confidence) == (Leg.RESPONSE, VerdictKind.NETWORK_ACL, Confidence.LIKELY)
+
+
+@pytest.mark.parametrize(
+    ("flags", "opening", "answering"),
+    [
+        (2, True, False),
+        (3, True, False),
+        (18, False, True),
+        (19, False, True),
+        (0, False, False),
+        (1, False, False),
+        (4, False, False),
+        (None, False, False),
+    ],
+)
+def test_flags_say_who_started_as_aws_documents(flags: int | None, opening: bool, answering: bool) -> None:  # noqa: FBT001
+    assert (opens(flags), answers(flags)) == (opening, answering)
+
+
+TAILS = st.builds(
+    lambda flags, direction, reason: (flags, direction, reason),
+    st.sampled_from(["-", "0", "1", "2", "3", "4", "18", "19"]),
+    st.sampled_from(["ingress", "egress", "-"]),
+    st.sampled_from(["-", "BPA", "EC"]),
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(
+        st.tuples(
+            st.booleans(), st.sampled_from(["ACCEPT", "REJECT"]), st.integers(0, 1000), TAILS, st.sampled_from(["6", "17", "1"])
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_every_verdict_has_evidence_and_certain_never_rests_on_less_than_hard(
+    seen: list[tuple[bool, str, int, tuple[str, str, str], str]],
+) -> None:
+    collector = FlowCollector()
+    for forward, action, start, (flags, direction, reason), protocol in seen:
+        ends, ports = ("10.0.2.20 10.0.1.5", "50122 443") if forward else ("10.0.1.5 10.0.2.20", "443 50122")
+        text = f"8 1 eni-1 {ends} {ports} {protocol} 1 44 {start} {start} {action} OK {flags} {ends} {direction} {reason}"
+        collector.add(FORMAT.parse(text))
+    for flow in collector.rejected():
+        verdict = decide(flow)
+        assert verdict.evidence
+        if verdict.confidence is Confidence.CERTAIN:
+            assert verdict.kind is not VerdictKind.UNDETERMINED
+            assert any(item.strength is Strength.HARD for item in verdict.evidence)
+        if verdict.leg is Leg.RESPONSE:
+            assert verdict.kind is not VerdictKind.SECURITY_GROUP
