@@ -1,0 +1,92 @@
+"""What the functions read from their environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowverdict.errors import SettingsError
+from flowverdict.records import DEFAULT_FORMAT, RecordFormat
+from flowverdict.settings import Settings
+
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:alerts"
+
+
+def test_all_variables_are_read() -> None:
+    settings = Settings.from_environment({"ALERT_TOPIC_ARN": TOPIC, "AWS_REGION": "eu-west-1", "LOG_FORMAT": "srcaddr action"})
+    assert settings == Settings(alert_topic_arn=TOPIC, region="eu-west-1", log_format=RecordFormat(("srcaddr", "action")))
+
+
+def test_only_the_topic_is_required() -> None:
+    settings = Settings.from_environment({"ALERT_TOPIC_ARN": TOPIC})
+    assert settings == Settings(alert_topic_arn=TOPIC, region=None, log_format=None)
+
+
+def test_other_variables_do_not_matter() -> None:
+    assert Settings.from_environment({"ALERT_TOPIC_ARN": TOPIC, "PATH": "/bin"}) == Settings.from_environment(
+        {"ALERT_TOPIC_ARN": TOPIC}
+    )
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        TOPIC,
+        "arn:aws-us-gov:sns:us-gov-west-1:123456789012:alerts",
+        "arn:aws-cn:sns:cn-north-1:123456789012:Flow_Verdict-Alerts",
+        f"arn:aws:sns:us-east-1:123456789012:{'a' * 256}",
+    ],
+)
+def test_topic_of_any_partition_is_taken(arn: str) -> None:
+    assert Settings.from_environment({"ALERT_TOPIC_ARN": arn}).alert_topic_arn == arn
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"ALERT_TOPIC_ARN": ""},
+        {"ALERT_TOPIC_ARN": "alerts"},
+        {"ALERT_TOPIC_ARN": "arn:aws:sqs:eu-west-1:123456789012:alerts"},
+        {"ALERT_TOPIC_ARN": "arn:aws:sns:eu-west-1:12345:alerts"},
+        {"ALERT_TOPIC_ARN": "arn:aws:sns:eu-west-1:123456789012:"},
+        {"ALERT_TOPIC_ARN": f"{TOPIC}:11111111-2222-3333-4444-555555555555"},
+        {"ALERT_TOPIC_ARN": f"{TOPIC}\n"},
+        {"ALERT_TOPIC_ARN": f" {TOPIC}"},
+        {"ALERT_TOPIC_ARN": "arn:aws:sns:eu-west-1:123456789012:al erts"},
+        {"ALERT_TOPIC_ARN": f"arn:aws:sns:us-east-1:123456789012:{'a' * 257}"},
+    ],
+)
+def test_missing_or_wrong_topic_is_refused_by_its_name(environment: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match=r"^ALERT_TOPIC_ARN: "):
+        Settings.from_environment(environment)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", None),
+        ("   ", None),
+        ("version srcaddr", RecordFormat(("version", "srcaddr"))),
+        ("  version   srcaddr ", RecordFormat(("version", "srcaddr"))),
+        ("${version} ${srcaddr}", RecordFormat(("version", "srcaddr"))),
+        (" ".join(DEFAULT_FORMAT.names), DEFAULT_FORMAT),
+        ("srcaddr tomorrows-field", RecordFormat(("srcaddr", "tomorrows-field"))),
+    ],
+)
+def test_log_format_is_read_as_words_or_as_ec2_writes_it(text: str, expected: RecordFormat | None) -> None:
+    assert Settings.from_environment({"ALERT_TOPIC_ARN": TOPIC, "LOG_FORMAT": text}).log_format == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["made-up", "default-format", "version version", "version, srcaddr", "VERSION SRCADDR", "${}", "${made-up}", "$version"],
+)
+def test_log_format_that_makes_no_sense_is_refused_by_its_name(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^LOG_FORMAT: "):
+        Settings.from_environment({"ALERT_TOPIC_ARN": TOPIC, "LOG_FORMAT": text})
+
+
+@pytest.mark.parametrize("region", [None, ""])
+def test_region_that_is_unset_or_empty_is_none(region: str | None) -> None:
+    environment = {"ALERT_TOPIC_ARN": TOPIC} | ({} if region is None else {"AWS_REGION": region})
+    assert Settings.from_environment(environment).region is None
