@@ -1,0 +1,153 @@
+"""Neither the order of records nor their split over files changes what is rejected, and none is lost or counted twice.
+
+Requirement: "Pairing by mirrored 5-tuple on the same interface, in time order, across all objects of one batch."
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowverdict.flows import FlowCollector, RejectedFlow
+from flowverdict.records import Action, FlowDirection, FlowRecord, LogStatus
+from flowverdict.sources.origin import Origin
+
+# Few values of each, so that records meet.
+_ADDRESSES = [ip_address(text) for text in ("10.0.0.1", "10.0.0.2", "10.0.0.3", "203.0.113.5", "2001:db8::1", "2001:db8::2")]
+_PORTS = [None, 0, 443, 50_122]
+
+
+def maybe[T](*values: T) -> st.SearchStrategy[T | None]:
+    """Give one of the values, or nothing."""
+    return st.sampled_from((None, *values))
+
+
+def records(directions: st.SearchStrategy[FlowDirection | None]) -> st.SearchStrategy[FlowRecord]:
+    """Give records whose direction is drawn from the given strategy."""
+    return st.builds(
+        FlowRecord,
+        account_id=maybe("123456789012", "unknown"),
+        interface_id=maybe("eni-1", "eni-2"),
+        srcaddr=maybe(*_ADDRESSES),
+        dstaddr=maybe(*_ADDRESSES),
+        pkt_srcaddr=maybe(*_ADDRESSES),
+        pkt_dstaddr=maybe(*_ADDRESSES),
+        srcport=st.sampled_from(_PORTS),
+        dstport=st.sampled_from(_PORTS),
+        protocol=maybe(0, 6),
+        packets=maybe(0, 7),
+        bytes=maybe(0, 300),
+        start=maybe(0, 1000, 2000),
+        end=maybe(0, 1060, 2060),
+        action=maybe(Action.ACCEPT, Action.REJECT),
+        log_status=maybe(*LogStatus),
+        vpc_id=maybe("vpc-1", "vpc-2"),
+        subnet_id=maybe("subnet-1", "subnet-2"),
+        resource_id=maybe("nat-1"),
+        region=maybe("eu-west-1"),
+        tcp_flags=maybe(0, 2, 18),
+        flow_direction=directions,
+        reject_reason=maybe("-", "BPA", "EC"),
+    )
+
+
+_ORIGINS = st.sampled_from([Origin(), Origin(account_id="210987654321", region="us-east-1")])
+# With every direction logged nothing has to be learned from the addresses that an interface's records share.
+_DIRECTED = st.lists(st.tuples(records(st.sampled_from(FlowDirection)), _ORIGINS), max_size=12)
+_UNDIRECTED = st.lists(st.tuples(records(maybe(*FlowDirection)), _ORIGINS), max_size=12)
+
+type Seen = list[tuple[FlowRecord, Origin]]
+
+
+def rejected(seen: Seen) -> list[RejectedFlow]:
+    """Give the rejected flows of records collected one after the other."""
+    return list(collector_of(seen).rejected())
+
+
+def collector_of(seen: Seen) -> FlowCollector:
+    """Collect records one after the other."""
+    collector = FlowCollector()
+    for record, origin in seen:
+        collector.add(record, origin)
+    return collector
+
+
+def rejected_in_parts(seen: Seen, parts: list[int]) -> list[RejectedFlow]:
+    """Give the rejected flows of records spread over collectors, each record into the one its number names."""
+    merged = FlowCollector()
+    for part in sorted(set(parts)):
+        merged.merge(collector_of([one for one, number in zip(seen, parts, strict=True) if number == part]))
+    return list(merged.rejected())
+
+
+@settings(deadline=None)
+@given(seen=_DIRECTED, data=st.data())
+def test_order_of_records_does_not_matter(seen: Seen, data: st.DataObject) -> None:
+    assert rejected(data.draw(st.permutations(seen))) == rejected(seen)
+
+
+@settings(deadline=None)
+@given(seen=_DIRECTED, data=st.data())
+def test_split_over_files_does_not_matter(seen: Seen, data: st.DataObject) -> None:
+    parts = data.draw(st.lists(st.integers(0, 3), min_size=len(seen), max_size=len(seen)))
+    assert rejected_in_parts(seen, parts) == rejected(seen)
+
+
+_FIRST_COME = "an interface's own address is learned from the first records that share one; later ones do not take it away"
+
+
+def _between(action: Action, source: str, destination: str) -> tuple[FlowRecord, Origin]:
+    return (
+        FlowRecord(interface_id="eni-1", srcaddr=ip_address(source), dstaddr=ip_address(destination), action=action),
+        Origin(),
+    )
+
+
+_FORWARDER: Seen = [
+    _between(Action.ACCEPT, "10.0.0.1", "10.0.0.2"),
+    _between(Action.REJECT, "10.0.0.2", "10.0.0.4"),
+    _between(Action.ACCEPT, "10.0.0.1", "10.0.0.3"),
+]
+
+
+@pytest.mark.xfail(strict=True, reason=_FIRST_COME)
+def test_order_does_not_matter_to_an_interface_that_forwards_for_others() -> None:
+    assert rejected(_FORWARDER[::-1]) == rejected(_FORWARDER)
+
+
+@pytest.mark.xfail(strict=True, reason=_FIRST_COME)
+def test_split_does_not_matter_to_an_interface_that_forwards_for_others() -> None:
+    assert rejected_in_parts(_FORWARDER, [0, 0, 1]) == rejected(_FORWARDER)
+
+
+@settings(deadline=None)
+@given(seen=_UNDIRECTED)
+def test_every_rejected_record_is_in_exactly_one_rejected_flow(seen: Seen) -> None:
+    without_traffic = {LogStatus.NODATA, LogStatus.SKIPDATA}
+    rejects = [record for record, _ in seen if record.action is Action.REJECT and record.log_status not in without_traffic]
+    flows = rejected(seen)
+    assert sum(flow.traffic.records for flow in flows) == len(rejects)
+    assert sum(flow.traffic.packets for flow in flows) == sum(record.packets or 0 for record in rejects)
+    assert sum(flow.traffic.bytes for flow in flows) == sum(record.bytes or 0 for record in rejects)
+    assert len({flow.key for flow in flows}) == len(flows)
+
+
+@settings(deadline=None)
+@given(seen=_UNDIRECTED)
+def test_what_paired_was_accepted_on_the_same_interface(seen: Seen) -> None:
+    accepted = {record.interface_id or record.resource_id for record, _ in seen if record.action is Action.ACCEPT}
+    for flow in rejected(seen):
+        assert (flow.mirror is None and flow.same is None) or flow.key.interface in accepted
+        assert flow.accepts_logged or (flow.mirror is None and flow.same is None)
+
+
+@settings(deadline=None)
+@given(seen=_UNDIRECTED)
+def test_mirror_of_a_mirror_is_the_flow_itself(seen: Seen) -> None:
+    for flow in rejected(seen):
+        for mirror in flow.key.mirrors():
+            assert flow.key in mirror.mirrors()
+            assert (mirror.source, mirror.source_port) == (flow.key.destination, flow.key.destination_port)
