@@ -5,6 +5,7 @@ Requirement: "Pairing by mirrored 5-tuple on the same interface, in time order, 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -55,9 +56,10 @@ def records(directions: st.SearchStrategy[FlowDirection | None]) -> st.SearchStr
 
 
 _ORIGINS = st.sampled_from([Origin(), Origin(account_id="210987654321", region="us-east-1")])
-# With every direction logged nothing has to be learned from the addresses that an interface's records share.
-_DIRECTED = st.lists(st.tuples(records(st.sampled_from(FlowDirection)), _ORIGINS), max_size=12)
-_UNDIRECTED = st.lists(st.tuples(records(maybe(*FlowDirection)), _ORIGINS), max_size=12)
+# With every direction logged nothing has to be learned from the addresses that an interface's records share; the laws of
+# order and split are to hold for _UNDIRECTED too once the two forwarder tests below pass.
+_DIRECTED = st.lists(st.tuples(records(st.sampled_from(FlowDirection)), _ORIGINS), max_size=10)
+_UNDIRECTED = st.lists(st.tuples(records(maybe(*FlowDirection)), _ORIGINS), max_size=10)
 
 type Seen = list[tuple[FlowRecord, Origin]]
 
@@ -145,9 +147,9 @@ def test_what_paired_was_accepted_on_the_same_interface(seen: Seen) -> None:
 
 
 @settings(deadline=None)
-@given(seen=_UNDIRECTED)
-def test_mirror_of_a_mirror_is_the_flow_itself(seen: Seen) -> None:
-    for flow in rejected(seen):
-        for mirror in flow.key.mirrors():
-            assert flow.key in mirror.mirrors()
-            assert (mirror.source, mirror.source_port) == (flow.key.destination, flow.key.destination_port)
+@given(record=records(maybe(*FlowDirection)))
+def test_mirror_of_a_mirror_is_the_flow_itself(record: FlowRecord) -> None:
+    (flow,) = rejected([(replace(record, action=Action.REJECT, log_status=LogStatus.OK), Origin())])
+    for mirror in flow.key.mirrors():
+        assert flow.key in mirror.mirrors()
+        assert (mirror.source, mirror.source_port) == (flow.key.destination, flow.key.destination_port)

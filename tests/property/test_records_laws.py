@@ -51,7 +51,7 @@ def values(field: Field) -> st.SearchStrategy[object]:
             return st.none() | _TEXT.filter(lambda text: text != "-")
 
 
-_NAMES = st.lists(st.sampled_from(sorted(FIELDS)), min_size=1, max_size=20, unique=True)
+_NAMES = st.lists(st.sampled_from(sorted(FIELDS)), min_size=1, max_size=10, unique=True)
 _FORMATS = _NAMES.map(lambda names: RecordFormat(tuple(names)))
 
 
