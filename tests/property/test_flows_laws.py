@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_address
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,10 +55,7 @@ def records(directions: st.SearchStrategy[FlowDirection | None]) -> st.SearchStr
 
 
 _ORIGINS = st.sampled_from([Origin(), Origin(account_id="210987654321", region="us-east-1")])
-# With every direction logged nothing has to be learned from the addresses that an interface's records share; the laws of
-# order and split are to hold for _UNDIRECTED too once the two forwarder tests below pass.
-_DIRECTED = st.lists(st.tuples(records(st.sampled_from(FlowDirection)), _ORIGINS), max_size=10)
-_UNDIRECTED = st.lists(st.tuples(records(maybe(*FlowDirection)), _ORIGINS), max_size=10)
+_SEEN = st.lists(st.tuples(records(maybe(*FlowDirection)), _ORIGINS), max_size=10)
 
 type Seen = list[tuple[FlowRecord, Origin]]
 
@@ -86,19 +82,16 @@ def rejected_in_parts(seen: Seen, parts: list[int]) -> list[RejectedFlow]:
 
 
 @settings(deadline=None)
-@given(seen=_DIRECTED, data=st.data())
+@given(seen=_SEEN, data=st.data())
 def test_order_of_records_does_not_matter(seen: Seen, data: st.DataObject) -> None:
     assert rejected(data.draw(st.permutations(seen))) == rejected(seen)
 
 
 @settings(deadline=None)
-@given(seen=_DIRECTED, data=st.data())
+@given(seen=_SEEN, data=st.data())
 def test_split_over_files_does_not_matter(seen: Seen, data: st.DataObject) -> None:
     parts = data.draw(st.lists(st.integers(0, 3), min_size=len(seen), max_size=len(seen)))
     assert rejected_in_parts(seen, parts) == rejected(seen)
-
-
-_FIRST_COME = "an interface's own address is learned from the first records that share one; later ones do not take it away"
 
 
 def _between(action: Action, source: str, destination: str) -> tuple[FlowRecord, Origin]:
@@ -115,18 +108,16 @@ _FORWARDER: Seen = [
 ]
 
 
-@pytest.mark.xfail(strict=True, reason=_FIRST_COME)
 def test_order_does_not_matter_to_an_interface_that_forwards_for_others() -> None:
     assert rejected(_FORWARDER[::-1]) == rejected(_FORWARDER)
 
 
-@pytest.mark.xfail(strict=True, reason=_FIRST_COME)
 def test_split_does_not_matter_to_an_interface_that_forwards_for_others() -> None:
     assert rejected_in_parts(_FORWARDER, [0, 0, 1]) == rejected(_FORWARDER)
 
 
 @settings(deadline=None)
-@given(seen=_UNDIRECTED)
+@given(seen=_SEEN)
 def test_every_rejected_record_is_in_exactly_one_rejected_flow(seen: Seen) -> None:
     without_traffic = {LogStatus.NODATA, LogStatus.SKIPDATA}
     rejects = [record for record, _ in seen if record.action is Action.REJECT and record.log_status not in without_traffic]
@@ -138,7 +129,7 @@ def test_every_rejected_record_is_in_exactly_one_rejected_flow(seen: Seen) -> No
 
 
 @settings(deadline=None)
-@given(seen=_UNDIRECTED)
+@given(seen=_SEEN)
 def test_what_paired_was_accepted_on_the_same_interface(seen: Seen) -> None:
     accepted = {record.interface_id or record.resource_id for record, _ in seen if record.action is Action.ACCEPT}
     for flow in rejected(seen):

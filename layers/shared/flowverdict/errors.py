@@ -3,6 +3,7 @@
 FlowVerdictError
 |-- EnvelopeError          an event whose shape no trigger of ours sends
 |-- FormatError            a flow log format (header line or ``${field}`` list) that names no usable fields
+|-- FormatUnknownError      EC2 could not be asked for a flow log's format this time
 |-- ObjectError            one object (or file) could not be read whole; names it and the reason
 |   |-- NotAFlowLogError   its content is something else
 |   `-- ObjectGoneError    it does not exist (any more)
@@ -25,6 +26,10 @@ class EnvelopeError(FlowVerdictError):
 
 class FormatError(FlowVerdictError):
     """A flow log format names no usable fields."""
+
+
+class FormatUnknownError(FlowVerdictError):
+    """EC2 could not be asked for a flow log's format; another try may succeed."""
 
 
 class ObjectError(FlowVerdictError):

@@ -190,7 +190,7 @@ class _Interface:
             self.own.add(source)
         elif self.shared is None:
             self.shared = {source, destination}
-        elif len(self.shared) > 1:
+        else:
             self.shared &= {source, destination}
 
     def merge(self, other: _Interface) -> None:

@@ -288,10 +288,11 @@ class RecordFormat:
         MalformedLine
             The line has another number of fields, or a value its field cannot have.
         """
+        line = line.strip(" \t\r\n")
         tokens = line.split()
         # AWS writes printable ASCII only (tags are percent-encoded), so nothing that could forge a line of a log or a
         # terminal's output gets further than here.
-        if not (line.isascii() and all(map(str.isprintable, tokens))):
+        if not (line.isascii() and line.replace("\t", " ").isprintable()):
             raise MalformedLine(MalformedReason.ENCODING, "not printable ASCII")
         if len(tokens) != len(self.names):
             raise MalformedLine(MalformedReason.FIELD_COUNT, f"{len(tokens)} fields, the format has {len(self.names)}")

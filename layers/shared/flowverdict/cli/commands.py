@@ -19,19 +19,18 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
-EXIT_PIPE_CLOSED = 141  # 128 + SIGPIPE, what a shell shows for any program whose reader went away
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="flowverdict")
 def cli() -> None:
-    r"""Say why VPC flows were rejected, how sure that is, and what to look at.
+    """Say why VPC flows were rejected, how sure that is, and what to look at.
 
     \b
     flowverdict explain FILE...     verdicts for flow log files
     flowverdict replay EVENT...     Lambda events through the real handlers, no AWS account
     flowverdict demo                the project's sample events, and the alerts they cause
-    """
+    """  # noqa: D301 - click wants the character \b
 
 
 @cli.command()
@@ -44,7 +43,7 @@ def cli() -> None:
     help="A table to read, or one JSON object a line for each rejected flow.",
 )
 def explain(files: Sequence[str], output: str) -> None:
-    r"""Say for each rejected flow in FILEs why it was rejected.
+    """Say for each rejected flow in FILEs why it was rejected.
 
     FILEs are VPC flow logs as AWS delivers them to S3, gzipped or not; "-" is standard input. All files
     are judged together, since a request and its reply may lie in different ones. Lines without a
@@ -57,7 +56,7 @@ def explain(files: Sequence[str], output: str) -> None:
 
     A summary of what was read goes to standard error. Exit status: 0 when the files could be read, whatever
     they hold; 2 when one could not.
-    """
+    """  # noqa: D301 - click wants the character \b
     from flowverdict.cli import explaining  # noqa: PLC0415 - rich, only where it is shown
 
     batch, readings = explaining.read_files(files)
@@ -91,7 +90,7 @@ def explain(files: Sequence[str], output: str) -> None:
 @click.option("--output", type=click.Choice(["email", "json"]), default="email", show_default=True, help="Face of the alerts.")
 @click.option("--verbose", is_flag=True, help="Show the functions' own log lines on standard error.")
 def replay(events: Sequence[Path], objects: Path | None, log_format: str | None, output: str, *, verbose: bool) -> None:
-    r"""Send Lambda events through the real handlers and show the alerts that come out.
+    """Send Lambda events through the real handlers and show the alerts that come out.
 
     Everything runs in this process: moto stands in for AWS, so there is no account, no network and no Docker.
     An EVENT is what Lambda gets: an S3 notification, directly or through SNS or SQS, an EventBridge event, or a
@@ -103,7 +102,7 @@ def replay(events: Sequence[Path], objects: Path | None, log_format: str | None,
 
     Exit status: 0 when all was classified; 1 when an object or event failed (the others' alerts are shown);
     2 when an EVENT file cannot be read.
-    """
+    """  # noqa: D301 - click wants the character \b
     if not _replay([*events], objects, log_format, output, verbose=verbose):
         sys.exit(EXIT_FAILED)
 
@@ -159,8 +158,9 @@ def run() -> None:
     except FlowVerdictError as error:
         click.echo(f"flowverdict: {error}", err=True)
         sys.exit(EXIT_USAGE)
-    except BrokenPipeError:
-        # Python would complain once more when it flushes at exit.
-        with contextlib.suppress(OSError):
+    except OSError as error:
+        # Output that cannot be written. A reader that went away never comes here: click and rich end quietly with 1.
+        click.echo(f"flowverdict: {error.strerror or error}", err=True)
+        with contextlib.suppress(OSError):  # Python would complain once more when it flushes at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_PIPE_CLOSED)
+        sys.exit(EXIT_FAILED)

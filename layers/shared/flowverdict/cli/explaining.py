@@ -61,6 +61,8 @@ def _progress(names: Sequence[str]) -> AbstractContextManager[Progress | None]:
 @contextmanager
 def _opened(name: str, progress: Progress | None) -> Iterator[BinaryIO]:
     if name == STDIN:
+        if sys.stdin is None:
+            raise ObjectError(_title(name), "closed")
         yield sys.stdin.buffer
         return
     try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.data_classes import CloudWatchLogsEvent
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowverdict.errors import EnvelopeError, FormatError
+from flowverdict.errors import EnvelopeError, FormatError, FormatUnknownError
 from flowverdict.records import DEFAULT_FORMAT, RecordFormat
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # A new flow log may start to write into the group at any time; its format is then known after this many seconds.
 FORMATS_KEPT_SECONDS = 900
+# Trying again does not help against these; against throttling and outages it does.
+_DENIED = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,27 +87,42 @@ class DescribedFormats:
         self._kept: dict[str, tuple[float, tuple[RecordFormat, ...]]] = {}
 
     def formats(self, log_group: str) -> tuple[RecordFormat, ...]:
-        """Give the group's distinct formats, from memory where they were asked for in the last 15 minutes."""
+        """Give the group's distinct formats, from memory where they were asked for in the last 15 minutes.
+
+        Raises
+        ------
+        FormatUnknownError
+            EC2 could not answer this time. To guess then would misread records that a second try reads right.
+        """
         now = self._clock()
         kept = self._kept.get(log_group)
         if kept is not None and now - kept[0] < FORMATS_KEPT_SECONDS:
             return kept[1]
-        formats = self._describe(log_group)
+        formats = self._readable(self._describe(log_group), log_group) or (DEFAULT_FORMAT,)
         self._kept[log_group] = (now, formats)
         return formats
 
-    def _describe(self, log_group: str) -> tuple[RecordFormat, ...]:
+    def _describe(self, log_group: str) -> list[str]:
         try:
             pages = self._client.get_paginator("describe_flow_logs").paginate(
                 Filters=[{"Name": "log-group-name", "Values": [log_group]}]
             )
-            log_formats = [flow_log.get("LogFormat") for page in pages for flow_log in page["FlowLogs"]]
-            # A dictionary keeps the order in which EC2 named them, and each once.
-            found = tuple({RecordFormat.from_log_format(text): None for text in log_formats if text})
-        except (ClientError, BotoCoreError, FormatError) as error:
+            return [text for page in pages for flow_log in page["FlowLogs"] if (text := flow_log.get("LogFormat"))]
+        except (ClientError, BotoCoreError) as error:
+            code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
+            if code not in _DENIED:
+                raise FormatUnknownError(f"{log_group}: the format of its flow logs could not be asked: {error}") from error
             self._logger.warning("flow log format not known, default assumed", extra={"log_group": log_group, "reason": str(error)})
-            return (DEFAULT_FORMAT,)
-        return found or (DEFAULT_FORMAT,)
+            return []
+
+    def _readable(self, log_formats: list[str], log_group: str) -> tuple[RecordFormat, ...]:
+        found: dict[RecordFormat, None] = {}  # keeps the order in which EC2 named them, and each once
+        for text in log_formats:
+            try:
+                found[RecordFormat.from_log_format(text)] = None
+            except FormatError as error:
+                self._logger.warning("flow log format not readable", extra={"log_group": log_group, "reason": str(error)})
+        return tuple(found)
 
 
 class FixedFormat:

@@ -37,10 +37,11 @@ class ObjectRef:
         return f"s3://{self.bucket}/{self.key}"
 
 
-def is_sqs_event(event: Mapping[str, Any]) -> bool:
+def is_sqs_event(event: object) -> bool:
     """Whether Lambda got this from a queue, so that messages can fail one by one."""
-    records = event.get("Records")
-    return isinstance(records, list) and bool(records) and records[0].get("eventSource") == "aws:sqs"
+    records = event.get("Records") if isinstance(event, dict) else None
+    first = records[0] if isinstance(records, list) and records else None
+    return isinstance(first, dict) and first.get("eventSource") == "aws:sqs"
 
 
 def objects_in_message(body: str) -> tuple[ObjectRef, ...]:
@@ -65,11 +66,13 @@ def objects_in(event: object) -> tuple[ObjectRef, ...]:
     try:
         return tuple(_objects(event))
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise EnvelopeError(f"an event of unknown shape: {type(error).__name__} {error}; {_outline(event)}") from error
+        raise EnvelopeError(f"an event of unknown shape: {_shown(repr(error))}; {_outline(event)}") from error
 
 
 def _objects(event: dict[str, Any]) -> Iterator[ObjectRef]:
     if event.get("Event") == "s3:TestEvent":
+        return
+    if event.get("source") == "aws.s3" and event.get("detail-type") != "Object Created":
         return
     if event.get("Type") == "Notification":
         yield from objects_in_message(SNSMessage(event).message)
@@ -88,9 +91,9 @@ def _objects_in_notification(event: dict[str, Any]) -> Iterator[ObjectRef]:
     notification = S3Event(event)
     for index, record in enumerate(notification.records):
         if record.event_source != "aws:s3":
-            raise EnvelopeError(f"an event of unknown shape: a record of {record.event_source}")
+            raise EnvelopeError(f"an event of unknown shape: a record of {_shown(record.event_source)}")
         if record.event_version.partition(".")[0] != _SUPPORTED_MAJOR_VERSION:
-            raise EnvelopeError(f"an S3 notification of version {record.event_version}; 2.x is known")
+            raise EnvelopeError(f"an S3 notification of version {_shown(record.event_version)}; 2.x is known")
         if record.event_name.startswith(_CREATED):
             ref = S3Event({"Records": [event["Records"][index]]})
             yield ObjectRef(bucket=_text(ref.bucket_name), key=_text(ref.object_key))
@@ -102,7 +105,12 @@ def _text(value: object) -> str:
     return value
 
 
+def _shown(text: object) -> str:
+    # One line, however the event was made.
+    return str(text)[:40].encode("unicode_escape").decode("ascii")
+
+
 def _outline(event: Mapping[str, Any]) -> str:
     # Names only: an event's values do not belong into a log.
-    names = ", ".join(sorted(str(name)[:40] for name in event)[:10])
+    names = ", ".join(sorted(_shown(name) for name in event)[:10])
     return f"its keys are {names}" if names else "it is empty"

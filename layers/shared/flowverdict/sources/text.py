@@ -83,6 +83,13 @@ class LineReader:
         self._header = text
         return True
 
+    def take_first(self, text: bytes) -> bool:
+        """Take the first line for the header, if it is one."""
+        if not self.take_header(text):
+            return False
+        self._line_number += 1
+        return True
+
     def skip_overlong(self) -> None:
         """Count a line that was too long to be looked at."""
         self._line_number += 1
@@ -100,8 +107,7 @@ class LineReader:
     def _parse_as(self, record_format: RecordFormat, line: str) -> FlowRecord | None:
         if not record_format.is_transit_gateway:
             return record_format.parse(line)
-        if len(line.split()) != len(record_format.names):
-            raise MalformedLine(MalformedReason.FIELD_COUNT, "not the header's number of fields")
+        record_format.parse(line)  # for the fields both kinds have; a VPC flow log's header is none
         self.counts.transit_gateway += 1
         return None
 
@@ -200,7 +206,7 @@ def _first_record(
         if not text:
             reader.read(line)
             continue
-        if reader.take_header(text):
+        if reader.take_first(text):
             return
         if headerless:
             reader.formats = headerless
@@ -212,6 +218,8 @@ def _first_record(
         else:
             raise NotAFlowLogError(name, f"not a VPC flow log: {_why_no_header(text)}")
         return
+    if reader.counts.malformed:
+        raise NotAFlowLogError(name, f"not a VPC flow log: its first line is over {MAX_LINE_BYTES} bytes long")
     raise NotAFlowLogError(name, "empty, so no VPC flow log")
 
 
@@ -228,8 +236,10 @@ def _why_no_header(text: bytes) -> str:
 
 def _plain(stream: BinaryIO, name: str) -> BinaryIO:
     """Give the uncompressed bytes, judging by the first ones."""
-    buffered = io.BufferedReader(_Forward(stream), _BUFFER_BYTES)
-    magic = buffered.peek(len(_PARQUET_MAGIC))[: len(_PARQUET_MAGIC)]
+    magic = b""
+    while len(magic) < len(_PARQUET_MAGIC) and (more := stream.read(len(_PARQUET_MAGIC) - len(magic))):
+        magic += more  # a pipe may give its first bytes one by one
+    buffered = io.BufferedReader(_Forward(magic, stream), _BUFFER_BYTES)
     if magic.startswith(_GZIP_MAGIC):
         return io.BufferedReader(gzip.GzipFile(fileobj=buffered), _BUFFER_BYTES)
     if magic == _PARQUET_MAGIC:
@@ -238,16 +248,18 @@ def _plain(stream: BinaryIO, name: str) -> BinaryIO:
 
 
 class _Forward(io.RawIOBase):
-    """Any object with ``read(size)`` (an S3 body, a pipe) as a raw stream that can be buffered and peeked into."""
+    """Bytes already read, then any object with ``read(size)`` (an S3 body, a pipe), as one raw stream."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, start: bytes, stream: BinaryIO) -> None:
+        self._start = start
         self._stream = stream
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        chunk = self._stream.read(len(buffer))
+        chunk = self._start or self._stream.read(len(buffer))
+        self._start = b""
         buffer[: len(chunk)] = chunk
         return len(chunk)
 
