@@ -8,6 +8,8 @@ FlowVerdictError
 |   |-- NotAFlowLogError   its content is something else
 |   `-- ObjectGoneError    it does not exist (any more)
 |-- DeliveryError          an alert could not be published
+|-- ConfigError            a snapshot of the VPC configuration is not of the shape it should have; names the key
+|-- NotReadError           AWS did not give a part of the configuration; names the call and the reason
 `-- SettingsError          an environment variable is missing or makes no sense
 
 A malformed *line* is no error: it is counted by reason and the file goes on (``records.MalformedLine``).
@@ -59,6 +61,30 @@ class ObjectGoneError(ObjectError):
 
 class DeliveryError(FlowVerdictError):
     """An alert could not be published."""
+
+
+class ConfigError(FlowVerdictError):
+    """A snapshot of the VPC configuration cannot be read; the text names the key and what is wrong with its value."""
+
+
+class NotReadError(FlowVerdictError):
+    """AWS did not give a part of the VPC configuration.
+
+    Parameters
+    ----------
+    action
+        The IAM action of the call: ``ec2:DescribeSubnets``.
+    reason
+        Why, in a few words: AWS's error code, or what this program decided.
+    denied
+        Whether AWS refused for lack of permission, against which asking again does not help.
+    """
+
+    def __init__(self, action: str, reason: str, *, denied: bool = False) -> None:
+        super().__init__(f"{action}: {reason}")
+        self.action = action
+        self.reason = reason
+        self.denied = denied
 
 
 class SettingsError(FlowVerdictError):

@@ -1,0 +1,597 @@
+"""Reading ``Describe*`` answers: real shapes, what is not known, and bad input."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from flowverdict.errors import ConfigError
+from flowverdict.netconfig.evaluate import Outcome, Packet, evaluate_groups
+from flowverdict.netconfig.model import (
+    Endpoint,
+    GroupReference,
+    IcmpTypeCode,
+    Interface,
+    NetConfig,
+    NetworkAcl,
+    NetworkAclEntry,
+    Peering,
+    PeeringSide,
+    PortRange,
+    PrefixList,
+    PrefixListReference,
+    Route,
+    RouteTable,
+    SecurityGroup,
+    SecurityGroupRule,
+    Subnet,
+    Vpc,
+)
+from flowverdict.netconfig.snapshot import load_snapshot, parse_snapshot
+from flowverdict.records import FlowDirection
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INTERFACE = {
+    "NetworkInterfaceId": "eni-1",
+    "InterfaceType": "interface",
+    "Description": "web",
+    "RequesterId": "AIDA",
+    "RequesterManaged": False,
+    "OwnerId": "111111111111",
+    "Groups": [{"GroupId": "sg-1", "GroupName": "web"}],
+    "SubnetId": "subnet-1",
+    "VpcId": "vpc-1",
+    "PrivateIpAddress": "10.0.1.5",
+    "PrivateIpAddresses": [
+        {"Primary": False, "PrivateIpAddress": "10.0.1.6"},
+        {"Primary": True, "PrivateIpAddress": "10.0.1.5"},
+    ],
+    "Ipv6Addresses": [{"Ipv6Address": "2001:db8::5"}],
+    "Ipv4Prefixes": [{"Ipv4Prefix": "10.0.1.64/28"}],
+    "Ipv6Prefixes": [{"Ipv6Prefix": "2001:db8:0:0:1::/80"}],
+    "Association": {"PublicIp": "203.0.113.5", "IpOwnerId": "amazon"},
+    "Attachment": {"InstanceId": "i-1", "DeviceIndex": 0, "Status": "attached"},
+    "SourceDestCheck": True,
+    "Status": "in-use",
+    "TagSet": [{"Key": "Name", "Value": "web-1"}],
+}
+GROUP = {
+    "GroupId": "sg-1",
+    "GroupName": "web",
+    "OwnerId": "111111111111",
+    "VpcId": "vpc-1",
+    "IpPermissions": [
+        {
+            "IpProtocol": "tcp",
+            "FromPort": 443,
+            "ToPort": 443,
+            "IpRanges": [{"CidrIp": "10.0.0.0/8", "Description": "inside"}],
+            "Ipv6Ranges": [{"CidrIpv6": "::/0"}],
+            "PrefixListIds": [{"PrefixListId": "pl-1"}],
+            "UserIdGroupPairs": [
+                {
+                    "GroupId": "sg-2",
+                    "UserId": "222222222222",
+                    "VpcId": "vpc-2",
+                    "VpcPeeringConnectionId": "pcx-1",
+                    "PeeringStatus": "active",
+                }
+            ],
+        }
+    ],
+    "IpPermissionsEgress": [
+        {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}], "Ipv6Ranges": [], "PrefixListIds": [], "UserIdGroupPairs": []}
+    ],
+}
+ACL = {
+    "NetworkAclId": "acl-1",
+    "VpcId": "vpc-1",
+    "IsDefault": False,
+    "OwnerId": "111111111111",
+    "Associations": [{"NetworkAclAssociationId": "aclassoc-1", "NetworkAclId": "acl-1", "SubnetId": "subnet-1"}],
+    "Entries": [
+        {
+            "RuleNumber": 100,
+            "Egress": False,
+            "RuleAction": "allow",
+            "Protocol": "6",
+            "CidrBlock": "10.0.0.0/8",
+            "PortRange": {"From": 0, "To": 443},
+        },
+        {
+            "RuleNumber": 110,
+            "Egress": True,
+            "RuleAction": "deny",
+            "Protocol": "58",
+            "Ipv6CidrBlock": "::/0",
+            "IcmpTypeCode": {"Type": -1, "Code": -1},
+        },
+    ],
+    "Tags": [],
+}
+PEERING = {
+    "VpcPeeringConnectionId": "pcx-1",
+    "RequesterVpcInfo": {
+        "CidrBlock": "10.0.0.0/16",
+        "CidrBlockSet": [{"CidrBlock": "10.0.0.0/16"}, {"CidrBlock": "10.4.0.0/16"}],
+        "Ipv6CidrBlockSet": [{"Ipv6CidrBlock": "2001:db8::/56"}],
+        "OwnerId": "111111111111",
+        "VpcId": "vpc-1",
+        "Region": "eu-west-1",
+    },
+    "AccepterVpcInfo": {"OwnerId": "222222222222", "VpcId": "vpc-2", "Region": "us-east-1"},
+    "ExpirationTime": "2026-11-29T12:00:00+00:00",
+    "Status": {"Code": "pending-acceptance", "Message": "Pending Acceptance by 222222222222"},
+}
+VPC = {
+    "VpcId": "vpc-1",
+    "OwnerId": "111111111111",
+    "CidrBlock": "10.0.0.0/16",
+    "CidrBlockAssociationSet": [
+        {"CidrBlock": "10.0.0.0/16", "CidrBlockState": {"State": "associated"}},
+        {"CidrBlock": "10.4.0.0/16", "CidrBlockState": {"State": "associated"}},
+        {"CidrBlock": "10.5.0.0/16", "CidrBlockState": {"State": "disassociated"}},
+    ],
+    "Ipv6CidrBlockAssociationSet": [
+        {"Ipv6CidrBlock": "2001:db8::/56", "Ipv6CidrBlockState": {"State": "associated"}},
+        {"Ipv6CidrBlock": "2001:db8:1::/56", "Ipv6CidrBlockState": {"State": "failed"}},
+    ],
+    "BlockPublicAccessStates": {"InternetGatewayBlockMode": "block-ingress"},
+}
+SUBNET = {
+    "SubnetId": "subnet-1",
+    "VpcId": "vpc-1",
+    "CidrBlock": "10.0.1.0/24",
+    "Ipv6CidrBlockAssociationSet": [{"Ipv6CidrBlock": "2001:db8::/64", "Ipv6CidrBlockState": {"State": "associated"}}],
+}
+ENDPOINT = {
+    "VpcEndpointId": "vpce-1",
+    "VpcEndpointType": "Interface",
+    "VpcId": "vpc-1",
+    "ServiceName": "com.amazonaws.eu-west-1.ssm",
+    "State": "Available",
+    "RouteTableIds": [],
+    "SubnetIds": ["subnet-1"],
+    "Groups": [{"GroupId": "sg-1", "GroupName": "web"}],
+    "NetworkInterfaceIds": ["eni-9"],
+}
+ROUTE_TABLE = {
+    "RouteTableId": "rtb-1",
+    "VpcId": "vpc-1",
+    "Associations": [{"Main": True}, {"Main": False, "SubnetId": "subnet-1"}, {"Main": False, "GatewayId": "igw-1"}],
+    "Routes": [
+        {"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local", "State": "active"},
+        {"DestinationPrefixListId": "pl-1", "GatewayId": "vpce-2", "State": "active"},
+        {"DestinationIpv6CidrBlock": "::/0", "EgressOnlyInternetGatewayId": "eigw-1", "State": "active"},
+        {"DestinationCidrBlock": "0.0.0.0/0", "InstanceId": "i-1", "NetworkInterfaceId": "eni-1", "State": "blackhole"},
+    ],
+}
+PREFIX_LIST = {
+    "PrefixListId": "pl-1",
+    "PrefixListName": "com.amazonaws.eu-west-1.s3",
+    "Entries": [{"Cidr": "52.218.0.0/17"}, {"Cidr": "2a05:d07a::/40", "Description": "v6"}],
+}
+WORLD: dict[str, object] = {
+    "ReadAt": "2026-11-22T13:07:00+01:00",
+    "NetworkInterfaces": [INTERFACE],
+    "SecurityGroups": [GROUP],
+    "NetworkAcls": [ACL],
+    "Subnets": [SUBNET],
+    "Vpcs": [VPC],
+    "VpcPeeringConnections": [PEERING],
+    "VpcEndpoints": [ENDPOINT],
+    "RouteTables": [ROUTE_TABLE],
+    "ManagedPrefixLists": [PREFIX_LIST],
+    "TransitGateways": "a key of tomorrow",
+}
+
+
+def rule(peer: object, description: str | None = None) -> SecurityGroupRule:
+    return SecurityGroupRule(
+        group_id="sg-1",
+        egress=False,
+        protocol="tcp",
+        from_port=443,
+        to_port=443,
+        peer=peer,  # type: ignore[arg-type]
+        description=description,
+    )
+
+
+EXPECTED = NetConfig(
+    read_at=datetime(2026, 11, 22, 12, 7, tzinfo=UTC),
+    interfaces=(
+        Interface(
+            interface_id="eni-1",
+            interface_type="interface",
+            description="web",
+            requester_id="AIDA",
+            requester_managed=False,
+            owner_id="111111111111",
+            group_ids=("sg-1",),
+            subnet_id="subnet-1",
+            vpc_id="vpc-1",
+            ipv4_addresses=(IPv4Address("10.0.1.5"), IPv4Address("10.0.1.6")),
+            ipv6_addresses=(IPv6Address("2001:db8::5"),),
+            prefixes=(ip_network("10.0.1.64/28"), ip_network("2001:db8:0:0:1::/80")),
+            public_ip=IPv4Address("203.0.113.5"),
+            public_ip_owner_id="amazon",
+            instance_id="i-1",
+            source_dest_check=True,
+            tags={"Name": "web-1"},
+        ),
+    ),
+    security_groups=(
+        SecurityGroup(
+            group_id="sg-1",
+            name="web",
+            owner_id="111111111111",
+            vpc_id="vpc-1",
+            ingress=(
+                rule(ip_network("10.0.0.0/8"), "inside"),
+                rule(ip_network("::/0")),
+                rule(PrefixListReference(prefix_list_id="pl-1")),
+                rule(
+                    GroupReference(
+                        group_id="sg-2", account_id="222222222222", vpc_id="vpc-2", peering_id="pcx-1", peering_status="active"
+                    )
+                ),
+            ),
+            egress=(SecurityGroupRule(group_id="sg-1", egress=True, protocol="-1", peer=ip_network("0.0.0.0/0")),),
+        ),
+    ),
+    network_acls=(
+        NetworkAcl(
+            network_acl_id="acl-1",
+            vpc_id="vpc-1",
+            is_default=False,
+            entries=(
+                NetworkAclEntry(
+                    rule_number=100,
+                    egress=False,
+                    action="allow",
+                    protocol="6",
+                    network=ip_network("10.0.0.0/8"),
+                    ports=PortRange(first=0, last=443),
+                ),
+                NetworkAclEntry(
+                    rule_number=110,
+                    egress=True,
+                    action="deny",
+                    protocol="58",
+                    network=ip_network("::/0"),
+                    icmp=IcmpTypeCode(type=-1, code=-1),
+                ),
+            ),
+            subnet_ids=("subnet-1",),
+        ),
+    ),
+    subnets=(Subnet(subnet_id="subnet-1", vpc_id="vpc-1", cidrs=(ip_network("10.0.1.0/24"), ip_network("2001:db8::/64"))),),
+    vpcs=(
+        Vpc(
+            vpc_id="vpc-1",
+            owner_id="111111111111",
+            cidrs=(ip_network("10.0.0.0/16"), ip_network("10.4.0.0/16"), ip_network("2001:db8::/56")),
+            block_public_access="block-ingress",
+        ),
+    ),
+    peerings=(
+        Peering(
+            peering_id="pcx-1",
+            requester=PeeringSide(
+                vpc_id="vpc-1",
+                owner_id="111111111111",
+                region="eu-west-1",
+                cidrs=(ip_network("10.0.0.0/16"), ip_network("10.4.0.0/16"), ip_network("2001:db8::/56")),
+            ),
+            accepter=PeeringSide(vpc_id="vpc-2", owner_id="222222222222", region="us-east-1"),
+            status="pending-acceptance",
+            expires_at=datetime(2026, 11, 29, 12, tzinfo=UTC),
+        ),
+    ),
+    endpoints=(
+        Endpoint(
+            endpoint_id="vpce-1",
+            endpoint_type="Interface",
+            service_name="com.amazonaws.eu-west-1.ssm",
+            state="Available",
+            vpc_id="vpc-1",
+            route_table_ids=(),
+            subnet_ids=("subnet-1",),
+            group_ids=("sg-1",),
+            interface_ids=("eni-9",),
+        ),
+    ),
+    route_tables=(
+        RouteTable(
+            route_table_id="rtb-1",
+            vpc_id="vpc-1",
+            routes=(
+                Route(destination=ip_network("10.0.0.0/16"), target="local", state="active"),
+                Route(destination=PrefixListReference(prefix_list_id="pl-1"), target="vpce-2", state="active"),
+                Route(destination=ip_network("::/0"), target="eigw-1", state="active"),
+                Route(destination=ip_network("0.0.0.0/0"), target="eni-1", state="blackhole"),
+            ),
+            subnet_ids=("subnet-1",),
+            is_main=True,
+        ),
+    ),
+    prefix_lists=(
+        PrefixList(
+            prefix_list_id="pl-1",
+            name="com.amazonaws.eu-west-1.s3",
+            cidrs=(ip_network("52.218.0.0/17"), ip_network("2a05:d07a::/40")),
+        ),
+    ),
+)
+
+
+def test_a_snapshot_of_everything_is_read_whole(tmp_path: Path) -> None:
+    assert parse_snapshot(WORLD) == EXPECTED
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(WORLD), encoding="utf-8")
+    assert load_snapshot(file) == EXPECTED
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_a_windows_shell_wrote_is_read(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(WORLD), encoding=encoding)
+    assert load_snapshot(file) == EXPECTED
+
+
+def test_boto3_gives_times_as_such() -> None:
+    peering = PEERING | {"ExpirationTime": datetime(2026, 11, 29, 14, tzinfo=timezone(timedelta(hours=2)))}
+    (read,) = parse_snapshot({"VpcPeeringConnections": [peering]}).peerings or ()
+    assert read.expires_at == datetime(2026, 11, 29, 12, tzinfo=UTC)
+
+
+LISTS = {
+    "NetworkInterfaces": "interfaces",
+    "SecurityGroups": "security_groups",
+    "NetworkAcls": "network_acls",
+    "Subnets": "subnets",
+    "Vpcs": "vpcs",
+    "VpcPeeringConnections": "peerings",
+    "VpcEndpoints": "endpoints",
+    "RouteTables": "route_tables",
+    "ManagedPrefixLists": "prefix_lists",
+}
+
+
+@pytest.mark.parametrize("key", LISTS)
+def test_a_missing_list_is_not_known_and_an_empty_one_is_known_to_be_empty(key: str) -> None:
+    assert getattr(parse_snapshot({}), LISTS[key]) is None
+    assert getattr(parse_snapshot({key: None}), LISTS[key]) is None
+    assert getattr(parse_snapshot({key: []}), LISTS[key]) == ()
+
+
+def test_inner_lists_that_are_missing_are_not_known_either() -> None:
+    bare = parse_snapshot(
+        {
+            "NetworkInterfaces": [{"NetworkInterfaceId": "eni-1"}],
+            "SecurityGroups": [{"GroupId": "sg-1"}],
+            "NetworkAcls": [{"NetworkAclId": "acl-1"}],
+            "Subnets": [{"SubnetId": "subnet-1"}],
+            "Vpcs": [{"VpcId": "vpc-1"}],
+            "VpcPeeringConnections": [{"VpcPeeringConnectionId": "pcx-1"}],
+            "VpcEndpoints": [{"VpcEndpointId": "vpce-1"}],
+            "RouteTables": [{"RouteTableId": "rtb-1"}],
+            "ManagedPrefixLists": [{"PrefixListId": "pl-1"}],
+        }
+    )
+    assert bare == NetConfig(
+        interfaces=(Interface(interface_id="eni-1"),),
+        security_groups=(SecurityGroup(group_id="sg-1"),),
+        network_acls=(NetworkAcl(network_acl_id="acl-1"),),
+        subnets=(Subnet(subnet_id="subnet-1"),),
+        vpcs=(Vpc(vpc_id="vpc-1"),),
+        peerings=(Peering(peering_id="pcx-1", requester=PeeringSide(), accepter=PeeringSide()),),
+        endpoints=(Endpoint(endpoint_id="vpce-1"),),
+        route_tables=(RouteTable(route_table_id="rtb-1"),),
+        prefix_lists=(PrefixList(prefix_list_id="pl-1"),),
+    )
+
+
+def test_a_primary_address_alone_is_the_list() -> None:
+    (read,) = (
+        parse_snapshot({"NetworkInterfaces": [{"NetworkInterfaceId": "eni-1", "PrivateIpAddress": "10.0.0.4"}]}).interfaces or ()
+    )
+    assert read.ipv4_addresses == (IPv4Address("10.0.0.4"),)
+
+
+@pytest.mark.parametrize("spelling", ["natGateway", "nat_gateway"])
+def test_both_spellings_of_a_nat_gateway_are_kept_and_understood(spelling: str) -> None:
+    (read,) = parse_snapshot({"NetworkInterfaces": [{"NetworkInterfaceId": "eni-1", "InterfaceType": spelling}]}).interfaces or ()
+    assert (read.interface_type, read.is_nat_gateway) == (spelling, True)
+
+
+def test_what_is_unknown_is_data() -> None:
+    read = parse_snapshot(
+        {
+            "NetworkInterfaces": [{"NetworkInterfaceId": "eni-1", "InterfaceType": "warp_drive", "NewField": {"Deep": [1]}}],
+            "NetworkAcls": [
+                {"NetworkAclId": "a", "Entries": [{"RuleNumber": 40_000, "Egress": False, "RuleAction": "log", "Protocol": "quic"}]}
+            ],
+            "VpcEndpoints": [{"VpcEndpointId": "vpce-1", "VpcEndpointType": "Wormhole", "State": "Humming"}],
+            "VpcPeeringConnections": [{"VpcPeeringConnectionId": "pcx-1", "Status": {"Code": "dreaming"}}],
+        }
+    )
+    assert read.interfaces is not None
+    assert read.interfaces[0].interface_type == "warp_drive"
+    assert read.network_acls is not None
+    assert read.network_acls[0].entries == (
+        NetworkAclEntry(rule_number=40_000, egress=False, action="log", protocol="quic", network=None),
+    )
+    assert read.endpoints is not None
+    assert read.endpoints[0].is_available is False
+    assert read.peerings is not None
+    assert read.peerings[0].carries_traffic is None
+
+
+def test_a_kind_of_peer_that_is_not_known_keeps_its_rule() -> None:
+    permission = {"IpProtocol": "-1", "MoonRanges": [{"Crater": "Tycho"}]}
+    config = parse_snapshot({"SecurityGroups": [{"GroupId": "sg-1", "IpPermissions": [permission]}]})
+    packet = Packet(source=ip_address("10.0.0.1"), destination=ip_address("10.0.0.2"), protocol=6, destination_port=443)
+    interface = Interface(interface_id="eni-1", group_ids=("sg-1",))
+    assert evaluate_groups(config, interface, packet, FlowDirection.INGRESS).outcome is Outcome.UNKNOWN
+
+
+def test_host_bits_are_cleared_as_aws_does() -> None:
+    (read,) = (
+        parse_snapshot({"ManagedPrefixLists": [{"PrefixListId": "pl-1", "Entries": [{"Cidr": "100.68.0.18/18"}]}]}).prefix_lists
+        or ()
+    )
+    assert read.cidrs == (ip_network("100.68.0.0/18"),)
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+def entry(**fields: object) -> dict[str, object]:
+    good: dict[str, object] = {"RuleNumber": 1, "Egress": False, "RuleAction": "allow", "Protocol": "6", "CidrBlock": "0.0.0.0/0"}
+    return {"NetworkAcls": [{"NetworkAclId": "acl-0"}, {"NetworkAclId": "acl-1", "Entries": [good | fields]}]}
+
+
+def interface(**fields: object) -> dict[str, object]:
+    return {"NetworkInterfaces": [{"NetworkInterfaceId": "eni-1"} | fields]}
+
+
+def group(**fields: object) -> dict[str, object]:
+    return {"SecurityGroups": [{"GroupId": "sg-1", "IpPermissions": [fields]}]}
+
+
+BAD: list[tuple[dict[str, object], str]] = [
+    ({"NetworkAcls": {}}, "NetworkAcls: {} is no list"),
+    ({"NetworkAcls": "acl-1"}, "NetworkAcls: 'acl-1' is no list"),
+    ({"Vpcs": 0}, "Vpcs: 0 is no list"),
+    ({"Vpcs": False}, "Vpcs: False is no list"),
+    ({"Vpcs": ["vpc-1"]}, "Vpcs[0]: 'vpc-1' is no object"),
+    ({"Vpcs": [None]}, "Vpcs[0]: None is no object"),
+    ({"Vpcs": [[]]}, "Vpcs[0]: [] is no object"),
+    ({"Vpcs": [{}]}, "Vpcs[0].VpcId: is missing"),
+    ({"Vpcs": [{"VpcId": 7}]}, "Vpcs[0].VpcId: 7 is no text"),
+    ({"Vpcs": [{"VpcId": "v", "BlockPublicAccessStates": "off"}]}, "Vpcs[0].BlockPublicAccessStates: 'off' is no object"),
+    (entry(CidrBlock="10.0.0/8"), "NetworkAcls[1].Entries[0].CidrBlock: '10.0.0/8' is no CIDR"),
+    (entry(CidrBlock="10.0.0.0"), "NetworkAcls[1].Entries[0].CidrBlock: '10.0.0.0' is no CIDR"),
+    (entry(CidrBlock="10.0.0.0/33"), "NetworkAcls[1].Entries[0].CidrBlock: '10.0.0.0/33' is no CIDR"),
+    (entry(CidrBlock="10.0.0.0/255.0.0.0"), "NetworkAcls[1].Entries[0].CidrBlock: '10.0.0.0/255.0.0.0' is no CIDR"),
+    (entry(CidrBlock="::/0"), "NetworkAcls[1].Entries[0].CidrBlock: '::/0' is no IPv4 CIDR"),
+    (entry(Ipv6CidrBlock="10.0.0.0/8"), "NetworkAcls[1].Entries[0].Ipv6CidrBlock: '10.0.0.0/8' is no IPv6 CIDR"),
+    (entry(Ipv6CidrBlock="fe80::%eth0/64"), "NetworkAcls[1].Entries[0].Ipv6CidrBlock: 'fe80::%eth0/64' is no CIDR"),
+    (entry(CidrBlock=0), "NetworkAcls[1].Entries[0].CidrBlock: 0 is no text"),
+    (entry(RuleNumber="100"), "NetworkAcls[1].Entries[0].RuleNumber: '100' is no whole number"),
+    (entry(RuleNumber=True), "NetworkAcls[1].Entries[0].RuleNumber: True is no whole number"),
+    (entry(RuleNumber=1.5), "NetworkAcls[1].Entries[0].RuleNumber: 1.5 is no whole number"),
+    (entry(RuleNumber=None), "NetworkAcls[1].Entries[0].RuleNumber: is missing"),
+    (entry(Egress=0), "NetworkAcls[1].Entries[0].Egress: 0 is neither true nor false"),
+    (entry(Egress=None), "NetworkAcls[1].Entries[0].Egress: is missing"),
+    (entry(Protocol=6), "NetworkAcls[1].Entries[0].Protocol: 6 is no text"),
+    (entry(PortRange=[1, 2]), "NetworkAcls[1].Entries[0].PortRange: [1, 2] is no object"),
+    (entry(PortRange={"From": 1}), "NetworkAcls[1].Entries[0].PortRange.To: is missing"),
+    (entry(IcmpTypeCode={"Type": "echo"}), "NetworkAcls[1].Entries[0].IcmpTypeCode.Type: 'echo' is no whole number"),
+    (interface(Groups=["sg-1"]), "NetworkInterfaces[0].Groups[0]: 'sg-1' is no object"),
+    (interface(Groups=[{}]), "NetworkInterfaces[0].Groups[0].GroupId: is missing"),
+    (interface(PrivateIpAddress="10.0.0.256"), "NetworkInterfaces[0].PrivateIpAddress: '10.0.0.256' is no IPv4 address"),
+    (interface(PrivateIpAddress="::1"), "NetworkInterfaces[0].PrivateIpAddress: '::1' is no IPv4 address"),
+    (
+        interface(Ipv6Addresses=[{"Ipv6Address": "fe80::1%1"}]),
+        "NetworkInterfaces[0].Ipv6Addresses[0].Ipv6Address: 'fe80::1%1' is no IPv6 address",
+    ),
+    (interface(Ipv6Addresses=[{}]), "NetworkInterfaces[0].Ipv6Addresses[0].Ipv6Address: is missing"),
+    (interface(SourceDestCheck="yes"), "NetworkInterfaces[0].SourceDestCheck: 'yes' is neither true nor false"),
+    (interface(TagSet={"Name": "x"}), "NetworkInterfaces[0].TagSet: {'Name': 'x'} is no list"),
+    (interface(Description="\x1b[2J" * 99 + "x", VpcId=1), "NetworkInterfaces[0].VpcId: 1 is no text"),
+    (interface(VpcId=["\x1b]0;"]), r"NetworkInterfaces[0].VpcId: ['\x1b]0;'] is no text"),
+    (group(FromPort="443"), "SecurityGroups[0].IpPermissions[0].FromPort: '443' is no whole number"),
+    (group(IpRanges=["10.0.0.0/8"]), "SecurityGroups[0].IpPermissions[0].IpRanges[0]: '10.0.0.0/8' is no object"),
+    (group(IpRanges=[{"CidrIp": "all"}]), "SecurityGroups[0].IpPermissions[0].IpRanges[0].CidrIp: 'all' is no CIDR"),
+    (group(UserIdGroupPairs=[{}]), "SecurityGroups[0].IpPermissions[0].UserIdGroupPairs[0].GroupId: is missing"),
+    (group(PrefixListIds=[{"PrefixListId": 1}]), "SecurityGroups[0].IpPermissions[0].PrefixListIds[0].PrefixListId: 1 is no text"),
+    ({"VpcEndpoints": [{"VpcEndpointId": "e", "SubnetIds": [1]}]}, "VpcEndpoints[0].SubnetIds[0]: 1 is no text"),
+    ({"ManagedPrefixLists": [{"PrefixListId": "p", "Entries": [{}]}]}, "ManagedPrefixLists[0].Entries[0].Cidr: is missing"),
+    ({"ReadAt": "yesterday"}, "ReadAt: 'yesterday' is no ISO 8601 time"),
+    ({"ReadAt": 1}, "ReadAt: 1 is no ISO 8601 time"),
+    ({"ReadAt": "2026-11-22T12:07:00"}, "ReadAt: '2026-11-22T12:07:00' is a time without its zone"),
+    ({"ReadAt": "0001-01-01T00:00:00+10:00"}, "ReadAt: '0001-01-01T00:00:00+10:00' is no time UTC can show"),
+]
+
+
+@pytest.mark.parametrize(("answers", "message"), BAD)
+def test_a_wrong_shape_is_named_by_its_place(answers: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_snapshot(answers)
+    assert str(raised.value) == message
+
+
+def test_a_long_value_is_cut() -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_snapshot({"Vpcs": "x" * 100_000})
+    assert len(str(raised.value)) < 100
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "not JSON"),
+        (b"NetworkAcls", "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b'"x"', "not a JSON object"),
+        (b"null", "not a JSON object"),
+        (b"[" * 200_000, "not JSON"),
+        (b'{"Vpcs": [{"VpcId": ' + b"9" * 5_000 + b"}]}", "not JSON"),
+        (b"\xff\xfe\xfa\x00\x01", "not JSON"),
+        (b"\x1f\x8b\x08\x00", "not JSON"),
+        (b'{"Vpcs": {}}', "Vpcs: {} is no list"),
+    ],
+)
+def test_a_bad_file_gives_one_line_that_names_it(tmp_path: Path, content: bytes, says: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError) as raised:
+        load_snapshot(file)
+    assert str(raised.value).startswith(f"{file}: {says}")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_snapshot(tmp_path / "absent.json")
+
+
+def test_no_value_put_anywhere_crashes_the_reader() -> None:
+    """Every value of a whole snapshot, replaced by each kind of JSON value: it is read, or refused by name."""
+    kinds: tuple[object, ...] = (None, 0, 1.5, True, "x", [], [None], ["x"], {}, {"x": 1})
+    tried = 0
+    for place in _places(WORLD):
+        for value in kinds:
+            try:
+                parse_snapshot(cast("dict[str, object]", _replaced(WORLD, place, value)))
+            except ConfigError as error:
+                assert "\n" not in str(error)  # noqa: PT017 - most of the kinds are no error at most of the places
+            tried += 1
+    assert tried > 1_000
+
+
+def _places(value: object) -> list[tuple[str | int, ...]]:
+    inner: list[tuple[str | int, object]] = []
+    if isinstance(value, dict):
+        inner = list(value.items())
+    elif isinstance(value, list):
+        inner = list(enumerate(value))
+    return [(key, *rest) for key, item in inner for rest in [(), *_places(item)]]
+
+
+def _replaced(value: object, place: tuple[str | int, ...], new: object) -> object:
+    if not place:
+        return new
+    if isinstance(value, dict):
+        return {key: _replaced(item, place[1:], new) if key == place[0] else item for key, item in value.items()}
+    assert isinstance(value, list)
+    return [_replaced(item, place[1:], new) if key == place[0] else item for key, item in enumerate(value)]
