@@ -1,0 +1,131 @@
+"""A deliberately naive reading of AWS's rules: plain loops, one rule at a time.
+
+Security groups: https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html
+Network ACLs: https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html
+
+It knows no state; connection tracking is the simulator's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.simulator.world import ANY_PROTOCOL, ANY_V4, ANY_V6, CLOSING_RULE, ICMP, ICMPV6, TCP, UDP, Kind
+
+if TYPE_CHECKING:
+    from tests.simulator.world import Acl, Address, GroupRule, Interface, World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A packet as the rules of one interface see it: ``peer`` is the other end, ``port`` the packet's destination port."""
+
+    egress: bool
+    peer: Address
+    protocol: int
+    port: int
+    icmp: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AclAnswer:
+    """What a network ACL says, and the number of the entry that says it."""
+
+    allow: bool
+    network_acl_id: str
+    rule_number: int
+    egress: bool
+
+
+def ask_acl(acl: Acl, question: Question) -> AclAnswer:
+    """Give the first matching entry in ascending order of number, or the closing entry of the address family."""
+    for entry in sorted(acl.entries, key=lambda one: one.number):
+        if entry.egress != question.egress:
+            continue
+        if entry.block.version != question.peer.version:
+            continue
+        if question.peer not in entry.block:
+            continue
+        if entry.protocol not in (ANY_PROTOCOL, question.protocol):
+            continue
+        if entry.protocol in (TCP, UDP) and entry.ports is not None:
+            low, high = entry.ports
+            if not low <= question.port <= high:
+                continue
+        if entry.protocol in (ICMP, ICMPV6) and entry.icmp is not None and not _icmp_matches(entry.icmp, question.icmp):
+            continue
+        return AclAnswer(allow=entry.allow, network_acl_id=acl.acl_id, rule_number=entry.number, egress=question.egress)
+    closing = CLOSING_RULE[question.peer.version]
+    return AclAnswer(allow=False, network_acl_id=acl.acl_id, rule_number=closing, egress=question.egress)
+
+
+def ask_groups(world: World, interface: Interface, question: Question) -> bool | None:
+    """Whether any rule of any group of the interface allows the packet; ``None`` for an interface without groups."""
+    if not interface.group_ids:
+        return None
+    for group_id in interface.group_ids:
+        for rule in world.groups[group_id].rules:
+            if _rule_allows(world, interface, rule, question):
+                return True
+    return False
+
+
+def is_open_both_ways(world: World, interface: Interface, question: Question) -> bool:
+    """Whether AWS leaves the flow of this packet untracked: open to all addresses, and all ports to all addresses the other way."""
+    if interface.kind is not Kind.INSTANCE or question.protocol not in (TCP, UDP):
+        return False
+    rules = [rule for group_id in interface.group_ids for rule in world.groups[group_id].rules]
+    to_all = [rule for rule in rules if rule.block in (ANY_V4, ANY_V6) and rule.block.version == question.peer.version]
+    this_way = any(_rule_allows(world, interface, rule, question) for rule in to_all)
+    other_way = any(
+        rule.egress != question.egress
+        and rule.protocol in (ANY_PROTOCOL, question.protocol)
+        and (rule.from_port, rule.to_port) in ((None, None), (0, 65535))
+        for rule in to_all
+    )
+    return this_way and other_way
+
+
+def _rule_allows(world: World, interface: Interface, rule: GroupRule, question: Question) -> bool:
+    if rule.egress != question.egress:
+        return False
+    if rule.protocol not in (ANY_PROTOCOL, question.protocol):
+        return False
+    return _rule_takes_ports(rule, question) and _rule_takes_peer(world, interface, rule, question)
+
+
+def _rule_takes_ports(rule: GroupRule, question: Question) -> bool:
+    if rule.from_port is None or rule.to_port is None:
+        return True
+    if rule.protocol in (TCP, UDP):
+        return rule.from_port <= question.port <= rule.to_port
+    if rule.protocol in (ICMP, ICMPV6):
+        return _icmp_matches((rule.from_port, rule.to_port), question.icmp)
+    return True  # any other protocol: all ports, whatever the rule says
+
+
+def _rule_takes_peer(world: World, interface: Interface, rule: GroupRule, question: Question) -> bool:
+    if rule.block is not None:
+        return rule.block.version == question.peer.version and question.peer in rule.block
+    if rule.prefix_list_id is not None:
+        _, blocks = world.prefix_lists[rule.prefix_list_id]
+        return any(block.version == question.peer.version and question.peer in block for block in blocks)
+    for other in world.interfaces.values():
+        if rule.group_id in other.group_ids and other.holds(question.peer) and _within_reach(world, interface, other):
+            return True
+    return False
+
+
+def _within_reach(world: World, one: Interface, other: Interface) -> bool:
+    """A reference reaches the interfaces of the same VPC and those across an active peering connection."""
+    if one.vpc_id == other.vpc_id:
+        return True
+    peering = world.peering_between(one.vpc_id, other.vpc_id)
+    return peering is not None and peering.status == "active"
+
+
+def _icmp_matches(wanted: tuple[int, int], given: tuple[int, int] | None) -> bool:
+    if given is None:
+        raise ValueError("an ICMP packet without its type and code cannot be asked about")
+    return all(want in (-1, have) for want, have in zip(wanted, given, strict=True))

@@ -1,0 +1,249 @@
+"""Carries packets over a world and judges each one at every interface it passes.
+
+Order: inbound the network ACL (at a subnet's boundary only), then the security groups; outbound the groups, then the ACL. A
+packet blocked at one interface never reaches the next. Security groups are stateful: a packet of a tracked connection passes
+them whatever their rules say. A connection stays tracked until both sides sent FIN or one sent RST, or it idles too long
+(https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html).
+
+The same page tells of untracked flows: what a rule for all addresses lets in or out, where another rule allows all addresses and
+ports the other way. Their packets are asked about one by one, so that a group whose rule is taken away blocks even replies. That
+is simulated only where ``leaves_open_flows_untracked`` is set; elsewhere every flow is tracked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from tests.simulator.evaluator import AclAnswer, Question, ask_acl, ask_groups, is_open_both_ways
+from tests.simulator.world import ICMP, ICMPV6, TCP, UDP, Address, Interface, Kind, World
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+
+CLOSING_SECONDS = 5  # the last ACKs of a proper end still pass
+IDLE_SECONDS = {TCP: 350, UDP: 30, ICMP: 30, ICMPV6: 30}
+UDP_STREAM_SECONDS = 180  # UDP once both directions were seen
+
+
+class Leg(StrEnum):
+    """Which half of its connection a packet belongs to."""
+
+    REQUEST = "request"
+    RESPONSE = "response"
+
+
+class Cause(StrEnum):
+    """Why a packet was rejected, in the words of the ``explain`` contract."""
+
+    SECURITY_GROUP = "security-group"
+    NETWORK_ACL = "network-acl"
+    BOTH = "network-acl-and-security-group"
+    CLOSED_CONNECTION = "closed-connection"
+    BLOCK_PUBLIC_ACCESS = "block-public-access"
+    ENCRYPTION_CONTROLS = "encryption-controls"
+
+
+REASONS = {Cause.BLOCK_PUBLIC_ACCESS: "BPA", Cause.ENCRYPTION_CONTROLS: "EC"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """One end of a connection: an address, and the interface that holds it unless it is outside the world."""
+
+    address: Address
+    port: int
+    interface: Interface | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packet:
+    """What is on the wire. ``flags`` are TCP's FIN, SYN, RST and ACK; ``icmp`` is type and code.
+
+    ``case`` names the hard case it was made for, if any; nothing decides by it.
+    """
+
+    time: float
+    leg: Leg
+    protocol: int
+    flags: int = 0
+    icmp: tuple[int, int] | None = None
+    size: int = 60
+    case: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """One passing of one interface. ``logged`` addresses are what the record's srcaddr and dstaddr show."""
+
+    interface: Interface
+    egress: bool
+    source: Address
+    destination: Address
+    logged_source: Address
+    logged_destination: Address
+    source_port: int
+    destination_port: int
+    at_boundary: bool
+    path: int | None = None
+
+    @property
+    def peer(self) -> Address:
+        """The address the interface's rules compare with."""
+        return self.destination if self.egress else self.source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """What was decided about one packet at one interface.
+
+    ``acl`` is ``None`` where no ACL is asked, ``groups_allow`` where there are no groups; ``cause`` is ``None`` if it passed.
+    ``groups_allow`` is what the groups did, state included.
+    """
+
+    acl: AclAnswer | None
+    groups_allow: bool | None
+    cause: Cause | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One packet at one interface, and what became of it there."""
+
+    hop: Hop
+    packet: Packet
+    ruling: Ruling
+
+
+@dataclass(slots=True, kw_only=True)
+class _Track:
+    last: float
+    seen: set[bool] = field(default_factory=set)
+    finished: set[bool] = field(default_factory=set)
+    closed_at: float | None = None
+    open_both_ways: bool = False
+
+
+def question_of(hop: Hop, packet: Packet) -> Question:
+    """Put the packet as the interface's rules see it."""
+    return Question(egress=hop.egress, peer=hop.peer, protocol=packet.protocol, port=hop.destination_port, icmp=packet.icmp)
+
+
+class Network:
+    """Worlds one after another, the connections each interface tracks, and all that was observed."""
+
+    def __init__(self, world: World) -> None:
+        self.worlds: list[tuple[float, World]] = [(float("-inf"), world)]
+        self.observations: list[Observation] = []
+        self.blocks_public_access = False
+        self.controls_encryption = False
+        self.leaves_open_flows_untracked = False
+        self._tracks: dict[tuple[object, ...], _Track] = {}
+
+    def change(self, time: float, world: World) -> None:
+        """From this time on the rules are those of the other world."""
+        self.worlds.append((time, world))
+
+    def world_at(self, time: float) -> World:
+        """Give the world whose rules hold at a time."""
+        return [world for since, world in self.worlds if since <= time][-1]
+
+    def carry(self, packet: Packet, hops: Sequence[Hop]) -> bool:
+        """Send the packet along; whether it came through every interface."""
+        for hop in hops:
+            ruling = self._rule(packet, hop)
+            self.observations.append(Observation(hop=hop, packet=packet, ruling=ruling))
+            if ruling.cause is not None:
+                return False
+        return True
+
+    def _rule(self, packet: Packet, hop: Hop) -> Ruling:
+        world = self.world_at(packet.time)
+        question = question_of(hop, packet)
+        acl = ask_acl(world.acl_of(hop.interface), question) if hop.at_boundary else None
+        acl_blocks = acl is not None and not acl.allow
+        if control := self._controlled(hop, world):
+            return Ruling(acl=acl, groups_allow=ask_groups(world, hop.interface, question), cause=control)
+        key = self._key(packet, hop)
+        track = self._tracks.get(key)
+        groups_allow: bool | None
+        gone = False
+        if track is not None and track.open_both_ways:
+            groups_allow = ask_groups(world, hop.interface, question)
+        elif track is not None and self._lives(track, packet):
+            groups_allow = None if not hop.interface.group_ids else True
+        else:
+            groups_allow = ask_groups(world, hop.interface, question)
+            gone = track is not None and self._belongs_to_the_past(packet, allowed=groups_allow is not False)
+            track = None if not gone else track
+        cause = self._cause(acl_blocks=acl_blocks, groups_block=groups_allow is False, gone=gone)
+        if cause is None:
+            self._remember(key, track, packet, hop)
+            if self.leaves_open_flows_untracked and is_open_both_ways(world, hop.interface, question):
+                self._tracks[key].open_both_ways = True
+        return Ruling(acl=acl, groups_allow=groups_allow, cause=cause)
+
+    def _controlled(self, hop: Hop, world: World) -> Cause | None:
+        inside = [block for vpc in world.vpcs.values() for block in (vpc.block, vpc.block_v6) if block is not None]
+        outside = not any(hop.peer.version == block.version and hop.peer in block for block in inside)
+        if self.blocks_public_access and outside and world.subnets[hop.interface.subnet_id].public:
+            return Cause.BLOCK_PUBLIC_ACCESS
+        if self.controls_encryption and hop.interface.kind is Kind.ENDPOINT and not hop.egress:
+            return Cause.ENCRYPTION_CONTROLS
+        return None
+
+    @staticmethod
+    def _cause(*, acl_blocks: bool, groups_block: bool, gone: bool) -> Cause | None:
+        if gone:
+            return Cause.NETWORK_ACL if acl_blocks else Cause.CLOSED_CONNECTION
+        if acl_blocks and groups_block:
+            return Cause.BOTH
+        if acl_blocks:
+            return Cause.NETWORK_ACL
+        return Cause.SECURITY_GROUP if groups_block else None
+
+    @staticmethod
+    def _key(packet: Packet, hop: Hop) -> tuple[object, ...]:
+        here, there = (hop.source, hop.source_port), (hop.destination, hop.destination_port)
+        if not hop.egress:
+            here, there = there, here
+        return (hop.interface.interface_id, packet.protocol, here, there)
+
+    @staticmethod
+    def _lives(track: _Track, packet: Packet) -> bool:
+        if track.closed_at is not None:
+            return packet.time <= track.closed_at + CLOSING_SECONDS
+        idle = IDLE_SECONDS.get(packet.protocol, 600)
+        if packet.protocol == UDP and len(track.seen) > 1:
+            idle = UDP_STREAM_SECONDS
+        return packet.time <= track.last + idle
+
+    @staticmethod
+    def _belongs_to_the_past(packet: Packet, *, allowed: bool) -> bool:
+        """Whether this is a packet of a connection no longer tracked, not the first of a new one.
+
+        TCP: any packet but a bare SYN, whatever the rules allow. Other protocols know no first packet: an answer is of the past
+        if the rules do not let it through as a new packet.
+        """
+        if packet.protocol == TCP:
+            return not (packet.flags & SYN and not packet.flags & ACK)
+        return not allowed and packet.leg is Leg.RESPONSE
+
+    def _remember(self, key: tuple[object, ...], track: _Track | None, packet: Packet, hop: Hop) -> None:
+        opens = packet.protocol != TCP or bool(packet.flags & SYN)
+        if track is None:
+            track = self._tracks.get(key)
+            if track is None or not self._lives(track, packet):
+                if not opens:
+                    return
+                track = _Track(last=packet.time)
+                self._tracks[key] = track
+        track.last = packet.time
+        track.seen.add(hop.egress)
+        if packet.flags & FIN:
+            track.finished.add(hop.egress)
+        if track.closed_at is None and (packet.flags & RST or len(track.finished) > 1):
+            track.closed_at = packet.time

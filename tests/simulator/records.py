@@ -1,0 +1,257 @@
+"""Observed packets to flow log records, and records to text.
+
+One record sums up one interface, 5-tuple, direction and action over a window of a minute
+(https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html); ``tcp-flags`` are ORed, and an ACK alone adds nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from tests.simulator.network import FIN, REASONS, RST, SYN, Observation
+from tests.simulator.world import S3_BLOCKS, TCP, Address, Interface, Kind, World
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Iterable, Sequence
+
+WINDOW_SECONDS = 60
+
+
+class Format(StrEnum):
+    """The flow log formats the simulator writes."""
+
+    V2 = "v2"
+    V5 = "v5"
+    V8 = "v8"
+
+
+_V2 = (
+    "version",
+    "account-id",
+    "interface-id",
+    "srcaddr",
+    "dstaddr",
+    "srcport",
+    "dstport",
+    "protocol",
+    "packets",
+    "bytes",
+    "start",
+    "end",
+    "action",
+    "log-status",
+)
+_V5 = (
+    *_V2,
+    "vpc-id",
+    "subnet-id",
+    "instance-id",
+    "tcp-flags",
+    "type",
+    "pkt-srcaddr",
+    "pkt-dstaddr",
+    "region",
+    "az-id",
+    "sublocation-type",
+    "sublocation-id",
+    "pkt-src-aws-service",
+    "pkt-dst-aws-service",
+    "flow-direction",
+    "traffic-path",
+)
+FIELDS = {Format.V2: _V2, Format.V5: _V5, Format.V8: (*_V5, "reject-reason")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class FlowKey:
+    """A flow as logged: a 5-tuple on an interface."""
+
+    interface_id: str
+    srcaddr: str
+    dstaddr: str
+    srcport: int
+    dstport: int
+    protocol: int
+
+    def mirrored(self) -> FlowKey:
+        """Give the opposite direction."""
+        return FlowKey(
+            interface_id=self.interface_id,
+            srcaddr=self.dstaddr,
+            dstaddr=self.srcaddr,
+            srcport=self.dstport,
+            dstport=self.srcport,
+            protocol=self.protocol,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One flow log record; ``status`` other than OK has no traffic."""
+
+    interface: Interface
+    start: int
+    end: int
+    status: str = "OK"
+    key: FlowKey | None = None
+    packets: int = 0
+    size: int | None = 0
+    accepted: bool = False
+    flags: int = 0
+    reason: str = "-"
+    pkt_srcaddr: str = "-"
+    pkt_dstaddr: str = "-"
+    egress: bool = False
+    path: int | None = None
+    source_service: str = "-"
+    destination_service: str = "-"
+
+
+def key_of(observation: Observation) -> FlowKey:
+    """Give the flow a packet is logged under."""
+    hop = observation.hop
+    return FlowKey(
+        interface_id=hop.interface.interface_id,
+        srcaddr=str(hop.logged_source),
+        dstaddr=str(hop.logged_destination),
+        srcport=hop.source_port,
+        dstport=hop.destination_port,
+        protocol=observation.packet.protocol,
+    )
+
+
+def flags_logged(flags: int) -> int:
+    """Give what one packet adds to ``tcp-flags``: SYN-ACK is 18, beside FIN or RST an ACK is dropped, alone it is 0."""
+    return flags if flags & SYN else flags & (FIN | RST)
+
+
+def aggregate(observations: Sequence[Observation], fmt: Format, rng: random.Random) -> list[Record]:
+    """Give the records; every observation is counted in exactly one.
+
+    By chance of the seed the times are those of the first and last packet, or the bounds of the window: AWS logs both.
+    """
+    shows_bounds = rng.random() < 0.4
+    phases: dict[str, int] = {}
+    sums: dict[tuple[object, ...], list[Observation]] = {}
+    for one in observations:
+        hop = one.hop
+        phase = phases.setdefault(hop.interface.interface_id, rng.randrange(WINDOW_SECONDS))
+        window = _window(one, phase)
+        real = () if fmt is Format.V2 else (hop.source, hop.destination, hop.path)
+        cause = one.ruling.cause
+        reason = None if cause is None or fmt is not Format.V8 else REASONS.get(cause)
+        sums.setdefault((key_of(one), hop.egress, cause is None, window, reason, real), []).append(one)
+    records = []
+    for group in sums.values():
+        phase = phases[group[0].hop.interface.interface_id]
+        low = _window(group[0], phase) * WINDOW_SECONDS + phase
+        records.append(_record(group, bounds=(low, low + WINDOW_SECONDS - 1) if shows_bounds else None))
+    return records
+
+
+def _window(observation: Observation, phase: int) -> int:
+    return int(observation.packet.time - phase) // WINDOW_SECONDS
+
+
+def _record(group: Sequence[Observation], *, bounds: tuple[int, int] | None) -> Record:
+    first = group[0]
+    times = [int(one.packet.time) for one in group]
+    start, end = bounds or (min(times), max(times))
+    flags = 0
+    for one in group:
+        if one.packet.protocol == TCP:
+            flags |= flags_logged(one.packet.flags)
+    cause = first.ruling.cause
+    reason = "-" if cause is None else REASONS.get(cause, "-")
+    return Record(
+        interface=first.hop.interface,
+        start=start,
+        end=end,
+        key=key_of(first),
+        packets=len(group),
+        size=None if reason == "BPA" else sum(one.packet.size for one in group),
+        accepted=cause is None,
+        flags=flags,
+        reason=reason,
+        pkt_srcaddr=str(first.hop.source),
+        pkt_dstaddr=str(first.hop.destination),
+        egress=first.hop.egress,
+        path=first.hop.path,
+        source_service=_service(first.hop.source),
+        destination_service=_service(first.hop.destination),
+    )
+
+
+def _service(address: Address) -> str:
+    return "S3" if any(address.version == block.version and address in block for block in S3_BLOCKS) else "-"
+
+
+def silences(records: Sequence[Record], world: World, rng: random.Random, *, start: int) -> list[Record]:
+    """Give NODATA records for interfaces that logged nothing at all."""
+    busy = {record.interface.interface_id for record in records}
+    idle = [one for one in world.interfaces.values() if one.interface_id not in busy]
+    moments = [start + rng.randrange(300) for _ in idle]
+    return [
+        Record(interface=one, start=moment, end=moment + WINDOW_SECONDS - 1, status="NODATA")
+        for one, moment in zip(idle, moments, strict=True)
+    ]
+
+
+def files(records: Iterable[Record], world: World, fmt: Format, rng: random.Random) -> list[str]:
+    """Give the records as the texts of one or more files, each with its header, records in no order."""
+    fields = list(FIELDS[fmt])
+    if fmt is not Format.V2:
+        rng.shuffle(fields)
+    lines = [_line(record, fields, world, fmt) for record in records]
+    rng.shuffle(lines)
+    count = rng.choice((1, 1, 2, 3))
+    header = " ".join(fields)
+    return ["\n".join((header, *lines[number::count])) + "\n" for number in range(count)]
+
+
+def _line(record: Record, fields: Sequence[str], world: World, fmt: Format) -> str:
+    values = _values(record, world, fmt)
+    return " ".join(str(values[name]) for name in fields)
+
+
+def _values(record: Record, world: World, fmt: Format) -> dict[str, object]:
+    interface, key = record.interface, record.key
+    subnet = world.subnets[interface.subnet_id]
+    values: dict[str, object] = dict.fromkeys(FIELDS[fmt], "-")
+    values |= {
+        "version": fmt.removeprefix("v"),
+        "account-id": world.account_id,
+        "interface-id": interface.interface_id,
+        "start": record.start,
+        "end": record.end,
+        "log-status": record.status,
+        "vpc-id": interface.vpc_id,
+        "subnet-id": interface.subnet_id,
+        "instance-id": interface.owner_id if interface.kind is Kind.INSTANCE else "-",
+        "region": world.region,
+        "az-id": f"az{'abc'.index(subnet.zone) + 1}",
+    }
+    if key is None:
+        return values
+    return values | {
+        "srcaddr": key.srcaddr,
+        "dstaddr": key.dstaddr,
+        "srcport": key.srcport,
+        "dstport": key.dstport,
+        "protocol": key.protocol,
+        "packets": record.packets,
+        "bytes": "-" if record.size is None else record.size,
+        "action": "ACCEPT" if record.accepted else "REJECT",
+        "tcp-flags": record.flags,
+        "type": "IPv6" if ":" in key.srcaddr else "IPv4",
+        "pkt-srcaddr": record.pkt_srcaddr,
+        "pkt-dstaddr": record.pkt_dstaddr,
+        "pkt-src-aws-service": record.source_service,
+        "pkt-dst-aws-service": record.destination_service,
+        "flow-direction": "egress" if record.egress else "ingress",
+        "traffic-path": "-" if record.path is None else record.path,
+        "reject-reason": record.reason,
+    }
