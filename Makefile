@@ -14,7 +14,7 @@ export SAM_CLI_TELEMETRY := 0
 # No account and no Region of the caller's reach the tests or the demo.
 export AWS_EC2_METADATA_DISABLED := true
 
-.PHONY: help setup demo test check lint format types imports template build lock clean
+.PHONY: help setup demo test accuracy check lint format types imports template build lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ demo: .venv/.done ## run the main job on sample events, no AWS account needed
 
 test: .venv/.done ## run all tests
 	$(BIN)/python -m pytest
+
+accuracy: .venv/.done ## verdicts and fixes against simulated VPCs, with figures (SIMULATOR_SEEDS=40)
+	SIMULATOR_SEEDS=$${SIMULATOR_SEEDS:-40} $(BIN)/python -m pytest -s tests/property/test_against_simulator.py
 
 check: lint types imports template test ## what CI runs
 

@@ -11,7 +11,8 @@ import pytest
 
 from flowverdict.alerts import Alert, Severity
 from flowverdict.delivery import email, sns
-from flowverdict.pipeline import Batch
+from flowverdict.netconfig.snapshot import load_snapshot
+from flowverdict.pipeline import Batch, FixedConfig
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = ROOT / "tests" / "scenarios"
@@ -32,7 +33,8 @@ def alerts_of(*names: str, edits: Edits = (), beside: bool = True) -> list[Alert
             edited = edited.replace(old, new)
         for variant in {text, edited} if beside else {edited}:
             batch.add_file(io.BytesIO(variant.encode()), name=f"{name}.log")
-    return batch.alerts()
+    with_rules = all(name.startswith("rules-") for name in names)
+    return batch.alerts(FixedConfig(load_snapshot(SCENARIOS / "shop.config.json")) if with_rules else None)
 
 
 # --- grouping ---------------------------------------------------------------------------------------------------------
@@ -75,12 +77,16 @@ def test_without_a_vpc_in_the_log_the_interface_tells_alerts_apart() -> None:
 
 
 def test_the_weakest_confidence_is_the_alerts_so_that_certain_holds_for_every_flow() -> None:
-    (alert,) = alerts_of("outbound-response", "server-sends-syn-ack", edits=())
-    # Both scenarios are one 5-tuple; the second alone has no request.
-    assert alert.confidence == "certain"
-    (mixed,) = alerts_of("outbound-response", "pods-behind-one-address")
-    assert (mixed.confidence, dict(mixed.confidences)) == ("likely", {"certain": 1, "likely": 1})
-    assert "at least likely: certain for 1, likely for 1 of 2 flows" in email.body(mixed)
+    (alone,) = alerts_of("inbound-request")
+    assert alone.confidence == "certain"
+    # The same request from another host, in a format without flags, is not certain.
+    batch = Batch()
+    text = (SCENARIOS / "inbound-request.log").read_text()
+    batch.add_file(io.BytesIO(text.encode()), name="with flags")
+    batch.add_file(io.BytesIO(text.replace(" - 2 IPv4 ", " - - IPv4 ").replace("10.0.2.20", "10.0.2.21").encode()), name="without")
+    (mixed,) = batch.alerts()
+    assert (mixed.confidence, dict(mixed.confidences)) == ("possible", {"certain": 1, "possible": 1})
+    assert "at least possible: certain for 1, possible for 1 of 2 flows" in " ".join(email.body(mixed).split())
 
 
 def test_most_severe_first() -> None:
@@ -126,6 +132,16 @@ def test_egress_to_an_aws_service_is_high_but_to_anybodys_ec2_machine_is_not() -
     assert severities == {"S3": "high", "EC2": "medium", "-": "medium"}
 
 
+# --- rules ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_blocks_is_part_of_what_an_alert_is_about() -> None:
+    plain, by_rule = alerts_of("outbound-response")[0], alerts_of("rules-outbound-response")[0]
+    assert by_rule.key.blocker == "acl-0aaa0000000000001 rule 32767"
+    assert by_rule.key.fingerprint != plain.key.fingerprint
+    assert alerts_of("rules-both-layers")[0].key.blocker == "acl-0ccc0000000000003 rule 32767, sg-0ccc0000000000003"
+
+
 # --- texts ------------------------------------------------------------------------------------------------------------
 
 FACES = (
@@ -139,6 +155,14 @@ FACES = (
     "block-public-access",
     "reply-looking-without-request",
     "same-subnet-request",
+    "rules-outbound-response",
+    "rules-inbound-request",
+    "rules-both-layers",
+    "rules-allow-now",
+    "rules-backscatter",
+    "rules-gateway-endpoint",
+    "rules-peering",
+    "rules-icmp",
 )
 
 

@@ -357,3 +357,41 @@ def test_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=TIMEOUT)  # noqa: S603 - ours
     assert b"Traceback" not in ended.stderr
     assert ended.returncode != 0
+
+
+# --- explain with the rules -------------------------------------------------------------------------------------------
+
+SCENARIOS = Path(__file__).parents[1] / "scenarios"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file or directory"),
+        (b"hello", "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b'{"NetworkAcls": {}}', "NetworkAcls"),
+        (
+            b'{"Subnets": [{"SubnetId": "subnet-1", "CidrBlock": "10.0.0/8"}]}',
+            "CidrBlock",
+        ),
+    ],
+)
+def test_rules_of_the_wrong_shape_are_one_line_and_exit_2(run: Runner, tmp_path: Path, content: bytes | None, reason: str) -> None:
+    config = tmp_path / "rules.json"
+    if content is not None:
+        config.write_bytes(content)
+    outcome = run("explain", "--config", str(config), str(SCENARIOS / "inbound-request.log"))
+    assert outcome.code == commands.EXIT_USAGE
+    assert (outcome.err.count("\n"), outcome.out) == (1, "")
+    assert str(config) in outcome.err
+    assert reason in outcome.err
+
+
+def test_an_empty_configuration_knows_nothing_and_the_verdict_stands(run: Runner, tmp_path: Path) -> None:
+    config = tmp_path / "rules.json"
+    config.write_text("{}")
+    outcome = run("explain", "--output", "json", "--config", str(config), str(SCENARIOS / "inbound-request.log"))
+    verdict = json.loads(outcome.out)
+    assert (outcome.code, verdict["verdict"], verdict["remedy"]) == (0, "network-acl-or-security-group", None)
+    assert verdict["evidence"][-1]["kind"] == "rules-not-read"

@@ -13,6 +13,7 @@ from flowverdict.decision import (
     RULES,
     Cause,
     Confidence,
+    Facts,
     Hypothesis,
     Leg,
     Strength,
@@ -22,19 +23,21 @@ from flowverdict.decision import (
     decision_table,
     opens,
 )
-from flowverdict.flows import FlowCollector, RejectedFlow
+from flowverdict.flows import FlowCollector
 from flowverdict.records import DEFAULT_FORMAT, RecordFormat
 
 ROOT = Path(__file__).parents[2]
-FORMAT = RecordFormat((*DEFAULT_FORMAT.names, "tcp-flags", "pkt-srcaddr", "pkt-dstaddr", "flow-direction", "reject-reason"))
+FORMAT = RecordFormat(
+    (*DEFAULT_FORMAT.names, "tcp-flags", "pkt-srcaddr", "pkt-dstaddr", "flow-direction", "reject-reason", "interface-type")
+)
 
 
-def flow_of(*lines: str) -> RejectedFlow:
+def facts_of(*lines: str) -> Facts:
     collector = FlowCollector()
     for line in lines:
-        collector.add(FORMAT.parse(line))
+        collector.add(FORMAT.parse(line if len(line.split()) == len(FORMAT.names) else f"{line} -"))
     (flow,) = collector.rejected()
-    return flow
+    return Facts(flow=flow)
 
 
 def line(*, ports: str = "50122 443", ends: str = "10.0.2.20 10.0.1.5", action: str = "REJECT", start: int = 100, tail: str) -> str:
@@ -68,30 +71,40 @@ def test_the_readme_holds_the_table_of_the_code() -> None:
 
 
 def test_certain_needs_hard_evidence_alone() -> None:
-    syn = decide(flow_of(line(tail=f"2 {REQUEST}")))
+    syn = decide(facts_of(line(tail=f"2 {REQUEST}")))
     assert (syn.kind, syn.confidence) == (VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP, Confidence.CERTAIN)
     assert {item.strength for item in syn.evidence} == {Strength.HARD}
 
 
 def test_contradicting_hard_evidence_is_undetermined_and_shows_both_sides() -> None:
-    contradiction = decide(flow_of(line(tail="2 10.0.2.20 10.0.1.5 ingress BPA")))
+    contradiction = decide(facts_of(line(tail="2 10.0.2.20 10.0.1.5 ingress BPA")))
     assert (contradiction.kind, contradiction.confidence) == (VerdictKind.UNDETERMINED, Confidence.POSSIBLE)
     assert {item.kind for item in contradiction.evidence} >= {"reject-reason", "private-addresses"}
 
 
-def test_a_reply_whose_syn_was_accepted_long_ago_is_not_certain() -> None:
+def test_a_reply_is_certain_only_where_its_connection_was_surely_tracked_and_its_syn_is_fresh() -> None:
+    # A NAT gateway tracks everything and has no group; elsewhere a group's rule may have been taken away under the connection.
+    nat = " nat_gateway"
     request = line(action="ACCEPT", tail=f"2 {REQUEST}")
     soon = line(ends="10.0.1.5 10.0.2.20", ports="443 50122", start=104, tail=f"18 {REPLY}")
     late = line(ends="10.0.1.5 10.0.2.20", ports="443 50122", start=900, tail=f"18 {REPLY}")
-    assert decide(flow_of(request, soon)).confidence is Confidence.CERTAIN
-    assert decide(flow_of(request, late)).confidence is Confidence.LIKELY
+    confidences = {
+        "plain": decide(facts_of(request + " -", soon + " -")).confidence,
+        "NAT gateway": decide(facts_of(request + nat, soon + nat)).confidence,
+        "NAT gateway, late": decide(facts_of(request + nat, late + nat)).confidence,
+    }
+    assert confidences == {
+        "plain": Confidence.LIKELY,
+        "NAT gateway": Confidence.CERTAIN,
+        "NAT gateway, late": Confidence.LIKELY,
+    }
 
 
 def test_a_reply_that_was_accepted_at_another_time_is_not_certain() -> None:
     request = line(action="ACCEPT", tail=f"2 {REQUEST}")
     accepted = line(ends="10.0.1.5 10.0.2.20", ports="443 50122", action="ACCEPT", start=300, tail=f"18 {REPLY}")
     rejected = line(ends="10.0.1.5 10.0.2.20", ports="443 50122", start=104, tail=f"18 {REPLY}")
-    verdict = decide(flow_of(request, accepted, rejected))
+    verdict = decide(facts_of(request, accepted, rejected))
     assert (verdict.leg, verdict.kind, verdict.confidence) == (Leg.RESPONSE, VerdictKind.NETWORK_ACL, Confidence.LIKELY)
 
 
@@ -136,10 +149,10 @@ def test_every_verdict_has_evidence_and_certain_never_rests_on_less_than_hard(
     collector = FlowCollector()
     for forward, action, start, (flags, direction, reason), protocol in seen:
         ends, ports = ("10.0.2.20 10.0.1.5", "50122 443") if forward else ("10.0.1.5 10.0.2.20", "443 50122")
-        text = f"8 1 eni-1 {ends} {ports} {protocol} 1 44 {start} {start} {action} OK {flags} {ends} {direction} {reason}"
+        text = f"8 1 eni-1 {ends} {ports} {protocol} 1 44 {start} {start} {action} OK {flags} {ends} {direction} {reason} -"
         collector.add(FORMAT.parse(text))
     for flow in collector.rejected():
-        verdict = decide(flow)
+        verdict = decide(Facts(flow=flow))
         assert verdict.evidence
         if verdict.confidence is Confidence.CERTAIN:
             assert verdict.kind is not VerdictKind.UNDETERMINED

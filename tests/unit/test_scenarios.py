@@ -16,7 +16,7 @@ from flowverdict.pipeline import Batch
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests" / "scenarios"
-SCENARIOS = sorted(FOLDER.glob("*.json"))
+SCENARIOS = sorted(path for path in FOLDER.glob("*.json") if not path.name.endswith(".config.json"))
 SCHEMA = json.loads((ROOT / "docs" / "schemas" / "explanation.schema.json").read_text())
 
 
@@ -25,18 +25,26 @@ def load(path: Path) -> dict[str, Any]:
     return scenario
 
 
-def explained(files: list[str]) -> list[dict[str, Any]]:
-    result = CliRunner().invoke(cli, ["explain", "--output", "json", *(str(FOLDER / name) for name in files)])
+def explained(files: list[str], config: str | None = None) -> list[dict[str, Any]]:
+    options = [] if config is None else ["--config", str(FOLDER / config)]
+    result = CliRunner().invoke(cli, ["explain", "--output", "json", *options, *(str(FOLDER / name) for name in files)])
     assert result.exit_code == 0, result.output
     return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def shown_of(value: Any, expected: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Give of a JSON value what the expectation names, nested objects too."""
+    if isinstance(value, dict) and isinstance(expected, dict):
+        return {key: shown_of(value[key], expected[key]) for key in expected}
+    return value
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_explain_says_what_the_scenario_expects(path: Path) -> None:
     scenario = load(path)
     for files in permutations(scenario["files"]):
-        verdicts = explained(list(files))
-        shown = [{key: verdict[key] for key in expected} for verdict, expected in zip(verdicts, scenario["verdicts"], strict=False)]
+        verdicts = explained(list(files), scenario.get("config"))
+        shown = [shown_of(verdict, expected) for verdict, expected in zip(verdicts, scenario["verdicts"], strict=False)]
         assert shown == scenario["verdicts"], [verdict["evidence"] for verdict in verdicts]
         assert len(verdicts) == len(scenario["verdicts"])
         for verdict in verdicts:

@@ -13,12 +13,43 @@ TOPIC = "arn:aws:sns:eu-west-1:123456789012:alerts"
 
 def test_all_variables_are_read() -> None:
     settings = Settings.from_environment({"ALERT_TOPIC_ARN": TOPIC, "AWS_REGION": "eu-west-1", "LOG_FORMAT": "srcaddr action"})
-    assert settings == Settings(alert_topic_arn=TOPIC, region="eu-west-1", log_format=RecordFormat(("srcaddr", "action")))
+    assert (settings.alert_topic_arn, settings.region) == (TOPIC, "eu-west-1")
+    assert settings.log_format == RecordFormat(("srcaddr", "action"))
 
 
 def test_only_the_topic_is_required() -> None:
     settings = Settings.from_environment({"ALERT_TOPIC_ARN": TOPIC})
-    assert settings == Settings(alert_topic_arn=TOPIC, region=None, log_format=None)
+    assert settings == Settings(
+        alert_topic_arn=TOPIC,
+        region=None,
+        log_format=None,
+        account_id="123456789012",
+        partition="aws",
+        reader_role_name=None,
+        reader_external_id=None,
+    )
+
+
+def test_the_reader_role_is_read() -> None:
+    settings = Settings.from_environment(
+        {"ALERT_TOPIC_ARN": TOPIC, "READER_ROLE_NAME": "flowverdict-reader", "READER_EXTERNAL_ID": "a-secret:1"}
+    )
+    assert (settings.reader_role_name, settings.reader_external_id) == ("flowverdict-reader", "a-secret:1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("READER_ROLE_NAME", "arn:aws:iam::123456789012:role/reader"),
+        ("READER_ROLE_NAME", "path/reader"),
+        ("READER_ROLE_NAME", "x" * 65),
+        ("READER_EXTERNAL_ID", "a b"),
+        ("READER_EXTERNAL_ID", "x"),
+    ],
+)
+def test_a_reader_role_that_makes_no_sense_is_refused_by_its_name(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}: "):
+        Settings.from_environment({"ALERT_TOPIC_ARN": TOPIC, name: value})
 
 
 def test_other_variables_do_not_matter() -> None:

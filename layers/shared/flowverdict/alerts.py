@@ -29,7 +29,6 @@ from flowverdict.explain import (
     endpoints,
     isoformat,
     next_steps,
-    remedy_reason,
     sentence,
     short_caption,
     what_was_rejected,
@@ -72,6 +71,7 @@ class GroupKey(NamedTuple):
     verdict: VerdictKind
     protocol: int | None
     service_port: int | None
+    blocker: str | None
 
     @property
     def fingerprint(self) -> str:
@@ -163,11 +163,7 @@ class Alert:
                 "protocol": key.protocol,
                 "service_port": key.service_port,
                 "service": self.service,
-                "network_acl_entry": None,
-                "security_groups": [],
-                "nearest_miss": None,
-                "remedy": None,
-                "remedy_reason": remedy_reason(self.explanation.verdict),
+                **self.explanation.rule_details(),
                 "evidence": [{"kind": item.kind, "detail": _cut(item.detail)} for item in self.evidence],
                 "next_steps": [_cut(step) for step in next_steps(self.explanation)],
                 "top_remotes": [{"address": one.address, "flows": one.flows, "packets": one.packets} for one in self.remotes],
@@ -262,6 +258,7 @@ def _key(explanation: Explanation) -> GroupKey:
         verdict=verdict.kind,
         protocol=flow.key.protocol,
         service_port=service_port(explanation),
+        blocker=explanation.blocker,
     )
 
 

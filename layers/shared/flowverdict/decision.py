@@ -20,11 +20,14 @@ from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
 from flowverdict.flows import RejectedFlow, Traffic, epoch_to_datetime
+from flowverdict.netconfig.evaluate import Outcome
 from flowverdict.records import FlowDirection, RejectReason
 from flowverdict.services import PortLook, Protocol, has_ports, port_look, protocol_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
+
+    from flowverdict.ruling import Ruling
 
 
 class Leg(StrEnum):
@@ -43,6 +46,7 @@ class Cause(StrEnum):
     CLOSED_CONNECTION = "closed connection"
     BLOCK_PUBLIC_ACCESS = "Block Public Access"
     ENCRYPTION_CONTROLS = "Encryption Controls"
+    CHANGED_RULE = "rule changed since"
 
 
 class VerdictKind(StrEnum):
@@ -96,6 +100,14 @@ class EvidenceKind(StrEnum):
     NOT_A_CONNECTION = "not-a-connection"
     PORTS = "ports"
     CONFLICT = "conflict"
+    BLOCK_PUBLIC_ACCESS_ON = "block-public-access-on"
+    NO_ENDPOINT = "no-endpoint"
+    NETWORK_ACL_ALLOWS = "network-acl-allows"
+    NETWORK_ACL_DENIES = "network-acl-denies"
+    SECURITY_GROUPS_ALLOW = "security-groups-allow"
+    SECURITY_GROUPS_DENY = "security-groups-deny"
+    RULES_UNCLEAR = "rules-unclear"
+    RULES_NOT_READ = "rules-not-read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +117,9 @@ class Hypothesis:
     leg: Leg
     cause: Cause
 
+    def __str__(self) -> str:
+        return f"{self.leg} and {self.cause}"
+
 
 # A security group never blocks a response: it lets the answers of what it let through pass. That is the user's table in one line.
 HYPOTHESES = frozenset(
@@ -113,6 +128,26 @@ HYPOTHESES = frozenset(
     for cause in Cause
     if (leg, cause) != (Leg.RESPONSE, Cause.SECURITY_GROUP)
 )
+
+
+# Without the rules nobody can say that one has changed since, so this is a hypothesis only where they were read.
+_WITHOUT_RULES = frozenset(one for one in HYPOTHESES if one.cause is not Cause.CHANGED_RULE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that is known about a rejected flow: what the records show, and what the rules say (``None`` if not read)."""
+
+    flow: RejectedFlow
+    ruling: Ruling | None = None
+
+    def acl_denies(self) -> bool:
+        """Whether the network ACL, as it was read, denies the packet."""
+        return self.ruling is not None and self.ruling.acl_outcome is Outcome.DENY
+
+    def groups_deny(self) -> bool:
+        """Whether the security groups, as they were read, deny the packet, taken for a request."""
+        return self.ruling is not None and self.ruling.groups.outcome is Outcome.DENY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +182,7 @@ class Rule:
     when
         What has to be observed, in words, for the table in the README.
     strikes
-        Every hypothesis with one of these legs or causes is struck out.
+        Every hypothesis with one of these legs or causes, and these very hypotheses, are struck out.
     source
         The AWS page it rests on, or how it follows.
     observe
@@ -158,10 +193,10 @@ class Rule:
 
     kind: EvidenceKind
     when: str
-    strikes: tuple[Leg | Cause, ...]
+    strikes: tuple[Leg | Cause | Hypothesis, ...]
     strength: Strength
     source: str
-    observe: Callable[[RejectedFlow], str | None]
+    observe: Callable[[Facts], str | None]
     conflicts: bool = False
 
 
@@ -176,8 +211,8 @@ _TRACKED_SECONDS = {Protocol.TCP: 350, Protocol.UDP: 180}
 _TRACKED_SECONDS_OTHER = 600
 
 
-def _is_tcp(flow: RejectedFlow) -> bool:
-    return flow.key.protocol == Protocol.TCP
+def _is_tcp(facts: Facts) -> bool:
+    return facts.flow.key.protocol == Protocol.TCP
 
 
 def _flags(traffic: Traffic | None) -> int | None:
@@ -203,11 +238,11 @@ def _not_after(first: Traffic, second: Traffic) -> bool:
     return first.first_start is not None and second.first_start is not None and first.first_start <= second.first_start
 
 
-def _within(flow: RejectedFlow, mirror: Traffic, seconds: int) -> bool:
+def _within(facts: Facts, mirror: Traffic, seconds: int) -> bool:
     """Whether the reject began at most so many seconds after the mirror was last seen."""
-    if mirror.last_end is None or flow.traffic.first_start is None:
+    if mirror.last_end is None or facts.flow.traffic.first_start is None:
         return False
-    return flow.traffic.first_start <= mirror.last_end + seconds
+    return facts.flow.traffic.first_start <= mirror.last_end + seconds
 
 
 def _clock(seconds: int | None) -> str:
@@ -217,164 +252,207 @@ def _clock(seconds: int | None) -> str:
 # --- observations -----------------------------------------------------------------------------------------------------
 
 
-def _block_public_access(flow: RejectedFlow) -> str | None:
-    if flow.reject_reasons != {RejectReason.BLOCK_PUBLIC_ACCESS}:
+def _block_public_access(facts: Facts) -> str | None:
+    if facts.flow.reject_reasons != {RejectReason.BLOCK_PUBLIC_ACCESS}:
         return None
     return "reject-reason is BPA: VPC Block Public Access rejected it"
 
 
-def _encryption_controls(flow: RejectedFlow) -> str | None:
-    if flow.reject_reasons != {RejectReason.ENCRYPTION_CONTROLS}:
+def _encryption_controls(facts: Facts) -> str | None:
+    if facts.flow.reject_reasons != {RejectReason.ENCRYPTION_CONTROLS}:
         return None
     return "reject-reason is EC: VPC Encryption Controls rejected it"
 
 
-def _other_reason(flow: RejectedFlow) -> str | None:
-    if flow.reject_reasons != {RejectReason.OTHER}:
+def _other_reason(facts: Facts) -> str | None:
+    if facts.flow.reject_reasons != {RejectReason.OTHER}:
         return None
     return "reject-reason is logged and empty: neither Block Public Access nor Encryption Controls"
 
 
-def _reason_not_told(flow: RejectedFlow) -> str | None:
-    if flow.reject_reasons:
+def _reason_not_told(facts: Facts) -> str | None:
+    if facts.flow.reject_reasons or _public_access_blocked(facts) is not None:
         return None
     return "reject-reason is not logged; Block Public Access and Encryption Controls are taken to be off"
 
 
-def _private_addresses(flow: RejectedFlow) -> str | None:
-    if flow.between_private_addresses is not True:
+def _public_access_blocked(facts: Facts) -> str | None:
+    ruling = facts.ruling
+    if facts.flow.reject_reasons or ruling is None or ruling.block_public_access is None or facts.flow.mirror is not None:
+        return None
+    return f"the VPC's internet gateways are closed ({ruling.block_public_access}), and the remote address is public"
+
+
+_ENDPOINT_TYPES = {"vpc_endpoint", "gateway_load_balancer_endpoint"}
+
+
+def _no_endpoint(facts: Facts) -> str | None:
+    ruling = facts.ruling
+    if ruling is None or ruling.interface.interface_type is None or ruling.interface.interface_type in _ENDPOINT_TYPES:
+        return None
+    if (ruling.interface.description or "").startswith("VPC Endpoint"):
+        return None  # AWS shows some endpoints' interfaces as plain ones
+    return "the interface is no VPC endpoint's, where Encryption Controls reject"
+
+
+def _private_addresses(facts: Facts) -> str | None:
+    if facts.flow.between_private_addresses is not True:
         return None
     return "both packet addresses are private, and Block Public Access concerns internet traffic only"
 
 
-def _same_subnet(flow: RejectedFlow) -> str | None:
-    if flow.same_subnet is not True:
+def _same_subnet(facts: Facts) -> str | None:
+    by_rules = facts.ruling is not None and facts.ruling.stays_in_subnet is True
+    if not (by_rules or facts.flow.same_subnet is True):
         return None
-    return f"both ends lie in {flow.context.subnet_id}, and network ACLs are checked only at a subnet's boundary"
+    subnet = facts.ruling.interface.subnet_id if by_rules and facts.ruling is not None else facts.flow.context.subnet_id
+    return f"both ends lie in {subnet}, and network ACLs are checked only at a subnet's boundary"
 
 
-def _nat_gateway(flow: RejectedFlow) -> str | None:
-    by_type = flow.context.interface_type in {"nat_gateway", "regional_nat_gateway"}
-    by_resource = flow.context.resource_id is not None and flow.context.resource_id.startswith("nat-")
-    return "the interface is a NAT gateway's, which has no security group" if by_type or by_resource else None
+def _nat_gateway(facts: Facts) -> str | None:
+    by_type = facts.flow.context.interface_type in {"nat_gateway", "regional_nat_gateway"}
+    by_resource = facts.flow.context.resource_id is not None and facts.flow.context.resource_id.startswith("nat-")
+    by_rules = facts.ruling is not None and facts.ruling.interface.is_nat_gateway
+    return "the interface is a NAT gateway's, which has no security group" if by_type or by_resource or by_rules else None
 
 
-def _syn(flow: RejectedFlow) -> str | None:
-    if not (_is_tcp(flow) and opens(flow.traffic.tcp_flags)):
+def _syn(facts: Facts) -> str | None:
+    if not (_is_tcp(facts) and opens(facts.flow.traffic.tcp_flags)):
         return None
     return "tcp-flags have SYN without ACK: the rejected packets open a connection"
 
 
-def _solicited_syn_ack(flow: RejectedFlow) -> str | None:
-    mirror = flow.mirror
-    if not (_is_tcp(flow) and answers(flow.traffic.tcp_flags) and mirror is not None and flow.same is None):
-        return None
-    if not (opens(mirror.tcp_flags) and _not_after(mirror, flow.traffic) and _within(flow, mirror, TIMESTAMP_SLACK_SECONDS)):
-        return None
-    return f"tcp-flags have SYN-ACK, and the SYN it answers was accepted at {_clock(mirror.first_start)}"
+def _surely_tracked(facts: Facts) -> bool:
+    """Whether no security group can have blocked this packet as a reply, not even one that a rule was taken from."""
+    if _nat_gateway(facts) is not None or facts.flow.context.interface_type in _ALWAYS_TRACKED:
+        return True
+    return facts.ruling is not None and facts.ruling.replies_tracked
 
 
-def _probably_solicited_syn_ack(flow: RejectedFlow) -> str | None:
-    mirror = flow.mirror
-    if not (_is_tcp(flow) and answers(flow.traffic.tcp_flags) and mirror is not None):
-        return None
-    if _solicited_syn_ack(flow) is not None:
-        return None
-    return f"tcp-flags have SYN-ACK, and the opposite direction was accepted at {_clock(mirror.first_start)}"
+# As flow logs name them: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html
+_ALWAYS_TRACKED = {"nat_gateway", "regional_nat_gateway", "network_load_balancer", "vpc_endpoint"}
 
 
-def _sent_syn_ack(flow: RejectedFlow) -> str | None:
-    if not (_is_tcp(flow) and answers(flow.traffic.tcp_flags) and flow.mirror is None):
+def _solicited_syn_ack(facts: Facts) -> str | None:
+    mirror = facts.flow.mirror
+    if not _surely_tracked(facts):
         return None
-    if not (flow.direction_logged and flow.direction is FlowDirection.EGRESS):
+    if not (_is_tcp(facts) and answers(facts.flow.traffic.tcp_flags) and mirror is not None and facts.flow.same is None):
+        return None
+    if not (opens(mirror.tcp_flags) and _not_after(mirror, facts.flow.traffic) and _within(facts, mirror, TIMESTAMP_SLACK_SECONDS)):
+        return None
+    return (
+        f"tcp-flags have SYN-ACK, the SYN it answers was accepted at {_clock(mirror.first_start)}, "
+        "and no security group can have blocked the reply"
+    )
+
+
+def _probably_solicited_syn_ack(facts: Facts) -> str | None:
+    mirror = facts.flow.mirror
+    if not (_is_tcp(facts) and answers(facts.flow.traffic.tcp_flags) and mirror is not None):
+        return None
+    if _solicited_syn_ack(facts) is not None:
+        return None
+    what = "the SYN it answers" if opens(mirror.tcp_flags) else "the opposite direction"
+    return f"tcp-flags have SYN-ACK, and {what} was accepted at {_clock(mirror.first_start)}"
+
+
+def _sent_syn_ack(facts: Facts) -> str | None:
+    if not (_is_tcp(facts) and answers(facts.flow.traffic.tcp_flags) and facts.flow.mirror is None):
+        return None
+    if not (facts.flow.direction_logged and facts.flow.direction is FlowDirection.EGRESS):
         return None
     return "the interface itself sent a SYN-ACK, so a SYN had reached it, though no record of it was seen"
 
 
-def _unsolicited_syn_ack(flow: RejectedFlow) -> str | None:
-    if not (_is_tcp(flow) and answers(flow.traffic.tcp_flags) and flow.mirror is None):
+def _unsolicited_syn_ack(facts: Facts) -> str | None:
+    if not (_is_tcp(facts) and answers(facts.flow.traffic.tcp_flags) and facts.flow.mirror is None):
         return None
-    if _sent_syn_ack(flow) is not None:
+    if _sent_syn_ack(facts) is not None:
         return None
     return "tcp-flags have SYN-ACK, but no request that it answers was seen: backscatter, or the request's record is elsewhere"
 
 
-def _request_accepted(flow: RejectedFlow) -> str | None:
-    mirror = _accepted_request(flow)
-    if mirror is None or flow.key.source_port == flow.key.destination_port != 0:
+def _request_accepted(facts: Facts) -> str | None:
+    mirror = _accepted_request(facts)
+    if mirror is None or facts.flow.key.source_port == facts.flow.key.destination_port != 0:
         return None
     return f"the opposite direction was accepted at {_clock(mirror.first_start)}, this direction never was"
 
 
-def _symmetric_request_accepted(flow: RejectedFlow) -> str | None:
-    mirror = _accepted_request(flow)
-    if mirror is None or not flow.key.source_port == flow.key.destination_port != 0:
+def _symmetric_request_accepted(facts: Facts) -> str | None:
+    mirror = _accepted_request(facts)
+    if mirror is None or not facts.flow.key.source_port == facts.flow.key.destination_port != 0:
         return None
     return (
         f"the opposite direction was accepted at {_clock(mirror.first_start)}, this one never was; "
-        f"both ports are {flow.key.source_port}, so either side may have asked"
+        f"both ports are {facts.flow.key.source_port}, so either side may have asked"
     )
 
 
-def _accepted_request(flow: RejectedFlow) -> Traffic | None:
+def _accepted_request(facts: Facts) -> Traffic | None:
     """Give the mirror if it reads as the request of this flow."""
-    mirror = flow.mirror
-    if mirror is None or flow.same is not None or not _not_after(mirror, flow.traffic):
+    mirror = facts.flow.mirror
+    if mirror is None or facts.flow.same is not None or not _not_after(mirror, facts.flow.traffic):
         return None
-    if not _within(flow, mirror, _TRACKED_SECONDS.get(flow.key.protocol, _TRACKED_SECONDS_OTHER)):  # type: ignore[call-overload]
+    if not _within(facts, mirror, _TRACKED_SECONDS.get(facts.flow.key.protocol, _TRACKED_SECONDS_OTHER)):  # type: ignore[call-overload]
         return None
-    if _is_tcp(flow):
-        flags = flow.traffic.tcp_flags
+    if _is_tcp(facts):
+        flags = facts.flow.traffic.tcp_flags
         if flags is not None and (flags & _SYN or not opens(mirror.tcp_flags)):
             return None
     return mirror
 
 
-def _late_packet(flow: RejectedFlow) -> str | None:
-    flags = flow.traffic.tcp_flags
-    if not _is_tcp(flow) or flags is None or flags & _SYN or _accepted_request(flow) is not None:
+def _late_packet(facts: Facts) -> str | None:
+    flags = facts.flow.traffic.tcp_flags
+    if not _is_tcp(facts) or flags is None or flags & _SYN or _accepted_request(facts) is not None:
         return None
-    if _both_accepted(flow) is not None:
+    if facts.acl_denies() or _both_accepted(facts) is not None:
         return None
     return "tcp-flags have no SYN and no handshake was seen: a packet of a connection that was there before, or is no more"
 
 
-def _both_accepted(flow: RejectedFlow) -> tuple[Traffic, Traffic] | None:
-    if flow.mirror is None or flow.same is None:
+def _both_accepted(facts: Facts) -> tuple[Traffic, Traffic] | None:
+    if facts.flow.mirror is None or facts.flow.same is None:
         return None
-    if not (_not_after(flow.mirror, flow.traffic) or _not_after(flow.same, flow.traffic)):
+    if not (_not_after(facts.flow.mirror, facts.flow.traffic) or _not_after(facts.flow.same, facts.flow.traffic)):
         return None
-    return flow.mirror, flow.same
+    return facts.flow.mirror, facts.flow.same
 
 
-def _quiet_since(flow: RejectedFlow, both: tuple[Traffic, Traffic]) -> bool:
+def _quiet_since(facts: Facts, both: tuple[Traffic, Traffic]) -> bool:
     """Whether nothing of the connection was accepted after the reject began."""
-    start = flow.traffic.first_start
+    start = facts.flow.traffic.first_start
     return start is not None and all(traffic.last_end is not None and traffic.last_end <= start for traffic in both)
 
 
-def _connection_ended(flow: RejectedFlow) -> str | None:
-    both = _both_accepted(flow)
-    if both is None or not _is_tcp(flow) or opens(flow.traffic.tcp_flags) or answers(flow.traffic.tcp_flags):
+def _connection_ended(facts: Facts) -> str | None:
+    both = _both_accepted(facts)
+    if both is None or not _is_tcp(facts) or opens(facts.flow.traffic.tcp_flags) or answers(facts.flow.traffic.tcp_flags):
+        return None
+    if facts.acl_denies():
         return None
     mirror, same = both
-    if not (_ends(mirror.tcp_flags) or _ends(same.tcp_flags)) or not _quiet_since(flow, both):
+    if not (_ends(mirror.tcp_flags) or _ends(same.tcp_flags)) or not _quiet_since(facts, both):
         return None
     return f"both directions were accepted until {_clock(_last(both))} and FIN or RST was seen: the connection was over"
 
 
-def _connection_went_quiet(flow: RejectedFlow) -> str | None:
-    both = _both_accepted(flow)
-    if both is None or not _is_tcp(flow) or not _quiet_since(flow, both) or _connection_ended(flow) is not None:
+def _connection_went_quiet(facts: Facts) -> str | None:
+    both = _both_accepted(facts)
+    if both is None or not _is_tcp(facts) or not _quiet_since(facts, both) or _connection_ended(facts) is not None:
         return None
-    if opens(flow.traffic.tcp_flags) or answers(flow.traffic.tcp_flags):
+    if facts.acl_denies():
+        return None
+    if opens(facts.flow.traffic.tcp_flags) or answers(facts.flow.traffic.tcp_flags):
         return None
     return f"both directions were accepted until {_clock(_last(both))}, nothing since: the connection may have been over"
 
 
-def _connection_goes_on(flow: RejectedFlow) -> str | None:
-    both = _both_accepted(flow)
-    if both is None or _quiet_since(flow, both):
+def _connection_goes_on(facts: Facts) -> str | None:
+    both = _both_accepted(facts)
+    if both is None or _quiet_since(facts, both) or opens(facts.flow.traffic.tcp_flags):
         return None
     return f"packets of the connection were accepted until {_clock(_last(both))}, after the reject began: it was not over"
 
@@ -383,85 +461,130 @@ def _last(both: tuple[Traffic, Traffic]) -> int | None:
     return max((traffic.last_end for traffic in both if traffic.last_end is not None), default=None)
 
 
-def _answering_side(flow: RejectedFlow) -> str | None:
-    if flow.same is None or not (opens(_flags(flow.mirror)) or answers(flow.same.tcp_flags)):
+def _answering_side(facts: Facts) -> str | None:
+    if facts.flow.same is None or not (opens(_flags(facts.flow.mirror)) or answers(facts.flow.same.tcp_flags)):
         return None
     return "the accepted packets' tcp-flags show that the other side opened the connection"
 
 
-def _asking_side(flow: RejectedFlow) -> str | None:
-    if not (opens(_flags(flow.same)) or answers(_flags(flow.mirror))):
+def _asking_side(facts: Facts) -> str | None:
+    if not (opens(_flags(facts.flow.same)) or answers(_flags(facts.flow.mirror))):
         return None
     return "the accepted packets' tcp-flags show that this side opened the connection"
 
 
-def _one_way_accepted(flow: RejectedFlow) -> str | None:
-    if flow.same is None or flow.mirror is not None:
+def _one_way_accepted(facts: Facts) -> str | None:
+    if facts.flow.same is None or facts.flow.mirror is not None:
         return None
-    when = "before" if _not_after(flow.same, flow.traffic) else "later"
-    return (
-        f"the same flow was accepted {when} ({_clock(flow.same.first_start)}), so a rule changed or differs, and nothing answers it"
-    )
+    when = "before" if _not_after(facts.flow.same, facts.flow.traffic) else "later"
+    return f"the same flow was accepted {when} ({_clock(facts.flow.same.first_start)}), so a rule changed; nothing answers it"
 
 
-def _no_request_seen(flow: RejectedFlow) -> str | None:
-    if not _lacks_request(flow) or _look(flow) is PortLook.REPLY:
+def _no_request_seen(facts: Facts) -> str | None:
+    if not _lacks_request(facts) or _look(facts) is PortLook.REPLY:
         return None
     return "accepted traffic of this interface is logged, but nothing in the opposite direction of this flow"
 
 
-def _reply_without_request(flow: RejectedFlow) -> str | None:
-    if not _lacks_request(flow) or _look(flow) is not PortLook.REPLY:
+def _reply_without_request(facts: Facts) -> str | None:
+    if not _lacks_request(facts) or _look(facts) is not PortLook.REPLY:
         return None
     return (
-        f"ports {flow.key.source_port} -> {flow.key.destination_port} look like a reply, "
+        f"ports {facts.flow.key.source_port} -> {facts.flow.key.destination_port} look like a reply, "
         "but no request was seen although accepted traffic of this interface is logged"
     )
 
 
-def _lacks_request(flow: RejectedFlow) -> bool:
+def _lacks_request(facts: Facts) -> bool:
     """Whether a request would have been seen if there had been one; where flags are logged, they say more."""
-    if not flow.accepts_logged or flow.mirror is not None or flow.same is not None:
+    if not facts.flow.accepts_logged or facts.flow.mirror is not None or facts.flow.same is not None:
         return False
-    return not (_is_tcp(flow) and flow.traffic.tcp_flags is not None)
+    return not (_is_tcp(facts) and facts.flow.traffic.tcp_flags is not None)
 
 
-def _look(flow: RejectedFlow) -> PortLook:
-    return port_look(flow.key.source_port, flow.key.destination_port) if has_ports(flow.key.protocol) else PortLook.NEITHER
+def _look(facts: Facts) -> PortLook:
+    key = facts.flow.key
+    return port_look(key.source_port, key.destination_port) if has_ports(key.protocol) else PortLook.NEITHER
 
 
-def _accepts_not_logged(flow: RejectedFlow) -> str | None:
-    if flow.accepts_logged or flow.traffic.tcp_flags is not None:
+def _accepts_not_logged(facts: Facts) -> str | None:
+    if facts.flow.accepts_logged or facts.flow.traffic.tcp_flags is not None:
         return None
     return "no accepted traffic of this interface was seen: nothing shows an earlier connection, and nothing could"
 
 
-def _accepted_only_later(flow: RejectedFlow) -> str | None:
-    mirror = flow.mirror
-    if mirror is None or flow.same is not None or flow.traffic.tcp_flags is not None or _not_after(mirror, flow.traffic):
+def _accepted_only_later(facts: Facts) -> str | None:
+    mirror = facts.flow.mirror
+    if mirror is None or facts.flow.same is not None or facts.flow.traffic.tcp_flags is not None:
+        return None
+    if _not_after(mirror, facts.flow.traffic):
         return None
     return (
         f"the opposite direction was accepted, but at {_clock(mirror.first_start)}, not before the reject "
-        f"({_clock(flow.traffic.first_start)}): the log's times may be off by a minute, or its earlier records lie elsewhere"
+        f"({_clock(facts.flow.traffic.first_start)}): the log's times may be off by a minute, or its earlier records lie elsewhere"
     )
 
 
-def _no_connection(flow: RejectedFlow) -> str | None:
-    if _is_tcp(flow) or flow.key.protocol is None:
+def _no_connection(facts: Facts) -> str | None:
+    if _is_tcp(facts) or facts.flow.key.protocol is None:
         return None
-    return f"{protocol_name(flow.key.protocol)} has no connection that could have been closed"
+    return f"{protocol_name(facts.flow.key.protocol)} has no connection that could have been closed"
 
 
-def _request_ports(flow: RejectedFlow) -> str | None:
-    if _look(flow) is not PortLook.REQUEST or answers(flow.traffic.tcp_flags):
+def _request_ports(facts: Facts) -> str | None:
+    if _look(facts) is not PortLook.REQUEST or answers(facts.flow.traffic.tcp_flags):
         return None
-    return f"ports {flow.key.source_port} -> {flow.key.destination_port} look like a request"
+    return f"ports {facts.flow.key.source_port} -> {facts.flow.key.destination_port} look like a request"
 
 
-def _reply_ports(flow: RejectedFlow) -> str | None:
-    if _look(flow) is not PortLook.REPLY or _lacks_request(flow) or answers(flow.traffic.tcp_flags):
+def _reply_ports(facts: Facts) -> str | None:
+    if _look(facts) is not PortLook.REPLY or _lacks_request(facts) or answers(facts.flow.traffic.tcp_flags):
         return None
-    return f"ports {flow.key.source_port} -> {flow.key.destination_port} look like a reply"
+    return f"ports {facts.flow.key.source_port} -> {facts.flow.key.destination_port} look like a reply"
+
+
+def _acl_allows(facts: Facts) -> str | None:
+    ruling = facts.ruling
+    if ruling is None or ruling.acl is None or ruling.acl.outcome is not Outcome.ALLOW:
+        return None
+    return f"{ruling.acl.network_acl_id} {ruling.acl.entry} lets it pass{_when_read(ruling)}"
+
+
+def _acl_denies(facts: Facts) -> str | None:
+    ruling = facts.ruling
+    if ruling is None or ruling.acl is None or ruling.acl.outcome is not Outcome.DENY:
+        return None
+    return f"{ruling.acl.network_acl_id} {ruling.acl.entry} blocks it{_when_read(ruling)}"
+
+
+def _groups_allow(facts: Facts) -> str | None:
+    ruling = facts.ruling
+    if ruling is None or ruling.groups.outcome is not Outcome.ALLOW or ruling.groups.rule is None:
+        return None
+    return f"{ruling.groups.rule} lets it pass{_when_read(ruling)}"
+
+
+def _groups_deny(facts: Facts) -> str | None:
+    ruling = facts.ruling
+    if ruling is None or ruling.groups.outcome is not Outcome.DENY:
+        return None
+    miss = ruling.groups.nearest_miss
+    nearest = "" if miss is None else f"; the nearest, {miss.rule}, differs in its {miss.differs}"
+    way = "in" if ruling.direction is FlowDirection.INGRESS else "out"
+    return f"taken for a request, no rule of {', '.join(ruling.groups.group_ids or ())} lets it {way}{nearest}{_when_read(ruling)}"
+
+
+def _rules_unclear(facts: Facts) -> str | None:
+    ruling = facts.ruling
+    if ruling is None:
+        return None
+    unclear = [*(ruling.acl.reasons if ruling.acl is not None and ruling.acl.outcome is Outcome.UNKNOWN else ())]
+    unclear += ruling.groups.reasons if ruling.groups.outcome is Outcome.UNKNOWN else ()
+    return f"the rules leave it open: {'; '.join(unclear)}" if unclear else None
+
+
+def _when_read(ruling: Ruling) -> str:
+    return "" if ruling.read_at is None else f" (rules read {ruling.read_at:%H:%M})"
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -475,6 +598,8 @@ _NAT = f"{_VPC}nat-gateway-basics.html"
 _TRACKING = "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html"
 
 _OTHERS = (Cause.BLOCK_PUBLIC_ACCESS, Cause.ENCRYPTION_CONTROLS)
+_ALL_BUT_CLOSED = tuple(cause for cause in Cause if cause is not Cause.CLOSED_CONNECTION)
+_GROUPS = f"{_VPC}security-group-rules.html"
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -511,7 +636,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.SAME_SUBNET,
-        when="both ends lie in one subnet (`subnet-id` of both interfaces)",
+        when="both ends lie in one subnet (`subnet-id` of both interfaces, or the subnet's range)",
         strikes=(Cause.NETWORK_ACL, Cause.BLOCK_PUBLIC_ACCESS),
         strength=Strength.HARD,
         source=_ACLS,
@@ -519,7 +644,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.NAT_GATEWAY,
-        when="the interface is a NAT gateway's (`interface-type`, `resource-id`)",
+        when="the interface is a NAT gateway's (`interface-type`, `resource-id`, or EC2 says so)",
         strikes=(Cause.SECURITY_GROUP,),
         strength=Strength.HARD,
         source=_NAT,
@@ -535,11 +660,20 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.TCP_SYN_ACK,
-        when="`tcp-flags` have SYN-ACK, its SYN was accepted on this interface no later, and no packet of this direction ever was",
+        when="`tcp-flags` have SYN-ACK, its SYN was accepted here no later, no packet of this direction ever was, "
+        "and the connection was surely tracked (at a NAT gateway, or the rules as read say so)",
         strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *_OTHERS),
         strength=Strength.HARD,
         source=_TRACKING,
         observe=_solicited_syn_ack,
+    ),
+    Rule(
+        kind=EvidenceKind.NO_ENDPOINT,
+        when="EC2 says that the interface is no VPC endpoint's",
+        strikes=(Cause.ENCRYPTION_CONTROLS,),
+        strength=Strength.HARD,
+        source=f"{_VPC}vpc-encryption-controls.html",
+        observe=_no_endpoint,
     ),
     Rule(
         kind=EvidenceKind.REJECT_REASON,
@@ -592,7 +726,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.CONNECTION_ENDED,
         when="both directions were accepted before, FIN or RST was seen, and nothing has been accepted since the reject",
-        strikes=(Cause.NETWORK_ACL, Cause.SECURITY_GROUP, *_OTHERS),
+        strikes=_ALL_BUT_CLOSED,
         strength=Strength.SOFT,
         source=_RECORDS,
         observe=_connection_ended,
@@ -600,7 +734,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.CONNECTION_ACCEPTED,
         when="both directions were accepted, one of them still after the reject began",
-        strikes=(Cause.CLOSED_CONNECTION, *_OTHERS),
+        strikes=(Cause.SECURITY_GROUP, Cause.CLOSED_CONNECTION, *_OTHERS),
         strength=Strength.SOFT,
         source=_TRACKING,
         observe=_connection_goes_on,
@@ -638,6 +772,46 @@ RULES: tuple[Rule, ...] = (
         observe=_no_request_seen,
     ),
     Rule(
+        kind=EvidenceKind.BLOCK_PUBLIC_ACCESS_ON,
+        when="the VPC has Block Public Access on, the remote address is public, and `reject-reason` is not in the format",
+        strikes=tuple(cause for cause in Cause if cause is not Cause.BLOCK_PUBLIC_ACCESS),
+        strength=Strength.SOFT,
+        source=_BPA,
+        observe=_public_access_blocked,
+    ),
+    Rule(
+        kind=EvidenceKind.NETWORK_ACL_ALLOWS,
+        when="the network ACL, as read, allows the packet",
+        strikes=(Cause.NETWORK_ACL,),
+        strength=Strength.SOFT,
+        source=_ACLS,
+        observe=_acl_allows,
+    ),
+    Rule(
+        kind=EvidenceKind.NETWORK_ACL_DENIES,
+        when="the network ACL, as read, denies the packet",
+        strikes=(Cause.CLOSED_CONNECTION, Cause.CHANGED_RULE, *_OTHERS),
+        strength=Strength.SOFT,
+        source=_ACLS,
+        observe=_acl_denies,
+    ),
+    Rule(
+        kind=EvidenceKind.SECURITY_GROUPS_ALLOW,
+        when="a security group of the interface, as read, allows the packet",
+        strikes=(Cause.SECURITY_GROUP,),
+        strength=Strength.SOFT,
+        source=_GROUPS,
+        observe=_groups_allow,
+    ),
+    Rule(
+        kind=EvidenceKind.SECURITY_GROUPS_DENY,
+        when="no security group of the interface, as read, allows the packet",
+        strikes=(Hypothesis(Leg.REQUEST, Cause.CLOSED_CONNECTION), Hypothesis(Leg.REQUEST, Cause.CHANGED_RULE)),
+        strength=Strength.SOFT,
+        source=_GROUPS,
+        observe=_groups_deny,
+    ),
+    Rule(
         kind=EvidenceKind.CONFLICT,
         when="the same, but the ports look like a reply's",
         strikes=(),
@@ -657,7 +831,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.TCP_LATE_PACKET,
         when="`tcp-flags` have no SYN, and no handshake was seen",
-        strikes=(Cause.NETWORK_ACL, Cause.SECURITY_GROUP, *_OTHERS),
+        strikes=_ALL_BUT_CLOSED,
         strength=Strength.WEAK,
         source=_RECORDS,
         observe=_late_packet,
@@ -665,7 +839,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.CONNECTION_ACCEPTED,
         when="both directions were accepted before, without FIN or RST in the log, and nothing has been accepted since",
-        strikes=(Cause.NETWORK_ACL, Cause.SECURITY_GROUP, *_OTHERS),
+        strikes=_ALL_BUT_CLOSED,
         strength=Strength.WEAK,
         source=_RECORDS,
         observe=_connection_went_quiet,
@@ -713,6 +887,7 @@ _KINDS = {
     frozenset({Cause.CLOSED_CONNECTION}): VerdictKind.CLOSED_CONNECTION,
     frozenset({Cause.BLOCK_PUBLIC_ACCESS}): VerdictKind.BLOCK_PUBLIC_ACCESS,
     frozenset({Cause.ENCRYPTION_CONTROLS}): VerdictKind.ENCRYPTION_CONTROLS,
+    frozenset({Cause.CHANGED_RULE}): VerdictKind.RULES_ALLOW,
 }
 
 # For these the leg changes nothing about what to do, so not knowing it does not make the verdict less sure.
@@ -721,20 +896,25 @@ _LEG_IS_INCIDENTAL = {VerdictKind.CLOSED_CONNECTION, VerdictKind.BLOCK_PUBLIC_AC
 
 def _strike(hypotheses: frozenset[Hypothesis], rules: Iterable[Rule]) -> frozenset[Hypothesis]:
     struck = {item for rule in rules for item in rule.strikes}
-    return frozenset(one for one in hypotheses if one.leg not in struck and one.cause not in struck)
+    return frozenset(one for one in hypotheses if not struck & {one, one.leg, one.cause})
 
 
 def _reading(hypotheses: frozenset[Hypothesis]) -> tuple[VerdictKind, Leg]:
-    legs = {one.leg for one in hypotheses}
-    kind = _KINDS.get(frozenset(one.cause for one in hypotheses), VerdictKind.UNDETERMINED)
+    # That a rule has changed is an answer only where nothing else is left: it was one layer or the other all the same.
+    telling = [one for one in hypotheses if one.cause is not Cause.CHANGED_RULE] or hypotheses
+    legs = {one.leg for one in telling}
+    kind = _KINDS.get(frozenset(one.cause for one in telling), VerdictKind.UNDETERMINED)
     return kind, legs.pop() if len(legs) == 1 else Leg.UNKNOWN
 
 
-def decide(flow: RejectedFlow) -> Verdict:
-    """Say why a flow was rejected. ``certain`` is only what hard evidence alone leaves no other explanation for."""
-    observed = [(rule, detail) for rule in RULES if (detail := rule.observe(flow)) is not None]
+def decide(facts: Facts, rules_not_read: str | None = None) -> Verdict:
+    """Say why a flow was rejected. ``certain`` is only what hard evidence alone leaves no other explanation for.
+
+    ``rules_not_read`` says why there is no ruling although one was asked for; it is shown with the evidence.
+    """
+    observed = [(rule, detail) for rule in RULES if (detail := rule.observe(facts)) is not None]
     remaining: dict[Strength, frozenset[Hypothesis]] = {}
-    standing = HYPOTHESES
+    standing = _WITHOUT_RULES if facts.ruling is None else HYPOTHESES
     contradicted = False
     for strength in Strength:
         left = _strike(standing, [rule for rule, _ in observed if rule.strength is strength])
@@ -742,29 +922,45 @@ def decide(flow: RejectedFlow) -> Verdict:
         contradicted = contradicted or (not left and strength is not Strength.WEAK)
         standing = left if left or strength is Strength.HARD else standing
         remaining[strength] = standing
-    kind, leg = _reading(standing)
     conflicting = contradicted or any(rule.conflicts for rule, _ in observed)
-    settled = Strength.WEAK
-    for strength in reversed(Strength):
-        if _reading(remaining[strength])[0] is not kind:
-            break
-        if kind not in _LEG_IS_INCIDENTAL and _reading(remaining[strength])[1] is not leg:
-            break
-        settled = strength
+    settled = _settled(remaining)
     kind, leg = _reading(remaining[settled])
     if kind is VerdictKind.UNDETERMINED or conflicting:
         settled = Strength.WEAK
+    if kind is VerdictKind.RULES_ALLOW:
+        settled = max(settled, Strength.SOFT)  # it says what is now; what was then, nobody has seen
+    if kind is VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP and facts.acl_denies() and facts.groups_deny():
+        # Both would block it now. What hard evidence says of then does not tell them apart, so this is not certain.
+        kind, settled = VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP, max(settled, Strength.SOFT)
+    evidence = [
+        Evidence(kind=rule.kind, detail=detail, strength=rule.strength)
+        for rule, detail in observed
+        if rule.strength is not Strength.WEAK or settled is Strength.WEAK
+    ]
+    unclear = _rules_unclear(facts)
+    if unclear is not None:
+        evidence.append(Evidence(kind=EvidenceKind.RULES_UNCLEAR, detail=unclear, strength=Strength.WEAK))
+    if rules_not_read is not None:
+        evidence.append(Evidence(kind=EvidenceKind.RULES_NOT_READ, detail=rules_not_read, strength=Strength.WEAK))
     return Verdict(
         kind=kind,
         leg=leg,
         confidence=_CONFIDENCE[settled],
         causes=frozenset(one.cause for one in standing),
-        evidence=tuple(
-            Evidence(kind=rule.kind, detail=detail, strength=rule.strength)
-            for rule, detail in observed
-            if rule.strength is not Strength.WEAK or settled is Strength.WEAK
-        ),
+        evidence=tuple(evidence),
     )
+
+
+def _settled(remaining: Mapping[Strength, frozenset[Hypothesis]]) -> Strength:
+    """Give the strongest strength of evidence that already says what all of it says."""
+    kind, leg = _reading(remaining[Strength.WEAK])
+    settled = Strength.WEAK
+    for strength in reversed(Strength):
+        one_kind, one_leg = _reading(remaining[strength])
+        if one_kind is not kind or (kind not in _LEG_IS_INCIDENTAL and one_leg is not leg):
+            break
+        settled = strength
+    return settled
 
 
 def decision_table() -> str:

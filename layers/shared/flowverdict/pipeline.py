@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from flowverdict.alerts import Alert, group
-from flowverdict.explain import Explanation, explain
-from flowverdict.flows import FlowCollector
+from flowverdict.explain import Explanation, explain_one
+from flowverdict.flows import FlowCollector, RejectedFlow
 from flowverdict.records import RecordCounts, RecordFormat
 from flowverdict.sources.origin import Origin, origin_of
 from flowverdict.sources.text import LineReader, read_file, read_messages
@@ -20,7 +20,8 @@ from flowverdict.sources.text import LineReader, read_file, read_messages
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from flowverdict.ports import AlertPublisher
+    from flowverdict.netconfig.model import NetConfig
+    from flowverdict.ports import AlertPublisher, ConfigSource
     from flowverdict.records import FlowRecord
 
 
@@ -32,6 +33,22 @@ class Reading:
     counts: RecordCounts
     samples: tuple[str, ...]
     unknown_fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FixedConfig:
+    """One configuration for every account and Region, as a snapshot file holds it."""
+
+    config: NetConfig
+
+    def read(
+        self,
+        account_id: str | None,  # noqa: ARG002 - the same for all, as below
+        region: str | None,  # noqa: ARG002
+        flows: Sequence[RejectedFlow],  # noqa: ARG002
+    ) -> NetConfig:
+        """Give the configuration."""
+        return self.config
 
 
 @dataclass(slots=True)
@@ -71,16 +88,23 @@ class Batch:
         self.flows.merge(other.flows)
         self.counts.merge(other.counts)
 
-    def explanations(self) -> list[Explanation]:
-        """Explain every rejected flow, in the order they were first seen."""
-        return list(explain(self.flows.rejected()))
+    def explanations(self, configs: ConfigSource | None = None) -> list[Explanation]:
+        """Explain every rejected flow, in the order they were first seen; the rules are read once an account and Region."""
+        flows = list(self.flows.rejected())
+        places: dict[tuple[str | None, str | None], list[RejectedFlow]] = {}
+        for flow in flows:
+            places.setdefault((flow.context.account_id, flow.context.region), []).append(flow)
+        read: dict[tuple[str | None, str | None], NetConfig | str | None] = {
+            place: None if configs is None else configs.read(*place, its_flows) for place, its_flows in places.items()
+        }
+        return [explain_one(flow, read[flow.context.account_id, flow.context.region]) for flow in flows]
 
-    def alerts(self) -> list[Alert]:
+    def alerts(self, configs: ConfigSource | None = None) -> list[Alert]:
         """Group the explanations into alerts, most severe first."""
-        return group(self.explanations())
+        return group(self.explanations(configs))
 
 
-def deliver(batch: Batch, publisher: AlertPublisher) -> list[Alert]:
+def deliver(batch: Batch, publisher: AlertPublisher, configs: ConfigSource | None = None) -> list[Alert]:
     """Publish the batch's alerts, most severe first, and give them.
 
     Raises
@@ -88,7 +112,7 @@ def deliver(batch: Batch, publisher: AlertPublisher) -> list[Alert]:
     DeliveryError
         One could not be published; those before it were.
     """
-    alerts = batch.alerts()
+    alerts = batch.alerts(configs)
     for alert in alerts:
         publisher.publish(alert)
     return alerts

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from flowverdict.alerts import Alert
+    from flowverdict.flows import RejectedFlow
+    from flowverdict.netconfig.model import NetConfig
     from flowverdict.records import RecordFormat
     from flowverdict.sources.envelope import ObjectRef
 
@@ -31,3 +34,13 @@ class FormatSource(Protocol):
 
     def formats(self, log_group: str) -> tuple[RecordFormat, ...]:
         """Give at least one format."""
+
+
+class ConfigSource(Protocol):
+    """What knows the rules that applied to rejected flows."""
+
+    def read(self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]) -> NetConfig | str:
+        """Give what the flows, all of one account and Region, need to be judged; or say in one line why it cannot be read.
+
+        Never raises for what AWS answers or what the records name: a verdict stands without configuration.
+        """

@@ -12,7 +12,9 @@ from flowverdict.records import RecordFormat
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}")
+_TOPIC_ARN = re.compile(r"arn:(?P<partition>aws[a-z-]*):sns:[a-z0-9-]+:(?P<account>\d{12}):[A-Za-z0-9_-]{1,256}")
+_ROLE_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
+_EXTERNAL_ID = re.compile(r"[A-Za-z0-9+=,.@:/-]{2,1224}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +30,20 @@ class Settings:
     log_format
         ``LOG_FORMAT``: the fields of the CloudWatch Logs records, as words (``version account-id ...``) or as EC2 writes
         them (``${version} ${account-id} ...``). ``None`` (unset or empty) asks EC2.
+    account_id, partition
+        The function's own, as the topic's ARN says: the two are of one stack.
+    reader_role_name, reader_external_id
+        ``READER_ROLE_NAME`` and ``READER_EXTERNAL_ID``: the role that lets this account read the rules of others. ``None``
+        reads no other account's.
     """
 
     alert_topic_arn: str
     region: str | None
     log_format: RecordFormat | None
+    account_id: str
+    partition: str
+    reader_role_name: str | None
+    reader_external_id: str | None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -44,13 +55,25 @@ class Settings:
             One is missing or makes no sense; names the variable.
         """
         topic_arn = environment.get("ALERT_TOPIC_ARN", "")
-        if not _TOPIC_ARN.fullmatch(topic_arn):
+        topic = _TOPIC_ARN.fullmatch(topic_arn)
+        if topic is None:
             raise SettingsError(f"ALERT_TOPIC_ARN: {topic_arn!r} is no SNS topic's ARN")
         return cls(
             alert_topic_arn=topic_arn,
             region=environment.get("AWS_REGION") or None,
             log_format=_log_format(environment.get("LOG_FORMAT", "").strip()),
+            account_id=topic["account"],
+            partition=topic["partition"],
+            reader_role_name=_matching(environment, "READER_ROLE_NAME", _ROLE_NAME, "a role's name, without path or ARN"),
+            reader_external_id=_matching(environment, "READER_EXTERNAL_ID", _EXTERNAL_ID, "an external id"),
         )
+
+
+def _matching(environment: Mapping[str, str], name: str, pattern: re.Pattern[str], what: str) -> str | None:
+    text = environment.get(name, "")
+    if text and not pattern.fullmatch(text):
+        raise SettingsError(f"{name}: {text!r} is not {what}")
+    return text or None
 
 
 def _log_format(text: str) -> RecordFormat | None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from flowverdict.errors import FlowVerdictError
+from flowverdict.netconfig.snapshot import load_snapshot
+from flowverdict.pipeline import FixedConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +30,7 @@ def cli() -> None:
 
     \b
     flowverdict explain FILE...     verdicts for flow log files
+    flowverdict snapshot            the rules of an AWS account, to a file
     flowverdict replay EVENT...     Lambda events through the real handlers, no AWS account
     flowverdict demo                the project's sample events, and the alerts they cause
     """  # noqa: D301 - click wants the character \b
@@ -42,7 +45,13 @@ def cli() -> None:
     show_default=True,
     help="A table to read, or one JSON object a line for each rejected flow.",
 )
-def explain(files: Sequence[str], output: str) -> None:
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Rules to judge by: JSON of the lists that `aws ec2 describe-*` print, as `flowverdict snapshot` writes it.",
+)
+def explain(files: Sequence[str], output: str, config: Path | None) -> None:
     """Say for each rejected flow in FILEs why it was rejected.
 
     FILEs are VPC flow logs as AWS delivers them to S3, gzipped or not; "-" is standard input. All files
@@ -51,6 +60,7 @@ def explain(files: Sequence[str], output: str) -> None:
 
     \b
     flowverdict explain 123456789012_vpcflowlogs_eu-west-1_fl-0a1b_20261122T1200Z_4f2a.log.gz
+    flowverdict explain --config rules.json *.log.gz
     flowverdict explain --output json *.log.gz | jq 'select(.verdict == "network-acl")'
     aws logs filter-log-events --log-group-name vpc --output text --query events[].[message] | flowverdict explain -
 
@@ -59,8 +69,9 @@ def explain(files: Sequence[str], output: str) -> None:
     """  # noqa: D301 - click wants the character \b
     from flowverdict.cli import explaining  # noqa: PLC0415 - rich, only where it is shown
 
+    configs = None if config is None else FixedConfig(load_snapshot(config))
     batch, readings = explaining.read_files(files)
-    explanations = batch.explanations()
+    explanations = batch.explanations(configs)
     if output == "json":
         for explanation in explanations:
             click.echo(explanation.to_json())
@@ -73,6 +84,40 @@ def explain(files: Sequence[str], output: str) -> None:
         if reading.unknown_fields:
             click.echo(f"{reading.name}: unknown fields, passed over: {', '.join(reading.unknown_fields)}", err=True)
     click.echo(explaining.summary(batch, len(explanations)), err=True)
+
+
+@cli.command()
+@click.option("--region", metavar="REGION", help="Where to read. Default: as the AWS CLI is configured.")
+@click.option(
+    "--vpc", "vpc_ids", multiple=True, metavar="VPC_ID", help="Read what belongs to this VPC; may be repeated. Default: all VPCs."
+)
+@click.option(
+    "--output",
+    default="-",
+    show_default=True,
+    metavar="FILE",
+    help='Where to write; "-" is standard output. A file is replaced once all is read.',
+)
+def snapshot(region: str | None, vpc_ids: Sequence[str], output: str) -> None:
+    """Write the rules that decide what passes: interfaces, security groups, network ACLs and what is around them.
+
+    The file is one JSON object with the lists that "aws ec2 describe-..." gives, read with your own AWS
+    credentials (AWS_PROFILE and its kin work). Nothing is changed in the account.
+
+    \b
+    flowverdict snapshot --region eu-west-1 --output rules.json
+    flowverdict snapshot --vpc vpc-0a1b2c3d --output rules.json
+
+    A list your credentials may not read is left out, and standard error says so. Exit status: 0 when a
+    snapshot was written; 2 when it could not be.
+    """  # noqa: D301 - click wants the character \b
+    from flowverdict.cli import snapshotting  # noqa: PLC0415 - the AWS SDK, only where it is used
+
+    read = snapshotting.read_snapshot(snapshotting.user_client(region), vpc_ids)
+    snapshotting.write_snapshot(read, output)
+    for denied in read.denied:
+        click.echo(f"flowverdict: left out, not permitted: {denied}", err=True)
+    click.echo(snapshotting.summary(read), err=True)
 
 
 @cli.command()
@@ -123,6 +168,7 @@ def _replay(events: list[Path], objects: Path | None, log_format: str | None, ou
     console = explaining.console_for_stdout()
     succeeded = True
     with local_aws.local_aws() as aws:
+        aws.make_samples()
         for path, event in loaded:
             folder = objects if objects is not None else path.parent / replaying.OBJECTS_FOLDER
             aws.put_objects_of(event, folder)

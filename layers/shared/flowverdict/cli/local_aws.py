@@ -25,6 +25,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
 
 import flowverdict
+from flowverdict.cli.sample_world import make_sample_world
 from flowverdict.errors import EnvelopeError, FlowVerdictError
 from flowverdict.sources.envelope import ObjectRef, is_sqs_event, objects_in, objects_in_message
 
@@ -33,12 +34,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 REGION: Final = "eu-west-1"
-SAMPLE_LOG_GROUP = "/sample/vpc-flow-logs"
-SAMPLE_LOG_FORMAT = (
-    "${version} ${account-id} ${interface-id} ${srcaddr} ${dstaddr} ${srcport} ${dstport} ${protocol} ${packets} ${bytes} "
-    "${start} ${end} ${action} ${log-status} ${vpc-id} ${subnet-id} ${instance-id} ${tcp-flags} ${pkt-srcaddr} ${pkt-dstaddr} "
-    "${region} ${flow-direction} ${reject-reason}"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +86,13 @@ class LocalAws:
         )
         self._buckets: set[str] = set()
         self._emails_read = 0
-        self._has_flow_log = False
+        self._has_samples = False
+
+    def make_samples(self) -> None:
+        """Make the VPC that the sample events come from. EC2 is slow to begin with, so this is asked for."""
+        if not self._has_samples:
+            make_sample_world()
+            self._has_samples = True
 
     def put_object(self, ref: ObjectRef, content: bytes) -> None:
         """Put an object where the functions will look for it."""
@@ -119,7 +120,6 @@ class LocalAws:
         function = "classify_s3"
         if "awslogs" in event:
             function = "classify_cloudwatch_logs"
-            self._make_sample_flow_log()
         written = io.StringIO()
         answer: object = None
         error: FlowVerdictError | None = None
@@ -132,24 +132,6 @@ class LocalAws:
                 error = raised
         lines = tuple(json.loads(line) for line in written.getvalue().splitlines())
         return Invocation(function=function, answer=answer, error=error, log=tuple(line for line in lines if "_aws" not in line))
-
-    def _make_sample_flow_log(self) -> None:
-        # EC2 is the slowest client to make, and only log events ask it.
-        if self._has_flow_log:
-            return
-        self._has_flow_log = True
-        boto3.client("logs").create_log_group(logGroupName=SAMPLE_LOG_GROUP)
-        ec2 = boto3.client("ec2")
-        vpc_id = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-        ec2.create_flow_logs(
-            ResourceIds=[vpc_id],
-            ResourceType="VPC",
-            TrafficType="ALL",
-            LogDestinationType="cloud-watch-logs",
-            LogGroupName=SAMPLE_LOG_GROUP,
-            DeliverLogsPermissionArn=f"arn:aws:iam::{DEFAULT_ACCOUNT_ID}:role/flow-logs",
-            LogFormat=SAMPLE_LOG_FORMAT,
-        )
 
     def alerts(self) -> list[dict[str, Any]]:
         """Give the alerts that arrived at the queue since the last call."""

@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts import scope
-from flowverdict.explain import caption, counted, isoformat, next_steps, remedy_reason, sentence
+from flowverdict.explain import caption, connection, counted, isoformat, next_steps, sentence
 
 if TYPE_CHECKING:
     from flowverdict.alerts import Alert
@@ -35,15 +35,44 @@ def body(alert: Alert) -> str:
                 _row("Where", scope(alert)),
                 _row("When", _when(alert)),
                 _row("How much", _how_much(alert)),
-                _row("Fix", remedy_reason(alert.explanation.verdict)),
+                *_places(alert),
+                *_no_fix(alert),
             ]
         ),
+        _fix(alert),
         "Why\n" + "\n".join(_item(item.detail) for item in alert.evidence) if alert.evidence else "",
         "Remote addresses\n" + "\n".join(_remotes(alert)) if alert.remotes else "",
-        "What to look at next\n" + "\n".join(_item(step) for step in next_steps(alert.explanation)),
+        _listed("What to look at next", next_steps(alert.explanation)),
         f"Fingerprint {alert.key.fingerprint}",
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _listed(heading: str, texts: tuple[str, ...]) -> str:
+    return "\n".join([heading, *(_item(text) for text in texts)]) if texts else ""
+
+
+def _places(alert: Alert) -> list[str]:
+    ends = alert.explanation.ends
+    if ends is None:
+        return []
+    path = ends.path if ends.path_id is None else f"{ends.path} {ends.path_id}"
+    return [_row("From/to", f"{ends.local}; {ends.remote}"), _row("Path", "; ".join([path, *ends.notes]))]
+
+
+def _no_fix(alert: Alert) -> list[str]:
+    remedy = alert.explanation.remedy
+    return [_row("Fix", remedy)] if isinstance(remedy, str) else []
+
+
+def _fix(alert: Alert) -> str:
+    remedy = alert.explanation.remedy
+    if isinstance(remedy, str):
+        return ""
+    commands = [f"    {command}" for command in remedy.commands(alert.key.region)]
+    which = f" for {connection(alert.explanation.flow)}" if alert.flows > 1 else ""
+    heading = f"Fix{which} (tried on the rules as read: the packet and its reply then pass)"
+    return "\n".join([heading, *commands, _item(f"Opens {remedy.opens}.")])
 
 
 def _confidence_in_words(alert: Alert) -> str:

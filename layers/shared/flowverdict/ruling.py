@@ -1,0 +1,142 @@
+"""What the rules, as they were read, say to the packets of a rejected flow.
+
+A flow log tells addresses and ports, the configuration tells what is allowed; put side by side they say which layer would
+block the packet now. Rules are read minutes after the packet, so this is evidence about then, not proof.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from flowverdict.addresses import is_inside
+from flowverdict.flows import IPV4
+from flowverdict.netconfig.evaluate import (
+    AclAnswer,
+    GroupsAnswer,
+    Outcome,
+    Packet,
+    crosses_subnet_boundary,
+    evaluate_groups,
+    evaluate_subnet_acl,
+    may_be_untracked,
+)
+from flowverdict.netconfig.model import NAT_GATEWAY_TYPES
+from flowverdict.records import FlowDirection
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from flowverdict.flows import RejectedFlow
+    from flowverdict.netconfig.model import Interface, NetConfig
+    from flowverdict.records import Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """What both layers of an interface say to a packet.
+
+    Parameters
+    ----------
+    acl
+        ``None`` where the packet stays inside the subnet, so that no ACL is asked.
+    groups
+        As for a packet of no connection yet; a reply of a tracked connection passes whatever this says.
+    replies_tracked
+        Whether a security group surely lets the packet pass if it is a reply: it is allowed anyway, or its request could
+        only have been tracked. Traffic that a rule for all addresses lets in and another lets out again is not tracked,
+        and stops as soon as one of the two is removed:
+        https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html
+    """
+
+    interface: Interface
+    direction: FlowDirection
+    packet: Packet
+    acl: AclAnswer | None
+    groups: GroupsAnswer
+    stays_in_subnet: bool | None
+    block_public_access: str | None
+    replies_tracked: bool
+    read_at: datetime | None
+
+    @property
+    def acl_outcome(self) -> Outcome:
+        """What the ACL does; inside a subnet it allows everything, since nobody asks it."""
+        return Outcome.ALLOW if self.acl is None else self.acl.outcome
+
+
+def directed(flow: RejectedFlow, config: NetConfig | None) -> RejectedFlow:
+    """Give the flow with the direction its interface's own addresses show, where the log does not tell it.
+
+    Secondary addresses and delegated prefixes count: pods are behind the interface, whatever the log shows for them.
+    """
+    interface = _interface(flow, config)
+    if flow.direction_logged or interface is None:
+        return flow
+    source, destination = flow.key.source, flow.key.destination
+    own_source, own_destination = _is_own(interface, source), _is_own(interface, destination)
+    if own_source == own_destination:
+        return flow
+    return replace(flow, direction=FlowDirection.EGRESS if own_source else FlowDirection.INGRESS)
+
+
+def rule_on(flow: RejectedFlow, config: NetConfig) -> Ruling | str:
+    """Say what the rules do with the flow's packets, or, in words, why that cannot be said.
+
+    The flow's direction should be as good as it gets (``directed``).
+    """
+    interface = _interface(flow, config)
+    source, destination = flow.key.packet_source, flow.key.packet_destination
+    if interface is None:
+        return f"{flow.interface_id or 'the interface'} is not in the configuration that was read (deleted since, perhaps)"
+    if source is None or destination is None or flow.key.protocol is None or source.version != destination.version:
+        return "the records lack addresses or protocol"
+    if flow.direction is None:
+        return "the direction of the packet is not known"
+    packet = Packet(
+        source=source,
+        destination=destination,
+        protocol=flow.key.protocol,
+        source_port=flow.key.source_port,
+        destination_port=flow.key.destination_port,
+    )
+    crosses = crosses_subnet_boundary(config, interface, packet.peer(flow.direction))
+    vpc = config.vpc(interface.vpc_id) if interface.vpc_id is not None else None
+    groups = evaluate_groups(config, interface, packet, flow.direction)
+    return Ruling(
+        interface=interface,
+        direction=flow.direction,
+        packet=packet,
+        acl=evaluate_subnet_acl(config, interface, packet, flow.direction),
+        groups=groups,
+        stays_in_subnet=None if crosses is None else not crosses,
+        block_public_access=_blocked_publicly(vpc.block_public_access if vpc is not None else None, packet, flow.direction),
+        replies_tracked=groups.outcome is Outcome.ALLOW
+        or interface.interface_type in _ALWAYS_TRACKED
+        or not may_be_untracked(config, interface, packet.reply(), flow.direction.opposite),
+        read_at=config.read_at,
+    )
+
+
+_ALWAYS_TRACKED = NAT_GATEWAY_TYPES | {"network_load_balancer", "vpc_endpoint", "lambda"}
+
+
+def _interface(flow: RejectedFlow, config: NetConfig | None) -> Interface | None:
+    if config is None or flow.interface_id is None:
+        return None
+    return config.interface(flow.interface_id)
+
+
+def _is_own(interface: Interface, address: Address | None) -> bool:
+    if address is None:
+        return False
+    return address in interface.addresses or any(address in prefix for prefix in interface.prefixes)
+
+
+def _blocked_publicly(mode: str | None, packet: Packet, direction: FlowDirection) -> str | None:
+    """Give the mode of Block Public Access if it concerns this packet: ingress alone, or both directions."""
+    concerns = mode == "block-bidirectional" or (mode == "block-ingress" and direction is FlowDirection.INGRESS)
+    remote = packet.peer(direction)
+    # IPv6 addresses inside a VPC are global too, so for those nothing can be said.
+    public = remote.version == IPV4 and not is_inside(remote)
+    return mode if concerns and public else None

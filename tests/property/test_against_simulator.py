@@ -1,0 +1,177 @@
+"""The program's answers against the simulator's truth: right where it can be known, never certain of something false.
+
+``make accuracy`` runs it over more seeds and prints the figures.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shlex
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from flowverdict.netconfig.snapshot import parse_snapshot
+from flowverdict.pipeline import Batch, FixedConfig
+from tests.simulator import KINDS, Simulation, Truth, falsely_certain, key_of_answer, mistakes, simulate
+from tests.simulator.truth import lets_through
+from tests.simulator.world import AclEntry, GroupRule, World
+
+SEEDS = range(int(os.environ.get("SIMULATOR_SEEDS", "3")))
+FORMATS = ("v2", "v5", "v8")
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "explanation.schema.json").read_text())
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+
+def explained(simulation: Simulation, *, with_config: bool) -> list[dict[str, Any]]:
+    batch = Batch()
+    world = simulation.world
+    for number, text in enumerate(simulation.files):
+        name = f"{world.account_id}_vpcflowlogs_{world.region}_fl-0a1b_20261122T1200Z_{number:08x}.log"
+        batch.add_file(io.BytesIO(text.encode()), name=name)
+    configs = FixedConfig(parse_snapshot(simulation.config)) if with_config else None
+    return [json.loads(one.to_json()) for one in batch.explanations(configs)]
+
+
+@dataclass
+class Score:
+    flows: int = 0
+    decidable: int = 0
+    wrong: Counter[str] = field(default_factory=Counter)
+    falsely_certain: Counter[str] = field(default_factory=Counter)
+    certain: int = 0
+    remedies: int = 0
+    failing_remedies: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def share_right(self) -> float:
+        return 1 - self.wrong.total() / max(self.decidable, 1)
+
+
+def score(kind: str, fmt: str, *, with_config: bool) -> Score:
+    result = Score()
+    for seed in SEEDS:
+        simulation = simulate(seed, kind=kind, fmt=fmt)
+        truths = {truth.key: truth for truth in simulation.truths}
+        answers = explained(simulation, with_config=with_config)
+        assert Counter(key_of_answer(answer) for answer in answers) == Counter(truths.keys()), "every rejected flow once, no other"
+        for answer in answers:
+            truth = truths[key_of_answer(answer)]
+            result.flows += 1
+            result.decidable += truth.decidable_with_config if with_config else truth.decidable_without_config
+            result.wrong.update(f"seed {seed} {truth.key}: {wrong}" for wrong in mistakes(truth, answer, with_config=with_config))
+            result.certain += answer["confidence"] == "certain"
+            if falsely_certain(truth, answer):
+                result.falsely_certain[f"seed {seed} {truth.key}: {answer['verdict']}, but {truth.cause}"] += 1
+            if answer["remedy"] is not None:
+                result.remedies += 1
+                if not remedy_works(simulation.world, truth, answer):
+                    result.failing_remedies[f"seed {seed} {truth.key} {truth.leg}: {answer['remedy']['commands']}"] += 1
+    return result
+
+
+# --- remedies, applied to the world as the printed commands say -----------------------------------------------------------
+
+
+def remedy_works(world: World, truth: Truth, answer: dict[str, Any]) -> bool:
+    for command in answer["remedy"]["commands"]:
+        world = applied(world, command)
+    # A reply judged to be a request, or the other way round, has packet and reply the other way round too.
+    return all(lets_through(world, truth))
+
+
+def applied(world: World, command: str) -> World:
+    """Do to the world what the AWS CLI command would do to an account."""
+    program, service, operation, *words = shlex.split(command)
+    assert (program, service) == ("aws", "ec2")
+    flags = {"--ingress", "--egress"} & set(words)
+    values = [word for word in words if word not in flags]
+    options = dict(zip(values[::2], values[1::2], strict=True))
+    assert options["--region"] == world.region
+    if operation == "create-network-acl-entry":
+        return with_entry(world, options, egress="--egress" in flags)
+    assert operation in {"authorize-security-group-ingress", "authorize-security-group-egress"}
+    return with_rule(world, options, egress=operation.endswith("egress"))
+
+
+def pairs(text: str) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in text.split(","))
+
+
+def with_entry(world: World, options: dict[str, str], *, egress: bool) -> World:
+    acl = world.acls[options["--network-acl-id"]]
+    number = int(options["--rule-number"])
+    assert number not in {entry.number for entry in acl.entries if entry.egress is egress}, "EC2 refuses a number twice"
+    assert 1 <= number <= 32_766
+    ports = pairs(options["--port-range"]) if "--port-range" in options else None
+    entry = AclEntry(
+        number=number,
+        egress=egress,
+        allow=options["--rule-action"] == "allow",
+        protocol=int(options["--protocol"]),
+        block=ip_network(options.get("--cidr-block") or options["--ipv6-cidr-block"]),
+        ports=None if ports is None else (int(ports["From"]), int(ports["To"])),
+    )
+    return world.with_acl(replace(acl, entries=(*acl.entries, entry)))
+
+
+NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58}
+
+
+def with_rule(world: World, options: dict[str, str], *, egress: bool) -> World:
+    group = world.groups[options["--group-id"]]
+    text = options["--ip-permissions"].replace("[{", "").replace("}]", "")
+    for inner in ("GroupId=", "CidrIpv6=", "CidrIp=", "PrefixListId="):
+        text = text.replace(f"={inner}", "=")
+    permission = pairs(text)
+    first = permission.get("FromPort")
+    peer = permission.get("IpRanges") or permission.get("Ipv6Ranges")
+    rule = GroupRule(
+        egress=egress,
+        protocol=NUMBERS.get(permission["IpProtocol"]) or int(permission["IpProtocol"]),
+        from_port=None if first in {None, "-1"} else int(str(first)),
+        to_port=None if first in {None, "-1"} else int(permission["ToPort"]),
+        block=None if peer is None else ip_network(peer),
+        prefix_list_id=permission.get("PrefixListIds"),
+        group_id=permission.get("UserIdGroupPairs"),
+    )
+    return world.with_group(replace(group, rules=(*group.rules, rule)))
+
+
+# --- the promises -----------------------------------------------------------------------------------------------------
+
+
+def least_share(kind: str, *, with_config: bool) -> float:
+    if kind != "plain":
+        return 0.95
+    return 0.999 if with_config else 0.995
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("with_config", [False, True], ids=["without config", "with config"])
+def test_answers_are_right_and_certain_is_never_wrong(kind: str, fmt: str, with_config: bool) -> None:  # noqa: FBT001
+    result = score(kind, fmt, with_config=with_config)
+    print(  # noqa: T201 - `make accuracy` shows it
+        f"{kind:20} {fmt} {'with' if with_config else 'without':7} config: {result.flows:6,} rejected flows, "
+        f"{result.decidable:6,} decidable, {result.share_right:8.3%} right, {result.certain:6,} certain, "
+        f"{result.falsely_certain.total()} falsely; {result.remedies:6,} fixes, {result.failing_remedies.total()} fail"
+    )
+    assert result.falsely_certain == Counter()
+    assert result.failing_remedies == Counter()
+    assert result.share_right >= least_share(kind, with_config=with_config), result.wrong
+    assert result.decidable or kind == "reject-only"
+
+
+@pytest.mark.parametrize("with_config", [False, True], ids=["without config", "with config"])
+def test_every_answer_keeps_the_contract(with_config: bool) -> None:  # noqa: FBT001
+    for kind in KINDS:
+        for answer in explained(simulate(0, kind=kind, fmt="v5"), with_config=with_config):
+            VALIDATOR.validate(answer)

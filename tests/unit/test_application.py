@@ -1,0 +1,37 @@
+"""What holds for an invocation as a whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowverdict.application import WithinBudget
+from flowverdict.netconfig.model import NetConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flowverdict.flows import RejectedFlow
+
+
+class SlowConfigs:
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.asked: list[str | None] = []
+
+    def read(self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]) -> NetConfig:
+        del region, flows
+        self.time += 6
+        self.asked.append(account_id)
+        return NetConfig()
+
+    def clock(self) -> float:
+        return self.time
+
+
+def test_reading_rules_ends_when_the_invocations_budget_is_spent_and_says_so() -> None:
+    slow = SlowConfigs()
+    within = WithinBudget(slow, seconds=15, clock=slow.clock)
+    answers = [within.read(f"{number:012}", "eu-west-1", ()) for number in range(5)]
+    assert [isinstance(answer, NetConfig) for answer in answers] == [True, True, True, False, False]
+    assert len(slow.asked) == 3
+    assert answers[3] == "the rules were not read: 15 s for reading those of other accounts and Regions were spent"
