@@ -481,9 +481,15 @@ def _one_way_accepted(facts: Facts) -> str | None:
 
 
 def _no_request_seen(facts: Facts) -> str | None:
-    if not _lacks_request(facts) or _look(facts) is PortLook.REPLY:
+    if not (facts.flow.accepts_logged and _lacks_request(facts)) or _look(facts) is PortLook.REPLY:
         return None
     return "accepted traffic of this interface is logged, but nothing in the opposite direction of this flow"
+
+
+def _no_request_seen_anywhere(facts: Facts) -> str | None:
+    if not (facts.flow.accepts_logged_elsewhere and _lacks_request(facts)) or _look(facts) is PortLook.REPLY:
+        return None
+    return "accepted traffic of other interfaces is logged, of this one none at all"
 
 
 def _reply_without_request(facts: Facts) -> str | None:
@@ -491,13 +497,15 @@ def _reply_without_request(facts: Facts) -> str | None:
         return None
     return (
         f"ports {facts.flow.key.source_port} -> {facts.flow.key.destination_port} look like a reply, "
-        "but no request was seen although accepted traffic of this interface is logged"
+        "but no request was seen although accepted traffic is logged"
     )
 
 
 def _lacks_request(facts: Facts) -> bool:
     """Whether a request would have been seen if there had been one; where flags are logged, they say more."""
-    if not facts.flow.accepts_logged or facts.flow.mirror is not None or facts.flow.same is not None:
+    if not (facts.flow.accepts_logged or facts.flow.accepts_logged_elsewhere):
+        return False
+    if facts.flow.mirror is not None or facts.flow.same is not None:
         return False
     return not (_is_tcp(facts) and facts.flow.traffic.tcp_flags is not None)
 
@@ -819,6 +827,14 @@ RULES: tuple[Rule, ...] = (
         source=_RECORDS,
         observe=_reply_without_request,
         conflicts=True,
+    ),
+    Rule(
+        kind=EvidenceKind.NO_REQUEST_SEEN,
+        when="no accepted traffic of the interface is logged at all, though that of others in the same files is",
+        strikes=(Leg.RESPONSE, Cause.CLOSED_CONNECTION),
+        strength=Strength.WEAK,
+        source=_EXAMPLES,
+        observe=_no_request_seen_anywhere,
     ),
     Rule(
         kind=EvidenceKind.REQUEST_ACCEPTED,

@@ -219,8 +219,9 @@ class RejectedFlow:
         As logged, else as the interface's own address shows, else as private and public addresses suggest, else ``None``.
     mirror, same
         What was *accepted* of the opposite and of the same direction on this interface, ``None`` if nothing was.
-    accepts_logged
-        Whether any accepted record of this interface was seen: without, a missing mirror means nothing.
+    accepts_logged, accepts_logged_elsewhere
+        Whether any accepted record was seen of this interface, or of any other in the same batch: without, a missing mirror
+        means nothing.
     same_subnet
         Whether both ends lie in one subnet, ``None`` if the records do not tell.
     reject_reasons
@@ -237,6 +238,7 @@ class RejectedFlow:
     mirror: Traffic | None
     same: Traffic | None
     accepts_logged: bool
+    accepts_logged_elsewhere: bool
     same_subnet: bool | None
     reject_reasons: frozenset[str]
     packet_addresses_logged: bool
@@ -342,6 +344,7 @@ class FlowCollector:
                 mirror=self._accepted(key.mirrors()),
                 same=self._accepted(key.same()),
                 accepts_logged=interface.accepts > 0,
+                accepts_logged_elsewhere=bool(self._accepts) and interface.accepts == 0,
                 same_subnet=_same_subnet(key, direction, interface, subnets),
                 reject_reasons=_told_reasons(rejects.reasons),
                 packet_addresses_logged=rejects.packet_addresses_logged,

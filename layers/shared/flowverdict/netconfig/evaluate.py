@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING
 
 from flowverdict.netconfig.model import (
@@ -347,7 +347,20 @@ def crosses_subnet_boundary(config: NetConfig, interface: Interface, remote: Add
     if owner is not None and owner.subnet_id is not None:
         return owner.subnet_id != interface.subnet_id
     vpc = config.vpc(interface.vpc_id) if interface.vpc_id is not None else None
-    return True if vpc is not None and _within(vpc.cidrs, remote) is False else None
+    if vpc is not None and _within(vpc.cidrs, remote) is False:
+        return True
+    return True if _too_far_for_one_subnet(interface, remote) else None
+
+
+# No subnet is larger: https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html
+_LARGEST_SUBNET = {4: 16, 6: 44}
+
+
+def _too_far_for_one_subnet(interface: Interface, remote: Address) -> bool:
+    """Whether an address lies beyond the largest subnet that could hold the interface's own one."""
+    reach = ip_network((remote, _LARGEST_SUBNET[remote.version]), strict=False)
+    own = [address for address in interface.addresses if address.version == remote.version]
+    return bool(own) and not any(address in reach for address in own)
 
 
 def _within(networks: tuple[Network, ...], address: Address) -> bool | None:

@@ -1,0 +1,37 @@
+"""Where neither subnets nor VPCs were read, the size of the largest subnet still tells some ends apart."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import pytest
+
+from flowverdict.netconfig.evaluate import crosses_subnet_boundary
+from flowverdict.netconfig.model import Interface, NetConfig
+
+INTERFACE = Interface(
+    interface_id="eni-1",
+    subnet_id="subnet-1",
+    ipv4_addresses=(IPv4Address("10.0.1.5"),),
+    ipv6_addresses=(IPv6Address("2001:db8:10::5"),),
+)
+
+
+@pytest.mark.parametrize(
+    ("remote", "crosses"),
+    [
+        ("203.0.113.9", True),
+        ("10.1.0.1", True),
+        ("10.0.200.1", None),
+        ("10.0.1.6", None),
+        ("2001:db8:20::1", True),
+        ("2001:db8:1f:ffff::1", None),
+    ],
+)
+def test_an_end_beyond_the_largest_subnet_lies_outside(remote: str, crosses: bool | None) -> None:  # noqa: FBT001
+    assert crosses_subnet_boundary(NetConfig(interfaces=(INTERFACE,)), INTERFACE, ip_address(remote)) is crosses
+
+
+def test_without_an_address_of_the_family_nothing_is_said() -> None:
+    bare = Interface(interface_id="eni-1", subnet_id="subnet-1", ipv4_addresses=(), ipv6_addresses=())
+    assert crosses_subnet_boundary(NetConfig(interfaces=(bare,)), bare, ip_address("203.0.113.9")) is None
