@@ -31,7 +31,7 @@ from flowverdict.netconfig.evaluate import Outcome, Packet, evaluate_groups
 from flowverdict.netconfig.model import NetConfig
 from flowverdict.netconfig.snapshot import load_snapshot, parse_snapshot
 from flowverdict.records import DEFAULT_FORMAT, FlowDirection
-from flowverdict.ruling import Ruling, directed, rule_on
+from flowverdict.ruling import Ruling, placed, rule_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -749,7 +749,7 @@ def test_verdict_names_the_rule_that_was_read(source: Ec2Config, changing: World
     )
     blocked = flow(changing.server, CLIENT, SERVER)
     config = read(source, blocked)
-    ruling = rule_on(directed(blocked, config), config)
+    ruling = rule_on(placed(blocked, config), config)
     assert isinstance(ruling, Ruling)
     assert ruling.acl is not None
     assert ruling.acl.entry is not None

@@ -23,21 +23,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowverdict.addresses import is_inside
 from flowverdict.decision import Confidence, Evidence, Leg, VerdictKind
-from flowverdict.explain import (
-    Explanation,
-    bound,
-    endpoints,
-    isoformat,
-    next_steps,
-    sentence,
-    short_caption,
-    what_was_rejected,
-)
 from flowverdict.records import FlowDirection
 from flowverdict.services import WELL_KNOWN_PORTS, PortLook, has_ports, port_look, protocol_name
+from flowverdict.wording import bound, endpoints, isoformat, next_steps, sentence, short_caption, what_was_rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from flowverdict.explain import Explanation
 
 MAX_REMOTES = 10
 MAX_INTERFACES = 10

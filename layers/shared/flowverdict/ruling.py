@@ -65,25 +65,42 @@ class Ruling:
         return Outcome.ALLOW if self.acl is None else self.acl.outcome
 
 
-def directed(flow: RejectedFlow, config: NetConfig | None) -> RejectedFlow:
-    """Give the flow with the direction its interface's own addresses show, where the log does not tell it.
+def placed(flow: RejectedFlow, config: NetConfig) -> RejectedFlow:
+    """Give the flow with the direction, VPC, subnet and instance that its interface tells, where the log does not.
 
-    Secondary addresses and delegated prefixes count: pods are behind the interface, whatever the log shows for them.
+    For the direction, secondary addresses and delegated prefixes count as the interface's own: pods are behind it, whatever
+    the log shows for them.
     """
     interface = _interface(flow, config)
-    if flow.direction_logged or interface is None:
+    if interface is None:
         return flow
+    context = replace(
+        flow.context,
+        vpc_id=_known(flow.context.vpc_id, interface.vpc_id),
+        subnet_id=_known(flow.context.subnet_id, interface.subnet_id),
+        instance_id=_known(flow.context.instance_id, interface.instance_id),
+    )
+    return replace(flow, context=context, direction=_direction(flow, interface))
+
+
+def _known(logged: str | None, read: str | None) -> str | None:
+    return read if logged is None else logged
+
+
+def _direction(flow: RejectedFlow, interface: Interface) -> FlowDirection | None:
+    if flow.direction_logged:
+        return flow.direction
     source, destination = flow.key.source, flow.key.destination
     own_source, own_destination = _is_own(interface, source), _is_own(interface, destination)
     if own_source == own_destination:
-        return flow
-    return replace(flow, direction=FlowDirection.EGRESS if own_source else FlowDirection.INGRESS)
+        return flow.direction
+    return FlowDirection.EGRESS if own_source else FlowDirection.INGRESS
 
 
 def rule_on(flow: RejectedFlow, config: NetConfig) -> Ruling | str:
     """Say what the rules do with the flow's packets, or, in words, why that cannot be said.
 
-    The flow's direction should be as good as it gets (``directed``).
+    The flow's direction should be as good as it gets (``placed``).
     """
     interface = _interface(flow, config)
     source, destination = flow.key.packet_source, flow.key.packet_destination
@@ -121,10 +138,8 @@ def rule_on(flow: RejectedFlow, config: NetConfig) -> Ruling | str:
 _ALWAYS_TRACKED = NAT_GATEWAY_TYPES | {"network_load_balancer", "vpc_endpoint", "lambda"}
 
 
-def _interface(flow: RejectedFlow, config: NetConfig | None) -> Interface | None:
-    if config is None or flow.interface_id is None:
-        return None
-    return config.interface(flow.interface_id)
+def _interface(flow: RejectedFlow, config: NetConfig) -> Interface | None:
+    return None if flow.interface_id is None else config.interface(flow.interface_id)
 
 
 def _is_own(interface: Interface, address: Address | None) -> bool:

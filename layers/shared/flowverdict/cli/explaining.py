@@ -14,14 +14,16 @@ from rich.text import Text
 
 from flowverdict.decision import Confidence, VerdictKind
 from flowverdict.errors import ObjectError
-from flowverdict.explain import Explanation, caption, connection, counted, decisive, what_was_rejected
 from flowverdict.flows import epoch_to_datetime
 from flowverdict.pipeline import Batch, Reading
 from flowverdict.records import DEFAULT_FORMAT
+from flowverdict.wording import caption, connection, counted, decisive, what_was_rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
+
+    from flowverdict.explain import Explanation
 
 STDIN = "-"
 # Reading is about 10 MB of gzip a second or less; below this no one waits long enough to want a bar.

@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts import scope
-from flowverdict.explain import caption, connection, counted, isoformat, next_steps, sentence
+from flowverdict.wording import caption, connection, counted, isoformat, next_steps, sentence
 
 if TYPE_CHECKING:
     from flowverdict.alerts import Alert
