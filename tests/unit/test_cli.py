@@ -146,7 +146,7 @@ NOT_READABLE: Iterable[tuple[str, bytes | None, str]] = [
     (
         "misspelt.log",
         HEADER.replace(b"action", b"acton") + RDP,
-        "not a VPC flow log: its first line is neither a header nor a record",
+        "not a VPC flow log: its header is wrong: it lacks action and has words that name no field",
     ),
 ]
 

@@ -76,10 +76,40 @@ def test_certain_needs_hard_evidence_alone() -> None:
     assert {item.strength for item in syn.evidence} == {Strength.HARD}
 
 
-def test_contradicting_hard_evidence_is_undetermined_and_shows_both_sides() -> None:
-    contradiction = decide(facts_of(line(tail="2 10.0.2.20 10.0.1.5 ingress BPA")))
+@pytest.mark.parametrize(("reason", "kind"), [("BPA", VerdictKind.BLOCK_PUBLIC_ACCESS), ("EC", VerdictKind.ENCRYPTION_CONTROLS)])
+def test_the_reason_that_aws_names_overrules_what_addresses_suggest(reason: str, kind: VerdictKind) -> None:
+    named = decide(facts_of(line(tail=f"2 10.0.2.20 10.0.1.5 ingress {reason}")))
+    assert (named.kind, named.confidence) == (kind, Confidence.CERTAIN)
+
+
+def test_a_reason_that_only_some_records_have_is_not_certain_for_all() -> None:
+    some = line(tail="2 203.0.113.9 10.0.1.5 ingress BPA")
+    others = line(start=200, tail="2 203.0.113.9 10.0.1.5 ingress -")
+    mixed = decide(facts_of(some, others))
+    assert (mixed.kind, mixed.confidence) == (VerdictKind.UNDETERMINED, Confidence.POSSIBLE)
+
+
+def test_a_syn_among_late_packets_of_another_connection_is_not_certain() -> None:
+    late, syn = line(tail=f"4 {REQUEST}"), line(start=400, tail=f"2 {REQUEST}")
+    mixed = decide(facts_of(late, syn))
+    assert (mixed.leg, mixed.confidence) == (Leg.REQUEST, Confidence.LIKELY)
+
+
+def test_evidence_that_leaves_nothing_is_undetermined_and_shows_both_sides() -> None:
+    subnet = RecordFormat((*FORMAT.names, "subnet-id"))
+    collector = FlowCollector()
+    for text in (
+        line(action="ACCEPT", tail=f"2 {REQUEST} - subnet-1"),
+        line(ends="10.0.1.5 10.0.2.20", ports="443 50122", start=104, tail=f"18 {REPLY} - subnet-1"),
+        line(ends="10.0.2.20 10.0.1.99", tail="2 10.0.2.20 10.0.1.99 egress - - subnet-1", action="ACCEPT").replace(
+            "eni-1", "eni-2"
+        ),
+    ):
+        collector.add(subnet.parse(text))
+    (flow,) = collector.rejected()
+    contradiction = decide(Facts(flow=flow))
     assert (contradiction.kind, contradiction.confidence) == (VerdictKind.UNDETERMINED, Confidence.POSSIBLE)
-    assert {item.kind for item in contradiction.evidence} >= {"reject-reason", "private-addresses"}
+    assert {item.kind for item in contradiction.evidence} >= {"same-subnet", "tcp-syn-ack"}
 
 
 def test_a_reply_is_certain_only_where_its_connection_was_surely_tracked_and_its_syn_is_fresh() -> None:

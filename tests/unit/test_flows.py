@@ -104,7 +104,7 @@ def test_records_of_one_flow_are_summed_up() -> None:
         reject(start=1000, end=1060, packets=3, bytes=120, tcp_flags=4),
         reject(start=1050, end=1200, packets=None, bytes=None, tcp_flags=None),
     )
-    assert flow.traffic == Traffic(first_start=1000, last_end=1200, records=3, packets=5, bytes=200, tcp_flags=6)
+    assert flow.traffic == Traffic(first_start=1000, last_end=1200, records=3, packets=5, bytes=200, tcp_flags=6, common_flags=0)
 
 
 def test_what_was_never_logged_stays_unknown() -> None:
@@ -198,14 +198,16 @@ def test_aws_ping_example_pairs_the_rejected_reply_with_its_accepted_request() -
         accept(HOME, SERVER, start=1_432_917_027, **ping),
         reject(SERVER, HOME, start=1_432_917_094, **ping),
     )
-    assert flow.mirror == Traffic(first_start=1_432_917_027, last_end=1_432_917_142, records=1, packets=4, bytes=336)
+    assert flow.mirror == Traffic(
+        first_start=1_432_917_027, last_end=1_432_917_142, records=1, packets=4, bytes=336, common_flags=0
+    )
     assert flow.same is None
     assert flow.direction is EGRESS
 
 
 def test_accepted_mirror_on_the_interface_is_found() -> None:
     flow = only(accept(), accept(start=900, end=950, tcp_flags=2), reply())
-    assert flow.mirror == Traffic(first_start=900, last_end=1060, records=2, packets=2, bytes=80, tcp_flags=2)
+    assert flow.mirror == Traffic(first_start=900, last_end=1060, records=2, packets=2, bytes=80, tcp_flags=2, common_flags=0)
     assert flow.accepts_logged
 
 
@@ -235,7 +237,7 @@ def test_rejected_mirror_is_no_mirror() -> None:
 
 def test_accepted_record_of_the_same_flow_is_the_same_and_no_mirror() -> None:
     flow = only(accept(start=500, end=560), reject())
-    assert flow.same == Traffic(first_start=500, last_end=560, records=1, packets=1, bytes=40)
+    assert flow.same == Traffic(first_start=500, last_end=560, records=1, packets=1, bytes=40, common_flags=0)
     assert flow.mirror is None
 
 
@@ -495,23 +497,30 @@ def test_subnet_of_an_ipv6_address_is_never_learned() -> None:
 @pytest.mark.parametrize(
     ("logged", "expected"),
     [
-        ([None], set()),
+        ([None], {None}),
         (["-"], {"-"}),
         (["BPA"], {"BPA"}),
         (["BPA", "EC"], {"BPA", "EC"}),
         (["BPA", "-"], {"BPA", "-"}),
         # a record without the field may have had a reason of its own
-        (["-", None], set()),
-        (["BPA", None], {"BPA"}),
-        (["BPA", "-", None], {"BPA"}),
+        (["-", None], {"-", None}),
+        (["BPA", None], {"BPA", None}),
         (["SOMETHING_NEW"], {"SOMETHING_NEW"}),
     ],
 )
-def test_reject_reasons_are_those_logged_and_the_dash_only_if_logged_for_all(logged: list[str | None], expected: set[str]) -> None:
+def test_reject_reasons_are_those_logged_and_whether_some_were_not(logged: list[str | None], expected: set[str | None]) -> None:
     flow = only(*(reject(reject_reason=reason) for reason in logged))
     assert flow.reject_reasons == expected
     turned = only(*(reject(reject_reason=reason) for reason in reversed(logged)))
     assert turned.reject_reasons == expected
+
+
+@pytest.mark.parametrize(("flags", "every", "common"), [((2, 2), 2, 2), ((2, 4), 6, 0), ((18, 19), 19, 18), ((2, None), 2, 0)])
+def test_flags_that_every_record_has_are_told_from_those_that_some_have(
+    flags: tuple[int | None, ...], every: int, common: int
+) -> None:
+    flow = only(*(reject(tcp_flags=one) for one in flags))
+    assert (flow.traffic.tcp_flags, flow.traffic.common_flags) == (every, common)
 
 
 def test_context_is_what_the_record_says() -> None:

@@ -101,7 +101,7 @@ def test_missing_or_wrong_topic_is_refused_by_its_name(environment: dict[str, st
         ("  version   srcaddr ", RecordFormat(("version", "srcaddr"))),
         ("${version} ${srcaddr}", RecordFormat(("version", "srcaddr"))),
         (" ".join(DEFAULT_FORMAT.names), DEFAULT_FORMAT),
-        ("srcaddr tomorrows-field", RecordFormat(("srcaddr", "tomorrows-field"))),
+        (f"{' '.join(DEFAULT_FORMAT.names)} tomorrows-field", RecordFormat((*DEFAULT_FORMAT.names, "tomorrows-field"))),
     ],
 )
 def test_log_format_is_read_as_words_or_as_ec2_writes_it(text: str, expected: RecordFormat | None) -> None:

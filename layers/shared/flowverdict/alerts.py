@@ -25,13 +25,14 @@ from flowverdict.addresses import is_inside
 from flowverdict.decision import Confidence, Evidence, Leg, VerdictKind
 from flowverdict.records import FlowDirection
 from flowverdict.services import WELL_KNOWN_PORTS, PortLook, has_ports, port_look, protocol_name
-from flowverdict.wording import bound, endpoints, isoformat, next_steps, sentence, short_caption, what_was_rejected
+from flowverdict.wording import endpoints, isoformat, next_steps, sentence, short_caption, what_was_rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from flowverdict.explain import Explanation
 
+MAX_ALERTS = 100  # of a batch, with services told apart; at tens of ms a message, more would not be sent in time
 MAX_REMOTES = 10
 MAX_INTERFACES = 10
 MAX_TEXT = 2_000  # of any one text, so that an alert stays far below SNS's 256 KiB whatever the records hold
@@ -85,8 +86,8 @@ class Remote:
 class Alert:
     """Rejected flows with one explanation, ready to be rendered.
 
-    ``explanation`` is the flow that stands for them, the one with the most packets. ``confidence`` is the weakest among
-    the flows, so that ``certain`` holds for each of them; ``confidences`` counts them.
+    ``explanation`` is the flow that stands for them: of those that the severity is about, the one with the most packets.
+    ``confidence`` is the weakest among the flows, so that ``certain`` holds for each of them; ``confidences`` counts them.
     """
 
     key: GroupKey
@@ -125,6 +126,8 @@ class Alert:
     @property
     def service(self) -> str:
         """The service in words: ``TCP 443 (HTTPS)``."""
+        if self.key.protocol is None and self.explanation.flow.key.protocol is not None:
+            return "several services"
         name = protocol_name(self.key.protocol)
         if self.key.service_port is None:
             return name
@@ -183,12 +186,29 @@ def _cut_or_none(text: str | None) -> str | None:
 
 
 def group(explanations: Iterable[Explanation]) -> list[Alert]:
-    """Group explanations into alerts, most severe first; among equals the one seen first, then by fingerprint."""
+    """Group explanations into alerts, most severe first; among equals the one seen first, then by fingerprint.
+
+    Beyond ``MAX_ALERTS`` services are no longer told apart; every flow is still counted.
+    """
     groups: dict[GroupKey, list[Explanation]] = {}
     for explanation in explanations:
         groups.setdefault(_key(explanation), []).append(explanation)
-    alerts = [_alert(key, members) for key, members in groups.items()]
-    return sorted(alerts, key=lambda alert: (alert.severity.rank, alert.first_seen or 0, alert.key.fingerprint))
+    alerts = sorted((_alert(key, members) for key, members in groups.items()), key=_most_severe_first)
+    return alerts if len(alerts) <= MAX_ALERTS else [*alerts[:MAX_ALERTS], *_folded(alerts[MAX_ALERTS:], groups)]
+
+
+def _most_severe_first(alert: Alert) -> tuple[int, bool, int, str]:
+    first = alert.first_seen
+    return (alert.severity.rank, first is None, 0 if first is None else first, alert.key.fingerprint)
+
+
+def _folded(alerts: list[Alert], groups: dict[GroupKey, list[Explanation]]) -> list[Alert]:
+    """Put together what is left over, whatever its service: a scan of all ports is one alert, which counts every flow."""
+    folded: dict[GroupKey, list[Explanation]] = {}
+    for alert in alerts:
+        key = alert.key._replace(protocol=None, service_port=None, blocker=None)
+        folded.setdefault(key, []).extend(groups[alert.key])
+    return sorted((_alert(key, members) for key, members in folded.items()), key=_most_severe_first)
 
 
 def service_port(explanation: Explanation) -> int | None:
@@ -217,12 +237,15 @@ def severity_of(explanation: Explanation) -> tuple[Severity, str]:
             return Severity.INFO, "the rules allow it now"
         case VerdictKind.NETWORK_ACL if verdict.leg is Leg.RESPONSE and verdict.confidence is not Confidence.POSSIBLE:
             return Severity.CRITICAL, "replies of accepted connections are dropped, which nobody wants"
+        case VerdictKind.NETWORK_ACL if verdict.leg is Leg.RESPONSE:
+            return Severity.HIGH, "replies may be dropped, though it is not sure that these are replies"
         case _:
             return _severity_of_request(explanation, flow.direction)
 
 
 def _severity_of_request(explanation: Explanation, direction: FlowDirection | None) -> tuple[Severity, str]:
     key, context = explanation.flow.key, explanation.flow.context
+    asked = explanation.verdict.leg is Leg.REQUEST
     ends = [end for end in (key.packet_source, key.packet_destination) if end is not None]
     if ends and all(is_inside(end) for end in ends):
         return Severity.HIGH, "traffic between private addresses, inside the organisation"
@@ -231,7 +254,10 @@ def _severity_of_request(explanation: Explanation, direction: FlowDirection | No
     if direction is FlowDirection.EGRESS:
         return Severity.MEDIUM, "traffic out to the internet; this may be wanted egress control"
     if direction is FlowDirection.INGRESS:
-        return Severity.LOW, "the internet knocking on what is closed"
+        return (
+            Severity.LOW,
+            "the internet knocking on what is closed" if asked else "from the internet, and nobody seems to have asked for it",
+        )
     return Severity.MEDIUM, "the direction is not known"
 
 
@@ -256,7 +282,10 @@ def _key(explanation: Explanation) -> GroupKey:
 
 
 def _alert(key: GroupKey, members: list[Explanation]) -> Alert:
-    severity, reason = min((severity_of(member) for member in members), key=lambda judged: (judged[0].rank, judged[1]))
+    judged = [(*severity_of(member), member) for member in members]
+    severity, reason, _ = min(judged, key=lambda one: (one[0].rank, one[1]))
+    # The flow that stands for the group is one that the severity is about.
+    telling = [member for its_severity, its_reason, member in judged if (its_severity, its_reason) == (severity, reason)]
     confidences = Counter(member.verdict.confidence for member in members)
     interfaces = sorted({member.flow.key.interface for member in members} - {None}, key=str)
     remotes = _remotes(members)
@@ -267,7 +296,7 @@ def _alert(key: GroupKey, members: list[Explanation]) -> Alert:
         severity_reason=reason,
         confidence=[level for level in Confidence if level in confidences][-1],
         confidences=tuple((level, confidences[level]) for level in Confidence if level in confidences),
-        explanation=min(members, key=lambda member: (-member.flow.traffic.packets, repr(member.flow.key))),
+        explanation=min(telling, key=lambda member: (-member.flow.traffic.packets, repr(member.flow.key))),
         interfaces=tuple(str(interface) for interface in interfaces[:MAX_INTERFACES]),
         interface_count=len(interfaces),
         remotes=remotes[:MAX_REMOTES],
@@ -311,8 +340,3 @@ def _interfaces_in_words(alert: Alert) -> str:
     shown = alert.interfaces[:3]
     more = alert.interface_count - len(shown)
     return ", ".join(_cut(one) for one in shown) + (f" and {more:,} more interfaces" if more else "")
-
-
-def direction_in_words(alert: Alert) -> str:
-    """Say ``inbound``, ``outbound`` or ``direction not known``."""
-    return bound(alert.key.direction) or "direction not known"

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from flowverdict.netconfig.model import NetConfig
     from flowverdict.ports import AlertPublisher, ConfigSource, FormatSource, ObjectStore
 
-# One account and Region may take 10 s, and its last call's retries half a minute: together below the time-out of 60 s.
+# One account and Region may take 10 s, and its last call's retries half a minute: together well below the time-out.
 _RULES_SECONDS = 15.0
 
 type LambdaHandler = Callable[[dict[str, Any], Any], Any]
 
-# Three tries of at most 3 + 10 s each stay below the functions' time-out of 60 s.
+# Three tries of at most 3 + 10 s each stay well below the functions' time-out.
 _CLIENT_CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 
 
@@ -86,14 +86,14 @@ class ClassifyObjects:
 
         def read_message(record: SQSRecord) -> None:
             try:
-                batch.merge(self._read(objects_in_message(record.body)))
+                batch.merge(self._read(objects_in_message(record.get("body"))))
             except Exception as error:
                 # Powertools keeps the message for another try and says nothing; the reason belongs into the log.
                 expected = isinstance(error, FlowVerdictError)
                 self._observability.message_failed(record.message_id, str(error), with_traceback=not expected)
                 raise
 
-        # Not raising when all fail keeps the answer the same kind whatever fails; the queue's DLQ and its alarm tell.
+        # Not raising when all fail keeps the answer the same kind whatever fails; what keeps failing ends in the DLQ.
         processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
         with processor(records=event["Records"], handler=read_message):
             processor.process()

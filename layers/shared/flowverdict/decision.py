@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.flows import RejectedFlow, Traffic, epoch_to_datetime
 from flowverdict.netconfig.evaluate import Outcome
+from flowverdict.netconfig.model import NAT_GATEWAY_TYPES
 from flowverdict.records import FlowDirection, RejectReason
 from flowverdict.services import PortLook, Protocol, has_ports, port_look, protocol_name
 
@@ -207,7 +208,7 @@ TIMESTAMP_SLACK_SECONDS = 60
 
 # How long a security group remembers an idle flow at least by default (Nitro v6; other types remember TCP for five days):
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html
-_TRACKED_SECONDS = {Protocol.TCP: 350, Protocol.UDP: 180}
+_TRACKED_SECONDS = {Protocol.TCP: 350, Protocol.UDP: 30}
 _TRACKED_SECONDS_OTHER = 600
 
 
@@ -270,15 +271,25 @@ def _other_reason(facts: Facts) -> str | None:
     return "reject-reason is logged and empty: neither Block Public Access nor Encryption Controls"
 
 
+def _reason_unlogged(facts: Facts) -> bool:
+    """Whether nothing is said of the reason for some records, and no reason with a name for any."""
+    return None in facts.flow.reject_reasons and facts.flow.reject_reasons <= {None, RejectReason.OTHER}
+
+
+def _reason_named(facts: Facts) -> bool:
+    """Whether AWS itself names the reason, which no inference of ours overrules."""
+    return facts.flow.reject_reasons in ({RejectReason.BLOCK_PUBLIC_ACCESS}, {RejectReason.ENCRYPTION_CONTROLS})
+
+
 def _reason_not_told(facts: Facts) -> str | None:
-    if facts.flow.reject_reasons or _public_access_blocked(facts) is not None:
+    if not _reason_unlogged(facts) or _public_access_blocked(facts) is not None:
         return None
     return "reject-reason is not logged; Block Public Access and Encryption Controls are taken to be off"
 
 
 def _public_access_blocked(facts: Facts) -> str | None:
     ruling = facts.ruling
-    if facts.flow.reject_reasons or ruling is None or ruling.block_public_access is None or facts.flow.mirror is not None:
+    if not _reason_unlogged(facts) or ruling is None or ruling.block_public_access is None or facts.flow.mirror is not None:
         return None
     return f"the VPC's internet gateways are closed ({ruling.block_public_access}), and the remote address is public"
 
@@ -290,13 +301,15 @@ def _no_endpoint(facts: Facts) -> str | None:
     ruling = facts.ruling
     if ruling is None or ruling.interface.interface_type is None or ruling.interface.interface_type in _ENDPOINT_TYPES:
         return None
+    if _reason_named(facts):
+        return None
     if (ruling.interface.description or "").startswith("VPC Endpoint"):
         return None  # AWS shows some endpoints' interfaces as plain ones
     return "the interface is no VPC endpoint's, where Encryption Controls reject"
 
 
 def _private_addresses(facts: Facts) -> str | None:
-    if facts.flow.between_private_addresses is not True:
+    if facts.flow.between_private_addresses is not True or _reason_named(facts):
         return None
     return "both packet addresses are private, and Block Public Access concerns internet traffic only"
 
@@ -310,35 +323,53 @@ def _same_subnet(facts: Facts) -> str | None:
 
 
 def _nat_gateway(facts: Facts) -> str | None:
-    by_type = facts.flow.context.interface_type in {"nat_gateway", "regional_nat_gateway"}
-    by_resource = facts.flow.context.resource_id is not None and facts.flow.context.resource_id.startswith("nat-")
+    by_type = facts.flow.context.interface_type == "nat_gateway"
     by_rules = facts.ruling is not None and facts.ruling.interface.is_nat_gateway
-    return "the interface is a NAT gateway's, which has no security group" if by_type or by_resource or by_rules else None
+    return "the interface is a NAT gateway's, which has no security group" if by_type or by_rules else None
+
+
+def _regional_nat_gateway(facts: Facts) -> str | None:
+    context = facts.flow.context
+    by_resource = context.resource_id is not None and context.resource_id.startswith("nat-")
+    if context.interface_type != "regional_nat_gateway" and not by_resource:
+        return None
+    return "it is a regional NAT gateway's, which has no security group"
 
 
 def _syn(facts: Facts) -> str | None:
-    if not (_is_tcp(facts) and opens(facts.flow.traffic.tcp_flags)):
+    if not (_is_tcp(facts) and opens(facts.flow.traffic.tcp_flags) and facts.flow.traffic.common_flags & _SYN):
         return None
     return "tcp-flags have SYN without ACK: the rejected packets open a connection"
 
 
+def _syn_in_some(facts: Facts) -> str | None:
+    if not (_is_tcp(facts) and opens(facts.flow.traffic.tcp_flags)) or facts.flow.traffic.common_flags & _SYN:
+        return None
+    return "tcp-flags of some rejected packets have SYN without ACK: they open a connection"
+
+
 def _surely_tracked(facts: Facts) -> bool:
-    """Whether no security group can have blocked this packet as a reply, not even one that a rule was taken from."""
-    if _nat_gateway(facts) is not None or facts.flow.context.interface_type in _ALWAYS_TRACKED:
-        return True
-    return facts.ruling is not None and facts.ruling.replies_tracked
+    """Whether no security group can have blocked this packet as a reply, not even one that a rule was taken from.
+
+    What a rule for all addresses lets in, and another out again, is not tracked. Rules as read do not tell: they, or the
+    groups of the interface, may have been others when the connection began.
+    """
+    by_rules = None if facts.ruling is None else facts.ruling.interface.interface_type
+    return bool({facts.flow.context.interface_type, by_rules} & _ALWAYS_TRACKED)
 
 
-# As flow logs name them: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html
-_ALWAYS_TRACKED = {"nat_gateway", "regional_nat_gateway", "network_load_balancer", "vpc_endpoint"}
+# As flow logs and EC2 name them: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html
+_ALWAYS_TRACKED = {*NAT_GATEWAY_TYPES, "network_load_balancer", "vpc_endpoint", "lambda"}
 
 
 def _solicited_syn_ack(facts: Facts) -> str | None:
     mirror = facts.flow.mirror
-    if not _surely_tracked(facts):
+    if not _surely_tracked(facts) or _reason_named(facts):
         return None
-    if not (_is_tcp(facts) and answers(facts.flow.traffic.tcp_flags) and mirror is not None and facts.flow.same is None):
+    if not (_is_tcp(facts) and answers(facts.flow.traffic.common_flags) and mirror is not None and facts.flow.same is None):
         return None
+    if _ends(mirror.tcp_flags):
+        return None  # a side that has sent FIN or RST had been answered, though no record shows it
     if not (opens(mirror.tcp_flags) and _not_after(mirror, facts.flow.traffic) and _within(facts, mirror, TIMESTAMP_SLACK_SECONDS)):
         return None
     return (
@@ -481,9 +512,15 @@ def _one_way_accepted(facts: Facts) -> str | None:
 
 
 def _no_request_seen(facts: Facts) -> str | None:
-    if not (facts.flow.accepts_logged and _lacks_request(facts)) or _look(facts) is PortLook.REPLY:
+    if not (facts.flow.accepts_logged and _lacks_request(facts)) or _look(facts) is PortLook.REPLY or facts.flow.records_lost:
         return None
     return "accepted traffic of this interface is logged, but nothing in the opposite direction of this flow"
+
+
+def _no_request_seen_but_records_lost(facts: Facts) -> str | None:
+    if not (facts.flow.accepts_logged and facts.flow.records_lost and _lacks_request(facts)) or _look(facts) is PortLook.REPLY:
+        return None
+    return "nothing in the opposite direction of this flow was accepted, but AWS lost records of this interface (SKIPDATA)"
 
 
 def _no_request_seen_anywhere(facts: Facts) -> str | None:
@@ -567,8 +604,10 @@ def _acl_denies(facts: Facts) -> str | None:
 
 def _groups_allow(facts: Facts) -> str | None:
     ruling = facts.ruling
-    if ruling is None or ruling.groups.outcome is not Outcome.ALLOW or ruling.groups.rule is None:
+    if ruling is None or ruling.groups.outcome is not Outcome.ALLOW or ruling.interface.is_nat_gateway:
         return None
+    if ruling.groups.rule is None:
+        return "; ".join(ruling.groups.reasons)
     return f"{ruling.groups.rule} lets it pass{_when_read(ruling)}"
 
 
@@ -587,6 +626,9 @@ def _rules_unclear(facts: Facts) -> str | None:
     if ruling is None:
         return None
     unclear = [*(ruling.acl.reasons if ruling.acl is not None and ruling.acl.outcome is Outcome.UNKNOWN else ())]
+    if ruling.acl is not None and ruling.acl.outcome is not Outcome.UNKNOWN and ruling.acl.possible:
+        first = ", ".join(str(entry) for entry in ruling.acl.possible)
+        unclear.append(f"in {ruling.acl.network_acl_id} these may match before the entry that surely does: {first}")
     unclear += ruling.groups.reasons if ruling.groups.outcome is Outcome.UNKNOWN else ()
     return f"the rules leave it open: {'; '.join(unclear)}" if unclear else None
 
@@ -646,17 +688,25 @@ RULES: tuple[Rule, ...] = (
         kind=EvidenceKind.SAME_SUBNET,
         when="both ends lie in one subnet (`subnet-id` of both interfaces, or the subnet's range)",
         strikes=(Cause.NETWORK_ACL, Cause.BLOCK_PUBLIC_ACCESS),
-        strength=Strength.HARD,
+        strength=Strength.SOFT,  # a load balancer that keeps the client's address brings it in from another subnet
         source=_ACLS,
         observe=_same_subnet,
     ),
     Rule(
         kind=EvidenceKind.NAT_GATEWAY,
-        when="the interface is a NAT gateway's (`interface-type`, `resource-id`, or EC2 says so)",
+        when="the interface is a zonal NAT gateway's (`interface-type`, or EC2 says so)",
         strikes=(Cause.SECURITY_GROUP,),
         strength=Strength.HARD,
         source=_NAT,
         observe=_nat_gateway,
+    ),
+    Rule(
+        kind=EvidenceKind.NAT_GATEWAY,
+        when="the record is a regional NAT gateway's (`resource-id`), which lies in no subnet",
+        strikes=(Cause.SECURITY_GROUP,),
+        strength=Strength.SOFT,
+        source=_NAT,
+        observe=_regional_nat_gateway,
     ),
     Rule(
         kind=EvidenceKind.TCP_SYN,
@@ -669,11 +719,19 @@ RULES: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.TCP_SYN_ACK,
         when="`tcp-flags` have SYN-ACK, its SYN was accepted here no later, no packet of this direction ever was, "
-        "and the connection was surely tracked (at a NAT gateway, or the rules as read say so)",
+        "and the interface is of a kind that AWS always tracks (NAT gateway, NLB, endpoint, Lambda)",
         strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *_OTHERS),
         strength=Strength.HARD,
         source=_TRACKING,
         observe=_solicited_syn_ack,
+    ),
+    Rule(
+        kind=EvidenceKind.TCP_SYN,
+        when="`tcp-flags` have SYN without ACK in some of the flow's rejected records, not in all",
+        strikes=(Leg.RESPONSE, Cause.CLOSED_CONNECTION),
+        strength=Strength.SOFT,
+        source=_EXAMPLES,
+        observe=_syn_in_some,
     ),
     Rule(
         kind=EvidenceKind.NO_ENDPOINT,
@@ -830,6 +888,14 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.NO_REQUEST_SEEN,
+        when="the opposite direction was not accepted, but AWS lost records of the interface (SKIPDATA)",
+        strikes=(Leg.RESPONSE, Cause.CLOSED_CONNECTION),
+        strength=Strength.WEAK,
+        source=_RECORDS,
+        observe=_no_request_seen_but_records_lost,
+    ),
+    Rule(
+        kind=EvidenceKind.NO_REQUEST_SEEN,
         when="no accepted traffic of the interface is logged at all, though that of others in the same files is",
         strikes=(Leg.RESPONSE, Cause.CLOSED_CONNECTION),
         strength=Strength.WEAK,
@@ -947,7 +1013,9 @@ def decide(facts: Facts, rules_not_read: str | None = None) -> Verdict:
         settled = max(settled, Strength.SOFT)  # it says what is now; what was then, nobody has seen
     if kind is VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP and facts.acl_denies() and facts.groups_deny():
         # Both would block it now. What hard evidence says of then does not tell them apart, so this is not certain.
-        kind, settled = VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP, max(settled, Strength.SOFT)
+        # A group that denies is innocent of a reply, so with the leg unknown it is a guess.
+        kind = VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP
+        settled = max(settled, Strength.WEAK if leg is Leg.UNKNOWN else Strength.SOFT)
     evidence = [
         Evidence(kind=rule.kind, detail=detail, strength=rule.strength)
         for rule, detail in observed

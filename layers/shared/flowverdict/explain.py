@@ -45,7 +45,9 @@ class Explanation:
         """The network ACL's answer, if it is to blame and its deciding entry is known."""
         to_blame = self.verdict.kind in {VerdictKind.NETWORK_ACL, VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP}
         acl = self.ruling.acl if self.ruling is not None else None
-        return acl if to_blame and acl is not None and acl.outcome is Outcome.DENY and acl.entry is not None else None
+        if not to_blame or acl is None or acl.outcome is not Outcome.DENY or acl.entry is None:
+            return None
+        return None if acl.possible else acl  # an entry before it may match, so its number is not known
 
     @property
     def blocking_groups(self) -> tuple[str, ...]:
@@ -177,22 +179,25 @@ def _remedy(config: NetConfig, flow: RejectedFlow, verdict: Verdict, ruling: Rul
     leg = _leg_to_mend(flow, verdict)
     if leg is Leg.UNKNOWN:
         return "none offered: whether this is a request or a reply is not sure enough"
+    # Without pkt-* fields a forwarding interface shows its own address for an end that lies elsewhere.
+    known_ends = flow.packet_addresses_logged or not (ruling.interface.is_nat_gateway or ruling.interface.forwards)
     if leg is Leg.RESPONSE:
-        return find_remedy(config, ruling.interface, ruling.packet.reply(), ruling.direction.opposite)
+        return find_remedy(config, ruling.interface, ruling.packet.reply(), ruling.direction.opposite, both_ends=known_ends)
     if ends.path is Path.PEERING and not _carries_traffic(config, ends):
         return f"none offered: {ends.path_id} carries no traffic, whatever the rules say"
     if _uninvited(ruling, ends):
         return "none offered: nothing here is meant to answer this from the internet; opening is not the answer"
-    return find_remedy(config, ruling.interface, ruling.packet, ruling.direction)
+    return find_remedy(config, ruling.interface, ruling.packet, ruling.direction, both_ends=known_ends)
 
 
 def _leg_to_mend(flow: RejectedFlow, verdict: Verdict) -> Leg:
     """Give the leg a fix has to serve; what is opened for a reply that is none would be opened for nothing."""
     if verdict.leg is Leg.RESPONSE:
         return Leg.UNKNOWN if verdict.confidence is Confidence.POSSIBLE else Leg.RESPONSE
-    by_groups = verdict.kind is not VerdictKind.NETWORK_ACL  # groups block nothing but requests
-    asks = port_look(flow.key.source_port, flow.key.destination_port) is PortLook.REQUEST
-    return Leg.REQUEST if verdict.leg is Leg.REQUEST or by_groups or asks else Leg.UNKNOWN
+    look = port_look(flow.key.source_port, flow.key.destination_port)
+    if verdict.leg is Leg.REQUEST:
+        return Leg.UNKNOWN if verdict.confidence is Confidence.POSSIBLE and look is PortLook.REPLY else Leg.REQUEST
+    return Leg.REQUEST if look is PortLook.REQUEST else Leg.UNKNOWN
 
 
 def _carries_traffic(config: NetConfig, ends: Ends) -> bool:
@@ -201,9 +206,15 @@ def _carries_traffic(config: NetConfig, ends: Ends) -> bool:
 
 
 def _uninvited(ruling: Ruling, ends: Ends) -> bool:
-    """Whether a request comes from the internet to something that no security group offers to the internet."""
-    from_internet = ends.path is Path.INTERNET or (ends.path is Path.OTHER_NETWORK and not is_inside(ruling.packet.source))
-    return from_internet and ruling.direction is FlowDirection.INGRESS and ruling.groups.outcome is not Outcome.ALLOW
+    """Whether a request comes from the internet to what no group offers it, or from a range that somebody shut out."""
+    if ruling.direction is not FlowDirection.INGRESS or is_inside(ruling.packet.source) or ends.path in _INSIDE_PATHS:
+        return False
+    entry = None if ruling.acl is None or ruling.acl.outcome is not Outcome.DENY else ruling.acl.entry
+    shut_out = entry is not None and not entry.is_closing
+    return shut_out or ruling.groups.outcome is not Outcome.ALLOW
+
+
+_INSIDE_PATHS = {Path.SAME_SUBNET, Path.SAME_VPC, Path.INTERFACE_ENDPOINT, Path.PEERING}
 
 
 def _entry_details(answer: AclAnswer) -> dict[str, object]:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowverdict.addresses import is_inside
-from flowverdict.records import Action, Address, FlowDirection, FlowRecord, LogStatus, RejectReason
+from flowverdict.records import Action, Address, FlowDirection, FlowRecord, LogStatus
 from flowverdict.sources.origin import Origin
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Traffic:
     """Totals over records of one flow and one action.
 
     ``first_start`` and ``last_end`` are Unix seconds, ``tcp_flags`` the OR over all records, each ``None`` if not logged.
+    ``common_flags`` are those that every record has: a flow may hold packets of two connections, or of two halves of one.
     """
 
     first_start: int | None = None
@@ -78,10 +79,12 @@ class Traffic:
     packets: int = 0
     bytes: int = 0
     tcp_flags: int | None = None
+    common_flags: int = -1  # all bits, until a record says otherwise
 
     def add(self, record: FlowRecord) -> None:
         """Count one record in."""
         self._widen(record.start, record.end if record.end is not None else record.start, record.tcp_flags)
+        self.common_flags &= record.tcp_flags if record.tcp_flags is not None else 0
         self.records += 1
         self.packets += record.packets or 0
         self.bytes += record.bytes or 0
@@ -89,6 +92,7 @@ class Traffic:
     def merge(self, other: Traffic) -> None:
         """Count in what another file held of the same flow."""
         self._widen(other.first_start, other.last_end, other.tcp_flags)
+        self.common_flags &= other.common_flags
         self.records += other.records
         self.packets += other.packets
         self.bytes += other.bytes
@@ -177,6 +181,7 @@ class _Interface:
     subnets: set[str] = field(default_factory=set)
     vpc_id: str | None = None
     accepts: int = 0
+    records_lost: bool = False
 
     def learn(self, record: FlowRecord) -> None:
         source, destination = record.srcaddr, record.dstaddr
@@ -200,6 +205,7 @@ class _Interface:
         self.subnets |= other.subnets
         self.vpc_id = _agreed(self.vpc_id, other.vpc_id)
         self.accepts += other.accepts
+        self.records_lost = self.records_lost or other.records_lost
 
     def own_addresses(self) -> frozenset[Address]:
         """Give the interface's own address where the records leave no doubt: one it is, so two mean that none is sure."""
@@ -222,10 +228,12 @@ class RejectedFlow:
     accepts_logged, accepts_logged_elsewhere
         Whether any accepted record was seen of this interface, or of any other in the same batch: without, a missing mirror
         means nothing.
+    records_lost
+        Whether AWS says that it lost records of this interface (SKIPDATA).
     same_subnet
         Whether both ends lie in one subnet, ``None`` if the records do not tell.
     reject_reasons
-        Logged values of ``reject-reason``; empty where the format has no such field.
+        Logged values of ``reject-reason`` over the flow's records; ``None`` among them for a format without the field.
     packet_addresses_logged
         Whether ``pkt-srcaddr`` and ``pkt-dstaddr`` were logged for all of its records.
     """
@@ -239,8 +247,9 @@ class RejectedFlow:
     same: Traffic | None
     accepts_logged: bool
     accepts_logged_elsewhere: bool
+    records_lost: bool
     same_subnet: bool | None
-    reject_reasons: frozenset[str]
+    reject_reasons: frozenset[str | None]
     packet_addresses_logged: bool
 
     @property
@@ -293,6 +302,8 @@ class FlowCollector:
 
     def add(self, record: FlowRecord, origin: Origin = Origin()) -> None:  # noqa: B008 - frozen, nothing to share
         """Collect one record; ``origin`` supplies the account and Region the record does not name."""
+        if record.log_status is LogStatus.SKIPDATA:
+            self._interfaces.setdefault(record.interface_id, _Interface()).records_lost = True
         if record.action is None or record.log_status in {LogStatus.NODATA, LogStatus.SKIPDATA}:
             return
         key = _key_of(record)
@@ -344,9 +355,10 @@ class FlowCollector:
                 mirror=self._accepted(key.mirrors()),
                 same=self._accepted(key.same()),
                 accepts_logged=interface.accepts > 0,
+                records_lost=interface.records_lost,
                 accepts_logged_elsewhere=bool(self._accepts) and interface.accepts == 0,
                 same_subnet=_same_subnet(key, direction, interface, subnets),
-                reject_reasons=_told_reasons(rejects.reasons),
+                reject_reasons=frozenset(rejects.reasons),
                 packet_addresses_logged=rejects.packet_addresses_logged,
             )
 
@@ -382,12 +394,6 @@ def _key_of(record: FlowRecord) -> FlowKey:
         record.protocol,
         record.flow_direction,
     )
-
-
-def _told_reasons(logged: set[str | None]) -> frozenset[str]:
-    # "Some other reason" holds for the flow only if every one of its records was logged with the field.
-    told = {reason for reason in logged if reason is not None}
-    return frozenset(told - {RejectReason.OTHER} if None in logged else told)
 
 
 def _by_time(item: tuple[FlowKey, _Rejects]) -> tuple[bool, int, str]:

@@ -9,6 +9,8 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
+from flowverdict.errors import FlowVerdictError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -49,7 +51,12 @@ class Observability:
         def handler(event: dict[str, Any], context: object) -> object:  # noqa: ARG001 - the decorators read it
             # First of all, so that an invocation that fails is measured too.
             self.metrics.add_metric(name="EventsReceived", unit=MetricUnit.Count, value=1)
-            return handle(event)
+            try:
+                return handle(event)
+            except FlowVerdictError as error:
+                # The runtime's own report has the traceback; this is the one line that says what to look at.
+                self.logger.error("event failed", extra={"reason": str(error)})  # noqa: TRY400 - no second traceback
+                raise
 
         measured = self.metrics.log_metrics(handler, capture_cold_start_metric=True)
         wrapped: Callable[[dict[str, Any], Any], Any] = self.logger.inject_lambda_context(measured, clear_state=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from flowverdict.alerts import Alert, group
+from flowverdict.errors import NotAFlowLogError
 from flowverdict.explain import Explanation, explain_one
 from flowverdict.flows import FlowCollector, RejectedFlow
 from flowverdict.records import RecordCounts, RecordFormat
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from flowverdict.netconfig.model import NetConfig
     from flowverdict.ports import AlertPublisher, ConfigSource
     from flowverdict.records import FlowRecord
+
+
+# A line that is no record is counted and passed over; where no line is one, the format is wrong, and nobody should have to
+# find that out from a metric. Fewer lines than this may all be broken by accident.
+_NO_ACCIDENT = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +76,13 @@ class Batch:
         return self._add(name, origin_of(name), reader, read_file(stream, name=name, reader=reader, headerless=headerless))
 
     def add_messages(self, messages: Sequence[str], *, name: str, formats: tuple[RecordFormat, ...], origin: Origin) -> Reading:
-        """Read the messages of one log stream."""
+        """Read the messages of one log stream.
+
+        Raises
+        ------
+        NotAFlowLogError
+            None of them is a record of any of the formats.
+        """
         reader = LineReader(formats, headers=False)
         return self._add(name, origin, reader, read_messages(messages, reader))
 
@@ -78,6 +90,9 @@ class Batch:
         flows = FlowCollector()
         for record in records:
             flows.add(record, origin)
+        malformed = reader.counts.malformed.total()
+        if malformed >= _NO_ACCIDENT and malformed == reader.counts.records:
+            raise NotAFlowLogError(name, f"none of its {malformed:,} lines is a record of its format; {reader.samples[0]}")
         self.flows.merge(flows)
         self.counts.merge(reader.counts)
         unknown = {unknown: None for record_format in reader.formats for unknown in record_format.unknown_names}

@@ -163,16 +163,18 @@ class _Gate:
     is_reply: bool
 
 
-def find_remedy(config: NetConfig, interface: Interface, request: Packet, direction: FlowDirection) -> Remedy | str:
+def find_remedy(
+    config: NetConfig, interface: Interface, request: Packet, direction: FlowDirection, *, both_ends: bool = True
+) -> Remedy | str:
     """Give the changes that let a request and its reply pass, or say in words why none can be offered.
 
-    ``direction`` is the request's at the interface. An empty list of changes is never given: if the rules let both pass
-    already, that is the reason.
+    ``direction`` is the request's at the interface; without ``both_ends`` the far one is not looked at. An empty list of
+    changes is never given: if the rules let both pass already, that is the reason.
     """
     changes: list[Change] = []
     changed = config
     while True:
-        blocked = _first_not_allowing(changed, list(_gates(changed, interface, request, direction)))
+        blocked = _first_not_allowing(changed, list(_gates(changed, interface, request, direction, both_ends=both_ends)))
         if blocked is None:
             break
         if isinstance(blocked, str):
@@ -186,10 +188,12 @@ def find_remedy(config: NetConfig, interface: Interface, request: Packet, direct
     return Remedy(changes=tuple(changes)) if changes else "none needed: the rules let the packet and its reply pass"
 
 
-def _gates(config: NetConfig, interface: Interface, request: Packet, direction: FlowDirection) -> Iterator[_Gate]:
+def _gates(
+    config: NetConfig, interface: Interface, request: Packet, direction: FlowDirection, *, both_ends: bool
+) -> Iterator[_Gate]:
     """Give where the request, then the reply has to pass, in the order of travel."""
     reply = request.reply()
-    far = config.interface_at(interface.vpc_id, request.peer(direction))
+    far = config.interface_at(interface.vpc_id, request.peer(direction)) if both_ends else None
     near_request = _Gate(interface, request, direction, is_reply=False)
     near_reply = _Gate(interface, reply, direction.opposite, is_reply=True)
     if far is None:

@@ -19,9 +19,7 @@ from flowverdict.netconfig.evaluate import (
     crosses_subnet_boundary,
     evaluate_groups,
     evaluate_subnet_acl,
-    may_be_untracked,
 )
-from flowverdict.netconfig.model import NAT_GATEWAY_TYPES
 from flowverdict.records import FlowDirection
 
 if TYPE_CHECKING:
@@ -42,11 +40,6 @@ class Ruling:
         ``None`` where the packet stays inside the subnet, so that no ACL is asked.
     groups
         As for a packet of no connection yet; a reply of a tracked connection passes whatever this says.
-    replies_tracked
-        Whether a security group surely lets the packet pass if it is a reply: it is allowed anyway, or its request could
-        only have been tracked. Traffic that a rule for all addresses lets in and another lets out again is not tracked,
-        and stops as soon as one of the two is removed:
-        https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html
     """
 
     interface: Interface
@@ -56,7 +49,6 @@ class Ruling:
     groups: GroupsAnswer
     stays_in_subnet: bool | None
     block_public_access: str | None
-    replies_tracked: bool
     read_at: datetime | None
 
     @property
@@ -119,23 +111,16 @@ def rule_on(flow: RejectedFlow, config: NetConfig) -> Ruling | str:
     )
     crosses = crosses_subnet_boundary(config, interface, packet.peer(flow.direction))
     vpc = config.vpc(interface.vpc_id) if interface.vpc_id is not None else None
-    groups = evaluate_groups(config, interface, packet, flow.direction)
     return Ruling(
         interface=interface,
         direction=flow.direction,
         packet=packet,
         acl=evaluate_subnet_acl(config, interface, packet, flow.direction),
-        groups=groups,
+        groups=evaluate_groups(config, interface, packet, flow.direction),
         stays_in_subnet=None if crosses is None else not crosses,
         block_public_access=_blocked_publicly(vpc.block_public_access if vpc is not None else None, packet, flow.direction),
-        replies_tracked=groups.outcome is Outcome.ALLOW
-        or interface.interface_type in _ALWAYS_TRACKED
-        or not may_be_untracked(config, interface, packet.reply(), flow.direction.opposite),
         read_at=config.read_at,
     )
-
-
-_ALWAYS_TRACKED = NAT_GATEWAY_TYPES | {"network_load_balancer", "vpc_endpoint", "lambda"}
 
 
 def _interface(flow: RejectedFlow, config: NetConfig) -> Interface | None:

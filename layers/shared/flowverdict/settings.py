@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.errors import FormatError, SettingsError
 from flowverdict.records import RecordFormat
+from flowverdict.sources.text import header_format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,6 +81,10 @@ def _log_format(text: str) -> RecordFormat | None:
     if not text:
         return None
     try:
-        return RecordFormat.from_log_format(text) if "${" in text else RecordFormat.from_header(text)
+        record_format = RecordFormat.from_log_format(text) if "${" in text else RecordFormat.from_header(text)
     except FormatError as error:
         raise SettingsError(f"LOG_FORMAT: {error}") from error
+    if header_format(" ".join(record_format.names).encode()) is None:
+        strange = ", ".join(record_format.unknown_names)
+        raise SettingsError(f"LOG_FORMAT: {strange} is no field this version knows, and fields that tell flows apart are missing")
+    return record_format

@@ -96,10 +96,11 @@ def _end(address: Address | None, port: int | None) -> str:
 def sentence(explanation: Explanation) -> str:
     """Say in one sentence what was rejected and by what: ``Outbound response rejected: the request was accepted at ...``."""
     flow, verdict = explanation.flow, explanation.verdict
-    return f"{what_was_rejected(flow.direction, verdict.leg)} rejected: {_because(explanation)}."
+    return f"{what_was_rejected(flow.direction, verdict.leg)} rejected: {because(explanation)}."
 
 
-def _because(explanation: Explanation) -> str:
+def because(explanation: Explanation) -> str:
+    """Say what rejected it, and on what that rests."""
     flow, verdict = explanation.flow, explanation.verdict
     hedge = _HEDGE[verdict.confidence]
     rules = f"{bound(flow.direction)} rules".strip()

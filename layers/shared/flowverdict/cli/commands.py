@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 import click
 
 from flowverdict.errors import FlowVerdictError
-from flowverdict.netconfig.snapshot import load_snapshot
-from flowverdict.pipeline import FixedConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,33 +49,41 @@ def cli() -> None:
     metavar="FILE",
     help="Rules to judge by: JSON of the lists that `aws ec2 describe-*` print, as `flowverdict snapshot` writes it.",
 )
-def explain(files: Sequence[str], output: str, config: Path | None) -> None:
+@click.option(
+    "--log-format",
+    metavar="FIELDS",
+    help="Fields of lines without a header, as words or as EC2 writes them. Default: AWS's default format.",
+)
+def explain(files: Sequence[str], output: str, config: Path | None, log_format: str | None) -> None:
     """Say for each rejected flow in FILEs why it was rejected.
 
     FILEs are VPC flow logs as AWS delivers them to S3, gzipped or not; "-" is standard input. All files
     are judged together, since a request and its reply may lie in different ones. Lines without a
-    header are read in AWS's default format.
+    header are read in AWS's default format, or as --log-format says.
 
     \b
     flowverdict explain 123456789012_vpcflowlogs_eu-west-1_fl-0a1b_20261122T1200Z_4f2a.log.gz
     flowverdict explain --config rules.json *.log.gz
     flowverdict explain --output json *.log.gz | jq 'select(.verdict == "network-acl")'
-    aws logs filter-log-events --log-group-name vpc --output text --query events[].[message] | flowverdict explain -
+    aws logs filter-log-events --log-group-name vpc --output text --query 'events[].[message]' | flowverdict explain -
 
     A summary of what was read goes to standard error. Exit status: 0 when the files could be read, whatever
     they hold; 2 when one could not.
     """  # noqa: D301 - click wants the character \b
     from flowverdict.cli import explaining  # noqa: PLC0415 - rich, only where it is shown
+    from flowverdict.netconfig.snapshot import load_snapshot  # noqa: PLC0415 - as above
+    from flowverdict.pipeline import FixedConfig  # noqa: PLC0415 - as above
 
     configs = None if config is None else FixedConfig(load_snapshot(config))
-    batch, readings = explaining.read_files(files)
+    batch, readings = explaining.read_files(files, explaining.headerless_format(log_format))
     explanations = batch.explanations(configs)
     if output == "json":
         for explanation in explanations:
             click.echo(explanation.to_json())
     elif explanations:
-        explaining.console_for_stdout().print(explaining.table(explanations))
-    sys.stdout.flush()
+        explaining.show(explanations)
+    if sys.stdout is not None:
+        sys.stdout.flush()
     for reading in readings:
         for sample in reading.samples:
             click.echo(f"{reading.name}: {sample}", err=True)
@@ -124,7 +130,7 @@ def snapshot(region: str | None, vpc_ids: Sequence[str], output: str) -> None:
 @click.argument("events", nargs=-1, required=True, metavar="EVENT.json...", type=click.Path(path_type=Path))
 @click.option(
     "--objects",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
     help='Folder that serves the objects an event names, as BUCKET/KEY. Default: "objects" beside the event file.',
 )
 @click.option(
@@ -171,7 +177,7 @@ def _replay(events: list[Path], objects: Path | None, log_format: str | None, ou
         aws.make_samples()
         for path, event in loaded:
             folder = objects if objects is not None else path.parent / replaying.OBJECTS_FOLDER
-            aws.put_objects_of(event, folder)
+            missing = aws.put_objects_of(event, folder)
             invocation = aws.invoke(event, replaying.environment(log_format))
             emails, alerts = aws.emails(), aws.alerts()
             if output == "json":
@@ -187,6 +193,8 @@ def _replay(events: list[Path], objects: Path | None, log_format: str | None, ou
             for failure in invocation.failures:
                 succeeded = False
                 click.echo(f"flowverdict: {path}: {failure}", err=True)
+            for wanted in missing:
+                click.echo(f"flowverdict: {path}: no such file: {wanted}", err=True)
     return succeeded
 
 

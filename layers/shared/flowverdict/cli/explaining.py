@@ -16,8 +16,9 @@ from flowverdict.decision import Confidence, VerdictKind
 from flowverdict.errors import ObjectError
 from flowverdict.flows import epoch_to_datetime
 from flowverdict.pipeline import Batch, Reading
-from flowverdict.records import DEFAULT_FORMAT
-from flowverdict.wording import caption, connection, counted, decisive, what_was_rejected
+from flowverdict.records import DEFAULT_FORMAT, RecordFormat
+from flowverdict.remedy import Remedy
+from flowverdict.wording import because, caption, connection, counted, what_was_rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,10 +29,23 @@ if TYPE_CHECKING:
 STDIN = "-"
 # Reading is about 10 MB of gzip a second or less; below this no one waits long enough to want a bar.
 _PROGRESS_FROM_BYTES = 1_000_000
-_UNFOLDED_WIDTH = 200  # of a table that goes to a file or a pipe
+_UNFOLDED_WIDTH = 10_000  # of a table that goes to a file or a pipe: each flow on one line
 
 
-def read_files(names: Sequence[str]) -> tuple[Batch, list[Reading]]:
+def headerless_format(text: str | None) -> RecordFormat:
+    """Give the format of lines without a header.
+
+    Raises
+    ------
+    FormatError
+        The words name no fields.
+    """
+    if text is None:
+        return DEFAULT_FORMAT
+    return RecordFormat.from_log_format(text) if "${" in text else RecordFormat.from_header(text)
+
+
+def read_files(names: Sequence[str], headerless: RecordFormat = DEFAULT_FORMAT) -> tuple[Batch, list[Reading]]:
     """Read all files into one batch, with a progress bar where there is someone to watch it.
 
     Raises
@@ -44,7 +58,7 @@ def read_files(names: Sequence[str]) -> tuple[Batch, list[Reading]]:
     with _progress(names) as progress:
         for name in names:
             with _opened(name, progress) as stream:
-                readings.append(batch.add_file(stream, name=_title(name), headerless=(DEFAULT_FORMAT,)))
+                readings.append(batch.add_file(stream, name=_title(name), headerless=(headerless,)))
     return batch, readings
 
 
@@ -78,6 +92,20 @@ def _opened(name: str, progress: Progress | None) -> Iterator[BinaryIO]:
         raise ObjectError(name, (error.strerror or str(error)).lower()) from error
 
 
+def show(explanations: Sequence[Explanation]) -> None:
+    """Print the table, and under it the fixes, whole lines that can be copied."""
+    console_for_stdout().print(table(explanations))
+    shown = set()
+    for explanation in explanations:
+        remedy = explanation.remedy
+        if not isinstance(remedy, Remedy) or remedy in shown:
+            continue
+        shown.add(remedy)
+        sys.stdout.write(f"\nFix for {connection(explanation.flow)} (tried on the rules as read):\n")
+        sys.stdout.writelines(f"  {command}\n" for command in remedy.commands(explanation.flow.context.region))
+        sys.stdout.write(f"  opens {remedy.opens}\n")
+
+
 def table(explanations: Sequence[Explanation]) -> Table:
     """Show verdicts as a person reads them, one flow a row."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
@@ -92,7 +120,7 @@ def table(explanations: Sequence[Explanation]) -> Table:
             Text(connection(flow)),
             Text(caption(verdict.kind), style=_style(verdict.kind)),
             Text(verdict.confidence, style="" if verdict.confidence is Confidence.CERTAIN else "dim"),
-            Text(decisive(verdict), style="dim"),
+            Text(because(explanation), style="dim"),
         )
     return shown
 

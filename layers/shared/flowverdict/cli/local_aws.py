@@ -11,7 +11,7 @@ import importlib.util
 import io
 import json
 import os
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 import botocore.loaders
 import botocore.session
+from botocore.exceptions import BotoCoreError, ClientError
 from moto import mock_aws
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
@@ -99,13 +100,18 @@ class LocalAws:
         self._make_bucket(ref.bucket)
         self._s3.put_object(Bucket=ref.bucket, Key=ref.key, Body=content)
 
-    def put_objects_of(self, event: object, folder: Path) -> None:
-        """Put every object an event names, as far as the folder has it; one that is missing is simply not there."""
+    def put_objects_of(self, event: object, folder: Path) -> list[Path]:
+        """Put every object an event names, as far as the folder has it; give the files that would have been wanted."""
+        missing = []
         for ref in _objects_named(event):
-            self._make_bucket(ref.bucket)
             content = content_in_folder(folder, ref)
-            if content is not None:
-                self.put_object(ref, content)
+            if content is None:
+                missing.append(folder / ref.bucket / ref.key)
+            with suppress(ClientError, BotoCoreError):  # a name that no bucket can have; the handler is about to say so
+                self._make_bucket(ref.bucket)
+                if content is not None:
+                    self.put_object(ref, content)
+        return missing
 
     def _make_bucket(self, name: str) -> None:
         if name not in self._buckets:
@@ -209,12 +215,12 @@ def _objects_named(event: object) -> tuple[ObjectRef, ...]:
     if not isinstance(event, dict) or "awslogs" in event:
         return ()
     named: list[ObjectRef] = []
-    messages = [record.get("body", "") for record in event["Records"]] if is_sqs_event(event) else [json.dumps(event)]
-    for message in messages:
-        try:
-            named += objects_in_message(message) if is_sqs_event(event) else objects_in(event)
-        except EnvelopeError:
-            continue  # the handler is about to say so itself
+    queued = is_sqs_event(event)
+    for message in event["Records"] if queued else [event]:
+        with suppress(EnvelopeError):  # the handler is about to say so itself
+            named += (
+                objects_in_message(message.get("body") if isinstance(message, dict) else None) if queued else objects_in(message)
+            )
     return tuple(named)
 
 

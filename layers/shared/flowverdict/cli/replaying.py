@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.panel import Panel
 from rich.text import Text
 
 import flowverdict
@@ -65,15 +64,23 @@ def environment(log_format: str | None) -> dict[str, str]:
     return {"LOG_FORMAT": " ".join(DEFAULT_FORMAT.names) if log_format == "default" else log_format}
 
 
-_EMAIL_WIDTH = 106  # the body's 100 and the frame
+_COUNTED = (
+    ("accepted", "accepted"),
+    ("rejected", "rejected"),
+    ("no_data", "NODATA"),
+    ("skip_data", "SKIPDATA"),
+    ("no_action", "action-less"),
+    ("transit_gateway", "transit gateway"),
+    ("malformed", "malformed"),
+)
 _BORDERS = {"CRITICAL": "bold red", "HIGH": "red", "MEDIUM": "yellow", "LOW": "blue", "INFO": "green"}
 
 
 def show_email(console: Console, email: Email) -> None:
-    """Show an email as its reader sees it."""
-    border = next((style for word, style in _BORDERS.items() if f" {word}]" in email.subject), "white")
-    panel = Panel(Text(email.body.rstrip()), title=Text(email.subject), title_align="left", border_style=border)
-    console.print(panel, width=min(console.width, _EMAIL_WIDTH), soft_wrap=False)
+    """Show an email as its reader sees it; its lines stay whole, since some are commands to copy."""
+    style = next((style for word, style in _BORDERS.items() if f" {word}]" in email.subject), "white")
+    console.rule(Text(email.subject, style), align="left", style=style)
+    console.print(Text(email.body), soft_wrap=True)
 
 
 def show_outcome(console: Console, path: Path, invocation: Invocation, emails: int) -> None:

@@ -73,7 +73,7 @@ _SESSION_NAME = "flowverdict"
 # What log records name is anybody's text until it is checked: it ends up in an ARN, in a host name, and in filters, where
 # `*` and `?` are wildcards.
 _ACCOUNT_ID = re.compile(r"[0-9]{12}")
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]")
 _INTERFACE_ID = re.compile(r"eni-[0-9a-z]{1,40}")
 _MAX_REGION = 32  # the longest one today has 14 characters
 _SHOWN = 40

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.netconfig.model import (
     ALL_PROTOCOLS,
-    EVERYWHERE,
+    FORWARDING_TYPES,
     GroupReference,
     PortRange,
     PrefixListReference,
@@ -57,11 +57,6 @@ _PORTS = frozenset({Protocol.TCP, Protocol.UDP})
 _TYPES = frozenset({Protocol.ICMP, Protocol.ICMPV6})
 _ALL = -1
 _MAX_PORT = 65_535
-
-# These can go without any group. On every other interface an empty list of groups is a gap in the data.
-_GROUPLESS_TYPES = frozenset(
-    {"network_load_balancer", "gateway_load_balancer", "gateway_load_balancer_endpoint", "transit_gateway"}
-)
 
 
 class Outcome(StrEnum):
@@ -339,13 +334,24 @@ def crosses_subnet_boundary(config: NetConfig, interface: Interface, remote: Add
     """Whether traffic between an interface and an address enters or leaves the interface's subnet; ``None`` if not known."""
     if interface.subnet_id is None:
         return None
-    subnet = config.subnet(interface.subnet_id)
+    if interface.forwards:
+        # What it forwards may come from another subnet whatever its addresses say, so "inside" is not known here.
+        return True if _lies_outside(config, interface, remote) else None
+    return _crosses(config, interface, interface.subnet_id, remote)
+
+
+def _lies_outside(config: NetConfig, interface: Interface, remote: Address) -> bool:
+    return interface.subnet_id is not None and _crosses(config, interface, interface.subnet_id, remote) is True
+
+
+def _crosses(config: NetConfig, interface: Interface, subnet_id: str, remote: Address) -> bool | None:
+    subnet = config.subnet(subnet_id)
     inside = None if subnet is None else _within(subnet.cidrs, remote)
     if inside is not None:
         return not inside
     owner = config.interface_at(interface.vpc_id, remote)
     if owner is not None and owner.subnet_id is not None:
-        return owner.subnet_id != interface.subnet_id
+        return owner.subnet_id != subnet_id
     vpc = config.vpc(interface.vpc_id) if interface.vpc_id is not None else None
     if vpc is not None and _within(vpc.cidrs, remote) is False:
         return True
@@ -437,7 +443,8 @@ def evaluate_groups(config: NetConfig, interface: Interface, packet: Packet, dir
     if interface.is_nat_gateway:
         return GroupsAnswer(outcome=Outcome.ALLOW, group_ids=(), reasons=("a NAT gateway has no security group",))
     group_ids = interface.group_ids
-    if group_ids is None or (not group_ids and interface.interface_type not in _GROUPLESS_TYPES):
+    # Forwarding ones can go without any group. On every other interface an empty list of groups is a gap in the data.
+    if group_ids is None or (not group_ids and interface.interface_type not in FORWARDING_TYPES):
         return GroupsAnswer(
             outcome=Outcome.UNKNOWN,
             group_ids=group_ids,
@@ -458,20 +465,6 @@ def evaluate_groups(config: NetConfig, interface: Interface, packet: Packet, dir
         rules_in_doubt = tuple(one.rule for one in possible)
         return GroupsAnswer(outcome=Outcome.UNKNOWN, group_ids=group_ids, possible=rules_in_doubt, reasons=tuple(reasons))
     return GroupsAnswer(outcome=Outcome.DENY, group_ids=group_ids, nearest_miss=_nearest_miss(view, checked))
-
-
-def may_be_untracked(config: NetConfig, interface: Interface, request: Packet, direction: FlowDirection) -> bool:
-    """Whether a rule for all addresses may have let a request pass, which is one half of what leaves a flow untracked.
-
-    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html#untracked-connections
-    """
-    if request.protocol not in _PORTS:
-        return False  # ICMP is always tracked, other protocols by address alone
-    view = _View(config, interface, request, direction)
-    rules, unknown = _rules(view, interface.group_ids or ())
-    everywhere = EVERYWHERE[view.address.version]
-    open_to_all = (rule for rule in rules if rule.peer is None or rule.peer == everywhere)
-    return bool(unknown) or not interface.group_ids or any(_check(view, rule).match is not _Match.NO for rule in open_to_all)
 
 
 def _rules(view: _View, group_ids: tuple[str, ...]) -> tuple[list[SecurityGroupRule], list[str]]:

@@ -42,6 +42,12 @@ PROTOCOLS_BY_NAME: Mapping[str, int] = MappingProxyType({"tcp": 6, "udp": 17, "i
 # Both spellings occur: botocore's model has the first, real answers the second.
 NAT_GATEWAY_TYPES = frozenset({"natGateway", "nat_gateway"})
 
+# What enters a subnet through these may come from another one whatever its addresses say:
+# https://docs.aws.amazon.com/vpc/latest/tgw/tgw-nacls.html
+FORWARDING_TYPES = frozenset(
+    {"transit_gateway", "network_load_balancer", "gateway_load_balancer", "gateway_load_balancer_endpoint"}
+)
+
 _IDLE_PEERINGS = frozenset(
     {"initiating-request", "pending-acceptance", "provisioning", "rejected", "failed", "expired", "deleting", "deleted"}
 )
@@ -263,6 +269,11 @@ class Interface:
     def is_nat_gateway(self) -> bool:
         """Whether the interface is a NAT gateway's, which can have no security group."""
         return self.interface_type in NAT_GATEWAY_TYPES
+
+    @property
+    def forwards(self) -> bool:
+        """Whether the interface passes on traffic of others: a gateway's, a load balancer's, or an appliance's."""
+        return self.interface_type in FORWARDING_TYPES or self.source_dest_check is False
 
     @property
     def addresses(self) -> tuple[Address, ...]:

@@ -44,8 +44,10 @@ def is_sqs_event(event: object) -> bool:
     return isinstance(first, dict) and first.get("eventSource") == "aws:sqs"
 
 
-def objects_in_message(body: str) -> tuple[ObjectRef, ...]:
+def objects_in_message(body: object) -> tuple[ObjectRef, ...]:
     """Give the objects that a queue message names; see ``objects_in``."""
+    if not isinstance(body, str):
+        raise EnvelopeError("the message has no text")
     try:
         event = json.loads(body)
     except ValueError as error:

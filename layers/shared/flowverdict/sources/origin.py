@@ -19,10 +19,10 @@ class Origin:
 
 
 _PATTERNS = (
-    re.compile(r"(?:^|/)(?P<account>\d{12})_vpcflowlogs_(?P<region>[a-z]{2}(?:-[a-z]+)+-\d)_fl-[0-9a-f]+_"),
-    re.compile(r"(?:^|/)AWSLogs/(?P<account>\d{12})/vpcflowlogs/(?P<region>[a-z]{2}(?:-[a-z]+)+-\d)/"),
+    re.compile(r"(?:^|/)(?P<account>\d{12})_vpcflowlogs_(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)_fl-[0-9a-f]+_"),
+    re.compile(r"(?:^|/)AWSLogs/(?P<account>\d{12})/vpcflowlogs/(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)/"),
     re.compile(
-        r"(?:^|/)AWSLogs/aws-account-id=(?P<account>\d{12})/(?:aws-)?service=vpcflowlogs/aws-region=(?P<region>[a-z]{2}(?:-[a-z]+)+-\d)/"
+        r"(?:^|/)AWSLogs/aws-account-id=(?P<account>\d{12})/(?:aws-)?service=vpcflowlogs/aws-region=(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)/"
     ),
 )
 

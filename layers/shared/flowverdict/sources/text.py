@@ -212,7 +212,7 @@ def _first_record(
             reader.formats = headerless
             record = reader.read(line)
             if reader.counts.malformed:
-                raise NotAFlowLogError(name, "not a VPC flow log: its first line is neither a header nor a record")
+                raise NotAFlowLogError(name, f"not a VPC flow log: {_why_neither(text)}")
             if record is not None:
                 yield record
         else:
@@ -221,6 +221,11 @@ def _first_record(
     if reader.counts.malformed:
         raise NotAFlowLogError(name, f"not a VPC flow log: its first line is over {MAX_LINE_BYTES} bytes long")
     raise NotAFlowLogError(name, "empty, so no VPC flow log")
+
+
+def _why_neither(text: bytes) -> str:
+    why = _why_no_header(text)
+    return why if "header is wrong" in why else "its first line is neither a header nor a record"
 
 
 def _why_no_header(text: bytes) -> str:
