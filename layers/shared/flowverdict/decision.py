@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.flows import RejectedFlow, Traffic, epoch_to_datetime
 from flowverdict.netconfig.evaluate import Outcome
-from flowverdict.netconfig.model import NAT_GATEWAY_TYPES
+from flowverdict.netconfig.model import FORWARDING_TYPES, NAT_GATEWAY_TYPES
 from flowverdict.records import FlowDirection, RejectReason
 from flowverdict.services import PortLook, Protocol, has_ports, port_look, protocol_name
 
@@ -315,6 +315,8 @@ def _private_addresses(facts: Facts) -> str | None:
 
 
 def _same_subnet(facts: Facts) -> str | None:
+    if facts.flow.context.interface_type in FORWARDING_TYPES or (facts.ruling is not None and facts.ruling.interface.forwards):
+        return None  # what it forwards may come from another subnet, whatever its addresses say
     by_rules = facts.ruling is not None and facts.ruling.stays_in_subnet is True
     if not (by_rules or facts.flow.same_subnet is True):
         return None
@@ -995,6 +997,9 @@ def decide(facts: Facts, rules_not_read: str | None = None) -> Verdict:
     ``rules_not_read`` says why there is no ruling although one was asked for; it is shown with the evidence.
     """
     observed = [(rule, detail) for rule in RULES if (detail := rule.observe(facts)) is not None]
+    if _reason_named(facts):
+        # AWS's own word: what else suggests itself cannot make it less sure.
+        observed = [(rule, detail) for rule, detail in observed if rule.strength is Strength.HARD]
     remaining: dict[Strength, frozenset[Hypothesis]] = {}
     standing = _WITHOUT_RULES if facts.ruling is None else HYPOTHESES
     contradicted = False
