@@ -34,6 +34,16 @@ def test_every_command_shown_works(command: str, monkeypatch: pytest.MonkeyPatch
     assert "network" in result.stdout or "security group" in result.stdout
 
 
+def test_the_demo_can_be_read_and_its_commands_copied() -> None:
+    result = CliRunner().invoke(cli, ["demo"])
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert sum(line.startswith("[flowverdict ") for line in lines) == 7
+    commands = [line for line in lines if line.startswith("    aws ")]
+    assert commands
+    assert [line for line in lines if len(line) > 100 and line not in commands and not line.startswith("Fix for ")] == []
+
+
 def test_the_make_targets_shown_exist() -> None:
     targets = set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE))
     assert targets >= {"demo", "test", "setup", "build"}

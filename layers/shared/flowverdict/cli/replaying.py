@@ -64,6 +64,7 @@ def environment(log_format: str | None) -> dict[str, str]:
     return {"LOG_FORMAT": " ".join(DEFAULT_FORMAT.names) if log_format == "default" else log_format}
 
 
+_LINE_WIDTH = 100  # as wide as an email's text
 _COUNTED = (
     ("accepted", "accepted"),
     ("rejected", "rejected"),
@@ -79,8 +80,8 @@ _BORDERS = {"CRITICAL": "bold red", "HIGH": "red", "MEDIUM": "yellow", "LOW": "b
 def show_email(console: Console, email: Email) -> None:
     """Show an email as its reader sees it; its lines stay whole, since some are commands to copy."""
     style = next((style for word, style in _BORDERS.items() if f" {word}]" in email.subject), "white")
-    console.rule(Text(email.subject, style), align="left", style=style)
-    console.print(Text(email.body), soft_wrap=True)
+    line = Text("─" * min(console.width, _LINE_WIDTH), style)
+    console.print(line, Text(email.subject, f"bold {style}"), line, Text(email.body), sep="\n", soft_wrap=True)
 
 
 def show_outcome(console: Console, path: Path, invocation: Invocation, emails: int) -> None:
