@@ -250,6 +250,8 @@ def test_a_direct_event_with_a_missing_object_raises(aws: LocalAws) -> None:
     put_scenario(aws, "outbound-response")
     invocation = aws.invoke(notification(KEY % "gone"))
     assert isinstance(invocation.error, ObjectGoneError)
+    (line,) = [line for line in invocation.log if line.get("message") == "event failed"]
+    assert KEY % "gone" in line["reason"]
 
 
 def test_a_direct_event_of_unknown_shape_raises(aws: LocalAws) -> None:

@@ -362,6 +362,7 @@ def test_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
 # --- explain with the rules -------------------------------------------------------------------------------------------
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
+EVENTS = Path(__file__).parents[2] / "events"
 
 
 @pytest.mark.parametrize(
@@ -395,3 +396,38 @@ def test_an_empty_configuration_knows_nothing_and_the_verdict_stands(run: Runner
     verdict = json.loads(outcome.out)
     assert (outcome.code, verdict["verdict"], verdict["remedy"]) == (0, "network-acl-or-security-group", None)
     assert verdict["evidence"][-1]["kind"] == "rules-not-read"
+
+
+def test_lines_without_a_header_are_read_in_the_format_that_is_given(run: Runner, tmp_path: Path) -> None:
+    lines = tmp_path / "lines.log"
+    lines.write_text("REJECT 443 50122 6 10.0.0.2 10.0.0.1 eni-1\n")
+    for fields in (
+        "action dstport srcport protocol dstaddr srcaddr interface-id",
+        "${action} ${dstport} ${srcport} ${protocol} ${dstaddr} ${srcaddr} ${interface-id}",
+    ):
+        outcome = run("explain", "--output", "json", "--log-format", fields, str(lines))
+        assert (outcome.code, json.loads(outcome.out)["dstport"]) == (0, 443)
+    assert run("explain", "--log-format", "default", str(lines)).code == commands.EXIT_USAGE
+    wrong = run("explain", "--log-format", "made-up", str(lines))
+    assert (wrong.code, wrong.err) == (commands.EXIT_USAGE, "flowverdict: the format names no flow log field\n")
+
+
+def test_the_table_names_the_rule_and_the_fix_stands_below_it_in_one_line(run: Runner) -> None:
+    out = run("explain", "--config", str(SCENARIOS / "shop.config.json"), str(SCENARIOS / "rules-inbound-request.log")).out
+    row, command = (next(line for line in out.splitlines() if text in line) for text in ("inbound request", "aws ec2"))
+    assert "no inbound rule of sg-0ccc0000000000003 lets it in" in row
+    assert command.startswith("  aws ec2 authorize-security-group-ingress --region eu-west-1 --group-id sg-0ccc0000000000003 ")
+
+
+def test_replay_says_which_file_an_object_would_have_been(run: Runner) -> None:
+    outcome = run("replay", str(EVENTS / "sqs-s3-partial-failure.json"))
+    assert outcome.code == commands.EXIT_FAILED
+    assert "NoSuchKey" in outcome.err
+    assert f"no such file: {EVENTS / 'objects' / 'flow-logs-example'}" in outcome.err
+    assert run("replay", "--objects", "nowhere", str(EVENTS / "s3-object-created.json")).code == commands.EXIT_USAGE
+
+
+def test_replay_in_a_format_that_fits_no_line_fails_and_says_so(run: Runner) -> None:
+    outcome = run("replay", "--log-format", "default", str(EVENTS / "cloudwatch-logs.json"))
+    assert outcome.code == commands.EXIT_FAILED
+    assert "none of its 5 lines is a record of its format" in outcome.err

@@ -140,3 +140,26 @@ def test_lost_records_make_a_missing_request_say_less() -> None:
         (explanation,) = batch.explanations()
         batches[name] = explanation.verdict.confidence
     assert batches == {"whole": Confidence.LIKELY, "lost": Confidence.POSSIBLE}
+
+
+@pytest.mark.parametrize("flags", [3, 6, 7])
+def test_one_record_may_hold_a_late_packet_and_a_new_request(flags: int) -> None:
+    verdict = explain(line(APP, "10.0.1.5 10.0.2.20", "40000 443", f"{flags} 10.0.1.5 10.0.2.20 ingress -")).verdict
+    assert verdict.leg == "request"
+    assert verdict.confidence is not Confidence.CERTAIN
+
+
+def test_a_direction_that_was_guessed_makes_nothing_certain() -> None:
+    # A VPC with a public range: the private address is the far one, and nothing in the records or the rules says so.
+    public = with_interface(APP, ipv4_addresses=None)
+    verdict = explain(line(APP, "10.7.0.5 11.0.1.9", "40000 443", "2 10.7.0.5 11.0.1.9 - -"), config=public).verdict
+    assert verdict.confidence is not Confidence.CERTAIN
+
+
+@pytest.mark.parametrize("reasons", [("BPA", "EC"), ("BPA", "-"), ("SOMETHING_NEW",)])
+def test_reasons_that_disagree_or_are_unknown_are_said_and_make_nothing_sure(reasons: tuple[str, ...]) -> None:
+    verdict = explain(
+        *(line(APP, "10.0.1.5 10.0.2.20", "40000 443", f"2 10.0.1.5 10.0.2.20 ingress {one}") for one in reasons)
+    ).verdict
+    assert verdict.confidence is Confidence.POSSIBLE
+    assert any("do not agree, or the value is newer" in item.detail for item in verdict.evidence)

@@ -72,6 +72,12 @@ def test_describe_actions_alone_may_concern_everything(name: str) -> None:
             assert not any("*" in action for action in actions)
 
 
+def test_an_object_that_is_gone_can_be_told_from_one_that_is_forbidden() -> None:
+    statements = FUNCTIONS["ClassifyS3Function"]["Policies"][0]["Statement"]
+    allowed = {statement["Action"]: statement["Resource"] for statement in statements if isinstance(statement.get("Action"), str)}
+    assert allowed["s3:ListBucket"] == {"GetAtt": "FlowLogBucket.Arn"}
+
+
 def test_every_queue_is_encrypted_and_every_parameter_explained() -> None:
     assert all(queue["SqsManagedSseEnabled"] is True for queue in of_type("AWS::SQS::Queue").values())
     assert all(parameter["Description"] for parameter in TEMPLATE["Parameters"].values())

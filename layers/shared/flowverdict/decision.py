@@ -287,6 +287,14 @@ def _reason_not_told(facts: Facts) -> str | None:
     return "reject-reason is not logged; Block Public Access and Encryption Controls are taken to be off"
 
 
+def _reasons_at_odds(facts: Facts) -> str | None:
+    reasons = facts.flow.reject_reasons
+    if _reason_named(facts) or _reason_unlogged(facts) or reasons == {RejectReason.OTHER}:
+        return None
+    named = ", ".join(sorted("not logged" if reason is None else reason for reason in reasons))
+    return f"reject-reason is {named}: the flow's records do not agree, or the value is newer than this program"
+
+
 def _public_access_blocked(facts: Facts) -> str | None:
     ruling = facts.ruling
     if not _reason_unlogged(facts) or ruling is None or ruling.block_public_access is None or facts.flow.mirror is not None:
@@ -339,13 +347,18 @@ def _regional_nat_gateway(facts: Facts) -> str | None:
 
 
 def _syn(facts: Facts) -> str | None:
-    if not (_is_tcp(facts) and opens(facts.flow.traffic.tcp_flags) and facts.flow.traffic.common_flags & _SYN):
+    if not (_is_tcp(facts) and opens(facts.flow.traffic.tcp_flags) and _nothing_but_handshakes(facts)):
         return None
     return "tcp-flags have SYN without ACK: the rejected packets open a connection"
 
 
+def _nothing_but_handshakes(facts: Facts) -> bool:
+    """Whether every rejected record has SYN and none has FIN or RST, which belong to a connection that was there before."""
+    return bool(facts.flow.traffic.common_flags & _SYN) and not _ends(facts.flow.traffic.tcp_flags)
+
+
 def _syn_in_some(facts: Facts) -> str | None:
-    if not (_is_tcp(facts) and opens(facts.flow.traffic.tcp_flags)) or facts.flow.traffic.common_flags & _SYN:
+    if not (_is_tcp(facts) and opens(facts.flow.traffic.tcp_flags)) or _nothing_but_handshakes(facts):
         return None
     return "tcp-flags of some rejected packets have SYN without ACK: they open a connection"
 
@@ -370,7 +383,7 @@ def _solicited_syn_ack(facts: Facts) -> str | None:
         return None
     if not (_is_tcp(facts) and answers(facts.flow.traffic.common_flags) and mirror is not None and facts.flow.same is None):
         return None
-    if _ends(mirror.tcp_flags):
+    if not _nothing_but_handshakes(facts) or _ends(mirror.tcp_flags):
         return None  # a side that has sent FIN or RST had been answered, though no record shows it
     if not (opens(mirror.tcp_flags) and _not_after(mirror, facts.flow.traffic) and _within(facts, mirror, TIMESTAMP_SLACK_SECONDS)):
         return None
@@ -729,7 +742,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.TCP_SYN,
-        when="`tcp-flags` have SYN without ACK in some of the flow's rejected records, not in all",
+        when="`tcp-flags` have SYN without ACK, but not in all of the flow's rejected records, or with FIN or RST",
         strikes=(Leg.RESPONSE, Cause.CLOSED_CONNECTION),
         strength=Strength.SOFT,
         source=_EXAMPLES,
@@ -742,6 +755,15 @@ RULES: tuple[Rule, ...] = (
         strength=Strength.HARD,
         source=f"{_VPC}vpc-encryption-controls.html",
         observe=_no_endpoint,
+    ),
+    Rule(
+        kind=EvidenceKind.REJECT_REASON,
+        when="`reject-reason` differs between the flow's records, or has an unknown value",
+        strikes=(),
+        strength=Strength.SOFT,
+        source=_RECORDS,
+        observe=_reasons_at_odds,
+        conflicts=True,
     ),
     Rule(
         kind=EvidenceKind.REJECT_REASON,

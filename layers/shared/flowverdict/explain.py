@@ -24,6 +24,7 @@ from flowverdict.wording import isoformat, sentence
 if TYPE_CHECKING:
     from flowverdict.flows import RejectedFlow
     from flowverdict.netconfig.evaluate import AclAnswer, NearestMiss
+    from flowverdict.netconfig.model import NetworkAclEntry
     from flowverdict.records import Address
 
 
@@ -70,10 +71,9 @@ class Explanation:
 
     def rule_details(self) -> dict[str, object]:
         """Give the keys of the contract that name rules; alerts have the same ones."""
-        entry, miss = self.blocking_entry, self.nearest_miss
-        remedy = self.remedy
+        acl, miss, remedy = self.blocking_entry, self.nearest_miss, self.remedy
         return {
-            "network_acl_entry": None if entry is None else _entry_details(entry),
+            "network_acl_entry": None if acl is None or acl.entry is None else _entry_details(acl.network_acl_id, acl.entry),
             "security_groups": list(self.blocking_groups),
             "nearest_miss": None if miss is None else _miss_details(miss),
             "rules_read_at": None
@@ -217,12 +217,9 @@ def _uninvited(ruling: Ruling, ends: Ends) -> bool:
 _INSIDE_PATHS = {Path.SAME_SUBNET, Path.SAME_VPC, Path.INTERFACE_ENDPOINT, Path.PEERING}
 
 
-def _entry_details(answer: AclAnswer) -> dict[str, object]:
-    entry = answer.entry
-    if entry is None:
-        raise ValueError("an answer without an entry has no details")
+def _entry_details(network_acl_id: str | None, entry: NetworkAclEntry) -> dict[str, object]:
     return {
-        "network_acl_id": answer.network_acl_id,
+        "network_acl_id": network_acl_id,
         "rule_number": entry.rule_number,
         "egress": entry.egress,
         "action": entry.action,

@@ -86,8 +86,8 @@ class Traffic:
         self._widen(record.start, record.end if record.end is not None else record.start, record.tcp_flags)
         self.common_flags &= record.tcp_flags if record.tcp_flags is not None else 0
         self.records += 1
-        self.packets += record.packets or 0
-        self.bytes += record.bytes or 0
+        self.packets += 0 if record.packets is None else record.packets
+        self.bytes += 0 if record.bytes is None else record.bytes
 
     def merge(self, other: Traffic) -> None:
         """Count in what another file held of the same flow."""
@@ -103,7 +103,7 @@ class Traffic:
         if end is not None and (self.last_end is None or end > self.last_end):
             self.last_end = end
         if flags is not None:
-            self.tcp_flags = flags | (self.tcp_flags or 0)
+            self.tcp_flags = flags if self.tcp_flags is None else flags | self.tcp_flags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -270,6 +270,11 @@ class RecordFormat:
         """Read ``LogFormat`` as ``DescribeFlowLogs`` gives it: ``${version} ${account-id} ...``."""
         return cls(tuple(_LOG_FORMAT.findall(log_format)))
 
+    @classmethod
+    def from_text(cls, text: str) -> RecordFormat:
+        """Read a format as a user gives it: field names, or as EC2 writes them."""
+        return cls.from_log_format(text) if "${" in text else cls.from_header(text)
+
     @property
     def unknown_names(self) -> tuple[str, ...]:
         """Fields newer than this program (or misspelt ones)."""

@@ -81,7 +81,7 @@ def _log_format(text: str) -> RecordFormat | None:
     if not text:
         return None
     try:
-        record_format = RecordFormat.from_log_format(text) if "${" in text else RecordFormat.from_header(text)
+        record_format = RecordFormat.from_text(text)
     except FormatError as error:
         raise SettingsError(f"LOG_FORMAT: {error}") from error
     if header_format(" ".join(record_format.names).encode()) is None:

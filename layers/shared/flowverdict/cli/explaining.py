@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flowverdict.explain import Explanation
 
 STDIN = "-"
-# Reading is about 10 MB of gzip a second or less; below this no one waits long enough to want a bar.
+# A megabyte of gzip takes a second or two; below this no one waits long enough to want a bar.
 _PROGRESS_FROM_BYTES = 1_000_000
 _UNFOLDED_WIDTH = 10_000  # of a table that goes to a file or a pipe: each flow on one line
 
@@ -40,9 +40,7 @@ def headerless_format(text: str | None) -> RecordFormat:
     FormatError
         The words name no fields.
     """
-    if text is None:
-        return DEFAULT_FORMAT
-    return RecordFormat.from_log_format(text) if "${" in text else RecordFormat.from_header(text)
+    return DEFAULT_FORMAT if text in {None, "default"} else RecordFormat.from_text(str(text))
 
 
 def read_files(names: Sequence[str], headerless: RecordFormat = DEFAULT_FORMAT) -> tuple[Batch, list[Reading]]:
