@@ -431,3 +431,12 @@ def test_replay_in_a_format_that_fits_no_line_fails_and_says_so(run: Runner) -> 
     outcome = run("replay", "--log-format", "default", str(EVENTS / "cloudwatch-logs.json"))
     assert outcome.code == commands.EXIT_FAILED
     assert "none of its 5 lines is a record of its format" in outcome.err
+
+
+def test_replay_leaves_nothing_that_was_read_unmentioned(run: Runner) -> None:
+    out = run("replay", str(EVENTS / "cloudwatch-logs.json")).out
+    assert (
+        out.splitlines()[0] == "cloudwatch-logs.json -> classify_cloudwatch_logs: 2 accepted, 2 rejected, 1 NODATA records, 1 alert"
+    )
+    nothing = run("replay", str(EVENTS / "sqs-s3-test-event.json")).out
+    assert nothing == "sqs-s3-test-event.json -> classify_s3: no records, 0 alerts\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from rich.text import Text
 import flowverdict
 from flowverdict.errors import FlowVerdictError
 from flowverdict.records import DEFAULT_FORMAT
+from flowverdict.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,14 +88,11 @@ def show_email(console: Console, email: Email) -> None:
 
 def show_outcome(console: Console, path: Path, invocation: Invocation, emails: int) -> None:
     """Say what the event came to: how many records, how many alerts, what failed."""
-    rejected = accepted = 0
+    totals: Counter[str] = Counter()
     for line in invocation.log:
         counts = line.get("counts")
         if isinstance(counts, dict):
-            rejected += counts["rejected"]
-            accepted += counts["accepted"]
-    console.print(
-        Text(
-            f"{path.name} -> {invocation.function}: {accepted:,} accepted, {rejected:,} rejected records, {emails:,} alerts", "bold"
-        )
-    )
+            totals.update(counts)
+    shown = ", ".join(f"{totals[name]:,} {word}" for name, word in _COUNTED if totals[name] > 0)
+    told = f"{shown or 'no'} records, {counted(emails, 'alert')}"
+    console.print(Text(f"{path.name} -> {invocation.function}: {told}", "bold"))
