@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,8 @@ def test_the_four_rows_of_the_users_table_reach_the_subscriber(aws: LocalAws, sc
     assert (alert["account_id"], alert["region"]) == ("123456789012", REGION)
     (email,) = aws.emails()
     word = "Inbound" if direction == "ingress" else "Outbound"
-    assert email.subject.startswith(f"[flowverdict {severity.upper()}] {word} {leg} rejected by NACL")
+    who = "Replies" if leg == "response" else "Requests"
+    assert email.subject.startswith(f"[flowverdict {severity.upper()}] {who} blocked by NACL")
     assert email.body.startswith(f"{word} {leg} rejected: ")
 
 
@@ -100,8 +102,6 @@ DELIVERY: Outline = {
     ("response", "network-acl", 443),
     ("request", "security-group", 5432),
     ("request", "security-group", 25),
-    ("request", "security-group", 22),
-    ("response", "closed-connection", 8080),
 }
 EXPECTED_OF_EVENT: dict[str, Outline] = {
     "s3-object-created": PING_AND_RDP,
@@ -111,12 +111,15 @@ EXPECTED_OF_EVENT: dict[str, Outline] = {
     "sqs-eventbridge-s3": PING_AND_RDP,
     "sqs-s3-partial-failure": PING_AND_RDP,
     "sqs-s3-delivery": DELIVERY,
-    "eventbridge-s3-hive": {("request", "security-group", 5432), ("request", "security-group", 22)},
+    "eventbridge-s3-hive": {("request", "security-group", 5432)},
     "s3-object-removed": set(),
     "sqs-s3-test-event": set(),
     "cloudwatch-logs": {("request", "security-group", 443)},
     "cloudwatch-logs-control-message": set(),
+    "scheduled-sweep": set(),
 }
+# What is no page: the ports that the digest names.
+IN_DIGEST = {"sqs-s3-delivery": ("TCP 22 (SSH)", "TCP 8080 (HTTP)"), "eventbridge-s3-hive": ("TCP 22 (SSH)",)}
 
 
 def test_every_sample_event_has_an_expectation() -> None:
@@ -132,10 +135,16 @@ def test_every_real_envelope_gives_its_alerts(aws: LocalAws, name: str) -> None:
     invocation = aws.invoke(event)
 
     assert invocation.error is None
-    alerts = aws.alerts()
+    published = aws.alerts()
+    for document in published:
+        jsonschema.validate(document, ALERT_SCHEMA, format_checker=jsonschema.FormatChecker())
+    alerts = [document for document in published if document["kind"] == "reject"]
     assert {(alert["leg"], alert["verdict"], alert["service_port"]) for alert in alerts} == EXPECTED_OF_EVENT[name]
+    aws.later()
+    digests = [document for document in aws.alerts() if document["kind"] == "digest"]
+    told = [line for digest in digests for section in digest["sections"] for line in section["lines"]]
+    assert [any(line.startswith(port) for line in told) for port in IN_DIGEST.get(name, ())] == [True] * len(told)
     for alert in alerts:
-        jsonschema.validate(alert, ALERT_SCHEMA, format_checker=jsonschema.FormatChecker())
         assert alert["region"] == REGION
         assert alert["account_id"] == "123456789012"
     assert len(invocation.failures) == (1 if name == "sqs-s3-partial-failure" else 0)
@@ -291,15 +300,78 @@ def test_a_poison_message_ends_in_the_dead_letter_queue_and_the_others_do_not(aw
     assert len(aws.alerts()) == 1
 
 
-def test_when_alerts_cannot_be_published_the_whole_batch_is_tried_again(aws: LocalAws) -> None:
+def test_what_cannot_be_published_is_told_in_the_log_and_by_the_sweep(aws: LocalAws) -> None:
     event = queue_event(notification(put_scenario(aws, "outbound-response")))
     boto3.client("sns").delete_topic(TopicArn=aws.topic_arn)
 
     invocation = aws.invoke(event)
 
-    assert isinstance(invocation.error, DeliveryError)
-    assert invocation.answer is None
-    assert aws.topic_arn in str(invocation.error)
+    # Counted, so that nothing is read twice; marked to be sent, so that the sweep does it.
+    assert failed(invocation) == []
+    (line,) = [line for line in invocation.log if line["message"] == "alert not published, the sweep tries again"]
+    assert aws.topic_arn in line["reason"]
+    assert invocation.metrics["AlertsUnsent"] == 1
+
+    swept = aws.sweep(int(time.time()) + 301)
+    assert isinstance(swept.error, DeliveryError)
+    assert aws.emails() == []
+
+    boto3.client("sns").create_topic(Name=aws.topic_arn.rpartition(":")[2])
+    assert aws.sweep(int(time.time()) + 602).error is None
+    (email,) = aws.emails()
+    assert email.subject.startswith("[flowverdict CRITICAL]")
+
+
+def test_what_is_delivered_again_adds_nothing(aws: LocalAws) -> None:
+    event = queue_event(notification(put_scenario(aws, "outbound-response")))
+    aws.invoke(event)
+    assert len(aws.alerts()) == 1
+
+    again = aws.invoke(event)
+    other_message = queue_event({"unlike": "this"}, json.loads(event["Records"][0]["body"]))
+    later = aws.invoke(other_message)
+
+    assert failed(again) == []
+    assert failed(later) == ["message-0"]
+    assert [one.metrics["SourcesDeliveredAgain"] for one in (again, later)] == [1, 1]
+    assert aws.alerts() == []
+    aws.later()
+    (resolved,) = aws.alerts()
+    assert (resolved["status"], resolved["records"]) == ("resolved", 1)
+
+
+def test_what_is_muted_while_it_goes_on_ends_without_a_word(aws: LocalAws) -> None:
+    aws.invoke(queue_event(notification(put_scenario(aws, "outbound-response"))))
+    assert len(aws.alerts()) == 1
+    silence = {"match": {"port": 443}, "until": "2999-01-01T00:00:00Z", "reason": "being mended"}
+    boto3.client("ssm").put_parameter(Name="/policy", Value=json.dumps({"version": 1, "silences": [silence]}), Type="String")
+    key = KEY % "more-of-it"
+    aws.put_object(ObjectRef(bucket=BUCKET, key=key), (SCENARIOS / "outbound-response.log").read_bytes())
+
+    aws.invoke(queue_event(notification(key)), {"POLICY": "ssm:/policy"})
+
+    aws.later()
+    assert aws.alerts() == []
+
+
+def test_the_policy_mutes_what_it_names_and_a_broken_one_keeps_the_last_good(aws: LocalAws) -> None:
+    ssm = boto3.client("ssm")
+    muting = {"version": 1, "expected": [{"match": {"port": 443}, "reason": "known"}]}
+    ssm.put_parameter(Name="/policy", Value=json.dumps(muting), Type="String")
+    environment = {"POLICY": "ssm:/policy"}
+
+    muted = aws.invoke(queue_event(notification(put_scenario(aws, "outbound-response"))), environment)
+
+    assert aws.alerts() == []
+    assert (muted.metrics["FlowsMuted"], muted.metrics["PolicyUnusable"]) == (1, 0)
+
+    ssm.put_parameter(Name="/policy", Value="{", Type="String", Overwrite=True)
+    broken = aws.invoke(queue_event(notification(put_scenario(aws, "inbound-request"))), environment)
+
+    assert aws.alerts() == []
+    assert (broken.metrics["FlowsMuted"], broken.metrics["PolicyUnusable"]) == (1, 1)
+    (line,) = [line for line in broken.log if line["message"] == "policy not usable"]
+    assert "the last good one applies" in line["reason"]
 
 
 # --- CloudWatch Logs --------------------------------------------------------------------------------------------------
@@ -355,7 +427,7 @@ def test_filter_policies_see_the_message_attributes(aws: LocalAws) -> None:
             )
         },
     )
-    keys = [put_scenario(aws, name) for name in ("inbound-request", "outbound-response", "inbound-response")]
+    keys = [put_scenario(aws, name) for name in ("outbound-request", "outbound-response", "inbound-response")]
 
     aws.invoke(queue_event(*(notification(key) for key in keys)))
 
@@ -379,5 +451,6 @@ def test_messages_stay_below_the_limit_whatever_the_records_hold(aws: LocalAws) 
     assert failed(invocation) == []
     (alert,) = aws.alerts()
     (email,) = aws.emails()
-    assert len(json.dumps({"default": json.dumps(alert), "email": email.body})) < MAX_MESSAGE_BYTES
+    assert len(json.dumps(alert)) < MAX_MESSAGE_BYTES
+    assert len(email.body) < MAX_MESSAGE_BYTES
     assert len(email.subject) < 100

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from pathlib import Path
 
 import pytest
 
-from flowverdict.alerts import Alert, Severity
+from flowverdict.alerts import group
 from flowverdict.delivery import email, sns
+from flowverdict.document import Alert, Severity
 from flowverdict.netconfig.snapshot import load_snapshot
 from flowverdict.pipeline import Batch, FixedConfig
 
@@ -34,7 +34,12 @@ def alerts_of(*names: str, edits: Edits = (), beside: bool = True) -> list[Alert
         for variant in {text, edited} if beside else {edited}:
             batch.add_file(io.BytesIO(variant.encode()), name=f"{name}.log")
     with_rules = all(name.startswith("rules-") for name in names)
-    return batch.alerts(FixedConfig(load_snapshot(SCENARIOS / "shop.config.json")) if with_rules else None)
+    return alerts_in(batch, FixedConfig(load_snapshot(SCENARIOS / "shop.config.json")) if with_rules else None)
+
+
+def alerts_in(batch: Batch, config: FixedConfig | None = None) -> list[Alert]:
+    documents = [sighting.document for sighting in group(batch.explanations(config))]
+    return [document for document in documents if isinstance(document, Alert)]
 
 
 # --- grouping ---------------------------------------------------------------------------------------------------------
@@ -53,7 +58,7 @@ def alerts_of(*names: str, edits: Edits = (), beside: bool = True) -> list[Alert
 def test_what_differs_with_every_connection_makes_no_new_alert(edit: tuple[str, str]) -> None:
     (one,) = alerts_of("outbound-response")
     (both,) = alerts_of("outbound-response", edits=(edit,))
-    assert both.key.fingerprint == one.key.fingerprint
+    assert both.fingerprint == one.fingerprint
     assert both.records == 2
 
 
@@ -69,7 +74,7 @@ def test_what_differs_with_every_connection_makes_no_new_alert(edit: tuple[str, 
 )
 def test_what_makes_another_problem_makes_another_alert(edit: tuple[str, str]) -> None:
     edits = (edit, ("eni-0aaaaaaaaaaaaaaa1", "eni-0aaaaaaaaaaaaaaa9"))
-    assert len({alert.key.fingerprint for alert in alerts_of("outbound-response", edits=edits)}) == 2
+    assert len({alert.fingerprint for alert in alerts_of("outbound-response", edits=edits)}) == 2
 
 
 def test_without_a_vpc_in_the_log_the_interface_tells_alerts_apart() -> None:
@@ -84,7 +89,7 @@ def test_the_weakest_confidence_is_the_alerts_so_that_certain_holds_for_every_fl
     text = (SCENARIOS / "inbound-request.log").read_text()
     batch.add_file(io.BytesIO(text.encode()), name="with flags")
     batch.add_file(io.BytesIO(text.replace(" - 2 IPv4 ", " - - IPv4 ").replace("10.0.2.20", "10.0.2.21").encode()), name="without")
-    (mixed,) = batch.alerts()
+    (mixed,) = alerts_in(batch)
     assert (mixed.confidence, dict(mixed.confidences)) == ("possible", {"certain": 1, "possible": 1})
     assert "at least possible: certain for 1, possible for 1 of 2 flows" in " ".join(email.body(mixed).split())
 
@@ -127,7 +132,7 @@ def test_egress_to_an_aws_service_is_high_but_to_anybodys_ec2_machine_is_not() -
     for service in ("S3", "EC2", "-"):
         batch = Batch()
         batch.add_file(io.BytesIO(f"{header}\n{line.format(service=service)}\n".encode()), name="x")
-        (alert,) = batch.alerts()
+        (alert,) = alerts_in(batch)
         severities[service] = alert.severity.value
     assert severities == {"S3": "high", "EC2": "medium", "-": "medium"}
 
@@ -137,9 +142,9 @@ def test_egress_to_an_aws_service_is_high_but_to_anybodys_ec2_machine_is_not() -
 
 def test_what_blocks_is_part_of_what_an_alert_is_about() -> None:
     plain, by_rule = alerts_of("outbound-response")[0], alerts_of("rules-outbound-response")[0]
-    assert by_rule.key.blocker == "acl-0aaa0000000000001 rule 32767"
-    assert by_rule.key.fingerprint != plain.key.fingerprint
-    assert alerts_of("rules-both-layers")[0].key.blocker == "acl-0ccc0000000000003 rule 32767, sg-0ccc0000000000003"
+    assert by_rule.blocker == "acl-0aaa0000000000001 rule 32767"
+    assert by_rule.fingerprint != plain.fingerprint
+    assert alerts_of("rules-both-layers")[0].blocker == "acl-0ccc0000000000003 rule 32767, sg-0ccc0000000000003"
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------
@@ -184,10 +189,9 @@ def test_subjects_are_short_printable_ascii_and_attributes_are_text(name: str) -
     assert len(subject) < 100
     assert subject.isascii()
     assert subject.isprintable()
-    assert {key: value["DataType"] for key, value in sns.attributes(alert).items()} == dict.fromkeys(
-        ("severity", "verdict", "leg", "direction"), "String"
-    )
-    assert json.loads(json.loads(sns.message(alert))["default"])["fingerprint"] == alert.key.fingerprint
+    attributes = sns.attributes(alert)
+    assert set(attributes) == {"kind", "status", "severity", "verdict", "leg", "direction"}
+    assert all(value["DataType"] == "String" and value["StringValue"] for value in attributes.values())
 
 
 def test_what_a_person_pastes_is_quoted() -> None:

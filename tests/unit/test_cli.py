@@ -194,7 +194,21 @@ def test_wrong_usage_is_told_on_standard_error_with_exit_2(run: Runner, argument
     [
         ([], ["explain", "replay", "demo", "--version", "--help"]),
         (["explain"], ["FILE...", "--output [table|json]", "default: table", "standard input", "Exit status", "--help"]),
-        (["replay"], ["EVENT.json...", "--objects", "--log-format", "--output [email|json]", "--verbose", "Exit status", "--help"]),
+        (
+            ["replay"],
+            [
+                "EVENT.json...",
+                "--objects",
+                "--log-format",
+                "--output",
+                "amazon-q",
+                "--slack-webhook",
+                "--later",
+                "--verbose",
+                "Exit status",
+                "--help",
+            ],
+        ),
         (["demo"], ["sample events", "--help"]),
     ],
     ids=" ".join,

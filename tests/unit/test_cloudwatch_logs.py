@@ -56,7 +56,17 @@ def test_payload_gives_its_messages_and_whose_they_are() -> None:
         log_group="vpc-flow-logs",
         log_stream="eni-1235b8ca123456789-all",
         messages=(MESSAGE, "second"),
+        event_ids=tuple(log_event["id"] for log_event in PAYLOAD["logEvents"]),
     )
+
+
+def test_a_batch_that_is_delivered_again_is_known_by_its_events_ids() -> None:
+    first, again = decode(event_of(PAYLOAD)), decode(event_of(PAYLOAD | {"subscriptionFilters": ["another"]}))
+    other = decode(event_of(PAYLOAD | {"logEvents": PAYLOAD["logEvents"][:1]}))
+    assert first is not None
+    assert again is not None
+    assert other is not None
+    assert first.source_id == again.source_id != other.source_id
 
 
 def test_name_is_group_and_stream() -> None:

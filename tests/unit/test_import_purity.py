@@ -39,8 +39,15 @@ def test_importing_every_module_and_function_makes_no_client_and_reads_no_enviro
     assert recorded["modules"] == sorted(names)
 
 
-def test_both_functions_are_among_what_is_imported() -> None:
-    assert [path.parent.name for path in FUNCTIONS] == ["classify_cloudwatch_logs", "classify_s3"]
+def test_what_posts_to_slack_starts_without_what_reads_logs_and_rules() -> None:
+    loaded = import_and_record([PACKAGE], ["flowverdict.notification"])["modules"]
+    unwanted = {"alerts", "application", "explain", "netconfig.ec2", "pipeline", "settings", "sources.s3", "sources.text", "cli"}
+    assert unwanted & {name.removeprefix("flowverdict.") for name in loaded} == set()
+    assert "flowverdict.delivery.slack" in loaded
+
+
+def test_all_functions_are_among_what_is_imported() -> None:
+    assert [path.parent.name for path in FUNCTIONS] == ["classify_cloudwatch_logs", "classify_s3", "notify_slack", "sweep_alerts"]
     assert "flowverdict.application" in module_names()
     assert "flowverdict.cli.local_aws" in module_names()
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flowverdict.alerts import MAX_ALERTS
+from flowverdict import alerts
+from flowverdict.alerts import group
 from flowverdict.decision import Confidence, VerdictKind
+from flowverdict.document import Alert
 from flowverdict.errors import NotAFlowLogError
 from flowverdict.netconfig.snapshot import parse_snapshot
 from flowverdict.pipeline import Batch, FixedConfig
@@ -118,15 +120,30 @@ def test_a_source_none_of_whose_lines_is_a_record_is_refused_and_one_bad_line_is
     batch.add_messages(["nonsense"], name="group:stream", formats=(DEFAULT_FORMAT,), origin=Origin())
 
 
-def test_a_scan_of_thousands_of_ports_is_folded_and_every_flow_still_counted() -> None:
+def test_a_scan_of_thousands_of_ports_is_one_alert_and_every_flow_still_counted() -> None:
     batch = Batch()
     tail = "2 203.0.113.1 10.0.2.20 ingress -"
     scan = (line(APP, "203.0.113.1 10.0.2.20", f"40000 {port}", tail) for port in range(1, 3_001))
     batch.add_file(io.BytesIO("\n".join([HEADER, *scan]).encode()), name="x")
-    alerts = batch.alerts()
-    assert len(alerts) == MAX_ALERTS + 1
-    assert sum(alert.flows for alert in alerts) == 3_000
-    assert (alerts[-1].service, alerts[-1].flows) == ("several services", 2_900)
+    (sighting,) = group(batch.explanations())
+    alert = sighting.document
+    assert isinstance(alert, Alert)
+    assert (alert.kind, alert.severity, alert.service, alert.flows) == ("scan", "low", "several services", 3_000)
+    assert alert.title == "Scan of 3,000 ports on 1 address: 203.0.113.1 -> 10.0.2.20"
+
+
+def test_more_problems_than_anyone_can_be_told_of_are_folded_and_every_flow_still_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alerts, "MAX_ALERTS", 100)
+    batch = Batch()
+    # Each from another address, so that it is no scan.
+    clients = ((port, f"10.1.{port // 250}.{port % 250} 10.0.2.20") for port in range(1, 3_001))
+    asked = (line(APP, both, f"40000 {port}", f"2 {both} ingress -") for port, both in clients)
+    batch.add_file(io.BytesIO("\n".join([HEADER, *asked]).encode()), name="x")
+    documents = [sighting.document for sighting in group(batch.explanations())]
+    assert len(documents) == 101
+    found = [document for document in documents if isinstance(document, Alert)]
+    assert sum(alert.flows for alert in found) == 3_000
+    assert (found[-1].service, found[-1].flows) == ("several services", 2_900)
 
 
 def test_lost_records_make_a_missing_request_say_less() -> None:

@@ -5,22 +5,30 @@ from __future__ import annotations
 import pytest
 
 from flowverdict.errors import SettingsError
+from flowverdict.lifecycle import Intervals
 from flowverdict.records import DEFAULT_FORMAT, RecordFormat
 from flowverdict.settings import Settings
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:alerts"
+NEEDED = {"ALERT_TOPIC_ARN": TOPIC, "ALERT_TABLE": "alerts"}
 
 
 def test_all_variables_are_read() -> None:
-    settings = Settings.from_environment({"ALERT_TOPIC_ARN": TOPIC, "AWS_REGION": "eu-west-1", "LOG_FORMAT": "srcaddr action"})
+    settings = Settings.from_environment(NEEDED | {"AWS_REGION": "eu-west-1", "LOG_FORMAT": "srcaddr action"})
     assert (settings.alert_topic_arn, settings.region) == (TOPIC, "eu-west-1")
     assert settings.log_format == RecordFormat(("srcaddr", "action"))
 
 
-def test_only_the_topic_is_required() -> None:
-    settings = Settings.from_environment({"ALERT_TOPIC_ARN": TOPIC})
+def test_only_the_topic_and_the_table_are_required() -> None:
+    settings = Settings.from_environment(NEEDED)
     assert settings == Settings(
         alert_topic_arn=TOPIC,
+        email_topic_arn=None,
+        chat_topic_arn=None,
+        alert_table="alerts",
+        intervals=Intervals(),
+        messages_per_hour=30,
+        policy=None,
         region=None,
         log_format=None,
         account_id="123456789012",
@@ -31,9 +39,7 @@ def test_only_the_topic_is_required() -> None:
 
 
 def test_the_reader_role_is_read() -> None:
-    settings = Settings.from_environment(
-        {"ALERT_TOPIC_ARN": TOPIC, "READER_ROLE_NAME": "flowverdict-reader", "READER_EXTERNAL_ID": "a-secret:1"}
-    )
+    settings = Settings.from_environment(NEEDED | {"READER_ROLE_NAME": "flowverdict-reader", "READER_EXTERNAL_ID": "a-secret:1"})
     assert (settings.reader_role_name, settings.reader_external_id) == ("flowverdict-reader", "a-secret:1")
 
 
@@ -49,13 +55,11 @@ def test_the_reader_role_is_read() -> None:
 )
 def test_a_reader_role_that_makes_no_sense_is_refused_by_its_name(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name}: "):
-        Settings.from_environment({"ALERT_TOPIC_ARN": TOPIC, name: value})
+        Settings.from_environment(NEEDED | {name: value})
 
 
 def test_other_variables_do_not_matter() -> None:
-    assert Settings.from_environment({"ALERT_TOPIC_ARN": TOPIC, "PATH": "/bin"}) == Settings.from_environment(
-        {"ALERT_TOPIC_ARN": TOPIC}
-    )
+    assert Settings.from_environment(NEEDED | {"PATH": "/bin"}) == Settings.from_environment(NEEDED)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,7 @@ def test_other_variables_do_not_matter() -> None:
     ],
 )
 def test_topic_of_any_partition_is_taken(arn: str) -> None:
-    assert Settings.from_environment({"ALERT_TOPIC_ARN": arn}).alert_topic_arn == arn
+    assert Settings.from_environment(NEEDED | {"ALERT_TOPIC_ARN": arn}).alert_topic_arn == arn
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,7 @@ def test_missing_or_wrong_topic_is_refused_by_its_name(environment: dict[str, st
     ],
 )
 def test_log_format_is_read_as_words_or_as_ec2_writes_it(text: str, expected: RecordFormat | None) -> None:
-    assert Settings.from_environment({"ALERT_TOPIC_ARN": TOPIC, "LOG_FORMAT": text}).log_format == expected
+    assert Settings.from_environment(NEEDED | {"LOG_FORMAT": text}).log_format == expected
 
 
 @pytest.mark.parametrize(
@@ -114,10 +118,46 @@ def test_log_format_is_read_as_words_or_as_ec2_writes_it(text: str, expected: Re
 )
 def test_log_format_that_makes_no_sense_is_refused_by_its_name(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^LOG_FORMAT: "):
-        Settings.from_environment({"ALERT_TOPIC_ARN": TOPIC, "LOG_FORMAT": text})
+        Settings.from_environment(NEEDED | {"LOG_FORMAT": text})
 
 
 @pytest.mark.parametrize("region", [None, ""])
 def test_region_that_is_unset_or_empty_is_none(region: str | None) -> None:
-    environment = {"ALERT_TOPIC_ARN": TOPIC} | ({} if region is None else {"AWS_REGION": region})
+    environment = NEEDED | ({} if region is None else {"AWS_REGION": region})
     assert Settings.from_environment(environment).region is None
+
+
+def test_intervals_and_the_cap_are_read() -> None:
+    told = {"REPEAT_MINUTES": "60", "RESOLVE_MINUTES": "15", "DIGEST_HOURS": "12", "MESSAGES_PER_HOUR": "7"}
+    settings = Settings.from_environment(NEEDED | told)
+    assert (settings.intervals.repeat, settings.intervals.resolve, settings.intervals.digest) == (3_600, 900, 43_200)
+    assert settings.messages_per_hour == 7
+
+
+@pytest.mark.parametrize("name", ["REPEAT_MINUTES", "RESOLVE_MINUTES", "DIGEST_HOURS", "MESSAGES_PER_HOUR"])
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "ten", " 1", "1000000"])
+def test_a_number_that_makes_no_sense_is_refused_by_its_name(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}: "):
+        Settings.from_environment(NEEDED | {name: text})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ALERT_TABLE", ""),
+        ("ALERT_TABLE", "a table"),
+        ("EMAIL_TOPIC_ARN", "someone@example.com"),
+        ("CHAT_TOPIC_ARN", "arn:aws:sqs:eu-west-1:123456789012:chat"),
+        ("POLICY", "/flowverdict/policy"),
+        ("POLICY", "appconfig:only-two/parts"),
+        ("POLICY", "s3:bucket/key"),
+    ],
+)
+def test_other_wrong_values_are_refused_by_their_names(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}: "):
+        Settings.from_environment(NEEDED | {name: text})
+
+
+@pytest.mark.parametrize("text", ["ssm:/flowverdict/policy", "appconfig:flowverdict/prod/policy"])
+def test_where_the_policy_is(text: str) -> None:
+    assert Settings.from_environment(NEEDED | {"POLICY": text}).policy == text

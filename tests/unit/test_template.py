@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from flowverdict.cli.local_aws import TABLE
+from flowverdict.document import Severity
+from flowverdict.lifecycle import HOUR, Intervals
+from flowverdict.settings import MESSAGES_PER_HOUR, Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,6 +59,13 @@ def test_a_log_event_that_keeps_failing_is_kept() -> None:
     assert destination == {"Type": "SQS", "Destination": {"GetAtt": "ClassifyCloudWatchLogsDeadLetterQueue.Arn"}}
 
 
+def test_compiled_packages_are_built_for_the_processor_that_the_functions_run_on() -> None:
+    layer = RESOURCES["DependenciesLayer"]
+    architecture = TEMPLATE["Globals"]["Function"]["Architectures"]
+    assert architecture == [{"Ref": "Architecture"}]
+    assert [layer["Metadata"]["BuildArchitecture"]] == layer["Properties"]["CompatibleArchitectures"] == architecture
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_has_its_code_and_a_log_group_that_expires(name: str) -> None:
     function = FUNCTIONS[name]
@@ -61,21 +74,63 @@ def test_every_function_has_its_code_and_a_log_group_that_expires(name: str) -> 
     assert log_group["RetentionInDays"] > 0
 
 
+def statements(function: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give every statement a function may get, whatever the conditions."""
+    found: list[dict[str, Any]] = []
+    for listed in function["Policies"]:
+        policy = RESOURCES[listed["Ref"]]["Properties"]["PolicyDocument"] if "Ref" in listed else listed
+        for statement in policy["Statement"]:
+            variants = statement["If"][1:] if "If" in statement else [statement]
+            found += [variant for variant in variants if "Sid" in variant]
+    return found
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_describe_actions_alone_may_concern_everything(name: str) -> None:
-    for policy in FUNCTIONS[name]["Policies"]:
-        for listed in policy["Statement"]:
-            statement = listed["If"][1] if "If" in listed else listed
-            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-            assert statement["Sid"]
-            assert statement["Resource"] != "*" or all(action.startswith("ec2:Describe") for action in actions)
-            assert not any("*" in action for action in actions)
+    found = statements(FUNCTIONS[name])
+    assert found
+    for statement in found:
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        assert statement["Resource"] != "*" or all(action.startswith("ec2:Describe") for action in actions)
+        assert not any("*" in action for action in actions)
 
 
 def test_an_object_that_is_gone_can_be_told_from_one_that_is_forbidden() -> None:
-    statements = FUNCTIONS["ClassifyS3Function"]["Policies"][0]["Statement"]
-    allowed = {statement["Action"]: statement["Resource"] for statement in statements if isinstance(statement.get("Action"), str)}
+    allowed = {
+        statement["Action"]: statement["Resource"]
+        for statement in statements(FUNCTIONS["ClassifyS3Function"])
+        if isinstance(statement["Action"], str)
+    }
     assert allowed["s3:ListBucket"] == {"GetAtt": "FlowLogBucket.Arn"}
+
+
+def test_the_table_is_the_one_that_replays_use() -> None:
+    (table,) = of_type("AWS::DynamoDB::Table").values()
+    assert {name: value for name, value in table.items() if name in TABLE} == TABLE
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+
+
+def test_every_interval_has_a_default_that_is_the_programs_own() -> None:
+    defaults = {name: TEMPLATE["Parameters"][name]["Default"] for name in ("RepeatMinutes", "ResolveMinutes", "DigestHours")}
+    own = Intervals()
+    assert defaults == {"RepeatMinutes": own.repeat // 60, "ResolveMinutes": own.resolve // 60, "DigestHours": own.digest // HOUR}
+    assert TEMPLATE["Parameters"]["MessagesPerHour"]["Default"] == MESSAGES_PER_HOUR
+
+
+def test_the_functions_get_every_variable_they_read() -> None:
+    given = set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
+    read = set(re.findall(r"``([A-Z][A-Z_]+)``", Settings.__doc__ or "")) - {"AWS_REGION"}
+    assert read - given == {"LOG_FORMAT"}
+    assert "LOG_FORMAT" in FUNCTIONS["ClassifyCloudWatchLogsFunction"]["Environment"]["Variables"]
+
+
+def test_filters_by_severity_let_the_more_severe_through() -> None:
+    levels = TEMPLATE["Mappings"]["Severities"]["From"]
+    for parameter in ("EmailFromSeverity", "SlackFromSeverity"):
+        assert set(TEMPLATE["Parameters"][parameter]["AllowedValues"]) == set(levels)
+    for level, passing in levels.items():
+        wanted = [severity.value for severity in Severity if severity.rank <= Severity(level).rank]
+        assert passing == ([*wanted, "info"] if level == "low" else wanted)
 
 
 def test_every_queue_is_encrypted_and_every_parameter_explained() -> None:

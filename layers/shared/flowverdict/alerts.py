@@ -1,230 +1,173 @@
 """Explanations to alerts: few, each one thing that a person can act on.
 
-Rejected flows with the same account, VPC (or interface, where the VPC is not logged), direction, leg, verdict, protocol and
-service port are one alert. Never the ephemeral port, a remote address or a time: those differ with every connection.
+Rejected flows with the same account, Region, VPC (or interface, where the VPC is not logged), direction, leg, verdict, blocking
+rule or groups, protocol and service port are one alert. Never an ephemeral port, a remote address or a time: those differ with
+every connection. What one source tries at many ports or hosts is put together first, as one scan (``scans``).
 
 Severity says who should look, with its reason in words:
 
 - *critical*: replies of accepted connections are dropped, which is always a misconfiguration;
 - *high*: requests inside the organisation or to an AWS service;
-- *medium*: requests out to the internet, which may be wanted egress control;
+- *medium*: requests out to the internet, which may be wanted egress control; a scan from inside;
 - *low*: the internet knocking on what is closed;
-- *info*: packets of connections that were over.
+- *info*: packets of connections that were over, or that the rules allow by now.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from dataclasses import dataclass
-from enum import StrEnum
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowverdict.addresses import is_inside
-from flowverdict.decision import Confidence, Evidence, Leg, VerdictKind
+from flowverdict.decision import Confidence, Leg, VerdictKind
+from flowverdict.document import (
+    CONFIDENCES,
+    MAX_INTERFACES,
+    MAX_REMOTES,
+    Alert,
+    Evidence,
+    Fix,
+    Kind,
+    Notice,
+    Remote,
+    Section,
+    Severity,
+    busiest,
+    counted,
+    cut,
+    with_port,
+)
+from flowverdict.ends import Path
+from flowverdict.links import console_links, logs_query
+from flowverdict.recheck import MAX_SAMPLES, Sample, sample_of
 from flowverdict.records import FlowDirection
-from flowverdict.services import WELL_KNOWN_PORTS, PortLook, has_ports, port_look, protocol_name
-from flowverdict.wording import endpoints, isoformat, next_steps, sentence, short_caption, what_was_rejected
+from flowverdict.scans import Scan, without_scans
+from flowverdict.services import (
+    EPHEMERAL_PORTS_START,
+    WELL_KNOWN_PORTS,
+    PortLook,
+    has_ports,
+    is_service_port,
+    port_look,
+    protocol_name,
+)
+from flowverdict.wording import caption, connection, headline, next_steps, printable, sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from flowverdict.explain import Explanation
+    from flowverdict.flows import LostRecords
 
-MAX_ALERTS = 100  # of a batch, with services told apart; at tens of ms a message, more would not be sent in time
-MAX_REMOTES = 10
-MAX_INTERFACES = 10
-MAX_TEXT = 2_000  # of any one text, so that an alert stays far below SNS's 256 KiB whatever the records hold
-
-
-class Severity(StrEnum):
-    """Who should look, and when."""
-
-    CRITICAL = "critical"
-    HIGH = "high"
-    MEDIUM = "medium"
-    LOW = "low"
-    INFO = "info"
-
-    @property
-    def rank(self) -> int:
-        """0 for the most severe."""
-        return list(Severity).index(self)
+# Of a batch, with services told apart. Beyond it they no longer are: the table takes some 100 alerts at a time and a tenth of a
+# second, so this many are a matter of seconds.
+MAX_ALERTS = 10_000
+_OWNER_TAGS = frozenset({"owner", "team", "contact", "service-owner", "owner-email", "squad"})
+_MAX_OWNERS = 3
+_MAX_TAG = 64
 
 
 class GroupKey(NamedTuple):
     """What makes rejected flows one alert. A named tuple because it is hashed for every flow."""
 
+    kind: Kind
     account_id: str | None
     region: str | None
     vpc_id: str | None
     interface_id: str | None
     direction: FlowDirection | None
-    leg: Leg
-    verdict: VerdictKind
-    protocol: int | None
-    service_port: int | None
-    blocker: str | None
+    leg: Leg | None = None
+    verdict: VerdictKind | None = None
+    protocol: int | None = None
+    service_port: int | None = None
+    blocker: str | None = None
+    for_digest: bool = False  # the internet at a port and a colleague at it are two things, of which only one is told by itself
 
     @property
     def fingerprint(self) -> str:
         """Identify the alert over time: 32 hexadecimal digits of a SHA-256 over the key."""
-        return hashlib.sha256(json.dumps(self).encode()).hexdigest()[:32]
+        return fingerprint(*self)
+
+
+def fingerprint(*parts: object) -> str:
+    """Give 32 hexadecimal digits of a SHA-256 over the parts."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remote:
-    """An address on the far side, and how much of its traffic was rejected."""
+class Sighting:
+    """A problem as one batch shows it, with what decides whether anyone is told.
 
-    address: str
-    flows: int
-    packets: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
-    """Rejected flows with one explanation, ready to be rendered.
-
-    ``explanation`` is the flow that stands for them: of those that the severity is about, the one with the most packets.
-    ``confidence`` is the weakest among the flows, so that ``certain`` holds for each of them; ``confidences`` counts them.
+    Parameters
+    ----------
+    samples
+        Packets to judge again once the rules may have changed.
+    casts
+        Keys of the shadows it casts: what has one of them among ``shaded_by`` is explained by it.
+    shaded_by
+        Keys of the shadows that make this one needless.
     """
 
-    key: GroupKey
-    severity: Severity
-    severity_reason: str
-    confidence: Confidence
-    confidences: tuple[tuple[Confidence, int], ...]
-    explanation: Explanation
-    interfaces: tuple[str, ...]
-    interface_count: int
-    remotes: tuple[Remote, ...]
-    remote_count: int
-    flows: int
-    records: int
-    packets: int
-    bytes: int
-    first_seen: int | None
-    last_seen: int | None
-
-    @property
-    def evidence(self) -> tuple[Evidence, ...]:
-        """The evidence of the flow that stands for the group."""
-        return self.explanation.verdict.evidence
-
-    @property
-    def title(self) -> str:
-        """Name the alert in one line: ``Outbound response rejected by NACL: 10.0.1.5:443 -> 203.0.113.12 (+2 more)``."""
-        verb = "rejected by" if self.key.verdict not in _NOT_BY else "rejected,"
-        what = what_was_rejected(self.key.direction, self.key.leg)
-        ends = endpoints(self.explanation.flow, only_port=self.key.service_port)
-        return _cut(f"{what} {verb} {short_caption(self.key.verdict)}: {ends}{self._others()}")
-
-    def _others(self) -> str:
-        return f" (+{self.flows - 1:,} more)" if self.flows > 1 else ""
-
-    @property
-    def service(self) -> str:
-        """The service in words: ``TCP 443 (HTTPS)``."""
-        if self.key.protocol is None and self.explanation.flow.key.protocol is not None:
-            return "several services"
-        name = protocol_name(self.key.protocol)
-        if self.key.service_port is None:
-            return name
-        known = WELL_KNOWN_PORTS.get(self.key.service_port)
-        return f"{name} {self.key.service_port}" + ("" if known is None else f" ({known})")
-
-    def to_json(self) -> str:
-        """Give the alert for machines; its schema is ``docs/schemas/alert.schema.json``."""
-        key, flow = self.key, self.explanation.flow
-        return json.dumps(
-            {
-                "schema_version": 1,
-                "fingerprint": key.fingerprint,
-                "title": self.title,
-                "severity": self.severity,
-                "severity_reason": self.severity_reason,
-                "summary": _cut(sentence(self.explanation)),
-                "account_id": _cut_or_none(key.account_id),
-                "region": _cut_or_none(key.region),
-                "vpc_id": _cut_or_none(key.vpc_id),
-                "subnet_id": _cut_or_none(flow.context.subnet_id),
-                "interfaces": [_cut(interface) for interface in self.interfaces],
-                "interface_count": self.interface_count,
-                "flow_direction": key.direction,
-                "leg": key.leg,
-                "verdict": key.verdict,
-                "confidence": self.confidence,
-                "confidence_counts": dict(self.confidences),
-                "protocol": key.protocol,
-                "service_port": key.service_port,
-                "service": self.service,
-                **self.explanation.rule_details(),
-                "evidence": [{"kind": item.kind, "detail": _cut(item.detail)} for item in self.evidence],
-                "next_steps": [_cut(step) for step in next_steps(self.explanation)],
-                "top_remotes": [{"address": one.address, "flows": one.flows, "packets": one.packets} for one in self.remotes],
-                "remote_count": self.remote_count,
-                "flows": self.flows,
-                "records": self.records,
-                "packets": self.packets,
-                "bytes": self.bytes,
-                "first_seen": isoformat(self.first_seen),
-                "last_seen": isoformat(self.last_seen),
-            }
-        )
+    document: Alert | Notice
+    samples: tuple[Sample, ...] = ()
+    casts: tuple[str, ...] = ()
+    shaded_by: tuple[str, ...] = ()
 
 
-_NOT_BY = {VerdictKind.CLOSED_CONNECTION, VerdictKind.RULES_ALLOW, VerdictKind.UNDETERMINED}
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}..."
-
-
-def _cut_or_none(text: str | None) -> str | None:
-    return None if text is None else _cut(text)
-
-
-def group(explanations: Iterable[Explanation]) -> list[Alert]:
+def group(explanations: Iterable[Explanation]) -> list[Sighting]:
     """Group explanations into alerts, most severe first; among equals the one seen first, then by fingerprint.
 
     Beyond ``MAX_ALERTS`` services are no longer told apart; every flow is still counted.
     """
-    groups: dict[GroupKey, list[Explanation]] = {}
-    for explanation in explanations:
-        groups.setdefault(_key(explanation), []).append(explanation)
-    alerts = sorted((_alert(key, members) for key, members in groups.items()), key=_most_severe_first)
-    return alerts if len(alerts) <= MAX_ALERTS else [*alerts[:MAX_ALERTS], *_folded(alerts[MAX_ALERTS:], groups)]
+    scans, rest = without_scans(explanations)
+    groups: defaultdict[GroupKey, list[Explanation]] = defaultdict(list)
+    for explanation in rest:
+        groups[_key(explanation)].append(explanation)
+    found = [_sighting(key, members) for key, members in groups.items()]
+    found += [_scan_sighting(scan) for scan in scans]
+    found.sort(key=most_severe_first)
+    if len(found) <= MAX_ALERTS:
+        return found
+    kept = {sighting.document.fingerprint for sighting in found[:MAX_ALERTS]}
+    folded: defaultdict[GroupKey, list[Explanation]] = defaultdict(list)
+    for key, members in groups.items():
+        if key.fingerprint not in kept:
+            folded[key._replace(protocol=None, service_port=None, blocker=None)] += members
+    rest_folded = sorted((_sighting(key, members, several=True) for key, members in folded.items()), key=most_severe_first)
+    scans_left = [one for one in found[MAX_ALERTS:] if one.document.kind is Kind.SCAN]
+    return [*found[:MAX_ALERTS], *scans_left, *rest_folded]
 
 
-def _most_severe_first(alert: Alert) -> tuple[int, bool, int, str]:
-    first = alert.first_seen
-    return (alert.severity.rank, first is None, 0 if first is None else first, alert.key.fingerprint)
-
-
-def _folded(alerts: list[Alert], groups: dict[GroupKey, list[Explanation]]) -> list[Alert]:
-    """Put together what is left over, whatever its service: a scan of all ports is one alert, which counts every flow."""
-    folded: dict[GroupKey, list[Explanation]] = {}
-    for alert in alerts:
-        key = alert.key._replace(protocol=None, service_port=None, blocker=None)
-        folded.setdefault(key, []).extend(groups[alert.key])
-    return sorted((_alert(key, members) for key, members in folded.items()), key=_most_severe_first)
+def most_severe_first(sighting: Sighting) -> tuple[int, bool, int, str]:
+    """Sort sightings: by severity, then by time, then by fingerprint."""
+    document = sighting.document
+    first = document.first_seen
+    return (document.severity.rank, first is None, 0 if first is None else first, document.fingerprint)
 
 
 def service_port(explanation: Explanation) -> int | None:
-    """Give the port of the service that was to be reached, never an ephemeral one; ``None`` where no port tells."""
+    """Give the port of the service that was to be reached; ``None`` where no port tells.
+
+    A high port that no service is known for is taken for an ephemeral one: there, every connection has another.
+    """
     key, leg = explanation.flow.key, explanation.verdict.leg
     if not has_ports(key.protocol):
         return None
     match leg:
         case Leg.REQUEST:
-            return key.destination_port
+            port = key.destination_port
         case Leg.RESPONSE:
-            return key.source_port
+            port = key.source_port
         case Leg.UNKNOWN:
             look = port_look(key.source_port, key.destination_port)
-            by_look = {PortLook.REQUEST: key.destination_port, PortLook.REPLY: key.source_port, PortLook.NEITHER: None}
-            return by_look[look]
+            port = {PortLook.REQUEST: key.destination_port, PortLook.REPLY: key.source_port, PortLook.NEITHER: None}[look]
+    return port if port is None or port < EPHEMERAL_PORTS_START or is_service_port(port) else None
+
+
+# --- severity ---------------------------------------------------------------------------------------------------------
 
 
 def severity_of(explanation: Explanation) -> tuple[Severity, str]:
@@ -246,6 +189,8 @@ def severity_of(explanation: Explanation) -> tuple[Severity, str]:
 def _severity_of_request(explanation: Explanation, direction: FlowDirection | None) -> tuple[Severity, str]:
     key, context = explanation.flow.key, explanation.flow.context
     asked = explanation.verdict.leg is Leg.REQUEST
+    if explanation.ends is not None and explanation.ends.path in _PATHS_IN_WORDS:
+        return Severity.HIGH, _PATHS_IN_WORDS[explanation.ends.path]
     ends = [end for end in (key.packet_source, key.packet_destination) if end is not None]
     if ends and all(is_inside(end) for end in ends):
         return Severity.HIGH, "traffic between private addresses, inside the organisation"
@@ -263,11 +208,24 @@ def _severity_of_request(explanation: Explanation, direction: FlowDirection | No
 
 # AWS's address ranges that anybody's machines or content may be behind.
 _NO_SERVICE_OF_ITS_OWN = {None, "AMAZON", "EC2", "CLOUDFRONT", "GLOBALACCELERATOR"}
+# Where the rules were read, they know an inside end by more than its address: VPCs may use public ranges, and IPv6 always does.
+_PATHS_IN_WORDS = {
+    Path.SAME_SUBNET: "traffic inside a subnet",
+    Path.SAME_VPC: "traffic inside a VPC",
+    Path.PEERING: "traffic between peered VPCs",
+    Path.INTERFACE_ENDPOINT: "traffic of a VPC endpoint",
+    Path.GATEWAY_ENDPOINT: "traffic to an AWS service, through a gateway endpoint",
+    Path.AWS_SERVICE: "traffic to an AWS service",
+}
+
+
+# --- alerts -----------------------------------------------------------------------------------------------------------
 
 
 def _key(explanation: Explanation) -> GroupKey:
     flow, verdict = explanation.flow, explanation.verdict
     return GroupKey(
+        kind=Kind.REJECT,
         account_id=flow.context.account_id,
         region=flow.context.region,
         vpc_id=flow.context.vpc_id,
@@ -278,39 +236,128 @@ def _key(explanation: Explanation) -> GroupKey:
         protocol=flow.key.protocol,
         service_port=service_port(explanation),
         blocker=explanation.blocker,
+        for_digest=severity_of(explanation)[0].rank >= Severity.LOW.rank,
     )
 
 
-def _alert(key: GroupKey, members: list[Explanation]) -> Alert:
+def _sighting(key: GroupKey, members: list[Explanation], *, several: bool = False) -> Sighting:
     judged = [(*severity_of(member), member) for member in members]
     severity, reason, _ = min(judged, key=lambda one: (one[0].rank, one[1]))
     # The flow that stands for the group is one that the severity is about.
     telling = [member for its_severity, its_reason, member in judged if (its_severity, its_reason) == (severity, reason)]
-    confidences = Counter(member.verdict.confidence for member in members)
-    interfaces = sorted({member.flow.key.interface for member in members} - {None}, key=str)
-    remotes = _remotes(members)
-    traffic = [member.flow.traffic for member in members]
-    return Alert(
-        key=key,
-        severity=severity,
-        severity_reason=reason,
-        confidence=[level for level in Confidence if level in confidences][-1],
-        confidences=tuple((level, confidences[level]) for level in Confidence if level in confidences),
-        explanation=min(telling, key=lambda member: (-member.flow.traffic.packets, repr(member.flow.key))),
-        interfaces=tuple(str(interface) for interface in interfaces[:MAX_INTERFACES]),
-        interface_count=len(interfaces),
-        remotes=remotes[:MAX_REMOTES],
-        remote_count=len(remotes),
-        flows=len(members),
-        records=sum(one.records for one in traffic),
-        packets=sum(one.packets for one in traffic),
-        bytes=sum(one.bytes for one in traffic),
-        first_seen=min((one.first_start for one in traffic if one.first_start is not None), default=None),
-        last_seen=max((one.last_end for one in traffic if one.last_end is not None), default=None),
+    standing = min(telling, key=lambda member: (-member.flow.traffic.packets, repr(member.flow.key)))
+    alert = _alert(key, (severity, reason), standing, members, service="several services" if several else _service(key))
+    samples = [sample for member in sorted(telling, key=_busiest_first) if (sample := sample_of(member)) is not None]
+    return Sighting(
+        document=alert, samples=tuple(samples[:MAX_SAMPLES]), casts=_casts(alert), shaded_by=_shaded_by(alert, standing)
     )
 
 
-def _remotes(members: list[Explanation]) -> tuple[Remote, ...]:
+def _busiest_first(member: Explanation) -> tuple[int, str]:
+    return (-member.flow.traffic.packets, repr(member.flow.key))
+
+
+def _alert(
+    key: GroupKey, judged: tuple[Severity, str], standing: Explanation, members: list[Explanation], *, service: str
+) -> Alert:
+    severity, reason = judged
+    flow, verdict = standing.flow, standing.verdict
+    confidences = Counter(member.verdict.confidence for member in members)
+    confidence = [level for level in Confidence if level in confidences][-1]
+    interfaces = sorted({member.flow.key.interface for member in members} - {None}, key=str)
+    remotes = _remotes(members)
+    traffic = [member.flow.traffic for member in members]
+    near, near_port, far_port = _ends(standing, key.service_port)
+    locals_ = {member.flow.local for member in members} - {None}
+    entry = standing.acl_entry
+    remedy = standing.remedy
+    return Alert(
+        kind=key.kind,
+        fingerprint=key.fingerprint,
+        severity=severity,
+        severity_reason=reason,
+        summary=cut(sentence(standing)),
+        account_id=_cut_or_none(key.account_id),
+        region=_cut_or_none(key.region),
+        vpc_id=_cut_or_none(key.vpc_id),
+        interfaces=tuple(cut(str(interface)) for interface in interfaces[:MAX_INTERFACES]),
+        interface_count=len(interfaces),
+        records=sum(one.records for one in traffic),
+        first_seen=min((one.first_start for one in traffic if one.first_start is not None), default=None),
+        last_seen=max((one.last_end for one in traffic if one.last_end is not None), default=None),
+        headline=cut(headline(standing, confidence)),
+        near=with_port(near, near_port),
+        near_others=max(len(locals_) - 1, 0),
+        far_port=far_port,
+        far=None if flow.key.packet_destination is None else with_port(str(flow.key.packet_destination), far_port),
+        outbound=None if flow.direction is None else flow.direction is FlowDirection.EGRESS,
+        connection=connection(flow),
+        subnet_id=_cut_or_none(flow.context.subnet_id),
+        flow_direction=key.direction,
+        leg=verdict.leg,
+        verdict=verdict.kind,
+        verdict_caption=caption(verdict.kind),
+        confidence=confidence,
+        confidences=tuple((level, confidences[Confidence(level)]) for level in CONFIDENCES if level in confidences),
+        protocol=key.protocol,
+        service_port=key.service_port,
+        service=service,
+        blocker=standing.blocker,
+        network_acl_entry=standing.acl_entry,
+        security_groups=standing.blocking_groups,
+        nearest_miss=standing.miss,
+        rules_read_at=standing.rules_read_at,
+        local_end=None if standing.ends is None else cut(standing.ends.local),
+        remote_end=None if standing.ends is None else cut(standing.ends.remote),
+        path=None if standing.ends is None else standing.ends.path,
+        path_id=None if standing.ends is None else standing.ends.path_id,
+        notes=() if standing.ends is None else tuple(cut(note) for note in standing.ends.notes),
+        remedy=None if isinstance(remedy, str) else Fix(commands=remedy.commands(flow.context.region), opens=remedy.opens),
+        remedy_reason=remedy if isinstance(remedy, str) else None,
+        evidence=tuple(Evidence(kind=item.kind, detail=cut(item.detail)) for item in verdict.evidence),
+        next_steps=tuple(cut(step) for step in next_steps(standing)),
+        top_remotes=remotes[:MAX_REMOTES],
+        remote_count=len(remotes),
+        flows=len(members),
+        packets=sum(one.packets for one in traffic),
+        bytes=sum(one.bytes for one in traffic),
+        owners=_owners(standing),
+        links=console_links(
+            key.region,
+            network_acl_id=None if entry is None else entry.network_acl_id,
+            security_groups=standing.blocking_groups,
+            interface_id=flow.interface_id,
+        ),
+        logs_query=logs_query(flow.interface_id, key.service_port, None if not remotes else remotes[0].address),
+    )
+
+
+def _cut_or_none(text: str | None) -> str | None:
+    return None if text is None else cut(text)
+
+
+def _service(key: GroupKey) -> str:
+    name = protocol_name(key.protocol)
+    if key.service_port is None:
+        return f"{name}, high ports" if has_ports(key.protocol) else name
+    known = WELL_KNOWN_PORTS.get(key.service_port)
+    return f"{name} {key.service_port}" + ("" if known is None else f" ({known})")
+
+
+def _ends(standing: Explanation, port: int | None) -> tuple[str, int | None, int | None]:
+    """Give the near address, and the service's port where it belongs: at the near or at the far end."""
+    flow, key = standing.flow, standing.flow.key
+    near = key.packet_source if flow.direction is None else flow.local
+    near_is_source = flow.direction is not FlowDirection.INGRESS
+    near_port = key.source_port if near_is_source else key.destination_port
+    far_port = key.destination_port if near_is_source else key.source_port
+    name = "?" if near is None else str(near)
+    if port is not None and near_port == port:
+        return name, port, None
+    return name, None, port if port is not None and far_port == port else None
+
+
+def _remotes(members: Sequence[Explanation]) -> tuple[Remote, ...]:
     flows: Counter[str] = Counter()
     packets: Counter[str] = Counter()
     for member in members:
@@ -319,24 +366,158 @@ def _remotes(members: list[Explanation]) -> tuple[Remote, ...]:
         if remote is not None:
             flows[str(remote)] += 1
             packets[str(remote)] += member.flow.traffic.packets
-    ranked = sorted(flows, key=lambda address: (-packets[address], address))
-    return tuple(Remote(address=address, flows=flows[address], packets=packets[address]) for address in ranked)
+    return tuple(sorted((Remote(address=one, flows=flows[one], packets=packets[one]) for one in flows), key=busiest))
 
 
-def scope(alert: Alert) -> str:
-    """Say where: ``account 123456789012, eu-west-1, vpc-..., eni-... and 3 more interfaces``."""
-    key = alert.key
-    interfaces = _interfaces_in_words(alert)
-    parts = [
-        None if key.account_id is None else f"account {_cut(key.account_id)}",
-        key.region,
-        key.vpc_id,
-        interfaces or None,
-    ]
-    return ", ".join(_cut(part) for part in parts if part is not None) or "unknown place"
+def _owners(standing: Explanation) -> tuple[tuple[str, str], ...]:
+    """Give the tags of the interface that name who to ask, as text that no line or terminal can be faked with."""
+    if standing.ruling is None:
+        return ()
+    tags = standing.ruling.interface.tags
+    owners = [(printable(name), printable(tags[name])) for name in sorted(tags) if name.casefold() in _OWNER_TAGS]
+    return tuple((name, value) for name, value in owners if value)[:_MAX_OWNERS]
 
 
-def _interfaces_in_words(alert: Alert) -> str:
-    shown = alert.interfaces[:3]
-    more = alert.interface_count - len(shown)
-    return ", ".join(_cut(one) for one in shown) + (f" and {more:,} more interfaces" if more else "")
+# --- scans ------------------------------------------------------------------------------------------------------------
+
+
+def _scan_sighting(scan: Scan) -> Sighting:
+    place = scan.place
+    key = GroupKey(
+        kind=Kind.SCAN,
+        account_id=place.account_id,
+        region=place.region,
+        vpc_id=place.vpc_id,
+        interface_id=place.interface_id,
+        direction=place.direction,
+        # From inside and from the internet are two things to a reader, whatever else is the same.
+        blocker="inside" if place.inside else None,
+    )
+    standing = min(scan.members, key=_busiest_first)
+    who = counted(scan.sources, "source")
+    severity = Severity.MEDIUM if place.inside else Severity.LOW
+    reason = (
+        "a host of your own tries what is closed to it: a scanner of yours, or a host that somebody else uses"
+        if place.inside
+        else "the internet trying doors, as it does all day"
+    )
+    tried = f"{counted(scan.ports, 'port')} on {scan.addresses:,} address{'' if scan.addresses == 1 else 'es'}"
+    alert = _alert(key, (severity, reason), standing, list(scan.members), service="several services")
+    sources = _sources(scan.members)
+    return Sighting(
+        document=replace(
+            alert,
+            summary=f"{who} tried {tried} and {'was' if scan.sources == 1 else 'were'} rejected. "
+            f"One of the packets: {alert.connection} - {alert.summary}",
+            headline=f"Scan of {tried}",
+            blocker=None,
+            remedy=None,
+            remedy_reason="none needed: a scan is answered by staying closed",
+            next_steps=("See what the host runs and who uses it: nothing here should knock at so many doors.",)
+            if place.inside
+            else (),
+            top_remotes=sources[:MAX_REMOTES],
+            remote_count=len(sources),
+            outbound=False,
+            near=f"{scan.addresses:,} addresses" if scan.addresses > 1 else str(standing.flow.key.packet_destination),
+            near_others=0,
+            far_port=None,
+            targets=(scan.ports, scan.addresses),
+        )
+    )
+
+
+def _sources(members: Sequence[Explanation]) -> tuple[Remote, ...]:
+    flows: Counter[str] = Counter()
+    packets: Counter[str] = Counter()
+    for member in members:
+        flows[str(member.flow.key.packet_source)] += 1
+        packets[str(member.flow.key.packet_source)] += member.flow.traffic.packets
+    return tuple(sorted((Remote(address=one, flows=flows[one], packets=packets[one]) for one in flows), key=busiest))
+
+
+# --- shadows: what makes another alert needless -----------------------------------------------------------------------
+
+
+def _place(alert: Alert) -> tuple[str | None, str | None, str | None]:
+    return (alert.account_id, alert.region, alert.vpc_id if alert.vpc_id is not None else "/".join(alert.interfaces))
+
+
+def _casts(alert: Alert) -> tuple[str, ...]:
+    """Give the shadows of what explains others: Block Public Access, and a network ACL that drops replies."""
+    if alert.verdict == VerdictKind.BLOCK_PUBLIC_ACCESS:
+        return (fingerprint("block-public-access", *_place(alert), alert.flow_direction),)
+    if alert.severity is Severity.CRITICAL and alert.leg == Leg.RESPONSE:
+        entry = alert.network_acl_entry
+        return (_reply_shadow(alert, None), _reply_shadow(alert, "unnamed" if entry is None else entry.network_acl_id))
+    return ()
+
+
+def _shaded_by(alert: Alert, standing: Explanation) -> tuple[str, ...]:
+    """Give the shadows that would make this alert needless.
+
+    Block Public Access explains what comes from or goes to the internet where the log does not say why it was rejected and no
+    rule is known to block it. A network ACL that drops a service's replies explains the requests that it, or nobody knows
+    what, drops: one broken list is one message. What a security group blocks, it does not explain.
+    """
+    shadows: list[str] = []
+    reason_unknown = alert.blocker is None and None in standing.flow.reject_reasons
+    if not standing.is_inside and reason_unknown and alert.verdict != VerdictKind.BLOCK_PUBLIC_ACCESS:
+        shadows.append(fingerprint("block-public-access", *_place(alert), alert.flow_direction))
+    if (
+        alert.leg != Leg.RESPONSE
+        and alert.verdict in _PERHAPS_ACL
+        and (alert.service_port is not None or not has_ports(alert.protocol))
+    ):
+        entry = alert.network_acl_entry
+        # A named entry is explained by the same list, or by one that could not be named.
+        named = () if entry is None else (_reply_shadow(alert, entry.network_acl_id), _reply_shadow(alert, "unnamed"))
+        shadows += named or (_reply_shadow(alert, None),)
+    return tuple(shadows)
+
+
+_PERHAPS_ACL = {VerdictKind.NETWORK_ACL, VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP, VerdictKind.UNDETERMINED}
+
+
+def _reply_shadow(alert: Alert, network_acl_id: str | None) -> str:
+    return fingerprint("replies-blocked", *_place(alert), alert.protocol, alert.service_port, network_acl_id)
+
+
+# --- records that AWS lost --------------------------------------------------------------------------------------------
+
+
+def lost_records(losses: Iterable[LostRecords]) -> list[Sighting]:
+    """Give a notice for each interface that AWS lost records of (SKIPDATA)."""
+    return [Sighting(document=_lost(loss)) for loss in losses]
+
+
+def _lost(loss: LostRecords) -> Notice:
+    interface = cut(loss.interface_id or "unknown interface")
+    return Notice(
+        kind=Kind.RECORDS_LOST,
+        fingerprint=fingerprint(Kind.RECORDS_LOST, loss.account_id, loss.region, loss.interface_id),
+        severity=Severity.MEDIUM,
+        severity_reason="what was rejected there in that time cannot be known",
+        title=f"Flow log records lost at {interface}",
+        summary=(
+            f"AWS could not log all traffic of {interface} (SKIPDATA). Rejects are missing from that time, and a verdict there "
+            "may lack the record that would have changed it."
+        ),
+        account_id=_cut_or_none(loss.account_id),
+        region=_cut_or_none(loss.region),
+        vpc_id=_cut_or_none(loss.vpc_id),
+        interfaces=(interface,),
+        interface_count=1,
+        records=loss.records,
+        first_seen=loss.first_start,
+        last_seen=loss.last_end,
+        sections=(
+            Section(
+                heading="What to do",
+                lines=(
+                    "No rule has to change: AWS skips records on an error or a limit of its own.",
+                    "If it goes on, a shorter aggregation interval or fewer flow logs on the interface may help.",
+                ),
+            ),
+        ),
+    )

@@ -6,22 +6,28 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 from botocore.config import Config
 
-from flowverdict.delivery.sns import SnsTopic
-from flowverdict.errors import FlowVerdictError
+from flowverdict.alerts import group
+from flowverdict.book import AlertBook
+from flowverdict.delivery.sns import SnsTopics
+from flowverdict.errors import DeliveryError, FlowVerdictError, SourceBusyError
 from flowverdict.netconfig.ec2 import Ec2Config, ReaderRole, client_factory
 from flowverdict.observability import Observability
-from flowverdict.pipeline import Batch, deliver
+from flowverdict.pipeline import Batch
+from flowverdict.policy_source import PolicySource
 from flowverdict.settings import Settings
 from flowverdict.sources.cloudwatch_logs import DescribedFormats, FixedFormat, decode
-from flowverdict.sources.envelope import ObjectRef, is_sqs_event, objects_in, objects_in_message
+from flowverdict.sources.envelope import ObjectRef, is_sqs_event, objects_in, objects_in_message, scheduled_at
 from flowverdict.sources.origin import Origin
 from flowverdict.sources.s3 import S3Objects
+from flowverdict.state import Claim, Source
+from flowverdict.store.dynamodb import DynamoDbStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,11 +37,17 @@ if TYPE_CHECKING:
 
     from flowverdict.flows import RejectedFlow
     from flowverdict.netconfig.model import NetConfig
-    from flowverdict.ports import AlertPublisher, ConfigSource, FormatSource, ObjectStore
+    from flowverdict.policy import Policy
+    from flowverdict.ports import ConfigSource, FormatSource, ObjectStore
+    from flowverdict.state import AlertStore
 
 # One account and Region may take 10 s, and its last call's retries half a minute: together well below the time-out.
 _RULES_SECONDS = 15.0
 
+# No function runs longer than Lambda lets it, so what is still claimed then was left by one that died.
+_LEASE = 900
+
+type Clock = Callable[[], float]
 type LambdaHandler = Callable[[dict[str, Any], Any], Any]
 
 # Three tries of at most 3 + 10 s each stay well below the functions' time-out.
@@ -61,79 +73,143 @@ class WithinBudget:
         return self._configs.read(account_id, region, flows)
 
 
+class Desk:
+    """What becomes of a batch that was read: explained, grouped, written into the book, told."""
+
+    def __init__(  # noqa: PLR0913 - what it is made of, each by its name
+        self,
+        *,
+        book: AlertBook,
+        store: AlertStore,
+        configs: ConfigSource,
+        policies: PolicySource | None,
+        observability: Observability,
+        clock: Clock = time.time,
+    ) -> None:
+        self._book = book
+        self._store = store
+        self._configs = configs
+        self._policies = policies
+        self._observability = observability
+        self._clock = clock
+
+    def wants(self, source: Source, name: str) -> bool:
+        """Claim a source; false if it has been counted before.
+
+        Raises
+        ------
+        SourceBusyError
+            Another invocation is reading it; it is to be looked at again later.
+        """
+        match self._store.claim(source, int(self._clock()), _LEASE):
+            case Claim.BUSY:
+                raise SourceBusyError(f"{name}: another invocation is reading it")
+            case Claim.DONE:
+                self._observability.already_counted(name)
+                return False
+            case Claim.OURS:
+                return True
+
+    def finish(self, batch: Batch, sources: Sequence[Source]) -> None:
+        """Judge the batch, count its sources and tell what is new."""
+        now = int(self._clock())
+        explanations = batch.explanations(WithinBudget(self._configs))
+        policy = None if self._policies is None else _policy(self._policies, self._observability)
+        unwanted: set[str] = set()
+        if policy is not None:
+            sifted = policy.sift(explanations, datetime.fromtimestamp(now, tz=UTC))
+            self._observability.muted(sifted.muted)
+            explanations = [*sifted.kept]
+            unwanted = {one.document.fingerprint for one in group(muted.explanation for muted in sifted.muted)}
+        sightings = batch.sightings(explanations)
+        if policy is not None:
+            wanted = [sighting for sighting in sightings if policy.allows(sighting.document.severity)]
+            unwanted |= {one.document.fingerprint for one in sightings} - {one.document.fingerprint for one in wanted}
+            sightings = wanted
+        self._book.mute(unwanted - {sighting.document.fingerprint for sighting in sightings}, now)
+        outcome = self._book.record(sightings, sources, now)
+        self._observability.finished(batch.counts, outcome)
+
+
+def _policy(policies: PolicySource, observability: Observability) -> Policy:
+    """Give the policy that applies, and tell what is wrong with the document, if anything is."""
+    reading = policies.current()
+    observability.policy_read(reading.problem)
+    return reading.policy
+
+
 class ClassifyObjects:
     """Flow log objects named by events to alerts.
 
     Events from a queue fail message by message: what one message names may be broken, the others' alerts still go out.
-    Any other event fails whole, and Lambda tries it again.
+    Any other event fails whole, and Lambda tries it again. An object is counted once, however often it is named.
     """
 
-    def __init__(self, objects: ObjectStore, configs: ConfigSource, alerts: AlertPublisher, observability: Observability) -> None:
+    def __init__(self, objects: ObjectStore, desk: Desk, observability: Observability) -> None:
         self._objects = objects
-        self._configs = configs
-        self._alerts = alerts
+        self._desk = desk
         self._observability = observability
 
-    def handle(self, event: dict[str, Any]) -> PartialItemFailureResponse | None:
+    def handle(self, event: dict[str, Any], request_id: str) -> PartialItemFailureResponse | None:
         """Classify everything the event names; for a queue's event, answer which messages failed."""
         if is_sqs_event(event):
             return self._queue_messages(event)
-        self._finish(self._read(objects_in(event)))
+        sources: list[Source] = []
+        self._desk.finish(self._read(objects_in(event), request_id, sources), sources)
         return None
 
     def _queue_messages(self, event: dict[str, Any]) -> PartialItemFailureResponse:
         batch = Batch()
+        sources: list[Source] = []
 
         def read_message(record: SQSRecord) -> None:
+            its_sources: list[Source] = []
             try:
-                batch.merge(self._read(objects_in_message(record.get("body"))))
+                batch.merge(self._read(objects_in_message(record.get("body")), record.message_id, its_sources))
             except Exception as error:
                 # Powertools keeps the message for another try and says nothing; the reason belongs into the log.
                 expected = isinstance(error, FlowVerdictError)
                 self._observability.message_failed(record.message_id, str(error), with_traceback=not expected)
                 raise
+            sources.extend(its_sources)
 
         # Not raising when all fail keeps the answer the same kind whatever fails; what keeps failing ends in the DLQ.
         processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
         with processor(records=event["Records"], handler=read_message):
             processor.process()
-        self._finish(batch)
+        self._desk.finish(batch, sources)
         return processor.response()
 
-    def _read(self, refs: Iterable[ObjectRef]) -> Batch:
+    def _read(self, refs: Iterable[ObjectRef], owner: str, sources: list[Source]) -> Batch:
+        """Read what is not counted yet, and note it in ``sources``."""
         batch = Batch()
-        for ref in refs:
+        for ref in dict.fromkeys(refs):
+            source = Source(source_id=ref.source_id, owner=owner)
+            if not self._desk.wants(source, ref.name):
+                continue
             with self._objects.open(ref) as stream:
                 self._observability.read(batch.add_file(stream, name=ref.name))
+            sources.append(source)
         return batch
-
-    def _finish(self, batch: Batch) -> None:
-        self._observability.finished(batch.counts, deliver(batch, self._alerts, WithinBudget(self._configs)))
 
 
 class ClassifyLogEvents:
     """Flow log records of a CloudWatch Logs subscription to alerts. A failure fails the event, and Lambda tries it again."""
 
-    def __init__(
-        self,
-        formats: FormatSource,
-        configs: ConfigSource,
-        alerts: AlertPublisher,
-        observability: Observability,
-        *,
-        region: str | None,
-    ) -> None:
+    def __init__(self, formats: FormatSource, desk: Desk, observability: Observability, *, region: str | None) -> None:
         self._formats = formats
-        self._configs = configs
-        self._alerts = alerts
+        self._desk = desk
         self._observability = observability
         self._region = region
 
-    def handle(self, event: dict[str, Any]) -> None:
+    def handle(self, event: dict[str, Any], request_id: str) -> None:
         """Classify the records of the event."""
         logs = decode(event)
         if logs is None:
             self._observability.logger.info("control message, nothing to do")
+            return
+        source = Source(source_id=logs.source_id, owner=request_id)
+        if not self._desk.wants(source, logs.name):
             return
         batch = Batch()
         self._observability.read(
@@ -144,7 +220,35 @@ class ClassifyLogEvents:
                 origin=Origin(account_id=logs.account_id, region=self._region),
             )
         )
-        self._observability.finished(batch.counts, deliver(batch, self._alerts, WithinBudget(self._configs)))
+        self._desk.finish(batch, [source])
+
+
+class SweepAlerts:
+    """What time brings: reminders, resolved alerts, the digest, and what could not be sent before."""
+
+    def __init__(self, book: AlertBook, configs: ConfigSource, policies: PolicySource | None, observability: Observability) -> None:
+        self._book = book
+        self._configs = configs
+        self._policies = policies
+        self._observability = observability
+
+    def handle(self, event: dict[str, Any], request_id: str) -> None:
+        """Look at all alerts that are due at the event's time.
+
+        Raises
+        ------
+        EnvelopeError
+            The event is no scheduled one.
+        DeliveryError
+            A message could not be sent. What was called for stays called for, and the next sweep tries again.
+        """
+        del request_id
+        if self._policies is not None:
+            _policy(self._policies, self._observability)  # looked at here too, so that a bad one is told when no flow logs come
+        outcome = self._book.sweep(scheduled_at(event), WithinBudget(self._configs))
+        self._observability.told(outcome)
+        if outcome.unsent:
+            raise DeliveryError(f"{len(outcome.unsent)} messages not sent; the first: {outcome.unsent[0]}")
 
 
 def classify_s3(environment: Mapping[str, str]) -> LambdaHandler:
@@ -152,8 +256,7 @@ def classify_s3(environment: Mapping[str, str]) -> LambdaHandler:
     settings = Settings.from_environment(environment)
     observability = Observability("classify_s3")
     objects = S3Objects(boto3.client("s3", config=_CLIENT_CONFIG))
-    handler = ClassifyObjects(objects, _configs(settings, observability), _topic(settings), observability)
-    return observability.wrap(handler.handle)
+    return observability.wrap(ClassifyObjects(objects, _desk(settings, observability), observability).handle)
 
 
 def classify_cloudwatch_logs(environment: Mapping[str, str]) -> LambdaHandler:
@@ -165,8 +268,43 @@ def classify_cloudwatch_logs(environment: Mapping[str, str]) -> LambdaHandler:
         formats = DescribedFormats(boto3.client("ec2", config=_CLIENT_CONFIG), observability.logger)
     else:
         formats = FixedFormat(settings.log_format)
-    handler = ClassifyLogEvents(formats, _configs(settings, observability), _topic(settings), observability, region=settings.region)
-    return observability.wrap(handler.handle)
+    desk = _desk(settings, observability)
+    return observability.wrap(ClassifyLogEvents(formats, desk, observability, region=settings.region).handle)
+
+
+def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
+    """Build the function ``sweep_alerts``; raises ``SettingsError`` where its environment makes no sense."""
+    settings = Settings.from_environment(environment)
+    observability = Observability("sweep_alerts")
+    store = _store(settings)
+    sweep = SweepAlerts(_book(settings, store), _configs(settings, observability), _policies(settings, store), observability)
+    return observability.wrap(sweep.handle)
+
+
+def _desk(settings: Settings, observability: Observability) -> Desk:
+    store = _store(settings)
+    return Desk(
+        book=_book(settings, store),
+        store=store,
+        configs=_configs(settings, observability),
+        policies=_policies(settings, store),
+        observability=observability,
+    )
+
+
+def _policies(settings: Settings, store: DynamoDbStore) -> PolicySource | None:
+    return None if settings.policy is None else PolicySource(settings.policy, last_good=store.last_good_policy)
+
+
+def _store(settings: Settings) -> DynamoDbStore:
+    return DynamoDbStore(boto3.client("dynamodb", config=_CLIENT_CONFIG), settings.alert_table)
+
+
+def _book(settings: Settings, store: AlertStore) -> AlertBook:
+    topics = SnsTopics(
+        boto3.client("sns", config=_CLIENT_CONFIG), settings.alert_topic_arn, settings.email_topic_arn, settings.chat_topic_arn
+    )
+    return AlertBook(store, topics, intervals=settings.intervals, cap=settings.messages_per_hour)
 
 
 def _configs(settings: Settings, observability: Observability) -> ConfigSource:
@@ -180,7 +318,3 @@ def _configs(settings: Settings, observability: Observability) -> ConfigSource:
         own_account=settings.account_id,
         reader_role=role,
     )
-
-
-def _topic(settings: Settings) -> SnsTopic:
-    return SnsTopic(boto3.client("sns", config=_CLIENT_CONFIG), settings.alert_topic_arn)

@@ -8,7 +8,12 @@ FlowVerdictError
 |   |-- NotAFlowLogError   its content is something else
 |   `-- ObjectGoneError    it does not exist (any more)
 |-- DeliveryError          an alert could not be published
+|   `-- WebhookRefusedError  its address is no longer taken; a newer one may be
+|-- DocumentError          a text is no alert (or one of another version)
+|-- SourceBusyError        another invocation is reading the same object or log event
+|-- StateError             what is remembered of alerts could not be read or written
 |-- ConfigError            a snapshot of the VPC configuration is not of the shape it should have; names the key
+|-- PolicyError            a policy document is not valid; names the place of every problem
 |-- NotReadError           AWS did not give a part of the configuration; names the call and the reason
 `-- SettingsError          an environment variable is missing or makes no sense
 
@@ -16,6 +21,13 @@ A malformed *line* is no error: it is counted by reason and the file goes on (``
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MAX_PROBLEMS = 20  # that one line tells; a document of the wrong kind has hundreds
 
 
 class FlowVerdictError(Exception):
@@ -63,8 +75,41 @@ class DeliveryError(FlowVerdictError):
     """An alert could not be published."""
 
 
+class WebhookRefusedError(DeliveryError):
+    """A webhook takes no messages at this address (any more)."""
+
+
+class DocumentError(FlowVerdictError):
+    """A text is no alert or notice of this program's."""
+
+
+class SourceBusyError(FlowVerdictError):
+    """Another invocation is reading the same source right now; a later try will find it counted."""
+
+
+class StateError(FlowVerdictError):
+    """The alerts table could not be read or written; another try may succeed."""
+
+
 class ConfigError(FlowVerdictError):
     """A snapshot of the VPC configuration cannot be read; the text names the key and what is wrong with its value."""
+
+
+class PolicyError(FlowVerdictError):
+    """A policy document is not valid.
+
+    Its text is one line with at most 20 problems and the number of further ones.
+
+    Parameters
+    ----------
+    problems
+        At least one, each one line: the place in the document and what is wrong there.
+    """
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        more = len(self.problems) - _MAX_PROBLEMS
+        super().__init__("; ".join(self.problems[:_MAX_PROBLEMS]) + (f"; and {more:,} more" if more > 0 else ""))
 
 
 class NotReadError(FlowVerdictError):

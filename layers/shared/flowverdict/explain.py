@@ -7,11 +7,12 @@ Times are ISO 8601 in UTC. The fix is looked for here too, since it depends on t
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from flowverdict.addresses import is_inside
 from flowverdict.decision import Confidence, Facts, Leg, Verdict, VerdictKind, decide, opens
+from flowverdict.document import AclEntry, Miss, isoformat
 from flowverdict.ends import Ends, Path, describe_ends
 from flowverdict.netconfig.evaluate import Outcome
 from flowverdict.netconfig.model import NetConfig
@@ -19,12 +20,11 @@ from flowverdict.records import FlowDirection
 from flowverdict.remedy import Remedy, find_remedy
 from flowverdict.ruling import Ruling, placed, rule_on
 from flowverdict.services import PortLook, Protocol, port_look
-from flowverdict.wording import isoformat, sentence
+from flowverdict.wording import sentence
 
 if TYPE_CHECKING:
     from flowverdict.flows import RejectedFlow
     from flowverdict.netconfig.evaluate import AclAnswer, NearestMiss
-    from flowverdict.netconfig.model import NetworkAclEntry
     from flowverdict.records import Address
 
 
@@ -69,16 +69,70 @@ class Explanation:
         named = [] if entry is None or entry.entry is None else [f"{entry.network_acl_id} rule {entry.entry.rule_number}"]
         return ", ".join([*named, *self.blocking_groups]) or None
 
+    @property
+    def acl_entry(self) -> AclEntry | None:
+        """The deciding entry of the network ACL, if it is to blame."""
+        acl = self.blocking_entry
+        if acl is None or acl.entry is None or acl.network_acl_id is None:
+            return None
+        entry = acl.entry
+        return AclEntry(
+            network_acl_id=acl.network_acl_id,
+            rule_number=entry.rule_number,
+            egress=entry.egress,
+            action=entry.action or "deny",  # it decides against the packet
+            protocol=entry.protocol,
+            cidr_block=None if entry.network is None else str(entry.network),
+            from_port=None if entry.ports is None else entry.ports.first,
+            to_port=None if entry.ports is None else entry.ports.last,
+            icmp_type=None if entry.icmp is None else entry.icmp.type,
+            icmp_code=None if entry.icmp is None else entry.icmp.code,
+        )
+
+    @property
+    def miss(self) -> Miss | None:
+        """The rule that came closest, as it is shown."""
+        if self.nearest_miss is None:
+            return None
+        rule = self.nearest_miss.rule
+        return Miss(
+            security_group_id=rule.group_id,
+            egress=rule.egress,
+            protocol=rule.protocol,
+            from_port=rule.from_port,
+            to_port=rule.to_port,
+            peer=None if rule.peer is None else str(rule.peer),
+            differs=self.nearest_miss.differs,
+        )
+
+    @property
+    def rules_read_at(self) -> str | None:
+        """When the rules were read, as ISO 8601 in UTC."""
+        read_at = None if self.ruling is None else self.ruling.read_at
+        return None if read_at is None else f"{read_at:%Y-%m-%dT%H:%M:%SZ}"
+
+    @property
+    def source_is_inside(self) -> bool:
+        """Whether the packet was sent from inside the organisation: from our side, or from where no internet gateway leads."""
+        source = self.flow.key.packet_source
+        return self.flow.direction is FlowDirection.EGRESS or self.is_inside or (source is not None and is_inside(source))
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether both ends are inside: by their addresses, or by what the rules know of the way."""
+        if self.ends is not None and self.ends.path in _INSIDE_PATHS:
+            return True
+        ends = (self.flow.key.packet_source, self.flow.key.packet_destination)
+        return all(end is not None and is_inside(end) for end in ends)
+
     def rule_details(self) -> dict[str, object]:
         """Give the keys of the contract that name rules; alerts have the same ones."""
-        acl, miss, remedy = self.blocking_entry, self.nearest_miss, self.remedy
+        entry, miss, remedy = self.acl_entry, self.miss, self.remedy
         return {
-            "network_acl_entry": None if acl is None or acl.entry is None else _entry_details(acl.network_acl_id, acl.entry),
+            "network_acl_entry": None if entry is None else asdict(entry),
             "security_groups": list(self.blocking_groups),
-            "nearest_miss": None if miss is None else _miss_details(miss),
-            "rules_read_at": None
-            if self.ruling is None or self.ruling.read_at is None
-            else f"{self.ruling.read_at:%Y-%m-%dT%H:%M:%SZ}",
+            "nearest_miss": None if miss is None else asdict(miss),
+            "rules_read_at": self.rules_read_at,
             "local_end": None if self.ends is None else self.ends.local,
             "remote_end": None if self.ends is None else self.ends.remote,
             "path": None if self.ends is None else self.ends.path,
@@ -215,34 +269,6 @@ def _uninvited(ruling: Ruling, ends: Ends) -> bool:
 
 
 _INSIDE_PATHS = {Path.SAME_SUBNET, Path.SAME_VPC, Path.INTERFACE_ENDPOINT, Path.PEERING}
-
-
-def _entry_details(network_acl_id: str | None, entry: NetworkAclEntry) -> dict[str, object]:
-    return {
-        "network_acl_id": network_acl_id,
-        "rule_number": entry.rule_number,
-        "egress": entry.egress,
-        "action": entry.action,
-        "protocol": entry.protocol,
-        "cidr_block": None if entry.network is None else str(entry.network),
-        "from_port": None if entry.ports is None else entry.ports.first,
-        "to_port": None if entry.ports is None else entry.ports.last,
-        "icmp_type": None if entry.icmp is None else entry.icmp.type,
-        "icmp_code": None if entry.icmp is None else entry.icmp.code,
-    }
-
-
-def _miss_details(miss: NearestMiss) -> dict[str, object]:
-    rule = miss.rule
-    return {
-        "security_group_id": rule.group_id,
-        "egress": rule.egress,
-        "protocol": rule.protocol,
-        "from_port": rule.from_port,
-        "to_port": rule.to_port,
-        "peer": None if rule.peer is None else str(rule.peer),
-        "differs": miss.differs,
-    }
 
 
 def _text(address: Address | None) -> str | None:

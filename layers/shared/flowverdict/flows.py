@@ -181,7 +181,12 @@ class _Interface:
     subnets: set[str] = field(default_factory=set)
     vpc_id: str | None = None
     accepts: int = 0
-    records_lost: bool = False
+    lost: Traffic = field(default_factory=Traffic)
+    context: Context = field(default_factory=Context)
+
+    @property
+    def records_lost(self) -> bool:
+        return self.lost.records > 0
 
     def learn(self, record: FlowRecord) -> None:
         source, destination = record.srcaddr, record.dstaddr
@@ -205,7 +210,8 @@ class _Interface:
         self.subnets |= other.subnets
         self.vpc_id = _agreed(self.vpc_id, other.vpc_id)
         self.accepts += other.accepts
-        self.records_lost = self.records_lost or other.records_lost
+        self.lost.merge(other.lost)
+        self.context = self.context.filled_from(other.context)
 
     def own_addresses(self) -> frozenset[Address]:
         """Give the interface's own address where the records leave no doubt: one it is, so two mean that none is sure."""
@@ -284,6 +290,19 @@ class RejectedFlow:
         return True if self.packet_addresses_logged else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostRecords:
+    """What AWS says it did not log of an interface (SKIPDATA): how many such records, and over which time (Unix seconds)."""
+
+    account_id: str | None
+    region: str | None
+    vpc_id: str | None
+    interface_id: str | None
+    records: int
+    first_start: int | None
+    last_end: int | None
+
+
 def epoch_to_datetime(seconds: int) -> datetime:
     """Turn Unix seconds into an aware time in UTC."""
     return datetime.fromtimestamp(seconds, tz=UTC)
@@ -303,7 +322,9 @@ class FlowCollector:
     def add(self, record: FlowRecord, origin: Origin = Origin()) -> None:  # noqa: B008 - frozen, nothing to share
         """Collect one record; ``origin`` supplies the account and Region the record does not name."""
         if record.log_status is LogStatus.SKIPDATA:
-            self._interfaces.setdefault(record.interface_id, _Interface()).records_lost = True
+            skipped = self._interfaces.setdefault(record.interface_id, _Interface())
+            skipped.lost.add(record)
+            skipped.context = skipped.context.filled_from(_context_of(record, origin))
         if record.action is None or record.log_status in {LogStatus.NODATA, LogStatus.SKIPDATA}:
             return
         key = _key_of(record)
@@ -361,6 +382,20 @@ class FlowCollector:
                 reject_reasons=frozenset(rejects.reasons),
                 packet_addresses_logged=rejects.packet_addresses_logged,
             )
+
+    def lost(self) -> Iterator[LostRecords]:
+        """Give what AWS lost, interface by interface in the order of their ids."""
+        for interface_id, interface in sorted(self._interfaces.items(), key=lambda item: str(item[0])):
+            if interface.records_lost:
+                yield LostRecords(
+                    account_id=interface.context.account_id,
+                    region=interface.context.region,
+                    vpc_id=_agreed(interface.vpc_id, interface.context.vpc_id),
+                    interface_id=interface_id,
+                    records=interface.lost.records,
+                    first_start=interface.lost.first_start,
+                    last_end=interface.lost.last_end,
+                )
 
     def _accepted(self, keys: tuple[FlowKey, ...]) -> Traffic | None:
         found = [self._accepts[key] for key in keys if key in self._accepts]

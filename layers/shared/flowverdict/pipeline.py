@@ -1,4 +1,4 @@
-"""One batch of flow logs from bytes to published alerts.
+"""One batch of flow logs from bytes to alerts.
 
 Everything one invocation (or one command) reads is judged together, because a request and its reply may lie in different
 objects. An object counts whole or not at all: it is read into a batch of its own, which is merged once it was read to its
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
-from flowverdict.alerts import Alert, group
+from flowverdict.alerts import Sighting, group, lost_records
 from flowverdict.errors import NotAFlowLogError
 from flowverdict.explain import Explanation, explain_one
 from flowverdict.flows import FlowCollector, RejectedFlow
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from flowverdict.netconfig.model import NetConfig
-    from flowverdict.ports import AlertPublisher, ConfigSource
+    from flowverdict.ports import ConfigSource
     from flowverdict.records import FlowRecord
 
 
@@ -114,20 +114,6 @@ class Batch:
         }
         return [explain_one(flow, read[flow.context.account_id, flow.context.region]) for flow in flows]
 
-    def alerts(self, configs: ConfigSource | None = None) -> list[Alert]:
-        """Group the explanations into alerts, most severe first."""
-        return group(self.explanations(configs))
-
-
-def deliver(batch: Batch, publisher: AlertPublisher, configs: ConfigSource | None = None) -> list[Alert]:
-    """Publish the batch's alerts, most severe first, and give them.
-
-    Raises
-    ------
-    DeliveryError
-        One could not be published; those before it were.
-    """
-    alerts = batch.alerts(configs)
-    for alert in alerts:
-        publisher.publish(alert)
-    return alerts
+    def sightings(self, explanations: Iterable[Explanation]) -> list[Sighting]:
+        """Group explanations into alerts, most severe first, and add what AWS lost of this batch's records."""
+        return [*group(explanations), *lost_records(self.flows.lost())]

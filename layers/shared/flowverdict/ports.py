@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from flowverdict.alerts import Alert
+    from flowverdict.document import Document
     from flowverdict.flows import RejectedFlow
     from flowverdict.netconfig.model import NetConfig
     from flowverdict.records import RecordFormat
@@ -25,8 +25,8 @@ class ObjectStore(Protocol):
 class AlertPublisher(Protocol):
     """Where alerts go."""
 
-    def publish(self, alert: Alert) -> None:
-        """Publish one alert; raises ``DeliveryError`` where that cannot be done."""
+    def publish(self, document: Document) -> None:
+        """Publish one alert or notice; raises ``DeliveryError`` where that cannot be done."""
 
 
 class FormatSource(Protocol):
@@ -44,3 +44,13 @@ class ConfigSource(Protocol):
 
         Never raises for what AWS answers or what the records name: a verdict stands without configuration.
         """
+
+
+class LastGood(Protocol):
+    """Where the last valid policy document outlives the process that read it."""
+
+    def load(self) -> str | None:
+        """Give the document saved last, ``None`` if none ever was; raises ``FlowVerdictError`` where that cannot be told."""
+
+    def save(self, text: str) -> None:
+        """Keep a valid document instead of the one before; raises ``FlowVerdictError`` where that cannot be done."""

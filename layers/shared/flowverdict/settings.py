@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowverdict.errors import FormatError, SettingsError
+from flowverdict.lifecycle import HOUR, Intervals
 from flowverdict.records import RecordFormat
 from flowverdict.sources.text import header_format
 
@@ -14,18 +15,34 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TOPIC_ARN = re.compile(r"arn:(?P<partition>aws[a-z-]*):sns:[a-z0-9-]+:(?P<account>\d{12}):[A-Za-z0-9_-]{1,256}")
+_TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+_POLICY = re.compile(r"ssm:/?[A-Za-z0-9_./-]{1,1011}|appconfig:[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}")
 _ROLE_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
+# A person reads one in two minutes; more in an hour is read by nobody. The topic, email (10 a second) and chat take far more.
+MESSAGES_PER_HOUR = 30
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9+=,.@:/-]{2,1224}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Settings of a classify function.
+    """Settings of the functions that classify and sweep.
 
     Parameters
     ----------
     alert_topic_arn
         ``ALERT_TOPIC_ARN``: the SNS topic alerts are published to.
+    email_topic_arn
+        ``EMAIL_TOPIC_ARN``: the SNS topic of those who read mail; ``None`` for nobody.
+    chat_topic_arn
+        ``CHAT_TOPIC_ARN``: the SNS topic of Amazon Q Developer in chat applications; ``None`` for nobody.
+    alert_table
+        ``ALERT_TABLE``: the DynamoDB table that alerts are remembered in.
+    intervals
+        ``REPEAT_MINUTES``, ``RESOLVE_MINUTES``, ``DIGEST_HOURS``: how long things take.
+    messages_per_hour
+        ``MESSAGES_PER_HOUR``: alerts and reminders an hour at the most.
+    policy
+        ``POLICY``: where the policy document is, ``ssm:NAME`` or ``appconfig:APPLICATION/ENVIRONMENT/PROFILE``; ``None`` for none.
     region
         ``AWS_REGION``, which Lambda sets; the Region of log groups, whose records may not name theirs.
     log_format
@@ -39,6 +56,12 @@ class Settings:
     """
 
     alert_topic_arn: str
+    email_topic_arn: str | None
+    chat_topic_arn: str | None
+    alert_table: str
+    intervals: Intervals
+    messages_per_hour: int
+    policy: str | None
     region: str | None
     log_format: RecordFormat | None
     account_id: str
@@ -61,6 +84,16 @@ class Settings:
             raise SettingsError(f"ALERT_TOPIC_ARN: {topic_arn!r} is no SNS topic's ARN")
         return cls(
             alert_topic_arn=topic_arn,
+            email_topic_arn=_matching(environment, "EMAIL_TOPIC_ARN", _TOPIC_ARN, "an SNS topic's ARN"),
+            chat_topic_arn=_matching(environment, "CHAT_TOPIC_ARN", _TOPIC_ARN, "an SNS topic's ARN"),
+            alert_table=_required(environment, "ALERT_TABLE", _TABLE, "a DynamoDB table's name"),
+            intervals=Intervals(
+                repeat=60 * _number(environment, "REPEAT_MINUTES", Intervals().repeat // 60),
+                resolve=60 * _number(environment, "RESOLVE_MINUTES", Intervals().resolve // 60),
+                digest=HOUR * _number(environment, "DIGEST_HOURS", Intervals().digest // HOUR),
+            ),
+            messages_per_hour=_number(environment, "MESSAGES_PER_HOUR", MESSAGES_PER_HOUR),
+            policy=_matching(environment, "POLICY", _POLICY, "ssm:NAME or appconfig:APPLICATION/ENVIRONMENT/PROFILE"),
             region=environment.get("AWS_REGION") or None,
             log_format=_log_format(environment.get("LOG_FORMAT", "").strip()),
             account_id=topic["account"],
@@ -75,6 +108,22 @@ def _matching(environment: Mapping[str, str], name: str, pattern: re.Pattern[str
     if text and not pattern.fullmatch(text):
         raise SettingsError(f"{name}: {text!r} is not {what}")
     return text or None
+
+
+def _required(environment: Mapping[str, str], name: str, pattern: re.Pattern[str], what: str) -> str:
+    text = _matching(environment, name, pattern, what)
+    if text is None:
+        raise SettingsError(f"{name}: missing; {what} is needed")
+    return text
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, "")
+    if not text:
+        return default
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
+        raise SettingsError(f"{name}: {text!r} is no whole number from 1 to 999999")
+    return int(text)
 
 
 def _log_format(text: str) -> RecordFormat | None:

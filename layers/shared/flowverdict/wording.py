@@ -12,17 +12,12 @@ from typing import TYPE_CHECKING
 from flowverdict.decision import Confidence, Evidence, EvidenceKind, Leg, Verdict, VerdictKind
 from flowverdict.flows import RejectedFlow, epoch_to_datetime
 from flowverdict.records import FlowDirection
-from flowverdict.remedy import Remedy
+from flowverdict.remedy import LAST_RULE_NUMBER, Remedy
 from flowverdict.services import has_ports, protocol_name
 
 if TYPE_CHECKING:
     from flowverdict.explain import Explanation
     from flowverdict.records import Address
-
-
-def isoformat(seconds: int | None) -> str | None:
-    """Write Unix seconds as ``2026-11-22T12:00:05Z``."""
-    return None if seconds is None else f"{epoch_to_datetime(seconds):%Y-%m-%dT%H:%M:%SZ}"
 
 
 _BOUND = {FlowDirection.INGRESS: "inbound", FlowDirection.EGRESS: "outbound"}
@@ -57,11 +52,6 @@ def short_caption(kind: VerdictKind) -> str:
     return _SHORT_CAPTION[kind]
 
 
-def counted(count: int, noun: str) -> str:
-    """Write ``1 flow``, ``2,000 flows``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def bound(direction: FlowDirection | None) -> str:
     """Say ``inbound`` or ``outbound`` as people do; empty where unknown."""
     return "" if direction is None else _BOUND[direction]
@@ -70,6 +60,44 @@ def bound(direction: FlowDirection | None) -> str:
 def what_was_rejected(direction: FlowDirection | None, leg: Leg) -> str:
     """Name the rejected half of the connection: ``Outbound response``."""
     return f"{bound(direction)} {_LEG_NOUN[leg]}".strip().capitalize()
+
+
+_WHO = {Leg.REQUEST: "Requests", Leg.RESPONSE: "Replies", Leg.UNKNOWN: "Packets"}
+
+
+def headline(explanation: Explanation, confidence: Confidence) -> str:
+    """Name what happened, without addresses: ``Replies blocked by acl-0a1b rule 120``; ``rule *`` is the one that closes."""
+    verdict = explanation.verdict
+    who = _WHO[verdict.leg]
+    match verdict.kind:
+        case VerdictKind.CLOSED_CONNECTION:
+            return "Packets of closed connections"
+        case VerdictKind.RULES_ALLOW:
+            return f"{who} rejected, but the rules allow them now"
+        case VerdictKind.UNDETERMINED:
+            return f"{who} rejected, cause undetermined"
+        case _:
+            hedge = "possibly " if confidence is Confidence.POSSIBLE else ""
+            return f"{who} {hedge}blocked by {_blocker_in_words(explanation)}"
+
+
+def _blocker_in_words(explanation: Explanation) -> str:
+    entry, groups = explanation.acl_entry, explanation.blocking_groups
+    if explanation.verdict.kind is VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP or (entry is None and not groups):
+        return short_caption(explanation.verdict.kind)
+    rule = (
+        []
+        if entry is None
+        else [f"{entry.network_acl_id} rule {'*' if entry.rule_number > LAST_RULE_NUMBER else entry.rule_number}"]
+    )
+    shown = groups[:2]
+    more = [f"{len(groups) - len(shown)} more"] if len(groups) > len(shown) else []
+    return " and ".join([*rule, *([", ".join([*shown, *more])] if groups else [])])
+
+
+def printable(text: str, limit: int = 64) -> str:
+    """Give free text (a tag's, for one) without what could end a line, act on a terminal or turn the reading direction."""
+    return "".join(character for character in text if character.isprintable())[:limit]
 
 
 def connection(flow: RejectedFlow) -> str:

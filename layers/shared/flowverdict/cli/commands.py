@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flowverdict.errors import FlowVerdictError
+from flowverdict.errors import FlowVerdictError, PolicyError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from flowverdict.pipeline import Reading
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -31,6 +32,7 @@ def cli() -> None:
     flowverdict snapshot            the rules of an AWS account, to a file
     flowverdict replay EVENT...     Lambda events through the real handlers, no AWS account
     flowverdict demo                the project's sample events, and the alerts they cause
+    flowverdict policy check FILE   whether a policy document is valid, and what it would mute
     """  # noqa: D301 - click wants the character \b
 
 
@@ -84,12 +86,16 @@ def explain(files: Sequence[str], output: str, config: Path | None, log_format: 
         explaining.show(explanations)
     if sys.stdout is not None:
         sys.stdout.flush()
+    _tell_readings(readings)
+    click.echo(explaining.summary(batch, len(explanations)), err=True)
+
+
+def _tell_readings(readings: Sequence[Reading]) -> None:
     for reading in readings:
         for sample in reading.samples:
             click.echo(f"{reading.name}: {sample}", err=True)
         if reading.unknown_fields:
             click.echo(f"{reading.name}: unknown fields, passed over: {', '.join(reading.unknown_fields)}", err=True)
-    click.echo(explaining.summary(batch, len(explanations)), err=True)
 
 
 @cli.command()
@@ -138,64 +144,126 @@ def snapshot(region: str | None, vpc_ids: Sequence[str], output: str) -> None:
     metavar="FIELDS",
     help='Format of CloudWatch Logs records ("default", or field names). Default: as EC2 describes it.',
 )
-@click.option("--output", type=click.Choice(["email", "json"]), default="email", show_default=True, help="Face of the alerts.")
+@click.option(
+    "--output",
+    type=click.Choice(["email", "json", "slack", "amazon-q", "pagerduty", "ocsf"]),
+    default="email",
+    show_default=True,
+    help="Face of the alerts; all but email are JSON, one message a line.",
+)
+@click.option("--slack-webhook", metavar="URL", help="Post the alerts there too; http is allowed to this machine only.")
+@click.option("--later", is_flag=True, help="Show too what comes if nothing more happens: resolved alerts and the digest.")
 @click.option("--verbose", is_flag=True, help="Show the functions' own log lines on standard error.")
-def replay(events: Sequence[Path], objects: Path | None, log_format: str | None, output: str, *, verbose: bool) -> None:
+def replay(  # noqa: PLR0913 - an option each
+    events: Sequence[Path],
+    objects: Path | None,
+    log_format: str | None,
+    output: str,
+    slack_webhook: str | None,
+    *,
+    later: bool,
+    verbose: bool,
+) -> None:
     """Send Lambda events through the real handlers and show the alerts that come out.
 
     Everything runs in this process: moto stands in for AWS, so there is no account, no network and no Docker.
-    An EVENT is what Lambda gets: an S3 notification, directly or through SNS or SQS, an EventBridge event, or a
-    CloudWatch Logs subscription. For an object "….log.gz" the folder may hold the text, without .gz.
+    An EVENT is what Lambda gets: an S3 notification, directly or through SNS or SQS, an EventBridge event, a
+    CloudWatch Logs subscription or a scheduled event. For an object "….log.gz" the folder may hold the text,
+    without .gz. Events are replayed in the order given, and what one causes is remembered for the next.
 
     \b
     flowverdict replay events/sqs-s3-delivery.json
+    flowverdict replay --later events/sqs-s3-delivery.json
     flowverdict replay --objects ~/downloaded --output json my-event.json | jq .severity
+    flowverdict replay --slack-webhook http://127.0.0.1:8000/hook events/cloudwatch-logs.json
 
-    Exit status: 0 when all was classified; 1 when an object or event failed (the others' alerts are shown);
-    2 when an EVENT file cannot be read.
+    Exit status: 0 when all was classified; 1 when an object or event failed, or Slack did not take a message
+    (the others are shown); 2 when an EVENT file cannot be read.
     """  # noqa: D301 - click wants the character \b
-    if not _replay([*events], objects, log_format, output, verbose=verbose):
+    from flowverdict.cli import replaying  # noqa: PLC0415 - moto takes a second to import
+
+    replayed = replaying.Replay(
+        objects=objects, log_format=log_format, face=output, slack_webhook=slack_webhook, later=later, verbose=verbose
+    )
+    if not replayed.run([*events]):
         sys.exit(EXIT_FAILED)
 
 
 @cli.command()
 def demo() -> None:
     """Replay the project's sample events and show the alerts a person would get."""
-    from flowverdict.cli import replaying  # noqa: PLC0415 - rich, only where it is shown
+    from flowverdict.cli import replaying  # noqa: PLC0415 - moto takes a second to import
 
-    if not _replay(replaying.demo_events(), None, None, "email", verbose=False):
+    if not replaying.demo():
         sys.exit(EXIT_FAILED)
 
 
-def _replay(events: list[Path], objects: Path | None, log_format: str | None, output: str, *, verbose: bool) -> bool:
-    from flowverdict.cli import explaining, local_aws, replaying  # noqa: PLC0415 - moto takes a second to import
+@cli.group()
+def policy() -> None:
+    """The document that says which rejected flows nobody wants to hear of."""  # noqa: D401 - a group is a thing
 
-    loaded = [(path, replaying.load_event(path)) for path in events]
-    console = explaining.console_for_stdout()
-    succeeded = True
-    with local_aws.local_aws() as aws:
-        aws.make_samples()
-        for path, event in loaded:
-            folder = objects if objects is not None else path.parent / replaying.OBJECTS_FOLDER
-            missing = aws.put_objects_of(event, folder)
-            invocation = aws.invoke(event, replaying.environment(log_format))
-            emails, alerts = aws.emails(), aws.alerts()
-            if output == "json":
-                for alert in alerts:
-                    click.echo(json.dumps(alert))
-            else:
-                replaying.show_outcome(console, path, invocation, len(emails))
-                for email in emails:
-                    replaying.show_email(console, email)
-            if verbose:
-                for line in invocation.log:
-                    click.echo(json.dumps(line), err=True)
-            for failure in invocation.failures:
-                succeeded = False
-                click.echo(f"flowverdict: {path}: {failure}", err=True)
-            for wanted in missing:
-                click.echo(f"flowverdict: {path}: no such file: {wanted}", err=True)
-    return succeeded
+
+@policy.command()
+@click.argument("file", metavar="FILE")
+@click.argument("logs", nargs=-1, metavar="[LOGS]...")
+@click.option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="A table to read, or one JSON object.",
+)
+@click.option("--at", metavar="TIME", help="Check for this time, like 2026-12-01T00:00:00Z, instead of now.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="RULES",
+    help="Rules to judge LOGS by, as for `flowverdict explain`.",
+)
+@click.option("--log-format", metavar="FIELDS", help="Fields of lines without a header, as for `flowverdict explain`.")
+def check(file: str, logs: Sequence[str], output: str, at: str | None, config: Path | None, log_format: str | None) -> None:  # noqa: PLR0913, PLR0917 - an argument an option
+    """Say whether the policy document FILE is valid, and which of its silences have ended or end within a week.
+
+    With LOGS - VPC flow logs, read and judged as `flowverdict explain` does - also say what each entry would mute,
+    which entries match nothing, and how many alerts are left. "-" is standard input.
+
+    \b
+    flowverdict policy check policy.json
+    flowverdict policy check policy.json --at 2026-12-01T00:00:00Z *.log.gz
+    flowverdict policy check --output json --config rules.json policy.json *.log.gz | jq .effect
+    aws ssm get-parameter --name /flowverdict/policy --query Parameter.Value --output text | flowverdict policy check -
+
+    Exit status: 0 when the document is valid; 2 when it is not, with one problem a line on standard error, or when a
+    file could not be read.
+    """  # noqa: D301 - click wants the character \b
+    from flowverdict.cli import explaining, policy_checking  # noqa: PLC0415 - rich and pydantic, only where they are used
+    from flowverdict.netconfig.snapshot import load_snapshot  # noqa: PLC0415 - as above
+    from flowverdict.pipeline import FixedConfig  # noqa: PLC0415 - as above
+
+    moment = policy_checking.moment(at)
+    try:
+        document = policy_checking.read_policy(file)
+    except PolicyError as error:
+        for problem in error.problems:
+            click.echo(f"{file}: {problem}", err=True)
+        sys.exit(EXIT_USAGE)
+    explanations = summary = None
+    readings: list[Reading] = []
+    if logs:
+        configs = None if config is None else FixedConfig(load_snapshot(config))
+        batch, readings = explaining.read_files(logs, explaining.headerless_format(log_format))
+        explanations = batch.explanations(configs)
+        summary = explaining.summary(batch, len(explanations))
+    checked = policy_checking.check(file, document, moment, explanations)
+    if output == "json":
+        click.echo(policy_checking.to_json(checked))
+    else:
+        policy_checking.show(checked)
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    _tell_readings(readings)
+    if summary is not None:
+        click.echo(summary, err=True)
 
 
 def run() -> None:

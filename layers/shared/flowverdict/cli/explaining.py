@@ -13,12 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from flowverdict.decision import Confidence, VerdictKind
+from flowverdict.document import counted
 from flowverdict.errors import ObjectError
 from flowverdict.flows import epoch_to_datetime
 from flowverdict.pipeline import Batch, Reading
 from flowverdict.records import DEFAULT_FORMAT, RecordFormat
 from flowverdict.remedy import Remedy
-from flowverdict.wording import because, caption, connection, counted, what_was_rejected
+from flowverdict.wording import because, caption, connection, what_was_rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,7 +1,7 @@
 """The deployed stack in one process: moto for S3, SNS, SQS and EC2, the real Lambda handlers in between.
 
-No network, no Docker, no account. What the stack's template wires together is wired here by hand: a bucket, a topic with a
-queue subscribed to it, a log group with a flow log whose format EC2 describes.
+No network, no Docker, no account. What the stack's template wires together is wired here by hand: a bucket, the alerts table, a
+topic with a queue subscribed to it and one for mail, a log group with a flow log whose format EC2 describes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib.util
 import io
 import json
 import os
+import time
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -27,14 +28,35 @@ from moto.sns.models import sns_backends
 
 import flowverdict
 from flowverdict.cli.sample_world import make_sample_world
+from flowverdict.document import document_from_json, isoformat
 from flowverdict.errors import EnvelopeError, FlowVerdictError
+from flowverdict.lifecycle import Intervals
 from flowverdict.sources.envelope import ObjectRef, is_sqs_event, objects_in, objects_in_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import ModuleType
 
+    from flowverdict.document import Document
+
 REGION: Final = "eu-west-1"
+# As the template makes it; a test compares the two.
+TABLE: Final[Any] = {
+    "BillingMode": "PAY_PER_REQUEST",
+    "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+    "AttributeDefinitions": [
+        {"AttributeName": "pk", "AttributeType": "S"},
+        {"AttributeName": "due", "AttributeType": "S"},
+        {"AttributeName": "due_at", "AttributeType": "N"},
+    ],
+    "GlobalSecondaryIndexes": [
+        {
+            "IndexName": "due",
+            "KeySchema": [{"AttributeName": "due", "KeyType": "HASH"}, {"AttributeName": "due_at", "KeyType": "RANGE"}],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        }
+    ],
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +75,7 @@ class Invocation:
     answer: object
     error: FlowVerdictError | None
     log: tuple[Mapping[str, Any], ...]
+    metrics: Mapping[str, float]
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -71,9 +94,14 @@ class _LambdaContext:
 
 
 class LocalAws:
-    """What ``local_aws`` gives: put objects, invoke functions, read what arrived."""
+    """What ``local_aws`` gives: put objects, invoke functions, read what arrived.
+
+    ``keep_warm`` lets a function live on from one invocation to the next, as Lambda does, with the environment of its first one.
+    """
 
     def __init__(self) -> None:
+        self.keep_warm = False
+        self._warm: dict[str, ModuleType] = {}
         self._s3 = boto3.client("s3")
         self._sns = boto3.client("sns")
         self._sqs = boto3.client("sqs")
@@ -85,6 +113,9 @@ class LocalAws:
             Endpoint=f"arn:aws:sqs:{REGION}:{DEFAULT_ACCOUNT_ID}:alert-subscriber",
             Attributes={"RawMessageDelivery": "true"},
         )
+        self.email_topic_arn = self._sns.create_topic(Name="flowverdict-emails")["TopicArn"]
+        self.table = "flowverdict-alerts"
+        boto3.client("dynamodb").create_table(TableName=self.table, **TABLE)
         self._buckets: set[str] = set()
         self._emails_read = 0
         self._has_samples = False
@@ -118,6 +149,16 @@ class LocalAws:
             self._s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
             self._buckets.add(name)
 
+    def sweep(self, at: int) -> Invocation:
+        """Run the sweep as if it were scheduled at ``at`` (Unix seconds)."""
+        return self.invoke({"detail-type": "Scheduled Event", "source": "aws.events", "time": isoformat(at), "detail": {}})
+
+    def later(self) -> None:
+        """Let time pass without another record: what is open resolves, and the digest comes."""
+        now = int(time.time())
+        self.sweep(now + Intervals().resolve + 60)
+        self.sweep(Intervals().digest_end(now) + 60)
+
     def invoke(self, event: dict[str, Any], environment: Mapping[str, str] | None = None) -> Invocation:
         """Run the function that the event's trigger would invoke.
 
@@ -126,21 +167,41 @@ class LocalAws:
         function = "classify_s3"
         if "awslogs" in event:
             function = "classify_cloudwatch_logs"
+        elif event.get("detail-type") == "Scheduled Event":
+            function = "sweep_alerts"
         written = io.StringIO()
         answer: object = None
         error: FlowVerdictError | None = None
-        variables = {"ALERT_TOPIC_ARN": self.topic_arn, "AWS_REGION": REGION, "POWERTOOLS_METRICS_NAMESPACE": "flowverdict"}
+        variables = {
+            "ALERT_TOPIC_ARN": self.topic_arn,
+            "EMAIL_TOPIC_ARN": self.email_topic_arn,
+            "ALERT_TABLE": self.table,
+            "AWS_REGION": REGION,
+            "POWERTOOLS_METRICS_NAMESPACE": "flowverdict",
+        }
         with _environment(variables | dict(environment or {})), redirect_stdout(written):
             try:
-                # A module of its own each time: no client, logger or cache outlives the invocation.
-                answer = load_function(function).lambda_handler(event, _LambdaContext(function))
+                answer = self._module(function).lambda_handler(event, _LambdaContext(function))
             except FlowVerdictError as raised:
                 error = raised
         lines = tuple(json.loads(line) for line in written.getvalue().splitlines())
-        return Invocation(function=function, answer=answer, error=error, log=tuple(line for line in lines if "_aws" not in line))
+        return Invocation(
+            function=function,
+            answer=answer,
+            error=error,
+            log=tuple(line for line in lines if "_aws" not in line),
+            metrics=_metrics(lines),
+        )
+
+    def _module(self, function: str) -> ModuleType:
+        # A module of its own each time, unless asked otherwise: no client, logger or cache outlives the invocation.
+        module = self._warm[function] if function in self._warm else load_function(function)
+        if self.keep_warm:
+            self._warm[function] = module
+        return module
 
     def alerts(self) -> list[dict[str, Any]]:
-        """Give the alerts that arrived at the queue since the last call."""
+        """Give the alerts and notices, as JSON, that arrived at the queue since the last call."""
         alerts: list[dict[str, Any]] = []
         while messages := self._sqs.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10).get("Messages", []):
             for message in messages:
@@ -148,12 +209,16 @@ class LocalAws:
                 self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
         return alerts
 
+    def documents(self) -> list[Document]:
+        """Give the same as the values that faces are rendered from."""
+        return [document_from_json(json.dumps(alert)) for alert in self.alerts()]
+
     def emails(self) -> list[Email]:
         """Give the emails sent since the last call."""
-        sent = sns_backends[DEFAULT_ACCOUNT_ID][REGION].topics[self.topic_arn].sent_notifications
+        sent = sns_backends[DEFAULT_ACCOUNT_ID][REGION].topics[self.email_topic_arn].sent_notifications
         new = sent[self._emails_read :]
         self._emails_read = len(sent)
-        return [Email(subject=str(subject), body=json.loads(message)["email"]) for _, message, subject, *_ in new]
+        return [Email(subject=str(subject), body=message) for _, message, subject, *_ in new]
 
 
 @contextmanager
@@ -192,6 +257,16 @@ def load_function(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _metrics(lines: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Give the values of CloudWatch's embedded metric format: each is a list of numbers, added up here."""
+    values: dict[str, float] = {}
+    for line in lines:
+        for described in line.get("_aws", {}).get("CloudWatchMetrics", []):
+            for metric in described["Metrics"]:
+                values[metric["Name"]] = values.get(metric["Name"], 0) + sum(line[metric["Name"]])
+    return values
 
 
 def content_in_folder(folder: Path, ref: ObjectRef) -> bytes | None:

@@ -5,47 +5,92 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from flowverdict.alerts import scope
-from flowverdict.wording import caption, connection, counted, isoformat, next_steps, sentence
+from flowverdict.delivery.phrases import confidence_in_words, how_much, mark, remote_lines, shortened, when
+from flowverdict.document import Alert, Kind, Notice, Status
 
 if TYPE_CHECKING:
-    from flowverdict.alerts import Alert
+    from flowverdict.document import Document, Notice
 
 # SNS: fewer than 100 characters, no line breaks, no control characters; ASCII is safe everywhere.
 MAX_SUBJECT = 99
 _WIDTH = 100
 
 
-def subject(alert: Alert) -> str:
-    """Give a subject that can be triaged unread, at most 99 printable ASCII characters."""
-    text = f"[flowverdict {alert.severity.upper()}] {alert.title}"
+def subject(document: Document) -> str:
+    """Give a subject that can be triaged unread, at most 99 printable ASCII characters.
+
+    ``[flowverdict CRITICAL] Replies blocked by acl-0a1b rule 120: 10.0.1.5:443 -> 203.0.113.0/24``. What is still happening
+    and what is resolved is marked as such. Where it would be too long, ids are shortened in the middle; the text has them whole.
+    """
+    text = f"[flowverdict {mark(document)}] {document.title}"
     text = "".join(character if character.isascii() and character.isprintable() else "?" for character in text)
-    return text if len(text) <= MAX_SUBJECT else f"{text[: MAX_SUBJECT - 3]}..."
+    return shortened(text, MAX_SUBJECT)
 
 
-def body(alert: Alert) -> str:
-    """Give the text a person reads: what, why, how sure, where, how much, who, and what next."""
-    blocks = [
-        _wrapped(sentence(alert.explanation)),
+def body(document: Document) -> str:
+    """Give the text a person reads: what, why, how sure, the fix, where, how much, who, and where to look."""
+    blocks = _alert_blocks(document) if isinstance(document, Alert) else _notice_blocks(document)
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _status(document: Document) -> str:
+    return "" if document.status_reason is None else _wrapped(document.status_reason)
+
+
+def _alert_blocks(alert: Alert) -> list[str]:
+    if alert.status is Status.RESOLVED:
+        return _resolved_blocks(alert)
+    return [
+        _status(alert),
+        _wrapped(alert.summary),
         "\n".join(
             [
                 _row("Severity", f"{alert.severity} - {alert.severity_reason}"),
-                _row("Verdict", f"{caption(alert.key.verdict)} ({_confidence_in_words(alert)})"),
+                _row("Verdict", f"{alert.verdict_caption} ({confidence_in_words(alert)})"),
                 _row("Service", alert.service),
-                _row("Where", scope(alert)),
-                _row("When", _when(alert)),
-                _row("How much", _how_much(alert)),
+                _row("Where", alert.scope),
+                _row("When", when(alert)),
+                _row("How much", how_much(alert)),
                 *_places(alert),
-                *_no_fix(alert),
+                *([_row("Owner", ", ".join(f"{name} {value}" for name, value in alert.owners))] if alert.owners else []),
+                *([_row("Fix", alert.remedy_reason)] if alert.remedy_reason is not None else []),
             ]
         ),
         _fix(alert),
         "Why\n" + "\n".join(_item(item.detail) for item in alert.evidence) if alert.evidence else "",
-        "Remote addresses\n" + "\n".join(_remotes(alert)) if alert.remotes else "",
-        _listed("What to look at next", next_steps(alert.explanation)),
-        f"Fingerprint {alert.key.fingerprint}",
+        _remotes(alert),
+        _listed("This also explains", alert.explains),
+        _listed("What to look at next", alert.next_steps),
+        _look(alert),
+        f"Fingerprint {alert.fingerprint}",
     ]
-    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _resolved_blocks(alert: Alert) -> list[str]:
+    """Say that it is over and what it was; what could have been done about it is of no use any more."""
+    rows = [
+        _row("Service", alert.service),
+        _row("Where", alert.scope),
+        _row("When", when(alert)),
+        _row("How much", how_much(alert)),
+    ]
+    was = _wrapped(f"It was: {alert.summary}")
+    return [_status(alert), was, "\n".join(rows), _remotes(alert), f"Fingerprint {alert.fingerprint}"]
+
+
+def _notice_blocks(notice: Notice) -> list[str]:
+    rows = [_row("Severity", f"{notice.severity} - {notice.severity_reason}")]
+    if notice.interfaces or notice.account_id is not None:
+        rows.append(_row("Where", notice.scope))
+    if notice.first_seen is not None:
+        rows.append(_row("When", when(notice)))
+    return [
+        _status(notice),
+        _wrapped(notice.summary),
+        "\n".join(rows),
+        *(_listed(section.heading, section.lines) for section in notice.sections),
+        f"Fingerprint {notice.fingerprint}",
+    ]
 
 
 def _listed(heading: str, texts: tuple[str, ...]) -> str:
@@ -53,50 +98,32 @@ def _listed(heading: str, texts: tuple[str, ...]) -> str:
 
 
 def _places(alert: Alert) -> list[str]:
-    ends = alert.explanation.ends
-    if ends is None:
+    if alert.local_end is None or alert.path is None:
         return []
-    path = ends.path if ends.path_id is None else f"{ends.path} {ends.path_id}"
-    return [_row("From/to", f"{ends.local}; {ends.remote}"), _row("Path", "; ".join([path, *ends.notes]))]
+    path = alert.path if alert.path_id is None else f"{alert.path} {alert.path_id}"
+    return [_row("From/to", f"{alert.local_end}; {alert.remote_end}"), _row("Path", "; ".join([path, *alert.notes]))]
 
 
-def _no_fix(alert: Alert) -> list[str]:
-    remedy = alert.explanation.remedy
-    return [_row("Fix", remedy)] if isinstance(remedy, str) else []
+def _remotes(alert: Alert) -> str:
+    if not alert.top_remotes:
+        return ""
+    heading = "Sources" if alert.kind is Kind.SCAN else "Remote addresses"
+    return "\n".join([heading, *(f"  {line}" for line in remote_lines(alert.top_remotes, alert.remote_count))])
 
 
 def _fix(alert: Alert) -> str:
-    remedy = alert.explanation.remedy
-    if isinstance(remedy, str):
+    if alert.remedy is None:
         return ""
-    commands = [f"    {command}" for command in remedy.commands(alert.key.region)]
-    which = f" for {connection(alert.explanation.flow)}" if alert.flows > 1 else ""
+    which = f" for {alert.connection}" if alert.flows > 1 else ""
     heading = f"Fix{which} (tried on the rules as read: the packet and its reply then pass)"
-    return "\n".join([heading, *commands, _item(f"Opens {remedy.opens}.")])
+    return "\n".join([heading, *(f"    {command}" for command in alert.remedy.commands), _item(f"Opens {alert.remedy.opens}.")])
 
 
-def _confidence_in_words(alert: Alert) -> str:
-    if len(alert.confidences) == 1:
-        return alert.confidence
-    levels = ", ".join(f"{level} for {count:,}" for level, count in alert.confidences)
-    return f"at least {alert.confidence}: {levels} of {alert.flows:,} flows"
-
-
-def _when(alert: Alert) -> str:
-    first, last = isoformat(alert.first_seen), isoformat(alert.last_seen)
-    return f"{first or 'unknown'} to {last or 'unknown'}"
-
-
-def _how_much(alert: Alert) -> str:
-    totals = ((alert.flows, "flow"), (alert.records, "record"), (alert.packets, "packet"), (alert.bytes, "byte"))
-    return ", ".join(counted(count, noun) for count, noun in totals)
-
-
-def _remotes(alert: Alert) -> list[str]:
-    width = max(len(one.address) for one in alert.remotes)
-    lines = [f"  {one.address:<{width}}  {counted(one.flows, 'flow')}, {counted(one.packets, 'packet')}" for one in alert.remotes]
-    more = alert.remote_count - len(alert.remotes)
-    return [*lines, f"  and {more:,} more"] if more else lines
+def _look(alert: Alert) -> str:
+    lines = [f"  {link.title}\n    {link.url}" for link in alert.links]
+    if alert.logs_query is not None:
+        lines.append(f"  the records, in CloudWatch Logs Insights\n    {alert.logs_query}")
+    return "\n".join(["Where to look", *lines]) if lines else ""
 
 
 def _row(name: str, value: str) -> str:

@@ -1,17 +1,18 @@
-"""Publishes alerts to an SNS topic: one message an alert.
+"""Publishes alerts to SNS: one topic for machines, one for people's mail, one for Amazon Q Developer in chat applications.
 
-``MessageStructure=json`` lets each kind of subscriber have its own text (``default`` for machines, ``email`` for people):
-https://docs.aws.amazon.com/sns/latest/api/API_Publish.html. All versions and attributes together may be 256 KiB.
+Each message is of one structure, so that its attributes are surely there for filter policies: AWS says of a message with a version
+for each protocol (``MessageStructure=json``) that attributes are not sent with it
+(https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html). Message and attributes together may be 256 KiB.
 """
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowverdict.delivery import email
+from flowverdict.delivery import amazon_q, email
+from flowverdict.document import Alert
 from flowverdict.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -20,57 +21,60 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sns.type_defs import MessageAttributeValueTypeDef
 
-    from flowverdict.alerts import Alert
+    from flowverdict.document import Document
 
 MAX_MESSAGE_BYTES = 262_144
 
 
-def message(alert: Alert) -> str:
-    """Give the message with its versions by protocol."""
-    return json.dumps({"default": alert.to_json(), "email": email.body(alert)})
-
-
-def attributes(alert: Alert) -> Mapping[str, MessageAttributeValueTypeDef]:
+def attributes(document: Document) -> Mapping[str, MessageAttributeValueTypeDef]:
     """Give what subscription filter policies can ask for."""
-    values = {
-        "severity": alert.severity.value,
-        "verdict": alert.key.verdict.value,
-        "leg": alert.key.leg.value,
-        "direction": "unknown" if alert.key.direction is None else alert.key.direction.value,
-    }
+    values = {"kind": document.kind.value, "status": document.status.value, "severity": document.severity.value}
+    if isinstance(document, Alert):
+        values |= {"verdict": document.verdict, "leg": document.leg, "direction": document.flow_direction or "unknown"}
     return {name: {"DataType": "String", "StringValue": value} for name, value in values.items()}
 
 
-class SnsTopic:
-    """The topic alerts go to.
+class SnsTopics:
+    """Where alerts go.
 
     Parameters
     ----------
     client
-        A boto3 SNS client of the topic's Region.
-    topic_arn
-        Where to publish.
+        A boto3 SNS client of the topics' Region.
+    alert_topic_arn
+        Gets the JSON document.
+    email_topic_arn
+        Gets the text that people read, with its subject; ``None`` for nobody.
+    chat_topic_arn
+        Gets what Amazon Q Developer in chat applications understands; ``None`` for nobody.
     """
 
-    def __init__(self, client: SNSClient, topic_arn: str) -> None:
+    def __init__(
+        self, client: SNSClient, alert_topic_arn: str, email_topic_arn: str | None = None, chat_topic_arn: str | None = None
+    ) -> None:
         self._client = client
-        self._topic_arn = topic_arn
+        self._alert_topic_arn = alert_topic_arn
+        self._email_topic_arn = email_topic_arn
+        self._chat_topic_arn = chat_topic_arn
 
-    def publish(self, alert: Alert) -> None:
-        """Publish one alert.
+    def publish(self, document: Document) -> None:
+        """Publish one document to every topic.
 
         Raises
         ------
         DeliveryError
-            SNS did not take the message, after botocore's retries.
+            SNS did not take a message, after botocore's retries; another topic may have had it.
         """
+        self._send(self._alert_topic_arn, document, document.to_json())
+        if self._email_topic_arn is not None:
+            self._send(self._email_topic_arn, document, email.body(document))
+        if self._chat_topic_arn is not None:
+            self._send(self._chat_topic_arn, document, amazon_q.message(document))
+
+    def _send(self, topic_arn: str, document: Document, message: str) -> None:
         try:
             self._client.publish(
-                TopicArn=self._topic_arn,
-                Subject=email.subject(alert),
-                Message=message(alert),
-                MessageStructure="json",
-                MessageAttributes=attributes(alert),
+                TopicArn=topic_arn, Subject=email.subject(document), Message=message, MessageAttributes=attributes(document)
             )
         except (BotoCoreError, ClientError) as error:
-            raise DeliveryError(f"{self._topic_arn}: alert {alert.key.fingerprint} not published: {error}") from error
+            raise DeliveryError(f"{topic_arn}: {document.kind} {document.fingerprint} not published: {error}") from error

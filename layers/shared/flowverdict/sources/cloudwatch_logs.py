@@ -7,6 +7,8 @@ gives the format of every flow log that writes into the group, and a format neve
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 import zlib
 from dataclasses import dataclass
@@ -35,12 +37,22 @@ _DENIED = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogBatch:
-    """The messages of one log stream, and the account that owns it."""
+    """The messages of one log stream, and the account that owns it.
+
+    ``event_ids`` are CloudWatch Logs' own, which stay the same when a batch is delivered again.
+    """
 
     account_id: str
     log_group: str
     log_stream: str
     messages: tuple[str, ...]
+    event_ids: tuple[str, ...]
+
+    @property
+    def source_id(self) -> str:
+        """Identify it among all that is counted once."""
+        told = json.dumps([self.account_id, self.log_group, self.log_stream, *sorted(self.event_ids)])
+        return hashlib.sha256(told.encode()).hexdigest()[:40]
 
     @property
     def name(self) -> str:
@@ -61,7 +73,13 @@ def decode(event: dict[str, Any]) -> LogBatch | None:
         if decoded.message_type == "CONTROL_MESSAGE":
             return None
         messages = tuple(str(log_event.message) for log_event in decoded.log_events)
-        return LogBatch(account_id=decoded.owner, log_group=decoded.log_group, log_stream=decoded.log_stream, messages=messages)
+        return LogBatch(
+            account_id=decoded.owner,
+            log_group=decoded.log_group,
+            log_stream=decoded.log_stream,
+            messages=messages,
+            event_ids=tuple(str(log_event.get_id) for log_event in decoded.log_events),
+        )
     except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
         # binascii.Error, UnicodeDecodeError and JSONDecodeError are ValueErrors.
         raise EnvelopeError(f"no CloudWatch Logs subscription event: {type(error).__name__}: {str(error)[:200]}") from error

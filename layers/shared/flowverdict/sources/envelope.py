@@ -8,11 +8,13 @@ form (``=`` is ``%3D``, a blank is ``+``), in EventBridge's it is not.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
 
-from aws_lambda_powertools.utilities.data_classes import S3Event, S3EventBridgeNotificationEvent, SNSEvent
+from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent, S3Event, S3EventBridgeNotificationEvent, SNSEvent
 from aws_lambda_powertools.utilities.data_classes.sns_event import SNSMessage
 
 from flowverdict.errors import EnvelopeError
@@ -36,12 +38,37 @@ class ObjectRef:
         """What errors and logs call it."""
         return f"s3://{self.bucket}/{self.key}"
 
+    @property
+    def source_id(self) -> str:
+        """Identify it among all that is counted once. AWS never writes two flow log files under one key."""
+        return hashlib.sha256(self.name.encode()).hexdigest()[:40]
+
 
 def is_sqs_event(event: object) -> bool:
     """Whether Lambda got this from a queue, so that messages can fail one by one."""
     records = event.get("Records") if isinstance(event, dict) else None
     first = records[0] if isinstance(records, list) and records else None
     return isinstance(first, dict) and first.get("eventSource") == "aws:sqs"
+
+
+def scheduled_at(event: object) -> int:
+    """Give the time (Unix seconds) that EventBridge's scheduler gave an event.
+
+    What a sweep does follows from it, so that the same event has the same outcome whenever it is tried again.
+
+    Raises
+    ------
+    EnvelopeError
+        The event is no scheduled one.
+    """
+    try:
+        scheduled = EventBridgeEvent(cast("dict[str, Any]", event))
+        if scheduled.detail_type != "Scheduled Event":
+            raise EnvelopeError(f"no scheduled event: its detail-type is {_shown(scheduled.detail_type)}")
+        at = datetime.fromisoformat(scheduled.time)
+        return int(at.replace(tzinfo=at.tzinfo or UTC).timestamp())
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise EnvelopeError(f"no scheduled event: {_shown(repr(error))}") from error
 
 
 def objects_in_message(body: object) -> tuple[ObjectRef, ...]:

@@ -1,0 +1,331 @@
+"""The book of alerts: what a batch shows is written into it, and what has to be told is told.
+
+Every change is computed from what the store has, written on the condition that it still has it, and computed again where somebody
+else was faster. Two functions that see the same new fault at once therefore send one message. A message is marked in the same
+commit that calls for it, sent, and the mark taken away; what a crash leaves marked the sweep sends.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import batched
+from typing import TYPE_CHECKING
+
+from flowverdict.alerts import most_severe_first
+from flowverdict.digest import digest_fingerprint, digest_of, flood_notice
+from flowverdict.document import Alert
+from flowverdict.errors import DeliveryError, StateError
+from flowverdict.lifecycle import HOUR, Intervals, State, capped, closed_quietly, hour_of, sighted, swept, told_once
+from flowverdict.netconfig.model import NetConfig
+from flowverdict.recheck import passes
+from flowverdict.state import MAX_SOURCES, MAX_STATES, Commit, ConflictError, Shadow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from flowverdict.alerts import Sighting
+    from flowverdict.document import Document
+    from flowverdict.lifecycle import Budget
+    from flowverdict.ports import AlertPublisher, ConfigSource
+    from flowverdict.state import AlertStore, Source
+
+_TRIES = 12  # with a wait of up to a second before each: more functions than that never meet at one alert
+_FIRST_WAIT = 0.02  # seconds; doubled with each try
+_LONGEST_WAIT = 1.0
+_MAX_BYTES = 2_500_000  # of the documents in a commit; DynamoDB takes 4 MB, and merging makes them a little longer
+_MAX_DUE = 10_000  # looked at in one sweep; the rest is due at the next one, longest first
+_MAX_RECHECKED = 200  # alerts whose rules are read again in one sweep
+_MAX_EXPLAINED = 5
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of writing into the book.
+
+    Parameters
+    ----------
+    told
+        Messages sent.
+    counted, shaded, held
+        Problems that were counted without a message; that another alert explains; whose message the cap held back.
+    unsent
+        Why messages could not be sent, one line each; the sweep tries again.
+    """
+
+    told: list[Document] = field(default_factory=list)
+    counted: int = 0
+    shaded: int = 0
+    held: int = 0
+    unsent: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    before: State | None
+    after: State
+
+    @property
+    def calls_for_message(self) -> bool:
+        return self.after.pending is not None and (self.before is None or self.before.pending_at != self.after.pending_at)
+
+
+class AlertBook:
+    """Writes sightings and the passing of time into the store, and publishes what comes of it.
+
+    Parameters
+    ----------
+    cap
+        Alerts and reminders an hour at the most; an alert that was told may always be told to be resolved.
+    wait
+        Sleeps for so many seconds before another try.
+    """
+
+    def __init__(
+        self,
+        store: AlertStore,
+        publisher: AlertPublisher,
+        *,
+        intervals: Intervals,
+        cap: int,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._intervals = intervals
+        self._cap = cap
+        self._wait = wait
+
+    def record(self, sightings: Sequence[Sighting], sources: Sequence[Source], now: int) -> Outcome:
+        """Count sightings in and tell what is new. ``sources`` are what they were read from; they are counted with the last commit.
+
+        Raises
+        ------
+        StateError
+            The store cannot be reached, or others were faster again and again. Nothing of the sources is noted as counted.
+        """
+        outcome = Outcome()
+        ordered = _with_explained(sorted(sightings, key=most_severe_first))
+        cast = frozenset(key for sighting in ordered for key in sighting.casts)
+        chunks = list(_chunks(ordered)) or [()]
+        marks: list[tuple[Source, ...]] = [*batched(sources, MAX_SOURCES, strict=False)]
+        # What the sources held is in the table before the first of them is noted as counted.
+        parts = [*chunks, *([()] * (len(marks) - 1))]
+        marks = [()] * (len(parts) - len(marks)) + marks
+        stopped = False
+        for chunk, its_sources in zip(parts, marks, strict=True):
+            steps = self._write(partial(self._sightings_commit, chunk, its_sources, cast, now), now)
+            stopped = self._tell(steps, outcome, stopped=stopped)
+        return outcome
+
+    def mute(self, fingerprints: Collection[str], now: int) -> None:
+        """Close without a word what the policy wants to hear no more of: to say that it was resolved would be false.
+
+        Raises
+        ------
+        StateError
+            The store cannot be reached.
+        """
+        for some in batched(sorted(fingerprints), MAX_STATES, strict=False):
+            self._write(partial(self._mute_commit, some, now), now)
+
+    def sweep(self, now: int, configs: ConfigSource | None) -> Outcome:
+        """Tell what time brings: resolved, still happening, the digest, what the cap held back, and what was not sent.
+
+        Raises
+        ------
+        StateError
+            The store cannot be reached; the next sweep goes on.
+        """
+        outcome = Outcome()
+        due = list(self._store.due(now, _MAX_DUE))
+        stopped = False
+        digestible: list[State] = []
+        for fingerprints in batched(due, MAX_STATES, strict=False):
+            states = self._store.load(fingerprints)
+            digestible += [state for state in states.values() if state.is_open and state.for_digest]
+            others = [state for state in states.values() if not (state.is_open and state.for_digest)]
+            passing = self._passing(others, configs)
+            names = tuple(state.fingerprint for state in others)
+            steps = self._write(partial(self._sweep_commit, names, passing, now), now)
+            stopped = self._tell(steps, outcome, stopped=stopped)
+        for steps in self._digest(digestible, now):
+            stopped = self._tell(steps, outcome, stopped=stopped)
+        for hour in (hour_of(now) - HOUR, hour_of(now)):
+            steps = self._write(partial(self._flood_commit, hour, now), now)
+            stopped = self._tell(steps, outcome, stopped=stopped)
+        return outcome
+
+    # --- commits --------------------------------------------------------------------------------------------------
+
+    def _sightings_commit(
+        self, sightings: Sequence[Sighting], sources: tuple[Source, ...], cast: frozenset[str], now: int
+    ) -> tuple[Commit, list[_Step]]:
+        states = self._store.load([sighting.document.fingerprint for sighting in sightings])
+        wanted = {key for sighting in sightings for key in sighting.shaded_by}
+        shadows = (wanted & cast) | self._store.live_shadows(sorted(wanted - cast), now)
+        steps = []
+        for sighting in sightings:
+            before = states.get(sighting.document.fingerprint)
+            shaded = not shadows.isdisjoint(sighting.shaded_by)
+            steps.append(_Step(before=before, after=sighted(before, sighting, now, shaded=shaded)))
+        budget, steps = self._within_budget(steps, now)
+        until = now + self._intervals.resolve
+        thrown = tuple(Shadow(key=key, until=until) for key in sorted({key for one in sightings for key in one.casts}))
+        return Commit(states=tuple(step.after for step in steps), shadows=thrown, budget=budget, sources=sources), steps
+
+    def _mute_commit(self, fingerprints: Sequence[str], now: int) -> tuple[Commit, list[_Step]]:
+        states = [state for state in self._store.load(fingerprints).values() if state.is_open]
+        return Commit(states=tuple(closed_quietly(state, now) for state in states)), []
+
+    def _sweep_commit(self, fingerprints: Sequence[str], passing: frozenset[str], now: int) -> tuple[Commit, list[_Step]]:
+        states = self._store.load(fingerprints)
+        steps = [
+            _Step(before=state, after=swept(state, now, self._intervals, passes=state.fingerprint in passing))
+            for state in states.values()
+        ]
+        changed = [step for step in steps if step.after is not step.before]
+        budget, changed = self._within_budget(changed, now)
+        return Commit(states=tuple(step.after for step in changed), budget=budget), changed
+
+    def _within_budget(self, steps: list[_Step], now: int) -> tuple[Budget | None, list[_Step]]:
+        """Let the cap decide on the messages that steps call for, the most severe first; ``None`` where none does."""
+        asking = [step for step in steps if step.calls_for_message and step.after.is_open and not _is_leftover(step)]
+        if not asking:
+            return None, steps
+        before = budget = self._store.load_budget(hour_of(now))
+        held: dict[str, State] = {}
+        for step in sorted(asking, key=lambda step: step.after.document.severity.rank):
+            document = step.after.document
+            if budget.allows(document.severity, self._cap):
+                budget = budget.use()
+            else:
+                budget = budget.hold(document)
+                held[step.after.fingerprint] = capped(step.after)
+        decided = [replace(step, after=held.get(step.after.fingerprint, step.after)) for step in steps]
+        return (None if budget is before else budget), decided
+
+    def _flood_commit(self, hour: int, now: int) -> tuple[Commit, list[_Step]]:
+        budget = self._store.load_budget(hour)
+        if not budget.say(now):
+            return Commit(), []
+        state = told_once(flood_notice(budget, self._cap, now), now)
+        return Commit(states=(state,), budget=budget.said()), [_Step(before=None, after=state)]
+
+    def _digest(self, states: list[State], now: int) -> Iterator[list[_Step]]:
+        """Put what is due into one digest: it is written with the first part, so that a crash in between makes no second one."""
+        if not states:
+            return
+        end = now // self._intervals.digest * self._intervals.digest
+        fingerprint = digest_fingerprint(end)
+        digest = None if fingerprint in self._store.load([fingerprint]) else told_once(digest_of(states, end, self._intervals), now)
+        for some in batched(states, MAX_STATES - 1, strict=False):
+            names = tuple(state.fingerprint for state in some)
+            steps = self._write(partial(self._digest_commit, names, digest, now), now)
+            yield steps
+            digest = None
+
+    def _digest_commit(self, fingerprints: Sequence[str], digest: State | None, now: int) -> tuple[Commit, list[_Step]]:
+        states = self._store.load(fingerprints)
+        closed = [closed_quietly(state, now) for state in states.values() if state.is_open and state.for_digest]
+        told = [] if digest is None else [digest]
+        return Commit(states=(*told, *closed)), [_Step(before=None, after=state) for state in told]
+
+    def _write(self, compute: Callable[[], tuple[Commit, list[_Step]]], now: int) -> list[_Step]:
+        """Compute a commit and write it, again where somebody was faster; give the steps with what was written."""
+        for tried in range(_TRIES):
+            commit, steps = compute()
+            if commit == Commit():
+                return steps
+            try:
+                self._store.commit(commit, now, self._intervals)
+            except ConflictError:
+                # Somebody may be writing many: waiting differently long keeps two from meeting again and again.
+                self._wait(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**tried)))  # noqa: S311 - no secret
+                continue
+            return [replace(step, after=replace(step.after, version=step.after.version + 1)) for step in steps]
+        raise StateError(f"the alerts table changed {_TRIES} times while it was to be written")
+
+    # --- telling --------------------------------------------------------------------------------------------------
+
+    def _tell(self, steps: list[_Step], outcome: Outcome, *, stopped: bool) -> bool:
+        """Publish what the steps call for. After a failure nothing more is tried: SNS is away, and time is short."""
+        for step in steps:
+            state = step.after
+            if not step.calls_for_message:
+                outcome.counted += state.held is None
+                outcome.shaded += state.held == "shaded"
+                outcome.held += state.held == "capped"
+                continue
+            if stopped:
+                outcome.unsent.append(f"{state.fingerprint}: not tried, since the one before could not be sent")
+                continue
+            try:
+                self._publisher.publish(state.document)
+            except DeliveryError as error:
+                outcome.unsent.append(str(error))
+                stopped = True
+                continue
+            outcome.told.append(state.document)
+            try:
+                self._store.mark_sent(state, self._intervals)
+            except StateError as error:
+                # The rest must still be told and its sources noted as counted; the sweep sends this one again.
+                outcome.unsent.append(f"{state.fingerprint}: sent, but that it was could not be noted: {error}")
+        return stopped
+
+    def _passing(self, states: Sequence[State], configs: ConfigSource | None) -> frozenset[str]:
+        """Give the open alerts that the rules, read now, would not cause any more."""
+        asked = [state for state in states if state.is_open and state.samples and state.was_sent and state.pending is None]
+        asked = sorted(asked, key=lambda state: (state.document.severity.rank, state.observed_at))[:_MAX_RECHECKED]
+        if configs is None or not asked:
+            return frozenset()
+        places: defaultdict[tuple[str | None, str | None], list[State]] = defaultdict(list)
+        for state in asked:
+            places[state.samples[0].account_id, state.samples[0].region].append(state)
+        passing = set()
+        for (account_id, region), its_states in places.items():
+            config = configs.read(account_id, region, [sample.flow() for state in its_states for sample in state.samples])
+            if isinstance(config, NetConfig):
+                passing |= {state.fingerprint for state in its_states if all(passes(sample, config) for sample in state.samples)}
+        return frozenset(passing)
+
+
+def _is_leftover(step: _Step) -> bool:
+    """Whether the message was allowed before and only not sent."""
+    return step.before is not None and step.before.pending is not None
+
+
+def _chunks(sightings: Sequence[Sighting]) -> Iterator[tuple[Sighting, ...]]:
+    """Give parts that fit into a commit each, by number and by size."""
+    part: list[Sighting] = []
+    size = writes = 0
+    for sighting in sightings:
+        its_size, its_writes = len(sighting.document.to_json()), 1 + len(sighting.casts)
+        if part and (writes + its_writes > MAX_STATES or size + its_size > _MAX_BYTES):
+            yield tuple(part)
+            part, size, writes = [], 0, 0
+        part.append(sighting)
+        size += its_size
+        writes += its_writes
+    if part:
+        yield tuple(part)
+
+
+def _with_explained(sightings: Sequence[Sighting]) -> list[Sighting]:
+    """Let each alert say which others of the batch it explains."""
+    by_shadow: defaultdict[str, list[str]] = defaultdict(list)
+    for sighting in sightings:
+        if isinstance(sighting.document, Alert):
+            for key in sighting.shaded_by:
+                by_shadow[key].append(sighting.document.title)
+    return [
+        sighting
+        if not (titles := tuple(dict.fromkeys(title for key in sighting.casts for title in by_shadow[key]))[:_MAX_EXPLAINED])
+        or not isinstance(sighting.document, Alert)
+        else replace(sighting, document=replace(sighting.document, explains=titles))
+        for sighting in sightings
+    ]

@@ -1,0 +1,501 @@
+"""What is told to people and machines: the alert and the notice, as values that every face is rendered from.
+
+An alert is complete in itself: it goes through SNS as JSON, waits in DynamoDB between two sightings, and comes out as an email, a
+Slack message or whatever else without anyone asking for the flow logs again. Its schema is ``docs/schemas/alert.schema.json``.
+Times are Unix seconds here and ISO 8601 in UTC in JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+
+from flowverdict.errors import DocumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from flowverdict.netconfig.model import Network
+
+MAX_REMOTES = 10  # shown; more says nothing that a person would read
+MAX_INTERFACES = 10
+MAX_TEXT = 2_000  # of any one text, so that an alert stays far below SNS's 256 KiB whatever the records hold
+SCHEMA_VERSION = 1
+
+# Remote addresses that share less of their prefix than this have nothing in common that a title should name.
+_SHORTEST_PREFIX = {4: 16, 6: 48}
+
+
+class Severity(StrEnum):
+    """Who should look, and when."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+    INFO = "info"
+
+    @property
+    def rank(self) -> int:
+        """0 for the most severe."""
+        return _RANKS[self]
+
+
+_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+class Status(StrEnum):
+    """Where an alert is in its life."""
+
+    FIRING = "firing"
+    REMINDER = "reminder"
+    RESOLVED = "resolved"
+
+
+class Kind(StrEnum):
+    """What a document tells of. The first two are alerts, the others notices."""
+
+    REJECT = "reject"
+    SCAN = "scan"
+    RECORDS_LOST = "records-lost"
+    DIGEST = "digest"
+    FLOOD = "flood"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """An address on the far side, and how much of its traffic was rejected."""
+
+    address: str
+    flows: int
+    packets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One observation and what it says."""
+
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Somewhere to look, in AWS's console."""
+
+    title: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AclEntry:
+    """The network ACL entry that decides; ``egress`` is false for an inbound entry."""
+
+    network_acl_id: str
+    rule_number: int
+    egress: bool
+    action: str
+    protocol: str | None
+    cidr_block: str | None
+    from_port: int | None
+    to_port: int | None
+    icmp_type: int | None
+    icmp_code: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Miss:
+    """The security group rule that allows all but one of protocol, port and peer."""
+
+    security_group_id: str
+    egress: bool
+    protocol: str | None
+    from_port: int | None
+    to_port: int | None
+    peer: str | None
+    differs: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fix:
+    """Commands that together let the packet and its reply pass, and what else they open."""
+
+    commands: tuple[str, ...]
+    opens: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A heading and the lines below it."""
+
+    heading: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Document:
+    """What alerts and notices have in common.
+
+    Parameters
+    ----------
+    fingerprint
+        32 hexadecimal digits, the same for the same problem whenever it is seen.
+    status_reason
+        Why the status is what it is, in words; ``None`` where there is nothing to add.
+    first_seen, last_seen
+        Unix seconds of the records that it is about; ``None`` where none told.
+    """
+
+    kind: Kind
+    status: Status = Status.FIRING
+    status_reason: str | None = None
+    fingerprint: str
+    severity: Severity
+    severity_reason: str
+    summary: str
+    account_id: str | None = None
+    region: str | None = None
+    vpc_id: str | None = None
+    interfaces: tuple[str, ...] = ()
+    interface_count: int = 0
+    records: int = 0
+    first_seen: int | None = None
+    last_seen: int | None = None
+
+    def with_status(self, status: Status, reason: str | None) -> Self:
+        """Give the document in another part of its life."""
+        return replace(self, status=status, status_reason=reason)
+
+    @property
+    def scope(self) -> str:
+        """Say where: ``account 123456789012, eu-west-1, vpc-..., eni-... and 3 more interfaces``."""
+        parts = [
+            None if self.account_id is None else f"account {self.account_id}",
+            self.region,
+            self.vpc_id,
+            self._interfaces_in_words() or None,
+        ]
+        return ", ".join(part for part in parts if part is not None) or "unknown place"
+
+    def _interfaces_in_words(self) -> str:
+        shown = self.interfaces[:3]
+        more = self.interface_count - len(shown)
+        return ", ".join(shown) + (f" and {more:,} more interface{'' if more == 1 else 's'}" if more else "")
+
+    def _widened(self, newer: _Document) -> dict[str, Any]:
+        """Give the fields of both sightings together that all documents have."""
+        together = {*self.interfaces, *newer.interfaces}
+        return {
+            "records": self.records + newer.records,
+            "first_seen": _least(self.first_seen, newer.first_seen),
+            "last_seen": _greatest(self.last_seen, newer.last_seen),
+            "interfaces": tuple(sorted(together)[:MAX_INTERFACES]),
+            "interface_count": max(len(together), self.interface_count, newer.interface_count),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert(_Document):
+    """Rejected flows with one explanation, ready to be rendered.
+
+    Parameters
+    ----------
+    headline
+        What happened without the addresses: ``Replies blocked by acl-0a1b rule 120``.
+    near, far_port, outbound
+        For the title: the local end with its port where that is the service's; the service's port on the far side, else
+        ``None``; whether packets go from the near to the far end (``None``: not known, so near is the source and far unknown).
+    near_others
+        Further local addresses.
+    connection
+        The packet that stands for them, which a fix is for: ``TCP 10.0.1.5:443 -> 203.0.113.12:50122``.
+    confidence, confidences
+        The weakest among the flows, so that ``certain`` holds for each of them; and how many flows have which.
+    blocker
+        The network ACL entry, the security groups, or both, as one text; ``None`` where not known.
+    top_remotes, remote_count
+        The busiest addresses on the far side, and how many there are: at least, after several sightings.
+    targets
+        Of a scan, how many ports and addresses of ours were tried.
+    owners
+        Tags of the interface that name who to ask.
+    explains
+        Titles of alerts that this one makes needless.
+    opened_at
+        When the first message of this episode was due; ``None`` before that.
+    """
+
+    headline: str
+    near: str
+    near_others: int = 0
+    far_port: int | None = None
+    outbound: bool | None = None
+    far: str | None = None
+    connection: str
+    subnet_id: str | None = None
+    flow_direction: str | None = None
+    leg: str
+    verdict: str
+    verdict_caption: str
+    confidence: str
+    confidences: tuple[tuple[str, int], ...]
+    protocol: int | None = None
+    service_port: int | None = None
+    service: str
+    blocker: str | None = None
+    network_acl_entry: AclEntry | None = None
+    security_groups: tuple[str, ...] = ()
+    nearest_miss: Miss | None = None
+    rules_read_at: str | None = None
+    local_end: str | None = None
+    remote_end: str | None = None
+    path: str | None = None
+    path_id: str | None = None
+    notes: tuple[str, ...] = ()
+    remedy: Fix | None = None
+    remedy_reason: str | None = None
+    evidence: tuple[Evidence, ...] = ()
+    next_steps: tuple[str, ...] = ()
+    top_remotes: tuple[Remote, ...] = ()
+    remote_count: int = 0
+    targets: tuple[int, int] | None = None
+    flows: int = 0
+    packets: int = 0
+    bytes: int = 0
+    owners: tuple[tuple[str, str], ...] = ()
+    links: tuple[Link, ...] = ()
+    logs_query: str | None = None
+    explains: tuple[str, ...] = ()
+    opened_at: int | None = None
+
+    @property
+    def title(self) -> str:
+        """Name the alert in one line: ``Replies blocked by acl-0a1b rule 120: 10.0.1.5:443 -> 203.0.113.0/24``."""
+        return cut(f"{self.headline}: {self.ends}")
+
+    @property
+    def ends(self) -> str:
+        """Write both ends, the far one as what its addresses have in common."""
+        near = f"{self.near} (+{self.near_others:,} more)" if self.near_others else self.near
+        far = _far(self.top_remotes, self.remote_count, self.far_port) if self.outbound is not None else self.far
+        if far is None:
+            return near
+        return f"{far} -> {near}" if self.outbound is False else f"{near} -> {far}"
+
+    def merged_with(self, newer: Alert) -> Alert:
+        """Give both sightings together: the totals of both, and the words of the newer one unless the older is more severe.
+
+        An episode is as severe as the worst that was seen in it, and its words are about that.
+        """
+        telling = self if self.severity.rank < newer.severity.rank else newer
+        flows: dict[str, tuple[int, int]] = {}
+        for one in (*self.top_remotes, *newer.top_remotes):
+            before = flows.get(one.address, (0, 0))
+            flows[one.address] = (before[0] + one.flows, before[1] + one.packets)
+        remotes = [Remote(address=address, flows=counts[0], packets=counts[1]) for address, counts in flows.items()]
+        counts = {**dict(self.confidences)}
+        for level, count in newer.confidences:
+            counts[level] = counts.get(level, 0) + count
+        weakest = max((self.confidence, newer.confidence), key=CONFIDENCES.index)
+        return replace(
+            telling,
+            **self._widened(newer),
+            status=newer.status,
+            status_reason=newer.status_reason,
+            near=self.near,
+            near_others=max(self.near_others, newer.near_others, 0 if self.near == newer.near else 1),
+            confidence=weakest,
+            confidences=tuple((level, counts[level]) for level in CONFIDENCES if level in counts),
+            top_remotes=tuple(sorted(remotes, key=busiest)[:MAX_REMOTES]),
+            remote_count=max(len(remotes), self.remote_count, newer.remote_count),
+            targets=_most(self.targets, newer.targets),
+            flows=self.flows + newer.flows,
+            packets=self.packets + newer.packets,
+            bytes=self.bytes + newer.bytes,
+            owners=tuple(dict((*self.owners, *newer.owners)).items()),
+            explains=tuple(dict.fromkeys((*self.explains, *newer.explains))),
+            opened_at=self.opened_at,
+        )
+
+    def to_json(self) -> str:
+        """Give the alert for machines."""
+        told = _plain(self)
+        told["title"] = self.title
+        told["confidence_counts"] = dict(self.confidences)
+        told["owners"] = dict(self.owners)
+        told["targets"] = None if self.targets is None else {"ports": self.targets[0], "addresses": self.targets[1]}
+        told["remedy"] = None if self.remedy is None else {**told["remedy"], "verified": True}
+        told["opened_at"] = isoformat(self.opened_at)
+        del told["confidences"]
+        return json.dumps(told)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice(_Document):
+    """Something to know that is no single rejected flow: records that AWS lost, the digest, messages held back."""
+
+    title: str
+    sections: tuple[Section, ...] = ()
+
+    def merged_with(self, newer: Notice) -> Notice:
+        """Give both sightings together."""
+        return replace(newer, **self._widened(newer))
+
+    def to_json(self) -> str:
+        """Give the notice for machines."""
+        return json.dumps(_plain(self))
+
+
+type Document = Alert | Notice
+
+CONFIDENCES = ("certain", "likely", "possible")
+
+
+def _plain(document: _Document) -> dict[str, Any]:
+    told = asdict(document)
+    told["schema_version"] = SCHEMA_VERSION
+    told["first_seen"] = isoformat(document.first_seen)
+    told["last_seen"] = isoformat(document.last_seen)
+    return told
+
+
+def document_from_json(text: str | bytes) -> Document:
+    """Read back what ``to_json`` wrote.
+
+    Raises
+    ------
+    DocumentError
+        The text is no alert and no notice.
+    """
+    try:
+        told = json.loads(text)
+        if told.pop("schema_version") != SCHEMA_VERSION:
+            raise DocumentError("an alert of a version that this program does not know")
+        kind = Kind(told["kind"])
+        return _read_alert(told) if kind in {Kind.REJECT, Kind.SCAN} else _read_notice(told)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DocumentError(f"no alert: {type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _read_common(told: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in told.items()},
+        "kind": Kind(told["kind"]),
+        "status": Status(told["status"]),
+        "severity": Severity(told["severity"]),
+        "first_seen": _epoch(told["first_seen"]),
+        "last_seen": _epoch(told["last_seen"]),
+    }
+
+
+def _read_alert(told: dict[str, Any]) -> Alert:
+    del told["title"]  # follows from the rest
+    read = _read_common(told)
+    read["confidences"] = tuple(read.pop("confidence_counts").items())
+    read["owners"] = tuple(read["owners"].items())
+    read["opened_at"] = _epoch(read["opened_at"])
+    targets = read["targets"]
+    read["targets"] = None if targets is None else (targets["ports"], targets["addresses"])
+    remedy = read["remedy"]
+    read["remedy"] = None if remedy is None else Fix(commands=tuple(remedy["commands"]), opens=remedy["opens"])
+    for name, kind in (("network_acl_entry", AclEntry), ("nearest_miss", Miss)):
+        read[name] = None if read[name] is None else _read_flat(kind, read[name])
+    for name, listed in (("evidence", Evidence), ("top_remotes", Remote), ("links", Link)):
+        read[name] = tuple(_read_flat(listed, one) for one in read[name])
+    return Alert(**_known(Alert, read))
+
+
+def _read_notice(told: dict[str, Any]) -> Notice:
+    read = _read_common(told)
+    read["sections"] = tuple(Section(heading=one["heading"], lines=tuple(one["lines"])) for one in read["sections"])
+    return Notice(**_known(Notice, read))
+
+
+def _read_flat[T](kind: type[T], told: Mapping[str, Any]) -> T:
+    return kind(**_known(kind, told))
+
+
+def _known(kind: type, told: Mapping[str, Any]) -> dict[str, Any]:
+    # What a newer version of this program added is passed over: a deployment in progress runs both.
+    names = {one.name for one in fields(cast("type[_Known]", kind))}
+    return {name: value for name, value in told.items() if name in names}
+
+
+class _Known:
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+# --- small things -----------------------------------------------------------------------------------------------------
+
+
+def isoformat(seconds: int | None) -> str | None:
+    """Write Unix seconds as ``2026-11-22T12:00:05Z``."""
+    return None if seconds is None else f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _epoch(text: str | None) -> int | None:
+    return None if text is None else int(datetime.fromisoformat(text).timestamp())
+
+
+def cut(text: str) -> str:
+    """Give at most ``MAX_TEXT`` characters."""
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}..."
+
+
+def counted(count: int, noun: str) -> str:
+    """Write ``1 flow``, ``2,000 flows``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def busiest(remote: Remote) -> tuple[int, str]:
+    """Sort remotes by packets, then by address."""
+    return (-remote.packets, remote.address)
+
+
+def with_port(address: str, port: int | None) -> str:
+    """Write ``10.0.1.5:443``, ``[2001:db8::1]:443``, or the address alone."""
+    if port is None:
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _far(remotes: tuple[Remote, ...], count: int, port: int | None) -> str | None:
+    if not remotes:
+        return None
+    addresses = [remote.address for remote in remotes]
+    if count == 1:
+        return with_port(addresses[0], port)
+    network = common_network(addresses) if count == len(addresses) else None
+    text = f"{count:,} addresses" if network is None else str(network)
+    return text if port is None else f"{text} port {port}"
+
+
+def common_network(addresses: Iterable[str]) -> Network | None:
+    """Give the smallest range that holds all addresses; ``None`` if that would be too wide to mean anything."""
+    try:
+        parsed = [ip_address(address) for address in addresses]
+    except ValueError:
+        return None
+    if len({address.version for address in parsed}) != 1:
+        return None
+    low, high = min(parsed, key=int), max(parsed, key=int)
+    prefix = low.max_prefixlen - (int(low) ^ int(high)).bit_length()
+    return ip_network((int(low), prefix), strict=False) if prefix >= _SHORTEST_PREFIX[low.version] else None
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    return min((value for value in (one, other) if value is not None), default=None)
+
+
+def _greatest(one: int | None, other: int | None) -> int | None:
+    return max((value for value in (one, other) if value is not None), default=None)
+
+
+def _most(one: tuple[int, int] | None, other: tuple[int, int] | None) -> tuple[int, int] | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return (max(one[0], other[0]), max(one[1], other[1]))

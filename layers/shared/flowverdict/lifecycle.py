@@ -1,0 +1,364 @@
+"""The life of an alert, as a pure state machine: firing, still happening, resolved.
+
+The first sighting of a problem is told; more of the same is counted. While it goes on, a reminder with the totals comes each
+``repeat`` seconds. It ends when nothing of it was seen for ``resolve`` seconds, or when the rules let its packets pass. What is low
+or of no consequence is never told by itself: it waits for the digest. Times are Unix seconds of this program's clock, but for those
+in the document, which are the records'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from flowverdict.document import Alert, Document, Kind, Notice, Severity, Status, isoformat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flowverdict.alerts import Sighting
+    from flowverdict.recheck import Sample
+
+HOUR = 3_600
+# A record may end up to so many seconds after its last packet (https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html).
+_RECORD_SLACK = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intervals:
+    """How long things take, in seconds.
+
+    Parameters
+    ----------
+    repeat
+        Between two messages of a problem that goes on. Four hours: twice in a working day, so that it is not forgotten.
+    resolve
+        Without a sighting, after which a problem is over. Records are delivered up to ten minutes late and gather for up to ten
+        more, so thirty minutes are a delivery that was missed and not one that is late.
+    digest
+        Between two digests. A day: noise is looked at once, over coffee.
+    outbox
+        After which the sweep sends what a function has marked to be sent and not sent: as long as a function may run.
+    keep
+        For which an alert that is over is remembered, to be told as "again".
+    """
+
+    repeat: int = 4 * HOUR
+    resolve: int = HOUR // 2
+    digest: int = 24 * HOUR
+    outbox: int = 300
+    keep: int = 7 * 24 * HOUR
+
+    def digest_end(self, now: int) -> int:
+        """Give the end of the digest's period that ``now`` lies in. Periods start with the Unix epoch, a day's at midnight UTC."""
+        return (now // self.digest + 1) * self.digest
+
+
+class Held(StrEnum):
+    """Why a problem that is seen is not told."""
+
+    SHADED = "shaded"  # another alert explains it
+    CAPPED = "capped"  # too many messages this hour
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """All that is remembered of a problem.
+
+    Parameters
+    ----------
+    document
+        All sightings of this episode put together.
+    observed_at
+        When it was last seen.
+    told_at, told_severity, messages
+        When it was last told, as how severe, and how many messages there were; ``None`` and 0 if never in this episode. What
+        the cap held back counts as told: the cap's own message speaks of it.
+    pending, pending_at
+        The message that is due to be sent, and since when. It is written together with what caused it and taken away when it was
+        sent, so that a crash in between delays a message and never loses one.
+    closed_at, closed_by_rules
+        When the episode ended, and whether because the rules let it pass.
+    """
+
+    fingerprint: str
+    version: int = 0
+    document: Document
+    samples: tuple[Sample, ...] = ()
+    observed_at: int
+    told_at: int | None = None
+    told_severity: Severity | None = None
+    messages: int = 0
+    held: Held | None = None
+    pending: Status | None = None
+    pending_at: int | None = None
+    closed_at: int | None = None
+    closed_by_rules: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the problem is going on."""
+        return self.closed_at is None
+
+    @property
+    def for_digest(self) -> bool:
+        """Whether it is told in the digest only."""
+        return self.document.severity.rank >= Severity.LOW.rank
+
+    @property
+    def opened_at(self) -> int:
+        """When this episode began, by this program's clock."""
+        opened = self.document.opened_at if isinstance(self.document, Alert) else None
+        return self.observed_at if opened is None else opened
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether a message of its own was sent in this episode."""
+        return self.messages > 0
+
+    def due_at(self, intervals: Intervals) -> int | None:
+        """Give when the sweep has to look at it; ``None`` for never."""
+        if self.pending_at is not None:
+            return self.pending_at + intervals.outbox
+        if not self.is_open:
+            return None
+        if self.for_digest:
+            return intervals.digest_end(self.opened_at)
+        if self.samples and self.was_sent:
+            return self.observed_at  # the rules are asked at every sweep
+        quiet = self.observed_at + intervals.resolve
+        return quiet if self.told_at is None else min(quiet, self.told_at + intervals.repeat)
+
+    def sent(self) -> State:
+        """Give the state with nothing to send."""
+        return replace(self, pending=None, pending_at=None)
+
+
+def sighted(state: State | None, sighting: Sighting, now: int, *, shaded: bool) -> State:
+    """Count a sighting in; ``pending`` of the result is the message that it calls for, which the cap may still take back."""
+    document = sighting.document
+    if state is not None and not state.is_open and (state.pending is not None or _is_late(state, document)):
+        # Also while its end is being told: what goes on is seen again and then opened.
+        return replace(
+            state, document=_merged(state.document, document).with_status(state.document.status, state.document.status_reason)
+        )
+    if state is None or not state.is_open:
+        opened = replace(document, opened_at=now) if isinstance(document, Alert) else document
+        fresh = State(
+            fingerprint=document.fingerprint,
+            version=0 if state is None else state.version,
+            document=opened,
+            samples=sighting.samples,
+            observed_at=now,
+        )
+        again = None if state is None or state.closed_at is None or not state.was_sent else state.closed_at
+        reason = None if again is None else f"Again: this was resolved at {isoformat(again)}."
+        return _told(fresh, now, shaded=shaded, reason=reason)
+    merged = _merged(state.document, document)
+    if state.pending is not None:
+        # What is about to be told keeps its words: a reminder that SNS did not take is no first message, and what got worse is
+        # not told as what it was before.
+        merged = merged.with_status(state.document.status, state.document.status_reason)
+        if state.document.severity.rank < merged.severity.rank:
+            merged = replace(merged, severity=state.document.severity, severity_reason=state.document.severity_reason)
+    counted = replace(
+        state,
+        document=merged,
+        samples=sighting.samples or state.samples,
+        observed_at=max(state.observed_at, now),
+    )
+    return _told(counted, now, shaded=shaded, reason=None)
+
+
+def _is_late(state: State, document: Document) -> bool:
+    """Whether records that come after the rules were mended tell of the time before: logs arrive minutes late."""
+    return (
+        state.closed_by_rules
+        and state.closed_at is not None
+        and document.last_seen is not None
+        and document.last_seen <= state.closed_at + _RECORD_SLACK
+    )
+
+
+def _merged(older: Document, newer: Document) -> Document:
+    if isinstance(older, Alert) and isinstance(newer, Alert):
+        return older.merged_with(newer)
+    if isinstance(older, Notice) and isinstance(newer, Notice):
+        return older.merged_with(newer)
+    return newer
+
+
+def _told(state: State, now: int, *, shaded: bool, reason: str | None) -> State:
+    """Call for the first message, or for another one where it got worse."""
+    severity = state.document.severity
+    if state.for_digest or state.pending is not None:
+        return state
+    if shaded and not state.was_sent:
+        # Also what the cap held back before: the sweep would tell it later and cannot know that it is explained by now.
+        return replace(state, held=Held.SHADED, told_at=None, told_severity=None)
+    worse = state.told_severity is not None and severity.rank < state.told_severity.rank
+    if state.told_at is not None and not worse:
+        return state
+    if shaded:
+        return replace(state, held=Held.SHADED)
+    if worse:
+        reason = f"This was {state.told_severity} before."
+    return _calls_for(state, Status.FIRING, reason, now)
+
+
+def _calls_for(state: State, status: Status, reason: str | None, now: int) -> State:
+    return replace(
+        state,
+        document=state.document.with_status(status, reason),
+        pending=status,
+        pending_at=now,
+        told_at=now,
+        told_severity=state.document.severity,
+        messages=state.messages + 1,
+        held=None,
+    )
+
+
+def capped(called: State) -> State:
+    """Take back the message that a step called for: the hour's messages are used up."""
+    return replace(called, pending=None, pending_at=None, messages=called.messages - 1, held=Held.CAPPED)
+
+
+def swept(state: State, now: int, intervals: Intervals, *, passes: bool) -> State:
+    """Look at a problem as time goes by: resolved, still happening, or nothing new.
+
+    ``passes`` says that the rules, just read, let its packets pass. A message that was called for earlier and not sent stays
+    called for.
+    """
+    if state.pending is not None:
+        return replace(state, pending_at=now) if _is_overdue(state, now, intervals) else state
+    if not state.is_open or state.for_digest:
+        return state
+    if passes and state.was_sent:
+        reason = f"Resolved: the rules let it pass now (read {isoformat(now)})."
+        return _closed(state, now, reason, by_rules=True)
+    if now - state.observed_at >= intervals.resolve:
+        last = isoformat(state.document.last_seen)
+        reason = f"Resolved: nothing of it was seen for {duration(now - state.observed_at)}; the last record ends at {last}."
+        return _closed(state, now, reason, by_rules=False)
+    if state.told_at is not None and now - state.told_at >= intervals.repeat:
+        if not state.was_sent:
+            return _calls_for(state, Status.FIRING, "This was held back before: there were too many messages.", now)
+        opened = state.document.opened_at if isinstance(state.document, Alert) else None
+        since = "" if opened is None else f", for {duration(now - opened)} by now"
+        return _calls_for(state, Status.REMINDER, f"Still happening{since}. The counts below are of the whole time.", now)
+    return state
+
+
+def _is_overdue(state: State, now: int, intervals: Intervals) -> bool:
+    return state.pending_at is not None and now - state.pending_at >= intervals.outbox
+
+
+def _closed(state: State, now: int, reason: str, *, by_rules: bool) -> State:
+    closed = replace(state, closed_at=now, closed_by_rules=by_rules, held=None)
+    if not state.was_sent or state.document.kind is Kind.RECORDS_LOST:
+        return closed  # nobody was told that it began; and what is lost stays lost
+    return replace(closed, document=state.document.with_status(Status.RESOLVED, reason), pending=Status.RESOLVED, pending_at=now)
+
+
+def closed_quietly(state: State, now: int) -> State:
+    """Close what a digest has told, or what nobody wants to hear of any more; a message that is due for it is dropped."""
+    return replace(state.sent(), closed_at=now, held=None)
+
+
+def duration(seconds: int) -> str:
+    """Write a time span as people say it: ``45 min``, ``1 h 30 min``, ``24 h``, ``2 d 3 h``."""
+    minutes = seconds // 60
+    if minutes < _DAYS_FROM:
+        parts = [(minutes // 60, "h"), (minutes % 60, "min")]
+    else:
+        parts = [(minutes // 1_440, "d"), (minutes // 60 % 24, "h")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or f"{seconds} s"
+
+
+_DAYS_FROM = 2 * 1_440  # minutes
+
+
+# --- the cap ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The messages of an hour: how many went out, and what was held back.
+
+    Parameters
+    ----------
+    hour
+        Unix seconds of its start.
+    used
+        Messages that were called for and allowed.
+    held
+        How many were held back, by severity.
+    titles
+        A few of what was held back, the most severe first as far as they came.
+    told
+        How many held-back ones the cap's message has spoken of.
+    """
+
+    hour: int
+    version: int = 0
+    used: int = 0
+    held: Mapping[Severity, int] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    titles: tuple[str, ...] = ()
+    told: int = 0
+
+    @property
+    def held_back(self) -> int:
+        """How many messages were held back in all."""
+        return sum(self.held.values())
+
+    def allows(self, severity: Severity, cap: int) -> bool:
+        """Whether one more message may go out. The last third is kept for what is critical: noise must not use it up."""
+        limit = cap if severity is Severity.CRITICAL else cap - cap // 3
+        return self.used < limit
+
+    def use(self) -> Budget:
+        """Count a message that goes out."""
+        return replace(self, used=self.used + 1)
+
+    def hold(self, document: Document) -> Budget:
+        """Count a message that is held back."""
+        severity = document.severity
+        titles = self.titles if len(self.titles) >= _MAX_TITLES else (*self.titles, f"{severity}: {document.title}")
+        return replace(self, held=MappingProxyType({**self.held, severity: self.held.get(severity, 0) + 1}), titles=titles)
+
+    def say(self, now: int) -> bool:
+        """Whether the cap should speak now: at once when it begins to hold back, and again after the hour with the whole number."""
+        return self.held_back > self.told and (self.told == 0 or now >= self.hour + HOUR)
+
+    def said(self) -> Budget:
+        """Note that all that is held back has been spoken of."""
+        return replace(self, told=self.held_back)
+
+
+_MAX_TITLES = 20
+
+
+def hour_of(now: int) -> int:
+    """Give the start of the hour that ``now`` lies in."""
+    return now // HOUR * HOUR
+
+
+# --- what is told beside the alerts -----------------------------------------------------------------------------------
+
+
+def told_once(document: Document, now: int) -> State:
+    """Give the state of a message that is sent once and has no life of its own: a digest, or what the cap says."""
+    return State(
+        fingerprint=document.fingerprint,
+        document=document,
+        observed_at=now,
+        told_at=now,
+        told_severity=document.severity,
+        messages=1,
+        pending=Status.FIRING,
+        pending_at=now,
+        closed_at=now,
+    )

@@ -1,0 +1,92 @@
+"""Alerts to remember and to tell, as small as they can be, and a publisher that keeps what it was given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flowverdict.alerts import Sighting, fingerprint
+from flowverdict.document import Alert, Kind, Notice, Remote, Severity
+from flowverdict.errors import DeliveryError
+from flowverdict.recheck import Sample
+
+if TYPE_CHECKING:
+    from flowverdict.document import Document
+
+NOW = 1_795_348_800  # 2026-11-22T12:00:00Z
+
+ALERT = Alert(
+    kind=Kind.REJECT,
+    fingerprint=fingerprint("one"),
+    severity=Severity.HIGH,
+    severity_reason="traffic between private addresses, inside the organisation",
+    summary="Inbound request rejected.",
+    account_id="123456789012",
+    region="eu-west-1",
+    vpc_id="vpc-0a1b",
+    interfaces=("eni-0a1b",),
+    interface_count=1,
+    records=1,
+    first_seen=NOW - 600,
+    last_seen=NOW - 300,
+    headline="Requests blocked by sg-0a1b",
+    near="10.0.3.30:5432",
+    outbound=False,
+    connection="TCP 10.0.2.20:41200 -> 10.0.3.30:5432",
+    flow_direction="ingress",
+    leg="request",
+    verdict="security-group",
+    verdict_caption="security group",
+    confidence="certain",
+    confidences=(("certain", 1),),
+    protocol=6,
+    service_port=5432,
+    service="TCP 5432 (PostgreSQL)",
+    top_remotes=(Remote(address="10.0.2.20", flows=1, packets=4),),
+    remote_count=1,
+    flows=1,
+    packets=4,
+    bytes=240,
+)
+LOST = Notice(
+    kind=Kind.RECORDS_LOST,
+    fingerprint=fingerprint("lost"),
+    severity=Severity.MEDIUM,
+    severity_reason="what was rejected there in that time cannot be known",
+    summary="AWS could not log all traffic.",
+    title="Flow log records lost at eni-0a1b",
+    records=1,
+)
+SAMPLE = Sample(
+    account_id="123456789012",
+    region="eu-west-1",
+    interface_id="eni-0a1b",
+    source="10.0.2.20",
+    destination="10.0.3.30",
+    source_port=41_200,
+    destination_port=5_432,
+    protocol=6,
+    direction="ingress",
+    leg="request",
+)
+
+
+def sighting(name: str = "one", severity: Severity = Severity.HIGH, *, records: int = 1, **rest: tuple[str, ...]) -> Sighting:
+    """Give a sighting of the problem ``name``; ``rest`` is ``casts`` and ``shaded_by``."""
+    document = replace(ALERT, fingerprint=fingerprint(name), severity=severity, records=records, near=f"10.0.3.30:{name}")
+    return Sighting(document=document, casts=rest.get("casts", ()), shaded_by=rest.get("shaded_by", ()))
+
+
+class Outbox:
+    """Publishes into a list; ``broken`` says how many of the next ones it refuses."""
+
+    def __init__(self) -> None:
+        self.sent: list[Document] = []
+        self.broken = 0
+
+    def publish(self, document: Document) -> None:
+        """Keep the document, or refuse it."""
+        if self.broken > 0:
+            self.broken -= 1
+            raise DeliveryError(f"{document.fingerprint}: the topic is away")
+        self.sent.append(document)

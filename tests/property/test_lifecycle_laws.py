@@ -1,0 +1,279 @@
+"""Laws of the alert book that hold for any sequence of sightings, sweeps and times."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from random import Random  # noqa: TC003 - Hypothesis reads the annotation
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from flowverdict.alerts import fingerprint
+from flowverdict.book import AlertBook
+from flowverdict.document import Alert, Kind, Severity, Status
+from flowverdict.lifecycle import HOUR, Intervals, hour_of
+from flowverdict.state import Source
+from flowverdict.store.memory import MemoryStore
+from tests.alert_samples import NOW, Outbox, sighting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flowverdict.alerts import Sighting
+    from flowverdict.document import Document
+
+# Shorter than they are in life, so that a few dozen steps see many of each.
+INTERVALS = Intervals(repeat=2 * HOUR, resolve=HOUR // 2, digest=6 * HOUR)
+SWEEP = 300
+
+# The problems, with the severities that a sighting of each may have. Noise and what is told are never one problem.
+LOUD = (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM)
+NOISE = (Severity.LOW, Severity.INFO)
+PROBLEMS: dict[str, tuple[Severity, ...]] = {
+    **{f"fault-{number}": LOUD for number in range(5)},
+    "cause": (Severity.CRITICAL,),
+    "consequence": (Severity.HIGH,),
+    **{f"noise-{number}": NOISE for number in range(3)},
+}
+SHADOW = "shadow of the cause"
+
+
+def seen(name: str, severity: Severity, records: int) -> Sighting:
+    casts = (SHADOW,) if name == "cause" else ()
+    shaded_by = (SHADOW,) if name == "consequence" else ()
+    return sighting(name, severity, records=records, casts=casts, shaded_by=shaded_by)
+
+
+@st.composite
+def a_sighting(draw: st.DrawFn) -> tuple[str, Severity, int]:
+    name = draw(st.sampled_from(sorted(PROBLEMS)))
+    return name, draw(st.sampled_from(PROBLEMS[name])), draw(st.integers(1, 50))
+
+
+batches = st.lists(a_sighting(), min_size=1, max_size=4, unique_by=lambda one: one[0])
+
+
+@dataclass(slots=True)
+class Told:
+    at: int
+    document: Document
+    waited: bool  # SNS did not take it when it was due; the cap counts it in the hour in which it was
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether it is of the messages that the cap counts."""
+        return not self.waited and self.document.status is not Status.RESOLVED and self.document.kind in {Kind.REJECT, Kind.SCAN}
+
+
+@dataclass(slots=True)
+class Episode:
+    """What the model knows of a problem that goes on: its messages, and what was seen of it."""
+
+    records: int = 0
+    messages: list[Told] = field(default_factory=list)
+    told_as: Severity | None = None
+
+
+class Life(RuleBasedStateMachine):
+    """Sightings and sweeps as they come; the laws are checked on everything that was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = MemoryStore()
+        self.outbox = Outbox()
+        self.now = NOW
+        self.cap = 30
+        self.told: list[Told] = []
+        self.episodes: defaultdict[str, Episode] = defaultdict(Episode)
+        self.shadow_until = 0
+        self.noise_seen = self.noise_told = 0
+        self.counted = 0
+        self.waiting: set[str] = set()
+
+    @initialize(cap=st.sampled_from([1, 3, 4, 30]))
+    def begin(self, cap: int) -> None:
+        self.cap = cap
+        self.book = AlertBook(self.store, self.outbox, intervals=INTERVALS, cap=cap)
+
+    @rule(batch=batches)
+    def see(self, batch: list[tuple[str, Severity, int]]) -> None:
+        sightings = [seen(*one) for one in batch]
+        source = Source(source_id=str(self.counted), owner="me")
+        self.counted += 1
+        self.store.claim(source, self.now, 900)
+        # An episode that ended (as the store has it) begins anew with this sighting; while its end waits to be told it takes it in.
+        names = {fingerprint(name): name for name, _, _ in batch}
+        opened = {names[one] for one, state in self.store.load(list(names)).items() if state.is_open or state.pending}
+        for name, severity, records in batch:
+            if name not in opened:
+                self.episodes[name] = Episode()
+            self.episodes[name].records += records
+            if severity in NOISE:
+                self.noise_seen += records
+        if any(name == "cause" for name, _, _ in batch):
+            self.shadow_until = self.now + INTERVALS.resolve
+        self._note_waiting()
+        self.book.record(sightings, [source], self.now)
+        self._collect()
+
+    @rule(minutes=st.integers(0, 180))
+    def wait(self, minutes: int) -> None:
+        """Let time go by without a sighting, with the sweeps that come in it."""
+        for _ in range(max(minutes * 60 // SWEEP, 1)):
+            self.now += SWEEP
+            self._sweep()
+
+    @rule(seconds=st.integers(1, 240))
+    def wait_a_little(self, seconds: int) -> None:
+        self.now += seconds
+
+    @rule()
+    def topic_away(self) -> None:
+        """Refuse the next message: it is told later, and nothing else changes."""
+        self.outbox.broken = 1
+
+    # --- the laws that are about one message --------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        self._note_waiting()
+        self.book.sweep(self.now, None)
+        self._collect()
+
+    def _note_waiting(self) -> None:
+        """Note what was due to be told before this step: SNS did not take it."""
+        self.waiting = {name for name, state in self.store.states.items() if state.pending is not None}
+
+    def _collect(self) -> None:
+        """Take what was told in this step, and hold each message against what went before."""
+        names = {fingerprint(name): name for name in PROBLEMS}
+        for document in self.outbox.sent:
+            told = Told(self.now, document, document.fingerprint in self.waiting)
+            self.told.append(told)
+            if document.kind is Kind.DIGEST:
+                self.noise_told += document.records
+            if document.fingerprint in names:
+                self._check(names[document.fingerprint], told)
+        self.outbox.sent.clear()
+
+    def _check(self, name: str, told: Told) -> None:
+        document, episode = told.document, self.episodes[name]
+        assert isinstance(document, Alert)
+        assert name not in {one for one, severities in PROBLEMS.items() if severities is NOISE}, "noise is told in the digest only"
+        if name == "consequence" and not episode.messages and not told.waited:
+            assert self.now >= self.shadow_until, "told although another alert explains it"
+        match document.status:
+            case Status.FIRING:
+                before = episode.told_as
+                # One that waited may have got worse while it did: then that it is worse is told once more, rather than never.
+                repeated = bool(episode.messages) and episode.messages[-1].waited
+                assert before is None or document.severity.rank < before.rank + repeated, "told twice, and no worse than before"
+            case Status.REMINDER:
+                assert episode.messages, "a reminder of what nobody was told"
+                # A message that SNS did not take comes late, and so closer to the next: it counts from when it was due.
+                assert told.at - episode.messages[-1].at >= INTERVALS.repeat - INTERVALS.outbox - SWEEP, "reminded too soon"
+            case Status.RESOLVED:
+                assert episode.messages, "resolved what nobody was told"
+                assert episode.messages[-1].document.status is not Status.RESOLVED, "resolved twice"
+        if not episode.messages:
+            assert document.status is Status.FIRING
+        assert document.records == episode.records, "the totals are those of all sightings of the episode"
+        episode.messages.append(told)
+        episode.told_as = document.severity
+
+    # --- the laws that are about all of them --------------------------------------------------------------------------
+
+    @invariant()
+    def the_cap_holds(self) -> None:
+        hours: defaultdict[int, int] = defaultdict(int)
+        for told in self.told:
+            hours[hour_of(told.at)] += told.is_capped
+        assert all(count <= self.cap for count in hours.values())
+        for hour in hours:
+            assert self.store.load_budget(hour).used <= self.cap
+
+    @invariant()
+    def the_store_knows_all_records_of_an_episode(self) -> None:
+        for name, episode in self.episodes.items():
+            state = self.store.load([fingerprint(name)])[fingerprint(name)]
+            assert state.document.records == episode.records
+
+    def teardown(self) -> None:
+        """Let a day and more pass: what is open ends, and every record of noise has been told once."""
+        if not hasattr(self, "book"):
+            return
+        self.outbox.broken = 0
+        end = self.now + INTERVALS.digest + HOUR
+        while self.now < end:
+            self.now += SWEEP
+            self._sweep()
+        assert self.noise_told == self.noise_seen
+        for name, episode in self.episodes.items():
+            state = self.store.load([fingerprint(name)])[fingerprint(name)]
+            assert not state.is_open
+            assert state.pending is None
+            if episode.messages:
+                assert episode.messages[-1].document.status is Status.RESOLVED
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+# --- one batch --------------------------------------------------------------------------------------------------------
+
+
+@given(batches, st.randoms(use_true_random=False), st.sampled_from([1, 2, 30]))
+def test_the_order_of_sightings_in_a_batch_does_not_matter(
+    batch: list[tuple[str, Severity, int]], random: Random, cap: int
+) -> None:
+    shuffled = list(batch)
+    random.shuffle(shuffled)
+    assert after(batch, cap) == after(shuffled, cap)
+
+
+def after(batch: Sequence[tuple[str, Severity, int]], cap: int) -> tuple[object, ...]:
+    store, outbox = MemoryStore(), Outbox()
+    AlertBook(store, outbox, intervals=INTERVALS, cap=cap).record([seen(*one) for one in batch], [], NOW)
+    return (store.states, [document.to_json() for document in outbox.sent], store.load_budget(hour_of(NOW)))
+
+
+@given(batches, st.integers(1, 5))
+def test_the_first_sighting_is_told_at_once_and_more_of_the_same_is_not(batch: list[tuple[str, Severity, int]], times: int) -> None:
+    store, outbox = MemoryStore(), Outbox()
+    book = AlertBook(store, outbox, intervals=INTERVALS, cap=30)
+    for number in range(times):
+        book.record([seen(*one) for one in batch], [], NOW + number)
+    names = {name for name, _, _ in batch}
+    expected = {fingerprint(name) for name, severity, _ in batch if severity in LOUD}
+    if "cause" in names:
+        expected -= {fingerprint("consequence")}
+    assert sorted(document.fingerprint for document in outbox.sent) == sorted(expected)
+
+
+@given(st.lists(st.sampled_from(LOUD), min_size=1, max_size=8))
+def test_another_first_message_only_for_worse(severities: list[Severity]) -> None:
+    store, outbox = MemoryStore(), Outbox()
+    book = AlertBook(store, outbox, intervals=INTERVALS, cap=30)
+    for number, severity in enumerate(severities):
+        book.record([seen("fault-0", severity, 1)], [], NOW + number)
+    worst = [severity.rank for severity in severities]
+    expected = [rank for index, rank in enumerate(worst) if index == 0 or rank < min(worst[:index])]
+    assert [document.severity.rank for document in outbox.sent] == expected
+
+
+@given(st.lists(st.sampled_from(list(Severity)), min_size=1, max_size=60), st.integers(1, 12))
+def test_the_cap_lets_the_most_severe_through_and_keeps_a_third_for_what_is_critical(severities: list[Severity], cap: int) -> None:
+    store, outbox = MemoryStore(), Outbox()
+    book = AlertBook(store, outbox, intervals=INTERVALS, cap=cap)
+    outcome = book.record([sighting(str(number), severity) for number, severity in enumerate(severities)], [], NOW)
+    critical = severities.count(Severity.CRITICAL)
+    others = sum(severity in {Severity.HIGH, Severity.MEDIUM} for severity in severities)
+    told_critical = min(critical, cap)
+    told_others = min(others, max(cap - cap // 3 - told_critical, 0))
+    assert len(outcome.told) == len(outbox.sent) == told_critical + told_others
+    assert outcome.held == critical + others - len(outbox.sent)
+    budget = store.load_budget(hour_of(NOW))
+    assert (budget.used, budget.held_back) == (len(outbox.sent), outcome.held)

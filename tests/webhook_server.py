@@ -1,0 +1,75 @@
+"""A server on this machine that answers as it is told and keeps what it was sent, in place of hooks.slack.com."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECRET_PATH = "/services/T000/B000/s3cr3t"  # noqa: S105 - nobody's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the server says once."""
+
+    status: int = 200
+    body: str = "ok"
+    headers: dict[str, str] = field(default_factory=dict)
+    after_seconds: float = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class WebhookServer:
+    """The server's address, the answers to come (then 200 ``ok``), and what arrived."""
+
+    port: int
+    answers: list[Answer] = field(default_factory=list)
+    received: list[dict[str, Any]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}{SECRET_PATH}"
+
+
+@contextmanager
+def webhook_server() -> Iterator[WebhookServer]:
+    """Give a server that is gone afterwards."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            state.received.append(json.loads(body))
+            state.paths.append(self.path)
+            answer = state.answers.pop(0) if state.answers else Answer()
+            time.sleep(answer.after_seconds)
+            try:
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(answer.body.encode())
+            except BrokenPipeError:
+                assert answer.after_seconds
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+            """Keep quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state = WebhookServer(port=server.server_port)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield state
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
