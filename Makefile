@@ -14,7 +14,7 @@ export SAM_CLI_TELEMETRY := 0
 # No account and no Region of the caller's reach the tests or the demo.
 export AWS_EC2_METADATA_DISABLED := true
 
-.PHONY: help setup demo test accuracy check lint format types imports template build lock clean
+.PHONY: help setup demo test accuracy cost check lint format types imports template build lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ test: .venv/.done ## run all tests
 
 accuracy: .venv/.done ## verdicts and fixes against simulated VPCs, with figures (SIMULATOR_SEEDS=40)
 	SIMULATOR_SEEDS=$${SIMULATOR_SEEDS:-40} $(BIN)/python -m pytest -s tests/property/test_against_simulator.py
+
+cost: .venv/.done ## what months of records cost on AWS, measured here (FACTOR=1)
+	$(BIN)/python scripts/cost_table.py --factor $${FACTOR:-1}
 
 check: lint types imports template test ## what CI runs
 

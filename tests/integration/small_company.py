@@ -34,6 +34,9 @@ CUSTOMERS = [f"203.0.113.{last}" for last in range(1, 121)]
 # Hosts of the internet that try many doors, by the hours in which they do, and those that try one now and then, all day long.
 SCANNERS = {f"198.51.100.{last}": hours for last, hours in enumerate([(2, 4), (3, 4), (8, 10), (13, 16), (19, 20), (22, 24)], 10)}
 SLOW_SCANNERS = {"192.0.2.66": (22, 23), "192.0.2.77": (3389,), "192.0.2.88": (6379, 5900, 2375)}
+# What the policy mutes: the auditors' own scanner, and an exporter that its security group is to be opened for at noon.
+AUDITORS, AUDITED_PORTS = "10.0.9.99", range(8_001, 8_015)
+EXPORTER_PORT = 9_100
 SCANNED_PORTS = [21, 22, 23, 25, 110, 135, 139, 445, 1433, 1521, 3306, 3389, 5060, 5900, 6379, 8080, 9200, 27017]
 
 FIN, SYN, RST, SYN_ACK, ACK_FIN = 1, 2, 4, 18, 19
@@ -140,7 +143,13 @@ class Company:
     def logs(self, start: int) -> dict[str, list[str]]:
         """Give the lines of the window that begins at ``start``, by VPC."""
         lines: defaultdict[str, list[str]] = defaultdict(list)
-        for near, line in (*self._customers(start), *self._database(start), *self._internet(start), *self._odd_ones(start)):
+        for near, line in (
+            *self._customers(start),
+            *self._database(start),
+            *self._internet(start),
+            *self._odd_ones(start),
+            *self.muted(start),
+        ):
             lines[self.places[near].vpc_id].append(line)
         return lines
 
@@ -206,6 +215,15 @@ class Company:
                 yield self._line(API, scanner, (41_000 + number, port), start + 30)
         for number, knocker in enumerate(("198.51.100.200", "198.51.100.201")):
             yield self._line(OFFICE, knocker, (42_000 + number, 443), start + 60, reason="BPA")
+
+    def muted(self, start: int) -> Iterator[tuple[str, str]]:
+        """Let the auditors scan the shop from 10:00 to 12:00, and the app look for an exporter from 07:00 to 12:00."""
+        if at(10) <= start < at(12):
+            for number, port in enumerate(AUDITED_PORTS):
+                yield self._line(SHOP, AUDITORS, (45_000 + number, port), start + number)
+        if at(7) <= start < at(12):
+            for number in range(10):
+                yield self._line(DATABASE, APP, (46_000 + number, EXPORTER_PORT), start + number * 60)
 
     def _odd_ones(self, start: int) -> Iterator[tuple[str, str]]:
         """A packet that comes when its connection is over, every window; and once at 11:20 AWS loses records."""

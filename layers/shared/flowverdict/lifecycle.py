@@ -158,11 +158,8 @@ def sighted(state: State | None, sighting: Sighting, now: int, *, shaded: bool) 
         return _told(fresh, now, shaded=shaded, reason=reason)
     merged = _merged(state.document, document)
     if state.pending is not None:
-        # What is about to be told keeps its words: a reminder that SNS did not take is no first message, and what got worse is
-        # not told as what it was before.
+        # What is about to be told keeps its words: a reminder that SNS did not take is no first message.
         merged = merged.with_status(state.document.status, state.document.status_reason)
-        if state.document.severity.rank < merged.severity.rank:
-            merged = replace(merged, severity=state.document.severity, severity_reason=state.document.severity_reason)
     counted = replace(
         state,
         document=merged,

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import batched
@@ -18,6 +15,7 @@ import click
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from flowverdict.cli.files import replace_whole
 from flowverdict.errors import FlowVerdictError, NotReadError
 from flowverdict.netconfig.describe import (
     ENDPOINTS,
@@ -191,24 +189,9 @@ def write_snapshot(snapshot: Snapshot, output: str) -> None:
         if path.exists() and not path.is_file():
             path.write_text(text)  # a pipe or a device cannot be replaced
         else:
-            _replace(path, text)
+            replace_whole(path, text)  # for its owner only: it tells how a network is guarded
     except OSError as error:
         raise FlowVerdictError(f"{output}: {(error.strerror or str(error)).lower()}") from error
-
-
-def _replace(path: Path, text: str) -> None:
-    # Only its owner may read the file, as tempfile makes it: it tells how a network is guarded.
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
 
 
 def _to_json(value: Any) -> str:  # noqa: ANN401 - json hands over whatever it does not know

@@ -38,7 +38,7 @@ _TRIES = 8
 _FIRST_WAIT = 0.05  # seconds; doubled with each try, 6 s in all
 _DAY = 86_400
 # A dead-letter queue keeps messages for 14 days and gives them back at any time.
-_SOURCE_KEPT = 15 * _DAY
+SOURCE_KEPT = 15 * _DAY
 _BUDGET_KEPT = 2 * _DAY
 # Reasons of a cancelled transaction that another try with fresh values can get past.
 _CONFLICTS = {"ConditionalCheckFailed", "TransactionConflict"}
@@ -189,7 +189,7 @@ class DynamoDbStore:
                 "Item": {
                     "pk": {"S": f"source#{source.source_id}"},
                     "counted_at": {"N": str(now)},
-                    "expires_at": {"N": str(now + _SOURCE_KEPT)},
+                    "expires_at": {"N": str(now + SOURCE_KEPT)},
                 },
                 "ConditionExpression": "#owner = :owner AND attribute_not_exists(counted_at)",
                 "ExpressionAttributeNames": {"#owner": "owner"},
@@ -275,7 +275,7 @@ class DynamoDbStore:
                 ":owner": {"S": source.owner},
                 ":until": {"N": str(now + lease)},
                 ":now": {"N": str(now)},
-                ":expires_at": {"N": str(now + _SOURCE_KEPT)},
+                ":expires_at": {"N": str(now + SOURCE_KEPT)},
             },
             {"#owner": "owner"},
         )

@@ -1,0 +1,263 @@
+"""What reading flow logs costs on AWS: list prices, what an object and a record use, and the sum.
+
+Amounts that no one has measured on AWS are constants named ``ASSUMED_...``; the milliseconds and bytes of a record are measured by
+``make cost``. Free tiers, taxes and discounts are left out, and so is what is paid without flowverdict too: the flow logs
+themselves and their storage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+REGION: Final = "us-east-1"
+CHECKED: Final = "2026-11"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """A list price.
+
+    Parameters
+    ----------
+    usd, per, unit
+        So many dollars for ``per`` of the unit.
+    page
+        Where AWS tells it.
+    seen
+        Where the figure was read: AWS's pages fill theirs in by script.
+    """
+
+    what: str
+    usd: float
+    per: int
+    unit: str
+    page: str
+    seen: str
+
+    def of(self, amount: float) -> float:
+        """Give the dollars for an amount of the unit."""
+        return amount / self.per * self.usd
+
+
+LAMBDA_DURATION: Final = Price(
+    what="Lambda, arm64, first tier",
+    usd=0.0000133334,
+    per=1,
+    unit="GB-second",
+    page="https://aws.amazon.com/lambda/pricing/",
+    seen="https://cloudchipr.com/blog/aws-lambda-pricing",
+)
+LAMBDA_REQUEST: Final = Price(
+    what="Lambda",
+    usd=0.20,
+    per=1_000_000,
+    unit="requests",
+    page="https://aws.amazon.com/lambda/pricing/",
+    seen="https://git.mcrn.ar/mariano/lambda_local_runner (docs/lambdas-md/lambda-13-cost.md)",
+)
+SQS_REQUEST: Final = Price(
+    what="SQS, standard queue",
+    usd=0.40,
+    per=1_000_000,
+    unit="requests",
+    page="https://aws.amazon.com/sqs/pricing/",
+    seen="https://cloudburn.io/blog/amazon-sqs-pricing (2026-03)",
+)
+S3_GET: Final = Price(
+    what="S3 Standard, GET",
+    usd=0.0004,
+    per=1_000,
+    unit="requests",
+    page="https://aws.amazon.com/s3/pricing/",
+    seen="https://c3x.dev/blog/s3-request-fees-explained",
+)
+DYNAMODB_WRITE: Final = Price(
+    what="DynamoDB, on demand",
+    usd=0.625,
+    per=1_000_000,
+    unit="write units",
+    page="https://aws.amazon.com/dynamodb/pricing/on-demand/",
+    seen="https://airbyte.com/data-engineering-resources/dynamodb-pricing (2025-07)",
+)
+DYNAMODB_READ: Final = Price(
+    what="DynamoDB, on demand",
+    usd=0.125,
+    per=1_000_000,
+    unit="read units",
+    page="https://aws.amazon.com/dynamodb/pricing/on-demand/",
+    seen="https://airbyte.com/data-engineering-resources/dynamodb-pricing (2025-07)",
+)
+SNS_PUBLISH: Final = Price(
+    what="SNS, standard topic",
+    usd=0.50,
+    per=1_000_000,
+    unit="publishes",
+    page="https://aws.amazon.com/sns/pricing/",
+    seen="https://www.factualminds.com/blog/amazon-sns-pricing-publishes-fanout-protocols/ (2026-06)",
+)
+SNS_EMAIL: Final = Price(
+    what="SNS, email",
+    usd=2.00,
+    per=100_000,
+    unit="deliveries",
+    page="https://aws.amazon.com/sns/pricing/",
+    seen="https://www.factualminds.com/blog/amazon-sns-pricing-publishes-fanout-protocols/ (2026-06)",
+)
+LOGS_INGESTED: Final = Price(
+    what="CloudWatch Logs, first tier",
+    usd=0.50,
+    per=1,
+    unit="GB",
+    page="https://aws.amazon.com/cloudwatch/pricing/",
+    seen="https://c3x.dev/blog/cloudwatch-logs-cost-optimization (2026-06)",
+)
+METRIC: Final = Price(
+    what="CloudWatch, custom metric",
+    usd=0.30,
+    per=1,
+    unit="metric and month",
+    page="https://aws.amazon.com/cloudwatch/pricing/",
+    seen="https://hivebook.wiki/wiki/cloudwatch-logs-cost-never-expire-retention-and-cardinality-blowups",
+)
+PRICES: Final = (
+    LAMBDA_DURATION,
+    LAMBDA_REQUEST,
+    SQS_REQUEST,
+    S3_GET,
+    DYNAMODB_WRITE,
+    DYNAMODB_READ,
+    SNS_PUBLISH,
+    SNS_EMAIL,
+    LOGS_INGESTED,
+    METRIC,
+)
+
+MEMORY_MB: Final = 1_024  # the template's; a test compares the two
+# A function gets processor in proportion to its memory (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html).
+VCPU_MB: Final = 1_769
+BATCH: Final = 20  # objects an invocation at the most: the template's; a test compares the two
+MONTH: Final = 30 * 24 * 3_600  # seconds
+SWEEP_SECONDS: Final = 300  # between two sweeps: the template's; a test compares the two
+ASSUMED_WAIT_MS_PER_OBJECT: Final = 50  # S3's first byte, and the claim in DynamoDB
+ASSUMED_WAIT_MS_PER_INVOCATION: Final = 500  # EC2's Describe calls, kept for a minute, and the transaction in DynamoDB
+ASSUMED_SWEEP_MS: Final = 500
+ASSUMED_ALERTS_PER_INVOCATION: Final = 3  # problems that are open at a time and seen again
+ASSUMED_MESSAGES: Final = 1_000  # a month; the cap of 30 an hour would let 21,600 through
+# An alert is just under 2 KB packed, twice as dear in a transaction, and its entry in the index moves: deleted and put.
+_WRITES_PER_ALERT = 2 * 2 + 2
+_READS_PER_ALERT = 2  # itself, and its shadows
+_WRITES_PER_OBJECT = 1 + 2  # the claim, and the note in the transaction that it is counted
+_LOG_BYTES_PER_OBJECT = 800  # the line "flow logs read", as replays write it
+_LOG_BYTES_PER_INVOCATION = 1_500  # the metrics, and Lambda's own START, END and REPORT
+# Lambda asks the queue with five pollers, each of which waits up to 20 s
+# (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html; with little traffic it may go down to two).
+_IDLE_RECEIVES = 5 * MONTH // 20
+_METRICS = 19  # names of classify_s3 and of the sweep that have values; each function's count for themselves
+_TOPICS = 2  # a message goes to the topic of machines and to that of mail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a record takes, as ``make cost`` measures it.
+
+    Parameters
+    ----------
+    cpu_ms
+        Milliseconds of processor for a million records, from gzip to alerts.
+    gzip_bytes
+        Bytes of a gzipped record.
+    """
+
+    cpu_ms: float
+    gzip_bytes: float
+
+
+# By `make cost` on 2026-11-24: Python 3.13, one core of a shared two-core x86_64 machine, median of 3 runs of 200,000 records, 1 %
+# rejected. "recommended" is the README's format, "default" AWS's own.
+MEASURED: Final = {
+    "recommended": Measured(cpu_ms=34_200, gzip_bytes=31.0),
+    "default": Measured(cpu_ms=27_900, gzip_bytes=21.6),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What there is to read.
+
+    Parameters
+    ----------
+    batch
+        Objects an invocation.
+    """
+
+    records: float
+    objects: int
+    batch: int
+
+    @property
+    def invocations(self) -> int:
+        """How often the function is called."""
+        return -(-self.objects // self.batch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of the bill."""
+
+    price: Price
+    amount: float
+
+    @property
+    def usd(self) -> float:
+        """What it comes to."""
+        return self.price.of(self.amount)
+
+
+def duration_ms(workload: Workload, measured: Measured, factor: float = 1.0) -> float:
+    """Give the milliseconds for which functions run to read it all.
+
+    Parameters
+    ----------
+    factor
+        How much longer Lambda's processor takes, a whole one, than the one that was measured.
+    """
+    busy = workload.records / 1e6 * measured.cpu_ms * factor * VCPU_MB / MEMORY_MB
+    waiting = workload.objects * ASSUMED_WAIT_MS_PER_OBJECT + workload.invocations * ASSUMED_WAIT_MS_PER_INVOCATION
+    return busy + waiting
+
+
+def of_reading(workload: Workload, measured: Measured, factor: float = 1.0) -> tuple[Line, ...]:
+    """Give what grows with what is read."""
+    calls = workload.invocations
+    alerts = calls * ASSUMED_ALERTS_PER_INVOCATION
+    log_bytes = workload.objects * _LOG_BYTES_PER_OBJECT + calls * _LOG_BYTES_PER_INVOCATION
+    return (
+        Line(price=LAMBDA_DURATION, amount=duration_ms(workload, measured, factor) / 1_000 * MEMORY_MB / 1_024),
+        Line(price=LAMBDA_REQUEST, amount=calls),
+        # S3 sends one by one; Lambda receives and deletes a batch at a time, ten messages a call.
+        Line(price=SQS_REQUEST, amount=workload.objects + 2 * calls * -(-workload.batch // 10)),
+        Line(price=S3_GET, amount=workload.objects),
+        Line(price=DYNAMODB_WRITE, amount=workload.objects * _WRITES_PER_OBJECT + alerts * _WRITES_PER_ALERT),
+        Line(price=DYNAMODB_READ, amount=alerts * _READS_PER_ALERT),
+        Line(price=LOGS_INGESTED, amount=log_bytes / 2**30),
+    )
+
+
+def of_standing_there() -> tuple[Line, ...]:
+    """Give what a month costs even if nothing is read, and the messages."""
+    sweeps = MONTH // SWEEP_SECONDS
+    return (
+        Line(price=LAMBDA_DURATION, amount=sweeps * ASSUMED_SWEEP_MS / 1_000 * MEMORY_MB / 1_024),
+        Line(price=LAMBDA_REQUEST, amount=sweeps),
+        Line(price=SQS_REQUEST, amount=_IDLE_RECEIVES),
+        Line(price=LOGS_INGESTED, amount=sweeps * _LOG_BYTES_PER_INVOCATION / 2**30),
+        Line(price=SNS_PUBLISH, amount=_TOPICS * ASSUMED_MESSAGES),
+        Line(price=SNS_EMAIL, amount=ASSUMED_MESSAGES),
+        Line(price=METRIC, amount=_METRICS),
+    )
+
+
+def total(lines: tuple[Line, ...]) -> float:
+    """Give the dollars of some lines."""
+    return sum(line.usd for line in lines)

@@ -1,0 +1,306 @@
+"""The parts of a backfill: which objects, the message, the pace, and the note of how far it has got."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowverdict.cli import backfilling, commands
+from flowverdict.cli.history import HistoryObject, Location, Passed, Selection, Tally
+from flowverdict.cli.sending import BATCH, CONFIGURATION_ID, Pace, Refusal, State, StateFile, Task, default_state_path, message
+from flowverdict.errors import FlowVerdictError
+from flowverdict.sources.envelope import ObjectRef, objects_in_message
+from flowverdict.store.dynamodb import SOURCE_KEPT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLDER = "AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/22/"
+KEY = f"{FOLDER}123456789012_vpcflowlogs_eu-west-1_fl-0a1b_20261122T1200Z_4f2a.log.gz"
+MODIFIED = datetime(2026, 11, 23, 8, 30, tzinfo=UTC)
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+HOSTILE = (
+    "a+b c%2Bd=e&f;g?h#i",
+    "year=2026/month=11/%41+%2541",
+    "schlüssel/日本/🦊",
+    "two\nlines\r\tand\x01control\x7f",
+    "'quoted' \"twice\" \\back\\ ~*()!$,:@",
+    " leading and trailing ",
+    "//double//slashes/",
+    "%",
+    "+",
+)
+
+
+def one(key: str = KEY, size: int = 10, storage_class: str = "STANDARD") -> HistoryObject:
+    return HistoryObject(key=key, size=size, modified=MODIFIED, storage_class=storage_class)
+
+
+# --- which objects ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (one(), None),
+        (one(f"{FOLDER}renamed.log"), None),
+        (one("AWSLogs/123456789012/CloudTrail/eu-west-1/2026/11/22/trail.json.gz"), Passed.NO_FLOW_LOG),
+        (one(FOLDER, size=0), Passed.EMPTY),
+        (one(KEY.replace(".log.gz", ".log.parquet")), Passed.PARQUET),
+        (one(storage_class="GLACIER"), Passed.ARCHIVED),
+        (one(storage_class="DEEP_ARCHIVE"), Passed.ARCHIVED),
+        (one(storage_class="GLACIER_IR"), None),  # is read at once
+    ],
+)
+def test_what_is_no_flow_log_to_read_is_passed_over_and_why(found: HistoryObject, reason: Passed | None) -> None:
+    assert Selection().passes_over(found) == reason
+    assert Selection(all_objects=True).passes_over(found) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "at"),
+    [
+        (KEY, NOON),
+        (f"{FOLDER}renamed.log", MODIFIED),
+        (KEY.replace("20261122T1200Z", "20261399T9900Z"), MODIFIED),  # digits that are no time
+        (f"copy_20200101T0000Z_/{FOLDER}renamed.log", MODIFIED),  # a folder's name is not the object's
+    ],
+)
+def test_the_name_says_when_an_object_was_written_or_else_its_last_change(key: str, at: datetime) -> None:
+    assert one(key).written_at == at
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "wanted"),
+    [
+        (None, None, True),
+        ("2026-11-22T12:00:00Z", None, True),
+        ("2026-11-22T12:01:00Z", None, False),
+        (None, "2026-11-22T12:01:00Z", True),
+        (None, "2026-11-22T12:00:00Z", False),
+        ("2026-11-22", "2026-11-23", True),
+        ("2026-11-22T13:00:00+01:00", "2026-11-22T12:00:01", True),
+    ],
+)
+def test_since_is_within_and_until_is_not(since: str | None, until: str | None, *, wanted: bool) -> None:
+    for all_objects in (False, True):
+        selection = Selection(since=backfilling.moment(since), until=backfilling.moment(until), all_objects=all_objects)
+        assert (selection.passes_over(one()) is None) == wanted
+
+
+def test_all_is_counted_on_the_way() -> None:
+    tally = Tally()
+    later = KEY.replace("T1200Z", "T1205Z")
+    wanted = [*tally.wanted([one(), one("x"), one("y"), one(later, size=5)], Selection())]
+    assert [found.key for found in wanted] == [KEY, later]
+    assert (tally.objects, tally.size, tally.first, tally.last) == (2, 15, NOON, NOON.replace(minute=5))
+    assert dict(tally.passed) == {Passed.NO_FLOW_LOG: 2}
+
+
+@pytest.mark.parametrize(
+    "url", ["", "bucket/prefix", "s3://", "s3://A", "s3:///prefix", "https://bucket.s3.amazonaws.com/x", "s3://b"]
+)
+def test_what_is_no_location_is_told(url: str) -> None:
+    with pytest.raises(FlowVerdictError, match="is not of the form s3://bucket/prefix"):
+        Location.from_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "bucket", "prefix"),
+    [("s3://my-logs", "my-logs", ""), ("s3://my-logs/", "my-logs", ""), ("s3://my.logs/a/b c\n=", "my.logs", "a/b c\n=")],
+)
+def test_a_location_is_a_bucket_and_what_keys_begin_with(url: str, bucket: str, prefix: str) -> None:
+    assert Location.from_url(url) == Location(bucket=bucket, prefix=prefix)
+
+
+@pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01", "22.11.2026"])
+def test_what_is_no_time_is_told(text: str) -> None:
+    with pytest.raises(FlowVerdictError, match="is no time; 2026-11-01 and 2026-11-01T12:00:00Z are"):
+        backfilling.moment(text)
+
+
+# --- the message ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", [KEY, *HOSTILE])
+def test_the_function_reads_the_key_that_was_sent(key: str) -> None:
+    text = message("flow-logs", one(key), "eu-west-1")
+    assert objects_in_message(text) == (ObjectRef(bucket="flow-logs", key=key),)
+    assert text.isascii()  # SQS takes no control characters
+    assert text.isprintable()
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200))
+def test_the_function_reads_any_key(key: str) -> None:
+    assert objects_in_message(message("flow-logs", one(key), "eu-west-1")) == (ObjectRef(bucket="flow-logs", key=key),)
+
+
+def test_the_message_is_what_s3_sends() -> None:
+    (record,) = json.loads(message("flow-logs", one("year=2026/a b+c.log"), "eu-west-1"))["Records"]
+    assert record == {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": "eu-west-1",
+        "eventTime": "2026-11-23T08:30:00.000Z",
+        "eventName": "ObjectCreated:Put",
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": CONFIGURATION_ID,
+            "bucket": {"name": "flow-logs"},
+            "object": {"key": "year%3D2026/a+b%2Bc.log", "size": 10},
+        },
+    }
+
+
+# --- the pace ---------------------------------------------------------------------------------------------------------
+
+
+class Time:
+    """Time that passes by sleeping, and by ``work``."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.slept = 0.0
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.now += seconds
+        self.slept += seconds
+
+
+@given(
+    st.floats(min_value=0.1, max_value=500),
+    st.lists(st.tuples(st.integers(min_value=1, max_value=BATCH), st.floats(min_value=0, max_value=5)), min_size=1, max_size=30),
+)
+def test_in_no_stretch_of_time_more_pass_than_the_rate_and_one_batch(rate: float, calls: list[tuple[int, float]]) -> None:
+    time = Time()
+    pace = Pace(rate, clock=time.clock, sleep=time.sleep)
+    passed: list[tuple[float, int]] = [(time.now, 0)]
+    for wanted, work in calls:
+        count = min(wanted, pace.batch)
+        pace.take(count)
+        passed.append((time.now, count))
+        time.now += work
+    for first in range(len(passed)):
+        for last in range(first, len(passed)):
+            elapsed = passed[last][0] - passed[first][0]
+            through = sum(count for _, count in passed[first + 1 : last + 1])
+            assert through <= pace.batch + rate * elapsed + 1e-6
+    assert sum(count for _, count in passed) <= rate * (passed[-1][0] - passed[0][0]) + 1e-6  # it starts with nothing to give away
+
+
+def test_what_keeps_the_rate_is_waiting_and_nothing_more() -> None:
+    time = Time()
+    pace = Pace(50, clock=time.clock, sleep=time.sleep)
+    for _ in range(100):
+        pace.take(10)
+    assert time.slept == pytest.approx(20)
+    time.now += 60
+    pace.take(10)
+    assert time.slept == pytest.approx(20)  # a batch had gathered
+    pace.take(10)
+    assert time.slept == pytest.approx(20.2)  # and no more than one
+
+
+@pytest.mark.parametrize(("rate", "batch"), [(0.2, 1), (1, 1), (3.9, 3), (10, 10), (5_000, 10)])
+def test_a_slow_pace_takes_small_batches(rate: float, batch: int) -> None:
+    assert Pace(rate).batch == batch
+
+
+# --- how far it has got -----------------------------------------------------------------------------------------------
+
+TASK = Task(
+    location=Location(bucket="flow-logs", prefix="AWSLogs/"),
+    queue_url="https://sqs.eu-west-1.amazonaws.com/123456789012/flow-logs",
+    selection=Selection(since=NOON),
+)
+
+
+def test_what_was_noted_is_what_is_read(tmp_path: Path) -> None:
+    file = StateFile(tmp_path / "state.json", TASK)
+    state = file.load()
+    assert state == State()
+    refused, sent = one(HOSTILE[2], size=3), one(HOSTILE[3], size=4)
+    state.note([refused, sent], [Refusal(refused=refused, reason="busy")])
+    file.save(state)
+    assert file.load() == state == State(last_key=sent.key, sent=1, size=4, refused=[refused])
+
+    state.note([refused], [], again=True)
+    assert state == State(last_key=sent.key, sent=2, size=7, refused=[])
+    file.save(state)
+    assert StateFile(tmp_path / "state.json", TASK).load() == state
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (Task(location=Location(bucket="others", prefix="AWSLogs/"), queue_url=TASK.queue_url, selection=TASK.selection), "source"),
+        (Task(location=Location(bucket="flow-logs", prefix=""), queue_url=TASK.queue_url, selection=TASK.selection), "source"),
+        (Task(location=TASK.location, queue_url="https://elsewhere", selection=TASK.selection), "queue"),
+        (Task(location=TASK.location, queue_url=TASK.queue_url, selection=Selection()), "since"),
+        (Task(location=TASK.location, queue_url=TASK.queue_url, selection=Selection(since=NOON, until=MODIFIED)), "until"),
+        (Task(location=TASK.location, queue_url=TASK.queue_url, selection=Selection(since=NOON, all_objects=True)), "all_objects"),
+    ],
+)
+def test_the_state_of_another_task_is_refused_by_name(tmp_path: Path, other: Task, named: str) -> None:
+    path = tmp_path / "state.json"
+    StateFile(path, TASK).save(State(last_key="x", sent=1))
+    with pytest.raises(FlowVerdictError, match=f"of another backfill: its {named} is ") as raised:
+        StateFile(path, other).load()
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 2}', "\x00"])
+def test_what_is_no_state_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(content)
+    with pytest.raises(FlowVerdictError, match="no state of a backfill"):
+        StateFile(path, TASK).load()
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize("missing", ["last_key", "sent", "bytes", "refused"])
+def test_a_state_that_lacks_something_is_refused(tmp_path: Path, missing: str) -> None:
+    path = tmp_path / "state.json"
+    StateFile(path, TASK).save(State())
+    written = json.loads(path.read_text())
+    del written[missing]
+    path.write_text(json.dumps(written))
+    with pytest.raises(FlowVerdictError, match=f"no state of a backfill: .*{missing}"):
+        StateFile(path, TASK).load()
+
+
+def test_a_state_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FlowVerdictError, match="no such file or directory"):
+        StateFile(tmp_path / "no" / "state.json", TASK).save(State())
+
+
+def test_each_source_has_a_state_file_of_its_own() -> None:
+    names = [
+        default_state_path(Location(bucket=bucket, prefix=prefix)) for bucket in ("one", "two") for prefix in ("", "a", "a/b\n")
+    ]
+    assert len(set(names)) == len(names)
+    assert all("/" not in name and name.startswith("flowverdict-backfill-") and name.endswith(".json") for name in names)
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+def test_the_help_and_the_notes_say_how_long_the_stack_remembers() -> None:
+    days = f"{SOURCE_KEPT // 86_400} days"
+    assert days in backfilling.COUNTED_NOTE
+    assert days in " ".join((commands.backfill.help or "").split())
+
+
+def test_the_rate_of_the_help_is_the_programs_own() -> None:
+    (rate,) = [option for option in commands.backfill.params if option.name == "rate"]
+    assert rate.default == backfilling.DEFAULT_RATE

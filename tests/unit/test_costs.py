@@ -1,0 +1,99 @@
+"""The cost model: what it adds up, and that it speaks of the template's own settings and of what the document shows."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flowverdict.cli import costs
+from flowverdict.cli.costs import Measured, Workload
+from scripts import cost_table
+
+if TYPE_CHECKING:
+    from flowverdict.cli.costs import Line
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = (ROOT / "docs" / "cost.md").read_text()
+TEMPLATE = (ROOT / "template.yaml").read_text()
+ONE_SECOND = Measured(cpu_ms=1_000, gzip_bytes=30)
+
+
+def by_unit(lines: tuple[Line, ...]) -> dict[str, float]:
+    return {f"{line.price.what}: {line.price.unit}": line.amount for line in lines}
+
+
+def test_processor_time_is_stretched_by_the_share_of_a_processor_and_by_the_factor() -> None:
+    workload = Workload(records=1e6, objects=0, batch=20)
+    assert costs.duration_ms(workload, ONE_SECOND) == pytest.approx(1_000 * 1_769 / 1_024)
+    assert costs.duration_ms(workload, ONE_SECOND, factor=2) == pytest.approx(2_000 * 1_769 / 1_024)
+
+
+def test_waiting_counts_an_object_and_an_invocation() -> None:
+    workload = Workload(records=0, objects=45, batch=20)
+    assert workload.invocations == 3
+    assert costs.duration_ms(workload, ONE_SECOND) == 45 * 50 + 3 * 500
+
+
+def test_reading_is_billed_by_what_it_uses() -> None:
+    amounts = by_unit(costs.of_reading(Workload(records=0, objects=1_000, batch=20), ONE_SECOND))
+    assert amounts["Lambda: requests"] == 50
+    assert amounts["S3 Standard, GET: requests"] == 1_000
+    assert amounts["SQS, standard queue: requests"] == 1_000 + 50 * 2 * 2
+    assert amounts["DynamoDB, on demand: write units"] == 1_000 * 3 + 50 * 3 * 6
+    assert amounts["Lambda, arm64, first tier: GB-second"] == pytest.approx(1_000 * 0.05 + 50 * 0.5)
+
+
+def test_a_price_is_for_so_many() -> None:
+    assert costs.LAMBDA_REQUEST.of(5_000_000) == pytest.approx(1.0)
+    assert costs.S3_GET.of(10_000) == pytest.approx(0.004)
+    assert costs.total(()) == 0
+
+
+def test_the_model_is_of_the_templates_settings() -> None:
+    assert f"MemorySize: {costs.MEMORY_MB} #" in TEMPLATE
+    assert f"BatchSize: {costs.BATCH} #" in TEMPLATE
+    (sweep,) = re.findall(r"SweepMinutes:\n    Type: Number\n    Default: (\d+)", TEMPLATE)
+    assert 60 * int(sweep) == costs.SWEEP_SECONDS
+    assert re.search(r"Architecture:\n    Type: String\n    Default: arm64", TEMPLATE)
+
+
+def test_the_file_that_is_measured_is_what_it_is_said_to_be() -> None:
+    for fields in cost_table.FORMATS.values():
+        measured = cost_table.measure(3_000, fields, runs=1)  # raises where a record is not read
+        assert measured.cpu_ms > 0
+    content = cost_table.flow_logs(20_000, cost_table.FORMATS["default"])
+    assert content == cost_table.flow_logs(20_000, cost_table.FORMATS["default"])
+    text = gzip.decompress(content)
+    assert text.count(b"\n") == 20_001
+    assert text.count(b" REJECT ") / 20_000 == pytest.approx(0.01, abs=0.002)
+
+
+def test_the_recommended_format_is_the_readmes() -> None:
+    (log_format,) = re.findall(r"--log-format '([^']+)'", (ROOT / "README.md").read_text())
+    assert re.sub(r"[${}]", "", log_format) == cost_table.FORMATS["recommended"]
+
+
+def test_the_bytes_of_a_record_are_as_stated() -> None:
+    for name, fields in cost_table.FORMATS.items():
+        measured = len(cost_table.flow_logs(20_000, fields)) / 20_000
+        assert measured == pytest.approx(costs.MEASURED[name].gzip_bytes, rel=0.05)
+
+
+def test_the_document_shows_what_the_command_prints() -> None:
+    script = ROOT / "scripts" / "cost_table.py"
+    printed = subprocess.run([sys.executable, script, "--stated"], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603 - ours
+    tables = printed.stdout.strip().split("\n\n")
+    assert len(tables) == 3
+    assert [table for table in tables if table not in DOCUMENT] == []
+
+
+def test_the_factor_and_the_size_are_options() -> None:
+    low, high = (cost_table.bill(costs.MEASURED["recommended"], factor) for factor in (1.0, 3.0))
+    assert low != high
+    assert "10 G records" in low
