@@ -14,17 +14,17 @@ export SAM_CLI_TELEMETRY := 0
 # No account and no Region of the caller's reach the tests or the demo.
 export AWS_EC2_METADATA_DISABLED := true
 
-.PHONY: help setup demo test accuracy cost check lint format types imports template build lock clean
+.PHONY: help setup demo test accuracy cost e2e e2e-iam size local check lint format types imports template scan build lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: .venv/.done ## build .venv with the flowverdict command
 
 demo: .venv/.done ## run the main job on sample events, no AWS account needed
 	@$(BIN)/flowverdict demo
 
-test: .venv/.done ## run all tests
+test: .venv/.done .venv-sam/.done ## run all tests
 	$(BIN)/python -m pytest
 
 accuracy: .venv/.done ## verdicts and fixes against simulated VPCs, with figures (SIMULATOR_SEEDS=40)
@@ -33,7 +33,22 @@ accuracy: .venv/.done ## verdicts and fixes against simulated VPCs, with figures
 cost: .venv/.done ## what months of records cost on AWS, measured here (FACTOR=1)
 	$(BIN)/python scripts/cost_table.py --factor $${FACTOR:-1}
 
-check: lint types imports template test ## what CI runs
+# What the deployed stack needs to run on this machine, without an account and without Docker.
+LOCAL_STACK := .venv/.done .venv-sam/.done .venv-emulator/.done .venv-runtime/.done
+
+e2e: $(LOCAL_STACK) ## sam build and deploy to an emulator on 127.0.0.1, and try the whole way
+	$(BIN)/python -m pytest -m e2e --allow-hosts=127.0.0.1 -o tmp_path_retention_policy=none --durations=5 tests/e2e
+
+e2e-iam: $(LOCAL_STACK) ## what fails without each IAM statement, into docs/permissions.md
+	$(BIN)/python -m tests.e2e.permissions docs/permissions.md
+
+size: $(LOCAL_STACK) ## size and cold start of each built function, against a budget
+	$(BIN)/python -m scripts.measure_functions
+
+local: $(LOCAL_STACK) ## the deployed stack on 127.0.0.1, left running to try things on
+	@$(BIN)/python -m tests.e2e.local
+
+check: lint types imports template scan test ## what CI runs
 
 lint: .venv/.done ## ruff, style and format
 	$(BIN)/ruff check
@@ -49,8 +64,13 @@ types: .venv/.done ## mypy, strict
 imports: .venv/.done ## import contracts: data flows one way, pure modules stay pure
 	$(BIN)/lint-imports
 
-template: .venv-sam/.done ## sam validate --lint
-	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" sam validate --lint --region us-east-1
+template: .venv-sam/.done ## sam validate --lint (cfn-lint), both templates
+	export PATH="$(CURDIR)/.venv-sam/bin:$$PATH"
+	sam validate --lint --region us-east-1
+	sam validate --lint --region us-east-1 --template templates/reader-role.yaml
+
+scan: .venv-scan/.done ## security scan of the templates (checkov, offline)
+	.venv-scan/bin/checkov --config-file .checkov.yaml
 
 build: .venv-sam/.done ## sam build, into .aws-sam/build
 	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" sam build --region us-east-1
@@ -61,10 +81,13 @@ lock: $(UV) ## compile the pins from pyproject.toml (then commit them)
 	$$compile pyproject.toml --output-file layers/dependencies/requirements.txt
 	$$compile pyproject.toml --extra cli --group dev --output-file requirements/dev.txt
 	$$compile --group pyproject.toml:sam --output-file requirements/sam.txt
+	$$compile --group pyproject.toml:scan --output-file requirements/scan.txt
+	$$compile --group pyproject.toml:emulator --output-file requirements/emulator.txt
+	$$compile --group pyproject.toml:runtime --output-file requirements/runtime.txt
 	$$compile --group pyproject.toml:uv --output-file requirements/uv.txt
 
 clean: ## remove everything that make built
-	rm -rf .venv .venv-sam .uv .aws-sam .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-sam .venv-scan .venv-emulator .venv-runtime .uv .aws-sam .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 # uv comes into the project's own folder where the machine has none.
 .uv/bin/uv: requirements/uv.txt
@@ -82,4 +105,22 @@ clean: ## remove everything that make built
 .venv-sam/.done: requirements/sam.txt .python-version | $(UV)
 	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-sam
 	$(UV) pip sync --quiet --python .venv-sam/bin/python --require-hashes requirements/sam.txt
+	touch $@
+
+# Checkov pins boto3 and others as well.
+.venv-scan/.done: requirements/scan.txt .python-version | $(UV)
+	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-scan
+	$(UV) pip sync --quiet --python .venv-scan/bin/python --require-hashes requirements/scan.txt
+	touch $@
+
+# Not beside the functions' packages: the emulator's workers see its site-packages, which would hide a missing dependency.
+.venv-emulator/.done: requirements/emulator.txt .python-version | $(UV)
+	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-emulator
+	$(UV) pip sync --quiet --python .venv-emulator/bin/python --require-hashes requirements/emulator.txt
+	touch $@
+
+# Lambda's own runtime client and SDK, nothing else.
+.venv-runtime/.done: requirements/runtime.txt .python-version | $(UV)
+	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-runtime
+	$(UV) pip sync --quiet --python .venv-runtime/bin/python --require-hashes requirements/runtime.txt
 	touch $@

@@ -322,6 +322,18 @@ def test_what_cannot_be_published_is_told_in_the_log_and_by_the_sweep(aws: Local
     assert email.subject.startswith("[flowverdict CRITICAL]")
 
 
+def test_rejected_flows_are_measured_by_verdict_and_severity_and_alerts_by_their_lag(aws: LocalAws) -> None:
+    told = aws.invoke(queue_event(notification(put_scenario(aws, "outbound-response"))))
+    assert (told.metrics["RecordsRejected"], told.metrics["RejectedFlows"]) == (1, 1)
+    assert "LagSeconds" in told.metrics
+    assert told.metrics["RulesNotRead"] in {0, 1}
+
+    muting = {"version": 1, "expected": [{"match": {"port": 3389}, "reason": "known"}]}
+    boto3.client("ssm").put_parameter(Name="/policy", Value=json.dumps(muting), Type="String")
+    muted = aws.invoke(queue_event(notification(put_scenario(aws, "inbound-request"))), {"POLICY": "ssm:/policy"})
+    assert muted.metrics["FlowsMuted"] + muted.metrics.get("RejectedFlows", 0) == muted.metrics["RecordsRejected"]
+
+
 def test_what_is_delivered_again_adds_nothing(aws: LocalAws) -> None:
     event = queue_event(notification(put_scenario(aws, "outbound-response")))
     aws.invoke(event)

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from flowverdict.cli.commands import cli
 from flowverdict.records import RecordFormat
+from tests.sam_template import read_template
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -61,9 +62,9 @@ def test_the_demo_can_be_read_and_its_commands_copied() -> None:
 
 
 def test_the_make_targets_shown_exist() -> None:
-    targets = set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE))
+    targets = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", README, re.MULTILINE))
     assert targets >= {"demo", "test", "setup", "build"}
-    assert targets <= set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert targets <= set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def test_the_recommended_format_has_every_field_that_decides() -> None:
@@ -72,3 +73,12 @@ def test_the_recommended_format_has_every_field_that_decides() -> None:
     assert record_format.unknown_names == ()
     decisive = {"tcp-flags", "flow-direction", "pkt-srcaddr", "pkt-dstaddr", "subnet-id", "reject-reason"}
     assert decisive <= set(record_format.names)
+
+
+def test_the_variables_for_sam_local_are_the_templates() -> None:
+    named = json.loads((ROOT / "docs" / "env-vars.example.json").read_text())["Parameters"]
+    template = read_template(ROOT / "template.yaml")
+    own = [one.get("Properties", {}) for one in template["Resources"].values()]
+    functions = [template["Globals"]["Function"], *own]
+    known = {name for one in functions if "Environment" in one for name in one["Environment"]["Variables"]}
+    assert set(named) <= known

@@ -56,7 +56,8 @@ def test_a_price_is_for_so_many() -> None:
 
 
 def test_the_model_is_of_the_templates_settings() -> None:
-    assert f"MemorySize: {costs.MEMORY_MB} #" in TEMPLATE
+    (memory,) = re.findall(r"S3FunctionMemory:\n    Type: Number\n    Default: (\d+)", TEMPLATE)
+    assert int(memory) == costs.MEMORY_MB
     assert f"BatchSize: {costs.BATCH} #" in TEMPLATE
     (sweep,) = re.findall(r"SweepMinutes:\n    Type: Number\n    Default: (\d+)", TEMPLATE)
     assert 60 * int(sweep) == costs.SWEEP_SECONDS

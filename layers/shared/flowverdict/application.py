@@ -58,6 +58,11 @@ class WithinBudget:
     """Reads configurations for one invocation, and no further ones once it has taken too long.
 
     Accounts and Regions come out of log records: a forged log may name hundreds, each of which takes its time to be refused.
+
+    Attributes
+    ----------
+    refused
+        Account and Region of what was not read, with the reason.
     """
 
     def __init__(self, configs: ConfigSource, seconds: float = _RULES_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
@@ -65,12 +70,18 @@ class WithinBudget:
         self._seconds = seconds
         self._clock = clock
         self._deadline = clock() + seconds
+        self.refused: dict[tuple[str | None, str | None], str] = {}
 
     def read(self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]) -> NetConfig | str:
         """Give the configuration, or the reason why it was not read."""
+        config: NetConfig | str
         if self._clock() >= self._deadline:
-            return f"the rules were not read: {self._seconds:g} s for reading those of other accounts and Regions were spent"
-        return self._configs.read(account_id, region, flows)
+            config = f"the rules were not read: {self._seconds:g} s for reading those of other accounts and Regions were spent"
+        else:
+            config = self._configs.read(account_id, region, flows)
+        if isinstance(config, str):
+            self.refused[account_id, region] = config
+        return config
 
 
 class Desk:
@@ -113,7 +124,9 @@ class Desk:
     def finish(self, batch: Batch, sources: Sequence[Source]) -> None:
         """Judge the batch, count its sources and tell what is new."""
         now = int(self._clock())
-        explanations = batch.explanations(WithinBudget(self._configs))
+        configs = WithinBudget(self._configs)
+        explanations = batch.explanations(configs)
+        self._observability.rules_not_read(configs.refused)
         policy = None if self._policies is None else _policy(self._policies, self._observability)
         unwanted: set[str] = set()
         if policy is not None:
@@ -122,13 +135,14 @@ class Desk:
             explanations = [*sifted.kept]
             unwanted = {one.document.fingerprint for one in group(muted.explanation for muted in sifted.muted)}
         sightings = batch.sightings(explanations)
+        self._observability.rejected(sightings)
         if policy is not None:
             wanted = [sighting for sighting in sightings if policy.allows(sighting.document.severity)]
             unwanted |= {one.document.fingerprint for one in sightings} - {one.document.fingerprint for one in wanted}
             sightings = wanted
         self._book.mute(unwanted - {sighting.document.fingerprint for sighting in sightings}, now)
         outcome = self._book.record(sightings, sources, now)
-        self._observability.finished(batch.counts, outcome)
+        self._observability.finished(batch.counts, outcome, self._clock())
 
 
 def _policy(policies: PolicySource, observability: Observability) -> Policy:
@@ -245,7 +259,9 @@ class SweepAlerts:
         del request_id
         if self._policies is not None:
             _policy(self._policies, self._observability)  # looked at here too, so that a bad one is told when no flow logs come
-        outcome = self._book.sweep(scheduled_at(event), WithinBudget(self._configs))
+        configs = WithinBudget(self._configs)
+        outcome = self._book.sweep(scheduled_at(event), configs)
+        self._observability.rules_not_read(configs.refused)
         self._observability.told(outcome)
         if outcome.unsent:
             raise DeliveryError(f"{len(outcome.unsent)} messages not sent; the first: {outcome.unsent[0]}")

@@ -19,13 +19,13 @@ from flowverdict.alerts import most_severe_first
 from flowverdict.digest import digest_fingerprint, digest_of, flood_notice
 from flowverdict.document import Alert
 from flowverdict.errors import DeliveryError, StateError
-from flowverdict.lifecycle import HOUR, Intervals, State, capped, closed_quietly, hour_of, sighted, swept, told_once
+from flowverdict.lifecycle import HOUR, Intervals, State, capped, carried_over, closed_quietly, hour_of, sighted, swept, told_once
 from flowverdict.netconfig.model import NetConfig
 from flowverdict.recheck import passes
 from flowverdict.state import MAX_SOURCES, MAX_STATES, Commit, ConflictError, Shadow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from flowverdict.alerts import Sighting
     from flowverdict.document import Document
@@ -216,23 +216,30 @@ class AlertBook:
         return Commit(states=(state,), budget=budget.said()), [_Step(before=None, after=state)]
 
     def _digest(self, states: list[State], now: int) -> Iterator[list[_Step]]:
-        """Put what is due into one digest: it is written with the first part, so that a crash in between makes no second one."""
+        """Put what is due into one digest.
+
+        It is written with the first part, so that a crash in between makes no second one. What it does not tell - seen again
+        while it was put together, or due once it had been - waits for the next one: nothing is lost, and little told twice.
+        """
         if not states:
             return
         end = now // self._intervals.digest * self._intervals.digest
         fingerprint = digest_fingerprint(end)
         digest = None if fingerprint in self._store.load([fingerprint]) else told_once(digest_of(states, end, self._intervals), now)
+        is_told = digest is not None
         for some in batched(states, MAX_STATES - 1, strict=False):
-            names = tuple(state.fingerprint for state in some)
-            steps = self._write(partial(self._digest_commit, names, digest, now), now)
-            yield steps
+            told = {state.fingerprint: state.version if is_told else None for state in some}
+            yield self._write(partial(self._digest_commit, told, digest, now), now)
             digest = None
 
-    def _digest_commit(self, fingerprints: Sequence[str], digest: State | None, now: int) -> tuple[Commit, list[_Step]]:
-        states = self._store.load(fingerprints)
-        closed = [closed_quietly(state, now) for state in states.values() if state.is_open and state.for_digest]
-        told = [] if digest is None else [digest]
-        return Commit(states=(*told, *closed)), [_Step(before=None, after=state) for state in told]
+    def _digest_commit(self, told: Mapping[str, int | None], digest: State | None, now: int) -> tuple[Commit, list[_Step]]:
+        """Close what the digest tells, each in the version that it tells of."""
+        states = [state for state in self._store.load([*told]).values() if state.is_open and state.for_digest]
+        done = [
+            closed_quietly(state, now) if state.version == told[state.fingerprint] else carried_over(state, now) for state in states
+        ]
+        new = [] if digest is None else [digest]
+        return Commit(states=(*new, *done)), [_Step(before=None, after=state) for state in new]
 
     def _write(self, compute: Callable[[], tuple[Commit, list[_Step]]], now: int) -> list[_Step]:
         """Compute a commit and write it, again where somebody was faster; give the steps with what was written."""

@@ -74,8 +74,8 @@ class State:
     observed_at
         When it was last seen.
     told_at, told_severity, messages
-        When it was last told, as how severe, and how many messages there were; ``None`` and 0 if never in this episode. What
-        the cap held back counts as told: the cap's own message speaks of it.
+        When it was last told, as how severe at the most, and how many messages there were; ``None`` and 0 if never in this
+        episode. What the cap held back counts as told: the cap's own message speaks of it.
     pending, pending_at
         The message that is due to be sent, and since when. It is written together with what caused it and taken away when it was
         sent, so that a crash in between delays a message and never loses one.
@@ -139,8 +139,7 @@ class State:
 def sighted(state: State | None, sighting: Sighting, now: int, *, shaded: bool) -> State:
     """Count a sighting in; ``pending`` of the result is the message that it calls for, which the cap may still take back."""
     document = sighting.document
-    if state is not None and not state.is_open and (state.pending is not None or _is_late(state, document)):
-        # Also while its end is being told: what goes on is seen again and then opened.
+    if state is not None and not state.is_open and _is_late(state, document):
         return replace(
             state, document=_merged(state.document, document).with_status(state.document.status, state.document.status_reason)
         )
@@ -212,7 +211,7 @@ def _calls_for(state: State, status: Status, reason: str | None, now: int) -> St
         pending=status,
         pending_at=now,
         told_at=now,
-        told_severity=state.document.severity,
+        told_severity=state.document.severity,  # which never falls in an episode
         messages=state.messages + 1,
         held=None,
     )
@@ -258,6 +257,12 @@ def _closed(state: State, now: int, reason: str, *, by_rules: bool) -> State:
     if not state.was_sent or state.document.kind is Kind.RECORDS_LOST:
         return closed  # nobody was told that it began; and what is lost stays lost
     return replace(closed, document=state.document.with_status(Status.RESOLVED, reason), pending=Status.RESOLVED, pending_at=now)
+
+
+def carried_over(state: State, now: int) -> State:
+    """Let it wait for the next digest: this one was put together before, or without what was seen since."""
+    document = state.document
+    return replace(state, document=replace(document, opened_at=now) if isinstance(document, Alert) else document)
 
 
 def closed_quietly(state: State, now: int) -> State:

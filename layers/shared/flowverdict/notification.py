@@ -9,7 +9,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import SNSEvent
 from aws_lambda_powertools.utilities.parameters import SecretsProvider, SSMProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
@@ -19,7 +18,7 @@ from flowverdict.delivery import slack
 from flowverdict.delivery.slack_webhook import SlackWebhook, is_webhook_address
 from flowverdict.document import document_from_json
 from flowverdict.errors import DeliveryError, EnvelopeError, SettingsError, WebhookRefusedError
-from flowverdict.observability import Observability
+from flowverdict.observability import Metric, Observability
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -135,7 +134,7 @@ class NotifySlack:
             if fresh == address:
                 raise
             SlackWebhook(fresh).post(text, blocks)
-        self._observability.metrics.add_metric(name="SlackMessagesPosted", unit=MetricUnit.Count, value=1)
+        self._observability.count(Metric.SLACK_MESSAGES_POSTED)
         told = {"fingerprint": document.fingerprint, "kind": document.kind, "status": document.status, "title": document.title}
         self._observability.logger.info("posted to Slack", extra=told)
 

@@ -1,28 +1,63 @@
-"""Logs and metrics of the functions: one structured log line a finding, metrics in CloudWatch's embedded format."""
+"""Logs and metrics of the functions: one structured log line a finding, metrics in CloudWatch's embedded format.
+
+A metric costs 0.30 USD a month, by the hours that it got data in. A function has at most 15 with the dimension ``service``;
+``RejectedFlows`` has a verdict and a severity instead, of which 9 x 5 can be and few are in one hour. Each of its values has a line
+of the log to itself, since the format has one value for a name in a line
+(https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
+``docs/operations.md`` says what each metric means.
+"""
 
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections import Counter
+from enum import StrEnum
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_metric
 
+from flowverdict.document import Alert
 from flowverdict.errors import FlowVerdictError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from flowverdict.alerts import Sighting
     from flowverdict.book import Outcome
     from flowverdict.pipeline import Reading
     from flowverdict.policy import Muted
     from flowverdict.records import RecordCounts
 
+# Of a function that was deployed some other way; the template gives each stack its own, so that a test stack's failures set off
+# nobody's alarm but its own.
 NAMESPACE = "flowverdict"
+
+
+class Metric(StrEnum):
+    """What is measured, by the name it has in CloudWatch; Powertools adds ``ColdStart``."""
+
+    EVENTS_RECEIVED = "EventsReceived"
+    RECORDS_READ = "RecordsRead"
+    RECORDS_REJECTED = "RecordsRejected"
+    RECORDS_MALFORMED = "RecordsMalformed"
+    RECORDS_SKIP_DATA = "RecordsSkipData"
+    REJECTED_FLOWS = "RejectedFlows"
+    LAG = "LagSeconds"
+    ALERTS_PUBLISHED = "AlertsPublished"
+    ALERTS_COUNTED = "AlertsCounted"
+    ALERTS_EXPLAINED = "AlertsExplained"
+    ALERTS_HELD_BACK = "AlertsHeldBack"
+    ALERTS_UNSENT = "AlertsUnsent"
+    POLICY_UNUSABLE = "PolicyUnusable"
+    FLOWS_MUTED = "FlowsMuted"
+    SOURCES_DELIVERED_AGAIN = "SourcesDeliveredAgain"
+    RULES_NOT_READ = "RulesNotRead"
+    SLACK_MESSAGES_POSTED = "SlackMessagesPosted"
 
 
 class _CurrentStdout(io.TextIOBase):
@@ -47,7 +82,8 @@ class Observability:
     def __init__(self, service: str) -> None:
         self.logger = Logger(service=service, stream=cast("IO[str]", _CurrentStdout()))
         # Ephemeral: the other kind shares its metrics between all instances of a process, and replays run several.
-        self.metrics = EphemeralMetrics(namespace=NAMESPACE, service=service)
+        self._namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE
+        self.metrics = EphemeralMetrics(namespace=self._namespace, service=service)
 
     def wrap(self, handle: Callable[[dict[str, Any], str], Any]) -> Callable[[dict[str, Any], Any], Any]:
         """Put request ids into every log line and send the metrics when ``handle`` is done, also if it failed.
@@ -57,7 +93,7 @@ class Observability:
 
         def handler(event: dict[str, Any], context: LambdaContext) -> object:
             # First of all, so that an invocation that fails is measured too.
-            self.metrics.add_metric(name="EventsReceived", unit=MetricUnit.Count, value=1)
+            self.count(Metric.EVENTS_RECEIVED)
             try:
                 return handle(event, context.aws_request_id)
             except FlowVerdictError as error:
@@ -68,6 +104,10 @@ class Observability:
         measured = self.metrics.log_metrics(handler, capture_cold_start_metric=True)
         wrapped: Callable[[dict[str, Any], Any], Any] = self.logger.inject_lambda_context(measured, clear_state=True)
         return wrapped
+
+    def count(self, metric: Metric, value: int = 1) -> None:
+        """Add to a metric of the function."""
+        self.metrics.add_metric(name=metric, unit=MetricUnit.Count, value=value)
 
     def read(self, reading: Reading) -> None:
         """Tell what came of one source, and warn of what it held that no one can use."""
@@ -82,27 +122,48 @@ class Observability:
         """Tell why a queue message goes back to its queue."""
         self.logger.error("message failed", extra={"message_id": message_id, "reason": reason}, exc_info=with_traceback)
 
-    def finished(self, counts: RecordCounts, outcome: Outcome) -> None:
-        """Measure what the whole batch held and what came of it."""
+    def finished(self, counts: RecordCounts, outcome: Outcome, now: float) -> None:
+        """Measure what the whole batch held, what came of it, and how late (``now`` in Unix seconds) the new alerts are told."""
         for name, value in (
-            ("RecordsRead", counts.records),
-            ("RecordsRejected", counts.rejected),
-            ("RecordsMalformed", counts.malformed.total()),
-            ("RecordsSkipData", counts.skip_data),
+            (Metric.RECORDS_READ, counts.records),
+            (Metric.RECORDS_REJECTED, counts.rejected),
+            (Metric.RECORDS_MALFORMED, counts.malformed.total()),
+            (Metric.RECORDS_SKIP_DATA, counts.skip_data),
         ):
-            self.metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+            self.count(name, value)
+        for document in outcome.told:
+            if document.last_seen is not None:
+                # Clocks differ: a record that ends in the future is told at once.
+                self.metrics.add_metric(name=Metric.LAG, unit=MetricUnit.Seconds, value=max(0.0, now - document.last_seen))
         self.told(outcome)
+
+    def rejected(self, sightings: Iterable[Sighting]) -> None:
+        """Measure the rejected flows of a batch by verdict and severity, told or not."""
+        flows: Counter[tuple[str, str]] = Counter()
+        for sighting in sightings:
+            if isinstance(sighting.document, Alert):
+                flows[sighting.document.verdict, sighting.document.severity.value] += sighting.document.flows
+        for (verdict, severity), count in flows.items():
+            with single_metric(name=Metric.REJECTED_FLOWS, unit=MetricUnit.Count, value=count, namespace=self._namespace) as metric:
+                metric.add_dimension(name="verdict", value=verdict)
+                metric.add_dimension(name="severity", value=severity)
+
+    def rules_not_read(self, reasons: Mapping[tuple[str | None, str | None], str]) -> None:
+        """Measure accounts and Regions whose verdicts stand without rules, with a log line for each."""
+        self.count(Metric.RULES_NOT_READ, len(reasons))
+        for (account_id, region), reason in reasons.items():
+            self.logger.warning("rules not read", extra={"account_id": account_id, "region": region, "reason": reason})
 
     def told(self, outcome: Outcome) -> None:
         """Measure what was told and what was not, with a log line for each message."""
         for name, value in (
-            ("AlertsPublished", len(outcome.told)),
-            ("AlertsCounted", outcome.counted),
-            ("AlertsExplained", outcome.shaded),
-            ("AlertsHeldBack", outcome.held),
-            ("AlertsUnsent", len(outcome.unsent)),
+            (Metric.ALERTS_PUBLISHED, len(outcome.told)),
+            (Metric.ALERTS_COUNTED, outcome.counted),
+            (Metric.ALERTS_EXPLAINED, outcome.shaded),
+            (Metric.ALERTS_HELD_BACK, outcome.held),
+            (Metric.ALERTS_UNSENT, len(outcome.unsent)),
         ):
-            self.metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+            self.count(name, value)
         for document in outcome.told:
             told = {
                 "fingerprint": document.fingerprint,
@@ -117,17 +178,17 @@ class Observability:
 
     def policy_read(self, problem: str | None) -> None:
         """Measure whether the policy document can be used; an alarm stands on it."""
-        self.metrics.add_metric(name="PolicyUnusable", unit=MetricUnit.Count, value=0 if problem is None else 1)
+        self.count(Metric.POLICY_UNUSABLE, 0 if problem is None else 1)
         if problem is not None:
             self.logger.error("policy not usable", extra={"reason": problem})
 
     def muted(self, muted: Sequence[Muted]) -> None:
         """Tell what the policy muted, entry by entry."""
-        self.metrics.add_metric(name="FlowsMuted", unit=MetricUnit.Count, value=len(muted))
+        self.count(Metric.FLOWS_MUTED, len(muted))
         for place, count in Counter(one.place for one in muted).items():
             self.logger.info("muted by the policy", extra={"entry": place, "flows": count})
 
     def already_counted(self, name: str) -> None:
         """Tell that a source was delivered again."""
-        self.metrics.add_metric(name="SourcesDeliveredAgain", unit=MetricUnit.Count, value=1)
+        self.count(Metric.SOURCES_DELIVERED_AGAIN)
         self.logger.info("counted before, passed over", extra={"source": name})

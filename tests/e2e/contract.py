@@ -1,0 +1,31 @@
+"""What the contract says of messages."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import jsonschema
+
+from tests.e2e.emulator import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+ALERT_SCHEMA: Final = json.loads((ROOT / "docs" / "schemas" / "alert.schema.json").read_text())
+
+
+def valid(messages: Iterable[str]) -> list[dict[str, Any]]:
+    """Give alerts, each of which is what the published schema says."""
+    found = [json.loads(one) for one in messages]
+    for one in found:
+        jsonschema.validate(one, ALERT_SCHEMA, format_checker=jsonschema.FormatChecker())
+    return found
+
+
+def attributes(alert: Mapping[str, Any]) -> dict[str, str]:
+    """Give the message attributes that the README promises for filter policies."""
+    found = {name: alert[name] for name in ("kind", "status", "severity")}
+    if "flow_direction" in alert:  # all but notices, which are of no single flow
+        found |= {"verdict": alert["verdict"], "leg": alert["leg"], "direction": alert["flow_direction"]}
+    return found

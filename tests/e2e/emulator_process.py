@@ -1,0 +1,157 @@
+"""Runs ministack in its own environment; started by ``emulator.py``, imports nothing of this project.
+
+ministack refuses templates with resource types that it does not know. The types below stand in templates like this one's and do
+nothing that another resource depends on, so here they are taken and their properties kept as files, for tests to look at.
+It is mended where it refuses what AWS allows, kept to the one port it is given, and given one schedule that a test can wait for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+# No test can wait for minutes. This rate fires each two seconds instead; all others are as on AWS.
+HURRIED_RATE = "rate(60 minutes)"
+HURRIED_SECONDS = 2
+
+KEPT_TYPES = ("AWS::EC2::FlowLog", "AWS::Logs::QueryDefinition", "AWS::CloudWatch::CompositeAlarm")
+
+
+def _register(handlers: dict[str, Any], kind: str, folder: Path) -> None:
+    def create(logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, str]]:
+        # Always the same id: an update comes back here, and what refers to the resource must still find it.
+        physical_id = f"{stack_name}-{logical_id}"
+        kept = {"type": kind, "logical_id": logical_id, "stack_name": stack_name, "properties": properties}
+        (folder / f"{physical_id}.json").write_text(json.dumps(kept, default=str))
+        return physical_id, {"Id": physical_id, "Arn": f"arn:aws:emulated:::{physical_id}", "QueryDefinitionId": physical_id}
+
+    def delete(physical_id: str, _properties: dict[str, Any]) -> None:
+        (folder / f"{physical_id}.json").unlink(missing_ok=True)
+
+    handlers[kind] = {"create": create, "delete": delete}
+
+
+def _name_prefix_lists(actions: Any) -> None:  # noqa: ANN401 - a module of ministack's, which has no types
+    # ministack checks ec2:GetManagedPrefixListEntries against the resource "*", which no narrower statement allows. AWS checks
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html#amazonec2-prefix-list
+    original = actions.extract_resource_arn
+
+    def extract(service: str, *rest: Any) -> str:  # noqa: ANN401 - handed through
+        _method, _path, _headers, _body, parameters, region, account_id = rest
+        value = parameters.get("PrefixListId") if service == "ec2" else None
+        if not value:
+            return str(original(service, *rest))
+        prefix_list_id = value[0] if isinstance(value, list) else value
+        return f"arn:aws:ec2:{region}:{account_id}:prefix-list/{prefix_list_id}"
+
+    actions.extract_resource_arn = extract
+
+
+def _close_topics(provisioners: Any) -> None:  # noqa: ANN401 - as above
+    # ministack's default topic policy lets everybody publish. AWS's has a condition that only the owner meets:
+    # https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html
+    handler = provisioners._RESOURCE_HANDLERS["AWS::SNS::Topic"]  # noqa: SLF001 - no public way
+    create = handler["create"]
+
+    def create_closed(logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, str]]:
+        physical_id, attributes = create(logical_id, properties, stack_name)
+        topic = provisioners._sns._topics[physical_id]["attributes"]  # noqa: SLF001 - as above
+        policy = json.loads(topic["Policy"])
+        for statement in policy["Statement"]:
+            statement["Condition"] = {"StringEquals": {"AWS:SourceOwner": topic["Owner"]}}
+        topic["Policy"] = json.dumps(policy)
+        return physical_id, attributes
+
+    handler["create"] = create_closed
+
+
+def _read_numbers(provisioners: Any) -> None:  # noqa: ANN401 - as above
+    # A number that a parameter gives reaches ministack as text. CloudFormation makes it what the resource takes; ministack's
+    # poller would fail to compare it, once a second, and never invoke the function.
+    handler = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]  # noqa: SLF001 - no public way
+    create = handler["create"]
+
+    def create_with_numbers(logical_id: str, properties: dict[str, Any], stack_name: str) -> Any:  # noqa: ANN401 - handed through
+        scaling = {name: int(value) for name, value in properties.get("ScalingConfig", {}).items()}
+        return create(logical_id, properties | ({"ScalingConfig": scaling} if scaling else {}), stack_name)
+
+    handler["create"] = create_with_numbers
+
+
+def _resolve_in_conditions(engine: Any) -> None:  # noqa: ANN401 - as above
+    # In conditions ministack knows Ref and Select only. CloudFormation knows these there too.
+    functions = {"Fn::FindInMap", "Fn::Join", "Fn::Select", "Fn::Split", "Fn::Sub"}
+    original = engine._evaluate_conditions  # noqa: SLF001 - no public way
+
+    def evaluate(template: dict[str, Any], parameters: dict[str, Any]) -> dict[str, bool]:
+        def resolved(value: Any) -> Any:  # noqa: ANN401 - any piece of a template
+            if isinstance(value, dict) and not functions.isdisjoint(value):
+                return engine._resolve_refs(value, {}, parameters, {}, template.get("Mappings", {}), "", "")  # noqa: SLF001 - as above
+            if isinstance(value, dict):
+                return {name: resolved(one) for name, one in value.items()}
+            return [resolved(one) for one in value] if isinstance(value, list) else value
+
+        found: dict[str, bool] = original(template | {"Conditions": resolved(template.get("Conditions", {}))}, parameters)
+        return found
+
+    # Its other modules have it by name.
+    for name, module in list(sys.modules.items()):
+        if name.startswith("ministack.services.cloudformation") and hasattr(module, "_evaluate_conditions"):
+            module._evaluate_conditions = evaluate  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+
+
+class _Lambda:
+    """ministack's Lambda as its SNS should use it: asynchronously, as AWS's does, with retries and a destination for failures."""
+
+    def __init__(self, module: Any) -> None:  # noqa: ANN401 - as above
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as above
+        return getattr(self._module, name)
+
+    def _execute_function_with_config_scope(self, function: dict[str, Any], event: dict[str, Any]) -> None:
+        self._module.invoke_async_with_retry(function, event)
+
+
+def _hurry_one_rate(events: Any) -> None:  # noqa: ANN401 - as above
+    original = events._parse_rate_seconds  # noqa: SLF001 - no public way
+
+    def parse(expression: str) -> int | None:
+        seconds: int | None = HURRIED_SECONDS if expression == HURRIED_RATE else original(expression)
+        return seconds
+
+    events._parse_rate_seconds = parse  # noqa: SLF001 - as above
+    events._SCHEDULER_TICK_INTERVAL = 1  # noqa: SLF001 - seconds between its looks at all schedules; 10 otherwise
+
+
+def _end_with_parent() -> None:
+    # The parent holds the other end of this pipe and writes nothing: the read ends when the parent does, however it ends.
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _run() -> None:
+    provisioners = importlib.import_module("ministack.services.cloudformation.provisioners")
+    for kind in KEPT_TYPES:
+        _register(provisioners._RESOURCE_HANDLERS, kind, Path(os.environ["KEPT_RESOURCES_DIR"]))  # noqa: SLF001 - no public way
+    _close_topics(provisioners)
+    _read_numbers(provisioners)
+    topics: Any = importlib.import_module("ministack.services.sns")
+    topics._lambda_svc = _Lambda(topics._lambda_svc)  # noqa: SLF001 - as above
+    _resolve_in_conditions(importlib.import_module("ministack.services.cloudformation.engine"))
+    _hurry_one_rate(importlib.import_module("ministack.services.eventbridge"))
+    _name_prefix_lists(importlib.import_module("ministack.core.iam_actions"))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    application: Any = importlib.import_module("ministack.app")
+    application._port_is_bindable = lambda *_: False  # noqa: SLF001 - with TLS it would take port 443 too, if it can
+    application.main()
+
+
+if __name__ == "__main__":
+    _run()

@@ -1,0 +1,187 @@
+"""The stack left running on this machine, to try things on: ``make local``.
+
+Flow logs copied into the folder it names are put into the bucket; scheduled events start the sweep, policy documents are put where
+the policy is. What arrives at Slack and as mail is printed as it arrives. Ctrl-C ends everything.
+"""
+
+from __future__ import annotations
+
+import gzip
+import html
+import json
+import logging
+import os
+import re
+import signal
+import sys
+import tempfile
+import textwrap
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from flowverdict.cli.sample_world import LOG_GROUP
+from tests.e2e.emulator import emulator, make_shop, moto_server
+from tests.e2e.samples import ACCOUNT_ID, POLICY_NAME, REGION, key, prepare, scheduled, shop_delivery, shop_log_lines
+from tests.e2e.stack import Stack, build
+from tests.e2e.subscribers import put_log_events, put_object, subscribe
+from tests.e2e.webhook import webhook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.e2e.emulator import Emulator
+    from tests.e2e.subscribers import Queue
+    from tests.e2e.webhook import Webhook
+
+_PAUSE = 0.5  # seconds between looks at the folder and the queue
+_WIDTH = 110
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _instructions(aws: Emulator, stack: Stack, folder: Path) -> str:
+    exports = "\n".join(f"export {name}={value}" for name, value in aws.function_environment().items())
+    environment = folder / "environment"
+    environment.write_text(f"{exports}\n")
+    (folder / "shop.log").write_text(shop_delivery())
+    # So much later that it does not matter when this is tried.
+    for name, seconds in (("two-hours-later", 2 * 3600), ("two-days-later", 48 * 3600)):
+        (folder / f"{name}.json").write_text(json.dumps(scheduled(seconds)))
+    muted = {"match": {"port": 5432}, "reason": "tried out"}
+    (folder / "policy.json").write_text(json.dumps({"version": 1, "expected": [muted]}))
+    return f"""
+The stack is up, and nothing of it is outside of this machine. Slack and the mail box are this terminal.
+In a second terminal, from the project's folder, try:
+
+1. A flow log of the shop is delivered. Within seconds Slack and the mail box know what is wrong there, and how to mend it.
+     cp {folder}/shop.log {folder}/put-here/
+2. The same faults in another file: counted, and nobody is told again.
+     cp {folder}/shop.log {folder}/put-here/again.log
+3. Any flow log of yours, or of the samples; this one is of a network that the emulator does not have, so there is no fix:
+     cp tests/scenarios/same-subnet-request.log {folder}/put-here/
+
+4. Hours go by without more of it, and the sweep looks: resolved. Days go by: the digest of the internet's noise.
+     cp {folder}/two-hours-later.json {folder}/put-here/
+     cp {folder}/two-days-later.json {folder}/put-here/
+5. A policy says that nobody wants to hear of port 5432. It holds within a minute; then Slack hears nothing of this:
+     cp {folder}/policy.json {folder}/put-here/
+     sleep 60; cp tests/scenarios/outbound-request.log {folder}/put-here/
+6. What is there, and what it says, with the AWS command line, led to the emulator by the first line:
+     source {environment}
+     aws s3 ls s3://{stack.outputs["FlowLogBucketName"]} --recursive
+     aws dynamodb scan --table-name {stack.outputs["AlertTableName"]} --projection-expression pk,due_at
+     aws sqs receive-message --endpoint-url {aws.place.url} --queue-url {stack.outputs["FlowLogDeadLetterQueueUrl"]}
+     .venv/bin/flowverdict snapshot
+     tail -f {aws.folder}/emulator.log
+
+The shop's log events, in the group {LOG_GROUP}, are on their way: here is what comes of them. Ctrl-C ends everything.
+"""
+
+
+def _put_new_files(stack: Stack, inbox: Path) -> None:
+    for path in sorted(inbox.iterdir()):
+        if time.time() - path.stat().st_mtime < _PAUSE:
+            continue  # perhaps still being copied
+        if path.suffix == ".json":
+            _say(f"\n-> {_take_document(stack, path.read_text())}: {path.name}")
+            path.unlink()
+            continue
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        # Never the same key twice, as AWS never writes one twice: it would be taken for the same file, delivered again.
+        name = key(stack.place, f"{path.name.removesuffix('.gz').removesuffix('.log')}-{time.time_ns()}")
+        put_object(stack, name, content.decode(errors="replace"))
+        _say(f"\n-> delivered: {path.name}")
+        path.unlink()
+
+
+def _take_document(stack: Stack, text: str) -> str:
+    if '"detail-type"' in text:
+        stack.place.client("lambda").invoke(FunctionName=stack.physical_id("SweepAlertsFunction"), Payload=text.encode())
+        return "swept as of"
+    stack.place.client("ssm").put_parameter(Name=POLICY_NAME, Value=text, Type="String", Overwrite=True)
+    return f"put at {POLICY_NAME}"
+
+
+def slack_lines(message: Mapping[str, Any]) -> Iterator[str]:
+    """Give a Block Kit message as Slack shows it, without colours and columns."""
+    for block in message["blocks"]:
+        match block["type"]:
+            case "header":
+                yield block["text"]["text"]
+            case "section":
+                yield from block.get("text", {}).get("text", "").splitlines()
+                for one in block.get("fields", []):
+                    label, _, value = one["text"].partition("\n")
+                    yield f"{label} {value}"
+            case "context":
+                yield " ".join(one.get("text", "") for one in block["elements"])
+            case "rich_text":
+                for element in block["elements"]:
+                    text = "".join(part.get("text", "") for part in element["elements"])
+                    yield from (f"    {line}" for line in text.splitlines())
+            case "divider":
+                yield "----"
+
+
+def _boxed(title: str, lines: Iterator[str]) -> str:
+    # As Slack does: its three entities, and links by their text.
+    shown = (html.unescape(re.sub(r"<https://[^|>]+[|]([^>]+)>", r"\1", line)) for line in lines)
+    wrapped = [
+        piece
+        for line in shown
+        for piece in (textwrap.wrap(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False) or [""])
+    ]
+    return "\n".join([f"\n+- {title} {'-' * (_WIDTH - len(title))}", *(f"| {line}" for line in wrapped), f"+{'-' * (_WIDTH + 3)}"])
+
+
+def _print_slack(slack: Webhook) -> None:
+    for request in slack.requests:
+        _say(_boxed("Slack", slack_lines(json.loads(request.body))))
+    slack.forget()
+
+
+def _print_mail(mail: Queue) -> None:
+    for one in mail.rest_whole():
+        _say(f"\n[mail] {one.subject}")
+
+
+def _serve(folder: Path) -> NoReturn:
+    _say("sam build, sam deploy: 20 s")
+    with (
+        webhook() as slack,
+        moto_server(account_id=ACCOUNT_ID, region=REGION) as rules,
+        emulator(account_id=ACCOUNT_ID, region=REGION, ec2_url=rules.url) as aws,
+    ):
+        make_shop(rules)
+        stack = Stack(build=build(folder), place=aws.place, name="flowverdict")
+        stack.deploy(prepare(aws.place, slack.address) | {"SlackFromSeverity": "low", "EmailFromSeverity": "low"})
+        mail = subscribe(aws.place, stack.outputs["EmailTopicArn"], "mail", raw=False)
+        inbox = folder / "put-here"
+        inbox.mkdir()
+        _say(_instructions(aws, stack, folder))
+        put_log_events(aws.place, LOG_GROUP, "eni-7db9fa8d493456225-all", shop_log_lines())
+        while True:
+            _put_new_files(stack, inbox)
+            _print_slack(slack)
+            _print_mail(mail)
+            time.sleep(_PAUSE)
+
+
+def _end(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # moto's server writes a line for each request
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)  # also where it was started with SIGINT ignored, as scripts start things in the background
+    try:
+        with tempfile.TemporaryDirectory(prefix="flowverdict-local-") as name:
+            _serve(Path(name))
+    except KeyboardInterrupt:
+        _say("everything is gone")
+        sys.exit(128 + signal.SIGINT if os.environ.get("CI") else 0)

@@ -1,0 +1,166 @@
+"""What the deployed functions may do, statement by statement, and what is lost without each.
+
+A policy is least privilege if all the way works with it and no statement can be taken out of it. Here each is taken out of the
+role in turn, through the IAM API, the function started anew, and invoked with its real role's credentials. ``make e2e-iam``
+writes down which assertion then fails; one that none misses is an error, for it is not needed or not tested.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.e2e.emulator import Place
+    from tests.e2e.stack import Stack
+
+
+AWS_MANAGED: Final = "arn:aws:iam::aws:policy/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A policy of a role: its own, or a managed one that is attached to it."""
+
+    role_name: str
+    name: str
+    arn: str | None = None  # of a managed one
+
+    @property
+    def title(self) -> str:
+        """What it is called where a stack's name would change it with each deployment."""
+        return self.name.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """One statement of a function's role, or one action or resource of it where it has several."""
+
+    function: str  # logical id
+    policy: Policy
+    sid: str
+    action: str | None = None  # None: the whole statement
+    resource: str | None = None
+
+    def __str__(self) -> str:
+        part = self.action or self.resource
+        return self.sid if part is None else f"{self.sid}: {part}"
+
+
+def policy_statements(stack: Stack) -> Iterator[Statement]:
+    """Give every statement of every function's role, as deployed, and every action and resource of those that have several.
+
+    A managed policy's are given for each function that has it. Those of AWS's own policies are not told apart.
+    """
+    logical_ids = {one["PhysicalResourceId"]: one["LogicalResourceId"] for one in stack.resources}
+    for function, role_name in _roles(stack).items():
+        for policy in sorted(_policies(stack.place, role_name), key=lambda one: one.title):
+            if policy.arn is not None and policy.arn.startswith(AWS_MANAGED):
+                yield Statement(function=function, policy=policy, sid=policy.title)
+                continue
+            for one in _statements(stack.place, policy):
+                statement = Statement(function=function, policy=policy, sid=_sid(one, policy))
+                yield statement
+                for action in _several(one["Action"]):
+                    yield replace(statement, action=action)
+                for arn in _several(one["Resource"]):
+                    yield replace(statement, resource=logical_ids.get(arn, arn))
+
+
+@contextmanager
+def without(stack: Stack, statement: Statement) -> Iterator[None]:
+    """Take a statement out of its role until the block ends. Others that have the same managed policy keep it whole."""
+    policy, iam = statement.policy, stack.place.client("iam")
+    physical_ids = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in stack.resources}
+    of_aws = policy.arn is not None and policy.arn.startswith(AWS_MANAGED)
+    before = [] if of_aws else _statements(stack.place, policy)
+    after = [left for one in before if (left := _less(one, statement, physical_ids)) is not None]
+    if policy.arn is not None:
+        # What is left of it stands in for it, as a policy of the role's own.
+        iam.detach_role_policy(RoleName=policy.role_name, PolicyArn=policy.arn)
+        own = replace(policy, name=_STAND_IN, arn=None)
+    else:
+        own = policy
+    if after:
+        _put(stack.place, own, after)
+    elif own is policy:  # a policy must have a statement
+        iam.delete_role_policy(RoleName=policy.role_name, PolicyName=policy.name)
+    try:
+        start_anew(stack, statement.function)
+        yield
+    finally:
+        if policy.arn is None:
+            _put(stack.place, policy, before)
+        else:
+            iam.attach_role_policy(RoleName=policy.role_name, PolicyArn=policy.arn)
+            if after:
+                iam.delete_role_policy(RoleName=policy.role_name, PolicyName=_STAND_IN)
+        start_anew(stack, statement.function)
+
+
+def start_anew(stack: Stack, function: str) -> None:
+    """Have the next invocation be a cold start: what a warm one remembers of AWS would hide what it may not ask any more."""
+    client, name = stack.place.client("lambda"), stack.physical_id(function)
+    variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    changed = variables | {"STARTED_ANEW_AT": f"{time.time():.3f}"}  # a changed description alone would not do
+    client.update_function_configuration(FunctionName=name, Environment={"Variables": changed})
+
+
+_STAND_IN = "what-is-left"
+
+
+def _roles(stack: Stack) -> dict[str, str]:
+    client = stack.place.client("lambda")
+    functions = stack.of_type("AWS::Lambda::Function")
+    roles = {one: client.get_function_configuration(FunctionName=name)["Role"] for one, name in functions.items()}
+    return {function: arn.rpartition("/")[2] for function, arn in sorted(roles.items())}
+
+
+def _policies(place: Place, role_name: str) -> Iterator[Policy]:
+    iam = place.client("iam")
+    for name in iam.list_role_policies(RoleName=role_name)["PolicyNames"]:
+        yield Policy(role_name=role_name, name=name)
+    for one in iam.list_attached_role_policies(RoleName=role_name)["AttachedPolicies"]:
+        yield Policy(role_name=role_name, name=one["PolicyName"], arn=one["PolicyArn"])
+
+
+def _statements(place: Place, policy: Policy) -> list[dict[str, Any]]:
+    iam = place.client("iam")
+    if policy.arn is None:
+        found = iam.get_role_policy(RoleName=policy.role_name, PolicyName=policy.name)["PolicyDocument"]
+    else:
+        version = iam.get_policy(PolicyArn=policy.arn)["Policy"]["DefaultVersionId"]
+        found = iam.get_policy_version(PolicyArn=policy.arn, VersionId=version)["PolicyVersion"]["Document"]
+    document = json.loads(found) if isinstance(found, str) else found
+    statements = document["Statement"]
+    return [statements] if isinstance(statements, dict) else [*statements]
+
+
+def _several(value: str | list[str]) -> list[str]:
+    return value if isinstance(value, list) and len(value) > 1 else []
+
+
+def _sid(statement: Mapping[str, Any], policy: Policy) -> str:
+    # SAM writes some policies itself, without a Sid; their name says what for.
+    return str(statement.get("Sid", policy.title))
+
+
+def _less(statement: dict[str, Any], taken: Statement, physical_ids: Mapping[str, str]) -> dict[str, Any] | None:
+    if _sid(statement, taken.policy) != taken.sid:
+        return statement
+    if taken.action is not None:
+        return statement | {"Action": [one for one in statement["Action"] if one != taken.action]}
+    if taken.resource is not None:
+        arn = physical_ids.get(taken.resource, taken.resource)
+        return statement | {"Resource": [one for one in statement["Resource"] if one != arn]}
+    return None
+
+
+def _put(place: Place, policy: Policy, statements: list[dict[str, Any]]) -> None:
+    document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    place.client("iam").put_role_policy(RoleName=policy.role_name, PolicyName=policy.name, PolicyDocument=document)

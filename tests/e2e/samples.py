@@ -1,0 +1,134 @@
+"""What is fed to a deployed stack, and with which parameters it is deployed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from flowverdict.cli.sample_world import LOG_GROUP
+from tests.e2e.emulator import ROOT
+
+if TYPE_CHECKING:
+    from tests.e2e.emulator import Place
+
+# Where the sample events come from.
+ACCOUNT_ID: Final = "123456789012"
+REGION: Final = "eu-west-1"
+
+SECRET_NAME: Final = "slack-webhook"  # noqa: S105 - a name
+POLICY_NAME: Final = "/flowverdict/policy"
+SILENT_ON_NOTHING: Final = json.dumps({"version": 1})
+EVENTS: Final = ROOT / "events"
+_KEY = "AWSLogs/{account_id}/vpcflowlogs/{region}/2026/11/22/{account_id}_vpcflowlogs_{region}_fl-0a1b_20261122T1200Z_{name}.log.gz"
+_HEADER = (
+    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status "
+    "vpc-id subnet-id tcp-flags pkt-srcaddr pkt-dstaddr region flow-direction reject-reason"
+)
+
+
+def prepare(place: Place, webhook_address: str) -> dict[str, str]:
+    """Make what has to be there before the stack is, and give the parameters that it is deployed with: everybody is told."""
+    place.client("logs").create_log_group(logGroupName=LOG_GROUP)
+    place.client("ssm").put_parameter(Name=POLICY_NAME, Value=SILENT_ON_NOTHING, Type="String")
+    secret = place.client("secretsmanager").create_secret(Name=SECRET_NAME, SecretString=webhook_address)
+    return {
+        "FlowLogGroupName": LOG_GROUP,
+        "AlertEmail": "alerts@example.com",
+        "EmailFromSeverity": "high",
+        "SlackWebhookSecretArn": secret["ARN"],
+        "SlackFromSeverity": "medium",
+        "ChatTopic": "yes",
+        "OperatorEmail": "operator@example.com",
+        "Policy": f"ssm:{POLICY_NAME}",
+    }
+
+
+def notification(bucket: str, object_key: str) -> dict[str, Any]:
+    """Give what S3 says of a new object."""
+    s3 = {"s3SchemaVersion": "1.0", "bucket": {"name": bucket}, "object": {"key": object_key, "size": 1}}
+    return {"Records": [{"eventVersion": "2.6", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3}]}
+
+
+def scheduled(seconds_from_now: float = 0) -> dict[str, Any]:
+    """Give the event that starts the sweep, as of some time from now."""
+    at = datetime.fromtimestamp(datetime.now(UTC).timestamp() + seconds_from_now, UTC)
+    event: dict[str, Any] = json.loads((EVENTS / "scheduled-sweep.json").read_text())
+    return event | {"time": at.isoformat(timespec="seconds").replace("+00:00", "Z")}
+
+
+def key(place: Place, name: str) -> str:
+    """Give the key that AWS would give a flow log file."""
+    return _KEY.format(account_id=place.account_id, region=place.region, name=name)
+
+
+def scenario(name: str) -> str:
+    """Give a scenario's flow log."""
+    return (ROOT / "tests" / "scenarios" / f"{name}.log").read_text()
+
+
+def shop_delivery() -> str:
+    """Give the shop's sample delivery as one file: the emulator hands the two files to two workers, each judging by itself."""
+    first, *others = sorted((EVENTS / "objects" / "flow-logs-example" / "AWSLogs").rglob("*_20261122T1200Z_[15]*.log"))
+    texts = [first.read_text(), *(path.read_text().partition("\n")[2] for path in others)]
+    return "".join(texts)
+
+
+def shop_log_lines() -> list[str]:
+    """Give the shop's sample log events."""
+    return (EVENTS / "cloudwatch-logs.log").read_text().splitlines()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A VPC of the emulator's own EC2, with a rejected flow to tell of it."""
+
+    place: Place
+    vpc_id: str
+    subnet_id: str
+    interface_id: str
+    address: str
+
+    def flow_log(self, port: int = 5432) -> str:
+        """Give a file with one rejected request from inside the VPC."""
+        return f"{_HEADER}\n{self._record(port)}\n"
+
+    def default_record(self, port: int = 5432) -> str:
+        """Give the same flow as a record in the default format."""
+        return f"2 {' '.join(self._record(port).split()[1:14])}"
+
+    def _record(self, port: int) -> str:
+        place, end = self.place, f"10.0.2.9 {self.address}"
+        return (
+            f"8 {place.account_id} {self.interface_id} {end} 50122 {port} 6 1 60 1795348805 1795348835 REJECT OK "
+            f"{self.vpc_id} {self.subnet_id} 2 {end} {place.region} ingress -"
+        )
+
+
+def make_network(place: Place) -> Network:
+    """Make a network in the emulator that has the functions ask for every kind of thing they may read.
+
+    The gateway endpoint is what makes them ask for a prefix list and its entries: the emulator loses those of group rules.
+    """
+    ec2 = place.client("ec2")
+    vpc_id = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnet_id = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"]
+    group_id = ec2.create_security_group(GroupName="web", Description="web", VpcId=vpc_id)["GroupId"]
+    peer = {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "UserIdGroupPairs": [{"GroupId": group_id}]}
+    ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[peer])
+    tables = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc_id]}])["RouteTables"]
+    ec2.create_vpc_endpoint(
+        VpcId=vpc_id,
+        ServiceName=f"com.amazonaws.{place.region}.s3",
+        VpcEndpointType="Gateway",
+        RouteTableIds=[one["RouteTableId"] for one in tables],
+    )
+    made = ec2.create_network_interface(SubnetId=subnet_id, Groups=[group_id])["NetworkInterface"]
+    return Network(
+        place=place,
+        vpc_id=vpc_id,
+        subnet_id=subnet_id,
+        interface_id=made["NetworkInterfaceId"],
+        address=made["PrivateIpAddress"],
+    )

@@ -1,0 +1,174 @@
+"""The project's own template, built and deployed by the real ``sam``, with the project's own ``samconfig.toml``."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.e2e.emulator import ROOT, Place, base_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SAM: Final = ROOT / ".venv-sam" / "bin"
+# The emulator runs functions on this machine, so compiled wheels of the layer must be this machine's.
+HOST_ARCHITECTURE: Final = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[platform.machine()]
+_COMMAND_SECONDS = 300.0  # a build takes 6 s, a deployment 4 s; a first build on a cold package cache longer
+
+
+class SamError(Exception):
+    """``sam`` failed; the message has all it wrote."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """What ``sam build`` made."""
+
+    folder: Path
+    seconds: float
+
+    @property
+    def template(self) -> Path:
+        """The template to deploy."""
+        return self.folder / "build" / "template.yaml"
+
+    def artifact(self, logical_id: str) -> Path:
+        """Give the built folder of a function or layer."""
+        return self.folder / "build" / logical_id
+
+
+def build(folder: Path) -> Build:
+    """Run ``sam build`` into a folder. pip may ask the package index for the pinned wheels, so the caller's pip settings hold.
+
+    Raises
+    ------
+    SamError
+        It failed.
+    """
+    started = time.monotonic()
+    # pip reads its settings from the home folder and from its own variables; of AWS's nothing is needed.
+    passed = {name: value for name, value in os.environ.items() if name == "HOME" or name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
+    _sam(
+        folder,
+        passed,
+        "build",
+        f"--build-dir={folder / 'build'}",
+        f"--cache-dir={folder / 'cache'}",
+        "--region=us-east-1",  # asked for, not used
+        *_overrides({"Architecture": HOST_ARCHITECTURE}),
+    )
+    return Build(folder=folder, seconds=time.monotonic() - started)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """A stack at a place, deployed or yet to be."""
+
+    build: Build
+    place: Place
+    name: str
+
+    def deploy(self, parameters: Mapping[str, str] | None = None) -> str:
+        """Run ``sam deploy``, for the first time or as an update, and give what it printed.
+
+        Raises
+        ------
+        SamError
+            It failed.
+        """
+        return _sam(
+            self.build.folder,
+            self.place.environment(),
+            "deploy",
+            f"--template-file={self.build.template}",
+            f"--stack-name={self.name}",
+            f"--region={self.place.region}",
+            "--no-confirm-changeset",
+            "--no-progressbar",
+            *_overrides({"Architecture": HOST_ARCHITECTURE} | dict(parameters or {})),
+        )
+
+    def delete(self) -> str:
+        """Run ``sam delete`` and give what it printed.
+
+        Raises
+        ------
+        SamError
+            It failed.
+        """
+        return _sam(
+            self.build.folder,
+            self.place.environment(),
+            "delete",
+            f"--stack-name={self.name}",
+            f"--region={self.place.region}",
+            "--no-prompts",
+        )
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """The stack's outputs."""
+        (found,) = self.place.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
+        return {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
+
+    @property
+    def resources(self) -> list[dict[str, Any]]:
+        """The stack's resources, as CloudFormation lists them."""
+        pages = self.place.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
+        return [one for page in pages for one in page["StackResourceSummaries"]]
+
+    def physical_id(self, logical_id: str) -> str:
+        """Give what a resource is called.
+
+        Raises
+        ------
+        LookupError
+            The stack has no such resource.
+        """
+        for one in self.resources:
+            if one["LogicalResourceId"] == logical_id:
+                return str(one["PhysicalResourceId"])
+        raise LookupError(f"{self.name} has no {logical_id}")
+
+    def of_type(self, kind: str) -> dict[str, str]:
+        """Give the physical ids of all resources of a type, by logical id."""
+        return {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in self.resources if one["ResourceType"] == kind}
+
+
+def _overrides(parameters: Mapping[str, str]) -> list[str]:
+    quoted = [f"{name}={json.dumps(value)}" for name, value in parameters.items()]
+    return ["--parameter-overrides", " ".join(quoted)]
+
+
+def _sam(folder: Path, variables: Mapping[str, str], *arguments: str) -> str:
+    application = folder / "sam"
+    application.mkdir(exist_ok=True)
+    # Without this note of an earlier check, every run in a fresh folder would ask the package index for a newer version.
+    (application / "metadata.json").write_text(json.dumps({"lastVersionCheck": time.time()}))
+    environment = base_environment(folder) | {
+        "__SAM_CLI_APP_DIR": str(application),
+        "SAM_CLI_TELEMETRY": "0",
+        "SAM_CLI_POLL_DELAY": "0.3",  # seconds between looks at the stack; 5 are for a real account
+        **variables,
+        "PATH": f"{SAM}{os.pathsep}{os.environ['PATH']}",  # `sam build` takes the pip of the Python it finds first
+    }
+    finished = subprocess.run(  # noqa: S603 - the pinned sam
+        [SAM / "sam", *arguments, f"--config-file={ROOT / 'samconfig.toml'}"],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_COMMAND_SECONDS,
+        check=False,
+    )
+    if finished.returncode != 0:
+        raise SamError(f"sam {arguments[0]} ended with {finished.returncode}:\n{finished.stdout}")
+    return finished.stdout

@@ -1,0 +1,212 @@
+"""What a test does to a deployed stack and sees of it: objects and log events in, alerts and log lines out."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from tests.e2e.emulator import Place
+    from tests.e2e.stack import Stack
+
+_WAIT = 20.0  # seconds for what takes 0.1 to 2 s; a cold worker on a busy machine takes longer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What a subscriber got; the subject is there where the subscription is not raw."""
+
+    body: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """A queue that a test reads."""
+
+    place: Place
+    url: str
+
+    @property
+    def arn(self) -> str:
+        """Its ARN."""
+        return str(self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"])
+
+    def take(self, count: int, seconds: float = _WAIT) -> list[str]:
+        """Take messages off the queue until there are ``count`` of them, and give their texts.
+
+        Raises
+        ------
+        TimeoutError
+            Fewer came in time; says which.
+        """
+        return [one.body for one in self.take_whole(count, seconds)]
+
+    def take_whole(self, count: int, seconds: float = _WAIT) -> list[Message]:
+        """Take messages off the queue until there are ``count`` of them, with their attributes.
+
+        Raises
+        ------
+        TimeoutError
+            Fewer came in time; says which.
+        """
+        taken: list[Message] = []
+        deadline = time.monotonic() + seconds
+        while len(taken) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(taken)} of {count} messages after {seconds:g} s: {taken}")
+            taken += self._receive(wait=1)
+        return taken
+
+    def rest(self) -> list[str]:
+        """Take what is there now, and give the texts."""
+        return [one.body for one in self.rest_whole()]
+
+    def rest_whole(self) -> list[Message]:
+        """Take what is there now."""
+        taken: list[Message] = []
+        while new := self._receive(wait=0):
+            taken += new
+        return taken
+
+    @property
+    def _sqs(self) -> Any:  # noqa: ANN401 - as Place.client
+        return self.place.client("sqs")
+
+    def _receive(self, *, wait: int) -> list[Message]:
+        answer = self._sqs.receive_message(
+            QueueUrl=self.url, MaxNumberOfMessages=10, WaitTimeSeconds=wait, MessageAttributeNames=["All"]
+        )
+        messages = answer.get("Messages", [])
+        for one in messages:
+            self._sqs.delete_message(QueueUrl=self.url, ReceiptHandle=one["ReceiptHandle"])
+        return [_message(one) for one in messages]
+
+
+def _message(received: Mapping[str, Any]) -> Message:
+    body = str(received["Body"])
+    envelope = json.loads(body) if body.startswith('{"Type": "Notification"') else None
+    if envelope is None:
+        attributes = {name: one["StringValue"] for name, one in received.get("MessageAttributes", {}).items()}
+        return Message(body=body, attributes=attributes)
+    attributes = {name: one["Value"] for name, one in envelope.get("MessageAttributes", {}).items()}
+    return Message(body=envelope["Message"], attributes=attributes, subject=envelope.get("Subject"))
+
+
+def subscribe(
+    place: Place, topic_arn: str, name: str, filter_policy: Mapping[str, list[str]] | None = None, *, raw: bool = True
+) -> Queue:
+    """Subscribe a new queue to a topic, as a team of the organisation would: with a queue policy that lets SNS in."""
+    sqs = place.client("sqs")
+    queue = Queue(place=place, url=sqs.create_queue(QueueName=name)["QueueUrl"])
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue.arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    sqs.set_queue_attributes(QueueUrl=queue.url, Attributes={"Policy": policy})
+    attributes = {"RawMessageDelivery": str(raw).lower()}
+    if filter_policy is not None:
+        attributes["FilterPolicy"] = json.dumps(filter_policy)
+    place.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=queue.arn, Attributes=attributes)
+    return queue
+
+
+def deployed_filter(place: Place, topic_arn: str, protocol: str) -> dict[str, list[str]]:
+    """Give the filter policy of a topic's only subscription of a protocol, as deployed.
+
+    Raises
+    ------
+    LookupError
+        There is none, or several.
+    """
+    sns = place.client("sns")
+    found = [one for one in sns.list_subscriptions_by_topic(TopicArn=topic_arn)["Subscriptions"] if one["Protocol"] == protocol]
+    if len(found) != 1:
+        raise LookupError(f"{len(found)} subscriptions of {topic_arn} by {protocol}")
+    attributes = sns.get_subscription_attributes(SubscriptionArn=found[0]["SubscriptionArn"])["Attributes"]
+    policy: dict[str, list[str]] = json.loads(attributes["FilterPolicy"])
+    return policy
+
+
+def forget(stack: Stack) -> list[dict[str, Any]]:
+    """Empty the table of alerts, so that all problems are new again; give what was in it."""
+    client, table = stack.place.client("dynamodb"), stack.outputs["AlertTableName"]
+    items: list[dict[str, Any]] = [
+        item for page in client.get_paginator("scan").paginate(TableName=table) for item in page["Items"]
+    ]
+    for item in items:
+        client.delete_item(TableName=table, Key={"pk": item["pk"]})
+    return items
+
+
+def remember(stack: Stack, items: Iterable[Mapping[str, Any]]) -> None:
+    """Put back what ``forget`` gave."""
+    client, table = stack.place.client("dynamodb"), stack.outputs["AlertTableName"]
+    for item in items:
+        client.put_item(TableName=table, Item=item)
+
+
+def put_object(stack: Stack, key: str, text: str) -> str:
+    """Put a flow log file into the stack's bucket as AWS delivers it, gzipped, and give its key."""
+    body = gzip.compress(text.encode(), mtime=0)
+    stack.place.client("s3").put_object(Bucket=stack.outputs["FlowLogBucketName"], Key=key, Body=body)
+    return key
+
+
+def put_log_events(place: Place, log_group: str, log_stream: str, lines: Iterable[str]) -> None:
+    """Write records into a log group, stamped now: CloudWatch Logs refuses events older than two weeks."""
+    logs = place.client("logs")
+    now = int(time.time() * 1000)
+    logs.create_log_stream(logGroupName=log_group, logStreamName=log_stream)
+    events = [{"timestamp": now, "message": line} for line in lines]
+    logs.put_log_events(logGroupName=log_group, logStreamName=log_stream, logEvents=events)
+
+
+def raw_log(stack: Stack, logical_id: str) -> list[str]:
+    """Give everything that a function and its runtime have logged."""
+    place, name = stack.place, stack.physical_id(logical_id)
+    configuration = place.client("lambda").get_function_configuration(FunctionName=name)
+    group = configuration["LoggingConfig"]["LogGroup"]
+    pages = place.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
+    return [str(event["message"]) for page in pages for event in page["events"]]
+
+
+def function_log(stack: Stack, logical_id: str) -> list[dict[str, Any]]:
+    """Give the structured lines that a function has logged, without its metrics."""
+    return [one for one in _structured(stack, logical_id) if "_aws" not in one]
+
+
+def metric(stack: Stack, logical_id: str, name: str) -> list[float]:
+    """Give the values of a metric that a function has measured, in CloudWatch's embedded format: one for each invocation."""
+    found = [one[name] for one in _structured(stack, logical_id) if "_aws" in one and name in one]
+    return [float(value) for one in found for value in (one if isinstance(one, list) else [one])]
+
+
+def _structured(stack: Stack, logical_id: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in raw_log(stack, logical_id) if line.startswith("{")]
+
+
+def wait_until[T](look: Callable[[], T | None], what: str, seconds: float = _WAIT) -> T:
+    """Give what ``look`` finds, as soon as it finds something.
+
+    Raises
+    ------
+    TimeoutError
+        It found nothing in time.
+    """
+    deadline = time.monotonic() + seconds
+    while (found := look()) is None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not after {seconds:g} s")
+        time.sleep(0.1)
+    return found

@@ -1,0 +1,93 @@
+"""IAM enforced, EC2's part of it included, in another account and Region: enough is allowed, and the table says what for."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.emulator import ROOT
+from tests.e2e.permissions import TRIALS, UNCHECKED, Trial, markdown, trial
+from tests.e2e.policies import Policy, Statement, policy_statements, without
+from tests.sam_template import read_template
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.e2e.connections import Watch
+    from tests.e2e.stack import Build
+
+
+STATEMENT = Statement(function="SomeFunction", policy=Policy(role_name="role", name="policy"), sid="PublishAlerts")
+# One that each function cannot do without.
+NEEDED = {
+    "ClassifyCloudWatchLogsFunction": "PublishAlerts",
+    "ClassifyS3Function": "PublishAlerts",
+    "NotifySlackFunction": "ReadWebhookSecret",
+    "SweepAlertsFunction": "FindWhatIsDue",
+}
+
+
+@pytest.fixture(scope="module")
+def permitted(built: Build, watch: Watch) -> Iterator[Trial]:  # noqa: ARG001 - watched, as everything
+    with trial(built) as one:
+        yield one
+
+
+def template_sids(built: Build) -> set[str]:
+    """Give the Sids of everything that the template allows functions, those under a condition too."""
+    documents = []
+    for one in read_template(built.template)["Resources"].values():
+        if one["Type"] == "AWS::Serverless::Function":
+            documents += [policy for policy in one["Properties"].get("Policies", []) if "Statement" in policy]
+        elif one["Type"] == "AWS::IAM::ManagedPolicy":
+            documents.append(one["Properties"]["PolicyDocument"])
+    return {statement["Sid"] for document in documents for choice in document["Statement"] for statement in chosen(choice)}
+
+
+def chosen(statement: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give a statement, or both that a condition may choose."""
+    return [one for one in statement["Fn::If"][1:] if "Sid" in one] if "Fn::If" in statement else [statement]
+
+
+def test_every_function_has_its_trial(permitted: Trial) -> None:
+    assert set(TRIALS) == set(permitted.stack.of_type("AWS::Lambda::Function"))
+
+
+@pytest.mark.parametrize("function", sorted(TRIALS))
+def test_with_all_its_permissions_a_function_does_everything_and_is_refused_nothing(permitted: Trial, function: str) -> None:
+    assert TRIALS[function](permitted) == []
+
+
+@pytest.mark.parametrize("function", sorted(TRIALS))
+def test_without_a_permission_that_it_needs_a_function_fails_its_trial(permitted: Trial, function: str) -> None:
+    """Take one out here, to know that taking out works; ``make e2e-iam`` does it with all of them."""
+    statements = [*policy_statements(permitted.stack)]
+    (statement,) = [one for one in statements if (one.function, str(one)) == (function, NEEDED[function])]
+    with without(permitted.stack, statement):
+        missed = TRIALS[function](permitted)
+    assert "nothing is refused" in missed
+    assert len(missed) > 1
+    assert [*policy_statements(permitted.stack)] == statements
+
+
+def rows() -> list[tuple[str, str]]:
+    """Give function and statement of each row of the published table."""
+    table = (ROOT / "docs" / "permissions.md").read_text()
+    assert "**nothing**" not in table
+    return re.findall(r"^\| (\w+Function) \| ([^|]+) \|", table, re.MULTILINE)
+
+
+def test_the_table_has_every_statement_that_is_deployed(permitted: Trial) -> None:
+    assert {(one.function, str(one)) for one in policy_statements(permitted.stack)} <= {*rows()}, "run `make e2e-iam`"
+
+
+def test_the_table_has_every_statement_of_the_template_whatever_the_parameters(built: Build) -> None:
+    assert template_sids(built) <= {statement.partition(":")[0] for _, statement in rows()}, "add to VARIANTS, run `make e2e-iam`"
+
+
+def test_a_statement_that_nothing_misses_stands_out() -> None:
+    (needless,) = [one for one in markdown([(STATEMENT, [])]).splitlines() if "PublishAlerts" in one]
+    assert needless.endswith("| **nothing** |")
+    assert "PublishAlerts" not in UNCHECKED

@@ -1,0 +1,151 @@
+"""The built functions and layers under Lambda's own runtime client, beside nothing that Lambda has not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from scripts.pack_cloudwatch_event import pack
+from tests.e2e.contract import valid
+from tests.e2e.emulator import base_environment
+from tests.e2e.runtime import PYTHON, built_functions, runtime
+from tests.e2e.samples import key, notification, scenario, scheduled, shop_log_lines
+from tests.e2e.subscribers import wait_until
+from tests.sam_template import read_template
+
+if TYPE_CHECKING:
+    from tests.e2e.emulator import Emulator
+    from tests.e2e.stack import Build, Stack
+    from tests.e2e.subscribers import Queue
+    from tests.e2e.webhook import Webhook
+
+ALERT_EVENTS = ("ClassifyCloudWatchLogsFunction", "ClassifyS3Function")
+
+# Prints every module that `app` brings in, and where from. In Lambda the runtime client is there before the function is.
+_IMPORT_ALL = """
+import json, sys
+import app
+json.dump({name: getattr(module, "__file__", None) for name, module in sys.modules.items()}, sys.stdout)
+"""
+
+
+def test_every_function_of_the_template_was_built(built: Build) -> None:
+    template = read_template(built.template)["Resources"]
+    assert set(built_functions(built)) == {name for name, one in template.items() if one["Type"] == "AWS::Serverless::Function"}
+
+
+def test_the_functions_import_nothing_but_lambdas_python_and_what_was_built(built: Build, tmp_path: Path) -> None:
+    for function in built_functions(built).values():
+        environment = base_environment(tmp_path) | {"PYTHONPATH": function.python_path(), "PYTHONDONTWRITEBYTECODE": "1"}
+        finished = subprocess.run(  # noqa: S603 - the runtime's own Python
+            [PYTHON, "-c", _IMPORT_ALL], cwd=function.code, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert finished.returncode == 0, finished.stderr
+        modules = {name: path for name, path in json.loads(finished.stdout).items() if path is not None}
+        own = {name: path for name, path in modules.items() if function.has_package(name.partition(".")[0])}
+        assert {"flowverdict", "aws_lambda_powertools"} <= set(own)
+        assert all(path.startswith(str(built.folder)) for path in own.values())
+
+
+def variables(aws: Emulator, stack: Stack, logical_id: str) -> dict[str, str]:
+    """Give a function the environment that it is deployed with, and what leads it to the emulator."""
+    configuration = stack.place.client("lambda").get_function_configuration(FunctionName=stack.physical_id(logical_id))
+    deployed: dict[str, str] = configuration["Environment"]["Variables"]
+    return deployed | aws.function_environment()
+
+
+@pytest.mark.parametrize(
+    ("logical_id", "package", "error_type"),
+    [
+        ("ClassifyS3Function", "aws_lambda_powertools", "Runtime.ImportModuleError"),
+        ("SweepAlertsFunction", "pydantic_core", "ModuleNotFoundError"),  # compiled; at the policy, which alone needs it
+        ("NotifySlackFunction", "slack_sdk", "Runtime.ImportModuleError"),
+    ],
+)
+def test_a_package_that_a_layer_lacks_is_missed(  # noqa: PLR0913, PLR0917 - fixtures
+    built: Build, aws: Emulator, stack: Stack, tmp_path: Path, logical_id: str, package: str, error_type: str
+) -> None:
+    """What the emulator would hide: its workers see its own packages."""
+    function = built_functions(built)[logical_id]
+    layers = []
+    for layer in function.layers:
+        layers.append(tmp_path / layer.name)
+        shutil.copytree(layer, layers[-1], ignore=shutil.ignore_patterns(package), copy_function=_link)
+
+    with runtime(function, tmp_path, variables(aws, stack, logical_id), layers) as started:
+        answer = started.invoke(scheduled())
+
+    assert answer.error_type == error_type
+    assert f"No module named '{package}'" in answer.payload["errorMessage"]
+
+
+def _link(source: str, target: str) -> None:
+    # A copy of the layer takes seconds.
+    Path(target).symlink_to(source)
+
+
+def test_a_setting_that_is_missing_is_named(built: Build, tmp_path: Path) -> None:
+    for logical_id, function in built_functions(built).items():
+        with runtime(function, tmp_path, {}) as started:
+            answer = started.invoke({})
+
+        assert answer.error_type == "SettingsError"
+        assert answer.payload["errorMessage"].startswith("SLACK_WEBHOOK" if "Slack" in logical_id else "ALERT_TOPIC_ARN")
+
+
+def an_event(stack: Stack, logical_id: str, alert: str) -> dict[str, Any]:
+    """Give an event that makes a function do all its work."""
+    match logical_id:
+        case "ClassifyS3Function":
+            # Put where the stack's own function does not look, so that what comes is this one's.
+            bucket, name = "outside-the-stack", key(stack.place, "runtime")
+            stack.place.client("s3").create_bucket(
+                Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": stack.place.region}
+            )
+            stack.place.client("s3").put_object(Bucket=bucket, Key=name, Body=scenario("outbound-response").encode())
+            return notification(bucket, name)
+        case "ClassifyCloudWatchLogsFunction":
+            packed: dict[str, Any] = json.loads(
+                pack(shop_log_lines(), log_group="/sample/vpc-flow-logs", log_stream="eni-7db9fa8d493456225-all")
+            )
+            return packed
+        case "SweepAlertsFunction":
+            return scheduled(31 * 60)
+        case "NotifySlackFunction":
+            sns = {"Type": "Notification", "MessageId": "1", "TopicArn": stack.outputs["AlertTopicArn"], "Message": alert}
+            return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": sns}]}
+    raise LookupError(f"{logical_id} has no event here")
+
+
+def test_every_function_does_its_work_and_the_first_answer_takes_so_long(  # noqa: PLR0913, PLR0917 - fixtures
+    built: Build, aws: Emulator, stack: Stack, alerts: Queue, slack: Webhook, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One after the other, at the emulator's services and the same table: found, told, posted, over."""
+    functions = built_functions(built)
+    assert set(functions) == set(stack.of_type("AWS::Lambda::Function"))
+    told = list[dict[str, Any]]()
+    lines = list[str]()
+    for logical_id in (*ALERT_EVENTS, *sorted(set(functions) - set(ALERT_EVENTS))):
+        event = an_event(stack, logical_id, json.dumps(told[0]) if told else "")
+        with runtime(functions[logical_id], tmp_path, variables(aws, stack, logical_id)) as started:
+            cold = started.invoke(event)
+            assert (cold.error_type, cold.payload) == (None, None), logical_id
+            warm = started.invoke(event)
+            assert (warm.error_type, warm.payload) == (None, None), logical_id
+        assert warm.seconds < cold.seconds
+        lines.append(f"{logical_id:32} first answer after {cold.seconds:.2f} s, second after {warm.seconds:.2f} s")
+        if logical_id in ALERT_EVENTS:
+            told += valid(alerts.take(1) + alerts.rest())  # the second time it is counted before
+    assert [one["status"] for one in told] == ["firing", "firing"]
+    over = valid(alerts.take(2) + alerts.rest())
+    assert {one["fingerprint"] for one in over} == {one["fingerprint"] for one in told}
+    assert {one["status"] for one in over} == {"resolved"}
+    # What the stack's own function posts of all this comes in its own time, and must not reach another test.
+    wait_until(lambda: len(slack.requests) == 2 + len(told) + len(over) or None, "everything to be posted", 40)
+    with capsys.disabled():
+        print("", *lines, sep="\n")  # noqa: T201 - figures for whoever runs it

@@ -1,0 +1,106 @@
+"""Slack, as a listener on 127.0.0.1: what it gets, and what becomes of what it does not take."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from slack_sdk.models.blocks import Block, HeaderBlock
+
+from tests.e2e.samples import key, scenario, shop_delivery
+from tests.e2e.subscribers import Queue, function_log, put_object, raw_log, wait_until
+from tests.e2e.test_lifecycle import A_DAY, sweep
+from tests.e2e.webhook import Answer
+from tests.webhook_server import SECRET_PATH
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Inboxes
+    from tests.e2e.stack import Stack
+    from tests.e2e.webhook import Webhook
+
+
+_SLOW = 40.0  # seconds for several messages: each may start a worker of its own
+_SETTLED = 1.0  # seconds in which a message too many would have come; one takes 0.1 s
+
+
+def posted(stack: Stack) -> int:
+    """Count the messages that Slack took."""
+    return sum(one["message"] == "posted to Slack" for one in function_log(stack, "NotifySlackFunction"))
+
+
+def headers(slack: Webhook) -> list[str]:
+    """Give the header of each message that came in, each of which Slack's own models take."""
+    found = []
+    for request in slack.requests:
+        assert request.path == SECRET_PATH
+        message: dict[str, Any] = json.loads(request.body)
+        blocks = Block.parse_all(message["blocks"])
+        assert [one.to_dict() for one in blocks] == message["blocks"]  # to_dict validates lengths and counts
+        assert message["text"]
+        (header,) = [one for one in blocks if isinstance(one, HeaderBlock)]
+        assert header.text is not None
+        found.append(header.text.text)
+    return found
+
+
+def test_alerts_from_the_severity_asked_for_are_posted(
+    stack: Stack, slack: Webhook, inboxes: Inboxes, parameters: dict[str, str]
+) -> None:
+    assert parameters["SlackFromSeverity"] == "medium"
+    put_object(stack, key(stack.place, "posted"), shop_delivery())
+    wait_until(lambda: len(slack.requests) >= 5 or None, "the five that are told at once", _SLOW)
+    sweep(stack, A_DAY)
+    inboxes.alerts.take(10)
+    wait_until(lambda: len(slack.requests) >= 9 or None, "the four that are over", _SLOW)
+    time.sleep(_SETTLED)
+
+    said = [header.partition(":")[0] for header in headers(slack)]
+
+    assert Counter(word for header in said for word in header.split() if word.isupper()) == {
+        "CRITICAL": 2,
+        "HIGH": 1,
+        "MEDIUM": 2,  # an alert, and that AWS lost records
+        "RESOLVED": 4,
+    }
+    # The digest, which is low, was published before the sweep's answer; the filter policy kept it from Slack.
+    assert len(slack.requests) == 9
+
+
+def test_a_message_that_slack_asks_to_send_later_arrives_once(stack: Stack, slack: Webhook, inboxes: Inboxes) -> None:
+    before = posted(stack)
+    slack.script(Answer(status=429, headers={"Retry-After": "1"}, body=b"rate_limited"))
+
+    put_object(stack, key(stack.place, "throttled"), scenario("outbound-response"))
+    inboxes.alerts.take(1)
+    wait_until(lambda: posted(stack) == before + 1 or None, "the message to be taken")
+
+    first, second = slack.requests
+    assert second.at - first.at >= 1.0
+    assert first.body == second.body
+    assert failed(stack).rest() == []
+
+
+def test_a_webhook_that_is_gone_keeps_the_message_in_a_queue_and_its_address_out_of_every_log(
+    stack: Stack, slack: Webhook, inboxes: Inboxes
+) -> None:
+    slack.script(otherwise=Answer(status=404, body=b"no_service"))
+
+    put_object(stack, key(stack.place, "refused"), scenario("outbound-response"))
+    (alert,) = inboxes.alerts.take(1)
+    (kept,) = failed(stack).take(1)
+
+    record = json.loads(kept)
+    assert record["requestContext"]["condition"] == "RetriesExhausted"
+    assert record["requestPayload"]["Records"][0]["Sns"]["Message"] == alert
+    assert len(slack.requests) == 3  # Lambda's two retries
+    log = raw_log(stack, "NotifySlackFunction")
+    assert any("no_service" in line for line in log)  # it says why
+    secret = SECRET_PATH.rpartition("/")[2]
+    assert not [line for line in log if secret in line]
+    assert secret not in kept
+
+
+def failed(stack: Stack) -> Queue:
+    return Queue(place=stack.place, url=stack.physical_id("NotifySlackDeadLetterQueue"))

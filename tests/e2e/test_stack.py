@@ -1,0 +1,116 @@
+"""The stack's life: made, made twice, changed, removed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.contract import valid
+from tests.e2e.inventory import inventory
+from tests.e2e.samples import key, scenario, shop_delivery
+from tests.e2e.stack import SamError, Stack
+from tests.e2e.subscribers import deployed_filter, function_log, metric, put_object, wait_until
+from tests.e2e.test_lifecycle import sweep
+from tests.e2e.test_slack import posted
+from tests.sam_template import read_template
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Inboxes
+    from tests.e2e.emulator import Emulator
+    from tests.e2e.stack import Build
+
+# SAM gives a changed layer another logical id, and keeps the old version.
+_KEPT_BY_SAM = "AWS::Serverless::LayerVersion"
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"FlowLogGroupName": "no such: name"}, "FlowLogGroupName"),
+        ({"SlackWebhookParameter": "/slack"}, "as a secret or as a parameter, not both"),
+    ],
+)
+def test_parameters_that_make_no_sense_are_refused_before_anything_changes(
+    stack: Stack, parameters: dict[str, str], changed: dict[str, str], named: str
+) -> None:
+    before = stack.resources
+
+    with pytest.raises(SamError, match=named):
+        stack.deploy(parameters | changed)
+
+    assert stack.resources == before
+
+
+def test_what_is_optional_is_not_there_unless_asked_for_and_the_schedule_starts_the_sweep(built: Build, aws: Emulator) -> None:
+    """Deploy a second stack beside the first, with nobody to tell, and remove it."""
+    second = Stack(build=built, place=aws.place, name="flowverdict-second")
+    before = inventory(aws.place)
+    second.deploy({"SweepMinutes": "60"})  # the rate that the emulator hurries
+    made = inventory(aws.place) - before
+    resources = second.resources
+
+    functions = {one["LogicalResourceId"] for one in resources if one["ResourceType"] == "AWS::Lambda::Function"}
+    assert functions == {"ClassifyS3Function", "SweepAlertsFunction"}
+    wait_until(lambda: metric(second, "SweepAlertsFunction", "EventsReceived") or None, "the schedule to start the sweep", 30)
+    # A function that ran on would make its log group again.
+    events = aws.place.client("events")
+    for rule in second.of_type("AWS::Events::Rule").values():
+        events.disable_rule(Name=rule)
+    # A bucket with something in it is what a delete would fail on.
+    put_object(second, key(second.place, "kept"), scenario("outbound-response"))
+    wait_until(lambda: function_log(second, "ClassifyS3Function") or None, "its function to have read the object")
+
+    second.delete()
+
+    left = inventory(aws.place) - before
+    assert {one.name for one in left} == documented(built, resources)
+    assert left <= made
+
+
+def documented(built: Build, resources: list[dict[str, Any]]) -> set[str]:
+    """Give what the README says of `sam delete`: the bucket of flow logs stays, and SAM keeps the layers' versions."""
+    template = read_template(built.template)["Resources"]
+    retained = {logical_id for logical_id, one in template.items() if one.get("DeletionPolicy", "").startswith("Retain")}
+    layers = tuple(logical_id for logical_id, one in template.items() if one["Type"] == _KEPT_BY_SAM)
+    kept = [one for one in resources if one["LogicalResourceId"] in retained or one["LogicalResourceId"].startswith(layers)]
+    return {one["PhysicalResourceId"] for one in kept}
+
+
+def test_more_messages_than_an_hour_may_have_are_counted_and_a_message_says_so(
+    stack: Stack, inboxes: Inboxes, parameters: dict[str, str]
+) -> None:
+    """Deploy other parameters over the stack, which hold at once; the tests after this one do not need the old ones."""
+    moved = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in stack.resources}
+
+    stack.deploy(parameters | {"MessagesPerHour": "3", "EmailFromSeverity": "critical", "LogLevel": "DEBUG"})
+
+    assert {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in stack.resources} == moved
+    before = posted(stack)
+    put_object(stack, key(stack.place, "capped"), shop_delivery())
+    # A third of the three is kept for what is critical; the two that are use up the rest.
+    told = valid(inboxes.alerts.take(2))
+    assert [one["severity"] for one in told] == ["critical", "critical"]
+    sweep(stack, 0)
+    (flood,) = valid(inboxes.alerts.take(1) + inboxes.alerts.rest())
+    assert flood["kind"] == "flood"
+    assert flood["title"].startswith("3 alerts held back")  # the high and the medium one, and that AWS lost records
+    subscribed = deployed_filter(stack.place, stack.outputs["EmailTopicArn"], "email")
+    assert subscribed == {"severity": ["critical"]}
+    # A function that ran on while the stack is deleted would make its log group again.
+    wait_until(lambda: posted(stack) >= before + 3 or None, "all three to be posted", 40)
+
+
+def test_the_whole_stack_is_removed_but_for_what_is_documented(built: Build, aws: Emulator, stack: Stack) -> None:
+    """Last of all: the stack of the other tests ends here."""
+    before = inventory(aws.place)
+    resources = stack.resources
+
+    stack.delete()
+
+    gone = before - inventory(aws.place)
+    # The inventory knows some things by other names than CloudFormation does, so it is asked only for what it has.
+    expected = {one["PhysicalResourceId"] for one in resources} & {one.name for one in before}
+    assert {one.name for one in gone} >= expected - documented(built, resources)
+    assert documented(built, resources) <= {one.name for one in inventory(aws.place)}
+    assert len(expected) > len(resources) / 2

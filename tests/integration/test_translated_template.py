@@ -1,0 +1,167 @@
+"""What is really deployed: the template as AWS's own translator makes it, with all its conditions at once."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-sam" / "bin" / "python"
+
+# A function's queue of what it failed at, and its alarms, where they are not called after it.
+QUEUES = {"ClassifyS3": "FlowLogDeadLetterQueue"}
+ALARMS = {
+    "ClassifyS3": ("ClassifyS3ErrorAlarm", "FlowLogDeadLetterAlarm", "FlowLogAgeAlarm"),
+    "SweepAlerts": ("SweepAlertsErrorAlarm", "SweepAlertsDeadLetterAlarm", "SweepAlertsStoppedAlarm"),
+}
+FUNCTIONS = ("ClassifyS3", "ClassifyCloudWatchLogs", "SweepAlerts", "NotifySlack")
+
+
+@pytest.fixture(scope="session")
+def resources() -> dict[str, dict[str, Any]]:
+    if not PYTHON.exists():
+        pytest.fail("the SAM CLI's environment is not built: make template")
+    command = [str(PYTHON), str(ROOT / "scripts" / "translate_template.py"), str(ROOT / "template.yaml")]
+    ran = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)  # noqa: S603 - our own file
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, dict[str, Any]] = json.loads(ran.stdout)["Resources"]
+    return found
+
+
+def of_type(resources: dict[str, dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
+    return {name: resource["Properties"] for name, resource in resources.items() if resource["Type"] == kind}
+
+
+def statements(value: object) -> Iterator[dict[str, Any]]:
+    """Give every statement of a policy document, whatever its conditions."""
+    if isinstance(value, list):
+        for one in value:
+            yield from statements(one)
+    elif isinstance(value, dict):
+        if "Effect" in value:
+            yield value
+        else:
+            yield from statements(value.get("Fn::If", [])[1:])
+
+
+def listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def own_policies(resources: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give all statements that say what roles may do."""
+    documents = [policy["PolicyDocument"] for policy in of_type(resources, "AWS::IAM::ManagedPolicy").values()]
+    for role in of_type(resources, "AWS::IAM::Role").values():
+        documents += [policy["PolicyDocument"] for policy in role.get("Policies", [])]
+    return [statement for document in documents for statement in statements(document["Statement"])]
+
+
+def test_there_are_these_functions_and_no_other(resources: dict[str, dict[str, Any]]) -> None:
+    assert sorted(of_type(resources, "AWS::Lambda::Function")) == sorted(f"{name}Function" for name in FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_has_its_neighbours(resources: dict[str, dict[str, Any]], name: str) -> None:
+    function = resources[f"{name}Function"]
+    role, log_group = f"{name}Role", f"{name}LogGroup"
+    queue = QUEUES.get(name, f"{name}DeadLetterQueue")
+    alarms = ALARMS.get(name, (f"{name}ErrorAlarm", f"{name}DeadLetterAlarm", f"{name}AgeAlarm"))
+    assert function["Properties"]["Role"] == {"Fn::GetAtt": [role, "Arn"]}
+    assert function["Properties"]["LoggingConfig"] == {"LogGroup": {"Ref": log_group}}
+    assert {resources[neighbour].get("Condition") for neighbour in (role, log_group, queue)} == {function.get("Condition")}
+    errors, letters, waiting = (resources[alarm]["Properties"] for alarm in alarms)
+    assert (errors["Namespace"], errors["MetricName"]) == ("AWS/Lambda", "Errors")
+    assert errors["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": f"{name}Function"}}]
+    assert (letters["Namespace"], letters["MetricName"]) == ("AWS/SQS", "ApproximateNumberOfMessagesVisible")
+    assert letters["Dimensions"] == [{"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}]
+    assert waiting["MetricName"] in {"ApproximateAgeOfOldestMessage", "AsyncEventAge", "Invocations"}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_a_function_fails_at_is_kept(resources: dict[str, dict[str, Any]], name: str) -> None:
+    arn = {"Fn::GetAtt": [QUEUES.get(name, f"{name}DeadLetterQueue"), "Arn"]}
+    if name == "ClassifyS3":
+        assert resources["FlowLogQueue"]["Properties"]["RedrivePolicy"]["deadLetterTargetArn"] == arn
+        return
+    invocation = resources[f"{name}FunctionEventInvokeConfig"]["Properties"]
+    assert invocation["DestinationConfig"]["OnFailure"]["Destination"] == arn
+    (policy,) = resources[f"{name}Role"]["Properties"]["Policies"]
+    allowed = statements(policy["PolicyDocument"]["Statement"])
+    assert [one["Resource"] for one in allowed if one["Action"] == "sqs:SendMessage"] == [arn]
+
+
+def test_every_alarm_tells_the_operators(resources: dict[str, dict[str, Any]]) -> None:
+    for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "OperatorTopic"}], name
+        assert alarm["AlarmDescription"].endswith(f"Runbook: docs/operations.md#{name.lower()}"), name
+        assert "Metrics" not in alarm, f"{name}: metric math is more than one metric, and costs so"
+
+
+def test_only_describe_actions_may_concern_everything(resources: dict[str, dict[str, Any]]) -> None:
+    found = own_policies(resources)
+    assert len(found) > 20
+    for statement in found:
+        actions = listed(statement["Action"])
+        assert not any("*" in action for action in actions), statement
+        assert statement["Effect"] == "Allow"
+        if "*" in listed(statement["Resource"]):
+            traces = statement["Sid"] == "SendTraces" and all(action.startswith("xray:Put") for action in actions)
+            assert traces or all(action.startswith("ec2:Describe") for action in actions), statement
+
+
+def test_tracing_is_allowed_only_where_it_is_on(resources: dict[str, dict[str, Any]]) -> None:
+    text = json.dumps([role["Properties"] for role in resources.values() if role["Type"].startswith("AWS::IAM::")])
+    assert text.count('"SendTraces"') == text.count('{"Fn::If": ["HasTracing", {"Sid": "SendTraces"') == 2
+
+
+def test_no_role_has_a_policy_of_awss(resources: dict[str, dict[str, Any]]) -> None:
+    for name, role in of_type(resources, "AWS::IAM::Role").items():
+        assert role.get("ManagedPolicyArns", []) in ([], [{"Ref": "ClassifyPolicy"}]), f"{name}: AWS's policies say Resource *"
+
+
+def test_every_queue_topic_and_table_is_encrypted(resources: dict[str, dict[str, Any]]) -> None:
+    key, none = {"Ref": "EncryptionKeyArn"}, {"Ref": "AWS::NoValue"}
+    for queue in of_type(resources, "AWS::SQS::Queue").values():
+        assert queue["SqsManagedSseEnabled"] == {"Fn::If": ["HasKey", none, True]}
+        assert queue["KmsMasterKeyId"] == {"Fn::If": ["HasKey", key, none]}
+    for name, topic in of_type(resources, "AWS::SNS::Topic").items():
+        # CloudWatch's alarms cannot publish to a topic under SNS's own key.
+        otherwise = none if name == "OperatorTopic" else "alias/aws/sns"
+        assert topic["KmsMasterKeyId"] == {"Fn::If": ["HasKey", key, otherwise]}
+    for table in of_type(resources, "AWS::DynamoDB::Table").values():
+        assert [one["SSEEnabled"] for one in table["SSESpecification"]["Fn::If"][1:]] == [True, True]
+    for bucket in of_type(resources, "AWS::S3::Bucket").values():
+        assert bucket["BucketEncryption"]
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+
+
+def test_logs_expire_and_are_encrypted(resources: dict[str, dict[str, Any]]) -> None:
+    for group in of_type(resources, "AWS::Logs::LogGroup").values():
+        assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+        assert group["KmsKeyId"] == {"Fn::If": ["HasKey", {"Ref": "EncryptionKeyArn"}, {"Ref": "AWS::NoValue"}]}
+    assert len(of_type(resources, "AWS::Logs::LogGroup")) == len(FUNCTIONS)
+
+
+def test_no_secret_is_in_a_variable(resources: dict[str, dict[str, Any]]) -> None:
+    for function in of_type(resources, "AWS::Lambda::Function").values():
+        variables = function["Environment"]["Variables"]
+        assert "{{resolve:" not in json.dumps(variables)
+        strange = {name for name in variables if re.search("PASSWORD|SECRET|TOKEN|KEY|WEBHOOK", name)} - {"SLACK_WEBHOOK"}
+        assert strange == set()
+        places = variables.get("SLACK_WEBHOOK", {"Fn::If": [None]})["Fn::If"][1:]
+        assert all(re.match(r"(secretsmanager|ssm):\$", place["Fn::Sub"]) for place in places)
+
+
+def test_numbers_of_functions_are_the_users_to_choose(resources: dict[str, dict[str, Any]]) -> None:
+    for function in of_type(resources, "AWS::Lambda::Function").values():
+        assert set(function["MemorySize"]) == set(function["Timeout"]) == {"Ref"}
+        assert function["TracingConfig"] == {"Mode": {"Ref": "Tracing"}}
+        assert function["Architectures"] == [{"Ref": "Architecture"}]

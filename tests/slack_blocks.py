@@ -1,0 +1,31 @@
+"""What a Slack message says, and text that would break one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from slack_sdk.models.blocks import Block
+
+HOSTILE = (
+    "<!channel> <@U012AB3CD> <https://evil.example|click> & ```\n*Fix*\n```rm -rf /``` :rotating_light: "
+    "\u202egnp.exe\u2066 \u05e9\u05dc\u05d5\u05dd \N{FIRE}\x1b[31m\u2028line"
+)
+
+
+def texts(blocks: list[Block]) -> list[str]:
+    """Give every ``mrkdwn`` text."""
+
+    def found(value: object) -> Iterator[str]:
+        if isinstance(value, dict):
+            if value.get("type") == "mrkdwn":
+                yield value["text"]
+            for one in value.values():
+                yield from found(one)
+        elif isinstance(value, list):
+            for one in value:
+                yield from found(one)
+
+    return list(found([block.to_dict() for block in blocks]))
