@@ -29,6 +29,11 @@ _KEPT_BY_SAM = "AWS::Serverless::LayerVersion"
     [
         ({"FlowLogGroupName": "no such: name"}, "FlowLogGroupName"),
         ({"SlackWebhookParameter": "/slack"}, "as a secret or as a parameter, not both"),
+        ({"SlackWebhookSecretArn": "http://hooks.slack.com/services/T0/B0/x"}, "SlackWebhookSecretArn"),
+        ({"AlertEmail": "not an address"}, "AlertEmail"),
+        ({"OwnBucket": "no", "FlowLogGroupName": ""}, "There is nothing to read"),
+        ({"ExistingBucketName": "elsewhere", "ExistingBucketRegion": "ap-south-2"}, "in another Region"),
+        ({"OwnBucket": "no", "FlowLogResourceId": "vpc-0123456789abcdef0"}, "say OwnBucket=yes"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused_before_anything_changes(

@@ -40,6 +40,9 @@ class _Context:
     aws_request_id = "00000000-0000-0000-0000-000000000000"
     invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:local"
 
+    def get_remaining_time_in_millis(self) -> int:
+        return 300_000
+
 
 def classify_together(
     environment: Mapping[str, str], events: Sequence[dict[str, Any]], barrier: Barrier, conflicts: Queue[int]

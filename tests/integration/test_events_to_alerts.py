@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
+from flowverdict import application
 from flowverdict.cli.local_aws import REGION
 from flowverdict.delivery.sns import MAX_MESSAGE_BYTES
 from flowverdict.errors import DeliveryError, EnvelopeError, ObjectGoneError
@@ -350,6 +351,35 @@ def test_what_is_delivered_again_adds_nothing(aws: LocalAws) -> None:
     aws.later()
     (resolved,) = aws.alerts()
     assert (resolved["status"], resolved["records"]) == ("resolved", 1)
+
+
+def test_what_cannot_be_read_in_time_goes_back_to_the_queue_and_the_rest_is_told(
+    aws: LocalAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = [notification(put_scenario(aws, name)) for name in ("outbound-response", "outbound-request")]
+    opened: list[str] = []
+    check = application.ReadingTime.check
+
+    def over_after_the_first(self: application.ReadingTime, name: str) -> None:
+        opened.append(name)
+        if len({*opened}) > 1:
+            monkeypatch.setattr(self, "_end", 0.0)
+        check(self, name)
+
+    monkeypatch.setattr(application.ReadingTime, "check", over_after_the_first)
+    first = aws.invoke(queue_event(*messages))
+
+    assert failed(first) == ["message-1"]
+    assert "not read to its end within" in first.failures[0]
+    assert [alert["leg"] for alert in aws.alerts()] == ["response"]
+
+    monkeypatch.undo()
+    again = aws.invoke(queue_event(*messages))
+
+    # The first one is passed over, the second one is read: nothing is lost and nothing counted twice.
+    assert failed(again) == []
+    assert again.metrics["SourcesDeliveredAgain"] == 1
+    assert [alert["leg"] for alert in aws.alerts()] == ["request"]
 
 
 def test_what_is_muted_while_it_goes_on_ends_without_a_word(aws: LocalAws) -> None:

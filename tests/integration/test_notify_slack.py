@@ -24,6 +24,7 @@ CONTEXT = SimpleNamespace(
     memory_limit_in_mb=256,
     aws_request_id="00000000-0000-0000-0000-000000000000",
     invoked_function_arn=f"arn:aws:lambda:{REGION}:123456789012:function:notify_slack",
+    get_remaining_time_in_millis=lambda: 120_000,
 )
 NOTICE = Notice(
     kind=Kind.RECORDS_LOST,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
-from flowverdict.application import WithinBudget
+import pytest
+
+from flowverdict.application import ReadingTime, WithinBudget
+from flowverdict.errors import OutOfTimeError
 from flowverdict.netconfig.model import NetConfig
 
 if TYPE_CHECKING:
@@ -35,3 +39,17 @@ def test_reading_rules_ends_when_the_invocations_budget_is_spent_and_says_so() -
     assert [isinstance(answer, NetConfig) for answer in answers] == [True, True, True, False, False]
     assert len(slow.asked) == 3
     assert answers[3] == "the rules were not read: 15 s for reading those of other accounts and Regions were spent"
+
+
+def test_reading_ends_before_the_function_does_and_says_what_was_not_read() -> None:
+    now = 0.0
+    until = ReadingTime(100, clock=lambda: now)
+    stream = until.limit(io.BytesIO(b"abcdef"), "s3://bucket/key")
+    assert stream.read(3) == b"abc"
+    now = 59.9
+    assert stream.read(3) == b"def"
+    now = 60
+    with pytest.raises(OutOfTimeError, match=r"^s3://bucket/key: not read to its end within the 60 s"):
+        stream.read(1)
+    with pytest.raises(OutOfTimeError):
+        until.check("another")

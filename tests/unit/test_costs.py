@@ -56,6 +56,7 @@ def test_a_price_is_for_so_many() -> None:
 
 
 def test_the_model_is_of_the_templates_settings() -> None:
+    assert TEMPLATE.count("Type: AWS::CloudWatch::Alarm") == costs._ALARMS  # noqa: SLF001 - a count of the template's
     (memory,) = re.findall(r"S3FunctionMemory:\n    Type: Number\n    Default: (\d+)", TEMPLATE)
     assert int(memory) == costs.MEMORY_MB
     assert f"BatchSize: {costs.BATCH} #" in TEMPLATE

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import boto3
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
@@ -16,7 +16,7 @@ from botocore.config import Config
 from flowverdict.alerts import group
 from flowverdict.book import AlertBook
 from flowverdict.delivery.sns import SnsTopics
-from flowverdict.errors import DeliveryError, FlowVerdictError, SourceBusyError
+from flowverdict.errors import DeliveryError, FlowVerdictError, OutOfTimeError, SourceBusyError
 from flowverdict.netconfig.ec2 import Ec2Config, ReaderRole, client_factory
 from flowverdict.observability import Observability
 from flowverdict.pipeline import Batch
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from flowverdict.flows import RejectedFlow
     from flowverdict.netconfig.model import NetConfig
+    from flowverdict.observability import Invocation
     from flowverdict.policy import Policy
     from flowverdict.ports import ConfigSource, FormatSource, ObjectStore
     from flowverdict.state import AlertStore
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 # One account and Region may take 10 s, and its last call's retries half a minute: together well below the time-out.
 _RULES_SECONDS = 15.0
 
+# Judging takes a fraction of reading, the rules' look-ups 15 s and half a minute at the worst, writing and telling some seconds.
+_READING_SHARE = 0.6
 # No function runs longer than Lambda lets it, so what is still claimed then was left by one that died.
 _LEASE = 900
 
@@ -152,6 +155,43 @@ def _policy(policies: PolicySource, observability: Observability) -> Policy:
     return reading.policy
 
 
+class ReadingTime:
+    """The time that an invocation has for reading; the rest is for judging, writing down and telling.
+
+    A function that Lambda ends has counted and told nothing, so reading stops before.
+    """
+
+    def __init__(self, seconds: float, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._seconds = seconds * _READING_SHARE
+        self._end = clock() + self._seconds
+
+    def check(self, name: str) -> None:
+        """Raise ``OutOfTimeError`` when it is over."""
+        if self._clock() >= self._end:
+            raise OutOfTimeError(
+                f"{name}: not read to its end within the {self._seconds:.0f} s that an invocation may read; it is tried again. "
+                "What alone takes longer needs a longer time-out or more memory."
+            )
+
+    def limit(self, stream: BinaryIO, name: str) -> BinaryIO:
+        """Give the stream so that reading on raises ``OutOfTimeError`` when it is over."""
+        return cast("BinaryIO", _Timed(stream, self, name))
+
+
+class _Timed:
+    """An object with ``read(size)``, which is all that reading a flow log asks of a stream."""
+
+    def __init__(self, stream: BinaryIO, time_left: ReadingTime, name: str) -> None:
+        self._stream = stream
+        self._time_left = time_left
+        self._name = name
+
+    def read(self, size: int) -> bytes:
+        self._time_left.check(self._name)
+        return self._stream.read(size)
+
+
 class ClassifyObjects:
     """Flow log objects named by events to alerts.
 
@@ -164,22 +204,26 @@ class ClassifyObjects:
         self._desk = desk
         self._observability = observability
 
-    def handle(self, event: dict[str, Any], request_id: str) -> PartialItemFailureResponse | None:
-        """Classify everything the event names; for a queue's event, answer which messages failed."""
+    def handle(self, event: dict[str, Any], invocation: Invocation) -> PartialItemFailureResponse | None:
+        """Classify everything the event names; for a queue's event, answer which messages failed.
+
+        What cannot be read in time goes back to the queue, and what was read is judged and told.
+        """
+        until = ReadingTime(invocation.seconds)
         if is_sqs_event(event):
-            return self._queue_messages(event)
+            return self._queue_messages(event, until)
         sources: list[Source] = []
-        self._desk.finish(self._read(objects_in(event), request_id, sources), sources)
+        self._desk.finish(self._read(objects_in(event), invocation.request_id, sources, until), sources)
         return None
 
-    def _queue_messages(self, event: dict[str, Any]) -> PartialItemFailureResponse:
+    def _queue_messages(self, event: dict[str, Any], until: ReadingTime) -> PartialItemFailureResponse:
         batch = Batch()
         sources: list[Source] = []
 
         def read_message(record: SQSRecord) -> None:
             its_sources: list[Source] = []
             try:
-                batch.merge(self._read(objects_in_message(record.get("body")), record.message_id, its_sources))
+                batch.merge(self._read(objects_in_message(record.get("body")), record.message_id, its_sources, until))
             except Exception as error:
                 # Powertools keeps the message for another try and says nothing; the reason belongs into the log.
                 expected = isinstance(error, FlowVerdictError)
@@ -194,15 +238,16 @@ class ClassifyObjects:
         self._desk.finish(batch, sources)
         return processor.response()
 
-    def _read(self, refs: Iterable[ObjectRef], owner: str, sources: list[Source]) -> Batch:
+    def _read(self, refs: Iterable[ObjectRef], owner: str, sources: list[Source], until: ReadingTime) -> Batch:
         """Read what is not counted yet, and note it in ``sources``."""
         batch = Batch()
         for ref in dict.fromkeys(refs):
+            until.check(ref.name)
             source = Source(source_id=ref.source_id, owner=owner)
             if not self._desk.wants(source, ref.name):
                 continue
             with self._objects.open(ref) as stream:
-                self._observability.read(batch.add_file(stream, name=ref.name))
+                self._observability.read(batch.add_file(until.limit(stream, ref.name), name=ref.name))
             sources.append(source)
         return batch
 
@@ -216,13 +261,13 @@ class ClassifyLogEvents:
         self._observability = observability
         self._region = region
 
-    def handle(self, event: dict[str, Any], request_id: str) -> None:
+    def handle(self, event: dict[str, Any], invocation: Invocation) -> None:
         """Classify the records of the event."""
         logs = decode(event)
         if logs is None:
             self._observability.logger.info("control message, nothing to do")
             return
-        source = Source(source_id=logs.source_id, owner=request_id)
+        source = Source(source_id=logs.source_id, owner=invocation.request_id)
         if not self._desk.wants(source, logs.name):
             return
         batch = Batch()
@@ -246,7 +291,7 @@ class SweepAlerts:
         self._policies = policies
         self._observability = observability
 
-    def handle(self, event: dict[str, Any], request_id: str) -> None:
+    def handle(self, event: dict[str, Any], invocation: Invocation) -> None:
         """Look at all alerts that are due at the event's time.
 
         Raises
@@ -256,7 +301,7 @@ class SweepAlerts:
         DeliveryError
             A message could not be sent. What was called for stays called for, and the next sweep tries again.
         """
-        del request_id
+        del invocation
         if self._policies is not None:
             _policy(self._policies, self._observability)  # looked at here too, so that a bad one is told when no flow logs come
         configs = WithinBudget(self._configs)

@@ -10,6 +10,7 @@ FlowVerdictError
 |-- DeliveryError          an alert could not be published
 |   `-- WebhookRefusedError  its address is no longer taken; a newer one may be
 |-- DocumentError          a text is no alert (or one of another version)
+|-- OutOfTimeError         an object could not be read in the time that an invocation has for it
 |-- SourceBusyError        another invocation is reading the same object or log event
 |-- StateError             what is remembered of alerts could not be read or written
 |-- ConfigError            a snapshot of the VPC configuration is not of the shape it should have; names the key
@@ -81,6 +82,10 @@ class WebhookRefusedError(DeliveryError):
 
 class DocumentError(FlowVerdictError):
     """A text is no alert or notice of this program's."""
+
+
+class OutOfTimeError(FlowVerdictError):
+    """An object could not be read to its end in the time that an invocation has for reading."""
 
 
 class SourceBusyError(FlowVerdictError):

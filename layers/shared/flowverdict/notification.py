@@ -18,7 +18,7 @@ from flowverdict.delivery import slack
 from flowverdict.delivery.slack_webhook import SlackWebhook, is_webhook_address
 from flowverdict.document import document_from_json
 from flowverdict.errors import DeliveryError, EnvelopeError, SettingsError, WebhookRefusedError
-from flowverdict.observability import Metric, Observability
+from flowverdict.observability import Invocation, Metric, Observability
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -101,7 +101,7 @@ class NotifySlack:
         self._address = address
         self._observability = observability
 
-    def handle(self, event: dict[str, Any], request_id: str) -> None:
+    def handle(self, event: dict[str, Any], invocation: Invocation) -> None:
         """Post every document of the event. SNS sends one with each; of several, those before a failure are posted again.
 
         Raises
@@ -115,7 +115,7 @@ class NotifySlack:
         SettingsError
             What is kept as the webhook's address is none.
         """
-        del request_id
+        del invocation
         try:
             messages = [record.sns.message for record in SNSEvent(event).records]
         except (KeyError, TypeError) as error:

@@ -13,6 +13,7 @@ import io
 import os
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -70,6 +71,22 @@ class _CurrentStdout(io.TextIOBase):
         sys.stdout.flush()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """What Lambda says of an invocation.
+
+    Parameters
+    ----------
+    request_id
+        Stays the same when Lambda tries an asynchronous event again.
+    seconds
+        How long it may take from now on.
+    """
+
+    request_id: str
+    seconds: float
+
+
 class Observability:
     """Logger and metrics of one function.
 
@@ -85,17 +102,15 @@ class Observability:
         self._namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE
         self.metrics = EphemeralMetrics(namespace=self._namespace, service=service)
 
-    def wrap(self, handle: Callable[[dict[str, Any], str], Any]) -> Callable[[dict[str, Any], Any], Any]:
-        """Put request ids into every log line and send the metrics when ``handle`` is done, also if it failed.
-
-        ``handle`` is given the event and Lambda's request id, which stays the same when Lambda tries an event again.
-        """
+    def wrap(self, handle: Callable[[dict[str, Any], Invocation], Any]) -> Callable[[dict[str, Any], Any], Any]:
+        """Put request ids into every log line and send the metrics when ``handle`` is done, also if it failed."""
 
         def handler(event: dict[str, Any], context: LambdaContext) -> object:
             # First of all, so that an invocation that fails is measured too.
             self.count(Metric.EVENTS_RECEIVED)
             try:
-                return handle(event, context.aws_request_id)
+                seconds = context.get_remaining_time_in_millis() / 1_000
+                return handle(event, Invocation(request_id=context.aws_request_id, seconds=seconds))
             except FlowVerdictError as error:
                 # The runtime's own report has the traceback; this is the one line that says what to look at.
                 self.logger.error("event failed", extra={"reason": str(error)})  # noqa: TRY400 - no second traceback

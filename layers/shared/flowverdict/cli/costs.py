@@ -120,6 +120,14 @@ METRIC: Final = Price(
     page="https://aws.amazon.com/cloudwatch/pricing/",
     seen="https://hivebook.wiki/wiki/cloudwatch-logs-cost-never-expire-retention-and-cardinality-blowups",
 )
+ALARM: Final = Price(
+    what="CloudWatch, alarm",
+    usd=0.10,
+    per=1,
+    unit="alarm and month",
+    page="https://aws.amazon.com/cloudwatch/pricing/",
+    seen="https://c3x.dev/resources/aws/aws_cloudwatch_metric_alarm",
+)
 PRICES: Final = (
     LAMBDA_DURATION,
     LAMBDA_REQUEST,
@@ -131,6 +139,7 @@ PRICES: Final = (
     SNS_EMAIL,
     LOGS_INGESTED,
     METRIC,
+    ALARM,
 )
 
 MEMORY_MB: Final = 1_024  # the template's; a test compares the two
@@ -153,7 +162,9 @@ _LOG_BYTES_PER_INVOCATION = 1_500  # the metrics, and Lambda's own START, END an
 # Lambda asks the queue with five pollers, each of which waits up to 20 s
 # (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html; with little traffic it may go down to two).
 _IDLE_RECEIVES = 5 * MONTH // 20
-_METRICS = 19  # names of classify_s3 and of the sweep that have values; each function's count for themselves
+# Some 15 of classify_s3, 8 of the sweep and a handful of RejectedFlows, by verdict and severity: docs/operations.md.
+_METRICS = 28
+_ALARMS = 16  # with every source and Slack: the template's; a test compares the two
 _TOPICS = 2  # a message goes to the topic of machines and to that of mail
 
 
@@ -255,6 +266,7 @@ def of_standing_there() -> tuple[Line, ...]:
         Line(price=SNS_PUBLISH, amount=_TOPICS * ASSUMED_MESSAGES),
         Line(price=SNS_EMAIL, amount=ASSUMED_MESSAGES),
         Line(price=METRIC, amount=_METRICS),
+        Line(price=ALARM, amount=_ALARMS),
     )
 
 

@@ -92,6 +92,10 @@ class _LambdaContext:
     aws_request_id: str = "00000000-0000-0000-0000-000000000000"
     invoked_function_arn: str = field(default=f"arn:aws:lambda:{REGION}:{DEFAULT_ACCOUNT_ID}:function:local")
 
+    def get_remaining_time_in_millis(self) -> int:
+        """Give the longest time that Lambda lets a function run; nobody waits for a time-out here."""
+        return 900_000
+
 
 class LocalAws:
     """What ``local_aws`` gives: put objects, invoke functions, read what arrived.

@@ -1,0 +1,90 @@
+"""A stack whose flow logs come into a bucket that exists, with a flow log of its own, a key of its own, and traces.
+
+That the key is asked for everywhere is read off the translated template: the emulator does not keep it.
+"""
+
+from __future__ import annotations
+
+import gzip
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flowverdict.records import RecordFormat
+from tests.e2e.contract import valid
+from tests.e2e.samples import key, scenario
+from tests.e2e.stack import Stack
+from tests.e2e.subscribers import function_log, put_object, subscribe, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.e2e.emulator import Emulator
+    from tests.e2e.stack import Build
+
+BUCKET = "logs-of-years"
+PREFIX = "archive/AWSLogs/"
+VPC_ID = "vpc-0123456789abcdef0"
+DECISIVE = {"tcp-flags", "flow-direction", "pkt-srcaddr", "pkt-dstaddr", "subnet-id", "reject-reason", "traffic-path"}
+
+
+@pytest.fixture(scope="module")
+def sources(built: Build, aws: Emulator) -> Iterator[Stack]:
+    s3 = aws.place.client("s3")
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": aws.place.region})
+    s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={"EventBridgeConfiguration": {}})
+    stack = Stack(build=built, place=aws.place, name="flowverdict-sources")
+    stack.deploy(
+        {
+            "ExistingBucketName": BUCKET,
+            "ExistingBucketPrefix": PREFIX,
+            "ExistingBucketRegion": aws.place.region,
+            "FlowLogResourceId": VPC_ID,
+            "EncryptionKeyArn": aws.place.client("kms").create_key()["KeyMetadata"]["Arn"],
+            "Tracing": "Active",
+        }
+    )
+    yield stack
+    # A function that ran on would make its log group again.
+    for rule in stack.of_type("AWS::Events::Rule").values():
+        aws.place.client("events").disable_rule(Name=rule)
+    stack.delete()
+
+
+def test_an_object_of_the_existing_bucket_and_one_of_the_stacks_own_are_both_read(sources: Stack) -> None:
+    alerts = subscribe(sources.place, sources.outputs["AlertTopicArn"], "alerts-of-sources")
+    name = PREFIX + key(sources.place, "from-the=archive+1")
+    body = gzip.compress(scenario("outbound-response").encode())
+
+    sources.place.client("s3").put_object(Bucket=BUCKET, Key=name, Body=body)
+    (told,) = valid(alerts.take(1))
+    assert (told["leg"], told["verdict"], told["service_port"]) == ("response", "network-acl", 443)
+
+    put_object(sources, key(sources.place, "own"), scenario("outbound-request"))
+    (told,) = valid(alerts.take(1))
+    assert (told["leg"], told["service_port"]) == ("request", 5432)
+    read = [line["source"] for line in function_log(sources, "ClassifyS3Function") if line["message"] == "flow logs read"]
+    assert f"s3://{BUCKET}/{name}" in read
+
+
+def test_what_does_not_begin_with_the_prefix_is_nobodys_business(sources: Stack) -> None:
+    s3 = sources.place.client("s3")
+    s3.put_object(Bucket=BUCKET, Key="elsewhere/x.log", Body=scenario("inbound-request").encode())
+    after = PREFIX + key(sources.place, "after")
+    s3.put_object(Bucket=BUCKET, Key=after, Body=gzip.compress(scenario("inbound-request").encode()))
+
+    def read() -> list[str]:
+        return [line["source"] for line in function_log(sources, "ClassifyS3Function") if line["message"] == "flow logs read"]
+
+    wait_until(lambda: f"s3://{BUCKET}/{after}" in read() or None, "the object with the prefix to be read")
+    assert not any("elsewhere" in one for one in read())
+
+
+def test_the_flow_log_asks_for_all_that_decides(sources: Stack, aws: Emulator) -> None:
+    (flow_log,) = aws.kept("AWS::EC2::FlowLog", sources.name)
+    assert (flow_log["ResourceId"], flow_log["ResourceType"], flow_log["TrafficType"]) == (VPC_ID, "VPC", "ALL")
+    assert int(flow_log["MaxAggregationInterval"]) == 60
+    assert flow_log["LogDestination"] == sources.outputs["FlowLogBucketArn"]
+    fields = RecordFormat.from_log_format(flow_log["LogFormat"])
+    assert fields.unknown_names == ()
+    assert set(fields.names) >= DECISIVE
