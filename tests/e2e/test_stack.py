@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests.e2e.contract import valid
 from tests.e2e.inventory import inventory
 from tests.e2e.samples import key, scenario, shop_delivery
 from tests.e2e.stack import SamError, Stack
-from tests.e2e.subscribers import deployed_filter, function_log, metric, put_object, wait_until
+from tests.e2e.subscribers import deployed_filter, function_log, metric, put_object, raw_log, wait_until
 from tests.e2e.test_lifecycle import sweep
 from tests.e2e.test_slack import posted
 from tests.sam_template import read_template
@@ -73,6 +74,21 @@ def test_what_is_optional_is_not_there_unless_asked_for_and_the_schedule_starts_
     assert left <= made
 
 
+def come_to_rest(stack: Stack) -> None:
+    """Wait until no function logs any more: one that ran on while the stack is deleted would make its log group again."""
+    events = stack.place.client("events")
+    for rule in stack.of_type("AWS::Events::Rule").values():
+        events.disable_rule(Name=rule)
+    functions = [*stack.of_type("AWS::Lambda::Function")]
+    lines = -1
+    for _ in range(20):
+        before, lines = lines, sum(len(raw_log(stack, name)) for name in functions)
+        if lines == before:
+            return
+        time.sleep(1.5)  # longer than a function takes that has begun
+    raise TimeoutError("the functions go on logging")
+
+
 def documented(built: Build, resources: list[dict[str, Any]]) -> set[str]:
     """Give what the README says of `sam delete`: the bucket of flow logs stays, and SAM keeps the layers' versions."""
     template = read_template(built.template)["Resources"]
@@ -110,6 +126,7 @@ def test_the_whole_stack_is_removed_but_for_what_is_documented(built: Build, aws
     """Last of all: the stack of the other tests ends here."""
     before = inventory(aws.place)
     resources = stack.resources
+    come_to_rest(stack)
 
     stack.delete()
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.e2e.permissions import UNCHECKED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -165,3 +167,36 @@ def test_numbers_of_functions_are_the_users_to_choose(resources: dict[str, dict[
         assert set(function["MemorySize"]) == set(function["Timeout"]) == {"Ref"}
         assert function["TracingConfig"] == {"Mode": {"Ref": "Tracing"}}
         assert function["Architectures"] == [{"Ref": "Architecture"}]
+
+
+def role_statements(resources: dict[str, dict[str, Any]], role: str) -> dict[str, dict[str, Any]]:
+    """Give a role's own statements and those of the managed policy it has, by Sid."""
+    properties = resources[role]["Properties"]
+    documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+    documents += [resources[one["Ref"]]["Properties"]["PolicyDocument"] for one in properties.get("ManagedPolicyArns", [])]
+    return {statement["Sid"]: statement for document in documents for statement in statements(document["Statement"])}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_has_the_permissions_that_no_emulator_checks(resources: dict[str, dict[str, Any]], name: str) -> None:
+    """``make e2e-iam`` cannot show what these are for, so that they are there is held here, one by one."""
+    found = role_statements(resources, f"{name}Role")
+    key_and_traces = {
+        "UseKey": {"kms:Decrypt", "kms:GenerateDataKey"},
+        "SendTraces": {"xray:PutTelemetryRecords", "xray:PutTraceSegments"},
+    }
+    wanted = {"WriteLogs": {"logs:CreateLogStream", "logs:PutLogEvents"}, **key_and_traces}
+    if name == "ClassifyS3":
+        wanted |= {
+            "TakeFromQueue": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
+            "TellMissingFromForbidden": {"s3:ListBucket"},
+        }
+    else:
+        wanted["KeepFailedEvents"] = {"sqs:SendMessage"}
+    if name != "NotifySlack":
+        wanted["ReadPolicyConfiguration"] = {"appconfig:StartConfigurationSession", "appconfig:GetLatestConfiguration"}
+    assert {sid: set(listed(found[sid]["Action"])) for sid in wanted} == wanted
+    assert set(UNCHECKED) & set(found) == set(wanted)
+    assert found["WriteLogs"]["Resource"] == {"Fn::GetAtt": [f"{name}LogGroup", "Arn"]}
+    if name != "ClassifyS3":
+        assert found["KeepFailedEvents"]["Resource"] == {"Fn::GetAtt": [f"{name}DeadLetterQueue", "Arn"]}

@@ -94,6 +94,29 @@ def test_what_is_no_document_is_one_clear_line(text: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+def far_side(*addresses: str) -> dict[str, Any]:
+    network = common_network(addresses)
+    return {
+        "top_remotes": remotes(*addresses),
+        "remote_count": len(addresses),
+        "far_network": None if network is None else str(network),
+    }
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        ("203.0.113.4/31", "203.0.113.128/32", "203.0.113.0/24"),
+        ("203.0.113.4/32", "203.0.113.4/32", "203.0.113.4/32"),
+        ("203.0.113.0/24", "198.51.100.0/24", None),
+        ("203.0.113.0/24", None, None),
+    ],
+)
+def test_two_sightings_ranges_become_the_one_that_holds_both(one: str | None, other: str | None, both: str | None) -> None:
+    merged = replace(ALERT, far_network=one).merged_with(replace(ALERT, far_network=other))
+    assert merged.far_network == both
+
+
 # --- titles -----------------------------------------------------------------------------------------------------------
 
 
@@ -102,21 +125,16 @@ def test_what_is_no_document_is_one_clear_line(text: str) -> None:
     [
         ({}, "10.0.2.20 -> 10.0.3.30:5432"),
         ({"near_others": 2}, "10.0.2.20 -> 10.0.3.30:5432 (+2 more)"),
-        ({"top_remotes": remotes("203.0.113.1", "203.0.113.254"), "remote_count": 2}, "203.0.113.0/24 -> 10.0.3.30:5432"),
-        ({"top_remotes": remotes("203.0.113.4", "203.0.113.5"), "remote_count": 2}, "203.0.113.4/31 -> 10.0.3.30:5432"),
-        ({"top_remotes": remotes("203.0.113.1", "198.51.100.1"), "remote_count": 2}, "2 addresses -> 10.0.3.30:5432"),
-        # Not all of them are known, so that no range is sure to hold them.
-        ({"top_remotes": remotes("203.0.113.1", "203.0.113.2"), "remote_count": 1_200}, "1,200 addresses -> 10.0.3.30:5432"),
-        ({"top_remotes": remotes("2001:db8::1", "2001:db8::2"), "remote_count": 2}, "2001:db8::/126 -> 10.0.3.30:5432"),
+        (far_side("203.0.113.1", "203.0.113.254"), "203.0.113.0/24 -> 10.0.3.30:5432"),
+        (far_side("203.0.113.4", "203.0.113.5"), "203.0.113.4/31 -> 10.0.3.30:5432"),
+        (far_side("203.0.113.1", "198.51.100.1"), "2 addresses -> 10.0.3.30:5432"),
+        # Not all of them are shown, but the range holds all; without one they are counted.
+        (far_side("203.0.113.1", "203.0.113.2") | {"remote_count": 1_200}, "203.0.113.0/30 -> 10.0.3.30:5432"),
+        (far_side("203.0.113.1", "10.0.0.1") | {"remote_count": 1_200}, "1,200 addresses -> 10.0.3.30:5432"),
+        (far_side("2001:db8::1", "2001:db8::2"), "2001:db8::/126 -> 10.0.3.30:5432"),
         ({"outbound": True, "near": "10.0.1.5", "far_port": 443}, "10.0.1.5 -> 10.0.2.20:443"),
         (
-            {
-                "outbound": True,
-                "near": "10.0.1.5",
-                "far_port": 443,
-                "top_remotes": remotes("203.0.113.1", "203.0.113.9"),
-                "remote_count": 2,
-            },
+            far_side("203.0.113.1", "203.0.113.9") | {"outbound": True, "near": "10.0.1.5", "far_port": 443},
             "10.0.1.5 -> 203.0.113.0/28 port 443",
         ),
         ({"outbound": None, "far": "[2001:db8::1]:443"}, "10.0.3.30:5432 -> [2001:db8::1]:443"),

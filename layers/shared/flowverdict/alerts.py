@@ -36,6 +36,7 @@ from flowverdict.document import (
     Section,
     Severity,
     busiest,
+    common_network,
     counted,
     cut,
     with_port,
@@ -290,6 +291,7 @@ def _alert(
         near_others=max(len(locals_) - 1, 0),
         far_port=far_port,
         far=None if flow.key.packet_destination is None else with_port(str(flow.key.packet_destination), far_port),
+        far_network=_network_of(remotes),
         outbound=None if flow.direction is None else flow.direction is FlowDirection.EGRESS,
         connection=connection(flow),
         subnet_id=_cut_or_none(flow.context.subnet_id),
@@ -369,6 +371,11 @@ def _remotes(members: Sequence[Explanation]) -> tuple[Remote, ...]:
     return tuple(sorted((Remote(address=one, flows=flows[one], packets=packets[one]) for one in flows), key=busiest))
 
 
+def _network_of(remotes: Sequence[Remote]) -> str | None:
+    network = common_network(remote.address for remote in remotes) if remotes else None
+    return None if network is None else str(network)
+
+
 def _owners(standing: Explanation) -> tuple[tuple[str, str], ...]:
     """Give the tags of the interface that name who to ask, as text that no line or terminal can be faked with."""
     if standing.ruling is None:
@@ -418,6 +425,7 @@ def _scan_sighting(scan: Scan) -> Sighting:
             else (),
             top_remotes=sources[:MAX_REMOTES],
             remote_count=len(sources),
+            far_network=_network_of(sources),
             outbound=False,
             near=f"{scan.addresses:,} addresses" if scan.addresses > 1 else str(standing.flow.key.packet_destination),
             near_others=0,

@@ -211,6 +211,8 @@ class Alert(_Document):
         ``None``; whether packets go from the near to the far end (``None``: not known, so near is the source and far unknown).
     near_others
         Further local addresses.
+    far_network
+        The smallest range that holds all addresses on the far side; ``None`` if that would be too wide to mean anything.
     connection
         The packet that stands for them, which a fix is for: ``TCP 10.0.1.5:443 -> 203.0.113.12:50122``.
     confidence, confidences
@@ -235,6 +237,7 @@ class Alert(_Document):
     far_port: int | None = None
     outbound: bool | None = None
     far: str | None = None
+    far_network: str | None = None
     connection: str
     subnet_id: str | None = None
     flow_direction: str | None = None
@@ -281,10 +284,18 @@ class Alert(_Document):
     def ends(self) -> str:
         """Write both ends, the far one as what its addresses have in common."""
         near = f"{self.near} (+{self.near_others:,} more)" if self.near_others else self.near
-        far = _far(self.top_remotes, self.remote_count, self.far_port) if self.outbound is not None else self.far
+        far = self._far_side() if self.outbound is not None else self.far
         if far is None:
             return near
         return f"{far} -> {near}" if self.outbound is False else f"{near} -> {far}"
+
+    def _far_side(self) -> str | None:
+        if not self.top_remotes:
+            return None
+        if self.remote_count == 1:
+            return with_port(self.top_remotes[0].address, self.far_port)
+        text = self.far_network or f"{self.remote_count:,} addresses"
+        return text if self.far_port is None else f"{text} port {self.far_port}"
 
     def merged_with(self, newer: Alert) -> Alert:
         """Give both sightings together: the totals of both, and the words of the newer one unless the older is more severe.
@@ -307,6 +318,7 @@ class Alert(_Document):
             status=newer.status,
             status_reason=newer.status_reason,
             near=self.near,
+            far_network=_both_networks(self.far_network, newer.far_network),
             near_others=max(self.near_others, newer.near_others, 0 if self.near == newer.near else 1),
             confidence=weakest,
             confidences=tuple((level, counts[level]) for level in CONFIDENCES if level in counts),
@@ -463,17 +475,6 @@ def with_port(address: str, port: int | None) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def _far(remotes: tuple[Remote, ...], count: int, port: int | None) -> str | None:
-    if not remotes:
-        return None
-    addresses = [remote.address for remote in remotes]
-    if count == 1:
-        return with_port(addresses[0], port)
-    network = common_network(addresses) if count == len(addresses) else None
-    text = f"{count:,} addresses" if network is None else str(network)
-    return text if port is None else f"{text} port {port}"
-
-
 def common_network(addresses: Iterable[str]) -> Network | None:
     """Give the smallest range that holds all addresses; ``None`` if that would be too wide to mean anything."""
     try:
@@ -485,6 +486,14 @@ def common_network(addresses: Iterable[str]) -> Network | None:
     low, high = min(parsed, key=int), max(parsed, key=int)
     prefix = low.max_prefixlen - (int(low) ^ int(high)).bit_length()
     return ip_network((int(low), prefix), strict=False) if prefix >= _SHORTEST_PREFIX[low.version] else None
+
+
+def _both_networks(one: str | None, other: str | None) -> str | None:
+    if one is None or other is None:
+        return None
+    networks = [ip_network(one), ip_network(other)]
+    both = common_network(str(end) for network in networks for end in (network[0], network[-1]))
+    return None if both is None else str(both)
 
 
 def _least(one: int | None, other: int | None) -> int | None:
