@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 
     from flowverdict.explain import Explanation
     from flowverdict.flows import LostRecords
+    from flowverdict.records import Address
 
 # Of a batch, with services told apart. Beyond it they no longer are: the table takes some 100 alerts at a time and a tenth of a
 # second, so this many are a matter of seconds.
@@ -360,14 +361,19 @@ def _ends(standing: Explanation, port: int | None) -> tuple[str, int | None, int
 
 
 def _remotes(members: Sequence[Explanation]) -> tuple[Remote, ...]:
+    # Where the direction is not known, the source is the side that a reader can do something about.
+    return _busiest_addresses(
+        (member.flow.remote if member.flow.direction is not None else member.flow.key.packet_source, member) for member in members
+    )
+
+
+def _busiest_addresses(seen: Iterable[tuple[Address | None, Explanation]]) -> tuple[Remote, ...]:
     flows: Counter[str] = Counter()
     packets: Counter[str] = Counter()
-    for member in members:
-        # Where the direction is not known, the source is the side that a reader can do something about.
-        remote = member.flow.remote if member.flow.direction is not None else member.flow.key.packet_source
-        if remote is not None:
-            flows[str(remote)] += 1
-            packets[str(remote)] += member.flow.traffic.packets
+    for address, member in seen:
+        if address is not None:
+            flows[str(address)] += 1
+            packets[str(address)] += member.flow.traffic.packets
     return tuple(sorted((Remote(address=one, flows=flows[one], packets=packets[one]) for one in flows), key=busiest))
 
 
@@ -410,7 +416,7 @@ def _scan_sighting(scan: Scan) -> Sighting:
     )
     tried = f"{counted(scan.ports, 'port')} on {scan.addresses:,} address{'' if scan.addresses == 1 else 'es'}"
     alert = _alert(key, (severity, reason), standing, list(scan.members), service="several services")
-    sources = _sources(scan.members)
+    sources = _busiest_addresses((member.flow.key.packet_source, member) for member in scan.members)
     return Sighting(
         document=replace(
             alert,
@@ -433,15 +439,6 @@ def _scan_sighting(scan: Scan) -> Sighting:
             targets=(scan.ports, scan.addresses),
         )
     )
-
-
-def _sources(members: Sequence[Explanation]) -> tuple[Remote, ...]:
-    flows: Counter[str] = Counter()
-    packets: Counter[str] = Counter()
-    for member in members:
-        flows[str(member.flow.key.packet_source)] += 1
-        packets[str(member.flow.key.packet_source)] += member.flow.traffic.packets
-    return tuple(sorted((Remote(address=one, flows=flows[one], packets=packets[one]) for one in flows), key=busiest))
 
 
 # --- shadows: what makes another alert needless -----------------------------------------------------------------------
