@@ -47,13 +47,12 @@ from flowverdict.recheck import MAX_SAMPLES, Sample, sample_of
 from flowverdict.records import FlowDirection
 from flowverdict.scans import Scan, without_scans
 from flowverdict.services import (
-    EPHEMERAL_PORTS_START,
     WELL_KNOWN_PORTS,
     PortLook,
     has_ports,
-    is_service_port,
     port_look,
     protocol_name,
+    without_ephemeral,
 )
 from flowverdict.wording import caption, connection, headline, next_steps, printable, sentence
 
@@ -166,7 +165,7 @@ def service_port(explanation: Explanation) -> int | None:
         case Leg.UNKNOWN:
             look = port_look(key.source_port, key.destination_port)
             port = {PortLook.REQUEST: key.destination_port, PortLook.REPLY: key.source_port, PortLook.NEITHER: None}[look]
-    return port if port is None or port < EPHEMERAL_PORTS_START or is_service_port(port) else None
+    return without_ephemeral(port)
 
 
 # --- severity ---------------------------------------------------------------------------------------------------------

@@ -19,7 +19,19 @@ from flowverdict.alerts import most_severe_first
 from flowverdict.digest import digest_fingerprint, digest_of, flood_notice
 from flowverdict.document import Alert
 from flowverdict.errors import DeliveryError, StateError
-from flowverdict.lifecycle import HOUR, Intervals, State, capped, carried_over, closed_quietly, hour_of, sighted, swept, told_once
+from flowverdict.lifecycle import (
+    HOUR,
+    Held,
+    Intervals,
+    State,
+    capped,
+    carried_over,
+    closed_quietly,
+    hour_of,
+    sighted,
+    swept,
+    told_once,
+)
 from flowverdict.netconfig.model import NetConfig
 from flowverdict.recheck import passes
 from flowverdict.state import MAX_SOURCES, MAX_STATES, Commit, ConflictError, Shadow
@@ -264,8 +276,8 @@ class AlertBook:
             state = step.after
             if not step.calls_for_message:
                 outcome.counted += state.held is None
-                outcome.shaded += state.held == "shaded"
-                outcome.held += state.held == "capped"
+                outcome.shaded += state.held is Held.SHADED
+                outcome.held += state.held is Held.CAPPED
                 continue
             if stopped:
                 outcome.unsent.append(f"{state.fingerprint}: not tried, since the one before could not be sent")

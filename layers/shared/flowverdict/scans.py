@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowverdict.decision import Leg, VerdictKind
-from flowverdict.services import EPHEMERAL_PORTS_START, PortLook, is_service_port, port_look
+from flowverdict.services import PortLook, port_look, without_ephemeral
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,9 +111,5 @@ def _place(explanation: Explanation) -> Place:
 def _doors(members: list[Explanation], *, inside: bool) -> int:
     keys = [member.flow.key for member in members]
     if inside:
-        return len({(key.protocol, _service(key.destination_port)) for key in keys})
+        return len({(key.protocol, without_ephemeral(key.destination_port)) for key in keys})
     return len({(key.packet_destination, key.protocol, key.destination_port) for key in keys})
-
-
-def _service(port: int | None) -> int | None:
-    return port if port is None or port < EPHEMERAL_PORTS_START or is_service_port(port) else None

@@ -139,6 +139,11 @@ def is_service_port(port: int) -> bool:
     return port < SYSTEM_PORTS_END or port in WELL_KNOWN_PORTS
 
 
+def without_ephemeral(port: int | None) -> int | None:
+    """Give the port unless it is a high one that no service is known for: there, every connection has another."""
+    return port if port is None or port < EPHEMERAL_PORTS_START or is_service_port(port) else None
+
+
 def has_ports(protocol: int | None) -> bool:
     """Whether packets of the protocol carry ports; flow logs show 0 for those that do not."""
     return protocol in {Protocol.TCP, Protocol.UDP, 132}

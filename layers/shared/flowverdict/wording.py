@@ -10,6 +10,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from flowverdict.decision import Confidence, Evidence, EvidenceKind, Leg, Verdict, VerdictKind
+from flowverdict.document import with_port
 from flowverdict.flows import RejectedFlow, epoch_to_datetime
 from flowverdict.records import FlowDirection
 from flowverdict.remedy import LAST_RULE_NUMBER, Remedy
@@ -115,10 +116,7 @@ def endpoints(flow: RejectedFlow, *, only_port: int | None = None) -> str:
 
 
 def _end(address: Address | None, port: int | None) -> str:
-    text = "?" if address is None else str(address)
-    if port is None:
-        return text
-    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
+    return with_port("?" if address is None else str(address), port)
 
 
 def sentence(explanation: Explanation) -> str:
