@@ -187,7 +187,9 @@ def test_the_broken_network_acl_is_told_once_and_is_over_as_soon_as_it_is_mended
     assert (fired.told["status"], fired.told["severity"], fired.told["leg"]) == ("firing", "critical", "response")
     assert fired.told["network_acl_entry"]["network_acl_id"] == day.company.shop_acl
     assert resolved.when == "Tue 15:00"  # the first sweep after the mending; no waiting for the log to fall silent
-    assert resolved.told["status_reason"] == "Resolved: the rules let it pass now (read 2026-11-24T15:00:00Z)."
+    assert resolved.told["status_reason"] == (
+        "Resolved: the rules let it pass now (10 packets of it tried on the rules as read 2026-11-24T15:00:00Z)."
+    )
     assert resolved.told["fingerprint"] == fired.told["fingerprint"]
     # What came later, at 15:07 and as late as 15:27, tells of before the mending and opens nothing.
     assert resolved.told["records"] == 4 * 120

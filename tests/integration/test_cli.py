@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -342,7 +343,12 @@ def test_closed_pipe_is_quiet(closed_pipe: subprocess.CompletedProcess[bytes]) -
 
 def test_interrupt_is_quiet_and_ends_with_130() -> None:
     with subprocess.Popen(  # noqa: S603 - ours
-        [*COMMAND, "explain", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, "explain", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Tests that run in a shell's background are given a SIGINT that is ignored, and hand that on.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     ) as process:
         assert process.stdin is not None
         # More than a pipe and the command's buffer hold: once this is written the command is reading records.

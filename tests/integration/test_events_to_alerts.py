@@ -395,6 +395,13 @@ def test_what_is_muted_while_it_goes_on_ends_without_a_word(aws: LocalAws) -> No
     aws.later()
     assert aws.alerts() == []
 
+    # It was muted and not resolved, so what comes when nobody mutes it any more is not told as "again".
+    unmuted = KEY % "unmuted"
+    aws.put_object(ObjectRef(bucket=BUCKET, key=unmuted), (SCENARIOS / "outbound-response.log").read_bytes())
+    aws.invoke(queue_event(notification(unmuted)))
+    (alert,) = aws.alerts()
+    assert (alert["status"], alert["status_reason"]) == ("firing", None)
+
 
 def test_the_policy_mutes_what_it_names_and_a_broken_one_keeps_the_last_good(aws: LocalAws) -> None:
     ssm = boto3.client("ssm")

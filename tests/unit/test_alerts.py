@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from flowverdict.alerts import group
 from flowverdict.delivery import email, sns
 from flowverdict.document import Alert, Severity
-from flowverdict.netconfig.snapshot import load_snapshot
+from flowverdict.netconfig.snapshot import load_snapshot, parse_snapshot
 from flowverdict.pipeline import Batch, FixedConfig
 
 ROOT = Path(__file__).parents[2]
@@ -145,6 +146,21 @@ def test_what_blocks_is_part_of_what_an_alert_is_about() -> None:
     assert by_rule.blocker == "acl-0aaa0000000000001 rule 32767"
     assert by_rule.fingerprint != plain.fingerprint
     assert alerts_of("rules-both-layers")[0].blocker == "acl-0ccc0000000000003 rule 32767, sg-0ccc0000000000003"
+
+
+def test_tags_that_name_an_owner_are_shown_and_no_line_is_faked_with_them() -> None:
+    snapshot = json.loads((SCENARIOS / "shop.config.json").read_text())
+    for interface in snapshot["NetworkInterfaces"]:
+        interface["TagSet"] = [
+            {"Key": "Owner", "Value": "shop-team\n[flowverdict LOW] \u202eharmless"},
+            {"Key": "team", "Value": "web"},
+            {"Key": "cost-center", "Value": "4711"},
+        ]
+    batch = Batch()
+    batch.add_file(io.BytesIO((SCENARIOS / "rules-inbound-request.log").read_bytes()), name="x")
+    (alert,) = alerts_in(batch, FixedConfig(parse_snapshot(snapshot)))
+    assert alert.owners == (("Owner", "shop-team[flowverdict LOW] harmless"), ("team", "web"))
+    assert "Owner     Owner shop-team[flowverdict LOW] harmless, team web" in email.body(alert)
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from flowverdict.document import Alert, Document, Kind, Notice, Severity, Status, isoformat
+from flowverdict.document import Alert, Document, Kind, Notice, Severity, Status, counted, isoformat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -233,7 +233,8 @@ def swept(state: State, now: int, intervals: Intervals, *, passes: bool) -> Stat
     if not state.is_open or state.for_digest:
         return state
     if passes and state.was_sent:
-        reason = f"Resolved: the rules let it pass now (read {isoformat(now)})."
+        tried = counted(len(state.samples), "packet")
+        reason = f"Resolved: the rules let it pass now ({tried} of it tried on the rules as read {isoformat(now)})."
         return _closed(state, now, reason, by_rules=True)
     if now - state.observed_at >= intervals.resolve:
         last = isoformat(state.document.last_seen)
@@ -253,10 +254,17 @@ def _is_overdue(state: State, now: int, intervals: Intervals) -> bool:
 
 
 def _closed(state: State, now: int, reason: str, *, by_rules: bool) -> State:
-    closed = replace(state, closed_at=now, closed_by_rules=by_rules, held=None)
     if not state.was_sent or state.document.kind is Kind.RECORDS_LOST:
-        return closed  # nobody was told that it began; and what is lost stays lost
-    return replace(closed, document=state.document.with_status(Status.RESOLVED, reason), pending=Status.RESOLVED, pending_at=now)
+        return closed_quietly(state, now)  # nobody was told that it began; and what is lost stays lost
+    return replace(
+        state,
+        document=state.document.with_status(Status.RESOLVED, reason),
+        pending=Status.RESOLVED,
+        pending_at=now,
+        closed_at=now,
+        closed_by_rules=by_rules,
+        held=None,
+    )
 
 
 def carried_over(state: State, now: int) -> State:
@@ -266,8 +274,11 @@ def carried_over(state: State, now: int) -> State:
 
 
 def closed_quietly(state: State, now: int) -> State:
-    """Close what a digest has told, or what nobody wants to hear of any more; a message that is due for it is dropped."""
-    return replace(state.sent(), closed_at=now, held=None)
+    """Close what a digest has told, or what nobody wants to hear of any more; a message that is due for it is dropped.
+
+    Nobody is told that it was over, so when it is seen again it is not told as "again" either.
+    """
+    return replace(state.sent(), closed_at=now, held=None, messages=0)
 
 
 def duration(seconds: int) -> str:

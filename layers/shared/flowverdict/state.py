@@ -1,7 +1,9 @@
 """What is remembered between invocations, as values and as the port that a store implements.
 
 A commit is all or nothing and holds only if nobody changed in between what it was computed from. What a source (an object, a log
-event) contributed is in the same commit as the note that it has been counted, so it counts once however often it is delivered.
+event) contributed is in the same commit as the note that it has been counted, so it counts once however often it is delivered. What
+takes several commits (more than MAX_STATES alerts, or MAX_SOURCES sources) has the note in the last ones: a crash in between counts
+the first ones' part again.
 """
 
 from __future__ import annotations
