@@ -14,7 +14,7 @@ export SAM_CLI_TELEMETRY := 0
 # No account and no Region of the caller's reach the tests or the demo.
 export AWS_EC2_METADATA_DISABLED := true
 
-.PHONY: help setup demo test accuracy cost e2e e2e-iam size local check lint format types imports template scan build lock clean
+.PHONY: help setup demo test accuracy cost bench bench-small e2e e2e-iam size local check lint format types imports template scan build lock clean audit fuzz fuzz-merge soak
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,16 +33,31 @@ accuracy: .venv/.done ## verdicts and fixes against simulated VPCs, with figures
 cost: .venv/.done ## what months of records cost on AWS, measured here (FACTOR=1)
 	$(BIN)/python scripts/cost_table.py --factor $${FACTOR:-1}
 
+fuzz: .venv-fuzz/.done ## hostile inputs against every decoder, guided by coverage (FUZZ_SECONDS=60 for each, FUZZ_TARGETS=)
+	@PYTHONPATH=layers/shared .venv-fuzz/bin/python -m tests.fuzz --seconds $${FUZZ_SECONDS:-60} $${FUZZ_TARGETS:-}
+
+fuzz-merge: .venv-fuzz/.done ## add to the seeds what fuzzing has found that reaches further (then commit them)
+	@PYTHONPATH=layers/shared .venv-fuzz/bin/python -m tests.fuzz --merge $${FUZZ_TARGETS:-}
+
 # What the deployed stack needs to run on this machine, without an account and without Docker.
 LOCAL_STACK := .venv/.done .venv-sam/.done .venv-emulator/.done .venv-runtime/.done
 
 e2e: $(LOCAL_STACK) ## sam build and deploy to an emulator on 127.0.0.1, and try the whole way
 	$(BIN)/python -m pytest -m e2e --allow-hosts=127.0.0.1 -o tmp_path_retention_policy=none --durations=5 tests/e2e
 
+soak: $(LOCAL_STACK) ## minutes of load on that stack while its workers are killed; every record accounted for (SOAK_MINUTES=3)
+	$(BIN)/python -m tests.e2e.soak
+
 e2e-iam: $(LOCAL_STACK) ## what fails without each IAM statement, into docs/permissions.md
 	$(BIN)/python -m tests.e2e.permissions docs/permissions.md
 
-size: $(LOCAL_STACK) ## size and cold start of each built function, against a budget
+bench: .venv-bench/.done ## how fast big files are read, beside gunzip and others (BENCH_FILES="default-1m ...")
+	@.venv-bench/bin/python -m benchmarks $${BENCH_FILES:-}
+
+bench-small: .venv-bench/.done ## the same on 200,000 records, failing where the ratios are far off
+	@.venv-bench/bin/python -m benchmarks --check default-200k custom-200k
+
+size: $(LOCAL_STACK) ## size, cold start and imports of each built function, against a budget
 	$(BIN)/python -m scripts.measure_functions
 
 local: $(LOCAL_STACK) ## the deployed stack on 127.0.0.1, left running to try things on
@@ -72,22 +87,31 @@ template: .venv-sam/.done ## sam validate --lint (cfn-lint), both templates
 scan: .venv-scan/.done ## security scan of the templates (checkov, offline)
 	.venv-scan/bin/checkov --config-file .checkov.yaml
 
-build: .venv-sam/.done ## sam build, into .aws-sam/build
-	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" sam build --region us-east-1
+# Asks a service on the internet. Where that cannot be reached it says so and passes, unless AUDIT_REQUIRED=1.
+audit: .venv-audit/.done ## known vulnerabilities of every pin (AUDIT_REQUIRED=1, AUDIT_SERVICE=osv)
+	@.venv-audit/bin/python scripts/audit.py layers/*/requirements.txt requirements/*.txt
+
+build: .venv-sam/.done ## sam build and bytecode, into .aws-sam/build (ARCHITECTURE=arm64)
+	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" sam build --region us-east-1 --parameter-overrides Architecture=$${ARCHITECTURE:-arm64}
+	.venv-sam/bin/python scripts/compile_build.py .aws-sam/build
 
 lock: $(UV) ## compile the pins from pyproject.toml (then commit them)
 	@export UV_CUSTOM_COMPILE_COMMAND="make lock"
 	compile="$(UV) pip compile --quiet --universal --python-version $(PYTHON_VERSION) --generate-hashes --no-emit-index-url"
 	$$compile pyproject.toml --output-file layers/dependencies/requirements.txt
+	$$compile --group pyproject.toml:engine --output-file layers/engine/requirements.txt
 	$$compile pyproject.toml --extra cli --group dev --output-file requirements/dev.txt
 	$$compile --group pyproject.toml:sam --output-file requirements/sam.txt
 	$$compile --group pyproject.toml:scan --output-file requirements/scan.txt
+	$$compile --group pyproject.toml:audit --output-file requirements/audit.txt
 	$$compile --group pyproject.toml:emulator --output-file requirements/emulator.txt
 	$$compile --group pyproject.toml:runtime --output-file requirements/runtime.txt
+	$$compile --group pyproject.toml:bench --output-file requirements/bench.txt
+	$$compile pyproject.toml --group fuzz --output-file requirements/fuzz.txt
 	$$compile --group pyproject.toml:uv --output-file requirements/uv.txt
 
 clean: ## remove everything that make built
-	rm -rf .venv .venv-sam .venv-scan .venv-emulator .venv-runtime .uv .aws-sam .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-sam .venv-scan .venv-emulator .venv-runtime .venv-bench .bench .uv .aws-sam .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .venv-audit .venv-fuzz .fuzz
 
 # uv comes into the project's own folder where the machine has none.
 .uv/bin/uv: requirements/uv.txt
@@ -113,10 +137,28 @@ clean: ## remove everything that make built
 	$(UV) pip sync --quiet --python .venv-scan/bin/python --require-hashes requirements/scan.txt
 	touch $@
 
+.venv-audit/.done: requirements/audit.txt .python-version | $(UV)
+	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-audit
+	$(UV) pip sync --quiet --python .venv-audit/bin/python --require-hashes requirements/audit.txt
+	touch $@
+
 # Not beside the functions' packages: the emulator's workers see its site-packages, which would hide a missing dependency.
 .venv-emulator/.done: requirements/emulator.txt .python-version | $(UV)
 	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-emulator
 	$(UV) pip sync --quiet --python .venv-emulator/bin/python --require-hashes requirements/emulator.txt
+	touch $@
+
+# Beside what is measured only what it is measured against: no tools of ours in the way.
+.venv-bench/.done: pyproject.toml requirements/bench.txt .python-version | $(UV)
+	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-bench
+	$(UV) pip sync --quiet --compile-bytecode --python .venv-bench/bin/python --require-hashes requirements/bench.txt
+	$(UV) pip install --quiet --python .venv-bench/bin/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+# What the layers have, and the fuzzer.
+.venv-fuzz/.done: requirements/fuzz.txt .python-version | $(UV)
+	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-fuzz
+	$(UV) pip sync --quiet --python .venv-fuzz/bin/python --require-hashes requirements/fuzz.txt
 	touch $@
 
 # Lambda's own runtime client and SDK, nothing else.

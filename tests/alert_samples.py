@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts import Sighting, fingerprint
 from flowverdict.document import Alert, Kind, Notice, Remote, Severity
 from flowverdict.errors import DeliveryError
 from flowverdict.recheck import Sample
+from flowverdict.state import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flowverdict.book import AlertBook, Outcome
     from flowverdict.document import Document
 
 NOW = 1_795_348_800  # 2026-11-22T12:00:00Z
@@ -69,6 +74,19 @@ SAMPLE = Sample(
     direction="ingress",
     leg="request",
 )
+
+
+_numbers = count()
+
+
+def a_window() -> Window:
+    """Give a window that nothing was judged in before."""
+    return Window(window_id=f"place#{next(_numbers)}", judged="what it shows", sources=1)
+
+
+def record(book: AlertBook, sightings: Sequence[Sighting], window: Window, now: int) -> Outcome:
+    """Write what a window shows, and tell it."""
+    return book.tell([*book.write(sightings, window, now)])
 
 
 def sighting(name: str = "one", severity: Severity = Severity.HIGH, *, records: int = 1, **rest: tuple[str, ...]) -> Sighting:

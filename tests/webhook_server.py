@@ -18,22 +18,29 @@ SECRET_PATH = "/services/T000/B000/s3cr3t"  # noqa: S105 - nobody's
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the server says once."""
+    """What the server says once; with ``drip_seconds`` it goes on with 50 bytes, one at a time."""
 
     status: int = 200
     body: str = "ok"
     headers: dict[str, str] = field(default_factory=dict)
     after_seconds: float = 0
+    drip_seconds: float = 0
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether whoever asked may be gone before all is said."""
+        return bool(self.after_seconds or self.drip_seconds) or len(self.body) > 1_000_000
 
 
 @dataclass(slots=True, kw_only=True)
 class WebhookServer:
-    """The server's address, the answers to come (then 200 ``ok``), and what arrived."""
+    """The server's address, the answers to come (then 200 ``ok``), and what arrived; ``visits`` are requests of other methods."""
 
     port: int
     answers: list[Answer] = field(default_factory=list)
     received: list[dict[str, Any]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    visits: list[str] = field(default_factory=list)
 
     @property
     def address(self) -> str:
@@ -57,8 +64,17 @@ def webhook_server() -> Iterator[WebhookServer]:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(answer.body.encode())
-            except BrokenPipeError:
-                assert answer.after_seconds
+                for _ in range(50 if answer.drip_seconds else 0):
+                    time.sleep(answer.drip_seconds)
+                    self.wfile.write(b"x")
+            except (BrokenPipeError, ConnectionResetError):
+                assert answer.is_cut_short
+
+        def do_GET(self) -> None:
+            state.visits.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"ok")
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
             """Keep quiet."""

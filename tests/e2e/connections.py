@@ -72,7 +72,7 @@ class Watch:
         """Take note of every peer there is at this moment."""
         tables = [table.read_text() for name in _TABLES if (table := PROC / "net" / name).exists()]
         connected = {inode: peer for table in tables for inode, peer in peers_in(table)}
-        for pid in (os.getpid(), *_descendants(os.getpid())):
+        for pid in (os.getpid(), *descendants(os.getpid())):
             for inode in _socket_inodes(pid):
                 if inode in connected and connected[inode] not in self._seen:
                     self._seen[connected[inode]] = _command(pid)
@@ -102,7 +102,7 @@ def watching() -> Iterator[Watch]:
         raise error
 
 
-def _descendants(root: int) -> Iterable[int]:
+def descendants(root: int) -> Iterable[int]:
     children: dict[int, list[int]] = {}
     for stat in PROC.glob("[0-9]*/stat"):
         try:

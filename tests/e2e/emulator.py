@@ -93,6 +93,7 @@ def _client(place: Place, service: str) -> Any:  # noqa: ANN401 - as above
 class Emulator:
     """A running emulator."""
 
+    process_id: int
     place: Place
     folder: Path
     ec2_url: str | None
@@ -147,7 +148,7 @@ def emulator(*, account_id: str, region: str, ec2_url: str | None = None, enforc
             )
         try:
             _wait_until_healthy(process, place, folder)
-            yield Emulator(place=place, folder=folder, ec2_url=ec2_url)
+            yield Emulator(process_id=process.pid, place=place, folder=folder, ec2_url=ec2_url)
         finally:
             _stop(process)
 

@@ -7,12 +7,16 @@ It is mended where it refuses what AWS allows, kept to the one port it is given,
 
 from __future__ import annotations
 
+import fcntl
 import importlib
+import inspect
 import json
 import os
 import signal
 import sys
+import termios
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +123,16 @@ class _Lambda:
         self._module.invoke_async_with_retry(function, event)
 
 
+def _retry_log_events(logs: Any) -> None:  # noqa: ANN401 - as above
+    # ministack hands what a subscription filter lets through to its function once. CloudWatch Logs invokes it asynchronously, with
+    # retries and a destination for failures. The name stands within a function, so the function is made again with the other one.
+    before, after = "target=lambda_svc._execute_function_with_config_scope", "target=lambda_svc.invoke_async_with_retry"
+    source = inspect.getsource(logs._fanout_to_subscription_filters)  # noqa: SLF001 - no public way
+    if source.count(before) != 1:
+        raise LookupError(f"ministack's CloudWatch Logs has {source.count(before)} times {before}")
+    exec(source.replace(before, after), logs.__dict__)  # noqa: S102 - ministack's own code
+
+
 def _hurry_one_rate(events: Any) -> None:  # noqa: ANN401 - as above
     original = events._parse_rate_seconds  # noqa: SLF001 - no public way
 
@@ -128,6 +142,44 @@ def _hurry_one_rate(events: Any) -> None:  # noqa: ANN401 - as above
 
     events._parse_rate_seconds = parse  # noqa: SLF001 - as above
     events._SCHEDULER_TICK_INTERVAL = 1  # noqa: SLF001 - seconds between its looks at all schedules; 10 otherwise
+
+
+def _let_workers_be_killed(workers: Any) -> None:  # noqa: ANN401 - as above
+    # Where a worker is killed while it starts, ministack ends all others of its function, and what starts at that time fails too.
+    # To Lambda one execution environment is lost. What a worker has logged ministack takes to be all when 5 ms pass without a line,
+    # and the rest is lost with the worker. CloudWatch Logs has it.
+    base: Any = workers.Worker
+
+    class Worker(base):  # type: ignore[misc]
+        _proc: Any
+
+        def invoke(self, *positional: Any, **named: Any) -> Any:  # noqa: ANN401 - handed through
+            try:
+                return super().invoke(*positional, **named)
+            except (OSError, RuntimeError) as error:
+                if self._proc is not None:
+                    self._proc.kill()
+                    self._proc.wait()
+                self._proc = None
+                return {"status": "error", "error": str(error), "log": self._drain_stderr_bounded()}
+
+        def _drain_stderr_bounded(self) -> Any:  # noqa: ANN401 - as above
+            if self._proc is None:
+                if self._stderr_thread is not None:
+                    self._stderr_thread.join(1)  # ends with the process
+                return self._drain_stderr()
+            unread, deadline = bytearray(4), time.monotonic() + 1
+            while not fcntl.ioctl(self._proc.stderr, termios.FIONREAD, unread) and any(unread) and time.monotonic() < deadline:
+                time.sleep(0.001)
+            return super()._drain_stderr_bounded(idle_confirm=0.05)  # the thread that has read it puts it into the queue
+
+        def _spawn(self) -> None:
+            left = self._drain_stderr()
+            super()._spawn()
+            for line in left.splitlines():
+                self._stderr_queue.put(line)
+
+    workers.Worker = Worker
 
 
 def _end_with_parent() -> None:
@@ -144,8 +196,10 @@ def _run() -> None:
     _read_numbers(provisioners)
     topics: Any = importlib.import_module("ministack.services.sns")
     topics._lambda_svc = _Lambda(topics._lambda_svc)  # noqa: SLF001 - as above
+    _retry_log_events(importlib.import_module("ministack.services.cloudwatch_logs"))
     _resolve_in_conditions(importlib.import_module("ministack.services.cloudformation.engine"))
     _hurry_one_rate(importlib.import_module("ministack.services.eventbridge"))
+    _let_workers_be_killed(importlib.import_module("ministack.core.lambda_runtime"))
     _name_prefix_lists(importlib.import_module("ministack.core.iam_actions"))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     application: Any = importlib.import_module("ministack.app")

@@ -22,7 +22,7 @@ POLICY_NAME: Final = "/flowverdict/policy"
 SILENT_ON_NOTHING: Final = json.dumps({"version": 1})
 EVENTS: Final = ROOT / "events"
 _KEY = "AWSLogs/{account_id}/vpcflowlogs/{region}/2026/11/22/{account_id}_vpcflowlogs_{region}_fl-0a1b_20261122T1200Z_{name}.log.gz"
-_HEADER = (
+HEADER = (
     "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status "
     "vpc-id subnet-id tcp-flags pkt-srcaddr pkt-dstaddr region flow-direction reject-reason"
 )
@@ -92,7 +92,7 @@ class Network:
 
     def flow_log(self, port: int = 5432) -> str:
         """Give a file with one rejected request from inside the VPC."""
-        return f"{_HEADER}\n{self._record(port)}\n"
+        return f"{HEADER}\n{self._record(port)}\n"
 
     def default_record(self, port: int = 5432) -> str:
         """Give the same flow as a record in the default format."""

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from scripts.compile_build import compile_build
 from tests.e2e.emulator import ROOT, Place, base_environment
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class SamError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """What ``sam build`` made."""
+    """What ``sam build`` made, with its bytecode."""
 
     folder: Path
     seconds: float
@@ -44,7 +45,9 @@ class Build:
 
 
 def build(folder: Path) -> Build:
-    """Run ``sam build`` into a folder. pip may ask the package index for the pinned wheels, so the caller's pip settings hold.
+    """Do what ``make build`` does, into a folder.
+
+    pip may ask the package index for the pinned wheels, so the caller's pip settings hold.
 
     Raises
     ------
@@ -63,6 +66,7 @@ def build(folder: Path) -> Build:
         "--region=us-east-1",  # asked for, not used
         *_overrides({"Architecture": HOST_ARCHITECTURE}),
     )
+    compile_build(folder / "build")
     return Build(folder=folder, seconds=time.monotonic() - started)
 
 

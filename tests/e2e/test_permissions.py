@@ -23,7 +23,7 @@ STATEMENT = Statement(function="SomeFunction", policy=Policy(role_name="role", n
 # One that each function cannot do without.
 NEEDED = {
     "ClassifyCloudWatchLogsFunction": "PublishAlerts",
-    "ClassifyS3Function": "PublishAlerts",
+    "ClassifyS3Function": "ListEvidence",
     "NotifySlackFunction": "ReadWebhookSecret",
     "SweepAlertsFunction": "FindWhatIsDue",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from tests.e2e.contract import valid
 from tests.e2e.emulator import base_environment
 from tests.e2e.runtime import PYTHON, built_functions, runtime
 from tests.e2e.samples import key, notification, scenario, scheduled, shop_log_lines
-from tests.e2e.subscribers import wait_until
+from tests.e2e.subscribers import forget, wait_until
 from tests.sam_template import read_template
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ json.dump({name: getattr(module, "__file__", None) for name, module in sys.modul
 def test_every_function_of_the_template_was_built(built: Build) -> None:
     template = read_template(built.template)["Resources"]
     assert set(built_functions(built)) == {name for name, one in template.items() if one["Type"] == "AWS::Serverless::Function"}
+
+
+def test_everything_that_is_deployed_has_its_bytecode(built: Build) -> None:
+    sources = [*built.template.parent.rglob("*.py")]
+    assert {"app.py", "multiarray.py", "pipeline.py"} <= {path.name for path in sources}
+    assert [path for path in sources if not Path(cache_from_source(str(path))).is_file()] == []
 
 
 def test_the_functions_import_nothing_but_lambdas_python_and_what_was_built(built: Build, tmp_path: Path) -> None:
@@ -98,17 +105,20 @@ def test_a_setting_that_is_missing_is_named(built: Build, tmp_path: Path) -> Non
         assert answer.payload["errorMessage"].startswith("SLACK_WEBHOOK" if "Slack" in logical_id else "ALERT_TOPIC_ARN")
 
 
+def put_outside(stack: Stack, name: str, flow_log: str) -> dict[str, Any]:
+    """Put a flow log where the stack's own function does not look, and give the event that names it to another one."""
+    bucket, object_key = f"outside-the-stack-{name}", key(stack.place, name)
+    s3 = stack.place.client("s3")
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": stack.place.region})
+    s3.put_object(Bucket=bucket, Key=object_key, Body=flow_log.encode())
+    return notification(bucket, object_key)
+
+
 def an_event(stack: Stack, logical_id: str, alert: str) -> dict[str, Any]:
     """Give an event that makes a function do all its work."""
     match logical_id:
         case "ClassifyS3Function":
-            # Put where the stack's own function does not look, so that what comes is this one's.
-            bucket, name = "outside-the-stack", key(stack.place, "runtime")
-            stack.place.client("s3").create_bucket(
-                Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": stack.place.region}
-            )
-            stack.place.client("s3").put_object(Bucket=bucket, Key=name, Body=scenario("outbound-response").encode())
-            return notification(bucket, name)
+            return put_outside(stack, "runtime", scenario("outbound-response"))
         case "ClassifyCloudWatchLogsFunction":
             packed: dict[str, Any] = json.loads(
                 pack(shop_log_lines(), log_group="/sample/vpc-flow-logs", log_stream="eni-7db9fa8d493456225-all")
@@ -120,6 +130,41 @@ def an_event(stack: Stack, logical_id: str, alert: str) -> dict[str, Any]:
             sns = {"Type": "Notification", "MessageId": "1", "TopicArn": stack.outputs["AlertTopicArn"], "Message": alert}
             return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": sns}]}
     raise LookupError(f"{logical_id} has no event here")
+
+
+def test_a_big_object_is_read_by_the_engine_to_the_alert_of_a_small_one(  # noqa: PLR0913, PLR0917 - fixtures
+    built: Build, aws: Emulator, stack: Stack, alerts: Queue, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rejected reply's request is among 20,000 accepted ones; without the engine's layer the function reads no such object."""
+    function = built_functions(built)["ClassifyS3Function"]
+    settings = variables(aws, stack, function.logical_id)
+    (engine,) = [layer for layer in function.layers if layer.name == "EngineLayer"]
+    small = scenario("outbound-response")
+    header, request, reply = small.splitlines()
+    others = [request.replace(" 50122 ", f" {port} ") for port in range(20_000, 40_000)]
+    events = {
+        "small": put_outside(stack, "small", small),
+        "big": put_outside(stack, "big", "\n".join([header, *others, request, reply, ""])),
+    }
+    without = [layer for layer in function.layers if layer != engine]
+    told, seconds = dict[str, dict[str, Any]](), dict[str, float]()
+    for name, layers in (("small", without), ("big", function.layers)):
+        forget(stack)
+        with runtime(function, tmp_path, settings, layers) as started:
+            answer = started.invoke(events[name])
+        assert (answer.error_type, answer.payload) == (None, None)
+        (told[name],) = valid(alerts.take(1) + alerts.rest())
+        del told[name]["opened_at"]  # when the function saw it
+        seconds[name] = answer.seconds
+
+    forget(stack)
+    with runtime(function, tmp_path, settings, without) as started:
+        answer = started.invoke(events["big"])
+
+    assert told["big"] == told["small"]
+    assert (answer.error_type, answer.payload["errorMessage"]) == ("ModuleNotFoundError", "No module named 'numpy'")
+    with capsys.disabled():
+        print("", *(f"first alert of a {name} object after {one:.2f} s" for name, one in seconds.items()), sep="\n")  # noqa: T201 - as below
 
 
 def test_every_function_does_its_work_and_the_first_answer_takes_so_long(  # noqa: PLR0913, PLR0917 - fixtures

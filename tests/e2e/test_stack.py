@@ -90,7 +90,7 @@ def come_to_rest(stack: Stack) -> None:
 
 
 def documented(built: Build, resources: list[dict[str, Any]]) -> set[str]:
-    """Give what the README says of `sam delete`: the bucket of flow logs stays, and SAM keeps the layers' versions."""
+    """Give what the README says of `sam delete`: the buckets stay, and SAM keeps the layers' versions."""
     template = read_template(built.template)["Resources"]
     retained = {logical_id for logical_id, one in template.items() if one.get("DeletionPolicy", "").startswith("Retain")}
     layers = tuple(logical_id for logical_id, one in template.items() if one["Type"] == _KEPT_BY_SAM)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowverdict.cli.local_aws import load_function
+from flowverdict.state import ConflictError
 from flowverdict.store.dynamodb import DynamoDbStore
 
 if TYPE_CHECKING:
@@ -50,22 +51,26 @@ def classify_together(
     """Handle the events one after the other; each one's first write begins when the other process has read what it writes on."""
     os.environ.update(environment)
     commit = DynamoDbStore.commit
-    commits = 0
+    commits = lost = 0
 
     def together(self: DynamoDbStore, what: Commit, now: int, intervals: Intervals) -> None:
-        nonlocal commits
+        nonlocal commits, lost
         commits += 1
         if commits == 1:
             barrier.wait(LONGEST_WAIT)
-        commit(self, what, now, intervals)
+        try:
+            commit(self, what, now, intervals)
+        except ConflictError:
+            lost += 1
+            raise
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("flowverdict.application.Ec2Config", NoRules)
         patch.setattr(DynamoDbStore, "commit", together)
         function = load_function("classify_s3")
         for event in events:
-            commits = 0
+            commits = lost = 0
             with redirect_stdout(StringIO()):
                 answer = function.lambda_handler(event, _Context())
             assert answer == {"batchItemFailures": []}, answer
-            conflicts.put(commits - 1)
+            conflicts.put(lost)

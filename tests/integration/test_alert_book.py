@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -21,9 +22,9 @@ from flowverdict.document import Kind, Severity, Status, isoformat
 from flowverdict.errors import StateError
 from flowverdict.lifecycle import Intervals, hour_of
 from flowverdict.sources.envelope import ObjectRef
-from flowverdict.state import Claim, Source
+from flowverdict.state import MAX_STATES
 from flowverdict.store.dynamodb import DynamoDbStore
-from tests.alert_samples import NOW, Outbox, sighting
+from tests.alert_samples import NOW, Outbox, a_window, record, sighting
 from tests.integration.at_once import NoRules
 from tests.integration.quick_tables import quick_transactions
 from tests.integration.small_company import HEADER
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 INTERVALS = Intervals()
 CAP = 30
-SOURCE = Source(source_id="object", owner="message")
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +89,7 @@ def test_ten_thousand_problems_at_once_are_a_few_messages(aws: LocalAws, monkeyp
     assert invocation.failures == ()
     assert took < 120
     assert throttled["BatchGetItem"] == 0, "the left out keys were asked for again"
-    assert MANY // 60 <= calls["TransactWriteItems"] <= MANY // 60 + 10
+    assert MANY // MAX_STATES <= calls["TransactWriteItems"] <= MANY // MAX_STATES + 10
     told = aws.alerts()
     # 10 critical ones, and of the others what fits below the third that is kept for critical ones.
     assert Counter(one["severity"] for one in told) == {"critical": 10, "high": CAP - CAP // 3 - 10}
@@ -113,9 +113,9 @@ def test_the_cap_speaks_at_once_and_once_more_when_the_hour_is_over(aws: LocalAw
     store, outbox = DynamoDbStore(boto3.client("dynamodb"), aws.table), Outbox()
     book = AlertBook(store, outbox, intervals=INTERVALS, cap=3)
     hour = hour_of(NOW)
-    book.record([sighting(str(number)) for number in range(5)], [], hour)
+    record(book, [sighting(str(number)) for number in range(5)], a_window(), hour)
     book.sweep(hour + 60, None)
-    book.record([sighting("late", Severity.MEDIUM), sighting("grave", Severity.CRITICAL)], [], hour + 1_800)
+    record(book, [sighting("late", Severity.MEDIUM), sighting("grave", Severity.CRITICAL)], a_window(), hour + 1_800)
     for minutes in (31, 40, 59, 60, 65, 70):
         book.sweep(hour + minutes * 60, None)
 
@@ -153,11 +153,6 @@ def put(aws: LocalAws, name: str, lines: list[str]) -> dict[str, Any]:
     key = f"AWSLogs/123456789012/vpcflowlogs/{REGION}/2026/11/22/{name}.log"
     aws.put_object(ObjectRef(bucket=BUCKET, key=key), "\n".join([HEADER, *lines]).encode())
     return notification(key)
-
-
-def flow_log(vpc: int) -> str:
-    """Give the object that tells of one VPC's rejected request."""
-    return "\n".join([HEADER, *rejected(vpc)])
 
 
 def names_in(aws: LocalAws) -> list[str]:
@@ -241,13 +236,14 @@ def test_a_crash_loses_no_message_and_counts_nothing_twice(aws: LocalAws, when: 
         if when == "between commit and publish"
         else AlertBook(BadStore(client, aws.table), topics, intervals=INTERVALS, cap=CAP)
     )
-    assert store.claim(SOURCE, NOW, 900) is Claim.OURS
+    window = a_window()
     with pytest.raises(CrashError):
-        dying.record([sighting(records=7)], [SOURCE], NOW)
+        record(dying, [sighting(records=7)], window, NOW)
     assert len(aws.alerts()) == (0 if when == "between commit and publish" else 1)
 
-    assert store.claim(SOURCE, NOW + 60, 900) is Claim.DONE  # the queue delivers again
     book = AlertBook(store, topics, intervals=INTERVALS, cap=CAP)
+    again = replace(store.load_windows([window.window_id])[window.window_id], judged="what it shows")
+    record(book, [sighting(records=7)], again, NOW + 60)  # the queue delivers again
     for now in range(NOW + 60, NOW + 1_200, 300):
         book.sweep(now, None)
     (alert,) = aws.alerts()
@@ -257,11 +253,9 @@ def test_a_crash_loses_no_message_and_counts_nothing_twice(aws: LocalAws, when: 
 def test_a_message_that_was_sent_and_cannot_be_noted_stops_nothing_else(aws: LocalAws) -> None:
     store, outbox = BadStore(boto3.client("dynamodb"), aws.table), Outbox()
     store.error = StateError("the table is away")
-    store.claim(SOURCE, NOW, 900)
-    outcome = AlertBook(store, outbox, intervals=INTERVALS, cap=CAP).record([sighting("one"), sighting("two")], [SOURCE], NOW)
+    outcome = record(AlertBook(store, outbox, intervals=INTERVALS, cap=CAP), [sighting("one"), sighting("two")], a_window(), NOW)
     assert len(outcome.told) == len(outbox.sent) == 2
     assert ["could not be noted" in line for line in outcome.unsent] == [True, True]
-    assert store.claim(SOURCE, NOW, 900) is Claim.DONE
 
 
 @pytest.mark.parametrize("call", ["UpdateItem", "BatchGetItem", "TransactWriteItems"])
@@ -285,8 +279,8 @@ def test_without_the_table_the_message_goes_back_and_nothing_is_told(
         invocation = aws.invoke(event)
     # A source that cannot be claimed fails its message; what cannot be counted fails the invocation: the queue has all back.
     returned = invocation.answer == {"batchItemFailures": [{"itemIdentifier": "fault"}]}
-    assert returned is (call == "UpdateItem")
-    assert isinstance(invocation.error, StateError) is (call != "UpdateItem")
+    assert returned is (call != "TransactWriteItems")
+    assert isinstance(invocation.error, StateError) is (call == "TransactWriteItems")
     assert "dynamodb.example" in invocation.failures[0]
     assert aws.alerts() == []
 
@@ -312,11 +306,14 @@ def test_who_was_slower_counts_and_does_not_tell(aws: LocalAws) -> None:
         def commit(self, *what: Any) -> None:  # noqa: ANN401 - as the store's
             if not self.overtaken:
                 self.overtaken = True
-                fast.record([sighting(records=2)], [], NOW)
+                record(fast, [sighting(records=2)], a_window(), NOW)
             super().commit(*what)
 
-    AlertBook(Slow(client, aws.table), outbox, intervals=INTERVALS, cap=CAP, wait=lambda _: None).record(
-        [sighting(records=3)], [], NOW
+    record(
+        AlertBook(Slow(client, aws.table), outbox, intervals=INTERVALS, cap=CAP, wait=lambda _: None),
+        [sighting(records=3)],
+        a_window(),
+        NOW,
     )
     assert [(document.status, document.records) for document in outbox.sent] == [(Status.FIRING, 2)]
     state = store.load([fingerprint("one")])[fingerprint("one")]
@@ -327,5 +324,5 @@ def test_who_was_slower_counts_and_does_not_tell(aws: LocalAws) -> None:
 def test_a_table_that_is_not_there_is_one_clear_line() -> None:
     book = AlertBook(DynamoDbStore(boto3.client("dynamodb"), "gone"), Outbox(), intervals=INTERVALS, cap=CAP)
     with pytest.raises(StateError, match=r"gone: could not be read: .*ResourceNotFound") as raised:
-        book.record([sighting()], [], NOW)
+        record(book, [sighting()], a_window(), NOW)
     assert isinstance(raised.value.__cause__, ClientError)

@@ -19,11 +19,11 @@ from flowverdict.book import AlertBook
 from flowverdict.document import Severity, Status
 from flowverdict.errors import StateError
 from flowverdict.lifecycle import Budget, Intervals, State, hour_of, sighted, swept
-from flowverdict.state import MAX_SOURCES, MAX_STATES, AlertStore, Claim, Commit, ConflictError, Shadow, Source
+from flowverdict.state import MAX_STATES, AlertStore, Commit, ConflictError, Part, Shadow, Window
 from flowverdict.store.dynamodb import DynamoDbStore
 from flowverdict.store.items import pack_state
 from flowverdict.store.memory import MemoryStore
-from tests.alert_samples import NOW, SAMPLE, Outbox, sighting
+from tests.alert_samples import NOW, SAMPLE, Outbox, a_window, record, sighting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,8 +89,6 @@ def test_a_state_that_is_not_there_cannot_be_changed(store: AlertStore) -> None:
 
 def test_a_commit_is_all_or_nothing(store: AlertStore) -> None:
     commit(store, fresh("stale"))
-    source = Source(source_id="object", owner="me")
-    store.claim(source, NOW, 900)
     with pytest.raises(ConflictError):
         commit(
             store,
@@ -98,20 +96,19 @@ def test_a_commit_is_all_or_nothing(store: AlertStore) -> None:
             fresh("stale"),
             shadows=(Shadow(key="shadow", until=NOW + 10),),
             budget=Budget(hour=hour_of(NOW), used=3),
-            sources=(source,),
+            window=WINDOW,
         )
     assert store.load([fingerprint("new")]) == {}
     assert store.live_shadows(["shadow"], NOW) == frozenset()
     assert store.load_budget(hour_of(NOW)).used == 0
-    assert store.claim(source, NOW, 900) is Claim.OURS
+    assert store.load_windows([WINDOW.window_id]) == {}
 
 
 def test_the_largest_commit_that_the_book_makes_fits(store: AlertStore) -> None:
     states = [fresh(str(number)) for number in range(MAX_STATES)]
-    sources = tuple(Source(source_id=str(number), owner="me") for number in range(MAX_SOURCES))
-    for source in sources:
-        store.claim(source, NOW, 900)
-    commit(store, *states, budget=Budget(hour=hour_of(NOW)), sources=sources)
+    parts = tuple(Part(window_id=WINDOW.window_id, fingerprint=state.fingerprint, document=ADDED) for state in states)
+    shadows = tuple(Shadow(key=str(number), until=NOW) for number in range(2))
+    commit(store, *states, budget=Budget(hour=hour_of(NOW)), window=WINDOW, parts=parts, shadows=shadows)
     assert len(store.load([state.fingerprint for state in states])) == MAX_STATES
 
 
@@ -140,46 +137,57 @@ def test_an_hour_has_one_budget_and_nobody_writes_over_anothers(store: AlertStor
     assert store.load_budget(hour) == kept
 
 
-# --- sources ----------------------------------------------------------------------------------------------------------
+# --- windows and sources ----------------------------------------------------------------------------------------------
 
-OURS, THEIRS = Source(source_id="object", owner="we"), Source(source_id="object", owner="they")
-
-
-def test_a_source_is_one_owners_until_its_lease_ends(store: AlertStore) -> None:
-    assert store.claim(OURS, NOW, 900) is Claim.OURS
-    assert store.claim(OURS, NOW + 1, 900) is Claim.OURS  # the second try of the same message
-    assert store.claim(THEIRS, NOW + 900, 900) is Claim.BUSY
-    assert store.claim(THEIRS, NOW + 901, 900) is Claim.OURS
-    assert store.claim(OURS, NOW + 902, 900) is Claim.BUSY
+ONE = fingerprint("one")
+WINDOW = Window(window_id="123456789012#eu-west-1#5984496", judged="digest", sources=3, fingerprints=frozenset({ONE}))
+ADDED = sighting(records=3).document
 
 
-def test_a_counted_source_is_done_for_everyone_and_for_good(store: AlertStore) -> None:
-    store.claim(OURS, NOW, 900)
-    commit(store, sources=(OURS,))
-    for source in (OURS, THEIRS):
-        assert store.claim(source, NOW + 86_400, 900) is Claim.DONE
+def test_a_window_comes_back_as_it_was_but_one_version_higher(store: AlertStore) -> None:
+    assert store.load_windows([WINDOW.window_id]) == {}
+    commit(store, window=WINDOW)
+    assert store.load_windows([WINDOW.window_id, "another"]) == {WINDOW.window_id: replace(WINDOW, version=1)}
+    begun = Window(window_id="begun")
+    commit(store, window=begun)
+    assert store.load_windows(["begun"]) == {"begun": replace(begun, version=1)}
 
 
-def test_a_source_counts_once_also_for_the_same_owner(store: AlertStore) -> None:
-    store.claim(OURS, NOW, 900)
-    commit(store, fresh(), sources=(OURS,))
+def test_nobody_writes_over_a_window_that_another_has_judged(store: AlertStore) -> None:
+    commit(store, window=WINDOW)
     with pytest.raises(ConflictError):
-        commit(store, load(store), sources=(OURS,))
-    assert load(store).version == 1
-
-
-def test_who_lost_its_claim_counts_nothing(store: AlertStore) -> None:
-    store.claim(OURS, NOW, 900)
-    store.claim(THEIRS, NOW + 901, 900)
-    with pytest.raises(ConflictError):
-        commit(store, fresh(), sources=(OURS,))
+        commit(store, fresh(), window=WINDOW, parts=(Part(window_id=WINDOW.window_id, fingerprint=ONE, document=ADDED),))
     assert store.load([fingerprint("one")]) == {}
-    commit(store, fresh(), sources=(THEIRS,))
+    assert store.load_parts([(WINDOW.window_id, ONE)]) == {}
 
 
-def test_who_never_claimed_counts_nothing(store: AlertStore) -> None:
-    with pytest.raises(ConflictError):
-        commit(store, fresh(), sources=(OURS,))
+def test_what_a_window_has_added_is_known_of_it_alone(store: AlertStore) -> None:
+    part = Part(window_id=WINDOW.window_id, fingerprint=ONE, document=ADDED)
+    commit(store, fresh(), window=WINDOW, parts=(part,))
+    assert store.load_parts([(WINDOW.window_id, ONE), (WINDOW.window_id, fingerprint("two"))]) == {(WINDOW.window_id, ONE): ADDED}
+    assert store.load_parts([("123456789012#eu-west-1#598449", ONE)]) == {}
+
+
+def test_what_a_window_takes_back_is_forgotten(store: AlertStore) -> None:
+    part = Part(window_id=WINDOW.window_id, fingerprint=ONE, document=ADDED)
+    commit(store, fresh(), window=WINDOW, parts=(part,))
+    commit(store, window=replace(WINDOW, version=1), parts=(replace(part, document=None),))
+    assert store.load_parts([(WINDOW.window_id, ONE)]) == {}
+
+
+def test_a_source_is_known_by_the_windows_that_it_had_evidence_for(store: AlertStore) -> None:
+    assert store.windows_of("object") is None
+    store.note_read("object", (5_984_497, 5_984_496), NOW)
+    assert set(store.windows_of("object") or ()) == {5_984_496, 5_984_497}
+    store.note_read("empty", (), NOW)
+    assert store.windows_of("empty") == ()
+
+
+def test_a_table_has_one_seed_however_often_it_is_asked(aws: LocalAws) -> None:
+    seeds = {DynamoDbStore(boto3.client("dynamodb"), aws.table).seed() for _ in range(3)}
+    assert len(seeds) == 1
+    (seed,) = seeds
+    assert 0 <= seed < 2**64
 
 
 # --- what is due ------------------------------------------------------------------------------------------------------
@@ -360,7 +368,7 @@ def test_an_item_in_somebodys_transaction_is_waited_for(bad: Bad) -> None:
     for _ in range(8):
         bad.stub.add_client_error("update_item", "TransactionConflictException", http_status_code=400)
     with pytest.raises(StateError, match="others write the same item all the time"):
-        bad.store.claim(OURS, NOW, 900)
+        bad.store.mark_sent(fresh(), INTERVALS)
 
 
 UPDATE_FIELDS = ("Key", "UpdateExpression", "ConditionExpression", "ExpressionAttributeValues", "ExpressionAttributeNames")
@@ -368,7 +376,8 @@ UPDATE_FIELDS = ("Key", "UpdateExpression", "ConditionExpression", "ExpressionAt
 CALLS: dict[str, Callable[[AlertStore], object]] = {
     "batch_get_item": lambda store: store.load([fingerprint("one")]),
     "transact_write_items": lambda store: commit(store, fresh()),
-    "update_item": lambda store: store.claim(OURS, NOW, 900),
+    "update_item": lambda store: store.mark_sent(fresh(), INTERVALS),
+    "put_item": lambda store: store.note_read("object", (1,), NOW),
     "query": lambda store: list(store.due(NOW, 10)),
 }
 
@@ -429,24 +438,20 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
     store = DynamoDbStore(client, aws.table)
     book = AlertBook(store, Outbox(), intervals=INTERVALS, cap=30)
 
-    store.claim(OURS, NOW, 900)
-    book.record([], [OURS], NOW)
-    # One to claim the object, one to note that it is counted.
-    assert calls == {"UpdateItem": 1, "TransactWriteItems": 1}
+    assert store.windows_of("object") is None
+    store.note_read("object", (1,), NOW)
+    # One to see that the object is new, one to note that it was read.
+    assert calls == {"BatchGetItem": 1, "PutItem": 1}
 
     calls.clear()
-    other = replace(OURS, source_id="another")
-    store.claim(other, NOW, 900)
-    book.record([sighting()], [other], NOW)
-    # Its state and the hour's budget are read; the message's mark is taken away.
-    assert calls == {"UpdateItem": 2, "BatchGetItem": 2, "TransactWriteItems": 1}
+    record(book, [sighting()], a_window(), NOW)
+    # The window, the state and the hour's budget are read; the message's mark is taken away.
+    assert calls == {"UpdateItem": 1, "BatchGetItem": 3, "TransactWriteItems": 1}
 
     calls.clear()
-    third = replace(OURS, source_id="third")
-    store.claim(third, NOW, 900)
-    book.record([sighting()], [third], NOW + 60)
+    record(book, [sighting()], a_window(), NOW + 60)
     # More of the same: nothing is told, so no budget is asked.
-    assert calls == {"UpdateItem": 1, "BatchGetItem": 1, "TransactWriteItems": 1}
+    assert calls == {"BatchGetItem": 2, "TransactWriteItems": 1}
 
     calls.clear()
     book.sweep(NOW + 90, None)

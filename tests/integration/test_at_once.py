@@ -1,4 +1,4 @@
-"""Two functions in two processes see the same new fault at the same moment, in different objects: one message, both counted.
+"""Two functions in two processes see the same new fault at the same moment: one message; two objects count both, one object once.
 
 moto checks a condition and writes in two steps, so two requests at once could both pass. Its server here takes one request
 after the other, as DynamoDB does for one item; what is at once is the functions.
@@ -10,6 +10,7 @@ import json
 import multiprocessing
 from threading import Thread
 from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
@@ -17,15 +18,22 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from flowverdict.cli.local_aws import REGION, TABLE
+from flowverdict.sources.accepted import WINDOW
 from flowverdict.store.dynamodb import DynamoDbStore
+from tests.flow_log_lines import content_of, reply
 from tests.integration.at_once import LONGEST_WAIT, classify_together
 from tests.integration.test_a_day import BUCKET, notification, queue_message
-from tests.integration.test_alert_book import flow_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROUNDS = 6
+
+
+def flow_log(number: int) -> bytes:
+    """Give an object of one rejected reply: each number another interface, and no window says anything of another's."""
+    line = reply(40_001, -10 * WINDOW * number)
+    return content_of([line.replace("eni-1", f"eni-{number}").replace("10.0.0.5", f"10.0.{number}.5")])
 
 
 class _Silent(WSGIRequestHandler):
@@ -50,13 +58,15 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     yield variables
+    urlopen(Request(f"{variables['AWS_ENDPOINT_URL']}/moto-api/reset", method="POST")).close()  # noqa: S310 - this process
     server.shutdown()
     thread.join(10)
     server.server_close()
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
-def test_two_functions_at_once_send_one_message_and_count_both(environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("objects", [2, 1])
+def test_two_functions_at_once_send_one_message_and_count_each_object_once(environment: dict[str, str], objects: int) -> None:
     session = boto3.Session(region_name=REGION)
     sns, sqs, s3, dynamodb = session.client("sns"), session.client("sqs"), session.client("s3"), session.client("dynamodb")
     topic = sns.create_topic(Name="alerts")["TopicArn"]
@@ -69,13 +79,14 @@ def test_two_functions_at_once_send_one_message_and_count_both(environment: dict
     )
     dynamodb.create_table(TableName="alerts", **TABLE)
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-    environment |= {"ALERT_TOPIC_ARN": topic, "ALERT_TABLE": "alerts"}
+    s3.create_bucket(Bucket="evidence", CreateBucketConfiguration={"LocationConstraint": REGION})
+    environment |= {"ALERT_TOPIC_ARN": topic, "ALERT_TABLE": "alerts", "EVIDENCE_BUCKET": "evidence"}
 
     events: list[list[dict[str, Any]]] = [[], []]
     for number in range(ROUNDS):
         for which, mine in enumerate(events):
-            key = f"AWSLogs/{number}-{which}.log"
-            s3.put_object(Bucket=BUCKET, Key=key, Body=flow_log(number).encode())
+            key = f"AWSLogs/{number}-{which % objects}.log"
+            s3.put_object(Bucket=BUCKET, Key=key, Body=flow_log(number))
             mine.append({"Records": [queue_message(key, notification(key))]})
 
     context = multiprocessing.get_context("spawn")
@@ -96,6 +107,6 @@ def test_two_functions_at_once_send_one_message_and_count_both(environment: dict
     fingerprints = {one["fingerprint"] for one in told}
     assert len(fingerprints) == ROUNDS
     states = DynamoDbStore(dynamodb, "alerts").load(fingerprints)
-    assert [(state.document.records, state.messages, state.pending) for state in states.values()] == [(2, 1, None)] * ROUNDS
+    assert [(state.document.records, state.messages, state.pending) for state in states.values()] == [(objects, 1, None)] * ROUNDS
     # In each round one of the two was too late and had to compute its write again; else this test shows nothing.
     assert sum(conflicts.get(timeout=5) for _ in range(2 * ROUNDS)) >= ROUNDS

@@ -142,7 +142,7 @@ NOT_READABLE: Iterable[tuple[str, bytes | None, str]] = [
     ("", None, "is a directory"),
     ("picture.png", b"\x89PNG\r\n\x1a\n", NEITHER),
     ("empty.log", b"", "empty, so no VPC flow log"),
-    ("table.parquet", b"PAR1....PAR1", "a Parquet file; this version reads text flow logs only"),
+    ("table.parquet", b"PAR1....PAR1", "broken Parquet, or too large: Footer length error in the file"),
     ("cut.log.gz", gzip.compress(HEADER + RDP)[:-9], "truncated gzip: it ends before its end-of-stream marker"),
     (
         "misspelt.log",
@@ -460,3 +460,40 @@ def test_replay_leaves_nothing_that_was_read_unmentioned(run: Runner) -> None:
     )
     nothing = run("replay", str(EVENTS / "sqs-s3-test-event.json")).out
     assert nothing == "sqs-s3-test-event.json -> classify_s3: no records, 0 alerts\n"
+
+
+# --- names that would act on a terminal ---------------------------------------------------------------------------------
+
+ACTING = "a\x1b[2J\x9b2J\u202eb\nflowverdict: all is well"
+
+
+def is_shown_as_text(outcome: Outcome) -> bool:
+    return all(line.isprintable() for line in f"{outcome.out}{outcome.err}".split("\n")) and "\nflowverdict: all" not in outcome.err
+
+
+def test_a_files_name_does_nothing_to_a_terminal(run: Runner, tmp_path: Path) -> None:
+    log = write(tmp_path / f"{ACTING}.log", HEADER, RDP, b"2 no record\n")
+    explained = run("explain", log)
+    assert (explained.code, is_shown_as_text(explained)) == (0, True)
+    assert "line 3: field-count" in explained.err
+    policy = write(tmp_path / f"{ACTING}.json", b'{"version": 1}')
+    checked = run("policy", "check", policy)
+    assert (checked.code, is_shown_as_text(checked)) == (0, True)
+    for arguments in (
+        ("explain", tmp_path / f"{ACTING}-none"),
+        ("policy", "check", write(tmp_path / f"{ACTING}2.json", b'{"version": 2, "x\\u001b[2J": 1}')),
+        ("replay", write(tmp_path / f"{ACTING}3.json", b"[]")),
+    ):
+        failed = run(*arguments)
+        assert (failed.code, is_shown_as_text(failed)) == (2, True)
+        assert "all is well" in failed.err
+
+
+def test_an_objects_key_does_nothing_to_a_terminal(run: Runner, tmp_path: Path) -> None:
+    detail = {"bucket": {"name": "flow-logs"}, "object": {"key": ACTING}}
+    event = write(
+        tmp_path / "event.json", json.dumps({"detail-type": "Object Created", "source": "aws.s3", "detail": detail}).encode()
+    )
+    replayed = run("replay", event)
+    assert (replayed.code, is_shown_as_text(replayed)) == (1, True)
+    assert "no such file: " in replayed.err

@@ -579,6 +579,32 @@ def test_other_account_is_read_through_its_role(calls: Aws, clock: Clock, world:
     assert world.server in interface_ids(read(source, flow(world.server, CLIENT, SERVER)))
 
 
+def test_ten_thousand_interfaces_in_fifty_accounts_take_a_dozen_calls_each(calls: Aws, clock: Clock, world: World) -> None:
+    del world  # of the own account; these are all others'
+    sts = boto3.client("sts", region_name=REGION)
+    source = new_source(calls, clock, reader_role=ROLE, now=lambda: datetime.now(UTC))
+    for number in range(50):
+        account = f"{210_000_000_000 + number}"
+        keys = sts.assume_role(RoleArn=ROLE.arn(account), RoleSessionName="test")["Credentials"]
+        theirs = build(
+            boto3.client(
+                "ec2",
+                region_name=REGION,
+                aws_access_key_id=keys["AccessKeyId"],
+                aws_secret_access_key=keys["SecretAccessKey"],
+                aws_session_token=keys["SessionToken"],
+            )
+        )
+        others = [flow(f"eni-{other:017x}", CLIENT, f"10.0.2.{other}", account=account) for other in range(1, 200)]
+        config = read(source, flow(theirs.server, CLIENT, SERVER, account=account), *others, account=account)
+        assert theirs.server in interface_ids(config)
+    made = Counter(calls.made())
+    print(f"\n10,000 interfaces in 50 accounts: {made.total()} calls, {made}")  # noqa: T201 - figures to read
+    # EC2 gives each account and Region a bucket of its own: 100 of these calls at once, and 20 a second after that
+    # (https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html).
+    assert made.total() / 50 <= 15
+
+
 def test_roles_credentials_are_kept_until_five_minutes_before_they_expire(calls: Aws, clock: Clock, world: World) -> None:
     base = datetime.now(UTC)
     source = new_source(calls, clock, reader_role=ROLE, now=lambda: base + timedelta(seconds=clock.seconds))

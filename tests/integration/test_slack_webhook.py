@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import socket
 import time
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from slack_sdk.models.blocks import Block, HeaderBlock
 
+from flowverdict.delivery import slack_webhook
 from flowverdict.delivery.slack_webhook import SlackWebhook, is_webhook_address
 from flowverdict.errors import DeliveryError, WebhookRefusedError
 from tests.webhook_server import SECRET_PATH, Answer, WebhookServer, webhook_server
@@ -90,14 +92,17 @@ def test_a_short_rate_limit_is_waited_for(server: WebhookServer) -> None:
     assert len(server.received) == 2
 
 
-@pytest.mark.parametrize("asked", ["31", "Wed, 21 Oct 2026 07:28:00 GMT", "-1"])
+@pytest.mark.parametrize("asked", ["31", "Wed, 21 Oct 2026 07:28:00 GMT", "-1", "9" * 5_000, "\u00b2", "1e0", "0x1", ""])
 def test_a_long_or_strange_rate_limit_is_left_to_lambda(server: WebhookServer, asked: str) -> None:
     server.answers = [Answer(status=429, body="rate_limited", headers={"Retry-After": asked})]
     begun = time.monotonic()
-    with pytest.raises(DeliveryError, match=r"\(429 rate_limited\): too many messages, it asks to wait.*another try may succeed"):
+    with pytest.raises(
+        DeliveryError, match=r"\(429 rate_limited\): too many messages, it asks to wait.*another try may succeed"
+    ) as raised:
         post(server)
     assert time.monotonic() - begun < 1
     assert len(server.received) == 1
+    assert len(str(raised.value)) < 200
 
 
 def test_a_rate_limit_that_goes_on_raises_after_two_more_tries(server: WebhookServer) -> None:
@@ -127,6 +132,52 @@ def test_a_slow_answer_raises_and_is_not_tried_again_since_the_message_may_have_
         post(server)
     assert 1 <= time.monotonic() - begun < 1.3
     assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(server: WebhookServer, status: int) -> None:
+    with webhook_server() as other:
+        server.answers = [Answer(status=status, body="moved", headers={"Location": other.address})]
+        with pytest.raises(DeliveryError, match=rf"\({status} moved\): it names another address, which is not followed"):
+            post(server)
+        assert (other.received, other.visits) == ([], [])
+    assert (len(server.received), server.visits) == (1, [])
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_of_a_huge_answer_only_the_beginning_is_read(server: WebhookServer, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    read: list[int] = []
+    read1 = http.client.HTTPResponse.read1
+
+    def counted(self: http.client.HTTPResponse, n: int = -1) -> bytes:
+        read.append(len(got := read1(self, n)))
+        return got
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read1", counted)
+    monkeypatch.setattr(http.client.HTTPResponse, "read", lambda *_: pytest.fail("all of it is read"))
+    server.answers = [Answer(status=status, body="x" * 50_000_000)] * 3
+    with pytest.raises(DeliveryError) as raised:
+        post(server)
+    tries = len(server.received)
+    assert 0 < sum(read) <= tries * slack_webhook.MAX_ANSWER_BYTES
+    assert len(str(raised.value)) < 300
+
+
+def test_an_answer_that_never_ends_is_not_heard_to_the_end(server: WebhookServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slack_webhook, "MAX_ANSWER_SECONDS", 1)
+    server.answers = [Answer(drip_seconds=0.2)]
+    begun = time.monotonic()
+    with pytest.raises(DeliveryError, match="it did not answer as Slack does"):
+        post(server)
+    assert 1 <= time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("charset", ["no-such", "zlib_codec", "utf-7", "punycode", "utf-16"])
+@pytest.mark.parametrize("status", [200, 404])
+def test_the_answers_encoding_is_not_its_own_choice(server: WebhookServer, charset: str, status: int) -> None:
+    server.answers = [Answer(status=status, body="no_service", headers={"Content-Type": f"text/plain; charset={charset}"})]
+    with pytest.raises(DeliveryError, match=r"it did not answer as Slack does|\(404 no_service\)"):
+        post(server)
 
 
 def test_nobody_listening_raises() -> None:

@@ -126,10 +126,11 @@ def test_tracing_is_allowed_only_where_it_is_on(resources: dict[str, dict[str, A
 
 def test_no_role_has_a_policy_of_awss(resources: dict[str, dict[str, Any]]) -> None:
     for name, role in of_type(resources, "AWS::IAM::Role").items():
-        assert role.get("ManagedPolicyArns", []) in ([], [{"Ref": "ClassifyPolicy"}]), f"{name}: AWS's policies say Resource *"
+        own = [{"Ref": "ClassifyPolicy"}, {"Ref": "EvidencePolicy"}]
+        assert [arn for arn in role.get("ManagedPolicyArns", []) if arn not in own] == [], f"{name}: AWS's policies say Resource *"
 
 
-def test_every_queue_topic_and_table_is_encrypted(resources: dict[str, dict[str, Any]]) -> None:
+def test_every_queue_topic_table_and_bucket_is_encrypted(resources: dict[str, dict[str, Any]]) -> None:
     key, none = {"Ref": "EncryptionKeyArn"}, {"Ref": "AWS::NoValue"}
     for queue in of_type(resources, "AWS::SQS::Queue").values():
         assert queue["SqsManagedSseEnabled"] == {"Fn::If": ["HasKey", none, True]}
@@ -141,8 +142,49 @@ def test_every_queue_topic_and_table_is_encrypted(resources: dict[str, dict[str,
     for table in of_type(resources, "AWS::DynamoDB::Table").values():
         assert [one["SSEEnabled"] for one in table["SSESpecification"]["Fn::If"][1:]] == [True, True]
     for bucket in of_type(resources, "AWS::S3::Bucket").values():
-        assert bucket["BucketEncryption"]
-        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+        (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        condition, with_key, without = rule["Fn::If"]
+        assert condition == "HasKey"
+        assert with_key["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+        assert without == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+
+
+def test_no_bucket_is_public_or_reached_without_tls(resources: dict[str, dict[str, Any]]) -> None:
+    buckets, policies = of_type(resources, "AWS::S3::Bucket"), of_type(resources, "AWS::S3::BucketPolicy")
+    assert set(buckets) == {"FlowLogBucket", "EvidenceBucket"}
+    for name, bucket in buckets.items():
+        assert bucket["PublicAccessBlockConfiguration"] == dict.fromkeys(
+            ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True
+        )
+        (policy,) = [one for one in policies.values() if one["Bucket"] == {"Ref": name}]
+        (denied,) = [one for one in statements(policy["PolicyDocument"]["Statement"]) if one["Effect"] == "Deny"]
+        assert (denied["Principal"], denied["Action"]) == ("*", "s3:*")
+        assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        arn = {"Fn::GetAtt": [name, "Arn"]}
+        assert denied["Resource"] == [arn, {"Fn::Sub": f"${{{name}.Arn}}/*"}]
+
+
+def test_who_classifies_and_nobody_else_reaches_the_evidence_and_only_that(resources: dict[str, dict[str, Any]]) -> None:
+    objects = {"Fn::Sub": "${EvidenceBucket.Arn}/evidence/*"}
+    wanted = {
+        "PutEvidence": ("s3:PutObject", objects, None),
+        "ReadEvidence": ("s3:GetObject", objects, None),
+        "ListEvidence": (
+            "s3:ListBucket",
+            {"Fn::GetAtt": ["EvidenceBucket", "Arn"]},
+            {"StringLike": {"s3:prefix": "evidence/*"}},
+        ),
+    }
+    for name in FUNCTIONS:
+        found = {
+            sid: (one["Action"], one["Resource"], one.get("Condition"))
+            for sid, one in role_statements(resources, f"{name}Role").items()
+            if "EvidenceBucket" in str(one["Resource"])
+        }
+        bucket = resources[f"{name}Function"]["Properties"]["Environment"]["Variables"].get("EVIDENCE_BUCKET")
+        classifies = name.startswith("Classify")
+        assert found == (wanted if classifies else {})
+        assert bucket == ({"Ref": "EvidenceBucket"} if classifies else None)
 
 
 def test_logs_expire_and_are_encrypted(resources: dict[str, dict[str, Any]]) -> None:
@@ -150,6 +192,16 @@ def test_logs_expire_and_are_encrypted(resources: dict[str, dict[str, Any]]) -> 
         assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
         assert group["KmsKeyId"] == {"Fn::If": ["HasKey", {"Ref": "EncryptionKeyArn"}, {"Ref": "AWS::NoValue"}]}
     assert len(of_type(resources, "AWS::Logs::LogGroup")) == len(FUNCTIONS)
+
+
+def test_only_what_reads_objects_has_the_engine(resources: dict[str, dict[str, Any]]) -> None:
+    layers = of_type(resources, "AWS::Lambda::LayerVersion")
+    description = {name: layer["Description"] for name, layer in layers.items()}
+    assert len(description) == 3
+    for name, function in of_type(resources, "AWS::Lambda::Function").items():
+        found = [description[layer["Ref"]] for layer in function["Layers"]]
+        engine = ["What reads big objects fast, pinned with hashes"] if name == "ClassifyS3Function" else []
+        assert found == ["Third-party packages, pinned with hashes", "The flowverdict package", *engine]
 
 
 def test_no_secret_is_in_a_variable(resources: dict[str, dict[str, Any]]) -> None:

@@ -5,7 +5,6 @@ Requirement: "Pairing by mirrored 5-tuple on the same interface, in time order, 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_address
 
 from hypothesis import given, settings
@@ -55,7 +54,7 @@ def records(directions: st.SearchStrategy[FlowDirection | None]) -> st.SearchStr
 
 
 _ORIGINS = st.sampled_from([Origin(), Origin(account_id="210987654321", region="us-east-1")])
-_SEEN = st.lists(st.tuples(records(maybe(*FlowDirection)), _ORIGINS), max_size=10)
+SEEN = st.lists(st.tuples(records(maybe(*FlowDirection)), _ORIGINS), max_size=10)
 
 type Seen = list[tuple[FlowRecord, Origin]]
 
@@ -82,13 +81,13 @@ def rejected_in_parts(seen: Seen, parts: list[int]) -> list[RejectedFlow]:
 
 
 @settings(deadline=None)
-@given(seen=_SEEN, data=st.data())
+@given(seen=SEEN, data=st.data())
 def test_order_of_records_does_not_matter(seen: Seen, data: st.DataObject) -> None:
     assert rejected(data.draw(st.permutations(seen))) == rejected(seen)
 
 
 @settings(deadline=None)
-@given(seen=_SEEN, data=st.data())
+@given(seen=SEEN, data=st.data())
 def test_split_over_files_does_not_matter(seen: Seen, data: st.DataObject) -> None:
     parts = data.draw(st.lists(st.integers(0, 3), min_size=len(seen), max_size=len(seen)))
     assert rejected_in_parts(seen, parts) == rejected(seen)
@@ -117,7 +116,7 @@ def test_split_does_not_matter_to_an_interface_that_forwards_for_others() -> Non
 
 
 @settings(deadline=None)
-@given(seen=_SEEN)
+@given(seen=SEEN)
 def test_every_rejected_record_is_in_exactly_one_rejected_flow(seen: Seen) -> None:
     without_traffic = {LogStatus.NODATA, LogStatus.SKIPDATA}
     rejects = [record for record, _ in seen if record.action is Action.REJECT and record.log_status not in without_traffic]
@@ -129,7 +128,7 @@ def test_every_rejected_record_is_in_exactly_one_rejected_flow(seen: Seen) -> No
 
 
 @settings(deadline=None)
-@given(seen=_SEEN)
+@given(seen=SEEN)
 def test_what_paired_was_accepted_on_the_same_interface(seen: Seen) -> None:
     accepted = {record.interface_id or record.resource_id for record, _ in seen if record.action is Action.ACCEPT}
     for flow in rejected(seen):
@@ -140,7 +139,7 @@ def test_what_paired_was_accepted_on_the_same_interface(seen: Seen) -> None:
 @settings(deadline=None)
 @given(record=records(maybe(*FlowDirection)))
 def test_mirror_of_a_mirror_is_the_flow_itself(record: FlowRecord) -> None:
-    (flow,) = rejected([(replace(record, action=Action.REJECT, log_status=LogStatus.OK), Origin())])
+    (flow,) = rejected([(record._replace(action=Action.REJECT, log_status=LogStatus.OK), Origin())])
     for mirror in flow.key.mirrors():
         assert flow.key in mirror.mirrors()
         assert (mirror.source, mirror.source_port) == (flow.key.destination, flow.key.destination_port)

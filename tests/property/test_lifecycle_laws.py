@@ -16,9 +16,9 @@ from flowverdict.alerts import fingerprint
 from flowverdict.book import AlertBook
 from flowverdict.document import Alert, Kind, Severity, Status
 from flowverdict.lifecycle import HOUR, Intervals, hour_of, sighted, swept
-from flowverdict.state import Source
+from flowverdict.state import Window
 from flowverdict.store.memory import MemoryStore
-from tests.alert_samples import NOW, Outbox, sighting
+from tests.alert_samples import NOW, Outbox, a_window, record, sighting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +92,6 @@ class Life(RuleBasedStateMachine):
         self.shadow_until = 0
         self.shaded = False  # whether the shadow lay on the consequence when it was last seen
         self.noise_seen = self.noise_told = 0
-        self.counted = 0
         self.waiting: set[str] = set()
 
     @initialize(cap=st.sampled_from([1, 3, 4, 30]))
@@ -103,9 +102,6 @@ class Life(RuleBasedStateMachine):
     @rule(batch=batches)
     def see(self, batch: list[tuple[str, Severity, int]]) -> None:
         sightings = [seen(*one) for one in batch]
-        source = Source(source_id=str(self.counted), owner="me")
-        self.counted += 1
-        self.store.claim(source, self.now, 900)
         # An episode that ended (as the store has it) begins anew with this sighting; while its end waits to be told it takes it in.
         names = {fingerprint(name): name for name, _, _ in batch}
         opened = {names[one] for one, state in self.store.load(list(names)).items() if state.is_open or state.pending}
@@ -120,7 +116,7 @@ class Life(RuleBasedStateMachine):
         if any(name == "consequence" for name, _, _ in batch):
             self.shaded = self.now < self.shadow_until
         self._note_waiting()
-        self.book.record(sightings, [source], self.now)
+        record(self.book, sightings, a_window(), self.now)
         self._collect()
 
     @rule(minutes=st.integers(0, 180))
@@ -262,7 +258,8 @@ def test_the_order_of_sightings_in_a_batch_does_not_matter(
 
 def after(batch: Sequence[tuple[str, Severity, int]], cap: int) -> tuple[object, ...]:
     store, outbox = MemoryStore(), Outbox()
-    AlertBook(store, outbox, intervals=INTERVALS, cap=cap).record([seen(*one) for one in batch], [], NOW)
+    window = Window(window_id="place#1", judged="what it shows")
+    record(AlertBook(store, outbox, intervals=INTERVALS, cap=cap), [seen(*one) for one in batch], window, NOW)
     return (store.states, [document.to_json() for document in outbox.sent], store.load_budget(hour_of(NOW)))
 
 
@@ -271,7 +268,7 @@ def test_the_first_sighting_is_told_at_once_and_more_of_the_same_is_not(batch: l
     store, outbox = MemoryStore(), Outbox()
     book = AlertBook(store, outbox, intervals=INTERVALS, cap=30)
     for number in range(times):
-        book.record([seen(*one) for one in batch], [], NOW + number)
+        record(book, [seen(*one) for one in batch], a_window(), NOW + number)
     names = {name for name, _, _ in batch}
     expected = {fingerprint(name) for name, severity, _ in batch if severity in LOUD}
     if "cause" in names:
@@ -284,7 +281,7 @@ def test_another_first_message_only_for_worse(severities: list[Severity]) -> Non
     store, outbox = MemoryStore(), Outbox()
     book = AlertBook(store, outbox, intervals=INTERVALS, cap=30)
     for number, severity in enumerate(severities):
-        book.record([seen("fault-0", severity, 1)], [], NOW + number)
+        record(book, [seen("fault-0", severity, 1)], a_window(), NOW + number)
     worst = [severity.rank for severity in severities]
     expected = [rank for index, rank in enumerate(worst) if index == 0 or rank < min(worst[:index])]
     assert [document.severity.rank for document in outbox.sent] == expected
@@ -294,7 +291,7 @@ def test_another_first_message_only_for_worse(severities: list[Severity]) -> Non
 def test_the_cap_lets_the_most_severe_through_and_keeps_a_third_for_what_is_critical(severities: list[Severity], cap: int) -> None:
     store, outbox = MemoryStore(), Outbox()
     book = AlertBook(store, outbox, intervals=INTERVALS, cap=cap)
-    outcome = book.record([sighting(str(number), severity) for number, severity in enumerate(severities)], [], NOW)
+    outcome = record(book, [sighting(str(number), severity) for number, severity in enumerate(severities)], a_window(), NOW)
     critical = severities.count(Severity.CRITICAL)
     others = sum(severity in {Severity.HIGH, Severity.MEDIUM} for severity in severities)
     told_critical = min(critical, cap)
@@ -311,11 +308,11 @@ def test_the_cap_lets_the_most_severe_through_and_keeps_a_third_for_what_is_crit
 def test_what_the_cap_held_back_is_not_told_later_if_it_is_explained_by_then() -> None:
     outbox = Outbox()
     book = AlertBook(MemoryStore(), outbox, intervals=INTERVALS, cap=3)  # two an hour for what is not critical
-    book.record([seen("fault-0", Severity.HIGH, 1), seen("fault-1", Severity.HIGH, 1)], [], NOW)
-    book.record([seen("consequence", Severity.HIGH, 1)], [], NOW + 60)
+    record(book, [seen("fault-0", Severity.HIGH, 1), seen("fault-1", Severity.HIGH, 1)], a_window(), NOW)
+    record(book, [seen("consequence", Severity.HIGH, 1)], a_window(), NOW + 60)
     assert len(outbox.sent) == 2
     for minutes in range(20, 200, 20):
-        book.record([seen("cause", Severity.CRITICAL, 1), seen("consequence", Severity.HIGH, 1)], [], NOW + minutes * 60)
+        record(book, [seen("cause", Severity.CRITICAL, 1), seen("consequence", Severity.HIGH, 1)], a_window(), NOW + minutes * 60)
         book.sweep(NOW + minutes * 60 + SWEEP, None)
     told = {document.fingerprint for document in outbox.sent}
     assert fingerprint("cause") in told
@@ -325,12 +322,12 @@ def test_what_the_cap_held_back_is_not_told_later_if_it_is_explained_by_then() -
 def test_a_reminder_that_the_cap_took_back_makes_nothing_worse() -> None:
     outbox = Outbox()
     book = AlertBook(MemoryStore(), outbox, intervals=INTERVALS, cap=3)  # two an hour for what is not critical
-    book.record([seen("fault-0", Severity.HIGH, 1)], [], NOW)
+    record(book, [seen("fault-0", Severity.HIGH, 1)], a_window(), NOW)
     for minutes in range(20, 120, 20):
-        book.record([seen("fault-0", Severity.MEDIUM, 1)], [], NOW + minutes * 60)
-    book.record([seen("fault-1", Severity.HIGH, 1), seen("fault-2", Severity.HIGH, 1)], [], NOW + 2 * HOUR)
+        record(book, [seen("fault-0", Severity.MEDIUM, 1)], a_window(), NOW + minutes * 60)
+    record(book, [seen("fault-1", Severity.HIGH, 1), seen("fault-2", Severity.HIGH, 1)], a_window(), NOW + 2 * HOUR)
     book.sweep(NOW + 2 * HOUR, None)  # the reminder is due and held back
-    book.record([seen("fault-0", Severity.HIGH, 1)], [], NOW + 2 * HOUR + 60)
+    record(book, [seen("fault-0", Severity.HIGH, 1)], a_window(), NOW + 2 * HOUR + 60)
     assert [document.status for document in outbox.sent if document.fingerprint == fingerprint("fault-0")] == [Status.FIRING]
 
 

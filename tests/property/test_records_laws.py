@@ -169,8 +169,8 @@ def test_every_line_of_a_file_is_accounted_for(content: bytes, headerless: tuple
 @settings(deadline=None)
 @given(_FILES, _HEADERLESS)
 def test_gzipped_file_reads_like_the_plain_one(content: bytes, headerless: tuple[RecordFormat, ...]) -> None:
-    # What is gzip or Parquet already is another matter once it is packed.
-    if content.startswith((b"\x1f\x8b", b"PAR1")):
+    # What is gzip already is another matter once it is packed.
+    if content.startswith(b"\x1f\x8b"):
         return
     plain, packed = read_whole(content, headerless), read_whole(gzip.compress(content), headerless)
     assert (plain is None) == (packed is None)

@@ -14,7 +14,7 @@ from flowverdict.errors import DocumentError
 from flowverdict.links import console_links, logs_query
 from flowverdict.netconfig.snapshot import parse_snapshot
 from flowverdict.recheck import Sample, passes
-from tests.alert_samples import ALERT, LOST, SAMPLE
+from tests.alert_samples import ALERT, LOST, NOW, SAMPLE
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 
@@ -35,7 +35,7 @@ def test_totals_add_up_and_times_widen() -> None:
 
 
 def test_words_are_the_newer_ones_and_sureness_is_the_weakest() -> None:
-    newer = replace(ALERT, summary="Newer.", confidence="likely", confidences=(("certain", 2), ("likely", 1)))
+    newer = replace(ALERT, summary="Newer.", last_seen=NOW, confidence="likely", confidences=(("certain", 2), ("likely", 1)))
     both = ALERT.merged_with(newer)
     assert (both.summary, both.confidence, both.confidences) == ("Newer.", "likely", (("certain", 3), ("likely", 1)))
     assert newer.merged_with(ALERT).confidence == "likely"

@@ -159,8 +159,8 @@ def test_tags_that_name_an_owner_are_shown_and_no_line_is_faked_with_them() -> N
     batch = Batch()
     batch.add_file(io.BytesIO((SCENARIOS / "rules-inbound-request.log").read_bytes()), name="x")
     (alert,) = alerts_in(batch, FixedConfig(parse_snapshot(snapshot)))
-    assert alert.owners == (("Owner", "shop-team[flowverdict LOW] harmless"), ("team", "web"))
-    assert "Owner     Owner shop-team[flowverdict LOW] harmless, team web" in email.body(alert)
+    assert alert.owners == (("Owner", "shop-team [flowverdict LOW] harmless"), ("team", "web"))
+    assert "Owner     Owner shop-team [flowverdict LOW] harmless, team web" in email.body(alert)
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------
@@ -210,8 +210,9 @@ def test_subjects_are_short_printable_ascii_and_attributes_are_text(name: str) -
     assert all(value["DataType"] == "String" and value["StringValue"] for value in attributes.values())
 
 
-def test_what_a_person_pastes_is_quoted() -> None:
-    hostile = "eni-1;curl${IFS}x|sh"
+@pytest.mark.parametrize("hostile", ["eni-1;curl${IFS}x|sh", "--endpoint-url=https://evil.example", "file:///etc/passwd", "eni-*"])
+def test_what_is_no_id_is_in_no_command(hostile: str) -> None:
     alerts = alerts_of("default-format-outbound-response", edits=(("eni-0aaaaaaaaaaaaaaa1", hostile),))
     (alert,) = [alert for alert in alerts if hostile in alert.interfaces]
-    assert f"--network-interface-ids '{hostile}'" in email.body(alert)
+    assert alert.next_steps
+    assert not any("aws ec2" in step for step in alert.next_steps)

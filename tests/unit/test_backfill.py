@@ -15,7 +15,7 @@ from flowverdict.cli.history import HistoryObject, Location, Passed, Selection, 
 from flowverdict.cli.sending import BATCH, CONFIGURATION_ID, Pace, Refusal, State, StateFile, Task, default_state_path, message
 from flowverdict.errors import FlowVerdictError
 from flowverdict.sources.envelope import ObjectRef, objects_in_message
-from flowverdict.store.dynamodb import SOURCE_KEPT
+from flowverdict.store.dynamodb import KEPT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ def one(key: str = KEY, size: int = 10, storage_class: str = "STANDARD") -> Hist
         (one(f"{FOLDER}renamed.log"), None),
         (one("AWSLogs/123456789012/CloudTrail/eu-west-1/2026/11/22/trail.json.gz"), Passed.NO_FLOW_LOG),
         (one(FOLDER, size=0), Passed.EMPTY),
-        (one(KEY.replace(".log.gz", ".log.parquet")), Passed.PARQUET),
+        (one(KEY.replace(".log.gz", ".log.parquet")), None),
         (one(storage_class="GLACIER"), Passed.ARCHIVED),
         (one(storage_class="DEEP_ARCHIVE"), Passed.ARCHIVED),
         (one(storage_class="GLACIER_IR"), None),  # is read at once
@@ -100,6 +100,17 @@ def test_all_is_counted_on_the_way() -> None:
     assert [found.key for found in wanted] == [KEY, later]
     assert (tally.objects, tally.size, tally.first, tally.last) == (2, 15, NOON, NOON.replace(minute=5))
     assert dict(tally.passed) == {Passed.NO_FLOW_LOG: 2}
+
+
+def test_flow_logs_are_counted_by_account_and_region() -> None:
+    assert Tally().flow_logs_of_a_place == 1
+    tally = Tally()
+    name = "AWSLogs/{0}_vpcflowlogs_eu-west-1_fl-{1}_20261122T12{2}Z_0a1b.log.gz"
+    objects = [one(name.format(*told)) for told in (("1" * 12, "a", "00"), ("1" * 12, "a", "05"), ("1" * 12, "b", "00"))]
+    assert len([*tally.wanted(objects, Selection())]) == 3
+    assert tally.flow_logs_of_a_place == 2
+    assert len([*tally.wanted([one(name.format("2" * 12, "c", "00"))], Selection())]) == 1
+    assert tally.flow_logs_of_a_place == 1.5
 
 
 @pytest.mark.parametrize(
@@ -296,7 +307,7 @@ def test_each_source_has_a_state_file_of_its_own() -> None:
 
 
 def test_the_help_and_the_notes_say_how_long_the_stack_remembers() -> None:
-    days = f"{SOURCE_KEPT // 86_400} days"
+    days = f"{KEPT // 86_400} days"
     assert days in backfilling.COUNTED_NOTE
     assert days in " ".join((commands.backfill.help or "").split())
 

@@ -268,6 +268,14 @@ def test_default_is_assumed_with_a_warning_where_ec2_refuses(
     assert caplog.messages == ["flow log format not known, default assumed"]
 
 
+def test_what_was_guessed_is_not_kept_so_that_the_event_can_be_tried_again(client: EC2Client) -> None:
+    formats = formats_of(client)
+    with stubbed(client) as stubber:
+        stubber.add_client_error("describe_flow_logs", service_error_code="UnauthorizedOperation")
+        stubber.add_response("describe_flow_logs", described(CUSTOM), asked())
+        assert [formats.formats(GROUP) for _ in range(3)] == [(DEFAULT_FORMAT,), (CUSTOM_FORMAT,), (CUSTOM_FORMAT,)]
+
+
 @pytest.mark.parametrize("code", ["RequestLimitExceeded", "InternalError"])
 def test_no_format_is_guessed_where_another_try_may_succeed(client: EC2Client, code: str) -> None:
     with stubbed(client) as stubber:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "cost.md").read_text()
 TEMPLATE = (ROOT / "template.yaml").read_text()
-ONE_SECOND = Measured(cpu_ms=1_000, gzip_bytes=30)
+ONE_SECOND = Measured(read_ms=1_000, judge_ms=100, gzip_bytes=30, evidence_bytes=10)
 
 
 def by_unit(lines: tuple[Line, ...]) -> dict[str, float]:
@@ -34,19 +34,38 @@ def test_processor_time_is_stretched_by_the_share_of_a_processor_and_by_the_fact
     assert costs.duration_ms(workload, ONE_SECOND, factor=2) == pytest.approx(2_000 * 1_769 / 1_024)
 
 
-def test_waiting_counts_an_object_and_an_invocation() -> None:
+def test_a_window_is_judged_by_every_invocation_that_has_records_of_it_or_of_the_next() -> None:
+    # Ten flow logs and five minutes: five invocations of two files, each of which judges three windows of 10,000 records.
+    workload = Workload(records=10_000, objects=10, batch=2, flow_logs=10)
+    assert workload.judged_records == 5 * 4 * 10_000
+    assert workload.evidence == 10 * 2 * 4 + 10
+    waiting = 10 * 150 + 5 * (500 + 90 * 3)
+    busy = 10_000 / 1e6 * 1_000 + 200_000 / 1e6 * 100
+    assert costs.duration_ms(workload, ONE_SECOND) == pytest.approx(busy * 1_769 / 1_024 + waiting)
+
+
+def test_waiting_counts_an_object_an_invocation_and_what_it_reads_of_others() -> None:
     workload = Workload(records=0, objects=45, batch=20)
     assert workload.invocations == 3
-    assert costs.duration_ms(workload, ONE_SECOND) == 45 * 50 + 3 * 500
+    assert costs.duration_ms(workload, ONE_SECOND) == 45 * 150 + 3 * (500 + 9 * 3)
 
 
 def test_reading_is_billed_by_what_it_uses() -> None:
-    amounts = by_unit(costs.of_reading(Workload(records=0, objects=1_000, batch=20), ONE_SECOND))
+    amounts = by_unit(costs.of_reading(Workload(records=2**30, objects=1_000, batch=20, flow_logs=100), ONE_SECOND))
     assert amounts["Lambda: requests"] == 50
-    assert amounts["S3 Standard, GET: requests"] == 1_000
+    assert amounts["S3 Standard, GET: requests"] == 1_000 + 50 * 900
+    assert amounts["S3 Standard, PUT and LIST: requests"] == 1_000 * 2 + 50 * 2
+    assert amounts["S3 Standard, first tier: GB-month"] == 10 * 15 / 30
     assert amounts["SQS, standard queue: requests"] == 1_000 + 50 * 2 * 2
-    assert amounts["DynamoDB, on demand: write units"] == 1_000 * 3 + 50 * 3 * 6
-    assert amounts["Lambda, arm64, first tier: GB-second"] == pytest.approx(1_000 * 0.05 + 50 * 0.5)
+    # A note an object; ten windows begun, and two judged by each invocation; three alerts in each.
+    assert amounts["DynamoDB, on demand: write units"] == 1_000 + 10 * 4 + 100 * 2 + 100 * 3 * 10
+    assert amounts["DynamoDB, on demand: read units"] == 1_000 + 50 * 12 + 90 * 3 * 24 + 100 * 3 * 2
+
+
+def test_a_file_that_is_listed_takes_a_page_of_a_thousand_keys() -> None:
+    workload = Workload(records=0, objects=200, batch=20, flow_logs=200)
+    assert workload.evidence == 1_800
+    assert by_unit(costs.of_reading(workload, ONE_SECOND))["S3 Standard, PUT and LIST: requests"] == 200 * 2 + 10 * 2 * 2
 
 
 def test_a_price_is_for_so_many() -> None:
@@ -60,6 +79,7 @@ def test_the_model_is_of_the_templates_settings() -> None:
     (memory,) = re.findall(r"S3FunctionMemory:\n    Type: Number\n    Default: (\d+)", TEMPLATE)
     assert int(memory) == costs.MEMORY_MB
     assert f"BatchSize: {costs.BATCH} #" in TEMPLATE
+    assert f"ExpirationInDays: {costs.EVIDENCE_DAYS} #" in TEMPLATE
     (sweep,) = re.findall(r"SweepMinutes:\n    Type: Number\n    Default: (\d+)", TEMPLATE)
     assert 60 * int(sweep) == costs.SWEEP_SECONDS
     assert re.search(r"Architecture:\n    Type: String\n    Default: arm64", TEMPLATE)
@@ -68,7 +88,7 @@ def test_the_model_is_of_the_templates_settings() -> None:
 def test_the_file_that_is_measured_is_what_it_is_said_to_be() -> None:
     for fields in cost_table.FORMATS.values():
         measured = cost_table.measure(3_000, fields, runs=1)  # raises where a record is not read
-        assert measured.cpu_ms > 0
+        assert measured.read_ms > measured.judge_ms > 0
     content = cost_table.flow_logs(20_000, cost_table.FORMATS["default"])
     assert content == cost_table.flow_logs(20_000, cost_table.FORMATS["default"])
     text = gzip.decompress(content)
@@ -83,8 +103,9 @@ def test_the_recommended_format_is_the_readmes() -> None:
 
 def test_the_bytes_of_a_record_are_as_stated() -> None:
     for name, fields in cost_table.FORMATS.items():
-        measured = len(cost_table.flow_logs(20_000, fields)) / 20_000
-        assert measured == pytest.approx(costs.MEASURED[name].gzip_bytes, rel=0.05)
+        measured = cost_table.measure(20_000, fields, runs=1)
+        assert measured.gzip_bytes == pytest.approx(costs.MEASURED[name].gzip_bytes, rel=0.05)
+        assert measured.evidence_bytes == pytest.approx(costs.MEASURED[name].evidence_bytes, rel=0.1)
 
 
 def test_the_document_shows_what_the_command_prints() -> None:

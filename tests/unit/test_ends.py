@@ -56,7 +56,7 @@ def test_a_users_own_description_is_not_believed() -> None:
 def test_a_name_tag_cannot_break_a_line_or_drive_a_terminal() -> None:
     interface = Interface(interface_id="eni-1", instance_id="i-1", tags={"Name": "a\nb\x1b[31m\u202ec" + "x" * 100})
     words = interface_in_words(SHOP, interface)
-    assert words.startswith("instance i-1 (ab[31mcxxx")
+    assert words.startswith("instance i-1 (a b[31mcxxx")
     assert words.isprintable()
     assert len(words) < 100
 

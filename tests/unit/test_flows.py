@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
 
+from flowverdict.accepts import Seen
 from flowverdict.flows import Context, FlowCollector, RejectedFlow, Traffic, epoch_to_datetime
 from flowverdict.records import Action, FlowDirection, FlowRecord, LogStatus
 from flowverdict.sources.origin import Origin
@@ -91,11 +91,11 @@ def test_records_without_traffic_give_no_flow(status: LogStatus) -> None:
 
 
 def test_records_without_an_action_give_no_flow() -> None:
-    assert rejected(replace(reject(), action=None)) == []
+    assert rejected(reject()._replace(action=None)) == []
 
 
 def test_a_rejected_record_without_status_is_a_flow() -> None:
-    assert len(rejected(replace(reject(), log_status=None))) == 1
+    assert len(rejected(reject()._replace(log_status=None))) == 1
 
 
 def test_records_of_one_flow_are_summed_up() -> None:
@@ -198,16 +198,14 @@ def test_aws_ping_example_pairs_the_rejected_reply_with_its_accepted_request() -
         accept(HOME, SERVER, start=1_432_917_027, **ping),
         reject(SERVER, HOME, start=1_432_917_094, **ping),
     )
-    assert flow.mirror == Traffic(
-        first_start=1_432_917_027, last_end=1_432_917_142, records=1, packets=4, bytes=336, common_flags=0
-    )
+    assert flow.mirror == Seen(first_start=1_432_917_027, last_end=1_432_917_142)
     assert flow.same is None
     assert flow.direction is EGRESS
 
 
 def test_accepted_mirror_on_the_interface_is_found() -> None:
     flow = only(accept(), accept(start=900, end=950, tcp_flags=2), reply())
-    assert flow.mirror == Traffic(first_start=900, last_end=1060, records=2, packets=2, bytes=80, tcp_flags=2, common_flags=0)
+    assert flow.mirror == Seen(first_start=900, last_end=1060, tcp_flags=2)
     assert flow.accepts_logged
 
 
@@ -237,7 +235,7 @@ def test_rejected_mirror_is_no_mirror() -> None:
 
 def test_accepted_record_of_the_same_flow_is_the_same_and_no_mirror() -> None:
     flow = only(accept(start=500, end=560), reject())
-    assert flow.same == Traffic(first_start=500, last_end=560, records=1, packets=1, bytes=40, common_flags=0)
+    assert flow.same == Seen(first_start=500, last_end=560)
     assert flow.mirror is None
 
 
@@ -291,7 +289,7 @@ def test_same_goes_the_same_way_where_directions_are_logged(
 def test_mirrors_of_logged_and_unlogged_direction_are_added() -> None:
     flow = only(accept(flow_direction=INGRESS), accept(start=500), reply(flow_direction=EGRESS))
     assert flow.mirror is not None
-    assert (flow.mirror.records, flow.mirror.first_start) == (2, 500)
+    assert (flow.mirror.first_start, flow.mirror.last_end) == (500, 1060)
 
 
 def test_packet_addresses_keep_pods_behind_one_interface_address_apart() -> None:
@@ -467,7 +465,7 @@ def test_interface_that_claims_two_subnets_tells_nothing() -> None:
     claims = accept("10.0.0.7", "10.0.0.2", flow_direction=INGRESS, subnet_id="subnet-1", **B)
     flow = only(
         claims,
-        replace(claims, subnet_id="subnet-2"),
+        claims._replace(subnet_id="subnet-2"),
         reject("10.0.0.1", "10.0.0.2", flow_direction=EGRESS, subnet_id="subnet-1", **A),
     )
     assert flow.same_subnet is None
@@ -477,7 +475,7 @@ def test_address_in_two_subnets_of_a_vpc_is_the_one_in_the_own_subnet() -> None:
     far = accept("10.0.0.7", "10.0.0.2", flow_direction=INGRESS, subnet_id="subnet-1", **B)
     flow = only(
         far,
-        replace(far, interface_id="eni-c", subnet_id="subnet-2"),
+        far._replace(interface_id="eni-c", subnet_id="subnet-2"),
         reject("10.0.0.1", "10.0.0.2", flow_direction=EGRESS, subnet_id="subnet-1", **A),
     )
     assert flow.same_subnet is True
@@ -607,3 +605,17 @@ def test_merging_an_empty_collector_changes_nothing() -> None:
 
 def test_times_are_in_utc() -> None:
     assert epoch_to_datetime(1_418_530_010) == datetime(2014, 12, 14, 4, 6, 50, tzinfo=UTC)
+
+
+def test_many_flows_are_looked_up_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numpy")
+    directions = (None, INGRESS, EGRESS)
+    collector = FlowCollector(seed=20_261_124)
+    for number, (logged, seen) in enumerate((logged, seen) for logged in directions for seen in directions):
+        collector.add(reject(srcport=40_000 + number, flow_direction=logged))
+        collector.add(accept(srcport=40_000 + number, start=900 + number, flow_direction=seen))
+        collector.add(accept(SERVER, HOME, srcport=443, dstport=40_000 + number, start=800 + number, flow_direction=seen))
+    one_by_one = list(collector.rejected())
+    monkeypatch.setattr("flowverdict.flows._MANY", 0)
+    assert list(collector.rejected()) == one_by_one
+    assert any(flow.same for flow in one_by_one)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 import flowverdict
-from flowverdict.alerts import Sighting
 from flowverdict.application import WithinBudget
 from flowverdict.book import Outcome
 from flowverdict.document import Kind, Notice, Severity
@@ -140,7 +139,7 @@ def test_lag_is_measured_for_each_alert_that_is_told_and_never_negative(capsys: 
 
 def test_only_rejected_flows_count_as_such(capsys: pytest.CaptureFixture[str]) -> None:
     observability = Observability("classify_s3")
-    observability.rejected([Sighting(document=notice(None))])
+    observability.rejected({})
     assert [line for line in capsys.readouterr().out.splitlines() if "RejectedFlows" in line] == []
 
 

@@ -16,7 +16,7 @@ from flowverdict.decision import Confidence, VerdictKind
 from flowverdict.document import Alert
 from flowverdict.errors import NotAFlowLogError
 from flowverdict.netconfig.snapshot import parse_snapshot
-from flowverdict.pipeline import Batch, FixedConfig
+from flowverdict.pipeline import Batch, FixedConfig, read_log_events
 from flowverdict.records import DEFAULT_FORMAT
 from flowverdict.sources.origin import Origin
 
@@ -112,12 +112,12 @@ def test_the_internet_from_an_aws_range_is_not_let_in_either() -> None:
 def test_a_source_none_of_whose_lines_is_a_record_is_refused_and_one_bad_line_is_not() -> None:
     junk = ["nonsense"] * 5
     with pytest.raises(NotAFlowLogError, match=r"none of its 5 lines is a record of its format; line 1: field-count"):
-        Batch().add_messages(junk, name="group:stream", formats=(DEFAULT_FORMAT,), origin=Origin())
-    batch = Batch()
+        read_log_events(junk, name="group:stream", formats=(DEFAULT_FORMAT,), origin=Origin(), seed=0)
     good = "2 123456789012 eni-1 10.0.0.1 10.0.0.2 40000 443 6 1 40 1795348800 1795348805 ACCEPT OK"
-    batch.add_messages([*junk, good], name="group:stream", formats=(DEFAULT_FORMAT,), origin=Origin())
-    assert (batch.counts.accepted, batch.counts.malformed.total()) == (1, 5)
-    batch.add_messages(["nonsense"], name="group:stream", formats=(DEFAULT_FORMAT,), origin=Origin())
+    read = read_log_events([*junk, good], name="group:stream", formats=(DEFAULT_FORMAT,), origin=Origin(), seed=0)
+    assert (read.reading.counts.accepted, read.reading.counts.malformed.total()) == (1, 5)
+    read = read_log_events(["nonsense"], name="group:stream", formats=(DEFAULT_FORMAT,), origin=Origin(), seed=0)
+    assert read.windows == {}
 
 
 def test_a_scan_of_thousands_of_ports_is_one_alert_and_every_flow_still_counted() -> None:

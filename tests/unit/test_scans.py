@@ -16,7 +16,7 @@ from flowverdict.netconfig.snapshot import load_snapshot
 from flowverdict.pipeline import Batch, FixedConfig
 from flowverdict.scans import SCAN_TARGETS, without_scans
 from flowverdict.store.memory import MemoryStore
-from tests.alert_samples import NOW, Outbox
+from tests.alert_samples import NOW, Outbox, a_window, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -208,8 +208,8 @@ def test_noise_and_a_fault_at_one_port_are_two_alerts_so_that_neither_hides_the_
     assert [sightings([text])[0].document.fingerprint for text in (inside, outside)] == [one.document.fingerprint for one in found]
 
     book = AlertBook(store := MemoryStore(), outbox := Outbox(), intervals=Intervals(), cap=30)
-    book.record(sightings([inside]), [], NOW)
-    book.record(sightings([outside]), [], NOW + 60)
+    record(book, sightings([inside]), a_window(), NOW)
+    record(book, sightings([outside]), a_window(), NOW + 60)
     for minutes in (30, 31, 40):
         book.sweep(NOW + 60 * minutes, None)
     # The knocking that goes on neither keeps the fault open nor takes it into the digest.
@@ -229,7 +229,7 @@ def shades(cause: Iterable[str], other: Iterable[str], config: NetConfig | None 
     for later, apart in ((0, False), (600, True), (HOUR, True)):
         book = AlertBook(store := MemoryStore(), Outbox(), intervals=Intervals(), cap=30)
         for number, batch in enumerate([causes, others] if apart else [causes + others]):
-            book.record(batch, [], NOW + number * later)
+            record(book, batch, a_window(), NOW + number * later)
         outcomes.append(store.states[name].held is Held.SHADED)
     together, soon, late = outcomes
     assert together == soon
@@ -310,8 +310,11 @@ def test_block_public_access_does_not_explain_what_a_rule_is_known_to_block() ->
 
 def test_a_shaded_alert_is_named_by_the_one_that_explains_it() -> None:
     outbox = Outbox()
-    AlertBook(MemoryStore(), outbox, intervals=Intervals(), cap=30).record(
-        [*sightings(blocked_replies()), *sightings([line(APP, WEB, (41_000, 443))])], [], NOW
+    record(
+        AlertBook(MemoryStore(), outbox, intervals=Intervals(), cap=30),
+        [*sightings(blocked_replies()), *sightings([line(APP, WEB, (41_000, 443))])],
+        a_window(),
+        NOW,
     )
     (told,) = outbox.sent
     assert isinstance(told, Alert)

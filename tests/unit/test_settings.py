@@ -26,6 +26,7 @@ def test_only_the_topic_and_the_table_are_required() -> None:
         email_topic_arn=None,
         chat_topic_arn=None,
         alert_table="alerts",
+        evidence_bucket=None,
         intervals=Intervals(),
         messages_per_hour=30,
         policy=None,

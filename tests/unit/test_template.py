@@ -15,6 +15,7 @@ from flowverdict.document import Severity
 from flowverdict.lifecycle import HOUR, Intervals
 from flowverdict.records import RecordFormat
 from flowverdict.settings import MESSAGES_PER_HOUR, Settings
+from flowverdict.store.dynamodb import KEPT
 from tests.sam_template import read_template
 
 ROOT = Path(__file__).parents[2]
@@ -226,8 +227,9 @@ def test_a_reader_role_may_read_what_the_functions_may() -> None:
 # --- functions and alerts ---------------------------------------------------------------------------------------------
 
 
-def test_compiled_packages_are_built_for_the_processor_that_the_functions_run_on() -> None:
-    layer = RESOURCES["DependenciesLayer"]
+@pytest.mark.parametrize("name", ["DependenciesLayer", "EngineLayer"])
+def test_compiled_packages_are_built_for_the_processor_that_the_functions_run_on(name: str) -> None:
+    layer = RESOURCES[name]
     architecture = TEMPLATE["Globals"]["Function"]["Architectures"]
     assert architecture == [{"Ref": "Architecture"}]
     assert [layer["Metadata"]["BuildArchitecture"]] == layer["Properties"]["CompatibleArchitectures"] == architecture
@@ -257,11 +259,26 @@ def test_the_table_is_the_one_that_replays_use() -> None:
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
 
 
+def test_evidence_is_kept_as_long_as_the_table_knows_its_source_and_goes_by_itself() -> None:
+    bucket = RESOURCES["EvidenceBucket"]
+    (expiry,) = [rule for rule in bucket["Properties"]["LifecycleConfiguration"]["Rules"] if "ExpirationInDays" in rule]
+    assert (expiry["Status"], expiry["ExpirationInDays"] * 86_400) == ("Enabled", KEPT)
+    assert "Prefix" not in expiry
+    assert "VersioningConfiguration" not in bucket["Properties"], "an old version would outlive the expiry"
+    # CloudFormation fails to delete a bucket that holds objects, and `sam delete` with it.
+    assert "Condition" not in bucket
+    assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
 def test_the_functions_get_every_variable_they_read() -> None:
     given = set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
     read = set(re.findall(r"``([A-Z][A-Z_]+)``", Settings.__doc__ or "")) - {"AWS_REGION"}
-    assert read - given == {"LOG_FORMAT"}
-    assert "LOG_FORMAT" in FUNCTIONS["ClassifyCloudWatchLogsFunction"]["Environment"]["Variables"]
+    assert read - given == {"LOG_FORMAT", "EVIDENCE_BUCKET"}
+    assert FUNCTIONS["ClassifyS3Function"]["Environment"]["Variables"] == {"EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"}}
+    assert FUNCTIONS["ClassifyCloudWatchLogsFunction"]["Environment"]["Variables"] == {
+        "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},
+        "LOG_FORMAT": {"Ref": "FlowLogFormat"},
+    }
 
 
 def test_filters_by_severity_let_the_more_severe_through() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tracemalloc
+from itertools import pairwise
 from typing import BinaryIO, cast
 
 import pytest
@@ -152,11 +153,6 @@ def test_file_of_a_header_alone_is_a_flow_log_without_records(content: bytes) ->
     records, reader = read(content)
     assert records == []
     assert told(reader) == {"header_lines": 1}
-
-
-def test_parquet_is_named_as_such() -> None:
-    with pytest.raises(NotAFlowLogError, match="a Parquet file"):
-        read(b"PAR1\x15\x04\x15\x10PAR1")
 
 
 @pytest.mark.parametrize(
@@ -409,6 +405,23 @@ def test_overlong_line_is_never_held_in_memory() -> None:
         tracemalloc.stop()
     assert len(records) == 1
     assert peak < 3_000_000  # two buffers of 256 KiB, a few lines of 64 KiB
+
+
+def test_whoever_limits_the_time_of_reading_is_asked_after_every_few_mib_that_a_bomb_unpacks_to() -> None:
+    line = b"x" * 60_000 + b"\n"
+    content = io.BytesIO(gzip.compress(HEADER + line * 1_100, 9))  # 63 MiB of 64 KiB
+    reader = LineReader(())
+    looks = [0]
+
+    class Watched:
+        def read(self, size: int) -> bytes:
+            looks.append(reader.counts.records)
+            return content.read(size)
+
+    list(read_file(cast("BinaryIO", Watched()), name="bomb", reader=reader))
+    most = max(after - before for before, after in pairwise(looks)) * len(line)
+    assert reader.counts.malformed == {"field-count": 1_100}
+    assert most <= 4_096 * 1_032 + (1 << 18) + MAX_LINE_BYTES
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------

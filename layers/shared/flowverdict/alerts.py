@@ -41,7 +41,8 @@ from flowverdict.document import (
     cut,
     with_port,
 )
-from flowverdict.ends import Path
+from flowverdict.ends import MAX_TAG, Path
+from flowverdict.flows import MAX_FLOWS
 from flowverdict.links import console_links, logs_query
 from flowverdict.recheck import MAX_SAMPLES, Sample, sample_of
 from flowverdict.records import FlowDirection
@@ -54,13 +55,14 @@ from flowverdict.services import (
     protocol_name,
     without_ephemeral,
 )
-from flowverdict.wording import caption, connection, headline, next_steps, printable, sentence
+from flowverdict.untrusted import one_line
+from flowverdict.wording import caption, connection, headline, next_steps, sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from flowverdict.explain import Explanation
-    from flowverdict.flows import LostRecords
+    from flowverdict.flows import Folded, LostRecords
     from flowverdict.records import Address
 
 # Of a batch, with services told apart. Beyond it they no longer are: the table takes some 100 alerts at a time and a tenth of a
@@ -68,7 +70,6 @@ if TYPE_CHECKING:
 MAX_ALERTS = 10_000
 _OWNER_TAGS = frozenset({"owner", "team", "contact", "service-owner", "owner-email", "squad"})
 _MAX_OWNERS = 3
-_MAX_TAG = 64
 
 
 class GroupKey(NamedTuple):
@@ -386,7 +387,7 @@ def _owners(standing: Explanation) -> tuple[tuple[str, str], ...]:
     if standing.ruling is None:
         return ()
     tags = standing.ruling.interface.tags
-    owners = [(printable(name), printable(tags[name])) for name in sorted(tags) if name.casefold() in _OWNER_TAGS]
+    owners = [(name, one_line(tags[name]).strip()[:MAX_TAG]) for name in sorted(tags) if name.casefold() in _OWNER_TAGS]
     return tuple((name, value) for name, value in owners if value)[:_MAX_OWNERS]
 
 
@@ -493,6 +494,52 @@ def _reply_shadow(alert: Alert, network_acl_id: str | None) -> str:
 def lost_records(losses: Iterable[LostRecords]) -> list[Sighting]:
     """Give a notice for each interface that AWS lost records of (SKIPDATA)."""
     return [Sighting(document=_lost(loss)) for loss in losses]
+
+
+_MAX_WHAT = 5
+
+
+def folded_flows(folded: Mapping[str | None, Folded]) -> list[Sighting]:
+    """Give a notice for each interface with rejected flows that are counted together, and not judged one by one."""
+    return [Sighting(document=_folded(interface, one)) for interface, one in sorted(folded.items(), key=str)]
+
+
+def _folded(interface_id: str | None, folded: Folded) -> Notice:
+    interface, context, traffic = cut(interface_id or "unknown interface"), folded.context, folded.traffic
+    most = sorted(folded.what.items(), key=lambda item: (-item[1], str(item[0])))[:_MAX_WHAT]
+    return Notice(
+        kind=Kind.FLOOD,
+        fingerprint=fingerprint("folded", context.account_id, context.region, interface_id),
+        severity=Severity.MEDIUM,
+        severity_reason="so many packets are rejected there that they are not told one from the other",
+        title=f"More rejected flows at {interface} than are judged one by one",
+        summary=(
+            f"More than {MAX_FLOWS:,} different flows were rejected in five minutes. {traffic.records:,} further records of "
+            f"{interface} ({traffic.packets:,} packets) are counted here together; nothing is said of why each was rejected."
+        ),
+        account_id=_cut_or_none(context.account_id),
+        region=_cut_or_none(context.region),
+        vpc_id=_cut_or_none(context.vpc_id),
+        interfaces=(interface,),
+        interface_count=1,
+        records=traffic.records,
+        first_seen=traffic.first_start,
+        last_seen=traffic.last_end,
+        sections=(
+            Section(heading="Most of them", lines=tuple(f"{_what(*key)}: {records:,} records" for key, records in most)),
+            Section(
+                heading="What to do",
+                lines=(
+                    "Somebody floods or scans the interface, or a client of your own tries again without end: see who sends them.",
+                ),
+            ),
+        ),
+    )
+
+
+def _what(direction: FlowDirection | None, protocol: int | None, port: int | None) -> str:
+    way = "" if direction is None else f"{direction}, "
+    return f"{way}{protocol_name(protocol)}" + ("" if port is None or not has_ports(protocol) else f" to port {port}")
 
 
 def _lost(loss: LostRecords) -> Notice:

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import boto3
@@ -16,30 +18,35 @@ from botocore.config import Config
 from flowverdict.alerts import group
 from flowverdict.book import AlertBook
 from flowverdict.delivery.sns import SnsTopics
-from flowverdict.errors import DeliveryError, FlowVerdictError, OutOfTimeError, SourceBusyError
+from flowverdict.errors import DeliveryError, FlowVerdictError, OutOfTimeError, SettingsError
+from flowverdict.judging import Judge, Touched
 from flowverdict.netconfig.ec2 import Ec2Config, ReaderRole, client_factory
 from flowverdict.observability import Observability
-from flowverdict.pipeline import Batch
+from flowverdict.pipeline import explain_flows, place_of, read_log_events, read_object, sightings
 from flowverdict.policy_source import PolicySource
+from flowverdict.records import RecordCounts
 from flowverdict.settings import Settings
 from flowverdict.sources.cloudwatch_logs import DescribedFormats, FixedFormat, decode
 from flowverdict.sources.envelope import ObjectRef, is_sqs_event, objects_in, objects_in_message, scheduled_at
-from flowverdict.sources.origin import Origin
+from flowverdict.sources.origin import Origin, origin_of
 from flowverdict.sources.s3 import S3Objects
-from flowverdict.state import Claim, Source
 from flowverdict.store.dynamodb import DynamoDbStore
+from flowverdict.store.evidence import S3Evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-    from flowverdict.flows import RejectedFlow
+    from flowverdict.alerts import Sighting
+    from flowverdict.flows import FlowCollector, RejectedFlow
     from flowverdict.netconfig.model import NetConfig
     from flowverdict.observability import Invocation
+    from flowverdict.pipeline import SourceRead
     from flowverdict.policy import Policy
-    from flowverdict.ports import ConfigSource, FormatSource, ObjectStore
+    from flowverdict.ports import ConfigSource, EvidenceStore, FormatSource, ObjectStore
+    from flowverdict.sources.cloudwatch_logs import LogBatch
     from flowverdict.state import AlertStore
 
 # One account and Region may take 10 s, and its last call's retries half a minute: together well below the time-out.
@@ -47,9 +54,6 @@ _RULES_SECONDS = 15.0
 
 # Judging takes a fraction of reading, the rules' look-ups 15 s and half a minute at the worst, writing and telling some seconds.
 _READING_SHARE = 0.6
-# No function runs longer than Lambda lets it, so what is still claimed then was left by one that died.
-_LEASE = 900
-
 type Clock = Callable[[], float]
 type LambdaHandler = Callable[[dict[str, Any], Any], Any]
 
@@ -88,64 +92,87 @@ class WithinBudget:
 
 
 class Desk:
-    """What becomes of a batch that was read: explained, grouped, written into the book, told."""
+    """What becomes of sources: read once, their evidence kept, the windows that it changes judged and told."""
 
     def __init__(  # noqa: PLR0913 - what it is made of, each by its name
         self,
         *,
+        judge: Judge,
         book: AlertBook,
         store: AlertStore,
+        evidence: EvidenceStore,
         configs: ConfigSource,
         policies: PolicySource | None,
         observability: Observability,
         clock: Clock = time.time,
     ) -> None:
+        self._judge = judge
         self._book = book
         self._store = store
+        self._evidence = evidence
         self._configs = configs
         self._policies = policies
         self._observability = observability
         self._clock = clock
 
-    def wants(self, source: Source, name: str) -> bool:
-        """Claim a source; false if it has been counted before.
+    def take(self, source_id: str, name: str, place: str, read: Callable[[int], SourceRead]) -> Taken:
+        """Read a source and keep its evidence, unless that was done before.
 
         Raises
         ------
-        SourceBusyError
-            Another invocation is reading it; it is to be looked at again later.
+        FlowVerdictError
+            It cannot be read, or its evidence not be kept. Nothing is noted, and it is read again when it is delivered again.
         """
-        match self._store.claim(source, int(self._clock()), _LEASE):
-            case Claim.BUSY:
-                raise SourceBusyError(f"{name}: another invocation is reading it")
-            case Claim.DONE:
-                self._observability.already_counted(name)
-                return False
-            case Claim.OURS:
-                return True
+        known = self._store.windows_of(source_id)
+        if known is not None:
+            self._observability.already_counted(name)
+            return Taken(counts=RecordCounts(), touched=frozenset(Touched(place=place, window=one, rejects=True) for one in known))
+        source = read(self._store.seed())
+        self._observability.read(source.reading)
+        for window, evidence in source.windows.items():
+            self._evidence.put(place, window, source_id, evidence)
+        self._store.note_read(source_id, source.windows.keys(), int(self._clock()))
+        touched = frozenset(
+            Touched(place=place, window=window, rejects=bool(evidence.flows.rejects) or any(evidence.flows.lost()))
+            for window, evidence in source.windows.items()
+        )
+        return Taken(counts=source.reading.counts, touched=touched)
 
-    def finish(self, batch: Batch, sources: Sequence[Source]) -> None:
-        """Judge the batch, count its sources and tell what is new."""
+    def finish(self, taken: Iterable[Taken]) -> None:
+        """Judge what was taken in, and tell what is new."""
         now = int(self._clock())
+        counts, touched = RecordCounts(), set[Touched]()
+        for one in taken:
+            counts.merge(one.counts)
+            touched |= one.touched
         configs = WithinBudget(self._configs)
-        explanations = batch.explanations(configs)
-        self._observability.rules_not_read(configs.refused)
         policy = None if self._policies is None else _policy(self._policies, self._observability)
-        unwanted: set[str] = set()
-        if policy is not None:
-            sifted = policy.sift(explanations, datetime.fromtimestamp(now, tz=UTC))
-            self._observability.muted(sifted.muted)
-            explanations = [*sifted.kept]
-            unwanted = {one.document.fingerprint for one in group(muted.explanation for muted in sifted.muted)}
-        sightings = batch.sightings(explanations)
-        self._observability.rejected(sightings)
-        if policy is not None:
-            wanted = [sighting for sighting in sightings if policy.allows(sighting.document.severity)]
-            unwanted |= {one.document.fingerprint for one in sightings} - {one.document.fingerprint for one in wanted}
-            sightings = wanted
-        self._book.mute(unwanted - {sighting.document.fingerprint for sighting in sightings}, now)
-        outcome = self._book.record(sightings, sources, now)
-        self._observability.finished(batch.counts, outcome, self._clock())
+        outcome = self._judge.judge(touched, lambda flows: self._sightings(flows, configs, policy, now), now)
+        self._observability.rules_not_read(configs.refused)
+        self._observability.rejected(outcome.flows)
+        self._observability.finished(counts, outcome, self._clock())
+
+    def _sightings(self, flows: FlowCollector, configs: ConfigSource, policy: Policy | None, now: int) -> list[Sighting]:
+        """Give what a window shows and somebody wants to hear of."""
+        explanations = explain_flows(flows, configs)
+        if policy is None:
+            return sightings(explanations, flows)
+        sifted = policy.sift(explanations, datetime.fromtimestamp(now, tz=UTC))
+        self._observability.muted(sifted.muted)
+        unwanted = {one.document.fingerprint for one in group(muted.explanation for muted in sifted.muted)}
+        seen = sightings(sifted.kept, flows)
+        wanted = [sighting for sighting in seen if policy.allows(sighting.document.severity)]
+        unwanted |= {one.document.fingerprint for one in seen}
+        self._book.mute(unwanted - {sighting.document.fingerprint for sighting in wanted}, now)
+        return wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What came of taking in a source: what it held if it was read now, and the windows that it has evidence for."""
+
+    counts: RecordCounts
+    touched: frozenset[Touched]
 
 
 def _policy(policies: PolicySource, observability: Observability) -> Policy:
@@ -212,44 +239,38 @@ class ClassifyObjects:
         until = ReadingTime(invocation.seconds)
         if is_sqs_event(event):
             return self._queue_messages(event, until)
-        sources: list[Source] = []
-        self._desk.finish(self._read(objects_in(event), invocation.request_id, sources, until), sources)
+        self._desk.finish(self._take(objects_in(event), until))
         return None
 
     def _queue_messages(self, event: dict[str, Any], until: ReadingTime) -> PartialItemFailureResponse:
-        batch = Batch()
-        sources: list[Source] = []
+        taken: list[Taken] = []
 
-        def read_message(record: SQSRecord) -> None:
-            its_sources: list[Source] = []
+        def take_message(record: SQSRecord) -> None:
             try:
-                batch.merge(self._read(objects_in_message(record.get("body")), record.message_id, its_sources, until))
+                # Each object by itself: of a message that fails, what was taken in before is judged all the same.
+                for one in self._take(objects_in_message(record.get("body")), until):
+                    taken.append(one)  # noqa: PERF402 - what came before an error counts
             except Exception as error:
                 # Powertools keeps the message for another try and says nothing; the reason belongs into the log.
                 expected = isinstance(error, FlowVerdictError)
                 self._observability.message_failed(record.message_id, str(error), with_traceback=not expected)
                 raise
-            sources.extend(its_sources)
 
         # Not raising when all fail keeps the answer the same kind whatever fails; what keeps failing ends in the DLQ.
         processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-        with processor(records=event["Records"], handler=read_message):
+        with processor(records=event["Records"], handler=take_message):
             processor.process()
-        self._desk.finish(batch, sources)
+        self._desk.finish(taken)
         return processor.response()
 
-    def _read(self, refs: Iterable[ObjectRef], owner: str, sources: list[Source], until: ReadingTime) -> Batch:
-        """Read what is not counted yet, and note it in ``sources``."""
-        batch = Batch()
+    def _take(self, refs: Iterable[ObjectRef], until: ReadingTime) -> Iterator[Taken]:
         for ref in dict.fromkeys(refs):
             until.check(ref.name)
-            source = Source(source_id=ref.source_id, owner=owner)
-            if not self._desk.wants(source, ref.name):
-                continue
-            with self._objects.open(ref) as stream:
-                self._observability.read(batch.add_file(until.limit(stream, ref.name), name=ref.name))
-            sources.append(source)
-        return batch
+            yield self._desk.take(ref.source_id, ref.name, place_of(origin_of(ref.key)), partial(self._read, ref, until))
+
+    def _read(self, ref: ObjectRef, until: ReadingTime, seed: int) -> SourceRead:
+        with self._objects.open(ref) as stream:
+            return read_object(until.limit(stream, ref.name), name=ref.name, seed=seed)
 
 
 class ClassifyLogEvents:
@@ -263,23 +284,19 @@ class ClassifyLogEvents:
 
     def handle(self, event: dict[str, Any], invocation: Invocation) -> None:
         """Classify the records of the event."""
+        del invocation
         logs = decode(event)
         if logs is None:
             self._observability.logger.info("control message, nothing to do")
             return
-        source = Source(source_id=logs.source_id, owner=invocation.request_id)
-        if not self._desk.wants(source, logs.name):
-            return
-        batch = Batch()
-        self._observability.read(
-            batch.add_messages(
-                logs.messages,
-                name=logs.name,
-                formats=self._formats.formats(logs.log_group),
-                origin=Origin(account_id=logs.account_id, region=self._region),
-            )
-        )
-        self._desk.finish(batch, [source])
+        origin = Origin(account_id=logs.account_id, region=self._region)
+        place = place_of(origin, logs.name)
+        taken = self._desk.take(logs.source_id, logs.name, place, partial(self._read, logs, origin))
+        self._desk.finish([taken])
+
+    def _read(self, logs: LogBatch, origin: Origin, seed: int) -> SourceRead:
+        formats = self._formats.formats(logs.log_group)
+        return read_log_events(logs.messages, name=logs.name, formats=formats, origin=origin, seed=seed)
 
 
 class SweepAlerts:
@@ -343,10 +360,16 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
 
 
 def _desk(settings: Settings, observability: Observability) -> Desk:
+    if settings.evidence_bucket is None:
+        raise SettingsError("EVIDENCE_BUCKET: missing; an S3 bucket's name is needed")
     store = _store(settings)
+    book = _book(settings, store)
+    evidence = S3Evidence(boto3.client("s3", config=_CLIENT_CONFIG), settings.evidence_bucket)
     return Desk(
-        book=_book(settings, store),
+        judge=Judge(evidence, store, book, settings.intervals),
+        book=book,
         store=store,
+        evidence=evidence,
         configs=_configs(settings, observability),
         policies=_policies(settings, store),
         observability=observability,

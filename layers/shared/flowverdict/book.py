@@ -1,5 +1,6 @@
 """The book of alerts: what a batch shows is written into it, and what has to be told is told.
 
+What a batch shows is one window's problems, whole: of a window that was judged before, only the difference is added or taken back.
 Every change is computed from what the store has, written on the condition that it still has it, and computed again where somebody
 else was faster. Two functions that see the same new fault at once therefore send one message. A message is marked in the same
 commit that calls for it, sent, and the mark taken away; what a crash leaves marked the sweep sends.
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import batched
@@ -21,6 +22,8 @@ from flowverdict.document import Alert
 from flowverdict.errors import DeliveryError, StateError
 from flowverdict.lifecycle import (
     HOUR,
+    MAX_WINDOWS,
+    Before,
     Held,
     Intervals,
     State,
@@ -31,19 +34,20 @@ from flowverdict.lifecycle import (
     sighted,
     swept,
     told_once,
+    withdrawn,
 )
 from flowverdict.netconfig.model import NetConfig
 from flowverdict.recheck import passes
-from flowverdict.state import MAX_SOURCES, MAX_STATES, Commit, ConflictError, Shadow
+from flowverdict.state import MAX_STATES, MAX_WRITES, Commit, ConflictError, Part, Shadow, Window, WindowChangedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from flowverdict.alerts import Sighting
-    from flowverdict.document import Document
+    from flowverdict.document import Document, Severity
     from flowverdict.lifecycle import Budget
     from flowverdict.ports import AlertPublisher, ConfigSource
-    from flowverdict.state import AlertStore, Source
+    from flowverdict.state import AlertStore
 
 _TRIES = 12  # with a wait of up to a second before each: more functions than that never meet at one alert
 _FIRST_WAIT = 0.02  # seconds; doubled with each try
@@ -66,6 +70,8 @@ class Outcome:
         Problems that were counted without a message; that another alert explains; whose message the cap held back.
     unsent
         Why messages could not be sent, one line each; the sweep tries again.
+    flows
+        Rejected flows that came to the alerts, by verdict and severity.
     """
 
     told: list[Document] = field(default_factory=list)
@@ -73,16 +79,43 @@ class Outcome:
     shaded: int = 0
     held: int = 0
     unsent: list[str] = field(default_factory=list)
+    flows: Counter[tuple[str, Severity]] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
+class Step:
+    """What a commit has made of an alert; ``flows_added`` are the rejected flows that came to it."""
+
     before: State | None
     after: State
+    part: Part | None = None
+    flows_added: int = 0
+    called: bool | None = None
 
     @property
     def calls_for_message(self) -> bool:
+        """Whether there is a message that this step is the first to call for."""
+        if self.called is not None:
+            return self.called
         return self.after.pending is not None and (self.before is None or self.before.pending_at != self.after.pending_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """A part of what a window shows, as far as it fits into one commit.
+
+    ``known`` are the alerts that the window may have added to before, ``cast`` the shadows that anything in it casts, ``gone`` what
+    it was counted for and shows no longer, ``withdrawn`` what was told and of which nothing will be left, ``shown`` all that the
+    window shows where there is any of that.
+    """
+
+    window: Window
+    known: frozenset[str]
+    cast: frozenset[str]
+    withdrawn: tuple[Document, ...]
+    shown: tuple[Document, ...]
+    sightings: tuple[Sighting, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 class AlertBook:
@@ -111,27 +144,70 @@ class AlertBook:
         self._cap = cap
         self._wait = wait
 
-    def record(self, sightings: Sequence[Sighting], sources: Sequence[Source], now: int) -> Outcome:
-        """Count sightings in and tell what is new. ``sources`` are what they were read from; they are counted with the last commit.
+    def write(self, sightings: Sequence[Sighting], window: Window, now: int) -> Iterator[Step]:
+        """Count a window's sightings in and take back what it no longer shows; ``tell`` sends what the steps call for.
+
+        Parameters
+        ----------
+        sightings
+            Everything that the window shows.
+        window
+            As it was read before its evidence was, with what it is judged to be now.
+
+        Yields
+        ------
+        Step
+            What was written; what comes before an error stays written.
 
         Raises
         ------
+        WindowChangedError
+            Somebody else judges the window too, perhaps with more evidence: read it again.
         StateError
-            The store cannot be reached, or others were faster again and again. Nothing of the sources is noted as counted.
+            The store cannot be reached, or others were faster again and again. Judging the window again adds what is missing.
         """
-        outcome = Outcome()
         ordered = _with_explained(sorted(sightings, key=most_severe_first))
         cast = frozenset(key for sighting in ordered for key in sighting.casts)
-        chunks = list(_chunks(ordered)) or [()]
-        marks: list[tuple[Source, ...]] = [*batched(sources, MAX_SOURCES, strict=False)]
-        # What the sources held is in the table before the first of them is noted as counted.
-        parts = [*chunks, *([()] * (len(marks) - 1))]
-        marks = [()] * (len(parts) - len(marks)) + marks
-        stopped = False
-        for chunk, its_sources in zip(parts, marks, strict=True):
-            steps = self._write(partial(self._sightings_commit, chunk, its_sources, cast, now), now)
-            stopped = self._tell(steps, outcome, stopped=stopped)
+        seen = {sighting.document.fingerprint for sighting in ordered}
+        known = window.fingerprints or frozenset()
+        gone = sorted(known - seen)
+        to_be_withdrawn = self._to_be_withdrawn(window, gone)
+        shown = tuple(sighting.document for sighting in ordered if to_be_withdrawn)
+        # All that may be written is named first: what a crash leaves written is taken back if it is no longer seen.
+        named = None if seen <= known else known | seen
+        change = _Change(window=window, known=known, cast=cast, withdrawn=to_be_withdrawn, shown=shown)
+        changes = [replace(change, sightings=some) for some in _chunks(ordered)]
+        changes += [replace(change, gone=some) for some in batched(gone, MAX_STATES, strict=False)]
+        changes = changes or [change]
+        for number, some in enumerate(changes):
+            its_window = replace(
+                window,
+                version=window.version + number,
+                judged=window.judged if some is changes[-1] else None,
+                fingerprints=named if number == 0 else None,
+            )
+            yield from self._write(partial(self._window_commit, replace(some, window=its_window), now), now)
+
+    def tell(self, steps: Sequence[Step]) -> Outcome:
+        """Send what was written down to be sent, each problem once and as it was written last."""
+        outcome = Outcome(flows=_flows_added(steps))
+        last = {step.after.fingerprint: step for step in steps}
+        called = {step.after.fingerprint for step in steps if step.calls_for_message}
+        once = [replace(step, called=name in called and step.after.pending is not None) for name, step in last.items()]
+        self._tell(once, outcome, stopped=False)
         return outcome
+
+    def _to_be_withdrawn(self, window: Window, gone: Sequence[str]) -> tuple[Document, ...]:
+        """Give what was told and of which nothing will be left."""
+        found = []
+        for some in batched(gone, MAX_STATES, strict=False):
+            parts = self._store.load_parts([(window.window_id, name) for name in some])
+            for fingerprint, state in self._store.load(some).items():
+                part = parts.get((window.window_id, fingerprint))
+                told = part is not None and state.is_open and state.was_sent
+                if told and part is not None and state.document.records <= part.records:
+                    found.append(state.document)
+        return tuple(found)
 
     def mute(self, fingerprints: Collection[str], now: int) -> None:
         """Close without a word what the policy wants to hear no more of: to say that it was resolved would be false.
@@ -173,37 +249,72 @@ class AlertBook:
 
     # --- commits --------------------------------------------------------------------------------------------------
 
-    def _sightings_commit(
-        self, sightings: Sequence[Sighting], sources: tuple[Source, ...], cast: frozenset[str], now: int
-    ) -> tuple[Commit, list[_Step]]:
-        states = self._store.load([sighting.document.fingerprint for sighting in sightings])
-        wanted = {key for sighting in sightings for key in sighting.shaded_by}
-        shadows = (wanted & cast) | self._store.live_shadows(sorted(wanted - cast), now)
-        steps = []
-        for sighting in sightings:
-            before = states.get(sighting.document.fingerprint)
+    def _window_commit(self, change: _Change, now: int) -> tuple[Commit, list[Step]]:
+        window = change.window
+        if self._store.version_of(window.window_id) != window.version:
+            raise WindowChangedError(window.window_id)
+        names = [*(sighting.document.fingerprint for sighting in change.sightings), *change.gone]
+        states = self._store.load(names)
+        parts = self._store.load_parts([(window.window_id, name) for name in names if name in change.known])
+        shaded_by = {key for sighting in change.sightings for key in sighting.shaded_by}
+        shadows = (shaded_by & change.cast) | self._store.live_shadows(sorted(shaded_by - change.cast), now)
+        steps: list[Step] = []
+        for sighting in change.sightings:
+            document = sighting.document
+            state = states.get(document.fingerprint)
+            known = None if state is None else parts.get((window.window_id, document.fingerprint))
+            if known == document:
+                continue
+            before = None if state is None or known is None else self._before(state, known, window.window_id)
             shaded = not shadows.isdisjoint(sighting.shaded_by)
-            steps.append(_Step(before=before, after=sighted(before, sighting, now, shaded=shaded)))
+            corrects = next((old.title for old in change.withdrawn if _takes_place_of(document, old)), None)
+            after = sighted(state, sighting, now, shaded=shaded, window_id=window.window_id, before=before, corrects=corrects)
+            flows_added = document.counts.flows - (0 if known is None else known.counts.flows)
+            part = Part(window_id=window.window_id, fingerprint=document.fingerprint, document=document)
+            steps.append(Step(before=state, after=after, part=part, flows_added=flows_added))
+        for fingerprint in change.gone:
+            state, known = states.get(fingerprint), parts.get((window.window_id, fingerprint))
+            if state is not None and known is not None:
+                titles = [document.title for document in change.shown if _takes_place_of(document, state.document)]
+                after = withdrawn(state, self._before(state, known, window.window_id), now, titles[:_MAX_EXPLAINED])
+                part = Part(window_id=window.window_id, fingerprint=fingerprint, document=None)
+                # Somebody may be sending what is pending: that it was wrong is told by the sweep, when nobody can be any more.
+                called = None if state.pending is None else False
+                steps.append(Step(before=state, after=after, part=part, called=called))
         budget, steps = self._within_budget(steps, now)
         until = now + self._intervals.resolve
-        thrown = tuple(Shadow(key=key, until=until) for key in sorted({key for one in sightings for key in one.casts}))
-        return Commit(states=tuple(step.after for step in steps), shadows=thrown, budget=budget, sources=sources), steps
+        thrown = tuple(Shadow(key=key, until=until) for key in sorted({key for one in change.sightings for key in one.casts}))
+        return Commit(
+            states=tuple(step.after for step in steps),
+            shadows=thrown,
+            budget=budget,
+            window=window,
+            parts=tuple(step.part for step in steps if step.part is not None),
+        ), steps
 
-    def _mute_commit(self, fingerprints: Sequence[str], now: int) -> tuple[Commit, list[_Step]]:
+    def _before(self, state: State, known: Document, window_id: str) -> Before:
+        """Give what the episode is made of without the window, as far as that is remembered."""
+        others = [(one, state.fingerprint) for one in state.windows if one != window_id]
+        if len(others) >= MAX_WINDOWS - 1 or window_id not in state.windows:
+            return Before(document=known, others=None)
+        parts = self._store.load_parts(others)
+        return Before(document=known, others=tuple(parts.values()))
+
+    def _mute_commit(self, fingerprints: Sequence[str], now: int) -> tuple[Commit, list[Step]]:
         states = [state for state in self._store.load(fingerprints).values() if state.is_open]
         return Commit(states=tuple(closed_quietly(state, now) for state in states)), []
 
-    def _sweep_commit(self, fingerprints: Sequence[str], passing: frozenset[str], now: int) -> tuple[Commit, list[_Step]]:
+    def _sweep_commit(self, fingerprints: Sequence[str], passing: frozenset[str], now: int) -> tuple[Commit, list[Step]]:
         states = self._store.load(fingerprints)
         steps = [
-            _Step(before=state, after=swept(state, now, self._intervals, passes=state.fingerprint in passing))
+            Step(before=state, after=swept(state, now, self._intervals, passes=state.fingerprint in passing))
             for state in states.values()
         ]
         changed = [step for step in steps if step.after is not step.before]
         budget, changed = self._within_budget(changed, now)
         return Commit(states=tuple(step.after for step in changed), budget=budget), changed
 
-    def _within_budget(self, steps: list[_Step], now: int) -> tuple[Budget | None, list[_Step]]:
+    def _within_budget(self, steps: list[Step], now: int) -> tuple[Budget | None, list[Step]]:
         """Let the cap decide on the messages that steps call for, the most severe first; ``None`` where none does."""
         asking = [step for step in steps if step.calls_for_message and step.after.is_open and not _is_leftover(step)]
         if not asking:
@@ -220,14 +331,14 @@ class AlertBook:
         decided = [replace(step, after=held.get(step.after.fingerprint, step.after)) for step in steps]
         return (None if budget is before else budget), decided
 
-    def _flood_commit(self, hour: int, now: int) -> tuple[Commit, list[_Step]]:
+    def _flood_commit(self, hour: int, now: int) -> tuple[Commit, list[Step]]:
         budget = self._store.load_budget(hour)
         if not budget.say(now):
             return Commit(), []
         state = told_once(flood_notice(budget, self._cap, now), now)
-        return Commit(states=(state,), budget=budget.said()), [_Step(before=None, after=state)]
+        return Commit(states=(state,), budget=budget.said()), [Step(before=None, after=state)]
 
-    def _digest(self, states: list[State], now: int) -> Iterator[list[_Step]]:
+    def _digest(self, states: list[State], now: int) -> Iterator[list[Step]]:
         """Put what is due into one digest.
 
         It is written with the first part, so that a crash in between makes no second one. What it does not tell - seen again
@@ -244,16 +355,16 @@ class AlertBook:
             yield self._write(partial(self._digest_commit, told, digest, now), now)
             digest = None
 
-    def _digest_commit(self, told: Mapping[str, int | None], digest: State | None, now: int) -> tuple[Commit, list[_Step]]:
+    def _digest_commit(self, told: Mapping[str, int | None], digest: State | None, now: int) -> tuple[Commit, list[Step]]:
         """Close what the digest tells, each in the version that it tells of."""
         states = [state for state in self._store.load([*told]).values() if state.is_open and state.for_digest]
         done = [
             closed_quietly(state, now) if state.version == told[state.fingerprint] else carried_over(state, now) for state in states
         ]
         new = [] if digest is None else [digest]
-        return Commit(states=(*new, *done)), [_Step(before=None, after=state) for state in new]
+        return Commit(states=(*new, *done)), [Step(before=None, after=state) for state in new]
 
-    def _write(self, compute: Callable[[], tuple[Commit, list[_Step]]], now: int) -> list[_Step]:
+    def _write(self, compute: Callable[[], tuple[Commit, list[Step]]], now: int) -> list[Step]:
         """Compute a commit and write it, again where somebody was faster; give the steps with what was written."""
         for tried in range(_TRIES):
             commit, steps = compute()
@@ -270,7 +381,7 @@ class AlertBook:
 
     # --- telling --------------------------------------------------------------------------------------------------
 
-    def _tell(self, steps: list[_Step], outcome: Outcome, *, stopped: bool) -> bool:
+    def _tell(self, steps: list[Step], outcome: Outcome, *, stopped: bool) -> bool:
         """Publish what the steps call for. After a failure nothing more is tried: SNS is away, and time is short."""
         for step in steps:
             state = step.after
@@ -313,7 +424,22 @@ class AlertBook:
         return frozenset(passing)
 
 
-def _is_leftover(step: _Step) -> bool:
+def _takes_place_of(document: Document, old: Document) -> bool:
+    """Whether the flows of one may be those that the other was made of: an interface and a remote address are the same."""
+    if not (isinstance(document, Alert) and isinstance(old, Alert)) or set(document.interfaces).isdisjoint(old.interfaces):
+        return False
+    return not {one.address for one in document.top_remotes}.isdisjoint(one.address for one in old.top_remotes)
+
+
+def _flows_added(steps: Iterable[Step]) -> Counter[tuple[str, Severity]]:
+    added: Counter[tuple[str, Severity]] = Counter()
+    for step in steps:
+        if isinstance(step.after.document, Alert) and step.flows_added > 0:
+            added[step.after.document.verdict, step.after.document.severity] += step.flows_added
+    return added
+
+
+def _is_leftover(step: Step) -> bool:
     """Whether the message was allowed before and only not sent."""
     return step.before is not None and step.before.pending is not None
 
@@ -323,8 +449,8 @@ def _chunks(sightings: Sequence[Sighting]) -> Iterator[tuple[Sighting, ...]]:
     part: list[Sighting] = []
     size = writes = 0
     for sighting in sightings:
-        its_size, its_writes = len(sighting.document.to_json()), 1 + len(sighting.casts)
-        if part and (writes + its_writes > MAX_STATES or size + its_size > _MAX_BYTES):
+        its_size, its_writes = len(sighting.document.to_json()), 2 + len(sighting.casts)
+        if part and (writes + its_writes > MAX_WRITES or size + its_size > _MAX_BYTES):
             yield tuple(part)
             part, size, writes = [], 0, 0
         part.append(sighting)

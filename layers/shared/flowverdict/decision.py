@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
-from flowverdict.flows import RejectedFlow, Traffic, epoch_to_datetime
+from flowverdict.flows import RejectedFlow, epoch_to_datetime
 from flowverdict.netconfig.evaluate import Outcome
 from flowverdict.netconfig.model import FORWARDING_TYPES, NAT_GATEWAY_TYPES
 from flowverdict.records import FlowDirection, RejectReason
@@ -28,6 +28,7 @@ from flowverdict.services import PortLook, Protocol, has_ports, port_look, proto
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from flowverdict.accepts import Seen
     from flowverdict.ruling import Ruling
 
 
@@ -216,7 +217,7 @@ def _is_tcp(facts: Facts) -> bool:
     return facts.flow.key.protocol == Protocol.TCP
 
 
-def _flags(traffic: Traffic | None) -> int | None:
+def _flags(traffic: Seen | None) -> int | None:
     return None if traffic is None else traffic.tcp_flags
 
 
@@ -234,12 +235,12 @@ def _ends(flags: int | None) -> bool:
     return flags is not None and bool(flags & (_FIN | _RST))
 
 
-def _not_after(first: Traffic, second: Traffic) -> bool:
+def _not_after(first: Seen, second: Seen) -> bool:
     """Whether ``first`` certainly began no later than ``second``, as far as the log's own times go."""
     return first.first_start is not None and second.first_start is not None and first.first_start <= second.first_start
 
 
-def _within(facts: Facts, mirror: Traffic, seconds: int) -> bool:
+def _within(facts: Facts, mirror: Seen, seconds: int) -> bool:
     """Whether the reject began at most so many seconds after the mirror was last seen."""
     if mirror.last_end is None or facts.flow.traffic.first_start is None:
         return False
@@ -436,7 +437,7 @@ def _symmetric_request_accepted(facts: Facts) -> str | None:
     )
 
 
-def _accepted_request(facts: Facts) -> Traffic | None:
+def _accepted_request(facts: Facts) -> Seen | None:
     """Give the mirror if it reads as the request of this flow."""
     mirror = facts.flow.mirror
     if mirror is None or facts.flow.same is not None or not _not_after(mirror, facts.flow.traffic):
@@ -459,7 +460,7 @@ def _late_packet(facts: Facts) -> str | None:
     return "tcp-flags have no SYN and no handshake was seen: a packet of a connection that was there before, or is no more"
 
 
-def _both_accepted(facts: Facts) -> tuple[Traffic, Traffic] | None:
+def _both_accepted(facts: Facts) -> tuple[Seen, Seen] | None:
     if facts.flow.mirror is None or facts.flow.same is None:
         return None
     if not (_not_after(facts.flow.mirror, facts.flow.traffic) or _not_after(facts.flow.same, facts.flow.traffic)):
@@ -467,7 +468,7 @@ def _both_accepted(facts: Facts) -> tuple[Traffic, Traffic] | None:
     return facts.flow.mirror, facts.flow.same
 
 
-def _quiet_since(facts: Facts, both: tuple[Traffic, Traffic]) -> bool:
+def _quiet_since(facts: Facts, both: tuple[Seen, Seen]) -> bool:
     """Whether nothing of the connection was accepted after the reject began."""
     start = facts.flow.traffic.first_start
     return start is not None and all(traffic.last_end is not None and traffic.last_end <= start for traffic in both)
@@ -503,7 +504,7 @@ def _connection_goes_on(facts: Facts) -> str | None:
     return f"packets of the connection were accepted until {_clock(_last(both))}, after the reject began: it was not over"
 
 
-def _last(both: tuple[Traffic, Traffic]) -> int | None:
+def _last(both: tuple[Seen, Seen]) -> int | None:
     return max((traffic.last_end for traffic in both if traffic.last_end is not None), default=None)
 
 

@@ -8,13 +8,16 @@ Times are Unix seconds here and ISO 8601 in UTC in JSON.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Self, get_type_hints
 
 from flowverdict.errors import DocumentError
+from flowverdict.fields import MAX_EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,6 +28,7 @@ MAX_REMOTES = 10  # shown; more says nothing that a person would read
 MAX_INTERFACES = 10
 MAX_TEXT = 2_000  # of any one text, so that an alert stays far below SNS's 256 KiB whatever the records hold
 SCHEMA_VERSION = 1
+CORRECTED = "Corrected: "  # begins the reason of an alert that takes another one's place, and of the one that it takes it from
 
 # Remote addresses that share less of their prefix than this have nothing in common that a title should name.
 _SHORTEST_PREFIX = {4: 16, 6: 48}
@@ -137,6 +141,39 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What adds up over the sightings of a problem, and can be taken back: what it counts, and the busiest remote addresses."""
+
+    records: int = 0
+    flows: int = 0
+    packets: int = 0
+    bytes: int = 0
+    confidences: tuple[tuple[str, int], ...] = ()
+    remotes: tuple[Remote, ...] = ()
+
+    def minus(self, other: Counts) -> Counts:
+        """Give what has to be added to the other to have these."""
+        levels, others = dict(self.confidences), dict(other.confidences)
+        remotes = {one.address: one for one in self.remotes}
+        return Counts(
+            records=self.records - other.records,
+            flows=self.flows - other.flows,
+            packets=self.packets - other.packets,
+            bytes=self.bytes - other.bytes,
+            confidences=tuple((level, levels.get(level, 0) - others.get(level, 0)) for level in {**levels, **others}),
+            remotes=(
+                *(one for one in self.remotes if one.address not in {known.address for known in other.remotes}),
+                *(_remote_less(remotes.get(known.address), known) for known in other.remotes),
+            ),
+        )
+
+
+def _remote_less(one: Remote | None, known: Remote) -> Remote:
+    flows, packets = (0, 0) if one is None else (one.flows, one.packets)
+    return Remote(address=known.address, flows=flows - known.flows, packets=packets - known.packets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Document:
     """What alerts and notices have in common.
 
@@ -169,6 +206,20 @@ class _Document:
     def with_status(self, status: Status, reason: str | None) -> Self:
         """Give the document in another part of its life."""
         return replace(self, status=status, status_reason=reason)
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether it is not over but was told wrong."""
+        return self.status is Status.RESOLVED and self.status_reason is not None and self.status_reason.startswith(CORRECTED)
+
+    @property
+    def counts(self) -> Counts:
+        """What it counts."""
+        return Counts(records=self.records)
+
+    def counting(self, counts: Counts) -> Self:
+        """Give the document with other counts."""
+        return replace(self, records=counts.records)
 
     @property
     def scope(self) -> str:
@@ -276,6 +327,30 @@ class Alert(_Document):
     opened_at: int | None = None
 
     @property
+    def counts(self) -> Counts:
+        """What it counts."""
+        return Counts(
+            records=self.records,
+            flows=self.flows,
+            packets=self.packets,
+            bytes=self.bytes,
+            confidences=self.confidences,
+            remotes=self.top_remotes,
+        )
+
+    def counting(self, counts: Counts) -> Alert:
+        """Give the alert with other counts."""
+        return replace(
+            self,
+            records=counts.records,
+            flows=counts.flows,
+            packets=counts.packets,
+            bytes=counts.bytes,
+            confidences=counts.confidences,
+            top_remotes=counts.remotes,
+        )
+
+    @property
     def title(self) -> str:
         """Name the alert in one line: ``Replies blocked by acl-0a1b rule 120: 10.0.1.5:443 -> 203.0.113.0/24``."""
         return cut(f"{self.headline}: {self.ends}")
@@ -298,30 +373,32 @@ class Alert(_Document):
         return text if self.far_port is None else f"{text} port {self.far_port}"
 
     def merged_with(self, newer: Alert) -> Alert:
-        """Give both sightings together: the totals of both, and the words of the newer one unless the older is more severe.
+        """Give both sightings together: the totals of both, and the words of the later one unless the other is more severe.
 
-        An episode is as severe as the worst that was seen in it, and its words are about that.
+        An episode is as severe as the worst that was seen in it, and its words are about that. Its title begins as it began.
+        What is later is so by its records, since sightings come in any order.
         """
-        telling = self if self.severity.rank < newer.severity.rank else newer
+        telling = self if _tells_more(self) < _tells_more(newer) else newer
+        first = self if _begins(self) <= _begins(newer) else newer
         flows: dict[str, tuple[int, int]] = {}
         for one in (*self.top_remotes, *newer.top_remotes):
             before = flows.get(one.address, (0, 0))
             flows[one.address] = (before[0] + one.flows, before[1] + one.packets)
-        remotes = [Remote(address=address, flows=counts[0], packets=counts[1]) for address, counts in flows.items()]
+        remotes = [Remote(address=address, flows=seen[0], packets=seen[1]) for address, seen in flows.items() if seen[0] > 0]
         counts = {**dict(self.confidences)}
         for level, count in newer.confidences:
             counts[level] = counts.get(level, 0) + count
-        weakest = max((self.confidence, newer.confidence), key=CONFIDENCES.index)
+        confidences = tuple((level, counts[level]) for level in CONFIDENCES if counts.get(level, 0) > 0)
         return replace(
             telling,
             **self._widened(newer),
             status=newer.status,
             status_reason=newer.status_reason,
-            near=self.near,
+            near=first.near,
             far_network=_both_networks(self.far_network, newer.far_network),
             near_others=max(self.near_others, newer.near_others, 0 if self.near == newer.near else 1),
-            confidence=weakest,
-            confidences=tuple((level, counts[level]) for level in CONFIDENCES if level in counts),
+            confidence=confidences[-1][0] if confidences else telling.confidence,
+            confidences=confidences,
             top_remotes=tuple(sorted(remotes, key=busiest)[:MAX_REMOTES]),
             remote_count=max(len(remotes), self.remote_count, newer.remote_count),
             targets=_most(self.targets, newer.targets),
@@ -367,6 +444,14 @@ type Document = Alert | Notice
 CONFIDENCES = ("certain", "likely", "possible")
 
 
+def _tells_more(alert: Alert) -> tuple[int, int, str]:
+    return (alert.severity.rank, -(alert.last_seen or 0), alert.summary)
+
+
+def _begins(alert: Alert) -> tuple[int, str]:
+    return (alert.first_seen or 0, alert.near)
+
+
 def _plain(document: _Document) -> dict[str, Any]:
     told = asdict(document)
     told["schema_version"] = SCHEMA_VERSION
@@ -381,7 +466,7 @@ def document_from_json(text: str | bytes) -> Document:
     Raises
     ------
     DocumentError
-        The text is no alert and no notice.
+        The text is no alert and no notice, or a value is of another kind than its field.
     """
     try:
         told = json.loads(text)
@@ -389,7 +474,7 @@ def document_from_json(text: str | bytes) -> Document:
             raise DocumentError("an alert of a version that this program does not know")
         kind = Kind(told["kind"])
         return _read_alert(told) if kind in {Kind.REJECT, Kind.SCAN} else _read_notice(told)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DocumentError(f"no alert: {type(error).__name__}: {str(error)[:200]}") from error
 
 
@@ -413,7 +498,7 @@ def _read_alert(told: dict[str, Any]) -> Alert:
     targets = read["targets"]
     read["targets"] = None if targets is None else (targets["ports"], targets["addresses"])
     remedy = read["remedy"]
-    read["remedy"] = None if remedy is None else Fix(commands=tuple(remedy["commands"]), opens=remedy["opens"])
+    read["remedy"] = None if remedy is None else _read_flat(Fix, {**remedy, "commands": tuple(remedy["commands"])})
     for name, kind in (("network_acl_entry", AclEntry), ("nearest_miss", Miss)):
         read[name] = None if read[name] is None else _read_flat(kind, read[name])
     for name, listed in (("evidence", Evidence), ("top_remotes", Remote), ("links", Link)):
@@ -423,7 +508,7 @@ def _read_alert(told: dict[str, Any]) -> Alert:
 
 def _read_notice(told: dict[str, Any]) -> Notice:
     read = _read_common(told)
-    read["sections"] = tuple(Section(heading=one["heading"], lines=tuple(one["lines"])) for one in read["sections"])
+    read["sections"] = tuple(_read_flat(Section, {**one, "lines": tuple(one["lines"])}) for one in read["sections"])
     return Notice(**_known(Notice, read))
 
 
@@ -433,12 +518,31 @@ def _read_flat[T](kind: type[T], told: Mapping[str, Any]) -> T:
 
 def _known(kind: type, told: Mapping[str, Any]) -> dict[str, Any]:
     # What a newer version of this program added is passed over: a deployment in progress runs both.
-    names = {one.name for one in fields(cast("type[_Known]", kind))}
-    return {name: value for name, value in told.items() if name in names}
+    hints = _hints(kind)
+    known = {name: value for name, value in told.items() if name in hints}
+    for name, value in known.items():
+        if not _is_a(value, hints[name]):
+            raise TypeError(f"{name} is of another kind")
+    return known
 
 
-class _Known:
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+@cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    return get_type_hints(kind)
+
+
+def _is_a(value: object, hint: Any) -> bool:  # noqa: ANN401 - a type, or several as Python writes them
+    """Whether a value is what a field of these dataclasses says: a class, a union, or a tuple."""
+    if isinstance(hint, type):
+        return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
+    kinds = hint.__args__
+    if isinstance(hint, UnionType):
+        return any(_is_a(value, one) for one in kinds)
+    if not isinstance(value, tuple):
+        return False
+    if kinds[-1] is Ellipsis:
+        return all(_is_a(one, kinds[0]) for one in value)
+    return len(value) == len(kinds) and all(map(_is_a, value, kinds))
 
 
 # --- small things -----------------------------------------------------------------------------------------------------
@@ -450,7 +554,12 @@ def isoformat(seconds: int | None) -> str | None:
 
 
 def _epoch(text: str | None) -> int | None:
-    return None if text is None else int(datetime.fromisoformat(text).timestamp())
+    if text is None:
+        return None
+    seconds = int(datetime.fromisoformat(text).timestamp())
+    if not 0 <= seconds <= MAX_EPOCH:
+        raise ValueError("a time out of range")
+    return seconds
 
 
 def cut(text: str) -> str:

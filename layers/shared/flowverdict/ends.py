@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING
 from flowverdict.addresses import is_inside
 from flowverdict.flows import IPV4
 from flowverdict.netconfig.model import PrefixListReference
+from flowverdict.untrusted import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowverdict.netconfig.model import Endpoint, Interface, NetConfig, Peering, PrefixList
     from flowverdict.records import Address
+
+MAX_TAG = 64  # of a tag's value that is shown: enough for a name, too little for a message
 
 
 class Path(StrEnum):
@@ -119,14 +122,9 @@ def interface_in_words(config: NetConfig, interface: Interface) -> str:
     if endpoint is not None:
         return f"VPC endpoint {endpoint.endpoint_id} ({endpoint.service_name or 'unknown service'}), {interface.interface_id}"
     owner = _owner(interface)
-    name = _shown(interface.tags.get("Name", ""))
+    name = one_line(interface.tags.get("Name", "")).strip()[:MAX_TAG]
     named = f" ({name})" if name else ""
     return f"{owner}{named}, {interface.interface_id}" if owner else f"{interface.interface_id}{named}"
-
-
-def _shown(name: str) -> str:
-    # A tag is any text: what could end a line, or act on a terminal, is left out.
-    return "".join(character for character in name if character.isprintable())[:64]
 
 
 def _owner(interface: Interface) -> str | None:

@@ -10,8 +10,8 @@ FlowVerdictError
 |-- DeliveryError          an alert could not be published
 |   `-- WebhookRefusedError  its address is no longer taken; a newer one may be
 |-- DocumentError          a text is no alert (or one of another version)
+|-- EvidenceError          what is kept of what sources showed could not be read or written
 |-- OutOfTimeError         an object could not be read in the time that an invocation has for it
-|-- SourceBusyError        another invocation is reading the same object or log event
 |-- StateError             what is remembered of alerts could not be read or written
 |-- ConfigError            a snapshot of the VPC configuration is not of the shape it should have; names the key
 |-- PolicyError            a policy document is not valid; names the place of every problem
@@ -29,10 +29,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _MAX_PROBLEMS = 20  # that one line tells; a document of the wrong kind has hundreds
+# An S3 key of 1,024 bytes, none of them printable, has 4,096 characters when escaped; twenty problems of a policy have fewer.
+MAX_ERROR_TEXT = 6_000
 
 
 class FlowVerdictError(Exception):
-    """Base of all errors raised on purpose; its text is one line, fit for a person."""
+    """Base of all errors raised on purpose; its text is one printable line of bounded length, fit for a person.
+
+    Names of objects and words of documents are somebody else's choice, so that is seen to here and nowhere else.
+    """
+
+    def __init__(self, text: str) -> None:
+        line = text if text.isprintable() else "".join(map(_printable, text[:MAX_ERROR_TEXT]))
+        super().__init__(line if len(line) <= MAX_ERROR_TEXT else f"{line[: MAX_ERROR_TEXT - 3]}...")
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 class EnvelopeError(FlowVerdictError):
@@ -88,8 +101,8 @@ class OutOfTimeError(FlowVerdictError):
     """An object could not be read to its end in the time that an invocation has for reading."""
 
 
-class SourceBusyError(FlowVerdictError):
-    """Another invocation is reading the same source right now; a later try will find it counted."""
+class EvidenceError(FlowVerdictError):
+    """What is kept of what sources showed could not be read or written; another try may succeed."""
 
 
 class StateError(FlowVerdictError):

@@ -141,3 +141,23 @@ TRANSIT_GATEWAY_FIELDS = frozenset(
         "packets-lost-ttl-expired",
     }
 )
+
+# What is looked at of a record, here and wherever it ends up; the columns that are read of a Parquet file.
+READ_FIELDS = frozenset(
+    {
+        *DEFAULT_FIELDS,
+        "vpc-id",
+        "subnet-id",
+        "instance-id",
+        "tcp-flags",
+        "pkt-srcaddr",
+        "pkt-dstaddr",
+        "region",
+        "pkt-src-aws-service",
+        "pkt-dst-aws-service",
+        "flow-direction",
+        "reject-reason",
+        "resource-id",
+        "interface-type",
+    }
+) - {"version"}

@@ -9,19 +9,26 @@ a maximum, a sum or a set, so neither the order of records nor their split over 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import sys
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowverdict.accepts import Accepts, Seen
 from flowverdict.addresses import is_inside
+from flowverdict.keyhash import key_hash, related_hashes
 from flowverdict.records import Action, Address, FlowDirection, FlowRecord, LogStatus
 from flowverdict.sources.origin import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from flowverdict.sources.accepted import InterfaceFacts
 
 
 IPV4 = 4
+_MANY = 200  # keys from which on hashing them in columns is faster
 
 
 class FlowKey(NamedTuple):
@@ -66,44 +73,37 @@ class FlowKey(NamedTuple):
 
 
 @dataclass(slots=True)
-class Traffic:
-    """Totals over records of one flow and one action.
+class Traffic(Seen):
+    """Totals over records of one rejected flow.
 
-    ``first_start`` and ``last_end`` are Unix seconds, ``tcp_flags`` the OR over all records, each ``None`` if not logged.
     ``common_flags`` are those that every record has: a flow may hold packets of two connections, or of two halves of one.
     """
 
-    first_start: int | None = None
-    last_end: int | None = None
     records: int = 0
     packets: int = 0
     bytes: int = 0
-    tcp_flags: int | None = None
     common_flags: int = -1  # all bits, until a record says otherwise
 
     def add(self, record: FlowRecord) -> None:
         """Count one record in."""
-        self._widen(record.start, record.end if record.end is not None else record.start, record.tcp_flags)
+        self.widen(record.start, end_of(record), record.tcp_flags)
         self.common_flags &= record.tcp_flags if record.tcp_flags is not None else 0
         self.records += 1
         self.packets += 0 if record.packets is None else record.packets
         self.bytes += 0 if record.bytes is None else record.bytes
 
     def merge(self, other: Traffic) -> None:
-        """Count in what another file held of the same flow."""
-        self._widen(other.first_start, other.last_end, other.tcp_flags)
+        """Count in what another source held of the same flow."""
+        self.widen(other.first_start, other.last_end, other.tcp_flags)
         self.common_flags &= other.common_flags
         self.records += other.records
         self.packets += other.packets
         self.bytes += other.bytes
 
-    def _widen(self, start: int | None, end: int | None, flags: int | None) -> None:
-        if start is not None and (self.first_start is None or start < self.first_start):
-            self.first_start = start
-        if end is not None and (self.last_end is None or end > self.last_end):
-            self.last_end = end
-        if flags is not None:
-            self.tcp_flags = flags if self.tcp_flags is None else flags | self.tcp_flags
+
+def end_of(record: FlowRecord) -> int | None:
+    """Give when a record ends (Unix seconds); its start where the end is not logged."""
+    return record.end if record.end is not None else record.start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,16 +159,35 @@ def _context_of(record: FlowRecord, origin: Origin) -> Context:
     )
 
 
+class RecordId(NamedTuple):
+    """What tells a record from the others of its flow."""
+
+    start: int | None
+    end: int | None
+    packets: int | None
+    bytes: int | None
+    tcp_flags: int | None
+
+
 @dataclass(slots=True)
-class _Rejects:
+class Rejects:
+    """What the rejected records of a flow say, all of them together."""
+
     traffic: Traffic
     context: Context
     reasons: set[str | None] = field(default_factory=set)
     packet_addresses_logged: bool = True
 
+    def merge(self, other: Rejects) -> None:
+        """Count in what another source held of the same flow."""
+        self.traffic.merge(other.traffic)
+        self.context = self.context.filled_from(other.context)
+        self.reasons |= other.reasons
+        self.packet_addresses_logged &= other.packet_addresses_logged
+
 
 @dataclass(slots=True)
-class _Interface:
+class Interface:
     """What the records of one interface tell about it.
 
     ``shared`` are the addresses common to all its IPv4 records: its own one, once it has talked with two others.
@@ -180,15 +199,17 @@ class _Interface:
     shared: set[Address] | None = None
     subnets: set[str] = field(default_factory=set)
     vpc_id: str | None = None
-    accepts: int = 0
+    accepts: bool = False
     lost: Traffic = field(default_factory=Traffic)
     context: Context = field(default_factory=Context)
 
     @property
     def records_lost(self) -> bool:
+        """Whether AWS says that it lost records of it (SKIPDATA)."""
         return self.lost.records > 0
 
     def learn(self, record: FlowRecord) -> None:
+        """Learn from a record of traffic, accepted or rejected."""
         source, destination = record.srcaddr, record.dstaddr
         if source is None or destination is None:
             return
@@ -203,15 +224,20 @@ class _Interface:
         else:
             self.shared &= {source, destination}
 
-    def merge(self, other: _Interface) -> None:
+    def merge(self, other: Interface) -> None:
+        """Learn what another source tells, and count in what was lost there."""
+        self.learn_from(other)
+        self.lost.merge(other.lost)
+        self.context = self.context.filled_from(other.context)
+
+    def learn_from(self, other: Interface) -> None:
+        """Learn what another source tells, without counting."""
         self.own |= other.own
         if other.shared is not None:
             self.shared = set(other.shared) if self.shared is None else self.shared & other.shared
         self.subnets |= other.subnets
         self.vpc_id = _agreed(self.vpc_id, other.vpc_id)
-        self.accepts += other.accepts
-        self.lost.merge(other.lost)
-        self.context = self.context.filled_from(other.context)
+        self.accepts |= other.accepts
 
     def own_addresses(self) -> frozenset[Address]:
         """Give the interface's own address where the records leave no doubt: one it is, so two mean that none is sure."""
@@ -249,8 +275,8 @@ class RejectedFlow:
     context: Context
     direction: FlowDirection | None
     direction_logged: bool
-    mirror: Traffic | None
-    same: Traffic | None
+    mirror: Seen | None
+    same: Seen | None
     accepts_logged: bool
     accepts_logged_elsewhere: bool
     records_lost: bool
@@ -308,64 +334,141 @@ def epoch_to_datetime(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, tz=UTC)
 
 
+# Of a window, judged one by one: some 250 MB of a function's memory, and twenty seconds. A flood of more is counted together.
+MAX_FLOWS = 100_000
+
+
+@dataclass(slots=True)
+class Folded:
+    """Rejected flows of an interface that are counted together: there are too many to judge each.
+
+    ``what`` counts their records by direction, protocol and destination port.
+    """
+
+    traffic: Traffic = field(default_factory=Traffic)
+    context: Context = field(default_factory=Context)
+    what: Counter[tuple[FlowDirection | None, int | None, int | None]] = field(default_factory=Counter)
+
+    def merge(self, other: Folded) -> None:
+        """Count in what another source has folded."""
+        self.traffic.merge(other.traffic)
+        self.context = self.context.filled_from(other.context)
+        self.what.update(other.what)
+
+
 class FlowCollector:
     """Collects records in any order and gives the rejected flows.
 
     Objects are collected one by one and merged, so that one that turns out to be broken half-way leaves no trace.
+
+    Parameters
+    ----------
+    seed
+        What the hashes of flows begin with (64 bits); the same for all that are merged.
+    distinct
+        Count two equal records of a flow once: AWS writes one record of a flow in an interval, so the second was written by another
+        flow log into the same log stream.
+    most
+        How many flows are kept at the most, ``None`` for all. Those with the smallest hashes stay, so that neither order nor split
+        changes which; the others are folded together.
     """
 
-    def __init__(self) -> None:
-        self._rejects: dict[FlowKey, _Rejects] = {}
-        self._accepts: dict[FlowKey, Traffic] = {}
-        self._interfaces: dict[str | None, _Interface] = {}
+    def __init__(self, seed: int = 0, *, distinct: bool = False, most: int | None = None) -> None:
+        self.seed = seed
+        self.folded: dict[str | None, Folded] = {}
+        self._most = most
+        self._highest: int | None = None  # hash of a flow that is kept, once there were too many
+        self.rejects: dict[tuple[FlowKey, RecordId | None], Rejects] = {}
+        self.accepts = Accepts()
+        self.interfaces: dict[str | None, Interface] = {}
+        self._distinct = distinct
 
     def add(self, record: FlowRecord, origin: Origin = Origin()) -> None:  # noqa: B008 - frozen, nothing to share
         """Collect one record; ``origin`` supplies the account and Region the record does not name."""
         if record.log_status is LogStatus.SKIPDATA:
-            skipped = self._interfaces.setdefault(record.interface_id, _Interface())
+            skipped = self.interfaces.setdefault(record.interface_id, Interface())
             skipped.lost.add(record)
             skipped.context = skipped.context.filled_from(_context_of(record, origin))
         if record.action is None or record.log_status in {LogStatus.NODATA, LogStatus.SKIPDATA}:
             return
-        key = _key_of(record)
-        interface = self._interfaces.setdefault(key.interface, _Interface())
+        key = key_of(record)
+        interface = self.interfaces.setdefault(key.interface, Interface())
         interface.learn(record)
         if record.subnet_id is not None:
             interface.subnets.add(record.subnet_id)
         interface.vpc_id = _agreed(interface.vpc_id, record.vpc_id)
         if record.action is Action.ACCEPT:
-            interface.accepts += 1
-            self._accepts.setdefault(key, Traffic()).add(record)
+            interface.accepts = True
+            self.accepts.add(key_hash(key, self.seed), record.start, end_of(record), record.tcp_flags)
             return
-        context = _context_of(record, origin)
-        rejects = self._rejects.get(key)
-        if rejects is None:
-            rejects = self._rejects[key] = _Rejects(Traffic(), context)
+        rejects = Rejects(
+            traffic=Traffic(),
+            context=_context_of(record, origin),
+            reasons={record.reject_reason},
+            packet_addresses_logged=record.pkt_srcaddr is not None and record.pkt_dstaddr is not None,
+        )
         rejects.traffic.add(record)
-        rejects.context = rejects.context.filled_from(context)
-        rejects.reasons.add(record.reject_reason)
-        rejects.packet_addresses_logged &= record.pkt_srcaddr is not None and record.pkt_dstaddr is not None
+        self._reject((key, _record_id(record) if self._distinct else None), rejects)
+
+    def learn(self, interface: str | None, facts: InterfaceFacts) -> None:
+        """Take in what accepted records in columns tell about an interface."""
+        told = Interface(own=facts.own, shared=facts.shared, subnets=facts.subnets, vpc_id=facts.vpc_id, accepts=facts.accepts > 0)
+        self.interfaces.setdefault(interface, Interface()).learn_from(told)
+
+    def _reject(self, row: tuple[FlowKey, RecordId | None], rejects: Rejects) -> None:
+        if self._highest is not None and key_hash(row[0], self.seed) > self._highest:
+            self._fold(row[0], rejects)
+            return
+        known = self.rejects.get(row)
+        if known is None:
+            self.rejects[row] = rejects
+            if self._most is not None and len(self.rejects) > self._most + self._most // 4:
+                self.settle()
+        elif row[1] is None:
+            known.merge(rejects)
+
+    def settle(self) -> None:
+        """Fold what is too much, if anything is."""
+        if self._most is None or len(self.rejects) <= self._most:
+            return
+        hashes = {key: key_hash(key, self.seed) for key in {key for key, _ in self.rejects}}
+        if len(hashes) > self._most:
+            self._highest = sorted(hashes.values())[self._most - 1]
+            for row in [row for row in self.rejects if hashes[row[0]] > self._highest]:
+                self._fold(row[0], self.rejects.pop(row))
+
+    def _fold(self, key: FlowKey, rejects: Rejects) -> None:
+        folded = self.folded.setdefault(key.interface, Folded())
+        folded.traffic.merge(rejects.traffic)
+        folded.context = folded.context.filled_from(rejects.context)
+        folded.what[key.direction, key.protocol, key.destination_port] += rejects.traffic.records
 
     def merge(self, other: FlowCollector) -> None:
         """Collect everything another collector holds."""
-        for key, accepted in other._accepts.items():
-            self._accepts.setdefault(key, Traffic()).merge(accepted)
-        for name, interface in other._interfaces.items():
-            self._interfaces.setdefault(name, _Interface()).merge(interface)
-        for key, theirs in other._rejects.items():
-            ours = self._rejects.get(key)
-            if ours is None:
-                ours = self._rejects[key] = _Rejects(Traffic(), theirs.context)
-            ours.traffic.merge(theirs.traffic)
-            ours.context = ours.context.filled_from(theirs.context)
-            ours.reasons |= theirs.reasons
-            ours.packet_addresses_logged &= theirs.packet_addresses_logged
+        self.accepts.merge(other.accepts)
+        for name, interface in other.interfaces.items():
+            self.interfaces.setdefault(name, Interface()).merge(interface)
+        for name, folded in other.folded.items():
+            self.folded.setdefault(name, Folded()).merge(folded)
+        for row, rejects in other.rejects.items():
+            self._reject(row, _copied(rejects))
+
+    def learn_from(self, other: FlowCollector) -> None:
+        """Take in what another collector tells of the flows of this one, and none of its own rejects and losses."""
+        self.accepts.merge(other.accepts)
+        for name, interface in other.interfaces.items():
+            self.interfaces.setdefault(name, Interface()).learn_from(interface)
 
     def rejected(self) -> Iterator[RejectedFlow]:
         """Give every rejected flow, earliest first; ties by its key, so the order never depends on the input's."""
+        self.settle()
         subnets = self._subnets_by_address()
-        for key, rejects in sorted(self._rejects.items(), key=_by_time):
-            interface = self._interfaces[key.interface]
+        flows = sorted(self._by_flow(), key=_by_time)
+        related = _related([key for key, _ in flows], self.seed)
+        accepts = self.accepts.lookup({hashed for hashes in related for some in hashes for hashed in some})
+        accepts_logged = any(interface.accepts for interface in self.interfaces.values())
+        for (key, rejects), (mirrors, same) in zip(flows, related, strict=True):
+            interface = self.interfaces[key.interface]
             direction = key.direction or _direction_from_addresses(key, interface.own_addresses())
             yield RejectedFlow(
                 key=key,
@@ -373,19 +476,32 @@ class FlowCollector:
                 context=rejects.context,
                 direction=direction,
                 direction_logged=key.direction is not None,
-                mirror=self._accepted(key.mirrors()),
-                same=self._accepted(key.same()),
-                accepts_logged=interface.accepts > 0,
+                mirror=_seen_of(mirrors, accepts),
+                same=_seen_of(same, accepts),
+                accepts_logged=interface.accepts,
                 records_lost=interface.records_lost,
-                accepts_logged_elsewhere=bool(self._accepts) and interface.accepts == 0,
+                accepts_logged_elsewhere=accepts_logged and not interface.accepts,
                 same_subnet=_same_subnet(key, direction, interface, subnets),
                 reject_reasons=frozenset(rejects.reasons),
                 packet_addresses_logged=rejects.packet_addresses_logged,
             )
 
+    def _by_flow(self) -> list[tuple[FlowKey, Rejects]]:
+        if not self._distinct and all(record is None for _, record in self.rejects):
+            return [(key, rejects) for (key, _), rejects in self.rejects.items()]
+        flows: dict[FlowKey, Rejects] = {}
+        for (key, record), rejects in self.rejects.items():
+            if record is None:
+                flows[key] = rejects
+            elif key in flows:
+                flows[key].merge(rejects)
+            else:
+                flows[key] = _copied(rejects)
+        return [*flows.items()]
+
     def lost(self) -> Iterator[LostRecords]:
         """Give what AWS lost, interface by interface in the order of their ids."""
-        for interface_id, interface in sorted(self._interfaces.items(), key=lambda item: str(item[0])):
+        for interface_id, interface in sorted(self.interfaces.items(), key=lambda item: str(item[0])):
             if interface.records_lost:
                 yield LostRecords(
                     account_id=interface.context.account_id,
@@ -397,18 +513,9 @@ class FlowCollector:
                     last_end=interface.lost.last_end,
                 )
 
-    def _accepted(self, keys: tuple[FlowKey, ...]) -> Traffic | None:
-        found = [self._accepts[key] for key in keys if key in self._accepts]
-        if not found:
-            return None
-        total = Traffic()
-        for traffic in found:
-            total.merge(traffic)
-        return total
-
     def _subnets_by_address(self) -> dict[tuple[str | None, Address], set[str]]:
         subnets: dict[tuple[str | None, Address], set[str]] = {}
-        for interface in self._interfaces.values():
+        for interface in self.interfaces.values():
             # An interface is in one subnet for life; records that name two (a hostile file) say nothing.
             if len(interface.subnets) == 1:
                 for address in interface.own_addresses():
@@ -416,7 +523,8 @@ class FlowCollector:
         return subnets
 
 
-def _key_of(record: FlowRecord) -> FlowKey:
+def key_of(record: FlowRecord) -> FlowKey:
+    """Give the flow that a record is of."""
     # A regional NAT gateway has no interface; its flows are told apart by the gateway's id.
     return FlowKey(
         record.interface_id if record.interface_id is not None else record.resource_id,
@@ -431,7 +539,44 @@ def _key_of(record: FlowRecord) -> FlowKey:
     )
 
 
-def _by_time(item: tuple[FlowKey, _Rejects]) -> tuple[bool, int, str]:
+def _copied(rejects: Rejects) -> Rejects:
+    return replace(rejects, traffic=replace(rejects.traffic), reasons=set(rejects.reasons))
+
+
+def _related(keys: Sequence[FlowKey], seed: int) -> Sequence[tuple[Iterable[int], Iterable[int]]]:
+    """Give what ``keyhash.related_hashes`` gives of each key; of many at once where numpy has been loaded anyway."""
+    if len(keys) < _MANY or "numpy" not in sys.modules:
+        return [related_hashes(key, seed) for key in keys]
+    from flowverdict.sources import columns  # noqa: PLC0415 - numpy takes 65 ms to load
+
+    mirrors, same = (table.tolist() for table in columns.related_hashes(keys, seed))
+    # Of three hashes each - without a direction, ingress, egress - those that the flow's own direction leaves.
+    return [
+        (mirrored, own)
+        if key.direction is None
+        else (
+            (mirrored[0], mirrored[2 if key.direction is FlowDirection.INGRESS else 1]),
+            (own[0], own[1 if key.direction is FlowDirection.INGRESS else 2]),
+        )
+        for key, mirrored, own in zip(keys, mirrors, same, strict=True)
+    ]
+
+
+def _seen_of(hashes: Iterable[int], accepts: Mapping[int, Seen]) -> Seen | None:
+    found = [accepts[hashed] for hashed in hashes if hashed in accepts]
+    if not found:
+        return None
+    total = Seen()
+    for seen in found:
+        total.widen(seen.first_start, seen.last_end, seen.tcp_flags)
+    return total
+
+
+def _record_id(record: FlowRecord) -> RecordId:
+    return RecordId(record.start, record.end, record.packets, record.bytes, record.tcp_flags)
+
+
+def _by_time(item: tuple[FlowKey, Rejects]) -> tuple[bool, int, str]:
     key, rejects = item
     start = rejects.traffic.first_start
     return (start is None, start if start is not None else 0, repr(key))
@@ -451,7 +596,7 @@ def _direction_from_addresses(key: FlowKey, own: frozenset[Address]) -> FlowDire
 def _same_subnet(
     key: FlowKey,
     direction: FlowDirection | None,
-    interface: _Interface,
+    interface: Interface,
     subnets: dict[tuple[str | None, Address], set[str]],
 ) -> bool | None:
     if direction is None or len(interface.subnets) != 1:

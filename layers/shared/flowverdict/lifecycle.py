@@ -13,12 +13,13 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from flowverdict.document import Alert, Document, Kind, Notice, Severity, Status, counted, isoformat
+from flowverdict.document import CORRECTED, Alert, Document, Kind, Notice, Severity, Status, counted, isoformat
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from flowverdict.alerts import Sighting
+    from flowverdict.document import Counts
     from flowverdict.recheck import Sample
 
 HOUR = 3_600
@@ -56,6 +57,10 @@ class Intervals:
         return (now // self.digest + 1) * self.digest
 
 
+# Remembered of an episode, so that it can be put together anew: two hours of an account's Region. All are read when one changes.
+MAX_WINDOWS = 24
+
+
 class Held(StrEnum):
     """Why a problem that is seen is not told."""
 
@@ -71,6 +76,8 @@ class State:
     ----------
     document
         All sightings of this episode put together.
+    windows
+        Ids of the windows that this episode was seen in, the latest ``MAX_WINDOWS`` of them.
     observed_at
         When it was last seen.
     told_at, told_severity, messages
@@ -86,6 +93,7 @@ class State:
     fingerprint: str
     version: int = 0
     document: Document
+    windows: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()
     observed_at: int
     told_at: int | None = None
@@ -136,36 +144,112 @@ class State:
         return replace(self, pending=None, pending_at=None)
 
 
-def sighted(state: State | None, sighting: Sighting, now: int, *, shaded: bool) -> State:
-    """Count a sighting in; ``pending`` of the result is the message that it calls for, which the cap may still take back."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """What was known of a problem from the window that is judged again, and from the episode's other windows.
+
+    ``others`` is ``None`` where there are more of those than are remembered.
+    """
+
+    document: Document
+    others: tuple[Document, ...] | None
+
+
+def sighted(  # noqa: PLR0913 - what it was, what is new, and what is around it
+    state: State | None,
+    sighting: Sighting,
+    now: int,
+    *,
+    shaded: bool,
+    window_id: str = "",
+    before: Before | None = None,
+    corrects: str | None = None,
+) -> State:
+    """Count a sighting in; ``pending`` of the result is the message that it calls for, which the cap may still take back.
+
+    Parameters
+    ----------
+    before
+        What the window showed of it before, where it did: only the difference is added.
+    corrects
+        Title of an alert that was told and that this one takes the place of.
+    """
     document = sighting.document
-    if state is not None and not state.is_open and _is_late(state, document):
+    added = document if before is None else document.counting(document.counts.minus(before.document.counts))
+    if state is not None and not state.is_open and (added.records <= 0 or _is_late(state, document)):
         return replace(
-            state, document=_merged(state.document, document).with_status(state.document.status, state.document.status_reason)
+            state, document=_merged(state.document, added).with_status(state.document.status, state.document.status_reason)
         )
     if state is None or not state.is_open:
-        opened = replace(document, opened_at=now) if isinstance(document, Alert) else document
         fresh = State(
             fingerprint=document.fingerprint,
             version=0 if state is None else state.version,
-            document=opened,
+            document=_opened(added, now),
+            windows=(window_id,),
             samples=sighting.samples,
             observed_at=now,
         )
         again = None if state is None or state.closed_at is None or not state.was_sent else state.closed_at
         reason = None if again is None else f"Again: this was resolved at {isoformat(again)}."
+        if corrects is not None:
+            reason = f"{CORRECTED}records that came later show what this is. It was told before as: {corrects}"
         return _told(fresh, now, shaded=shaded, reason=reason)
-    merged = _merged(state.document, document)
+    if before is None or before.others is None:
+        merged = _merged(state.document, added)
+    else:
+        merged = _opened(together((*before.others, document)), state.opened_at)
     if state.pending is not None:
         # What is about to be told keeps its words: a reminder that SNS did not take is no first message.
         merged = merged.with_status(state.document.status, state.document.status_reason)
     counted = replace(
         state,
         document=merged,
+        windows=state.windows if window_id in state.windows else (*state.windows, window_id)[-MAX_WINDOWS:],
         samples=sighting.samples or state.samples,
         observed_at=max(state.observed_at, now),
     )
     return _told(counted, now, shaded=shaded, reason=None)
+
+
+def withdrawn(state: State, before: Before, now: int, titles: Sequence[str]) -> State:
+    """Take back what a window was counted with: with more evidence, it shows something else.
+
+    What is left without anything is closed; who was told of it, or is about to be, is told so. ``titles`` are of the alerts that
+    take its place.
+    """
+    left = state.document.counts.minus(before.document.counts)
+    if not state.is_open or (before.others is None and left.records > 0):
+        return replace(state, document=state.document.counting(_positive(left)))
+    if before.others:
+        merged = _opened(together(before.others), state.opened_at)
+        return replace(state, document=merged.with_status(state.document.status, state.document.status_reason))
+    if not state.was_sent:
+        return closed_quietly(state, now)
+    if titles:
+        reason = f"this is not over, it is something else, as records that came later show. It is told as: {'; '.join(titles)}"
+    else:
+        reason = "records that came later show that this is nothing, or what another alert counts already."
+    return _calls_for_end(state, now, CORRECTED + reason)
+
+
+def together(documents: Sequence[Document]) -> Document:
+    """Put what several windows show of one problem together."""
+    first, *others = sorted(documents, key=lambda one: (one.first_seen or 0, one.to_json()))
+    for other in others:
+        first = _merged(first, other)
+    return first
+
+
+def _opened(document: Document, at: int) -> Document:
+    return replace(document, opened_at=at) if isinstance(document, Alert) else document
+
+
+def _positive(counts: Counts) -> Counts:
+    return replace(
+        counts,
+        confidences=tuple((level, count) for level, count in counts.confidences if count > 0),
+        remotes=tuple(remote for remote in counts.remotes if remote.flows > 0),
+    )
 
 
 def _is_late(state: State, document: Document) -> bool:
@@ -256,6 +340,10 @@ def _is_overdue(state: State, now: int, intervals: Intervals) -> bool:
 def _closed(state: State, now: int, reason: str, *, by_rules: bool) -> State:
     if not state.was_sent or state.document.kind is Kind.RECORDS_LOST:
         return closed_quietly(state, now)  # nobody was told that it began; and what is lost stays lost
+    return _calls_for_end(state, now, reason, by_rules=by_rules)
+
+
+def _calls_for_end(state: State, now: int, reason: str, *, by_rules: bool = False) -> State:
     return replace(
         state,
         document=state.document.with_status(Status.RESOLVED, reason),
@@ -269,8 +357,7 @@ def _closed(state: State, now: int, reason: str, *, by_rules: bool) -> State:
 
 def carried_over(state: State, now: int) -> State:
     """Let it wait for the next digest: this one was put together before, or without what was seen since."""
-    document = state.document
-    return replace(state, document=replace(document, opened_at=now) if isinstance(document, Alert) else document)
+    return replace(state, document=_opened(state.document, now))
 
 
 def closed_quietly(state: State, now: int) -> State:

@@ -11,18 +11,17 @@ import re
 from urllib.parse import quote
 
 from flowverdict.document import Link
+from flowverdict.untrusted import is_region, is_resource_id
 
-_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]")
 _HOSTS = {"cn": "console.amazonaws.cn", "us-gov": "console.amazonaws-us-gov.com"}
 _DEFAULT_HOST = "console.aws.amazon.com"
-_ID = re.compile(r"[a-z]+-[0-9a-z]{1,40}")
 
 
 def console_links(
     region: str | None, *, network_acl_id: str | None, security_groups: tuple[str, ...], interface_id: str | None
 ) -> tuple[Link, ...]:
     """Give the console's pages of what blocks and where; none without a Region, and none for what is no id."""
-    if region is None or not _REGION.fullmatch(region):
+    if region is None or not is_region(region):
         return ()
     pages = [
         ("network ACL", "vpcconsole/home", "NetworkAclDetails:networkAclId=", network_acl_id),
@@ -33,7 +32,7 @@ def console_links(
     return tuple(
         Link(title=f"{what} {one}", url=f"https://{region}.{host}/{page}?region={region}#{fragment}{quote(one)}")
         for what, page, fragment, one in pages
-        if one is not None and _ID.fullmatch(one)
+        if one is not None and is_resource_id(one)
     )
 
 

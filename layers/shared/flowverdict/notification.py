@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import boto3
 from aws_lambda_powertools.utilities.data_classes import SNSEvent
 from aws_lambda_powertools.utilities.parameters import SecretsProvider, SSMProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
@@ -19,6 +20,7 @@ from flowverdict.delivery.slack_webhook import SlackWebhook, is_webhook_address
 from flowverdict.document import document_from_json
 from flowverdict.errors import DeliveryError, EnvelopeError, SettingsError, WebhookRefusedError
 from flowverdict.observability import Invocation, Metric, Observability
+from flowverdict.sdk import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,10 +69,10 @@ class WebhookAddress:
         self._reference = reference
         self._read: Callable[[bool], object]
         if reference.store == "ssm":
-            parameters = SSMProvider(boto_config=_CLIENT_CONFIG)
+            parameters = SSMProvider(boto3_client=guarded(boto3.client("ssm", config=_CLIENT_CONFIG)))
             self._read = lambda afresh: parameters.get(reference.name, max_age=MAX_AGE_SECONDS, decrypt=True, force_fetch=afresh)
         else:
-            secrets = SecretsProvider(boto_config=_CLIENT_CONFIG)
+            secrets = SecretsProvider(boto3_client=guarded(boto3.client("secretsmanager", config=_CLIENT_CONFIG)))
             self._read = lambda afresh: secrets.get(reference.name, max_age=MAX_AGE_SECONDS, force_fetch=afresh)
 
     def read(self, *, afresh: bool = False) -> str:

@@ -10,26 +10,28 @@ of the log to itself, since the format has one value for a name in a line
 from __future__ import annotations
 
 import io
+import json
+import logging
 import os
 import sys
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_metric
 
-from flowverdict.document import Alert
 from flowverdict.errors import FlowVerdictError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from flowverdict.alerts import Sighting
     from flowverdict.book import Outcome
+    from flowverdict.document import Severity
     from flowverdict.pipeline import Reading
     from flowverdict.policy import Muted
     from flowverdict.records import RecordCounts
@@ -37,6 +39,11 @@ if TYPE_CHECKING:
 # Of a function that was deployed some other way; the template gives each stack its own, so that a test stack's failures set off
 # nobody's alarm but its own.
 NAMESPACE = "flowverdict"
+
+
+_TALKATIVE = ("boto3", "botocore", "urllib3")
+_MAX_NAME = 64
+_MAX_NAMES = 10  # of a header with names that mean nothing; it may have thousands
 
 
 class Metric(StrEnum):
@@ -97,7 +104,13 @@ class Observability:
     """
 
     def __init__(self, service: str) -> None:
-        self.logger = Logger(service=service, stream=cast("IO[str]", _CurrentStdout()))
+        # In ASCII: keys and group names may hold what acts on the terminal that shows the log.
+        ascii_json = partial(json.dumps, default=str, separators=(",", ":"))
+        self.logger = Logger(service=service, stream=cast("IO[str]", _CurrentStdout()), json_serializer=ascii_json)
+        # At DEBUG the SDK logs what AWS answers, the webhook's address and the reader role's credentials too. Lambda sets the
+        # root's level (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html), not these ones'.
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.INFO)
         # Ephemeral: the other kind shares its metrics between all instances of a process, and replays run several.
         self._namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE
         self.metrics = EphemeralMetrics(namespace=self._namespace, service=service)
@@ -117,7 +130,11 @@ class Observability:
                 raise
 
         measured = self.metrics.log_metrics(handler, capture_cold_start_metric=True)
-        wrapped: Callable[[dict[str, Any], Any], Any] = self.logger.inject_lambda_context(measured, clear_state=True)
+        wrapped: Callable[[dict[str, Any], Any], Any] = self.logger.inject_lambda_context(
+            measured,
+            clear_state=True,
+            log_event=False,  # whatever POWERTOOLS_LOGGER_LOG_EVENT says
+        )
         return wrapped
 
     def count(self, metric: Metric, value: int = 1) -> None:
@@ -131,7 +148,8 @@ class Observability:
         if reading.samples:
             self.logger.warning("malformed lines", extra={"source": reading.name, "samples": list(reading.samples)})
         if reading.unknown_fields:
-            self.logger.warning("unknown fields", extra={"source": reading.name, "fields": list(reading.unknown_fields)})
+            fields = [name[:_MAX_NAME] for name in reading.unknown_fields[:_MAX_NAMES]]
+            self.logger.warning("unknown fields", extra={"source": reading.name, "fields": fields})
 
     def message_failed(self, message_id: str, reason: str, *, with_traceback: bool) -> None:
         """Tell why a queue message goes back to its queue."""
@@ -152,16 +170,12 @@ class Observability:
                 self.metrics.add_metric(name=Metric.LAG, unit=MetricUnit.Seconds, value=max(0.0, now - document.last_seen))
         self.told(outcome)
 
-    def rejected(self, sightings: Iterable[Sighting]) -> None:
-        """Measure the rejected flows of a batch by verdict and severity, told or not."""
-        flows: Counter[tuple[str, str]] = Counter()
-        for sighting in sightings:
-            if isinstance(sighting.document, Alert):
-                flows[sighting.document.verdict, sighting.document.severity.value] += sighting.document.flows
+    def rejected(self, flows: Mapping[tuple[str, Severity], int]) -> None:
+        """Measure rejected flows by verdict and severity."""
         for (verdict, severity), count in flows.items():
             with single_metric(name=Metric.REJECTED_FLOWS, unit=MetricUnit.Count, value=count, namespace=self._namespace) as metric:
                 metric.add_dimension(name="verdict", value=verdict)
-                metric.add_dimension(name="severity", value=severity)
+                metric.add_dimension(name="severity", value=severity.value)
 
     def rules_not_read(self, reasons: Mapping[tuple[str | None, str | None], str]) -> None:
         """Measure accounts and Regions whose verdicts stand without rules, with a log line for each."""
@@ -206,4 +220,4 @@ class Observability:
     def already_counted(self, name: str) -> None:
         """Tell that a source was delivered again."""
         self.count(Metric.SOURCES_DELIVERED_AGAIN)
-        self.logger.info("counted before, passed over", extra={"source": name})
+        self.logger.info("read before, not read again", extra={"source": name})

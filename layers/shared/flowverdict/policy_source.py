@@ -19,6 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from flowverdict.errors import FlowVerdictError, PolicyError, SettingsError
+from flowverdict.sdk import guarded
 
 # pydantic and Powertools' Parameters are imported by the functions that need them: pydantic alone adds a tenth of a second or two
 # to a cold start, which only those pay who have a policy.
@@ -100,7 +101,7 @@ def make_client(service: Service) -> BaseClient:
     """Make a client, with time-outs that leave an invocation its time."""
     import boto3  # noqa: PLC0415 - as above
 
-    return boto3.client(service, config=CLIENT_CONFIG)
+    return guarded(boto3.client(service, config=CLIENT_CONFIG))
 
 
 class PolicySource:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from flowverdict.document import Document
+    from flowverdict.evidence import Evidence
     from flowverdict.flows import RejectedFlow
     from flowverdict.netconfig.model import NetConfig
     from flowverdict.records import RecordFormat
@@ -20,6 +21,19 @@ class ObjectStore(Protocol):
 
     def open(self, ref: ObjectRef) -> AbstractContextManager[BinaryIO]:
         """Open an object for reading forward; raises ``ObjectError`` where that cannot be done."""
+
+
+class EvidenceStore(Protocol):
+    """Where the evidence of sources is kept; every method raises ``EvidenceError`` where it cannot be reached."""
+
+    def put(self, place: str, window: int, source_id: str, evidence: Evidence) -> None:
+        """Keep what a source shows of a window; the same again changes nothing."""
+
+    def read(self, place: str, first: int, last: int) -> Mapping[int, Sequence[Evidence]]:
+        """Give what is kept of the windows from ``first`` to ``last``, in the order of the sources."""
+
+    def count(self, place: str, first: int, last: int) -> int:
+        """Give how many pieces of evidence are kept of these windows, without reading them."""
 
 
 class AlertPublisher(Protocol):

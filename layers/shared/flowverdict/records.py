@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING
+from itertools import repeat
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowverdict.errors import FormatError
-from flowverdict.fields import DEFAULT_FIELDS, FIELDS, TRANSIT_GATEWAY_FIELDS, Field, FieldKind
+from flowverdict.fields import DEFAULT_FIELDS, FIELDS, MAX_PORT, TRANSIT_GATEWAY_FIELDS, Field, FieldKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 type Address = IPv4Address | IPv6Address
 
@@ -85,9 +86,10 @@ class MalformedLine(ValueError):  # noqa: N818 - a finding that is counted, not 
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlowRecord:
+class FlowRecord(NamedTuple):
     """One flow log record; every attribute is the AWS field of that name, ``None`` where absent or not in the format.
+
+    A named tuple because a frozen dataclass of 54 attributes takes 30 times as long to make, more than all the rest of a line.
 
     ``start`` and ``end`` are Unix seconds, ``packets`` and ``bytes`` counts, ``tcp_flags`` the OR of the flags seen in
     the interval (FIN 1, SYN 2, RST 4, SYN-ACK 18; a lone ACK is not recorded). ``srcaddr``/``dstaddr`` show the
@@ -173,7 +175,8 @@ def _integer_reader(maximum: int) -> Callable[[str], int]:
             raise MalformedLine(MalformedReason.OUT_OF_RANGE, f"{text[:64]} is over {maximum}")
         return value
 
-    return read
+    # As for addresses; but times and larger counts would only push each other out.
+    return lru_cache(maxsize=maximum + 1)(read) if maximum <= MAX_PORT else read
 
 
 MAX_TEXT = 2_048  # the longest ARN
@@ -213,12 +216,17 @@ def _reader(described: Field) -> Callable[[str], object]:
             return _text
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    index: int
-    attribute: str
+class _Column(NamedTuple):
+    """Where a field stands in a line and in the record, how it is read, and the word that is no value of it."""
+
+    word: int
+    attribute: int
     read: Callable[[str], object]
-    absent_is_value: bool
+    absent: str | None
+
+
+_PLACES = {name: place for place, name in enumerate(FlowRecord._fields)}
+_NOTHING = (None,) * len(_PLACES)
 
 
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -250,9 +258,9 @@ class RecordFormat:
                 raise FormatError(f"{name[:64]!r} is no flow log field name")
         repeated = [name for name, count in Counter(self.names).items() if count > 1]
         if repeated:
-            raise FormatError(f"the format names {repeated[0]} twice")
+            raise FormatError(f"the format names {repeated[0][:64]} twice")
         columns = tuple(
-            _Column(index, known.attribute, _reader(known), known.kind is FieldKind.REJECT_REASON)
+            _Column(index, _PLACES[known.attribute], _reader(known), None if known.kind is FieldKind.REJECT_REASON else ABSENT)
             for index, name in enumerate(self.names)
             if (known := FIELDS.get(name)) is not None
         )
@@ -301,17 +309,35 @@ class RecordFormat:
             raise MalformedLine(MalformedReason.ENCODING, "not printable ASCII")
         if len(tokens) != len(self.names):
             raise MalformedLine(MalformedReason.FIELD_COUNT, f"{len(tokens)} fields, the format has {len(self.names)}")
-        values = {
-            column.attribute: column.read(token)
-            for column in self._columns
-            if (token := tokens[column.index]) != ABSENT or column.absent_is_value
-        }
-        # The columns' readers give each attribute its declared type; a test checks the table against the dataclass.
-        return FlowRecord(**values)  # type: ignore[arg-type]
+        values: list[object] = [*_NOTHING]
+        for word, attribute, read, absent in self._columns:
+            if (token := tokens[word]) != absent:
+                values[attribute] = read(token)
+        # The columns' readers give each attribute its declared type; a test checks the table against the record's.
+        return FlowRecord._make(values)
+
+    def parse_all(self, words: Sequence[str]) -> list[FlowRecord]:
+        """Give the records of many lines at once, which takes less than half as long as ``parse`` of each.
+
+        Parameters
+        ----------
+        words
+            Of all the lines, one after another; each line has as many as the format has fields, in printable ASCII.
+
+        Raises
+        ------
+        MalformedLine
+            One of them is malformed.
+        """
+        columns: list[Iterable[object]] = [repeat(None)] * len(_NOTHING)
+        for word, attribute, read, absent in self._columns:
+            texts = words[word :: len(self.names)]
+            columns[attribute] = [None if text == absent else read(text) for text in texts] if absent in texts else map(read, texts)
+        return list(map(FlowRecord._make, zip(*columns, strict=False)))  # a field that the format lacks goes on for ever
 
     def render(self, record: FlowRecord) -> str:
         """Give the line that ``parse`` reads back to the same record; a field that is ``None`` becomes ``-``."""
-        by_index = {column.index: getattr(record, column.attribute) for column in self._columns}
+        by_index = {column.word: record[column.attribute] for column in self._columns}
         values = (by_index.get(index) for index in range(len(self.names)))
         return " ".join(ABSENT if value is None else str(value) for value in values)
 

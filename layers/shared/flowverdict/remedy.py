@@ -28,6 +28,7 @@ from flowverdict.netconfig.model import (
 )
 from flowverdict.records import FlowDirection
 from flowverdict.services import Protocol, protocol_name
+from flowverdict.untrusted import is_region
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,8 +144,8 @@ class Remedy:
     changes: tuple[Change, ...]
 
     def commands(self, region: str | None) -> tuple[str, ...]:
-        """Give the AWS CLI commands, in order."""
-        option = "" if region is None else f" --region {shlex.quote(region)}"
+        """Give the AWS CLI commands, in order; without a Region where the records named none, or a text that is none."""
+        option = f" --region {region}" if region is not None and is_region(region) else ""
         return tuple(change.command(option) for change in self.changes)
 
     @property

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _TOPIC_ARN = re.compile(r"arn:(?P<partition>aws[a-z-]*):sns:[a-z0-9-]+:(?P<account>\d{12}):[A-Za-z0-9_-]{1,256}")
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _POLICY = re.compile(r"ssm:/?[A-Za-z0-9_./-]{1,1011}|appconfig:[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}")
 _ROLE_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
 # A person reads one in two minutes; more in an hour is read by nobody. The topic, email (10 a second) and chat take far more.
@@ -37,6 +38,8 @@ class Settings:
         ``CHAT_TOPIC_ARN``: the SNS topic of Amazon Q Developer in chat applications; ``None`` for nobody.
     alert_table
         ``ALERT_TABLE``: the DynamoDB table that alerts are remembered in.
+    evidence_bucket
+        ``EVIDENCE_BUCKET``: the S3 bucket that the evidence of sources is kept in; ``None`` for a function that reads none.
     intervals
         ``REPEAT_MINUTES``, ``RESOLVE_MINUTES``, ``DIGEST_HOURS``: how long things take.
     messages_per_hour
@@ -59,6 +62,7 @@ class Settings:
     email_topic_arn: str | None
     chat_topic_arn: str | None
     alert_table: str
+    evidence_bucket: str | None
     intervals: Intervals
     messages_per_hour: int
     policy: str | None
@@ -87,6 +91,7 @@ class Settings:
             email_topic_arn=_matching(environment, "EMAIL_TOPIC_ARN", _TOPIC_ARN, "an SNS topic's ARN"),
             chat_topic_arn=_matching(environment, "CHAT_TOPIC_ARN", _TOPIC_ARN, "an SNS topic's ARN"),
             alert_table=_required(environment, "ALERT_TABLE", _TABLE, "a DynamoDB table's name"),
+            evidence_bucket=_matching(environment, "EVIDENCE_BUCKET", _BUCKET, "an S3 bucket's name"),
             intervals=Intervals(
                 repeat=60 * _number(environment, "REPEAT_MINUTES", Intervals().repeat // 60),
                 resolve=60 * _number(environment, "RESOLVE_MINUTES", Intervals().resolve // 60),

@@ -1,24 +1,25 @@
 """What is remembered between invocations, as values and as the port that a store implements.
 
-A commit is all or nothing and holds only if nobody changed in between what it was computed from. What a source (an object, a log
-event) contributed is in the same commit as the note that it has been counted, so it counts once however often it is delivered. What
-takes several commits (more than MAX_STATES alerts, or MAX_SOURCES sources) has the note in the last ones: a crash in between counts
-the first ones' part again.
+A commit is all or nothing and holds only if nobody changed in between what it was computed from. What a window adds to an alert is
+in the same commit as the alert itself, so that judging a window again, after a crash or with more evidence, adds the difference and
+nothing else.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from flowverdict.document import Document
     from flowverdict.lifecycle import Budget, Intervals, State
 
-MAX_STATES = 60  # of a commit: DynamoDB takes 100 writes in a transaction, and shadows, sources and the budget want room
-MAX_SOURCES = 25  # of a commit
+# Of a commit: DynamoDB takes 100 writes in a transaction. An alert is two of them, its state and its part, and shadows, the window
+# and the budget want room.
+MAX_WRITES = 90
+MAX_STATES = MAX_WRITES // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,24 +30,36 @@ class Shadow:
     until: int
 
 
-class Claim(StrEnum):
-    """What a source is to an invocation that wants to read it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A window of a place, and what it was judged to be.
 
-    OURS = "ours"
-    DONE = "done"  # counted before
-    BUSY = "busy"  # another invocation is at it
+    Parameters
+    ----------
+    window_id
+        Identifies it among all places and times.
+    judged
+        Digest of the rejected flows whose alerts are all written down; ``None`` where writing has begun and not ended.
+    sources
+        How many sources it was judged from at the most.
+    fingerprints
+        All alerts that it may have added something to; ``None`` in a commit leaves them as they are: there may be 10,000.
+    """
+
+    window_id: str
+    version: int = 0
+    judged: str | None = None
+    sources: int = 0
+    fingerprints: frozenset[str] | None = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Something that is counted once: an object or a log event, and who reads it.
+class Part:
+    """What a window shows of a problem; ``None`` where it was found to be something else."""
 
-    The owner is what Lambda keeps the same when it tries again (a queue message's id, an asynchronous event's request id), so that
-    a second try may take up what the first one claimed.
-    """
-
-    source_id: str
-    owner: str
+    window_id: str
+    fingerprint: str
+    document: Document | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,20 +70,25 @@ class Commit:
     ----------
     states
         Each with the version it was computed from; its own is one higher once written.
-    budget
+    budget, window
         As for states.
-    sources
-        Claimed ones that are counted with this.
+    parts
+        Of the window.
     """
 
     states: tuple[State, ...] = ()
     shadows: tuple[Shadow, ...] = ()
     budget: Budget | None = None
-    sources: tuple[Source, ...] = ()
+    window: Window | None = None
+    parts: tuple[Part, ...] = ()
 
 
 class ConflictError(Exception):
     """Somebody else changed in between what a commit was computed from; nothing was written. Compute it again."""
+
+
+class WindowChangedError(Exception):
+    """Somebody else has written into a window, or kept evidence of it, since it was read; judge it again."""
 
 
 class AlertStore(Protocol):
@@ -86,7 +104,7 @@ class AlertStore(Protocol):
         """Give the budget of an hour, an unused one if there is none."""
 
     def commit(self, commit: Commit, now: int, intervals: Intervals) -> None:
-        """Write it all; raises ``ConflictError`` where something has changed in between or a claim was lost."""
+        """Write it all; raises ``ConflictError`` where something has changed in between."""
 
     def mark_sent(self, state: State, intervals: Intervals) -> None:
         """Take away the mark that ``state.pending`` is to be sent, if it still stands for the same message."""
@@ -94,5 +112,20 @@ class AlertStore(Protocol):
     def due(self, now: int, limit: int) -> Iterable[str]:
         """Give the fingerprints that the sweep has to look at, those due longest first."""
 
-    def claim(self, source: Source, now: int, lease: int) -> Claim:
-        """Claim a source for ``lease`` seconds; its owner may claim it again."""
+    def load_windows(self, window_ids: Collection[str]) -> Mapping[str, Window]:
+        """Give the windows there are."""
+
+    def version_of(self, window_id: str) -> int:
+        """Give the version of a window, 0 where there is none."""
+
+    def load_parts(self, of: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Document]:
+        """Give what windows have added to alerts, by the window's id and the fingerprint, where they have."""
+
+    def windows_of(self, source_id: str) -> tuple[int, ...] | None:
+        """Give the numbers of the windows that a source had evidence for; ``None`` for a source that was not read before."""
+
+    def note_read(self, source_id: str, windows: Collection[int], now: int) -> None:
+        """Note that all evidence of a source has been kept."""
+
+    def seed(self) -> int:
+        """Give what the hashes of flows begin with (64 bits): the same for as long as the store lives, and a secret."""

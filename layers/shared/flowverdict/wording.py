@@ -6,7 +6,6 @@ the network ACL first, going out the security groups. Commands only read, and qu
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from flowverdict.decision import Confidence, Evidence, EvidenceKind, Leg, Verdict, VerdictKind
@@ -15,6 +14,7 @@ from flowverdict.flows import RejectedFlow, epoch_to_datetime
 from flowverdict.records import FlowDirection
 from flowverdict.remedy import LAST_RULE_NUMBER, Remedy
 from flowverdict.services import has_ports, protocol_name
+from flowverdict.untrusted import is_region, is_resource_id
 
 if TYPE_CHECKING:
     from flowverdict.explain import Explanation
@@ -94,11 +94,6 @@ def _blocker_in_words(explanation: Explanation) -> str:
     shown = groups[:2]
     more = [f"{len(groups) - len(shown)} more"] if len(groups) > len(shown) else []
     return " and ".join([*rule, *([", ".join([*shown, *more])] if groups else [])])
-
-
-def printable(text: str, limit: int = 64) -> str:
-    """Give free text (a tag's, for one) without what could end a line, act on a terminal or turn the reading direction."""
-    return "".join(character for character in text if character.isprintable())[:limit]
 
 
 def connection(flow: RejectedFlow) -> str:
@@ -209,10 +204,12 @@ def decisive(verdict: Verdict) -> str:
 
 
 def next_steps(explanation: Explanation) -> tuple[str, ...]:
-    """Say what to look at next, most telling first, with commands that only read."""
+    """Say what to look at next, most telling first, with commands that only read.
+
+    A person pastes them, and what they name comes from a log: where that is no id or no Region, there is no command.
+    """
     flow, verdict = explanation.flow, explanation.verdict
-    # Quoted, since a person pastes these and the values come from a log.
-    region = "" if flow.context.region is None else f" --region {shlex.quote(flow.context.region)}"
+    region = _region_option(flow.context.region)
     acl = _look_at_acl(flow, region)
     groups = _look_at_groups(flow, region)
     if explanation.blocker is not None and isinstance(explanation.remedy, Remedy):
@@ -225,7 +222,8 @@ def next_steps(explanation: Explanation) -> tuple[str, ...]:
         case VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP:
             return (groups, acl) if flow.direction is FlowDirection.EGRESS else (acl, groups)
         case VerdictKind.BLOCK_PUBLIC_ACCESS:
-            return (f"See the Region's setting and its exclusions: aws ec2 describe-vpc-block-public-access-options{region}",)
+            command = "" if region is None else f": aws ec2 describe-vpc-block-public-access-options{region}"
+            return (f"See the Region's setting and its exclusions{command}",)
         case VerdictKind.ENCRYPTION_CONTROLS:
             return ("Encrypt the traffic to the endpoint (TLS), or see the VPC's Encryption Controls mode.",)
         case VerdictKind.RULES_ALLOW:
@@ -238,27 +236,34 @@ def next_steps(explanation: Explanation) -> tuple[str, ...]:
             return (acl, groups)
 
 
-def _look_at_acl(flow: RejectedFlow, region: str) -> str:
+def _region_option(region: str | None) -> str | None:
+    """Give the option that names the Region, nothing where the records do not, and ``None`` for what cannot be one."""
+    if region is None:
+        return ""
+    return f" --region {region}" if is_region(region) else None
+
+
+def _look_at_acl(flow: RejectedFlow, region: str | None) -> str:
     subnet, interface = flow.context.subnet_id, flow.interface_id
     question = f"{f'{bound(flow.direction)} rules'.strip()}: does an entry allow {connection(flow)}?"
-    if subnet is not None:
-        value, where = shlex.quote(subnet), f" of {subnet}"
-    elif interface is not None:
-        look_up = f"aws ec2 describe-network-interfaces{region} --network-interface-ids {shlex.quote(interface)}"
-        value, where = f"$({look_up} --query 'NetworkInterfaces[0].SubnetId' --output text)", f" of the subnet of {interface}"
-    else:
+    one = subnet if subnet is not None else interface
+    if one is None:
         return f"Network ACL, {question}"
-    return (
-        f"Network ACL{where}, {question} aws ec2 describe-network-acls{region} --filters Name=association.subnet-id,Values={value}"
-    )
+    asked = f"Network ACL of {one if one is subnet else f'the subnet of {one}'}, {question}"
+    if region is None or not is_resource_id(one):
+        return asked
+    value = one
+    if one is not subnet:
+        look_up = f"aws ec2 describe-network-interfaces{region} --network-interface-ids {one}"
+        value = f"$({look_up} --query 'NetworkInterfaces[0].SubnetId' --output text)"
+    return f"{asked} aws ec2 describe-network-acls{region} --filters Name=association.subnet-id,Values={value}"
 
 
-def _look_at_groups(flow: RejectedFlow, region: str) -> str:
+def _look_at_groups(flow: RejectedFlow, region: str | None) -> str:
     interface = flow.interface_id
-    if interface is None:
-        return f"Security groups, {f'{bound(flow.direction)} rules'.strip()}: does one allow {connection(flow)}?"
-    return (
-        f"Security groups of {interface}, {f'{bound(flow.direction)} rules'.strip()}: does one allow {connection(flow)}? "
-        f"aws ec2 describe-network-interfaces{region} --network-interface-ids {shlex.quote(interface)} "
-        "--query 'NetworkInterfaces[].Groups'"
-    )
+    whose = "" if interface is None else f" of {interface}"
+    asked = f"Security groups{whose}, {f'{bound(flow.direction)} rules'.strip()}: does one allow {connection(flow)}?"
+    if interface is None or region is None or not is_resource_id(interface):
+        return asked
+    command = f"aws ec2 describe-network-interfaces{region} --network-interface-ids {interface}"
+    return f"{asked} {command} --query 'NetworkInterfaces[].Groups'"

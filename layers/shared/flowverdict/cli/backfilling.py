@@ -26,7 +26,8 @@ from flowverdict.cli.history import Location, Passed, Tally, list_objects
 from flowverdict.cli.sending import Pace, Queue, State, StateFile, Task, default_state_path
 from flowverdict.document import counted, isoformat
 from flowverdict.errors import FlowVerdictError
-from flowverdict.store.dynamodb import SOURCE_KEPT
+from flowverdict.store.dynamodb import KEPT
+from flowverdict.untrusted import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -162,7 +163,7 @@ ALERTS_NOTE = (
     "kept for critical ones. To be told of less meanwhile, give the policy document a silence with an end, or a minimum_severity."
 )
 COUNTED_NOTE = (
-    f"Counted once: the stack passes over what it has counted in the last {SOURCE_KEPT // _DAY} days. History that it has read\n"
+    f"Counted once: the stack passes over what it has read in the last {KEPT // _DAY} days. History that it has read\n"
     "before that would be counted and told again; --until the day of its deployment leaves that out."
 )
 
@@ -192,7 +193,7 @@ def plan_lines(request: Request, task: Task, tally: Tally, state: State) -> Iter
     yield f"from: {task.location}"
     yield f"to: {task.queue_url}"
     if state.sent:
-        yield f"sent before: {counted(state.sent, 'object')}, up to {state.last_key}"
+        yield f"sent before: {counted(state.sent, 'object')}, up to {one_line(state.last_key or '')}"
     if state.refused:
         yield f"refused before, to be tried again: {counted(len(state.refused), 'object')}"
     yield f"would be sent: {counted(tally.objects, 'object')}, {_size(tally.size)}"
@@ -205,7 +206,13 @@ def plan_lines(request: Request, task: Task, tally: Tally, state: State) -> Iter
 
 def _cost_lines(tally: Tally) -> Iterator[str]:
     measured = costs.MEASURED["recommended"]
-    workload = costs.Workload(records=tally.size / measured.gzip_bytes, objects=tally.objects, batch=costs.BATCH)
+    workload = costs.Workload(
+        records=tally.size / measured.gzip_bytes,
+        objects=tally.objects,
+        batch=costs.BATCH,
+        flow_logs=tally.flow_logs_of_a_place,
+        touched=costs.BATCH + 1,  # keys sort by flow log, then by time: a batch is files that follow each other
+    )
     lines = costs.of_reading(workload, measured)
     yield (
         f"estimate: {workload.records:,.0f} records if gzipped, {costs.duration_ms(workload, measured):,.0f} ms of Lambda "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flowverdict.errors import FlowVerdictError, PolicyError
+from flowverdict.untrusted import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,9 +95,9 @@ def explain(files: Sequence[str], output: str, config: Path | None, log_format: 
 def _tell_readings(readings: Sequence[Reading]) -> None:
     for reading in readings:
         for sample in reading.samples:
-            click.echo(f"{reading.name}: {sample}", err=True)
+            click.echo(one_line(f"{reading.name}: {sample}"), err=True)
         if reading.unknown_fields:
-            click.echo(f"{reading.name}: unknown fields, passed over: {', '.join(reading.unknown_fields)}", err=True)
+            click.echo(one_line(f"{reading.name}: unknown fields, passed over: {', '.join(reading.unknown_fields)}"), err=True)
 
 
 @cli.command()
@@ -246,7 +247,7 @@ def check(file: str, logs: Sequence[str], output: str, at: str | None, config: P
         document = policy_checking.read_policy(file)
     except PolicyError as error:
         for problem in error.problems:
-            click.echo(f"{file}: {problem}", err=True)
+            click.echo(one_line(f"{file}: {problem}"), err=True)
         sys.exit(EXIT_USAGE)
     explanations = summary = None
     readings: list[Reading] = []

@@ -19,6 +19,7 @@ from flowverdict.flows import epoch_to_datetime
 from flowverdict.pipeline import Batch, Reading
 from flowverdict.records import DEFAULT_FORMAT, RecordFormat
 from flowverdict.remedy import Remedy
+from flowverdict.untrusted import one_line
 from flowverdict.wording import because, caption, connection, what_was_rejected
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def table(explanations: Sequence[Explanation]) -> Table:
             Text(connection(flow)),
             Text(caption(verdict.kind), style=_style(verdict.kind)),
             Text(verdict.confidence, style="" if verdict.confidence is Confidence.CERTAIN else "dim"),
-            Text(because(explanation), style="dim"),
+            Text(one_line(because(explanation)), style="dim"),
         )
     return shown
 

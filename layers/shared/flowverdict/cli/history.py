@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from flowverdict.errors import FlowVerdictError
-from flowverdict.sources.origin import Origin, origin_of
+from flowverdict.sources.origin import Origin, flow_log_of, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,7 +37,6 @@ class Passed(StrEnum):
 
     NO_FLOW_LOG = "not named as VPC flow log files are"
     EMPTY = "empty"
-    PARQUET = "Parquet, which this version does not read"
     ARCHIVED = "archived, so to be restored before it can be read"
     OUTSIDE = "before --since, or not before --until"
 
@@ -112,8 +111,6 @@ class Selection:
                 return Passed.NO_FLOW_LOG
             if found.size == 0:
                 return Passed.EMPTY
-            if found.key.endswith(".parquet"):
-                return Passed.PARQUET
             if found.storage_class in _ARCHIVED:
                 return Passed.ARCHIVED
         at = found.written_at
@@ -131,6 +128,12 @@ class Tally:
     first: datetime | None = None
     last: datetime | None = None
     passed: Counter[Passed] = field(default_factory=Counter)
+    flow_logs: set[tuple[Origin, str | None]] = field(default_factory=set)
+
+    @property
+    def flow_logs_of_a_place(self) -> float:
+        """How many flow logs an account's Region has on average: they are judged together."""
+        return len(self.flow_logs) / len({place for place, _ in self.flow_logs}) if self.flow_logs else 1
 
     def wanted(self, objects: Iterable[HistoryObject], selection: Selection) -> Iterator[HistoryObject]:
         """Give those that are wanted, and count all."""
@@ -142,6 +145,7 @@ class Tally:
             at = found.written_at
             self.objects += 1
             self.size += found.size
+            self.flow_logs.add((origin_of(found.key), flow_log_of(found.key)))
             self.first = at if self.first is None else min(self.first, at)
             self.last = at if self.last is None else max(self.last, at)
             yield found

@@ -121,6 +121,8 @@ class LocalAws:
         self.table = "flowverdict-alerts"
         boto3.client("dynamodb").create_table(TableName=self.table, **TABLE)
         self._buckets: set[str] = set()
+        self.evidence_bucket = "flowverdict-evidence"
+        self._make_bucket(self.evidence_bucket)
         self._emails_read = 0
         self._has_samples = False
 
@@ -163,16 +165,19 @@ class LocalAws:
         self.sweep(now + Intervals().resolve + 60)
         self.sweep(Intervals().digest_end(now) + 60)
 
-    def invoke(self, event: dict[str, Any], environment: Mapping[str, str] | None = None) -> Invocation:
-        """Run the function that the event's trigger would invoke.
+    def invoke(
+        self, event: dict[str, Any], environment: Mapping[str, str] | None = None, *, function: str | None = None
+    ) -> Invocation:
+        """Run a function, by default the one that the event's trigger would invoke.
 
         Errors of this project are part of the outcome; any other exception is a defect and is raised.
         """
-        function = "classify_s3"
-        if "awslogs" in event:
-            function = "classify_cloudwatch_logs"
-        elif event.get("detail-type") == "Scheduled Event":
-            function = "sweep_alerts"
+        if function is None:
+            function = "classify_s3"
+            if "awslogs" in event:
+                function = "classify_cloudwatch_logs"
+            elif event.get("detail-type") == "Scheduled Event":
+                function = "sweep_alerts"
         written = io.StringIO()
         answer: object = None
         error: FlowVerdictError | None = None
@@ -180,6 +185,7 @@ class LocalAws:
             "ALERT_TOPIC_ARN": self.topic_arn,
             "EMAIL_TOPIC_ARN": self.email_topic_arn,
             "ALERT_TABLE": self.table,
+            "EVIDENCE_BUCKET": self.evidence_bucket,
             "AWS_REGION": REGION,
             "POWERTOOLS_METRICS_NAMESPACE": "flowverdict",
         }
@@ -188,7 +194,7 @@ class LocalAws:
                 answer = self._module(function).lambda_handler(event, _LambdaContext(function))
             except FlowVerdictError as raised:
                 error = raised
-        lines = tuple(json.loads(line) for line in written.getvalue().splitlines())
+        lines = tuple(json.loads(line) for line in written.getvalue().split("\n") if line)  # splitlines() knows more line ends
         return Invocation(
             function=function,
             answer=answer,

@@ -20,6 +20,7 @@ from flowverdict.cli.explaining import STDIN, console_for_stdout
 from flowverdict.document import Severity, counted
 from flowverdict.errors import FlowVerdictError, PolicyError
 from flowverdict.policy import MAX_DOCUMENT_BYTES, Policy, Silence, parse_policy, parse_time
+from flowverdict.untrusted import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -235,7 +236,7 @@ def to_json(checked: Check) -> str:
 def show(checked: Check) -> None:
     """Print for a person what the policy is, its entries one a row, and what it does to the logs."""
     console = console_for_stdout()
-    console.print(Text(_headline(checked)))
+    console.print(Text(one_line(_headline(checked))))
     if checked.entries:
         console.print()
         console.print(_table(checked))
@@ -269,7 +270,7 @@ def _table(checked: Check) -> Table:
         effect = () if checked.effect is None else (f"{one.muted_flows:,}", f"{one.muted_records:,}")
         remark = _when(one, checked.at) if checked.effect is None else ", ".join(filter(None, (_when(one, checked.at), one.remark)))
         style = "yellow" if remark else ""
-        shown.add_row(one.place, _until(one.until), *effect, Text(one.entry.reason), Text(remark, style=style))
+        shown.add_row(one.place, _until(one.until), *effect, Text(one_line(one.entry.reason)), Text(remark, style=style))
     return shown
 
 

@@ -20,6 +20,7 @@ from flowverdict.delivery.slack_webhook import SlackWebhook
 from flowverdict.document import counted
 from flowverdict.errors import DeliveryError, FlowVerdictError
 from flowverdict.records import DEFAULT_FORMAT
+from flowverdict.untrusted import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,7 +139,7 @@ class Replay:
                 for line in invocation.log if self.verbose else ():
                     click.echo(json.dumps(line), err=True)
                 for problem in [*problems, *(f"no such file: {wanted}" for wanted in missing)]:
-                    click.echo(f"flowverdict: {path}: {problem}", err=True)
+                    click.echo(one_line(f"flowverdict: {path}: {problem}"), err=True)
             if self.later:
                 aws.later()
                 if self.face == "email":
@@ -215,7 +216,7 @@ def show_outcome(console: Console, path: Path, invocation: Invocation, emails: i
     told = f"{shown or 'no'} records, {counted(emails, 'alert')}"
     if quiet:
         told += f"; {quiet:,} more without a message: known already, or for the digest"
-    console.print(Text(f"{path.name} -> {invocation.function}: {told}", "bold"))
+    console.print(Text(f"{one_line(path.name)} -> {invocation.function}: {told}", "bold"))
 
 
 def show_later(console: Console, emails: Sequence[Email]) -> None:

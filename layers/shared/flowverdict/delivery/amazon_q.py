@@ -13,8 +13,9 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from flowverdict.delivery.phrases import chat_line, confidence_in_words, how_much, mark, one_line, remote_lines, shortened, when
+from flowverdict.delivery.phrases import chat_line, confidence_in_words, how_much, mark, remote_lines, shortened, when
 from flowverdict.document import Alert, Status
+from flowverdict.untrusted import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

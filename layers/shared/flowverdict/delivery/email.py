@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.delivery.phrases import confidence_in_words, how_much, mark, remote_lines, shortened, when
 from flowverdict.document import Alert, Kind, Notice, Status
+from flowverdict.untrusted import one_line
 
 if TYPE_CHECKING:
     from flowverdict.document import Document, Notice
@@ -62,7 +63,7 @@ def _alert_blocks(alert: Alert) -> list[str]:
         _listed("This also explains", alert.explains),
         _listed("What to look at next", alert.next_steps),
         _look(alert),
-        f"Fingerprint {alert.fingerprint}",
+        f"Fingerprint {one_line(alert.fingerprint)}",
     ]
 
 
@@ -75,7 +76,7 @@ def _resolved_blocks(alert: Alert) -> list[str]:
         _row("How much", how_much(alert)),
     ]
     was = _wrapped(f"It was: {alert.summary}")
-    return [_status(alert), was, "\n".join(rows), _remotes(alert), f"Fingerprint {alert.fingerprint}"]
+    return [_status(alert), was, "\n".join(rows), _remotes(alert), f"Fingerprint {one_line(alert.fingerprint)}"]
 
 
 def _notice_blocks(notice: Notice) -> list[str]:
@@ -89,12 +90,12 @@ def _notice_blocks(notice: Notice) -> list[str]:
         _wrapped(notice.summary),
         "\n".join(rows),
         *(_listed(section.heading, section.lines) for section in notice.sections),
-        f"Fingerprint {notice.fingerprint}",
+        f"Fingerprint {one_line(notice.fingerprint)}",
     ]
 
 
 def _listed(heading: str, texts: tuple[str, ...]) -> str:
-    return "\n".join([heading, *(_item(text) for text in texts)]) if texts else ""
+    return "\n".join([one_line(heading), *(_item(text) for text in texts)]) if texts else ""
 
 
 def _places(alert: Alert) -> list[str]:
@@ -108,33 +109,41 @@ def _remotes(alert: Alert) -> str:
     if not alert.top_remotes:
         return ""
     heading = "Sources" if alert.kind is Kind.SCAN else "Remote addresses"
-    return "\n".join([heading, *(f"  {line}" for line in remote_lines(alert.top_remotes, alert.remote_count))])
+    return "\n".join([heading, *(f"  {one_line(line)}" for line in remote_lines(alert.top_remotes, alert.remote_count))])
 
 
 def _fix(alert: Alert) -> str:
     if alert.remedy is None:
         return ""
-    which = f" for {alert.connection}" if alert.flows > 1 else ""
+    which = f" for {one_line(alert.connection)}" if alert.flows > 1 else ""
     heading = f"Fix{which} (tried on the rules as read: the packet and its reply then pass)"
+    # A command that looks other than it is must not be copied.
+    if not all(command.isprintable() for command in alert.remedy.commands):
+        return "Fix: there is one, but its commands cannot be shown"
     return "\n".join([heading, *(f"    {command}" for command in alert.remedy.commands), _item(f"Opens {alert.remedy.opens}.")])
 
 
 def _look(alert: Alert) -> str:
-    lines = [f"  {link.title}\n    {link.url}" for link in alert.links]
+    lines = [f"  {one_line(link.title)}\n    {one_line(link.url)}" for link in alert.links]
     if alert.logs_query is not None:
-        lines.append(f"  the records, in CloudWatch Logs Insights\n    {alert.logs_query}")
+        lines.append(f"  the records, in CloudWatch Logs Insights\n    {one_line(alert.logs_query)}")
     return "\n".join(["Where to look", *lines]) if lines else ""
 
 
 def _row(name: str, value: str) -> str:
     return textwrap.fill(
-        value, _WIDTH, initial_indent=f"{name:<10}", subsequent_indent=" " * 10, break_long_words=False, break_on_hyphens=False
+        one_line(value),
+        _WIDTH,
+        initial_indent=f"{name:<10}",
+        subsequent_indent=" " * 10,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 
 def _item(text: str) -> str:
     # A command on a line of its own can be copied whole.
-    prose, separator, command = text.partition("? aws ")
+    prose, separator, command = one_line(text).partition("? aws ")
     first = textwrap.fill(
         prose + ("?" if separator else ""),
         _WIDTH,
@@ -147,4 +156,4 @@ def _item(text: str) -> str:
 
 
 def _wrapped(text: str) -> str:
-    return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(one_line(text), _WIDTH, break_long_words=False, break_on_hyphens=False)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from flowverdict.delivery.phrases import mark, one_line
+from flowverdict.delivery.phrases import mark
 from flowverdict.document import Alert, Severity, Status
+from flowverdict.untrusted import one_line
 
 if TYPE_CHECKING:
     from flowverdict.document import Document

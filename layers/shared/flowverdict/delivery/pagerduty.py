@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowverdict.delivery.phrases import confidence_in_words, how_much, one_line, remote_lines, shortened
+from flowverdict.delivery.phrases import confidence_in_words, how_much, remote_lines, shortened
 from flowverdict.document import Alert, Severity, Status, isoformat
+from flowverdict.untrusted import one_line
 
 if TYPE_CHECKING:
     from flowverdict.document import Document
@@ -43,7 +44,7 @@ def event(document: Document, routing_key: str) -> dict[str, Any]:
         return identity | {"event_action": "resolve"}
     payload = {
         "summary": shortened(one_line(document.title).strip() or document.kind.value, MAX_SUMMARY),
-        "source": document.scope,
+        "source": one_line(document.scope).strip() or "unknown place",
         "severity": _SEVERITIES[document.severity],
         "timestamp": isoformat(document.last_seen),
         "component": document.blocker if isinstance(document, Alert) else None,
@@ -84,7 +85,7 @@ def _details(document: Document) -> dict[str, Any]:
         }
     else:
         told |= {section.heading: section.lines for section in document.sections[:_MOST_ITEMS]}
-    return {shortened(name, 100): _bounded(value) for name, value in told.items() if value not in (None, [], ())}
+    return {shortened(one_line(name), 100): _bounded(value) for name, value in told.items() if value not in (None, [], ())}
 
 
 def _fix(alert: Alert) -> tuple[str, ...] | None:

@@ -1,8 +1,7 @@
-"""Phrases that more than one face has, and text made fit for one line of somebody else's screen.
+"""Phrases that more than one face has, and text made fit for a chat's markup.
 
 What a document holds came out of log records and tags that anybody in the account may write. A face that lays text out by lines, or
-shows it where reading direction can be turned (https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing), passes it
-through ``one_line`` first.
+shows it where reading direction can be turned, passes it through ``untrusted.one_line`` first.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from flowverdict.document import Alert, Status, counted, isoformat
+from flowverdict.untrusted import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,9 @@ _CHAT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "'"}
 
 
 def mark(document: Document) -> str:
-    """Give the word that a subject begins with: ``CRITICAL``, ``STILL CRITICAL``, ``RESOLVED``."""
+    """Give the word that a subject begins with: ``CRITICAL``, ``STILL CRITICAL``, ``RESOLVED``, ``CORRECTED``."""
+    if document.is_withdrawn:
+        return "CORRECTED"
     return {
         Status.FIRING: document.severity.upper(),
         Status.REMINDER: f"STILL {document.severity.upper()}",
@@ -61,11 +63,6 @@ def remote_lines(remotes: Sequence[Remote], count: int) -> list[str]:
     lines = [f"{one.address:<{width}}  {counted(one.flows, 'flow')}, {counted(one.packets, 'packet')}" for one in remotes]
     more = count - len(remotes)
     return [*lines, f"and {more:,} more"] if more > 0 else lines
-
-
-def one_line(text: str) -> str:
-    """Give the text without what could end a line, act on a terminal or turn the reading direction."""
-    return "".join(one if one.isprintable() else " " if one.isspace() else "" for one in text)
 
 
 def shortened(text: str, limit: int) -> str:

@@ -30,8 +30,9 @@ from slack_sdk.models.blocks import (
     SectionBlock,
 )
 
-from flowverdict.delivery.phrases import chat_line, confidence_in_words, how_much, mark, one_line, remote_lines, shortened, when
+from flowverdict.delivery.phrases import chat_line, confidence_in_words, how_much, mark, remote_lines, shortened, when
 from flowverdict.document import Alert, Kind, Severity, Status
+from flowverdict.untrusted import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from flowverdict.delivery import amazon_q, email
 from flowverdict.document import Alert
 from flowverdict.errors import DeliveryError
+from flowverdict.sdk import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +53,7 @@ class SnsTopics:
     def __init__(
         self, client: SNSClient, alert_topic_arn: str, email_topic_arn: str | None = None, chat_topic_arn: str | None = None
     ) -> None:
-        self._client = client
+        self._client = guarded(client)
         self._alert_topic_arn = alert_topic_arn
         self._email_topic_arn = email_topic_arn
         self._chat_topic_arn = chat_topic_arn

@@ -10,7 +10,6 @@ too late, is *not known*, and the evaluation of the rest says so.
 
 from __future__ import annotations
 
-import re
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -43,6 +42,8 @@ from flowverdict.netconfig.describe import (
 )
 from flowverdict.netconfig.model import GroupReference, PrefixListReference
 from flowverdict.netconfig.snapshot import parse_snapshot
+from flowverdict.sdk import guarded
+from flowverdict.untrusted import is_account_id, is_region, is_resource_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -70,12 +71,6 @@ _TRIES = 4
 _CREDENTIALS_SPARE = timedelta(minutes=5)  # clocks differ, and a reading takes its time
 _SESSION_NAME = "flowverdict"
 
-# What log records name is anybody's text until it is checked: it ends up in an ARN, in a host name, and in filters, where
-# `*` and `?` are wildcards.
-_ACCOUNT_ID = re.compile(r"[0-9]{12}")
-_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]")
-_INTERFACE_ID = re.compile(r"eni-[0-9a-z]{1,40}")
-_MAX_REGION = 32  # the longest one today has 14 characters
 _SHOWN = 40
 
 
@@ -124,7 +119,7 @@ def client_factory(config: Config | None = None) -> ClientFactory:
                 "aws_session_token": credentials.session_token,
             }
         untyped = cast("Callable[..., BaseClient]", boto3.client)
-        return untyped(service, region_name=region, config=used, **secrets)
+        return guarded(untyped(service, region_name=region, config=used, **secrets))
 
     return make
 
@@ -481,15 +476,15 @@ class Ec2Config:
 
     def read(self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]) -> NetConfig | str:
         """Give what the flows, all of one account and Region, need to be judged; or say in one line why it cannot be read."""
-        interface_ids = {one for flow in flows if (one := flow.interface_id) is not None and _INTERFACE_ID.fullmatch(one)}
+        interface_ids = {one for flow in flows if (one := flow.interface_id) is not None and is_resource_id(one, "eni")}
         if not interface_ids:
             return "no network interface is named"
         region = self._default_region if region is None else region
-        if account_id is not None and not _ACCOUNT_ID.fullmatch(account_id):
+        if account_id is not None and not is_account_id(account_id):
             return f"{ascii(account_id)[:_SHOWN]} is no account id"
         if region is None:
             return "no Region is named"
-        if len(region) > _MAX_REGION or not _REGION.fullmatch(region):
+        if not is_region(region):
             return f"{ascii(region)[:_SHOWN]} is no Region"
         if self._reader_role is None and not self._is_own(account_id):
             return f"the interface belongs to account {account_id}, and no reader role is configured"

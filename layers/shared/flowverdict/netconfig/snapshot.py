@@ -99,6 +99,8 @@ def parse_snapshot(answers: Mapping[str, object]) -> NetConfig:
 # --- reading values ---------------------------------------------------------------------------------------------------
 
 _PREFIX_LENGTH = re.compile(r"/[0-9]{1,3}")
+# A file is anybody's, and an id goes into commands: none is an option, or has what the AWS CLI takes for syntax ("sg-1},{...").
+_IDENTIFIER = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:/-]{0,255}")
 _SHOWN = 64  # enough to find the value by, and still one line
 
 
@@ -151,6 +153,8 @@ class _Object:
         value = self.text(key)
         if value is None:
             raise self.missing(key)
+        if not _IDENTIFIER.fullmatch(value):
+            raise self.wrong(key, "no id")
         return value
 
     def number(self, key: str) -> int | None:
@@ -312,7 +316,10 @@ def _ipv6_address(item: _Object) -> IPv6Address:
 
 
 def _tag(item: _Object) -> tuple[str, str]:
-    return item.identifier("Key"), item.text("Value") or ""
+    key = item.text("Key")
+    if key is None:
+        raise item.missing("Key")
+    return key, item.text("Value") or ""
 
 
 def _security_group(item: _Object) -> SecurityGroup:

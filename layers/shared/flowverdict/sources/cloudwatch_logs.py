@@ -7,18 +7,21 @@ gives the format of every flow log that writes into the group, and a format neve
 
 from __future__ import annotations
 
+import base64
+import gzip
 import hashlib
+import io
 import json
 import time
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.utilities.data_classes import CloudWatchLogsEvent
 from botocore.exceptions import BotoCoreError, ClientError
 
 from flowverdict.errors import EnvelopeError, FormatError, FormatUnknownError
 from flowverdict.records import DEFAULT_FORMAT, RecordFormat
+from flowverdict.sdk import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 
     type AnyLogger = Logger | LoggerAdapter[Any]
 
+# Eight times what CloudWatch Logs takes in one batch: 1,048,576 bytes of messages and 26 for each, of which there are 10,000 at
+# most (https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html). Around each, JSON puts some 130.
+MAX_PAYLOAD_BYTES = 8 << 20
 # A new flow log may start to write into the group at any time; its format is then known after this many seconds.
 FORMATS_KEPT_SECONDS = 900
 # Trying again does not help against these; against throttling and outages it does.
@@ -66,23 +72,43 @@ def decode(event: dict[str, Any]) -> LogBatch | None:
     Raises
     ------
     EnvelopeError
-        The payload is not base64, not gzip, not JSON, or of another shape.
+        The payload is not base64, not gzip, not JSON, of another shape, or unpacks to more than ``MAX_PAYLOAD_BYTES``.
     """
     try:
-        decoded = CloudWatchLogsEvent(event).parse_logs_data()
-        if decoded.message_type == "CONTROL_MESSAGE":
+        payload = json.loads(_unpacked(event["awslogs"]["data"]))
+        if payload["messageType"] == "CONTROL_MESSAGE":
             return None
-        messages = tuple(str(log_event.message) for log_event in decoded.log_events)
+        log_events = payload["logEvents"]
         return LogBatch(
-            account_id=decoded.owner,
-            log_group=decoded.log_group,
-            log_stream=decoded.log_stream,
-            messages=messages,
-            event_ids=tuple(str(log_event.get_id) for log_event in decoded.log_events),
+            account_id=_name(payload["owner"]),
+            log_group=_name(payload["logGroup"]),
+            log_stream=_name(payload["logStream"]),
+            messages=tuple(_text(log_event["message"]) for log_event in log_events),
+            event_ids=tuple(_text(log_event["id"]) for log_event in log_events),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
+    except (ValueError, KeyError, TypeError, EOFError, gzip.BadGzipFile, zlib.error, RecursionError) as error:
         # binascii.Error, UnicodeDecodeError and JSONDecodeError are ValueErrors.
         raise EnvelopeError(f"no CloudWatch Logs subscription event: {type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _unpacked(data: str) -> bytes:
+    with gzip.open(io.BytesIO(base64.b64decode(data, validate=True))) as packed:
+        text = packed.read(MAX_PAYLOAD_BYTES + 1)
+    if len(text) > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"it unpacks to more than {MAX_PAYLOAD_BYTES:,} bytes")
+    return text
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("what should be text is none")
+    return value
+
+
+def _name(value: object) -> str:
+    text = _text(value)
+    text.encode()  # half a surrogate pair, which JSON can write, is no character, and the SDK could not send it
+    return text
 
 
 class DescribedFormats:
@@ -99,7 +125,7 @@ class DescribedFormats:
     """
 
     def __init__(self, client: EC2Client, logger: AnyLogger, clock: Callable[[], float] = time.monotonic) -> None:
-        self._client = client
+        self._client = guarded(client)
         self._logger = logger
         self._clock = clock
         self._kept: dict[str, tuple[float, tuple[RecordFormat, ...]]] = {}
@@ -116,11 +142,15 @@ class DescribedFormats:
         kept = self._kept.get(log_group)
         if kept is not None and now - kept[0] < FORMATS_KEPT_SECONDS:
             return kept[1]
-        formats = self._readable(self._describe(log_group), log_group) or (DEFAULT_FORMAT,)
+        described = self._describe(log_group)
+        if described is None:
+            return (DEFAULT_FORMAT,)  # not kept: the next try of the event, a minute later, may be allowed to ask
+        formats = self._readable(described, log_group) or (DEFAULT_FORMAT,)
         self._kept[log_group] = (now, formats)
         return formats
 
-    def _describe(self, log_group: str) -> list[str]:
+    def _describe(self, log_group: str) -> list[str] | None:
+        """Ask EC2; ``None`` where it refuses."""
         try:
             pages = self._client.get_paginator("describe_flow_logs").paginate(
                 Filters=[{"Name": "log-group-name", "Values": [log_group]}]
@@ -131,7 +161,7 @@ class DescribedFormats:
             if code not in _DENIED:
                 raise FormatUnknownError(f"{log_group}: the format of its flow logs could not be asked: {error}") from error
             self._logger.warning("flow log format not known, default assumed", extra={"log_group": log_group, "reason": str(error)})
-            return []
+            return None
 
     def _readable(self, log_formats: list[str], log_group: str) -> tuple[RecordFormat, ...]:
         found: dict[RecordFormat, None] = {}  # keeps the order in which EC2 named them, and each once

@@ -18,12 +18,14 @@ from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent, S3Eve
 from aws_lambda_powertools.utilities.data_classes.sns_event import SNSMessage
 
 from flowverdict.errors import EnvelopeError
+from flowverdict.fields import MAX_EPOCH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _SUPPORTED_MAJOR_VERSION = "2"
 _CREATED = "ObjectCreated:"
+_MAX_KEY_BYTES = 1_024  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html; names of buckets are shorter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +48,13 @@ class ObjectRef:
 
 def is_sqs_event(event: object) -> bool:
     """Whether Lambda got this from a queue, so that messages can fail one by one."""
+    return _first_record(event).get("eventSource") == "aws:sqs"
+
+
+def _first_record(event: object) -> Mapping[str, object]:
     records = event.get("Records") if isinstance(event, dict) else None
     first = records[0] if isinstance(records, list) and records else None
-    return isinstance(first, dict) and first.get("eventSource") == "aws:sqs"
+    return first if isinstance(first, dict) else {}
 
 
 def scheduled_at(event: object) -> int:
@@ -66,20 +72,17 @@ def scheduled_at(event: object) -> int:
         if scheduled.detail_type != "Scheduled Event":
             raise EnvelopeError(f"no scheduled event: its detail-type is {_shown(scheduled.detail_type)}")
         at = datetime.fromisoformat(scheduled.time)
-        return int(at.replace(tzinfo=at.tzinfo or UTC).timestamp())
+        seconds = int(at.replace(tzinfo=at.tzinfo or UTC).timestamp())
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EnvelopeError(f"no scheduled event: {_shown(repr(error))}") from error
+    if not 0 <= seconds <= MAX_EPOCH:
+        raise EnvelopeError("no scheduled event: its time is out of range")
+    return seconds
 
 
 def objects_in_message(body: object) -> tuple[ObjectRef, ...]:
     """Give the objects that a queue message names; see ``objects_in``."""
-    if not isinstance(body, str):
-        raise EnvelopeError("the message has no text")
-    try:
-        event = json.loads(body)
-    except ValueError as error:
-        raise EnvelopeError(f"the message is no JSON: {error}") from error
-    return objects_in(event)
+    return objects_in(_from_json(body))
 
 
 def objects_in(event: object) -> tuple[ObjectRef, ...]:
@@ -90,34 +93,55 @@ def objects_in(event: object) -> tuple[ObjectRef, ...]:
     EnvelopeError
         The event is of no known shape.
     """
+    return _objects_in(event, _objects)
+
+
+def _from_json(text: object) -> object:
+    if not isinstance(text, str):
+        raise EnvelopeError("the message has no text")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise EnvelopeError(f"the message is no JSON: {error}") from error
+
+
+def _objects_in(event: object, objects: Callable[[dict[str, Any]], Iterator[ObjectRef]]) -> tuple[ObjectRef, ...]:
     if not isinstance(event, dict):
         raise EnvelopeError(f"an event of unknown shape: {type(event).__name__}, not an object")
     try:
-        return tuple(_objects(event))
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        return tuple(objects(event))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise EnvelopeError(f"an event of unknown shape: {_shown(repr(error))}; {_outline(event)}") from error
 
 
 def _objects(event: dict[str, Any]) -> Iterator[ObjectRef]:
+    # SNS delivers to no topic: what it carries is S3's, and is not unpacked again however deep it is packed.
+    if event.get("Type") == "Notification":
+        yield from _objects_in(_from_json(SNSMessage(event).message), _objects_of_s3)
+    elif _first_record(event).get("EventSource") == "aws:sns":
+        for record in SNSEvent(event).records:
+            yield from _objects_in(_from_json(record.sns.message), _objects_of_s3)
+    else:
+        yield from _objects_of_s3(event)
+
+
+def _objects_of_s3(event: dict[str, Any]) -> Iterator[ObjectRef]:
     if event.get("Event") == "s3:TestEvent":
         return
     if event.get("source") == "aws.s3" and event.get("detail-type") != "Object Created":
         return
-    if event.get("Type") == "Notification":
-        yield from objects_in_message(SNSMessage(event).message)
-    elif event.get("detail-type") == "Object Created":
+    if event.get("detail-type") == "Object Created":
         detail = S3EventBridgeNotificationEvent(event).detail
         # Not `detail.object.key`: Powertools decodes it, which would damage a key that holds "+" or "%".
         yield ObjectRef(bucket=_text(detail.bucket.name), key=_text(detail.object["key"]))
-    elif event["Records"][0].get("EventSource") == "aws:sns":
-        for record in SNSEvent(event).records:
-            yield from objects_in_message(record.sns.message)
     else:
         yield from _objects_in_notification(event)
 
 
 def _objects_in_notification(event: dict[str, Any]) -> Iterator[ObjectRef]:
     notification = S3Event(event)
+    if not event["Records"]:
+        raise EnvelopeError("an event of unknown shape: it has no records")
     for index, record in enumerate(notification.records):
         if record.event_source != "aws:s3":
             raise EnvelopeError(f"an event of unknown shape: a record of {_shown(record.event_source)}")
@@ -129,8 +153,13 @@ def _objects_in_notification(event: dict[str, Any]) -> Iterator[ObjectRef]:
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise TypeError("bucket and key must be text")
+    try:
+        # Half a surrogate pair, which JSON can write, is no character: it has no bytes.
+        size = len(value.encode()) if isinstance(value, str) else 0
+    except UnicodeEncodeError:
+        size = 0
+    if not isinstance(value, str) or not 0 < size <= _MAX_KEY_BYTES:
+        raise TypeError("bucket and key must be text of 1 to 1,024 bytes")
     return value
 
 

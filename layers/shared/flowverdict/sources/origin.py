@@ -33,3 +33,12 @@ def origin_of(key: str) -> Origin:
         if match := pattern.search(key):
             return Origin(account_id=match["account"], region=match["region"])
     return Origin()
+
+
+_FLOW_LOG = re.compile(r"_vpcflowlogs_[a-z0-9-]+_(?P<flow_log_id>fl-[0-9a-f]{1,32})_[^/]*$")
+
+
+def flow_log_of(key: str) -> str | None:
+    """Read a flow log's id from the name of one of its files, ``None`` where it does not tell."""
+    match = _FLOW_LOG.search(key)
+    return None if match is None else match["flow_log_id"]

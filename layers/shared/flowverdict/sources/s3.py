@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from botocore.exceptions import BotoCoreError, ClientError
 
 from flowverdict.errors import ObjectError, ObjectGoneError
+from flowverdict.sdk import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ class S3Objects:
     """Reads objects from S3; every SDK error comes out as an ``ObjectError`` that names bucket, key and reason."""
 
     def __init__(self, client: S3Client) -> None:
-        self._client = client
+        self._client = guarded(client)
 
     @contextmanager
     def open(self, ref: ObjectRef) -> Iterator[BinaryIO]:

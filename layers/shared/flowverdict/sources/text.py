@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -21,12 +22,16 @@ from flowverdict.records import FlowRecord, MalformedLine, MalformedReason, Reco
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    type BufferedBytes = io.BufferedReader[Continued] | io.BufferedReader[gzip.GzipFile]
+
 # All 63 fields with tags of 256 percent-encoded characters and ARNs of 2,048 stay below this.
 MAX_LINE_BYTES = 65_536
 MAX_SAMPLES = 5
 _GZIP_MAGIC = b"\x1f\x8b"
-_PARQUET_MAGIC = b"PAR1"
 _BUFFER_BYTES = 1 << 18
+# Whoever limits the time of reading can do so only where bytes are read. Deflate packs 1,032 bytes into one at the most, so
+# a bomb gives 4 MB between two sips: a second of blank lines, and of records too.
+_SIP_BYTES = 1 << 12
 
 # Without all of these no flow can be told from another, so a header that lacks one *and* has strange words is a wrong header.
 _TELLING_FIELDS = ("interface-id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol", "action")
@@ -89,6 +94,10 @@ class LineReader:
             return False
         self._line_number += 1
         return True
+
+    def pass_over(self, lines: int) -> None:
+        """Let lines be read elsewhere, and counted there."""
+        self._line_number += lines
 
     def skip_overlong(self) -> None:
         """Count a line that was too long to be looked at."""
@@ -176,13 +185,13 @@ def read_file(
     Raises
     ------
     NotAFlowLogError
-        The file is empty, Parquet, or its first line is neither a header nor (if allowed) a record.
+        The file is empty, or its first line is neither a header nor (if allowed) a record.
     ObjectError
         The gzip is truncated or broken.
     """
     reader = reader if reader is not None else LineReader(headerless)
-    lines = _lines(_plain(stream, name), reader, name)
-    yield from _first_record(lines, reader, name, headerless)
+    lines = lines_of(plain_bytes(stream), reader, name)
+    yield from first_record(lines, reader, name, headerless)
     for line in lines:
         if (record := reader.read(line)) is not None:
             yield record
@@ -198,9 +207,16 @@ def read_messages(messages: Iterable[str], reader: LineReader) -> Iterator[FlowR
             yield record
 
 
-def _first_record(
+def first_record(
     lines: Iterator[bytes], reader: LineReader, name: str, headerless: tuple[RecordFormat, ...]
 ) -> Iterator[FlowRecord]:
+    """Read as far as the first line that is not blank: the header, or (if allowed) a record, which is yielded.
+
+    Raises
+    ------
+    NotAFlowLogError
+        It is neither, or there is none.
+    """
     for line in lines:
         text = line.strip(b" \t\r\n")
         if not text:
@@ -239,39 +255,47 @@ def _why_no_header(text: bytes) -> str:
     return "its header is wrong: a field occurs twice, or a word is no field name"
 
 
-def _plain(stream: BinaryIO, name: str) -> BinaryIO:
+def plain_bytes(stream: BinaryIO, gunzip: type[gzip.GzipFile] = gzip.GzipFile) -> BufferedBytes:
     """Give the uncompressed bytes, judging by the first ones."""
     magic = b""
-    while len(magic) < len(_PARQUET_MAGIC) and (more := stream.read(len(_PARQUET_MAGIC) - len(magic))):
+    while len(magic) < len(_GZIP_MAGIC) and (more := stream.read(len(_GZIP_MAGIC) - len(magic))):
         magic += more  # a pipe may give its first bytes one by one
-    buffered = io.BufferedReader(_Forward(magic, stream), _BUFFER_BYTES)
+    whole = Continued(magic, stream)
     if magic.startswith(_GZIP_MAGIC):
-        return io.BufferedReader(gzip.GzipFile(fileobj=buffered), _BUFFER_BYTES)
-    if magic == _PARQUET_MAGIC:
-        raise NotAFlowLogError(name, "a Parquet file; this version reads text flow logs only")
-    return buffered
+        return io.BufferedReader(gunzip(fileobj=_Sips(whole, _SIP_BYTES)), _BUFFER_BYTES)
+    return io.BufferedReader(whole, _BUFFER_BYTES)
 
 
-class _Forward(io.RawIOBase):
+class Continued(io.RawIOBase):
     """Bytes already read, then any object with ``read(size)`` (an S3 body, a pipe), as one raw stream."""
 
     def __init__(self, start: bytes, stream: BinaryIO) -> None:
-        self._start = start
+        self._start = memoryview(start)
         self._stream = stream
 
     def readable(self) -> bool:
+        """As every raw stream."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        chunk = self._start or self._stream.read(len(buffer))
-        self._start = b""
+        """As every raw stream."""
+        size = len(buffer)
+        chunk = self._start[:size] or self._stream.read(size)
+        self._start = self._start[size:]
         buffer[: len(chunk)] = chunk
         return len(chunk)
 
 
-def _lines(stream: BinaryIO, reader: LineReader, name: str) -> Iterator[bytes]:
+class _Sips(io.BufferedReader):
+    """Gives little at a time, whatever is asked for: gzip asks for 128 KiB, which may be 128 MiB of lines."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(_SIP_BYTES if size is None or size < 0 else min(size, _SIP_BYTES))
+
+
+def lines_of(stream: BinaryIO, reader: LineReader, name: str) -> Iterator[bytes]:
     """Yield lines of bounded length; an overlong one is counted and passed over without being held in memory."""
-    try:
+    with unpacking(name):
         while line := stream.readline(MAX_LINE_BYTES + 1):
             if len(line) <= MAX_LINE_BYTES:
                 yield line
@@ -279,6 +303,13 @@ def _lines(stream: BinaryIO, reader: LineReader, name: str) -> Iterator[bytes]:
             reader.skip_overlong()
             while line and not line.endswith(b"\n"):
                 line = stream.readline(MAX_LINE_BYTES)
+
+
+@contextmanager
+def unpacking(name: str) -> Iterator[None]:
+    """Say of which object it was that the gzip is broken."""
+    try:
+        yield
     except EOFError as error:
         raise ObjectError(name, "truncated gzip: it ends before its end-of-stream marker") from error
     except (gzip.BadGzipFile, zlib.error) as error:

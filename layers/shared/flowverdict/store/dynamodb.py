@@ -1,9 +1,10 @@
 """Alerts remembered in one DynamoDB table.
 
-Items are told apart by the prefix of their key ``pk``: ``alert#``, ``shadow#``, ``budget#``, ``source#``. An open alert has ``due``
-and ``due_at``, by which the index ``due`` finds it for the sweep. ``expires_at`` lets DynamoDB clear up; nothing relies on that it
-has, since it may take days (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): what is over is seen to be
-over by its own times.
+Items are told apart by the prefix of their key ``pk``: ``alert#``, ``shadow#``, ``budget#``, ``window#``, ``alerts#``,
+``part#``, ``source#``.
+An open alert has ``due`` and ``due_at``, by which the index ``due`` finds it for the sweep. ``expires_at`` lets DynamoDB clear up;
+nothing relies on that it has, since it may take days
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): what is over is seen to be over by its own times.
 
 Writes are transactions of at most 100 items (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html),
 each on the condition that its version is the one that was read.
@@ -12,7 +13,9 @@ each on the condition that its version is the one that was read.
 from __future__ import annotations
 
 import random
+import secrets
 import time
+from dataclasses import replace
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +23,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from flowverdict.errors import StateError
 from flowverdict.lifecycle import Budget, State
-from flowverdict.state import Claim, Commit, ConflictError, Source
-from flowverdict.store.items import pack_budget, pack_state, unpack_budget, unpack_state
+from flowverdict.sdk import guarded
+from flowverdict.state import Commit, ConflictError, Part, Window
+from flowverdict.store.items import (
+    pack_budget,
+    pack_fingerprints,
+    pack_part,
+    pack_state,
+    unpack_budget,
+    unpack_fingerprints,
+    unpack_part,
+    unpack_state,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -29,6 +42,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
 
+    from flowverdict.document import Document
     from flowverdict.lifecycle import Intervals
 
 INDEX = "due"
@@ -38,7 +52,8 @@ _TRIES = 8
 _FIRST_WAIT = 0.05  # seconds; doubled with each try, 6 s in all
 _DAY = 86_400
 # A dead-letter queue keeps messages for 14 days and gives them back at any time.
-SOURCE_KEPT = 15 * _DAY
+KEPT = 15 * _DAY
+_SEED_BITS = 64
 _BUDGET_KEPT = 2 * _DAY
 # Reasons of a cancelled transaction that another try with fresh values can get past.
 _CONFLICTS = {"ConditionalCheckFailed", "TransactionConflict"}
@@ -61,9 +76,10 @@ class DynamoDbStore:
     """
 
     def __init__(self, client: DynamoDBClient, table: str, *, wait: Callable[[float], None] = time.sleep) -> None:
-        self._client = client
+        self._client = guarded(client)
         self._table = table
         self._wait = wait
+        self._seed: int | None = None
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -91,6 +107,36 @@ class DynamoDbStore:
         for item in self._read([f"budget#{hour}"]):
             return unpack_budget(hour, int(item["version"]["N"]), bytes(item["body"]["B"]))
         return Budget(hour=hour)
+
+    def load_windows(self, window_ids: Collection[str]) -> Mapping[str, Window]:
+        """Give the windows there are."""
+        found: dict[str, Window] = {}
+        alerts: dict[str, frozenset[str]] = {}
+        for item in self._read([key for window_id in window_ids for key in (f"window#{window_id}", f"alerts#{window_id}")]):
+            kind, _, window_id = item["pk"]["S"].partition("#")
+            if kind == "alerts":
+                alerts[window_id] = unpack_fingerprints(bytes(item["fingerprints"]["B"]))
+                continue
+            found[window_id] = Window(
+                window_id=window_id,
+                version=int(item["version"]["N"]),
+                judged=item["judged"]["S"] if "judged" in item else None,
+                sources=int(item["sources"]["N"]),
+            )
+        return {name: replace(window, fingerprints=alerts.get(name, frozenset())) for name, window in found.items()}
+
+    def version_of(self, window_id: str) -> int:
+        """Give the version of a window, 0 where there is none."""
+        return next((int(item["version"]["N"]) for item in self._read([f"window#{window_id}"])), 0)
+
+    def load_parts(self, of: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Document]:
+        """Give what windows have added to alerts, by the window's id and the fingerprint, where they have."""
+        parts = {}
+        for item in self._read([f"part#{window_id}#{fingerprint}" for window_id, fingerprint in of]):
+            window_id, _, fingerprint = item["pk"]["S"].partition("#")[2].rpartition("#")
+            if "body" in item:
+                parts[window_id, fingerprint] = unpack_part(fingerprint, bytes(item["body"]["B"]))
+        return parts
 
     def due(self, now: int, limit: int) -> Iterator[str]:
         """Give the fingerprints that the sweep has to look at, those due longest first."""
@@ -154,7 +200,9 @@ class DynamoDbStore:
                 "expires_at": {"N": str(budget.hour + _BUDGET_KEPT)},
             }
             writes.append(self._put(item, budget.version))
-        writes += [self._count(source, now) for source in commit.sources]
+        if commit.window is not None:
+            writes += self._put_window(commit.window, now)
+        writes += [self._put_part(part, now) for part in commit.parts]
         self._transact(writes)
 
     def _put_state(self, state: State, intervals: Intervals) -> TransactWriteItemTypeDef:
@@ -182,20 +230,36 @@ class DynamoDbStore:
             }
         }
 
-    def _count(self, source: Source, now: int) -> TransactWriteItemTypeDef:
-        return {
-            "Put": {
-                "TableName": self._table,
-                "Item": {
-                    "pk": {"S": f"source#{source.source_id}"},
-                    "counted_at": {"N": str(now)},
-                    "expires_at": {"N": str(now + SOURCE_KEPT)},
-                },
-                "ConditionExpression": "#owner = :owner AND attribute_not_exists(counted_at)",
-                "ExpressionAttributeNames": {"#owner": "owner"},
-                "ExpressionAttributeValues": {":owner": {"S": source.owner}},
-            }
+    def _put_part(self, part: Part, now: int) -> TransactWriteItemTypeDef:
+        item: dict[str, AttributeValueTypeDef] = {
+            "pk": {"S": f"part#{part.window_id}#{part.fingerprint}"},
+            "expires_at": {"N": str(now + KEPT)},
         }
+        # One that was taken back stays without a body: to delete it would take a permission more.
+        if part.document is not None:
+            item["body"] = {"B": pack_part(part.document)}
+        return {"Put": {"TableName": self._table, "Item": item}}
+
+    def _put_window(self, window: Window, now: int) -> Iterator[TransactWriteItemTypeDef]:
+        item: dict[str, AttributeValueTypeDef] = {
+            "pk": {"S": f"window#{window.window_id}"},
+            "sources": {"N": str(window.sources)},
+            "expires_at": {"N": str(now + KEPT)},
+        }
+        if window.judged is not None:
+            item["judged"] = {"S": window.judged}
+        yield self._put(item, window.version)
+        if window.fingerprints:
+            yield {
+                "Put": {
+                    "TableName": self._table,
+                    "Item": {
+                        "pk": {"S": f"alerts#{window.window_id}"},
+                        "fingerprints": {"B": pack_fingerprints(window.fingerprints)},
+                        "expires_at": item["expires_at"],
+                    },
+                }
+            }
 
     def _transact(self, writes: Sequence[TransactWriteItemTypeDef]) -> None:
         if not writes:
@@ -222,7 +286,11 @@ class DynamoDbStore:
         due_at = after.due_at(intervals)
         remove = ["pending", "pending_at"]
         sets = []
-        values: dict[str, AttributeValueTypeDef] = {":at": {"N": str(state.pending_at)}, ":one": {"N": "1"}}
+        values: dict[str, AttributeValueTypeDef] = {
+            ":pending": {"S": str(state.pending)},
+            ":at": {"N": str(state.pending_at)},
+            ":one": {"N": "1"},
+        }
         if due_at is None:
             remove += ["#due", "due_at"]
         else:
@@ -234,7 +302,7 @@ class DynamoDbStore:
         self._update(
             f"alert#{state.fingerprint}",
             f"{f'SET {", ".join(sets)} ' if sets else ''}REMOVE {', '.join(remove)} ADD version :one",
-            "pending_at = :at",
+            "pending = :pending AND pending_at = :at",
             values,
             {"#due": "due"},
         )
@@ -264,24 +332,42 @@ class DynamoDbStore:
 
     # --- sources --------------------------------------------------------------------------------------------------
 
-    def claim(self, source: Source, now: int, lease: int) -> Claim:
-        """Claim a source for ``lease`` seconds."""
-        key = f"source#{source.source_id}"
-        claimed = self._update(
-            key,
-            "SET #owner = :owner, claimed_until = :until, expires_at = :expires_at",
-            "attribute_not_exists(counted_at) AND (attribute_not_exists(#owner) OR #owner = :owner OR claimed_until <= :now)",
-            {
-                ":owner": {"S": source.owner},
-                ":until": {"N": str(now + lease)},
-                ":now": {"N": str(now)},
-                ":expires_at": {"N": str(now + SOURCE_KEPT)},
-            },
-            {"#owner": "owner"},
-        )
-        if claimed:
-            return Claim.OURS
-        return Claim.DONE if any("counted_at" in item for item in self._read([key])) else Claim.BUSY
+    def windows_of(self, source_id: str) -> tuple[int, ...] | None:
+        """Give the numbers of the windows that a source had evidence for; ``None`` for a source that was not read before."""
+        for item in self._read([f"source#{source_id}"]):
+            return tuple(int(number) for number in item["windows"]["S"].split())
+        return None
+
+    def note_read(self, source_id: str, windows: Collection[int], now: int) -> None:
+        """Note that all evidence of a source has been kept."""
+        item: dict[str, AttributeValueTypeDef] = {
+            "pk": {"S": f"source#{source_id}"},
+            "windows": {"S": " ".join(map(str, sorted(windows)))},
+            "expires_at": {"N": str(now + KEPT)},
+        }
+        try:
+            self._client.put_item(TableName=self._table, Item=item)
+        except (BotoCoreError, ClientError) as error:
+            raise StateError(f"{self._table}: could not be written: {error}") from error
+
+    def seed(self) -> int:
+        """Give what the hashes of flows begin with (64 bits): made once for the table, and known to nobody else."""
+        if self._seed is None:
+            self._seed = self._made_seed()
+        return self._seed
+
+    def _made_seed(self) -> int:
+        try:
+            answer = self._client.update_item(
+                TableName=self._table,
+                Key={"pk": {"S": "seed"}},
+                UpdateExpression="SET seed = if_not_exists(seed, :new)",
+                ExpressionAttributeValues={":new": {"N": str(secrets.randbits(_SEED_BITS))}},
+                ReturnValues="ALL_NEW",
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise StateError(f"{self._table}: could not be written: {error}") from error
+        return int(answer["Attributes"]["seed"]["N"])
 
     # --- the policy -----------------------------------------------------------------------------------------------
 
@@ -297,7 +383,7 @@ class LastGoodPolicy:
     _KEY = "policy#last-good"
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
-        self._client = client
+        self._client = guarded(client)
         self._table = table
 
     def load(self) -> str | None:

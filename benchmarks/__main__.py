@@ -1,0 +1,139 @@
+"""Measure the designs on generated files, each run a process of its own on one core, and print what they cost as ratios."""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flowverdict
+from benchmarks.designs import DESIGNS
+from benchmarks.generate import FILES, write, write_parquet
+
+FLOOR = "gunzip"
+OURS = "flowverdict"
+# What takes minutes is measured once, and not at all on the largest files.
+_SLOW = {"flowlogs-reader", "read-quickly"}
+_SLOW_RECORDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one design: seconds by the clock and of the processor, MiB of memory at most, and what it found."""
+
+    wall: float
+    cpu: float
+    memory: float
+    found: dict[str, Any]
+
+
+def measure(design: str, path: Path, core: int) -> Run:
+    """Run a design once.
+
+    Raises
+    ------
+    SystemExit
+        It failed.
+    """
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.designs", design, str(path), str(core)]
+    begin = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603 - our own module
+    if process.stdout is None:
+        raise SystemExit("no pipe")
+    output = process.stdout.read()
+    # Of this one process, where RUSAGE_CHILDREN would give the largest of all so far.
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - begin
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{design} failed on {path}")
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, json.loads(output))
+
+
+def compare(path: Path, designs: list[str], times: int, core: int) -> dict[str, list[Run]]:
+    """Run every design some times, in turns, so that a slow spell of the machine is everybody's.
+
+    Raises
+    ------
+    SystemExit
+        Two designs found different things.
+    """
+    runs: dict[str, list[Run]] = {design: [] for design in designs}
+    for turn in range(times):
+        for design in designs:
+            if turn == 0 or design not in _SLOW:
+                runs[design].append(measure(design, path, core))
+    found = {json.dumps(run.found) for design in designs for run in runs[design] if run.found["accepted"]}
+    if len(found) > 1:
+        raise SystemExit(f"{path}: not all designs found the same: {', '.join(found)}")
+    return runs
+
+
+def machine() -> str:
+    """Name what this ran on."""
+    cpuinfo = Path("/proc/cpuinfo").read_text()
+    model = next((line.partition(":")[2].strip() for line in cpuinfo.splitlines() if line.startswith("model name")), "unknown")
+    return f"{model}, one core; Python {platform.python_version()}; medians"
+
+
+def main() -> None:
+    """Print one table a file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", nargs="*", default=list(FILES), metavar="FILE", help=f"of {', '.join(FILES)}")
+    parser.add_argument("--designs", nargs="+", default=list(DESIGNS), choices=DESIGNS)
+    parser.add_argument("--times", type=int, default=3, help="runs of each design")
+    parser.add_argument("--core", type=int, default=0)
+    parser.add_argument("--folder", type=Path, default=Path(".bench"))
+    parser.add_argument("--check", action="store_true", help="fail where the ratios are far off")
+    arguments = parser.parse_args()
+    designs = [FLOOR, *(design for design in arguments.designs if design != FLOOR)]
+    # As the packages beside it: without, an import takes three times as long.
+    compileall.compile_dir(flowverdict.__path__[0], quiet=1)
+    print(machine())
+    missed = []
+    for name in arguments.files:
+        spec = FILES[name]
+        path = write(spec, arguments.folder)
+        if "parquet" in designs:
+            write_parquet(path)
+        chosen = [design for design in designs if design not in _SLOW or spec.records <= _SLOW_RECORDS]
+        runs = compare(path, chosen, arguments.times, arguments.core)
+        print(f"\n{name}: {spec.records:,} records, {spec.reject_share:.0%} rejected, {path.stat().st_size / 1e6:.1f} MB gzipped")
+        print(f"{'':<18}{'x gunzip':>10}{'x ' + OURS:>10}{'CPU s':>10}{'wall s':>8}{'records/s':>12}{'MiB':>8}")
+        # Of the processor's seconds: those by the clock count what others did on the core meanwhile.
+        cpus = {design: statistics.median(run.cpu for run in runs[design]) for design in chosen}
+        for design in chosen:
+            wall = statistics.median(run.wall for run in runs[design])
+            memory = max(run.memory for run in runs[design])
+            ours = cpus[design] / cpus[OURS] if OURS in cpus else float("nan")
+            print(
+                f"{design:<18}{cpus[design] / cpus[FLOOR]:>10.2f}{ours:>10.2f}{cpus[design]:>10.2f}{wall:>8.2f}"
+                f"{spec.records / cpus[design]:>12,.0f}{memory:>8.0f}"
+            )
+        if arguments.check and OURS in cpus:
+            missed += _far_off(name, cpus)
+    if missed:
+        raise SystemExit("\n".join(missed))
+
+
+def _far_off(name: str, cpus: dict[str, float]) -> list[str]:
+    """Say which ratios nobody's slow machine explains; imports count for much in so small a file."""
+    limits = {FLOOR: 1 / 8, "flowlogs-reader": 6.0, "duckdb": 1.0}
+    return [
+        f"{name}: {other} takes {cpus[other] / cpus[OURS]:.2f} times as long as {OURS}, expected {least:.2f} or more"
+        for other, least in limits.items()
+        if other in cpus and cpus[other] / cpus[OURS] < least
+    ]
+
+
+if __name__ == "__main__":
+    main()

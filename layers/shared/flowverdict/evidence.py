@@ -1,0 +1,266 @@
+"""What each source shows, kept apart by source, so that alerts are a function of what is known and not of how it came.
+
+A source is an object or a log event. What it shows of a window (five minutes, by the end of the records, as AWS makes its files:
+https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-path.html) is its evidence. A window is judged from the evidence of
+all its sources, together with what the windows around it say of its flows. Evidence follows from its source: writing it
+twice changes nothing; and all of it is minima, maxima, sums and sets, so neither order nor split does.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import Counter, defaultdict
+from dataclasses import asdict, astuple, dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flowverdict.accepts import Accepts
+from flowverdict.errors import EvidenceError
+from flowverdict.flows import (
+    MAX_FLOWS,
+    Context,
+    FlowCollector,
+    FlowKey,
+    Folded,
+    Interface,
+    RecordId,
+    Rejects,
+    Traffic,
+    end_of,
+)
+from flowverdict.records import FlowDirection
+from flowverdict.sources.accepted import Windows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from flowverdict.records import Address, FlowRecord
+    from flowverdict.sources.accepted import AcceptedFlows, InterfaceFacts
+    from flowverdict.sources.origin import Origin
+
+# What is said of a flow that was rejected in a window lies at most so many windows before and after it. An accepted request may be
+# in a record that ends before its rejected reply's does, or up to ten minutes after it: for so long a record gathers packets
+# (https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html, "Aggregation interval"). So may the record of another
+# flow log that gathers longer.
+BEFORE, AFTER = 1, 2
+_MAGIC = b"FVE1"
+_LENGTH = 8  # bytes
+
+
+class FlowLog(NamedTuple):
+    """A flow log, as the names of its files tell it.
+
+    ``width`` is how many fields its records have: of two flow logs that report one flow, the wider one says more.
+    """
+
+    flow_log_id: str
+    width: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a source shows of one window."""
+
+    flows: FlowCollector
+    flow_log: FlowLog | None = None
+
+
+class FlowsByWindow:
+    """Collects what a source holds, each record in the window that it ended in; a sink of ``sources``."""
+
+    def __init__(self, seed: int, origin: Origin, *, apart: bool = True, distinct: bool = False) -> None:
+        self.windows: dict[int, FlowCollector] = {}
+        self.numbers = Windows(apart=apart)
+        self._seed = seed
+        self._origin = origin
+        self._distinct = distinct
+
+    def record(self, record: FlowRecord) -> None:
+        """Collect a record."""
+        self._window(self.numbers.of(end_of(record))).add(record, self._origin)
+
+    def accepted(self, window: int, flows: AcceptedFlows) -> None:
+        """Collect accepted records."""
+        self._window(window).accepts.add_columns(flows)
+
+    def learned(self, window: int, interface: str | None, facts: InterfaceFacts) -> None:
+        """Collect what accepted records tell about an interface."""
+        self._window(window).learn(interface, facts)
+
+    def _window(self, number: int) -> FlowCollector:
+        if number not in self.windows:
+            most = MAX_FLOWS if self.numbers.are_apart else None
+            self.windows[number] = FlowCollector(self._seed, distinct=self._distinct, most=most)
+        return self.windows[number]
+
+
+def flows_of(window: int, evidence: Mapping[int, Iterable[Evidence]], seed: int) -> FlowCollector:
+    """Put together what is known of a window's flows.
+
+    Parameters
+    ----------
+    evidence
+        By window, of this one and of those from ``BEFORE`` to ``AFTER``.
+    """
+    near = range(window - BEFORE, window + AFTER + 1)
+    told_by = _told_by(one for number in near for one in evidence.get(number, ()))
+    flows = FlowCollector(seed, most=MAX_FLOWS)
+    for one in evidence.get(window, ()):
+        flows.merge(_told_only(one, told_by))
+    for number in near:
+        if number != window:
+            for one in evidence.get(number, ()):
+                flows.learn_from(one.flows)
+    return flows
+
+
+type _Ends = tuple[str | None, Address | None, Address | None, int | None, int | None, int | None]
+
+
+def _told_by(near: Iterable[Evidence]) -> dict[_Ends, str]:
+    """Give, for each flow that several flow logs report, the one that it is counted from: the widest."""
+    logs: defaultdict[_Ends, set[FlowLog]] = defaultdict(set)
+    for one in near:
+        if one.flow_log is not None:
+            for key, _ in one.flows.rejects:
+                logs[_ends(key)].add(one.flow_log)
+    return {
+        ends: min(flow_logs, key=lambda log: (-log.width, log.flow_log_id)).flow_log_id
+        for ends, flow_logs in logs.items()
+        if len({log.flow_log_id for log in flow_logs}) > 1
+    }
+
+
+def _told_only(one: Evidence, told_by: Mapping[_Ends, str]) -> FlowCollector:
+    """Give the evidence without the rejects that another flow log tells."""
+    if one.flow_log is None or not told_by:
+        return one.flows
+    mine = one.flow_log.flow_log_id
+    kept = FlowCollector()
+    kept.accepts, kept.interfaces, kept.folded = one.flows.accepts, one.flows.interfaces, one.flows.folded
+    kept.rejects = {row: rejects for row, rejects in one.flows.rejects.items() if told_by.get(_ends(row[0]), mine) == mine}
+    return kept
+
+
+def _ends(key: FlowKey) -> _Ends:
+    """Give what every format tells of a flow: not its direction, nor the packets' own addresses."""
+    return (key.interface, key.source, key.destination, key.source_port, key.destination_port, key.protocol)
+
+
+# --- as bytes ---------------------------------------------------------------------------------------------------------
+
+
+def pack(evidence: Evidence) -> bytes:
+    """Give evidence as bytes; ``unpack`` reads them."""
+    flows = evidence.flows
+    flows.settle()
+    contexts: dict[Context, int] = {}
+    rows = [_packed_row(row, rejects, contexts) for row, rejects in flows.rejects.items()]
+    told = {
+        "flow_log": evidence.flow_log,
+        "rejects": rows,
+        "interfaces": [[name, *_packed_interface(interface, contexts)] for name, interface in flows.interfaces.items()],
+        "folded": [
+            [
+                name,
+                astuple(folded.traffic),
+                contexts.setdefault(folded.context, len(contexts)),
+                sorted(folded.what.items(), key=str),
+            ]
+            for name, folded in flows.folded.items()
+        ],
+        "contexts": [asdict(context) for context in contexts],
+    }
+    body = zlib.compress(json.dumps(told).encode(), 1)
+    return _MAGIC + len(body).to_bytes(_LENGTH, "little") + body + flows.accepts.pack()
+
+
+def unpack(packed: bytes) -> Evidence:
+    """Read what ``pack`` gave. It is to be merged with more; what its hashes began with it does not know.
+
+    Raises
+    ------
+    EvidenceError
+        It is something else.
+    """
+    if not packed.startswith(_MAGIC):
+        raise EvidenceError("kept evidence cannot be read: it is none of this version")
+    try:
+        start = len(_MAGIC) + _LENGTH
+        end = start + int.from_bytes(packed[len(_MAGIC) : start], "little")
+        told: dict[str, Any] = json.loads(zlib.decompress(packed[start:end]))
+        contexts = [Context(**values) for values in told["contexts"]]
+        flows = FlowCollector()
+        flows.rejects = dict(_read_row(row, contexts) for row in told["rejects"])
+        flows.interfaces = {name: _read_interface(values, contexts) for name, *values in told["interfaces"]}
+        flows.folded = {
+            name: Folded(traffic=Traffic(*traffic), context=contexts[context], what=Counter(dict(map(_read_what, what))))
+            for name, traffic, context, what in told["folded"]
+        }
+        flows.accepts = Accepts.unpack(packed[end:])
+        return Evidence(flows=flows, flow_log=None if told["flow_log"] is None else FlowLog(*told["flow_log"]))
+    except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
+        raise EvidenceError(f"kept evidence cannot be read: {type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _read_what(packed: list[Any]) -> tuple[tuple[FlowDirection | None, int | None, int | None], int]:
+    (direction, protocol, port), records = packed
+    return (None if direction is None else FlowDirection(direction), protocol, port), int(records)
+
+
+def _packed_row(row: tuple[FlowKey, RecordId | None], rejects: Rejects, contexts: dict[Context, int]) -> list[object]:
+    key, record = row
+    return [
+        *(str(part) if part is not None and not isinstance(part, int) else part for part in key),
+        record,
+        astuple(rejects.traffic),
+        contexts.setdefault(rejects.context, len(contexts)),
+        sorted(rejects.reasons, key=str),
+        rejects.packet_addresses_logged,
+    ]
+
+
+def _read_row(row: list[Any], contexts: list[Context]) -> tuple[tuple[FlowKey, RecordId | None], Rejects]:
+    interface, *texts, source_port, destination_port, protocol, direction, record, traffic, context, reasons, logged = row
+    source, destination, packet_source, packet_destination = (None if text is None else ip_address(text) for text in texts)
+    key = FlowKey(
+        interface,
+        source,
+        destination,
+        packet_source,
+        packet_destination,
+        source_port,
+        destination_port,
+        protocol,
+        None if direction is None else FlowDirection(direction),
+    )
+    rejects = Rejects(
+        traffic=Traffic(*traffic), context=contexts[context], reasons=set(reasons), packet_addresses_logged=bool(logged)
+    )
+    return (key, None if record is None else RecordId(*record)), rejects
+
+
+def _packed_interface(interface: Interface, contexts: dict[Context, int]) -> list[object]:
+    return [
+        sorted(map(str, interface.own)),
+        None if interface.shared is None else sorted(map(str, interface.shared)),
+        sorted(interface.subnets),
+        interface.vpc_id,
+        interface.accepts,
+        astuple(interface.lost),
+        contexts.setdefault(interface.context, len(contexts)),
+    ]
+
+
+def _read_interface(values: list[Any], contexts: list[Context]) -> Interface:
+    own, shared, subnets, vpc_id, accepts, lost, context = values
+    return Interface(
+        own=set(map(ip_address, own)),
+        shared=None if shared is None else set(map(ip_address, shared)),
+        subnets=set(subnets),
+        vpc_id=vpc_id,
+        accepts=bool(accepts),
+        lost=Traffic(*lost),
+        context=contexts[context],
+    )

@@ -1,0 +1,67 @@
+"""Accepted flows in columns of numpy's: the same as ``accepts`` does with those of ``array``. Loaded where numpy is already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flowverdict.sources.accepted import NOT_LOGGED, AcceptedFlows
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from flowverdict.sources.accepted import Column
+
+# A table of a million bits, by the hash's highest ones, tells most flows apart from those wanted before anything is searched.
+_BITS = 20
+
+
+def rows_of(columns: Sequence[AcceptedFlows], wanted: Collection[int]) -> Iterator[tuple[int, int, int, int]]:
+    """Give the rows, as (hash, start, end, flags), of the flows with these hashes."""
+    known = np.sort(np.fromiter(wanted, np.uint64, len(wanted)))
+    shift = np.uint64(64 - _BITS)
+    perhaps = np.zeros(1 << _BITS, np.bool_)
+    perhaps[(known >> shift).view(np.int64)] = True
+    for flows in columns:
+        hashes = np.asarray(flows.hashes)
+        rows = np.flatnonzero(perhaps[(hashes >> shift).view(np.int64)])
+        places = np.searchsorted(known, hashes[rows])
+        rows = rows[known[np.minimum(places, known.size - 1)] == hashes[rows]]
+        yield from zip(
+            hashes[rows].tolist(),
+            np.asarray(flows.starts)[rows].tolist(),
+            np.asarray(flows.ends)[rows].tolist(),
+            np.asarray(flows.flags)[rows].tolist(),
+            strict=True,
+        )
+
+
+def summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
+    """Give each flow once, in the order of the hashes: its earliest start, latest end, and all flags."""
+    hashes = np.concatenate([np.asarray(flows.hashes, np.uint64) for flows in columns])
+    order = np.argsort(hashes, kind="stable")
+    hashes = hashes[order]
+    firsts = np.flatnonzero(np.concatenate(([True], hashes[1:] != hashes[:-1]))) if hashes.size else np.zeros(0, np.int64)
+    if not firsts.size:
+        return columns[0]
+
+    def column(values: Sequence[Column]) -> NDArray[np.int64]:
+        return np.concatenate([np.asarray(one, np.int64) for one in values])[order]
+
+    starts = column([flows.starts for flows in columns])
+    # Not logged is smaller than any time, and must not be the earliest.
+    starts[starts == NOT_LOGGED] = np.iinfo(np.int64).max
+    starts = np.minimum.reduceat(starts, firsts)
+    starts[starts == np.iinfo(np.int64).max] = NOT_LOGGED
+    flags = column([flows.flags for flows in columns])
+    logged = np.maximum.reduceat(flags, firsts) != NOT_LOGGED
+    flags[flags == NOT_LOGGED] = 0
+    return AcceptedFlows(
+        hashes=hashes[firsts],
+        starts=starts,
+        ends=np.maximum.reduceat(column([flows.ends for flows in columns]), firsts),
+        flags=np.where(logged, np.bitwise_or.reduceat(flags, firsts), NOT_LOGGED).astype(np.int32),
+    )

@@ -1,0 +1,234 @@
+"""Minutes of load on the deployed stack while its workers are killed; then every record and every alert is accounted for.
+
+``make soak`` runs it. Objects go through S3 and SQS, log events through CloudWatch Logs, at a steady rate with bursts of ten times
+that; processes that the emulator runs functions in are killed (SIGKILL) every few seconds. A killed worker's queue messages come
+back when their visibility time-out is over, and its log event is tried again, as on AWS. The truth is what the same records make of
+the alerts in memory, in one undisturbed run (``store/memory.py``).
+
+Three things are not as deployed, since minutes stand for days here: a message comes back after ``_VISIBLE_AFTER`` seconds and not
+after half an hour; it may come back more than three times, since somebody is killed every few seconds; and the sweep runs every
+``_SWEEP_EVERY`` seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from tests.e2e.connections import PROC, descendants
+from tests.e2e.emulator import emulator, moto_server
+from tests.e2e.samples import ACCOUNT_ID, HEADER, REGION, scheduled
+from tests.e2e.soak_books import READERS, Report, Truth, account_alerts, account_records, ended_well
+from tests.e2e.soak_load import LOG_GROUP, FlowLogObject, Load, make_network
+from tests.e2e.stack import Stack, build
+from tests.e2e.subscribers import Queue, function_log, put_log_events, put_object, subscribe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.e2e.emulator import Emulator
+    from tests.e2e.stack import Build
+
+_STEADY, _BURST = 1.0, 10.0  # deliveries a second
+_BURST_SECONDS, _BURST_EVERY = 30.0, 90.0
+_KILL_PAUSES = (1.0, 4.0)  # seconds between two kills
+_PATIENCE = 0.5  # seconds; on a quick machine hardly anybody is seen at work, and one about to work does as well
+_BUSY_WITHIN = 0.1  # seconds; who has not worked for a clock tick in them is idle
+# Lambda tries a log event three times: who is killed each time has lost it. So this function's workers are left alone meanwhile.
+_LOGS_WORKER_SPARED = 20.0
+_VISIBLE_AFTER = 10  # seconds, longer than any invocation here takes
+_RECEIVED_AT_MOST = 100
+_OVERDUE = 600.0  # seconds ahead: what was not sent is sent by the sweep then; longer than Intervals.outbox
+_SWEEP_EVERY = 10.0
+_LOOK_EVERY = 2.0
+_DRAIN_SECONDS = 300.0  # takes 5 s, or a minute and a half on a machine with five times the work it can do
+_CAP = 1_000
+_DEAD_LETTERS: Final = ("FlowLogDeadLetterQueue", "ClassifyCloudWatchLogsDeadLetterQueue")
+_PARAMETERS: Final = {
+    "FlowLogGroupName": LOG_GROUP,
+    "FlowLogFormat": HEADER,
+    "MessagesPerHour": str(_CAP),
+    "ResolveMinutes": "1440",
+    "RepeatMinutes": "1440",
+    "DigestHours": "720",
+    "S3FunctionConcurrency": "4",
+}
+
+
+def soak(built: Build, seconds: float, seed: int) -> Report:
+    """Run the load, drain, and account for everything.
+
+    Raises
+    ------
+    TimeoutError
+        The stack did not come to the end of its work.
+    """
+    report = Report()
+    with (
+        moto_server(account_id=ACCOUNT_ID, region=REGION) as rules,
+        emulator(account_id=ACCOUNT_ID, region=REGION, ec2_url=rules.url) as aws,
+    ):
+        load = Load(make_network(rules), Random(seed), int(time.time()))  # noqa: S311 - the same load for the same seed
+        aws.place.client("logs").create_log_group(logGroupName=LOG_GROUP)
+        stack = Stack(build=built, place=aws.place, name="flowverdict")
+        stack.deploy(_PARAMETERS)
+        _be_impatient(stack)
+        told = subscribe(aws.place, stack.outputs["AlertTopicArn"], "told")
+        with _killing(aws, stack, Random(seed), report):  # noqa: S311 - as above
+            _feed(stack, load, seconds)
+        _drain(stack, load)
+        _sweep(stack, "RequestResponse", _OVERDUE)  # sends what a killed worker has marked to be sent and not sent
+        messages = [json.loads(text) for text in told.rest()]
+        bucket = stack.outputs["FlowLogBucketName"]
+        account_records(stack, load, bucket, report)
+        account_alerts(stack, Truth(rules, load, bucket, _CAP), messages, report)
+        for name in _DEAD_LETTERS:
+            dead = Queue(place=aws.place, url=stack.physical_id(name)).rest()
+            report.check(holds=not dead, otherwise=f"{name} has {len(dead)} messages, the first: {dead[:1]}")
+    return report
+
+
+# --- the load ---------------------------------------------------------------------------------------------------------
+
+
+def _be_impatient(stack: Stack) -> None:
+    sqs, url = stack.place.client("sqs"), stack.physical_id("FlowLogQueue")
+    redrive = json.loads(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])["Attributes"]["RedrivePolicy"])
+    attributes = {
+        "VisibilityTimeout": str(_VISIBLE_AFTER),
+        "RedrivePolicy": json.dumps(redrive | {"maxReceiveCount": _RECEIVED_AT_MOST}),
+    }
+    sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+
+
+def _feed(stack: Stack, load: Load, seconds: float) -> None:
+    """Deliver for so long. Where a burst is more than the emulator takes, what is due comes later, and all of it comes."""
+    began = time.monotonic()
+    due = swept = 0.0
+    deliveries = load.deliveries()
+    while due < seconds:
+        delivery = next(deliveries)
+        if due >= swept + _SWEEP_EVERY:
+            _sweep(stack, "Event", 0)
+            swept = due
+        time.sleep(max(0.0, began + due - time.monotonic()))
+        if isinstance(delivery, FlowLogObject):
+            put_object(stack, delivery.key, delivery.text)
+        else:
+            put_log_events(stack.place, LOG_GROUP, delivery.stream, delivery.lines.texts)
+        due += 1 / (_BURST if _is_burst(due, seconds) else _STEADY)
+
+
+def _is_burst(at: float, seconds: float) -> bool:
+    # The middle third of each minute and a half, or of the whole where that is shorter.
+    every = min(_BURST_EVERY, seconds)
+    return every / 3 <= at % every < every / 3 + min(_BURST_SECONDS, every / 3)
+
+
+@contextmanager
+def _killing(aws: Emulator, stack: Stack, random: Random, report: Report) -> Iterator[None]:
+    """Kill workers until the block ends."""
+    folders = {f"ministack-lambda-{stack.physical_id(name)}-": name for name in (*READERS, "SweepAlertsFunction")}
+    ended = threading.Event()
+
+    def to_kill(spared: str | None, *, idle: bool) -> list[tuple[int, str]]:
+        workers = [
+            (pid, name)
+            for pid in descendants(aws.process_id)
+            for folder, name in folders.items()
+            if name != spared and folder in _command(pid)
+        ]
+        if idle:
+            return workers
+        before = [_cpu(pid) for pid, _ in workers]
+        time.sleep(_BUSY_WITHIN)
+        return [worker for worker, ticks in zip(workers, before, strict=True) if _cpu(worker[0]) > ticks]
+
+    def go_on_killing() -> None:
+        spared_until = 0.0
+        while not ended.wait(random.uniform(*_KILL_PAUSES)):
+            found: list[tuple[int, str]] = []
+            patient_until = time.monotonic() + _PATIENCE
+            while not found and not ended.is_set():
+                spared = READERS[1] if time.monotonic() < spared_until else None
+                found = to_kill(spared, idle=time.monotonic() > patient_until)
+            if found:
+                pid, name = random.choice(found)
+                with suppress(ProcessLookupError):  # ended by itself
+                    os.kill(pid, signal.SIGKILL)
+                    report.kills += 1
+                spared_until = time.monotonic() + _LOGS_WORKER_SPARED if name == READERS[1] else spared_until
+
+    with ThreadPoolExecutor(1) as pool:
+        killing = pool.submit(go_on_killing)
+        try:
+            yield
+        finally:
+            ended.set()
+        killing.result()
+
+
+def _command(pid: int) -> str:
+    try:
+        return (PROC / str(pid) / "cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""  # ended since it was listed
+
+
+def _cpu(pid: int) -> int:
+    """Give the clock ticks that a process has worked for, 0 for one that has ended."""
+    try:
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(fields[11]) + int(fields[12])
+
+
+def _drain(stack: Stack, load: Load) -> None:
+    """Wait until the queue is empty and all log events were judged."""
+    sqs, url = stack.place.client("sqs"), stack.physical_id("FlowLogQueue")
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
+    deadline = time.monotonic() + _DRAIN_SECONDS
+    while True:
+        left = sum(map(int, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()))
+        judged = ended_well(stack, READERS[1])
+        if not left and judged >= len(load.log_events):
+            return
+        if time.monotonic() > deadline:
+            failures = [one["reason"] for name in READERS for one in function_log(stack, name) if one["level"] == "ERROR"][-3:]
+            raise TimeoutError(
+                f"{left} messages are in the queue, {judged} of {len(load.log_events)} batches of log events judged; {failures}"
+            )
+        time.sleep(_LOOK_EVERY)
+
+
+def _sweep(stack: Stack, kind: str, seconds_from_now: float) -> None:
+    name, payload = stack.physical_id("SweepAlertsFunction"), json.dumps(scheduled(seconds_from_now)).encode()
+    answer = stack.place.client("lambda").invoke(FunctionName=name, InvocationType=kind, Payload=payload)
+    if "FunctionError" in answer:
+        raise RuntimeError(answer["Payload"].read().decode())
+
+
+def main() -> int:
+    """Run it as ``SOAK_SECONDS`` or ``SOAK_MINUTES`` say, and say what came of it."""
+    seconds = float(os.environ.get("SOAK_SECONDS") or 60 * float(os.environ.get("SOAK_MINUTES") or 3))
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # moto's server writes a line for each request
+    with tempfile.TemporaryDirectory(prefix="flowverdict-soak-") as name:
+        report = soak(build(Path(name)), seconds, int(os.environ.get("SOAK_SEED") or 1))
+    sys.stdout.writelines(f"{line}\n" for line in (*report.wrong, *report.lines()))
+    return 1 if report.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,278 @@
+"""The books of the soak: what the functions read and told, held against what was put in and what is true of it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+from collections import Counter, defaultdict
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from unittest.mock import patch
+
+from flowverdict.application import Desk
+from flowverdict.book import AlertBook
+from flowverdict.document import Alert, Status
+from flowverdict.judging import Judge
+from flowverdict.lifecycle import Intervals
+from flowverdict.netconfig.ec2 import Ec2Config, client_factory
+from flowverdict.observability import Metric, Observability
+from flowverdict.pipeline import place_of, read_log_events, read_object
+from flowverdict.records import RecordFormat
+from flowverdict.sources.envelope import ObjectRef
+from flowverdict.sources.origin import Origin, origin_of
+from flowverdict.store.dynamodb import DynamoDbStore
+from flowverdict.store.memory import MemoryEvidence, MemoryStore
+from tests.alert_samples import Outbox
+from tests.e2e.samples import ACCOUNT_ID, HEADER, REGION
+from tests.e2e.soak_load import LOG_GROUP
+from tests.e2e.subscribers import log_events
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from flowverdict.document import Document
+    from flowverdict.pipeline import SourceRead
+    from flowverdict.state import AlertStore
+    from tests.e2e.emulator import Place
+    from tests.e2e.soak_load import Load
+    from tests.e2e.stack import Stack
+
+READERS: Final = ("ClassifyS3Function", "ClassifyCloudWatchLogsFunction")
+# What becomes of a record, as ``records.RecordCounts`` calls it.
+_KINDS = ("accepted", "rejected", "no_data", "skip_data", "malformed")
+_MEASURED = {
+    "records": Metric.RECORDS_READ,
+    "rejected": Metric.RECORDS_REJECTED,
+    "malformed": Metric.RECORDS_MALFORMED,
+    "skip_data": Metric.RECORDS_SKIP_DATA,
+}
+_START = "START RequestId: "
+_OTHER_RUNTIME_LINES = ("END RequestId: ", "REPORT RequestId: ")
+
+# A source by its name and its number of records: two log events of a stream differ in that.
+type _Source = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Report:
+    """What was seen, and everything that does not add up."""
+
+    objects: int = 0
+    log_events: int = 0
+    records: int = 0
+    accounted: Counter[str] = field(default_factory=Counter)
+    kills: int = 0
+    failed: int = 0
+    read: int = 0
+    measured: int = 0
+    redeliveries: int = 0
+    expected: int = 0
+    sent: int = 0
+    twice: int = 0
+    corrected: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def check(self, *, holds: bool, otherwise: str) -> None:
+        """Note what does not hold."""
+        if not holds:
+            self.wrong.append(otherwise)
+
+    def lines(self) -> list[str]:
+        """Give the figures, the most important ones on the last line."""
+        told = self.accounted
+        kinds = ", ".join(
+            f"{kind.replace('_', '-')} {told[kind]}" for kind in ("rejected", "accepted", "no_data", "skip_data", "malformed")
+        )
+        beside = (
+            f"{self.log_events} batches of log events, {self.failed} invocations failed",
+            f"{self.measured} of {self.read} records read are in the metrics: what a killed invocation read is not",
+            f"{self.corrected} alerts were told before the whole of their window was there, and corrected",
+        )
+        figures = (
+            f"soak: {self.objects} objects, {self.records} records in, {told.total()} accounted for ({kinds})",
+            f"{self.kills} kills, {self.redeliveries} redeliveries",
+            f"alerts expected {self.expected}, sent {self.sent}, twice {self.twice}",
+        )
+        return ["; ".join(beside), ", ".join(figures)]
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+
+def account_records(stack: Stack, load: Load, bucket: str, report: Report) -> None:
+    """Hold what the functions say they read, each source counted once, against what was put in."""
+    put: dict[_Source, Counter[str]] = {}
+    for one in load.objects.values():
+        put[f"s3://{bucket}/{one.key}", one.lines.counts.total()] = one.lines.counts
+    for events in load.log_events:
+        put[f"{LOG_GROUP}:{events.stream}", events.lines.counts.total()] = events.lines.counts
+    report.objects, report.log_events = len(load.objects), len(load.log_events)
+    report.records = sum(counts.total() for counts in put.values())
+
+    read: dict[_Source, Counter[str]] = {}
+    for function in READERS:
+        _account_function(stack, function, read, report)
+    for counts in read.values():
+        report.accounted += counts
+    for source, counts in put.items():
+        report.check(holds=read.get(source) == counts, otherwise=f"{source}: put {dict(counts)}, read {read.get(source)}")
+    report.check(holds=read.keys() <= put.keys(), otherwise=f"read, but never put: {sorted(read.keys() - put.keys())}")
+
+
+def _account_function(stack: Stack, function: str, read: dict[_Source, Counter[str]], report: Report) -> None:
+    messages = log_events(stack, function)
+    failed = _failed(messages)
+    report.failed += len(failed)
+    lines = [json.loads(text) for _, text in messages if text.startswith("{")]
+    # All that was read, what of it by invocations that ended well, and what was measured.
+    whole, ended, measured = Counter[str](), Counter[str](), Counter[str]()
+    for line in lines:
+        if line.get("message") == "flow logs read":
+            counts = Counter({kind: line["counts"][kind] for kind in _KINDS if line["counts"][kind]})
+            source = (line["source"], line["counts"]["records"])
+            report.redeliveries += source in read
+            report.check(holds=read.setdefault(source, counts) == counts, otherwise=f"{source} was read as two different things")
+            whole += counts
+            whole["records"] += counts.total()
+            if line["function_request_id"] not in failed:
+                ended += counts
+                ended["records"] += counts.total()
+        report.redeliveries += line.get("message") == "read before, not read again"
+        for kind, metric in _MEASURED.items():
+            value = line.get(metric, 0)
+            measured[kind] += int(sum(value) if isinstance(value, list) else value)
+    report.read += whole["records"]
+    report.measured += measured["records"]
+    for kind in _MEASURED:
+        # An invocation may be killed when it has measured all and not yet answered.
+        at_least, at_most = ended[kind], whole[kind]
+        report.check(
+            holds=at_least <= measured[kind] <= at_most,
+            otherwise=f"{function} measured {measured[kind]} {kind}, should be {at_least} to {at_most}",
+        )
+
+
+def ended_well(stack: Stack, function: str) -> int:
+    """Give how many invocations of a function came to their end and did not fail."""
+    messages = log_events(stack, function)
+    return sum(text.startswith(_START) for _, text in messages) - len(_failed(messages))
+
+
+def _failed(messages: Sequence[tuple[str, str]]) -> frozenset[str]:
+    """Give the ids of invocations that failed: in the log stream of each, its own, is a line that the function did not write."""
+    ids = {stream: text.split()[2] for stream, text in messages if text.startswith(_START)}
+    return frozenset(ids[stream] for stream, text in messages if not text.startswith(("{", _START, *_OTHER_RUNTIME_LINES)))
+
+
+# --- alerts -----------------------------------------------------------------------------------------------------------
+
+
+class Truth:
+    """The same sources, each read once and all judged at once, in memory."""
+
+    def __init__(self, rules: Place, load: Load, bucket: str, cap: int) -> None:
+        self.store, outbox = MemoryStore(), Outbox()
+        observability, intervals, evidence = Observability("soak"), Intervals(), MemoryEvidence()
+        book = AlertBook(self.store, outbox, intervals=intervals, cap=cap)
+        with patch.dict(os.environ, rules.environment()), redirect_stdout(io.StringIO()):
+            desk = Desk(
+                judge=Judge(evidence, self.store, book, intervals),
+                book=book,
+                store=self.store,
+                evidence=evidence,
+                configs=Ec2Config(
+                    clients=client_factory(),
+                    logger=observability.logger,
+                    default_region=REGION,
+                    own_account=ACCOUNT_ID,
+                    reader_role=None,
+                ),
+                policies=None,
+                observability=observability,
+            )
+            taken = []
+            for one in load.objects.values():
+                ref = ObjectRef(bucket=bucket, key=one.key)
+                taken.append(
+                    desk.take(ref.source_id, ref.name, place_of(origin_of(one.key)), partial(_read_object, one.text, ref.name))
+                )
+            origin = Origin(account_id=ACCOUNT_ID, region=REGION)
+            for number, events in enumerate(load.log_events):
+                name = f"{LOG_GROUP}:{events.stream}"
+                reading = partial(_read_log_events, events.lines.texts, name, origin)
+                taken.append(desk.take(f"log-events-{number}", name, place_of(origin, name), reading))
+            desk.finish(taken)
+        self.told: Mapping[str, Document] = {document.fingerprint: document for document in outbox.sent}
+
+
+def _read_object(text: str, name: str, seed: int) -> SourceRead:
+    return read_object(io.BytesIO(gzip.compress(text.encode())), name=name, seed=seed)
+
+
+def _read_log_events(messages: Sequence[str], name: str, origin: Origin, seed: int) -> SourceRead:
+    return read_log_events(messages, name=name, formats=(RecordFormat.from_text(HEADER),), origin=origin, seed=seed)
+
+
+def account_alerts(stack: Stack, truth: Truth, messages: Sequence[Mapping[str, Any]], report: Report) -> None:
+    """Hold the open alerts and every message against the truth."""
+    table, client = stack.outputs["AlertTableName"], stack.place.client("dynamodb")
+    pages = client.get_paginator("scan").paginate(TableName=table, ProjectionExpression="pk")
+    keys = [item["pk"]["S"] for page in pages for item in page["Items"]]
+    names = [key.partition("#")[2] for key in keys if key.startswith("alert#")]
+    store = DynamoDbStore(client, table)
+    found, expected = _open(store, names), _open(truth.store, truth.store.states)
+    for name in sorted(found.keys() | expected.keys()):
+        report.check(
+            holds=found.get(name) == expected.get(name), otherwise=f"{name} is {found.get(name)}, should be {expected.get(name)}"
+        )
+    unsent = [state.document.title for state in store.load(names).values() if state.pending is not None]
+    report.check(holds=not unsent, otherwise=f"still to be sent: {unsent}")
+
+    by_name: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for message in messages:
+        by_name[message["fingerprint"]].append(message)
+    report.expected = len(truth.told)
+    for name in sorted(by_name.keys() | truth.told.keys()):
+        _account_messages(name, by_name[name], truth.told.get(name), report)
+    report.check(holds=report.twice <= report.kills, otherwise=f"{report.twice} messages were sent twice by {report.kills} kills")
+
+
+def _open(store: AlertStore, names: Collection[str]) -> dict[str, tuple[object, ...]]:
+    """Give what the open alerts say, but for their words: of several windows' words the ones that came last are kept."""
+    return {
+        name: (
+            document.kind,
+            document.severity,
+            (document.verdict, document.leg, document.service_port, document.confidence) if isinstance(document, Alert) else None,
+            document.counts.records,
+            document.counts.flows,
+            document.counts.packets,
+            document.counts.bytes,
+            sorted(document.counts.confidences),
+        )
+        for name, state in store.load(names).items()
+        if state.is_open
+        for document in [state.document]
+    }
+
+
+def _account_messages(name: str, messages: Sequence[Mapping[str, Any]], expected: Document | None, report: Report) -> None:
+    """Hold the messages of one alert against the truth: what was told and is not true must have been taken back."""
+    times = Counter((one["status"], one.get("opened_at"), one["severity"]) for one in messages)
+    report.twice += sum(count - 1 for count in times.values())
+    begun = {opened for status, opened, _ in times if status == Status.FIRING}
+    over = {opened for status, opened, _ in times if status == Status.RESOLVED}
+    stands = begun - over
+    severities = {severity for status, opened, severity in times if status == Status.FIRING and opened in stands}
+    report.corrected += len(over)
+    report.sent += expected is not None and expected.severity in severities
+    told = [(one["status"], one.get("opened_at"), one["severity"], one["title"], one["status_reason"]) for one in messages]
+    right = not stands if expected is None else len(stands) == 1 and expected.severity in severities
+    report.check(
+        holds=right and over <= begun and max(times.values(), default=0) <= 2,  # once more after a kill
+        otherwise=f"{name} should be told as {None if expected is None else (expected.severity, expected.title)}, was told {told}",
+    )

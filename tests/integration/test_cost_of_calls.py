@@ -1,0 +1,106 @@
+"""The cost model against the real handlers: what an invocation asks of S3 and DynamoDB once it runs every five minutes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from flowverdict.cli import costs
+from flowverdict.cli.costs import Measured, Workload
+from flowverdict.cli.local_aws import local_aws
+from flowverdict.sources.accepted import WINDOW
+from flowverdict.sources.envelope import ObjectRef
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BUCKET = "flow-logs"
+HEADER = (
+    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status vpc-id "
+    "subnet-id tcp-flags region flow-direction reject-reason"
+)
+PORTS = (3306, 5432, 6379)
+START = 1_795_348_800  # a window's first second
+ROUNDS = 5  # by then every window that is read is as full as it gets
+INDEX_UNITS = 2  # its entry there is deleted and put
+
+
+class Bill:
+    """What was asked of AWS, in the units that are paid for."""
+
+    def __init__(self) -> None:
+        self.used: Counter[str] = Counter()
+
+    def add(self, params: Mapping[str, Any], model: Any, **_: object) -> None:  # noqa: ANN401 - botocore's own
+        """Count a call; botocore's ``before-call``."""
+        match model.name:
+            case "GetObject":
+                self.used["S3 Standard, GET: requests"] += 1
+            case "PutObject" | "ListObjectsV2":
+                self.used["S3 Standard, PUT and LIST: requests"] += 1
+            case "BatchGetItem":
+                tables = json.loads(params["body"])["RequestItems"].values()
+                self.used["DynamoDB, on demand: read units"] += sum(len(one["Keys"]) for one in tables)  # none is over 4 KB
+            case "PutItem":
+                self.used["DynamoDB, on demand: write units"] += write_units(json.loads(params["body"])["Item"])
+            case "TransactWriteItems":
+                for one in json.loads(params["body"])["TransactItems"]:
+                    indexed = INDEX_UNITS * ("due_at" in one["Put"]["Item"])
+                    self.used["DynamoDB, on demand: write units"] += 2 * write_units(one["Put"]["Item"]) + indexed
+            case other:
+                self.used[other] += 1
+
+
+def write_units(item: Mapping[str, Mapping[str, str]]) -> int:
+    """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html; binary comes as base64."""
+    size = sum(len(name) + len(text) * (0.75 if kind == "B" else 1) for name, value in item.items() for kind, text in value.items())
+    return math.ceil(size / 1_024)
+
+
+def flow_log_file(flow_log: int, at: int) -> tuple[ObjectRef, bytes]:
+    """Give a file with three faults of an interface, each in the window that ends at ``at`` and in the next one."""
+    name = f"123456789012_vpcflowlogs_eu-west-1_fl-{flow_log:017x}_20261122T1200Z_{at:x}.log.gz"
+    lines = [
+        f"8 123456789012 eni-{flow_log:017x} 10.0.2.9 10.0.1.5 50122 {port} 6 1 60 {end - 30} {end} REJECT OK vpc-0a subnet-0a 2 "
+        "eu-west-1 ingress -"
+        for port in PORTS
+        for end in (at - 60, at + 60)
+    ]
+    ref = ObjectRef(bucket=BUCKET, key=f"AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/22/{name}")
+    return ref, gzip.compress("\n".join([HEADER, *lines, ""]).encode())
+
+
+def message(ref: ObjectRef) -> dict[str, Any]:
+    """Give what the queue says of it."""
+    s3 = {"s3SchemaVersion": "1.0", "bucket": {"name": ref.bucket}, "object": {"key": ref.key, "size": 1}}
+    body = {"Records": [{"eventVersion": "2.6", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3}]}
+    return {"messageId": ref.key, "eventSource": "aws:sqs", "body": json.dumps(body), "attributes": {}, "messageAttributes": {}}
+
+
+@pytest.mark.parametrize("flow_logs", [1, 3])
+def test_an_invocation_asks_for_what_the_model_says(flow_logs: int) -> None:
+    bill = Bill()
+    with local_aws() as aws:
+        assert boto3.DEFAULT_SESSION is not None
+        boto3.DEFAULT_SESSION.events.register("before-call", bill.add)
+        aws.keep_warm = True
+        for number in range(ROUNDS):
+            files = [flow_log_file(flow_log, START + number * WINDOW) for flow_log in range(flow_logs)]
+            for ref, content in files:
+                aws.put_object(ref, content)
+            bill.used.clear()
+            invocation = aws.invoke({"Records": [message(ref) for ref, _ in files]})
+            assert (invocation.error, invocation.answer) == (None, {"batchItemFailures": []})
+
+    workload = Workload(records=0, objects=flow_logs, batch=flow_logs, flow_logs=flow_logs, seen_in=ROUNDS)
+    lines = costs.of_reading(workload, Measured(read_ms=0, judge_ms=0, gzip_bytes=0, evidence_bytes=0))
+    amounts = {f"{line.price.what}: {line.price.unit}": line.amount for line in lines}
+    assert len(PORTS) == costs.ASSUMED_ALERTS
+    assert bill.used == {what: amounts[what] for what in bill.used}
+    assert len(bill.used) == 4

@@ -1,0 +1,360 @@
+"""Read by column, quickly or a record a line, a file says the same.
+
+Requirement: "Equal to the plain path for any records, any field order, any format version, any chunk boundary."
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from flowverdict.errors import FlowVerdictError
+from flowverdict.fields import DEFAULT_FIELDS, FIELDS, Field, FieldKind
+from flowverdict.flows import FlowKey
+from flowverdict.keyhash import key_hash
+from flowverdict.records import DEFAULT_FORMAT, Action, FlowDirection, FlowRecord, LogStatus, RecordFormat
+from flowverdict.sources import columns, quick, text
+from flowverdict.sources.accepted import NOT_LOGGED, WINDOW, AcceptedFlows, InterfaceFacts, Windows
+from flowverdict.sources.columns import read_columns
+from flowverdict.sources.text import MAX_LINE_BYTES, LineReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from flowverdict.records import Address
+
+type Accepted = tuple[int, int, int, int]
+
+type Facts = dict[tuple[int, str | None], InterfaceFacts]
+
+SEED = 20_261_124
+
+
+@dataclass(slots=True)
+class Kept:
+    """A sink that keeps everything."""
+
+    records: list[FlowRecord] = field(default_factory=list)
+    columns: Counter[Accepted] = field(default_factory=Counter)
+    facts: Facts = field(default_factory=dict)
+
+    def record(self, record: FlowRecord) -> None:
+        self.records.append(record)
+
+    def accepted(self, window: int, flows: AcceptedFlows) -> None:
+        columns = [[int(value) for value in column] for column in (flows.hashes, flows.starts, flows.ends, flows.flags)]
+        rows = list(zip(*columns, strict=True))
+        assert {window_of(end if end != NOT_LOGGED else start) for _, start, end, _ in rows} == {window}
+        self.columns.update(rows)
+
+    def learned(self, window: int, interface: str | None, facts: InterfaceFacts) -> None:
+        assert (window, interface) not in self.facts
+        self.facts[window, interface] = facts
+
+
+def window_of(end: int) -> int:
+    return 0 if end == NOT_LOGGED else end // WINDOW
+
+
+def is_accepted(record: FlowRecord) -> bool:
+    return record.action is Action.ACCEPT and record.log_status in {LogStatus.OK, None}
+
+
+def hashed(record: FlowRecord) -> Accepted:
+    key = FlowKey(
+        record.interface_id if record.interface_id is not None else record.resource_id,
+        record.srcaddr,
+        record.dstaddr,
+        record.pkt_srcaddr if record.pkt_srcaddr is not None else record.srcaddr,
+        record.pkt_dstaddr if record.pkt_dstaddr is not None else record.dstaddr,
+        record.srcport,
+        record.dstport,
+        record.protocol,
+        record.flow_direction,
+    )
+    times = (NOT_LOGGED if value is None else value for value in (record.start, record.end, record.tcp_flags))
+    return (key_hash(key, SEED), *times)  # type: ignore[return-value]
+
+
+def told_by(records: Iterable[FlowRecord], facts: Facts) -> Facts:
+    """Add to facts what accepted records tell, one by one."""
+    for record in records:
+        end = record.end if record.end is not None else record.start
+        one = facts.setdefault(
+            (window_of(NOT_LOGGED if end is None else end), record.interface_id or record.resource_id), InterfaceFacts()
+        )
+        one.accepts += 1
+        if record.subnet_id is not None:
+            one.subnets.add(record.subnet_id)
+        if record.vpc_id is not None:
+            one.vpc_id = min(one.vpc_id or record.vpc_id, record.vpc_id)
+        if record.srcaddr is None or record.dstaddr is None or record.srcaddr.version != 4:
+            continue
+        if record.flow_direction is not None:
+            one.own.add(record.dstaddr if record.flow_direction is FlowDirection.INGRESS else record.srcaddr)
+        else:
+            ends = {record.srcaddr, record.dstaddr}
+            one.shared = ends if one.shared is None else one.shared & ends
+    return facts
+
+
+WAYS = {"columns": read_columns, "quick": quick.read_file}
+
+
+def say_the_same(content: bytes, headerless: tuple[RecordFormat, ...] = ()) -> None:
+    """Read a file in all ways, and find the same, or the same reason not to."""
+    plain = LineReader(headerless)
+    try:
+        records = list(text.read_file(io.BytesIO(content), name="file", reader=plain, headerless=headerless))
+    except FlowVerdictError as error:
+        for read in WAYS.values():
+            with pytest.raises(type(error), match=f"^{re.escape(str(error))}$"):
+                read(io.BytesIO(content), Kept(), name="file", headerless=headerless, seed=SEED, windows=Windows(apart=True))
+        return
+    for read in WAYS.values():
+        kept, reader = Kept(), LineReader(headerless)
+        read(io.BytesIO(content), kept, name="file", reader=reader, headerless=headerless, seed=SEED, windows=Windows(apart=True))
+        assert_same(kept, reader, records, plain)
+
+
+def assert_same(kept: Kept, reader: LineReader, records: list[FlowRecord], plain: LineReader) -> None:
+    assert reader.counts == plain.counts
+    assert reader.samples == plain.samples
+    assert reader.formats == plain.formats
+    assert Counter(record for record in kept.records if not is_accepted(record)) == Counter(
+        record for record in records if not is_accepted(record)
+    )
+    accepted = [record for record in records if is_accepted(record)]
+    unusual = [record for record in kept.records if is_accepted(record)]
+    assert kept.columns + Counter(map(hashed, unusual)) == Counter(map(hashed, accepted))
+    assert told_by(unusual, kept.facts) == told_by(accepted, {})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def soon_by_column_again() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "_LINES_AFTER_HEADER", 2)
+        yield
+
+
+@pytest.fixture(scope="module", params=[1 << 20, 4096, 97])
+def chunk(request: pytest.FixtureRequest) -> Iterator[int]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "CHUNK_BYTES", request.param)
+        yield request.param
+
+
+# --- what is drawn: few values of each field, so that interfaces and flows come again -----------------------------------
+
+_TEXTS = ["a", "eni-0123456789abcdef0", "vpc-1", "subnet-0a1b2c3d4e5f67890", "12345678", "1234567890123456", "x" * 70]
+_V4 = ["10.0.0.1", "10.0.0.2", "172.31.255.254", "0.0.0.0", "255.255.255.255", "8.8.8.8", "100.100.100.100"]  # noqa: S104
+_V6 = ["::", "::1", "2001:db8::1", "::ffff:1.2.3.4", "2001:db8:1234:a100:8d6e:3477:df66:f105", "fe80::"]
+_ADDRESSES: list[Address] = [*map(IPv4Address, _V4), *map(IPv6Address, _V6)]
+
+
+def values(described: Field) -> st.SearchStrategy[object]:
+    match described.kind:
+        case FieldKind.INTEGER if described.name in {"start", "end"}:
+            return st.integers(1_700_000_000, 1_700_000_999) | st.sampled_from([None, 0, 999_999_999, 9_999_999_999, 10**10])
+        case FieldKind.INTEGER:
+            some = [None, 0, 6, 10, 255, 443, 9_999, 65_535, 99_999_999, 100_000_000, 10**15, 10**16, 10**17]
+            return st.sampled_from([one for one in some if one is None or one <= described.maximum] + [described.maximum])
+        case FieldKind.ADDRESS:
+            return st.sampled_from([*_ADDRESSES, None]) | st.sampled_from(_ADDRESSES[:3])
+        case FieldKind.ACTION:
+            return st.sampled_from([*[Action.ACCEPT] * 5, Action.REJECT, None])
+        case FieldKind.LOG_STATUS:
+            return st.sampled_from([*[LogStatus.OK] * 8, LogStatus.NODATA, LogStatus.SKIPDATA, None])
+        case FieldKind.FLOW_DIRECTION:
+            return st.sampled_from([*FlowDirection, *FlowDirection, None])
+        case FieldKind.REJECT_REASON:
+            return st.sampled_from(["-", "BPA"])
+        case FieldKind.TEXT:
+            return st.sampled_from([*_TEXTS, None]) | st.sampled_from(_TEXTS[:2])
+
+
+# Of these every line is surely fine.
+_FINE: dict[FieldKind, st.SearchStrategy[object]] = {
+    FieldKind.INTEGER: st.sampled_from([0, 6, 17, 255]),
+    FieldKind.ADDRESS: st.sampled_from(_V4) | st.sampled_from(_V4[:2]),
+    FieldKind.ACTION: st.just("ACCEPT"),
+    FieldKind.LOG_STATUS: st.just("OK"),
+    FieldKind.FLOW_DIRECTION: st.sampled_from(FlowDirection),
+    FieldKind.REJECT_REASON: st.just("-"),
+    FieldKind.TEXT: st.sampled_from(_TEXTS[:3]),
+}
+_OF_A_FLOW = ("action", "interface-id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol", "start", "end", "log-status")
+_ALSO_HASHED = ("pkt-srcaddr", "pkt-dstaddr", "flow-direction", "tcp-flags", "subnet-id", "vpc-id", "resource-id")
+_FORMATS = st.one_of(
+    st.just(DEFAULT_FIELDS),
+    st.permutations([*_OF_A_FLOW, *_ALSO_HASHED]),
+    st.permutations(list(FIELDS)),
+    st.lists(st.sampled_from(list(FIELDS)), min_size=1, max_size=12, unique=True),
+    st.lists(st.sampled_from([*_OF_A_FLOW, *_ALSO_HASHED]), min_size=1, unique=True).map(lambda names: [*names, "tomorrows-field"]),
+).map(lambda names: RecordFormat(tuple(names)) if any(name in FIELDS for name in names) else DEFAULT_FORMAT)
+
+
+def _fine(described: Field) -> st.SearchStrategy[object]:
+    return st.integers(1_700_000_000, 1_700_000_999) if described.name in {"start", "end"} else _FINE[described.kind]
+
+
+def _record_line(record_format: RecordFormat, of: Callable[[Field], st.SearchStrategy[object]]) -> st.SearchStrategy[bytes]:
+    known = {name: of(FIELDS[name]) for name in record_format.names if name in FIELDS}
+    return st.fixed_dictionaries(known).map(
+        lambda drawn: " ".join(
+            "x" if name not in drawn else "-" if drawn[name] is None else str(drawn[name]) for name in record_format.names
+        ).encode()
+    )
+
+
+_HOSTILE_WORDS = [
+    b"080",
+    b"-0",
+    b"+1",
+    b"1_0",
+    b"65536",
+    b"256",
+    b"2147483648",
+    b"9" * 19,
+    b"9" * 25,
+    b"0" * 30,
+    b"1.2.3",
+    b"1.2.3.4.5",
+]
+_HOSTILE_WORDS += [
+    b"1.2.3.04",
+    b"1.2.3.256",
+    b"1..2.3",
+    b".1.2.3",
+    b"1.2.3.",
+    b"1234.1.1.1",
+    b"fe80::%eth0",
+    b"2001:DB8::1",
+    b"::0",
+]
+_HOSTILE_WORDS += [
+    b"ACCEPTED",
+    b"accept",
+    b"ACCEP",
+    b"OK2",
+    b"O",
+    b"ingressed",
+    b"\xc3\xa9",
+    b"\x7f",
+    b"a\x00b",
+    b"1700000000 ",
+    b"",
+    b"  ",
+]
+_HOSTILE_WORDS += [
+    b"1\t2",
+    b"x" * 2_049,
+    b"x" * 64,
+    b"x" * 65,
+    b"1700000:00",
+    b"/1",
+    b":",
+    b"9" * 16,
+    b"1:2",
+    b"\xff" * 8,
+    b"=",
+    b"--",
+]
+
+
+@st.composite
+def _damaged(draw: st.DrawFn, line: bytes) -> bytes:
+    words = line.split(b" ")
+    for _ in range(draw(st.integers(1, 2))):
+        words[draw(st.integers(0, len(words) - 1))] = draw(st.sampled_from(_HOSTILE_WORDS))
+    return b" ".join(words)
+
+
+@st.composite
+def files(draw: st.DrawFn) -> bytes:
+    """Give files of one format or of two, mostly of records."""
+    formats = draw(st.lists(_FORMATS, min_size=1, max_size=2))
+    parts = []
+    for record_format in formats:
+        header = " ".join(record_format.names).encode()
+        good = _record_line(record_format, values) | _record_line(record_format, _fine)
+        line = st.one_of(
+            good,
+            good,
+            good,
+            good.flatmap(_damaged),
+            good.map(lambda text: text.replace(b" ", b"  ", 1)),
+            good.map(lambda text: b" " + text),
+            good.map(lambda text: text + b"\r"),
+            st.just(header),
+            st.sampled_from([b"", b" ", b"\t", b"nonsense", b"x" * (MAX_LINE_BYTES - 1), b"x" * MAX_LINE_BYTES, b" " * 70_000]),
+        )
+        parts += [header, *draw(st.lists(good, max_size=12)), *draw(st.lists(line, max_size=12))]
+    return b"\n".join(parts) + draw(st.sampled_from([b"\n", b""]))
+
+
+@settings(deadline=None, max_examples=150)
+@given(files())
+@example(b"action\nACCEPT\n" + b"ACCEPT\n" * 3)
+@example(b"action srcaddr\n\nACCEPT 1.2.3.4")
+def test_a_file_says_the_same_by_column_and_line_by_line(chunk: int, content: bytes) -> None:
+    assert chunk == columns.CHUNK_BYTES
+    say_the_same(content)
+
+
+@settings(deadline=None, max_examples=50)
+@given(files(), st.lists(_FORMATS, max_size=2), st.data())
+def test_a_file_in_pieces_without_header_or_damaged_says_the_same(
+    content: bytes, headerless: list[RecordFormat], data: st.DataObject
+) -> None:
+    say_the_same(content[data.draw(st.integers(0, 200)) :], tuple(headerless))
+    cut = data.draw(st.integers(0, len(content)))
+    packed = gzip.compress(content[:cut]) + gzip.compress(content[cut:])
+    say_the_same(packed)
+    say_the_same(packed[: data.draw(st.integers(0, len(packed)))])
+
+
+_FINE_WORDS = {
+    FieldKind.INTEGER: b"6",
+    FieldKind.ADDRESS: b"10.0.0.1",
+    FieldKind.ACTION: b"ACCEPT",
+    FieldKind.LOG_STATUS: b"OK",
+    FieldKind.FLOW_DIRECTION: b"egress",
+    FieldKind.REJECT_REASON: b"-",
+    FieldKind.TEXT: b"eni-0123456789abcdef0",
+}
+_ODD_WORDS = [
+    *_HOSTILE_WORDS,
+    *(str(address).encode() for address in _ADDRESSES),
+    *(b"- 0 00 1 65535 65536 255 256 99999999 100000000 1700000001 2147483647 2147483648 REJECT NODATA ingress OK BPA").split(),
+    *(b"9223372036854775807 9223372036854775808 253402300799 253402300800").split(),
+    *(b"9" * digits for digits in range(1, 22)),
+    *(b"x" * length for length in (7, 8, 9, 15, 16, 17, 23, 24, 25, 2_047, 2_048)),
+]
+
+
+@pytest.mark.parametrize("names", [DEFAULT_FIELDS, tuple(FIELDS), tuple(FIELDS)[::-1], (*_OF_A_FLOW, *_ALSO_HASHED)])
+def test_any_odd_word_in_any_place_of_a_fine_line_says_the_same(chunk: int, names: tuple[str, ...]) -> None:
+    assert chunk == columns.CHUNK_BYTES
+    fine = [b"1700000001" if name in {"start", "end"} else _FINE_WORDS[FIELDS[name].kind] for name in names]
+    odd = [[*fine[:place], word, *fine[place + 1 :]] for place in range(len(names)) for word in _ODD_WORDS]
+    say_the_same(b"\n".join(map(b" ".join, [[name.encode() for name in names], fine, *odd, fine])))
+
+
+@settings(deadline=None, max_examples=100)
+@given(files(), st.lists(_FORMATS, min_size=1, max_size=3))
+def test_messages_say_the_same(content: bytes, formats: list[RecordFormat]) -> None:
+    messages = content.decode("latin-1").split("\n")
+    plain, reader, kept = LineReader(tuple(formats), headers=False), LineReader(tuple(formats), headers=False), Kept()
+    records = list(text.read_messages(messages, plain))
+    quick.read_messages(messages, reader, kept, SEED, Windows(apart=True))
+    assert_same(kept, reader, records, plain)

@@ -1,0 +1,45 @@
+"""The bytecode that is deployed: used whatever the source's time, and never half of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scripts.compile_build import compile_build
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_bytecode_is_used_though_packing_changes_the_times_of_sources(tmp_path: Path) -> None:
+    source = tmp_path / "Layer" / "python" / "compiled.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("print('compiled')")
+    compile_build(tmp_path)
+    source.write_text("print('read')")  # to tell which one is run
+    os.utime(source, (0, 0))
+
+    finished = subprocess.run(
+        [sys.executable, "-c", "import compiled"], cwd=source.parent, capture_output=True, check=True, text=True
+    )
+
+    assert finished.stdout == "compiled\n"
+
+
+def test_the_folder_that_it_was_built_in_is_not_in_the_bytecode(tmp_path: Path) -> None:
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "module.py").write_text("def function():\n    return 1\n")
+        compile_build(tmp_path / place)
+    here, there = tmp_path.rglob("*.pyc")
+    assert here.read_bytes() == there.read_bytes()
+
+
+def test_what_does_not_compile_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("def")
+    with pytest.raises(RuntimeError, match="do not compile"):
+        compile_build(tmp_path)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from ipaddress import IPv4Address
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowverdict.flows import FlowKey
+from flowverdict.keyhash import key_hash, related_hashes
+from flowverdict.records import FlowDirection
+from flowverdict.sources import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+KEY = FlowKey(
+    "eni-0123456789abcdef0",
+    IPv4Address("10.0.0.1"),
+    IPv4Address("192.0.2.1"),
+    IPv4Address("10.0.0.9"),
+    IPv4Address("192.0.2.1"),
+    50_000,
+    443,
+    6,
+    FlowDirection.EGRESS,
+)
+
+OTHERS = {"interface": "eni-0123456789abcdef1", "direction": FlowDirection.INGRESS, "protocol": 7}
+
+_PORTS = st.none() | st.integers(0, 65_535)
+_ENDS = st.none() | st.ip_addresses(v=4) | st.ip_addresses(v=6) | st.just(IPv4Address("10.0.0.1"))
+_TEXTS = st.none() | st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=40)
+KEYS = st.builds(
+    FlowKey,
+    _TEXTS,
+    _ENDS,
+    _ENDS,
+    _ENDS,
+    _ENDS,
+    _PORTS,
+    _PORTS,
+    st.none() | st.integers(0, 255),
+    st.sampled_from([None, *FlowDirection]),
+)
+SEEDS = st.integers(0, 2**64 - 1)
+
+
+def test_stays_what_it_was_since_kept_evidence_has_it() -> None:
+    assert key_hash(KEY, 0) == 4856214334406930306
+    assert key_hash(KEY, 1) != key_hash(KEY, 0)
+
+
+@pytest.mark.parametrize("field", FlowKey._fields)
+def test_each_bit_of_the_hash_depends_on_each_field(field: str) -> None:
+    rng = Random(field)  # noqa: S311 - no secret
+    samples, changed = 1_000, [0] * 64
+    for _ in range(samples):
+        key = KEY._replace(source_port=rng.randrange(1, 65_536), source=IPv4Address(rng.getrandbits(32)))
+        value = getattr(key, field)
+        other = OTHERS.get(field) or (value - 1 if isinstance(value, int) else IPv4Address(int(value) ^ 1))
+        values = [other if name == field else getattr(key, name) for name in FlowKey._fields]
+        difference = key_hash(key, 0) ^ key_hash(FlowKey._make(values), 0)
+        changed = [count + (difference >> bit & 1) for bit, count in enumerate(changed)]
+    # Half of the time each, within five standard deviations of 1,000 throws of a coin.
+    assert all(abs(count - samples / 2) < 5 * (samples / 4) ** 0.5 for count in changed)
+
+
+@given(KEYS, KEYS, SEEDS)
+def test_two_keys_have_one_hash_only_if_they_are_one(one: FlowKey, other: FlowKey, seed: int) -> None:
+    assert (key_hash(one, seed) == key_hash(other, seed)) == (one == other)
+
+
+@given(KEYS, SEEDS)
+def test_related_hashes_are_those_of_the_related_keys(key: FlowKey, seed: int) -> None:
+    mirrors, same = related_hashes(key, seed)
+    assert mirrors == tuple(key_hash(mirror, seed) for mirror in key.mirrors())
+    assert same == tuple(key_hash(one, seed) for one in key.same())
+
+
+@given(st.lists(KEYS, min_size=1, max_size=5), SEEDS)
+def test_related_hashes_of_many_are_those_of_each(keys: Sequence[FlowKey], seed: int) -> None:
+    mirrors, same = columns.related_hashes(keys, seed)
+    for row, key in enumerate(keys):
+        plain = key._replace(direction=None)
+        # Without a direction, the related keys are the one without, ingress and egress.
+        assert (tuple(mirrors[row].tolist()), tuple(same[row].tolist())) == related_hashes(plain, seed)
+
+
+def test_few_lines_are_read_without_what_many_need() -> None:
+    code = "import json, sys; from flowverdict.sources import quick; print(json.dumps(sorted(sys.modules)))"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)  # noqa: S603 - our own
+    loaded = set(json.loads(finished.stdout))
+    assert "flowverdict.sources.quick" in loaded
+    assert not loaded & {"numpy", "isal", "flowverdict.sources.columns"}
