@@ -342,3 +342,20 @@ def test_records_that_come_late_open_nothing_that_the_rules_have_ended(ends: int
     after_it = sighted(over, replace(late, document=replace(late.document, last_seen=mended + ends)), mended + 420, shaded=False)
     assert after_it.is_open is opens
     assert after_it.document.records == (1 if opens else 2)
+
+
+def test_what_a_digest_has_told_of_a_window_is_not_told_again_when_more_of_it_comes() -> None:
+    store, outbox = MemoryStore(), Outbox()
+    book = AlertBook(store, outbox, intervals=INTERVALS, cap=30)
+    midnight = INTERVALS.digest_end(NOW)
+
+    def judged(records: int, now: int) -> None:
+        window = store.load_windows(["place#1"]).get("place#1", Window(window_id="place#1"))
+        record(book, [seen("noise-0", Severity.LOW, records)], replace(window, judged=str(records)), now)
+
+    judged(5, NOW)
+    book.sweep(midnight + 60, None)
+    judged(7, midnight + 120)  # a file of the same five minutes, late
+    judged(8, midnight + 180)  # and another one
+    book.sweep(midnight + INTERVALS.digest + 60, None)
+    assert [document.records for document in outbox.sent if document.kind is Kind.DIGEST] == [5, 3]

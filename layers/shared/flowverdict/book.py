@@ -296,9 +296,11 @@ class AlertBook:
         """Give what the episode is made of without the window, as far as that is remembered."""
         others = [(one, state.fingerprint) for one in state.windows if one != window_id]
         if len(others) >= MAX_WINDOWS - 1 or window_id not in state.windows:
-            return Before(document=known, others=None)
+            return Before(window_id=window_id, document=known, others=None)
         parts = self._store.load_parts(others)
-        return Before(document=known, others=tuple(parts.values()))
+        # One that stands for a part of a window has none of its own.
+        whole = len(parts) == len(others)
+        return Before(window_id=window_id, document=known, others=tuple(parts.values()) if whole else None)
 
     def _mute_commit(self, fingerprints: Sequence[str], now: int) -> tuple[Commit, list[Step]]:
         states = [state for state in self._store.load(fingerprints).values() if state.is_open]

@@ -59,6 +59,7 @@ class Intervals:
 
 # Remembered of an episode, so that it can be put together anew: two hours of an account's Region. All are read when one changes.
 MAX_WINDOWS = 24
+PARTLY = ""  # stands for a window of which an episode before has told a part
 
 
 class Held(StrEnum):
@@ -148,9 +149,10 @@ class State:
 class Before:
     """What was known of a problem from the window that is judged again, and from the episode's other windows.
 
-    ``others`` is ``None`` where there are more of those than are remembered.
+    ``others`` is ``None`` where they are not known by themselves: there are too many, or an episode before has told a part of one.
     """
 
+    window_id: str
     document: Document
     others: tuple[Document, ...] | None
 
@@ -185,7 +187,7 @@ def sighted(  # noqa: PLR0913 - what it was, what is new, and what is around it
             fingerprint=document.fingerprint,
             version=0 if state is None else state.version,
             document=_opened(added, now),
-            windows=(window_id,),
+            windows=(window_id if before is None else PARTLY,),
             samples=sighting.samples,
             observed_at=now,
         )
@@ -222,7 +224,8 @@ def withdrawn(state: State, before: Before, now: int, titles: Sequence[str]) -> 
         return replace(state, document=state.document.counting(_positive(left)))
     if before.others:
         merged = _opened(together(before.others), state.opened_at)
-        return replace(state, document=merged.with_status(state.document.status, state.document.status_reason))
+        windows = tuple(one for one in state.windows if one != before.window_id)
+        return replace(state, document=merged.with_status(state.document.status, state.document.status_reason), windows=windows)
     if not state.was_sent:
         return closed_quietly(state, now)
     if titles:
