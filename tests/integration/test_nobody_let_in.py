@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
+from flowverdict.application import Desk
 from flowverdict.book import AlertBook
 from flowverdict.cli.local_aws import REGION, load_function
 from flowverdict.errors import FlowVerdictError
-from flowverdict.pipeline import Batch
 from flowverdict.sources.envelope import ObjectRef
 from tests.integration.test_events_to_alerts import BUCKET, KEY, SCENARIOS, notification, queue_event
 from tests.integration.test_notify_slack import NOTICE, sns_event
@@ -149,8 +149,7 @@ def prepare(aws: LocalAws, monkeypatch: pytest.MonkeyPatch, trouble: str) -> dic
         case "no table":
             boto3.client("dynamodb").delete_table(TableName=aws.table)
         case "a defect":
-            for method in ("explanations", "add_file"):
-                monkeypatch.setattr(Batch, method, broken)
+            monkeypatch.setattr(Desk, "take", broken)
             monkeypatch.setattr(AlertBook, "sweep", broken)
         case "a broken policy":
             document = {"version": 1, "expected": [{"match": {"port": "a port"}, "reason": MARK}]}

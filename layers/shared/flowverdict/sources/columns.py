@@ -8,12 +8,13 @@ which stays the one place that says what a line is. Tests hold both ways to the 
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from isal import igzip
+from isal import igzip, igzip_lib
 
 from flowverdict import keyhash
 from flowverdict.fields import FIELDS, MAX_INT_64, MAX_PORT, MAX_PROTOCOL, FieldKind
@@ -161,7 +162,7 @@ def read_columns(  # noqa: PLR0913 - text.read_file's, and what its columns need
     """
     reader = reader if reader is not None else LineReader(headerless)
     columns = _Columns(reader, sink, seed, Windows(apart=False) if windows is None else windows)
-    plain = plain_bytes(stream, igzip.IGzipFile)
+    plain = plain_bytes(stream, _Gunzip)
     lines = lines_of(plain, reader, name)
     for record in first_record(lines, reader, name, headerless):
         sink.record(record)
@@ -169,6 +170,16 @@ def read_columns(  # noqa: PLR0913 - text.read_file's, and what its columns need
         columns.read(plain)
     for window, interfaces in columns.interfaces.items():
         interfaces.hand_over(window, sink)
+
+
+class _Gunzip(igzip.IGzipFile):
+    """ISA-L's reader with the standard library's errors; a header's name that is longer than its buffer overflows."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        try:
+            return super().read(size)
+        except (igzip_lib.IsalError, OverflowError) as error:  # type: ignore[misc]  # its stub has an instance for a class
+            raise gzip.BadGzipFile(str(error)) from error
 
 
 @dataclass(slots=True)

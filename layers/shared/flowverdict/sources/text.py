@@ -20,7 +20,7 @@ from flowverdict.fields import FIELDS, TRANSIT_GATEWAY_FIELDS
 from flowverdict.records import FlowRecord, MalformedLine, MalformedReason, RecordCounts, RecordFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Buffer, Iterable, Iterator
 
     type BufferedBytes = io.BufferedReader[Continued] | io.BufferedReader[gzip.GzipFile]
 
@@ -267,7 +267,10 @@ def plain_bytes(stream: BinaryIO, gunzip: type[gzip.GzipFile] = gzip.GzipFile) -
 
 
 class Continued(io.RawIOBase):
-    """Bytes already read, then any object with ``read(size)`` (an S3 body, a pipe), as one raw stream."""
+    """Bytes already read, then any object with ``read(size)`` (an S3 body, a pipe), as one raw stream.
+
+    That object is asked for nothing where it has nothing to give yet: whoever limits the time of reading does so there.
+    """
 
     def __init__(self, start: bytes, stream: BinaryIO) -> None:
         self._start = memoryview(start)
@@ -280,17 +283,22 @@ class Continued(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """As every raw stream."""
         size = len(buffer)
-        chunk = self._start[:size] or self._stream.read(size)
+        start = self._start[:size]
+        more = self._stream.read(0 if start else size)
+        chunk = start or more
         self._start = self._start[size:]
         buffer[: len(chunk)] = chunk
         return len(chunk)
 
 
 class _Sips(io.BufferedReader):
-    """Gives little at a time, whatever is asked for: gzip asks for 128 KiB, which may be 128 MiB of lines."""
+    """Gives little at a time, whatever is asked for: gzip asks for 128 KiB, isal for 512, which may be as many MiB of lines."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         return super().read(_SIP_BYTES if size is None or size < 0 else min(size, _SIP_BYTES))
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        return super().readinto(memoryview(buffer)[:_SIP_BYTES])
 
 
 def lines_of(stream: BinaryIO, reader: LineReader, name: str) -> Iterator[bytes]:
