@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flowverdict.document import Alert, Kind, Notice
+from flowverdict.errors import ObjectError
 from flowverdict.evidence import Evidence, flows_of, pack, unpack
+from flowverdict.fields import DEFAULT_FIELDS
 from flowverdict.flows import FlowCollector
-from flowverdict.pipeline import explain_flows, sightings
+from flowverdict.pipeline import explain_flows, read_object, sightings
 from flowverdict.records import Action, FlowRecord, LogStatus
 from tests.alert_samples import NOW
 
@@ -85,3 +88,12 @@ def test_as_many_as_there_may_be_are_all_judged() -> None:
     flows = collected([RECORDS[:MOST]])
     assert len(list(flows.rejected())) == MOST
     assert flows.folded == {}
+
+
+def test_more_accepted_records_than_a_function_has_room_for_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "2 123456789012 eni-1 203.0.113.9 10.0.0.5 {} 443 6 1 40 1795348800 1795348805 ACCEPT OK"
+    lines = [" ".join(DEFAULT_FIELDS), *(line.format(port) for port in range(1_000, 1_101))]
+    monkeypatch.setattr("flowverdict.evidence.MAX_ACCEPTED", 100)
+    with pytest.raises(ObjectError, match=r"^a file: more than 100 accepted records"):
+        read_object(io.BytesIO("\n".join(lines).encode()), name="a file", seed=SEED)
+    assert read_object(io.BytesIO("\n".join(lines[:-1]).encode()), name="a file", seed=SEED).reading.counts.accepted == 100

@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowverdict.accepts import Accepts
-from flowverdict.errors import EvidenceError
+from flowverdict.errors import EvidenceError, ObjectError
 from flowverdict.flows import (
     MAX_FLOWS,
     Context,
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 # (https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html, "Aggregation interval"). So may the record of another
 # flow log that gathers longer.
 BEFORE, AFTER = 1, 2
+# A function of 1,024 MB has room for so many: 26 bytes each, and as much again three times while they are sorted. AWS's files have
+# half of them at the most, 75 MB gzipped.
+MAX_ACCEPTED = 6_000_000
 _MAGIC = b"FVE1"
 _LENGTH = 8  # bytes
 
@@ -67,11 +70,16 @@ class Evidence:
 
 
 class FlowsByWindow:
-    """Collects what a source holds, each record in the window that it ended in; a sink of ``sources``."""
+    """Collects what a source holds, each record in the window that it ended in; a sink of ``sources``.
 
-    def __init__(self, seed: int, origin: Origin, *, apart: bool = True, distinct: bool = False) -> None:
+    Where windows are told apart, which the functions do, a source of more than ``MAX_ACCEPTED`` accepted records is refused.
+    """
+
+    def __init__(self, seed: int, origin: Origin, *, name: str = "", apart: bool = True, distinct: bool = False) -> None:
         self.windows: dict[int, FlowCollector] = {}
         self.numbers = Windows(apart=apart)
+        self._name = name
+        self._accepted = 0
         self._seed = seed
         self._origin = origin
         self._distinct = distinct
@@ -81,7 +89,10 @@ class FlowsByWindow:
         self._window(self.numbers.of(end_of(record))).add(record, self._origin)
 
     def accepted(self, window: int, flows: AcceptedFlows) -> None:
-        """Collect accepted records."""
+        """Collect accepted records; raises ``ObjectError`` where they are too many."""
+        self._accepted += len(flows.hashes)
+        if self.numbers.are_apart and self._accepted > MAX_ACCEPTED:
+            raise ObjectError(self._name, f"more than {MAX_ACCEPTED:,} accepted records, which are not read at once")
         self._window(window).accepts.add_columns(flows)
 
     def learned(self, window: int, interface: str | None, facts: InterfaceFacts) -> None:

@@ -103,7 +103,7 @@ def read_object(stream: BinaryIO, *, name: str, seed: int) -> SourceRead:
     ObjectError
         It is no flow log or cannot be read to its end.
     """
-    flows = FlowsByWindow(seed, origin_of(name))
+    flows = FlowsByWindow(seed, origin_of(name), name=name)
     reader = LineReader(())
     reading = read_text(stream, flows, reader, name=name, seed=seed)
     flow_log_id = flow_log_of(name)
