@@ -90,10 +90,10 @@ def test_as_many_as_there_may_be_are_all_judged() -> None:
     assert flows.folded == {}
 
 
-def test_more_accepted_records_than_a_function_has_room_for_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_records_than_a_function_has_room_for_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     line = "2 123456789012 eni-1 203.0.113.9 10.0.0.5 {} 443 6 1 40 1795348800 1795348805 ACCEPT OK"
     lines = [" ".join(DEFAULT_FIELDS), *(line.format(port) for port in range(1_000, 1_101))]
-    monkeypatch.setattr("flowverdict.evidence.MAX_ACCEPTED", 100)
-    with pytest.raises(ObjectError, match=r"^a file: more than 100 accepted records"):
+    monkeypatch.setattr("flowverdict.evidence.MAX_RECORDS", 100)
+    with pytest.raises(ObjectError, match=r"^a file: more than 100 records"):
         read_object(io.BytesIO("\n".join(lines).encode()), name="a file", seed=SEED)
     assert read_object(io.BytesIO("\n".join(lines[:-1]).encode()), name="a file", seed=SEED).reading.counts.accepted == 100

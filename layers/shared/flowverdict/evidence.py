@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 # (https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html, "Aggregation interval"). So may the record of another
 # flow log that gathers longer.
 BEFORE, AFTER = 1, 2
-# A function of 1,024 MB has room for so many: 26 bytes each, and as much again three times while they are sorted. AWS's files have
-# half of them at the most, 75 MB gzipped.
-MAX_ACCEPTED = 6_000_000
+# A function of 1,024 MB has room for so many accepted ones: 26 bytes each, and as much again three times while they are sorted.
+# AWS's files have half of them at the most, 75 MB gzipped.
+MAX_RECORDS = 6_000_000
 _MAGIC = b"FVE1"
 _LENGTH = 8  # bytes
 
@@ -72,32 +72,36 @@ class Evidence:
 class FlowsByWindow:
     """Collects what a source holds, each record in the window that it ended in; a sink of ``sources``.
 
-    Where windows are told apart, which the functions do, a source of more than ``MAX_ACCEPTED`` accepted records is refused.
+    Where windows are told apart, which the functions do, a source of more than ``MAX_RECORDS`` is refused with an ``ObjectError``.
     """
 
     def __init__(self, seed: int, origin: Origin, *, name: str = "", apart: bool = True, distinct: bool = False) -> None:
         self.windows: dict[int, FlowCollector] = {}
         self.numbers = Windows(apart=apart)
         self._name = name
-        self._accepted = 0
+        self._read = 0
         self._seed = seed
         self._origin = origin
         self._distinct = distinct
 
     def record(self, record: FlowRecord) -> None:
         """Collect a record."""
+        self._count(1)
         self._window(self.numbers.of(end_of(record))).add(record, self._origin)
 
     def accepted(self, window: int, flows: AcceptedFlows) -> None:
-        """Collect accepted records; raises ``ObjectError`` where they are too many."""
-        self._accepted += len(flows.hashes)
-        if self.numbers.are_apart and self._accepted > MAX_ACCEPTED:
-            raise ObjectError(self._name, f"more than {MAX_ACCEPTED:,} accepted records, which are not read at once")
+        """Collect accepted records."""
+        self._count(len(flows.hashes))
         self._window(window).accepts.add_columns(flows)
 
     def learned(self, window: int, interface: str | None, facts: InterfaceFacts) -> None:
         """Collect what accepted records tell about an interface."""
         self._window(window).learn(interface, facts)
+
+    def _count(self, records: int) -> None:
+        self._read += records
+        if self.numbers.are_apart and self._read > MAX_RECORDS:
+            raise ObjectError(self._name, f"more than {MAX_RECORDS:,} records, which are not read at once")
 
     def _window(self, number: int) -> FlowCollector:
         if number not in self.windows:
