@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _TRIES = 12
 _FIRST_WAIT = 0.05  # seconds; doubled with each try
 _LONGEST_WAIT = 2.0
+_LONGEST_RUN = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,10 +141,13 @@ class Judge:
 
 
 def _runs(windows: Collection[int]) -> Iterator[list[int]]:
-    """Give windows that follow each other together: a file may name times thousands of years apart."""
+    """Give windows that follow each other together, a few at a time: all that is kept of them is held in memory.
+
+    A file may name times thousands of years apart, and a backfill's batch hours that follow each other.
+    """
     run: list[int] = []
     for window in sorted(windows):
-        if run and window != run[-1] + 1:
+        if run and (window != run[-1] + 1 or len(run) == _LONGEST_RUN):
             yield run
             run = []
         run.append(window)
