@@ -18,7 +18,7 @@ from flowverdict.alerts import fingerprint
 from flowverdict.book import AlertBook
 from flowverdict.document import Severity, Status
 from flowverdict.errors import StateError
-from flowverdict.lifecycle import Budget, Intervals, State, hour_of, sighted, swept
+from flowverdict.lifecycle import Around, Budget, Intervals, State, hour_of, sighted, swept
 from flowverdict.state import MAX_STATES, AlertStore, Commit, ConflictError, Part, Shadow, Window
 from flowverdict.store.dynamodb import DynamoDbStore
 from flowverdict.store.items import pack_state
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from flowverdict.cli.local_aws import LocalAws
 
+AROUND = Around(window_id="place#1")
 INTERVALS = Intervals()
 
 
@@ -44,7 +45,7 @@ def store(request: pytest.FixtureRequest) -> AlertStore:
 
 
 def fresh(name: str = "one", severity: Severity = Severity.HIGH, now: int = NOW) -> State:
-    return sighted(None, sighting(name, severity), now, shaded=False)
+    return sighted(None, sighting(name, severity), now, shaded=False, around=AROUND)
 
 
 def commit(store: AlertStore, *states: State, now: int = NOW, **rest: Any) -> None:  # noqa: ANN401 - the fields of a commit
@@ -212,7 +213,7 @@ def test_a_message_that_waits_is_due_when_its_function_must_have_ended(store: Al
 def test_noise_is_due_at_the_end_of_the_day_in_which_it_began_however_often_it_is_seen(store: AlertStore) -> None:
     midnight = INTERVALS.digest_end(NOW)
     commit(store, fresh(severity=Severity.LOW))
-    commit(store, sighted(load(store), sighting(severity=Severity.LOW), midnight + 1, shaded=False))
+    commit(store, sighted(load(store), sighting(severity=Severity.LOW), midnight + 1, shaded=False, around=AROUND))
     assert list(store.due(midnight - 1, 10)) == []
     assert list(store.due(midnight, 10)) == [fingerprint("one")]
 
@@ -253,7 +254,7 @@ def test_only_the_message_that_was_sent_is_marked_so(store: AlertStore) -> None:
 def test_what_was_counted_while_the_message_was_sent_stays_counted(store: AlertStore) -> None:
     commit(store, fresh())
     sent = load(store)
-    commit(store, sighted(sent, sighting(records=5), NOW + 2, shaded=False))
+    commit(store, sighted(sent, sighting(records=5), NOW + 2, shaded=False, around=AROUND))
     store.mark_sent(sent, INTERVALS)
     after = load(store)
     assert (after.pending, after.document.records, after.version) == (None, 6, 3)
@@ -450,8 +451,8 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
 
     calls.clear()
     record(book, [sighting()], a_window(), NOW + 60)
-    # More of the same: nothing is told, so no budget is asked.
-    assert calls == {"BatchGetItem": 2, "TransactWriteItems": 1}
+    # More of the same: what the other window has added is read too; nothing is told, so no budget is asked.
+    assert calls == {"BatchGetItem": 3, "TransactWriteItems": 1}
 
     calls.clear()
     book.sweep(NOW + 90, None)

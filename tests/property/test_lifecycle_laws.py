@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from flowverdict.alerts import fingerprint
 from flowverdict.book import AlertBook
 from flowverdict.document import Alert, Kind, Severity, Status
-from flowverdict.lifecycle import HOUR, Intervals, hour_of, sighted, swept
+from flowverdict.lifecycle import HOUR, Around, Intervals, hour_of, sighted, swept
 from flowverdict.state import Window
 from flowverdict.store.memory import MemoryStore
 from tests.alert_samples import NOW, Outbox, a_window, record, sighting
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flowverdict.document import Document
 
 # Shorter than they are in life, so that a few dozen steps see many of each.
+AROUND = Around(window_id="place#1")
 INTERVALS = Intervals(repeat=2 * HOUR, resolve=HOUR // 2, digest=6 * HOUR)
 SWEEP = 300
 
@@ -335,11 +336,17 @@ def test_a_reminder_that_the_cap_took_back_makes_nothing_worse() -> None:
 def test_records_that_come_late_open_nothing_that_the_rules_have_ended(ends: int, *, opens: bool) -> None:
     # A record may end up to a minute after its last packet, so one that seems to end after the mending may be from before it.
     mended = NOW + 1_800
-    state = sighted(None, seen("fault-0", Severity.HIGH, 1), NOW, shaded=False).sent()
+    state = sighted(None, seen("fault-0", Severity.HIGH, 1), NOW, shaded=False, around=AROUND).sent()
     over = swept(state, mended, INTERVALS, passes=True).sent()
     assert over.closed_by_rules
     late = seen("fault-0", Severity.HIGH, 1)
-    after_it = sighted(over, replace(late, document=replace(late.document, last_seen=mended + ends)), mended + 420, shaded=False)
+    after_it = sighted(
+        over,
+        replace(late, document=replace(late.document, last_seen=mended + ends)),
+        mended + 420,
+        shaded=False,
+        around=AROUND,
+    )
     assert after_it.is_open is opens
     assert after_it.document.records == (1 if opens else 2)
 

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 
 from flowverdict.alerts import most_severe_first
 from flowverdict.digest import digest_fingerprint, digest_of, flood_notice
-from flowverdict.document import Alert
+from flowverdict.document import Alert, Status
 from flowverdict.errors import DeliveryError, StateError
 from flowverdict.lifecycle import (
     HOUR,
     MAX_WINDOWS,
-    Before,
+    Around,
     Held,
     Intervals,
     State,
@@ -191,11 +191,19 @@ class AlertBook:
     def tell(self, steps: Sequence[Step]) -> Outcome:
         """Send what was written down to be sent, each problem once and as it was written last."""
         outcome = Outcome(flows=_flows_added(steps))
-        last = {step.after.fingerprint: step for step in steps}
-        called = {step.after.fingerprint for step in steps if step.calls_for_message}
-        once = [replace(step, called=name in called and step.after.pending is not None) for name, step in last.items()]
-        self._tell(once, outcome, stopped=False)
+        by_problem: defaultdict[str, list[Step]] = defaultdict(list)
+        for step in steps:
+            by_problem[step.after.fingerprint].append(step)
+        self._tell([self._once(its_steps, outcome) for its_steps in by_problem.values()], outcome, stopped=False)
         return outcome
+
+    def _once(self, steps: Sequence[Step], outcome: Outcome) -> Step:
+        """Give what has become of a problem, with the one message that is due for it, if one is."""
+        last = steps[-1]
+        if _goes_on(steps):
+            self._note_sent(last.after, outcome)
+            return replace(last, called=False)
+        return replace(last, called=any(step.calls_for_message for step in steps) and last.after.pending is not None)
 
     def _to_be_withdrawn(self, window: Window, gone: Sequence[str]) -> tuple[Document, ...]:
         """Give what was told and of which nothing will be left."""
@@ -265,10 +273,10 @@ class AlertBook:
             known = None if state is None else parts.get((window.window_id, document.fingerprint))
             if known == document:
                 continue
-            before = None if state is None or known is None else self._before(state, known, window.window_id)
+            around = self._around(state, known, window.window_id)
             shaded = not shadows.isdisjoint(sighting.shaded_by)
             corrects = next((old.title for old in change.withdrawn if _takes_place_of(document, old)), None)
-            after = sighted(state, sighting, now, shaded=shaded, window_id=window.window_id, before=before, corrects=corrects)
+            after = sighted(state, sighting, now, shaded=shaded, around=around, corrects=corrects)
             flows_added = document.counts.flows - (0 if known is None else known.counts.flows)
             part = Part(window_id=window.window_id, fingerprint=document.fingerprint, document=document)
             steps.append(Step(before=state, after=after, part=part, flows_added=flows_added))
@@ -276,7 +284,8 @@ class AlertBook:
             state, known = states.get(fingerprint), parts.get((window.window_id, fingerprint))
             if state is not None and known is not None:
                 titles = [document.title for document in change.shown if _takes_place_of(document, state.document)]
-                after = withdrawn(state, self._before(state, known, window.window_id), now, titles[:_MAX_EXPLAINED])
+                around = self._around(state, known, window.window_id)
+                after = withdrawn(state, known, around, now, titles[:_MAX_EXPLAINED])
                 part = Part(window_id=window.window_id, fingerprint=fingerprint, document=None)
                 # Somebody may be sending what is pending: that it was wrong is told by the sweep, when nobody can be any more.
                 called = None if state.pending is None else False
@@ -292,15 +301,16 @@ class AlertBook:
             parts=tuple(step.part for step in steps if step.part is not None),
         ), steps
 
-    def _before(self, state: State, known: Document, window_id: str) -> Before:
+    def _around(self, state: State | None, before: Document | None, window_id: str) -> Around:
         """Give what the episode is made of without the window, as far as that is remembered."""
-        others = [(one, state.fingerprint) for one in state.windows if one != window_id]
-        if len(others) >= MAX_WINDOWS - 1 or window_id not in state.windows:
-            return Before(window_id=window_id, document=known, others=None)
-        parts = self._store.load_parts(others)
+        windows = () if state is None or not state.is_open else state.windows
+        others = [one for one in windows if one != window_id]
+        apart = (window_id in windows) is (before is not None) and len(others) < MAX_WINDOWS - 1
+        if state is None or not apart:
+            return Around(window_id=window_id, before=before, others=None)
+        parts = self._store.load_parts([(one, state.fingerprint) for one in others])
         # One that stands for a part of a window has none of its own.
-        whole = len(parts) == len(others)
-        return Before(window_id=window_id, document=known, others=tuple(parts.values()) if whole else None)
+        return Around(window_id=window_id, before=before, others=tuple(parts.values()) if len(parts) == len(others) else None)
 
     def _mute_commit(self, fingerprints: Sequence[str], now: int) -> tuple[Commit, list[Step]]:
         states = [state for state in self._store.load(fingerprints).values() if state.is_open]
@@ -402,12 +412,15 @@ class AlertBook:
                 stopped = True
                 continue
             outcome.told.append(state.document)
-            try:
-                self._store.mark_sent(state, self._intervals)
-            except StateError as error:
-                # The rest must still be told and its sources noted as counted; the sweep sends this one again.
-                outcome.unsent.append(f"{state.fingerprint}: sent, but that it was could not be noted: {error}")
+            self._note_sent(state, outcome)
         return stopped
+
+    def _note_sent(self, state: State, outcome: Outcome) -> None:
+        try:
+            self._store.mark_sent(state, self._intervals)
+        except StateError as error:
+            # The rest must still be told; the sweep sends this one again.
+            outcome.unsent.append(f"{state.fingerprint}: sent, but that it was could not be noted: {error}")
 
     def _passing(self, states: Sequence[State], configs: ConfigSource | None) -> frozenset[str]:
         """Give the open alerts that the rules, read now, would not cause any more."""
@@ -431,6 +444,15 @@ def _takes_place_of(document: Document, old: Document) -> bool:
     if not (isinstance(document, Alert) and isinstance(old, Alert)) or set(document.interfaces).isdisjoint(old.interfaces):
         return False
     return not {one.address for one in document.top_remotes}.isdisjoint(one.address for one in old.top_remotes)
+
+
+def _goes_on(steps: Sequence[Step]) -> bool:
+    """Whether what was told before is taken back in one window and seen in another, no worse: nobody needs to hear of that."""
+    before, last = steps[0].before, steps[-1].after
+    taken_back = any(step.calls_for_message and step.after.pending is Status.RESOLVED for step in steps[:-1])
+    if not taken_back or last.pending is not Status.FIRING or before is None or before.told_severity is None:
+        return False
+    return last.document.severity.rank >= before.told_severity.rank
 
 
 def _flows_added(steps: Iterable[Step]) -> Counter[tuple[str, Severity]]:

@@ -146,15 +146,15 @@ class State:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Before:
-    """What was known of a problem from the window that is judged again, and from the episode's other windows.
+class Around:
+    """What is known of a problem from the window that is judged, if it was before, and from the episode's other windows.
 
     ``others`` is ``None`` where they are not known by themselves: there are too many, or an episode before has told a part of one.
     """
 
     window_id: str
-    document: Document
-    others: tuple[Document, ...] | None
+    before: Document | None = None
+    others: tuple[Document, ...] | None = None
 
 
 def sighted(  # noqa: PLR0913 - what it was, what is new, and what is around it
@@ -163,21 +163,20 @@ def sighted(  # noqa: PLR0913 - what it was, what is new, and what is around it
     now: int,
     *,
     shaded: bool,
-    window_id: str = "",
-    before: Before | None = None,
+    around: Around,
     corrects: str | None = None,
 ) -> State:
     """Count a sighting in; ``pending`` of the result is the message that it calls for, which the cap may still take back.
 
     Parameters
     ----------
-    before
-        What the window showed of it before, where it did: only the difference is added.
+    around
+        Of what the window showed before only the difference is added.
     corrects
         Title of an alert that was told and that this one takes the place of.
     """
-    document = sighting.document
-    added = document if before is None else document.counting(document.counts.minus(before.document.counts))
+    document, before = sighting.document, around.before
+    added = document if before is None else document.counting(document.counts.minus(before.counts))
     if state is not None and not state.is_open and (added.records <= 0 or _is_late(state, document)):
         return replace(
             state, document=_merged(state.document, added).with_status(state.document.status, state.document.status_reason)
@@ -187,7 +186,7 @@ def sighted(  # noqa: PLR0913 - what it was, what is new, and what is around it
             fingerprint=document.fingerprint,
             version=0 if state is None else state.version,
             document=_opened(added, now),
-            windows=(window_id if before is None else PARTLY,),
+            windows=(around.window_id if before is None else PARTLY,),
             samples=sighting.samples,
             observed_at=now,
         )
@@ -196,35 +195,35 @@ def sighted(  # noqa: PLR0913 - what it was, what is new, and what is around it
         if corrects is not None:
             reason = f"{CORRECTED}records that came later show what this is. It was told before as: {corrects}"
         return _told(fresh, now, shaded=shaded, reason=reason)
-    if before is None or before.others is None:
+    if around.others is None:
         merged = _merged(state.document, added)
     else:
-        merged = _opened(together((*before.others, document)), state.opened_at)
+        merged = _opened(together((*around.others, document)), state.opened_at)
     if state.pending is not None:
         # What is about to be told keeps its words: a reminder that SNS did not take is no first message.
         merged = merged.with_status(state.document.status, state.document.status_reason)
     counted = replace(
         state,
         document=merged,
-        windows=state.windows if window_id in state.windows else (*state.windows, window_id)[-MAX_WINDOWS:],
+        windows=state.windows if around.window_id in state.windows else (*state.windows, around.window_id)[-MAX_WINDOWS:],
         samples=sighting.samples or state.samples,
         observed_at=max(state.observed_at, now),
     )
     return _told(counted, now, shaded=shaded, reason=None)
 
 
-def withdrawn(state: State, before: Before, now: int, titles: Sequence[str]) -> State:
+def withdrawn(state: State, before: Document, around: Around, now: int, titles: Sequence[str]) -> State:
     """Take back what a window was counted with: with more evidence, it shows something else.
 
     What is left without anything is closed; who was told of it, or is about to be, is told so. ``titles`` are of the alerts that
     take its place.
     """
-    left = state.document.counts.minus(before.document.counts)
-    if not state.is_open or (before.others is None and left.records > 0):
+    left = state.document.counts.minus(before.counts)
+    if not state.is_open or (around.others is None and left.records > 0):
         return replace(state, document=state.document.counting(_positive(left)))
-    if before.others:
-        merged = _opened(together(before.others), state.opened_at)
-        windows = tuple(one for one in state.windows if one != before.window_id)
+    if around.others:
+        merged = _opened(together(around.others), state.opened_at)
+        windows = tuple(one for one in state.windows if one != around.window_id)
         return replace(state, document=merged.with_status(state.document.status, state.document.status_reason), windows=windows)
     if not state.was_sent:
         return closed_quietly(state, now)

@@ -312,8 +312,7 @@ def of_reading(workload: Workload, measured: Measured, factor: float = 1.0) -> t
     begun = workload.objects / workload.flow_logs
     # What was touched and what lies around it, with the alerts that each has; the touched ones once more before they are written.
     read = calls * (2 * (workload.touched + AFTER + BEFORE) + workload.touched)
-    # Of a window that was judged before, an alert is put together anew with what all have added to it.
-    anew = (judged - begun) * ASSUMED_ALERTS * workload.seen_in
+    anew = alerts * workload.seen_in  # each is put together anew from what all windows have added to it
     log_bytes = workload.objects * _LOG_BYTES_PER_OBJECT + calls * _LOG_BYTES_PER_INVOCATION
     return (
         Line(price=LAMBDA_DURATION, amount=duration_ms(workload, measured, factor) / 1_000 * MEMORY_MB / 1_024),

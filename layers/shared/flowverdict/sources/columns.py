@@ -296,6 +296,7 @@ class _Columns:
         fine &= fields.fine
         is_fine = np.zeros(lasts.size, np.bool_)
         is_fine[lines[fine]] = True
+        record_format = self._reader.formats[0]  # which a header among the others changes for what comes after it
         read = self._read_others(np.flatnonzero(~is_fine), line_starts, line_ends)
         fine &= lines < read
         if (rows := np.flatnonzero(fine & fields.accepted)).size:
@@ -303,12 +304,12 @@ class _Columns:
             self._hand_over(fields, rows)
         if (rows := lines[fine & ~fields.accepted]).size:
             self._reader.counts.rejected += rows.size
-            self._read_rejected(line_starts[rows].tolist(), line_ends[rows].tolist())
+            self._read_rejected(record_format, line_starts[rows].tolist(), line_ends[rows].tolist())
         return int(line_ends[read - 1])
 
-    def _read_rejected(self, begins: list[int], ends: list[int]) -> None:
+    def _read_rejected(self, record_format: RecordFormat, begins: list[int], ends: list[int]) -> None:
         texts = b" ".join(self._buffer[begin : end - 1] for begin, end in zip(begins, ends, strict=True))
-        for record in self._reader.formats[0].parse_all(texts.decode("ascii").split(" ")):
+        for record in record_format.parse_all(texts.decode("ascii").split(" ")):
             self._sink.record(record)
 
     def _read_others(self, others: Integers, line_starts: Integers, line_ends: Integers) -> int:
