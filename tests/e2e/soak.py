@@ -31,14 +31,13 @@ from tests.e2e.emulator import emulator, moto_server
 from tests.e2e.samples import ACCOUNT_ID, HEADER, REGION, scheduled
 from tests.e2e.soak_books import READERS, Report, Truth, account_alerts, account_records, ended_well
 from tests.e2e.soak_load import LOG_GROUP, FlowLogObject, Load, make_network
-from tests.e2e.stack import Stack, build
-from tests.e2e.subscribers import Queue, function_log, put_log_events, put_object, subscribe
+from tests.e2e.stack import Build, Stack, build
+from tests.e2e.subscribers import Queue, function_log, put_log_events, put_object, subscribe, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.e2e.emulator import Emulator
-    from tests.e2e.stack import Build
 
 _STEADY, _BURST = 1.0, 10.0  # deliveries a second
 _BURST_SECONDS, _BURST_EVERY = 30.0, 90.0
@@ -47,12 +46,13 @@ _PATIENCE = 0.5  # seconds; on a quick machine hardly anybody is seen at work, a
 _BUSY_WITHIN = 0.1  # seconds; who has not worked for a clock tick in them is idle
 # Lambda tries a log event three times: who is killed each time has lost it. So this function's workers are left alone meanwhile.
 _LOGS_WORKER_SPARED = 20.0
-_VISIBLE_AFTER = 10  # seconds, longer than any invocation here takes
+_VISIBLE_AFTER = 20  # seconds, longer than any invocation here takes
 _RECEIVED_AT_MOST = 100
 _OVERDUE = 600.0  # seconds ahead: what was not sent is sent by the sweep then; longer than Intervals.outbox
 _SWEEP_EVERY = 10.0
 _LOOK_EVERY = 2.0
 _DRAIN_SECONDS = 300.0  # takes 5 s, or a minute and a half on a machine with five times the work it can do
+_LOG_END = 10_000  # characters of the emulator's log, for a stack that does not come to its end
 _CAP = 1_000
 _DEAD_LETTERS: Final = ("FlowLogDeadLetterQueue", "ClassifyCloudWatchLogsDeadLetterQueue")
 _PARAMETERS: Final = {
@@ -84,10 +84,12 @@ def soak(built: Build, seconds: float, seed: int) -> Report:
         stack = Stack(build=built, place=aws.place, name="flowverdict")
         stack.deploy(_PARAMETERS)
         _be_impatient(stack)
+        # S3 sends a test event when the bucket is made. Received before that and killed, it would come back in half an hour.
+        wait_until(lambda: None if _left(stack) else True, "the end of what came with the deployment")
         told = subscribe(aws.place, stack.outputs["AlertTopicArn"], "told")
         with _killing(aws, stack, Random(seed), report):  # noqa: S311 - as above
             _feed(stack, load, seconds)
-        _drain(stack, load)
+        _drain(aws, stack, load)
         _sweep(stack, "RequestResponse", _OVERDUE)  # sends what a killed worker has marked to be sent and not sent
         messages = [json.loads(text) for text in told.rest()]
         bucket = stack.outputs["FlowLogBucketName"]
@@ -195,21 +197,25 @@ def _cpu(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def _drain(stack: Stack, load: Load) -> None:
-    """Wait until the queue is empty and all log events were judged."""
-    sqs, url = stack.place.client("sqs"), stack.physical_id("FlowLogQueue")
+def _left(stack: Stack) -> int:
+    """Give how many messages are in the queue, those at work included."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
+    url = stack.physical_id("FlowLogQueue")
+    return sum(map(int, stack.place.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()))
+
+
+def _drain(aws: Emulator, stack: Stack, load: Load) -> None:
+    """Wait until the queue is empty and all log events were judged."""
     deadline = time.monotonic() + _DRAIN_SECONDS
     while True:
-        left = sum(map(int, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()))
+        left = _left(stack)
         judged = ended_well(stack, READERS[1])
         if not left and judged >= len(load.log_events):
             return
         if time.monotonic() > deadline:
             failures = [one["reason"] for name in READERS for one in function_log(stack, name) if one["level"] == "ERROR"][-3:]
-            raise TimeoutError(
-                f"{left} messages are in the queue, {judged} of {len(load.log_events)} batches of log events judged; {failures}"
-            )
+            told = f"{left} messages are in the queue, {judged} of {len(load.log_events)} batches of log events judged; {failures}"
+            raise TimeoutError(f"{told}\n{aws.log[-_LOG_END:]}")
         time.sleep(_LOOK_EVERY)
 
 
@@ -221,11 +227,13 @@ def _sweep(stack: Stack, kind: str, seconds_from_now: float) -> None:
 
 
 def main() -> int:
-    """Run it as ``SOAK_SECONDS`` or ``SOAK_MINUTES`` say, and say what came of it."""
+    """Run it as ``SOAK_SECONDS`` or ``SOAK_MINUTES`` say, with what is built in ``SOAK_BUILT`` if it is given, and say what came of it."""
     seconds = float(os.environ.get("SOAK_SECONDS") or 60 * float(os.environ.get("SOAK_MINUTES") or 3))
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # moto's server writes a line for each request
+    seed = int(os.environ.get("SOAK_SEED") or 1)
     with tempfile.TemporaryDirectory(prefix="flowverdict-soak-") as name:
-        report = soak(build(Path(name)), seconds, int(os.environ.get("SOAK_SEED") or 1))
+        built = os.environ.get("SOAK_BUILT")
+        report = soak(Build(folder=Path(built), seconds=0.0) if built else build(Path(name)), seconds, seed)
     sys.stdout.writelines(f"{line}\n" for line in (*report.wrong, *report.lines()))
     return 1 if report.wrong else 0
 

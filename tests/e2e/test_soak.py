@@ -6,8 +6,12 @@ import os
 import re
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 from tests.e2e.emulator import ROOT
+
+if TYPE_CHECKING:
+    from tests.e2e.stack import Build
 
 _SECONDS = "15"  # of load; with build, deployment and drain it takes 40 s on an idle machine, a minute on a busy one
 _LONGEST = 500.0
@@ -17,11 +21,11 @@ _LAST_LINE = re.compile(
 )
 
 
-def test_every_record_and_every_alert_is_accounted_for_though_workers_are_killed() -> None:
+def test_every_record_and_every_alert_is_accounted_for_though_workers_are_killed(built: Build) -> None:
     finished = subprocess.run(
         [sys.executable, "-m", "tests.e2e.soak"],
         cwd=ROOT,
-        env=os.environ | {"SOAK_SECONDS": _SECONDS},
+        env=os.environ | {"SOAK_SECONDS": _SECONDS, "SOAK_BUILT": str(built.folder)},
         capture_output=True,
         text=True,
         timeout=_LONGEST,
