@@ -227,7 +227,7 @@ def _sweep(stack: Stack, kind: str, seconds_from_now: float) -> None:
 
 
 def main() -> int:
-    """Run it as ``SOAK_SECONDS`` or ``SOAK_MINUTES`` say, with what is built in ``SOAK_BUILT`` if it is given, and say what came of it."""
+    """Run it as ``SOAK_SECONDS`` or ``SOAK_MINUTES`` say, on ``SOAK_BUILT`` if that is given, and say what came of it."""
     seconds = float(os.environ.get("SOAK_SECONDS") or 60 * float(os.environ.get("SOAK_MINUTES") or 3))
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # moto's server writes a line for each request
     seed = int(os.environ.get("SOAK_SEED") or 1)
