@@ -376,20 +376,15 @@ def _earliest(wanted: np.ndarray[Any, Any], accepts: list[tuple[Column, Column]]
 
 def flowverdict(path: Path) -> Found:
     """Collect rejected flows as the command does, with all that is kept of them."""
-    from flowverdict.pipeline import Batch  # noqa: PLC0415
+    from flowverdict.pipeline import Batch, collect_rarely  # noqa: PLC0415
 
+    collect_rarely()
     batch = Batch()
     with path.open("rb") as file:
         counts = batch.add_file(file, name=str(path)).counts
     flows = list(batch.flows.rejected())
     groups = {
-        _group(
-            str(flow.key.interface),
-            (str(flow.key.source), str(flow.key.destination)),
-            (flow.key.source_port or 0, flow.key.destination_port or 0),
-            flow.key.protocol or 0,
-            flow.key.direction,
-        )
+        (flow.key.interface, flow.direction, flow.remote, flow.key.source_port, flow.key.destination_port, flow.key.protocol)
         for flow in flows
     }
     mirrored = [(flow.traffic.records, flow.mirror.first_start or 0) for flow in flows if flow.mirror is not None]

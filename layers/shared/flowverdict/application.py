@@ -22,7 +22,7 @@ from flowverdict.errors import DeliveryError, FlowVerdictError, OutOfTimeError, 
 from flowverdict.judging import Judge, Touched
 from flowverdict.netconfig.ec2 import Ec2Config, ReaderRole, client_factory
 from flowverdict.observability import Observability
-from flowverdict.pipeline import explain_flows, place_of, read_log_events, read_object, sightings
+from flowverdict.pipeline import collect_rarely, explain_flows, place_of, read_log_events, read_object, sightings
 from flowverdict.policy_source import PolicySource
 from flowverdict.records import RecordCounts
 from flowverdict.settings import Settings
@@ -360,6 +360,7 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
 
 
 def _desk(settings: Settings, observability: Observability) -> Desk:
+    collect_rarely()
     if settings.evidence_bucket is None:
         raise SettingsError("EVIDENCE_BUCKET: missing; an S3 bucket's name is needed")
     store = _store(settings)

@@ -251,7 +251,7 @@ def _read_row(row: list[Any], contexts: list[Context]) -> tuple[tuple[FlowKey, R
         None if direction is None else FlowDirection(direction),
     )
     rejects = Rejects(
-        traffic=Traffic(*traffic), context=contexts[context], reasons=set(reasons), packet_addresses_logged=bool(logged)
+        traffic=Traffic(*traffic), context=contexts[context], reasons=frozenset(reasons), packet_addresses_logged=bool(logged)
     )
     return (key, None if record is None else RecordId(*record)), rejects
 

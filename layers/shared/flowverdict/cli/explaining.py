@@ -16,7 +16,7 @@ from flowverdict.decision import Confidence, VerdictKind
 from flowverdict.document import counted
 from flowverdict.errors import ObjectError
 from flowverdict.flows import epoch_to_datetime
-from flowverdict.pipeline import Batch, Reading
+from flowverdict.pipeline import Batch, Reading, collect_rarely
 from flowverdict.records import DEFAULT_FORMAT, RecordFormat
 from flowverdict.remedy import Remedy
 from flowverdict.untrusted import one_line
@@ -53,6 +53,7 @@ def read_files(names: Sequence[str], headerless: RecordFormat = DEFAULT_FORMAT) 
     ObjectError
         A file does not exist, cannot be read, or is no flow log.
     """
+    collect_rarely()
     batch = Batch()
     readings = []
     with _progress(names) as progress:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     type Integers = np.ndarray[Any, np.dtype[np.int64]]
     type Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 21
 # Freed once, a block of this size has glibc keep twice as much for what is allocated next, instead of giving a chunk's columns
 # back to the system every time: a quarter of the run time was page faults.
 _KEPT_BYTES = 1 << 24
