@@ -101,9 +101,7 @@ class Traffic(Seen):
 
     def copied(self) -> Traffic:
         """Give the same once more; ``dataclasses.replace`` takes ten times as long."""
-        return Traffic(
-            self.first_start, self.last_end, self.tcp_flags, self.records, self.packets, self.bytes, self.common_flags
-        )
+        return Traffic(self.first_start, self.last_end, self.tcp_flags, self.records, self.packets, self.bytes, self.common_flags)
 
 
 def end_of(record: FlowRecord) -> int | None:
