@@ -55,7 +55,7 @@ bench: .venv-bench/.done ## how fast big files are read, beside gunzip and other
 	@.venv-bench/bin/python -m benchmarks $${BENCH_FILES:-}
 
 bench-small: .venv-bench/.done ## the same on 200,000 records, failing where the ratios are far off
-	@.venv-bench/bin/python -m benchmarks --check default-200k custom-200k
+	@.venv-bench/bin/python -m benchmarks --check --designs flowlogs-reader duckdb flowverdict parquet -- default-200k custom-200k
 
 size: $(LOCAL_STACK) ## size, cold start and imports of each built function, against a budget
 	$(BIN)/python -m scripts.measure_functions
@@ -106,7 +106,7 @@ lock: $(UV) ## compile the pins from pyproject.toml (then commit them)
 	$$compile --group pyproject.toml:audit --output-file requirements/audit.txt
 	$$compile --group pyproject.toml:emulator --output-file requirements/emulator.txt
 	$$compile --group pyproject.toml:runtime --output-file requirements/runtime.txt
-	$$compile --group pyproject.toml:bench --output-file requirements/bench.txt
+	$$compile pyproject.toml --group bench --output-file requirements/bench.txt
 	$$compile pyproject.toml --group fuzz --output-file requirements/fuzz.txt
 	$$compile --group pyproject.toml:uv --output-file requirements/uv.txt
 

@@ -1,0 +1,198 @@
+"""How long the functions take from an event to the first alert of it, beside what AWS's services take.
+
+``python -m benchmarks.latency <core>`` starts cold, hands events to the handlers as the functions do, and prints milliseconds. What
+the functions keep and send stays in memory: what is measured is this program and its libraries, the SDK's import among them.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import json
+import os
+import statistics
+import sys
+import time
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from benchmarks.generate import DEFAULT_HEADER, Spec, lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from flowverdict.document import Document
+    from flowverdict.flows import RejectedFlow
+    from flowverdict.netconfig.model import NetConfig
+    from flowverdict.sources.envelope import ObjectRef
+
+_TIMES = 15
+_WINDOW = 300
+_APART = 10  # windows between two events, so that none has to do with another
+_INTERFACE, _START, _END = 2, 10, 11  # where a default line has them
+_DRAWN = 250_000  # records, of 300 interfaces
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Milliseconds: of the processor until the first answer of a new process, and later ones; by the clock until the first alert.
+
+    ``first_alert`` is ``None`` where nothing was rejected.
+    """
+
+    name: str
+    cold: float
+    warm: float
+    first_alert: float | None
+
+
+class _Told:
+    """Takes alerts, and the time of the first."""
+
+    def __init__(self) -> None:
+        self.first: float | None = None
+
+    def publish(self, document: Document) -> None:
+        del document
+        if self.first is None:
+            self.first = time.perf_counter()
+
+
+class _NoRules:
+    """EC2 that says nothing: its time is not this program's."""
+
+    def read(self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]) -> NetConfig | str:
+        del account_id, region, flows
+        return "not asked"
+
+
+class _Objects:
+    """A bucket of one object."""
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    @contextmanager
+    def open(self, ref: ObjectRef) -> Iterator[BinaryIO]:
+        del ref
+        yield cast("BinaryIO", io.BytesIO(self.content))
+
+
+def _moved(records: Sequence[str], number: int) -> list[str]:
+    """Give the same records some windows later."""
+    moved = []
+    for record in records:
+        words = record.split()
+        for place in (_START, _END):
+            words[place] = str(int(words[place]) % _WINDOW + 1_795_521_600 + number * _APART * _WINDOW)
+        moved.append(" ".join(words))
+    return moved
+
+
+def _log_event(records: Sequence[str], number: int) -> dict[str, Any]:
+    events = [{"id": f"{number}-{place}", "timestamp": 0, "message": record} for place, record in enumerate(records)]
+    payload = {
+        "messageType": "DATA_MESSAGE",
+        "owner": "123456789012",
+        "logGroup": "flow-logs",
+        "logStream": "eni-0a1b2c3d4e5f60789-all",
+        "subscriptionFilters": ["all"],
+        "logEvents": events,
+    }
+    return {"awslogs": {"data": base64.b64encode(gzip.compress(json.dumps(payload).encode())).decode()}}
+
+
+def _object_event(number: int) -> dict[str, Any]:
+    key = f"AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/24/123456789012_vpcflowlogs_eu-west-1_fl-1_{number}.log.gz"
+    record = {"eventSource": "aws:s3", "awsRegion": "eu-west-1", "eventName": "ObjectCreated:Put"}
+    place = {"bucket": {"name": "logs"}, "object": {"key": key, "size": 1, "eTag": str(number)}}
+    return {"Records": [record | {"eventVersion": "2.1", "s3": place}]}
+
+
+# Whether as log events or as an object, of how many records, and whether with rejected ones among them.
+EVENTS = {
+    "500 log events, none rejected": (True, 500, False),
+    "500 log events, 1 % rejected": (True, 500, True),
+    "object of 500 records, 1 % rejected": (False, 500, True),
+    "object of 50,000 records, 1 % rejected": (False, 50_000, True),
+}
+
+
+def _handler(told: _Told, objects: _Objects, *, is_logs: bool) -> Callable[[dict[str, Any]], object]:
+    """Give a handler as ``application`` builds it for Lambda, that knows of nothing yet."""
+    from flowverdict import application  # noqa: PLC0415 - a cold start's import, to be measured
+    from flowverdict.book import AlertBook  # noqa: PLC0415
+    from flowverdict.judging import Judge  # noqa: PLC0415
+    from flowverdict.lifecycle import Intervals  # noqa: PLC0415
+    from flowverdict.observability import Invocation, Observability  # noqa: PLC0415
+    from flowverdict.pipeline import collect_rarely  # noqa: PLC0415
+    from flowverdict.records import DEFAULT_FORMAT  # noqa: PLC0415
+    from flowverdict.sources.cloudwatch_logs import FixedFormat  # noqa: PLC0415
+    from flowverdict.store.memory import MemoryEvidence, MemoryStore  # noqa: PLC0415
+
+    collect_rarely()
+    observability, intervals = Observability("benchmark"), Intervals()
+    store, evidence = MemoryStore(), MemoryEvidence()
+    book = AlertBook(store, told, intervals=intervals, cap=1_000_000)
+    desk = application.Desk(
+        judge=Judge(evidence, store, book, intervals),
+        book=book,
+        store=store,
+        evidence=evidence,
+        configs=_NoRules(),
+        policies=None,
+        observability=observability,
+    )
+    invocation = Invocation(request_id="benchmark", seconds=300.0)
+    if is_logs:
+        logs = application.ClassifyLogEvents(FixedFormat(DEFAULT_FORMAT), desk, observability, region="eu-west-1")
+        return lambda event: logs.handle(event, invocation)
+    of_objects = application.ClassifyObjects(objects, desk, observability)
+    return lambda event: of_objects.handle(event, invocation)
+
+
+def main() -> None:
+    """Measure one kind of event in this process: ``argv`` has the core and the kind."""
+    os.sched_setaffinity(0, {int(sys.argv[1])})
+    name = sys.argv[2]
+    is_logs, count, has_rejects = EVENTS[name]
+    used = time.process_time()
+    drawn = [one.rstrip() for one in lines(Spec("events", "default", _DRAWN, 0.01)) if one.endswith(" OK\n")]
+    # A log stream has the records of one interface, an object those of many.
+    theirs = (one for one in drawn if not is_logs or one.split()[_INTERFACE] == drawn[0].split()[_INTERFACE])
+    records = list(islice((one for one in theirs if has_rejects or " ACCEPT " in one), count))
+    if len(records) < count:
+        raise SystemExit(f"{name}: only {len(records)} records were drawn")
+    preparing = time.process_time() - used  # which a function does not do
+    told, objects = _Told(), _Objects()
+    _handler(told, objects, is_logs=is_logs)
+    started = time.process_time() - preparing
+    milliseconds, alerted = list[float](), list[float]()
+    for number in range(_TIMES):
+        handle = _handler(told, objects, is_logs=is_logs)
+        moved = _moved(records, number)
+        objects.content = gzip.compress("\n".join([DEFAULT_HEADER, *moved, ""]).encode())
+        event = _log_event(moved, number) if is_logs else _object_event(number)
+        told.first = None
+        began, used = time.perf_counter(), time.process_time()
+        with redirect_stdout(io.StringIO()):  # metrics and logs
+            handle(event)
+        milliseconds.append(1_000 * (time.process_time() - used))
+        if told.first is not None:
+            alerted.append(1_000 * (told.first - began))
+    if len(alerted) != (_TIMES if has_rejects else 0):
+        raise SystemExit(f"{name}: {len(alerted)} of {_TIMES} events were alerted")
+    latency = Latency(
+        name=name,
+        cold=1_000 * started + milliseconds[0],
+        warm=statistics.median(milliseconds[1:]),
+        first_alert=statistics.median(alerted[1:]) if alerted else None,
+    )
+    print(json.dumps(asdict(latency)))
+
+
+if __name__ == "__main__":
+    main()
