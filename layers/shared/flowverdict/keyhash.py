@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from flowverdict.records import ABSENT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from flowverdict.flows import FlowKey
 
 MASK = (1 << 64) - 1
@@ -45,14 +47,20 @@ def mix(value: int) -> int:
     return value ^ value >> 32
 
 
-def with_field(state: int, index: int, token: bytes) -> int:
-    """Take one more field into the state; ``index`` is its place among the key's fields."""
-    # mix() written out: calling it would take as long again.
-    for at in range(0, len(token), WORD):
-        state = (state ^ int.from_bytes(token[at : at + WORD], "little")) * MULTIPLIER & MASK
+def with_fields(state: int, index: int, tokens: Iterable[bytes]) -> int:
+    """Take more fields into the state; ``index`` is the first one's place among the key's fields."""
+    # mix() written out, and the usual token's one word: calls and a loop for them took half of the time.
+    for place, token in enumerate(tokens, start=index):
+        if 0 < len(token) <= WORD:
+            state = (state ^ int.from_bytes(token, "little")) * MULTIPLIER & MASK
+            state ^= state >> 32
+        else:
+            for at in range(0, len(token), WORD):
+                state = (state ^ int.from_bytes(token[at : at + WORD], "little")) * MULTIPLIER & MASK
+                state ^= state >> 32
+        state = (state + AFTER_FIELD[place]) * MULTIPLIER & MASK
         state ^= state >> 32
-    state = (state + AFTER_FIELD[index]) * MULTIPLIER & MASK
-    return state ^ state >> 32
+    return state
 
 
 def finished(state: int) -> int:
@@ -92,14 +100,11 @@ def key_tokens(key: FlowKey) -> tuple[bytes, ...]:
 
 
 def _but_direction(key: FlowKey, seed: int) -> int:
-    state = seed & MASK
-    for index, token in enumerate(key_tokens(key)):
-        state = with_field(state, index, token)
-    return state
+    return with_fields(seed & MASK, 0, key_tokens(key))
 
 
 def _with_direction(state: int, key: FlowKey) -> int:
-    return finished(with_field(state, DIRECTION, _token(key.direction)))
+    return finished(with_fields(state, DIRECTION, (_token(key.direction),)))
 
 
 # A file names few addresses over and over; to write one out takes longer than to hash it.

@@ -447,7 +447,7 @@ class _Texts:
         return state
 
     def with_field(self, state: Words, index: int, tokens: _Tokens) -> Words:
-        """``keyhash.with_field`` of a column."""
+        """``keyhash.with_fields`` of one field, for a column."""
         state = _mixed(state ^ tokens.first)
         more = tokens.lengths > _WORD
         if more.any():

@@ -166,8 +166,8 @@ class _QuickReader:
             return False
         if int(protocol or 0) > MAX_PROTOCOL:
             return False
-        for index, token in enumerate((source_port, destination_port, protocol, direction), start=5):
-            state = keyhash.with_field(state, index, token or _DASH)
+        told = (source_port or _DASH, destination_port or _DASH, protocol or _DASH, direction or _DASH)
+        state = keyhash.with_fields(state, 5, told)
         last = end if end is not None else start
         window = self._windows.of(None if last is None else int(last))
         columns = self._columns.get(window)
@@ -193,13 +193,12 @@ class _QuickReader:
         name = _interface(interface, resource)
         state = self._interfaces.get(name)
         if state is None:
-            state = self._interfaces[name] = keyhash.with_field(self._seed, 0, name)
-        for index, token in enumerate((source, destination), start=1):
-            state = keyhash.with_field(state, index, token or _DASH)
-        for index, (token, plain) in enumerate(zip(packet_ends, (source, destination), strict=True), start=3):
-            same = token is None or token in {plain, _DASH}
-            state = keyhash.with_field(state, index, keyhash.SAME if same or token is None else token)
-        return state
+            state = self._interfaces[name] = keyhash.with_fields(self._seed, 0, (name,))
+        packets = (
+            keyhash.SAME if token is None or token in {plain, _DASH} else token
+            for token, plain in zip(packet_ends, (source, destination), strict=True)
+        )
+        return keyhash.with_fields(state, 1, (source or _DASH, destination or _DASH, *packets))
 
     def _sum_up(self) -> None:
         for window, (hashes, starts, ends, flags) in self._columns.items():
