@@ -120,6 +120,7 @@ def main() -> None:
     designs = [FLOOR, *(design for design in arguments.designs if design != FLOOR)]
     # As the packages beside it: without, an import takes three times as long.
     compileall.compile_dir(flowverdict.__path__[0], quiet=1)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # it takes minutes, and somebody may wait
     print(machine())
     missed = []
     for name in arguments.files:

@@ -128,7 +128,7 @@ def test_accepted_flows_are_found_as_in_a_dict_however_they_were_kept(parts: lis
     everything = plain([one for accepted, _ in parts for one in accepted])
     hashes = {*asked, *everything}
     assert together.lookup(hashes) == everything
-    assert together.lookup(asked) == {hashed: everything[hashed] for hashed in asked if hashed in everything}
+    assert together.lookup({*asked}) == {hashed: everything[hashed] for hashed in asked if hashed in everything}
 
 
 @given(accepted=_ACCEPTED, data=st.data())

@@ -85,7 +85,7 @@ class Deployment:
                 self.evidence.put(PLACE, window, source_id, Evidence(flows=its_flows))
                 rejects = bool(its_flows.rejects) or any(its_flows.lost())
                 touched.add(Touched(place=PLACE, window=window, rejects=rejects))
-        self.judge.judge(touched, lambda flows: sightings(explain_flows(flows, None), flows), now)
+        self.judge.judge(touched, lambda flows, rejected: sightings(explain_flows(rejected, None), flows), now)
 
     def alerts(self) -> dict[str, Document]:
         """Give what is open, without what only its life has written on it."""

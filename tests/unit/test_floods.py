@@ -70,7 +70,7 @@ def test_a_flood_keeps_its_bound_and_every_record_is_counted() -> None:
     kept = list(flows.rejected())
     assert len(kept) == MOST
     assert sum(flow.traffic.records for flow in kept) + flows.folded["eni-1"].traffic.records == len(RECORDS)
-    found = sightings(explain_flows(flows, None), flows)
+    found = sightings(explain_flows([*flows.rejected()], None), flows)
     assert sum(one.document.records for one in found) == len(RECORDS)
     (notice,) = [one.document for one in found if isinstance(one.document, Notice)]
     assert notice.kind is Kind.FLOOD

@@ -67,7 +67,7 @@ class Deployment:
         }
 
     def tell(self, touched: set[Touched]) -> None:
-        self.judge.judge(touched, lambda flows: sightings(explain_flows(flows, None), flows), NOW)
+        self.judge.judge(touched, lambda flows, rejected: sightings(explain_flows(rejected, None), flows), NOW)
 
     def records(self) -> list[int]:
         return [state.document.records for state in self.store.states.values() if state.is_open]
@@ -133,7 +133,7 @@ def test_nothing_is_explained_or_written_again_where_nothing_new_is_known() -> N
     deployment.tell(touched)
     versions = {name: state.version for name, state in deployment.store.states.items()}
 
-    def explain(_: object) -> list[object]:
+    def explain(*_: object) -> list[object]:
         raise AssertionError("the rules were read though nothing is new")
 
     deployment.judge.judge(touched, explain, NOW)  # type: ignore[arg-type]

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from flowverdict.sources.accepted import NOT_LOGGED, AcceptedFlows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from flowverdict.sources.accepted import Column
 
@@ -70,7 +71,7 @@ class Accepts:
         self._columns += other._columns
         self._packed += other._packed
 
-    def lookup(self, hashes: Collection[int]) -> dict[int, Seen]:
+    def lookup(self, hashes: AbstractSet[int]) -> dict[int, Seen]:
         """Give what was seen of the flows with these hashes."""
         found: dict[int, Seen] = {}
         if not hashes:
@@ -78,12 +79,11 @@ class Accepts:
         for hashed in hashes:
             if (kept := self._table.get(hashed)) is not None:
                 found[hashed] = replace(kept)
-        wanted = frozenset(hashes)
-        for hashed, start, end, flags in _rows_of(self._columns, wanted):
+        for hashed, start, end, flags in _rows_of(self._columns, hashes):
             found.setdefault(hashed, Seen()).widen(_or_none(start), _or_none(end), _or_none(flags))
         for packed in self._packed:
             known, starts, ends, flag_column = _unpacked(packed)
-            for hashed in wanted:
+            for hashed in hashes:
                 row = bisect_left(known, hashed)
                 if row < len(known) and known[row] == hashed:
                     seen = found.setdefault(hashed, Seen())
@@ -122,7 +122,7 @@ def _or_none(value: int) -> int | None:
     return None if value == NOT_LOGGED else value
 
 
-def _rows_of(columns: Sequence[AcceptedFlows], wanted: Collection[int]) -> Iterator[tuple[int, int, int, int]]:
+def _rows_of(columns: Sequence[AcceptedFlows], wanted: AbstractSet[int]) -> Iterator[tuple[int, int, int, int]]:
     """Give the rows, as (hash, start, end, flags), of the flows with these hashes."""
     few = [flows for flows in columns if isinstance(flows.hashes, array)]
     for flows in few:

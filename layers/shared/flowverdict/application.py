@@ -147,14 +147,25 @@ class Desk:
             touched |= one.touched
         configs = WithinBudget(self._configs)
         policy = None if self._policies is None else _policy(self._policies, self._observability)
-        outcome = self._judge.judge(touched, lambda flows: self._sightings(flows, configs, policy, now), now)
+
+        def explain(flows: FlowCollector, rejected: Sequence[RejectedFlow]) -> list[Sighting]:
+            return self._sightings(flows, rejected, configs, policy, now)
+
+        outcome = self._judge.judge(touched, explain, now)
         self._observability.rules_not_read(configs.refused)
         self._observability.rejected(outcome.flows)
         self._observability.finished(counts, outcome, self._clock())
 
-    def _sightings(self, flows: FlowCollector, configs: ConfigSource, policy: Policy | None, now: int) -> list[Sighting]:
+    def _sightings(
+        self,
+        flows: FlowCollector,
+        rejected: Sequence[RejectedFlow],
+        configs: ConfigSource,
+        policy: Policy | None,
+        now: int,
+    ) -> list[Sighting]:
         """Give what a window shows and somebody wants to hear of."""
-        explanations = explain_flows(flows, configs)
+        explanations = explain_flows(rejected, configs)
         if policy is None:
             return sightings(explanations, flows)
         sifted = policy.sift(explanations, datetime.fromtimestamp(now, tz=UTC))

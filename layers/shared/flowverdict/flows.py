@@ -591,10 +591,7 @@ def _record_id(record: FlowRecord) -> RecordId:
     return RecordId(record.start, record.end, record.packets, record.bytes, record.tcp_flags)
 
 
-type _Place = tuple[int, int]
-
-
-def _by_time(item: tuple[FlowKey, Rejects]) -> tuple[bool, int, str, _Place, _Place, _Place, _Place, int, int, int, str]:
+def _by_time(item: tuple[FlowKey, Rejects]) -> tuple[bool, int, str, int, int, int, int, int, int, int, str]:
     key, rejects = item
     start = rejects.traffic.first_start
     return (
@@ -616,8 +613,11 @@ def _or_first(number: int | None) -> int:
     return -1 if number is None else number
 
 
-def _place(address: Address | None) -> _Place:
-    return (0, 0) if address is None else (address.version, int(address))
+def _place(address: Address | None) -> int:
+    """Give one number for each address: IPv4 before IPv6, which has 128 bits."""
+    if address is None:
+        return -1
+    return int(address) if address.version == IPV4 else int(address) + (1 << 128)
 
 
 def _direction_from_addresses(key: FlowKey, own: frozenset[Address]) -> FlowDirection | None:

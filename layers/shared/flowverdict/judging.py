@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from flowverdict.ports import EvidenceStore
     from flowverdict.state import AlertStore
 
+    # What is known of a window, and its rejected flows, to everything that they show.
+    type Explain = Callable[[FlowCollector, Sequence[RejectedFlow]], Sequence[Sighting]]
+
 _TRIES = 12
 _FIRST_WAIT = 0.05  # seconds; doubled with each try
 _LONGEST_WAIT = 2.0
@@ -62,7 +65,7 @@ class Judge:
         self._intervals = intervals
         self._wait = wait
 
-    def judge(self, touched: Collection[Touched], explain: Callable[[FlowCollector], Sequence[Sighting]], now: int) -> Outcome:
+    def judge(self, touched: Collection[Touched], explain: Explain, now: int) -> Outcome:
         """Judge what was touched, and what it says something of; ``explain`` gives everything that a window's flows show.
 
         Raises
@@ -90,7 +93,7 @@ class Judge:
         place: str,
         run: Sequence[int],
         fresh: Collection[int],
-        explain: Callable[[FlowCollector], Sequence[Sighting]],
+        explain: Explain,
         now: int,
     ) -> Iterator[Step]:
         """Judge windows that follow each other."""
@@ -120,7 +123,7 @@ class Judge:
         self,
         place: str,
         known: dict[int, Window],
-        explain: Callable[[FlowCollector], Sequence[Sighting]],
+        explain: Explain,
         now: int,
     ) -> Iterator[Step]:
         first, last = min(known) - BEFORE, max(known) + AFTER
@@ -131,10 +134,11 @@ class Judge:
             if sources < window.sources:
                 continue  # it is so old that its evidence is being cleared away; what it has added stands
             flows = flows_of(number, evidence, self._store.seed())
-            digest = _digest([*flows.rejected()], [*flows.lost()], flows.folded)
+            rejected = [*flows.rejected()]
+            digest = _digest(rejected, [*flows.lost()], flows.folded)
             if digest != window.judged:
                 judged = replace(window, judged=digest, sources=sources)
-                yield from self._book.write(explain(flows), judged, now)
+                yield from self._book.write(explain(flows, rejected), judged, now)
                 has_written = True
         if has_written and self._evidence.count(place, first, last) > sum(map(len, evidence.values())):
             raise WindowChangedError(f"{place}#{first}-{last}")

@@ -94,7 +94,7 @@ class Batch:
 
     def explanations(self, configs: ConfigSource | None = None) -> list[Explanation]:
         """Explain every rejected flow, in the order they were first seen."""
-        return explain_flows(self.flows, configs)
+        return explain_flows([*self.flows.rejected()], configs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,9 +193,8 @@ def _checked(name: str, reader: LineReader) -> Reading:
     return Reading(name=name, counts=reader.counts, samples=tuple(reader.samples), unknown_fields=tuple(unknown))
 
 
-def explain_flows(collected: FlowCollector, configs: ConfigSource | None) -> list[Explanation]:
-    """Explain every rejected flow, in the order they were first seen; the rules are read once an account and Region."""
-    flows = list(collected.rejected())
+def explain_flows(flows: Sequence[RejectedFlow], configs: ConfigSource | None) -> list[Explanation]:
+    """Explain rejected flows, in their order; the rules are read once an account and Region."""
     places: dict[tuple[str | None, str | None], list[RejectedFlow]] = {}
     for flow in flows:
         places.setdefault((flow.context.account_id, flow.context.region), []).append(flow)

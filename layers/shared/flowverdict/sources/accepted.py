@@ -74,7 +74,7 @@ class AcceptedFlows:
     hashes
         Unsigned 64 bits, see ``keyhash``.
     starts, ends
-        Unix seconds in signed 64 bits; -1 where not logged.
+        Unix seconds, signed; -1 where not logged.
     flags
         ``tcp-flags`` in signed 32 bits; -1 where not logged.
     """

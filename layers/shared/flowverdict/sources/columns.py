@@ -329,10 +329,10 @@ class _Columns:
         interfaces, hashes = fields.hashes(self._seed)
         times = fields.times
         for window, its_rows in self._by_window(times.get("end", times.get("start")), rows):
-            nowhere = np.full(its_rows.size, NOT_LOGGED, np.int64)
-            starts = times["start"][its_rows] if "start" in times else nowhere
-            ends = times["end"][its_rows] if "end" in times else nowhere
-            flags = nowhere.astype(np.int32) if fields.flags is None else fields.flags[its_rows]
+            nowhere = np.full(its_rows.size, NOT_LOGGED, np.int32)
+            starts = _narrow(times["start"][its_rows]) if "start" in times else nowhere
+            ends = _narrow(times["end"][its_rows]) if "end" in times else nowhere
+            flags = nowhere if fields.flags is None else fields.flags[its_rows]
             self._sink.accepted(window, AcceptedFlows(hashes=hashes[its_rows], starts=starts, ends=ends, flags=flags))
             self.interfaces.setdefault(window, _Interfaces(self._text)).learn(fields, interfaces, its_rows)
 
@@ -371,6 +371,11 @@ class _Columns:
         self._known_addresses[_second_place(moved)] = moved
         self._known_addresses[_first_place(new)] = new
         return known
+
+
+def _narrow(times: Integers) -> NDArray[np.integer]:
+    """Give times in four bytes, as long as they fit: until 2038. Of five million records that is 40 MB less."""
+    return times.astype(np.int32) if times.max(initial=0) <= np.iinfo(np.int32).max else times
 
 
 def _first_place(identities: Words) -> Integers:
