@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from flowverdict.records import FlowRecord
+    from flowverdict.flows import FlowKey
+    from flowverdict.records import Address, FlowRecord
     from flowverdict.sources.accepted import AcceptedFlows, Column, InterfaceFacts
 
 _READ_BYTES = 1 << 18
@@ -374,6 +375,21 @@ def _earliest(wanted: np.ndarray[Any, Any], accepts: list[tuple[Column, Column]]
     return all_starts[all_starts < never]
 
 
+def _group_of(key: FlowKey) -> tuple[object, ...]:
+    """Give what ``_group`` does, of addresses that are no texts."""
+    direction: str | None = key.direction
+    if direction is None:
+        direction = "egress" if _is_inside(key.source) and not _is_inside(key.destination) else "ingress"
+    remote = key.destination if direction == "egress" else key.source
+    return (key.interface, direction, remote, key.source_port, key.destination_port, key.protocol)
+
+
+def _is_inside(address: Address | None) -> bool:
+    if address is None:
+        return False
+    return address.packed.startswith(b"\x0a" if address.version == 4 else b"\x2a\x05")  # noqa: PLR2004 - the other one is 6
+
+
 def flowverdict(path: Path) -> Found:
     """Collect rejected flows as the command does, with all that is kept of them."""
     from flowverdict.pipeline import Batch, collect_rarely  # noqa: PLC0415
@@ -383,13 +399,14 @@ def flowverdict(path: Path) -> Found:
     with path.open("rb") as file:
         counts = batch.add_file(file, name=str(path)).counts
     flows = list(batch.flows.rejected())
+    groups = {_group_of(flow.key) for flow in flows}
     mirrored = [(flow.traffic.records, flow.mirror.first_start or 0) for flow in flows if flow.mirror is not None]
     return Found(
         accepted=counts.accepted,
         rejected=counts.rejected,
         no_data=counts.no_data + counts.skip_data,
         malformed=counts.malformed.total(),
-        groups=len(flows),  # each is a 5-tuple of an interface's, and of a direction where that is logged
+        groups=len(groups),
         mirrored=sum(records for records, _ in mirrored),
         starts=sum(records * start for records, start in mirrored),
     )
