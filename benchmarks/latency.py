@@ -6,7 +6,6 @@ the functions keep and send stays in memory: what is measured is this program an
 
 from __future__ import annotations
 
-import base64
 import gzip
 import io
 import json
@@ -20,6 +19,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from benchmarks.generate import DEFAULT_HEADER, Spec, lines
+from scripts.pack_cloudwatch_event import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -92,19 +92,6 @@ def _moved(records: Sequence[str], number: int) -> list[str]:
     return moved
 
 
-def _log_event(records: Sequence[str], number: int) -> dict[str, Any]:
-    events = [{"id": f"{number}-{place}", "timestamp": 0, "message": record} for place, record in enumerate(records)]
-    payload = {
-        "messageType": "DATA_MESSAGE",
-        "owner": "123456789012",
-        "logGroup": "flow-logs",
-        "logStream": "eni-0a1b2c3d4e5f60789-all",
-        "subscriptionFilters": ["all"],
-        "logEvents": events,
-    }
-    return {"awslogs": {"data": base64.b64encode(gzip.compress(json.dumps(payload).encode())).decode()}}
-
-
 def _object_event(number: int) -> dict[str, Any]:
     key = f"AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/24/123456789012_vpcflowlogs_eu-west-1_fl-1_{number}.log.gz"
     record = {"eventSource": "aws:s3", "awsRegion": "eu-west-1", "eventName": "ObjectCreated:Put"}
@@ -175,7 +162,7 @@ def main() -> None:
         handle = _handler(told, objects, is_logs=is_logs)
         moved = _moved(records, number)
         objects.content = gzip.compress("\n".join([DEFAULT_HEADER, *moved, ""]).encode())
-        event = _log_event(moved, number) if is_logs else _object_event(number)
+        event = json.loads(pack(moved, log_group="flow-logs", log_stream="eni")) if is_logs else _object_event(number)
         told.first = None
         began, used = time.perf_counter(), time.process_time()
         with redirect_stdout(io.StringIO()):  # metrics and logs

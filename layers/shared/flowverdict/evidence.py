@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 # (https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html, "Aggregation interval"). So may the record of another
 # flow log that gathers longer.
 BEFORE, AFTER = 1, 2
-# A function of 1,024 MB has room for so many accepted ones: 26 bytes each, and as much again three times while they are sorted.
+# A function of 1,024 MB has room for so many accepted ones: 20 bytes each, and several times as much while they are sorted.
 # AWS's files have half of them at the most, 75 MB gzipped.
 MAX_RECORDS = 6_000_000
 _MAGIC = b"FVE1"

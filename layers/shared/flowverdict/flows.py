@@ -88,8 +88,15 @@ class Traffic(Seen):
     @classmethod
     def of(cls, record: FlowRecord) -> Traffic:
         """Give what one record counts."""
-        flags = record.tcp_flags
-        return cls(record.start, end_of(record), flags, 1, record.packets or 0, record.bytes or 0, 0 if flags is None else flags)
+        return cls(
+            record.start,
+            end_of(record),
+            record.tcp_flags,
+            records=1,
+            packets=0 if record.packets is None else record.packets,
+            bytes=0 if record.bytes is None else record.bytes,
+            common_flags=0 if record.tcp_flags is None else record.tcp_flags,
+        )
 
     def merge(self, other: Traffic) -> None:
         """Count in what another source held of the same flow."""
