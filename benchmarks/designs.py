@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from flowverdict.flows import FlowKey
     from flowverdict.records import Address, FlowRecord
-    from flowverdict.sources.accepted import AcceptedFlows, Column, InterfaceFacts
+    from flowverdict.sources.accepted import AcceptedFlows, Column, InterfaceFacts, RejectedLines
 
 _READ_BYTES = 1 << 18
 _INSIDE = ("10.", "2a05:")
@@ -282,6 +282,9 @@ class _Nothing:
     def accepted(self, window: int, flows: AcceptedFlows) -> None:
         pass
 
+    def rejected(self, window: int, lines: RejectedLines) -> None:
+        pass
+
     def learned(self, window: int, interface: str | None, facts: InterfaceFacts) -> None:
         pass
 
@@ -315,6 +318,9 @@ class _Columns(_Nothing):
         if record.action == "REJECT":
             self.rejects.append(record)
 
+    def rejected(self, window: int, lines: RejectedLines) -> None:  # noqa: ARG002 - all windows are one here
+        self.rejects += map(lines.record_format.parse, lines.text.decode().split("\n"))
+
     def accepted(self, window: int, flows: AcceptedFlows) -> None:  # noqa: ARG002 - all windows are one here
         self.accepts.append((flows.hashes, flows.starts))
 
@@ -340,9 +346,8 @@ def engine(path: Path) -> Found:
     )
     # Of the three keys a mirror may have, the job asks for the one that is logged as the reject is.
     keys = [key_of(record) for record in sink.rejects]
-    mirrors, _ = related_hashes(keys, 0)
     directions = [0 if key.direction is None else 2 if key.direction == "ingress" else 1 for key in keys]
-    starts = _earliest(mirrors[range(len(keys)), directions], sink.accepts)
+    starts = _earliest(related_hashes(keys, 0)[range(len(keys)), directions], sink.accepts)
     counts = reader.counts
     return Found(
         accepted=counts.accepted,

@@ -17,14 +17,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from flowverdict import evidence, flows
 from flowverdict.errors import FlowVerdictError, ObjectError
+from flowverdict.evidence import FlowsByWindow
 from flowverdict.fields import DEFAULT_FIELDS, FIELDS, Field, FieldKind
-from flowverdict.flows import FlowKey
+from flowverdict.flows import end_of, key_of
 from flowverdict.keyhash import key_hash
 from flowverdict.records import DEFAULT_FORMAT, Action, FlowDirection, FlowRecord, LogStatus, RecordCounts, RecordFormat
 from flowverdict.sources import columns, quick, text
-from flowverdict.sources.accepted import NOT_LOGGED, WINDOW, AcceptedFlows, InterfaceFacts, Windows
+from flowverdict.sources.accepted import NOT_LOGGED, WINDOW, AcceptedFlows, InterfaceFacts, RejectedLines, Windows
 from flowverdict.sources.columns import read_columns
+from flowverdict.sources.origin import Origin
 from flowverdict.sources.text import MAX_LINE_BYTES, LineReader
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ class Kept:
     """A sink that keeps everything."""
 
     records: list[FlowRecord] = field(default_factory=list)
+    rejects: list[FlowRecord] = field(default_factory=list)
     columns: Counter[Accepted] = field(default_factory=Counter)
     facts: Facts = field(default_factory=dict)
 
@@ -53,8 +57,14 @@ class Kept:
     def accepted(self, window: int, flows: AcceptedFlows) -> None:
         columns = [[int(value) for value in column] for column in (flows.hashes, flows.starts, flows.ends, flows.flags)]
         rows = list(zip(*columns, strict=True))
-        assert {window_of(end if end != NOT_LOGGED else start) for _, start, end, _ in rows} == {window}
+        assert {window_of(end) for _, _, end, _ in rows} == {window}
         self.columns.update(rows)
+
+    def rejected(self, window: int, lines: RejectedLines) -> None:
+        records = [lines.record_format.parse(line.decode("ascii")) for line in lines.text.split(b"\n")]
+        assert [key_hash(key_of(record), SEED) for record in records] == [int(hashed) for hashed in lines.hashes]
+        assert {window_of(end if (end := end_of(record)) is not None else NOT_LOGGED) for record in records} == {window}
+        self.rejects += records
 
     def learned(self, window: int, interface: str | None, facts: InterfaceFacts) -> None:
         assert (window, interface) not in self.facts
@@ -70,29 +80,18 @@ def is_accepted(record: FlowRecord) -> bool:
 
 
 def hashed(record: FlowRecord) -> Accepted:
-    key = FlowKey(
-        record.interface_id if record.interface_id is not None else record.resource_id,
-        record.srcaddr,
-        record.dstaddr,
-        record.pkt_srcaddr if record.pkt_srcaddr is not None else record.srcaddr,
-        record.pkt_dstaddr if record.pkt_dstaddr is not None else record.dstaddr,
-        record.srcport,
-        record.dstport,
-        record.protocol,
-        record.flow_direction,
-    )
-    times = (NOT_LOGGED if value is None else value for value in (record.start, record.end, record.tcp_flags))
-    return (key_hash(key, SEED), *times)  # type: ignore[return-value]
+    times = (NOT_LOGGED if value is None else value for value in (record.start, end_of(record), record.tcp_flags))
+    return (key_hash(key_of(record), SEED), *times)  # type: ignore[return-value]
 
 
 def told_by(records: Iterable[FlowRecord], facts: Facts) -> Facts:
-    """Add to facts what accepted records tell, one by one."""
+    """Add to facts what records tell, one by one."""
     for record in records:
-        end = record.end if record.end is not None else record.start
+        end = end_of(record)
         one = facts.setdefault(
             (window_of(NOT_LOGGED if end is None else end), record.interface_id or record.resource_id), InterfaceFacts()
         )
-        one.accepts += 1
+        one.accepts += record.action is Action.ACCEPT
         if record.subnet_id is not None:
             one.subnets.add(record.subnet_id)
         if record.vpc_id is not None:
@@ -130,13 +129,12 @@ def assert_same(kept: Kept, reader: LineReader, records: list[FlowRecord], plain
     assert reader.counts == plain.counts
     assert reader.samples == plain.samples
     assert reader.formats == plain.formats
-    assert Counter(record for record in kept.records if not is_accepted(record)) == Counter(
-        record for record in records if not is_accepted(record)
-    )
+    others = [record for record in kept.records if not is_accepted(record)]
+    assert Counter(others + kept.rejects) == Counter(record for record in records if not is_accepted(record))
     accepted = [record for record in records if is_accepted(record)]
     unusual = [record for record in kept.records if is_accepted(record)]
     assert kept.columns + Counter(map(hashed, unusual)) == Counter(map(hashed, accepted))
-    assert told_by(unusual, kept.facts) == told_by(accepted, {})
+    assert told_by(unusual, kept.facts) == told_by(accepted + kept.rejects, {})
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -302,52 +300,46 @@ def files(draw: st.DrawFn) -> bytes:
     return b"\n".join(parts) + draw(st.sampled_from([b"\n", b""]))
 
 
-@settings(deadline=None, max_examples=150)
-@given(files())
-@example(b"action\nACCEPT\n" + b"ACCEPT\n" * 3)
-@example(b"action srcaddr\n\nACCEPT 1.2.3.4")
-def test_a_file_says_the_same_by_column_and_line_by_line(chunk: int, content: bytes) -> None:
-    assert chunk == columns.CHUNK_BYTES
-    say_the_same(content)
+@dataclass(frozen=True, slots=True)
+class Collecting:
+    """How flows are collected: how many at the most, and how many lines are held before they are taken in."""
+
+    distinct: bool
+    apart: bool
+    most: int | None
+    most_held: int
+
+    def flows(self) -> FlowsByWindow:
+        """Give what collects them."""
+        origin = Origin(account_id="123456789012", region="eu-west-1")
+        return FlowsByWindow(SEED, origin, apart=self.apart, distinct=self.distinct, most=self.most)
 
 
-@settings(deadline=None, max_examples=50)
-@given(files(), st.lists(_FORMATS, max_size=2), st.data())
-def test_a_file_in_pieces_without_header_or_damaged_says_the_same(
-    content: bytes, headerless: list[RecordFormat], data: st.DataObject
-) -> None:
-    say_the_same(content[data.draw(st.integers(0, 200)) :], tuple(headerless))
-    cut = data.draw(st.integers(0, len(content)))
-    packed = gzip.compress(content[:cut]) + gzip.compress(content[cut:])
-    say_the_same(packed)
-    say_the_same(packed[: data.draw(st.integers(0, len(packed)))])
+@pytest.mark.usefixtures("chunk")
+@settings(deadline=None, max_examples=200)
+@given(
+    files(),
+    st.builds(Collecting, st.booleans(), st.booleans(), st.sampled_from([None, 1, 3]), most_held=st.sampled_from([2, 50_000])),
+)
+def test_what_is_collected_by_column_is_what_is_collected_record_by_record(content: bytes, collecting: Collecting) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evidence, "MAX_FLOWS", collecting.most)
+        patch.setattr(flows, "_MOST_HELD", collecting.most_held)
+        plain, by_column = collecting.flows(), collecting.flows()
+        try:
+            for record in text.read_file(io.BytesIO(content), name="file", reader=LineReader(())):
+                plain.record(record)
+        except FlowVerdictError:
+            return  # that both refuse it is said above
+        read_columns(io.BytesIO(content), by_column, name="file", seed=SEED, windows=by_column.numbers)
+        assert told(by_column) == told(plain)
 
 
-_FINE_WORDS = {
-    FieldKind.INTEGER: b"6",
-    FieldKind.ADDRESS: b"10.0.0.1",
-    FieldKind.ACTION: b"ACCEPT",
-    FieldKind.LOG_STATUS: b"OK",
-    FieldKind.FLOW_DIRECTION: b"egress",
-    FieldKind.REJECT_REASON: b"-",
-    FieldKind.TEXT: b"eni-0123456789abcdef0",
-}
-_ODD_WORDS = [
-    *_HOSTILE_WORDS,
-    *(str(address).encode() for address in _ADDRESSES),
-    *(b"- 0 00 1 65535 65536 255 256 99999999 100000000 1700000001 2147483647 2147483648 REJECT NODATA ingress OK BPA").split(),
-    *(b"9223372036854775807 9223372036854775808 253402300799 253402300800").split(),
-    *(b"9" * digits for digits in range(1, 22)),
-    *(b"x" * length for length in (7, 8, 9, 15, 16, 17, 23, 24, 25, 2_047, 2_048)),
-]
-
-
-@pytest.mark.parametrize("names", [DEFAULT_FIELDS, tuple(FIELDS), tuple(FIELDS)[::-1], (*_OF_A_FLOW, *_ALSO_HASHED)])
-def test_any_odd_word_in_any_place_of_a_fine_line_says_the_same(chunk: int, names: tuple[str, ...]) -> None:
-    assert chunk == columns.CHUNK_BYTES
-    fine = [b"1700000001" if name in {"start", "end"} else _FINE_WORDS[FIELDS[name].kind] for name in names]
-    odd = [[*fine[:place], word, *fine[place + 1 :]] for place in range(len(names)) for word in _ODD_WORDS]
-    say_the_same(b"\n".join(map(b" ".join, [[name.encode() for name in names], fine, *odd, fine])))
+def told(collected: FlowsByWindow) -> dict[int, tuple[object, ...]]:
+    return {
+        window: (one.rejects, one.folded, one.interfaces, one.accepts.pack(), [*one.rejected()])
+        for window, one in collected.windows.items()
+    }
 
 
 @settings(deadline=None, max_examples=100)

@@ -71,6 +71,12 @@ class Accepts:
         self._columns += other._columns
         self._packed += other._packed
 
+    def hash_columns(self) -> Iterator[Column]:
+        """Give the hashes of all flows, in columns, in which any may come again."""
+        yield array("Q", self._table)
+        yield from (flows.hashes for flows in self._columns)
+        yield from (_uncompressed(_KINDS[0], packed[0]) for packed in self._packed)
+
     def lookup(self, hashes: AbstractSet[int]) -> dict[int, Seen]:
         """Give what was seen of the flows with these hashes."""
         found: dict[int, Seen] = {}
@@ -168,14 +174,15 @@ def _compressed(kind: str, values: Column) -> bytes:
 
 
 def _unpacked(columns: tuple[bytes, ...]) -> list[array[int]]:
-    unpacked = []
-    for kind, packed in zip(_KINDS, columns, strict=True):
-        column = array(kind)
-        column.frombytes(zlib.decompress(packed))
-        if sys.byteorder == "big":
-            column.byteswap()
-        unpacked.append(column)
-    return unpacked
+    return [_uncompressed(kind, packed) for kind, packed in zip(_KINDS, columns, strict=True)]
+
+
+def _uncompressed(kind: str, packed: bytes) -> array[int]:
+    column = array(kind)
+    column.frombytes(zlib.decompress(packed))
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column
 
 
 def _split(packed: bytes) -> Iterator[bytes]:

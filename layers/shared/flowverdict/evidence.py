@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from flowverdict.records import Address, FlowRecord
-    from flowverdict.sources.accepted import AcceptedFlows, InterfaceFacts
+    from flowverdict.sources.accepted import AcceptedFlows, InterfaceFacts, RejectedLines
     from flowverdict.sources.origin import Origin
 
 # What is said of a flow that was rejected in a window lies at most so many windows before and after it. An accepted request may be
@@ -75,7 +75,9 @@ class FlowsByWindow:
     Where windows are told apart, which the functions do, a source of more than ``MAX_RECORDS`` is refused with an ``ObjectError``.
     """
 
-    def __init__(self, seed: int, origin: Origin, *, name: str = "", apart: bool = True, distinct: bool = False) -> None:
+    def __init__(  # noqa: PLR0913 - each by its name
+        self, seed: int, origin: Origin, *, name: str = "", apart: bool = True, distinct: bool = False, most: int | None = None
+    ) -> None:
         self.windows: dict[int, FlowCollector] = {}
         self.numbers = Windows(apart=apart)
         self._name = name
@@ -83,6 +85,7 @@ class FlowsByWindow:
         self._seed = seed
         self._origin = origin
         self._distinct = distinct
+        self._most = MAX_FLOWS if apart else most
 
     def record(self, record: FlowRecord) -> None:
         """Collect a record."""
@@ -94,8 +97,13 @@ class FlowsByWindow:
         self._count(len(flows.hashes))
         self._window(window).accepts.add_columns(flows)
 
+    def rejected(self, window: int, lines: RejectedLines) -> None:
+        """Collect rejected records."""
+        self._count(len(lines.hashes))
+        self._window(window).add_lines(lines, self._origin)
+
     def learned(self, window: int, interface: str | None, facts: InterfaceFacts) -> None:
-        """Collect what accepted records tell about an interface."""
+        """Collect what these records tell about an interface."""
         self._window(window).learn(interface, facts)
 
     def _count(self, records: int) -> None:
@@ -105,8 +113,7 @@ class FlowsByWindow:
 
     def _window(self, number: int) -> FlowCollector:
         if number not in self.windows:
-            most = MAX_FLOWS if self.numbers.are_apart else None
-            self.windows[number] = FlowCollector(self._seed, distinct=self._distinct, most=most)
+            self.windows[number] = FlowCollector(self._seed, distinct=self._distinct, most=self._most)
         return self.windows[number]
 
 
@@ -154,7 +161,7 @@ def _told_only(one: Evidence, told_by: Mapping[_Ends, str]) -> FlowCollector:
     mine = one.flow_log.flow_log_id
     kept = FlowCollector()
     kept.accepts, kept.interfaces, kept.folded = one.flows.accepts, one.flows.interfaces, one.flows.folded
-    kept.rejects = {row: rejects for row, rejects in one.flows.rejects.items() if told_by.get(_ends(row[0]), mine) == mine}
+    kept.rejects.update((row, rejects) for row, rejects in one.flows.rejects.items() if told_by.get(_ends(row[0]), mine) == mine)
     return kept
 
 
@@ -169,7 +176,6 @@ def _ends(key: FlowKey) -> _Ends:
 def pack(evidence: Evidence) -> bytes:
     """Give evidence as bytes; ``unpack`` reads them."""
     flows = evidence.flows
-    flows.settle()
     contexts: dict[Context, int] = {}
     rows = [_packed_row(row, rejects, contexts) for row, rejects in flows.rejects.items()]
     told = {
@@ -207,7 +213,7 @@ def unpack(packed: bytes) -> Evidence:
         told: dict[str, Any] = json.loads(zlib.decompress(packed[start:end]))
         contexts = [Context(**values) for values in told["contexts"]]
         flows = FlowCollector()
-        flows.rejects = dict(_read_row(row, contexts) for row in told["rejects"])
+        flows.rejects.update(_read_row(row, contexts) for row in told["rejects"])
         flows.interfaces = {name: _read_interface(values, contexts) for name, *values in told["interfaces"]}
         flows.folded = {
             name: Folded(traffic=Traffic(*traffic), context=contexts[context], what=Counter(dict(map(_read_what, what))))

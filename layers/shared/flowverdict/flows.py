@@ -10,11 +10,13 @@ a maximum, a sum or a set, so neither the order of records nor their split over 
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from functools import lru_cache, reduce
+from itertools import islice
+from operator import and_, or_
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowverdict.accepts import Accepts, Seen
 from flowverdict.addresses import is_inside
@@ -23,12 +25,14 @@ from flowverdict.records import Action, Address, FlowDirection, FlowRecord, LogS
 from flowverdict.sources.origin import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from flowverdict.sources.accepted import InterfaceFacts
+    from flowverdict.sources.accepted import InterfaceFacts, RejectedLines
 
 
 IPV4 = 4
+# Of what is not bounded: some 15 MB.
+_MOST_HELD = 50_000
 _MANY = 200  # keys from which on hashing them in columns is faster
 
 
@@ -157,10 +161,10 @@ _UNKNOWN_ACCOUNT = "unknown"  # AWS logs this word for interfaces that a service
 
 
 def _context_of(record: FlowRecord, origin: Origin) -> Context:
-    account = record.account_id if record.account_id != _UNKNOWN_ACCOUNT else None
-    return _context(
-        account if account is not None else origin.account_id,
-        record.region if record.region is not None else origin.region,
+    return _context_at(
+        origin,
+        record.account_id,
+        record.region,
         record.vpc_id,
         record.subnet_id,
         record.instance_id,
@@ -168,6 +172,15 @@ def _context_of(record: FlowRecord, origin: Origin) -> Context:
         record.resource_id,
         record.pkt_src_aws_service,
         record.pkt_dst_aws_service,
+    )
+
+
+def _context_at(origin: Origin, account_id: str | None, region: str | None, *others: str | None) -> Context:
+    """Give the context with these attributes, in their order; what the records do not name is their origin's."""
+    return _context(
+        account_id if account_id is not None and account_id != _UNKNOWN_ACCOUNT else origin.account_id,
+        region if region is not None else origin.region,
+        *others,
     )
 
 
@@ -194,12 +207,16 @@ class RecordId(NamedTuple):
 
 @dataclass(slots=True)
 class Rejects:
-    """What the rejected records of a flow say, all of them together."""
+    """What the rejected records of a flow say, all of them together.
+
+    ``related`` are the hashes of related flows where they came with the record: ``columns.related_hashes``, as bytes.
+    """
 
     traffic: Traffic
     context: Context
     reasons: frozenset[str | None] = frozenset()
     packet_addresses_logged: bool = True
+    related: bytes | None = field(default=None, compare=False, repr=False)
 
     def merge(self, other: Rejects) -> None:
         """Count in what another source held of the same flow."""
@@ -401,7 +418,8 @@ class FlowCollector:
         self.folded: dict[str | None, Folded] = {}
         self._most = most
         self._highest: int | None = None  # hash of a flow that is kept, once there were too many
-        self.rejects: dict[tuple[FlowKey, RecordId | None], Rejects] = {}
+        self._rejects: dict[tuple[FlowKey, RecordId | None], Rejects] = {}
+        self._held: list[tuple[RejectedLines, Origin]] = []  # and not taken into these yet
         self.accepts = Accepts()
         self.interfaces: dict[str | None, Interface] = {}
         self._distinct = distinct
@@ -432,8 +450,40 @@ class FlowCollector:
         )
         self._reject((key, _record_id(record) if self._distinct else None), rejects)
 
+    def add_lines(self, lines: RejectedLines, origin: Origin = Origin()) -> None:  # noqa: B008 - as above
+        """Collect rejected records; what they tell about their interfaces comes with ``learn``."""
+        if self._highest is not None:
+            lines = self._folded_above(self._highest, lines, origin)
+        self._held.append((lines, origin))
+        most_held = _MOST_HELD if self._most is None else self._most + self._most // 4
+        if self._lines_held() > most_held:
+            self._settle()
+            if self._lines_held() > most_held:
+                self._take_in()
+
+    @property
+    def rejects(self) -> dict[tuple[FlowKey, RecordId | None], Rejects]:
+        """All that was rejected, but for what is ``folded``: by its flow, and where equal records count once by its record."""
+        self._settle()
+        self._take_in()
+        return self._rejects
+
+    def _lines_held(self) -> int:
+        return sum(len(lines.hashes) for lines, _ in self._held)
+
+    def _take_in(self) -> None:
+        held, self._held = self._held, []
+        for lines, origin in held:
+            for row, rejects in _rejects_of(lines, origin, distinct=self._distinct):
+                self._count(row, rejects)
+
+    def _count(self, row: tuple[FlowKey, RecordId | None], rejects: Rejects) -> None:
+        known = self._rejects.setdefault(row, rejects)
+        if known is not rejects and row[1] is None:
+            known.merge(rejects)
+
     def learn(self, interface: str | None, facts: InterfaceFacts) -> None:
-        """Take in what accepted records in columns tell about an interface."""
+        """Take in what records in columns tell about an interface."""
         told = Interface(own=facts.own, shared=facts.shared, subnets=facts.subnets, vpc_id=facts.vpc_id, accepts=facts.accepts > 0)
         self.interfaces.setdefault(interface, Interface()).learn_from(told)
 
@@ -441,22 +491,31 @@ class FlowCollector:
         if self._highest is not None and key_hash(row[0], self.seed) > self._highest:
             self._fold(row[0], rejects)
             return
-        known = self.rejects.setdefault(row, rejects)
-        if known is rejects:
-            if self._most is not None and len(self.rejects) > self._most + self._most // 4:
-                self.settle()
-        elif row[1] is None:
-            known.merge(rejects)
+        self._count(row, rejects)
+        if self._most is not None and len(self._rejects) > self._most + self._most // 4:
+            self._settle()
 
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """Fold what is too much, if anything is."""
-        if self._most is None or len(self.rejects) <= self._most:
+        if self._most is None or len(self._rejects) + self._lines_held() <= self._most:
             return
-        hashes = {key: key_hash(key, self.seed) for key in {key for key, _ in self.rejects}}
-        if len(hashes) > self._most:
-            self._highest = sorted(hashes.values())[self._most - 1]
-            for row in [row for row in self.rejects if hashes[row[0]] > self._highest]:
-                self._fold(row[0], self.rejects.pop(row))
+        hashes = {key: key_hash(key, self.seed) for key in {key for key, _ in self._rejects}}
+        distinct = {*hashes.values(), *(hashed for lines, _ in self._held for hashed in lines.hashes.tolist())}
+        if len(distinct) <= self._most:
+            return
+        self._highest = sorted(distinct)[self._most - 1]
+        for row in [row for row in self._rejects if hashes[row[0]] > self._highest]:
+            self._fold(row[0], self._rejects.pop(row))
+        self._held = [(self._folded_above(self._highest, lines, origin), origin) for lines, origin in self._held]
+
+    def _folded_above(self, highest: int, lines: RejectedLines, origin: Origin) -> RejectedLines:
+        """Fold the lines whose hashes are higher; give the others."""
+        from flowverdict import vectors  # noqa: PLC0415 - who has such lines has loaded numpy
+
+        kept, others = vectors.parted(lines, highest)
+        for interface, folded in _folded_lines(others, origin):
+            self.folded.setdefault(interface, Folded()).merge(folded)
+        return kept
 
     def _fold(self, key: FlowKey, rejects: Rejects) -> None:
         folded = self.folded.setdefault(key.interface, Folded())
@@ -471,8 +530,10 @@ class FlowCollector:
             self.interfaces.setdefault(name, Interface()).merge(interface)
         for name, folded in other.folded.items():
             self.folded.setdefault(name, Folded()).merge(folded)
-        for row, rejects in other.rejects.items():
+        for row, rejects in other._rejects.items():
             self._reject(row, rejects if spent else _copied(rejects))
+        for lines, origin in other._held:
+            self.add_lines(lines, origin)
 
     def learn_from(self, other: FlowCollector) -> None:
         """Take in what another collector tells of the flows of this one, and none of its own rejects and losses."""
@@ -482,14 +543,11 @@ class FlowCollector:
 
     def rejected(self) -> Iterator[RejectedFlow]:
         """Give every rejected flow, earliest first; ties by its key, so the order never depends on the input's."""
-        self.settle()
+        flows = sorted(self._by_flow(), key=_by_time)
         own = {name: interface.own_addresses() for name, interface in self.interfaces.items()}
         subnets = self._subnets_by_address()
-        flows = sorted(self._by_flow(), key=_by_time)
-        related = _related([key for key, _ in flows], self.seed)
-        accepts = self.accepts.lookup({hashed for hashes in related for some in hashes for hashed in some})
         accepts_logged = any(interface.accepts for interface in self.interfaces.values())
-        for (key, rejects), (mirrors, same) in zip(flows, related, strict=True):
+        for (key, rejects), (mirror, same) in zip(flows, self._accepted_of(flows), strict=True):
             interface = self.interfaces[key.interface]
             direction = key.direction or _direction_from_addresses(key, own[key.interface])
             yield RejectedFlow(
@@ -498,8 +556,8 @@ class FlowCollector:
                 context=rejects.context,
                 direction=direction,
                 direction_logged=key.direction is not None,
-                mirror=_seen_of(mirrors, accepts),
-                same=_seen_of(same, accepts),
+                mirror=mirror,
+                same=same,
                 accepts_logged=interface.accepts,
                 records_lost=interface.records_lost,
                 accepts_logged_elsewhere=accepts_logged and not interface.accepts,
@@ -508,11 +566,40 @@ class FlowCollector:
                 packet_addresses_logged=rejects.packet_addresses_logged,
             )
 
+    def _accepted_of(self, flows: Sequence[tuple[FlowKey, Rejects]]) -> Sequence[tuple[Seen | None, Seen | None]]:
+        """Give what was accepted of the mirror of each flow, and of the flow itself."""
+        keys = [key for key, _ in flows]
+        if len(keys) < _MANY or "numpy" not in sys.modules:
+            rows: Sequence[int] = range(len(keys))
+            related: Sequence[tuple[Collection[int], Collection[int]]] = [related_hashes(key, self.seed) for key in keys]
+        else:
+            from flowverdict import vectors  # noqa: PLC0415 - numpy takes 65 ms to load
+            from flowverdict.sources import columns  # noqa: PLC0415 - as above
+
+            table = columns.related_table([rejects.related for _, rejects in flows], keys, self.seed)
+            rows = vectors.rows_among(table, self.accepts.hash_columns())
+            # Of three hashes each - without a direction, ingress, egress - those that the flow's own direction leaves.
+            related = [
+                (hashes[:3], hashes[3:])
+                if keys[row].direction is None
+                else (
+                    (hashes[0], hashes[2 if keys[row].direction is FlowDirection.INGRESS else 1]),
+                    (hashes[3], hashes[4 if keys[row].direction is FlowDirection.INGRESS else 5]),
+                )
+                for row, hashes in zip(rows, table[rows].tolist(), strict=True)
+            ]
+        accepts = self.accepts.lookup({hashed for hashes in related for some in hashes for hashed in some})
+        accepted: list[tuple[Seen | None, Seen | None]] = [(None, None)] * len(keys)
+        for row, (mirrored, own) in zip(rows, related, strict=True):
+            accepted[row] = _seen_of(mirrored, accepts), _seen_of(own, accepts)
+        return accepted
+
     def _by_flow(self) -> list[tuple[FlowKey, Rejects]]:
-        if not self._distinct and all(record is None for _, record in self.rejects):
-            return [(key, rejects) for (key, _), rejects in self.rejects.items()]
+        rows = self.rejects
+        if not self._distinct and all(record is None for _, record in rows):
+            return [(key, rejects) for (key, _), rejects in rows.items()]
         flows: dict[FlowKey, Rejects] = {}
-        for (key, record), rejects in self.rejects.items():
+        for (key, record), rejects in rows.items():
             if record is None:
                 flows[key] = rejects
             elif key in flows:
@@ -561,27 +648,96 @@ def key_of(record: FlowRecord) -> FlowKey:
     )
 
 
-def _copied(rejects: Rejects) -> Rejects:
-    return Rejects(rejects.traffic.copied(), rejects.context, rejects.reasons, rejects.packet_addresses_logged)
+_OF_A_KEY = (
+    "interface_id",
+    "resource_id",
+    "srcaddr",
+    "dstaddr",
+    "pkt_srcaddr",
+    "pkt_dstaddr",
+    "srcport",
+    "dstport",
+    "protocol",
+    "flow_direction",
+)
+_OF_TRAFFIC = ("start", "end", "tcp_flags", "packets", "bytes")
+_OF_A_CONTEXT = (
+    "account_id",
+    "region",
+    "vpc_id",
+    "subnet_id",
+    "instance_id",
+    "interface_type",
+    "resource_id",
+    "pkt_src_aws_service",
+    "pkt_dst_aws_service",
+)
 
 
-def _related(keys: Sequence[FlowKey], seed: int) -> Sequence[tuple[Iterable[int], Iterable[int]]]:
-    """Give what ``keyhash.related_hashes`` gives of each key; of many at once where numpy has been loaded anyway."""
-    if len(keys) < _MANY or "numpy" not in sys.modules:
-        return [related_hashes(key, seed) for key in keys]
-    from flowverdict.sources import columns  # noqa: PLC0415 - numpy takes 65 ms to load
-
-    mirrors, same = (table.tolist() for table in columns.related_hashes(keys, seed))
-    # Of three hashes each - without a direction, ingress, egress - those that the flow's own direction leaves.
-    return [
-        (mirrored, own)
-        if key.direction is None
-        else (
-            (mirrored[0], mirrored[2 if key.direction is FlowDirection.INGRESS else 1]),
-            (own[0], own[1 if key.direction is FlowDirection.INGRESS else 2]),
+def _rejects_of(
+    lines: RejectedLines, origin: Origin, *, distinct: bool
+) -> Iterator[tuple[tuple[FlowKey, RecordId | None], Rejects]]:
+    """Give what ``FlowCollector.add`` makes of rejected records, in a third of the time."""
+    rows: Iterator[tuple[Any, ...]] = zip(*lines.values((*_OF_A_KEY, *_OF_TRAFFIC, *_OF_A_CONTEXT, "reject_reason")), strict=False)
+    for values, related in zip(rows, lines.each_related(), strict=False):
+        interface, resource, source, destination, packet_source, packet_destination = values[:6]
+        source_port, destination_port, protocol, direction, start, end, flags, packets, octets = values[6:15]
+        key = FlowKey(
+            interface if interface is not None else resource,
+            source,
+            destination,
+            packet_source if packet_source is not None else source,
+            packet_destination if packet_destination is not None else destination,
+            source_port,
+            destination_port,
+            protocol,
+            direction,
         )
-        for key, mirrored, own in zip(keys, mirrors, same, strict=True)
-    ]
+        rejects = Rejects(
+            Traffic(
+                start,
+                start if end is None else end,
+                flags,
+                1,
+                0 if packets is None else packets,
+                0 if octets is None else octets,
+                0 if flags is None else flags,
+            ),
+            _context_at(origin, *values[15:24]),
+            _reasons(values[24]),
+            packet_source is not None and packet_destination is not None,
+            related,
+        )
+        yield (key, RecordId(start, end, packets, octets, flags) if distinct else None), rejects
+
+
+def _folded_lines(lines: RejectedLines, origin: Origin) -> Iterator[tuple[str | None, Folded]]:
+    """Count rejected records together, by interface and context."""
+    places: Iterator[tuple[str | None, ...]] = zip(*lines.values(("interface_id", *_OF_A_CONTEXT)), strict=False)
+    rows_of: defaultdict[tuple[str | None, ...], list[int]] = defaultdict(list)
+    for row, place in enumerate(islice(places, len(lines.hashes))):
+        rows_of[place].append(row)
+    counted = lines.values(("flow_direction", "protocol", "dstport", *_OF_TRAFFIC))
+    columns: list[list[Any]] = [[*islice(column, len(lines.hashes))] for column in counted]
+    for (interface, *context), rows in rows_of.items():
+        directions, protocols, ports, *numbers = ([column[row] for row in rows] for column in columns)
+        starts, ends, flags, packets, octets = ([number for number in column if number is not None] for column in numbers)
+        traffic = Traffic(
+            min(starts, default=None),
+            max(ends or starts, default=None),
+            reduce(or_, flags) if flags else None,
+            len(rows),
+            sum(packets),
+            sum(octets),
+            reduce(and_, flags) if len(flags) == len(rows) else 0,
+        )
+        context_of_all = _context_at(origin, *context)
+        interface_or_resource = interface if interface is not None else context_of_all.resource_id
+        yield interface_or_resource, Folded(traffic, context_of_all, Counter(zip(directions, protocols, ports, strict=True)))
+
+
+def _copied(rejects: Rejects) -> Rejects:
+    return Rejects(rejects.traffic.copied(), rejects.context, rejects.reasons, rejects.packet_addresses_logged, rejects.related)
 
 
 def _seen_of(hashes: Iterable[int], accepts: Mapping[int, Seen]) -> Seen | None:

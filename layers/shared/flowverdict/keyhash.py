@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from flowverdict.records import ABSENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from flowverdict.flows import FlowKey
 
@@ -83,24 +83,17 @@ def related_hashes(key: FlowKey, seed: int) -> tuple[tuple[int, ...], tuple[int,
     return mirrors, same
 
 
-def key_tokens(key: FlowKey) -> tuple[bytes, ...]:
-    """Give all of the key's fields but the direction as the text a flow log has for them, in the order they are hashed."""
-    source, destination = _token(key.source), _token(key.destination)
-    packet_source, packet_destination = _token(key.packet_source), _token(key.packet_destination)
-    return (
-        _token(key.interface),
-        source,
-        destination,
-        SAME if packet_source == source else packet_source,
-        SAME if packet_destination == destination else packet_destination,
-        _token(key.source_port),
-        _token(key.destination_port),
-        _token(key.protocol),
-    )
+def columns_of_tokens(keys: Sequence[FlowKey]) -> list[list[bytes]]:
+    """Give all fields but the direction as the text a flow log has for them, field by field in the order they are hashed."""
+    *fields, _ = zip(*keys, strict=True)
+    columns = [list(map(_token, field)) for field in fields]
+    for packet, plain in ((3, 1), (4, 2)):
+        columns[packet] = [SAME if one == other else one for one, other in zip(columns[packet], columns[plain], strict=True)]
+    return columns
 
 
 def _but_direction(key: FlowKey, seed: int) -> int:
-    return with_fields(seed & MASK, 0, key_tokens(key))
+    return with_fields(seed & MASK, 0, (token for (token,) in columns_of_tokens([key])))
 
 
 def _with_direction(state: int, key: FlowKey) -> int:

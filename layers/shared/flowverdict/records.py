@@ -226,11 +226,20 @@ class _Column(NamedTuple):
 
 
 _PLACES = {name: place for place, name in enumerate(FlowRecord._fields)}
+_INTEGERS = {_PLACES[known.attribute] for known in FIELDS.values() if known.kind is FieldKind.INTEGER}
 _NOTHING = (None,) * len(_PLACES)
 
 
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LOG_FORMAT = re.compile(r"\$\{([^}]*)\}")
+
+
+def _values(column: _Column, texts: Sequence[str]) -> Iterable[object]:
+    if column.attribute in _INTEGERS:
+        return map(int, texts) if ABSENT not in texts else [None if text == ABSENT else int(text) for text in texts]
+    if column.absent not in texts:
+        return texts if column.read is _text else map(column.read, texts)
+    return [None if text == column.absent else column.read(text) for text in texts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,24 +325,28 @@ class RecordFormat:
         # The columns' readers give each attribute its declared type; a test checks the table against the record's.
         return FlowRecord._make(values)
 
-    def parse_all(self, words: Sequence[str]) -> list[FlowRecord]:
-        """Give the records of many lines at once, which takes less than half as long as ``parse`` of each.
+    def values_of(self, words: Sequence[str], attributes: Sequence[str]) -> list[Iterable[object]]:
+        """Give attributes of many lines at once, which takes a fraction of what ``parse`` of each does.
 
         Parameters
         ----------
         words
-            Of all the lines, one after another; each line has as many as the format has fields, in printable ASCII.
+            Of all the lines, one after another; each line has as many as the format has fields, and each is one its field can have.
+        attributes
+            Of ``FlowRecord``.
 
-        Raises
-        ------
-        MalformedLine
-            One of them is malformed.
+        Returns
+        -------
+        list
+            For each attribute its values, a line each; ``None`` without end where the format has no such field.
         """
-        columns: list[Iterable[object]] = [repeat(None)] * len(_NOTHING)
-        for word, attribute, read, absent in self._columns:
-            texts = words[word :: len(self.names)]
-            columns[attribute] = [None if text == absent else read(text) for text in texts] if absent in texts else map(read, texts)
-        return list(map(FlowRecord._make, zip(*columns, strict=False)))  # a field that the format lacks goes on for ever
+        columns = {column.attribute: column for column in self._columns}
+        return [
+            repeat(None)
+            if (column := columns.get(_PLACES[attribute])) is None
+            else _values(column, words[column.word :: len(self.names)])
+            for attribute in attributes
+        ]
 
     def render(self, record: FlowRecord) -> str:
         """Give the line that ``parse`` reads back to the same record; a field that is ``None`` becomes ``-``."""

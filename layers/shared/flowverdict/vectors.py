@@ -1,4 +1,4 @@
-"""Accepted flows in columns of numpy's: the same as ``accepts`` does with those of ``array``. Loaded where numpy is already."""
+"""Columns of numpy's: of accepted flows the same as ``accepts`` does with those of ``array``. Loaded where numpy is already."""
 
 from __future__ import annotations
 
@@ -6,28 +6,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flowverdict.sources.accepted import NOT_LOGGED, AcceptedFlows
+from flowverdict.sources.accepted import NOT_LOGGED, AcceptedFlows, RejectedLines
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from flowverdict.sources.accepted import Column
 
-# A table of a million bits, by the hash's highest ones, tells most flows apart from those wanted before anything is searched.
-_BITS = 20
+# A table by the hash's highest bits tells most flows apart from those wanted before anything is searched.
+_BITS = 24
 
 
 def rows_of(columns: Sequence[AcceptedFlows], wanted: Collection[int]) -> Iterator[tuple[int, int, int, int]]:
     """Give the rows, as (hash, start, end, flags), of the flows with these hashes."""
     known = np.sort(np.fromiter(wanted, np.uint64, len(wanted)))
-    shift = np.uint64(64 - _BITS)
-    perhaps = np.zeros(1 << _BITS, np.bool_)
-    perhaps[(known >> shift).view(np.int64)] = True
+    perhaps = _table_of(known)
     for flows in columns:
         hashes = np.asarray(flows.hashes)
-        rows = np.flatnonzero(perhaps[(hashes >> shift).view(np.int64)])
+        rows = np.flatnonzero(perhaps[_places(hashes)])
         places = np.searchsorted(known, hashes[rows])
         rows = rows[known[np.minimum(places, known.size - 1)] == hashes[rows]]
         yield from zip(
@@ -37,6 +35,27 @@ def rows_of(columns: Sequence[AcceptedFlows], wanted: Collection[int]) -> Iterat
             np.asarray(flows.flags)[rows].tolist(),
             strict=True,
         )
+
+
+def rows_among(hashes: NDArray[np.uint64], columns: Iterable[Column]) -> list[int]:
+    """Give the rows of a table that have a hash which is in any of the columns."""
+    perhaps = _table_of(hashes)
+    found = [some[perhaps[_places(some)]] for some in (np.asarray(column, np.uint64) for column in columns)]
+    there = np.concatenate([*found, np.zeros(0, np.uint64)])
+    among = _table_of(there)[_places(hashes)]
+    among[among] = np.isin(hashes[among], there)
+    rows: list[int] = np.flatnonzero(among.any(axis=1)).tolist()
+    return rows
+
+
+def _table_of(hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    table = np.zeros(1 << _BITS, np.bool_)
+    table[_places(hashes)] = True
+    return table
+
+
+def _places(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    return (hashes >> np.uint64(64 - _BITS)).view(np.int64)
 
 
 def summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
@@ -65,3 +84,12 @@ def summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
         ends=np.maximum.reduceat(column([flows.ends for flows in columns]), firsts),
         flags=np.where(logged, np.bitwise_or.reduceat(flags, firsts), NOT_LOGGED).astype(np.int32),
     )
+
+
+def parted(lines: RejectedLines, highest: int) -> tuple[RejectedLines, RejectedLines]:
+    """Part lines into those whose hashes are at most so high, and the others."""
+    hashes = np.asarray(lines.hashes, np.uint64)
+    kept = hashes <= np.uint64(highest)
+    if kept.all():
+        return lines, lines.part(hashes[:0], ())
+    return lines.part(hashes[kept], kept.tolist()), lines.part(hashes[~kept], (~kept).tolist())

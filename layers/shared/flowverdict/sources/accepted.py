@@ -1,6 +1,7 @@
-"""Accepted records as they are handed on when there are too many for an object each: hashes of keys, times and flags.
+"""Records as they are handed on when there are too many for an object each.
 
-All that is asked of an accepted flow later is whether there was one of a key, when, and with which TCP flags.
+All that is asked of an accepted flow later is whether there was one of a key, when, and with which TCP flags: columns of hashes,
+times and flags. Of a rejected one everything may be asked, so its line is kept until it is known whether it is told by itself.
 """
 
 from __future__ import annotations
@@ -8,18 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
+from itertools import compress
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from array import array
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
 
-    from flowverdict.records import Address, FlowRecord
+    from flowverdict.records import Address, FlowRecord, RecordFormat
 
     type Column = array[int] | np.ndarray[Any, np.dtype[np.integer]]
 
 NOT_LOGGED = -1
+RELATED_BYTES = 6 * 8
 # Seconds. AWS makes a file of the records that ended in five minutes
 # (https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-path.html).
 WINDOW = 300
@@ -74,7 +78,7 @@ class AcceptedFlows:
     hashes
         Unsigned 64 bits, see ``keyhash``.
     starts, ends
-        Unix seconds, signed; -1 where not logged.
+        Unix seconds, signed; -1 where not logged. The end is the start where only that is.
     flags
         ``tcp-flags`` in signed 32 bits; -1 where not logged.
     """
@@ -85,9 +89,46 @@ class AcceptedFlows:
     flags: Column
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedLines:
+    """Lines of one format that are rejected records with traffic, and the hashes of their flows.
+
+    Parameters
+    ----------
+    hashes
+        Unsigned 64 bits, see ``keyhash``; one a line.
+    related
+        Bytes of the hashes of related flows, ``RELATED_BYTES`` a line; see ``columns.related_hashes``.
+    text
+        The lines, a newline between each two: printable ASCII, one blank between words, no word that is not its field's.
+    """
+
+    record_format: RecordFormat
+    hashes: Column
+    related: bytes
+    text: bytes
+
+    def values(self, attributes: Sequence[str]) -> Sequence[Iterable[object]]:
+        """Give attributes of ``FlowRecord``, each a value a line or ``None`` without end; see ``RecordFormat.values_of``."""
+        return self.record_format.values_of(self.text.decode("ascii").split(), attributes)
+
+    def each_related(self) -> Iterator[bytes]:
+        """Give the related hashes line by line."""
+        return (self.related[at : at + RELATED_BYTES] for at in range(0, len(self.related), RELATED_BYTES))
+
+    def part(self, hashes: Column, among: Sequence[bool]) -> RejectedLines:
+        """Give those of the lines that are ``among``, whose hashes are these."""
+        return RejectedLines(
+            record_format=self.record_format,
+            hashes=hashes,
+            related=b"".join(compress(self.each_related(), among)),
+            text=b"\n".join(compress(self.text.split(b"\n"), among)),
+        )
+
+
 @dataclass(slots=True)
 class InterfaceFacts:
-    """What accepted records told about an interface, as ``flows`` learns it record by record.
+    """What records in columns told about an interface, as ``flows`` learns it record by record.
 
     ``own`` are its addresses by the logged direction, ``shared`` those that all its IPv4 records without a direction have in
     common (``None``: there was no such record).
@@ -104,10 +145,13 @@ class Sink(Protocol):
     """Where what was read goes."""
 
     def record(self, record: FlowRecord) -> None:
-        """Take a record that is not among the columns: all that was not accepted, and accepted ones written unusually."""
+        """Take a record that is given by itself: one without traffic, or written unusually, or all that was not accepted."""
 
     def accepted(self, window: int, flows: AcceptedFlows) -> None:
-        """Take accepted records that ended in one window; see ``window_of``."""
+        """Take accepted records that ended in one window."""
+
+    def rejected(self, window: int, lines: RejectedLines) -> None:
+        """Take rejected records that ended in one window."""
 
     def learned(self, window: int, interface: str | None, facts: InterfaceFacts) -> None:
-        """Take what the columns told about an interface; called once for each and for each window, at the end."""
+        """Take what these two told about an interface; called once for each and for each window, at the end."""

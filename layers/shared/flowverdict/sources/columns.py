@@ -1,9 +1,9 @@
 """Text flow logs read a chunk at a time, by column: for big files.
 
-Nearly all lines of a flow log are accepted traffic of which little is wanted. Those of them that are surely fine records, and
-written as this program would write them, are checked and hashed by the thousand with numpy. Every other line - rejected,
-without data, malformed, a header, or only unusual (``080``, two blanks, an IPv6 address in capitals) - goes to ``LineReader``,
-which stays the one place that says what a line is. Tests hold both ways to the same result.
+Nearly all lines of a flow log are accepted traffic of which little is wanted. Lines that are surely fine records, and written as
+this program would write them, are checked and hashed by the thousand with numpy; of the rejected ones the text is handed on. Every
+other line - without data, malformed, a header, or only unusual (``080``, two blanks, an IPv6 address in capitals) - goes to
+``LineReader``, which stays the one place that says what a line is. Tests hold both ways to the same result.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from isal import igzip, igzip_lib
 from flowverdict import keyhash
 from flowverdict.fields import FIELDS, MAX_INT_64, MAX_PORT, MAX_PROTOCOL, FieldKind
 from flowverdict.records import ABSENT
-from flowverdict.sources.accepted import NOT_LOGGED, WINDOW, AcceptedFlows, InterfaceFacts, Windows, canonical_address
+from flowverdict.sources.accepted import (
+    NOT_LOGGED,
+    RELATED_BYTES,
+    WINDOW,
+    AcceptedFlows,
+    InterfaceFacts,
+    RejectedLines,
+    Windows,
+    canonical_address,
+)
 from flowverdict.sources.text import MAX_LINE_BYTES, LineReader, first_record, lines_of, plain_bytes, unpacking
 
 if TYPE_CHECKING:
@@ -299,18 +308,12 @@ class _Columns:
         record_format = self._reader.formats[0]  # which a header among the others changes for what comes after it
         read = self._read_others(np.flatnonzero(~is_fine), line_starts, line_ends)
         fine &= lines < read
-        if (rows := np.flatnonzero(fine & fields.accepted)).size:
-            self._reader.counts.accepted += rows.size
-            self._hand_over(fields, rows)
-        if (rows := lines[fine & ~fields.accepted]).size:
-            self._reader.counts.rejected += rows.size
-            self._read_rejected(record_format, line_starts[rows].tolist(), line_ends[rows].tolist())
+        if (rows := np.flatnonzero(fine)).size:
+            accepted = int(np.count_nonzero(fields.accepted[rows]))
+            self._reader.counts.accepted += accepted
+            self._reader.counts.rejected += rows.size - accepted
+            self._hand_over(record_format, fields, rows, line_starts[lines], line_ends[lines] - 1)
         return int(line_ends[read - 1])
-
-    def _read_rejected(self, record_format: RecordFormat, begins: list[int], ends: list[int]) -> None:
-        texts = b" ".join(self._buffer[begin : end - 1] for begin, end in zip(begins, ends, strict=True))
-        for record in record_format.parse_all(texts.decode("ascii").split(" ")):
-            self._sink.record(record)
 
     def _read_others(self, others: Integers, line_starts: Integers, line_ends: Integers) -> int:
         """Read the lines that are not surely fine, up to the first that changes the format; give how many lines that makes."""
@@ -325,16 +328,33 @@ class _Columns:
         self._reader.pass_over(lines - done)
         return lines
 
-    def _hand_over(self, fields: _Fields, rows: Integers) -> None:
+    def _hand_over(
+        self, record_format: RecordFormat, fields: _Fields, rows: Integers, line_begins: Integers, line_ends: Integers
+    ) -> None:
         interfaces, hashes = fields.hashes(self._seed)
-        times = fields.times
-        for window, its_rows in self._by_window(times.get("end", times.get("start")), rows):
-            nowhere = np.full(its_rows.size, NOT_LOGGED, np.int32)
-            starts = _narrow(times["start"][its_rows]) if "start" in times else nowhere
-            ends = _narrow(times["end"][its_rows]) if "end" in times else nowhere
-            flags = nowhere if fields.flags is None else fields.flags[its_rows]
-            self._sink.accepted(window, AcceptedFlows(hashes=hashes[its_rows], starts=starts, ends=ends, flags=flags))
-            self.interfaces.setdefault(window, _Interfaces(self._text)).learn(fields, interfaces, its_rows)
+        starts, ends = fields.times.get("start"), fields.times.get("end", fields.times.get("start"))
+        for window, its_rows in self._by_window(ends, rows):
+            its_interfaces = self.interfaces.setdefault(window, _Interfaces(self._text))
+            its_interfaces.learn(fields, interfaces, its_rows)
+            among = fields.accepted[its_rows]
+            if (rejected := its_rows[~among]).size:
+                text = b"\n".join(map(self._line, line_begins[rejected].tolist(), line_ends[rejected].tolist()))
+                related = fields.related(rejected, self._seed).tobytes()
+                lines = RejectedLines(record_format=record_format, hashes=hashes[rejected], related=related, text=text)
+                self._sink.rejected(window, lines)
+            accepted = its_rows[among] if rejected.size else its_rows
+            if accepted.size:
+                nowhere = np.full(accepted.size, NOT_LOGGED, np.int32)
+                flows = AcceptedFlows(
+                    hashes=hashes[accepted],
+                    starts=nowhere if starts is None else _narrow(starts[accepted]),
+                    ends=nowhere if ends is None else _narrow(ends[accepted]),
+                    flags=nowhere if fields.flags is None else fields.flags[accepted],
+                )
+                self._sink.accepted(window, flows)
+
+    def _line(self, begin: int, end: int) -> bytearray:
+        return self._buffer[begin:end]
 
     def _by_window(self, ends: Integers | None, rows: Integers) -> Iterator[tuple[int, Integers]]:
         """Give the rows of each window."""
@@ -466,30 +486,46 @@ class _Texts:
         return _Tokens(zeros, np.ones(self.size, np.int64), np.full(self.size, word), zeros.view(np.uint64))
 
 
-def related_hashes(keys: Sequence[FlowKey], seed: int) -> tuple[Words, Words]:
+def related_hashes(keys: Sequence[FlowKey], seed: int) -> Words:
     """Give the hashes that ``keyhash.related_hashes`` gives, of many keys at once.
 
     Returns
     -------
-    tuple
-        Of the mirrors of each key, and of each key itself: one row a key, and in it the hash without a direction, with
-        ``ingress`` and with ``egress``.
+    array
+        One row a key: three hashes of its mirrors - without a direction, ``ingress`` and ``egress`` - and three such of itself.
     """
-    tokens = [token for key in keys for token in keyhash.key_tokens(key)]
+    tokens = [token for column in keyhash.columns_of_tokens(keys) for token in column]
     lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
     starts = np.cumsum(lengths) - lengths
     texts = _Texts(_every_word(b"".join([*tokens, bytes(_PADDING)])), len(keys))
-    columns = [texts.tokens_at(starts[field :: keyhash.DIRECTION], lengths[field :: keyhash.DIRECTION]) for field in range(8)]
+    places = zip(starts.reshape(keyhash.DIRECTION, -1), lengths.reshape(keyhash.DIRECTION, -1), strict=True)
+    columns = [texts.tokens_at(*its_places) for its_places in places]
+    return _related(texts, columns, _U(seed & keyhash.MASK))
+
+
+def related_table(known: Sequence[bytes | None], keys: Sequence[FlowKey], seed: int) -> Words:
+    """Give ``related_hashes`` of keys, of which some are known as bytes."""
+    table: Words = np.frombuffer(
+        bytearray().join([bytes(RELATED_BYTES) if hashes is None else hashes for hashes in known]), np.uint64
+    )
+    table = table.reshape(len(keys), -1)
+    unknown = [row for row, hashes in enumerate(known) if hashes is None]
+    if unknown:
+        table[unknown] = related_hashes([keys[row] for row in unknown], seed)
+    return table
+
+
+def _related(texts: _Texts, columns: Sequence[_Tokens], seed: np.uint64) -> Words:
     interface, source, destination, packet_source, packet_destination, source_port, destination_port, protocol = columns
     mirrored = [interface, destination, source, packet_destination, packet_source, destination_port, source_port, protocol]
     related = []
     for fields in (mirrored, columns):
-        state = np.full(len(keys), seed & keyhash.MASK, np.uint64)
+        state = np.full(texts.size, seed, np.uint64)
         for index, column in enumerate(fields):
             state = texts.with_field(state, index, column)
         directions = (texts.with_field(state, keyhash.DIRECTION, texts.constant(word)) for word in (_ABSENT, _INGRESS, _EGRESS))
-        related.append(np.stack([_mixed(_mixed(direction)) for direction in directions], axis=1))
-    return related[0], related[1]
+        related += [_mixed(_mixed(direction)) for direction in directions]
+    return np.stack(related, axis=1)
 
 
 def _every_word(buffer: bytes | bytearray) -> Words:
@@ -646,17 +682,22 @@ class _Fields(_Texts):
 
     def hashes(self, seed: np.uint64) -> tuple[Words, Words]:
         """Give what the interface's field alone makes of the seed, and the hash of the whole key."""
-        key = (
-            self.interface,
-            *(self.addresses.get(name) for name in _ADDRESSES),
-            *(self._packet_addresses.get(name, self.constant(_SAME)) for name in _PACKET_ADDRESSES),
-            *(self.tokens(name) if name in self.layout.at else None for name in _KEY_INTEGERS),
-            self.direction,
-        )
         states = [np.full(self.size, seed, np.uint64)]
-        for index, tokens in enumerate(key):
-            states.append(self.with_field(states[-1], index, tokens if tokens is not None else self.constant(_ABSENT)))
+        for index, tokens in enumerate((*self._key(), self.direction if self.direction is not None else self.constant(_ABSENT))):
+            states.append(self.with_field(states[-1], index, tokens))
         return states[1], _mixed(_mixed(states[-1]))
+
+    def related(self, rows: Integers, seed: np.uint64) -> Words:
+        """Give ``related_hashes`` of some of the lines."""
+        return _related(_Texts(self._words, rows.size), [column.part(rows) for column in self._key()], seed)
+
+    def _key(self) -> list[_Tokens]:
+        """Give the key's fields but for the direction."""
+        plain = (self.addresses.get(name) for name in _ADDRESSES)
+        packets = (self._packet_addresses.get(name, self.constant(_SAME)) for name in _PACKET_ADDRESSES)
+        integers = (self.tokens(name) if name in self.layout.at else None for name in _KEY_INTEGERS)
+        columns = (self.interface, *plain, *packets, *integers)
+        return [column if column is not None else self.constant(_ABSENT) for column in columns]
 
     def _interface(self) -> _Tokens:
         """Give the interface's id, or where it has none the resource's."""
@@ -770,7 +811,7 @@ class _Interfaces:
     def learn(self, fields: _Fields, states: Words, rows: Integers) -> None:
         """Take in lines of a chunk; ``states`` is what the hashes of their interfaces are."""
         places = self._places(fields.interface.seen(states).pick(rows))
-        self._accepts += np.bincount(places, minlength=self._accepts.size)
+        self._accepts += np.bincount(places[fields.accepted[rows]], minlength=self._accepts.size)
         for name, known in (("subnet-id", self._subnets), ("vpc-id", self._vpcs)):
             if name in fields.layout.at:
                 known.learn(places, fields.seen(name).pick(rows))

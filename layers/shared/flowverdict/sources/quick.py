@@ -176,7 +176,7 @@ class _QuickReader:
         hashes, starts, ends, all_flags = columns
         hashes.append(keyhash.finished(state))
         starts.append(NOT_LOGGED if start is None else int(start))
-        ends.append(NOT_LOGGED if end is None else int(end))
+        ends.append(NOT_LOGGED if last is None else int(last))
         all_flags.append(NOT_LOGGED if flags is None or flags == _DASH else int(flags))
         self._rows += 1
         self._seen[window, route, direction, subnet, vpc] += 1
