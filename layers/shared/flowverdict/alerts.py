@@ -56,7 +56,7 @@ from flowverdict.services import (
     without_ephemeral,
 )
 from flowverdict.untrusted import one_line
-from flowverdict.wording import caption, connection, headline, next_steps, sentence
+from flowverdict.wording import caption, connection, headline, most_of, next_steps, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -496,9 +496,6 @@ def lost_records(losses: Iterable[LostRecords]) -> list[Sighting]:
     return [Sighting(document=_lost(loss)) for loss in losses]
 
 
-_MAX_WHAT = 5
-
-
 def folded_flows(folded: Mapping[str | None, Folded]) -> list[Sighting]:
     """Give a notice for each interface with rejected flows that are counted together, and not judged one by one."""
     return [Sighting(document=_folded(interface, one)) for interface, one in sorted(folded.items(), key=str)]
@@ -506,7 +503,6 @@ def folded_flows(folded: Mapping[str | None, Folded]) -> list[Sighting]:
 
 def _folded(interface_id: str | None, folded: Folded) -> Notice:
     interface, context, traffic = cut(interface_id or "unknown interface"), folded.context, folded.traffic
-    most = sorted(folded.what.items(), key=lambda item: (-item[1], str(item[0])))[:_MAX_WHAT]
     return Notice(
         kind=Kind.FLOOD,
         fingerprint=fingerprint("folded", context.account_id, context.region, interface_id),
@@ -526,7 +522,7 @@ def _folded(interface_id: str | None, folded: Folded) -> Notice:
         first_seen=traffic.first_start,
         last_seen=traffic.last_end,
         sections=(
-            Section(heading="Most of them", lines=tuple(f"{_what(*key)}: {records:,} records" for key, records in most)),
+            Section(heading="Most of them", lines=most_of(folded)),
             Section(
                 heading="What to do",
                 lines=(
@@ -535,11 +531,6 @@ def _folded(interface_id: str | None, folded: Folded) -> Notice:
             ),
         ),
     )
-
-
-def _what(direction: FlowDirection | None, protocol: int | None, port: int | None) -> str:
-    way = "" if direction is None else f"{direction}, "
-    return f"{way}{protocol_name(protocol)}" + ("" if port is None or not has_ports(protocol) else f" to port {port}")
 
 
 def _lost(loss: LostRecords) -> Notice:

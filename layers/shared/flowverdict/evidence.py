@@ -160,7 +160,8 @@ def _told_only(one: Evidence, told_by: Mapping[_Ends, str]) -> FlowCollector:
         return one.flows
     mine = one.flow_log.flow_log_id
     kept = FlowCollector()
-    kept.accepts, kept.interfaces, kept.folded = one.flows.accepts, one.flows.interfaces, one.flows.folded
+    kept.accepts, kept.interfaces = one.flows.accepts, one.flows.interfaces
+    kept.folded.update(one.flows.folded)
     kept.rejects.update((row, rejects) for row, rejects in one.flows.rejects.items() if told_by.get(_ends(row[0]), mine) == mine)
     return kept
 
@@ -215,10 +216,9 @@ def unpack(packed: bytes) -> Evidence:
         flows = FlowCollector()
         flows.rejects.update(_read_row(row, contexts) for row in told["rejects"])
         flows.interfaces = {name: _read_interface(values, contexts) for name, *values in told["interfaces"]}
-        flows.folded = {
-            name: Folded(traffic=Traffic(*traffic), context=contexts[context], what=Counter(dict(map(_read_what, what))))
-            for name, traffic, context, what in told["folded"]
-        }
+        for name, traffic, context, what in told["folded"]:
+            what_there_was = Counter(dict(map(_read_what, what)))
+            flows.folded[name] = Folded(traffic=Traffic(*traffic), context=contexts[context], what=what_there_was)
         flows.accepts = Accepts.unpack(packed[end:])
         return Evidence(flows=flows, flow_log=None if told["flow_log"] is None else FlowLog(*told["flow_log"]))
     except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:

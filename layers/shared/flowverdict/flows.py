@@ -10,6 +10,7 @@ a maximum, a sum or a set, so neither the order of records nor their split over 
 from __future__ import annotations
 
 import sys
+from array import array
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,13 +22,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flowverdict.accepts import Accepts, Seen
 from flowverdict.addresses import is_inside
 from flowverdict.keyhash import key_hash, related_hashes
-from flowverdict.records import Action, Address, FlowDirection, FlowRecord, LogStatus
+from flowverdict.records import Action, Address, FlowDirection, FlowRecord, LogStatus, RecordFormat
 from flowverdict.sources.origin import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from flowverdict.sources.accepted import InterfaceFacts, RejectedLines
+    from flowverdict.sources.accepted import Column, InterfaceFacts, RejectedLines
 
 
 IPV4 = 4
@@ -415,7 +416,9 @@ class FlowCollector:
 
     def __init__(self, seed: int = 0, *, distinct: bool = False, most: int | None = None) -> None:
         self.seed = seed
-        self.folded: dict[str | None, Folded] = {}
+        self._folded: dict[str | None, Folded] = {}
+        self._to_fold: defaultdict[tuple[RecordFormat, Origin], list[bytes]] = defaultdict(list)  # lines
+        self._lines_to_fold = 0
         self._most = most
         self._highest: int | None = None  # hash of a flow that is kept, once there were too many
         self._rejects: dict[tuple[FlowKey, RecordId | None], Rejects] = {}
@@ -500,25 +503,45 @@ class FlowCollector:
         if self._most is None or len(self._rejects) + self._lines_held() <= self._most:
             return
         hashes = {key: key_hash(key, self.seed) for key in {key for key, _ in self._rejects}}
-        distinct = {*hashes.values(), *(hashed for lines, _ in self._held for hashed in lines.hashes.tolist())}
-        if len(distinct) <= self._most:
+        highest = _nth_smallest(self._most, [array("Q", hashes.values()), *(lines.hashes for lines, _ in self._held)])
+        if highest is None:
             return
-        self._highest = sorted(distinct)[self._most - 1]
-        for row in [row for row in self._rejects if hashes[row[0]] > self._highest]:
+        self._highest = highest
+        for row in [row for row in self._rejects if hashes[row[0]] > highest]:
             self._fold(row[0], self._rejects.pop(row))
-        self._held = [(self._folded_above(self._highest, lines, origin), origin) for lines, origin in self._held]
+        self._held = [(self._folded_above(highest, lines, origin), origin) for lines, origin in self._held]
 
     def _folded_above(self, highest: int, lines: RejectedLines, origin: Origin) -> RejectedLines:
         """Fold the lines whose hashes are higher; give the others."""
+        if not lines.text:
+            return lines
         from flowverdict import vectors  # noqa: PLC0415 - who has such lines has loaded numpy
 
         kept, others = vectors.parted(lines, highest)
-        for interface, folded in _folded_lines(others, origin):
-            self.folded.setdefault(interface, Folded()).merge(folded)
+        if others.text:
+            self._to_fold[lines.record_format, origin].append(others.text)
+            self._lines_to_fold += len(others.hashes)
+            if self._lines_to_fold > _MOST_HELD:
+                self._fold_lines()
         return kept
 
+    @property
+    def folded(self) -> dict[str | None, Folded]:
+        """What is counted together, by the interface."""
+        self._settle()
+        self._fold_lines()
+        return self._folded
+
+    def _fold_lines(self) -> None:
+        # Many at once: there may be a hundred interfaces in a few hundred lines.
+        for (record_format, origin), texts in self._to_fold.items():
+            for interface, folded in _folded_lines(record_format, b"\n".join(texts), origin):
+                self._folded.setdefault(interface, Folded()).merge(folded)
+        self._to_fold.clear()
+        self._lines_to_fold = 0
+
     def _fold(self, key: FlowKey, rejects: Rejects) -> None:
-        folded = self.folded.setdefault(key.interface, Folded())
+        folded = self._folded.setdefault(key.interface, Folded())
         folded.traffic.merge(rejects.traffic)
         folded.context = folded.context.filled_from(rejects.context)
         folded.what[key.direction, key.protocol, key.destination_port] += rejects.traffic.records
@@ -529,7 +552,7 @@ class FlowCollector:
         for name, interface in other.interfaces.items():
             self.interfaces.setdefault(name, Interface()).merge(interface)
         for name, folded in other.folded.items():
-            self.folded.setdefault(name, Folded()).merge(folded)
+            self._folded.setdefault(name, Folded()).merge(folded)
         for row, rejects in other._rejects.items():
             self._reject(row, rejects if spent else _copied(rejects))
         for lines, origin in other._held:
@@ -711,14 +734,15 @@ def _rejects_of(
         yield (key, RecordId(start, end, packets, octets, flags) if distinct else None), rejects
 
 
-def _folded_lines(lines: RejectedLines, origin: Origin) -> Iterator[tuple[str | None, Folded]]:
-    """Count rejected records together, by interface and context."""
-    places: Iterator[tuple[str | None, ...]] = zip(*lines.values(("interface_id", *_OF_A_CONTEXT)), strict=False)
+def _folded_lines(record_format: RecordFormat, text: bytes, origin: Origin) -> Iterator[tuple[str | None, Folded]]:
+    """Count rejected records together, by interface and context; ``text`` as in ``RejectedLines``."""
+    words, lines = text.decode("ascii").split(), text.count(b"\n") + 1
+    places: Iterator[tuple[str | None, ...]] = zip(*record_format.values_of(words, ("interface_id", *_OF_A_CONTEXT)), strict=False)
     rows_of: defaultdict[tuple[str | None, ...], list[int]] = defaultdict(list)
-    for row, place in enumerate(islice(places, len(lines.hashes))):
+    for row, place in enumerate(islice(places, lines)):
         rows_of[place].append(row)
-    counted = lines.values(("flow_direction", "protocol", "dstport", *_OF_TRAFFIC))
-    columns: list[list[Any]] = [[*islice(column, len(lines.hashes))] for column in counted]
+    counted = record_format.values_of(words, ("flow_direction", "protocol", "dstport", *_OF_TRAFFIC))
+    columns: list[list[Any]] = [[*islice(column, lines)] for column in counted]
     for (interface, *context), rows in rows_of.items():
         directions, protocols, ports, *numbers = ([column[row] for row in rows] for column in columns)
         starts, ends, flags, packets, octets = ([number for number in column if number is not None] for column in numbers)
@@ -738,6 +762,16 @@ def _folded_lines(lines: RejectedLines, origin: Origin) -> Iterator[tuple[str | 
 
 def _copied(rejects: Rejects) -> Rejects:
     return Rejects(rejects.traffic.copied(), rejects.context, rejects.reasons, rejects.packet_addresses_logged, rejects.related)
+
+
+def _nth_smallest(number: int, hashes: Sequence[Column]) -> int | None:
+    """Give the largest of so many smallest ones among different hashes; ``None`` where there are no more than that."""
+    if all(isinstance(column, array) for column in hashes):
+        distinct = sorted({hashed for column in hashes for hashed in column})
+        return distinct[number - 1] if len(distinct) > number else None
+    from flowverdict import vectors  # noqa: PLC0415 - numpy takes 65 ms to load, and is loaded where there are its columns
+
+    return vectors.nth_smallest(number, hashes)
 
 
 def _seen_of(hashes: Iterable[int], accepts: Mapping[int, Seen]) -> Seen | None:

@@ -72,10 +72,20 @@ class FixedConfig:
 
 @dataclass(slots=True)
 class Batch:
-    """Everything that is judged together by the command."""
+    """Everything that is judged together by the command.
 
-    flows: FlowCollector = field(default_factory=lambda: FlowCollector(secrets.randbits(64)))
-    counts: RecordCounts = field(default_factory=RecordCounts)
+    Parameters
+    ----------
+    most
+        How many flows are judged one by one at the most, ``None`` for all; see ``FlowCollector``.
+    """
+
+    most: int | None = None
+    flows: FlowCollector = field(init=False)
+    counts: RecordCounts = field(init=False, default_factory=RecordCounts)
+
+    def __post_init__(self) -> None:
+        self.flows = FlowCollector(secrets.randbits(64), most=self.most)
 
     def add_file(self, stream: BinaryIO, *, name: str, headerless: tuple[RecordFormat, ...] = ()) -> Reading:
         """Read one flow log file; account and Region come from its name where the records lack them.
@@ -85,7 +95,7 @@ class Batch:
         ObjectError
             The file is no flow log or cannot be read to its end. The batch is then as it was.
         """
-        flows = FlowsByWindow(self.flows.seed, origin_of(name), apart=False)
+        flows = FlowsByWindow(self.flows.seed, origin_of(name), apart=False, most=self.most)
         reading = read_text(stream, flows, LineReader(headerless), name=name, seed=self.flows.seed, headerless=headerless)
         for its_flows in flows.windows.values():
             self.flows.merge(its_flows, spent=True)

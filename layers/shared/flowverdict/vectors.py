@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,10 +87,25 @@ def summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
     )
 
 
+def nth_smallest(number: int, hashes: Sequence[Column]) -> int | None:
+    """Give the largest of so many smallest ones among different hashes; ``None`` where there are no more than that."""
+    distinct = np.unique(np.concatenate([np.asarray(column, np.uint64) for column in hashes]))
+    return int(distinct[number - 1]) if distinct.size > number else None
+
+
 def parted(lines: RejectedLines, highest: int) -> tuple[RejectedLines, RejectedLines]:
     """Part lines into those whose hashes are at most so high, and the others."""
     hashes = np.asarray(lines.hashes, np.uint64)
+    related = np.frombuffer(lines.related, np.uint64).reshape(hashes.size, -1)
+    texts = lines.text.split(b"\n")
+
+    def part(among: NDArray[np.bool_]) -> RejectedLines:
+        return RejectedLines(
+            record_format=lines.record_format,
+            hashes=hashes[among],
+            related=related[among].tobytes(),
+            text=b"\n".join(compress(texts, among.tolist())),
+        )
+
     kept = hashes <= np.uint64(highest)
-    if kept.all():
-        return lines, lines.part(hashes[:0], ())
-    return lines.part(hashes[kept], kept.tolist()), lines.part(hashes[~kept], (~kept).tolist())
+    return part(kept), part(~kept)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowverdict.decision import Confidence, Evidence, EvidenceKind, Leg, Verdict, VerdictKind
-from flowverdict.document import with_port
+from flowverdict.document import counted, with_port
 from flowverdict.flows import RejectedFlow, epoch_to_datetime
 from flowverdict.records import FlowDirection
 from flowverdict.remedy import LAST_RULE_NUMBER, Remedy
@@ -18,6 +18,7 @@ from flowverdict.untrusted import is_region, is_resource_id
 
 if TYPE_CHECKING:
     from flowverdict.explain import Explanation
+    from flowverdict.flows import Folded
     from flowverdict.records import Address
 
 
@@ -267,3 +268,17 @@ def _look_at_groups(flow: RejectedFlow, region: str | None) -> str:
         return asked
     command = f"aws ec2 describe-network-interfaces{region} --network-interface-ids {interface}"
     return f"{asked} {command} --query 'NetworkInterfaces[].Groups'"
+
+
+_MAX_WHAT = 5
+
+
+def most_of(folded: Folded) -> tuple[str, ...]:
+    """Say what most rejected records are of that are counted together, those of most first."""
+    most = sorted(folded.what.items(), key=lambda item: (-item[1], str(item[0])))[:_MAX_WHAT]
+    return tuple(f"{_what(*key)}: {counted(records, 'record')}" for key, records in most)
+
+
+def _what(direction: FlowDirection | None, protocol: int | None, port: int | None) -> str:
+    way = "" if direction is None else f"{direction}, "
+    return f"{way}{protocol_name(protocol)}" + ("" if port is None or not has_ports(protocol) else f" to port {port}")

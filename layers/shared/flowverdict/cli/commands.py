@@ -58,7 +58,15 @@ def cli() -> None:
     metavar="FIELDS",
     help="Fields of lines without a header, as words or as EC2 writes them. Default: AWS's default format.",
 )
-def explain(files: Sequence[str], output: str, config: Path | None, log_format: str | None) -> None:
+@click.option(
+    "--most",
+    type=click.IntRange(min=0),
+    default=100_000,
+    show_default=True,
+    metavar="FLOWS",
+    help="Rejected flows to tell one by one. Of a flood of more, the others are counted together. 0: all, at 2 KB of memory each.",
+)
+def explain(files: Sequence[str], output: str, config: Path | None, log_format: str | None, most: int) -> None:
     """Say for each rejected flow in FILEs why it was rejected.
 
     FILEs are VPC flow logs as AWS delivers them to S3, gzipped or not; "-" is standard input. All files
@@ -79,7 +87,7 @@ def explain(files: Sequence[str], output: str, config: Path | None, log_format: 
     from flowverdict.pipeline import FixedConfig  # noqa: PLC0415 - as above
 
     configs = None if config is None else FixedConfig(load_snapshot(config))
-    batch, readings = explaining.read_files(files, explaining.headerless_format(log_format))
+    batch, readings = explaining.read_files(files, explaining.headerless_format(log_format), None if most == 0 else most)
     explanations = batch.explanations(configs)
     if output == "json":
         for explanation in explanations:
@@ -89,6 +97,8 @@ def explain(files: Sequence[str], output: str, config: Path | None, log_format: 
     if sys.stdout is not None:
         sys.stdout.flush()
     _tell_readings(readings)
+    for line in explaining.folded(batch):
+        click.echo(one_line(line), err=True)
     click.echo(explaining.summary(batch, len(explanations)), err=True)
 
 

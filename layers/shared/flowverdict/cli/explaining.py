@@ -20,7 +20,7 @@ from flowverdict.pipeline import Batch, Reading, collect_rarely
 from flowverdict.records import DEFAULT_FORMAT, RecordFormat
 from flowverdict.remedy import Remedy
 from flowverdict.untrusted import one_line
-from flowverdict.wording import because, caption, connection, what_was_rejected
+from flowverdict.wording import because, caption, connection, most_of, what_was_rejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 STDIN = "-"
 # A megabyte of gzip takes a second or two; below this no one waits long enough to want a bar.
 _PROGRESS_FROM_BYTES = 1_000_000
+_MOST_FOLDED = 10  # interfaces of which it is said what was counted together
 _UNFOLDED_WIDTH = 10_000  # of a table that goes to a file or a pipe: each flow on one line
 
 
@@ -45,8 +46,17 @@ def headerless_format(text: str | None) -> RecordFormat:
     return DEFAULT_FORMAT if text in {None, "default"} else RecordFormat.from_text(str(text))
 
 
-def read_files(names: Sequence[str], headerless: RecordFormat = DEFAULT_FORMAT) -> tuple[Batch, list[Reading]]:
+def read_files(
+    names: Sequence[str], headerless: RecordFormat = DEFAULT_FORMAT, most: int | None = None
+) -> tuple[Batch, list[Reading]]:
     """Read all files into one batch, with a progress bar where there is someone to watch it.
+
+    Parameters
+    ----------
+    headerless
+        The format of lines without a header.
+    most
+        How many rejected flows are judged one by one, ``None`` for all.
 
     Raises
     ------
@@ -54,7 +64,7 @@ def read_files(names: Sequence[str], headerless: RecordFormat = DEFAULT_FORMAT) 
         A file does not exist, cannot be read, or is no flow log.
     """
     collect_rarely()
-    batch = Batch()
+    batch = Batch(most)
     readings = []
     with _progress(names) as progress:
         for name in names:
@@ -149,10 +159,24 @@ def summary(batch: Batch, flows: int) -> str:
         (counts.malformed.total(), "malformed"),
     ]
     told = "".join(f", {count:,} {what}" for count, what in extras if count)
+    others = " and more, counted together" if batch.flows.folded else ""
     return (
         f"{counted(counts.records, 'record')}: {counts.accepted:,} accepted, "
-        f"{counts.rejected:,} rejected in {counted(flows, 'flow')}{told}"
+        f"{counts.rejected:,} rejected in {counted(flows, 'flow')}{others}{told}"
     )
+
+
+def folded(batch: Batch) -> list[str]:
+    """Say what was not told flow by flow, a line an interface; nothing where all was."""
+    by_records = sorted(batch.flows.folded.items(), key=lambda item: (-item[1].traffic.records, str(item[0])))
+    lines = []
+    for name, one in by_records[:_MOST_FOLDED]:
+        records = counted(one.traffic.records, "further rejected record")
+        lines.append(f"{name or 'no interface'}: {records}, counted together: {'; '.join(most_of(one))}")
+    if len(by_records) > _MOST_FOLDED:
+        rest = sum(one.traffic.records for _, one in by_records[_MOST_FOLDED:])
+        lines.append(f"{counted(len(by_records) - _MOST_FOLDED, 'further interface')}: {rest:,} such records")
+    return lines
 
 
 def console_for_stdout() -> Console:

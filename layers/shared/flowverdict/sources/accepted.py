@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
-from itertools import compress
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -115,15 +114,6 @@ class RejectedLines:
     def each_related(self) -> Iterator[bytes]:
         """Give the related hashes line by line."""
         return (self.related[at : at + RELATED_BYTES] for at in range(0, len(self.related), RELATED_BYTES))
-
-    def part(self, hashes: Column, among: Sequence[bool]) -> RejectedLines:
-        """Give those of the lines that are ``among``, whose hashes are these."""
-        return RejectedLines(
-            record_format=self.record_format,
-            hashes=hashes,
-            related=b"".join(compress(self.each_related(), among)),
-            text=b"\n".join(compress(self.text.split(b"\n"), among)),
-        )
 
 
 @dataclass(slots=True)
