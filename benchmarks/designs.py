@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 1 << 18
 _INSIDE = ("10.", "2a05:")
-_MOST = 100_000  # as the command has it
+_MOST = 75_000  # as the command has it
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ link-local, and IPv6 unique local addresses. A VPC may use public ranges of its 
 
 from __future__ import annotations
 
+import ipaddress
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 
 _INSIDE_V4 = tuple(
     IPv4Network(cidr) for cidr in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16")
@@ -18,9 +19,40 @@ _INSIDE_V4 = tuple(
 _INSIDE_V6 = tuple(IPv6Network(cidr) for cidr in ("fc00::/7", "fe80::/10"))
 
 
+class IPv4Address(ipaddress.IPv4Address):
+    """An address that remembers its hash, which ``ipaddress`` works out anew each time: of a record's, some twenty times."""
+
+    __slots__ = ("_hashed",)
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._hashed = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hashed
+
+
+class IPv6Address(ipaddress.IPv6Address):
+    """As for IPv4."""
+
+    __slots__ = ("_hashed",)
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._hashed = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hashed
+
+
+def address_of(text: str) -> IPv4Address | IPv6Address:
+    """Read an address as ``ipaddress.ip_address`` does; raises ``ValueError`` where it is none."""
+    return IPv6Address(text) if ":" in text else IPv4Address(text)
+
+
 @lru_cache(maxsize=65_536)
-def is_inside(address: IPv4Address | IPv6Address) -> bool:
+def is_inside(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Whether no internet gateway forwards traffic of this address."""
-    if isinstance(address, IPv4Address):
+    if isinstance(address, ipaddress.IPv4Address):
         return any(address in network for network in _INSIDE_V4)
     return any(address in network for network in _INSIDE_V6)

@@ -12,10 +12,10 @@ import json
 import zlib
 from collections import Counter, defaultdict
 from dataclasses import asdict, astuple, dataclass
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowverdict.accepts import Accepts
+from flowverdict.addresses import address_of
 from flowverdict.errors import EvidenceError, ObjectError
 from flowverdict.flows import (
     MAX_FLOWS,
@@ -244,7 +244,7 @@ def _packed_row(row: tuple[FlowKey, RecordId | None], rejects: Rejects, contexts
 
 def _read_row(row: list[Any], contexts: list[Context]) -> tuple[tuple[FlowKey, RecordId | None], Rejects]:
     interface, *texts, source_port, destination_port, protocol, direction, record, traffic, context, reasons, logged = row
-    source, destination, packet_source, packet_destination = (None if text is None else ip_address(text) for text in texts)
+    source, destination, packet_source, packet_destination = (None if text is None else address_of(text) for text in texts)
     key = FlowKey(
         interface,
         source,
@@ -277,8 +277,8 @@ def _packed_interface(interface: Interface, contexts: dict[Context, int]) -> lis
 def _read_interface(values: list[Any], contexts: list[Context]) -> Interface:
     own, shared, subnets, vpc_id, accepts, lost, context = values
     return Interface(
-        own=set(map(ip_address, own)),
-        shared=None if shared is None else set(map(ip_address, shared)),
+        own=set(map(address_of, own)),
+        shared=None if shared is None else set(map(address_of, shared)),
         subnets=set(subnets),
         vpc_id=vpc_id,
         accepts=bool(accepts),

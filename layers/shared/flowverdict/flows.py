@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache, reduce
-from itertools import islice
+from itertools import islice, repeat
 from operator import and_, or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -701,37 +701,33 @@ def _rejects_of(
     lines: RejectedLines, origin: Origin, *, distinct: bool
 ) -> Iterator[tuple[tuple[FlowKey, RecordId | None], Rejects]]:
     """Give what ``FlowCollector.add`` makes of rejected records, in a third of the time."""
-    rows: Iterator[tuple[Any, ...]] = zip(*lines.values((*_OF_A_KEY, *_OF_TRAFFIC, *_OF_A_CONTEXT, "reject_reason")), strict=False)
-    for values, related in zip(rows, lines.each_related(), strict=False):
-        interface, resource, source, destination, packet_source, packet_destination = values[:6]
-        source_port, destination_port, protocol, direction, start, end, flags, packets, octets = values[6:15]
-        key = FlowKey(
-            interface if interface is not None else resource,
-            source,
-            destination,
-            packet_source if packet_source is not None else source,
-            packet_destination if packet_destination is not None else destination,
-            source_port,
-            destination_port,
-            protocol,
-            direction,
-        )
-        rejects = Rejects(
-            Traffic(
-                start,
-                start if end is None else end,
-                flags,
-                1,
-                0 if packets is None else packets,
-                0 if octets is None else octets,
-                0 if flags is None else flags,
-            ),
-            _context_at(origin, *values[15:24]),
-            _reasons(values[24]),
-            packet_source is not None and packet_destination is not None,
-            related,
-        )
-        yield (key, RecordId(start, end, packets, octets, flags) if distinct else None), rejects
+    count = len(lines.hashes)
+    values: list[list[Any]] = [[*islice(column, count)] for column in lines.values((*_OF_A_KEY, *_OF_TRAFFIC, "reject_reason"))]
+    interfaces, resources, sources, destinations, packet_sources, packet_destinations, *rest, reasons = values
+    *ports_and_direction, starts, ends, flags, packets, octets = rest
+    logged = [one is not None and other is not None for one, other in zip(packet_sources, packet_destinations, strict=True)]
+    fields = (
+        _filled(interfaces, resources),
+        sources,
+        destinations,
+        _filled(packet_sources, sources),
+        _filled(packet_destinations, destinations),
+        *ports_and_direction,
+    )
+    keys = map(FlowKey._make, zip(*fields, strict=True))
+    places: list[tuple[Any, ...]] = [*islice(zip(*lines.values(_OF_A_CONTEXT), strict=False), count)]
+    contexts = {place: _context_at(origin, *place) for place in {*places}}
+    zeros, ones = [0] * count, [1] * count
+    sums = (_filled(packets, zeros), _filled(octets, zeros))
+    traffics = map(Traffic, starts, _filled(ends, starts), flags, ones, *sums, _filled(flags, zeros))
+    rejects = map(Rejects, traffics, map(contexts.__getitem__, places), map(_reasons, reasons), logged, lines.each_related())
+    records = map(RecordId, starts, ends, packets, octets, flags) if distinct else repeat(None)
+    return zip(zip(keys, records, strict=False), rejects, strict=True)
+
+
+def _filled(column: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    """Fill what is missing in a column from another one."""
+    return [other if one is None else one for one, other in zip(column, others, strict=True)]
 
 
 def _folded_lines(record_format: RecordFormat, text: bytes, origin: Origin) -> Iterator[tuple[str | None, Folded]]:
@@ -788,22 +784,25 @@ def _record_id(record: FlowRecord) -> RecordId:
     return RecordId(record.start, record.end, record.packets, record.bytes, record.tcp_flags)
 
 
-def _by_time(item: tuple[FlowKey, Rejects]) -> tuple[bool, int, str, int, int, int, int, int, int, int, str]:
+def _by_time(item: tuple[FlowKey, Rejects]) -> tuple[int, str, int, int, int, int, int, int, int, str]:
     key, rejects = item
     start = rejects.traffic.first_start
+    source, destination = _place(key.source), _place(key.destination)
     return (
-        start is None,
-        _or_first(start),
+        _NEVER if start is None else start,
         key.interface or "",
-        _place(key.source),
-        _place(key.destination),
-        _place(key.packet_source),
-        _place(key.packet_destination),
+        source,
+        destination,
+        source if key.packet_source is key.source else _place(key.packet_source),
+        destination if key.packet_destination is key.destination else _place(key.packet_destination),
         _or_first(key.source_port),
         _or_first(key.destination_port),
         _or_first(key.protocol),
         key.direction or "",
     )
+
+
+_NEVER = 1 << 64  # after every time that a record may have
 
 
 def _or_first(number: int | None) -> int:

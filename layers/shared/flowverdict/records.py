@@ -13,10 +13,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowverdict.addresses import address_of
 from flowverdict.errors import FormatError
 from flowverdict.fields import DEFAULT_FIELDS, FIELDS, MAX_PORT, TRANSIT_GATEWAY_FIELDS, Field, FieldKind
 
@@ -158,7 +159,7 @@ def _address(text: str) -> Address:
     if "%" in text:
         raise MalformedLine(MalformedReason.ADDRESS, f"{text[:64]!r} has a zone")
     try:
-        return ip_address(text)
+        return address_of(text)
     except ValueError as error:
         raise MalformedLine(MalformedReason.ADDRESS, f"{text[:64]!r} is no address") from error
 

@@ -61,7 +61,7 @@ def cli() -> None:
 @click.option(
     "--most",
     type=click.IntRange(min=0),
-    default=100_000,
+    default=75_000,
     show_default=True,
     metavar="FLOWS",
     help="Rejected flows to tell one by one. Of a flood of more, the others are counted together. 0: all, at 2 KB of memory each.",

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Protocol
+
+from flowverdict.addresses import address_of
 
 if TYPE_CHECKING:
     from array import array
@@ -62,7 +63,7 @@ def canonical_address(word: bytes) -> Address | None:
     """Give the address that a word is, if it is written as ``ipaddress`` would, of all ways to write it."""
     text = word.decode("ascii", "replace")
     try:
-        address = ip_address(text)
+        address = address_of(text)
     except ValueError:
         return None
     return address if str(address) == text and "%" not in text else None
