@@ -114,6 +114,32 @@ def test_explain_gives_one_object_a_line_for_each_rejected_flow(run: Runner, tmp
     assert [(line["dstport"], line["records"]) for line in lines] == [(3389, 2), (3390, 1)]
 
 
+def test_of_a_flood_explain_tells_some_flows_and_what_the_others_are_together(run: Runner, tmp_path: Path) -> None:
+    lines = [RDP.replace(b"49761", b"%d" % port) for port in range(40_000, 42_000)]  # enough to be read by column
+    small, large = (write(tmp_path / f"{many}.log", HEADER, *lines[:many]) for many in (30, 2_000))
+    for path, many in ((small, 30), (large, 2_000)):
+        outcome = run("explain", "--output", "json", "--most", "20", path)
+        told = [json.loads(line) for line in outcome.out.splitlines()]
+        assert len(told) == 20
+        assert outcome.err == (
+            f"eni-1235b8ca123456789: {many - 20:,} further rejected records, counted together: "
+            f"TCP to port 3389: {many - 20:,} records\n"
+            f"{many:,} records: 0 accepted, {many:,} rejected in 20 flows and more, counted together\n"
+        )
+        assert len(run("explain", "--output", "json", "--most", "0", path).out.splitlines()) == many
+
+
+def test_of_a_flood_at_many_interfaces_the_ten_with_most_are_named(run: Runner, tmp_path: Path) -> None:
+    names = [b"eni-%d" % number for number in range(13) for _ in range(number + 2)]
+    lines = [RDP.replace(b"eni-1235b8ca123456789", name).replace(b"49761", b"%d" % place) for place, name in enumerate(names)]
+    told = run("explain", "--output", "json", "--most", "1", write(tmp_path / "flow.log", HEADER, *lines)).err.splitlines()
+    assert len(told) == 12
+    assert told[11] == f"{len(names)} records: 0 accepted, {len(names)} rejected in 1 flow and more, counted together"
+    assert re.fullmatch(r"3 further interfaces: \d+ such records", told[10])
+    named = [int(re.fullmatch(r"eni-\d+: (\d+) further .*", line)[1]) for line in told[:10]]  # type: ignore[index]
+    assert named == sorted(named, reverse=True)
+
+
 def test_explain_judges_all_files_together(run: Runner, tmp_path: Path) -> None:
     request, reply = write(tmp_path / "1.log", HEADER, PING), write(tmp_path / "2.log", HEADER, PONG)
     assert verdicts(run("explain", "--output", "json", reply, request).out) == [("response", "network-acl")]

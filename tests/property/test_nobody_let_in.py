@@ -20,6 +20,7 @@ import pytest
 from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from flowverdict.alerts import group, lost_records
 from flowverdict.cli import explaining, policy_checking
@@ -287,6 +288,10 @@ def test_the_commands_table_and_fixes_do_nothing_to_a_terminal(given_: Input) ->
         explaining.show(explanations)
     assert explanations
     assert is_plain(written.getvalue())
+    on_a_terminal = Console(width=10_000, file=io.StringIO())
+    with on_a_terminal.capture() as capture:
+        on_a_terminal.print(explaining.table(explanations))
+    assert [line.rstrip() + "\n" for line in capture.get().splitlines()] == explaining.lines(explanations)
     assert all(one.to_json().isprintable() and one.to_json().isascii() for one in explanations)
 
 

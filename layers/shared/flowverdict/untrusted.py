@@ -34,4 +34,6 @@ def one_line(text: str) -> str:
 
     See https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing. Letters that look like others stay.
     """
+    if text.isprintable():
+        return text
     return "".join(one if one.isprintable() else " " if one.isspace() else "" for one in text)
