@@ -139,8 +139,13 @@ def test_more_problems_than_anyone_can_be_told_of_are_folded_and_every_flow_stil
     clients = ((port, f"10.1.{port // 250}.{port % 250} 10.0.2.20") for port in range(1, 3_001))
     asked = (line(APP, both, f"40000 {port}", f"2 {both} ingress -") for port, both in clients)
     batch.add_file(io.BytesIO("\n".join([HEADER, *asked]).encode()), name="x")
-    documents = [sighting.document for sighting in group(batch.explanations())]
+    explanations = batch.explanations()
+    documents = [sighting.document for sighting in group(explanations)]
     assert len(documents) == 101
+    with monkeypatch.context() as unbounded:
+        unbounded.setattr(alerts, "MAX_ALERTS", 5_000)
+        everything = group(explanations)
+    assert [one.document for one in sorted(everything, key=alerts.most_severe_first)[:100]] == documents[:100]
     found = [document for document in documents if isinstance(document, Alert)]
     assert sum(alert.flows for alert in found) == 3_000
     assert (found[-1].service, found[-1].flows) == ("several services", 2_900)

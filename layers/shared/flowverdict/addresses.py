@@ -20,20 +20,24 @@ _INSIDE_V6 = tuple(IPv6Network(cidr) for cidr in ("fc00::/7", "fe80::/10"))
 
 
 class IPv4Address(ipaddress.IPv4Address):
-    """An address that remembers its hash, which ``ipaddress`` works out anew each time: of a record's, some twenty times."""
+    """An address that remembers its hash and its text, which ``ipaddress`` works out anew each time: some twenty times a record."""
 
-    __slots__ = ("_hashed",)
+    __slots__ = ("_hashed", "_text")
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._hashed = super().__hash__()
+        self._text = text  # there is no other way to write it
 
     def __hash__(self) -> int:
         return self._hashed
 
+    def __str__(self) -> str:
+        return self._text
+
 
 class IPv6Address(ipaddress.IPv6Address):
-    """As for IPv4."""
+    """One that remembers its hash."""
 
     __slots__ = ("_hashed",)
 

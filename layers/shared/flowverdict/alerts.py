@@ -128,26 +128,38 @@ def group(explanations: Iterable[Explanation]) -> list[Sighting]:
     groups: defaultdict[GroupKey, list[Explanation]] = defaultdict(list)
     for explanation in rest:
         groups[_key(explanation)].append(explanation)
-    found = [_sighting(key, members) for key, members in groups.items()]
-    found += [_scan_sighting(scan) for scan in scans]
-    found.sort(key=most_severe_first)
-    if len(found) <= MAX_ALERTS:
-        return found
-    kept = {sighting.document.fingerprint for sighting in found[:MAX_ALERTS]}
+    found: list[tuple[_Urgency, GroupKey | Sighting]] = [(_urgency(key, members), key) for key, members in groups.items()]
+    found += [(most_severe_first(scan), scan) for scan in map(_scan_sighting, scans)]
+    found.sort(key=lambda one: one[0])
+    # Alerts are made of those that are told, since to make one takes longer than to judge its flow.
+    told = [one if isinstance(one, Sighting) else _sighting(one, groups[one]) for _, one in found[:MAX_ALERTS]]
     folded: defaultdict[GroupKey, list[Explanation]] = defaultdict(list)
-    for key, members in groups.items():
-        if key.fingerprint not in kept:
-            folded[key._replace(protocol=None, service_port=None, blocker=None)] += members
+    for _, one in found[MAX_ALERTS:]:
+        if isinstance(one, GroupKey):
+            folded[one._replace(protocol=None, service_port=None, blocker=None)] += groups[one]
+    scans_left = [one for _, one in found[MAX_ALERTS:] if isinstance(one, Sighting)]
     rest_folded = sorted((_sighting(key, members, several=True) for key, members in folded.items()), key=most_severe_first)
-    scans_left = [one for one in found[MAX_ALERTS:] if one.document.kind is Kind.SCAN]
-    return [*found[:MAX_ALERTS], *scans_left, *rest_folded]
+    return [*told, *scans_left, *rest_folded]
 
 
-def most_severe_first(sighting: Sighting) -> tuple[int, bool, int, str]:
+type _Urgency = tuple[int, bool, int, str]
+
+
+def most_severe_first(sighting: Sighting) -> _Urgency:
     """Sort sightings: by severity, then by time, then by fingerprint."""
     document = sighting.document
-    first = document.first_seen
-    return (document.severity.rank, first is None, 0 if first is None else first, document.fingerprint)
+    return _urgent(document.severity, document.first_seen, document.fingerprint)
+
+
+def _urgency(key: GroupKey, members: Iterable[Explanation]) -> _Urgency:
+    """Give what ``most_severe_first`` gives of the sighting that is made of them."""
+    severity = min((severity_of(member)[0] for member in members), key=lambda one: one.rank)
+    starts = (member.flow.traffic.first_start for member in members)
+    return _urgent(severity, min((start for start in starts if start is not None), default=None), key.fingerprint)
+
+
+def _urgent(severity: Severity, first_seen: int | None, fingerprinted: str) -> _Urgency:
+    return (severity.rank, first_seen is None, 0 if first_seen is None else first_seen, fingerprinted)
 
 
 def service_port(explanation: Explanation) -> int | None:
