@@ -49,6 +49,7 @@ class IPv6Address(ipaddress.IPv6Address):
         return self._hashed
 
 
+@lru_cache(maxsize=65_536)
 def address_of(text: str) -> IPv4Address | IPv6Address:
     """Read an address as ``ipaddress.ip_address`` does; raises ``ValueError`` where it is none."""
     return IPv6Address(text) if ":" in text else IPv4Address(text)
