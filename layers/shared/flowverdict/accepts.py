@@ -10,6 +10,7 @@ import zlib
 from array import array
 from bisect import bisect_left
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from flowverdict.sources.accepted import NOT_LOGGED, AcceptedFlows
@@ -147,10 +148,15 @@ def _summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
         from flowverdict import vectors  # noqa: PLC0415 - as above
 
         return vectors.summed_up(columns)
+    rows = sorted(row for flows in columns for row in zip(flows.hashes, flows.starts, flows.ends, flows.flags, strict=True))
+    if all(one[0] != other[0] for one, other in pairwise(rows)):  # as few lines often are, which takes no object for each then
+        hashes, starts, ends, all_flags = zip(*rows, strict=True) if rows else ((), (), (), ())
+        return AcceptedFlows(
+            hashes=array("Q", hashes), starts=array("q", starts), ends=array("q", ends), flags=array("i", all_flags)
+        )
     table: dict[int, Seen] = {}
-    for flows in columns:
-        for hashed, start, end, flags in zip(flows.hashes, flows.starts, flows.ends, flows.flags, strict=True):
-            table.setdefault(hashed, Seen()).widen(_or_none(start), _or_none(end), _or_none(flags))
+    for hashed, start, end, flags in rows:
+        table.setdefault(hashed, Seen()).widen(_or_none(start), _or_none(end), _or_none(flags))
     return _columns_of(table)
 
 
