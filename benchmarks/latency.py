@@ -99,13 +99,24 @@ def _object_event(number: int) -> dict[str, Any]:
     return {"Records": [record | {"eventVersion": "2.1", "s3": place}]}
 
 
-# Whether as log events or as an object, of how many records, and whether with rejected ones among them.
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A kind of event: log events or an object, of how many records, how many of them rejected, and how often it is measured."""
+
+    is_logs: bool
+    records: int
+    reject_share: float
+    times: int = _TIMES
+
+
 EVENTS = {
-    "500 log events, none rejected": (True, 500, False),
-    "500 log events, 1 % rejected": (True, 500, True),
-    "object of 500 records, 1 % rejected": (False, 500, True),
-    "object of 50,000 records, 1 % rejected": (False, 50_000, True),
+    "500 log events, none rejected": Event(is_logs=True, records=500, reject_share=0),
+    "500 log events, 1 % rejected": Event(is_logs=True, records=500, reject_share=0.01),
+    "object of 500 records, 1 % rejected": Event(is_logs=False, records=500, reject_share=0.01),
+    "object of 50,000 records, 1 % rejected": Event(is_logs=False, records=50_000, reject_share=0.01),
 }
+FLOOD = "object of 200,000 flows, all rejected"
+_ALL_EVENTS = EVENTS | {FLOOD: Event(is_logs=False, records=200_000, reject_share=1, times=2)}
 
 
 def _handler(told: _Told, objects: _Objects, *, is_logs: bool) -> Callable[[dict[str, Any]], object]:
@@ -141,28 +152,36 @@ def _handler(told: _Told, objects: _Objects, *, is_logs: bool) -> Callable[[dict
     return lambda event: of_objects.handle(event, invocation)
 
 
+def _drawn(event: Event) -> list[str]:
+    """Draw records: a log stream has those of one interface, an object those of many."""
+    all_rejected = event.reject_share == 1
+    spec = Spec("events", "default", _DRAWN, max(event.reject_share, 0.01), distinct=all_rejected)
+    drawn = (one.rstrip() for one in lines(spec) if one.endswith(" OK\n"))
+    first = next(drawn)
+    theirs = (one for one in drawn if not event.is_logs or one.split()[_INTERFACE] == first.split()[_INTERFACE])
+    wanted = " REJECT " if all_rejected else " " if event.reject_share else " ACCEPT "
+    return list(islice((one for one in theirs if wanted in one), event.records))
+
+
 def main() -> None:
     """Measure one kind of event in this process: ``argv`` has the core and the kind."""
     os.sched_setaffinity(0, {int(sys.argv[1])})
     name = sys.argv[2]
-    is_logs, count, has_rejects = EVENTS[name]
+    event_kind = _ALL_EVENTS[name]
     used = time.process_time()
-    drawn = [one.rstrip() for one in lines(Spec("events", "default", _DRAWN, 0.01)) if one.endswith(" OK\n")]
-    # A log stream has the records of one interface, an object those of many.
-    theirs = (one for one in drawn if not is_logs or one.split()[_INTERFACE] == drawn[0].split()[_INTERFACE])
-    records = list(islice((one for one in theirs if has_rejects or " ACCEPT " in one), count))
-    if len(records) < count:
+    records = _drawn(event_kind)
+    if len(records) < event_kind.records:
         raise SystemExit(f"{name}: only {len(records)} records were drawn")
     preparing = time.process_time() - used  # which a function does not do
     told, objects = _Told(), _Objects()
-    _handler(told, objects, is_logs=is_logs)
+    _handler(told, objects, is_logs=event_kind.is_logs)
     started = time.process_time() - preparing
     milliseconds, alerted = list[float](), list[float]()
-    for number in range(_TIMES):
-        handle = _handler(told, objects, is_logs=is_logs)
+    for number in range(event_kind.times):
+        handle = _handler(told, objects, is_logs=event_kind.is_logs)
         moved = _moved(records, number)
         objects.content = gzip.compress("\n".join([DEFAULT_HEADER, *moved, ""]).encode())
-        event = json.loads(pack(moved, log_group="flow-logs", log_stream="eni")) if is_logs else _object_event(number)
+        event = json.loads(pack(moved, log_group="flow-logs", log_stream="eni")) if event_kind.is_logs else _object_event(number)
         told.first = None
         began, used = time.perf_counter(), time.process_time()
         with redirect_stdout(io.StringIO()):  # metrics and logs
@@ -170,8 +189,8 @@ def main() -> None:
         milliseconds.append(1_000 * (time.process_time() - used))
         if told.first is not None:
             alerted.append(1_000 * (told.first - began))
-    if len(alerted) != (_TIMES if has_rejects else 0):
-        raise SystemExit(f"{name}: {len(alerted)} of {_TIMES} events were alerted")
+    if len(alerted) != (event_kind.times if event_kind.reject_share else 0):
+        raise SystemExit(f"{name}: {len(alerted)} of {event_kind.times} events were alerted")
     latency = Latency(
         name=name,
         cold=1_000 * started + milliseconds[0],
