@@ -16,17 +16,16 @@ if TYPE_CHECKING:
 
     from flowverdict.sources.accepted import Column
 
-# A table by the hash's highest bits tells most flows apart from those wanted before anything is searched.
-_BITS = 24
+_MOST_BITS = 24  # 16 MB
 
 
 def rows_of(columns: Sequence[AcceptedFlows], wanted: Collection[int]) -> Iterator[tuple[int, int, int, int]]:
     """Give the rows, as (hash, start, end, flags), of the flows with these hashes."""
     known = np.sort(np.fromiter(wanted, np.uint64, len(wanted)))
-    perhaps = _table_of(known)
+    perhaps = _Likely(known)
     for flows in columns:
         hashes = np.asarray(flows.hashes)
-        rows = np.flatnonzero(perhaps[_places(hashes)])
+        rows = np.flatnonzero(perhaps.have(hashes))
         places = np.searchsorted(known, hashes[rows])
         rows = rows[known[np.minimum(places, known.size - 1)] == hashes[rows]]
         yield from zip(
@@ -40,23 +39,27 @@ def rows_of(columns: Sequence[AcceptedFlows], wanted: Collection[int]) -> Iterat
 
 def rows_among(hashes: NDArray[np.uint64], columns: Iterable[Column]) -> list[int]:
     """Give the rows of a table that have a hash which is in any of the columns."""
-    perhaps = _table_of(hashes)
-    found = [some[perhaps[_places(some)]] for some in (np.asarray(column, np.uint64) for column in columns)]
+    perhaps = _Likely(hashes)
+    found = [some[perhaps.have(some)] for some in (np.asarray(column, np.uint64) for column in columns)]
     there = np.concatenate([*found, np.zeros(0, np.uint64)])
-    among = _table_of(there)[_places(hashes)]
+    among = _Likely(there).have(hashes)
     among[among] = np.isin(hashes[among], there)
     rows: list[int] = np.flatnonzero(among.any(axis=1)).tolist()
     return rows
 
 
-def _table_of(hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    table = np.zeros(1 << _BITS, np.bool_)
-    table[_places(hashes)] = True
-    return table
+class _Likely:
+    """Tells most hashes apart from some by their highest bits, before anything is searched: sixteen places or so for each."""
 
+    def __init__(self, hashes: NDArray[np.uint64]) -> None:
+        bits = min(max((16 * hashes.size).bit_length(), 1), _MOST_BITS)
+        self._shift = np.uint64(64 - bits)
+        self._there = np.zeros(1 << bits, np.bool_)
+        self._there[(hashes >> self._shift).view(np.int64)] = True
 
-def _places(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-    return (hashes >> np.uint64(64 - _BITS)).view(np.int64)
+    def have(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Say of each whether it may be one of them."""
+        return self._there[(hashes >> self._shift).view(np.int64)]
 
 
 def summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
