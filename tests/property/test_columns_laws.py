@@ -300,6 +300,54 @@ def files(draw: st.DrawFn) -> bytes:
     return b"\n".join(parts) + draw(st.sampled_from([b"\n", b""]))
 
 
+@settings(deadline=None, max_examples=150)
+@given(files())
+@example(b"action\nACCEPT\n" + b"ACCEPT\n" * 3)
+@example(b"action srcaddr\n\nACCEPT 1.2.3.4")
+def test_a_file_says_the_same_by_column_and_line_by_line(chunk: int, content: bytes) -> None:
+    assert chunk == columns.CHUNK_BYTES
+    say_the_same(content)
+
+
+@settings(deadline=None, max_examples=50)
+@given(files(), st.lists(_FORMATS, max_size=2), st.data())
+def test_a_file_in_pieces_without_header_or_damaged_says_the_same(
+    content: bytes, headerless: list[RecordFormat], data: st.DataObject
+) -> None:
+    say_the_same(content[data.draw(st.integers(0, 200)) :], tuple(headerless))
+    cut = data.draw(st.integers(0, len(content)))
+    packed = gzip.compress(content[:cut]) + gzip.compress(content[cut:])
+    say_the_same(packed)
+    say_the_same(packed[: data.draw(st.integers(0, len(packed)))])
+
+
+_FINE_WORDS = {
+    FieldKind.INTEGER: b"6",
+    FieldKind.ADDRESS: b"10.0.0.1",
+    FieldKind.ACTION: b"ACCEPT",
+    FieldKind.LOG_STATUS: b"OK",
+    FieldKind.FLOW_DIRECTION: b"egress",
+    FieldKind.REJECT_REASON: b"-",
+    FieldKind.TEXT: b"eni-0123456789abcdef0",
+}
+_ODD_WORDS = [
+    *_HOSTILE_WORDS,
+    *(str(address).encode() for address in _ADDRESSES),
+    *(b"- 0 00 1 65535 65536 255 256 99999999 100000000 1700000001 2147483647 2147483648 REJECT NODATA ingress OK BPA").split(),
+    *(b"9223372036854775807 9223372036854775808 253402300799 253402300800").split(),
+    *(b"9" * digits for digits in range(1, 22)),
+    *(b"x" * length for length in (7, 8, 9, 15, 16, 17, 23, 24, 25, 2_047, 2_048)),
+]
+
+
+@pytest.mark.parametrize("names", [DEFAULT_FIELDS, tuple(FIELDS), tuple(FIELDS)[::-1], (*_OF_A_FLOW, *_ALSO_HASHED)])
+def test_any_odd_word_in_any_place_of_a_fine_line_says_the_same(chunk: int, names: tuple[str, ...]) -> None:
+    assert chunk == columns.CHUNK_BYTES
+    fine = [b"1700000001" if name in {"start", "end"} else _FINE_WORDS[FIELDS[name].kind] for name in names]
+    odd = [[*fine[:place], word, *fine[place + 1 :]] for place in range(len(names)) for word in _ODD_WORDS]
+    say_the_same(b"\n".join(map(b" ".join, [[name.encode() for name in names], fine, *odd, fine])))
+
+
 @dataclass(frozen=True, slots=True)
 class Collecting:
     """How flows are collected: how many at the most, and how many lines are held before they are taken in."""
