@@ -159,7 +159,7 @@ def _drawn(event: Event) -> list[str]:
     drawn = (one.rstrip() for one in lines(spec) if one.endswith(" OK\n"))
     first = next(drawn)
     theirs = (one for one in drawn if not event.is_logs or one.split()[_INTERFACE] == first.split()[_INTERFACE])
-    wanted = " REJECT " if all_rejected else " " if event.reject_share else " ACCEPT "
+    wanted = " REJECT " if all_rejected else " ACCEPT " if event.reject_share == 0 else " "
     return list(islice((one for one in theirs if wanted in one), event.records))
 
 
@@ -189,7 +189,7 @@ def main() -> None:
         milliseconds.append(1_000 * (time.process_time() - used))
         if told.first is not None:
             alerted.append(1_000 * (told.first - began))
-    if len(alerted) != (event_kind.times if event_kind.reject_share else 0):
+    if len(alerted) != (0 if event_kind.reject_share == 0 else event_kind.times):
         raise SystemExit(f"{name}: {len(alerted)} of {event_kind.times} events were alerted")
     latency = Latency(
         name=name,
