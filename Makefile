@@ -34,10 +34,10 @@ cost: .venv/.done ## what months of records cost on AWS, measured here (FACTOR=1
 	$(BIN)/python scripts/cost_table.py --factor $${FACTOR:-1}
 
 fuzz: .venv-fuzz/.done ## hostile inputs against every decoder, guided by coverage (FUZZ_SECONDS=60 for each, FUZZ_TARGETS=)
-	@PYTHONPATH=layers/shared .venv-fuzz/bin/python -m tests.fuzz --seconds $${FUZZ_SECONDS:-60} $${FUZZ_TARGETS:-}
+	@PYTHONPATH=layers/shared:cli .venv-fuzz/bin/python -m tests.fuzz --seconds $${FUZZ_SECONDS:-60} $${FUZZ_TARGETS:-}
 
 fuzz-merge: .venv-fuzz/.done ## add to the seeds what fuzzing has found that reaches further (then commit them)
-	@PYTHONPATH=layers/shared .venv-fuzz/bin/python -m tests.fuzz --merge $${FUZZ_TARGETS:-}
+	@PYTHONPATH=layers/shared:cli .venv-fuzz/bin/python -m tests.fuzz --merge $${FUZZ_TARGETS:-}
 
 # What the deployed stack needs to run on this machine, without an account and without Docker.
 LOCAL_STACK := .venv/.done .venv-sam/.done .venv-emulator/.done .venv-runtime/.done

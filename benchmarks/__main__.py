@@ -48,7 +48,16 @@ def measure(design: str, path: Path, core: int) -> Run:
     SystemExit
         It failed.
     """
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.designs", design, str(path), str(core)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "benchmarks.designs",
+        design,
+        str(path),
+        str(core),
+    ]
     begin = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603 - our own module
     if process.stdout is None:
@@ -77,7 +86,9 @@ def compare(path: Path, designs: list[str], times: int, core: int) -> dict[str, 
         for design in designs:
             if turn == 0 or design not in _SLOW:
                 runs[design].append(measure(design, path, core))
-    found = {json.dumps(run.found) for design in designs for run in runs[design] if run.found["accepted"]}
+    found = {
+        json.dumps(run.found) for design in designs for run in runs[design] if run.found["accepted"]
+    }
     if len(found) > 1:
         raise SystemExit(f"{path}: not all designs found the same: {', '.join(found)}")
     return runs
@@ -106,14 +117,23 @@ def print_latencies(core: int, events: Iterable[str]) -> None:
 def machine() -> str:
     """Name what this ran on."""
     cpuinfo = Path("/proc/cpuinfo").read_text()
-    model = next((line.partition(":")[2].strip() for line in cpuinfo.splitlines() if line.startswith("model name")), "unknown")
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in cpuinfo.splitlines()
+            if line.startswith("model name")
+        ),
+        "unknown",
+    )
     return f"{model}, one core; Python {platform.python_version()}; medians"
 
 
 def main() -> None:
     """Print one table a file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="*", default=list(FILES), metavar="FILE", help=f"of {', '.join(FILES)}")
+    parser.add_argument(
+        "files", nargs="*", default=list(FILES), metavar="FILE", help=f"of {', '.join(FILES)}"
+    )
     parser.add_argument("--designs", nargs="+", default=list(DESIGNS), choices=DESIGNS)
     parser.add_argument("--times", type=int, default=3, help="runs of each design")
     parser.add_argument("--core", type=int, default=0)
@@ -131,10 +151,16 @@ def main() -> None:
         path = write(spec, arguments.folder)
         if "parquet" in designs:
             write_parquet(path)
-        chosen = [design for design in designs if design not in _SLOW or spec.records <= _SLOW_RECORDS]
+        chosen = [
+            design for design in designs if design not in _SLOW or spec.records <= _SLOW_RECORDS
+        ]
         runs = compare(path, chosen, arguments.times, arguments.core)
-        print(f"\n{name}: {spec.records:,} records, {spec.reject_share:.0%} rejected, {path.stat().st_size / 1e6:.1f} MB gzipped")
-        print(f"{'':<18}{'x gunzip':>10}{'x ' + OURS:>15}{'CPU s':>10}{'wall s':>8}{'records/s':>12}{'MiB':>8}")
+        print(
+            f"\n{name}: {spec.records:,} records, {spec.reject_share:.0%} rejected, {path.stat().st_size / 1e6:.1f} MB gzipped"
+        )
+        print(
+            f"{'':<18}{'x gunzip':>10}{'x ' + OURS:>15}{'CPU s':>10}{'wall s':>8}{'records/s':>12}{'MiB':>8}"
+        )
         # Of the processor's seconds: those by the clock count what others did on the core meanwhile.
         cpus = {design: statistics.median(run.cpu for run in runs[design]) for design in chosen}
         for design in chosen:

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from flowverdict.flows import FlowKey
-    from flowverdict.records import Address, FlowRecord
-    from flowverdict.sources.accepted import AcceptedFlows, Column, InterfaceFacts, RejectedLines
+    from flowverdict.core.addresses import Address
+    from flowverdict.flowlog.columnar import AcceptedFlows, Column, InterfaceFacts, RejectedLines
+    from flowverdict.flowlog.flow_key import FlowKey
+    from flowverdict.flowlog.records import FlowRecord
 
 _READ_BYTES = 1 << 18
 _INSIDE = ("10.", "2a05:")
@@ -50,12 +51,24 @@ class Found:
 type _Group = tuple[str, str, str, int, int, int]
 
 
-def _group(interface: str, ends: tuple[str, str], ports: tuple[int, int], protocol: int, direction: str | None) -> _Group:
+def _group(
+    interface: str,
+    ends: tuple[str, str],
+    ports: tuple[int, int],
+    protocol: int,
+    direction: str | None,
+) -> _Group:
     source, destination = ends
     if direction is None:
         outgoing = source.startswith(_INSIDE) and not destination.startswith(_INSIDE)
         direction = "egress" if outgoing else "ingress"
-    return (interface, direction, destination if direction == "egress" else source, *ports, protocol)
+    return (
+        interface,
+        direction,
+        destination if direction == "egress" else source,
+        *ports,
+        protocol,
+    )
 
 
 def gunzip(path: Path) -> Found:
@@ -95,7 +108,14 @@ def flowlogs_reader(path: Path) -> Found:
                 counts["no_data"] += 1
             elif record.action == "ACCEPT":
                 counts["accepted"] += 1
-                key = (record.interface_id, record.srcaddr, record.dstaddr, record.srcport, record.dstport, record.protocol)
+                key = (
+                    record.interface_id,
+                    record.srcaddr,
+                    record.dstaddr,
+                    record.srcport,
+                    record.dstport,
+                    record.protocol,
+                )
                 start = record.start.timestamp()
                 if start < accepted.get(key, float("inf")):
                     accepted[key] = start
@@ -104,11 +124,26 @@ def flowlogs_reader(path: Path) -> Found:
     mirrors: list[float] = []
     groups: Counter[_Group] = Counter()
     for record in rejects:
-        mirror = (record.interface_id, record.dstaddr, record.srcaddr, record.dstport, record.srcport, record.protocol)
+        mirror = (
+            record.interface_id,
+            record.dstaddr,
+            record.srcaddr,
+            record.dstport,
+            record.srcport,
+            record.protocol,
+        )
         if (start := accepted.get(mirror)) is not None:
             mirrors.append(start)
         ports = (record.srcport, record.dstport)
-        groups[_group(record.interface_id, (record.srcaddr, record.dstaddr), ports, record.protocol, record.flow_direction)] += 1
+        groups[
+            _group(
+                record.interface_id,
+                (record.srcaddr, record.dstaddr),
+                ports,
+                record.protocol,
+                record.flow_direction,
+            )
+        ] += 1
     return Found(
         accepted=counts["accepted"],
         rejected=len(rejects),
@@ -143,7 +178,9 @@ def duckdb(path: Path) -> Found:
                 AND lines.protocol = rejects.protocol
             WHERE action = 'ACCEPT' GROUP BY ALL;
     """)  # noqa: S608 - our own file
-    counted = connection.execute("SELECT coalesce(action, log_status), count(*) FROM lines GROUP BY 1").fetchall()
+    counted = connection.execute(
+        "SELECT coalesce(action, log_status), count(*) FROM lines GROUP BY 1"
+    ).fetchall()
     counts: dict[str, int] = dict(counted)
     groups = connection.execute(f"""
         WITH directed AS (SELECT *, coalesce(told, if({inside.format("srcaddr")} AND NOT {inside.format("dstaddr")},
@@ -175,13 +212,24 @@ def polars(path: Path) -> Found:
         names = next(file).split()
     numbers = {"srcport", "dstport", "protocol", "start", "end"}
     schema = {name: pl.Int64 if name in numbers else pl.String for name in names}
-    lines = pl.scan_csv(path, separator=" ", schema=schema, null_values="-", quote_char=None, ignore_errors=True)
+    lines = pl.scan_csv(
+        path, separator=" ", schema=schema, null_values="-", quote_char=None, ignore_errors=True
+    )
     told = pl.col("flow-direction") if "flow-direction" in names else pl.lit(None, pl.String)
     key = ["interface-id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol"]
     mirror_key = ["interface-id", "dstaddr", "srcaddr", "dstport", "srcport", "protocol"]
-    rejects = lines.filter(pl.col("action") == "REJECT").select(*key, told.alias("told")).collect(engine="streaming")
+    rejects = (
+        lines.filter(pl.col("action") == "REJECT")
+        .select(*key, told.alias("told"))
+        .collect(engine="streaming")
+    )
     accepted = lines.filter(pl.col("action") == "ACCEPT")
-    counts = dict(lines.group_by(pl.coalesce("action", "log-status").alias("kind")).len().collect(engine="streaming").iter_rows())
+    counts = dict(
+        lines.group_by(pl.coalesce("action", "log-status").alias("kind"))
+        .len()
+        .collect(engine="streaming")
+        .iter_rows()
+    )
     mirrors = (
         accepted.select(*key, "start")
         .join(rejects.lazy().select(*key), left_on=key, right_on=mirror_key, how="semi")
@@ -194,10 +242,19 @@ def polars(path: Path) -> Found:
     def inside(name: str) -> pl.Expr:
         return pl.col(name).str.starts_with("10.") | pl.col(name).str.starts_with("2a05:")
 
-    guessed = pl.when(inside("srcaddr") & ~inside("dstaddr")).then(pl.lit("egress")).otherwise(pl.lit("ingress"))
+    guessed = (
+        pl.when(inside("srcaddr") & ~inside("dstaddr"))
+        .then(pl.lit("egress"))
+        .otherwise(pl.lit("ingress"))
+    )
     groups = (
         rejects.with_columns(pl.coalesce("told", guessed).alias("direction"))
-        .with_columns(pl.when(pl.col("direction") == "egress").then("dstaddr").otherwise("srcaddr").alias("remote"))
+        .with_columns(
+            pl.when(pl.col("direction") == "egress")
+            .then("dstaddr")
+            .otherwise("srcaddr")
+            .alias("remote")
+        )
         .group_by("interface-id", "direction", "remote", "srcport", "dstport", "protocol")
         .len()
         .rows()
@@ -219,7 +276,10 @@ def stdlib(path: Path) -> Found:
     counts: Counter[str] = Counter()
     groups: Counter[_Group] = Counter()
     names, index = _names(path)
-    at = [index[name] for name in ("interface-id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol")]
+    at = [
+        index[name]
+        for name in ("interface-id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol")
+    ]
     told = index.get("flow-direction")
     for chunk in _chunks(path):
         counts["lines"] += chunk.count(b"\n")
@@ -229,13 +289,23 @@ def stdlib(path: Path) -> Found:
             if len(words) != len(names):
                 counts["malformed"] += 1
                 continue
-            interface, source, destination, srcport, dstport, protocol = (words[place] for place in at)
+            interface, source, destination, srcport, dstport, protocol = (
+                words[place] for place in at
+            )
             mirror = b" ".join((interface, destination, source, dstport, srcport, protocol))
             wanted[mirror] = 0
             rejects.append((mirror, words))
             direction = words[told].decode() if told is not None else None
             ports = (int(srcport), int(dstport))
-            groups[_group(interface.decode(), (source.decode(), destination.decode()), ports, int(protocol), direction)] += 1
+            groups[
+                _group(
+                    interface.decode(),
+                    (source.decode(), destination.decode()),
+                    ports,
+                    int(protocol),
+                    direction,
+                )
+            ] += 1
     start_at = index["start"]
     accept_at = index["action"]
     for chunk in _chunks(path):
@@ -248,7 +318,15 @@ def stdlib(path: Path) -> Found:
                     wanted[key] = start
     starts = [wanted[mirror] for mirror, _ in rejects if wanted[mirror]]
     accepted = counts["lines"] - 1 - len(rejects) - counts["no_data"] - counts["malformed"]
-    return Found(accepted, len(rejects), counts["no_data"], counts["malformed"], len(groups), len(starts), sum(starts))
+    return Found(
+        accepted,
+        len(rejects),
+        counts["no_data"],
+        counts["malformed"],
+        len(groups),
+        len(starts),
+        sum(starts),
+    )
 
 
 def _names(path: Path) -> tuple[list[str], dict[str, int]]:
@@ -292,7 +370,7 @@ class _Nothing:
 
 def read_by_column(path: Path) -> Found:
     """Read with the engine, and do nothing with it."""
-    from flowverdict.sources.columns import read_columns  # noqa: PLC0415
+    from flowverdict.flowlog.column_reader import read_columns  # noqa: PLC0415
 
     with path.open("rb") as file:
         read_columns(file, _Nothing(), name=str(path))
@@ -301,7 +379,7 @@ def read_by_column(path: Path) -> Found:
 
 def read_quickly(path: Path) -> Found:
     """Read as few lines are read, and do nothing with it."""
-    from flowverdict.sources.quick import read_file  # noqa: PLC0415
+    from flowverdict.flowlog.fast_line_reader import read_file  # noqa: PLC0415
 
     with path.open("rb") as file:
         read_file(file, _Nothing(), name=str(path))
@@ -328,9 +406,10 @@ class _Columns(_Nothing):
 
 def engine(path: Path) -> Found:
     """Flowverdict's engine by itself: columns of hashes, and rejects as records."""
-    from flowverdict.flows import key_of  # noqa: PLC0415
-    from flowverdict.sources.columns import read_columns, related_hashes  # noqa: PLC0415
-    from flowverdict.sources.text import LineReader  # noqa: PLC0415
+    from flowverdict.flowlog.column_reader import read_columns  # noqa: PLC0415
+    from flowverdict.flowlog.flow_hash_numpy import related_hashes  # noqa: PLC0415
+    from flowverdict.flowlog.flow_key import key_of  # noqa: PLC0415
+    from flowverdict.flowlog.line_reader import LineReader  # noqa: PLC0415
 
     sink, reader = _Columns(), LineReader(())
     with path.open("rb") as file:
@@ -347,7 +426,9 @@ def engine(path: Path) -> Found:
     )
     # Of the three keys a mirror may have, the job asks for the one that is logged as the reject is.
     keys = [key_of(record) for record in sink.rejects]
-    directions = [0 if key.direction is None else 2 if key.direction == "ingress" else 1 for key in keys]
+    directions = [
+        0 if key.direction is None else 2 if key.direction == "ingress" else 1 for key in keys
+    ]
     starts = _earliest(related_hashes(keys, 0)[range(len(keys)), directions], sink.accepts)
     counts = reader.counts
     return Found(
@@ -361,7 +442,9 @@ def engine(path: Path) -> Found:
     )
 
 
-def _earliest(wanted: np.ndarray[Any, Any], accepts: list[tuple[Column, Column]]) -> np.ndarray[Any, Any]:
+def _earliest(
+    wanted: np.ndarray[Any, Any], accepts: list[tuple[Column, Column]]
+) -> np.ndarray[Any, Any]:
     """Give the earliest start for each wanted hash that is there."""
     import numpy as np  # noqa: PLC0415
 
@@ -385,7 +468,9 @@ def _group_of(key: FlowKey) -> tuple[object, ...]:
     """Give what ``_group`` does, of addresses that are no texts."""
     direction: str | None = key.direction
     if direction is None:
-        direction = "egress" if _is_inside(key.source) and not _is_inside(key.destination) else "ingress"
+        direction = (
+            "egress" if _is_inside(key.source) and not _is_inside(key.destination) else "ingress"
+        )
     remote = key.destination if direction == "egress" else key.source
     return (key.interface, direction, remote, key.source_port, key.destination_port, key.protocol)
 
@@ -407,7 +492,8 @@ def every_flow(path: Path) -> Found:
 
 
 def _collected(path: Path, most: int | None) -> Found:
-    from flowverdict.pipeline import Batch, collect_rarely  # noqa: PLC0415
+    from flowverdict.app.wiring import collect_rarely  # noqa: PLC0415
+    from flowverdict.verdict.batch import Batch  # noqa: PLC0415
 
     collect_rarely()
     batch = Batch(most)
@@ -415,12 +501,20 @@ def _collected(path: Path, most: int | None) -> Found:
         counts = batch.add_file(file, name=str(path)).counts
     flows = list(batch.flows.rejected())
     if batch.flows.folded:
-        told = sum(flow.traffic.records for flow in flows) + sum(one.traffic.records for one in batch.flows.folded.values())
+        told = sum(flow.traffic.records for flow in flows) + sum(
+            one.traffic.records for one in batch.flows.folded.values()
+        )
         if (len(flows), told) != (most, counts.rejected):
-            raise SystemExit(f"{len(flows):,} flows, and {told:,} of {counts.rejected:,} rejected records accounted for")
+            raise SystemExit(
+                f"{len(flows):,} flows, and {told:,} of {counts.rejected:,} rejected records accounted for"
+            )
         return Found()
     groups = {_group_of(flow.key) for flow in flows}
-    mirrored = [(flow.traffic.records, flow.mirror.first_start or 0) for flow in flows if flow.mirror is not None]
+    mirrored = [
+        (flow.traffic.records, flow.mirror.first_start or 0)
+        for flow in flows
+        if flow.mirror is not None
+    ]
     return Found(
         accepted=counts.accepted,
         rejected=counts.rejected,
@@ -458,7 +552,11 @@ def main() -> None:
     os.sched_setaffinity(0, {int(sys.argv[3])})
     print(json.dumps(asdict(DESIGNS[sys.argv[1]](Path(sys.argv[2])))))
     # What wait4 tells is at least what the parent had when it made this process.
-    (peak,) = (line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    (peak,) = (
+        line.split()[1]
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM:")
+    )
     print(peak)
 
 

@@ -19,9 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DEFAULT_HEADER = (
-    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status"
-)
+DEFAULT_HEADER = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status"
 CUSTOM_HEADER = (
     f"{DEFAULT_HEADER} vpc-id subnet-id instance-id tcp-flags type pkt-srcaddr pkt-dstaddr region az-id sublocation-type"
     " sublocation-id pkt-src-aws-service pkt-dst-aws-service flow-direction traffic-path"
@@ -90,7 +88,11 @@ def _interfaces(rng: Random) -> list[_Interface]:
         _Interface(
             name=f"eni-0{rng.getrandbits(64):016x}",
             v4=str(IPv4Address((10 << 24) + (number % _SUBNETS << 8) + 4 + number // _SUBNETS)),
-            v6=str(IPv6Address((0x2A05D0180ABC << 80) + ((number % _SUBNETS) << 64) + rng.getrandbits(64))),
+            v6=str(
+                IPv6Address(
+                    (0x2A05D0180ABC << 80) + ((number % _SUBNETS) << 64) + rng.getrandbits(64)
+                )
+            ),
             subnet=f"subnet-0{number % _SUBNETS:016x}",
             instance=f"i-0{rng.getrandbits(64):016x}",
             az=f"euw1-az{1 + number % 3}",
@@ -133,7 +135,9 @@ def _default_line(flow: _Flow, bits: int) -> str:
 
 
 def _custom_line(flow: _Flow, bits: int) -> str:
-    at, source, destination, source_port, destination_port, protocol, direction, action, start = flow
+    at, source, destination, source_port, destination_port, protocol, direction, action, start = (
+        flow
+    )
     packets = 1 + (bits & 0x1F)
     size = packets * (40 + (bits >> 5 & 0x3FF))
     flags = 0 if protocol != _TCP else (2, 3, 18, 19)[bits >> 21 & 3] if action == _ACCEPT else 2
@@ -187,7 +191,10 @@ def lines(spec: Spec) -> Iterator[str]:
             else:
                 remote, port = scanners[int(random() * _SCANNERS)]
                 ports = (40_000 + rng.getrandbits(9), port)
-            yield line(_Flow(at, remote, at.v4, *ports, _TCP, _INGRESS, _REJECT, start), rng.getrandbits(32))
+            yield line(
+                _Flow(at, remote, at.v4, *ports, _TCP, _INGRESS, _REJECT, start),
+                rng.getrandbits(32),
+            )
             continue
         service = _SERVICES[int(random() * len(_SERVICES))]
         protocol = _UDP if service in _UDP_PORTS else _TCP
@@ -203,9 +210,14 @@ def lines(spec: Spec) -> Iterator[str]:
         near, far = (ephemeral, service) if outgoing else (service, ephemeral)
         reply = _REJECT if what > 1 - share * _REPLY_SHARE else _ACCEPT
         sent, received = (_ACCEPT, reply) if outgoing else (reply, _ACCEPT)
-        yield line(_Flow(at, own, remote, near, far, protocol, _EGRESS, sent, start), rng.getrandbits(32))
+        yield line(
+            _Flow(at, own, remote, near, far, protocol, _EGRESS, sent, start), rng.getrandbits(32)
+        )
         if left > 1:
-            yield line(_Flow(at, remote, own, far, near, protocol, _INGRESS, received, start), rng.getrandbits(32))
+            yield line(
+                _Flow(at, remote, own, far, near, protocol, _INGRESS, received, start),
+                rng.getrandbits(32),
+            )
         left -= 2
 
 
@@ -216,7 +228,10 @@ def write(spec: Spec, folder: Path) -> Path:
         return path
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
-    with unfinished.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed:
+    with (
+        unfinished.open("wb") as raw,
+        gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed,
+    ):
         packed.write(f"{HEADERS[spec.record_format]}\n".encode())
         held: list[str] = []
         for line in lines(spec):
@@ -249,8 +264,12 @@ def write_parquet(path: Path) -> Path:
 
 def main() -> None:
     """Write the files named, or all of them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*FILES, []], help="which files; all of them without")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "names", nargs="*", choices=[*FILES, []], help="which files; all of them without"
+    )
     parser.add_argument("--folder", type=Path, default=Path(".bench"))
     arguments = parser.parse_args()
     for name in arguments.names or FILES:

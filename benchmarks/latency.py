@@ -24,10 +24,10 @@ from scripts.pack_cloudwatch_event import pack
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from flowverdict.document import Document
-    from flowverdict.flows import RejectedFlow
-    from flowverdict.netconfig.model import NetConfig
-    from flowverdict.sources.envelope import ObjectRef
+    from flowverdict.alerts.model import Document
+    from flowverdict.flowlog.s3_events import ObjectRef
+    from flowverdict.flows.model import RejectedFlow
+    from flowverdict.network.configuration import NetConfig
 
 _TIMES = 15
 _WINDOW = 300
@@ -64,7 +64,9 @@ class _Told:
 class _NoRules:
     """EC2 that says nothing: its time is not this program's."""
 
-    def read(self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]) -> NetConfig | str:
+    def read(
+        self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
+    ) -> NetConfig | str:
         del account_id, region, flows
         return "not asked"
 
@@ -87,7 +89,9 @@ def _moved(records: Sequence[str], number: int) -> list[str]:
     for record in records:
         words = record.split()
         for place in (_START, _END):
-            words[place] = str(int(words[place]) % _WINDOW + 1_795_521_600 + number * _APART * _WINDOW)
+            words[place] = str(
+                int(words[place]) % _WINDOW + 1_795_521_600 + number * _APART * _WINDOW
+            )
         moved.append(" ".join(words))
     return moved
 
@@ -113,29 +117,33 @@ EVENTS = {
     "500 log events, none rejected": Event(is_logs=True, records=500, reject_share=0),
     "500 log events, 1 % rejected": Event(is_logs=True, records=500, reject_share=0.01),
     "object of 500 records, 1 % rejected": Event(is_logs=False, records=500, reject_share=0.01),
-    "object of 50,000 records, 1 % rejected": Event(is_logs=False, records=50_000, reject_share=0.01),
+    "object of 50,000 records, 1 % rejected": Event(
+        is_logs=False, records=50_000, reject_share=0.01
+    ),
 }
 FLOOD = "object of 200,000 flows, all rejected"
 _ALL_EVENTS = EVENTS | {FLOOD: Event(is_logs=False, records=200_000, reject_share=1, times=2)}
 
 
-def _handler(told: _Told, objects: _Objects, *, is_logs: bool) -> Callable[[dict[str, Any]], object]:
+def _handler(
+    told: _Told, objects: _Objects, *, is_logs: bool
+) -> Callable[[dict[str, Any]], object]:
     """Give a handler as ``application`` builds it for Lambda, that knows of nothing yet."""
-    from flowverdict import application  # noqa: PLC0415 - a cold start's import, to be measured
-    from flowverdict.book import AlertBook  # noqa: PLC0415
-    from flowverdict.judging import Judge  # noqa: PLC0415
-    from flowverdict.lifecycle import Intervals  # noqa: PLC0415
-    from flowverdict.observability import Invocation, Observability  # noqa: PLC0415
-    from flowverdict.pipeline import collect_rarely  # noqa: PLC0415
-    from flowverdict.records import DEFAULT_FORMAT  # noqa: PLC0415
-    from flowverdict.sources.cloudwatch_logs import FixedFormat  # noqa: PLC0415
-    from flowverdict.store.memory import MemoryEvidence, MemoryStore  # noqa: PLC0415
+    from flowverdict.app import ingest  # noqa: PLC0415 - a cold start's import, to be measured
+    from flowverdict.app.observability import Invocation, Observability  # noqa: PLC0415
+    from flowverdict.app.wiring import collect_rarely  # noqa: PLC0415
+    from flowverdict.flowlog.log_formats import FixedFormat  # noqa: PLC0415
+    from flowverdict.flowlog.records import DEFAULT_FORMAT  # noqa: PLC0415
+    from flowverdict.lifecycle.manager import AlertBook  # noqa: PLC0415
+    from flowverdict.lifecycle.state_machine import Intervals  # noqa: PLC0415
+    from flowverdict.lifecycle.windows import Judge  # noqa: PLC0415
+    from tests.helpers.memory_stores import MemoryEvidence, MemoryStore  # noqa: PLC0415
 
     collect_rarely()
     observability, intervals = Observability("benchmark"), Intervals()
     store, evidence = MemoryStore(), MemoryEvidence()
     book = AlertBook(store, told, intervals=intervals, cap=1_000_000)
-    desk = application.Desk(
+    desk = ingest.Desk(
         judge=Judge(evidence, store, book, intervals),
         book=book,
         store=store,
@@ -146,9 +154,11 @@ def _handler(told: _Told, objects: _Objects, *, is_logs: bool) -> Callable[[dict
     )
     invocation = Invocation(request_id="benchmark", seconds=300.0)
     if is_logs:
-        logs = application.ClassifyLogEvents(FixedFormat(DEFAULT_FORMAT), desk, observability, region="eu-west-1")
+        logs = ingest.ClassifyLogEvents(
+            FixedFormat(DEFAULT_FORMAT), desk, observability, region="eu-west-1"
+        )
         return lambda event: logs.handle(event, invocation)
-    of_objects = application.ClassifyObjects(objects, desk, observability)
+    of_objects = ingest.ClassifyObjects(objects, desk, observability)
     return lambda event: of_objects.handle(event, invocation)
 
 
@@ -158,7 +168,11 @@ def _drawn(event: Event) -> list[str]:
     spec = Spec("events", "default", _DRAWN, max(event.reject_share, 0.01), distinct=all_rejected)
     drawn = (one.rstrip() for one in lines(spec) if one.endswith(" OK\n"))
     first = next(drawn)
-    theirs = (one for one in drawn if not event.is_logs or one.split()[_INTERFACE] == first.split()[_INTERFACE])
+    theirs = (
+        one
+        for one in drawn
+        if not event.is_logs or one.split()[_INTERFACE] == first.split()[_INTERFACE]
+    )
     wanted = " REJECT " if all_rejected else " ACCEPT " if event.reject_share == 0 else " "
     return list(islice((one for one in theirs if wanted in one), event.records))
 
@@ -181,7 +195,11 @@ def main() -> None:
         handle = _handler(told, objects, is_logs=event_kind.is_logs)
         moved = _moved(records, number)
         objects.content = gzip.compress("\n".join([DEFAULT_HEADER, *moved, ""]).encode())
-        event = json.loads(pack(moved, log_group="flow-logs", log_stream="eni")) if event_kind.is_logs else _object_event(number)
+        event = (
+            json.loads(pack(moved, log_group="flow-logs", log_stream="eni"))
+            if event_kind.is_logs
+            else _object_event(number)
+        )
         told.first = None
         began, used = time.perf_counter(), time.process_time()
         with redirect_stdout(io.StringIO()):  # metrics and logs

@@ -13,7 +13,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-_SECONDS = 600  # for one file: some hundred requests of a second or less, and no gate waits for ever
+_SECONDS = (
+    600  # for one file: some hundred requests of a second or less, and no gate waits for ever
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +57,30 @@ def judge(file: str, printed: str, complaint: str) -> Audit:
 
 def audit(file: str, service: str) -> Audit:
     """Ask the service about the pins of a file."""
-    options = ["--vulnerability-service", service, "--format", "json", "--desc", "off", "--progress-spinner", "off"]
-    command = [sys.executable, "-m", "pip_audit", *options, "--disable-pip", "--require-hashes", "--requirement", file]
+    options = [
+        "--vulnerability-service",
+        service,
+        "--format",
+        "json",
+        "--desc",
+        "off",
+        "--progress-spinner",
+        "off",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "pip_audit",
+        *options,
+        "--disable-pip",
+        "--require-hashes",
+        "--requirement",
+        file,
+    ]
     try:
-        finished = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603 - ours
+        finished = subprocess.run(  # noqa: S603 - ours
+            command, capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired:
         return Audit(file=file, failure=f"no answer within {_SECONDS} s")
     return judge(file, finished.stdout, finished.stderr)
@@ -72,7 +94,9 @@ def report(audits: list[Audit], service: str, *, required: bool) -> tuple[list[s
         if one.failure is not None:
             lines.append(f"NOT AUDITED: {one.file}: {one.failure}")
         elif not one.is_whole:
-            lines.append(f"NOT AUDITED: {one.file}: {service} has no answer for {', '.join(one.passed_over) or 'any pin'}")
+            lines.append(
+                f"NOT AUDITED: {one.file}: {service} has no answer for {', '.join(one.passed_over) or 'any pin'}"
+            )
     whole = [one for one in audits if one.is_whole]
     vulnerable = sum(len(one.vulnerable) for one in audits)
     missing = len(audits) - len(whole)
@@ -87,7 +111,11 @@ def report(audits: list[Audit], service: str, *, required: bool) -> tuple[list[s
 def main(files: list[str]) -> int:
     """Audit the files and give the exit status."""
     service = os.environ.get("AUDIT_SERVICE") or "pypi"
-    lines, status = report([audit(file, service) for file in files], service, required=os.environ.get("AUDIT_REQUIRED") == "1")
+    lines, status = report(
+        [audit(file, service) for file in files],
+        service,
+        required=os.environ.get("AUDIT_REQUIRED") == "1",
+    )
     sys.stdout.writelines(f"{line}\n" for line in lines)
     return status
 

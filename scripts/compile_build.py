@@ -25,7 +25,11 @@ def compile_build(folder: Path) -> None:
     """
     # Without the folder's own path in it, so that the same code is the same bytecode wherever it is built.
     if not compileall.compile_dir(
-        folder, maxlevels=50, quiet=1, stripdir=folder, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
+        folder,
+        maxlevels=50,
+        quiet=1,
+        stripdir=folder,
+        invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
     ):
         raise RuntimeError(f"{folder} has files that do not compile")
 

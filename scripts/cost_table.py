@@ -17,10 +17,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowverdict.cli import costs
-from flowverdict.cli.costs import Line, Measured, Workload
-from flowverdict.evidence import flows_of, pack, unpack
-from flowverdict.pipeline import explain_flows, read_object, sightings
+from flowverdict.alerts.grouping import sightings
+from flowverdict.flows.evidence import flows_of
+from flowverdict.flows.evidence_codec import pack, unpack
+from flowverdict.flows.read_source import read_object
+from flowverdict.verdict.batch import explain_flows
+from flowverdict_cli import cost_model
+from flowverdict_cli.cost_model import Line, Measured, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,9 +41,11 @@ FORMATS = {
 }
 # A flow log writes a file every five minutes, if there is anything to write.
 WORKLOADS = {
-    "1 M": Workload(records=1e6, objects=costs.WINDOWS_A_MONTH, batch=1),
-    "100 M": Workload(records=1e8, objects=10 * costs.WINDOWS_A_MONTH, batch=2, flow_logs=10),
-    "10 G": Workload(records=1e10, objects=100 * costs.WINDOWS_A_MONTH, batch=20, flow_logs=100),
+    "1 M": Workload(records=1e6, objects=cost_model.WINDOWS_A_MONTH, batch=1),
+    "100 M": Workload(records=1e8, objects=10 * cost_model.WINDOWS_A_MONTH, batch=2, flow_logs=10),
+    "10 G": Workload(
+        records=1e10, objects=100 * cost_model.WINDOWS_A_MONTH, batch=20, flow_logs=100
+    ),
 }
 SEED = 1  # of the flows' hashes; a secret where it matters
 REJECTED = 0.01
@@ -69,14 +74,40 @@ def flow_logs(records: int, fields: str, seed: int = 20261122) -> bytes:
         port = rng.choice((443, 443, 443, 80, 5432, 8443))
         other = rng.randrange(1024, 65_536)
         at = 1_795_348_800 + len(lines) * 300 // records
-        if rng.random() < REJECTED * 2:  # a connection that is let in makes two records, one that is not makes one
+        if (
+            rng.random() < REJECTED * 2
+        ):  # a connection that is let in makes two records, one that is not makes one
             packets = [
-                _Packet(source=client, target=server, source_port=other, target_port=23, flags=2, egress=False, action="REJECT")
+                _Packet(
+                    source=client,
+                    target=server,
+                    source_port=other,
+                    target_port=23,
+                    flags=2,
+                    egress=False,
+                    action="REJECT",
+                )
             ]
         else:
             packets = [
-                _Packet(source=client, target=server, source_port=other, target_port=port, flags=3, egress=False, action="ACCEPT"),
-                _Packet(source=server, target=client, source_port=port, target_port=other, flags=19, egress=True, action="ACCEPT"),
+                _Packet(
+                    source=client,
+                    target=server,
+                    source_port=other,
+                    target_port=port,
+                    flags=3,
+                    egress=False,
+                    action="ACCEPT",
+                ),
+                _Packet(
+                    source=server,
+                    target=client,
+                    source_port=port,
+                    target_port=other,
+                    flags=19,
+                    egress=True,
+                    action="ACCEPT",
+                ),
             ]
         lines += [_line(names, packet, server, rng, at) for packet in packets]
     return gzip.compress("\n".join([*lines[: records + 1], ""]).encode(), compresslevel=6, mtime=0)
@@ -161,18 +192,28 @@ def measured_table(measured: Mapping[str, Measured]) -> str:
 
 def bill(measured: Measured, factor: float) -> str:
     """Show what a month costs, line by line and for each workload."""
-    reading = {name: costs.of_reading(workload, measured, factor) for name, workload in WORKLOADS.items()}
-    rows = [f"| | {' | '.join(f'{name} records' for name in WORKLOADS)} |", f"|---|{'---:|' * len(WORKLOADS)}"]
+    reading = {
+        name: cost_model.of_reading(workload, measured, factor)
+        for name, workload in WORKLOADS.items()
+    }
+    rows = [
+        f"| | {' | '.join(f'{name} records' for name in WORKLOADS)} |",
+        f"|---|{'---:|' * len(WORKLOADS)}",
+    ]
     for index, line in enumerate(next(iter(reading.values()))):
         label = f"{line.price.what}: {line.price.unit}"
-        rows.append(f"| {label} | {' | '.join(_cell(lines[index]) for lines in reading.values())} |")
-    sums = [costs.total(lines) for lines in reading.values()]
-    fixed = costs.of_standing_there()
+        rows.append(
+            f"| {label} | {' | '.join(_cell(lines[index]) for lines in reading.values())} |"
+        )
+    sums = [cost_model.total(lines) for lines in reading.values()]
+    fixed = cost_model.of_standing_there()
     rows.append(f"| **reading them** | {' | '.join(f'**${one:,.2f}**' for one in sums)} |")
     for line in fixed:
         label = f"standing there: {line.price.what}: {line.price.unit}"
         rows.append(f"| {label} | {' | '.join([_cell(line)] * len(sums))} |")
-    rows.append(f"| **a month** | {' | '.join(f'**${one + costs.total(fixed):,.2f}**' for one in sums)} |")
+    rows.append(
+        f"| **a month** | {' | '.join(f'**${one + cost_model.total(fixed):,.2f}**' for one in sums)} |"
+    )
     return "\n".join(rows)
 
 
@@ -183,29 +224,49 @@ def _cell(line: Line) -> str:
 
 def prices_table() -> str:
     """Show the prices and where they come from."""
-    rows = [f"| {costs.REGION}, {costs.CHECKED} | dollars | read in |", "|---|---|---|"]
+    rows = [f"| {cost_model.REGION}, {cost_model.CHECKED} | dollars | read in |", "|---|---|---|"]
     rows += [
         f"| [{price.what}]({price.page}) | {price.usd:.10f}".rstrip("0").rstrip(".")
         + f" for {price.per:,} {price.unit} | <{price.seen.split(' ')[0]}>{price.seen[len(price.seen.split(' ')[0]) :]} |"
-        for price in costs.PRICES
+        for price in cost_model.PRICES
     ]
     return "\n".join(rows)
 
 
 def main() -> None:
     """Measure, unless told not to, and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=200_000, help="of the file that is measured (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=3, help="of which the median counts (default: %(default)s)")
-    parser.add_argument(
-        "--factor", type=float, default=1.0, help="how much longer Lambda's processor takes than this one (default: %(default)s)"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--stated", action="store_true", help="take the figures that docs/cost.md states, and measure nothing")
+    parser.add_argument(
+        "--records",
+        type=int,
+        default=200_000,
+        help="of the file that is measured (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--runs", type=int, default=3, help="of which the median counts (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--factor",
+        type=float,
+        default=1.0,
+        help="how much longer Lambda's processor takes than this one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--stated",
+        action="store_true",
+        help="take the figures that docs/cost.md states, and measure nothing",
+    )
     given = parser.parse_args()
     measured = (
-        costs.MEASURED if given.stated else {name: measure(given.records, fields, given.runs) for name, fields in FORMATS.items()}
+        cost_model.MEASURED
+        if given.stated
+        else {name: measure(given.records, fields, given.runs) for name, fields in FORMATS.items()}
     )
-    sys.stdout.write(f"{measured_table(measured)}\n\n{bill(measured['recommended'], given.factor)}\n\n{prices_table()}\n")
+    sys.stdout.write(
+        f"{measured_table(measured)}\n\n{bill(measured['recommended'], given.factor)}\n\n{prices_table()}\n"
+    )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,11 @@ def pack(lines: Sequence[str], *, log_group: str, log_stream: str) -> str:
         "logStream": log_stream,
         "subscriptionFilters": ["flowverdict"],
         "logEvents": [
-            {"id": f"{index:056d}", "timestamp": int(line.split()[START_FIELD]) * 1000, "message": line}
+            {
+                "id": f"{index:056d}",
+                "timestamp": int(line.split()[START_FIELD]) * 1000,
+                "message": line,
+            }
             for index, line in enumerate(lines)
         ],
     }
@@ -38,4 +42,6 @@ def pack(lines: Sequence[str], *, log_group: str, log_stream: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(pack(sys.stdin.read().splitlines(), log_group=sys.argv[1], log_stream=sys.argv[2]))
+    sys.stdout.write(
+        pack(sys.stdin.read().splitlines(), log_group=sys.argv[1], log_stream=sys.argv[2])
+    )

@@ -28,8 +28,14 @@ def main(path: str) -> None:
         for name in ("CodeUri", "ContentUri"):
             if name in properties:
                 properties[name] = f"s3://bucket/{properties[name]}"
-    defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items() if "Default" in parameter}
-    translated = transform(template, {**defaults, "AWS::Region": "us-east-1"}, ManagedPolicyLoader(iam_client=None))
+    defaults = {
+        name: parameter["Default"]
+        for name, parameter in template["Parameters"].items()
+        if "Default" in parameter
+    }
+    translated = transform(
+        template, {**defaults, "AWS::Region": "us-east-1"}, ManagedPolicyLoader(iam_client=None)
+    )
     json.dump(translated, sys.stdout, indent=2)
 
 

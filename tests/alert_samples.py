@@ -6,17 +6,17 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from flowverdict.alerts import Sighting, fingerprint
-from flowverdict.document import Alert, Kind, Notice, Remote, Severity
-from flowverdict.errors import DeliveryError
-from flowverdict.recheck import Sample
-from flowverdict.state import Window
+from flowverdict.alerts.detection import Sighting, fingerprint
+from flowverdict.alerts.model import Alert, Kind, Notice, Remote, Severity
+from flowverdict.alerts.recheck import Sample
+from flowverdict.core.errors import DeliveryError
+from flowverdict.lifecycle.store import Window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowverdict.book import AlertBook, Outcome
-    from flowverdict.document import Document
+    from flowverdict.alerts.model import Document
+    from flowverdict.lifecycle.manager import AlertBook, Outcome
 
 NOW = 1_795_348_800  # 2026-11-22T12:00:00Z
 
@@ -89,10 +89,24 @@ def record(book: AlertBook, sightings: Sequence[Sighting], window: Window, now: 
     return book.tell([*book.write(sightings, window, now)])
 
 
-def sighting(name: str = "one", severity: Severity = Severity.HIGH, *, records: int = 1, **rest: tuple[str, ...]) -> Sighting:
+def sighting(
+    name: str = "one",
+    severity: Severity = Severity.HIGH,
+    *,
+    records: int = 1,
+    **rest: tuple[str, ...],
+) -> Sighting:
     """Give a sighting of the problem ``name``; ``rest`` is ``casts`` and ``shaded_by``."""
-    document = replace(ALERT, fingerprint=fingerprint(name), severity=severity, records=records, near=f"10.0.3.30:{name}")
-    return Sighting(document=document, casts=rest.get("casts", ()), shaded_by=rest.get("shaded_by", ()))
+    document = replace(
+        ALERT,
+        fingerprint=fingerprint(name),
+        severity=severity,
+        records=records,
+        near=f"10.0.3.30:{name}",
+    )
+    return Sighting(
+        document=document, casts=rest.get("casts", ()), shaded_by=rest.get("shaded_by", ())
+    )
 
 
 class Outbox:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowverdict.sources.accepted import WINDOW
+from flowverdict.flowlog.columnar import WINDOW
 from tests.alert_samples import NOW
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ def key_of(flow_log_id: str, number: int = 0) -> str:
     return f"{_FOLDER}/123456789012_vpcflowlogs_eu-west-1_{flow_log_id}_20261122T1150Z_{number:08x}.log"
 
 
-def request(port: int, start: int, seconds: int = 0, packets: int = 1, action: str = "REJECT") -> str:
+def request(
+    port: int, start: int, seconds: int = 0, packets: int = 1, action: str = "REJECT"
+) -> str:
     """Give a request's record in the default format; it starts so many seconds after ``START``."""
     return (
         f"2 123456789012 eni-1 {CLIENT} {SERVER} {port} 22 6 {packets} {40 * packets} "

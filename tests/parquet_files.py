@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from flowverdict.fields import FIELDS, MAX_INT_64, FieldKind
+from flowverdict.flowlog.fields import FIELDS, MAX_INT_64, FieldKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,8 +39,13 @@ def parquet(
         database.execute(f"CREATE TABLE records ({columns})")
         values = [list(row) for row in rows]
         if values:
-            database.executemany(f"INSERT INTO records VALUES ({', '.join('?' * len(names))})", values)  # noqa: S608 - our names
-        database.execute(f"COPY records TO '{path}' (FORMAT parquet, CODEC '{codec}', ROW_GROUP_SIZE {group})")
+            database.executemany(
+                f"INSERT INTO records VALUES ({', '.join('?' * len(names))})",  # noqa: S608 - our names
+                values,
+            )
+        database.execute(
+            f"COPY records TO '{path}' (FORMAT parquet, CODEC '{codec}', ROW_GROUP_SIZE {group})"
+        )
         return path.read_bytes()
 
 
@@ -49,7 +54,10 @@ def parquet_of(text: bytes, **how: object) -> bytes:
     header, *lines = text.decode("utf-8", "surrogateescape").splitlines()
     names = header.split()
     rows = [
-        [None if word == "-" and name != "reject-reason" else word for name, word in zip(names, line.split(), strict=True)]
+        [
+            None if word == "-" and name != "reject-reason" else word
+            for name, word in zip(names, line.split(), strict=True)
+        ]
         for line in lines
     ]
     return parquet(names, rows, **how)  # type: ignore[arg-type]

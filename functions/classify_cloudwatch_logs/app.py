@@ -6,15 +6,15 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from flowverdict import application
+from flowverdict.app import wiring
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
 @cache
-def _handler() -> application.LambdaHandler:
-    return application.classify_cloudwatch_logs(os.environ)
+def _handler() -> wiring.LambdaHandler:
+    return wiring.classify_cloudwatch_logs(os.environ)
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:

@@ -6,7 +6,7 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from flowverdict import application
+from flowverdict.app import wiring
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 
 @cache
-def _handler() -> application.LambdaHandler:
-    return application.classify_s3(os.environ)
+def _handler() -> wiring.LambdaHandler:
+    return wiring.classify_s3(os.environ)
 
 
-def lambda_handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse | None:
+def lambda_handler(
+    event: dict[str, Any], context: LambdaContext
+) -> PartialItemFailureResponse | None:
     """Classify; answer a queue's batch with the messages that failed."""
     answer: PartialItemFailureResponse | None = _handler()(event, context)
     return answer

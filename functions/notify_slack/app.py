@@ -6,7 +6,7 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from flowverdict import notification
+from flowverdict.app import notify_slack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @cache
 def _handler() -> Callable[[dict[str, Any], Any], Any]:
-    return notification.notify_slack(os.environ)
+    return notify_slack.notify_slack(os.environ)
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:

@@ -45,7 +45,9 @@ def peers_in(table: str) -> Iterator[tuple[str, Peer]]:
         columns = line.split()
         address, port = columns[2].split(":")
         # Each group of 8 digits is a number in the machine's byte order, which is little-endian wherever this runs.
-        raw = b"".join(bytes.fromhex(address[start : start + 8])[::-1] for start in range(0, len(address), 8))
+        raw = b"".join(
+            bytes.fromhex(address[start : start + 8])[::-1] for start in range(0, len(address), 8)
+        )
         far = ip_address(raw)
         if not far.is_unspecified:
             yield columns[9], Peer(address=far, port=int(port, 16))
@@ -66,7 +68,9 @@ class Watch:
     @property
     def beyond_loopback(self) -> list[str]:
         """Peers that are not this machine's loopback, and the command that talked to them."""
-        return sorted(f"{command}: {peer}" for peer, command in self._seen.items() if not peer.is_here)
+        return sorted(
+            f"{command}: {peer}" for peer, command in self._seen.items() if not peer.is_here
+        )
 
     def look(self) -> None:
         """Take note of every peer there is at this moment."""
@@ -109,7 +113,9 @@ def descendants(root: int) -> Iterable[int]:
             text = stat.read_text()
         except (FileNotFoundError, ProcessLookupError):
             continue  # ended since it was listed
-        children.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
+        children.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(
+            int(stat.parent.name)
+        )
     waiting, found = [root], list[int]()
     while waiting:
         waiting += (new := children.get(waiting.pop(), []))
@@ -132,6 +138,11 @@ def _socket_inodes(pid: int) -> Iterator[str]:
 
 def _command(pid: int) -> str:
     try:
-        return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:120]
+        return (
+            (PROC / str(pid) / "cmdline")
+            .read_bytes()
+            .replace(b"\0", b" ")
+            .decode(errors="replace")[:120]
+        )
     except (FileNotFoundError, ProcessLookupError):
         return f"process {pid}"

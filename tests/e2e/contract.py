@@ -27,5 +27,9 @@ def attributes(alert: Mapping[str, Any]) -> dict[str, str]:
     """Give the message attributes that the README promises for filter policies."""
     found = {name: alert[name] for name in ("kind", "status", "severity")}
     if "flow_direction" in alert:  # all but notices, which are of no single flow
-        found |= {"verdict": alert["verdict"], "leg": alert["leg"], "direction": alert["flow_direction"]}
+        found |= {
+            "verdict": alert["verdict"],
+            "leg": alert["leg"],
+            "direction": alert["flow_direction"],
+        }
     return found

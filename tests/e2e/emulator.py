@@ -28,12 +28,12 @@ import boto3
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
-from flowverdict.cli.sample_world import make_sample_world
+from flowverdict_cli.sample_world import make_sample_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from flowverdict.cli.sample_world import SampleWorld
+    from flowverdict_cli.sample_world import SampleWorld
 
 ROOT: Final = Path(__file__).parents[2]
 LOOPBACK: Final = "127.0.0.1"
@@ -58,16 +58,19 @@ class Place:
     def environment(self) -> dict[str, str]:
         """Give the variables that lead an SDK here and nowhere else."""
         trust = {} if self.certificate is None else {"AWS_CA_BUNDLE": str(self.certificate)}
-        return trust | {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": self.account_id,  # 12 digits: to ministack, the root user of that account
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_REGION": self.region,
-            "AWS_DEFAULT_REGION": self.region,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
+        return (
+            trust
+            | {
+                "AWS_ENDPOINT_URL": self.url,
+                "AWS_ACCESS_KEY_ID": self.account_id,  # 12 digits: to ministack, the root user of that account
+                "AWS_SECRET_ACCESS_KEY": SECRET,
+                "AWS_REGION": self.region,
+                "AWS_DEFAULT_REGION": self.region,
+                "AWS_CONFIG_FILE": os.devnull,
+                "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+                "AWS_EC2_METADATA_DISABLED": "true",
+            }
+        )
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 has a type of its own for each of twenty services
         """Give an SDK client, the same one each time: making one takes 0.1 to 0.3 s."""
@@ -76,7 +79,9 @@ class Place:
 
 @cache
 def _session(place: Place) -> boto3.Session:
-    return boto3.Session(aws_access_key_id=place.account_id, aws_secret_access_key=SECRET, region_name=place.region)
+    return boto3.Session(
+        aws_access_key_id=place.account_id, aws_secret_access_key=SECRET, region_name=place.region
+    )
 
 
 @cache
@@ -85,7 +90,10 @@ def _client(place: Place, service: str) -> Any:  # noqa: ANN401 - as above
     config = Config(connect_timeout=2, read_timeout=60, retries={"total_max_attempts": 1})
     untyped: Any = _session(place).client
     return untyped(
-        service, endpoint_url=place.url, config=config, verify=None if place.certificate is None else str(place.certificate)
+        service,
+        endpoint_url=place.url,
+        config=config,
+        verify=None if place.certificate is None else str(place.certificate),
     )
 
 
@@ -100,7 +108,9 @@ class Emulator:
 
     def function_environment(self) -> dict[str, str]:
         """Give what leads a function here that something else than the emulator runs."""
-        return self.place.environment() | ({} if self.ec2_url is None else {"AWS_ENDPOINT_URL_EC2": self.ec2_url})
+        return self.place.environment() | (
+            {} if self.ec2_url is None else {"AWS_ENDPOINT_URL_EC2": self.ec2_url}
+        )
 
     @property
     def log(self) -> str:
@@ -109,12 +119,20 @@ class Emulator:
 
     def kept(self, kind: str, stack_name: str) -> list[dict[str, Any]]:
         """Give the properties of a stack's resources of a type that ministack itself does not know."""
-        found = [json.loads(path.read_text()) for path in sorted((self.folder / "kept").glob("*.json"))]
-        return [one["properties"] for one in found if (one["type"], one["stack_name"]) == (kind, stack_name)]
+        found = [
+            json.loads(path.read_text()) for path in sorted((self.folder / "kept").glob("*.json"))
+        ]
+        return [
+            one["properties"]
+            for one in found
+            if (one["type"], one["stack_name"]) == (kind, stack_name)
+        ]
 
 
 @contextmanager
-def emulator(*, account_id: str, region: str, ec2_url: str | None = None, enforce_iam: bool = True) -> Iterator[Emulator]:
+def emulator(
+    *, account_id: str, region: str, ec2_url: str | None = None, enforce_iam: bool = True
+) -> Iterator[Emulator]:
     """Run ministack until the block ends, and leave neither process nor file behind.
 
     Parameters
@@ -135,10 +153,18 @@ def emulator(*, account_id: str, region: str, ec2_url: str | None = None, enforc
         folder = Path(name)
         # TLS, because the bucket's policy refuses everything else. ministack makes the certificate, with `openssl`.
         certificate = folder / "tmp" / "ministack-tls" / "server.crt"
-        place = Place(url=f"https://{LOOPBACK}:{free_port()}", account_id=account_id, region=region, certificate=certificate)
+        place = Place(
+            url=f"https://{LOOPBACK}:{free_port()}",
+            account_id=account_id,
+            region=region,
+            certificate=certificate,
+        )
         with (folder / "emulator.log").open("wb") as log:
             process = subprocess.Popen(  # noqa: S603 - our own script, in an environment of our own
-                [ROOT / ".venv-emulator" / "bin" / "python", Path(__file__).with_name("emulator_process.py")],
+                [
+                    ROOT / ".venv-emulator" / "bin" / "python",
+                    Path(__file__).with_name("emulator_process.py"),
+                ],
                 env=_environment(folder, place, ec2_url, enforce_iam=enforce_iam),
                 cwd=folder,
                 stdin=subprocess.PIPE,
@@ -157,7 +183,9 @@ def emulator(*, account_id: str, region: str, ec2_url: str | None = None, enforc
 def moto_server(*, account_id: str, region: str) -> Iterator[Place]:
     """Run moto as a server in this process; ``moto.ec2.ec2_backends`` are its objects."""
     server = ThreadedMotoServer(ip_address=LOOPBACK, port=0, verbose=False)
-    with patch.dict(os.environ, {"MOTO_ACCOUNT_ID": account_id, "MOTO_EC2_LOAD_DEFAULT_AMIS": "false"}):
+    with patch.dict(
+        os.environ, {"MOTO_ACCOUNT_ID": account_id, "MOTO_EC2_LOAD_DEFAULT_AMIS": "false"}
+    ):
         server.start()
         try:
             host, port = server.get_host_and_port()
@@ -183,10 +211,17 @@ def free_port() -> int:
 def base_environment(folder: Path) -> dict[str, str]:
     """Give what any child process may know: nothing of the caller's AWS, Python or home."""
     (folder / "tmp").mkdir(exist_ok=True)
-    return {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder / "tmp"), "LANG": "C.UTF-8"}
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "TMPDIR": str(folder / "tmp"),
+        "LANG": "C.UTF-8",
+    }
 
 
-def _environment(folder: Path, place: Place, ec2_url: str | None, *, enforce_iam: bool) -> Mapping[str, str]:
+def _environment(
+    folder: Path, place: Place, ec2_url: str | None, *, enforce_iam: bool
+) -> Mapping[str, str]:
     for name in ("state", "s3", "kept"):
         (folder / name).mkdir()
     variables = base_environment(folder) | {
@@ -218,12 +253,16 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], place: Place, folder: 
             break
         try:
             context = ssl.create_default_context(cafile=place.certificate)
-            with urllib.request.urlopen(f"{place.url}/_ministack/health", timeout=1, context=context):  # noqa: S310 - https, our own
+            with urllib.request.urlopen(  # noqa: S310 - https, our own
+                f"{place.url}/_ministack/health", timeout=1, context=context
+            ):
                 return
         except (OSError, ssl.SSLError):  # no certificate yet, half a certificate, or nobody listens
             time.sleep(0.05)
     tail = (folder / "emulator.log").read_text(errors="replace")[-3000:]
-    raise EmulatorError(f"not healthy after {_START_SECONDS:g} s, exit code {process.poll()}:\n{tail}")
+    raise EmulatorError(
+        f"not healthy after {_START_SECONDS:g} s, exit code {process.poll()}:\n{tail}"
+    )
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -28,12 +28,23 @@ KEPT_TYPES = ("AWS::EC2::FlowLog", "AWS::Logs::QueryDefinition", "AWS::CloudWatc
 
 
 def _register(handlers: dict[str, Any], kind: str, folder: Path) -> None:
-    def create(logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, str]]:
+    def create(
+        logical_id: str, properties: dict[str, Any], stack_name: str
+    ) -> tuple[str, dict[str, str]]:
         # Always the same id: an update comes back here, and what refers to the resource must still find it.
         physical_id = f"{stack_name}-{logical_id}"
-        kept = {"type": kind, "logical_id": logical_id, "stack_name": stack_name, "properties": properties}
+        kept = {
+            "type": kind,
+            "logical_id": logical_id,
+            "stack_name": stack_name,
+            "properties": properties,
+        }
         (folder / f"{physical_id}.json").write_text(json.dumps(kept, default=str))
-        return physical_id, {"Id": physical_id, "Arn": f"arn:aws:emulated:::{physical_id}", "QueryDefinitionId": physical_id}
+        return physical_id, {
+            "Id": physical_id,
+            "Arn": f"arn:aws:emulated:::{physical_id}",
+            "QueryDefinitionId": physical_id,
+        }
 
     def delete(physical_id: str, _properties: dict[str, Any]) -> None:
         (folder / f"{physical_id}.json").unlink(missing_ok=True)
@@ -63,7 +74,9 @@ def _close_topics(provisioners: Any) -> None:  # noqa: ANN401 - as above
     handler = provisioners._RESOURCE_HANDLERS["AWS::SNS::Topic"]  # noqa: SLF001 - no public way
     create = handler["create"]
 
-    def create_closed(logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, str]]:
+    def create_closed(
+        logical_id: str, properties: dict[str, Any], stack_name: str
+    ) -> tuple[str, dict[str, str]]:
         physical_id, attributes = create(logical_id, properties, stack_name)
         topic = provisioners._sns._topics[physical_id]["attributes"]  # noqa: SLF001 - as above
         policy = json.loads(topic["Policy"])
@@ -83,7 +96,9 @@ def _read_numbers(provisioners: Any) -> None:  # noqa: ANN401 - as above
 
     def create_with_numbers(logical_id: str, properties: dict[str, Any], stack_name: str) -> Any:  # noqa: ANN401 - handed through
         scaling = {name: int(value) for name, value in properties.get("ScalingConfig", {}).items()}
-        return create(logical_id, properties | ({"ScalingConfig": scaling} if scaling else {}), stack_name)
+        return create(
+            logical_id, properties | ({"ScalingConfig": scaling} if scaling else {}), stack_name
+        )
 
     handler["create"] = create_with_numbers
 
@@ -96,17 +111,23 @@ def _resolve_in_conditions(engine: Any) -> None:  # noqa: ANN401 - as above
     def evaluate(template: dict[str, Any], parameters: dict[str, Any]) -> dict[str, bool]:
         def resolved(value: Any) -> Any:  # noqa: ANN401 - any piece of a template
             if isinstance(value, dict) and not functions.isdisjoint(value):
-                return engine._resolve_refs(value, {}, parameters, {}, template.get("Mappings", {}), "", "")  # noqa: SLF001 - as above
+                return engine._resolve_refs(  # noqa: SLF001 - as above
+                    value, {}, parameters, {}, template.get("Mappings", {}), "", ""
+                )
             if isinstance(value, dict):
                 return {name: resolved(one) for name, one in value.items()}
             return [resolved(one) for one in value] if isinstance(value, list) else value
 
-        found: dict[str, bool] = original(template | {"Conditions": resolved(template.get("Conditions", {}))}, parameters)
+        found: dict[str, bool] = original(
+            template | {"Conditions": resolved(template.get("Conditions", {}))}, parameters
+        )
         return found
 
     # Its other modules have it by name.
     for name, module in list(sys.modules.items()):
-        if name.startswith("ministack.services.cloudformation") and hasattr(module, "_evaluate_conditions"):
+        if name.startswith("ministack.services.cloudformation") and hasattr(
+            module, "_evaluate_conditions"
+        ):
             module._evaluate_conditions = evaluate  # type: ignore[attr-defined]  # noqa: SLF001 - as above
 
 
@@ -119,14 +140,19 @@ class _Lambda:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as above
         return getattr(self._module, name)
 
-    def _execute_function_with_config_scope(self, function: dict[str, Any], event: dict[str, Any]) -> None:
+    def _execute_function_with_config_scope(
+        self, function: dict[str, Any], event: dict[str, Any]
+    ) -> None:
         self._module.invoke_async_with_retry(function, event)
 
 
 def _retry_log_events(logs: Any) -> None:  # noqa: ANN401 - as above
     # ministack hands what a subscription filter lets through to its function once. CloudWatch Logs invokes it asynchronously, with
     # retries and a destination for failures. The name stands within a function, so the function is made again with the other one.
-    before, after = "target=lambda_svc._execute_function_with_config_scope", "target=lambda_svc.invoke_async_with_retry"
+    before, after = (
+        "target=lambda_svc._execute_function_with_config_scope",
+        "target=lambda_svc.invoke_async_with_retry",
+    )
     source = inspect.getsource(logs._fanout_to_subscription_filters)  # noqa: SLF001 - no public way
     if source.count(before) != 1:
         raise LookupError(f"ministack's CloudWatch Logs has {source.count(before)} times {before}")
@@ -137,7 +163,9 @@ def _hurry_one_rate(events: Any) -> None:  # noqa: ANN401 - as above
     original = events._parse_rate_seconds  # noqa: SLF001 - no public way
 
     def parse(expression: str) -> int | None:
-        seconds: int | None = HURRIED_SECONDS if expression == HURRIED_RATE else original(expression)
+        seconds: int | None = (
+            HURRIED_SECONDS if expression == HURRIED_RATE else original(expression)
+        )
         return seconds
 
     events._parse_rate_seconds = parse  # noqa: SLF001 - as above
@@ -169,9 +197,15 @@ def _let_workers_be_killed(workers: Any) -> None:  # noqa: ANN401 - as above
                     self._stderr_thread.join(1)  # ends with the process
                 return self._drain_stderr()
             unread, deadline = bytearray(4), time.monotonic() + 1
-            while not fcntl.ioctl(self._proc.stderr, termios.FIONREAD, unread) and any(unread) and time.monotonic() < deadline:
+            while (
+                not fcntl.ioctl(self._proc.stderr, termios.FIONREAD, unread)
+                and any(unread)
+                and time.monotonic() < deadline
+            ):
                 time.sleep(0.001)
-            return super()._drain_stderr_bounded(idle_confirm=0.05)  # the thread that has read it puts it into the queue
+            return super()._drain_stderr_bounded(
+                idle_confirm=0.05
+            )  # the thread that has read it puts it into the queue
 
         def _spawn(self) -> None:
             left = self._drain_stderr()

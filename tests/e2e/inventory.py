@@ -42,10 +42,16 @@ def inventory(place: Place) -> frozenset[Thing]:
     found: set[Thing] = set()
     for service, operation, list_key, name_key in _LISTS:
         client = place.client(service)
-        pages = client.get_paginator(operation).paginate() if client.can_paginate(operation) else [getattr(client, operation)()]
+        pages = (
+            client.get_paginator(operation).paginate()
+            if client.can_paginate(operation)
+            else [getattr(client, operation)()]
+        )
         for page in pages:
             for one in page.get(list_key, []):
-                found.add(Thing(service=service, name=str(one if name_key is None else one[name_key])))
+                found.add(
+                    Thing(service=service, name=str(one if name_key is None else one[name_key]))
+                )
     layers = place.client("lambda")
     for layer in layers.list_layers()["Layers"]:
         for version in layers.list_layer_versions(LayerName=layer["LayerName"])["LayerVersions"]:

@@ -20,9 +20,18 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from flowverdict.cli.sample_world import LOG_GROUP
+from flowverdict_cli.sample_world import LOG_GROUP
 from tests.e2e.emulator import emulator, make_shop, moto_server
-from tests.e2e.samples import ACCOUNT_ID, POLICY_NAME, REGION, key, prepare, scheduled, shop_delivery, shop_log_lines
+from tests.e2e.samples import (
+    ACCOUNT_ID,
+    POLICY_NAME,
+    REGION,
+    key,
+    prepare,
+    scheduled,
+    shop_delivery,
+    shop_log_lines,
+)
 from tests.e2e.stack import Stack, build
 from tests.e2e.subscribers import put_log_events, put_object, subscribe
 from tests.e2e.webhook import webhook
@@ -44,7 +53,9 @@ def _say(text: str) -> None:
 
 
 def _instructions(aws: Emulator, stack: Stack, folder: Path) -> str:
-    exports = "\n".join(f"export {name}={value}" for name, value in aws.function_environment().items())
+    exports = "\n".join(
+        f"export {name}={value}" for name, value in aws.function_environment().items()
+    )
     environment = folder / "environment"
     environment.write_text(f"{exports}\n")
     (folder / "shop.log").write_text(shop_delivery())
@@ -92,7 +103,9 @@ def _put_new_files(stack: Stack, inbox: Path) -> None:
             continue
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         # Never the same key twice, as AWS never writes one twice: it would be taken for the same file, delivered again.
-        name = key(stack.place, f"{path.name.removesuffix('.gz').removesuffix('.log')}-{time.time_ns()}")
+        name = key(
+            stack.place, f"{path.name.removesuffix('.gz').removesuffix('.log')}-{time.time_ns()}"
+        )
         put_object(stack, name, content.decode(errors="replace"))
         _say(f"\n-> delivered: {path.name}")
         path.unlink()
@@ -100,9 +113,13 @@ def _put_new_files(stack: Stack, inbox: Path) -> None:
 
 def _take_document(stack: Stack, text: str) -> str:
     if '"detail-type"' in text:
-        stack.place.client("lambda").invoke(FunctionName=stack.physical_id("SweepAlertsFunction"), Payload=text.encode())
+        stack.place.client("lambda").invoke(
+            FunctionName=stack.physical_id("SweepAlertsFunction"), Payload=text.encode()
+        )
         return "swept as of"
-    stack.place.client("ssm").put_parameter(Name=POLICY_NAME, Value=text, Type="String", Overwrite=True)
+    stack.place.client("ssm").put_parameter(
+        Name=POLICY_NAME, Value=text, Type="String", Overwrite=True
+    )
     return f"put at {POLICY_NAME}"
 
 
@@ -133,9 +150,20 @@ def _boxed(title: str, lines: Iterator[str]) -> str:
     wrapped = [
         piece
         for line in shown
-        for piece in (textwrap.wrap(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False) or [""])
+        for piece in (
+            textwrap.wrap(
+                line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+            )
+            or [""]
+        )
     ]
-    return "\n".join([f"\n+- {title} {'-' * (_WIDTH - len(title))}", *(f"| {line}" for line in wrapped), f"+{'-' * (_WIDTH + 3)}"])
+    return "\n".join(
+        [
+            f"\n+- {title} {'-' * (_WIDTH - len(title))}",
+            *(f"| {line}" for line in wrapped),
+            f"+{'-' * (_WIDTH + 3)}",
+        ]
+    )
 
 
 def _print_slack(slack: Webhook) -> None:
@@ -158,7 +186,10 @@ def _serve(folder: Path) -> NoReturn:
     ):
         make_shop(rules)
         stack = Stack(build=build(folder), place=aws.place, name="flowverdict")
-        stack.deploy(prepare(aws.place, slack.address) | {"SlackFromSeverity": "low", "EmailFromSeverity": "low"})
+        stack.deploy(
+            prepare(aws.place, slack.address)
+            | {"SlackFromSeverity": "low", "EmailFromSeverity": "low"}
+        )
         mail = subscribe(aws.place, stack.outputs["EmailTopicArn"], "mail", raw=False)
         inbox = folder / "put-here"
         inbox.mkdir()
@@ -176,9 +207,13 @@ def _end(_number: int, _frame: object) -> NoReturn:
 
 
 if __name__ == "__main__":
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # moto's server writes a line for each request
+    logging.getLogger("werkzeug").setLevel(
+        logging.WARNING
+    )  # moto's server writes a line for each request
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)  # also where it was started with SIGINT ignored, as scripts start things in the background
+        signal.signal(
+            number, _end
+        )  # also where it was started with SIGINT ignored, as scripts start things in the background
     try:
         with tempfile.TemporaryDirectory(prefix="flowverdict-local-") as name:
             _serve(Path(name))

@@ -22,7 +22,16 @@ from tests.e2e.emulator import Place, emulator
 from tests.e2e.policies import policy_statements, without
 from tests.e2e.samples import POLICY_NAME, key, make_network, notification, scheduled
 from tests.e2e.stack import Stack, build
-from tests.e2e.subscribers import Queue, forget, function_log, put_object, raw_log, remember, subscribe, wait_until
+from tests.e2e.subscribers import (
+    Queue,
+    forget,
+    function_log,
+    put_object,
+    raw_log,
+    remember,
+    subscribe,
+    wait_until,
+)
 from tests.e2e.webhook import webhook
 
 if TYPE_CHECKING:
@@ -40,7 +49,9 @@ MEMBER_ACCOUNT_ID: Final = "345678901234"
 READER_ROLE: Final = "flowverdict-reader"
 _EXTERNAL_ID = "e2e-external-id"
 _LOG_GROUP = "/flow/logs"
-_REFUSED = re.compile(r"AccessDenied|UnauthorizedOperation|AuthorizationError|not authorized", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"AccessDenied|UnauthorizedOperation|AuthorizationError|not authorized", re.IGNORECASE
+)
 
 
 _OTHER_POLICY = "appconfig:network/live/policy"
@@ -70,7 +81,9 @@ class Trial:
     member: Network
     object_key: str
 
-    def invoke(self, function: str, event: object, book: Sequence[Mapping[str, Any]] = ()) -> Outcome:
+    def invoke(
+        self, function: str, event: object, book: Sequence[Mapping[str, Any]] = ()
+    ) -> Outcome:
         """Invoke a function with its role's credentials at a table that has just these items, and give what came of it."""
         forget(self.stack)
         remember(self.stack, book)
@@ -82,7 +95,9 @@ class Trial:
         )
         payload = json.loads(answer["Payload"].read() or b"null")
         # Not the tail that comes with the answer: it is 4 KB, and a refusal may stand before them.
-        log = wait_until(lambda: raw_log(self.stack, function)[before:] or None, "the function's log")
+        log = wait_until(
+            lambda: raw_log(self.stack, function)[before:] or None, "the function's log"
+        )
         # SNS has delivered to its queues before it answers the function.
         told = {name: tuple(queue.rest()) for name, queue in self.queues.items()}
         return Outcome(payload=payload, log="\n".join(log), told=told)
@@ -103,16 +118,25 @@ class Outcome:
 
     def has_alert_of(self, network: Network, status: str) -> bool:
         """Whether an alert of the network's account arrived."""
-        return any((one["account_id"], one["status"]) == (network.place.account_id, status) for one in self.alerts)
+        return any(
+            (one["account_id"], one["status"]) == (network.place.account_id, status)
+            for one in self.alerts
+        )
 
     def has_rules_of(self, network: Network) -> bool:
         """Whether that alert tells which rule it was."""
-        return any(one["account_id"] == network.place.account_id and one["rules_read_at"] is not None for one in self.alerts)
+        return any(
+            one["account_id"] == network.place.account_id and one["rules_read_at"] is not None
+            for one in self.alerts
+        )
 
     def everybody(self) -> dict[str, bool]:
         """Whether each topic had as many messages as the others, and any."""
         most = max(len(messages) for messages in self.told.values())
-        return {f"{who} are told": most > 0 and len(messages) == most for who, messages in self.told.items()}
+        return {
+            f"{who} are told": most > 0 and len(messages) == most
+            for who, messages in self.told.items()
+        }
 
     def missed(self, assertions: Mapping[str, bool]) -> list[str]:
         """Give the assertions that do not hold, and whether anything was refused."""
@@ -122,7 +146,10 @@ class Outcome:
 
 def _try_classify_s3(trial: Trial) -> list[str]:
     gone = key(trial.stack.place, "gone")
-    outcome = trial.invoke("ClassifyS3Function", {"Records": [_message(trial, trial.object_key), _message(trial, gone)]})
+    outcome = trial.invoke(
+        "ClassifyS3Function",
+        {"Records": [_message(trial, trial.object_key), _message(trial, gone)]},
+    )
     return outcome.missed(
         {
             "the alert of an object arrives": outcome.has_alert_of(trial.own, "firing"),
@@ -136,9 +163,14 @@ def _try_classify_s3(trial: Trial) -> list[str]:
 
 
 def _try_classify_cloudwatch_logs(trial: Trial) -> list[str]:
-    records = [trial.own.default_record(), trial.own.default_record(_MUTED_PORT), trial.member.default_record()]
+    records = [
+        trial.own.default_record(),
+        trial.own.default_record(_MUTED_PORT),
+        trial.member.default_record(),
+    ]
     outcome = trial.invoke(
-        "ClassifyCloudWatchLogsFunction", json.loads(pack(records, log_group=_LOG_GROUP, log_stream=f"{uuid.uuid4()}-all"))
+        "ClassifyCloudWatchLogsFunction",
+        json.loads(pack(records, log_group=_LOG_GROUP, log_stream=f"{uuid.uuid4()}-all")),
     )
     return outcome.missed(
         {
@@ -166,19 +198,31 @@ def _try_sweep_alerts(trial: Trial) -> list[str]:
 def _try_notify_slack(trial: Trial) -> list[str]:
     document = _first_alert(trial)
     trial.slack.forget()
-    sns = {"Type": "Notification", "MessageId": "1", "TopicArn": trial.stack.outputs["AlertTopicArn"], "Message": document}
-    outcome = trial.invoke("NotifySlackFunction", {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": sns}]})
+    sns = {
+        "Type": "Notification",
+        "MessageId": "1",
+        "TopicArn": trial.stack.outputs["AlertTopicArn"],
+        "Message": document,
+    }
+    outcome = trial.invoke(
+        "NotifySlackFunction",
+        {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": sns}]},
+    )
     return outcome.missed({"the alert is posted to Slack": len(trial.slack.requests) == 1})
 
 
 def _mutes(outcome: Outcome) -> bool:
-    return "muted by the policy" in outcome.log and not any(one["service_port"] == _MUTED_PORT for one in outcome.alerts)
+    return "muted by the policy" in outcome.log and not any(
+        one["service_port"] == _MUTED_PORT for one in outcome.alerts
+    )
 
 
 def _open_alerts(trial: Trial) -> list[dict[str, Any]]:
     """Give what the table holds after an alert of each account, found with all permissions; found once for each stack."""
     if trial.object_key not in _BOOKS:
-        outcome = trial.invoke("ClassifyS3Function", {"Records": [_message(trial, trial.object_key)]})
+        outcome = trial.invoke(
+            "ClassifyS3Function", {"Records": [_message(trial, trial.object_key)]}
+        )
         _BOOKS[trial.object_key] = (forget(trial.stack), outcome.told["machines"][0])
     return _BOOKS[trial.object_key][0]
 
@@ -218,22 +262,34 @@ def trial(built: Build) -> Iterator[Trial]:
         place.client("logs").create_log_group(logGroupName=_LOG_GROUP)
         _make_policy(place)
         place.client("ssm").put_parameter(Name=_PARAMETER, Value=slack.address, Type="SecureString")
-        secret = place.client("secretsmanager").create_secret(Name="slack", SecretString=slack.address)["ARN"]
+        secret = place.client("secretsmanager").create_secret(
+            Name="slack", SecretString=slack.address
+        )["ARN"]
         stack = Stack(build=built, place=place, name="permissions")
         deploy_variant(stack, VARIANTS[0], secret)
         member = make_network(_member_account(place))
         own = make_network(place)
         texts = [own.flow_log(), own.flow_log(_MUTED_PORT), member.flow_log()]
         text = texts[0] + "".join(one.partition("\n")[2] for one in texts[1:])
-        topics = {"machines": "AlertTopicArn", "people": "EmailTopicArn", "chat rooms": "QDeveloperTopicArn"}
+        topics = {
+            "machines": "AlertTopicArn",
+            "people": "EmailTopicArn",
+            "chat rooms": "QDeveloperTopicArn",
+        }
         outputs = stack.outputs
         object_key = key(place, f"both-{uuid.uuid4()}")
         put_object(stack, object_key, text)
         # The bucket's own notification must not come in between.
-        wait_until(lambda: function_log(stack, "ClassifyS3Function") or None, "the stack to have read the object by itself")
+        wait_until(
+            lambda: function_log(stack, "ClassifyS3Function") or None,
+            "the stack to have read the object by itself",
+        )
         yield Trial(
             stack=stack,
-            queues={who: subscribe(place, outputs[topic], who.replace(" ", "-")) for who, topic in topics.items()},
+            queues={
+                who: subscribe(place, outputs[topic], who.replace(" ", "-"))
+                for who, topic in topics.items()
+            },
             slack=slack,
             own=own,
             member=member,
@@ -244,11 +300,24 @@ def trial(built: Build) -> Iterator[Trial]:
 def deploy_variant(stack: Stack, variant: Mapping[str, str], secret_arn: str) -> None:
     """Deploy the stack with what all variants have, and one's own."""
     key_arn = stack.place.client("kms").create_key()["KeyMetadata"]["Arn"]
-    of_all = {"FlowLogGroupName": _LOG_GROUP, "ReaderRoleName": READER_ROLE, "ReaderExternalId": _EXTERNAL_ID, "ChatTopic": "yes"}
-    stack.deploy(of_all | {name: value.format(secret=secret_arn, encryption_key=key_arn) for name, value in variant.items()})
+    of_all = {
+        "FlowLogGroupName": _LOG_GROUP,
+        "ReaderRoleName": READER_ROLE,
+        "ReaderExternalId": _EXTERNAL_ID,
+        "ChatTopic": "yes",
+    }
+    stack.deploy(
+        of_all
+        | {
+            name: value.format(secret=secret_arn, encryption_key=key_arn)
+            for name, value in variant.items()
+        }
+    )
     # What other functions' trials publish is not to be posted: the one function is invoked here as SNS would.
     sns = stack.place.client("sns")
-    for one in sns.list_subscriptions_by_topic(TopicArn=stack.outputs["AlertTopicArn"])["Subscriptions"]:
+    for one in sns.list_subscriptions_by_topic(TopicArn=stack.outputs["AlertTopicArn"])[
+        "Subscriptions"
+    ]:
         if one["Protocol"] == "lambda":
             sns.unsubscribe(SubscriptionArn=one["SubscriptionArn"])
 
@@ -261,12 +330,21 @@ def _make_policy(place: Place) -> None:
     client = place.client("appconfig")
     application = client.create_application(Name="network")["Id"]
     environment = client.create_environment(ApplicationId=application, Name="live")["Id"]
-    profile = client.create_configuration_profile(ApplicationId=application, Name="policy", LocationUri="hosted")["Id"]
+    profile = client.create_configuration_profile(
+        ApplicationId=application, Name="policy", LocationUri="hosted"
+    )["Id"]
     version = client.create_hosted_configuration_version(
-        ApplicationId=application, ConfigurationProfileId=profile, Content=text.encode(), ContentType="application/json"
+        ApplicationId=application,
+        ConfigurationProfileId=profile,
+        Content=text.encode(),
+        ContentType="application/json",
     )["VersionNumber"]
     at_once = client.create_deployment_strategy(
-        Name="at-once", DeploymentDurationInMinutes=0, FinalBakeTimeInMinutes=0, GrowthFactor=100.0, ReplicateTo="NONE"
+        Name="at-once",
+        DeploymentDurationInMinutes=0,
+        FinalBakeTimeInMinutes=0,
+        GrowthFactor=100.0,
+        ReplicateTo="NONE",
     )["Id"]
     client.start_deployment(
         ApplicationId=application,
@@ -293,7 +371,9 @@ def table(one: Trial) -> list[Row]:
     for variant in VARIANTS:
         if rows:
             deploy_variant(one.stack, variant, secret)
-        statements = [new for new in policy_statements(one.stack) if (new.function, str(new)) not in rows]
+        statements = [
+            new for new in policy_statements(one.stack) if (new.function, str(new)) not in rows
+        ]
         for function in sorted({statement.function for statement in statements}):
             if function not in TRIALS:
                 raise LookupError(f"{function} has no entry in TRIALS")
@@ -304,7 +384,10 @@ def table(one: Trial) -> list[Row]:
                 rows[statement.function, str(statement)] = (statement, [])
                 continue
             with without(one.stack, statement):
-                rows[statement.function, str(statement)] = (statement, TRIALS[statement.function](one))
+                rows[statement.function, str(statement)] = (
+                    statement,
+                    TRIALS[statement.function](one),
+                )
     return [row for _, row in sorted(rows.items(), key=lambda item: item[0][0])]
 
 
@@ -329,19 +412,34 @@ def markdown(rows: Sequence[tuple[Statement, list[str]]]) -> str:
 
 def _message(trial: Trial, object_key: str) -> dict[str, Any]:
     body = notification(trial.stack.outputs["FlowLogBucketName"], object_key)
-    return {"messageId": object_key, "eventSource": "aws:sqs", "body": json.dumps(body), "attributes": {}, "messageAttributes": {}}
+    return {
+        "messageId": object_key,
+        "eventSource": "aws:sqs",
+        "body": json.dumps(body),
+        "attributes": {},
+        "messageAttributes": {},
+    }
 
 
 def _member_account(place: Place) -> Place:
     """Make the reader role in another account, as the README asks for: its trust names this account, and an external id."""
-    member = Place(url=place.url, account_id=MEMBER_ACCOUNT_ID, region=place.region, certificate=place.certificate)
+    member = Place(
+        url=place.url,
+        account_id=MEMBER_ACCOUNT_ID,
+        region=place.region,
+        certificate=place.certificate,
+    )
     trust = {
         "Effect": "Allow",
         "Principal": {"AWS": f"arn:aws:iam::{place.account_id}:root"},
         "Action": "sts:AssumeRole",
         "Condition": {"StringEquals": {"sts:ExternalId": _EXTERNAL_ID}},
     }
-    reads = {"Effect": "Allow", "Action": ["ec2:Describe*", "ec2:GetManagedPrefixListEntries"], "Resource": "*"}
+    reads = {
+        "Effect": "Allow",
+        "Action": ["ec2:Describe*", "ec2:GetManagedPrefixListEntries"],
+        "Resource": "*",
+    }
     iam = member.client("iam")
     iam.create_role(RoleName=READER_ROLE, AssumeRolePolicyDocument=_policy(trust))
     iam.put_role_policy(RoleName=READER_ROLE, PolicyName="read", PolicyDocument=_policy(reads))
@@ -354,12 +452,21 @@ def _policy(statement: Mapping[str, object]) -> str:
 
 def _main(target: Path) -> int:
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="flowverdict-sam-") as folder, trial(build(Path(folder))) as one:
+    with (
+        tempfile.TemporaryDirectory(prefix="flowverdict-sam-") as folder,
+        trial(build(Path(folder))) as one,
+    ):
         rows = table(one)
     text = markdown(rows)
     target.write_text(text)
-    needless = [f"{statement.function}: {statement}" for statement, missed in rows if not missed and statement.sid not in UNCHECKED]
-    sys.stdout.write(f"{text}\n{len(rows)} taken out in {time.monotonic() - started:.0f} s, written to {target}\n")
+    needless = [
+        f"{statement.function}: {statement}"
+        for statement, missed in rows
+        if not missed and statement.sid not in UNCHECKED
+    ]
+    sys.stdout.write(
+        f"{text}\n{len(rows)} taken out in {time.monotonic() - started:.0f} s, written to {target}\n"
+    )
     for line in needless:
         sys.stdout.write(f"not needed, or not tested: {line}\n")
     return 1 if needless else 0

@@ -107,7 +107,9 @@ def start_anew(stack: Stack, function: str) -> None:
     """Have the next invocation be a cold start: what a warm one remembers of AWS would hide what it may not ask any more."""
     client, name = stack.place.client("lambda"), stack.physical_id(function)
     variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    changed = variables | {"STARTED_ANEW_AT": f"{time.time():.3f}"}  # a changed description alone would not do
+    changed = variables | {
+        "STARTED_ANEW_AT": f"{time.time():.3f}"
+    }  # a changed description alone would not do
     client.update_function_configuration(FunctionName=name, Environment={"Variables": changed})
 
 
@@ -117,7 +119,10 @@ _STAND_IN = "what-is-left"
 def _roles(stack: Stack) -> dict[str, str]:
     client = stack.place.client("lambda")
     functions = stack.of_type("AWS::Lambda::Function")
-    roles = {one: client.get_function_configuration(FunctionName=name)["Role"] for one, name in functions.items()}
+    roles = {
+        one: client.get_function_configuration(FunctionName=name)["Role"]
+        for one, name in functions.items()
+    }
     return {function: arn.rpartition("/")[2] for function, arn in sorted(roles.items())}
 
 
@@ -132,10 +137,14 @@ def _policies(place: Place, role_name: str) -> Iterator[Policy]:
 def _statements(place: Place, policy: Policy) -> list[dict[str, Any]]:
     iam = place.client("iam")
     if policy.arn is None:
-        found = iam.get_role_policy(RoleName=policy.role_name, PolicyName=policy.name)["PolicyDocument"]
+        found = iam.get_role_policy(RoleName=policy.role_name, PolicyName=policy.name)[
+            "PolicyDocument"
+        ]
     else:
         version = iam.get_policy(PolicyArn=policy.arn)["Policy"]["DefaultVersionId"]
-        found = iam.get_policy_version(PolicyArn=policy.arn, VersionId=version)["PolicyVersion"]["Document"]
+        found = iam.get_policy_version(PolicyArn=policy.arn, VersionId=version)["PolicyVersion"][
+            "Document"
+        ]
     document = json.loads(found) if isinstance(found, str) else found
     statements = document["Statement"]
     return [statements] if isinstance(statements, dict) else [*statements]
@@ -150,7 +159,9 @@ def _sid(statement: Mapping[str, Any], policy: Policy) -> str:
     return str(statement.get("Sid", policy.title))
 
 
-def _less(statement: dict[str, Any], taken: Statement, physical_ids: Mapping[str, str]) -> dict[str, Any] | None:
+def _less(
+    statement: dict[str, Any], taken: Statement, physical_ids: Mapping[str, str]
+) -> dict[str, Any] | None:
     if _sid(statement, taken.policy) != taken.sid:
         return statement
     if taken.action is not None:
@@ -163,4 +174,6 @@ def _less(statement: dict[str, Any], taken: Statement, physical_ids: Mapping[str
 
 def _put(place: Place, policy: Policy, statements: list[dict[str, Any]]) -> None:
     document = json.dumps({"Version": "2012-10-17", "Statement": statements})
-    place.client("iam").put_role_policy(RoleName=policy.role_name, PolicyName=policy.name, PolicyDocument=document)
+    place.client("iam").put_role_policy(
+        RoleName=policy.role_name, PolicyName=policy.name, PolicyDocument=document
+    )

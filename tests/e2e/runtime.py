@@ -79,16 +79,26 @@ class BuiltFunction:
     def unzipped_bytes(self) -> int:
         """What Lambda's limit of 250 MB counts: the function and all its layers, unzipped."""
         folders = (self.code, *self.layers)
-        return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
+        return sum(
+            path.stat().st_size
+            for folder in folders
+            for path in folder.rglob("*")
+            if path.is_file()
+        )
 
     def has_package(self, name: str) -> bool:
         """Whether one of its layers holds a package, or it does itself."""
-        return any((folder / name).is_dir() for folder in (self.code, *(layer / "python" for layer in self.layers)))
+        return any(
+            (folder / name).is_dir()
+            for folder in (self.code, *(layer / "python" for layer in self.layers))
+        )
 
     def python_path(self, layers: Sequence[Path] | None = None) -> str:
         """Give where Lambda's Python looks; with other layers than its own to see what it lacks."""
         used = self.layers if layers is None else layers
-        return os.pathsep.join(str(path) for path in (self.code, *(layer / "python" for layer in used)))
+        return os.pathsep.join(
+            str(path) for path in (self.code, *(layer / "python" for layer in used))
+        )
 
 
 def built_functions(build: Build) -> dict[str, BuiltFunction]:
@@ -112,7 +122,10 @@ def built_functions(build: Build) -> dict[str, BuiltFunction]:
 
 @contextmanager
 def runtime(
-    function: BuiltFunction, folder: Path, variables: Mapping[str, str], layers: Sequence[Path] | None = None
+    function: BuiltFunction,
+    folder: Path,
+    variables: Mapping[str, str],
+    layers: Sequence[Path] | None = None,
 ) -> Iterator[Runtime]:
     """Run a built function until the block ends."""
     port, api_port = free_port(), free_port()
@@ -123,7 +136,10 @@ def runtime(
         "AWS_LAMBDA_FUNCTION_TIMEOUT": "60",
         **variables,
     }
-    binary = ROOT / f".venv-sam/lib/python3.13/site-packages/samcli/local/rapid/{_BINARY[platform.machine()]}"
+    binary = (
+        ROOT
+        / f".venv-sam/lib/python3.13/site-packages/samcli/local/rapid/{_BINARY[platform.machine()]}"
+    )
     command: list[str | Path] = [
         binary,
         # Both listen on all interfaces, or on ports of their own choice, unless told.
@@ -138,14 +154,21 @@ def runtime(
     log_path = folder / f"runtime-{port}.log"
     with log_path.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - the pinned SAM CLI's binary
-            command, cwd=function.code, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=function.code,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         _wait_until_listening(process, port, log_path)
         yield Runtime(url=f"http://{LOOPBACK}:{port}/2015-03-31/functions/function/invocations")
     finally:
         try:
-            os.killpg(process.pid, signal.SIGKILL)  # it keeps nothing, and SIGTERM makes it wait for the function first
+            os.killpg(
+                process.pid, signal.SIGKILL
+            )  # it keeps nothing, and SIGTERM makes it wait for the function first
         finally:
             process.wait()
 
@@ -162,4 +185,6 @@ def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log_path:
             time.sleep(0.02)
         else:
             return
-    raise RuntimeError(f"aws-lambda-rie does not listen:\n{log_path.read_text(errors='replace')[-3000:]}")
+    raise RuntimeError(
+        f"aws-lambda-rie does not listen:\n{log_path.read_text(errors='replace')[-3000:]}"
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from flowverdict.cli.sample_world import LOG_GROUP
+from flowverdict_cli.sample_world import LOG_GROUP
 from tests.e2e.emulator import ROOT
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def prepare(place: Place, webhook_address: str) -> dict[str, str]:
     """Make what has to be there before the stack is, and give the parameters that it is deployed with: everybody is told."""
     place.client("logs").create_log_group(logGroupName=LOG_GROUP)
     place.client("ssm").put_parameter(Name=POLICY_NAME, Value=SILENT_ON_NOTHING, Type="String")
-    secret = place.client("secretsmanager").create_secret(Name=SECRET_NAME, SecretString=webhook_address)
+    secret = place.client("secretsmanager").create_secret(
+        Name=SECRET_NAME, SecretString=webhook_address
+    )
     return {
         "FlowLogGroupName": LOG_GROUP,
         "AlertEmail": "alerts@example.com",
@@ -47,8 +49,21 @@ def prepare(place: Place, webhook_address: str) -> dict[str, str]:
 
 def notification(bucket: str, object_key: str) -> dict[str, Any]:
     """Give what S3 says of a new object."""
-    s3 = {"s3SchemaVersion": "1.0", "bucket": {"name": bucket}, "object": {"key": object_key, "size": 1}}
-    return {"Records": [{"eventVersion": "2.6", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3}]}
+    s3 = {
+        "s3SchemaVersion": "1.0",
+        "bucket": {"name": bucket},
+        "object": {"key": object_key, "size": 1},
+    }
+    return {
+        "Records": [
+            {
+                "eventVersion": "2.6",
+                "eventSource": "aws:s3",
+                "eventName": "ObjectCreated:Put",
+                "s3": s3,
+            }
+        ]
+    }
 
 
 def scheduled(seconds_from_now: float = 0) -> dict[str, Any]:
@@ -70,7 +85,9 @@ def scenario(name: str) -> str:
 
 def shop_delivery() -> str:
     """Give the shop's sample delivery as one file: the emulator hands the two files to two workers, each judging by itself."""
-    first, *others = sorted((EVENTS / "objects" / "flow-logs-example" / "AWSLogs").rglob("*_20261122T1200Z_[15]*.log"))
+    first, *others = sorted(
+        (EVENTS / "objects" / "flow-logs-example" / "AWSLogs").rglob("*_20261122T1200Z_[15]*.log")
+    )
     texts = [first.read_text(), *(path.read_text().partition("\n")[2] for path in others)]
     return "".join(texts)
 
@@ -114,10 +131,19 @@ def make_network(place: Place) -> Network:
     ec2 = place.client("ec2")
     vpc_id = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnet_id = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"]
-    group_id = ec2.create_security_group(GroupName="web", Description="web", VpcId=vpc_id)["GroupId"]
-    peer = {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "UserIdGroupPairs": [{"GroupId": group_id}]}
+    group_id = ec2.create_security_group(GroupName="web", Description="web", VpcId=vpc_id)[
+        "GroupId"
+    ]
+    peer = {
+        "IpProtocol": "tcp",
+        "FromPort": 5432,
+        "ToPort": 5432,
+        "UserIdGroupPairs": [{"GroupId": group_id}],
+    }
     ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[peer])
-    tables = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc_id]}])["RouteTables"]
+    tables = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc_id]}])[
+        "RouteTables"
+    ]
     ec2.create_vpc_endpoint(
         VpcId=vpc_id,
         ServiceName=f"com.amazonaws.{place.region}.s3",

@@ -32,7 +32,14 @@ from tests.e2e.samples import ACCOUNT_ID, HEADER, REGION, scheduled
 from tests.e2e.soak_books import READERS, Report, Truth, account_alerts, account_records, ended_well
 from tests.e2e.soak_load import LOG_GROUP, FlowLogObject, Load, make_network
 from tests.e2e.stack import Build, Stack, build
-from tests.e2e.subscribers import Queue, function_log, put_log_events, put_object, subscribe, wait_until
+from tests.e2e.subscribers import (
+    Queue,
+    function_log,
+    put_log_events,
+    put_object,
+    subscribe,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +58,9 @@ _RECEIVED_AT_MOST = 100
 _OVERDUE = 600.0  # seconds ahead: what was not sent is sent by the sweep then; longer than Intervals.outbox
 _SWEEP_EVERY = 10.0
 _LOOK_EVERY = 2.0
-_DRAIN_SECONDS = 300.0  # takes 5 s, or a minute and a half on a machine with five times the work it can do
+_DRAIN_SECONDS = (
+    300.0  # takes 5 s, or a minute and a half on a machine with five times the work it can do
+)
 _LOG_END = 10_000  # characters of the emulator's log, for a stack that does not come to its end
 _CAP = 1_000
 _DEAD_LETTERS: Final = ("FlowLogDeadLetterQueue", "ClassifyCloudWatchLogsDeadLetterQueue")
@@ -85,19 +94,25 @@ def soak(built: Build, seconds: float, seed: int) -> Report:
         stack.deploy(_PARAMETERS)
         _be_impatient(stack)
         # S3 sends a test event when the bucket is made. Received before that and killed, it would come back in half an hour.
-        wait_until(lambda: None if _left(stack) else True, "the end of what came with the deployment")
+        wait_until(
+            lambda: None if _left(stack) else True, "the end of what came with the deployment"
+        )
         told = subscribe(aws.place, stack.outputs["AlertTopicArn"], "told")
         with _killing(aws, stack, Random(seed), report):  # noqa: S311 - as above
             _feed(stack, load, seconds)
         _drain(aws, stack, load)
-        _sweep(stack, "RequestResponse", _OVERDUE)  # sends what a killed worker has marked to be sent and not sent
+        _sweep(
+            stack, "RequestResponse", _OVERDUE
+        )  # sends what a killed worker has marked to be sent and not sent
         messages = [json.loads(text) for text in told.rest()]
         bucket = stack.outputs["FlowLogBucketName"]
         account_records(stack, load, bucket, report)
         account_alerts(stack, Truth(rules, load, bucket, _CAP), messages, report)
         for name in _DEAD_LETTERS:
             dead = Queue(place=aws.place, url=stack.physical_id(name)).rest()
-            report.check(holds=not dead, otherwise=f"{name} has {len(dead)} messages, the first: {dead[:1]}")
+            report.check(
+                holds=not dead, otherwise=f"{name} has {len(dead)} messages, the first: {dead[:1]}"
+            )
     return report
 
 
@@ -106,7 +121,11 @@ def soak(built: Build, seconds: float, seed: int) -> Report:
 
 def _be_impatient(stack: Stack) -> None:
     sqs, url = stack.place.client("sqs"), stack.physical_id("FlowLogQueue")
-    redrive = json.loads(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])["Attributes"]["RedrivePolicy"])
+    redrive = json.loads(
+        sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])["Attributes"][
+            "RedrivePolicy"
+        ]
+    )
     attributes = {
         "VisibilityTimeout": str(_VISIBLE_AFTER),
         "RedrivePolicy": json.dumps(redrive | {"maxReceiveCount": _RECEIVED_AT_MOST}),
@@ -141,7 +160,10 @@ def _is_burst(at: float, seconds: float) -> bool:
 @contextmanager
 def _killing(aws: Emulator, stack: Stack, random: Random, report: Report) -> Iterator[None]:
     """Kill workers until the block ends."""
-    folders = {f"ministack-lambda-{stack.physical_id(name)}-": name for name in (*READERS, "SweepAlertsFunction")}
+    folders = {
+        f"ministack-lambda-{stack.physical_id(name)}-": name
+        for name in (*READERS, "SweepAlertsFunction")
+    }
     ended = threading.Event()
 
     def to_kill(spared: str | None, *, idle: bool) -> list[tuple[int, str]]:
@@ -155,7 +177,9 @@ def _killing(aws: Emulator, stack: Stack, random: Random, report: Report) -> Ite
             return workers
         before = [_cpu(pid) for pid, _ in workers]
         time.sleep(_BUSY_WITHIN)
-        return [worker for worker, ticks in zip(workers, before, strict=True) if _cpu(worker[0]) > ticks]
+        return [
+            worker for worker, ticks in zip(workers, before, strict=True) if _cpu(worker[0]) > ticks
+        ]
 
     def go_on_killing() -> None:
         spared_until = 0.0
@@ -170,7 +194,9 @@ def _killing(aws: Emulator, stack: Stack, random: Random, report: Report) -> Ite
                 with suppress(ProcessLookupError):  # ended by itself
                     os.kill(pid, signal.SIGKILL)
                     report.kills += 1
-                spared_until = time.monotonic() + _LOGS_WORKER_SPARED if name == READERS[1] else spared_until
+                spared_until = (
+                    time.monotonic() + _LOGS_WORKER_SPARED if name == READERS[1] else spared_until
+                )
 
     with ThreadPoolExecutor(1) as pool:
         killing = pool.submit(go_on_killing)
@@ -199,9 +225,20 @@ def _cpu(pid: int) -> int:
 
 def _left(stack: Stack) -> int:
     """Give how many messages are in the queue, those at work included."""
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
+    names = [
+        "ApproximateNumberOfMessages",
+        "ApproximateNumberOfMessagesNotVisible",
+        "ApproximateNumberOfMessagesDelayed",
+    ]
     url = stack.physical_id("FlowLogQueue")
-    return sum(map(int, stack.place.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()))
+    return sum(
+        map(
+            int,
+            stack.place.client("sqs")
+            .get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+            .values(),
+        )
+    )
 
 
 def _drain(aws: Emulator, stack: Stack, load: Load) -> None:
@@ -213,27 +250,43 @@ def _drain(aws: Emulator, stack: Stack, load: Load) -> None:
         if not left and judged >= len(load.log_events):
             return
         if time.monotonic() > deadline:
-            failures = [one["reason"] for name in READERS for one in function_log(stack, name) if one["level"] == "ERROR"][-3:]
+            failures = [
+                one["reason"]
+                for name in READERS
+                for one in function_log(stack, name)
+                if one["level"] == "ERROR"
+            ][-3:]
             told = f"{left} messages are in the queue, {judged} of {len(load.log_events)} batches of log events judged; {failures}"
             raise TimeoutError(f"{told}\n{aws.log[-_LOG_END:]}")
         time.sleep(_LOOK_EVERY)
 
 
 def _sweep(stack: Stack, kind: str, seconds_from_now: float) -> None:
-    name, payload = stack.physical_id("SweepAlertsFunction"), json.dumps(scheduled(seconds_from_now)).encode()
-    answer = stack.place.client("lambda").invoke(FunctionName=name, InvocationType=kind, Payload=payload)
+    name, payload = (
+        stack.physical_id("SweepAlertsFunction"),
+        json.dumps(scheduled(seconds_from_now)).encode(),
+    )
+    answer = stack.place.client("lambda").invoke(
+        FunctionName=name, InvocationType=kind, Payload=payload
+    )
     if "FunctionError" in answer:
         raise RuntimeError(answer["Payload"].read().decode())
 
 
 def main() -> int:
     """Run it as ``SOAK_SECONDS`` or ``SOAK_MINUTES`` say, on ``SOAK_BUILT`` if that is given, and say what came of it."""
-    seconds = float(os.environ.get("SOAK_SECONDS") or 60 * float(os.environ.get("SOAK_MINUTES") or 3))
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # moto's server writes a line for each request
+    seconds = float(
+        os.environ.get("SOAK_SECONDS") or 60 * float(os.environ.get("SOAK_MINUTES") or 3)
+    )
+    logging.getLogger("werkzeug").setLevel(
+        logging.WARNING
+    )  # moto's server writes a line for each request
     seed = int(os.environ.get("SOAK_SEED") or 1)
     with tempfile.TemporaryDirectory(prefix="flowverdict-soak-") as name:
         built = os.environ.get("SOAK_BUILT")
-        report = soak(Build(folder=Path(built), seconds=0.0) if built else build(Path(name)), seconds, seed)
+        report = soak(
+            Build(folder=Path(built), seconds=0.0) if built else build(Path(name)), seconds, seed
+        )
     sys.stdout.writelines(f"{line}\n" for line in (*report.wrong, *report.lines()))
     return 1 if report.wrong else 0
 

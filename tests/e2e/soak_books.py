@@ -13,30 +13,31 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
-from flowverdict.application import Desk
-from flowverdict.book import AlertBook
-from flowverdict.document import Alert, Status
-from flowverdict.judging import Judge
-from flowverdict.lifecycle import Intervals
-from flowverdict.netconfig.ec2 import Ec2Config, client_factory
-from flowverdict.observability import Metric, Observability
-from flowverdict.pipeline import place_of, read_log_events, read_object
-from flowverdict.records import RecordFormat
-from flowverdict.sources.envelope import ObjectRef
-from flowverdict.sources.origin import Origin, origin_of
-from flowverdict.store.dynamodb import DynamoDbStore
-from flowverdict.store.memory import MemoryEvidence, MemoryStore
+from flowverdict.alerts.model import Alert, Status
+from flowverdict.app.ingest import Desk
+from flowverdict.app.observability import Metric, Observability
+from flowverdict.flowlog.object_key import Origin, origin_of
+from flowverdict.flowlog.records import RecordFormat
+from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.flows.read_source import place_of, read_log_events, read_object
+from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.windows import Judge
+from flowverdict.network.ec2 import Ec2Config
+from flowverdict.network.ec2_clients import client_factory
 from tests.alert_samples import Outbox
 from tests.e2e.samples import ACCOUNT_ID, HEADER, REGION
 from tests.e2e.soak_load import LOG_GROUP
 from tests.e2e.subscribers import log_events
+from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from flowverdict.document import Document
-    from flowverdict.pipeline import SourceRead
-    from flowverdict.state import AlertStore
+    from flowverdict.alerts.model import Document
+    from flowverdict.flows.read_source import SourceRead
+    from flowverdict.lifecycle.store import AlertStore
     from tests.e2e.emulator import Place
     from tests.e2e.soak_load import Load
     from tests.e2e.stack import Stack
@@ -86,7 +87,8 @@ class Report:
         """Give the figures, the most important ones on the last line."""
         told = self.accounted
         kinds = ", ".join(
-            f"{kind.replace('_', '-')} {told[kind]}" for kind in ("rejected", "accepted", "no_data", "skip_data", "malformed")
+            f"{kind.replace('_', '-')} {told[kind]}"
+            for kind in ("rejected", "accepted", "no_data", "skip_data", "malformed")
         )
         beside = (
             f"{self.log_events} batches of log events, {self.failed} invocations failed",
@@ -121,11 +123,19 @@ def account_records(stack: Stack, load: Load, bucket: str, report: Report) -> No
     for counts in read.values():
         report.accounted += counts
     for source, counts in put.items():
-        report.check(holds=read.get(source) == counts, otherwise=f"{source}: put {dict(counts)}, read {read.get(source)}")
-    report.check(holds=read.keys() <= put.keys(), otherwise=f"read, but never put: {sorted(read.keys() - put.keys())}")
+        report.check(
+            holds=read.get(source) == counts,
+            otherwise=f"{source}: put {dict(counts)}, read {read.get(source)}",
+        )
+    report.check(
+        holds=read.keys() <= put.keys(),
+        otherwise=f"read, but never put: {sorted(read.keys() - put.keys())}",
+    )
 
 
-def _account_function(stack: Stack, function: str, read: dict[_Source, Counter[str]], report: Report) -> None:
+def _account_function(
+    stack: Stack, function: str, read: dict[_Source, Counter[str]], report: Report
+) -> None:
     messages = log_events(stack, function)
     failed = _failed(messages)
     report.failed += len(failed)
@@ -134,10 +144,15 @@ def _account_function(stack: Stack, function: str, read: dict[_Source, Counter[s
     whole, ended, measured = Counter[str](), Counter[str](), Counter[str]()
     for line in lines:
         if line.get("message") == "flow logs read":
-            counts = Counter({kind: line["counts"][kind] for kind in _KINDS if line["counts"][kind]})
+            counts = Counter(
+                {kind: line["counts"][kind] for kind in _KINDS if line["counts"][kind]}
+            )
             source = (line["source"], line["counts"]["records"])
             report.redeliveries += source in read
-            report.check(holds=read.setdefault(source, counts) == counts, otherwise=f"{source} was read as two different things")
+            report.check(
+                holds=read.setdefault(source, counts) == counts,
+                otherwise=f"{source} was read as two different things",
+            )
             whole += counts
             whole["records"] += counts.total()
             if line["function_request_id"] not in failed:
@@ -167,7 +182,11 @@ def ended_well(stack: Stack, function: str) -> int:
 def _failed(messages: Sequence[tuple[str, str]]) -> frozenset[str]:
     """Give the ids of invocations that failed: in the log stream of each, its own, is a line that the function did not write."""
     ids = {stream: text.split()[2] for stream, text in messages if text.startswith(_START)}
-    return frozenset(ids[stream] for stream, text in messages if not text.startswith(("{", _START, *_OTHER_RUNTIME_LINES)))
+    return frozenset(
+        ids[stream]
+        for stream, text in messages
+        if not text.startswith(("{", _START, *_OTHER_RUNTIME_LINES))
+    )
 
 
 # --- alerts -----------------------------------------------------------------------------------------------------------
@@ -200,15 +219,24 @@ class Truth:
             for one in load.objects.values():
                 ref = ObjectRef(bucket=bucket, key=one.key)
                 taken.append(
-                    desk.take(ref.source_id, ref.name, place_of(origin_of(one.key)), partial(_read_object, one.text, ref.name))
+                    desk.take(
+                        ref.source_id,
+                        ref.name,
+                        place_of(origin_of(one.key)),
+                        partial(_read_object, one.text, ref.name),
+                    )
                 )
             origin = Origin(account_id=ACCOUNT_ID, region=REGION)
             for number, events in enumerate(load.log_events):
                 name = f"{LOG_GROUP}:{events.stream}"
                 reading = partial(_read_log_events, events.lines.texts, name, origin)
-                taken.append(desk.take(f"log-events-{number}", name, place_of(origin, name), reading))
+                taken.append(
+                    desk.take(f"log-events-{number}", name, place_of(origin, name), reading)
+                )
             desk.finish(taken)
-        self.told: Mapping[str, Document] = {document.fingerprint: document for document in outbox.sent}
+        self.told: Mapping[str, Document] = {
+            document.fingerprint: document for document in outbox.sent
+        }
 
 
 def _read_object(text: str, name: str, seed: int) -> SourceRead:
@@ -216,10 +244,14 @@ def _read_object(text: str, name: str, seed: int) -> SourceRead:
 
 
 def _read_log_events(messages: Sequence[str], name: str, origin: Origin, seed: int) -> SourceRead:
-    return read_log_events(messages, name=name, formats=(RecordFormat.from_text(HEADER),), origin=origin, seed=seed)
+    return read_log_events(
+        messages, name=name, formats=(RecordFormat.from_text(HEADER),), origin=origin, seed=seed
+    )
 
 
-def account_alerts(stack: Stack, truth: Truth, messages: Sequence[Mapping[str, Any]], report: Report) -> None:
+def account_alerts(
+    stack: Stack, truth: Truth, messages: Sequence[Mapping[str, Any]], report: Report
+) -> None:
     """Hold the open alerts and every message against the truth."""
     table, client = stack.outputs["AlertTableName"], stack.place.client("dynamodb")
     pages = client.get_paginator("scan").paginate(TableName=table, ProjectionExpression="pk")
@@ -229,9 +261,12 @@ def account_alerts(stack: Stack, truth: Truth, messages: Sequence[Mapping[str, A
     found, expected = _open(store, names), _open(truth.store, truth.store.states)
     for name in sorted(found.keys() | expected.keys()):
         report.check(
-            holds=found.get(name) == expected.get(name), otherwise=f"{name} is {found.get(name)}, should be {expected.get(name)}"
+            holds=found.get(name) == expected.get(name),
+            otherwise=f"{name} is {found.get(name)}, should be {expected.get(name)}",
         )
-    unsent = [state.document.title for state in store.load(names).values() if state.pending is not None]
+    unsent = [
+        state.document.title for state in store.load(names).values() if state.pending is not None
+    ]
     report.check(holds=not unsent, otherwise=f"still to be sent: {unsent}")
 
     by_name: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -240,7 +275,10 @@ def account_alerts(stack: Stack, truth: Truth, messages: Sequence[Mapping[str, A
     report.expected = len(truth.told)
     for name in sorted(by_name.keys() | truth.told.keys()):
         _account_messages(name, by_name[name], truth.told.get(name), report)
-    report.check(holds=report.twice <= report.kills, otherwise=f"{report.twice} messages were sent twice by {report.kills} kills")
+    report.check(
+        holds=report.twice <= report.kills,
+        otherwise=f"{report.twice} messages were sent twice by {report.kills} kills",
+    )
     report.check(
         holds=report.unheard <= report.kills,
         otherwise=f"{report.unheard} corrections were of what was never told, with {report.kills} kills",
@@ -253,7 +291,9 @@ def _open(store: AlertStore, names: Collection[str]) -> dict[str, tuple[object, 
         name: (
             document.kind,
             document.severity,
-            (document.verdict, document.leg, document.service_port, document.confidence) if isinstance(document, Alert) else None,
+            (document.verdict, document.leg, document.service_port, document.confidence)
+            if isinstance(document, Alert)
+            else None,
             document.counts.records,
             document.counts.flows,
             document.counts.packets,
@@ -266,19 +306,28 @@ def _open(store: AlertStore, names: Collection[str]) -> dict[str, tuple[object, 
     }
 
 
-def _account_messages(name: str, messages: Sequence[Mapping[str, Any]], expected: Document | None, report: Report) -> None:
+def _account_messages(
+    name: str, messages: Sequence[Mapping[str, Any]], expected: Document | None, report: Report
+) -> None:
     """Hold the messages of one alert against the truth: what was told and is not true must have been taken back."""
     times = Counter((one["status"], one.get("opened_at"), one["severity"]) for one in messages)
     report.twice += sum(count - 1 for count in times.values())
     begun = {opened for status, opened, _ in times if status == Status.FIRING}
     over = {opened for status, opened, _ in times if status == Status.RESOLVED}
     stands = begun - over
-    severities = {severity for status, opened, severity in times if status == Status.FIRING and opened in stands}
+    severities = {
+        severity
+        for status, opened, severity in times
+        if status == Status.FIRING and opened in stands
+    }
     report.corrected += len(over)
     # Whether a killed worker had sent what it wrote down nobody can know, so what it wrote is taken back aloud.
     report.unheard += len(over - begun)
     report.sent += expected is not None and expected.severity in severities
-    told = [(one["status"], one.get("opened_at"), one["severity"], one["title"], one["status_reason"]) for one in messages]
+    told = [
+        (one["status"], one.get("opened_at"), one["severity"], one["title"], one["status_reason"])
+        for one in messages
+    ]
     right = not stands if expected is None else len(stands) == 1 and expected.severity in severities
     report.check(
         holds=right and max(times.values(), default=0) <= 2,  # once more after a kill

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from flowverdict.fields import DEFAULT_FIELDS
-from flowverdict.sources.accepted import WINDOW
+from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.flowlog.fields import DEFAULT_FIELDS
 from tests.e2e.samples import ACCOUNT_ID, HEADER, REGION
 
 if TYPE_CHECKING:
@@ -61,21 +61,44 @@ def make_network(rules: Place) -> Network:
     """Make the network in an EC2 that judges as AWS's does."""
     ec2 = rules.client("ec2")
     vpc_id = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    subnets = {number: ec2.create_subnet(VpcId=vpc_id, CidrBlock=f"10.0.{number}.0/24")["Subnet"]["SubnetId"] for number in (1, 2)}
+    subnets = {
+        number: ec2.create_subnet(VpcId=vpc_id, CidrBlock=f"10.0.{number}.0/24")["Subnet"][
+            "SubnetId"
+        ]
+        for number in (1, 2)
+    }
     acl_id = ec2.create_network_acl(VpcId=vpc_id)["NetworkAcl"]["NetworkAclId"]
-    (before,) = ec2.describe_network_acls(Filters=[{"Name": "association.subnet-id", "Values": [subnets[1]]}])["NetworkAcls"]
+    (before,) = ec2.describe_network_acls(
+        Filters=[{"Name": "association.subnet-id", "Values": [subnets[1]]}]
+    )["NetworkAcls"]
     (association,) = [one for one in before["Associations"] if one["SubnetId"] == subnets[1]]
-    ec2.replace_network_acl_association(AssociationId=association["NetworkAclAssociationId"], NetworkAclId=acl_id)
+    ec2.replace_network_acl_association(
+        AssociationId=association["NetworkAclAssociationId"], NetworkAclId=acl_id
+    )
     for egress, block in ((False, _EVERYWHERE), (True, "10.0.0.0/16")):
         ec2.create_network_acl_entry(
-            NetworkAclId=acl_id, RuleNumber=100, Egress=egress, RuleAction="allow", CidrBlock=block, Protocol="-1"
+            NetworkAclId=acl_id,
+            RuleNumber=100,
+            Egress=egress,
+            RuleAction="allow",
+            CidrBlock=block,
+            Protocol="-1",
         )
 
     def end(name: str, number: int, address: str, block: str, ports: tuple[int, int]) -> End:
-        group_id = ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc_id)["GroupId"]
-        allowed = {"IpProtocol": "tcp", "FromPort": ports[0], "ToPort": ports[1], "IpRanges": [{"CidrIp": block}]}
+        group_id = ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc_id)[
+            "GroupId"
+        ]
+        allowed = {
+            "IpProtocol": "tcp",
+            "FromPort": ports[0],
+            "ToPort": ports[1],
+            "IpRanges": [{"CidrIp": block}],
+        }
         ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[allowed])
-        made = ec2.create_network_interface(SubnetId=subnets[number], PrivateIpAddress=address, Groups=[group_id])
+        made = ec2.create_network_interface(
+            SubnetId=subnets[number], PrivateIpAddress=address, Groups=[group_id]
+        )
         return End(made["NetworkInterface"]["NetworkInterfaceId"], subnets[number], address)
 
     return Network(
@@ -168,17 +191,30 @@ class Load:
         requests, replies, refused, narrow, rest = Lines(), Lines(), Lines(), Lines(), Lines()
         for count, client in enumerate(clients):
             port = 40_000 + count
-            requests.add("accepted", self._line(self._network.front, client, port, served, asked, "ACCEPT"))
-            replies.add("rejected", self._reply(self._network.front, client, port, served, start + 5, flags))
+            requests.add(
+                "accepted", self._line(self._network.front, client, port, served, asked, "ACCEPT")
+            )
+            replies.add(
+                "rejected", self._reply(self._network.front, client, port, served, start + 5, flags)
+            )
         self._ordinary(requests, start, 12)
         self._ordinary(refused, start, 6)
         for count in range(4):
-            flow = (self._network.back, f"10.0.2.{20 + count % 2}", 41_000 + count, blocked, start + count, "REJECT")
+            flow = (
+                self._network.back,
+                f"10.0.2.{20 + count % 2}",
+                41_000 + count,
+                blocked,
+                start + count,
+                "REJECT",
+            )
             refused.add("rejected", self._line(*flow))
             narrow.add("rejected", self._line(*flow, wide=False))
         for host in self._random.sample(_NOISE, 4):
             port = self._random.choice((22, 23, 3389, 8080))
-            replies.add("rejected", self._line(self._network.back, host, 50_000, port, start, "REJECT"))
+            replies.add(
+                "rejected", self._line(self._network.back, host, 50_000, port, start, "REJECT")
+            )
         self._ordinary(rest, start, 5)
         for _ in range(3):
             rest.add("no_data", self._empty("NODATA", start))
@@ -187,14 +223,30 @@ class Load:
         rest.add("malformed", "this is no record")
         rest.add("malformed", requests.texts[0].replace("ACCEPT", "PERHAPS"))
 
-        for flow_log, lines in ((WIDE, requests), (WIDE, replies), (WIDE, refused), (NARROW, narrow), (WIDE, rest)):
+        for flow_log, lines in (
+            (WIDE, requests),
+            (WIDE, replies),
+            (WIDE, refused),
+            (NARROW, narrow),
+            (WIDE, rest),
+        ):
             yield self._object(flow_log, window, lines)
         stream = f"{self._network.logged.interface_id}-{number}"
         asking, answering = Lines(), Lines()
         for count, client in enumerate(clients):
             port = 42_000 + count
-            asking.add("accepted", self._line(self._network.logged, client, port, _LOGGED_PORTS + number, start, "ACCEPT"))
-            answering.add("rejected", self._reply(self._network.logged, client, port, _LOGGED_PORTS + number, start + 5, flags))
+            asking.add(
+                "accepted",
+                self._line(
+                    self._network.logged, client, port, _LOGGED_PORTS + number, start, "ACCEPT"
+                ),
+            )
+            answering.add(
+                "rejected",
+                self._reply(
+                    self._network.logged, client, port, _LOGGED_PORTS + number, start + 5, flags
+                ),
+            )
         asking.add("no_data", self._empty("NODATA", start))
         asking.add("malformed", "no record either")
         yield LogEvents(stream=stream, lines=asking)
@@ -203,16 +255,28 @@ class Load:
     def _ordinary(self, lines: Lines, start: int, count: int) -> None:
         for _ in range(count):
             port = self._random.randrange(43_000, 60_000)
-            lines.add("accepted", self._line(self._network.back, "10.0.1.5", port, 443, start, "ACCEPT"))
+            lines.add(
+                "accepted", self._line(self._network.back, "10.0.1.5", port, 443, start, "ACCEPT")
+            )
 
     def _line(  # noqa: PLR0913, PLR0917 - what a record says
-        self, near: End, far: str, far_port: int, port: int, start: int, action: str, *, wide: bool = True
+        self,
+        near: End,
+        far: str,
+        far_port: int,
+        port: int,
+        start: int,
+        action: str,
+        *,
+        wide: bool = True,
     ) -> str:
         """Give the record of a request to an interface."""
         flow = f"{far} {near.address} {far_port} {port} 6 {1 if action == 'REJECT' else 9} 600 {start} {start + 15} {action} OK"
         if not wide:
             return f"2 {ACCOUNT_ID} {near.interface_id} {flow}"
-        return self._wide(near, flow, f"{far} {near.address}", _SYN if action == "REJECT" else _SYN_FIN, "ingress")
+        return self._wide(
+            near, flow, f"{far} {near.address}", _SYN if action == "REJECT" else _SYN_FIN, "ingress"
+        )
 
     def _reply(  # noqa: PLR0913, PLR0917 - what a record says
         self, near: End, far: str, far_port: int, port: int, start: int, flags: int

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 SAM: Final = ROOT / ".venv-sam" / "bin"
 # The emulator runs functions on this machine, so compiled wheels of the layer must be this machine's.
-HOST_ARCHITECTURE: Final = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[platform.machine()]
-_COMMAND_SECONDS = 300.0  # a build takes 6 s, a deployment 4 s; a first build on a cold package cache longer
+HOST_ARCHITECTURE: Final = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[
+    platform.machine()
+]
+_COMMAND_SECONDS = (
+    300.0  # a build takes 6 s, a deployment 4 s; a first build on a cold package cache longer
+)
 
 
 class SamError(Exception):
@@ -56,7 +60,11 @@ def build(folder: Path) -> Build:
     """
     started = time.monotonic()
     # pip reads its settings from the home folder and from its own variables; of AWS's nothing is needed.
-    passed = {name: value for name, value in os.environ.items() if name == "HOME" or name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
+    passed = {
+        name: value
+        for name, value in os.environ.items()
+        if name == "HOME" or name.startswith(("PIP_", "SSL_", "REQUESTS_"))
+    }
     _sam(
         folder,
         passed,
@@ -118,13 +126,19 @@ class Stack:
     @property
     def outputs(self) -> dict[str, str]:
         """The stack's outputs."""
-        (found,) = self.place.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
+        (found,) = self.place.client("cloudformation").describe_stacks(StackName=self.name)[
+            "Stacks"
+        ]
         return {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
 
     @property
     def resources(self) -> list[dict[str, Any]]:
         """The stack's resources, as CloudFormation lists them."""
-        pages = self.place.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
+        pages = (
+            self.place.client("cloudformation")
+            .get_paginator("list_stack_resources")
+            .paginate(StackName=self.name)
+        )
         return [one for page in pages for one in page["StackResourceSummaries"]]
 
     def physical_id(self, logical_id: str) -> str:
@@ -142,7 +156,11 @@ class Stack:
 
     def of_type(self, kind: str) -> dict[str, str]:
         """Give the physical ids of all resources of a type, by logical id."""
-        return {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in self.resources if one["ResourceType"] == kind}
+        return {
+            one["LogicalResourceId"]: one["PhysicalResourceId"]
+            for one in self.resources
+            if one["ResourceType"] == kind
+        }
 
 
 def _overrides(parameters: Mapping[str, str]) -> list[str]:
@@ -155,13 +173,16 @@ def _sam(folder: Path, variables: Mapping[str, str], *arguments: str) -> str:
     application.mkdir(exist_ok=True)
     # Without this note of an earlier check, every run in a fresh folder would ask the package index for a newer version.
     (application / "metadata.json").write_text(json.dumps({"lastVersionCheck": time.time()}))
-    environment = base_environment(folder) | {
-        "__SAM_CLI_APP_DIR": str(application),
-        "SAM_CLI_TELEMETRY": "0",
-        "SAM_CLI_POLL_DELAY": "0.3",  # seconds between looks at the stack; 5 are for a real account
-        **variables,
-        "PATH": f"{SAM}{os.pathsep}{os.environ['PATH']}",  # `sam build` takes the pip of the Python it finds first
-    }
+    environment = (
+        base_environment(folder)
+        | {
+            "__SAM_CLI_APP_DIR": str(application),
+            "SAM_CLI_TELEMETRY": "0",
+            "SAM_CLI_POLL_DELAY": "0.3",  # seconds between looks at the stack; 5 are for a real account
+            **variables,
+            "PATH": f"{SAM}{os.pathsep}{os.environ['PATH']}",  # `sam build` takes the pip of the Python it finds first
+        }
+    )
     finished = subprocess.run(  # noqa: S603 - the pinned sam
         [SAM / "sam", *arguments, f"--config-file={ROOT / 'samconfig.toml'}"],
         cwd=ROOT,

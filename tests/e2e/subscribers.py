@@ -37,7 +37,11 @@ class Queue:
     @property
     def arn(self) -> str:
         """Its ARN."""
-        return str(self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"])
+        return str(
+            self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])[
+                "Attributes"
+            ]["QueueArn"]
+        )
 
     def take(self, count: int, seconds: float = _WAIT) -> list[str]:
         """Take messages off the queue until there are ``count`` of them, and give their texts.
@@ -82,7 +86,10 @@ class Queue:
 
     def _receive(self, *, wait: int) -> list[Message]:
         answer = self._sqs.receive_message(
-            QueueUrl=self.url, MaxNumberOfMessages=10, WaitTimeSeconds=wait, MessageAttributeNames=["All"]
+            QueueUrl=self.url,
+            MaxNumberOfMessages=10,
+            WaitTimeSeconds=wait,
+            MessageAttributeNames=["All"],
         )
         messages = answer.get("Messages", [])
         for one in messages:
@@ -94,14 +101,21 @@ def _message(received: Mapping[str, Any]) -> Message:
     body = str(received["Body"])
     envelope = json.loads(body) if body.startswith('{"Type": "Notification"') else None
     if envelope is None:
-        attributes = {name: one["StringValue"] for name, one in received.get("MessageAttributes", {}).items()}
+        attributes = {
+            name: one["StringValue"] for name, one in received.get("MessageAttributes", {}).items()
+        }
         return Message(body=body, attributes=attributes)
     attributes = {name: one["Value"] for name, one in envelope.get("MessageAttributes", {}).items()}
     return Message(body=envelope["Message"], attributes=attributes, subject=envelope.get("Subject"))
 
 
 def subscribe(
-    place: Place, topic_arn: str, name: str, filter_policy: Mapping[str, list[str]] | None = None, *, raw: bool = True
+    place: Place,
+    topic_arn: str,
+    name: str,
+    filter_policy: Mapping[str, list[str]] | None = None,
+    *,
+    raw: bool = True,
 ) -> Queue:
     """Subscribe a new queue to a topic, as a team of the organisation would: with a queue policy that lets SNS in."""
     sqs = place.client("sqs")
@@ -118,7 +132,9 @@ def subscribe(
     attributes = {"RawMessageDelivery": str(raw).lower()}
     if filter_policy is not None:
         attributes["FilterPolicy"] = json.dumps(filter_policy)
-    place.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=queue.arn, Attributes=attributes)
+    place.client("sns").subscribe(
+        TopicArn=topic_arn, Protocol="sqs", Endpoint=queue.arn, Attributes=attributes
+    )
     return queue
 
 
@@ -131,10 +147,16 @@ def deployed_filter(place: Place, topic_arn: str, protocol: str) -> dict[str, li
         There is none, or several.
     """
     sns = place.client("sns")
-    found = [one for one in sns.list_subscriptions_by_topic(TopicArn=topic_arn)["Subscriptions"] if one["Protocol"] == protocol]
+    found = [
+        one
+        for one in sns.list_subscriptions_by_topic(TopicArn=topic_arn)["Subscriptions"]
+        if one["Protocol"] == protocol
+    ]
     if len(found) != 1:
         raise LookupError(f"{len(found)} subscriptions of {topic_arn} by {protocol}")
-    attributes = sns.get_subscription_attributes(SubscriptionArn=found[0]["SubscriptionArn"])["Attributes"]
+    attributes = sns.get_subscription_attributes(SubscriptionArn=found[0]["SubscriptionArn"])[
+        "Attributes"
+    ]
     policy: dict[str, list[str]] = json.loads(attributes["FilterPolicy"])
     return policy
 
@@ -170,7 +192,9 @@ def remember(stack: Stack, items: Iterable[Mapping[str, Any]]) -> None:
 def put_object(stack: Stack, key: str, text: str) -> str:
     """Put a flow log file into the stack's bucket as AWS delivers it, gzipped, and give its key."""
     body = gzip.compress(text.encode(), mtime=0)
-    stack.place.client("s3").put_object(Bucket=stack.outputs["FlowLogBucketName"], Key=key, Body=body)
+    stack.place.client("s3").put_object(
+        Bucket=stack.outputs["FlowLogBucketName"], Key=key, Body=body
+    )
     return key
 
 
@@ -190,7 +214,11 @@ def log_events(stack: Stack, logical_id: str) -> list[tuple[str, str]]:
     configuration = place.client("lambda").get_function_configuration(FunctionName=name)
     group = configuration["LoggingConfig"]["LogGroup"]
     pages = place.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
-    return [(str(event["logStreamName"]), str(event["message"])) for page in pages for event in page["events"]]
+    return [
+        (str(event["logStreamName"]), str(event["message"]))
+        for page in pages
+        for event in page["events"]
+    ]
 
 
 def raw_log(stack: Stack, logical_id: str) -> list[str]:

@@ -41,22 +41,39 @@ def test_peers_are_read_from_the_kernels_table() -> None:
 
 def test_loopback_of_both_families_is_here_and_the_rest_is_not() -> None:
     found = dict(peers_in(_HEADER + _LINES_6))
-    assert {inode: peer.is_here for inode, peer in found.items()} == {"14": True, "15": True, "16": False}
+    assert {inode: peer.is_here for inode, peer in found.items()} == {
+        "14": True,
+        "15": True,
+        "16": False,
+    }
     assert found["16"].address == ip_address("2001:db8::2")
 
 
-@pytest.mark.skipif(not (PROC / "net" / "tcp").exists(), reason="connections are read from /proc, which this system has not")
+@pytest.mark.skipif(
+    not (PROC / "net" / "tcp").exists(),
+    reason="connections are read from /proc, which this system has not",
+)
 def test_a_childs_connection_is_seen(hook: Webhook) -> None:
     port = int(hook.url.rpartition(":")[2])
-    script = f"import socket, sys; s = socket.create_connection(('127.0.0.1', {port})); sys.stdin.read()"
+    script = (
+        f"import socket, sys; s = socket.create_connection(('127.0.0.1', {port})); sys.stdin.read()"
+    )
     with watching() as watch:
         with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as child:  # noqa: S603 - our own line
-            wait_until(lambda: True if Peer(address=ip_address("127.0.0.1"), port=port) in watch.seen else None, "its connection")
+            wait_until(
+                lambda: (
+                    True if Peer(address=ip_address("127.0.0.1"), port=port) in watch.seen else None
+                ),
+                "its connection",
+            )
             child.communicate(b"")
         assert watch.beyond_loopback == []
 
 
-@pytest.mark.skipif(not (PROC / "net" / "tcp").exists(), reason="connections are read from /proc, which this system has not")
+@pytest.mark.skipif(
+    not (PROC / "net" / "tcp").exists(),
+    reason="connections are read from /proc, which this system has not",
+)
 def test_nothing_beyond_loopback_has_been_talked_to_so_far(watch: Watch, stack: Stack) -> None:
     """Asked once more when the session ends."""
     emulator = Peer(address=ip_address("127.0.0.1"), port=int(stack.place.url.rpartition(":")[2]))

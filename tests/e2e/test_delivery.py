@@ -9,10 +9,17 @@ from urllib.parse import unquote_plus
 
 import pytest
 
-from flowverdict.cli.sample_world import LOG_GROUP
+from flowverdict_cli.sample_world import LOG_GROUP
 from tests.e2e.contract import attributes, valid
 from tests.e2e.samples import key, scenario, shop_delivery, shop_log_lines
-from tests.e2e.subscribers import Queue, function_log, put_log_events, put_object, subscribe, wait_until
+from tests.e2e.subscribers import (
+    Queue,
+    function_log,
+    put_log_events,
+    put_object,
+    subscribe,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +31,12 @@ if TYPE_CHECKING:
 # What the shop's delivery is told as at once. The internet's knocking at port 22 and the packets of a closed connection wait for
 # the digest.
 TOLD_AT_ONCE = {
-    ("critical", "response", "network-acl", 443): 2,  # to the web server's clients, and to the worker's request
+    (
+        "critical",
+        "response",
+        "network-acl",
+        443,
+    ): 2,  # to the web server's clients, and to the worker's request
     ("high", "request", "security-group", 5432): 1,
     ("medium", "request", "security-group", 25): 1,
 }
@@ -35,12 +47,17 @@ def outline(alert: dict[str, Any]) -> tuple[str, str, int]:
     return alert["leg"], alert["verdict"], alert["service_port"]
 
 
-def test_an_object_becomes_json_for_machines_text_for_people_and_what_amazon_q_takes(stack: Stack, inboxes: Inboxes) -> None:
+def test_an_object_becomes_json_for_machines_text_for_people_and_what_amazon_q_takes(
+    stack: Stack, inboxes: Inboxes
+) -> None:
     put_object(stack, key(stack.place, "shop"), shop_delivery())
 
     messages = inboxes.alerts.take_whole(4 + NOTICES)
     found = valid(one.body for one in messages)
-    assert Counter((one["severity"], *outline(one)) for one in found if one["kind"] == "reject") == TOLD_AT_ONCE
+    assert (
+        Counter((one["severity"], *outline(one)) for one in found if one["kind"] == "reject")
+        == TOLD_AT_ONCE
+    )
     assert Counter(one["kind"] for one in found) == {"reject": 4, "records-lost": NOTICES}
     for critical in (one for one in found if one["severity"] == "critical"):
         assert critical["network_acl_entry"]["rule_number"] == 32767
@@ -61,7 +78,11 @@ def test_an_object_becomes_json_for_machines_text_for_people_and_what_amazon_q_t
     for text in inboxes.chat.take(4 + NOTICES):
         # https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html
         chat = json.loads(text)
-        assert (chat["version"], chat["source"], chat["content"]["textType"]) == ("1.0", "custom", "client-markdown")
+        assert (chat["version"], chat["source"], chat["content"]["textType"]) == (
+            "1.0",
+            "custom",
+            "client-markdown",
+        )
         assert chat["content"]["title"]
         assert chat["content"]["description"]
         assert chat["metadata"]["threadId"] in {one["fingerprint"] for one in found}
@@ -69,19 +90,25 @@ def test_an_object_becomes_json_for_machines_text_for_people_and_what_amazon_q_t
     assert inboxes.alerts.rest() == []
 
 
-def test_the_address_is_mailed_what_its_parameter_asks_for(stack: Stack, inboxes: Inboxes, parameters: dict[str, str]) -> None:
+def test_the_address_is_mailed_what_its_parameter_asks_for(
+    stack: Stack, inboxes: Inboxes, parameters: dict[str, str]
+) -> None:
     """A queue with the filter policy that the deployed subscription has, since the emulator does not send mail."""
     assert parameters["EmailFromSeverity"] == "high"
     put_object(stack, key(stack.place, "mailed"), shop_delivery())
 
-    inboxes.mail.take(4 + NOTICES)  # SNS sends to all subscribers before it answers, so the other queue has its own by then
+    inboxes.mail.take(
+        4 + NOTICES
+    )  # SNS sends to all subscribers before it answers, so the other queue has its own by then
     mailed = inboxes.mailed.take_whole(3)
 
     assert Counter(one.attributes["severity"] for one in mailed) == {"critical": 2, "high": 1}
     assert inboxes.mailed.rest() == []
 
 
-def test_log_events_of_the_group_become_alerts_in_the_format_that_ec2_describes(stack: Stack, alerts: Queue) -> None:
+def test_log_events_of_the_group_become_alerts_in_the_format_that_ec2_describes(
+    stack: Stack, alerts: Queue
+) -> None:
     put_log_events(stack.place, LOG_GROUP, "eni-7db9fa8d493456225-all", shop_log_lines())
 
     (alert,) = valid(alerts.take(1))
@@ -96,19 +123,31 @@ def test_a_subscriber_gets_what_its_filter_policy_asks_for(stack: Stack, alerts:
     for name in ("same-subnet-request", "outbound-response", "inbound-response"):
         put_object(stack, key(stack.place, name), scenario(name))
 
-    everything = valid(alerts.take(3))  # SNS sends to all subscribers before it answers, so the other has its own by then
+    everything = valid(
+        alerts.take(3)
+    )  # SNS sends to all subscribers before it answers, so the other has its own by then
     (filtered,) = valid(some.take(1) + some.rest())
 
     assert {one["flow_direction"] for one in everything} == {"ingress", "egress"}
-    assert (filtered["severity"], filtered["leg"], filtered["flow_direction"]) == ("critical", "response", "egress")
+    assert (filtered["severity"], filtered["leg"], filtered["flow_direction"]) == (
+        "critical",
+        "response",
+        "egress",
+    )
 
 
-def test_a_webhook_gets_the_alert_as_text_for_machines(stack: Stack, hook: Webhook, alerts: Queue) -> None:
+def test_a_webhook_gets_the_alert_as_text_for_machines(
+    stack: Stack, hook: Webhook, alerts: Queue
+) -> None:
     sns = stack.place.client("sns")
     topic_arn = stack.outputs["AlertTopicArn"]
     sns.subscribe(TopicArn=topic_arn, Protocol="http", Endpoint=hook.url)
-    asked = json.loads(hook.wait_for(lambda request: kind(request) == "SubscriptionConfirmation").body)
-    subscription_arn = sns.confirm_subscription(TopicArn=topic_arn, Token=asked["Token"])["SubscriptionArn"]
+    asked = json.loads(
+        hook.wait_for(lambda request: kind(request) == "SubscriptionConfirmation").body
+    )
+    subscription_arn = sns.confirm_subscription(TopicArn=topic_arn, Token=asked["Token"])[
+        "SubscriptionArn"
+    ]
 
     put_object(stack, key(stack.place, "webhook"), scenario("outbound-response"))
     alerts.take(1)
@@ -120,23 +159,33 @@ def test_a_webhook_gets_the_alert_as_text_for_machines(stack: Stack, hook: Webho
 
 
 def kind(request: Request) -> str | None:
-    return {name.lower(): value for name, value in request.headers.items()}.get("x-amz-sns-message-type")
+    return {name.lower(): value for name, value in request.headers.items()}.get(
+        "x-amz-sns-message-type"
+    )
 
 
 @pytest.fixture
 def _impatient_queue(stack: Stack) -> Iterator[None]:
     """Have a message that failed come back after 2 s, and not after half an hour as it should on AWS."""
     sqs, url = stack.place.client("sqs"), stack.physical_id("FlowLogQueue")
-    before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])[
+        "Attributes"
+    ]
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "2"})
     yield
     sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
 
 
 @pytest.mark.usefixtures("_impatient_queue")
-def test_an_object_that_cannot_be_read_ends_in_the_dead_letter_queue_and_the_others_do_not(stack: Stack, alerts: Queue) -> None:
-    poison = key(stack.place, "poison+é").replace("AWSLogs", "aws-account-id=1")  # S3 encodes these in its events
-    stack.place.client("s3").put_object(Bucket=stack.outputs["FlowLogBucketName"], Key=poison, Body=b"\x1f\x8bnot gzip")
+def test_an_object_that_cannot_be_read_ends_in_the_dead_letter_queue_and_the_others_do_not(
+    stack: Stack, alerts: Queue
+) -> None:
+    poison = key(stack.place, "poison+é").replace(
+        "AWSLogs", "aws-account-id=1"
+    )  # S3 encodes these in its events
+    stack.place.client("s3").put_object(
+        Bucket=stack.outputs["FlowLogBucketName"], Key=poison, Body=b"\x1f\x8bnot gzip"
+    )
     put_object(stack, key(stack.place, "good"), scenario("outbound-response"))
 
     good = valid(alerts.take(1))
@@ -144,8 +193,14 @@ def test_an_object_that_cannot_be_read_ends_in_the_dead_letter_queue_and_the_oth
 
     assert unquote_plus(json.loads(dead)["Records"][0]["s3"]["object"]["key"]) == poison
     # A worker that starts cold may be slower than 2 s, and the message given to another one too: queues deliver at least once.
-    assert {outline(one) for one in good + valid(alerts.rest())} == {("response", "network-acl", 443)}
-    reasons = [one["reason"] for one in function_log(stack, "ClassifyS3Function") if one["message"] == "message failed"]
+    assert {outline(one) for one in good + valid(alerts.rest())} == {
+        ("response", "network-acl", 443)
+    }
+    reasons = [
+        one["reason"]
+        for one in function_log(stack, "ClassifyS3Function")
+        if one["message"] == "message failed"
+    ]
     redrive = json.loads(
         stack.place.client("sqs").get_queue_attributes(
             QueueUrl=stack.physical_id("FlowLogQueue"), AttributeNames=["RedrivePolicy"]
@@ -157,7 +212,9 @@ def test_an_object_that_cannot_be_read_ends_in_the_dead_letter_queue_and_the_oth
 def test_a_log_event_that_cannot_be_read_ends_in_a_queue_of_its_own(stack: Stack) -> None:
     function = stack.physical_id("ClassifyCloudWatchLogsFunction")
     payload = json.dumps({"awslogs": {"data": "bm90IGd6aXA="}}).encode()
-    stack.place.client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=payload)
+    stack.place.client("lambda").invoke(
+        FunctionName=function, InvocationType="Event", Payload=payload
+    )
 
     dead = Queue(place=stack.place, url=stack.physical_id("ClassifyCloudWatchLogsDeadLetterQueue"))
     (kept,) = dead.take(1)
@@ -167,16 +224,28 @@ def test_a_log_event_that_cannot_be_read_ends_in_a_queue_of_its_own(stack: Stack
     assert record["requestContext"]["condition"] == "RetriesExhausted"
 
 
-def test_nothing_was_refused_and_every_line_names_its_invocation(stack: Stack, alerts: Queue) -> None:
+def test_nothing_was_refused_and_every_line_names_its_invocation(
+    stack: Stack, alerts: Queue
+) -> None:
     put_object(stack, key(stack.place, "logged"), scenario("outbound-response"))
     alerts.take(1)
     name = key(stack.place, "logged")
 
     (line,) = wait_until(
-        lambda: [one for one in function_log(stack, "ClassifyS3Function") if name in str(one.get("source"))] or None, "its log line"
+        lambda: (
+            [
+                one
+                for one in function_log(stack, "ClassifyS3Function")
+                if name in str(one.get("source"))
+            ]
+            or None
+        ),
+        "its log line",
     )
 
     assert line["function_request_id"]
     assert line["counts"]["records"] == 2
     for logical_id in stack.of_type("AWS::Lambda::Function"):
-        assert not [one for one in function_log(stack, logical_id) if "AccessDenied" in json.dumps(one)]
+        assert not [
+            one for one in function_log(stack, logical_id) if "AccessDenied" in json.dumps(one)
+        ]

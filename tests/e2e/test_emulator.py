@@ -21,10 +21,21 @@ if TYPE_CHECKING:
 
 _FLOW_LOG = {
     "Type": "AWS::EC2::FlowLog",
-    "Properties": {"ResourceId": "vpc-0123456789abcdef0", "ResourceType": "VPC", "TrafficType": "ALL", "LogFormat": "${version}"},
+    "Properties": {
+        "ResourceId": "vpc-0123456789abcdef0",
+        "ResourceType": "VPC",
+        "TrafficType": "ALL",
+        "LogFormat": "${version}",
+    },
 }
-_QUERY = {"Type": "AWS::Logs::QueryDefinition", "Properties": {"Name": "rejects", "QueryString": "fields @message"}}
-_ALARM = {"Type": "AWS::CloudWatch::CompositeAlarm", "Properties": {"AlarmName": "broken", "AlarmRule": "TRUE"}}
+_QUERY = {
+    "Type": "AWS::Logs::QueryDefinition",
+    "Properties": {"Name": "rejects", "QueryString": "fields @message"},
+}
+_ALARM = {
+    "Type": "AWS::CloudWatch::CompositeAlarm",
+    "Properties": {"AlarmName": "broken", "AlarmRule": "TRUE"},
+}
 
 
 def test_types_that_the_emulator_does_not_know_are_kept_for_tests_to_look_at(aws: Emulator) -> None:
@@ -35,8 +46,12 @@ def test_types_that_the_emulator_does_not_know_are_kept_for_tests_to_look_at(aws
     client.get_waiter("stack_create_complete").wait(StackName="kept", WaiterConfig={"Delay": 1})
 
     assert [one["LogFormat"] for one in aws.kept("AWS::EC2::FlowLog", "kept")] == ["${version}"]
-    assert [one["QueryString"] for one in aws.kept("AWS::Logs::QueryDefinition", "kept")] == ["fields @message"]
-    assert [one["AlarmRule"] for one in aws.kept("AWS::CloudWatch::CompositeAlarm", "kept")] == ["TRUE"]
+    assert [one["QueryString"] for one in aws.kept("AWS::Logs::QueryDefinition", "kept")] == [
+        "fields @message"
+    ]
+    assert [one["AlarmRule"] for one in aws.kept("AWS::CloudWatch::CompositeAlarm", "kept")] == [
+        "TRUE"
+    ]
 
     client.delete_stack(StackName="kept")
     client.get_waiter("stack_delete_complete").wait(StackName="kept", WaiterConfig={"Delay": 1})
@@ -62,7 +77,9 @@ def test_a_test_that_fails_leaves_neither_process_nor_file(watch: Watch) -> None
 
 
 def test_the_webhook_answers_as_told(hook: Webhook) -> None:
-    hook.script(Answer(status=429, headers={"Retry-After": "2"}), Answer(status=404), Answer(delay=0.3))
+    hook.script(
+        Answer(status=429, headers={"Retry-After": "2"}), Answer(status=404), Answer(delay=0.3)
+    )
 
     with pytest.raises(urllib.error.HTTPError) as throttled:
         post(hook, b"1")

@@ -11,7 +11,15 @@ import pytest
 from scripts.pack_cloudwatch_event import pack
 from tests.e2e.contract import valid
 from tests.e2e.policies import start_anew
-from tests.e2e.samples import POLICY_NAME, SILENT_ON_NOTHING, key, notification, scenario, scheduled, shop_delivery
+from tests.e2e.samples import (
+    POLICY_NAME,
+    SILENT_ON_NOTHING,
+    key,
+    notification,
+    scenario,
+    scheduled,
+    shop_delivery,
+)
 from tests.e2e.subscribers import function_log, metric, put_object, wait_until
 
 if TYPE_CHECKING:
@@ -23,13 +31,16 @@ if TYPE_CHECKING:
 
 HALF_AN_HOUR = 31 * 60  # longer than ResolveMinutes
 A_DAY = 24 * 3600 + HALF_AN_HOUR
-FLOWS_OF_ONE = RECORDS_OF_ONE = 1  # what tests/scenarios/same-subnet-request.log has of its one fault
+FLOWS_OF_ONE = RECORDS_OF_ONE = (
+    1  # what tests/scenarios/same-subnet-request.log has of its one fault
+)
 
 
 def sweep(stack: Stack, seconds_from_now: float) -> None:
     """Invoke the deployed sweep as its schedule will some time from now."""
     answer = stack.place.client("lambda").invoke(
-        FunctionName=stack.physical_id("SweepAlertsFunction"), Payload=json.dumps(scheduled(seconds_from_now)).encode()
+        FunctionName=stack.physical_id("SweepAlertsFunction"),
+        Payload=json.dumps(scheduled(seconds_from_now)).encode(),
     )
     assert "FunctionError" not in answer, answer["Payload"].read()
 
@@ -37,13 +48,17 @@ def sweep(stack: Stack, seconds_from_now: float) -> None:
 def end_of(stack: Stack, alerts: Queue) -> dict[str, Any]:
     """Let half an hour pass and give the one message that says that it is over, with the totals of the whole time."""
     sweep(stack, HALF_AN_HOUR)
-    (resolved,) = [one for one in valid(alerts.take(1) + alerts.rest()) if one["status"] == "resolved"]
+    (resolved,) = [
+        one for one in valid(alerts.take(1) + alerts.rest()) if one["status"] == "resolved"
+    ]
     return resolved
 
 
 def passed_over(stack: Stack, function: str) -> int:
     """Count how often a function has said that it read a source before."""
-    return sum(one["message"] == "read before, not read again" for one in function_log(stack, function))
+    return sum(
+        one["message"] == "read before, not read again" for one in function_log(stack, function)
+    )
 
 
 def test_an_object_that_is_told_of_again_adds_nothing(stack: Stack, alerts: Queue) -> None:
@@ -53,8 +68,13 @@ def test_an_object_that_is_told_of_again_adds_nothing(stack: Stack, alerts: Queu
 
     body = json.dumps(notification(stack.outputs["FlowLogBucketName"], name))
     for _ in range(2):
-        stack.place.client("sqs").send_message(QueueUrl=stack.physical_id("FlowLogQueue"), MessageBody=body)
-    wait_until(lambda: passed_over(stack, "ClassifyS3Function") == before + 2 or None, "both to have been passed over")
+        stack.place.client("sqs").send_message(
+            QueueUrl=stack.physical_id("FlowLogQueue"), MessageBody=body
+        )
+    wait_until(
+        lambda: passed_over(stack, "ClassifyS3Function") == before + 2 or None,
+        "both to have been passed over",
+    )
 
     assert alerts.rest() == []
     assert (alert["flows"], end_of(stack, alerts)["flows"]) == (FLOWS_OF_ONE, FLOWS_OF_ONE)
@@ -70,11 +90,16 @@ def test_a_log_event_that_is_delivered_again_adds_nothing(stack: Stack, alerts: 
         assert "FunctionError" not in client.invoke(FunctionName=name, Payload=event)
 
     (alert,) = valid(alerts.take(1) + alerts.rest())
-    wait_until(lambda: passed_over(stack, "ClassifyCloudWatchLogsFunction") == before + 1 or None, "the second to be passed over")
+    wait_until(
+        lambda: passed_over(stack, "ClassifyCloudWatchLogsFunction") == before + 1 or None,
+        "the second to be passed over",
+    )
     assert (alert["flows"], end_of(stack, alerts)["flows"]) == (1, 1)
 
 
-def test_the_same_new_fault_in_two_objects_at_one_moment_is_one_message(stack: Stack, alerts: Queue) -> None:
+def test_the_same_new_fault_in_two_objects_at_one_moment_is_one_message(
+    stack: Stack, alerts: Queue
+) -> None:
     names = [key(stack.place, f"twin-{number}") for number in (1, 2)]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda name: put_object(stack, name, scenario("same-subnet-request")), names))
@@ -90,13 +115,23 @@ def test_the_same_new_fault_in_two_objects_at_one_moment_is_one_message(stack: S
 
 def read_by(stack: Stack) -> set[str]:
     """Give the keys of the objects that classify_s3 has read."""
-    sources = [str(one["source"]) for one in function_log(stack, "ClassifyS3Function") if one["message"] == "flow logs read"]
-    return {source.removeprefix(f"s3://{stack.outputs['FlowLogBucketName']}/") for source in sources}
+    sources = [
+        str(one["source"])
+        for one in function_log(stack, "ClassifyS3Function")
+        if one["message"] == "flow logs read"
+    ]
+    return {
+        source.removeprefix(f"s3://{stack.outputs['FlowLogBucketName']}/") for source in sources
+    }
 
 
-def test_what_is_over_is_told_and_what_is_noise_comes_in_the_digest(stack: Stack, inboxes: Inboxes) -> None:
+def test_what_is_over_is_told_and_what_is_noise_comes_in_the_digest(
+    stack: Stack, inboxes: Inboxes
+) -> None:
     put_object(stack, key(stack.place, "lived"), shop_delivery())
-    told = {one["fingerprint"] for one in valid(inboxes.alerts.take(5)) if one["kind"] == "reject"}  # the fifth: AWS lost records
+    told = {
+        one["fingerprint"] for one in valid(inboxes.alerts.take(5)) if one["kind"] == "reject"
+    }  # the fifth: AWS lost records
     inboxes.mail.take(5)
     inboxes.chat.take(5)
 
@@ -127,34 +162,53 @@ def _policy_of_its_own(stack: Stack) -> Iterator[None]:
 
 def put_policy(stack: Stack, text: str, *functions: str) -> None:
     """Change the document, and do not wait the minute that a function may go by the one it knows."""
-    stack.place.client("ssm").put_parameter(Name=POLICY_NAME, Value=text, Type="String", Overwrite=True)
+    stack.place.client("ssm").put_parameter(
+        Name=POLICY_NAME, Value=text, Type="String", Overwrite=True
+    )
     for function in functions:
         start_anew(stack, function)
 
 
 @pytest.mark.usefixtures("_policy_of_its_own")
-def test_the_policy_mutes_and_a_broken_one_is_measured_while_the_last_good_one_holds(stack: Stack, alerts: Queue) -> None:
+def test_the_policy_mutes_and_a_broken_one_is_measured_while_the_last_good_one_holds(
+    stack: Stack, alerts: Queue
+) -> None:
     expected = {"match": {"port": 5432}, "reason": "a wanted reject"}
     put_policy(stack, json.dumps({"version": 1, "expected": [expected]}), "ClassifyS3Function")
     put_object(stack, key(stack.place, "muted"), scenario("same-subnet-request"))
-    wait_until(lambda: sum(metric(stack, "ClassifyS3Function", "FlowsMuted")) or None, "the flow to be muted")
+    wait_until(
+        lambda: sum(metric(stack, "ClassifyS3Function", "FlowsMuted")) or None,
+        "the flow to be muted",
+    )
     assert alerts.rest() == []
     assert sum(metric(stack, "SweepAlertsFunction", "PolicyUnusable")) == 0
 
     put_policy(stack, "{", "ClassifyS3Function", "SweepAlertsFunction")
     sweep(stack, 0)
 
-    wait_until(lambda: sum(metric(stack, "SweepAlertsFunction", "PolicyUnusable")) == 1 or None, "the metric that the alarm is on")
-    (line,) = [one for one in function_log(stack, "SweepAlertsFunction") if one["message"] == "policy not usable"]
+    wait_until(
+        lambda: sum(metric(stack, "SweepAlertsFunction", "PolicyUnusable")) == 1 or None,
+        "the metric that the alarm is on",
+    )
+    (line,) = [
+        one
+        for one in function_log(stack, "SweepAlertsFunction")
+        if one["message"] == "policy not usable"
+    ]
     assert POLICY_NAME in line["reason"]
     put_object(stack, key(stack.place, "still-muted"), scenario("same-subnet-request"))
-    wait_until(lambda: sum(metric(stack, "ClassifyS3Function", "FlowsMuted")) == 2 * FLOWS_OF_ONE or None, "it to be muted too")
+    wait_until(
+        lambda: sum(metric(stack, "ClassifyS3Function", "FlowsMuted")) == 2 * FLOWS_OF_ONE or None,
+        "it to be muted too",
+    )
     assert alerts.rest() == []
 
 
 def test_the_alarm_stands_on_the_metric_that_is_measured(stack: Stack) -> None:
     (alarm,) = [
-        one for one in stack.place.client("cloudwatch").describe_alarms()["MetricAlarms"] if one["MetricName"] == "PolicyUnusable"
+        one
+        for one in stack.place.client("cloudwatch").describe_alarms()["MetricAlarms"]
+        if one["MetricName"] == "PolicyUnusable"
     ]
     assert alarm["Namespace"] == "flowverdict"
     assert alarm["Dimensions"] == [{"Name": "service", "Value": "sweep_alerts"}]

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from tests.e2e.stack import Build
 
 
-STATEMENT = Statement(function="SomeFunction", policy=Policy(role_name="role", name="policy"), sid="PublishAlerts")
+STATEMENT = Statement(
+    function="SomeFunction", policy=Policy(role_name="role", name="policy"), sid="PublishAlerts"
+)
 # One that each function cannot do without.
 NEEDED = {
     "ClassifyCloudWatchLogsFunction": "PublishAlerts",
@@ -40,15 +42,26 @@ def template_sids(built: Build) -> set[str]:
     documents = []
     for one in read_template(built.template)["Resources"].values():
         if one["Type"] == "AWS::Serverless::Function":
-            documents += [policy for policy in one["Properties"].get("Policies", []) if "Statement" in policy]
+            documents += [
+                policy for policy in one["Properties"].get("Policies", []) if "Statement" in policy
+            ]
         elif one["Type"] == "AWS::IAM::ManagedPolicy":
             documents.append(one["Properties"]["PolicyDocument"])
-    return {statement["Sid"] for document in documents for choice in document["Statement"] for statement in chosen(choice)}
+    return {
+        statement["Sid"]
+        for document in documents
+        for choice in document["Statement"]
+        for statement in chosen(choice)
+    }
 
 
 def chosen(statement: dict[str, Any]) -> list[dict[str, Any]]:
     """Give a statement, or both that a condition may choose."""
-    return [one for one in statement["Fn::If"][1:] if "Sid" in one] if "Fn::If" in statement else [statement]
+    return (
+        [one for one in statement["Fn::If"][1:] if "Sid" in one]
+        if "Fn::If" in statement
+        else [statement]
+    )
 
 
 def test_every_function_has_its_trial(permitted: Trial) -> None:
@@ -56,15 +69,21 @@ def test_every_function_has_its_trial(permitted: Trial) -> None:
 
 
 @pytest.mark.parametrize("function", sorted(TRIALS))
-def test_with_all_its_permissions_a_function_does_everything_and_is_refused_nothing(permitted: Trial, function: str) -> None:
+def test_with_all_its_permissions_a_function_does_everything_and_is_refused_nothing(
+    permitted: Trial, function: str
+) -> None:
     assert TRIALS[function](permitted) == []
 
 
 @pytest.mark.parametrize("function", sorted(TRIALS))
-def test_without_a_permission_that_it_needs_a_function_fails_its_trial(permitted: Trial, function: str) -> None:
+def test_without_a_permission_that_it_needs_a_function_fails_its_trial(
+    permitted: Trial, function: str
+) -> None:
     """Take one out here, to know that taking out works; ``make e2e-iam`` does it with all of them."""
     statements = [*policy_statements(permitted.stack)]
-    (statement,) = [one for one in statements if (one.function, str(one)) == (function, NEEDED[function])]
+    (statement,) = [
+        one for one in statements if (one.function, str(one)) == (function, NEEDED[function])
+    ]
     with without(permitted.stack, statement):
         missed = TRIALS[function](permitted)
     assert "nothing is refused" in missed
@@ -80,14 +99,22 @@ def rows() -> list[tuple[str, str]]:
 
 
 def test_the_table_has_every_statement_that_is_deployed(permitted: Trial) -> None:
-    assert {(one.function, str(one)) for one in policy_statements(permitted.stack)} <= {*rows()}, "run `make e2e-iam`"
+    assert {(one.function, str(one)) for one in policy_statements(permitted.stack)} <= {*rows()}, (
+        "run `make e2e-iam`"
+    )
 
 
-def test_the_table_has_every_statement_of_the_template_whatever_the_parameters(built: Build) -> None:
-    assert template_sids(built) <= {statement.partition(":")[0] for _, statement in rows()}, "add to VARIANTS, run `make e2e-iam`"
+def test_the_table_has_every_statement_of_the_template_whatever_the_parameters(
+    built: Build,
+) -> None:
+    assert template_sids(built) <= {statement.partition(":")[0] for _, statement in rows()}, (
+        "add to VARIANTS, run `make e2e-iam`"
+    )
 
 
 def test_a_statement_that_nothing_misses_stands_out() -> None:
-    (needless,) = [one for one in markdown([(STATEMENT, [])]).splitlines() if "PublishAlerts" in one]
+    (needless,) = [
+        one for one in markdown([(STATEMENT, [])]).splitlines() if "PublishAlerts" in one
+    ]
     assert needless.endswith("| **nothing** |")
     assert "PublishAlerts" not in UNCHECKED

@@ -37,7 +37,9 @@ json.dump({name: getattr(module, "__file__", None) for name, module in sys.modul
 
 def test_every_function_of_the_template_was_built(built: Build) -> None:
     template = read_template(built.template)["Resources"]
-    assert set(built_functions(built)) == {name for name, one in template.items() if one["Type"] == "AWS::Serverless::Function"}
+    assert set(built_functions(built)) == {
+        name for name, one in template.items() if one["Type"] == "AWS::Serverless::Function"
+    }
 
 
 def test_everything_that_is_deployed_has_its_bytecode(built: Build) -> None:
@@ -46,22 +48,41 @@ def test_everything_that_is_deployed_has_its_bytecode(built: Build) -> None:
     assert [path for path in sources if not Path(cache_from_source(str(path))).is_file()] == []
 
 
-def test_the_functions_import_nothing_but_lambdas_python_and_what_was_built(built: Build, tmp_path: Path) -> None:
+def test_the_functions_import_nothing_but_lambdas_python_and_what_was_built(
+    built: Build, tmp_path: Path
+) -> None:
     for function in built_functions(built).values():
-        environment = base_environment(tmp_path) | {"PYTHONPATH": function.python_path(), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = base_environment(tmp_path) | {
+            "PYTHONPATH": function.python_path(),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
         finished = subprocess.run(  # noqa: S603 - the runtime's own Python
-            [PYTHON, "-c", _IMPORT_ALL], cwd=function.code, env=environment, capture_output=True, text=True, timeout=60, check=False
+            [PYTHON, "-c", _IMPORT_ALL],
+            cwd=function.code,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert finished.returncode == 0, finished.stderr
-        modules = {name: path for name, path in json.loads(finished.stdout).items() if path is not None}
-        own = {name: path for name, path in modules.items() if function.has_package(name.partition(".")[0])}
+        modules = {
+            name: path for name, path in json.loads(finished.stdout).items() if path is not None
+        }
+        own = {
+            name: path
+            for name, path in modules.items()
+            if function.has_package(name.partition(".")[0])
+        }
         assert {"flowverdict", "aws_lambda_powertools"} <= set(own)
         assert all(path.startswith(str(built.folder)) for path in own.values())
 
 
 def variables(aws: Emulator, stack: Stack, logical_id: str) -> dict[str, str]:
     """Give a function the environment that it is deployed with, and what leads it to the emulator."""
-    configuration = stack.place.client("lambda").get_function_configuration(FunctionName=stack.physical_id(logical_id))
+    configuration = stack.place.client("lambda").get_function_configuration(
+        FunctionName=stack.physical_id(logical_id)
+    )
     deployed: dict[str, str] = configuration["Environment"]["Variables"]
     return deployed | aws.function_environment()
 
@@ -70,19 +91,31 @@ def variables(aws: Emulator, stack: Stack, logical_id: str) -> dict[str, str]:
     ("logical_id", "package", "error_type"),
     [
         ("ClassifyS3Function", "aws_lambda_powertools", "Runtime.ImportModuleError"),
-        ("SweepAlertsFunction", "pydantic_core", "ModuleNotFoundError"),  # compiled; at the policy, which alone needs it
+        (
+            "SweepAlertsFunction",
+            "pydantic_core",
+            "ModuleNotFoundError",
+        ),  # compiled; at the policy, which alone needs it
         ("NotifySlackFunction", "slack_sdk", "Runtime.ImportModuleError"),
     ],
 )
 def test_a_package_that_a_layer_lacks_is_missed(  # noqa: PLR0913, PLR0917 - fixtures
-    built: Build, aws: Emulator, stack: Stack, tmp_path: Path, logical_id: str, package: str, error_type: str
+    built: Build,
+    aws: Emulator,
+    stack: Stack,
+    tmp_path: Path,
+    logical_id: str,
+    package: str,
+    error_type: str,
 ) -> None:
     """What the emulator would hide: its workers see its own packages."""
     function = built_functions(built)[logical_id]
     layers = []
     for layer in function.layers:
         layers.append(tmp_path / layer.name)
-        shutil.copytree(layer, layers[-1], ignore=shutil.ignore_patterns(package), copy_function=_link)
+        shutil.copytree(
+            layer, layers[-1], ignore=shutil.ignore_patterns(package), copy_function=_link
+        )
 
     with runtime(function, tmp_path, variables(aws, stack, logical_id), layers) as started:
         answer = started.invoke(scheduled())
@@ -102,14 +135,18 @@ def test_a_setting_that_is_missing_is_named(built: Build, tmp_path: Path) -> Non
             answer = started.invoke({})
 
         assert answer.error_type == "SettingsError"
-        assert answer.payload["errorMessage"].startswith("SLACK_WEBHOOK" if "Slack" in logical_id else "ALERT_TOPIC_ARN")
+        assert answer.payload["errorMessage"].startswith(
+            "SLACK_WEBHOOK" if "Slack" in logical_id else "ALERT_TOPIC_ARN"
+        )
 
 
 def put_outside(stack: Stack, name: str, flow_log: str) -> dict[str, Any]:
     """Put a flow log where the stack's own function does not look, and give the event that names it to another one."""
     bucket, object_key = f"outside-the-stack-{name}", key(stack.place, name)
     s3 = stack.place.client("s3")
-    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": stack.place.region})
+    s3.create_bucket(
+        Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": stack.place.region}
+    )
     s3.put_object(Bucket=bucket, Key=object_key, Body=flow_log.encode())
     return notification(bucket, object_key)
 
@@ -121,19 +158,33 @@ def an_event(stack: Stack, logical_id: str, alert: str) -> dict[str, Any]:
             return put_outside(stack, "runtime", scenario("outbound-response"))
         case "ClassifyCloudWatchLogsFunction":
             packed: dict[str, Any] = json.loads(
-                pack(shop_log_lines(), log_group="/sample/vpc-flow-logs", log_stream="eni-7db9fa8d493456225-all")
+                pack(
+                    shop_log_lines(),
+                    log_group="/sample/vpc-flow-logs",
+                    log_stream="eni-7db9fa8d493456225-all",
+                )
             )
             return packed
         case "SweepAlertsFunction":
             return scheduled(31 * 60)
         case "NotifySlackFunction":
-            sns = {"Type": "Notification", "MessageId": "1", "TopicArn": stack.outputs["AlertTopicArn"], "Message": alert}
+            sns = {
+                "Type": "Notification",
+                "MessageId": "1",
+                "TopicArn": stack.outputs["AlertTopicArn"],
+                "Message": alert,
+            }
             return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": sns}]}
     raise LookupError(f"{logical_id} has no event here")
 
 
 def test_a_big_object_is_read_by_the_engine_to_the_alert_of_a_small_one(  # noqa: PLR0913, PLR0917 - fixtures
-    built: Build, aws: Emulator, stack: Stack, alerts: Queue, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    built: Build,
+    aws: Emulator,
+    stack: Stack,
+    alerts: Queue,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The rejected reply's request is among 20,000 accepted ones; without the engine's layer the function reads no such object."""
     function = built_functions(built)["ClassifyS3Function"]
@@ -162,13 +213,26 @@ def test_a_big_object_is_read_by_the_engine_to_the_alert_of_a_small_one(  # noqa
         answer = started.invoke(events["big"])
 
     assert told["big"] == told["small"]
-    assert (answer.error_type, answer.payload["errorMessage"]) == ("ModuleNotFoundError", "No module named 'numpy'")
+    assert (answer.error_type, answer.payload["errorMessage"]) == (
+        "ModuleNotFoundError",
+        "No module named 'numpy'",
+    )
     with capsys.disabled():
-        print("", *(f"first alert of a {name} object after {one:.2f} s" for name, one in seconds.items()), sep="\n")  # noqa: T201 - as below
+        print(  # noqa: T201 - as below
+            "",
+            *(f"first alert of a {name} object after {one:.2f} s" for name, one in seconds.items()),
+            sep="\n",
+        )
 
 
 def test_every_function_does_its_work_and_the_first_answer_takes_so_long(  # noqa: PLR0913, PLR0917 - fixtures
-    built: Build, aws: Emulator, stack: Stack, alerts: Queue, slack: Webhook, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    built: Build,
+    aws: Emulator,
+    stack: Stack,
+    alerts: Queue,
+    slack: Webhook,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """One after the other, at the emulator's services and the same table: found, told, posted, over."""
     functions = built_functions(built)
@@ -183,7 +247,9 @@ def test_every_function_does_its_work_and_the_first_answer_takes_so_long(  # noq
             warm = started.invoke(event)
             assert (warm.error_type, warm.payload) == (None, None), logical_id
         assert warm.seconds < cold.seconds
-        lines.append(f"{logical_id:32} first answer after {cold.seconds:.2f} s, second after {warm.seconds:.2f} s")
+        lines.append(
+            f"{logical_id:32} first answer after {cold.seconds:.2f} s, second after {warm.seconds:.2f} s"
+        )
         if logical_id in ALERT_EVENTS:
             told += valid(alerts.take(1) + alerts.rest())  # the second time it is counted before
     assert [one["status"] for one in told] == ["firing", "firing"]
@@ -191,6 +257,10 @@ def test_every_function_does_its_work_and_the_first_answer_takes_so_long(  # noq
     assert {one["fingerprint"] for one in over} == {one["fingerprint"] for one in told}
     assert {one["status"] for one in over} == {"resolved"}
     # What the stack's own function posts of all this comes in its own time, and must not reach another test.
-    wait_until(lambda: len(slack.requests) == 2 + len(told) + len(over) or None, "everything to be posted", 40)
+    wait_until(
+        lambda: len(slack.requests) == 2 + len(told) + len(over) or None,
+        "everything to be posted",
+        40,
+    )
     with capsys.disabled():
         print("", *lines, sep="\n")  # noqa: T201 - figures for whoever runs it

@@ -27,7 +27,9 @@ _SETTLED = 1.0  # seconds in which a message too many would have come; one takes
 
 def posted(stack: Stack) -> int:
     """Count the messages that Slack took."""
-    return sum(one["message"] == "posted to Slack" for one in function_log(stack, "NotifySlackFunction"))
+    return sum(
+        one["message"] == "posted to Slack" for one in function_log(stack, "NotifySlackFunction")
+    )
 
 
 def headers(slack: Webhook) -> list[str]:
@@ -37,7 +39,9 @@ def headers(slack: Webhook) -> list[str]:
         assert request.path == SECRET_PATH
         message: dict[str, Any] = json.loads(request.body)
         blocks = Block.parse_all(message["blocks"])
-        assert [one.to_dict() for one in blocks] == message["blocks"]  # to_dict validates lengths and counts
+        assert [one.to_dict() for one in blocks] == message[
+            "blocks"
+        ]  # to_dict validates lengths and counts
         assert message["text"]
         (header,) = [one for one in blocks if isinstance(one, HeaderBlock)]
         assert header.text is not None
@@ -68,7 +72,9 @@ def test_alerts_from_the_severity_asked_for_are_posted(
     assert len(slack.requests) == 9
 
 
-def test_a_message_that_slack_asks_to_send_later_arrives_once(stack: Stack, slack: Webhook, inboxes: Inboxes) -> None:
+def test_a_message_that_slack_asks_to_send_later_arrives_once(
+    stack: Stack, slack: Webhook, inboxes: Inboxes
+) -> None:
     before = posted(stack)
     slack.script(Answer(status=429, headers={"Retry-After": "1"}, body=b"rate_limited"))
 

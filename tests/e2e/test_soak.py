@@ -21,7 +21,9 @@ _LAST_LINE = re.compile(
 )
 
 
-def test_every_record_and_every_alert_is_accounted_for_though_workers_are_killed(built: Build) -> None:
+def test_every_record_and_every_alert_is_accounted_for_though_workers_are_killed(
+    built: Build,
+) -> None:
     finished = subprocess.run(
         [sys.executable, "-m", "tests.e2e.soak"],
         cwd=ROOT,
@@ -38,4 +40,7 @@ def test_every_record_and_every_alert_is_accounted_for_though_workers_are_killed
     assert told["accounted"] == told["records"]
     assert told["sent"] == told["expected"]
     # Else it shows nothing.
-    assert min(int(told[name]) for name in ("objects", "records", "kills", "redeliveries", "expected")) > 0
+    assert (
+        min(int(told[name]) for name in ("objects", "records", "kills", "redeliveries", "expected"))
+        > 0
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flowverdict.records import RecordFormat
+from flowverdict.flowlog.records import RecordFormat
 from tests.e2e.contract import valid
 from tests.e2e.samples import key, scenario
 from tests.e2e.stack import Stack
@@ -25,14 +25,26 @@ if TYPE_CHECKING:
 BUCKET = "logs-of-years"
 PREFIX = "archive/AWSLogs/"
 VPC_ID = "vpc-0123456789abcdef0"
-DECISIVE = {"tcp-flags", "flow-direction", "pkt-srcaddr", "pkt-dstaddr", "subnet-id", "reject-reason", "traffic-path"}
+DECISIVE = {
+    "tcp-flags",
+    "flow-direction",
+    "pkt-srcaddr",
+    "pkt-dstaddr",
+    "subnet-id",
+    "reject-reason",
+    "traffic-path",
+}
 
 
 @pytest.fixture(scope="module")
 def sources(built: Build, aws: Emulator) -> Iterator[Stack]:
     s3 = aws.place.client("s3")
-    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": aws.place.region})
-    s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={"EventBridgeConfiguration": {}})
+    s3.create_bucket(
+        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": aws.place.region}
+    )
+    s3.put_bucket_notification_configuration(
+        Bucket=BUCKET, NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
     stack = Stack(build=built, place=aws.place, name="flowverdict-sources")
     stack.deploy(
         {
@@ -51,7 +63,9 @@ def sources(built: Build, aws: Emulator) -> Iterator[Stack]:
     stack.delete()
 
 
-def test_an_object_of_the_existing_bucket_and_one_of_the_stacks_own_are_both_read(sources: Stack) -> None:
+def test_an_object_of_the_existing_bucket_and_one_of_the_stacks_own_are_both_read(
+    sources: Stack,
+) -> None:
     alerts = subscribe(sources.place, sources.outputs["AlertTopicArn"], "alerts-of-sources")
     name = PREFIX + key(sources.place, "from-the=archive+1")
     body = gzip.compress(scenario("outbound-response").encode())
@@ -63,7 +77,11 @@ def test_an_object_of_the_existing_bucket_and_one_of_the_stacks_own_are_both_rea
     put_object(sources, key(sources.place, "own"), scenario("outbound-request"))
     (told,) = valid(alerts.take(1))
     assert (told["leg"], told["service_port"]) == ("request", 5432)
-    read = [line["source"] for line in function_log(sources, "ClassifyS3Function") if line["message"] == "flow logs read"]
+    read = [
+        line["source"]
+        for line in function_log(sources, "ClassifyS3Function")
+        if line["message"] == "flow logs read"
+    ]
     assert f"s3://{BUCKET}/{name}" in read
 
 
@@ -71,18 +89,30 @@ def test_what_does_not_begin_with_the_prefix_is_nobodys_business(sources: Stack)
     s3 = sources.place.client("s3")
     s3.put_object(Bucket=BUCKET, Key="elsewhere/x.log", Body=scenario("inbound-request").encode())
     after = PREFIX + key(sources.place, "after")
-    s3.put_object(Bucket=BUCKET, Key=after, Body=gzip.compress(scenario("inbound-request").encode()))
+    s3.put_object(
+        Bucket=BUCKET, Key=after, Body=gzip.compress(scenario("inbound-request").encode())
+    )
 
     def read() -> list[str]:
-        return [line["source"] for line in function_log(sources, "ClassifyS3Function") if line["message"] == "flow logs read"]
+        return [
+            line["source"]
+            for line in function_log(sources, "ClassifyS3Function")
+            if line["message"] == "flow logs read"
+        ]
 
-    wait_until(lambda: f"s3://{BUCKET}/{after}" in read() or None, "the object with the prefix to be read")
+    wait_until(
+        lambda: f"s3://{BUCKET}/{after}" in read() or None, "the object with the prefix to be read"
+    )
     assert not any("elsewhere" in one for one in read())
 
 
 def test_the_flow_log_asks_for_all_that_decides(sources: Stack, aws: Emulator) -> None:
     (flow_log,) = aws.kept("AWS::EC2::FlowLog", sources.name)
-    assert (flow_log["ResourceId"], flow_log["ResourceType"], flow_log["TrafficType"]) == (VPC_ID, "VPC", "ALL")
+    assert (flow_log["ResourceId"], flow_log["ResourceType"], flow_log["TrafficType"]) == (
+        VPC_ID,
+        "VPC",
+        "ALL",
+    )
     assert int(flow_log["MaxAggregationInterval"]) == 60
     assert flow_log["LogDestination"] == sources.outputs["FlowLogBucketArn"]
     fields = RecordFormat.from_log_format(flow_log["LogFormat"])

@@ -11,7 +11,14 @@ from tests.e2e.contract import valid
 from tests.e2e.inventory import inventory
 from tests.e2e.samples import key, scenario, shop_delivery
 from tests.e2e.stack import SamError, Stack
-from tests.e2e.subscribers import deployed_filter, function_log, metric, put_object, raw_log, wait_until
+from tests.e2e.subscribers import (
+    deployed_filter,
+    function_log,
+    metric,
+    put_object,
+    raw_log,
+    wait_until,
+)
 from tests.e2e.test_lifecycle import sweep
 from tests.e2e.test_slack import posted
 from tests.sam_template import read_template
@@ -30,10 +37,16 @@ _KEPT_BY_SAM = "AWS::Serverless::LayerVersion"
     [
         ({"FlowLogGroupName": "no such: name"}, "FlowLogGroupName"),
         ({"SlackWebhookParameter": "/slack"}, "as a secret or as a parameter, not both"),
-        ({"SlackWebhookSecretArn": "http://hooks.slack.com/services/T0/B0/x"}, "SlackWebhookSecretArn"),
+        (
+            {"SlackWebhookSecretArn": "http://hooks.slack.com/services/T0/B0/x"},
+            "SlackWebhookSecretArn",
+        ),
         ({"AlertEmail": "not an address"}, "AlertEmail"),
         ({"OwnBucket": "no", "FlowLogGroupName": ""}, "There is nothing to read"),
-        ({"ExistingBucketName": "elsewhere", "ExistingBucketRegion": "ap-south-2"}, "in another Region"),
+        (
+            {"ExistingBucketName": "elsewhere", "ExistingBucketRegion": "ap-south-2"},
+            "in another Region",
+        ),
         ({"OwnBucket": "no", "FlowLogResourceId": "vpc-0123456789abcdef0"}, "say OwnBucket=yes"),
     ],
 )
@@ -48,7 +61,9 @@ def test_parameters_that_make_no_sense_are_refused_before_anything_changes(
     assert stack.resources == before
 
 
-def test_what_is_optional_is_not_there_unless_asked_for_and_the_schedule_starts_the_sweep(built: Build, aws: Emulator) -> None:
+def test_what_is_optional_is_not_there_unless_asked_for_and_the_schedule_starts_the_sweep(
+    built: Build, aws: Emulator
+) -> None:
     """Deploy a second stack beside the first, with nobody to tell, and remove it."""
     second = Stack(build=built, place=aws.place, name="flowverdict-second")
     before = inventory(aws.place)
@@ -56,16 +71,27 @@ def test_what_is_optional_is_not_there_unless_asked_for_and_the_schedule_starts_
     made = inventory(aws.place) - before
     resources = second.resources
 
-    functions = {one["LogicalResourceId"] for one in resources if one["ResourceType"] == "AWS::Lambda::Function"}
+    functions = {
+        one["LogicalResourceId"]
+        for one in resources
+        if one["ResourceType"] == "AWS::Lambda::Function"
+    }
     assert functions == {"ClassifyS3Function", "SweepAlertsFunction"}
-    wait_until(lambda: metric(second, "SweepAlertsFunction", "EventsReceived") or None, "the schedule to start the sweep", 30)
+    wait_until(
+        lambda: metric(second, "SweepAlertsFunction", "EventsReceived") or None,
+        "the schedule to start the sweep",
+        30,
+    )
     # A function that ran on would make its log group again.
     events = aws.place.client("events")
     for rule in second.of_type("AWS::Events::Rule").values():
         events.disable_rule(Name=rule)
     # A bucket with something in it is what a delete would fail on.
     put_object(second, key(second.place, "kept"), scenario("outbound-response"))
-    wait_until(lambda: function_log(second, "ClassifyS3Function") or None, "its function to have read the object")
+    wait_until(
+        lambda: function_log(second, "ClassifyS3Function") or None,
+        "its function to have read the object",
+    )
 
     second.delete()
 
@@ -92,9 +118,19 @@ def come_to_rest(stack: Stack) -> None:
 def documented(built: Build, resources: list[dict[str, Any]]) -> set[str]:
     """Give what the README says of `sam delete`: the buckets stay, and SAM keeps the layers' versions."""
     template = read_template(built.template)["Resources"]
-    retained = {logical_id for logical_id, one in template.items() if one.get("DeletionPolicy", "").startswith("Retain")}
-    layers = tuple(logical_id for logical_id, one in template.items() if one["Type"] == _KEPT_BY_SAM)
-    kept = [one for one in resources if one["LogicalResourceId"] in retained or one["LogicalResourceId"].startswith(layers)]
+    retained = {
+        logical_id
+        for logical_id, one in template.items()
+        if one.get("DeletionPolicy", "").startswith("Retain")
+    }
+    layers = tuple(
+        logical_id for logical_id, one in template.items() if one["Type"] == _KEPT_BY_SAM
+    )
+    kept = [
+        one
+        for one in resources
+        if one["LogicalResourceId"] in retained or one["LogicalResourceId"].startswith(layers)
+    ]
     return {one["PhysicalResourceId"] for one in kept}
 
 
@@ -104,7 +140,9 @@ def test_more_messages_than_an_hour_may_have_are_counted_and_a_message_says_so(
     """Deploy other parameters over the stack, which hold at once; the tests after this one do not need the old ones."""
     moved = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in stack.resources}
 
-    stack.deploy(parameters | {"MessagesPerHour": "3", "EmailFromSeverity": "critical", "LogLevel": "DEBUG"})
+    stack.deploy(
+        parameters | {"MessagesPerHour": "3", "EmailFromSeverity": "critical", "LogLevel": "DEBUG"}
+    )
 
     assert {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in stack.resources} == moved
     before = posted(stack)
@@ -115,14 +153,18 @@ def test_more_messages_than_an_hour_may_have_are_counted_and_a_message_says_so(
     sweep(stack, 0)
     (flood,) = valid(inboxes.alerts.take(1) + inboxes.alerts.rest())
     assert flood["kind"] == "flood"
-    assert flood["title"].startswith("3 alerts held back")  # the high and the medium one, and that AWS lost records
+    assert flood["title"].startswith(
+        "3 alerts held back"
+    )  # the high and the medium one, and that AWS lost records
     subscribed = deployed_filter(stack.place, stack.outputs["EmailTopicArn"], "email")
     assert subscribed == {"severity": ["critical"]}
     # A function that ran on while the stack is deleted would make its log group again.
     wait_until(lambda: posted(stack) >= before + 3 or None, "all three to be posted", 40)
 
 
-def test_the_whole_stack_is_removed_but_for_what_is_documented(built: Build, aws: Emulator, stack: Stack) -> None:
+def test_the_whole_stack_is_removed_but_for_what_is_documented(
+    built: Build, aws: Emulator, stack: Stack
+) -> None:
     """Last of all: the stack of the other tests ends here."""
     before = inventory(aws.place)
     resources = stack.resources

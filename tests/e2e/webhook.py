@@ -84,7 +84,9 @@ class Webhook:
                     if wanted(one):
                         return one
                 if not self._changed.wait(deadline - time.monotonic()):
-                    raise TimeoutError(f"no such request after {seconds:g} s, only {self._requests}")
+                    raise TimeoutError(
+                        f"no such request after {seconds:g} s, only {self._requests}"
+                    )
 
     def take(self, request: Request) -> Answer:
         """Keep a request and give its answer."""
@@ -101,7 +103,12 @@ def webhook() -> Iterator[Webhook]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length", "0"))
-            request = Request(path=self.path, headers=dict(self.headers), body=self.rfile.read(length), at=time.monotonic())
+            request = Request(
+                path=self.path,
+                headers=dict(self.headers),
+                body=self.rfile.read(length),
+                at=time.monotonic(),
+            )
             answer = hook.take(request)
             time.sleep(answer.delay)
             try:
@@ -112,14 +119,18 @@ def webhook() -> Iterator[Webhook]:
                 self.end_headers()
                 self.wfile.write(answer.body)
             except (BrokenPipeError, ConnectionResetError):
-                self.close_connection = True  # a slow answer was not waited for, which is what it is slow for
+                self.close_connection = (
+                    True  # a slow answer was not waited for, which is what it is slow for
+                )
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
             """Keep quiet: what came in is kept, and pytest shows the rest."""
 
     with ThreadingHTTPServer((LOOPBACK, 0), Handler) as server:
         hook = Webhook(f"http://{LOOPBACK}:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread = threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
         thread.start()
         try:
             yield hook

@@ -42,7 +42,13 @@ def engine(name: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run one target's fuzzer to its end; what it prints is kept in ``log.txt`` too."""
     command = [sys.executable, "-m", "tests.fuzz.engine", name, *options]
     done = subprocess.run(  # noqa: S603 - ourselves
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
     )
     (FOUND / name / "log.txt").write_text(done.stdout)
     return done
@@ -60,7 +66,9 @@ def fuzz(name: str, seconds: int) -> Run:
     corpus, seeds = folders(name)
     place = FOUND / name
     words = place / "words.dict"
-    words.write_text("".join(f'"{word.replace('"', '\\"')}"\n' for word in TARGETS[name].tokens.split()))
+    words.write_text(
+        "".join(f'"{word.replace('"', '\\"')}"\n' for word in TARGETS[name].tokens.split())
+    )
     done = engine(
         name,
         f"-max_total_time={seconds}",
@@ -102,7 +110,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
-    parser.add_argument("--merge", action="store_true", help="add what was found to the seeds, instead of fuzzing")
+    parser.add_argument(
+        "--merge", action="store_true", help="add what was found to the seeds, instead of fuzzing"
+    )
     given = parser.parse_args()
     names = given.targets or [*TARGETS]
     if unknown := {*names} - {*TARGETS}:
@@ -121,12 +131,14 @@ def main() -> None:
         if run.failed:
             log = (FOUND / name / "log.txt").relative_to(ROOT)
             print(f"  what happened: {log}")  # noqa: T201
-        again = f"PYTHONPATH=layers/shared {Path(sys.executable).relative_to(ROOT)} -m tests.fuzz.engine {name}"
+        again = f"PYTHONPATH=layers/shared:cli {Path(sys.executable).relative_to(ROOT)} -m tests.fuzz.engine {name}"
         for crash in run.crashes:
             print(f"  again: {again} {crash.relative_to(ROOT)}")  # noqa: T201
     inputs, crashes = sum(run.inputs for run in runs), sum(run.failed for run in runs)
     seconds = time.monotonic() - started
-    print(f"fuzzed: {len(runs)} targets, {inputs:,} inputs tried in {seconds:.0f} s, {crashes} crashes")  # noqa: T201
+    print(  # noqa: T201
+        f"fuzzed: {len(runs)} targets, {inputs:,} inputs tried in {seconds:.0f} s, {crashes} crashes"
+    )
     sys.exit(1 if crashes else 0)
 
 

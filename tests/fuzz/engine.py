@@ -49,7 +49,9 @@ def mutated_json(data: bytes, choice: random.Random) -> bytes:
             value = json.dumps(value)
         case 4 if isinstance(value, str) and value:
             place = choice.randrange(len(value))
-            value = value[:place] + choice.choice("\0\n%.:/-+ 09aZ\u2028\ud800") + value[place + 1 :]
+            value = (
+                value[:place] + choice.choice("\0\n%.:/-+ 09aZ\u2028\ud800") + value[place + 1 :]
+            )
         case _ if isinstance(container, dict):
             del container[key]
             return json.dumps(root[0]).encode()
@@ -82,7 +84,12 @@ def main() -> None:
 
     # libFuzzer starts itself anew to merge, and takes the first argument for the command.
     # Lengths are not held back at first, as they are by default: what is too long is one of the things to find.
-    command = [f"{sys.executable} -m tests.fuzz.engine {name}", f"-max_len={target.max_bytes}", "-len_control=0", *options]
+    command = [
+        f"{sys.executable} -m tests.fuzz.engine {name}",
+        f"-max_len={target.max_bytes}",
+        "-len_control=0",
+        *options,
+    ]
     atheris.Setup(command, run, custom_mutator=mutate if target.is_json else None)
     atheris.Fuzz()
 

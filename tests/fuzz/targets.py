@@ -20,28 +20,52 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from flowverdict.alerts import group
-from flowverdict.delivery import amazon_q, email, ocsf, pagerduty, slack, sns
-from flowverdict.document import Alert, Notice, document_from_json, isoformat
-from flowverdict.errors import MAX_ERROR_TEXT, ConfigError, DocumentError, EnvelopeError, FlowVerdictError, FormatError, PolicyError
-from flowverdict.explain import explain_one
-from flowverdict.fields import FIELDS, MAX_EPOCH, MAX_PORT, TRANSIT_GATEWAY_FIELDS
-from flowverdict.netconfig.snapshot import load_snapshot, parse_snapshot
-from flowverdict.pipeline import Batch, FixedConfig, sightings
-from flowverdict.policy import parse_policy
-from flowverdict.records import DEFAULT_FORMAT, MalformedLine, MalformedReason, RecordCounts, RecordFormat
-from flowverdict.sources.cloudwatch_logs import decode
-from flowverdict.sources.envelope import is_sqs_event, objects_in, objects_in_message, scheduled_at
-from flowverdict.sources.parquet import MAGIC
-from flowverdict.sources.text import MAX_SAMPLES, LineReader, header_format, read_file, read_messages
+from flowverdict.alerts.codec import document_from_json
+from flowverdict.alerts.grouping import group, sightings
+from flowverdict.alerts.model import Alert, Notice
+from flowverdict.core.errors import (
+    MAX_ERROR_TEXT,
+    ConfigError,
+    DocumentError,
+    EnvelopeError,
+    FlowVerdictError,
+    FormatError,
+    PolicyError,
+)
+from flowverdict.core.formatting import isoformat
+from flowverdict.delivery import sns
+from flowverdict.delivery.renderers import amazon_q, email, ocsf, pagerduty, slack
+from flowverdict.flowlog.cloudwatch_logs import decode
+from flowverdict.flowlog.fields import FIELDS, MAX_EPOCH, MAX_PORT, TRANSIT_GATEWAY_FIELDS
+from flowverdict.flowlog.line_reader import (
+    MAX_SAMPLES,
+    LineReader,
+    header_format,
+    read_file,
+    read_messages,
+)
+from flowverdict.flowlog.parquet import MAGIC
+from flowverdict.flowlog.records import (
+    DEFAULT_FORMAT,
+    MalformedLine,
+    MalformedReason,
+    RecordCounts,
+    RecordFormat,
+)
+from flowverdict.flowlog.s3_events import is_sqs_event, objects_in, objects_in_message, scheduled_at
+from flowverdict.network.snapshot import load_snapshot, parse_snapshot
+from flowverdict.policy.document import parse_policy
+from flowverdict.verdict.batch import Batch, FixedConfig
+from flowverdict.verdict.contract import to_json
+from flowverdict.verdict.explain import explain_one
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from flowverdict.document import Document
-    from flowverdict.flows import RejectedFlow
-    from flowverdict.netconfig.model import NetConfig
-    from flowverdict.sources.envelope import ObjectRef
+    from flowverdict.alerts.model import Document
+    from flowverdict.flowlog.s3_events import ObjectRef
+    from flowverdict.flows.model import RejectedFlow
+    from flowverdict.network.configuration import NetConfig
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 
@@ -97,7 +121,9 @@ class Dribble:
 type Outcome = tuple[tuple[object, ...], Mapping[str, int], tuple[str, ...]] | str
 
 
-def outcome_of(content: bytes, headerless: tuple[RecordFormat, ...], most: int | None = None) -> Outcome:
+def outcome_of(
+    content: bytes, headerless: tuple[RecordFormat, ...], most: int | None = None
+) -> Outcome:
     """Read a file; give everything that came of it, or the text of the refusal."""
     reader = LineReader(headerless)
     stream = io.BytesIO(content) if most is None else cast("BinaryIO", Dribble(content, most))
@@ -110,7 +136,9 @@ def outcome_of(content: bytes, headerless: tuple[RecordFormat, ...], most: int |
     assert len(records) == counts["records"] - counts["malformed"] - counts["transit_gateway"]
     assert len(reader.samples) == min(MAX_SAMPLES, counts["malformed"])
     assert all(sample.isprintable() and len(sample) < 1_000 for sample in reader.samples)
-    assert {reason.removeprefix("malformed.") for reason in counts if reason.startswith("malformed.")} <= {*MalformedReason}
+    assert {
+        reason.removeprefix("malformed.") for reason in counts if reason.startswith("malformed.")
+    } <= {*MalformedReason}
     return records, counts, tuple(reader.samples)
 
 
@@ -174,7 +202,10 @@ def check_record_format(data: bytes) -> bool:
         assert header_format(head) is None or "${" in text
         return refused(error)
     assert RecordFormat.from_header(" ".join(record_format.names)) == record_format
-    assert RecordFormat.from_log_format(" ".join(f"${{{name}}}" for name in record_format.names)) == record_format
+    assert (
+        RecordFormat.from_log_format(" ".join(f"${{{name}}}" for name in record_format.names))
+        == record_format
+    )
     assert header_format(head) in {None, record_format}
     try:
         record = record_format.parse(rest.decode("utf-8", "surrogateescape"))
@@ -186,7 +217,10 @@ def check_record_format(data: bytes) -> bool:
     assert record_format.parse(line) == record
     assert all(port is None or 0 <= port <= MAX_PORT for port in (record.srcport, record.dstport))
     assert all(time is None or 0 <= time <= MAX_EPOCH for time in (record.start, record.end))
-    assert all(count is None or count >= 0 for count in (record.packets, record.bytes, record.protocol, record.tcp_flags))
+    assert all(
+        count is None or count >= 0
+        for count in (record.packets, record.bytes, record.protocol, record.tcp_flags)
+    )
     return True
 
 
@@ -206,7 +240,11 @@ def check_log_messages(data: bytes) -> bool:
     assert counts.records + counts.blank_lines == len(lines)
     assert counts.header_lines == 0
     assert all(sample.isprintable() for sample in reader.samples)
-    alone = [record for line in lines for record in read_messages([line], LineReader(formats, headers=False))]
+    alone = [
+        record
+        for line in lines
+        for record in read_messages([line], LineReader(formats, headers=False))
+    ]
     assert alone == records
     return bool(records)
 
@@ -222,10 +260,17 @@ def check_subscription(data: bytes) -> bool:
     if batch is None:
         assert payload["messageType"] == "CONTROL_MESSAGE"
         return True
-    assert (batch.account_id, batch.log_group, batch.log_stream) == (payload["owner"], payload["logGroup"], payload["logStream"])
+    assert (batch.account_id, batch.log_group, batch.log_stream) == (
+        payload["owner"],
+        payload["logGroup"],
+        payload["logStream"],
+    )
     assert [*batch.messages] == [event["message"] for event in payload["logEvents"]]
     assert [*batch.event_ids] == [event["id"] for event in payload["logEvents"]]
-    assert all(isinstance(text, str) for text in (*batch.messages, *batch.event_ids, batch.account_id, batch.name))
+    assert all(
+        isinstance(text, str)
+        for text in (*batch.messages, *batch.event_ids, batch.account_id, batch.name)
+    )
     assert replace(batch, event_ids=batch.event_ids[::-1]).source_id == batch.source_id
     reader = LineReader((DEFAULT_FORMAT,), headers=False)
     assert len([*read_messages(batch.messages, reader)]) <= len(batch.messages)
@@ -333,12 +378,16 @@ def check_snapshot(data: bytes) -> bool:
     assert parse_snapshot(json.loads(data)) == config
     explanations = [explain_one(flow, config) for flow in sample_flows()]
     for explanation in explanations:
-        assert explanation.to_json().isascii()
+        assert to_json(explanation).isascii()
     sightings = group(explanations)
     for sighting in sightings:
         assert document_from_json(sighting.document.to_json()) == sighting.document
-        assert email.body(sighting.document)  # the other faces take ten times as long, and have a target of their own
-    assert sum(sighting.document.records for sighting in sightings) == sum(flow.traffic.records for flow in sample_flows())
+        assert email.body(
+            sighting.document
+        )  # the other faces take ten times as long, and have a target of their own
+    assert sum(sighting.document.records for sighting in sightings) == sum(
+        flow.traffic.records for flow in sample_flows()
+    )
     return True
 
 
@@ -346,7 +395,13 @@ def check_snapshot(data: bytes) -> bool:
 def sample_flows() -> tuple[RejectedFlow, ...]:
     """Give rejected flows of several kinds, all of the world that ``shop.config.json`` describes."""
     batch = Batch()
-    for name in ("rules-inbound-request", "rules-outbound-response", "rules-peering", "rules-nat-gateway", "rules-icmp"):
+    for name in (
+        "rules-inbound-request",
+        "rules-outbound-response",
+        "rules-peering",
+        "rules-nat-gateway",
+        "rules-icmp",
+    ):
         with (SCENARIOS / f"{name}.log").open("rb") as file:
             batch.add_file(file, name=name)
     return tuple(batch.flows.rejected())
@@ -398,9 +453,18 @@ def check_alerts(data: bytes) -> bool:
     seen = sightings(explanations, batch.flows)
     for sighting in seen:
         shown_by_every_face(sighting.document)
-    assert sum(explanation.flow.traffic.records for explanation in explanations) == batch.counts.rejected
-    assert sum(one.document.records for one in seen if isinstance(one.document, Alert)) == batch.counts.rejected
-    assert sum(one.document.records for one in seen if isinstance(one.document, Notice)) == batch.counts.skip_data
+    assert (
+        sum(explanation.flow.traffic.records for explanation in explanations)
+        == batch.counts.rejected
+    )
+    assert (
+        sum(one.document.records for one in seen if isinstance(one.document, Alert))
+        == batch.counts.rejected
+    )
+    assert (
+        sum(one.document.records for one in seen if isinstance(one.document, Notice))
+        == batch.counts.skip_data
+    )
     return bool(explanations)
 
 
@@ -419,19 +483,51 @@ _DOCUMENT = """schema_version kind reject scan digest status severity first_seen
 
 TARGETS: Mapping[str, Target] = MappingProxyType(
     {
-        "text-file": Target(check=check_text_file, breaks="read_file", tokens=f"{_FIELD_NAMES} {_VALUES}"),
+        "text-file": Target(
+            check=check_text_file, breaks="read_file", tokens=f"{_FIELD_NAMES} {_VALUES}"
+        ),
         # Half a KiB of gzip unpacks to half a MiB at most, which is read three times
         "gzip-file": Target(check=check_gzip_file, breaks="read_file", max_bytes=512),
         "parquet-file": Target(check=check_parquet_file, breaks="Batch", max_bytes=8_192),
-        "record-format": Target(check=check_record_format, breaks="header_format", tokens=f"{_FIELD_NAMES} {_VALUES} ${{ }}"),
-        "log-messages": Target(check=check_log_messages, breaks="read_messages", tokens=f"{_FIELD_NAMES} {_VALUES} |"),
-        "subscription": Target(check=check_subscription, breaks="decode", tokens=f"{_LOGS} {_JSON}", is_json=True),
-        "subscription-data": Target(check=check_subscription_data, breaks="decode", max_bytes=1_024),
-        "envelope": Target(check=check_envelope, breaks="objects_in_message", tokens=f"{_EVENT} {_JSON}", is_json=True),
-        "scheduled": Target(check=check_scheduled, breaks="scheduled_at", tokens=f"{_EVENT} {_JSON}", is_json=True),
-        "policy": Target(check=check_policy, breaks="parse_policy", tokens=f"{_POLICY} {_JSON}", is_json=True),
-        "snapshot": Target(check=check_snapshot, breaks="load_snapshot", tokens=_JSON, is_json=True, max_bytes=16_384),
-        "document": Target(check=check_document, breaks="document_from_json", tokens=f"{_DOCUMENT} {_JSON}", is_json=True),
+        "record-format": Target(
+            check=check_record_format,
+            breaks="header_format",
+            tokens=f"{_FIELD_NAMES} {_VALUES} ${{ }}",
+        ),
+        "log-messages": Target(
+            check=check_log_messages, breaks="read_messages", tokens=f"{_FIELD_NAMES} {_VALUES} |"
+        ),
+        "subscription": Target(
+            check=check_subscription, breaks="decode", tokens=f"{_LOGS} {_JSON}", is_json=True
+        ),
+        "subscription-data": Target(
+            check=check_subscription_data, breaks="decode", max_bytes=1_024
+        ),
+        "envelope": Target(
+            check=check_envelope,
+            breaks="objects_in_message",
+            tokens=f"{_EVENT} {_JSON}",
+            is_json=True,
+        ),
+        "scheduled": Target(
+            check=check_scheduled, breaks="scheduled_at", tokens=f"{_EVENT} {_JSON}", is_json=True
+        ),
+        "policy": Target(
+            check=check_policy, breaks="parse_policy", tokens=f"{_POLICY} {_JSON}", is_json=True
+        ),
+        "snapshot": Target(
+            check=check_snapshot,
+            breaks="load_snapshot",
+            tokens=_JSON,
+            is_json=True,
+            max_bytes=16_384,
+        ),
+        "document": Target(
+            check=check_document,
+            breaks="document_from_json",
+            tokens=f"{_DOCUMENT} {_JSON}",
+            is_json=True,
+        ),
         "alerts": Target(check=check_alerts, breaks="Batch", tokens=f"{_FIELD_NAMES} {_VALUES}"),
     }
 )

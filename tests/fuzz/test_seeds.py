@@ -31,7 +31,9 @@ def test_every_folder_of_seeds_has_its_target() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(TARGETS))
-def test_a_target_notices_what_escapes_its_decoder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_target_notices_what_escapes_its_decoder(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RecursionError
 

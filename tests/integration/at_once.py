@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flowverdict.cli.local_aws import load_function
-from flowverdict.state import ConflictError
-from flowverdict.store.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.store import ConflictError
+from flowverdict_cli.local_aws import load_function
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from multiprocessing.queues import Queue
     from multiprocessing.synchronize import Barrier
 
-    from flowverdict.lifecycle import Intervals
-    from flowverdict.state import Commit
+    from flowverdict.lifecycle.state_machine import Intervals
+    from flowverdict.lifecycle.store import Commit
 
 LONGEST_WAIT = 60  # seconds; who waits longer was left alone
 
@@ -46,7 +46,10 @@ class _Context:
 
 
 def classify_together(
-    environment: Mapping[str, str], events: Sequence[dict[str, Any]], barrier: Barrier, conflicts: Queue[int]
+    environment: Mapping[str, str],
+    events: Sequence[dict[str, Any]],
+    barrier: Barrier,
+    conflicts: Queue[int],
 ) -> None:
     """Handle the events one after the other; each one's first write begins when the other process has read what it writes on."""
     os.environ.update(environment)

@@ -74,17 +74,30 @@ class Broken:
         call, request, protocol = tried.call, tried.request, tried.protocol
         match self._fault:
             case Fault.THROTTLED:
-                return _error(request, protocol, *_THROTTLED.get(call.service, (400, "ThrottlingException")))
+                return _error(
+                    request, protocol, *_THROTTLED.get(call.service, (400, "ThrottlingException"))
+                )
             case Fault.SERVER_ERROR:
                 if next(self._server_errors) == HTTPStatus.SERVICE_UNAVAILABLE:
-                    return _answer(request, 503, b"<html><body>503 Service Unavailable</body></html>")  # a load balancer's
-                return _error(request, protocol, 500, "InternalServerError" if "json" in protocol else "InternalError")
+                    return _answer(
+                        request, 503, b"<html><body>503 Service Unavailable</body></html>"
+                    )  # a load balancer's
+                return _error(
+                    request,
+                    protocol,
+                    500,
+                    "InternalServerError" if "json" in protocol else "InternalError",
+                )
             case Fault.NO_ANSWER:
                 raise next(self._silences)(endpoint_url=request.url)
             case Fault.DENIED:
-                return _error(request, protocol, *_DENIED.get(call.service, (400, "AccessDeniedException")))
+                return _error(
+                    request, protocol, *_DENIED.get(call.service, (400, "AccessDeniedException"))
+                )
             case Fault.EXPIRED:
-                return _error(request, protocol, *_EXPIRED.get(call.service, (400, "ExpiredTokenException")))
+                return _error(
+                    request, protocol, *_EXPIRED.get(call.service, (400, "ExpiredTokenException"))
+                )
             case Fault.MALFORMED:
                 tried.carry_out()  # a 200 says that it was done
                 # An object has no form that could be wrong, but it can end before its length.
@@ -98,13 +111,27 @@ def _error(request: AWSPreparedRequest, protocol: str, status: int, code: str) -
         case "rest-xml":
             return _answer(request, status, f"<Error>{words}</Error>".encode())
         case "query":
-            return _answer(request, status, f"<ErrorResponse><Error>{words}</Error></ErrorResponse>".encode())
+            return _answer(
+                request, status, f"<ErrorResponse><Error>{words}</Error></ErrorResponse>".encode()
+            )
         case "ec2":
-            return _answer(request, status, f"<Response><Errors><Error>{words}</Error></Errors></Response>".encode())
+            return _answer(
+                request,
+                status,
+                f"<Response><Errors><Error>{words}</Error></Errors></Response>".encode(),
+            )
         case "json":
-            return _answer(request, status, json.dumps({"__type": f"com.amazonaws#{code}", "message": "in other words"}).encode())
+            return _answer(
+                request,
+                status,
+                json.dumps(
+                    {"__type": f"com.amazonaws#{code}", "message": "in other words"}
+                ).encode(),
+            )
         case "rest-json":
-            return _answer(request, status, b'{"message": "in other words"}', {"x-amzn-ErrorType": code})
+            return _answer(
+                request, status, b'{"message": "in other words"}', {"x-amzn-ErrorType": code}
+            )
     raise NotImplementedError(protocol)
 
 
@@ -115,7 +142,9 @@ class _Raw(io.BytesIO):
         return [self.read()]
 
 
-def _answer(request: AWSPreparedRequest, status: int, body: bytes, headers: dict[str, str] | None = None) -> AWSResponse:
+def _answer(
+    request: AWSPreparedRequest, status: int, body: bytes, headers: dict[str, str] | None = None
+) -> AWSResponse:
     given = HTTPHeaders()
     for name, value in (headers or {}).items():
         given[name] = value
@@ -129,6 +158,10 @@ def appconfig(tried: Try) -> AWSResponse | None:
         case "appconfigdata:StartConfigurationSession":
             return _answer(request, 201, b'{"InitialConfigurationToken": "one"}')
         case "appconfigdata:GetLatestConfiguration":
-            headers = {"Next-Poll-Configuration-Token": "two", "Next-Poll-Interval-In-Seconds": "60", "Content-Type": "text/plain"}
+            headers = {
+                "Next-Poll-Configuration-Token": "two",
+                "Next-Poll-Interval-In-Seconds": "60",
+                "Content-Type": "text/plain",
+            }
             return _answer(request, 200, b'{"version": 1, "minimum_severity": "low"}', headers)
     return None

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flowverdict.cli.local_aws import LocalAws, local_aws
+from flowverdict_cli.local_aws import LocalAws, local_aws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,12 +25,13 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 from moto.sns.models import sns_backends
 
-from flowverdict.cli.local_aws import REGION, Invocation, LocalAws, local_aws
-from flowverdict.cli.sample_world import LOG_FORMAT, LOG_GROUP, make_sample_world
-from flowverdict.document import Alert, isoformat
-from flowverdict.records import RecordFormat
-from flowverdict.sources.envelope import ObjectRef
-from flowverdict.store.dynamodb import DynamoDbStore
+from flowverdict.alerts.model import Alert
+from flowverdict.core.formatting import isoformat
+from flowverdict.flowlog.records import RecordFormat
+from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict_cli.local_aws import REGION, Invocation, LocalAws, local_aws
+from flowverdict_cli.sample_world import LOG_FORMAT, LOG_GROUP, make_sample_world
 from scripts.pack_cloudwatch_event import pack
 from tests.alert_samples import ALERT, NOW
 from tests.integration.small_company import HEADER
@@ -40,7 +41,7 @@ from tests.integration.wire import Wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from flowverdict.cli.sample_world import SampleWorld
+    from flowverdict_cli.sample_world import SampleWorld
 
 MINUTE = 60
 MANY = 130  # DynamoDB takes 100 items in a transaction
@@ -123,7 +124,9 @@ class World:
             "REPEAT_MINUTES": "100",
             "SLACK_WEBHOOK": "secretsmanager:slack/webhook",
         }
-        boto3.client("ssm").put_parameter(Name="/flowverdict/policy", Value=json.dumps(POLICY), Type="String")
+        boto3.client("ssm").put_parameter(
+            Name="/flowverdict/policy", Value=json.dumps(POLICY), Type="String"
+        )
         address = "https://hooks.slack.com/services/T0/B0/x"
         boto3.client("secretsmanager").create_secret(Name="slack/webhook", SecretString=address)
         boto3.client("ssm").put_parameter(Name="/slack/webhook", Value=address, Type="SecureString")
@@ -134,11 +137,24 @@ class World:
     def _make_episodes(self) -> dict[str, Episode]:
         self._put("first", self._blocked_database_request(), _member_request())
         self._put("second", self._blocked_database_request(port=41_100))
-        messages = [queue_message(name, notification(_key(key))) for name, key in (("1", "first"), ("2", "second"), ("3", "first"))]
+        messages = [
+            queue_message(name, notification(_key(key)))
+            for name, key in (("1", "first"), ("2", "second"), ("3", "first"))
+        ]
         # As many that no other format fits them by accident.
-        logs = _subscription_event(_member_request(port=41_200), *[_vanished_request(port=41_300 + number) for number in range(5)])
+        logs = _subscription_event(
+            _member_request(port=41_200),
+            *[_vanished_request(port=41_300 + number) for number in range(5)],
+        )
         sweep_at = NOW + 170 * MINUTE
-        notice = {"Records": [{"EventSource": "aws:sns", "Sns": {"Type": "Notification", "Message": ALERT.to_json()}}]}
+        notice = {
+            "Records": [
+                {
+                    "EventSource": "aws:sns",
+                    "Sns": {"Type": "Notification", "Message": ALERT.to_json()},
+                }
+            ]
+        }
         episodes = (
             Episode(
                 name=OBJECTS,
@@ -156,7 +172,10 @@ class World:
                 first=Delivery(function=SWEEP, event=_scheduled(sweep_at), at=sweep_at),
                 sweeps=(sweep_at + SWEEP_EVERY, sweep_at + 2 * SWEEP_EVERY),
             ),
-            Episode(name=SLACK, first=Delivery(function=SLACK, event=notice, at=sweep_at + 3 * SWEEP_EVERY)),
+            Episode(
+                name=SLACK,
+                first=Delivery(function=SLACK, event=notice, at=sweep_at + 3 * SWEEP_EVERY),
+            ),
         )
         return {episode.name: episode for episode in episodes}
 
@@ -165,11 +184,19 @@ class World:
         self._put("many", *(_vanished_request(port=40_000, place=place) for place in range(MANY)))
         event = {"Records": [queue_message("many", notification(_key("many")))]}
         self.environment["MESSAGES_PER_HOUR"] = "3"
-        return Episode(name="many alerts", first=Delivery(function=OBJECTS, event=event, at=NOW), sweeps=(NOW + 65 * MINUTE,))
+        return Episode(
+            name="many alerts",
+            first=Delivery(function=OBJECTS, event=event, at=NOW),
+            sweeps=(NOW + 65 * MINUTE,),
+        )
 
     def _put(self, name: str, *records: dict[str, object]) -> None:
-        lines = [" ".join(str(record.get(field, "-")) for field in HEADER.split()) for record in records]
-        self.aws.put_object(ObjectRef(bucket=BUCKET, key=_key(name)), "\n".join([HEADER, *lines]).encode())
+        lines = [
+            " ".join(str(record.get(field, "-")) for field in HEADER.split()) for record in records
+        ]
+        self.aws.put_object(
+            ObjectRef(bucket=BUCKET, key=_key(name)), "\n".join([HEADER, *lines]).encode()
+        )
 
     def play(self, episode: Episode, deliveries: Sequence[Delivery] | None = None) -> None:
         """Deliver what happens in an episode, and again what fails, then sweep; ``deliveries`` are those still to come."""
@@ -201,10 +228,18 @@ class World:
         event = delivery.event
         if invocation is not None and invocation.error is None:
             answer = invocation.answer
-            failed = {one["itemIdentifier"] for one in answer["batchItemFailures"]} if isinstance(answer, dict) else set()
+            failed = (
+                {one["itemIdentifier"] for one in answer["batchItemFailures"]}
+                if isinstance(answer, dict)
+                else set()
+            )
             if not failed:
                 return []
-            event = {"Records": [message for message in event["Records"] if message["messageId"] in failed]}
+            event = {
+                "Records": [
+                    message for message in event["Records"] if message["messageId"] in failed
+                ]
+            }
         if delivery.function == SWEEP:
             return []  # the next one is the next try
         waits = {OBJECTS: (VISIBILITY,) * (RECEIVES - 1)}.get(delivery.function, ASYNC_WAITS)
@@ -212,7 +247,9 @@ class World:
             self.lost.append(f"{delivery.function}: given up after {delivery.received} tries")
             return []
         wait = waits[delivery.received - 1]
-        return [replace(delivery, event=event, at=delivery.at + wait, received=delivery.received + 1)]
+        return [
+            replace(delivery, event=event, at=delivery.at + wait, received=delivery.received + 1)
+        ]
 
     # --- what came of it ------------------------------------------------------------------------------------------
 
@@ -227,14 +264,19 @@ class World:
                     continue
                 document = json.loads(message)
                 outcome.told["alert", document["fingerprint"], document["status"]] += 1
-                outcome.about.add((document.get("connection", document["title"]), document["status"]))
+                outcome.about.add(
+                    (document.get("connection", document["title"]), document["status"])
+                )
                 outcome.words.setdefault(document["fingerprint"], document["summary"])
         outcome.told.update(("slack", json.loads(body)["text"]) for body in self.posted)
         return outcome
 
     def _counts(self) -> dict[str, tuple[int, ...]]:
         # The keys from moto itself: a scan by the SDK would need another client.
-        keys = [str(key.value) for key in dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables[self.aws.table].items]
+        keys = [
+            str(key.value)
+            for key in dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables[self.aws.table].items
+        ]
         names = [key.removeprefix("alert#") for key in keys if key.startswith("alert#")]
         states = DynamoDbStore(boto3.client("dynamodb"), self.aws.table).load(names)
         documents = {name: state.document for name, state in states.items()}
@@ -256,7 +298,9 @@ class World:
 def _vanished_request(port: int, place: int = 99) -> dict[str, object]:
     """Give a request to an interface that is no more, in a VPC that no other place has."""
     ends = {"srcaddr": "10.0.2.20", "dstaddr": f"10.0.3.{place}", "srcport": port, "dstport": 6379}
-    return _rejected(DEFAULT_ACCOUNT_ID, f"eni-0a1b2c3d4e5f60{place:03}", f"vpc-0a1b2c3d4e5f60{place:03}", ends)
+    return _rejected(
+        DEFAULT_ACCOUNT_ID, f"eni-0a1b2c3d4e5f60{place:03}", f"vpc-0a1b2c3d4e5f60{place:03}", ends
+    )
 
 
 def _member_request(port: int = 41_002) -> dict[str, object]:
@@ -286,7 +330,12 @@ def _key(name: str) -> str:
 
 
 def _scheduled(at: int) -> dict[str, Any]:
-    return {"detail-type": "Scheduled Event", "source": "aws.events", "time": isoformat(at), "detail": {}}
+    return {
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "time": isoformat(at),
+        "detail": {},
+    }
 
 
 @contextmanager

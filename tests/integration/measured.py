@@ -18,9 +18,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from flowverdict.errors import FlowVerdictError
-from flowverdict.pipeline import Batch
-from flowverdict.sources.cloudwatch_logs import decode
+from flowverdict.core.errors import FlowVerdictError
+from flowverdict.flowlog.cloudwatch_logs import decode
+from flowverdict.verdict.batch import Batch
 
 ROOT = Path(__file__).parents[2]
 CLEAN = {
@@ -43,7 +43,13 @@ class Measured:
 def measured(kind: str, path: Path) -> Measured:
     """Read an input in another process."""
     done = subprocess.run(  # noqa: S603 - ourselves
-        [sys.executable, "-m", __spec__.name if __name__ == "__main__" else __name__, kind, str(path)],
+        [
+            sys.executable,
+            "-m",
+            __spec__.name if __name__ == "__main__" else __name__,
+            kind,
+            str(path),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -88,7 +94,9 @@ def _main() -> None:
     _read_clean(kind)
     before, started = _peak(), time.monotonic()
     counts, refusal = _read(kind, Path(path))
-    told = Measured(counts=counts, refusal=refusal, mib=_peak() - before, seconds=time.monotonic() - started)
+    told = Measured(
+        counts=counts, refusal=refusal, mib=_peak() - before, seconds=time.monotonic() - started
+    )
     json.dump(asdict(told), sys.stdout)
 
 

@@ -32,12 +32,34 @@ EVERYWHERE = "0.0.0.0/0"
 SHOP, API, DATABASE, APP, OFFICE = "10.0.1.5", "10.1.1.5", "10.0.3.30", "10.0.2.20", "10.2.1.9"
 CUSTOMERS = [f"203.0.113.{last}" for last in range(1, 121)]
 # Hosts of the internet that try many doors, by the hours in which they do, and those that try one now and then, all day long.
-SCANNERS = {f"198.51.100.{last}": hours for last, hours in enumerate([(2, 4), (3, 4), (8, 10), (13, 16), (19, 20), (22, 24)], 10)}
+SCANNERS = {
+    f"198.51.100.{last}": hours
+    for last, hours in enumerate([(2, 4), (3, 4), (8, 10), (13, 16), (19, 20), (22, 24)], 10)
+}
 SLOW_SCANNERS = {"192.0.2.66": (22, 23), "192.0.2.77": (3389,), "192.0.2.88": (6379, 5900, 2375)}
 # What the policy mutes: the auditors' own scanner, and an exporter that its security group is to be opened for at noon.
 AUDITORS, AUDITED_PORTS = "10.0.9.99", range(8_001, 8_015)
 EXPORTER_PORT = 9_100
-SCANNED_PORTS = [21, 22, 23, 25, 110, 135, 139, 445, 1433, 1521, 3306, 3389, 5060, 5900, 6379, 8080, 9200, 27017]
+SCANNED_PORTS = [
+    21,
+    22,
+    23,
+    25,
+    110,
+    135,
+    139,
+    445,
+    1433,
+    1521,
+    3306,
+    3389,
+    5060,
+    5900,
+    6379,
+    8080,
+    9200,
+    27017,
+]
 
 FIN, SYN, RST, SYN_ACK, ACK_FIN = 1, 2, 4, 18, 19
 
@@ -85,16 +107,29 @@ class Company:
         for name, address in hosts.items():
             block = f"{address.rpartition('.')[0]}.0/24"
             subnet_id = self.ec2.create_subnet(VpcId=vpc_id, CidrBlock=block)["Subnet"]["SubnetId"]
-            group_id = self.ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc_id)["GroupId"]
-            made = self.ec2.create_network_interface(SubnetId=subnet_id, PrivateIpAddress=address, Groups=[group_id])
+            group_id = self.ec2.create_security_group(
+                GroupName=name, Description=name, VpcId=vpc_id
+            )["GroupId"]
+            made = self.ec2.create_network_interface(
+                SubnetId=subnet_id, PrivateIpAddress=address, Groups=[group_id]
+            )
             interface_id = made["NetworkInterface"]["NetworkInterfaceId"]
             self.groups[name] = group_id
-            self.places[address] = Place(vpc_id=vpc_id, subnet_id=subnet_id, interface_id=interface_id)
+            self.places[address] = Place(
+                vpc_id=vpc_id, subnet_id=subnet_id, interface_id=interface_id
+            )
 
     def _let_in(self, group: str, port: int, block: str) -> None:
         self.ec2.authorize_security_group_ingress(
             GroupId=self.groups[group],
-            IpPermissions=[{"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": block}]}],
+            IpPermissions=[
+                {
+                    "IpProtocol": "tcp",
+                    "FromPort": port,
+                    "ToPort": port,
+                    "IpRanges": [{"CidrIp": block}],
+                }
+            ],
         )
 
     def let_app_reach_database(self) -> None:
@@ -105,20 +140,36 @@ class Company:
         """Take that rule away."""
         self.ec2.revoke_security_group_ingress(
             GroupId=self.groups["database"],
-            IpPermissions=[{"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "IpRanges": [{"CidrIp": f"{APP}/32"}]}],
+            IpPermissions=[
+                {
+                    "IpProtocol": "tcp",
+                    "FromPort": 5432,
+                    "ToPort": 5432,
+                    "IpRanges": [{"CidrIp": f"{APP}/32"}],
+                }
+            ],
         )
 
     def _make_shop_acl(self) -> None:
         place = self.places[SHOP]
-        self.shop_acl = self.ec2.create_network_acl(VpcId=place.vpc_id)["NetworkAcl"]["NetworkAclId"]
-        found = self.ec2.describe_network_acls(Filters=[{"Name": "association.subnet-id", "Values": [place.subnet_id]}])
+        self.shop_acl = self.ec2.create_network_acl(VpcId=place.vpc_id)["NetworkAcl"][
+            "NetworkAclId"
+        ]
+        found = self.ec2.describe_network_acls(
+            Filters=[{"Name": "association.subnet-id", "Values": [place.subnet_id]}]
+        )
         for association in found["NetworkAcls"][0]["Associations"]:
             if association["SubnetId"] == place.subnet_id:
                 self.ec2.replace_network_acl_association(
                     AssociationId=association["NetworkAclAssociationId"], NetworkAclId=self.shop_acl
                 )
         self.ec2.create_network_acl_entry(
-            NetworkAclId=self.shop_acl, RuleNumber=100, Egress=False, RuleAction="allow", CidrBlock=EVERYWHERE, Protocol="-1"
+            NetworkAclId=self.shop_acl,
+            RuleNumber=100,
+            Egress=False,
+            RuleAction="allow",
+            CidrBlock=EVERYWHERE,
+            Protocol="-1",
         )
         self.let_replies_out()
 
@@ -182,24 +233,51 @@ class Company:
         for number, customer in enumerate(CUSTOMERS if broken else CUSTOMERS[: 8 if by_day else 2]):
             port, when = 49_152 + (start // 60 + number * 7) % 9_000, start + number * 4
             flags = SYN if broken else SYN | FIN
-            yield self._line(SHOP, customer, (port, 443), when, rejected=False, flags=flags, packets=4, length=60)
+            yield self._line(
+                SHOP, customer, (port, 443), when, rejected=False, flags=flags, packets=4, length=60
+            )
             reply = SYN_ACK if broken else ACK_FIN
             yield self._line(
-                SHOP, customer, (443, port), when, egress=True, rejected=broken, flags=reply, packets=4 if broken else 9, length=60
+                SHOP,
+                customer,
+                (443, port),
+                when,
+                egress=True,
+                rejected=broken,
+                flags=reply,
+                packets=4 if broken else 9,
+                length=60,
             )
             if number < 3 and not broken:
-                yield self._line(API, customer, (port, 8443), when, rejected=False, flags=SYN | FIN, packets=5)
-                yield self._line(API, customer, (8443, port), when, egress=True, rejected=False, flags=ACK_FIN, packets=5)
+                yield self._line(
+                    API, customer, (port, 8443), when, rejected=False, flags=SYN | FIN, packets=5
+                )
+                yield self._line(
+                    API,
+                    customer,
+                    (8443, port),
+                    when,
+                    egress=True,
+                    rejected=False,
+                    flags=ACK_FIN,
+                    packets=5,
+                )
 
     def _database(self, start: int) -> Iterator[tuple[str, str]]:
         """Let the app look for its database every half minute; from 09:00 to 18:30 nobody lets it in."""
         broken = at(9) <= start < at(18, 30)
         for number in range(20 if broken else 2):
             port, when = 33_000 + (start // 10 + number) % 20_000, start + number * 29
-            yield self._line(APP, DATABASE, (port, 5432), when, egress=True, rejected=False, flags=SYN)
-            yield self._line(DATABASE, APP, (port, 5432), when, rejected=broken, flags=SYN, packets=3)
+            yield self._line(
+                APP, DATABASE, (port, 5432), when, egress=True, rejected=False, flags=SYN
+            )
+            yield self._line(
+                DATABASE, APP, (port, 5432), when, rejected=broken, flags=SYN, packets=3
+            )
             if not broken:
-                yield self._line(DATABASE, APP, (5432, port), when, egress=True, rejected=False, flags=SYN_ACK)
+                yield self._line(
+                    DATABASE, APP, (5432, port), when, egress=True, rejected=False, flags=SYN_ACK
+                )
                 yield self._line(APP, DATABASE, (5432, port), when, rejected=False, flags=SYN_ACK)
 
     def _internet(self, start: int) -> Iterator[tuple[str, str]]:
@@ -223,13 +301,19 @@ class Company:
                 yield self._line(SHOP, AUDITORS, (45_000 + number, port), start + number)
         if at(7) <= start < at(12):
             for number in range(10):
-                yield self._line(DATABASE, APP, (46_000 + number, EXPORTER_PORT), start + number * 60)
+                yield self._line(
+                    DATABASE, APP, (46_000 + number, EXPORTER_PORT), start + number * 60
+                )
 
     def _odd_ones(self, start: int) -> Iterator[tuple[str, str]]:
         """A packet that comes when its connection is over, every window; and once at 11:20 AWS loses records."""
         customer, port, when = "203.0.113.150", 50_000 + start // WINDOW % 500, start + 100
-        yield self._line(SHOP, customer, (port, 443), when, rejected=False, flags=SYN | FIN, packets=4)
-        yield self._line(SHOP, customer, (443, port), when, egress=True, rejected=False, flags=ACK_FIN, packets=4)
+        yield self._line(
+            SHOP, customer, (port, 443), when, rejected=False, flags=SYN | FIN, packets=4
+        )
+        yield self._line(
+            SHOP, customer, (443, port), when, egress=True, rejected=False, flags=ACK_FIN, packets=4
+        )
         yield self._line(SHOP, customer, (port, 443), when + 12, flags=RST)
         if start == at(11, 20):
             place = self.places[API]

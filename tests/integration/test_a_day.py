@@ -17,12 +17,12 @@ import boto3
 import pytest
 import time_machine
 
-from flowverdict import application
-from flowverdict.alerts import group
-from flowverdict.cli.local_aws import REGION, LocalAws, local_aws
-from flowverdict.netconfig.ec2 import Ec2Config
-from flowverdict.pipeline import Batch
-from flowverdict.sources.envelope import ObjectRef
+from flowverdict.alerts.grouping import group
+from flowverdict.app import wiring
+from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.network.ec2 import Ec2Config
+from flowverdict.verdict.batch import Batch
+from flowverdict_cli.local_aws import REGION, LocalAws, local_aws
 from tests.integration.quick_tables import quick_transactions
 from tests.integration.small_company import (
     ACCOUNT,
@@ -50,8 +50,16 @@ STRAGGLER, STRAGGLER_AT = at(14, 30), at(15, 27)
 POLICY = {
     "version": 1,
     "silences": [
-        {"match": {"cidr": AUDITORS}, "until": "2026-11-25T00:00:00Z", "reason": "the yearly audit"},
-        {"match": {"port": EXPORTER_PORT}, "until": "2026-11-24T13:00:00Z", "reason": "opened at noon, change 4711"},
+        {
+            "match": {"cidr": AUDITORS},
+            "until": "2026-11-25T00:00:00Z",
+            "reason": "the yearly audit",
+        },
+        {
+            "match": {"port": EXPORTER_PORT},
+            "until": "2026-11-24T13:00:00Z",
+            "reason": "opened at noon, change 4711",
+        },
     ],
 }
 
@@ -82,7 +90,11 @@ class Day:
     failures: list[str] = field(default_factory=list)
 
     def of(self, *, kind: str = "reject", port: int | None = None) -> list[Message]:
-        return [one for one in self.messages if one.told["kind"] == kind and (port is None or one.told["service_port"] == port)]
+        return [
+            one
+            for one in self.messages
+            if one.told["kind"] == kind and (port is None or one.told["service_port"] == port)
+        ]
 
 
 def run_day(aws: LocalAws) -> Day:
@@ -137,7 +149,16 @@ def deliver(aws: LocalAws, day: Day, logs: dict[str, list[str]], started: int) -
 
 def notification(key: str) -> dict[str, Any]:
     s3 = {"s3SchemaVersion": "1.0", "bucket": {"name": BUCKET}, "object": {"key": key, "size": 1}}
-    return {"Records": [{"eventVersion": "2.6", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3}]}
+    return {
+        "Records": [
+            {
+                "eventVersion": "2.6",
+                "eventSource": "aws:s3",
+                "eventName": "ObjectCreated:Put",
+                "s3": s3,
+            }
+        ]
+    }
 
 
 def queue_message(message_id: str, body: object) -> dict[str, Any]:
@@ -158,7 +179,7 @@ def day() -> Iterator[Day]:
     # The day passes in no time, so what is kept for a minute is kept by the day's clock.
     with pytest.MonkeyPatch.context() as patch, local_aws() as aws:
         quick_transactions(patch)
-        patch.setattr(application, "Ec2Config", partial(Ec2Config, clock=time.time))
+        patch.setattr(wiring, "Ec2Config", partial(Ec2Config, clock=time.time))
         yield run_day(aws)
 
 
@@ -176,7 +197,9 @@ def test_the_whole_day_is_these_messages(day: Day) -> None:
 
 def test_a_message_stands_for_hundreds_of_rejects(day: Day) -> None:
     ratio = day.rejects / len(day.messages)
-    print(f"\na day: {day.rejects:,} rejects, {len(day.messages)} messages, {ratio:,.0f} : 1, {day.seconds:.1f} s")  # noqa: T201 - a figure to read
+    print(  # noqa: T201 - a figure to read
+        f"\na day: {day.rejects:,} rejects, {len(day.messages)} messages, {ratio:,.0f} : 1, {day.seconds:.1f} s"
+    )
     assert day.rejects > 5_000
     assert ratio > 100
 
@@ -184,9 +207,15 @@ def test_a_message_stands_for_hundreds_of_rejects(day: Day) -> None:
 def test_the_broken_network_acl_is_told_once_and_is_over_as_soon_as_it_is_mended(day: Day) -> None:
     fired, resolved = day.of(port=443)
     assert fired.when == "Tue 14:17"  # the window that ends at 14:10 is delivered 7 minutes later
-    assert (fired.told["status"], fired.told["severity"], fired.told["leg"]) == ("firing", "critical", "response")
+    assert (fired.told["status"], fired.told["severity"], fired.told["leg"]) == (
+        "firing",
+        "critical",
+        "response",
+    )
     assert fired.told["network_acl_entry"]["network_acl_id"] == day.company.shop_acl
-    assert resolved.when == "Tue 15:00"  # the first sweep after the mending; no waiting for the log to fall silent
+    assert (
+        resolved.when == "Tue 15:00"
+    )  # the first sweep after the mending; no waiting for the log to fall silent
     assert resolved.told["status_reason"] == (
         "Resolved: the rules let it pass now (10 packets of it tried on the rules as read 2026-11-24T15:00:00Z)."
     )
@@ -195,7 +224,9 @@ def test_the_broken_network_acl_is_told_once_and_is_over_as_soon_as_it_is_mended
     assert resolved.told["records"] == 4 * 120
 
 
-def test_the_wrong_security_group_is_told_is_not_forgotten_and_is_over_when_it_is_mended(day: Day) -> None:
+def test_the_wrong_security_group_is_told_is_not_forgotten_and_is_over_when_it_is_mended(
+    day: Day,
+) -> None:
     told = day.of(port=5432)
     assert [(one.when, one.told["status"]) for one in told] == [
         ("Tue 09:17", "firing"),
@@ -226,8 +257,13 @@ def test_scanners_block_public_access_and_closed_connections_are_one_digest(day:
     assert all(f" from {len(SCANNERS)} addresses" in line for line in scans)
     knocking = sections["Knocking on what is closed"]
     assert all(any(address in line for line in knocking) for address in SLOW_SCANNERS)
-    assert any(day.company.places[OFFICE].vpc_id in line and "from 2 addresses" in line for line in knocking)
-    (harmless,) = [lines for heading, lines in sections.items() if heading.startswith("Of no consequence")]
+    assert any(
+        day.company.places[OFFICE].vpc_id in line and "from 2 addresses" in line
+        for line in knocking
+    )
+    (harmless,) = [
+        lines for heading, lines in sections.items() if heading.startswith("Of no consequence")
+    ]
     assert any("TCP 443" in line for line in harmless)
 
 
@@ -235,7 +271,9 @@ def test_every_reject_is_in_exactly_one_total(day: Day) -> None:
     (digest,) = day.of(kind="digest")
     over = [one.told["records"] for one in day.messages if one.told["status"] == "resolved"]
     # The day's last window is delivered after midnight, so it waits for the next digest.
-    waiting = sum(" REJECT " in line for lines in day.company.logs(at(23, 50)).values() for line in lines)
+    waiting = sum(
+        " REJECT " in line for lines in day.company.logs(at(23, 50)).values() for line in lines
+    )
     assert waiting > 0
     assert digest.told["records"] + sum(over) + waiting + day.muted == day.rejects
 
@@ -246,6 +284,8 @@ def test_what_two_silences_mute_would_have_been_told_and_is_not(day: Day) -> Non
     batch.add_file(io.BytesIO("\n".join([HEADER, *lines]).encode()), name="muted")
     without = {(one.document.kind, one.document.severity) for one in group(batch.explanations())}
     assert without == {("scan", "medium"), ("reject", "high")}
-    assert day.muted == sum(1 for start in range(at(0), at(24), WINDOW) for _ in day.company.muted(start))
+    assert day.muted == sum(
+        1 for start in range(at(0), at(24), WINDOW) for _ in day.company.muted(start)
+    )
     assert day.of(kind="scan") == []
     assert day.of(port=EXPORTER_PORT) == []

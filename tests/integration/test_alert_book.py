@@ -14,16 +14,18 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 
-from flowverdict.alerts import fingerprint
-from flowverdict.book import AlertBook
-from flowverdict.cli.local_aws import REGION, LocalAws
+from flowverdict.alerts.detection import fingerprint
+from flowverdict.alerts.model import Kind, Severity, Status
+from flowverdict.core.errors import StateError
+from flowverdict.core.formatting import isoformat
 from flowverdict.delivery.sns import SnsTopics
-from flowverdict.document import Kind, Severity, Status, isoformat
-from flowverdict.errors import StateError
-from flowverdict.lifecycle import Intervals, hour_of
-from flowverdict.sources.envelope import ObjectRef
-from flowverdict.state import MAX_STATES
-from flowverdict.store.dynamodb import DynamoDbStore
+from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.rate_limit import hour_of
+from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.store import MAX_STATES
+from flowverdict_cli.local_aws import REGION, LocalAws
 from tests.alert_samples import NOW, Outbox, a_window, record, sighting
 from tests.integration.at_once import NoRules
 from tests.integration.quick_tables import quick_transactions
@@ -33,8 +35,8 @@ from tests.integration.test_a_day import BUCKET, notification, queue_message
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from flowverdict.document import Document
-    from flowverdict.lifecycle import State
+    from flowverdict.alerts.model import Document
+    from flowverdict.lifecycle.state_machine import State
 
 INTERVALS = Intervals()
 CAP = 30
@@ -71,7 +73,9 @@ def rejected(vpc: int, *, critical: bool = False) -> list[str]:
     ]
 
 
-def test_ten_thousand_problems_at_once_are_a_few_messages(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ten_thousand_problems_at_once_are_a_few_messages(
+    aws: LocalAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
     quick_transactions(monkeypatch)
     calls: Counter[str] = Counter()
     throttled = Counter({"BatchGetItem": 5, "TransactWriteItems": 0})
@@ -115,7 +119,12 @@ def test_the_cap_speaks_at_once_and_once_more_when_the_hour_is_over(aws: LocalAw
     hour = hour_of(NOW)
     record(book, [sighting(str(number)) for number in range(5)], a_window(), hour)
     book.sweep(hour + 60, None)
-    record(book, [sighting("late", Severity.MEDIUM), sighting("grave", Severity.CRITICAL)], a_window(), hour + 1_800)
+    record(
+        book,
+        [sighting("late", Severity.MEDIUM), sighting("grave", Severity.CRITICAL)],
+        a_window(),
+        hour + 1_800,
+    )
     for minutes in (31, 40, 59, 60, 65, 70):
         book.sweep(hour + minutes * 60, None)
 
@@ -129,14 +138,18 @@ def test_the_cap_speaks_at_once_and_once_more_when_the_hour_is_over(aws: LocalAw
     assert fingerprint("grave") in {document.fingerprint for document in outbox.sent}
 
 
-def count_calls_of_dynamodb(patch: pytest.MonkeyPatch, calls: Counter[str], leave_out: Counter[str]) -> None:
+def count_calls_of_dynamodb(
+    patch: pytest.MonkeyPatch, calls: Counter[str], leave_out: Counter[str]
+) -> None:
     """Count them; the first readings leave a key out, as DynamoDB does when it is busy."""
     real = boto3.client
 
     def client(service: str, **rest: Any) -> Any:  # noqa: ANN401 - boto3's
         made = real(service, **rest)  # type: ignore[call-overload]
         if service == "dynamodb":
-            made.meta.events.register("before-call.dynamodb", lambda model, **_: calls.update([model.name]))
+            made.meta.events.register(
+                "before-call.dynamodb", lambda model, **_: calls.update([model.name])
+            )
             made.meta.events.register("after-call.dynamodb.BatchGetItem", left_out)
         return made
 
@@ -144,7 +157,9 @@ def count_calls_of_dynamodb(patch: pytest.MonkeyPatch, calls: Counter[str], leav
         for table, items in parsed.get("Responses", {}).items():
             if items and leave_out["BatchGetItem"] > 0:
                 leave_out["BatchGetItem"] -= 1
-                parsed["UnprocessedKeys"] = {table: {"Keys": [{"pk": items.pop()["pk"]}], "ConsistentRead": True}}
+                parsed["UnprocessedKeys"] = {
+                    table: {"Keys": [{"pk": items.pop()["pk"]}], "ConsistentRead": True}
+                }
 
     patch.setattr(boto3, "client", client)
 
@@ -157,13 +172,18 @@ def put(aws: LocalAws, name: str, lines: list[str]) -> dict[str, Any]:
 
 def names_in(aws: LocalAws) -> list[str]:
     # The keys from moto itself: its scan reads the whole table for every page.
-    keys = [str(key.value) for key in dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables[aws.table].items]
+    keys = [
+        str(key.value)
+        for key in dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables[aws.table].items
+    ]
     return [key.removeprefix("alert#") for key in keys if key.startswith("alert#")]
 
 
 def records(aws: LocalAws, names: Sequence[str] | None = None) -> int:
     """Add up what was counted of those alerts, or of all."""
-    found = DynamoDbStore(boto3.client("dynamodb"), aws.table).load(names_in(aws) if names is None else names)
+    found = DynamoDbStore(boto3.client("dynamodb"), aws.table).load(
+        names_in(aws) if names is None else names
+    )
     return sum(state.document.records for state in found.values())
 
 
@@ -181,7 +201,11 @@ def test_a_topic_that_is_away_delays_a_message_and_sends_it_once(aws: LocalAws) 
     invocation = aws.invoke(event, away)
     assert invocation.error is None
     assert invocation.answer == {"batchItemFailures": []}
-    (line,) = [line for line in invocation.log if line.get("message") == "alert not published, the sweep tries again"]
+    (line,) = [
+        line
+        for line in invocation.log
+        if line.get("message") == "alert not published, the sweep tries again"
+    ]
     assert "gone" in line["reason"]
     assert aws.alerts() == []
 
@@ -198,7 +222,12 @@ def test_a_sweep_that_cannot_send_says_so_and_the_next_one_sends(aws: LocalAws) 
     away = {"ALERT_TOPIC_ARN": f"arn:aws:sns:{REGION}:{DEFAULT_ACCOUNT_ID}:gone"}
     aws.invoke(one_fault(aws), away)
     now = int(time.time())
-    event: dict[str, Any] = {"detail-type": "Scheduled Event", "source": "aws.events", "time": isoformat(now + 360), "detail": {}}
+    event: dict[str, Any] = {
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "time": isoformat(now + 360),
+        "detail": {},
+    }
     (failure,) = aws.invoke(event, away).failures
     assert failure.startswith("1 messages not sent; the first: ")
     aws.sweep(now + 700)
@@ -242,7 +271,9 @@ def test_a_crash_loses_no_message_and_counts_nothing_twice(aws: LocalAws, when: 
     assert len(aws.alerts()) == (0 if when == "between commit and publish" else 1)
 
     book = AlertBook(store, topics, intervals=INTERVALS, cap=CAP)
-    again = replace(store.load_windows([window.window_id])[window.window_id], judged="what it shows")
+    again = replace(
+        store.load_windows([window.window_id])[window.window_id], judged="what it shows"
+    )
     record(book, [sighting(records=7)], again, NOW + 60)  # the queue delivers again
     for now in range(NOW + 60, NOW + 1_200, 300):
         book.sweep(now, None)
@@ -253,7 +284,12 @@ def test_a_crash_loses_no_message_and_counts_nothing_twice(aws: LocalAws, when: 
 def test_a_message_that_was_sent_and_cannot_be_noted_stops_nothing_else(aws: LocalAws) -> None:
     store, outbox = BadStore(boto3.client("dynamodb"), aws.table), Outbox()
     store.error = StateError("the table is away")
-    outcome = record(AlertBook(store, outbox, intervals=INTERVALS, cap=CAP), [sighting("one"), sighting("two")], a_window(), NOW)
+    outcome = record(
+        AlertBook(store, outbox, intervals=INTERVALS, cap=CAP),
+        [sighting("one"), sighting("two")],
+        a_window(),
+        NOW,
+    )
     assert len(outcome.told) == len(outbox.sent) == 2
     assert ["could not be noted" in line for line in outcome.unsent] == [True, True]
 
@@ -310,19 +346,27 @@ def test_who_was_slower_counts_and_does_not_tell(aws: LocalAws) -> None:
             super().commit(*what)
 
     record(
-        AlertBook(Slow(client, aws.table), outbox, intervals=INTERVALS, cap=CAP, wait=lambda _: None),
+        AlertBook(
+            Slow(client, aws.table), outbox, intervals=INTERVALS, cap=CAP, wait=lambda _: None
+        ),
         [sighting(records=3)],
         a_window(),
         NOW,
     )
     assert [(document.status, document.records) for document in outbox.sent] == [(Status.FIRING, 2)]
     state = store.load([fingerprint("one")])[fingerprint("one")]
-    assert (state.document.records, state.document.severity, state.messages) == (5, Severity.HIGH, 1)
+    assert (state.document.records, state.document.severity, state.messages) == (
+        5,
+        Severity.HIGH,
+        1,
+    )
 
 
 @pytest.mark.usefixtures("aws")
 def test_a_table_that_is_not_there_is_one_clear_line() -> None:
-    book = AlertBook(DynamoDbStore(boto3.client("dynamodb"), "gone"), Outbox(), intervals=INTERVALS, cap=CAP)
+    book = AlertBook(
+        DynamoDbStore(boto3.client("dynamodb"), "gone"), Outbox(), intervals=INTERVALS, cap=CAP
+    )
     with pytest.raises(StateError, match=r"gone: could not be read: .*ResourceNotFound") as raised:
         record(book, [sighting()], a_window(), NOW)
     assert isinstance(raised.value.__cause__, ClientError)

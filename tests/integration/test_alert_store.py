@@ -14,23 +14,32 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 from botocore.stub import ANY, Stubber
 
-from flowverdict.alerts import fingerprint
-from flowverdict.book import AlertBook
-from flowverdict.document import Severity, Status
-from flowverdict.errors import StateError
-from flowverdict.lifecycle import Around, Budget, Intervals, State, hour_of, sighted, swept
-from flowverdict.state import MAX_STATES, AlertStore, Commit, ConflictError, Part, Shadow, Window
-from flowverdict.store.dynamodb import DynamoDbStore
-from flowverdict.store.items import pack_state
-from flowverdict.store.memory import MemoryStore
+from flowverdict.alerts.detection import fingerprint
+from flowverdict.alerts.model import Severity, Status
+from flowverdict.core.errors import StateError
+from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.dynamodb_items import pack_state
+from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.rate_limit import Budget, hour_of
+from flowverdict.lifecycle.state_machine import Around, Intervals, State, sighted, swept
+from flowverdict.lifecycle.store import (
+    MAX_STATES,
+    AlertStore,
+    Commit,
+    ConflictError,
+    Part,
+    Shadow,
+    Window,
+)
 from tests.alert_samples import NOW, SAMPLE, Outbox, a_window, record, sighting
+from tests.helpers.memory_stores import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from flowverdict.cli.local_aws import LocalAws
+    from flowverdict_cli.local_aws import LocalAws
 
 AROUND = Around(window_id="place#1")
 INTERVALS = Intervals()
@@ -62,7 +71,9 @@ def load(store: AlertStore, name: str = "one") -> State:
 def test_a_state_comes_back_as_it_was_but_one_version_higher(store: AlertStore) -> None:
     state = replace(fresh(), samples=(SAMPLE,))
     commit(store, state)
-    assert store.load([state.fingerprint, fingerprint("another")]) == {state.fingerprint: replace(state, version=1)}
+    assert store.load([state.fingerprint, fingerprint("another")]) == {
+        state.fingerprint: replace(state, version=1)
+    }
 
 
 def test_what_is_asked_for_twice_or_not_at_all_is_no_trouble(store: AlertStore) -> None:
@@ -107,9 +118,19 @@ def test_a_commit_is_all_or_nothing(store: AlertStore) -> None:
 
 def test_the_largest_commit_that_the_book_makes_fits(store: AlertStore) -> None:
     states = [fresh(str(number)) for number in range(MAX_STATES)]
-    parts = tuple(Part(window_id=WINDOW.window_id, fingerprint=state.fingerprint, document=ADDED) for state in states)
+    parts = tuple(
+        Part(window_id=WINDOW.window_id, fingerprint=state.fingerprint, document=ADDED)
+        for state in states
+    )
     shadows = tuple(Shadow(key=str(number), until=NOW) for number in range(2))
-    commit(store, *states, budget=Budget(hour=hour_of(NOW)), window=WINDOW, parts=parts, shadows=shadows)
+    commit(
+        store,
+        *states,
+        budget=Budget(hour=hour_of(NOW)),
+        window=WINDOW,
+        parts=parts,
+        shadows=shadows,
+    )
     assert len(store.load([state.fingerprint for state in states])) == MAX_STATES
 
 
@@ -131,7 +152,12 @@ def test_an_hour_has_one_budget_and_nobody_writes_over_anothers(store: AlertStor
     held = unused.use().hold(sighting().document)
     commit(store, budget=held)
     kept = store.load_budget(hour)
-    assert (kept.used, dict(kept.held), kept.titles, kept.version) == (1, {Severity.HIGH: 1}, held.titles, 1)
+    assert (kept.used, dict(kept.held), kept.titles, kept.version) == (
+        1,
+        {Severity.HIGH: 1},
+        held.titles,
+        1,
+    )
     assert store.load_budget(hour - 3_600).used == 0
     with pytest.raises(ConflictError):
         commit(store, budget=unused.use())
@@ -141,14 +167,21 @@ def test_an_hour_has_one_budget_and_nobody_writes_over_anothers(store: AlertStor
 # --- windows and sources ----------------------------------------------------------------------------------------------
 
 ONE = fingerprint("one")
-WINDOW = Window(window_id="123456789012#eu-west-1#5984496", judged="digest", sources=3, fingerprints=frozenset({ONE}))
+WINDOW = Window(
+    window_id="123456789012#eu-west-1#5984496",
+    judged="digest",
+    sources=3,
+    fingerprints=frozenset({ONE}),
+)
 ADDED = sighting(records=3).document
 
 
 def test_a_window_comes_back_as_it_was_but_one_version_higher(store: AlertStore) -> None:
     assert store.load_windows([WINDOW.window_id]) == {}
     commit(store, window=WINDOW)
-    assert store.load_windows([WINDOW.window_id, "another"]) == {WINDOW.window_id: replace(WINDOW, version=1)}
+    assert store.load_windows([WINDOW.window_id, "another"]) == {
+        WINDOW.window_id: replace(WINDOW, version=1)
+    }
     begun = Window(window_id="begun")
     commit(store, window=begun)
     assert store.load_windows(["begun"]) == {"begun": replace(begun, version=1)}
@@ -157,7 +190,12 @@ def test_a_window_comes_back_as_it_was_but_one_version_higher(store: AlertStore)
 def test_nobody_writes_over_a_window_that_another_has_judged(store: AlertStore) -> None:
     commit(store, window=WINDOW)
     with pytest.raises(ConflictError):
-        commit(store, fresh(), window=WINDOW, parts=(Part(window_id=WINDOW.window_id, fingerprint=ONE, document=ADDED),))
+        commit(
+            store,
+            fresh(),
+            window=WINDOW,
+            parts=(Part(window_id=WINDOW.window_id, fingerprint=ONE, document=ADDED),),
+        )
     assert store.load([fingerprint("one")]) == {}
     assert store.load_parts([(WINDOW.window_id, ONE)]) == {}
 
@@ -165,7 +203,9 @@ def test_nobody_writes_over_a_window_that_another_has_judged(store: AlertStore) 
 def test_what_a_window_has_added_is_known_of_it_alone(store: AlertStore) -> None:
     part = Part(window_id=WINDOW.window_id, fingerprint=ONE, document=ADDED)
     commit(store, fresh(), window=WINDOW, parts=(part,))
-    assert store.load_parts([(WINDOW.window_id, ONE), (WINDOW.window_id, fingerprint("two"))]) == {(WINDOW.window_id, ONE): ADDED}
+    assert store.load_parts([(WINDOW.window_id, ONE), (WINDOW.window_id, fingerprint("two"))]) == {
+        (WINDOW.window_id, ONE): ADDED
+    }
     assert store.load_parts([("123456789012#eu-west-1#598449", ONE)]) == {}
 
 
@@ -210,10 +250,17 @@ def test_a_message_that_waits_is_due_when_its_function_must_have_ended(store: Al
     assert list(store.due(NOW + INTERVALS.outbox, 10)) == [fingerprint("one")]
 
 
-def test_noise_is_due_at_the_end_of_the_day_in_which_it_began_however_often_it_is_seen(store: AlertStore) -> None:
+def test_noise_is_due_at_the_end_of_the_day_in_which_it_began_however_often_it_is_seen(
+    store: AlertStore,
+) -> None:
     midnight = INTERVALS.digest_end(NOW)
     commit(store, fresh(severity=Severity.LOW))
-    commit(store, sighted(load(store), sighting(severity=Severity.LOW), midnight + 1, shaded=False, around=AROUND))
+    commit(
+        store,
+        sighted(
+            load(store), sighting(severity=Severity.LOW), midnight + 1, shaded=False, around=AROUND
+        ),
+    )
     assert list(store.due(midnight - 1, 10)) == []
     assert list(store.due(midnight, 10)) == [fingerprint("one")]
 
@@ -231,7 +278,9 @@ def test_what_is_over_is_never_due(store: AlertStore) -> None:
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_sent_message_does_not_wait_any_more_and_the_alert_is_due_by_its_own_times(store: AlertStore) -> None:
+def test_a_sent_message_does_not_wait_any_more_and_the_alert_is_due_by_its_own_times(
+    store: AlertStore,
+) -> None:
     commit(store, fresh())
     state = load(store)
     assert (state.pending, state.pending_at) == (Status.FIRING, NOW)
@@ -287,7 +336,11 @@ def bad() -> Iterator[Bad]:
 
 
 def item_of(state: State) -> dict[str, Any]:
-    return {"pk": {"S": f"alert#{state.fingerprint}"}, "version": {"N": "1"}, "body": {"B": pack_state(state)}}
+    return {
+        "pk": {"S": f"alert#{state.fingerprint}"},
+        "version": {"N": "1"},
+        "body": {"B": pack_state(state)},
+    }
 
 
 def cancelled(*codes: str) -> dict[str, Any]:
@@ -299,7 +352,12 @@ def cancelled(*codes: str) -> dict[str, Any]:
 
 
 def keys(*names: str) -> dict[str, Any]:
-    return {TABLE: {"Keys": [{"pk": {"S": f"alert#{fingerprint(name)}"}} for name in names], "ConsistentRead": True}}
+    return {
+        TABLE: {
+            "Keys": [{"pk": {"S": f"alert#{fingerprint(name)}"}} for name in names],
+            "ConsistentRead": True,
+        }
+    }
 
 
 def test_what_a_reading_left_out_is_asked_for_again(bad: Bad) -> None:
@@ -309,16 +367,25 @@ def test_what_a_reading_left_out_is_asked_for_again(bad: Bad) -> None:
         {"Responses": {TABLE: [item_of(one)]}, "UnprocessedKeys": keys("two")},
         {"RequestItems": keys("one", "two")},
     )
-    bad.stub.add_response("batch_get_item", {"Responses": {TABLE: [item_of(two)]}}, {"RequestItems": keys("two")})
-    assert set(bad.store.load([one.fingerprint, two.fingerprint])) == {one.fingerprint, two.fingerprint}
+    bad.stub.add_response(
+        "batch_get_item", {"Responses": {TABLE: [item_of(two)]}}, {"RequestItems": keys("two")}
+    )
+    assert set(bad.store.load([one.fingerprint, two.fingerprint])) == {
+        one.fingerprint,
+        two.fingerprint,
+    }
     bad.stub.assert_no_pending_responses()
     assert len(bad.waits) == 1
 
 
 def test_a_reading_that_stays_incomplete_is_an_error_and_no_half_answer(bad: Bad) -> None:
     for _ in range(8):
-        bad.stub.add_response("batch_get_item", {"Responses": {TABLE: []}, "UnprocessedKeys": keys("one")})
-    with pytest.raises(StateError, match="could not be read whole in 8 tries; DynamoDB is throttling"):
+        bad.stub.add_response(
+            "batch_get_item", {"Responses": {TABLE: []}, "UnprocessedKeys": keys("one")}
+        )
+    with pytest.raises(
+        StateError, match="could not be read whole in 8 tries; DynamoDB is throttling"
+    ):
         bad.store.load([fingerprint("one")])
     bad.stub.assert_no_pending_responses()
     assert bad.waits == sorted(bad.waits)  # longer each time
@@ -326,9 +393,16 @@ def test_a_reading_that_stays_incomplete_is_an_error_and_no_half_answer(bad: Bad
 
 
 @pytest.mark.parametrize(
-    "codes", [("None", "ConditionalCheckFailed"), ("TransactionConflict",), ("ConditionalCheckFailed", "ThrottlingError")]
+    "codes",
+    [
+        ("None", "ConditionalCheckFailed"),
+        ("TransactionConflict",),
+        ("ConditionalCheckFailed", "ThrottlingError"),
+    ],
 )
-def test_a_transaction_that_others_were_faster_than_is_a_conflict(bad: Bad, codes: tuple[str, ...]) -> None:
+def test_a_transaction_that_others_were_faster_than_is_a_conflict(
+    bad: Bad, codes: tuple[str, ...]
+) -> None:
     bad.stub.add_client_error("transact_write_items", **cancelled(*codes))
     with pytest.raises(ConflictError):
         commit(bad.store, fresh())
@@ -353,7 +427,9 @@ def test_a_transaction_that_stays_throttled_is_an_error(bad: Bad) -> None:
 
 
 def test_a_transaction_that_no_other_try_can_help_is_an_error_at_once(bad: Bad) -> None:
-    bad.stub.add_client_error("transact_write_items", **cancelled("ValidationError", "ConditionalCheckFailed"))
+    bad.stub.add_client_error(
+        "transact_write_items", **cancelled("ValidationError", "ConditionalCheckFailed")
+    )
     with pytest.raises(StateError, match="not written: ConditionalCheckFailed, ValidationError"):
         commit(bad.store, fresh())
     assert bad.waits == []
@@ -362,17 +438,27 @@ def test_a_transaction_that_no_other_try_can_help_is_an_error_at_once(bad: Bad) 
 def test_an_item_in_somebodys_transaction_is_waited_for(bad: Bad) -> None:
     state = replace(fresh(), version=1)
     bad.stub.add_client_error("update_item", "TransactionConflictException", http_status_code=400)
-    bad.stub.add_response("update_item", {}, {**dict.fromkeys(UPDATE_FIELDS, ANY), "TableName": TABLE})
+    bad.stub.add_response(
+        "update_item", {}, {**dict.fromkeys(UPDATE_FIELDS, ANY), "TableName": TABLE}
+    )
     bad.store.mark_sent(state, INTERVALS)
     bad.stub.assert_no_pending_responses()
     assert len(bad.waits) == 1
     for _ in range(8):
-        bad.stub.add_client_error("update_item", "TransactionConflictException", http_status_code=400)
+        bad.stub.add_client_error(
+            "update_item", "TransactionConflictException", http_status_code=400
+        )
     with pytest.raises(StateError, match="others write the same item all the time"):
         bad.store.mark_sent(fresh(), INTERVALS)
 
 
-UPDATE_FIELDS = ("Key", "UpdateExpression", "ConditionExpression", "ExpressionAttributeValues", "ExpressionAttributeNames")
+UPDATE_FIELDS = (
+    "Key",
+    "UpdateExpression",
+    "ConditionExpression",
+    "ExpressionAttributeValues",
+    "ExpressionAttributeNames",
+)
 
 CALLS: dict[str, Callable[[AlertStore], object]] = {
     "batch_get_item": lambda store: store.load([fingerprint("one")]),
@@ -384,7 +470,14 @@ CALLS: dict[str, Callable[[AlertStore], object]] = {
 
 
 @pytest.mark.parametrize("call", sorted(CALLS))
-@pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException", "ProvisionedThroughputExceededException"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "AccessDeniedException",
+        "ResourceNotFoundException",
+        "ProvisionedThroughputExceededException",
+    ],
+)
 def test_what_dynamodb_refuses_is_one_clear_line(bad: Bad, call: str, code: str) -> None:
     bad.stub.add_client_error(call, code, "the reason that AWS gives", http_status_code=400)
     with pytest.raises(StateError) as raised:
@@ -400,7 +493,10 @@ def test_what_dynamodb_refuses_is_one_clear_line(bad: Bad, call: str, code: str)
 @pytest.mark.parametrize("call", sorted(CALLS))
 @pytest.mark.parametrize(
     "error",
-    [EndpointConnectionError(endpoint_url="https://dynamodb.example"), ReadTimeoutError(endpoint_url="https://dynamodb.example")],
+    [
+        EndpointConnectionError(endpoint_url="https://dynamodb.example"),
+        ReadTimeoutError(endpoint_url="https://dynamodb.example"),
+    ],
     ids=["unreachable", "time-out"],
 )
 def test_a_table_that_cannot_be_reached_is_one_clear_line(call: str, error: Exception) -> None:

@@ -17,9 +17,9 @@ import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from flowverdict.cli.local_aws import REGION, TABLE
-from flowverdict.sources.accepted import WINDOW
-from flowverdict.store.dynamodb import DynamoDbStore
+from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict_cli.local_aws import REGION, TABLE
 from tests.flow_log_lines import content_of, reply
 from tests.integration.at_once import LONGEST_WAIT, classify_together
 from tests.integration.test_a_day import BUCKET, notification, queue_message
@@ -33,7 +33,9 @@ ROUNDS = 6
 def flow_log(number: int) -> bytes:
     """Give an object of one rejected reply: each number another interface, and no window says anything of another's."""
     line = reply(40_001, -10 * WINDOW * number)
-    return content_of([line.replace("eni-1", f"eni-{number}").replace("10.0.0.5", f"10.0.{number}.5")])
+    return content_of(
+        [line.replace("eni-1", f"eni-{number}").replace("10.0.0.5", f"10.0.{number}.5")]
+    )
 
 
 class _Silent(WSGIRequestHandler):
@@ -44,7 +46,13 @@ class _Silent(WSGIRequestHandler):
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=False, request_handler=_Silent)
+    server = make_server(
+        "127.0.0.1",
+        0,
+        DomainDispatcherApplication(create_backend_app),
+        threaded=False,
+        request_handler=_Silent,
+    )
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     variables = {
@@ -66,21 +74,34 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
 @pytest.mark.parametrize("objects", [2, 1])
-def test_two_functions_at_once_send_one_message_and_count_each_object_once(environment: dict[str, str], objects: int) -> None:
+def test_two_functions_at_once_send_one_message_and_count_each_object_once(
+    environment: dict[str, str], objects: int
+) -> None:
     session = boto3.Session(region_name=REGION)
-    sns, sqs, s3, dynamodb = session.client("sns"), session.client("sqs"), session.client("s3"), session.client("dynamodb")
+    sns, sqs, s3, dynamodb = (
+        session.client("sns"),
+        session.client("sqs"),
+        session.client("s3"),
+        session.client("dynamodb"),
+    )
     topic = sns.create_topic(Name="alerts")["TopicArn"]
     queue = sqs.create_queue(QueueName="subscriber")["QueueUrl"]
     sns.subscribe(
         TopicArn=topic,
         Protocol="sqs",
-        Endpoint=sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"],
+        Endpoint=sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])[
+            "Attributes"
+        ]["QueueArn"],
         Attributes={"RawMessageDelivery": "true"},
     )
     dynamodb.create_table(TableName="alerts", **TABLE)
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.create_bucket(Bucket="evidence", CreateBucketConfiguration={"LocationConstraint": REGION})
-    environment |= {"ALERT_TOPIC_ARN": topic, "ALERT_TABLE": "alerts", "EVIDENCE_BUCKET": "evidence"}
+    environment |= {
+        "ALERT_TOPIC_ARN": topic,
+        "ALERT_TABLE": "alerts",
+        "EVIDENCE_BUCKET": "evidence",
+    }
 
     events: list[list[dict[str, Any]]] = [[], []]
     for number in range(ROUNDS):
@@ -91,7 +112,10 @@ def test_two_functions_at_once_send_one_message_and_count_each_object_once(envir
 
     context = multiprocessing.get_context("spawn")
     barrier, conflicts = context.Barrier(2), context.Queue()
-    both = [context.Process(target=classify_together, args=(environment, mine, barrier, conflicts)) for mine in events]
+    both = [
+        context.Process(target=classify_together, args=(environment, mine, barrier, conflicts))
+        for mine in events
+    ]
     for process in both:
         process.start()
     for process in both:
@@ -99,7 +123,9 @@ def test_two_functions_at_once_send_one_message_and_count_each_object_once(envir
     assert [process.exitcode for process in both] == [0, 0]
 
     told = []
-    while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+    while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get(
+        "Messages", []
+    ):
         for message in messages:
             told.append(json.loads(message["Body"]))
             sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
@@ -107,6 +133,8 @@ def test_two_functions_at_once_send_one_message_and_count_each_object_once(envir
     fingerprints = {one["fingerprint"] for one in told}
     assert len(fingerprints) == ROUNDS
     states = DynamoDbStore(dynamodb, "alerts").load(fingerprints)
-    assert [(state.document.records, state.messages, state.pending) for state in states.values()] == [(objects, 1, None)] * ROUNDS
+    assert [
+        (state.document.records, state.messages, state.pending) for state in states.values()
+    ] == [(objects, 1, None)] * ROUNDS
     # In each round one of the two was too late and had to compute its write again; else this test shows nothing.
     assert sum(conflicts.get(timeout=5) for _ in range(2 * ROUNDS)) >= ROUNDS

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from botocore.awsrequest import AWSResponse
     from botocore.client import BaseClient
 
-    from flowverdict.cli.local_aws import Invocation
+    from flowverdict_cli.local_aws import Invocation
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "aws-errors.md"
@@ -123,7 +123,14 @@ class Run:
         The calls that do, all tries of them; ``None`` for every call's first try.
     """
 
-    def __init__(self, world: World, episode: Episode, *, broken: Broken | None = None, where: Call | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        episode: Episode,
+        *,
+        broken: Broken | None = None,
+        where: Call | None = None,
+    ) -> None:
         self._world = world
         self._episode = episode
         self._broken = broken
@@ -163,9 +170,14 @@ class Run:
         self._seen.metrics = invocation.metrics
         # What is delivered again in any case is the third message, a notification of what the first one named.
         messages = [
-            message["messageId"] for delivery in again for message in delivery.event.get("Records", []) if "messageId" in message
+            message["messageId"]
+            for delivery in again
+            for message in delivery.event.get("Records", [])
+            if "messageId" in message
         ]
-        self._seen.failed = invocation.error is not None or any(message != "3" for message in messages)
+        self._seen.failed = invocation.error is not None or any(
+            message != "3" for message in messages
+        )
         return again
 
     def _hear(self, call: Call, when: When) -> None:
@@ -202,13 +214,20 @@ class Row:
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
     with fault_world() as one:
-        for episode in one.episodes.values():  # what is imported or built once is there before copies are made
+        for episode in (
+            one.episodes.values()
+        ):  # what is imported or built once is there before copies are made
             one.play(episode)
     with fault_world() as one:
         yield one
 
 
-def rows_of(world: World, episode: Episode, variables: Mapping[str, str], known: Collection[tuple[str, Call]]) -> list[Row]:
+def rows_of(
+    world: World,
+    episode: Episode,
+    variables: Mapping[str, str],
+    known: Collection[tuple[str, Call]],
+) -> list[Row]:
     world.play_until(episode)
     world.environment |= variables
     well = in_a_copy(Run(world, episode).seen)
@@ -219,14 +238,27 @@ def rows_of(world: World, episode: Episode, variables: Mapping[str, str], known:
         if copy.is_here:
             copy.answer(Run(world, episode, broken=Broken(fault), where=call).seen)
     seen: dict[tuple[Call, Fault], Seen] = ask_all(copies)
-    return [Row(function=episode.name, call=call, well=well, seen={fault: seen[call, fault] for fault in Fault}) for call in calls]
+    return [
+        Row(
+            function=episode.name,
+            call=call,
+            well=well,
+            seen={fault: seen[call, fault] for fault in Fault},
+        )
+        for call in calls
+    ]
 
 
 @pytest.fixture(scope="module")
 def rows(world: World) -> list[Row]:
     found: dict[tuple[str, Call], Row] = {}
-    for name, variables in [*((name, {}) for name in world.episodes), *((name, more) for (name, _), more in VARIANTS.items())]:
-        for row in in_a_copy(partial(rows_of, world, world.episodes[name], variables, found.keys())):
+    for name, variables in [
+        *((name, {}) for name in world.episodes),
+        *((name, more) for (name, _), more in VARIANTS.items()),
+    ]:
+        for row in in_a_copy(
+            partial(rows_of, world, world.episodes[name], variables, found.keys())
+        ):
             found[row.function, row.call] = row
     order = [*world.episodes]
     return sorted(found.values(), key=lambda row: order.index(row.function))
@@ -234,26 +266,41 @@ def rows(world: World) -> list[Row]:
 
 def cases(rows: list[Row]) -> list[tuple[str, Seen, Seen]]:
     """Give each case by its name: what was seen, and what is seen when all is well."""
-    return [(f"{row.function}, {row.call}, {fault}", seen, row.well) for row in rows for fault, seen in row.seen.items()]
+    return [
+        (f"{row.function}, {row.call}, {fault}", seen, row.well)
+        for row in rows
+        for fault, seen in row.seen.items()
+    ]
 
 
 def test_nothing_unforeseen_is_raised(rows: list[Row]) -> None:
     assert {name: seen.unforeseen for name, seen, _ in cases(rows) if seen.unforeseen} == {}
 
 
-def test_nothing_is_lost_and_what_is_not_degraded_is_told_and_counted_as_if_nothing_had_been(rows: list[Row]) -> None:
+def test_nothing_is_lost_and_what_is_not_degraded_is_told_and_counted_as_if_nothing_had_been(
+    rows: list[Row],
+) -> None:
     wrong = {name: lacking for name, seen, well in cases(rows) if (lacking := lacks(seen, well))}
     assert wrong == {}
 
 
 def lacks(seen: Seen, well: Seen) -> list[str]:
     outcome, expected = seen.outcome, well.outcome
-    lacking = [*outcome.lost, *(f"not told: {about}" for about in sorted(expected.about - outcome.about))]
+    lacking = [
+        *outcome.lost,
+        *(f"not told: {about}" for about in sorted(expected.about - outcome.about)),
+    ]
     if is_degraded(seen, well):
         return lacking if seen.log != well.log else [*lacking, "degraded, and nobody is told why"]
-    lacking += [f"not told: {message}" for message in sorted(expected.told.keys() - outcome.told.keys())]
-    lacking += [f"told: {message}" for message in sorted(outcome.told.keys() - expected.told.keys())]
-    lacking += [f"told {count} times: {message}" for message, count in outcome.told.items() if count > 2]
+    lacking += [
+        f"not told: {message}" for message in sorted(expected.told.keys() - outcome.told.keys())
+    ]
+    lacking += [
+        f"told: {message}" for message in sorted(outcome.told.keys() - expected.told.keys())
+    ]
+    lacking += [
+        f"told {count} times: {message}" for message, count in outcome.told.items() if count > 2
+    ]
     if outcome.counts != expected.counts:
         lacking.append(f"counted {outcome.counts} and not {expected.counts}")
     return lacking
@@ -266,18 +313,26 @@ def is_degraded(seen: Seen, well: Seen) -> bool:
 
 def test_what_may_pass_is_tried_again_and_what_will_not_is_not(rows: list[Row]) -> None:
     tries = {name: max(seen.tries) > 1 for name, seen, _ in cases(rows)}
-    assert tries == {f"{row.function}, {row.call}, {fault}": is_tried_again(row.call, fault) for row in rows for fault in Fault}
+    assert tries == {
+        f"{row.function}, {row.call}, {fault}": is_tried_again(row.call, fault)
+        for row in rows
+        for fault in Fault
+    }
 
 
 def is_tried_again(call: Call, fault: Fault) -> bool:
     # S3 may put an error into an answer of status 200, so the SDK takes one that is no XML for a server error
     # (botocore.handlers._handle_200_error); an object's content is no XML anyway.
-    return fault.is_passing or (fault is Fault.MALFORMED and call.service == "s3" and call.operation != "GetObject")
+    return fault.is_passing or (
+        fault is Fault.MALFORMED and call.service == "s3" and call.operation != "GetObject"
+    )
 
 
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault.is_passing])
 @pytest.mark.parametrize("name", [OBJECTS, LOG_EVENTS, SWEEP, SLACK])
-def test_one_failure_of_every_call_is_noticed_by_nobody(world: World, name: str, fault: Fault) -> None:
+def test_one_failure_of_every_call_is_noticed_by_nobody(
+    world: World, name: str, fault: Fault
+) -> None:
     episode = world.episodes[name]
 
     def first_tries_fail() -> tuple[Seen, Seen, Seen]:
@@ -297,25 +352,38 @@ def test_one_failure_of_every_call_is_noticed_by_nobody(world: World, name: str,
 
 def test_what_is_tried_again_and_again_leaves_the_function_its_time(rows: list[Row]) -> None:
     slowest = {
-        f"{row.function}, {row.call}": sum(seen.tries) * max(one.connect + one.read for one in row.patience) + sum(seen.waits)
+        f"{row.function}, {row.call}": sum(seen.tries)
+        * max(one.connect + one.read for one in row.patience)
+        + sum(seen.waits)
         for row in rows
         for seen in [row.seen[Fault.NO_ANSWER]]
     }
     limits = time_outs()
-    assert {name: seconds for name, seconds in slowest.items() if seconds >= limits[name.partition(",")[0]]} == {}
+    assert {
+        name: seconds
+        for name, seconds in slowest.items()
+        if seconds >= limits[name.partition(",")[0]]
+    } == {}
 
 
 def time_outs() -> dict[str, int]:
     """Give the seconds that the template lets each function run by default."""
     parameters = read_template(ROOT / "template.yaml")["Parameters"]
     names = {OBJECTS: "S3", LOG_EVENTS: "Logs", SWEEP: "Sweep", SLACK: "Slack"}
-    return {function: int(parameters[f"{name}FunctionTimeout"]["Default"]) for function, name in names.items()}
+    return {
+        function: int(parameters[f"{name}FunctionTimeout"]["Default"])
+        for function, name in names.items()
+    }
 
 
 def test_every_client_waits_briefly_and_tries_a_few_times(rows: list[Row]) -> None:
     clients = {client for row in rows for client in row.well.clients}
     assert {client.service for client in clients} == {row.call.service for row in rows} | {"ec2"}
-    impatient = {client for client in clients if client.connect <= 3 and client.read <= 10 and 2 <= client.tries <= 4}
+    impatient = {
+        client
+        for client in clients
+        if client.connect <= 3 and client.read <= 10 and 2 <= client.tries <= 4
+    }
     assert clients - impatient == set()
     assert {client.mode for client in clients} == {"standard"}
 
@@ -348,7 +416,15 @@ def written(rows: list[Row]) -> str:
             function = row.function
             lines.append(f"| **{function}** |{' |' * len(Fault)}")
         lines.append(f"| {row.call} | {' | '.join(cell(row, fault, notes) for fault in Fault)} |")
-    return "\n".join([*INTRODUCTION, *lines, "", *(f"{number}. {note}" for number, note in enumerate(notes, 1)), ""])
+    return "\n".join(
+        [
+            *INTRODUCTION,
+            *lines,
+            "",
+            *(f"{number}. {note}" for number, note in enumerate(notes, 1)),
+            "",
+        ]
+    )
 
 
 def cell(row: Row, fault: Fault, notes: list[str]) -> str:
@@ -365,7 +441,10 @@ def cell(row: Row, fault: Fault, notes: list[str]) -> str:
         words = "told all the same"
     else:
         words = "no difference"
-    if any(count > 1 for count in (seen.outcome.told - well.outcome.told).values()) or seen.outcome.told > well.outcome.told:
+    if (
+        any(count > 1 for count in (seen.outcome.told - well.outcome.told).values())
+        or seen.outcome.told > well.outcome.told
+    ):
         words += ", told twice"
     if not seen.failed and news(seen, well):
         words += f" [{number_of(note(seen, well), notes)}]"
@@ -374,15 +453,24 @@ def cell(row: Row, fault: Fault, notes: list[str]) -> str:
 
 def news(seen: Seen, well: Seen) -> list[str]:
     """Give the lines of the log, without their reasons, that are not there when all is well."""
-    return [*dict.fromkeys(message for message, reason in seen.log if (message, reason) not in well.log)]
+    return [
+        *dict.fromkeys(message for message, reason in seen.log if (message, reason) not in well.log)
+    ]
 
 
 def note(seen: Seen, well: Seen) -> str:
     lines = ", ".join(f"`{message}`" for message in news(seen, well))
-    risen = ", ".join(f"`{name}`" for name, value in sorted(seen.metrics.items()) if value > well.metrics.get(name, 0))
+    risen = ", ".join(
+        f"`{name}`"
+        for name, value in sorted(seen.metrics.items())
+        if value > well.metrics.get(name, 0)
+    )
     text = f"Log: {lines}. " + (f"Metric: {risen}." if risen else "No metric.")
     if is_degraded(seen, well):
-        new = sorted(seen.outcome.words[name] for name in seen.outcome.words.keys() - well.outcome.words.keys())
+        new = sorted(
+            seen.outcome.words[name]
+            for name in seen.outcome.words.keys() - well.outcome.words.keys()
+        )
         text += f' The alert says: "{new[0]}"'
     return text
 

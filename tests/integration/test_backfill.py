@@ -15,12 +15,12 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from flowverdict.cli import backfilling, commands, costs
-from flowverdict.cli.history import Location, Selection
-from flowverdict.cli.local_aws import REGION
-from flowverdict.cli.sending import Pace
-from flowverdict.errors import FlowVerdictError
-from flowverdict.sources.envelope import ObjectRef, objects_in_message
+from flowverdict.core.errors import FlowVerdictError
+from flowverdict.flowlog.s3_events import ObjectRef, objects_in_message
+from flowverdict_cli import backfill, commands, cost_model
+from flowverdict_cli.backfill_listing import Location, Selection
+from flowverdict_cli.backfill_queue import Pace
+from flowverdict_cli.local_aws import REGION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
-    from flowverdict.cli.local_aws import LocalAws
+    from flowverdict_cli.local_aws import LocalAws
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "flow-logs"
@@ -46,18 +46,22 @@ def key_of(number: int) -> str:
 class Stage:
     """A bucket, a queue, the stack's outputs, and the command."""
 
-    def __init__(self, aws: LocalAws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(
+        self, aws: LocalAws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         self.aws = aws
         self.s3: S3Client = boto3.client("s3")
         self.sqs: SQSClient = boto3.client("sqs")
         self.queue_url = self.sqs.create_queue(QueueName="flow-log-queue")["QueueUrl"]
-        self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        self.s3.create_bucket(
+            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
         self.outputs = {"FlowLogQueueUrl": self.queue_url, "FlowLogBucketName": BUCKET}
         self.stack_error: str | None = None
         self.calls = 0
         # Told of each answer to SendMessageBatch before the command sees it.
         self.fault: Callable[[dict[str, Any], int], None] | None = None
-        self.clients = backfilling.Clients(region=None)
+        self.clients = backfill.Clients(region=None)
         events = self.clients.get("sqs").meta.events
         events.register("provide-client-params.sqs.SendMessageBatch", self._asked)
         events.register("after-call.sqs.SendMessageBatch", self._answered)
@@ -65,7 +69,7 @@ class Stage:
         self.waiting = 0
         self._monkeypatch = monkeypatch
         self._capsys = capsys
-        monkeypatch.setattr(backfilling, "Clients", lambda **_: self.clients)
+        monkeypatch.setattr(backfill, "Clients", lambda **_: self.clients)
         self.clients._made["cloudformation"] = self._stack()  # noqa: SLF001 - moto's needs two dozen packages more
 
     def _stack(self) -> BaseClient:
@@ -80,7 +84,10 @@ class Stage:
                 client = cast("Any", boto3.client)("cloudformation")
                 stubber = Stubber(client)
                 if stage.stack_error is None:
-                    outputs = [{"OutputKey": name, "OutputValue": value} for name, value in stage.outputs.items()]
+                    outputs = [
+                        {"OutputKey": name, "OutputValue": value}
+                        for name, value in stage.outputs.items()
+                    ]
                     stack = {
                         "StackName": asked["StackName"],
                         "CreationTime": 0,
@@ -89,14 +96,20 @@ class Stage:
                     }
                     stubber.add_response("describe_stacks", {"Stacks": [stack]}, asked)
                 else:
-                    stubber.add_client_error("describe_stacks", stage.stack_error, "Stack with id x does not exist")
+                    stubber.add_client_error(
+                        "describe_stacks", stage.stack_error, "Stack with id x does not exist"
+                    )
                 with stubber:
                     return cast("Mapping[str, Any]", client.describe_stacks(**asked))
 
         return cast("BaseClient", Stacks())
 
     def _asked(self, params: dict[str, Any], **_: object) -> None:
-        self.asked += [ref.key for entry in params["Entries"] for ref in objects_in_message(entry["MessageBody"])]
+        self.asked += [
+            ref.key
+            for entry in params["Entries"]
+            for ref in objects_in_message(entry["MessageBody"])
+        ]
 
     def _answered(self, parsed: dict[str, Any], **_: object) -> None:
         self.calls += 1
@@ -108,7 +121,9 @@ class Stage:
             self.s3.put_object(Bucket=BUCKET, Key=key, Body=content)
 
     def run(self, *arguments: str, source: str = SOURCE) -> tuple[int, str, str]:
-        self._monkeypatch.setattr(sys, "argv", ["flowverdict", "backfill", "--rate", "5000", *arguments, source])
+        self._monkeypatch.setattr(
+            sys, "argv", ["flowverdict", "backfill", "--rate", "5000", *arguments, source]
+        )
         try:
             commands.run()
             code = 0
@@ -119,7 +134,9 @@ class Stage:
     def messages(self) -> list[str]:
         """Give the bodies of what is in the queue, which is empty then."""
         bodies = []
-        while received := self.sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10).get("Messages", []):
+        while received := self.sqs.receive_message(
+            QueueUrl=self.queue_url, MaxNumberOfMessages=10
+        ).get("Messages", []):
             for one in received:
                 bodies.append(one["Body"])
                 self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=one["ReceiptHandle"])
@@ -129,7 +146,9 @@ class Stage:
         """Give what was sent since the last call, in its order; a thousand messages are counted and not read one by one."""
         keys, self.asked = self.asked, []
         self.waiting += len(keys)
-        waiting = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=["ApproximateNumberOfMessages"])
+        waiting = self.sqs.get_queue_attributes(
+            QueueUrl=self.queue_url, AttributeNames=["ApproximateNumberOfMessages"]
+        )
         assert int(waiting["Attributes"]["ApproximateNumberOfMessages"]) == self.waiting
         return keys
 
@@ -141,7 +160,12 @@ class Stage:
 
 
 @pytest.fixture
-def stage(aws: LocalAws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Stage:
+def stage(
+    aws: LocalAws,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> Stage:
     monkeypatch.chdir(tmp_path)  # where the state file goes
     return Stage(aws, monkeypatch, capsys)
 
@@ -154,7 +178,9 @@ def state_file() -> Path:
 # --- sending ----------------------------------------------------------------------------------------------------------
 
 
-def test_every_object_of_several_pages_is_sent_once_and_an_interrupted_run_is_gone_on_with(stage: Stage) -> None:
+def test_every_object_of_several_pages_is_sent_once_and_an_interrupted_run_is_gone_on_with(
+    stage: Stage,
+) -> None:
     keys = [key_of(number) for number in range(1_205)]
     stage.put(*keys)
 
@@ -165,7 +191,10 @@ def test_every_object_of_several_pages_is_sent_once_and_an_interrupted_run_is_go
     stage.fault = interrupt
     code, out, err = stage.run()
     assert (code, out) == (commands.EXIT_INTERRUPTED, "")
-    assert f"flowverdict: stopped; 600 objects sent in this run; the same command goes on after them ({state_file()})" in err
+    assert (
+        f"flowverdict: stopped; 600 objects sent in this run; the same command goes on after them ({state_file()})"
+        in err
+    )
     noted = json.loads(state_file().read_text())
     assert (noted["last_key"], noted["sent"], noted["bytes"]) == (keys[599], 600, 600)
     assert stage.newly_sent() == keys[:610]
@@ -183,21 +212,30 @@ def test_every_object_of_several_pages_is_sent_once_and_an_interrupted_run_is_go
     assert stage.newly_sent() == [key_of(1_300)]
 
 
-def test_lines_tell_of_progress_where_there_is_no_terminal(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backfilling, "_LINE_EVERY", 20)
+def test_lines_tell_of_progress_where_there_is_no_terminal(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "_LINE_EVERY", 20)
     stage.put(*(key_of(number) for number in range(45)))
     code, out, err = stage.run()
     assert code == 0
     assert (
-        out == f"sent 45 objects; {state_file()} says how far: with it the next run sends what came later, without it all again\n"
+        out
+        == f"sent 45 objects; {state_file()} says how far: with it the next run sends what came later, without it all again\n"
     )
     assert re.findall(r"^.* sent$", err, re.MULTILINE) == ["20 of 45 sent", "40 of 45 sent"]
     assert "\x1b" not in err
-    assert backfilling.ALERTS_NOTE in err
+    assert backfill.ALERTS_NOTE in err
 
 
 def test_what_is_passed_over_is_counted(stage: Stage) -> None:
-    stage.put(key_of(0), key_of(1), f"{FOLDER}a.parquet", "AWSLogs/123456789012/CloudTrail/x.json.gz", "AWSLogs/notes.txt")
+    stage.put(
+        key_of(0),
+        key_of(1),
+        f"{FOLDER}a.parquet",
+        "AWSLogs/123456789012/CloudTrail/x.json.gz",
+        "AWSLogs/notes.txt",
+    )
     stage.put("elsewhere/" + key_of(2))
     stage.s3.put_object(Bucket=BUCKET, Key=key_of(3), Body=b"x", StorageClass="GLACIER")
     code, _, err = stage.run()
@@ -212,7 +250,10 @@ def test_what_is_passed_over_is_counted(stage: Stage) -> None:
 
 
 def test_hostile_keys_arrive_as_they_are(stage: Stage) -> None:
-    keys = sorted(f"{FOLDER}{name}" for name in ("a+b c%2Bd=e&f.log", "ünïcode 日本.log", "two\nlines.log", "%41.log", "+"))
+    keys = sorted(
+        f"{FOLDER}{name}"
+        for name in ("a+b c%2Bd=e&f.log", "ünïcode 日本.log", "two\nlines.log", "%41.log", "+")
+    )
     stage.put(*keys)
     assert stage.run()[0] == 0
     assert sorted(stage.sent()) == keys
@@ -246,10 +287,18 @@ def test_the_rate_is_kept(stage: Stage) -> None:
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    request = backfilling.Request(
-        location=Location.from_url(SOURCE), selection=Selection(), stack_name="flowverdict", queue_url=stage.queue_url, rate=5
+    request = backfill.Request(
+        location=Location.from_url(SOURCE),
+        selection=Selection(),
+        stack_name="flowverdict",
+        queue_url=stage.queue_url,
+        rate=5,
     )
-    run = backfilling.Backfill(request, clients=stage.clients, pace=lambda rate: Pace(rate, clock=lambda: now[0], sleep=sleep))
+    run = backfill.Backfill(
+        request,
+        clients=stage.clients,
+        pace=lambda rate: Pace(rate, clock=lambda: now[0], sleep=sleep),
+    )
     assert run.run()
     assert now[0] == pytest.approx(45 / 5)
     assert len(stage.sent()) == 45
@@ -261,7 +310,9 @@ def test_the_rate_is_kept(stage: Stage) -> None:
 class Refusing:
     """An SQS client that refuses messages of some keys, for ever or so many times."""
 
-    def __init__(self, client: BaseClient, times: Mapping[str, int], *, sender_fault: bool = False) -> None:
+    def __init__(
+        self, client: BaseClient, times: Mapping[str, int], *, sender_fault: bool = False
+    ) -> None:
         self._client = cast("SQSClient", client)
         self._left = dict(times)
         self._sender_fault = sender_fault
@@ -275,7 +326,14 @@ class Refusing:
             self.offered.append(ref.key)
             if self._left.get(ref.key, 0):
                 self._left[ref.key] -= 1
-                failed.append({"Id": entry["Id"], "SenderFault": self._sender_fault, "Code": "InternalError", "Message": "busy"})
+                failed.append(
+                    {
+                        "Id": entry["Id"],
+                        "SenderFault": self._sender_fault,
+                        "Code": "InternalError",
+                        "Message": "busy",
+                    }
+                )
             else:
                 taken.append(entry)
         answer: dict[str, Any] = {"Failed": failed}
@@ -289,7 +347,7 @@ class Refusing:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Give the waits between tries, which take no time."""
     slept: list[float] = []
-    monkeypatch.setattr(backfilling, "Backfill", partial(backfilling.Backfill, wait=slept.append))
+    monkeypatch.setattr(backfill, "Backfill", partial(backfill.Backfill, wait=slept.append))
     return slept
 
 
@@ -299,7 +357,9 @@ def refusing(stage: Stage, times: Mapping[str, int], *, sender_fault: bool = Fal
     return client
 
 
-def test_what_the_queue_does_not_take_at_first_is_tried_again(stage: Stage, waits: list[float]) -> None:
+def test_what_the_queue_does_not_take_at_first_is_tried_again(
+    stage: Stage, waits: list[float]
+) -> None:
     keys = [key_of(number) for number in range(25)]
     stage.put(*keys)
     client = refusing(stage, {keys[3]: 3, keys[12]: 1})
@@ -310,7 +370,9 @@ def test_what_the_queue_does_not_take_at_first_is_tried_again(stage: Stage, wait
     assert waits == [0.5, 1.0, 2.0, 0.5]
 
 
-def test_what_the_queue_never_takes_is_told_and_tried_first_by_the_next_run(stage: Stage, waits: list[float]) -> None:
+def test_what_the_queue_never_takes_is_told_and_tried_first_by_the_next_run(
+    stage: Stage, waits: list[float]
+) -> None:
     keys = [key_of(number) for number in range(25)]
     stage.put(*keys)
     client = refusing(stage, {keys[3]: 99, keys[24]: 99})
@@ -360,7 +422,9 @@ def test_a_queue_that_goes_away_is_one_line_and_the_rest_is_sent_later(stage: St
     def vanish(parsed: dict[str, Any], calls: int) -> None:
         del parsed
         if calls == 2:
-            raise ClientError({"Error": {"Code": "QueueDoesNotExist", "Message": "gone"}}, "SendMessageBatch")
+            raise ClientError(
+                {"Error": {"Code": "QueueDoesNotExist", "Message": "gone"}}, "SendMessageBatch"
+            )
 
     stage.fault = vanish
     code, out, err = stage.run()
@@ -381,7 +445,9 @@ def test_no_such_queue_and_no_such_bucket_are_one_line(stage: Stage) -> None:
     code, _, err = stage.run("--queue-url", missing, "--state", "a.json")
     assert code == 2
     assert f"flowverdict: {missing}: no such queue in {REGION}; 0 objects sent" in err
-    code, out, err = stage.run("--queue-url", stage.queue_url, "--state", "b.json", source="s3://no-such-bucket/")
+    code, out, err = stage.run(
+        "--queue-url", stage.queue_url, "--state", "b.json", source="s3://no-such-bucket/"
+    )
     assert (code, out, err) == (2, "", "flowverdict: s3://no-such-bucket: no such bucket\n")
     assert [*Path().iterdir()] == []
 
@@ -389,7 +455,11 @@ def test_no_such_queue_and_no_such_bucket_are_one_line(stage: Stage) -> None:
 def test_a_bucket_that_may_not_be_listed_is_one_line(stage: Stage) -> None:
     stage.clients.get("s3").meta.events.register("before-call.s3.ListObjectsV2", _deny)
     code, out, err = stage.run()
-    assert (code, out, err) == (2, "", f"flowverdict: s3://{BUCKET}: access denied; listing it needs s3:ListBucket\n")
+    assert (code, out, err) == (
+        2,
+        "",
+        f"flowverdict: s3://{BUCKET}: access denied; listing it needs s3:ListBucket\n",
+    )
 
 
 def _deny(**_: object) -> None:
@@ -403,7 +473,10 @@ def _deny(**_: object) -> None:
     ("error", "told"),
     [
         ("ValidationError", f"flowverdict: no stack 'mine' in {REGION}\n"),
-        ("AccessDenied", "flowverdict: cloudformation:DescribeStacks: AccessDenied; give --queue-url to do without\n"),
+        (
+            "AccessDenied",
+            "flowverdict: cloudformation:DescribeStacks: AccessDenied; give --queue-url to do without\n",
+        ),
     ],
 )
 def test_a_stack_that_cannot_be_asked_is_one_line(stage: Stage, error: str, told: str) -> None:
@@ -429,8 +502,10 @@ def test_a_dry_run_says_all_and_sends_nothing(stage: Stage) -> None:
     stage.put("AWSLogs/notes.txt")
     code, out, err = stage.run("--dry-run", "--rate", "0.5")
     assert (code, err) == (0, "")
-    workload = costs.Workload(records=2_000, objects=2, batch=costs.BATCH, flow_logs=1, touched=costs.BATCH + 1)
-    milliseconds = costs.duration_ms(workload, costs.MEASURED["recommended"])
+    workload = cost_model.Workload(
+        records=2_000, objects=2, batch=cost_model.BATCH, flow_logs=1, touched=cost_model.BATCH + 1
+    )
+    milliseconds = cost_model.duration_ms(workload, cost_model.MEASURED["recommended"])
     assert out.splitlines()[:9] == [
         f"from: {SOURCE}",
         f"to: {stage.queue_url}",
@@ -442,8 +517,8 @@ def test_a_dry_run_says_all_and_sends_nothing(stage: Stage) -> None:
         "estimated with figures from another processor than Lambda's: docs/cost.md",
         "",
     ]
-    assert backfilling.ALERTS_NOTE in out
-    assert backfilling.COUNTED_NOTE in out
+    assert backfill.ALERTS_NOTE in out
+    assert backfill.COUNTED_NOTE in out
     assert stage.messages() == []
     assert [*Path().iterdir()] == []
 
@@ -458,17 +533,24 @@ def test_a_dry_run_after_an_interrupted_one_says_what_is_left(stage: Stage) -> N
     stage.fault = interrupt
     assert stage.run()[0] == commands.EXIT_INTERRUPTED
     out = stage.run("--dry-run")[1]
-    assert f"sent before: 20 objects, up to {key_of(19)}\nwould be sent: 10 objects, 10 bytes\n" in out
+    assert (
+        f"sent before: 20 objects, up to {key_of(19)}\nwould be sent: 10 objects, 10 bytes\n" in out
+    )
 
 
 # --- to the alerts ----------------------------------------------------------------------------------------------------
 
 
 def test_the_function_reads_what_was_sent_and_tells_it_once(stage: Stage) -> None:
-    names = ("reply-in-another-file.1", "reply-in-another-file.2")  # judged together, as they would have been then
+    names = (
+        "reply-in-another-file.1",
+        "reply-in-another-file.2",
+    )  # judged together, as they would have been then
     keys = [key_of(number) for number in range(len(names))]
     for key, name in zip(keys, names, strict=True):
-        stage.put(key, content=gzip.compress((ROOT / "tests" / "scenarios" / f"{name}.log").read_bytes()))
+        stage.put(
+            key, content=gzip.compress((ROOT / "tests" / "scenarios" / f"{name}.log").read_bytes())
+        )
     broken = key_of(7)
     stage.put(broken, content=b"no flow log")
     assert stage.run()[0] == 0
@@ -489,7 +571,10 @@ def test_the_function_reads_what_was_sent_and_tells_it_once(stage: Stage) -> Non
     bodies = sorted(stage.messages())
     invocation = stage.aws.invoke(event(bodies, 0))
     assert isinstance(invocation.answer, dict)
-    (failed,) = [int(item["itemIdentifier"].removeprefix("message-")) for item in invocation.answer["batchItemFailures"]]
+    (failed,) = [
+        int(item["itemIdentifier"].removeprefix("message-"))
+        for item in invocation.answer["batchItemFailures"]
+    ]
     assert objects_in_message(bodies[failed]) == (ObjectRef(bucket=BUCKET, key=broken),)
     (alert,) = stage.aws.alerts()
     assert (alert["flow_direction"], alert["leg"], alert["verdict"], alert["severity"]) == (
@@ -511,4 +596,4 @@ def test_the_function_reads_what_was_sent_and_tells_it_once(stage: Stage) -> Non
 def test_a_client_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
     with pytest.raises(FlowVerdictError, match="no-such-profile"):
-        backfilling.Clients(region=None).get("sqs")
+        backfill.Clients(region=None).get("sqs")

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from flowverdict.cli import costs
-from flowverdict.cli.costs import Measured, Workload
-from flowverdict.cli.local_aws import local_aws
-from flowverdict.sources.accepted import WINDOW
-from flowverdict.sources.envelope import ObjectRef
+from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict_cli import cost_model
+from flowverdict_cli.cost_model import Measured, Workload
+from flowverdict_cli.local_aws import local_aws
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,20 +46,30 @@ class Bill:
                 self.used["S3 Standard, PUT and LIST: requests"] += 1
             case "BatchGetItem":
                 tables = json.loads(params["body"])["RequestItems"].values()
-                self.used["DynamoDB, on demand: read units"] += sum(len(one["Keys"]) for one in tables)  # none is over 4 KB
+                self.used["DynamoDB, on demand: read units"] += sum(
+                    len(one["Keys"]) for one in tables
+                )  # none is over 4 KB
             case "PutItem":
-                self.used["DynamoDB, on demand: write units"] += write_units(json.loads(params["body"])["Item"])
+                self.used["DynamoDB, on demand: write units"] += write_units(
+                    json.loads(params["body"])["Item"]
+                )
             case "TransactWriteItems":
                 for one in json.loads(params["body"])["TransactItems"]:
                     indexed = INDEX_UNITS * ("due_at" in one["Put"]["Item"])
-                    self.used["DynamoDB, on demand: write units"] += 2 * write_units(one["Put"]["Item"]) + indexed
+                    self.used["DynamoDB, on demand: write units"] += (
+                        2 * write_units(one["Put"]["Item"]) + indexed
+                    )
             case other:
                 self.used[other] += 1
 
 
 def write_units(item: Mapping[str, Mapping[str, str]]) -> int:
     """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html; binary comes as base64."""
-    size = sum(len(name) + len(text) * (0.75 if kind == "B" else 1) for name, value in item.items() for kind, text in value.items())
+    size = sum(
+        len(name) + len(text) * (0.75 if kind == "B" else 1)
+        for name, value in item.items()
+        for kind, text in value.items()
+    )
     return math.ceil(size / 1_024)
 
 
@@ -72,15 +82,36 @@ def flow_log_file(flow_log: int, at: int) -> tuple[ObjectRef, bytes]:
         for port in PORTS
         for end in (at - 60, at + 60)
     ]
-    ref = ObjectRef(bucket=BUCKET, key=f"AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/22/{name}")
+    ref = ObjectRef(
+        bucket=BUCKET, key=f"AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/22/{name}"
+    )
     return ref, gzip.compress("\n".join([HEADER, *lines, ""]).encode())
 
 
 def message(ref: ObjectRef) -> dict[str, Any]:
     """Give what the queue says of it."""
-    s3 = {"s3SchemaVersion": "1.0", "bucket": {"name": ref.bucket}, "object": {"key": ref.key, "size": 1}}
-    body = {"Records": [{"eventVersion": "2.6", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3}]}
-    return {"messageId": ref.key, "eventSource": "aws:sqs", "body": json.dumps(body), "attributes": {}, "messageAttributes": {}}
+    s3 = {
+        "s3SchemaVersion": "1.0",
+        "bucket": {"name": ref.bucket},
+        "object": {"key": ref.key, "size": 1},
+    }
+    body = {
+        "Records": [
+            {
+                "eventVersion": "2.6",
+                "eventSource": "aws:s3",
+                "eventName": "ObjectCreated:Put",
+                "s3": s3,
+            }
+        ]
+    }
+    return {
+        "messageId": ref.key,
+        "eventSource": "aws:sqs",
+        "body": json.dumps(body),
+        "attributes": {},
+        "messageAttributes": {},
+    }
 
 
 @pytest.mark.parametrize("flow_logs", [1, 3])
@@ -91,16 +122,22 @@ def test_an_invocation_asks_for_what_the_model_says(flow_logs: int) -> None:
         boto3.DEFAULT_SESSION.events.register("before-call", bill.add)
         aws.keep_warm = True
         for number in range(ROUNDS):
-            files = [flow_log_file(flow_log, START + number * WINDOW) for flow_log in range(flow_logs)]
+            files = [
+                flow_log_file(flow_log, START + number * WINDOW) for flow_log in range(flow_logs)
+            ]
             for ref, content in files:
                 aws.put_object(ref, content)
             bill.used.clear()
             invocation = aws.invoke({"Records": [message(ref) for ref, _ in files]})
             assert (invocation.error, invocation.answer) == (None, {"batchItemFailures": []})
 
-    workload = Workload(records=0, objects=flow_logs, batch=flow_logs, flow_logs=flow_logs, seen_in=ROUNDS)
-    lines = costs.of_reading(workload, Measured(read_ms=0, judge_ms=0, gzip_bytes=0, evidence_bytes=0))
+    workload = Workload(
+        records=0, objects=flow_logs, batch=flow_logs, flow_logs=flow_logs, seen_in=ROUNDS
+    )
+    lines = cost_model.of_reading(
+        workload, Measured(read_ms=0, judge_ms=0, gzip_bytes=0, evidence_bytes=0)
+    )
     amounts = {f"{line.price.what}: {line.price.unit}": line.amount for line in lines}
-    assert len(PORTS) == costs.ASSUMED_ALERTS
+    assert len(PORTS) == cost_model.ASSUMED_ALERTS
     assert bill.used == {what: amounts[what] for what in bill.used}
     assert len(bill.used) == 4

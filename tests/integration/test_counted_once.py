@@ -16,10 +16,10 @@ import pytest
 import time_machine
 from botocore.client import BaseClient
 
-from flowverdict.cli.local_aws import REGION, local_aws
-from flowverdict.lifecycle import Intervals
-from flowverdict.sources.accepted import WINDOW
-from flowverdict.sources.envelope import ObjectRef
+from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict_cli.local_aws import REGION, local_aws
 from scripts.pack_cloudwatch_event import pack
 from tests.alert_samples import NOW
 from tests.flow_log_lines import content_of, key_of, reply, request, wide
@@ -29,7 +29,7 @@ from tests.integration.test_a_day import BUCKET, notification, queue_message
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from flowverdict.cli.local_aws import Email, LocalAws
+    from flowverdict_cli.local_aws import Email, LocalAws
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "email-corrected.txt"
 # An accepted request and its rejected reply, each in a file of its own.
@@ -57,7 +57,12 @@ def by_event_bridge(key: str) -> dict[str, Any]:
         "account": "123456789012",
         "time": "2026-11-22T12:00:00Z",
         "region": REGION,
-        "detail": {"version": "0", "bucket": {"name": BUCKET}, "object": {"key": key, "size": 1}, "reason": "PutObject"},
+        "detail": {
+            "version": "0",
+            "bucket": {"name": BUCKET},
+            "object": {"key": key, "size": 1},
+            "reason": "PutObject",
+        },
     }
 
 
@@ -67,7 +72,10 @@ def queued(*bodies: object) -> dict[str, Any]:
 
 def deliver(aws: LocalAws, *events: dict[str, Any]) -> None:
     for event in events:
-        assert aws.invoke(event, {"LOG_FORMAT": DEFAULT} if "awslogs" in event else None).failures == ()
+        assert (
+            aws.invoke(event, {"LOG_FORMAT": DEFAULT} if "awslogs" in event else None).failures
+            == ()
+        )
 
 
 DEFAULT = (
@@ -99,14 +107,25 @@ def check_told_once(aws: LocalAws, *, flows: int = 1, records: int = 1, packets:
 @pytest.mark.parametrize("batches", ["one batch", "a batch each"])
 def test_an_object_delivered_again_counts_once(aws: LocalAws, times: int, batches: str) -> None:
     bodies = [notification(put(aws, key_of("fl-aa"), REPLY))] * times
-    deliver(aws, *([queued(*bodies)] if batches == "one batch" else [queued(body) for body in bodies]))
+    deliver(
+        aws, *([queued(*bodies)] if batches == "one batch" else [queued(body) for body in bodies])
+    )
     check_told_once(aws)
 
 
 def test_an_object_counts_once_in_whatever_form_it_is_named(aws: LocalAws) -> None:
     key = put(aws, key_of("fl-aa"), REPLY)
-    by_sns = {"Type": "Notification", "TopicArn": "arn:aws:sns:eu-west-1:123456789012:t", "Message": json.dumps(notification(key))}
-    deliver(aws, queued(notification(key), by_event_bridge(key), by_sns), notification(key), by_event_bridge(key))
+    by_sns = {
+        "Type": "Notification",
+        "TopicArn": "arn:aws:sns:eu-west-1:123456789012:t",
+        "Message": json.dumps(notification(key)),
+    }
+    deliver(
+        aws,
+        queued(notification(key), by_event_bridge(key), by_sns),
+        notification(key),
+        by_event_bridge(key),
+    )
     check_told_once(aws)
 
 
@@ -120,13 +139,18 @@ def test_a_log_event_delivered_again_counts_once(aws: LocalAws, times: int) -> N
 def test_log_events_count_once_in_whatever_company_they_come(aws: LocalAws) -> None:
     lines = [reply(40_001, at, packets=3) for at in (0, 60, 120)]
     parts = [lines, lines[:1], lines[1:], lines[::-1], lines[1:2] * 2]
-    deliver(aws, *(json.loads(pack(part, log_group="flow-logs", log_stream="eni-1-all")) for part in parts))
+    deliver(
+        aws,
+        *(json.loads(pack(part, log_group="flow-logs", log_stream="eni-1-all")) for part in parts),
+    )
     check_told_once(aws, records=3, packets=9)
 
 
 @pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("first", ["fl-aa", "fl-bb"])
-def test_a_flow_that_two_flow_logs_report_counts_once(aws: LocalAws, first: str, *, together: bool) -> None:
+def test_a_flow_that_two_flow_logs_report_counts_once(
+    aws: LocalAws, first: str, *, together: bool
+) -> None:
     # The subnet's flow log has the default format, the VPC's says more; both have the accepted request too.
     lines = [*REQUEST, *REPLY, reply(40_001, WINDOW, packets=2)]
     keys = {
@@ -136,7 +160,11 @@ def test_a_flow_that_two_flow_logs_report_counts_once(aws: LocalAws, first: str,
     bodies = [notification(keys.pop(first)), *map(notification, keys.values())]
     deliver(aws, *([queued(*bodies)] if together else [queued(body) for body in bodies]))
     messages = told(aws)
-    over = [one for one in messages if one["status"] == "resolved" and not one["status_reason"].startswith("Corrected: ")]
+    over = [
+        one
+        for one in messages
+        if one["status"] == "resolved" and not one["status_reason"].startswith("Corrected: ")
+    ]
     assert [totals(one) for one in over] == [(2, 2, 5, 200)]
     # Who was told by the narrower one alone is told that it is the same.
     assert len(messages) == (2 if together or first == "fl-bb" else 4)
@@ -146,8 +174,15 @@ def test_ten_minutes_records_and_a_minutes_records_count_once(aws: LocalAws) -> 
     minutes = [reply(40_001, 60 * minute, 59) for minute in range(10)]
     for number, line in enumerate(minutes):
         deliver(aws, queued(notification(put(aws, key_of("fl-aa", number), [line]))))
-    deliver(aws, queued(notification(put(aws, key_of("fl-bb"), [wide(reply(40_001, 0, 599, packets=10))]))))
-    (over,) = [one for one in told(aws) if one["status"] == "resolved" and not one["status_reason"].startswith("Corrected: ")]
+    deliver(
+        aws,
+        queued(notification(put(aws, key_of("fl-bb"), [wide(reply(40_001, 0, 599, packets=10))]))),
+    )
+    (over,) = [
+        one
+        for one in told(aws)
+        if one["status"] == "resolved" and not one["status_reason"].startswith("Corrected: ")
+    ]
     assert totals(over) == (1, 1, 10, 400)
 
 
@@ -175,7 +210,12 @@ def test_a_function_that_dies_before_any_call_of_aws_counts_nothing_twice_and_lo
     died_after: list[str] = []
     for number in range(200):
         with local_aws() as aws:
-            event = queued(*(notification(put(aws, key_of("fl-aa", name), lines)) for name, lines in enumerate((REQUEST, REPLY))))
+            event = queued(
+                *(
+                    notification(put(aws, key_of("fl-aa", name), lines))
+                    for name, lines in enumerate((REQUEST, REPLY))
+                )
+            )
             calls.clear()
             dies_at = number
             try:
@@ -190,8 +230,12 @@ def test_a_function_that_dies_before_any_call_of_aws_counts_nothing_twice_and_lo
             deliver(aws, event)
             *fired, resolved = told(aws)
             # Between SNS's answer and the note of it nobody knows what was sent: better told twice than never.
-            twice = published > 0 and "UpdateItem" not in calls[calls.index("Publish") :][:published]
-            assert [one["status"] for one in fired] == ["firing"] * (2 if twice else 1), f"died after {calls[:number]}"
+            twice = (
+                published > 0 and "UpdateItem" not in calls[calls.index("Publish") :][:published]
+            )
+            assert [one["status"] for one in fired] == ["firing"] * (2 if twice else 1), (
+                f"died after {calls[:number]}"
+            )
             assert {one["fingerprint"] for one in fired} == {resolved["fingerprint"]}
             assert totals(resolved) == (1, 1, 3, 120), f"died after {calls[:number]}"
     print(f"died before each of {len(died_after)} calls")  # noqa: T201 - a figure to read
@@ -218,10 +262,18 @@ def test_a_request_that_comes_late_corrects_the_alert_and_says_what_it_is(aws: L
     other = reply(40_009, 30).replace("eni-1", "eni-2").replace("10.0.0.5", "10.0.0.6")
     deliver(aws, queued(notification(put(aws, key_of("fl-aa", 2), [asked_later, other]))))
     by_title = {one["title"]: one for one in aws.alerts()}
-    (corrected,) = [one for one in by_title.values() if one["leg"] == "response" and "eni-1" in one["interfaces"]]
+    (corrected,) = [
+        one
+        for one in by_title.values()
+        if one["leg"] == "response" and "eni-1" in one["interfaces"]
+    ]
     withdrawn = by_title[fired["title"]]
     (unrelated,) = [one for one in by_title.values() if "eni-2" in one["interfaces"]]
-    assert (corrected["status"], corrected["severity"], totals(corrected)) == ("firing", "critical", totals(fired))
+    assert (corrected["status"], corrected["severity"], totals(corrected)) == (
+        "firing",
+        "critical",
+        totals(fired),
+    )
     assert corrected["status_reason"].endswith(f"It was told before as: {fired['title']}")
     assert (withdrawn["status"], withdrawn["fingerprint"]) == ("resolved", fired["fingerprint"])
     assert withdrawn["status_reason"].endswith(f"It is told as: {corrected['title']}")
@@ -231,7 +283,10 @@ def test_a_request_that_comes_late_corrects_the_alert_and_says_what_it_is(aws: L
     deliver(aws, queued(notification(put(aws, key_of("fl-aa", 1), [reply_first]))))  # and again
     assert aws.alerts() == []
     over = {one["fingerprint"]: totals(one) for one in told(aws)}
-    assert over == {corrected["fingerprint"]: totals(fired), unrelated["fingerprint"]: (1, 1, 1, 40)}
+    assert over == {
+        corrected["fingerprint"]: totals(fired),
+        unrelated["fingerprint"]: (1, 1, 1, 40),
+    }
 
 
 def check_golden(emails: Sequence[Email]) -> None:
@@ -239,4 +294,7 @@ def check_golden(emails: Sequence[Email]) -> None:
     if "UPDATE_GOLDEN" in os.environ:
         GOLDEN.write_text(text)
     assert text == GOLDEN.read_text()
-    assert [email.subject.partition("]")[0] for email in emails] == ["[flowverdict CRITICAL", "[flowverdict CORRECTED"]
+    assert [email.subject.partition("]")[0] for email in emails] == [
+        "[flowverdict CRITICAL",
+        "[flowverdict CORRECTED",
+    ]

@@ -58,7 +58,9 @@ class DeadError(BaseException):
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
     with fault_world() as one:
-        for episode in one.episodes.values():  # what is imported or built once is there before copies are made
+        for episode in (
+            one.episodes.values()
+        ):  # what is imported or built once is there before copies are made
             one.play(episode)
     with fault_world() as one:
         yield one
@@ -84,9 +86,13 @@ def undisturbed(world: World, episode: Episode) -> tuple[list[Call], Outcome]:
 # --- an exception runs through it -------------------------------------------------------------------------------------
 
 
-def raised_at_every_point(world: World, episode: Episode, *, at_reads: bool = True) -> dict[Point, Outcome]:
+def raised_at_every_point(
+    world: World, episode: Episode, *, at_reads: bool = True
+) -> dict[Point, Outcome]:
     """Run it once; at each point a copy of everything, function and AWS, is made, in which the exception is raised."""
-    world.aws.keep_warm = True  # what the exception leaves in memory is what the second try finds there
+    world.aws.keep_warm = (
+        True  # what the exception leaves in memory is what the second try finds there
+    )
     copies: dict[Point, Copy] = {}
     dying: Copy | None = None
     calls = 0
@@ -178,7 +184,9 @@ def killed_at_every_point(world: World, episode: Episode) -> dict[Point, Outcome
     """
     aws = Aws(world)
     calls, _ = in_a_copy(lambda: undisturbed(world, episode))
-    points = [(number, When.BEFORE) for number in range(len(calls))] + [(len(calls) - 1, When.AFTER)]
+    points = [(number, When.BEFORE) for number in range(len(calls))] + [
+        (len(calls) - 1, When.AFTER)
+    ]
     copies = {}
     for point in points:
         copies[point] = copy = Copy()
@@ -223,12 +231,16 @@ def test_wherever_it_dies_all_is_told_and_counted_once(world: World, name: str, 
     assert_nothing_differs(in_a_copy(all_points))
 
 
-def test_wherever_it_dies_among_many_alerts_none_is_lost_or_counted_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wherever_it_dies_among_many_alerts_none_is_lost_or_counted_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     quick_transactions(monkeypatch)
     # A read leaves AWS as it was: dying there is dying after the write before it. The test above tries it all the same, and with
     # CRASH_POINTS=all this one.
     how = partial(raised_at_every_point, at_reads=ALL_POINTS)
-    assert_nothing_differs(in_a_copy(lambda: tried_at_all_points(world, world.many_alerts(), how)), at_reads=ALL_POINTS)
+    assert_nothing_differs(
+        in_a_copy(lambda: tried_at_all_points(world, world.many_alerts(), how)), at_reads=ALL_POINTS
+    )
 
 
 def tried_at_all_points(world: World, episode: Episode, how: Way) -> Tried:
@@ -239,15 +251,23 @@ def tried_at_all_points(world: World, episode: Episode, how: Way) -> Tried:
 def assert_nothing_differs(tried: Tried, *, at_reads: bool = True) -> None:
     calls, expected, outcomes = tried
     assert expected.lost == []
-    wanted = {(number, When.BEFORE) for number, call in enumerate(calls) if at_reads or writes(call)}
+    wanted = {
+        (number, When.BEFORE) for number, call in enumerate(calls) if at_reads or writes(call)
+    }
     wanted.add(max((number, When.AFTER) for number, _ in wanted))
     assert wanted <= outcomes.keys()
     wrong = {
         f"{when} call {number + 1} of {len(calls)}, {calls[number]}": differences
         for (number, when), outcome in outcomes.items()
-        if (differences := compare(outcome, expected, may_repeat=was_told_and_not_noted(calls, (number, when))))
+        if (
+            differences := compare(
+                outcome, expected, may_repeat=was_told_and_not_noted(calls, (number, when))
+            )
+        )
     }
-    assert not wrong, "\n".join(f"{place}: {'; '.join(differences)}" for place, differences in wrong.items())
+    assert not wrong, "\n".join(
+        f"{place}: {'; '.join(differences)}" for place, differences in wrong.items()
+    )
 
 
 def writes(call: Call) -> bool:
@@ -264,16 +284,32 @@ def was_told_and_not_noted(calls: Sequence[Call], point: Point) -> bool:
 def compare(outcome: Outcome, expected: Outcome, *, may_repeat: bool) -> list[str]:
     """Say what is not as it should be."""
     differences = [f"lost: {lost}" for lost in outcome.lost]
-    differences += [f"never told: {message}" for message in sorted(expected.told.keys() - outcome.told.keys())]
-    differences += [f"told and should not be: {message}" for message in sorted(outcome.told.keys() - expected.told.keys())]
-    repeated = {message: count for message, count in (outcome.told - expected.told).items() if message in expected.told}
+    differences += [
+        f"never told: {message}" for message in sorted(expected.told.keys() - outcome.told.keys())
+    ]
+    differences += [
+        f"told and should not be: {message}"
+        for message in sorted(outcome.told.keys() - expected.told.keys())
+    ]
+    repeated = {
+        message: count
+        for message, count in (outcome.told - expected.told).items()
+        if message in expected.told
+    }
     # One message at the most, which each topic may have twice.
     most = 1 if may_repeat else 0
     if any(count > most for count in _by_topic(repeated).values()):
         differences.append(f"told again: {sorted(repeated)}")
     if outcome.counts != expected.counts:
-        other = [name for name in outcome.counts | expected.counts if outcome.counts.get(name) != expected.counts.get(name)]
-        pairs = (f"{name}: {outcome.counts.get(name)} and not {expected.counts.get(name)}" for name in other[:3])
+        other = [
+            name
+            for name in outcome.counts | expected.counts
+            if outcome.counts.get(name) != expected.counts.get(name)
+        ]
+        pairs = (
+            f"{name}: {outcome.counts.get(name)} and not {expected.counts.get(name)}"
+            for name in other[:3]
+        )
         differences.append(f"{len(other)} counted otherwise: {', '.join(pairs)}")
     return differences
 

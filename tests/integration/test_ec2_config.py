@@ -21,17 +21,21 @@ from botocore.config import Config
 from botocore.exceptions import ConnectTimeoutError
 from botocore.stub import Stubber
 
-from flowverdict.cli import commands, snapshotting
-from flowverdict.cli.local_aws import REGION, local_aws
-from flowverdict.errors import NotReadError
-from flowverdict.flows import FlowCollector, RejectedFlow
-from flowverdict.netconfig import ec2 as ec2_module
-from flowverdict.netconfig.ec2 import Ec2Config, ReaderRole, client_factory
-from flowverdict.netconfig.evaluate import Outcome, Packet, evaluate_groups
-from flowverdict.netconfig.model import NetConfig
-from flowverdict.netconfig.snapshot import load_snapshot, parse_snapshot
-from flowverdict.records import DEFAULT_FORMAT, FlowDirection
-from flowverdict.ruling import Ruling, placed, rule_on
+from flowverdict.core.errors import NotReadError
+from flowverdict.flowlog.records import DEFAULT_FORMAT, FlowDirection
+from flowverdict.flows.collector import FlowCollector
+from flowverdict.network import ec2 as ec2_module
+from flowverdict.network import ec2_cache, ec2_reading
+from flowverdict.network.configuration import NetConfig
+from flowverdict.network.ec2 import Ec2Config
+from flowverdict.network.ec2_clients import ReaderRole, client_factory
+from flowverdict.network.packet import Outcome, Packet
+from flowverdict.network.security_groups import evaluate_groups
+from flowverdict.network.snapshot import load_snapshot, parse_snapshot
+from flowverdict.verdict.rules_check import Ruling, placed, rule_on
+from flowverdict_cli import commands
+from flowverdict_cli import snapshot as snapshot_module
+from flowverdict_cli.local_aws import REGION, local_aws
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +44,8 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
     from mypy_boto3_ec2 import EC2Client
 
-    from flowverdict.netconfig.ec2 import Credentials
+    from flowverdict.flows.model import RejectedFlow
+    from flowverdict.network.ec2_clients import Credentials
 
 OWN, OTHER = "123456789012", "210987654321"
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -96,7 +101,10 @@ class Aws:
         self.calls.append(model.name)
         if model.name not in self.denied:
             return None
-        error = {"Error": {"Code": "UnauthorizedOperation", "Message": "no, and kilobytes of reasons"}, "ResponseMetadata": {}}
+        error = {
+            "Error": {"Code": "UnauthorizedOperation", "Message": "no, and kilobytes of reasons"},
+            "ResponseMetadata": {},
+        }
         return SimpleNamespace(status_code=403, headers={}), error
 
     def _send(self, event_name: str, **_: object) -> AWSResponse | None:
@@ -152,21 +160,32 @@ class World:
 
 def build(ec2: EC2Client, cidr: str = "10.0") -> World:
     vpc = ec2.create_vpc(CidrBlock=f"{cidr}.0.0/16")["Vpc"]["VpcId"]
-    public, private = (ec2.create_subnet(VpcId=vpc, CidrBlock=f"{cidr}.{number}.0/24")["Subnet"]["SubnetId"] for number in (1, 2))
+    public, private = (
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"{cidr}.{number}.0/24")["Subnet"]["SubnetId"]
+        for number in (1, 2)
+    )
     acl = ec2.create_network_acl(VpcId=vpc)["NetworkAcl"]["NetworkAclId"]
     association = next(
         one["NetworkAclAssociationId"]
-        for listed in ec2.describe_network_acls(Filters=[{"Name": "association.subnet-id", "Values": [private]}])["NetworkAcls"]
+        for listed in ec2.describe_network_acls(
+            Filters=[{"Name": "association.subnet-id", "Values": [private]}]
+        )["NetworkAcls"]
         for one in listed["Associations"]
         if one["SubnetId"] == private
     )
     ec2.replace_network_acl_association(AssociationId=association, NetworkAclId=acl)
     for egress in (False, True):
         ec2.create_network_acl_entry(
-            NetworkAclId=acl, RuleNumber=100, Protocol="-1", RuleAction="allow", Egress=egress, CidrBlock="0.0.0.0/0"
+            NetworkAclId=acl,
+            RuleNumber=100,
+            Protocol="-1",
+            RuleAction="allow",
+            Egress=egress,
+            CidrBlock="0.0.0.0/0",
         )
     client_group, server_group, database_group = (
-        ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc)["GroupId"] for name in ("client", "server", "db")
+        ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc)["GroupId"]
+        for name in ("client", "server", "db")
     )
     refer(ec2, server_group, client_group, 443)
     return World(
@@ -189,11 +208,18 @@ def interface(ec2: EC2Client, subnet: str, address: str, *groups: str) -> str:
 
 
 def refer(ec2: EC2Client, group: str, to: str, port: int) -> None:
-    permission = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "UserIdGroupPairs": [{"GroupId": to}]}
+    permission = {
+        "IpProtocol": "tcp",
+        "FromPort": port,
+        "ToPort": port,
+        "UserIdGroupPairs": [{"GroupId": to}],
+    }
     ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=cast("Any", [permission]))
 
 
-def flow(interface_id: str, source: str, destination: str, port: int = 443, account: str = OWN) -> RejectedFlow:
+def flow(
+    interface_id: str, source: str, destination: str, port: int = 443, account: str = OWN
+) -> RejectedFlow:
     collector = FlowCollector()
     line = f"2 {account} {interface_id} {source} {destination} 50000 {port} 6 1 40 1795348860 1795348900 REJECT OK"
     collector.add(DEFAULT_FORMAT.parse(line))
@@ -239,7 +265,12 @@ def source(calls: Aws, clock: Clock) -> Ec2Config:
 
 
 def new_source(calls: Callable[..., BaseClient], clock: Clock, **changes: Any) -> Ec2Config:  # noqa: ANN401 - any parameter
-    parameters: dict[str, Any] = {"default_region": REGION, "own_account": OWN, "clock": clock, "now": clock.now} | changes
+    parameters: dict[str, Any] = {
+        "default_region": REGION,
+        "own_account": OWN,
+        "clock": clock,
+        "now": clock.now,
+    } | changes
     return Ec2Config(clients=calls, logger=logging.getLogger("test"), **parameters)
 
 
@@ -249,7 +280,9 @@ def read(source: Ec2Config, *flows: RejectedFlow, account: str | None = OWN) -> 
     return config
 
 
-def refused(source: Ec2Config, *flows: RejectedFlow, account: str | None = OWN, region: str | None = REGION) -> str:
+def refused(
+    source: Ec2Config, *flows: RejectedFlow, account: str | None = OWN, region: str | None = REGION
+) -> str:
     reason = source.read(account, region, flows)
     assert isinstance(reason, str)
     assert "\n" not in reason
@@ -263,11 +296,16 @@ def interface_ids(config: NetConfig) -> set[str]:
 # --- what is read -----------------------------------------------------------------------------------------------------
 
 
-def test_what_bears_on_a_flow_is_read_and_nothing_else(source: Ec2Config, world: World, ec2: EC2Client) -> None:
+def test_what_bears_on_a_flow_is_read_and_nothing_else(
+    source: Ec2Config, world: World, ec2: EC2Client
+) -> None:
     elsewhere = build(ec2, "10.9")
     config = read(source, flow(world.server, CLIENT, SERVER))
     assert interface_ids(config) == {world.server, world.client}
-    assert {one.group_id for one in config.security_groups or ()} == {world.server_group, world.client_group}
+    assert {one.group_id for one in config.security_groups or ()} == {
+        world.server_group,
+        world.client_group,
+    }
     assert {one.subnet_id for one in config.subnets or ()} == {world.public, world.private}
     acl = config.network_acl_of_subnet(world.private)
     assert acl is not None
@@ -282,9 +320,13 @@ def test_what_bears_on_a_flow_is_read_and_nothing_else(source: Ec2Config, world:
     assert elsewhere.server not in interface_ids(config)
 
 
-def test_one_flow_takes_ten_calls_and_so_do_a_hundred_of_its_vpc(calls: Aws, clock: Clock, world: World) -> None:
+def test_one_flow_takes_ten_calls_and_so_do_a_hundred_of_its_vpc(
+    calls: Aws, clock: Clock, world: World
+) -> None:
     read(new_source(calls, clock), flow(world.server, CLIENT, SERVER))
-    assert len(calls.made()) == CALLS_FOR_ONE_FLOW + 1  # and the holders of the group its rule refers to
+    assert (
+        len(calls.made()) == CALLS_FOR_ONE_FLOW + 1
+    )  # and the holders of the group its rule refers to
     many = [flow(world.server, f"10.0.1.{host}", SERVER) for host in range(10, 110)]
     read(new_source(calls, clock), *many, flow(world.database, CLIENT, DATABASE, 5432))
     assert Counter(calls.made()) == {
@@ -299,51 +341,89 @@ def test_one_flow_takes_ten_calls_and_so_do_a_hundred_of_its_vpc(calls: Aws, clo
     }
 
 
-def test_scan_from_the_internet_asks_for_none_of_its_addresses(source: Ec2Config, calls: Aws, world: World) -> None:
+def test_scan_from_the_internet_asks_for_none_of_its_addresses(
+    source: Ec2Config, calls: Aws, world: World
+) -> None:
     scan = [flow(world.database, f"203.0.113.{host}", DATABASE, 22) for host in range(1, 250)]
     config = read(source, *scan)
     assert interface_ids(config) == {world.database}
     assert calls.made().count("DescribeNetworkInterfaces") == 1
-    assert all(len(one["Values"]) == 1 for request in calls.requests for one in request.get("Filters", ()))
+    assert all(
+        len(one["Values"]) == 1 for request in calls.requests for one in request.get("Filters", ())
+    )
 
 
 def test_filters_hold_at_most_200_values(source: Ec2Config, calls: Aws, world: World) -> None:
-    many = [flow(world.server, f"10.0.{host // 250}.{host % 250}", SERVER) for host in range(1, 451)]
+    many = [
+        flow(world.server, f"10.0.{host // 250}.{host % 250}", SERVER) for host in range(1, 451)
+    ]
     read(source, *many)
-    sizes = [sum(len(one["Values"]) for one in request.get("Filters", ())) for request in calls.requests]
+    sizes = [
+        sum(len(one["Values"]) for one in request.get("Filters", ())) for request in calls.requests
+    ]
     assert max(sizes) == 200
     assert all("MaxResults" in request for request in calls.requests)
     assert not any(key.endswith("Ids") for request in calls.requests for key in request)
 
 
-def test_rule_that_refers_to_a_group_is_judged_by_all_who_hold_it(source: Ec2Config, changing: World, ec2: EC2Client) -> None:
-    others = {interface(ec2, changing.public, f"10.0.1.{host}", changing.client_group) for host in (11, 12)}
+def test_rule_that_refers_to_a_group_is_judged_by_all_who_hold_it(
+    source: Ec2Config, changing: World, ec2: EC2Client
+) -> None:
+    others = {
+        interface(ec2, changing.public, f"10.0.1.{host}", changing.client_group)
+        for host in (11, 12)
+    }
     config = read(source, flow(changing.server, DATABASE, SERVER))
     assert interface_ids(config) == {changing.server, changing.database, changing.client, *others}
     server = config.interface(changing.server)
     assert server is not None
-    assert evaluate_groups(config, server, packet(CLIENT, SERVER), FlowDirection.INGRESS).outcome is Outcome.ALLOW
-    assert evaluate_groups(config, server, packet(DATABASE, SERVER), FlowDirection.INGRESS).outcome is Outcome.DENY
+    assert (
+        evaluate_groups(config, server, packet(CLIENT, SERVER), FlowDirection.INGRESS).outcome
+        is Outcome.ALLOW
+    )
+    assert (
+        evaluate_groups(config, server, packet(DATABASE, SERVER), FlowDirection.INGRESS).outcome
+        is Outcome.DENY
+    )
 
 
 def packet(source: str, destination: str, port: int = 443) -> Packet:
     key = flow("eni-1", source, destination, port).key
     assert key.source is not None
     assert key.destination is not None
-    return Packet(source=key.source, destination=key.destination, protocol=6, source_port=50000, destination_port=port)
+    return Packet(
+        source=key.source,
+        destination=key.destination,
+        protocol=6,
+        source_port=50000,
+        destination_port=port,
+    )
 
 
 def test_prefix_lists_of_rules_and_of_gateway_endpoints_are_read_with_their_entries(
     source: Ec2Config, changing: World, ec2: EC2Client
 ) -> None:
     entries: Any = [{"Cidr": "198.51.100.0/24"}, {"Cidr": "203.0.113.0/24"}]
-    made = ec2.create_managed_prefix_list(PrefixListName="partners", MaxEntries=5, AddressFamily="IPv4", Entries=entries)
+    made = ec2.create_managed_prefix_list(
+        PrefixListName="partners", MaxEntries=5, AddressFamily="IPv4", Entries=entries
+    )
     partners = made["PrefixList"]["PrefixListId"]
-    permission: Any = {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "PrefixListIds": [{"PrefixListId": partners}]}
-    ec2.authorize_security_group_ingress(GroupId=changing.database_group, IpPermissions=[permission])
-    table = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [changing.vpc]}])["RouteTables"][0]["RouteTableId"]
+    permission: Any = {
+        "IpProtocol": "tcp",
+        "FromPort": 5432,
+        "ToPort": 5432,
+        "PrefixListIds": [{"PrefixListId": partners}],
+    }
+    ec2.authorize_security_group_ingress(
+        GroupId=changing.database_group, IpPermissions=[permission]
+    )
+    table = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [changing.vpc]}])[
+        "RouteTables"
+    ][0]["RouteTableId"]
     service = f"com.amazonaws.{REGION}.s3"
-    ec2.create_vpc_endpoint(VpcId=changing.vpc, ServiceName=service, VpcEndpointType="Gateway", RouteTableIds=[table])
+    ec2.create_vpc_endpoint(
+        VpcId=changing.vpc, ServiceName=service, VpcEndpointType="Gateway", RouteTableIds=[table]
+    )
     config = read(source, flow(changing.database, INTERNET, DATABASE, 5432))
     lists = {one.name: one.cidrs for one in config.prefix_lists or ()}
     assert set(lists) == {"partners", service}
@@ -352,9 +432,13 @@ def test_prefix_lists_of_rules_and_of_gateway_endpoints_are_read_with_their_entr
     assert [one.service_name for one in config.endpoints or ()] == [service]
 
 
-def test_interface_in_a_peered_vpc_is_found_behind_the_connection(source: Ec2Config, changing: World, ec2: EC2Client) -> None:
+def test_interface_in_a_peered_vpc_is_found_behind_the_connection(
+    source: Ec2Config, changing: World, ec2: EC2Client
+) -> None:
     peer = build(ec2, "10.7")
-    peering = ec2.create_vpc_peering_connection(VpcId=changing.vpc, PeerVpcId=peer.vpc)["VpcPeeringConnection"]
+    peering = ec2.create_vpc_peering_connection(VpcId=changing.vpc, PeerVpcId=peer.vpc)[
+        "VpcPeeringConnection"
+    ]
     waiting = read(source, flow(changing.server, "10.7.1.10", SERVER))
     assert peer.client not in interface_ids(waiting)
     ec2.accept_vpc_peering_connection(VpcPeeringConnectionId=peering["VpcPeeringConnectionId"])
@@ -368,17 +452,25 @@ def test_interface_in_a_peered_vpc_is_found_behind_the_connection(source: Ec2Con
     assert config.network_acl_of_subnet(found.subnet_id or "") is not None
 
 
-def test_interface_that_has_vanished_leaves_the_verdict_standing_and_is_named(source: Ec2Config, world: World) -> None:
+def test_interface_that_has_vanished_leaves_the_verdict_standing_and_is_named(
+    source: Ec2Config, world: World
+) -> None:
     gone = flow("eni-0123456789abcdef0", CLIENT, SERVER)
     there = flow(world.server, CLIENT, SERVER)
     config = read(source, gone, there)
-    assert rule_on(gone, config) == ("eni-0123456789abcdef0 is not in the configuration that was read (deleted since, perhaps)")
+    assert rule_on(gone, config) == (
+        "eni-0123456789abcdef0 is not in the configuration that was read (deleted since, perhaps)"
+    )
     assert world.server in interface_ids(config)
     assert rule_on(gone, read(source, gone)) == rule_on(gone, config)
 
 
-@pytest.mark.parametrize("name", ["-", "eni-*", "eni-?23", "eni-1,eni-2", "eni-" + "0" * 99, "nat-0123456789abcdef0"])
-def test_interface_names_that_are_none_make_no_call(source: Ec2Config, calls: Aws, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["-", "eni-*", "eni-?23", "eni-1,eni-2", "eni-" + "0" * 99, "nat-0123456789abcdef0"]
+)
+def test_interface_names_that_are_none_make_no_call(
+    source: Ec2Config, calls: Aws, name: str
+) -> None:
     assert refused(source, flow(name, CLIENT, SERVER)) == "no network interface is named"
     assert refused(source) == "no network interface is named"
     assert (calls.calls, calls.clients) == ([], [])
@@ -404,13 +496,17 @@ def test_lists_that_are_denied_are_not_known_and_the_rest_stands(
 
 
 @pytest.mark.parametrize(
-    "denied", [{"DescribeNetworkInterfaces"}, {"DescribeSecurityGroups", "DescribeNetworkAcls"}], ids=["interfaces", "rules"]
+    "denied",
+    [{"DescribeNetworkInterfaces"}, {"DescribeSecurityGroups", "DescribeNetworkAcls"}],
+    ids=["interfaces", "rules"],
 )
 def test_without_interfaces_or_without_any_rules_the_reason_is_told(
     source: Ec2Config, calls: Aws, world: World, denied: set[str]
 ) -> None:
     calls.denied = denied
-    assert refused(source, flow(world.server, CLIENT, SERVER)) in {f"ec2:{call}: UnauthorizedOperation" for call in denied}
+    assert refused(source, flow(world.server, CLIENT, SERVER)) in {
+        f"ec2:{call}: UnauthorizedOperation" for call in denied
+    }
 
 
 class HoldersDenied(Aws):
@@ -419,13 +515,17 @@ class HoldersDenied(Aws):
         return super()._call(model, **rest)
 
 
-def test_reference_to_a_group_whose_holders_could_not_be_read_is_never_a_sure_no(world: World, clock: Clock) -> None:
+def test_reference_to_a_group_whose_holders_could_not_be_read_is_never_a_sure_no(
+    world: World, clock: Clock
+) -> None:
     config = read(new_source(HoldersDenied(), clock), flow(world.server, DATABASE, SERVER))
     server = config.interface(world.server)
     assert server is not None
     answer = evaluate_groups(config, server, packet("10.0.1.99", SERVER), FlowDirection.INGRESS)
     assert answer.outcome is Outcome.UNKNOWN
-    assert f"not all interfaces that hold {world.client_group} are known" in " ".join(answer.reasons)
+    assert f"not all interfaces that hold {world.client_group} are known" in " ".join(
+        answer.reasons
+    )
 
 
 def test_throttled_calls_are_tried_again_and_then_given_up(
@@ -443,10 +543,14 @@ def test_throttled_calls_are_tried_again_and_then_given_up(
     assert read(source, flow(world.server, CLIENT, SERVER)).security_groups is None
     assert calls.attempts.count("DescribeSecurityGroups") == 8
     calls.throttled = {}
-    assert read(source, flow(world.server, CLIENT, SERVER)).security_groups  # not remembered, unlike a denial
+    assert read(
+        source, flow(world.server, CLIENT, SERVER)
+    ).security_groups  # not remembered, unlike a denial
 
 
-def test_ec2_out_of_reach_is_waited_for_once(calls: Aws, clock: Clock, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ec2_out_of_reach_is_waited_for_once(
+    calls: Aws, clock: Clock, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
     calls.unreachable = True
     source = new_source(calls, clock)
@@ -472,7 +576,9 @@ def test_spent_budget_stops_the_calls_and_what_was_read_stands(world: World) -> 
     outcomes = [read_within(seconds, world) for seconds in range(CALLS_FOR_ONE_FLOW + 3)]
     # Interfaces, VPC, peerings twice, the far end: until then there is nothing to judge by.
     assert outcomes[0] == "ec2:DescribeNetworkInterfaces: not read, the 0 s for reading were spent"
-    assert [isinstance(one, NetConfig) for one in outcomes] == [False] * 6 + [True] * (len(outcomes) - 6)
+    assert [isinstance(one, NetConfig) for one in outcomes] == [False] * 6 + [True] * (
+        len(outcomes) - 6
+    )
     groups_alone, with_acls = outcomes[6:8]
     assert isinstance(groups_alone, NetConfig)
     assert isinstance(with_acls, NetConfig)
@@ -496,7 +602,7 @@ def test_answer_of_an_unknown_shape_is_told_and_not_raised(
     def broken(*_: object, **__: object) -> list[list[object]]:
         return [[{"NetworkInterfaceId": world.server, "PrivateIpAddress": "nonsense"}]]
 
-    monkeypatch.setattr(ec2_module, "describe", broken)
+    monkeypatch.setattr(ec2_reading, "describe", broken)
     assert "is no IPv4 address" in refused(source, flow(world.server, CLIENT, SERVER))
 
 
@@ -511,13 +617,20 @@ def test_what_was_read_is_used_again_and_only_the_missing_is_asked(
     clock.seconds = 30.0
     assert read(source, flow(world.server, CLIENT, SERVER)) == first
     assert calls.made() == []
-    both = read(source, flow(world.server, CLIENT, SERVER), flow(world.database, CLIENT, DATABASE, 5432))
-    assert calls.made() == ["DescribeNetworkInterfaces", "DescribeSecurityGroups"]  # the database and its group
+    both = read(
+        source, flow(world.server, CLIENT, SERVER), flow(world.database, CLIENT, DATABASE, 5432)
+    )
+    assert calls.made() == [
+        "DescribeNetworkInterfaces",
+        "DescribeSecurityGroups",
+    ]  # the database and its group
     assert interface_ids(both) == {world.server, world.client, world.database}
     assert both.read_at == NOON  # the oldest of what it rests on
 
 
-def test_answers_are_read_anew_after_a_minute(source: Ec2Config, calls: Aws, clock: Clock, changing: World, ec2: EC2Client) -> None:
+def test_answers_are_read_anew_after_a_minute(
+    source: Ec2Config, calls: Aws, clock: Clock, changing: World, ec2: EC2Client
+) -> None:
     read(source, flow(changing.server, CLIENT, SERVER))
     refer(ec2, changing.server_group, changing.client_group, 8443)
     clock.seconds = 59.0
@@ -536,13 +649,18 @@ def rules_of(config: NetConfig, group_id: str) -> int:
     return len(group.ingress or ())
 
 
-def test_kept_answers_and_clients_are_bounded(clock: Clock, calls: Aws, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ec2_module, "MAX_KEPT_ITEMS", 5)
+def test_kept_answers_and_clients_are_bounded(
+    clock: Clock, calls: Aws, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ec2_cache, "MAX_KEPT_ITEMS", 5)
     monkeypatch.setattr(ec2_module, "MAX_PLACES", 1)
     source = new_source(calls, clock)
     config = read(source, flow(world.server, CLIENT, SERVER))
-    assert interface_ids(config) == {world.server, world.client}  # a reading larger than what is kept is still whole
-    assert source.answers._size <= 5  # noqa: SLF001 - no other way to see it
+    assert interface_ids(config) == {
+        world.server,
+        world.client,
+    }  # a reading larger than what is kept is still whole
+    assert source._context.answers._size <= 5  # noqa: SLF001 - no other way to see it
     source.read(OWN, "eu-central-1", [flow(world.server, CLIENT, SERVER)])
     read(source, flow(world.server, CLIENT, SERVER))
     assert [region for _, region in calls.clients] == [REGION, "eu-central-1", REGION]
@@ -579,7 +697,9 @@ def test_other_account_is_read_through_its_role(calls: Aws, clock: Clock, world:
     assert world.server in interface_ids(read(source, flow(world.server, CLIENT, SERVER)))
 
 
-def test_ten_thousand_interfaces_in_fifty_accounts_take_a_dozen_calls_each(calls: Aws, clock: Clock, world: World) -> None:
+def test_ten_thousand_interfaces_in_fifty_accounts_take_a_dozen_calls_each(
+    calls: Aws, clock: Clock, world: World
+) -> None:
     del world  # of the own account; these are all others'
     sts = boto3.client("sts", region_name=REGION)
     source = new_source(calls, clock, reader_role=ROLE, now=lambda: datetime.now(UTC))
@@ -595,8 +715,13 @@ def test_ten_thousand_interfaces_in_fifty_accounts_take_a_dozen_calls_each(calls
                 aws_session_token=keys["SessionToken"],
             )
         )
-        others = [flow(f"eni-{other:017x}", CLIENT, f"10.0.2.{other}", account=account) for other in range(1, 200)]
-        config = read(source, flow(theirs.server, CLIENT, SERVER, account=account), *others, account=account)
+        others = [
+            flow(f"eni-{other:017x}", CLIENT, f"10.0.2.{other}", account=account)
+            for other in range(1, 200)
+        ]
+        config = read(
+            source, flow(theirs.server, CLIENT, SERVER, account=account), *others, account=account
+        )
         assert theirs.server in interface_ids(config)
     made = Counter(calls.made())
     print(f"\n10,000 interfaces in 50 accounts: {made.total()} calls, {made}")  # noqa: T201 - figures to read
@@ -605,9 +730,13 @@ def test_ten_thousand_interfaces_in_fifty_accounts_take_a_dozen_calls_each(calls
     assert made.total() / 50 <= 15
 
 
-def test_roles_credentials_are_kept_until_five_minutes_before_they_expire(calls: Aws, clock: Clock, world: World) -> None:
+def test_roles_credentials_are_kept_until_five_minutes_before_they_expire(
+    calls: Aws, clock: Clock, world: World
+) -> None:
     base = datetime.now(UTC)
-    source = new_source(calls, clock, reader_role=ROLE, now=lambda: base + timedelta(seconds=clock.seconds))
+    source = new_source(
+        calls, clock, reader_role=ROLE, now=lambda: base + timedelta(seconds=clock.seconds)
+    )
     for minutes in (0, 2, 54):
         clock.seconds = minutes * 60.0
         source.read(OTHER, REGION, [flow(world.server, CLIENT, SERVER)])
@@ -629,7 +758,10 @@ def test_role_that_may_not_be_assumed_is_asked_once(calls: Aws, clock: Clock) ->
     source = new_source(calls, clock, reader_role=ROLE)
     for _ in range(3):
         reason = refused(source, flow("eni-1", CLIENT, SERVER), account=OTHER)
-        assert reason == f"sts:AssumeRole of arn:aws:iam::{OTHER}:role/flowverdict-reader: UnauthorizedOperation"
+        assert (
+            reason
+            == f"sts:AssumeRole of arn:aws:iam::{OTHER}:role/flowverdict-reader: UnauthorizedOperation"
+        )
     assert calls.calls == ["AssumeRole"]
     clock.seconds = 61.0
     refused(source, flow("eni-1", CLIENT, SERVER), account=OTHER)
@@ -653,7 +785,9 @@ def test_role_that_may_not_be_assumed_is_asked_once(calls: Aws, clock: Clock) ->
 def test_account_that_is_none_steers_no_call(calls: Aws, clock: Clock, account: str) -> None:
     for own in (OWN, None):
         source = new_source(calls, clock, reader_role=ROLE, own_account=own)
-        assert refused(source, flow("eni-1", CLIENT, SERVER), account=account).endswith("is no account id")
+        assert refused(source, flow("eni-1", CLIENT, SERVER), account=account).endswith(
+            "is no account id"
+        )
     assert (calls.calls, calls.clients) == ([], [])
 
 
@@ -674,25 +808,32 @@ def test_account_that_is_none_steers_no_call(calls: Aws, clock: Clock, account: 
 def test_region_that_is_none_steers_no_call(calls: Aws, clock: Clock, region: str) -> None:
     source = new_source(calls, clock, reader_role=ROLE)
     for account in (OWN, OTHER):
-        assert refused(source, flow("eni-1", CLIENT, SERVER), account=account, region=region).endswith("is no Region")
+        assert refused(
+            source, flow("eni-1", CLIENT, SERVER), account=account, region=region
+        ).endswith("is no Region")
     assert (calls.calls, calls.clients) == ([], [])
 
 
-def test_records_without_account_and_region_are_read_where_the_function_runs(source: Ec2Config, calls: Aws, world: World) -> None:
+def test_records_without_account_and_region_are_read_where_the_function_runs(
+    source: Ec2Config, calls: Aws, world: World
+) -> None:
     config = source.read(None, None, [flow(world.server, CLIENT, SERVER)])
     assert isinstance(config, NetConfig)
     assert world.server in interface_ids(config)
     assert calls.clients == [("ec2", REGION)]
-    assert refused(new_source(calls, Clock(), default_region=None), flow("eni-1", CLIENT, SERVER), region=None) == (
-        "no Region is named"
-    )
+    assert refused(
+        new_source(calls, Clock(), default_region=None), flow("eni-1", CLIENT, SERVER), region=None
+    ) == ("no Region is named")
 
 
 # --- answers of the recorded shape, where moto has no paging, no IPv6 filter and no second page -----------------------
 
 
 def filters(**values: list[str]) -> list[dict[str, object]]:
-    return [{"Name": name.replace("__", ".").replace("_", "-"), "Values": value} for name, value in values.items()]
+    return [
+        {"Name": name.replace("__", ".").replace("_", "-"), "Values": value}
+        for name, value in values.items()
+    ]
 
 
 def test_pages_are_followed_and_requests_are_as_ec2_wants_them(clock: Clock) -> None:
@@ -708,7 +849,11 @@ def test_pages_are_followed_and_requests_are_as_ec2_wants_them(clock: Clock) -> 
         "PrivateIpAddresses": [{"PrivateIpAddress": "10.0.0.5"}],
         "Ipv6Addresses": [{"Ipv6Address": here}],
     }
-    client_side = {**server, "NetworkInterfaceId": "eni-2", "Ipv6Addresses": [{"Ipv6Address": "2001:DB8:0:2:0::6"}]}
+    client_side = {
+        **server,
+        "NetworkInterfaceId": "eni-2",
+        "Ipv6Addresses": [{"Ipv6Address": "2001:DB8:0:2:0::6"}],
+    }
     group = {
         "GroupId": "sg-1",
         "VpcId": "vpc-1",
@@ -721,23 +866,56 @@ def test_pages_are_followed_and_requests_are_as_ec2_wants_them(clock: Clock) -> 
         stub.add_response(operation, answer, {"MaxResults": 1000, **request})
 
     expect(
-        "describe_network_interfaces", {"NetworkInterfaces": [server]}, **managed, Filters=filters(network_interface_id=["eni-1"])
+        "describe_network_interfaces",
+        {"NetworkInterfaces": [server]},
+        **managed,
+        Filters=filters(network_interface_id=["eni-1"]),
     )
     expect("describe_vpcs", {"Vpcs": [vpc]}, Filters=filters(vpc_id=["vpc-1"]))
     peerings = "describe_vpc_peering_connections"
-    expect(peerings, {"VpcPeeringConnections": []}, Filters=filters(requester_vpc_info__vpc_id=["vpc-1"]))
-    expect(peerings, {"VpcPeeringConnections": []}, Filters=filters(accepter_vpc_info__vpc_id=["vpc-1"]))
+    expect(
+        peerings,
+        {"VpcPeeringConnections": []},
+        Filters=filters(requester_vpc_info__vpc_id=["vpc-1"]),
+    )
+    expect(
+        peerings,
+        {"VpcPeeringConnections": []},
+        Filters=filters(accepter_vpc_info__vpc_id=["vpc-1"]),
+    )
     at_address = filters(ipv6_addresses__ipv6_address=[there], vpc_id=["vpc-1"])
-    expect("describe_network_interfaces", {"NetworkInterfaces": [client_side]}, **managed, Filters=at_address)
-    expect("describe_security_groups", {"SecurityGroups": [group]}, Filters=filters(group_id=["sg-1"]))
-    expect("describe_network_acls", {"NetworkAcls": []}, Filters=filters(association__subnet_id=["subnet-1"]))
+    expect(
+        "describe_network_interfaces",
+        {"NetworkInterfaces": [client_side]},
+        **managed,
+        Filters=at_address,
+    )
+    expect(
+        "describe_security_groups", {"SecurityGroups": [group]}, Filters=filters(group_id=["sg-1"])
+    )
+    expect(
+        "describe_network_acls",
+        {"NetworkAcls": []},
+        Filters=filters(association__subnet_id=["subnet-1"]),
+    )
     holders = {**managed, "Filters": filters(group_id=["sg-1"])}
     third = {**server, "NetworkInterfaceId": "eni-3", "Ipv6Addresses": []}
-    expect("describe_network_interfaces", {"NetworkInterfaces": [server, client_side], "NextToken": "more"}, **holders)
-    expect("describe_network_interfaces", {"NetworkInterfaces": [third]}, **holders, NextToken="more")
+    expect(
+        "describe_network_interfaces",
+        {"NetworkInterfaces": [server, client_side], "NextToken": "more"},
+        **holders,
+    )
+    expect(
+        "describe_network_interfaces", {"NetworkInterfaces": [third]}, **holders, NextToken="more"
+    )
     expect("describe_subnets", {"Subnets": []}, Filters=filters(subnet_id=["subnet-1"]))
     expect("describe_vpc_endpoints", {"VpcEndpoints": []}, Filters=filters(vpc_id=["vpc-1"]))
-    expect("describe_route_tables", {"RouteTables": []}, MaxResults=100, Filters=filters(vpc_id=["vpc-1"]))
+    expect(
+        "describe_route_tables",
+        {"RouteTables": []},
+        MaxResults=100,
+        Filters=filters(vpc_id=["vpc-1"]),
+    )
 
     with stub:
         config = read(new_source(lambda *_: client, clock), flow("eni-1", there, here))
@@ -769,9 +947,16 @@ def test_half_a_list_of_peerings_proves_nothing_and_counts_as_unknown(clock: Clo
     assert (config.peerings, config.endpoints, config.route_tables) == (None, None, ())
 
 
-def test_verdict_names_the_rule_that_was_read(source: Ec2Config, changing: World, ec2: EC2Client) -> None:
+def test_verdict_names_the_rule_that_was_read(
+    source: Ec2Config, changing: World, ec2: EC2Client
+) -> None:
     ec2.create_network_acl_entry(
-        NetworkAclId=changing.acl, RuleNumber=90, Protocol="6", RuleAction="deny", Egress=False, CidrBlock="10.0.1.0/24"
+        NetworkAclId=changing.acl,
+        RuleNumber=90,
+        Protocol="6",
+        RuleAction="deny",
+        Egress=False,
+        CidrBlock="10.0.1.0/24",
     )
     blocked = flow(changing.server, CLIENT, SERVER)
     config = read(source, blocked)
@@ -823,7 +1008,7 @@ def test_snapshot_file_holds_what_reading_directly_gives(
     assert "NetworkInterfaces" in err
     loaded = load_snapshot(path)
     assert loaded.read_at is not None
-    direct = snapshotting.read_snapshot(ec2, read_at=loaded.read_at)
+    direct = snapshot_module.read_snapshot(ec2, read_at=loaded.read_at)
     assert loaded == parse_snapshot(direct.answers)
     assert {changing.server, peer.server} <= interface_ids(loaded)
     assert all(one.cidrs is not None for one in loaded.prefix_lists or ())
@@ -831,7 +1016,9 @@ def test_snapshot_file_holds_what_reading_directly_gives(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_snapshot_of_one_vpc_leaves_the_others_out(snapshot: Command, world: World, ec2: EC2Client) -> None:
+def test_snapshot_of_one_vpc_leaves_the_others_out(
+    snapshot: Command, world: World, ec2: EC2Client
+) -> None:
     other = build(ec2, "10.7")
     code, out, err = snapshot("--vpc", world.vpc)
     assert code == 0, err
@@ -842,7 +1029,9 @@ def test_snapshot_of_one_vpc_leaves_the_others_out(snapshot: Command, world: Wor
 
 
 @pytest.mark.parametrize("vpc", ["vpc-0123456789abcdef0", "vpc-*", "eni-1"])
-def test_snapshot_of_a_vpc_that_does_not_exist_is_one_clear_line(snapshot: Command, vpc: str, tmp_path: Path) -> None:
+def test_snapshot_of_a_vpc_that_does_not_exist_is_one_clear_line(
+    snapshot: Command, vpc: str, tmp_path: Path
+) -> None:
     code, out, err = snapshot("--vpc", vpc, "--output", str(tmp_path / "rules.json"))
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
@@ -853,10 +1042,14 @@ def test_snapshot_of_a_vpc_that_does_not_exist_is_one_clear_line(snapshot: Comma
 def denying(monkeypatch: pytest.MonkeyPatch, *operations: str) -> None:
     aws = Aws()
     aws.denied = set(operations)
-    monkeypatch.setattr(snapshotting, "user_client", lambda region: aws("ec2", region or REGION, None))
+    monkeypatch.setattr(
+        snapshot_module, "user_client", lambda region: aws("ec2", region or REGION, None)
+    )
 
 
-def test_snapshot_says_what_it_had_to_leave_out(snapshot: Command, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snapshot_says_what_it_had_to_leave_out(
+    snapshot: Command, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     denying(monkeypatch, "DescribeNetworkAcls", "GetManagedPrefixListEntries")
     code, out, err = snapshot()
     assert code == 0
@@ -874,9 +1067,13 @@ def test_snapshot_that_aws_does_not_give_is_one_clear_line(
     snapshot: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    assert snapshot() == (2, "", "flowverdict: AWS: The config profile (nobody) could not be found\n")
+    assert snapshot() == (
+        2,
+        "",
+        "flowverdict: AWS: The config profile (nobody) could not be found\n",
+    )
     monkeypatch.delenv("AWS_PROFILE")
-    names = [one.action.removeprefix("ec2:") for one, _ in snapshotting._FILTERS]  # noqa: SLF001 - all there are
+    names = [one.action.removeprefix("ec2:") for one, _ in snapshot_module._FILTERS]  # noqa: SLF001 - all there are
     denying(monkeypatch, *names)
     assert snapshot() == (2, "", "flowverdict: ec2:DescribeVpcs: UnauthorizedOperation\n")
     denying(monkeypatch)
@@ -890,4 +1087,4 @@ def test_errors_that_are_no_denial_end_the_snapshot() -> None:
     calls._make = client_factory(Config(retries={"total_max_attempts": 1}))
     calls.throttled = {"DescribeSubnets": 1}
     with pytest.raises(NotReadError, match=r"^ec2:DescribeSubnets: RequestLimitExceeded$"):
-        snapshotting.read_snapshot(calls("ec2", REGION, None))
+        snapshot_module.read_snapshot(calls("ec2", REGION, None))

@@ -15,12 +15,18 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from flowverdict.application import Desk
-from flowverdict.book import AlertBook
-from flowverdict.cli.local_aws import REGION, load_function
-from flowverdict.errors import FlowVerdictError
-from flowverdict.sources.envelope import ObjectRef
-from tests.integration.test_events_to_alerts import BUCKET, KEY, SCENARIOS, notification, queue_event
+from flowverdict.app.ingest import Desk
+from flowverdict.core.errors import FlowVerdictError
+from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.lifecycle.manager import AlertBook
+from flowverdict_cli.local_aws import REGION, load_function
+from tests.integration.test_events_to_alerts import (
+    BUCKET,
+    KEY,
+    SCENARIOS,
+    notification,
+    queue_event,
+)
 from tests.integration.test_notify_slack import NOTICE, sns_event
 from tests.property.test_nobody_let_in import hostile_log
 from tests.webhook_server import Answer, WebhookServer, webhook_server
@@ -28,7 +34,7 @@ from tests.webhook_server import Answer, WebhookServer, webhook_server
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from flowverdict.cli.local_aws import Invocation, LocalAws
+    from flowverdict_cli.local_aws import Invocation, LocalAws
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
@@ -65,7 +71,10 @@ class Told:
 
 @pytest.fixture(params=["DEBUG", "INFO", "ERROR"])
 def told(
-    request: pytest.FixtureRequest, aws: LocalAws, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    request: pytest.FixtureRequest,
+    aws: LocalAws,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> Iterator[Told]:
     """Give the functions' world: a level for their own logger and for the root, and credentials that are marked."""
     del aws  # needed for its world alone
@@ -93,13 +102,20 @@ def marked_log() -> bytes:
     """Give a flow log with marked fields that decide nothing and are shown nowhere."""
     header, *lines = LOG.read_text().splitlines()
     extra = "ecs-service-name instance-tag interface-tag some-new-field"
-    return gzip.compress("\n".join([f"{header} {extra}", *(f"{line} {MARK} {MARK} {MARK} {MARK}" for line in lines)]).encode())
+    return gzip.compress(
+        "\n".join(
+            [f"{header} {extra}", *(f"{line} {MARK} {MARK} {MARK} {MARK}" for line in lines)]
+        ).encode()
+    )
 
 
 def marked_queue_event(*bodies: object) -> dict[str, Any]:
     event = queue_event(*bodies)
     for record in event["Records"]:
-        record |= {"receiptHandle": MARK, "messageAttributes": {"x": {"stringValue": MARK, "dataType": "String"}}}
+        record |= {
+            "receiptHandle": MARK,
+            "messageAttributes": {"x": {"stringValue": MARK, "dataType": "String"}},
+        }
     return event
 
 
@@ -122,9 +138,15 @@ def marked_subscription(*messages: str) -> dict[str, Any]:
         "logGroup": "/sample/vpc-flow-logs",
         "logStream": "eni-1-all",
         "subscriptionFilters": [MARK],
-        "logEvents": [{"id": str(number), "timestamp": 1, "message": text} for number, text in enumerate(messages)],
+        "logEvents": [
+            {"id": str(number), "timestamp": 1, "message": text}
+            for number, text in enumerate(messages)
+        ],
     }
-    return {"awslogs": {"data": base64.b64encode(gzip.compress(json.dumps(payload).encode())).decode()}, "marked": MARK}
+    return {
+        "awslogs": {"data": base64.b64encode(gzip.compress(json.dumps(payload).encode())).decode()},
+        "marked": MARK,
+    }
 
 
 SWEEP = {
@@ -153,16 +175,25 @@ def prepare(aws: LocalAws, monkeypatch: pytest.MonkeyPatch, trouble: str) -> dic
             monkeypatch.setattr(AlertBook, "sweep", broken)
         case "a broken policy":
             document = {"version": 1, "expected": [{"match": {"port": "a port"}, "reason": MARK}]}
-            boto3.client("ssm").put_parameter(Name="/policy", Type="String", Value=json.dumps(document))
+            boto3.client("ssm").put_parameter(
+                Name="/policy", Type="String", Value=json.dumps(document)
+            )
             environment["POLICY"] = "ssm:/policy"
     if trouble != "no such object":
-        aws.put_object(ObjectRef(bucket=BUCKET, key=OBJECT), MARK.encode() if trouble == "no flow log" else marked_log())
+        aws.put_object(
+            ObjectRef(bucket=BUCKET, key=OBJECT),
+            MARK.encode() if trouble == "no flow log" else marked_log(),
+        )
     return environment
 
 
 def events(trouble: str) -> list[dict[str, Any]]:
     if trouble == "no event":
-        return [marked_queue_event({"x": MARK}, MARK, "{"), {"awslogs": {"data": f"{MARK}!"}}, SWEEP | {"time": "then"}]
+        return [
+            marked_queue_event({"x": MARK}, MARK, "{"),
+            {"awslogs": {"data": f"{MARK}!"}},
+            SWEEP | {"time": "then"},
+        ]
     record = LOG.read_text().splitlines()[1]
     messages = [f"{MARK} {number}" for number in range(6)] if trouble == "no flow log" else [record]
     return [marked_queue_event(marked_notification(OBJECT)), marked_subscription(*messages), SWEEP]
@@ -170,8 +201,12 @@ def events(trouble: str) -> list[dict[str, Any]]:
 
 def outcome(invocation: Invocation) -> tuple[str, bool]:
     """Give all that an invocation says, and whether it or a message of it failed."""
-    error = "" if invocation.error is None else "".join(traceback.format_exception(invocation.error))
-    failed = invocation.error is not None or (isinstance(invocation.answer, dict) and bool(invocation.answer["batchItemFailures"]))
+    error = (
+        "" if invocation.error is None else "".join(traceback.format_exception(invocation.error))
+    )
+    failed = invocation.error is not None or (
+        isinstance(invocation.answer, dict) and bool(invocation.answer["batchItemFailures"])
+    )
     return json.dumps([invocation.log, invocation.metrics, invocation.answer, error]), failed
 
 
@@ -195,11 +230,19 @@ def test_the_classifying_functions_tell_no_secret_and_no_whole_event(
     failed = 0
     for event in events(trouble):
         invocations: list[Invocation] = []
-        error = told.run(partial(lambda made, event: made.append(aws.invoke(event, environment)), invocations, event))
+        error = told.run(
+            partial(
+                lambda made, event: made.append(aws.invoke(event, environment)), invocations, event
+            )
+        )
         said = [outcome(invocation) for invocation in invocations]
         told.texts += [text for text, _ in said]
         failed += error is not None or any(it_failed for _, it_failed in said)
-    messages = [] if trouble == "no topic" else [json.dumps(aws.alerts()), *(f"{one.subject}{one.body}" for one in aws.emails())]
+    messages = (
+        []
+        if trouble == "no topic"
+        else [json.dumps(aws.alerts()), *(f"{one.subject}{one.body}" for one in aws.emails())]
+    )
     told.texts += messages
     assert failed == fails
     assert MARK not in told.everything()
@@ -232,16 +275,26 @@ def test_the_function_that_posts_tells_neither_the_webhook_nor_the_event(
     answers: list[Answer],
     store: str,
 ) -> None:
-    monkeypatch.setattr("time.sleep", lambda _: None)  # the waiting between tries shows nothing here
+    monkeypatch.setattr(
+        "time.sleep", lambda _: None
+    )  # the waiting between tries shows nothing here
     if store == "ssm":
-        boto3.client("ssm").put_parameter(Name="/slack/webhook", Type="SecureString", Value=server.address)
+        boto3.client("ssm").put_parameter(
+            Name="/slack/webhook", Type="SecureString", Value=server.address
+        )
         monkeypatch.setenv("SLACK_WEBHOOK", "ssm:/slack/webhook")
     else:
-        boto3.client("secretsmanager").create_secret(Name="slack/webhook", SecretString=server.address)
+        boto3.client("secretsmanager").create_secret(
+            Name="slack/webhook", SecretString=server.address
+        )
         monkeypatch.setenv("SLACK_WEBHOOK", "secretsmanager:slack/webhook")
     server.answers = [*answers]
     event = sns_event(NOTICE.to_json())
-    event["Records"][0]["Sns"] |= {"Signature": MARK, "UnsubscribeUrl": f"https://sns/{MARK}", "MessageAttributes": {MARK: {}}}
+    event["Records"][0]["Sns"] |= {
+        "Signature": MARK,
+        "UnsubscribeUrl": f"https://sns/{MARK}",
+        "MessageAttributes": {MARK: {}},
+    }
     context = SimpleNamespace(
         function_name="notify_slack",
         memory_limit_in_mb=256,
@@ -260,9 +313,13 @@ def test_the_function_that_posts_tells_neither_the_webhook_nor_the_event(
 
 
 @pytest.mark.parametrize("told", ["DEBUG"], indirect=True)
-def test_without_our_floor_the_sdk_would_tell_the_webhook(told: Told, server: WebhookServer) -> None:
+def test_without_our_floor_the_sdk_would_tell_the_webhook(
+    told: Told, server: WebhookServer
+) -> None:
     logging.getLogger("botocore").setLevel(logging.NOTSET)
-    boto3.client("ssm").put_parameter(Name="/slack/webhook", Type="SecureString", Value=server.address)
+    boto3.client("ssm").put_parameter(
+        Name="/slack/webhook", Type="SecureString", Value=server.address
+    )
     boto3.client("ssm").get_parameter(Name="/slack/webhook", WithDecryption=True)
     assert WEBHOOK in told.everything()
 
@@ -291,13 +348,21 @@ def test_accounts_and_regions_of_records_and_keys_reach_no_client_unless_they_ar
     def recorded(service: str, **options: Any) -> Any:  # noqa: ANN401 - boto3's own
         clients.append((service, options.get("region_name")))
         client = make(service, **options)  # type: ignore[call-overload]
-        client.meta.events.register("before-call.sts.AssumeRole", lambda params, **_: roles.append(params["body"]["RoleArn"]))
+        client.meta.events.register(
+            "before-call.sts.AssumeRole",
+            lambda params, **_: roles.append(params["body"]["RoleArn"]),
+        )
         return client
 
     roles: list[str] = []
     monkeypatch.setattr(boto3, "client", recorded)
-    log = gzip.compress(hostile_log("rules-outbound-response", {"account-id": account, "region": region}))
-    for key in (KEY % "a", f"AWSLogs/{account}/vpcflowlogs/{region}/2026/{account}_vpcflowlogs_{region}_fl-0_x.log.gz"):
+    log = gzip.compress(
+        hostile_log("rules-outbound-response", {"account-id": account, "region": region})
+    )
+    for key in (
+        KEY % "a",
+        f"AWSLogs/{account}/vpcflowlogs/{region}/2026/{account}_vpcflowlogs_{region}_fl-0_x.log.gz",
+    ):
         aws.put_object(ObjectRef(bucket=BUCKET, key=key), log)
         event = {
             "detail-type": "Object Created",

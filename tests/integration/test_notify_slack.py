@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from flowverdict.cli.local_aws import REGION, load_function
-from flowverdict.document import Kind, Notice, Section, Severity
-from flowverdict.errors import DeliveryError, DocumentError, EnvelopeError, SettingsError, WebhookRefusedError
+from flowverdict.alerts.model import Kind, Notice, Section, Severity
+from flowverdict.core.errors import (
+    DeliveryError,
+    DocumentError,
+    EnvelopeError,
+    SettingsError,
+    WebhookRefusedError,
+)
+from flowverdict_cli.local_aws import REGION, load_function
 from tests.webhook_server import Answer, WebhookServer, webhook_server
 
 if TYPE_CHECKING:
@@ -54,7 +60,13 @@ def sns_event(*messages: str) -> dict[str, Any]:
                 "EventSource": "aws:sns",
                 "EventVersion": "1.0",
                 "EventSubscriptionArn": f"arn:aws:sns:{REGION}:123456789012:alerts:1",
-                "Sns": {"Type": "Notification", "MessageId": "1", "Subject": "x", "Message": message, "MessageAttributes": {}},
+                "Sns": {
+                    "Type": "Notification",
+                    "MessageId": "1",
+                    "Subject": "x",
+                    "Message": message,
+                    "MessageAttributes": {},
+                },
             }
             for message in messages
         ]
@@ -68,7 +80,9 @@ def handler(monkeypatch: pytest.MonkeyPatch, reference: str) -> Handler:
 
 
 def keep_secret(text: str) -> str:
-    arn: str = boto3.client("secretsmanager").create_secret(Name="slack/webhook", SecretString=text)["ARN"]
+    arn: str = boto3.client("secretsmanager").create_secret(
+        Name="slack/webhook", SecretString=text
+    )["ARN"]
     return arn
 
 
@@ -78,10 +92,15 @@ def log_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("named_by", ["name", "arn", "parameter"])
 def test_a_notice_arrives(
-    server: WebhookServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], named_by: str
+    server: WebhookServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    named_by: str,
 ) -> None:
     if named_by == "parameter":
-        boto3.client("ssm").put_parameter(Name="/slack/webhook", Type="SecureString", Value=server.address)
+        boto3.client("ssm").put_parameter(
+            Name="/slack/webhook", Type="SecureString", Value=server.address
+        )
         reference = "ssm:/slack/webhook"
     else:
         arn = keep_secret(f"{server.address}\n")
@@ -99,23 +118,31 @@ def test_a_notice_arrives(
     assert "s3cr3t" not in json.dumps(lines)
 
 
-def test_the_address_is_read_once_for_many_messages(server: WebhookServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_address_is_read_once_for_many_messages(
+    server: WebhookServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keep_secret(server.address)
     handle = handler(monkeypatch, "secretsmanager:slack/webhook")
     handle(sns_event(NOTICE.to_json()), CONTEXT)
-    boto3.client("secretsmanager").delete_secret(SecretId="slack/webhook", ForceDeleteWithoutRecovery=True)
+    boto3.client("secretsmanager").delete_secret(
+        SecretId="slack/webhook", ForceDeleteWithoutRecovery=True
+    )
     handle(sns_event(NOTICE.to_json()), CONTEXT)
     assert len(server.received) == 2
 
 
-@pytest.mark.parametrize(("status", "code"), [(404, "no_service"), (403, "invalid_token"), (410, "channel_is_archived")])
+@pytest.mark.parametrize(
+    ("status", "code"), [(404, "no_service"), (403, "invalid_token"), (410, "channel_is_archived")]
+)
 def test_a_refused_address_is_read_afresh_once_since_it_may_have_been_rotated(
     server: WebhookServer, monkeypatch: pytest.MonkeyPatch, status: int, code: str
 ) -> None:
     keep_secret(server.address)
     handle = handler(monkeypatch, "secretsmanager:slack/webhook")
     handle(sns_event(NOTICE.to_json()), CONTEXT)
-    boto3.client("secretsmanager").put_secret_value(SecretId="slack/webhook", SecretString=f"{server.address}-new")
+    boto3.client("secretsmanager").put_secret_value(
+        SecretId="slack/webhook", SecretString=f"{server.address}-new"
+    )
     server.answers = [Answer(status=status, body=code)]
     handle(sns_event(NOTICE.to_json()), CONTEXT)
     assert [path.rpartition("/")[2] for path in server.paths] == ["s3cr3t", "s3cr3t", "s3cr3t-new"]
@@ -135,25 +162,35 @@ def test_an_address_that_is_still_the_same_is_not_tried_twice(
 
 
 @pytest.mark.parametrize(
-    "reference", [None, "", "secretsmanager:", "https://hooks.slack.com/services/s3cr3t", "vault:x", "ssm:a b"]
+    "reference",
+    [None, "", "secretsmanager:", "https://hooks.slack.com/services/s3cr3t", "vault:x", "ssm:a b"],
 )
-def test_a_reference_that_is_none_is_refused_without_telling_it(monkeypatch: pytest.MonkeyPatch, reference: str | None) -> None:
+def test_a_reference_that_is_none_is_refused_without_telling_it(
+    monkeypatch: pytest.MonkeyPatch, reference: str | None
+) -> None:
     handle = handler(monkeypatch, reference or "")
     if reference is None:
         monkeypatch.delenv("SLACK_WEBHOOK")
-    with pytest.raises(SettingsError, match=r"^SLACK_WEBHOOK: is no(t set| reference); it should be ") as raised:
+    with pytest.raises(
+        SettingsError, match=r"^SLACK_WEBHOOK: is no(t set| reference); it should be "
+    ) as raised:
         handle(sns_event(NOTICE.to_json()), CONTEXT)
     assert "s3cr3t" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
     ("reference", "reason"),
-    [("secretsmanager:missing", "ResourceNotFoundException"), ("ssm:/missing", "ParameterNotFound")],
+    [
+        ("secretsmanager:missing", "ResourceNotFoundException"),
+        ("ssm:/missing", "ParameterNotFound"),
+    ],
 )
 def test_a_secret_that_cannot_be_read_is_told_by_its_reference(
     monkeypatch: pytest.MonkeyPatch, reference: str, reason: str
 ) -> None:
-    with pytest.raises(DeliveryError, match=rf"^SLACK_WEBHOOK: {reference} cannot be read: .*{reason}") as raised:
+    with pytest.raises(
+        DeliveryError, match=rf"^SLACK_WEBHOOK: {reference} cannot be read: .*{reason}"
+    ) as raised:
         handler(monkeypatch, reference)(sns_event(NOTICE.to_json()), CONTEXT)
     assert "\n" not in str(raised.value)
 
@@ -166,14 +203,18 @@ def test_a_secret_that_cannot_be_read_is_told_by_its_reference(
         ('{"url": "https://hooks.slack.com/s3cr3t"}', "; keep the address alone"),
     ],
 )
-def test_what_is_kept_there_and_no_address_is_not_told(monkeypatch: pytest.MonkeyPatch, kept: str, hint: str) -> None:
+def test_what_is_kept_there_and_no_address_is_not_told(
+    monkeypatch: pytest.MonkeyPatch, kept: str, hint: str
+) -> None:
     keep_secret(kept)
     with pytest.raises(SettingsError, match=f"holds is no webhook's https address{hint}") as raised:
         handler(monkeypatch, "secretsmanager:slack/webhook")(sns_event(NOTICE.to_json()), CONTEXT)
     assert "s3cr3t" not in str(raised.value)
 
 
-def test_what_is_no_document_and_no_event_of_sns_raises(server: WebhookServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_document_and_no_event_of_sns_raises(
+    server: WebhookServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keep_secret(server.address)
     handle = handler(monkeypatch, "secretsmanager:slack/webhook")
     with pytest.raises(DocumentError):

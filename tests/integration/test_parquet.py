@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import pytest
 
-from flowverdict.application import ReadingTime
-from flowverdict.errors import NotAFlowLogError, ObjectError, OutOfTimeError
-from flowverdict.fields import DEFAULT_FIELDS, FIELDS, READ_FIELDS
-from flowverdict.flows import FlowCollector
-from flowverdict.pipeline import Batch, SourceRead, read_object
-from flowverdict.records import FlowRecord, RecordFormat
-from flowverdict.sources import parquet as reading
+from flowverdict.app.deadlines import ReadingTime
+from flowverdict.core.errors import NotAFlowLogError, ObjectError, OutOfTimeError
+from flowverdict.flowlog import parquet as reading
+from flowverdict.flowlog.fields import DEFAULT_FIELDS, FIELDS, READ_FIELDS
+from flowverdict.flowlog.records import FlowRecord, RecordFormat
+from flowverdict.flows.collector import FlowCollector
+from flowverdict.flows.read_source import SourceRead, read_object
+from flowverdict.verdict.batch import Batch
 from tests.integration.measured import measured
 from tests.parquet_files import parquet
 
@@ -45,13 +46,17 @@ ROW: Mapping[str, object] = {
     "traffic-path": None,
 }
 ACCEPT = {**ROW, "action": "ACCEPT"}
-NO_DATA = {name: ROW[name] if name in {"version", "account-id", "interface-id", "start", "end"} else None for name in ROW} | {
-    "log-status": "NODATA"
-}
+NO_DATA = {
+    name: ROW[name] if name in {"version", "account-id", "interface-id", "start", "end"} else None
+    for name in ROW
+} | {"log-status": "NODATA"}
 
 
 def file_of(
-    *rows: Mapping[str, object], names: list[str] = NAMES, types: Mapping[str, str] | None = None, **how: str | int
+    *rows: Mapping[str, object],
+    names: list[str] = NAMES,
+    types: Mapping[str, str] | None = None,
+    **how: str | int,
 ) -> bytes:
     return parquet(names, [[row[name] for name in names] for row in rows], types=types, **how)  # type: ignore[arg-type]
 
@@ -84,14 +89,18 @@ def test_many_row_groups_and_many_blocks() -> None:
     rows = [{**ROW, "srcport": number} for number in range(5_000)]
     content = file_of(*rows, group=2_048)
     assert told(content) == {"records": 5_000, "rejected": 5_000}
-    assert {key.source_port for one in read(content).windows.values() for key, _ in one.flows.rejects} == {*range(5_000)}
+    assert {
+        key.source_port for one in read(content).windows.values() for key, _ in one.flows.rejects
+    } == {*range(5_000)}
 
 
 def test_a_file_without_rows_has_no_records() -> None:
     assert told(file_of()) == {}
 
 
-@pytest.mark.parametrize("kind", ["TINYINT", "SMALLINT", "BIGINT", "UTINYINT", "UINTEGER", "UBIGINT"])
+@pytest.mark.parametrize(
+    "kind", ["TINYINT", "SMALLINT", "BIGINT", "UTINYINT", "UINTEGER", "UBIGINT"]
+)
 def test_any_integer_type_will_do(kind: str) -> None:
     assert told(file_of(ROW, types={"protocol": kind})) == {"records": 1, "rejected": 1}
 
@@ -108,7 +117,9 @@ def test_any_integer_type_will_do(kind: str) -> None:
         ("srcaddr", "VARCHAR[]", ["10.0.0.1"]),
     ],
 )
-def test_a_column_of_another_kind_is_refused_by_its_name_and_type(column: str, kind: str, value: object) -> None:
+def test_a_column_of_another_kind_is_refused_by_its_name_and_type(
+    column: str, kind: str, value: object
+) -> None:
     attribute = column.replace("-", "_")
     with pytest.raises(NotAFlowLogError) as raised:
         read(file_of({**ROW, column: value}, types={column: kind}))
@@ -117,12 +128,19 @@ def test_a_column_of_another_kind_is_refused_by_its_name_and_type(column: str, k
 
 def test_an_unread_column_may_be_of_any_kind() -> None:
     assert "traffic-path" not in READ_FIELDS
-    assert told(file_of({**ROW, "traffic-path": "x"}, types={"traffic-path": "VARCHAR"})) == {"records": 1, "rejected": 1}
+    assert told(file_of({**ROW, "traffic-path": "x"}, types={"traffic-path": "VARCHAR"})) == {
+        "records": 1,
+        "rejected": 1,
+    }
 
 
 def test_columns_to_come_are_told_and_count_for_the_width() -> None:
     content = file_of({**ROW, "tomorrows-field": "a b\nc"}, names=[*NAMES, "tomorrows-field"])
-    source = read_object(io.BytesIO(content), name="AWSLogs/1/vpcflowlogs/eu-west-1/1_vpcflowlogs_eu-west-1_fl-1_x.log", seed=1)
+    source = read_object(
+        io.BytesIO(content),
+        name="AWSLogs/1/vpcflowlogs/eu-west-1/1_vpcflowlogs_eu-west-1_fl-1_x.log",
+        seed=1,
+    )
     assert source.reading.unknown_fields == ("tomorrows-field",)
     assert source.reading.counts.rejected == 1
     (evidence,) = source.windows.values()
@@ -130,7 +148,10 @@ def test_columns_to_come_are_told_and_count_for_the_width() -> None:
     assert evidence.flow_log.width == len(NAMES) + 1
 
 
-@pytest.mark.parametrize("missing", ["interface-id", "srcaddr", "dstaddr", "srcport", "action", "start", "log-status", "version"])
+@pytest.mark.parametrize(
+    "missing",
+    ["interface-id", "srcaddr", "dstaddr", "srcport", "action", "start", "log-status", "version"],
+)
 def test_a_missing_column_counts_as_in_a_text_file_with_that_header(missing: str) -> None:
     names = [name for name in NAMES if name != missing]
     text = f"{' '.join(names)}\n{' '.join('-' if ROW[name] is None else str(ROW[name]) for name in names)}\n".encode()
@@ -146,11 +167,18 @@ def test_a_misspelt_column_is_refused_as_a_misspelt_header_is() -> None:
 @pytest.mark.parametrize("column", ["two words", "Action", "line\nend", "a;b"])
 def test_a_column_that_can_be_no_field_is_refused(column: str) -> None:
     with pytest.raises(NotAFlowLogError, match=r"no flow log field name|two columns have one name"):
-        read(file_of({**ROW, column: "x"}, names=[*NAMES, column] if column != "Action" else [*NAMES[:-3], column]))
+        read(
+            file_of(
+                {**ROW, column: "x"},
+                names=[*NAMES, column] if column != "Action" else [*NAMES[:-3], column],
+            )
+        )
 
 
 def test_two_columns_of_one_name_are_refused() -> None:
-    content = file_of({**ROW, "dstaddx": "10.9.9.9"}, names=[*NAMES, "dstaddx"]).replace(b"dstaddx", b"dstaddr")
+    content = file_of({**ROW, "dstaddx": "10.9.9.9"}, names=[*NAMES, "dstaddx"]).replace(
+        b"dstaddx", b"dstaddr"
+    )
     with pytest.raises(NotAFlowLogError, match="two columns have one name"):
         read(content)
 
@@ -165,7 +193,10 @@ FORGED = f"eni-1\n{' '.join('-' if ROW[name] is None else str(ROW[name]) for nam
     [
         ({"interface-id": FORGED}, "encoding"),
         ({"interface-id": "eni-1 10.0.0.9"}, "encoding"),
-        ({"interface-id": "eni-1 10.0.0.9", "account-id": ""}, "encoding"),  # as many words as fields
+        (
+            {"interface-id": "eni-1 10.0.0.9", "account-id": ""},
+            "encoding",
+        ),  # as many words as fields
         ({"interface-id": "eni-1\t10.0.0.9", "account-id": ""}, "encoding"),
         ({"account-id": ""}, "field-count"),
         ({"log-status": "OK\r"}, "encoding"),
@@ -181,9 +212,17 @@ FORGED = f"eni-1\n{' '.join('-' if ROW[name] is None else str(ROW[name]) for nam
         ({"action": "DROP"}, "action"),
     ],
 )
-def test_no_value_stands_for_another_field_or_record(values: Mapping[str, object], reason: str) -> None:
+def test_no_value_stands_for_another_field_or_record(
+    values: Mapping[str, object], reason: str
+) -> None:
     content = file_of({**ROW, **values}, ACCEPT, {**ROW, **values}, ROW)
-    assert told(content) == {"records": 4, "accepted": 1, "rejected": 1, "malformed": 2, f"malformed.{reason}": 2}
+    assert told(content) == {
+        "records": 4,
+        "accepted": 1,
+        "rejected": 1,
+        "malformed": 2,
+        f"malformed.{reason}": 2,
+    }
 
 
 def test_a_record_that_looks_like_a_header_is_none() -> None:
@@ -229,7 +268,11 @@ def test_a_file_cut_anywhere_is_refused() -> None:
 def test_a_batch_is_as_it_was_after_a_broken_file() -> None:
     batch = Batch()
     batch.add_file(io.BytesIO(GOOD), name="good")
-    many = file_of(*[{**ROW, "srcport": number} for number in range(4_500)], names=[*DEFAULT_FIELDS], group=2_048)
+    many = file_of(
+        *[{**ROW, "srcport": number} for number in range(4_500)],
+        names=[*DEFAULT_FIELDS],
+        group=2_048,
+    )
     # The bytes of the last page are spoiled: two blocks have been read by then.
     at = many.rindex(b"\x1f\x8b\x08", 0, -8 - int.from_bytes(many[-8:-4], "little")) + 12
     with pytest.raises(ObjectError):

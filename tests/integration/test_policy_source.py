@@ -15,17 +15,18 @@ from botocore.exceptions import ConnectTimeoutError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from flowverdict.errors import FlowVerdictError, SettingsError
-from flowverdict.policy import Policy, parse_policy
-from flowverdict.policy_source import MAX_AGE_SECONDS, PolicySource, make_client, parse_reference
+from flowverdict.core.errors import FlowVerdictError, SettingsError
+from flowverdict.policy.document import parse_policy
+from flowverdict.policy.model import Policy
+from flowverdict.policy.source import MAX_AGE_SECONDS, PolicySource, make_client, parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mypy_boto3_appconfigdata import AppConfigDataClient
 
-    from flowverdict.cli.local_aws import LocalAws
-    from flowverdict.policy_source import Service
+    from flowverdict.policy.source import Service
+    from flowverdict_cli.local_aws import LocalAws
 
 NAME = "/flowverdict/policy"
 LOW = '{"version": 1, "minimum_severity": "low"}'
@@ -87,7 +88,9 @@ class Parameters:
         return self._client
 
     def put(self, text: str) -> None:
-        self._client.put_parameter(Name=NAME, Value=text, Type="String", Tier="Advanced", Overwrite=True)
+        self._client.put_parameter(
+            Name=NAME, Value=text, Type="String", Tier="Advanced", Overwrite=True
+        )
 
     def delete(self) -> None:
         self._client.delete_parameter(Name=NAME)
@@ -123,7 +126,9 @@ def outcome(source: PolicySource) -> tuple[Policy, str | None]:
 # --- Parameter Store --------------------------------------------------------------------------------------------------
 
 
-def test_the_document_is_read_once_a_minute(parameters: Parameters, clock: Clock, source_of: Sources) -> None:
+def test_the_document_is_read_once_a_minute(
+    parameters: Parameters, clock: Clock, source_of: Sources
+) -> None:
     parameters.put(LOW)
     source = source_of(None)
     assert parameters.asked == 0
@@ -138,7 +143,9 @@ def test_the_document_is_read_once_a_minute(parameters: Parameters, clock: Clock
     assert parameters.asked == 2
 
 
-def test_a_document_that_stays_the_same_is_not_parsed_again(parameters: Parameters, clock: Clock, source_of: Sources) -> None:
+def test_a_document_that_stays_the_same_is_not_parsed_again(
+    parameters: Parameters, clock: Clock, source_of: Sources
+) -> None:
     parameters.put(LOW)
     source = source_of(None)
     policy, _ = outcome(source)
@@ -163,15 +170,23 @@ def test_a_bad_document_leaves_the_good_one_in_force_until_it_is_mended(
     assert outcome(source) == (parse_policy(LOW), f"policy ssm:{NAME}: {WHY_BAD}{KEPT}")
     parameters.delete()
     clock.a_minute_later()
-    assert outcome(source) == (parse_policy(LOW), f"policy ssm:{NAME}: cannot be read: ParameterNotFound{KEPT}")
+    assert outcome(source) == (
+        parse_policy(LOW),
+        f"policy ssm:{NAME}: cannot be read: ParameterNotFound{KEPT}",
+    )
     parameters.put(HIGH)
     clock.a_minute_later()
     assert outcome(source) == (parse_policy(HIGH), None)
 
 
-def test_a_failure_is_kept_for_a_minute_and_no_longer(parameters: Parameters, clock: Clock, source_of: Sources) -> None:
+def test_a_failure_is_kept_for_a_minute_and_no_longer(
+    parameters: Parameters, clock: Clock, source_of: Sources
+) -> None:
     source = source_of(None)
-    assert outcome(source) == (Policy(), f"policy ssm:{NAME}: cannot be read: ParameterNotFound{NONE}")
+    assert outcome(source) == (
+        Policy(),
+        f"policy ssm:{NAME}: cannot be read: ParameterNotFound{NONE}",
+    )
     parameters.put(LOW)
     clock.seconds += MAX_AGE_SECONDS - 1
     source.current()
@@ -180,7 +195,9 @@ def test_a_failure_is_kept_for_a_minute_and_no_longer(parameters: Parameters, cl
     assert outcome(source) == (parse_policy(LOW), None)
 
 
-def test_a_parameter_that_is_something_else_is_not_told(parameters: Parameters, source_of: Sources) -> None:
+def test_a_parameter_that_is_something_else_is_not_told(
+    parameters: Parameters, source_of: Sources
+) -> None:
     for secret in ("hunter2", '"hunter2"', '["hunter2"]', '{"password": "hunter2"}'):
         parameters.put(secret)
         policy, problem = outcome(source_of(None))
@@ -192,7 +209,9 @@ def test_a_parameter_that_is_something_else_is_not_told(parameters: Parameters, 
 # --- the last good one ------------------------------------------------------------------------------------------------
 
 
-def test_a_good_document_is_saved_once(parameters: Parameters, clock: Clock, source_of: Sources) -> None:
+def test_a_good_document_is_saved_once(
+    parameters: Parameters, clock: Clock, source_of: Sources
+) -> None:
     store = Store()
     parameters.put(LOW)
     source = source_of(store)
@@ -205,7 +224,9 @@ def test_a_good_document_is_saved_once(parameters: Parameters, clock: Clock, sou
     assert (store.text, store.calls) == (HIGH, ["load", "save", "save"])
 
 
-def test_a_new_process_does_not_save_what_is_saved_already(parameters: Parameters, source_of: Sources) -> None:
+def test_a_new_process_does_not_save_what_is_saved_already(
+    parameters: Parameters, source_of: Sources
+) -> None:
     store = Store(LOW)
     parameters.put(LOW)
     source_of(store).current()
@@ -230,16 +251,24 @@ def test_a_new_process_goes_on_with_the_last_good_one(
 
 
 def test_a_store_without_a_good_one_mutes_nothing(source_of: Sources) -> None:
-    assert outcome(source_of(Store())) == (Policy(), f"policy ssm:{NAME}: cannot be read: ParameterNotFound{NONE}")
+    assert outcome(source_of(Store())) == (
+        Policy(),
+        f"policy ssm:{NAME}: cannot be read: ParameterNotFound{NONE}",
+    )
 
 
 def test_a_last_good_one_that_this_version_does_not_understand_is_told(source_of: Sources) -> None:
     policy, problem = outcome(source_of(Store(BAD)))
     assert policy == Policy()
-    assert problem == f"policy ssm:{NAME}: cannot be read: ParameterNotFound; the last good one: {WHY_BAD}{NONE}"
+    assert (
+        problem
+        == f"policy ssm:{NAME}: cannot be read: ParameterNotFound; the last good one: {WHY_BAD}{NONE}"
+    )
 
 
-def test_a_store_that_fails_stops_nothing_and_is_tried_again(parameters: Parameters, clock: Clock, source_of: Sources) -> None:
+def test_a_store_that_fails_stops_nothing_and_is_tried_again(
+    parameters: Parameters, clock: Clock, source_of: Sources
+) -> None:
     store = Store()
     store.broken = True
     parameters.put(LOW)
@@ -259,12 +288,17 @@ def test_a_store_that_fails_stops_nothing_and_is_tried_again(parameters: Paramet
     assert store.text == HIGH
 
 
-def test_a_store_that_fails_when_it_is_needed_is_told_and_tried_again(clock: Clock, source_of: Sources) -> None:
+def test_a_store_that_fails_when_it_is_needed_is_told_and_tried_again(
+    clock: Clock, source_of: Sources
+) -> None:
     store = Store(LOW)
     store.broken = True
     source = source_of(store)
     unread = f"policy ssm:{NAME}: cannot be read: ParameterNotFound"
-    assert outcome(source) == (Policy(), f"{unread}; the last good one: table: load was throttled{NONE}")
+    assert outcome(source) == (
+        Policy(),
+        f"{unread}; the last good one: table: load was throttled{NONE}",
+    )
     store.broken = False
     clock.a_minute_later()
     assert outcome(source) == (parse_policy(LOW), f"{unread}{KEPT}")
@@ -277,7 +311,9 @@ class AppConfig:
     """AppConfig's data plane as a script of answers; a client knows one session after the other."""
 
     def __init__(self) -> None:
-        self._client: AppConfigDataClient = boto3.client("appconfigdata", config=Config(retries={"total_max_attempts": 1}))
+        self._client: AppConfigDataClient = boto3.client(
+            "appconfigdata", config=Config(retries={"total_max_attempts": 1})
+        )
         self.stub = Stubber(self._client)
         self.clients_made = 0
 
@@ -290,7 +326,11 @@ class AppConfig:
         self.stub.add_response(
             "start_configuration_session",
             {"InitialConfigurationToken": token},
-            {"ApplicationIdentifier": "net", "EnvironmentIdentifier": "prod", "ConfigurationProfileIdentifier": "policy"},
+            {
+                "ApplicationIdentifier": "net",
+                "EnvironmentIdentifier": "prod",
+                "ConfigurationProfileIdentifier": "policy",
+            },
         )
 
     def configuration(self, token: str, following: str, content: bytes) -> None:
@@ -306,7 +346,9 @@ class AppConfig:
         )
 
     def refuse(self, operation: str, code: str) -> None:
-        self.stub.add_client_error(operation, code, "User: arn:aws:sts::123456789012:assumed-role/x is not authorized")
+        self.stub.add_client_error(
+            operation, code, "User: arn:aws:sts::123456789012:assumed-role/x is not authorized"
+        )
 
 
 @pytest.fixture
@@ -322,7 +364,9 @@ def configured(appconfig: AppConfig, clock: Clock) -> PolicySource:
     return PolicySource("appconfig:net/prod/policy", client=appconfig.client, clock=clock)
 
 
-def test_an_empty_answer_means_that_nothing_changed(appconfig: AppConfig, configured: PolicySource, clock: Clock) -> None:
+def test_an_empty_answer_means_that_nothing_changed(
+    appconfig: AppConfig, configured: PolicySource, clock: Clock
+) -> None:
     appconfig.session("1")
     appconfig.configuration("1", "2", LOW.encode("utf-8-sig"))
     appconfig.configuration("2", "3", b"")
@@ -332,10 +376,14 @@ def test_an_empty_answer_means_that_nothing_changed(appconfig: AppConfig, config
         clock.a_minute_later()
 
 
-def test_after_a_failure_a_new_session_is_started(appconfig: AppConfig, configured: PolicySource, clock: Clock) -> None:
+def test_after_a_failure_a_new_session_is_started(
+    appconfig: AppConfig, configured: PolicySource, clock: Clock
+) -> None:
     appconfig.session("1")
     appconfig.configuration("1", "2", LOW.encode())
-    appconfig.refuse("get_latest_configuration", "BadRequestException")  # a token older than 24 hours
+    appconfig.refuse(
+        "get_latest_configuration", "BadRequestException"
+    )  # a token older than 24 hours
     appconfig.session("3")
     appconfig.configuration("3", "4", HIGH.encode())
     assert outcome(configured) == (parse_policy(LOW), None)
@@ -365,15 +413,22 @@ def test_a_configuration_that_is_no_policy_mutes_nothing_and_says_so(
     assert outcome(configured) == (Policy(), f"policy appconfig:net/prod/policy: {reason}{NONE}")
 
 
-def test_what_is_forbidden_is_told_by_its_code_alone(appconfig: AppConfig, configured: PolicySource) -> None:
+def test_what_is_forbidden_is_told_by_its_code_alone(
+    appconfig: AppConfig, configured: PolicySource
+) -> None:
     appconfig.refuse("start_configuration_session", "AccessDeniedException")
-    assert outcome(configured) == (Policy(), f"policy appconfig:net/prod/policy: cannot be read: AccessDeniedException{NONE}")
+    assert outcome(configured) == (
+        Policy(),
+        f"policy appconfig:net/prod/policy: cannot be read: AccessDeniedException{NONE}",
+    )
 
 
 # --- neither ----------------------------------------------------------------------------------------------------------
 
 
-def test_an_endpoint_that_cannot_be_reached_is_told(parameters: Parameters, source_of: Sources) -> None:
+def test_an_endpoint_that_cannot_be_reached_is_told(
+    parameters: Parameters, source_of: Sources
+) -> None:
     def unreachable(**_: object) -> None:
         raise ConnectTimeoutError(endpoint_url="https://ssm")
 
@@ -385,7 +440,9 @@ def test_an_endpoint_that_cannot_be_reached_is_told(parameters: Parameters, sour
     )
 
 
-def test_a_client_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+def test_a_client_that_cannot_be_made_is_told(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
@@ -402,11 +459,20 @@ def test_the_clients_made_leave_an_invocation_its_time(aws: LocalAws) -> None:  
     services: tuple[Service, ...] = ("ssm", "appconfigdata")
     for service in services:
         config: Any = make_client(service).meta.config  # its options are set at run time
-        assert config.retries["total_max_attempts"] * (config.connect_timeout + config.read_timeout) <= 10
+        assert (
+            config.retries["total_max_attempts"] * (config.connect_timeout + config.read_timeout)
+            <= 10
+        )
 
 
 @pytest.mark.parametrize(
-    "reference", ["ssm:/a", "ssm:/flowverdict/prod/policy.v1", "appconfig:a/b/c", "appconfig:net-watch/prod.eu/policy_1"]
+    "reference",
+    [
+        "ssm:/a",
+        "ssm:/flowverdict/prod/policy.v1",
+        "appconfig:a/b/c",
+        "appconfig:net-watch/prod.eu/policy_1",
+    ],
 )
 def test_references_are_read_and_written_alike(reference: str) -> None:
     assert str(parse_reference(reference)) == reference
@@ -430,7 +496,10 @@ def test_references_are_read_and_written_alike(reference: str) -> None:
     ],
 )
 def test_a_reference_that_makes_no_sense_is_refused(reference: str) -> None:
-    with pytest.raises(SettingsError, match="is neither ssm:/NAME nor appconfig:APPLICATION/ENVIRONMENT/CONFIGURATION-PROFILE"):
+    with pytest.raises(
+        SettingsError,
+        match="is neither ssm:/NAME nor appconfig:APPLICATION/ENVIRONMENT/CONFIGURATION-PROFILE",
+    ):
         PolicySource(reference)
 
 
@@ -443,5 +512,7 @@ def test_pydantic_is_imported_only_where_there_is_a_policy() -> None:
         "policies.current()\n"
         "print(json.dumps([before, 'pydantic' in sys.modules]))\n"
     )
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=60)  # noqa: S603 - ours
+    finished = subprocess.run(  # noqa: S603 - ours
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=60
+    )
     assert json.loads(finished.stdout) == [False, True]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from flowverdict.cli.commands import cli
-from flowverdict.records import RecordFormat
+from flowverdict.flowlog.records import RecordFormat
+from flowverdict_cli.commands import cli
 from tests.sam_template import read_template
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +20,9 @@ COMMANDS = re.findall(r"^\.venv/bin/flowverdict (.*)$", README, re.MULTILINE)
 
 
 def test_the_alert_shown_is_a_real_one() -> None:
-    assert (ROOT / "tests" / "golden" / "email-rules-outbound-response.txt").read_text().rstrip() in README
+    assert (
+        ROOT / "tests" / "golden" / "email-rules-outbound-response.txt"
+    ).read_text().rstrip() in README
 
 
 def test_the_readme_names_commands_to_try() -> None:
@@ -31,7 +33,11 @@ def test_the_readme_names_commands_to_try() -> None:
 def test_every_command_shown_works(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     given = shlex.split(command, comments=True)
-    words = [str(path) for word in given for path in (sorted(Path().glob(word)) if "*" in word else [word])]
+    words = [
+        str(path)
+        for word in given
+        for path in (sorted(Path().glob(word)) if "*" in word else [word])
+    ]
     result = CliRunner().invoke(cli, words)
     assert result.exit_code == 0, result.output
     assert any(word in result.stdout for word in ("network", "security group", "silence"))
@@ -55,7 +61,14 @@ def test_the_demo_can_be_read_and_its_commands_copied() -> None:
     assert sum(line.startswith("  [flowverdict RESOLVED]") for line in lines) == 5
     slack = json.loads("\n".join(lines[lines.index("{") :]))
     assert slack["blocks"][0]["type"] == "header"
-    whole = ("    aws ", "    fields ", "    https://", "Fix for ", "  [flowverdict RESOLVED]", "sqs-s3-delivery.json -> ")
+    whole = (
+        "    aws ",
+        "    fields ",
+        "    https://",
+        "Fix for ",
+        "  [flowverdict RESOLVED]",
+        "sqs-s3-delivery.json -> ",
+    )
     emails = lines[: lines.index("{")]
     assert [line for line in emails if line.startswith("    aws ")]
     assert [line for line in emails if len(line) > 100 and not line.startswith(whole)] == []
@@ -64,14 +77,23 @@ def test_the_demo_can_be_read_and_its_commands_copied() -> None:
 def test_the_make_targets_shown_exist() -> None:
     targets = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", README, re.MULTILINE))
     assert targets >= {"demo", "test", "setup", "build"}
-    assert targets <= set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert targets <= set(
+        re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    )
 
 
 def test_the_recommended_format_has_every_field_that_decides() -> None:
     (log_format,) = re.findall(r"--log-format '([^']+)'", README)
     record_format = RecordFormat.from_log_format(log_format)
     assert record_format.unknown_names == ()
-    decisive = {"tcp-flags", "flow-direction", "pkt-srcaddr", "pkt-dstaddr", "subnet-id", "reject-reason"}
+    decisive = {
+        "tcp-flags",
+        "flow-direction",
+        "pkt-srcaddr",
+        "pkt-dstaddr",
+        "subnet-id",
+        "reject-reason",
+    }
     assert decisive <= set(record_format.names)
 
 
@@ -80,5 +102,10 @@ def test_the_variables_for_sam_local_are_the_templates() -> None:
     template = read_template(ROOT / "template.yaml")
     own = [one.get("Properties", {}) for one in template["Resources"].values()]
     functions = [template["Globals"]["Function"], *own]
-    known = {name for one in functions if "Environment" in one for name in one["Environment"]["Variables"]}
+    known = {
+        name
+        for one in functions
+        if "Environment" in one
+        for name in one["Environment"]["Variables"]
+    }
     assert set(named) <= known

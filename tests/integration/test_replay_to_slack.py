@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 from slack_sdk.models.blocks import Block, HeaderBlock, SectionBlock
 
-from flowverdict.cli.commands import cli
-from flowverdict.errors import FlowVerdictError
+from flowverdict.core.errors import FlowVerdictError
+from flowverdict_cli.commands import cli
 from tests.webhook_server import Answer, WebhookServer, webhook_server
 
 if TYPE_CHECKING:
@@ -29,15 +29,21 @@ def slack() -> Iterator[WebhookServer]:
         yield server
 
 
-def test_alerts_reach_the_listener_as_blocks_that_slacks_own_models_take(slack: WebhookServer) -> None:
-    result = CliRunner().invoke(cli, ["replay", "--later", "--slack-webhook", slack.address, DELIVERY])
+def test_alerts_reach_the_listener_as_blocks_that_slacks_own_models_take(
+    slack: WebhookServer,
+) -> None:
+    result = CliRunner().invoke(
+        cli, ["replay", "--later", "--slack-webhook", slack.address, DELIVERY]
+    )
 
     assert result.exit_code == 0, result.output
     headers = []
     for message in slack.received:
         blocks = Block.parse_all(message["blocks"])
         assert len(blocks) == len(message["blocks"])
-        assert [block.to_dict() for block in blocks] == message["blocks"]  # to_dict validates lengths and counts
+        assert [block.to_dict() for block in blocks] == message[
+            "blocks"
+        ]  # to_dict validates lengths and counts
         assert message["text"]
         assert len(json.dumps(message["blocks"])) <= 13_000
         (header,) = [block for block in blocks if isinstance(block, HeaderBlock)]
@@ -51,7 +57,9 @@ def test_alerts_reach_the_listener_as_blocks_that_slacks_own_models_take(slack: 
     assert len(headers) == 10
 
 
-def test_a_message_that_slack_does_not_take_is_one_clear_line_and_the_others_arrive(slack: WebhookServer) -> None:
+def test_a_message_that_slack_does_not_take_is_one_clear_line_and_the_others_arrive(
+    slack: WebhookServer,
+) -> None:
     slack.answers = [Answer(status=400, body="invalid_blocks")]
 
     result = CliRunner().invoke(cli, ["replay", "--slack-webhook", slack.address, DELIVERY])
@@ -64,7 +72,10 @@ def test_a_message_that_slack_does_not_take_is_one_clear_line_and_the_others_arr
     assert len(slack.received) == 5
 
 
-@pytest.mark.parametrize("address", ["http://hooks.slack.com/services/T/B/x", "ftp://127.0.0.1/", "https://", "not an address"])
+@pytest.mark.parametrize(
+    "address",
+    ["http://hooks.slack.com/services/T/B/x", "ftp://127.0.0.1/", "https://", "not an address"],
+)
 def test_an_address_that_is_none_is_refused_before_anything_happens(address: str) -> None:
     result = CliRunner().invoke(cli, ["replay", "--slack-webhook", address, DELIVERY])
     assert result.exit_code != 0

@@ -22,7 +22,11 @@ PYTHON = ROOT / ".venv-sam" / "bin" / "python"
 QUEUES = {"ClassifyS3": "FlowLogDeadLetterQueue"}
 ALARMS = {
     "ClassifyS3": ("ClassifyS3ErrorAlarm", "FlowLogDeadLetterAlarm", "FlowLogAgeAlarm"),
-    "SweepAlerts": ("SweepAlertsErrorAlarm", "SweepAlertsDeadLetterAlarm", "SweepAlertsStoppedAlarm"),
+    "SweepAlerts": (
+        "SweepAlertsErrorAlarm",
+        "SweepAlertsDeadLetterAlarm",
+        "SweepAlertsStoppedAlarm",
+    ),
 }
 FUNCTIONS = ("ClassifyS3", "ClassifyCloudWatchLogs", "SweepAlerts", "NotifySlack")
 
@@ -31,7 +35,11 @@ FUNCTIONS = ("ClassifyS3", "ClassifyCloudWatchLogs", "SweepAlerts", "NotifySlack
 def resources() -> dict[str, dict[str, Any]]:
     if not PYTHON.exists():
         pytest.fail("the SAM CLI's environment is not built: make template")
-    command = [str(PYTHON), str(ROOT / "scripts" / "translate_template.py"), str(ROOT / "template.yaml")]
+    command = [
+        str(PYTHON),
+        str(ROOT / "scripts" / "translate_template.py"),
+        str(ROOT / "template.yaml"),
+    ]
     ran = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)  # noqa: S603 - our own file
     assert ran.returncode == 0, ran.stderr
     found: dict[str, dict[str, Any]] = json.loads(ran.stdout)["Resources"]
@@ -39,7 +47,11 @@ def resources() -> dict[str, dict[str, Any]]:
 
 
 def of_type(resources: dict[str, dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
-    return {name: resource["Properties"] for name, resource in resources.items() if resource["Type"] == kind}
+    return {
+        name: resource["Properties"]
+        for name, resource in resources.items()
+        if resource["Type"] == kind
+    }
 
 
 def statements(value: object) -> Iterator[dict[str, Any]]:
@@ -60,14 +72,19 @@ def listed(value: object) -> list[Any]:
 
 def own_policies(resources: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Give all statements that say what roles may do."""
-    documents = [policy["PolicyDocument"] for policy in of_type(resources, "AWS::IAM::ManagedPolicy").values()]
+    documents = [
+        policy["PolicyDocument"]
+        for policy in of_type(resources, "AWS::IAM::ManagedPolicy").values()
+    ]
     for role in of_type(resources, "AWS::IAM::Role").values():
         documents += [policy["PolicyDocument"] for policy in role.get("Policies", [])]
     return [statement for document in documents for statement in statements(document["Statement"])]
 
 
 def test_there_are_these_functions_and_no_other(resources: dict[str, dict[str, Any]]) -> None:
-    assert sorted(of_type(resources, "AWS::Lambda::Function")) == sorted(f"{name}Function" for name in FUNCTIONS)
+    assert sorted(of_type(resources, "AWS::Lambda::Function")) == sorted(
+        f"{name}Function" for name in FUNCTIONS
+    )
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -78,20 +95,33 @@ def test_every_function_has_its_neighbours(resources: dict[str, dict[str, Any]],
     alarms = ALARMS.get(name, (f"{name}ErrorAlarm", f"{name}DeadLetterAlarm", f"{name}AgeAlarm"))
     assert function["Properties"]["Role"] == {"Fn::GetAtt": [role, "Arn"]}
     assert function["Properties"]["LoggingConfig"] == {"LogGroup": {"Ref": log_group}}
-    assert {resources[neighbour].get("Condition") for neighbour in (role, log_group, queue)} == {function.get("Condition")}
+    assert {resources[neighbour].get("Condition") for neighbour in (role, log_group, queue)} == {
+        function.get("Condition")
+    }
     errors, letters, waiting = (resources[alarm]["Properties"] for alarm in alarms)
     assert (errors["Namespace"], errors["MetricName"]) == ("AWS/Lambda", "Errors")
     assert errors["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": f"{name}Function"}}]
-    assert (letters["Namespace"], letters["MetricName"]) == ("AWS/SQS", "ApproximateNumberOfMessagesVisible")
-    assert letters["Dimensions"] == [{"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}]
-    assert waiting["MetricName"] in {"ApproximateAgeOfOldestMessage", "AsyncEventAge", "Invocations"}
+    assert (letters["Namespace"], letters["MetricName"]) == (
+        "AWS/SQS",
+        "ApproximateNumberOfMessagesVisible",
+    )
+    assert letters["Dimensions"] == [
+        {"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}
+    ]
+    assert waiting["MetricName"] in {
+        "ApproximateAgeOfOldestMessage",
+        "AsyncEventAge",
+        "Invocations",
+    }
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_what_a_function_fails_at_is_kept(resources: dict[str, dict[str, Any]], name: str) -> None:
     arn = {"Fn::GetAtt": [QUEUES.get(name, f"{name}DeadLetterQueue"), "Arn"]}
     if name == "ClassifyS3":
-        assert resources["FlowLogQueue"]["Properties"]["RedrivePolicy"]["deadLetterTargetArn"] == arn
+        assert (
+            resources["FlowLogQueue"]["Properties"]["RedrivePolicy"]["deadLetterTargetArn"] == arn
+        )
         return
     invocation = resources[f"{name}FunctionEventInvokeConfig"]["Properties"]
     assert invocation["DestinationConfig"]["OnFailure"]["Destination"] == arn
@@ -103,7 +133,9 @@ def test_what_a_function_fails_at_is_kept(resources: dict[str, dict[str, Any]], 
 def test_every_alarm_tells_the_operators(resources: dict[str, dict[str, Any]]) -> None:
     for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "OperatorTopic"}], name
-        assert alarm["AlarmDescription"].endswith(f"Runbook: docs/operations.md#{name.lower()}"), name
+        assert alarm["AlarmDescription"].endswith(f"Runbook: docs/operations.md#{name.lower()}"), (
+            name
+        )
         assert "Metrics" not in alarm, f"{name}: metric math is more than one metric, and costs so"
 
 
@@ -115,22 +147,34 @@ def test_only_describe_actions_may_concern_everything(resources: dict[str, dict[
         assert not any("*" in action for action in actions), statement
         assert statement["Effect"] == "Allow"
         if "*" in listed(statement["Resource"]):
-            traces = statement["Sid"] == "SendTraces" and all(action.startswith("xray:Put") for action in actions)
+            traces = statement["Sid"] == "SendTraces" and all(
+                action.startswith("xray:Put") for action in actions
+            )
             assert traces or all(action.startswith("ec2:Describe") for action in actions), statement
 
 
 def test_tracing_is_allowed_only_where_it_is_on(resources: dict[str, dict[str, Any]]) -> None:
-    text = json.dumps([role["Properties"] for role in resources.values() if role["Type"].startswith("AWS::IAM::")])
-    assert text.count('"SendTraces"') == text.count('{"Fn::If": ["HasTracing", {"Sid": "SendTraces"') == 2
+    text = json.dumps(
+        [role["Properties"] for role in resources.values() if role["Type"].startswith("AWS::IAM::")]
+    )
+    assert (
+        text.count('"SendTraces"')
+        == text.count('{"Fn::If": ["HasTracing", {"Sid": "SendTraces"')
+        == 2
+    )
 
 
 def test_no_role_has_a_policy_of_awss(resources: dict[str, dict[str, Any]]) -> None:
     for name, role in of_type(resources, "AWS::IAM::Role").items():
         own = [{"Ref": "ClassifyPolicy"}, {"Ref": "EvidencePolicy"}]
-        assert [arn for arn in role.get("ManagedPolicyArns", []) if arn not in own] == [], f"{name}: AWS's policies say Resource *"
+        assert [arn for arn in role.get("ManagedPolicyArns", []) if arn not in own] == [], (
+            f"{name}: AWS's policies say Resource *"
+        )
 
 
-def test_every_queue_topic_table_and_bucket_is_encrypted(resources: dict[str, dict[str, Any]]) -> None:
+def test_every_queue_topic_table_and_bucket_is_encrypted(
+    resources: dict[str, dict[str, Any]],
+) -> None:
     key, none = {"Ref": "EncryptionKeyArn"}, {"Ref": "AWS::NoValue"}
     for queue in of_type(resources, "AWS::SQS::Queue").values():
         assert queue["SqsManagedSseEnabled"] == {"Fn::If": ["HasKey", none, True]}
@@ -140,31 +184,47 @@ def test_every_queue_topic_table_and_bucket_is_encrypted(resources: dict[str, di
         otherwise = none if name == "OperatorTopic" else "alias/aws/sns"
         assert topic["KmsMasterKeyId"] == {"Fn::If": ["HasKey", key, otherwise]}
     for table in of_type(resources, "AWS::DynamoDB::Table").values():
-        assert [one["SSEEnabled"] for one in table["SSESpecification"]["Fn::If"][1:]] == [True, True]
+        assert [one["SSEEnabled"] for one in table["SSESpecification"]["Fn::If"][1:]] == [
+            True,
+            True,
+        ]
     for bucket in of_type(resources, "AWS::S3::Bucket").values():
         (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
         condition, with_key, without = rule["Fn::If"]
         assert condition == "HasKey"
-        assert with_key["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+        assert with_key["ServerSideEncryptionByDefault"] == {
+            "SSEAlgorithm": "aws:kms",
+            "KMSMasterKeyID": key,
+        }
         assert without == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
 
 
 def test_no_bucket_is_public_or_reached_without_tls(resources: dict[str, dict[str, Any]]) -> None:
-    buckets, policies = of_type(resources, "AWS::S3::Bucket"), of_type(resources, "AWS::S3::BucketPolicy")
+    buckets, policies = (
+        of_type(resources, "AWS::S3::Bucket"),
+        of_type(resources, "AWS::S3::BucketPolicy"),
+    )
     assert set(buckets) == {"FlowLogBucket", "EvidenceBucket"}
     for name, bucket in buckets.items():
         assert bucket["PublicAccessBlockConfiguration"] == dict.fromkeys(
-            ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True
+            ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"),
+            True,
         )
         (policy,) = [one for one in policies.values() if one["Bucket"] == {"Ref": name}]
-        (denied,) = [one for one in statements(policy["PolicyDocument"]["Statement"]) if one["Effect"] == "Deny"]
+        (denied,) = [
+            one
+            for one in statements(policy["PolicyDocument"]["Statement"])
+            if one["Effect"] == "Deny"
+        ]
         assert (denied["Principal"], denied["Action"]) == ("*", "s3:*")
         assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
         arn = {"Fn::GetAtt": [name, "Arn"]}
         assert denied["Resource"] == [arn, {"Fn::Sub": f"${{{name}.Arn}}/*"}]
 
 
-def test_who_classifies_and_nobody_else_reaches_the_evidence_and_only_that(resources: dict[str, dict[str, Any]]) -> None:
+def test_who_classifies_and_nobody_else_reaches_the_evidence_and_only_that(
+    resources: dict[str, dict[str, Any]],
+) -> None:
     objects = {"Fn::Sub": "${EvidenceBucket.Arn}/evidence/*"}
     wanted = {
         "PutEvidence": ("s3:PutObject", objects, None),
@@ -181,7 +241,9 @@ def test_who_classifies_and_nobody_else_reaches_the_evidence_and_only_that(resou
             for sid, one in role_statements(resources, f"{name}Role").items()
             if "EvidenceBucket" in str(one["Resource"])
         }
-        bucket = resources[f"{name}Function"]["Properties"]["Environment"]["Variables"].get("EVIDENCE_BUCKET")
+        bucket = resources[f"{name}Function"]["Properties"]["Environment"]["Variables"].get(
+            "EVIDENCE_BUCKET"
+        )
         classifies = name.startswith("Classify")
         assert found == (wanted if classifies else {})
         assert bucket == ({"Ref": "EvidenceBucket"} if classifies else None)
@@ -190,7 +252,9 @@ def test_who_classifies_and_nobody_else_reaches_the_evidence_and_only_that(resou
 def test_logs_expire_and_are_encrypted(resources: dict[str, dict[str, Any]]) -> None:
     for group in of_type(resources, "AWS::Logs::LogGroup").values():
         assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
-        assert group["KmsKeyId"] == {"Fn::If": ["HasKey", {"Ref": "EncryptionKeyArn"}, {"Ref": "AWS::NoValue"}]}
+        assert group["KmsKeyId"] == {
+            "Fn::If": ["HasKey", {"Ref": "EncryptionKeyArn"}, {"Ref": "AWS::NoValue"}]
+        }
     assert len(of_type(resources, "AWS::Logs::LogGroup")) == len(FUNCTIONS)
 
 
@@ -200,15 +264,25 @@ def test_only_what_reads_objects_has_the_engine(resources: dict[str, dict[str, A
     assert len(description) == 3
     for name, function in of_type(resources, "AWS::Lambda::Function").items():
         found = [description[layer["Ref"]] for layer in function["Layers"]]
-        engine = ["What reads big objects fast, pinned with hashes"] if name == "ClassifyS3Function" else []
-        assert found == ["Third-party packages, pinned with hashes", "The flowverdict package", *engine]
+        engine = (
+            ["What reads big objects fast, pinned with hashes"]
+            if name == "ClassifyS3Function"
+            else []
+        )
+        assert found == [
+            "Third-party packages, pinned with hashes",
+            "The flowverdict package",
+            *engine,
+        ]
 
 
 def test_no_secret_is_in_a_variable(resources: dict[str, dict[str, Any]]) -> None:
     for function in of_type(resources, "AWS::Lambda::Function").values():
         variables = function["Environment"]["Variables"]
         assert "{{resolve:" not in json.dumps(variables)
-        strange = {name for name in variables if re.search("PASSWORD|SECRET|TOKEN|KEY|WEBHOOK", name)} - {"SLACK_WEBHOOK"}
+        strange = {
+            name for name in variables if re.search("PASSWORD|SECRET|TOKEN|KEY|WEBHOOK", name)
+        } - {"SLACK_WEBHOOK"}
         assert strange == set()
         places = variables.get("SLACK_WEBHOOK", {"Fn::If": [None]})["Fn::If"][1:]
         assert all(re.match(r"(secretsmanager|ssm):\$", place["Fn::Sub"]) for place in places)
@@ -225,12 +299,21 @@ def role_statements(resources: dict[str, dict[str, Any]], role: str) -> dict[str
     """Give a role's own statements and those of the managed policy it has, by Sid."""
     properties = resources[role]["Properties"]
     documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
-    documents += [resources[one["Ref"]]["Properties"]["PolicyDocument"] for one in properties.get("ManagedPolicyArns", [])]
-    return {statement["Sid"]: statement for document in documents for statement in statements(document["Statement"])}
+    documents += [
+        resources[one["Ref"]]["Properties"]["PolicyDocument"]
+        for one in properties.get("ManagedPolicyArns", [])
+    ]
+    return {
+        statement["Sid"]: statement
+        for document in documents
+        for statement in statements(document["Statement"])
+    }
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_every_function_has_the_permissions_that_no_emulator_checks(resources: dict[str, dict[str, Any]], name: str) -> None:
+def test_every_function_has_the_permissions_that_no_emulator_checks(
+    resources: dict[str, dict[str, Any]], name: str
+) -> None:
     """``make e2e-iam`` cannot show what these are for, so that they are there is held here, one by one."""
     found = role_statements(resources, f"{name}Role")
     key_and_traces = {
@@ -246,9 +329,14 @@ def test_every_function_has_the_permissions_that_no_emulator_checks(resources: d
     else:
         wanted["KeepFailedEvents"] = {"sqs:SendMessage"}
     if name != "NotifySlack":
-        wanted["ReadPolicyConfiguration"] = {"appconfig:StartConfigurationSession", "appconfig:GetLatestConfiguration"}
+        wanted["ReadPolicyConfiguration"] = {
+            "appconfig:StartConfigurationSession",
+            "appconfig:GetLatestConfiguration",
+        }
     assert {sid: set(listed(found[sid]["Action"])) for sid in wanted} == wanted
     assert set(UNCHECKED) & set(found) == set(wanted)
     assert found["WriteLogs"]["Resource"] == {"Fn::GetAtt": [f"{name}LogGroup", "Arn"]}
     if name != "ClassifyS3":
-        assert found["KeepFailedEvents"]["Resource"] == {"Fn::GetAtt": [f"{name}DeadLetterQueue", "Arn"]}
+        assert found["KeepFailedEvents"]["Resource"] == {
+            "Fn::GetAtt": [f"{name}DeadLetterQueue", "Arn"]
+        }

@@ -10,10 +10,14 @@ import pytest
 import time_machine
 from click.testing import CliRunner
 
-from flowverdict.cli.commands import cli
+from flowverdict_cli.commands import cli
 
 ROOT = Path(__file__).parents[2]
-SCENARIOS = sorted(path for path in (ROOT / "tests" / "scenarios").glob("*.json") if not path.name.endswith(".config.json"))
+SCENARIOS = sorted(
+    path
+    for path in (ROOT / "tests" / "scenarios").glob("*.json")
+    if not path.name.endswith(".config.json")
+)
 EVENTS = sorted((ROOT / "events").glob("*.json"))
 GOLDEN = ROOT / "tests" / "golden"
 

@@ -105,10 +105,12 @@ class Wire:
         self._answered = False
         self._patch_sdk(patch)
         self._patch_urllib(patch)
-        patch.setattr("flowverdict.store.evidence.ThreadPoolExecutor", OneAfterTheOther)
+        patch.setattr("flowverdict.flows.evidence_s3.ThreadPoolExecutor", OneAfterTheOther)
 
     @contextmanager
-    def listening(self, listener: Listener, interceptor: Interceptor | None = None) -> Iterator[None]:
+    def listening(
+        self, listener: Listener, interceptor: Interceptor | None = None
+    ) -> Iterator[None]:
         """Tell the listener of each call, before and after.
 
         The interceptor is asked at each try. If it answers or raises, AWS does nothing.
@@ -123,7 +125,11 @@ class Wire:
         # All of boto3's and Powertools' sessions come down to this.
         create_client = botocore.session.Session.create_client
 
-        def create_and_hear(session: botocore.session.Session, *args: Any, **rest: Any) -> BaseClient:  # noqa: ANN401 - botocore's
+        def create_and_hear(
+            session: botocore.session.Session,
+            *args: Any,  # noqa: ANN401 - botocore's
+            **rest: Any,  # noqa: ANN401 - botocore's
+        ) -> BaseClient:
             client: BaseClient = create_client(session, *args, **rest)
             self._hear(client)
             if self._listener is not None:
@@ -143,8 +149,12 @@ class Wire:
     def _hear(self, client: BaseClient) -> None:
         service = client.meta.service_model.service_name
         events: Any = client.meta.events  # the stubs know no handler that answers
-        events.register("before-call.*.*", lambda model, **_: self._tell(Call(service, model.name), When.BEFORE))
-        events.register("after-call.*.*", lambda model, **_: self._tell(Call(service, model.name), When.AFTER))
+        events.register(
+            "before-call.*.*", lambda model, **_: self._tell(Call(service, model.name), When.BEFORE)
+        )
+        events.register(
+            "after-call.*.*", lambda model, **_: self._tell(Call(service, model.name), When.AFTER)
+        )
         protocol = client.meta.service_model.resolved_protocol
 
         def ask(event_name: str, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
@@ -153,7 +163,9 @@ class Wire:
                 return None
             call = Call(service, event_name.rpartition(".")[2])
             carry_out = partial(botocore_stubber, event_name, request)
-            answer = self._interceptor(Try(call=call, request=request, protocol=protocol, carry_out=carry_out))
+            answer = self._interceptor(
+                Try(call=call, request=request, protocol=protocol, carry_out=carry_out)
+            )
             self._answered = answer is not None
             return answer
 
@@ -161,7 +173,9 @@ class Wire:
 
     def _patch_urllib(self, patch: pytest.MonkeyPatch) -> None:
         # slack_sdk posts with urllib's own opener.
-        def post(_: object, request: urllib.request.Request, *__: object, **___: object) -> addinfourl:
+        def post(
+            _: object, request: urllib.request.Request, *__: object, **___: object
+        ) -> addinfourl:
             self._tell(WEBHOOK, When.BEFORE)
             assert isinstance(request.data, bytes)
             self.post(request.data)

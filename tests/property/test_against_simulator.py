@@ -18,15 +18,26 @@ from typing import Any
 import jsonschema
 import pytest
 
-from flowverdict.netconfig.snapshot import parse_snapshot
-from flowverdict.pipeline import Batch, FixedConfig
-from tests.simulator import KINDS, Simulation, Truth, falsely_certain, key_of_answer, mistakes, simulate
+from flowverdict.network.snapshot import parse_snapshot
+from flowverdict.verdict.batch import Batch, FixedConfig
+from flowverdict.verdict.contract import to_json
+from tests.simulator import (
+    KINDS,
+    Simulation,
+    Truth,
+    falsely_certain,
+    key_of_answer,
+    mistakes,
+    simulate,
+)
 from tests.simulator.truth import lets_through
 from tests.simulator.world import AclEntry, GroupRule, World
 
 SEEDS = range(int(os.environ.get("SIMULATOR_SEEDS", "3")))
 FORMATS = ("v2", "v5", "v8")
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "explanation.schema.json").read_text())
+SCHEMA = json.loads(
+    (Path(__file__).parents[2] / "docs" / "schemas" / "explanation.schema.json").read_text()
+)
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
@@ -34,10 +45,12 @@ def explained(simulation: Simulation, *, with_config: bool) -> list[dict[str, An
     batch = Batch()
     world = simulation.world
     for number, text in enumerate(simulation.files):
-        name = f"{world.account_id}_vpcflowlogs_{world.region}_fl-0a1b_20261122T1200Z_{number:08x}.log"
+        name = (
+            f"{world.account_id}_vpcflowlogs_{world.region}_fl-0a1b_20261122T1200Z_{number:08x}.log"
+        )
         batch.add_file(io.BytesIO(text.encode()), name=name)
     configs = FixedConfig(parse_snapshot(simulation.config)) if with_config else None
-    return [json.loads(one.to_json()) for one in batch.explanations(configs)]
+    return [json.loads(to_json(one)) for one in batch.explanations(configs)]
 
 
 @dataclass
@@ -61,19 +74,30 @@ def score(kind: str, fmt: str, *, with_config: bool) -> Score:
         simulation = simulate(seed, kind=kind, fmt=fmt)
         truths = {truth.key: truth for truth in simulation.truths}
         answers = explained(simulation, with_config=with_config)
-        assert Counter(key_of_answer(answer) for answer in answers) == Counter(truths.keys()), "every rejected flow once, no other"
+        assert Counter(key_of_answer(answer) for answer in answers) == Counter(truths.keys()), (
+            "every rejected flow once, no other"
+        )
         for answer in answers:
             truth = truths[key_of_answer(answer)]
             result.flows += 1
-            result.decidable += truth.decidable_with_config if with_config else truth.decidable_without_config
-            result.wrong.update(f"seed {seed} {truth.key}: {wrong}" for wrong in mistakes(truth, answer, with_config=with_config))
+            result.decidable += (
+                truth.decidable_with_config if with_config else truth.decidable_without_config
+            )
+            result.wrong.update(
+                f"seed {seed} {truth.key}: {wrong}"
+                for wrong in mistakes(truth, answer, with_config=with_config)
+            )
             result.certain += answer["confidence"] == "certain"
             if falsely_certain(truth, answer):
-                result.falsely_certain[f"seed {seed} {truth.key}: {answer['verdict']}, but {truth.cause}"] += 1
+                result.falsely_certain[
+                    f"seed {seed} {truth.key}: {answer['verdict']}, but {truth.cause}"
+                ] += 1
             if answer["remedy"] is not None:
                 result.remedies += 1
                 if not remedy_works(simulation.world, truth, answer):
-                    result.failing_remedies[f"seed {seed} {truth.key} {truth.leg}: {answer['remedy']['commands']}"] += 1
+                    result.failing_remedies[
+                        f"seed {seed} {truth.key} {truth.leg}: {answer['remedy']['commands']}"
+                    ] += 1
     return result
 
 
@@ -108,7 +132,9 @@ def pairs(text: str) -> dict[str, str]:
 def with_entry(world: World, options: dict[str, str], *, egress: bool) -> World:
     acl = world.acls[options["--network-acl-id"]]
     number = int(options["--rule-number"])
-    assert number not in {entry.number for entry in acl.entries if entry.egress is egress}, "EC2 refuses a number twice"
+    assert number not in {entry.number for entry in acl.entries if entry.egress is egress}, (
+        "EC2 refuses a number twice"
+    )
     assert 1 <= number <= 32_766
     ports = pairs(options["--port-range"]) if "--port-range" in options else None
     entry = AclEntry(
@@ -157,7 +183,11 @@ def least_share(kind: str, *, with_config: bool) -> float:
 @pytest.mark.parametrize("fmt", FORMATS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("with_config", [False, True], ids=["without config", "with config"])
-def test_answers_are_right_and_certain_is_never_wrong(kind: str, fmt: str, with_config: bool) -> None:  # noqa: FBT001
+def test_answers_are_right_and_certain_is_never_wrong(
+    kind: str,
+    fmt: str,
+    with_config: bool,  # noqa: FBT001
+) -> None:
     result = score(kind, fmt, with_config=with_config)
     print(  # noqa: T201 - `make accuracy` shows it
         f"{kind:20} {fmt} {'with' if with_config else 'without':7} config: {result.flows:6,} rejected flows, "

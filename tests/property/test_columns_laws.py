@@ -17,23 +17,38 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flowverdict import evidence, flows
-from flowverdict.errors import FlowVerdictError, ObjectError
-from flowverdict.evidence import FlowsByWindow
-from flowverdict.fields import DEFAULT_FIELDS, FIELDS, Field, FieldKind
-from flowverdict.flows import end_of, key_of
-from flowverdict.keyhash import key_hash
-from flowverdict.records import DEFAULT_FORMAT, Action, FlowDirection, FlowRecord, LogStatus, RecordCounts, RecordFormat
-from flowverdict.sources import columns, quick, text
-from flowverdict.sources.accepted import NOT_LOGGED, WINDOW, AcceptedFlows, InterfaceFacts, RejectedLines, Windows
-from flowverdict.sources.columns import read_columns
-from flowverdict.sources.origin import Origin
-from flowverdict.sources.text import MAX_LINE_BYTES, LineReader
+from flowverdict.core.errors import FlowVerdictError, ObjectError
+from flowverdict.flowlog import column_reader, fast_line_reader, line_reader
+from flowverdict.flowlog.column_reader import read_columns
+from flowverdict.flowlog.columnar import (
+    NOT_LOGGED,
+    WINDOW,
+    AcceptedFlows,
+    InterfaceFacts,
+    RejectedLines,
+    Windows,
+)
+from flowverdict.flowlog.fields import DEFAULT_FIELDS, FIELDS, Field, FieldKind
+from flowverdict.flowlog.flow_hash import key_hash
+from flowverdict.flowlog.flow_key import end_of, key_of
+from flowverdict.flowlog.line_reader import MAX_LINE_BYTES, LineReader
+from flowverdict.flowlog.object_key import Origin
+from flowverdict.flowlog.records import (
+    DEFAULT_FORMAT,
+    Action,
+    FlowDirection,
+    FlowRecord,
+    LogStatus,
+    RecordCounts,
+    RecordFormat,
+)
+from flowverdict.flows import collector, evidence
+from flowverdict.flows.evidence import FlowsByWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from flowverdict.records import Address
+    from flowverdict.core.addresses import Address
 
 type Accepted = tuple[int, int, int, int]
 
@@ -55,15 +70,25 @@ class Kept:
         self.records.append(record)
 
     def accepted(self, window: int, flows: AcceptedFlows) -> None:
-        columns = [[int(value) for value in column] for column in (flows.hashes, flows.starts, flows.ends, flows.flags)]
+        columns = [
+            [int(value) for value in column]
+            for column in (flows.hashes, flows.starts, flows.ends, flows.flags)
+        ]
         rows = list(zip(*columns, strict=True))
         assert {window_of(end) for _, _, end, _ in rows} == {window}
         self.columns.update(rows)
 
     def rejected(self, window: int, lines: RejectedLines) -> None:
-        records = [lines.record_format.parse(line.decode("ascii")) for line in lines.text.split(b"\n")]
-        assert [key_hash(key_of(record), SEED) for record in records] == [int(hashed) for hashed in lines.hashes]
-        assert {window_of(end if (end := end_of(record)) is not None else NOT_LOGGED) for record in records} == {window}
+        records = [
+            lines.record_format.parse(line.decode("ascii")) for line in lines.text.split(b"\n")
+        ]
+        assert [key_hash(key_of(record), SEED) for record in records] == [
+            int(hashed) for hashed in lines.hashes
+        ]
+        assert {
+            window_of(end if (end := end_of(record)) is not None else NOT_LOGGED)
+            for record in records
+        } == {window}
         self.rejects += records
 
     def learned(self, window: int, interface: str | None, facts: InterfaceFacts) -> None:
@@ -80,7 +105,10 @@ def is_accepted(record: FlowRecord) -> bool:
 
 
 def hashed(record: FlowRecord) -> Accepted:
-    times = (NOT_LOGGED if value is None else value for value in (record.start, end_of(record), record.tcp_flags))
+    times = (
+        NOT_LOGGED if value is None else value
+        for value in (record.start, end_of(record), record.tcp_flags)
+    )
     return (key_hash(key_of(record), SEED), *times)  # type: ignore[return-value]
 
 
@@ -89,7 +117,11 @@ def told_by(records: Iterable[FlowRecord], facts: Facts) -> Facts:
     for record in records:
         end = end_of(record)
         one = facts.setdefault(
-            (window_of(NOT_LOGGED if end is None else end), record.interface_id or record.resource_id), InterfaceFacts()
+            (
+                window_of(NOT_LOGGED if end is None else end),
+                record.interface_id or record.resource_id,
+            ),
+            InterfaceFacts(),
         )
         one.accepts += record.action is Action.ACCEPT
         if record.subnet_id is not None:
@@ -99,38 +131,63 @@ def told_by(records: Iterable[FlowRecord], facts: Facts) -> Facts:
         if record.srcaddr is None or record.dstaddr is None or record.srcaddr.version != 4:
             continue
         if record.flow_direction is not None:
-            one.own.add(record.dstaddr if record.flow_direction is FlowDirection.INGRESS else record.srcaddr)
+            one.own.add(
+                record.dstaddr if record.flow_direction is FlowDirection.INGRESS else record.srcaddr
+            )
         else:
             ends = {record.srcaddr, record.dstaddr}
             one.shared = ends if one.shared is None else one.shared & ends
     return facts
 
 
-WAYS = {"columns": read_columns, "quick": quick.read_file}
+WAYS = {"columns": read_columns, "quick": fast_line_reader.read_file}
 
 
 def say_the_same(content: bytes, headerless: tuple[RecordFormat, ...] = ()) -> None:
     """Read a file in all ways, and find the same, or the same reason not to."""
     plain = LineReader(headerless)
     try:
-        records = list(text.read_file(io.BytesIO(content), name="file", reader=plain, headerless=headerless))
+        records = list(
+            line_reader.read_file(
+                io.BytesIO(content), name="file", reader=plain, headerless=headerless
+            )
+        )
     except FlowVerdictError as error:
         for read in WAYS.values():
             with pytest.raises(type(error), match=f"^{re.escape(str(error))}$"):
-                read(io.BytesIO(content), Kept(), name="file", headerless=headerless, seed=SEED, windows=Windows(apart=True))
+                read(
+                    io.BytesIO(content),
+                    Kept(),
+                    name="file",
+                    headerless=headerless,
+                    seed=SEED,
+                    windows=Windows(apart=True),
+                )
         return
     for read in WAYS.values():
         kept, reader = Kept(), LineReader(headerless)
-        read(io.BytesIO(content), kept, name="file", reader=reader, headerless=headerless, seed=SEED, windows=Windows(apart=True))
+        read(
+            io.BytesIO(content),
+            kept,
+            name="file",
+            reader=reader,
+            headerless=headerless,
+            seed=SEED,
+            windows=Windows(apart=True),
+        )
         assert_same(kept, reader, records, plain)
 
 
-def assert_same(kept: Kept, reader: LineReader, records: list[FlowRecord], plain: LineReader) -> None:
+def assert_same(
+    kept: Kept, reader: LineReader, records: list[FlowRecord], plain: LineReader
+) -> None:
     assert reader.counts == plain.counts
     assert reader.samples == plain.samples
     assert reader.formats == plain.formats
     others = [record for record in kept.records if not is_accepted(record)]
-    assert Counter(others + kept.rejects) == Counter(record for record in records if not is_accepted(record))
+    assert Counter(others + kept.rejects) == Counter(
+        record for record in records if not is_accepted(record)
+    )
     accepted = [record for record in records if is_accepted(record)]
     unusual = [record for record in kept.records if is_accepted(record)]
     assert kept.columns + Counter(map(hashed, unusual)) == Counter(map(hashed, accepted))
@@ -140,38 +197,82 @@ def assert_same(kept: Kept, reader: LineReader, records: list[FlowRecord], plain
 @pytest.fixture(scope="module", autouse=True)
 def soon_by_column_again() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(columns, "_LINES_AFTER_HEADER", 2)
+        patch.setattr(column_reader, "_LINES_AFTER_HEADER", 2)
         yield
 
 
 @pytest.fixture(scope="module", params=[1 << 20, 4096, 97])
 def chunk(request: pytest.FixtureRequest) -> Iterator[int]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(columns, "CHUNK_BYTES", request.param)
+        patch.setattr(column_reader, "CHUNK_BYTES", request.param)
         yield request.param
 
 
 # --- what is drawn: few values of each field, so that interfaces and flows come again -----------------------------------
 
-_TEXTS = ["a", "eni-0123456789abcdef0", "vpc-1", "subnet-0a1b2c3d4e5f67890", "12345678", "1234567890123456", "x" * 70]
-_V4 = ["10.0.0.1", "10.0.0.2", "172.31.255.254", "0.0.0.0", "255.255.255.255", "8.8.8.8", "100.100.100.100"]  # noqa: S104
-_V6 = ["::", "::1", "2001:db8::1", "::ffff:1.2.3.4", "2001:db8:1234:a100:8d6e:3477:df66:f105", "fe80::"]
+_TEXTS = [
+    "a",
+    "eni-0123456789abcdef0",
+    "vpc-1",
+    "subnet-0a1b2c3d4e5f67890",
+    "12345678",
+    "1234567890123456",
+    "x" * 70,
+]
+_V4 = [
+    "10.0.0.1",
+    "10.0.0.2",
+    "172.31.255.254",
+    "0.0.0.0",  # noqa: S104
+    "255.255.255.255",
+    "8.8.8.8",
+    "100.100.100.100",
+]
+_V6 = [
+    "::",
+    "::1",
+    "2001:db8::1",
+    "::ffff:1.2.3.4",
+    "2001:db8:1234:a100:8d6e:3477:df66:f105",
+    "fe80::",
+]
 _ADDRESSES: list[Address] = [*map(IPv4Address, _V4), *map(IPv6Address, _V6)]
 
 
 def values(described: Field) -> st.SearchStrategy[object]:
     match described.kind:
         case FieldKind.INTEGER if described.name in {"start", "end"}:
-            return st.integers(1_700_000_000, 1_700_000_999) | st.sampled_from([None, 0, 999_999_999, 9_999_999_999, 10**10])
+            return st.integers(1_700_000_000, 1_700_000_999) | st.sampled_from(
+                [None, 0, 999_999_999, 9_999_999_999, 10**10]
+            )
         case FieldKind.INTEGER:
-            some = [None, 0, 6, 10, 255, 443, 9_999, 65_535, 99_999_999, 100_000_000, 10**15, 10**16, 10**17]
-            return st.sampled_from([one for one in some if one is None or one <= described.maximum] + [described.maximum])
+            some = [
+                None,
+                0,
+                6,
+                10,
+                255,
+                443,
+                9_999,
+                65_535,
+                99_999_999,
+                100_000_000,
+                10**15,
+                10**16,
+                10**17,
+            ]
+            return st.sampled_from(
+                [one for one in some if one is None or one <= described.maximum]
+                + [described.maximum]
+            )
         case FieldKind.ADDRESS:
             return st.sampled_from([*_ADDRESSES, None]) | st.sampled_from(_ADDRESSES[:3])
         case FieldKind.ACTION:
             return st.sampled_from([*[Action.ACCEPT] * 5, Action.REJECT, None])
         case FieldKind.LOG_STATUS:
-            return st.sampled_from([*[LogStatus.OK] * 8, LogStatus.NODATA, LogStatus.SKIPDATA, None])
+            return st.sampled_from(
+                [*[LogStatus.OK] * 8, LogStatus.NODATA, LogStatus.SKIPDATA, None]
+            )
         case FieldKind.FLOW_DIRECTION:
             return st.sampled_from([*FlowDirection, *FlowDirection, None])
         case FieldKind.REJECT_REASON:
@@ -190,26 +291,58 @@ _FINE: dict[FieldKind, st.SearchStrategy[object]] = {
     FieldKind.REJECT_REASON: st.just("-"),
     FieldKind.TEXT: st.sampled_from(_TEXTS[:3]),
 }
-_OF_A_FLOW = ("action", "interface-id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol", "start", "end", "log-status")
-_ALSO_HASHED = ("pkt-srcaddr", "pkt-dstaddr", "flow-direction", "tcp-flags", "subnet-id", "vpc-id", "resource-id")
+_OF_A_FLOW = (
+    "action",
+    "interface-id",
+    "srcaddr",
+    "dstaddr",
+    "srcport",
+    "dstport",
+    "protocol",
+    "start",
+    "end",
+    "log-status",
+)
+_ALSO_HASHED = (
+    "pkt-srcaddr",
+    "pkt-dstaddr",
+    "flow-direction",
+    "tcp-flags",
+    "subnet-id",
+    "vpc-id",
+    "resource-id",
+)
 _FORMATS = st.one_of(
     st.just(DEFAULT_FIELDS),
     st.permutations([*_OF_A_FLOW, *_ALSO_HASHED]),
     st.permutations(list(FIELDS)),
     st.lists(st.sampled_from(list(FIELDS)), min_size=1, max_size=12, unique=True),
-    st.lists(st.sampled_from([*_OF_A_FLOW, *_ALSO_HASHED]), min_size=1, unique=True).map(lambda names: [*names, "tomorrows-field"]),
-).map(lambda names: RecordFormat(tuple(names)) if any(name in FIELDS for name in names) else DEFAULT_FORMAT)
+    st.lists(st.sampled_from([*_OF_A_FLOW, *_ALSO_HASHED]), min_size=1, unique=True).map(
+        lambda names: [*names, "tomorrows-field"]
+    ),
+).map(
+    lambda names: (
+        RecordFormat(tuple(names)) if any(name in FIELDS for name in names) else DEFAULT_FORMAT
+    )
+)
 
 
 def _fine(described: Field) -> st.SearchStrategy[object]:
-    return st.integers(1_700_000_000, 1_700_000_999) if described.name in {"start", "end"} else _FINE[described.kind]
+    return (
+        st.integers(1_700_000_000, 1_700_000_999)
+        if described.name in {"start", "end"}
+        else _FINE[described.kind]
+    )
 
 
-def _record_line(record_format: RecordFormat, of: Callable[[Field], st.SearchStrategy[object]]) -> st.SearchStrategy[bytes]:
+def _record_line(
+    record_format: RecordFormat, of: Callable[[Field], st.SearchStrategy[object]]
+) -> st.SearchStrategy[bytes]:
     known = {name: of(FIELDS[name]) for name in record_format.names if name in FIELDS}
     return st.fixed_dictionaries(known).map(
         lambda drawn: " ".join(
-            "x" if name not in drawn else "-" if drawn[name] is None else str(drawn[name]) for name in record_format.names
+            "x" if name not in drawn else "-" if drawn[name] is None else str(drawn[name])
+            for name in record_format.names
         ).encode()
     )
 
@@ -294,7 +427,17 @@ def files(draw: st.DrawFn) -> bytes:
             good.map(lambda text: b" " + text),
             good.map(lambda text: text + b"\r"),
             st.just(header),
-            st.sampled_from([b"", b" ", b"\t", b"nonsense", b"x" * (MAX_LINE_BYTES - 1), b"x" * MAX_LINE_BYTES, b" " * 70_000]),
+            st.sampled_from(
+                [
+                    b"",
+                    b" ",
+                    b"\t",
+                    b"nonsense",
+                    b"x" * (MAX_LINE_BYTES - 1),
+                    b"x" * MAX_LINE_BYTES,
+                    b" " * 70_000,
+                ]
+            ),
         )
         parts += [header, *draw(st.lists(good, max_size=12)), *draw(st.lists(line, max_size=12))]
     return b"\n".join(parts) + draw(st.sampled_from([b"\n", b""]))
@@ -305,7 +448,7 @@ def files(draw: st.DrawFn) -> bytes:
 @example(b"action\nACCEPT\n" + b"ACCEPT\n" * 3)
 @example(b"action srcaddr\n\nACCEPT 1.2.3.4")
 def test_a_file_says_the_same_by_column_and_line_by_line(chunk: int, content: bytes) -> None:
-    assert chunk == columns.CHUNK_BYTES
+    assert chunk == column_reader.CHUNK_BYTES
     say_the_same(content)
 
 
@@ -333,18 +476,31 @@ _FINE_WORDS = {
 _ODD_WORDS = [
     *_HOSTILE_WORDS,
     *(str(address).encode() for address in _ADDRESSES),
-    *(b"- 0 00 1 65535 65536 255 256 99999999 100000000 1700000001 2147483647 2147483648 REJECT NODATA ingress OK BPA").split(),
+    *(
+        b"- 0 00 1 65535 65536 255 256 99999999 100000000 1700000001 2147483647 2147483648 REJECT NODATA ingress OK BPA"
+    ).split(),
     *(b"9223372036854775807 9223372036854775808 253402300799 253402300800").split(),
     *(b"9" * digits for digits in range(1, 22)),
     *(b"x" * length for length in (7, 8, 9, 15, 16, 17, 23, 24, 25, 2_047, 2_048)),
 ]
 
 
-@pytest.mark.parametrize("names", [DEFAULT_FIELDS, tuple(FIELDS), tuple(FIELDS)[::-1], (*_OF_A_FLOW, *_ALSO_HASHED)])
-def test_any_odd_word_in_any_place_of_a_fine_line_says_the_same(chunk: int, names: tuple[str, ...]) -> None:
-    assert chunk == columns.CHUNK_BYTES
-    fine = [b"1700000001" if name in {"start", "end"} else _FINE_WORDS[FIELDS[name].kind] for name in names]
-    odd = [[*fine[:place], word, *fine[place + 1 :]] for place in range(len(names)) for word in _ODD_WORDS]
+@pytest.mark.parametrize(
+    "names", [DEFAULT_FIELDS, tuple(FIELDS), tuple(FIELDS)[::-1], (*_OF_A_FLOW, *_ALSO_HASHED)]
+)
+def test_any_odd_word_in_any_place_of_a_fine_line_says_the_same(
+    chunk: int, names: tuple[str, ...]
+) -> None:
+    assert chunk == column_reader.CHUNK_BYTES
+    fine = [
+        b"1700000001" if name in {"start", "end"} else _FINE_WORDS[FIELDS[name].kind]
+        for name in names
+    ]
+    odd = [
+        [*fine[:place], word, *fine[place + 1 :]]
+        for place in range(len(names))
+        for word in _ODD_WORDS
+    ]
     say_the_same(b"\n".join(map(b" ".join, [[name.encode() for name in names], fine, *odd, fine])))
 
 
@@ -367,19 +523,31 @@ class Collecting:
 @settings(deadline=None, max_examples=200)
 @given(
     files(),
-    st.builds(Collecting, st.booleans(), st.booleans(), st.sampled_from([None, 1, 3]), most_held=st.sampled_from([2, 50_000])),
+    st.builds(
+        Collecting,
+        st.booleans(),
+        st.booleans(),
+        st.sampled_from([None, 1, 3]),
+        most_held=st.sampled_from([2, 50_000]),
+    ),
 )
-def test_what_is_collected_by_column_is_what_is_collected_record_by_record(content: bytes, collecting: Collecting) -> None:
+def test_what_is_collected_by_column_is_what_is_collected_record_by_record(
+    content: bytes, collecting: Collecting
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evidence, "MAX_FLOWS", collecting.most)
-        patch.setattr(flows, "_MOST_HELD", collecting.most_held)
+        patch.setattr(collector, "_MOST_HELD", collecting.most_held)
         plain, by_column = collecting.flows(), collecting.flows()
         try:
-            for record in text.read_file(io.BytesIO(content), name="file", reader=LineReader(())):
+            for record in line_reader.read_file(
+                io.BytesIO(content), name="file", reader=LineReader(())
+            ):
                 plain.record(record)
         except FlowVerdictError:
             return  # that both refuse it is said above
-        read_columns(io.BytesIO(content), by_column, name="file", seed=SEED, windows=by_column.numbers)
+        read_columns(
+            io.BytesIO(content), by_column, name="file", seed=SEED, windows=by_column.numbers
+        )
         assert told(by_column) == told(plain)
 
 
@@ -394,9 +562,13 @@ def told(collected: FlowsByWindow) -> dict[int, tuple[object, ...]]:
 @given(files(), st.lists(_FORMATS, min_size=1, max_size=3))
 def test_messages_say_the_same(content: bytes, formats: list[RecordFormat]) -> None:
     messages = content.decode("latin-1").split("\n")
-    plain, reader, kept = LineReader(tuple(formats), headers=False), LineReader(tuple(formats), headers=False), Kept()
-    records = list(text.read_messages(messages, plain))
-    quick.read_messages(messages, reader, kept, SEED, Windows(apart=True))
+    plain, reader, kept = (
+        LineReader(tuple(formats), headers=False),
+        LineReader(tuple(formats), headers=False),
+        Kept(),
+    )
+    records = list(line_reader.read_messages(messages, plain))
+    fast_line_reader.read_messages(messages, reader, kept, SEED, Windows(apart=True))
     assert_same(kept, reader, records, plain)
 
 
@@ -406,17 +578,31 @@ def test_messages_say_the_same(content: bytes, formats: list[RecordFormat]) -> N
 @given(st.integers(0, 10**6), st.integers(1, 255), st.binary(max_size=3))
 @example(25, 255, b"")  # in the middle of what is packed: ISA-L has an error of its own for that
 @settings(max_examples=300, deadline=None)
-def test_a_damaged_gzip_is_read_alike_or_refused_by_name_in_all_ways(at: int, change: int, more: bytes) -> None:
-    line = b"2 123456789012 eni-1 203.0.113.9 10.0.0.5 %d 443 6 1 40 1795348800 1795348805 ACCEPT OK\n"
+def test_a_damaged_gzip_is_read_alike_or_refused_by_name_in_all_ways(
+    at: int, change: int, more: bytes
+) -> None:
+    line = (
+        b"2 123456789012 eni-1 203.0.113.9 10.0.0.5 %d 443 6 1 40 1795348800 1795348805 ACCEPT OK\n"
+    )
     packed = bytearray(
-        gzip.compress(" ".join(DEFAULT_FIELDS).encode() + b"\n" + b"".join(line % port for port in range(40_000, 40_300)))
+        gzip.compress(
+            " ".join(DEFAULT_FIELDS).encode()
+            + b"\n"
+            + b"".join(line % port for port in range(40_000, 40_300))
+        )
     )
     packed[at % len(packed)] ^= change
     outcomes: list[RecordCounts | None] = []
     for read in WAYS.values():
         reader = LineReader(())
         try:
-            read(io.BytesIO(bytes(packed) + more), Kept(), name="file", reader=reader, windows=Windows(apart=True))
+            read(
+                io.BytesIO(bytes(packed) + more),
+                Kept(),
+                name="file",
+                reader=reader,
+                windows=Windows(apart=True),
+            )
         except ObjectError:
             outcomes.append(None)
         else:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowverdict.accepts import Accepts, Seen
-from flowverdict.errors import EvidenceError
-from flowverdict.evidence import Evidence, FlowLog, pack, unpack
-from flowverdict.flows import FlowCollector
-from flowverdict.keyhash import key_hash
+from flowverdict.core.errors import EvidenceError
+from flowverdict.flowlog.flow_hash import key_hash
+from flowverdict.flows.accepted_index import Accepts, Seen
+from flowverdict.flows.collector import FlowCollector
+from flowverdict.flows.evidence import Evidence, FlowLog
+from flowverdict.flows.evidence_codec import pack, unpack
 from tests.property.test_flows_laws import SEEN, collector_of, maybe
 
 if TYPE_CHECKING:
@@ -80,15 +81,24 @@ def test_damaged_evidence_is_said_to_be_damaged_and_nothing_else_is_raised(
 
 _PLAIN = st.none() | st.booleans() | st.integers(-1, 2**70) | st.text(max_size=3)
 _JSON = st.recursive(
-    _PLAIN, lambda inner: st.lists(inner, max_size=14) | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=20
+    _PLAIN,
+    lambda inner: (
+        st.lists(inner, max_size=14) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=20,
 )
 
 
 @settings(deadline=None)
 @given(
-    parts=st.fixed_dictionaries(dict.fromkeys(("flow_log", "rejects", "interfaces", "contexts"), _JSON)), whole=st.none() | _JSON
+    parts=st.fixed_dictionaries(
+        dict.fromkeys(("flow_log", "rejects", "interfaces", "contexts"), _JSON)
+    ),
+    whole=st.none() | _JSON,
 )
-def test_whole_bytes_that_say_nonsense_are_no_evidence(parts: dict[str, object], whole: object) -> None:
+def test_whole_bytes_that_say_nonsense_are_no_evidence(
+    parts: dict[str, object], whole: object
+) -> None:
     body = zlib.compress(json.dumps(parts if whole is None else whole).encode())
     try:
         unpack(b"FVE1" + len(body).to_bytes(8, "little") + body + Accepts().pack())
@@ -108,7 +118,11 @@ def plain(accepted: Accepted) -> dict[int, Seen]:
         starts = [at for at in (one.first_start, start) if at is not None]
         ends = [at for at in (one.last_end, end) if at is not None]
         known = [some for some in (one.tcp_flags, flags) if some is not None]
-        seen[hashed] = Seen(min(starts, default=None), max(ends, default=None), known[0] | known[-1] if known else None)
+        seen[hashed] = Seen(
+            min(starts, default=None),
+            max(ends, default=None),
+            known[0] | known[-1] if known else None,
+        )
     return seen
 
 
@@ -119,8 +133,13 @@ def accepts_of(accepted: Accepted) -> Accepts:
     return accepts
 
 
-@given(parts=st.lists(st.tuples(_ACCEPTED, st.booleans()), max_size=4), asked=st.lists(st.integers(0, 7)))
-def test_accepted_flows_are_found_as_in_a_dict_however_they_were_kept(parts: list[tuple[Accepted, bool]], asked: list[int]) -> None:
+@given(
+    parts=st.lists(st.tuples(_ACCEPTED, st.booleans()), max_size=4),
+    asked=st.lists(st.integers(0, 7)),
+)
+def test_accepted_flows_are_found_as_in_a_dict_however_they_were_kept(
+    parts: list[tuple[Accepted, bool]], asked: list[int]
+) -> None:
     together = Accepts()
     for accepted, is_kept in parts:
         accepts = accepts_of(accepted)
@@ -128,11 +147,15 @@ def test_accepted_flows_are_found_as_in_a_dict_however_they_were_kept(parts: lis
     everything = plain([one for accepted, _ in parts for one in accepted])
     hashes = {*asked, *everything}
     assert together.lookup(hashes) == everything
-    assert together.lookup({*asked}) == {hashed: everything[hashed] for hashed in asked if hashed in everything}
+    assert together.lookup({*asked}) == {
+        hashed: everything[hashed] for hashed in asked if hashed in everything
+    }
 
 
 @given(accepted=_ACCEPTED, data=st.data())
-def test_equal_flows_are_equal_bytes_in_whatever_order_they_came(accepted: Accepted, data: st.DataObject) -> None:
+def test_equal_flows_are_equal_bytes_in_whatever_order_they_came(
+    accepted: Accepted, data: st.DataObject
+) -> None:
     shuffled = data.draw(st.permutations(accepted))
     again = data.draw(st.lists(st.sampled_from(accepted), max_size=3)) if accepted else []
     assert accepts_of([*shuffled, *again]).pack() == accepts_of(accepted).pack()

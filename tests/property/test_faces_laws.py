@@ -10,34 +10,35 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowverdict.delivery import amazon_q, email, ocsf, pagerduty, slack
-from flowverdict.document import (
+from flowverdict.alerts.codec import document_from_json
+from flowverdict.alerts.model import (
     CONFIDENCES,
-    AclEntry,
     Alert,
     Evidence,
     Fix,
     Kind,
     Link,
-    Miss,
     Notice,
     Remote,
     Section,
     Severity,
     Status,
-    document_from_json,
 )
+from flowverdict.delivery.renderers import amazon_q, email, ocsf, pagerduty, slack
+from flowverdict.verdict.values import AclEntry, Miss
 from tests.slack_blocks import HOSTILE, texts
 
 if TYPE_CHECKING:
-    from flowverdict.document import Document
+    from flowverdict.alerts.model import Document
 
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 FOUND_AT = int(datetime(2026, 11, 22, 12, 8, tzinfo=UTC).timestamp())
 
 
 TEXT = st.one_of(
-    st.sampled_from(["", HOSTILE, '"' * 2_000, "\\" * 2_000, "&" * 2_000, ":a:" * 600, "x" * 2_000, "<!here>"]),
+    st.sampled_from(
+        ["", HOSTILE, '"' * 2_000, "\\" * 2_000, "&" * 2_000, ":a:" * 600, "x" * 2_000, "<!here>"]
+    ),
     st.text(max_size=60),
 )
 WORD = st.text("abcdef-0123456789:.", min_size=1, max_size=30)
@@ -85,7 +86,9 @@ ALERTS = st.builds(
     verdict=WORD,
     verdict_caption=TEXT,
     confidence=st.sampled_from(CONFIDENCES),
-    confidences=st.dictionaries(st.sampled_from(CONFIDENCES), COUNT, min_size=1).map(lambda counts: tuple(counts.items())),
+    confidences=st.dictionaries(st.sampled_from(CONFIDENCES), COUNT, min_size=1).map(
+        lambda counts: tuple(counts.items())
+    ),
     protocol=some(st.integers(0, 255)),
     service_port=NUMBER,
     service=TEXT,
@@ -127,7 +130,9 @@ ALERTS = st.builds(
     remedy_reason=some(TEXT),
     evidence=several(st.builds(Evidence, kind=WORD, detail=TEXT)),
     next_steps=several(st.builds("{}? aws {}".format, TEXT, TEXT)),
-    top_remotes=several(st.builds(Remote, address=st.one_of(WORD, TEXT), flows=COUNT, packets=COUNT), 10),
+    top_remotes=several(
+        st.builds(Remote, address=st.one_of(WORD, TEXT), flows=COUNT, packets=COUNT), 10
+    ),
     remote_count=COUNT,
     targets=some(st.tuples(COUNT, COUNT)),
     flows=COUNT,
@@ -147,7 +152,11 @@ NOTICES = st.builds(
     sections=several(st.builds(Section, heading=TEXT, lines=several(TEXT)), 60),
 )
 DOCUMENT = ALERTS | NOTICES
-any_document = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+any_document = settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 
 
 @any_document

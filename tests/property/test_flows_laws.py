@@ -6,16 +6,23 @@ Requirement: "Pairing by mirrored 5-tuple on the same interface, in time order, 
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowverdict.flows import FlowCollector, RejectedFlow
-from flowverdict.records import Action, FlowDirection, FlowRecord, LogStatus
-from flowverdict.sources.origin import Origin
+from flowverdict.flowlog.object_key import Origin
+from flowverdict.flowlog.records import Action, FlowDirection, FlowRecord, LogStatus
+from flowverdict.flows.collector import FlowCollector
+
+if TYPE_CHECKING:
+    from flowverdict.flows.model import RejectedFlow
 
 # Few values of each, so that records meet.
-_ADDRESSES = [ip_address(text) for text in ("10.0.0.1", "10.0.0.2", "10.0.0.3", "203.0.113.5", "2001:db8::1", "2001:db8::2")]
+_ADDRESSES = [
+    ip_address(text)
+    for text in ("10.0.0.1", "10.0.0.2", "10.0.0.3", "203.0.113.5", "2001:db8::1", "2001:db8::2")
+]
 _PORTS = [None, 0, 443, 50_122]
 
 
@@ -76,7 +83,9 @@ def rejected_in_parts(seen: Seen, parts: list[int]) -> list[RejectedFlow]:
     """Give the rejected flows of records spread over collectors, each record into the one its number names."""
     merged = FlowCollector()
     for part in sorted(set(parts)):
-        merged.merge(collector_of([one for one, number in zip(seen, parts, strict=True) if number == part]))
+        merged.merge(
+            collector_of([one for one, number in zip(seen, parts, strict=True) if number == part])
+        )
     return list(merged.rejected())
 
 
@@ -95,7 +104,12 @@ def test_split_over_files_does_not_matter(seen: Seen, data: st.DataObject) -> No
 
 def _between(action: Action, source: str, destination: str) -> tuple[FlowRecord, Origin]:
     return (
-        FlowRecord(interface_id="eni-1", srcaddr=ip_address(source), dstaddr=ip_address(destination), action=action),
+        FlowRecord(
+            interface_id="eni-1",
+            srcaddr=ip_address(source),
+            dstaddr=ip_address(destination),
+            action=action,
+        ),
         Origin(),
     )
 
@@ -119,10 +133,16 @@ def test_split_does_not_matter_to_an_interface_that_forwards_for_others() -> Non
 @given(seen=SEEN)
 def test_every_rejected_record_is_in_exactly_one_rejected_flow(seen: Seen) -> None:
     without_traffic = {LogStatus.NODATA, LogStatus.SKIPDATA}
-    rejects = [record for record, _ in seen if record.action is Action.REJECT and record.log_status not in without_traffic]
+    rejects = [
+        record
+        for record, _ in seen
+        if record.action is Action.REJECT and record.log_status not in without_traffic
+    ]
     flows = rejected(seen)
     assert sum(flow.traffic.records for flow in flows) == len(rejects)
-    assert sum(flow.traffic.packets for flow in flows) == sum(record.packets or 0 for record in rejects)
+    assert sum(flow.traffic.packets for flow in flows) == sum(
+        record.packets or 0 for record in rejects
+    )
     assert sum(flow.traffic.bytes for flow in flows) == sum(record.bytes or 0 for record in rejects)
     assert len({flow.key for flow in flows}) == len(flows)
 
@@ -130,7 +150,11 @@ def test_every_rejected_record_is_in_exactly_one_rejected_flow(seen: Seen) -> No
 @settings(deadline=None)
 @given(seen=SEEN)
 def test_what_paired_was_accepted_on_the_same_interface(seen: Seen) -> None:
-    accepted = {record.interface_id or record.resource_id for record, _ in seen if record.action is Action.ACCEPT}
+    accepted = {
+        record.interface_id or record.resource_id
+        for record, _ in seen
+        if record.action is Action.ACCEPT
+    }
     for flow in rejected(seen):
         assert (flow.mirror is None and flow.same is None) or flow.key.interface in accepted
         assert flow.accepts_logged or (flow.mirror is None and flow.same is None)
@@ -142,4 +166,7 @@ def test_mirror_of_a_mirror_is_the_flow_itself(record: FlowRecord) -> None:
     (flow,) = rejected([(record._replace(action=Action.REJECT, log_status=LogStatus.OK), Origin())])
     for mirror in flow.key.mirrors():
         assert flow.key in mirror.mirrors()
-        assert (mirror.source, mirror.source_port) == (flow.key.destination, flow.key.destination_port)
+        assert (mirror.source, mirror.source_port) == (
+            flow.key.destination,
+            flow.key.destination_port,
+        )

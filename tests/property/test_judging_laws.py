@@ -16,24 +16,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flowverdict.application import Desk
-from flowverdict.book import AlertBook
-from flowverdict.document import Alert, Status
-from flowverdict.judging import Judge
-from flowverdict.lifecycle import Intervals
-from flowverdict.observability import Observability
-from flowverdict.pipeline import place_of, read_object
-from flowverdict.sources.accepted import WINDOW
-from flowverdict.sources.origin import origin_of
-from flowverdict.store.memory import MemoryEvidence, MemoryStore
+from flowverdict.alerts.model import Alert, Status
+from flowverdict.app.ingest import Desk
+from flowverdict.app.observability import Observability
+from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.flowlog.object_key import origin_of
+from flowverdict.flows.read_source import place_of, read_object
+from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.windows import Judge
 from tests.alert_samples import NOW, Outbox
 from tests.flow_log_lines import content_of, key_of, reply, request, wide
+from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from flowverdict.flows import RejectedFlow
-    from flowverdict.pipeline import SourceRead
+    from flowverdict.flows.model import RejectedFlow
+    from flowverdict.flows.read_source import SourceRead
 
 HELD_UP = 2  # times in one order of two functions' calls
 # Nobody else needs to be let in before these: what they give is checked by the commit that follows, or the same for everybody.
@@ -53,7 +53,9 @@ def file(flow_log_id: str, number: int, *lines: str) -> File:
 
 
 class NoRules:
-    def read(self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]) -> str:
+    def read(
+        self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
+    ) -> str:
         del account_id, region, flows
         return "the rules were not asked for"
 
@@ -103,11 +105,18 @@ class Deployment:
         def read(one: File, seed: int) -> SourceRead:
             return read_object(io.BytesIO(content_of(one.lines)), name=one.key, seed=seed)
 
-        desk.finish([desk.take(one.key, one.key, place_of(origin_of(one.key)), partial(read, one)) for one in files])
+        desk.finish(
+            [
+                desk.take(one.key, one.key, place_of(origin_of(one.key)), partial(read, one))
+                for one in files
+            ]
+        )
 
     def sweep(self) -> None:
         """Let a sweep send what a function that died has not."""
-        AlertBook(self.store, self.outbox, intervals=Intervals(), cap=1_000).sweep(NOW + Intervals().outbox, None)
+        AlertBook(self.store, self.outbox, intervals=Intervals(), cap=1_000).sweep(
+            NOW + Intervals().outbox, None
+        )
 
     def alerts(self) -> dict[str, tuple[object, ...]]:
         """Give what is open and what it counts."""
@@ -120,7 +129,9 @@ class Deployment:
     def packets(self) -> int:
         """Give how many packets all that is open counts."""
         return sum(
-            state.document.packets for state in self.store.states.values() if state.is_open and isinstance(state.document, Alert)
+            state.document.packets
+            for state in self.store.states.values()
+            if state.is_open and isinstance(state.document, Alert)
         )
 
     def check_messages(self, most: int = 1) -> None:
@@ -150,11 +161,17 @@ class Case:
 
 CASES = {
     "one object twice": Case(one=(REPLY,), other=(REPLY,), packets=1),
-    "two objects of one window": Case(one=(REPLY,), other=(file("fl-aa", 3, reply(40_002, 20)),), packets=2),
+    "two objects of one window": Case(
+        one=(REPLY,), other=(file("fl-aa", 3, reply(40_002, 20)),), packets=2
+    ),
     "the request and its reply": Case(one=(REQUEST,), other=(REPLY,), packets=1),
-    "the request after its reply": Case(before=(REPLY,), one=(REQUEST,), other=(file("fl-aa", 3, reply(40_001, 20)),), packets=2),
+    "the request after its reply": Case(
+        before=(REPLY,), one=(REQUEST,), other=(file("fl-aa", 3, reply(40_001, 20)),), packets=2
+    ),
     "the request in the window before": Case(
-        one=(file("fl-aa", 1, request(40_001, -WINDOW, action="ACCEPT")),), other=(REPLY,), packets=1
+        one=(file("fl-aa", 1, request(40_001, -WINDOW, action="ACCEPT")),),
+        other=(REPLY,),
+        packets=1,
     ),
     "the request in the second window after": Case(
         before=(REPLY,),
@@ -183,7 +200,9 @@ CASES = {
 }
 
 
-def at_once(deployment: Deployment, case: Case, switches: Sequence[int], *, other_first: bool) -> int:
+def at_once(
+    deployment: Deployment, case: Case, switches: Sequence[int], *, other_first: bool
+) -> int:
     """Let two functions run, one call at a time, changing over before the calls of these numbers; give how many there were."""
     jobs = [case.other, case.one] if other_first else [case.one, case.other]
     turns = [Semaphore(0), Semaphore(0)]
@@ -237,7 +256,9 @@ def in_one(case: Case) -> Deployment:
 
 @pytest.mark.parametrize("other_first", [False, True])
 @pytest.mark.parametrize("name", CASES)
-def test_two_functions_at_once_miss_nothing_and_count_nothing_twice(name: str, *, other_first: bool) -> None:
+def test_two_functions_at_once_miss_nothing_and_count_nothing_twice(
+    name: str, *, other_first: bool
+) -> None:
     case = CASES[name]
     expected = in_one(case).alerts()
     tried = 0
@@ -262,7 +283,9 @@ class Died(Exception):  # noqa: N818 - nothing that the program raises
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_function_that_dies_anywhere_leaves_nothing_uncounted_and_nothing_to_be_counted_twice(name: str) -> None:
+def test_a_function_that_dies_anywhere_leaves_nothing_uncounted_and_nothing_to_be_counted_twice(
+    name: str,
+) -> None:
     case = CASES[name]
     expected = in_one(case).alerts()
     for at in range(1_000):

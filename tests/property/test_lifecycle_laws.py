@@ -12,19 +12,20 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from flowverdict.alerts import fingerprint
-from flowverdict.book import AlertBook
-from flowverdict.document import Alert, Kind, Severity, Status
-from flowverdict.lifecycle import HOUR, Around, Intervals, hour_of, sighted, swept
-from flowverdict.state import Window
-from flowverdict.store.memory import MemoryStore
+from flowverdict.alerts.detection import fingerprint
+from flowverdict.alerts.model import Alert, Kind, Severity, Status
+from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.rate_limit import HOUR, hour_of
+from flowverdict.lifecycle.state_machine import Around, Intervals, sighted, swept
+from flowverdict.lifecycle.store import Window
 from tests.alert_samples import NOW, Outbox, a_window, record, sighting
+from tests.helpers.memory_stores import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowverdict.alerts import Sighting
-    from flowverdict.document import Document
+    from flowverdict.alerts.detection import Sighting
+    from flowverdict.alerts.model import Document
 
 # Shorter than they are in life, so that a few dozen steps see many of each.
 AROUND = Around(window_id="place#1")
@@ -62,12 +63,18 @@ batches = st.lists(a_sighting(), min_size=1, max_size=4, unique_by=lambda one: o
 class Told:
     at: int
     document: Document
-    waited: bool  # SNS did not take it when it was due; the cap counts it in the hour in which it was
+    waited: (
+        bool  # SNS did not take it when it was due; the cap counts it in the hour in which it was
+    )
 
     @property
     def is_capped(self) -> bool:
         """Whether it is of the messages that the cap counts."""
-        return not self.waited and self.document.status is not Status.RESOLVED and self.document.kind in {Kind.REJECT, Kind.SCAN}
+        return (
+            not self.waited
+            and self.document.status is not Status.RESOLVED
+            and self.document.kind in {Kind.REJECT, Kind.SCAN}
+        )
 
 
 @dataclass(slots=True)
@@ -105,7 +112,11 @@ class Life(RuleBasedStateMachine):
         sightings = [seen(*one) for one in batch]
         # An episode that ended (as the store has it) begins anew with this sighting; while its end waits to be told it takes it in.
         names = {fingerprint(name): name for name, _, _ in batch}
-        opened = {names[one] for one, state in self.store.load(list(names)).items() if state.is_open or state.pending}
+        opened = {
+            names[one]
+            for one, state in self.store.load(list(names)).items()
+            if state.is_open or state.pending
+        }
         for name, severity, records in batch:
             if name not in opened:
                 self.episodes[name] = Episode()
@@ -159,11 +170,15 @@ class Life(RuleBasedStateMachine):
         self._collect()
         for state in self.store.states.values():
             if state.is_open and state.for_digest:
-                assert INTERVALS.digest_end(state.opened_at) > self.now, "noise that goes on never gets into a digest"
+                assert INTERVALS.digest_end(state.opened_at) > self.now, (
+                    "noise that goes on never gets into a digest"
+                )
 
     def _note_waiting(self) -> None:
         """Note what was due to be told before this step: SNS did not take it."""
-        self.waiting = {name for name, state in self.store.states.items() if state.pending is not None}
+        self.waiting = {
+            name for name, state in self.store.states.items() if state.pending is not None
+        }
 
     def _collect(self) -> None:
         """Take what was told in this step, and hold each message against what went before."""
@@ -180,7 +195,9 @@ class Life(RuleBasedStateMachine):
     def _check(self, name: str, told: Told) -> None:
         document, episode = told.document, self.episodes[name]
         assert isinstance(document, Alert)
-        assert name not in {one for one, severities in PROBLEMS.items() if severities is NOISE}, "noise is told in the digest only"
+        assert name not in {one for one, severities in PROBLEMS.items() if severities is NOISE}, (
+            "noise is told in the digest only"
+        )
         if name == "consequence" and not episode.messages and not told.waited:
             assert not self.shaded, "told although another alert explains it"
         match document.status:
@@ -188,20 +205,28 @@ class Life(RuleBasedStateMachine):
                 before = episode.told_as
                 # One that waited may have got worse while it did: then that it is worse is told once more, rather than never.
                 repeated = bool(episode.messages) and episode.messages[-1].waited
-                assert before is None or document.severity.rank < before.rank + repeated, "told twice, and no worse than before"
+                assert before is None or document.severity.rank < before.rank + repeated, (
+                    "told twice, and no worse than before"
+                )
             case Status.REMINDER:
                 assert episode.messages, "a reminder of what nobody was told"
                 # A message that SNS did not take comes late, and so closer to the next: it counts from when it was due.
-                assert told.at - episode.messages[-1].at >= INTERVALS.repeat - INTERVALS.outbox - SWEEP, "reminded too soon"
+                assert (
+                    told.at - episode.messages[-1].at >= INTERVALS.repeat - INTERVALS.outbox - SWEEP
+                ), "reminded too soon"
             case Status.RESOLVED:
                 assert episode.messages, "resolved what nobody was told"
                 assert episode.messages[-1].document.status is not Status.RESOLVED, "resolved twice"
         if not episode.messages:
             assert document.status is Status.FIRING
-        assert document.records == episode.records, "the totals are those of all sightings of the episode"
+        assert document.records == episode.records, (
+            "the totals are those of all sightings of the episode"
+        )
         episode.messages.append(told)
         # Worse means worse than it was ever told as.
-        episode.told_as = min((document.severity, episode.told_as or document.severity), key=lambda one: one.rank)
+        episode.told_as = min(
+            (document.severity, episode.told_as or document.severity), key=lambda one: one.rank
+        )
 
     # --- the laws that are about all of them --------------------------------------------------------------------------
 
@@ -241,7 +266,10 @@ class Life(RuleBasedStateMachine):
 TestLife = Life.TestCase
 # A machine of this size takes minutes to shrink, and what it prints unshrunk is read as well.
 TestLife.settings = settings(
-    max_examples=60, stateful_step_count=20, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate]
+    max_examples=60,
+    stateful_step_count=20,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 
 
@@ -260,12 +288,23 @@ def test_the_order_of_sightings_in_a_batch_does_not_matter(
 def after(batch: Sequence[tuple[str, Severity, int]], cap: int) -> tuple[object, ...]:
     store, outbox = MemoryStore(), Outbox()
     window = Window(window_id="place#1", judged="what it shows")
-    record(AlertBook(store, outbox, intervals=INTERVALS, cap=cap), [seen(*one) for one in batch], window, NOW)
-    return (store.states, [document.to_json() for document in outbox.sent], store.load_budget(hour_of(NOW)))
+    record(
+        AlertBook(store, outbox, intervals=INTERVALS, cap=cap),
+        [seen(*one) for one in batch],
+        window,
+        NOW,
+    )
+    return (
+        store.states,
+        [document.to_json() for document in outbox.sent],
+        store.load_budget(hour_of(NOW)),
+    )
 
 
 @given(batches, st.integers(1, 5))
-def test_the_first_sighting_is_told_at_once_and_more_of_the_same_is_not(batch: list[tuple[str, Severity, int]], times: int) -> None:
+def test_the_first_sighting_is_told_at_once_and_more_of_the_same_is_not(
+    batch: list[tuple[str, Severity, int]], times: int
+) -> None:
     store, outbox = MemoryStore(), Outbox()
     book = AlertBook(store, outbox, intervals=INTERVALS, cap=30)
     for number in range(times):
@@ -289,10 +328,17 @@ def test_another_first_message_only_for_worse(severities: list[Severity]) -> Non
 
 
 @given(st.lists(st.sampled_from(list(Severity)), min_size=1, max_size=60), st.integers(1, 12))
-def test_the_cap_lets_the_most_severe_through_and_keeps_a_third_for_what_is_critical(severities: list[Severity], cap: int) -> None:
+def test_the_cap_lets_the_most_severe_through_and_keeps_a_third_for_what_is_critical(
+    severities: list[Severity], cap: int
+) -> None:
     store, outbox = MemoryStore(), Outbox()
     book = AlertBook(store, outbox, intervals=INTERVALS, cap=cap)
-    outcome = record(book, [sighting(str(number), severity) for number, severity in enumerate(severities)], a_window(), NOW)
+    outcome = record(
+        book,
+        [sighting(str(number), severity) for number, severity in enumerate(severities)],
+        a_window(),
+        NOW,
+    )
     critical = severities.count(Severity.CRITICAL)
     others = sum(severity in {Severity.HIGH, Severity.MEDIUM} for severity in severities)
     told_critical = min(critical, cap)
@@ -308,12 +354,24 @@ def test_the_cap_lets_the_most_severe_through_and_keeps_a_third_for_what_is_crit
 
 def test_what_the_cap_held_back_is_not_told_later_if_it_is_explained_by_then() -> None:
     outbox = Outbox()
-    book = AlertBook(MemoryStore(), outbox, intervals=INTERVALS, cap=3)  # two an hour for what is not critical
-    record(book, [seen("fault-0", Severity.HIGH, 1), seen("fault-1", Severity.HIGH, 1)], a_window(), NOW)
+    book = AlertBook(
+        MemoryStore(), outbox, intervals=INTERVALS, cap=3
+    )  # two an hour for what is not critical
+    record(
+        book,
+        [seen("fault-0", Severity.HIGH, 1), seen("fault-1", Severity.HIGH, 1)],
+        a_window(),
+        NOW,
+    )
     record(book, [seen("consequence", Severity.HIGH, 1)], a_window(), NOW + 60)
     assert len(outbox.sent) == 2
     for minutes in range(20, 200, 20):
-        record(book, [seen("cause", Severity.CRITICAL, 1), seen("consequence", Severity.HIGH, 1)], a_window(), NOW + minutes * 60)
+        record(
+            book,
+            [seen("cause", Severity.CRITICAL, 1), seen("consequence", Severity.HIGH, 1)],
+            a_window(),
+            NOW + minutes * 60,
+        )
         book.sweep(NOW + minutes * 60 + SWEEP, None)
     told = {document.fingerprint for document in outbox.sent}
     assert fingerprint("cause") in told
@@ -322,21 +380,36 @@ def test_what_the_cap_held_back_is_not_told_later_if_it_is_explained_by_then() -
 
 def test_a_reminder_that_the_cap_took_back_makes_nothing_worse() -> None:
     outbox = Outbox()
-    book = AlertBook(MemoryStore(), outbox, intervals=INTERVALS, cap=3)  # two an hour for what is not critical
+    book = AlertBook(
+        MemoryStore(), outbox, intervals=INTERVALS, cap=3
+    )  # two an hour for what is not critical
     record(book, [seen("fault-0", Severity.HIGH, 1)], a_window(), NOW)
     for minutes in range(20, 120, 20):
         record(book, [seen("fault-0", Severity.MEDIUM, 1)], a_window(), NOW + minutes * 60)
-    record(book, [seen("fault-1", Severity.HIGH, 1), seen("fault-2", Severity.HIGH, 1)], a_window(), NOW + 2 * HOUR)
+    record(
+        book,
+        [seen("fault-1", Severity.HIGH, 1), seen("fault-2", Severity.HIGH, 1)],
+        a_window(),
+        NOW + 2 * HOUR,
+    )
     book.sweep(NOW + 2 * HOUR, None)  # the reminder is due and held back
     record(book, [seen("fault-0", Severity.HIGH, 1)], a_window(), NOW + 2 * HOUR + 60)
-    assert [document.status for document in outbox.sent if document.fingerprint == fingerprint("fault-0")] == [Status.FIRING]
+    assert [
+        document.status
+        for document in outbox.sent
+        if document.fingerprint == fingerprint("fault-0")
+    ] == [Status.FIRING]
 
 
 @pytest.mark.parametrize(("ends", "opens"), [(-300, False), (60, False), (61, True)])
-def test_records_that_come_late_open_nothing_that_the_rules_have_ended(ends: int, *, opens: bool) -> None:
+def test_records_that_come_late_open_nothing_that_the_rules_have_ended(
+    ends: int, *, opens: bool
+) -> None:
     # A record may end up to a minute after its last packet, so one that seems to end after the mending may be from before it.
     mended = NOW + 1_800
-    state = sighted(None, seen("fault-0", Severity.HIGH, 1), NOW, shaded=False, around=AROUND).sent()
+    state = sighted(
+        None, seen("fault-0", Severity.HIGH, 1), NOW, shaded=False, around=AROUND
+    ).sent()
     over = swept(state, mended, INTERVALS, passes=True).sent()
     assert over.closed_by_rules
     late = seen("fault-0", Severity.HIGH, 1)
@@ -358,7 +431,12 @@ def test_what_a_digest_has_told_of_a_window_is_not_told_again_when_more_of_it_co
 
     def judged(records: int, now: int) -> None:
         window = store.load_windows(["place#1"]).get("place#1", Window(window_id="place#1"))
-        record(book, [seen("noise-0", Severity.LOW, records)], replace(window, judged=str(records)), now)
+        record(
+            book,
+            [seen("noise-0", Severity.LOW, records)],
+            replace(window, judged=str(records)),
+            now,
+        )
 
     judged(5, NOW)
     book.sweep(midnight + 60, None)

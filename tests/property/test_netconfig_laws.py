@@ -16,20 +16,19 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from flowverdict.netconfig.evaluate import (
+from flowverdict.flowlog.records import FlowDirection
+from flowverdict.network.acl import (
     AclAnswer,
-    GroupsAnswer,
-    Outcome,
-    Packet,
     crosses_subnet_boundary,
     evaluate_acl,
-    evaluate_connection,
-    evaluate_groups,
     evaluate_subnet_acl,
 )
-from flowverdict.netconfig.model import Interface, NetConfig, NetworkAcl, SecurityGroup
-from flowverdict.netconfig.snapshot import parse_snapshot
-from flowverdict.records import FlowDirection
+from flowverdict.network.configuration import NetConfig
+from flowverdict.network.model import Interface, NetworkAcl, SecurityGroup
+from flowverdict.network.packet import Outcome, Packet
+from flowverdict.network.security_groups import GroupsAnswer, evaluate_groups
+from flowverdict.network.snapshot import parse_snapshot
+from tests.helpers.connection import evaluate_connection
 
 IN, OUT = FlowDirection.INGRESS, FlowDirection.EGRESS
 DIRECTIONS = st.sampled_from(FlowDirection)
@@ -39,7 +38,16 @@ LAW = settings(deadline=None, max_examples=25)
 # Few values, so that rules and packets meet often.
 PORTS = (0, 22, 443, 1024, 32_768, 50_000, 65_535)
 PROTOCOLS = (1, 6, 17, 47, 58)
-IPV4 = ("10.0.1.1", "10.0.1.2", "10.0.1.17", "10.0.2.1", "10.2.0.1", "10.2.0.2", "192.0.2.1", "203.0.113.1")
+IPV4 = (
+    "10.0.1.1",
+    "10.0.1.2",
+    "10.0.1.17",
+    "10.0.2.1",
+    "10.2.0.1",
+    "10.2.0.2",
+    "192.0.2.1",
+    "203.0.113.1",
+)
 IPV6 = ("2001:db8::1", "2001:db8::2", "2001:db8:2::1")
 CIDRS4 = ("0.0.0.0/0", "10.0.0.0/16", "10.0.1.0/24", "10.0.1.2/32", "10.2.0.0/16", "128.0.0.0/1")
 CIDRS6 = ("::/0", "2001:db8::/64", "2001:db8::2/128")
@@ -102,7 +110,12 @@ def acls(draw: st.DrawFn) -> Json:
 
 
 OWN, OTHER = "111111111111", "222222222222"
-FAR: Json = {"GroupId": "sg-9", "UserId": OTHER, "VpcId": "vpc-2", "VpcPeeringConnectionId": "pcx-1"}
+FAR: Json = {
+    "GroupId": "sg-9",
+    "UserId": OTHER,
+    "VpcId": "vpc-2",
+    "VpcPeeringConnectionId": "pcx-1",
+}
 PAIRS: tuple[Json, ...] = (
     {"GroupId": "sg-1", "UserId": OWN},
     {"GroupId": "sg-2", "UserId": OWN},
@@ -115,7 +128,13 @@ PAIRS: tuple[Json, ...] = (
 @st.composite
 def permissions(draw: st.DrawFn) -> Json:
     protocol = draw(st.sampled_from(["-1", "tcp", "udp", "icmp", "icmpv6", "6", "17", "47"]))
-    permission: Json = {"IpProtocol": protocol, "IpRanges": [], "Ipv6Ranges": [], "PrefixListIds": [], "UserIdGroupPairs": []}
+    permission: Json = {
+        "IpProtocol": protocol,
+        "IpRanges": [],
+        "Ipv6Ranges": [],
+        "PrefixListIds": [],
+        "UserIdGroupPairs": [],
+    }
     if protocol in {"icmp", "icmpv6"}:
         permission["FromPort"], permission["ToPort"] = draw(icmp_kinds)
     elif protocol != "-1":
@@ -133,7 +152,9 @@ def permissions(draw: st.DrawFn) -> Json:
     return permission
 
 
-def interface(name: str, place: tuple[str, str, str], addresses: tuple[str, ...], groups: list[str]) -> Json:
+def interface(
+    name: str, place: tuple[str, str, str], addresses: tuple[str, ...], groups: list[str]
+) -> Json:
     vpc, subnet, owner = place
     return {
         "NetworkInterfaceId": name,
@@ -151,19 +172,44 @@ def interface(name: str, place: tuple[str, str, str], addresses: tuple[str, ...]
 def worlds(draw: st.DrawFn) -> Json:
     groups = st.lists(st.sampled_from(["sg-1", "sg-2"]), unique=True, min_size=1)
     rules = st.lists(permissions(), max_size=4)
-    here, there, far = ("vpc-1", "subnet-1", OWN), ("vpc-1", "subnet-2", OWN), ("vpc-2", "subnet-9", OTHER)
+    here, there, far = (
+        ("vpc-1", "subnet-1", OWN),
+        ("vpc-1", "subnet-2", OWN),
+        ("vpc-2", "subnet-9", OTHER),
+    )
     pods = interface("eni-b", here, ("10.0.1.2", "2001:db8::2"), draw(groups))
-    requester = {"VpcId": "vpc-1", "OwnerId": OWN, "CidrBlock": "10.0.0.0/16", "Region": "eu-west-1"}
-    accepter = {"VpcId": "vpc-2", "OwnerId": OTHER, "CidrBlock": "10.2.0.0/16", "Region": "eu-west-1"}
+    requester = {
+        "VpcId": "vpc-1",
+        "OwnerId": OWN,
+        "CidrBlock": "10.0.0.0/16",
+        "Region": "eu-west-1",
+    }
+    accepter = {
+        "VpcId": "vpc-2",
+        "OwnerId": OTHER,
+        "CidrBlock": "10.2.0.0/16",
+        "Region": "eu-west-1",
+    }
     return {
         "NetworkInterfaces": [
             interface("eni-me", here, ("10.0.1.1", "2001:db8::1"), draw(groups)),
             pods | {"Ipv4Prefixes": [{"Ipv4Prefix": "10.0.1.16/28"}]},
             interface("eni-c", there, ("10.0.2.1",), draw(groups)),
-            interface("eni-p", far, ("10.2.0.1", "2001:db8:2::1"), [draw(st.sampled_from(["sg-9", "sg-8"]))]),
+            interface(
+                "eni-p",
+                far,
+                ("10.2.0.1", "2001:db8:2::1"),
+                [draw(st.sampled_from(["sg-9", "sg-8"]))],
+            ),
         ],
         "SecurityGroups": [
-            {"GroupId": name, "OwnerId": OWN, "VpcId": "vpc-1", "IpPermissions": draw(rules), "IpPermissionsEgress": draw(rules)}
+            {
+                "GroupId": name,
+                "OwnerId": OWN,
+                "VpcId": "vpc-1",
+                "IpPermissions": draw(rules),
+                "IpPermissionsEgress": draw(rules),
+            }
             for name in ("sg-1", "sg-2")
         ],
         "NetworkAcls": [draw(acls())],
@@ -176,7 +222,11 @@ def worlds(draw: st.DrawFn) -> Json:
             },
         ],
         "Vpcs": [
-            {"VpcId": "vpc-1", "CidrBlock": "10.0.0.0/16", "Ipv6CidrBlockAssociationSet": [{"Ipv6CidrBlock": "2001:db8::/56"}]}
+            {
+                "VpcId": "vpc-1",
+                "CidrBlock": "10.0.0.0/16",
+                "Ipv6CidrBlockAssociationSet": [{"Ipv6CidrBlock": "2001:db8::/56"}],
+            }
         ],
         "VpcPeeringConnections": [
             {
@@ -186,7 +236,12 @@ def worlds(draw: st.DrawFn) -> Json:
                 "Status": {"Code": draw(st.sampled_from(["active", "active", "expired"]))},
             }
         ],
-        "ManagedPrefixLists": [{"PrefixListId": "pl-1", "Entries": [{"Cidr": "192.0.2.0/24"}, {"Cidr": "2001:db8:2::/48"}]}],
+        "ManagedPrefixLists": [
+            {
+                "PrefixListId": "pl-1",
+                "Entries": [{"Cidr": "192.0.2.0/24"}, {"Cidr": "2001:db8:2::/48"}],
+            }
+        ],
     }
 
 
@@ -208,12 +263,22 @@ def icmp_fits(kind: int, code: int, packet: Packet) -> bool:
 def oracle_acl(acl: Json, packet: Packet, direction: FlowDirection) -> tuple[str, int]:
     remote = str(packet.destination if direction is OUT else packet.source)
     for entry in sorted(acl["Entries"], key=lambda one: int(one["RuleNumber"])):
-        protocol, ports, icmp = int(entry["Protocol"]), entry.get("PortRange"), entry.get("IcmpTypeCode")
-        if entry["Egress"] != (direction is OUT) or not inside(remote, entry.get("CidrBlock") or entry["Ipv6CidrBlock"]):
+        protocol, ports, icmp = (
+            int(entry["Protocol"]),
+            entry.get("PortRange"),
+            entry.get("IcmpTypeCode"),
+        )
+        if entry["Egress"] != (direction is OUT) or not inside(
+            remote, entry.get("CidrBlock") or entry["Ipv6CidrBlock"]
+        ):
             continue
         if protocol not in {-1, packet.protocol}:
             continue
-        if protocol in {6, 17} and ports and packet.destination_port not in range(ports["From"], ports["To"] + 1):
+        if (
+            protocol in {6, 17}
+            and ports
+            and packet.destination_port not in range(ports["From"], ports["To"] + 1)
+        ):
             continue
         if protocol in {1, 58} and icmp and not icmp_fits(icmp["Type"], icmp["Code"], packet):
             continue
@@ -223,7 +288,11 @@ def oracle_acl(acl: Json, packet: Packet, direction: FlowDirection) -> tuple[str
 
 def oracle_groups(world: Json, packet: Packet, direction: FlowDirection) -> bool:
     mine = {group["GroupId"] for group in world["NetworkInterfaces"][0]["Groups"]}
-    remote, key = (packet.destination, "IpPermissionsEgress") if direction is OUT else (packet.source, "IpPermissions")
+    remote, key = (
+        (packet.destination, "IpPermissionsEgress")
+        if direction is OUT
+        else (packet.source, "IpPermissions")
+    )
     return any(
         oracle_permission(world, permission, packet, str(remote))
         for group in world["SecurityGroups"]
@@ -233,14 +302,20 @@ def oracle_groups(world: Json, packet: Packet, direction: FlowDirection) -> bool
 
 
 def oracle_permission(world: Json, permission: Json, packet: Packet, remote: str) -> bool:
-    protocol = {"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58}.get(permission["IpProtocol"]) or int(permission["IpProtocol"])
+    protocol = {"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58}.get(permission["IpProtocol"]) or int(
+        permission["IpProtocol"]
+    )
     if protocol not in {-1, packet.protocol}:
         return False
-    if protocol in {6, 17} and packet.destination_port not in range(permission["FromPort"], permission["ToPort"] + 1):
+    if protocol in {6, 17} and packet.destination_port not in range(
+        permission["FromPort"], permission["ToPort"] + 1
+    ):
         return False
     if protocol in {1, 58} and not icmp_fits(permission["FromPort"], permission["ToPort"], packet):
         return False
-    ranges = [one["CidrIp"] for one in permission["IpRanges"]] + [one["CidrIpv6"] for one in permission["Ipv6Ranges"]]
+    ranges = [one["CidrIp"] for one in permission["IpRanges"]] + [
+        one["CidrIpv6"] for one in permission["Ipv6Ranges"]
+    ]
     if permission["PrefixListIds"]:
         ranges += [one["Cidr"] for one in world["ManagedPrefixLists"][0]["Entries"]]
     return any(inside(remote, cidr) for cidr in ranges) or any(
@@ -256,8 +331,14 @@ def oracle_pair(world: Json, pair: Json, remote: str) -> bool:
     for one in world["NetworkInterfaces"]:
         addresses = [item["PrivateIpAddress"] for item in one["PrivateIpAddresses"]]
         addresses += [item["Ipv6Address"] for item in one["Ipv6Addresses"]]
-        has = remote in addresses or any(inside(remote, item["Ipv4Prefix"]) for item in one.get("Ipv4Prefixes", ()))
-        if has and {"GroupId": pair["GroupId"]} in one["Groups"] and (one["VpcId"] == "vpc-2") is over_peering:
+        has = remote in addresses or any(
+            inside(remote, item["Ipv4Prefix"]) for item in one.get("Ipv4Prefixes", ())
+        )
+        if (
+            has
+            and {"GroupId": pair["GroupId"]} in one["Groups"]
+            and (one["VpcId"] == "vpc-2") is over_peering
+        ):
             return True
     return False
 
@@ -301,7 +382,9 @@ def allows(*, allowed: bool) -> Outcome:
 
 @LAW
 @given(acls(), packets(), DIRECTIONS)
-def test_an_acl_answers_as_the_oracle_does(snapshot: Json, packet: Packet, direction: FlowDirection) -> None:
+def test_an_acl_answers_as_the_oracle_does(
+    snapshot: Json, packet: Packet, direction: FlowDirection
+) -> None:
     acl = acl_of(snapshot)
     expected = [oracle_acl(snapshot, one, direction) for one in completions(packet)]
     for one, (action, number) in zip(completions(packet), expected, strict=True):
@@ -310,7 +393,10 @@ def test_an_acl_answers_as_the_oracle_does(snapshot: Json, packet: Packet, direc
     unsure = evaluate_acl(acl, packet, direction)
     if unsure.outcome is not Outcome.UNKNOWN:
         assert {action for action, _ in expected} == {unsure.outcome}
-    assert {number for _, number in expected} <= {number_of(unsure), *(entry.rule_number for entry in unsure.possible)}
+    assert {number for _, number in expected} <= {
+        number_of(unsure),
+        *(entry.rule_number for entry in unsure.possible),
+    }
 
 
 @LAW
@@ -332,7 +418,9 @@ def test_an_entry_after_the_first_match_changes_nothing(
 
 @LAW
 @given(acls(), packets(), DIRECTIONS, acl_entries(0))
-def test_an_entry_put_first_decides_if_it_matches(snapshot: Json, packet: Packet, direction: FlowDirection, first: Json) -> None:
+def test_an_entry_put_first_decides_if_it_matches(
+    snapshot: Json, packet: Packet, direction: FlowDirection, first: Json
+) -> None:
     packet = completions(packet)[0]
     _, number = oracle_acl({"Entries": [first]}, packet, direction)
     snapshot["Entries"].append(first)
@@ -351,17 +439,26 @@ def test_the_order_of_the_list_never_matters(
 
 @LAW
 @given(packets(), DIRECTIONS, st.permutations([10, 20]))
-def test_the_order_of_the_numbers_does(packet: Packet, direction: FlowDirection, numbers: list[int]) -> None:
+def test_the_order_of_the_numbers_does(
+    packet: Packet, direction: FlowDirection, numbers: list[int]
+) -> None:
     everything = {"Egress": direction is OUT, "Protocol": "-1"}
-    everything |= {"CidrBlock": "0.0.0.0/0"} if packet.source.version == 4 else {"Ipv6CidrBlock": "::/0"}
-    entries = [everything | {"RuleNumber": n, "RuleAction": a} for n, a in zip(numbers, ("allow", "deny"), strict=True)]
+    everything |= (
+        {"CidrBlock": "0.0.0.0/0"} if packet.source.version == 4 else {"Ipv6CidrBlock": "::/0"}
+    )
+    entries = [
+        everything | {"RuleNumber": n, "RuleAction": a}
+        for n, a in zip(numbers, ("allow", "deny"), strict=True)
+    ]
     answer = evaluate_acl(acl_of({"NetworkAclId": "acl-1", "Entries": entries}), packet, direction)
     assert answer.outcome is allows(allowed=numbers == [10, 20])
 
 
 @LAW
 @given(acls(), packets(), DIRECTIONS)
-def test_the_closing_rule_listed_or_not_gives_the_same_answer(snapshot: Json, packet: Packet, direction: FlowDirection) -> None:
+def test_the_closing_rule_listed_or_not_gives_the_same_answer(
+    snapshot: Json, packet: Packet, direction: FlowDirection
+) -> None:
     before = evaluate_acl(acl_of(snapshot), packet, direction)
     for egress in (False, True):
         closing = {"Egress": egress, "RuleAction": "deny", "Protocol": "-1"}
@@ -370,14 +467,20 @@ def test_the_closing_rule_listed_or_not_gives_the_same_answer(snapshot: Json, pa
             closing | {"RuleNumber": 32_768, "Ipv6CidrBlock": "::/0"},
         ]
     after = evaluate_acl(acl_of(snapshot), packet, direction)
-    assert (after.outcome, number_of(after), after.possible) == (before.outcome, number_of(before), before.possible)
+    assert (after.outcome, number_of(after), after.possible) == (
+        before.outcome,
+        number_of(before),
+        before.possible,
+    )
     assert after.entry is not None
     assert not after.entry.implicit
 
 
 @LAW
 @given(acls(), packets(), DIRECTIONS)
-def test_entries_of_the_other_ip_version_never_matter(snapshot: Json, packet: Packet, direction: FlowDirection) -> None:
+def test_entries_of_the_other_ip_version_never_matter(
+    snapshot: Json, packet: Packet, direction: FlowDirection
+) -> None:
     before = evaluate_acl(acl_of(snapshot), packet, direction)
     own = "CidrBlock" if packet.source.version == 4 else "Ipv6CidrBlock"
     snapshot["Entries"] = [entry for entry in snapshot["Entries"] if own in entry]
@@ -386,9 +489,13 @@ def test_entries_of_the_other_ip_version_never_matter(snapshot: Json, packet: Pa
 
 @LAW
 @given(acls(), packets(), DIRECTIONS, st.sampled_from(PORTS))
-def test_the_source_port_never_matters_to_an_acl(snapshot: Json, packet: Packet, direction: FlowDirection, port: int) -> None:
+def test_the_source_port_never_matters_to_an_acl(
+    snapshot: Json, packet: Packet, direction: FlowDirection, port: int
+) -> None:
     acl = acl_of(snapshot)
-    assert evaluate_acl(acl, replace(packet, source_port=port), direction) == evaluate_acl(acl, packet, direction)
+    assert evaluate_acl(acl, replace(packet, source_port=port), direction) == evaluate_acl(
+        acl, packet, direction
+    )
 
 
 @LAW
@@ -408,7 +515,9 @@ def test_a_word_nobody_knows_never_makes_a_wrong_certainty(
 
 @settings(LAW, max_examples=60)
 @given(worlds(), packets(), DIRECTIONS)
-def test_groups_answer_as_the_oracle_does(world: Json, packet: Packet, direction: FlowDirection) -> None:
+def test_groups_answer_as_the_oracle_does(
+    world: Json, packet: Packet, direction: FlowDirection
+) -> None:
     config = parse_snapshot(world)
     expected = [oracle_groups(world, one, direction) for one in completions(packet)]
     for one, allowed in zip(completions(packet), expected, strict=True):
@@ -433,7 +542,9 @@ def test_the_order_of_rules_and_groups_never_matters(
 
 @LAW
 @given(worlds(), packets(), DIRECTIONS, permissions())
-def test_a_rule_more_never_denies_more(world: Json, packet: Packet, direction: FlowDirection, permission: Json) -> None:
+def test_a_rule_more_never_denies_more(
+    world: Json, packet: Packet, direction: FlowDirection, permission: Json
+) -> None:
     before = ask_groups(parse_snapshot(world), packet, direction).outcome
     for group in world["SecurityGroups"]:
         group["IpPermissions"].append(permission)
@@ -463,7 +574,9 @@ def test_mending_what_the_nearest_miss_names_and_nothing_less_lets_the_packet_pa
     for criterion, rule in mended.items():
         alone = SecurityGroup(group_id=rule.group_id, ingress=(rule,), egress=(rule,))
         holding = replace(me_in(config), group_ids=(rule.group_id,))
-        outcome = evaluate_groups(replace(config, security_groups=(alone,)), holding, packet, direction).outcome
+        outcome = evaluate_groups(
+            replace(config, security_groups=(alone,)), holding, packet, direction
+        ).outcome
         assert outcome is allows(allowed=criterion == miss.differs)
 
 
@@ -476,7 +589,9 @@ def stays_inside(remote: str) -> bool:
 
 @LAW
 @given(worlds(), packets(), DIRECTIONS)
-def test_inside_a_subnet_no_acl_is_asked(world: Json, packet: Packet, direction: FlowDirection) -> None:
+def test_inside_a_subnet_no_acl_is_asked(
+    world: Json, packet: Packet, direction: FlowDirection
+) -> None:
     config = parse_snapshot(world)
     remote = packet.peer(direction)
     assert crosses_subnet_boundary(config, me_in(config), remote) is not stays_inside(str(remote))
@@ -494,24 +609,60 @@ def test_a_connection_passes_if_both_layers_let_the_request_and_the_acl_the_repl
     answer = evaluate_connection(config, me_in(config), packet, direction)
     free = stays_inside(str(packet.peer(direction)))
     acl, back = world["NetworkAcls"][0], answer.reply.packet
-    assert (back.source_port, back.destination_port) == (packet.destination_port, packet.source_port)
+    assert (back.source_port, back.destination_port) == (
+        packet.destination_port,
+        packet.source_port,
+    )
     request = free or oracle_acl(acl, packet, direction)[0] == "allow"
     reply = free or oracle_acl(acl, back, direction.opposite)[0] == "allow"
     assert answer.reply.outcome is allows(allowed=reply)
-    assert answer.outcome is allows(allowed=request and reply and oracle_groups(world, packet, direction))
+    assert answer.outcome is allows(
+        allowed=request and reply and oracle_groups(world, packet, direction)
+    )
 
 
 # Keys without which less is known. A missing one of the others has a meaning of its own: no port range is all ports.
 KNOWLEDGE = frozenset(
     {
-        *("NetworkInterfaces", "SecurityGroups", "NetworkAcls", "Subnets", "Vpcs", "VpcPeeringConnections"),
-        *("ManagedPrefixLists", "IpPermissions", "IpPermissionsEgress", "Entries", "Groups", "Ipv6Addresses", "VpcId"),
-        *("PrivateIpAddresses", "IpProtocol", "Protocol", "RuleAction", "Status", "SubnetId", "CidrBlock", "AccepterVpcInfo"),
+        *(
+            "NetworkInterfaces",
+            "SecurityGroups",
+            "NetworkAcls",
+            "Subnets",
+            "Vpcs",
+            "VpcPeeringConnections",
+        ),
+        *(
+            "ManagedPrefixLists",
+            "IpPermissions",
+            "IpPermissionsEgress",
+            "Entries",
+            "Groups",
+            "Ipv6Addresses",
+            "VpcId",
+        ),
+        *(
+            "PrivateIpAddresses",
+            "IpProtocol",
+            "Protocol",
+            "RuleAction",
+            "Status",
+            "SubnetId",
+            "CidrBlock",
+            "AccepterVpcInfo",
+        ),
         *("CidrIp", "Ipv6CidrBlock", "Ipv6CidrBlockAssociationSet"),
     }
 )
 # Where these stand they say which thing is meant, not something about it.
-NAMING = frozenset({("Associations", "SubnetId"), ("Subnets", "SubnetId"), ("Vpcs", "VpcId"), ("UserIdGroupPairs", "VpcId")})
+NAMING = frozenset(
+    {
+        ("Associations", "SubnetId"),
+        ("Subnets", "SubnetId"),
+        ("Vpcs", "VpcId"),
+        ("UserIdGroupPairs", "VpcId"),
+    }
+)
 
 type Place = tuple[str | int, ...]
 
@@ -550,15 +701,22 @@ def test_what_is_certain_with_less_known_stays_so_with_more(
 ) -> None:
     packet = completions(packet)[0]
     whole = parse_snapshot(world)
-    places = data.draw(st.lists(st.sampled_from(removable(world)), min_size=1, max_size=3, unique=True))
+    places = data.draw(
+        st.lists(st.sampled_from(removable(world)), min_size=1, max_size=3, unique=True)
+    )
     part = parse_snapshot(without(world, places))
     me = part.interface("eni-me") or me_in(whole)
     sure = evaluate_groups(whole, me_in(whole), packet, direction).outcome
     assert evaluate_groups(part, me, packet, direction).outcome in {Outcome.UNKNOWN, sure}
-    assert acl_outcome(part, me, packet, direction) in {Outcome.UNKNOWN, acl_outcome(whole, me_in(whole), packet, direction)}
+    assert acl_outcome(part, me, packet, direction) in {
+        Outcome.UNKNOWN,
+        acl_outcome(whole, me_in(whole), packet, direction),
+    }
 
 
-def acl_outcome(config: NetConfig, me: Interface, packet: Packet, direction: FlowDirection) -> Outcome | None:
+def acl_outcome(
+    config: NetConfig, me: Interface, packet: Packet, direction: FlowDirection
+) -> Outcome | None:
     answer = evaluate_subnet_acl(config, me, packet, direction)
     # Inside a subnet no ACL is asked; one that allows the packet says the same of it.
     return Outcome.ALLOW if answer is None else answer.outcome
@@ -567,7 +725,11 @@ def acl_outcome(config: NetConfig, me: Interface, packet: Packet, direction: Flo
 @pytest.mark.parametrize("direction", FlowDirection)
 def test_where_nothing_is_known_nothing_is_certain(direction: FlowDirection) -> None:
     packet = Packet(
-        source=ip_address("10.0.1.1"), destination=ip_address("10.0.2.1"), protocol=6, source_port=1, destination_port=2
+        source=ip_address("10.0.1.1"),
+        destination=ip_address("10.0.2.1"),
+        protocol=6,
+        source_port=1,
+        destination_port=2,
     )
     bare = Interface(interface_id="eni-me")
     assert evaluate_connection(NetConfig(), bare, packet, direction).outcome is Outcome.UNKNOWN

@@ -22,18 +22,22 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from flowverdict.alerts import group, lost_records
-from flowverdict.cli import explaining, policy_checking
-from flowverdict.delivery import amazon_q, email, ocsf, pagerduty, slack
-from flowverdict.document import Alert, Status
-from flowverdict.errors import ConfigError, FlowVerdictError, ObjectError
-from flowverdict.netconfig.ec2 import Ec2Config, ReaderRole
-from flowverdict.netconfig.model import GroupReference, PrefixListReference
-from flowverdict.netconfig.snapshot import parse_snapshot
-from flowverdict.observability import Observability
-from flowverdict.pipeline import Batch, FixedConfig
-from flowverdict.policy import MAX_REASON, parse_policy
-from flowverdict.remedy import AclChange, Remedy
+from flowverdict.alerts.grouping import group
+from flowverdict.alerts.model import Alert, Status
+from flowverdict.alerts.notices import lost_records
+from flowverdict.app.observability import Observability
+from flowverdict.core.errors import ConfigError, FlowVerdictError, ObjectError
+from flowverdict.delivery.renderers import amazon_q, email, ocsf, pagerduty, slack
+from flowverdict.network.ec2 import Ec2Config
+from flowverdict.network.ec2_clients import ReaderRole
+from flowverdict.network.model import GroupReference, PrefixListReference
+from flowverdict.network.snapshot import parse_snapshot
+from flowverdict.policy.document import parse_policy
+from flowverdict.policy.values import MAX_REASON
+from flowverdict.verdict.batch import Batch, FixedConfig
+from flowverdict.verdict.contract import to_json
+from flowverdict.verdict.remediation import AclChange, Remedy
+from flowverdict_cli import explain, policy_check
 from tests.property.test_faces_laws import DOCUMENT, FOUND_AT, ROUTING_KEY
 from tests.slack_blocks import texts
 
@@ -42,11 +46,11 @@ if TYPE_CHECKING:
 
     from botocore.client import BaseClient
 
-    from flowverdict.document import Document
-    from flowverdict.explain import Explanation
-    from flowverdict.flows import RejectedFlow
-    from flowverdict.netconfig.ec2 import Credentials
-    from flowverdict.remedy import Change
+    from flowverdict.alerts.model import Document
+    from flowverdict.flows.model import RejectedFlow
+    from flowverdict.network.ec2_clients import Credentials
+    from flowverdict.verdict.explanation import Explanation
+    from flowverdict.verdict.remediation import Change
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 SHOP = json.loads((SCENARIOS / "shop.config.json").read_text())
@@ -62,7 +66,21 @@ PIECES = [
         "```",
         "`id`",
     ),
-    *("*Fix*", "_x_", "|", ":rotating_light:", "$(touch pwned)", "${IFS}", ";touch pwned;", "'", '"', "\\", "&&", ">pwned", "#"),
+    *(
+        "*Fix*",
+        "_x_",
+        "|",
+        ":rotating_light:",
+        "$(touch pwned)",
+        "${IFS}",
+        ";touch pwned;",
+        "'",
+        '"',
+        "\\",
+        "&&",
+        ">pwned",
+        "#",
+    ),
     *(
         "? aws ec2 evil",
         " aws s3 rb s3://x",
@@ -88,14 +106,41 @@ PIECES = [
         "\ufeff",
         "\u0430ws",
     ),
-    *("\N{FIRE}", "\u05e9", "\ud800", "[flowverdict CRITICAL]", '{"level":"INFO"}', "evil.com/#", "..", "/", "x" * 300),
+    *(
+        "\N{FIRE}",
+        "\u05e9",
+        "\ud800",
+        "[flowverdict CRITICAL]",
+        '{"level":"INFO"}',
+        "evil.com/#",
+        "..",
+        "/",
+        "x" * 300,
+    ),
 ]
 FREE = st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=6).map("".join)
 # A field of a record: what is no printable ASCII, or has blanks, is no field and never gets past the reader.
 _WORDS = ["".join(one for one in piece if "!" <= one <= "~") for piece in PIECES]
-WORD = st.lists(st.sampled_from([word for word in _WORDS if word]), min_size=1, max_size=4).map("".join)
-FIELDS = ("account-id", "interface-id", "vpc-id", "subnet-id", "instance-id", "region", "pkt-src-aws-service", "reject-reason")
-LOGS = ("rules-outbound-response", "rules-inbound-request", "rules-both-layers", "rules-gateway-endpoint", "inbound-request")
+WORD = st.lists(st.sampled_from([word for word in _WORDS if word]), min_size=1, max_size=4).map(
+    "".join
+)
+FIELDS = (
+    "account-id",
+    "interface-id",
+    "vpc-id",
+    "subnet-id",
+    "instance-id",
+    "region",
+    "pkt-src-aws-service",
+    "reject-reason",
+)
+LOGS = (
+    "rules-outbound-response",
+    "rules-inbound-request",
+    "rules-both-layers",
+    "rules-gateway-endpoint",
+    "inbound-request",
+)
 
 
 def hostile_log(name: str, edits: dict[str, str]) -> bytes:
@@ -132,7 +177,8 @@ EXPLAINED = st.builds(
     lambda name, edits, shop, key: (hostile_log(name, {"region": "eu-west-1"} | edits), shop, key),
     st.sampled_from(LOGS),
     st.dictionaries(st.sampled_from(FIELDS), WORD, max_size=3),
-    st.none() | st.builds(hostile_shop, FREE, FREE),  # without rules there is no fix, but more to look at
+    st.none()
+    | st.builds(hostile_shop, FREE, FREE),  # without rules there is no fix, but more to look at
     FREE,
 )
 type Input = tuple[bytes, dict[str, Any] | None, str]
@@ -148,7 +194,9 @@ def explained(given_: Input) -> tuple[list[Explanation], Batch]:
 
 def documents(given_: Input) -> list[Document]:
     explanations, batch = explained(given_)
-    found = [sighting.document for sighting in (*group(explanations), *lost_records(batch.flows.lost()))]
+    found = [
+        sighting.document for sighting in (*group(explanations), *lost_records(batch.flows.lost()))
+    ]
     assert found
     return found
 
@@ -175,7 +223,11 @@ def is_plain(text: str) -> bool:
 def holds_email(document: Document) -> None:
     body = email.body(document)
     assert is_plain(body)
-    if isinstance(document, Alert) and document.remedy is not None and document.status is not Status.RESOLVED:
+    if (
+        isinstance(document, Alert)
+        and document.remedy is not None
+        and document.status is not Status.RESOLVED
+    ):
         shown = body.split("\n")
         if all(command.isprintable() for command in document.remedy.commands):
             assert all(f"    {command}" in shown for command in document.remedy.commands)
@@ -206,7 +258,11 @@ def holds_amazon_q(document: Document) -> None:
     description = told["content"]["description"]
     assert all(is_plain(one) for one in strings(told))
     assert description.count("```") in {0, 2}
-    for one in (told["content"]["title"], *told["content"]["nextSteps"], re.sub(r"```.*?```", "", description, flags=re.DOTALL)):
+    for one in (
+        told["content"]["title"],
+        *told["content"]["nextSteps"],
+        re.sub(r"```.*?```", "", description, flags=re.DOTALL),
+    ):
         assert not re.search(r"[<>]|\]\(", one)
         assert not ESCAPED.search(one)
 
@@ -257,7 +313,9 @@ def test_a_log_line_is_one_line_of_printable_ascii(given_: Input, key: str) -> N
     observability = Observability("test")
     log, _, _ = given_
     with redirect_stdout(written):
-        reading = Batch().add_file(io.BytesIO(log + b"\nwords \x1b[2J that are no record\n"), name=key)
+        reading = Batch().add_file(
+            io.BytesIO(log + b"\nwords \x1b[2J that are no record\n"), name=key
+        )
         observability.read(reading)
         observability.already_counted(key)
         observability.rules_not_read({(key, key): key})
@@ -270,7 +328,9 @@ def test_a_log_line_is_one_line_of_printable_ascii(given_: Input, key: str) -> N
         assert line.isprintable()
         assert len(line) < 12_000
     assert [json.loads(line)["message"] for line in lines][-1] == "message failed"
-    assert json.loads(lines[0])["source"] == key.encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass")
+    assert json.loads(lines[0])["source"] == key.encode("utf-8", "surrogatepass").decode(
+        "utf-8", "surrogatepass"
+    )
 
 
 @given(text=FREE)
@@ -285,14 +345,16 @@ def test_the_commands_table_and_fixes_do_nothing_to_a_terminal(given_: Input) ->
     explanations, _ = explained(given_)
     written = io.StringIO()
     with redirect_stdout(written):
-        explaining.show(explanations)
+        explain.show(explanations)
     assert explanations
     assert is_plain(written.getvalue())
     on_a_terminal = Console(width=10_000, file=io.StringIO())
     with on_a_terminal.capture() as capture:
-        on_a_terminal.print(explaining.table(explanations))
-    assert [line.rstrip() + "\n" for line in capture.get().splitlines()] == explaining.lines(explanations)
-    assert all(one.to_json().isprintable() and one.to_json().isascii() for one in explanations)
+        on_a_terminal.print(explain.table(explanations))
+    assert [line.rstrip() + "\n" for line in capture.get().splitlines()] == explain.lines(
+        explanations
+    )
+    assert all(to_json(one).isprintable() and to_json(one).isascii() for one in explanations)
 
 
 @given(reason=FREE, name=FREE)
@@ -304,7 +366,9 @@ def test_a_policys_reasons_do_nothing_to_a_terminal(reason: str, name: str) -> N
         return  # what it says is one line, as of all errors
     written = io.StringIO()
     with redirect_stdout(written):
-        policy_checking.show(policy_checking.check(name, policy, policy_checking.moment("2026-12-01T00:00:00Z"), None))
+        policy_check.show(
+            policy_check.check(name, policy, policy_check.moment("2026-12-01T00:00:00Z"), None)
+        )
     assert is_plain(written.getvalue())
 
 
@@ -316,15 +380,31 @@ def words_of(change: Change, region: str | None) -> list[str]:
     named = [] if region is None else ["--region", region]
     if isinstance(change, AclChange):
         entry = change.entry
-        words = ["ec2", "create-network-acl-entry", *named, "--network-acl-id", change.network_acl_id]
-        words += ["--egress" if entry.egress else "--ingress", "--rule-number", str(entry.rule_number), "--rule-action", "allow"]
+        words = [
+            "ec2",
+            "create-network-acl-entry",
+            *named,
+            "--network-acl-id",
+            change.network_acl_id,
+        ]
+        words += [
+            "--egress" if entry.egress else "--ingress",
+            "--rule-number",
+            str(entry.rule_number),
+            "--rule-action",
+            "allow",
+        ]
         words += ["--protocol", str(entry.protocol)]
         if entry.ports is not None:
             words += ["--port-range", f"From={entry.ports.first},To={entry.ports.last}"]
         if entry.icmp is not None:
             words += ["--icmp-type-code", f"Type={entry.icmp.type},Code={entry.icmp.code}"]
         assert entry.network is not None
-        return [*words, "--cidr-block" if entry.network.version == 4 else "--ipv6-cidr-block", str(ip_network(entry.network))]
+        return [
+            *words,
+            "--cidr-block" if entry.network.version == 4 else "--ipv6-cidr-block",
+            str(ip_network(entry.network)),
+        ]
     rule = change.rule
     way = "egress" if rule.egress else "ingress"
     ports = "" if rule.from_port is None else f",FromPort={rule.from_port},ToPort={rule.to_port}"
@@ -335,9 +415,21 @@ def words_of(change: Change, region: str | None) -> list[str]:
             peer = f"PrefixListIds=[{{PrefixListId={rule.peer.prefix_list_id}}}]"
         case _:
             assert rule.peer is not None
-            peer = f"IpRanges=[{{CidrIp={rule.peer}}}]" if rule.peer.version == 4 else f"Ipv6Ranges=[{{CidrIpv6={rule.peer}}}]"
+            peer = (
+                f"IpRanges=[{{CidrIp={rule.peer}}}]"
+                if rule.peer.version == 4
+                else f"Ipv6Ranges=[{{CidrIpv6={rule.peer}}}]"
+            )
     permission = f"IpProtocol={rule.protocol}{ports},{peer}"
-    return ["ec2", f"authorize-security-group-{way}", *named, "--group-id", rule.group_id, "--ip-permissions", permission]
+    return [
+        "ec2",
+        f"authorize-security-group-{way}",
+        *named,
+        "--group-id",
+        rule.group_id,
+        "--ip-permissions",
+        permission,
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -347,7 +439,9 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[list
     aws, calls, home = place / "bin" / "aws", place / "calls", place / "home"
     aws.parent.mkdir()
     home.mkdir()
-    aws.write_text(f'#!/bin/bash\n{{ printf "%s\\0" "$@"; printf "\\n\\0"; }} >>{calls}\necho subnet-0answer\n')
+    aws.write_text(
+        f'#!/bin/bash\n{{ printf "%s\\0" "$@"; printf "\\n\\0"; }} >>{calls}\necho subnet-0answer\n'
+    )
     aws.chmod(0o755)
 
     def run(command: str) -> list[list[str]]:
@@ -379,7 +473,9 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[list
     return run
 
 
-def test_the_shell_notices_what_else_a_command_does(shell: Callable[[str], list[list[str]]]) -> None:
+def test_the_shell_notices_what_else_a_command_does(
+    shell: Callable[[str], list[list[str]]],
+) -> None:
     assert shell("aws 'a b' $(aws in)") == [["in"], ["a b", "subnet-0answer"]]
     for command in ("aws x; echo >pwned", "aws x | no-such", "aws 'x"):
         with pytest.raises(AssertionError):
@@ -390,7 +486,13 @@ OPTIONS = {"--region", "--filters", "--network-interface-ids", "--query", "--out
 
 
 @settings(few, max_examples=80)
-@example(given_=(hostile_log("rules-inbound-request", {"region": "--endpoint-url=https://evil.example"}), SHOP, "key"))
+@example(
+    given_=(
+        hostile_log("rules-inbound-request", {"region": "--endpoint-url=https://evil.example"}),
+        SHOP,
+        "key",
+    )
+)
 @example(given_=(hostile_log("rules-inbound-request", {"region": "$(id)"}), None, "key"))
 @example(given_=(hostile_log("inbound-request", {"interface-id": "eni-1;id"}), None, "key"))
 @given(given_=EXPLAINED)
@@ -409,15 +511,22 @@ def test_what_a_person_pastes_runs_aws_with_the_intended_words_and_nothing_else(
                 assert re.fullmatch(r"describe-[a-z-]+", words[1])
                 assert {word for word in words if word.startswith("-")} <= OPTIONS
                 for word in words[2:]:
-                    assert word in {"NetworkInterfaces[0].SubnetId", "NetworkInterfaces[].Groups"} or re.fullmatch(
-                        r"[A-Za-z0-9.,=-]+", word
-                    )
+                    assert word in {
+                        "NetworkInterfaces[0].SubnetId",
+                        "NetworkInterfaces[].Groups",
+                    } or re.fullmatch(r"[A-Za-z0-9.,=-]+", word)
     for explanation in explanations:
         region = explanation.flow.context.region
         if not isinstance(explanation.remedy, Remedy):
             continue
-        wanted = None if region is None or not re.fullmatch(r"[a-z]+(-[a-z]+)+-[0-9]+", region) else region
-        for change, command in zip(explanation.remedy.changes, explanation.remedy.commands(region), strict=True):
+        wanted = (
+            None
+            if region is None or not re.fullmatch(r"[a-z]+(-[a-z]+)+-[0-9]+", region)
+            else region
+        )
+        for change, command in zip(
+            explanation.remedy.changes, explanation.remedy.commands(region), strict=True
+        ):
             assert shlex.split(command) == ["aws", *words_of(change, wanted)]
             assert shell(command) == [words_of(change, wanted)]
 
@@ -427,7 +536,11 @@ def test_what_a_person_pastes_runs_aws_with_the_intended_words_and_nothing_else(
 @example(text="--endpoint-url=https://evil.example")
 @given(text=FREE)
 def test_an_id_of_a_snapshot_is_never_an_option_or_syntax(key: str, text: str) -> None:
-    listed = {"GroupId": "SecurityGroups", "NetworkAclId": "NetworkAcls", "NetworkInterfaceId": "NetworkInterfaces"}[key]
+    listed = {
+        "GroupId": "SecurityGroups",
+        "NetworkAclId": "NetworkAcls",
+        "NetworkInterfaceId": "NetworkInterfaces",
+    }[key]
     is_id = re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._:/-]{0,255}", text) is not None
     with nullcontext() if is_id else pytest.raises(ConfigError, match="is no id"):
         parse_snapshot({listed: [{key: text}]})
@@ -441,13 +554,20 @@ def test_links_lead_to_awss_console_and_queries_are_of_words_alone(given_: Input
             continue
         for link in document.links:
             assert re.match(
-                r"https://[a-z]+(-[a-z]+)+-[0-9]+\.console\.(aws\.amazon|amazonaws-us-gov|amazonaws)\.(com|cn)/", link.url
+                r"https://[a-z]+(-[a-z]+)+-[0-9]+\.console\.(aws\.amazon|amazonaws-us-gov|amazonaws)\.(com|cn)/",
+                link.url,
             )
             assert not re.search(r"[\s<>|\"'`]", link.url)
         if document.logs_query is not None:
             likes = re.findall(r"@message like (/\S+( \S+)?/)(?= and | \|)", document.logs_query)
-            rest = re.sub(r"@message like /\(\^\| \)[0-9A-Za-z:.\[\]-]+\( \|\$\)/( and )?", "", document.logs_query)
-            assert rest == "fields @timestamp, @message | filter  | sort @timestamp desc | limit 100", likes
+            rest = re.sub(
+                r"@message like /\(\^\| \)[0-9A-Za-z:.\[\]-]+\( \|\$\)/( and )?",
+                "",
+                document.logs_query,
+            )
+            assert (
+                rest == "fields @timestamp, @message | filter  | sort @timestamp desc | limit 100"
+            ), likes
 
 
 # --- calls to AWS -----------------------------------------------------------------------------------------------------
@@ -463,7 +583,12 @@ class _Refusing:
     def __call__(self, service: str, region: str, credentials: Credentials | None) -> BaseClient:
         assert credentials is None
         self.clients.append((service, region))
-        return cast("BaseClient", SimpleNamespace(assume_role=self._assume_role, get_paginator=self._paginator, meta=self._meta()))
+        return cast(
+            "BaseClient",
+            SimpleNamespace(
+                assume_role=self._assume_role, get_paginator=self._paginator, meta=self._meta()
+            ),
+        )
 
     def _assume_role(self, **arguments: str) -> None:
         self.roles.append(arguments)
@@ -492,7 +617,9 @@ PLACE = st.none() | FREE | WORD | st.sampled_from(["210987654321", "eu-west-1", 
 @example(account="210987654321:role/admin", region="eu-west-1", interface="eni-0aaaaaaaaaaaaaaa1")
 @example(account="*", region="eu-west-1", interface="eni-*")
 @example(account="210987654321", region="eu-west-1", interface="eni-0aaaaaaaaaaaaaaa1")
-def test_no_text_reaches_a_host_name_or_a_roles_arn(account: str | None, region: str | None, interface: str) -> None:
+def test_no_text_reaches_a_host_name_or_a_roles_arn(
+    account: str | None, region: str | None, interface: str
+) -> None:
     asked = _Refusing()
     source = Ec2Config(
         clients=asked,
@@ -514,4 +641,7 @@ def test_no_text_reaches_a_host_name_or_a_roles_arn(account: str | None, region:
         assert re.fullmatch(r"arn:aws:iam::[0-9]{12}:role/reader", role.pop("RoleArn"))
         assert role == {"RoleSessionName": "flowverdict", "ExternalId": "shared"}
     if (account, region, interface) == ("210987654321", "eu-west-1", "eni-0aaaaaaaaaaaaaaa1"):
-        assert (asked.clients, len(asked.roles)) == ([("sts", "eu-west-1")], 1)  # a law about nothing would hold too
+        assert (asked.clients, len(asked.roles)) == (
+            [("sts", "eu-west-1")],
+            1,
+        )  # a law about nothing would hold too

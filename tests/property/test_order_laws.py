@@ -14,22 +14,23 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowverdict.book import AlertBook
-from flowverdict.document import Alert, Status
-from flowverdict.evidence import Evidence, FlowsByWindow
-from flowverdict.judging import Judge, Touched
-from flowverdict.lifecycle import Intervals
-from flowverdict.pipeline import explain_flows, sightings
-from flowverdict.records import Action, FlowRecord, LogStatus
-from flowverdict.sources.accepted import WINDOW
-from flowverdict.sources.origin import Origin
-from flowverdict.store.memory import MemoryEvidence, MemoryStore
+from flowverdict.alerts.grouping import sightings
+from flowverdict.alerts.model import Alert, Status
+from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.flowlog.object_key import Origin
+from flowverdict.flowlog.records import Action, FlowRecord, LogStatus
+from flowverdict.flows.evidence import Evidence, FlowsByWindow
+from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.windows import Judge, Touched
+from flowverdict.verdict.batch import explain_flows
 from tests.alert_samples import NOW, Outbox
+from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from flowverdict.document import Document
+    from flowverdict.alerts.model import Document
 
 PLACE = "123456789012#eu-west-1"
 START = NOW // WINDOW * WINDOW
@@ -85,20 +86,33 @@ class Deployment:
                 self.evidence.put(PLACE, window, source_id, Evidence(flows=its_flows))
                 rejects = bool(its_flows.rejects) or any(its_flows.lost())
                 touched.add(Touched(place=PLACE, window=window, rejects=rejects))
-        self.judge.judge(touched, lambda flows, rejected: sightings(explain_flows(rejected, None), flows), now)
+        self.judge.judge(
+            touched, lambda flows, rejected: sightings(explain_flows(rejected, None), flows), now
+        )
 
     def alerts(self) -> dict[str, Document]:
         """Give what is open, without what only its life has written on it."""
-        return {name: told_of(state.document) for name, state in self.store.states.items() if state.is_open}
+        return {
+            name: told_of(state.document)
+            for name, state in self.store.states.items()
+            if state.is_open
+        }
 
 
 def told_of(document: Document) -> Document:
     document = document.with_status(Status.FIRING, None)
-    return replace(document, opened_at=None, explains=()) if isinstance(document, Alert) else document
+    return (
+        replace(document, opened_at=None, explains=()) if isinstance(document, Alert) else document
+    )
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(a_record(), min_size=1, max_size=14), st.randoms(use_true_random=False), st.integers(1, 5), st.integers(1, 4))
+@given(
+    st.lists(a_record(), min_size=1, max_size=14),
+    st.randoms(use_true_random=False),
+    st.integers(1, 5),
+    st.integers(1, 4),
+)
 def test_no_order_and_no_split_changes_the_alerts(
     records: list[FlowRecord], random: Random, objects: int, invocations: int
 ) -> None:
@@ -118,7 +132,11 @@ def test_no_order_and_no_split_changes_the_alerts(
     last: dict[str, Document] = {}
     for document in parted.outbox.sent:
         before = last.get(document.fingerprint)
-        if before is not None and before.status is Status.FIRING and document.status is Status.FIRING:
+        if (
+            before is not None
+            and before.status is Status.FIRING
+            and document.status is Status.FIRING
+        ):
             assert document.severity.rank < before.severity.rank
         last[document.fingerprint] = document
     for name, document in last.items():

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowverdict.errors import FlowVerdictError
-from flowverdict.fields import DEFAULT_FIELDS, FIELDS, MAX_INT_64, READ_FIELDS, FieldKind
-from flowverdict.pipeline import read_object
+from flowverdict.core.errors import FlowVerdictError
+from flowverdict.flowlog.fields import DEFAULT_FIELDS, FIELDS, MAX_INT_64, READ_FIELDS, FieldKind
+from flowverdict.flows.read_source import read_object
 from tests.parquet_files import parquet, type_of
 
 if TYPE_CHECKING:
@@ -38,8 +38,16 @@ def values(name: str) -> st.SearchStrategy[object]:
     elif known.kind is FieldKind.ADDRESS:
         good, bad = [*_V4, *_V6], ["10.0.0.256", "fe80::1%eth0", "010.0.0.1"]
     else:
-        words = {FieldKind.ACTION: ["ACCEPT", "REJECT"], FieldKind.LOG_STATUS: ["OK", "OK", "OK", "NODATA", "SKIPDATA"]}
-        good = [*words.get(known.kind, ["ingress", "egress"] if known.kind is FieldKind.FLOW_DIRECTION else ["BPA", "EC"])]
+        words = {
+            FieldKind.ACTION: ["ACCEPT", "REJECT"],
+            FieldKind.LOG_STATUS: ["OK", "OK", "OK", "NODATA", "SKIPDATA"],
+        }
+        good = [
+            *words.get(
+                known.kind,
+                ["ingress", "egress"] if known.kind is FieldKind.FLOW_DIRECTION else ["BPA", "EC"],
+            )
+        ]
         bad = [] if known.kind is FieldKind.REJECT_REASON else ["accept", "OK2"]
     usual = st.sampled_from([*good, *good, None])
     return usual | st.sampled_from([*good * 9, *bad]) if bad and name in READ_FIELDS else usual
@@ -62,7 +70,13 @@ def outcome(content: bytes) -> tuple[object, ...] | str:
     # Not as bytes: the interfaces come in the order in which something was kept of them, and a version that is no usual one has a
     # line of text kept by itself, while Parquet's is not looked at.
     evidence = {
-        window: (one.flow_log, one.flows.rejects, one.flows.interfaces, one.flows.folded, one.flows.accepts.pack())
+        window: (
+            one.flow_log,
+            one.flows.rejects,
+            one.flows.interfaces,
+            one.flows.folded,
+            one.flows.accepts.pack(),
+        )
         for window, one in read.windows.items()
     }
     return evidence, read.reading.counts, read.reading.unknown_fields
@@ -70,9 +84,18 @@ def outcome(content: bytes) -> tuple[object, ...] | str:
 
 @settings(deadline=None, max_examples=60)
 @given(st.data(), _FORMATS, st.sampled_from(["gzip", "snappy"]), st.sampled_from([1, 10]))
-def test_parquet_and_text_say_the_same(data: st.DataObject, names: tuple[str, ...], codec: str, times: int) -> None:
-    row: st.SearchStrategy[Mapping[str, object]] = st.fixed_dictionaries({name: values(name) for name in names})
+def test_parquet_and_text_say_the_same(
+    data: st.DataObject, names: tuple[str, ...], codec: str, times: int
+) -> None:
+    row: st.SearchStrategy[Mapping[str, object]] = st.fixed_dictionaries(
+        {name: values(name) for name in names}
+    )
     rows = data.draw(st.lists(row, min_size=1, max_size=8)) * times
-    lines = [" ".join(names), *(" ".join("-" if one[name] is None else str(one[name]) for name in names) for one in rows)]
+    lines = [
+        " ".join(names),
+        *(" ".join("-" if one[name] is None else str(one[name]) for name in names) for one in rows),
+    ]
     text = "".join(f"{line}\n" for line in lines).encode()
-    assert outcome(parquet(names, [[one[name] for name in names] for one in rows], codec=codec)) == outcome(text)
+    assert outcome(
+        parquet(names, [[one[name] for name in names] for one in rows], codec=codec)
+    ) == outcome(text)

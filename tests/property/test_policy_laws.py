@@ -7,23 +7,40 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowverdict.alerts import service_port
-from flowverdict.decision import VerdictKind
-from flowverdict.explain import Explanation, explain_one
-from flowverdict.flows import FlowCollector
-from flowverdict.policy import Expected, Match, Policy, Silence
-from flowverdict.records import Action, FlowDirection, FlowRecord
+from flowverdict.alerts.severity import service_port
+from flowverdict.flowlog.records import Action, FlowDirection, FlowRecord
+from flowverdict.flows.collector import FlowCollector
+from flowverdict.policy.entries import Expected, Match, Silence
+from flowverdict.policy.model import Policy
+from flowverdict.verdict.explain import explain_one
+from flowverdict.verdict.model import VerdictKind
+
+if TYPE_CHECKING:
+    from flowverdict.verdict.explanation import Explanation
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 # Few values of each, so that flows and entries meet.
-_ADDRESSES = [ip_address(text) for text in ("10.0.0.1", "10.0.1.2", "203.0.113.5", "2001:db8::1", "2001:db8:1::2")]
+_ADDRESSES = [
+    ip_address(text)
+    for text in ("10.0.0.1", "10.0.1.2", "203.0.113.5", "2001:db8::1", "2001:db8:1::2")
+]
 _NETWORKS = [
     ip_network(text)
-    for text in ("0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/24", "10.0.0.1", "203.0.113.5/32", "::/0", "2001:db8::/32", "2001:db8::1/128")
+    for text in (
+        "0.0.0.0/0",
+        "10.0.0.0/8",
+        "10.0.0.0/24",
+        "10.0.0.1",
+        "203.0.113.5/32",
+        "::/0",
+        "2001:db8::/32",
+        "2001:db8::1/128",
+    )
 ]
 _PORTS = [0, 22, 443, 40_000, 50_122]
 
@@ -50,8 +67,12 @@ _MATCHES = (
 _TIMES = st.sampled_from([-1, 0, 1]).map(lambda seconds: NOW + timedelta(seconds=seconds))
 _POLICIES = st.builds(
     Policy,
-    silences=st.lists(st.builds(Silence, match=_MATCHES, until=_TIMES, reason=st.just("test")), max_size=4).map(tuple),
-    expected=st.lists(st.builds(Expected, match=_MATCHES, reason=st.just("test")), max_size=4).map(tuple),
+    silences=st.lists(
+        st.builds(Silence, match=_MATCHES, until=_TIMES, reason=st.just("test")), max_size=4
+    ).map(tuple),
+    expected=st.lists(st.builds(Expected, match=_MATCHES, reason=st.just("test")), max_size=4).map(
+        tuple
+    ),
 )
 
 
@@ -84,10 +105,17 @@ _EXPLANATIONS = st.lists(
 def holds(match: Match, explanation: Explanation) -> bool:
     """Say whether a match holds, word for word as the document promises."""
     flow, port = explanation.flow, service_port(explanation)
-    ends = {flow.remote} if flow.direction is not None else {flow.key.packet_source, flow.key.packet_destination}
+    ends = (
+        {flow.remote}
+        if flow.direction is not None
+        else {flow.key.packet_source, flow.key.packet_destination}
+    )
     ports = {port} if port is not None else {flow.key.source_port, flow.key.destination_port}
     return (
-        (not match.cidr or any(end is not None and end in network for end in ends for network in match.cidr))
+        (
+            not match.cidr
+            or any(end is not None and end in network for end in ends for network in match.cidr)
+        )
         and (not match.port or bool(ports & set(match.port)))
         and (not match.interface_id or flow.interface_id in match.interface_id)
         and (not match.vpc_id or flow.context.vpc_id in match.vpc_id)
@@ -101,10 +129,14 @@ def _asked(policy: Policy) -> list[Silence | Expected]:
 
 @settings(deadline=None)
 @given(policy=_POLICIES, explanations=_EXPLANATIONS)
-def test_the_first_entry_that_holds_mutes_and_what_none_holds_for_is_kept(policy: Policy, explanations: list[Explanation]) -> None:
+def test_the_first_entry_that_holds_mutes_and_what_none_holds_for_is_kept(
+    policy: Policy, explanations: list[Explanation]
+) -> None:
     sifted = policy.sift(explanations, NOW)
     for muted in sifted.muted:
-        assert muted.entry is next(entry for entry in _asked(policy) if holds(entry.match, muted.explanation))
+        assert muted.entry is next(
+            entry for entry in _asked(policy) if holds(entry.match, muted.explanation)
+        )
         assert policy.entries()[muted.place] is muted.entry
     for kept in sifted.kept:
         assert not any(holds(entry.match, kept) for entry in _asked(policy))
@@ -112,26 +144,38 @@ def test_the_first_entry_that_holds_mutes_and_what_none_holds_for_is_kept(policy
 
 @settings(deadline=None)
 @given(policy=_POLICIES, explanations=_EXPLANATIONS)
-def test_none_is_lost_or_doubled_and_order_is_kept(policy: Policy, explanations: list[Explanation]) -> None:
+def test_none_is_lost_or_doubled_and_order_is_kept(
+    policy: Policy, explanations: list[Explanation]
+) -> None:
     sifted = policy.sift(explanations, NOW)
     muted = {id(one.explanation) for one in sifted.muted}
     assert [*sifted.kept] == [one for one in explanations if id(one) not in muted]
-    assert [one.explanation for one in sifted.muted] == [one for one in explanations if id(one) in muted]
+    assert [one.explanation for one in sifted.muted] == [
+        one for one in explanations if id(one) in muted
+    ]
 
 
 @settings(deadline=None)
 @given(policy=_POLICIES, explanations=_EXPLANATIONS, data=st.data())
-def test_order_of_explanations_does_not_matter(policy: Policy, explanations: list[Explanation], data: st.DataObject) -> None:
+def test_order_of_explanations_does_not_matter(
+    policy: Policy, explanations: list[Explanation], data: st.DataObject
+) -> None:
     shuffled = policy.sift(data.draw(st.permutations(explanations)), NOW)
     sifted = policy.sift(explanations, NOW)
     assert {id(one) for one in shuffled.kept} == {id(one) for one in sifted.kept}
-    assert {id(one.explanation): one.place for one in shuffled.muted} == {id(one.explanation): one.place for one in sifted.muted}
+    assert {id(one.explanation): one.place for one in shuffled.muted} == {
+        id(one.explanation): one.place for one in sifted.muted
+    }
 
 
 @settings(deadline=None)
 @given(policy=_POLICIES, explanations=_EXPLANATIONS)
-def test_a_silence_that_has_ended_mutes_nothing(policy: Policy, explanations: list[Explanation]) -> None:
-    without = Policy(silences=tuple(one for one in policy.silences if one.until > NOW), expected=policy.expected)
+def test_a_silence_that_has_ended_mutes_nothing(
+    policy: Policy, explanations: list[Explanation]
+) -> None:
+    without = Policy(
+        silences=tuple(one for one in policy.silences if one.until > NOW), expected=policy.expected
+    )
     assert policy.sift(explanations, NOW).kept == without.sift(explanations, NOW).kept
     after = Policy(silences=policy.silences).sift(explanations, NOW + timedelta(days=1))
     assert (after.kept, after.muted) == (tuple(explanations), ())
@@ -139,7 +183,9 @@ def test_a_silence_that_has_ended_mutes_nothing(policy: Policy, explanations: li
 
 @settings(deadline=None)
 @given(policy=_POLICIES, explanations=_EXPLANATIONS)
-def test_what_matches_is_told_of_ended_silences_too(policy: Policy, explanations: list[Explanation]) -> None:
+def test_what_matches_is_told_of_ended_silences_too(
+    policy: Policy, explanations: list[Explanation]
+) -> None:
     for explanation in explanations:
         assert policy.matching(explanation) == tuple(
             place for place, entry in policy.entries().items() if holds(entry.match, explanation)

@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flowverdict.errors import FlowVerdictError
-from flowverdict.fields import FIELDS, Field, FieldKind
-from flowverdict.records import (
+from flowverdict.core.errors import FlowVerdictError
+from flowverdict.flowlog.fields import FIELDS, Field, FieldKind
+from flowverdict.flowlog.line_reader import (
+    MAX_LINE_BYTES,
+    MAX_SAMPLES,
+    LineReader,
+    read_file,
+    read_messages,
+)
+from flowverdict.flowlog.records import (
     DEFAULT_FORMAT,
     Action,
     FlowDirection,
@@ -23,7 +30,6 @@ from flowverdict.records import (
     MalformedLine,
     RecordFormat,
 )
-from flowverdict.sources.text import MAX_LINE_BYTES, MAX_SAMPLES, LineReader, read_file, read_messages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +71,9 @@ def formats_and_records(draw: st.DrawFn) -> tuple[RecordFormat, FlowRecord]:
 
 @settings(deadline=None)
 @given(formats_and_records())
-def test_parsing_what_was_rendered_gives_the_record(given_pair: tuple[RecordFormat, FlowRecord]) -> None:
+def test_parsing_what_was_rendered_gives_the_record(
+    given_pair: tuple[RecordFormat, FlowRecord],
+) -> None:
     record_format, record = given_pair
     assert record_format.parse(record_format.render(record)) == record
 
@@ -87,7 +95,10 @@ def test_rendering_what_was_parsed_gives_the_line_with_single_blanks(
 @given(_FORMATS)
 def test_header_and_log_format_of_a_format_give_it_back(record_format: RecordFormat) -> None:
     assert RecordFormat.from_header(" ".join(record_format.names)) == record_format
-    assert RecordFormat.from_log_format(" ".join(f"${{{name}}}" for name in record_format.names)) == record_format
+    assert (
+        RecordFormat.from_log_format(" ".join(f"${{{name}}}" for name in record_format.names))
+        == record_format
+    )
 
 
 @settings(deadline=None)
@@ -141,11 +152,15 @@ def accounted(reader: LineReader) -> int:
     return reader.counts.records + reader.counts.header_lines + reader.counts.blank_lines
 
 
-def read_whole(content: bytes, headerless: tuple[RecordFormat, ...]) -> tuple[list[FlowRecord], LineReader] | None:
+def read_whole(
+    content: bytes, headerless: tuple[RecordFormat, ...]
+) -> tuple[list[FlowRecord], LineReader] | None:
     """Read a file; ``None`` where it is refused with an error made on purpose."""
     reader = LineReader(headerless)
     try:
-        return list(read_file(io.BytesIO(content), name="file", reader=reader, headerless=headerless)), reader
+        return list(
+            read_file(io.BytesIO(content), name="file", reader=reader, headerless=headerless)
+        ), reader
     except FlowVerdictError:
         return None
 
@@ -154,21 +169,28 @@ def read_whole(content: bytes, headerless: tuple[RecordFormat, ...]) -> tuple[li
 @given(_FILES, _HEADERLESS)
 @example(_HEADER + b"\n" + b"x" * (3 * MAX_LINE_BYTES), ())
 @example(_GOOD, (DEFAULT_FORMAT,))
-def test_every_line_of_a_file_is_accounted_for(content: bytes, headerless: tuple[RecordFormat, ...]) -> None:
+def test_every_line_of_a_file_is_accounted_for(
+    content: bytes, headerless: tuple[RecordFormat, ...]
+) -> None:
     read = read_whole(content, headerless)
     if read is None:
         return
     records, reader = read
     lines = content.count(b"\n") + (not content.endswith(b"\n"))
     assert accounted(reader) == lines
-    assert len(records) == reader.counts.records - reader.counts.malformed.total() - reader.counts.transit_gateway
+    assert (
+        len(records)
+        == reader.counts.records - reader.counts.malformed.total() - reader.counts.transit_gateway
+    )
     assert len(reader.samples) == min(MAX_SAMPLES, reader.counts.malformed.total())
     assert all(sample.isascii() and sample.isprintable() for sample in reader.samples)
 
 
 @settings(deadline=None)
 @given(_FILES, _HEADERLESS)
-def test_gzipped_file_reads_like_the_plain_one(content: bytes, headerless: tuple[RecordFormat, ...]) -> None:
+def test_gzipped_file_reads_like_the_plain_one(
+    content: bytes, headerless: tuple[RecordFormat, ...]
+) -> None:
     # What is gzip already is another matter once it is packed.
     if content.startswith(b"\x1f\x8b"):
         return
@@ -181,7 +203,9 @@ def test_gzipped_file_reads_like_the_plain_one(content: bytes, headerless: tuple
 
 @settings(deadline=None)
 @given(_FILES, st.data())
-def test_damaged_gzip_is_refused_or_read_but_never_breaks(content: bytes, data: st.DataObject) -> None:
+def test_damaged_gzip_is_refused_or_read_but_never_breaks(
+    content: bytes, data: st.DataObject
+) -> None:
     packed = bytearray(gzip.compress(_HEADER + b"\n" + content))
     kept = data.draw(st.integers(0, len(packed)))
     if kept < len(packed):
@@ -194,8 +218,13 @@ def test_damaged_gzip_is_refused_or_read_but_never_breaks(content: bytes, data: 
 
 
 @settings(deadline=None)
-@given(st.lists(st.text(max_size=30) | st.just(_GOOD.decode()), max_size=10), st.lists(_FORMATS, min_size=1, max_size=3))
-def test_every_message_is_accounted_for(messages: Sequence[str], formats: list[RecordFormat]) -> None:
+@given(
+    st.lists(st.text(max_size=30) | st.just(_GOOD.decode()), max_size=10),
+    st.lists(_FORMATS, min_size=1, max_size=3),
+)
+def test_every_message_is_accounted_for(
+    messages: Sequence[str], formats: list[RecordFormat]
+) -> None:
     reader = LineReader((*formats, DEFAULT_FORMAT), headers=False)
     records = list(read_messages(messages, reader))
     assert accounted(reader) == len(messages)

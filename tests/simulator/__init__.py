@@ -12,4 +12,12 @@ from tests.simulator.scoring import falsely_certain, key_of_answer, mistakes
 from tests.simulator.simulation import KINDS, Simulation, simulate
 from tests.simulator.truth import Truth
 
-__all__ = ["KINDS", "Simulation", "Truth", "falsely_certain", "key_of_answer", "mistakes", "simulate"]
+__all__ = [
+    "KINDS",
+    "Simulation",
+    "Truth",
+    "falsely_certain",
+    "key_of_answer",
+    "mistakes",
+    "simulate",
+]

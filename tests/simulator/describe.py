@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 type Json = dict[str, Any]
 
 _PROTOCOL_NAMES = {ICMP: "icmp", TCP: "tcp", UDP: "udp", ICMPV6: "icmpv6"}
-_INTERFACE_TYPES = {Kind.NAT_GATEWAY: "nat_gateway", Kind.ENDPOINT: "vpc_endpoint", Kind.LAMBDA: "lambda"}
+_INTERFACE_TYPES = {
+    Kind.NAT_GATEWAY: "nat_gateway",
+    Kind.ENDPOINT: "vpc_endpoint",
+    Kind.LAMBDA: "lambda",
+}
 _REQUESTERS = {Kind.LOAD_BALANCER: "amazon-elb", Kind.DATABASE: "amazon-rds"}
 
 
@@ -43,7 +47,9 @@ def describe(world: World, rng: random.Random, *, read_at: datetime) -> Json:
     """Give the snapshot of the whole world, as read at the time given."""
     return {
         "ReadAt": read_at.isoformat().replace("+00:00", "Z"),
-        "NetworkInterfaces": [_interface(world, interface) for interface in world.interfaces.values()],
+        "NetworkInterfaces": [
+            _interface(world, interface) for interface in world.interfaces.values()
+        ],
         "SecurityGroups": [_group(world, group) for group in world.groups.values()],
         "NetworkAcls": [_acl(world, acl, rng) for acl in world.acls.values()],
         "Subnets": [
@@ -68,7 +74,9 @@ def describe(world: World, rng: random.Random, *, read_at: datetime) -> Json:
                 "OwnerId": world.account_id,
                 "State": "available",
                 "CidrBlock": str(vpc.block),
-                "CidrBlockAssociationSet": [{"CidrBlock": str(vpc.block), "CidrBlockState": {"State": "associated"}}],
+                "CidrBlockAssociationSet": [
+                    {"CidrBlock": str(vpc.block), "CidrBlockState": {"State": "associated"}}
+                ],
                 "Ipv6CidrBlockAssociationSet": [
                     {"Ipv6CidrBlock": str(block), "Ipv6CidrBlockState": {"State": "associated"}}
                     for block in (vpc.block_v6,)
@@ -98,7 +106,12 @@ def describe(world: World, rng: random.Random, *, read_at: datetime) -> Json:
 def _interface(world: World, interface: Interface) -> Json:
     association = {}
     if interface.public_address is not None:
-        association = {"Association": {"PublicIp": str(interface.public_address), "IpOwnerId": world.account_id}}
+        association = {
+            "Association": {
+                "PublicIp": str(interface.public_address),
+                "IpOwnerId": world.account_id,
+            }
+        }
     attachment = {}
     if interface.kind is Kind.INSTANCE:
         attachment = {
@@ -110,7 +123,9 @@ def _interface(world: World, interface: Interface) -> Json:
                 "DeviceIndex": 0,
             }
         }
-    requester = {"RequesterId": _REQUESTERS[interface.kind]} if interface.kind in _REQUESTERS else {}
+    requester = (
+        {"RequesterId": _REQUESTERS[interface.kind]} if interface.kind in _REQUESTERS else {}
+    )
     return {
         "NetworkInterfaceId": interface.interface_id,
         "InterfaceType": _INTERFACE_TYPES.get(interface.kind, "interface"),
@@ -123,11 +138,17 @@ def _interface(world: World, interface: Interface) -> Json:
         "AvailabilityZone": world.region + world.subnets[interface.subnet_id].zone,
         "Status": "in-use",
         "SourceDestCheck": interface.kind is not Kind.NAT_GATEWAY,
-        "Groups": [{"GroupId": group_id, "GroupName": world.groups[group_id].name} for group_id in interface.group_ids],
+        "Groups": [
+            {"GroupId": group_id, "GroupName": world.groups[group_id].name}
+            for group_id in interface.group_ids
+        ],
         "PrivateIpAddress": str(interface.primary),
         "PrivateIpAddresses": [
             {"Primary": True, "PrivateIpAddress": str(interface.primary), **association},
-            *({"Primary": False, "PrivateIpAddress": str(address)} for address in interface.secondary),
+            *(
+                {"Primary": False, "PrivateIpAddress": str(address)}
+                for address in interface.secondary
+            ),
         ],
         "Ipv6Addresses": [{"Ipv6Address": str(address)} for address in interface.addresses_v6],
         "Ipv4Prefixes": [{"Ipv4Prefix": str(prefix)} for prefix in interface.prefixes],
@@ -160,8 +181,12 @@ def _group(world: World, group: Group) -> Json:
         "Description": group.name,
         "OwnerId": world.account_id,
         "VpcId": group.vpc_id,
-        "IpPermissions": [_permission(world, group, rule) for rule in group.rules if not rule.egress],
-        "IpPermissionsEgress": [_permission(world, group, rule) for rule in group.rules if rule.egress],
+        "IpPermissions": [
+            _permission(world, group, rule) for rule in group.rules if not rule.egress
+        ],
+        "IpPermissionsEgress": [
+            _permission(world, group, rule) for rule in group.rules if rule.egress
+        ],
     }
 
 
@@ -186,7 +211,11 @@ def _permission(world: World, group: Group, rule: GroupRule) -> Json:
         other = world.groups.get(rule.group_id or "")
         peering = None if other is None else world.peering_between(group.vpc_id, other.vpc_id)
         if other is not None and peering is not None and other.vpc_id != group.vpc_id:
-            pair |= {"VpcId": other.vpc_id, "VpcPeeringConnectionId": peering.peering_id, "PeeringStatus": peering.status}
+            pair |= {
+                "VpcId": other.vpc_id,
+                "VpcPeeringConnectionId": peering.peering_id,
+                "PeeringStatus": peering.status,
+            }
         permission["UserIdGroupPairs"] = [pair]
     return permission
 
@@ -198,7 +227,15 @@ def _acl(world: World, acl: Acl, rng: random.Random) -> Json:
         if world.vpcs[acl.vpc_id].block_v6 is not None:
             blocks.append(ANY_V6)
         entries += [
-            _entry(AclEntry(number=CLOSING_RULE[block.version], egress=egress, allow=False, protocol=ANY_PROTOCOL, block=block))
+            _entry(
+                AclEntry(
+                    number=CLOSING_RULE[block.version],
+                    egress=egress,
+                    allow=False,
+                    protocol=ANY_PROTOCOL,
+                    block=block,
+                )
+            )
             for egress in (False, True)
             for block in blocks
         ]
@@ -228,7 +265,9 @@ def _entry(entry: AclEntry) -> Json:
         "Egress": entry.egress,
         "Protocol": str(entry.protocol),
         "RuleAction": "allow" if entry.allow else "deny",
-        ("CidrBlock" if entry.block.version == ANY_V4.version else "Ipv6CidrBlock"): str(entry.block),
+        ("CidrBlock" if entry.block.version == ANY_V4.version else "Ipv6CidrBlock"): str(
+            entry.block
+        ),
     }
     if entry.ports is not None:
         shown["PortRange"] = {"From": entry.ports[0], "To": entry.ports[1]}
@@ -246,7 +285,9 @@ def _peering(world: World, peering: Peering) -> Json:
             "Region": world.region,
             "CidrBlock": str(vpc.block),
             "CidrBlockSet": [{"CidrBlock": str(vpc.block)}],
-            "Ipv6CidrBlockSet": [{"Ipv6CidrBlock": str(block)} for block in (vpc.block_v6,) if block is not None],
+            "Ipv6CidrBlockSet": [
+                {"Ipv6CidrBlock": str(block)} for block in (vpc.block_v6,) if block is not None
+            ],
         }
 
     return {
@@ -283,7 +324,10 @@ def _endpoints(world: World) -> list[Json]:
             "State": "available",
             "RouteTableIds": [],
             "SubnetIds": [interface.subnet_id],
-            "Groups": [{"GroupId": group_id, "GroupName": world.groups[group_id].name} for group_id in interface.group_ids],
+            "Groups": [
+                {"GroupId": group_id, "GroupName": world.groups[group_id].name}
+                for group_id in interface.group_ids
+            ],
             "NetworkInterfaceIds": [interface.interface_id],
             "PrivateDnsEnabled": True,
             "OwnerId": world.account_id,
@@ -302,7 +346,9 @@ def _route_tables(world: World) -> list[Json]:
     """Give each VPC two tables: the main one for the inner subnets, one more for the public subnet."""
     tables: list[Json] = []
     for vpc in world.vpcs.values():
-        common: list[Json] = [{"DestinationCidrBlock": str(vpc.block), "GatewayId": "local", "State": "active"}]
+        common: list[Json] = [
+            {"DestinationCidrBlock": str(vpc.block), "GatewayId": "local", "State": "active"}
+        ]
         for peering in world.peerings:
             if vpc.vpc_id in (peering.requester, peering.accepter):
                 other = peering.accepter if vpc.vpc_id == peering.requester else peering.requester
@@ -313,16 +359,38 @@ def _route_tables(world: World) -> list[Json]:
                         "State": "active" if peering.status == "active" else "blackhole",
                     }
                 )
-        nat = next(one for one in world.interfaces.values() if one.vpc_id == vpc.vpc_id and one.kind is Kind.NAT_GATEWAY)
-        inner = [*common, {"DestinationCidrBlock": str(ANY_V4), "NatGatewayId": nat.owner_id, "State": "active"}]
+        nat = next(
+            one
+            for one in world.interfaces.values()
+            if one.vpc_id == vpc.vpc_id and one.kind is Kind.NAT_GATEWAY
+        )
+        inner = [
+            *common,
+            {"DestinationCidrBlock": str(ANY_V4), "NatGatewayId": nat.owner_id, "State": "active"},
+        ]
         gateway = "igw-" + vpc.vpc_id.removeprefix("vpc-")
-        outer = [*common, {"DestinationCidrBlock": str(ANY_V4), "GatewayId": gateway, "State": "active"}]
+        outer = [
+            *common,
+            {"DestinationCidrBlock": str(ANY_V4), "GatewayId": gateway, "State": "active"},
+        ]
         if vpc.block_v6 is not None:
-            outer.append({"DestinationIpv6CidrBlock": str(ANY_V6), "GatewayId": gateway, "State": "active"})
+            outer.append(
+                {"DestinationIpv6CidrBlock": str(ANY_V6), "GatewayId": gateway, "State": "active"}
+            )
         if vpc.vpc_id in world.gateway_endpoints:
             endpoint_id, prefix_list_id = world.gateway_endpoints[vpc.vpc_id]
-            inner.append({"DestinationPrefixListId": prefix_list_id, "GatewayId": endpoint_id, "State": "active"})
-        public = [subnet.subnet_id for subnet in world.subnets.values() if subnet.vpc_id == vpc.vpc_id and subnet.public]
+            inner.append(
+                {
+                    "DestinationPrefixListId": prefix_list_id,
+                    "GatewayId": endpoint_id,
+                    "State": "active",
+                }
+            )
+        public = [
+            subnet.subnet_id
+            for subnet in world.subnets.values()
+            if subnet.vpc_id == vpc.vpc_id and subnet.public
+        ]
         main_id = _route_table_id(vpc.vpc_id)
         tables += [
             {

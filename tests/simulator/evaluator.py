@@ -11,7 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.simulator.world import ANY_PROTOCOL, ANY_V4, ANY_V6, CLOSING_RULE, ICMP, ICMPV6, TCP, UDP, Kind
+from tests.simulator.world import (
+    ANY_PROTOCOL,
+    ANY_V4,
+    ANY_V6,
+    CLOSING_RULE,
+    ICMP,
+    ICMPV6,
+    TCP,
+    UDP,
+    Kind,
+)
 
 if TYPE_CHECKING:
     from tests.simulator.world import Acl, Address, GroupRule, Interface, World
@@ -53,11 +63,22 @@ def ask_acl(acl: Acl, question: Question) -> AclAnswer:
             low, high = entry.ports
             if not low <= question.port <= high:
                 continue
-        if entry.protocol in (ICMP, ICMPV6) and entry.icmp is not None and not _icmp_matches(entry.icmp, question.icmp):
+        if (
+            entry.protocol in (ICMP, ICMPV6)
+            and entry.icmp is not None
+            and not _icmp_matches(entry.icmp, question.icmp)
+        ):
             continue
-        return AclAnswer(allow=entry.allow, network_acl_id=acl.acl_id, rule_number=entry.number, egress=question.egress)
+        return AclAnswer(
+            allow=entry.allow,
+            network_acl_id=acl.acl_id,
+            rule_number=entry.number,
+            egress=question.egress,
+        )
     closing = CLOSING_RULE[question.peer.version]
-    return AclAnswer(allow=False, network_acl_id=acl.acl_id, rule_number=closing, egress=question.egress)
+    return AclAnswer(
+        allow=False, network_acl_id=acl.acl_id, rule_number=closing, egress=question.egress
+    )
 
 
 def ask_groups(world: World, interface: Interface, question: Question) -> bool | None:
@@ -76,7 +97,11 @@ def is_open_both_ways(world: World, interface: Interface, question: Question) ->
     if interface.kind is not Kind.INSTANCE or question.protocol not in (TCP, UDP):
         return False
     rules = [rule for group_id in interface.group_ids for rule in world.groups[group_id].rules]
-    to_all = [rule for rule in rules if rule.block in (ANY_V4, ANY_V6) and rule.block.version == question.peer.version]
+    to_all = [
+        rule
+        for rule in rules
+        if rule.block in (ANY_V4, ANY_V6) and rule.block.version == question.peer.version
+    ]
     this_way = any(_rule_allows(world, interface, rule, question) for rule in to_all)
     other_way = any(
         rule.egress != question.egress
@@ -105,14 +130,22 @@ def _rule_takes_ports(rule: GroupRule, question: Question) -> bool:
     return True  # any other protocol: all ports, whatever the rule says
 
 
-def _rule_takes_peer(world: World, interface: Interface, rule: GroupRule, question: Question) -> bool:
+def _rule_takes_peer(
+    world: World, interface: Interface, rule: GroupRule, question: Question
+) -> bool:
     if rule.block is not None:
         return rule.block.version == question.peer.version and question.peer in rule.block
     if rule.prefix_list_id is not None:
         _, blocks = world.prefix_lists[rule.prefix_list_id]
-        return any(block.version == question.peer.version and question.peer in block for block in blocks)
+        return any(
+            block.version == question.peer.version and question.peer in block for block in blocks
+        )
     for other in world.interfaces.values():
-        if rule.group_id in other.group_ids and other.holds(question.peer) and _within_reach(world, interface, other):
+        if (
+            rule.group_id in other.group_ids
+            and other.holds(question.peer)
+            and _within_reach(world, interface, other)
+        ):
             return True
     return False
 

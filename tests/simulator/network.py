@@ -129,7 +129,13 @@ class _Track:
 
 def question_of(hop: Hop, packet: Packet) -> Question:
     """Put the packet as the interface's rules see it."""
-    return Question(egress=hop.egress, peer=hop.peer, protocol=packet.protocol, port=hop.destination_port, icmp=packet.icmp)
+    return Question(
+        egress=hop.egress,
+        peer=hop.peer,
+        protocol=packet.protocol,
+        port=hop.destination_port,
+        icmp=packet.icmp,
+    )
 
 
 class Network:
@@ -166,7 +172,9 @@ class Network:
         acl = ask_acl(world.acl_of(hop.interface), question) if hop.at_boundary else None
         acl_blocks = acl is not None and not acl.allow
         if control := self._controlled(hop, world):
-            return Ruling(acl=acl, groups_allow=ask_groups(world, hop.interface, question), cause=control)
+            return Ruling(
+                acl=acl, groups_allow=ask_groups(world, hop.interface, question), cause=control
+            )
         key = self._key(packet, hop)
         track = self._tracks.get(key)
         groups_allow: bool | None
@@ -177,18 +185,29 @@ class Network:
             groups_allow = None if not hop.interface.group_ids else True
         else:
             groups_allow = ask_groups(world, hop.interface, question)
-            gone = track is not None and self._belongs_to_the_past(packet, allowed=groups_allow is not False)
+            gone = track is not None and self._belongs_to_the_past(
+                packet, allowed=groups_allow is not False
+            )
             track = None if not gone else track
         cause = self._cause(acl_blocks=acl_blocks, groups_block=groups_allow is False, gone=gone)
         if cause is None:
             self._remember(key, track, packet, hop)
-            if self.leaves_open_flows_untracked and is_open_both_ways(world, hop.interface, question):
+            if self.leaves_open_flows_untracked and is_open_both_ways(
+                world, hop.interface, question
+            ):
                 self._tracks[key].open_both_ways = True
         return Ruling(acl=acl, groups_allow=groups_allow, cause=cause)
 
     def _controlled(self, hop: Hop, world: World) -> Cause | None:
-        inside = [block for vpc in world.vpcs.values() for block in (vpc.block, vpc.block_v6) if block is not None]
-        outside = not any(hop.peer.version == block.version and hop.peer in block for block in inside)
+        inside = [
+            block
+            for vpc in world.vpcs.values()
+            for block in (vpc.block, vpc.block_v6)
+            if block is not None
+        ]
+        outside = not any(
+            hop.peer.version == block.version and hop.peer in block for block in inside
+        )
         if self.blocks_public_access and outside and world.subnets[hop.interface.subnet_id].public:
             return Cause.BLOCK_PUBLIC_ACCESS
         if self.controls_encryption and hop.interface.kind is Kind.ENDPOINT and not hop.egress:
@@ -232,7 +251,9 @@ class Network:
             return not (packet.flags & SYN and not packet.flags & ACK)
         return not allowed and packet.leg is Leg.RESPONSE
 
-    def _remember(self, key: tuple[object, ...], track: _Track | None, packet: Packet, hop: Hop) -> None:
+    def _remember(
+        self, key: tuple[object, ...], track: _Track | None, packet: Packet, hop: Hop
+    ) -> None:
         opens = packet.protocol != TCP or bool(packet.flags & SYN)
         if track is None:
             track = self._tracks.get(key)

@@ -143,12 +143,16 @@ def aggregate(observations: Sequence[Observation], fmt: Format, rng: random.Rand
         real = () if fmt is Format.V2 else (hop.source, hop.destination, hop.path)
         cause = one.ruling.cause
         reason = None if cause is None or fmt is not Format.V8 else REASONS.get(cause)
-        sums.setdefault((key_of(one), hop.egress, cause is None, window, reason, real), []).append(one)
+        sums.setdefault((key_of(one), hop.egress, cause is None, window, reason, real), []).append(
+            one
+        )
     records = []
     for group in sums.values():
         phase = phases[group[0].hop.interface.interface_id]
         low = _window(group[0], phase) * WINDOW_SECONDS + phase
-        records.append(_record(group, bounds=(low, low + WINDOW_SECONDS - 1) if shows_bounds else None))
+        records.append(
+            _record(group, bounds=(low, low + WINDOW_SECONDS - 1) if shows_bounds else None)
+        )
     return records
 
 
@@ -186,10 +190,16 @@ def _record(group: Sequence[Observation], *, bounds: tuple[int, int] | None) -> 
 
 
 def _service(address: Address) -> str:
-    return "S3" if any(address.version == block.version and address in block for block in S3_BLOCKS) else "-"
+    return (
+        "S3"
+        if any(address.version == block.version and address in block for block in S3_BLOCKS)
+        else "-"
+    )
 
 
-def silences(records: Sequence[Record], world: World, rng: random.Random, *, start: int) -> list[Record]:
+def silences(
+    records: Sequence[Record], world: World, rng: random.Random, *, start: int
+) -> list[Record]:
     """Give NODATA records for interfaces that logged nothing at all."""
     busy = {record.interface.interface_id for record in records}
     idle = [one for one in world.interfaces.values() if one.interface_id not in busy]

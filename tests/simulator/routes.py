@@ -57,20 +57,32 @@ def direct(world: World, source: End, destination: End) -> list[Hop]:
     return hops
 
 
-def to_internet_through_nat(client: End, gateway: Interface, gateway_port: int, server: End) -> list[Hop]:
+def to_internet_through_nat(
+    client: End, gateway: Interface, gateway_port: int, server: End
+) -> list[Hop]:
     """Give the passings of a packet from a client in another subnet, through the gateway, to an internet host."""
     return [
         _hop(client.interface, client, server, egress=True, path=PATH_SAME_VPC),
         _hop(gateway, client, server, egress=False, logged_destination=gateway.primary),
-        _hop(gateway, End(address=gateway.primary, port=gateway_port), server, egress=True, path=PATH_INTERNET_GATEWAY),
+        _hop(
+            gateway,
+            End(address=gateway.primary, port=gateway_port),
+            server,
+            egress=True,
+            path=PATH_INTERNET_GATEWAY,
+        ),
     ]
 
 
-def from_internet_through_nat(client: End, gateway: Interface, gateway_port: int, server: End) -> list[Hop]:
+def from_internet_through_nat(
+    client: End, gateway: Interface, gateway_port: int, server: End
+) -> list[Hop]:
     """Give the passings of the answer."""
     return [
         _hop(gateway, server, End(address=gateway.primary, port=gateway_port), egress=False),
-        _hop(gateway, server, client, egress=True, logged_source=gateway.primary, path=PATH_SAME_VPC),
+        _hop(
+            gateway, server, client, egress=True, logged_source=gateway.primary, path=PATH_SAME_VPC
+        ),
         _hop(client.interface, server, client, egress=False),
     ]
 
@@ -92,8 +104,10 @@ def _hop(  # noqa: PLR0913 - the two logged addresses and the path differ only a
         egress=egress,
         source=source.address,
         destination=destination.address,
-        logged_source=logged_source or (shown(interface, source.address) if egress else source.address),
-        logged_destination=logged_destination or (destination.address if egress else shown(interface, destination.address)),
+        logged_source=logged_source
+        or (shown(interface, source.address) if egress else source.address),
+        logged_destination=logged_destination
+        or (destination.address if egress else shown(interface, destination.address)),
         source_port=source.port,
         destination_port=destination.port,
         at_boundary=True,
@@ -116,6 +130,9 @@ def _arrives(world: World, one: Interface | None, other: Interface) -> bool:
 def _path(one: Interface, destination: End) -> int:
     if destination.interface is not None:
         return PATH_SAME_VPC if destination.interface.vpc_id == one.vpc_id else PATH_PEERING
-    if any(destination.address.version == block.version and destination.address in block for block in S3_BLOCKS):
+    if any(
+        destination.address.version == block.version and destination.address in block
+        for block in S3_BLOCKS
+    ):
         return PATH_GATEWAY_ENDPOINT
     return PATH_INTERNET_GATEWAY

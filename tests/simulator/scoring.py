@@ -49,4 +49,6 @@ def falsely_certain(truth: Truth, answer: Mapping[str, Any]) -> bool:
     """Whether an answer is called certain and says something false, decidable or not."""
     if answer["confidence"] != "certain":
         return False
-    return answer["verdict"] not in truth.not_false or (not truth.mixed and answer["leg"] not in (truth.leg, "unknown"))
+    return answer["verdict"] not in truth.not_false or (
+        not truth.mixed and answer["leg"] not in (truth.leg, "unknown")
+    )

@@ -61,7 +61,9 @@ def simulate(seed: int, *, kind: str = "plain", fmt: str = "v2") -> Simulation:
     records += silences(records, world, rng, start=start)
     return Simulation(
         files=files(records, world, form, rng),
-        config=describe(worlds[-1], rng, read_at=START + timedelta(seconds=rng.randrange(1500, 2400))),
+        config=describe(
+            worlds[-1], rng, read_at=START + timedelta(seconds=rng.randrange(1500, 2400))
+        ),
         truths=truths(network.observations, records, worlds, form, case),
         world=worlds[-1],
         observations=network.observations,
@@ -95,7 +97,10 @@ _HARD: dict[Case, tuple[Callable[[Traffic], None], ...]] = {
     Case.ENCRYPTION_CONTROLS: (lambda traffic: traffic.controlled(20, Cause.ENCRYPTION_CONTROLS),),
     Case.PORT_REUSE: (lambda traffic: traffic.reused_ports(25),),
     Case.UNTRACKED: (lambda traffic: traffic.untracked(40),),
-    Case.SKEWED_TIMES: (lambda traffic: traffic.closed_connections(8), lambda traffic: traffic.symmetric_datagrams(12)),
+    Case.SKEWED_TIMES: (
+        lambda traffic: traffic.closed_connections(8),
+        lambda traffic: traffic.symmetric_datagrams(12),
+    ),
 }
 
 

@@ -43,25 +43,53 @@ from tests.simulator.world import (
 NOON = 1_795_348_800
 HOST = End(address=IPv4Address("81.2.69.142"), port=50000)
 ALL_BOTH_WAYS = tuple(
-    AclEntry(number=100, egress=egress, allow=True, protocol=ANY_PROTOCOL, block=ANY_V4) for egress in (False, True)
+    AclEntry(number=100, egress=egress, allow=True, protocol=ANY_PROTOCOL, block=ANY_V4)
+    for egress in (False, True)
 )
 
 
 def acl(*entries: AclEntry, number: str = "1") -> Acl:
-    return Acl(acl_id=f"acl-{number}", vpc_id="vpc-1", is_default=False, shows_closing=True, entries=entries)
+    return Acl(
+        acl_id=f"acl-{number}",
+        vpc_id="vpc-1",
+        is_default=False,
+        shows_closing=True,
+        entries=entries,
+    )
 
 
-def entry(number: int, *, allow: bool, egress: bool = False, ports: tuple[int, int] | None = None, protocol: int = TCP) -> AclEntry:
-    return AclEntry(number=number, egress=egress, allow=allow, protocol=protocol, block=ANY_V4, ports=ports)
+def entry(
+    number: int,
+    *,
+    allow: bool,
+    egress: bool = False,
+    ports: tuple[int, int] | None = None,
+    protocol: int = TCP,
+) -> AclEntry:
+    return AclEntry(
+        number=number, egress=egress, allow=allow, protocol=protocol, block=ANY_V4, ports=ports
+    )
 
 
-def allows(protocol: int, port: int | None = None, *, egress: bool = False, group_id: str | None = None) -> GroupRule:
+def allows(
+    protocol: int, port: int | None = None, *, egress: bool = False, group_id: str | None = None
+) -> GroupRule:
     block = None if group_id is not None else ANY_V4
-    return GroupRule(egress=egress, protocol=protocol, from_port=port, to_port=port, block=block, group_id=group_id)
+    return GroupRule(
+        egress=egress,
+        protocol=protocol,
+        from_port=port,
+        to_port=port,
+        block=block,
+        group_id=group_id,
+    )
 
 
 def small_world(
-    *, entries: tuple[AclEntry, ...] = ALL_BOTH_WAYS, rules: tuple[GroupRule, ...] = (), kind: Kind = Kind.INSTANCE
+    *,
+    entries: tuple[AclEntry, ...] = ALL_BOTH_WAYS,
+    rules: tuple[GroupRule, ...] = (),
+    kind: Kind = Kind.INSTANCE,
 ) -> World:
     """Give one VPC with two subnets; ``eni-1`` has the entries and rules given, ``eni-2`` and ``eni-3`` allow everything."""
     open_rules = (allows(ANY_PROTOCOL), allows(ANY_PROTOCOL, egress=True))
@@ -84,7 +112,9 @@ def small_world(
             subnet_id=f"subnet-{subnet}",
             vpc_id="vpc-1",
             primary=IPv4Address(f"10.0.{subnet}.1{number}"),
-            group_ids=() if number == 1 and kind is Kind.NAT_GATEWAY else ("sg-1" if number == 1 else "sg-2",),
+            group_ids=()
+            if number == 1 and kind is Kind.NAT_GATEWAY
+            else ("sg-1" if number == 1 else "sg-2",),
         )
         for number, subnet in ((1, 1), (2, 2), (3, 1))
     }
@@ -111,7 +141,9 @@ def end(world: World, interface_id: str, port: int) -> End:
 
 
 def talk_between(world: World, client: End, server: End, *, protocol: int = TCP) -> Talk:
-    route = Route(forward=tuple(direct(world, client, server)), backward=tuple(direct(world, server, client)))
+    route = Route(
+        forward=tuple(direct(world, client, server)), backward=tuple(direct(world, server, client))
+    )
     return Talk(network=Network(world), route=route, protocol=protocol, time=float(NOON))
 
 
@@ -128,9 +160,17 @@ def rejects(talk: Talk) -> set[tuple[str, Leg, Cause, int | None]]:
     }
 
 
-def question(port: int = 443, *, protocol: int = TCP, peer: str = "81.2.69.142", egress: bool = False) -> Question:
+def question(
+    port: int = 443, *, protocol: int = TCP, peer: str = "81.2.69.142", egress: bool = False
+) -> Question:
     address = IPv6Address(peer) if ":" in peer else IPv4Address(peer)
-    return Question(egress=egress, peer=address, protocol=protocol, port=port, icmp=(8, 0) if protocol == ICMP else None)
+    return Question(
+        egress=egress,
+        peer=address,
+        protocol=protocol,
+        port=port,
+        icmp=(8, 0) if protocol == ICMP else None,
+    )
 
 
 def chance() -> random.Random:
@@ -157,7 +197,8 @@ def test_inbound_request_is_rejected_by_acl_or_groups() -> None:
 
 def test_inbound_response_is_rejected_by_the_acl_alone() -> None:
     world = small_world(
-        entries=(entry(1, allow=True), entry(5, allow=True, egress=True, ports=(443, 443))), rules=(allows(TCP, 443),)
+        entries=(entry(1, allow=True), entry(5, allow=True, egress=True, ports=(443, 443))),
+        rules=(allows(TCP, 443),),
     )
     talk = talk_between(world, HOST, end(world, "eni-1", 443))
     assert not talk.handshake()
@@ -169,14 +210,19 @@ def test_outbound_request_is_rejected_by_groups_or_acl() -> None:
     talk = talk_between(no_rule, end(no_rule, "eni-1", 50000), HOST)
     assert not talk.handshake()
     assert rejects(talk) == {("eni-1", Leg.REQUEST, Cause.SECURITY_GROUP, 100)}
-    no_entry = small_world(entries=(entry(9, allow=False, egress=True),), rules=(allows(TCP, egress=True),))
+    no_entry = small_world(
+        entries=(entry(9, allow=False, egress=True),), rules=(allows(TCP, egress=True),)
+    )
     talk = talk_between(no_entry, end(no_entry, "eni-1", 50000), HOST)
     assert not talk.handshake()
     assert rejects(talk) == {("eni-1", Leg.REQUEST, Cause.NETWORK_ACL, 9)}
 
 
 def test_outbound_response_is_rejected_by_the_acl_alone() -> None:
-    world = small_world(entries=(entry(1, allow=True, egress=True), entry(5, allow=False)), rules=(allows(TCP, egress=True),))
+    world = small_world(
+        entries=(entry(1, allow=True, egress=True), entry(5, allow=False)),
+        rules=(allows(TCP, egress=True),),
+    )
     talk = talk_between(world, end(world, "eni-1", 50000), HOST)
     assert not talk.handshake()
     assert rejects(talk) == {("eni-1", Leg.RESPONSE, Cause.NETWORK_ACL, 5)}
@@ -186,9 +232,19 @@ def test_outbound_response_is_rejected_by_the_acl_alone() -> None:
 
 
 def test_the_lowest_matching_entry_decides() -> None:
-    listed = acl(entry(30, allow=True), entry(20, allow=False, ports=(443, 443)), entry(10, allow=True, protocol=UDP))
-    assert (ask_acl(listed, question(443)).allow, ask_acl(listed, question(443)).rule_number) == (False, 20)
-    assert (ask_acl(listed, question(80)).allow, ask_acl(listed, question(80)).rule_number) == (True, 30)
+    listed = acl(
+        entry(30, allow=True),
+        entry(20, allow=False, ports=(443, 443)),
+        entry(10, allow=True, protocol=UDP),
+    )
+    assert (ask_acl(listed, question(443)).allow, ask_acl(listed, question(443)).rule_number) == (
+        False,
+        20,
+    )
+    assert (ask_acl(listed, question(80)).allow, ask_acl(listed, question(80)).rule_number) == (
+        True,
+        30,
+    )
     assert ask_acl(listed, question(443, egress=True)).rule_number == 32767
     later = replace(listed, entries=(*listed.entries, entry(25, allow=True)))
     assert ask_acl(later, question(443)) == ask_acl(listed, question(443))
@@ -220,7 +276,10 @@ def test_group_peers() -> None:
         with_rule(allows(TCP, group_id="sg-2")),
         with_rule(GroupRule(egress=False, protocol=TCP, prefix_list_id="pl-1")),
     )
-    to_itself, stale = with_rule(allows(TCP, group_id="sg-1")), with_rule(allows(TCP, group_id="sg-9"))
+    to_itself, stale = (
+        with_rule(allows(TCP, group_id="sg-1")),
+        with_rule(allows(TCP, group_id="sg-9")),
+    )
     assert ask_groups(by_reference, one, question(peer="10.0.2.12")) is True
     assert ask_groups(by_reference, one, question(peer="10.0.1.11")) is False
     assert ask_groups(to_itself, one, question(peer="10.0.1.11")) is True
@@ -229,7 +288,9 @@ def test_group_peers() -> None:
     assert ask_groups(by_list, one, question(peer="81.2.70.1")) is False
 
 
-@pytest.mark.parametrize(("status", "reaches"), [("active", True), ("pending-acceptance", False), ("expired", False)])
+@pytest.mark.parametrize(
+    ("status", "reaches"), [("active", True), ("pending-acceptance", False), ("expired", False)]
+)
 def test_peering(status: str, reaches: bool) -> None:  # noqa: FBT001 - pytest's parameters
     world = small_world(rules=(allows(TCP, group_id="sg-2"),))
     far = replace(world.interfaces["eni-2"], vpc_id="vpc-2", primary=IPv4Address("10.9.2.12"))
@@ -237,7 +298,9 @@ def test_peering(status: str, reaches: bool) -> None:  # noqa: FBT001 - pytest's
     world = replace(world, interfaces={**world.interfaces, "eni-2": far}, peerings=(peering,))
     assert ask_groups(world, world.interfaces["eni-1"], question(peer="10.9.2.12")) is reaches
     hops = direct(world, end(world, "eni-2", 50000), end(world, "eni-1", 443))
-    assert [hop.interface.interface_id for hop in hops] == (["eni-2", "eni-1"] if reaches else ["eni-2"])
+    assert [hop.interface.interface_id for hop in hops] == (
+        ["eni-2", "eni-1"] if reaches else ["eni-2"]
+    )
 
 
 def test_acls_are_not_asked_within_a_subnet() -> None:
@@ -275,7 +338,9 @@ def test_state_goes_when_idle() -> None:
     assert not talk.send(Leg.RESPONSE, after=351.0, flags=ACK)
     for wait, passes in ((29.0, True), (31.0, False)):
         world = small_world(rules=(allows(UDP, egress=True),))
-        asked = talk_between(world, end(world, "eni-1", 50000), replace(HOST, port=53), protocol=UDP)
+        asked = talk_between(
+            world, end(world, "eni-1", 50000), replace(HOST, port=53), protocol=UDP
+        )
         assert asked.send(Leg.REQUEST)
         assert asked.send(Leg.RESPONSE, after=wait) is passes
 
@@ -313,10 +378,16 @@ def test_a_nat_gateway_logs_as_in_awss_example() -> None:
     world = small_world(kind=Kind.NAT_GATEWAY)
     gateway, client = world.interfaces["eni-1"], end(world, "eni-2", 40000)
     server = End(address=HOST.address, port=443)
-    hops = [*to_internet_through_nat(client, gateway, 2000, server), *from_internet_through_nat(client, gateway, 2000, server)]
+    hops = [
+        *to_internet_through_nat(client, gateway, 2000, server),
+        *from_internet_through_nat(client, gateway, 2000, server),
+    ]
     me, nat, far = "10.0.2.12", "10.0.1.11", "81.2.69.142"
     shown = [
-        (hop.interface.interface_id, *map(str, (hop.logged_source, hop.logged_destination, hop.source, hop.destination)))
+        (
+            hop.interface.interface_id,
+            *map(str, (hop.logged_source, hop.logged_destination, hop.source, hop.destination)),
+        )
         for hop in hops
     ]
     assert shown == [
@@ -330,14 +401,22 @@ def test_a_nat_gateway_logs_as_in_awss_example() -> None:
     network = Network(world)
     packet = Packet(time=float(NOON), leg=Leg.REQUEST, protocol=TCP, flags=SYN)
     assert network.carry(packet, hops[:3])
-    assert {one.ruling.groups_allow for one in network.observations if one.hop.interface is gateway} == {None}
+    assert {
+        one.ruling.groups_allow for one in network.observations if one.hop.interface is gateway
+    } == {None}
 
 
 # --- records ---
 
 
 def test_flags_are_logged_as_aws_does() -> None:
-    assert [flags_logged(flags) for flags in (SYN, SYN | ACK, ACK, FIN | ACK, FIN)] == [2, 18, 0, 1, 1]
+    assert [flags_logged(flags) for flags in (SYN, SYN | ACK, ACK, FIN | ACK, FIN)] == [
+        2,
+        18,
+        0,
+        1,
+        1,
+    ]
     world = small_world(rules=(allows(TCP, 443),))
     talk = talk_between(world, HOST, end(world, "eni-1", 443))
     assert talk.handshake()
@@ -395,10 +474,14 @@ def test_a_seed_gives_the_same_again(kind: str) -> None:
 def test_each_rejected_flow_logged_has_one_truth(kind: str) -> None:
     for seed in range(4):
         sim = simulate(seed, kind=kind, fmt="v8")
-        logged = {record.key for record in sim.records if record.key is not None and not record.accepted}
+        logged = {
+            record.key for record in sim.records if record.key is not None and not record.accepted
+        }
         assert [truth.key for truth in sim.truths] == sorted(logged)
         for truth in sim.truths:
-            assert (truth.network_acl_entry is not None) is (truth.cause in (Cause.NETWORK_ACL, Cause.BOTH))
+            assert (truth.network_acl_entry is not None) is (
+                truth.cause in (Cause.NETWORK_ACL, Cause.BOTH)
+            )
             assert truth.cause in truth.not_false
             assert truth.mixed or truth.right_without_config <= truth.not_false
             if truth.leg is Leg.RESPONSE and truth.hard_case != Case.UNTRACKED:
@@ -407,7 +490,9 @@ def test_each_rejected_flow_logged_has_one_truth(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != Case.PLAIN])
 def test_each_hard_case_comes_about(kind: str) -> None:
-    found = Counter(truth.hard_case for seed in range(4) for truth in simulate(seed, kind=kind, fmt="v8").truths)
+    found = Counter(
+        truth.hard_case for seed in range(4) for truth in simulate(seed, kind=kind, fmt="v8").truths
+    )
     assert found[kind] >= 8
 
 
@@ -423,17 +508,26 @@ def test_plain_simulations_hold_every_cause_and_are_nearly_all_decidable() -> No
     assert sum(truth.decidable_with_config for truth in every) > 0.95 * len(every)
     assert {truth.key.protocol for truth in every} >= {TCP, UDP, ICMP}
     assert any(":" in truth.key.srcaddr for truth in every)
-    numbers = {truth.network_acl_entry.rule_number for truth in every if truth.network_acl_entry is not None}
+    numbers = {
+        truth.network_acl_entry.rule_number
+        for truth in every
+        if truth.network_acl_entry is not None
+    }
     assert {32767, 32768} < numbers
 
 
 def test_decidable_plain_flows_are_what_the_described_rules_say() -> None:
     for seed in range(10):
         for truth in simulate(seed, fmt="v5").truths:
-            acl_allows = truth.truth_at_read_time.network_acl is None or truth.truth_at_read_time.network_acl.allow
+            acl_allows = (
+                truth.truth_at_read_time.network_acl is None
+                or truth.truth_at_read_time.network_acl.allow
+            )
             assert acl_allows is (truth.network_acl_entry is None)
             if truth.leg is Leg.REQUEST:
-                assert (truth.truth_at_read_time.security_groups_allow is False) is (truth.cause is not Cause.NETWORK_ACL)
+                assert (truth.truth_at_read_time.security_groups_allow is False) is (
+                    truth.cause is not Cause.NETWORK_ACL
+                )
 
 
 def test_an_opened_world_lets_a_rejected_packet_and_its_reply_through() -> None:
@@ -453,7 +547,9 @@ def opened(world: World, truth: Truth) -> World:
     world = world.with_acl(replace(blocking, entries=everything))
     for group_id in truth.security_groups:
         rules = tuple(
-            GroupRule(egress=egress, protocol=ANY_PROTOCOL, block=block) for egress in (False, True) for block in (ANY_V4, ANY_V6)
+            GroupRule(egress=egress, protocol=ANY_PROTOCOL, block=block)
+            for egress in (False, True)
+            for block in (ANY_V4, ANY_V6)
         )
         world = world.with_group(replace(world.groups[group_id], rules=rules))
     return world
@@ -479,10 +575,17 @@ def test_a_lost_request_makes_the_response_undecidable() -> None:
 
 def answer_for(truth: Truth, **changes: object) -> dict[str, object]:
     entry = truth.network_acl_entry
-    shown = entry and {"network_acl_id": entry.network_acl_id, "rule_number": entry.rule_number, "egress": entry.egress}
+    shown = entry and {
+        "network_acl_id": entry.network_acl_id,
+        "rule_number": entry.rule_number,
+        "egress": entry.egress,
+    }
     key = truth.key
     return {
-        **{name: getattr(key, name) for name in ("interface_id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol")},
+        **{
+            name: getattr(key, name)
+            for name in ("interface_id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol")
+        },
         "verdict": str(truth.cause),
         "leg": str(truth.leg),
         "confidence": "certain",
@@ -505,7 +608,9 @@ def test_the_truth_itself_scores_without_mistakes_and_lies_do_not() -> None:
                 assert bool(mistakes(truth, lie, with_config=True)) is truth.decidable_with_config
             if truth.network_acl_entry is not None:
                 nameless = answer_for(truth, network_acl_entry=None)
-                assert bool(mistakes(truth, nameless, with_config=True)) is truth.decidable_with_config
+                assert (
+                    bool(mistakes(truth, nameless, with_config=True)) is truth.decidable_with_config
+                )
 
 
 # --- the snapshot ---
@@ -532,7 +637,9 @@ def test_the_snapshot_has_the_lists_and_is_json() -> None:
             closing = [one for one in shown["Entries"] if one["RuleNumber"] > 32766]
             assert bool(closing) is mine.shows_closing
             assert len(shown["Entries"]) - len(closing) == len(mine.entries)
-        associated = [one["SubnetId"] for shown in config["NetworkAcls"] for one in shown["Associations"]]
+        associated = [
+            one["SubnetId"] for shown in config["NetworkAcls"] for one in shown["Associations"]
+        ]
         assert sorted(associated) == sorted(sim.world.subnets)
 
 
@@ -545,7 +652,11 @@ def test_worlds_are_wide_enough() -> None:
     assert any(one.addresses_v6 for one in interfaces)
     assert {peering.status for world in worlds for peering in world.peerings} > {"active"}
     assert any(world.gateway_endpoints for world in worlds)
-    assert all(isinstance(one.block_v6, IPv6Network | None) for world in worlds for one in world.vpcs.values())
+    assert all(
+        isinstance(one.block_v6, IPv6Network | None)
+        for world in worlds
+        for one in world.vpcs.values()
+    )
 
 
 # --- the oracle itself ---

@@ -81,10 +81,26 @@ class Talk:
     time: float
     case: str | None = None
 
-    def send(self, leg: Leg, *, after: float = 0.05, flags: int = 0, icmp: tuple[int, int] | None = None, size: int = 60) -> bool:
+    def send(
+        self,
+        leg: Leg,
+        *,
+        after: float = 0.05,
+        flags: int = 0,
+        icmp: tuple[int, int] | None = None,
+        size: int = 60,
+    ) -> bool:
         """Send one packet so many seconds after the last; whether the other end got it."""
         self.time += after
-        packet = Packet(time=self.time, leg=leg, protocol=self.protocol, flags=flags, icmp=icmp, size=size, case=self.case)
+        packet = Packet(
+            time=self.time,
+            leg=leg,
+            protocol=self.protocol,
+            flags=flags,
+            icmp=icmp,
+            size=size,
+            case=self.case,
+        )
         hops = self.route.forward if leg is Leg.REQUEST else self.route.backward
         return self.network.carry(packet, hops) and self.route.arrives
 
@@ -139,9 +155,17 @@ class Traffic:
         self._pairs: set[frozenset[str]] = set()
         interfaces = list(world.interfaces.values())
         self.instances = [one for one in interfaces if one.kind is Kind.INSTANCE]
-        self.clients = [one for one in interfaces if one.kind in (Kind.INSTANCE, Kind.LAMBDA, Kind.LOAD_BALANCER)]
+        self.clients = [
+            one
+            for one in interfaces
+            if one.kind in (Kind.INSTANCE, Kind.LAMBDA, Kind.LOAD_BALANCER)
+        ]
         self.servers = [one for one in interfaces if one.kind is not Kind.NAT_GATEWAY]
-        self.public = [one for one in interfaces if one.public_address is not None and one.kind is not Kind.NAT_GATEWAY]
+        self.public = [
+            one
+            for one in interfaces
+            if one.public_address is not None and one.kind is not Kind.NAT_GATEWAY
+        ]
         self.gateways = {one.vpc_id: one for one in interfaces if one.kind is Kind.NAT_GATEWAY}
 
     # --- choices ---
@@ -190,7 +214,9 @@ class Traffic:
 
     # --- routes ---
 
-    def ends(self, client: Interface | None, server: Interface | None, protocol: int, *, v6: bool) -> tuple[End, End]:
+    def ends(
+        self, client: Interface | None, server: Interface | None, protocol: int, *, v6: bool
+    ) -> tuple[End, End]:
         """Give a client's end and a server's end; ``None`` is an internet host."""
         port = 0
         if protocol == TCP:
@@ -203,8 +229,14 @@ class Traffic:
         if server is None:
             destination = self.internet_host(v6=v6)
         else:
-            destination = server.primary if client is None and not v6 else self.address_of(server, v6=v6)
-        source_port = 0 if protocol in (ICMP, ICMPV6) else self.fresh_port(None if client is None else client.kind)
+            destination = (
+                server.primary if client is None and not v6 else self.address_of(server, v6=v6)
+            )
+        source_port = (
+            0
+            if protocol in (ICMP, ICMPV6)
+            else self.fresh_port(None if client is None else client.kind)
+        )
         if client is not None and server is None and not v6:
             source = client.primary
         return (
@@ -215,7 +247,11 @@ class Traffic:
     def straight(self, client: End, server: End) -> Route:
         forward, backward = direct(self.world, client, server), direct(self.world, server, client)
         between = client.interface is not None and server.interface is not None
-        return Route(forward=tuple(forward), backward=tuple(backward), arrives=not between or len(forward) > 1)
+        return Route(
+            forward=tuple(forward),
+            backward=tuple(backward),
+            arrives=not between or len(forward) > 1,
+        )
 
     def inside(self, protocol: int | None = None) -> tuple[Route, int] | None:
         """Between two interfaces of one VPC, or of two that are peered."""
@@ -224,15 +260,22 @@ class Traffic:
         far = [
             one
             for one in self.servers
-            if one.vpc_id != client.vpc_id and self.world.peering_between(one.vpc_id, client.vpc_id) is not None
+            if one.vpc_id != client.vpc_id
+            and self.world.peering_between(one.vpc_id, client.vpc_id) is not None
         ]
         same = [one for one in near if one.subnet_id == client.subnet_id]
         choice = self.rng.random()
         others = far if far and choice < 0.2 else same if same and choice > 0.85 else near
         server = self.rng.choice(others)
-        v6 = bool(client.addresses_v6 and server.addresses_v6) and self.chance(0.4) and server.vpc_id == client.vpc_id
+        v6 = (
+            bool(client.addresses_v6 and server.addresses_v6)
+            and self.chance(0.4)
+            and server.vpc_id == client.vpc_id
+        )
         protocol = self.protocol(v6=v6) if protocol is None else protocol
-        if protocol in (ICMP, ICMPV6) and not self.first_ping(client.interface_id, server.interface_id):
+        if protocol in (ICMP, ICMPV6) and not self.first_ping(
+            client.interface_id, server.interface_id
+        ):
             return None
         return self.straight(*self.ends(client, server, protocol, v6=v6)), protocol
 
@@ -252,7 +295,9 @@ class Traffic:
         v6 = bool(server.addresses_v6) and self.chance(0.3)
         protocol = self.protocol(v6=v6) if protocol is None else protocol
         client_end, server_end = self.ends(None, server, protocol, v6=v6)
-        if protocol in (ICMP, ICMPV6) and not self.first_ping(str(client_end.address), server.interface_id):
+        if protocol in (ICMP, ICMPV6) and not self.first_ping(
+            str(client_end.address), server.interface_id
+        ):
             return None
         return self.straight(client_end, server_end), protocol
 
@@ -261,7 +306,9 @@ class Traffic:
         v6 = bool(client.addresses_v6) and self.chance(0.3)
         protocol = self.protocol(v6=v6) if protocol is None else protocol
         client_end, server_end = self.ends(client, None, protocol, v6=v6)
-        if protocol in (ICMP, ICMPV6) and not self.first_ping(str(server_end.address), client.interface_id):
+        if protocol in (ICMP, ICMPV6) and not self.first_ping(
+            str(server_end.address), client.interface_id
+        ):
             return None
         return self.straight(client_end, server_end), protocol
 
@@ -285,13 +332,18 @@ class Traffic:
         clients = [
             one
             for one in self.instances
-            if one.vpc_id in self.world.gateway_endpoints and not self.world.subnets[one.subnet_id].public
+            if one.vpc_id in self.world.gateway_endpoints
+            and not self.world.subnets[one.subnet_id].public
         ]
         if not clients:
             return None
         client = self.rng.choice(clients)
         address = self.rng.choice(S3_BLOCKS)[self.rng.randrange(1, 4000)]
-        source = End(address=self.address_of(client, v6=False), port=self.fresh_port(client.kind), interface=client)
+        source = End(
+            address=self.address_of(client, v6=False),
+            port=self.fresh_port(client.kind),
+            interface=client,
+        )
         return self.straight(source, End(address=address, port=443)), TCP
 
     def to_interface_endpoint(self) -> tuple[Route, int] | None:
@@ -331,7 +383,13 @@ class Traffic:
         """Count the flows rejected so far, each 5-tuple on an interface once."""
         return len(
             {
-                (one.hop.interface.interface_id, one.hop.source, one.hop.destination, one.hop.source_port, one.hop.destination_port)
+                (
+                    one.hop.interface.interface_id,
+                    one.hop.source,
+                    one.hop.destination,
+                    one.hop.source_port,
+                    one.hop.destination_port,
+                )
                 for one in self.network.observations
                 if one.ruling.cause is not None
             }
@@ -386,7 +444,9 @@ class Traffic:
                 talk.send(leg, after=wait if again == 0 else 2.0, flags=flags)
 
     def late_datagram(self) -> None:
-        if (found := self.rng.choice((self.inside, self.from_internet, self.to_internet))(UDP)) is None:
+        if (
+            found := self.rng.choice((self.inside, self.from_internet, self.to_internet))(UDP)
+        ) is None:
             return
         talk = self.talk(*found, time=self.moment())
         if talk.send(Leg.REQUEST):
@@ -405,12 +465,16 @@ class Traffic:
                 rules.remove(self.rng.choice(rules))
             else:
                 egress = self.chance(0.4)
-                rules.append(GroupRule(egress=egress, protocol=TCP, from_port=0, to_port=65535, block=ANY_V4))
+                rules.append(
+                    GroupRule(egress=egress, protocol=TCP, from_port=0, to_port=65535, block=ANY_V4)
+                )
             world = world.with_group(replace(group, rules=tuple(rules)))
         for acl in self.rng.sample(list(world.acls.values()), 3):
             egress = self.chance(0.5)
             lowest = min(one.number for one in acl.entries if one.egress == egress)
-            kept = [one for one in acl.entries if lowest > 1 or one.egress != egress or one.number > 1]
+            kept = [
+                one for one in acl.entries if lowest > 1 or one.egress != egress or one.number > 1
+            ]
             kept.append(
                 AclEntry(
                     number=max(1, lowest - 1),
@@ -443,7 +507,9 @@ class Traffic:
         pairs: set[frozenset[str]] = set()
         for _ in range(count):
             one = self.rng.choice(self.instances)
-            other = self.rng.choice([x for x in self.servers if x.vpc_id == one.vpc_id and x is not one])
+            other = self.rng.choice(
+                [x for x in self.servers if x.vpc_id == one.vpc_id and x is not one]
+            )
             pair = frozenset((one.interface_id, other.interface_id))
             if pair in pairs:
                 continue
@@ -453,7 +519,9 @@ class Traffic:
             route = self.straight(here, there)
             talk = self.talk(route, UDP, time=self.moment(), case=Case.SYMMETRIC_UDP)
             if self.chance(0.4):
-                back = self.talk(self.straight(there, here), UDP, time=talk.time, case=Case.SYMMETRIC_UDP)
+                back = self.talk(
+                    self.straight(there, here), UDP, time=talk.time, case=Case.SYMMETRIC_UDP
+                )
                 if back.send(Leg.REQUEST):
                     back.send(Leg.RESPONSE)
                 talk.time += self.rng.choice((8.0, 45.0))
@@ -466,15 +534,26 @@ class Traffic:
             target = self.rng.choice(list(targets))
             sort = self.rng.choice(("syn-ack", "syn-ack", "rst", "echo-reply"))
             protocol = ICMP if sort == "echo-reply" else TCP
-            source_port, port = (0, 0) if protocol == ICMP else (self.rng.choice((80, 443, 22)), self.fresh_port(target.kind))
+            source_port, port = (
+                (0, 0)
+                if protocol == ICMP
+                else (self.rng.choice((80, 443, 22)), self.fresh_port(target.kind))
+            )
             host = End(address=self.internet_host(), port=source_port)
             if protocol == ICMP and not self.first_ping(str(host.address), target.interface_id):
                 continue
             here = End(address=target.primary, port=port, interface=target)
-            talk = self.talk(self.straight(host, here), protocol, time=self.moment(), case=Case.BACKSCATTER)
+            talk = self.talk(
+                self.straight(host, here), protocol, time=self.moment(), case=Case.BACKSCATTER
+            )
             for again in range(self.rng.randint(1, 3)):
                 flags = {"syn-ack": SYN | ACK, "rst": RST | ACK}.get(sort, 0)
-                talk.send(Leg.REQUEST, after=float(again), flags=flags, icmp=(0, 0) if protocol == ICMP else None)
+                talk.send(
+                    Leg.REQUEST,
+                    after=float(again),
+                    flags=flags,
+                    icmp=(0, 0) if protocol == ICMP else None,
+                )
 
     def controlled(self, count: int, cause: Cause) -> None:
         """Connections that VPC Block Public Access or Encryption Controls reject."""
@@ -493,7 +572,9 @@ class Traffic:
         """Take all rules for all traffic out of the groups' outbound rules in the middle of the time; open flows are untracked."""
         world = self.world
         for group in world.groups.values():
-            kept = tuple(rule for rule in group.rules if not rule.egress or rule.protocol != ANY_PROTOCOL)
+            kept = tuple(
+                rule for rule in group.rules if not rule.egress or rule.protocol != ANY_PROTOCOL
+            )
             world = world.with_group(replace(group, rules=kept))
         self.network.change(self.start + CHANGE_SECOND, world)
         self.network.leaves_open_flows_untracked = True
@@ -505,7 +586,9 @@ class Traffic:
         servers = [one for one in self.instances if web.intersection(one.group_ids)]
         for _ in range(count if servers else 0):
             server = self.rng.choice(servers)
-            near = [one for one in self.instances if one.vpc_id == server.vpc_id and one is not server]
+            near = [
+                one for one in self.instances if one.vpc_id == server.vpc_id and one is not server
+            ]
             client = None if server.public_address is not None else self.rng.choice(near)
             client_end, server_end = self.ends(client, server, TCP, v6=False)
             route = self.straight(client_end, replace(server_end, port=self.rng.choice((80, 443))))

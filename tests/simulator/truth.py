@@ -64,7 +64,9 @@ class ReadTime:
     @property
     def allows(self) -> bool:
         """Whether no layer blocks."""
-        return (self.network_acl is None or self.network_acl.allow) and self.security_groups_allow is not False
+        return (
+            self.network_acl is None or self.network_acl.allow
+        ) and self.security_groups_allow is not False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,10 @@ class Truth:
         """The verdicts that are right where the snapshot is known."""
         if self.cause in _BY_RULES and not self.truth_at_read_time.allows:
             return frozenset({self.cause})
-        if self.truth_at_read_time.allows and self.cause not in (Cause.BLOCK_PUBLIC_ACCESS, Cause.ENCRYPTION_CONTROLS):
+        if self.truth_at_read_time.allows and self.cause not in (
+            Cause.BLOCK_PUBLIC_ACCESS,
+            Cause.ENCRYPTION_CONTROLS,
+        ):
             return frozenset({self.cause, _ALLOWED})
         return frozenset({self.cause})
 
@@ -146,7 +151,9 @@ class _Log:
                 continue
             if record.accepted:
                 self.accepting.add(record.interface.interface_id)
-            (self.accepted if record.accepted else self.rejected).setdefault(record.key, []).append(record)
+            (self.accepted if record.accepted else self.rejected).setdefault(record.key, []).append(
+                record
+            )
 
     def whole(self, key: FlowKey) -> bool:
         return bool(self.accepting) and key.interface_id not in self.gaps
@@ -176,7 +183,11 @@ def implied_leg(log: _Log, key: FlowKey, egress: bool) -> Leg | None:  # noqa: F
     if same:
         return None
     if mirror:
-        return Leg.RESPONSE if _answers(mirror, start, strictly=key.srcport == key.dstport != 0) else None
+        return (
+            Leg.RESPONSE
+            if _answers(mirror, start, strictly=key.srcport == key.dstport != 0)
+            else None
+        )
     if not log.whole(key) or flags is not None:
         return None
     return Leg.REQUEST if key.srcport >= key.dstport else None
@@ -195,11 +206,20 @@ def _clearly_closed(log: _Log, key: FlowKey) -> bool:
         return False
     over = bool(flags & FIN and mirror_flags & FIN) or bool((flags | mirror_flags) & RST)
     start = min(record.start for record in log.rejected[key])
-    return bool(accepted) and bool(mirror) and over and all(record.end < start for record in (*accepted, *mirror))
+    return (
+        bool(accepted)
+        and bool(mirror)
+        and over
+        and all(record.end < start for record in (*accepted, *mirror))
+    )
 
 
 def truths(
-    observations: Sequence[Observation], records: Sequence[Record], worlds: Sequence[World], fmt: Format, case: Case
+    observations: Sequence[Observation],
+    records: Sequence[Record],
+    worlds: Sequence[World],
+    fmt: Format,
+    case: Case,
 ) -> list[Truth]:
     """Give the truth about every rejected flow, in order of key. The last world is the one the snapshot describes."""
     log = _Log(records, fmt)
@@ -207,16 +227,24 @@ def truths(
     for one in observations:
         if one.ruling.cause is not None:
             flows.setdefault(key_of(one), []).append(one)
-    return [_truth(key, sorted(flows[key], key=lambda one: one.packet.time), log, worlds, case) for key in sorted(flows)]
+    return [
+        _truth(key, sorted(flows[key], key=lambda one: one.packet.time), log, worlds, case)
+        for key in sorted(flows)
+    ]
 
 
-def _truth(key: FlowKey, rejects: Sequence[Observation], log: _Log, worlds: Sequence[World], case: Case) -> Truth:
+def _truth(
+    key: FlowKey, rejects: Sequence[Observation], log: _Log, worlds: Sequence[World], case: Case
+) -> Truth:
     first = rejects[0]
     hop, packet, cause = first.hop, first.packet, first.ruling.cause
     if cause is None:
         raise ValueError("the truth is asked about a packet that passed")
     world = worlds[-1]
-    mixed = len({(one.ruling.cause, one.packet.leg, one.ruling.acl, one.hop.egress) for one in rejects}) > 1
+    mixed = (
+        len({(one.ruling.cause, one.packet.leg, one.ruling.acl, one.hop.egress) for one in rejects})
+        > 1
+    )
     question = question_of(hop, packet)
     read = _read(world, hop, question)
     entry = first.ruling.acl if cause in (Cause.NETWORK_ACL, Cause.BOTH) else None
@@ -248,7 +276,10 @@ def _truth(key: FlowKey, rejects: Sequence[Observation], log: _Log, worlds: Sequ
         hard_case=_hard_case(first, worlds, case, mixed=mixed),
         decidable_without_config=without,
         decidable_with_config=with_config,
-        leg_decidable=leg_is_known and cause in _BY_RULES and packet.case != Case.UNTRACKED and _leg_must_be_named(log, first, key),
+        leg_decidable=leg_is_known
+        and cause in _BY_RULES
+        and packet.case != Case.UNTRACKED
+        and _leg_must_be_named(log, first, key),
         truth_at_read_time=read,
         peer_in_world=any(one.holds(hop.peer) for one in world.interfaces.values()),
         packet=question,
@@ -318,15 +349,28 @@ def _same_for_any_icmp(world: World, hop: Hop, question: Question, read: ReadTim
             kinds.add(entry.icmp)
     for group_id in hop.interface.group_ids:
         for rule in world.groups[group_id].rules:
-            if rule.protocol in (ICMP, ICMPV6) and rule.from_port is not None and rule.to_port is not None:
+            if (
+                rule.protocol in (ICMP, ICMPV6)
+                and rule.from_port is not None
+                and rule.to_port is not None
+            ):
                 kinds.add((rule.from_port, rule.to_port))
     return all(
-        _read(world, hop, Question(egress=hop.egress, peer=hop.peer, protocol=question.protocol, port=0, icmp=kind)) == read
+        _read(
+            world,
+            hop,
+            Question(
+                egress=hop.egress, peer=hop.peer, protocol=question.protocol, port=0, icmp=kind
+            ),
+        )
+        == read
         for kind in sorted(kinds)
     )
 
 
-def _hard_case(first: Observation, worlds: Sequence[World], case: Case, *, mixed: bool) -> str | None:
+def _hard_case(
+    first: Observation, worlds: Sequence[World], case: Case, *, mixed: bool
+) -> str | None:
     """Give the name of the hard case: skewed times, the packet's own, a rule's change that matters here, that of the whole log."""
     if case is Case.SKEWED_TIMES:
         return case

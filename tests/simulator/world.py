@@ -134,7 +134,11 @@ class Interface:
         """Whether the address is one of the interface's private ones."""
         if isinstance(address, IPv6Address):
             return address in self.addresses_v6
-        return address == self.primary or address in self.secondary or any(address in prefix for prefix in self.prefixes)
+        return (
+            address == self.primary
+            or address in self.secondary
+            or any(address in prefix for prefix in self.prefixes)
+        )
 
     def addresses(self) -> list[IPv4Address]:
         """All private IPv4 addresses traffic may come from; of a prefix the first few."""
@@ -217,9 +221,18 @@ class _Maker:
             self.vpc(octets[position], has_v6=self.chance(0.7))
         vpc_ids = list(self.vpcs)
         if len(vpc_ids) > 1:
-            status = "active" if self.chance(0.8) else self.rng.choice(("pending-acceptance", "expired"))
+            status = (
+                "active" if self.chance(0.8) else self.rng.choice(("pending-acceptance", "expired"))
+            )
             requester, accepter = vpc_ids[0], vpc_ids[1]
-            self.peerings.append(Peering(peering_id=self.name("pcx"), requester=requester, accepter=accepter, status=status))
+            self.peerings.append(
+                Peering(
+                    peering_id=self.name("pcx"),
+                    requester=requester,
+                    accepter=accepter,
+                    status=status,
+                )
+            )
         for vpc in self.vpcs.values():
             self.security(vpc)
         for vpc in self.vpcs.values():
@@ -247,9 +260,15 @@ class _Maker:
         block_v6 = IPv6Network(f"2600:1f18:{octet:x}:aa00::/56") if has_v6 else None
         vpc = Vpc(vpc_id=self.name("vpc"), block=block, block_v6=block_v6)
         self.vpcs[vpc.vpc_id] = vpc
-        everything = [AclEntry(number=100, egress=egress, allow=True, protocol=-1, block=ANY_V4) for egress in (False, True)]
+        everything = [
+            AclEntry(number=100, egress=egress, allow=True, protocol=-1, block=ANY_V4)
+            for egress in (False, True)
+        ]
         if has_v6:
-            everything += [AclEntry(number=101, egress=egress, allow=True, protocol=-1, block=ANY_V6) for egress in (False, True)]
+            everything += [
+                AclEntry(number=101, egress=egress, allow=True, protocol=-1, block=ANY_V6)
+                for egress in (False, True)
+            ]
         acl_ids = [self.acl(vpc, tuple(everything), is_default=True)]
         acl_ids += [self.acl(vpc, self.custom_entries(vpc), is_default=False) for _ in range(3)]
         for number in range(self.rng.randint(3, 5)):
@@ -259,14 +278,20 @@ class _Maker:
                 zone="abc"[number % 3],
                 public=number == 0,
                 block=IPv4Network(f"10.{octet}.{number}.0/24"),
-                block_v6=IPv6Network(f"2600:1f18:{octet:x}:aa{number:02x}::/64") if has_v6 and number % 2 == 0 else None,
+                block_v6=IPv6Network(f"2600:1f18:{octet:x}:aa{number:02x}::/64")
+                if has_v6 and number % 2 == 0
+                else None,
                 acl_id=self.rng.choices(acl_ids, weights=(2, 3, 3, 3))[0],
             )
             self.subnets[subnet.subnet_id] = subnet
 
     def acl(self, vpc: Vpc, entries: tuple[AclEntry, ...], *, is_default: bool) -> str:
         acl = Acl(
-            acl_id=self.name("acl"), vpc_id=vpc.vpc_id, is_default=is_default, shows_closing=self.chance(0.6), entries=entries
+            acl_id=self.name("acl"),
+            vpc_id=vpc.vpc_id,
+            is_default=is_default,
+            shows_closing=self.chance(0.6),
+            entries=entries,
         )
         self.acls[acl.acl_id] = acl
         return acl.acl_id
@@ -278,17 +303,29 @@ class _Maker:
             for allow, protocol, block, ports, icmp in self.custom_rows(vpc):
                 number += self.rng.randint(1, 60)
                 entries.append(
-                    AclEntry(number=number, egress=egress, allow=allow, protocol=protocol, block=block, ports=ports, icmp=icmp)
+                    AclEntry(
+                        number=number,
+                        egress=egress,
+                        allow=allow,
+                        protocol=protocol,
+                        block=block,
+                        ports=ports,
+                        icmp=icmp,
+                    )
                 )
         return tuple(entries)
 
-    def custom_rows(self, vpc: Vpc) -> list[tuple[bool, int, Block, tuple[int, int] | None, tuple[int, int] | None]]:
+    def custom_rows(
+        self, vpc: Vpc
+    ) -> list[tuple[bool, int, Block, tuple[int, int] | None, tuple[int, int] | None]]:
         """Give one direction's rows in order: some denies, then allows of one of three styles, often without return ports."""
         rng = self.rng
         rows: list[tuple[bool, int, Block, tuple[int, int] | None, tuple[int, int] | None]] = []
         for _ in range(rng.randint(0, 2)):
             port = rng.choice(SERVICE_PORTS)
-            block: Block = rng.choice((OFFICE, ANY_V4, vpc.block, next(vpc.block.subnets(new_prefix=22))))
+            block: Block = rng.choice(
+                (OFFICE, ANY_V4, vpc.block, next(vpc.block.subnets(new_prefix=22)))
+            )
             ports = rng.choice(((port, port), (port, port + 100), (32768, 45000)))
             rows.append((False, rng.choice((TCP, UDP)), block, ports, None))
         if self.chance(0.3):
@@ -301,7 +338,10 @@ class _Maker:
             rows.append((True, ANY_PROTOCOL, vpc.block, None, None))
             rows.append((True, TCP, ANY_V4, (443, 443), None))
         else:
-            rows += [(True, TCP, rng.choice((vpc.block, ANY_V4)), (port, port), None) for port in rng.sample(SERVICE_PORTS, 4)]
+            rows += [
+                (True, TCP, rng.choice((vpc.block, ANY_V4)), (port, port), None)
+                for port in rng.sample(SERVICE_PORTS, 4)
+            ]
             rows.append((True, UDP, ANY_V4, (53, 123), None))
             rows.append((True, ICMP, ANY_V4, None, rng.choice(((-1, -1), (8, 0), (0, -1)))))
         if style != "wide" and self.chance(0.5):
@@ -320,12 +360,20 @@ class _Maker:
     def security(self, vpc: Vpc) -> None:
         names = ("web", "app", "data", "admin", "inner", "odd")
         ids = {name: self.name("sg") for name in names}
-        if peer := next((p for p in self.peerings if vpc.vpc_id == p.accepter and p.status == "active"), None):
+        if peer := next(
+            (p for p in self.peerings if vpc.vpc_id == p.accepter and p.status == "active"), None
+        ):
             # The requester's groups exist already: a reference across the peering connection.
-            ids["theirs"] = next(g.group_id for g in self.groups.values() if g.vpc_id == peer.requester and g.name == "app")
+            ids["theirs"] = next(
+                g.group_id
+                for g in self.groups.values()
+                if g.vpc_id == peer.requester and g.name == "app"
+            )
         for name in names:
             rules = (*self.inbound(name, ids, vpc), *self.outbound(ids, vpc))
-            self.groups[ids[name]] = Group(group_id=ids[name], name=name, vpc_id=vpc.vpc_id, rules=rules)
+            self.groups[ids[name]] = Group(
+                group_id=ids[name], name=name, vpc_id=vpc.vpc_id, rules=rules
+            )
 
     def inbound(self, name: str, ids: dict[str, str], vpc: Vpc) -> list[GroupRule]:
         def one(protocol: int, low: int | None, high: int | None, **peer: Any) -> GroupRule:  # noqa: ANN401 - one of three peers
@@ -334,9 +382,16 @@ class _Maker:
         rules: list[GroupRule] = []
         match name:
             case "web":
-                rules = [one(TCP, port, port, block=block) for port in (80, 443) for block in (ANY_V4, ANY_V6)]
+                rules = [
+                    one(TCP, port, port, block=block)
+                    for port in (80, 443)
+                    for block in (ANY_V4, ANY_V6)
+                ]
             case "app":
-                rules = [one(TCP, 8080, 8443, group_id=ids["web"]), one(TCP, 8080, 9000, block=vpc.block)]
+                rules = [
+                    one(TCP, 8080, 8443, group_id=ids["web"]),
+                    one(TCP, 8080, 9000, block=vpc.block),
+                ]
                 if "theirs" in ids:
                     rules.append(one(TCP, 8080, 8080, group_id=ids["theirs"]))
             case "data":
@@ -350,9 +405,15 @@ class _Maker:
                     one(ICMPV6, -1, -1, block=ANY_V6),
                 ]
             case "inner":
-                rules = [one(ANY_PROTOCOL, None, None, group_id=ids["inner"]), one(UDP, 53, 123, block=vpc.block)]
+                rules = [
+                    one(ANY_PROTOCOL, None, None, group_id=ids["inner"]),
+                    one(UDP, 53, 123, block=vpc.block),
+                ]
             case _:
-                rules = [one(50, None, None, block=OFFICE), one(TCP, 0, 65535, group_id="sg-0dead0dead0dead00")]
+                rules = [
+                    one(50, None, None, block=OFFICE),
+                    one(TCP, 0, 65535, group_id="sg-0dead0dead0dead00"),
+                ]
         self.rng.shuffle(rules)
         return rules
 
@@ -381,21 +442,31 @@ class _Maker:
 
     def fill(self, vpc: Vpc) -> None:
         mine = [subnet for subnet in self.subnets.values() if subnet.vpc_id == vpc.vpc_id]
-        by_name = {group.name: group.group_id for group in self.groups.values() if group.vpc_id == vpc.vpc_id}
+        by_name = {
+            group.name: group.group_id
+            for group in self.groups.values()
+            if group.vpc_id == vpc.vpc_id
+        }
         public, inside = mine[0], mine[1:]
         for subnet in mine:
             for number in range(self.rng.randint(2, 3)):
                 names = self.rng.sample(sorted(by_name), self.rng.randint(1, 2))
-                self.interface(Kind.INSTANCE, subnet, tuple(by_name[name] for name in names), shape=number)
+                self.interface(
+                    Kind.INSTANCE, subnet, tuple(by_name[name] for name in names), shape=number
+                )
         self.interface(Kind.NAT_GATEWAY, public, ())
         self.interface(Kind.LOAD_BALANCER, public, (by_name["web"],))
         self.interface(Kind.DATABASE, self.rng.choice(inside), (by_name["data"],))
         self.interface(Kind.LAMBDA, self.rng.choice(inside), (by_name["app"],))
-        self.interface(Kind.ENDPOINT, self.rng.choice(inside), (by_name[self.rng.choice(("web", "data"))],))
+        self.interface(
+            Kind.ENDPOINT, self.rng.choice(inside), (by_name[self.rng.choice(("web", "data"))],)
+        )
         if self.chance(0.7):
             self.gateway_endpoints[vpc.vpc_id] = (self.name("vpce"), self.s3_list)
 
-    def interface(self, kind: Kind, subnet: Subnet, group_ids: tuple[str, ...], *, shape: int = 0) -> None:
+    def interface(
+        self, kind: Kind, subnet: Subnet, group_ids: tuple[str, ...], *, shape: int = 0
+    ) -> None:
         number = self.taken.get(subnet.subnet_id, 10)
         self.taken[subnet.subnet_id] = number + 5
         prefixes: tuple[IPv4Network, ...] = ()
@@ -419,8 +490,14 @@ class _Maker:
             primary=subnet.block[number],
             secondary=secondary,
             prefixes=prefixes,
-            addresses_v6=(subnet.block_v6[number],) if has_v6 and subnet.block_v6 is not None else (),
-            public_address=IPv4Address(f"18.194.{self.rng.randrange(256)}.{self.rng.randrange(1, 255)}") if is_public else None,
+            addresses_v6=(subnet.block_v6[number],)
+            if has_v6 and subnet.block_v6 is not None
+            else (),
+            public_address=IPv4Address(
+                f"18.194.{self.rng.randrange(256)}.{self.rng.randrange(1, 255)}"
+            )
+            if is_public
+            else None,
             group_ids=group_ids,
             owner_id=self.name(owner),
         )

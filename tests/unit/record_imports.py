@@ -47,7 +47,9 @@ def recorded(original: Callable[..., Any]) -> Callable[..., Any]:
     def read(environment: object, *arguments: object) -> object:
         file = importing_file(sys._getframe(1))  # noqa: SLF001 - the stack is what is asked about
         if file is not None and any(Path(file).is_relative_to(folder) for folder in own_folders):
-            environment_reads.append(f"{Path(file).name}: {', '.join(map(str, arguments)) or 'all'}")
+            environment_reads.append(
+                f"{Path(file).name}: {', '.join(map(str, arguments)) or 'all'}"
+            )
         return original(environment, *arguments)
 
     return read
@@ -68,7 +70,11 @@ def watch() -> None:
     environment = type(os.environ)
     for name in ("__getitem__", "__iter__"):
         setattr(environment, name, recorded(getattr(environment, name)))
-    for owner, name in ((boto3, "client"), (boto3, "resource"), (botocore.session.Session, "create_client")):
+    for owner, name in (
+        (boto3, "client"),
+        (boto3, "resource"),
+        (botocore.session.Session, "create_client"),
+    ):
         setattr(owner, name, counted(name, getattr(owner, name)))
 
 
@@ -89,5 +95,7 @@ if __name__ == "__main__":
     watch()
     for argument in sys.argv[divider + 1 :]:
         load(argument)
-    ours = sorted(name for name in sys.modules if name.partition(".")[0] == "flowverdict")
+    ours = sorted(
+        name for name in sys.modules if name.partition(".")[0] in {"flowverdict", "flowverdict_cli"}
+    )
     print(json.dumps({"environment_reads": environment_reads, "clients": clients, "modules": ours}))  # noqa: T201 - its answer

@@ -7,10 +7,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from flowverdict.accepts import Accepts, Seen
-from flowverdict.flows import FlowKey
-from flowverdict.keyhash import key_hash
-from flowverdict.records import FlowDirection
+from flowverdict.flowlog.flow_hash import key_hash
+from flowverdict.flowlog.flow_key import FlowKey
+from flowverdict.flowlog.records import FlowDirection
+from flowverdict.flows.accepted_index import Accepts, Seen
 
 NEAR, FAR = ip_address("10.0.0.5"), ip_address("203.0.113.7")
 KEY = FlowKey("eni-1", NEAR, FAR, NEAR, FAR, 443, 40_001, 6, FlowDirection.EGRESS)
@@ -57,7 +57,10 @@ def test_the_largest_values_that_records_hold_are_kept() -> None:
     accepts.add(2**64 - 1, 2**63 - 1, 2**63 - 1, 2**31 - 1)
     accepts.add(0, None, None, None)
     kept = Accepts.unpack(accepts.pack())
-    assert kept.lookup({0, 1, 2**64 - 1}) == {0: Seen(), 2**64 - 1: Seen(2**63 - 1, 2**63 - 1, 2**31 - 1)}
+    assert kept.lookup({0, 1, 2**64 - 1}) == {
+        0: Seen(),
+        2**64 - 1: Seen(2**63 - 1, 2**63 - 1, 2**31 - 1),
+    }
 
 
 def test_what_was_found_is_nobody_elses() -> None:

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from flowverdict.addresses import is_inside
+from flowverdict.core.addresses import is_inside
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,11 @@ def test_address_beside_those_ranges_is_not_inside(address: str) -> None:
     assert not is_inside(ip_address(address))
 
 
-@pytest.mark.parametrize("address", ["203.0.113.12", "198.51.100.7", "192.0.2.10", "198.18.0.1", "2001:db8::1"])
-def test_documentation_and_benchmarking_addresses_are_not_inside_though_python_calls_them_private(address: str) -> None:
+@pytest.mark.parametrize(
+    "address", ["203.0.113.12", "198.51.100.7", "192.0.2.10", "198.18.0.1", "2001:db8::1"]
+)
+def test_documentation_and_benchmarking_addresses_are_not_inside_though_python_calls_them_private(
+    address: str,
+) -> None:
     assert ip_address(address).is_private
     assert not is_inside(ip_address(address))

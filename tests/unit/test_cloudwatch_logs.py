@@ -14,9 +14,10 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from flowverdict.errors import EnvelopeError, FormatUnknownError
-from flowverdict.records import DEFAULT_FORMAT, RecordFormat
-from flowverdict.sources.cloudwatch_logs import FORMATS_KEPT_SECONDS, DescribedFormats, FixedFormat, LogBatch, decode
+from flowverdict.core.errors import EnvelopeError, FormatUnknownError
+from flowverdict.flowlog.cloudwatch_logs import LogBatch, decode
+from flowverdict.flowlog.log_formats import FORMATS_KEPT_SECONDS, DescribedFormats, FixedFormat
+from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +32,16 @@ PAYLOAD: dict[str, Any] = {
     "logStream": "eni-1235b8ca123456789-all",
     "subscriptionFilters": ["flow-verdict"],
     "logEvents": [
-        {"id": "37976342262953223179038144714945888722564951965555163136", "timestamp": 1418530070000, "message": MESSAGE},
-        {"id": "37976342262953223179038144714945888722564951965555163137", "timestamp": 1418530070000, "message": "second"},
+        {
+            "id": "37976342262953223179038144714945888722564951965555163136",
+            "timestamp": 1418530070000,
+            "message": MESSAGE,
+        },
+        {
+            "id": "37976342262953223179038144714945888722564951965555163137",
+            "timestamp": 1418530070000,
+            "message": "second",
+        },
     ],
 }
 
@@ -61,7 +70,10 @@ def test_payload_gives_its_messages_and_whose_they_are() -> None:
 
 
 def test_a_batch_that_is_delivered_again_is_known_by_its_events_ids() -> None:
-    first, again = decode(event_of(PAYLOAD)), decode(event_of(PAYLOAD | {"subscriptionFilters": ["another"]}))
+    first, again = (
+        decode(event_of(PAYLOAD)),
+        decode(event_of(PAYLOAD | {"subscriptionFilters": ["another"]})),
+    )
     other = decode(event_of(PAYLOAD | {"logEvents": PAYLOAD["logEvents"][:1]}))
     assert first is not None
     assert again is not None
@@ -76,7 +88,9 @@ def test_name_is_group_and_stream() -> None:
 
 
 def test_additions_of_account_level_filters_do_not_matter() -> None:
-    assert decode(event_of(PAYLOAD | {"policyLevel": "ACCOUNT_LEVEL_POLICY"})) == decode(event_of(PAYLOAD))
+    assert decode(event_of(PAYLOAD | {"policyLevel": "ACCOUNT_LEVEL_POLICY"})) == decode(
+        event_of(PAYLOAD)
+    )
 
 
 def test_payload_without_events_has_no_messages() -> None:
@@ -92,7 +106,13 @@ def test_control_message_is_none() -> None:
         "logGroup": "",
         "logStream": "",
         "subscriptionFilters": [],
-        "logEvents": [{"id": "", "timestamp": 1695110400000, "message": "CWL CONTROL MESSAGE: Checking health of destination"}],
+        "logEvents": [
+            {
+                "id": "",
+                "timestamp": 1695110400000,
+                "message": "CWL CONTROL MESSAGE: Checking health of destination",
+            }
+        ],
     }
     assert decode(event_of(control)) is None
 
@@ -119,8 +139,14 @@ def test_control_message_is_none() -> None:
         event_of(None),
         event_of("text"),
         event_of({}),
-        *(event_of({name: value for name, value in PAYLOAD.items() if name != missing}) for missing in ("messageType", "owner")),
-        *(event_of({name: value for name, value in PAYLOAD.items() if name != missing}) for missing in ("logGroup", "logStream")),
+        *(
+            event_of({name: value for name, value in PAYLOAD.items() if name != missing})
+            for missing in ("messageType", "owner")
+        ),
+        *(
+            event_of({name: value for name, value in PAYLOAD.items() if name != missing})
+            for missing in ("logGroup", "logStream")
+        ),
         event_of({name: value for name, value in PAYLOAD.items() if name != "logEvents"}),
         event_of(PAYLOAD | {"logEvents": None}),
         event_of(PAYLOAD | {"logEvents": ["text"]}),
@@ -181,7 +207,8 @@ def asked(group: str = GROUP, **more: str) -> dict[str, Any]:
 def described(*log_formats: str | None, **more: str) -> dict[str, Any]:
     """Give what EC2 answers."""
     flow_logs = [
-        {"FlowLogId": f"fl-{number}"} | ({} if text is None else {"LogFormat": text}) for number, text in enumerate(log_formats)
+        {"FlowLogId": f"fl-{number}"} | ({} if text is None else {"LogFormat": text})
+        for number, text in enumerate(log_formats)
     ]
     return {"FlowLogs": flow_logs, **more}
 
@@ -227,8 +254,12 @@ def test_distinct_formats_are_given_in_the_order_of_ec2(
 def test_all_pages_are_read(client: EC2Client) -> None:
     with stubbed(client) as stubber:
         stubber.add_response("describe_flow_logs", described(CUSTOM, NextToken="page-2"), asked())
-        stubber.add_response("describe_flow_logs", described(NextToken="page-3"), asked(NextToken="page-2"))
-        stubber.add_response("describe_flow_logs", described(CUSTOM, OTHER), asked(NextToken="page-3"))
+        stubber.add_response(
+            "describe_flow_logs", described(NextToken="page-3"), asked(NextToken="page-2")
+        )
+        stubber.add_response(
+            "describe_flow_logs", described(CUSTOM, OTHER), asked(NextToken="page-3")
+        )
         assert formats_of(client).formats(GROUP) == (CUSTOM_FORMAT, OTHER_FORMAT)
 
 
@@ -268,12 +299,18 @@ def test_default_is_assumed_with_a_warning_where_ec2_refuses(
     assert caplog.messages == ["flow log format not known, default assumed"]
 
 
-def test_what_was_guessed_is_not_kept_so_that_the_event_can_be_tried_again(client: EC2Client) -> None:
+def test_what_was_guessed_is_not_kept_so_that_the_event_can_be_tried_again(
+    client: EC2Client,
+) -> None:
     formats = formats_of(client)
     with stubbed(client) as stubber:
         stubber.add_client_error("describe_flow_logs", service_error_code="UnauthorizedOperation")
         stubber.add_response("describe_flow_logs", described(CUSTOM), asked())
-        assert [formats.formats(GROUP) for _ in range(3)] == [(DEFAULT_FORMAT,), (CUSTOM_FORMAT,), (CUSTOM_FORMAT,)]
+        assert [formats.formats(GROUP) for _ in range(3)] == [
+            (DEFAULT_FORMAT,),
+            (CUSTOM_FORMAT,),
+            (CUSTOM_FORMAT,),
+        ]
 
 
 @pytest.mark.parametrize("code", ["RequestLimitExceeded", "InternalError"])

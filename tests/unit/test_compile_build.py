@@ -24,7 +24,11 @@ def test_bytecode_is_used_though_packing_changes_the_times_of_sources(tmp_path: 
     os.utime(source, (0, 0))
 
     finished = subprocess.run(
-        [sys.executable, "-c", "import compiled"], cwd=source.parent, capture_output=True, check=True, text=True
+        [sys.executable, "-c", "import compiled"],
+        cwd=source.parent,
+        capture_output=True,
+        check=True,
+        text=True,
     )
 
     assert finished.stdout == "compiled\n"

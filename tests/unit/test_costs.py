@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flowverdict.cli import costs
-from flowverdict.cli.costs import Measured, Workload
+from flowverdict_cli import cost_model
+from flowverdict_cli.cost_model import Measured, Workload
 from scripts import cost_table
 
 if TYPE_CHECKING:
-    from flowverdict.cli.costs import Line
+    from flowverdict_cli.cost_model import Line
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "cost.md").read_text()
@@ -30,8 +30,10 @@ def by_unit(lines: tuple[Line, ...]) -> dict[str, float]:
 
 def test_processor_time_is_stretched_by_the_share_of_a_processor_and_by_the_factor() -> None:
     workload = Workload(records=1e6, objects=0, batch=20)
-    assert costs.duration_ms(workload, ONE_SECOND) == pytest.approx(1_000 * 1_769 / 1_024)
-    assert costs.duration_ms(workload, ONE_SECOND, factor=2) == pytest.approx(2_000 * 1_769 / 1_024)
+    assert cost_model.duration_ms(workload, ONE_SECOND) == pytest.approx(1_000 * 1_769 / 1_024)
+    assert cost_model.duration_ms(workload, ONE_SECOND, factor=2) == pytest.approx(
+        2_000 * 1_769 / 1_024
+    )
 
 
 def test_a_window_is_judged_by_every_invocation_that_has_records_of_it_or_of_the_next() -> None:
@@ -41,17 +43,23 @@ def test_a_window_is_judged_by_every_invocation_that_has_records_of_it_or_of_the
     assert workload.evidence == 10 * 2 * 4 + 10
     waiting = 10 * 150 + 5 * (500 + 90 * 3)
     busy = 10_000 / 1e6 * 1_000 + 200_000 / 1e6 * 100
-    assert costs.duration_ms(workload, ONE_SECOND) == pytest.approx(busy * 1_769 / 1_024 + waiting)
+    assert cost_model.duration_ms(workload, ONE_SECOND) == pytest.approx(
+        busy * 1_769 / 1_024 + waiting
+    )
 
 
 def test_waiting_counts_an_object_an_invocation_and_what_it_reads_of_others() -> None:
     workload = Workload(records=0, objects=45, batch=20)
     assert workload.invocations == 3
-    assert costs.duration_ms(workload, ONE_SECOND) == 45 * 150 + 3 * (500 + 9 * 3)
+    assert cost_model.duration_ms(workload, ONE_SECOND) == 45 * 150 + 3 * (500 + 9 * 3)
 
 
 def test_reading_is_billed_by_what_it_uses() -> None:
-    amounts = by_unit(costs.of_reading(Workload(records=2**30, objects=1_000, batch=20, flow_logs=100), ONE_SECOND))
+    amounts = by_unit(
+        cost_model.of_reading(
+            Workload(records=2**30, objects=1_000, batch=20, flow_logs=100), ONE_SECOND
+        )
+    )
     assert amounts["Lambda: requests"] == 50
     assert amounts["S3 Standard, GET: requests"] == 1_000 + 50 * 900
     assert amounts["S3 Standard, PUT and LIST: requests"] == 1_000 * 2 + 50 * 2
@@ -59,29 +67,34 @@ def test_reading_is_billed_by_what_it_uses() -> None:
     assert amounts["SQS, standard queue: requests"] == 1_000 + 50 * 2 * 2
     # A note an object; ten windows begun, and two judged by each invocation; three alerts in each.
     assert amounts["DynamoDB, on demand: write units"] == 1_000 + 10 * 4 + 100 * 2 + 100 * 3 * 10
-    assert amounts["DynamoDB, on demand: read units"] == 1_000 + 50 * 12 + 100 * 3 * 24 + 100 * 3 * 2
+    assert (
+        amounts["DynamoDB, on demand: read units"] == 1_000 + 50 * 12 + 100 * 3 * 24 + 100 * 3 * 2
+    )
 
 
 def test_a_file_that_is_listed_takes_a_page_of_a_thousand_keys() -> None:
     workload = Workload(records=0, objects=200, batch=20, flow_logs=200)
     assert workload.evidence == 1_800
-    assert by_unit(costs.of_reading(workload, ONE_SECOND))["S3 Standard, PUT and LIST: requests"] == 200 * 2 + 10 * 2 * 2
+    assert (
+        by_unit(cost_model.of_reading(workload, ONE_SECOND))["S3 Standard, PUT and LIST: requests"]
+        == 200 * 2 + 10 * 2 * 2
+    )
 
 
 def test_a_price_is_for_so_many() -> None:
-    assert costs.LAMBDA_REQUEST.of(5_000_000) == pytest.approx(1.0)
-    assert costs.S3_GET.of(10_000) == pytest.approx(0.004)
-    assert costs.total(()) == 0
+    assert cost_model.LAMBDA_REQUEST.of(5_000_000) == pytest.approx(1.0)
+    assert cost_model.S3_GET.of(10_000) == pytest.approx(0.004)
+    assert cost_model.total(()) == 0
 
 
 def test_the_model_is_of_the_templates_settings() -> None:
-    assert TEMPLATE.count("Type: AWS::CloudWatch::Alarm") == costs._ALARMS  # noqa: SLF001 - a count of the template's
+    assert TEMPLATE.count("Type: AWS::CloudWatch::Alarm") == cost_model._ALARMS  # noqa: SLF001 - a count of the template's
     (memory,) = re.findall(r"S3FunctionMemory:\n    Type: Number\n    Default: (\d+)", TEMPLATE)
-    assert int(memory) == costs.MEMORY_MB
-    assert f"BatchSize: {costs.BATCH} #" in TEMPLATE
-    assert f"ExpirationInDays: {costs.EVIDENCE_DAYS} #" in TEMPLATE
+    assert int(memory) == cost_model.MEMORY_MB
+    assert f"BatchSize: {cost_model.BATCH} #" in TEMPLATE
+    assert f"ExpirationInDays: {cost_model.EVIDENCE_DAYS} #" in TEMPLATE
     (sweep,) = re.findall(r"SweepMinutes:\n    Type: Number\n    Default: (\d+)", TEMPLATE)
-    assert 60 * int(sweep) == costs.SWEEP_SECONDS
+    assert 60 * int(sweep) == cost_model.SWEEP_SECONDS
     assert re.search(r"Architecture:\n    Type: String\n    Default: arm64", TEMPLATE)
 
 
@@ -104,19 +117,25 @@ def test_the_recommended_format_is_the_readmes() -> None:
 def test_the_bytes_of_a_record_are_as_stated() -> None:
     for name, fields in cost_table.FORMATS.items():
         measured = cost_table.measure(20_000, fields, runs=1)
-        assert measured.gzip_bytes == pytest.approx(costs.MEASURED[name].gzip_bytes, rel=0.05)
-        assert measured.evidence_bytes == pytest.approx(costs.MEASURED[name].evidence_bytes, rel=0.1)
+        assert measured.gzip_bytes == pytest.approx(cost_model.MEASURED[name].gzip_bytes, rel=0.05)
+        assert measured.evidence_bytes == pytest.approx(
+            cost_model.MEASURED[name].evidence_bytes, rel=0.1
+        )
 
 
 def test_the_document_shows_what_the_command_prints() -> None:
     script = ROOT / "scripts" / "cost_table.py"
-    printed = subprocess.run([sys.executable, script, "--stated"], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603 - ours
+    printed = subprocess.run(  # noqa: S603 - ours
+        [sys.executable, script, "--stated"], capture_output=True, text=True, check=True, timeout=60
+    )
     tables = printed.stdout.strip().split("\n\n")
     assert len(tables) == 3
     assert [table for table in tables if table not in DOCUMENT] == []
 
 
 def test_the_factor_and_the_size_are_options() -> None:
-    low, high = (cost_table.bill(costs.MEASURED["recommended"], factor) for factor in (1.0, 3.0))
+    low, high = (
+        cost_table.bill(cost_model.MEASURED["recommended"], factor) for factor in (1.0, 3.0)
+    )
     assert low != high
     assert "10 G records" in low

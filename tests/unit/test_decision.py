@@ -8,9 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowverdict.decision import (
+from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
+from flowverdict.flows.collector import FlowCollector
+from flowverdict.verdict.decide import decide
+from flowverdict.verdict.evidence_rules import RULES, decision_table
+from flowverdict.verdict.evidence_rules.predicates import answers, opens
+from flowverdict.verdict.model import (
     HYPOTHESES,
-    RULES,
     Cause,
     Confidence,
     Facts,
@@ -18,17 +22,19 @@ from flowverdict.decision import (
     Leg,
     Strength,
     VerdictKind,
-    answers,
-    decide,
-    decision_table,
-    opens,
 )
-from flowverdict.flows import FlowCollector
-from flowverdict.records import DEFAULT_FORMAT, RecordFormat
 
 ROOT = Path(__file__).parents[2]
 FORMAT = RecordFormat(
-    (*DEFAULT_FORMAT.names, "tcp-flags", "pkt-srcaddr", "pkt-dstaddr", "flow-direction", "reject-reason", "interface-type")
+    (
+        *DEFAULT_FORMAT.names,
+        "tcp-flags",
+        "pkt-srcaddr",
+        "pkt-dstaddr",
+        "flow-direction",
+        "reject-reason",
+        "interface-type",
+    )
 )
 
 
@@ -40,7 +46,14 @@ def facts_of(*lines: str) -> Facts:
     return Facts(flow=flow)
 
 
-def line(*, ports: str = "50122 443", ends: str = "10.0.2.20 10.0.1.5", action: str = "REJECT", start: int = 100, tail: str) -> str:
+def line(
+    *,
+    ports: str = "50122 443",
+    ends: str = "10.0.2.20 10.0.1.5",
+    action: str = "REJECT",
+    start: int = 100,
+    tail: str,
+) -> str:
     return f"8 123456789012 eni-1 {ends} {ports} 6 1 44 {start} {start + 5} {action} OK {tail}"
 
 
@@ -51,7 +64,9 @@ REPLY = "10.0.1.5 10.0.2.20 egress -"
 def test_a_security_group_never_blocks_a_response() -> None:
     assert Hypothesis(Leg.RESPONSE, Cause.SECURITY_GROUP) not in HYPOTHESES
     assert Hypothesis(Leg.RESPONSE, Cause.NETWORK_ACL) in HYPOTHESES
-    assert {Hypothesis(Leg.REQUEST, cause) for cause in (Cause.NETWORK_ACL, Cause.SECURITY_GROUP)} <= HYPOTHESES
+    assert {
+        Hypothesis(Leg.REQUEST, cause) for cause in (Cause.NETWORK_ACL, Cause.SECURITY_GROUP)
+    } <= HYPOTHESES
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.kind}-{rule.strength.name}")
@@ -72,12 +87,20 @@ def test_the_readme_holds_the_table_of_the_code() -> None:
 
 def test_certain_needs_hard_evidence_alone() -> None:
     syn = decide(facts_of(line(tail=f"2 {REQUEST}")))
-    assert (syn.kind, syn.confidence) == (VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP, Confidence.CERTAIN)
+    assert (syn.kind, syn.confidence) == (
+        VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP,
+        Confidence.CERTAIN,
+    )
     assert {item.strength for item in syn.evidence} == {Strength.HARD}
 
 
-@pytest.mark.parametrize(("reason", "kind"), [("BPA", VerdictKind.BLOCK_PUBLIC_ACCESS), ("EC", VerdictKind.ENCRYPTION_CONTROLS)])
-def test_the_reason_that_aws_names_overrules_what_addresses_suggest(reason: str, kind: VerdictKind) -> None:
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [("BPA", VerdictKind.BLOCK_PUBLIC_ACCESS), ("EC", VerdictKind.ENCRYPTION_CONTROLS)],
+)
+def test_the_reason_that_aws_names_overrules_what_addresses_suggest(
+    reason: str, kind: VerdictKind
+) -> None:
     named = decide(facts_of(line(tail=f"2 10.0.2.20 10.0.1.5 ingress {reason}")))
     assert (named.kind, named.confidence) == (kind, Confidence.CERTAIN)
 
@@ -100,19 +123,28 @@ def test_evidence_that_leaves_nothing_is_undetermined_and_shows_both_sides() -> 
     collector = FlowCollector()
     for text in (
         line(action="ACCEPT", tail=f"2 {REQUEST} - subnet-1"),
-        line(ends="10.0.1.5 10.0.2.20", ports="443 50122", start=104, tail=f"18 {REPLY} - subnet-1"),
-        line(ends="10.0.2.20 10.0.1.99", tail="2 10.0.2.20 10.0.1.99 egress - - subnet-1", action="ACCEPT").replace(
-            "eni-1", "eni-2"
+        line(
+            ends="10.0.1.5 10.0.2.20", ports="443 50122", start=104, tail=f"18 {REPLY} - subnet-1"
         ),
+        line(
+            ends="10.0.2.20 10.0.1.99",
+            tail="2 10.0.2.20 10.0.1.99 egress - - subnet-1",
+            action="ACCEPT",
+        ).replace("eni-1", "eni-2"),
     ):
         collector.add(subnet.parse(text))
     (flow,) = collector.rejected()
     contradiction = decide(Facts(flow=flow))
-    assert (contradiction.kind, contradiction.confidence) == (VerdictKind.UNDETERMINED, Confidence.POSSIBLE)
+    assert (contradiction.kind, contradiction.confidence) == (
+        VerdictKind.UNDETERMINED,
+        Confidence.POSSIBLE,
+    )
     assert {item.kind for item in contradiction.evidence} >= {"same-subnet", "tcp-syn-ack"}
 
 
-def test_a_reply_is_certain_only_where_its_connection_was_surely_tracked_and_its_syn_is_fresh() -> None:
+def test_a_reply_is_certain_only_where_its_connection_was_surely_tracked_and_its_syn_is_fresh() -> (
+    None
+):
     # A NAT gateway tracks everything and has no group; elsewhere a group's rule may have been taken away under the connection.
     nat = " nat_gateway"
     request = line(action="ACCEPT", tail=f"2 {REQUEST}")
@@ -132,10 +164,16 @@ def test_a_reply_is_certain_only_where_its_connection_was_surely_tracked_and_its
 
 def test_a_reply_that_was_accepted_at_another_time_is_not_certain() -> None:
     request = line(action="ACCEPT", tail=f"2 {REQUEST}")
-    accepted = line(ends="10.0.1.5 10.0.2.20", ports="443 50122", action="ACCEPT", start=300, tail=f"18 {REPLY}")
+    accepted = line(
+        ends="10.0.1.5 10.0.2.20", ports="443 50122", action="ACCEPT", start=300, tail=f"18 {REPLY}"
+    )
     rejected = line(ends="10.0.1.5 10.0.2.20", ports="443 50122", start=104, tail=f"18 {REPLY}")
     verdict = decide(facts_of(request, accepted, rejected))
-    assert (verdict.leg, verdict.kind, verdict.confidence) == (Leg.RESPONSE, VerdictKind.NETWORK_ACL, Confidence.LIKELY)
+    assert (verdict.leg, verdict.kind, verdict.confidence) == (
+        Leg.RESPONSE,
+        VerdictKind.NETWORK_ACL,
+        Confidence.LIKELY,
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,7 +189,11 @@ def test_a_reply_that_was_accepted_at_another_time_is_not_certain() -> None:
         (None, False, False),
     ],
 )
-def test_flags_say_who_started_as_aws_documents(flags: int | None, opening: bool, answering: bool) -> None:  # noqa: FBT001
+def test_flags_say_who_started_as_aws_documents(
+    flags: int | None,
+    opening: bool,  # noqa: FBT001
+    answering: bool,  # noqa: FBT001
+) -> None:
     assert (opens(flags), answers(flags)) == (opening, answering)
 
 
@@ -167,7 +209,11 @@ TAILS = st.builds(
 @given(
     st.lists(
         st.tuples(
-            st.booleans(), st.sampled_from(["ACCEPT", "REJECT"]), st.integers(0, 1000), TAILS, st.sampled_from(["6", "17", "1"])
+            st.booleans(),
+            st.sampled_from(["ACCEPT", "REJECT"]),
+            st.integers(0, 1000),
+            TAILS,
+            st.sampled_from(["6", "17", "1"]),
         ),
         min_size=1,
         max_size=6,
@@ -178,7 +224,9 @@ def test_every_verdict_has_evidence_and_certain_never_rests_on_less_than_hard(
 ) -> None:
     collector = FlowCollector()
     for forward, action, start, (flags, direction, reason), protocol in seen:
-        ends, ports = ("10.0.2.20 10.0.1.5", "50122 443") if forward else ("10.0.1.5 10.0.2.20", "443 50122")
+        ends, ports = (
+            ("10.0.2.20 10.0.1.5", "50122 443") if forward else ("10.0.1.5 10.0.2.20", "443 50122")
+        )
         text = f"8 1 eni-1 {ends} {ports} {protocol} 1 44 {start} {start} {action} OK {flags} {ends} {direction} {reason} -"
         collector.add(FORMAT.parse(text))
     for flow in collector.rejected():

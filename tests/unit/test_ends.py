@@ -7,15 +7,21 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from flowverdict.ends import Ends, describe_ends, interface_in_words
-from flowverdict.ends import Path as Way
-from flowverdict.netconfig.model import Interface, NetConfig, Peering, PeeringSide
-from flowverdict.netconfig.snapshot import parse_snapshot
+from flowverdict.network.model import Interface, Peering, PeeringSide
+from flowverdict.network.snapshot import parse_snapshot
+from flowverdict.verdict.endpoints import Ends, describe_ends, interface_in_words
+from flowverdict.verdict.endpoints import Path as Way
 
-SHOP = parse_snapshot(json.loads((Path(__file__).parents[1] / "scenarios" / "shop.config.json").read_text()))
+if TYPE_CHECKING:
+    from flowverdict.network.configuration import NetConfig
+
+SHOP = parse_snapshot(
+    json.loads((Path(__file__).parents[1] / "scenarios" / "shop.config.json").read_text())
+)
 APP = "eni-0aaaaaaaaaaaaaaa2"
 VPC = "vpc-0123456789abcdef0"
 
@@ -30,7 +36,11 @@ VPC = "vpc-0123456789abcdef0"
         ("interface", "ElastiCache sessions-001", "ElastiCache sessions-001"),
         ("interface", "RedshiftNetworkInterface", "Redshift cluster"),
         ("interface", "EFS mount target for fs-0a1b2c3d (fsmt-0a1b2c3d)", "EFS fs-0a1b2c3d"),
-        ("lambda", "AWS Lambda VPC ENI-checkout-1b2c3d4e-aaaa-bbbb-cccc-0123456789ab", "Lambda function checkout"),
+        (
+            "lambda",
+            "AWS Lambda VPC ENI-checkout-1b2c3d4e-aaaa-bbbb-cccc-0123456789ab",
+            "Lambda function checkout",
+        ),
         ("nat_gateway", "Interface for NAT Gateway nat-0a1b2c3d", "NAT gateway nat-0a1b2c3d"),
         (
             "transit_gateway",
@@ -41,20 +51,29 @@ VPC = "vpc-0123456789abcdef0"
         ("vpc_endpoint", "something new", "VPC endpoint"),
     ],
 )
-def test_an_interface_is_named_by_what_a_service_wrote(kind: str, description: str, words: str) -> None:
-    interface = Interface(interface_id="eni-1", interface_type=kind, description=description, requester_managed=True)
+def test_an_interface_is_named_by_what_a_service_wrote(
+    kind: str, description: str, words: str
+) -> None:
+    interface = Interface(
+        interface_id="eni-1", interface_type=kind, description=description, requester_managed=True
+    )
     assert interface_in_words(SHOP, interface) == f"{words}, eni-1"
 
 
 def test_a_users_own_description_is_not_believed() -> None:
     interface = Interface(
-        interface_id="eni-1", interface_type="interface", description="RDSNetworkInterface", requester_managed=False
+        interface_id="eni-1",
+        interface_type="interface",
+        description="RDSNetworkInterface",
+        requester_managed=False,
     )
     assert interface_in_words(SHOP, interface) == "eni-1"
 
 
 def test_a_name_tag_cannot_break_a_line_or_drive_a_terminal() -> None:
-    interface = Interface(interface_id="eni-1", instance_id="i-1", tags={"Name": "a\nb\x1b[31m\u202ec" + "x" * 100})
+    interface = Interface(
+        interface_id="eni-1", instance_id="i-1", tags={"Name": "a\nb\x1b[31m\u202ec" + "x" * 100}
+    )
     words = interface_in_words(SHOP, interface)
     assert words.startswith("instance i-1 (a b[31mcxxx")
     assert words.isprintable()
@@ -87,15 +106,21 @@ def test_the_way_is_told_by_the_remote_address(remote: str, way: Way, path_id: s
 
 
 def test_a_gateway_endpoint_says_whether_the_subnet_is_routed_to_it() -> None:
-    assert "rtb-0bbb0000000000002 routes it through vpce-0bbb0000000000002" in ends("52.218.1.1").notes
+    assert (
+        "rtb-0bbb0000000000002 routes it through vpce-0bbb0000000000002" in ends("52.218.1.1").notes
+    )
     tables = tuple(replace(table, subnet_ids=()) for table in SHOP.route_tables or ())
     unrouted = ends("52.218.1.1", replace(SHOP, route_tables=tables))
     assert any(
-        "has no route to vpce-0bbb0000000000002, so traffic goes by NAT or internet gateway" in note for note in unrouted.notes
+        "has no route to vpce-0bbb0000000000002, so traffic goes by NAT or internet gateway" in note
+        for note in unrouted.notes
     )
     without = ends("52.218.1.1", replace(SHOP, endpoints=()))
     assert without.path is Way.AWS_SERVICE
-    assert f"{VPC} has no gateway endpoint for it, so traffic goes by NAT or internet gateway" in without.notes
+    assert (
+        f"{VPC} has no gateway endpoint for it, so traffic goes by NAT or internet gateway"
+        in without.notes
+    )
 
 
 def test_an_endpoint_that_serves_nobody_is_said_to() -> None:
@@ -109,7 +134,9 @@ def peering(number: int, mine: str, theirs: str, **changes: object) -> Peering:
     one = Peering(
         peering_id=f"pcx-{number}",
         requester=PeeringSide(vpc_id=mine, region="eu-west-1", cidrs=(ip_network("10.0.0.0/16"),)),
-        accepter=PeeringSide(vpc_id=theirs, region="eu-west-1", cidrs=(ip_network(f"10.{number}.0.0/16"),)),
+        accepter=PeeringSide(
+            vpc_id=theirs, region="eu-west-1", cidrs=(ip_network(f"10.{number}.0.0/16"),)
+        ),
         status="active",
     )
     return replace(one, **changes)  # type: ignore[arg-type]
@@ -117,7 +144,13 @@ def peering(number: int, mine: str, theirs: str, **changes: object) -> Peering:
 
 def test_peering_says_what_stands_in_the_way() -> None:
     until = datetime(2026, 11, 27, 9, tzinfo=UTC)
-    pending = ends("10.77.0.1", replace(SHOP, peerings=(peering(77, VPC, "vpc-b", status="pending-acceptance", expires_at=until),)))
+    pending = ends(
+        "10.77.0.1",
+        replace(
+            SHOP,
+            peerings=(peering(77, VPC, "vpc-b", status="pending-acceptance", expires_at=until),),
+        ),
+    )
     assert pending.notes == (
         "pcx-77 is pending-acceptance: only an active peering connection carries traffic",
         "the request expires 2026-11-27 09:00 UTC unless it is accepted",
@@ -126,9 +159,13 @@ def test_peering_says_what_stands_in_the_way() -> None:
     assert (active.remote, active.notes) == ("10.77.0.1, in vpc-b", ())
     far = PeeringSide(vpc_id="vpc-b", region="us-east-1", cidrs=(ip_network("10.77.0.0/16"),))
     abroad = ends("10.77.0.1", replace(SHOP, peerings=(peering(77, VPC, "vpc-b", accepter=far),)))
-    assert abroad.notes == ("across Regions, security groups cannot be referred to; rules need ranges",)
+    assert abroad.notes == (
+        "across Regions, security groups cannot be referred to; rules need ranges",
+    )
     wide = PeeringSide(vpc_id="vpc-b", region="eu-west-1", cidrs=(ip_network("10.0.0.0/8"),))
-    overlapping = ends("10.77.0.1", replace(SHOP, peerings=(peering(77, VPC, "vpc-b", accepter=wide),)))
+    overlapping = ends(
+        "10.77.0.1", replace(SHOP, peerings=(peering(77, VPC, "vpc-b", accepter=wide),))
+    )
     assert overlapping.notes == ("the two VPCs' ranges overlap, which peering does not allow",)
 
 
@@ -136,4 +173,6 @@ def test_peering_is_not_transitive() -> None:
     chain = (peering(77, VPC, "vpc-b"), peering(88, "vpc-b", "vpc-c"))
     shown = ends("10.88.0.1", replace(SHOP, peerings=chain))
     assert shown.path is Way.OTHER_NETWORK
-    assert shown.notes == (f"10.88.0.1 lies in vpc-c, which is peered with vpc-b but not with {VPC}: peering is not transitive",)
+    assert shown.notes == (
+        f"10.88.0.1 lies in vpc-c, which is peered with vpc-b but not with {VPC}: peering is not transitive",
+    )

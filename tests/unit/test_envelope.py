@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from flowverdict.errors import EnvelopeError
-from flowverdict.sources.envelope import ObjectRef, is_sqs_event, objects_in, objects_in_message
+from flowverdict.core.errors import EnvelopeError
+from flowverdict.flowlog.s3_events import ObjectRef, is_sqs_event, objects_in, objects_in_message
 
 BUCKET = "amzn-s3-demo-bucket"
 KEY = "AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/22/file.log.gz"
@@ -23,7 +23,13 @@ TEST_EVENT = {
 }
 
 
-def entry(key: str = KEY, *, name: str = "ObjectCreated:Put", version: object = "2.6", source: str = "aws:s3") -> dict[str, Any]:
+def entry(
+    key: str = KEY,
+    *,
+    name: str = "ObjectCreated:Put",
+    version: object = "2.6",
+    source: str = "aws:s3",
+) -> dict[str, Any]:
     """Give one entry of S3's own notification; ``key`` is written as given."""
     return {
         "eventVersion": version,
@@ -37,8 +43,17 @@ def entry(key: str = KEY, *, name: str = "ObjectCreated:Put", version: object = 
         "s3": {
             "s3SchemaVersion": "1.0",
             "configurationId": "testConfigRule",
-            "bucket": {"name": BUCKET, "ownerIdentity": {"principalId": "A3NL1KOZZKExample"}, "arn": f"arn:aws:s3:::{BUCKET}"},
-            "object": {"key": key, "size": 1024, "eTag": "d41d8cd98f00b204e9800998ecf8427e", "sequencer": "0055AED6DCD90281E5"},
+            "bucket": {
+                "name": BUCKET,
+                "ownerIdentity": {"principalId": "A3NL1KOZZKExample"},
+                "arn": f"arn:aws:s3:::{BUCKET}",
+            },
+            "object": {
+                "key": key,
+                "size": 1024,
+                "eTag": "d41d8cd98f00b204e9800998ecf8427e",
+                "sequencer": "0055AED6DCD90281E5",
+            },
         },
     }
 
@@ -94,7 +109,12 @@ def eventbridge(key: str = KEY, *, detail_type: str = "Object Created") -> dict[
             "version": "0",
             "event-version": "1.2",
             "bucket": {"name": BUCKET},
-            "object": {"key": key, "size": 5, "etag": "b1946ac92492d2347c6235b4d2611184", "sequencer": "617f08299329d189"},
+            "object": {
+                "key": key,
+                "size": 5,
+                "etag": "b1946ac92492d2347c6235b4d2611184",
+                "sequencer": "617f08299329d189",
+            },
             "request-id": "N4N7GDK58NMKJ12R",
             "requester": "123456789012",
             "source-ip-address": "192.0.2.1",
@@ -105,7 +125,11 @@ def eventbridge(key: str = KEY, *, detail_type: str = "Object Created") -> dict[
 
 def sqs_event(body: str = "{}") -> dict[str, Any]:
     """Give what Lambda gets from a queue."""
-    return {"Records": [{"messageId": "059f36b4", "body": body, "attributes": {}, "eventSource": "aws:sqs"}]}
+    return {
+        "Records": [
+            {"messageId": "059f36b4", "body": body, "attributes": {}, "eventSource": "aws:sqs"}
+        ]
+    }
 
 
 def ref(key: str = KEY) -> ObjectRef:
@@ -126,19 +150,34 @@ def ref(key: str = KEY) -> ObjectRef:
         sns_body(eventbridge()),
         sns_event(eventbridge()),
     ],
-    ids=["s3", "sns in sqs", "sns", "eventbridge", "eventbridge through sns in sqs", "eventbridge through sns"],
+    ids=[
+        "s3",
+        "sns in sqs",
+        "sns",
+        "eventbridge",
+        "eventbridge through sns in sqs",
+        "eventbridge through sns",
+    ],
 )
-def test_object_is_found_in_every_envelope_as_an_event_and_as_a_message(event: dict[str, Any]) -> None:
+def test_object_is_found_in_every_envelope_as_an_event_and_as_a_message(
+    event: dict[str, Any],
+) -> None:
     assert objects_in(event) == (ref(),)
     assert objects_in_message(json.dumps(event)) == (ref(),)
 
 
 def test_all_objects_of_a_notification_are_found_in_order() -> None:
-    assert objects_in(notification(entry("b"), entry("a"), entry("b"))) == (ref("b"), ref("a"), ref("b"))
+    assert objects_in(notification(entry("b"), entry("a"), entry("b"))) == (
+        ref("b"),
+        ref("a"),
+        ref("b"),
+    )
 
 
 def test_all_messages_of_an_sns_event_are_looked_into() -> None:
-    assert objects_in(sns_event(notification(entry("a"), entry("b")), TEST_EVENT, notification(entry("c")))) == (
+    assert objects_in(
+        sns_event(notification(entry("a"), entry("b")), TEST_EVENT, notification(entry("c")))
+    ) == (
         ref("a"),
         ref("b"),
         ref("c"),
@@ -164,12 +203,16 @@ def test_name_is_what_a_person_would_look_for() -> None:
         ("a%252Fb", "a%2Fb"),
     ],
 )
-@pytest.mark.parametrize("wrap", [lambda event: event, sns_body, sns_event], ids=["s3", "sns in sqs", "sns"])
+@pytest.mark.parametrize(
+    "wrap", [lambda event: event, sns_body, sns_event], ids=["s3", "sns in sqs", "sns"]
+)
 def test_key_of_a_notification_is_decoded_once(wrap: Any, encoded: str, key: str) -> None:  # noqa: ANN401 - one of three shapes
     assert objects_in(wrap(notification(entry(encoded)))) == (ref(key),)
 
 
-@pytest.mark.parametrize("key", ["a=b/c.log", "one+two.log", "100%.log", "a%3Db.log", "red flower.log"])
+@pytest.mark.parametrize(
+    "key", ["a=b/c.log", "one+two.log", "100%.log", "a%3Db.log", "red flower.log"]
+)
 def test_key_of_eventbridge_is_taken_as_it_is(key: str) -> None:
     assert objects_in(eventbridge(key)) == (ref(key),)
 
@@ -186,7 +229,9 @@ def test_every_way_to_create_an_object_counts(name: str) -> None:
     assert objects_in(notification(entry(name=f"ObjectCreated:{name}"))) == (ref(),)
 
 
-@pytest.mark.parametrize("name", ["ObjectRemoved:Delete", "ObjectTagging:Put", "ReducedRedundancyLostObject"])
+@pytest.mark.parametrize(
+    "name", ["ObjectRemoved:Delete", "ObjectTagging:Put", "ReducedRedundancyLostObject"]
+)
 def test_what_is_no_creation_names_no_object(name: str) -> None:
     assert objects_in(notification(entry("gone", name=name), entry())) == (ref(),)
 
@@ -196,7 +241,11 @@ def test_eventbridge_event_that_is_no_creation_names_no_object(detail_type: str)
     assert objects_in(eventbridge(detail_type=detail_type)) == ()
 
 
-@pytest.mark.parametrize("event", [TEST_EVENT, sns_body(TEST_EVENT), sns_event(TEST_EVENT)], ids=["s3", "sns in sqs", "sns"])
+@pytest.mark.parametrize(
+    "event",
+    [TEST_EVENT, sns_body(TEST_EVENT), sns_event(TEST_EVENT)],
+    ids=["s3", "sns in sqs", "sns"],
+)
 def test_the_test_event_of_s3_names_no_object(event: dict[str, Any]) -> None:
     assert objects_in(event) == ()
 
@@ -217,7 +266,9 @@ def test_other_major_version_is_refused(version: str) -> None:
 
 @pytest.mark.parametrize("event", [[], ["a"], "text", 1, 1.5, None, True])
 def test_what_is_no_object_is_refused_by_its_type(event: object) -> None:
-    with pytest.raises(EnvelopeError, match=f"^an event of unknown shape: {type(event).__name__}, not an object$"):
+    with pytest.raises(
+        EnvelopeError, match=f"^an event of unknown shape: {type(event).__name__}, not an object$"
+    ):
         objects_in(event)
 
 
@@ -302,7 +353,9 @@ def test_refusal_stays_short_whatever_the_keys() -> None:
     assert len(str(raised.value)) < 600
 
 
-@pytest.mark.parametrize("event", [{"a\nb": 1}, notification(entry(source="a\nb")), notification(entry(version="1\n2"))])
+@pytest.mark.parametrize(
+    "event", [{"a\nb": 1}, notification(entry(source="a\nb")), notification(entry(version="1\n2"))]
+)
 def test_refusal_is_one_line_whatever_the_event(event: dict[str, Any]) -> None:
     with pytest.raises(EnvelopeError) as raised:
         objects_in(event)
@@ -338,6 +391,8 @@ def test_any_other_event_is_not_of_a_queue(event: dict[str, Any]) -> None:
     assert not is_sqs_event(event)
 
 
-@pytest.mark.parametrize("event", [{"Records": ["x"]}, {"Records": [None]}, {"Records": [1]}, [], ["x"], "x", None])
+@pytest.mark.parametrize(
+    "event", [{"Records": ["x"]}, {"Records": [None]}, {"Records": [1]}, [], ["x"], "x", None]
+)
 def test_event_of_unknown_shape_is_not_of_a_queue(event: Any) -> None:  # noqa: ANN401 - anything that JSON can be
     assert not is_sqs_event(event)

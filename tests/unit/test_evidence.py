@@ -7,21 +7,33 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flowverdict.errors import EvidenceError
-from flowverdict.evidence import Evidence, FlowsByWindow, flows_of, pack, unpack
-from flowverdict.fields import MAX_EPOCH
-from flowverdict.flows import FlowCollector
-from flowverdict.pipeline import SourceRead, read_log_events, read_object
-from flowverdict.records import RecordFormat
-from flowverdict.sources.accepted import MAX_WINDOWS, WINDOW
-from flowverdict.sources.origin import Origin
-from flowverdict.sources.text import LineReader
-from tests.flow_log_lines import CLIENT, DEFAULT, NUMBER, SERVER, START, content_of, key_of, reply, request, wide
+from flowverdict.core.errors import EvidenceError
+from flowverdict.flowlog.columnar import MAX_WINDOWS, WINDOW
+from flowverdict.flowlog.fields import MAX_EPOCH
+from flowverdict.flowlog.line_reader import LineReader
+from flowverdict.flowlog.object_key import Origin
+from flowverdict.flowlog.records import RecordFormat
+from flowverdict.flows.collector import FlowCollector
+from flowverdict.flows.evidence import Evidence, FlowsByWindow, flows_of
+from flowverdict.flows.evidence_codec import pack, unpack
+from flowverdict.flows.read_source import SourceRead, read_log_events, read_object
+from tests.flow_log_lines import (
+    CLIENT,
+    DEFAULT,
+    NUMBER,
+    SERVER,
+    START,
+    content_of,
+    key_of,
+    reply,
+    request,
+    wide,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowverdict.flows import RejectedFlow
+    from flowverdict.flows.model import RejectedFlow
 
 SEED = 7
 
@@ -42,7 +54,9 @@ def kept(*sources: SourceRead) -> dict[int, list[Evidence]]:
 def judged(*sources: SourceRead) -> list[RejectedFlow]:
     """Give what all windows show, one after the other."""
     evidence = kept(*sources)
-    return [flow for number in sorted(evidence) for flow in flows_of(number, evidence, SEED).rejected()]
+    return [
+        flow for number in sorted(evidence) for flow in flows_of(number, evidence, SEED).rejected()
+    ]
 
 
 def counted(flows: Sequence[RejectedFlow]) -> dict[int | None, int]:
@@ -74,7 +88,11 @@ def test_what_windows_farther_away_accepted_is_not(request_at: int) -> None:
 
 def test_each_window_counts_its_own_rejects_and_losses_and_no_others() -> None:
     lost = "2 123456789012 eni-1 - - - - - - - {0} {0} - SKIPDATA"
-    lines = [line for at in (-WINDOW, 0, WINDOW) for line in (request(40_001, at, 0, 2), lost.format(START + at))]
+    lines = [
+        line
+        for at in (-WINDOW, 0, WINDOW)
+        for line in (request(40_001, at, 0, 2), lost.format(START + at))
+    ]
     evidence = kept(file_of("fl-1", lines))
     assert sorted(evidence) == [NUMBER - 1, NUMBER, NUMBER + 1]
     for number in evidence:
@@ -85,7 +103,9 @@ def test_each_window_counts_its_own_rejects_and_losses_and_no_others() -> None:
 
 
 def test_what_is_judged_is_not_changed_by_judging_it() -> None:
-    evidence = kept(file_of("fl-1", [request(40_001, 0, 0, 2)]), file_of("fl-2", [request(40_001, 0, 0, 2)]))
+    evidence = kept(
+        file_of("fl-1", [request(40_001, 0, 0, 2)]), file_of("fl-2", [request(40_001, 0, 0, 2)])
+    )
     first = list(flows_of(NUMBER, evidence, SEED).rejected())
     assert list(flows_of(NUMBER, evidence, SEED).rejected()) == first
 
@@ -110,7 +130,10 @@ def test_of_two_formats_the_one_that_says_more_is_counted_and_what_only_the_othe
     wider = file_of("fl-bb", [wide(request(40_001, 0, 50, 3))])
     for flows in (judged(narrow, wider), judged(wider, narrow)):
         assert counted(flows) == {40_001: 3, 40_009: 1}
-        assert {flow.key.source_port: flow.direction_logged for flow in flows} == {40_001: True, 40_009: False}
+        assert {flow.key.source_port: flow.direction_logged for flow in flows} == {
+            40_001: True,
+            40_009: False,
+        }
 
 
 @pytest.mark.parametrize("start", range(0, 600, 60))
@@ -125,7 +148,10 @@ def test_a_minutes_and_ten_minutes_records_of_one_flow_count_once(start: int) ->
 @pytest.mark.parametrize("start", range(0, 600, 60))
 def test_ten_minutes_records_that_say_more_count_once_too(start: int) -> None:
     minutes = [request(40_001, start + 60 * minute, 59, 1) for minute in range(10)]
-    narrow, wider = file_of("fl-aa", minutes), file_of("fl-bb", [wide(request(40_001, start, 599, 10))])
+    narrow, wider = (
+        file_of("fl-aa", minutes),
+        file_of("fl-bb", [wide(request(40_001, start, 599, 10))]),
+    )
     assert counted(judged(narrow, wider)) == {40_001: 10}
 
 
@@ -154,7 +180,9 @@ def test_two_equal_lines_count_once_in_one_event_and_in_two() -> None:
     line = request(40_001, 0, 50, 3)
     later = request(40_001, 60, 50, 4)
     assert counted(judged(log_events(line, line, later))) == {40_001: 7}
-    assert counted(judged(log_events(line), log_events(line, later), log_events(later))) == {40_001: 7}
+    assert counted(judged(log_events(line), log_events(line, later), log_events(later))) == {
+        40_001: 7
+    }
 
 
 # --- hostile times ----------------------------------------------------------------------------------------------------
@@ -165,17 +193,23 @@ def test_a_file_of_times_all_over_has_a_few_windows_and_loses_nothing() -> None:
     flows = FlowsByWindow(SEED, Origin())
     times = [*range(0, MAX_EPOCH, MAX_EPOCH // 1_000), MAX_EPOCH]
     for port, at in enumerate(times):
-        record = reader.read(f"2 123456789012 eni-1 {CLIENT} {SERVER} {port} 22 6 1 40 {at} {at} REJECT OK".encode())
+        record = reader.read(
+            f"2 123456789012 eni-1 {CLIENT} {SERVER} {port} 22 6 1 40 {at} {at} REJECT OK".encode()
+        )
         assert record is not None
         flows.record(record)
     assert len(flows.windows) == MAX_WINDOWS
-    ports = {key.source_port for its_flows in flows.windows.values() for key, _ in its_flows.rejects}
+    ports = {
+        key.source_port for its_flows in flows.windows.values() for key, _ in its_flows.rejects
+    }
     assert ports == set(range(len(times)))
 
 
 def test_what_ended_at_no_known_time_has_a_window_too() -> None:
     source = read_object(
-        io.BytesIO(f"{DEFAULT}\n2 1 eni-1 {CLIENT} {SERVER} 1 22 6 1 40 - - REJECT OK".encode()), name="x", seed=SEED
+        io.BytesIO(f"{DEFAULT}\n2 1 eni-1 {CLIENT} {SERVER} 1 22 6 1 40 - - REJECT OK".encode()),
+        name="x",
+        seed=SEED,
     )
     assert list(source.windows) == [0]
     assert counted(judged(source)) == {1: 1}
@@ -184,7 +218,10 @@ def test_what_ended_at_no_known_time_has_a_window_too() -> None:
 # --- what cannot be read ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("broken", [b"", b"FVE1", b"FVE0" + bytes(100), b"<html>", pack(Evidence(flows=FlowCollector()))[:-1]])
+@pytest.mark.parametrize(
+    "broken",
+    [b"", b"FVE1", b"FVE0" + bytes(100), b"<html>", pack(Evidence(flows=FlowCollector()))[:-1]],
+)
 def test_what_is_no_evidence_is_said_to_be_none(broken: bytes) -> None:
     with pytest.raises(EvidenceError, match=r"^kept evidence cannot be read: "):
         unpack(broken)

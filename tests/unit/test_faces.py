@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flowverdict.alerts import group
-from flowverdict.delivery import amazon_q, ocsf, pagerduty, slack
-from flowverdict.delivery.phrases import chat_line, shortened
-from flowverdict.document import (
+from flowverdict.alerts.grouping import group
+from flowverdict.alerts.model import (
     Alert,
     Evidence,
     Fix,
@@ -28,8 +26,10 @@ from flowverdict.document import (
     Severity,
     Status,
 )
-from flowverdict.netconfig.snapshot import load_snapshot
-from flowverdict.pipeline import Batch, FixedConfig
+from flowverdict.delivery.renderers import amazon_q, ocsf, pagerduty, slack
+from flowverdict.delivery.text import chat_line, shortened
+from flowverdict.network.snapshot import load_snapshot
+from flowverdict.verdict.batch import Batch, FixedConfig
 from tests.slack_blocks import HOSTILE, texts
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from slack_sdk.models.blocks import Block
 
-    from flowverdict.document import Document
+    from flowverdict.alerts.model import Document
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = ROOT / "tests" / "scenarios"
@@ -52,7 +52,9 @@ ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 def alert_of(text: str, name: str) -> Alert:
     batch = Batch()
     batch.add_file(io.BytesIO(text.encode()), name=f"{name}.log")
-    document = group(batch.explanations(FixedConfig(load_snapshot(SCENARIOS / "shop.config.json"))))[0].document
+    document = group(
+        batch.explanations(FixedConfig(load_snapshot(SCENARIOS / "shop.config.json")))
+    )[0].document
     assert isinstance(document, Alert)
     return document
 
@@ -63,7 +65,10 @@ def scenario(name: str) -> Alert:
 
 def scan() -> Alert:
     header, line = (SCENARIOS / "rules-inbound-request.log").read_text().splitlines()
-    tried = [line.replace(" 5432 ", f" {port} ") for port in (21, 22, 23, 25, 80, 110, 139, 443, 445, 1433, 3306, 3389, 5432)]
+    tried = [
+        line.replace(" 5432 ", f" {port} ")
+        for port in (21, 22, 23, 25, 80, 110, 139, 443, 445, 1433, 3306, 3389, 5432)
+    ]
     return alert_of("\n".join([header, *tried]), "scan")
 
 
@@ -79,8 +84,14 @@ def digest() -> Notice:
         first_seen=FOUND_AT - 86_400,
         last_seen=FOUND_AT,
         sections=(
-            Section(heading="Still open", lines=("critical: Replies blocked by acl-0aaa0000000000001 rule *, since 12:00",)),
-            Section(heading="Scans", lines=tuple(f"192.0.2.{host}: 120 ports on 4 addresses" for host in range(1, 21))),
+            Section(
+                heading="Still open",
+                lines=("critical: Replies blocked by acl-0aaa0000000000001 rule *, since 12:00",),
+            ),
+            Section(
+                heading="Scans",
+                lines=tuple(f"192.0.2.{host}: 120 ports on 4 addresses" for host in range(1, 21)),
+            ),
         ),
     )
 
@@ -101,7 +112,12 @@ def records_lost() -> Notice:
         records=3,
         first_seen=FOUND_AT - 600,
         last_seen=FOUND_AT,
-        sections=(Section(heading="What to do", lines=("No rule has to change: AWS skips records on an error of its own.",)),),
+        sections=(
+            Section(
+                heading="What to do",
+                lines=("No rule has to change: AWS skips records on an error of its own.",),
+            ),
+        ),
     )
 
 
@@ -149,7 +165,11 @@ def test_the_face_is_as_agreed(face: str, document: str) -> None:
 
 def preformatted(blocks: list[Block]) -> list[str]:
     told = [block.to_dict() for block in blocks]
-    return [block["elements"][0]["elements"][0]["text"] for block in told if block["type"] == "rich_text"]
+    return [
+        block["elements"][0]["elements"][0]["text"]
+        for block in told
+        if block["type"] == "rich_text"
+    ]
 
 
 def test_the_fix_is_copied_exactly_and_whole() -> None:
@@ -158,16 +178,27 @@ def test_the_fix_is_copied_exactly_and_whole() -> None:
     assert "\n".join(alert.remedy.commands) in preformatted(slack.blocks(alert))
     # Rich text is not escaped: what a shell is to see is what stands there.
     odd = "aws ec2 x --query 'a[?b<`1`] && \"c\"'"
-    assert odd in preformatted(slack.blocks(replace(alert, remedy=Fix(commands=(odd,), opens="nothing"))))
+    assert odd in preformatted(
+        slack.blocks(replace(alert, remedy=Fix(commands=(odd,), opens="nothing")))
+    )
 
 
-@pytest.mark.parametrize("command", ["aws " + "x" * 3_000, "aws a\nrm -rf /", "aws \u202egnihton"], ids=["long", "line", "bidi"])
+@pytest.mark.parametrize(
+    "command",
+    ["aws " + "x" * 3_000, "aws a\nrm -rf /", "aws \u202egnihton"],
+    ids=["long", "line", "bidi"],
+)
 def test_a_command_that_cannot_be_shown_as_it_is_is_not_shown(command: str) -> None:
-    alert = replace(scenario("rules-outbound-response"), remedy=Fix(commands=(command,), opens="nothing"))
+    alert = replace(
+        scenario("rules-outbound-response"), remedy=Fix(commands=(command,), opens="nothing")
+    )
     shown = json.dumps([block.to_dict() for block in slack.blocks(alert)], ensure_ascii=False)
     assert "cannot be shown in Slack; the email has them" in shown
     assert command[:20] not in shown
-    for other in (amazon_q.message(alert), json.dumps(pagerduty.event(alert, ROUTING_KEY), ensure_ascii=False)):
+    for other in (
+        amazon_q.message(alert),
+        json.dumps(pagerduty.event(alert, ROUTING_KEY), ensure_ascii=False),
+    ):
         assert "cannot be shown here; the email has them" in other
         assert command[:20] not in other
 
@@ -176,7 +207,11 @@ def test_a_resolved_message_is_short_and_offers_nothing_to_do() -> None:
     blocks = slack.blocks(DOCUMENTS["resolved"]())
     assert len(blocks) <= 4
     assert preformatted(blocks) == []
-    assert blocks[0].to_dict()["text"]["text"].startswith("\N{WHITE HEAVY CHECK MARK} RESOLVED: Replies blocked by ")
+    assert (
+        blocks[0]
+        .to_dict()["text"]["text"]
+        .startswith("\N{WHITE HEAVY CHECK MARK} RESOLVED: Replies blocked by ")
+    )
 
 
 def test_a_reminder_says_still() -> None:
@@ -202,7 +237,10 @@ def hostile() -> Alert:
         evidence=(Evidence(kind="x", detail=HOSTILE),),
         explains=(HOSTILE,),
         next_steps=(f"{HOSTILE}? aws {HOSTILE}",),
-        links=(Link(title=f"{HOSTILE}|x", url=f"https://aws.example/#{HOSTILE}"), Link(title="x", url="javascript:alert(1)")),
+        links=(
+            Link(title=f"{HOSTILE}|x", url=f"https://aws.example/#{HOSTILE}"),
+            Link(title="x", url="javascript:alert(1)"),
+        ),
         logs_query=HOSTILE,
         top_remotes=(Remote(address=HOSTILE, flows=1, packets=1),),
     )
@@ -221,19 +259,32 @@ def test_hostile_text_mentions_no_one_opens_no_code_block_and_fakes_no_line() ->
         # Only the first line of a text may be a heading, and we write it.
         assert not any(line.startswith("*") for line in one.splitlines()[1:])
         assert re.search(r"(?<!`):rotating_light:(?!`)", outside) is None
-    assert not re.search("[\u202a-\u202e\u2066-\u2069\u2028\x1b]", json.dumps([b.to_dict() for b in blocks], ensure_ascii=False))
+    assert not re.search(
+        "[\u202a-\u202e\u2066-\u2069\u2028\x1b]",
+        json.dumps([b.to_dict() for b in blocks], ensure_ascii=False),
+    )
     assert all(one["verbatim"] for one in fields_and_sections(blocks))
 
 
 def fields_and_sections(blocks: list[Block]) -> list[dict[str, Any]]:
     told = [block.to_dict() for block in blocks]
     sections = [block for block in told if block["type"] == "section"]
-    return [one for section in sections for one in [section.get("text"), *section.get("fields", [])] if one is not None]
+    return [
+        one
+        for section in sections
+        for one in [section.get("text"), *section.get("fields", [])]
+        if one is not None
+    ]
 
 
 def test_hostile_text_harms_no_other_face() -> None:
     content = json.loads(amazon_q.message(hostile()))["content"]
-    for text in (content["title"], content["description"], *content["nextSteps"], *content["keywords"]):
+    for text in (
+        content["title"],
+        content["description"],
+        *content["nextSteps"],
+        *content["keywords"],
+    ):
         assert "<" not in text
         assert "](" not in text
         # The one code block is the fix's.
@@ -248,7 +299,11 @@ def test_hostile_text_harms_no_other_face() -> None:
     [
         ("a & b", 100, "a &amp; b"),
         ("", 100, "-"),
-        ("from 2001:db8:100::1 to [2001:db8:1234::1]:443", 100, "from `2001:db8:100::1` to `[2001:db8:1234::1]:443`"),
+        (
+            "from 2001:db8:100::1 to [2001:db8:1234::1]:443",
+            100,
+            "from `2001:db8:100::1` to `[2001:db8:1234::1]:443`",
+        ),
         ("12:00:05, 2026-11-22T12:00:05Z", 100, "12:00:05, 2026-11-22T12:00:05Z"),
         ("&" * 40, 32, "&amp;" * 4 + "..."),
         ("x" * 40, 32, "x" * 29 + "..."),
@@ -259,7 +314,10 @@ def test_text_shows_in_a_chat_as_it_is(text: str, limit: int, shown: str) -> Non
 
 
 def test_ids_are_shortened_before_anything_is_cut() -> None:
-    assert shortened("Replies blocked by acl-0aaa0000000000001", 33) == "Replies blocked by acl-0aaa..0001"
+    assert (
+        shortened("Replies blocked by acl-0aaa0000000000001", 33)
+        == "Replies blocked by acl-0aaa..0001"
+    )
 
 
 # --- too much ---------------------------------------------------------------------------------------------------------
@@ -269,12 +327,19 @@ def test_what_matters_least_is_left_out_first_and_is_named() -> None:
     alert = scenario("rules-outbound-response")
     crowded = replace(
         alert,
-        evidence=tuple(Evidence(kind="x", detail=f"{number} " + "evidence " * 50) for number in range(40)),
+        evidence=tuple(
+            Evidence(kind="x", detail=f"{number} " + "evidence " * 50) for number in range(40)
+        ),
         explains=tuple(f"{number} " + "explained " * 40 for number in range(40)),
-        top_remotes=tuple(Remote(address=f"2001:db8::{number:x}", flows=1, packets=1) for number in range(10)),
+        top_remotes=tuple(
+            Remote(address=f"2001:db8::{number:x}", flows=1, packets=1) for number in range(10)
+        ),
         remote_count=5_000,
         next_steps=tuple(f"{'look ' * 50}? aws {'x' * 1_500}{number}" for number in range(9)),
-        links=tuple(Link(title=f"link {number}", url=f"https://aws.example/{'x' * 300}{number}") for number in range(9)),
+        links=tuple(
+            Link(title=f"link {number}", url=f"https://aws.example/{'x' * 300}{number}")
+            for number in range(9)
+        ),
     )
     blocks = slack.blocks(crowded)
     shown = "\n".join(texts(blocks))

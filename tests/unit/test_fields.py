@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, get_args, get_type_hints
 
 import pytest
 
-from flowverdict.fields import DEFAULT_FIELDS, FIELDS, TRANSIT_GATEWAY_FIELDS, Field, FieldKind
-from flowverdict.records import Action, FlowDirection, FlowRecord, LogStatus
+from flowverdict.flowlog.fields import (
+    DEFAULT_FIELDS,
+    FIELDS,
+    TRANSIT_GATEWAY_FIELDS,
+    Field,
+    FieldKind,
+)
+from flowverdict.flowlog.records import Action, FlowDirection, FlowRecord, LogStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flowverdict.document import Alert, Kind, Notice
-from flowverdict.errors import ObjectError
-from flowverdict.evidence import Evidence, flows_of, pack, unpack
-from flowverdict.fields import DEFAULT_FIELDS
-from flowverdict.flows import FlowCollector
-from flowverdict.pipeline import explain_flows, read_object, sightings
-from flowverdict.records import Action, FlowRecord, LogStatus
+from flowverdict.alerts.grouping import sightings
+from flowverdict.alerts.model import Alert, Kind, Notice
+from flowverdict.core.errors import ObjectError
+from flowverdict.flowlog.fields import DEFAULT_FIELDS
+from flowverdict.flowlog.records import Action, FlowRecord, LogStatus
+from flowverdict.flows.collector import FlowCollector
+from flowverdict.flows.evidence import Evidence, flows_of
+from flowverdict.flows.evidence_codec import pack, unpack
+from flowverdict.flows.read_source import read_object
+from flowverdict.verdict.batch import explain_flows
 from tests.alert_samples import NOW
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ MOST, SEED, WINDOW_NUMBER = 40, 7, NOW // 300
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowverdict.evidence.MAX_FLOWS", MOST)
+    monkeypatch.setattr("flowverdict.flows.evidence.MAX_FLOWS", MOST)
 
 
 def reject(number: int, *, packets: int = 1) -> FlowRecord:
@@ -47,7 +50,9 @@ def reject(number: int, *, packets: int = 1) -> FlowRecord:
     )
 
 
-RECORDS = [reject(number) for number in range(300)] + [reject(number, packets=2) for number in range(0, 300, 3)]
+RECORDS = [reject(number) for number in range(300)] + [
+    reject(number, packets=2) for number in range(0, 300, 3)
+]
 
 
 def collected(sources: Sequence[Sequence[FlowRecord]]) -> FlowCollector:
@@ -69,7 +74,9 @@ def test_a_flood_keeps_its_bound_and_every_record_is_counted() -> None:
     flows = collected([RECORDS])
     kept = list(flows.rejected())
     assert len(kept) == MOST
-    assert sum(flow.traffic.records for flow in kept) + flows.folded["eni-1"].traffic.records == len(RECORDS)
+    assert sum(flow.traffic.records for flow in kept) + flows.folded[
+        "eni-1"
+    ].traffic.records == len(RECORDS)
     found = sightings(explain_flows([*flows.rejected()], None), flows)
     assert sum(one.document.records for one in found) == len(RECORDS)
     (notice,) = [one.document for one in found if isinstance(one.document, Notice)]
@@ -81,7 +88,9 @@ def test_a_flood_keeps_its_bound_and_every_record_is_counted() -> None:
 @pytest.mark.parametrize("objects", [1, 2, 7])
 def test_which_flows_are_judged_depends_neither_on_order_nor_on_split(objects: int) -> None:
     shuffled = random.Random(objects).sample(RECORDS, len(RECORDS))  # noqa: S311 - no secret
-    assert shown(collected([shuffled[number::objects] for number in range(objects)])) == shown(collected([RECORDS]))
+    assert shown(collected([shuffled[number::objects] for number in range(objects)])) == shown(
+        collected([RECORDS])
+    )
 
 
 def test_as_many_as_there_may_be_are_all_judged() -> None:
@@ -90,10 +99,17 @@ def test_as_many_as_there_may_be_are_all_judged() -> None:
     assert flows.folded == {}
 
 
-def test_more_records_than_a_function_has_room_for_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_records_than_a_function_has_room_for_are_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     line = "2 123456789012 eni-1 203.0.113.9 10.0.0.5 {} 443 6 1 40 1795348800 1795348805 ACCEPT OK"
     lines = [" ".join(DEFAULT_FIELDS), *(line.format(port) for port in range(1_000, 1_101))]
-    monkeypatch.setattr("flowverdict.evidence.MAX_RECORDS", 100)
+    monkeypatch.setattr("flowverdict.flows.evidence.MAX_RECORDS", 100)
     with pytest.raises(ObjectError, match=r"^a file: more than 100 records"):
         read_object(io.BytesIO("\n".join(lines).encode()), name="a file", seed=SEED)
-    assert read_object(io.BytesIO("\n".join(lines[:-1]).encode()), name="a file", seed=SEED).reading.counts.accepted == 100
+    assert (
+        read_object(
+            io.BytesIO("\n".join(lines[:-1]).encode()), name="a file", seed=SEED
+        ).reading.counts.accepted
+        == 100
+    )

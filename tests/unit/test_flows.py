@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from flowverdict.accepts import Seen
-from flowverdict.flows import Context, FlowCollector, RejectedFlow, Traffic, epoch_to_datetime
-from flowverdict.records import Action, FlowDirection, FlowRecord, LogStatus
-from flowverdict.sources.origin import Origin
+from flowverdict.flowlog.object_key import Origin
+from flowverdict.flowlog.records import Action, FlowDirection, FlowRecord, LogStatus
+from flowverdict.flows.accepted_index import Seen
+from flowverdict.flows.collector import FlowCollector
+from flowverdict.flows.model import Context, RejectedFlow, Traffic, epoch_to_datetime
 
 INGRESS, EGRESS = FlowDirection.INGRESS, FlowDirection.EGRESS
 HOME, SERVER = "203.0.113.12", "172.31.16.139"
@@ -87,7 +88,10 @@ def test_accepted_records_alone_give_no_rejected_flow() -> None:
 
 @pytest.mark.parametrize("status", [LogStatus.NODATA, LogStatus.SKIPDATA])
 def test_records_without_traffic_give_no_flow(status: LogStatus) -> None:
-    assert rejected(reject(log_status=status), FlowRecord(interface_id="eni-1", log_status=status)) == []
+    assert (
+        rejected(reject(log_status=status), FlowRecord(interface_id="eni-1", log_status=status))
+        == []
+    )
 
 
 def test_records_without_an_action_give_no_flow() -> None:
@@ -104,12 +108,24 @@ def test_records_of_one_flow_are_summed_up() -> None:
         reject(start=1000, end=1060, packets=3, bytes=120, tcp_flags=4),
         reject(start=1050, end=1200, packets=None, bytes=None, tcp_flags=None),
     )
-    assert flow.traffic == Traffic(first_start=1000, last_end=1200, records=3, packets=5, bytes=200, tcp_flags=6, common_flags=0)
+    assert flow.traffic == Traffic(
+        first_start=1000,
+        last_end=1200,
+        records=3,
+        packets=5,
+        bytes=200,
+        tcp_flags=6,
+        common_flags=0,
+    )
 
 
 def test_what_was_never_logged_stays_unknown() -> None:
     flow = only(reject(start=None, end=None, tcp_flags=None))
-    assert (flow.traffic.first_start, flow.traffic.last_end, flow.traffic.tcp_flags) == (None, None, None)
+    assert (flow.traffic.first_start, flow.traffic.last_end, flow.traffic.tcp_flags) == (
+        None,
+        None,
+        None,
+    )
 
 
 def test_flags_of_zero_are_logged_flags() -> None:
@@ -144,7 +160,9 @@ def test_records_that_differ_in_their_flow_are_two_flows(difference: dict[str, A
 
 
 @pytest.mark.parametrize(
-    "difference", [{"start": 1}, {"packets": 9}, {"tcp_flags": 2}, {"vpc_id": "vpc-1"}, {"account_id": "1"}], ids=str
+    "difference",
+    [{"start": 1}, {"packets": 9}, {"tcp_flags": 2}, {"vpc_id": "vpc-1"}, {"account_id": "1"}],
+    ids=str,
 )
 def test_records_that_differ_in_anything_else_are_one_flow(difference: dict[str, Any]) -> None:
     assert only(reject(), reject(**difference)).traffic.records == 2
@@ -157,7 +175,11 @@ def test_packet_addresses_equal_to_the_interface_ones_make_no_other_flow() -> No
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [
-        ({"pkt_srcaddr": HOME, "pkt_dstaddr": SERVER}, {"pkt_srcaddr": HOME, "pkt_dstaddr": SERVER}, True),
+        (
+            {"pkt_srcaddr": HOME, "pkt_dstaddr": SERVER},
+            {"pkt_srcaddr": HOME, "pkt_dstaddr": SERVER},
+            True,
+        ),
         ({}, {}, False),
         ({"pkt_srcaddr": HOME, "pkt_dstaddr": SERVER}, {}, False),
         ({}, {"pkt_srcaddr": HOME, "pkt_dstaddr": SERVER}, False),
@@ -186,14 +208,25 @@ def test_regional_nat_gateway_is_told_by_its_own_id_and_has_no_interface() -> No
         reject(interface_id=None, resource_id="nat-2"),
         reject(interface_id="eni-1", resource_id=None),
     )
-    assert {(flow.interface_id, flow.context.resource_id) for flow in flows} == {(None, "nat-1"), (None, "nat-2"), ("eni-1", None)}
+    assert {(flow.interface_id, flow.context.resource_id) for flow in flows} == {
+        (None, "nat-1"),
+        (None, "nat-2"),
+        ("eni-1", None),
+    }
 
 
 # --- what else was seen of the connection -----------------------------------------------------------------------------
 
 
 def test_aws_ping_example_pairs_the_rejected_reply_with_its_accepted_request() -> None:
-    ping = {"srcport": 0, "dstport": 0, "protocol": 1, "packets": 4, "bytes": 336, "end": 1_432_917_142}
+    ping = {
+        "srcport": 0,
+        "dstport": 0,
+        "protocol": 1,
+        "packets": 4,
+        "bytes": 336,
+        "end": 1_432_917_142,
+    }
     flow = only(
         accept(HOME, SERVER, start=1_432_917_027, **ping),
         reject(SERVER, HOME, start=1_432_917_094, **ping),
@@ -240,7 +273,9 @@ def test_accepted_record_of_the_same_flow_is_the_same_and_no_mirror() -> None:
 
 
 def test_accepts_of_another_interface_are_not_logged_here() -> None:
-    first, second = rejected(accept(), reject(dstport=80), reject(dstport=80, interface_id="eni-2", start=2000))
+    first, second = rejected(
+        accept(), reject(dstport=80), reject(dstport=80, interface_id="eni-2", start=2000)
+    )
     assert (first.accepts_logged, second.accepts_logged) == (True, False)
 
 
@@ -299,7 +334,10 @@ def test_packet_addresses_keep_pods_behind_one_interface_address_apart() -> None
         reply(node, client, pkt_srcaddr=pod, pkt_dstaddr=client),
         reply(node, client, pkt_srcaddr=other_pod, pkt_dstaddr=client),
     )
-    assert {str(flow.key.packet_source): flow.mirror is not None for flow in flows} == {pod: True, other_pod: False}
+    assert {str(flow.key.packet_source): flow.mirror is not None for flow in flows} == {
+        pod: True,
+        other_pod: False,
+    }
 
 
 # --- direction --------------------------------------------------------------------------------------------------------
@@ -339,20 +377,28 @@ def test_direction_of_a_lone_record_is_what_private_and_public_addresses_suggest
     ("source", "destination", "expected"),
     [("10.0.0.9", "10.0.0.1", INGRESS), ("10.0.0.1", "10.0.0.9", EGRESS)],
 )
-def test_address_common_to_all_records_of_the_interface_is_its_own(source: str, destination: str, expected: FlowDirection) -> None:
+def test_address_common_to_all_records_of_the_interface_is_its_own(
+    source: str, destination: str, expected: FlowDirection
+) -> None:
     assert only(accept("10.0.0.1", "10.0.0.7"), reject(source, destination)).direction is expected
 
 
 def test_address_that_a_logged_direction_shows_is_the_interface_s_own() -> None:
-    flow = only(accept("10.0.0.7", "10.0.0.1", flow_direction=INGRESS), reject("10.0.0.9", "10.0.0.1"))
+    flow = only(
+        accept("10.0.0.7", "10.0.0.1", flow_direction=INGRESS), reject("10.0.0.9", "10.0.0.1")
+    )
     assert (flow.direction, flow.direction_logged) == (INGRESS, False)
 
 
 def test_own_address_goes_before_private_and_public_ones() -> None:
     # A VPC may use public ranges of its own.
-    flow = only(accept("198.51.100.1", "198.51.100.7"), reject("198.51.100.1", "10.0.0.9", start=2000))
+    flow = only(
+        accept("198.51.100.1", "198.51.100.7"), reject("198.51.100.1", "10.0.0.9", start=2000)
+    )
     assert flow.direction is EGRESS
-    turned = only(accept("198.51.100.1", "198.51.100.7"), reject("10.0.0.9", "198.51.100.1", start=2000))
+    turned = only(
+        accept("198.51.100.1", "198.51.100.7"), reject("10.0.0.9", "198.51.100.1", start=2000)
+    )
     assert turned.direction is INGRESS
 
 
@@ -361,12 +407,20 @@ def test_interface_that_talks_with_one_other_tells_no_direction() -> None:
 
 
 def test_interface_whose_records_have_no_common_address_tells_no_direction() -> None:
-    flows = rejected(accept("10.0.0.1", "10.0.0.2"), accept("10.0.0.3", "10.0.0.4"), reject("10.0.0.1", "10.0.0.3"))
+    flows = rejected(
+        accept("10.0.0.1", "10.0.0.2"),
+        accept("10.0.0.3", "10.0.0.4"),
+        reject("10.0.0.1", "10.0.0.3"),
+    )
     assert [flow.direction for flow in flows] == [None]
 
 
 def test_interface_that_forwards_for_others_tells_no_direction_whatever_the_order() -> None:
-    records = (accept("10.0.0.1", "10.0.0.2"), reject("10.0.0.2", "10.0.0.4"), accept("10.0.0.1", "10.0.0.3"))
+    records = (
+        accept("10.0.0.1", "10.0.0.2"),
+        reject("10.0.0.2", "10.0.0.4"),
+        accept("10.0.0.1", "10.0.0.3"),
+    )
     assert only(*records).direction is None
     assert only(*reversed(records)).direction is None
 
@@ -377,7 +431,11 @@ def test_ipv6_addresses_are_never_taken_for_the_interface_s_own() -> None:
 
 
 def test_ipv6_records_do_not_hide_the_ipv4_address() -> None:
-    flow = only(accept("2001:db8::1", "2001:db8::2"), accept("10.0.0.1", "10.0.0.7"), reject("10.0.0.9", "10.0.0.1"))
+    flow = only(
+        accept("2001:db8::1", "2001:db8::2"),
+        accept("10.0.0.1", "10.0.0.7"),
+        reject("10.0.0.9", "10.0.0.1"),
+    )
     assert flow.direction is INGRESS
 
 
@@ -388,7 +446,15 @@ def test_ipv6_records_do_not_hide_the_ipv4_address() -> None:
 def test_local_and_remote_are_the_packet_s_addresses(
     direction: FlowDirection | None, local: str | None, remote: str | None
 ) -> None:
-    flow = only(reject("10.0.0.220", "10.0.0.1", pkt_srcaddr="203.0.113.5", pkt_dstaddr="10.0.9.1", flow_direction=direction))
+    flow = only(
+        reject(
+            "10.0.0.220",
+            "10.0.0.1",
+            pkt_srcaddr="203.0.113.5",
+            pkt_dstaddr="10.0.9.1",
+            flow_direction=direction,
+        )
+    )
     assert flow.local == (None if local is None else ip_address(local))
     assert flow.remote == (None if remote is None else ip_address(remote))
 
@@ -418,12 +484,25 @@ A, B = {"interface_id": "eni-a", "vpc_id": "vpc-1"}, {"interface_id": "eni-b", "
 
 
 def same_subnet(
-    mine: str | None, theirs: str | None, *, mine_more: dict[str, Any] | None = None, theirs_more: dict[str, Any] | None = None
+    mine: str | None,
+    theirs: str | None,
+    *,
+    mine_more: dict[str, Any] | None = None,
+    theirs_more: dict[str, Any] | None = None,
 ) -> bool | None:
     """Tell what is said of 10.0.0.1 -> 10.0.0.2, whose interfaces lie in the subnets named."""
     flow = only(
-        accept("10.0.0.7", "10.0.0.2", flow_direction=INGRESS, **(B | {"subnet_id": theirs} | (theirs_more or {}))),
-        reject("10.0.0.1", "10.0.0.2", **(A | {"flow_direction": EGRESS, "subnet_id": mine} | (mine_more or {}))),
+        accept(
+            "10.0.0.7",
+            "10.0.0.2",
+            flow_direction=INGRESS,
+            **(B | {"subnet_id": theirs} | (theirs_more or {})),
+        ),
+        reject(
+            "10.0.0.1",
+            "10.0.0.2",
+            **(A | {"flow_direction": EGRESS, "subnet_id": mine} | (mine_more or {})),
+        ),
     )
     return flow.same_subnet
 
@@ -445,7 +524,12 @@ def test_same_subnet_is_told_where_both_interfaces_log_theirs(
 
 
 def test_same_subnet_is_unknown_where_the_far_end_logs_nothing() -> None:
-    assert only(reject("10.0.0.1", "10.0.0.2", flow_direction=EGRESS, subnet_id="subnet-1", **A)).same_subnet is None
+    assert (
+        only(
+            reject("10.0.0.1", "10.0.0.2", flow_direction=EGRESS, subnet_id="subnet-1", **A)
+        ).same_subnet
+        is None
+    )
 
 
 def test_same_subnet_is_unknown_where_the_direction_is() -> None:
@@ -506,14 +590,19 @@ def test_subnet_of_an_ipv6_address_is_never_learned() -> None:
         (["SOMETHING_NEW"], {"SOMETHING_NEW"}),
     ],
 )
-def test_reject_reasons_are_those_logged_and_whether_some_were_not(logged: list[str | None], expected: set[str | None]) -> None:
+def test_reject_reasons_are_those_logged_and_whether_some_were_not(
+    logged: list[str | None], expected: set[str | None]
+) -> None:
     flow = only(*(reject(reject_reason=reason) for reason in logged))
     assert flow.reject_reasons == expected
     turned = only(*(reject(reject_reason=reason) for reason in reversed(logged)))
     assert turned.reject_reasons == expected
 
 
-@pytest.mark.parametrize(("flags", "every", "common"), [((2, 2), 2, 2), ((2, 4), 6, 0), ((18, 19), 19, 18), ((2, None), 2, 0)])
+@pytest.mark.parametrize(
+    ("flags", "every", "common"),
+    [((2, 2), 2, 2), ((2, 4), 6, 0), ((18, 19), 19, 18), ((2, None), 2, 0)],
+)
 def test_flags_that_every_record_has_are_told_from_those_that_some_have(
     flags: tuple[int | None, ...], every: int, common: int
 ) -> None:
@@ -560,8 +649,12 @@ def test_context_that_records_disagree_on_does_not_depend_on_their_order() -> No
         ({"account_id": "unknown"}, ("210987654321", "us-east-1")),
     ],
 )
-def test_origin_fills_what_the_record_does_not_say(record_says: dict[str, str], expected: tuple[str, str]) -> None:
-    context = only(reject(**record_says), origin=Origin(account_id="210987654321", region="us-east-1")).context
+def test_origin_fills_what_the_record_does_not_say(
+    record_says: dict[str, str], expected: tuple[str, str]
+) -> None:
+    context = only(
+        reject(**record_says), origin=Origin(account_id="210987654321", region="us-east-1")
+    ).context
     assert (context.account_id, context.region) == expected
 
 
@@ -573,8 +666,18 @@ def test_unknown_account_without_an_origin_is_none() -> None:
 
 MIXED = (
     accept("10.0.0.7", "10.0.0.2", flow_direction=INGRESS, subnet_id="subnet-1", **B),
-    reject("10.0.0.1", "10.0.0.2", flow_direction=EGRESS, subnet_id="subnet-1", reject_reason="-", **A),
-    reject("10.0.0.1", "10.0.0.2", flow_direction=EGRESS, subnet_id="subnet-1", start=10, tcp_flags=2, **A),
+    reject(
+        "10.0.0.1", "10.0.0.2", flow_direction=EGRESS, subnet_id="subnet-1", reject_reason="-", **A
+    ),
+    reject(
+        "10.0.0.1",
+        "10.0.0.2",
+        flow_direction=EGRESS,
+        subnet_id="subnet-1",
+        start=10,
+        tcp_flags=2,
+        **A,
+    ),
     accept("10.0.0.2", "10.0.0.1", srcport=443, dstport=50_122, **A),
     accept("10.0.0.3", "10.0.0.4"),
     reject("10.0.0.3", "10.0.0.5", vpc_id="vpc-9"),
@@ -611,11 +714,22 @@ def test_many_flows_are_looked_up_as_few_are(monkeypatch: pytest.MonkeyPatch) ->
     pytest.importorskip("numpy")
     directions = (None, INGRESS, EGRESS)
     collector = FlowCollector(seed=20_261_124)
-    for number, (logged, seen) in enumerate((logged, seen) for logged in directions for seen in directions):
+    for number, (logged, seen) in enumerate(
+        (logged, seen) for logged in directions for seen in directions
+    ):
         collector.add(reject(srcport=40_000 + number, flow_direction=logged))
         collector.add(accept(srcport=40_000 + number, start=900 + number, flow_direction=seen))
-        collector.add(accept(SERVER, HOME, srcport=443, dstport=40_000 + number, start=800 + number, flow_direction=seen))
+        collector.add(
+            accept(
+                SERVER,
+                HOME,
+                srcport=443,
+                dstport=40_000 + number,
+                start=800 + number,
+                flow_direction=seen,
+            )
+        )
     one_by_one = list(collector.rejected())
-    monkeypatch.setattr("flowverdict.flows._MANY", 0)
+    monkeypatch.setattr("flowverdict.flows.collector._MANY", 0)
     assert list(collector.rejected()) == one_by_one
     assert any(flow.same for flow in one_by_one)

@@ -10,16 +10,22 @@ from pathlib import Path
 import pytest
 
 import flowverdict
+import flowverdict_cli
 
 PACKAGE = Path(flowverdict.__file__).resolve().parent
+COMMAND = Path(flowverdict_cli.__file__).resolve().parent
 PROJECT = PACKAGE.parents[2]
 FUNCTIONS = sorted((PROJECT / "functions").glob("*/app.py"))
 RECORDER = Path(__file__).with_name("record_imports.py")
 
 
 def module_names() -> list[str]:
-    """Give the names of all modules of the package, without importing one."""
-    relative = [path.relative_to(PACKAGE.parent).with_suffix("") for path in sorted(PACKAGE.rglob("*.py"))]
+    """Return the names of all modules of both packages, without importing one."""
+    relative = [
+        path.relative_to(package.parent).with_suffix("")
+        for package in (PACKAGE, COMMAND)
+        for path in sorted(package.rglob("*.py"))
+    ]
     return [".".join(path.parts).removesuffix(".__init__") for path in relative]
 
 
@@ -33,23 +39,39 @@ def import_and_record(own: list[Path], targets: list[str]) -> dict[str, list[str
 
 def test_importing_every_module_and_function_makes_no_client_and_reads_no_environment() -> None:
     names = module_names()
-    recorded = import_and_record([PACKAGE, PROJECT / "functions"], [*names, *map(str, FUNCTIONS)])
+    recorded = import_and_record(
+        [PACKAGE, COMMAND, PROJECT / "functions"], [*names, *map(str, FUNCTIONS)]
+    )
     assert recorded["environment_reads"] == []
     assert recorded["clients"] == []
     assert recorded["modules"] == sorted(names)
 
 
 def test_what_posts_to_slack_starts_without_what_reads_logs_and_rules() -> None:
-    loaded = import_and_record([PACKAGE], ["flowverdict.notification"])["modules"]
-    unwanted = {"alerts", "application", "explain", "netconfig.ec2", "pipeline", "settings", "sources.s3", "sources.text", "cli"}
+    loaded = import_and_record([PACKAGE], ["flowverdict.app.notify_slack"])["modules"]
+    unwanted = {
+        "alerts.grouping",
+        "app.settings",
+        "app.wiring",
+        "flowlog.line_reader",
+        "flowlog.s3_objects",
+        "flows.read_source",
+        "network.ec2",
+        "verdict.explain",
+    }
     assert unwanted & {name.removeprefix("flowverdict.") for name in loaded} == set()
-    assert "flowverdict.delivery.slack" in loaded
+    assert "flowverdict.delivery.renderers.slack" in loaded
 
 
 def test_all_functions_are_among_what_is_imported() -> None:
-    assert [path.parent.name for path in FUNCTIONS] == ["classify_cloudwatch_logs", "classify_s3", "notify_slack", "sweep_alerts"]
-    assert "flowverdict.application" in module_names()
-    assert "flowverdict.cli.local_aws" in module_names()
+    assert [path.parent.name for path in FUNCTIONS] == [
+        "classify_cloudwatch_logs",
+        "classify_s3",
+        "notify_slack",
+        "sweep_alerts",
+    ]
+    assert "flowverdict.app.wiring" in module_names()
+    assert "flowverdict_cli.local_aws" in module_names()
 
 
 # What a module's top level may do, and what of it must be found out.
@@ -82,20 +104,30 @@ def offences(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     ours, theirs = tmp_path_factory.mktemp("ours"), tmp_path_factory.mktemp("theirs")
     (theirs / "third_party_that_reads.py").write_text("import os\nos.environ.get('NO_SUCH')\n")
     for name, (code, _) in (READS | CLIENTS).items():
-        (ours / f"{name}.py").write_text(f"import os, sys\nimport boto3\nsys.path.insert(0, {str(theirs)!r})\n{code}\n")
+        (ours / f"{name}.py").write_text(
+            f"import os, sys\nimport boto3\nsys.path.insert(0, {str(theirs)!r})\n{code}\n"
+        )
     return import_and_record([ours], [str(ours / f"{name}.py") for name in (READS | CLIENTS)])
 
 
 def of(module: str, found: list[str]) -> list[str]:
     """Give what was found in one module."""
-    return [entry.removeprefix(f"{module}.py: ") for entry in found if entry.startswith(f"{module}.py: ")]
+    return [
+        entry.removeprefix(f"{module}.py: ")
+        for entry in found
+        if entry.startswith(f"{module}.py: ")
+    ]
 
 
 @pytest.mark.parametrize("module", READS)
-def test_module_that_reads_the_environment_at_import_is_found_out(module: str, offences: dict[str, list[str]]) -> None:
+def test_module_that_reads_the_environment_at_import_is_found_out(
+    module: str, offences: dict[str, list[str]]
+) -> None:
     assert of(module, offences["environment_reads"]) == READS[module][1]
 
 
 @pytest.mark.parametrize("module", CLIENTS)
-def test_module_that_makes_a_client_at_import_is_found_out(module: str, offences: dict[str, list[str]]) -> None:
+def test_module_that_makes_a_client_at_import_is_found_out(
+    module: str, offences: dict[str, list[str]]
+) -> None:
     assert of(module, offences["clients"]) == CLIENTS[module][1]

@@ -10,23 +10,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flowverdict.book import AlertBook
-from flowverdict.errors import EvidenceError, StateError
-from flowverdict.evidence import AFTER, BEFORE
-from flowverdict.judging import Judge, Touched
-from flowverdict.lifecycle import Intervals
-from flowverdict.pipeline import explain_flows, read_object, sightings
-from flowverdict.sources.accepted import WINDOW
-from flowverdict.state import ConflictError
-from flowverdict.store.memory import MemoryEvidence, MemoryStore
+from flowverdict.alerts.grouping import sightings
+from flowverdict.core.errors import EvidenceError, StateError
+from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.flows.evidence import AFTER, BEFORE
+from flowverdict.flows.read_source import read_object
+from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.store import ConflictError
+from flowverdict.lifecycle.windows import Judge, Touched
+from flowverdict.verdict.batch import explain_flows
 from tests.alert_samples import NOW, Outbox
 from tests.flow_log_lines import NUMBER, content_of, reply, request
+from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from flowverdict.evidence import Evidence
-    from flowverdict.state import Commit
+    from flowverdict.flows.evidence import Evidence
+    from flowverdict.lifecycle.store import Commit
 
 PLACE, OTHER_PLACE = "123456789012#eu-west-1", "123456789012#us-east-1"
 
@@ -44,7 +46,11 @@ class EvidenceByTurns(MemoryEvidence):
         self.reads.append((first, last))
         if self.broken_from is not None and last >= self.broken_from:
             raise EvidenceError("the bucket is away")
-        return {window: some for window, some in super().read(place, first, last).items() if window not in self.gone}
+        return {
+            window: some
+            for window, some in super().read(place, first, last).items()
+            if window not in self.gone
+        }
 
 
 class Deployment:
@@ -63,11 +69,14 @@ class Deployment:
         for window, evidence in source.windows.items():
             self.evidence.put(place, window, name, evidence)
         return {
-            Touched(place=place, window=window, rejects=bool(evidence.flows.rejects)) for window, evidence in source.windows.items()
+            Touched(place=place, window=window, rejects=bool(evidence.flows.rejects))
+            for window, evidence in source.windows.items()
         }
 
     def tell(self, touched: set[Touched]) -> None:
-        self.judge.judge(touched, lambda flows, rejected: sightings(explain_flows(rejected, None), flows), NOW)
+        self.judge.judge(
+            touched, lambda flows, rejected: sightings(explain_flows(rejected, None), flows), NOW
+        )
 
     def records(self) -> list[int]:
         return [state.document.records for state in self.store.states.values() if state.is_open]
@@ -76,7 +85,11 @@ class Deployment:
 def test_windows_thousands_of_years_apart_are_read_apart() -> None:
     deployment = Deployment()
     years = 1_000 * 365 * 86_400 // WINDOW * WINDOW
-    deployment.tell(deployment.keep("spread", *(reply(40_001, number * years) for number in range(3)), reply(40_001, WINDOW)))
+    deployment.tell(
+        deployment.keep(
+            "spread", *(reply(40_001, number * years) for number in range(3)), reply(40_001, WINDOW)
+        )
+    )
     apart = years // WINDOW
     # The first two windows follow each other; where nothing was rejected nothing is judged, so nothing is read for it.
     assert deployment.evidence.reads == [
@@ -88,7 +101,9 @@ def test_windows_thousands_of_years_apart_are_read_apart() -> None:
 
 def test_nothing_is_read_where_nothing_was_rejected() -> None:
     deployment = Deployment()
-    deployment.tell(deployment.keep("accepted", *(request(40_001, at, action="ACCEPT") for at in (0, 300, 600))))
+    deployment.tell(
+        deployment.keep("accepted", *(request(40_001, at, action="ACCEPT") for at in (0, 300, 600)))
+    )
     assert deployment.evidence.reads == []
     assert deployment.store.load_windows([f"{PLACE}#{NUMBER}"]) == {}
 

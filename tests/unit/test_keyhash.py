@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowverdict.flows import FlowKey
-from flowverdict.keyhash import key_hash, related_hashes
-from flowverdict.records import FlowDirection
-from flowverdict.sources import columns
+from flowverdict.flowlog import flow_hash_numpy
+from flowverdict.flowlog.flow_hash import key_hash, related_hashes
+from flowverdict.flowlog.flow_key import FlowKey
+from flowverdict.flowlog.records import FlowDirection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,9 @@ OTHERS = {"interface": "eni-0123456789abcdef1", "direction": FlowDirection.INGRE
 
 _PORTS = st.none() | st.integers(0, 65_535)
 _ENDS = st.none() | st.ip_addresses(v=4) | st.ip_addresses(v=6) | st.just(IPv4Address("10.0.0.1"))
-_TEXTS = st.none() | st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=40)
+_TEXTS = st.none() | st.text(
+    st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=40
+)
 KEYS = st.builds(
     FlowKey,
     _TEXTS,
@@ -61,9 +63,13 @@ def test_each_bit_of_the_hash_depends_on_each_field(field: str) -> None:
     rng = Random(field)  # noqa: S311 - no secret
     samples, changed = 1_000, [0] * 64
     for _ in range(samples):
-        key = KEY._replace(source_port=rng.randrange(1, 65_536), source=IPv4Address(rng.getrandbits(32)))
+        key = KEY._replace(
+            source_port=rng.randrange(1, 65_536), source=IPv4Address(rng.getrandbits(32))
+        )
         value = getattr(key, field)
-        other = OTHERS.get(field) or (value - 1 if isinstance(value, int) else IPv4Address(int(value) ^ 1))
+        other = OTHERS.get(field) or (
+            value - 1 if isinstance(value, int) else IPv4Address(int(value) ^ 1)
+        )
         values = [other if name == field else getattr(key, name) for name in FlowKey._fields]
         difference = key_hash(key, 0) ^ key_hash(FlowKey._make(values), 0)
         changed = [count + (difference >> bit & 1) for bit, count in enumerate(changed)]
@@ -72,7 +78,9 @@ def test_each_bit_of_the_hash_depends_on_each_field(field: str) -> None:
 
 
 @given(KEYS, KEYS, SEEDS)
-def test_two_keys_have_one_hash_only_if_they_are_one(one: FlowKey, other: FlowKey, seed: int) -> None:
+def test_two_keys_have_one_hash_only_if_they_are_one(
+    one: FlowKey, other: FlowKey, seed: int
+) -> None:
     assert (key_hash(one, seed) == key_hash(other, seed)) == (one == other)
 
 
@@ -85,15 +93,17 @@ def test_related_hashes_are_those_of_the_related_keys(key: FlowKey, seed: int) -
 
 @given(st.lists(KEYS, min_size=1, max_size=5), SEEDS)
 def test_related_hashes_of_many_are_those_of_each(keys: Sequence[FlowKey], seed: int) -> None:
-    for key, hashes in zip(keys, columns.related_hashes(keys, seed).tolist(), strict=True):
+    for key, hashes in zip(keys, flow_hash_numpy.related_hashes(keys, seed).tolist(), strict=True):
         plain = key._replace(direction=None)
         # Without a direction, the related keys are the one without, ingress and egress.
         assert (tuple(hashes[:3]), tuple(hashes[3:])) == related_hashes(plain, seed)
 
 
 def test_few_lines_are_read_without_what_many_need() -> None:
-    code = "import json, sys; from flowverdict.sources import quick; print(json.dumps(sorted(sys.modules)))"
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)  # noqa: S603 - our own
+    code = "import json, sys; from flowverdict.flowlog import fast_line_reader; print(json.dumps(sorted(sys.modules)))"
+    finished = subprocess.run(  # noqa: S603 - our own
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
     loaded = set(json.loads(finished.stdout))
-    assert "flowverdict.sources.quick" in loaded
-    assert not loaded & {"numpy", "isal", "flowverdict.sources.columns"}
+    assert "flowverdict.flowlog.fast_line_reader" in loaded
+    assert not loaded & {"numpy", "isal", "flowverdict.flowlog.column_reader"}

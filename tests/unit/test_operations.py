@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 import flowverdict
-from flowverdict.application import WithinBudget
-from flowverdict.book import Outcome
-from flowverdict.document import Kind, Notice, Severity
-from flowverdict.observability import Metric, Observability
-from flowverdict.records import RecordCounts
+from flowverdict.alerts.model import Kind, Notice, Severity
+from flowverdict.app.deadlines import WithinBudget
+from flowverdict.app.observability import Metric, Observability
+from flowverdict.flowlog.records import RecordCounts
+from flowverdict.lifecycle.manager import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pytest
 
-    from flowverdict.flows import RejectedFlow
+    from flowverdict.flows.model import RejectedFlow
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(flowverdict.__file__).parent
@@ -38,12 +38,20 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_multi_constructor(
     "!",
     lambda loader, _, node: (
-        loader.construct_sequence(node, deep=True) if isinstance(node, yaml.SequenceNode) else loader.construct_scalar(node)
+        loader.construct_sequence(node, deep=True)
+        if isinstance(node, yaml.SequenceNode)
+        else loader.construct_scalar(node)
     ),
 )
 RESOURCES: dict[str, dict[str, Any]] = yaml.load(TEMPLATE, Loader=_Loader)["Resources"]  # noqa: S506 - a SafeLoader
-ALARMS = {name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] == "AWS::CloudWatch::Alarm"}
-BOARD: dict[str, Any] = json.loads(RESOURCES["OperationsDashboard"]["Properties"]["DashboardBody"][0])
+ALARMS = {
+    name: one["Properties"]
+    for name, one in RESOURCES.items()
+    if one["Type"] == "AWS::CloudWatch::Alarm"
+}
+BOARD: dict[str, Any] = json.loads(
+    RESOURCES["OperationsDashboard"]["Properties"]["DashboardBody"][0]
+)
 
 
 def on_dashboard() -> set[str]:
@@ -81,7 +89,11 @@ def test_every_alarm_has_a_runbook_with_a_command_and_every_runbook_an_alarm() -
 
 
 def test_every_saved_query_is_named_and_asks_for_lines_that_are_written() -> None:
-    queries = {name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] == "AWS::Logs::QueryDefinition"}
+    queries = {
+        name: one["Properties"]
+        for name, one in RESOURCES.items()
+        if one["Type"] == "AWS::Logs::QueryDefinition"
+    }
     assert len(queries) == 7
     sources = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
     flowing = " ".join(OPERATIONS.split())
@@ -109,7 +121,9 @@ def test_widgets_do_not_overlap() -> None:
 # --- what is measured -------------------------------------------------------------------------------------------------
 
 
-def measured(capsys: pytest.CaptureFixture[str], observability: Observability) -> list[dict[str, Any]]:
+def measured(
+    capsys: pytest.CaptureFixture[str], observability: Observability
+) -> list[dict[str, Any]]:
     """Give the lines of metrics that one invocation writes."""
     observability.metrics.flush_metrics()
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -128,7 +142,9 @@ def notice(last_seen: int | None) -> Notice:
     )
 
 
-def test_lag_is_measured_for_each_alert_that_is_told_and_never_negative(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lag_is_measured_for_each_alert_that_is_told_and_never_negative(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     observability = Observability("classify_s3")
     told = Outcome(told=[notice(1_000), notice(2_000), notice(None)])
     observability.finished(RecordCounts(), told, 1_600.0)
@@ -143,7 +159,9 @@ def test_only_rejected_flows_count_as_such(capsys: pytest.CaptureFixture[str]) -
     assert [line for line in capsys.readouterr().out.splitlines() if "RejectedFlows" in line] == []
 
 
-def test_each_stack_has_a_namespace_of_its_own(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_stack_has_a_namespace_of_its_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "flowverdict-dev")
     observability = Observability("sweep_alerts")
     observability.count(Metric.ALERTS_PUBLISHED)
@@ -154,12 +172,16 @@ def test_each_stack_has_a_namespace_of_its_own(capsys: pytest.CaptureFixture[str
 class Refusing:
     """A source of rules that reads none."""
 
-    def read(self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]) -> str:
+    def read(
+        self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
+    ) -> str:
         del region, flows
         return f"{account_id}: AccessDenied"
 
 
-def test_what_was_not_read_is_measured_once_a_place_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_not_read_is_measured_once_a_place_with_its_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     configs = WithinBudget(Refusing())
     for account_id in ("123456789012", "210987654321", "123456789012"):
         configs.read(account_id, "eu-west-1", ())

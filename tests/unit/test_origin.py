@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowverdict.sources.origin import Origin, origin_of
+from flowverdict.flowlog.object_key import Origin, origin_of
 
 KNOWN = Origin(account_id="123456789012", region="eu-west-1")
 FILE = "123456789012_vpcflowlogs_eu-west-1_fl-0fedcba9876543210_20261122T1200Z_9c0d1e2f.log.gz"
@@ -29,9 +29,14 @@ def test_name_of_a_delivered_object_tells_account_and_region(key: str) -> None:
     assert origin_of(key) == KNOWN
 
 
-@pytest.mark.parametrize("region", ["us-gov-west-1", "ap-southeast-2", "cn-northwest-1", "us-iso-east-1", "mx-central-1"])
+@pytest.mark.parametrize(
+    "region", ["us-gov-west-1", "ap-southeast-2", "cn-northwest-1", "us-iso-east-1", "mx-central-1"]
+)
 def test_regions_of_all_partitions_are_read(region: str) -> None:
-    assert origin_of(f"123456789012_vpcflowlogs_{region}_fl-0a1b_20261122T1200Z_4f2a.log.gz").region == region
+    assert (
+        origin_of(f"123456789012_vpcflowlogs_{region}_fl-0a1b_20261122T1200Z_4f2a.log.gz").region
+        == region
+    )
 
 
 def test_file_name_goes_before_the_folders() -> None:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 LAYERS = sorted((ROOT / "layers").glob("*/requirements.txt"))
 FILES = [*LAYERS, *sorted((ROOT / "requirements").glob("*.txt"))]
-_PIN = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*)(\[[a-z0-9,_-]+\])?==(?P<version>[A-Za-z0-9.+!]+)( ; (?P<marker>[^\\]+?))?")
+_PIN = re.compile(
+    r"(?P<name>[a-z0-9][a-z0-9._-]*)(\[[a-z0-9,_-]+\])?==(?P<version>[A-Za-z0-9.+!]+)( ; (?P<marker>[^\\]+?))?"
+)
 _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
@@ -61,7 +63,9 @@ def test_every_pin_has_its_hashes_and_no_line_says_where_to_get_it(path: Path) -
         assert hashes, entry
         assert all(_HASH.fullmatch(one) for one in hashes), entry
     text = path.read_text()
-    assert not re.search(r"https?://|file:|git\+|\b[\w.-]+\s*@\s|index-url|find-links|trusted-host", text)
+    assert not re.search(
+        r"https?://|file:|git\+|\b[\w.-]+\s*@\s|index-url|find-links|trusted-host", text
+    )
 
 
 def test_the_layers_pins_are_those_that_are_tested() -> None:
@@ -69,26 +73,44 @@ def test_the_layers_pins_are_those_that_are_tested() -> None:
     tested = pins(ROOT / "requirements" / "dev.txt")
     assert {"pydantic", "slack-sdk", "aws-lambda-powertools"} <= dependencies.keys()
     assert {"numpy", "isal"} <= engine.keys()
-    assert dependencies.keys() & engine.keys() == set()  # of one that is in both, the first layer's would be loaded
+    assert (
+        dependencies.keys() & engine.keys() == set()
+    )  # of one that is in both, the first layer's would be loaded
     assert {name: tested.get(name) for name in dependencies | engine} == dependencies | engine
 
 
 def test_every_environment_is_installed_with_hashes() -> None:
-    commands = [line for line in (ROOT / "Makefile").read_text().splitlines() if re.search(r"pip (sync|install)", line)]
+    commands = [
+        line
+        for line in (ROOT / "Makefile").read_text().splitlines()
+        if re.search(r"pip (sync|install)", line)
+    ]
     assert len(commands) >= len(FILES)
     for command in commands:
-        assert "--require-hashes" in command or "--no-deps --no-build-isolation --editable ." in command
+        assert (
+            "--require-hashes" in command
+            or "--no-deps --no-build-isolation --editable ." in command
+        )
 
 
 # --- what pip-audit prints ----------------------------------------------------------------------------------------------
 
 CLEAN = {"name": "uv", "version": "0.13.9", "vulns": []}
-FOUND = {"name": "jinja2", "version": "2.4.1", "vulns": [{"id": "PYSEC-2014-8", "fix_versions": ["2.7.2"], "aliases": []}]}
-UNKNOWN = {"name": "six", "skip_reason": "Dependency not found on PyPI and could not be audited: six (1.17.0)"}
+FOUND = {
+    "name": "jinja2",
+    "version": "2.4.1",
+    "vulns": [{"id": "PYSEC-2014-8", "fix_versions": ["2.7.2"], "aliases": []}],
+}
+UNKNOWN = {
+    "name": "six",
+    "skip_reason": "Dependency not found on PyPI and could not be audited: six (1.17.0)",
+}
 
 
 def judged(*listed: Mapping[str, object]) -> Audit:
-    return judge("x.txt", json.dumps({"dependencies": listed, "fixes": []}), "No known vulnerabilities found")
+    return judge(
+        "x.txt", json.dumps({"dependencies": listed, "fixes": []}), "No known vulnerabilities found"
+    )
 
 
 def test_what_was_audited_is_told_last() -> None:
@@ -109,7 +131,9 @@ def test_a_known_vulnerability_fails(*, required: bool) -> None:
 @pytest.mark.parametrize(
     "audit",
     [
-        judged(UNKNOWN),  # as a mirror without the database answers, at which pip-audit says that nothing is known and ends with 0
+        judged(
+            UNKNOWN
+        ),  # as a mirror without the database answers, at which pip-audit says that nothing is known and ends with 0
         judged(CLEAN, UNKNOWN),
         judged(),
         judge("x.txt", "", "Traceback\nrequests.exceptions.ConnectionError: no way there"),
@@ -118,7 +142,9 @@ def test_a_known_vulnerability_fails(*, required: bool) -> None:
     ids=["none known", "some known", "no pins", "not reached", "silent"],
 )
 @pytest.mark.parametrize(("required", "status"), [(False, 0), (True, 1)])
-def test_what_was_not_audited_is_told_and_fails_only_where_it_is_required(audit: Audit, *, required: bool, status: int) -> None:
+def test_what_was_not_audited_is_told_and_fails_only_where_it_is_required(
+    audit: Audit, *, required: bool, status: int
+) -> None:
     lines, ended = report([judged(CLEAN), audit], "pypi", required=required)
     assert ended == status
     assert lines[0].startswith("NOT AUDITED: x.txt: ")

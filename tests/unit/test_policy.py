@@ -14,20 +14,14 @@ from typing import Any
 import jsonschema
 import pytest
 
-from flowverdict.decision import VerdictKind
-from flowverdict.document import Severity
-from flowverdict.errors import PolicyError
-from flowverdict.pipeline import Batch
-from flowverdict.policy import (
-    MAX_DOCUMENT_BYTES,
-    Expected,
-    Match,
-    Policy,
-    Silence,
-    parse_policy,
-    parse_time,
-    policy_schema,
-)
+from flowverdict.alerts.model import Severity
+from flowverdict.core.errors import PolicyError
+from flowverdict.policy.document import MAX_DOCUMENT_BYTES, parse_policy, policy_schema
+from flowverdict.policy.entries import Expected, Match, Silence
+from flowverdict.policy.model import Policy
+from flowverdict.policy.values import parse_time
+from flowverdict.verdict.batch import Batch
+from flowverdict.verdict.model import VerdictKind
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "docs" / "schemas" / "policy.schema.json"
@@ -111,7 +105,9 @@ def test_a_document_may_say_nothing_but_its_version() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 def test_bytes_are_read_in_the_encodings_that_shells_write(encoding: str) -> None:
-    (entry,) = parse_policy(document(expected=[{"match": {"port": 1}, "reason": "Prüfung"}]).encode(encoding)).expected
+    (entry,) = parse_policy(
+        document(expected=[{"match": {"port": 1}, "reason": "Prüfung"}]).encode(encoding)
+    ).expected
     assert entry.reason == "Prüfung"
 
 
@@ -142,7 +138,11 @@ def test_as_much_as_the_bounds_allow_is_read() -> None:
 
 def test_minimum_severity_lets_what_is_as_severe_or_more_pass() -> None:
     policy = parse_policy(document(minimum_severity="medium"))
-    assert [severity for severity in Severity if policy.allows(severity)] == [Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM]
+    assert [severity for severity in Severity if policy.allows(severity)] == [
+        Severity.CRITICAL,
+        Severity.HIGH,
+        Severity.MEDIUM,
+    ]
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -160,28 +160,54 @@ NO_ZONE = "does not say in which time zone: end it with Z for UTC, or an offset 
 BAD: list[tuple[str, str | bytes, list[str]]] = [
     # the whole
     ("empty", "", ["the document: not JSON: Expecting value at line 1, column 1"]),
-    ("cut", '{"version": 1,\n', ["the document: not JSON: Expecting property name enclosed in double quotes at line 2, column 1"]),
+    (
+        "cut",
+        '{"version": 1,\n',
+        [
+            "the document: not JSON: Expecting property name enclosed in double quotes at line 2, column 1"
+        ],
+    ),
     ("no text", b"\xff\x00\xff", ["the document: not JSON that can be read"]),
     ("deep", "[" * 60_000, ["the document: not JSON that can be read"]),
     ("long number", "1" * 5_000, ["the document: not JSON that can be read"]),
     ("list", "[]", ["the document: an object is wanted, not a list"]),
     ("text, whatever it may be", '"hunter2"', ["the document: an object is wanted, not a text"]),
     ("null", "null", ["the document: an object is wanted, not null"]),
-    ("too large", document().ljust(MAX_DOCUMENT_BYTES + 1), ["the document: larger than 65,536 bytes"]),
-    ("too large in bytes", document(reason="é" * 11_000), ["the document: larger than 65,536 bytes"]),
-    ("a key twice", '{"version": 1, "expected": [], "expected": []}', ['the document: "expected" is given twice in one object']),
+    (
+        "too large",
+        document().ljust(MAX_DOCUMENT_BYTES + 1),
+        ["the document: larger than 65,536 bytes"],
+    ),
+    (
+        "too large in bytes",
+        document(reason="é" * 11_000),
+        ["the document: larger than 65,536 bytes"],
+    ),
+    (
+        "a key twice",
+        '{"version": 1, "expected": [], "expected": []}',
+        ['the document: "expected" is given twice in one object'],
+    ),
     ("no version", "{}", ["version: missing"]),
     ("version 2", '{"version": 2}', ["version: 2 is no version known here: 1 is"]),
     ("version true", '{"version": true}', ["version: true is no version known here: 1 is"]),
     ("unknown key", document(silence=[]), ["silence: no such key"]),
-    ("unknown key of another kind", document(**{"a\n" + "b" * 99: 1}), ['"a\\n' + "b" * 33 + "...: no such key"]),
+    (
+        "unknown key of another kind",
+        document(**{"a\n" + "b" * 99: 1}),
+        ['"a\\n' + "b" * 33 + "...: no such key"],
+    ),
     (
         "severity",
         document(minimum_severity="LOW"),
         ["minimum_severity: \"LOW\" is not one of 'critical', 'high', 'medium', 'low' or 'info'"],
     ),
     ("no list", document(silences={}), ["silences: a list is wanted, not an object"]),
-    ("too many", document(silences=[silence()] * 201), ["silences: 201 values, at most 200 are read"]),
+    (
+        "too many",
+        document(silences=[silence()] * 201),
+        ["silences: 201 values, at most 200 are read"],
+    ),
     # entries
     ("no object", document(silences=[7]), ["silences[0]: an object is wanted, not a number"]),
     (
@@ -189,27 +215,51 @@ BAD: list[tuple[str, str | bytes, list[str]]] = [
         document(silences=[{}]),
         ["silences[0].match: missing", "silences[0].until: missing", "silences[0].reason: missing"],
     ),
-    ("until of what is expected", document(expected=[silence()]), ["expected[0].until: no such key"]),
+    (
+        "until of what is expected",
+        document(expected=[silence()]),
+        ["expected[0].until: no such key"],
+    ),
     (
         "blank reason",
         document(silences=[silence(reason=" ")]),
         ["silences[0].reason: blank; say why, for whoever reads this next year"],
     ),
-    ("long reason", document(silences=[silence(reason="x" * 501)]), ["silences[0].reason: 501 characters, at most 500 are read"]),
+    (
+        "long reason",
+        document(silences=[silence(reason="x" * 501)]),
+        ["silences[0].reason: 501 characters, at most 500 are read"],
+    ),
     (
         "reason of two lines",
         document(silences=[silence(reason="a\nb")]),
         ["silences[0].reason: has line breaks or control characters; one line of text is wanted"],
     ),
-    ("reason of a number", document(silences=[silence(reason=3)]), ["silences[0].reason: 3 is no text"]),
+    (
+        "reason of a number",
+        document(silences=[silence(reason=3)]),
+        ["silences[0].reason: 3 is no text"],
+    ),
     (
         "half a character",
         document(silences=[silence(reason="\ud800")]),
         ["silences[0].reason: has half a surrogate pair, which is no character"],
     ),
-    ("naive", document(silences=[silence(until="2026-12-01T00:00:00")]), [f'silences[0].until: "2026-12-01T00:00:00" {NO_ZONE}']),
-    ("date", document(silences=[silence(until="2026-12-01")]), [f'silences[0].until: "2026-12-01" {NO_TIME}']),
-    ("seconds", document(silences=[silence(until=1_795_348_800)]), [f"silences[0].until: 1795348800 {NO_TIME}"]),
+    (
+        "naive",
+        document(silences=[silence(until="2026-12-01T00:00:00")]),
+        [f'silences[0].until: "2026-12-01T00:00:00" {NO_ZONE}'],
+    ),
+    (
+        "date",
+        document(silences=[silence(until="2026-12-01")]),
+        [f'silences[0].until: "2026-12-01" {NO_TIME}'],
+    ),
+    (
+        "seconds",
+        document(silences=[silence(until=1_795_348_800)]),
+        [f"silences[0].until: 1795348800 {NO_TIME}"],
+    ),
     (
         "a day that is none",
         document(silences=[silence(until="2026-02-30T00:00:00Z")]),
@@ -224,44 +274,85 @@ BAD: list[tuple[str, str | bytes, list[str]]] = [
     (
         "no matcher",
         matching(),
-        ["expected[0].match: empty, so it would match every flow; give at least one of cidr, port, interface_id, vpc_id, verdict"],
+        [
+            "expected[0].match: empty, so it would match every flow; give at least one of cidr, port, interface_id, vpc_id, verdict"
+        ],
     ),
     (
         "no value",
         matching(port=[]),
-        ["expected[0].match.port: an empty list matches nothing; leave the key out to match everything"],
+        [
+            "expected[0].match.port: an empty list matches nothing; leave the key out to match everything"
+        ],
     ),
-    ("too many values", matching(port=[*range(101)]), ["expected[0].match.port: 101 values, at most 100 are read"]),
-    ("null matcher", matching(vpc_id=None), ["expected[0].match.vpc_id[0]: null is no id of a VPC: vpc- and letters or digits"]),
+    (
+        "too many values",
+        matching(port=[*range(101)]),
+        ["expected[0].match.port: 101 values, at most 100 are read"],
+    ),
+    (
+        "null matcher",
+        matching(vpc_id=None),
+        ["expected[0].match.vpc_id[0]: null is no id of a VPC: vpc- and letters or digits"],
+    ),
     (
         "host bits",
         matching(cidr=["10.0.0.1", "203.0.113.9/24"]),
-        [f'expected[0].match.cidr[1]: "203.0.113.9/24" {HOST_BITS}: write 203.0.113.0/24 {WHOLE}, 203.0.113.9 {ONE}'],
+        [
+            f'expected[0].match.cidr[1]: "203.0.113.9/24" {HOST_BITS}: write 203.0.113.0/24 {WHOLE}, 203.0.113.9 {ONE}'
+        ],
     ),
     (
         "host bits of IPv6",
         matching(cidr="2001:DB8::1/32"),
-        [f'expected[0].match.cidr[0]: "2001:DB8::1/32" {HOST_BITS}: write 2001:db8::/32 {WHOLE}, 2001:db8::1 {ONE}'],
+        [
+            f'expected[0].match.cidr[0]: "2001:DB8::1/32" {HOST_BITS}: write 2001:db8::/32 {WHOLE}, 2001:db8::1 {ONE}'
+        ],
     ),
-    ("netmask", matching(cidr="10.0.0.0/255.0.0.0"), [f'expected[0].match.cidr[0]: "10.0.0.0/255.0.0.0" {NO_CIDR}']),
-    ("long prefix", matching(cidr="10.0.0.0/33"), [f'expected[0].match.cidr[0]: "10.0.0.0/33" {NO_CIDR}']),
-    ("zone", matching(cidr="fe80::1%eth0"), [f'expected[0].match.cidr[0]: "fe80::1%eth0" {NO_CIDR}']),
+    (
+        "netmask",
+        matching(cidr="10.0.0.0/255.0.0.0"),
+        [f'expected[0].match.cidr[0]: "10.0.0.0/255.0.0.0" {NO_CIDR}'],
+    ),
+    (
+        "long prefix",
+        matching(cidr="10.0.0.0/33"),
+        [f'expected[0].match.cidr[0]: "10.0.0.0/33" {NO_CIDR}'],
+    ),
+    (
+        "zone",
+        matching(cidr="fe80::1%eth0"),
+        [f'expected[0].match.cidr[0]: "fe80::1%eth0" {NO_CIDR}'],
+    ),
     ("number", matching(cidr=[1]), [f"expected[0].match.cidr[0]: 1 {NO_CIDR}"]),
     (
         "ports",
         matching(port=["22", -1, 65_536, 22.0, True]),
-        [f"expected[0].match.port[{at}]: {value} {NO_PORT}" for at, value in enumerate(('"22"', "-1", "65536", "22.0", "true"))],
+        [
+            f"expected[0].match.port[{at}]: {value} {NO_PORT}"
+            for at, value in enumerate(('"22"', "-1", "65536", "22.0", "true"))
+        ],
     ),
     (
         "interface",
         matching(interface_id=["{problem}"]),
-        ['expected[0].match.interface_id[0]: "{problem}" is no id of an interface: eni- and letters or digits'],
+        [
+            'expected[0].match.interface_id[0]: "{problem}" is no id of an interface: eni- and letters or digits'
+        ],
     ),
-    ("verdict", matching(verdict="acl"), [f'expected[0].match.verdict[0]: "acl" is not one of {VERDICTS}']),
+    (
+        "verdict",
+        matching(verdict="acl"),
+        [f'expected[0].match.verdict[0]: "acl" is not one of {VERDICTS}'],
+    ),
     (
         "long value",
         matching(vpc_id="\u202e" * 99),
-        ['expected[0].match.vpc_id[0]: "' + "\\u202e" * 6 + "... is no id of a VPC: vpc- and letters or digits"],
+        [
+            'expected[0].match.vpc_id[0]: "'
+            + "\\u202e" * 6
+            + "... is no id of a VPC: vpc- and letters or digits"
+        ],
     ),
     (
         "several",
@@ -277,14 +368,21 @@ BAD: list[tuple[str, str | bytes, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "expected"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+@pytest.mark.parametrize(
+    ("text", "expected"), [case[1:] for case in BAD], ids=[case[0] for case in BAD]
+)
 def test_every_problem_is_told_with_its_place(text: str | bytes, expected: list[str]) -> None:
     assert list(problems(text)) == expected
 
 
 def test_the_text_of_the_error_lists_the_problems_and_does_not_go_on_for_ever() -> None:
-    with pytest.raises(PolicyError, match=r"^silences\[0\]\.until: missing; silences\[1\]\.match\.cidr\[0\]: 1 is no address"):
-        parse_policy(document(silences=[{"match": {"port": 1}, "reason": "x"}, silence(match={"cidr": 1})]))
+    with pytest.raises(
+        PolicyError,
+        match=r"^silences\[0\]\.until: missing; silences\[1\]\.match\.cidr\[0\]: 1 is no address",
+    ):
+        parse_policy(
+            document(silences=[{"match": {"port": 1}, "reason": "x"}, silence(match={"cidr": 1})])
+        )
     with pytest.raises(PolicyError, match=r"; and 30 more$"):
         parse_policy(matching(port=["x"] * 50))
 
@@ -305,7 +403,9 @@ def batch_of(*lines: str) -> Batch:
 
 
 def places(text: str, line: str = INBOUND, at: datetime = NOW) -> list[str]:
-    return [muted.place for muted in parse_policy(text).sift(batch_of(line).explanations(), at).muted]
+    return [
+        muted.place for muted in parse_policy(text).sift(batch_of(line).explanations(), at).muted
+    ]
 
 
 @pytest.mark.parametrize(
@@ -330,7 +430,9 @@ def places(text: str, line: str = INBOUND, at: datetime = NOW) -> list[str]:
         ({"cidr": "203.0.113.9", "port": 23}, False),
     ],
 )
-def test_all_matchers_have_to_hold_and_any_value_is_enough(matchers: dict[str, object], *, muted: bool) -> None:
+def test_all_matchers_have_to_hold_and_any_value_is_enough(
+    matchers: dict[str, object], *, muted: bool
+) -> None:
     assert places(matching(**matchers)) == ["expected[0]"] * muted
 
 
@@ -369,7 +471,12 @@ def test_the_first_entry_that_matches_is_named_silences_before_what_is_expected(
 
 
 @pytest.mark.parametrize(
-    ("until", "muted"), [("2026-11-22T12:00:00Z", False), ("2026-11-22T12:00:01Z", True), ("2026-11-22T12:30:00+01:00", False)]
+    ("until", "muted"),
+    [
+        ("2026-11-22T12:00:00Z", False),
+        ("2026-11-22T12:00:01Z", True),
+        ("2026-11-22T12:30:00+01:00", False),
+    ],
 )
 def test_a_silence_ends_at_its_time(until: str, *, muted: bool) -> None:
     assert places(document(silences=[silence(until=until)])) == ["silences[0]"] * muted
@@ -381,11 +488,20 @@ def test_a_naive_time_is_refused_where_it_matters() -> None:
 
 
 def test_a_policy_of_hundreds_of_blocks_sifts_100_000_flows_in_seconds() -> None:
-    blocks = [f"{first}.{second}.0.0/{length}" for first in (20, 21, 22) for second, length in ((0, 14), (64, 16), (128, 20))]
+    blocks = [
+        f"{first}.{second}.0.0/{length}"
+        for first in (20, 21, 22)
+        for second, length in ((0, 14), (64, 16), (128, 20))
+    ]
     policy = parse_policy(
         document(
-            silences=[silence(match={"cidr": blocks, "port": [22, number]}) for number in range(1_000, 1_050)],
-            expected=[{"match": {"cidr": f"198.51.100.{number}"}, "reason": "x"} for number in range(200)],
+            silences=[
+                silence(match={"cidr": blocks, "port": [22, number]})
+                for number in range(1_000, 1_050)
+            ],
+            expected=[
+                {"match": {"cidr": f"198.51.100.{number}"}, "reason": "x"} for number in range(200)
+            ],
         )
     )
     (explanation,) = batch_of(INBOUND).explanations()
@@ -416,13 +532,20 @@ def test_the_schema_is_one_and_describes_every_property() -> None:
     for part in parts:
         assert part["additionalProperties"] is False
         assert part["description"]
-        assert [name for name, about in part["properties"].items() if not about.get("description")] == []
+        assert [
+            name for name, about in part["properties"].items() if not about.get("description")
+        ] == []
 
 
 GOOD = [
     document(),
     document(minimum_severity="critical", silences=[silence()], expected=[]),
-    matching(cidr=["0.0.0.0/0", "::/0", "::ffff:10.0.0.1", "10.0.0.1"], port=0, verdict=["rules-allow"], vpc_id="vpc-1"),
+    matching(
+        cidr=["0.0.0.0/0", "::/0", "::ffff:10.0.0.1", "10.0.0.1"],
+        port=0,
+        verdict=["rules-allow"],
+        vpc_id="vpc-1",
+    ),
     EXAMPLE.read_text(),
 ]
 
@@ -430,7 +553,9 @@ GOOD = [
 @pytest.mark.parametrize("text", GOOD, ids=["least", "silence", "matchers", "example"])
 def test_what_the_code_reads_the_schema_accepts(text: str) -> None:
     parse_policy(text)
-    jsonschema.validate(json.loads(text), policy_schema(), format_checker=jsonschema.FormatChecker())
+    jsonschema.validate(
+        json.loads(text), policy_schema(), format_checker=jsonschema.FormatChecker()
+    )
 
 
 # What JSON Schema has no words for, or json has already dropped.
@@ -446,7 +571,9 @@ BEYOND_SCHEMA = {
 NO_JSON = {"empty", "cut", "no text", "deep", "long number", "too large", "too large in bytes"}
 
 
-@pytest.mark.parametrize(("name", "text"), [case[:2] for case in BAD if case[0] not in BEYOND_SCHEMA | NO_JSON])
+@pytest.mark.parametrize(
+    ("name", "text"), [case[:2] for case in BAD if case[0] not in BEYOND_SCHEMA | NO_JSON]
+)
 def test_what_the_code_refuses_the_schema_refuses(name: str, text: str) -> None:
     if name == "ports":  # to JSON Schema 22.0 is an integer
         text = text.replace("22.0", "22.5")
@@ -459,5 +586,7 @@ def test_what_the_code_refuses_the_schema_refuses(name: str, text: str) -> None:
 def test_the_example_shows_every_key() -> None:
     example = parse_policy(EXAMPLE.read_bytes())
     entries = example.entries().values()
-    assert {name for entry in entries for name in entry.match.model_fields_set} == set(Match.model_fields)
+    assert {name for entry in entries for name in entry.match.model_fields_set} == set(
+        Match.model_fields
+    )
     assert example.model_fields_set == set(Policy.model_fields)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from flowverdict.cli.commands import cli
+from flowverdict_cli.commands import cli
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -21,13 +21,20 @@ SCENARIOS = ROOT / "tests" / "scenarios"
 EXAMPLE = ROOT / "docs" / "policy.example.json"
 NOW = "2026-11-22T12:00:00Z"
 # Requests to 10.0.3.30:5432 and from 10.0.2.20 to port 443, and the end of a connection to port 443.
-LOGS = [str(SCENARIOS / f"{name}.log") for name in ("outbound-request", "inbound-request", "closed-connection")]
+LOGS = [
+    str(SCENARIOS / f"{name}.log")
+    for name in ("outbound-request", "inbound-request", "closed-connection")
+]
 POLICY = {
     "version": 1,
     "minimum_severity": "low",
     "silences": [
         {"match": {"port": 443}, "until": "2026-11-22T12:00:00Z", "reason": "over"},
-        {"match": {"cidr": "10.0.2.20"}, "until": "2026-11-29T12:00:00Z", "reason": "[red]soon[/red]"},
+        {
+            "match": {"cidr": "10.0.2.20"},
+            "until": "2026-11-29T12:00:00Z",
+            "reason": "[red]soon[/red]",
+        },
         {"match": {"cidr": "10.0.2.0/24"}, "until": "2026-11-29T12:00:01Z", "reason": "behind"},
     ],
     "expected": [{"match": {"port": 25}, "reason": "no mail"}],
@@ -56,7 +63,10 @@ def test_a_valid_document_is_counted_and_what_ends_is_called_out(policy: Path) -
     result = run("--at", NOW, policy)
     assert (result.exit_code, result.stderr) == (0, "")
     headline, blank, header, *rows = result.stdout.splitlines()
-    assert headline == f"{policy}: valid, 3 silences (1 ended, 1 ending within a week), 1 expected, minimum severity low"
+    assert (
+        headline
+        == f"{policy}: valid, 3 silences (1 ended, 1 ending within a week), 1 expected, minimum severity low"
+    )
     assert (blank, header.split()) == ("", ["entry", "until", "(UTC)", "reason", "remark"])
     assert [re.split(r"  +", row.strip()) for row in rows] == [
         ["silences[0]", "2026-11-22 12:00:00", "over", "ended less than a day ago"],
@@ -71,9 +81,23 @@ def test_with_logs_it_says_what_each_entry_mutes_and_what_is_left(policy: Path) 
     assert result.exit_code == 0
     rows, effect = result.stdout.split("\n\n")[1:]
     assert [re.split(r"  +", row.strip()) for row in rows.splitlines()[1:]] == [
-        ["silences[0]", "2026-11-22 12:00:00", "0", "0", "over", "ended less than a day ago, would match 2 flows"],
+        [
+            "silences[0]",
+            "2026-11-22 12:00:00",
+            "0",
+            "0",
+            "over",
+            "ended less than a day ago, would match 2 flows",
+        ],
         ["silences[1]", "2026-11-29 12:00:00", "1", "1", "[red]soon[/red]", "ends in 7 days"],
-        ["silences[2]", "2026-11-29 12:00:01", "0", "0", "behind", "matches only what entries before it mute"],
+        [
+            "silences[2]",
+            "2026-11-29 12:00:01",
+            "0",
+            "0",
+            "behind",
+            "matches only what entries before it mute",
+        ],
         ["expected[0]", "for good", "0", "0", "no mail", "matches nothing here"],
     ]
     assert effect.splitlines() == [
@@ -114,20 +138,33 @@ def test_json_has_the_same_for_machines(policy: Path) -> None:
     assert {one["matched_flows"] for one in alone["entries"]} == {None}
 
 
-def entry(place: str, state: str, until: str | None, reason: str, flows: tuple[int, int, int]) -> dict[str, object]:
+def entry(
+    place: str, state: str, until: str | None, reason: str, flows: tuple[int, int, int]
+) -> dict[str, object]:
     counts = dict(zip(("matched_flows", "muted_flows", "muted_records"), flows, strict=True))
     return {"place": place, "state": state, "until": until, "reason": reason, **counts}
 
 
 def test_rules_change_what_a_verdict_matcher_mutes(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
-    path.write_text(json.dumps({"version": 1, "expected": [{"match": {"verdict": "security-group"}, "reason": "closed"}]}))
+    path.write_text(
+        json.dumps(
+            {
+                "version": 1,
+                "expected": [{"match": {"verdict": "security-group"}, "reason": "closed"}],
+            }
+        )
+    )
     log = SCENARIOS / "rules-inbound-request.log"
     assert checked(path, log)["effect"]["muted_flows"] == 0
-    assert checked("--config", SCENARIOS / "shop.config.json", path, log)["effect"]["muted_flows"] == 1
+    assert (
+        checked("--config", SCENARIOS / "shop.config.json", path, log)["effect"]["muted_flows"] == 1
+    )
 
 
-def test_lines_without_a_header_are_read_in_the_format_that_is_given(policy: Path, tmp_path: Path) -> None:
+def test_lines_without_a_header_are_read_in_the_format_that_is_given(
+    policy: Path, tmp_path: Path
+) -> None:
     lines = tmp_path / "lines.log"
     lines.write_text("REJECT 25 50122 6 10.0.0.2 10.0.0.1 eni-1\n")
     fields = "action dstport srcport protocol dstaddr srcaddr interface-id"
@@ -149,7 +186,10 @@ def test_an_empty_policy_changes_nothing(tmp_path: Path) -> None:
 
 def test_the_document_may_come_from_standard_input() -> None:
     result = run("-", stdin=b'{"version": 1}')
-    assert (result.exit_code, result.stdout) == (0, "standard input: valid, 0 silences, 0 expected, minimum severity info\n")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "standard input: valid, 0 silences, 0 expected, minimum severity info\n",
+    )
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------------
@@ -157,7 +197,9 @@ def test_the_document_may_come_from_standard_input() -> None:
 
 def test_each_problem_is_a_line_on_standard_error_and_exit_2(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
-    path.write_text('{"version": 1, "silences": [{"match": {"port": "22\\u001b[31m"}, "reason": "x"}]}')
+    path.write_text(
+        '{"version": 1, "silences": [{"match": {"port": "22\\u001b[31m"}, "reason": "x"}]}'
+    )
     result = run("--output", "json", path, *LOGS)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines() == [
@@ -168,7 +210,10 @@ def test_each_problem_is_a_line_on_standard_error_and_exit_2(tmp_path: Path) -> 
 
 def test_a_file_of_any_size_is_refused_without_reading_it_all() -> None:
     result = run("/dev/zero")
-    assert (result.exit_code, result.stderr) == (2, "/dev/zero: the document: larger than 65,536 bytes\n")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "/dev/zero: the document: larger than 65,536 bytes\n",
+    )
 
 
 @pytest.mark.parametrize("at", ["2026-11-22T12:00:00", "tomorrow"])
@@ -180,7 +225,11 @@ def test_a_time_that_is_none_or_has_no_zone_is_wrong_usage(policy: Path, at: str
 
 def test_files_that_cannot_be_read_are_told_by_name(policy: Path, tmp_path: Path) -> None:
     missing = tmp_path / "missing"
-    commands: list[list[str | Path]] = [[missing], [policy, missing], ["--config", missing, policy, *LOGS]]
+    commands: list[list[str | Path]] = [
+        [missing],
+        [policy, missing],
+        ["--config", missing, policy, *LOGS],
+    ]
     for arguments in commands:
         result = run(*arguments)
         assert result.exit_code != 0
@@ -199,9 +248,15 @@ def test_files_that_cannot_be_read_are_told_by_name(policy: Path, tmp_path: Path
         "--output json --config tests/scenarios/shop.config.json docs/policy.example.json tests/scenarios/rules-*.log",
     ],
 )
-def test_the_example_works_with_the_scenarios(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_works_with_the_scenarios(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)
-    words = [str(path) for word in shlex.split(command) for path in (sorted(Path().glob(word)) if "*" in word else [word])]
+    words = [
+        str(path)
+        for word in shlex.split(command)
+        for path in (sorted(Path().glob(word)) if "*" in word else [word])
+    ]
     result = run(*words)
     assert result.exit_code == 0, result.output
     assert "Penetration test" in result.stdout
@@ -216,6 +271,13 @@ def test_the_example_mutes_something_of_the_scenarios() -> None:
 def test_help_mentions_arguments_and_options() -> None:
     assert "flowverdict policy check FILE" in CliRunner().invoke(cli, ["--help"]).output
     help_text = run("--help").output
-    wanted = ["FILE [LOGS]...", "--output [table|json]", "--at TIME", "--config RULES", "--log-format FIELDS", "Exit status"]
+    wanted = [
+        "FILE [LOGS]...",
+        "--output [table|json]",
+        "--at TIME",
+        "--config RULES",
+        "--log-format FIELDS",
+        "Exit status",
+    ]
     assert [words for words in wanted if words not in help_text] == []
     assert len(re.findall(r"^ +flowverdict policy check ", help_text, re.MULTILINE)) == 3

@@ -7,9 +7,9 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from flowverdict.errors import FormatError
-from flowverdict.fields import FIELDS
-from flowverdict.records import (
+from flowverdict.core.errors import FormatError
+from flowverdict.flowlog.fields import FIELDS
+from flowverdict.flowlog.records import (
     DEFAULT_FORMAT,
     MAX_TEXT,
     Action,
@@ -38,12 +38,21 @@ def parse_one(name: str, text: str) -> object:
 
 
 def test_header_line_is_read_in_its_order() -> None:
-    assert RecordFormat.from_header("dstaddr  action\tsrcaddr\n").names == ("dstaddr", "action", "srcaddr")
+    assert RecordFormat.from_header("dstaddr  action\tsrcaddr\n").names == (
+        "dstaddr",
+        "action",
+        "srcaddr",
+    )
 
 
 def test_log_format_of_ec2_is_read_in_its_order() -> None:
     described = "${version} ${vpc-id} ${pkt-srcaddr} ${ecs-second-container-id}"
-    assert RecordFormat.from_log_format(described).names == ("version", "vpc-id", "pkt-srcaddr", "ecs-second-container-id")
+    assert RecordFormat.from_log_format(described).names == (
+        "version",
+        "vpc-id",
+        "pkt-srcaddr",
+        "ecs-second-container-id",
+    )
 
 
 def test_log_format_without_blanks_between_its_fields_is_read() -> None:
@@ -138,11 +147,23 @@ def test_default_record_is_read_typed() -> None:
     )
 
 
-@pytest.mark.parametrize(("line", "status"), [(NODATA, LogStatus.NODATA), (SKIPDATA, LogStatus.SKIPDATA)])
-def test_record_without_traffic_has_only_interface_times_and_status(line: str, status: LogStatus) -> None:
+@pytest.mark.parametrize(
+    ("line", "status"), [(NODATA, LogStatus.NODATA), (SKIPDATA, LogStatus.SKIPDATA)]
+)
+def test_record_without_traffic_has_only_interface_times_and_status(
+    line: str, status: LogStatus
+) -> None:
     record = DEFAULT_FORMAT.parse(line)
     assert (record.log_status, record.start, record.end) == (status, 1_431_280_876, 1_431_280_934)
-    traffic = (record.srcaddr, record.dstaddr, record.srcport, record.dstport, record.protocol, record.packets, record.bytes)
+    traffic = (
+        record.srcaddr,
+        record.dstaddr,
+        record.srcport,
+        record.dstport,
+        record.protocol,
+        record.packets,
+        record.bytes,
+    )
     assert traffic == (None,) * 7
     assert record.action is None
 
@@ -152,7 +173,19 @@ def test_dash_is_absent(name: str) -> None:
     assert parse_one(name, "-") is None
 
 
-@pytest.mark.parametrize("name", ["srcport", "dstport", "protocol", "packets", "bytes", "tcp-flags", "encryption-status", "start"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "srcport",
+        "dstport",
+        "protocol",
+        "packets",
+        "bytes",
+        "tcp-flags",
+        "encryption-status",
+        "start",
+    ],
+)
 def test_zero_is_a_value(name: str) -> None:
     value = parse_one(name, "0")
     assert value == 0
@@ -166,7 +199,10 @@ def test_every_reject_reason_is_a_value_even_the_dash(reason: str) -> None:
 
 def test_reject_reason_is_none_only_where_it_is_not_in_the_format() -> None:
     assert RecordFormat(("action",)).parse("REJECT").reject_reason is None
-    assert RecordFormat(("action", "reject-reason")).parse("REJECT -").reject_reason == RejectReason.OTHER
+    assert (
+        RecordFormat(("action", "reject-reason")).parse("REJECT -").reject_reason
+        == RejectReason.OTHER
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,7 +238,9 @@ def test_fields_are_read_in_the_order_of_the_format() -> None:
     assert (record.srcport, record.dstport) == (50_122, 443)
 
 
-@pytest.mark.parametrize("line", [RDP.replace(" ", "  "), f"  {RDP}", f"{RDP} \r\n", RDP.replace(" ", "\t")])
+@pytest.mark.parametrize(
+    "line", [RDP.replace(" ", "  "), f"  {RDP}", f"{RDP} \r\n", RDP.replace(" ", "\t")]
+)
 def test_any_run_of_blanks_separates(line: str) -> None:
     assert DEFAULT_FORMAT.parse(line) == DEFAULT_FORMAT.parse(RDP)
 
@@ -252,7 +290,9 @@ def test_any_run_of_blanks_separates(line: str) -> None:
         ("account-id", "\ud800", MalformedReason.ENCODING),
     ],
 )
-def test_value_its_field_cannot_have_makes_the_line_malformed(name: str, text: str, reason: MalformedReason) -> None:
+def test_value_its_field_cannot_have_makes_the_line_malformed(
+    name: str, text: str, reason: MalformedReason
+) -> None:
     with pytest.raises(MalformedLine) as raised:
         parse_one(name, text)
     assert raised.value.reason is reason
@@ -265,7 +305,9 @@ def test_control_character_between_fields_makes_the_line_malformed(control: str)
 
 
 @pytest.mark.parametrize(
-    "line", ["", "2", RDP.rpartition(" ")[0], f"{RDP} extra", NODATA.removesuffix(" NODATA")], ids=lambda line: line[-8:]
+    "line",
+    ["", "2", RDP.rpartition(" ")[0], f"{RDP} extra", NODATA.removesuffix(" NODATA")],
+    ids=lambda line: line[-8:],
 )
 def test_other_number_of_fields_makes_the_line_malformed(line: str) -> None:
     with pytest.raises(MalformedLine, match="the format has 14") as raised:
@@ -274,7 +316,13 @@ def test_other_number_of_fields_makes_the_line_malformed(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("srcport", "9" * 10_000), ("srcaddr", "x" * 10_000), ("action", "x" * 10_000), ("srcport", "x" * 10_000)]
+    ("name", "text"),
+    [
+        ("srcport", "9" * 10_000),
+        ("srcaddr", "x" * 10_000),
+        ("action", "x" * 10_000),
+        ("srcport", "x" * 10_000),
+    ],
 )
 def test_message_about_a_malformed_line_stays_short(name: str, text: str) -> None:
     with pytest.raises(MalformedLine) as raised:
@@ -308,10 +356,15 @@ def test_rendering_writes_a_dash_for_what_the_record_lacks_and_for_unknown_field
         (FlowRecord(), "no_action"),
     ],
 )
-def test_record_is_counted_once_and_under_its_status_and_action(record: FlowRecord, counter: str) -> None:
+def test_record_is_counted_once_and_under_its_status_and_action(
+    record: FlowRecord, counter: str
+) -> None:
     counts = RecordCounts()
     counts.count(record)
-    assert {name: count for name, count in counts.as_mapping().items() if count} == {"records": 1, counter: 1}
+    assert {name: count for name, count in counts.as_mapping().items() if count} == {
+        "records": 1,
+        counter: 1,
+    }
 
 
 def test_records_leave_out_headers_and_blank_lines_but_not_malformed_ones() -> None:
@@ -368,7 +421,9 @@ def test_merging_adds_every_counter() -> None:
 
 
 def test_mapping_is_flat_and_names_malformed_lines_by_reason() -> None:
-    counts = RecordCounts(rejected=2, malformed=Counter({"integer": 2, "address": 1}), header_lines=1)
+    counts = RecordCounts(
+        rejected=2, malformed=Counter({"integer": 2, "address": 1}), header_lines=1
+    )
     assert counts.as_mapping() == {
         "records": 5,
         "accepted": 0,

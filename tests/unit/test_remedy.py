@@ -6,30 +6,43 @@ import json
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from flowverdict.netconfig.evaluate import Outcome, Packet, evaluate_connection
-from flowverdict.netconfig.model import NetConfig, NetworkAcl, NetworkAclEntry, PortRange
-from flowverdict.netconfig.snapshot import parse_snapshot
-from flowverdict.records import FlowDirection
-from flowverdict.remedy import AclChange, GroupChange, Remedy, find_remedy
+from flowverdict.flowlog.records import FlowDirection
+from flowverdict.network.model import NetworkAcl, NetworkAclEntry, PortRange
+from flowverdict.network.packet import Outcome, Packet
+from flowverdict.network.snapshot import parse_snapshot
+from flowverdict.verdict.remediation import AclChange, GroupChange, Remedy, find_remedy
+from tests.helpers.connection import evaluate_connection
 
-SHOP = parse_snapshot(json.loads((Path(__file__).parents[1] / "scenarios" / "shop.config.json").read_text()))
+if TYPE_CHECKING:
+    from flowverdict.network.configuration import NetConfig
+
+SHOP = parse_snapshot(
+    json.loads((Path(__file__).parents[1] / "scenarios" / "shop.config.json").read_text())
+)
 WEB, APP, DATABASE = "eni-0aaaaaaaaaaaaaaa1", "eni-0aaaaaaaaaaaaaaa2", "eni-0bbbbbbbbbbbbbbb2"
 WEB_ACL = "acl-0aaa0000000000001"
 
 
 def packet(source: str, destination: str, port: int, protocol: int = 6) -> Packet:
     return Packet(
-        source=ip_address(source), destination=ip_address(destination), protocol=protocol, source_port=50_122, destination_port=port
+        source=ip_address(source),
+        destination=ip_address(destination),
+        protocol=protocol,
+        source_port=50_122,
+        destination_port=port,
     )
 
 
 UNWANTED = packet("198.51.100.77", "10.0.1.5", 443)
 
 
-def remedy_of(config: NetConfig, interface_id: str, request: Packet, direction: FlowDirection) -> Remedy | str:
+def remedy_of(
+    config: NetConfig, interface_id: str, request: Packet, direction: FlowDirection
+) -> Remedy | str:
     interface = config.interface(interface_id)
     assert interface is not None
     found = find_remedy(config, interface, request, direction)
@@ -44,7 +57,12 @@ def remedy_of(config: NetConfig, interface_id: str, request: Packet, direction: 
 
 def with_acl(config: NetConfig, acl: NetworkAcl) -> NetConfig:
     acls = config.network_acls or ()
-    return replace(config, network_acls=tuple(acl if one.network_acl_id == acl.network_acl_id else one for one in acls))
+    return replace(
+        config,
+        network_acls=tuple(
+            acl if one.network_acl_id == acl.network_acl_id else one for one in acls
+        ),
+    )
 
 
 def entries(config: NetConfig, acl_id: str) -> tuple[NetworkAcl, tuple[NetworkAclEntry, ...]]:
@@ -59,9 +77,19 @@ def test_a_reply_is_let_out_behind_all_entries_to_whom_may_ask() -> None:
     assert isinstance(found, Remedy)
     (change,) = found.changes
     assert isinstance(change, AclChange)
-    assert (change.network_acl_id, change.entry.rule_number, change.entry.egress) == (WEB_ACL, 120, True)
-    assert (change.entry.network, change.entry.ports) == (ip_network("0.0.0.0/0"), PortRange(first=32_768, last=65_535))
-    assert change.opens == "TCP to ports 32768-65535 to 0.0.0.0/0 out of every interface of subnet-0aaa0000000000001"
+    assert (change.network_acl_id, change.entry.rule_number, change.entry.egress) == (
+        WEB_ACL,
+        120,
+        True,
+    )
+    assert (change.entry.network, change.entry.ports) == (
+        ip_network("0.0.0.0/0"),
+        PortRange(first=32_768, last=65_535),
+    )
+    assert (
+        change.opens
+        == "TCP to ports 32768-65535 to 0.0.0.0/0 out of every interface of subnet-0aaa0000000000001"
+    )
 
 
 def test_where_an_entry_denies_on_purpose_one_address_alone_is_let_in() -> None:
@@ -76,7 +104,10 @@ def test_where_an_entry_denies_on_purpose_one_address_alone_is_let_in() -> None:
 
 def test_the_next_lower_free_number_is_taken() -> None:
     acl, listed = entries(SHOP, WEB_ACL)
-    taken = tuple(replace(listed[0], rule_number=number, network=ip_network("192.0.2.1/32")) for number in (88, 89))
+    taken = tuple(
+        replace(listed[0], rule_number=number, network=ip_network("192.0.2.1/32"))
+        for number in (88, 89)
+    )
     found = remedy_of(
         with_acl(SHOP, replace(acl, entries=(*listed, *taken))),
         WEB,
@@ -102,12 +133,17 @@ def test_without_a_free_number_none_is_offered() -> None:
     assert found == f"none offered: {WEB_ACL} has no free rule number before 1"
 
 
-@pytest.mark.parametrize(("highest", "number"), [(32_000, 32_010), (32_760, 32_761), (32_765, 32_766)])
+@pytest.mark.parametrize(
+    ("highest", "number"), [(32_000, 32_010), (32_760, 32_761), (32_765, 32_766)]
+)
 def test_behind_the_last_entry_there_is_room_up_to_32766(highest: int, number: int) -> None:
     acl, listed = entries(SHOP, WEB_ACL)
     last = replace(listed[0], rule_number=highest, egress=True, network=ip_network("192.0.2.1/32"))
     found = remedy_of(
-        with_acl(SHOP, replace(acl, entries=(*listed, last))), WEB, packet("203.0.113.12", "10.0.1.5", 443), FlowDirection.INGRESS
+        with_acl(SHOP, replace(acl, entries=(*listed, last))),
+        WEB,
+        packet("203.0.113.12", "10.0.1.5", 443),
+        FlowDirection.INGRESS,
     )
     assert isinstance(found, Remedy)
     assert isinstance(found.changes[0], AclChange)
@@ -118,14 +154,19 @@ def test_both_ends_are_mended_where_both_block() -> None:
     # From the app to the web server's SSH: the app's group lets nothing out to it, the web server's lets in the office alone.
     found = remedy_of(SHOP, APP, packet("10.0.2.20", "10.0.1.5", 22), FlowDirection.EGRESS)
     assert isinstance(found, Remedy)
-    assert [change.rule.group_id if isinstance(change, GroupChange) else change.network_acl_id for change in found.changes] == [
+    assert [
+        change.rule.group_id if isinstance(change, GroupChange) else change.network_acl_id
+        for change in found.changes
+    ] == [
         "sg-0bbb0000000000002",
         "sg-0aaa0000000000001",
     ]
 
 
 def test_a_group_is_opened_to_the_clients_group_in_the_vpc_and_to_an_address_elsewhere() -> None:
-    inside = remedy_of(SHOP, DATABASE, packet("10.0.2.20", "10.0.3.30", 5432), FlowDirection.INGRESS)
+    inside = remedy_of(
+        SHOP, DATABASE, packet("10.0.2.20", "10.0.3.30", 5432), FlowDirection.INGRESS
+    )
     assert isinstance(inside, Remedy)
     (command,) = inside.commands("eu-west-1")
     assert command == (
@@ -138,20 +179,39 @@ def test_a_group_is_opened_to_the_clients_group_in_the_vpc_and_to_an_address_els
 
 
 def test_icmp_is_let_in_with_all_its_types() -> None:
-    found = remedy_of(SHOP, APP, replace(packet("10.0.2.20", "10.0.3.30", 0, 1), source_port=0), FlowDirection.EGRESS)
+    found = remedy_of(
+        SHOP,
+        APP,
+        replace(packet("10.0.2.20", "10.0.3.30", 0, 1), source_port=0),
+        FlowDirection.EGRESS,
+    )
     assert isinstance(found, Remedy)
     commands = found.commands("eu-west-1")
-    assert "'IpProtocol=icmp,FromPort=-1,ToPort=-1,UserIdGroupPairs=[{GroupId=sg-0ccc0000000000003}]'" in commands[0]
+    assert (
+        "'IpProtocol=icmp,FromPort=-1,ToPort=-1,UserIdGroupPairs=[{GroupId=sg-0ccc0000000000003}]'"
+        in commands[0]
+    )
     assert any("--protocol 1 --icmp-type-code Type=-1,Code=-1" in command for command in commands)
 
 
 def test_ipv6_is_opened_by_ipv6_range() -> None:
     found = remedy_of(SHOP, APP, packet("2001:db8::1", "2001:db8:1::1", 443), FlowDirection.EGRESS)
     # The ACL's IPv6 boundary is not known: the subnets list no IPv6 range.
-    assert isinstance(found, str) or "Ipv6Ranges=[{CidrIpv6=2001:db8:1::1/128}]" in found.commands(None)[0]
+    assert (
+        isinstance(found, str)
+        or "Ipv6Ranges=[{CidrIpv6=2001:db8:1::1/128}]" in found.commands(None)[0]
+    )
     ranges = (ip_network(f"2001:db8:0:{index}::/64") for index in range(10))
-    subnets = tuple(replace(one, cidrs=(*one.cidrs, block)) for one, block in zip(SHOP.subnets or (), ranges, strict=False))
-    certain = remedy_of(replace(SHOP, subnets=subnets), APP, packet("2001:db8::1", "2001:db8:1::1", 443), FlowDirection.EGRESS)
+    subnets = tuple(
+        replace(one, cidrs=(*one.cidrs, block))
+        for one, block in zip(SHOP.subnets or (), ranges, strict=False)
+    )
+    certain = remedy_of(
+        replace(SHOP, subnets=subnets),
+        APP,
+        packet("2001:db8::1", "2001:db8:1::1", 443),
+        FlowDirection.EGRESS,
+    )
     assert isinstance(certain, Remedy)
     commands = certain.commands(None)
     assert "Ipv6Ranges=[{CidrIpv6=2001:db8:1::1/128}]" in commands[0]
@@ -164,6 +224,11 @@ def test_what_passes_already_needs_no_fix() -> None:
 
 
 def test_no_fix_is_offered_on_rules_that_are_not_known() -> None:
-    found = remedy_of(replace(SHOP, network_acls=None), DATABASE, packet("10.0.2.20", "10.0.3.30", 5432), FlowDirection.INGRESS)
+    found = remedy_of(
+        replace(SHOP, network_acls=None),
+        DATABASE,
+        packet("10.0.2.20", "10.0.3.30", 5432),
+        FlowDirection.INGRESS,
+    )
     assert isinstance(found, str)
     assert found.startswith("none offered: the rules leave open whether it would work")

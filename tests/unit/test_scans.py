@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flowverdict.alerts import Sighting, group
-from flowverdict.book import AlertBook
-from flowverdict.document import Alert, Kind, Severity
-from flowverdict.lifecycle import HOUR, Held, Intervals
-from flowverdict.netconfig.snapshot import load_snapshot
-from flowverdict.pipeline import Batch, FixedConfig
-from flowverdict.scans import SCAN_TARGETS, without_scans
-from flowverdict.store.memory import MemoryStore
+from flowverdict.alerts.grouping import group
+from flowverdict.alerts.model import Alert, Kind, Severity
+from flowverdict.alerts.scans import SCAN_TARGETS, without_scans
+from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.rate_limit import HOUR
+from flowverdict.lifecycle.state_machine import Held, Intervals
+from flowverdict.network.snapshot import load_snapshot
+from flowverdict.verdict.batch import Batch, FixedConfig
 from tests.alert_samples import NOW, Outbox, a_window, record
+from tests.helpers.memory_stores import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flowverdict.explain import Explanation
-    from flowverdict.netconfig.model import NetConfig
-    from flowverdict.scans import Scan
+    from flowverdict.alerts.detection import Sighting
+    from flowverdict.alerts.scans import Scan
+    from flowverdict.network.configuration import NetConfig
+    from flowverdict.verdict.explanation import Explanation
 
 SHOP = load_snapshot(Path(__file__).parents[1] / "scenarios" / "shop.config.json")
 FIELDS = (
@@ -32,7 +34,11 @@ FIELDS = (
 )
 SYN, RST, SYN_ACK = 2, 4, 18
 WEB, APP, DATABASE = "10.0.1.5", "10.0.2.20", "10.0.3.30"
-INTERFACES = {WEB: "eni-0aaaaaaaaaaaaaaa1", APP: "eni-0aaaaaaaaaaaaaaa2", DATABASE: "eni-0bbbbbbbbbbbbbbb2"}
+INTERFACES = {
+    WEB: "eni-0aaaaaaaaaaaaaaa1",
+    APP: "eni-0aaaaaaaaaaaaaaa2",
+    DATABASE: "eni-0bbbbbbbbbbbbbbb2",
+}
 INTERNET = "198.51.100.7"
 
 
@@ -106,7 +112,9 @@ def test_an_internet_source_that_tries_ten_doors_scans(ports: range, hosts: list
 def test_below_ten_doors_it_is_knocking() -> None:
     lines = tries(INTERNET, PORTS[: SCAN_TARGETS - 1])
     assert scans_in(lines) == []
-    assert {(one.document.kind, one.document.severity) for one in sightings(lines)} == {(Kind.REJECT, Severity.LOW)}
+    assert {(one.document.kind, one.document.severity) for one in sightings(lines)} == {
+        (Kind.REJECT, Severity.LOW)
+    }
 
 
 def test_one_door_tried_often_is_no_scan() -> None:
@@ -124,7 +132,11 @@ def test_an_inside_source_that_cannot_reach_one_port_of_many_hosts_is_a_fault_an
     lines = tries(APP, [5432], HOSTS)
     assert scans_in(lines) == []
     (one,) = sightings(lines)
-    assert (one.document.kind, one.document.severity, alert(one).flows) == (Kind.REJECT, Severity.HIGH, len(HOSTS))
+    assert (one.document.kind, one.document.severity, alert(one).flows) == (
+        Kind.REJECT,
+        Severity.HIGH,
+        len(HOSTS),
+    )
 
 
 def test_an_inside_source_that_tries_many_ports_scans_and_is_told() -> None:
@@ -153,7 +165,10 @@ def test_from_inside_and_from_the_internet_are_two_scans() -> None:
 
 
 def test_backscatter_is_no_scan() -> None:
-    assert scans_in(line(INTERNET, WEB, (443, 40_000 + number), flags=SYN_ACK) for number in range(30)) == []
+    assert (
+        scans_in(line(INTERNET, WEB, (443, 40_000 + number), flags=SYN_ACK) for number in range(30))
+        == []
+    )
 
 
 def test_blocked_replies_are_no_scan() -> None:
@@ -182,19 +197,30 @@ def test_scanners_of_one_place_are_one_alert_that_no_address_is_part_of() -> Non
     assert one.document.fingerprint == other.document.fingerprint == both.document.fingerprint
     assert alert(both).remote_count == 2
     assert alert(both).targets == (30, 3)
-    assert alert(both).summary.startswith("2 sources tried 30 ports on 3 addresses and were rejected.")
-    (elsewhere,) = sightings([text.replace("vpc-0123456789abcdef0", "vpc-0fedcba9876543210") for text in tries(INTERNET, PORTS)])
+    assert alert(both).summary.startswith(
+        "2 sources tried 30 ports on 3 addresses and were rejected."
+    )
+    (elsewhere,) = sightings(
+        [
+            text.replace("vpc-0123456789abcdef0", "vpc-0fedcba9876543210")
+            for text in tries(INTERNET, PORTS)
+        ]
+    )
     assert elsewhere.document.fingerprint != one.document.fingerprint
 
 
 def test_a_scan_takes_its_doors_out_of_the_other_alerts_and_leaves_what_others_tried() -> None:
     lines = tries(INTERNET, PORTS) + tries("203.0.113.99", [22])
-    kinds = [(one.document.kind, alert(one).service_port, alert(one).flows) for one in sightings(lines)]
+    kinds = [
+        (one.document.kind, alert(one).service_port, alert(one).flows) for one in sightings(lines)
+    ]
     assert sorted(kinds, key=str) == [(Kind.REJECT, 22, 1), (Kind.SCAN, None, len(PORTS))]
 
 
 def test_nothing_is_lost_or_counted_twice() -> None:
-    lines = tries(INTERNET, PORTS, HOSTS) + tries("203.0.113.99", [22, 23]) + tries(APP, [5432], HOSTS)
+    lines = (
+        tries(INTERNET, PORTS, HOSTS) + tries("203.0.113.99", [22, 23]) + tries(APP, [5432], HOSTS)
+    )
     assert sum(alert(one).flows for one in sightings(lines)) == len(lines)
 
 
@@ -205,7 +231,9 @@ def test_noise_and_a_fault_at_one_port_are_two_alerts_so_that_neither_hides_the_
     inside, outside = line(APP, DATABASE, (41_000, 22)), line(INTERNET, DATABASE, (41_000, 22))
     found = sightings([inside, outside])
     assert [one.document.severity for one in found] == [Severity.HIGH, Severity.LOW]
-    assert [sightings([text])[0].document.fingerprint for text in (inside, outside)] == [one.document.fingerprint for one in found]
+    assert [sightings([text])[0].document.fingerprint for text in (inside, outside)] == [
+        one.document.fingerprint for one in found
+    ]
 
     book = AlertBook(store := MemoryStore(), outbox := Outbox(), intervals=Intervals(), cap=30)
     record(book, sightings([inside]), a_window(), NOW)
@@ -244,7 +272,9 @@ def blocked_replies(vpc: str = "vpc-0123456789abcdef0", port: int = 443) -> list
     ]
 
 
-def test_a_network_acl_that_drops_replies_explains_the_requests_that_nobody_knows_who_dropped() -> None:
+def test_a_network_acl_that_drops_replies_explains_the_requests_that_nobody_knows_who_dropped() -> (
+    None
+):
     assert shades(blocked_replies(), [line(APP, WEB, (41_000, 443))])
 
 
@@ -283,7 +313,9 @@ def test_what_a_security_group_blocks_it_does_not_explain() -> None:
 def without_reasons(text: str) -> list[Sighting]:
     """Read a line as a flow log without the field ``reject-reason`` has it."""
     batch = Batch()
-    batch.add_file(io.BytesIO(f"{FIELDS.rpartition(' ')[0]}\n{text.rpartition(' ')[0]}".encode()), name="x")
+    batch.add_file(
+        io.BytesIO(f"{FIELDS.rpartition(' ')[0]}\n{text.rpartition(' ')[0]}".encode()), name="x"
+    )
     return group(batch.explanations())
 
 
@@ -295,7 +327,9 @@ def test_block_public_access_explains_what_the_log_does_not_say_the_reason_of() 
     unrelated = [
         *without_reasons(line(APP, WEB, (41_000, 80))),  # does not come from the internet
         *without_reasons(line(INTERNET, WEB, (41_000, 80), vpc="vpc-0fedcba9876543210")),
-        *sightings([line(INTERNET, WEB, (41_000, 80))]),  # the log says that it was not Block Public Access
+        *sightings(
+            [line(INTERNET, WEB, (41_000, 80))]
+        ),  # the log says that it was not Block Public Access
     ]
     assert len(unrelated) == 3
     assert all(set(cause.casts).isdisjoint(one.shaded_by) for one in unrelated)

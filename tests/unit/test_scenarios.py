@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from flowverdict.cli.commands import cli
-from flowverdict.pipeline import Batch
+from flowverdict.verdict.batch import Batch
+from flowverdict_cli.commands import cli
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests" / "scenarios"
@@ -27,7 +27,9 @@ def load(path: Path) -> dict[str, Any]:
 
 def explained(files: list[str], config: str | None = None) -> list[dict[str, Any]]:
     options = [] if config is None else ["--config", str(FOLDER / config)]
-    result = CliRunner().invoke(cli, ["explain", "--output", "json", *options, *(str(FOLDER / name) for name in files)])
+    result = CliRunner().invoke(
+        cli, ["explain", "--output", "json", *options, *(str(FOLDER / name) for name in files)]
+    )
     assert result.exit_code == 0, result.output
     return [json.loads(line) for line in result.stdout.splitlines()]
 
@@ -44,7 +46,10 @@ def test_explain_says_what_the_scenario_expects(path: Path) -> None:
     scenario = load(path)
     for files in permutations(scenario["files"]):
         verdicts = explained(list(files), scenario.get("config"))
-        shown = [shown_of(verdict, expected) for verdict, expected in zip(verdicts, scenario["verdicts"], strict=False)]
+        shown = [
+            shown_of(verdict, expected)
+            for verdict, expected in zip(verdicts, scenario["verdicts"], strict=False)
+        ]
         assert shown == scenario["verdicts"], [verdict["evidence"] for verdict in verdicts]
         assert len(verdicts) == len(scenario["verdicts"])
         for verdict in verdicts:
@@ -52,7 +57,9 @@ def test_explain_says_what_the_scenario_expects(path: Path) -> None:
             assert verdict["evidence"], "a verdict without evidence"
 
 
-@pytest.mark.parametrize("path", [path for path in SCENARIOS if "counts" in load(path)], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in SCENARIOS if "counts" in load(path)], ids=lambda path: path.stem
+)
 def test_everything_read_is_counted(path: Path) -> None:
     scenario = load(path)
     batch = Batch()
@@ -62,7 +69,16 @@ def test_everything_read_is_counted(path: Path) -> None:
     counts = batch.counts.as_mapping()
     assert {key: counts[key] for key in scenario["counts"]} == scenario["counts"]
     assert counts["records"] == sum(
-        counts[key] for key in ("accepted", "rejected", "no_data", "skip_data", "no_action", "transit_gateway", "malformed")
+        counts[key]
+        for key in (
+            "accepted",
+            "rejected",
+            "no_data",
+            "skip_data",
+            "no_action",
+            "transit_gateway",
+            "malformed",
+        )
     )
 
 

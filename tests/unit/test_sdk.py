@@ -11,7 +11,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowverdict.sdk import MalformedAnswerError, guarded
+from flowverdict.core.aws_client import MalformedAnswerError, guarded
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest
@@ -26,7 +26,12 @@ class _Raw(io.BytesIO):
 
 def client_answered(service: Any, body: bytes, status: int = 200) -> Any:  # noqa: ANN401 - boto3's
     client = guarded(
-        boto3.client(service, region_name="eu-west-1", aws_access_key_id="testing", aws_secret_access_key="testing")  # noqa: S106
+        boto3.client(
+            service,
+            region_name="eu-west-1",
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",  # noqa: S106
+        )
     )
 
     def answer(request: AWSPreparedRequest, **_: object) -> AWSResponse:
@@ -38,7 +43,9 @@ def client_answered(service: Any, body: bytes, status: int = 200) -> Any:  # noq
 
 @pytest.mark.parametrize("body", [PAGE, b"", b"<DescribeVpcsResponse><vpcSet>"])
 def test_what_is_no_xml(body: bytes) -> None:
-    with pytest.raises(MalformedAnswerError, match=r"^DescribeVpcs was answered with what is no XML$") as raised:
+    with pytest.raises(
+        MalformedAnswerError, match=r"^DescribeVpcs was answered with what is no XML$"
+    ) as raised:
         client_answered("ec2", body).describe_vpcs()
     assert isinstance(raised.value, BotoCoreError)
 
@@ -50,14 +57,28 @@ def test_what_is_no_json_does_not_count_as_written(body: bytes) -> None:
 
 
 def test_what_is_in_form_comes_through() -> None:
-    assert client_answered("dynamodb", b"{}").put_item(TableName="table", Item={"pk": {"S": "one"}})["ResponseMetadata"]
-    assert client_answered("ec2", b"<DescribeVpcsResponse><vpcSet/></DescribeVpcsResponse>").describe_vpcs()["Vpcs"] == []
-    assert client_answered("s3", b"").put_object(Bucket="bucket", Key="key", Body=b"")["ResponseMetadata"]
+    assert client_answered("dynamodb", b"{}").put_item(
+        TableName="table", Item={"pk": {"S": "one"}}
+    )["ResponseMetadata"]
+    assert (
+        client_answered(
+            "ec2", b"<DescribeVpcsResponse><vpcSet/></DescribeVpcsResponse>"
+        ).describe_vpcs()["Vpcs"]
+        == []
+    )
+    assert client_answered("s3", b"").put_object(Bucket="bucket", Key="key", Body=b"")[
+        "ResponseMetadata"
+    ]
 
 
 def test_a_payload_has_any_form() -> None:
     assert client_answered("s3", PAGE).get_object(Bucket="bucket", Key="key")["Body"].read() == PAGE
-    assert client_answered("appconfigdata", PAGE).get_latest_configuration(ConfigurationToken="one")["Configuration"].read() == PAGE
+    assert (
+        client_answered("appconfigdata", PAGE)
+        .get_latest_configuration(ConfigurationToken="one")["Configuration"]
+        .read()
+        == PAGE
+    )
 
 
 def test_an_error_stays_the_error_that_it_is() -> None:

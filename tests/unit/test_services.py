@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from flowverdict.services import WELL_KNOWN_PORTS, PortLook, has_ports, is_service_port, port_look, protocol_name
+from flowverdict.core.protocols import (
+    WELL_KNOWN_PORTS,
+    PortLook,
+    has_ports,
+    is_service_port,
+    port_look,
+    protocol_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +33,16 @@ def test_protocol_is_named_as_people_do(protocol: int | None, name: str) -> None
 
 @pytest.mark.parametrize(
     ("protocol", "expected"),
-    [(6, True), (17, True), (132, True), (0, False), (1, False), (47, False), (58, False), (None, False)],
+    [
+        (6, True),
+        (17, True),
+        (132, True),
+        (0, False),
+        (1, False),
+        (47, False),
+        (58, False),
+        (None, False),
+    ],
 )
 def test_only_tcp_udp_and_sctp_have_ports(protocol: int | None, *, expected: bool) -> None:
     assert has_ports(protocol) is expected
@@ -34,9 +50,20 @@ def test_only_tcp_udp_and_sctp_have_ports(protocol: int | None, *, expected: boo
 
 @pytest.mark.parametrize(
     ("port", "expected"),
-    [(0, True), (22, True), (1023, True), (1024, False), (3389, True), (8080, True), (32_768, False), (50_051, True)],
+    [
+        (0, True),
+        (22, True),
+        (1023, True),
+        (1024, False),
+        (3389, True),
+        (8080, True),
+        (32_768, False),
+        (50_051, True),
+    ],
 )
-def test_service_ports_are_the_system_ports_and_the_well_known_ones(port: int, *, expected: bool) -> None:
+def test_service_ports_are_the_system_ports_and_the_well_known_ones(
+    port: int, *, expected: bool
+) -> None:
     assert is_service_port(port) is expected
 
 
@@ -73,10 +100,15 @@ def test_well_known_port_is_a_port_with_a_name(port: int) -> None:
         (None, None, PortLook.NEITHER),
     ],
 )
-def test_ports_suggest_request_or_reply(srcport: int | None, dstport: int | None, look: PortLook) -> None:
+def test_ports_suggest_request_or_reply(
+    srcport: int | None, dstport: int | None, look: PortLook
+) -> None:
     assert port_look(srcport, dstport) is look
 
 
 @pytest.mark.parametrize(("client", "service"), [(50_122, 443), (33_000, 5432), (1025, 25)])
 def test_swapping_the_ports_of_a_service_swaps_request_and_reply(client: int, service: int) -> None:
-    assert (port_look(client, service), port_look(service, client)) == (PortLook.REQUEST, PortLook.REPLY)
+    assert (port_look(client, service), port_look(service, client)) == (
+        PortLook.REQUEST,
+        PortLook.REPLY,
+    )

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from flowverdict.errors import SettingsError
-from flowverdict.lifecycle import Intervals
-from flowverdict.records import DEFAULT_FORMAT, RecordFormat
-from flowverdict.settings import Settings
+from flowverdict.app.settings import Settings
+from flowverdict.core.errors import SettingsError
+from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
+from flowverdict.lifecycle.state_machine import Intervals
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:alerts"
 NEEDED = {"ALERT_TOPIC_ARN": TOPIC, "ALERT_TABLE": "alerts"}
 
 
 def test_all_variables_are_read() -> None:
-    settings = Settings.from_environment(NEEDED | {"AWS_REGION": "eu-west-1", "LOG_FORMAT": "srcaddr action"})
+    settings = Settings.from_environment(
+        NEEDED | {"AWS_REGION": "eu-west-1", "LOG_FORMAT": "srcaddr action"}
+    )
     assert (settings.alert_topic_arn, settings.region) == (TOPIC, "eu-west-1")
     assert settings.log_format == RecordFormat(("srcaddr", "action"))
 
@@ -40,8 +42,13 @@ def test_only_the_topic_and_the_table_are_required() -> None:
 
 
 def test_the_reader_role_is_read() -> None:
-    settings = Settings.from_environment(NEEDED | {"READER_ROLE_NAME": "flowverdict-reader", "READER_EXTERNAL_ID": "a-secret:1"})
-    assert (settings.reader_role_name, settings.reader_external_id) == ("flowverdict-reader", "a-secret:1")
+    settings = Settings.from_environment(
+        NEEDED | {"READER_ROLE_NAME": "flowverdict-reader", "READER_EXTERNAL_ID": "a-secret:1"}
+    )
+    assert (settings.reader_role_name, settings.reader_external_id) == (
+        "flowverdict-reader",
+        "a-secret:1",
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,16 +113,30 @@ def test_missing_or_wrong_topic_is_refused_by_its_name(environment: dict[str, st
         ("  version   srcaddr ", RecordFormat(("version", "srcaddr"))),
         ("${version} ${srcaddr}", RecordFormat(("version", "srcaddr"))),
         (" ".join(DEFAULT_FORMAT.names), DEFAULT_FORMAT),
-        (f"{' '.join(DEFAULT_FORMAT.names)} tomorrows-field", RecordFormat((*DEFAULT_FORMAT.names, "tomorrows-field"))),
+        (
+            f"{' '.join(DEFAULT_FORMAT.names)} tomorrows-field",
+            RecordFormat((*DEFAULT_FORMAT.names, "tomorrows-field")),
+        ),
     ],
 )
-def test_log_format_is_read_as_words_or_as_ec2_writes_it(text: str, expected: RecordFormat | None) -> None:
+def test_log_format_is_read_as_words_or_as_ec2_writes_it(
+    text: str, expected: RecordFormat | None
+) -> None:
     assert Settings.from_environment(NEEDED | {"LOG_FORMAT": text}).log_format == expected
 
 
 @pytest.mark.parametrize(
     "text",
-    ["made-up", "default-format", "version version", "version, srcaddr", "VERSION SRCADDR", "${}", "${made-up}", "$version"],
+    [
+        "made-up",
+        "default-format",
+        "version version",
+        "version, srcaddr",
+        "VERSION SRCADDR",
+        "${}",
+        "${made-up}",
+        "$version",
+    ],
 )
 def test_log_format_that_makes_no_sense_is_refused_by_its_name(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^LOG_FORMAT: "):
@@ -129,13 +150,24 @@ def test_region_that_is_unset_or_empty_is_none(region: str | None) -> None:
 
 
 def test_intervals_and_the_cap_are_read() -> None:
-    told = {"REPEAT_MINUTES": "60", "RESOLVE_MINUTES": "15", "DIGEST_HOURS": "12", "MESSAGES_PER_HOUR": "7"}
+    told = {
+        "REPEAT_MINUTES": "60",
+        "RESOLVE_MINUTES": "15",
+        "DIGEST_HOURS": "12",
+        "MESSAGES_PER_HOUR": "7",
+    }
     settings = Settings.from_environment(NEEDED | told)
-    assert (settings.intervals.repeat, settings.intervals.resolve, settings.intervals.digest) == (3_600, 900, 43_200)
+    assert (settings.intervals.repeat, settings.intervals.resolve, settings.intervals.digest) == (
+        3_600,
+        900,
+        43_200,
+    )
     assert settings.messages_per_hour == 7
 
 
-@pytest.mark.parametrize("name", ["REPEAT_MINUTES", "RESOLVE_MINUTES", "DIGEST_HOURS", "MESSAGES_PER_HOUR"])
+@pytest.mark.parametrize(
+    "name", ["REPEAT_MINUTES", "RESOLVE_MINUTES", "DIGEST_HOURS", "MESSAGES_PER_HOUR"]
+)
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "ten", " 1", "1000000"])
 def test_a_number_that_makes_no_sense_is_refused_by_its_name(name: str, text: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name}: "):

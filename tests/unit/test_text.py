@@ -10,9 +10,16 @@ from typing import BinaryIO, cast
 
 import pytest
 
-from flowverdict.errors import NotAFlowLogError, ObjectError
-from flowverdict.records import DEFAULT_FORMAT, FlowRecord, RecordFormat
-from flowverdict.sources.text import MAX_LINE_BYTES, MAX_SAMPLES, LineReader, header_format, read_file, read_messages
+from flowverdict.core.errors import NotAFlowLogError, ObjectError
+from flowverdict.flowlog.line_reader import (
+    MAX_LINE_BYTES,
+    MAX_SAMPLES,
+    LineReader,
+    header_format,
+    read_file,
+    read_messages,
+)
+from flowverdict.flowlog.records import DEFAULT_FORMAT, FlowRecord, RecordFormat
 
 HEADER = b"version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status\n"
 SSH = b"2 123456789010 eni-1235b8ca123456789 172.31.16.139 172.31.16.21 20641 22 6 20 4249 1418530010 1418530070 ACCEPT OK\n"
@@ -21,14 +28,22 @@ NODATA = b"2 123456789010 eni-1235b8ca123456789 - - - - - - - 1431280876 1431280
 SKIPDATA = b"2 123456789010 eni-11111111aaaaaaaaa - - - - - - - 1431280876 1431280934 - SKIPDATA\n"
 FILE = HEADER + SSH + RDP
 
-TRANSIT_GATEWAY_HEADER = b"version resource-type account-id tgw-id srcaddr dstaddr srcport dstport protocol log-status\n"
-TRANSIT_GATEWAY_RECORD = b"6 TransitGateway 123456789010 tgw-0123456789abcdef0 10.0.0.1 10.1.0.1 49761 443 6 OK\n"
+TRANSIT_GATEWAY_HEADER = (
+    b"version resource-type account-id tgw-id srcaddr dstaddr srcport dstport protocol log-status\n"
+)
+TRANSIT_GATEWAY_RECORD = (
+    b"6 TransitGateway 123456789010 tgw-0123456789abcdef0 10.0.0.1 10.1.0.1 49761 443 6 OK\n"
+)
 
 
-def read(content: bytes, *, headerless: tuple[RecordFormat, ...] = ()) -> tuple[list[FlowRecord], LineReader]:
+def read(
+    content: bytes, *, headerless: tuple[RecordFormat, ...] = ()
+) -> tuple[list[FlowRecord], LineReader]:
     """Read a file's bytes; give its records, and the reader that counted."""
     reader = LineReader(headerless)
-    return list(read_file(io.BytesIO(content), name="flow.log", reader=reader, headerless=headerless)), reader
+    return list(
+        read_file(io.BytesIO(content), name="flow.log", reader=reader, headerless=headerless)
+    ), reader
 
 
 def told(reader: LineReader) -> dict[str, int]:
@@ -83,9 +98,17 @@ def test_gzip_is_known_by_content_whatever_the_name(content: bytes, name: str) -
 
 
 def test_concatenated_gzip_members_are_one_file() -> None:
-    records, reader = read(gzip.compress(FILE) + gzip.compress(HEADER + RDP) + gzip.compress(NODATA))
+    records, reader = read(
+        gzip.compress(FILE) + gzip.compress(HEADER + RDP) + gzip.compress(NODATA)
+    )
     assert len(records) == 4
-    assert told(reader) == {"records": 4, "accepted": 1, "rejected": 2, "no_data": 1, "header_lines": 2}
+    assert told(reader) == {
+        "records": 4,
+        "accepted": 1,
+        "rejected": 2,
+        "no_data": 1,
+        "header_lines": 2,
+    }
 
 
 def test_member_boundary_inside_a_line_does_not_split_it() -> None:
@@ -94,7 +117,9 @@ def test_member_boundary_inside_a_line_does_not_split_it() -> None:
     assert not reader.counts.malformed
 
 
-@pytest.mark.parametrize("content", [FILE.rstrip(), gzip.compress(FILE.rstrip())], ids=["text", "gzip"])
+@pytest.mark.parametrize(
+    "content", [FILE.rstrip(), gzip.compress(FILE.rstrip())], ids=["text", "gzip"]
+)
 def test_last_line_without_its_line_end_is_read(content: bytes) -> None:
     assert [record.dstport for record in read(content)[0]] == [22, 3389]
 
@@ -141,9 +166,13 @@ def test_broken_gzip_is_refused(content: bytes) -> None:
         read(content)
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b" \r\n\t\n", gzip.compress(b""), gzip.compress(b"\n\n")])
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b" \r\n\t\n", gzip.compress(b""), gzip.compress(b"\n\n")]
+)
 @pytest.mark.parametrize("headerless", [(), (DEFAULT_FORMAT,)], ids=["s3", "pasted"])
-def test_file_without_a_single_line_is_no_flow_log(content: bytes, headerless: tuple[RecordFormat, ...]) -> None:
+def test_file_without_a_single_line_is_no_flow_log(
+    content: bytes, headerless: tuple[RecordFormat, ...]
+) -> None:
     with pytest.raises(NotAFlowLogError, match=r"^flow\.log: empty"):
         read(content, headerless=headerless)
 
@@ -169,21 +198,32 @@ def test_file_of_a_header_alone_is_a_flow_log_without_records(content: bytes) ->
     ],
 )
 def test_other_content_is_no_flow_log(content: bytes) -> None:
-    with pytest.raises(NotAFlowLogError, match="not a VPC flow log: its first line is no header of field names"):
+    with pytest.raises(
+        NotAFlowLogError, match="not a VPC flow log: its first line is no header of field names"
+    ):
         read(content)
 
 
-@pytest.mark.parametrize("content", [b"x" * (MAX_LINE_BYTES + 1), b"x" * (MAX_LINE_BYTES * 3) + b"\n"])
+@pytest.mark.parametrize(
+    "content", [b"x" * (MAX_LINE_BYTES + 1), b"x" * (MAX_LINE_BYTES * 3) + b"\n"]
+)
 def test_content_of_one_endless_line_is_not_called_empty(content: bytes) -> None:
     with pytest.raises(NotAFlowLogError) as raised:
         read(content)
     assert "empty" not in str(raised.value)
 
 
-@pytest.mark.parametrize("telling", ["interface-id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol", "action"])
-def test_header_that_misspells_a_telling_field_is_wrong_and_the_message_names_what_is_missing(telling: str) -> None:
+@pytest.mark.parametrize(
+    "telling", ["interface-id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol", "action"]
+)
+def test_header_that_misspells_a_telling_field_is_wrong_and_the_message_names_what_is_missing(
+    telling: str,
+) -> None:
     misspelt = HEADER.replace(b" " + telling.encode(), b" " + telling.encode() + b"x")
-    with pytest.raises(NotAFlowLogError, match=f"its header is wrong: it lacks {telling} and has words that name no field"):
+    with pytest.raises(
+        NotAFlowLogError,
+        match=f"its header is wrong: it lacks {telling} and has words that name no field",
+    ):
         read(misspelt + RDP)
 
 
@@ -194,9 +234,14 @@ def test_header_with_a_repeated_or_impossible_name_is_wrong(header: bytes) -> No
 
 
 def test_future_field_is_accepted_and_told() -> None:
-    records, reader = read(HEADER.replace(b"log-status", b"log-status tomorrows-field") + RDP.replace(b"OK", b"OK 17%20x"))
+    records, reader = read(
+        HEADER.replace(b"log-status", b"log-status tomorrows-field")
+        + RDP.replace(b"OK", b"OK 17%20x")
+    )
     assert [record.dstport for record in records] == [3389]
-    assert [record_format.unknown_names for record_format in reader.formats] == [("tomorrows-field",)]
+    assert [record_format.unknown_names for record_format in reader.formats] == [
+        ("tomorrows-field",)
+    ]
 
 
 def test_header_of_few_known_fields_is_a_header() -> None:
@@ -255,9 +300,17 @@ def test_malformed_line_after_a_first_record_does_not_stop_pasted_lines() -> Non
 
 
 def test_crlf_blank_lines_and_double_blanks_are_read_and_counted() -> None:
-    records, reader = read(b"\r\n" + FILE.replace(b"\n", b"\r\n") + b"\r\n \t \n" + RDP.replace(b" ", b"  "))
+    records, reader = read(
+        b"\r\n" + FILE.replace(b"\n", b"\r\n") + b"\r\n \t \n" + RDP.replace(b" ", b"  ")
+    )
     assert [record.dstport for record in records] == [22, 3389, 3389]
-    assert told(reader) == {"records": 3, "accepted": 1, "rejected": 2, "header_lines": 1, "blank_lines": 3}
+    assert told(reader) == {
+        "records": 3,
+        "accepted": 1,
+        "rejected": 2,
+        "header_lines": 1,
+        "blank_lines": 3,
+    }
 
 
 def test_repeated_header_is_counted_and_is_no_record() -> None:
@@ -267,8 +320,13 @@ def test_repeated_header_is_counted_and_is_no_record() -> None:
 
 
 def test_other_header_in_the_middle_rules_what_follows() -> None:
-    records, reader = read(b"srcport dstport action\n50122 443 REJECT\ndstport srcport action\n443 50122 REJECT\n")
-    assert [(record.srcport, record.dstport) for record in records] == [(50_122, 443), (50_122, 443)]
+    records, reader = read(
+        b"srcport dstport action\n50122 443 REJECT\ndstport srcport action\n443 50122 REJECT\n"
+    )
+    assert [(record.srcport, record.dstport) for record in records] == [
+        (50_122, 443),
+        (50_122, 443),
+    ]
     assert told(reader) == {"records": 2, "rejected": 2, "header_lines": 2}
 
 
@@ -288,11 +346,19 @@ def test_misspelt_header_in_the_middle_is_a_malformed_line() -> None:
 def test_nodata_and_skipdata_are_records_and_counted_apart() -> None:
     records, reader = read(HEADER + NODATA + SKIPDATA + SKIPDATA + RDP)
     assert len(records) == 4
-    assert told(reader) == {"records": 4, "no_data": 1, "skip_data": 2, "rejected": 1, "header_lines": 1}
+    assert told(reader) == {
+        "records": 4,
+        "no_data": 1,
+        "skip_data": 2,
+        "rejected": 1,
+        "header_lines": 1,
+    }
 
 
 def test_transit_gateway_records_are_counted_and_passed_over() -> None:
-    records, reader = read(TRANSIT_GATEWAY_HEADER + TRANSIT_GATEWAY_RECORD * 2 + b"6 TransitGateway\n")
+    records, reader = read(
+        TRANSIT_GATEWAY_HEADER + TRANSIT_GATEWAY_RECORD * 2 + b"6 TransitGateway\n"
+    )
     assert records == []
     assert told(reader) == {
         "records": 3,
@@ -306,7 +372,13 @@ def test_transit_gateway_records_are_counted_and_passed_over() -> None:
 def test_vpc_records_after_those_of_a_transit_gateway_are_read() -> None:
     records, reader = read(TRANSIT_GATEWAY_HEADER + TRANSIT_GATEWAY_RECORD + FILE)
     assert [record.dstport for record in records] == [22, 3389]
-    assert told(reader) == {"records": 3, "transit_gateway": 1, "accepted": 1, "rejected": 1, "header_lines": 2}
+    assert told(reader) == {
+        "records": 3,
+        "transit_gateway": 1,
+        "accepted": 1,
+        "rejected": 1,
+        "header_lines": 2,
+    }
 
 
 def test_vpc_records_of_the_same_width_after_those_of_a_transit_gateway_are_read() -> None:
@@ -341,7 +413,9 @@ def test_malformed_lines_are_counted_by_reason_and_the_rest_is_read() -> None:
         (b"eni-", b"\x1b[31m", "encoding"),
         (b"eni-", b"a\x00b", "encoding"),
     ]
-    records, reader = read(HEADER + b"".join(RDP.replace(right, wrong) + SSH for right, wrong, _ in bad))
+    records, reader = read(
+        HEADER + b"".join(RDP.replace(right, wrong) + SSH for right, wrong, _ in bad)
+    )
     assert len(records) == len(bad)
     assert reader.counts.malformed == {
         "address": 1,
@@ -358,7 +432,13 @@ def test_malformed_lines_are_counted_by_reason_and_the_rest_is_read() -> None:
 def test_a_few_malformed_lines_are_sampled_with_their_numbers() -> None:
     _, reader = read(HEADER + RDP + b"nonsense\n" * 100)
     assert len(reader.samples) == MAX_SAMPLES == 5
-    assert [sample.split(":")[0] for sample in reader.samples] == ["line 3", "line 4", "line 5", "line 6", "line 7"]
+    assert [sample.split(":")[0] for sample in reader.samples] == [
+        "line 3",
+        "line 4",
+        "line 5",
+        "line 6",
+        "line 7",
+    ]
     assert reader.counts.malformed == {"field-count": 100}
 
 
@@ -380,7 +460,8 @@ def test_samples_show_nothing_that_could_forge_a_log_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "malformed"), [(MAX_LINE_BYTES - 1, {"field-count": 1}), (MAX_LINE_BYTES, {"line-too-long": 1})]
+    ("length", "malformed"),
+    [(MAX_LINE_BYTES - 1, {"field-count": 1}), (MAX_LINE_BYTES, {"line-too-long": 1})],
 )
 def test_line_is_overlong_from_the_limit_on(length: int, malformed: dict[str, int]) -> None:
     records, reader = read(HEADER + b"x" * length + b"\n" + RDP)
@@ -388,7 +469,9 @@ def test_line_is_overlong_from_the_limit_on(length: int, malformed: dict[str, in
     assert reader.counts.malformed == malformed
 
 
-@pytest.mark.parametrize("length", [MAX_LINE_BYTES * 2, MAX_LINE_BYTES * 2 + 1, MAX_LINE_BYTES * 3 - 1])
+@pytest.mark.parametrize(
+    "length", [MAX_LINE_BYTES * 2, MAX_LINE_BYTES * 2 + 1, MAX_LINE_BYTES * 3 - 1]
+)
 def test_overlong_line_is_one_line_whatever_its_length(length: int) -> None:
     records, reader = read(HEADER + SSH + b"x" * length + b"\n" + RDP + b"x" * length)
     assert [record.dstport for record in records] == [22, 3389]
@@ -407,7 +490,9 @@ def test_overlong_line_is_never_held_in_memory() -> None:
     assert peak < 3_000_000  # two buffers of 256 KiB, a few lines of 64 KiB
 
 
-def test_whoever_limits_the_time_of_reading_is_asked_after_every_few_mib_that_a_bomb_unpacks_to() -> None:
+def test_whoever_limits_the_time_of_reading_is_asked_after_every_few_mib_that_a_bomb_unpacks_to() -> (
+    None
+):
     line = b"x" * 60_000 + b"\n"
     content = io.BytesIO(gzip.compress(HEADER + line * 1_100, 9))  # 63 MiB of 64 KiB
     reader = LineReader(())
@@ -474,7 +559,9 @@ def test_blank_message_is_counted() -> None:
 
 
 def test_message_is_read_by_the_format_of_its_width() -> None:
-    records, reader = read_all([RDP.decode(), "10.0.0.1 10.0.0.2 REJECT", SSH.decode()], DEFAULT_FORMAT, ADDRESSES)
+    records, reader = read_all(
+        [RDP.decode(), "10.0.0.1 10.0.0.2 REJECT", SSH.decode()], DEFAULT_FORMAT, ADDRESSES
+    )
     assert [record.dstport for record in records] == [3389, None, 22]
     assert not reader.counts.malformed
 
@@ -511,6 +598,8 @@ def test_message_that_no_format_of_its_width_can_read_is_malformed_for_that_reas
 
 def test_transit_gateway_messages_beside_vpc_ones_are_counted_apart() -> None:
     transit = RecordFormat.from_header(TRANSIT_GATEWAY_HEADER.decode())
-    records, reader = read_all([TRANSIT_GATEWAY_RECORD.decode(), RDP.decode()], DEFAULT_FORMAT, transit)
+    records, reader = read_all(
+        [TRANSIT_GATEWAY_RECORD.decode(), RDP.decode()], DEFAULT_FORMAT, transit
+    )
     assert len(records) == 1
     assert told(reader) == {"records": 2, "rejected": 1, "transit_gateway": 1}

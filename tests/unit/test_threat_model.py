@@ -9,16 +9,25 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "threat-model.md").read_text()
-LAWS, RUNS = ROOT / "tests" / "property" / "test_nobody_let_in.py", ROOT / "tests" / "integration" / "test_nobody_let_in.py"
+LAWS, RUNS = (
+    ROOT / "tests" / "property" / "test_nobody_let_in.py",
+    ROOT / "tests" / "integration" / "test_nobody_let_in.py",
+)
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`(?:[\w/]+/)?(\w+[.]py)`", TEXT))))
 def test_every_file_that_it_names_is_there(name: str) -> None:
-    assert [path for folder in ("tests", "layers", "scripts") for path in (ROOT / folder).rglob(name)]
+    assert [
+        path for folder in ("tests", "layers", "scripts") for path in (ROOT / folder).rglob(name)
+    ]
 
 
 def test_every_test_that_it_names_is_there() -> None:
-    written = LAWS.read_text() + RUNS.read_text() + "".join(path.read_text() for path in (ROOT / "tests").rglob("test_ec2_*.py"))
+    written = (
+        LAWS.read_text()
+        + RUNS.read_text()
+        + "".join(path.read_text() for path in (ROOT / "tests").rglob("test_ec2_*.py"))
+    )
     named = re.findall(r"`(test_\w+?)_?(?:[.]{3})?`", TEXT)
     assert len(named) > 8
     assert [name for name in named if f"def {name}" not in written] == []

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 
-from flowverdict.netconfig.evaluate import (
+from flowverdict.flowlog.records import FlowDirection
+from flowverdict.network.acl import (
     AclAnswer,
-    Outcome,
-    Packet,
     crosses_subnet_boundary,
     evaluate_acl,
-    evaluate_connection,
     evaluate_subnet_acl,
 )
-from flowverdict.netconfig.model import (
+from flowverdict.network.configuration import NetConfig
+from flowverdict.network.model import (
     IcmpTypeCode,
     Interface,
-    NetConfig,
     NetworkAcl,
     NetworkAclEntry,
     PortRange,
@@ -29,7 +27,8 @@ from flowverdict.netconfig.model import (
     Vpc,
     closing_entry,
 )
-from flowverdict.records import FlowDirection
+from flowverdict.network.packet import Outcome, Packet
+from tests.helpers.connection import evaluate_connection
 
 IN, OUT = FlowDirection.INGRESS, FlowDirection.EGRESS
 ICMP, TCP, UDP, GRE, ICMPV6 = 1, 6, 17, 47, 58
@@ -57,7 +56,9 @@ def entry(  # noqa: PLR0913, PLR0917 - the columns of an ACL, in the console's o
 
 
 def acl(*entries: NetworkAclEntry) -> NetworkAcl:
-    return NetworkAcl(network_acl_id="acl-1", vpc_id="vpc-1", entries=entries, subnet_ids=("subnet-1",))
+    return NetworkAcl(
+        network_acl_id="acl-1", vpc_id="vpc-1", entries=entries, subnet_ids=("subnet-1",)
+    )
 
 
 def packet(
@@ -79,7 +80,11 @@ def packet(
 
 
 def told(answer: AclAnswer) -> tuple[Outcome, int | None, list[int]]:
-    return answer.outcome, None if answer.entry is None else answer.entry.rule_number, [one.rule_number for one in answer.possible]
+    return (
+        answer.outcome,
+        None if answer.entry is None else answer.entry.rule_number,
+        [one.rule_number for one in answer.possible],
+    )
 
 
 ping = packet(protocol=ICMP, ports=(0, 0))
@@ -87,10 +92,26 @@ ping6 = packet("2001:db8::1", "2001:db8:1::1", ICMPV6, (0, 0))
 CASES: dict[str, tuple[tuple[NetworkAclEntry, ...], Packet, tuple[Outcome, int, list[int]]]] = {
     "an empty list denies by the closing rule": ((), packet(), (Outcome.DENY, 32_767, [])),
     "and by that of IPv6 for IPv6": ((), ping6, (Outcome.DENY, 32_768, [])),
-    "the first match decides, allow": ((entry(100, "allow"), entry(110, "deny")), packet(), (Outcome.ALLOW, 100, [])),
-    "the first match decides, deny": ((entry(100, "deny"), entry(110, "allow")), packet(), (Outcome.DENY, 100, [])),
-    "by number, not by place in the list": ((entry(110, "allow"), entry(100, "deny")), packet(), (Outcome.DENY, 100, [])),
-    "another protocol does not match": ((entry(100, "allow", "17"),), packet(), (Outcome.DENY, 32_767, [])),
+    "the first match decides, allow": (
+        (entry(100, "allow"), entry(110, "deny")),
+        packet(),
+        (Outcome.ALLOW, 100, []),
+    ),
+    "the first match decides, deny": (
+        (entry(100, "deny"), entry(110, "allow")),
+        packet(),
+        (Outcome.DENY, 100, []),
+    ),
+    "by number, not by place in the list": (
+        (entry(110, "allow"), entry(100, "deny")),
+        packet(),
+        (Outcome.DENY, 100, []),
+    ),
+    "another protocol does not match": (
+        (entry(100, "allow", "17"),),
+        packet(),
+        (Outcome.DENY, 32_767, []),
+    ),
     "-1 is all protocols, its ports count for nothing": (
         (entry(100, "allow", "-1", ports=(1, 2)),),
         packet(protocol=GRE, ports=(0, 0)),
@@ -101,11 +122,31 @@ CASES: dict[str, tuple[tuple[NetworkAclEntry, ...], Packet, tuple[Outcome, int, 
         packet(protocol=GRE, ports=(0, 0)),
         (Outcome.ALLOW, 100, []),
     ),
-    "the lowest port of a range": ((entry(100, "allow", ports=(443, 450)),), packet(), (Outcome.ALLOW, 100, [])),
-    "the highest port of a range": ((entry(100, "allow", ports=(400, 443)),), packet(), (Outcome.ALLOW, 100, [])),
-    "a port beyond the range": ((entry(100, "allow", ports=(444, 450)),), packet(), (Outcome.DENY, 32_767, [])),
-    "the source port counts for nothing": ((entry(100, "allow", ports=(50_000, 50_000)),), packet(), (Outcome.DENY, 32_767, [])),
-    "port 0 is a port": ((entry(100, "allow", ports=(0, 0)),), packet(ports=(1, 0)), (Outcome.ALLOW, 100, [])),
+    "the lowest port of a range": (
+        (entry(100, "allow", ports=(443, 450)),),
+        packet(),
+        (Outcome.ALLOW, 100, []),
+    ),
+    "the highest port of a range": (
+        (entry(100, "allow", ports=(400, 443)),),
+        packet(),
+        (Outcome.ALLOW, 100, []),
+    ),
+    "a port beyond the range": (
+        (entry(100, "allow", ports=(444, 450)),),
+        packet(),
+        (Outcome.DENY, 32_767, []),
+    ),
+    "the source port counts for nothing": (
+        (entry(100, "allow", ports=(50_000, 50_000)),),
+        packet(),
+        (Outcome.DENY, 32_767, []),
+    ),
+    "port 0 is a port": (
+        (entry(100, "allow", ports=(0, 0)),),
+        packet(ports=(1, 0)),
+        (Outcome.ALLOW, 100, []),
+    ),
     "a port that is not known": (
         (entry(100, "allow", ports=(443, 443)),),
         packet(ports=(None, None)),
@@ -116,17 +157,37 @@ CASES: dict[str, tuple[tuple[NetworkAclEntry, ...], Packet, tuple[Outcome, int, 
         packet(ports=(None, None)),
         (Outcome.ALLOW, 100, []),
     ),
-    "a range the source is not in": ((entry(100, "allow", cidr="10.0.2.0/24"),), packet(), (Outcome.DENY, 32_767, [])),
+    "a range the source is not in": (
+        (entry(100, "allow", cidr="10.0.2.0/24"),),
+        packet(),
+        (Outcome.DENY, 32_767, []),
+    ),
     "entries of the other direction do not count": (
         (entry(100, "allow", egress=True), entry(200, "deny")),
         packet(),
         (Outcome.DENY, 200, []),
     ),
-    "IPv6 entries do not match IPv4": ((entry(100, "allow", "-1", "::/0"),), packet(), (Outcome.DENY, 32_767, [])),
-    "IPv4 entries do not match IPv6": ((entry(100, "allow", "-1"),), ping6, (Outcome.DENY, 32_768, [])),
-    "ICMP of all types": ((entry(100, "allow", "1", icmp=(-1, -1)),), ping, (Outcome.ALLOW, 100, [])),
+    "IPv6 entries do not match IPv4": (
+        (entry(100, "allow", "-1", "::/0"),),
+        packet(),
+        (Outcome.DENY, 32_767, []),
+    ),
+    "IPv4 entries do not match IPv6": (
+        (entry(100, "allow", "-1"),),
+        ping6,
+        (Outcome.DENY, 32_768, []),
+    ),
+    "ICMP of all types": (
+        (entry(100, "allow", "1", icmp=(-1, -1)),),
+        ping,
+        (Outcome.ALLOW, 100, []),
+    ),
     "ICMP without types": ((entry(100, "allow", "1"),), ping, (Outcome.ALLOW, 100, [])),
-    "ICMP of one type, from a flow log": ((entry(100, "allow", "1", icmp=(8, -1)),), ping, (Outcome.UNKNOWN, 32_767, [100])),
+    "ICMP of one type, from a flow log": (
+        (entry(100, "allow", "1", icmp=(8, -1)),),
+        ping,
+        (Outcome.UNKNOWN, 32_767, [100]),
+    ),
     "ICMP of that type": (
         (entry(100, "allow", "1", icmp=(8, -1)),),
         packet(protocol=ICMP, icmp=(8, None)),
@@ -147,31 +208,71 @@ CASES: dict[str, tuple[tuple[NetworkAclEntry, ...], Packet, tuple[Outcome, int, 
         packet(protocol=ICMP, icmp=(3, None)),
         (Outcome.UNKNOWN, 32_767, [100]),
     ),
-    "ICMPv6 of one type": ((entry(100, "deny", "58", "::/0", icmp=(128, 0)),), ping6, (Outcome.DENY, 32_768, [100])),
+    "ICMPv6 of one type": (
+        (entry(100, "deny", "58", "::/0", icmp=(128, 0)),),
+        ping6,
+        (Outcome.DENY, 32_768, [100]),
+    ),
     "ICMP is not ICMPv6": ((entry(100, "allow", "1", "::/0"),), ping6, (Outcome.DENY, 32_768, [])),
     "possible entries that agree with the deciding one": (
-        (entry(100, "allow", "1", icmp=(8, -1)), entry(200, "allow", "-1"), entry(300, "deny", "1", icmp=(8, -1))),
+        (
+            entry(100, "allow", "1", icmp=(8, -1)),
+            entry(200, "allow", "-1"),
+            entry(300, "deny", "1", icmp=(8, -1)),
+        ),
         ping,
         (Outcome.ALLOW, 200, [100]),
     ),
     "possible entries that do not": (
-        (entry(90, "deny", "1", icmp=(13, -1)), entry(100, "allow", "1", icmp=(8, -1)), entry(200, "allow", "-1")),
+        (
+            entry(90, "deny", "1", icmp=(13, -1)),
+            entry(100, "allow", "1", icmp=(8, -1)),
+            entry(200, "allow", "-1"),
+        ),
         ping,
         (Outcome.UNKNOWN, 200, [90, 100]),
     ),
-    "an unknown action decides nothing": ((entry(100, "log"),), packet(), (Outcome.UNKNOWN, 100, [])),
+    "an unknown action decides nothing": (
+        (entry(100, "log"),),
+        packet(),
+        (Outcome.UNKNOWN, 100, []),
+    ),
     "a missing action decides nothing": ((entry(100, None),), packet(), (Outcome.UNKNOWN, 100, [])),
     "an unknown action behind the first match does not matter": (
         (entry(100, "deny"), entry(110, "log")),
         packet(),
         (Outcome.DENY, 100, []),
     ),
-    "an unknown protocol may match": ((entry(100, "allow", "quic"),), packet(), (Outcome.UNKNOWN, 32_767, [100])),
-    "unless its range does not": ((entry(100, "allow", "quic", "192.0.2.0/24"),), packet(), (Outcome.DENY, 32_767, [])),
-    "a missing protocol may match": ((entry(100, "allow", None),), packet(), (Outcome.UNKNOWN, 32_767, [100])),
-    "a missing range may match": ((entry(100, "allow", cidr=None),), packet(), (Outcome.UNKNOWN, 32_767, [100])),
-    "a packet's unknown protocol may match": ((entry(100, "allow"),), packet(protocol=None), (Outcome.UNKNOWN, 32_767, [100])),
-    "protocol 0 is a protocol": ((entry(100, "allow", "0"),), packet(protocol=0, ports=(0, 0)), (Outcome.ALLOW, 100, [])),
+    "an unknown protocol may match": (
+        (entry(100, "allow", "quic"),),
+        packet(),
+        (Outcome.UNKNOWN, 32_767, [100]),
+    ),
+    "unless its range does not": (
+        (entry(100, "allow", "quic", "192.0.2.0/24"),),
+        packet(),
+        (Outcome.DENY, 32_767, []),
+    ),
+    "a missing protocol may match": (
+        (entry(100, "allow", None),),
+        packet(),
+        (Outcome.UNKNOWN, 32_767, [100]),
+    ),
+    "a missing range may match": (
+        (entry(100, "allow", cidr=None),),
+        packet(),
+        (Outcome.UNKNOWN, 32_767, [100]),
+    ),
+    "a packet's unknown protocol may match": (
+        (entry(100, "allow"),),
+        packet(protocol=None),
+        (Outcome.UNKNOWN, 32_767, [100]),
+    ),
+    "protocol 0 is a protocol": (
+        (entry(100, "allow", "0"),),
+        packet(protocol=0, ports=(0, 0)),
+        (Outcome.ALLOW, 100, []),
+    ),
 }
 
 
@@ -184,15 +285,22 @@ def test_an_acl_decides_by_its_first_matching_entry(case: str) -> None:
 
 
 @pytest.mark.parametrize(("direction", "remote"), [(IN, "10.0.1.5"), (OUT, "10.0.2.7")])
-def test_an_entry_names_the_source_coming_in_and_the_destination_going_out(direction: FlowDirection, remote: str) -> None:
-    both = acl(entry(100, "allow", cidr=f"{remote}/32"), entry(100, "allow", cidr=f"{remote}/32", egress=True))
+def test_an_entry_names_the_source_coming_in_and_the_destination_going_out(
+    direction: FlowDirection, remote: str
+) -> None:
+    both = acl(
+        entry(100, "allow", cidr=f"{remote}/32"),
+        entry(100, "allow", cidr=f"{remote}/32", egress=True),
+    )
     assert told(evaluate_acl(both, packet(), direction)) == (Outcome.ALLOW, 100, [])
     assert told(evaluate_acl(both, packet().reply(), direction)) == (Outcome.DENY, 32_767, [])
 
 
 def test_the_closing_rule_says_whether_the_data_lists_it() -> None:
     implicit = evaluate_acl(acl(), packet(), IN).entry
-    listed = evaluate_acl(acl(replace(closing_entry(4, egress=False), implicit=False)), packet(), IN).entry
+    listed = evaluate_acl(
+        acl(replace(closing_entry(4, egress=False), implicit=False)), packet(), IN
+    ).entry
     assert implicit == closing_entry(4, egress=False)
     assert implicit is not None
     assert implicit.implicit
@@ -209,19 +317,37 @@ def test_entries_that_are_not_known_decide_nothing() -> None:
 
 
 def test_an_entry_reads_as_a_sentence() -> None:
-    assert str(entry(100, "deny", ports=(22, 22), cidr="10.0.0.0/8")) == "rule 100: deny TCP 22 from 10.0.0.0/8"
-    assert str(entry(110, "allow", "1", icmp=(8, -1), egress=True)) == "rule 110: allow ICMP type 8 code all to 0.0.0.0/0"
+    assert (
+        str(entry(100, "deny", ports=(22, 22), cidr="10.0.0.0/8"))
+        == "rule 100: deny TCP 22 from 10.0.0.0/8"
+    )
+    assert (
+        str(entry(110, "allow", "1", icmp=(8, -1), egress=True))
+        == "rule 110: allow ICMP type 8 code all to 0.0.0.0/0"
+    )
     assert str(closing_entry(6, egress=False)) == "rule * (32768): deny all traffic from ::/0"
-    assert str(entry(7, None, "quic", None)) == "rule 7: unknown action protocol 'quic' from an unknown range"
+    assert (
+        str(entry(7, None, "quic", None))
+        == "rule 7: unknown action protocol 'quic' from an unknown range"
+    )
 
 
 # --- the subnet's boundary --------------------------------------------------------------------------------------------
 
 HERE = Interface(interface_id="eni-1", subnet_id="subnet-1", vpc_id="vpc-1", group_ids=("sg-1",))
 NEIGHBOUR = Interface(
-    interface_id="eni-2", subnet_id="subnet-1", vpc_id="vpc-1", ipv4_addresses=(), prefixes=(ip_network("10.0.1.32/28"),)
+    interface_id="eni-2",
+    subnet_id="subnet-1",
+    vpc_id="vpc-1",
+    ipv4_addresses=(),
+    prefixes=(ip_network("10.0.1.32/28"),),
 )
-FAR = Interface(interface_id="eni-3", subnet_id="subnet-2", vpc_id="vpc-1", ipv4_addresses=(ip_address("10.0.2.7"),))  # type: ignore[arg-type]
+FAR = Interface(
+    interface_id="eni-3",
+    subnet_id="subnet-2",
+    vpc_id="vpc-1",
+    ipv4_addresses=(IPv4Address("10.0.2.7"),),
+)
 SUBNET = Subnet(subnet_id="subnet-1", vpc_id="vpc-1", cidrs=(ip_network("10.0.1.0/24"),))
 VPC = Vpc(vpc_id="vpc-1", cidrs=(ip_network("10.0.0.0/16"),))
 
@@ -289,7 +415,12 @@ def test_a_subnet_whose_acl_is_not_known_gets_no_answer() -> None:
 
 def world(*entries: NetworkAclEntry) -> NetConfig:
     rule = SecurityGroupRule(
-        group_id="sg-1", egress=False, protocol="tcp", from_port=443, to_port=443, peer=ip_network("10.0.0.0/8")
+        group_id="sg-1",
+        egress=False,
+        protocol="tcp",
+        from_port=443,
+        to_port=443,
+        peer=ip_network("10.0.0.0/8"),
     )
     group = SecurityGroup(group_id="sg-1", ingress=(rule,), egress=())
     return NetConfig(subnets=(SUBNET,), network_acls=(acl(*entries),), security_groups=(group,))
@@ -317,7 +448,9 @@ def test_the_reply_goes_to_the_port_the_request_came_from() -> None:
 def test_a_connection_passes_only_if_the_acl_lets_the_reply_out_to_the_ephemeral_port(
     ports: tuple[int, int], outcome: Outcome
 ) -> None:
-    answer = evaluate_connection(world(LET_IN, entry(100, "allow", ports=ports, egress=True)), HERE, REQUEST, IN)
+    answer = evaluate_connection(
+        world(LET_IN, entry(100, "allow", ports=ports, egress=True)), HERE, REQUEST, IN
+    )
     assert answer.request.outcome is Outcome.ALLOW
     assert answer.reply.outcome is outcome
     assert answer.outcome is outcome

@@ -6,8 +6,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 
-from flowverdict.netconfig.evaluate import crosses_subnet_boundary
-from flowverdict.netconfig.model import Interface, NetConfig
+from flowverdict.network.acl import crosses_subnet_boundary
+from flowverdict.network.configuration import NetConfig
+from flowverdict.network.model import Interface
 
 INTERFACE = Interface(
     interface_id="eni-1",
@@ -29,9 +30,17 @@ INTERFACE = Interface(
     ],
 )
 def test_an_end_beyond_the_largest_subnet_lies_outside(remote: str, crosses: bool | None) -> None:  # noqa: FBT001
-    assert crosses_subnet_boundary(NetConfig(interfaces=(INTERFACE,)), INTERFACE, ip_address(remote)) is crosses
+    assert (
+        crosses_subnet_boundary(NetConfig(interfaces=(INTERFACE,)), INTERFACE, ip_address(remote))
+        is crosses
+    )
 
 
 def test_without_an_address_of_the_family_nothing_is_said() -> None:
-    bare = Interface(interface_id="eni-1", subnet_id="subnet-1", ipv4_addresses=(), ipv6_addresses=())
-    assert crosses_subnet_boundary(NetConfig(interfaces=(bare,)), bare, ip_address("203.0.113.9")) is None
+    bare = Interface(
+        interface_id="eni-1", subnet_id="subnet-1", ipv4_addresses=(), ipv6_addresses=()
+    )
+    assert (
+        crosses_subnet_boundary(NetConfig(interfaces=(bare,)), bare, ip_address("203.0.113.9"))
+        is None
+    )

@@ -7,11 +7,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 
-from flowverdict.netconfig.evaluate import Criterion, GroupsAnswer, Outcome, Packet, evaluate_groups
-from flowverdict.netconfig.model import (
+from flowverdict.flowlog.records import FlowDirection
+from flowverdict.network.configuration import NetConfig
+from flowverdict.network.model import (
     GroupReference,
     Interface,
-    NetConfig,
     Peer,
     Peering,
     PeeringSide,
@@ -20,7 +20,8 @@ from flowverdict.netconfig.model import (
     SecurityGroup,
     SecurityGroupRule,
 )
-from flowverdict.records import FlowDirection
+from flowverdict.network.packet import Criterion, Outcome, Packet
+from flowverdict.network.security_groups import GroupsAnswer, evaluate_groups
 
 IN, OUT = FlowDirection.INGRESS, FlowDirection.EGRESS
 ICMP, TCP, UDP, GRE, ICMPV6 = 1, 6, 17, 47, 58
@@ -46,7 +47,13 @@ def rule(
     )
 
 
-def interface(name: str, *groups: str, vpc: str | None = "vpc-1", owner: str | None = OWN, address: str = "10.0.1.5") -> Interface:
+def interface(
+    name: str,
+    *groups: str,
+    vpc: str | None = "vpc-1",
+    owner: str | None = OWN,
+    address: str = "10.0.1.5",
+) -> Interface:
     return Interface(
         interface_id=name,
         owner_id=owner,
@@ -62,7 +69,9 @@ ME = interface("eni-me", "sg-1")
 
 
 def config(
-    *rules: SecurityGroupRule, interfaces: tuple[Interface, ...] | None = (), peerings: tuple[Peering, ...] | None = None
+    *rules: SecurityGroupRule,
+    interfaces: tuple[Interface, ...] | None = (),
+    peerings: tuple[Peering, ...] | None = None,
 ) -> NetConfig:
     group = SecurityGroup(
         group_id="sg-1",
@@ -112,8 +121,16 @@ CASES: dict[str, tuple[tuple[SecurityGroupRule, ...], Packet, Outcome]] = {
     "last port of a range": ((rule(ports=(1, 443)),), packet(), ALLOW),
     "-1 is everything, whatever its range": ((rule(protocol="-1", ports=(1, 2)),), packet(), ALLOW),
     "a number for a name": ((rule(protocol="6"),), packet(), ALLOW),
-    "GRE, whatever its range": ((rule(protocol="47", ports=(1, 2)),), packet(protocol=GRE, port=0), ALLOW),
-    "SCTP, whatever its range": ((rule(protocol="132", ports=(1, 2)),), packet(protocol=132), ALLOW),
+    "GRE, whatever its range": (
+        (rule(protocol="47", ports=(1, 2)),),
+        packet(protocol=GRE, port=0),
+        ALLOW,
+    ),
+    "SCTP, whatever its range": (
+        (rule(protocol="132", ports=(1, 2)),),
+        packet(protocol=132),
+        ALLOW,
+    ),
     "udp": ((rule(protocol="udp", ports=(53, 53)),), packet(protocol=UDP, port=53), ALLOW),
     "tcp without a range": ((rule(ports=(None, None)),), packet(), ALLOW),
     "tcp with -1": ((rule(ports=(-1, -1)),), packet(), ALLOW),
@@ -130,13 +147,37 @@ CASES: dict[str, tuple[tuple[SecurityGroupRule, ...], Packet, Outcome]] = {
     "IPv6 range, IPv4 packet": ((rule("::/0"),), packet(), DENY),
     "IPv4 range, IPv6 packet": ((rule("0.0.0.0/0"),), packet("2001:db8::1"), DENY),
     "IPv6 range, IPv6 packet": ((rule("2001:db8::/32"),), packet("2001:db8::1"), ALLOW),
-    "icmp of all types": ((rule(protocol="icmp", ports=(-1, -1)),), packet(protocol=ICMP, port=0), ALLOW),
-    "icmp of one type, from a flow log": ((rule(protocol="icmp", ports=(8, -1)),), packet(protocol=ICMP, port=0), UNKNOWN),
-    "icmp of that type": ((rule(protocol="icmp", ports=(8, -1)),), packet(protocol=ICMP, icmp=(8, 0)), ALLOW),
-    "icmp of type 0 is one type": ((rule(protocol="icmp", ports=(0, -1)),), packet(protocol=ICMP, icmp=(8, 0)), DENY),
-    "icmp of another code": ((rule(protocol="1", ports=(3, 4)),), packet(protocol=ICMP, icmp=(3, 3)), DENY),
+    "icmp of all types": (
+        (rule(protocol="icmp", ports=(-1, -1)),),
+        packet(protocol=ICMP, port=0),
+        ALLOW,
+    ),
+    "icmp of one type, from a flow log": (
+        (rule(protocol="icmp", ports=(8, -1)),),
+        packet(protocol=ICMP, port=0),
+        UNKNOWN,
+    ),
+    "icmp of that type": (
+        (rule(protocol="icmp", ports=(8, -1)),),
+        packet(protocol=ICMP, icmp=(8, 0)),
+        ALLOW,
+    ),
+    "icmp of type 0 is one type": (
+        (rule(protocol="icmp", ports=(0, -1)),),
+        packet(protocol=ICMP, icmp=(8, 0)),
+        DENY,
+    ),
+    "icmp of another code": (
+        (rule(protocol="1", ports=(3, 4)),),
+        packet(protocol=ICMP, icmp=(3, 3)),
+        DENY,
+    ),
     "icmpv6": ((rule("::/0", "icmpv6", (-1, -1)),), packet("2001:db8::1", ICMPV6, 0), ALLOW),
-    "icmp is not icmpv6": ((rule("::/0", "icmp", (-1, -1)),), packet("2001:db8::1", ICMPV6, 0), DENY),
+    "icmp is not icmpv6": (
+        (rule("::/0", "icmp", (-1, -1)),),
+        packet("2001:db8::1", ICMPV6, 0),
+        DENY,
+    ),
 }
 
 
@@ -173,7 +214,10 @@ def test_all_groups_of_the_interface_count() -> None:
     [
         (NetConfig(), "the ingress rules of sg-1 are not known"),
         (NetConfig(security_groups=()), "the ingress rules of sg-1 are not known"),
-        (NetConfig(security_groups=(SecurityGroup(group_id="sg-1", egress=()),)), "the ingress rules of sg-1 are not known"),
+        (
+            NetConfig(security_groups=(SecurityGroup(group_id="sg-1", egress=()),)),
+            "the ingress rules of sg-1 are not known",
+        ),
     ],
 )
 def test_a_group_that_is_not_known_leaves_a_denial_open(known: NetConfig, reason: str) -> None:
@@ -182,7 +226,12 @@ def test_a_group_that_is_not_known_leaves_a_denial_open(known: NetConfig, reason
 
 
 def test_a_group_that_is_not_known_does_not_matter_where_another_allows() -> None:
-    assert evaluate_groups(config(rule()), replace(ME, group_ids=("sg-1", "sg-9")), packet(), IN).outcome is ALLOW
+    assert (
+        evaluate_groups(
+            config(rule()), replace(ME, group_ids=("sg-1", "sg-9")), packet(), IN
+        ).outcome
+        is ALLOW
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,8 +247,12 @@ def test_a_group_that_is_not_known_does_not_matter_where_another_allows() -> Non
         (None, (), UNKNOWN),
     ],
 )
-def test_an_interface_without_groups(interface_type: str | None, groups: tuple[str, ...] | None, expected: Outcome) -> None:
-    given = evaluate_groups(config(), replace(ME, interface_type=interface_type, group_ids=groups), packet(), IN)
+def test_an_interface_without_groups(
+    interface_type: str | None, groups: tuple[str, ...] | None, expected: Outcome
+) -> None:
+    given = evaluate_groups(
+        config(), replace(ME, interface_type=interface_type, group_ids=groups), packet(), IN
+    )
     assert given.outcome is expected
     assert given.reasons
 
@@ -207,8 +260,14 @@ def test_an_interface_without_groups(interface_type: str | None, groups: tuple[s
 def test_a_rule_reads_as_a_sentence() -> None:
     assert str(rule()) == "sg-1: TCP 443 from 10.0.0.0/8"
     assert str(rule(ports=(1024, 65_535), egress=True)) == "sg-1: TCP 1024-65535 to 10.0.0.0/8"
-    assert str(rule(GroupReference(group_id="sg-2"), "-1", (None, None))) == "sg-1: all traffic from sg-2"
-    assert str(rule(PrefixListReference(prefix_list_id="pl-1"), "icmp", (8, -1))) == "sg-1: ICMP type 8 code all from pl-1"
+    assert (
+        str(rule(GroupReference(group_id="sg-2"), "-1", (None, None)))
+        == "sg-1: all traffic from sg-2"
+    )
+    assert (
+        str(rule(PrefixListReference(prefix_list_id="pl-1"), "icmp", (8, -1)))
+        == "sg-1: ICMP type 8 code all from pl-1"
+    )
     assert str(rule(None, "quic", (None, None))) == "sg-1: protocol 'quic' from an unknown peer"
 
 
@@ -224,11 +283,21 @@ S3 = PrefixListReference(prefix_list_id="pl-s3")
         ((), UNKNOWN),
         ((PrefixList(prefix_list_id="pl-s3"),), UNKNOWN),
         ((PrefixList(prefix_list_id="pl-s3", cidrs=()),), DENY),
-        ((PrefixList(prefix_list_id="pl-s3", cidrs=(ip_network("52.216.0.0/15"), ip_network("2600::/16"))),), ALLOW),
+        (
+            (
+                PrefixList(
+                    prefix_list_id="pl-s3",
+                    cidrs=(ip_network("52.216.0.0/15"), ip_network("2600::/16")),
+                ),
+            ),
+            ALLOW,
+        ),
         ((PrefixList(prefix_list_id="pl-s3", cidrs=(ip_network("3.5.0.0/16"),)),), DENY),
     ],
 )
-def test_a_prefix_list_is_its_entries(lists: tuple[PrefixList, ...] | None, expected: Outcome) -> None:
+def test_a_prefix_list_is_its_entries(
+    lists: tuple[PrefixList, ...] | None, expected: Outcome
+) -> None:
     known = replace(config(rule(S3, egress=True)), prefix_lists=lists)
     assert answer(known, packet("52.216.1.2", direction=OUT), OUT).outcome is expected
 
@@ -261,8 +330,12 @@ STRANGER = interface("eni-other", "sg-other", address="10.0.2.99")
         ("10.0.2.100", DENY),  # nobody's
     ],
 )
-def test_a_reference_means_the_private_addresses_of_the_interfaces_that_hold_the_group(remote: str, expected: Outcome) -> None:
-    assert answer(config(rule(APP), interfaces=(HOLDER, STRANGER)), packet(remote)).outcome is expected
+def test_a_reference_means_the_private_addresses_of_the_interfaces_that_hold_the_group(
+    remote: str, expected: Outcome
+) -> None:
+    assert (
+        answer(config(rule(APP), interfaces=(HOLDER, STRANGER)), packet(remote)).outcome is expected
+    )
 
 
 def test_a_group_may_refer_to_itself() -> None:
@@ -273,7 +346,9 @@ def test_a_group_may_refer_to_itself() -> None:
 
 
 def test_a_reference_brings_in_no_rules_of_the_group_it_names() -> None:
-    theirs = SecurityGroup(group_id="sg-app", ingress=(rule("0.0.0.0/0", "-1", group="sg-app"),), egress=())
+    theirs = SecurityGroup(
+        group_id="sg-app", ingress=(rule("0.0.0.0/0", "-1", group="sg-app"),), egress=()
+    )
     known = config(rule(APP), interfaces=(HOLDER,))
     known = replace(known, security_groups=(*(known.security_groups or ()), theirs))
     assert answer(known, packet("10.0.3.3")).outcome is DENY
@@ -291,7 +366,11 @@ def test_the_account_need_not_be_in_the_data_for_a_group_of_the_same_vpc() -> No
     [
         (None, "10.0.2.7", UNKNOWN),  # no interface is known
         ((replace(HOLDER, group_ids=None),), "10.0.2.7", UNKNOWN),  # its groups are not known
-        ((replace(HOLDER, ipv6_addresses=None),), "2001:db8::8", UNKNOWN),  # its IPv6 addresses are not known
+        (
+            (replace(HOLDER, ipv6_addresses=None),),
+            "2001:db8::8",
+            UNKNOWN,
+        ),  # its IPv6 addresses are not known
         ((replace(HOLDER, ipv6_addresses=None),), "10.0.2.9", DENY),  # but its IPv4 ones are
         ((Interface(interface_id="eni-blank"),), "10.0.2.9", UNKNOWN),  # one may hold anything
         ((replace(HOLDER, group_ids=None, vpc_id="vpc-9"),), "10.0.2.7", UNKNOWN),
@@ -313,17 +392,26 @@ def test_doubt_about_a_reference_does_not_matter_on_another_port() -> None:
 
 
 def peering(
-    status: str | None = "active", regions: tuple[str | None, str | None] = ("eu-west-1", "eu-west-1"), *, turned: bool = False
+    status: str | None = "active",
+    regions: tuple[str | None, str | None] = ("eu-west-1", "eu-west-1"),
+    *,
+    turned: bool = False,
 ) -> Peering:
     sides = [
-        PeeringSide(vpc_id="vpc-1", owner_id=OWN, region=regions[0], cidrs=(ip_network("10.0.0.0/16"),)),
-        PeeringSide(vpc_id="vpc-2", owner_id=OTHER, region=regions[1], cidrs=(ip_network("10.2.0.0/16"),)),
+        PeeringSide(
+            vpc_id="vpc-1", owner_id=OWN, region=regions[0], cidrs=(ip_network("10.0.0.0/16"),)
+        ),
+        PeeringSide(
+            vpc_id="vpc-2", owner_id=OTHER, region=regions[1], cidrs=(ip_network("10.2.0.0/16"),)
+        ),
     ]
     requester, accepter = reversed(sides) if turned else sides
     return Peering(peering_id="pcx-1", requester=requester, accepter=accepter, status=status)
 
 
-PEER = GroupReference(group_id="sg-far", account_id=OTHER, vpc_id="vpc-2", peering_id="pcx-1", peering_status="active")
+PEER = GroupReference(
+    group_id="sg-far", account_id=OTHER, vpc_id="vpc-2", peering_id="pcx-1", peering_status="active"
+)
 FAR = interface("eni-far", "sg-far", vpc="vpc-2", owner=OTHER, address="10.2.0.9")
 
 
@@ -368,7 +456,12 @@ def test_a_reference_reaches_a_peer_vpc_over_an_active_connection_of_the_same_re
 def test_a_group_of_another_account_is_known_only_as_far_as_its_interfaces_are(
     remote: str, interfaces: tuple[Interface, ...], expected: Outcome
 ) -> None:
-    assert answer(config(rule(PEER), interfaces=interfaces, peerings=(peering(),)), packet(remote)).outcome is expected
+    assert (
+        answer(
+            config(rule(PEER), interfaces=interfaces, peerings=(peering(),)), packet(remote)
+        ).outcome
+        is expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -376,11 +469,17 @@ def test_a_group_of_another_account_is_known_only_as_far_as_its_interfaces_are(
     [
         GroupReference(group_id="sg-shared", account_id=OTHER),  # a participant of a shared VPC
         GroupReference(group_id="sg-far", account_id=OWN, vpc_id="vpc-2"),
-        GroupReference(group_id="sg-far", account_id=OWN, peering_id="pcx-9", peering_status="active"),
+        GroupReference(
+            group_id="sg-far", account_id=OWN, peering_id="pcx-9", peering_status="active"
+        ),
     ],
 )
-def test_interfaces_of_an_account_or_vpc_that_is_not_in_the_data_may_hold_the_group(reference: GroupReference) -> None:
-    assert answer(config(rule(reference), interfaces=(HOLDER,)), packet("10.0.2.9")).outcome is UNKNOWN
+def test_interfaces_of_an_account_or_vpc_that_is_not_in_the_data_may_hold_the_group(
+    reference: GroupReference,
+) -> None:
+    assert (
+        answer(config(rule(reference), interfaces=(HOLDER,)), packet("10.0.2.9")).outcome is UNKNOWN
+    )
 
 
 @pytest.mark.parametrize("remote", ["10.2.0.9", "203.0.113.9"])
@@ -395,7 +494,13 @@ def test_an_address_of_the_own_vpc_is_never_the_peers() -> None:
 
 @pytest.mark.parametrize(
     ("direction", "peerings", "expected"),
-    [(IN, (), UNKNOWN), (IN, None, UNKNOWN), (OUT, None, UNKNOWN), (OUT, (), DENY), (OUT, (peering("deleted"),), DENY)],
+    [
+        (IN, (), UNKNOWN),
+        (IN, None, UNKNOWN),
+        (OUT, None, UNKNOWN),
+        (OUT, (), DENY),
+        (OUT, (peering("deleted"),), DENY),
+    ],
 )
 def test_a_group_of_a_vpc_that_is_not_peered_may_be_behind_a_transit_gateway_but_only_coming_in(
     direction: FlowDirection, peerings: tuple[Peering, ...] | None, expected: Outcome
@@ -408,18 +513,31 @@ def test_a_group_of_a_vpc_that_is_not_peered_may_be_behind_a_transit_gateway_but
 def test_overlapping_vpcs_are_told_apart() -> None:
     """A VPC that nothing connects may use the same addresses; the interface here is the one that is meant."""
     double = interface("eni-double", "sg-app", vpc="vpc-9", address="10.0.2.99")
-    assert answer(config(rule(APP), interfaces=(double, STRANGER)), packet("10.0.2.99")).outcome is DENY
+    assert (
+        answer(config(rule(APP), interfaces=(double, STRANGER)), packet("10.0.2.99")).outcome
+        is DENY
+    )
 
 
 # --- the nearest miss -------------------------------------------------------------------------------------------------
 
-MISSES: dict[str, tuple[tuple[SecurityGroupRule, ...], Packet, tuple[SecurityGroupRule, Criterion] | None]] = {
+MISSES: dict[
+    str, tuple[tuple[SecurityGroupRule, ...], Packet, tuple[SecurityGroupRule, Criterion] | None]
+] = {
     "no rules": ((), packet(), None),
     "the peer differs": ((rule("192.0.2.0/24"),), packet(), (rule("192.0.2.0/24"), Criterion.PEER)),
     "the port differs": ((rule(ports=(80, 80)),), packet(), (rule(ports=(80, 80)), Criterion.PORT)),
-    "the protocol differs": ((rule(protocol="udp"),), packet(), (rule(protocol="udp"), Criterion.PROTOCOL)),
+    "the protocol differs": (
+        (rule(protocol="udp"),),
+        packet(),
+        (rule(protocol="udp"), Criterion.PROTOCOL),
+    ),
     "peer and port differ": ((rule("192.0.2.0/24", ports=(80, 80)),), packet(), None),
-    "a rule for ICMP is no near miss of TCP": ((rule(protocol="icmp", ports=(-1, -1)),), packet(), None),
+    "a rule for ICMP is no near miss of TCP": (
+        (rule(protocol="icmp", ports=(-1, -1)),),
+        packet(),
+        None,
+    ),
     "nor is one for GRE": ((rule(protocol="47"),), packet(), None),
     "nor one for TCP of GRE": ((rule(ports=(0, 65_535)),), packet(protocol=GRE, port=0), None),
     "nor one for TCP of ICMP": ((rule(ports=(0, 65_535)),), packet(protocol=ICMP, port=0), None),

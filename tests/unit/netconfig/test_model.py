@@ -7,10 +7,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 
-from flowverdict.netconfig.model import (
+from flowverdict.network.configuration import NetConfig
+from flowverdict.network.model import (
     Endpoint,
     Interface,
-    NetConfig,
     NetworkAcl,
     Peering,
     PeeringSide,
@@ -31,7 +31,12 @@ POD_HOST = Interface(
     ipv6_addresses=(IPv6Address("2001:db8::5"),),
     prefixes=(ip_network("10.0.1.64/28"), ip_network("2001:db8:0:0:1::/80")),
 )
-TWIN = Interface(interface_id="eni-2", vpc_id="vpc-2", group_ids=("sg-2",), ipv4_addresses=(IPv4Address("10.0.1.5"),))
+TWIN = Interface(
+    interface_id="eni-2",
+    vpc_id="vpc-2",
+    group_ids=("sg-2",),
+    ipv4_addresses=(IPv4Address("10.0.1.5"),),
+)
 NOWHERE = Interface(interface_id="eni-3", ipv4_addresses=(IPv4Address("10.0.1.5"),))
 
 
@@ -50,7 +55,9 @@ NOWHERE = Interface(interface_id="eni-3", ipv4_addresses=(IPv4Address("10.0.1.5"
         (None, "10.0.1.5", None),
     ],
 )
-def test_an_interface_is_found_by_any_of_its_addresses_in_its_vpc(vpc: str | None, address: str, expected: str | None) -> None:
+def test_an_interface_is_found_by_any_of_its_addresses_in_its_vpc(
+    vpc: str | None, address: str, expected: str | None
+) -> None:
     found = NetConfig(interfaces=(NOWHERE, TWIN, POD_HOST)).interface_at(vpc, ip_address(address))
     assert (None if found is None else found.interface_id) == expected
 
@@ -63,7 +70,9 @@ def test_the_holders_of_a_group_are_found() -> None:
 
 
 DEFAULT = NetworkAcl(network_acl_id="acl-default", vpc_id="vpc-1", is_default=True)
-OWN = NetworkAcl(network_acl_id="acl-own", vpc_id="vpc-1", is_default=False, subnet_ids=("subnet-1",))
+OWN = NetworkAcl(
+    network_acl_id="acl-own", vpc_id="vpc-1", is_default=False, subnet_ids=("subnet-1",)
+)
 SUBNETS = tuple(Subnet(subnet_id=name, vpc_id="vpc-1") for name in ("subnet-1", "subnet-2"))
 
 
@@ -92,7 +101,9 @@ def test_a_subnet_has_one_acl_its_own_or_the_default(
 
 def test_a_subnet_has_one_route_table_its_own_or_the_main_one() -> None:
     main = RouteTable(route_table_id="rtb-main", vpc_id="vpc-1", subnet_ids=(), is_main=True)
-    own = RouteTable(route_table_id="rtb-own", vpc_id="vpc-1", subnet_ids=("subnet-1",), is_main=False)
+    own = RouteTable(
+        route_table_id="rtb-own", vpc_id="vpc-1", subnet_ids=("subnet-1",), is_main=False
+    )
     config = NetConfig(route_tables=(main, own), subnets=SUBNETS)
     assert config.route_table_of_subnet("subnet-1") == own
     assert config.route_table_of_subnet("subnet-2") == main
@@ -101,7 +112,10 @@ def test_a_subnet_has_one_route_table_its_own_or_the_main_one() -> None:
 
 
 def test_everything_is_found_by_its_id() -> None:
-    one, two = PeeringSide(vpc_id="vpc-1", region="eu-west-1"), PeeringSide(vpc_id="vpc-2", region="eu-west-2")
+    one, two = (
+        PeeringSide(vpc_id="vpc-1", region="eu-west-1"),
+        PeeringSide(vpc_id="vpc-2", region="eu-west-2"),
+    )
     peering = Peering(peering_id="pcx-1", requester=one, accepter=two)
     endpoint = Endpoint(endpoint_id="vpce-1", interface_ids=("eni-1",), state="available")
     config = NetConfig(
@@ -134,7 +148,10 @@ def test_a_changed_configuration_answers_anew() -> None:
 
 
 def test_a_peering_has_two_sides() -> None:
-    one, two = PeeringSide(vpc_id="vpc-1", region="eu-west-1"), PeeringSide(vpc_id="vpc-2", region="eu-west-2")
+    one, two = (
+        PeeringSide(vpc_id="vpc-1", region="eu-west-1"),
+        PeeringSide(vpc_id="vpc-2", region="eu-west-2"),
+    )
     peering = Peering(peering_id="pcx-1", requester=one, accepter=two)
     assert (peering.side("vpc-1"), peering.other_side("vpc-1")) == (one, two)
     assert (peering.side("vpc-2"), peering.other_side("vpc-2")) == (two, one)
@@ -147,14 +164,28 @@ def test_a_peering_has_two_sides() -> None:
 
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [("active", True), ("pending-acceptance", False), ("expired", False), ("deleted", False), ("of-tomorrow", None), (None, None)],
+    [
+        ("active", True),
+        ("pending-acceptance", False),
+        ("expired", False),
+        ("deleted", False),
+        ("of-tomorrow", None),
+        (None, None),
+    ],
 )
-def test_only_an_active_peering_carries_traffic(status: str | None, *, expected: bool | None) -> None:
+def test_only_an_active_peering_carries_traffic(
+    status: str | None, *, expected: bool | None
+) -> None:
     assert peering_carries_traffic(status) is expected
 
 
-@pytest.mark.parametrize(("state", "expected"), [("Available", True), ("available", True), ("Pending", False), (None, None)])
-def test_an_endpoints_state_is_read_in_either_case(state: str | None, *, expected: bool | None) -> None:
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("Available", True), ("available", True), ("Pending", False), (None, None)],
+)
+def test_an_endpoints_state_is_read_in_either_case(
+    state: str | None, *, expected: bool | None
+) -> None:
     assert Endpoint(endpoint_id="vpce-1", state=state).is_available is expected
 
 

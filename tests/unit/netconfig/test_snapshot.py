@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from flowverdict.errors import ConfigError
-from flowverdict.netconfig.evaluate import Outcome, Packet, evaluate_groups
-from flowverdict.netconfig.model import (
+from flowverdict.core.errors import ConfigError
+from flowverdict.flowlog.records import FlowDirection
+from flowverdict.network.configuration import NetConfig
+from flowverdict.network.model import (
     Endpoint,
     GroupReference,
     IcmpTypeCode,
     Interface,
-    NetConfig,
     NetworkAcl,
     NetworkAclEntry,
     Peering,
@@ -31,8 +31,9 @@ from flowverdict.netconfig.model import (
     Subnet,
     Vpc,
 )
-from flowverdict.netconfig.snapshot import load_snapshot, parse_snapshot
-from flowverdict.records import FlowDirection
+from flowverdict.network.packet import Outcome, Packet
+from flowverdict.network.security_groups import evaluate_groups
+from flowverdict.network.snapshot import load_snapshot, parse_snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +87,13 @@ GROUP = {
         }
     ],
     "IpPermissionsEgress": [
-        {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}], "Ipv6Ranges": [], "PrefixListIds": [], "UserIdGroupPairs": []}
+        {
+            "IpProtocol": "-1",
+            "IpRanges": [{"CidrIp": "0.0.0.0/0"}],
+            "Ipv6Ranges": [],
+            "PrefixListIds": [],
+            "UserIdGroupPairs": [],
+        }
     ],
 }
 ACL = {
@@ -94,7 +101,9 @@ ACL = {
     "VpcId": "vpc-1",
     "IsDefault": False,
     "OwnerId": "111111111111",
-    "Associations": [{"NetworkAclAssociationId": "aclassoc-1", "NetworkAclId": "acl-1", "SubnetId": "subnet-1"}],
+    "Associations": [
+        {"NetworkAclAssociationId": "aclassoc-1", "NetworkAclId": "acl-1", "SubnetId": "subnet-1"}
+    ],
     "Entries": [
         {
             "RuleNumber": 100,
@@ -148,7 +157,9 @@ SUBNET = {
     "SubnetId": "subnet-1",
     "VpcId": "vpc-1",
     "CidrBlock": "10.0.1.0/24",
-    "Ipv6CidrBlockAssociationSet": [{"Ipv6CidrBlock": "2001:db8::/64", "Ipv6CidrBlockState": {"State": "associated"}}],
+    "Ipv6CidrBlockAssociationSet": [
+        {"Ipv6CidrBlock": "2001:db8::/64", "Ipv6CidrBlockState": {"State": "associated"}}
+    ],
 }
 ENDPOINT = {
     "VpcEndpointId": "vpce-1",
@@ -164,12 +175,25 @@ ENDPOINT = {
 ROUTE_TABLE = {
     "RouteTableId": "rtb-1",
     "VpcId": "vpc-1",
-    "Associations": [{"Main": True}, {"Main": False, "SubnetId": "subnet-1"}, {"Main": False, "GatewayId": "igw-1"}],
+    "Associations": [
+        {"Main": True},
+        {"Main": False, "SubnetId": "subnet-1"},
+        {"Main": False, "GatewayId": "igw-1"},
+    ],
     "Routes": [
         {"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local", "State": "active"},
         {"DestinationPrefixListId": "pl-1", "GatewayId": "vpce-2", "State": "active"},
-        {"DestinationIpv6CidrBlock": "::/0", "EgressOnlyInternetGatewayId": "eigw-1", "State": "active"},
-        {"DestinationCidrBlock": "0.0.0.0/0", "InstanceId": "i-1", "NetworkInterfaceId": "eni-1", "State": "blackhole"},
+        {
+            "DestinationIpv6CidrBlock": "::/0",
+            "EgressOnlyInternetGatewayId": "eigw-1",
+            "State": "active",
+        },
+        {
+            "DestinationCidrBlock": "0.0.0.0/0",
+            "InstanceId": "i-1",
+            "NetworkInterfaceId": "eni-1",
+            "State": "blackhole",
+        },
     ],
 }
 PREFIX_LIST = {
@@ -239,11 +263,19 @@ EXPECTED = NetConfig(
                 rule(PrefixListReference(prefix_list_id="pl-1")),
                 rule(
                     GroupReference(
-                        group_id="sg-2", account_id="222222222222", vpc_id="vpc-2", peering_id="pcx-1", peering_status="active"
+                        group_id="sg-2",
+                        account_id="222222222222",
+                        vpc_id="vpc-2",
+                        peering_id="pcx-1",
+                        peering_status="active",
                     )
                 ),
             ),
-            egress=(SecurityGroupRule(group_id="sg-1", egress=True, protocol="-1", peer=ip_network("0.0.0.0/0")),),
+            egress=(
+                SecurityGroupRule(
+                    group_id="sg-1", egress=True, protocol="-1", peer=ip_network("0.0.0.0/0")
+                ),
+            ),
         ),
     ),
     network_acls=(
@@ -272,12 +304,22 @@ EXPECTED = NetConfig(
             subnet_ids=("subnet-1",),
         ),
     ),
-    subnets=(Subnet(subnet_id="subnet-1", vpc_id="vpc-1", cidrs=(ip_network("10.0.1.0/24"), ip_network("2001:db8::/64"))),),
+    subnets=(
+        Subnet(
+            subnet_id="subnet-1",
+            vpc_id="vpc-1",
+            cidrs=(ip_network("10.0.1.0/24"), ip_network("2001:db8::/64")),
+        ),
+    ),
     vpcs=(
         Vpc(
             vpc_id="vpc-1",
             owner_id="111111111111",
-            cidrs=(ip_network("10.0.0.0/16"), ip_network("10.4.0.0/16"), ip_network("2001:db8::/56")),
+            cidrs=(
+                ip_network("10.0.0.0/16"),
+                ip_network("10.4.0.0/16"),
+                ip_network("2001:db8::/56"),
+            ),
             block_public_access="block-ingress",
         ),
     ),
@@ -288,7 +330,11 @@ EXPECTED = NetConfig(
                 vpc_id="vpc-1",
                 owner_id="111111111111",
                 region="eu-west-1",
-                cidrs=(ip_network("10.0.0.0/16"), ip_network("10.4.0.0/16"), ip_network("2001:db8::/56")),
+                cidrs=(
+                    ip_network("10.0.0.0/16"),
+                    ip_network("10.4.0.0/16"),
+                    ip_network("2001:db8::/56"),
+                ),
             ),
             accepter=PeeringSide(vpc_id="vpc-2", owner_id="222222222222", region="us-east-1"),
             status="pending-acceptance",
@@ -314,7 +360,11 @@ EXPECTED = NetConfig(
             vpc_id="vpc-1",
             routes=(
                 Route(destination=ip_network("10.0.0.0/16"), target="local", state="active"),
-                Route(destination=PrefixListReference(prefix_list_id="pl-1"), target="vpce-2", state="active"),
+                Route(
+                    destination=PrefixListReference(prefix_list_id="pl-1"),
+                    target="vpce-2",
+                    state="active",
+                ),
                 Route(destination=ip_network("::/0"), target="eigw-1", state="active"),
                 Route(destination=ip_network("0.0.0.0/0"), target="eni-1", state="blackhole"),
             ),
@@ -347,7 +397,9 @@ def test_a_file_a_windows_shell_wrote_is_read(tmp_path: Path, encoding: str) -> 
 
 
 def test_boto3_gives_times_as_such() -> None:
-    peering = PEERING | {"ExpirationTime": datetime(2026, 11, 29, 14, tzinfo=timezone(timedelta(hours=2)))}
+    peering = PEERING | {
+        "ExpirationTime": datetime(2026, 11, 29, 14, tzinfo=timezone(timedelta(hours=2)))
+    }
     (read,) = parse_snapshot({"VpcPeeringConnections": [peering]}).peerings or ()
     assert read.expires_at == datetime(2026, 11, 29, 12, tzinfo=UTC)
 
@@ -401,33 +453,63 @@ def test_inner_lists_that_are_missing_are_not_known_either() -> None:
 
 def test_a_primary_address_alone_is_the_list() -> None:
     (read,) = (
-        parse_snapshot({"NetworkInterfaces": [{"NetworkInterfaceId": "eni-1", "PrivateIpAddress": "10.0.0.4"}]}).interfaces or ()
+        parse_snapshot(
+            {"NetworkInterfaces": [{"NetworkInterfaceId": "eni-1", "PrivateIpAddress": "10.0.0.4"}]}
+        ).interfaces
+        or ()
     )
     assert read.ipv4_addresses == (IPv4Address("10.0.0.4"),)
 
 
 @pytest.mark.parametrize("spelling", ["natGateway", "nat_gateway"])
 def test_both_spellings_of_a_nat_gateway_are_kept_and_understood(spelling: str) -> None:
-    (read,) = parse_snapshot({"NetworkInterfaces": [{"NetworkInterfaceId": "eni-1", "InterfaceType": spelling}]}).interfaces or ()
+    (read,) = (
+        parse_snapshot(
+            {"NetworkInterfaces": [{"NetworkInterfaceId": "eni-1", "InterfaceType": spelling}]}
+        ).interfaces
+        or ()
+    )
     assert (read.interface_type, read.is_nat_gateway) == (spelling, True)
 
 
 def test_what_is_unknown_is_data() -> None:
     read = parse_snapshot(
         {
-            "NetworkInterfaces": [{"NetworkInterfaceId": "eni-1", "InterfaceType": "warp_drive", "NewField": {"Deep": [1]}}],
-            "NetworkAcls": [
-                {"NetworkAclId": "a", "Entries": [{"RuleNumber": 40_000, "Egress": False, "RuleAction": "log", "Protocol": "quic"}]}
+            "NetworkInterfaces": [
+                {
+                    "NetworkInterfaceId": "eni-1",
+                    "InterfaceType": "warp_drive",
+                    "NewField": {"Deep": [1]},
+                }
             ],
-            "VpcEndpoints": [{"VpcEndpointId": "vpce-1", "VpcEndpointType": "Wormhole", "State": "Humming"}],
-            "VpcPeeringConnections": [{"VpcPeeringConnectionId": "pcx-1", "Status": {"Code": "dreaming"}}],
+            "NetworkAcls": [
+                {
+                    "NetworkAclId": "a",
+                    "Entries": [
+                        {
+                            "RuleNumber": 40_000,
+                            "Egress": False,
+                            "RuleAction": "log",
+                            "Protocol": "quic",
+                        }
+                    ],
+                }
+            ],
+            "VpcEndpoints": [
+                {"VpcEndpointId": "vpce-1", "VpcEndpointType": "Wormhole", "State": "Humming"}
+            ],
+            "VpcPeeringConnections": [
+                {"VpcPeeringConnectionId": "pcx-1", "Status": {"Code": "dreaming"}}
+            ],
         }
     )
     assert read.interfaces is not None
     assert read.interfaces[0].interface_type == "warp_drive"
     assert read.network_acls is not None
     assert read.network_acls[0].entries == (
-        NetworkAclEntry(rule_number=40_000, egress=False, action="log", protocol="quic", network=None),
+        NetworkAclEntry(
+            rule_number=40_000, egress=False, action="log", protocol="quic", network=None
+        ),
     )
     assert read.endpoints is not None
     assert read.endpoints[0].is_available is False
@@ -437,15 +519,30 @@ def test_what_is_unknown_is_data() -> None:
 
 def test_a_kind_of_peer_that_is_not_known_keeps_its_rule() -> None:
     permission = {"IpProtocol": "-1", "MoonRanges": [{"Crater": "Tycho"}]}
-    config = parse_snapshot({"SecurityGroups": [{"GroupId": "sg-1", "IpPermissions": [permission]}]})
-    packet = Packet(source=ip_address("10.0.0.1"), destination=ip_address("10.0.0.2"), protocol=6, destination_port=443)
+    config = parse_snapshot(
+        {"SecurityGroups": [{"GroupId": "sg-1", "IpPermissions": [permission]}]}
+    )
+    packet = Packet(
+        source=ip_address("10.0.0.1"),
+        destination=ip_address("10.0.0.2"),
+        protocol=6,
+        destination_port=443,
+    )
     interface = Interface(interface_id="eni-1", group_ids=("sg-1",))
-    assert evaluate_groups(config, interface, packet, FlowDirection.INGRESS).outcome is Outcome.UNKNOWN
+    assert (
+        evaluate_groups(config, interface, packet, FlowDirection.INGRESS).outcome is Outcome.UNKNOWN
+    )
 
 
 def test_host_bits_are_cleared_as_aws_does() -> None:
     (read,) = (
-        parse_snapshot({"ManagedPrefixLists": [{"PrefixListId": "pl-1", "Entries": [{"Cidr": "100.68.0.18/18"}]}]}).prefix_lists
+        parse_snapshot(
+            {
+                "ManagedPrefixLists": [
+                    {"PrefixListId": "pl-1", "Entries": [{"Cidr": "100.68.0.18/18"}]}
+                ]
+            }
+        ).prefix_lists
         or ()
     )
     assert read.cidrs == (ip_network("100.68.0.0/18"),)
@@ -455,8 +552,19 @@ def test_host_bits_are_cleared_as_aws_does() -> None:
 
 
 def entry(**fields: object) -> dict[str, object]:
-    good: dict[str, object] = {"RuleNumber": 1, "Egress": False, "RuleAction": "allow", "Protocol": "6", "CidrBlock": "0.0.0.0/0"}
-    return {"NetworkAcls": [{"NetworkAclId": "acl-0"}, {"NetworkAclId": "acl-1", "Entries": [good | fields]}]}
+    good: dict[str, object] = {
+        "RuleNumber": 1,
+        "Egress": False,
+        "RuleAction": "allow",
+        "Protocol": "6",
+        "CidrBlock": "0.0.0.0/0",
+    }
+    return {
+        "NetworkAcls": [
+            {"NetworkAclId": "acl-0"},
+            {"NetworkAclId": "acl-1", "Entries": [good | fields]},
+        ]
+    }
 
 
 def interface(**fields: object) -> dict[str, object]:
@@ -477,14 +585,29 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"Vpcs": [[]]}, "Vpcs[0]: [] is no object"),
     ({"Vpcs": [{}]}, "Vpcs[0].VpcId: is missing"),
     ({"Vpcs": [{"VpcId": 7}]}, "Vpcs[0].VpcId: 7 is no text"),
-    ({"Vpcs": [{"VpcId": "v", "BlockPublicAccessStates": "off"}]}, "Vpcs[0].BlockPublicAccessStates: 'off' is no object"),
+    (
+        {"Vpcs": [{"VpcId": "v", "BlockPublicAccessStates": "off"}]},
+        "Vpcs[0].BlockPublicAccessStates: 'off' is no object",
+    ),
     (entry(CidrBlock="10.0.0/8"), "NetworkAcls[1].Entries[0].CidrBlock: '10.0.0/8' is no CIDR"),
     (entry(CidrBlock="10.0.0.0"), "NetworkAcls[1].Entries[0].CidrBlock: '10.0.0.0' is no CIDR"),
-    (entry(CidrBlock="10.0.0.0/33"), "NetworkAcls[1].Entries[0].CidrBlock: '10.0.0.0/33' is no CIDR"),
-    (entry(CidrBlock="10.0.0.0/255.0.0.0"), "NetworkAcls[1].Entries[0].CidrBlock: '10.0.0.0/255.0.0.0' is no CIDR"),
+    (
+        entry(CidrBlock="10.0.0.0/33"),
+        "NetworkAcls[1].Entries[0].CidrBlock: '10.0.0.0/33' is no CIDR",
+    ),
+    (
+        entry(CidrBlock="10.0.0.0/255.0.0.0"),
+        "NetworkAcls[1].Entries[0].CidrBlock: '10.0.0.0/255.0.0.0' is no CIDR",
+    ),
     (entry(CidrBlock="::/0"), "NetworkAcls[1].Entries[0].CidrBlock: '::/0' is no IPv4 CIDR"),
-    (entry(Ipv6CidrBlock="10.0.0.0/8"), "NetworkAcls[1].Entries[0].Ipv6CidrBlock: '10.0.0.0/8' is no IPv6 CIDR"),
-    (entry(Ipv6CidrBlock="fe80::%eth0/64"), "NetworkAcls[1].Entries[0].Ipv6CidrBlock: 'fe80::%eth0/64' is no CIDR"),
+    (
+        entry(Ipv6CidrBlock="10.0.0.0/8"),
+        "NetworkAcls[1].Entries[0].Ipv6CidrBlock: '10.0.0.0/8' is no IPv6 CIDR",
+    ),
+    (
+        entry(Ipv6CidrBlock="fe80::%eth0/64"),
+        "NetworkAcls[1].Entries[0].Ipv6CidrBlock: 'fe80::%eth0/64' is no CIDR",
+    ),
     (entry(CidrBlock=0), "NetworkAcls[1].Entries[0].CidrBlock: 0 is no text"),
     (entry(RuleNumber="100"), "NetworkAcls[1].Entries[0].RuleNumber: '100' is no whole number"),
     (entry(RuleNumber=True), "NetworkAcls[1].Entries[0].RuleNumber: True is no whole number"),
@@ -495,31 +618,73 @@ BAD: list[tuple[dict[str, object], str]] = [
     (entry(Protocol=6), "NetworkAcls[1].Entries[0].Protocol: 6 is no text"),
     (entry(PortRange=[1, 2]), "NetworkAcls[1].Entries[0].PortRange: [1, 2] is no object"),
     (entry(PortRange={"From": 1}), "NetworkAcls[1].Entries[0].PortRange.To: is missing"),
-    (entry(IcmpTypeCode={"Type": "echo"}), "NetworkAcls[1].Entries[0].IcmpTypeCode.Type: 'echo' is no whole number"),
+    (
+        entry(IcmpTypeCode={"Type": "echo"}),
+        "NetworkAcls[1].Entries[0].IcmpTypeCode.Type: 'echo' is no whole number",
+    ),
     (interface(Groups=["sg-1"]), "NetworkInterfaces[0].Groups[0]: 'sg-1' is no object"),
     (interface(Groups=[{}]), "NetworkInterfaces[0].Groups[0].GroupId: is missing"),
-    (interface(PrivateIpAddress="10.0.0.256"), "NetworkInterfaces[0].PrivateIpAddress: '10.0.0.256' is no IPv4 address"),
-    (interface(PrivateIpAddress="::1"), "NetworkInterfaces[0].PrivateIpAddress: '::1' is no IPv4 address"),
+    (
+        interface(PrivateIpAddress="10.0.0.256"),
+        "NetworkInterfaces[0].PrivateIpAddress: '10.0.0.256' is no IPv4 address",
+    ),
+    (
+        interface(PrivateIpAddress="::1"),
+        "NetworkInterfaces[0].PrivateIpAddress: '::1' is no IPv4 address",
+    ),
     (
         interface(Ipv6Addresses=[{"Ipv6Address": "fe80::1%1"}]),
         "NetworkInterfaces[0].Ipv6Addresses[0].Ipv6Address: 'fe80::1%1' is no IPv6 address",
     ),
-    (interface(Ipv6Addresses=[{}]), "NetworkInterfaces[0].Ipv6Addresses[0].Ipv6Address: is missing"),
-    (interface(SourceDestCheck="yes"), "NetworkInterfaces[0].SourceDestCheck: 'yes' is neither true nor false"),
+    (
+        interface(Ipv6Addresses=[{}]),
+        "NetworkInterfaces[0].Ipv6Addresses[0].Ipv6Address: is missing",
+    ),
+    (
+        interface(SourceDestCheck="yes"),
+        "NetworkInterfaces[0].SourceDestCheck: 'yes' is neither true nor false",
+    ),
     (interface(TagSet={"Name": "x"}), "NetworkInterfaces[0].TagSet: {'Name': 'x'} is no list"),
-    (interface(Description="\x1b[2J" * 99 + "x", VpcId=1), "NetworkInterfaces[0].VpcId: 1 is no text"),
+    (
+        interface(Description="\x1b[2J" * 99 + "x", VpcId=1),
+        "NetworkInterfaces[0].VpcId: 1 is no text",
+    ),
     (interface(VpcId=["\x1b]0;"]), r"NetworkInterfaces[0].VpcId: ['\x1b]0;'] is no text"),
-    (group(FromPort="443"), "SecurityGroups[0].IpPermissions[0].FromPort: '443' is no whole number"),
-    (group(IpRanges=["10.0.0.0/8"]), "SecurityGroups[0].IpPermissions[0].IpRanges[0]: '10.0.0.0/8' is no object"),
-    (group(IpRanges=[{"CidrIp": "all"}]), "SecurityGroups[0].IpPermissions[0].IpRanges[0].CidrIp: 'all' is no CIDR"),
-    (group(UserIdGroupPairs=[{}]), "SecurityGroups[0].IpPermissions[0].UserIdGroupPairs[0].GroupId: is missing"),
-    (group(PrefixListIds=[{"PrefixListId": 1}]), "SecurityGroups[0].IpPermissions[0].PrefixListIds[0].PrefixListId: 1 is no text"),
-    ({"VpcEndpoints": [{"VpcEndpointId": "e", "SubnetIds": [1]}]}, "VpcEndpoints[0].SubnetIds[0]: 1 is no text"),
-    ({"ManagedPrefixLists": [{"PrefixListId": "p", "Entries": [{}]}]}, "ManagedPrefixLists[0].Entries[0].Cidr: is missing"),
+    (
+        group(FromPort="443"),
+        "SecurityGroups[0].IpPermissions[0].FromPort: '443' is no whole number",
+    ),
+    (
+        group(IpRanges=["10.0.0.0/8"]),
+        "SecurityGroups[0].IpPermissions[0].IpRanges[0]: '10.0.0.0/8' is no object",
+    ),
+    (
+        group(IpRanges=[{"CidrIp": "all"}]),
+        "SecurityGroups[0].IpPermissions[0].IpRanges[0].CidrIp: 'all' is no CIDR",
+    ),
+    (
+        group(UserIdGroupPairs=[{}]),
+        "SecurityGroups[0].IpPermissions[0].UserIdGroupPairs[0].GroupId: is missing",
+    ),
+    (
+        group(PrefixListIds=[{"PrefixListId": 1}]),
+        "SecurityGroups[0].IpPermissions[0].PrefixListIds[0].PrefixListId: 1 is no text",
+    ),
+    (
+        {"VpcEndpoints": [{"VpcEndpointId": "e", "SubnetIds": [1]}]},
+        "VpcEndpoints[0].SubnetIds[0]: 1 is no text",
+    ),
+    (
+        {"ManagedPrefixLists": [{"PrefixListId": "p", "Entries": [{}]}]},
+        "ManagedPrefixLists[0].Entries[0].Cidr: is missing",
+    ),
     ({"ReadAt": "yesterday"}, "ReadAt: 'yesterday' is no ISO 8601 time"),
     ({"ReadAt": 1}, "ReadAt: 1 is no ISO 8601 time"),
     ({"ReadAt": "2026-11-22T12:07:00"}, "ReadAt: '2026-11-22T12:07:00' is a time without its zone"),
-    ({"ReadAt": "0001-01-01T00:00:00+10:00"}, "ReadAt: '0001-01-01T00:00:00+10:00' is no time UTC can show"),
+    (
+        {"ReadAt": "0001-01-01T00:00:00+10:00"},
+        "ReadAt: '0001-01-01T00:00:00+10:00' is no time UTC can show",
+    ),
 ]
 
 
@@ -592,6 +757,12 @@ def _replaced(value: object, place: tuple[str | int, ...], new: object) -> objec
     if not place:
         return new
     if isinstance(value, dict):
-        return {key: _replaced(item, place[1:], new) if key == place[0] else item for key, item in value.items()}
+        return {
+            key: _replaced(item, place[1:], new) if key == place[0] else item
+            for key, item in value.items()
+        }
     assert isinstance(value, list)
-    return [_replaced(item, place[1:], new) if key == place[0] else item for key, item in enumerate(value)]
+    return [
+        _replaced(item, place[1:], new) if key == place[0] else item
+        for key, item in enumerate(value)
+    ]

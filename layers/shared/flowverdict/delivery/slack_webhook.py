@@ -24,7 +24,7 @@ from slack_sdk.http_retry.builtin_handlers import (
 )
 from slack_sdk.webhook import WebhookClient, WebhookResponse
 
-from flowverdict.errors import DeliveryError, WebhookRefusedError
+from flowverdict.core.errors import DeliveryError, WebhookRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,9 @@ LONGEST_WAIT_SECONDS = 30
 # Beside the first try, whatever the reasons: at worst 3 x 10 s of trying and 2 x 30 s of waiting.
 MAX_RETRIES = 2
 
-_ADDRESS = re.compile(r"https://[!-~]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?/[!-~]*", re.ASCII)
+_ADDRESS = re.compile(
+    r"https://[!-~]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?/[!-~]*", re.ASCII
+)
 _ERROR_CODE = re.compile(r"[a-z_]{1,64}")
 _SECONDS = re.compile(r"[0-9]{1,6}")
 _REFUSED = frozenset({http.client.FORBIDDEN, http.client.NOT_FOUND, http.client.GONE})
@@ -75,16 +77,30 @@ class _BoundedRateLimitRetry(RateLimitErrorRetryHandler):
         response: HttpResponse | None = None,
         error: Exception | None = None,
     ) -> bool:
-        if response is None or not super()._can_retry(state=state, request=request, response=response, error=error):
+        if response is None or not super()._can_retry(
+            state=state, request=request, response=response, error=error
+        ):
             return False
-        asked = {name.lower(): values for name, values in response.headers.items()}.get("retry-after", ["1"])
-        return len(asked) == 1 and _SECONDS.fullmatch(asked[0]) is not None and int(asked[0]) <= self._longest_wait
+        asked = {name.lower(): values for name, values in response.headers.items()}.get(
+            "retry-after", ["1"]
+        )
+        return (
+            len(asked) == 1
+            and _SECONDS.fullmatch(asked[0]) is not None
+            and int(asked[0]) <= self._longest_wait
+        )
 
 
 class _NoRedirects(HTTPRedirectHandler):
     @override
     def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage, newurl: str
+        self,
+        req: Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
     ) -> None:
         """Follow none: the answer is then an ``HTTPError`` as any other that is no success."""
 
@@ -97,7 +113,9 @@ class _Client(WebhookClient):
         try:
             with build_opener(_NoRedirects).open(req, timeout=self.timeout) as answer:
                 headers = dict(answer.headers.items())
-                return WebhookResponse(url=url, status_code=answer.status, body=_beginning(answer), headers=headers)
+                return WebhookResponse(
+                    url=url, status_code=answer.status, body=_beginning(answer), headers=headers
+                )
         except HTTPError as error:
             # The SDK reads the whole of it, in the encoding that it names; of this one only the beginning is left, in UTF-8.
             del error.headers["Content-Type"]
@@ -109,7 +127,11 @@ class _Client(WebhookClient):
 def _beginning(answer: http.client.HTTPResponse) -> str:
     until = time.monotonic() + MAX_ANSWER_SECONDS
     body = b""
-    while len(body) < MAX_ANSWER_BYTES and time.monotonic() < until and (more := answer.read1(MAX_ANSWER_BYTES - len(body))):
+    while (
+        len(body) < MAX_ANSWER_BYTES
+        and time.monotonic() < until
+        and (more := answer.read1(MAX_ANSWER_BYTES - len(body)))
+    ):
         body += more
     return body.decode(errors="replace")
 
@@ -140,7 +162,13 @@ class SlackWebhook:
         The address is none that messages may be sent to.
     """
 
-    def __init__(self, address: str, *, timeout_seconds: int = TIMEOUT_SECONDS, longest_wait: int = LONGEST_WAIT_SECONDS) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout_seconds: int = TIMEOUT_SECONDS,
+        longest_wait: int = LONGEST_WAIT_SECONDS,
+    ) -> None:
         if not is_webhook_address(address):
             raise DeliveryError("the Slack webhook's address is no https address")
         # The client logs the address. A logger of our own, outside of the tree, hears it and passes nothing on.
@@ -168,20 +196,28 @@ class SlackWebhook:
             Slack could not be reached, is overloaded, or did not understand; the text says what to do.
         """
         try:
-            answer = self._client.send(text=text, blocks=blocks, unfurl_links=False, unfurl_media=False)
+            answer = self._client.send(
+                text=text, blocks=blocks, unfurl_links=False, unfurl_media=False
+            )
         except (OSError, http.client.HTTPException, ValueError, LookupError) as error:
             # Only the kind: what else such errors say may hold the address.
             reason = getattr(error, "reason", error)
-            raise DeliveryError(f"Slack could not be reached ({type(reason).__name__}); another try may succeed") from None
+            raise DeliveryError(
+                f"Slack could not be reached ({type(reason).__name__}); another try may succeed"
+            ) from None
         if answer.status_code == http.client.OK and answer.body.strip() == "ok":
             return
         code = answer.body.strip()
         code = code if _ERROR_CODE.fullmatch(code) else ""
         said = f"{answer.status_code} {code}".strip()
         if answer.status_code in _REFUSED:
-            advice = _ADVICE.get(code, f"nothing can be posted there: look at the webhook in Slack, or {_RENEW}")
+            advice = _ADVICE.get(
+                code, f"nothing can be posted there: look at the webhook in Slack, or {_RENEW}"
+            )
             raise WebhookRefusedError(f"Slack refused the webhook ({said}): {advice}")
-        raise DeliveryError(f"Slack did not take the message ({said}): {_what_to_do(answer.status_code, answer.headers)}")
+        raise DeliveryError(
+            f"Slack did not take the message ({said}): {_what_to_do(answer.status_code, answer.headers)}"
+        )
 
 
 def _what_to_do(status: int, headers: object) -> str:

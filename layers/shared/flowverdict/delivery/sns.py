@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowverdict.delivery import amazon_q, email
-from flowverdict.document import Alert
-from flowverdict.errors import DeliveryError
-from flowverdict.sdk import guarded
+from flowverdict.alerts.model import Alert
+from flowverdict.core.aws_client import guarded
+from flowverdict.core.errors import DeliveryError
+from flowverdict.delivery.renderers import amazon_q, email
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,16 +22,24 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sns.type_defs import MessageAttributeValueTypeDef
 
-    from flowverdict.document import Document
+    from flowverdict.alerts.model import Document
 
 MAX_MESSAGE_BYTES = 262_144
 
 
 def attributes(document: Document) -> Mapping[str, MessageAttributeValueTypeDef]:
     """Give what subscription filter policies can ask for."""
-    values = {"kind": document.kind.value, "status": document.status.value, "severity": document.severity.value}
+    values = {
+        "kind": document.kind.value,
+        "status": document.status.value,
+        "severity": document.severity.value,
+    }
     if isinstance(document, Alert):
-        values |= {"verdict": document.verdict, "leg": document.leg, "direction": document.flow_direction or "unknown"}
+        values |= {
+            "verdict": document.verdict,
+            "leg": document.leg,
+            "direction": document.flow_direction or "unknown",
+        }
     return {name: {"DataType": "String", "StringValue": value} for name, value in values.items()}
 
 
@@ -51,7 +59,11 @@ class SnsTopics:
     """
 
     def __init__(
-        self, client: SNSClient, alert_topic_arn: str, email_topic_arn: str | None = None, chat_topic_arn: str | None = None
+        self,
+        client: SNSClient,
+        alert_topic_arn: str,
+        email_topic_arn: str | None = None,
+        chat_topic_arn: str | None = None,
     ) -> None:
         self._client = guarded(client)
         self._alert_topic_arn = alert_topic_arn
@@ -75,7 +87,12 @@ class SnsTopics:
     def _send(self, topic_arn: str, document: Document, message: str) -> None:
         try:
             self._client.publish(
-                TopicArn=topic_arn, Subject=email.subject(document), Message=message, MessageAttributes=attributes(document)
+                TopicArn=topic_arn,
+                Subject=email.subject(document),
+                Message=message,
+                MessageAttributes=attributes(document),
             )
         except (BotoCoreError, ClientError) as error:
-            raise DeliveryError(f"{topic_arn}: {document.kind} {document.fingerprint} not published: {error}") from error
+            raise DeliveryError(
+                f"{topic_arn}: {document.kind} {document.fingerprint} not published: {error}"
+            ) from error

@@ -1,0 +1,1 @@
+"""The flowverdict command."""

@@ -1,0 +1,393 @@
+"""``flowverdict backfill``: objects that a bucket has already to the deployed stack's queue, so that Lambda reads them.
+
+First the whole prefix is listed and counted, then it is listed again and sent: listing takes minutes for what takes hours to send,
+and nothing has to be kept in between. How far it has got is noted after the queue has taken a batch, so that a crash sends
+ten objects twice, which the stack counts once.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import batched
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from flowverdict.core.errors import FlowVerdictError
+from flowverdict.core.formatting import counted, isoformat
+from flowverdict.core.untrusted import one_line
+from flowverdict.lifecycle.dynamodb import KEPT
+from flowverdict_cli import cost_model
+from flowverdict_cli.backfill_listing import Location, Passed, Tally, list_objects
+from flowverdict_cli.backfill_queue import Pace, Queue, State, StateFile, Task, default_state_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from botocore.client import BaseClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+    from flowverdict_cli.backfill_listing import HistoryObject, Selection
+
+
+# 50 objects of 10,000 records each are half a million records a second, which keep some 30 functions busy: a thirtieth of what an
+# account may run at once by default, so that new flow logs, which wait in the same queue, need not wait long.
+DEFAULT_RATE = 50.0
+QUEUE_OUTPUT = "FlowLogQueueUrl"
+BUCKET_OUTPUT = "FlowLogBucketName"
+_MAX_REFUSED = (
+    100  # more than that are no accident, and the queue's or the role's settings need looking at
+)
+_LINE_EVERY = 1_000  # objects between two lines of progress where there is no bar
+_TRIES = 8  # of a call, with standard backoff: nobody waits for the answer
+_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a person asked for.
+
+    Parameters
+    ----------
+    queue_url
+        Where to send; ``None`` asks the stack.
+    rate
+        Objects a second at the most.
+    state
+        The state file; ``None`` for the default one.
+    """
+
+    location: Location
+    selection: Selection
+    stack_name: str
+    queue_url: str | None = None
+    region: str | None = None
+    rate: float = DEFAULT_RATE
+    state: Path | None = None
+
+
+@dataclass(slots=True)
+class Clients:
+    """Clients from the user's own configuration and credentials, each made when it is first needed."""
+
+    region: str | None
+    _made: dict[str, BaseClient] = field(default_factory=dict)
+
+    def get(self, service: str) -> BaseClient:
+        """Give a service's client.
+
+        Raises
+        ------
+        FlowVerdictError
+            There is no such profile, or no Region.
+        """
+        import boto3  # noqa: PLC0415 - half a second, only where a client is made
+
+        if service not in self._made:
+            config = Config(retries={"mode": "standard", "total_max_attempts": _TRIES})
+            try:
+                session = boto3.Session(region_name=self.region)
+                self._made[service] = cast(
+                    "BaseClient", cast("Any", session).client(service, config=config)
+                )
+            except BotoCoreError as error:
+                raise FlowVerdictError(f"AWS: {error}") from error
+        return self._made[service]
+
+
+def moment(text: str | None) -> datetime | None:
+    """Read a time as ``--since`` and ``--until`` take it; a date alone is its midnight, and without a zone it is UTC.
+
+    Raises
+    ------
+    FlowVerdictError
+        It is no time.
+    """
+    if text is None:
+        return None
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise FlowVerdictError(
+            f"{text!a} is no time; 2026-11-01 and 2026-11-01T12:00:00Z are"
+        ) from error
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+
+
+# --- the stack --------------------------------------------------------------------------------------------------------
+
+
+def find_queue(clients: Clients, stack_name: str, bucket: str) -> str:
+    """Give the address of the stack's queue, if its function may read the bucket.
+
+    Raises
+    ------
+    FlowVerdictError
+        There is no such stack, it may not be asked, it has no such output, or it is for another bucket.
+    """
+    outputs = _outputs(clients, stack_name)
+    url = outputs.get(QUEUE_OUTPUT)
+    if url is None:
+        raise FlowVerdictError(
+            f"stack {stack_name} has no output {QUEUE_OUTPUT}: deploy this version, or give --queue-url"
+        )
+    own = outputs.get(BUCKET_OUTPUT)
+    if own is not None and own != bucket:
+        raise FlowVerdictError(
+            f"stack {stack_name} may read s3://{own} only, and every object of s3://{bucket} would end in its dead-letter queue; "
+            "if you have allowed it to read that one too, give --queue-url"
+        )
+    return url
+
+
+def _outputs(clients: Clients, stack_name: str) -> Mapping[str, str]:
+    client = cast("Any", clients.get("cloudformation"))
+    try:
+        (stack,) = client.describe_stacks(StackName=stack_name)["Stacks"]
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "unknown error")
+        if code == "ValidationError":  # what CloudFormation answers for a stack that does not exist
+            raise FlowVerdictError(
+                f"no stack {stack_name!a} in {client.meta.region_name}"
+            ) from error
+        raise FlowVerdictError(
+            f"cloudformation:DescribeStacks: {code}; give --queue-url to do without"
+        ) from error
+    except BotoCoreError as error:
+        raise FlowVerdictError(f"cloudformation:DescribeStacks: {error}") from error
+    return {
+        str(output["OutputKey"]): str(output["OutputValue"]) for output in stack.get("Outputs", [])
+    }
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+# A test holds these to the settings they speak of.
+ALERTS_NOTE = (
+    "Alerts: what is found is told as a new problem, however old its records are. The message has the records' own times, and the\n"
+    "rules are today's. At most MessagesPerHour messages an hour go out, those of what happens now included; the last third is\n"
+    "kept for critical ones. To be told of less meanwhile, give the policy document a silence with an end, or a minimum_severity."
+)
+COUNTED_NOTE = (
+    f"Counted once: the stack passes over what it has read in the last {KEPT // _DAY} days. History that it has read\n"
+    "before that would be counted and told again; --until the day of its deployment leaves that out."
+)
+
+
+def _size(size: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1_000:  # noqa: PLR2004 - units of a thousand
+            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
+        size /= 1_000
+    return f"{size:,.1f} TB"
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return (
+        f"{hours:,} h {minutes} min"
+        if hours
+        else f"{minutes} min {whole % 60} s"
+        if minutes
+        else f"{whole} s"
+    )
+
+
+def _passed_lines(tally: Tally) -> Iterator[str]:
+    for reason, count in tally.passed.most_common():
+        more = " (--all-objects sends them too)" if reason is Passed.NO_FLOW_LOG else ""
+        yield f"passed over: {counted(count, 'object')}: {reason}{more}"
+
+
+def plan_lines(request: Request, task: Task, tally: Tally, state: State) -> Iterator[str]:
+    """Say what would be sent, how long that takes and what it costs."""
+    yield f"from: {task.location}"
+    yield f"to: {task.queue_url}"
+    if state.sent:
+        yield f"sent before: {counted(state.sent, 'object')}, up to {one_line(state.last_key or '')}"
+    if state.refused:
+        yield f"refused before, to be tried again: {counted(len(state.refused), 'object')}"
+    yield f"would be sent: {counted(tally.objects, 'object')}, {_size(tally.size)}"
+    yield from _passed_lines(tally)
+    if tally.objects and tally.first is not None and tally.last is not None:
+        yield f"written: {isoformat(int(tally.first.timestamp()))} to {isoformat(int(tally.last.timestamp()))}"
+        yield f"at {request.rate:g} a second: {_duration(tally.objects / request.rate)}"
+        yield from _cost_lines(tally)
+
+
+def _cost_lines(tally: Tally) -> Iterator[str]:
+    measured = cost_model.MEASURED["recommended"]
+    workload = cost_model.Workload(
+        records=tally.size / measured.gzip_bytes,
+        objects=tally.objects,
+        batch=cost_model.BATCH,
+        flow_logs=tally.flow_logs_of_a_place,
+        touched=cost_model.BATCH
+        + 1,  # keys sort by flow log, then by time: a batch is files that follow each other
+    )
+    lines = cost_model.of_reading(workload, measured)
+    yield (
+        f"estimate: {workload.records:,.0f} records if gzipped, {cost_model.duration_ms(workload, measured):,.0f} ms of Lambda "
+        f"({cost_model.MEMORY_MB:,} MB), ${cost_model.total(lines):,.2f} at list prices of {cost_model.REGION}"
+    )
+    yield "estimated with figures from another processor than Lambda's: docs/cost.md"
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------
+
+
+class Backfill:
+    """One run of the command.
+
+    Parameters
+    ----------
+    pace
+        Makes what keeps to a rate.
+    wait
+        Sleeps for so many seconds before another try of what the queue did not take.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        *,
+        clients: Clients | None = None,
+        pace: Callable[[float], Pace] = Pace,
+        wait: Callable[[float], None] | None = None,
+    ) -> None:
+        self._request = request
+        self._clients = Clients(region=request.region) if clients is None else clients
+        self._pace = pace(request.rate)
+        url = request.queue_url or find_queue(
+            self._clients, request.stack_name, request.location.bucket
+        )
+        self._task = Task(location=request.location, queue_url=url, selection=request.selection)
+        self._file = StateFile(
+            request.state or Path(default_state_path(request.location)), self._task
+        )
+        self._state = self._file.load()
+        sqs = cast("SQSClient", self._clients.get("sqs"))
+        self._queue = (
+            Queue(sqs, url, request.location.bucket)
+            if wait is None
+            else Queue(sqs, url, request.location.bucket, wait=wait)
+        )
+
+    def dry_run(self) -> None:
+        """Print what would be sent, and send nothing."""
+        with _progress() as progress:
+            tally = self._counted(progress)
+        for line in plan_lines(self._request, self._task, tally, self._state):
+            click.echo(line)
+        click.echo(f"\n{ALERTS_NOTE}\n\n{COUNTED_NOTE}")
+
+    def run(self) -> bool:
+        """Send everything that is left, and say whether the queue took it all.
+
+        Raises
+        ------
+        FlowVerdictError
+            The bucket cannot be listed, the queue cannot be sent to, or the state cannot be written.
+        """
+        before = self._state.sent
+        with _progress() as progress:
+            tally = self._counted(progress)
+            if tally.objects or self._state.refused:
+                click.echo(f"{ALERTS_NOTE}\n{COUNTED_NOTE}", err=True)
+            try:
+                self._send(progress, tally.objects + len(self._state.refused))
+            except KeyboardInterrupt:
+                progress.stop()
+                click.echo(f"flowverdict: stopped; {self._how_far(before)}", err=True)
+                raise
+            except FlowVerdictError as error:
+                raise FlowVerdictError(f"{error}; {self._how_far(before)}") from error
+        for line in _passed_lines(tally):
+            click.echo(line, err=True)
+        for refused in self._state.refused:
+            click.echo(
+                f"flowverdict: the queue did not take s3://{self._task.location.bucket}/{refused.key!a}",
+                err=True,
+            )
+        told = f"sent {counted(self._state.sent - before, 'object')}"
+        if before:
+            told += f", {before:,} before"
+        click.echo(
+            f"{told}; {self._file.path} says how far: with it the next run sends what came later, without it all again"
+        )
+        return not self._state.refused
+
+    def _how_far(self, before: int) -> str:
+        sent = counted(self._state.sent - before, "object")
+        return f"{sent} sent in this run; the same command goes on after them ({self._file.path})"
+
+    def _listed(self, tally: Tally) -> Iterator[HistoryObject]:
+        client = cast("S3Client", self._clients.get("s3"))
+        return tally.wanted(
+            list_objects(client, self._task.location, self._state.last_key), self._task.selection
+        )
+
+    def _counted(self, progress: Progress) -> Tally:
+        tally = Tally()
+        bar = progress.add_task("listing", total=None)
+        for number, _ in enumerate(self._listed(tally), 1):
+            progress.update(bar, completed=number)
+        progress.remove_task(bar)
+        return tally
+
+    def _send(self, progress: Progress, total: int) -> None:
+        bar = progress.add_task("sending", total=total)
+        size = self._pace.batch
+        done = 0
+        # Those the queue refused in a run before go first, and stay noted until it has taken them.
+        for again, objects in (
+            (True, iter([*self._state.refused])),
+            (False, self._listed(Tally())),
+        ):
+            for batch in batched(cast("Iterable[HistoryObject]", objects), size, strict=False):
+                self._pace.take(len(batch))
+                refusals = self._queue.send(batch)
+                self._state.note(batch, refusals, again=again)
+                self._file.save(self._state)
+                for refusal in refusals:
+                    progress.console.print(
+                        f"refused: {refusal.refused.key!a}: {refusal.reason}",
+                        markup=False,
+                        soft_wrap=True,
+                    )
+                progress.update(bar, advance=len(batch))
+                if (
+                    not progress.live.is_started
+                    and done // _LINE_EVERY < (done + len(batch)) // _LINE_EVERY
+                ):
+                    click.echo(f"{done + len(batch):,} of {total:,} sent", err=True)
+                done += len(batch)
+                if len(self._state.refused) >= _MAX_REFUSED:
+                    raise FlowVerdictError(
+                        f"the queue did not take {len(self._state.refused):,} messages, the last one: {refusals[-1].reason}"
+                    )
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Show a bar where there is someone to watch it."""
+    console = Console(stderr=True, highlight=False)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    progress = Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
+    with progress:
+        yield progress

@@ -1,0 +1,240 @@
+"""``flowverdict explain``: flow log files to verdicts."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from flowverdict.app.wiring import collect_rarely
+from flowverdict.core.errors import ObjectError
+from flowverdict.core.formatting import counted
+from flowverdict.core.untrusted import one_line
+from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
+from flowverdict.flows.model import epoch_to_datetime
+from flowverdict.verdict.batch import Batch
+from flowverdict.verdict.model import Confidence, VerdictKind
+from flowverdict.verdict.remediation import Remedy
+from flowverdict.verdict.wording import because, caption, connection, most_of, what_was_rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from flowverdict.flows.read_source import Reading
+    from flowverdict.verdict.explanation import Explanation
+
+
+STDIN = "-"
+# A megabyte of gzip takes a second or two; below this no one waits long enough to want a bar.
+_PROGRESS_FROM_BYTES = 1_000_000
+_MOST_FOLDED = 10  # interfaces of which it is said what was counted together
+_UNFOLDED_WIDTH = 10_000  # of a table that goes to a file or a pipe: each flow on one line
+
+
+def headerless_format(text: str | None) -> RecordFormat:
+    """Give the format of lines without a header.
+
+    Raises
+    ------
+    FormatError
+        The words name no fields.
+    """
+    return DEFAULT_FORMAT if text in {None, "default"} else RecordFormat.from_text(str(text))
+
+
+def read_files(
+    names: Sequence[str], headerless: RecordFormat = DEFAULT_FORMAT, most: int | None = None
+) -> tuple[Batch, list[Reading]]:
+    """Read all files into one batch, with a progress bar where there is someone to watch it.
+
+    Parameters
+    ----------
+    headerless
+        The format of lines without a header.
+    most
+        How many rejected flows are judged one by one, ``None`` for all.
+
+    Raises
+    ------
+    ObjectError
+        A file does not exist, cannot be read, or is no flow log.
+    """
+    collect_rarely()
+    batch = Batch(most)
+    readings = []
+    with _progress(names) as progress:
+        for name in names:
+            with _opened(name, progress) as stream:
+                readings.append(batch.add_file(stream, name=_title(name), headerless=(headerless,)))
+    return batch, readings
+
+
+def _title(name: str) -> str:
+    return "standard input" if name == STDIN else name
+
+
+def _progress(names: Sequence[str]) -> AbstractContextManager[Progress | None]:
+    total = sum(
+        Path(name).stat().st_size for name in names if name != STDIN and Path(name).is_file()
+    )
+    if not sys.stderr.isatty() or total < _PROGRESS_FROM_BYTES:
+        return nullcontext()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+@contextmanager
+def _opened(name: str, progress: Progress | None) -> Iterator[BinaryIO]:
+    if name == STDIN:
+        if sys.stdin is None:
+            raise ObjectError(_title(name), "closed")
+        yield sys.stdin.buffer
+        return
+    try:
+        with Path(name).open("rb") as plain:
+            if progress is None:
+                yield plain
+            else:
+                size = Path(name).stat().st_size
+                yield progress.wrap_file(plain, total=size, description=Path(name).name)
+    except OSError as error:
+        raise ObjectError(name, (error.strerror or str(error)).lower()) from error
+
+
+def show(explanations: Sequence[Explanation]) -> None:
+    """Print the table, and under it the fixes, whole lines that can be copied."""
+    if sys.stdout.isatty():
+        console_for_stdout().print(table(explanations))
+    else:
+        sys.stdout.writelines(lines(explanations))
+    shown = set()
+    for explanation in explanations:
+        remedy = explanation.remedy
+        if not isinstance(remedy, Remedy) or remedy in shown:
+            continue
+        shown.add(remedy)
+        sys.stdout.write(
+            f"\nFix for {connection(explanation.flow)} (tried on the rules as read):\n"
+        )
+        sys.stdout.writelines(
+            f"  {command}\n" for command in remedy.commands(explanation.flow.context.region)
+        )
+        sys.stdout.write(f"  opens {remedy.opens}\n")
+
+
+_COLUMNS = ("time (UTC)", "rejected", "flow", "by", "sure", "because")
+
+
+def table(explanations: Sequence[Explanation]) -> Table:
+    """Show verdicts as a person reads them, one flow a row, folded to the terminal's width."""
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for column in _COLUMNS:
+        shown.add_column(column, overflow="fold")
+    for explanation in explanations:
+        time, rejected, flow, by, sure, why = _row(explanation)
+        confidence = explanation.verdict.confidence
+        shown.add_row(
+            time,
+            rejected,
+            Text(flow),
+            Text(by, style=_style(explanation.verdict.kind)),
+            Text(sure, style="" if confidence is Confidence.CERTAIN else "dim"),
+            Text(why, style="dim"),
+        )
+    return shown
+
+
+def lines(explanations: Sequence[Explanation]) -> list[str]:
+    """Give the same unfolded, for a file or a pipe: rich takes five seconds to lay out 10,000 flows."""
+    rows = [_COLUMNS, *map(_row, explanations)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows]
+
+
+def _row(explanation: Explanation) -> tuple[str, ...]:
+    flow, verdict = explanation.flow, explanation.verdict
+    start = flow.traffic.first_start
+    return (
+        "" if start is None else f"{epoch_to_datetime(start):%Y-%m-%d %H:%M:%S}",
+        what_was_rejected(flow.direction, verdict.leg).lower(),
+        connection(flow),
+        caption(verdict.kind),
+        verdict.confidence,
+        one_line(because(explanation)),
+    )
+
+
+def _style(kind: VerdictKind) -> str:
+    match kind:
+        case VerdictKind.NETWORK_ACL:
+            return "red"
+        case VerdictKind.CLOSED_CONNECTION | VerdictKind.RULES_ALLOW:
+            return "green"
+        case VerdictKind.UNDETERMINED:
+            return "magenta"
+        case _:
+            return "yellow"
+
+
+def summary(batch: Batch, flows: int) -> str:
+    """Say in one line what was read and what became of it; nothing that was left out goes unmentioned."""
+    counts = batch.counts
+    extras = [
+        (counts.no_data, "without traffic (NODATA)"),
+        (counts.skip_data, "lost by AWS (SKIPDATA)"),
+        (counts.no_action, "without an action, so nothing to classify"),
+        (counts.transit_gateway, "of a transit gateway, so nothing to classify"),
+        (counts.malformed.total(), "malformed"),
+    ]
+    told = "".join(f", {count:,} {what}" for count, what in extras if count)
+    others = " and more, counted together" if batch.flows.folded else ""
+    return (
+        f"{counted(counts.records, 'record')}: {counts.accepted:,} accepted, "
+        f"{counts.rejected:,} rejected in {counted(flows, 'flow')}{others}{told}"
+    )
+
+
+def folded(batch: Batch) -> list[str]:
+    """Say what was not told flow by flow, a line an interface; nothing where all was."""
+    by_records = sorted(
+        batch.flows.folded.items(), key=lambda item: (-item[1].traffic.records, str(item[0]))
+    )
+    lines = []
+    for name, one in by_records[:_MOST_FOLDED]:
+        records = counted(one.traffic.records, "further rejected record")
+        lines.append(
+            f"{name or 'no interface'}: {records}, counted together: {'; '.join(most_of(one))}"
+        )
+    if len(by_records) > _MOST_FOLDED:
+        rest = sum(one.traffic.records for _, one in by_records[_MOST_FOLDED:])
+        lines.append(
+            f"{counted(len(by_records) - _MOST_FOLDED, 'further interface')}: {rest:,} such records"
+        )
+    return lines
+
+
+def console_for_stdout() -> Console:
+    """Give a console that folds for a terminal and leaves lines long for a pipe."""
+    return Console(
+        width=None if sys.stdout.isatty() else _UNFOLDED_WIDTH, highlight=False, soft_wrap=False
+    )

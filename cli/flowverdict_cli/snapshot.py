@@ -1,0 +1,227 @@
+"""``flowverdict snapshot``: an account's configuration to the file that ``--config`` reads."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import batched
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from flowverdict.core.errors import FlowVerdictError, NotReadError
+from flowverdict.network.describe import (
+    ENDPOINTS,
+    INTERFACES,
+    MAX_FILTER_VALUES,
+    NETWORK_ACLS,
+    PEERINGS,
+    PREFIX_LISTS,
+    ROUTE_TABLES,
+    SECURITY_GROUPS,
+    SUBNETS,
+    VPCS,
+    describe,
+    entries_of,
+    not_read,
+)
+from flowverdict_cli.files import replace_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from botocore.client import BaseClient
+
+    from flowverdict.network.describe import Item, Listing
+
+
+STDOUT = "-"
+# Which filters find what belongs to a VPC; managed prefix lists belong to none.
+_FILTERS: tuple[tuple[Listing, tuple[str, ...]], ...] = (
+    (VPCS, ("vpc-id",)),
+    (INTERFACES, ("vpc-id",)),
+    (SECURITY_GROUPS, ("vpc-id",)),
+    (NETWORK_ACLS, ("vpc-id",)),
+    (SUBNETS, ("vpc-id",)),
+    (PEERINGS, ("requester-vpc-info.vpc-id", "accepter-vpc-info.vpc-id")),
+    (ENDPOINTS, ("vpc-id",)),
+    (ROUTE_TABLES, ("vpc-id",)),
+    (PREFIX_LISTS, ()),
+)
+_VPC_ID = re.compile(r"vpc-[0-9a-z]{1,40}")  # no wildcards, which a filter would take as such
+_TRIES = 8  # nobody waits for a queue here, and a whole account's lists are worth half a minute of backing off
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What was read: the lists, and the calls that were denied."""
+
+    answers: Mapping[str, object]
+    denied: tuple[NotReadError, ...]
+
+
+def user_client(region: str | None) -> BaseClient:
+    """Make an EC2 client from the user's own configuration and credentials.
+
+    Raises
+    ------
+    NotReadError
+        There is no such profile, or no Region.
+    """
+    import boto3  # noqa: PLC0415 - half a second, only where a client is made
+
+    config = Config(retries={"mode": "standard", "total_max_attempts": _TRIES})
+    try:
+        return cast("BaseClient", boto3.Session(region_name=region).client("ec2", config=config))
+    except BotoCoreError as error:
+        raise not_read("AWS", error) from error
+
+
+def read_snapshot(
+    client: BaseClient, vpc_ids: Sequence[str] = (), read_at: datetime | None = None
+) -> Snapshot:
+    """Read all lists of an account and Region, or what belongs to some of its VPCs.
+
+    Raises
+    ------
+    NotReadError
+        AWS could not be asked, or denied every call.
+    FlowVerdictError
+        There is no such VPC.
+    """
+    for vpc_id in vpc_ids:
+        if not _VPC_ID.fullmatch(vpc_id):
+            raise FlowVerdictError(f"{vpc_id!a} is no VPC id")
+    answers: dict[str, object] = {"ReadAt": read_at or datetime.now(UTC)}
+    denied: list[NotReadError] = []
+    progress = _Progress()
+    for listing, names in _FILTERS:
+        try:
+            items = _read(client, listing, names, vpc_ids, progress)
+        except NotReadError as error:
+            if not error.denied:
+                progress.end()
+                raise
+            denied.append(error)
+            continue
+        if listing is PREFIX_LISTS:
+            items = [_with_entries(client, item, denied, progress) for item in items]
+        answers[listing.snapshot_key] = items
+        if listing is VPCS:
+            missing = sorted(set(vpc_ids) - {str(item.get("VpcId")) for item in items})
+            if missing:
+                progress.end()
+                raise FlowVerdictError(
+                    f"no such VPC in {client.meta.region_name}: {', '.join(missing)}"
+                )
+    progress.end()
+    if len(denied) >= len(_FILTERS):
+        raise denied[0]
+    return Snapshot(
+        answers=answers, denied=tuple({error.action: error for error in denied}.values())
+    )
+
+
+def _read(
+    client: BaseClient,
+    listing: Listing,
+    names: tuple[str, ...],
+    vpc_ids: Sequence[str],
+    progress: _Progress,
+) -> list[Item]:
+    found: dict[str, Item] = {}
+    for filters in _filters(names, vpc_ids):
+        for page in describe(client, listing, filters):
+            found |= {str(item.get(listing.id_key)): item for item in page}
+            progress.show(listing.snapshot_key, len(found))
+    return [*found.values()]
+
+
+def _filters(
+    names: tuple[str, ...], vpc_ids: Sequence[str]
+) -> Iterator[dict[str, tuple[str, ...]]]:
+    if not names or not vpc_ids:
+        yield {}
+        return
+    for name in names:
+        for some in batched(vpc_ids, MAX_FILTER_VALUES, strict=False):
+            yield {name: some}
+
+
+def _with_entries(
+    client: BaseClient, item: Item, denied: list[NotReadError], progress: _Progress
+) -> Item:
+    """Give a prefix list with its entries, without them where they are denied: those of a list shared with the account may be."""
+    name = str(item.get(PREFIX_LISTS.id_key))
+    entries: list[Item] = []
+    try:
+        for page in entries_of(client, name):
+            entries += page
+            progress.show(name, len(entries))
+    except NotReadError as error:
+        if not error.denied:
+            progress.end()
+            raise
+        denied.append(error)
+        return item
+    return {**item, "Entries": entries}
+
+
+class _Progress:
+    """One line on a terminal that says what is being read, and is gone afterwards."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+
+    def show(self, what: str, count: int) -> None:
+        if self._shown:
+            click.echo(f"\r\x1b[Kreading {what}: {count:,}", err=True, nl=False)
+
+    def end(self) -> None:
+        if self._shown:
+            click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def write_snapshot(snapshot: Snapshot, output: str) -> None:
+    """Write a snapshot as JSON: to standard output, or to a file that is replaced whole or not at all.
+
+    Raises
+    ------
+    FlowVerdictError
+        The file cannot be written.
+    """
+    text = json.dumps(snapshot.answers, default=_to_json, indent=1) + "\n"
+    if output == STDOUT:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    path = Path(output).resolve()  # a link stays one: what it leads to is replaced
+    try:
+        if path.exists() and not path.is_file():
+            path.write_text(text)  # a pipe or a device cannot be replaced
+        else:
+            replace_whole(path, text)  # for its owner only: it tells how a network is guarded
+    except OSError as error:
+        raise FlowVerdictError(f"{output}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _to_json(value: Any) -> str:  # noqa: ANN401 - json hands over whatever it does not know
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def summary(snapshot: Snapshot) -> str:
+    """Say in one line how much was read."""
+    counts = [
+        f"{len(items):,} {key}"
+        for key, items in snapshot.answers.items()
+        if isinstance(items, list)
+    ]
+    return ", ".join(counts)

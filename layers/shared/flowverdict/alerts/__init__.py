@@ -1,0 +1,1 @@
+"""Explained flows grouped into alerts and notices."""

@@ -1,0 +1,132 @@
+"""TODO flowverdict.alerts.codec."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from functools import cache
+from types import UnionType
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from flowverdict.alerts.model import (
+    SCHEMA_VERSION,
+    Alert,
+    Document,
+    Evidence,
+    Fix,
+    Kind,
+    Link,
+    Notice,
+    Remote,
+    Section,
+    Severity,
+    Status,
+)
+from flowverdict.core.errors import DocumentError
+from flowverdict.flowlog.fields import MAX_EPOCH
+from flowverdict.verdict.values import AclEntry, Miss
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def document_from_json(text: str | bytes) -> Document:
+    """Read back what ``to_json`` wrote.
+
+    Raises
+    ------
+    DocumentError
+        The text is no alert and no notice, or a value is of another kind than its field.
+    """
+    try:
+        told = json.loads(text)
+        if told.pop("schema_version") != SCHEMA_VERSION:
+            raise DocumentError("an alert of a version that this program does not know")
+        kind = Kind(told["kind"])
+        return _read_alert(told) if kind in {Kind.REJECT, Kind.SCAN} else _read_notice(told)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DocumentError(f"no alert: {type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _read_common(told: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **{
+            name: tuple(value) if isinstance(value, list) else value for name, value in told.items()
+        },
+        "kind": Kind(told["kind"]),
+        "status": Status(told["status"]),
+        "severity": Severity(told["severity"]),
+        "first_seen": _epoch(told["first_seen"]),
+        "last_seen": _epoch(told["last_seen"]),
+    }
+
+
+def _read_alert(told: dict[str, Any]) -> Alert:
+    del told["title"]  # follows from the rest
+    read = _read_common(told)
+    read["confidences"] = tuple(read.pop("confidence_counts").items())
+    read["owners"] = tuple(read["owners"].items())
+    read["opened_at"] = _epoch(read["opened_at"])
+    targets = read["targets"]
+    read["targets"] = None if targets is None else (targets["ports"], targets["addresses"])
+    remedy = read["remedy"]
+    read["remedy"] = (
+        None
+        if remedy is None
+        else _read_flat(Fix, {**remedy, "commands": tuple(remedy["commands"])})
+    )
+    for name, kind in (("network_acl_entry", AclEntry), ("nearest_miss", Miss)):
+        read[name] = None if read[name] is None else _read_flat(kind, read[name])
+    for name, listed in (("evidence", Evidence), ("top_remotes", Remote), ("links", Link)):
+        read[name] = tuple(_read_flat(listed, one) for one in read[name])
+    return Alert(**_known(Alert, read))
+
+
+def _read_notice(told: dict[str, Any]) -> Notice:
+    read = _read_common(told)
+    read["sections"] = tuple(
+        _read_flat(Section, {**one, "lines": tuple(one["lines"])}) for one in read["sections"]
+    )
+    return Notice(**_known(Notice, read))
+
+
+def _read_flat[T](kind: type[T], told: Mapping[str, Any]) -> T:
+    return kind(**_known(kind, told))
+
+
+def _known(kind: type, told: Mapping[str, Any]) -> dict[str, Any]:
+    # What a newer version of this program added is passed over: a deployment in progress runs both.
+    hints = _hints(kind)
+    known = {name: value for name, value in told.items() if name in hints}
+    for name, value in known.items():
+        if not _is_a(value, hints[name]):
+            raise TypeError(f"{name} is of another kind")
+    return known
+
+
+@cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    return get_type_hints(kind)
+
+
+def _is_a(value: object, hint: Any) -> bool:  # noqa: ANN401 - a type, or several as Python writes them
+    """Whether a value is what a field of these dataclasses says: a class, a union, or a tuple."""
+    if isinstance(hint, type):
+        return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
+    kinds = hint.__args__
+    if isinstance(hint, UnionType):
+        return any(_is_a(value, one) for one in kinds)
+    if not isinstance(value, tuple):
+        return False
+    if kinds[-1] is Ellipsis:
+        return all(_is_a(one, kinds[0]) for one in value)
+    return len(value) == len(kinds) and all(map(_is_a, value, kinds))
+
+
+def _epoch(text: str | None) -> int | None:
+    if text is None:
+        return None
+    seconds = int(datetime.fromisoformat(text).timestamp())
+    if not 0 <= seconds <= MAX_EPOCH:
+        raise ValueError("a time out of range")
+    return seconds

@@ -1,0 +1,100 @@
+"""TODO flowverdict.alerts.notices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowverdict.alerts.detection import Sighting, fingerprint
+from flowverdict.alerts.model import Kind, Notice, Section, Severity
+from flowverdict.core.formatting import cut, cut_or_none
+from flowverdict.flows.collector import MAX_FLOWS
+from flowverdict.verdict.wording import most_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from flowverdict.flows.model import Folded, LostRecords
+
+
+# --- records that AWS lost --------------------------------------------------------------------------------------------
+
+
+def lost_records(losses: Iterable[LostRecords]) -> list[Sighting]:
+    """Give a notice for each interface that AWS lost records of (SKIPDATA)."""
+    return [Sighting(document=_lost(loss)) for loss in losses]
+
+
+def folded_flows(folded: Mapping[str | None, Folded]) -> list[Sighting]:
+    """Give a notice for each interface with rejected flows that are counted together, and not judged one by one."""
+    return [
+        Sighting(document=_folded(interface, one))
+        for interface, one in sorted(folded.items(), key=str)
+    ]
+
+
+def _folded(interface_id: str | None, folded: Folded) -> Notice:
+    interface, context, traffic = (
+        cut(interface_id or "unknown interface"),
+        folded.context,
+        folded.traffic,
+    )
+    return Notice(
+        kind=Kind.FLOOD,
+        fingerprint=fingerprint("folded", context.account_id, context.region, interface_id),
+        severity=Severity.MEDIUM,
+        severity_reason="so many packets are rejected there that they are not told one from the other",
+        title=f"More rejected flows at {interface} than are judged one by one",
+        summary=(
+            f"More than {MAX_FLOWS:,} different flows were rejected in five minutes. {traffic.records:,} further records of "
+            f"{interface} ({traffic.packets:,} packets) are counted here together; nothing is said of why each was rejected."
+        ),
+        account_id=cut_or_none(context.account_id),
+        region=cut_or_none(context.region),
+        vpc_id=cut_or_none(context.vpc_id),
+        interfaces=(interface,),
+        interface_count=1,
+        records=traffic.records,
+        first_seen=traffic.first_start,
+        last_seen=traffic.last_end,
+        sections=(
+            Section(heading="Most of them", lines=most_of(folded)),
+            Section(
+                heading="What to do",
+                lines=(
+                    "Somebody floods or scans the interface, or a client of your own tries again without end: see who sends them.",
+                ),
+            ),
+        ),
+    )
+
+
+def _lost(loss: LostRecords) -> Notice:
+    interface = cut(loss.interface_id or "unknown interface")
+    return Notice(
+        kind=Kind.RECORDS_LOST,
+        fingerprint=fingerprint(Kind.RECORDS_LOST, loss.account_id, loss.region, loss.interface_id),
+        severity=Severity.MEDIUM,
+        severity_reason="what was rejected there in that time cannot be known",
+        title=f"Flow log records lost at {interface}",
+        summary=(
+            f"AWS could not log all traffic of {interface} (SKIPDATA). Rejects are missing from that time, and a verdict there "
+            "may lack the record that would have changed it."
+        ),
+        account_id=cut_or_none(loss.account_id),
+        region=cut_or_none(loss.region),
+        vpc_id=cut_or_none(loss.vpc_id),
+        interfaces=(interface,),
+        interface_count=1,
+        records=loss.records,
+        first_seen=loss.first_start,
+        last_seen=loss.last_end,
+        sections=(
+            Section(
+                heading="What to do",
+                lines=(
+                    "No rule has to change: AWS skips records on an error or a limit of its own.",
+                    "If it goes on, a shorter aggregation interval or fewer flow logs on the interface may help.",
+                ),
+            ),
+        ),
+    )

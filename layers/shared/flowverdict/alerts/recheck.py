@@ -1,0 +1,109 @@
+"""Whether the rules let pass by now what an alert is about.
+
+A few packets of each alert are kept with it. When the rules are read again and let all of them pass, the alert is over, long
+before the log would show by staying silent that nothing is rejected any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from flowverdict.flowlog.flow_key import FlowKey
+from flowverdict.flowlog.records import FlowDirection
+from flowverdict.flows.model import Context, RejectedFlow, Traffic
+from flowverdict.network.packet import Outcome
+from flowverdict.verdict.model import Leg
+from flowverdict.verdict.rules_check import rule_on
+
+if TYPE_CHECKING:
+    from flowverdict.network.configuration import NetConfig
+    from flowverdict.verdict.explanation import Explanation
+
+
+MAX_SAMPLES = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A rejected packet with what is needed to judge it again. Addresses as text: it is kept as JSON."""
+
+    account_id: str | None
+    region: str | None
+    interface_id: str
+    source: str
+    destination: str
+    source_port: int | None
+    destination_port: int | None
+    protocol: int
+    direction: str
+    leg: str
+
+    def flow(self) -> RejectedFlow:
+        """Give the rejected flow, as far as reading and applying the rules needs it."""
+        source, destination = ip_address(self.source), ip_address(self.destination)
+        direction = FlowDirection(self.direction)
+        return RejectedFlow(
+            key=FlowKey(
+                self.interface_id,
+                source,
+                destination,
+                source,
+                destination,
+                self.source_port,
+                self.destination_port,
+                self.protocol,
+                direction,
+            ),
+            traffic=Traffic(),
+            context=Context(account_id=self.account_id, region=self.region),
+            direction=direction,
+            direction_logged=True,
+            mirror=None,
+            same=None,
+            accepts_logged=False,
+            accepts_logged_elsewhere=False,
+            records_lost=False,
+            same_subnet=None,
+            reject_reasons=frozenset(),
+            packet_addresses_logged=True,
+        )
+
+
+def sample_of(explanation: Explanation) -> Sample | None:
+    """Give the packet of a flow that rules block; ``None`` where the rules or the leg are not known well enough to ask again."""
+    flow, ruling = explanation.flow, explanation.ruling
+    if (
+        ruling is None
+        or explanation.blocker is None
+        or flow.interface_id is None
+        or explanation.verdict.leg is Leg.UNKNOWN
+    ):
+        return None
+    packet = ruling.packet
+    if packet.protocol is None:
+        return None
+    return Sample(
+        account_id=flow.context.account_id,
+        region=flow.context.region,
+        interface_id=flow.interface_id,
+        source=str(packet.source),
+        destination=str(packet.destination),
+        source_port=packet.source_port,
+        destination_port=packet.destination_port,
+        protocol=packet.protocol,
+        direction=ruling.direction.value,
+        leg=explanation.verdict.leg.value,
+    )
+
+
+def passes(sample: Sample, config: NetConfig) -> bool:
+    """Whether the rules let the packet pass: for a reply the network ACL, for a request the security groups too.
+
+    Only a clear yes counts; where an interface is gone or a rule leaves it open, the answer is no.
+    """
+    ruling = rule_on(sample.flow(), config)
+    if isinstance(ruling, str) or ruling.acl_outcome is not Outcome.ALLOW:
+        return False
+    return sample.leg == Leg.RESPONSE or ruling.groups.outcome is Outcome.ALLOW

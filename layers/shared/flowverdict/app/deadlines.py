@@ -1,0 +1,99 @@
+"""TODO flowverdict.app.deadlines."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from flowverdict.core.errors import OutOfTimeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from flowverdict.flows.model import RejectedFlow
+    from flowverdict.network.configuration import NetConfig
+    from flowverdict.network.ports import ConfigSource
+
+
+# One account and Region may take 10 s, and its last call's retries half a minute: together well below the time-out.
+_RULES_SECONDS = 15.0
+
+# Judging takes a fraction of reading, the rules' look-ups 15 s and half a minute at the worst, writing and telling some seconds.
+_READING_SHARE = 0.6
+
+
+class WithinBudget:
+    """Reads configurations for one invocation, and no further ones once it has taken too long.
+
+    Accounts and Regions come out of log records: a forged log may name hundreds, each of which takes its time to be refused.
+
+    Attributes
+    ----------
+    refused
+        Account and Region of what was not read, with the reason.
+    """
+
+    def __init__(
+        self,
+        configs: ConfigSource,
+        seconds: float = _RULES_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._configs = configs
+        self._seconds = seconds
+        self._clock = clock
+        self._deadline = clock() + seconds
+        self.refused: dict[tuple[str | None, str | None], str] = {}
+
+    def read(
+        self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
+    ) -> NetConfig | str:
+        """Give the configuration, or the reason why it was not read."""
+        config: NetConfig | str
+        if self._clock() >= self._deadline:
+            config = f"the rules were not read: {self._seconds:g} s for reading those of other accounts and Regions were spent"
+        else:
+            config = self._configs.read(account_id, region, flows)
+        if isinstance(config, str):
+            self.refused[account_id, region] = config
+        return config
+
+
+class ReadingTime:
+    """The time that an invocation has for reading; the rest is for judging, writing down and telling.
+
+    A function that Lambda ends has counted and told nothing, so reading stops before.
+    """
+
+    def __init__(self, seconds: float, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._seconds = seconds * _READING_SHARE
+        self._end = clock() + self._seconds
+
+    def check(self, name: str) -> None:
+        """Raise ``OutOfTimeError`` when it is over."""
+        if self._clock() >= self._end:
+            raise OutOfTimeError(
+                f"{name}: not read to its end within the {self._seconds:.0f} s that an invocation may read; it is tried again. "
+                "What alone takes longer needs a longer time-out or more memory."
+            )
+
+    def limit(self, stream: BinaryIO, name: str) -> BinaryIO:
+        """Give the stream so that reading on raises ``OutOfTimeError`` when it is over."""
+        return cast("BinaryIO", _Timed(stream, self, name))
+
+
+class _Timed:
+    """An object with ``read(size)``, which is all that reading a flow log asks of a stream."""
+
+    def __init__(self, stream: BinaryIO, time_left: ReadingTime, name: str) -> None:
+        self._stream = stream
+        self._time_left = time_left
+        self._name = name
+
+    def read(self, size: int) -> bytes:
+        self._time_left.check(self._name)
+        return self._stream.read(size)
+
+
+type Clock = Callable[[], float]

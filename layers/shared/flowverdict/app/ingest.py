@@ -1,0 +1,253 @@
+"""TODO flowverdict.app.ingest."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
+
+from flowverdict.alerts.grouping import group, sightings
+from flowverdict.app.deadlines import ReadingTime, WithinBudget
+from flowverdict.core.errors import FlowVerdictError
+from flowverdict.flowlog.cloudwatch_logs import decode
+from flowverdict.flowlog.object_key import Origin, origin_of
+from flowverdict.flowlog.records import RecordCounts
+from flowverdict.flowlog.s3_events import ObjectRef, is_sqs_event, objects_in, objects_in_message
+from flowverdict.flows.read_source import place_of, read_log_events, read_object
+from flowverdict.lifecycle.windows import Judge, Touched
+from flowverdict.verdict.batch import explain_flows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+    from flowverdict.alerts.detection import Sighting
+    from flowverdict.app.deadlines import Clock
+    from flowverdict.app.observability import Invocation, Observability
+    from flowverdict.flowlog.cloudwatch_logs import LogBatch
+    from flowverdict.flowlog.ports import FormatSource, ObjectStore
+    from flowverdict.flows.collector import FlowCollector
+    from flowverdict.flows.model import RejectedFlow
+    from flowverdict.flows.ports import EvidenceStore
+    from flowverdict.flows.read_source import SourceRead
+    from flowverdict.lifecycle.manager import AlertBook
+    from flowverdict.lifecycle.store import AlertStore
+    from flowverdict.network.ports import ConfigSource
+    from flowverdict.policy.model import Policy
+    from flowverdict.policy.source import PolicySource
+
+
+class Desk:
+    """What becomes of sources: read once, their evidence kept, the windows that it changes judged and told."""
+
+    def __init__(  # noqa: PLR0913 - what it is made of, each by its name
+        self,
+        *,
+        judge: Judge,
+        book: AlertBook,
+        store: AlertStore,
+        evidence: EvidenceStore,
+        configs: ConfigSource,
+        policies: PolicySource | None,
+        observability: Observability,
+        clock: Clock = time.time,
+    ) -> None:
+        self._judge = judge
+        self._book = book
+        self._store = store
+        self._evidence = evidence
+        self._configs = configs
+        self._policies = policies
+        self._observability = observability
+        self._clock = clock
+
+    def take(
+        self, source_id: str, name: str, place: str, read: Callable[[int], SourceRead]
+    ) -> Taken:
+        """Read a source and keep its evidence, unless that was done before.
+
+        Raises
+        ------
+        FlowVerdictError
+            It cannot be read, or its evidence not be kept. Nothing is noted, and it is read again when it is delivered again.
+        """
+        known = self._store.windows_of(source_id)
+        if known is not None:
+            self._observability.already_counted(name)
+            return Taken(
+                counts=RecordCounts(),
+                touched=frozenset(Touched(place=place, window=one, rejects=True) for one in known),
+            )
+        source = read(self._store.seed())
+        self._observability.read(source.reading)
+        for window, evidence in source.windows.items():
+            self._evidence.put(place, window, source_id, evidence)
+        self._store.note_read(source_id, source.windows.keys(), int(self._clock()))
+        touched = frozenset(
+            Touched(
+                place=place,
+                window=window,
+                rejects=bool(evidence.flows.rejects) or any(evidence.flows.lost()),
+            )
+            for window, evidence in source.windows.items()
+        )
+        return Taken(counts=source.reading.counts, touched=touched)
+
+    def finish(self, taken: Iterable[Taken]) -> None:
+        """Judge what was taken in, and tell what is new."""
+        now = int(self._clock())
+        counts, touched = RecordCounts(), set[Touched]()
+        for one in taken:
+            counts.merge(one.counts)
+            touched |= one.touched
+        configs = WithinBudget(self._configs)
+        policy = (
+            None if self._policies is None else load_policy(self._policies, self._observability)
+        )
+
+        def explain(flows: FlowCollector, rejected: Sequence[RejectedFlow]) -> list[Sighting]:
+            return self._sightings(flows, rejected, configs, policy, now)
+
+        outcome = self._judge.judge(touched, explain, now)
+        self._observability.rules_not_read(configs.refused)
+        self._observability.rejected(outcome.flows)
+        self._observability.finished(counts, outcome, self._clock())
+
+    def _sightings(
+        self,
+        flows: FlowCollector,
+        rejected: Sequence[RejectedFlow],
+        configs: ConfigSource,
+        policy: Policy | None,
+        now: int,
+    ) -> list[Sighting]:
+        """Give what a window shows and somebody wants to hear of."""
+        explanations = explain_flows(rejected, configs)
+        if policy is None:
+            return sightings(explanations, flows)
+        sifted = policy.sift(explanations, datetime.fromtimestamp(now, tz=UTC))
+        self._observability.muted(sifted.muted)
+        unwanted = {
+            one.document.fingerprint for one in group(muted.explanation for muted in sifted.muted)
+        }
+        seen = sightings(sifted.kept, flows)
+        wanted = [sighting for sighting in seen if policy.allows(sighting.document.severity)]
+        unwanted |= {one.document.fingerprint for one in seen}
+        self._book.mute(unwanted - {sighting.document.fingerprint for sighting in wanted}, now)
+        return wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What came of taking in a source: what it held if it was read now, and the windows that it has evidence for."""
+
+    counts: RecordCounts
+    touched: frozenset[Touched]
+
+
+def load_policy(policies: PolicySource, observability: Observability) -> Policy:
+    """Give the policy that applies, and tell what is wrong with the document, if anything is."""
+    reading = policies.current()
+    observability.policy_read(reading.problem)
+    return reading.policy
+
+
+class ClassifyObjects:
+    """Flow log objects named by events to alerts.
+
+    Events from a queue fail message by message: what one message names may be broken, the others' alerts still go out.
+    Any other event fails whole, and Lambda tries it again. An object is counted once, however often it is named.
+    """
+
+    def __init__(self, objects: ObjectStore, desk: Desk, observability: Observability) -> None:
+        self._objects = objects
+        self._desk = desk
+        self._observability = observability
+
+    def handle(
+        self, event: dict[str, Any], invocation: Invocation
+    ) -> PartialItemFailureResponse | None:
+        """Classify everything the event names; for a queue's event, answer which messages failed.
+
+        What cannot be read in time goes back to the queue, and what was read is judged and told.
+        """
+        until = ReadingTime(invocation.seconds)
+        if is_sqs_event(event):
+            return self._queue_messages(event, until)
+        self._desk.finish(self._take(objects_in(event), until))
+        return None
+
+    def _queue_messages(
+        self, event: dict[str, Any], until: ReadingTime
+    ) -> PartialItemFailureResponse:
+        taken: list[Taken] = []
+
+        def take_message(record: SQSRecord) -> None:
+            try:
+                # Each object by itself: of a message that fails, what was taken in before is judged all the same.
+                for one in self._take(objects_in_message(record.get("body")), until):
+                    taken.append(one)  # noqa: PERF402 - what came before an error counts
+            except Exception as error:
+                # Powertools keeps the message for another try and says nothing; the reason belongs into the log.
+                expected = isinstance(error, FlowVerdictError)
+                self._observability.message_failed(
+                    record.message_id, str(error), with_traceback=not expected
+                )
+                raise
+
+        # Not raising when all fail keeps the answer the same kind whatever fails; what keeps failing ends in the DLQ.
+        processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+        with processor(records=event["Records"], handler=take_message):
+            processor.process()
+        self._desk.finish(taken)
+        return processor.response()
+
+    def _take(self, refs: Iterable[ObjectRef], until: ReadingTime) -> Iterator[Taken]:
+        for ref in dict.fromkeys(refs):
+            until.check(ref.name)
+            yield self._desk.take(
+                ref.source_id,
+                ref.name,
+                place_of(origin_of(ref.key)),
+                partial(self._read, ref, until),
+            )
+
+    def _read(self, ref: ObjectRef, until: ReadingTime, seed: int) -> SourceRead:
+        with self._objects.open(ref) as stream:
+            return read_object(until.limit(stream, ref.name), name=ref.name, seed=seed)
+
+
+class ClassifyLogEvents:
+    """Flow log records of a CloudWatch Logs subscription to alerts. A failure fails the event, and Lambda tries it again."""
+
+    def __init__(
+        self, formats: FormatSource, desk: Desk, observability: Observability, *, region: str | None
+    ) -> None:
+        self._formats = formats
+        self._desk = desk
+        self._observability = observability
+        self._region = region
+
+    def handle(self, event: dict[str, Any], invocation: Invocation) -> None:
+        """Classify the records of the event."""
+        del invocation
+        logs = decode(event)
+        if logs is None:
+            self._observability.logger.info("control message, nothing to do")
+            return
+        origin = Origin(account_id=logs.account_id, region=self._region)
+        place = place_of(origin, logs.name)
+        taken = self._desk.take(logs.source_id, logs.name, place, partial(self._read, logs, origin))
+        self._desk.finish([taken])
+
+    def _read(self, logs: LogBatch, origin: Origin, seed: int) -> SourceRead:
+        formats = self._formats.formats(logs.log_group)
+        return read_log_events(
+            logs.messages, name=logs.name, formats=formats, origin=origin, seed=seed
+        )

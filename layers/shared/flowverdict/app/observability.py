@@ -1,0 +1,248 @@
+"""Logs and metrics of the functions: one structured log line a finding, metrics in CloudWatch's embedded format.
+
+A metric costs 0.30 USD a month, by the hours that it got data in. A function has at most 15 with the dimension ``service``;
+``RejectedFlows`` has a verdict and a severity instead, of which 9 x 5 can be and few are in one hour. Each of its values has a line
+of the log to itself, since the format has one value for a name in a line
+(https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
+``docs/operations.md`` says what each metric means.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_metric
+
+from flowverdict.core.errors import FlowVerdictError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from flowverdict.alerts.model import Severity
+    from flowverdict.flowlog.records import RecordCounts
+    from flowverdict.flows.read_source import Reading
+    from flowverdict.lifecycle.manager import Outcome
+    from flowverdict.policy.model import Muted
+
+
+# Of a function that was deployed some other way; the template gives each stack its own, so that a test stack's failures set off
+# nobody's alarm but its own.
+NAMESPACE = "flowverdict"
+
+
+_TALKATIVE = ("boto3", "botocore", "urllib3")
+_MAX_NAME = 64
+_MAX_NAMES = 10  # of a header with names that mean nothing; it may have thousands
+
+
+class Metric(StrEnum):
+    """What is measured, by the name it has in CloudWatch; Powertools adds ``ColdStart``."""
+
+    EVENTS_RECEIVED = "EventsReceived"
+    RECORDS_READ = "RecordsRead"
+    RECORDS_REJECTED = "RecordsRejected"
+    RECORDS_MALFORMED = "RecordsMalformed"
+    RECORDS_SKIP_DATA = "RecordsSkipData"
+    REJECTED_FLOWS = "RejectedFlows"
+    LAG = "LagSeconds"
+    ALERTS_PUBLISHED = "AlertsPublished"
+    ALERTS_COUNTED = "AlertsCounted"
+    ALERTS_EXPLAINED = "AlertsExplained"
+    ALERTS_HELD_BACK = "AlertsHeldBack"
+    ALERTS_UNSENT = "AlertsUnsent"
+    POLICY_UNUSABLE = "PolicyUnusable"
+    FLOWS_MUTED = "FlowsMuted"
+    SOURCES_DELIVERED_AGAIN = "SourcesDeliveredAgain"
+    RULES_NOT_READ = "RulesNotRead"
+    SLACK_MESSAGES_POSTED = "SlackMessagesPosted"
+
+
+class _CurrentStdout(io.TextIOBase):
+    """Writes to what is standard output at that moment: Powertools keeps one log handler a service for the whole process."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """What Lambda says of an invocation.
+
+    Parameters
+    ----------
+    request_id
+        Stays the same when Lambda tries an asynchronous event again.
+    seconds
+        How long it may take from now on.
+    """
+
+    request_id: str
+    seconds: float
+
+
+class Observability:
+    """Logger and metrics of one function.
+
+    Parameters
+    ----------
+    service
+        The function's name; a dimension of every metric and a key of every log line.
+    """
+
+    def __init__(self, service: str) -> None:
+        # In ASCII: keys and group names may hold what acts on the terminal that shows the log.
+        ascii_json = partial(json.dumps, default=str, separators=(",", ":"))
+        self.logger = Logger(
+            service=service, stream=cast("IO[str]", _CurrentStdout()), json_serializer=ascii_json
+        )
+        # At DEBUG the SDK logs what AWS answers, the webhook's address and the reader role's credentials too. Lambda sets the
+        # root's level (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html), not these ones'.
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.INFO)
+        # Ephemeral: the other kind shares its metrics between all instances of a process, and replays run several.
+        self._namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE
+        self.metrics = EphemeralMetrics(namespace=self._namespace, service=service)
+
+    def wrap(
+        self, handle: Callable[[dict[str, Any], Invocation], Any]
+    ) -> Callable[[dict[str, Any], Any], Any]:
+        """Put request ids into every log line and send the metrics when ``handle`` is done, also if it failed."""
+
+        def handler(event: dict[str, Any], context: LambdaContext) -> object:
+            # First of all, so that an invocation that fails is measured too.
+            self.count(Metric.EVENTS_RECEIVED)
+            try:
+                seconds = context.get_remaining_time_in_millis() / 1_000
+                return handle(event, Invocation(request_id=context.aws_request_id, seconds=seconds))
+            except FlowVerdictError as error:
+                # The runtime's own report has the traceback; this is the one line that says what to look at.
+                self.logger.error("event failed", extra={"reason": str(error)})  # noqa: TRY400 - no second traceback
+                raise
+
+        measured = self.metrics.log_metrics(handler, capture_cold_start_metric=True)
+        wrapped: Callable[[dict[str, Any], Any], Any] = self.logger.inject_lambda_context(
+            measured,
+            clear_state=True,
+            log_event=False,  # whatever POWERTOOLS_LOGGER_LOG_EVENT says
+        )
+        return wrapped
+
+    def count(self, metric: Metric, value: int = 1) -> None:
+        """Add to a metric of the function."""
+        self.metrics.add_metric(name=metric, unit=MetricUnit.Count, value=value)
+
+    def read(self, reading: Reading) -> None:
+        """Tell what came of one source, and warn of what it held that no one can use."""
+        counts = dict(reading.counts.as_mapping())
+        self.logger.info("flow logs read", extra={"source": reading.name, "counts": counts})
+        if reading.samples:
+            self.logger.warning(
+                "malformed lines", extra={"source": reading.name, "samples": list(reading.samples)}
+            )
+        if reading.unknown_fields:
+            fields = [name[:_MAX_NAME] for name in reading.unknown_fields[:_MAX_NAMES]]
+            self.logger.warning("unknown fields", extra={"source": reading.name, "fields": fields})
+
+    def message_failed(self, message_id: str, reason: str, *, with_traceback: bool) -> None:
+        """Tell why a queue message goes back to its queue."""
+        self.logger.error(
+            "message failed",
+            extra={"message_id": message_id, "reason": reason},
+            exc_info=with_traceback,
+        )
+
+    def finished(self, counts: RecordCounts, outcome: Outcome, now: float) -> None:
+        """Measure what the whole batch held, what came of it, and how late (``now`` in Unix seconds) the new alerts are told."""
+        for name, value in (
+            (Metric.RECORDS_READ, counts.records),
+            (Metric.RECORDS_REJECTED, counts.rejected),
+            (Metric.RECORDS_MALFORMED, counts.malformed.total()),
+            (Metric.RECORDS_SKIP_DATA, counts.skip_data),
+        ):
+            self.count(name, value)
+        for document in outcome.told:
+            if document.last_seen is not None:
+                # Clocks differ: a record that ends in the future is told at once.
+                self.metrics.add_metric(
+                    name=Metric.LAG,
+                    unit=MetricUnit.Seconds,
+                    value=max(0.0, now - document.last_seen),
+                )
+        self.told(outcome)
+
+    def rejected(self, flows: Mapping[tuple[str, Severity], int]) -> None:
+        """Measure rejected flows by verdict and severity."""
+        for (verdict, severity), count in flows.items():
+            with single_metric(
+                name=Metric.REJECTED_FLOWS,
+                unit=MetricUnit.Count,
+                value=count,
+                namespace=self._namespace,
+            ) as metric:
+                metric.add_dimension(name="verdict", value=verdict)
+                metric.add_dimension(name="severity", value=severity.value)
+
+    def rules_not_read(self, reasons: Mapping[tuple[str | None, str | None], str]) -> None:
+        """Measure accounts and Regions whose verdicts stand without rules, with a log line for each."""
+        self.count(Metric.RULES_NOT_READ, len(reasons))
+        for (account_id, region), reason in reasons.items():
+            self.logger.warning(
+                "rules not read",
+                extra={"account_id": account_id, "region": region, "reason": reason},
+            )
+
+    def told(self, outcome: Outcome) -> None:
+        """Measure what was told and what was not, with a log line for each message."""
+        for name, value in (
+            (Metric.ALERTS_PUBLISHED, len(outcome.told)),
+            (Metric.ALERTS_COUNTED, outcome.counted),
+            (Metric.ALERTS_EXPLAINED, outcome.shaded),
+            (Metric.ALERTS_HELD_BACK, outcome.held),
+            (Metric.ALERTS_UNSENT, len(outcome.unsent)),
+        ):
+            self.count(name, value)
+        for document in outcome.told:
+            told = {
+                "fingerprint": document.fingerprint,
+                "kind": document.kind,
+                "status": document.status,
+                "severity": document.severity,
+                "title": document.title,
+            }
+            self.logger.info("alert published", extra=told)
+        for reason in outcome.unsent:
+            self.logger.error(
+                "alert not published, the sweep tries again", extra={"reason": reason}
+            )
+
+    def policy_read(self, problem: str | None) -> None:
+        """Measure whether the policy document can be used; an alarm stands on it."""
+        self.count(Metric.POLICY_UNUSABLE, 0 if problem is None else 1)
+        if problem is not None:
+            self.logger.error("policy not usable", extra={"reason": problem})
+
+    def muted(self, muted: Sequence[Muted]) -> None:
+        """Tell what the policy muted, entry by entry."""
+        self.count(Metric.FLOWS_MUTED, len(muted))
+        for place, count in Counter(one.place for one in muted).items():
+            self.logger.info("muted by the policy", extra={"entry": place, "flows": count})
+
+    def already_counted(self, name: str) -> None:
+        """Tell that a source was delivered again."""
+        self.count(Metric.SOURCES_DELIVERED_AGAIN)
+        self.logger.info("read before, not read again", extra={"source": name})

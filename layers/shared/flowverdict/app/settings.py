@@ -1,0 +1,171 @@
+"""What the functions read from their environment, checked once and typed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowverdict.core.errors import FormatError, SettingsError
+from flowverdict.flowlog.line_reader import header_format
+from flowverdict.flowlog.records import RecordFormat
+from flowverdict.lifecycle.rate_limit import HOUR
+from flowverdict.lifecycle.state_machine import Intervals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+_TOPIC_ARN = re.compile(
+    r"arn:(?P<partition>aws[a-z-]*):sns:[a-z0-9-]+:(?P<account>\d{12}):[A-Za-z0-9_-]{1,256}"
+)
+_TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_POLICY = re.compile(
+    r"ssm:/?[A-Za-z0-9_./-]{1,1011}|appconfig:[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}"
+)
+_ROLE_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
+# A person reads one in two minutes; more in an hour is read by nobody. The topic, email (10 a second) and chat take far more.
+MESSAGES_PER_HOUR = 30
+_EXTERNAL_ID = re.compile(r"[A-Za-z0-9+=,.@:/-]{2,1224}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Settings of the functions that classify and sweep.
+
+    Parameters
+    ----------
+    alert_topic_arn
+        ``ALERT_TOPIC_ARN``: the SNS topic alerts are published to.
+    email_topic_arn
+        ``EMAIL_TOPIC_ARN``: the SNS topic of those who read mail; ``None`` for nobody.
+    chat_topic_arn
+        ``CHAT_TOPIC_ARN``: the SNS topic of Amazon Q Developer in chat applications; ``None`` for nobody.
+    alert_table
+        ``ALERT_TABLE``: the DynamoDB table that alerts are remembered in.
+    evidence_bucket
+        ``EVIDENCE_BUCKET``: the S3 bucket that the evidence of sources is kept in; ``None`` for a function that reads none.
+    intervals
+        ``REPEAT_MINUTES``, ``RESOLVE_MINUTES``, ``DIGEST_HOURS``: how long things take.
+    messages_per_hour
+        ``MESSAGES_PER_HOUR``: alerts and reminders an hour at the most.
+    policy
+        ``POLICY``: where the policy document is, ``ssm:NAME`` or ``appconfig:APPLICATION/ENVIRONMENT/PROFILE``; ``None`` for none.
+    region
+        ``AWS_REGION``, which Lambda sets; the Region of log groups, whose records may not name theirs.
+    log_format
+        ``LOG_FORMAT``: the fields of the CloudWatch Logs records, as words (``version account-id ...``) or as EC2 writes
+        them (``${version} ${account-id} ...``). ``None`` (unset or empty) asks EC2.
+    account_id, partition
+        The function's own, as the topic's ARN says: the two are of one stack.
+    reader_role_name, reader_external_id
+        ``READER_ROLE_NAME`` and ``READER_EXTERNAL_ID``: the role that lets this account read the rules of others. ``None``
+        reads no other account's.
+    """
+
+    alert_topic_arn: str
+    email_topic_arn: str | None
+    chat_topic_arn: str | None
+    alert_table: str
+    evidence_bucket: str | None
+    intervals: Intervals
+    messages_per_hour: int
+    policy: str | None
+    region: str | None
+    log_format: RecordFormat | None
+    account_id: str
+    partition: str
+    reader_role_name: str | None
+    reader_external_id: str | None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read and check the settings.
+
+        Raises
+        ------
+        SettingsError
+            One is missing or makes no sense; names the variable.
+        """
+        topic_arn = environment.get("ALERT_TOPIC_ARN", "")
+        topic = _TOPIC_ARN.fullmatch(topic_arn)
+        if topic is None:
+            raise SettingsError(f"ALERT_TOPIC_ARN: {topic_arn!r} is no SNS topic's ARN")
+        return cls(
+            alert_topic_arn=topic_arn,
+            email_topic_arn=_matching(
+                environment, "EMAIL_TOPIC_ARN", _TOPIC_ARN, "an SNS topic's ARN"
+            ),
+            chat_topic_arn=_matching(
+                environment, "CHAT_TOPIC_ARN", _TOPIC_ARN, "an SNS topic's ARN"
+            ),
+            alert_table=_required(environment, "ALERT_TABLE", _TABLE, "a DynamoDB table's name"),
+            evidence_bucket=_matching(
+                environment, "EVIDENCE_BUCKET", _BUCKET, "an S3 bucket's name"
+            ),
+            intervals=Intervals(
+                repeat=60 * _number(environment, "REPEAT_MINUTES", Intervals().repeat // 60),
+                resolve=60 * _number(environment, "RESOLVE_MINUTES", Intervals().resolve // 60),
+                digest=HOUR * _number(environment, "DIGEST_HOURS", Intervals().digest // HOUR),
+            ),
+            messages_per_hour=_number(environment, "MESSAGES_PER_HOUR", MESSAGES_PER_HOUR),
+            policy=_matching(
+                environment,
+                "POLICY",
+                _POLICY,
+                "ssm:NAME or appconfig:APPLICATION/ENVIRONMENT/PROFILE",
+            ),
+            region=environment.get("AWS_REGION") or None,
+            log_format=_log_format(environment.get("LOG_FORMAT", "").strip()),
+            account_id=topic["account"],
+            partition=topic["partition"],
+            reader_role_name=_matching(
+                environment, "READER_ROLE_NAME", _ROLE_NAME, "a role's name, without path or ARN"
+            ),
+            reader_external_id=_matching(
+                environment, "READER_EXTERNAL_ID", _EXTERNAL_ID, "an external id"
+            ),
+        )
+
+
+def _matching(
+    environment: Mapping[str, str], name: str, pattern: re.Pattern[str], what: str
+) -> str | None:
+    text = environment.get(name, "")
+    if text and not pattern.fullmatch(text):
+        raise SettingsError(f"{name}: {text!r} is not {what}")
+    return text or None
+
+
+def _required(
+    environment: Mapping[str, str], name: str, pattern: re.Pattern[str], what: str
+) -> str:
+    text = _matching(environment, name, pattern, what)
+    if text is None:
+        raise SettingsError(f"{name}: missing; {what} is needed")
+    return text
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, "")
+    if not text:
+        return default
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
+        raise SettingsError(f"{name}: {text!r} is no whole number from 1 to 999999")
+    return int(text)
+
+
+def _log_format(text: str) -> RecordFormat | None:
+    if not text:
+        return None
+    try:
+        record_format = RecordFormat.from_text(text)
+    except FormatError as error:
+        raise SettingsError(f"LOG_FORMAT: {error}") from error
+    if header_format(" ".join(record_format.names).encode()) is None:
+        strange = ", ".join(record_format.unknown_names)
+        raise SettingsError(
+            f"LOG_FORMAT: {strange} is no field this version knows, and fields that tell flows apart are missing"
+        )
+    return record_format

@@ -1,1 +1,0 @@
-"""The ``flowverdict`` command: explain files, replay events, show the whole thing on samples."""

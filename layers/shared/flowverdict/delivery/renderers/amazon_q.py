@@ -1,0 +1,170 @@
+"""The document as a custom notification of Amazon Q Developer in chat applications, which shows it in Slack or Microsoft Teams.
+
+Its schema and limits: https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html. Of a message in any other shape, or
+beyond 10 a second, nothing is shown. The topic's subscription must not be raw.
+
+``client-markdown`` is passed on to the chat application as it is. Slack and Teams mark text differently, so only what both show
+sensibly is used: ``*`` around headings, bullets, and code blocks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from flowverdict.alerts.model import Alert, Status
+from flowverdict.core.untrusted import one_line
+from flowverdict.delivery.text import (
+    chat_line,
+    confidence_in_words,
+    how_much,
+    mark,
+    remote_lines,
+    shortened,
+    when,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flowverdict.alerts.model import Document
+
+
+MAX_TITLE = 250
+MAX_DESCRIPTION = 8_000
+MAX_NEXT_STEP = 350
+MAX_KEYWORD = 75
+
+_MOST_STEPS = 5
+_MAX_LINE = 600
+_MAX_COMMANDS = 3_000
+_UNSAFE_IN_CODE = re.compile(r"```|[<>&]")
+
+
+def message(document: Document) -> str:
+    """Give the JSON to publish, with all limits kept; paragraphs that do not fit are left out whole, and it says so."""
+    steps = (
+        document.next_steps
+        if isinstance(document, Alert) and document.status is not Status.RESOLVED
+        else ()
+    )
+    keywords = [
+        document.severity.value,
+        document.kind.value,
+        *([document.verdict] if isinstance(document, Alert) else []),
+    ]
+    context = {
+        "fingerprint": document.fingerprint,
+        "status": document.status.value,
+        "severity": document.severity.value,
+        "account": document.account_id or "unknown",
+        "region": document.region or "unknown",
+    }
+    notification = {
+        "version": "1.0",
+        "source": "custom",
+        "content": {
+            "textType": "client-markdown",
+            "title": _markup(
+                shortened(f"{mark(document)}: {document.title}", MAX_TITLE), MAX_TITLE
+            ),
+            "description": _description(document),
+            "nextSteps": [_step(step) for step in steps[:_MOST_STEPS]],
+            "keywords": [_markup(word, MAX_KEYWORD) for word in keywords],
+        },
+        "metadata": {
+            "threadId": document.fingerprint,
+            "summary": shortened(one_line(document.summary), _MAX_LINE),
+            "eventType": f"flowverdict-{document.kind}",
+            "relatedResources": [
+                shortened(one_line(interface), _MAX_LINE) for interface in document.interfaces
+            ],
+            "additionalContext": {
+                name: shortened(one_line(value), _MAX_LINE) for name, value in context.items()
+            },
+        },
+    }
+    return json.dumps(notification)
+
+
+def _description(document: Document) -> str:
+    note = "\n\n... more in the email"
+    text, left_out = "", False
+    for paragraph in filter(None, _paragraphs(document)):
+        longer = f"{text}\n\n{paragraph}" if text else paragraph
+        if len(longer) > MAX_DESCRIPTION - len(note):
+            left_out = True
+        else:
+            text = longer
+    return text + note if left_out else text
+
+
+def _step(step: str) -> str:
+    # A command that was cut must not be copied.
+    return _markup(
+        step
+        if len(_markup(step, 2 * MAX_DESCRIPTION)) <= MAX_NEXT_STEP
+        else step.partition(" aws ")[0],
+        MAX_NEXT_STEP,
+    )
+
+
+def _paragraphs(document: Document) -> Iterable[str]:
+    if document.status_reason:
+        yield _markup(document.status_reason)
+    yield _markup(document.summary)
+    yield _facts(document)
+    if document.status is Status.RESOLVED:
+        return
+    if not isinstance(document, Alert):
+        for section in document.sections:
+            yield _bullets(section.heading, section.lines)
+        return
+    yield from _fix(document)
+    yield _bullets("Why", [item.detail for item in document.evidence])
+    yield _bullets("Remote addresses", remote_lines(document.top_remotes, document.remote_count))
+    yield _bullets("This also explains", document.explains)
+
+
+def _facts(document: Document) -> str:
+    facts = [
+        ("Severity", f"{document.severity} - {document.severity_reason}"),
+        ("Where", document.scope),
+        ("When", when(document)),
+    ]
+    if isinstance(document, Alert):
+        facts[1:1] = [
+            ("Verdict", f"{document.verdict_caption} ({confidence_in_words(document)})"),
+            ("Service", document.service),
+        ]
+        facts.append(("How much", how_much(document)))
+        facts += [("Owner", f"{name} {value}") for name, value in document.owners]
+    return "\n".join(f"*{name}*: {_markup(value)}" for name, value in facts)
+
+
+def _fix(alert: Alert) -> Iterable[str]:
+    if alert.remedy is None:
+        if alert.remedy_reason is not None:
+            yield f"*Fix*: {_markup(alert.remedy_reason)}"
+        return
+    commands = "\n".join(alert.remedy.commands)
+    # A command that was cut, or that looks other than it is, must not be copied.
+    if (
+        len(commands) > _MAX_COMMANDS
+        or _UNSAFE_IN_CODE.search(commands)
+        or not all(one.isprintable() for one in alert.remedy.commands)
+    ):
+        yield "*Fix*: there is one, but its commands cannot be shown here; the email has them"
+    else:
+        yield f"*Fix*, tried on the rules as read\n```\n{commands}\n```\nOpens {_markup(alert.remedy.opens)}."
+
+
+def _bullets(heading: str, lines: Iterable[str]) -> str:
+    shown = [f"\N{BULLET} {_markup(line)}" for line in lines]
+    return "\n".join([f"*{_markup(heading)}*", *shown]) if shown else ""
+
+
+def _markup(text: str, limit: int = _MAX_LINE) -> str:
+    # Teams reads [text](address) as a link; one character more, and it does not.
+    return chat_line(text.replace("](", "] ("), limit)

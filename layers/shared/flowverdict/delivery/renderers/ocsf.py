@@ -1,0 +1,167 @@
+"""The document as a Detection Finding of the Open Cybersecurity Schema Framework, as Security Lake and others take it.
+
+Class 2004 of category 2 (Findings), with the profile ``cloud``: https://schema.ocsf.io/1.4.0/classes/detection_finding.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from flowverdict.alerts.model import Alert, Severity, Status
+from flowverdict.core.untrusted import one_line
+from flowverdict.delivery.text import mark
+
+if TYPE_CHECKING:
+    from flowverdict.alerts.model import Document
+
+
+SCHEMA_VERSION = "1.4.0"
+_CLASS_UID = 2004
+_CREATE, _UPDATE, _CLOSE = 1, 2, 3
+_ACTIVITIES = {
+    Status.FIRING: (_CREATE, "Create"),
+    Status.REMINDER: (_UPDATE, "Update"),
+    Status.RESOLVED: (_CLOSE, "Close"),
+}
+_STATUSES = {
+    Status.FIRING: (1, "New"),
+    Status.REMINDER: (2, "In Progress"),
+    Status.RESOLVED: (4, "Resolved"),
+}
+_SEVERITIES = {
+    Severity.CRITICAL: (5, "Critical"),
+    Severity.HIGH: (4, "High"),
+    Severity.MEDIUM: (3, "Medium"),
+    Severity.LOW: (2, "Low"),
+    Severity.INFO: (1, "Informational"),
+}
+_CONFIDENCES = {"certain": (3, "High"), "likely": (2, "Medium"), "possible": (1, "Low")}
+# Of https://schema.ocsf.io/1.4.0/objects/observable.
+_IP_ADDRESS, _RESOURCE_UID, _PORT = 2, 10, 11
+
+
+def finding(document: Document, *, time: int) -> dict[str, Any]:
+    """Give the finding.
+
+    Parameters
+    ----------
+    document
+        The alert or notice; its fingerprint is the finding's ``uid``, so that updates and the end belong to the same.
+    time
+        Unix seconds at which this was found. OCSF's times are milliseconds.
+    """
+    activity_id, activity = _ACTIVITIES[document.status]
+    status_id, status = _STATUSES[document.status]
+    severity_id, severity = _SEVERITIES[document.severity]
+    told: dict[str, Any] = {
+        "category_uid": 2,
+        "category_name": "Findings",
+        "class_uid": _CLASS_UID,
+        "class_name": "Detection Finding",
+        "activity_id": activity_id,
+        "activity_name": activity,
+        "type_uid": _CLASS_UID * 100 + activity_id,
+        "type_name": f"Detection Finding: {activity}",
+        "time": time * 1_000,
+        "start_time": _milliseconds(document.first_seen),
+        "end_time": _milliseconds(document.last_seen),
+        "severity_id": severity_id,
+        "severity": severity,
+        "status_id": status_id,
+        "status": status,
+        "status_detail": document.status_reason,
+        "message": one_line(f"{mark(document)}: {document.title}"),
+        "count": document.records or None,
+        "is_alert": document.status is not Status.RESOLVED,
+        "metadata": {
+            "version": SCHEMA_VERSION,
+            "product": {"name": "flowverdict", "vendor_name": "flowverdict"},
+            "profiles": ["cloud"],
+        },
+        "finding_info": {
+            "uid": document.fingerprint,
+            "title": document.title,
+            "desc": document.summary,
+            "types": [document.kind.value],
+            "first_seen_time": _milliseconds(document.first_seen),
+            "last_seen_time": _milliseconds(document.last_seen),
+        },
+        "cloud": {
+            "provider": "AWS",
+            "account": None
+            if document.account_id is None
+            else {"uid": document.account_id, "type": "AWS Account", "type_id": 10},
+            "region": document.region,
+        },
+        "resources": [
+            {"uid": interface, "type": "AWS::EC2::NetworkInterface"}
+            for interface in document.interfaces
+        ]
+        or None,
+        "observables": [
+            {
+                "name": f"resources[{index}].uid",
+                "type_id": _RESOURCE_UID,
+                "type": "Resource UID",
+                "value": interface,
+            }
+            for index, interface in enumerate(document.interfaces)
+        ],
+    }
+    if isinstance(document, Alert):
+        _add_alert(told, document)
+    return _without_none(told)
+
+
+def _add_alert(told: dict[str, Any], alert: Alert) -> None:
+    told["confidence_id"], told["confidence"] = _CONFIDENCES.get(alert.confidence, (0, "Unknown"))
+    remotes = [
+        address for one in alert.top_remotes if (address := _address(one.address)) is not None
+    ]
+    # Whoever sends is the source: inbound the far side, else ours; the service's port is where the service is.
+    side = "src_endpoint" if alert.outbound is not True else "dst_endpoint"
+    evidences: list[dict[str, Any]] = [{side: {"ip": address}} for address in remotes]
+    for index, address in enumerate(remotes):
+        told["observables"].append(
+            {
+                "name": f"evidences[{index}].{side}.ip",
+                "type_id": _IP_ADDRESS,
+                "type": "IP Address",
+                "value": address,
+            }
+        )
+    if alert.service_port is not None:
+        # A request goes to the service's port, a reply comes from it.
+        end = "src_endpoint" if alert.leg == "response" else "dst_endpoint"
+        name = f"evidences[{len(evidences)}].{end}.port"
+        evidences.append({end: {"port": alert.service_port}})
+        told["observables"].append(
+            {"name": name, "type_id": _PORT, "type": "Port", "value": str(alert.service_port)}
+        )
+    evidences += [{"data": {"kind": item.kind, "detail": item.detail}} for item in alert.evidence]
+    told["evidences"] = evidences or None
+    if alert.remedy is not None:
+        told["remediation"] = {
+            "desc": "\n".join([*alert.remedy.commands, f"Opens {alert.remedy.opens}."])
+        }
+
+
+def _address(text: str) -> str | None:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None
+
+
+def _milliseconds(seconds: int | None) -> int | None:
+    return None if seconds is None else seconds * 1_000
+
+
+def _without_none(told: dict[str, Any]) -> dict[str, Any]:
+    # OCSF has no null: what is not known is not there.
+    return {
+        name: _without_none(value) if isinstance(value, dict) else value
+        for name, value in told.items()
+        if value is not None
+    }

@@ -1,0 +1,128 @@
+"""The document as an event of PagerDuty's Events API v2: https://developer.pagerduty.com/docs/events-api-v2-overview.
+
+The fields are those of https://developer.pagerduty.com/docs/send-alert-event; an event may have 512 KB.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowverdict.alerts.model import Alert, Severity, Status
+from flowverdict.core.formatting import isoformat
+from flowverdict.core.untrusted import one_line
+from flowverdict.delivery.text import confidence_in_words, how_much, remote_lines, shortened
+
+if TYPE_CHECKING:
+    from flowverdict.alerts.model import Document
+
+
+MAX_SUMMARY = 1_024
+_MAX_DETAIL = 2_000
+_MOST_ITEMS = 10
+
+_SEVERITIES = {
+    Severity.CRITICAL: "critical",
+    Severity.HIGH: "error",
+    Severity.MEDIUM: "warning",
+    Severity.LOW: "info",
+    Severity.INFO: "info",
+}
+
+
+def event(document: Document, routing_key: str) -> dict[str, Any]:
+    """Give the event: one that opens an incident or adds to it, or one that resolves it.
+
+    The same problem has the same ``dedup_key`` whenever it is seen, so a reminder adds to its incident and opens no second one.
+
+    Parameters
+    ----------
+    document
+        The alert or notice.
+    routing_key
+        The integration's key of 32 characters.
+    """
+    identity = {"routing_key": routing_key, "dedup_key": document.fingerprint}
+    if document.status is Status.RESOLVED:
+        return identity | {"event_action": "resolve"}
+    payload = {
+        "summary": shortened(one_line(document.title).strip() or document.kind.value, MAX_SUMMARY),
+        "source": one_line(document.scope).strip() or "unknown place",
+        "severity": _SEVERITIES[document.severity],
+        "timestamp": isoformat(document.last_seen),
+        "component": document.blocker if isinstance(document, Alert) else None,
+        "group": document.vpc_id or document.account_id,
+        "class": document.verdict if isinstance(document, Alert) else document.kind.value,
+        "custom_details": _details(document),
+    }
+    links = document.links[:_MOST_ITEMS] if isinstance(document, Alert) else ()
+    return identity | {
+        "event_action": "trigger",
+        "client": "flowverdict",
+        "payload": {
+            name: _bounded(value) if isinstance(value, str) else value
+            for name, value in payload.items()
+            if value is not None
+        },
+        "links": [
+            {"href": link.url, "text": _bounded(link.title)}
+            for link in links
+            if link.url.startswith("https://")
+        ],
+    }
+
+
+def _details(document: Document) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "summary": document.summary,
+        "status": document.status.value,
+        "status_reason": document.status_reason,
+        "severity_reason": document.severity_reason,
+        "records": document.records,
+    }
+    if isinstance(document, Alert):
+        told |= {
+            "confidence": confidence_in_words(document),
+            "how_much": how_much(document),
+            "fix": _fix(document),
+            "fix_opens": document.remedy_reason
+            if document.remedy is None
+            else document.remedy.opens,
+            "why": [item.detail for item in document.evidence],
+            "remotes": remote_lines(document.top_remotes, document.remote_count),
+            "explains": document.explains,
+            "next_steps": document.next_steps,
+            "owners": [f"{name} {value}" for name, value in document.owners],
+        }
+    else:
+        told |= {section.heading: section.lines for section in document.sections[:_MOST_ITEMS]}
+    return {
+        shortened(one_line(name), 100): _bounded(value)
+        for name, value in told.items()
+        if value not in (None, [], ())
+    }
+
+
+def _fix(alert: Alert) -> tuple[str, ...] | None:
+    if alert.remedy is None:
+        return None
+    # A command that was cut, or that looks other than it is, must not be copied.
+    fit = len(alert.remedy.commands) <= _MOST_ITEMS and all(
+        len(command) <= _MAX_DETAIL and command.isprintable() for command in alert.remedy.commands
+    )
+    return (
+        alert.remedy.commands
+        if fit
+        else ("there is one, but its commands cannot be shown here; the email has them",)
+    )
+
+
+def _bounded(value: str | int | tuple[str, ...] | list[str]) -> str | int | list[str]:
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str):
+        return shortened(one_line(value), _MAX_DETAIL)
+    more = len(value) - _MOST_ITEMS
+    return [
+        *(shortened(one_line(one), _MAX_DETAIL) for one in value[:_MOST_ITEMS]),
+        *([f"{more:,} more"] if more > 0 else []),
+    ]

@@ -1,0 +1,350 @@
+"""TODO flowverdict.flowlog.column_fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flowverdict.flowlog.columnar import NOT_LOGGED
+from flowverdict.flowlog.fields import FIELDS, MAX_INT_64, MAX_PORT, MAX_PROTOCOL, FieldKind
+from flowverdict.flowlog.flow_hash_numpy import (
+    ABSENT,
+    EGRESS,
+    INGRESS,
+    MASKS,
+    MAX_TOKEN,
+    MULTIPLIER,
+    SAME,
+    TO_TOP,
+    UINT64,
+    WORD_BYTES,
+    Seen,
+    Texts,
+    Tokens,
+    mixed,
+    related,
+    repeated,
+    word_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from flowverdict.flowlog.flow_hash_numpy import Flags, Integers, Words
+    from flowverdict.flowlog.records import RecordFormat
+
+
+_MAX_ADDRESS = 39
+
+_EPOCH_DIGITS = 10  # until the year 2286
+_FLAG_DIGITS = 3
+
+_ZEROS, _OVER_NINE, _TOP_BITS, _COLONS, _LOW_SEVEN = (
+    repeated(byte) for byte in (0x30, 0x76, 0x80, 0x3A, 0x7F)
+)
+
+_ACCEPT, _REJECT, _OK = (word_of(text) for text in (b"ACCEPT", b"REJECT", b"OK"))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the columns that matter stand in a format's lines.
+
+    ``integers`` begin with those of the key, then ``tcp-flags``; start and end are read by themselves.
+    """
+
+    width: int
+    at: dict[str, int]
+    integers: tuple[str, ...]
+    digits: Integers
+    keys: int
+    maximum: Words
+    times: tuple[str, ...]
+
+
+_KEY_INTEGERS = {"srcport": MAX_PORT, "dstport": MAX_PORT, "protocol": MAX_PROTOCOL}
+_PACKET_ADDRESSES = ("pkt-srcaddr", "pkt-dstaddr")
+ADDRESSES = ("srcaddr", "dstaddr")
+_INTERFACES = {"interface-id", "resource-id"}
+_IDENTIFIERS = {*_INTERFACES, "vpc-id", "subnet-id"}
+_TIMES = ("start", "end")
+
+
+def _fine_digits(name: str) -> int:
+    """How many digits an integer may have to be surely within its field's range; the key's are compared besides."""
+    if name == "tcp-flags":
+        return _FLAG_DIGITS
+    maximum = _KEY_INTEGERS.get(name, FIELDS[name].maximum)
+    return 2 * WORD_BYTES if maximum == MAX_INT_64 else min(len(str(maximum)), WORD_BYTES)
+
+
+@lru_cache(maxsize=16)
+def layout_of(record_format: RecordFormat) -> Layout | None:
+    """Plan how a format is read; ``None`` where no line can be an accepted record, or none says of which interface."""
+    at = {name: index for index, name in enumerate(record_format.names)}
+    if "action" not in at or not _INTERFACES & at.keys() or record_format.is_transit_gateway:
+        return None
+    named = [
+        name
+        for name in at
+        if name in FIELDS and FIELDS[name].kind is FieldKind.INTEGER and name not in _TIMES
+    ]
+    integers = sorted(named, key=lambda name: (name not in _KEY_INTEGERS, name != "tcp-flags"))
+    keys = [name for name in integers if name in _KEY_INTEGERS]
+    return Layout(
+        width=len(at),
+        at=at,
+        integers=tuple(integers),
+        digits=np.array([_fine_digits(name) for name in integers], np.int64)[:, None],
+        keys=len(keys),
+        maximum=np.array([_KEY_INTEGERS[name] for name in keys], np.uint64)[:, None],
+        times=tuple(name for name in _TIMES if name in at),
+    )
+
+
+def are_v4(first: Words, second: Words, lengths: Integers) -> Flags:
+    """Whether words are IPv4 addresses: four numbers up to 255, without zeros before them."""
+    text = np.stack((first, second), axis=1).view(np.uint8)
+    valid: Flags = lengths < text.shape[1]
+    text[np.arange(lengths.size), np.minimum(lengths, text.shape[1] - 1)] = ord(".")
+    value = np.zeros(lengths.size, np.uint16)
+    digits = np.zeros(lengths.size, np.uint8)
+    dots = np.zeros(lengths.size, np.uint8)
+    for place, column in enumerate(np.ascontiguousarray(text.T)):
+        digit = column - np.uint8(ord("0"))
+        is_digit = digit <= 9  # noqa: PLR2004
+        is_dot = column == ord(".")
+        valid &= is_digit | is_dot | (lengths < place)
+        valid &= ~(is_digit & (digits > 0) & (value == 0)) & ~(is_dot & (digits == 0))
+        value = np.where(is_digit, value * np.uint16(10) + digit, value)
+        valid &= value <= 255  # noqa: PLR2004
+        value[is_dot] = 0
+        digits = (digits + is_digit) * ~is_dot
+        dots += is_dot
+    valid &= dots == 4  # noqa: PLR2004
+    return valid
+
+
+def _numbers(digits: Words) -> Words:
+    """Give what eight decimal digits (0-9 a byte, the first in the lowest one) say; three multiplications for all eight."""
+    digits = digits * UINT64(10) + (digits >> UINT64(8))
+    low = (digits & UINT64(0x000000FF000000FF)) * UINT64(0x000F424000000064)
+    high = (digits >> UINT64(16) & UINT64(0x000000FF000000FF)) * UINT64(0x0000271000000001)
+    return (low + high) >> UINT64(32)
+
+
+def _all_digits(digits: Words) -> Flags:
+    digits_only: Flags = (digits + _OVER_NINE) & _TOP_BITS == 0
+    return digits_only
+
+
+class Fields(Texts):
+    """The lines of one chunk that have as many words as the format has fields.
+
+    ``fine`` says which of them surely are accepted or rejected records, written as ``RecordFormat.render`` would write them;
+    what the rest gives is true of these.
+    """
+
+    def __init__(
+        self,
+        words: Words,
+        layout: Layout,
+        begins: Integers,
+        stops: Integers,
+        are_addresses: Callable[[Tokens, Words], Flags],
+    ) -> None:
+        super().__init__(words, begins.size)
+        self.layout = layout
+        self._begins = begins
+        self._stops = stops
+        self._are_addresses = are_addresses
+        self.flags: NDArray[np.int32] | None = None
+        self.times: dict[str, Integers] = {}
+        self.addresses: dict[str, Tokens] = {}
+        self._packet_addresses: dict[str, Tokens] = {}
+        self._identities: dict[str, Words] = {}
+        self.interface = self._interface()
+        self.direction = self.tokens("flow-direction") if "flow-direction" in layout.at else None
+        action = self._first_words("action")
+        self.accepted = action == _ACCEPT
+        self.fine = self.accepted | (action == _REJECT)
+        if "log-status" in layout.at:
+            self.fine &= self._first_words("log-status") == _OK
+        if self.direction is not None:
+            known = (
+                (self.direction.first == INGRESS)
+                | (self.direction.first == EGRESS)
+                | (self.direction.first == ABSENT)
+            )
+            self.fine &= known
+        for name in _IDENTIFIERS & layout.at.keys():
+            self.fine &= self._places(name)[1] <= MAX_TOKEN
+        if layout.times:
+            self._read_times()
+        if layout.integers:
+            self._read_integers()
+        self._read_addresses()
+
+    def tokens(self, *names: str) -> Tokens:
+        """Give the words of a field, or those of several one after another."""
+        return self.tokens_at(*self._places(*names))
+
+    def _places(self, *names: str) -> tuple[Integers, Integers]:
+        """Give where the words of fields start and how long they are, one field after another."""
+        starts, stops = (
+            np.empty(self.size * len(names), np.int64),
+            np.empty(self.size * len(names), np.int64),
+        )
+        for index, name in enumerate(names):
+            rows, column = slice(index * self.size, (index + 1) * self.size), self.layout.at[name]
+            starts[rows] = self._stops[:, column - 1] + 1 if column else self._begins
+            stops[rows] = self._stops[:, column]
+        return starts, stops - starts
+
+    def _first_words(self, name: str) -> Words:
+        return self.word(*self._places(name))
+
+    def _read_times(self) -> None:
+        starts, lengths = self._places(*self.layout.times)
+        # Ten digits: the first eight and the last eight.
+        first, last = (
+            self._words[starts] ^ _ZEROS,
+            self._words[starts + (_EPOCH_DIGITS - WORD_BYTES)] ^ _ZEROS,
+        )
+        good = _all_digits(first) & _all_digits(last)
+        good &= lengths == _EPOCH_DIGITS
+        rows = (len(self.layout.times), -1)
+        self.fine &= good.reshape(rows).all(axis=0)
+        leading = (first & UINT64(0xFF)) * UINT64(10) + (first >> UINT64(8) & UINT64(0xFF))
+        values = (leading * UINT64(10**WORD_BYTES) + _numbers(last)).view(np.int64)
+        self.times = dict(zip(self.layout.times, values.reshape(rows), strict=True))
+
+    def _read_integers(self) -> None:
+        layout = self.layout
+        starts, lengths = (
+            places.reshape(len(layout.integers), -1) for places in self._places(*layout.integers)
+        )
+        digits = (self._words[starts] ^ _ZEROS) & MASKS.take(lengths, mode="clip")
+        good = _all_digits(digits) & (lengths <= layout.digits)
+        long = np.flatnonzero(lengths.ravel() > WORD_BYTES)
+        if long.size:
+            rest = self._words[starts.ravel()[long] + WORD_BYTES] ^ _ZEROS
+            good.ravel()[long] &= _all_digits(
+                rest & MASKS.take(lengths.ravel()[long] - WORD_BYTES, mode="clip")
+            )
+        absent = (digits[layout.keys :] == (ABSENT ^ UINT64(ord("0")))) & (
+            lengths[layout.keys :] == 1
+        )
+        good[layout.keys :] |= absent
+        flagged = "tcp-flags" in layout.integers
+        valued = layout.keys + flagged
+        values = _numbers(digits[:valued] << TO_TOP.take(lengths[:valued], mode="clip"))
+        good[: layout.keys] &= values[: layout.keys] <= layout.maximum
+        zero_first = (digits[: layout.keys] & UINT64(0xFF) == 0) & (lengths[: layout.keys] > 1)
+        good[: layout.keys] &= ~zero_first
+        self.fine &= good.all(axis=0)
+        if flagged:
+            self.flags = np.where(absent[0], NOT_LOGGED, values[-1].view(np.int64)).astype(np.int32)
+
+    def _read_addresses(self) -> None:
+        names = [name for name in ADDRESSES if name in self.layout.at]
+        if names:
+            tokens = self.tokens(*names)
+            identities = self._identities_of(tokens)
+            good = (tokens.lengths <= _MAX_ADDRESS) & self._are_addresses(tokens, identities)
+            for index, name in enumerate(names):
+                rows = slice(index * self.size, (index + 1) * self.size)
+                self.addresses[name], self._identities[name] = tokens.part(rows), identities[rows]
+                self.fine &= good[rows]
+        for name, plain in zip(_PACKET_ADDRESSES, ADDRESSES, strict=True):
+            if name in self.layout.at:
+                self._packet_addresses[name] = self._read_packet_address(name, plain)
+
+    def _read_packet_address(self, name: str, plain: str) -> Tokens:
+        """Give the packets' addresses as they are hashed; mostly they are the interface's."""
+        tokens = self.tokens(name)
+        same = tokens.first == ABSENT
+        if (other := self.addresses.get(plain)) is not None:
+            same |= (
+                (tokens.first == other.first)
+                & (tokens.second == other.second)
+                & (tokens.lengths == other.lengths)
+                & (tokens.lengths <= 2 * WORD_BYTES)
+            )
+        rows = np.flatnonzero(~same)
+        if rows.size:
+            some = tokens.part(rows)
+            identities = self._identities_of(some)
+            self.fine[rows] &= (some.lengths <= _MAX_ADDRESS) & self._are_addresses(
+                some, identities
+            )
+            if plain in self.addresses:
+                same[rows] = identities == self._identities[plain][rows]
+        return Tokens(
+            tokens.starts,
+            np.where(same, 1, tokens.lengths),
+            np.where(same, SAME, tokens.first),
+            np.where(same, UINT64(0), tokens.second),
+        )
+
+    def is_v6(self, name: str) -> Flags:
+        """Whether addresses are IPv6: a colon is among their first eight bytes then, and in no IPv4 address."""
+        v6: Flags = ((self.addresses[name].first ^ _COLONS) + _LOW_SEVEN) & _TOP_BITS != _TOP_BITS
+        return v6
+
+    def _identities_of(self, tokens: Tokens) -> Words:
+        """Tell words of one column from another by 64 bits each."""
+        return self.with_rest(
+            mixed(mixed(tokens.first * MULTIPLIER) ^ tokens.second), tokens, 2 * WORD_BYTES
+        )
+
+    def seen(self, name: str) -> Seen:
+        """Give a field's words to be told apart."""
+        if name in self.addresses:
+            return self.addresses[name].seen(self._identities[name])
+        tokens = self.tokens(name)
+        return tokens.seen(self._identities_of(tokens))
+
+    def hashes(self, seed: np.uint64) -> tuple[Words, Words]:
+        """Give what the interface's field alone makes of the seed, and the hash of the whole key."""
+        states = [np.full(self.size, seed, np.uint64)]
+        for index, tokens in enumerate(
+            (*self._key(), self.direction if self.direction is not None else self.constant(ABSENT))
+        ):
+            states.append(self.with_field(states[-1], index, tokens))
+        return states[1], mixed(mixed(states[-1]))
+
+    def related(self, rows: Integers, seed: np.uint64) -> Words:
+        """Give ``related_hashes`` of some of the lines."""
+        return related(
+            Texts(self._words, rows.size), [column.part(rows) for column in self._key()], seed
+        )
+
+    def _key(self) -> list[Tokens]:
+        """Give the key's fields but for the direction."""
+        plain = (self.addresses.get(name) for name in ADDRESSES)
+        packets = (
+            self._packet_addresses.get(name, self.constant(SAME)) for name in _PACKET_ADDRESSES
+        )
+        integers = (self.tokens(name) if name in self.layout.at else None for name in _KEY_INTEGERS)
+        columns = (self.interface, *plain, *packets, *integers)
+        return [column if column is not None else self.constant(ABSENT) for column in columns]
+
+    def _interface(self) -> Tokens:
+        """Give the interface's id, or where it has none the resource's."""
+        names = [name for name in ("interface-id", "resource-id") if name in self.layout.at]
+        found = self.tokens(names[0])
+        if len(names) == 1 or not (absent := found.first == ABSENT).any():
+            return found
+        other = self.tokens(names[1])
+        return Tokens(
+            np.where(absent, other.starts, found.starts),
+            np.where(absent, other.lengths, found.lengths),
+            np.where(absent, other.first, found.first),
+            np.where(absent, other.second, found.second),
+        )

@@ -1,0 +1,166 @@
+"""The fields of a VPC flow log record, versions 2 to 11, under their AWS names.
+
+The table is AWS's: https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html. Version 6 belongs to transit
+gateway flow logs (https://docs.aws.amazon.com/vpc/latest/tgw/tgw-flow-logs.html), which carry no ``action``: their field
+names are known here so that such a file is recognised, counted and passed over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+MAX_PORT = 65_535
+MAX_PROTOCOL = 255
+MAX_INT_32 = 2**31 - 1  # Parquet INT_32 in AWS's table
+MAX_INT_64 = 2**63 - 1  # Parquet INT_64
+MAX_EPOCH = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second a datetime can hold
+
+
+class FieldKind(StrEnum):
+    """How a field's text becomes a value."""
+
+    INTEGER = "integer"
+    TEXT = "text"
+    ADDRESS = "address"
+    ACTION = "action"
+    LOG_STATUS = "log-status"
+    FLOW_DIRECTION = "flow-direction"
+    REJECT_REASON = "reject-reason"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One field: its AWS name, the record version that brought it, and how it is read.
+
+    ``maximum`` bounds integers (inclusive); all integers are non-negative.
+    """
+
+    name: str
+    since: int
+    kind: FieldKind = FieldKind.TEXT
+    maximum: int = 0
+
+    @property
+    def attribute(self) -> str:
+        """Name of the attribute of ``FlowRecord``, and of the Parquet column."""
+        return self.name.replace("-", "_")
+
+
+def _integers(since: int, maximum: int, *names: str) -> list[Field]:
+    return [
+        Field(name=name, since=since, kind=FieldKind.INTEGER, maximum=maximum) for name in names
+    ]
+
+
+def _texts(since: int, *names: str) -> list[Field]:
+    return [Field(name=name, since=since) for name in names]
+
+
+def _addresses(since: int, *names: str) -> list[Field]:
+    return [Field(name=name, since=since, kind=FieldKind.ADDRESS) for name in names]
+
+
+_TABLE = (
+    *_integers(2, MAX_INT_32, "version"),
+    *_texts(2, "account-id", "interface-id"),
+    *_addresses(2, "srcaddr", "dstaddr"),
+    *_integers(2, MAX_PORT, "srcport", "dstport"),
+    *_integers(2, MAX_PROTOCOL, "protocol"),
+    *_integers(2, MAX_INT_64, "packets", "bytes"),
+    *_integers(2, MAX_EPOCH, "start", "end"),
+    Field(name="action", since=2, kind=FieldKind.ACTION),
+    Field(name="log-status", since=2, kind=FieldKind.LOG_STATUS),
+    *_texts(3, "vpc-id", "subnet-id", "instance-id"),
+    *_integers(3, MAX_INT_32, "tcp-flags"),
+    *_texts(3, "type"),
+    *_addresses(3, "pkt-srcaddr", "pkt-dstaddr"),
+    *_texts(4, "region", "az-id", "sublocation-type", "sublocation-id"),
+    *_texts(5, "pkt-src-aws-service", "pkt-dst-aws-service"),
+    Field(name="flow-direction", since=5, kind=FieldKind.FLOW_DIRECTION),
+    *_integers(5, MAX_INT_32, "traffic-path"),
+    *_texts(
+        7,
+        "ecs-cluster-arn",
+        "ecs-cluster-name",
+        "ecs-container-instance-arn",
+        "ecs-container-instance-id",
+        "ecs-container-id",
+        "ecs-second-container-id",
+        "ecs-service-name",
+        "ecs-task-definition-arn",
+        "ecs-task-arn",
+        "ecs-task-id",
+    ),
+    Field(name="reject-reason", since=8, kind=FieldKind.REJECT_REASON),
+    *_texts(9, "resource-id"),
+    *_integers(10, MAX_INT_32, "encryption-status"),
+    *_texts(
+        11,
+        "instance-tag",
+        "instance-tag-2",
+        "interface-tag",
+        "interface-tag-2",
+        "asg-tag",
+        "asg-tag-2",
+        "interface-type",
+        "next-hop-interface-id",
+        "next-hop-subnet-id",
+        "next-hop-az-id",
+        "next-hop-vpc-id",
+        "next-hop-interface-type",
+    ),
+)
+
+FIELDS: Mapping[str, Field] = MappingProxyType({field.name: field for field in _TABLE})
+
+DEFAULT_FIELDS = tuple(field.name for field in _TABLE if field.since == 2)  # noqa: PLR2004 - the default format is version 2
+
+TRANSIT_GATEWAY_FIELDS = frozenset(
+    {
+        "resource-type",
+        "tgw-id",
+        "tgw-attachment-id",
+        "tgw-src-vpc-account-id",
+        "tgw-dst-vpc-account-id",
+        "tgw-src-vpc-id",
+        "tgw-dst-vpc-id",
+        "tgw-src-subnet-id",
+        "tgw-dst-subnet-id",
+        "tgw-src-eni",
+        "tgw-dst-eni",
+        "tgw-src-az-id",
+        "tgw-dst-az-id",
+        "tgw-pair-attachment-id",
+        "packets-lost-no-route",
+        "packets-lost-blackhole",
+        "packets-lost-mtu-exceeded",
+        "packets-lost-ttl-expired",
+    }
+)
+
+# What is looked at of a record, here and wherever it ends up; the columns that are read of a Parquet file.
+READ_FIELDS = frozenset(
+    {
+        *DEFAULT_FIELDS,
+        "vpc-id",
+        "subnet-id",
+        "instance-id",
+        "tcp-flags",
+        "pkt-srcaddr",
+        "pkt-dstaddr",
+        "region",
+        "pkt-src-aws-service",
+        "pkt-dst-aws-service",
+        "flow-direction",
+        "reject-reason",
+        "resource-id",
+        "interface-type",
+    }
+) - {"version"}

@@ -1,0 +1,221 @@
+"""TODO flowverdict.flowlog.flow_hash_numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flowverdict.flowlog import flow_hash
+from flowverdict.flowlog.columnar import RELATED_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flowverdict.flowlog.flow_key import FlowKey
+
+# A line may be read past its end by the words of its last token.
+PADDING = 128
+
+MAX_TOKEN = 64  # of what is hashed: an interface's or a subnet's id
+
+WORD_BYTES = flow_hash.WORD
+
+
+def repeated(byte: int) -> np.uint64:
+    return np.uint64(byte * 0x0101010101010101)
+
+
+def word_of(text: bytes) -> np.uint64:
+    return np.uint64(int.from_bytes(text, "little"))
+
+
+UINT64 = np.uint64
+MASKS = np.array([(1 << 8 * length) - 1 for length in range(WORD_BYTES + 1)], np.uint64)
+TO_TOP = np.array(
+    [8 * (WORD_BYTES - length) if length else 0 for length in range(WORD_BYTES + 1)], np.uint64
+)
+
+MULTIPLIER, _HALF = UINT64(flow_hash.MULTIPLIER), UINT64(32)
+_AFTER_FIELD = np.array(flow_hash.AFTER_FIELD, np.uint64)
+
+INGRESS, EGRESS, ABSENT = (word_of(text) for text in (b"ingress", b"egress", b"-"))
+SAME = word_of(flow_hash.SAME)
+
+
+def mixed(words: Words) -> Words:
+    """Multiply and shift a column as ``keyhash`` does; it is overwritten."""
+    words *= MULTIPLIER
+    words ^= words >> _HALF
+    return words
+
+
+def _after_field(state: Words, index: int) -> Words:
+    state += _AFTER_FIELD[index]
+    return mixed(state)
+
+
+@dataclass(slots=True)
+class Tokens:
+    """One column of words: where they start, how long they are (as far as that matters), and their first 16 bytes."""
+
+    starts: Integers
+    lengths: Integers
+    first: Words
+    second: Words
+
+    def part(self, rows: slice | Integers) -> Tokens:
+        """Give some of them."""
+        return Tokens(self.starts[rows], self.lengths[rows], self.first[rows], self.second[rows])
+
+    def seen(self, identities: Words) -> Seen:
+        """Give them under 64 bits each."""
+        return Seen(identities, self.starts, self.lengths)
+
+
+class Texts:
+    """Words in a buffer, and what is made of columns of them."""
+
+    def __init__(self, words: Words, size: int) -> None:
+        self._words = words
+        self.size = size
+
+    def word(self, starts: Integers, lengths: Integers) -> Words:
+        """Give the eight bytes from each place, with zeros after the length."""
+        return self._words[starts] & MASKS.take(lengths, mode="clip")
+
+    def tokens_at(self, starts: Integers, lengths: Integers) -> Tokens:
+        """Give the words that start there."""
+        second = (
+            self.word(starts + WORD_BYTES, lengths - WORD_BYTES)
+            if (lengths > WORD_BYTES).any()
+            else np.zeros(starts.size, np.uint64)
+        )
+        return Tokens(starts, lengths, self.word(starts, lengths), second)
+
+    def with_rest(self, state: Words, tokens: Tokens, offset: int) -> Words:
+        """Mix in what a token has from an offset on; few have any."""
+        if tokens.lengths.min(initial=MAX_TOKEN) > offset:
+            state = mixed(state ^ self.word(tokens.starts + offset, tokens.lengths - offset))
+            offset += WORD_BYTES
+        rows = np.flatnonzero(tokens.lengths > offset)
+        while rows.size and offset < MAX_TOKEN:
+            starts, lengths = tokens.starts[rows] + offset, tokens.lengths[rows] - offset
+            state[rows] = mixed(state[rows] ^ self.word(starts, lengths))
+            offset += WORD_BYTES
+            rows = rows[lengths > WORD_BYTES]
+        return state
+
+    def with_field(self, state: Words, index: int, tokens: Tokens) -> Words:
+        """``keyhash.with_fields`` of one field, for a column."""
+        state = mixed(state ^ tokens.first)
+        more = tokens.lengths > WORD_BYTES
+        if more.any():
+            longer = mixed(state ^ tokens.second)
+            state = self.with_rest(
+                longer if more.all() else np.where(more, longer, state), tokens, 2 * WORD_BYTES
+            )
+        return _after_field(state, index)
+
+    def constant(self, word: np.uint64) -> Tokens:
+        """Give a column of one and the same word of eight bytes at most."""
+        zeros = np.zeros(self.size, np.int64)
+        return Tokens(
+            zeros, np.ones(self.size, np.int64), np.full(self.size, word), zeros.view(np.uint64)
+        )
+
+
+def related_hashes(keys: Sequence[FlowKey], seed: int) -> Words:
+    """Give the hashes that ``keyhash.related_hashes`` gives, of many keys at once.
+
+    Returns
+    -------
+    array
+        One row a key: three hashes of its mirrors - without a direction, ``ingress`` and ``egress`` - and three such of itself.
+    """
+    tokens = [token for column in flow_hash.columns_of_tokens(keys) for token in column]
+    lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
+    starts = np.cumsum(lengths) - lengths
+    texts = Texts(every_word(b"".join([*tokens, bytes(PADDING)])), len(keys))
+    places = zip(
+        starts.reshape(flow_hash.DIRECTION, -1),
+        lengths.reshape(flow_hash.DIRECTION, -1),
+        strict=True,
+    )
+    columns = [texts.tokens_at(*its_places) for its_places in places]
+    return related(texts, columns, UINT64(seed & flow_hash.MASK))
+
+
+def related_table(known: Sequence[bytes | None], keys: Sequence[FlowKey], seed: int) -> Words:
+    """Give ``related_hashes`` of keys, of which some are known as bytes."""
+    table: Words = np.frombuffer(
+        bytearray().join([bytes(RELATED_BYTES) if hashes is None else hashes for hashes in known]),
+        np.uint64,
+    )
+    table = table.reshape(len(keys), -1)
+    unknown = [row for row, hashes in enumerate(known) if hashes is None]
+    if unknown:
+        table[unknown] = related_hashes([keys[row] for row in unknown], seed)
+    return table
+
+
+def related(texts: Texts, columns: Sequence[Tokens], seed: np.uint64) -> Words:
+    (
+        interface,
+        source,
+        destination,
+        packet_source,
+        packet_destination,
+        source_port,
+        destination_port,
+        protocol,
+    ) = columns
+    mirrored = [
+        interface,
+        destination,
+        source,
+        packet_destination,
+        packet_source,
+        destination_port,
+        source_port,
+        protocol,
+    ]
+    related = []
+    for fields in (mirrored, columns):
+        state = np.full(texts.size, seed, np.uint64)
+        for index, column in enumerate(fields):
+            state = texts.with_field(state, index, column)
+        directions = (
+            texts.with_field(state, flow_hash.DIRECTION, texts.constant(word))
+            for word in (ABSENT, INGRESS, EGRESS)
+        )
+        related += [mixed(mixed(direction)) for direction in directions]
+    return np.stack(related, axis=1)
+
+
+def every_word(buffer: bytes | bytearray) -> Words:
+    """Give every 8 bytes that follow one another, at every place: numpy reads unaligned words as fast as aligned ones."""
+    return np.ndarray((len(buffer) - WORD_BYTES + 1,), "<u8", buffer=buffer, strides=(1,))
+
+
+@dataclass(slots=True)
+class Seen:
+    """Words of some lines: 64 bits to tell them apart by, and where their text is."""
+
+    identities: Words
+    starts: Integers
+    lengths: Integers
+
+    def pick(self, rows: Integers | Flags) -> Seen:
+        """Give some of them."""
+        return Seen(self.identities[rows], self.starts[rows], self.lengths[rows])
+
+
+type Words = np.ndarray[Any, np.dtype[np.uint64]]
+
+
+type Integers = np.ndarray[Any, np.dtype[np.int64]]
+
+
+type Flags = np.ndarray[Any, np.dtype[np.bool_]]

@@ -1,0 +1,48 @@
+"""Where an object came from, as its key says.
+
+A default-format record carries no Region, so the key is the only place that names it. AWS documents the keys at
+https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-path.html.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Account and Region of a flow log, ``None`` where its name does not tell."""
+
+    account_id: str | None = None
+    region: str | None = None
+
+
+_PATTERNS = (
+    re.compile(
+        r"(?:^|/)(?P<account>\d{12})_vpcflowlogs_(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)_fl-[0-9a-f]+_"
+    ),
+    re.compile(
+        r"(?:^|/)AWSLogs/(?P<account>\d{12})/vpcflowlogs/(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)/"
+    ),
+    re.compile(
+        r"(?:^|/)AWSLogs/aws-account-id=(?P<account>\d{12})/(?:aws-)?service=vpcflowlogs/aws-region=(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)/"
+    ),
+)
+
+
+def origin_of(key: str) -> Origin:
+    """Read account and Region from an object's key or a file's path; the file name goes before the folders."""
+    for pattern in _PATTERNS:
+        if match := pattern.search(key):
+            return Origin(account_id=match["account"], region=match["region"])
+    return Origin()
+
+
+_FLOW_LOG = re.compile(r"_vpcflowlogs_[a-z0-9-]+_(?P<flow_log_id>fl-[0-9a-f]{1,32})_[^/]*$")
+
+
+def flow_log_of(key: str) -> str | None:
+    """Read a flow log's id from the name of one of its files, ``None`` where it does not tell."""
+    match = _FLOW_LOG.search(key)
+    return None if match is None else match["flow_log_id"]

@@ -1,0 +1,190 @@
+"""Which objects an event names, whatever it came wrapped in.
+
+S3 sends its notification (https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html)
+straight to a function, to SQS, or to SNS and from there to SQS; EventBridge has a shape of its own
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html). In S3's own notification the key is encoded like a
+form (``=`` is ``%3D``, a blank is ``+``), in EventBridge's it is not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from aws_lambda_powertools.utilities.data_classes import (
+    EventBridgeEvent,
+    S3Event,
+    S3EventBridgeNotificationEvent,
+    SNSEvent,
+)
+from aws_lambda_powertools.utilities.data_classes.sns_event import SNSMessage
+
+from flowverdict.core.errors import EnvelopeError
+from flowverdict.flowlog.fields import MAX_EPOCH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+
+_SUPPORTED_MAJOR_VERSION = "2"
+_CREATED = "ObjectCreated:"
+_MAX_KEY_BYTES = 1_024  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html; names of buckets are shorter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectRef:
+    """An object in S3: its bucket and its key as it really is (decoded)."""
+
+    bucket: str
+    key: str
+
+    @property
+    def name(self) -> str:
+        """What errors and logs call it."""
+        return f"s3://{self.bucket}/{self.key}"
+
+    @property
+    def source_id(self) -> str:
+        """Identify it among all that is counted once. AWS never writes two flow log files under one key."""
+        return hashlib.sha256(self.name.encode()).hexdigest()[:40]
+
+
+def is_sqs_event(event: object) -> bool:
+    """Whether Lambda got this from a queue, so that messages can fail one by one."""
+    return _first_record(event).get("eventSource") == "aws:sqs"
+
+
+def _first_record(event: object) -> Mapping[str, object]:
+    records = event.get("Records") if isinstance(event, dict) else None
+    first = records[0] if isinstance(records, list) and records else None
+    return first if isinstance(first, dict) else {}
+
+
+def scheduled_at(event: object) -> int:
+    """Give the time (Unix seconds) that EventBridge's scheduler gave an event.
+
+    What a sweep does follows from it, so that the same event has the same outcome whenever it is tried again.
+
+    Raises
+    ------
+    EnvelopeError
+        The event is no scheduled one.
+    """
+    try:
+        scheduled = EventBridgeEvent(cast("dict[str, Any]", event))
+        if scheduled.detail_type != "Scheduled Event":
+            raise EnvelopeError(
+                f"no scheduled event: its detail-type is {_shown(scheduled.detail_type)}"
+            )
+        at = datetime.fromisoformat(scheduled.time)
+        seconds = int(at.replace(tzinfo=at.tzinfo or UTC).timestamp())
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise EnvelopeError(f"no scheduled event: {_shown(repr(error))}") from error
+    if not 0 <= seconds <= MAX_EPOCH:
+        raise EnvelopeError("no scheduled event: its time is out of range")
+    return seconds
+
+
+def objects_in_message(body: object) -> tuple[ObjectRef, ...]:
+    """Give the objects that a queue message names; see ``objects_in``."""
+    return objects_in(_from_json(body))
+
+
+def objects_in(event: object) -> tuple[ObjectRef, ...]:
+    """Give the objects that an event names; none for S3's test event and for anything but a creation.
+
+    Raises
+    ------
+    EnvelopeError
+        The event is of no known shape.
+    """
+    return _objects_in(event, _objects)
+
+
+def _from_json(text: object) -> object:
+    if not isinstance(text, str):
+        raise EnvelopeError("the message has no text")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise EnvelopeError(f"the message is no JSON: {error}") from error
+
+
+def _objects_in(
+    event: object, objects: Callable[[dict[str, Any]], Iterator[ObjectRef]]
+) -> tuple[ObjectRef, ...]:
+    if not isinstance(event, dict):
+        raise EnvelopeError(f"an event of unknown shape: {type(event).__name__}, not an object")
+    try:
+        return tuple(objects(event))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise EnvelopeError(
+            f"an event of unknown shape: {_shown(repr(error))}; {_outline(event)}"
+        ) from error
+
+
+def _objects(event: dict[str, Any]) -> Iterator[ObjectRef]:
+    # SNS delivers to no topic: what it carries is S3's, and is not unpacked again however deep it is packed.
+    if event.get("Type") == "Notification":
+        yield from _objects_in(_from_json(SNSMessage(event).message), _objects_of_s3)
+    elif _first_record(event).get("EventSource") == "aws:sns":
+        for record in SNSEvent(event).records:
+            yield from _objects_in(_from_json(record.sns.message), _objects_of_s3)
+    else:
+        yield from _objects_of_s3(event)
+
+
+def _objects_of_s3(event: dict[str, Any]) -> Iterator[ObjectRef]:
+    if event.get("Event") == "s3:TestEvent":
+        return
+    if event.get("source") == "aws.s3" and event.get("detail-type") != "Object Created":
+        return
+    if event.get("detail-type") == "Object Created":
+        detail = S3EventBridgeNotificationEvent(event).detail
+        # Not `detail.object.key`: Powertools decodes it, which would damage a key that holds "+" or "%".
+        yield ObjectRef(bucket=_text(detail.bucket.name), key=_text(detail.object["key"]))
+    else:
+        yield from _objects_in_notification(event)
+
+
+def _objects_in_notification(event: dict[str, Any]) -> Iterator[ObjectRef]:
+    notification = S3Event(event)
+    if not event["Records"]:
+        raise EnvelopeError("an event of unknown shape: it has no records")
+    for index, record in enumerate(notification.records):
+        if record.event_source != "aws:s3":
+            raise EnvelopeError(
+                f"an event of unknown shape: a record of {_shown(record.event_source)}"
+            )
+        if record.event_version.partition(".")[0] != _SUPPORTED_MAJOR_VERSION:
+            raise EnvelopeError(
+                f"an S3 notification of version {_shown(record.event_version)}; 2.x is known"
+            )
+        if record.event_name.startswith(_CREATED):
+            ref = S3Event({"Records": [event["Records"][index]]})
+            yield ObjectRef(bucket=_text(ref.bucket_name), key=_text(ref.object_key))
+
+
+def _text(value: object) -> str:
+    try:
+        # Half a surrogate pair, which JSON can write, is no character: it has no bytes.
+        size = len(value.encode()) if isinstance(value, str) else 0
+    except UnicodeEncodeError:
+        size = 0
+    if not isinstance(value, str) or not 0 < size <= _MAX_KEY_BYTES:
+        raise TypeError("bucket and key must be text of 1 to 1,024 bytes")
+    return value
+
+
+def _shown(text: object) -> str:
+    # One line, however the event was made.
+    return str(text)[:40].encode("unicode_escape").decode("ascii")
+
+
+def _outline(event: Mapping[str, Any]) -> str:
+    # Names only: an event's values do not belong into a log.
+    names = ", ".join(sorted(_shown(name) for name in event)[:10])
+    return f"its keys are {names}" if names else "it is empty"

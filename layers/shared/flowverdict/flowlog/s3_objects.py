@@ -1,0 +1,50 @@
+"""Objects from S3."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from flowverdict.core.aws_client import guarded
+from flowverdict.core.errors import ObjectError, ObjectGoneError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_s3 import S3Client
+
+    from flowverdict.flowlog.s3_events import ObjectRef
+
+
+_GONE = {"NoSuchKey", "NoSuchBucket", "404"}
+
+
+class S3Objects:
+    """Reads objects from S3; every SDK error comes out as an ``ObjectError`` that names bucket, key and reason."""
+
+    def __init__(self, client: S3Client) -> None:
+        self._client = guarded(client)
+
+    @contextmanager
+    def open(self, ref: ObjectRef) -> Iterator[BinaryIO]:
+        """Open an object for reading forward.
+
+        Raises
+        ------
+        ObjectGoneError
+            The object does not exist (any more).
+        ObjectError
+            It cannot be read, also if that turns out only while reading.
+        """
+        try:
+            body = self._client.get_object(Bucket=ref.bucket, Key=ref.key)["Body"]
+            with body:
+                yield cast("BinaryIO", body)
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "unknown error")
+            failure = ObjectGoneError if code in _GONE else ObjectError
+            raise failure(ref.name, f"cannot be read from S3: {code}") from error
+        except BotoCoreError as error:
+            raise ObjectError(ref.name, f"cannot be read from S3: {error}") from error

@@ -1,0 +1,217 @@
+"""What was accepted, compactly: for each flow, by its hash, when it was first and last seen and with which flags.
+
+Accepted records are 95 to 99.9 % of all and matter only where they mirror a rejected flow, which may come in a later file.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from array import array
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from flowverdict.flowlog.columnar import NOT_LOGGED, AcceptedFlows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from flowverdict.flowlog.columnar import Column
+
+
+_LENGTH = 8  # bytes of a column's length
+_KINDS = "Qqqi"  # a hash, two times of 63 bits, and flags of 31 (Parquet's INT_32)
+
+
+@dataclass(slots=True)
+class Seen:
+    """When something was seen, and with which flags.
+
+    ``first_start`` and ``last_end`` are Unix seconds, ``tcp_flags`` the OR over all records, each ``None`` if not logged.
+    """
+
+    first_start: int | None = None
+    last_end: int | None = None
+    tcp_flags: int | None = None
+
+    def widen(self, start: int | None, end: int | None, flags: int | None) -> None:
+        """See it once more."""
+        if start is not None and (self.first_start is None or start < self.first_start):
+            self.first_start = start
+        if end is not None and (self.last_end is None or end > self.last_end):
+            self.last_end = end
+        if flags is not None:
+            self.tcp_flags = flags if self.tcp_flags is None else flags | self.tcp_flags
+
+
+class Accepts:
+    """Accepted flows of any number of sources, by the hashes of ``keyhash``.
+
+    What was unpacked stays compressed until it is asked: ten files of a million records each are then some 30 MB.
+    """
+
+    def __init__(self) -> None:
+        self._table: dict[int, Seen] = {}
+        self._columns: list[AcceptedFlows] = []
+        self._packed: list[tuple[bytes, ...]] = []
+
+    def add(self, hashed: int, start: int | None, end: int | None, flags: int | None) -> None:
+        """See a flow once more."""
+        self._table.setdefault(hashed, Seen()).widen(start, end, flags)
+
+    def add_columns(self, flows: AcceptedFlows) -> None:
+        """See many, in any order."""
+        self._columns.append(flows)
+
+    def merge(self, other: Accepts) -> None:
+        """Take in what another one holds."""
+        for hashed, seen in other._table.items():
+            self.add(hashed, seen.first_start, seen.last_end, seen.tcp_flags)
+        self._columns += other._columns
+        self._packed += other._packed
+
+    def hash_columns(self) -> Iterator[Column]:
+        """Give the hashes of all flows, in columns, in which any may come again."""
+        yield array("Q", self._table)
+        yield from (flows.hashes for flows in self._columns)
+        yield from (_uncompressed(_KINDS[0], packed[0]) for packed in self._packed)
+
+    def lookup(self, hashes: AbstractSet[int]) -> dict[int, Seen]:
+        """Give what was seen of the flows with these hashes."""
+        found: dict[int, Seen] = {}
+        if not hashes:
+            return found
+        for hashed in hashes:
+            if (kept := self._table.get(hashed)) is not None:
+                found[hashed] = replace(kept)
+        for hashed, start, end, flags in _rows_of(self._columns, hashes):
+            found.setdefault(hashed, Seen()).widen(_or_none(start), _or_none(end), _or_none(flags))
+        for packed in self._packed:
+            known, starts, ends, flag_column = _unpacked(packed)
+            for hashed in hashes:
+                row = bisect_left(known, hashed)
+                if row < len(known) and known[row] == hashed:
+                    seen = found.setdefault(hashed, Seen())
+                    seen.widen(
+                        _or_none(starts[row]), _or_none(ends[row]), _or_none(flag_column[row])
+                    )
+        return found
+
+    def pack(self) -> bytes:
+        """Give what was added as bytes, in the order of the hashes: the same flows, the same bytes."""
+        if self._packed:
+            raise ValueError("what was unpacked is packed already")
+        flows = _columns_of(self._table)
+        if self._columns:
+            flows = _summed_up([flows, *self._columns])
+        columns = [
+            _compressed(kind, column)
+            for kind, column in zip(
+                _KINDS, (flows.hashes, flows.starts, flows.ends, flows.flags), strict=True
+            )
+        ]
+        return b"".join(len(column).to_bytes(_LENGTH, "little") + column for column in columns)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Accepts:
+        """Read what ``pack`` gave; raises ``ValueError`` or ``zlib.error`` where it is something else."""
+        accepts = cls()
+        columns = tuple(_split(packed))
+        if len({len(column) for column in _unpacked(columns)}) != 1:
+            raise ValueError("columns of different lengths")
+        accepts._packed.append(columns)
+        return accepts
+
+
+def _or_absent(value: int | None) -> int:
+    return NOT_LOGGED if value is None else value
+
+
+def _or_none(value: int) -> int | None:
+    return None if value == NOT_LOGGED else value
+
+
+def _rows_of(
+    columns: Sequence[AcceptedFlows], wanted: AbstractSet[int]
+) -> Iterator[tuple[int, int, int, int]]:
+    """Give the rows, as (hash, start, end, flags), of the flows with these hashes."""
+    few = [flows for flows in columns if isinstance(flows.hashes, array)]
+    for flows in few:
+        for row, hashed in enumerate(flows.hashes):
+            if hashed in wanted:
+                yield hashed, flows.starts[row], flows.ends[row], flows.flags[row]
+    if len(few) < len(columns):
+        from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - numpy takes 65 ms to load, and is loaded where there are its columns
+
+        yield from accepted_numpy.rows_of(
+            [flows for flows in columns if not isinstance(flows.hashes, array)], wanted
+        )
+
+
+def _summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
+    """Give each flow once, in the order of the hashes."""
+    if not all(isinstance(flows.hashes, array) for flows in columns):
+        from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - as above
+
+        return accepted_numpy.summed_up(columns)
+    rows = sorted(
+        row
+        for flows in columns
+        for row in zip(flows.hashes, flows.starts, flows.ends, flows.flags, strict=True)
+    )
+    if all(
+        one[0] != other[0] for one, other in pairwise(rows)
+    ):  # as few lines often are, which takes no object for each then
+        hashes, starts, ends, all_flags = zip(*rows, strict=True) if rows else ((), (), (), ())
+        return AcceptedFlows(
+            hashes=array("Q", hashes),
+            starts=array("q", starts),
+            ends=array("q", ends),
+            flags=array("i", all_flags),
+        )
+    table: dict[int, Seen] = {}
+    for hashed, start, end, flags in rows:
+        table.setdefault(hashed, Seen()).widen(_or_none(start), _or_none(end), _or_none(flags))
+    return _columns_of(table)
+
+
+def _columns_of(table: Mapping[int, Seen]) -> AcceptedFlows:
+    rows = sorted(table.items())
+    return AcceptedFlows(
+        hashes=array("Q", (hashed for hashed, _ in rows)),
+        starts=array("q", (_or_absent(seen.first_start) for _, seen in rows)),
+        ends=array("q", (_or_absent(seen.last_end) for _, seen in rows)),
+        flags=array("i", (_or_absent(seen.tcp_flags) for _, seen in rows)),
+    )
+
+
+def _compressed(kind: str, values: Column) -> bytes:
+    # An array, or a column of numpy's that has just this many bytes an item.
+    column = array(kind)
+    column.frombytes(memoryview(values).cast("B"))
+    if sys.byteorder == "big":
+        column.byteswap()
+    return zlib.compress(column.tobytes(), 1)
+
+
+def _unpacked(columns: tuple[bytes, ...]) -> list[array[int]]:
+    return [_uncompressed(kind, packed) for kind, packed in zip(_KINDS, columns, strict=True)]
+
+
+def _uncompressed(kind: str, packed: bytes) -> array[int]:
+    column = array(kind)
+    column.frombytes(zlib.decompress(packed))
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column
+
+
+def _split(packed: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(packed):
+        length = int.from_bytes(packed[at : at + _LENGTH], "little")
+        yield packed[at + _LENGTH : at + _LENGTH + length]
+        at += _LENGTH + length

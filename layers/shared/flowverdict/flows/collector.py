@@ -1,0 +1,551 @@
+"""Records to rejected flows, each with what else was seen of its connection on the same interface.
+
+A flow is a 5-tuple on an interface (and, where logged, its direction and its packet-level addresses: pods and NAT share
+interface addresses). Its *mirror* has source and destination swapped. AWS's ping example
+(https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-records-examples.html) is the model: an accepted request and
+its rejected reply are two records of one interface, which may lie in different files. Everything kept here is a minimum,
+a maximum, a sum or a set, so neither the order of records nor their split over files changes the outcome.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections import Counter, defaultdict
+from functools import reduce
+from itertools import islice, repeat
+from operator import and_, or_
+from typing import TYPE_CHECKING, Any
+
+from flowverdict.core.addresses import Address, is_inside
+from flowverdict.flowlog.flow_hash import key_hash, related_hashes
+from flowverdict.flowlog.flow_key import IPV4, FlowKey, RecordId, end_of, key_of, record_id
+from flowverdict.flowlog.object_key import Origin
+from flowverdict.flowlog.records import Action, FlowDirection, FlowRecord, LogStatus, RecordFormat
+from flowverdict.flows.accepted_index import Accepts, Seen
+from flowverdict.flows.model import (
+    Folded,
+    Interface,
+    LostRecords,
+    RejectedFlow,
+    Rejects,
+    Traffic,
+    agreed,
+    context_at,
+    context_of,
+    reject_reasons_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from flowverdict.flowlog.columnar import Column, InterfaceFacts, RejectedLines
+
+# Of what is not bounded: some 15 MB.
+_MOST_HELD = 50_000
+_MANY = 200  # keys from which on hashing them in column_reader is faster
+
+
+# Of a window, judged one by one: some 250 MB of a function's memory, and twenty seconds. A flood of more is counted together.
+MAX_FLOWS = 100_000
+
+
+class FlowCollector:
+    """Collects records in any order and gives the rejected flows.
+
+    Objects are collected one by one and merged, so that one that turns out to be broken half-way leaves no trace.
+
+    Parameters
+    ----------
+    seed
+        What the hashes of flows begin with (64 bits); the same for all that are merged.
+    distinct
+        Count two equal records of a flow once: AWS writes one record of a flow in an interval, so the second was written by another
+        flow log into the same log stream.
+    most
+        How many flows are kept at the most, ``None`` for all. Those with the smallest hashes stay, so that neither order nor split
+        changes which; the others are folded together.
+    """
+
+    def __init__(self, seed: int = 0, *, distinct: bool = False, most: int | None = None) -> None:
+        self.seed = seed
+        self._folded: dict[str | None, Folded] = {}
+        self._to_fold: defaultdict[tuple[RecordFormat, Origin], list[bytes]] = defaultdict(
+            list
+        )  # lines
+        self._lines_to_fold = 0
+        self._most = most
+        self._highest: int | None = None  # hash of a flow that is kept, once there were too many
+        self._rejects: dict[tuple[FlowKey, RecordId | None], Rejects] = {}
+        self._held: list[tuple[RejectedLines, Origin]] = []  # and not taken into these yet
+        self.accepts = Accepts()
+        self.interfaces: dict[str | None, Interface] = {}
+        self._distinct = distinct
+
+    def add(self, record: FlowRecord, origin: Origin = Origin()) -> None:  # noqa: B008 - frozen, nothing to share
+        """Collect one record; ``origin`` supplies the account and Region the record does not name."""
+        if record.log_status is LogStatus.SKIPDATA:
+            skipped = self.interfaces.setdefault(record.interface_id, Interface())
+            skipped.lost.merge(Traffic.of(record))
+            skipped.context = skipped.context.filled_from(context_of(record, origin))
+        if record.action is None or record.log_status in {LogStatus.NODATA, LogStatus.SKIPDATA}:
+            return
+        key = key_of(record)
+        interface = self.interfaces.setdefault(key.interface, Interface())
+        interface.learn(record)
+        if record.subnet_id is not None:
+            interface.subnets.add(record.subnet_id)
+        interface.vpc_id = agreed(interface.vpc_id, record.vpc_id)
+        if record.action is Action.ACCEPT:
+            interface.accepts = True
+            self.accepts.add(
+                key_hash(key, self.seed), record.start, end_of(record), record.tcp_flags
+            )
+            return
+        rejects = Rejects(
+            Traffic.of(record),
+            context_of(record, origin),
+            reject_reasons_of(record.reject_reason),
+            record.pkt_srcaddr is not None and record.pkt_dstaddr is not None,
+        )
+        self._reject((key, record_id(record) if self._distinct else None), rejects)
+
+    def add_lines(self, lines: RejectedLines, origin: Origin = Origin()) -> None:  # noqa: B008 - as above
+        """Collect rejected records; what they tell about their interfaces comes with ``learn``."""
+        if self._highest is not None:
+            lines = self._folded_above(self._highest, lines, origin)
+        self._held.append((lines, origin))
+        most_held = _MOST_HELD if self._most is None else self._most + self._most // 4
+        if self._lines_held() > most_held:
+            self._settle()
+            if self._lines_held() > most_held:
+                self._take_in()
+
+    @property
+    def rejects(self) -> dict[tuple[FlowKey, RecordId | None], Rejects]:
+        """All that was rejected, but for what is ``folded``: by its flow, and where equal records count once by its record."""
+        self._settle()
+        self._take_in()
+        return self._rejects
+
+    def _lines_held(self) -> int:
+        return sum(len(lines.hashes) for lines, _ in self._held)
+
+    def _take_in(self) -> None:
+        held, self._held = self._held, []
+        for lines, origin in held:
+            for row, rejects in _rejects_of(lines, origin, distinct=self._distinct):
+                self._count(row, rejects)
+
+    def _count(self, row: tuple[FlowKey, RecordId | None], rejects: Rejects) -> None:
+        known = self._rejects.setdefault(row, rejects)
+        if known is not rejects and row[1] is None:
+            known.merge(rejects)
+
+    def learn(self, interface: str | None, facts: InterfaceFacts) -> None:
+        """Take in what records in columns tell about an interface."""
+        told = Interface(
+            own=facts.own,
+            shared=facts.shared,
+            subnets=facts.subnets,
+            vpc_id=facts.vpc_id,
+            accepts=facts.accepts > 0,
+        )
+        self.interfaces.setdefault(interface, Interface()).learn_from(told)
+
+    def _reject(self, row: tuple[FlowKey, RecordId | None], rejects: Rejects) -> None:
+        if self._highest is not None and key_hash(row[0], self.seed) > self._highest:
+            self._fold(row[0], rejects)
+            return
+        self._count(row, rejects)
+        if self._most is not None and len(self._rejects) > self._most + self._most // 4:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Fold what is too much, if anything is."""
+        if self._most is None or len(self._rejects) + self._lines_held() <= self._most:
+            return
+        hashes = {key: key_hash(key, self.seed) for key in {key for key, _ in self._rejects}}
+        highest = _nth_smallest(
+            self._most, [array("Q", hashes.values()), *(lines.hashes for lines, _ in self._held)]
+        )
+        if highest is None:
+            return
+        self._highest = highest
+        for row in [row for row in self._rejects if hashes[row[0]] > highest]:
+            self._fold(row[0], self._rejects.pop(row))
+        self._held = [
+            (self._folded_above(highest, lines, origin), origin) for lines, origin in self._held
+        ]
+
+    def _folded_above(self, highest: int, lines: RejectedLines, origin: Origin) -> RejectedLines:
+        """Fold the lines whose hashes are higher; give the others."""
+        if not lines.text:
+            return lines
+        from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - who has such lines has loaded numpy
+
+        kept, others = accepted_numpy.parted(lines, highest)
+        if others.text:
+            self._to_fold[lines.record_format, origin].append(others.text)
+            self._lines_to_fold += len(others.hashes)
+            if self._lines_to_fold > _MOST_HELD:
+                self._fold_lines()
+        return kept
+
+    @property
+    def folded(self) -> dict[str | None, Folded]:
+        """What is counted together, by the interface."""
+        self._settle()
+        self._fold_lines()
+        return self._folded
+
+    def _fold_lines(self) -> None:
+        # Many at once: there may be a hundred interfaces in a few hundred lines.
+        for (record_format, origin), texts in self._to_fold.items():
+            for interface, folded in _folded_lines(record_format, b"\n".join(texts), origin):
+                self._folded.setdefault(interface, Folded()).merge(folded)
+        self._to_fold.clear()
+        self._lines_to_fold = 0
+
+    def _fold(self, key: FlowKey, rejects: Rejects) -> None:
+        folded = self._folded.setdefault(key.interface, Folded())
+        folded.traffic.merge(rejects.traffic)
+        folded.context = folded.context.filled_from(rejects.context)
+        folded.what[key.direction, key.protocol, key.destination_port] += rejects.traffic.records
+
+    def merge(self, other: FlowCollector, *, spent: bool = False) -> None:
+        """Collect everything another collector holds; it may be ``spent`` where nobody uses it any more."""
+        self.accepts.merge(other.accepts)
+        for name, interface in other.interfaces.items():
+            self.interfaces.setdefault(name, Interface()).merge(interface)
+        for name, folded in other.folded.items():
+            self._folded.setdefault(name, Folded()).merge(folded)
+        for row, rejects in other._rejects.items():
+            self._reject(row, rejects if spent else _copied(rejects))
+        for lines, origin in other._held:
+            self.add_lines(lines, origin)
+
+    def learn_from(self, other: FlowCollector) -> None:
+        """Take in what another collector tells of the flows of this one, and none of its own rejects and losses."""
+        self.accepts.merge(other.accepts)
+        for name, interface in other.interfaces.items():
+            self.interfaces.setdefault(name, Interface()).learn_from(interface)
+
+    def rejected(self) -> Iterator[RejectedFlow]:
+        """Give every rejected flow, earliest first; ties by its key, so the order never depends on the input's."""
+        flows = sorted(self._by_flow(), key=_by_time)
+        own = {name: interface.own_addresses() for name, interface in self.interfaces.items()}
+        subnets = self._subnets_by_address()
+        accepts_logged = any(interface.accepts for interface in self.interfaces.values())
+        for (key, rejects), (mirror, same) in zip(flows, self._accepted_of(flows), strict=True):
+            interface = self.interfaces[key.interface]
+            direction = key.direction or _direction_from_addresses(key, own[key.interface])
+            yield RejectedFlow(
+                key=key,
+                traffic=rejects.traffic,
+                context=rejects.context,
+                direction=direction,
+                direction_logged=key.direction is not None,
+                mirror=mirror,
+                same=same,
+                accepts_logged=interface.accepts,
+                records_lost=interface.records_lost,
+                accepts_logged_elsewhere=accepts_logged and not interface.accepts,
+                same_subnet=_same_subnet(key, direction, interface, subnets),
+                reject_reasons=rejects.reasons,
+                packet_addresses_logged=rejects.packet_addresses_logged,
+            )
+
+    def _accepted_of(
+        self, flows: Sequence[tuple[FlowKey, Rejects]]
+    ) -> Sequence[tuple[Seen | None, Seen | None]]:
+        """Give what was accepted of the mirror of each flow, and of the flow itself."""
+        keys = [key for key, _ in flows]
+        if len(keys) < _MANY or "numpy" not in sys.modules:
+            rows: Sequence[int] = range(len(keys))
+            related: Sequence[tuple[Collection[int], Collection[int]]] = [
+                related_hashes(key, self.seed) for key in keys
+            ]
+        else:
+            from flowverdict.flowlog import flow_hash_numpy  # noqa: PLC0415 - as above
+            from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - numpy takes 65 ms to load
+
+            table = flow_hash_numpy.related_table(
+                [rejects.related for _, rejects in flows], keys, self.seed
+            )
+            rows = accepted_numpy.rows_among(table, self.accepts.hash_columns())
+            # Of three hashes each - without a direction, ingress, egress - those that the flow's own direction leaves.
+            related = [
+                (hashes[:3], hashes[3:])
+                if keys[row].direction is None
+                else (
+                    (hashes[0], hashes[2 if keys[row].direction is FlowDirection.INGRESS else 1]),
+                    (hashes[3], hashes[4 if keys[row].direction is FlowDirection.INGRESS else 5]),
+                )
+                for row, hashes in zip(rows, table[rows].tolist(), strict=True)
+            ]
+        accepts = self.accepts.lookup(
+            {hashed for hashes in related for some in hashes for hashed in some}
+        )
+        accepted: list[tuple[Seen | None, Seen | None]] = [(None, None)] * len(keys)
+        for row, (mirrored, own) in zip(rows, related, strict=True):
+            accepted[row] = _seen_of(mirrored, accepts), _seen_of(own, accepts)
+        return accepted
+
+    def _by_flow(self) -> list[tuple[FlowKey, Rejects]]:
+        rows = self.rejects
+        if not self._distinct and all(record is None for _, record in rows):
+            return [(key, rejects) for (key, _), rejects in rows.items()]
+        flows: dict[FlowKey, Rejects] = {}
+        for (key, record), rejects in rows.items():
+            if record is None:
+                flows[key] = rejects
+            elif key in flows:
+                flows[key].merge(rejects)
+            else:
+                flows[key] = _copied(rejects)
+        return [*flows.items()]
+
+    def lost(self) -> Iterator[LostRecords]:
+        """Give what AWS lost, interface by interface in the order of their ids."""
+        for interface_id, interface in sorted(
+            self.interfaces.items(), key=lambda item: str(item[0])
+        ):
+            if interface.records_lost:
+                yield LostRecords(
+                    account_id=interface.context.account_id,
+                    region=interface.context.region,
+                    vpc_id=agreed(interface.vpc_id, interface.context.vpc_id),
+                    interface_id=interface_id,
+                    records=interface.lost.records,
+                    first_start=interface.lost.first_start,
+                    last_end=interface.lost.last_end,
+                )
+
+    def _subnets_by_address(self) -> dict[tuple[str | None, Address], set[str]]:
+        subnets: dict[tuple[str | None, Address], set[str]] = {}
+        for interface in self.interfaces.values():
+            # An interface is in one subnet for life; records that name two (a hostile file) say nothing.
+            if len(interface.subnets) == 1:
+                for address in interface.own_addresses():
+                    subnets.setdefault((interface.vpc_id, address), set()).update(interface.subnets)
+        return subnets
+
+
+_OF_A_KEY = (
+    "interface_id",
+    "resource_id",
+    "srcaddr",
+    "dstaddr",
+    "pkt_srcaddr",
+    "pkt_dstaddr",
+    "srcport",
+    "dstport",
+    "protocol",
+    "flow_direction",
+)
+_OF_TRAFFIC = ("start", "end", "tcp_flags", "packets", "bytes")
+_OF_A_CONTEXT = (
+    "account_id",
+    "region",
+    "vpc_id",
+    "subnet_id",
+    "instance_id",
+    "interface_type",
+    "resource_id",
+    "pkt_src_aws_service",
+    "pkt_dst_aws_service",
+)
+
+
+def _rejects_of(
+    lines: RejectedLines, origin: Origin, *, distinct: bool
+) -> Iterator[tuple[tuple[FlowKey, RecordId | None], Rejects]]:
+    """Give what ``FlowCollector.add`` makes of rejected records, in a third of the time."""
+    count = len(lines.hashes)
+    values: list[list[Any]] = [
+        [*islice(column, count)]
+        for column in lines.values((*_OF_A_KEY, *_OF_TRAFFIC, "reject_reason"))
+    ]
+    (
+        interfaces,
+        resources,
+        sources,
+        destinations,
+        packet_sources,
+        packet_destinations,
+        *rest,
+        reasons,
+    ) = values
+    *ports_and_direction, starts, ends, flags, packets, octets = rest
+    logged = [
+        one is not None and other is not None
+        for one, other in zip(packet_sources, packet_destinations, strict=True)
+    ]
+    fields = (
+        _filled(interfaces, resources),
+        sources,
+        destinations,
+        _filled(packet_sources, sources),
+        _filled(packet_destinations, destinations),
+        *ports_and_direction,
+    )
+    keys = map(FlowKey._make, zip(*fields, strict=True))
+    places: list[tuple[Any, ...]] = [
+        *islice(zip(*lines.values(_OF_A_CONTEXT), strict=False), count)
+    ]
+    contexts = {place: context_at(origin, *place) for place in {*places}}
+    zeros, ones = [0] * count, [1] * count
+    sums = (_filled(packets, zeros), _filled(octets, zeros))
+    traffics = map(
+        Traffic, starts, _filled(ends, starts), flags, ones, *sums, _filled(flags, zeros)
+    )
+    rejects = map(
+        Rejects,
+        traffics,
+        map(contexts.__getitem__, places),
+        map(reject_reasons_of, reasons),
+        logged,
+        lines.each_related(),
+    )
+    records = map(RecordId, starts, ends, packets, octets, flags) if distinct else repeat(None)
+    return zip(zip(keys, records, strict=False), rejects, strict=True)
+
+
+def _filled(column: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    """Fill what is missing in a column from another one."""
+    return [other if one is None else one for one, other in zip(column, others, strict=True)]
+
+
+def _folded_lines(
+    record_format: RecordFormat, text: bytes, origin: Origin
+) -> Iterator[tuple[str | None, Folded]]:
+    """Count rejected records together, by interface and context; ``text`` as in ``RejectedLines``."""
+    words, lines = text.decode("ascii").split(), text.count(b"\n") + 1
+    places: Iterator[tuple[str | None, ...]] = zip(
+        *record_format.values_of(words, ("interface_id", *_OF_A_CONTEXT)), strict=False
+    )
+    rows_of: defaultdict[tuple[str | None, ...], list[int]] = defaultdict(list)
+    for row, place in enumerate(islice(places, lines)):
+        rows_of[place].append(row)
+    counted = record_format.values_of(
+        words, ("flow_direction", "protocol", "dstport", *_OF_TRAFFIC)
+    )
+    column_reader: list[list[Any]] = [[*islice(column, lines)] for column in counted]
+    for (interface, *context), rows in rows_of.items():
+        directions, protocols, ports, *numbers = (
+            [column[row] for row in rows] for column in column_reader
+        )
+        starts, ends, flags, packets, octets = (
+            [number for number in column if number is not None] for column in numbers
+        )
+        traffic = Traffic(
+            min(starts, default=None),
+            max(ends or starts, default=None),
+            reduce(or_, flags) if flags else None,
+            len(rows),
+            sum(packets),
+            sum(octets),
+            reduce(and_, flags) if len(flags) == len(rows) else 0,
+        )
+        context_of_all = context_at(origin, *context)
+        interface_or_resource = interface if interface is not None else context_of_all.resource_id
+        yield (
+            interface_or_resource,
+            Folded(
+                traffic, context_of_all, Counter(zip(directions, protocols, ports, strict=True))
+            ),
+        )
+
+
+def _copied(rejects: Rejects) -> Rejects:
+    return Rejects(
+        rejects.traffic.copied(),
+        rejects.context,
+        rejects.reasons,
+        rejects.packet_addresses_logged,
+        rejects.related,
+    )
+
+
+def _nth_smallest(number: int, hashes: Sequence[Column]) -> int | None:
+    """Give the largest of so many smallest ones among different hashes; ``None`` where there are no more than that."""
+    if all(isinstance(column, array) for column in hashes):
+        distinct = sorted({hashed for column in hashes for hashed in column})
+        return distinct[number - 1] if len(distinct) > number else None
+    from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - numpy takes 65 ms to load, and is loaded where there are its column_reader
+
+    return accepted_numpy.nth_smallest(number, hashes)
+
+
+def _seen_of(hashes: Iterable[int], accepts: Mapping[int, Seen]) -> Seen | None:
+    found = [accepts[hashed] for hashed in hashes if hashed in accepts]
+    if not found:
+        return None
+    total = Seen()
+    for seen in found:
+        total.widen(seen.first_start, seen.last_end, seen.tcp_flags)
+    return total
+
+
+def _by_time(
+    item: tuple[FlowKey, Rejects],
+) -> tuple[int, str, int, int, int, int, int, int, int, str]:
+    key, rejects = item
+    start = rejects.traffic.first_start
+    source, destination = _place(key.source), _place(key.destination)
+    return (
+        _NEVER if start is None else start,
+        key.interface or "",
+        source,
+        destination,
+        source if key.packet_source is key.source else _place(key.packet_source),
+        destination
+        if key.packet_destination is key.destination
+        else _place(key.packet_destination),
+        _or_first(key.source_port),
+        _or_first(key.destination_port),
+        _or_first(key.protocol),
+        key.direction or "",
+    )
+
+
+_NEVER = 1 << 64  # after every time that a record may have
+
+
+def _or_first(number: int | None) -> int:
+    return -1 if number is None else number
+
+
+def _place(address: Address | None) -> int:
+    """Give one number for each address: IPv4 before IPv6, which has 128 bits."""
+    if address is None:
+        return -1
+    return int(address) if address.version == IPV4 else int(address) + (1 << 128)
+
+
+def _direction_from_addresses(key: FlowKey, own: frozenset[Address]) -> FlowDirection | None:
+    source, destination = key.source, key.destination
+    if source is None or destination is None or source == destination:
+        return None
+    if (source in own) != (destination in own):
+        return FlowDirection.EGRESS if source in own else FlowDirection.INGRESS
+    if source.version == IPV4 and is_inside(source) != is_inside(destination):
+        return FlowDirection.EGRESS if is_inside(source) else FlowDirection.INGRESS
+    return None
+
+
+def _same_subnet(
+    key: FlowKey,
+    direction: FlowDirection | None,
+    interface: Interface,
+    subnets: dict[tuple[str | None, Address], set[str]],
+) -> bool | None:
+    if direction is None or len(interface.subnets) != 1:
+        return None
+    remote = key.packet_source if direction is FlowDirection.INGRESS else key.packet_destination
+    known = subnets.get((interface.vpc_id, remote)) if remote is not None else None
+    if known is None:
+        return None
+    # Overlapping VPCs may hold one address twice; an interface reaches the one in its own subnet.
+    return bool(known & interface.subnets)

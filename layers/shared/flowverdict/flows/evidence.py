@@ -1,0 +1,178 @@
+"""What each source shows, kept apart by source, so that alerts are a function of what is known and not of how it came.
+
+A source is an object or a log event. What it shows of a window (five minutes, by the end of the records, as AWS makes its files:
+https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-path.html) is its evidence. A window is judged from the evidence of
+all its sources, together with what the windows around it say of its flows. Evidence follows from its source: writing it
+twice changes nothing; and all of it is minima, maxima, sums and sets, so neither order nor split does.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from flowverdict.core.errors import ObjectError
+from flowverdict.flowlog.columnar import Windows
+from flowverdict.flowlog.flow_key import FlowKey, end_of
+from flowverdict.flows.collector import MAX_FLOWS, FlowCollector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from flowverdict.core.addresses import Address
+    from flowverdict.flowlog.columnar import AcceptedFlows, InterfaceFacts, RejectedLines
+    from flowverdict.flowlog.object_key import Origin
+    from flowverdict.flowlog.records import FlowRecord
+
+
+# What is said of a flow that was rejected in a window lies at most so many windows before and after it. An accepted request may be
+# in a record that ends before its rejected reply's does, or up to ten minutes after it: for so long a record gathers packets
+# (https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html, "Aggregation interval"). So may the record of another
+# flow log that gathers longer.
+BEFORE, AFTER = 1, 2
+# A function of 1,024 MB has room for so many accepted ones: 20 bytes each, and several times as much while they are sorted.
+# AWS's files have half of them at the most, 75 MB gzipped.
+MAX_RECORDS = 6_000_000
+
+
+class FlowLog(NamedTuple):
+    """A flow log, as the names of its files tell it.
+
+    ``width`` is how many fields its records have: of two flow logs that report one flow, the wider one says more.
+    """
+
+    flow_log_id: str
+    width: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a source shows of one window."""
+
+    flows: FlowCollector
+    flow_log: FlowLog | None = None
+
+
+class FlowsByWindow:
+    """Collects what a source holds, each record in the window that it ended in; a sink of ``sources``.
+
+    Where windows are told apart, which the functions do, a source of more than ``MAX_RECORDS`` is refused with an ``ObjectError``.
+    """
+
+    def __init__(  # noqa: PLR0913 - each by its name
+        self,
+        seed: int,
+        origin: Origin,
+        *,
+        name: str = "",
+        apart: bool = True,
+        distinct: bool = False,
+        most: int | None = None,
+    ) -> None:
+        self.windows: dict[int, FlowCollector] = {}
+        self.numbers = Windows(apart=apart)
+        self._name = name
+        self._read = 0
+        self._seed = seed
+        self._origin = origin
+        self._distinct = distinct
+        self._most = MAX_FLOWS if apart else most
+
+    def record(self, record: FlowRecord) -> None:
+        """Collect a record."""
+        self._count(1)
+        self._window(self.numbers.of(end_of(record))).add(record, self._origin)
+
+    def accepted(self, window: int, flows: AcceptedFlows) -> None:
+        """Collect accepted records."""
+        self._count(len(flows.hashes))
+        self._window(window).accepts.add_columns(flows)
+
+    def rejected(self, window: int, lines: RejectedLines) -> None:
+        """Collect rejected records."""
+        self._count(len(lines.hashes))
+        self._window(window).add_lines(lines, self._origin)
+
+    def learned(self, window: int, interface: str | None, facts: InterfaceFacts) -> None:
+        """Collect what these records tell about an interface."""
+        self._window(window).learn(interface, facts)
+
+    def _count(self, records: int) -> None:
+        self._read += records
+        if self.numbers.are_apart and self._read > MAX_RECORDS:
+            raise ObjectError(
+                self._name, f"more than {MAX_RECORDS:,} records, which are not read at once"
+            )
+
+    def _window(self, number: int) -> FlowCollector:
+        if number not in self.windows:
+            self.windows[number] = FlowCollector(
+                self._seed, distinct=self._distinct, most=self._most
+            )
+        return self.windows[number]
+
+
+def flows_of(window: int, evidence: Mapping[int, Iterable[Evidence]], seed: int) -> FlowCollector:
+    """Put together what is known of a window's flows.
+
+    Parameters
+    ----------
+    evidence
+        By window, of this one and of those from ``BEFORE`` to ``AFTER``.
+    """
+    near = range(window - BEFORE, window + AFTER + 1)
+    told_by = _told_by(one for number in near for one in evidence.get(number, ()))
+    flows = FlowCollector(seed, most=MAX_FLOWS)
+    for one in evidence.get(window, ()):
+        flows.merge(_told_only(one, told_by))
+    for number in near:
+        if number != window:
+            for one in evidence.get(number, ()):
+                flows.learn_from(one.flows)
+    return flows
+
+
+type _Ends = tuple[str | None, Address | None, Address | None, int | None, int | None, int | None]
+
+
+def _told_by(near: Iterable[Evidence]) -> dict[_Ends, str]:
+    """Give, for each flow that several flow logs report, the one that it is counted from: the widest."""
+    logs: defaultdict[_Ends, set[FlowLog]] = defaultdict(set)
+    for one in near:
+        if one.flow_log is not None:
+            for key, _ in one.flows.rejects:
+                logs[_ends(key)].add(one.flow_log)
+    return {
+        ends: min(flow_logs, key=lambda log: (-log.width, log.flow_log_id)).flow_log_id
+        for ends, flow_logs in logs.items()
+        if len({log.flow_log_id for log in flow_logs}) > 1
+    }
+
+
+def _told_only(one: Evidence, told_by: Mapping[_Ends, str]) -> FlowCollector:
+    """Give the evidence without the rejects that another flow log tells."""
+    if one.flow_log is None or not told_by:
+        return one.flows
+    mine = one.flow_log.flow_log_id
+    kept = FlowCollector()
+    kept.accepts, kept.interfaces = one.flows.accepts, one.flows.interfaces
+    kept.folded.update(one.flows.folded)
+    kept.rejects.update(
+        (row, rejects)
+        for row, rejects in one.flows.rejects.items()
+        if told_by.get(_ends(row[0]), mine) == mine
+    )
+    return kept
+
+
+def _ends(key: FlowKey) -> _Ends:
+    """Give what every format tells of a flow: not its direction, nor the packets' own addresses."""
+    return (
+        key.interface,
+        key.source,
+        key.destination,
+        key.source_port,
+        key.destination_port,
+        key.protocol,
+    )

@@ -1,0 +1,335 @@
+"""TODO flowverdict.flows.model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from flowverdict.core.addresses import Address, is_inside
+from flowverdict.flowlog.flow_key import IPV4, FlowKey, end_of
+from flowverdict.flowlog.records import FlowDirection, FlowRecord
+from flowverdict.flows.accepted_index import Seen
+
+if TYPE_CHECKING:
+    from flowverdict.flowlog.object_key import Origin
+
+
+@dataclass(slots=True)
+class Traffic(Seen):
+    """Totals over records of one rejected flow.
+
+    ``common_flags`` are those that every record has: a flow may hold packets of two connections, or of two halves of one.
+    """
+
+    records: int = 0
+    packets: int = 0
+    bytes: int = 0
+    common_flags: int = -1  # all bits, until a record says otherwise
+
+    @classmethod
+    def of(cls, record: FlowRecord) -> Traffic:
+        """Give what one record counts."""
+        return cls(
+            record.start,
+            end_of(record),
+            record.tcp_flags,
+            records=1,
+            packets=0 if record.packets is None else record.packets,
+            bytes=0 if record.bytes is None else record.bytes,
+            common_flags=0 if record.tcp_flags is None else record.tcp_flags,
+        )
+
+    def merge(self, other: Traffic) -> None:
+        """Count in what another source held of the same flow."""
+        self.widen(other.first_start, other.last_end, other.tcp_flags)
+        self.common_flags &= other.common_flags
+        self.records += other.records
+        self.packets += other.packets
+        self.bytes += other.bytes
+
+    def copied(self) -> Traffic:
+        """Give the same once more; ``dataclasses.replace`` takes ten times as long."""
+        return Traffic(
+            self.first_start,
+            self.last_end,
+            self.tcp_flags,
+            self.records,
+            self.packets,
+            self.bytes,
+            self.common_flags,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What records say about where a rejected flow was seen; ``None`` where they do not."""
+
+    account_id: str | None = None
+    region: str | None = None
+    vpc_id: str | None = None
+    subnet_id: str | None = None
+    instance_id: str | None = None
+    interface_type: str | None = None
+    resource_id: str | None = None
+    pkt_src_aws_service: str | None = None
+    pkt_dst_aws_service: str | None = None
+
+    def filled_from(self, other: Context) -> Context:
+        """Fill what is unknown here from another record of the flow. Where both know, the smaller text wins: any order."""
+        if other is self:
+            return self
+        return Context(
+            account_id=agreed(self.account_id, other.account_id),
+            region=agreed(self.region, other.region),
+            vpc_id=agreed(self.vpc_id, other.vpc_id),
+            subnet_id=agreed(self.subnet_id, other.subnet_id),
+            instance_id=agreed(self.instance_id, other.instance_id),
+            interface_type=agreed(self.interface_type, other.interface_type),
+            resource_id=agreed(self.resource_id, other.resource_id),
+            pkt_src_aws_service=agreed(self.pkt_src_aws_service, other.pkt_src_aws_service),
+            pkt_dst_aws_service=agreed(self.pkt_dst_aws_service, other.pkt_dst_aws_service),
+        )
+
+
+def agreed(one: str | None, other: str | None) -> str | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return min(one, other)
+
+
+_UNKNOWN_ACCOUNT = "unknown"  # AWS logs this word for interfaces that a service made
+
+
+def context_of(record: FlowRecord, origin: Origin) -> Context:
+    return context_at(
+        origin,
+        record.account_id,
+        record.region,
+        record.vpc_id,
+        record.subnet_id,
+        record.instance_id,
+        record.interface_type,
+        record.resource_id,
+        record.pkt_src_aws_service,
+        record.pkt_dst_aws_service,
+    )
+
+
+def context_at(
+    origin: Origin, account_id: str | None, region: str | None, *others: str | None
+) -> Context:
+    """Give the context with these attributes, in their order; what the records do not name is their origin's."""
+    return _context(
+        account_id
+        if account_id is not None and account_id != _UNKNOWN_ACCOUNT
+        else origin.account_id,
+        region if region is not None else origin.region,
+        *others,
+    )
+
+
+# The flows of an interface are seen in one place, which is then kept once, and found in a sixth of the time.
+@lru_cache(maxsize=4_096)
+def _context(*values: str | None) -> Context:
+    return Context(**dict(zip(Context.__dataclass_fields__, values, strict=True)))
+
+
+@lru_cache(maxsize=64)
+def reject_reasons_of(reason: str | None) -> frozenset[str | None]:
+    return frozenset({reason})
+
+
+@dataclass(slots=True)
+class Rejects:
+    """What the rejected records of a flow say, all of them together.
+
+    ``related`` are the hashes of related flows where they came with the record: ``columns.related_hashes``, as bytes.
+    """
+
+    traffic: Traffic
+    context: Context
+    reasons: frozenset[str | None] = frozenset()
+    packet_addresses_logged: bool = True
+    related: bytes | None = field(default=None, compare=False, repr=False)
+
+    def merge(self, other: Rejects) -> None:
+        """Count in what another source held of the same flow."""
+        self.traffic.merge(other.traffic)
+        self.context = self.context.filled_from(other.context)
+        self.reasons |= other.reasons
+        self.packet_addresses_logged &= other.packet_addresses_logged
+
+
+@dataclass(slots=True)
+class Interface:
+    """What the records of one interface tell about it.
+
+    ``shared`` are the addresses common to all its IPv4 records: its own one, once it has talked with two others.
+    Flow logs show an interface's primary private IPv4 whatever address the traffic used. For IPv6 they show the address
+    in use, which on an appliance that forwards is somebody else's: nothing is learned from it.
+    """
+
+    own: set[Address] = field(default_factory=set)
+    shared: set[Address] | None = None
+    subnets: set[str] = field(default_factory=set)
+    vpc_id: str | None = None
+    accepts: bool = False
+    lost: Traffic = field(default_factory=Traffic)
+    context: Context = field(default_factory=Context)
+
+    @property
+    def records_lost(self) -> bool:
+        """Whether AWS says that it lost records of it (SKIPDATA)."""
+        return self.lost.records > 0
+
+    def learn(self, record: FlowRecord) -> None:
+        """Learn from a record of traffic, accepted or rejected."""
+        source, destination = record.srcaddr, record.dstaddr
+        if source is None or destination is None:
+            return
+        if source.version != IPV4:
+            return
+        if record.flow_direction is FlowDirection.INGRESS:
+            self.own.add(destination)
+        elif record.flow_direction is FlowDirection.EGRESS:
+            self.own.add(source)
+        elif self.shared is None:
+            self.shared = {source, destination}
+        elif self.shared:
+            self.shared &= {source, destination}
+
+    def merge(self, other: Interface) -> None:
+        """Learn what another source tells, and count in what was lost there."""
+        self.learn_from(other)
+        self.lost.merge(other.lost)
+        self.context = self.context.filled_from(other.context)
+
+    def learn_from(self, other: Interface) -> None:
+        """Learn what another source tells, without counting."""
+        self.own |= other.own
+        if other.shared is not None:
+            self.shared = set(other.shared) if self.shared is None else self.shared & other.shared
+        self.subnets |= other.subnets
+        self.vpc_id = agreed(self.vpc_id, other.vpc_id)
+        self.accepts |= other.accepts
+
+    def own_addresses(self) -> frozenset[Address]:
+        """Give the interface's own address where the records leave no doubt: one it is, so two mean that none is sure."""
+        told = self.own or self.shared or set()
+        return frozenset(told) if len(told) == 1 else frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedFlow:
+    """One rejected flow with everything the records show about it.
+
+    Parameters
+    ----------
+    key, traffic, context
+        The 5-tuple on its interface, the totals over its rejected records, and where they were seen.
+    direction
+        As logged, else as the interface's own address shows, else as private and public addresses suggest, else ``None``.
+    mirror, same
+        What was *accepted* of the opposite and of the same direction on this interface, ``None`` if nothing was.
+    accepts_logged, accepts_logged_elsewhere
+        Whether any accepted record was seen of this interface, or of any other in the same batch: without, a missing mirror
+        means nothing.
+    records_lost
+        Whether AWS says that it lost records of this interface (SKIPDATA).
+    same_subnet
+        Whether both ends lie in one subnet, ``None`` if the records do not tell.
+    reject_reasons
+        Logged values of ``reject-reason`` over the flow's records; ``None`` among them for a format without the field.
+    packet_addresses_logged
+        Whether ``pkt-srcaddr`` and ``pkt-dstaddr`` were logged for all of its records.
+    """
+
+    key: FlowKey
+    traffic: Traffic
+    context: Context
+    direction: FlowDirection | None
+    direction_logged: bool
+    mirror: Seen | None
+    same: Seen | None
+    accepts_logged: bool
+    accepts_logged_elsewhere: bool
+    records_lost: bool
+    same_subnet: bool | None
+    reject_reasons: frozenset[str | None]
+    packet_addresses_logged: bool
+
+    @property
+    def interface_id(self) -> str | None:
+        """The interface as logged; a regional NAT gateway has none."""
+        return self.key.interface if self.key.interface != self.context.resource_id else None
+
+    @property
+    def local(self) -> Address | None:
+        """The packet's address on the interface's side, where the direction is known."""
+        return self._end(FlowDirection.INGRESS)
+
+    @property
+    def remote(self) -> Address | None:
+        """The packet's address on the far side, where the direction is known."""
+        return self._end(FlowDirection.EGRESS)
+
+    def _end(self, destination_when: FlowDirection) -> Address | None:
+        if self.direction is None:
+            return None
+        return (
+            self.key.packet_destination
+            if self.direction is destination_when
+            else self.key.packet_source
+        )
+
+    @property
+    def between_private_addresses(self) -> bool | None:
+        """Whether the packet's both ends are addresses that no internet gateway forwards; ``None`` where not logged."""
+        source, destination = self.key.packet_source, self.key.packet_destination
+        if source is None or destination is None:
+            return None
+        if not (is_inside(source) and is_inside(destination)):
+            return False
+        # Without pkt-* fields a NAT gateway's interface shows its own private address for a host on the internet.
+        return True if self.packet_addresses_logged else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostRecords:
+    """What AWS says it did not log of an interface (SKIPDATA): how many such records, and over which time (Unix seconds)."""
+
+    account_id: str | None
+    region: str | None
+    vpc_id: str | None
+    interface_id: str | None
+    records: int
+    first_start: int | None
+    last_end: int | None
+
+
+def epoch_to_datetime(seconds: int) -> datetime:
+    """Turn Unix seconds into an aware time in UTC."""
+    return datetime.fromtimestamp(seconds, tz=UTC)
+
+
+@dataclass(slots=True)
+class Folded:
+    """Rejected flows of an interface that are counted together: there are too many to judge each.
+
+    ``what`` counts their records by direction, protocol and destination port.
+    """
+
+    traffic: Traffic = field(default_factory=Traffic)
+    context: Context = field(default_factory=Context)
+    what: Counter[tuple[FlowDirection | None, int | None, int | None]] = field(
+        default_factory=Counter
+    )
+
+    def merge(self, other: Folded) -> None:
+        """Count in what another source has folded."""
+        self.traffic.merge(other.traffic)
+        self.context = self.context.filled_from(other.context)
+        self.what.update(other.what)

@@ -1,0 +1,164 @@
+"""Bytes to evidence, and evidence to alerts: what the functions and the command share.
+
+A source counts whole or not at all: it is read into collectors of its own, which are merged once it was read to its end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from flowverdict.core.errors import NotAFlowLogError
+from flowverdict.flowlog.fast_line_reader import read_file, read_messages
+from flowverdict.flowlog.line_reader import Continued, LineReader
+from flowverdict.flowlog.object_key import Origin, flow_log_of, origin_of
+from flowverdict.flowlog.parquet import MAGIC, as_text
+from flowverdict.flows.evidence import Evidence, FlowLog, FlowsByWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from flowverdict.flowlog.records import RecordCounts, RecordFormat
+
+
+# A line that is no record is counted and passed over; where no line is one, the format is wrong, and nobody should have to
+# find that out from a metric. Fewer lines than this may all be broken by accident.
+_NO_ACCIDENT = 5
+# Of a file as it is stored: some 5,000 records, gzipped, from which on reading by column saves more than loading numpy costs.
+_SMALL_BYTES = 130_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What came of one source: its counts, and a few of its malformed lines with their reasons."""
+
+    name: str
+    counts: RecordCounts
+    samples: tuple[str, ...]
+    unknown_fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRead:
+    """One source, read to its end: what it holds, and its evidence by window."""
+
+    reading: Reading
+    windows: Mapping[int, Evidence]
+
+
+def read_object(stream: BinaryIO, *, name: str, seed: int) -> SourceRead:
+    """Read one flow log object; account and Region come from its name where the records lack them.
+
+    Raises
+    ------
+    ObjectError
+        It is no flow log or cannot be read to its end.
+    """
+    flows = FlowsByWindow(seed, origin_of(name), name=name)
+    reader = LineReader(())
+    reading = read_text(stream, flows, reader, name=name, seed=seed)
+    flow_log_id = flow_log_of(name)
+    flow_log = (
+        None
+        if flow_log_id is None
+        else FlowLog(flow_log_id, max(len(one.names) for one in reader.formats))
+    )
+    return _read(reading, flows, flow_log)
+
+
+def read_log_events(
+    messages: Sequence[str],
+    *,
+    name: str,
+    formats: tuple[RecordFormat, ...],
+    origin: Origin,
+    seed: int,
+) -> SourceRead:
+    """Read the messages of one log stream, ``name`` being the group's and the stream's.
+
+    Raises
+    ------
+    NotAFlowLogError
+        None of them is a record of any of the formats.
+    """
+    flows = FlowsByWindow(seed, origin, distinct=True)
+    reader = LineReader(formats, headers=False)
+    read_messages(messages, reader, flows, seed, flows.numbers)
+    return _read(_checked(name, reader), flows, None)
+
+
+def place_of(origin: Origin, stream: str | None = None) -> str:
+    """Name what is judged together: an account's Region, or one log stream of it."""
+    return "#".join(
+        filter(None, (origin.account_id or "unknown", origin.region or "unknown", stream))
+    )
+
+
+def _read(reading: Reading, flows: FlowsByWindow, flow_log: FlowLog | None) -> SourceRead:
+    windows = {
+        number: Evidence(flows=its_flows, flow_log=flow_log)
+        for number, its_flows in flows.windows.items()
+        if its_flows.interfaces  # else there was nothing but the word that there was nothing
+    }
+    return SourceRead(reading=reading, windows=windows)
+
+
+def read_text(  # noqa: PLR0913 - as the readers that it chooses from
+    stream: BinaryIO,
+    flows: FlowsByWindow,
+    reader: LineReader,
+    *,
+    name: str,
+    seed: int,
+    headerless: tuple[RecordFormat, ...] = (),
+) -> Reading:
+    """Read one flow log file, text or Parquet.
+
+    Raises
+    ------
+    ObjectError
+        It is no flow log or cannot be read to its end.
+    """
+    start = b""
+    while len(start) < _SMALL_BYTES and (more := stream.read(_SMALL_BYTES - len(start))):
+        start += more  # a pipe gives what it has
+    whole = cast("BinaryIO", Continued(start, stream))
+    if start.startswith(MAGIC):
+        reader.headers = (
+            False  # what comes after the first line are records, whatever they look like
+        )
+        with as_text(whole, name) as text:
+            return read_text(text, flows, reader, name=name, seed=seed)
+    if len(start) < _SMALL_BYTES:
+        read = read_file
+    else:
+        from flowverdict.flowlog.column_reader import read_columns  # noqa: PLC0415 - numpy takes 65 ms to load
+
+        read = read_columns
+    read(
+        whole,
+        flows,
+        name=name,
+        reader=reader,
+        headerless=headerless,
+        seed=seed,
+        windows=flows.numbers,
+    )
+    return _checked(name, reader)
+
+
+def _checked(name: str, reader: LineReader) -> Reading:
+    malformed = reader.counts.malformed.total()
+    if malformed >= _NO_ACCIDENT and malformed == reader.counts.records:
+        raise NotAFlowLogError(
+            name, f"none of its {malformed:,} lines is a record of its format; {reader.samples[0]}"
+        )
+    unknown = {
+        unknown: None for record_format in reader.formats for unknown in record_format.unknown_names
+    }
+    return Reading(
+        name=name,
+        counts=reader.counts,
+        samples=tuple(reader.samples),
+        unknown_fields=tuple(unknown),
+    )

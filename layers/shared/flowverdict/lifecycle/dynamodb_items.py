@@ -1,0 +1,146 @@
+"""States and budgets as bytes and back."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import asdict
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from flowverdict.alerts.codec import document_from_json
+from flowverdict.alerts.model import Severity, Status
+from flowverdict.alerts.recheck import Sample
+from flowverdict.core.errors import DocumentError, StateError
+from flowverdict.lifecycle.rate_limit import Budget
+from flowverdict.lifecycle.state_machine import Held, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flowverdict.alerts.model import Document
+
+
+def pack_state(state: State) -> bytes:
+    """Give everything of a state but its key, version and what is pending, which are items' attributes of their own."""
+    told = {
+        "document": state.document.to_json(),
+        "windows": state.windows,
+        "samples": [asdict(sample) for sample in state.samples],
+        "observed_at": state.observed_at,
+        "told_at": state.told_at,
+        "told_severity": state.told_severity,
+        "messages": state.messages,
+        "held": state.held,
+        "closed_at": state.closed_at,
+        "closed_by_rules": state.closed_by_rules,
+    }
+    return zlib.compress(json.dumps(told).encode())
+
+
+def unpack_state(
+    fingerprint: str, version: int, body: bytes, pending: str | None, pending_at: int | None
+) -> State:
+    """Read a state back.
+
+    Raises
+    ------
+    StateError
+        It is not what this version writes.
+    """
+    try:
+        told: dict[str, Any] = json.loads(zlib.decompress(body))
+        return State(
+            fingerprint=fingerprint,
+            version=version,
+            document=document_from_json(told["document"]),
+            windows=tuple(told["windows"]),
+            samples=tuple(Sample(**sample) for sample in told["samples"]),
+            observed_at=told["observed_at"],
+            told_at=told["told_at"],
+            told_severity=None
+            if told["told_severity"] is None
+            else Severity(told["told_severity"]),
+            messages=told["messages"],
+            held=None if told["held"] is None else Held(told["held"]),
+            pending=None if pending is None else Status(pending),
+            pending_at=pending_at,
+            closed_at=told["closed_at"],
+            closed_by_rules=told["closed_by_rules"],
+        )
+    except (ValueError, KeyError, TypeError, zlib.error, DocumentError) as error:
+        raise StateError(
+            f"alert {fingerprint}: what the table has of it cannot be read: {error}"
+        ) from error
+
+
+def pack_budget(budget: Budget) -> bytes:
+    """Give everything of a budget but its hour and version."""
+    told = {
+        "used": budget.used,
+        "held": dict(budget.held),
+        "titles": budget.titles,
+        "told": budget.told,
+    }
+    return zlib.compress(json.dumps(told).encode())
+
+
+def unpack_budget(hour: int, version: int, body: bytes) -> Budget:
+    """Read a budget back.
+
+    Raises
+    ------
+    StateError
+        It is not what this version writes.
+    """
+    try:
+        told: dict[str, Any] = json.loads(zlib.decompress(body))
+        held = MappingProxyType(
+            {Severity(severity): int(count) for severity, count in told["held"].items()}
+        )
+        return Budget(
+            hour=hour,
+            version=version,
+            used=told["used"],
+            held=held,
+            titles=tuple(told["titles"]),
+            told=told["told"],
+        )
+    except (ValueError, KeyError, TypeError, zlib.error) as error:
+        raise StateError(f"the budget of {hour} cannot be read: {error}") from error
+
+
+def pack_part(document: Document) -> bytes:
+    """Give what a window shows of a problem as bytes."""
+    return zlib.compress(document.to_json().encode())
+
+
+def unpack_part(fingerprint: str, body: bytes) -> Document:
+    """Read it back.
+
+    Raises
+    ------
+    StateError
+        It is not what this version writes.
+    """
+    try:
+        return document_from_json(zlib.decompress(body))
+    except (ValueError, zlib.error, DocumentError) as error:
+        raise StateError(
+            f"alert {fingerprint}: what a window has added to it cannot be read: {error}"
+        ) from error
+
+
+_FINGERPRINT_BYTES = 16
+
+
+def pack_fingerprints(fingerprints: Iterable[str]) -> bytes:
+    """Give fingerprints as bytes, 16 each: 10,000 of them stay below half of what an item holds."""
+    return b"".join(bytes.fromhex(fingerprint) for fingerprint in sorted(fingerprints))
+
+
+def unpack_fingerprints(body: bytes) -> frozenset[str]:
+    """Read fingerprints back."""
+    return frozenset(
+        body[at : at + _FINGERPRINT_BYTES].hex() for at in range(0, len(body), _FINGERPRINT_BYTES)
+    )

@@ -1,0 +1,497 @@
+"""The book of alerts: what a batch shows is written into it, and what has to be told is told.
+
+What a batch shows is one window's problems, whole: of a window that was judged before, only the difference is added or taken back.
+Every change is computed from what the store has, written on the condition that it still has it, and computed again where somebody
+else was faster. Two functions that see the same new fault at once therefore send one message. A message is marked in the same
+commit that calls for it, sent, and the mark taken away; what a crash leaves marked the sweep sends.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import batched
+from typing import TYPE_CHECKING
+
+from flowverdict.alerts.detection import most_severe_first
+from flowverdict.alerts.recheck import passes
+from flowverdict.core.errors import DeliveryError, StateError
+from flowverdict.lifecycle.digest import digest_fingerprint, digest_of, flood_notice
+from flowverdict.lifecycle.rate_limit import HOUR, hour_of
+from flowverdict.lifecycle.state_machine import (
+    MAX_WINDOWS,
+    Around,
+    Held,
+    Intervals,
+    State,
+    capped,
+    carried_over,
+    closed_quietly,
+    sighted,
+    swept,
+    told_once,
+    withdrawn,
+)
+from flowverdict.lifecycle.store import (
+    MAX_STATES,
+    Commit,
+    ConflictError,
+    Part,
+    Shadow,
+    Window,
+    WindowChangedError,
+)
+from flowverdict.lifecycle.transitions import (
+    MAX_EXPLAINED,
+    StateChange,
+    Step,
+    chunks,
+    count_flows_added,
+    goes_on,
+    is_leftover,
+    takes_place_of,
+    with_explained,
+)
+from flowverdict.network.configuration import NetConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from flowverdict.alerts.detection import Sighting
+    from flowverdict.alerts.model import Document, Severity
+    from flowverdict.lifecycle.rate_limit import Budget
+    from flowverdict.lifecycle.store import AlertPublisher, AlertStore
+    from flowverdict.network.ports import ConfigSource
+
+
+_TRIES = 12  # with a wait of up to a second before each: more functions than that never meet at one alert
+_FIRST_WAIT = 0.02  # seconds; doubled with each try
+_LONGEST_WAIT = 1.0
+
+_MAX_DUE = 10_000  # looked at in one sweep; the rest is due at the next one, longest first
+_MAX_RECHECKED = 200  # alerts whose rules are read again in one sweep
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of writing into the book.
+
+    Parameters
+    ----------
+    told
+        Messages sent.
+    counted, shaded, held
+        Problems that were counted without a message; that another alert explains; whose message the cap held back.
+    unsent
+        Why messages could not be sent, one line each; the sweep tries again.
+    flows
+        Rejected flows that came to the alerts, by verdict and severity.
+    """
+
+    told: list[Document] = field(default_factory=list)
+    counted: int = 0
+    shaded: int = 0
+    held: int = 0
+    unsent: list[str] = field(default_factory=list)
+    flows: Counter[tuple[str, Severity]] = field(default_factory=Counter)
+
+
+class AlertBook:
+    """Writes sightings and the passing of time into the store, and publishes what comes of it.
+
+    Parameters
+    ----------
+    cap
+        Alerts and reminders an hour at the most; an alert that was told may always be told to be resolved.
+    wait
+        Sleeps for so many seconds before another try.
+    """
+
+    def __init__(
+        self,
+        store: AlertStore,
+        publisher: AlertPublisher,
+        *,
+        intervals: Intervals,
+        cap: int,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._intervals = intervals
+        self._cap = cap
+        self._wait = wait
+
+    def write(self, sightings: Sequence[Sighting], window: Window, now: int) -> Iterator[Step]:
+        """Count a window's sightings in and take back what it no longer shows; ``tell`` sends what the steps call for.
+
+        Parameters
+        ----------
+        sightings
+            Everything that the window shows.
+        window
+            As it was read before its evidence was, with what it is judged to be now.
+
+        Yields
+        ------
+        Step
+            What was written; what comes before an error stays written.
+
+        Raises
+        ------
+        WindowChangedError
+            Somebody else judges the window too, perhaps with more evidence: read it again.
+        StateError
+            The store cannot be reached, or others were faster again and again. Judging the window again adds what is missing.
+        """
+        ordered = with_explained(sorted(sightings, key=most_severe_first))
+        cast = frozenset(key for sighting in ordered for key in sighting.casts)
+        seen = {sighting.document.fingerprint for sighting in ordered}
+        known = window.fingerprints or frozenset()
+        gone = sorted(known - seen)
+        to_be_withdrawn = self._to_be_withdrawn(window, gone)
+        shown = tuple(sighting.document for sighting in ordered if to_be_withdrawn)
+        # All that may be written is named first: what a crash leaves written is taken back if it is no longer seen.
+        named = None if seen <= known else known | seen
+        change = StateChange(
+            window=window, known=known, cast=cast, withdrawn=to_be_withdrawn, shown=shown
+        )
+        changes = [replace(change, sightings=some) for some in chunks(ordered)]
+        changes += [replace(change, gone=some) for some in batched(gone, MAX_STATES, strict=False)]
+        changes = changes or [change]
+        for number, some in enumerate(changes):
+            its_window = replace(
+                window,
+                version=window.version + number,
+                judged=window.judged if some is changes[-1] else None,
+                fingerprints=named if number == 0 else None,
+            )
+            yield from self._write(
+                partial(self._window_commit, replace(some, window=its_window), now), now
+            )
+
+    def tell(self, steps: Sequence[Step]) -> Outcome:
+        """Send what was written down to be sent, each problem once and as it was written last."""
+        outcome = Outcome(flows=count_flows_added(steps))
+        by_problem: defaultdict[str, list[Step]] = defaultdict(list)
+        for step in steps:
+            by_problem[step.after.fingerprint].append(step)
+        self._tell(
+            [self._once(its_steps, outcome) for its_steps in by_problem.values()],
+            outcome,
+            stopped=False,
+        )
+        return outcome
+
+    def _once(self, steps: Sequence[Step], outcome: Outcome) -> Step:
+        """Give what has become of a problem, with the one message that is due for it, if one is."""
+        last = steps[-1]
+        if goes_on(steps):
+            self._note_sent(last.after, outcome)
+            return replace(last, called=False)
+        return replace(
+            last,
+            called=any(step.calls_for_message for step in steps) and last.after.pending is not None,
+        )
+
+    def _to_be_withdrawn(self, window: Window, gone: Sequence[str]) -> tuple[Document, ...]:
+        """Give what was told and of which nothing will be left."""
+        found = []
+        for some in batched(gone, MAX_STATES, strict=False):
+            parts = self._store.load_parts([(window.window_id, name) for name in some])
+            for fingerprint, state in self._store.load(some).items():
+                part = parts.get((window.window_id, fingerprint))
+                told = part is not None and state.is_open and state.was_sent
+                if told and part is not None and state.document.records <= part.records:
+                    found.append(state.document)
+        return tuple(found)
+
+    def mute(self, fingerprints: Collection[str], now: int) -> None:
+        """Close without a word what the policy wants to hear no more of: to say that it was resolved would be false.
+
+        Raises
+        ------
+        StateError
+            The store cannot be reached.
+        """
+        for some in batched(sorted(fingerprints), MAX_STATES, strict=False):
+            self._write(partial(self._mute_commit, some, now), now)
+
+    def sweep(self, now: int, configs: ConfigSource | None) -> Outcome:
+        """Tell what time brings: resolved, still happening, the digest, what the cap held back, and what was not sent.
+
+        Raises
+        ------
+        StateError
+            The store cannot be reached; the next sweep goes on.
+        """
+        outcome = Outcome()
+        due = list(self._store.due(now, _MAX_DUE))
+        stopped = False
+        digestible: list[State] = []
+        for fingerprints in batched(due, MAX_STATES, strict=False):
+            states = self._store.load(fingerprints)
+            digestible += [state for state in states.values() if state.is_open and state.for_digest]
+            others = [
+                state for state in states.values() if not (state.is_open and state.for_digest)
+            ]
+            passing = self._passing(others, configs)
+            names = tuple(state.fingerprint for state in others)
+            steps = self._write(partial(self._sweep_commit, names, passing, now), now)
+            stopped = self._tell(steps, outcome, stopped=stopped)
+        for steps in self._digest(digestible, now):
+            stopped = self._tell(steps, outcome, stopped=stopped)
+        for hour in (hour_of(now) - HOUR, hour_of(now)):
+            steps = self._write(partial(self._flood_commit, hour, now), now)
+            stopped = self._tell(steps, outcome, stopped=stopped)
+        return outcome
+
+    # --- commits --------------------------------------------------------------------------------------------------
+
+    def _window_commit(self, change: StateChange, now: int) -> tuple[Commit, list[Step]]:
+        window = change.window
+        if self._store.version_of(window.window_id) != window.version:
+            raise WindowChangedError(window.window_id)
+        names = [*(sighting.document.fingerprint for sighting in change.sightings), *change.gone]
+        states = self._store.load(names)
+        parts = self._store.load_parts(
+            [(window.window_id, name) for name in names if name in change.known]
+        )
+        shaded_by = {key for sighting in change.sightings for key in sighting.shaded_by}
+        shadows = (shaded_by & change.cast) | self._store.live_shadows(
+            sorted(shaded_by - change.cast), now
+        )
+        steps: list[Step] = []
+        for sighting in change.sightings:
+            document = sighting.document
+            state = states.get(document.fingerprint)
+            known = None if state is None else parts.get((window.window_id, document.fingerprint))
+            if known == document:
+                continue
+            around = self._around(state, known, window.window_id)
+            shaded = not shadows.isdisjoint(sighting.shaded_by)
+            corrects = next(
+                (old.title for old in change.withdrawn if takes_place_of(document, old)), None
+            )
+            after = sighted(state, sighting, now, shaded=shaded, around=around, corrects=corrects)
+            flows_added = document.counts.flows - (0 if known is None else known.counts.flows)
+            part = Part(
+                window_id=window.window_id, fingerprint=document.fingerprint, document=document
+            )
+            steps.append(Step(before=state, after=after, part=part, flows_added=flows_added))
+        for fingerprint in change.gone:
+            state, known = states.get(fingerprint), parts.get((window.window_id, fingerprint))
+            if state is not None and known is not None:
+                titles = [
+                    document.title
+                    for document in change.shown
+                    if takes_place_of(document, state.document)
+                ]
+                around = self._around(state, known, window.window_id)
+                after = withdrawn(state, known, around, now, titles[:MAX_EXPLAINED])
+                part = Part(window_id=window.window_id, fingerprint=fingerprint, document=None)
+                # Somebody may be sending what is pending: that it was wrong is told by the sweep, when nobody can be any more.
+                called = None if state.pending is None else False
+                steps.append(Step(before=state, after=after, part=part, called=called))
+        budget, steps = self._within_budget(steps, now)
+        until = now + self._intervals.resolve
+        thrown = tuple(
+            Shadow(key=key, until=until)
+            for key in sorted({key for one in change.sightings for key in one.casts})
+        )
+        return Commit(
+            states=tuple(step.after for step in steps),
+            shadows=thrown,
+            budget=budget,
+            window=window,
+            parts=tuple(step.part for step in steps if step.part is not None),
+        ), steps
+
+    def _around(self, state: State | None, before: Document | None, window_id: str) -> Around:
+        """Give what the episode is made of without the window, as far as that is remembered."""
+        windows = () if state is None or not state.is_open else state.windows
+        others = [one for one in windows if one != window_id]
+        apart = (window_id in windows) is (before is not None) and len(others) < MAX_WINDOWS - 1
+        if state is None or not apart:
+            return Around(window_id=window_id, before=before, others=None)
+        parts = self._store.load_parts([(one, state.fingerprint) for one in others])
+        # One that stands for a part of a window has none of its own.
+        return Around(
+            window_id=window_id,
+            before=before,
+            others=tuple(parts.values()) if len(parts) == len(others) else None,
+        )
+
+    def _mute_commit(self, fingerprints: Sequence[str], now: int) -> tuple[Commit, list[Step]]:
+        states = [state for state in self._store.load(fingerprints).values() if state.is_open]
+        return Commit(states=tuple(closed_quietly(state, now) for state in states)), []
+
+    def _sweep_commit(
+        self, fingerprints: Sequence[str], passing: frozenset[str], now: int
+    ) -> tuple[Commit, list[Step]]:
+        states = self._store.load(fingerprints)
+        steps = [
+            Step(
+                before=state,
+                after=swept(state, now, self._intervals, passes=state.fingerprint in passing),
+            )
+            for state in states.values()
+        ]
+        changed = [step for step in steps if step.after is not step.before]
+        budget, changed = self._within_budget(changed, now)
+        return Commit(states=tuple(step.after for step in changed), budget=budget), changed
+
+    def _within_budget(self, steps: list[Step], now: int) -> tuple[Budget | None, list[Step]]:
+        """Let the cap decide on the messages that steps call for, the most severe first; ``None`` where none does."""
+        asking = [
+            step
+            for step in steps
+            if step.calls_for_message and step.after.is_open and not is_leftover(step)
+        ]
+        if not asking:
+            return None, steps
+        before = budget = self._store.load_budget(hour_of(now))
+        held: dict[str, State] = {}
+        for step in sorted(asking, key=lambda step: step.after.document.severity.rank):
+            document = step.after.document
+            if budget.allows(document.severity, self._cap):
+                budget = budget.use()
+            else:
+                budget = budget.hold(document)
+                held[step.after.fingerprint] = capped(step.after)
+        decided = [
+            replace(step, after=held.get(step.after.fingerprint, step.after)) for step in steps
+        ]
+        return (None if budget is before else budget), decided
+
+    def _flood_commit(self, hour: int, now: int) -> tuple[Commit, list[Step]]:
+        budget = self._store.load_budget(hour)
+        if not budget.say(now):
+            return Commit(), []
+        state = told_once(flood_notice(budget, self._cap, now), now)
+        return Commit(states=(state,), budget=budget.said()), [Step(before=None, after=state)]
+
+    def _digest(self, states: list[State], now: int) -> Iterator[list[Step]]:
+        """Put what is due into one digest.
+
+        It is written with the first part, so that a crash in between makes no second one. What it does not tell - seen again
+        while it was put together, or due once it had been - waits for the next one: nothing is lost, and little told twice.
+        """
+        if not states:
+            return
+        end = now // self._intervals.digest * self._intervals.digest
+        fingerprint = digest_fingerprint(end)
+        digest = (
+            None
+            if fingerprint in self._store.load([fingerprint])
+            else told_once(digest_of(states, end, self._intervals), now)
+        )
+        is_told = digest is not None
+        for some in batched(states, MAX_STATES - 1, strict=False):
+            told = {state.fingerprint: state.version if is_told else None for state in some}
+            yield self._write(partial(self._digest_commit, told, digest, now), now)
+            digest = None
+
+    def _digest_commit(
+        self, told: Mapping[str, int | None], digest: State | None, now: int
+    ) -> tuple[Commit, list[Step]]:
+        """Close what the digest tells, each in the version that it tells of."""
+        states = [
+            state
+            for state in self._store.load([*told]).values()
+            if state.is_open and state.for_digest
+        ]
+        done = [
+            closed_quietly(state, now)
+            if state.version == told[state.fingerprint]
+            else carried_over(state, now)
+            for state in states
+        ]
+        new = [] if digest is None else [digest]
+        return Commit(states=(*new, *done)), [Step(before=None, after=state) for state in new]
+
+    def _write(self, compute: Callable[[], tuple[Commit, list[Step]]], now: int) -> list[Step]:
+        """Compute a commit and write it, again where somebody was faster; give the steps with what was written."""
+        for tried in range(_TRIES):
+            commit, steps = compute()
+            if commit == Commit():
+                return steps
+            try:
+                self._store.commit(commit, now, self._intervals)
+            except ConflictError:
+                # Somebody may be writing many: waiting differently long keeps two from meeting again and again.
+                self._wait(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**tried)))  # noqa: S311 - no secret
+                continue
+            return [
+                replace(step, after=replace(step.after, version=step.after.version + 1))
+                for step in steps
+            ]
+        raise StateError(f"the alerts table changed {_TRIES} times while it was to be written")
+
+    # --- telling --------------------------------------------------------------------------------------------------
+
+    def _tell(self, steps: list[Step], outcome: Outcome, *, stopped: bool) -> bool:
+        """Publish what the steps call for. After a failure nothing more is tried: SNS is away, and time is short."""
+        for step in steps:
+            state = step.after
+            if not step.calls_for_message:
+                outcome.counted += state.held is None
+                outcome.shaded += state.held is Held.SHADED
+                outcome.held += state.held is Held.CAPPED
+                continue
+            if stopped:
+                outcome.unsent.append(
+                    f"{state.fingerprint}: not tried, since the one before could not be sent"
+                )
+                continue
+            try:
+                self._publisher.publish(state.document)
+            except DeliveryError as error:
+                outcome.unsent.append(str(error))
+                stopped = True
+                continue
+            outcome.told.append(state.document)
+            self._note_sent(state, outcome)
+        return stopped
+
+    def _note_sent(self, state: State, outcome: Outcome) -> None:
+        try:
+            self._store.mark_sent(state, self._intervals)
+        except StateError as error:
+            # The rest must still be told; the sweep sends this one again.
+            outcome.unsent.append(
+                f"{state.fingerprint}: sent, but that it was could not be noted: {error}"
+            )
+
+    def _passing(self, states: Sequence[State], configs: ConfigSource | None) -> frozenset[str]:
+        """Give the open alerts that the rules, read now, would not cause any more."""
+        asked = [
+            state
+            for state in states
+            if state.is_open and state.samples and state.was_sent and state.pending is None
+        ]
+        asked = sorted(asked, key=lambda state: (state.document.severity.rank, state.observed_at))[
+            :_MAX_RECHECKED
+        ]
+        if configs is None or not asked:
+            return frozenset()
+        places: defaultdict[tuple[str | None, str | None], list[State]] = defaultdict(list)
+        for state in asked:
+            places[state.samples[0].account_id, state.samples[0].region].append(state)
+        passing = set()
+        for (account_id, region), its_states in places.items():
+            config = configs.read(
+                account_id,
+                region,
+                [sample.flow() for state in its_states for sample in state.samples],
+            )
+            if isinstance(config, NetConfig):
+                passing |= {
+                    state.fingerprint
+                    for state in its_states
+                    if all(passes(sample, config) for sample in state.samples)
+                }
+        return frozenset(passing)

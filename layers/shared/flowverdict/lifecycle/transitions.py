@@ -1,0 +1,136 @@
+"""TODO flowverdict.lifecycle.transitions."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from flowverdict.alerts.model import Alert, Status
+from flowverdict.lifecycle.store import MAX_WRITES, Part, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from flowverdict.alerts.detection import Sighting
+    from flowverdict.alerts.model import Document, Severity
+    from flowverdict.lifecycle.state_machine import State
+
+
+_MAX_BYTES = 2_500_000  # of the documents in a commit; DynamoDB takes 4 MB, and merging makes them a little longer
+
+MAX_EXPLAINED = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What a commit has made of an alert; ``flows_added`` are the rejected flows that came to it."""
+
+    before: State | None
+    after: State
+    part: Part | None = None
+    flows_added: int = 0
+    called: bool | None = None
+
+    @property
+    def calls_for_message(self) -> bool:
+        """Whether there is a message that this step is the first to call for."""
+        if self.called is not None:
+            return self.called
+        return self.after.pending is not None and (
+            self.before is None or self.before.pending_at != self.after.pending_at
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChange:
+    """A part of what a window shows, as far as it fits into one commit.
+
+    ``known`` are the alerts that the window may have added to before, ``cast`` the shadows that anything in it casts, ``gone`` what
+    it was counted for and shows no longer, ``withdrawn`` what was told and of which nothing will be left, ``shown`` all that the
+    window shows where there is any of that.
+    """
+
+    window: Window
+    known: frozenset[str]
+    cast: frozenset[str]
+    withdrawn: tuple[Document, ...]
+    shown: tuple[Document, ...]
+    sightings: tuple[Sighting, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+def takes_place_of(document: Document, old: Document) -> bool:
+    """Whether the flows of one may be those that the other was made of: an interface and a remote address are the same."""
+    if not (isinstance(document, Alert) and isinstance(old, Alert)) or set(
+        document.interfaces
+    ).isdisjoint(old.interfaces):
+        return False
+    return not {one.address for one in document.top_remotes}.isdisjoint(
+        one.address for one in old.top_remotes
+    )
+
+
+def goes_on(steps: Sequence[Step]) -> bool:
+    """Whether what was told before is taken back in one window and seen in another, no worse: nobody needs to hear of that."""
+    before, last = steps[0].before, steps[-1].after
+    taken_back = any(
+        step.calls_for_message and step.after.pending is Status.RESOLVED for step in steps[:-1]
+    )
+    if (
+        not taken_back
+        or last.pending is not Status.FIRING
+        or before is None
+        or before.told_severity is None
+    ):
+        return False
+    return last.document.severity.rank >= before.told_severity.rank
+
+
+def count_flows_added(steps: Iterable[Step]) -> Counter[tuple[str, Severity]]:
+    added: Counter[tuple[str, Severity]] = Counter()
+    for step in steps:
+        if isinstance(step.after.document, Alert) and step.flows_added > 0:
+            added[step.after.document.verdict, step.after.document.severity] += step.flows_added
+    return added
+
+
+def is_leftover(step: Step) -> bool:
+    """Whether the message was allowed before and only not sent."""
+    return step.before is not None and step.before.pending is not None
+
+
+def chunks(sightings: Sequence[Sighting]) -> Iterator[tuple[Sighting, ...]]:
+    """Give parts that fit into a commit each, by number and by size."""
+    part: list[Sighting] = []
+    size = writes = 0
+    for sighting in sightings:
+        its_size, its_writes = len(sighting.document.to_json()), 2 + len(sighting.casts)
+        if part and (writes + its_writes > MAX_WRITES or size + its_size > _MAX_BYTES):
+            yield tuple(part)
+            part, size, writes = [], 0, 0
+        part.append(sighting)
+        size += its_size
+        writes += its_writes
+    if part:
+        yield tuple(part)
+
+
+def with_explained(sightings: Sequence[Sighting]) -> list[Sighting]:
+    """Let each alert say which others of the batch it explains."""
+    by_shadow: defaultdict[str, list[str]] = defaultdict(list)
+    for sighting in sightings:
+        if isinstance(sighting.document, Alert):
+            for key in sighting.shaded_by:
+                by_shadow[key].append(sighting.document.title)
+    return [
+        sighting
+        if not (
+            titles := tuple(
+                dict.fromkeys(title for key in sighting.casts for title in by_shadow[key])
+            )[:MAX_EXPLAINED]
+        )
+        or not isinstance(sighting.document, Alert)
+        else replace(sighting, document=replace(sighting.document, explains=titles))
+        for sighting in sightings
+    ]

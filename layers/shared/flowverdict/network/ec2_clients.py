@@ -1,0 +1,85 @@
+"""TODO flowverdict.network.ec2_clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from botocore.config import Config
+
+from flowverdict.core.aws_client import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from botocore.client import BaseClient
+
+
+# Four tries wait at most 1 + 2 + 4 s between them (https://docs.aws.amazon.com/boto3/latest/guide/retries.html): a bucket
+# that refills at 20 calls a second has long let one through.
+_TRIES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Temporary credentials of a role."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+    expires_at: datetime
+
+
+class ClientFactory(Protocol):
+    """What makes SDK clients; without credentials with those of the process."""
+
+    def __call__(self, service: str, region: str, credentials: Credentials | None) -> BaseClient:
+        """Make a client of ``ec2`` or ``sts``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderRole:
+    """The role that lets this account read the configuration of another one; it has the same name in each."""
+
+    name: str
+    external_id: str | None = None
+    partition: str = "aws"
+
+    def arn(self, account_id: str) -> str:
+        """Give the role's ARN in an account."""
+        return f"arn:{self.partition}:iam::{account_id}:role/{self.name}"
+
+
+def client_factory(config: Config | None = None) -> ClientFactory:
+    """Give a maker of boto3 clients that retry throttled calls with backoff and do not wait long for an answer."""
+    import boto3  # noqa: PLC0415 - half a second, only where clients are made
+
+    used = config or Config(
+        connect_timeout=2,
+        read_timeout=5,
+        retries={"mode": "standard", "total_max_attempts": _TRIES},
+    )
+
+    def make(service: str, region: str, credentials: Credentials | None) -> BaseClient:
+        secrets = {}
+        if credentials is not None:
+            secrets = {
+                "aws_access_key_id": credentials.access_key_id,
+                "aws_secret_access_key": credentials.secret_access_key,
+                "aws_session_token": credentials.session_token,
+            }
+        untyped = cast("Callable[..., BaseClient]", boto3.client)
+        return guarded(untyped(service, region_name=region, config=used, **secrets))
+
+    return make
+
+
+class StsClient(Protocol):
+    def assume_role(
+        self,
+        *,
+        RoleArn: str,  # noqa: N803 - AWS's names
+        RoleSessionName: str,  # noqa: N803 - AWS's names
+        **arguments: str,
+    ) -> Mapping[str, Any]: ...

@@ -1,0 +1,124 @@
+"""TODO flowverdict.network.packet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
+
+from flowverdict.core.protocols import Protocol
+from flowverdict.flowlog.records import FlowDirection
+from flowverdict.network.model import ALL_PROTOCOLS, protocol_number
+
+if TYPE_CHECKING:
+    from flowverdict.core.addresses import Address
+
+
+PROTOCOLS_WITH_PORTS = frozenset({Protocol.TCP, Protocol.UDP})
+PROTOCOLS_WITH_TYPES = frozenset({Protocol.ICMP, Protocol.ICMPV6})
+ALL = -1
+MAX_PORT = 65_535
+
+
+class Outcome(StrEnum):
+    """What a layer does with a packet, as far as is known."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    UNKNOWN = "unknown"
+
+
+class Criterion(StrEnum):
+    """What a security group rule asks of a packet. For ICMP the port is its type and code."""
+
+    PROTOCOL = "protocol"
+    PORT = "port"
+    PEER = "peer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packet:
+    """One packet; ``None`` is what is not known of it, as an ICMP packet's type and code never are from a flow log."""
+
+    source: Address
+    destination: Address
+    protocol: int | None
+    source_port: int | None = None
+    destination_port: int | None = None
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+
+    def reply(self) -> Packet:
+        """Give the packet that answers this one: it goes to the port this one came from, an ephemeral one as a rule."""
+        return Packet(
+            source=self.destination,
+            destination=self.source,
+            protocol=self.protocol,
+            source_port=self.destination_port,
+            destination_port=self.source_port,
+        )
+
+    def peer(self, direction: FlowDirection) -> Address:
+        """Give the far end, seen from the interface the packet passes in this direction."""
+        return self.source if direction is FlowDirection.INGRESS else self.destination
+
+
+# --- matching one criterion -------------------------------------------------------------------------------------------
+
+
+class Match(IntEnum):
+    """Whether something matches; ordered, so that the least of several is their conjunction."""
+
+    NO = 0
+    POSSIBLE = 1
+    YES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    match: Match
+    reason: str = ""
+
+
+NO, YES = Finding(Match.NO), Finding(Match.YES)
+
+
+def possible(reason: str) -> Finding:
+    return Finding(Match.POSSIBLE, reason)
+
+
+def sure(*, matches: bool) -> Finding:
+    return YES if matches else NO
+
+
+def match_protocol(text: str | None, packet: Packet) -> Finding:
+    if text == ALL_PROTOCOLS:
+        return YES
+    number = protocol_number(text)
+    if number is None:
+        return possible(f"protocol {text!r} is not one this program knows")
+    if packet.protocol is None:
+        return possible("the packet's protocol is not known")
+    return sure(matches=number == packet.protocol)
+
+
+def match_port(first: int, last: int, packet: Packet) -> Finding:
+    if first <= 0 and last >= MAX_PORT:
+        return YES
+    if packet.destination_port is None:
+        return possible("the packet's destination port is not known")
+    return sure(matches=first <= packet.destination_port <= last)
+
+
+def match_icmp(kind: int, code: int, packet: Packet) -> Finding:
+    if kind == ALL:
+        return YES
+    if packet.icmp_type is None:
+        return possible("flow logs do not tell the ICMP type and code")
+    if kind != packet.icmp_type:
+        return NO
+    if code == ALL:
+        return YES
+    if packet.icmp_code is None:
+        return possible("flow logs do not tell the ICMP type and code")
+    return sure(matches=code == packet.icmp_code)

@@ -1,0 +1,23 @@
+"""What the pipeline needs from outside, as protocols; adapters and test doubles implement them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flowverdict.flows.model import RejectedFlow
+    from flowverdict.network.configuration import NetConfig
+
+
+class ConfigSource(Protocol):
+    """What knows the rules that applied to rejected flows."""
+
+    def read(
+        self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
+    ) -> NetConfig | str:
+        """Give what the flows, all of one account and Region, need to be judged; or say in one line why it cannot be read.
+
+        Never raises for what AWS answers or what the records name: a verdict stands without configuration.
+        """

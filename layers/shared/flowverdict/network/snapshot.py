@@ -1,0 +1,379 @@
+"""The answers of EC2's ``Describe*`` calls to a ``NetConfig``: from a file, or as boto3 gives them.
+
+A snapshot is one JSON object. Its keys are those of the answers - ``NetworkInterfaces``, ``SecurityGroups``,
+``NetworkAcls``, ``Subnets``, ``Vpcs``, ``VpcPeeringConnections``, ``VpcEndpoints``, ``RouteTables``, and
+``ManagedPrefixLists``, each of these with the ``Entries`` that ``GetManagedPrefixListEntries`` gives - with AWS's own shapes
+(https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Types.html). ``ReadAt`` may say when they were read.
+
+A key that is missing (or null) is *not known*. Keys and values this program does not know are passed over or kept as text.
+What it does read it reads strictly: a value of the wrong kind raises, naming the place, since a rule misread would make a
+verdict wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from flowverdict.core.errors import ConfigError
+from flowverdict.network.configuration import NetConfig
+from flowverdict.network.json_object import JsonObject
+from flowverdict.network.model import (
+    Endpoint,
+    GroupReference,
+    IcmpTypeCode,
+    Interface,
+    NetworkAcl,
+    NetworkAclEntry,
+    Peering,
+    PeeringSide,
+    PortRange,
+    PrefixList,
+    PrefixListReference,
+    Route,
+    RouteTable,
+    SecurityGroup,
+    SecurityGroupRule,
+    Subnet,
+    Vpc,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+    from pathlib import Path
+
+    from flowverdict.core.addresses import Network
+    from flowverdict.network.model import Peer
+
+
+def load_snapshot(path: Path) -> NetConfig:
+    """Read a snapshot file; every error names the file.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, is no JSON object, or holds a value of the wrong shape.
+    """
+    try:
+        # Bytes: json then sees to UTF-8, UTF-16 and byte order marks, as shells that redirect the AWS CLI write them.
+        answers = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not JSON: {error}") from error
+    if not isinstance(answers, dict):
+        raise ConfigError(f"{path}: not a JSON object")
+    try:
+        return parse_snapshot(answers)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def parse_snapshot(answers: Mapping[str, object]) -> NetConfig:
+    """Give the configuration that a set of ``Describe*`` answers holds.
+
+    Raises
+    ------
+    ConfigError
+        A list, an element or a value has the wrong shape; the text names its place.
+    """
+    root = JsonObject("", answers)
+    return NetConfig(
+        interfaces=root.each("NetworkInterfaces", _interface),
+        security_groups=root.each("SecurityGroups", _security_group),
+        network_acls=root.each("NetworkAcls", _network_acl),
+        subnets=root.each("Subnets", _subnet),
+        vpcs=root.each("Vpcs", _vpc),
+        peerings=root.each("VpcPeeringConnections", _peering),
+        endpoints=root.each("VpcEndpoints", _endpoint),
+        route_tables=root.each("RouteTables", _route_table),
+        prefix_lists=root.each("ManagedPrefixLists", _prefix_list),
+        read_at=root.time("ReadAt"),
+    )
+
+
+# --- one function for each kind of element ----------------------------------------------------------------------------
+
+
+def _interface(item: JsonObject) -> Interface:
+    association = item.nested("Association")
+    attachment = item.nested("Attachment")
+    return Interface(
+        interface_id=item.identifier("NetworkInterfaceId"),
+        interface_type=item.text("InterfaceType"),
+        description=item.text("Description"),
+        requester_id=item.text("RequesterId"),
+        requester_managed=item.flag("RequesterManaged"),
+        owner_id=item.text("OwnerId"),
+        group_ids=item.each("Groups", lambda group: group.identifier("GroupId")),
+        subnet_id=item.text("SubnetId"),
+        vpc_id=item.text("VpcId"),
+        ipv4_addresses=_private_addresses(item),
+        ipv6_addresses=item.each("Ipv6Addresses", _ipv6_address),
+        prefixes=(
+            *item.some("Ipv4Prefixes", lambda prefix: prefix.ipv4_network("Ipv4Prefix")),
+            *item.some("Ipv6Prefixes", lambda prefix: prefix.ipv6_network("Ipv6Prefix")),
+        ),
+        public_ip=None if association is None else association.ipv4_address("PublicIp"),
+        public_ip_owner_id=None if association is None else association.text("IpOwnerId"),
+        instance_id=None if attachment is None else attachment.text("InstanceId"),
+        source_dest_check=item.flag("SourceDestCheck"),
+        tags=MappingProxyType(dict(item.some("TagSet", _tag))),
+    )
+
+
+def _private_addresses(item: JsonObject) -> tuple[IPv4Address, ...] | None:
+    primary = item.ipv4_address("PrivateIpAddress")
+    listed = item.each("PrivateIpAddresses", lambda one: one.ipv4_address("PrivateIpAddress"))
+    if listed is None:
+        return None if primary is None else (primary,)
+    addresses = [address for address in listed if address is not None]
+    return tuple(dict.fromkeys([primary, *addresses] if primary is not None else addresses))
+
+
+def _ipv6_address(item: JsonObject) -> IPv6Address:
+    address = item.ipv6_address("Ipv6Address")
+    if address is None:
+        raise item.missing("Ipv6Address")
+    return address
+
+
+def _tag(item: JsonObject) -> tuple[str, str]:
+    key = item.text("Key")
+    if key is None:
+        raise item.missing("Key")
+    return key, item.text("Value") or ""
+
+
+def _security_group(item: JsonObject) -> SecurityGroup:
+    group_id = item.identifier("GroupId")
+    return SecurityGroup(
+        group_id=group_id,
+        name=item.text("GroupName"),
+        owner_id=item.text("OwnerId"),
+        vpc_id=item.text("VpcId"),
+        ingress=_rules(item, "IpPermissions", group_id, egress=False),
+        egress=_rules(item, "IpPermissionsEgress", group_id, egress=True),
+    )
+
+
+def _rules(
+    item: JsonObject, key: str, group_id: str, *, egress: bool
+) -> tuple[SecurityGroupRule, ...] | None:
+    permissions = item.each(
+        key, lambda permission: tuple(_permission(permission, group_id, egress=egress))
+    )
+    return None if permissions is None else tuple(rule for rules in permissions for rule in rules)
+
+
+def _permission(item: JsonObject, group_id: str, *, egress: bool) -> Iterator[SecurityGroupRule]:
+    def rule(peer: Peer | None, described: str | None) -> SecurityGroupRule:
+        return SecurityGroupRule(
+            group_id=group_id,
+            egress=egress,
+            protocol=item.text("IpProtocol"),
+            from_port=item.number("FromPort"),
+            to_port=item.number("ToPort"),
+            peer=peer,
+            description=described,
+        )
+
+    peers = [
+        *((one.ipv4_network("CidrIp"), one) for one in item.objects("IpRanges")),
+        *((one.ipv6_network("CidrIpv6"), one) for one in item.objects("Ipv6Ranges")),
+        *(
+            (PrefixListReference(prefix_list_id=one.identifier("PrefixListId")), one)
+            for one in item.objects("PrefixListIds")
+        ),
+        *((_group_reference(one), one) for one in item.objects("UserIdGroupPairs")),
+    ]
+    if not peers:
+        # A kind of peer that is newer than this program: the rule is kept, so that no denial is certain past it.
+        yield rule(None, None)
+    for peer, one in peers:
+        yield rule(peer, one.text("Description"))
+
+
+def _group_reference(item: JsonObject) -> GroupReference:
+    return GroupReference(
+        group_id=item.identifier("GroupId"),
+        account_id=item.text("UserId"),
+        vpc_id=item.text("VpcId"),
+        peering_id=item.text("VpcPeeringConnectionId"),
+        peering_status=item.text("PeeringStatus"),
+    )
+
+
+def _network_acl(item: JsonObject) -> NetworkAcl:
+    return NetworkAcl(
+        network_acl_id=item.identifier("NetworkAclId"),
+        vpc_id=item.text("VpcId"),
+        is_default=item.flag("IsDefault"),
+        entries=item.each("Entries", _network_acl_entry),
+        subnet_ids=item.each(
+            "Associations", lambda association: association.identifier("SubnetId")
+        ),
+    )
+
+
+def _network_acl_entry(item: JsonObject) -> NetworkAclEntry:
+    ports, icmp = item.nested("PortRange"), item.nested("IcmpTypeCode")
+    egress = item.flag("Egress")
+    if egress is None:
+        raise item.missing("Egress")
+    return NetworkAclEntry(
+        rule_number=item.required_number("RuleNumber"),
+        egress=egress,
+        action=item.text("RuleAction"),
+        protocol=item.text("Protocol"),
+        network=_either(item.ipv4_network("CidrBlock"), item.ipv6_network("Ipv6CidrBlock")),
+        ports=None
+        if ports is None
+        else PortRange(first=ports.required_number("From"), last=ports.required_number("To")),
+        icmp=None
+        if icmp is None
+        else IcmpTypeCode(type=icmp.required_number("Type"), code=icmp.required_number("Code")),
+    )
+
+
+def _either(ipv4: IPv4Network | None, ipv6: IPv6Network | None) -> Network | None:
+    return ipv6 if ipv4 is None else ipv4
+
+
+def _subnet(item: JsonObject) -> Subnet:
+    return Subnet(
+        subnet_id=item.identifier("SubnetId"), vpc_id=item.text("VpcId"), cidrs=_cidrs(item)
+    )
+
+
+def _vpc(item: JsonObject) -> Vpc:
+    blocked = item.nested("BlockPublicAccessStates")
+    return Vpc(
+        vpc_id=item.identifier("VpcId"),
+        owner_id=item.text("OwnerId"),
+        cidrs=_cidrs(item),
+        block_public_access=None if blocked is None else blocked.text("InternetGatewayBlockMode"),
+    )
+
+
+_GONE = frozenset({"disassociated", "failed"})
+
+
+def _cidrs(item: JsonObject) -> tuple[Network, ...]:
+    """Give all ranges of a VPC or subnet, the primary one and those associated later, without those that were taken away."""
+    primary = item.ipv4_network("CidrBlock")
+    found: list[Network] = [] if primary is None else [primary]
+    for association in item.objects("CidrBlockAssociationSet"):
+        network = association.ipv4_network("CidrBlock")
+        if network is not None and _in_place(association.nested("CidrBlockState")):
+            found.append(network)
+    for association in item.objects("Ipv6CidrBlockAssociationSet"):
+        network6 = association.ipv6_network("Ipv6CidrBlock")
+        if network6 is not None and _in_place(association.nested("Ipv6CidrBlockState")):
+            found.append(network6)
+    return tuple(dict.fromkeys(found))
+
+
+def _in_place(state: JsonObject | None) -> bool:
+    return state is None or state.text("State") not in _GONE
+
+
+def _peering(item: JsonObject) -> Peering:
+    status = item.nested("Status")
+    return Peering(
+        peering_id=item.identifier("VpcPeeringConnectionId"),
+        requester=_peering_side(item.nested("RequesterVpcInfo")),
+        accepter=_peering_side(item.nested("AccepterVpcInfo")),
+        status=None if status is None else status.text("Code"),
+        expires_at=item.time("ExpirationTime"),
+    )
+
+
+def _peering_side(item: JsonObject | None) -> PeeringSide:
+    if item is None:
+        return PeeringSide()
+    primary = item.ipv4_network("CidrBlock")
+    found: list[Network] = [] if primary is None else [primary]
+    found += item.some("CidrBlockSet", lambda one: one.ipv4_network("CidrBlock"))
+    found += item.some("Ipv6CidrBlockSet", lambda one: one.ipv6_network("Ipv6CidrBlock"))
+    return PeeringSide(
+        vpc_id=item.text("VpcId"),
+        owner_id=item.text("OwnerId"),
+        region=item.text("Region"),
+        cidrs=tuple(dict.fromkeys(found)),
+    )
+
+
+def _endpoint(item: JsonObject) -> Endpoint:
+    return Endpoint(
+        endpoint_id=item.identifier("VpcEndpointId"),
+        endpoint_type=item.text("VpcEndpointType"),
+        service_name=item.text("ServiceName"),
+        state=item.text("State"),
+        vpc_id=item.text("VpcId"),
+        route_table_ids=item.texts("RouteTableIds"),
+        subnet_ids=item.texts("SubnetIds"),
+        group_ids=item.each("Groups", lambda group: group.identifier("GroupId")),
+        interface_ids=item.texts("NetworkInterfaceIds"),
+    )
+
+
+def _route_table(item: JsonObject) -> RouteTable:
+    associations = item.each(
+        "Associations", lambda one: (one.text("SubnetId"), one.flag("Main") is True)
+    )
+    return RouteTable(
+        route_table_id=item.identifier("RouteTableId"),
+        vpc_id=item.text("VpcId"),
+        routes=item.each("Routes", _route),
+        subnet_ids=None
+        if associations is None
+        else tuple(subnet for subnet, _ in associations if subnet is not None),
+        is_main=None if associations is None else any(main for _, main in associations),
+    )
+
+
+# An instance's route names its interface too, and that is the more telling of the two.
+_TARGETS = (
+    "GatewayId",
+    "NatGatewayId",
+    "TransitGatewayId",
+    "VpcPeeringConnectionId",
+    "NetworkInterfaceId",
+    "InstanceId",
+    "EgressOnlyInternetGatewayId",
+    "LocalGatewayId",
+    "CarrierGatewayId",
+    "CoreNetworkArn",
+)
+
+
+def _route(item: JsonObject) -> Route:
+    network = _either(
+        item.ipv4_network("DestinationCidrBlock"), item.ipv6_network("DestinationIpv6CidrBlock")
+    )
+    prefix_list = item.text("DestinationPrefixListId")
+    return Route(
+        destination=network
+        if prefix_list is None
+        else PrefixListReference(prefix_list_id=prefix_list),
+        target=next((target for key in _TARGETS if (target := item.text(key)) is not None), None),
+        state=item.text("State"),
+    )
+
+
+def _prefix_list(item: JsonObject) -> PrefixList:
+    return PrefixList(
+        prefix_list_id=item.identifier("PrefixListId"),
+        name=item.text("PrefixListName"),
+        cidrs=item.each("Entries", _prefix_list_entry),
+    )
+
+
+def _prefix_list_entry(item: JsonObject) -> Network:
+    network = item.network("Cidr")
+    if network is None:
+        raise item.missing("Cidr")
+    return network

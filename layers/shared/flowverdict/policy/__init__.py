@@ -1,0 +1,1 @@
+"""The document that silences alerts and marks expected traffic."""

@@ -1,0 +1,109 @@
+"""The entries of a policy document: what each matches, and until when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from flowverdict.policy.values import (
+    Bounded,
+    Cidr,
+    InterfaceId,
+    Port,
+    Reason,
+    Time,
+    Verdict,
+    VpcId,
+    to_list,
+    wrong,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class Strict(BaseModel):
+    """What all parts of the document have in common: nothing unknown, nothing guessed, nothing changed later."""
+
+    # Built when first used: nothing happens at import, as in every other module.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
+
+
+class Match(Strict):
+    """Which flows an entry is about: those for which all of the given matchers hold. At least one is given.
+
+    In Python a matcher that is not given is empty.
+    """
+
+    cidr: Annotated[
+        tuple[Cidr, ...],
+        BeforeValidator(to_list, json_schema_input_type=Cidr | Annotated[list[Cidr], Bounded]),
+        Bounded,
+    ] = Field(
+        default=(),
+        description="Remote address of the packet: one of these blocks or addresses. Where the direction is not known, either end.",
+    )
+    port: Annotated[
+        tuple[Port, ...],
+        BeforeValidator(to_list, json_schema_input_type=Port | Annotated[list[Port], Bounded]),
+        Bounded,
+    ] = Field(
+        default=(),
+        description="Port of the service that was to be reached: one of these. Where no port tells, either logged port.",
+    )
+    interface_id: Annotated[
+        tuple[InterfaceId, ...],
+        BeforeValidator(
+            to_list, json_schema_input_type=InterfaceId | Annotated[list[InterfaceId], Bounded]
+        ),
+        Bounded,
+    ] = Field(default=(), description="Network interface that logged the flow: one of these.")
+    vpc_id: Annotated[
+        tuple[VpcId, ...],
+        BeforeValidator(to_list, json_schema_input_type=VpcId | Annotated[list[VpcId], Bounded]),
+        Bounded,
+    ] = Field(
+        default=(), description="VPC of the flow, which the flow log has to carry: one of these."
+    )
+    verdict: Annotated[
+        tuple[Verdict, ...],
+        BeforeValidator(
+            to_list, json_schema_input_type=Verdict | Annotated[list[Verdict], Bounded]
+        ),
+        Bounded,
+    ] = Field(default=(), description="What rejected the flow, as the verdict says: one of these.")
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Match:
+        if not self.model_fields_set:
+            raise wrong(
+                f"empty, so it would match every flow; give at least one of {', '.join(type(self).model_fields)}"
+            )
+        return self
+
+
+class Silence(Strict):
+    """Rejected flows that are muted until a time."""
+
+    match: Match = Field(description="Which flows.")
+    until: Time = Field(
+        description="When the silence ends: a time with its offset from UTC. From then on nothing is muted."
+    )
+    reason: Reason = Field(description="Why, in one line, for whoever reads this later.")
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether the silence has ended at an aware time."""
+        return self.until <= now
+
+
+class Expected(Strict):
+    """Rejected flows that are wanted, and muted for good."""
+
+    match: Match = Field(description="Which flows.")
+    reason: Reason = Field(
+        description="Why they are wanted, in one line, for whoever reads this later."
+    )
+
+
+type Entry = Silence | Expected

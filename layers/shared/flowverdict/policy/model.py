@@ -1,0 +1,147 @@
+"""The policy: which rejected flows nobody wants to hear of, in a document that users change without deploying anything.
+
+One JSON document, whose schema is ``docs/schemas/policy.schema.json`` and which ``docs/policy.example.json`` shows:
+
+- ``silences`` mute flows until a time: an announced test, a migration;
+- ``expected`` mutes flows for good: a filter that does what it is there for;
+- ``minimum_severity`` drops alerts that are less severe.
+
+An entry matches a flow if all of its matchers do, and a matcher if any of its values does. The first entry that matches mutes
+the flow, silences before what is expected, each in the order of the document.
+
+Whatever is not understood is refused, with the place of each problem: a misspelt key that were passed over would mute more, or
+less, than its author meant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import (
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+)
+
+from flowverdict.alerts.model import Severity
+from flowverdict.policy.entries import Entry, Expected, Silence, Strict
+from flowverdict.policy.index import EntryIndex, first_matching
+from flowverdict.policy.values import (
+    to_version,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from flowverdict.verdict.explanation import Explanation
+
+
+MAX_ENTRIES = 200  # of each kind
+
+
+# --- the document -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Muted:
+    """A rejected flow that nobody wants to hear of, the entry that says so, and its place: ``silences[0]``."""
+
+    explanation: Explanation
+    place: str
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sifted:
+    """What is left of some explanations, and what is not; each in the order in which they were given."""
+
+    kept: tuple[Explanation, ...]
+    muted: tuple[Muted, ...]
+
+
+class Policy(Strict):
+    """Which rejected flows nobody wants to hear of, and how severe an alert has to be to be sent.
+
+    Without arguments it mutes and drops nothing.
+    """
+
+    version: Annotated[int, PlainValidator(to_version), WithJsonSchema({"const": 1})] = Field(
+        default=1, description="Version of this format."
+    )
+    minimum_severity: Annotated[Severity, Field(strict=False)] = Field(
+        default=Severity.INFO,
+        description="Least severity of an alert that is sent; info sends all.",
+    )
+    silences: Annotated[tuple[Silence, ...], Field(strict=False, max_length=MAX_ENTRIES)] = Field(
+        default=(),
+        description="Flows that are muted until a time. The first entry that matches counts.",
+    )
+    expected: Annotated[tuple[Expected, ...], Field(strict=False, max_length=MAX_ENTRIES)] = Field(
+        default=(),
+        description="Flows whose rejection is wanted, muted for good. Asked after all silences.",
+    )
+
+    def allows(self, severity: Severity) -> bool:
+        """Whether alerts of this severity are sent."""
+        return severity.rank <= self.minimum_severity.rank
+
+    def entries(self) -> dict[str, Entry]:
+        """Give all entries by their places, in the order in which they are asked."""
+        return dict(self._placed)
+
+    def sift(self, explanations: Iterable[Explanation], now: datetime) -> Sifted:
+        """Split explanations into those that are kept and those that an entry mutes.
+
+        The first entry that matches is named; silences that have ended match nothing. What happens to one explanation does
+        not depend on the others.
+
+        Parameters
+        ----------
+        now
+            The time at which silences have ended or not.
+
+        Raises
+        ------
+        TypeError
+            ``now`` is naive and there are silences.
+        """
+        asked = 0
+        for position, (_, entry) in enumerate(self._placed):
+            if not (isinstance(entry, Silence) and entry.is_over(now)):
+                asked |= 1 << position
+        kept: list[Explanation] = []
+        muted: list[Muted] = []
+        for explanation in explanations:
+            matching = self._index.matching(explanation, asked) if asked else 0
+            if not matching:
+                kept.append(explanation)
+                continue
+            place, entry = self._placed[first_matching(matching)]
+            muted.append(Muted(explanation=explanation, place=place, entry=entry))
+        return Sifted(kept=tuple(kept), muted=tuple(muted))
+
+    def matching(self, explanation: Explanation) -> tuple[str, ...]:
+        """Give the places of all entries that match, in order, whether or not they have ended."""
+        found = self._index.matching(explanation, (1 << len(self._placed)) - 1)
+        return tuple(
+            place for position, (place, _) in enumerate(self._placed) if found >> position & 1
+        )
+
+    @cached_property
+    def _placed(self) -> tuple[tuple[str, Entry], ...]:
+        kinds: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+            ("silences", self.silences),
+            ("expected", self.expected),
+        )
+        return tuple(
+            (f"{kind}[{number}]", entry)
+            for kind, entries in kinds
+            for number, entry in enumerate(entries)
+        )
+
+    @cached_property
+    def _index(self) -> EntryIndex:
+        return EntryIndex.of([entry.match for _, entry in self._placed])

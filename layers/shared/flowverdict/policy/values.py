@@ -1,0 +1,199 @@
+"""TODO flowverdict.policy.values."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from ipaddress import IPv4Network, IPv6Network, ip_interface
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from flowverdict.core.errors import PolicyError
+from flowverdict.verdict.model import VerdictKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flowverdict.core.addresses import Network
+
+
+MAX_VALUES = 100  # of a matcher
+MAX_REASON = 500  # characters: a reason stands in one line
+MAX_SHOWN = 40  # characters of a wrong value or key; enough to find it by
+
+# As its schema says it: the digits of an address, never a netmask or a zone.
+_CIDR = re.compile(r"[0-9a-fA-F:.]{2,45}(/[0-9]{1,3})?")
+# RFC 3339 but for the offset, whose lack is worth a message of its own.
+_TIME = re.compile(
+    r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(?P<offset>Z|[+-]\d{2}:\d{2})?", re.ASCII
+)
+_LINE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"  # no control characters, and nothing else that ends a line
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def shown(value: object) -> str:
+    """Show a value as its author wrote it: as JSON, in ASCII, and never much of it."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
+
+
+def wrong(problem: str) -> PydanticCustomError:
+    # As a value, so that pydantic takes no brace of it for a place to fill in.
+    return PydanticCustomError("policy", "{problem}", {"problem": problem})
+
+
+def _to_network(value: object) -> Network:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    if not isinstance(value, str) or not _CIDR.fullmatch(value):
+        raise wrong(f"{shown(value)} is no address and no CIDR block")
+    try:
+        interface = ip_interface(value)
+    except ValueError as error:
+        raise wrong(f"{shown(value)} is no address and no CIDR block") from error
+    if interface.ip != interface.network.network_address:
+        raise wrong(
+            f"{shown(value)} has bits beyond its prefix: write {interface.network} for the whole block, "
+            f"{interface.ip} for the one address"
+        )
+    return interface.network
+
+
+def _to_port(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 65_535:  # noqa: PLR2004 - 16 bits
+        raise wrong(f"{shown(value)} is no port: a whole number from 0 to 65535 is")
+    return value
+
+
+def _to_identifier(prefix: str, what: str) -> Callable[[object], str]:
+    pattern = re.compile(rf"{prefix}-[0-9a-z]{{1,40}}")
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise wrong(f"{shown(value)} is no id of {what}: {prefix}- and letters or digits")
+        return value
+
+    return check
+
+
+def _to_time(value: object) -> datetime:
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC)
+    match = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise wrong(f"{shown(value)} is no time like 2026-12-01T00:00:00Z")
+    if match["offset"] is None:
+        raise wrong(
+            f"{shown(value)} does not say in which time zone: end it with Z for UTC, or an offset like +01:00"
+        )
+    try:
+        return datetime.fromisoformat(match[0]).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise wrong(f"{shown(value)} is no time that exists") from error
+
+
+def _to_reason(value: object) -> str:
+    if not isinstance(value, str):
+        raise wrong(f"{shown(value)} is no text")
+    if not value.strip():
+        raise wrong("blank; say why, for whoever reads this next year")
+    if len(value) > MAX_REASON:
+        raise wrong(f"{len(value):,} characters, at most {MAX_REASON} are read")
+    if not re.fullmatch(_LINE, value):
+        raise wrong("has line breaks or control characters; one line of text is wanted")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise wrong("has half a surrogate pair, which is no character") from error
+    return value.strip()
+
+
+def to_version(value: object) -> int:
+    if type(value) is not int or value != 1:  # a bool equals an int too
+        raise wrong(f"{shown(value)} is no version known here: 1 is")
+    return value
+
+
+def to_list(value: object) -> object:
+    """Take a single value for a list of one."""
+    if isinstance(value, list | tuple):
+        if not value:
+            raise wrong("an empty list matches nothing; leave the key out to match everything")
+        return tuple(value)
+    return (value,)
+
+
+Cidr = Annotated[
+    IPv4Network | IPv6Network,
+    PlainValidator(_to_network),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": f"^{_CIDR.pattern}$",
+            "description": "CIDR block without bits beyond its prefix, or address; IPv4 or IPv6",
+        }
+    ),
+]
+Port = Annotated[
+    int,
+    PlainValidator(_to_port),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 65_535, "description": "port"}),
+]
+InterfaceId = Annotated[
+    str,
+    PlainValidator(_to_identifier("eni", "an interface")),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^eni-[0-9a-z]{1,40}$",
+            "description": "id of a network interface",
+        }
+    ),
+]
+VpcId = Annotated[
+    str,
+    PlainValidator(_to_identifier("vpc", "a VPC")),
+    WithJsonSchema(
+        {"type": "string", "pattern": "^vpc-[0-9a-z]{1,40}$", "description": "id of a VPC"}
+    ),
+]
+Verdict = Annotated[VerdictKind, Field(strict=False)]  # strict takes no text for an enum's member
+Reason = Annotated[
+    str,
+    PlainValidator(_to_reason),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_REASON,
+            "pattern": rf"^{_LINE}\S{_LINE}$",
+        }
+    ),
+]
+Time = Annotated[
+    datetime,
+    PlainValidator(_to_time),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time", "pattern": "(Z|[+-][0-9]{2}:[0-9]{2})$"}
+    ),
+]
+Bounded = Field(min_length=1, max_length=MAX_VALUES)
+
+
+def parse_time(text: str) -> datetime:
+    """Read a time with its offset from UTC, as the document has them; gives it in UTC.
+
+    Raises
+    ------
+    PolicyError
+        It is no time, or does not say in which time zone.
+    """
+    try:
+        return _to_time(text)
+    except PydanticCustomError as error:
+        raise PolicyError([error.message()]) from error

@@ -1,1 +1,0 @@
-"""Where alerts are remembered: DynamoDB, and a stand-in in memory for tests."""

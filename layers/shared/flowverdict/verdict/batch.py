@@ -1,0 +1,97 @@
+"""TODO flowverdict.verdict.batch."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO
+
+from flowverdict.flowlog.line_reader import LineReader
+from flowverdict.flowlog.object_key import origin_of
+from flowverdict.flowlog.records import RecordCounts, RecordFormat
+from flowverdict.flows.collector import FlowCollector
+from flowverdict.flows.evidence import FlowsByWindow
+from flowverdict.flows.read_source import Reading, read_text
+from flowverdict.verdict.explain import explain_one
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flowverdict.flows.model import RejectedFlow
+    from flowverdict.network.configuration import NetConfig
+    from flowverdict.network.ports import ConfigSource
+    from flowverdict.verdict.explanation import Explanation
+
+
+@dataclass(frozen=True, slots=True)
+class FixedConfig:
+    """One configuration for every account and Region, as a snapshot file holds it."""
+
+    config: NetConfig
+
+    def read(
+        self,
+        account_id: str | None,  # noqa: ARG002 - the same for all, as below
+        region: str | None,  # noqa: ARG002
+        flows: Sequence[RejectedFlow],  # noqa: ARG002
+    ) -> NetConfig:
+        """Give the configuration."""
+        return self.config
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything that is judged together by the command.
+
+    Parameters
+    ----------
+    most
+        How many flows are judged one by one at the most, ``None`` for all; see ``FlowCollector``.
+    """
+
+    most: int | None = None
+    flows: FlowCollector = field(init=False)
+    counts: RecordCounts = field(init=False, default_factory=RecordCounts)
+
+    def __post_init__(self) -> None:
+        self.flows = FlowCollector(secrets.randbits(64), most=self.most)
+
+    def add_file(
+        self, stream: BinaryIO, *, name: str, headerless: tuple[RecordFormat, ...] = ()
+    ) -> Reading:
+        """Read one flow log file; account and Region come from its name where the records lack them.
+
+        Raises
+        ------
+        ObjectError
+            The file is no flow log or cannot be read to its end. The batch is then as it was.
+        """
+        flows = FlowsByWindow(self.flows.seed, origin_of(name), apart=False, most=self.most)
+        reading = read_text(
+            stream,
+            flows,
+            LineReader(headerless),
+            name=name,
+            seed=self.flows.seed,
+            headerless=headerless,
+        )
+        for its_flows in flows.windows.values():
+            self.flows.merge(its_flows, spent=True)
+        self.counts.merge(reading.counts)
+        return reading
+
+    def explanations(self, configs: ConfigSource | None = None) -> list[Explanation]:
+        """Explain every rejected flow, in the order they were first seen."""
+        return explain_flows([*self.flows.rejected()], configs)
+
+
+def explain_flows(flows: Sequence[RejectedFlow], configs: ConfigSource | None) -> list[Explanation]:
+    """Explain rejected flows, in their order; the rules are read once an account and Region."""
+    places: dict[tuple[str | None, str | None], list[RejectedFlow]] = {}
+    for flow in flows:
+        places.setdefault((flow.context.account_id, flow.context.region), []).append(flow)
+    read: dict[tuple[str | None, str | None], NetConfig | str | None] = {
+        place: None if configs is None else configs.read(*place, its_flows)
+        for place, its_flows in places.items()
+    }
+    return [explain_one(flow, read[flow.context.account_id, flow.context.region]) for flow in flows]

@@ -1,0 +1,213 @@
+"""TODO flowverdict.verdict.evidence_rules.hints."""
+
+from __future__ import annotations
+
+from flowverdict.core.protocols import PortLook
+from flowverdict.verdict.evidence_rules.connection import connection_ended
+from flowverdict.verdict.evidence_rules.predicates import (
+    SYN,
+    accepted_request,
+    answers,
+    both_accepted,
+    clock_time,
+    is_tcp,
+    lacks_request,
+    last_seen,
+    not_after,
+    opens,
+    ports_look,
+    quiet_since,
+)
+from flowverdict.verdict.evidence_rules.rule import (
+    ALL_BUT_CLOSED,
+    AWS_CONTROLS,
+    CONNECTION_TRACKING,
+    FLOW_LOG_RECORDS,
+    NETWORK_ACLS,
+    RECORD_EXAMPLES,
+    Rule,
+)
+from flowverdict.verdict.model import Cause, EvidenceKind, Facts, Leg, Strength
+
+
+def _symmetric_request_accepted(facts: Facts) -> str | None:
+    mirror = accepted_request(facts)
+    if mirror is None or not facts.flow.key.source_port == facts.flow.key.destination_port != 0:
+        return None
+    return (
+        f"the opposite direction was accepted at {clock_time(mirror.first_start)}, this one never was; "
+        f"both ports are {facts.flow.key.source_port}, so either side may have asked"
+    )
+
+
+def _late_packet(facts: Facts) -> str | None:
+    flags = facts.flow.traffic.tcp_flags
+    if not is_tcp(facts) or flags is None or flags & SYN or accepted_request(facts) is not None:
+        return None
+    if facts.acl_denies() or both_accepted(facts) is not None:
+        return None
+    return "tcp-flags have no SYN and no handshake was seen: a packet of a connection that was there before, or is no more"
+
+
+def _connection_went_quiet(facts: Facts) -> str | None:
+    both = both_accepted(facts)
+    if (
+        both is None
+        or not is_tcp(facts)
+        or not quiet_since(facts, both)
+        or connection_ended(facts) is not None
+    ):
+        return None
+    if facts.acl_denies():
+        return None
+    if opens(facts.flow.traffic.tcp_flags) or answers(facts.flow.traffic.tcp_flags):
+        return None
+    return f"both directions were accepted until {clock_time(last_seen(both))}, nothing since: the connection may have been over"
+
+
+def _no_request_seen_but_records_lost(facts: Facts) -> str | None:
+    if (
+        not (facts.flow.accepts_logged and facts.flow.records_lost and lacks_request(facts))
+        or ports_look(facts) is PortLook.REPLY
+    ):
+        return None
+    return "nothing in the opposite direction of this flow was accepted, but AWS lost records of this interface (SKIPDATA)"
+
+
+def _no_request_seen_anywhere(facts: Facts) -> str | None:
+    if (
+        not (facts.flow.accepts_logged_elsewhere and lacks_request(facts))
+        or ports_look(facts) is PortLook.REPLY
+    ):
+        return None
+    return "accepted traffic of other interfaces is logged, of this one none at all"
+
+
+def _reply_without_request(facts: Facts) -> str | None:
+    if not lacks_request(facts) or ports_look(facts) is not PortLook.REPLY:
+        return None
+    return (
+        f"ports {facts.flow.key.source_port} -> {facts.flow.key.destination_port} look like a reply, "
+        "but no request was seen although accepted traffic is logged"
+    )
+
+
+def _accepts_not_logged(facts: Facts) -> str | None:
+    if facts.flow.accepts_logged or facts.flow.traffic.tcp_flags is not None:
+        return None
+    return "no accepted traffic of this interface was seen: nothing shows an earlier connection, and nothing could"
+
+
+def _accepted_only_later(facts: Facts) -> str | None:
+    mirror = facts.flow.mirror
+    if mirror is None or facts.flow.same is not None or facts.flow.traffic.tcp_flags is not None:
+        return None
+    if not_after(mirror, facts.flow.traffic):
+        return None
+    return (
+        f"the opposite direction was accepted, but at {clock_time(mirror.first_start)}, not before the reject "
+        f"({clock_time(facts.flow.traffic.first_start)}): the log's times may be off by a minute, or its earlier records lie elsewhere"
+    )
+
+
+def _request_ports(facts: Facts) -> str | None:
+    if ports_look(facts) is not PortLook.REQUEST or answers(facts.flow.traffic.tcp_flags):
+        return None
+    return f"ports {facts.flow.key.source_port} -> {facts.flow.key.destination_port} look like a request"
+
+
+def _reply_ports(facts: Facts) -> str | None:
+    if (
+        ports_look(facts) is not PortLook.REPLY
+        or lacks_request(facts)
+        or answers(facts.flow.traffic.tcp_flags)
+    ):
+        return None
+    return (
+        f"ports {facts.flow.key.source_port} -> {facts.flow.key.destination_port} look like a reply"
+    )
+
+
+HINTS: tuple[Rule, ...] = (
+    Rule(
+        kind=EvidenceKind.CONFLICT,
+        when="the same, but the ports look like a reply's",
+        strikes=(),
+        strength=Strength.WEAK,
+        source=FLOW_LOG_RECORDS,
+        observe=_reply_without_request,
+        conflicts=True,
+    ),
+    Rule(
+        kind=EvidenceKind.NO_REQUEST_SEEN,
+        when="the opposite direction was not accepted, but AWS lost records of the interface (SKIPDATA)",
+        strikes=(Leg.RESPONSE, Cause.CLOSED_CONNECTION),
+        strength=Strength.WEAK,
+        source=FLOW_LOG_RECORDS,
+        observe=_no_request_seen_but_records_lost,
+    ),
+    Rule(
+        kind=EvidenceKind.NO_REQUEST_SEEN,
+        when="no accepted traffic of the interface is logged at all, though that of others in the same files is",
+        strikes=(Leg.RESPONSE, Cause.CLOSED_CONNECTION),
+        strength=Strength.WEAK,
+        source=RECORD_EXAMPLES,
+        observe=_no_request_seen_anywhere,
+    ),
+    Rule(
+        kind=EvidenceKind.REQUEST_ACCEPTED,
+        when="the opposite direction was accepted first, and both ports are the same (NTP, for one)",
+        strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
+        strength=Strength.WEAK,
+        source=CONNECTION_TRACKING,
+        observe=_symmetric_request_accepted,
+    ),
+    Rule(
+        kind=EvidenceKind.TCP_LATE_PACKET,
+        when="`tcp-flags` have no SYN, and no handshake was seen",
+        strikes=ALL_BUT_CLOSED,
+        strength=Strength.WEAK,
+        source=FLOW_LOG_RECORDS,
+        observe=_late_packet,
+    ),
+    Rule(
+        kind=EvidenceKind.CONNECTION_ACCEPTED,
+        when="both directions were accepted before, without FIN or RST in the log, and nothing has been accepted since",
+        strikes=ALL_BUT_CLOSED,
+        strength=Strength.WEAK,
+        source=FLOW_LOG_RECORDS,
+        observe=_connection_went_quiet,
+    ),
+    Rule(
+        kind=EvidenceKind.REQUEST_ACCEPTED,
+        when="the opposite direction was accepted only later, this direction never",
+        strikes=(Cause.CLOSED_CONNECTION,),
+        strength=Strength.WEAK,
+        source=FLOW_LOG_RECORDS,
+        observe=_accepted_only_later,
+    ),
+    Rule(
+        kind=EvidenceKind.ACCEPTS_NOT_LOGGED,
+        when="no accepted traffic of the interface is logged (a REJECT-only flow log, for one)",
+        strikes=(Cause.CLOSED_CONNECTION,),
+        strength=Strength.WEAK,
+        source=FLOW_LOG_RECORDS,
+        observe=_accepts_not_logged,
+    ),
+    Rule(
+        kind=EvidenceKind.PORTS,
+        when="ports: from an ephemeral one to a service's",
+        strikes=(Leg.RESPONSE,),
+        strength=Strength.WEAK,
+        source=NETWORK_ACLS,
+        observe=_request_ports,
+    ),
+    Rule(
+        kind=EvidenceKind.PORTS,
+        when="ports: from a service's to an ephemeral one, where no request is missed",
+        strikes=(Leg.REQUEST,),
+        strength=Strength.WEAK,
+        source=NETWORK_ACLS,
+        observe=_reply_ports,
+    ),
+)

@@ -1,0 +1,134 @@
+"""Explain one rejected flow: decision, rules, ends and remediation put together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowverdict.core.addresses import is_inside
+from flowverdict.core.protocols import PortLook, Protocol, port_look
+from flowverdict.flowlog.records import FlowDirection
+from flowverdict.network.configuration import NetConfig
+from flowverdict.network.packet import Outcome
+from flowverdict.verdict.decide import decide
+from flowverdict.verdict.endpoints import Ends, Path, describe_ends
+from flowverdict.verdict.evidence_rules.predicates import opens
+from flowverdict.verdict.explanation import _INSIDE_PATHS, Explanation
+from flowverdict.verdict.model import Confidence, Facts, Leg, Verdict, VerdictKind
+from flowverdict.verdict.remediation import Remedy, find_remedy
+from flowverdict.verdict.rules_check import Ruling, placed, rule_on
+
+if TYPE_CHECKING:
+    from flowverdict.flows.model import RejectedFlow
+
+
+def explain_one(flow: RejectedFlow, config: NetConfig | str | None) -> Explanation:
+    """Explain one rejected flow.
+
+    Parameters
+    ----------
+    config
+        The rules; or in words why they could not be read, which is then said with the verdict; or ``None`` where nobody
+        asked for them.
+    """
+    if not isinstance(config, NetConfig):
+        verdict = decide(Facts(flow=flow), config)
+        return Explanation(flow=flow, verdict=verdict, remedy=_no_remedy(verdict, "were not read"))
+    flow = placed(flow, config)
+    ruling = rule_on(flow, config)
+    if isinstance(ruling, str):
+        verdict = decide(Facts(flow=flow), ruling)
+        return Explanation(
+            flow=flow, verdict=verdict, remedy=_no_remedy(verdict, "could not be applied")
+        )
+    verdict = decide(Facts(flow=flow, ruling=ruling))
+    ends = describe_ends(config, ruling.interface, ruling.packet.peer(ruling.direction))
+    return Explanation(
+        flow=flow,
+        verdict=verdict,
+        ruling=ruling,
+        ends=ends,
+        remedy=_remedy(config, flow, verdict, ruling, ends),
+    )
+
+
+def _no_remedy(verdict: Verdict, why: str) -> str:
+    if verdict.kind in _NOTHING_TO_FIX:
+        return _NOTHING_TO_FIX[verdict.kind]
+    return f"none offered: the rules of the network ACL and the security groups {why}"
+
+
+_NOTHING_TO_FIX = {
+    VerdictKind.CLOSED_CONNECTION: "none needed: no rule rejected it",
+    VerdictKind.RULES_ALLOW: "none needed: the rules, as read, let the packet pass",
+    VerdictKind.BLOCK_PUBLIC_ACCESS: "none offered: an exclusion is a decision about a whole VPC or subnet",
+    VerdictKind.ENCRYPTION_CONTROLS: "none offered: the traffic has to be encrypted, no rule has to change",
+}
+
+
+def _remedy(
+    config: NetConfig, flow: RejectedFlow, verdict: Verdict, ruling: Ruling, ends: Ends
+) -> Remedy | str:
+    if verdict.kind in _NOTHING_TO_FIX:
+        return _NOTHING_TO_FIX[verdict.kind]
+    if verdict.kind in {VerdictKind.UNDETERMINED, VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP}:
+        return "none offered: which rule blocked it is not settled"
+    flags = flow.traffic.tcp_flags
+    opening = flow.key.protocol != Protocol.TCP or flags is None or opens(flags)
+    if verdict.leg is not Leg.RESPONSE and not opening:
+        return "none offered: nobody here asked for this packet (backscatter); opening is not the answer"
+    leg = _leg_to_mend(flow, verdict)
+    if leg is Leg.UNKNOWN:
+        return "none offered: whether this is a request or a reply is not sure enough"
+    # Without pkt-* fields a forwarding interface shows its own address for an end that lies elsewhere.
+    known_ends = flow.packet_addresses_logged or not (
+        ruling.interface.is_nat_gateway or ruling.interface.forwards
+    )
+    if leg is Leg.RESPONSE:
+        return find_remedy(
+            config,
+            ruling.interface,
+            ruling.packet.reply(),
+            ruling.direction.opposite,
+            both_ends=known_ends,
+        )
+    if ends.path is Path.PEERING and not _carries_traffic(config, ends):
+        return f"none offered: {ends.path_id} carries no traffic, whatever the rules say"
+    if _uninvited(ruling, ends):
+        return "none offered: nothing here is meant to answer this from the internet; opening is not the answer"
+    return find_remedy(
+        config, ruling.interface, ruling.packet, ruling.direction, both_ends=known_ends
+    )
+
+
+def _leg_to_mend(flow: RejectedFlow, verdict: Verdict) -> Leg:
+    """Give the leg a fix has to serve; what is opened for a reply that is none would be opened for nothing."""
+    if verdict.leg is Leg.RESPONSE:
+        return Leg.UNKNOWN if verdict.confidence is Confidence.POSSIBLE else Leg.RESPONSE
+    look = port_look(flow.key.source_port, flow.key.destination_port)
+    if verdict.leg is Leg.REQUEST:
+        return (
+            Leg.UNKNOWN
+            if verdict.confidence is Confidence.POSSIBLE and look is PortLook.REPLY
+            else Leg.REQUEST
+        )
+    return Leg.REQUEST if look is PortLook.REQUEST else Leg.UNKNOWN
+
+
+def _carries_traffic(config: NetConfig, ends: Ends) -> bool:
+    peering = None if ends.path_id is None else config.peering(ends.path_id)
+    return peering is not None and peering.carries_traffic is True
+
+
+def _uninvited(ruling: Ruling, ends: Ends) -> bool:
+    """Whether a request comes from the internet to what no group offers it, or from a range that somebody shut out."""
+    if (
+        ruling.direction is not FlowDirection.INGRESS
+        or is_inside(ruling.packet.source)
+        or ends.path in _INSIDE_PATHS
+    ):
+        return False
+    entry = (
+        None if ruling.acl is None or ruling.acl.outcome is not Outcome.DENY else ruling.acl.entry
+    )
+    shut_out = entry is not None and not entry.is_closing
+    return shut_out or ruling.groups.outcome is not Outcome.ALLOW

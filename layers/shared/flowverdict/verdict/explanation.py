@@ -1,0 +1,172 @@
+"""A rejected flow and its verdict as the ``explain`` contract and as sentences.
+
+The JSON contract is one object for each rejected flow; its schema is ``docs/schemas/explanation.schema.json``.
+Times are ISO 8601 in UTC. The fix is looked for here too, since it depends on the verdict: what nobody asked for is not opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from flowverdict.core.addresses import is_inside
+from flowverdict.flowlog.records import FlowDirection
+from flowverdict.network.packet import Outcome
+from flowverdict.verdict.endpoints import Ends, Path
+from flowverdict.verdict.model import Verdict, VerdictKind
+from flowverdict.verdict.values import AclEntry, Miss
+
+if TYPE_CHECKING:
+    from flowverdict.flows.model import RejectedFlow
+    from flowverdict.network.acl import AclAnswer
+    from flowverdict.network.security_groups import NearestMiss
+    from flowverdict.verdict.remediation import Remedy
+    from flowverdict.verdict.rules_check import Ruling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """One rejected flow, explained.
+
+    ``ruling`` and ``ends`` are ``None`` where the rules were not read; ``remedy`` is then the reason why there is none.
+    """
+
+    flow: RejectedFlow
+    verdict: Verdict
+    remedy: Remedy | str
+    ruling: Ruling | None = None
+    ends: Ends | None = None
+
+    @property
+    def blocking_entry(self) -> AclAnswer | None:
+        """The network ACL's answer, if it is to blame and its deciding entry is known."""
+        to_blame = self.verdict.kind in {
+            VerdictKind.NETWORK_ACL,
+            VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP,
+        }
+        acl = self.ruling.acl if self.ruling is not None else None
+        if not to_blame or acl is None or acl.outcome is not Outcome.DENY or acl.entry is None:
+            return None
+        return (
+            None if acl.possible else acl
+        )  # an entry before it may match, so its number is not known
+
+    @property
+    def blocking_groups(self) -> tuple[str, ...]:
+        """The groups on the interface, if a security group is or may be to blame."""
+        if self.ruling is None or self.verdict.kind not in _GROUPS_TO_BLAME:
+            return ()
+        return tuple(sorted(self.ruling.groups.group_ids or ()))
+
+    @property
+    def nearest_miss(self) -> NearestMiss | None:
+        """The rule that came closest to allowing the packet, if a security group is to blame."""
+        return (
+            self.ruling.groups.nearest_miss
+            if self.ruling is not None and self.blocking_groups
+            else None
+        )
+
+    @property
+    def blocker(self) -> str | None:
+        """What blocks, as one text: the entry, the groups, or both; ``None`` where it is not known."""
+        entry = self.blocking_entry
+        named = (
+            []
+            if entry is None or entry.entry is None
+            else [f"{entry.network_acl_id} rule {entry.entry.rule_number}"]
+        )
+        return ", ".join([*named, *self.blocking_groups]) or None
+
+    @property
+    def acl_entry(self) -> AclEntry | None:
+        """The deciding entry of the network ACL, if it is to blame."""
+        acl = self.blocking_entry
+        if acl is None or acl.entry is None or acl.network_acl_id is None:
+            return None
+        entry = acl.entry
+        return AclEntry(
+            network_acl_id=acl.network_acl_id,
+            rule_number=entry.rule_number,
+            egress=entry.egress,
+            action=entry.action or "deny",  # it decides against the packet
+            protocol=entry.protocol,
+            cidr_block=None if entry.network is None else str(entry.network),
+            from_port=None if entry.ports is None else entry.ports.first,
+            to_port=None if entry.ports is None else entry.ports.last,
+            icmp_type=None if entry.icmp is None else entry.icmp.type,
+            icmp_code=None if entry.icmp is None else entry.icmp.code,
+        )
+
+    @property
+    def miss(self) -> Miss | None:
+        """The rule that came closest, as it is shown."""
+        if self.nearest_miss is None:
+            return None
+        rule = self.nearest_miss.rule
+        return Miss(
+            security_group_id=rule.group_id,
+            egress=rule.egress,
+            protocol=rule.protocol,
+            from_port=rule.from_port,
+            to_port=rule.to_port,
+            peer=None if rule.peer is None else str(rule.peer),
+            differs=self.nearest_miss.differs,
+        )
+
+    @property
+    def rules_read_at(self) -> str | None:
+        """When the rules were read, as ISO 8601 in UTC."""
+        read_at = None if self.ruling is None else self.ruling.read_at
+        return None if read_at is None else f"{read_at:%Y-%m-%dT%H:%M:%SZ}"
+
+    @property
+    def source_is_inside(self) -> bool:
+        """Whether the packet was sent from inside the organisation: from our side, or from where no internet gateway leads."""
+        source = self.flow.key.packet_source
+        return (
+            self.flow.direction is FlowDirection.EGRESS
+            or self.is_inside
+            or (source is not None and is_inside(source))
+        )
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether both ends are inside: by their addresses, or by what the rules know of the way."""
+        if self.ends is not None and self.ends.path in _INSIDE_PATHS:
+            return True
+        ends = (self.flow.key.packet_source, self.flow.key.packet_destination)
+        return all(end is not None and is_inside(end) for end in ends)
+
+    def rule_details(self) -> dict[str, object]:
+        """Give the keys of the contract that name rules; alerts have the same ones."""
+        entry, miss, remedy = self.acl_entry, self.miss, self.remedy
+        return {
+            "network_acl_entry": None if entry is None else asdict(entry),
+            "security_groups": list(self.blocking_groups),
+            "nearest_miss": None if miss is None else asdict(miss),
+            "rules_read_at": self.rules_read_at,
+            "local_end": None if self.ends is None else self.ends.local,
+            "remote_end": None if self.ends is None else self.ends.remote,
+            "path": None if self.ends is None else self.ends.path,
+            "path_id": None if self.ends is None else self.ends.path_id,
+            "notes": [] if self.ends is None else list(self.ends.notes),
+            "remedy": None
+            if isinstance(remedy, str)
+            else {
+                "commands": list(remedy.commands(self.flow.context.region)),
+                "opens": remedy.opens,
+                "verified": True,
+            },
+            "remedy_reason": remedy if isinstance(remedy, str) else None,
+        }
+
+
+_GROUPS_TO_BLAME = {
+    VerdictKind.SECURITY_GROUP,
+    VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP,
+    VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP,
+}
+
+
+_INSIDE_PATHS = {Path.SAME_SUBNET, Path.SAME_VPC, Path.INTERFACE_ENDPOINT, Path.PEERING}

@@ -1,0 +1,156 @@
+"""TODO flowverdict.verdict.model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
+
+from flowverdict.network.packet import Outcome
+
+if TYPE_CHECKING:
+    from flowverdict.flows.model import RejectedFlow
+    from flowverdict.verdict.rules_check import Ruling
+
+
+class Leg(StrEnum):
+    """Which half of a connection a packet belongs to."""
+
+    REQUEST = "request"
+    RESPONSE = "response"
+    UNKNOWN = "unknown"
+
+
+class Cause(StrEnum):
+    """What can make AWS log a REJECT (https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html)."""
+
+    NETWORK_ACL = "network ACL"
+    SECURITY_GROUP = "security group"
+    CLOSED_CONNECTION = "closed connection"
+    BLOCK_PUBLIC_ACCESS = "Block Public Access"
+    ENCRYPTION_CONTROLS = "Encryption Controls"
+    CHANGED_RULE = "rule changed since"
+
+
+class VerdictKind(StrEnum):
+    """The verdicts of the ``explain`` contract."""
+
+    SECURITY_GROUP = "security-group"
+    NETWORK_ACL = "network-acl"
+    NETWORK_ACL_AND_SECURITY_GROUP = "network-acl-and-security-group"
+    NETWORK_ACL_OR_SECURITY_GROUP = "network-acl-or-security-group"
+    BLOCK_PUBLIC_ACCESS = "block-public-access"
+    ENCRYPTION_CONTROLS = "encryption-controls"
+    CLOSED_CONNECTION = "closed-connection"
+    RULES_ALLOW = "rules-allow"
+    UNDETERMINED = "undetermined"
+
+
+class Confidence(StrEnum):
+    """How sure a verdict is."""
+
+    CERTAIN = "certain"
+    LIKELY = "likely"
+    POSSIBLE = "possible"
+
+
+class Strength(IntEnum):
+    """How far a piece of evidence can be trusted."""
+
+    HARD = 0
+    SOFT = 1
+    WEAK = 2
+
+
+class EvidenceKind(StrEnum):
+    """Names of the pieces of evidence, as they stand in ``explain``'s output."""
+
+    REJECT_REASON = "reject-reason"
+    PRIVATE_ADDRESSES = "private-addresses"
+    SAME_SUBNET = "same-subnet"
+    NAT_GATEWAY = "nat-gateway"
+    TCP_SYN = "tcp-syn"
+    TCP_SYN_ACK = "tcp-syn-ack"
+    TCP_SYN_ACK_UNSOLICITED = "tcp-syn-ack-unsolicited"
+    TCP_LATE_PACKET = "tcp-late-packet"
+    REQUEST_ACCEPTED = "request-accepted"
+    CONNECTION_ACCEPTED = "connection-accepted"
+    CONNECTION_ENDED = "connection-ended"
+    INITIATOR = "initiator"
+    SAME_DIRECTION_ACCEPTED = "same-direction-accepted"
+    NO_REQUEST_SEEN = "no-request-seen"
+    ACCEPTS_NOT_LOGGED = "accepts-not-logged"
+    NOT_A_CONNECTION = "not-a-connection"
+    PORTS = "ports"
+    CONFLICT = "conflict"
+    BLOCK_PUBLIC_ACCESS_ON = "block-public-access-on"
+    NO_ENDPOINT = "no-endpoint"
+    NETWORK_ACL_ALLOWS = "network-acl-allows"
+    NETWORK_ACL_DENIES = "network-acl-denies"
+    SECURITY_GROUPS_ALLOW = "security-groups-allow"
+    SECURITY_GROUPS_DENY = "security-groups-deny"
+    RULES_UNCLEAR = "rules-unclear"
+    RULES_NOT_READ = "rules-not-read"
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """One way a reject can have come about."""
+
+    leg: Leg
+    cause: Cause
+
+    def __str__(self) -> str:
+        return f"{self.leg} and {self.cause}"
+
+
+# A security group never blocks a response: it lets the answers of what it let through pass. That is the user's table in one line.
+HYPOTHESES = frozenset(
+    Hypothesis(leg, cause)
+    for leg in (Leg.REQUEST, Leg.RESPONSE)
+    for cause in Cause
+    if (leg, cause) != (Leg.RESPONSE, Cause.SECURITY_GROUP)
+)
+
+
+# Without the rules nobody can say that one has changed since, so this is a hypothesis only where they were read.
+WITHOUT_RULES = frozenset(one for one in HYPOTHESES if one.cause is not Cause.CHANGED_RULE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that is known about a rejected flow: what the records show, and what the rules say (``None`` if not read)."""
+
+    flow: RejectedFlow
+    ruling: Ruling | None = None
+
+    def acl_denies(self) -> bool:
+        """Whether the network ACL, as it was read, denies the packet."""
+        return self.ruling is not None and self.ruling.acl_outcome is Outcome.DENY
+
+    def groups_deny(self) -> bool:
+        """Whether the security groups, as they were read, deny the packet, taken for a request."""
+        return self.ruling is not None and self.ruling.groups.outcome is Outcome.DENY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One observation, in words, and how far it can be trusted."""
+
+    kind: EvidenceKind
+    detail: str
+    strength: Strength
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is left when the evidence has struck out the rest.
+
+    ``causes`` are the causes still standing, most telling for ``undetermined``; ``evidence`` is in the order used.
+    """
+
+    kind: VerdictKind
+    leg: Leg
+    confidence: Confidence
+    causes: frozenset[Cause]
+    evidence: tuple[Evidence, ...]

@@ -1,0 +1,146 @@
+"""What the rules, as they were read, say to the packets of a rejected flow.
+
+A flow log tells addresses and ports, the configuration tells what is allowed; put side by side they say which layer would
+block the packet now. Rules are read minutes after the packet, so this is evidence about then, not proof.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from flowverdict.core.addresses import is_inside
+from flowverdict.flowlog.flow_key import IPV4
+from flowverdict.flowlog.records import FlowDirection
+from flowverdict.network.acl import AclAnswer, crosses_subnet_boundary, evaluate_subnet_acl
+from flowverdict.network.packet import Outcome, Packet
+from flowverdict.network.security_groups import GroupsAnswer, evaluate_groups
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from flowverdict.core.addresses import Address
+    from flowverdict.flows.model import RejectedFlow
+    from flowverdict.network.configuration import NetConfig
+    from flowverdict.network.model import Interface
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """What both layers of an interface say to a packet.
+
+    Parameters
+    ----------
+    acl
+        ``None`` where the packet stays inside the subnet, so that no ACL is asked.
+    groups
+        As for a packet of no connection yet; a reply of a tracked connection passes whatever this says.
+    """
+
+    interface: Interface
+    direction: FlowDirection
+    packet: Packet
+    acl: AclAnswer | None
+    groups: GroupsAnswer
+    stays_in_subnet: bool | None
+    block_public_access: str | None
+    read_at: datetime | None
+
+    @property
+    def acl_outcome(self) -> Outcome:
+        """What the ACL does; inside a subnet it allows everything, since nobody asks it."""
+        return Outcome.ALLOW if self.acl is None else self.acl.outcome
+
+
+def placed(flow: RejectedFlow, config: NetConfig) -> RejectedFlow:
+    """Give the flow with the direction, VPC, subnet and instance that its interface tells, where the log does not.
+
+    For the direction, secondary addresses and delegated prefixes count as the interface's own: pods are behind it, whatever
+    the log shows for them.
+    """
+    interface = _interface(flow, config)
+    if interface is None:
+        return flow
+    context = replace(
+        flow.context,
+        vpc_id=_known(flow.context.vpc_id, interface.vpc_id),
+        subnet_id=_known(flow.context.subnet_id, interface.subnet_id),
+        instance_id=_known(flow.context.instance_id, interface.instance_id),
+    )
+    return replace(flow, context=context, direction=_direction(flow, interface))
+
+
+def _known(logged: str | None, read: str | None) -> str | None:
+    return read if logged is None else logged
+
+
+def _direction(flow: RejectedFlow, interface: Interface) -> FlowDirection | None:
+    if flow.direction_logged:
+        return flow.direction
+    source, destination = flow.key.source, flow.key.destination
+    own_source, own_destination = _is_own(interface, source), _is_own(interface, destination)
+    if own_source == own_destination:
+        return flow.direction
+    return FlowDirection.EGRESS if own_source else FlowDirection.INGRESS
+
+
+def rule_on(flow: RejectedFlow, config: NetConfig) -> Ruling | str:
+    """Say what the rules do with the flow's packets, or, in words, why that cannot be said.
+
+    The flow's direction should be as good as it gets (``placed``).
+    """
+    interface = _interface(flow, config)
+    source, destination = flow.key.packet_source, flow.key.packet_destination
+    if interface is None:
+        return f"{flow.interface_id or 'the interface'} is not in the configuration that was read (deleted since, perhaps)"
+    if (
+        source is None
+        or destination is None
+        or flow.key.protocol is None
+        or source.version != destination.version
+    ):
+        return "the records lack addresses or protocol"
+    if flow.direction is None:
+        return "the direction of the packet is not known"
+    packet = Packet(
+        source=source,
+        destination=destination,
+        protocol=flow.key.protocol,
+        source_port=flow.key.source_port,
+        destination_port=flow.key.destination_port,
+    )
+    crosses = crosses_subnet_boundary(config, interface, packet.peer(flow.direction))
+    vpc = config.vpc(interface.vpc_id) if interface.vpc_id is not None else None
+    return Ruling(
+        interface=interface,
+        direction=flow.direction,
+        packet=packet,
+        acl=evaluate_subnet_acl(config, interface, packet, flow.direction),
+        groups=evaluate_groups(config, interface, packet, flow.direction),
+        stays_in_subnet=None if crosses is None else not crosses,
+        block_public_access=_blocked_publicly(
+            vpc.block_public_access if vpc is not None else None, packet, flow.direction
+        ),
+        read_at=config.read_at,
+    )
+
+
+def _interface(flow: RejectedFlow, config: NetConfig) -> Interface | None:
+    return None if flow.interface_id is None else config.interface(flow.interface_id)
+
+
+def _is_own(interface: Interface, address: Address | None) -> bool:
+    if address is None:
+        return False
+    return address in interface.addresses or any(address in prefix for prefix in interface.prefixes)
+
+
+def _blocked_publicly(mode: str | None, packet: Packet, direction: FlowDirection) -> str | None:
+    """Give the mode of Block Public Access if it concerns this packet: ingress alone, or both directions."""
+    concerns = mode == "block-bidirectional" or (
+        mode == "block-ingress" and direction is FlowDirection.INGRESS
+    )
+    remote = packet.peer(direction)
+    # IPv6 addresses inside a VPC are global too, so for those nothing can be said.
+    public = remote.version == IPV4 and not is_inside(remote)
+    return mode if concerns and public else None

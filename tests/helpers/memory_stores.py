@@ -1,0 +1,165 @@
+"""The stores as dictionaries, for tests: the same promises, nothing kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flowverdict.flows.evidence_codec import pack, unpack
+from flowverdict.lifecycle.dynamodb_items import (
+    pack_budget,
+    pack_state,
+    unpack_budget,
+    unpack_state,
+)
+from flowverdict.lifecycle.rate_limit import Budget
+from flowverdict.lifecycle.store import Commit, ConflictError, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from flowverdict.alerts.model import Document
+    from flowverdict.flows.evidence import Evidence
+    from flowverdict.lifecycle.state_machine import Intervals, State
+
+
+class MemoryEvidence:
+    """Implements ``EvidenceStore``. What it is given goes through the same bytes as in the bucket."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, int, str], bytes] = {}
+
+    def put(self, place: str, window: int, source_id: str, evidence: Evidence) -> None:
+        """Keep what a source shows of a window."""
+        self._kept[place, window, source_id] = pack(evidence)
+
+    def read(self, place: str, first: int, last: int) -> Mapping[int, Sequence[Evidence]]:
+        """Give what is kept of these windows."""
+        found: dict[int, list[Evidence]] = {}
+        for (its_place, window, _), packed in sorted(self._kept.items()):
+            if its_place == place and first <= window <= last:
+                found.setdefault(window, []).append(unpack(packed))
+        return found
+
+    def count(self, place: str, first: int, last: int) -> int:
+        """Give how many pieces of evidence are kept of these windows."""
+        return sum(
+            1
+            for its_place, window, _ in self._kept
+            if its_place == place and first <= window <= last
+        )
+
+
+class MemoryStore:
+    """Implements ``AlertStore``. What it is given goes through the same bytes as in the table."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, State] = {}
+        self._due: dict[str, int | None] = {}
+        self._shadows: dict[str, int] = {}
+        self._budgets: dict[int, Budget] = {}
+        self._windows: dict[str, Window] = {}
+        self._parts: dict[tuple[str, str], Document] = {}
+        self._sources: dict[str, tuple[int, ...]] = {}
+
+    def load(self, fingerprints: Collection[str]) -> Mapping[str, State]:
+        """Give the states there are."""
+        return {name: self.states[name] for name in fingerprints if name in self.states}
+
+    def live_shadows(self, keys: Collection[str], now: int) -> frozenset[str]:
+        """Give those of the keys whose shadow is still there."""
+        return frozenset(key for key in keys if self._shadows.get(key, now) > now)
+
+    def load_budget(self, hour: int) -> Budget:
+        """Give the budget of an hour."""
+        return self._budgets.get(hour, Budget(hour=hour))
+
+    def commit(self, commit: Commit, now: int, intervals: Intervals) -> None:  # noqa: ARG002 - nothing expires here
+        """Write it all, or raise ``ConflictError``."""
+        stale = any(state.version != self._version(state.fingerprint) for state in commit.states)
+        budget = commit.budget
+        stale = stale or (
+            budget is not None and budget.version != self.load_budget(budget.hour).version
+        )
+        window = commit.window
+        stale = stale or (
+            window is not None
+            and window.version != self._windows.get(window.window_id, window).version
+        )
+        if stale:
+            raise ConflictError
+        for state in commit.states:
+            self.states[state.fingerprint] = unpack_state(
+                state.fingerprint,
+                state.version + 1,
+                pack_state(state),
+                state.pending,
+                state.pending_at,
+            )
+            self._due[state.fingerprint] = state.due_at(intervals)
+        for shadow in commit.shadows:
+            self._shadows[shadow.key] = shadow.until
+        if budget is not None:
+            self._budgets[budget.hour] = unpack_budget(
+                budget.hour, budget.version + 1, pack_budget(budget)
+            )
+        if window is not None:
+            before = self._windows.get(window.window_id, Window(window_id=window.window_id))
+            fingerprints = (
+                before.fingerprints if window.fingerprints is None else window.fingerprints
+            )
+            self._windows[window.window_id] = replace(
+                window, version=window.version + 1, fingerprints=fingerprints
+            )
+        for part in commit.parts:
+            self._parts.pop((part.window_id, part.fingerprint), None)
+            if part.document is not None:
+                self._parts[part.window_id, part.fingerprint] = part.document
+
+    def _version(self, fingerprint: str) -> int:
+        return self.states[fingerprint].version if fingerprint in self.states else 0
+
+    def mark_sent(self, state: State, intervals: Intervals) -> None:
+        """Take away the mark."""
+        kept = self.states[state.fingerprint]
+        if (kept.pending, kept.pending_at) == (state.pending, state.pending_at):
+            sent = kept.sent()
+            self.states[state.fingerprint] = unpack_state(
+                kept.fingerprint, kept.version + 1, pack_state(sent), None, None
+            )
+            self._due[state.fingerprint] = sent.due_at(intervals)
+
+    def due(self, now: int, limit: int) -> list[str]:
+        """Give what is due, longest first."""
+        waiting = sorted(
+            (at, name) for name, at in self._due.items() if at is not None and at <= now
+        )
+        return [name for _, name in waiting[:limit]]
+
+    def load_windows(self, window_ids: Collection[str]) -> Mapping[str, Window]:
+        """Give the windows there are."""
+        return {
+            window_id: self._windows[window_id]
+            for window_id in window_ids
+            if window_id in self._windows
+        }
+
+    def version_of(self, window_id: str) -> int:
+        """Give the version of a window."""
+        return self._windows.get(window_id, Window(window_id=window_id)).version
+
+    def load_parts(self, of: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Document]:
+        """Give what windows have added to alerts."""
+        return {name: self._parts[name] for name in of if name in self._parts}
+
+    def windows_of(self, source_id: str) -> tuple[int, ...] | None:
+        """Give the windows that a source had evidence for."""
+        return self._sources.get(source_id)
+
+    def note_read(self, source_id: str, windows: Collection[int], now: int) -> None:  # noqa: ARG002 - nothing expires here
+        """Note that a source was read."""
+        self._sources[source_id] = tuple(windows)
+
+    def seed(self) -> int:
+        """Give a seed that is no secret."""
+        return 0
