@@ -143,7 +143,7 @@ def _handler(
     observability, intervals = Observability("benchmark"), Intervals()
     store, evidence = MemoryStore(), MemoryEvidence()
     book = AlertBook(store, told, intervals=intervals, cap=1_000_000)
-    desk = ingest.Desk(
+    service = ingest.IngestService(
         judge=Judge(evidence, store, book, intervals),
         book=book,
         store=store,
@@ -155,10 +155,10 @@ def _handler(
     invocation = Invocation(request_id="benchmark", seconds=300.0)
     if is_logs:
         logs = ingest.ClassifyLogEvents(
-            FixedFormat(DEFAULT_FORMAT), desk, observability, region="eu-west-1"
+            FixedFormat(DEFAULT_FORMAT), service, observability, region="eu-west-1"
         )
         return lambda event: logs.handle(event, invocation)
-    of_objects = ingest.ClassifyObjects(objects, desk, observability)
+    of_objects = ingest.ClassifyObjects(objects, service, observability)
     return lambda event: of_objects.handle(event, invocation)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
 from flowverdict.alerts.model import Alert, Status
-from flowverdict.app.ingest import Desk
+from flowverdict.app.ingest import IngestService
 from flowverdict.app.observability import Metric, Observability
 from flowverdict.flowlog.object_key import Origin, origin_of
 from flowverdict.flowlog.records import RecordFormat
@@ -200,7 +200,7 @@ class Truth:
         observability, intervals, evidence = Observability("soak"), Intervals(), MemoryEvidence()
         book = AlertBook(self.store, outbox, intervals=intervals, cap=cap)
         with patch.dict(os.environ, rules.environment()), redirect_stdout(io.StringIO()):
-            desk = Desk(
+            service = IngestService(
                 judge=Judge(evidence, self.store, book, intervals),
                 book=book,
                 store=self.store,
@@ -219,7 +219,7 @@ class Truth:
             for one in load.objects.values():
                 ref = ObjectRef(bucket=bucket, key=one.key)
                 taken.append(
-                    desk.take(
+                    service.ingest(
                         ref.source_id,
                         ref.name,
                         place_of(origin_of(one.key)),
@@ -231,9 +231,9 @@ class Truth:
                 name = f"{LOG_GROUP}:{events.stream}"
                 reading = partial(_read_log_events, events.lines.texts, name, origin)
                 taken.append(
-                    desk.take(f"log-events-{number}", name, place_of(origin, name), reading)
+                    service.ingest(f"log-events-{number}", name, place_of(origin, name), reading)
                 )
-            desk.finish(taken)
+            service.evaluate(taken)
         self.told: Mapping[str, Document] = {
             document.fingerprint: document for document in outbox.sent
         }

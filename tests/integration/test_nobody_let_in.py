@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from flowverdict.app.ingest import Desk
+from flowverdict.app.ingest import IngestService
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.flowlog.s3_events import ObjectRef
 from flowverdict.lifecycle.manager import AlertBook
@@ -171,7 +171,7 @@ def prepare(aws: LocalAws, monkeypatch: pytest.MonkeyPatch, trouble: str) -> dic
         case "no table":
             boto3.client("dynamodb").delete_table(TableName=aws.table)
         case "a defect":
-            monkeypatch.setattr(Desk, "take", broken)
+            monkeypatch.setattr(IngestService, "ingest", broken)
             monkeypatch.setattr(AlertBook, "sweep", broken)
         case "a broken policy":
             document = {"version": 1, "expected": [{"match": {"port": "a port"}, "reason": MARK}]}

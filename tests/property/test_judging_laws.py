@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowverdict.alerts.model import Alert, Status
-from flowverdict.app.ingest import Desk
+from flowverdict.app.ingest import IngestService
 from flowverdict.app.observability import Observability
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flowlog.object_key import origin_of
@@ -91,7 +91,7 @@ class Deployment:
         evidence: Any = Watched(self.evidence, before)
         outbox: Any = Watched(self.outbox, before)
         book = AlertBook(store, outbox, intervals=Intervals(), cap=1_000, wait=lambda _: None)
-        desk = Desk(
+        service = IngestService(
             judge=Judge(evidence, store, book, Intervals(), wait=lambda _: None),
             book=book,
             store=store,
@@ -105,9 +105,9 @@ class Deployment:
         def read(one: File, seed: int) -> SourceRead:
             return read_object(io.BytesIO(content_of(one.lines)), name=one.key, seed=seed)
 
-        desk.finish(
+        service.evaluate(
             [
-                desk.take(one.key, one.key, place_of(origin_of(one.key)), partial(read, one))
+                service.ingest(one.key, one.key, place_of(origin_of(one.key)), partial(read, one))
                 for one in files
             ]
         )

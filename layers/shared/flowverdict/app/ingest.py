@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from flowverdict.policy.source import PolicySource
 
 
-class Desk:
+class IngestService:
     """What becomes of sources: read once, their evidence kept, the windows that it changes judged and told."""
 
     def __init__(  # noqa: PLR0913 - what it is made of, each by its name
@@ -67,9 +67,9 @@ class Desk:
         self._observability = observability
         self._clock = clock
 
-    def take(
+    def ingest(
         self, source_id: str, name: str, place: str, read: Callable[[int], SourceRead]
-    ) -> Taken:
+    ) -> IngestResult:
         """Read a source and keep its evidence, unless that was done before.
 
         Raises
@@ -80,7 +80,7 @@ class Desk:
         known = self._store.windows_of(source_id)
         if known is not None:
             self._observability.already_counted(name)
-            return Taken(
+            return IngestResult(
                 counts=RecordCounts(),
                 touched=frozenset(Touched(place=place, window=one, rejects=True) for one in known),
             )
@@ -97,13 +97,13 @@ class Desk:
             )
             for window, evidence in source.windows.items()
         )
-        return Taken(counts=source.reading.counts, touched=touched)
+        return IngestResult(counts=source.reading.counts, touched=touched)
 
-    def finish(self, taken: Iterable[Taken]) -> None:
+    def evaluate(self, result: Iterable[IngestResult]) -> None:
         """Judge what was taken in, and tell what is new."""
         now = int(self._clock())
         counts, touched = RecordCounts(), set[Touched]()
-        for one in taken:
+        for one in result:
             counts.merge(one.counts)
             touched |= one.touched
         configs = WithinBudget(self._configs)
@@ -144,7 +144,7 @@ class Desk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class IngestResult:
     """What came of taking in a source: what it held if it was read now, and the windows that it has evidence for."""
 
     counts: RecordCounts
@@ -165,9 +165,11 @@ class ClassifyObjects:
     Any other event fails whole, and Lambda tries it again. An object is counted once, however often it is named.
     """
 
-    def __init__(self, objects: ObjectStore, desk: Desk, observability: Observability) -> None:
+    def __init__(
+        self, objects: ObjectStore, service: IngestService, observability: Observability
+    ) -> None:
         self._objects = objects
-        self._desk = desk
+        self._desk = service
         self._observability = observability
 
     def handle(
@@ -180,19 +182,19 @@ class ClassifyObjects:
         until = ReadingTime(invocation.seconds)
         if is_sqs_event(event):
             return self._queue_messages(event, until)
-        self._desk.finish(self._take(objects_in(event), until))
+        self._desk.evaluate(self._take(objects_in(event), until))
         return None
 
     def _queue_messages(
         self, event: dict[str, Any], until: ReadingTime
     ) -> PartialItemFailureResponse:
-        taken: list[Taken] = []
+        result: list[IngestResult] = []
 
         def take_message(record: SQSRecord) -> None:
             try:
                 # Each object by itself: of a message that fails, what was taken in before is judged all the same.
                 for one in self._take(objects_in_message(record.get("body")), until):
-                    taken.append(one)  # noqa: PERF402 - what came before an error counts
+                    result.append(one)  # noqa: PERF402 - what came before an error counts
             except Exception as error:
                 # Powertools keeps the message for another try and says nothing; the reason belongs into the log.
                 expected = isinstance(error, FlowVerdictError)
@@ -205,13 +207,13 @@ class ClassifyObjects:
         processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
         with processor(records=event["Records"], handler=take_message):
             processor.process()
-        self._desk.finish(taken)
+        self._desk.evaluate(result)
         return processor.response()
 
-    def _take(self, refs: Iterable[ObjectRef], until: ReadingTime) -> Iterator[Taken]:
+    def _take(self, refs: Iterable[ObjectRef], until: ReadingTime) -> Iterator[IngestResult]:
         for ref in dict.fromkeys(refs):
             until.check(ref.name)
-            yield self._desk.take(
+            yield self._desk.ingest(
                 ref.source_id,
                 ref.name,
                 place_of(origin_of(ref.key)),
@@ -227,10 +229,15 @@ class ClassifyLogEvents:
     """Flow log records of a CloudWatch Logs subscription to alerts. A failure fails the event, and Lambda tries it again."""
 
     def __init__(
-        self, formats: FormatSource, desk: Desk, observability: Observability, *, region: str | None
+        self,
+        formats: FormatSource,
+        service: IngestService,
+        observability: Observability,
+        *,
+        region: str | None,
     ) -> None:
         self._formats = formats
-        self._desk = desk
+        self._desk = service
         self._observability = observability
         self._region = region
 
@@ -243,8 +250,10 @@ class ClassifyLogEvents:
             return
         origin = Origin(account_id=logs.account_id, region=self._region)
         place = place_of(origin, logs.name)
-        taken = self._desk.take(logs.source_id, logs.name, place, partial(self._read, logs, origin))
-        self._desk.finish([taken])
+        result = self._desk.ingest(
+            logs.source_id, logs.name, place, partial(self._read, logs, origin)
+        )
+        self._desk.evaluate([result])
 
     def _read(self, logs: LogBatch, origin: Origin, seed: int) -> SourceRead:
         formats = self._formats.formats(logs.log_group)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
-from flowverdict.app.ingest import ClassifyLogEvents, ClassifyObjects, Desk
+from flowverdict.app.ingest import ClassifyLogEvents, ClassifyObjects, IngestService
 from flowverdict.app.observability import Observability
 from flowverdict.app.settings import Settings
 from flowverdict.app.sweep import SweepAlerts
@@ -65,9 +65,9 @@ def classify_cloudwatch_logs(environment: Mapping[str, str]) -> LambdaHandler:
         formats = DescribedFormats(boto3.client("ec2", config=_CLIENT_CONFIG), observability.logger)
     else:
         formats = FixedFormat(settings.log_format)
-    desk = _desk(settings, observability)
+    service = _desk(settings, observability)
     return observability.wrap(
-        ClassifyLogEvents(formats, desk, observability, region=settings.region).handle
+        ClassifyLogEvents(formats, service, observability, region=settings.region).handle
     )
 
 
@@ -86,7 +86,7 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
     return observability.wrap(sweep.handle)
 
 
-def _desk(settings: Settings, observability: Observability) -> Desk:
+def _desk(settings: Settings, observability: Observability) -> IngestService:
     collect_rarely()
     if settings.evidence_bucket is None:
         raise SettingsError("EVIDENCE_BUCKET: missing; an S3 bucket's name is needed")
@@ -94,7 +94,7 @@ def _desk(settings: Settings, observability: Observability) -> Desk:
     store = DynamoDbStore(client, settings.alert_table)
     book = _book(settings, store)
     evidence = S3Evidence(boto3.client("s3", config=_CLIENT_CONFIG), settings.evidence_bucket)
-    return Desk(
+    return IngestService(
         judge=Judge(evidence, store, book, settings.intervals),
         book=book,
         store=store,
