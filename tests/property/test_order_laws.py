@@ -22,7 +22,7 @@ from flowverdict.flowlog.records import Action, FlowRecord, LogStatus
 from flowverdict.flows.evidence import Evidence, FlowsByWindow
 from flowverdict.lifecycle.manager import AlertBook
 from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict.lifecycle.windows import Judge, Touched
+from flowverdict.lifecycle.windows import DirtyWindow, Judge
 from flowverdict.verdict.batch import explain_flows
 from tests.alert_samples import NOW, Outbox
 from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
@@ -77,7 +77,7 @@ class Deployment:
 
     def deliver(self, sources: Iterable[tuple[str, Sequence[FlowRecord]]], now: int) -> None:
         """Handle one invocation's sources."""
-        touched = set()
+        dirty = set()
         for source_id, records in sources:
             flows = FlowsByWindow(self.store.seed(), Origin())
             for record in records:
@@ -85,9 +85,9 @@ class Deployment:
             for window, its_flows in flows.windows.items():
                 self.evidence.put(PLACE, window, source_id, Evidence(flows=its_flows))
                 rejects = bool(its_flows.rejects) or any(its_flows.lost())
-                touched.add(Touched(place=PLACE, window=window, rejects=rejects))
+                dirty.add(DirtyWindow(place=PLACE, window=window, rejects=rejects))
         self.judge.judge(
-            touched, lambda flows, rejected: sightings(explain_flows(rejected, None), flows), now
+            dirty, lambda flows, rejected: sightings(explain_flows(rejected, None), flows), now
         )
 
     def alerts(self) -> dict[str, Document]:

@@ -18,7 +18,7 @@ from flowverdict.flows.read_source import read_object
 from flowverdict.lifecycle.manager import AlertBook
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.store import ConflictError
-from flowverdict.lifecycle.windows import Judge, Touched
+from flowverdict.lifecycle.windows import DirtyWindow, Judge
 from flowverdict.verdict.batch import explain_flows
 from tests.alert_samples import NOW, Outbox
 from tests.flow_log_lines import NUMBER, content_of, reply, request
@@ -64,18 +64,18 @@ class Deployment:
         assert 0 <= seconds <= 2
         self.waits += 1
 
-    def keep(self, name: str, *lines: str, place: str = PLACE) -> set[Touched]:
+    def keep(self, name: str, *lines: str, place: str = PLACE) -> set[DirtyWindow]:
         source = read_object(io.BytesIO(content_of(lines)), name=name, seed=self.store.seed())
         for window, evidence in source.windows.items():
             self.evidence.put(place, window, name, evidence)
         return {
-            Touched(place=place, window=window, rejects=bool(evidence.flows.rejects))
+            DirtyWindow(place=place, window=window, rejects=bool(evidence.flows.rejects))
             for window, evidence in source.windows.items()
         }
 
-    def tell(self, touched: set[Touched]) -> None:
+    def tell(self, dirty: set[DirtyWindow]) -> None:
         self.judge.judge(
-            touched, lambda flows, rejected: sightings(explain_flows(rejected, None), flows), NOW
+            dirty, lambda flows, rejected: sightings(explain_flows(rejected, None), flows), NOW
         )
 
     def records(self) -> list[int]:
@@ -117,15 +117,15 @@ def test_the_first_windows_of_all_have_none_before_them() -> None:
 
 def test_what_was_written_before_an_error_is_told_and_the_rest_comes_with_the_next_time() -> None:
     deployment = Deployment()
-    touched = deployment.keep("one", reply(40_001, 0), place=PLACE)
-    touched |= deployment.keep("other", reply(40_001, 100 * WINDOW), place=OTHER_PLACE)
+    dirty = deployment.keep("one", reply(40_001, 0), place=PLACE)
+    dirty |= deployment.keep("other", reply(40_001, 100 * WINDOW), place=OTHER_PLACE)
     deployment.evidence.broken_from = NUMBER + 100
     with pytest.raises(EvidenceError):
-        deployment.tell(touched)
+        deployment.tell(dirty)
     (told,) = deployment.outbox.sent
     assert told.records == 1
     deployment.evidence.broken_from = None
-    deployment.tell(touched)
+    deployment.tell(dirty)
     assert deployment.records() == [2]
 
 
@@ -144,14 +144,14 @@ def test_what_was_cleared_away_takes_nothing_back() -> None:
 
 def test_nothing_is_explained_or_written_again_where_nothing_new_is_known() -> None:
     deployment = Deployment()
-    touched = deployment.keep("one", reply(40_001, 0))
-    deployment.tell(touched)
+    dirty = deployment.keep("one", reply(40_001, 0))
+    deployment.tell(dirty)
     versions = {name: state.version for name, state in deployment.store.states.items()}
 
     def explain(*_: object) -> list[object]:
         raise AssertionError("the rules were read though nothing is new")
 
-    deployment.judge.judge(touched, explain, NOW)  # type: ignore[arg-type]
+    deployment.judge.judge(dirty, explain, NOW)  # type: ignore[arg-type]
     assert {name: state.version for name, state in deployment.store.states.items()} == versions
 
 

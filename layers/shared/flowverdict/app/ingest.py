@@ -18,7 +18,7 @@ from flowverdict.flowlog.object_key import Origin, origin_of
 from flowverdict.flowlog.records import RecordCounts
 from flowverdict.flowlog.s3_events import ObjectRef, is_sqs_event, objects_in, objects_in_message
 from flowverdict.flows.read_source import place_of, read_log_events, read_object
-from flowverdict.lifecycle.windows import Judge, Touched
+from flowverdict.lifecycle.windows import DirtyWindow, Judge
 from flowverdict.verdict.batch import explain_flows
 
 if TYPE_CHECKING:
@@ -82,30 +82,32 @@ class IngestService:
             self._observability.already_counted(name)
             return IngestResult(
                 counts=RecordCounts(),
-                touched=frozenset(Touched(place=place, window=one, rejects=True) for one in known),
+                dirty=frozenset(
+                    DirtyWindow(place=place, window=one, rejects=True) for one in known
+                ),
             )
         source = read(self._store.seed())
         self._observability.read(source.reading)
         for window, evidence in source.windows.items():
             self._evidence.put(place, window, source_id, evidence)
         self._store.note_read(source_id, source.windows.keys(), int(self._clock()))
-        touched = frozenset(
-            Touched(
+        dirty = frozenset(
+            DirtyWindow(
                 place=place,
                 window=window,
                 rejects=bool(evidence.flows.rejects) or any(evidence.flows.lost()),
             )
             for window, evidence in source.windows.items()
         )
-        return IngestResult(counts=source.reading.counts, touched=touched)
+        return IngestResult(counts=source.reading.counts, dirty=dirty)
 
     def evaluate(self, result: Iterable[IngestResult]) -> None:
         """Judge what was taken in, and tell what is new."""
         now = int(self._clock())
-        counts, touched = RecordCounts(), set[Touched]()
+        counts, dirty = RecordCounts(), set[DirtyWindow]()
         for one in result:
             counts.merge(one.counts)
-            touched |= one.touched
+            dirty |= one.dirty
         configs = WithinBudget(self._configs)
         policy = (
             None if self._policies is None else load_policy(self._policies, self._observability)
@@ -114,7 +116,7 @@ class IngestService:
         def explain(flows: FlowCollector, rejected: Sequence[RejectedFlow]) -> list[Sighting]:
             return self._sightings(flows, rejected, configs, policy, now)
 
-        outcome = self._judge.judge(touched, explain, now)
+        outcome = self._judge.judge(dirty, explain, now)
         self._observability.rules_not_read(configs.refused)
         self._observability.rejected(outcome.flows)
         self._observability.finished(counts, outcome, self._clock())
@@ -148,7 +150,7 @@ class IngestResult:
     """What came of taking in a source: what it held if it was read now, and the windows that it has evidence for."""
 
     counts: RecordCounts
-    touched: frozenset[Touched]
+    dirty: frozenset[DirtyWindow]
 
 
 def load_policy(policies: PolicySource, observability: Observability) -> Policy:

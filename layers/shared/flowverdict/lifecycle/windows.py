@@ -41,7 +41,7 @@ _LONGEST_RUN = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Touched:
+class DirtyWindow:
     """A window that a source has evidence for; ``rejects`` says whether anything that alerts are made of."""
 
     place: str
@@ -67,7 +67,7 @@ class Judge:
         self._intervals = intervals
         self._wait = wait
 
-    def judge(self, touched: Collection[Touched], explain: Explain, now: int) -> Outcome:
+    def judge(self, dirty: Collection[DirtyWindow], explain: Explain, now: int) -> Outcome:
         """Judge what was touched, and what it says something of; ``explain`` gives everything that a window's flows show.
 
         Raises
@@ -78,9 +78,9 @@ class Judge:
         """
         steps: list[Step] = []
         try:
-            for place in sorted({one.place for one in touched}):
-                its_windows = {one.window for one in touched if one.place == place}
-                fresh = {one.window for one in touched if one.place == place and one.rejects}
+            for place in sorted({one.place for one in dirty}):
+                its_windows = {one.window for one in dirty if one.place == place}
+                fresh = {one.window for one in dirty if one.place == place and one.rejects}
                 for run in _runs(
                     {
                         near
