@@ -136,7 +136,7 @@ def _handler(
     from flowverdict.flowlog.records import DEFAULT_FORMAT  # noqa: PLC0415
     from flowverdict.lifecycle.manager import AlertBook  # noqa: PLC0415
     from flowverdict.lifecycle.state_machine import Intervals  # noqa: PLC0415
-    from flowverdict.lifecycle.windows import Judge  # noqa: PLC0415
+    from flowverdict.lifecycle.windows import WindowEvaluator  # noqa: PLC0415
     from tests.helpers.memory_stores import MemoryEvidence, MemoryStore  # noqa: PLC0415
 
     collect_rarely()
@@ -144,7 +144,7 @@ def _handler(
     store, evidence = MemoryStore(), MemoryEvidence()
     book = AlertBook(store, told, intervals=intervals, cap=1_000_000)
     service = ingest.IngestService(
-        judge=Judge(evidence, store, book, intervals),
+        evaluator=WindowEvaluator(evidence, store, book, intervals),
         book=book,
         store=store,
         evidence=evidence,

@@ -23,7 +23,7 @@ from flowverdict.flows.read_source import place_of, read_log_events, read_object
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.manager import AlertBook
 from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict.lifecycle.windows import Judge
+from flowverdict.lifecycle.windows import WindowEvaluator
 from flowverdict.network.ec2 import Ec2Config
 from flowverdict.network.ec2_clients import client_factory
 from tests.alert_samples import Outbox
@@ -201,7 +201,7 @@ class Truth:
         book = AlertBook(self.store, outbox, intervals=intervals, cap=cap)
         with patch.dict(os.environ, rules.environment()), redirect_stdout(io.StringIO()):
             service = IngestService(
-                judge=Judge(evidence, self.store, book, intervals),
+                evaluator=WindowEvaluator(evidence, self.store, book, intervals),
                 book=book,
                 store=self.store,
                 evidence=evidence,

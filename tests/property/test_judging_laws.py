@@ -24,7 +24,7 @@ from flowverdict.flowlog.object_key import origin_of
 from flowverdict.flows.read_source import place_of, read_object
 from flowverdict.lifecycle.manager import AlertBook
 from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict.lifecycle.windows import Judge
+from flowverdict.lifecycle.windows import WindowEvaluator
 from tests.alert_samples import NOW, Outbox
 from tests.flow_log_lines import content_of, key_of, reply, request, wide
 from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
@@ -92,7 +92,7 @@ class Deployment:
         outbox: Any = Watched(self.outbox, before)
         book = AlertBook(store, outbox, intervals=Intervals(), cap=1_000, wait=lambda _: None)
         service = IngestService(
-            judge=Judge(evidence, store, book, Intervals(), wait=lambda _: None),
+            evaluator=WindowEvaluator(evidence, store, book, Intervals(), wait=lambda _: None),
             book=book,
             store=store,
             evidence=evidence,

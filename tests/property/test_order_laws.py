@@ -22,7 +22,7 @@ from flowverdict.flowlog.records import Action, FlowRecord, LogStatus
 from flowverdict.flows.evidence import Evidence, FlowsByWindow
 from flowverdict.lifecycle.manager import AlertBook
 from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict.lifecycle.windows import DirtyWindow, Judge
+from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator
 from flowverdict.verdict.batch import explain_flows
 from tests.alert_samples import NOW, Outbox
 from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
@@ -73,7 +73,9 @@ class Deployment:
     def __init__(self) -> None:
         self.store, self.evidence, self.outbox = MemoryStore(), MemoryEvidence(), Outbox()
         book = AlertBook(self.store, self.outbox, intervals=Intervals(), cap=1_000)
-        self.judge = Judge(self.evidence, self.store, book, Intervals(), wait=lambda _: None)
+        self.evaluator = WindowEvaluator(
+            self.evidence, self.store, book, Intervals(), wait=lambda _: None
+        )
 
     def deliver(self, sources: Iterable[tuple[str, Sequence[FlowRecord]]], now: int) -> None:
         """Handle one invocation's sources."""
@@ -86,7 +88,7 @@ class Deployment:
                 self.evidence.put(PLACE, window, source_id, Evidence(flows=its_flows))
                 rejects = bool(its_flows.rejects) or any(its_flows.lost())
                 dirty.add(DirtyWindow(place=PLACE, window=window, rejects=rejects))
-        self.judge.judge(
+        self.evaluator.evaluator(
             dirty, lambda flows, rejected: sightings(explain_flows(rejected, None), flows), now
         )
 

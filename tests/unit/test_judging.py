@@ -18,7 +18,7 @@ from flowverdict.flows.read_source import read_object
 from flowverdict.lifecycle.manager import AlertBook
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.store import ConflictError
-from flowverdict.lifecycle.windows import DirtyWindow, Judge
+from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator
 from flowverdict.verdict.batch import explain_flows
 from tests.alert_samples import NOW, Outbox
 from tests.flow_log_lines import NUMBER, content_of, reply, request
@@ -58,7 +58,9 @@ class Deployment:
         self.store, self.evidence, self.outbox = store or MemoryStore(), EvidenceByTurns(), Outbox()
         self.waits = 0
         book = AlertBook(self.store, self.outbox, intervals=Intervals(), cap=1_000, wait=self.wait)
-        self.judge = Judge(self.evidence, self.store, book, Intervals(), wait=self.wait)
+        self.evaluator = WindowEvaluator(
+            self.evidence, self.store, book, Intervals(), wait=self.wait
+        )
 
     def wait(self, seconds: float) -> None:
         assert 0 <= seconds <= 2
@@ -74,7 +76,7 @@ class Deployment:
         }
 
     def tell(self, dirty: set[DirtyWindow]) -> None:
-        self.judge.judge(
+        self.evaluator.evaluator(
             dirty, lambda flows, rejected: sightings(explain_flows(rejected, None), flows), NOW
         )
 
@@ -151,7 +153,7 @@ def test_nothing_is_explained_or_written_again_where_nothing_new_is_known() -> N
     def explain(*_: object) -> list[object]:
         raise AssertionError("the rules were read though nothing is new")
 
-    deployment.judge.judge(dirty, explain, NOW)  # type: ignore[arg-type]
+    deployment.evaluator.evaluator(dirty, explain, NOW)  # type: ignore[arg-type]
     assert {name: state.version for name, state in deployment.store.states.items()} == versions
 
 

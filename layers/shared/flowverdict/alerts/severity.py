@@ -42,7 +42,7 @@ def service_port(explanation: Explanation) -> int | None:
 
 
 def severity_of(explanation: Explanation) -> tuple[Severity, str]:
-    """Judge one rejected flow: the severity, and why in words."""
+    """WindowEvaluator one rejected flow: the severity, and why in words."""
     flow, verdict = explanation.flow, explanation.verdict
     match verdict.kind:
         case VerdictKind.CLOSED_CONNECTION:

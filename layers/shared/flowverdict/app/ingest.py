@@ -18,7 +18,7 @@ from flowverdict.flowlog.object_key import Origin, origin_of
 from flowverdict.flowlog.records import RecordCounts
 from flowverdict.flowlog.s3_events import ObjectRef, is_sqs_event, objects_in, objects_in_message
 from flowverdict.flows.read_source import place_of, read_log_events, read_object
-from flowverdict.lifecycle.windows import DirtyWindow, Judge
+from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator
 from flowverdict.verdict.batch import explain_flows
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class IngestService:
     def __init__(  # noqa: PLR0913 - what it is made of, each by its name
         self,
         *,
-        judge: Judge,
+        evaluator: WindowEvaluator,
         book: AlertBook,
         store: AlertStore,
         evidence: EvidenceStore,
@@ -58,7 +58,7 @@ class IngestService:
         observability: Observability,
         clock: Clock = time.time,
     ) -> None:
-        self._judge = judge
+        self._judge = evaluator
         self._book = book
         self._store = store
         self._evidence = evidence
@@ -102,7 +102,7 @@ class IngestService:
         return IngestResult(counts=source.reading.counts, dirty=dirty)
 
     def evaluate(self, result: Iterable[IngestResult]) -> None:
-        """Judge what was taken in, and tell what is new."""
+        """WindowEvaluator what was taken in, and tell what is new."""
         now = int(self._clock())
         counts, dirty = RecordCounts(), set[DirtyWindow]()
         for one in result:
@@ -116,7 +116,7 @@ class IngestService:
         def explain(flows: FlowCollector, rejected: Sequence[RejectedFlow]) -> list[Sighting]:
             return self._sightings(flows, rejected, configs, policy, now)
 
-        outcome = self._judge.judge(dirty, explain, now)
+        outcome = self._judge.evaluator(dirty, explain, now)
         self._observability.rules_not_read(configs.refused)
         self._observability.rejected(outcome.flows)
         self._observability.finished(counts, outcome, self._clock())

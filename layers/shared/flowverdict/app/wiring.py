@@ -22,7 +22,7 @@ from flowverdict.flowlog.s3_objects import S3Objects
 from flowverdict.flows.evidence_s3 import S3Evidence
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.manager import AlertBook
-from flowverdict.lifecycle.windows import Judge
+from flowverdict.lifecycle.windows import WindowEvaluator
 from flowverdict.network.ec2 import Ec2Config
 from flowverdict.network.ec2_clients import ReaderRole, client_factory
 from flowverdict.policy.last_good import LastGoodPolicy
@@ -95,7 +95,7 @@ def _desk(settings: Settings, observability: Observability) -> IngestService:
     book = _book(settings, store)
     evidence = S3Evidence(boto3.client("s3", config=_CLIENT_CONFIG), settings.evidence_bucket)
     return IngestService(
-        judge=Judge(evidence, store, book, settings.intervals),
+        evaluator=WindowEvaluator(evidence, store, book, settings.intervals),
         book=book,
         store=store,
         evidence=evidence,

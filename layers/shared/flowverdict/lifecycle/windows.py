@@ -49,7 +49,7 @@ class DirtyWindow:
     rejects: bool
 
 
-class Judge:
+class WindowEvaluator:
     """Judges windows and writes what they show into the book."""
 
     def __init__(
@@ -67,8 +67,8 @@ class Judge:
         self._intervals = intervals
         self._wait = wait
 
-    def judge(self, dirty: Collection[DirtyWindow], explain: Explain, now: int) -> Outcome:
-        """Judge what was touched, and what it says something of; ``explain`` gives everything that a window's flows show.
+    def evaluator(self, dirty: Collection[DirtyWindow], explain: Explain, now: int) -> Outcome:
+        """WindowEvaluator what was touched, and what it says something of; ``explain`` gives everything that a window's flows show.
 
         Raises
         ------
@@ -89,7 +89,7 @@ class Judge:
                         if near >= 0
                     }
                 ):
-                    for step in self._judge_run(place, run, fresh, explain, now):
+                    for step in self._evaluate_run(place, run, fresh, explain, now):
                         steps.append(step)  # noqa: PERF402 - what came before an error counts
         except FlowVerdictError:
             self._book.tell(steps)  # what is written down is told, whatever came after it
@@ -97,7 +97,7 @@ class Judge:
         # At the end, since what one window begins the next one may add to.
         return self._book.tell(steps)
 
-    def _judge_run(
+    def _evaluate_run(
         self,
         place: str,
         run: Sequence[int],
@@ -105,12 +105,12 @@ class Judge:
         explain: Explain,
         now: int,
     ) -> Iterator[Step]:
-        """Judge windows that follow each other."""
+        """WindowEvaluator windows that follow each other."""
         for tried in range(_TRIES):
             try:
                 known = self._begun(place, run, fresh, now)
                 if known:
-                    yield from self._judge_known(place, known, explain, now)
+                    yield from self._evaluate_known(place, known, explain, now)
             except (WindowChangedError, ConflictError):
                 self._wait(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**tried)))  # noqa: S311 - no secret
                 continue
@@ -134,7 +134,7 @@ class Judge:
             begun[window] = replace(first, version=1)
         return begun
 
-    def _judge_known(
+    def _evaluate_known(
         self,
         place: str,
         known: dict[int, Window],
