@@ -76,7 +76,7 @@ class Deployment:
         }
 
     def tell(self, dirty: set[DirtyWindow]) -> None:
-        self.evaluator.evaluator(
+        self.evaluator.evaluate(
             dirty, lambda flows, rejected: sightings(explain_flows(rejected, None), flows), NOW
         )
 
@@ -153,7 +153,7 @@ def test_nothing_is_explained_or_written_again_where_nothing_new_is_known() -> N
     def explain(*_: object) -> list[object]:
         raise AssertionError("the rules were read though nothing is new")
 
-    deployment.evaluator.evaluator(dirty, explain, NOW)  # type: ignore[arg-type]
+    deployment.evaluator.evaluate(dirty, explain, NOW)  # type: ignore[arg-type]
     assert {name: state.version for name, state in deployment.store.states.items()} == versions
 
 

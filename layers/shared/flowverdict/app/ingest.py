@@ -58,7 +58,7 @@ class IngestService:
         observability: Observability,
         clock: Clock = time.time,
     ) -> None:
-        self._judge = evaluator
+        self._evaluator = evaluator
         self._book = book
         self._store = store
         self._evidence = evidence
@@ -116,7 +116,7 @@ class IngestService:
         def explain(flows: FlowCollector, rejected: Sequence[RejectedFlow]) -> list[Sighting]:
             return self._sightings(flows, rejected, configs, policy, now)
 
-        outcome = self._judge.evaluator(dirty, explain, now)
+        outcome = self._evaluator.evaluate(dirty, explain, now)
         self._observability.rules_not_read(configs.refused)
         self._observability.rejected(outcome.flows)
         self._observability.finished(counts, outcome, self._clock())

@@ -67,7 +67,7 @@ class WindowEvaluator:
         self._intervals = intervals
         self._wait = wait
 
-    def evaluator(self, dirty: Collection[DirtyWindow], explain: Explain, now: int) -> Outcome:
+    def evaluate(self, dirty: Collection[DirtyWindow], explain: Explain, now: int) -> Outcome:
         """WindowEvaluator what was touched, and what it says something of; ``explain`` gives everything that a window's flows show.
 
         Raises
