@@ -88,9 +88,9 @@ def _moved(records: Sequence[str], number: int) -> list[str]:
     moved = []
     for record in records:
         words = record.split()
-        for place in (_START, _END):
-            words[place] = str(
-                int(words[place]) % _WINDOW + 1_795_521_600 + number * _APART * _WINDOW
+        for partition in (_START, _END):
+            words[partition] = str(
+                int(words[partition]) % _WINDOW + 1_795_521_600 + number * _APART * _WINDOW
             )
         moved.append(" ".join(words))
     return moved
@@ -99,8 +99,8 @@ def _moved(records: Sequence[str], number: int) -> list[str]:
 def _object_event(number: int) -> dict[str, Any]:
     key = f"AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/24/123456789012_vpcflowlogs_eu-west-1_fl-1_{number}.log.gz"
     record = {"eventSource": "aws:s3", "awsRegion": "eu-west-1", "eventName": "ObjectCreated:Put"}
-    place = {"bucket": {"name": "logs"}, "object": {"key": key, "size": 1, "eTag": str(number)}}
-    return {"Records": [record | {"eventVersion": "2.1", "s3": place}]}
+    partition = {"bucket": {"name": "logs"}, "object": {"key": key, "size": 1, "eTag": str(number)}}
+    return {"Records": [record | {"eventVersion": "2.1", "s3": partition}]}
 
 
 @dataclass(frozen=True, slots=True)

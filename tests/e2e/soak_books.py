@@ -19,7 +19,7 @@ from flowverdict.app.observability import Metric, Observability
 from flowverdict.flowlog.object_key import Origin, origin_of
 from flowverdict.flowlog.records import RecordFormat
 from flowverdict.flowlog.s3_events import ObjectRef
-from flowverdict.flows.read_source import place_of, read_log_events, read_object
+from flowverdict.flows.read_source import partition_key, read_log_events, read_object
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.manager import AlertBook
 from flowverdict.lifecycle.state_machine import Intervals
@@ -222,7 +222,7 @@ class Truth:
                     service.ingest(
                         ref.source_id,
                         ref.name,
-                        place_of(origin_of(one.key)),
+                        partition_key(origin_of(one.key)),
                         partial(_read_object, one.text, ref.name),
                     )
                 )
@@ -231,7 +231,9 @@ class Truth:
                 name = f"{LOG_GROUP}:{events.stream}"
                 reading = partial(_read_log_events, events.lines.texts, name, origin)
                 taken.append(
-                    service.ingest(f"log-events-{number}", name, place_of(origin, name), reading)
+                    service.ingest(
+                        f"log-events-{number}", name, partition_key(origin, name), reading
+                    )
                 )
             service.evaluate(taken)
         self.told: Mapping[str, Document] = {

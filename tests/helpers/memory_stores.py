@@ -29,24 +29,24 @@ class MemoryEvidence:
     def __init__(self) -> None:
         self._kept: dict[tuple[str, int, str], bytes] = {}
 
-    def put(self, place: str, window: int, source_id: str, evidence: Evidence) -> None:
+    def put(self, partition: str, window: int, source_id: str, evidence: Evidence) -> None:
         """Keep what a source shows of a window."""
-        self._kept[place, window, source_id] = pack(evidence)
+        self._kept[partition, window, source_id] = pack(evidence)
 
-    def read(self, place: str, first: int, last: int) -> Mapping[int, Sequence[Evidence]]:
+    def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[Evidence]]:
         """Give what is kept of these windows."""
         found: dict[int, list[Evidence]] = {}
-        for (its_place, window, _), packed in sorted(self._kept.items()):
-            if its_place == place and first <= window <= last:
+        for (partition, window, _), packed in sorted(self._kept.items()):
+            if partition == partition and first <= window <= last:
                 found.setdefault(window, []).append(unpack(packed))
         return found
 
-    def count(self, place: str, first: int, last: int) -> int:
+    def count(self, partition: str, first: int, last: int) -> int:
         """Give how many pieces of evidence are kept of these windows."""
         return sum(
             1
-            for its_place, window, _ in self._kept
-            if its_place == place and first <= window <= last
+            for partition, window, _ in self._kept
+            if partition == partition and first <= window <= last
         )
 
 

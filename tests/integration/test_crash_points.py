@@ -266,7 +266,7 @@ def assert_nothing_differs(tried: Tried, *, at_reads: bool = True) -> None:
         )
     }
     assert not wrong, "\n".join(
-        f"{place}: {'; '.join(differences)}" for place, differences in wrong.items()
+        f"{partition}: {'; '.join(differences)}" for partition, differences in wrong.items()
     )
 
 

@@ -370,6 +370,6 @@ def test_accounts_and_regions_of_records_and_keys_reach_no_client_unless_they_ar
             "detail": {"bucket": {"name": BUCKET}, "object": {"key": key}},
         }
         aws.invoke(event, {"READER_ROLE_NAME": "reader", "READER_EXTERNAL_ID": "shared"})
-    assert {place for _, place in clients} <= {None, REGION}
+    assert {region for _, region in clients} <= {None, REGION}
     assert set(roles) <= {"arn:aws:iam::210987654321:role/reader"}
     assert bool(roles) is ((account, region) == ("210987654321", REGION))

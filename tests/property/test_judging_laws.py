@@ -21,7 +21,7 @@ from flowverdict.app.ingest import IngestService
 from flowverdict.app.observability import Observability
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flowlog.object_key import origin_of
-from flowverdict.flows.read_source import place_of, read_object
+from flowverdict.flows.read_source import partition_key, read_object
 from flowverdict.lifecycle.manager import AlertBook
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.windows import WindowEvaluator
@@ -107,7 +107,9 @@ class Deployment:
 
         service.evaluate(
             [
-                service.ingest(one.key, one.key, place_of(origin_of(one.key)), partial(read, one))
+                service.ingest(
+                    one.key, one.key, partition_key(origin_of(one.key)), partial(read, one)
+                )
                 for one in files
             ]
         )

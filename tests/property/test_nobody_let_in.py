@@ -435,8 +435,8 @@ def words_of(change: Change, region: str | None) -> list[str]:
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[list[str]]]:
     """Run a command as a person's shell does, where ``aws`` only notes what it gets; fails if anything else happens."""
-    place = tmp_path_factory.mktemp("shell")
-    aws, calls, home = place / "bin" / "aws", place / "calls", place / "home"
+    partition = tmp_path_factory.mktemp("shell")
+    aws, calls, home = partition / "bin" / "aws", partition / "calls", partition / "home"
     aws.parent.mkdir()
     home.mkdir()
     aws.write_text(
@@ -634,9 +634,9 @@ def test_no_text_reaches_a_host_name_or_a_roles_arn(
     assert isinstance(reason, str)
     assert reason.isprintable()
     assert len(reason) < 300
-    for service, place in asked.clients:
+    for service, partition in asked.clients:
         assert service in {"ec2", "sts"}
-        assert re.fullmatch(r"[a-z]+(-[a-z]+)+-[0-9]{1,2}", place, re.ASCII)
+        assert re.fullmatch(r"[a-z]+(-[a-z]+)+-[0-9]{1,2}", partition, re.ASCII)
     for role in asked.roles:
         assert re.fullmatch(r"arn:aws:iam::[0-9]{12}:role/reader", role.pop("RoleArn"))
         assert role == {"RoleSessionName": "flowverdict", "ExternalId": "shared"}

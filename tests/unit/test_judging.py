@@ -42,13 +42,13 @@ class EvidenceByTurns(MemoryEvidence):
         self.broken_from: int | None = None
         self.gone: set[int] = set()
 
-    def read(self, place: str, first: int, last: int) -> Mapping[int, Sequence[Evidence]]:
+    def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[Evidence]]:
         self.reads.append((first, last))
         if self.broken_from is not None and last >= self.broken_from:
             raise EvidenceError("the bucket is away")
         return {
             window: some
-            for window, some in super().read(place, first, last).items()
+            for window, some in super().read(partition, first, last).items()
             if window not in self.gone
         }
 
@@ -66,12 +66,12 @@ class Deployment:
         assert 0 <= seconds <= 2
         self.waits += 1
 
-    def keep(self, name: str, *lines: str, place: str = PLACE) -> set[DirtyWindow]:
+    def keep(self, name: str, *lines: str, partition: str = PLACE) -> set[DirtyWindow]:
         source = read_object(io.BytesIO(content_of(lines)), name=name, seed=self.store.seed())
         for window, evidence in source.windows.items():
-            self.evidence.put(place, window, name, evidence)
+            self.evidence.put(partition, window, name, evidence)
         return {
-            DirtyWindow(place=place, window=window, rejects=bool(evidence.flows.rejects))
+            DirtyWindow(partition=partition, window=window, rejects=bool(evidence.flows.rejects))
             for window, evidence in source.windows.items()
         }
 
@@ -119,8 +119,8 @@ def test_the_first_windows_of_all_have_none_before_them() -> None:
 
 def test_what_was_written_before_an_error_is_told_and_the_rest_comes_with_the_next_time() -> None:
     deployment = Deployment()
-    dirty = deployment.keep("one", reply(40_001, 0), place=PLACE)
-    dirty |= deployment.keep("other", reply(40_001, 100 * WINDOW), place=OTHER_PLACE)
+    dirty = deployment.keep("one", reply(40_001, 0), partition=PLACE)
+    dirty |= deployment.keep("other", reply(40_001, 100 * WINDOW), partition=OTHER_PLACE)
     deployment.evidence.broken_from = NUMBER + 100
     with pytest.raises(EvidenceError):
         deployment.tell(dirty)

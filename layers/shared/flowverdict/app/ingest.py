@@ -17,7 +17,7 @@ from flowverdict.flowlog.cloudwatch_logs import decode
 from flowverdict.flowlog.object_key import Origin, origin_of
 from flowverdict.flowlog.records import RecordCounts
 from flowverdict.flowlog.s3_events import ObjectRef, is_sqs_event, objects_in, objects_in_message
-from flowverdict.flows.read_source import place_of, read_log_events, read_object
+from flowverdict.flows.read_source import partition_key, read_log_events, read_object
 from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator
 from flowverdict.verdict.batch import explain_flows
 
@@ -68,7 +68,7 @@ class IngestService:
         self._clock = clock
 
     def ingest(
-        self, source_id: str, name: str, place: str, read: Callable[[int], SourceRead]
+        self, source_id: str, name: str, partition: str, read: Callable[[int], SourceRead]
     ) -> IngestResult:
         """Read a source and keep its evidence, unless that was done before.
 
@@ -83,17 +83,17 @@ class IngestService:
             return IngestResult(
                 counts=RecordCounts(),
                 dirty=frozenset(
-                    DirtyWindow(place=place, window=one, rejects=True) for one in known
+                    DirtyWindow(partition=partition, window=one, rejects=True) for one in known
                 ),
             )
         source = read(self._store.seed())
         self._observability.read(source.reading)
         for window, evidence in source.windows.items():
-            self._evidence.put(place, window, source_id, evidence)
+            self._evidence.put(partition, window, source_id, evidence)
         self._store.note_read(source_id, source.windows.keys(), int(self._clock()))
         dirty = frozenset(
             DirtyWindow(
-                place=place,
+                partition=partition,
                 window=window,
                 rejects=bool(evidence.flows.rejects) or any(evidence.flows.lost()),
             )
@@ -218,7 +218,7 @@ class ClassifyObjects:
             yield self._desk.ingest(
                 ref.source_id,
                 ref.name,
-                place_of(origin_of(ref.key)),
+                partition_key(origin_of(ref.key)),
                 partial(self._read, ref, until),
             )
 
@@ -251,9 +251,9 @@ class ClassifyLogEvents:
             self._observability.logger.info("control message, nothing to do")
             return
         origin = Origin(account_id=logs.account_id, region=self._region)
-        place = place_of(origin, logs.name)
+        partition = partition_key(origin, logs.name)
         result = self._desk.ingest(
-            logs.source_id, logs.name, place, partial(self._read, logs, origin)
+            logs.source_id, logs.name, partition, partial(self._read, logs, origin)
         )
         self._desk.evaluate([result])
 

@@ -38,9 +38,9 @@ class S3Evidence:
         self._client = guarded(client)
         self._bucket = bucket
 
-    def put(self, place: str, window: int, source_id: str, evidence: Evidence) -> None:
+    def put(self, partition: str, window: int, source_id: str, evidence: Evidence) -> None:
         """Keep what a source shows of a window."""
-        key = f"{_folder(place)}{window:0{_DIGITS}d}/{source_id}"
+        key = f"{_folder(partition)}{window:0{_DIGITS}d}/{source_id}"
         try:
             self._client.put_object(Bucket=self._bucket, Key=key, Body=pack(evidence))
         except _FAILURES as error:
@@ -48,10 +48,10 @@ class S3Evidence:
                 f"s3://{self._bucket}/{key}: could not be written: {error}"
             ) from error
 
-    def read(self, place: str, first: int, last: int) -> Mapping[int, Sequence[Evidence]]:
+    def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[Evidence]]:
         """Give what is kept of the windows from ``first`` to ``last``, in the order of the sources."""
         found: dict[int, list[Evidence]] = {}
-        folder = _folder(place)
+        folder = _folder(partition)
         try:
             found_keys = list(self._keys(folder, first, last))
             with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -68,9 +68,9 @@ class S3Evidence:
     def _get(self, key: str) -> Evidence:
         return unpack(self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read())
 
-    def count(self, place: str, first: int, last: int) -> int:
+    def count(self, partition: str, first: int, last: int) -> int:
         """Give how many pieces of evidence are kept of these windows."""
-        folder = _folder(place)
+        folder = _folder(partition)
         try:
             return sum(1 for _ in self._keys(folder, first, last))
         except _FAILURES as error:
@@ -90,6 +90,6 @@ class S3Evidence:
                 yield window, listed["Key"]
 
 
-def _folder(place: str) -> str:
+def _folder(partition: str) -> str:
     # Log streams may be called anything; a digest needs no escaping.
-    return f"evidence/{hashlib.sha256(place.encode()).hexdigest()[:32]}/"
+    return f"evidence/{hashlib.sha256(partition.encode()).hexdigest()[:32]}/"

@@ -87,7 +87,7 @@ def read_log_events(
     return _read(_checked(name, reader), flows, None)
 
 
-def place_of(origin: Origin, stream: str | None = None) -> str:
+def partition_key(origin: Origin, stream: str | None = None) -> str:
     """Name what is judged together: an account's Region, or one log stream of it."""
     return "#".join(
         filter(None, (origin.account_id or "unknown", origin.region or "unknown", stream))

@@ -44,7 +44,7 @@ _LONGEST_RUN = 6
 class DirtyWindow:
     """A window that a source has evidence for; ``rejects`` says whether anything that alerts are made of."""
 
-    place: str
+    partition: str
     window: int
     rejects: bool
 
@@ -78,9 +78,9 @@ class WindowEvaluator:
         """
         steps: list[Step] = []
         try:
-            for place in sorted({one.place for one in dirty}):
-                its_windows = {one.window for one in dirty if one.place == place}
-                fresh = {one.window for one in dirty if one.place == place and one.rejects}
+            for partition in sorted({one.partition for one in dirty}):
+                its_windows = {one.window for one in dirty if one.partition == partition}
+                fresh = {one.window for one in dirty if one.partition == partition and one.rejects}
                 for run in _runs(
                     {
                         near
@@ -89,7 +89,7 @@ class WindowEvaluator:
                         if near >= 0
                     }
                 ):
-                    for step in self._evaluate_run(place, run, fresh, explain, now):
+                    for step in self._evaluate_run(partition, run, fresh, explain, now):
                         steps.append(step)  # noqa: PERF402 - what came before an error counts
         except FlowVerdictError:
             self._book.tell(steps)  # what is written down is told, whatever came after it
@@ -99,7 +99,7 @@ class WindowEvaluator:
 
     def _evaluate_run(
         self,
-        place: str,
+        partition: str,
         run: Sequence[int],
         fresh: Collection[int],
         explain: Explain,
@@ -108,9 +108,9 @@ class WindowEvaluator:
         """WindowEvaluator windows that follow each other."""
         for tried in range(_TRIES):
             try:
-                known = self._begun(place, run, fresh, now)
+                known = self._begun(partition, run, fresh, now)
                 if known:
-                    yield from self._evaluate_known(place, known, explain, now)
+                    yield from self._evaluate_known(partition, known, explain, now)
             except (WindowChangedError, ConflictError):
                 self._wait(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**tried)))  # noqa: S311 - no secret
                 continue
@@ -120,10 +120,10 @@ class WindowEvaluator:
         )
 
     def _begun(
-        self, place: str, run: Sequence[int], fresh: Collection[int], now: int
+        self, partition: str, run: Sequence[int], fresh: Collection[int], now: int
     ) -> dict[int, Window]:
         """Give the windows that anything was rejected in, written down before their evidence is read."""
-        ids = {window: f"{place}#{window}" for window in run}
+        ids = {window: f"{partition}#{window}" for window in run}
         known = self._store.load_windows(list(ids.values()))
         begun = {
             window: known[window_id] for window, window_id in ids.items() if window_id in known
@@ -136,13 +136,13 @@ class WindowEvaluator:
 
     def _evaluate_known(
         self,
-        place: str,
+        partition: str,
         known: dict[int, Window],
         explain: Explain,
         now: int,
     ) -> Iterator[Step]:
         first, last = min(known) - BEFORE, max(known) + AFTER
-        evidence = self._evidence.read(place, first, last)
+        evidence = self._evidence.read(partition, first, last)
         has_written = False
         for number, window in sorted(known.items()):
             sources = len(evidence.get(number, ()))
@@ -155,10 +155,10 @@ class WindowEvaluator:
                 judged = replace(window, judged=digest, sources=sources)
                 yield from self._book.write(explain(flows, rejected), judged, now)
                 has_written = True
-        if has_written and self._evidence.count(place, first, last) > sum(
+        if has_written and self._evidence.count(partition, first, last) > sum(
             map(len, evidence.values())
         ):
-            raise WindowChangedError(f"{place}#{first}-{last}")
+            raise WindowChangedError(f"{partition}#{first}-{last}")
 
 
 def _runs(windows: Collection[int]) -> Iterator[list[int]]:
