@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowverdict.alerts.grouping import sightings
+from flowverdict.alerts.grouping import detections
 from flowverdict.flows.evidence import flows_of
 from flowverdict.flows.evidence_codec import pack, unpack
 from flowverdict.flows.read_source import read_object
@@ -160,7 +160,7 @@ def measure(records: int, fields: str, runs: int) -> Measured:
         window, packed = max(kept.items(), key=lambda item: len(item[1]))
         near = [unpack(packed)]
         flows = flows_of(window, {window - 1: near, window: near, window + 1: near}, SEED)
-        alerts = sightings(explain_flows([*flows.rejected()], None), flows)
+        alerts = detections(explain_flows([*flows.rejected()], None), flows)
         judged = time.process_time()
         counts = source.reading.counts
         if counts.accepted + counts.rejected != records or not alerts:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from flowverdict.alerts.detection import Sighting, fingerprint
+from flowverdict.alerts.detection import Detection, fingerprint
 from flowverdict.alerts.model import Alert, Kind, Notice, Remote, Severity
 from flowverdict.alerts.recheck import Sample
 from flowverdict.core.errors import DeliveryError
@@ -84,18 +84,18 @@ def a_window() -> Window:
     return Window(window_id=f"place#{next(_numbers)}", judged="what it shows", sources=1)
 
 
-def record(book: AlertBook, sightings: Sequence[Sighting], window: Window, now: int) -> Outcome:
+def record(book: AlertBook, detections: Sequence[Detection], window: Window, now: int) -> Outcome:
     """Write what a window shows, and tell it."""
-    return book.tell([*book.write(sightings, window, now)])
+    return book.tell([*book.write(detections, window, now)])
 
 
-def sighting(
+def detection(
     name: str = "one",
     severity: Severity = Severity.HIGH,
     *,
     records: int = 1,
     **rest: tuple[str, ...],
-) -> Sighting:
+) -> Detection:
     """Give a sighting of the problem ``name``; ``rest`` is ``casts`` and ``shaded_by``."""
     document = replace(
         ALERT,
@@ -104,7 +104,7 @@ def sighting(
         records=records,
         near=f"10.0.3.30:{name}",
     )
-    return Sighting(
+    return Detection(
         document=document, casts=rest.get("casts", ()), shaded_by=rest.get("shaded_by", ())
     )
 

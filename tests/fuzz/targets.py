@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from flowverdict.alerts.codec import document_from_json
-from flowverdict.alerts.grouping import group, sightings
+from flowverdict.alerts.grouping import detections, group
 from flowverdict.alerts.model import Alert, Notice
 from flowverdict.core.errors import (
     MAX_ERROR_TEXT,
@@ -379,13 +379,13 @@ def check_snapshot(data: bytes) -> bool:
     explanations = [explain_one(flow, config) for flow in sample_flows()]
     for explanation in explanations:
         assert to_json(explanation).isascii()
-    sightings = group(explanations)
-    for sighting in sightings:
-        assert document_from_json(sighting.document.to_json()) == sighting.document
+    detections = group(explanations)
+    for detection in detections:
+        assert document_from_json(detection.document.to_json()) == detection.document
         assert email.body(
-            sighting.document
+            detection.document
         )  # the other faces take ten times as long, and have a target of their own
-    assert sum(sighting.document.records for sighting in sightings) == sum(
+    assert sum(detection.document.records for detection in detections) == sum(
         flow.traffic.records for flow in sample_flows()
     )
     return True
@@ -450,9 +450,9 @@ def check_alerts(data: bytes) -> bool:
         assert batch.counts.records == 0
         return refused(error)
     explanations = batch.explanations(None if config is None else FixedConfig(config))
-    seen = sightings(explanations, batch.flows)
-    for sighting in seen:
-        shown_by_every_face(sighting.document)
+    seen = detections(explanations, batch.flows)
+    for detection in seen:
+        shown_by_every_face(detection.document)
     assert (
         sum(explanation.flow.traffic.records for explanation in explanations)
         == batch.counts.rejected

@@ -26,7 +26,7 @@ from flowverdict.lifecycle.rate_limit import hour_of
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.store import MAX_STATES
 from flowverdict_cli.local_aws import REGION, LocalAws
-from tests.alert_samples import NOW, Outbox, a_window, record, sighting
+from tests.alert_samples import NOW, Outbox, a_window, detection, record
 from tests.integration.at_once import NoRules
 from tests.integration.quick_tables import quick_transactions
 from tests.integration.small_company import HEADER
@@ -117,11 +117,11 @@ def test_the_cap_speaks_at_once_and_once_more_when_the_hour_is_over(aws: LocalAw
     store, outbox = DynamoDbStore(boto3.client("dynamodb"), aws.table), Outbox()
     book = AlertBook(store, outbox, intervals=INTERVALS, cap=3)
     hour = hour_of(NOW)
-    record(book, [sighting(str(number)) for number in range(5)], a_window(), hour)
+    record(book, [detection(str(number)) for number in range(5)], a_window(), hour)
     book.sweep(hour + 60, None)
     record(
         book,
-        [sighting("late", Severity.MEDIUM), sighting("grave", Severity.CRITICAL)],
+        [detection("late", Severity.MEDIUM), detection("grave", Severity.CRITICAL)],
         a_window(),
         hour + 1_800,
     )
@@ -267,14 +267,14 @@ def test_a_crash_loses_no_message_and_counts_nothing_twice(aws: LocalAws, when: 
     )
     window = a_window()
     with pytest.raises(CrashError):
-        record(dying, [sighting(records=7)], window, NOW)
+        record(dying, [detection(records=7)], window, NOW)
     assert len(aws.alerts()) == (0 if when == "between commit and publish" else 1)
 
     book = AlertBook(store, topics, intervals=INTERVALS, cap=CAP)
     again = replace(
         store.load_windows([window.window_id])[window.window_id], judged="what it shows"
     )
-    record(book, [sighting(records=7)], again, NOW + 60)  # the queue delivers again
+    record(book, [detection(records=7)], again, NOW + 60)  # the queue delivers again
     for now in range(NOW + 60, NOW + 1_200, 300):
         book.sweep(now, None)
     (alert,) = aws.alerts()
@@ -286,7 +286,7 @@ def test_a_message_that_was_sent_and_cannot_be_noted_stops_nothing_else(aws: Loc
     store.error = StateError("the table is away")
     outcome = record(
         AlertBook(store, outbox, intervals=INTERVALS, cap=CAP),
-        [sighting("one"), sighting("two")],
+        [detection("one"), detection("two")],
         a_window(),
         NOW,
     )
@@ -342,14 +342,14 @@ def test_who_was_slower_counts_and_does_not_tell(aws: LocalAws) -> None:
         def commit(self, *what: Any) -> None:  # noqa: ANN401 - as the store's
             if not self.overtaken:
                 self.overtaken = True
-                record(fast, [sighting(records=2)], a_window(), NOW)
+                record(fast, [detection(records=2)], a_window(), NOW)
             super().commit(*what)
 
     record(
         AlertBook(
             Slow(client, aws.table), outbox, intervals=INTERVALS, cap=CAP, wait=lambda _: None
         ),
-        [sighting(records=3)],
+        [detection(records=3)],
         a_window(),
         NOW,
     )
@@ -368,5 +368,5 @@ def test_a_table_that_is_not_there_is_one_clear_line() -> None:
         DynamoDbStore(boto3.client("dynamodb"), "gone"), Outbox(), intervals=INTERVALS, cap=CAP
     )
     with pytest.raises(StateError, match=r"gone: could not be read: .*ResourceNotFound") as raised:
-        record(book, [sighting()], a_window(), NOW)
+        record(book, [detection()], a_window(), NOW)
     assert isinstance(raised.value.__cause__, ClientError)

@@ -31,7 +31,7 @@ from flowverdict.lifecycle.store import (
     Shadow,
     Window,
 )
-from tests.alert_samples import NOW, SAMPLE, Outbox, a_window, record, sighting
+from tests.alert_samples import NOW, SAMPLE, Outbox, a_window, detection, record
 from tests.helpers.memory_stores import MemoryStore
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def store(request: pytest.FixtureRequest) -> AlertStore:
 
 
 def fresh(name: str = "one", severity: Severity = Severity.HIGH, now: int = NOW) -> State:
-    return sighted(None, sighting(name, severity), now, shaded=False, around=AROUND)
+    return sighted(None, detection(name, severity), now, shaded=False, around=AROUND)
 
 
 def commit(store: AlertStore, *states: State, now: int = NOW, **rest: Any) -> None:  # noqa: ANN401 - the fields of a commit
@@ -149,7 +149,7 @@ def test_an_hour_has_one_budget_and_nobody_writes_over_anothers(store: AlertStor
     hour = hour_of(NOW)
     unused = store.load_budget(hour)
     assert (unused.used, unused.version) == (0, 0)
-    held = unused.use().hold(sighting().document)
+    held = unused.use().hold(detection().document)
     commit(store, budget=held)
     kept = store.load_budget(hour)
     assert (kept.used, dict(kept.held), kept.titles, kept.version) == (
@@ -173,7 +173,7 @@ WINDOW = Window(
     sources=3,
     fingerprints=frozenset({ONE}),
 )
-ADDED = sighting(records=3).document
+ADDED = detection(records=3).document
 
 
 def test_a_window_comes_back_as_it_was_but_one_version_higher(store: AlertStore) -> None:
@@ -258,7 +258,7 @@ def test_noise_is_due_at_the_end_of_the_day_in_which_it_began_however_often_it_i
     commit(
         store,
         sighted(
-            load(store), sighting(severity=Severity.LOW), midnight + 1, shaded=False, around=AROUND
+            load(store), detection(severity=Severity.LOW), midnight + 1, shaded=False, around=AROUND
         ),
     )
     assert list(store.due(midnight - 1, 10)) == []
@@ -303,7 +303,7 @@ def test_only_the_message_that_was_sent_is_marked_so(store: AlertStore) -> None:
 def test_what_was_counted_while_the_message_was_sent_stays_counted(store: AlertStore) -> None:
     commit(store, fresh())
     sent = load(store)
-    commit(store, sighted(sent, sighting(records=5), NOW + 2, shaded=False, around=AROUND))
+    commit(store, sighted(sent, detection(records=5), NOW + 2, shaded=False, around=AROUND))
     store.mark_sent(sent, INTERVALS)
     after = load(store)
     assert (after.pending, after.document.records, after.version) == (None, 6, 3)
@@ -541,12 +541,12 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
     assert calls == {"BatchGetItem": 1, "PutItem": 1}
 
     calls.clear()
-    record(book, [sighting()], a_window(), NOW)
+    record(book, [detection()], a_window(), NOW)
     # The window, the state and the hour's budget are read; the message's mark is taken away.
     assert calls == {"UpdateItem": 1, "BatchGetItem": 3, "TransactWriteItems": 1}
 
     calls.clear()
-    record(book, [sighting()], a_window(), NOW + 60)
+    record(book, [detection()], a_window(), NOW + 60)
     # More of the same: what the other window has added is read too; nothing is told, so no budget is asked.
     assert calls == {"BatchGetItem": 3, "TransactWriteItems": 1}
 

@@ -18,13 +18,13 @@ from flowverdict.lifecycle.manager import AlertBook
 from flowverdict.lifecycle.rate_limit import HOUR, hour_of
 from flowverdict.lifecycle.state_machine import Around, Intervals, sighted, swept
 from flowverdict.lifecycle.store import Window
-from tests.alert_samples import NOW, Outbox, a_window, record, sighting
+from tests.alert_samples import NOW, Outbox, a_window, detection, record
 from tests.helpers.memory_stores import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowverdict.alerts.detection import Sighting
+    from flowverdict.alerts.detection import Detection
     from flowverdict.alerts.model import Document
 
 # Shorter than they are in life, so that a few dozen steps see many of each.
@@ -44,19 +44,19 @@ PROBLEMS: dict[str, tuple[Severity, ...]] = {
 SHADOW = "shadow of the cause"
 
 
-def seen(name: str, severity: Severity, records: int) -> Sighting:
+def seen(name: str, severity: Severity, records: int) -> Detection:
     casts = (SHADOW,) if name == "cause" else ()
     shaded_by = (SHADOW,) if name == "consequence" else ()
-    return sighting(name, severity, records=records, casts=casts, shaded_by=shaded_by)
+    return detection(name, severity, records=records, casts=casts, shaded_by=shaded_by)
 
 
 @st.composite
-def a_sighting(draw: st.DrawFn) -> tuple[str, Severity, int]:
+def a_detection(draw: st.DrawFn) -> tuple[str, Severity, int]:
     name = draw(st.sampled_from(sorted(PROBLEMS)))
     return name, draw(st.sampled_from(PROBLEMS[name])), draw(st.integers(1, 50))
 
 
-batches = st.lists(a_sighting(), min_size=1, max_size=4, unique_by=lambda one: one[0])
+batches = st.lists(a_detection(), min_size=1, max_size=4, unique_by=lambda one: one[0])
 
 
 @dataclass(slots=True)
@@ -109,7 +109,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(batch=batches)
     def see(self, batch: list[tuple[str, Severity, int]]) -> None:
-        sightings = [seen(*one) for one in batch]
+        detections = [seen(*one) for one in batch]
         # An episode that ended (as the store has it) begins anew with this sighting; while its end waits to be told it takes it in.
         names = {fingerprint(name): name for name, _, _ in batch}
         opened = {
@@ -128,7 +128,7 @@ class Life(RuleBasedStateMachine):
         if any(name == "consequence" for name, _, _ in batch):
             self.shaded = self.now < self.shadow_until
         self._note_waiting()
-        record(self.book, sightings, a_window(), self.now)
+        record(self.book, detections, a_window(), self.now)
         self._collect()
 
     @rule(minutes=st.integers(0, 180))
@@ -335,7 +335,7 @@ def test_the_cap_lets_the_most_severe_through_and_keeps_a_third_for_what_is_crit
     book = AlertBook(store, outbox, intervals=INTERVALS, cap=cap)
     outcome = record(
         book,
-        [sighting(str(number), severity) for number, severity in enumerate(severities)],
+        [detection(str(number), severity) for number, severity in enumerate(severities)],
         a_window(),
         NOW,
     )

@@ -195,7 +195,8 @@ def explained(given_: Input) -> tuple[list[Explanation], Batch]:
 def documents(given_: Input) -> list[Document]:
     explanations, batch = explained(given_)
     found = [
-        sighting.document for sighting in (*group(explanations), *lost_records(batch.flows.lost()))
+        detection.document
+        for detection in (*group(explanations), *lost_records(batch.flows.lost()))
     ]
     assert found
     return found

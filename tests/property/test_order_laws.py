@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowverdict.alerts.grouping import sightings
+from flowverdict.alerts.grouping import detections
 from flowverdict.alerts.model import Alert, Status
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flowlog.object_key import Origin
@@ -89,7 +89,7 @@ class Deployment:
                 rejects = bool(its_flows.rejects) or any(its_flows.lost())
                 dirty.add(DirtyWindow(partition=PLACE, window=window, rejects=rejects))
         self.evaluator.evaluate(
-            dirty, lambda flows, rejected: sightings(explain_flows(rejected, None), flows), now
+            dirty, lambda flows, rejected: detections(explain_flows(rejected, None), flows), now
         )
 
     def alerts(self) -> dict[str, Document]:

@@ -42,7 +42,7 @@ def alerts_of(*names: str, edits: Edits = (), beside: bool = True) -> list[Alert
 
 
 def alerts_in(batch: Batch, config: FixedConfig | None = None) -> list[Alert]:
-    documents = [sighting.document for sighting in group(batch.explanations(config))]
+    documents = [detection.document for detection in group(batch.explanations(config))]
     return [document for document in documents if isinstance(document, Alert)]
 
 

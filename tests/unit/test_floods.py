@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flowverdict.alerts.grouping import sightings
+from flowverdict.alerts.grouping import detections
 from flowverdict.alerts.model import Alert, Kind, Notice
 from flowverdict.core.errors import ObjectError
 from flowverdict.flowlog.fields import DEFAULT_FIELDS
@@ -77,7 +77,7 @@ def test_a_flood_keeps_its_bound_and_every_record_is_counted() -> None:
     assert sum(flow.traffic.records for flow in kept) + flows.folded[
         "eni-1"
     ].traffic.records == len(RECORDS)
-    found = sightings(explain_flows([*flows.rejected()], None), flows)
+    found = detections(explain_flows([*flows.rejected()], None), flows)
     assert sum(one.document.records for one in found) == len(RECORDS)
     (notice,) = [one.document for one in found if isinstance(one.document, Notice)]
     assert notice.kind is Kind.FLOOD

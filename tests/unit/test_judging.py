@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flowverdict.alerts.grouping import sightings
+from flowverdict.alerts.grouping import detections
 from flowverdict.core.errors import EvidenceError, StateError
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flows.evidence import AFTER, BEFORE
@@ -77,7 +77,7 @@ class Deployment:
 
     def tell(self, dirty: set[DirtyWindow]) -> None:
         self.evaluator.evaluate(
-            dirty, lambda flows, rejected: sightings(explain_flows(rejected, None), flows), NOW
+            dirty, lambda flows, rejected: detections(explain_flows(rejected, None), flows), NOW
         )
 
     def records(self) -> list[int]:

@@ -185,8 +185,8 @@ def test_a_scan_of_thousands_of_ports_is_one_alert_and_every_flow_still_counted(
     tail = "2 203.0.113.1 10.0.2.20 ingress -"
     scan = (line(APP, "203.0.113.1 10.0.2.20", f"40000 {port}", tail) for port in range(1, 3_001))
     batch.add_file(io.BytesIO("\n".join([HEADER, *scan]).encode()), name="x")
-    (sighting,) = group(batch.explanations())
-    alert = sighting.document
+    (detection,) = group(batch.explanations())
+    alert = detection.document
     assert isinstance(alert, Alert)
     assert (alert.kind, alert.severity, alert.service, alert.flows) == (
         "scan",
@@ -207,7 +207,7 @@ def test_more_problems_than_anyone_can_be_told_of_are_folded_and_every_flow_stil
     asked = (line(APP, both, f"40000 {port}", f"2 {both} ingress -") for port, both in clients)
     batch.add_file(io.BytesIO("\n".join([HEADER, *asked]).encode()), name="x")
     explanations = batch.explanations()
-    documents = [sighting.document for sighting in group(explanations)]
+    documents = [detection.document for detection in group(explanations)]
     assert len(documents) == 101
     with monkeypatch.context() as unbounded:
         unbounded.setattr(grouping, "MAX_ALERTS", 5_000)

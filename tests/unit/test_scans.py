@@ -22,7 +22,7 @@ from tests.helpers.memory_stores import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flowverdict.alerts.detection import Sighting
+    from flowverdict.alerts.detection import Detection
     from flowverdict.alerts.scans import Scan
     from flowverdict.network.configuration import NetConfig
     from flowverdict.verdict.explanation import Explanation
@@ -70,11 +70,11 @@ def scans_in(lines: Iterable[str]) -> list[Scan]:
     return without_scans(explained(lines))[0]
 
 
-def sightings(lines: Iterable[str], config: NetConfig | None = None) -> list[Sighting]:
+def detections(lines: Iterable[str], config: NetConfig | None = None) -> list[Detection]:
     return group(explained(lines, config))
 
 
-def alert(one: Sighting) -> Alert:
+def alert(one: Detection) -> Alert:
     assert isinstance(one.document, Alert)
     return one.document
 
@@ -105,14 +105,14 @@ def test_an_internet_source_that_tries_ten_doors_scans(ports: range, hosts: list
     (scan,) = scans_in(tries(INTERNET, ports, hosts))
     assert (scan.sources, scan.ports, scan.addresses) == (1, len(ports), len(hosts))
     assert len(scan.members) == SCAN_TARGETS
-    (one,) = sightings(tries(INTERNET, ports, hosts))
+    (one,) = detections(tries(INTERNET, ports, hosts))
     assert (one.document.kind, one.document.severity) == (Kind.SCAN, Severity.LOW)
 
 
 def test_below_ten_doors_it_is_knocking() -> None:
     lines = tries(INTERNET, PORTS[: SCAN_TARGETS - 1])
     assert scans_in(lines) == []
-    assert {(one.document.kind, one.document.severity) for one in sightings(lines)} == {
+    assert {(one.document.kind, one.document.severity) for one in detections(lines)} == {
         (Kind.REJECT, Severity.LOW)
     }
 
@@ -131,7 +131,7 @@ def test_two_sources_of_few_doors_each_are_no_scan_together() -> None:
 def test_an_inside_source_that_cannot_reach_one_port_of_many_hosts_is_a_fault_and_no_scan() -> None:
     lines = tries(APP, [5432], HOSTS)
     assert scans_in(lines) == []
-    (one,) = sightings(lines)
+    (one,) = detections(lines)
     assert (one.document.kind, one.document.severity, alert(one).flows) == (
         Kind.REJECT,
         Severity.HIGH,
@@ -142,7 +142,7 @@ def test_an_inside_source_that_cannot_reach_one_port_of_many_hosts_is_a_fault_an
 def test_an_inside_source_that_tries_many_ports_scans_and_is_told() -> None:
     (scan,) = scans_in(tries(APP, PORTS[:SCAN_TARGETS], ["10.0.7.1"]))
     assert scan.place.inside
-    (one,) = sightings(tries(APP, PORTS[:SCAN_TARGETS], ["10.0.7.1"]))
+    (one,) = detections(tries(APP, PORTS[:SCAN_TARGETS], ["10.0.7.1"]))
     assert (one.document.kind, one.document.severity) == (Kind.SCAN, Severity.MEDIUM)
     assert alert(one).next_steps
 
@@ -158,7 +158,7 @@ def test_high_ports_count_as_one_inside() -> None:
 def test_from_inside_and_from_the_internet_are_two_scans() -> None:
     lines = tries(INTERNET, PORTS, ["10.0.7.1"]) + tries(APP, PORTS, ["10.0.7.1"])
     assert sorted(scan.place.inside for scan in scans_in(lines)) == [False, True]
-    assert len({one.document.fingerprint for one in sightings(lines)}) == 2
+    assert len({one.document.fingerprint for one in detections(lines)}) == 2
 
 
 # --- what is no try ---------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ def test_blocked_replies_are_no_scan() -> None:
             line(WEB, INTERNET, (443, 50_000 + number), flags=SYN_ACK, egress=True),
         ]
     assert scans_in(lines) == []
-    (one,) = sightings(lines)
+    (one,) = detections(lines)
     assert (one.document.kind, one.document.severity) == (Kind.REJECT, Severity.CRITICAL)
 
 
@@ -191,16 +191,16 @@ def test_what_block_public_access_rejects_is_told_as_that() -> None:
 
 
 def test_scanners_of_one_place_are_one_alert_that_no_address_is_part_of() -> None:
-    (one,) = sightings(tries(INTERNET, PORTS))
-    (other,) = sightings(tries("203.0.113.99", PORTS[5:25], HOSTS[:2]))
-    (both,) = sightings(tries(INTERNET, PORTS) + tries("203.0.113.99", PORTS[5:25], HOSTS[:2]))
+    (one,) = detections(tries(INTERNET, PORTS))
+    (other,) = detections(tries("203.0.113.99", PORTS[5:25], HOSTS[:2]))
+    (both,) = detections(tries(INTERNET, PORTS) + tries("203.0.113.99", PORTS[5:25], HOSTS[:2]))
     assert one.document.fingerprint == other.document.fingerprint == both.document.fingerprint
     assert alert(both).remote_count == 2
     assert alert(both).targets == (30, 3)
     assert alert(both).summary.startswith(
         "2 sources tried 30 ports on 3 addresses and were rejected."
     )
-    (elsewhere,) = sightings(
+    (elsewhere,) = detections(
         [
             text.replace("vpc-0123456789abcdef0", "vpc-0fedcba9876543210")
             for text in tries(INTERNET, PORTS)
@@ -212,7 +212,7 @@ def test_scanners_of_one_place_are_one_alert_that_no_address_is_part_of() -> Non
 def test_a_scan_takes_its_doors_out_of_the_other_alerts_and_leaves_what_others_tried() -> None:
     lines = tries(INTERNET, PORTS) + tries("203.0.113.99", [22])
     kinds = [
-        (one.document.kind, alert(one).service_port, alert(one).flows) for one in sightings(lines)
+        (one.document.kind, alert(one).service_port, alert(one).flows) for one in detections(lines)
     ]
     assert sorted(kinds, key=str) == [(Kind.REJECT, 22, 1), (Kind.SCAN, None, len(PORTS))]
 
@@ -221,7 +221,7 @@ def test_nothing_is_lost_or_counted_twice() -> None:
     lines = (
         tries(INTERNET, PORTS, HOSTS) + tries("203.0.113.99", [22, 23]) + tries(APP, [5432], HOSTS)
     )
-    assert sum(alert(one).flows for one in sightings(lines)) == len(lines)
+    assert sum(alert(one).flows for one in detections(lines)) == len(lines)
 
 
 # --- the internet and a colleague at the same port --------------------------------------------------------------------
@@ -229,15 +229,15 @@ def test_nothing_is_lost_or_counted_twice() -> None:
 
 def test_noise_and_a_fault_at_one_port_are_two_alerts_so_that_neither_hides_the_other() -> None:
     inside, outside = line(APP, DATABASE, (41_000, 22)), line(INTERNET, DATABASE, (41_000, 22))
-    found = sightings([inside, outside])
+    found = detections([inside, outside])
     assert [one.document.severity for one in found] == [Severity.HIGH, Severity.LOW]
-    assert [sightings([text])[0].document.fingerprint for text in (inside, outside)] == [
+    assert [detections([text])[0].document.fingerprint for text in (inside, outside)] == [
         one.document.fingerprint for one in found
     ]
 
     book = AlertBook(store := MemoryStore(), outbox := Outbox(), intervals=Intervals(), cap=30)
-    record(book, sightings([inside]), a_window(), NOW)
-    record(book, sightings([outside]), a_window(), NOW + 60)
+    record(book, detections([inside]), a_window(), NOW)
+    record(book, detections([outside]), a_window(), NOW + 60)
     for minutes in (30, 31, 40):
         book.sweep(NOW + 60 * minutes, None)
     # The knocking that goes on neither keeps the fault open nor takes it into the digest.
@@ -250,7 +250,7 @@ def test_noise_and_a_fault_at_one_port_are_two_alerts_so_that_neither_hides_the_
 
 def shades(cause: Iterable[str], other: Iterable[str], config: NetConfig | None = None) -> bool:
     """Whether what the first lines show makes an alert of the others needless: in one batch, and in a later one; not too late."""
-    causes, others = sightings(cause, config), sightings(other, config)
+    causes, others = detections(cause, config), detections(other, config)
     assert len(causes) == len(others) == 1
     name = others[0].document.fingerprint
     outcomes = []
@@ -288,15 +288,15 @@ def test_it_explains_no_other_service_and_no_other_vpc(other: str) -> None:
 
 
 def test_with_the_rules_at_hand_it_explains_what_the_same_list_drops_and_not_another_ones() -> None:
-    (cause,) = sightings(blocked_replies(), SHOP)
+    (cause,) = detections(blocked_replies(), SHOP)
     entry = alert(cause).network_acl_entry
     assert entry is not None
     assert entry.network_acl_id == "acl-0aaa0000000000001"
     # What the database's own list drops: other service and other list.
-    (elsewhere,) = sightings([line("10.0.1.5", DATABASE, (41_200, 3306))], SHOP)
+    (elsewhere,) = detections([line("10.0.1.5", DATABASE, (41_200, 3306))], SHOP)
     assert set(cause.casts).isdisjoint(elsewhere.shaded_by)
     # The same list, at the door of the same service: a range that its rule 90 denies.
-    (same,) = sightings([line("198.51.100.7", WEB, (41_200, 443))], SHOP)
+    (same,) = detections([line("198.51.100.7", WEB, (41_200, 443))], SHOP)
     blocking = alert(same).network_acl_entry
     assert blocking is not None
     assert (blocking.network_acl_id, blocking.rule_number) == ("acl-0aaa0000000000001", 90)
@@ -304,13 +304,13 @@ def test_with_the_rules_at_hand_it_explains_what_the_same_list_drops_and_not_ano
 
 
 def test_what_a_security_group_blocks_it_does_not_explain() -> None:
-    (cause,) = sightings(blocked_replies(port=22), SHOP)
-    (group_blocks,) = sightings([line(APP, WEB, (41_000, 22))], SHOP)
+    (cause,) = detections(blocked_replies(port=22), SHOP)
+    (group_blocks,) = detections([line(APP, WEB, (41_000, 22))], SHOP)
     assert alert(group_blocks).verdict == "security-group"
     assert set(cause.casts).isdisjoint(group_blocks.shaded_by)
 
 
-def without_reasons(text: str) -> list[Sighting]:
+def without_reasons(text: str) -> list[Detection]:
     """Read a line as a flow log without the field ``reject-reason`` has it."""
     batch = Batch()
     batch.add_file(
@@ -320,14 +320,14 @@ def without_reasons(text: str) -> list[Sighting]:
 
 
 def test_block_public_access_explains_what_the_log_does_not_say_the_reason_of() -> None:
-    (cause,) = sightings([line(INTERNET, WEB, (41_000, 443), reason="BPA")])
+    (cause,) = detections([line(INTERNET, WEB, (41_000, 443), reason="BPA")])
     assert alert(cause).verdict == "block-public-access"
     (unsaid,) = without_reasons(line(INTERNET, WEB, (41_000, 80)))
     assert not set(cause.casts).isdisjoint(unsaid.shaded_by)
     unrelated = [
         *without_reasons(line(APP, WEB, (41_000, 80))),  # does not come from the internet
         *without_reasons(line(INTERNET, WEB, (41_000, 80), vpc="vpc-0fedcba9876543210")),
-        *sightings(
+        *detections(
             [line(INTERNET, WEB, (41_000, 80))]
         ),  # the log says that it was not Block Public Access
     ]
@@ -336,8 +336,8 @@ def test_block_public_access_explains_what_the_log_does_not_say_the_reason_of() 
 
 
 def test_block_public_access_does_not_explain_what_a_rule_is_known_to_block() -> None:
-    (cause,) = sightings([line(INTERNET, WEB, (41_000, 443), reason="BPA")], SHOP)
-    (known,) = sightings([line("203.0.113.7", WEB, (41_000, 22))], SHOP)
+    (cause,) = detections([line(INTERNET, WEB, (41_000, 443), reason="BPA")], SHOP)
+    (known,) = detections([line("203.0.113.7", WEB, (41_000, 22))], SHOP)
     assert alert(known).blocker is not None
     assert set(cause.casts).isdisjoint(known.shaded_by)
 
@@ -346,7 +346,7 @@ def test_a_shaded_alert_is_named_by_the_one_that_explains_it() -> None:
     outbox = Outbox()
     record(
         AlertBook(MemoryStore(), outbox, intervals=Intervals(), cap=30),
-        [*sightings(blocked_replies()), *sightings([line(APP, WEB, (41_000, 443))])],
+        [*detections(blocked_replies()), *detections([line(APP, WEB, (41_000, 443))])],
         a_window(),
         NOW,
     )

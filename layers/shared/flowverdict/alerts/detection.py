@@ -42,7 +42,7 @@ def fingerprint(*parts: object) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
+class Detection:
     """A problem as one batch shows it, with what decides whether anyone is told.
 
     Parameters
@@ -61,9 +61,9 @@ class Sighting:
     shaded_by: tuple[str, ...] = ()
 
 
-def most_severe_first(sighting: Sighting) -> Urgency:
+def most_severe_first(detection: Detection) -> Urgency:
     """Sort sightings: by severity, then by time, then by fingerprint."""
-    document = sighting.document
+    document = detection.document
     return urgent(document.severity, document.first_seen, document.fingerprint)
 
 

@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.console_links import console_links, logs_query
-from flowverdict.alerts.detection import GroupKey, Sighting, Urgency, most_severe_first, urgent
+from flowverdict.alerts.detection import Detection, GroupKey, Urgency, most_severe_first, urgent
 from flowverdict.alerts.inhibition import casts, shaded_by
 from flowverdict.alerts.model import (
     CONFIDENCES,
@@ -61,7 +61,7 @@ _OWNER_TAGS = frozenset({"owner", "team", "contact", "service-owner", "owner-ema
 _MAX_OWNERS = 3
 
 
-def group(explanations: Iterable[Explanation]) -> list[Sighting]:
+def group(explanations: Iterable[Explanation]) -> list[Detection]:
     """Group explanations into alerts, most severe first; among equals the one seen first, then by fingerprint.
 
     Beyond ``MAX_ALERTS`` services are no longer told apart; every flow is still counted.
@@ -70,23 +70,23 @@ def group(explanations: Iterable[Explanation]) -> list[Sighting]:
     groups: defaultdict[GroupKey, list[Explanation]] = defaultdict(list)
     for explanation in rest:
         groups[_key(explanation)].append(explanation)
-    found: list[tuple[Urgency, GroupKey | Sighting]] = [
+    found: list[tuple[Urgency, GroupKey | Detection]] = [
         (_urgency(key, members), key) for key, members in groups.items()
     ]
-    found += [(most_severe_first(scan), scan) for scan in map(_scan_sighting, scans)]
+    found += [(most_severe_first(scan), scan) for scan in map(_scan_detection, scans)]
     found.sort(key=lambda one: one[0])
     # Alerts are made of those that are told, since to make one takes longer than to judge its flow.
     told = [
-        one if isinstance(one, Sighting) else _sighting(one, groups[one])
+        one if isinstance(one, Detection) else _detection(one, groups[one])
         for _, one in found[:MAX_ALERTS]
     ]
     folded: defaultdict[GroupKey, list[Explanation]] = defaultdict(list)
     for _, one in found[MAX_ALERTS:]:
         if isinstance(one, GroupKey):
             folded[one._replace(protocol=None, service_port=None, blocker=None)] += groups[one]
-    scans_left = [one for _, one in found[MAX_ALERTS:] if isinstance(one, Sighting)]
+    scans_left = [one for _, one in found[MAX_ALERTS:] if isinstance(one, Detection)]
     rest_folded = sorted(
-        (_sighting(key, members, several=True) for key, members in folded.items()),
+        (_detection(key, members, several=True) for key, members in folded.items()),
         key=most_severe_first,
     )
     return [*told, *scans_left, *rest_folded]
@@ -124,7 +124,7 @@ def _key(explanation: Explanation) -> GroupKey:
     )
 
 
-def _sighting(key: GroupKey, members: list[Explanation], *, several: bool = False) -> Sighting:
+def _detection(key: GroupKey, members: list[Explanation], *, several: bool = False) -> Detection:
     judged = [(*severity_of(member), member) for member in members]
     severity, reason, _ = min(judged, key=lambda one: (one[0].rank, one[1]))
     # The flow that stands for the group is one that the severity is about.
@@ -148,7 +148,7 @@ def _sighting(key: GroupKey, members: list[Explanation], *, several: bool = Fals
         for member in sorted(telling, key=_busiest_first)
         if (sample := sample_of(member)) is not None
     ]
-    return Sighting(
+    return Detection(
         document=alert,
         samples=tuple(samples[:MAX_SAMPLES]),
         casts=casts(alert),
@@ -323,7 +323,7 @@ def _owners(standing: Explanation) -> tuple[tuple[str, str], ...]:
 # --- scans ------------------------------------------------------------------------------------------------------------
 
 
-def _scan_sighting(scan: Scan) -> Sighting:
+def _scan_detection(scan: Scan) -> Detection:
     place = scan.place
     key = GroupKey(
         kind=Kind.SCAN,
@@ -348,7 +348,7 @@ def _scan_sighting(scan: Scan) -> Sighting:
         key, (severity, reason), standing, list(scan.members), service="several services"
     )
     sources = _busiest_addresses((member.flow.key.packet_source, member) for member in scan.members)
-    return Sighting(
+    return Detection(
         document=replace(
             alert,
             summary=f"{who} tried {tried} and {'was' if scan.sources == 1 else 'were'} rejected. "
@@ -376,6 +376,6 @@ def _scan_sighting(scan: Scan) -> Sighting:
     )
 
 
-def sightings(explanations: Iterable[Explanation], collected: FlowCollector) -> list[Sighting]:
+def detections(explanations: Iterable[Explanation], collected: FlowCollector) -> list[Detection]:
     """Group explanations into alerts, most severe first; add what AWS lost of the records, and what is too much to be judged."""
     return [*group(explanations), *lost_records(collected.lost()), *folded_flows(collected.folded)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowverdict.alerts.detection import Sighting, fingerprint
+from flowverdict.alerts.detection import Detection, fingerprint
 from flowverdict.alerts.model import Kind, Notice, Section, Severity
 from flowverdict.core.formatting import cut, cut_or_none
 from flowverdict.flows.collector import MAX_FLOWS
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 # --- records that AWS lost --------------------------------------------------------------------------------------------
 
 
-def lost_records(losses: Iterable[LostRecords]) -> list[Sighting]:
+def lost_records(losses: Iterable[LostRecords]) -> list[Detection]:
     """Give a notice for each interface that AWS lost records of (SKIPDATA)."""
-    return [Sighting(document=_lost(loss)) for loss in losses]
+    return [Detection(document=_lost(loss)) for loss in losses]
 
 
-def folded_flows(folded: Mapping[str | None, Folded]) -> list[Sighting]:
+def folded_flows(folded: Mapping[str | None, Folded]) -> list[Detection]:
     """Give a notice for each interface with rejected flows that are counted together, and not judged one by one."""
     return [
-        Sighting(document=_folded(interface, one))
+        Detection(document=_folded(interface, one))
         for interface, one in sorted(folded.items(), key=str)
     ]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 
-from flowverdict.alerts.grouping import group, sightings
+from flowverdict.alerts.grouping import detections, group
 from flowverdict.app.deadlines import ReadingTime, WithinBudget
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.flowlog.cloudwatch_logs import decode
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-    from flowverdict.alerts.detection import Sighting
+    from flowverdict.alerts.detection import Detection
     from flowverdict.app.deadlines import Clock
     from flowverdict.app.observability import Invocation, Observability
     from flowverdict.flowlog.cloudwatch_logs import LogBatch
@@ -113,35 +113,35 @@ class IngestService:
             None if self._policies is None else load_policy(self._policies, self._observability)
         )
 
-        def explain(flows: FlowCollector, rejected: Sequence[RejectedFlow]) -> list[Sighting]:
-            return self._sightings(flows, rejected, configs, policy, now)
+        def explain(flows: FlowCollector, rejected: Sequence[RejectedFlow]) -> list[Detection]:
+            return self._detections(flows, rejected, configs, policy, now)
 
         outcome = self._evaluator.evaluate(dirty, explain, now)
         self._observability.rules_not_read(configs.refused)
         self._observability.rejected(outcome.flows)
         self._observability.finished(counts, outcome, self._clock())
 
-    def _sightings(
+    def _detections(
         self,
         flows: FlowCollector,
         rejected: Sequence[RejectedFlow],
         configs: ConfigSource,
         policy: Policy | None,
         now: int,
-    ) -> list[Sighting]:
+    ) -> list[Detection]:
         """Give what a window shows and somebody wants to hear of."""
         explanations = explain_flows(rejected, configs)
         if policy is None:
-            return sightings(explanations, flows)
+            return detections(explanations, flows)
         sifted = policy.sift(explanations, datetime.fromtimestamp(now, tz=UTC))
         self._observability.muted(sifted.muted)
         unwanted = {
             one.document.fingerprint for one in group(muted.explanation for muted in sifted.muted)
         }
-        seen = sightings(sifted.kept, flows)
-        wanted = [sighting for sighting in seen if policy.allows(sighting.document.severity)]
+        seen = detections(sifted.kept, flows)
+        wanted = [detection for detection in seen if policy.allows(detection.document.severity)]
         unwanted |= {one.document.fingerprint for one in seen}
-        self._book.mute(unwanted - {sighting.document.fingerprint for sighting in wanted}, now)
+        self._book.mute(unwanted - {detection.document.fingerprint for detection in wanted}, now)
         return wanted
 
 

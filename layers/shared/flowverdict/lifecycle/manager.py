@@ -60,7 +60,7 @@ from flowverdict.network.configuration import NetConfig
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from flowverdict.alerts.detection import Sighting
+    from flowverdict.alerts.detection import Detection
     from flowverdict.alerts.model import Document, Severity
     from flowverdict.lifecycle.rate_limit import Budget
     from flowverdict.lifecycle.store import AlertPublisher, AlertStore
@@ -125,7 +125,7 @@ class AlertBook:
         self._cap = cap
         self._wait = wait
 
-    def write(self, sightings: Sequence[Sighting], window: Window, now: int) -> Iterator[Step]:
+    def write(self, detections: Sequence[Detection], window: Window, now: int) -> Iterator[Step]:
         """Count a window's sightings in and take back what it no longer shows; ``tell`` sends what the steps call for.
 
         Parameters
@@ -147,19 +147,19 @@ class AlertBook:
         StateError
             The store cannot be reached, or others were faster again and again. Judging the window again adds what is missing.
         """
-        ordered = with_explained(sorted(sightings, key=most_severe_first))
-        cast = frozenset(key for sighting in ordered for key in sighting.casts)
-        seen = {sighting.document.fingerprint for sighting in ordered}
+        ordered = with_explained(sorted(detections, key=most_severe_first))
+        cast = frozenset(key for detection in ordered for key in detection.casts)
+        seen = {detection.document.fingerprint for detection in ordered}
         known = window.fingerprints or frozenset()
         gone = sorted(known - seen)
         to_be_withdrawn = self._to_be_withdrawn(window, gone)
-        shown = tuple(sighting.document for sighting in ordered if to_be_withdrawn)
+        shown = tuple(detection.document for detection in ordered if to_be_withdrawn)
         # All that may be written is named first: what a crash leaves written is taken back if it is no longer seen.
         named = None if seen <= known else known | seen
         change = StateChange(
             window=window, known=known, cast=cast, withdrawn=to_be_withdrawn, shown=shown
         )
-        changes = [replace(change, sightings=some) for some in chunks(ordered)]
+        changes = [replace(change, detections=some) for some in chunks(ordered)]
         changes += [replace(change, gone=some) for some in batched(gone, MAX_STATES, strict=False)]
         changes = changes or [change]
         for number, some in enumerate(changes):
@@ -255,28 +255,28 @@ class AlertBook:
         window = change.window
         if self._store.version_of(window.window_id) != window.version:
             raise WindowChangedError(window.window_id)
-        names = [*(sighting.document.fingerprint for sighting in change.sightings), *change.gone]
+        names = [*(detection.document.fingerprint for detection in change.detections), *change.gone]
         states = self._store.load(names)
         parts = self._store.load_parts(
             [(window.window_id, name) for name in names if name in change.known]
         )
-        shaded_by = {key for sighting in change.sightings for key in sighting.shaded_by}
+        shaded_by = {key for detection in change.detections for key in detection.shaded_by}
         shadows = (shaded_by & change.cast) | self._store.live_shadows(
             sorted(shaded_by - change.cast), now
         )
         steps: list[Step] = []
-        for sighting in change.sightings:
-            document = sighting.document
+        for detection in change.detections:
+            document = detection.document
             state = states.get(document.fingerprint)
             known = None if state is None else parts.get((window.window_id, document.fingerprint))
             if known == document:
                 continue
             around = self._around(state, known, window.window_id)
-            shaded = not shadows.isdisjoint(sighting.shaded_by)
+            shaded = not shadows.isdisjoint(detection.shaded_by)
             corrects = next(
                 (old.title for old in change.withdrawn if takes_place_of(document, old)), None
             )
-            after = sighted(state, sighting, now, shaded=shaded, around=around, corrects=corrects)
+            after = sighted(state, detection, now, shaded=shaded, around=around, corrects=corrects)
             flows_added = document.counts.flows - (0 if known is None else known.counts.flows)
             part = Part(
                 window_id=window.window_id, fingerprint=document.fingerprint, document=document
@@ -300,7 +300,7 @@ class AlertBook:
         until = now + self._intervals.resolve
         thrown = tuple(
             Shadow(key=key, until=until)
-            for key in sorted({key for one in change.sightings for key in one.casts})
+            for key in sorted({key for one in change.detections for key in one.casts})
         )
         return Commit(
             states=tuple(step.after for step in steps),

@@ -19,7 +19,7 @@ from flowverdict.lifecycle.rate_limit import HOUR
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowverdict.alerts.detection import Sighting
+    from flowverdict.alerts.detection import Detection
     from flowverdict.alerts.model import Counts
     from flowverdict.alerts.recheck import Sample
 
@@ -159,7 +159,7 @@ class Around:
 
 def sighted(  # noqa: PLR0913 - what it was, what is new, and what is around it
     state: State | None,
-    sighting: Sighting,
+    detection: Detection,
     now: int,
     *,
     shaded: bool,
@@ -175,7 +175,7 @@ def sighted(  # noqa: PLR0913 - what it was, what is new, and what is around it
     corrects
         Title of an alert that was told and that this one takes the place of.
     """
-    document, before = sighting.document, around.before
+    document, before = detection.document, around.before
     added = document if before is None else document.counting(document.counts.minus(before.counts))
     if (
         state is not None
@@ -194,7 +194,7 @@ def sighted(  # noqa: PLR0913 - what it was, what is new, and what is around it
             version=0 if state is None else state.version,
             document=_opened(added, now),
             windows=(around.window_id if before is None else PARTLY,),
-            samples=sighting.samples,
+            samples=detection.samples,
             observed_at=now,
         )
         again = (
@@ -219,7 +219,7 @@ def sighted(  # noqa: PLR0913 - what it was, what is new, and what is around it
         windows=state.windows
         if around.window_id in state.windows
         else (*state.windows, around.window_id)[-MAX_WINDOWS:],
-        samples=sighting.samples or state.samples,
+        samples=detection.samples or state.samples,
         observed_at=max(state.observed_at, now),
     )
     return _told(counted, now, shaded=shaded, reason=None)

@@ -26,7 +26,7 @@ MAX_STATES = MAX_WRITES // 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shadow:
-    """Says until when (Unix seconds) an alert is seen that explains others; ``key`` as in ``alerts.Sighting.casts``."""
+    """Says until when (Unix seconds) an alert is seen that explains others; ``key`` as in ``alerts.Detection.casts``."""
 
     key: str
     until: int

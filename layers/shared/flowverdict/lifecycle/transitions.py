@@ -12,7 +12,7 @@ from flowverdict.lifecycle.store import MAX_WRITES, Part, Window
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from flowverdict.alerts.detection import Sighting
+    from flowverdict.alerts.detection import Detection
     from flowverdict.alerts.model import Document, Severity
     from flowverdict.lifecycle.state_machine import State
 
@@ -56,7 +56,7 @@ class StateChange:
     cast: frozenset[str]
     withdrawn: tuple[Document, ...]
     shown: tuple[Document, ...]
-    sightings: tuple[Sighting, ...] = ()
+    detections: tuple[Detection, ...] = ()
     gone: tuple[str, ...] = ()
 
 
@@ -100,37 +100,37 @@ def is_leftover(step: Step) -> bool:
     return step.before is not None and step.before.pending is not None
 
 
-def chunks(sightings: Sequence[Sighting]) -> Iterator[tuple[Sighting, ...]]:
+def chunks(detections: Sequence[Detection]) -> Iterator[tuple[Detection, ...]]:
     """Give parts that fit into a commit each, by number and by size."""
-    part: list[Sighting] = []
+    part: list[Detection] = []
     size = writes = 0
-    for sighting in sightings:
-        its_size, its_writes = len(sighting.document.to_json()), 2 + len(sighting.casts)
+    for detection in detections:
+        its_size, its_writes = len(detection.document.to_json()), 2 + len(detection.casts)
         if part and (writes + its_writes > MAX_WRITES or size + its_size > _MAX_BYTES):
             yield tuple(part)
             part, size, writes = [], 0, 0
-        part.append(sighting)
+        part.append(detection)
         size += its_size
         writes += its_writes
     if part:
         yield tuple(part)
 
 
-def with_explained(sightings: Sequence[Sighting]) -> list[Sighting]:
+def with_explained(detections: Sequence[Detection]) -> list[Detection]:
     """Let each alert say which others of the batch it explains."""
     by_shadow: defaultdict[str, list[str]] = defaultdict(list)
-    for sighting in sightings:
-        if isinstance(sighting.document, Alert):
-            for key in sighting.shaded_by:
-                by_shadow[key].append(sighting.document.title)
+    for detection in detections:
+        if isinstance(detection.document, Alert):
+            for key in detection.shaded_by:
+                by_shadow[key].append(detection.document.title)
     return [
-        sighting
+        detection
         if not (
             titles := tuple(
-                dict.fromkeys(title for key in sighting.casts for title in by_shadow[key])
+                dict.fromkeys(title for key in detection.casts for title in by_shadow[key])
             )[:MAX_EXPLAINED]
         )
-        or not isinstance(sighting.document, Alert)
-        else replace(sighting, document=replace(sighting.document, explains=titles))
-        for sighting in sightings
+        or not isinstance(detection.document, Alert)
+        else replace(detection, document=replace(detection.document, explains=titles))
+        for detection in detections
     ]

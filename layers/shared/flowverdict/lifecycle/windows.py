@@ -22,7 +22,7 @@ from flowverdict.lifecycle.store import Commit, ConflictError, Window, WindowCha
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from flowverdict.alerts.detection import Sighting
+    from flowverdict.alerts.detection import Detection
     from flowverdict.flows.collector import FlowCollector
     from flowverdict.flows.model import Folded, LostRecords, RejectedFlow
     from flowverdict.flows.ports import EvidenceStore
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from flowverdict.lifecycle.transitions import Step
 
 
-type Explain = Callable[[FlowCollector, Sequence[RejectedFlow]], Sequence[Sighting]]
+type Explain = Callable[[FlowCollector, Sequence[RejectedFlow]], Sequence[Detection]]
 
 _TRIES = 12
 _FIRST_WAIT = 0.05  # seconds; doubled with each try
