@@ -134,7 +134,7 @@ def _handler(
     from flowverdict.app.wiring import collect_rarely  # noqa: PLC0415
     from flowverdict.flowlog.log_formats import FixedFormat  # noqa: PLC0415
     from flowverdict.flowlog.records import DEFAULT_FORMAT  # noqa: PLC0415
-    from flowverdict.lifecycle.manager import AlertBook  # noqa: PLC0415
+    from flowverdict.lifecycle.manager import AlertManager  # noqa: PLC0415
     from flowverdict.lifecycle.state_machine import Intervals  # noqa: PLC0415
     from flowverdict.lifecycle.windows import WindowEvaluator  # noqa: PLC0415
     from tests.helpers.memory_stores import MemoryEvidence, MemoryStore  # noqa: PLC0415
@@ -142,10 +142,10 @@ def _handler(
     collect_rarely()
     observability, intervals = Observability("benchmark"), Intervals()
     store, evidence = MemoryStore(), MemoryEvidence()
-    book = AlertBook(store, told, intervals=intervals, cap=1_000_000)
+    manager = AlertManager(store, told, intervals=intervals, cap=1_000_000)
     service = ingest.IngestService(
-        evaluator=WindowEvaluator(evidence, store, book, intervals),
-        book=book,
+        evaluator=WindowEvaluator(evidence, store, manager, intervals),
+        manager=manager,
         store=store,
         evidence=evidence,
         configs=_NoRules(),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowverdict.alerts.model import Document
-    from flowverdict.lifecycle.manager import AlertBook, Outcome
+    from flowverdict.lifecycle.manager import AlertManager, Outcome
 
 NOW = 1_795_348_800  # 2026-11-22T12:00:00Z
 
@@ -84,9 +84,11 @@ def a_window() -> Window:
     return Window(window_id=f"place#{next(_numbers)}", judged="what it shows", sources=1)
 
 
-def record(book: AlertBook, detections: Sequence[Detection], window: Window, now: int) -> Outcome:
+def record(
+    manager: AlertManager, detections: Sequence[Detection], window: Window, now: int
+) -> Outcome:
     """Write what a window shows, and tell it."""
-    return book.tell([*book.write(detections, window, now)])
+    return manager.notify([*manager.apply(detections, window, now)])
 
 
 def detection(

@@ -82,11 +82,11 @@ class Trial:
     object_key: str
 
     def invoke(
-        self, function: str, event: object, book: Sequence[Mapping[str, Any]] = ()
+        self, function: str, event: object, manager: Sequence[Mapping[str, Any]] = ()
     ) -> Outcome:
         """Invoke a function with its role's credentials at a table that has just these items, and give what came of it."""
         forget(self.stack)
-        remember(self.stack, book)
+        remember(self.stack, manager)
         for queue in self.queues.values():
             queue.rest()
         before = len(raw_log(self.stack, function))
@@ -184,8 +184,8 @@ def _try_classify_cloudwatch_logs(trial: Trial) -> list[str]:
 
 
 def _try_sweep_alerts(trial: Trial) -> list[str]:
-    book = _open_alerts(trial)
-    outcome = trial.invoke("SweepAlertsFunction", scheduled(31 * 60), book)
+    manager = _open_alerts(trial)
+    outcome = trial.invoke("SweepAlertsFunction", scheduled(31 * 60), manager)
     return outcome.missed(
         {
             "the end of an alert is told": outcome.has_alert_of(trial.own, "resolved"),

@@ -21,7 +21,7 @@ from flowverdict.flowlog.records import RecordFormat
 from flowverdict.flowlog.s3_events import ObjectRef
 from flowverdict.flows.read_source import partition_key, read_log_events, read_object
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
-from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.windows import WindowEvaluator
 from flowverdict.network.ec2 import Ec2Config
@@ -198,11 +198,11 @@ class Truth:
     def __init__(self, rules: Place, load: Load, bucket: str, cap: int) -> None:
         self.store, outbox = MemoryStore(), Outbox()
         observability, intervals, evidence = Observability("soak"), Intervals(), MemoryEvidence()
-        book = AlertBook(self.store, outbox, intervals=intervals, cap=cap)
+        manager = AlertManager(self.store, outbox, intervals=intervals, cap=cap)
         with patch.dict(os.environ, rules.environment()), redirect_stdout(io.StringIO()):
             service = IngestService(
-                evaluator=WindowEvaluator(evidence, self.store, book, intervals),
-                book=book,
+                evaluator=WindowEvaluator(evidence, self.store, manager, intervals),
+                manager=manager,
                 store=self.store,
                 evidence=evidence,
                 configs=Ec2Config(

@@ -21,7 +21,7 @@ from flowverdict.core.formatting import isoformat
 from flowverdict.delivery.sns import SnsTopics
 from flowverdict.flowlog.s3_events import ObjectRef
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
-from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import hour_of
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.store import MAX_STATES
@@ -115,18 +115,18 @@ def test_ten_thousand_problems_at_once_are_a_few_messages(
 
 def test_the_cap_speaks_at_once_and_once_more_when_the_hour_is_over(aws: LocalAws) -> None:
     store, outbox = DynamoDbStore(boto3.client("dynamodb"), aws.table), Outbox()
-    book = AlertBook(store, outbox, intervals=INTERVALS, cap=3)
+    manager = AlertManager(store, outbox, intervals=INTERVALS, cap=3)
     hour = hour_of(NOW)
-    record(book, [detection(str(number)) for number in range(5)], a_window(), hour)
-    book.sweep(hour + 60, None)
+    record(manager, [detection(str(number)) for number in range(5)], a_window(), hour)
+    manager.sweep(hour + 60, None)
     record(
-        book,
+        manager,
         [detection("late", Severity.MEDIUM), detection("grave", Severity.CRITICAL)],
         a_window(),
         hour + 1_800,
     )
     for minutes in (31, 40, 59, 60, 65, 70):
-        book.sweep(hour + minutes * 60, None)
+        manager.sweep(hour + minutes * 60, None)
 
     floods = [document for document in outbox.sent if document.kind is Kind.FLOOD]
     assert [one.title for one in floods] == [
@@ -261,22 +261,22 @@ def test_a_crash_loses_no_message_and_counts_nothing_twice(aws: LocalAws, when: 
     topics = SnsTopics(boto3.client("sns"), aws.topic_arn)
     store = DynamoDbStore(client, aws.table)
     dying = (
-        AlertBook(store, DyingTopics(), intervals=INTERVALS, cap=CAP)
+        AlertManager(store, DyingTopics(), intervals=INTERVALS, cap=CAP)
         if when == "between commit and publish"
-        else AlertBook(BadStore(client, aws.table), topics, intervals=INTERVALS, cap=CAP)
+        else AlertManager(BadStore(client, aws.table), topics, intervals=INTERVALS, cap=CAP)
     )
     window = a_window()
     with pytest.raises(CrashError):
         record(dying, [detection(records=7)], window, NOW)
     assert len(aws.alerts()) == (0 if when == "between commit and publish" else 1)
 
-    book = AlertBook(store, topics, intervals=INTERVALS, cap=CAP)
+    manager = AlertManager(store, topics, intervals=INTERVALS, cap=CAP)
     again = replace(
         store.load_windows([window.window_id])[window.window_id], judged="what it shows"
     )
-    record(book, [detection(records=7)], again, NOW + 60)  # the queue delivers again
+    record(manager, [detection(records=7)], again, NOW + 60)  # the queue delivers again
     for now in range(NOW + 60, NOW + 1_200, 300):
-        book.sweep(now, None)
+        manager.sweep(now, None)
     (alert,) = aws.alerts()
     assert (alert["status"], alert["records"]) == ("firing", 7)
 
@@ -285,7 +285,7 @@ def test_a_message_that_was_sent_and_cannot_be_noted_stops_nothing_else(aws: Loc
     store, outbox = BadStore(boto3.client("dynamodb"), aws.table), Outbox()
     store.error = StateError("the table is away")
     outcome = record(
-        AlertBook(store, outbox, intervals=INTERVALS, cap=CAP),
+        AlertManager(store, outbox, intervals=INTERVALS, cap=CAP),
         [detection("one"), detection("two")],
         a_window(),
         NOW,
@@ -334,7 +334,7 @@ def test_without_the_table_the_message_goes_back_and_nothing_is_told(
 def test_who_was_slower_counts_and_does_not_tell(aws: LocalAws) -> None:
     client = boto3.client("dynamodb")
     store, outbox = DynamoDbStore(client, aws.table), Outbox()
-    fast = AlertBook(store, outbox, intervals=INTERVALS, cap=CAP)
+    fast = AlertManager(store, outbox, intervals=INTERVALS, cap=CAP)
 
     class Slow(DynamoDbStore):
         overtaken = False
@@ -346,7 +346,7 @@ def test_who_was_slower_counts_and_does_not_tell(aws: LocalAws) -> None:
             super().commit(*what)
 
     record(
-        AlertBook(
+        AlertManager(
             Slow(client, aws.table), outbox, intervals=INTERVALS, cap=CAP, wait=lambda _: None
         ),
         [detection(records=3)],
@@ -364,9 +364,9 @@ def test_who_was_slower_counts_and_does_not_tell(aws: LocalAws) -> None:
 
 @pytest.mark.usefixtures("aws")
 def test_a_table_that_is_not_there_is_one_clear_line() -> None:
-    book = AlertBook(
+    manager = AlertManager(
         DynamoDbStore(boto3.client("dynamodb"), "gone"), Outbox(), intervals=INTERVALS, cap=CAP
     )
     with pytest.raises(StateError, match=r"gone: could not be read: .*ResourceNotFound") as raised:
-        record(book, [detection()], a_window(), NOW)
+        record(manager, [detection()], a_window(), NOW)
     assert isinstance(raised.value.__cause__, ClientError)

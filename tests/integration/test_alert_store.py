@@ -19,7 +19,7 @@ from flowverdict.alerts.model import Severity, Status
 from flowverdict.core.errors import StateError
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.dynamodb_items import pack_state
-from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import Budget, hour_of
 from flowverdict.lifecycle.state_machine import Around, Intervals, State, sighted, swept
 from flowverdict.lifecycle.store import (
@@ -533,7 +533,7 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
     client = boto3.client("dynamodb")
     calls = counting(client)
     store = DynamoDbStore(client, aws.table)
-    book = AlertBook(store, Outbox(), intervals=INTERVALS, cap=30)
+    manager = AlertManager(store, Outbox(), intervals=INTERVALS, cap=30)
 
     assert store.windows_of("object") is None
     store.note_read("object", (1,), NOW)
@@ -541,16 +541,16 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
     assert calls == {"BatchGetItem": 1, "PutItem": 1}
 
     calls.clear()
-    record(book, [detection()], a_window(), NOW)
+    record(manager, [detection()], a_window(), NOW)
     # The window, the state and the hour's budget are read; the message's mark is taken away.
     assert calls == {"UpdateItem": 1, "BatchGetItem": 3, "TransactWriteItems": 1}
 
     calls.clear()
-    record(book, [detection()], a_window(), NOW + 60)
+    record(manager, [detection()], a_window(), NOW + 60)
     # More of the same: what the other window has added is read too; nothing is told, so no budget is asked.
     assert calls == {"BatchGetItem": 3, "TransactWriteItems": 1}
 
     calls.clear()
-    book.sweep(NOW + 90, None)
+    manager.sweep(NOW + 90, None)
     # Nothing is due: one query, and whether the cap has something to say of this hour or the last.
     assert calls == {"Query": 1, "BatchGetItem": 2}

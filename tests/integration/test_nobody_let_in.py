@@ -18,7 +18,7 @@ import pytest
 from flowverdict.app.ingest import IngestService
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.flowlog.s3_events import ObjectRef
-from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.manager import AlertManager
 from flowverdict_cli.local_aws import REGION, load_function
 from tests.integration.test_events_to_alerts import (
     BUCKET,
@@ -172,7 +172,7 @@ def prepare(aws: LocalAws, monkeypatch: pytest.MonkeyPatch, trouble: str) -> dic
             boto3.client("dynamodb").delete_table(TableName=aws.table)
         case "a defect":
             monkeypatch.setattr(IngestService, "ingest", broken)
-            monkeypatch.setattr(AlertBook, "sweep", broken)
+            monkeypatch.setattr(AlertManager, "sweep", broken)
         case "a broken policy":
             document = {"version": 1, "expected": [{"match": {"port": "a port"}, "reason": MARK}]}
             boto3.client("ssm").put_parameter(

@@ -22,7 +22,7 @@ from flowverdict.app.observability import Observability
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flowlog.object_key import origin_of
 from flowverdict.flows.read_source import partition_key, read_object
-from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.windows import WindowEvaluator
 from tests.alert_samples import NOW, Outbox
@@ -90,10 +90,10 @@ class Deployment:
         store: Any = Watched(self.store, before)
         evidence: Any = Watched(self.evidence, before)
         outbox: Any = Watched(self.outbox, before)
-        book = AlertBook(store, outbox, intervals=Intervals(), cap=1_000, wait=lambda _: None)
+        manager = AlertManager(store, outbox, intervals=Intervals(), cap=1_000, wait=lambda _: None)
         service = IngestService(
-            evaluator=WindowEvaluator(evidence, store, book, Intervals(), wait=lambda _: None),
-            book=book,
+            evaluator=WindowEvaluator(evidence, store, manager, Intervals(), wait=lambda _: None),
+            manager=manager,
             store=store,
             evidence=evidence,
             configs=NoRules(),
@@ -116,7 +116,7 @@ class Deployment:
 
     def sweep(self) -> None:
         """Let a sweep send what a function that died has not."""
-        AlertBook(self.store, self.outbox, intervals=Intervals(), cap=1_000).sweep(
+        AlertManager(self.store, self.outbox, intervals=Intervals(), cap=1_000).sweep(
             NOW + Intervals().outbox, None
         )
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from flowverdict.alerts.detection import fingerprint
 from flowverdict.alerts.model import Alert, Kind, Severity, Status
-from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import HOUR, hour_of
 from flowverdict.lifecycle.state_machine import Around, Intervals, sighted, swept
 from flowverdict.lifecycle.store import Window
@@ -105,7 +105,7 @@ class Life(RuleBasedStateMachine):
     @initialize(cap=st.sampled_from([1, 3, 4, 30]))
     def begin(self, cap: int) -> None:
         self.cap = cap
-        self.book = AlertBook(self.store, self.outbox, intervals=INTERVALS, cap=cap)
+        self.manager = AlertManager(self.store, self.outbox, intervals=INTERVALS, cap=cap)
 
     @rule(batch=batches)
     def see(self, batch: list[tuple[str, Severity, int]]) -> None:
@@ -128,7 +128,7 @@ class Life(RuleBasedStateMachine):
         if any(name == "consequence" for name, _, _ in batch):
             self.shaded = self.now < self.shadow_until
         self._note_waiting()
-        record(self.book, detections, a_window(), self.now)
+        record(self.manager, detections, a_window(), self.now)
         self._collect()
 
     @rule(minutes=st.integers(0, 180))
@@ -166,7 +166,7 @@ class Life(RuleBasedStateMachine):
 
     def _sweep(self) -> None:
         self._note_waiting()
-        self.book.sweep(self.now, None)
+        self.manager.sweep(self.now, None)
         self._collect()
         for state in self.store.states.values():
             if state.is_open and state.for_digest:
@@ -289,7 +289,7 @@ def after(batch: Sequence[tuple[str, Severity, int]], cap: int) -> tuple[object,
     store, outbox = MemoryStore(), Outbox()
     window = Window(window_id="place#1", judged="what it shows")
     record(
-        AlertBook(store, outbox, intervals=INTERVALS, cap=cap),
+        AlertManager(store, outbox, intervals=INTERVALS, cap=cap),
         [seen(*one) for one in batch],
         window,
         NOW,
@@ -306,9 +306,9 @@ def test_the_first_sighting_is_told_at_once_and_more_of_the_same_is_not(
     batch: list[tuple[str, Severity, int]], times: int
 ) -> None:
     store, outbox = MemoryStore(), Outbox()
-    book = AlertBook(store, outbox, intervals=INTERVALS, cap=30)
+    manager = AlertManager(store, outbox, intervals=INTERVALS, cap=30)
     for number in range(times):
-        record(book, [seen(*one) for one in batch], a_window(), NOW + number)
+        record(manager, [seen(*one) for one in batch], a_window(), NOW + number)
     names = {name for name, _, _ in batch}
     expected = {fingerprint(name) for name, severity, _ in batch if severity in LOUD}
     if "cause" in names:
@@ -319,9 +319,9 @@ def test_the_first_sighting_is_told_at_once_and_more_of_the_same_is_not(
 @given(st.lists(st.sampled_from(LOUD), min_size=1, max_size=8))
 def test_another_first_message_only_for_worse(severities: list[Severity]) -> None:
     store, outbox = MemoryStore(), Outbox()
-    book = AlertBook(store, outbox, intervals=INTERVALS, cap=30)
+    manager = AlertManager(store, outbox, intervals=INTERVALS, cap=30)
     for number, severity in enumerate(severities):
-        record(book, [seen("fault-0", severity, 1)], a_window(), NOW + number)
+        record(manager, [seen("fault-0", severity, 1)], a_window(), NOW + number)
     worst = [severity.rank for severity in severities]
     expected = [rank for index, rank in enumerate(worst) if index == 0 or rank < min(worst[:index])]
     assert [document.severity.rank for document in outbox.sent] == expected
@@ -332,9 +332,9 @@ def test_the_cap_lets_the_most_severe_through_and_keeps_a_third_for_what_is_crit
     severities: list[Severity], cap: int
 ) -> None:
     store, outbox = MemoryStore(), Outbox()
-    book = AlertBook(store, outbox, intervals=INTERVALS, cap=cap)
+    manager = AlertManager(store, outbox, intervals=INTERVALS, cap=cap)
     outcome = record(
-        book,
+        manager,
         [detection(str(number), severity) for number, severity in enumerate(severities)],
         a_window(),
         NOW,
@@ -354,25 +354,25 @@ def test_the_cap_lets_the_most_severe_through_and_keeps_a_third_for_what_is_crit
 
 def test_what_the_cap_held_back_is_not_told_later_if_it_is_explained_by_then() -> None:
     outbox = Outbox()
-    book = AlertBook(
+    manager = AlertManager(
         MemoryStore(), outbox, intervals=INTERVALS, cap=3
     )  # two an hour for what is not critical
     record(
-        book,
+        manager,
         [seen("fault-0", Severity.HIGH, 1), seen("fault-1", Severity.HIGH, 1)],
         a_window(),
         NOW,
     )
-    record(book, [seen("consequence", Severity.HIGH, 1)], a_window(), NOW + 60)
+    record(manager, [seen("consequence", Severity.HIGH, 1)], a_window(), NOW + 60)
     assert len(outbox.sent) == 2
     for minutes in range(20, 200, 20):
         record(
-            book,
+            manager,
             [seen("cause", Severity.CRITICAL, 1), seen("consequence", Severity.HIGH, 1)],
             a_window(),
             NOW + minutes * 60,
         )
-        book.sweep(NOW + minutes * 60 + SWEEP, None)
+        manager.sweep(NOW + minutes * 60 + SWEEP, None)
     told = {document.fingerprint for document in outbox.sent}
     assert fingerprint("cause") in told
     assert fingerprint("consequence") not in told
@@ -380,20 +380,20 @@ def test_what_the_cap_held_back_is_not_told_later_if_it_is_explained_by_then() -
 
 def test_a_reminder_that_the_cap_took_back_makes_nothing_worse() -> None:
     outbox = Outbox()
-    book = AlertBook(
+    manager = AlertManager(
         MemoryStore(), outbox, intervals=INTERVALS, cap=3
     )  # two an hour for what is not critical
-    record(book, [seen("fault-0", Severity.HIGH, 1)], a_window(), NOW)
+    record(manager, [seen("fault-0", Severity.HIGH, 1)], a_window(), NOW)
     for minutes in range(20, 120, 20):
-        record(book, [seen("fault-0", Severity.MEDIUM, 1)], a_window(), NOW + minutes * 60)
+        record(manager, [seen("fault-0", Severity.MEDIUM, 1)], a_window(), NOW + minutes * 60)
     record(
-        book,
+        manager,
         [seen("fault-1", Severity.HIGH, 1), seen("fault-2", Severity.HIGH, 1)],
         a_window(),
         NOW + 2 * HOUR,
     )
-    book.sweep(NOW + 2 * HOUR, None)  # the reminder is due and held back
-    record(book, [seen("fault-0", Severity.HIGH, 1)], a_window(), NOW + 2 * HOUR + 60)
+    manager.sweep(NOW + 2 * HOUR, None)  # the reminder is due and held back
+    record(manager, [seen("fault-0", Severity.HIGH, 1)], a_window(), NOW + 2 * HOUR + 60)
     assert [
         document.status
         for document in outbox.sent
@@ -426,21 +426,21 @@ def test_records_that_come_late_open_nothing_that_the_rules_have_ended(
 
 def test_what_a_digest_has_told_of_a_window_is_not_told_again_when_more_of_it_comes() -> None:
     store, outbox = MemoryStore(), Outbox()
-    book = AlertBook(store, outbox, intervals=INTERVALS, cap=30)
+    manager = AlertManager(store, outbox, intervals=INTERVALS, cap=30)
     midnight = INTERVALS.digest_end(NOW)
 
     def judged(records: int, now: int) -> None:
         window = store.load_windows(["place#1"]).get("place#1", Window(window_id="place#1"))
         record(
-            book,
+            manager,
             [seen("noise-0", Severity.LOW, records)],
             replace(window, judged=str(records)),
             now,
         )
 
     judged(5, NOW)
-    book.sweep(midnight + 60, None)
+    manager.sweep(midnight + 60, None)
     judged(7, midnight + 120)  # a file of the same five minutes, late
     judged(8, midnight + 180)  # and another one
-    book.sweep(midnight + INTERVALS.digest + 60, None)
+    manager.sweep(midnight + INTERVALS.digest + 60, None)
     assert [document.records for document in outbox.sent if document.kind is Kind.DIGEST] == [5, 3]

@@ -20,7 +20,7 @@ from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import Action, FlowRecord, LogStatus
 from flowverdict.flows.evidence import Evidence, FlowsByWindow
-from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator
 from flowverdict.verdict.batch import explain_flows
@@ -72,9 +72,9 @@ class Deployment:
 
     def __init__(self) -> None:
         self.store, self.evidence, self.outbox = MemoryStore(), MemoryEvidence(), Outbox()
-        book = AlertBook(self.store, self.outbox, intervals=Intervals(), cap=1_000)
+        manager = AlertManager(self.store, self.outbox, intervals=Intervals(), cap=1_000)
         self.evaluator = WindowEvaluator(
-            self.evidence, self.store, book, Intervals(), wait=lambda _: None
+            self.evidence, self.store, manager, Intervals(), wait=lambda _: None
         )
 
     def deliver(self, sources: Iterable[tuple[str, Sequence[FlowRecord]]], now: int) -> None:

@@ -15,7 +15,7 @@ from flowverdict.core.errors import EvidenceError, StateError
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flows.evidence import AFTER, BEFORE
 from flowverdict.flows.read_source import read_object
-from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.store import ConflictError
 from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator
@@ -57,9 +57,11 @@ class Deployment:
     def __init__(self, store: MemoryStore | None = None) -> None:
         self.store, self.evidence, self.outbox = store or MemoryStore(), EvidenceByTurns(), Outbox()
         self.waits = 0
-        book = AlertBook(self.store, self.outbox, intervals=Intervals(), cap=1_000, wait=self.wait)
+        manager = AlertManager(
+            self.store, self.outbox, intervals=Intervals(), cap=1_000, wait=self.wait
+        )
         self.evaluator = WindowEvaluator(
-            self.evidence, self.store, book, Intervals(), wait=self.wait
+            self.evidence, self.store, manager, Intervals(), wait=self.wait
         )
 
     def wait(self, seconds: float) -> None:

@@ -11,7 +11,7 @@ import pytest
 from flowverdict.alerts.grouping import group
 from flowverdict.alerts.model import Alert, Kind, Severity
 from flowverdict.alerts.scans import SCAN_TARGETS, without_scans
-from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import HOUR
 from flowverdict.lifecycle.state_machine import Held, Intervals
 from flowverdict.network.snapshot import load_snapshot
@@ -235,11 +235,13 @@ def test_noise_and_a_fault_at_one_port_are_two_alerts_so_that_neither_hides_the_
         one.document.fingerprint for one in found
     ]
 
-    book = AlertBook(store := MemoryStore(), outbox := Outbox(), intervals=Intervals(), cap=30)
-    record(book, detections([inside]), a_window(), NOW)
-    record(book, detections([outside]), a_window(), NOW + 60)
+    manager = AlertManager(
+        store := MemoryStore(), outbox := Outbox(), intervals=Intervals(), cap=30
+    )
+    record(manager, detections([inside]), a_window(), NOW)
+    record(manager, detections([outside]), a_window(), NOW + 60)
     for minutes in (30, 31, 40):
-        book.sweep(NOW + 60 * minutes, None)
+        manager.sweep(NOW + 60 * minutes, None)
     # The knocking that goes on neither keeps the fault open nor takes it into the digest.
     assert [document.status for document in outbox.sent] == ["firing", "resolved"]
     assert sum(state.is_open for state in store.states.values()) == 1
@@ -255,9 +257,9 @@ def shades(cause: Iterable[str], other: Iterable[str], config: NetConfig | None 
     name = others[0].document.fingerprint
     outcomes = []
     for later, apart in ((0, False), (600, True), (HOUR, True)):
-        book = AlertBook(store := MemoryStore(), Outbox(), intervals=Intervals(), cap=30)
+        manager = AlertManager(store := MemoryStore(), Outbox(), intervals=Intervals(), cap=30)
         for number, batch in enumerate([causes, others] if apart else [causes + others]):
-            record(book, batch, a_window(), NOW + number * later)
+            record(manager, batch, a_window(), NOW + number * later)
         outcomes.append(store.states[name].held is Held.SHADED)
     together, soon, late = outcomes
     assert together == soon
@@ -345,7 +347,7 @@ def test_block_public_access_does_not_explain_what_a_rule_is_known_to_block() ->
 def test_a_shaded_alert_is_named_by_the_one_that_explains_it() -> None:
     outbox = Outbox()
     record(
-        AlertBook(MemoryStore(), outbox, intervals=Intervals(), cap=30),
+        AlertManager(MemoryStore(), outbox, intervals=Intervals(), cap=30),
         [*detections(blocked_replies()), *detections([line(APP, WEB, (41_000, 443))])],
         a_window(),
         NOW,

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.flows.ports import EvidenceStore
     from flowverdict.flows.read_source import SourceRead
-    from flowverdict.lifecycle.manager import AlertBook
+    from flowverdict.lifecycle.manager import AlertManager
     from flowverdict.lifecycle.store import AlertStore
     from flowverdict.network.ports import ConfigSource
     from flowverdict.policy.model import Policy
@@ -50,7 +50,7 @@ class IngestService:
         self,
         *,
         evaluator: WindowEvaluator,
-        book: AlertBook,
+        manager: AlertManager,
         store: AlertStore,
         evidence: EvidenceStore,
         configs: ConfigSource,
@@ -59,7 +59,7 @@ class IngestService:
         clock: Clock = time.time,
     ) -> None:
         self._evaluator = evaluator
-        self._book = book
+        self._manager = manager
         self._store = store
         self._evidence = evidence
         self._configs = configs
@@ -141,7 +141,7 @@ class IngestService:
         seen = detections(sifted.kept, flows)
         wanted = [detection for detection in seen if policy.allows(detection.document.severity)]
         unwanted |= {one.document.fingerprint for one in seen}
-        self._book.mute(unwanted - {detection.document.fingerprint for detection in wanted}, now)
+        self._manager.mute(unwanted - {detection.document.fingerprint for detection in wanted}, now)
         return wanted
 
 

@@ -11,7 +11,7 @@ from flowverdict.flowlog.s3_events import scheduled_at
 
 if TYPE_CHECKING:
     from flowverdict.app.observability import Invocation, Observability
-    from flowverdict.lifecycle.manager import AlertBook
+    from flowverdict.lifecycle.manager import AlertManager
     from flowverdict.network.ports import ConfigSource
     from flowverdict.policy.source import PolicySource
 
@@ -21,12 +21,12 @@ class SweepAlerts:
 
     def __init__(
         self,
-        book: AlertBook,
+        manager: AlertManager,
         configs: ConfigSource,
         policies: PolicySource | None,
         observability: Observability,
     ) -> None:
-        self._book = book
+        self._manager = manager
         self._configs = configs
         self._policies = policies
         self._observability = observability
@@ -47,7 +47,7 @@ class SweepAlerts:
                 self._policies, self._observability
             )  # looked at here too, so that a bad one is told when no flow logs come
         configs = WithinBudget(self._configs)
-        outcome = self._book.sweep(scheduled_at(event), configs)
+        outcome = self._manager.sweep(scheduled_at(event), configs)
         self._observability.rules_not_read(configs.refused)
         self._observability.told(outcome)
         if outcome.unsent:

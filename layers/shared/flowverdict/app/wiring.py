@@ -21,7 +21,7 @@ from flowverdict.flowlog.log_formats import DescribedFormats, FixedFormat
 from flowverdict.flowlog.s3_objects import S3Objects
 from flowverdict.flows.evidence_s3 import S3Evidence
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
-from flowverdict.lifecycle.manager import AlertBook
+from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.windows import WindowEvaluator
 from flowverdict.network.ec2 import Ec2Config
 from flowverdict.network.ec2_clients import ReaderRole, client_factory
@@ -78,7 +78,7 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
     client = _table_client()
     store = DynamoDbStore(client, settings.alert_table)
     sweep = SweepAlerts(
-        _book(settings, store),
+        _manager(settings, store),
         _configs(settings, observability),
         _policies(settings, client),
         observability,
@@ -92,11 +92,11 @@ def _desk(settings: Settings, observability: Observability) -> IngestService:
         raise SettingsError("EVIDENCE_BUCKET: missing; an S3 bucket's name is needed")
     client = _table_client()
     store = DynamoDbStore(client, settings.alert_table)
-    book = _book(settings, store)
+    manager = _manager(settings, store)
     evidence = S3Evidence(boto3.client("s3", config=_CLIENT_CONFIG), settings.evidence_bucket)
     return IngestService(
-        evaluator=WindowEvaluator(evidence, store, book, settings.intervals),
-        book=book,
+        evaluator=WindowEvaluator(evidence, store, manager, settings.intervals),
+        manager=manager,
         store=store,
         evidence=evidence,
         configs=_configs(settings, observability),
@@ -116,14 +116,14 @@ def _table_client() -> DynamoDBClient:
     return boto3.client("dynamodb", config=_CLIENT_CONFIG)
 
 
-def _book(settings: Settings, store: AlertStore) -> AlertBook:
+def _manager(settings: Settings, store: AlertStore) -> AlertManager:
     topics = SnsTopics(
         boto3.client("sns", config=_CLIENT_CONFIG),
         settings.alert_topic_arn,
         settings.email_topic_arn,
         settings.chat_topic_arn,
     )
-    return AlertBook(store, topics, intervals=settings.intervals, cap=settings.messages_per_hour)
+    return AlertManager(store, topics, intervals=settings.intervals, cap=settings.messages_per_hour)
 
 
 def _configs(settings: Settings, observability: Observability) -> ConfigSource:

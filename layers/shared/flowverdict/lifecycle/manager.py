@@ -99,7 +99,7 @@ class Outcome:
     flows: Counter[tuple[str, Severity]] = field(default_factory=Counter)
 
 
-class AlertBook:
+class AlertManager:
     """Writes sightings and the passing of time into the store, and publishes what comes of it.
 
     Parameters
@@ -125,8 +125,8 @@ class AlertBook:
         self._cap = cap
         self._wait = wait
 
-    def write(self, detections: Sequence[Detection], window: Window, now: int) -> Iterator[Step]:
-        """Count a window's sightings in and take back what it no longer shows; ``tell`` sends what the steps call for.
+    def apply(self, detections: Sequence[Detection], window: Window, now: int) -> Iterator[Step]:
+        """Count a window's sightings in and take back what it no longer shows; ``notify`` sends what the steps call for.
 
         Parameters
         ----------
@@ -169,17 +169,17 @@ class AlertBook:
                 judged=window.judged if some is changes[-1] else None,
                 fingerprints=named if number == 0 else None,
             )
-            yield from self._write(
+            yield from self._apply(
                 partial(self._window_commit, replace(some, window=its_window), now), now
             )
 
-    def tell(self, steps: Sequence[Step]) -> Outcome:
+    def notify(self, steps: Sequence[Step]) -> Outcome:
         """Send what was written down to be sent, each problem once and as it was written last."""
         outcome = Outcome(flows=count_flows_added(steps))
         by_problem: defaultdict[str, list[Step]] = defaultdict(list)
         for step in steps:
             by_problem[step.after.fingerprint].append(step)
-        self._tell(
+        self._notify(
             [self._once(its_steps, outcome) for its_steps in by_problem.values()],
             outcome,
             stopped=False,
@@ -218,7 +218,7 @@ class AlertBook:
             The store cannot be reached.
         """
         for some in batched(sorted(fingerprints), MAX_STATES, strict=False):
-            self._write(partial(self._mute_commit, some, now), now)
+            self._apply(partial(self._mute_commit, some, now), now)
 
     def sweep(self, now: int, configs: ConfigSource | None) -> Outcome:
         """Tell what time brings: resolved, still happening, the digest, what the cap held back, and what was not sent.
@@ -240,13 +240,13 @@ class AlertBook:
             ]
             passing = self._passing(others, configs)
             names = tuple(state.fingerprint for state in others)
-            steps = self._write(partial(self._sweep_commit, names, passing, now), now)
-            stopped = self._tell(steps, outcome, stopped=stopped)
+            steps = self._apply(partial(self._sweep_commit, names, passing, now), now)
+            stopped = self._notify(steps, outcome, stopped=stopped)
         for steps in self._digest(digestible, now):
-            stopped = self._tell(steps, outcome, stopped=stopped)
+            stopped = self._notify(steps, outcome, stopped=stopped)
         for hour in (hour_of(now) - HOUR, hour_of(now)):
-            steps = self._write(partial(self._flood_commit, hour, now), now)
-            stopped = self._tell(steps, outcome, stopped=stopped)
+            steps = self._apply(partial(self._flood_commit, hour, now), now)
+            stopped = self._notify(steps, outcome, stopped=stopped)
         return outcome
 
     # --- commits --------------------------------------------------------------------------------------------------
@@ -392,7 +392,7 @@ class AlertBook:
         is_told = digest is not None
         for some in batched(states, MAX_STATES - 1, strict=False):
             told = {state.fingerprint: state.version if is_told else None for state in some}
-            yield self._write(partial(self._digest_commit, told, digest, now), now)
+            yield self._apply(partial(self._digest_commit, told, digest, now), now)
             digest = None
 
     def _digest_commit(
@@ -413,7 +413,7 @@ class AlertBook:
         new = [] if digest is None else [digest]
         return Commit(states=(*new, *done)), [Step(before=None, after=state) for state in new]
 
-    def _write(self, compute: Callable[[], tuple[Commit, list[Step]]], now: int) -> list[Step]:
+    def _apply(self, compute: Callable[[], tuple[Commit, list[Step]]], now: int) -> list[Step]:
         """Compute a commit and write it, again where somebody was faster; give the steps with what was written."""
         for tried in range(_TRIES):
             commit, steps = compute()
@@ -433,7 +433,7 @@ class AlertBook:
 
     # --- telling --------------------------------------------------------------------------------------------------
 
-    def _tell(self, steps: list[Step], outcome: Outcome, *, stopped: bool) -> bool:
+    def _notify(self, steps: list[Step], outcome: Outcome, *, stopped: bool) -> bool:
         """Publish what the steps call for. After a failure nothing more is tried: SNS is away, and time is short."""
         for step in steps:
             state = step.after

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from flowverdict.flows.collector import FlowCollector
     from flowverdict.flows.model import Folded, LostRecords, RejectedFlow
     from flowverdict.flows.ports import EvidenceStore
-    from flowverdict.lifecycle.manager import AlertBook, Outcome
+    from flowverdict.lifecycle.manager import AlertManager, Outcome
     from flowverdict.lifecycle.state_machine import Intervals
     from flowverdict.lifecycle.store import AlertStore
     from flowverdict.lifecycle.transitions import Step
@@ -56,14 +56,14 @@ class WindowEvaluator:
         self,
         evidence: EvidenceStore,
         store: AlertStore,
-        book: AlertBook,
+        manager: AlertManager,
         intervals: Intervals,
         *,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._evidence = evidence
         self._store = store
-        self._book = book
+        self._manager = manager
         self._intervals = intervals
         self._wait = wait
 
@@ -92,10 +92,10 @@ class WindowEvaluator:
                     for step in self._evaluate_run(partition, run, fresh, explain, now):
                         steps.append(step)  # noqa: PERF402 - what came before an error counts
         except FlowVerdictError:
-            self._book.tell(steps)  # what is written down is told, whatever came after it
+            self._manager.notify(steps)  # what is written down is told, whatever came after it
             raise
         # At the end, since what one window begins the next one may add to.
-        return self._book.tell(steps)
+        return self._manager.notify(steps)
 
     def _evaluate_run(
         self,
@@ -153,7 +153,7 @@ class WindowEvaluator:
             digest = _digest(rejected, [*flows.lost()], flows.folded)
             if digest != window.judged:
                 judged = replace(window, judged=digest, sources=sources)
-                yield from self._book.write(explain(flows, rejected), judged, now)
+                yield from self._manager.apply(explain(flows, rejected), judged, now)
                 has_written = True
         if has_written and self._evidence.count(partition, first, last) > sum(
             map(len, evidence.values())
