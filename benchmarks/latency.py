@@ -142,7 +142,7 @@ def _handler(
     collect_rarely()
     observability, intervals = Observability("benchmark"), Intervals()
     store, evidence = MemoryStore(), MemoryEvidence()
-    manager = AlertManager(store, told, intervals=intervals, cap=1_000_000)
+    manager = AlertManager(store, told, intervals=intervals, hourly_limit=1_000_000)
     service = ingest.IngestService(
         evaluator=WindowEvaluator(evidence, store, manager, intervals),
         manager=manager,

@@ -98,7 +98,7 @@ def detection(
     records: int = 1,
     **rest: tuple[str, ...],
 ) -> Detection:
-    """Give a sighting of the problem ``name``; ``rest`` is ``casts`` and ``shaded_by``."""
+    """Give a sighting of the problem ``name``; ``rest`` is ``inhibits`` and ``inhibited_by``."""
     document = replace(
         ALERT,
         fingerprint=fingerprint(name),
@@ -107,7 +107,7 @@ def detection(
         near=f"10.0.3.30:{name}",
     )
     return Detection(
-        document=document, casts=rest.get("casts", ()), shaded_by=rest.get("shaded_by", ())
+        document=document, inhibits=rest.get("casts", ()), inhibited_by=rest.get("shaded_by", ())
     )
 
 

@@ -136,13 +136,13 @@ def _be_impatient(stack: Stack) -> None:
 def _feed(stack: Stack, load: Load, seconds: float) -> None:
     """Deliver for so long. Where a burst is more than the emulator takes, what is due comes later, and all of it comes."""
     began = time.monotonic()
-    due = swept = 0.0
+    due = on_sweep = 0.0
     deliveries = load.deliveries()
     while due < seconds:
         delivery = next(deliveries)
-        if due >= swept + _SWEEP_EVERY:
+        if due >= on_sweep + _SWEEP_EVERY:
             _sweep(stack, "Event", 0)
-            swept = due
+            on_sweep = due
         time.sleep(max(0.0, began + due - time.monotonic()))
         if isinstance(delivery, FlowLogObject):
             put_object(stack, delivery.key, delivery.text)

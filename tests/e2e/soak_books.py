@@ -195,10 +195,10 @@ def _failed(messages: Sequence[tuple[str, str]]) -> frozenset[str]:
 class Truth:
     """The same sources, each read once and all judged at once, in memory."""
 
-    def __init__(self, rules: Place, load: Load, bucket: str, cap: int) -> None:
+    def __init__(self, rules: Place, load: Load, bucket: str, hourly_limit: int) -> None:
         self.store, outbox = MemoryStore(), Outbox()
         observability, intervals, evidence = Observability("soak"), Intervals(), MemoryEvidence()
-        manager = AlertManager(self.store, outbox, intervals=intervals, cap=cap)
+        manager = AlertManager(self.store, outbox, intervals=intervals, hourly_limit=hourly_limit)
         with patch.dict(os.environ, rules.environment()), redirect_stdout(io.StringIO()):
             service = IngestService(
                 evaluator=WindowEvaluator(evidence, self.store, manager, intervals),

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from flowverdict.flows.evidence_codec import pack, unpack
 from flowverdict.lifecycle.dynamodb_items import (
-    pack_budget,
+    pack_rate_limit,
     pack_state,
-    unpack_budget,
+    unpack_rate_limit,
     unpack_state,
 )
-from flowverdict.lifecycle.rate_limit import Budget
+from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.store import Commit, ConflictError, Window
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self.states: dict[str, State] = {}
         self._due: dict[str, int | None] = {}
-        self._shadows: dict[str, int] = {}
-        self._budgets: dict[int, Budget] = {}
+        self._inhibitions: dict[str, int] = {}
+        self._budgets: dict[int, RateLimit] = {}
         self._windows: dict[str, Window] = {}
         self._parts: dict[tuple[str, str], Document] = {}
         self._sources: dict[str, tuple[int, ...]] = {}
@@ -66,20 +66,21 @@ class MemoryStore:
         """Give the states there are."""
         return {name: self.states[name] for name in fingerprints if name in self.states}
 
-    def live_shadows(self, keys: Collection[str], now: int) -> frozenset[str]:
+    def active_inhibitions(self, keys: Collection[str], now: int) -> frozenset[str]:
         """Give those of the keys whose shadow is still there."""
-        return frozenset(key for key in keys if self._shadows.get(key, now) > now)
+        return frozenset(key for key in keys if self._inhibitions.get(key, now) > now)
 
-    def load_budget(self, hour: int) -> Budget:
+    def load_rate_limit(self, hour: int) -> RateLimit:
         """Give the budget of an hour."""
-        return self._budgets.get(hour, Budget(hour=hour))
+        return self._budgets.get(hour, RateLimit(hour=hour))
 
     def commit(self, commit: Commit, now: int, intervals: Intervals) -> None:  # noqa: ARG002 - nothing expires here
         """Write it all, or raise ``ConflictError``."""
         stale = any(state.version != self._version(state.fingerprint) for state in commit.states)
-        budget = commit.budget
+        rate_limit = commit.rate_limit
         stale = stale or (
-            budget is not None and budget.version != self.load_budget(budget.hour).version
+            rate_limit is not None
+            and rate_limit.version != self.load_rate_limit(rate_limit.hour).version
         )
         window = commit.window
         stale = stale or (
@@ -97,11 +98,11 @@ class MemoryStore:
                 state.pending_at,
             )
             self._due[state.fingerprint] = state.due_at(intervals)
-        for shadow in commit.shadows:
-            self._shadows[shadow.key] = shadow.until
-        if budget is not None:
-            self._budgets[budget.hour] = unpack_budget(
-                budget.hour, budget.version + 1, pack_budget(budget)
+        for inhibition in commit.inhibitions:
+            self._inhibitions[inhibition.key] = inhibition.until
+        if rate_limit is not None:
+            self._budgets[rate_limit.hour] = unpack_rate_limit(
+                rate_limit.hour, rate_limit.version + 1, pack_rate_limit(rate_limit)
             )
         if window is not None:
             before = self._windows.get(window.window_id, Window(window_id=window.window_id))
@@ -111,10 +112,12 @@ class MemoryStore:
             self._windows[window.window_id] = replace(
                 window, version=window.version + 1, fingerprints=fingerprints
             )
-        for part in commit.parts:
-            self._parts.pop((part.window_id, part.fingerprint), None)
-            if part.document is not None:
-                self._parts[part.window_id, part.fingerprint] = part.document
+        for contribution in commit.contributions:
+            self._parts.pop((contribution.window_id, contribution.fingerprint), None)
+            if contribution.document is not None:
+                self._parts[contribution.window_id, contribution.fingerprint] = (
+                    contribution.document
+                )
 
     def _version(self, fingerprint: str) -> int:
         return self.states[fingerprint].version if fingerprint in self.states else 0
@@ -148,7 +151,9 @@ class MemoryStore:
         """Give the version of a window."""
         return self._windows.get(window_id, Window(window_id=window_id)).version
 
-    def load_parts(self, of: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Document]:
+    def load_contributions(
+        self, of: Collection[tuple[str, str]]
+    ) -> Mapping[tuple[str, str], Document]:
         """Give what windows have added to alerts."""
         return {name: self._parts[name] for name in of if name in self._parts}
 

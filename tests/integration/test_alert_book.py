@@ -101,9 +101,11 @@ def test_ten_thousand_problems_at_once_are_a_few_messages(
     sweep_at = int(time.time()) + 60
     assert aws.sweep(sweep_at).failures == ()
     (so_far,) = aws.alerts()
-    held_back = MANY - CAP + CAP // 3
+    suppressed_count = MANY - CAP + CAP // 3
     assert (so_far["kind"], so_far["severity"]) == ("flood", "high")
-    assert so_far["title"] == f"{held_back:,} alerts held back so far: more than {CAP} an hour"
+    assert (
+        so_far["title"] == f"{suppressed_count:,} alerts held back so far: more than {CAP} an hour"
+    )
 
     assert aws.invoke(event).failures == ()  # delivered again
     assert aws.alerts() == []
@@ -115,7 +117,7 @@ def test_ten_thousand_problems_at_once_are_a_few_messages(
 
 def test_the_cap_speaks_at_once_and_once_more_when_the_hour_is_over(aws: LocalAws) -> None:
     store, outbox = DynamoDbStore(boto3.client("dynamodb"), aws.table), Outbox()
-    manager = AlertManager(store, outbox, intervals=INTERVALS, cap=3)
+    manager = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=3)
     hour = hour_of(NOW)
     record(manager, [detection(str(number)) for number in range(5)], a_window(), hour)
     manager.sweep(hour + 60, None)
@@ -261,16 +263,18 @@ def test_a_crash_loses_no_message_and_counts_nothing_twice(aws: LocalAws, when: 
     topics = SnsTopics(boto3.client("sns"), aws.topic_arn)
     store = DynamoDbStore(client, aws.table)
     dying = (
-        AlertManager(store, DyingTopics(), intervals=INTERVALS, cap=CAP)
+        AlertManager(store, DyingTopics(), intervals=INTERVALS, hourly_limit=CAP)
         if when == "between commit and publish"
-        else AlertManager(BadStore(client, aws.table), topics, intervals=INTERVALS, cap=CAP)
+        else AlertManager(
+            BadStore(client, aws.table), topics, intervals=INTERVALS, hourly_limit=CAP
+        )
     )
     window = a_window()
     with pytest.raises(CrashError):
         record(dying, [detection(records=7)], window, NOW)
     assert len(aws.alerts()) == (0 if when == "between commit and publish" else 1)
 
-    manager = AlertManager(store, topics, intervals=INTERVALS, cap=CAP)
+    manager = AlertManager(store, topics, intervals=INTERVALS, hourly_limit=CAP)
     again = replace(
         store.load_windows([window.window_id])[window.window_id], judged="what it shows"
     )
@@ -285,13 +289,13 @@ def test_a_message_that_was_sent_and_cannot_be_noted_stops_nothing_else(aws: Loc
     store, outbox = BadStore(boto3.client("dynamodb"), aws.table), Outbox()
     store.error = StateError("the table is away")
     outcome = record(
-        AlertManager(store, outbox, intervals=INTERVALS, cap=CAP),
+        AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=CAP),
         [detection("one"), detection("two")],
         a_window(),
         NOW,
     )
-    assert len(outcome.told) == len(outbox.sent) == 2
-    assert ["could not be noted" in line for line in outcome.unsent] == [True, True]
+    assert len(outcome.notified) == len(outbox.sent) == 2
+    assert ["could not be noted" in line for line in outcome.undelivered] == [True, True]
 
 
 @pytest.mark.parametrize("call", ["UpdateItem", "BatchGetItem", "TransactWriteItems"])
@@ -334,7 +338,7 @@ def test_without_the_table_the_message_goes_back_and_nothing_is_told(
 def test_who_was_slower_counts_and_does_not_tell(aws: LocalAws) -> None:
     client = boto3.client("dynamodb")
     store, outbox = DynamoDbStore(client, aws.table), Outbox()
-    fast = AlertManager(store, outbox, intervals=INTERVALS, cap=CAP)
+    fast = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=CAP)
 
     class Slow(DynamoDbStore):
         overtaken = False
@@ -347,7 +351,11 @@ def test_who_was_slower_counts_and_does_not_tell(aws: LocalAws) -> None:
 
     record(
         AlertManager(
-            Slow(client, aws.table), outbox, intervals=INTERVALS, cap=CAP, wait=lambda _: None
+            Slow(client, aws.table),
+            outbox,
+            intervals=INTERVALS,
+            hourly_limit=CAP,
+            wait=lambda _: None,
         ),
         [detection(records=3)],
         a_window(),
@@ -365,7 +373,10 @@ def test_who_was_slower_counts_and_does_not_tell(aws: LocalAws) -> None:
 @pytest.mark.usefixtures("aws")
 def test_a_table_that_is_not_there_is_one_clear_line() -> None:
     manager = AlertManager(
-        DynamoDbStore(boto3.client("dynamodb"), "gone"), Outbox(), intervals=INTERVALS, cap=CAP
+        DynamoDbStore(boto3.client("dynamodb"), "gone"),
+        Outbox(),
+        intervals=INTERVALS,
+        hourly_limit=CAP,
     )
     with pytest.raises(StateError, match=r"gone: could not be read: .*ResourceNotFound") as raised:
         record(manager, [detection()], a_window(), NOW)

@@ -20,15 +20,21 @@ from flowverdict.core.errors import StateError
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.dynamodb_items import pack_state
 from flowverdict.lifecycle.manager import AlertManager
-from flowverdict.lifecycle.rate_limit import Budget, hour_of
-from flowverdict.lifecycle.state_machine import Around, Intervals, State, sighted, swept
+from flowverdict.lifecycle.rate_limit import RateLimit, hour_of
+from flowverdict.lifecycle.state_machine import (
+    EpisodeContext,
+    Intervals,
+    State,
+    on_detection,
+    on_sweep,
+)
 from flowverdict.lifecycle.store import (
     MAX_STATES,
     AlertStore,
     Commit,
     ConflictError,
-    Part,
-    Shadow,
+    Contribution,
+    Inhibition,
     Window,
 )
 from tests.alert_samples import NOW, SAMPLE, Outbox, a_window, detection, record
@@ -41,7 +47,7 @@ if TYPE_CHECKING:
 
     from flowverdict_cli.local_aws import LocalAws
 
-AROUND = Around(window_id="place#1")
+AROUND = EpisodeContext(window_id="place#1")
 INTERVALS = Intervals()
 
 
@@ -54,7 +60,7 @@ def store(request: pytest.FixtureRequest) -> AlertStore:
 
 
 def fresh(name: str = "one", severity: Severity = Severity.HIGH, now: int = NOW) -> State:
-    return sighted(None, detection(name, severity), now, shaded=False, around=AROUND)
+    return on_detection(None, detection(name, severity), now, inhibited=False, context=AROUND)
 
 
 def commit(store: AlertStore, *states: State, now: int = NOW, **rest: Any) -> None:  # noqa: ANN401 - the fields of a commit
@@ -80,7 +86,7 @@ def test_what_is_asked_for_twice_or_not_at_all_is_no_trouble(store: AlertStore) 
     commit(store, fresh())
     assert len(store.load([fingerprint("one")] * 3)) == 1
     assert store.load([]) == {}
-    assert store.live_shadows([], NOW) == frozenset()
+    assert store.active_inhibitions([], NOW) == frozenset()
 
 
 @pytest.mark.parametrize("version", [0, 1, 3])
@@ -106,30 +112,30 @@ def test_a_commit_is_all_or_nothing(store: AlertStore) -> None:
             store,
             fresh("new"),
             fresh("stale"),
-            shadows=(Shadow(key="shadow", until=NOW + 10),),
-            budget=Budget(hour=hour_of(NOW), used=3),
+            inhibitions=(Inhibition(key="shadow", until=NOW + 10),),
+            rate_limit=RateLimit(hour=hour_of(NOW), used=3),
             window=WINDOW,
         )
     assert store.load([fingerprint("new")]) == {}
-    assert store.live_shadows(["shadow"], NOW) == frozenset()
-    assert store.load_budget(hour_of(NOW)).used == 0
+    assert store.active_inhibitions(["shadow"], NOW) == frozenset()
+    assert store.load_rate_limit(hour_of(NOW)).used == 0
     assert store.load_windows([WINDOW.window_id]) == {}
 
 
 def test_the_largest_commit_that_the_book_makes_fits(store: AlertStore) -> None:
     states = [fresh(str(number)) for number in range(MAX_STATES)]
-    parts = tuple(
-        Part(window_id=WINDOW.window_id, fingerprint=state.fingerprint, document=ADDED)
+    contributions = tuple(
+        Contribution(window_id=WINDOW.window_id, fingerprint=state.fingerprint, document=ADDED)
         for state in states
     )
-    shadows = tuple(Shadow(key=str(number), until=NOW) for number in range(2))
+    inhibitions = tuple(Inhibition(key=str(number), until=NOW) for number in range(2))
     commit(
         store,
         *states,
-        budget=Budget(hour=hour_of(NOW)),
+        rate_limit=RateLimit(hour=hour_of(NOW)),
         window=WINDOW,
-        parts=parts,
-        shadows=shadows,
+        contributions=contributions,
+        inhibitions=inhibitions,
     )
     assert len(store.load([state.fingerprint for state in states])) == MAX_STATES
 
@@ -138,30 +144,33 @@ def test_the_largest_commit_that_the_book_makes_fits(store: AlertStore) -> None:
 
 
 def test_a_shadow_lives_until_its_time_and_can_be_cast_anew(store: AlertStore) -> None:
-    commit(store, shadows=(Shadow(key="a", until=NOW + 10), Shadow(key="b", until=NOW + 20)))
-    assert store.live_shadows(["a", "b", "c"], NOW + 9) == {"a", "b"}
-    assert store.live_shadows(["a", "b", "c"], NOW + 10) == {"b"}
-    commit(store, shadows=(Shadow(key="a", until=NOW + 40),))
-    assert store.live_shadows(["a", "b"], NOW + 30) == {"a"}
+    commit(
+        store,
+        inhibitions=(Inhibition(key="a", until=NOW + 10), Inhibition(key="b", until=NOW + 20)),
+    )
+    assert store.active_inhibitions(["a", "b", "c"], NOW + 9) == {"a", "b"}
+    assert store.active_inhibitions(["a", "b", "c"], NOW + 10) == {"b"}
+    commit(store, inhibitions=(Inhibition(key="a", until=NOW + 40),))
+    assert store.active_inhibitions(["a", "b"], NOW + 30) == {"a"}
 
 
 def test_an_hour_has_one_budget_and_nobody_writes_over_anothers(store: AlertStore) -> None:
     hour = hour_of(NOW)
-    unused = store.load_budget(hour)
+    unused = store.load_rate_limit(hour)
     assert (unused.used, unused.version) == (0, 0)
-    held = unused.use().hold(detection().document)
-    commit(store, budget=held)
-    kept = store.load_budget(hour)
-    assert (kept.used, dict(kept.held), kept.titles, kept.version) == (
+    held = unused.use().suppress(detection().document)
+    commit(store, rate_limit=held)
+    kept = store.load_rate_limit(hour)
+    assert (kept.used, dict(kept.suppressed), kept.titles, kept.version) == (
         1,
         {Severity.HIGH: 1},
         held.titles,
         1,
     )
-    assert store.load_budget(hour - 3_600).used == 0
+    assert store.load_rate_limit(hour - 3_600).used == 0
     with pytest.raises(ConflictError):
-        commit(store, budget=unused.use())
-    assert store.load_budget(hour) == kept
+        commit(store, rate_limit=unused.use())
+    assert store.load_rate_limit(hour) == kept
 
 
 # --- windows and sources ----------------------------------------------------------------------------------------------
@@ -194,26 +203,32 @@ def test_nobody_writes_over_a_window_that_another_has_judged(store: AlertStore) 
             store,
             fresh(),
             window=WINDOW,
-            parts=(Part(window_id=WINDOW.window_id, fingerprint=ONE, document=ADDED),),
+            contributions=(
+                Contribution(window_id=WINDOW.window_id, fingerprint=ONE, document=ADDED),
+            ),
         )
     assert store.load([fingerprint("one")]) == {}
-    assert store.load_parts([(WINDOW.window_id, ONE)]) == {}
+    assert store.load_contributions([(WINDOW.window_id, ONE)]) == {}
 
 
 def test_what_a_window_has_added_is_known_of_it_alone(store: AlertStore) -> None:
-    part = Part(window_id=WINDOW.window_id, fingerprint=ONE, document=ADDED)
-    commit(store, fresh(), window=WINDOW, parts=(part,))
-    assert store.load_parts([(WINDOW.window_id, ONE), (WINDOW.window_id, fingerprint("two"))]) == {
-        (WINDOW.window_id, ONE): ADDED
-    }
-    assert store.load_parts([("123456789012#eu-west-1#598449", ONE)]) == {}
+    contribution = Contribution(window_id=WINDOW.window_id, fingerprint=ONE, document=ADDED)
+    commit(store, fresh(), window=WINDOW, contributions=(contribution,))
+    assert store.load_contributions(
+        [(WINDOW.window_id, ONE), (WINDOW.window_id, fingerprint("two"))]
+    ) == {(WINDOW.window_id, ONE): ADDED}
+    assert store.load_contributions([("123456789012#eu-west-1#598449", ONE)]) == {}
 
 
 def test_what_a_window_takes_back_is_forgotten(store: AlertStore) -> None:
-    part = Part(window_id=WINDOW.window_id, fingerprint=ONE, document=ADDED)
-    commit(store, fresh(), window=WINDOW, parts=(part,))
-    commit(store, window=replace(WINDOW, version=1), parts=(replace(part, document=None),))
-    assert store.load_parts([(WINDOW.window_id, ONE)]) == {}
+    contribution = Contribution(window_id=WINDOW.window_id, fingerprint=ONE, document=ADDED)
+    commit(store, fresh(), window=WINDOW, contributions=(contribution,))
+    commit(
+        store,
+        window=replace(WINDOW, version=1),
+        contributions=(replace(contribution, document=None),),
+    )
+    assert store.load_contributions([(WINDOW.window_id, ONE)]) == {}
 
 
 def test_a_source_is_known_by_the_windows_that_it_had_evidence_for(store: AlertStore) -> None:
@@ -257,8 +272,12 @@ def test_noise_is_due_at_the_end_of_the_day_in_which_it_began_however_often_it_i
     commit(store, fresh(severity=Severity.LOW))
     commit(
         store,
-        sighted(
-            load(store), detection(severity=Severity.LOW), midnight + 1, shaded=False, around=AROUND
+        on_detection(
+            load(store),
+            detection(severity=Severity.LOW),
+            midnight + 1,
+            inhibited=False,
+            context=AROUND,
         ),
     )
     assert list(store.due(midnight - 1, 10)) == []
@@ -267,7 +286,7 @@ def test_noise_is_due_at_the_end_of_the_day_in_which_it_began_however_often_it_i
 
 def test_what_is_over_is_never_due(store: AlertStore) -> None:
     commit(store, fresh().sent())
-    over = swept(load(store), NOW + INTERVALS.resolve, INTERVALS, passes=False)
+    over = on_sweep(load(store), NOW + INTERVALS.resolve, INTERVALS, passes=False)
     assert over.pending is Status.RESOLVED
     commit(store, over)
     store.mark_sent(load(store), INTERVALS)
@@ -303,7 +322,9 @@ def test_only_the_message_that_was_sent_is_marked_so(store: AlertStore) -> None:
 def test_what_was_counted_while_the_message_was_sent_stays_counted(store: AlertStore) -> None:
     commit(store, fresh())
     sent = load(store)
-    commit(store, sighted(sent, detection(records=5), NOW + 2, shaded=False, around=AROUND))
+    commit(
+        store, on_detection(sent, detection(records=5), NOW + 2, inhibited=False, context=AROUND)
+    )
     store.mark_sent(sent, INTERVALS)
     after = load(store)
     assert (after.pending, after.document.records, after.version) == (None, 6, 3)
@@ -533,7 +554,7 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
     client = boto3.client("dynamodb")
     calls = counting(client)
     store = DynamoDbStore(client, aws.table)
-    manager = AlertManager(store, Outbox(), intervals=INTERVALS, cap=30)
+    manager = AlertManager(store, Outbox(), intervals=INTERVALS, hourly_limit=30)
 
     assert store.windows_of("object") is None
     store.note_read("object", (1,), NOW)

@@ -385,8 +385,8 @@ def test_what_cannot_be_published_is_told_in_the_log_and_by_the_sweep(aws: Local
     assert aws.topic_arn in line["reason"]
     assert invocation.metrics["AlertsUnsent"] == 1
 
-    swept = aws.sweep(int(time.time()) + 301)
-    assert isinstance(swept.error, DeliveryError)
+    on_sweep = aws.sweep(int(time.time()) + 301)
+    assert isinstance(on_sweep.error, DeliveryError)
     assert aws.emails() == []
 
     boto3.client("sns").create_topic(Name=aws.topic_arn.rpartition(":")[2])

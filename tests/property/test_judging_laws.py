@@ -90,7 +90,9 @@ class Deployment:
         store: Any = Watched(self.store, before)
         evidence: Any = Watched(self.evidence, before)
         outbox: Any = Watched(self.outbox, before)
-        manager = AlertManager(store, outbox, intervals=Intervals(), cap=1_000, wait=lambda _: None)
+        manager = AlertManager(
+            store, outbox, intervals=Intervals(), hourly_limit=1_000, wait=lambda _: None
+        )
         service = IngestService(
             evaluator=WindowEvaluator(evidence, store, manager, Intervals(), wait=lambda _: None),
             manager=manager,
@@ -116,7 +118,7 @@ class Deployment:
 
     def sweep(self) -> None:
         """Let a sweep send what a function that died has not."""
-        AlertManager(self.store, self.outbox, intervals=Intervals(), cap=1_000).sweep(
+        AlertManager(self.store, self.outbox, intervals=Intervals(), hourly_limit=1_000).sweep(
             NOW + Intervals().outbox, None
         )
 

@@ -16,7 +16,7 @@ from flowverdict.alerts.detection import fingerprint
 from flowverdict.alerts.model import Alert, Kind, Severity, Status
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import HOUR, hour_of
-from flowverdict.lifecycle.state_machine import Around, Intervals, sighted, swept
+from flowverdict.lifecycle.state_machine import EpisodeContext, Intervals, on_detection, on_sweep
 from flowverdict.lifecycle.store import Window
 from tests.alert_samples import NOW, Outbox, a_window, detection, record
 from tests.helpers.memory_stores import MemoryStore
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Document
 
 # Shorter than they are in life, so that a few dozen steps see many of each.
-AROUND = Around(window_id="place#1")
+AROUND = EpisodeContext(window_id="place#1")
 INTERVALS = Intervals(repeat=2 * HOUR, resolve=HOUR // 2, digest=6 * HOUR)
 SWEEP = 300
 
@@ -45,9 +45,9 @@ SHADOW = "shadow of the cause"
 
 
 def seen(name: str, severity: Severity, records: int) -> Detection:
-    casts = (SHADOW,) if name == "cause" else ()
-    shaded_by = (SHADOW,) if name == "consequence" else ()
-    return detection(name, severity, records=records, casts=casts, shaded_by=shaded_by)
+    inhibits = (SHADOW,) if name == "cause" else ()
+    inhibited_by = (SHADOW,) if name == "consequence" else ()
+    return detection(name, severity, records=records, inhibits=inhibits, inhibited_by=inhibited_by)
 
 
 @st.composite
@@ -68,7 +68,7 @@ class Told:
     )
 
     @property
-    def is_capped(self) -> bool:
+    def is_rate_limited(self) -> bool:
         """Whether it is of the messages that the cap counts."""
         return (
             not self.waited
@@ -94,18 +94,20 @@ class Life(RuleBasedStateMachine):
         self.store = MemoryStore()
         self.outbox = Outbox()
         self.now = NOW
-        self.cap = 30
+        self.hourly_limit = 30
         self.told: list[Told] = []
         self.episodes: defaultdict[str, Episode] = defaultdict(Episode)
-        self.shadow_until = 0
-        self.shaded = False  # whether the shadow lay on the consequence when it was last seen
+        self.inhibition_until = 0
+        self.inhibited = False  # whether the shadow lay on the consequence when it was last seen
         self.noise_seen = self.noise_told = 0
         self.waiting: set[str] = set()
 
-    @initialize(cap=st.sampled_from([1, 3, 4, 30]))
-    def begin(self, cap: int) -> None:
-        self.cap = cap
-        self.manager = AlertManager(self.store, self.outbox, intervals=INTERVALS, cap=cap)
+    @initialize(hourly_limit=st.sampled_from([1, 3, 4, 30]))
+    def begin(self, hourly_limit: int) -> None:
+        self.hourly_limit = hourly_limit
+        self.manager = AlertManager(
+            self.store, self.outbox, intervals=INTERVALS, hourly_limit=hourly_limit
+        )
 
     @rule(batch=batches)
     def see(self, batch: list[tuple[str, Severity, int]]) -> None:
@@ -124,9 +126,9 @@ class Life(RuleBasedStateMachine):
             if severity in NOISE:
                 self.noise_seen += records
         if any(name == "cause" for name, _, _ in batch):
-            self.shadow_until = self.now + INTERVALS.resolve
+            self.inhibition_until = self.now + INTERVALS.resolve
         if any(name == "consequence" for name, _, _ in batch):
-            self.shaded = self.now < self.shadow_until
+            self.inhibited = self.now < self.inhibition_until
         self._note_waiting()
         record(self.manager, detections, a_window(), self.now)
         self._collect()
@@ -199,7 +201,7 @@ class Life(RuleBasedStateMachine):
             "noise is told in the digest only"
         )
         if name == "consequence" and not episode.messages and not told.waited:
-            assert not self.shaded, "told although another alert explains it"
+            assert not self.inhibited, "told although another alert explains it"
         match document.status:
             case Status.FIRING:
                 before = episode.told_as
@@ -234,10 +236,10 @@ class Life(RuleBasedStateMachine):
     def the_cap_holds(self) -> None:
         hours: defaultdict[int, int] = defaultdict(int)
         for told in self.told:
-            hours[hour_of(told.at)] += told.is_capped
-        assert all(count <= self.cap for count in hours.values())
+            hours[hour_of(told.at)] += told.is_rate_limited
+        assert all(count <= self.hourly_limit for count in hours.values())
         for hour in hours:
-            assert self.store.load_budget(hour).used <= self.cap
+            assert self.store.load_rate_limit(hour).used <= self.hourly_limit
 
     @invariant()
     def the_store_knows_all_records_of_an_episode(self) -> None:
@@ -278,18 +280,18 @@ TestLife.settings = settings(
 
 @given(batches, st.randoms(use_true_random=False), st.sampled_from([1, 2, 30]))
 def test_the_order_of_sightings_in_a_batch_does_not_matter(
-    batch: list[tuple[str, Severity, int]], random: Random, cap: int
+    batch: list[tuple[str, Severity, int]], random: Random, hourly_limit: int
 ) -> None:
     shuffled = list(batch)
     random.shuffle(shuffled)
-    assert after(batch, cap) == after(shuffled, cap)
+    assert after(batch, hourly_limit) == after(shuffled, hourly_limit)
 
 
-def after(batch: Sequence[tuple[str, Severity, int]], cap: int) -> tuple[object, ...]:
+def after(batch: Sequence[tuple[str, Severity, int]], hourly_limit: int) -> tuple[object, ...]:
     store, outbox = MemoryStore(), Outbox()
     window = Window(window_id="place#1", judged="what it shows")
     record(
-        AlertManager(store, outbox, intervals=INTERVALS, cap=cap),
+        AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=hourly_limit),
         [seen(*one) for one in batch],
         window,
         NOW,
@@ -297,7 +299,7 @@ def after(batch: Sequence[tuple[str, Severity, int]], cap: int) -> tuple[object,
     return (
         store.states,
         [document.to_json() for document in outbox.sent],
-        store.load_budget(hour_of(NOW)),
+        store.load_rate_limit(hour_of(NOW)),
     )
 
 
@@ -306,7 +308,7 @@ def test_the_first_sighting_is_told_at_once_and_more_of_the_same_is_not(
     batch: list[tuple[str, Severity, int]], times: int
 ) -> None:
     store, outbox = MemoryStore(), Outbox()
-    manager = AlertManager(store, outbox, intervals=INTERVALS, cap=30)
+    manager = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=30)
     for number in range(times):
         record(manager, [seen(*one) for one in batch], a_window(), NOW + number)
     names = {name for name, _, _ in batch}
@@ -319,7 +321,7 @@ def test_the_first_sighting_is_told_at_once_and_more_of_the_same_is_not(
 @given(st.lists(st.sampled_from(LOUD), min_size=1, max_size=8))
 def test_another_first_message_only_for_worse(severities: list[Severity]) -> None:
     store, outbox = MemoryStore(), Outbox()
-    manager = AlertManager(store, outbox, intervals=INTERVALS, cap=30)
+    manager = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=30)
     for number, severity in enumerate(severities):
         record(manager, [seen("fault-0", severity, 1)], a_window(), NOW + number)
     worst = [severity.rank for severity in severities]
@@ -329,10 +331,10 @@ def test_another_first_message_only_for_worse(severities: list[Severity]) -> Non
 
 @given(st.lists(st.sampled_from(list(Severity)), min_size=1, max_size=60), st.integers(1, 12))
 def test_the_cap_lets_the_most_severe_through_and_keeps_a_third_for_what_is_critical(
-    severities: list[Severity], cap: int
+    severities: list[Severity], hourly_limit: int
 ) -> None:
     store, outbox = MemoryStore(), Outbox()
-    manager = AlertManager(store, outbox, intervals=INTERVALS, cap=cap)
+    manager = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=hourly_limit)
     outcome = record(
         manager,
         [detection(str(number), severity) for number, severity in enumerate(severities)],
@@ -341,12 +343,12 @@ def test_the_cap_lets_the_most_severe_through_and_keeps_a_third_for_what_is_crit
     )
     critical = severities.count(Severity.CRITICAL)
     others = sum(severity in {Severity.HIGH, Severity.MEDIUM} for severity in severities)
-    told_critical = min(critical, cap)
-    told_others = min(others, max(cap - cap // 3 - told_critical, 0))
-    assert len(outcome.told) == len(outbox.sent) == told_critical + told_others
-    assert outcome.held == critical + others - len(outbox.sent)
-    budget = store.load_budget(hour_of(NOW))
-    assert (budget.used, budget.held_back) == (len(outbox.sent), outcome.held)
+    told_critical = min(critical, hourly_limit)
+    told_others = min(others, max(hourly_limit - hourly_limit // 3 - told_critical, 0))
+    assert len(outcome.notified) == len(outbox.sent) == told_critical + told_others
+    assert outcome.suppressed == critical + others - len(outbox.sent)
+    rate_limit = store.load_rate_limit(hour_of(NOW))
+    assert (rate_limit.used, rate_limit.suppressed_count) == (len(outbox.sent), outcome.suppressed)
 
 
 # --- what random sequences seldom come by -----------------------------------------------------------------------------
@@ -355,7 +357,7 @@ def test_the_cap_lets_the_most_severe_through_and_keeps_a_third_for_what_is_crit
 def test_what_the_cap_held_back_is_not_told_later_if_it_is_explained_by_then() -> None:
     outbox = Outbox()
     manager = AlertManager(
-        MemoryStore(), outbox, intervals=INTERVALS, cap=3
+        MemoryStore(), outbox, intervals=INTERVALS, hourly_limit=3
     )  # two an hour for what is not critical
     record(
         manager,
@@ -381,7 +383,7 @@ def test_what_the_cap_held_back_is_not_told_later_if_it_is_explained_by_then() -
 def test_a_reminder_that_the_cap_took_back_makes_nothing_worse() -> None:
     outbox = Outbox()
     manager = AlertManager(
-        MemoryStore(), outbox, intervals=INTERVALS, cap=3
+        MemoryStore(), outbox, intervals=INTERVALS, hourly_limit=3
     )  # two an hour for what is not critical
     record(manager, [seen("fault-0", Severity.HIGH, 1)], a_window(), NOW)
     for minutes in range(20, 120, 20):
@@ -407,18 +409,18 @@ def test_records_that_come_late_open_nothing_that_the_rules_have_ended(
 ) -> None:
     # A record may end up to a minute after its last packet, so one that seems to end after the mending may be from before it.
     mended = NOW + 1_800
-    state = sighted(
-        None, seen("fault-0", Severity.HIGH, 1), NOW, shaded=False, around=AROUND
+    state = on_detection(
+        None, seen("fault-0", Severity.HIGH, 1), NOW, inhibited=False, context=AROUND
     ).sent()
-    over = swept(state, mended, INTERVALS, passes=True).sent()
+    over = on_sweep(state, mended, INTERVALS, passes=True).sent()
     assert over.closed_by_rules
     late = seen("fault-0", Severity.HIGH, 1)
-    after_it = sighted(
+    after_it = on_detection(
         over,
         replace(late, document=replace(late.document, last_seen=mended + ends)),
         mended + 420,
-        shaded=False,
-        around=AROUND,
+        inhibited=False,
+        context=AROUND,
     )
     assert after_it.is_open is opens
     assert after_it.document.records == (1 if opens else 2)
@@ -426,7 +428,7 @@ def test_records_that_come_late_open_nothing_that_the_rules_have_ended(
 
 def test_what_a_digest_has_told_of_a_window_is_not_told_again_when_more_of_it_comes() -> None:
     store, outbox = MemoryStore(), Outbox()
-    manager = AlertManager(store, outbox, intervals=INTERVALS, cap=30)
+    manager = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=30)
     midnight = INTERVALS.digest_end(NOW)
 
     def judged(records: int, now: int) -> None:

@@ -72,7 +72,7 @@ class Deployment:
 
     def __init__(self) -> None:
         self.store, self.evidence, self.outbox = MemoryStore(), MemoryEvidence(), Outbox()
-        manager = AlertManager(self.store, self.outbox, intervals=Intervals(), cap=1_000)
+        manager = AlertManager(self.store, self.outbox, intervals=Intervals(), hourly_limit=1_000)
         self.evaluator = WindowEvaluator(
             self.evidence, self.store, manager, Intervals(), wait=lambda _: None
         )

@@ -58,7 +58,7 @@ class Deployment:
         self.store, self.evidence, self.outbox = store or MemoryStore(), EvidenceByTurns(), Outbox()
         self.waits = 0
         manager = AlertManager(
-            self.store, self.outbox, intervals=Intervals(), cap=1_000, wait=self.wait
+            self.store, self.outbox, intervals=Intervals(), hourly_limit=1_000, wait=self.wait
         )
         self.evaluator = WindowEvaluator(
             self.evidence, self.store, manager, Intervals(), wait=self.wait

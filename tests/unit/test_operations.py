@@ -146,7 +146,7 @@ def test_lag_is_measured_for_each_alert_that_is_told_and_never_negative(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     observability = Observability("classify_s3")
-    told = Outcome(told=[notice(1_000), notice(2_000), notice(None)])
+    told = Outcome(notified=[notice(1_000), notice(2_000), notice(None)])
     observability.finished(RecordCounts(), told, 1_600.0)
     (line,) = measured(capsys, observability)
     assert line["LagSeconds"] == [600.0, 0.0]

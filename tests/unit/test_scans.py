@@ -13,7 +13,7 @@ from flowverdict.alerts.model import Alert, Kind, Severity
 from flowverdict.alerts.scans import SCAN_TARGETS, without_scans
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import HOUR
-from flowverdict.lifecycle.state_machine import Held, Intervals
+from flowverdict.lifecycle.state_machine import Intervals, Suppressed
 from flowverdict.network.snapshot import load_snapshot
 from flowverdict.verdict.batch import Batch, FixedConfig
 from tests.alert_samples import NOW, Outbox, a_window, record
@@ -236,7 +236,7 @@ def test_noise_and_a_fault_at_one_port_are_two_alerts_so_that_neither_hides_the_
     ]
 
     manager = AlertManager(
-        store := MemoryStore(), outbox := Outbox(), intervals=Intervals(), cap=30
+        store := MemoryStore(), outbox := Outbox(), intervals=Intervals(), hourly_limit=30
     )
     record(manager, detections([inside]), a_window(), NOW)
     record(manager, detections([outside]), a_window(), NOW + 60)
@@ -257,10 +257,12 @@ def shades(cause: Iterable[str], other: Iterable[str], config: NetConfig | None 
     name = others[0].document.fingerprint
     outcomes = []
     for later, apart in ((0, False), (600, True), (HOUR, True)):
-        manager = AlertManager(store := MemoryStore(), Outbox(), intervals=Intervals(), cap=30)
+        manager = AlertManager(
+            store := MemoryStore(), Outbox(), intervals=Intervals(), hourly_limit=30
+        )
         for number, batch in enumerate([causes, others] if apart else [causes + others]):
             record(manager, batch, a_window(), NOW + number * later)
-        outcomes.append(store.states[name].held is Held.SHADED)
+        outcomes.append(store.states[name].suppressed is Suppressed.INHIBITED)
     together, soon, late = outcomes
     assert together == soon
     assert not late
@@ -296,20 +298,20 @@ def test_with_the_rules_at_hand_it_explains_what_the_same_list_drops_and_not_ano
     assert entry.network_acl_id == "acl-0aaa0000000000001"
     # What the database's own list drops: other service and other list.
     (elsewhere,) = detections([line("10.0.1.5", DATABASE, (41_200, 3306))], SHOP)
-    assert set(cause.casts).isdisjoint(elsewhere.shaded_by)
+    assert set(cause.inhibits).isdisjoint(elsewhere.inhibited_by)
     # The same list, at the door of the same service: a range that its rule 90 denies.
     (same,) = detections([line("198.51.100.7", WEB, (41_200, 443))], SHOP)
     blocking = alert(same).network_acl_entry
     assert blocking is not None
     assert (blocking.network_acl_id, blocking.rule_number) == ("acl-0aaa0000000000001", 90)
-    assert not set(cause.casts).isdisjoint(same.shaded_by)
+    assert not set(cause.inhibits).isdisjoint(same.inhibited_by)
 
 
 def test_what_a_security_group_blocks_it_does_not_explain() -> None:
     (cause,) = detections(blocked_replies(port=22), SHOP)
     (group_blocks,) = detections([line(APP, WEB, (41_000, 22))], SHOP)
     assert alert(group_blocks).verdict == "security-group"
-    assert set(cause.casts).isdisjoint(group_blocks.shaded_by)
+    assert set(cause.inhibits).isdisjoint(group_blocks.inhibited_by)
 
 
 def without_reasons(text: str) -> list[Detection]:
@@ -325,7 +327,7 @@ def test_block_public_access_explains_what_the_log_does_not_say_the_reason_of() 
     (cause,) = detections([line(INTERNET, WEB, (41_000, 443), reason="BPA")])
     assert alert(cause).verdict == "block-public-access"
     (unsaid,) = without_reasons(line(INTERNET, WEB, (41_000, 80)))
-    assert not set(cause.casts).isdisjoint(unsaid.shaded_by)
+    assert not set(cause.inhibits).isdisjoint(unsaid.inhibited_by)
     unrelated = [
         *without_reasons(line(APP, WEB, (41_000, 80))),  # does not come from the internet
         *without_reasons(line(INTERNET, WEB, (41_000, 80), vpc="vpc-0fedcba9876543210")),
@@ -334,20 +336,20 @@ def test_block_public_access_explains_what_the_log_does_not_say_the_reason_of() 
         ),  # the log says that it was not Block Public Access
     ]
     assert len(unrelated) == 3
-    assert all(set(cause.casts).isdisjoint(one.shaded_by) for one in unrelated)
+    assert all(set(cause.inhibits).isdisjoint(one.inhibited_by) for one in unrelated)
 
 
 def test_block_public_access_does_not_explain_what_a_rule_is_known_to_block() -> None:
     (cause,) = detections([line(INTERNET, WEB, (41_000, 443), reason="BPA")], SHOP)
     (known,) = detections([line("203.0.113.7", WEB, (41_000, 22))], SHOP)
     assert alert(known).blocker is not None
-    assert set(cause.casts).isdisjoint(known.shaded_by)
+    assert set(cause.inhibits).isdisjoint(known.inhibited_by)
 
 
 def test_a_shaded_alert_is_named_by_the_one_that_explains_it() -> None:
     outbox = Outbox()
     record(
-        AlertManager(MemoryStore(), outbox, intervals=Intervals(), cap=30),
+        AlertManager(MemoryStore(), outbox, intervals=Intervals(), hourly_limit=30),
         [*detections(blocked_replies()), *detections([line(APP, WEB, (41_000, 443))])],
         a_window(),
         NOW,

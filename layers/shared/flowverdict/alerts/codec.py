@@ -39,31 +39,32 @@ def document_from_json(text: str | bytes) -> Document:
         The text is no alert and no notice, or a value is of another kind than its field.
     """
     try:
-        told = json.loads(text)
-        if told.pop("schema_version") != SCHEMA_VERSION:
+        stored = json.loads(text)
+        if stored.pop("schema_version") != SCHEMA_VERSION:
             raise DocumentError("an alert of a version that this program does not know")
-        kind = Kind(told["kind"])
-        return _read_alert(told) if kind in {Kind.REJECT, Kind.SCAN} else _read_notice(told)
+        kind = Kind(stored["kind"])
+        return _read_alert(stored) if kind in {Kind.REJECT, Kind.SCAN} else _read_notice(stored)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DocumentError(f"no alert: {type(error).__name__}: {str(error)[:200]}") from error
 
 
-def _read_common(told: dict[str, Any]) -> dict[str, Any]:
+def _read_common(stored: dict[str, Any]) -> dict[str, Any]:
     return {
         **{
-            name: tuple(value) if isinstance(value, list) else value for name, value in told.items()
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in stored.items()
         },
-        "kind": Kind(told["kind"]),
-        "status": Status(told["status"]),
-        "severity": Severity(told["severity"]),
-        "first_seen": _epoch(told["first_seen"]),
-        "last_seen": _epoch(told["last_seen"]),
+        "kind": Kind(stored["kind"]),
+        "status": Status(stored["status"]),
+        "severity": Severity(stored["severity"]),
+        "first_seen": _epoch(stored["first_seen"]),
+        "last_seen": _epoch(stored["last_seen"]),
     }
 
 
-def _read_alert(told: dict[str, Any]) -> Alert:
-    del told["title"]  # follows from the rest
-    read = _read_common(told)
+def _read_alert(stored: dict[str, Any]) -> Alert:
+    del stored["title"]  # follows from the rest
+    read = _read_common(stored)
     read["confidences"] = tuple(read.pop("confidence_counts").items())
     read["owners"] = tuple(read["owners"].items())
     read["opened_at"] = _epoch(read["opened_at"])
@@ -82,22 +83,22 @@ def _read_alert(told: dict[str, Any]) -> Alert:
     return Alert(**_known(Alert, read))
 
 
-def _read_notice(told: dict[str, Any]) -> Notice:
-    read = _read_common(told)
+def _read_notice(stored: dict[str, Any]) -> Notice:
+    read = _read_common(stored)
     read["sections"] = tuple(
         _read_flat(Section, {**one, "lines": tuple(one["lines"])}) for one in read["sections"]
     )
     return Notice(**_known(Notice, read))
 
 
-def _read_flat[T](kind: type[T], told: Mapping[str, Any]) -> T:
-    return kind(**_known(kind, told))
+def _read_flat[T](kind: type[T], stored: Mapping[str, Any]) -> T:
+    return kind(**_known(kind, stored))
 
 
-def _known(kind: type, told: Mapping[str, Any]) -> dict[str, Any]:
+def _known(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
     # What a newer version of this program added is passed over: a deployment in progress runs both.
     hints = _hints(kind)
-    known = {name: value for name, value in told.items() if name in hints}
+    known = {name: value for name, value in stored.items() if name in hints}
     for name, value in known.items():
         if not _is_a(value, hints[name]):
             raise TypeError(f"{name} is of another kind")

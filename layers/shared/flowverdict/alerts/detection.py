@@ -50,15 +50,15 @@ class Detection:
     samples
         Packets to judge again once the rules may have changed.
     casts
-        Keys of the shadows it casts: what has one of them among ``shaded_by`` is explained by it.
+        Keys of the shadows it casts: what has one of them among ``inhibited_by`` is explained by it.
     shaded_by
         Keys of the shadows that make this one needless.
     """
 
     document: Alert | Notice
     samples: tuple[Sample, ...] = ()
-    casts: tuple[str, ...] = ()
-    shaded_by: tuple[str, ...] = ()
+    inhibits: tuple[str, ...] = ()
+    inhibited_by: tuple[str, ...] = ()
 
 
 def most_severe_first(detection: Detection) -> Urgency:

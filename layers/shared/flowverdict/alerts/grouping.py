@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.alerts.console_links import console_links, logs_query
 from flowverdict.alerts.detection import Detection, GroupKey, Urgency, most_severe_first, urgent
-from flowverdict.alerts.inhibition import casts, shaded_by
+from flowverdict.alerts.inhibition import inhibited_by, inhibits
 from flowverdict.alerts.model import (
     CONFIDENCES,
     MAX_INTERFACES,
@@ -151,8 +151,8 @@ def _detection(key: GroupKey, members: list[Explanation], *, several: bool = Fal
     return Detection(
         document=alert,
         samples=tuple(samples[:MAX_SAMPLES]),
-        casts=casts(alert),
-        shaded_by=shaded_by(alert, standing),
+        inhibits=inhibits(alert),
+        inhibited_by=inhibited_by(alert, standing),
     )
 
 

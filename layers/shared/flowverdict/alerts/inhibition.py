@@ -24,34 +24,34 @@ def _place(alert: Alert) -> tuple[str | None, str | None, str | None]:
     )
 
 
-def casts(alert: Alert) -> tuple[str, ...]:
+def inhibits(alert: Alert) -> tuple[str, ...]:
     """Give the shadows of what explains others: Block Public Access, and a network ACL that drops replies."""
     if alert.verdict == VerdictKind.BLOCK_PUBLIC_ACCESS:
         return (fingerprint("block-public-access", *_place(alert), alert.flow_direction),)
     if alert.severity is Severity.CRITICAL and alert.leg == Leg.RESPONSE:
         entry = alert.network_acl_entry
         return (
-            _reply_shadow(alert, None),
-            _reply_shadow(alert, "unnamed" if entry is None else entry.network_acl_id),
+            _reply_inhibition(alert, None),
+            _reply_inhibition(alert, "unnamed" if entry is None else entry.network_acl_id),
         )
     return ()
 
 
-def shaded_by(alert: Alert, standing: Explanation) -> tuple[str, ...]:
+def inhibited_by(alert: Alert, standing: Explanation) -> tuple[str, ...]:
     """Give the shadows that would make this alert needless.
 
     Block Public Access explains what comes from or goes to the internet where the log does not say why it was rejected and no
     rule is known to block it. A network ACL that drops a service's replies explains the requests that it, or nobody knows
     what, drops: one broken list is one message. What a security group blocks, it does not explain.
     """
-    shadows: list[str] = []
+    inhibitions: list[str] = []
     reason_unknown = alert.blocker is None and None in standing.flow.reject_reasons
     if (
         not standing.is_inside
         and reason_unknown
         and alert.verdict != VerdictKind.BLOCK_PUBLIC_ACCESS
     ):
-        shadows.append(fingerprint("block-public-access", *_place(alert), alert.flow_direction))
+        inhibitions.append(fingerprint("block-public-access", *_place(alert), alert.flow_direction))
     if (
         alert.leg != Leg.RESPONSE
         and alert.verdict in _PERHAPS_ACL
@@ -62,10 +62,13 @@ def shaded_by(alert: Alert, standing: Explanation) -> tuple[str, ...]:
         named = (
             ()
             if entry is None
-            else (_reply_shadow(alert, entry.network_acl_id), _reply_shadow(alert, "unnamed"))
+            else (
+                _reply_inhibition(alert, entry.network_acl_id),
+                _reply_inhibition(alert, "unnamed"),
+            )
         )
-        shadows += named or (_reply_shadow(alert, None),)
-    return tuple(shadows)
+        inhibitions += named or (_reply_inhibition(alert, None),)
+    return tuple(inhibitions)
 
 
 _PERHAPS_ACL = {
@@ -75,7 +78,7 @@ _PERHAPS_ACL = {
 }
 
 
-def _reply_shadow(alert: Alert, network_acl_id: str | None) -> str:
+def _reply_inhibition(alert: Alert, network_acl_id: str | None) -> str:
     return fingerprint(
         "replies-blocked", *_place(alert), alert.protocol, alert.service_port, network_acl_id
     )

@@ -175,7 +175,7 @@ class Observability:
             (Metric.RECORDS_SKIP_DATA, counts.skip_data),
         ):
             self.count(name, value)
-        for document in outcome.told:
+        for document in outcome.notified:
             if document.last_seen is not None:
                 # Clocks differ: a record that ends in the future is told at once.
                 self.metrics.add_metric(
@@ -183,7 +183,7 @@ class Observability:
                     unit=MetricUnit.Seconds,
                     value=max(0.0, now - document.last_seen),
                 )
-        self.told(outcome)
+        self.notified(outcome)
 
     def rejected(self, flows: Mapping[tuple[str, Severity], int]) -> None:
         """Measure rejected flows by verdict and severity."""
@@ -206,26 +206,26 @@ class Observability:
                 extra={"account_id": account_id, "region": region, "reason": reason},
             )
 
-    def told(self, outcome: Outcome) -> None:
+    def notified(self, outcome: Outcome) -> None:
         """Measure what was told and what was not, with a log line for each message."""
         for name, value in (
-            (Metric.ALERTS_PUBLISHED, len(outcome.told)),
+            (Metric.ALERTS_PUBLISHED, len(outcome.notified)),
             (Metric.ALERTS_COUNTED, outcome.counted),
-            (Metric.ALERTS_EXPLAINED, outcome.shaded),
-            (Metric.ALERTS_HELD_BACK, outcome.held),
-            (Metric.ALERTS_UNSENT, len(outcome.unsent)),
+            (Metric.ALERTS_EXPLAINED, outcome.inhibited),
+            (Metric.ALERTS_HELD_BACK, outcome.suppressed),
+            (Metric.ALERTS_UNSENT, len(outcome.undelivered)),
         ):
             self.count(name, value)
-        for document in outcome.told:
-            told = {
+        for document in outcome.notified:
+            notified = {
                 "fingerprint": document.fingerprint,
                 "kind": document.kind,
                 "status": document.status,
                 "severity": document.severity,
                 "title": document.title,
             }
-            self.logger.info("alert published", extra=told)
-        for reason in outcome.unsent:
+            self.logger.info("alert published", extra=notified)
+        for reason in outcome.undelivered:
             self.logger.error(
                 "alert not published, the sweep tries again", extra={"reason": reason}
             )

@@ -49,8 +49,8 @@ class SweepAlerts:
         configs = WithinBudget(self._configs)
         outcome = self._manager.sweep(scheduled_at(event), configs)
         self._observability.rules_not_read(configs.refused)
-        self._observability.told(outcome)
-        if outcome.unsent:
+        self._observability.notified(outcome)
+        if outcome.undelivered:
             raise DeliveryError(
-                f"{len(outcome.unsent)} messages not sent; the first: {outcome.unsent[0]}"
+                f"{len(outcome.undelivered)} messages not sent; the first: {outcome.undelivered[0]}"
             )

@@ -123,7 +123,9 @@ def _manager(settings: Settings, store: AlertStore) -> AlertManager:
         settings.email_topic_arn,
         settings.chat_topic_arn,
     )
-    return AlertManager(store, topics, intervals=settings.intervals, cap=settings.messages_per_hour)
+    return AlertManager(
+        store, topics, intervals=settings.intervals, hourly_limit=settings.messages_per_hour
+    )
 
 
 def _configs(settings: Settings, observability: Observability) -> ConfigSource:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 type AnyLogger = Logger | LoggerAdapter[Any]
 
 # Eight times what CloudWatch Logs takes in one batch: 1,048,576 bytes of messages and 26 for each, of which there are 10,000 at
-# most (https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html). Around each, JSON puts some 130.
+# most (https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html). EpisodeContext each, JSON puts some 130.
 MAX_PAYLOAD_BYTES = 8 << 20
 
 

@@ -13,7 +13,7 @@ from flowverdict.lifecycle.rate_limit import HOUR
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from flowverdict.lifecycle.rate_limit import Budget
+    from flowverdict.lifecycle.rate_limit import RateLimit
     from flowverdict.lifecycle.state_machine import Intervals, State
 
 
@@ -94,27 +94,31 @@ def _line(what: str, alerts: Sequence[Alert]) -> str:
     return f"{what}: {counted(packets, 'packet')}{who}"
 
 
-def flood_notice(budget: Budget, cap: int, now: int) -> Notice:
+def flood_notice(rate_limit: RateLimit, hourly_limit: int, now: int) -> Notice:
     """Say how many messages of an hour were held back, and the worst of them."""
-    hour = isoformat(budget.hour)
-    over = now >= budget.hour + HOUR
+    hour = isoformat(rate_limit.hour)
+    over = now >= rate_limit.hour + HOUR
     by_severity = ", ".join(
-        f"{budget.held[severity]:,} {severity}" for severity in Severity if severity in budget.held
+        f"{rate_limit.suppressed[severity]:,} {severity}"
+        for severity in Severity
+        if severity in rate_limit.suppressed
     )
-    worst = next((severity for severity in Severity if severity in budget.held), Severity.LOW)
+    worst = next(
+        (severity for severity in Severity if severity in rate_limit.suppressed), Severity.LOW
+    )
     so_far = "" if over else " so far"
     return Notice(
         kind=Kind.FLOOD,
-        fingerprint=fingerprint(Kind.FLOOD, budget.hour, over),
+        fingerprint=fingerprint(Kind.FLOOD, rate_limit.hour, over),
         severity=worst,
         severity_reason="as the most severe alert that was held back",
-        title=f"{counted(budget.held_back, 'alert')} held back{so_far}: more than {cap:,} an hour",
+        title=f"{counted(rate_limit.suppressed_count, 'alert')} held back{so_far}: more than {hourly_limit:,} an hour",
         summary=(
-            f"In the hour from {hour} there were more alerts than the {cap:,} messages that an hour may have. "
-            f"{counted(budget.held_back, 'alert')} {'was' if budget.held_back == 1 else 'were'} held back{so_far} ({by_severity}). "
+            f"In the hour from {hour} there were more alerts than the {hourly_limit:,} messages that an hour may have. "
+            f"{counted(rate_limit.suppressed_count, 'alert')} {'was' if rate_limit.suppressed_count == 1 else 'were'} held back{so_far} ({by_severity}). "
             "They are counted; what still happens is told when its reminder is due."
         ),
-        first_seen=budget.hour,
+        first_seen=rate_limit.hour,
         last_seen=now,
-        sections=(Section(heading="Among those held back", lines=budget.titles),),
+        sections=(Section(heading="Among those held back", lines=rate_limit.titles),),
     )

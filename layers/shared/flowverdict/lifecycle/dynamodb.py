@@ -24,17 +24,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 from flowverdict.core.aws_client import guarded
 from flowverdict.core.errors import StateError
 from flowverdict.lifecycle.dynamodb_items import (
-    pack_budget,
+    pack_contribution,
     pack_fingerprints,
-    pack_part,
+    pack_rate_limit,
     pack_state,
-    unpack_budget,
+    unpack_contribution,
     unpack_fingerprints,
-    unpack_part,
+    unpack_rate_limit,
     unpack_state,
 )
-from flowverdict.lifecycle.rate_limit import Budget
-from flowverdict.lifecycle.store import Commit, ConflictError, Part, Window
+from flowverdict.lifecycle.rate_limit import RateLimit
+from flowverdict.lifecycle.store import Commit, ConflictError, Contribution, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -100,18 +100,18 @@ class DynamoDbStore:
             )
         return found
 
-    def live_shadows(self, keys: Collection[str], now: int) -> frozenset[str]:
+    def active_inhibitions(self, keys: Collection[str], now: int) -> frozenset[str]:
         """Give those of the keys whose shadow is still there."""
         items = self._read([f"shadow#{key}" for key in keys])
         return frozenset(
             item["pk"]["S"].partition("#")[2] for item in items if int(item["until"]["N"]) > now
         )
 
-    def load_budget(self, hour: int) -> Budget:
+    def load_rate_limit(self, hour: int) -> RateLimit:
         """Give the budget of an hour, an unused one if there is none."""
         for item in self._read([f"budget#{hour}"]):
-            return unpack_budget(hour, int(item["version"]["N"]), bytes(item["body"]["B"]))
-        return Budget(hour=hour)
+            return unpack_rate_limit(hour, int(item["version"]["N"]), bytes(item["body"]["B"]))
+        return RateLimit(hour=hour)
 
     def load_windows(self, window_ids: Collection[str]) -> Mapping[str, Window]:
         """Give the windows there are."""
@@ -143,16 +143,20 @@ class DynamoDbStore:
         """Give the version of a window, 0 where there is none."""
         return next((int(item["version"]["N"]) for item in self._read([f"window#{window_id}"])), 0)
 
-    def load_parts(self, of: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Document]:
+    def load_contributions(
+        self, of: Collection[tuple[str, str]]
+    ) -> Mapping[tuple[str, str], Document]:
         """Give what windows have added to alerts, by the window's id and the fingerprint, where they have."""
-        parts = {}
+        contributions = {}
         for item in self._read(
             [f"part#{window_id}#{fingerprint}" for window_id, fingerprint in of]
         ):
             window_id, _, fingerprint = item["pk"]["S"].partition("#")[2].rpartition("#")
             if "body" in item:
-                parts[window_id, fingerprint] = unpack_part(fingerprint, bytes(item["body"]["B"]))
-        return parts
+                contributions[window_id, fingerprint] = unpack_contribution(
+                    fingerprint, bytes(item["body"]["B"])
+                )
+        return contributions
 
     def due(self, now: int, limit: int) -> Iterator[str]:
         """Give the fingerprints that the sweep has to look at, those due longest first."""
@@ -206,25 +210,27 @@ class DynamoDbStore:
                 "Put": {
                     "TableName": self._table,
                     "Item": {
-                        "pk": {"S": f"shadow#{shadow.key}"},
-                        "until": {"N": str(shadow.until)},
-                        "expires_at": {"N": str(shadow.until + _DAY)},
+                        "pk": {"S": f"shadow#{inhibition.key}"},
+                        "until": {"N": str(inhibition.until)},
+                        "expires_at": {"N": str(inhibition.until + _DAY)},
                     },
                 }
             }
-            for shadow in commit.shadows
+            for inhibition in commit.inhibitions
         ]
-        if commit.budget is not None:
-            budget = commit.budget
+        if commit.rate_limit is not None:
+            rate_limit = commit.rate_limit
             item: dict[str, AttributeValueTypeDef] = {
-                "pk": {"S": f"budget#{budget.hour}"},
-                "body": {"B": pack_budget(budget)},
-                "expires_at": {"N": str(budget.hour + _BUDGET_KEPT)},
+                "pk": {"S": f"budget#{rate_limit.hour}"},
+                "body": {"B": pack_rate_limit(rate_limit)},
+                "expires_at": {"N": str(rate_limit.hour + _BUDGET_KEPT)},
             }
-            writes.append(self._put(item, budget.version))
+            writes.append(self._put(item, rate_limit.version))
         if commit.window is not None:
             writes += self._put_window(commit.window, now)
-        writes += [self._put_part(part, now) for part in commit.parts]
+        writes += [
+            self._put_contribution(contribution, now) for contribution in commit.contributions
+        ]
         self._transact(writes)
 
     def _put_state(self, state: State, intervals: Intervals) -> TransactWriteItemTypeDef:
@@ -263,14 +269,14 @@ class DynamoDbStore:
             }
         }
 
-    def _put_part(self, part: Part, now: int) -> TransactWriteItemTypeDef:
+    def _put_contribution(self, contribution: Contribution, now: int) -> TransactWriteItemTypeDef:
         item: dict[str, AttributeValueTypeDef] = {
-            "pk": {"S": f"part#{part.window_id}#{part.fingerprint}"},
+            "pk": {"S": f"part#{contribution.window_id}#{contribution.fingerprint}"},
             "expires_at": {"N": str(now + KEPT)},
         }
         # One that was taken back stays without a body: to delete it would take a permission more.
-        if part.document is not None:
-            item["body"] = {"B": pack_part(part.document)}
+        if contribution.document is not None:
+            item["body"] = {"B": pack_contribution(contribution.document)}
         return {"Put": {"TableName": self._table, "Item": item}}
 
     def _put_window(self, window: Window, now: int) -> Iterator[TransactWriteItemTypeDef]:

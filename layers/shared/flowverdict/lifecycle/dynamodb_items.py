@@ -12,8 +12,8 @@ from flowverdict.alerts.codec import document_from_json
 from flowverdict.alerts.model import Severity, Status
 from flowverdict.alerts.recheck import Sample
 from flowverdict.core.errors import DocumentError, StateError
-from flowverdict.lifecycle.rate_limit import Budget
-from flowverdict.lifecycle.state_machine import Held, State
+from flowverdict.lifecycle.rate_limit import RateLimit
+from flowverdict.lifecycle.state_machine import State, Suppressed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 def pack_state(state: State) -> bytes:
     """Give everything of a state but its key, version and what is pending, which are items' attributes of their own."""
-    told = {
+    stored = {
         "document": state.document.to_json(),
         "windows": state.windows,
         "samples": [asdict(sample) for sample in state.samples],
         "observed_at": state.observed_at,
-        "told_at": state.told_at,
-        "told_severity": state.told_severity,
+        "told_at": state.notified_at,
+        "told_severity": state.notified_severity,
         "messages": state.messages,
-        "held": state.held,
+        "held": state.suppressed,
         "closed_at": state.closed_at,
         "closed_by_rules": state.closed_by_rules,
     }
-    return zlib.compress(json.dumps(told).encode())
+    return zlib.compress(json.dumps(stored).encode())
 
 
 def unpack_state(
@@ -49,24 +49,24 @@ def unpack_state(
         It is not what this version writes.
     """
     try:
-        told: dict[str, Any] = json.loads(zlib.decompress(body))
+        stored: dict[str, Any] = json.loads(zlib.decompress(body))
         return State(
             fingerprint=fingerprint,
             version=version,
-            document=document_from_json(told["document"]),
-            windows=tuple(told["windows"]),
-            samples=tuple(Sample(**sample) for sample in told["samples"]),
-            observed_at=told["observed_at"],
-            told_at=told["told_at"],
-            told_severity=None
-            if told["told_severity"] is None
-            else Severity(told["told_severity"]),
-            messages=told["messages"],
-            held=None if told["held"] is None else Held(told["held"]),
+            document=document_from_json(stored["document"]),
+            windows=tuple(stored["windows"]),
+            samples=tuple(Sample(**sample) for sample in stored["samples"]),
+            observed_at=stored["observed_at"],
+            notified_at=stored["told_at"],
+            notified_severity=None
+            if stored["told_severity"] is None
+            else Severity(stored["told_severity"]),
+            messages=stored["messages"],
+            suppressed=None if stored["held"] is None else Suppressed(stored["held"]),
             pending=None if pending is None else Status(pending),
             pending_at=pending_at,
-            closed_at=told["closed_at"],
-            closed_by_rules=told["closed_by_rules"],
+            closed_at=stored["closed_at"],
+            closed_by_rules=stored["closed_by_rules"],
         )
     except (ValueError, KeyError, TypeError, zlib.error, DocumentError) as error:
         raise StateError(
@@ -74,18 +74,18 @@ def unpack_state(
         ) from error
 
 
-def pack_budget(budget: Budget) -> bytes:
+def pack_rate_limit(rate_limit: RateLimit) -> bytes:
     """Give everything of a budget but its hour and version."""
-    told = {
-        "used": budget.used,
-        "held": dict(budget.held),
-        "titles": budget.titles,
-        "told": budget.told,
+    stored = {
+        "used": rate_limit.used,
+        "held": dict(rate_limit.suppressed),
+        "titles": rate_limit.titles,
+        "told": rate_limit.announced,
     }
-    return zlib.compress(json.dumps(told).encode())
+    return zlib.compress(json.dumps(stored).encode())
 
 
-def unpack_budget(hour: int, version: int, body: bytes) -> Budget:
+def unpack_rate_limit(hour: int, version: int, body: bytes) -> RateLimit:
     """Read a budget back.
 
     Raises
@@ -94,28 +94,28 @@ def unpack_budget(hour: int, version: int, body: bytes) -> Budget:
         It is not what this version writes.
     """
     try:
-        told: dict[str, Any] = json.loads(zlib.decompress(body))
-        held = MappingProxyType(
-            {Severity(severity): int(count) for severity, count in told["held"].items()}
+        stored: dict[str, Any] = json.loads(zlib.decompress(body))
+        suppressed = MappingProxyType(
+            {Severity(severity): int(count) for severity, count in stored["held"].items()}
         )
-        return Budget(
+        return RateLimit(
             hour=hour,
             version=version,
-            used=told["used"],
-            held=held,
-            titles=tuple(told["titles"]),
-            told=told["told"],
+            used=stored["used"],
+            suppressed=suppressed,
+            titles=tuple(stored["titles"]),
+            announced=stored["told"],
         )
     except (ValueError, KeyError, TypeError, zlib.error) as error:
         raise StateError(f"the budget of {hour} cannot be read: {error}") from error
 
 
-def pack_part(document: Document) -> bytes:
+def pack_contribution(document: Document) -> bytes:
     """Give what a window shows of a problem as bytes."""
     return zlib.compress(document.to_json().encode())
 
 
-def unpack_part(fingerprint: str, body: bytes) -> Document:
+def unpack_contribution(fingerprint: str, body: bytes) -> Document:
     """Read it back.
 
     Raises

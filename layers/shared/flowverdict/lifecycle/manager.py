@@ -23,31 +23,31 @@ from flowverdict.lifecycle.digest import digest_fingerprint, digest_of, flood_no
 from flowverdict.lifecycle.rate_limit import HOUR, hour_of
 from flowverdict.lifecycle.state_machine import (
     MAX_WINDOWS,
-    Around,
-    Held,
+    EpisodeContext,
     Intervals,
     State,
-    capped,
+    Suppressed,
     carried_over,
-    closed_quietly,
-    sighted,
-    swept,
-    told_once,
-    withdrawn,
+    closed_silently,
+    on_detection,
+    on_retraction,
+    on_sweep,
+    rate_limited,
+    single_message_state,
 )
 from flowverdict.lifecycle.store import (
     MAX_STATES,
     Commit,
     ConflictError,
-    Part,
-    Shadow,
+    Contribution,
+    Inhibition,
     Window,
     WindowChangedError,
 )
 from flowverdict.lifecycle.transitions import (
     MAX_EXPLAINED,
     StateChange,
-    Step,
+    Transition,
     chunks,
     count_flows_added,
     goes_on,
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.detection import Detection
     from flowverdict.alerts.model import Document, Severity
-    from flowverdict.lifecycle.rate_limit import Budget
+    from flowverdict.lifecycle.rate_limit import RateLimit
     from flowverdict.lifecycle.store import AlertPublisher, AlertStore
     from flowverdict.network.ports import ConfigSource
 
@@ -91,11 +91,11 @@ class Outcome:
         Rejected flows that came to the alerts, by verdict and severity.
     """
 
-    told: list[Document] = field(default_factory=list)
+    notified: list[Document] = field(default_factory=list)
     counted: int = 0
-    shaded: int = 0
-    held: int = 0
-    unsent: list[str] = field(default_factory=list)
+    inhibited: int = 0
+    suppressed: int = 0
+    undelivered: list[str] = field(default_factory=list)
     flows: Counter[tuple[str, Severity]] = field(default_factory=Counter)
 
 
@@ -116,16 +116,18 @@ class AlertManager:
         publisher: AlertPublisher,
         *,
         intervals: Intervals,
-        cap: int,
+        hourly_limit: int,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store = store
         self._publisher = publisher
         self._intervals = intervals
-        self._cap = cap
+        self._hourly_limit = hourly_limit
         self._wait = wait
 
-    def apply(self, detections: Sequence[Detection], window: Window, now: int) -> Iterator[Step]:
+    def apply(
+        self, detections: Sequence[Detection], window: Window, now: int
+    ) -> Iterator[Transition]:
         """Count a window's sightings in and take back what it no longer shows; ``notify`` sends what the steps call for.
 
         Parameters
@@ -148,16 +150,16 @@ class AlertManager:
             The store cannot be reached, or others were faster again and again. Judging the window again adds what is missing.
         """
         ordered = with_explained(sorted(detections, key=most_severe_first))
-        cast = frozenset(key for detection in ordered for key in detection.casts)
+        cast = frozenset(key for detection in ordered for key in detection.inhibits)
         seen = {detection.document.fingerprint for detection in ordered}
         known = window.fingerprints or frozenset()
         gone = sorted(known - seen)
-        to_be_withdrawn = self._to_be_withdrawn(window, gone)
-        shown = tuple(detection.document for detection in ordered if to_be_withdrawn)
+        retracted = self._retracted(window, gone)
+        shown = tuple(detection.document for detection in ordered if retracted)
         # All that may be written is named first: what a crash leaves written is taken back if it is no longer seen.
         named = None if seen <= known else known | seen
         change = StateChange(
-            window=window, known=known, cast=cast, withdrawn=to_be_withdrawn, shown=shown
+            window=window, known=known, cast=cast, retracted=retracted, shown=shown
         )
         changes = [replace(change, detections=some) for some in chunks(ordered)]
         changes += [replace(change, gone=some) for some in batched(gone, MAX_STATES, strict=False)]
@@ -173,39 +175,49 @@ class AlertManager:
                 partial(self._window_commit, replace(some, window=its_window), now), now
             )
 
-    def notify(self, steps: Sequence[Step]) -> Outcome:
+    def notify(self, transitions: Sequence[Transition]) -> Outcome:
         """Send what was written down to be sent, each problem once and as it was written last."""
-        outcome = Outcome(flows=count_flows_added(steps))
-        by_problem: defaultdict[str, list[Step]] = defaultdict(list)
-        for step in steps:
-            by_problem[step.after.fingerprint].append(step)
+        outcome = Outcome(flows=count_flows_added(transitions))
+        by_problem: defaultdict[str, list[Transition]] = defaultdict(list)
+        for transition in transitions:
+            by_problem[transition.after.fingerprint].append(transition)
         self._notify(
-            [self._once(its_steps, outcome) for its_steps in by_problem.values()],
+            [
+                self._once(transitions_of_problem, outcome)
+                for transitions_of_problem in by_problem.values()
+            ],
             outcome,
             stopped=False,
         )
         return outcome
 
-    def _once(self, steps: Sequence[Step], outcome: Outcome) -> Step:
+    def _once(self, transitions: Sequence[Transition], outcome: Outcome) -> Transition:
         """Give what has become of a problem, with the one message that is due for it, if one is."""
-        last = steps[-1]
-        if goes_on(steps):
+        last = transitions[-1]
+        if goes_on(transitions):
             self._note_sent(last.after, outcome)
             return replace(last, called=False)
         return replace(
             last,
-            called=any(step.calls_for_message for step in steps) and last.after.pending is not None,
+            called=any(transition.calls_for_message for transition in transitions)
+            and last.after.pending is not None,
         )
 
-    def _to_be_withdrawn(self, window: Window, gone: Sequence[str]) -> tuple[Document, ...]:
+    def _retracted(self, window: Window, gone: Sequence[str]) -> tuple[Document, ...]:
         """Give what was told and of which nothing will be left."""
         found = []
         for some in batched(gone, MAX_STATES, strict=False):
-            parts = self._store.load_parts([(window.window_id, name) for name in some])
+            contributions = self._store.load_contributions(
+                [(window.window_id, name) for name in some]
+            )
             for fingerprint, state in self._store.load(some).items():
-                part = parts.get((window.window_id, fingerprint))
-                told = part is not None and state.is_open and state.was_sent
-                if told and part is not None and state.document.records <= part.records:
+                contribution = contributions.get((window.window_id, fingerprint))
+                notified = contribution is not None and state.is_open and state.was_sent
+                if (
+                    notified
+                    and contribution is not None
+                    and state.document.records <= contribution.records
+                ):
                     found.append(state.document)
         return tuple(found)
 
@@ -240,141 +252,181 @@ class AlertManager:
             ]
             passing = self._passing(others, configs)
             names = tuple(state.fingerprint for state in others)
-            steps = self._apply(partial(self._sweep_commit, names, passing, now), now)
-            stopped = self._notify(steps, outcome, stopped=stopped)
-        for steps in self._digest(digestible, now):
-            stopped = self._notify(steps, outcome, stopped=stopped)
+            transitions = self._apply(partial(self._sweep_commit, names, passing, now), now)
+            stopped = self._notify(transitions, outcome, stopped=stopped)
+        for transitions in self._digest(digestible, now):
+            stopped = self._notify(transitions, outcome, stopped=stopped)
         for hour in (hour_of(now) - HOUR, hour_of(now)):
-            steps = self._apply(partial(self._flood_commit, hour, now), now)
-            stopped = self._notify(steps, outcome, stopped=stopped)
+            transitions = self._apply(partial(self._flood_commit, hour, now), now)
+            stopped = self._notify(transitions, outcome, stopped=stopped)
         return outcome
 
     # --- commits --------------------------------------------------------------------------------------------------
 
-    def _window_commit(self, change: StateChange, now: int) -> tuple[Commit, list[Step]]:
+    def _window_commit(self, change: StateChange, now: int) -> tuple[Commit, list[Transition]]:
         window = change.window
         if self._store.version_of(window.window_id) != window.version:
             raise WindowChangedError(window.window_id)
         names = [*(detection.document.fingerprint for detection in change.detections), *change.gone]
         states = self._store.load(names)
-        parts = self._store.load_parts(
+        contributions = self._store.load_contributions(
             [(window.window_id, name) for name in names if name in change.known]
         )
-        shaded_by = {key for detection in change.detections for key in detection.shaded_by}
-        shadows = (shaded_by & change.cast) | self._store.live_shadows(
-            sorted(shaded_by - change.cast), now
+        inhibited_by = {key for detection in change.detections for key in detection.inhibited_by}
+        inhibitions = (inhibited_by & change.cast) | self._store.active_inhibitions(
+            sorted(inhibited_by - change.cast), now
         )
-        steps: list[Step] = []
+        transitions: list[Transition] = []
         for detection in change.detections:
             document = detection.document
             state = states.get(document.fingerprint)
-            known = None if state is None else parts.get((window.window_id, document.fingerprint))
+            known = (
+                None
+                if state is None
+                else contributions.get((window.window_id, document.fingerprint))
+            )
             if known == document:
                 continue
-            around = self._around(state, known, window.window_id)
-            shaded = not shadows.isdisjoint(detection.shaded_by)
+            context = self._episode_context(state, known, window.window_id)
+            inhibited = not inhibitions.isdisjoint(detection.inhibited_by)
             corrects = next(
-                (old.title for old in change.withdrawn if takes_place_of(document, old)), None
+                (old.title for old in change.retracted if takes_place_of(document, old)), None
             )
-            after = sighted(state, detection, now, shaded=shaded, around=around, corrects=corrects)
+            after = on_detection(
+                state, detection, now, inhibited=inhibited, context=context, corrects=corrects
+            )
             flows_added = document.counts.flows - (0 if known is None else known.counts.flows)
-            part = Part(
+            contribution = Contribution(
                 window_id=window.window_id, fingerprint=document.fingerprint, document=document
             )
-            steps.append(Step(before=state, after=after, part=part, flows_added=flows_added))
+            transitions.append(
+                Transition(
+                    before=state, after=after, contribution=contribution, flows_added=flows_added
+                )
+            )
         for fingerprint in change.gone:
-            state, known = states.get(fingerprint), parts.get((window.window_id, fingerprint))
+            state, known = (
+                states.get(fingerprint),
+                contributions.get((window.window_id, fingerprint)),
+            )
             if state is not None and known is not None:
                 titles = [
                     document.title
                     for document in change.shown
                     if takes_place_of(document, state.document)
                 ]
-                around = self._around(state, known, window.window_id)
-                after = withdrawn(state, known, around, now, titles[:MAX_EXPLAINED])
-                part = Part(window_id=window.window_id, fingerprint=fingerprint, document=None)
+                context = self._episode_context(state, known, window.window_id)
+                after = on_retraction(state, known, context, now, titles[:MAX_EXPLAINED])
+                contribution = Contribution(
+                    window_id=window.window_id, fingerprint=fingerprint, document=None
+                )
                 # Somebody may be sending what is pending: that it was wrong is told by the sweep, when nobody can be any more.
                 called = None if state.pending is None else False
-                steps.append(Step(before=state, after=after, part=part, called=called))
-        budget, steps = self._within_budget(steps, now)
+                transitions.append(
+                    Transition(before=state, after=after, contribution=contribution, called=called)
+                )
+        rate_limit, transitions = self._apply_rate_limit(transitions, now)
         until = now + self._intervals.resolve
         thrown = tuple(
-            Shadow(key=key, until=until)
-            for key in sorted({key for one in change.detections for key in one.casts})
+            Inhibition(key=key, until=until)
+            for key in sorted({key for one in change.detections for key in one.inhibits})
         )
         return Commit(
-            states=tuple(step.after for step in steps),
-            shadows=thrown,
-            budget=budget,
+            states=tuple(transition.after for transition in transitions),
+            inhibitions=thrown,
+            rate_limit=rate_limit,
             window=window,
-            parts=tuple(step.part for step in steps if step.part is not None),
-        ), steps
+            contributions=tuple(
+                transition.contribution
+                for transition in transitions
+                if transition.contribution is not None
+            ),
+        ), transitions
 
-    def _around(self, state: State | None, before: Document | None, window_id: str) -> Around:
+    def _episode_context(
+        self, state: State | None, before: Document | None, window_id: str
+    ) -> EpisodeContext:
         """Give what the episode is made of without the window, as far as that is remembered."""
         windows = () if state is None or not state.is_open else state.windows
         others = [one for one in windows if one != window_id]
         apart = (window_id in windows) is (before is not None) and len(others) < MAX_WINDOWS - 1
         if state is None or not apart:
-            return Around(window_id=window_id, before=before, others=None)
-        parts = self._store.load_parts([(one, state.fingerprint) for one in others])
+            return EpisodeContext(window_id=window_id, before=before, others=None)
+        contributions = self._store.load_contributions([(one, state.fingerprint) for one in others])
         # One that stands for a part of a window has none of its own.
-        return Around(
+        return EpisodeContext(
             window_id=window_id,
             before=before,
-            others=tuple(parts.values()) if len(parts) == len(others) else None,
+            others=tuple(contributions.values()) if len(contributions) == len(others) else None,
         )
 
-    def _mute_commit(self, fingerprints: Sequence[str], now: int) -> tuple[Commit, list[Step]]:
+    def _mute_commit(
+        self, fingerprints: Sequence[str], now: int
+    ) -> tuple[Commit, list[Transition]]:
         states = [state for state in self._store.load(fingerprints).values() if state.is_open]
-        return Commit(states=tuple(closed_quietly(state, now) for state in states)), []
+        return Commit(states=tuple(closed_silently(state, now) for state in states)), []
 
     def _sweep_commit(
         self, fingerprints: Sequence[str], passing: frozenset[str], now: int
-    ) -> tuple[Commit, list[Step]]:
+    ) -> tuple[Commit, list[Transition]]:
         states = self._store.load(fingerprints)
-        steps = [
-            Step(
+        transitions = [
+            Transition(
                 before=state,
-                after=swept(state, now, self._intervals, passes=state.fingerprint in passing),
+                after=on_sweep(state, now, self._intervals, passes=state.fingerprint in passing),
             )
             for state in states.values()
         ]
-        changed = [step for step in steps if step.after is not step.before]
-        budget, changed = self._within_budget(changed, now)
-        return Commit(states=tuple(step.after for step in changed), budget=budget), changed
+        changed = [
+            transition for transition in transitions if transition.after is not transition.before
+        ]
+        rate_limit, changed = self._apply_rate_limit(changed, now)
+        return Commit(
+            states=tuple(transition.after for transition in changed), rate_limit=rate_limit
+        ), changed
 
-    def _within_budget(self, steps: list[Step], now: int) -> tuple[Budget | None, list[Step]]:
+    def _apply_rate_limit(
+        self, transitions: list[Transition], now: int
+    ) -> tuple[RateLimit | None, list[Transition]]:
         """Let the cap decide on the messages that steps call for, the most severe first; ``None`` where none does."""
         asking = [
-            step
-            for step in steps
-            if step.calls_for_message and step.after.is_open and not is_leftover(step)
+            transition
+            for transition in transitions
+            if transition.calls_for_message
+            and transition.after.is_open
+            and not is_leftover(transition)
         ]
         if not asking:
-            return None, steps
-        before = budget = self._store.load_budget(hour_of(now))
-        held: dict[str, State] = {}
-        for step in sorted(asking, key=lambda step: step.after.document.severity.rank):
-            document = step.after.document
-            if budget.allows(document.severity, self._cap):
-                budget = budget.use()
+            return None, transitions
+        before = rate_limit = self._store.load_rate_limit(hour_of(now))
+        suppressed: dict[str, State] = {}
+        for transition in sorted(
+            asking, key=lambda transition: transition.after.document.severity.rank
+        ):
+            document = transition.after.document
+            if rate_limit.allows(document.severity, self._hourly_limit):
+                rate_limit = rate_limit.use()
             else:
-                budget = budget.hold(document)
-                held[step.after.fingerprint] = capped(step.after)
+                rate_limit = rate_limit.suppress(document)
+                suppressed[transition.after.fingerprint] = rate_limited(transition.after)
         decided = [
-            replace(step, after=held.get(step.after.fingerprint, step.after)) for step in steps
+            replace(
+                transition, after=suppressed.get(transition.after.fingerprint, transition.after)
+            )
+            for transition in transitions
         ]
-        return (None if budget is before else budget), decided
+        return (None if rate_limit is before else rate_limit), decided
 
-    def _flood_commit(self, hour: int, now: int) -> tuple[Commit, list[Step]]:
-        budget = self._store.load_budget(hour)
-        if not budget.say(now):
+    def _flood_commit(self, hour: int, now: int) -> tuple[Commit, list[Transition]]:
+        rate_limit = self._store.load_rate_limit(hour)
+        if not rate_limit.is_notice_due(now):
             return Commit(), []
-        state = told_once(flood_notice(budget, self._cap, now), now)
-        return Commit(states=(state,), budget=budget.said()), [Step(before=None, after=state)]
+        state = single_message_state(flood_notice(rate_limit, self._hourly_limit, now), now)
+        return Commit(states=(state,), rate_limit=rate_limit.with_notice_sent()), [
+            Transition(before=None, after=state)
+        ]
 
-    def _digest(self, states: list[State], now: int) -> Iterator[list[Step]]:
+    def _digest(self, states: list[State], now: int) -> Iterator[list[Transition]]:
         """Put what is due into one digest.
 
         It is written with the first part, so that a crash in between makes no second one. What it does not tell - seen again
@@ -387,38 +439,40 @@ class AlertManager:
         digest = (
             None
             if fingerprint in self._store.load([fingerprint])
-            else told_once(digest_of(states, end, self._intervals), now)
+            else single_message_state(digest_of(states, end, self._intervals), now)
         )
-        is_told = digest is not None
+        is_notified = digest is not None
         for some in batched(states, MAX_STATES - 1, strict=False):
-            told = {state.fingerprint: state.version if is_told else None for state in some}
-            yield self._apply(partial(self._digest_commit, told, digest, now), now)
+            notified = {state.fingerprint: state.version if is_notified else None for state in some}
+            yield self._apply(partial(self._digest_commit, notified, digest, now), now)
             digest = None
 
     def _digest_commit(
-        self, told: Mapping[str, int | None], digest: State | None, now: int
-    ) -> tuple[Commit, list[Step]]:
+        self, notified: Mapping[str, int | None], digest: State | None, now: int
+    ) -> tuple[Commit, list[Transition]]:
         """Close what the digest tells, each in the version that it tells of."""
         states = [
             state
-            for state in self._store.load([*told]).values()
+            for state in self._store.load([*notified]).values()
             if state.is_open and state.for_digest
         ]
         done = [
-            closed_quietly(state, now)
-            if state.version == told[state.fingerprint]
+            closed_silently(state, now)
+            if state.version == notified[state.fingerprint]
             else carried_over(state, now)
             for state in states
         ]
         new = [] if digest is None else [digest]
-        return Commit(states=(*new, *done)), [Step(before=None, after=state) for state in new]
+        return Commit(states=(*new, *done)), [Transition(before=None, after=state) for state in new]
 
-    def _apply(self, compute: Callable[[], tuple[Commit, list[Step]]], now: int) -> list[Step]:
+    def _apply(
+        self, compute: Callable[[], tuple[Commit, list[Transition]]], now: int
+    ) -> list[Transition]:
         """Compute a commit and write it, again where somebody was faster; give the steps with what was written."""
         for tried in range(_TRIES):
-            commit, steps = compute()
+            commit, transitions = compute()
             if commit == Commit():
-                return steps
+                return transitions
             try:
                 self._store.commit(commit, now, self._intervals)
             except ConflictError:
@@ -426,34 +480,37 @@ class AlertManager:
                 self._wait(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**tried)))  # noqa: S311 - no secret
                 continue
             return [
-                replace(step, after=replace(step.after, version=step.after.version + 1))
-                for step in steps
+                replace(
+                    transition,
+                    after=replace(transition.after, version=transition.after.version + 1),
+                )
+                for transition in transitions
             ]
         raise StateError(f"the alerts table changed {_TRIES} times while it was to be written")
 
     # --- telling --------------------------------------------------------------------------------------------------
 
-    def _notify(self, steps: list[Step], outcome: Outcome, *, stopped: bool) -> bool:
+    def _notify(self, transitions: list[Transition], outcome: Outcome, *, stopped: bool) -> bool:
         """Publish what the steps call for. After a failure nothing more is tried: SNS is away, and time is short."""
-        for step in steps:
-            state = step.after
-            if not step.calls_for_message:
-                outcome.counted += state.held is None
-                outcome.shaded += state.held is Held.SHADED
-                outcome.held += state.held is Held.CAPPED
+        for transition in transitions:
+            state = transition.after
+            if not transition.calls_for_message:
+                outcome.counted += state.suppressed is None
+                outcome.inhibited += state.suppressed is Suppressed.INHIBITED
+                outcome.suppressed += state.suppressed is Suppressed.RATE_LIMITED
                 continue
             if stopped:
-                outcome.unsent.append(
+                outcome.undelivered.append(
                     f"{state.fingerprint}: not tried, since the one before could not be sent"
                 )
                 continue
             try:
                 self._publisher.publish(state.document)
             except DeliveryError as error:
-                outcome.unsent.append(str(error))
+                outcome.undelivered.append(str(error))
                 stopped = True
                 continue
-            outcome.told.append(state.document)
+            outcome.notified.append(state.document)
             self._note_sent(state, outcome)
         return stopped
 
@@ -462,7 +519,7 @@ class AlertManager:
             self._store.mark_sent(state, self._intervals)
         except StateError as error:
             # The rest must still be told; the sweep sends this one again.
-            outcome.unsent.append(
+            outcome.undelivered.append(
                 f"{state.fingerprint}: sent, but that it was could not be noted: {error}"
             )
 

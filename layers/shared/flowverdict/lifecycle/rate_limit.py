@@ -19,7 +19,7 @@ HOUR = 3_600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class RateLimit:
     """The messages of an hour: how many went out, and what was held back.
 
     Parameters
@@ -39,25 +39,27 @@ class Budget:
     hour: int
     version: int = 0
     used: int = 0
-    held: Mapping[Severity, int] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    suppressed: Mapping[Severity, int] = field(
+        default_factory=lambda: MappingProxyType({}), hash=False
+    )
     titles: tuple[str, ...] = ()
-    told: int = 0
+    announced: int = 0
 
     @property
-    def held_back(self) -> int:
+    def suppressed_count(self) -> int:
         """How many messages were held back in all."""
-        return sum(self.held.values())
+        return sum(self.suppressed.values())
 
-    def allows(self, severity: Severity, cap: int) -> bool:
+    def allows(self, severity: Severity, hourly_limit: int) -> bool:
         """Whether one more message may go out. The last third is kept for what is critical: noise must not use it up."""
-        limit = cap if severity is Severity.CRITICAL else cap - cap // 3
+        limit = hourly_limit if severity is Severity.CRITICAL else hourly_limit - hourly_limit // 3
         return self.used < limit
 
-    def use(self) -> Budget:
+    def use(self) -> RateLimit:
         """Count a message that goes out."""
         return replace(self, used=self.used + 1)
 
-    def hold(self, document: Document) -> Budget:
+    def suppress(self, document: Document) -> RateLimit:
         """Count a message that is held back."""
         severity = document.severity
         titles = (
@@ -67,17 +69,21 @@ class Budget:
         )
         return replace(
             self,
-            held=MappingProxyType({**self.held, severity: self.held.get(severity, 0) + 1}),
+            suppressed=MappingProxyType(
+                {**self.suppressed, severity: self.suppressed.get(severity, 0) + 1}
+            ),
             titles=titles,
         )
 
-    def say(self, now: int) -> bool:
+    def is_notice_due(self, now: int) -> bool:
         """Whether the cap should speak now: at once when it begins to hold back, and again after the hour with the whole number."""
-        return self.held_back > self.told and (self.told == 0 or now >= self.hour + HOUR)
+        return self.suppressed_count > self.announced and (
+            self.announced == 0 or now >= self.hour + HOUR
+        )
 
-    def said(self) -> Budget:
+    def with_notice_sent(self) -> RateLimit:
         """Note that all that is held back has been spoken of."""
-        return replace(self, told=self.held_back)
+        return replace(self, announced=self.suppressed_count)
 
 
 _MAX_TITLES = 20

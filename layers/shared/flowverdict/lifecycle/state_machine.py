@@ -62,11 +62,11 @@ MAX_WINDOWS = 24
 PARTLY = ""  # stands for a window of which an episode before has told a part
 
 
-class Held(StrEnum):
+class Suppressed(StrEnum):
     """Why a problem that is seen is not told."""
 
-    SHADED = "shaded"  # another alert explains it
-    CAPPED = "capped"  # too many messages this hour
+    INHIBITED = "shaded"  # another alert explains it
+    RATE_LIMITED = "capped"  # too many messages this hour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +97,10 @@ class State:
     windows: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()
     observed_at: int
-    told_at: int | None = None
-    told_severity: Severity | None = None
+    notified_at: int | None = None
+    notified_severity: Severity | None = None
     messages: int = 0
-    held: Held | None = None
+    suppressed: Suppressed | None = None
     pending: Status | None = None
     pending_at: int | None = None
     closed_at: int | None = None
@@ -138,7 +138,9 @@ class State:
         if self.samples and self.was_sent:
             return self.observed_at  # the rules are asked at every sweep
         quiet = self.observed_at + intervals.resolve
-        return quiet if self.told_at is None else min(quiet, self.told_at + intervals.repeat)
+        return (
+            quiet if self.notified_at is None else min(quiet, self.notified_at + intervals.repeat)
+        )
 
     def sent(self) -> State:
         """Give the state with nothing to send."""
@@ -146,7 +148,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
+class EpisodeContext:
     """What is known of a problem from the window that is judged, if it was before, and from the episode's other windows.
 
     ``others`` is ``None`` where they are not known by themselves: there are too many, or an episode before has told a part of one.
@@ -157,13 +159,13 @@ class Around:
     others: tuple[Document, ...] | None = None
 
 
-def sighted(  # noqa: PLR0913 - what it was, what is new, and what is around it
+def on_detection(  # noqa: PLR0913 - what it was, what is new, and what is around it
     state: State | None,
     detection: Detection,
     now: int,
     *,
-    shaded: bool,
-    around: Around,
+    inhibited: bool,
+    context: EpisodeContext,
     corrects: str | None = None,
 ) -> State:
     """Count a sighting in; ``pending`` of the result is the message that it calls for, which the cap may still take back.
@@ -175,7 +177,7 @@ def sighted(  # noqa: PLR0913 - what it was, what is new, and what is around it
     corrects
         Title of an alert that was told and that this one takes the place of.
     """
-    document, before = detection.document, around.before
+    document, before = detection.document, context.before
     added = document if before is None else document.counting(document.counts.minus(before.counts))
     if (
         state is not None
@@ -193,7 +195,7 @@ def sighted(  # noqa: PLR0913 - what it was, what is new, and what is around it
             fingerprint=document.fingerprint,
             version=0 if state is None else state.version,
             document=_opened(added, now),
-            windows=(around.window_id if before is None else PARTLY,),
+            windows=(context.window_id if before is None else PARTLY,),
             samples=detection.samples,
             observed_at=now,
         )
@@ -205,11 +207,11 @@ def sighted(  # noqa: PLR0913 - what it was, what is new, and what is around it
         reason = None if again is None else f"Again: this was resolved at {isoformat(again)}."
         if corrects is not None:
             reason = f"{CORRECTED}records that came later show what this is. It was told before as: {corrects}"
-        return _told(fresh, now, shaded=shaded, reason=reason)
-    if around.others is None:
+        return _notified(fresh, now, inhibited=inhibited, reason=reason)
+    if context.others is None:
         merged = _merged(state.document, added)
     else:
-        merged = _opened(together((*around.others, document)), state.opened_at)
+        merged = _opened(together((*context.others, document)), state.opened_at)
     if state.pending is not None:
         # What is about to be told keeps its words: a reminder that SNS did not take is no first message.
         merged = merged.with_status(state.document.status, state.document.status_reason)
@@ -217,16 +219,16 @@ def sighted(  # noqa: PLR0913 - what it was, what is new, and what is around it
         state,
         document=merged,
         windows=state.windows
-        if around.window_id in state.windows
-        else (*state.windows, around.window_id)[-MAX_WINDOWS:],
+        if context.window_id in state.windows
+        else (*state.windows, context.window_id)[-MAX_WINDOWS:],
         samples=detection.samples or state.samples,
         observed_at=max(state.observed_at, now),
     )
-    return _told(counted, now, shaded=shaded, reason=None)
+    return _notified(counted, now, inhibited=inhibited, reason=None)
 
 
-def withdrawn(
-    state: State, before: Document, around: Around, now: int, titles: Sequence[str]
+def on_retraction(
+    state: State, before: Document, context: EpisodeContext, now: int, titles: Sequence[str]
 ) -> State:
     """Take back what a window was counted with: with more evidence, it shows something else.
 
@@ -234,18 +236,18 @@ def withdrawn(
     take its place.
     """
     left = state.document.counts.minus(before.counts)
-    if not state.is_open or (around.others is None and left.records > 0):
+    if not state.is_open or (context.others is None and left.records > 0):
         return replace(state, document=state.document.counting(_positive(left)))
-    if around.others:
-        merged = _opened(together(around.others), state.opened_at)
-        windows = tuple(one for one in state.windows if one != around.window_id)
+    if context.others:
+        merged = _opened(together(context.others), state.opened_at)
+        windows = tuple(one for one in state.windows if one != context.window_id)
         return replace(
             state,
             document=merged.with_status(state.document.status, state.document.status_reason),
             windows=windows,
         )
     if not state.was_sent:
-        return closed_quietly(state, now)
+        return closed_silently(state, now)
     if titles:
         reason = f"this is not over, it is something else, as records that came later show. It is told as: {'; '.join(titles)}"
     else:
@@ -291,21 +293,23 @@ def _merged(older: Document, newer: Document) -> Document:
     return newer
 
 
-def _told(state: State, now: int, *, shaded: bool, reason: str | None) -> State:
+def _notified(state: State, now: int, *, inhibited: bool, reason: str | None) -> State:
     """Call for the first message, or for another one where it got worse."""
     severity = state.document.severity
     if state.for_digest or state.pending is not None:
         return state
-    if shaded and not state.was_sent:
+    if inhibited and not state.was_sent:
         # Also what the cap held back before: the sweep would tell it later and cannot know that it is explained by now.
-        return replace(state, held=Held.SHADED, told_at=None, told_severity=None)
-    worse = state.told_severity is not None and severity.rank < state.told_severity.rank
-    if state.told_at is not None and not worse:
+        return replace(
+            state, suppressed=Suppressed.INHIBITED, notified_at=None, notified_severity=None
+        )
+    worse = state.notified_severity is not None and severity.rank < state.notified_severity.rank
+    if state.notified_at is not None and not worse:
         return state
-    if shaded:
-        return replace(state, held=Held.SHADED)
+    if inhibited:
+        return replace(state, suppressed=Suppressed.INHIBITED)
     if worse:
-        reason = f"This was {state.told_severity} before."
+        reason = f"This was {state.notified_severity} before."
     return _calls_for(state, Status.FIRING, reason, now)
 
 
@@ -315,21 +319,25 @@ def _calls_for(state: State, status: Status, reason: str | None, now: int) -> St
         document=state.document.with_status(status, reason),
         pending=status,
         pending_at=now,
-        told_at=now,
-        told_severity=state.document.severity,  # which never falls in an episode
+        notified_at=now,
+        notified_severity=state.document.severity,  # which never falls in an episode
         messages=state.messages + 1,
-        held=None,
+        suppressed=None,
     )
 
 
-def capped(called: State) -> State:
+def rate_limited(called: State) -> State:
     """Take back the message that a step called for: the hour's messages are used up."""
     return replace(
-        called, pending=None, pending_at=None, messages=called.messages - 1, held=Held.CAPPED
+        called,
+        pending=None,
+        pending_at=None,
+        messages=called.messages - 1,
+        suppressed=Suppressed.RATE_LIMITED,
     )
 
 
-def swept(state: State, now: int, intervals: Intervals, *, passes: bool) -> State:
+def on_sweep(state: State, now: int, intervals: Intervals, *, passes: bool) -> State:
     """Look at a problem as time goes by: resolved, still happening, or nothing new.
 
     ``passes`` says that the rules, just read, let its packets pass. A message that was called for earlier and not sent stays
@@ -347,7 +355,7 @@ def swept(state: State, now: int, intervals: Intervals, *, passes: bool) -> Stat
         last = isoformat(state.document.last_seen)
         reason = f"Resolved: nothing of it was seen for {duration(now - state.observed_at)}; the last record ends at {last}."
         return _closed(state, now, reason, by_rules=False)
-    if state.told_at is not None and now - state.told_at >= intervals.repeat:
+    if state.notified_at is not None and now - state.notified_at >= intervals.repeat:
         if not state.was_sent:
             return _calls_for(
                 state,
@@ -372,7 +380,7 @@ def _is_overdue(state: State, now: int, intervals: Intervals) -> bool:
 
 def _closed(state: State, now: int, reason: str, *, by_rules: bool) -> State:
     if not state.was_sent or state.document.kind is Kind.RECORDS_LOST:
-        return closed_quietly(
+        return closed_silently(
             state, now
         )  # nobody was told that it began; and what is lost stays lost
     return _calls_for_end(state, now, reason, by_rules=by_rules)
@@ -386,7 +394,7 @@ def _calls_for_end(state: State, now: int, reason: str, *, by_rules: bool = Fals
         pending_at=now,
         closed_at=now,
         closed_by_rules=by_rules,
-        held=None,
+        suppressed=None,
     )
 
 
@@ -395,25 +403,25 @@ def carried_over(state: State, now: int) -> State:
     return replace(state, document=_opened(state.document, now))
 
 
-def closed_quietly(state: State, now: int) -> State:
+def closed_silently(state: State, now: int) -> State:
     """Close what a digest has told, or what nobody wants to hear of any more; a message that is due for it is dropped.
 
     Nobody is told that it was over, so when it is seen again it is not told as "again" either.
     """
-    return replace(state.sent(), closed_at=now, held=None, messages=0)
+    return replace(state.sent(), closed_at=now, suppressed=None, messages=0)
 
 
 # --- what is told beside the alerts -----------------------------------------------------------------------------------
 
 
-def told_once(document: Document, now: int) -> State:
+def single_message_state(document: Document, now: int) -> State:
     """Give the state of a message that is sent once and has no life of its own: a digest, or what the cap says."""
     return State(
         fingerprint=document.fingerprint,
         document=document,
         observed_at=now,
-        told_at=now,
-        told_severity=document.severity,
+        notified_at=now,
+        notified_severity=document.severity,
         messages=1,
         pending=Status.FIRING,
         pending_at=now,

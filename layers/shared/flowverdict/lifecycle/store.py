@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from flowverdict.alerts.model import Document
-    from flowverdict.lifecycle.rate_limit import Budget
+    from flowverdict.lifecycle.rate_limit import RateLimit
     from flowverdict.lifecycle.state_machine import Intervals, State
 
 
@@ -25,8 +25,8 @@ MAX_STATES = MAX_WRITES // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shadow:
-    """Says until when (Unix seconds) an alert is seen that explains others; ``key`` as in ``alerts.Detection.casts``."""
+class Inhibition:
+    """Says until when (Unix seconds) an alert is seen that explains others; ``key`` as in ``alerts.Detection.inhibits``."""
 
     key: str
     until: int
@@ -56,7 +56,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Contribution:
     """What a window shows of a problem; ``None`` where it was found to be something else."""
 
     window_id: str
@@ -79,10 +79,10 @@ class Commit:
     """
 
     states: tuple[State, ...] = ()
-    shadows: tuple[Shadow, ...] = ()
-    budget: Budget | None = None
+    inhibitions: tuple[Inhibition, ...] = ()
+    rate_limit: RateLimit | None = None
     window: Window | None = None
-    parts: tuple[Part, ...] = ()
+    contributions: tuple[Contribution, ...] = ()
 
 
 class ConflictError(Exception):
@@ -99,10 +99,10 @@ class AlertStore(Protocol):
     def load(self, fingerprints: Collection[str]) -> Mapping[str, State]:
         """Give the states there are, as last written."""
 
-    def live_shadows(self, keys: Collection[str], now: int) -> frozenset[str]:
+    def active_inhibitions(self, keys: Collection[str], now: int) -> frozenset[str]:
         """Give those of the keys whose shadow is still there."""
 
-    def load_budget(self, hour: int) -> Budget:
+    def load_rate_limit(self, hour: int) -> RateLimit:
         """Give the budget of an hour, an unused one if there is none."""
 
     def commit(self, commit: Commit, now: int, intervals: Intervals) -> None:
@@ -120,7 +120,9 @@ class AlertStore(Protocol):
     def version_of(self, window_id: str) -> int:
         """Give the version of a window, 0 where there is none."""
 
-    def load_parts(self, of: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Document]:
+    def load_contributions(
+        self, of: Collection[tuple[str, str]]
+    ) -> Mapping[tuple[str, str], Document]:
         """Give what windows have added to alerts, by the window's id and the fingerprint, where they have."""
 
     def windows_of(self, source_id: str) -> tuple[int, ...] | None:

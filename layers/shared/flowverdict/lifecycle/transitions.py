@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.model import Alert, Status
-from flowverdict.lifecycle.store import MAX_WRITES, Part, Window
+from flowverdict.lifecycle.store import MAX_WRITES, Contribution, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,12 +23,12 @@ MAX_EXPLAINED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Transition:
     """What a commit has made of an alert; ``flows_added`` are the rejected flows that came to it."""
 
     before: State | None
     after: State
-    part: Part | None = None
+    contribution: Contribution | None = None
     flows_added: int = 0
     called: bool | None = None
 
@@ -47,14 +47,14 @@ class StateChange:
     """A part of what a window shows, as far as it fits into one commit.
 
     ``known`` are the alerts that the window may have added to before, ``cast`` the shadows that anything in it casts, ``gone`` what
-    it was counted for and shows no longer, ``withdrawn`` what was told and of which nothing will be left, ``shown`` all that the
+    it was counted for and shows no longer, ``retracted`` what was told and of which nothing will be left, ``shown`` all that the
     window shows where there is any of that.
     """
 
     window: Window
     known: frozenset[str]
     cast: frozenset[str]
-    withdrawn: tuple[Document, ...]
+    retracted: tuple[Document, ...]
     shown: tuple[Document, ...]
     detections: tuple[Detection, ...] = ()
     gone: tuple[str, ...] = ()
@@ -71,63 +71,66 @@ def takes_place_of(document: Document, old: Document) -> bool:
     )
 
 
-def goes_on(steps: Sequence[Step]) -> bool:
+def goes_on(transitions: Sequence[Transition]) -> bool:
     """Whether what was told before is taken back in one window and seen in another, no worse: nobody needs to hear of that."""
-    before, last = steps[0].before, steps[-1].after
+    before, last = transitions[0].before, transitions[-1].after
     taken_back = any(
-        step.calls_for_message and step.after.pending is Status.RESOLVED for step in steps[:-1]
+        transition.calls_for_message and transition.after.pending is Status.RESOLVED
+        for transition in transitions[:-1]
     )
     if (
         not taken_back
         or last.pending is not Status.FIRING
         or before is None
-        or before.told_severity is None
+        or before.notified_severity is None
     ):
         return False
-    return last.document.severity.rank >= before.told_severity.rank
+    return last.document.severity.rank >= before.notified_severity.rank
 
 
-def count_flows_added(steps: Iterable[Step]) -> Counter[tuple[str, Severity]]:
+def count_flows_added(transitions: Iterable[Transition]) -> Counter[tuple[str, Severity]]:
     added: Counter[tuple[str, Severity]] = Counter()
-    for step in steps:
-        if isinstance(step.after.document, Alert) and step.flows_added > 0:
-            added[step.after.document.verdict, step.after.document.severity] += step.flows_added
+    for transition in transitions:
+        if isinstance(transition.after.document, Alert) and transition.flows_added > 0:
+            added[transition.after.document.verdict, transition.after.document.severity] += (
+                transition.flows_added
+            )
     return added
 
 
-def is_leftover(step: Step) -> bool:
+def is_leftover(transition: Transition) -> bool:
     """Whether the message was allowed before and only not sent."""
-    return step.before is not None and step.before.pending is not None
+    return transition.before is not None and transition.before.pending is not None
 
 
 def chunks(detections: Sequence[Detection]) -> Iterator[tuple[Detection, ...]]:
     """Give parts that fit into a commit each, by number and by size."""
-    part: list[Detection] = []
+    contribution: list[Detection] = []
     size = writes = 0
     for detection in detections:
-        its_size, its_writes = len(detection.document.to_json()), 2 + len(detection.casts)
-        if part and (writes + its_writes > MAX_WRITES or size + its_size > _MAX_BYTES):
-            yield tuple(part)
-            part, size, writes = [], 0, 0
-        part.append(detection)
+        its_size, its_writes = len(detection.document.to_json()), 2 + len(detection.inhibits)
+        if contribution and (writes + its_writes > MAX_WRITES or size + its_size > _MAX_BYTES):
+            yield tuple(contribution)
+            contribution, size, writes = [], 0, 0
+        contribution.append(detection)
         size += its_size
         writes += its_writes
-    if part:
-        yield tuple(part)
+    if contribution:
+        yield tuple(contribution)
 
 
 def with_explained(detections: Sequence[Detection]) -> list[Detection]:
     """Let each alert say which others of the batch it explains."""
-    by_shadow: defaultdict[str, list[str]] = defaultdict(list)
+    by_inhibition: defaultdict[str, list[str]] = defaultdict(list)
     for detection in detections:
         if isinstance(detection.document, Alert):
-            for key in detection.shaded_by:
-                by_shadow[key].append(detection.document.title)
+            for key in detection.inhibited_by:
+                by_inhibition[key].append(detection.document.title)
     return [
         detection
         if not (
             titles := tuple(
-                dict.fromkeys(title for key in detection.casts for title in by_shadow[key])
+                dict.fromkeys(title for key in detection.inhibits for title in by_inhibition[key])
             )[:MAX_EXPLAINED]
         )
         or not isinstance(detection.document, Alert)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from flowverdict.lifecycle.manager import AlertManager, Outcome
     from flowverdict.lifecycle.state_machine import Intervals
     from flowverdict.lifecycle.store import AlertStore
-    from flowverdict.lifecycle.transitions import Step
+    from flowverdict.lifecycle.transitions import Transition
 
 
 type Explain = Callable[[FlowCollector, Sequence[RejectedFlow]], Sequence[Detection]]
@@ -76,7 +76,7 @@ class WindowEvaluator:
             What is remembered cannot be reached, or others judge the same windows again and again. What is missing comes with the
             next time that a window is judged.
         """
-        steps: list[Step] = []
+        transitions: list[Transition] = []
         try:
             for partition in sorted({one.partition for one in dirty}):
                 its_windows = {one.window for one in dirty if one.partition == partition}
@@ -89,13 +89,15 @@ class WindowEvaluator:
                         if near >= 0
                     }
                 ):
-                    for step in self._evaluate_run(partition, run, fresh, explain, now):
-                        steps.append(step)  # noqa: PERF402 - what came before an error counts
+                    for transition in self._evaluate_run(partition, run, fresh, explain, now):
+                        transitions.append(transition)  # noqa: PERF402 - what came before an error counts
         except FlowVerdictError:
-            self._manager.notify(steps)  # what is written down is told, whatever came after it
+            self._manager.notify(
+                transitions
+            )  # what is written down is told, whatever came after it
             raise
         # At the end, since what one window begins the next one may add to.
-        return self._manager.notify(steps)
+        return self._manager.notify(transitions)
 
     def _evaluate_run(
         self,
@@ -104,7 +106,7 @@ class WindowEvaluator:
         fresh: Collection[int],
         explain: Explain,
         now: int,
-    ) -> Iterator[Step]:
+    ) -> Iterator[Transition]:
         """WindowEvaluator windows that follow each other."""
         for tried in range(_TRIES):
             try:
@@ -140,7 +142,7 @@ class WindowEvaluator:
         known: dict[int, Window],
         explain: Explain,
         now: int,
-    ) -> Iterator[Step]:
+    ) -> Iterator[Transition]:
         first, last = min(known) - BEFORE, max(known) + AFTER
         evidence = self._evidence.read(partition, first, last)
         has_written = False
