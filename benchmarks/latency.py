@@ -24,7 +24,7 @@ from scripts.pack_cloudwatch_event import pack
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
     from flowverdict.flowlog.s3_events import ObjectRef
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.configuration import NetConfig
@@ -55,8 +55,8 @@ class _Told:
     def __init__(self) -> None:
         self.first: float | None = None
 
-    def publish(self, document: Document) -> None:
-        del document
+    def publish(self, notification: Notification) -> None:
+        del notification
         if self.first is None:
             self.first = time.perf_counter()
 

@@ -15,7 +15,7 @@ from flowverdict.lifecycle.store import Window
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
     from flowverdict.lifecycle.manager import AlertManager, Outcome
 
 NOW = 1_795_348_800  # 2026-11-22T12:00:00Z
@@ -99,7 +99,7 @@ def detection(
     **rest: tuple[str, ...],
 ) -> Detection:
     """Give a sighting of the problem ``name``; ``rest`` is ``inhibits`` and ``inhibited_by``."""
-    document = replace(
+    notification = replace(
         ALERT,
         fingerprint=fingerprint(name),
         severity=severity,
@@ -107,7 +107,9 @@ def detection(
         near=f"10.0.3.30:{name}",
     )
     return Detection(
-        document=document, inhibits=rest.get("casts", ()), inhibited_by=rest.get("shaded_by", ())
+        notification=notification,
+        inhibits=rest.get("casts", ()),
+        inhibited_by=rest.get("shaded_by", ()),
     )
 
 
@@ -115,12 +117,12 @@ class Outbox:
     """Publishes into a list; ``broken`` says how many of the next ones it refuses."""
 
     def __init__(self) -> None:
-        self.sent: list[Document] = []
+        self.sent: list[Notification] = []
         self.broken = 0
 
-    def publish(self, document: Document) -> None:
+    def publish(self, notification: Notification) -> None:
         """Keep the document, or refuse it."""
         if self.broken > 0:
             self.broken -= 1
-            raise DeliveryError(f"{document.fingerprint}: the topic is away")
-        self.sent.append(document)
+            raise DeliveryError(f"{notification.fingerprint}: the topic is away")
+        self.sent.append(notification)

@@ -301,7 +301,7 @@ def check(  # noqa: PLR0913, PLR0917 - an argument an option
 
     moment = policy_check.moment(at)
     try:
-        document = policy_check.read_policy(file)
+        notification = policy_check.read_policy(file)
     except PolicyError as error:
         for problem in error.problems:
             click.echo(one_line(f"{file}: {problem}"), err=True)
@@ -313,7 +313,7 @@ def check(  # noqa: PLR0913, PLR0917 - an argument an option
         batch, readings = explain.read_files(logs, explain.headerless_format(log_format))
         explanations = batch.explanations(configs)
         summary = explain.summary(batch, len(explanations))
-    checked = policy_check.check(file, document, moment, explanations)
+    checked = policy_check.check(file, notification, moment, explanations)
     if output == "json":
         click.echo(policy_check.to_json(checked))
     else:

@@ -26,7 +26,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
 
 import flowverdict
-from flowverdict.alerts.codec import document_from_json
+from flowverdict.alerts.codec import notification_from_json
 from flowverdict.core.errors import EnvelopeError, FlowVerdictError
 from flowverdict.core.formatting import isoformat
 from flowverdict.flowlog.s3_events import ObjectRef, is_sqs_event, objects_in, objects_in_message
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from types import ModuleType
 
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
 
 
 REGION: Final = "eu-west-1"
@@ -248,9 +248,9 @@ class LocalAws:
                 )
         return alerts
 
-    def documents(self) -> list[Document]:
+    def notifications(self) -> list[Notification]:
         """Give the same as the values that faces are rendered from."""
-        return [document_from_json(json.dumps(alert)) for alert in self.alerts()]
+        return [notification_from_json(json.dumps(alert)) for alert in self.alerts()]
 
     def emails(self) -> list[Email]:
         """Give the emails sent since the last call."""

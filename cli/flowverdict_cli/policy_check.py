@@ -203,7 +203,7 @@ def _effect(
     muted_records: int,
 ) -> Effect:
     # Severity is an alert's, not a flow's: what is muted is taken out first, and the rest is grouped anew.
-    severities = Counter(detection.document.severity for detection in group(kept))
+    severities = Counter(detection.notification.severity for detection in group(kept))
     return Effect(
         flows=len(explanations),
         records=sum(one.flow.traffic.records for one in explanations),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
     from flowverdict_cli.local_aws import Email, Invocation
 
 
@@ -136,12 +136,12 @@ class Replay:
             for path, event in loaded:
                 missing = aws.put_objects_of(event, self.objects or path.parent / OBJECTS_FOLDER)
                 invocation = aws.invoke(event, _environment(self.log_format))
-                emails, documents = aws.emails(), aws.documents()
+                emails, notifications = aws.emails(), aws.notifications()
                 if self.face == "email":
                     show_outcome(console, path, invocation, len(emails))
                     for email in emails:
                         show_email(console, email)
-                problems = [*invocation.failures, *self._show(documents, webhook)]
+                problems = [*invocation.failures, *self._show(notifications, webhook)]
                 succeeded = succeeded and not problems
                 for line in invocation.log if self.verbose else ():
                     click.echo(json.dumps(line), err=True)
@@ -151,41 +151,43 @@ class Replay:
                 aws.later()
                 if self.face == "email":
                     show_later(console, aws.emails())
-                for problem in self._show(aws.documents(), webhook):
+                for problem in self._show(aws.notifications(), webhook):
                     succeeded = False
                     click.echo(f"flowverdict: {problem}", err=True)
         return succeeded
 
-    def _show(self, documents: Sequence[Document], webhook: SlackWebhook | None) -> list[str]:
+    def _show(
+        self, notifications: Sequence[Notification], webhook: SlackWebhook | None
+    ) -> list[str]:
         """Print the documents' face, post them, and give what went wrong."""
         problems = []
-        for document in documents:
+        for notification in notifications:
             if self.face != "email":
-                click.echo(as_json(document, self.face))
+                click.echo(as_json(notification, self.face))
             if webhook is not None:
                 try:
-                    webhook.post(*slack.message(document))
+                    webhook.post(*slack.message(notification))
                 except DeliveryError as error:
                     problems.append(str(error))
         return problems
 
 
-def as_json(document: Document, face: str, indent: int | None = None) -> str:
+def as_json(notification: Notification, face: str, indent: int | None = None) -> str:
     """Give a document's face that is JSON."""
     match face:
         case "slack":
-            text, blocks = slack.message(document)
+            text, blocks = slack.message(notification)
             return json.dumps(
                 {"text": text, "blocks": [block.to_dict() for block in blocks]}, indent=indent
             )
         case "amazon-q":
-            return amazon_q.message(document)
+            return amazon_q.message(notification)
         case "pagerduty":
-            return json.dumps(pagerduty.event(document, _ROUTING_KEY), indent=indent)
+            return json.dumps(pagerduty.event(notification, _ROUTING_KEY), indent=indent)
         case "ocsf":
-            return json.dumps(ocsf.finding(document, time=int(time.time())), indent=indent)
+            return json.dumps(ocsf.finding(notification, time=int(time.time())), indent=indent)
         case _:
-            return document.to_json()
+            return notification.to_json()
 
 
 def demo() -> bool:
@@ -198,11 +200,11 @@ def demo() -> bool:
         event = load_event(events[0])
         aws.put_objects_of(event, events[0].parent / OBJECTS_FOLDER)
         aws.invoke(event)
-        email, document = aws.emails()[0], aws.documents()[0]
+        email, notification = aws.emails()[0], aws.notifications()[0]
     console = console_for_stdout()
     console.print(Text("The most severe one once more, as an email, and as Slack gets it:", "bold"))
     show_email(console, email)
-    click.echo(as_json(document, "slack", indent=1))
+    click.echo(as_json(notification, "slack", indent=1))
     return True
 
 

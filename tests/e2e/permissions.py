@@ -196,13 +196,13 @@ def _try_sweep_alerts(trial: Trial) -> list[str]:
 
 
 def _try_notify_slack(trial: Trial) -> list[str]:
-    document = _first_alert(trial)
+    notification = _first_alert(trial)
     trial.slack.forget()
     sns = {
         "Type": "Notification",
         "MessageId": "1",
         "TopicArn": trial.stack.outputs["AlertTopicArn"],
-        "Message": document,
+        "Message": notification,
     }
     outcome = trial.invoke(
         "NotifySlackFunction",

@@ -145,8 +145,8 @@ def _statements(place: Place, policy: Policy) -> list[dict[str, Any]]:
         found = iam.get_policy_version(PolicyArn=policy.arn, VersionId=version)["PolicyVersion"][
             "Document"
         ]
-    document = json.loads(found) if isinstance(found, str) else found
-    statements = document["Statement"]
+    notification = json.loads(found) if isinstance(found, str) else found
+    statements = notification["Statement"]
     return [statements] if isinstance(statements, dict) else [*statements]
 
 
@@ -173,7 +173,7 @@ def _less(
 
 
 def _put(place: Place, policy: Policy, statements: list[dict[str, Any]]) -> None:
-    document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    notification = json.dumps({"Version": "2012-10-17", "Statement": statements})
     place.client("iam").put_role_policy(
-        RoleName=policy.role_name, PolicyName=policy.name, PolicyDocument=document
+        RoleName=policy.role_name, PolicyName=policy.name, PolicyDocument=notification
     )

@@ -35,7 +35,7 @@ from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
     from flowverdict.flows.read_source import SourceRead
     from flowverdict.lifecycle.store import AlertStore
     from tests.e2e.emulator import Place
@@ -236,8 +236,8 @@ class Truth:
                     )
                 )
             service.evaluate(taken)
-        self.told: Mapping[str, Document] = {
-            document.fingerprint: document for document in outbox.sent
+        self.told: Mapping[str, Notification] = {
+            notification.fingerprint: notification for notification in outbox.sent
         }
 
 
@@ -267,7 +267,9 @@ def account_alerts(
             otherwise=f"{name} is {found.get(name)}, should be {expected.get(name)}",
         )
     unsent = [
-        state.document.title for state in store.load(names).values() if state.pending is not None
+        state.notification.title
+        for state in store.load(names).values()
+        if state.pending is not None
     ]
     report.check(holds=not unsent, otherwise=f"still to be sent: {unsent}")
 
@@ -291,25 +293,30 @@ def _open(store: AlertStore, names: Collection[str]) -> dict[str, tuple[object, 
     """Give what the open alerts say, but for their words: of several windows' words the ones that came last are kept."""
     return {
         name: (
-            document.kind,
-            document.severity,
-            (document.verdict, document.leg, document.service_port, document.confidence)
-            if isinstance(document, Alert)
+            notification.kind,
+            notification.severity,
+            (
+                notification.verdict,
+                notification.leg,
+                notification.service_port,
+                notification.confidence,
+            )
+            if isinstance(notification, Alert)
             else None,
-            document.counts.records,
-            document.counts.flows,
-            document.counts.packets,
-            document.counts.bytes,
-            sorted(document.counts.confidences),
+            notification.counts.records,
+            notification.counts.flows,
+            notification.counts.packets,
+            notification.counts.bytes,
+            sorted(notification.counts.confidences),
         )
         for name, state in store.load(names).items()
         if state.is_open
-        for document in [state.document]
+        for notification in [state.notification]
     }
 
 
 def _account_messages(
-    name: str, messages: Sequence[Mapping[str, Any]], expected: Document | None, report: Report
+    name: str, messages: Sequence[Mapping[str, Any]], expected: Notification | None, report: Report
 ) -> None:
     """Hold the messages of one alert against the truth: what was told and is not true must have been taken back."""
     times = Counter((one["status"], one.get("opened_at"), one["severity"]) for one in messages)

@@ -39,18 +39,18 @@ def permitted(built: Build, watch: Watch) -> Iterator[Trial]:  # noqa: ARG001 - 
 
 def template_sids(built: Build) -> set[str]:
     """Give the Sids of everything that the template allows functions, those under a condition too."""
-    documents = []
+    notifications = []
     for one in read_template(built.template)["Resources"].values():
         if one["Type"] == "AWS::Serverless::Function":
-            documents += [
+            notifications += [
                 policy for policy in one["Properties"].get("Policies", []) if "Statement" in policy
             ]
         elif one["Type"] == "AWS::IAM::ManagedPolicy":
-            documents.append(one["Properties"]["PolicyDocument"])
+            notifications.append(one["Properties"]["PolicyDocument"])
     return {
         statement["Sid"]
-        for document in documents
-        for choice in document["Statement"]
+        for notification in notifications
+        for choice in notification["Statement"]
         for statement in chosen(choice)
     }
 

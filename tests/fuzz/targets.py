@@ -20,16 +20,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from flowverdict.alerts.codec import document_from_json
+from flowverdict.alerts.codec import notification_from_json
 from flowverdict.alerts.grouping import detections, group
 from flowverdict.alerts.model import Alert, Notice
 from flowverdict.core.errors import (
     MAX_ERROR_TEXT,
     ConfigError,
-    DocumentError,
     EnvelopeError,
     FlowVerdictError,
     FormatError,
+    NotificationError,
     PolicyError,
 )
 from flowverdict.core.formatting import isoformat
@@ -62,7 +62,7 @@ from flowverdict.verdict.explain import explain_one
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
     from flowverdict.flowlog.s3_events import ObjectRef
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.configuration import NetConfig
@@ -381,11 +381,11 @@ def check_snapshot(data: bytes) -> bool:
         assert to_json(explanation).isascii()
     detections = group(explanations)
     for detection in detections:
-        assert document_from_json(detection.document.to_json()) == detection.document
+        assert notification_from_json(detection.notification.to_json()) == detection.notification
         assert email.body(
-            detection.document
+            detection.notification
         )  # the other faces take ten times as long, and have a target of their own
-    assert sum(detection.document.records for detection in detections) == sum(
+    assert sum(detection.notification.records for detection in detections) == sum(
         flow.traffic.records for flow in sample_flows()
     )
     return True
@@ -415,26 +415,26 @@ def sample_config() -> NetConfig:
 def check_document(data: bytes) -> bool:
     """A document that is taken gives itself back, and every face can show it."""
     try:
-        document = document_from_json(data)
-    except DocumentError as error:
+        notification = notification_from_json(data)
+    except NotificationError as error:
         return refused(error)
-    shown_by_every_face(document)
+    shown_by_every_face(notification)
     return True
 
 
-def shown_by_every_face(document: Document) -> None:
-    assert document_from_json(document.to_json()) == document
-    subject = email.subject(document)
+def shown_by_every_face(notification: Notification) -> None:
+    assert notification_from_json(notification.to_json()) == notification
+    subject = email.subject(notification)
     assert len(subject) < 100  # SNS's limit
     assert subject.isprintable()
-    assert email.body(document)
-    text, blocks = slack.message(document)
+    assert email.body(notification)
+    text, blocks = slack.message(notification)
     assert text
     assert slack.characters(blocks) > 0
-    assert len(sns.attributes(document)) <= 10  # SNS's limit for raw delivery to queues
-    for told in (ocsf.finding(document, time=0), pagerduty.event(document, "0" * 32)):
+    assert len(sns.attributes(notification)) <= 10  # SNS's limit for raw delivery to queues
+    for told in (ocsf.finding(notification, time=0), pagerduty.event(notification, "0" * 32)):
         assert json.loads(json.dumps(told)) == told
-    assert json.loads(amazon_q.message(document))
+    assert json.loads(amazon_q.message(notification))
 
 
 # --- the whole way ----------------------------------------------------------------------------------------------------
@@ -452,17 +452,17 @@ def check_alerts(data: bytes) -> bool:
     explanations = batch.explanations(None if config is None else FixedConfig(config))
     seen = detections(explanations, batch.flows)
     for detection in seen:
-        shown_by_every_face(detection.document)
+        shown_by_every_face(detection.notification)
     assert (
         sum(explanation.flow.traffic.records for explanation in explanations)
         == batch.counts.rejected
     )
     assert (
-        sum(one.document.records for one in seen if isinstance(one.document, Alert))
+        sum(one.notification.records for one in seen if isinstance(one.notification, Alert))
         == batch.counts.rejected
     )
     assert (
-        sum(one.document.records for one in seen if isinstance(one.document, Notice))
+        sum(one.notification.records for one in seen if isinstance(one.notification, Notice))
         == batch.counts.skip_data
     )
     return bool(explanations)

@@ -18,7 +18,7 @@ from flowverdict.lifecycle.store import Commit, ConflictError, Window
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
     from flowverdict.flows.evidence import Evidence
     from flowverdict.lifecycle.state_machine import Intervals, State
 
@@ -59,7 +59,7 @@ class MemoryStore:
         self._inhibitions: dict[str, int] = {}
         self._budgets: dict[int, RateLimit] = {}
         self._windows: dict[str, Window] = {}
-        self._parts: dict[tuple[str, str], Document] = {}
+        self._parts: dict[tuple[str, str], Notification] = {}
         self._sources: dict[str, tuple[int, ...]] = {}
 
     def load(self, fingerprints: Collection[str]) -> Mapping[str, State]:
@@ -114,9 +114,9 @@ class MemoryStore:
             )
         for contribution in commit.contributions:
             self._parts.pop((contribution.window_id, contribution.fingerprint), None)
-            if contribution.document is not None:
+            if contribution.notification is not None:
                 self._parts[contribution.window_id, contribution.fingerprint] = (
-                    contribution.document
+                    contribution.notification
                 )
 
     def _version(self, fingerprint: str) -> int:
@@ -153,7 +153,7 @@ class MemoryStore:
 
     def load_contributions(
         self, of: Collection[tuple[str, str]]
-    ) -> Mapping[tuple[str, str], Document]:
+    ) -> Mapping[tuple[str, str], Notification]:
         """Give what windows have added to alerts."""
         return {name: self._parts[name] for name in of if name in self._parts}
 

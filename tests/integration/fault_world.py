@@ -262,12 +262,12 @@ class World:
                 if arn != self.aws.topic_arn:
                     outcome.told[arn.rpartition(":")[2], str(subject)] += 1
                     continue
-                document = json.loads(message)
-                outcome.told["alert", document["fingerprint"], document["status"]] += 1
+                notification = json.loads(message)
+                outcome.told["alert", notification["fingerprint"], notification["status"]] += 1
                 outcome.about.add(
-                    (document.get("connection", document["title"]), document["status"])
+                    (notification.get("connection", notification["title"]), notification["status"])
                 )
-                outcome.words.setdefault(document["fingerprint"], document["summary"])
+                outcome.words.setdefault(notification["fingerprint"], notification["summary"])
         outcome.told.update(("slack", json.loads(body)["text"]) for body in self.posted)
         return outcome
 
@@ -279,12 +279,16 @@ class World:
         ]
         names = [key.removeprefix("alert#") for key in keys if key.startswith("alert#")]
         states = DynamoDbStore(boto3.client("dynamodb"), self.aws.table).load(names)
-        documents = {name: state.document for name, state in states.items()}
+        notifications = {name: state.notification for name, state in states.items()}
         return {
-            f"{name} {document.status}": (document.records, document.packets, document.flows)
-            if isinstance(document, Alert)
-            else (document.records,)
-            for name, document in documents.items()
+            f"{name} {notification.status}": (
+                notification.records,
+                notification.packets,
+                notification.flows,
+            )
+            if isinstance(notification, Alert)
+            else (notification.records,)
+            for name, notification in notifications.items()
         }
 
     # --- records --------------------------------------------------------------------------------------------------

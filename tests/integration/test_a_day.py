@@ -282,7 +282,9 @@ def test_what_two_silences_mute_would_have_been_told_and_is_not(day: Day) -> Non
     lines = [line for _, line in day.company.muted(at(10))]
     batch = Batch()
     batch.add_file(io.BytesIO("\n".join([HEADER, *lines]).encode()), name="muted")
-    without = {(one.document.kind, one.document.severity) for one in group(batch.explanations())}
+    without = {
+        (one.notification.kind, one.notification.severity) for one in group(batch.explanations())
+    }
     assert without == {("scan", "medium"), ("reject", "high")}
     assert day.muted == sum(
         1 for start in range(at(0), at(24), WINDOW) for _ in day.company.muted(start)

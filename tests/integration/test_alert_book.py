@@ -35,7 +35,7 @@ from tests.integration.test_a_day import BUCKET, notification, queue_message
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
     from flowverdict.lifecycle.state_machine import State
 
 INTERVALS = Intervals()
@@ -130,14 +130,14 @@ def test_the_cap_speaks_at_once_and_once_more_when_the_hour_is_over(aws: LocalAw
     for minutes in (31, 40, 59, 60, 65, 70):
         manager.sweep(hour + minutes * 60, None)
 
-    floods = [document for document in outbox.sent if document.kind is Kind.FLOOD]
+    floods = [notification for notification in outbox.sent if notification.kind is Kind.FLOOD]
     assert [one.title for one in floods] == [
         "3 alerts held back so far: more than 3 an hour",
         "4 alerts held back: more than 3 an hour",
     ]
     assert "(3 high, 1 medium)" in floods[1].summary
     # The third of the cap that noise cannot use up was there for what is critical.
-    assert fingerprint("grave") in {document.fingerprint for document in outbox.sent}
+    assert fingerprint("grave") in {notification.fingerprint for notification in outbox.sent}
 
 
 def count_calls_of_dynamodb(
@@ -186,7 +186,7 @@ def records(aws: LocalAws, names: Sequence[str] | None = None) -> int:
     found = DynamoDbStore(boto3.client("dynamodb"), aws.table).load(
         names_in(aws) if names is None else names
     )
-    return sum(state.document.records for state in found.values())
+    return sum(state.notification.records for state in found.values())
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------
@@ -243,8 +243,8 @@ class CrashError(BaseException):
 class DyingTopics:
     """Dies before it sends."""
 
-    def publish(self, document: Document) -> None:
-        raise CrashError(document.fingerprint)
+    def publish(self, notification: Notification) -> None:
+        raise CrashError(notification.fingerprint)
 
 
 class BadStore(DynamoDbStore):
@@ -361,9 +361,11 @@ def test_who_was_slower_counts_and_does_not_tell(aws: LocalAws) -> None:
         a_window(),
         NOW,
     )
-    assert [(document.status, document.records) for document in outbox.sent] == [(Status.FIRING, 2)]
+    assert [(notification.status, notification.records) for notification in outbox.sent] == [
+        (Status.FIRING, 2)
+    ]
     state = store.load([fingerprint("one")])[fingerprint("one")]
-    assert (state.document.records, state.document.severity, state.messages) == (
+    assert (state.notification.records, state.notification.severity, state.messages) == (
         5,
         Severity.HIGH,
         1,

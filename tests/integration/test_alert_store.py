@@ -125,7 +125,7 @@ def test_a_commit_is_all_or_nothing(store: AlertStore) -> None:
 def test_the_largest_commit_that_the_book_makes_fits(store: AlertStore) -> None:
     states = [fresh(str(number)) for number in range(MAX_STATES)]
     contributions = tuple(
-        Contribution(window_id=WINDOW.window_id, fingerprint=state.fingerprint, document=ADDED)
+        Contribution(window_id=WINDOW.window_id, fingerprint=state.fingerprint, notification=ADDED)
         for state in states
     )
     inhibitions = tuple(Inhibition(key=str(number), until=NOW) for number in range(2))
@@ -158,7 +158,7 @@ def test_an_hour_has_one_budget_and_nobody_writes_over_anothers(store: AlertStor
     hour = hour_of(NOW)
     unused = store.load_rate_limit(hour)
     assert (unused.used, unused.version) == (0, 0)
-    held = unused.use().suppress(detection().document)
+    held = unused.use().suppress(detection().notification)
     commit(store, rate_limit=held)
     kept = store.load_rate_limit(hour)
     assert (kept.used, dict(kept.suppressed), kept.titles, kept.version) == (
@@ -182,7 +182,7 @@ WINDOW = Window(
     sources=3,
     fingerprints=frozenset({ONE}),
 )
-ADDED = detection(records=3).document
+ADDED = detection(records=3).notification
 
 
 def test_a_window_comes_back_as_it_was_but_one_version_higher(store: AlertStore) -> None:
@@ -204,7 +204,7 @@ def test_nobody_writes_over_a_window_that_another_has_judged(store: AlertStore) 
             fresh(),
             window=WINDOW,
             contributions=(
-                Contribution(window_id=WINDOW.window_id, fingerprint=ONE, document=ADDED),
+                Contribution(window_id=WINDOW.window_id, fingerprint=ONE, notification=ADDED),
             ),
         )
     assert store.load([fingerprint("one")]) == {}
@@ -212,7 +212,7 @@ def test_nobody_writes_over_a_window_that_another_has_judged(store: AlertStore) 
 
 
 def test_what_a_window_has_added_is_known_of_it_alone(store: AlertStore) -> None:
-    contribution = Contribution(window_id=WINDOW.window_id, fingerprint=ONE, document=ADDED)
+    contribution = Contribution(window_id=WINDOW.window_id, fingerprint=ONE, notification=ADDED)
     commit(store, fresh(), window=WINDOW, contributions=(contribution,))
     assert store.load_contributions(
         [(WINDOW.window_id, ONE), (WINDOW.window_id, fingerprint("two"))]
@@ -221,12 +221,12 @@ def test_what_a_window_has_added_is_known_of_it_alone(store: AlertStore) -> None
 
 
 def test_what_a_window_takes_back_is_forgotten(store: AlertStore) -> None:
-    contribution = Contribution(window_id=WINDOW.window_id, fingerprint=ONE, document=ADDED)
+    contribution = Contribution(window_id=WINDOW.window_id, fingerprint=ONE, notification=ADDED)
     commit(store, fresh(), window=WINDOW, contributions=(contribution,))
     commit(
         store,
         window=replace(WINDOW, version=1),
-        contributions=(replace(contribution, document=None),),
+        contributions=(replace(contribution, notification=None),),
     )
     assert store.load_contributions([(WINDOW.window_id, ONE)]) == {}
 
@@ -327,7 +327,7 @@ def test_what_was_counted_while_the_message_was_sent_stays_counted(store: AlertS
     )
     store.mark_sent(sent, INTERVALS)
     after = load(store)
-    assert (after.pending, after.document.records, after.version) == (None, 6, 3)
+    assert (after.pending, after.notification.records, after.version) == (None, 6, 3)
 
 
 # --- DynamoDB on a bad day --------------------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ def test_two_functions_at_once_send_one_message_and_count_each_object_once(
     assert len(fingerprints) == ROUNDS
     states = DynamoDbStore(dynamodb, "alerts").load(fingerprints)
     assert [
-        (state.document.records, state.messages, state.pending) for state in states.values()
+        (state.notification.records, state.messages, state.pending) for state in states.values()
     ] == [(objects, 1, None)] * ROUNDS
     # In each round one of the two was too late and had to compute its write again; else this test shows nothing.
     assert sum(conflicts.get(timeout=5) for _ in range(2 * ROUNDS)) >= ROUNDS

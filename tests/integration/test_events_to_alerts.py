@@ -162,14 +162,14 @@ def test_every_real_envelope_gives_its_alerts(aws: LocalAws, name: str) -> None:
 
     assert invocation.error is None
     published = aws.alerts()
-    for document in published:
-        jsonschema.validate(document, ALERT_SCHEMA, format_checker=jsonschema.FormatChecker())
-    alerts = [document for document in published if document["kind"] == "reject"]
+    for notification in published:
+        jsonschema.validate(notification, ALERT_SCHEMA, format_checker=jsonschema.FormatChecker())
+    alerts = [notification for notification in published if notification["kind"] == "reject"]
     assert {
         (alert["leg"], alert["verdict"], alert["service_port"]) for alert in alerts
     } == EXPECTED_OF_EVENT[name]
     aws.later()
-    digests = [document for document in aws.alerts() if document["kind"] == "digest"]
+    digests = [notification for notification in aws.alerts() if notification["kind"] == "digest"]
     told = [
         line for digest in digests for section in digest["sections"] for line in section["lines"]
     ]

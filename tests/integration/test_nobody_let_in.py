@@ -174,9 +174,12 @@ def prepare(aws: LocalAws, monkeypatch: pytest.MonkeyPatch, trouble: str) -> dic
             monkeypatch.setattr(IngestService, "ingest", broken)
             monkeypatch.setattr(AlertManager, "sweep", broken)
         case "a broken policy":
-            document = {"version": 1, "expected": [{"match": {"port": "a port"}, "reason": MARK}]}
+            policy = {
+                "version": 1,
+                "expected": [{"match": {"port": "a port"}, "reason": MARK}],
+            }
             boto3.client("ssm").put_parameter(
-                Name="/policy", Type="String", Value=json.dumps(document)
+                Name="/policy", Type="String", Value=json.dumps(policy)
             )
             environment["POLICY"] = "ssm:/policy"
     if trouble != "no such object":

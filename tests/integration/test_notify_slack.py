@@ -12,8 +12,8 @@ import pytest
 from flowverdict.alerts.model import Kind, Notice, Section, Severity
 from flowverdict.core.errors import (
     DeliveryError,
-    DocumentError,
     EnvelopeError,
+    NotificationError,
     SettingsError,
     WebhookRefusedError,
 )
@@ -217,7 +217,7 @@ def test_what_is_no_document_and_no_event_of_sns_raises(
 ) -> None:
     keep_secret(server.address)
     handle = handler(monkeypatch, "secretsmanager:slack/webhook")
-    with pytest.raises(DocumentError):
+    with pytest.raises(NotificationError):
         handle(sns_event("{}"), CONTEXT)
     for event in ({}, {"Records": [{"body": "x"}]}, {"Records": None}):
         with pytest.raises(EnvelopeError, match="no event of SNS"):

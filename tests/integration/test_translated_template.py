@@ -72,13 +72,17 @@ def listed(value: object) -> list[Any]:
 
 def own_policies(resources: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Give all statements that say what roles may do."""
-    documents = [
+    notifications = [
         policy["PolicyDocument"]
         for policy in of_type(resources, "AWS::IAM::ManagedPolicy").values()
     ]
     for role in of_type(resources, "AWS::IAM::Role").values():
-        documents += [policy["PolicyDocument"] for policy in role.get("Policies", [])]
-    return [statement for document in documents for statement in statements(document["Statement"])]
+        notifications += [policy["PolicyDocument"] for policy in role.get("Policies", [])]
+    return [
+        statement
+        for notification in notifications
+        for statement in statements(notification["Statement"])
+    ]
 
 
 def test_there_are_these_functions_and_no_other(resources: dict[str, dict[str, Any]]) -> None:
@@ -298,15 +302,15 @@ def test_numbers_of_functions_are_the_users_to_choose(resources: dict[str, dict[
 def role_statements(resources: dict[str, dict[str, Any]], role: str) -> dict[str, dict[str, Any]]:
     """Give a role's own statements and those of the managed policy it has, by Sid."""
     properties = resources[role]["Properties"]
-    documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
-    documents += [
+    notifications = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+    notifications += [
         resources[one["Ref"]]["Properties"]["PolicyDocument"]
         for one in properties.get("ManagedPolicyArns", [])
     ]
     return {
         statement["Sid"]: statement
-        for document in documents
-        for statement in statements(document["Statement"])
+        for notification in notifications
+        for statement in statements(notification["Statement"])
     }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowverdict.alerts.codec import document_from_json
+from flowverdict.alerts.codec import notification_from_json
 from flowverdict.alerts.model import (
     CONFIDENCES,
     Alert,
@@ -29,7 +29,7 @@ from flowverdict.verdict.values import AclEntry, Miss
 from tests.slack_blocks import HOSTILE, texts
 
 if TYPE_CHECKING:
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
 
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 FOUND_AT = int(datetime(2026, 11, 22, 12, 8, tzinfo=UTC).timestamp())
@@ -160,9 +160,9 @@ any_document = settings(
 
 
 @any_document
-@given(document=DOCUMENT)
-def test_slack_takes_any_document(document: Document) -> None:
-    text, blocks = slack.message(document)
+@given(notification=DOCUMENT)
+def test_slack_takes_any_document(notification: Notification) -> None:
+    text, blocks = slack.message(notification)
     told = [block.to_dict() for block in blocks]  # runs Slack's own validators
     assert 1 <= len(text) <= slack.MAX_FALLBACK
     assert 2 <= len(told) <= slack.MAX_BLOCKS
@@ -179,31 +179,33 @@ def test_slack_takes_any_document(document: Document) -> None:
 
 
 @any_document
-@given(document=DOCUMENT)
-def test_the_other_faces_take_any_document(document: Document) -> None:
-    notification = json.loads(amazon_q.message(document))
-    content, metadata = notification["content"], notification["metadata"]
-    assert metadata["threadId"] == document.fingerprint
+@given(notification=DOCUMENT)
+def test_the_other_faces_take_any_document(notification: Notification) -> None:
+    custom = json.loads(amazon_q.message(notification))
+    content, metadata = custom["content"], custom["metadata"]
+    assert metadata["threadId"] == notification.fingerprint
     assert 1 <= len(content["title"]) <= 250
     assert 1 <= len(content["description"]) <= 8_000
     assert all(len(step) <= 350 for step in content["nextSteps"])
     assert all(len(word) <= 75 for word in content["keywords"])
     assert all(isinstance(value, str) for value in metadata["additionalContext"].values())
 
-    event = pagerduty.event(document, ROUTING_KEY)
-    assert (event["routing_key"], event["dedup_key"]) == (ROUTING_KEY, document.fingerprint)
-    assert event["event_action"] == ("resolve" if document.status is Status.RESOLVED else "trigger")
+    event = pagerduty.event(notification, ROUTING_KEY)
+    assert (event["routing_key"], event["dedup_key"]) == (ROUTING_KEY, notification.fingerprint)
+    assert event["event_action"] == (
+        "resolve" if notification.status is Status.RESOLVED else "trigger"
+    )
     assert len(json.dumps(event).encode()) < 512 * 1024
-    if document.status is not Status.RESOLVED:
+    if notification.status is not Status.RESOLVED:
         assert 1 <= len(event["payload"]["summary"]) <= 1_024
         assert event["payload"]["source"]
         assert event["payload"]["severity"] in {"critical", "error", "warning", "info"}
 
-    finding = ocsf.finding(document, time=FOUND_AT)
+    finding = ocsf.finding(notification, time=FOUND_AT)
     assert (finding["class_uid"], finding["category_uid"]) == (2004, 2)
     assert finding["type_uid"] == 200_400 + finding["activity_id"]
     assert finding["time"] == FOUND_AT * 1_000
-    assert finding["finding_info"]["uid"] == document.fingerprint
+    assert finding["finding_info"]["uid"] == notification.fingerprint
     assert finding["metadata"]["version"]
     for observable in finding["observables"]:
         # The name points at the attribute that has the value.
@@ -217,15 +219,15 @@ def attribute(told: Any, name: str) -> Any:  # noqa: ANN401 - JSON
 
 
 @any_document
-@given(document=DOCUMENT)
-def test_a_document_survives_json(document: Document) -> None:
-    assert document_from_json(document.to_json()) == document
+@given(notification=DOCUMENT)
+def test_a_document_survives_json(notification: Notification) -> None:
+    assert notification_from_json(notification.to_json()) == notification
 
 
 @any_document
-@given(document=DOCUMENT)
-def test_email_subjects_fit_sns(document: Document) -> None:
-    subject = email.subject(document)
+@given(notification=DOCUMENT)
+def test_email_subjects_fit_sns(notification: Notification) -> None:
+    subject = email.subject(notification)
     assert 1 <= len(subject) < 100
     assert subject.isascii()
     assert subject.isprintable()

@@ -125,7 +125,7 @@ class Deployment:
     def alerts(self) -> dict[str, tuple[object, ...]]:
         """Give what is open and what it counts."""
         return {
-            name: (state.document.severity, state.document.title, state.document.counts)
+            name: (state.notification.severity, state.notification.title, state.notification.counts)
             for name, state in self.store.states.items()
             if state.is_open
         }
@@ -133,15 +133,15 @@ class Deployment:
     def packets(self) -> int:
         """Give how many packets all that is open counts."""
         return sum(
-            state.document.packets
+            state.notification.packets
             for state in self.store.states.values()
-            if state.is_open and isinstance(state.document, Alert)
+            if state.is_open and isinstance(state.notification, Alert)
         )
 
     def check_messages(self, most: int = 1) -> None:
         """Whoever read all messages knows what is open; and each alert was told once, or ``most`` times after a crash."""
         self.sweep()
-        last = {document.fingerprint: document.status for document in self.outbox.sent}
+        last = {notification.fingerprint: notification.status for notification in self.outbox.sent}
         told = {name for name, status in last.items() if status is Status.FIRING}
         assert told == set(self.alerts())
         told_as = Counter((one.fingerprint, one.status, one.severity) for one in self.outbox.sent)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowverdict.alerts.detection import Detection
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
 
 # Shorter than they are in life, so that a few dozen steps see many of each.
 AROUND = EpisodeContext(window_id="place#1")
@@ -62,7 +62,7 @@ batches = st.lists(a_detection(), min_size=1, max_size=4, unique_by=lambda one: 
 @dataclass(slots=True)
 class Told:
     at: int
-    document: Document
+    notification: Notification
     waited: (
         bool  # SNS did not take it when it was due; the cap counts it in the hour in which it was
     )
@@ -72,8 +72,8 @@ class Told:
         """Whether it is of the messages that the cap counts."""
         return (
             not self.waited
-            and self.document.status is not Status.RESOLVED
-            and self.document.kind in {Kind.REJECT, Kind.SCAN}
+            and self.notification.status is not Status.RESOLVED
+            and self.notification.kind in {Kind.REJECT, Kind.SCAN}
         )
 
 
@@ -185,29 +185,29 @@ class Life(RuleBasedStateMachine):
     def _collect(self) -> None:
         """Take what was told in this step, and hold each message against what went before."""
         names = {fingerprint(name): name for name in PROBLEMS}
-        for document in self.outbox.sent:
-            told = Told(self.now, document, document.fingerprint in self.waiting)
+        for notification in self.outbox.sent:
+            told = Told(self.now, notification, notification.fingerprint in self.waiting)
             self.told.append(told)
-            if document.kind is Kind.DIGEST:
-                self.noise_told += document.records
-            if document.fingerprint in names:
-                self._check(names[document.fingerprint], told)
+            if notification.kind is Kind.DIGEST:
+                self.noise_told += notification.records
+            if notification.fingerprint in names:
+                self._check(names[notification.fingerprint], told)
         self.outbox.sent.clear()
 
     def _check(self, name: str, told: Told) -> None:
-        document, episode = told.document, self.episodes[name]
-        assert isinstance(document, Alert)
+        notification, episode = told.notification, self.episodes[name]
+        assert isinstance(notification, Alert)
         assert name not in {one for one, severities in PROBLEMS.items() if severities is NOISE}, (
             "noise is told in the digest only"
         )
         if name == "consequence" and not episode.messages and not told.waited:
             assert not self.inhibited, "told although another alert explains it"
-        match document.status:
+        match notification.status:
             case Status.FIRING:
                 before = episode.told_as
                 # One that waited may have got worse while it did: then that it is worse is told once more, rather than never.
                 repeated = bool(episode.messages) and episode.messages[-1].waited
-                assert before is None or document.severity.rank < before.rank + repeated, (
+                assert before is None or notification.severity.rank < before.rank + repeated, (
                     "told twice, and no worse than before"
                 )
             case Status.REMINDER:
@@ -218,16 +218,19 @@ class Life(RuleBasedStateMachine):
                 ), "reminded too soon"
             case Status.RESOLVED:
                 assert episode.messages, "resolved what nobody was told"
-                assert episode.messages[-1].document.status is not Status.RESOLVED, "resolved twice"
+                assert episode.messages[-1].notification.status is not Status.RESOLVED, (
+                    "resolved twice"
+                )
         if not episode.messages:
-            assert document.status is Status.FIRING
-        assert document.records == episode.records, (
+            assert notification.status is Status.FIRING
+        assert notification.records == episode.records, (
             "the totals are those of all sightings of the episode"
         )
         episode.messages.append(told)
         # Worse means worse than it was ever told as.
         episode.told_as = min(
-            (document.severity, episode.told_as or document.severity), key=lambda one: one.rank
+            (notification.severity, episode.told_as or notification.severity),
+            key=lambda one: one.rank,
         )
 
     # --- the laws that are about all of them --------------------------------------------------------------------------
@@ -245,7 +248,7 @@ class Life(RuleBasedStateMachine):
     def the_store_knows_all_records_of_an_episode(self) -> None:
         for name, episode in self.episodes.items():
             state = self.store.load([fingerprint(name)])[fingerprint(name)]
-            assert state.document.records == episode.records
+            assert state.notification.records == episode.records
 
     def teardown(self) -> None:
         """Let a day and more pass: what is open ends, and every record of noise has been told once."""
@@ -262,7 +265,7 @@ class Life(RuleBasedStateMachine):
             assert not state.is_open
             assert state.pending is None
             if episode.messages:
-                assert episode.messages[-1].document.status is Status.RESOLVED
+                assert episode.messages[-1].notification.status is Status.RESOLVED
 
 
 TestLife = Life.TestCase
@@ -298,7 +301,7 @@ def after(batch: Sequence[tuple[str, Severity, int]], hourly_limit: int) -> tupl
     )
     return (
         store.states,
-        [document.to_json() for document in outbox.sent],
+        [notification.to_json() for notification in outbox.sent],
         store.load_rate_limit(hour_of(NOW)),
     )
 
@@ -315,7 +318,7 @@ def test_the_first_sighting_is_told_at_once_and_more_of_the_same_is_not(
     expected = {fingerprint(name) for name, severity, _ in batch if severity in LOUD}
     if "cause" in names:
         expected -= {fingerprint("consequence")}
-    assert sorted(document.fingerprint for document in outbox.sent) == sorted(expected)
+    assert sorted(notification.fingerprint for notification in outbox.sent) == sorted(expected)
 
 
 @given(st.lists(st.sampled_from(LOUD), min_size=1, max_size=8))
@@ -326,7 +329,7 @@ def test_another_first_message_only_for_worse(severities: list[Severity]) -> Non
         record(manager, [seen("fault-0", severity, 1)], a_window(), NOW + number)
     worst = [severity.rank for severity in severities]
     expected = [rank for index, rank in enumerate(worst) if index == 0 or rank < min(worst[:index])]
-    assert [document.severity.rank for document in outbox.sent] == expected
+    assert [notification.severity.rank for notification in outbox.sent] == expected
 
 
 @given(st.lists(st.sampled_from(list(Severity)), min_size=1, max_size=60), st.integers(1, 12))
@@ -375,7 +378,7 @@ def test_what_the_cap_held_back_is_not_told_later_if_it_is_explained_by_then() -
             NOW + minutes * 60,
         )
         manager.sweep(NOW + minutes * 60 + SWEEP, None)
-    told = {document.fingerprint for document in outbox.sent}
+    told = {notification.fingerprint for notification in outbox.sent}
     assert fingerprint("cause") in told
     assert fingerprint("consequence") not in told
 
@@ -397,9 +400,9 @@ def test_a_reminder_that_the_cap_took_back_makes_nothing_worse() -> None:
     manager.sweep(NOW + 2 * HOUR, None)  # the reminder is due and held back
     record(manager, [seen("fault-0", Severity.HIGH, 1)], a_window(), NOW + 2 * HOUR + 60)
     assert [
-        document.status
-        for document in outbox.sent
-        if document.fingerprint == fingerprint("fault-0")
+        notification.status
+        for notification in outbox.sent
+        if notification.fingerprint == fingerprint("fault-0")
     ] == [Status.FIRING]
 
 
@@ -417,13 +420,13 @@ def test_records_that_come_late_open_nothing_that_the_rules_have_ended(
     late = seen("fault-0", Severity.HIGH, 1)
     after_it = on_detection(
         over,
-        replace(late, document=replace(late.document, last_seen=mended + ends)),
+        replace(late, notification=replace(late.notification, last_seen=mended + ends)),
         mended + 420,
         inhibited=False,
         context=AROUND,
     )
     assert after_it.is_open is opens
-    assert after_it.document.records == (1 if opens else 2)
+    assert after_it.notification.records == (1 if opens else 2)
 
 
 def test_what_a_digest_has_told_of_a_window_is_not_told_again_when_more_of_it_comes() -> None:
@@ -445,4 +448,6 @@ def test_what_a_digest_has_told_of_a_window_is_not_told_again_when_more_of_it_co
     judged(7, midnight + 120)  # a file of the same five minutes, late
     judged(8, midnight + 180)  # and another one
     manager.sweep(midnight + INTERVALS.digest + 60, None)
-    assert [document.records for document in outbox.sent if document.kind is Kind.DIGEST] == [5, 3]
+    assert [
+        notification.records for notification in outbox.sent if notification.kind is Kind.DIGEST
+    ] == [5, 3]

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from botocore.client import BaseClient
 
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.ec2_clients import Credentials
     from flowverdict.verdict.explanation import Explanation
@@ -192,10 +192,10 @@ def explained(given_: Input) -> tuple[list[Explanation], Batch]:
     return batch.explanations(None if shop is None else FixedConfig(parse_snapshot(shop))), batch
 
 
-def documents(given_: Input) -> list[Document]:
+def notifications(given_: Input) -> list[Notification]:
     explanations, batch = explained(given_)
     found = [
-        detection.document
+        detection.notification
         for detection in (*group(explanations), *lost_records(batch.flows.lost()))
     ]
     assert found
@@ -221,20 +221,20 @@ def is_plain(text: str) -> bool:
     return all(line.isprintable() for line in text.split("\n"))
 
 
-def holds_email(document: Document) -> None:
-    body = email.body(document)
+def holds_email(notification: Notification) -> None:
+    body = email.body(notification)
     assert is_plain(body)
     if (
-        isinstance(document, Alert)
-        and document.remedy is not None
-        and document.status is not Status.RESOLVED
+        isinstance(notification, Alert)
+        and notification.remedy is not None
+        and notification.status is not Status.RESOLVED
     ):
         shown = body.split("\n")
-        if all(command.isprintable() for command in document.remedy.commands):
-            assert all(f"    {command}" in shown for command in document.remedy.commands)
+        if all(command.isprintable() for command in notification.remedy.commands):
+            assert all(f"    {command}" in shown for command in notification.remedy.commands)
         else:
             assert "Fix: there is one, but its commands cannot be shown" in shown
-    subject = email.subject(document)
+    subject = email.subject(notification)
     assert subject.isascii() and subject.isprintable() and 1 <= len(subject) < 100  # noqa: PT018 - one law
 
 
@@ -242,8 +242,8 @@ ESCAPED = re.compile(r"&(?!amp;|lt;|gt;)")
 LINK = re.compile(r"<https://[^<>|\s]*\|[^<>|\n]*>")
 
 
-def holds_slack(document: Document) -> None:
-    text, blocks = slack.message(document)
+def holds_slack(notification: Notification) -> None:
+    text, blocks = slack.message(notification)
     for one in [text, *texts(blocks)]:
         without_links = LINK.sub("", one)
         assert not re.search(r"[<>]", without_links)
@@ -254,8 +254,8 @@ def holds_slack(document: Document) -> None:
     assert all(is_plain(one) for one in strings(told))
 
 
-def holds_amazon_q(document: Document) -> None:
-    told = json.loads(amazon_q.message(document))
+def holds_amazon_q(notification: Notification) -> None:
+    told = json.loads(amazon_q.message(notification))
     description = told["content"]["description"]
     assert all(is_plain(one) for one in strings(told))
     assert description.count("```") in {0, 2}
@@ -268,17 +268,17 @@ def holds_amazon_q(document: Document) -> None:
         assert not ESCAPED.search(one)
 
 
-def holds_machines(document: Document) -> None:
-    event = pagerduty.event(document, ROUTING_KEY)
+def holds_machines(notification: Notification) -> None:
+    event = pagerduty.event(notification, ROUTING_KEY)
     assert all(is_plain(one) and len(one) <= 2_000 for one in strings(event.get("payload", {})))
     assert all(link["href"].startswith("https://") for link in event.get("links", []))
-    for told in (event, ocsf.finding(document, time=FOUND_AT)):
+    for told in (event, ocsf.finding(notification, time=FOUND_AT)):
         assert json.loads(json.dumps(told)) == json.loads(json.dumps(told, ensure_ascii=False))
-    assert document.to_json().isascii()
-    assert document.to_json().isprintable()
+    assert notification.to_json().isascii()
+    assert notification.to_json().isprintable()
 
 
-FACES: dict[str, Callable[[Document], None]] = {
+FACES: dict[str, Callable[[Notification], None]] = {
     "email": holds_email,
     "slack": holds_slack,
     "amazon-q": holds_amazon_q,
@@ -288,20 +288,20 @@ FACES: dict[str, Callable[[Document], None]] = {
 
 @pytest.mark.parametrize("face", FACES)
 @few
-@given(document=DOCUMENT)
-def test_no_face_lets_a_document_act(face: str, document: Document) -> None:
-    FACES[face](document)
+@given(notification=DOCUMENT)
+def test_no_face_lets_a_document_act(face: str, notification: Notification) -> None:
+    FACES[face](notification)
 
 
 @few
 @given(given_=EXPLAINED)
 def test_no_face_lets_what_is_in_records_and_tags_act(given_: Input) -> None:
-    for document in documents(given_):
+    for notification in notifications(given_):
         for holds in FACES.values():
-            holds(document)
+            holds(notification)
         # SNS takes 256 KiB.
-        assert len(document.to_json()) < 100_000
-        assert len(email.body(document)) < 100_000
+        assert len(notification.to_json()) < 100_000
+        assert len(email.body(notification)) < 100_000
 
 
 # --- logs and the command's output ------------------------------------------------------------------------------------
@@ -360,9 +360,12 @@ def test_the_commands_table_and_fixes_do_nothing_to_a_terminal(given_: Input) ->
 
 @given(reason=FREE, name=FREE)
 def test_a_policys_reasons_do_nothing_to_a_terminal(reason: str, name: str) -> None:
-    document = {"version": 1, "expected": [{"match": {"port": 1}, "reason": reason[:MAX_REASON]}]}
+    notification = {
+        "version": 1,
+        "expected": [{"match": {"port": 1}, "reason": reason[:MAX_REASON]}],
+    }
     try:
-        policy = parse_policy(json.dumps(document))
+        policy = parse_policy(json.dumps(notification))
     except FlowVerdictError:
         return  # what it says is one line, as of all errors
     written = io.StringIO()
@@ -501,9 +504,9 @@ def test_what_a_person_pastes_runs_aws_with_the_intended_words_and_nothing_else(
     shell: Callable[[str], list[list[str]]], given_: Input
 ) -> None:
     explanations, _ = explained(given_)
-    for document in documents(given_):
-        assert isinstance(document, Alert)
-        for step in document.next_steps:
+    for notification in notifications(given_):
+        assert isinstance(notification, Alert)
+        for step in notification.next_steps:
             separator = step.find(" aws ec2 ")
             if separator < 0:
                 continue
@@ -550,21 +553,23 @@ def test_an_id_of_a_snapshot_is_never_an_option_or_syntax(key: str, text: str) -
 @settings(few, max_examples=200)
 @given(given_=EXPLAINED)
 def test_links_lead_to_awss_console_and_queries_are_of_words_alone(given_: Input) -> None:
-    for document in documents(given_):
-        if not isinstance(document, Alert):
+    for notification in notifications(given_):
+        if not isinstance(notification, Alert):
             continue
-        for link in document.links:
+        for link in notification.links:
             assert re.match(
                 r"https://[a-z]+(-[a-z]+)+-[0-9]+\.console\.(aws\.amazon|amazonaws-us-gov|amazonaws)\.(com|cn)/",
                 link.url,
             )
             assert not re.search(r"[\s<>|\"'`]", link.url)
-        if document.logs_query is not None:
-            likes = re.findall(r"@message like (/\S+( \S+)?/)(?= and | \|)", document.logs_query)
+        if notification.logs_query is not None:
+            likes = re.findall(
+                r"@message like (/\S+( \S+)?/)(?= and | \|)", notification.logs_query
+            )
             rest = re.sub(
                 r"@message like /\(\^\| \)[0-9A-Za-z:.\[\]-]+\( \|\$\)/( and )?",
                 "",
-                document.logs_query,
+                notification.logs_query,
             )
             assert (
                 rest == "fields @timestamp, @message | filter  | sort @timestamp desc | limit 100"

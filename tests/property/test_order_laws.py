@@ -30,7 +30,7 @@ from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
 
 PLACE = "123456789012#eu-west-1"
 START = NOW // WINDOW * WINDOW
@@ -92,19 +92,21 @@ class Deployment:
             dirty, lambda flows, rejected: detections(explain_flows(rejected, None), flows), now
         )
 
-    def alerts(self) -> dict[str, Document]:
+    def alerts(self) -> dict[str, Notification]:
         """Give what is open, without what only its life has written on it."""
         return {
-            name: told_of(state.document)
+            name: told_of(state.notification)
             for name, state in self.store.states.items()
             if state.is_open
         }
 
 
-def told_of(document: Document) -> Document:
-    document = document.with_status(Status.FIRING, None)
+def told_of(notification: Notification) -> Notification:
+    notification = notification.with_status(Status.FIRING, None)
     return (
-        replace(document, opened_at=None, explains=()) if isinstance(document, Alert) else document
+        replace(notification, opened_at=None, explains=())
+        if isinstance(notification, Alert)
+        else notification
     )
 
 
@@ -131,17 +133,17 @@ def test_no_order_and_no_split_changes_the_alerts(
 
     assert parted.alerts() == whole.alerts()
     # Nobody was told of an alert that does not stand without being told so too; and nobody of one twice, but for worse.
-    last: dict[str, Document] = {}
-    for document in parted.outbox.sent:
-        before = last.get(document.fingerprint)
+    last: dict[str, Notification] = {}
+    for notification in parted.outbox.sent:
+        before = last.get(notification.fingerprint)
         if (
             before is not None
             and before.status is Status.FIRING
-            and document.status is Status.FIRING
+            and notification.status is Status.FIRING
         ):
-            assert document.severity.rank < before.severity.rank
-        last[document.fingerprint] = document
-    for name, document in last.items():
-        assert (document.status is Status.FIRING) is parted.store.states[name].is_open
-        if document.status is Status.RESOLVED:
-            assert (document.status_reason or "").startswith("Corrected: ")
+            assert notification.severity.rank < before.severity.rank
+        last[notification.fingerprint] = notification
+    for name, notification in last.items():
+        assert (notification.status is Status.FIRING) is parted.store.states[name].is_open
+        if notification.status is Status.RESOLVED:
+            assert (notification.status_reason or "").startswith("Corrected: ")

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from flowverdict.alerts.codec import document_from_json
+from flowverdict.alerts.codec import notification_from_json
 from flowverdict.alerts.console_links import console_links, logs_query
 from flowverdict.alerts.model import MAX_INTERFACES, MAX_REMOTES, Fix, Remote
 from flowverdict.alerts.recheck import Sample, passes
-from flowverdict.core.errors import DocumentError
+from flowverdict.core.errors import NotificationError
 from flowverdict.core.formatting import common_network
 from flowverdict.network.snapshot import parse_snapshot
 from tests.alert_samples import ALERT, LOST, NOW, SAMPLE
@@ -129,18 +129,18 @@ def test_of_a_scan_the_most_doors_are_kept(
         ),
     ],
 )
-def test_a_document_comes_back_from_json_as_it_was(document: Any) -> None:  # noqa: ANN401 - an alert or a notice
-    assert document_from_json(document.to_json()) == document
-    told = json.loads(document.to_json())
-    assert document_from_json(json.dumps(told | {"of_a_newer_version": 1})) == document
+def test_a_document_comes_back_from_json_as_it_was(notification: Any) -> None:  # noqa: ANN401 - an alert or a notice
+    assert notification_from_json(notification.to_json()) == notification
+    told = json.loads(notification.to_json())
+    assert notification_from_json(json.dumps(told | {"of_a_newer_version": 1})) == notification
 
 
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"schema_version": 2}', '{"schema_version": 1, "kind": "reject"}']
 )
 def test_what_is_no_document_is_one_clear_line(text: str) -> None:
-    with pytest.raises(DocumentError, match="alert") as raised:
-        document_from_json(text)
+    with pytest.raises(NotificationError, match="alert") as raised:
+        notification_from_json(text)
     assert "\n" not in str(raised.value)
 
 

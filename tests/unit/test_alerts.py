@@ -42,8 +42,8 @@ def alerts_of(*names: str, edits: Edits = (), beside: bool = True) -> list[Alert
 
 
 def alerts_in(batch: Batch, config: FixedConfig | None = None) -> list[Alert]:
-    documents = [detection.document for detection in group(batch.explanations(config))]
-    return [document for document in documents if isinstance(document, Alert)]
+    notifications = [detection.notification for detection in group(batch.explanations(config))]
+    return [notification for notification in notifications if isinstance(notification, Alert)]
 
 
 # --- grouping ---------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from slack_sdk.models.blocks import Block
 
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = ROOT / "tests" / "scenarios"
@@ -52,11 +52,11 @@ ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 def alert_of(text: str, name: str) -> Alert:
     batch = Batch()
     batch.add_file(io.BytesIO(text.encode()), name=f"{name}.log")
-    document = group(
+    notification = group(
         batch.explanations(FixedConfig(load_snapshot(SCENARIOS / "shop.config.json")))
-    )[0].document
-    assert isinstance(document, Alert)
-    return document
+    )[0].notification
+    assert isinstance(notification, Alert)
+    return notification
 
 
 def scenario(name: str) -> Alert:
@@ -121,7 +121,7 @@ def records_lost() -> Notice:
     )
 
 
-DOCUMENTS: dict[str, Callable[[], Document]] = {
+DOCUMENTS: dict[str, Callable[[], Notification]] = {
     "critical": lambda: scenario("rules-outbound-response"),
     "high": lambda: scenario("rules-inbound-request"),
     "reminder": lambda: scenario("rules-outbound-response").with_status(
@@ -136,25 +136,25 @@ DOCUMENTS: dict[str, Callable[[], Document]] = {
 }
 
 
-def slack_face(document: Document) -> dict[str, Any]:
-    text, blocks = slack.message(document)
+def slack_face(notification: Notification) -> dict[str, Any]:
+    text, blocks = slack.message(notification)
     return {"text": text, "blocks": [block.to_dict() for block in blocks]}
 
 
-FACES: dict[str, Callable[[Document], dict[str, Any]]] = {
+FACES: dict[str, Callable[[Notification], dict[str, Any]]] = {
     "slack": slack_face,
-    "amazon-q": lambda document: json.loads(amazon_q.message(document)),
-    "pagerduty": lambda document: pagerduty.event(document, ROUTING_KEY),
-    "ocsf": lambda document: ocsf.finding(document, time=FOUND_AT),
+    "amazon-q": lambda notification: json.loads(amazon_q.message(notification)),
+    "pagerduty": lambda notification: pagerduty.event(notification, ROUTING_KEY),
+    "ocsf": lambda notification: ocsf.finding(notification, time=FOUND_AT),
 }
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 @pytest.mark.parametrize("face", FACES)
-def test_the_face_is_as_agreed(face: str, document: str) -> None:
+def test_the_face_is_as_agreed(face: str, notification: str) -> None:
     """``UPDATE_GOLDEN=1 make test`` writes the files anew; read the difference before committing it."""
-    text = json.dumps(FACES[face](DOCUMENTS[document]()), indent=2, ensure_ascii=False) + "\n"
-    path = GOLDEN / f"{face}-{document}.json"
+    text = json.dumps(FACES[face](DOCUMENTS[notification]()), indent=2, ensure_ascii=False) + "\n"
+    path = GOLDEN / f"{face}-{notification}.json"
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(text)
     assert path.read_text() == text

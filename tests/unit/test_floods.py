@@ -78,11 +78,13 @@ def test_a_flood_keeps_its_bound_and_every_record_is_counted() -> None:
         "eni-1"
     ].traffic.records == len(RECORDS)
     found = detections(explain_flows([*flows.rejected()], None), flows)
-    assert sum(one.document.records for one in found) == len(RECORDS)
-    (notice,) = [one.document for one in found if isinstance(one.document, Notice)]
+    assert sum(one.notification.records for one in found) == len(RECORDS)
+    (notice,) = [one.notification for one in found if isinstance(one.notification, Notice)]
     assert notice.kind is Kind.FLOOD
     assert "TCP to port 445" in notice.sections[0].lines[0]
-    assert all(isinstance(one.document, Alert) for one in found if one.document is not notice)
+    assert all(
+        isinstance(one.notification, Alert) for one in found if one.notification is not notice
+    )
 
 
 @pytest.mark.parametrize("objects", [1, 2, 7])

@@ -83,7 +83,7 @@ class Deployment:
         )
 
     def records(self) -> list[int]:
-        return [state.document.records for state in self.store.states.values() if state.is_open]
+        return [state.notification.records for state in self.store.states.values() if state.is_open]
 
 
 def test_windows_thousands_of_years_apart_are_read_apart() -> None:

@@ -186,7 +186,7 @@ def test_a_scan_of_thousands_of_ports_is_one_alert_and_every_flow_still_counted(
     scan = (line(APP, "203.0.113.1 10.0.2.20", f"40000 {port}", tail) for port in range(1, 3_001))
     batch.add_file(io.BytesIO("\n".join([HEADER, *scan]).encode()), name="x")
     (detection,) = group(batch.explanations())
-    alert = detection.document
+    alert = detection.notification
     assert isinstance(alert, Alert)
     assert (alert.kind, alert.severity, alert.service, alert.flows) == (
         "scan",
@@ -207,15 +207,15 @@ def test_more_problems_than_anyone_can_be_told_of_are_folded_and_every_flow_stil
     asked = (line(APP, both, f"40000 {port}", f"2 {both} ingress -") for port, both in clients)
     batch.add_file(io.BytesIO("\n".join([HEADER, *asked]).encode()), name="x")
     explanations = batch.explanations()
-    documents = [detection.document for detection in group(explanations)]
-    assert len(documents) == 101
+    notifications = [detection.notification for detection in group(explanations)]
+    assert len(notifications) == 101
     with monkeypatch.context() as unbounded:
         unbounded.setattr(grouping, "MAX_ALERTS", 5_000)
         everything = group(explanations)
-    assert [one.document for one in sorted(everything, key=most_severe_first)[:100]] == documents[
-        :100
-    ]
-    found = [document for document in documents if isinstance(document, Alert)]
+    assert [
+        one.notification for one in sorted(everything, key=most_severe_first)[:100]
+    ] == notifications[:100]
+    found = [notification for notification in notifications if isinstance(notification, Alert)]
     assert sum(alert.flows for alert in found) == 3_000
     assert (found[-1].service, found[-1].flows) == ("several services", 2_900)
 

@@ -75,8 +75,8 @@ def detections(lines: Iterable[str], config: NetConfig | None = None) -> list[De
 
 
 def alert(one: Detection) -> Alert:
-    assert isinstance(one.document, Alert)
-    return one.document
+    assert isinstance(one.notification, Alert)
+    return one.notification
 
 
 def tries(source: str, ports: Iterable[int], hosts: Iterable[str] = (WEB,)) -> list[str]:
@@ -106,13 +106,13 @@ def test_an_internet_source_that_tries_ten_doors_scans(ports: range, hosts: list
     assert (scan.sources, scan.ports, scan.addresses) == (1, len(ports), len(hosts))
     assert len(scan.members) == SCAN_TARGETS
     (one,) = detections(tries(INTERNET, ports, hosts))
-    assert (one.document.kind, one.document.severity) == (Kind.SCAN, Severity.LOW)
+    assert (one.notification.kind, one.notification.severity) == (Kind.SCAN, Severity.LOW)
 
 
 def test_below_ten_doors_it_is_knocking() -> None:
     lines = tries(INTERNET, PORTS[: SCAN_TARGETS - 1])
     assert scans_in(lines) == []
-    assert {(one.document.kind, one.document.severity) for one in detections(lines)} == {
+    assert {(one.notification.kind, one.notification.severity) for one in detections(lines)} == {
         (Kind.REJECT, Severity.LOW)
     }
 
@@ -132,7 +132,7 @@ def test_an_inside_source_that_cannot_reach_one_port_of_many_hosts_is_a_fault_an
     lines = tries(APP, [5432], HOSTS)
     assert scans_in(lines) == []
     (one,) = detections(lines)
-    assert (one.document.kind, one.document.severity, alert(one).flows) == (
+    assert (one.notification.kind, one.notification.severity, alert(one).flows) == (
         Kind.REJECT,
         Severity.HIGH,
         len(HOSTS),
@@ -143,7 +143,7 @@ def test_an_inside_source_that_tries_many_ports_scans_and_is_told() -> None:
     (scan,) = scans_in(tries(APP, PORTS[:SCAN_TARGETS], ["10.0.7.1"]))
     assert scan.place.inside
     (one,) = detections(tries(APP, PORTS[:SCAN_TARGETS], ["10.0.7.1"]))
-    assert (one.document.kind, one.document.severity) == (Kind.SCAN, Severity.MEDIUM)
+    assert (one.notification.kind, one.notification.severity) == (Kind.SCAN, Severity.MEDIUM)
     assert alert(one).next_steps
 
 
@@ -158,7 +158,7 @@ def test_high_ports_count_as_one_inside() -> None:
 def test_from_inside_and_from_the_internet_are_two_scans() -> None:
     lines = tries(INTERNET, PORTS, ["10.0.7.1"]) + tries(APP, PORTS, ["10.0.7.1"])
     assert sorted(scan.place.inside for scan in scans_in(lines)) == [False, True]
-    assert len({one.document.fingerprint for one in detections(lines)}) == 2
+    assert len({one.notification.fingerprint for one in detections(lines)}) == 2
 
 
 # --- what is no try ---------------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def test_blocked_replies_are_no_scan() -> None:
         ]
     assert scans_in(lines) == []
     (one,) = detections(lines)
-    assert (one.document.kind, one.document.severity) == (Kind.REJECT, Severity.CRITICAL)
+    assert (one.notification.kind, one.notification.severity) == (Kind.REJECT, Severity.CRITICAL)
 
 
 def test_what_block_public_access_rejects_is_told_as_that() -> None:
@@ -194,7 +194,11 @@ def test_scanners_of_one_place_are_one_alert_that_no_address_is_part_of() -> Non
     (one,) = detections(tries(INTERNET, PORTS))
     (other,) = detections(tries("203.0.113.99", PORTS[5:25], HOSTS[:2]))
     (both,) = detections(tries(INTERNET, PORTS) + tries("203.0.113.99", PORTS[5:25], HOSTS[:2]))
-    assert one.document.fingerprint == other.document.fingerprint == both.document.fingerprint
+    assert (
+        one.notification.fingerprint
+        == other.notification.fingerprint
+        == both.notification.fingerprint
+    )
     assert alert(both).remote_count == 2
     assert alert(both).targets == (30, 3)
     assert alert(both).summary.startswith(
@@ -206,13 +210,14 @@ def test_scanners_of_one_place_are_one_alert_that_no_address_is_part_of() -> Non
             for text in tries(INTERNET, PORTS)
         ]
     )
-    assert elsewhere.document.fingerprint != one.document.fingerprint
+    assert elsewhere.notification.fingerprint != one.notification.fingerprint
 
 
 def test_a_scan_takes_its_doors_out_of_the_other_alerts_and_leaves_what_others_tried() -> None:
     lines = tries(INTERNET, PORTS) + tries("203.0.113.99", [22])
     kinds = [
-        (one.document.kind, alert(one).service_port, alert(one).flows) for one in detections(lines)
+        (one.notification.kind, alert(one).service_port, alert(one).flows)
+        for one in detections(lines)
     ]
     assert sorted(kinds, key=str) == [(Kind.REJECT, 22, 1), (Kind.SCAN, None, len(PORTS))]
 
@@ -230,9 +235,9 @@ def test_nothing_is_lost_or_counted_twice() -> None:
 def test_noise_and_a_fault_at_one_port_are_two_alerts_so_that_neither_hides_the_other() -> None:
     inside, outside = line(APP, DATABASE, (41_000, 22)), line(INTERNET, DATABASE, (41_000, 22))
     found = detections([inside, outside])
-    assert [one.document.severity for one in found] == [Severity.HIGH, Severity.LOW]
-    assert [detections([text])[0].document.fingerprint for text in (inside, outside)] == [
-        one.document.fingerprint for one in found
+    assert [one.notification.severity for one in found] == [Severity.HIGH, Severity.LOW]
+    assert [detections([text])[0].notification.fingerprint for text in (inside, outside)] == [
+        one.notification.fingerprint for one in found
     ]
 
     manager = AlertManager(
@@ -243,7 +248,7 @@ def test_noise_and_a_fault_at_one_port_are_two_alerts_so_that_neither_hides_the_
     for minutes in (30, 31, 40):
         manager.sweep(NOW + 60 * minutes, None)
     # The knocking that goes on neither keeps the fault open nor takes it into the digest.
-    assert [document.status for document in outbox.sent] == ["firing", "resolved"]
+    assert [notification.status for notification in outbox.sent] == ["firing", "resolved"]
     assert sum(state.is_open for state in store.states.values()) == 1
 
 
@@ -254,7 +259,7 @@ def shades(cause: Iterable[str], other: Iterable[str], config: NetConfig | None 
     """Whether what the first lines show makes an alert of the others needless: in one batch, and in a later one; not too late."""
     causes, others = detections(cause, config), detections(other, config)
     assert len(causes) == len(others) == 1
-    name = others[0].document.fingerprint
+    name = others[0].notification.fingerprint
     outcomes = []
     for later, apart in ((0, False), (600, True), (HOUR, True)):
         manager = AlertManager(

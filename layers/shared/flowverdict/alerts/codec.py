@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from flowverdict.alerts.model import (
     SCHEMA_VERSION,
     Alert,
-    Document,
     Evidence,
     Fix,
     Kind,
     Link,
     Notice,
+    Notification,
     Remote,
     Section,
     Severity,
     Status,
 )
-from flowverdict.core.errors import DocumentError
+from flowverdict.core.errors import NotificationError
 from flowverdict.flowlog.fields import MAX_EPOCH
 from flowverdict.verdict.values import AclEntry, Miss
 
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def document_from_json(text: str | bytes) -> Document:
+def notification_from_json(text: str | bytes) -> Notification:
     """Read back what ``to_json`` wrote.
 
     Raises
     ------
-    DocumentError
+    NotificationError
         The text is no alert and no notice, or a value is of another kind than its field.
     """
     try:
         stored = json.loads(text)
         if stored.pop("schema_version") != SCHEMA_VERSION:
-            raise DocumentError("an alert of a version that this program does not know")
+            raise NotificationError("an alert of a version that this program does not know")
         kind = Kind(stored["kind"])
         return _read_alert(stored) if kind in {Kind.REJECT, Kind.SCAN} else _read_notice(stored)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DocumentError(f"no alert: {type(error).__name__}: {str(error)[:200]}") from error
+        raise NotificationError(f"no alert: {type(error).__name__}: {str(error)[:200]}") from error
 
 
 def _read_common(stored: dict[str, Any]) -> dict[str, Any]:

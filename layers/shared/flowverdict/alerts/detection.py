@@ -55,7 +55,7 @@ class Detection:
         Keys of the shadows that make this one needless.
     """
 
-    document: Alert | Notice
+    notification: Alert | Notice
     samples: tuple[Sample, ...] = ()
     inhibits: tuple[str, ...] = ()
     inhibited_by: tuple[str, ...] = ()
@@ -63,8 +63,8 @@ class Detection:
 
 def most_severe_first(detection: Detection) -> Urgency:
     """Sort sightings: by severity, then by time, then by fingerprint."""
-    document = detection.document
-    return urgent(document.severity, document.first_seen, document.fingerprint)
+    notification = detection.notification
+    return urgent(notification.severity, notification.first_seen, notification.fingerprint)
 
 
 def urgent(severity: Severity, first_seen: int | None, fingerprinted: str) -> Urgency:

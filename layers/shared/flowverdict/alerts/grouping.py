@@ -149,7 +149,7 @@ def _detection(key: GroupKey, members: list[Explanation], *, several: bool = Fal
         if (sample := sample_of(member)) is not None
     ]
     return Detection(
-        document=alert,
+        notification=alert,
         samples=tuple(samples[:MAX_SAMPLES]),
         inhibits=inhibits(alert),
         inhibited_by=inhibited_by(alert, standing),
@@ -349,7 +349,7 @@ def _scan_detection(scan: Scan) -> Detection:
     )
     sources = _busiest_addresses((member.flow.key.packet_source, member) for member in scan.members)
     return Detection(
-        document=replace(
+        notification=replace(
             alert,
             summary=f"{who} tried {tried} and {'was' if scan.sources == 1 else 'were'} rejected. "
             f"One of the packets: {alert.connection} - {alert.summary}",

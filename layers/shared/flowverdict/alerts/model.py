@@ -141,7 +141,7 @@ def _remote_less(one: Remote | None, known: Remote) -> Remote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Document:
+class _Notification:
     """What alerts and notices have in common.
 
     Parameters
@@ -210,7 +210,7 @@ class _Document:
             f" and {more:,} more interface{'' if more == 1 else 's'}" if more else ""
         )
 
-    def _widened(self, newer: _Document) -> dict[str, Any]:
+    def _widened(self, newer: _Notification) -> dict[str, Any]:
         """Give the fields of both sightings together that all documents have."""
         together = {*self.interfaces, *newer.interfaces}
         return {
@@ -223,7 +223,7 @@ class _Document:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alert(_Document):
+class Alert(_Notification):
     """Rejected flows with one explanation, ready to be rendered.
 
     Parameters
@@ -409,7 +409,7 @@ class Alert(_Document):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notice(_Document):
+class Notice(_Notification):
     """Something to know that is no single rejected flow: records that AWS lost, the digest, messages held back."""
 
     title: str
@@ -424,7 +424,7 @@ class Notice(_Document):
         return json.dumps(_plain(self))
 
 
-type Document = Alert | Notice
+type Notification = Alert | Notice
 
 CONFIDENCES = ("certain", "likely", "possible")
 
@@ -437,11 +437,11 @@ def _begins(alert: Alert) -> tuple[int, str]:
     return (alert.first_seen or 0, alert.near)
 
 
-def _plain(document: _Document) -> dict[str, Any]:
-    told = asdict(document)
+def _plain(notification: _Notification) -> dict[str, Any]:
+    told = asdict(notification)
     told["schema_version"] = SCHEMA_VERSION
-    told["first_seen"] = isoformat(document.first_seen)
-    told["last_seen"] = isoformat(document.last_seen)
+    told["first_seen"] = isoformat(notification.first_seen)
+    told["last_seen"] = isoformat(notification.last_seen)
     return told
 
 

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 def lost_records(losses: Iterable[LostRecords]) -> list[Detection]:
     """Give a notice for each interface that AWS lost records of (SKIPDATA)."""
-    return [Detection(document=_lost(loss)) for loss in losses]
+    return [Detection(notification=_lost(loss)) for loss in losses]
 
 
 def folded_flows(folded: Mapping[str | None, Folded]) -> list[Detection]:
     """Give a notice for each interface with rejected flows that are counted together, and not judged one by one."""
     return [
-        Detection(document=_folded(interface, one))
+        Detection(notification=_folded(interface, one))
         for interface, one in sorted(folded.items(), key=str)
     ]
 

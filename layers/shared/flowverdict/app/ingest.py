@@ -136,12 +136,15 @@ class IngestService:
         sifted = policy.sift(explanations, datetime.fromtimestamp(now, tz=UTC))
         self._observability.muted(sifted.muted)
         unwanted = {
-            one.document.fingerprint for one in group(muted.explanation for muted in sifted.muted)
+            one.notification.fingerprint
+            for one in group(muted.explanation for muted in sifted.muted)
         }
         seen = detections(sifted.kept, flows)
-        wanted = [detection for detection in seen if policy.allows(detection.document.severity)]
-        unwanted |= {one.document.fingerprint for one in seen}
-        self._manager.mute(unwanted - {detection.document.fingerprint for detection in wanted}, now)
+        wanted = [detection for detection in seen if policy.allows(detection.notification.severity)]
+        unwanted |= {one.notification.fingerprint for one in seen}
+        self._manager.mute(
+            unwanted - {detection.notification.fingerprint for detection in wanted}, now
+        )
         return wanted
 
 

@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.parameters import SecretsProvider, SSMProvi
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.config import Config
 
-from flowverdict.alerts.codec import document_from_json
+from flowverdict.alerts.codec import notification_from_json
 from flowverdict.app.observability import Invocation, Metric, Observability
 from flowverdict.core.aws_client import guarded
 from flowverdict.core.errors import DeliveryError, EnvelopeError, SettingsError, WebhookRefusedError
@@ -25,7 +25,7 @@ from flowverdict.delivery.slack_webhook import SlackWebhook, is_webhook_address
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
 
 
 # A rotated webhook is noticed by Slack's refusal, at which it is read afresh; so the age only bounds how long a webhook that still
@@ -127,7 +127,7 @@ class NotifySlack:
         ------
         EnvelopeError
             The event is not of SNS.
-        DocumentError
+        NotificationError
             A message is no document of this program's.
         DeliveryError
             Slack did not take one.
@@ -140,10 +140,10 @@ class NotifySlack:
         except (KeyError, TypeError) as error:
             raise EnvelopeError(f"no event of SNS: {type(error).__name__} {error}") from error
         for message in messages:
-            self._post(document_from_json(message))
+            self._post(notification_from_json(message))
 
-    def _post(self, document: Document) -> None:
-        text, blocks = slack.message(document)
+    def _post(self, notification: Notification) -> None:
+        text, blocks = slack.message(notification)
         address = self._address.read()
         try:
             SlackWebhook(address).post(text, blocks)
@@ -155,10 +155,10 @@ class NotifySlack:
             SlackWebhook(fresh).post(text, blocks)
         self._observability.count(Metric.SLACK_MESSAGES_POSTED)
         told = {
-            "fingerprint": document.fingerprint,
-            "kind": document.kind,
-            "status": document.status,
-            "title": document.title,
+            "fingerprint": notification.fingerprint,
+            "kind": notification.kind,
+            "status": notification.status,
+            "title": notification.title,
         }
         self._observability.logger.info("posted to Slack", extra=told)
 

@@ -175,13 +175,13 @@ class Observability:
             (Metric.RECORDS_SKIP_DATA, counts.skip_data),
         ):
             self.count(name, value)
-        for document in outcome.notified:
-            if document.last_seen is not None:
+        for notification in outcome.notified:
+            if notification.last_seen is not None:
                 # Clocks differ: a record that ends in the future is told at once.
                 self.metrics.add_metric(
                     name=Metric.LAG,
                     unit=MetricUnit.Seconds,
-                    value=max(0.0, now - document.last_seen),
+                    value=max(0.0, now - notification.last_seen),
                 )
         self.notified(outcome)
 
@@ -216,13 +216,13 @@ class Observability:
             (Metric.ALERTS_UNSENT, len(outcome.undelivered)),
         ):
             self.count(name, value)
-        for document in outcome.notified:
+        for notification in outcome.notified:
             notified = {
-                "fingerprint": document.fingerprint,
-                "kind": document.kind,
-                "status": document.status,
-                "severity": document.severity,
-                "title": document.title,
+                "fingerprint": notification.fingerprint,
+                "kind": notification.kind,
+                "status": notification.status,
+                "severity": notification.severity,
+                "title": notification.title,
             }
             self.logger.info("alert published", extra=notified)
         for reason in outcome.undelivered:

@@ -9,7 +9,7 @@ FlowVerdictError
 |   `-- ObjectGoneError    it does not exist (any more)
 |-- DeliveryError          an alert could not be published
 |   `-- WebhookRefusedError  its address is no longer taken; a newer one may be
-|-- DocumentError          a text is no alert (or one of another version)
+|-- NotificationError          a text is no alert (or one of another version)
 |-- EvidenceError          what is kept of what sources showed could not be read or written
 |-- OutOfTimeError         an object could not be read in the time that an invocation has for it
 |-- StateError             what is remembered of alerts could not be read or written
@@ -96,7 +96,7 @@ class WebhookRefusedError(DeliveryError):
     """A webhook takes no messages at this address (any more)."""
 
 
-class DocumentError(FlowVerdictError):
+class NotificationError(FlowVerdictError):
     """A text is no alert or notice of this program's."""
 
 

@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sns.type_defs import MessageAttributeValueTypeDef
 
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
 
 MAX_MESSAGE_BYTES = 262_144
 
 
-def attributes(document: Document) -> Mapping[str, MessageAttributeValueTypeDef]:
+def attributes(notification: Notification) -> Mapping[str, MessageAttributeValueTypeDef]:
     """Give what subscription filter policies can ask for."""
     values = {
-        "kind": document.kind.value,
-        "status": document.status.value,
-        "severity": document.severity.value,
+        "kind": notification.kind.value,
+        "status": notification.status.value,
+        "severity": notification.severity.value,
     }
-    if isinstance(document, Alert):
+    if isinstance(notification, Alert):
         values |= {
-            "verdict": document.verdict,
-            "leg": document.leg,
-            "direction": document.flow_direction or "unknown",
+            "verdict": notification.verdict,
+            "leg": notification.leg,
+            "direction": notification.flow_direction or "unknown",
         }
     return {name: {"DataType": "String", "StringValue": value} for name, value in values.items()}
 
@@ -70,7 +70,7 @@ class SnsTopics:
         self._email_topic_arn = email_topic_arn
         self._chat_topic_arn = chat_topic_arn
 
-    def publish(self, document: Document) -> None:
+    def publish(self, notification: Notification) -> None:
         """Publish one document to every topic.
 
         Raises
@@ -78,21 +78,21 @@ class SnsTopics:
         DeliveryError
             SNS did not take a message, after botocore's retries; another topic may have had it.
         """
-        self._send(self._alert_topic_arn, document, document.to_json())
+        self._send(self._alert_topic_arn, notification, notification.to_json())
         if self._email_topic_arn is not None:
-            self._send(self._email_topic_arn, document, email.body(document))
+            self._send(self._email_topic_arn, notification, email.body(notification))
         if self._chat_topic_arn is not None:
-            self._send(self._chat_topic_arn, document, amazon_q.message(document))
+            self._send(self._chat_topic_arn, notification, amazon_q.message(notification))
 
-    def _send(self, topic_arn: str, document: Document, message: str) -> None:
+    def _send(self, topic_arn: str, notification: Notification, message: str) -> None:
         try:
             self._client.publish(
                 TopicArn=topic_arn,
-                Subject=email.subject(document),
+                Subject=email.subject(notification),
                 Message=message,
-                MessageAttributes=attributes(document),
+                MessageAttributes=attributes(notification),
             )
         except (BotoCoreError, ClientError) as error:
             raise DeliveryError(
-                f"{topic_arn}: {document.kind} {document.fingerprint} not published: {error}"
+                f"{topic_arn}: {notification.kind} {notification.fingerprint} not published: {error}"
             ) from error

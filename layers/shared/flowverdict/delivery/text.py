@@ -16,7 +16,7 @@ from flowverdict.core.untrusted import one_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowverdict.alerts.model import Document, Remote
+    from flowverdict.alerts.model import Notification, Remote
 
 
 _LONG_ID = re.compile(r"\b([a-z]+-[0-9a-f]{4})[0-9a-f]{5,}([0-9a-f]{4})\b")
@@ -28,15 +28,15 @@ _EMOJI_CODE = re.compile(r":(?!\d\d:\d\d(?!\d))[a-z0-9_+'-]+:")
 _CHAT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "'"})
 
 
-def mark(document: Document) -> str:
+def mark(notification: Notification) -> str:
     """Give the word that a subject begins with: ``CRITICAL``, ``STILL CRITICAL``, ``RESOLVED``, ``CORRECTED``."""
-    if document.is_withdrawn:
+    if notification.is_withdrawn:
         return "CORRECTED"
     return {
-        Status.FIRING: document.severity.upper(),
-        Status.REMINDER: f"STILL {document.severity.upper()}",
+        Status.FIRING: notification.severity.upper(),
+        Status.REMINDER: f"STILL {notification.severity.upper()}",
         Status.RESOLVED: "RESOLVED",
-    }[document.status]
+    }[notification.status]
 
 
 def confidence_in_words(alert: Alert) -> str:
@@ -47,9 +47,9 @@ def confidence_in_words(alert: Alert) -> str:
     return f"at least {alert.confidence}: {levels} of {alert.flows:,} flows"
 
 
-def when(document: Document) -> str:
+def when(notification: Notification) -> str:
     """Write the time that the records are about."""
-    first, last = isoformat(document.first_seen), isoformat(document.last_seen)
+    first, last = isoformat(notification.first_seen), isoformat(notification.last_seen)
     return f"{first or 'unknown'} to {last or 'unknown'}"
 
 

@@ -27,7 +27,7 @@ def digest_fingerprint(end: int) -> str:
 
 def digest_of(states: Sequence[State], end: int, intervals: Intervals) -> Notice:
     """Give the digest of the low and informational alerts in ``states``."""
-    alerts = [state.document for state in states if isinstance(state.document, Alert)]
+    alerts = [state.notification for state in states if isinstance(state.notification, Alert)]
     records = sum(alert.records for alert in alerts)
     scans = [alert for alert in alerts if alert.kind is Kind.SCAN]
     knocking = [

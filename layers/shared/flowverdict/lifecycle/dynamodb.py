@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
 
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
     from flowverdict.lifecycle.state_machine import Intervals, State
 
 
@@ -145,7 +145,7 @@ class DynamoDbStore:
 
     def load_contributions(
         self, of: Collection[tuple[str, str]]
-    ) -> Mapping[tuple[str, str], Document]:
+    ) -> Mapping[tuple[str, str], Notification]:
         """Give what windows have added to alerts, by the window's id and the fingerprint, where they have."""
         contributions = {}
         for item in self._read(
@@ -275,8 +275,8 @@ class DynamoDbStore:
             "expires_at": {"N": str(now + KEPT)},
         }
         # One that was taken back stays without a body: to delete it would take a permission more.
-        if contribution.document is not None:
-            item["body"] = {"B": pack_contribution(contribution.document)}
+        if contribution.notification is not None:
+            item["body"] = {"B": pack_contribution(contribution.notification)}
         return {"Put": {"TableName": self._table, "Item": item}}
 
     def _put_window(self, window: Window, now: int) -> Iterator[TransactWriteItemTypeDef]:

@@ -8,23 +8,23 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from flowverdict.alerts.codec import document_from_json
+from flowverdict.alerts.codec import notification_from_json
 from flowverdict.alerts.model import Severity, Status
 from flowverdict.alerts.recheck import Sample
-from flowverdict.core.errors import DocumentError, StateError
+from flowverdict.core.errors import NotificationError, StateError
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.state_machine import State, Suppressed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
 
 
 def pack_state(state: State) -> bytes:
     """Give everything of a state but its key, version and what is pending, which are items' attributes of their own."""
     stored = {
-        "document": state.document.to_json(),
+        "document": state.notification.to_json(),
         "windows": state.windows,
         "samples": [asdict(sample) for sample in state.samples],
         "observed_at": state.observed_at,
@@ -53,7 +53,7 @@ def unpack_state(
         return State(
             fingerprint=fingerprint,
             version=version,
-            document=document_from_json(stored["document"]),
+            notification=notification_from_json(stored["document"]),
             windows=tuple(stored["windows"]),
             samples=tuple(Sample(**sample) for sample in stored["samples"]),
             observed_at=stored["observed_at"],
@@ -68,7 +68,7 @@ def unpack_state(
             closed_at=stored["closed_at"],
             closed_by_rules=stored["closed_by_rules"],
         )
-    except (ValueError, KeyError, TypeError, zlib.error, DocumentError) as error:
+    except (ValueError, KeyError, TypeError, zlib.error, NotificationError) as error:
         raise StateError(
             f"alert {fingerprint}: what the table has of it cannot be read: {error}"
         ) from error
@@ -110,12 +110,12 @@ def unpack_rate_limit(hour: int, version: int, body: bytes) -> RateLimit:
         raise StateError(f"the budget of {hour} cannot be read: {error}") from error
 
 
-def pack_contribution(document: Document) -> bytes:
+def pack_contribution(notification: Notification) -> bytes:
     """Give what a window shows of a problem as bytes."""
-    return zlib.compress(document.to_json().encode())
+    return zlib.compress(notification.to_json().encode())
 
 
-def unpack_contribution(fingerprint: str, body: bytes) -> Document:
+def unpack_contribution(fingerprint: str, body: bytes) -> Notification:
     """Read it back.
 
     Raises
@@ -124,8 +124,8 @@ def unpack_contribution(fingerprint: str, body: bytes) -> Document:
         It is not what this version writes.
     """
     try:
-        return document_from_json(zlib.decompress(body))
-    except (ValueError, zlib.error, DocumentError) as error:
+        return notification_from_json(zlib.decompress(body))
+    except (ValueError, zlib.error, NotificationError) as error:
         raise StateError(
             f"alert {fingerprint}: what a window has added to it cannot be read: {error}"
         ) from error

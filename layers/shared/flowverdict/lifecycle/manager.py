@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from flowverdict.alerts.detection import Detection
-    from flowverdict.alerts.model import Document, Severity
+    from flowverdict.alerts.model import Notification, Severity
     from flowverdict.lifecycle.rate_limit import RateLimit
     from flowverdict.lifecycle.store import AlertPublisher, AlertStore
     from flowverdict.network.ports import ConfigSource
@@ -91,7 +91,7 @@ class Outcome:
         Rejected flows that came to the alerts, by verdict and severity.
     """
 
-    notified: list[Document] = field(default_factory=list)
+    notified: list[Notification] = field(default_factory=list)
     counted: int = 0
     inhibited: int = 0
     suppressed: int = 0
@@ -151,11 +151,11 @@ class AlertManager:
         """
         ordered = with_explained(sorted(detections, key=most_severe_first))
         cast = frozenset(key for detection in ordered for key in detection.inhibits)
-        seen = {detection.document.fingerprint for detection in ordered}
+        seen = {detection.notification.fingerprint for detection in ordered}
         known = window.fingerprints or frozenset()
         gone = sorted(known - seen)
         retracted = self._retracted(window, gone)
-        shown = tuple(detection.document for detection in ordered if retracted)
+        shown = tuple(detection.notification for detection in ordered if retracted)
         # All that may be written is named first: what a crash leaves written is taken back if it is no longer seen.
         named = None if seen <= known else known | seen
         change = StateChange(
@@ -203,7 +203,7 @@ class AlertManager:
             and last.after.pending is not None,
         )
 
-    def _retracted(self, window: Window, gone: Sequence[str]) -> tuple[Document, ...]:
+    def _retracted(self, window: Window, gone: Sequence[str]) -> tuple[Notification, ...]:
         """Give what was told and of which nothing will be left."""
         found = []
         for some in batched(gone, MAX_STATES, strict=False):
@@ -216,9 +216,9 @@ class AlertManager:
                 if (
                     notified
                     and contribution is not None
-                    and state.document.records <= contribution.records
+                    and state.notification.records <= contribution.records
                 ):
-                    found.append(state.document)
+                    found.append(state.notification)
         return tuple(found)
 
     def mute(self, fingerprints: Collection[str], now: int) -> None:
@@ -267,7 +267,10 @@ class AlertManager:
         window = change.window
         if self._store.version_of(window.window_id) != window.version:
             raise WindowChangedError(window.window_id)
-        names = [*(detection.document.fingerprint for detection in change.detections), *change.gone]
+        names = [
+            *(detection.notification.fingerprint for detection in change.detections),
+            *change.gone,
+        ]
         states = self._store.load(names)
         contributions = self._store.load_contributions(
             [(window.window_id, name) for name in names if name in change.known]
@@ -278,26 +281,28 @@ class AlertManager:
         )
         transitions: list[Transition] = []
         for detection in change.detections:
-            document = detection.document
-            state = states.get(document.fingerprint)
+            notification = detection.notification
+            state = states.get(notification.fingerprint)
             known = (
                 None
                 if state is None
-                else contributions.get((window.window_id, document.fingerprint))
+                else contributions.get((window.window_id, notification.fingerprint))
             )
-            if known == document:
+            if known == notification:
                 continue
             context = self._episode_context(state, known, window.window_id)
             inhibited = not inhibitions.isdisjoint(detection.inhibited_by)
             corrects = next(
-                (old.title for old in change.retracted if takes_place_of(document, old)), None
+                (old.title for old in change.retracted if takes_place_of(notification, old)), None
             )
             after = on_detection(
                 state, detection, now, inhibited=inhibited, context=context, corrects=corrects
             )
-            flows_added = document.counts.flows - (0 if known is None else known.counts.flows)
+            flows_added = notification.counts.flows - (0 if known is None else known.counts.flows)
             contribution = Contribution(
-                window_id=window.window_id, fingerprint=document.fingerprint, document=document
+                window_id=window.window_id,
+                fingerprint=notification.fingerprint,
+                notification=notification,
             )
             transitions.append(
                 Transition(
@@ -311,14 +316,14 @@ class AlertManager:
             )
             if state is not None and known is not None:
                 titles = [
-                    document.title
-                    for document in change.shown
-                    if takes_place_of(document, state.document)
+                    notification.title
+                    for notification in change.shown
+                    if takes_place_of(notification, state.notification)
                 ]
                 context = self._episode_context(state, known, window.window_id)
                 after = on_retraction(state, known, context, now, titles[:MAX_EXPLAINED])
                 contribution = Contribution(
-                    window_id=window.window_id, fingerprint=fingerprint, document=None
+                    window_id=window.window_id, fingerprint=fingerprint, notification=None
                 )
                 # Somebody may be sending what is pending: that it was wrong is told by the sweep, when nobody can be any more.
                 called = None if state.pending is None else False
@@ -344,7 +349,7 @@ class AlertManager:
         ), transitions
 
     def _episode_context(
-        self, state: State | None, before: Document | None, window_id: str
+        self, state: State | None, before: Notification | None, window_id: str
     ) -> EpisodeContext:
         """Give what the episode is made of without the window, as far as that is remembered."""
         windows = () if state is None or not state.is_open else state.windows
@@ -401,13 +406,13 @@ class AlertManager:
         before = rate_limit = self._store.load_rate_limit(hour_of(now))
         suppressed: dict[str, State] = {}
         for transition in sorted(
-            asking, key=lambda transition: transition.after.document.severity.rank
+            asking, key=lambda transition: transition.after.notification.severity.rank
         ):
-            document = transition.after.document
-            if rate_limit.allows(document.severity, self._hourly_limit):
+            notification = transition.after.notification
+            if rate_limit.allows(notification.severity, self._hourly_limit):
                 rate_limit = rate_limit.use()
             else:
-                rate_limit = rate_limit.suppress(document)
+                rate_limit = rate_limit.suppress(notification)
                 suppressed[transition.after.fingerprint] = rate_limited(transition.after)
         decided = [
             replace(
@@ -505,12 +510,12 @@ class AlertManager:
                 )
                 continue
             try:
-                self._publisher.publish(state.document)
+                self._publisher.publish(state.notification)
             except DeliveryError as error:
                 outcome.undelivered.append(str(error))
                 stopped = True
                 continue
-            outcome.notified.append(state.document)
+            outcome.notified.append(state.notification)
             self._note_sent(state, outcome)
         return stopped
 
@@ -530,9 +535,9 @@ class AlertManager:
             for state in states
             if state.is_open and state.samples and state.was_sent and state.pending is None
         ]
-        asked = sorted(asked, key=lambda state: (state.document.severity.rank, state.observed_at))[
-            :_MAX_RECHECKED
-        ]
+        asked = sorted(
+            asked, key=lambda state: (state.notification.severity.rank, state.observed_at)
+        )[:_MAX_RECHECKED]
         if configs is None or not asked:
             return frozenset()
         places: defaultdict[tuple[str | None, str | None], list[State]] = defaultdict(list)

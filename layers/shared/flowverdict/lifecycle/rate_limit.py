@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from flowverdict.alerts.model import Document, Severity
+from flowverdict.alerts.model import Notification, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,13 +59,13 @@ class RateLimit:
         """Count a message that goes out."""
         return replace(self, used=self.used + 1)
 
-    def suppress(self, document: Document) -> RateLimit:
+    def suppress(self, notification: Notification) -> RateLimit:
         """Count a message that is held back."""
-        severity = document.severity
+        severity = notification.severity
         titles = (
             self.titles
             if len(self.titles) >= _MAX_TITLES
-            else (*self.titles, f"{severity}: {document.title}")
+            else (*self.titles, f"{severity}: {notification.title}")
         )
         return replace(
             self,

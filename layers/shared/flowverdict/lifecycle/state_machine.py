@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from flowverdict.alerts.model import CORRECTED, Alert, Document, Kind, Notice, Severity, Status
+from flowverdict.alerts.model import CORRECTED, Alert, Kind, Notice, Notification, Severity, Status
 from flowverdict.core.formatting import counted, duration, isoformat
 from flowverdict.lifecycle.rate_limit import HOUR
 
@@ -93,7 +93,7 @@ class State:
 
     fingerprint: str
     version: int = 0
-    document: Document
+    notification: Notification
     windows: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()
     observed_at: int
@@ -114,12 +114,12 @@ class State:
     @property
     def for_digest(self) -> bool:
         """Whether it is told in the digest only."""
-        return self.document.severity.rank >= Severity.LOW.rank
+        return self.notification.severity.rank >= Severity.LOW.rank
 
     @property
     def opened_at(self) -> int:
         """When this episode began, by this program's clock."""
-        opened = self.document.opened_at if isinstance(self.document, Alert) else None
+        opened = self.notification.opened_at if isinstance(self.notification, Alert) else None
         return self.observed_at if opened is None else opened
 
     @property
@@ -155,8 +155,8 @@ class EpisodeContext:
     """
 
     window_id: str
-    before: Document | None = None
-    others: tuple[Document, ...] | None = None
+    before: Notification | None = None
+    others: tuple[Notification, ...] | None = None
 
 
 def on_detection(  # noqa: PLR0913 - what it was, what is new, and what is around it
@@ -177,24 +177,28 @@ def on_detection(  # noqa: PLR0913 - what it was, what is new, and what is aroun
     corrects
         Title of an alert that was told and that this one takes the place of.
     """
-    document, before = detection.document, context.before
-    added = document if before is None else document.counting(document.counts.minus(before.counts))
+    notification, before = detection.notification, context.before
+    added = (
+        notification
+        if before is None
+        else notification.counting(notification.counts.minus(before.counts))
+    )
     if (
         state is not None
         and not state.is_open
-        and (added.records <= 0 or _is_late(state, document))
+        and (added.records <= 0 or _is_late(state, notification))
     ):
         return replace(
             state,
-            document=_merged(state.document, added).with_status(
-                state.document.status, state.document.status_reason
+            notification=_merged(state.notification, added).with_status(
+                state.notification.status, state.notification.status_reason
             ),
         )
     if state is None or not state.is_open:
         fresh = State(
-            fingerprint=document.fingerprint,
+            fingerprint=notification.fingerprint,
             version=0 if state is None else state.version,
-            document=_opened(added, now),
+            notification=_opened(added, now),
             windows=(context.window_id if before is None else PARTLY,),
             samples=detection.samples,
             observed_at=now,
@@ -209,15 +213,15 @@ def on_detection(  # noqa: PLR0913 - what it was, what is new, and what is aroun
             reason = f"{CORRECTED}records that came later show what this is. It was told before as: {corrects}"
         return _notified(fresh, now, inhibited=inhibited, reason=reason)
     if context.others is None:
-        merged = _merged(state.document, added)
+        merged = _merged(state.notification, added)
     else:
-        merged = _opened(together((*context.others, document)), state.opened_at)
+        merged = _opened(together((*context.others, notification)), state.opened_at)
     if state.pending is not None:
         # What is about to be told keeps its words: a reminder that SNS did not take is no first message.
-        merged = merged.with_status(state.document.status, state.document.status_reason)
+        merged = merged.with_status(state.notification.status, state.notification.status_reason)
     counted = replace(
         state,
-        document=merged,
+        notification=merged,
         windows=state.windows
         if context.window_id in state.windows
         else (*state.windows, context.window_id)[-MAX_WINDOWS:],
@@ -228,22 +232,24 @@ def on_detection(  # noqa: PLR0913 - what it was, what is new, and what is aroun
 
 
 def on_retraction(
-    state: State, before: Document, context: EpisodeContext, now: int, titles: Sequence[str]
+    state: State, before: Notification, context: EpisodeContext, now: int, titles: Sequence[str]
 ) -> State:
     """Take back what a window was counted with: with more evidence, it shows something else.
 
     What is left without anything is closed; who was told of it, or is about to be, is told so. ``titles`` are of the alerts that
     take its place.
     """
-    left = state.document.counts.minus(before.counts)
+    left = state.notification.counts.minus(before.counts)
     if not state.is_open or (context.others is None and left.records > 0):
-        return replace(state, document=state.document.counting(_positive(left)))
+        return replace(state, notification=state.notification.counting(_positive(left)))
     if context.others:
         merged = _opened(together(context.others), state.opened_at)
         windows = tuple(one for one in state.windows if one != context.window_id)
         return replace(
             state,
-            document=merged.with_status(state.document.status, state.document.status_reason),
+            notification=merged.with_status(
+                state.notification.status, state.notification.status_reason
+            ),
             windows=windows,
         )
     if not state.was_sent:
@@ -255,16 +261,16 @@ def on_retraction(
     return _calls_for_end(state, now, CORRECTED + reason)
 
 
-def together(documents: Sequence[Document]) -> Document:
+def together(notifications: Sequence[Notification]) -> Notification:
     """Put what several windows show of one problem together."""
-    first, *others = sorted(documents, key=lambda one: (one.first_seen or 0, one.to_json()))
+    first, *others = sorted(notifications, key=lambda one: (one.first_seen or 0, one.to_json()))
     for other in others:
         first = _merged(first, other)
     return first
 
 
-def _opened(document: Document, at: int) -> Document:
-    return replace(document, opened_at=at) if isinstance(document, Alert) else document
+def _opened(notification: Notification, at: int) -> Notification:
+    return replace(notification, opened_at=at) if isinstance(notification, Alert) else notification
 
 
 def _positive(counts: Counts) -> Counts:
@@ -275,17 +281,17 @@ def _positive(counts: Counts) -> Counts:
     )
 
 
-def _is_late(state: State, document: Document) -> bool:
+def _is_late(state: State, notification: Notification) -> bool:
     """Whether records that come after the rules were mended tell of the time before: logs arrive minutes late."""
     return (
         state.closed_by_rules
         and state.closed_at is not None
-        and document.last_seen is not None
-        and document.last_seen <= state.closed_at + _RECORD_SLACK
+        and notification.last_seen is not None
+        and notification.last_seen <= state.closed_at + _RECORD_SLACK
     )
 
 
-def _merged(older: Document, newer: Document) -> Document:
+def _merged(older: Notification, newer: Notification) -> Notification:
     if isinstance(older, Alert) and isinstance(newer, Alert):
         return older.merged_with(newer)
     if isinstance(older, Notice) and isinstance(newer, Notice):
@@ -295,7 +301,7 @@ def _merged(older: Document, newer: Document) -> Document:
 
 def _notified(state: State, now: int, *, inhibited: bool, reason: str | None) -> State:
     """Call for the first message, or for another one where it got worse."""
-    severity = state.document.severity
+    severity = state.notification.severity
     if state.for_digest or state.pending is not None:
         return state
     if inhibited and not state.was_sent:
@@ -316,11 +322,11 @@ def _notified(state: State, now: int, *, inhibited: bool, reason: str | None) ->
 def _calls_for(state: State, status: Status, reason: str | None, now: int) -> State:
     return replace(
         state,
-        document=state.document.with_status(status, reason),
+        notification=state.notification.with_status(status, reason),
         pending=status,
         pending_at=now,
         notified_at=now,
-        notified_severity=state.document.severity,  # which never falls in an episode
+        notified_severity=state.notification.severity,  # which never falls in an episode
         messages=state.messages + 1,
         suppressed=None,
     )
@@ -352,7 +358,7 @@ def on_sweep(state: State, now: int, intervals: Intervals, *, passes: bool) -> S
         reason = f"Resolved: the rules let it pass now ({tried} of it tried on the rules as read {isoformat(now)})."
         return _closed(state, now, reason, by_rules=True)
     if now - state.observed_at >= intervals.resolve:
-        last = isoformat(state.document.last_seen)
+        last = isoformat(state.notification.last_seen)
         reason = f"Resolved: nothing of it was seen for {duration(now - state.observed_at)}; the last record ends at {last}."
         return _closed(state, now, reason, by_rules=False)
     if state.notified_at is not None and now - state.notified_at >= intervals.repeat:
@@ -363,7 +369,7 @@ def on_sweep(state: State, now: int, intervals: Intervals, *, passes: bool) -> S
                 "This was held back before: there were too many messages.",
                 now,
             )
-        opened = state.document.opened_at if isinstance(state.document, Alert) else None
+        opened = state.notification.opened_at if isinstance(state.notification, Alert) else None
         since = "" if opened is None else f", for {duration(now - opened)} by now"
         return _calls_for(
             state,
@@ -379,7 +385,7 @@ def _is_overdue(state: State, now: int, intervals: Intervals) -> bool:
 
 
 def _closed(state: State, now: int, reason: str, *, by_rules: bool) -> State:
-    if not state.was_sent or state.document.kind is Kind.RECORDS_LOST:
+    if not state.was_sent or state.notification.kind is Kind.RECORDS_LOST:
         return closed_silently(
             state, now
         )  # nobody was told that it began; and what is lost stays lost
@@ -389,7 +395,7 @@ def _closed(state: State, now: int, reason: str, *, by_rules: bool) -> State:
 def _calls_for_end(state: State, now: int, reason: str, *, by_rules: bool = False) -> State:
     return replace(
         state,
-        document=state.document.with_status(Status.RESOLVED, reason),
+        notification=state.notification.with_status(Status.RESOLVED, reason),
         pending=Status.RESOLVED,
         pending_at=now,
         closed_at=now,
@@ -400,7 +406,7 @@ def _calls_for_end(state: State, now: int, reason: str, *, by_rules: bool = Fals
 
 def carried_over(state: State, now: int) -> State:
     """Let it wait for the next digest: this one was put together before, or without what was seen since."""
-    return replace(state, document=_opened(state.document, now))
+    return replace(state, notification=_opened(state.notification, now))
 
 
 def closed_silently(state: State, now: int) -> State:
@@ -414,14 +420,14 @@ def closed_silently(state: State, now: int) -> State:
 # --- what is told beside the alerts -----------------------------------------------------------------------------------
 
 
-def single_message_state(document: Document, now: int) -> State:
+def single_message_state(notification: Notification, now: int) -> State:
     """Give the state of a message that is sent once and has no life of its own: a digest, or what the cap says."""
     return State(
-        fingerprint=document.fingerprint,
-        document=document,
+        fingerprint=notification.fingerprint,
+        notification=notification,
         observed_at=now,
         notified_at=now,
-        notified_severity=document.severity,
+        notified_severity=notification.severity,
         messages=1,
         pending=Status.FIRING,
         pending_at=now,

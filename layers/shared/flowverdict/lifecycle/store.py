@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
     from flowverdict.lifecycle.rate_limit import RateLimit
     from flowverdict.lifecycle.state_machine import Intervals, State
 
@@ -61,7 +61,7 @@ class Contribution:
 
     window_id: str
     fingerprint: str
-    document: Document | None
+    notification: Notification | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ class AlertStore(Protocol):
 
     def load_contributions(
         self, of: Collection[tuple[str, str]]
-    ) -> Mapping[tuple[str, str], Document]:
+    ) -> Mapping[tuple[str, str], Notification]:
         """Give what windows have added to alerts, by the window's id and the fingerprint, where they have."""
 
     def windows_of(self, source_id: str) -> tuple[int, ...] | None:
@@ -138,5 +138,5 @@ class AlertStore(Protocol):
 class AlertPublisher(Protocol):
     """Where alerts go."""
 
-    def publish(self, document: Document) -> None:
+    def publish(self, notification: Notification) -> None:
         """Publish one alert or notice; raises ``DeliveryError`` where that cannot be done."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from flowverdict.alerts.detection import Detection
-    from flowverdict.alerts.model import Document, Severity
+    from flowverdict.alerts.model import Notification, Severity
     from flowverdict.lifecycle.state_machine import State
 
 
@@ -54,19 +54,19 @@ class StateChange:
     window: Window
     known: frozenset[str]
     cast: frozenset[str]
-    retracted: tuple[Document, ...]
-    shown: tuple[Document, ...]
+    retracted: tuple[Notification, ...]
+    shown: tuple[Notification, ...]
     detections: tuple[Detection, ...] = ()
     gone: tuple[str, ...] = ()
 
 
-def takes_place_of(document: Document, old: Document) -> bool:
+def takes_place_of(notification: Notification, old: Notification) -> bool:
     """Whether the flows of one may be those that the other was made of: an interface and a remote address are the same."""
-    if not (isinstance(document, Alert) and isinstance(old, Alert)) or set(
-        document.interfaces
+    if not (isinstance(notification, Alert) and isinstance(old, Alert)) or set(
+        notification.interfaces
     ).isdisjoint(old.interfaces):
         return False
-    return not {one.address for one in document.top_remotes}.isdisjoint(
+    return not {one.address for one in notification.top_remotes}.isdisjoint(
         one.address for one in old.top_remotes
     )
 
@@ -85,16 +85,16 @@ def goes_on(transitions: Sequence[Transition]) -> bool:
         or before.notified_severity is None
     ):
         return False
-    return last.document.severity.rank >= before.notified_severity.rank
+    return last.notification.severity.rank >= before.notified_severity.rank
 
 
 def count_flows_added(transitions: Iterable[Transition]) -> Counter[tuple[str, Severity]]:
     added: Counter[tuple[str, Severity]] = Counter()
     for transition in transitions:
-        if isinstance(transition.after.document, Alert) and transition.flows_added > 0:
-            added[transition.after.document.verdict, transition.after.document.severity] += (
-                transition.flows_added
-            )
+        if isinstance(transition.after.notification, Alert) and transition.flows_added > 0:
+            added[
+                transition.after.notification.verdict, transition.after.notification.severity
+            ] += transition.flows_added
     return added
 
 
@@ -108,7 +108,7 @@ def chunks(detections: Sequence[Detection]) -> Iterator[tuple[Detection, ...]]:
     contribution: list[Detection] = []
     size = writes = 0
     for detection in detections:
-        its_size, its_writes = len(detection.document.to_json()), 2 + len(detection.inhibits)
+        its_size, its_writes = len(detection.notification.to_json()), 2 + len(detection.inhibits)
         if contribution and (writes + its_writes > MAX_WRITES or size + its_size > _MAX_BYTES):
             yield tuple(contribution)
             contribution, size, writes = [], 0, 0
@@ -123,9 +123,9 @@ def with_explained(detections: Sequence[Detection]) -> list[Detection]:
     """Let each alert say which others of the batch it explains."""
     by_inhibition: defaultdict[str, list[str]] = defaultdict(list)
     for detection in detections:
-        if isinstance(detection.document, Alert):
+        if isinstance(detection.notification, Alert):
             for key in detection.inhibited_by:
-                by_inhibition[key].append(detection.document.title)
+                by_inhibition[key].append(detection.notification.title)
     return [
         detection
         if not (
@@ -133,7 +133,7 @@ def with_explained(detections: Sequence[Detection]) -> list[Detection]:
                 dict.fromkeys(title for key in detection.inhibits for title in by_inhibition[key])
             )[:MAX_EXPLAINED]
         )
-        or not isinstance(detection.document, Alert)
-        else replace(detection, document=replace(detection.document, explains=titles))
+        or not isinstance(detection.notification, Alert)
+        else replace(detection, notification=replace(detection.notification, explains=titles))
         for detection in detections
     ]

@@ -28,7 +28,7 @@ from flowverdict.delivery.text import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
 
 
 MAX_TITLE = 250
@@ -42,56 +42,56 @@ _MAX_COMMANDS = 3_000
 _UNSAFE_IN_CODE = re.compile(r"```|[<>&]")
 
 
-def message(document: Document) -> str:
+def message(notification: Notification) -> str:
     """Give the JSON to publish, with all limits kept; paragraphs that do not fit are left out whole, and it says so."""
     steps = (
-        document.next_steps
-        if isinstance(document, Alert) and document.status is not Status.RESOLVED
+        notification.next_steps
+        if isinstance(notification, Alert) and notification.status is not Status.RESOLVED
         else ()
     )
     keywords = [
-        document.severity.value,
-        document.kind.value,
-        *([document.verdict] if isinstance(document, Alert) else []),
+        notification.severity.value,
+        notification.kind.value,
+        *([notification.verdict] if isinstance(notification, Alert) else []),
     ]
     context = {
-        "fingerprint": document.fingerprint,
-        "status": document.status.value,
-        "severity": document.severity.value,
-        "account": document.account_id or "unknown",
-        "region": document.region or "unknown",
+        "fingerprint": notification.fingerprint,
+        "status": notification.status.value,
+        "severity": notification.severity.value,
+        "account": notification.account_id or "unknown",
+        "region": notification.region or "unknown",
     }
-    notification = {
+    custom = {
         "version": "1.0",
         "source": "custom",
         "content": {
             "textType": "client-markdown",
             "title": _markup(
-                shortened(f"{mark(document)}: {document.title}", MAX_TITLE), MAX_TITLE
+                shortened(f"{mark(notification)}: {notification.title}", MAX_TITLE), MAX_TITLE
             ),
-            "description": _description(document),
+            "description": _description(notification),
             "nextSteps": [_step(step) for step in steps[:_MOST_STEPS]],
             "keywords": [_markup(word, MAX_KEYWORD) for word in keywords],
         },
         "metadata": {
-            "threadId": document.fingerprint,
-            "summary": shortened(one_line(document.summary), _MAX_LINE),
-            "eventType": f"flowverdict-{document.kind}",
+            "threadId": notification.fingerprint,
+            "summary": shortened(one_line(notification.summary), _MAX_LINE),
+            "eventType": f"flowverdict-{notification.kind}",
             "relatedResources": [
-                shortened(one_line(interface), _MAX_LINE) for interface in document.interfaces
+                shortened(one_line(interface), _MAX_LINE) for interface in notification.interfaces
             ],
             "additionalContext": {
                 name: shortened(one_line(value), _MAX_LINE) for name, value in context.items()
             },
         },
     }
-    return json.dumps(notification)
+    return json.dumps(custom)
 
 
-def _description(document: Document) -> str:
+def _description(notification: Notification) -> str:
     note = "\n\n... more in the email"
     text, left_out = "", False
-    for paragraph in filter(None, _paragraphs(document)):
+    for paragraph in filter(None, _paragraphs(notification)):
         longer = f"{text}\n\n{paragraph}" if text else paragraph
         if len(longer) > MAX_DESCRIPTION - len(note):
             left_out = True
@@ -110,36 +110,38 @@ def _step(step: str) -> str:
     )
 
 
-def _paragraphs(document: Document) -> Iterable[str]:
-    if document.status_reason:
-        yield _markup(document.status_reason)
-    yield _markup(document.summary)
-    yield _facts(document)
-    if document.status is Status.RESOLVED:
+def _paragraphs(notification: Notification) -> Iterable[str]:
+    if notification.status_reason:
+        yield _markup(notification.status_reason)
+    yield _markup(notification.summary)
+    yield _facts(notification)
+    if notification.status is Status.RESOLVED:
         return
-    if not isinstance(document, Alert):
-        for section in document.sections:
+    if not isinstance(notification, Alert):
+        for section in notification.sections:
             yield _bullets(section.heading, section.lines)
         return
-    yield from _fix(document)
-    yield _bullets("Why", [item.detail for item in document.evidence])
-    yield _bullets("Remote addresses", remote_lines(document.top_remotes, document.remote_count))
-    yield _bullets("This also explains", document.explains)
+    yield from _fix(notification)
+    yield _bullets("Why", [item.detail for item in notification.evidence])
+    yield _bullets(
+        "Remote addresses", remote_lines(notification.top_remotes, notification.remote_count)
+    )
+    yield _bullets("This also explains", notification.explains)
 
 
-def _facts(document: Document) -> str:
+def _facts(notification: Notification) -> str:
     facts = [
-        ("Severity", f"{document.severity} - {document.severity_reason}"),
-        ("Where", document.scope),
-        ("When", when(document)),
+        ("Severity", f"{notification.severity} - {notification.severity_reason}"),
+        ("Where", notification.scope),
+        ("When", when(notification)),
     ]
-    if isinstance(document, Alert):
+    if isinstance(notification, Alert):
         facts[1:1] = [
-            ("Verdict", f"{document.verdict_caption} ({confidence_in_words(document)})"),
-            ("Service", document.service),
+            ("Verdict", f"{notification.verdict_caption} ({confidence_in_words(notification)})"),
+            ("Service", notification.service),
         ]
-        facts.append(("How much", how_much(document)))
-        facts += [("Owner", f"{name} {value}") for name, value in document.owners]
+        facts.append(("How much", how_much(notification)))
+        facts += [("Owner", f"{name} {value}") for name, value in notification.owners]
     return "\n".join(f"*{name}*: {_markup(value)}" for name, value in facts)
 
 

@@ -17,7 +17,7 @@ from flowverdict.delivery.text import (
 )
 
 if TYPE_CHECKING:
-    from flowverdict.alerts.model import Document, Notice
+    from flowverdict.alerts.model import Notice, Notification
 
 
 # SNS: fewer than 100 characters, no line breaks, no control characters; ASCII is safe everywhere.
@@ -25,27 +25,31 @@ MAX_SUBJECT = 99
 _WIDTH = 100
 
 
-def subject(document: Document) -> str:
+def subject(notification: Notification) -> str:
     """Give a subject that can be triaged unread, at most 99 printable ASCII characters.
 
     ``[flowverdict CRITICAL] Replies blocked by acl-0a1b rule 120: 10.0.1.5:443 -> 203.0.113.0/24``. What is still happening
     and what is resolved is marked as such. Where it would be too long, ids are shortened in the middle; the text has them whole.
     """
-    text = f"[flowverdict {mark(document)}] {document.title}"
+    text = f"[flowverdict {mark(notification)}] {notification.title}"
     text = "".join(
         character if character.isascii() and character.isprintable() else "?" for character in text
     )
     return shortened(text, MAX_SUBJECT)
 
 
-def body(document: Document) -> str:
+def body(notification: Notification) -> str:
     """Give the text a person reads: what, why, how sure, the fix, where, how much, who, and where to look."""
-    blocks = _alert_blocks(document) if isinstance(document, Alert) else _notice_blocks(document)
+    blocks = (
+        _alert_blocks(notification)
+        if isinstance(notification, Alert)
+        else _notice_blocks(notification)
+    )
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _status(document: Document) -> str:
-    return "" if document.status_reason is None else _wrapped(document.status_reason)
+def _status(notification: Notification) -> str:
+    return "" if notification.status_reason is None else _wrapped(notification.status_reason)
 
 
 def _alert_blocks(alert: Alert) -> list[str]:

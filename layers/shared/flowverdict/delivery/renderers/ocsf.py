@@ -13,7 +13,7 @@ from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.text import mark
 
 if TYPE_CHECKING:
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
 
 
 SCHEMA_VERSION = "1.4.0"
@@ -41,7 +41,7 @@ _CONFIDENCES = {"certain": (3, "High"), "likely": (2, "Medium"), "possible": (1,
 _IP_ADDRESS, _RESOURCE_UID, _PORT = 2, 10, 11
 
 
-def finding(document: Document, *, time: int) -> dict[str, Any]:
+def finding(notification: Notification, *, time: int) -> dict[str, Any]:
     """Give the finding.
 
     Parameters
@@ -51,9 +51,9 @@ def finding(document: Document, *, time: int) -> dict[str, Any]:
     time
         Unix seconds at which this was found. OCSF's times are milliseconds.
     """
-    activity_id, activity = _ACTIVITIES[document.status]
-    status_id, status = _STATUSES[document.status]
-    severity_id, severity = _SEVERITIES[document.severity]
+    activity_id, activity = _ACTIVITIES[notification.status]
+    status_id, status = _STATUSES[notification.status]
+    severity_id, severity = _SEVERITIES[notification.severity]
     told: dict[str, Any] = {
         "category_uid": 2,
         "category_name": "Findings",
@@ -64,39 +64,39 @@ def finding(document: Document, *, time: int) -> dict[str, Any]:
         "type_uid": _CLASS_UID * 100 + activity_id,
         "type_name": f"Detection Finding: {activity}",
         "time": time * 1_000,
-        "start_time": _milliseconds(document.first_seen),
-        "end_time": _milliseconds(document.last_seen),
+        "start_time": _milliseconds(notification.first_seen),
+        "end_time": _milliseconds(notification.last_seen),
         "severity_id": severity_id,
         "severity": severity,
         "status_id": status_id,
         "status": status,
-        "status_detail": document.status_reason,
-        "message": one_line(f"{mark(document)}: {document.title}"),
-        "count": document.records or None,
-        "is_alert": document.status is not Status.RESOLVED,
+        "status_detail": notification.status_reason,
+        "message": one_line(f"{mark(notification)}: {notification.title}"),
+        "count": notification.records or None,
+        "is_alert": notification.status is not Status.RESOLVED,
         "metadata": {
             "version": SCHEMA_VERSION,
             "product": {"name": "flowverdict", "vendor_name": "flowverdict"},
             "profiles": ["cloud"],
         },
         "finding_info": {
-            "uid": document.fingerprint,
-            "title": document.title,
-            "desc": document.summary,
-            "types": [document.kind.value],
-            "first_seen_time": _milliseconds(document.first_seen),
-            "last_seen_time": _milliseconds(document.last_seen),
+            "uid": notification.fingerprint,
+            "title": notification.title,
+            "desc": notification.summary,
+            "types": [notification.kind.value],
+            "first_seen_time": _milliseconds(notification.first_seen),
+            "last_seen_time": _milliseconds(notification.last_seen),
         },
         "cloud": {
             "provider": "AWS",
             "account": None
-            if document.account_id is None
-            else {"uid": document.account_id, "type": "AWS Account", "type_id": 10},
-            "region": document.region,
+            if notification.account_id is None
+            else {"uid": notification.account_id, "type": "AWS Account", "type_id": 10},
+            "region": notification.region,
         },
         "resources": [
             {"uid": interface, "type": "AWS::EC2::NetworkInterface"}
-            for interface in document.interfaces
+            for interface in notification.interfaces
         ]
         or None,
         "observables": [
@@ -106,11 +106,11 @@ def finding(document: Document, *, time: int) -> dict[str, Any]:
                 "type": "Resource UID",
                 "value": interface,
             }
-            for index, interface in enumerate(document.interfaces)
+            for index, interface in enumerate(notification.interfaces)
         ],
     }
-    if isinstance(document, Alert):
-        _add_alert(told, document)
+    if isinstance(notification, Alert):
+        _add_alert(told, notification)
     return _without_none(told)
 
 

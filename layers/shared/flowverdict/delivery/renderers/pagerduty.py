@@ -13,7 +13,7 @@ from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.text import confidence_in_words, how_much, remote_lines, shortened
 
 if TYPE_CHECKING:
-    from flowverdict.alerts.model import Document
+    from flowverdict.alerts.model import Notification
 
 
 MAX_SUMMARY = 1_024
@@ -29,7 +29,7 @@ _SEVERITIES = {
 }
 
 
-def event(document: Document, routing_key: str) -> dict[str, Any]:
+def event(notification: Notification, routing_key: str) -> dict[str, Any]:
     """Give the event: one that opens an incident or adds to it, or one that resolves it.
 
     The same problem has the same ``dedup_key`` whenever it is seen, so a reminder adds to its incident and opens no second one.
@@ -41,20 +41,24 @@ def event(document: Document, routing_key: str) -> dict[str, Any]:
     routing_key
         The integration's key of 32 characters.
     """
-    identity = {"routing_key": routing_key, "dedup_key": document.fingerprint}
-    if document.status is Status.RESOLVED:
+    identity = {"routing_key": routing_key, "dedup_key": notification.fingerprint}
+    if notification.status is Status.RESOLVED:
         return identity | {"event_action": "resolve"}
     payload = {
-        "summary": shortened(one_line(document.title).strip() or document.kind.value, MAX_SUMMARY),
-        "source": one_line(document.scope).strip() or "unknown place",
-        "severity": _SEVERITIES[document.severity],
-        "timestamp": isoformat(document.last_seen),
-        "component": document.blocker if isinstance(document, Alert) else None,
-        "group": document.vpc_id or document.account_id,
-        "class": document.verdict if isinstance(document, Alert) else document.kind.value,
-        "custom_details": _details(document),
+        "summary": shortened(
+            one_line(notification.title).strip() or notification.kind.value, MAX_SUMMARY
+        ),
+        "source": one_line(notification.scope).strip() or "unknown place",
+        "severity": _SEVERITIES[notification.severity],
+        "timestamp": isoformat(notification.last_seen),
+        "component": notification.blocker if isinstance(notification, Alert) else None,
+        "group": notification.vpc_id or notification.account_id,
+        "class": notification.verdict
+        if isinstance(notification, Alert)
+        else notification.kind.value,
+        "custom_details": _details(notification),
     }
-    links = document.links[:_MOST_ITEMS] if isinstance(document, Alert) else ()
+    links = notification.links[:_MOST_ITEMS] if isinstance(notification, Alert) else ()
     return identity | {
         "event_action": "trigger",
         "client": "flowverdict",
@@ -71,30 +75,30 @@ def event(document: Document, routing_key: str) -> dict[str, Any]:
     }
 
 
-def _details(document: Document) -> dict[str, Any]:
+def _details(notification: Notification) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "summary": document.summary,
-        "status": document.status.value,
-        "status_reason": document.status_reason,
-        "severity_reason": document.severity_reason,
-        "records": document.records,
+        "summary": notification.summary,
+        "status": notification.status.value,
+        "status_reason": notification.status_reason,
+        "severity_reason": notification.severity_reason,
+        "records": notification.records,
     }
-    if isinstance(document, Alert):
+    if isinstance(notification, Alert):
         told |= {
-            "confidence": confidence_in_words(document),
-            "how_much": how_much(document),
-            "fix": _fix(document),
-            "fix_opens": document.remedy_reason
-            if document.remedy is None
-            else document.remedy.opens,
-            "why": [item.detail for item in document.evidence],
-            "remotes": remote_lines(document.top_remotes, document.remote_count),
-            "explains": document.explains,
-            "next_steps": document.next_steps,
-            "owners": [f"{name} {value}" for name, value in document.owners],
+            "confidence": confidence_in_words(notification),
+            "how_much": how_much(notification),
+            "fix": _fix(notification),
+            "fix_opens": notification.remedy_reason
+            if notification.remedy is None
+            else notification.remedy.opens,
+            "why": [item.detail for item in notification.evidence],
+            "remotes": remote_lines(notification.top_remotes, notification.remote_count),
+            "explains": notification.explains,
+            "next_steps": notification.next_steps,
+            "owners": [f"{name} {value}" for name, value in notification.owners],
         }
     else:
-        told |= {section.heading: section.lines for section in document.sections[:_MOST_ITEMS]}
+        told |= {section.heading: section.lines for section in notification.sections[:_MOST_ITEMS]}
     return {
         shortened(one_line(name), 100): _bounded(value)
         for name, value in told.items()

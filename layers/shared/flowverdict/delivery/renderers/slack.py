@@ -45,7 +45,7 @@ from flowverdict.delivery.text import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from flowverdict.alerts.model import Document, Link, Notice
+    from flowverdict.alerts.model import Link, Notice, Notification
 
 
 MAX_HEADER = HeaderBlock.text_max_length
@@ -97,30 +97,38 @@ class _Part:
     blocks: Sequence[Block]
 
 
-def message(document: Document) -> tuple[str, list[Block]]:
+def message(notification: Notification) -> tuple[str, list[Block]]:
     """Give the text of the notification, and the blocks that are shown in the channel."""
-    return chat_line(f"{mark(document)}: {document.title}", MAX_FALLBACK), blocks(document)
+    return chat_line(f"{mark(notification)}: {notification.title}", MAX_FALLBACK), blocks(
+        notification
+    )
 
 
-def blocks(document: Document) -> list[Block]:
+def blocks(notification: Notification) -> list[Block]:
     """Give blocks that Slack takes, whatever the document holds.
 
     All limits named above are kept. What had to be left out for them is named at the end.
     """
-    parts = list(_alert_parts(document) if isinstance(document, Alert) else _notice_parts(document))
+    parts = list(
+        _alert_parts(notification)
+        if isinstance(notification, Alert)
+        else _notice_parts(notification)
+    )
     left_out: list[str] = []
     for name in (*_DROP_FIRST, *(part.name for part in reversed(parts))):
-        if _fits(parts, document, left_out):
+        if _fits(parts, notification, left_out):
             break
         kept = [part for part in parts if part.name != name or not name]
         if len(kept) < len(parts):
             left_out.append(name)
             parts = kept
-    return _together(parts, document, left_out)
+    return _together(parts, notification, left_out)
 
 
-def _together(parts: Iterable[_Part], document: Document, left_out: Sequence[str]) -> list[Block]:
-    texts = [chat_line(f"Fingerprint {document.fingerprint}", _MAX_LINE)]
+def _together(
+    parts: Iterable[_Part], notification: Notification, left_out: Sequence[str]
+) -> list[Block]:
+    texts = [chat_line(f"Fingerprint {notification.fingerprint}", _MAX_LINE)]
     if left_out:
         texts.append(
             chat_line(f"Too long for Slack, see the email: {', '.join(left_out)}", _MAX_LINE)
@@ -131,8 +139,8 @@ def _together(parts: Iterable[_Part], document: Document, left_out: Sequence[str
     ]
 
 
-def _fits(parts: Iterable[_Part], document: Document, left_out: Sequence[str]) -> bool:
-    together = _together(parts, document, left_out)
+def _fits(parts: Iterable[_Part], notification: Notification, left_out: Sequence[str]) -> bool:
+    together = _together(parts, notification, left_out)
     return len(together) <= MAX_BLOCKS and characters(together) <= MAX_CHARACTERS
 
 
@@ -144,19 +152,21 @@ def characters(blocks: Iterable[Block]) -> int:
 # --- alerts and notices -----------------------------------------------------------------------------------------------
 
 
-def _head(document: Document) -> Iterable[Block]:
-    shown = _MARKS[document.severity]
-    if document.status is Status.RESOLVED:
+def _head(notification: Notification) -> Iterable[Block]:
+    shown = _MARKS[notification.severity]
+    if notification.status is Status.RESOLVED:
         shown = _RESOLVED_MARK
-    elif document.kind is Kind.DIGEST:
+    elif notification.kind is Kind.DIGEST:
         shown = _DIGEST_MARK
-    title = one_line(document.title)
+    title = one_line(notification.title)
     text = (
-        f"{shown} {title}" if document.kind is Kind.DIGEST else f"{shown} {mark(document)}: {title}"
+        f"{shown} {title}"
+        if notification.kind is Kind.DIGEST
+        else f"{shown} {mark(notification)}: {title}"
     )
     yield HeaderBlock(text=PlainTextObject(text=shortened(text, MAX_HEADER), emoji=False))
-    if document.status_reason:
-        yield _section(chat_line(document.status_reason, _MAX_STATUS))
+    if notification.status_reason:
+        yield _section(chat_line(notification.status_reason, _MAX_STATUS))
 
 
 def _alert_parts(alert: Alert) -> Iterable[_Part]:
