@@ -27,7 +27,7 @@ from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
 from flowverdict.flows.model import epoch_to_datetime
 from flowverdict.verdict.batch import Batch
 from flowverdict.verdict.model import Confidence, VerdictKind
-from flowverdict.verdict.remediation import Remedy
+from flowverdict.verdict.remediation import Remediation
 from flowverdict.verdict.wording import because, caption, connection, most_of, what_was_rejected
 
 if TYPE_CHECKING:
@@ -129,17 +129,17 @@ def show(explanations: Sequence[Explanation]) -> None:
         sys.stdout.writelines(lines(explanations))
     shown = set()
     for explanation in explanations:
-        remedy = explanation.remedy
-        if not isinstance(remedy, Remedy) or remedy in shown:
+        remediation = explanation.remediation
+        if not isinstance(remediation, Remediation) or remediation in shown:
             continue
-        shown.add(remedy)
+        shown.add(remediation)
         sys.stdout.write(
             f"\nFix for {connection(explanation.flow)} (tried on the rules as read):\n"
         )
         sys.stdout.writelines(
-            f"  {command}\n" for command in remedy.commands(explanation.flow.context.region)
+            f"  {command}\n" for command in remediation.commands(explanation.flow.context.region)
         )
-        sys.stdout.write(f"  opens {remedy.opens}\n")
+        sys.stdout.write(f"  opens {remediation.opens}\n")
 
 
 _COLUMNS = ("time (UTC)", "rejected", "flow", "by", "sure", "because")

@@ -60,8 +60,8 @@ class Score:
     wrong: Counter[str] = field(default_factory=Counter)
     falsely_certain: Counter[str] = field(default_factory=Counter)
     certain: int = 0
-    remedies: int = 0
-    failing_remedies: Counter[str] = field(default_factory=Counter)
+    remediations: int = 0
+    failing_remediations: Counter[str] = field(default_factory=Counter)
 
     @property
     def share_right(self) -> float:
@@ -93,9 +93,9 @@ def score(kind: str, fmt: str, *, with_config: bool) -> Score:
                     f"seed {seed} {truth.key}: {answer['verdict']}, but {truth.cause}"
                 ] += 1
             if answer["remedy"] is not None:
-                result.remedies += 1
-                if not remedy_works(simulation.world, truth, answer):
-                    result.failing_remedies[
+                result.remediations += 1
+                if not remediation_works(simulation.world, truth, answer):
+                    result.failing_remediations[
                         f"seed {seed} {truth.key} {truth.leg}: {answer['remedy']['commands']}"
                     ] += 1
     return result
@@ -104,7 +104,7 @@ def score(kind: str, fmt: str, *, with_config: bool) -> Score:
 # --- remedies, applied to the world as the printed commands say -----------------------------------------------------------
 
 
-def remedy_works(world: World, truth: Truth, answer: dict[str, Any]) -> bool:
+def remediation_works(world: World, truth: Truth, answer: dict[str, Any]) -> bool:
     for command in answer["remedy"]["commands"]:
         world = applied(world, command)
     # A reply judged to be a request, or the other way round, has packet and reply the other way round too.
@@ -192,10 +192,10 @@ def test_answers_are_right_and_certain_is_never_wrong(
     print(  # noqa: T201 - `make accuracy` shows it
         f"{kind:20} {fmt} {'with' if with_config else 'without':7} config: {result.flows:6,} rejected flows, "
         f"{result.decidable:6,} decidable, {result.share_right:8.3%} right, {result.certain:6,} certain, "
-        f"{result.falsely_certain.total()} falsely; {result.remedies:6,} fixes, {result.failing_remedies.total()} fail"
+        f"{result.falsely_certain.total()} falsely; {result.remediations:6,} fixes, {result.failing_remediations.total()} fail"
     )
     assert result.falsely_certain == Counter()
-    assert result.failing_remedies == Counter()
+    assert result.failing_remediations == Counter()
     assert result.share_right >= least_share(kind, with_config=with_config), result.wrong
     assert result.decidable or kind == "reject-only"
 

@@ -36,7 +36,7 @@ from flowverdict.policy.document import parse_policy
 from flowverdict.policy.values import MAX_REASON
 from flowverdict.verdict.batch import Batch, FixedConfig
 from flowverdict.verdict.contract import to_json
-from flowverdict.verdict.remediation import AclChange, Remedy
+from flowverdict.verdict.remediation import AclChange, Remediation
 from flowverdict_cli import explain, policy_check
 from tests.property.test_faces_laws import DOCUMENT, FOUND_AT, ROUTING_KEY
 from tests.slack_blocks import texts
@@ -226,12 +226,12 @@ def holds_email(notification: Notification) -> None:
     assert is_plain(body)
     if (
         isinstance(notification, Alert)
-        and notification.remedy is not None
+        and notification.remediation is not None
         and notification.status is not Status.RESOLVED
     ):
         shown = body.split("\n")
-        if all(command.isprintable() for command in notification.remedy.commands):
-            assert all(f"    {command}" in shown for command in notification.remedy.commands)
+        if all(command.isprintable() for command in notification.remediation.commands):
+            assert all(f"    {command}" in shown for command in notification.remediation.commands)
         else:
             assert "Fix: there is one, but its commands cannot be shown" in shown
     subject = email.subject(notification)
@@ -521,7 +521,7 @@ def test_what_a_person_pastes_runs_aws_with_the_intended_words_and_nothing_else(
                     } or re.fullmatch(r"[A-Za-z0-9.,=-]+", word)
     for explanation in explanations:
         region = explanation.flow.context.region
-        if not isinstance(explanation.remedy, Remedy):
+        if not isinstance(explanation.remediation, Remediation):
             continue
         wanted = (
             None
@@ -529,7 +529,7 @@ def test_what_a_person_pastes_runs_aws_with_the_intended_words_and_nothing_else(
             else region
         )
         for change, command in zip(
-            explanation.remedy.changes, explanation.remedy.commands(region), strict=True
+            explanation.remediation.changes, explanation.remediation.commands(region), strict=True
         ):
             assert shlex.split(command) == ["aws", *words_of(change, wanted)]
             assert shell(command) == [words_of(change, wanted)]

@@ -11,7 +11,7 @@ import pytest
 
 from flowverdict.alerts.codec import notification_from_json
 from flowverdict.alerts.console_links import console_links, logs_query
-from flowverdict.alerts.model import MAX_INTERFACES, MAX_REMOTES, Fix, Remote
+from flowverdict.alerts.model import MAX_INTERFACES, MAX_REMOTES, RemediationText, Remote
 from flowverdict.alerts.recheck import Sample, passes
 from flowverdict.core.errors import NotificationError
 from flowverdict.core.formatting import common_network
@@ -122,7 +122,7 @@ def test_of_a_scan_the_most_doors_are_kept(
         LOST,
         replace(
             ALERT,
-            remedy=Fix(commands=("aws ec2",), opens="all"),
+            remediation=RemediationText(commands=("aws ec2",), opens="all"),
             targets=(2, 3),
             owners=(("a", "b"),),
             opened_at=7,

@@ -17,10 +17,10 @@ from flowverdict.alerts.grouping import group
 from flowverdict.alerts.model import (
     Alert,
     Evidence,
-    Fix,
     Kind,
     Link,
     Notice,
+    RemediationText,
     Remote,
     Section,
     Severity,
@@ -174,12 +174,12 @@ def preformatted(blocks: list[Block]) -> list[str]:
 
 def test_the_fix_is_copied_exactly_and_whole() -> None:
     alert = scenario("rules-outbound-response")
-    assert alert.remedy is not None
-    assert "\n".join(alert.remedy.commands) in preformatted(slack.blocks(alert))
+    assert alert.remediation is not None
+    assert "\n".join(alert.remediation.commands) in preformatted(slack.blocks(alert))
     # Rich text is not escaped: what a shell is to see is what stands there.
     odd = "aws ec2 x --query 'a[?b<`1`] && \"c\"'"
     assert odd in preformatted(
-        slack.blocks(replace(alert, remedy=Fix(commands=(odd,), opens="nothing")))
+        slack.blocks(replace(alert, remediation=RemediationText(commands=(odd,), opens="nothing")))
     )
 
 
@@ -190,7 +190,8 @@ def test_the_fix_is_copied_exactly_and_whole() -> None:
 )
 def test_a_command_that_cannot_be_shown_as_it_is_is_not_shown(command: str) -> None:
     alert = replace(
-        scenario("rules-outbound-response"), remedy=Fix(commands=(command,), opens="nothing")
+        scenario("rules-outbound-response"),
+        remediation=RemediationText(commands=(command,), opens="nothing"),
     )
     shown = json.dumps([block.to_dict() for block in slack.blocks(alert)], ensure_ascii=False)
     assert "cannot be shown in Slack; the email has them" in shown
@@ -345,8 +346,8 @@ def test_what_matters_least_is_left_out_first_and_is_named() -> None:
     shown = "\n".join(texts(blocks))
     assert slack.characters(blocks) <= slack.MAX_CHARACTERS
     assert "Too long for Slack, see the email: logs query" in shown
-    assert alert.remedy is not None
-    assert alert.remedy.commands[0] in preformatted(blocks)
+    assert alert.remediation is not None
+    assert alert.remediation.commands[0] in preformatted(blocks)
     assert re.search(r"\.\.\. \d+ more", shown)
 
 
@@ -371,7 +372,7 @@ def test_what_always_stays_fits_by_itself(character: str) -> None:
         connection=long,
         owners=((long, long),),
         flows=2,
-        remedy=Fix(commands=(long,), opens=long),
+        remediation=RemediationText(commands=(long,), opens=long),
     )
     blocks = slack.blocks(alert)
     assert slack.characters(blocks) <= slack.MAX_CHARACTERS

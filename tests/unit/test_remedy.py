@@ -14,7 +14,7 @@ from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.model import NetworkAcl, NetworkAclEntry, PortRange
 from flowverdict.network.packet import Outcome, Packet
 from flowverdict.network.snapshot import parse_snapshot
-from flowverdict.verdict.remediation import AclChange, GroupChange, Remedy, find_remedy
+from flowverdict.verdict.remediation import AclChange, GroupChange, Remediation, find_remediation
 from tests.helpers.connection import evaluate_connection
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def packet(source: str, destination: str, port: int, protocol: int = 6) -> Packe
 UNWANTED = packet("198.51.100.77", "10.0.1.5", 443)
 
 
-def remedy_of(
+def remediation_of(
     config: NetConfig, interface_id: str, request: Packet, direction: FlowDirection
-) -> Remedy | str:
+) -> Remediation | str:
     interface = config.interface(interface_id)
     assert interface is not None
-    found = find_remedy(config, interface, request, direction)
-    if isinstance(found, Remedy):
+    found = find_remediation(config, interface, request, direction)
+    if isinstance(found, Remediation):
         for change in found.changes:
             config = change.apply(config)
         changed = config.interface(interface_id)
@@ -73,8 +73,10 @@ def entries(config: NetConfig, acl_id: str) -> tuple[NetworkAcl, tuple[NetworkAc
 
 
 def test_a_reply_is_let_out_behind_all_entries_to_whom_may_ask() -> None:
-    found = remedy_of(SHOP, WEB, packet("203.0.113.12", "10.0.1.5", 443), FlowDirection.INGRESS)
-    assert isinstance(found, Remedy)
+    found = remediation_of(
+        SHOP, WEB, packet("203.0.113.12", "10.0.1.5", 443), FlowDirection.INGRESS
+    )
+    assert isinstance(found, Remediation)
     (change,) = found.changes
     assert isinstance(change, AclChange)
     assert (change.network_acl_id, change.entry.rule_number, change.entry.egress) == (
@@ -93,8 +95,8 @@ def test_a_reply_is_let_out_behind_all_entries_to_whom_may_ask() -> None:
 
 
 def test_where_an_entry_denies_on_purpose_one_address_alone_is_let_in() -> None:
-    found = remedy_of(SHOP, WEB, UNWANTED, FlowDirection.INGRESS)
-    assert isinstance(found, Remedy)
+    found = remediation_of(SHOP, WEB, UNWANTED, FlowDirection.INGRESS)
+    assert isinstance(found, Remediation)
     first, second = found.changes
     assert isinstance(first, AclChange)
     assert isinstance(second, AclChange)
@@ -108,13 +110,13 @@ def test_the_next_lower_free_number_is_taken() -> None:
         replace(listed[0], rule_number=number, network=ip_network("192.0.2.1/32"))
         for number in (88, 89)
     )
-    found = remedy_of(
+    found = remediation_of(
         with_acl(SHOP, replace(acl, entries=(*listed, *taken))),
         WEB,
         packet("198.51.100.77", "10.0.1.5", 443),
         FlowDirection.INGRESS,
     )
-    assert isinstance(found, Remedy)
+    assert isinstance(found, Remediation)
     assert isinstance(found.changes[0], AclChange)
     assert found.changes[0].entry.rule_number == 87
 
@@ -124,7 +126,7 @@ def test_without_a_free_number_none_is_offered() -> None:
     deny = next(entry for entry in listed if entry.rule_number == 90)
     crowded = tuple(replace(deny, rule_number=number) for number in range(1, 4))
     rest = tuple(entry for entry in listed if entry is not deny)
-    found = remedy_of(
+    found = remediation_of(
         with_acl(SHOP, replace(acl, entries=(*crowded, *rest))),
         WEB,
         packet("198.51.100.77", "10.0.1.5", 443),
@@ -139,21 +141,21 @@ def test_without_a_free_number_none_is_offered() -> None:
 def test_behind_the_last_entry_there_is_room_up_to_32766(highest: int, number: int) -> None:
     acl, listed = entries(SHOP, WEB_ACL)
     last = replace(listed[0], rule_number=highest, egress=True, network=ip_network("192.0.2.1/32"))
-    found = remedy_of(
+    found = remediation_of(
         with_acl(SHOP, replace(acl, entries=(*listed, last))),
         WEB,
         packet("203.0.113.12", "10.0.1.5", 443),
         FlowDirection.INGRESS,
     )
-    assert isinstance(found, Remedy)
+    assert isinstance(found, Remediation)
     assert isinstance(found.changes[0], AclChange)
     assert found.changes[0].entry.rule_number == number
 
 
 def test_both_ends_are_mended_where_both_block() -> None:
     # From the app to the web server's SSH: the app's group lets nothing out to it, the web server's lets in the office alone.
-    found = remedy_of(SHOP, APP, packet("10.0.2.20", "10.0.1.5", 22), FlowDirection.EGRESS)
-    assert isinstance(found, Remedy)
+    found = remediation_of(SHOP, APP, packet("10.0.2.20", "10.0.1.5", 22), FlowDirection.EGRESS)
+    assert isinstance(found, Remediation)
     assert [
         change.rule.group_id if isinstance(change, GroupChange) else change.network_acl_id
         for change in found.changes
@@ -164,28 +166,30 @@ def test_both_ends_are_mended_where_both_block() -> None:
 
 
 def test_a_group_is_opened_to_the_clients_group_in_the_vpc_and_to_an_address_elsewhere() -> None:
-    inside = remedy_of(
+    inside = remediation_of(
         SHOP, DATABASE, packet("10.0.2.20", "10.0.3.30", 5432), FlowDirection.INGRESS
     )
-    assert isinstance(inside, Remedy)
+    assert isinstance(inside, Remediation)
     (command,) = inside.commands("eu-west-1")
     assert command == (
         "aws ec2 authorize-security-group-ingress --region eu-west-1 --group-id sg-0ccc0000000000003 "
         "--ip-permissions 'IpProtocol=tcp,FromPort=5432,ToPort=5432,UserIdGroupPairs=[{GroupId=sg-0bbb0000000000002}]'"
     )
-    outside = remedy_of(SHOP, APP, packet("10.0.2.20", "172.31.4.4", 443), FlowDirection.EGRESS)
-    assert isinstance(outside, Remedy)
+    outside = remediation_of(
+        SHOP, APP, packet("10.0.2.20", "172.31.4.4", 443), FlowDirection.EGRESS
+    )
+    assert isinstance(outside, Remediation)
     assert "IpRanges=[{CidrIp=172.31.4.4/32}]" in outside.commands(None)[0]
 
 
 def test_icmp_is_let_in_with_all_its_types() -> None:
-    found = remedy_of(
+    found = remediation_of(
         SHOP,
         APP,
         replace(packet("10.0.2.20", "10.0.3.30", 0, 1), source_port=0),
         FlowDirection.EGRESS,
     )
-    assert isinstance(found, Remedy)
+    assert isinstance(found, Remediation)
     commands = found.commands("eu-west-1")
     assert (
         "'IpProtocol=icmp,FromPort=-1,ToPort=-1,UserIdGroupPairs=[{GroupId=sg-0ccc0000000000003}]'"
@@ -195,7 +199,9 @@ def test_icmp_is_let_in_with_all_its_types() -> None:
 
 
 def test_ipv6_is_opened_by_ipv6_range() -> None:
-    found = remedy_of(SHOP, APP, packet("2001:db8::1", "2001:db8:1::1", 443), FlowDirection.EGRESS)
+    found = remediation_of(
+        SHOP, APP, packet("2001:db8::1", "2001:db8:1::1", 443), FlowDirection.EGRESS
+    )
     # The ACL's IPv6 boundary is not known: the subnets list no IPv6 range.
     assert (
         isinstance(found, str)
@@ -206,25 +212,25 @@ def test_ipv6_is_opened_by_ipv6_range() -> None:
         replace(one, cidrs=(*one.cidrs, block))
         for one, block in zip(SHOP.subnets or (), ranges, strict=False)
     )
-    certain = remedy_of(
+    certain = remediation_of(
         replace(SHOP, subnets=subnets),
         APP,
         packet("2001:db8::1", "2001:db8:1::1", 443),
         FlowDirection.EGRESS,
     )
-    assert isinstance(certain, Remedy)
+    assert isinstance(certain, Remediation)
     commands = certain.commands(None)
     assert "Ipv6Ranges=[{CidrIpv6=2001:db8:1::1/128}]" in commands[0]
     assert all("--ipv6-cidr-block 2001:db8:1::1/128" in command for command in commands[1:])
 
 
 def test_what_passes_already_needs_no_fix() -> None:
-    found = remedy_of(SHOP, APP, packet("10.0.1.5", "10.0.2.20", 8080), FlowDirection.INGRESS)
+    found = remediation_of(SHOP, APP, packet("10.0.1.5", "10.0.2.20", 8080), FlowDirection.INGRESS)
     assert found == "none needed: the rules let the packet and its reply pass"
 
 
 def test_no_fix_is_offered_on_rules_that_are_not_known() -> None:
-    found = remedy_of(
+    found = remediation_of(
         replace(SHOP, network_acls=None),
         DATABASE,
         packet("10.0.2.20", "10.0.3.30", 5432),

@@ -146,16 +146,16 @@ def test_without_packet_addresses_a_nat_gateways_far_end_is_not_mended() -> None
     )
     batch.add_file(io.BytesIO(text.encode()), name="123456789012_vpcflowlogs_eu-west-1_fl-0a_x")
     (explanation,) = batch.explanations(FixedConfig(SHOP))
-    assert not isinstance(explanation.remedy, str)
-    assert all("sg-" not in command for command in explanation.remedy.commands(None))
+    assert not isinstance(explanation.remediation, str)
+    assert all("sg-" not in command for command in explanation.remediation.commands(None))
 
 
 def test_the_internet_from_an_aws_range_is_not_let_in_either() -> None:
-    remedy = explain(
+    remediation = explain(
         line(APP, "52.218.1.1 10.0.2.20", "40000 22", "2 52.218.1.1 10.0.2.20 ingress -")
-    ).remedy
+    ).remediation
     assert (
-        remedy
+        remediation
         == "none offered: nothing here is meant to answer this from the internet; opening is not the answer"
     )
 

@@ -9,14 +9,15 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from flowverdict.alerts.model import (
+    JSON_KEYS,
     SCHEMA_VERSION,
     Alert,
     Evidence,
-    Fix,
     Kind,
     Link,
     Notice,
     Notification,
+    RemediationText,
     Remote,
     Section,
     Severity,
@@ -70,11 +71,15 @@ def _read_alert(stored: dict[str, Any]) -> Alert:
     read["opened_at"] = _epoch(read["opened_at"])
     targets = read["targets"]
     read["targets"] = None if targets is None else (targets["ports"], targets["addresses"])
-    remedy = read["remedy"]
-    read["remedy"] = (
+    for name, key in JSON_KEYS.items():
+        read[name] = read.pop(key)
+    remediation = read["remediation"]
+    read["remediation"] = (
         None
-        if remedy is None
-        else _read_flat(Fix, {**remedy, "commands": tuple(remedy["commands"])})
+        if remediation is None
+        else _read_flat(
+            RemediationText, {**remediation, "commands": tuple(remediation["commands"])}
+        )
     )
     for name, kind in (("network_acl_entry", AclEntry), ("nearest_miss", Miss)):
         read[name] = None if read[name] is None else _read_flat(kind, read[name])

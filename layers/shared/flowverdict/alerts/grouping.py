@@ -28,8 +28,8 @@ from flowverdict.alerts.model import (
     MAX_REMOTES,
     Alert,
     Evidence,
-    Fix,
     Kind,
+    RemediationText,
     Remote,
     Severity,
     busiest,
@@ -178,7 +178,7 @@ def _alert(
     near, near_port, far_port = _ends(standing, key.service_port)
     locals_ = {member.flow.local for member in members} - {None}
     entry = standing.acl_entry
-    remedy = standing.remedy
+    remediation = standing.remediation
     return Alert(
         kind=key.kind,
         fingerprint=key.fingerprint,
@@ -227,10 +227,12 @@ def _alert(
         path=None if standing.ends is None else standing.ends.path,
         path_id=None if standing.ends is None else standing.ends.path_id,
         notes=() if standing.ends is None else tuple(cut(note) for note in standing.ends.notes),
-        remedy=None
-        if isinstance(remedy, str)
-        else Fix(commands=remedy.commands(flow.context.region), opens=remedy.opens),
-        remedy_reason=remedy if isinstance(remedy, str) else None,
+        remediation=None
+        if isinstance(remediation, str)
+        else RemediationText(
+            commands=remediation.commands(flow.context.region), opens=remediation.opens
+        ),
+        remediation_reason=remediation if isinstance(remediation, str) else None,
         evidence=tuple(
             Evidence(kind=item.kind, detail=cut(item.detail)) for item in verdict.evidence
         ),
@@ -355,8 +357,8 @@ def _scan_detection(scan: Scan) -> Detection:
             f"One of the packets: {alert.connection} - {alert.summary}",
             headline=f"Scan of {tried}",
             blocker=None,
-            remedy=None,
-            remedy_reason="none needed: a scan is answered by staying closed",
+            remediation=None,
+            remediation_reason="none needed: a scan is answered by staying closed",
             next_steps=(
                 "See what the host runs and who uses it: nothing here should knock at so many doors.",
             )

@@ -20,6 +20,8 @@ MAX_REMOTES = 10  # shown; more says nothing that a person would read
 MAX_INTERFACES = 10
 
 SCHEMA_VERSION = 1
+# The JSON contract keeps its spelling; an attribute is named differently where a term has changed since.
+JSON_KEYS = {"remediation": "remedy", "remediation_reason": "remedy_reason"}
 CORRECTED = "Corrected: "  # begins the reason of an alert that takes another one's place, and of the one that it takes it from
 
 
@@ -85,7 +87,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fix:
+class RemediationText:
     """Commands that together let the packet and its reply pass, and what else they open."""
 
     commands: tuple[str, ...]
@@ -283,8 +285,8 @@ class Alert(_Notification):
     path: str | None = None
     path_id: str | None = None
     notes: tuple[str, ...] = ()
-    remedy: Fix | None = None
-    remedy_reason: str | None = None
+    remediation: RemediationText | None = None
+    remediation_reason: str | None = None
     evidence: tuple[Evidence, ...] = ()
     next_steps: tuple[str, ...] = ()
     top_remotes: tuple[Remote, ...] = ()
@@ -402,7 +404,8 @@ class Alert(_Notification):
             if self.targets is None
             else {"ports": self.targets[0], "addresses": self.targets[1]}
         )
-        told["remedy"] = None if self.remedy is None else {**told["remedy"], "verified": True}
+        if self.remediation is not None:
+            told["remedy"]["verified"] = True
         told["opened_at"] = isoformat(self.opened_at)
         del told["confidences"]
         return json.dumps(told)
@@ -438,7 +441,7 @@ def _begins(alert: Alert) -> tuple[int, str]:
 
 
 def _plain(notification: _Notification) -> dict[str, Any]:
-    told = asdict(notification)
+    told = {JSON_KEYS.get(name, name): value for name, value in asdict(notification).items()}
     told["schema_version"] = SCHEMA_VERSION
     told["first_seen"] = isoformat(notification.first_seen)
     told["last_seen"] = isoformat(notification.last_seen)

@@ -14,7 +14,7 @@ from flowverdict.verdict.endpoints import Ends, Path, describe_ends
 from flowverdict.verdict.evidence_rules.predicates import opens
 from flowverdict.verdict.explanation import _INSIDE_PATHS, Explanation
 from flowverdict.verdict.model import Confidence, Facts, Leg, Verdict, VerdictKind
-from flowverdict.verdict.remediation import Remedy, find_remedy
+from flowverdict.verdict.remediation import Remediation, find_remediation
 from flowverdict.verdict.rules_check import Ruling, placed, rule_on
 
 if TYPE_CHECKING:
@@ -32,13 +32,15 @@ def explain_one(flow: RejectedFlow, config: NetConfig | str | None) -> Explanati
     """
     if not isinstance(config, NetConfig):
         verdict = decide(Facts(flow=flow), config)
-        return Explanation(flow=flow, verdict=verdict, remedy=_no_remedy(verdict, "were not read"))
+        return Explanation(
+            flow=flow, verdict=verdict, remediation=_no_remediation(verdict, "were not read")
+        )
     flow = placed(flow, config)
     ruling = rule_on(flow, config)
     if isinstance(ruling, str):
         verdict = decide(Facts(flow=flow), ruling)
         return Explanation(
-            flow=flow, verdict=verdict, remedy=_no_remedy(verdict, "could not be applied")
+            flow=flow, verdict=verdict, remediation=_no_remediation(verdict, "could not be applied")
         )
     verdict = decide(Facts(flow=flow, ruling=ruling))
     ends = describe_ends(config, ruling.interface, ruling.packet.peer(ruling.direction))
@@ -47,11 +49,11 @@ def explain_one(flow: RejectedFlow, config: NetConfig | str | None) -> Explanati
         verdict=verdict,
         ruling=ruling,
         ends=ends,
-        remedy=_remedy(config, flow, verdict, ruling, ends),
+        remediation=_remediation(config, flow, verdict, ruling, ends),
     )
 
 
-def _no_remedy(verdict: Verdict, why: str) -> str:
+def _no_remediation(verdict: Verdict, why: str) -> str:
     if verdict.kind in _NOTHING_TO_FIX:
         return _NOTHING_TO_FIX[verdict.kind]
     return f"none offered: the rules of the network ACL and the security groups {why}"
@@ -65,9 +67,9 @@ _NOTHING_TO_FIX = {
 }
 
 
-def _remedy(
+def _remediation(
     config: NetConfig, flow: RejectedFlow, verdict: Verdict, ruling: Ruling, ends: Ends
-) -> Remedy | str:
+) -> Remediation | str:
     if verdict.kind in _NOTHING_TO_FIX:
         return _NOTHING_TO_FIX[verdict.kind]
     if verdict.kind in {VerdictKind.UNDETERMINED, VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP}:
@@ -84,7 +86,7 @@ def _remedy(
         ruling.interface.is_nat_gateway or ruling.interface.forwards
     )
     if leg is Leg.RESPONSE:
-        return find_remedy(
+        return find_remediation(
             config,
             ruling.interface,
             ruling.packet.reply(),
@@ -95,7 +97,7 @@ def _remedy(
         return f"none offered: {ends.path_id} carries no traffic, whatever the rules say"
     if _uninvited(ruling, ends):
         return "none offered: nothing here is meant to answer this from the internet; opening is not the answer"
-    return find_remedy(
+    return find_remediation(
         config, ruling.interface, ruling.packet, ruling.direction, both_ends=known_ends
     )
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.acl import AclAnswer
     from flowverdict.network.security_groups import NearestMiss
-    from flowverdict.verdict.remediation import Remedy
+    from flowverdict.verdict.remediation import Remediation
     from flowverdict.verdict.rules_check import Ruling
 
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 class Explanation:
     """One rejected flow, explained.
 
-    ``ruling`` and ``ends`` are ``None`` where the rules were not read; ``remedy`` is then the reason why there is none.
+    ``ruling`` and ``ends`` are ``None`` where the rules were not read; ``remediation`` is then the reason why there is none.
     """
 
     flow: RejectedFlow
     verdict: Verdict
-    remedy: Remedy | str
+    remediation: Remediation | str
     ruling: Ruling | None = None
     ends: Ends | None = None
 
@@ -140,7 +140,7 @@ class Explanation:
 
     def rule_details(self) -> dict[str, object]:
         """Give the keys of the contract that name rules; alerts have the same ones."""
-        entry, miss, remedy = self.acl_entry, self.miss, self.remedy
+        entry, miss, remediation = self.acl_entry, self.miss, self.remediation
         return {
             "network_acl_entry": None if entry is None else asdict(entry),
             "security_groups": list(self.blocking_groups),
@@ -152,13 +152,13 @@ class Explanation:
             "path_id": None if self.ends is None else self.ends.path_id,
             "notes": [] if self.ends is None else list(self.ends.notes),
             "remedy": None
-            if isinstance(remedy, str)
+            if isinstance(remediation, str)
             else {
-                "commands": list(remedy.commands(self.flow.context.region)),
-                "opens": remedy.opens,
+                "commands": list(remediation.commands(self.flow.context.region)),
+                "opens": remediation.opens,
                 "verified": True,
             },
-            "remedy_reason": remedy if isinstance(remedy, str) else None,
+            "remedy_reason": remediation if isinstance(remediation, str) else None,
         }
 
 

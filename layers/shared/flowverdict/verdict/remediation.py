@@ -153,7 +153,7 @@ type Change = AclChange | GroupChange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remedy:
+class Remediation:
     """Changes that together let the packet and its reply pass; that they do was verified on the rules as read."""
 
     changes: tuple[Change, ...]
@@ -179,14 +179,14 @@ class _Gate:
     is_reply: bool
 
 
-def find_remedy(
+def find_remediation(
     config: NetConfig,
     interface: Interface,
     request: Packet,
     direction: FlowDirection,
     *,
     both_ends: bool = True,
-) -> Remedy | str:
+) -> Remediation | str:
     """Give the changes that let a request and its reply pass, or say in words why none can be offered.
 
     ``direction`` is the request's at the interface; without ``both_ends`` the far one is not looked at. An empty list of
@@ -213,7 +213,7 @@ def find_remedy(
         changes.append(change)
         changed = change.apply(changed)
     return (
-        Remedy(changes=tuple(changes))
+        Remediation(changes=tuple(changes))
         if changes
         else "none needed: the rules let the packet and its reply pass"
     )

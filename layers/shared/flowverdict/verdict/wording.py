@@ -14,7 +14,7 @@ from flowverdict.core.untrusted import is_region, is_resource_id
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flows.model import RejectedFlow, epoch_to_datetime
 from flowverdict.verdict.model import Confidence, Evidence, EvidenceKind, Leg, Verdict, VerdictKind
-from flowverdict.verdict.remediation import LAST_RULE_NUMBER, Remedy
+from flowverdict.verdict.remediation import LAST_RULE_NUMBER, Remediation
 
 if TYPE_CHECKING:
     from flowverdict.core.addresses import Address
@@ -230,7 +230,7 @@ def next_steps(explanation: Explanation) -> tuple[str, ...]:
     region = _region_option(flow.context.region)
     acl = _look_at_acl(flow, region)
     groups = _look_at_groups(flow, region)
-    if explanation.blocker is not None and isinstance(explanation.remedy, Remedy):
+    if explanation.blocker is not None and isinstance(explanation.remediation, Remediation):
         return ()  # the fix is what to do next
     match verdict.kind:
         case VerdictKind.NETWORK_ACL:

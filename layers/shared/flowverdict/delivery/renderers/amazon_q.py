@@ -146,20 +146,20 @@ def _facts(notification: Notification) -> str:
 
 
 def _fix(alert: Alert) -> Iterable[str]:
-    if alert.remedy is None:
-        if alert.remedy_reason is not None:
-            yield f"*Fix*: {_markup(alert.remedy_reason)}"
+    if alert.remediation is None:
+        if alert.remediation_reason is not None:
+            yield f"*Fix*: {_markup(alert.remediation_reason)}"
         return
-    commands = "\n".join(alert.remedy.commands)
+    commands = "\n".join(alert.remediation.commands)
     # A command that was cut, or that looks other than it is, must not be copied.
     if (
         len(commands) > _MAX_COMMANDS
         or _UNSAFE_IN_CODE.search(commands)
-        or not all(one.isprintable() for one in alert.remedy.commands)
+        or not all(one.isprintable() for one in alert.remediation.commands)
     ):
         yield "*Fix*: there is one, but its commands cannot be shown here; the email has them"
     else:
-        yield f"*Fix*, tried on the rules as read\n```\n{commands}\n```\nOpens {_markup(alert.remedy.opens)}."
+        yield f"*Fix*, tried on the rules as read\n```\n{commands}\n```\nOpens {_markup(alert.remediation.opens)}."
 
 
 def _bullets(heading: str, lines: Iterable[str]) -> str:

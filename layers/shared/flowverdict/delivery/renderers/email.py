@@ -72,7 +72,11 @@ def _alert_blocks(alert: Alert) -> list[str]:
                     if alert.owners
                     else []
                 ),
-                *([_row("Fix", alert.remedy_reason)] if alert.remedy_reason is not None else []),
+                *(
+                    [_row("Fix", alert.remediation_reason)]
+                    if alert.remediation_reason is not None
+                    else []
+                ),
             ]
         ),
         _fix(alert),
@@ -150,18 +154,18 @@ def _remotes(alert: Alert) -> str:
 
 
 def _fix(alert: Alert) -> str:
-    if alert.remedy is None:
+    if alert.remediation is None:
         return ""
     which = f" for {one_line(alert.connection)}" if alert.flows > 1 else ""
     heading = f"Fix{which} (tried on the rules as read: the packet and its reply then pass)"
     # A command that looks other than it is must not be copied.
-    if not all(command.isprintable() for command in alert.remedy.commands):
+    if not all(command.isprintable() for command in alert.remediation.commands):
         return "Fix: there is one, but its commands cannot be shown"
     return "\n".join(
         [
             heading,
-            *(f"    {command}" for command in alert.remedy.commands),
-            _item(f"Opens {alert.remedy.opens}."),
+            *(f"    {command}" for command in alert.remediation.commands),
+            _item(f"Opens {alert.remediation.opens}."),
         ]
     )
 

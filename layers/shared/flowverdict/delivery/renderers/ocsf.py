@@ -141,9 +141,9 @@ def _add_alert(told: dict[str, Any], alert: Alert) -> None:
         )
     evidences += [{"data": {"kind": item.kind, "detail": item.detail}} for item in alert.evidence]
     told["evidences"] = evidences or None
-    if alert.remedy is not None:
+    if alert.remediation is not None:
         told["remediation"] = {
-            "desc": "\n".join([*alert.remedy.commands, f"Opens {alert.remedy.opens}."])
+            "desc": "\n".join([*alert.remediation.commands, f"Opens {alert.remediation.opens}."])
         }
 
 

@@ -88,9 +88,9 @@ def _details(notification: Notification) -> dict[str, Any]:
             "confidence": confidence_in_words(notification),
             "how_much": how_much(notification),
             "fix": _fix(notification),
-            "fix_opens": notification.remedy_reason
-            if notification.remedy is None
-            else notification.remedy.opens,
+            "fix_opens": notification.remediation_reason
+            if notification.remediation is None
+            else notification.remediation.opens,
             "why": [item.detail for item in notification.evidence],
             "remotes": remote_lines(notification.top_remotes, notification.remote_count),
             "explains": notification.explains,
@@ -107,14 +107,15 @@ def _details(notification: Notification) -> dict[str, Any]:
 
 
 def _fix(alert: Alert) -> tuple[str, ...] | None:
-    if alert.remedy is None:
+    if alert.remediation is None:
         return None
     # A command that was cut, or that looks other than it is, must not be copied.
-    fit = len(alert.remedy.commands) <= _MOST_ITEMS and all(
-        len(command) <= _MAX_DETAIL and command.isprintable() for command in alert.remedy.commands
+    fit = len(alert.remediation.commands) <= _MOST_ITEMS and all(
+        len(command) <= _MAX_DETAIL and command.isprintable()
+        for command in alert.remediation.commands
     )
     return (
-        alert.remedy.commands
+        alert.remediation.commands
         if fit
         else ("there is one, but its commands cannot be shown here; the email has them",)
     )

@@ -245,16 +245,16 @@ def _notice_parts(notice: Notice) -> Iterable[_Part]:
 
 
 def _fix(alert: Alert) -> list[Block]:
-    if alert.remedy is None:
+    if alert.remediation is None:
         return (
             []
-            if alert.remedy_reason is None
-            else [_section(f"*Fix*: {chat_line(alert.remedy_reason, _MAX_LINE)}")]
+            if alert.remediation_reason is None
+            else [_section(f"*Fix*: {chat_line(alert.remediation_reason, _MAX_LINE)}")]
         )
-    commands = "\n".join(alert.remedy.commands)
+    commands = "\n".join(alert.remediation.commands)
     # A command that was cut, or that looks other than it is, must not be copied.
     if len(commands) > _MAX_COMMANDS or not all(
-        command.isprintable() for command in alert.remedy.commands
+        command.isprintable() for command in alert.remediation.commands
     ):
         return [
             _section(
@@ -265,7 +265,7 @@ def _fix(alert: Alert) -> list[Block]:
     return [
         _section(f"*Fix*{which} (tried on the rules as read: the packet and its reply then pass)"),
         *_preformatted(commands),
-        _section(f"Opens {chat_line(alert.remedy.opens, _MAX_LINE)}."),
+        _section(f"Opens {chat_line(alert.remediation.opens, _MAX_LINE)}."),
     ]
 
 
