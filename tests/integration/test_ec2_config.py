@@ -32,7 +32,7 @@ from flowverdict.network.ec2_clients import ReaderRole, client_factory
 from flowverdict.network.packet import Outcome, Packet
 from flowverdict.network.security_groups import evaluate_groups
 from flowverdict.network.snapshot import load_snapshot, parse_snapshot
-from flowverdict.verdict.rules_check import Ruling, placed, rule_on
+from flowverdict.verdict.rules_check import RulesCheck, check_rules, with_interface_facts
 from flowverdict_cli import commands
 from flowverdict_cli import snapshot as snapshot_module
 from flowverdict_cli.local_aws import REGION, local_aws
@@ -458,11 +458,11 @@ def test_interface_that_has_vanished_leaves_the_verdict_standing_and_is_named(
     gone = flow("eni-0123456789abcdef0", CLIENT, SERVER)
     there = flow(world.server, CLIENT, SERVER)
     config = read(source, gone, there)
-    assert rule_on(gone, config) == (
+    assert check_rules(gone, config) == (
         "eni-0123456789abcdef0 is not in the configuration that was read (deleted since, perhaps)"
     )
     assert world.server in interface_ids(config)
-    assert rule_on(gone, read(source, gone)) == rule_on(gone, config)
+    assert check_rules(gone, read(source, gone)) == check_rules(gone, config)
 
 
 @pytest.mark.parametrize(
@@ -960,13 +960,13 @@ def test_verdict_names_the_rule_that_was_read(
     )
     blocked = flow(changing.server, CLIENT, SERVER)
     config = read(source, blocked)
-    ruling = rule_on(placed(blocked, config), config)
-    assert isinstance(ruling, Ruling)
-    assert ruling.acl is not None
-    assert ruling.acl.entry is not None
-    assert str(ruling.acl.entry) == "rule 90: deny TCP from 10.0.1.0/24"
-    assert ruling.groups.outcome is Outcome.ALLOW
-    assert ruling.read_at == NOON
+    rules_check = check_rules(with_interface_facts(blocked, config), config)
+    assert isinstance(rules_check, RulesCheck)
+    assert rules_check.acl is not None
+    assert rules_check.acl.entry is not None
+    assert str(rules_check.acl.entry) == "rule 90: deny TCP from 10.0.1.0/24"
+    assert rules_check.groups.outcome is Outcome.ALLOW
+    assert rules_check.read_at == NOON
 
 
 # --- snapshot ---------------------------------------------------------------------------------------------------------

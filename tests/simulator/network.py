@@ -97,7 +97,7 @@ class Hop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ruling:
+class RulesCheck:
     """What was decided about one packet at one interface.
 
     ``acl`` is ``None`` where no ACL is asked, ``groups_allow`` where there are no groups; ``cause`` is ``None`` if it passed.
@@ -115,7 +115,7 @@ class Observation:
 
     hop: Hop
     packet: Packet
-    ruling: Ruling
+    rules_check: RulesCheck
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,19 +160,19 @@ class Network:
     def carry(self, packet: Packet, hops: Sequence[Hop]) -> bool:
         """Send the packet along; whether it came through every interface."""
         for hop in hops:
-            ruling = self._rule(packet, hop)
-            self.observations.append(Observation(hop=hop, packet=packet, ruling=ruling))
-            if ruling.cause is not None:
+            rules_check = self._rule(packet, hop)
+            self.observations.append(Observation(hop=hop, packet=packet, rules_check=rules_check))
+            if rules_check.cause is not None:
                 return False
         return True
 
-    def _rule(self, packet: Packet, hop: Hop) -> Ruling:
+    def _rule(self, packet: Packet, hop: Hop) -> RulesCheck:
         world = self.world_at(packet.time)
         question = question_of(hop, packet)
         acl = ask_acl(world.acl_of(hop.interface), question) if hop.at_boundary else None
         acl_blocks = acl is not None and not acl.allow
         if control := self._controlled(hop, world):
-            return Ruling(
+            return RulesCheck(
                 acl=acl, groups_allow=ask_groups(world, hop.interface, question), cause=control
             )
         key = self._key(packet, hop)
@@ -196,7 +196,7 @@ class Network:
                 world, hop.interface, question
             ):
                 self._tracks[key].open_both_ways = True
-        return Ruling(acl=acl, groups_allow=groups_allow, cause=cause)
+        return RulesCheck(acl=acl, groups_allow=groups_allow, cause=cause)
 
     def _controlled(self, hop: Hop, world: World) -> Cause | None:
         inside = [

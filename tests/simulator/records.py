@@ -141,7 +141,7 @@ def aggregate(observations: Sequence[Observation], fmt: Format, rng: random.Rand
         phase = phases.setdefault(hop.interface.interface_id, rng.randrange(WINDOW_SECONDS))
         window = _window(one, phase)
         real = () if fmt is Format.V2 else (hop.source, hop.destination, hop.path)
-        cause = one.ruling.cause
+        cause = one.rules_check.cause
         reason = None if cause is None or fmt is not Format.V8 else REASONS.get(cause)
         sums.setdefault((key_of(one), hop.egress, cause is None, window, reason, real), []).append(
             one
@@ -168,7 +168,7 @@ def _record(group: Sequence[Observation], *, bounds: tuple[int, int] | None) -> 
     for one in group:
         if one.packet.protocol == TCP:
             flags |= flags_logged(one.packet.flags)
-    cause = first.ruling.cause
+    cause = first.rules_check.cause
     reason = "-" if cause is None else REASONS.get(cause, "-")
     return Record(
         interface=first.hop.interface,

@@ -152,11 +152,11 @@ def rejects(talk: Talk) -> set[tuple[str, Leg, Cause, int | None]]:
         (
             one.hop.interface.interface_id,
             one.packet.leg,
-            one.ruling.cause,
-            None if one.ruling.acl is None else one.ruling.acl.rule_number,
+            one.rules_check.cause,
+            None if one.rules_check.acl is None else one.rules_check.acl.rule_number,
         )
         for one in talk.network.observations
-        if one.ruling.cause is not None
+        if one.rules_check.cause is not None
     }
 
 
@@ -307,7 +307,7 @@ def test_acls_are_not_asked_within_a_subnet() -> None:
     world = small_world(entries=(), rules=(allows(TCP, 443),))
     talk = talk_between(world, end(world, "eni-3", 50000), end(world, "eni-1", 443))
     assert talk.handshake()
-    assert all(one.ruling.acl is None for one in talk.network.observations)
+    assert all(one.rules_check.acl is None for one in talk.network.observations)
     assert not talk_between(world, end(world, "eni-2", 50000), end(world, "eni-1", 443)).handshake()
 
 
@@ -402,7 +402,7 @@ def test_a_nat_gateway_logs_as_in_awss_example() -> None:
     packet = Packet(time=float(NOON), leg=Leg.REQUEST, protocol=TCP, flags=SYN)
     assert network.carry(packet, hops[:3])
     assert {
-        one.ruling.groups_allow for one in network.observations if one.hop.interface is gateway
+        one.rules_check.groups_allow for one in network.observations if one.hop.interface is gateway
     } == {None}
 
 
@@ -429,7 +429,7 @@ def test_flags_are_logged_as_aws_does() -> None:
 def test_every_packet_is_in_exactly_one_record(fmt: Format) -> None:
     for seed in range(5):
         sim = simulate(seed, fmt=fmt)
-        seen = Counter((key_of(one), one.ruling.cause is None) for one in sim.observations)
+        seen = Counter((key_of(one), one.rules_check.cause is None) for one in sim.observations)
         logged: Counter[tuple[FlowKey, bool]] = Counter()
         for record in sim.records:
             if record.key is not None:

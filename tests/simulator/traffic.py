@@ -391,7 +391,7 @@ class Traffic:
                     one.hop.destination_port,
                 )
                 for one in self.network.observations
-                if one.ruling.cause is not None
+                if one.rules_check.cause is not None
             }
         )
 

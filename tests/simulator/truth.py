@@ -225,7 +225,7 @@ def truths(
     log = _Log(records, fmt)
     flows: dict[FlowKey, list[Observation]] = {}
     for one in observations:
-        if one.ruling.cause is not None:
+        if one.rules_check.cause is not None:
             flows.setdefault(key_of(one), []).append(one)
     return [
         _truth(key, sorted(flows[key], key=lambda one: one.packet.time), log, worlds, case)
@@ -237,17 +237,22 @@ def _truth(
     key: FlowKey, rejects: Sequence[Observation], log: _Log, worlds: Sequence[World], case: Case
 ) -> Truth:
     first = rejects[0]
-    hop, packet, cause = first.hop, first.packet, first.ruling.cause
+    hop, packet, cause = first.hop, first.packet, first.rules_check.cause
     if cause is None:
         raise ValueError("the truth is asked about a packet that passed")
     world = worlds[-1]
     mixed = (
-        len({(one.ruling.cause, one.packet.leg, one.ruling.acl, one.hop.egress) for one in rejects})
+        len(
+            {
+                (one.rules_check.cause, one.packet.leg, one.rules_check.acl, one.hop.egress)
+                for one in rejects
+            }
+        )
         > 1
     )
     question = question_of(hop, packet)
     read = _read(world, hop, question)
-    entry = first.ruling.acl if cause in (Cause.NETWORK_ACL, Cause.BOTH) else None
+    entry = first.rules_check.acl if cause in (Cause.NETWORK_ACL, Cause.BOTH) else None
     leg_is_known = not mixed and implied_leg(log, key, hop.egress) is packet.leg
     settled = not mixed and _same_for_any_icmp(world, hop, question, read)
     if packet.case == Case.UNTRACKED:
@@ -269,7 +274,9 @@ def _truth(
         first_seen=int(packet.time),
         leg=packet.leg,
         cause=cause,
-        causes=frozenset(one.ruling.cause for one in rejects if one.ruling.cause is not None),
+        causes=frozenset(
+            one.rules_check.cause for one in rejects if one.rules_check.cause is not None
+        ),
         mixed=mixed,
         network_acl_entry=entry,
         security_groups=hop.interface.group_ids,
@@ -330,9 +337,11 @@ def _shown_by(read: ReadTime, first: Observation) -> bool:
         return True
     acl_blocks = read.network_acl is not None and not read.network_acl.allow
     if first.packet.leg is Leg.RESPONSE:
-        return acl_blocks and read.network_acl == first.ruling.acl
+        return acl_blocks and read.network_acl == first.rules_check.acl
     groups_block = read.security_groups_allow is False
-    return (read.network_acl == first.ruling.acl or not acl_blocks) and first.ruling.cause == {
+    return (
+        read.network_acl == first.rules_check.acl or not acl_blocks
+    ) and first.rules_check.cause == {
         (True, True): Cause.BOTH,
         (True, False): Cause.NETWORK_ACL,
         (False, True): Cause.SECURITY_GROUP,
@@ -376,8 +385,8 @@ def _hard_case(
         return case
     if first.packet.case is not None:
         return first.packet.case
-    if first.ruling.cause in (Cause.BLOCK_PUBLIC_ACCESS, Cause.ENCRYPTION_CONTROLS):
-        return first.ruling.cause
+    if first.rules_check.cause in (Cause.BLOCK_PUBLIC_ACCESS, Cause.ENCRYPTION_CONTROLS):
+        return first.rules_check.cause
     question = question_of(first.hop, first.packet)
     if len({_read(world, first.hop, question) for world in worlds}) > 1:
         return Case.RULE_CHANGE

@@ -13,7 +13,7 @@ import pytest
 
 from flowverdict.network.model import Interface, Peering, PeeringSide
 from flowverdict.network.snapshot import parse_snapshot
-from flowverdict.verdict.endpoints import Ends, describe_ends, interface_in_words
+from flowverdict.verdict.endpoints import Endpoints, describe_endpoints, interface_in_words
 from flowverdict.verdict.endpoints import Path as Way
 
 if TYPE_CHECKING:
@@ -80,10 +80,10 @@ def test_a_name_tag_cannot_break_a_line_or_drive_a_terminal() -> None:
     assert len(words) < 100
 
 
-def ends(remote: str, config: NetConfig = SHOP) -> Ends:
+def endpoints(remote: str, config: NetConfig = SHOP) -> Endpoints:
     interface = config.interface(APP)
     assert interface is not None
-    return describe_ends(config, interface, ip_address(remote))
+    return describe_endpoints(config, interface, ip_address(remote))
 
 
 @pytest.mark.parametrize(
@@ -101,21 +101,22 @@ def ends(remote: str, config: NetConfig = SHOP) -> Ends:
     ],
 )
 def test_the_way_is_told_by_the_remote_address(remote: str, way: Way, path_id: str | None) -> None:
-    shown = ends(remote)
+    shown = endpoints(remote)
     assert (shown.path, shown.path_id) == (way, path_id)
 
 
 def test_a_gateway_endpoint_says_whether_the_subnet_is_routed_to_it() -> None:
     assert (
-        "rtb-0bbb0000000000002 routes it through vpce-0bbb0000000000002" in ends("52.218.1.1").notes
+        "rtb-0bbb0000000000002 routes it through vpce-0bbb0000000000002"
+        in endpoints("52.218.1.1").notes
     )
     tables = tuple(replace(table, subnet_ids=()) for table in SHOP.route_tables or ())
-    unrouted = ends("52.218.1.1", replace(SHOP, route_tables=tables))
+    unrouted = endpoints("52.218.1.1", replace(SHOP, route_tables=tables))
     assert any(
         "has no route to vpce-0bbb0000000000002, so traffic goes by NAT or internet gateway" in note
         for note in unrouted.notes
     )
-    without = ends("52.218.1.1", replace(SHOP, endpoints=()))
+    without = endpoints("52.218.1.1", replace(SHOP, endpoints=()))
     assert without.path is Way.AWS_SERVICE
     assert (
         f"{VPC} has no gateway endpoint for it, so traffic goes by NAT or internet gateway"
@@ -124,8 +125,8 @@ def test_a_gateway_endpoint_says_whether_the_subnet_is_routed_to_it() -> None:
 
 
 def test_an_endpoint_that_serves_nobody_is_said_to() -> None:
-    endpoints = tuple(replace(one, state="PendingAcceptance") for one in SHOP.endpoints or ())
-    (note,) = ends("10.0.4.40", replace(SHOP, endpoints=endpoints)).notes
+    pending = tuple(replace(one, state="PendingAcceptance") for one in SHOP.endpoints or ())
+    (note,) = endpoints("10.0.4.40", replace(SHOP, endpoints=pending)).notes
     assert "must let clients in, TCP 443" in note
     assert "its state is PendingAcceptance, so it serves nobody" in note
 
@@ -144,7 +145,7 @@ def peering(number: int, mine: str, theirs: str, **changes: object) -> Peering:
 
 def test_peering_says_what_stands_in_the_way() -> None:
     until = datetime(2026, 11, 27, 9, tzinfo=UTC)
-    pending = ends(
+    pending = endpoints(
         "10.77.0.1",
         replace(
             SHOP,
@@ -155,15 +156,17 @@ def test_peering_says_what_stands_in_the_way() -> None:
         "pcx-77 is pending-acceptance: only an active peering connection carries traffic",
         "the request expires 2026-11-27 09:00 UTC unless it is accepted",
     )
-    active = ends("10.77.0.1", replace(SHOP, peerings=(peering(77, VPC, "vpc-b"),)))
+    active = endpoints("10.77.0.1", replace(SHOP, peerings=(peering(77, VPC, "vpc-b"),)))
     assert (active.remote, active.notes) == ("10.77.0.1, in vpc-b", ())
     far = PeeringSide(vpc_id="vpc-b", region="us-east-1", cidrs=(ip_network("10.77.0.0/16"),))
-    abroad = ends("10.77.0.1", replace(SHOP, peerings=(peering(77, VPC, "vpc-b", accepter=far),)))
+    abroad = endpoints(
+        "10.77.0.1", replace(SHOP, peerings=(peering(77, VPC, "vpc-b", accepter=far),))
+    )
     assert abroad.notes == (
         "across Regions, security groups cannot be referred to; rules need ranges",
     )
     wide = PeeringSide(vpc_id="vpc-b", region="eu-west-1", cidrs=(ip_network("10.0.0.0/8"),))
-    overlapping = ends(
+    overlapping = endpoints(
         "10.77.0.1", replace(SHOP, peerings=(peering(77, VPC, "vpc-b", accepter=wide),))
     )
     assert overlapping.notes == ("the two VPCs' ranges overlap, which peering does not allow",)
@@ -171,7 +174,7 @@ def test_peering_says_what_stands_in_the_way() -> None:
 
 def test_peering_is_not_transitive() -> None:
     chain = (peering(77, VPC, "vpc-b"), peering(88, "vpc-b", "vpc-c"))
-    shown = ends("10.88.0.1", replace(SHOP, peerings=chain))
+    shown = endpoints("10.88.0.1", replace(SHOP, peerings=chain))
     assert shown.path is Way.OTHER_NETWORK
     assert shown.notes == (
         f"10.88.0.1 lies in vpc-c, which is peered with vpc-b but not with {VPC}: peering is not transitive",

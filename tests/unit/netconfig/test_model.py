@@ -9,7 +9,6 @@ import pytest
 
 from flowverdict.network.configuration import NetConfig
 from flowverdict.network.model import (
-    Endpoint,
     Interface,
     NetworkAcl,
     Peering,
@@ -19,6 +18,7 @@ from flowverdict.network.model import (
     SecurityGroup,
     Subnet,
     Vpc,
+    VpcEndpoint,
     peering_carries_traffic,
     protocol_number,
 )
@@ -117,7 +117,7 @@ def test_everything_is_found_by_its_id() -> None:
         PeeringSide(vpc_id="vpc-2", region="eu-west-2"),
     )
     peering = Peering(peering_id="pcx-1", requester=one, accepter=two)
-    endpoint = Endpoint(endpoint_id="vpce-1", interface_ids=("eni-1",), state="available")
+    endpoint = VpcEndpoint(endpoint_id="vpce-1", interface_ids=("eni-1",), state="available")
     config = NetConfig(
         interfaces=(POD_HOST,),
         security_groups=(SecurityGroup(group_id="sg-1"),),
@@ -186,7 +186,7 @@ def test_only_an_active_peering_carries_traffic(
 def test_an_endpoints_state_is_read_in_either_case(
     state: str | None, *, expected: bool | None
 ) -> None:
-    assert Endpoint(endpoint_id="vpce-1", state=state).is_available is expected
+    assert VpcEndpoint(endpoint_id="vpce-1", state=state).is_available is expected
 
 
 @pytest.mark.parametrize(

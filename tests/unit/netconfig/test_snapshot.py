@@ -13,7 +13,6 @@ from flowverdict.core.errors import ConfigError
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.configuration import NetConfig
 from flowverdict.network.model import (
-    Endpoint,
     GroupReference,
     IcmpTypeCode,
     Interface,
@@ -30,6 +29,7 @@ from flowverdict.network.model import (
     SecurityGroupRule,
     Subnet,
     Vpc,
+    VpcEndpoint,
 )
 from flowverdict.network.packet import Outcome, Packet
 from flowverdict.network.security_groups import evaluate_groups
@@ -342,7 +342,7 @@ EXPECTED = NetConfig(
         ),
     ),
     endpoints=(
-        Endpoint(
+        VpcEndpoint(
             endpoint_id="vpce-1",
             endpoint_type="Interface",
             service_name="com.amazonaws.eu-west-1.ssm",
@@ -445,7 +445,7 @@ def test_inner_lists_that_are_missing_are_not_known_either() -> None:
         subnets=(Subnet(subnet_id="subnet-1"),),
         vpcs=(Vpc(vpc_id="vpc-1"),),
         peerings=(Peering(peering_id="pcx-1", requester=PeeringSide(), accepter=PeeringSide()),),
-        endpoints=(Endpoint(endpoint_id="vpce-1"),),
+        endpoints=(VpcEndpoint(endpoint_id="vpce-1"),),
         route_tables=(RouteTable(route_table_id="rtb-1"),),
         prefix_lists=(PrefixList(prefix_list_id="pl-1"),),
     )

@@ -72,7 +72,8 @@ def _read_alert(stored: dict[str, Any]) -> Alert:
     targets = read["targets"]
     read["targets"] = None if targets is None else (targets["ports"], targets["addresses"])
     for name, key in JSON_KEYS.items():
-        read[name] = read.pop(key)
+        if key in read:
+            read[name] = read.pop(key)
     remediation = read["remediation"]
     read["remediation"] = (
         None

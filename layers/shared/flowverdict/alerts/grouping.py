@@ -222,11 +222,13 @@ def _alert(
         security_groups=standing.blocking_groups,
         nearest_miss=standing.miss,
         rules_read_at=standing.rules_read_at,
-        local_end=None if standing.ends is None else cut(standing.ends.local),
-        remote_end=None if standing.ends is None else cut(standing.ends.remote),
-        path=None if standing.ends is None else standing.ends.path,
-        path_id=None if standing.ends is None else standing.ends.path_id,
-        notes=() if standing.ends is None else tuple(cut(note) for note in standing.ends.notes),
+        local_end=None if standing.endpoints is None else cut(standing.endpoints.local),
+        remote_end=None if standing.endpoints is None else cut(standing.endpoints.remote),
+        path=None if standing.endpoints is None else standing.endpoints.path,
+        path_id=None if standing.endpoints is None else standing.endpoints.path_id,
+        notes=()
+        if standing.endpoints is None
+        else tuple(cut(note) for note in standing.endpoints.notes),
         remediation=None
         if isinstance(remediation, str)
         else RemediationText(
@@ -311,9 +313,9 @@ def _network_of(remotes: Sequence[Remote]) -> str | None:
 
 def _owners(standing: Explanation) -> tuple[tuple[str, str], ...]:
     """Give the tags of the interface that name who to ask, as text that no line or terminal can be faked with."""
-    if standing.ruling is None:
+    if standing.rules_check is None:
         return ()
-    tags = standing.ruling.interface.tags
+    tags = standing.rules_check.interface.tags
     owners = [
         (name, one_line(tags[name]).strip()[:MAX_TAG])
         for name in sorted(tags)

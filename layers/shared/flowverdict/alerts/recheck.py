@@ -15,7 +15,7 @@ from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flows.model import Context, RejectedFlow, Traffic
 from flowverdict.network.packet import Outcome
 from flowverdict.verdict.model import Leg
-from flowverdict.verdict.rules_check import rule_on
+from flowverdict.verdict.rules_check import check_rules
 
 if TYPE_CHECKING:
     from flowverdict.network.configuration import NetConfig
@@ -73,15 +73,15 @@ class Sample:
 
 def sample_of(explanation: Explanation) -> Sample | None:
     """Give the packet of a flow that rules block; ``None`` where the rules or the leg are not known well enough to ask again."""
-    flow, ruling = explanation.flow, explanation.ruling
+    flow, rules_check = explanation.flow, explanation.rules_check
     if (
-        ruling is None
+        rules_check is None
         or explanation.blocker is None
         or flow.interface_id is None
         or explanation.verdict.leg is Leg.UNKNOWN
     ):
         return None
-    packet = ruling.packet
+    packet = rules_check.packet
     if packet.protocol is None:
         return None
     return Sample(
@@ -93,7 +93,7 @@ def sample_of(explanation: Explanation) -> Sample | None:
         source_port=packet.source_port,
         destination_port=packet.destination_port,
         protocol=packet.protocol,
-        direction=ruling.direction.value,
+        direction=rules_check.direction.value,
         leg=explanation.verdict.leg.value,
     )
 
@@ -103,7 +103,7 @@ def passes(sample: Sample, config: NetConfig) -> bool:
 
     Only a clear yes counts; where an interface is gone or a rule leaves it open, the answer is no.
     """
-    ruling = rule_on(sample.flow(), config)
-    if isinstance(ruling, str) or ruling.acl_outcome is not Outcome.ALLOW:
+    rules_check = check_rules(sample.flow(), config)
+    if isinstance(rules_check, str) or rules_check.acl_outcome is not Outcome.ALLOW:
         return False
-    return sample.leg == Leg.RESPONSE or ruling.groups.outcome is Outcome.ALLOW
+    return sample.leg == Leg.RESPONSE or rules_check.groups.outcome is Outcome.ALLOW

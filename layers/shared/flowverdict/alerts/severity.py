@@ -70,10 +70,10 @@ def _severity_of_request(
 ) -> tuple[Severity, str]:
     key, context = explanation.flow.key, explanation.flow.context
     asked = explanation.verdict.leg is Leg.REQUEST
-    if explanation.ends is not None and explanation.ends.path in _PATHS_IN_WORDS:
-        return Severity.HIGH, _PATHS_IN_WORDS[explanation.ends.path]
-    ends = [end for end in (key.packet_source, key.packet_destination) if end is not None]
-    if ends and all(is_inside(end) for end in ends):
+    if explanation.endpoints is not None and explanation.endpoints.path in _PATHS_IN_WORDS:
+        return Severity.HIGH, _PATHS_IN_WORDS[explanation.endpoints.path]
+    endpoints = [end for end in (key.packet_source, key.packet_destination) if end is not None]
+    if endpoints and all(is_inside(end) for end in endpoints):
         return Severity.HIGH, "traffic between private addresses, inside the organisation"
     if (
         direction is FlowDirection.EGRESS

@@ -8,7 +8,6 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from flowverdict.network.model import (
-    Endpoint,
     GroupReference,
     Interface,
     NetworkAcl,
@@ -18,6 +17,7 @@ from flowverdict.network.model import (
     SecurityGroup,
     Subnet,
     Vpc,
+    VpcEndpoint,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class NetConfig:
     subnets: tuple[Subnet, ...] | None = None
     vpcs: tuple[Vpc, ...] | None = None
     peerings: tuple[Peering, ...] | None = None
-    endpoints: tuple[Endpoint, ...] | None = None
+    endpoints: tuple[VpcEndpoint, ...] | None = None
     route_tables: tuple[RouteTable, ...] | None = None
     prefix_lists: tuple[PrefixList, ...] | None = None
     read_at: datetime | None = None
@@ -113,11 +113,11 @@ class NetConfig:
         """Give the known peering connections a VPC is part of, whatever their status."""
         return tuple(peering for peering in self.peerings or () if peering.side(vpc_id) is not None)
 
-    def endpoint(self, endpoint_id: str) -> Endpoint | None:
+    def endpoint(self, endpoint_id: str) -> VpcEndpoint | None:
         """Give the endpoint of that id."""
         return self._index.endpoints.get(endpoint_id)
 
-    def endpoint_of_interface(self, interface_id: str) -> Endpoint | None:
+    def endpoint_of_interface(self, interface_id: str) -> VpcEndpoint | None:
         """Give the interface endpoint an interface belongs to."""
         return self._index.endpoints_by_interface.get(interface_id)
 

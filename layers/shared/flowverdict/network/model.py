@@ -383,7 +383,7 @@ def peering_carries_traffic(status: str | None) -> bool | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class VpcEndpoint:
     """A VPC endpoint."""
 
     endpoint_id: str

@@ -20,7 +20,6 @@ from flowverdict.core.errors import ConfigError
 from flowverdict.network.configuration import NetConfig
 from flowverdict.network.json_object import JsonObject
 from flowverdict.network.model import (
-    Endpoint,
     GroupReference,
     IcmpTypeCode,
     Interface,
@@ -37,6 +36,7 @@ from flowverdict.network.model import (
     SecurityGroupRule,
     Subnet,
     Vpc,
+    VpcEndpoint,
 )
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def parse_snapshot(answers: Mapping[str, object]) -> NetConfig:
         subnets=root.each("Subnets", _subnet),
         vpcs=root.each("Vpcs", _vpc),
         peerings=root.each("VpcPeeringConnections", _peering),
-        endpoints=root.each("VpcEndpoints", _endpoint),
+        endpoints=root.each("VpcEndpoints", _vpc_endpoint),
         route_tables=root.each("RouteTables", _route_table),
         prefix_lists=root.each("ManagedPrefixLists", _prefix_list),
         read_at=root.time("ReadAt"),
@@ -306,8 +306,8 @@ def _peering_side(item: JsonObject | None) -> PeeringSide:
     )
 
 
-def _endpoint(item: JsonObject) -> Endpoint:
-    return Endpoint(
+def _vpc_endpoint(item: JsonObject) -> VpcEndpoint:
+    return VpcEndpoint(
         endpoint_id=item.identifier("VpcEndpointId"),
         endpoint_type=item.text("VpcEndpointType"),
         service_name=item.text("ServiceName"),

@@ -88,7 +88,7 @@ def decide(facts: Facts, rules_not_read: str | None = None) -> Verdict:
         # AWS's own word: what else suggests itself cannot make it less sure.
         observed = [(rule, detail) for rule, detail in observed if rule.strength is Strength.HARD]
     remaining: dict[Strength, frozenset[Hypothesis]] = {}
-    standing = WITHOUT_RULES if facts.ruling is None else HYPOTHESES
+    standing = WITHOUT_RULES if facts.rules_check is None else HYPOTHESES
     contradicted = False
     for strength in Strength:
         left = _strike(standing, [rule for rule, _ in observed if rule.strength is strength])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from flowverdict.core.addresses import Address
     from flowverdict.network.configuration import NetConfig
-    from flowverdict.network.model import Endpoint, Interface, Peering, PrefixList
+    from flowverdict.network.model import Interface, Peering, PrefixList, VpcEndpoint
 
 
 MAX_TAG = 64  # of a tag's value that is shown: enough for a name, too little for a message
@@ -44,7 +44,7 @@ class Path(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ends:
+class Endpoints:
     """Both ends in words, the path between them, and what has to be known about it.
 
     ``local`` is the interface the record was taken at. ``path_id`` is the endpoint or peering connection.
@@ -57,7 +57,7 @@ class Ends:
     notes: tuple[str, ...]
 
 
-def describe_ends(config: NetConfig, interface: Interface, remote: Address) -> Ends:
+def describe_endpoints(config: NetConfig, interface: Interface, remote: Address) -> Endpoints:
     """Say what the two ends are and how traffic goes between them."""
     local = interface_in_words(config, interface)
     far = config.interface_at(interface.vpc_id, remote)
@@ -66,7 +66,7 @@ def describe_ends(config: NetConfig, interface: Interface, remote: Address) -> E
     own_endpoint = config.endpoint_of_interface(interface.interface_id)
     if own_endpoint is not None:
         note = _endpoint_needs(own_endpoint)
-        return Ends(
+        return Endpoints(
             local=local,
             remote=str(remote),
             path=Path.INTERFACE_ENDPOINT,
@@ -80,7 +80,7 @@ def describe_ends(config: NetConfig, interface: Interface, remote: Address) -> E
     if service is not None:
         return _aws_service(config, interface, service, remote, local)
     if remote.version == IPV4 and not is_inside(remote):
-        return Ends(
+        return Endpoints(
             local=local,
             remote=f"{remote}, on the internet",
             path=Path.INTERNET,
@@ -89,10 +89,10 @@ def describe_ends(config: NetConfig, interface: Interface, remote: Address) -> E
         )
     if _in_vpc(config, interface, remote):
         note = f"no interface with {remote} was found in {interface.vpc_id}"
-        return Ends(
+        return Endpoints(
             local=local, remote=str(remote), path=Path.SAME_VPC, path_id=None, notes=(note,)
         )
-    return Ends(
+    return Endpoints(
         local=local,
         remote=f"{remote}, outside the VPC",
         path=Path.OTHER_NETWORK,
@@ -165,14 +165,14 @@ def _owner(interface: Interface) -> str | None:
 # --- paths ------------------------------------------------------------------------------------------------------------
 
 
-def _inside_vpc(config: NetConfig, interface: Interface, far: Interface, local: str) -> Ends:
+def _inside_vpc(config: NetConfig, interface: Interface, far: Interface, local: str) -> Endpoints:
     remote = interface_in_words(config, far)
     endpoint = config.endpoint_of_interface(far.interface_id) or config.endpoint_of_interface(
         interface.interface_id
     )
     if endpoint is not None:
         notes = (_endpoint_needs(endpoint),)
-        return Ends(
+        return Endpoints(
             local=local,
             remote=remote,
             path=Path.INTERFACE_ENDPOINT,
@@ -180,7 +180,7 @@ def _inside_vpc(config: NetConfig, interface: Interface, far: Interface, local: 
             notes=notes,
         )
     same = interface.subnet_id is not None and interface.subnet_id == far.subnet_id
-    return Ends(
+    return Endpoints(
         local=local,
         remote=remote,
         path=Path.SAME_SUBNET if same else Path.SAME_VPC,
@@ -189,7 +189,7 @@ def _inside_vpc(config: NetConfig, interface: Interface, far: Interface, local: 
     )
 
 
-def _endpoint_needs(endpoint: Endpoint) -> str:
+def _endpoint_needs(endpoint: VpcEndpoint) -> str:
     state = (
         ""
         if endpoint.is_available is not False
@@ -211,7 +211,7 @@ def _service_list(config: NetConfig, remote: Address) -> PrefixList | None:
 
 def _aws_service(
     config: NetConfig, interface: Interface, service: PrefixList, remote: Address, local: str
-) -> Ends:
+) -> Endpoints:
     name = (service.name or "").rpartition(".")[2]
     where = f"{remote}, {name} ({service.prefix_list_id})"
     needs = (
@@ -228,7 +228,7 @@ def _aws_service(
     if not endpoints:
         known = config.endpoints is not None
         missing = f"{interface.vpc_id} has no gateway endpoint for it, so traffic goes by NAT or internet gateway"
-        return Ends(
+        return Endpoints(
             local=local,
             remote=where,
             path=Path.AWS_SERVICE,
@@ -241,7 +241,7 @@ def _aws_service(
         for note in (_route_note(config, interface, service, endpoint), needs)
         if note is not None
     )
-    return Ends(
+    return Endpoints(
         local=local,
         remote=where,
         path=Path.GATEWAY_ENDPOINT,
@@ -251,7 +251,7 @@ def _aws_service(
 
 
 def _route_note(
-    config: NetConfig, interface: Interface, service: PrefixList, endpoint: Endpoint
+    config: NetConfig, interface: Interface, service: PrefixList, endpoint: VpcEndpoint
 ) -> str | None:
     if interface.subnet_id is None:
         return None
@@ -284,7 +284,7 @@ def _peerings(
 
 def _peered(
     config: NetConfig, interface: Interface, peering: Peering, remote: Address, local: str
-) -> Ends:
+) -> Endpoints:
     notes = []
     if peering.carries_traffic is False:
         notes.append(
@@ -313,7 +313,7 @@ def _peered(
     ]
     far = interface_in_words(config, holders[0]) if holders else str(remote)
     vpc_id = other.vpc_id if other is not None else "the peer VPC"
-    return Ends(
+    return Endpoints(
         local=local,
         remote=f"{far}, in {vpc_id}",
         path=Path.PEERING,

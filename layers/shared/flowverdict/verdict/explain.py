@@ -10,12 +10,12 @@ from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.configuration import NetConfig
 from flowverdict.network.packet import Outcome
 from flowverdict.verdict.decide import decide
-from flowverdict.verdict.endpoints import Ends, Path, describe_ends
+from flowverdict.verdict.endpoints import Endpoints, Path, describe_endpoints
 from flowverdict.verdict.evidence_rules.predicates import opens
 from flowverdict.verdict.explanation import _INSIDE_PATHS, Explanation
 from flowverdict.verdict.model import Confidence, Facts, Leg, Verdict, VerdictKind
 from flowverdict.verdict.remediation import Remediation, find_remediation
-from flowverdict.verdict.rules_check import Ruling, placed, rule_on
+from flowverdict.verdict.rules_check import RulesCheck, check_rules, with_interface_facts
 
 if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
@@ -35,21 +35,23 @@ def explain_one(flow: RejectedFlow, config: NetConfig | str | None) -> Explanati
         return Explanation(
             flow=flow, verdict=verdict, remediation=_no_remediation(verdict, "were not read")
         )
-    flow = placed(flow, config)
-    ruling = rule_on(flow, config)
-    if isinstance(ruling, str):
-        verdict = decide(Facts(flow=flow), ruling)
+    flow = with_interface_facts(flow, config)
+    rules_check = check_rules(flow, config)
+    if isinstance(rules_check, str):
+        verdict = decide(Facts(flow=flow), rules_check)
         return Explanation(
             flow=flow, verdict=verdict, remediation=_no_remediation(verdict, "could not be applied")
         )
-    verdict = decide(Facts(flow=flow, ruling=ruling))
-    ends = describe_ends(config, ruling.interface, ruling.packet.peer(ruling.direction))
+    verdict = decide(Facts(flow=flow, rules_check=rules_check))
+    endpoints = describe_endpoints(
+        config, rules_check.interface, rules_check.packet.peer(rules_check.direction)
+    )
     return Explanation(
         flow=flow,
         verdict=verdict,
-        ruling=ruling,
-        ends=ends,
-        remediation=_remediation(config, flow, verdict, ruling, ends),
+        rules_check=rules_check,
+        endpoints=endpoints,
+        remediation=_remediation(config, flow, verdict, rules_check, endpoints),
     )
 
 
@@ -68,7 +70,11 @@ _NOTHING_TO_FIX = {
 
 
 def _remediation(
-    config: NetConfig, flow: RejectedFlow, verdict: Verdict, ruling: Ruling, ends: Ends
+    config: NetConfig,
+    flow: RejectedFlow,
+    verdict: Verdict,
+    rules_check: RulesCheck,
+    endpoints: Endpoints,
 ) -> Remediation | str:
     if verdict.kind in _NOTHING_TO_FIX:
         return _NOTHING_TO_FIX[verdict.kind]
@@ -83,22 +89,26 @@ def _remediation(
         return "none offered: whether this is a request or a reply is not sure enough"
     # Without pkt-* fields a forwarding interface shows its own address for an end that lies elsewhere.
     known_ends = flow.packet_addresses_logged or not (
-        ruling.interface.is_nat_gateway or ruling.interface.forwards
+        rules_check.interface.is_nat_gateway or rules_check.interface.forwards
     )
     if leg is Leg.RESPONSE:
         return find_remediation(
             config,
-            ruling.interface,
-            ruling.packet.reply(),
-            ruling.direction.opposite,
+            rules_check.interface,
+            rules_check.packet.reply(),
+            rules_check.direction.opposite,
             both_ends=known_ends,
         )
-    if ends.path is Path.PEERING and not _carries_traffic(config, ends):
-        return f"none offered: {ends.path_id} carries no traffic, whatever the rules say"
-    if _uninvited(ruling, ends):
+    if endpoints.path is Path.PEERING and not _carries_traffic(config, endpoints):
+        return f"none offered: {endpoints.path_id} carries no traffic, whatever the rules say"
+    if _uninvited(rules_check, endpoints):
         return "none offered: nothing here is meant to answer this from the internet; opening is not the answer"
     return find_remediation(
-        config, ruling.interface, ruling.packet, ruling.direction, both_ends=known_ends
+        config,
+        rules_check.interface,
+        rules_check.packet,
+        rules_check.direction,
+        both_ends=known_ends,
     )
 
 
@@ -116,21 +126,23 @@ def _leg_to_mend(flow: RejectedFlow, verdict: Verdict) -> Leg:
     return Leg.REQUEST if look is PortLook.REQUEST else Leg.UNKNOWN
 
 
-def _carries_traffic(config: NetConfig, ends: Ends) -> bool:
-    peering = None if ends.path_id is None else config.peering(ends.path_id)
+def _carries_traffic(config: NetConfig, endpoints: Endpoints) -> bool:
+    peering = None if endpoints.path_id is None else config.peering(endpoints.path_id)
     return peering is not None and peering.carries_traffic is True
 
 
-def _uninvited(ruling: Ruling, ends: Ends) -> bool:
+def _uninvited(rules_check: RulesCheck, endpoints: Endpoints) -> bool:
     """Whether a request comes from the internet to what no group offers it, or from a range that somebody shut out."""
     if (
-        ruling.direction is not FlowDirection.INGRESS
-        or is_inside(ruling.packet.source)
-        or ends.path in _INSIDE_PATHS
+        rules_check.direction is not FlowDirection.INGRESS
+        or is_inside(rules_check.packet.source)
+        or endpoints.path in _INSIDE_PATHS
     ):
         return False
     entry = (
-        None if ruling.acl is None or ruling.acl.outcome is not Outcome.DENY else ruling.acl.entry
+        None
+        if rules_check.acl is None or rules_check.acl.outcome is not Outcome.DENY
+        else rules_check.acl.entry
     )
     shut_out = entry is not None and not entry.is_closing
-    return shut_out or ruling.groups.outcome is not Outcome.ALLOW
+    return shut_out or rules_check.groups.outcome is not Outcome.ALLOW

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flowverdict.core.addresses import is_inside
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.packet import Outcome
-from flowverdict.verdict.endpoints import Ends, Path
+from flowverdict.verdict.endpoints import Endpoints, Path
 from flowverdict.verdict.model import Verdict, VerdictKind
 from flowverdict.verdict.values import AclEntry, Miss
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from flowverdict.network.acl import AclAnswer
     from flowverdict.network.security_groups import NearestMiss
     from flowverdict.verdict.remediation import Remediation
-    from flowverdict.verdict.rules_check import Ruling
+    from flowverdict.verdict.rules_check import RulesCheck
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """One rejected flow, explained.
 
-    ``ruling`` and ``ends`` are ``None`` where the rules were not read; ``remediation`` is then the reason why there is none.
+    ``rules_check`` and ``endpoints`` are ``None`` where the rules were not read; ``remediation`` is then the reason why there is none.
     """
 
     flow: RejectedFlow
     verdict: Verdict
     remediation: Remediation | str
-    ruling: Ruling | None = None
-    ends: Ends | None = None
+    rules_check: RulesCheck | None = None
+    endpoints: Endpoints | None = None
 
     @property
     def blocking_entry(self) -> AclAnswer | None:
@@ -44,7 +44,7 @@ class Explanation:
             VerdictKind.NETWORK_ACL,
             VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP,
         }
-        acl = self.ruling.acl if self.ruling is not None else None
+        acl = self.rules_check.acl if self.rules_check is not None else None
         if not to_blame or acl is None or acl.outcome is not Outcome.DENY or acl.entry is None:
             return None
         return (
@@ -54,16 +54,16 @@ class Explanation:
     @property
     def blocking_groups(self) -> tuple[str, ...]:
         """The groups on the interface, if a security group is or may be to blame."""
-        if self.ruling is None or self.verdict.kind not in _GROUPS_TO_BLAME:
+        if self.rules_check is None or self.verdict.kind not in _GROUPS_TO_BLAME:
             return ()
-        return tuple(sorted(self.ruling.groups.group_ids or ()))
+        return tuple(sorted(self.rules_check.groups.group_ids or ()))
 
     @property
     def nearest_miss(self) -> NearestMiss | None:
         """The rule that came closest to allowing the packet, if a security group is to blame."""
         return (
-            self.ruling.groups.nearest_miss
-            if self.ruling is not None and self.blocking_groups
+            self.rules_check.groups.nearest_miss
+            if self.rules_check is not None and self.blocking_groups
             else None
         )
 
@@ -117,7 +117,7 @@ class Explanation:
     @property
     def rules_read_at(self) -> str | None:
         """When the rules were read, as ISO 8601 in UTC."""
-        read_at = None if self.ruling is None else self.ruling.read_at
+        read_at = None if self.rules_check is None else self.rules_check.read_at
         return None if read_at is None else f"{read_at:%Y-%m-%dT%H:%M:%SZ}"
 
     @property
@@ -133,10 +133,10 @@ class Explanation:
     @property
     def is_inside(self) -> bool:
         """Whether both ends are inside: by their addresses, or by what the rules know of the way."""
-        if self.ends is not None and self.ends.path in _INSIDE_PATHS:
+        if self.endpoints is not None and self.endpoints.path in _INSIDE_PATHS:
             return True
-        ends = (self.flow.key.packet_source, self.flow.key.packet_destination)
-        return all(end is not None and is_inside(end) for end in ends)
+        endpoints = (self.flow.key.packet_source, self.flow.key.packet_destination)
+        return all(end is not None and is_inside(end) for end in endpoints)
 
     def rule_details(self) -> dict[str, object]:
         """Give the keys of the contract that name rules; alerts have the same ones."""
@@ -146,11 +146,11 @@ class Explanation:
             "security_groups": list(self.blocking_groups),
             "nearest_miss": None if miss is None else asdict(miss),
             "rules_read_at": self.rules_read_at,
-            "local_end": None if self.ends is None else self.ends.local,
-            "remote_end": None if self.ends is None else self.ends.remote,
-            "path": None if self.ends is None else self.ends.path,
-            "path_id": None if self.ends is None else self.ends.path_id,
-            "notes": [] if self.ends is None else list(self.ends.notes),
+            "local_end": None if self.endpoints is None else self.endpoints.local,
+            "remote_end": None if self.endpoints is None else self.endpoints.remote,
+            "path": None if self.endpoints is None else self.endpoints.path,
+            "path_id": None if self.endpoints is None else self.endpoints.path_id,
+            "notes": [] if self.endpoints is None else list(self.endpoints.notes),
             "remedy": None
             if isinstance(remediation, str)
             else {

@@ -10,7 +10,7 @@ from flowverdict.network.packet import Outcome
 
 if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
-    from flowverdict.verdict.rules_check import Ruling
+    from flowverdict.verdict.rules_check import RulesCheck
 
 
 class Leg(StrEnum):
@@ -122,15 +122,15 @@ class Facts:
     """All that is known about a rejected flow: what the records show, and what the rules say (``None`` if not read)."""
 
     flow: RejectedFlow
-    ruling: Ruling | None = None
+    rules_check: RulesCheck | None = None
 
     def acl_denies(self) -> bool:
         """Whether the network ACL, as it was read, denies the packet."""
-        return self.ruling is not None and self.ruling.acl_outcome is Outcome.DENY
+        return self.rules_check is not None and self.rules_check.acl_outcome is Outcome.DENY
 
     def groups_deny(self) -> bool:
         """Whether the security groups, as they were read, deny the packet, taken for a request."""
-        return self.ruling is not None and self.ruling.groups.outcome is Outcome.DENY
+        return self.rules_check is not None and self.rules_check.groups.outcome is Outcome.DENY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ruling:
+class RulesCheck:
     """What both layers of an interface say to a packet.
 
     Parameters
@@ -52,7 +52,7 @@ class Ruling:
         return Outcome.ALLOW if self.acl is None else self.acl.outcome
 
 
-def placed(flow: RejectedFlow, config: NetConfig) -> RejectedFlow:
+def with_interface_facts(flow: RejectedFlow, config: NetConfig) -> RejectedFlow:
     """Give the flow with the direction, VPC, subnet and instance that its interface tells, where the log does not.
 
     For the direction, secondary addresses and delegated prefixes count as the interface's own: pods are behind it, whatever
@@ -84,10 +84,10 @@ def _direction(flow: RejectedFlow, interface: Interface) -> FlowDirection | None
     return FlowDirection.EGRESS if own_source else FlowDirection.INGRESS
 
 
-def rule_on(flow: RejectedFlow, config: NetConfig) -> Ruling | str:
+def check_rules(flow: RejectedFlow, config: NetConfig) -> RulesCheck | str:
     """Say what the rules do with the flow's packets, or, in words, why that cannot be said.
 
-    The flow's direction should be as good as it gets (``placed``).
+    The flow's direction should be as good as it gets (``with_interface_facts``).
     """
     interface = _interface(flow, config)
     source, destination = flow.key.packet_source, flow.key.packet_destination
@@ -111,7 +111,7 @@ def rule_on(flow: RejectedFlow, config: NetConfig) -> Ruling | str:
     )
     crosses = crosses_subnet_boundary(config, interface, packet.peer(flow.direction))
     vpc = config.vpc(interface.vpc_id) if interface.vpc_id is not None else None
-    return Ruling(
+    return RulesCheck(
         interface=interface,
         direction=flow.direction,
         packet=packet,

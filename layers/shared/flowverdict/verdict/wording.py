@@ -182,7 +182,7 @@ def _because_of_rules(explanation: Explanation, hedge: str) -> str:
 
 
 def _read_at(explanation: Explanation) -> str:
-    read_at = None if explanation.ruling is None else explanation.ruling.read_at
+    read_at = None if explanation.rules_check is None else explanation.rules_check.read_at
     start = explanation.flow.traffic.first_start
     seen = "an unknown time" if start is None else f"{epoch_to_datetime(start):%H:%M}"
     return "" if read_at is None else f" (rules read {read_at:%H:%M}, flow at {seen})"

@@ -44,7 +44,7 @@ def _surely_tracked(facts: Facts) -> bool:
     What a rule for all addresses lets in, and another out again, is not tracked. Rules as read do not tell: they, or the
     groups of the interface, may have been others when the connection began.
     """
-    by_rules = None if facts.ruling is None else facts.ruling.interface.interface_type
+    by_rules = None if facts.rules_check is None else facts.rules_check.interface.interface_type
     return bool({facts.flow.context.interface_type, by_rules} & _ALWAYS_TRACKED)
 
 

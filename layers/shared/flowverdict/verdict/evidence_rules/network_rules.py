@@ -16,59 +16,71 @@ from flowverdict.verdict.model import Cause, EvidenceKind, Facts, Hypothesis, Le
 
 
 def _acl_allows(facts: Facts) -> str | None:
-    ruling = facts.ruling
-    if ruling is None or ruling.acl is None or ruling.acl.outcome is not Outcome.ALLOW:
+    rules_check = facts.rules_check
+    if (
+        rules_check is None
+        or rules_check.acl is None
+        or rules_check.acl.outcome is not Outcome.ALLOW
+    ):
         return None
-    return f"{ruling.acl.network_acl_id} {ruling.acl.entry} lets it pass{when_read(ruling)}"
+    return f"{rules_check.acl.network_acl_id} {rules_check.acl.entry} lets it pass{when_read(rules_check)}"
 
 
 def _acl_denies(facts: Facts) -> str | None:
-    ruling = facts.ruling
-    if ruling is None or ruling.acl is None or ruling.acl.outcome is not Outcome.DENY:
+    rules_check = facts.rules_check
+    if (
+        rules_check is None
+        or rules_check.acl is None
+        or rules_check.acl.outcome is not Outcome.DENY
+    ):
         return None
-    return f"{ruling.acl.network_acl_id} {ruling.acl.entry} blocks it{when_read(ruling)}"
+    return f"{rules_check.acl.network_acl_id} {rules_check.acl.entry} blocks it{when_read(rules_check)}"
 
 
 def _groups_allow(facts: Facts) -> str | None:
-    ruling = facts.ruling
+    rules_check = facts.rules_check
     if (
-        ruling is None
-        or ruling.groups.outcome is not Outcome.ALLOW
-        or ruling.interface.is_nat_gateway
+        rules_check is None
+        or rules_check.groups.outcome is not Outcome.ALLOW
+        or rules_check.interface.is_nat_gateway
     ):
         return None
-    if ruling.groups.rule is None:
-        return "; ".join(ruling.groups.reasons)
-    return f"{ruling.groups.rule} lets it pass{when_read(ruling)}"
+    if rules_check.groups.rule is None:
+        return "; ".join(rules_check.groups.reasons)
+    return f"{rules_check.groups.rule} lets it pass{when_read(rules_check)}"
 
 
 def _groups_deny(facts: Facts) -> str | None:
-    ruling = facts.ruling
-    if ruling is None or ruling.groups.outcome is not Outcome.DENY:
+    rules_check = facts.rules_check
+    if rules_check is None or rules_check.groups.outcome is not Outcome.DENY:
         return None
-    miss = ruling.groups.nearest_miss
+    miss = rules_check.groups.nearest_miss
     nearest = "" if miss is None else f"; the nearest, {miss.rule}, differs in its {miss.differs}"
-    way = "in" if ruling.direction is FlowDirection.INGRESS else "out"
-    return f"taken for a request, no rule of {', '.join(ruling.groups.group_ids or ())} lets it {way}{nearest}{when_read(ruling)}"
+    way = "in" if rules_check.direction is FlowDirection.INGRESS else "out"
+    return f"taken for a request, no rule of {', '.join(rules_check.groups.group_ids or ())} lets it {way}{nearest}{when_read(rules_check)}"
 
 
 def rules_unclear(facts: Facts) -> str | None:
-    ruling = facts.ruling
-    if ruling is None:
+    rules_check = facts.rules_check
+    if rules_check is None:
         return None
     unclear = [
         *(
-            ruling.acl.reasons
-            if ruling.acl is not None and ruling.acl.outcome is Outcome.UNKNOWN
+            rules_check.acl.reasons
+            if rules_check.acl is not None and rules_check.acl.outcome is Outcome.UNKNOWN
             else ()
         )
     ]
-    if ruling.acl is not None and ruling.acl.outcome is not Outcome.UNKNOWN and ruling.acl.possible:
-        first = ", ".join(str(entry) for entry in ruling.acl.possible)
+    if (
+        rules_check.acl is not None
+        and rules_check.acl.outcome is not Outcome.UNKNOWN
+        and rules_check.acl.possible
+    ):
+        first = ", ".join(str(entry) for entry in rules_check.acl.possible)
         unclear.append(
-            f"in {ruling.acl.network_acl_id} these may match before the entry that surely does: {first}"
+            f"in {rules_check.acl.network_acl_id} these may match before the entry that surely does: {first}"
         )
-    unclear += ruling.groups.reasons if ruling.groups.outcome is Outcome.UNKNOWN else ()
+    unclear += rules_check.groups.reasons if rules_check.groups.outcome is Outcome.UNKNOWN else ()
     return f"the rules leave it open: {'; '.join(unclear)}" if unclear else None
 
 

@@ -23,15 +23,15 @@ def _private_addresses(facts: Facts) -> str | None:
 
 def _same_subnet(facts: Facts) -> str | None:
     if facts.flow.context.interface_type in FORWARDING_TYPES or (
-        facts.ruling is not None and facts.ruling.interface.forwards
+        facts.rules_check is not None and facts.rules_check.interface.forwards
     ):
         return None  # what it forwards may come from another subnet, whatever its addresses say
-    by_rules = facts.ruling is not None and facts.ruling.stays_in_subnet is True
+    by_rules = facts.rules_check is not None and facts.rules_check.stays_in_subnet is True
     if not (by_rules or facts.flow.same_subnet is True):
         return None
     subnet = (
-        facts.ruling.interface.subnet_id
-        if by_rules and facts.ruling is not None
+        facts.rules_check.interface.subnet_id
+        if by_rules and facts.rules_check is not None
         else facts.flow.context.subnet_id
     )
     return f"both ends lie in {subnet}, and network ACLs are checked only at a subnet's boundary"
@@ -39,7 +39,7 @@ def _same_subnet(facts: Facts) -> str | None:
 
 def _nat_gateway(facts: Facts) -> str | None:
     by_type = facts.flow.context.interface_type == "nat_gateway"
-    by_rules = facts.ruling is not None and facts.ruling.interface.is_nat_gateway
+    by_rules = facts.rules_check is not None and facts.rules_check.interface.is_nat_gateway
     return (
         "the interface is a NAT gateway's, which has no security group"
         if by_type or by_rules

@@ -11,7 +11,7 @@ from flowverdict.flows.model import epoch_to_datetime
 if TYPE_CHECKING:
     from flowverdict.flows.accepted_index import Seen
     from flowverdict.verdict.model import Facts
-    from flowverdict.verdict.rules_check import Ruling
+    from flowverdict.verdict.rules_check import RulesCheck
 
 
 _FIN, SYN, _RST, _ACK = 1, 2, 4, 16
@@ -84,15 +84,15 @@ def reason_named(facts: Facts) -> bool:
 
 
 def public_access_blocked(facts: Facts) -> str | None:
-    ruling = facts.ruling
+    rules_check = facts.rules_check
     if (
         not reason_unlogged(facts)
-        or ruling is None
-        or ruling.block_public_access is None
+        or rules_check is None
+        or rules_check.block_public_access is None
         or facts.flow.mirror is not None
     ):
         return None
-    return f"the VPC's internet gateways are closed ({ruling.block_public_access}), and the remote address is public"
+    return f"the VPC's internet gateways are closed ({rules_check.block_public_access}), and the remote address is public"
 
 
 def nothing_but_handshakes(facts: Facts) -> bool:
@@ -156,5 +156,5 @@ def ports_look(facts: Facts) -> PortLook:
     )
 
 
-def when_read(ruling: Ruling) -> str:
-    return "" if ruling.read_at is None else f" (rules read {ruling.read_at:%H:%M})"
+def when_read(rules_check: RulesCheck) -> str:
+    return "" if rules_check.read_at is None else f" (rules read {rules_check.read_at:%H:%M})"

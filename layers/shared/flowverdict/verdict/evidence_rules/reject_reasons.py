@@ -50,16 +50,16 @@ _ENDPOINT_TYPES = {"vpc_endpoint", "gateway_load_balancer_endpoint"}
 
 
 def _no_endpoint(facts: Facts) -> str | None:
-    ruling = facts.ruling
+    rules_check = facts.rules_check
     if (
-        ruling is None
-        or ruling.interface.interface_type is None
-        or ruling.interface.interface_type in _ENDPOINT_TYPES
+        rules_check is None
+        or rules_check.interface.interface_type is None
+        or rules_check.interface.interface_type in _ENDPOINT_TYPES
     ):
         return None
     if reason_named(facts):
         return None
-    if (ruling.interface.description or "").startswith("VPC Endpoint"):
+    if (rules_check.interface.description or "").startswith("VPC Endpoint"):
         return None  # AWS shows some endpoints' interfaces as plain ones
     return "the interface is no VPC endpoint's, where Encryption Controls reject"
 
