@@ -500,9 +500,9 @@ def _collected(path: Path, most: int | None) -> Found:
     with path.open("rb") as file:
         counts = batch.add_file(file, name=str(path)).counts
     flows = list(batch.flows.rejected())
-    if batch.flows.folded:
+    if batch.flows.aggregated:
         told = sum(flow.traffic.records for flow in flows) + sum(
-            one.traffic.records for one in batch.flows.folded.values()
+            one.traffic.records for one in batch.flows.aggregated.values()
         )
         if (len(flows), told) != (most, counts.rejected):
             raise SystemExit(

@@ -193,7 +193,7 @@ def measured_table(measured: Mapping[str, Measured]) -> str:
 def bill(measured: Measured, factor: float) -> str:
     """Show what a month costs, line by line and for each workload."""
     reading = {
-        name: cost_model.of_reading(workload, measured, factor)
+        name: cost_model.reading_cost(workload, measured, factor)
         for name, workload in WORKLOADS.items()
     }
     rows = [
@@ -206,7 +206,7 @@ def bill(measured: Measured, factor: float) -> str:
             f"| {label} | {' | '.join(_cell(lines[index]) for lines in reading.values())} |"
         )
     sums = [cost_model.total(lines) for lines in reading.values()]
-    fixed = cost_model.of_standing_there()
+    fixed = cost_model.fixed_monthly_cost()
     rows.append(f"| **reading them** | {' | '.join(f'**${one:,.2f}**' for one in sums)} |")
     for line in fixed:
         label = f"standing there: {line.price.what}: {line.price.unit}"

@@ -235,7 +235,7 @@ def _cost_lines(tally: Tally) -> Iterator[str]:
         touched=cost_model.BATCH
         + 1,  # keys sort by flow log, then by time: a batch is files that follow each other
     )
-    lines = cost_model.of_reading(workload, measured)
+    lines = cost_model.reading_cost(workload, measured)
     yield (
         f"estimate: {workload.records:,.0f} records if gzipped, {cost_model.duration_ms(workload, measured):,.0f} ms of Lambda "
         f"({cost_model.MEMORY_MB:,} MB), ${cost_model.total(lines):,.2f} at list prices of {cost_model.REGION}"

@@ -317,7 +317,7 @@ def duration_ms(workload: Workload, measured: Measured, factor: float = 1.0) -> 
     return busy * factor * VCPU_MB / MEMORY_MB + waiting
 
 
-def of_reading(workload: Workload, measured: Measured, factor: float = 1.0) -> tuple[Line, ...]:
+def reading_cost(workload: Workload, measured: Measured, factor: float = 1.0) -> tuple[Line, ...]:
     """Give what grows with what is read."""
     calls = workload.invocations
     judged = (
@@ -369,7 +369,7 @@ def of_reading(workload: Workload, measured: Measured, factor: float = 1.0) -> t
     )
 
 
-def of_standing_there() -> tuple[Line, ...]:
+def fixed_monthly_cost() -> tuple[Line, ...]:
     """Give what a month costs even if nothing is read, and the messages."""
     sweeps = MONTH // SWEEP_SECONDS
     return (

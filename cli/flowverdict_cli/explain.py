@@ -207,7 +207,7 @@ def summary(batch: Batch, flows: int) -> str:
         (counts.malformed.total(), "malformed"),
     ]
     told = "".join(f", {count:,} {what}" for count, what in extras if count)
-    others = " and more, counted together" if batch.flows.folded else ""
+    others = " and more, counted together" if batch.flows.aggregated else ""
     return (
         f"{counted(counts.records, 'record')}: {counts.accepted:,} accepted, "
         f"{counts.rejected:,} rejected in {counted(flows, 'flow')}{others}{told}"
@@ -217,7 +217,7 @@ def summary(batch: Batch, flows: int) -> str:
 def folded(batch: Batch) -> list[str]:
     """Say what was not told flow by flow, a line an interface; nothing where all was."""
     by_records = sorted(
-        batch.flows.folded.items(), key=lambda item: (-item[1].traffic.records, str(item[0]))
+        batch.flows.aggregated.items(), key=lambda item: (-item[1].traffic.records, str(item[0]))
     )
     lines = []
     for name, one in by_records[:_MOST_FOLDED]:

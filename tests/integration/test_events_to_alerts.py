@@ -439,15 +439,15 @@ def test_what_cannot_be_read_in_time_goes_back_to_the_queue_and_the_rest_is_told
         notification(put_scenario(aws, name)) for name in ("outbound-response", "outbound-request")
     ]
     opened: list[str] = []
-    check = deadlines.ReadingTime.check
+    check = deadlines.ReadDeadline.check
 
-    def over_after_the_first(self: deadlines.ReadingTime, name: str) -> None:
+    def over_after_the_first(self: deadlines.ReadDeadline, name: str) -> None:
         opened.append(name)
         if len({*opened}) > 1:
             monkeypatch.setattr(self, "_end", 0.0)
         check(self, name)
 
-    monkeypatch.setattr(deadlines.ReadingTime, "check", over_after_the_first)
+    monkeypatch.setattr(deadlines.ReadDeadline, "check", over_after_the_first)
     first = aws.invoke(queue_event(*messages))
 
     assert failed(first) == ["message-1"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import pytest
 
-from flowverdict.app.deadlines import ReadingTime
+from flowverdict.app.deadlines import ReadDeadline
 from flowverdict.core.errors import NotAFlowLogError, ObjectError, OutOfTimeError
 from flowverdict.flowlog import parquet as reading
 from flowverdict.flowlog.fields import DEFAULT_FIELDS, FIELDS, READ_FIELDS
@@ -330,7 +330,7 @@ def test_the_time_for_reading_is_looked_at_between_records_too() -> None:
     whole = Slow(content)
     read_object(cast("BinaryIO", whole), name="file", seed=1)
     stream = Slow(content)
-    until = ReadingTime(10, clock=lambda: 0 if stream.reads < whole.reads - 1 else 7)
+    until = ReadDeadline(10, clock=lambda: 0 if stream.reads < whole.reads - 1 else 7)
     with pytest.raises(OutOfTimeError):
         read_object(until.limit(cast("BinaryIO", stream), "file"), name="file", seed=1)
     assert whole.reads >= 5  # one a block, besides those of the copy

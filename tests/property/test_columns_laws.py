@@ -553,7 +553,13 @@ def test_what_is_collected_by_column_is_what_is_collected_record_by_record(
 
 def told(collected: FlowsByWindow) -> dict[int, tuple[object, ...]]:
     return {
-        window: (one.rejects, one.folded, one.interfaces, one.accepts.pack(), [*one.rejected()])
+        window: (
+            one.rejects,
+            one.aggregated,
+            one.interfaces,
+            one.accepted_index.pack(),
+            [*one.rejected()],
+        )
         for window, one in collected.windows.items()
     }
 

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from flowverdict.core.errors import EvidenceError
 from flowverdict.flowlog.flow_hash import key_hash
-from flowverdict.flows.accepted_index import Accepts, Seen
+from flowverdict.flows.accepted_index import AcceptedFlowIndex, Activity
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import Evidence, FlowLog
 from flowverdict.flows.evidence_codec import pack, unpack
 from tests.property.test_flows_laws import SEEN, collector_of, maybe
 
 if TYPE_CHECKING:
-    from tests.property.test_flows_laws import Seen as SeenRecords
+    from tests.property.test_flows_laws import Activity as SeenRecords
 
 _FLOW_LOGS = maybe(FlowLog("fl-1", 14), FlowLog("fl-2", 29))
 _SEEDS = st.integers(0, 2**64 - 1)
@@ -101,7 +101,7 @@ def test_whole_bytes_that_say_nonsense_are_no_evidence(
 ) -> None:
     body = zlib.compress(json.dumps(parts if whole is None else whole).encode())
     try:
-        unpack(b"FVE1" + len(body).to_bytes(8, "little") + body + Accepts().pack())
+        unpack(b"FVE1" + len(body).to_bytes(8, "little") + body + AcceptedFlowIndex().pack())
     except EvidenceError:
         return
     assert whole is None, "something without any of the parts was taken for evidence"
@@ -110,15 +110,15 @@ def test_whole_bytes_that_say_nonsense_are_no_evidence(
 # --- what was accepted ------------------------------------------------------------------------------------------------
 
 
-def plain(accepted: Accepted) -> dict[int, Seen]:
+def plain(accepted: Accepted) -> dict[int, Activity]:
     """Give what a dict would hold: the oracle."""
-    seen: dict[int, Seen] = {}
+    seen: dict[int, Activity] = {}
     for hashed, start, end, flags in accepted:
-        one = seen.get(hashed, Seen())
+        one = seen.get(hashed, Activity())
         starts = [at for at in (one.first_start, start) if at is not None]
         ends = [at for at in (one.last_end, end) if at is not None]
         known = [some for some in (one.tcp_flags, flags) if some is not None]
-        seen[hashed] = Seen(
+        seen[hashed] = Activity(
             min(starts, default=None),
             max(ends, default=None),
             known[0] | known[-1] if known else None,
@@ -126,8 +126,8 @@ def plain(accepted: Accepted) -> dict[int, Seen]:
     return seen
 
 
-def accepts_of(accepted: Accepted) -> Accepts:
-    accepts = Accepts()
+def accepts_of(accepted: Accepted) -> AcceptedFlowIndex:
+    accepts = AcceptedFlowIndex()
     for one in accepted:
         accepts.add(*one)
     return accepts
@@ -140,10 +140,10 @@ def accepts_of(accepted: Accepted) -> Accepts:
 def test_accepted_flows_are_found_as_in_a_dict_however_they_were_kept(
     parts: list[tuple[Accepted, bool]], asked: list[int]
 ) -> None:
-    together = Accepts()
+    together = AcceptedFlowIndex()
     for accepted, is_kept in parts:
         accepts = accepts_of(accepted)
-        together.merge(Accepts.unpack(accepts.pack()) if is_kept else accepts)
+        together.merge(AcceptedFlowIndex.unpack(accepts.pack()) if is_kept else accepts)
     everything = plain([one for accepted, _ in parts for one in accepted])
     hashes = {*asked, *everything}
     assert together.lookup(hashes) == everything

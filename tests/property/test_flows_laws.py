@@ -63,15 +63,15 @@ def records(directions: st.SearchStrategy[FlowDirection | None]) -> st.SearchStr
 _ORIGINS = st.sampled_from([Origin(), Origin(account_id="210987654321", region="us-east-1")])
 SEEN = st.lists(st.tuples(records(maybe(*FlowDirection)), _ORIGINS), max_size=10)
 
-type Seen = list[tuple[FlowRecord, Origin]]
+type Activity = list[tuple[FlowRecord, Origin]]
 
 
-def rejected(seen: Seen) -> list[RejectedFlow]:
+def rejected(seen: Activity) -> list[RejectedFlow]:
     """Give the rejected flows of records collected one after the other."""
     return list(collector_of(seen).rejected())
 
 
-def collector_of(seen: Seen) -> FlowCollector:
+def collector_of(seen: Activity) -> FlowCollector:
     """Collect records one after the other."""
     collector = FlowCollector()
     for record, origin in seen:
@@ -79,7 +79,7 @@ def collector_of(seen: Seen) -> FlowCollector:
     return collector
 
 
-def rejected_in_parts(seen: Seen, parts: list[int]) -> list[RejectedFlow]:
+def rejected_in_parts(seen: Activity, parts: list[int]) -> list[RejectedFlow]:
     """Give the rejected flows of records spread over collectors, each record into the one its number names."""
     merged = FlowCollector()
     for part in sorted(set(parts)):
@@ -91,13 +91,13 @@ def rejected_in_parts(seen: Seen, parts: list[int]) -> list[RejectedFlow]:
 
 @settings(deadline=None)
 @given(seen=SEEN, data=st.data())
-def test_order_of_records_does_not_matter(seen: Seen, data: st.DataObject) -> None:
+def test_order_of_records_does_not_matter(seen: Activity, data: st.DataObject) -> None:
     assert rejected(data.draw(st.permutations(seen))) == rejected(seen)
 
 
 @settings(deadline=None)
 @given(seen=SEEN, data=st.data())
-def test_split_over_files_does_not_matter(seen: Seen, data: st.DataObject) -> None:
+def test_split_over_files_does_not_matter(seen: Activity, data: st.DataObject) -> None:
     parts = data.draw(st.lists(st.integers(0, 3), min_size=len(seen), max_size=len(seen)))
     assert rejected_in_parts(seen, parts) == rejected(seen)
 
@@ -114,7 +114,7 @@ def _between(action: Action, source: str, destination: str) -> tuple[FlowRecord,
     )
 
 
-_FORWARDER: Seen = [
+_FORWARDER: Activity = [
     _between(Action.ACCEPT, "10.0.0.1", "10.0.0.2"),
     _between(Action.REJECT, "10.0.0.2", "10.0.0.4"),
     _between(Action.ACCEPT, "10.0.0.1", "10.0.0.3"),
@@ -131,7 +131,7 @@ def test_split_does_not_matter_to_an_interface_that_forwards_for_others() -> Non
 
 @settings(deadline=None)
 @given(seen=SEEN)
-def test_every_rejected_record_is_in_exactly_one_rejected_flow(seen: Seen) -> None:
+def test_every_rejected_record_is_in_exactly_one_rejected_flow(seen: Activity) -> None:
     without_traffic = {LogStatus.NODATA, LogStatus.SKIPDATA}
     rejects = [
         record
@@ -149,7 +149,7 @@ def test_every_rejected_record_is_in_exactly_one_rejected_flow(seen: Seen) -> No
 
 @settings(deadline=None)
 @given(seen=SEEN)
-def test_what_paired_was_accepted_on_the_same_interface(seen: Seen) -> None:
+def test_what_paired_was_accepted_on_the_same_interface(seen: Activity) -> None:
     accepted = {
         record.interface_id or record.resource_id
         for record, _ in seen

@@ -74,8 +74,8 @@ def outcome(content: bytes) -> tuple[object, ...] | str:
             one.flow_log,
             one.flows.rejects,
             one.flows.interfaces,
-            one.flows.folded,
-            one.flows.accepts.pack(),
+            one.flows.aggregated,
+            one.flows.accepted_index.pack(),
         )
         for window, one in read.windows.items()
     }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tests.simulator.describe import Json, describe
 from tests.simulator.network import Cause, Network, Observation
 from tests.simulator.records import Format, Record, aggregate, files, silences
-from tests.simulator.traffic import Case, Traffic
+from tests.simulator.traffic import Case, TrafficTotals
 from tests.simulator.truth import Truth, truths
 from tests.simulator.world import World, make_world
 
@@ -55,7 +55,7 @@ def simulate(seed: int, *, kind: str = "plain", fmt: str = "v2") -> Simulation:
     world = make_world(rng)
     network = Network(world)
     start = int(START.timestamp())
-    _run(Traffic(world, network, rng, start=start), case, rng)
+    _run(TrafficTotals(world, network, rng, start=start), case, rng)
     records = _kept(aggregate(network.observations, form, rng), case, rng)
     worlds = [one for _, one in network.worlds]
     records += silences(records, world, rng, start=start)
@@ -71,7 +71,7 @@ def simulate(seed: int, *, kind: str = "plain", fmt: str = "v2") -> Simulation:
     )
 
 
-def _run(traffic: Traffic, case: Case, rng: random.Random) -> None:
+def _run(traffic: TrafficTotals, case: Case, rng: random.Random) -> None:
     if case not in _HARD:
         traffic.prefer_secondary = case is Case.SECONDARY_ADDRESSES
         traffic.plain(rng.randint(20, 45))
@@ -88,7 +88,7 @@ def _run(traffic: Traffic, case: Case, rng: random.Random) -> None:
 
 
 # The cases that need packets of their own; the others are everyday traffic, logged or addressed in a hard way.
-_HARD: dict[Case, tuple[Callable[[Traffic], None], ...]] = {
+_HARD: dict[Case, tuple[Callable[[TrafficTotals], None], ...]] = {
     Case.CLOSED_CONNECTION: (lambda traffic: traffic.closed_connections(20),),
     Case.RULE_CHANGE: (lambda traffic: traffic.traffic_over_change(40),),
     Case.SYMMETRIC_UDP: (lambda traffic: traffic.symmetric_datagrams(25),),

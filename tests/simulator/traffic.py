@@ -1,6 +1,6 @@
 """Connections over a random world: handshakes, data, ends, datagrams and pings, packet by packet.
 
-``Traffic.plain`` makes the everyday mix. Each hard case is a method of its own that makes what it is named for; what it makes
+``TrafficTotals.plain`` makes the everyday mix. Each hard case is a method of its own that makes what it is named for; what it makes
 carries the case's name. Source ports are never used twice in one simulation, and a pair of interfaces pings in one direction
 only, so that two plain connections never share a flow log key.
 """
@@ -142,7 +142,7 @@ class Talk:
                 self.send(Leg.RESPONSE, icmp=reply, size=84)
 
 
-class Traffic:
+class TrafficTotals:
     """Makes connections over one world until enough flows are rejected."""
 
     def __init__(self, world: World, network: Network, rng: random.Random, *, start: int) -> None:

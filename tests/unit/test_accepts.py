@@ -10,7 +10,7 @@ import pytest
 from flowverdict.flowlog.flow_hash import key_hash
 from flowverdict.flowlog.flow_key import FlowKey
 from flowverdict.flowlog.records import FlowDirection
-from flowverdict.flows.accepted_index import Accepts, Seen
+from flowverdict.flows.accepted_index import AcceptedFlowIndex, Activity
 
 NEAR, FAR = ip_address("10.0.0.5"), ip_address("203.0.113.7")
 KEY = FlowKey("eni-1", NEAR, FAR, NEAR, FAR, 443, 40_001, 6, FlowDirection.EGRESS)
@@ -53,25 +53,25 @@ def test_seeds_give_hashes_that_have_nothing_in_common() -> None:
 
 
 def test_the_largest_values_that_records_hold_are_kept() -> None:
-    accepts = Accepts()
+    accepts = AcceptedFlowIndex()
     accepts.add(2**64 - 1, 2**63 - 1, 2**63 - 1, 2**31 - 1)
     accepts.add(0, None, None, None)
-    kept = Accepts.unpack(accepts.pack())
+    kept = AcceptedFlowIndex.unpack(accepts.pack())
     assert kept.lookup({0, 1, 2**64 - 1}) == {
-        0: Seen(),
-        2**64 - 1: Seen(2**63 - 1, 2**63 - 1, 2**31 - 1),
+        0: Activity(),
+        2**64 - 1: Activity(2**63 - 1, 2**63 - 1, 2**31 - 1),
     }
 
 
 def test_what_was_found_is_nobody_elses() -> None:
-    accepts = Accepts()
+    accepts = AcceptedFlowIndex()
     accepts.add(1, 10, 20, 2)
     accepts.lookup({1})[1].widen(0, 100, 255)
-    assert accepts.lookup({1}) == {1: Seen(10, 20, 2)}
+    assert accepts.lookup({1}) == {1: Activity(10, 20, 2)}
 
 
 def test_nothing_is_packed_twice() -> None:
-    kept = Accepts.unpack(Accepts().pack())
+    kept = AcceptedFlowIndex.unpack(AcceptedFlowIndex().pack())
     with pytest.raises(ValueError, match="packed already"):
         kept.pack()
 
@@ -81,10 +81,12 @@ def test_another_number_of_columns_is_none_of_it(columns: int) -> None:
     column = zlib.compress(b"")
     packed = b"".join(len(column).to_bytes(8, "little") + column for _ in range(columns))
     with pytest.raises(ValueError, match="zip"):
-        Accepts.unpack(packed)
+        AcceptedFlowIndex.unpack(packed)
 
 
 def test_columns_of_different_lengths_are_none_of_it() -> None:
     columns = [zlib.compress(bytes(length)) for length in (16, 8, 16, 8)]
     with pytest.raises(ValueError, match="different lengths"):
-        Accepts.unpack(b"".join(len(column).to_bytes(8, "little") + column for column in columns))
+        AcceptedFlowIndex.unpack(
+            b"".join(len(column).to_bytes(8, "little") + column for column in columns)
+        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flowverdict.app.deadlines import ReadingTime, WithinBudget
+from flowverdict.app.deadlines import BudgetedConfigSource, ReadDeadline
 from flowverdict.core.errors import OutOfTimeError
 from flowverdict.network.configuration import NetConfig
 
@@ -36,7 +36,7 @@ class SlowConfigs:
 
 def test_reading_rules_ends_when_the_invocations_budget_is_spent_and_says_so() -> None:
     slow = SlowConfigs()
-    within = WithinBudget(slow, seconds=15, clock=slow.clock)
+    within = BudgetedConfigSource(slow, seconds=15, clock=slow.clock)
     answers = [within.read(f"{number:012}", "eu-west-1", ()) for number in range(5)]
     assert [isinstance(answer, NetConfig) for answer in answers] == [True, True, True, False, False]
     assert len(slow.asked) == 3
@@ -48,7 +48,7 @@ def test_reading_rules_ends_when_the_invocations_budget_is_spent_and_says_so() -
 
 def test_reading_ends_before_the_function_does_and_says_what_was_not_read() -> None:
     now = 0.0
-    until = ReadingTime(100, clock=lambda: now)
+    until = ReadDeadline(100, clock=lambda: now)
     stream = until.limit(io.BytesIO(b"abcdef"), "s3://bucket/key")
     assert stream.read(3) == b"abc"
     now = 59.9

@@ -56,7 +56,7 @@ def test_waiting_counts_an_object_an_invocation_and_what_it_reads_of_others() ->
 
 def test_reading_is_billed_by_what_it_uses() -> None:
     amounts = by_unit(
-        cost_model.of_reading(
+        cost_model.reading_cost(
             Workload(records=2**30, objects=1_000, batch=20, flow_logs=100), ONE_SECOND
         )
     )
@@ -76,7 +76,9 @@ def test_a_file_that_is_listed_takes_a_page_of_a_thousand_keys() -> None:
     workload = Workload(records=0, objects=200, batch=20, flow_logs=200)
     assert workload.evidence == 1_800
     assert (
-        by_unit(cost_model.of_reading(workload, ONE_SECOND))["S3 Standard, PUT and LIST: requests"]
+        by_unit(cost_model.reading_cost(workload, ONE_SECOND))[
+            "S3 Standard, PUT and LIST: requests"
+        ]
         == 200 * 2 + 10 * 2 * 2
     )
 

@@ -67,14 +67,14 @@ def collected(sources: Sequence[Sequence[FlowRecord]]) -> FlowCollector:
 
 def shown(flows: FlowCollector) -> tuple[object, ...]:
     kept = [(flow.key, flow.traffic) for flow in flows.rejected()]
-    return (kept, {name: (one.traffic, one.what) for name, one in flows.folded.items()})
+    return (kept, {name: (one.traffic, one.what) for name, one in flows.aggregated.items()})
 
 
 def test_a_flood_keeps_its_bound_and_every_record_is_counted() -> None:
     flows = collected([RECORDS])
     kept = list(flows.rejected())
     assert len(kept) == MOST
-    assert sum(flow.traffic.records for flow in kept) + flows.folded[
+    assert sum(flow.traffic.records for flow in kept) + flows.aggregated[
         "eni-1"
     ].traffic.records == len(RECORDS)
     found = detections(explain_flows([*flows.rejected()], None), flows)
@@ -98,7 +98,7 @@ def test_which_flows_are_judged_depends_neither_on_order_nor_on_split(objects: i
 def test_as_many_as_there_may_be_are_all_judged() -> None:
     flows = collected([RECORDS[:MOST]])
     assert len(list(flows.rejected())) == MOST
-    assert flows.folded == {}
+    assert flows.aggregated == {}
 
 
 def test_more_records_than_a_function_has_room_for_are_refused_by_name(

@@ -10,9 +10,9 @@ import pytest
 
 from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import Action, FlowDirection, FlowRecord, LogStatus
-from flowverdict.flows.accepted_index import Seen
+from flowverdict.flows.accepted_index import Activity
 from flowverdict.flows.collector import FlowCollector
-from flowverdict.flows.model import Context, RejectedFlow, Traffic, epoch_to_datetime
+from flowverdict.flows.model import Context, RejectedFlow, TrafficTotals, epoch_to_datetime
 
 INGRESS, EGRESS = FlowDirection.INGRESS, FlowDirection.EGRESS
 HOME, SERVER = "203.0.113.12", "172.31.16.139"
@@ -108,7 +108,7 @@ def test_records_of_one_flow_are_summed_up() -> None:
         reject(start=1000, end=1060, packets=3, bytes=120, tcp_flags=4),
         reject(start=1050, end=1200, packets=None, bytes=None, tcp_flags=None),
     )
-    assert flow.traffic == Traffic(
+    assert flow.traffic == TrafficTotals(
         first_start=1000,
         last_end=1200,
         records=3,
@@ -231,14 +231,14 @@ def test_aws_ping_example_pairs_the_rejected_reply_with_its_accepted_request() -
         accept(HOME, SERVER, start=1_432_917_027, **ping),
         reject(SERVER, HOME, start=1_432_917_094, **ping),
     )
-    assert flow.mirror == Seen(first_start=1_432_917_027, last_end=1_432_917_142)
+    assert flow.mirror == Activity(first_start=1_432_917_027, last_end=1_432_917_142)
     assert flow.same is None
     assert flow.direction is EGRESS
 
 
 def test_accepted_mirror_on_the_interface_is_found() -> None:
     flow = only(accept(), accept(start=900, end=950, tcp_flags=2), reply())
-    assert flow.mirror == Seen(first_start=900, last_end=1060, tcp_flags=2)
+    assert flow.mirror == Activity(first_start=900, last_end=1060, tcp_flags=2)
     assert flow.accepts_logged
 
 
@@ -268,7 +268,7 @@ def test_rejected_mirror_is_no_mirror() -> None:
 
 def test_accepted_record_of_the_same_flow_is_the_same_and_no_mirror() -> None:
     flow = only(accept(start=500, end=560), reject())
-    assert flow.same == Seen(first_start=500, last_end=560)
+    assert flow.same == Activity(first_start=500, last_end=560)
     assert flow.mirror is None
 
 

@@ -11,7 +11,7 @@ import yaml
 
 import flowverdict
 from flowverdict.alerts.model import Kind, Notice, Severity
-from flowverdict.app.deadlines import WithinBudget
+from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.observability import Metric, Observability
 from flowverdict.flowlog.records import RecordCounts
 from flowverdict.lifecycle.manager import Outcome
@@ -182,7 +182,7 @@ class Refusing:
 def test_what_was_not_read_is_measured_once_a_place_with_its_reason(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    configs = WithinBudget(Refusing())
+    configs = BudgetedConfigSource(Refusing())
     for account_id in ("123456789012", "210987654321", "123456789012"):
         configs.read(account_id, "eu-west-1", ())
     observability = Observability("classify_s3")

@@ -11,7 +11,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowverdict.core.aws_client import MalformedAnswerError, guarded
+from flowverdict.core.aws_client import MalformedAnswerError, reject_malformed_responses
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest
@@ -25,7 +25,7 @@ class _Raw(io.BytesIO):
 
 
 def client_answered(service: Any, body: bytes, status: int = 200) -> Any:  # noqa: ANN401 - boto3's
-    client = guarded(
+    client = reject_malformed_responses(
         boto3.client(
             service,
             region_name="eu-west-1",

@@ -34,7 +34,7 @@ from flowverdict.alerts.model import (
     Severity,
     busiest,
 )
-from flowverdict.alerts.notices import folded_flows, lost_records
+from flowverdict.alerts.notices import aggregated_flows, lost_records
 from flowverdict.alerts.recheck import MAX_SAMPLES, sample_of
 from flowverdict.alerts.scans import Scan, without_scans
 from flowverdict.alerts.severity import service_port, severity_of
@@ -382,4 +382,8 @@ def _scan_detection(scan: Scan) -> Detection:
 
 def detections(explanations: Iterable[Explanation], collected: FlowCollector) -> list[Detection]:
     """Group explanations into alerts, most severe first; add what AWS lost of the records, and what is too much to be judged."""
-    return [*group(explanations), *lost_records(collected.lost()), *folded_flows(collected.folded)]
+    return [
+        *group(explanations),
+        *lost_records(collected.lost()),
+        *aggregated_flows(collected.aggregated),
+    ]

@@ -13,7 +13,7 @@ from flowverdict.verdict.wording import most_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from flowverdict.flows.model import Folded, LostRecords
+    from flowverdict.flows.model import AggregatedRejects, LostRecords
 
 
 # --- records that AWS lost --------------------------------------------------------------------------------------------
@@ -24,19 +24,19 @@ def lost_records(losses: Iterable[LostRecords]) -> list[Detection]:
     return [Detection(notification=_lost(loss)) for loss in losses]
 
 
-def folded_flows(folded: Mapping[str | None, Folded]) -> list[Detection]:
+def aggregated_flows(aggregated: Mapping[str | None, AggregatedRejects]) -> list[Detection]:
     """Give a notice for each interface with rejected flows that are counted together, and not judged one by one."""
     return [
-        Detection(notification=_folded(interface, one))
-        for interface, one in sorted(folded.items(), key=str)
+        Detection(notification=_aggregated(interface, one))
+        for interface, one in sorted(aggregated.items(), key=str)
     ]
 
 
-def _folded(interface_id: str | None, folded: Folded) -> Notice:
+def _aggregated(interface_id: str | None, aggregated: AggregatedRejects) -> Notice:
     interface, context, traffic = (
         cut(interface_id or "unknown interface"),
-        folded.context,
-        folded.traffic,
+        aggregated.context,
+        aggregated.traffic,
     )
     return Notice(
         kind=Kind.FLOOD,
@@ -57,7 +57,7 @@ def _folded(interface_id: str | None, folded: Folded) -> Notice:
         first_seen=traffic.first_start,
         last_seen=traffic.last_end,
         sections=(
-            Section(heading="Most of them", lines=most_of(folded)),
+            Section(heading="Most of them", lines=most_of(aggregated)),
             Section(
                 heading="What to do",
                 lines=(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.flowlog.flow_key import FlowKey
 from flowverdict.flowlog.records import FlowDirection
-from flowverdict.flows.model import Context, RejectedFlow, Traffic
+from flowverdict.flows.model import Context, RejectedFlow, TrafficTotals
 from flowverdict.network.packet import Outcome
 from flowverdict.verdict.model import Leg
 from flowverdict.verdict.rules_check import check_rules
@@ -56,7 +56,7 @@ class Sample:
                 self.protocol,
                 direction,
             ),
-            traffic=Traffic(),
+            traffic=TrafficTotals(),
             context=Context(account_id=self.account_id, region=self.region),
             direction=direction,
             direction_logged=True,

@@ -22,7 +22,7 @@ _RULES_SECONDS = 15.0
 _READING_SHARE = 0.6
 
 
-class WithinBudget:
+class BudgetedConfigSource:
     """Reads configurations for one invocation, and no further ones once it has taken too long.
 
     Accounts and Regions come out of log records: a forged log may name hundreds, each of which takes its time to be refused.
@@ -59,7 +59,7 @@ class WithinBudget:
         return config
 
 
-class ReadingTime:
+class ReadDeadline:
     """The time that an invocation has for reading; the rest is for judging, writing down and telling.
 
     A function that Lambda ends has counted and told nothing, so reading stops before.
@@ -86,7 +86,7 @@ class ReadingTime:
 class _Timed:
     """An object with ``read(size)``, which is all that reading a flow log asks of a stream."""
 
-    def __init__(self, stream: BinaryIO, time_left: ReadingTime, name: str) -> None:
+    def __init__(self, stream: BinaryIO, time_left: ReadDeadline, name: str) -> None:
         self._stream = stream
         self._time_left = time_left
         self._name = name

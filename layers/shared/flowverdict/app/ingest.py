@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 
 from flowverdict.alerts.grouping import detections, group
-from flowverdict.app.deadlines import ReadingTime, WithinBudget
+from flowverdict.app.deadlines import BudgetedConfigSource, ReadDeadline
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.flowlog.cloudwatch_logs import decode
 from flowverdict.flowlog.object_key import Origin, origin_of
@@ -108,7 +108,7 @@ class IngestService:
         for one in result:
             counts.merge(one.counts)
             dirty |= one.dirty
-        configs = WithinBudget(self._configs)
+        configs = BudgetedConfigSource(self._configs)
         policy = (
             None if self._policies is None else load_policy(self._policies, self._observability)
         )
@@ -184,14 +184,14 @@ class ClassifyObjects:
 
         What cannot be read in time goes back to the queue, and what was read is judged and told.
         """
-        until = ReadingTime(invocation.seconds)
+        until = ReadDeadline(invocation.seconds)
         if is_sqs_event(event):
             return self._queue_messages(event, until)
         self._desk.evaluate(self._take(objects_in(event), until))
         return None
 
     def _queue_messages(
-        self, event: dict[str, Any], until: ReadingTime
+        self, event: dict[str, Any], until: ReadDeadline
     ) -> PartialItemFailureResponse:
         result: list[IngestResult] = []
 
@@ -215,7 +215,7 @@ class ClassifyObjects:
         self._desk.evaluate(result)
         return processor.response()
 
-    def _take(self, refs: Iterable[ObjectRef], until: ReadingTime) -> Iterator[IngestResult]:
+    def _take(self, refs: Iterable[ObjectRef], until: ReadDeadline) -> Iterator[IngestResult]:
         for ref in dict.fromkeys(refs):
             until.check(ref.name)
             yield self._desk.ingest(
@@ -225,7 +225,7 @@ class ClassifyObjects:
                 partial(self._read, ref, until),
             )
 
-    def _read(self, ref: ObjectRef, until: ReadingTime, seed: int) -> SourceRead:
+    def _read(self, ref: ObjectRef, until: ReadDeadline, seed: int) -> SourceRead:
         with self._objects.open(ref) as stream:
             return read_object(until.limit(stream, ref.name), name=ref.name, seed=seed)
 

@@ -17,7 +17,7 @@ from botocore.config import Config
 
 from flowverdict.alerts.codec import notification_from_json
 from flowverdict.app.observability import Invocation, Metric, Observability
-from flowverdict.core.aws_client import guarded
+from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import DeliveryError, EnvelopeError, SettingsError, WebhookRefusedError
 from flowverdict.delivery.renderers import slack
 from flowverdict.delivery.slack_webhook import SlackWebhook, is_webhook_address
@@ -75,14 +75,16 @@ class WebhookAddress:
         self._read: Callable[[bool], object]
         if reference.store == "ssm":
             parameters = SSMProvider(
-                boto3_client=guarded(boto3.client("ssm", config=_CLIENT_CONFIG))
+                boto3_client=reject_malformed_responses(boto3.client("ssm", config=_CLIENT_CONFIG))
             )
             self._read = lambda afresh: parameters.get(
                 reference.name, max_age=MAX_AGE_SECONDS, decrypt=True, force_fetch=afresh
             )
         else:
             secrets = SecretsProvider(
-                boto3_client=guarded(boto3.client("secretsmanager", config=_CLIENT_CONFIG))
+                boto3_client=reject_malformed_responses(
+                    boto3.client("secretsmanager", config=_CLIENT_CONFIG)
+                )
             )
             self._read = lambda afresh: secrets.get(
                 reference.name, max_age=MAX_AGE_SECONDS, force_fetch=afresh

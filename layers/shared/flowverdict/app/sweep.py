@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowverdict.app.deadlines import WithinBudget
+from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.ingest import load_policy
 from flowverdict.core.errors import DeliveryError
 from flowverdict.flowlog.s3_events import scheduled_at
@@ -46,7 +46,7 @@ class SweepAlerts:
             load_policy(
                 self._policies, self._observability
             )  # looked at here too, so that a bad one is told when no flow logs come
-        configs = WithinBudget(self._configs)
+        configs = BudgetedConfigSource(self._configs)
         outcome = self._manager.sweep(scheduled_at(event), configs)
         self._observability.rules_not_read(configs.refused)
         self._observability.notified(outcome)

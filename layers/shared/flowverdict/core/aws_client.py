@@ -27,7 +27,7 @@ class MalformedAnswerError(BotoCoreError):
     fmt = "{operation} was answered with what is no {form}"
 
 
-def guarded[Client: BaseClient](client: Client) -> Client:
+def reject_malformed_responses[Client: BaseClient](client: Client) -> Client:
     """Let the client raise ``MalformedAnswerError`` for answers that are none; gives the client itself."""
     client.meta.events.register("before-parse", _check, unique_id="flowverdict-malformed-answers")
     return client

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from flowverdict.alerts.model import Alert
-from flowverdict.core.aws_client import guarded
+from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import DeliveryError
 from flowverdict.delivery.renderers import amazon_q, email
 
@@ -65,7 +65,7 @@ class SnsTopics:
         email_topic_arn: str | None = None,
         chat_topic_arn: str | None = None,
     ) -> None:
-        self._client = guarded(client)
+        self._client = reject_malformed_responses(client)
         self._alert_topic_arn = alert_topic_arn
         self._email_topic_arn = email_topic_arn
         self._chat_topic_arn = chat_topic_arn

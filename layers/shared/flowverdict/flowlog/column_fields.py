@@ -21,7 +21,7 @@ from flowverdict.flowlog.flow_hash_numpy import (
     TO_TOP,
     UINT64,
     WORD_BYTES,
-    Seen,
+    Activity,
     Texts,
     Tokens,
     mixed,
@@ -303,7 +303,7 @@ class Fields(Texts):
             mixed(mixed(tokens.first * MULTIPLIER) ^ tokens.second), tokens, 2 * WORD_BYTES
         )
 
-    def seen(self, name: str) -> Seen:
+    def seen(self, name: str) -> Activity:
         """Give a field's words to be told apart."""
         if name in self.addresses:
             return self.addresses[name].seen(self._identities[name])

@@ -8,7 +8,7 @@ import numpy as np
 
 from flowverdict.flowlog.column_fields import ADDRESSES, Fields
 from flowverdict.flowlog.columnar import InterfaceFacts, canonical_address
-from flowverdict.flowlog.flow_hash_numpy import EGRESS, INGRESS, MULTIPLIER, UINT64, Seen, mixed
+from flowverdict.flowlog.flow_hash_numpy import EGRESS, INGRESS, MULTIPLIER, UINT64, Activity, mixed
 from flowverdict.flowlog.records import ABSENT
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class _Known:
         self._text = text
         self._usual: Words = np.zeros(1, np.uint64)
 
-    def learn(self, places: Integers, seen: Seen, among: Flags | None = None) -> None:
+    def learn(self, places: Integers, seen: Activity, among: Flags | None = None) -> None:
         """Take in what the column has for interfaces, perhaps only where ``among`` says so."""
         if (needed := int(places.max(initial=0)) + 1) > self._usual.size:
             self._usual = _longer(self._usual, 2 * needed)
@@ -71,7 +71,9 @@ class _Shared:
         self._other: Words = np.zeros(1, np.uint64)
         self._none = np.zeros(1, np.int64)  # nothing can change that
 
-    def learn(self, places: Integers, sources: Seen, destinations: Seen, among: Flags) -> None:
+    def learn(
+        self, places: Integers, sources: Activity, destinations: Activity, among: Flags
+    ) -> None:
         """Take in both addresses of lines, where ``among`` says so."""
         if (needed := int(places.max(initial=0)) + 1) > self._none.size:
             self._one, self._other = (
@@ -97,7 +99,7 @@ class _Shared:
                     row,
                 )
 
-    def _learn_one(self, place: int, ends: dict[int, Seen], row: int) -> None:
+    def _learn_one(self, place: int, ends: dict[int, Activity], row: int) -> None:
         shared = self.texts.get(place)
         if shared is None:
             shared = {
@@ -151,7 +153,7 @@ class Interfaces:
             self._own.learn(places, destinations, incoming)
         self._shared.learn(places, sources, destinations, untold)
 
-    def _places(self, seen: Seen) -> Integers:
+    def _places(self, seen: Activity) -> Integers:
         """Give the place of each line's interface among the interfaces."""
         likely = first_place(seen.identities)
         places = self._likely[likely]
@@ -168,7 +170,7 @@ class Interfaces:
             self._likely[likely[news]] = places[news]
         return places
 
-    def _place(self, state: int, seen: Seen, row: int) -> int:
+    def _place(self, state: int, seen: Activity, row: int) -> int:
         place = self._by_state.setdefault(state, len(self._names))
         if place == len(self._names):
             self._names.append(self._text(seen.starts[row], seen.lengths[row]))

@@ -69,9 +69,9 @@ class Tokens:
         """Give some of them."""
         return Tokens(self.starts[rows], self.lengths[rows], self.first[rows], self.second[rows])
 
-    def seen(self, identities: Words) -> Seen:
+    def seen(self, identities: Words) -> Activity:
         """Give them under 64 bits each."""
-        return Seen(identities, self.starts, self.lengths)
+        return Activity(identities, self.starts, self.lengths)
 
 
 class Texts:
@@ -200,16 +200,16 @@ def every_word(buffer: bytes | bytearray) -> Words:
 
 
 @dataclass(slots=True)
-class Seen:
+class Activity:
     """Words of some lines: 64 bits to tell them apart by, and where their text is."""
 
     identities: Words
     starts: Integers
     lengths: Integers
 
-    def pick(self, rows: Integers | Flags) -> Seen:
+    def pick(self, rows: Integers | Flags) -> Activity:
         """Give some of them."""
-        return Seen(self.identities[rows], self.starts[rows], self.lengths[rows])
+        return Activity(self.identities[rows], self.starts[rows], self.lengths[rows])
 
 
 type Words = np.ndarray[Any, np.dtype[np.uint64]]

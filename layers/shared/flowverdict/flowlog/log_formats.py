@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowverdict.core.aws_client import guarded
+from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import FormatError, FormatUnknownError
 from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
 
@@ -40,7 +40,7 @@ class DescribedFormats:
     def __init__(
         self, client: EC2Client, logger: AnyLogger, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._client = guarded(client)
+        self._client = reject_malformed_responses(client)
         self._logger = logger
         self._clock = clock
         self._kept: dict[str, tuple[float, tuple[RecordFormat, ...]]] = {}

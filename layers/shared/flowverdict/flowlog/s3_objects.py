@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowverdict.core.aws_client import guarded
+from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import ObjectError, ObjectGoneError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class S3Objects:
     """Reads objects from S3; every SDK error comes out as an ``ObjectError`` that names bucket, key and reason."""
 
     def __init__(self, client: S3Client) -> None:
-        self._client = guarded(client)
+        self._client = reject_malformed_responses(client)
 
     @contextmanager
     def open(self, ref: ObjectRef) -> Iterator[BinaryIO]:

@@ -27,7 +27,7 @@ _KINDS = "Qqqi"  # a hash, two times of 63 bits, and flags of 31 (Parquet's INT_
 
 
 @dataclass(slots=True)
-class Seen:
+class Activity:
     """When something was seen, and with which flags.
 
     ``first_start`` and ``last_end`` are Unix seconds, ``tcp_flags`` the OR over all records, each ``None`` if not logged.
@@ -47,26 +47,26 @@ class Seen:
             self.tcp_flags = flags if self.tcp_flags is None else flags | self.tcp_flags
 
 
-class Accepts:
+class AcceptedFlowIndex:
     """Accepted flows of any number of sources, by the hashes of ``keyhash``.
 
     What was unpacked stays compressed until it is asked: ten files of a million records each are then some 30 MB.
     """
 
     def __init__(self) -> None:
-        self._table: dict[int, Seen] = {}
+        self._table: dict[int, Activity] = {}
         self._columns: list[AcceptedFlows] = []
         self._packed: list[tuple[bytes, ...]] = []
 
     def add(self, hashed: int, start: int | None, end: int | None, flags: int | None) -> None:
         """See a flow once more."""
-        self._table.setdefault(hashed, Seen()).widen(start, end, flags)
+        self._table.setdefault(hashed, Activity()).widen(start, end, flags)
 
     def add_columns(self, flows: AcceptedFlows) -> None:
         """See many, in any order."""
         self._columns.append(flows)
 
-    def merge(self, other: Accepts) -> None:
+    def merge(self, other: AcceptedFlowIndex) -> None:
         """Take in what another one holds."""
         for hashed, seen in other._table.items():
             self.add(hashed, seen.first_start, seen.last_end, seen.tcp_flags)
@@ -79,22 +79,24 @@ class Accepts:
         yield from (flows.hashes for flows in self._columns)
         yield from (_uncompressed(_KINDS[0], packed[0]) for packed in self._packed)
 
-    def lookup(self, hashes: AbstractSet[int]) -> dict[int, Seen]:
+    def lookup(self, hashes: AbstractSet[int]) -> dict[int, Activity]:
         """Give what was seen of the flows with these hashes."""
-        found: dict[int, Seen] = {}
+        found: dict[int, Activity] = {}
         if not hashes:
             return found
         for hashed in hashes:
             if (kept := self._table.get(hashed)) is not None:
                 found[hashed] = replace(kept)
         for hashed, start, end, flags in _rows_of(self._columns, hashes):
-            found.setdefault(hashed, Seen()).widen(_or_none(start), _or_none(end), _or_none(flags))
+            found.setdefault(hashed, Activity()).widen(
+                _or_none(start), _or_none(end), _or_none(flags)
+            )
         for packed in self._packed:
             known, starts, ends, flag_column = _unpacked(packed)
             for hashed in hashes:
                 row = bisect_left(known, hashed)
                 if row < len(known) and known[row] == hashed:
-                    seen = found.setdefault(hashed, Seen())
+                    seen = found.setdefault(hashed, Activity())
                     seen.widen(
                         _or_none(starts[row]), _or_none(ends[row]), _or_none(flag_column[row])
                     )
@@ -116,14 +118,14 @@ class Accepts:
         return b"".join(len(column).to_bytes(_LENGTH, "little") + column for column in columns)
 
     @classmethod
-    def unpack(cls, packed: bytes) -> Accepts:
+    def unpack(cls, packed: bytes) -> AcceptedFlowIndex:
         """Read what ``pack`` gave; raises ``ValueError`` or ``zlib.error`` where it is something else."""
-        accepts = cls()
+        unpacked = cls()
         columns = tuple(_split(packed))
         if len({len(column) for column in _unpacked(columns)}) != 1:
             raise ValueError("columns of different lengths")
-        accepts._packed.append(columns)
-        return accepts
+        unpacked._packed.append(columns)
+        return unpacked
 
 
 def _or_absent(value: int | None) -> int:
@@ -172,13 +174,13 @@ def _summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
             ends=array("q", ends),
             flags=array("i", all_flags),
         )
-    table: dict[int, Seen] = {}
+    table: dict[int, Activity] = {}
     for hashed, start, end, flags in rows:
-        table.setdefault(hashed, Seen()).widen(_or_none(start), _or_none(end), _or_none(flags))
+        table.setdefault(hashed, Activity()).widen(_or_none(start), _or_none(end), _or_none(flags))
     return _columns_of(table)
 
 
-def _columns_of(table: Mapping[int, Seen]) -> AcceptedFlows:
+def _columns_of(table: Mapping[int, Activity]) -> AcceptedFlows:
     rows = sorted(table.items())
     return AcceptedFlows(
         hashes=array("Q", (hashed for hashed, _ in rows)),

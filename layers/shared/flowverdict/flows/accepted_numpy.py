@@ -1,4 +1,4 @@
-"""Columns of numpy's: of accepted flows the same as ``accepts`` does with those of ``array``. Loaded where numpy is already."""
+"""Columns of numpy's: of accepted flows the same as ``accepted_index`` does with those of ``array``. Loaded where numpy is already."""
 
 from __future__ import annotations
 

@@ -22,14 +22,14 @@ from flowverdict.flowlog.flow_hash import key_hash, related_hashes
 from flowverdict.flowlog.flow_key import IPV4, FlowKey, RecordId, end_of, key_of, record_id
 from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import Action, FlowDirection, FlowRecord, LogStatus, RecordFormat
-from flowverdict.flows.accepted_index import Accepts, Seen
+from flowverdict.flows.accepted_index import AcceptedFlowIndex, Activity
 from flowverdict.flows.model import (
-    Folded,
+    AggregatedRejects,
     Interface,
     LostRecords,
     RejectedFlow,
-    Rejects,
-    Traffic,
+    RejectedTotals,
+    TrafficTotals,
     agreed,
     context_at,
     context_of,
@@ -69,16 +69,16 @@ class FlowCollector:
 
     def __init__(self, seed: int = 0, *, distinct: bool = False, most: int | None = None) -> None:
         self.seed = seed
-        self._folded: dict[str | None, Folded] = {}
+        self._aggregated: dict[str | None, AggregatedRejects] = {}
         self._to_fold: defaultdict[tuple[RecordFormat, Origin], list[bytes]] = defaultdict(
             list
         )  # lines
         self._lines_to_fold = 0
         self._most = most
         self._highest: int | None = None  # hash of a flow that is kept, once there were too many
-        self._rejects: dict[tuple[FlowKey, RecordId | None], Rejects] = {}
+        self._rejects: dict[tuple[FlowKey, RecordId | None], RejectedTotals] = {}
         self._held: list[tuple[RejectedLines, Origin]] = []  # and not taken into these yet
-        self.accepts = Accepts()
+        self.accepted_index = AcceptedFlowIndex()
         self.interfaces: dict[str | None, Interface] = {}
         self._distinct = distinct
 
@@ -86,7 +86,7 @@ class FlowCollector:
         """Collect one record; ``origin`` supplies the account and Region the record does not name."""
         if record.log_status is LogStatus.SKIPDATA:
             skipped = self.interfaces.setdefault(record.interface_id, Interface())
-            skipped.lost.merge(Traffic.of(record))
+            skipped.lost.merge(TrafficTotals.of(record))
             skipped.context = skipped.context.filled_from(context_of(record, origin))
         if record.action is None or record.log_status in {LogStatus.NODATA, LogStatus.SKIPDATA}:
             return
@@ -97,13 +97,13 @@ class FlowCollector:
             interface.subnets.add(record.subnet_id)
         interface.vpc_id = agreed(interface.vpc_id, record.vpc_id)
         if record.action is Action.ACCEPT:
-            interface.accepts = True
-            self.accepts.add(
+            interface.accepts_logged = True
+            self.accepted_index.add(
                 key_hash(key, self.seed), record.start, end_of(record), record.tcp_flags
             )
             return
-        rejects = Rejects(
-            Traffic.of(record),
+        rejects = RejectedTotals(
+            TrafficTotals.of(record),
             context_of(record, origin),
             reject_reasons_of(record.reject_reason),
             record.pkt_srcaddr is not None and record.pkt_dstaddr is not None,
@@ -113,7 +113,7 @@ class FlowCollector:
     def add_lines(self, lines: RejectedLines, origin: Origin = Origin()) -> None:  # noqa: B008 - as above
         """Collect rejected records; what they tell about their interfaces comes with ``learn``."""
         if self._highest is not None:
-            lines = self._folded_above(self._highest, lines, origin)
+            lines = self._aggregated_above(self._highest, lines, origin)
         self._held.append((lines, origin))
         most_held = _MOST_HELD if self._most is None else self._most + self._most // 4
         if self._lines_held() > most_held:
@@ -122,8 +122,8 @@ class FlowCollector:
                 self._take_in()
 
     @property
-    def rejects(self) -> dict[tuple[FlowKey, RecordId | None], Rejects]:
-        """All that was rejected, but for what is ``folded``: by its flow, and where equal records count once by its record."""
+    def rejects(self) -> dict[tuple[FlowKey, RecordId | None], RejectedTotals]:
+        """All that was rejected, but for what is ``aggregated``: by its flow, and where equal records count once by its record."""
         self._settle()
         self._take_in()
         return self._rejects
@@ -137,7 +137,7 @@ class FlowCollector:
             for row, rejects in _rejects_of(lines, origin, distinct=self._distinct):
                 self._count(row, rejects)
 
-    def _count(self, row: tuple[FlowKey, RecordId | None], rejects: Rejects) -> None:
+    def _count(self, row: tuple[FlowKey, RecordId | None], rejects: RejectedTotals) -> None:
         known = self._rejects.setdefault(row, rejects)
         if known is not rejects and row[1] is None:
             known.merge(rejects)
@@ -149,13 +149,13 @@ class FlowCollector:
             shared=facts.shared,
             subnets=facts.subnets,
             vpc_id=facts.vpc_id,
-            accepts=facts.accepts > 0,
+            accepts_logged=facts.accepts > 0,
         )
         self.interfaces.setdefault(interface, Interface()).learn_from(told)
 
-    def _reject(self, row: tuple[FlowKey, RecordId | None], rejects: Rejects) -> None:
+    def _reject(self, row: tuple[FlowKey, RecordId | None], rejects: RejectedTotals) -> None:
         if self._highest is not None and key_hash(row[0], self.seed) > self._highest:
-            self._fold(row[0], rejects)
+            self._aggregate(row[0], rejects)
             return
         self._count(row, rejects)
         if self._most is not None and len(self._rejects) > self._most + self._most // 4:
@@ -173,12 +173,14 @@ class FlowCollector:
             return
         self._highest = highest
         for row in [row for row in self._rejects if hashes[row[0]] > highest]:
-            self._fold(row[0], self._rejects.pop(row))
+            self._aggregate(row[0], self._rejects.pop(row))
         self._held = [
-            (self._folded_above(highest, lines, origin), origin) for lines, origin in self._held
+            (self._aggregated_above(highest, lines, origin), origin) for lines, origin in self._held
         ]
 
-    def _folded_above(self, highest: int, lines: RejectedLines, origin: Origin) -> RejectedLines:
+    def _aggregated_above(
+        self, highest: int, lines: RejectedLines, origin: Origin
+    ) -> RejectedLines:
         """Fold the lines whose hashes are higher; give the others."""
         if not lines.text:
             return lines
@@ -189,37 +191,41 @@ class FlowCollector:
             self._to_fold[lines.record_format, origin].append(others.text)
             self._lines_to_fold += len(others.hashes)
             if self._lines_to_fold > _MOST_HELD:
-                self._fold_lines()
+                self._aggregate_lines()
         return kept
 
     @property
-    def folded(self) -> dict[str | None, Folded]:
+    def aggregated(self) -> dict[str | None, AggregatedRejects]:
         """What is counted together, by the interface."""
         self._settle()
-        self._fold_lines()
-        return self._folded
+        self._aggregate_lines()
+        return self._aggregated
 
-    def _fold_lines(self) -> None:
+    def _aggregate_lines(self) -> None:
         # Many at once: there may be a hundred interfaces in a few hundred lines.
         for (record_format, origin), texts in self._to_fold.items():
-            for interface, folded in _folded_lines(record_format, b"\n".join(texts), origin):
-                self._folded.setdefault(interface, Folded()).merge(folded)
+            for interface, aggregated in _aggregated_lines(
+                record_format, b"\n".join(texts), origin
+            ):
+                self._aggregated.setdefault(interface, AggregatedRejects()).merge(aggregated)
         self._to_fold.clear()
         self._lines_to_fold = 0
 
-    def _fold(self, key: FlowKey, rejects: Rejects) -> None:
-        folded = self._folded.setdefault(key.interface, Folded())
-        folded.traffic.merge(rejects.traffic)
-        folded.context = folded.context.filled_from(rejects.context)
-        folded.what[key.direction, key.protocol, key.destination_port] += rejects.traffic.records
+    def _aggregate(self, key: FlowKey, rejects: RejectedTotals) -> None:
+        aggregated = self._aggregated.setdefault(key.interface, AggregatedRejects())
+        aggregated.traffic.merge(rejects.traffic)
+        aggregated.context = aggregated.context.filled_from(rejects.context)
+        aggregated.what[key.direction, key.protocol, key.destination_port] += (
+            rejects.traffic.records
+        )
 
     def merge(self, other: FlowCollector, *, spent: bool = False) -> None:
         """Collect everything another collector holds; it may be ``spent`` where nobody uses it any more."""
-        self.accepts.merge(other.accepts)
+        self.accepted_index.merge(other.accepted_index)
         for name, interface in other.interfaces.items():
             self.interfaces.setdefault(name, Interface()).merge(interface)
-        for name, folded in other.folded.items():
-            self._folded.setdefault(name, Folded()).merge(folded)
+        for name, aggregated in other.aggregated.items():
+            self._aggregated.setdefault(name, AggregatedRejects()).merge(aggregated)
         for row, rejects in other._rejects.items():
             self._reject(row, rejects if spent else _copied(rejects))
         for lines, origin in other._held:
@@ -227,7 +233,7 @@ class FlowCollector:
 
     def learn_from(self, other: FlowCollector) -> None:
         """Take in what another collector tells of the flows of this one, and none of its own rejects and losses."""
-        self.accepts.merge(other.accepts)
+        self.accepted_index.merge(other.accepted_index)
         for name, interface in other.interfaces.items():
             self.interfaces.setdefault(name, Interface()).learn_from(interface)
 
@@ -236,7 +242,7 @@ class FlowCollector:
         flows = sorted(self._by_flow(), key=_by_time)
         own = {name: interface.own_addresses() for name, interface in self.interfaces.items()}
         subnets = self._subnets_by_address()
-        accepts_logged = any(interface.accepts for interface in self.interfaces.values())
+        accepts_logged = any(interface.accepts_logged for interface in self.interfaces.values())
         for (key, rejects), (mirror, same) in zip(flows, self._accepted_of(flows), strict=True):
             interface = self.interfaces[key.interface]
             direction = key.direction or _direction_from_addresses(key, own[key.interface])
@@ -248,17 +254,17 @@ class FlowCollector:
                 direction_logged=key.direction is not None,
                 mirror=mirror,
                 same=same,
-                accepts_logged=interface.accepts,
+                accepts_logged=interface.accepts_logged,
                 records_lost=interface.records_lost,
-                accepts_logged_elsewhere=accepts_logged and not interface.accepts,
+                accepts_logged_elsewhere=accepts_logged and not interface.accepts_logged,
                 same_subnet=_same_subnet(key, direction, interface, subnets),
                 reject_reasons=rejects.reasons,
                 packet_addresses_logged=rejects.packet_addresses_logged,
             )
 
     def _accepted_of(
-        self, flows: Sequence[tuple[FlowKey, Rejects]]
-    ) -> Sequence[tuple[Seen | None, Seen | None]]:
+        self, flows: Sequence[tuple[FlowKey, RejectedTotals]]
+    ) -> Sequence[tuple[Activity | None, Activity | None]]:
         """Give what was accepted of the mirror of each flow, and of the flow itself."""
         keys = [key for key, _ in flows]
         if len(keys) < _MANY or "numpy" not in sys.modules:
@@ -273,7 +279,7 @@ class FlowCollector:
             table = flow_hash_numpy.related_table(
                 [rejects.related for _, rejects in flows], keys, self.seed
             )
-            rows = accepted_numpy.rows_among(table, self.accepts.hash_columns())
+            rows = accepted_numpy.rows_among(table, self.accepted_index.hash_columns())
             # Of three hashes each - without a direction, ingress, egress - those that the flow's own direction leaves.
             related = [
                 (hashes[:3], hashes[3:])
@@ -284,19 +290,19 @@ class FlowCollector:
                 )
                 for row, hashes in zip(rows, table[rows].tolist(), strict=True)
             ]
-        accepts = self.accepts.lookup(
+        activities = self.accepted_index.lookup(
             {hashed for hashes in related for some in hashes for hashed in some}
         )
-        accepted: list[tuple[Seen | None, Seen | None]] = [(None, None)] * len(keys)
+        accepted: list[tuple[Activity | None, Activity | None]] = [(None, None)] * len(keys)
         for row, (mirrored, own) in zip(rows, related, strict=True):
-            accepted[row] = _seen_of(mirrored, accepts), _seen_of(own, accepts)
+            accepted[row] = _seen_of(mirrored, activities), _seen_of(own, activities)
         return accepted
 
-    def _by_flow(self) -> list[tuple[FlowKey, Rejects]]:
+    def _by_flow(self) -> list[tuple[FlowKey, RejectedTotals]]:
         rows = self.rejects
         if not self._distinct and all(record is None for _, record in rows):
             return [(key, rejects) for (key, _), rejects in rows.items()]
-        flows: dict[FlowKey, Rejects] = {}
+        flows: dict[FlowKey, RejectedTotals] = {}
         for (key, record), rejects in rows.items():
             if record is None:
                 flows[key] = rejects
@@ -360,7 +366,7 @@ _OF_A_CONTEXT = (
 
 def _rejects_of(
     lines: RejectedLines, origin: Origin, *, distinct: bool
-) -> Iterator[tuple[tuple[FlowKey, RecordId | None], Rejects]]:
+) -> Iterator[tuple[tuple[FlowKey, RecordId | None], RejectedTotals]]:
     """Give what ``FlowCollector.add`` makes of rejected records, in a third of the time."""
     count = len(lines.hashes)
     values: list[list[Any]] = [
@@ -398,10 +404,10 @@ def _rejects_of(
     zeros, ones = [0] * count, [1] * count
     sums = (_filled(packets, zeros), _filled(octets, zeros))
     traffics = map(
-        Traffic, starts, _filled(ends, starts), flags, ones, *sums, _filled(flags, zeros)
+        TrafficTotals, starts, _filled(ends, starts), flags, ones, *sums, _filled(flags, zeros)
     )
     rejects = map(
-        Rejects,
+        RejectedTotals,
         traffics,
         map(contexts.__getitem__, places),
         map(reject_reasons_of, reasons),
@@ -417,9 +423,9 @@ def _filled(column: Sequence[Any], others: Sequence[Any]) -> list[Any]:
     return [other if one is None else one for one, other in zip(column, others, strict=True)]
 
 
-def _folded_lines(
+def _aggregated_lines(
     record_format: RecordFormat, text: bytes, origin: Origin
-) -> Iterator[tuple[str | None, Folded]]:
+) -> Iterator[tuple[str | None, AggregatedRejects]]:
     """Count rejected records together, by interface and context; ``text`` as in ``RejectedLines``."""
     words, lines = text.decode("ascii").split(), text.count(b"\n") + 1
     places: Iterator[tuple[str | None, ...]] = zip(
@@ -439,7 +445,7 @@ def _folded_lines(
         starts, ends, flags, packets, octets = (
             [number for number in column if number is not None] for column in numbers
         )
-        traffic = Traffic(
+        traffic = TrafficTotals(
             min(starts, default=None),
             max(ends or starts, default=None),
             reduce(or_, flags) if flags else None,
@@ -452,14 +458,14 @@ def _folded_lines(
         interface_or_resource = interface if interface is not None else context_of_all.resource_id
         yield (
             interface_or_resource,
-            Folded(
+            AggregatedRejects(
                 traffic, context_of_all, Counter(zip(directions, protocols, ports, strict=True))
             ),
         )
 
 
-def _copied(rejects: Rejects) -> Rejects:
-    return Rejects(
+def _copied(rejects: RejectedTotals) -> RejectedTotals:
+    return RejectedTotals(
         rejects.traffic.copied(),
         rejects.context,
         rejects.reasons,
@@ -478,18 +484,18 @@ def _nth_smallest(number: int, hashes: Sequence[Column]) -> int | None:
     return accepted_numpy.nth_smallest(number, hashes)
 
 
-def _seen_of(hashes: Iterable[int], accepts: Mapping[int, Seen]) -> Seen | None:
-    found = [accepts[hashed] for hashed in hashes if hashed in accepts]
+def _seen_of(hashes: Iterable[int], activities: Mapping[int, Activity]) -> Activity | None:
+    found = [activities[hashed] for hashed in hashes if hashed in activities]
     if not found:
         return None
-    total = Seen()
+    total = Activity()
     for seen in found:
         total.widen(seen.first_start, seen.last_end, seen.tcp_flags)
     return total
 
 
 def _by_time(
-    item: tuple[FlowKey, Rejects],
+    item: tuple[FlowKey, RejectedTotals],
 ) -> tuple[int, str, int, int, int, int, int, int, int, str]:
     key, rejects = item
     start = rejects.traffic.first_start

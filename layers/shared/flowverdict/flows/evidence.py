@@ -87,7 +87,7 @@ class FlowsByWindow:
     def accepted(self, window: int, flows: AcceptedFlows) -> None:
         """Collect accepted records."""
         self._count(len(flows.hashes))
-        self._window(window).accepts.add_columns(flows)
+        self._window(window).accepted_index.add_columns(flows)
 
     def rejected(self, window: int, lines: RejectedLines) -> None:
         """Collect rejected records."""
@@ -156,8 +156,8 @@ def _told_only(one: Evidence, told_by: Mapping[_Ends, str]) -> FlowCollector:
         return one.flows
     mine = one.flow_log.flow_log_id
     kept = FlowCollector()
-    kept.accepts, kept.interfaces = one.flows.accepts, one.flows.interfaces
-    kept.folded.update(one.flows.folded)
+    kept.accepted_index, kept.interfaces = one.flows.accepted_index, one.flows.interfaces
+    kept.aggregated.update(one.flows.aggregated)
     kept.rejects.update(
         (row, rejects)
         for row, rejects in one.flows.rejects.items()

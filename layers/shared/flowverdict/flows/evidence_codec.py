@@ -12,10 +12,16 @@ from flowverdict.core.addresses import address_of
 from flowverdict.core.errors import EvidenceError
 from flowverdict.flowlog.flow_key import FlowKey, RecordId
 from flowverdict.flowlog.records import FlowDirection
-from flowverdict.flows.accepted_index import Accepts
+from flowverdict.flows.accepted_index import AcceptedFlowIndex
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import Evidence, FlowLog
-from flowverdict.flows.model import Context, Folded, Interface, Rejects, Traffic
+from flowverdict.flows.model import (
+    AggregatedRejects,
+    Context,
+    Interface,
+    RejectedTotals,
+    TrafficTotals,
+)
 
 _MAGIC = b"FVE1"
 _LENGTH = 8  # bytes
@@ -39,16 +45,16 @@ def pack(evidence: Evidence) -> bytes:
         "folded": [
             [
                 name,
-                astuple(folded.traffic),
-                contexts.setdefault(folded.context, len(contexts)),
-                sorted(folded.what.items(), key=str),
+                astuple(aggregated.traffic),
+                contexts.setdefault(aggregated.context, len(contexts)),
+                sorted(aggregated.what.items(), key=str),
             ]
-            for name, folded in flows.folded.items()
+            for name, aggregated in flows.aggregated.items()
         ],
         "contexts": [asdict(context) for context in contexts],
     }
     body = zlib.compress(json.dumps(told).encode(), 1)
-    return _MAGIC + len(body).to_bytes(_LENGTH, "little") + body + flows.accepts.pack()
+    return _MAGIC + len(body).to_bytes(_LENGTH, "little") + body + flows.accepted_index.pack()
 
 
 def unpack(packed: bytes) -> Evidence:
@@ -73,10 +79,10 @@ def unpack(packed: bytes) -> Evidence:
         }
         for name, traffic, context, what in told["folded"]:
             what_there_was = Counter(dict(map(_read_what, what)))
-            flows.folded[name] = Folded(
-                traffic=Traffic(*traffic), context=contexts[context], what=what_there_was
+            flows.aggregated[name] = AggregatedRejects(
+                traffic=TrafficTotals(*traffic), context=contexts[context], what=what_there_was
             )
-        flows.accepts = Accepts.unpack(packed[end:])
+        flows.accepted_index = AcceptedFlowIndex.unpack(packed[end:])
         return Evidence(
             flows=flows, flow_log=None if told["flow_log"] is None else FlowLog(*told["flow_log"])
         )
@@ -94,7 +100,7 @@ def _read_what(
 
 
 def _packed_row(
-    row: tuple[FlowKey, RecordId | None], rejects: Rejects, contexts: dict[Context, int]
+    row: tuple[FlowKey, RecordId | None], rejects: RejectedTotals, contexts: dict[Context, int]
 ) -> list[object]:
     key, record = row
     return [
@@ -109,7 +115,7 @@ def _packed_row(
 
 def _read_row(
     row: list[Any], contexts: list[Context]
-) -> tuple[tuple[FlowKey, RecordId | None], Rejects]:
+) -> tuple[tuple[FlowKey, RecordId | None], RejectedTotals]:
     (
         interface,
         *texts,
@@ -137,8 +143,8 @@ def _read_row(
         protocol,
         None if direction is None else FlowDirection(direction),
     )
-    rejects = Rejects(
-        traffic=Traffic(*traffic),
+    rejects = RejectedTotals(
+        traffic=TrafficTotals(*traffic),
         context=contexts[context],
         reasons=frozenset(reasons),
         packet_addresses_logged=bool(logged),
@@ -152,20 +158,20 @@ def _packed_interface(interface: Interface, contexts: dict[Context, int]) -> lis
         None if interface.shared is None else sorted(map(str, interface.shared)),
         sorted(interface.subnets),
         interface.vpc_id,
-        interface.accepts,
+        interface.accepts_logged,
         astuple(interface.lost),
         contexts.setdefault(interface.context, len(contexts)),
     ]
 
 
 def _read_interface(values: list[Any], contexts: list[Context]) -> Interface:
-    own, shared, subnets, vpc_id, accepts, lost, context = values
+    own, shared, subnets, vpc_id, accepts_logged, lost, context = values
     return Interface(
         own=set(map(address_of, own)),
         shared=None if shared is None else set(map(address_of, shared)),
         subnets=set(subnets),
         vpc_id=vpc_id,
-        accepts=bool(accepts),
-        lost=Traffic(*lost),
+        accepts_logged=bool(accepts_logged),
+        lost=TrafficTotals(*lost),
         context=contexts[context],
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowverdict.core.aws_client import guarded
+from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import EvidenceError
 from flowverdict.flows.evidence_codec import pack, unpack
 
@@ -35,7 +35,7 @@ class S3Evidence:
     """Implements ``EvidenceStore``."""
 
     def __init__(self, client: S3Client, bucket: str) -> None:
-        self._client = guarded(client)
+        self._client = reject_malformed_responses(client)
         self._bucket = bucket
 
     def put(self, partition: str, window: int, source_id: str, evidence: Evidence) -> None:

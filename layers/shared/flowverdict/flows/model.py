@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from flowverdict.core.addresses import Address, is_inside
 from flowverdict.flowlog.flow_key import IPV4, FlowKey, end_of
 from flowverdict.flowlog.records import FlowDirection, FlowRecord
-from flowverdict.flows.accepted_index import Seen
+from flowverdict.flows.accepted_index import Activity
 
 if TYPE_CHECKING:
     from flowverdict.flowlog.object_key import Origin
 
 
 @dataclass(slots=True)
-class Traffic(Seen):
+class TrafficTotals(Activity):
     """Totals over records of one rejected flow.
 
     ``common_flags`` are those that every record has: a flow may hold packets of two connections, or of two halves of one.
@@ -30,7 +30,7 @@ class Traffic(Seen):
     common_flags: int = -1  # all bits, until a record says otherwise
 
     @classmethod
-    def of(cls, record: FlowRecord) -> Traffic:
+    def of(cls, record: FlowRecord) -> TrafficTotals:
         """Give what one record counts."""
         return cls(
             record.start,
@@ -42,7 +42,7 @@ class Traffic(Seen):
             common_flags=0 if record.tcp_flags is None else record.tcp_flags,
         )
 
-    def merge(self, other: Traffic) -> None:
+    def merge(self, other: TrafficTotals) -> None:
         """Count in what another source held of the same flow."""
         self.widen(other.first_start, other.last_end, other.tcp_flags)
         self.common_flags &= other.common_flags
@@ -50,9 +50,9 @@ class Traffic(Seen):
         self.packets += other.packets
         self.bytes += other.bytes
 
-    def copied(self) -> Traffic:
+    def copied(self) -> TrafficTotals:
         """Give the same once more; ``dataclasses.replace`` takes ten times as long."""
-        return Traffic(
+        return TrafficTotals(
             self.first_start,
             self.last_end,
             self.tcp_flags,
@@ -143,19 +143,19 @@ def reject_reasons_of(reason: str | None) -> frozenset[str | None]:
 
 
 @dataclass(slots=True)
-class Rejects:
+class RejectedTotals:
     """What the rejected records of a flow say, all of them together.
 
     ``related`` are the hashes of related flows where they came with the record: ``columns.related_hashes``, as bytes.
     """
 
-    traffic: Traffic
+    traffic: TrafficTotals
     context: Context
     reasons: frozenset[str | None] = frozenset()
     packet_addresses_logged: bool = True
     related: bytes | None = field(default=None, compare=False, repr=False)
 
-    def merge(self, other: Rejects) -> None:
+    def merge(self, other: RejectedTotals) -> None:
         """Count in what another source held of the same flow."""
         self.traffic.merge(other.traffic)
         self.context = self.context.filled_from(other.context)
@@ -176,8 +176,8 @@ class Interface:
     shared: set[Address] | None = None
     subnets: set[str] = field(default_factory=set)
     vpc_id: str | None = None
-    accepts: bool = False
-    lost: Traffic = field(default_factory=Traffic)
+    accepts_logged: bool = False
+    lost: TrafficTotals = field(default_factory=TrafficTotals)
     context: Context = field(default_factory=Context)
 
     @property
@@ -214,7 +214,7 @@ class Interface:
             self.shared = set(other.shared) if self.shared is None else self.shared & other.shared
         self.subnets |= other.subnets
         self.vpc_id = agreed(self.vpc_id, other.vpc_id)
-        self.accepts |= other.accepts
+        self.accepts_logged |= other.accepts_logged
 
     def own_addresses(self) -> frozenset[Address]:
         """Give the interface's own address where the records leave no doubt: one it is, so two mean that none is sure."""
@@ -248,12 +248,12 @@ class RejectedFlow:
     """
 
     key: FlowKey
-    traffic: Traffic
+    traffic: TrafficTotals
     context: Context
     direction: FlowDirection | None
     direction_logged: bool
-    mirror: Seen | None
-    same: Seen | None
+    mirror: Activity | None
+    same: Activity | None
     accepts_logged: bool
     accepts_logged_elsewhere: bool
     records_lost: bool
@@ -316,19 +316,19 @@ def epoch_to_datetime(seconds: int) -> datetime:
 
 
 @dataclass(slots=True)
-class Folded:
+class AggregatedRejects:
     """Rejected flows of an interface that are counted together: there are too many to judge each.
 
     ``what`` counts their records by direction, protocol and destination port.
     """
 
-    traffic: Traffic = field(default_factory=Traffic)
+    traffic: TrafficTotals = field(default_factory=TrafficTotals)
     context: Context = field(default_factory=Context)
     what: Counter[tuple[FlowDirection | None, int | None, int | None]] = field(
         default_factory=Counter
     )
 
-    def merge(self, other: Folded) -> None:
+    def merge(self, other: AggregatedRejects) -> None:
         """Count in what another source has folded."""
         self.traffic.merge(other.traffic)
         self.context = self.context.filled_from(other.context)

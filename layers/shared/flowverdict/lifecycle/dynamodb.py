@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowverdict.core.aws_client import guarded
+from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import StateError
 from flowverdict.lifecycle.dynamodb_items import (
     pack_contribution,
@@ -79,7 +79,7 @@ class DynamoDbStore:
     def __init__(
         self, client: DynamoDBClient, table: str, *, wait: Callable[[float], None] = time.sleep
     ) -> None:
-        self._client = guarded(client)
+        self._client = reject_malformed_responses(client)
         self._table = table
         self._wait = wait
         self._seed: int | None = None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.detection import Detection
     from flowverdict.flows.collector import FlowCollector
-    from flowverdict.flows.model import Folded, LostRecords, RejectedFlow
+    from flowverdict.flows.model import AggregatedRejects, LostRecords, RejectedFlow
     from flowverdict.flows.ports import EvidenceStore
     from flowverdict.lifecycle.manager import AlertManager, Outcome
     from flowverdict.lifecycle.state_machine import Intervals
@@ -152,7 +152,7 @@ class WindowEvaluator:
                 continue  # it is so old that its evidence is being cleared away; what it has added stands
             flows = flows_of(number, evidence, self._store.seed())
             rejected = [*flows.rejected()]
-            digest = _digest(rejected, [*flows.lost()], flows.folded)
+            digest = _digest(rejected, [*flows.lost()], flows.aggregated)
             if digest != window.judged:
                 judged = replace(window, judged=digest, sources=sources)
                 yield from self._manager.apply(explain(flows, rejected), judged, now)
@@ -179,7 +179,9 @@ def _runs(windows: Collection[int]) -> Iterator[list[int]]:
 
 
 def _digest(
-    flows: Sequence[RejectedFlow], lost: Sequence[LostRecords], folded: Mapping[str | None, Folded]
+    flows: Sequence[RejectedFlow],
+    lost: Sequence[LostRecords],
+    aggregated: Mapping[str | None, AggregatedRejects],
 ) -> str:
     """Identify everything that alerts are made of but the rules, which are read when it has changed."""
     digest = hashlib.sha256()
@@ -192,6 +194,6 @@ def _digest(
         )
     digest.update(repr(lost).encode())
     digest.update(
-        repr([(name, one.traffic) for name, one in sorted(folded.items(), key=str)]).encode()
+        repr([(name, one.traffic) for name, one in sorted(aggregated.items(), key=str)]).encode()
     )
     return digest.hexdigest()[:32]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from botocore.config import Config
 
-from flowverdict.core.aws_client import guarded
+from flowverdict.core.aws_client import reject_malformed_responses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +70,9 @@ def client_factory(config: Config | None = None) -> ClientFactory:
                 "aws_session_token": credentials.session_token,
             }
         untyped = cast("Callable[..., BaseClient]", boto3.client)
-        return guarded(untyped(service, region_name=region, config=used, **secrets))
+        return reject_malformed_responses(
+            untyped(service, region_name=region, config=used, **secrets)
+        )
 
     return make
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowverdict.core.aws_client import guarded
+from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import StateError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class LastGoodPolicy:
     _KEY = "policy#last-good"
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
-        self._client = guarded(client)
+        self._client = reject_malformed_responses(client)
         self._table = table
 
     def load(self) -> str | None:

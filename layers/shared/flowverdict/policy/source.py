@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowverdict.core.aws_client import guarded
+from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import FlowVerdictError, PolicyError, SettingsError
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def make_client(service: Service) -> BaseClient:
     """Make a client, with time-outs that leave an invocation its time."""
     import boto3  # noqa: PLC0415 - as above
 
-    return guarded(boto3.client(service, config=CLIENT_CONFIG))
+    return reject_malformed_responses(boto3.client(service, config=CLIENT_CONFIG))
 
 
 class PolicySource:

@@ -18,7 +18,7 @@ from flowverdict.verdict.remediation import LAST_RULE_NUMBER, Remediation
 
 if TYPE_CHECKING:
     from flowverdict.core.addresses import Address
-    from flowverdict.flows.model import Folded
+    from flowverdict.flows.model import AggregatedRejects
     from flowverdict.verdict.explanation import Explanation
 
 
@@ -300,9 +300,9 @@ def _look_at_groups(flow: RejectedFlow, region: str | None) -> str:
 _MAX_WHAT = 5
 
 
-def most_of(folded: Folded) -> tuple[str, ...]:
+def most_of(aggregated: AggregatedRejects) -> tuple[str, ...]:
     """Say what most rejected records are of that are counted together, those of most first."""
-    most = sorted(folded.what.items(), key=lambda item: (-item[1], str(item[0])))[:_MAX_WHAT]
+    most = sorted(aggregated.what.items(), key=lambda item: (-item[1], str(item[0])))[:_MAX_WHAT]
     return tuple(f"{_what(*key)}: {counted(records, 'record')}" for key, records in most)
 
 

@@ -9,7 +9,7 @@ from flowverdict.flowlog.records import RejectReason
 from flowverdict.flows.model import epoch_to_datetime
 
 if TYPE_CHECKING:
-    from flowverdict.flows.accepted_index import Seen
+    from flowverdict.flows.accepted_index import Activity
     from flowverdict.verdict.model import Facts
     from flowverdict.verdict.rules_check import RulesCheck
 
@@ -29,7 +29,7 @@ def is_tcp(facts: Facts) -> bool:
     return facts.flow.key.protocol == Protocol.TCP
 
 
-def flags_of(traffic: Seen | None) -> int | None:
+def flags_of(traffic: Activity | None) -> int | None:
     return None if traffic is None else traffic.tcp_flags
 
 
@@ -47,7 +47,7 @@ def closes(flags: int | None) -> bool:
     return flags is not None and bool(flags & (_FIN | _RST))
 
 
-def not_after(first: Seen, second: Seen) -> bool:
+def not_after(first: Activity, second: Activity) -> bool:
     """Whether ``first`` certainly began no later than ``second``, as far as the log's own times go."""
     return (
         first.first_start is not None
@@ -56,7 +56,7 @@ def not_after(first: Seen, second: Seen) -> bool:
     )
 
 
-def starts_within(facts: Facts, mirror: Seen, seconds: int) -> bool:
+def starts_within(facts: Facts, mirror: Activity, seconds: int) -> bool:
     """Whether the reject began at most so many seconds after the mirror was last seen."""
     if mirror.last_end is None or facts.flow.traffic.first_start is None:
         return False
@@ -100,7 +100,7 @@ def nothing_but_handshakes(facts: Facts) -> bool:
     return bool(facts.flow.traffic.common_flags & SYN) and not closes(facts.flow.traffic.tcp_flags)
 
 
-def accepted_request(facts: Facts) -> Seen | None:
+def accepted_request(facts: Facts) -> Activity | None:
     """Give the mirror if it reads as the request of this flow."""
     mirror = facts.flow.mirror
     if mirror is None or facts.flow.same is not None or not not_after(mirror, facts.flow.traffic):
@@ -115,7 +115,7 @@ def accepted_request(facts: Facts) -> Seen | None:
     return mirror
 
 
-def both_accepted(facts: Facts) -> tuple[Seen, Seen] | None:
+def both_accepted(facts: Facts) -> tuple[Activity, Activity] | None:
     if facts.flow.mirror is None or facts.flow.same is None:
         return None
     if not (
@@ -126,7 +126,7 @@ def both_accepted(facts: Facts) -> tuple[Seen, Seen] | None:
     return facts.flow.mirror, facts.flow.same
 
 
-def quiet_since(facts: Facts, both: tuple[Seen, Seen]) -> bool:
+def quiet_since(facts: Facts, both: tuple[Activity, Activity]) -> bool:
     """Whether nothing of the connection was accepted after the reject began."""
     start = facts.flow.traffic.first_start
     return start is not None and all(
@@ -134,7 +134,7 @@ def quiet_since(facts: Facts, both: tuple[Seen, Seen]) -> bool:
     )
 
 
-def last_seen(both: tuple[Seen, Seen]) -> int | None:
+def last_seen(both: tuple[Activity, Activity]) -> int | None:
     return max((traffic.last_end for traffic in both if traffic.last_end is not None), default=None)
 
 
