@@ -524,7 +524,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         ),
         "document": Target(
             check=check_document,
-            breaks="document_from_json",
+            breaks="notification_from_json",
             tokens=f"{_DOCUMENT} {_JSON}",
             is_json=True,
         ),

@@ -252,7 +252,7 @@ class Life(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Let a day and more pass: what is open ends, and every record of noise has been told once."""
-        if not hasattr(self, "book"):
+        if not hasattr(self, "manager"):
             return
         self.outbox.broken = 0
         end = self.now + INTERVALS.digest + HOUR

@@ -116,7 +116,7 @@ def test_of_a_scan_the_most_doors_are_kept(
 
 
 @pytest.mark.parametrize(
-    "document",
+    "notification",
     [
         ALERT,
         LOST,

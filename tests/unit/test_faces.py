@@ -149,7 +149,7 @@ FACES: dict[str, Callable[[Notification], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("notification", DOCUMENTS)
 @pytest.mark.parametrize("face", FACES)
 def test_the_face_is_as_agreed(face: str, notification: str) -> None:
     """``UPDATE_GOLDEN=1 make test`` writes the files anew; read the difference before committing it."""
