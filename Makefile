@@ -28,7 +28,7 @@ test: .venv/.done .venv-sam/.done ## run all tests
 	$(BIN)/python -m pytest
 
 accuracy: .venv/.done ## verdicts and fixes against simulated VPCs, with figures (SIMULATOR_SEEDS=40)
-	SIMULATOR_SEEDS=$${SIMULATOR_SEEDS:-40} $(BIN)/python -m pytest -s tests/property/test_against_simulator.py
+	SIMULATOR_SEEDS=$${SIMULATOR_SEEDS:-40} $(BIN)/python -m pytest -s tests/laws/test_against_simulator.py
 
 cost: .venv/.done ## what months of records cost on AWS, measured here (FACTOR=1)
 	$(BIN)/python scripts/cost_table.py --factor $${FACTOR:-1}

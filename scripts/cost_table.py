@@ -2,7 +2,7 @@
 
 One file of flow logs, 1 % of it rejected, goes the whole way without AWS, in two steps: from gzip over records to evidence, and
 from evidence over flows and verdicts to alerts. The median of a few runs, in processor time, is put into the cost model
-(``flowverdict.cli.costs``).
+(``flowverdict_cli.cost_model``).
 """
 
 from __future__ import annotations

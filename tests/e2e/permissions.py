@@ -399,7 +399,7 @@ def markdown(rows: Sequence[tuple[Statement, list[str]]]) -> str:
         "Written by `make e2e-iam`: each statement of each function's role, and each action and resource of those that have",
         "several, was taken out of the deployed role in turn, and the function invoked. This is what then failed; with all of",
         "them nothing did. What the emulator grants by itself is not checked here; that the template asks for it is held by",
-        "`tests/integration/test_translated_template.py`.",
+        "`tests/project/test_translated_template.py`.",
         "",
         "| function | without | fails |",
         "|---|---|---|",

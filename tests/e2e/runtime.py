@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.e2e.emulator import LOOPBACK, ROOT, base_environment, free_port
-from tests.sam_template import read_template
+from tests.helpers.sam_template import read_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -26,10 +26,10 @@ from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.windows import WindowEvaluator
 from flowverdict.network.ec2 import Ec2Config
 from flowverdict.network.ec2_clients import client_factory
-from tests.alert_samples import Outbox
 from tests.e2e.samples import ACCOUNT_ID, HEADER, REGION
 from tests.e2e.soak_load import LOG_GROUP
 from tests.e2e.subscribers import log_events
+from tests.helpers.alert_samples import Outbox
 from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.emulator import ROOT
 from tests.e2e.permissions import TRIALS, UNCHECKED, Trial, markdown, trial
 from tests.e2e.policies import Policy, Statement, policy_statements, without
-from tests.sam_template import read_template
+from tests.helpers.sam_template import read_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

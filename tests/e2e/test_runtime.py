@@ -17,7 +17,7 @@ from tests.e2e.emulator import base_environment
 from tests.e2e.runtime import PYTHON, built_functions, runtime
 from tests.e2e.samples import key, notification, scenario, scheduled, shop_log_lines
 from tests.e2e.subscribers import forget, wait_until
-from tests.sam_template import read_template
+from tests.helpers.sam_template import read_template
 
 if TYPE_CHECKING:
     from tests.e2e.emulator import Emulator

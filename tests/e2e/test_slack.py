@@ -13,7 +13,7 @@ from tests.e2e.samples import key, scenario, shop_delivery
 from tests.e2e.subscribers import Queue, function_log, put_object, raw_log, wait_until
 from tests.e2e.test_lifecycle import A_DAY, sweep
 from tests.e2e.webhook import Answer
-from tests.webhook_server import SECRET_PATH
+from tests.helpers.webhook_server import SECRET_PATH
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Inboxes

@@ -21,7 +21,7 @@ from tests.e2e.subscribers import (
 )
 from tests.e2e.test_lifecycle import sweep
 from tests.e2e.test_slack import posted
-from tests.sam_template import read_template
+from tests.helpers.sam_template import read_template
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Inboxes

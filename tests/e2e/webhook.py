@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 from tests.e2e.emulator import LOOPBACK
-from tests.webhook_server import SECRET_PATH
+from tests.helpers.webhook_server import SECRET_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

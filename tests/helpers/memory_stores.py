@@ -36,17 +36,15 @@ class MemoryEvidence:
     def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[Evidence]]:
         """Give what is kept of these windows."""
         found: dict[int, list[Evidence]] = {}
-        for (partition, window, _), packed in sorted(self._kept.items()):
-            if partition == partition and first <= window <= last:
+        for (place, window, _), packed in sorted(self._kept.items()):
+            if place == partition and first <= window <= last:
                 found.setdefault(window, []).append(unpack(packed))
         return found
 
     def count(self, partition: str, first: int, last: int) -> int:
         """Give how many pieces of evidence are kept of these windows."""
         return sum(
-            1
-            for partition, window, _ in self._kept
-            if partition == partition and first <= window <= last
+            1 for place, window, _ in self._kept if place == partition and first <= window <= last
         )
 
 

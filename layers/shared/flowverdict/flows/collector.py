@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 # Of what is not bounded: some 15 MB.
 _MOST_HELD = 50_000
-_MANY = 200  # keys from which on hashing them in column_reader is faster
+_MANY = 200  # keys from which on hashing them in columns is faster
 
 
 # Of a window, judged one by one: some 250 MB of a function's memory, and twenty seconds. A flood of more is counted together.
@@ -479,7 +479,7 @@ def _nth_smallest(number: int, hashes: Sequence[Column]) -> int | None:
     if all(isinstance(column, array) for column in hashes):
         distinct = sorted({hashed for column in hashes for hashed in column})
         return distinct[number - 1] if len(distinct) > number else None
-    from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - numpy takes 65 ms to load, and is loaded where there are its column_reader
+    from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - numpy takes 65 ms to load, and is loaded where there are its columns
 
     return accepted_numpy.nth_smallest(number, hashes)
 

@@ -1,0 +1,293 @@
+"""A day of a small company through the real functions: some thousand rejects, a handful of messages, each at its time."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+import time_machine
+
+from flowverdict.alerts.grouping import group
+from flowverdict.app import wiring
+from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.network.ec2 import Ec2Config
+from flowverdict.verdict.batch import Batch
+from flowverdict_cli.local_aws import REGION, LocalAws, local_aws
+from tests.helpers.quick_tables import quick_transactions
+from tests.helpers.small_company import (
+    ACCOUNT,
+    AUDITORS,
+    EXPORTER_PORT,
+    HEADER,
+    OFFICE,
+    SCANNERS,
+    SHOP,
+    SLOW_SCANNERS,
+    WINDOW,
+    Company,
+    at,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "a-day.txt"
+BUCKET = "flow-logs"
+SWEEP_EVERY = 600
+DELIVERED_AFTER = 420  # seconds after the window's end
+# The shop's window that ends at 14:40 comes once more than usual late: half an hour after its fault was mended.
+STRAGGLER, STRAGGLER_AT = at(14, 30), at(15, 27)
+POLICY = {
+    "version": 1,
+    "silences": [
+        {
+            "match": {"cidr": AUDITORS},
+            "until": "2026-11-25T00:00:00Z",
+            "reason": "the yearly audit",
+        },
+        {
+            "match": {"port": EXPORTER_PORT},
+            "until": "2026-11-24T13:00:00Z",
+            "reason": "opened at noon, change 4711",
+        },
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    at: int
+    told: dict[str, Any]
+
+    @property
+    def when(self) -> str:
+        return f"{datetime.fromtimestamp(self.at, tz=UTC):%a %H:%M}"
+
+    @property
+    def line(self) -> str:
+        title = self.told["title"]
+        return f"{self.when}  {self.told['status']:<8}  {self.told['severity']:<8}  {title}"
+
+
+@dataclass(slots=True)
+class Day:
+    company: Company
+    rejects: int = 0
+    muted: int = 0
+    seconds: float = 0
+    messages: list[Message] = field(default_factory=list)
+    emails: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def of(self, *, kind: str = "reject", port: int | None = None) -> list[Message]:
+        return [
+            one
+            for one in self.messages
+            if one.told["kind"] == kind and (port is None or one.told["service_port"] == port)
+        ]
+
+
+def run_day(aws: LocalAws) -> Day:
+    started_at = time.perf_counter()
+    aws.keep_warm = True
+    boto3.client("ssm").put_parameter(Name="/policy", Value=json.dumps(POLICY), Type="String")
+    day = Day(company=Company.found())
+    company = day.company
+    shop = company.places[SHOP].vpc_id
+    changes = {
+        at(9): company.keep_app_from_database,
+        at(14): company.keep_replies_in,
+        at(15): company.let_replies_out,
+        at(18, 30): company.let_app_reach_database,
+    }
+    with time_machine.travel(at(0), tick=False) as clock:
+        for now in range(at(0), at(24, 20), 60):
+            clock.move_to(now)
+            if now in changes:
+                changes[now]()
+            started = now - DELIVERED_AFTER - WINDOW
+            if started % WINDOW == 0 and at(0) <= started < at(24):
+                logs = company.logs(started)
+                if started == STRAGGLER:
+                    del logs[shop]
+                deliver(aws, day, logs, started)
+            if now == STRAGGLER_AT:
+                deliver(aws, day, {shop: company.logs(STRAGGLER)[shop]}, STRAGGLER)
+            if now % SWEEP_EVERY == 0:
+                day.failures += aws.sweep(now).failures
+            if {now % WINDOW, now} & {0, DELIVERED_AFTER, STRAGGLER_AT}:
+                day.messages += [Message(now, told) for told in aws.alerts()]
+    day.emails = len(aws.emails())
+    day.seconds = time.perf_counter() - started_at
+    return day
+
+
+def deliver(aws: LocalAws, day: Day, logs: dict[str, list[str]], started: int) -> None:
+    """Put a window's objects, one a VPC, and let the function read them: one batch of the queue."""
+    stamp = f"{datetime.fromtimestamp(started, tz=UTC):%Y%m%dT%H%MZ}"
+    messages = []
+    for vpc_id, lines in logs.items():
+        key = f"AWSLogs/{ACCOUNT}/vpcflowlogs/{REGION}/2026/11/24/{ACCOUNT}_vpcflowlogs_{REGION}_fl-0a1b_{stamp}_{vpc_id}.log.gz"
+        content = gzip.compress("\n".join([HEADER, *lines]).encode(), compresslevel=1, mtime=0)
+        aws.put_object(ObjectRef(bucket=BUCKET, key=key), content)
+        messages.append(queue_message(f"{stamp}-{vpc_id}", notification(key)))
+        day.rejects += sum(" REJECT " in line for line in lines)
+    read = aws.invoke({"Records": messages}, {"POLICY": "ssm:/policy"})
+    day.failures += read.failures
+    day.muted += int(read.metrics["FlowsMuted"])
+
+
+def notification(key: str) -> dict[str, Any]:
+    s3 = {"s3SchemaVersion": "1.0", "bucket": {"name": BUCKET}, "object": {"key": key, "size": 1}}
+    return {
+        "Records": [
+            {
+                "eventVersion": "2.6",
+                "eventSource": "aws:s3",
+                "eventName": "ObjectCreated:Put",
+                "s3": s3,
+            }
+        ]
+    }
+
+
+def queue_message(message_id: str, body: object) -> dict[str, Any]:
+    return {
+        "messageId": message_id,
+        "receiptHandle": "handle",
+        "body": json.dumps(body),
+        "attributes": {"ApproximateReceiveCount": "1"},
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": f"arn:aws:sqs:{REGION}:{ACCOUNT}:flow-logs",
+        "awsRegion": REGION,
+    }
+
+
+@pytest.fixture(scope="module")
+def day() -> Iterator[Day]:
+    # The day passes in no time, so what is kept for a minute is kept by the day's clock.
+    with pytest.MonkeyPatch.context() as patch, local_aws() as aws:
+        quick_transactions(patch)
+        patch.setattr(wiring, "Ec2Config", partial(Ec2Config, clock=time.time))
+        yield run_day(aws)
+
+
+def test_nothing_failed_and_mail_says_what_machines_are_told(day: Day) -> None:
+    assert day.failures == []
+    assert day.emails == len(day.messages)
+
+
+def test_the_whole_day_is_these_messages(day: Day) -> None:
+    told = "".join(f"{message.line}\n" for message in day.messages)
+    if "UPDATE_GOLDEN" in os.environ:
+        GOLDEN.write_text(told)
+    assert told == GOLDEN.read_text()
+
+
+def test_a_message_stands_for_hundreds_of_rejects(day: Day) -> None:
+    ratio = day.rejects / len(day.messages)
+    print(  # noqa: T201 - a figure to read
+        f"\na day: {day.rejects:,} rejects, {len(day.messages)} messages, {ratio:,.0f} : 1, {day.seconds:.1f} s"
+    )
+    assert day.rejects > 5_000
+    assert ratio > 100
+
+
+def test_the_broken_network_acl_is_told_once_and_is_over_as_soon_as_it_is_mended(day: Day) -> None:
+    fired, resolved = day.of(port=443)
+    assert fired.when == "Tue 14:17"  # the window that ends at 14:10 is delivered 7 minutes later
+    assert (fired.told["status"], fired.told["severity"], fired.told["leg"]) == (
+        "firing",
+        "critical",
+        "response",
+    )
+    assert fired.told["network_acl_entry"]["network_acl_id"] == day.company.shop_acl
+    assert (
+        resolved.when == "Tue 15:00"
+    )  # the first sweep after the mending; no waiting for the log to fall silent
+    assert resolved.told["status_reason"] == (
+        "Resolved: the rules let it pass now (10 packets of it tried on the rules as read 2026-11-24T15:00:00Z)."
+    )
+    assert resolved.told["fingerprint"] == fired.told["fingerprint"]
+    # What came later, at 15:07 and as late as 15:27, tells of before the mending and opens nothing.
+    assert resolved.told["records"] == 4 * 120
+
+
+def test_the_wrong_security_group_is_told_is_not_forgotten_and_is_over_when_it_is_mended(
+    day: Day,
+) -> None:
+    told = day.of(port=5432)
+    assert [(one.when, one.told["status"]) for one in told] == [
+        ("Tue 09:17", "firing"),
+        ("Tue 13:20", "reminder"),  # four hours after 09:17, at the next sweep
+        ("Tue 17:20", "reminder"),
+        ("Tue 18:30", "resolved"),
+    ]
+    assert {one.told["fingerprint"] for one in told} == {told[0].told["fingerprint"]}
+    assert {one.told["severity"] for one in told} == {"high"}
+    assert told[0].told["security_groups"] == [day.company.groups["database"]]
+    # 20 tries in each of the windows of which the last one that arrived ends at 18:20.
+    assert [one.told["records"] for one in told] == [20, 25 * 20, 49 * 20, 56 * 20]
+
+
+def test_what_aws_lost_is_told_once(day: Day) -> None:
+    (lost,) = day.of(kind="records-lost")
+    assert (lost.when, lost.told["status"], lost.told["records"]) == ("Tue 11:37", "firing", 1)
+
+
+def test_scanners_block_public_access_and_closed_connections_are_one_digest(day: Day) -> None:
+    assert day.of(kind="scan") == []
+    assert day.of(kind="flood") == []
+    (digest,) = day.of(kind="digest")
+    assert digest.when == "Wed 00:00"
+    sections = {section["heading"]: section["lines"] for section in digest.told["sections"]}
+    scans = sections["Scans"]
+    assert len(scans) == 2  # the shop and the API; by place and not by scanner
+    assert all(f" from {len(SCANNERS)} addresses" in line for line in scans)
+    knocking = sections["Knocking on what is closed"]
+    assert all(any(address in line for line in knocking) for address in SLOW_SCANNERS)
+    assert any(
+        day.company.places[OFFICE].vpc_id in line and "from 2 addresses" in line
+        for line in knocking
+    )
+    (harmless,) = [
+        lines for heading, lines in sections.items() if heading.startswith("Of no consequence")
+    ]
+    assert any("TCP 443" in line for line in harmless)
+
+
+def test_every_reject_is_in_exactly_one_total(day: Day) -> None:
+    (digest,) = day.of(kind="digest")
+    over = [one.told["records"] for one in day.messages if one.told["status"] == "resolved"]
+    # The day's last window is delivered after midnight, so it waits for the next digest.
+    waiting = sum(
+        " REJECT " in line for lines in day.company.logs(at(23, 50)).values() for line in lines
+    )
+    assert waiting > 0
+    assert digest.told["records"] + sum(over) + waiting + day.muted == day.rejects
+
+
+def test_what_two_silences_mute_would_have_been_told_and_is_not(day: Day) -> None:
+    lines = [line for _, line in day.company.muted(at(10))]
+    batch = Batch()
+    batch.add_file(io.BytesIO("\n".join([HEADER, *lines]).encode()), name="muted")
+    without = {
+        (one.notification.kind, one.notification.severity) for one in group(batch.explanations())
+    }
+    assert without == {("scan", "medium"), ("reject", "high")}
+    assert day.muted == sum(
+        1 for start in range(at(0), at(24), WINDOW) for _ in day.company.muted(start)
+    )
+    assert day.of(kind="scan") == []
+    assert day.of(port=EXPORTER_PORT) == []

@@ -1,0 +1,84 @@
+"""``flowverdict replay --slack-webhook``: what arrives at a listener is what Slack takes, and what went wrong is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+from slack_sdk.models.blocks import Block, HeaderBlock, SectionBlock
+
+from flowverdict.core.errors import FlowVerdictError
+from flowverdict_cli.commands import cli
+from tests.helpers.webhook_server import Answer, WebhookServer, webhook_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+
+EVENTS = Path(__file__).parents[2] / "events"
+DELIVERY = str(EVENTS / "sqs-s3-delivery.json")
+
+
+@pytest.fixture
+def slack() -> Iterator[WebhookServer]:
+    with webhook_server() as server:
+        yield server
+
+
+def test_alerts_reach_the_listener_as_blocks_that_slacks_own_models_take(
+    slack: WebhookServer,
+) -> None:
+    result = CliRunner().invoke(
+        cli, ["replay", "--later", "--slack-webhook", slack.address, DELIVERY]
+    )
+
+    assert result.exit_code == 0, result.output
+    headers = []
+    for message in slack.received:
+        blocks = Block.parse_all(message["blocks"])
+        assert len(blocks) == len(message["blocks"])
+        assert [block.to_dict() for block in blocks] == message[
+            "blocks"
+        ]  # to_dict validates lengths and counts
+        assert message["text"]
+        assert len(json.dumps(message["blocks"])) <= 13_000
+        (header,) = [block for block in blocks if isinstance(block, HeaderBlock)]
+        assert header.text is not None
+        headers.append(header.text.text)
+        assert any(isinstance(block, SectionBlock) for block in blocks)
+    assert ["CRITICAL" in header for header in headers[:3]] == [True, True, False]
+    assert sum("RESOLVED" in header for header in headers) == 4
+    assert sum("noise" in header.lower() for header in headers) == 1
+    # Five at once, four of them resolved later (lost records stay lost), and the digest.
+    assert len(headers) == 10
+
+
+def test_a_message_that_slack_does_not_take_is_one_clear_line_and_the_others_arrive(
+    slack: WebhookServer,
+) -> None:
+    slack.answers = [Answer(status=400, body="invalid_blocks")]
+
+    result = CliRunner().invoke(cli, ["replay", "--slack-webhook", slack.address, DELIVERY])
+
+    assert result.exit_code == 1
+    (line,) = [line for line in result.stderr.splitlines() if line]
+    assert "400" in line
+    assert "invalid_blocks" in line
+    assert slack.address not in result.output
+    assert len(slack.received) == 5
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://hooks.slack.com/services/T/B/x", "ftp://127.0.0.1/", "https://", "not an address"],
+)
+def test_an_address_that_is_none_is_refused_before_anything_happens(address: str) -> None:
+    result = CliRunner().invoke(cli, ["replay", "--slack-webhook", address, DELIVERY])
+    assert result.exit_code != 0
+    assert result.stdout == ""
+    assert isinstance(result.exception, FlowVerdictError)
+    assert address not in str(result.exception)

@@ -1,0 +1,92 @@
+"""What was accepted, kept as columns; and the hashes that flows are found by. Their laws: tests/laws/test_evidence_laws.py."""
+
+from __future__ import annotations
+
+import zlib
+from ipaddress import ip_address
+
+import pytest
+
+from flowverdict.flowlog.flow_hash import key_hash
+from flowverdict.flowlog.flow_key import FlowKey
+from flowverdict.flowlog.records import FlowDirection
+from flowverdict.flows.accepted_index import AcceptedFlowIndex, Activity
+
+NEAR, FAR = ip_address("10.0.0.5"), ip_address("203.0.113.7")
+KEY = FlowKey("eni-1", NEAR, FAR, NEAR, FAR, 443, 40_001, 6, FlowDirection.EGRESS)
+SEED = 0x0123_4567_89AB_CDEF
+
+
+def test_a_hash_is_the_same_in_every_process_and_version() -> None:
+    # Evidence that an older version has kept is found by what a newer one asks for.
+    assert key_hash(KEY, 0) == 0x02BA_F657_BA3B_D8AD
+    assert key_hash(KEY, SEED) == 0xC460_1AD5_2728_B875
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        KEY._replace(interface="eni-2"),
+        KEY._replace(interface=None),
+        KEY._replace(source=FAR, destination=NEAR, packet_source=FAR, packet_destination=NEAR),
+        KEY._replace(packet_source=FAR),
+        KEY._replace(packet_source=None),
+        KEY._replace(source_port=40_001, destination_port=443),
+        KEY._replace(source_port=None),
+        KEY._replace(protocol=17),
+        KEY._replace(direction=None),
+        KEY._replace(direction=FlowDirection.INGRESS),
+        # What would be one text if the parts were just put one after the other.
+        KEY._replace(interface="eni-11", source=ip_address("0.0.0.5")),
+        KEY._replace(source_port=4_434, destination_port=1),
+    ],
+)
+def test_whatever_differs_makes_another_hash(other: FlowKey) -> None:
+    for seed in (0, 1, SEED, 2**64 - 1):
+        assert key_hash(other, seed) != key_hash(KEY, seed)
+
+
+def test_seeds_give_hashes_that_have_nothing_in_common() -> None:
+    # Half of 64 bits differ, give or take: 100 pairs of 64 bits have a standard deviation of 0.4 around 32.
+    differing = [(key_hash(KEY, seed) ^ key_hash(KEY, seed + 1)).bit_count() for seed in range(100)]
+    assert 30 < sum(differing) / 100 < 34
+
+
+def test_the_largest_values_that_records_hold_are_kept() -> None:
+    accepts = AcceptedFlowIndex()
+    accepts.add(2**64 - 1, 2**63 - 1, 2**63 - 1, 2**31 - 1)
+    accepts.add(0, None, None, None)
+    kept = AcceptedFlowIndex.unpack(accepts.pack())
+    assert kept.lookup({0, 1, 2**64 - 1}) == {
+        0: Activity(),
+        2**64 - 1: Activity(2**63 - 1, 2**63 - 1, 2**31 - 1),
+    }
+
+
+def test_what_was_found_is_nobody_elses() -> None:
+    accepts = AcceptedFlowIndex()
+    accepts.add(1, 10, 20, 2)
+    accepts.lookup({1})[1].widen(0, 100, 255)
+    assert accepts.lookup({1}) == {1: Activity(10, 20, 2)}
+
+
+def test_nothing_is_packed_twice() -> None:
+    kept = AcceptedFlowIndex.unpack(AcceptedFlowIndex().pack())
+    with pytest.raises(ValueError, match="packed already"):
+        kept.pack()
+
+
+@pytest.mark.parametrize("columns", [0, 3, 5])
+def test_another_number_of_columns_is_none_of_it(columns: int) -> None:
+    column = zlib.compress(b"")
+    packed = b"".join(len(column).to_bytes(8, "little") + column for _ in range(columns))
+    with pytest.raises(ValueError, match="zip"):
+        AcceptedFlowIndex.unpack(packed)
+
+
+def test_columns_of_different_lengths_are_none_of_it() -> None:
+    columns = [zlib.compress(bytes(length)) for length in (16, 8, 16, 8)]
+    with pytest.raises(ValueError, match="different lengths"):
+        AcceptedFlowIndex.unpack(
+            b"".join(len(column).to_bytes(8, "little") + column for column in columns)
+        )

@@ -1,0 +1,117 @@
+"""More rejected flows than are judged one by one: bounded, all counted, and the same ones whatever the order and the split."""
+
+from __future__ import annotations
+
+import io
+import random
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flowverdict.alerts.grouping import detections
+from flowverdict.alerts.model import Alert, Kind, Notice
+from flowverdict.core.errors import ObjectError
+from flowverdict.flowlog.fields import DEFAULT_FIELDS
+from flowverdict.flowlog.records import Action, FlowRecord, LogStatus
+from flowverdict.flows.collector import FlowCollector
+from flowverdict.flows.evidence import Evidence, flows_of
+from flowverdict.flows.evidence_codec import pack, unpack
+from flowverdict.flows.read_source import read_object
+from flowverdict.verdict.batch import explain_flows
+from tests.helpers.alert_samples import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MOST, SEED, WINDOW_NUMBER = 40, 7, NOW // 300
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowverdict.flows.evidence.MAX_FLOWS", MOST)
+
+
+def reject(number: int, *, packets: int = 1) -> FlowRecord:
+    return FlowRecord(
+        account_id="123456789012",
+        interface_id="eni-1",
+        srcaddr=ip_address(0xCB007100 + number % 200),
+        dstaddr=ip_address("10.0.0.5"),
+        srcport=20_000 + number,
+        dstport=445,
+        protocol=6,
+        packets=packets,
+        bytes=40,
+        start=NOW,
+        end=NOW,
+        action=Action.REJECT,
+        log_status=LogStatus.OK,
+    )
+
+
+RECORDS = [reject(number) for number in range(300)] + [
+    reject(number, packets=2) for number in range(0, 300, 3)
+]
+
+
+def collected(sources: Sequence[Sequence[FlowRecord]]) -> FlowCollector:
+    evidence = []
+    for records in sources:
+        flows = FlowCollector(SEED, most=MOST)
+        for record in records:
+            flows.add(record)
+        evidence.append(unpack(pack(Evidence(flows=flows))))
+    return flows_of(WINDOW_NUMBER, {WINDOW_NUMBER: evidence}, SEED)
+
+
+def shown(flows: FlowCollector) -> tuple[object, ...]:
+    kept = [(flow.key, flow.traffic) for flow in flows.rejected()]
+    return (kept, {name: (one.traffic, one.what) for name, one in flows.aggregated.items()})
+
+
+def test_a_flood_keeps_its_bound_and_every_record_is_counted() -> None:
+    flows = collected([RECORDS])
+    kept = list(flows.rejected())
+    assert len(kept) == MOST
+    assert sum(flow.traffic.records for flow in kept) + flows.aggregated[
+        "eni-1"
+    ].traffic.records == len(RECORDS)
+    found = detections(explain_flows([*flows.rejected()], None), flows)
+    assert sum(one.notification.records for one in found) == len(RECORDS)
+    (notice,) = [one.notification for one in found if isinstance(one.notification, Notice)]
+    assert notice.kind is Kind.FLOOD
+    assert "TCP to port 445" in notice.sections[0].lines[0]
+    assert all(
+        isinstance(one.notification, Alert) for one in found if one.notification is not notice
+    )
+
+
+@pytest.mark.parametrize("objects", [1, 2, 7])
+def test_which_flows_are_judged_depends_neither_on_order_nor_on_split(objects: int) -> None:
+    shuffled = random.Random(objects).sample(RECORDS, len(RECORDS))  # noqa: S311 - no secret
+    assert shown(collected([shuffled[number::objects] for number in range(objects)])) == shown(
+        collected([RECORDS])
+    )
+
+
+def test_as_many_as_there_may_be_are_all_judged() -> None:
+    flows = collected([RECORDS[:MOST]])
+    assert len(list(flows.rejected())) == MOST
+    assert flows.aggregated == {}
+
+
+def test_more_records_than_a_function_has_room_for_are_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = "2 123456789012 eni-1 203.0.113.9 10.0.0.5 {} 443 6 1 40 1795348800 1795348805 ACCEPT OK"
+    lines = [" ".join(DEFAULT_FIELDS), *(line.format(port) for port in range(1_000, 1_101))]
+    monkeypatch.setattr("flowverdict.flows.evidence.MAX_RECORDS", 100)
+    with pytest.raises(ObjectError, match=r"^a file: more than 100 records"):
+        read_object(io.BytesIO("\n".join(lines).encode()), name="a file", seed=SEED)
+    assert (
+        read_object(
+            io.BytesIO("\n".join(lines[:-1]).encode()), name="a file", seed=SEED
+        ).reading.counts.accepted
+        == 100
+    )

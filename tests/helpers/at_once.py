@@ -1,0 +1,79 @@
+"""A function in a process of its own, held up before its first write until another one is there too."""
+
+from __future__ import annotations
+
+import os
+from contextlib import redirect_stdout
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.store import ConflictError
+from flowverdict_cli.local_aws import load_function
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from multiprocessing.queues import Queue
+    from multiprocessing.synchronize import Barrier
+
+    from flowverdict.lifecycle.state_machine import Intervals
+    from flowverdict.lifecycle.store import Commit
+
+LONGEST_WAIT = 60  # seconds; who waits longer was left alone
+
+
+class NoRules:
+    """EC2 with nothing to say: what the rules are is of no matter here."""
+
+    def __init__(self, **_: object) -> None:
+        pass
+
+    def read(self, *_: object) -> str:
+        """Say why there are no rules."""
+        return "the rules were not asked for"
+
+
+class _Context:
+    function_name = "classify_s3"
+    memory_limit_in_mb = 512
+    aws_request_id = "00000000-0000-0000-0000-000000000000"
+    invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:local"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 300_000
+
+
+def classify_together(
+    environment: Mapping[str, str],
+    events: Sequence[dict[str, Any]],
+    barrier: Barrier,
+    conflicts: Queue[int],
+) -> None:
+    """Handle the events one after the other; each one's first write begins when the other process has read what it writes on."""
+    os.environ.update(environment)
+    commit = DynamoDbStore.commit
+    commits = lost = 0
+
+    def together(self: DynamoDbStore, what: Commit, now: int, intervals: Intervals) -> None:
+        nonlocal commits, lost
+        commits += 1
+        if commits == 1:
+            barrier.wait(LONGEST_WAIT)
+        try:
+            commit(self, what, now, intervals)
+        except ConflictError:
+            lost += 1
+            raise
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
+        patch.setattr(DynamoDbStore, "commit", together)
+        function = load_function("classify_s3")
+        for event in events:
+            commits = lost = 0
+            with redirect_stdout(StringIO()):
+                answer = function.lambda_handler(event, _Context())
+            assert answer == {"batchItemFailures": []}, answer
+            conflicts.put(lost)

@@ -1,0 +1,439 @@
+"""The stack on moto for tests of crashes and of AWS's errors: what is set up, what happens to it when, and what came of it.
+
+All that such a test knows of the program stands here: the functions by name, their environment, and what was told and counted.
+Which calls a function makes is nobody's knowledge; ``wire`` hears them.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import pickle
+import random
+import traceback
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+import boto3
+import pytest
+import time_machine
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
+from moto.sns.models import sns_backends
+
+from flowverdict.alerts.model import Alert
+from flowverdict.core.formatting import isoformat
+from flowverdict.flowlog.records import RecordFormat
+from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict_cli.local_aws import REGION, Invocation, LocalAws, local_aws
+from flowverdict_cli.sample_world import LOG_FORMAT, LOG_GROUP, make_sample_world
+from scripts.pack_cloudwatch_event import pack
+from tests.app.test_a_day import BUCKET, notification, queue_message
+from tests.helpers.alert_samples import ALERT, NOW
+from tests.helpers.small_company import HEADER
+from tests.helpers.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from flowverdict_cli.sample_world import SampleWorld
+
+MINUTE = 60
+MANY = 130  # DynamoDB takes 100 items in a transaction
+MEMBER = "210987654321"
+ROLE = "flowverdict-reader"
+POLICY = {"version": 1, "minimum_severity": "low"}
+# As the template has them: the queue's VisibilityTimeout for the default time-out, its maxReceiveCount, and the sweep's interval.
+VISIBILITY = 30 * MINUTE
+RECEIVES = 3
+SWEEP_EVERY = 10 * MINUTE
+# Lambda tries an asynchronous event again after one minute and after two more
+# (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html).
+ASYNC_WAITS = (MINUTE, 2 * MINUTE)
+
+OBJECTS = "classify_s3"
+LOG_EVENTS = "classify_cloudwatch_logs"
+SWEEP = "sweep_alerts"
+SLACK = "notify_slack"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """An event that is delivered to a function at a time (Unix seconds), for the how manieth time."""
+
+    function: str
+    event: dict[str, Any]
+    at: int
+    received: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """Something that happens, and the sweeps after it, by the last of which all of it must have been told."""
+
+    name: str
+    first: Delivery
+    sweeps: tuple[int, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What people were told, and what is remembered.
+
+    Parameters
+    ----------
+    told
+        How often each message came: topic or channel, fingerprint or subject, and status.
+    counts
+        Records, packets and flows of each alert, as the table has them.
+    about
+        What the alerts are about, whatever they make of it: the connection, and the status.
+    words
+        What each alert says first, by fingerprint.
+    lost
+        Deliveries that AWS gave up.
+    """
+
+    told: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    counts: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    about: set[tuple[str, str]] = field(default_factory=set)
+    words: dict[str, str] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+
+
+class World:
+    """AWS with the stack in it, and everything that happens to it."""
+
+    def __init__(self, aws: LocalAws, wire: Wire, samples: SampleWorld) -> None:
+        self.aws = aws
+        self.wire = wire
+        self.posted: list[bytes] = []
+        self.lost: list[str] = []
+        wire.post = self.posted.append
+        self._interfaces = samples.interfaces
+        self._vpc = samples.vpc_id
+        self.environment = {
+            "POLICY": "ssm:/flowverdict/policy",
+            "READER_ROLE_NAME": ROLE,
+            "RESOLVE_MINUTES": "110",
+            "REPEAT_MINUTES": "100",
+            "SLACK_WEBHOOK": "secretsmanager:slack/webhook",
+        }
+        boto3.client("ssm").put_parameter(
+            Name="/flowverdict/policy", Value=json.dumps(POLICY), Type="String"
+        )
+        address = "https://hooks.slack.com/services/T0/B0/x"
+        boto3.client("secretsmanager").create_secret(Name="slack/webhook", SecretString=address)
+        boto3.client("ssm").put_parameter(Name="/slack/webhook", Value=address, Type="SecureString")
+        self.episodes = self._make_episodes()
+
+    # --- what happens ---------------------------------------------------------------------------------------------
+
+    def _make_episodes(self) -> dict[str, Episode]:
+        self._put("first", self._blocked_database_request(), _member_request())
+        self._put("second", self._blocked_database_request(port=41_100))
+        messages = [
+            queue_message(name, notification(_key(key)))
+            for name, key in (("1", "first"), ("2", "second"), ("3", "first"))
+        ]
+        # As many that no other format fits them by accident.
+        logs = _subscription_event(
+            _member_request(port=41_200),
+            *[_vanished_request(port=41_300 + number) for number in range(5)],
+        )
+        sweep_at = NOW + 170 * MINUTE
+        notice = {
+            "Records": [
+                {
+                    "EventSource": "aws:sns",
+                    "Sns": {"Type": "Notification", "Message": ALERT.to_json()},
+                }
+            ]
+        }
+        episodes = (
+            Episode(
+                name=OBJECTS,
+                first=Delivery(function=OBJECTS, event={"Records": messages}, at=NOW),
+                sweeps=(NOW + 65 * MINUTE,),
+            ),
+            Episode(
+                name=LOG_EVENTS,
+                first=Delivery(function=LOG_EVENTS, event=logs, at=NOW + 80 * MINUTE),
+                sweeps=(NOW + 90 * MINUTE,),
+            ),
+            # By now one alert is over, one goes on and is told again, and one is new.
+            Episode(
+                name=SWEEP,
+                first=Delivery(function=SWEEP, event=_scheduled(sweep_at), at=sweep_at),
+                sweeps=(sweep_at + SWEEP_EVERY, sweep_at + 2 * SWEEP_EVERY),
+            ),
+            Episode(
+                name=SLACK,
+                first=Delivery(function=SLACK, event=notice, at=sweep_at + 3 * SWEEP_EVERY),
+            ),
+        )
+        return {episode.name: episode for episode in episodes}
+
+    def many_alerts(self) -> Episode:
+        """Give an episode of more alerts than one commit takes, with few messages; it stands by itself."""
+        self._put("many", *(_vanished_request(port=40_000, place=place) for place in range(MANY)))
+        event = {"Records": [queue_message("many", notification(_key("many")))]}
+        self.environment["MESSAGES_PER_HOUR"] = "3"
+        return Episode(
+            name="many alerts",
+            first=Delivery(function=OBJECTS, event=event, at=NOW),
+            sweeps=(NOW + 65 * MINUTE,),
+        )
+
+    def _put(self, name: str, *records: dict[str, object]) -> None:
+        lines = [
+            " ".join(str(record.get(field, "-")) for field in HEADER.split()) for record in records
+        ]
+        self.aws.put_object(
+            ObjectRef(bucket=BUCKET, key=_key(name)), "\n".join([HEADER, *lines]).encode()
+        )
+
+    def play(self, episode: Episode, deliveries: Sequence[Delivery] | None = None) -> None:
+        """Deliver what happens in an episode, and again what fails, then sweep; ``deliveries`` are those still to come."""
+        waiting = [episode.first] if deliveries is None else [*deliveries]
+        waiting += [Delivery(function=SWEEP, event=_scheduled(at), at=at) for at in episode.sweeps]
+        while waiting:
+            delivery = min(waiting, key=lambda one: one.at)
+            waiting.remove(delivery)
+            waiting += self.deliver(delivery)
+
+    def play_until(self, episode: Episode) -> None:
+        """Play all episodes before this one."""
+        for earlier in self.episodes.values():
+            if earlier == episode:
+                return
+            self.play(earlier)
+
+    def deliver(self, delivery: Delivery) -> list[Delivery]:
+        """Invoke the function; give what AWS will deliver again."""
+        return self.again(delivery, self.invoke(delivery))
+
+    def invoke(self, delivery: Delivery) -> Invocation:
+        """Invoke the function with the clock at the delivery's time."""
+        with time_machine.travel(delivery.at, tick=False):
+            return self.aws.invoke(delivery.event, self.environment, function=delivery.function)
+
+    def again(self, delivery: Delivery, invocation: Invocation | None) -> list[Delivery]:
+        """Give what AWS delivers again after an invocation; ``None`` is one that died."""
+        event = delivery.event
+        if invocation is not None and invocation.error is None:
+            answer = invocation.answer
+            failed = (
+                {one["itemIdentifier"] for one in answer["batchItemFailures"]}
+                if isinstance(answer, dict)
+                else set()
+            )
+            if not failed:
+                return []
+            event = {
+                "Records": [
+                    message for message in event["Records"] if message["messageId"] in failed
+                ]
+            }
+        if delivery.function == SWEEP:
+            return []  # the next one is the next try
+        waits = {OBJECTS: (VISIBILITY,) * (RECEIVES - 1)}.get(delivery.function, ASYNC_WAITS)
+        if delivery.received > len(waits):
+            self.lost.append(f"{delivery.function}: given up after {delivery.received} tries")
+            return []
+        wait = waits[delivery.received - 1]
+        return [
+            replace(delivery, event=event, at=delivery.at + wait, received=delivery.received + 1)
+        ]
+
+    # --- what came of it ------------------------------------------------------------------------------------------
+
+    def outcome(self) -> Outcome:
+        """Give everything that was told since the beginning, and what is remembered now."""
+        outcome = Outcome(counts=self._counts(), lost=self.lost)
+        topics = sns_backends[DEFAULT_ACCOUNT_ID][REGION].topics
+        for arn, topic in topics.items():
+            for _, message, subject, *_ in topic.sent_notifications:
+                if arn != self.aws.topic_arn:
+                    outcome.told[arn.rpartition(":")[2], str(subject)] += 1
+                    continue
+                notification = json.loads(message)
+                outcome.told["alert", notification["fingerprint"], notification["status"]] += 1
+                outcome.about.add(
+                    (notification.get("connection", notification["title"]), notification["status"])
+                )
+                outcome.words.setdefault(notification["fingerprint"], notification["summary"])
+        outcome.told.update(("slack", json.loads(body)["text"]) for body in self.posted)
+        return outcome
+
+    def _counts(self) -> dict[str, tuple[int, ...]]:
+        # The keys from moto itself: a scan by the SDK would need another client.
+        keys = [
+            str(key.value)
+            for key in dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables[self.aws.table].items
+        ]
+        names = [key.removeprefix("alert#") for key in keys if key.startswith("alert#")]
+        states = DynamoDbStore(boto3.client("dynamodb"), self.aws.table).load(names)
+        notifications = {name: state.notification for name, state in states.items()}
+        return {
+            f"{name} {notification.status}": (
+                notification.records,
+                notification.packets,
+                notification.flows,
+            )
+            if isinstance(notification, Alert)
+            else (notification.records,)
+            for name, notification in notifications.items()
+        }
+
+    # --- records --------------------------------------------------------------------------------------------------
+
+    def _blocked_database_request(self, port: int = 41_000) -> dict[str, object]:
+        """Give a request that the database's security group does not let in; EC2 knows everything about it."""
+        ends = {"srcaddr": "10.0.2.20", "dstaddr": "10.0.3.30", "srcport": port, "dstport": 5432}
+        return _rejected(DEFAULT_ACCOUNT_ID, self._interfaces["shop-database"], self._vpc, ends)
+
+
+def _vanished_request(port: int, place: int = 99) -> dict[str, object]:
+    """Give a request to an interface that is no more, in a VPC that no other place has."""
+    ends = {"srcaddr": "10.0.2.20", "dstaddr": f"10.0.3.{place}", "srcport": port, "dstport": 6379}
+    return _rejected(
+        DEFAULT_ACCOUNT_ID, f"eni-0a1b2c3d4e5f60{place:03}", f"vpc-0a1b2c3d4e5f60{place:03}", ends
+    )
+
+
+def _member_request(port: int = 41_002) -> dict[str, object]:
+    """Give a request in a member account, whose rules need its role."""
+    ends = {"srcaddr": "10.7.0.1", "dstaddr": "10.7.0.2", "srcport": port, "dstport": 443}
+    return _rejected(MEMBER, "eni-0a1b2c3d4e5f60077", "vpc-0a1b2c3d4e5f60077", ends)
+
+
+def _rejected(account: str, interface: str, vpc: str, ends: dict[str, object]) -> dict[str, object]:
+    record = {
+        "version": 8, "account-id": account, "interface-id": interface, "vpc-id": vpc, "subnet-id": "subnet-0a1b2c3d",
+        "protocol": 6, "packets": 3, "bytes": 180, "start": NOW - 600, "end": NOW - 580, "action": "REJECT", "log-status": "OK",
+        "tcp-flags": 2, "type": "IPv4", "region": REGION, "flow-direction": "ingress",
+    }  # fmt: skip
+    return record | ends | {"pkt-srcaddr": ends["srcaddr"], "pkt-dstaddr": ends["dstaddr"]}
+
+
+def _subscription_event(*records: dict[str, object]) -> dict[str, Any]:
+    names = RecordFormat.from_log_format(LOG_FORMAT).names
+    lines = [" ".join(str(record.get(name, "-")) for name in names) for record in records]
+    event: dict[str, Any] = json.loads(pack(lines, log_group=LOG_GROUP, log_stream="eni-all"))
+    return event
+
+
+def _key(name: str) -> str:
+    return f"AWSLogs/{DEFAULT_ACCOUNT_ID}/vpcflowlogs/{REGION}/2026/11/22/{name}.log"
+
+
+def _scheduled(at: int) -> dict[str, Any]:
+    return {
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "time": isoformat(at),
+        "detail": {},
+    }
+
+
+@contextmanager
+def fault_world() -> Iterator[World]:
+    """Give a world of its own, in which nothing has happened yet."""
+    with pytest.MonkeyPatch.context() as patch:
+        wire = Wire(patch)
+        with local_aws() as aws:
+            world = World(aws, wire, make_sample_world())
+            gc.freeze()  # the collector would touch, and so copy, all that copies share
+            yield world
+            gc.unfreeze()
+
+
+# --- copies of the world ----------------------------------------------------------------------------------------------
+
+
+class Copy:
+    """A forked copy of this process, moto and all: whatever is done to the world there, nothing has happened here.
+
+    It sleeps until it is asked, so that time does not pass for the one that it is a copy of.
+    """
+
+    asleep: ClassVar[list[int]] = []  # the ends of pipes that wake others
+
+    def __init__(self) -> None:
+        its_bed, self._wake = os.pipe()
+        self._answer, self._its_mouth = os.pipe()
+        self._pid = os.fork()
+        self.is_here = self._pid == 0
+        if not self.is_here:
+            os.close(its_bed)
+            os.close(self._its_mouth)
+            self.asleep.append(self._wake)
+            return
+        for end in (self._answer, self._wake, *self.asleep):
+            os.close(end)
+        self.asleep.clear()
+        gc.disable()  # it lives for less than a second
+        random.seed()  # no two copies wait alike
+        if not os.read(its_bed, 1):
+            os._exit(1)  # nobody is left to ask
+
+    def answer(self, do: Callable[[], object]) -> NoReturn:
+        """End this copy with what comes of it."""
+        try:
+            answer = (True, do())
+        except BaseException:  # noqa: BLE001 - told where it can be seen
+            answer = (False, traceback.format_exc())
+        with os.fdopen(self._its_mouth, "wb") as pipe:
+            pickle.dump(answer, pipe)
+        os._exit(0)
+
+    def wake(self) -> None:
+        """Let it begin."""
+        os.write(self._wake, b".")
+        self.asleep.remove(self._wake)
+        os.close(self._wake)
+
+    def listen(self) -> Any:  # noqa: ANN401 - what ``do`` gave
+        """Give its answer, once it is awake.
+
+        Raises
+        ------
+        AssertionError
+            What it did raised, with the traceback; or it died, and of what.
+        """
+        with os.fdopen(self._answer, "rb") as pipe:
+            said = pipe.read()
+        status = os.waitpid(self._pid, 0)[1]
+        assert said, f"it ended with {os.waitstatus_to_exitcode(status)}"
+        went_well, answer = pickle.loads(said)  # noqa: S301 - from ourselves
+        assert went_well, answer
+        return answer
+
+
+def in_a_copy[T](do: Callable[[], T]) -> T:
+    """Do it in a copy of the world; raises ``AssertionError`` where it raises."""
+    copy = Copy()
+    if copy.is_here:
+        copy.answer(do)
+    copy.wake()
+    answer: T = copy.listen()
+    return answer
+
+
+def ask_all[K](copies: Mapping[K, Copy]) -> dict[K, Any]:
+    """Wake all, as many at a time as there are cores, and give their answers."""
+    asleep = iter(copies.values())
+    for first in islice(asleep, os.process_cpu_count() or 1):
+        first.wake()
+    answers = {}
+    for key, copy in copies.items():
+        answers[key] = copy.listen()
+        for following in islice(asleep, 1):
+            following.wake()
+    return answers

@@ -1,0 +1,172 @@
+"""Evidence is the same after it was kept, what is broken is said to be broken, and what was accepted is found as in a plain dict.
+
+Requirement: "The same object or log event delivered twice, ten times, concurrently, or half-processed before a crash adds to counts
+once and alerts once." Evidence is what is written again then, and what is judged.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowverdict.core.errors import EvidenceError
+from flowverdict.flowlog.flow_hash import key_hash
+from flowverdict.flows.accepted_index import AcceptedFlowIndex, Activity
+from flowverdict.flows.collector import FlowCollector
+from flowverdict.flows.evidence import Evidence, FlowLog
+from flowverdict.flows.evidence_codec import pack, unpack
+from tests.laws.test_flows_laws import SEEN, collector_of, maybe
+
+if TYPE_CHECKING:
+    from tests.laws.test_flows_laws import Activity as SeenRecords
+
+_FLOW_LOGS = maybe(FlowLog("fl-1", 14), FlowLog("fl-2", 29))
+_SEEDS = st.integers(0, 2**64 - 1)
+# A few hashes that meet, and any others; times and flags as formats can hold them.
+_TIMES = st.none() | st.integers(0, 3) | st.integers(0, 2**63 - 1)
+_FLAGS = st.none() | st.integers(0, 3) | st.integers(0, 2**31 - 1)
+_ACCEPTED = st.lists(st.tuples(st.integers(0, 5) | _SEEDS, _TIMES, _TIMES, _FLAGS), max_size=12)
+
+type Accepted = list[tuple[int, int | None, int | None, int | None]]
+
+
+def evidence_of(seen: SeenRecords, flow_log: FlowLog | None, *, distinct: bool) -> Evidence:
+    flows = FlowCollector(distinct=distinct)
+    for record, origin in seen:
+        flows.add(record, origin)
+    return Evidence(flows=flows, flow_log=flow_log)
+
+
+@settings(deadline=None)
+@given(seen=SEEN, more=SEEN, flow_log=_FLOW_LOGS, distinct=st.booleans())
+def test_evidence_is_the_same_after_it_was_kept(
+    seen: SeenRecords, more: SeenRecords, flow_log: FlowLog | None, *, distinct: bool
+) -> None:
+    evidence = evidence_of(seen, flow_log, distinct=distinct)
+    kept = unpack(pack(evidence))
+    assert kept.flow_log == flow_log
+    assert kept.flows.rejects == evidence.flows.rejects
+    assert kept.flows.interfaces == evidence.flows.interfaces
+    # It is made to be merged: with more, it says what the records themselves would have said.
+    direct, merged = collector_of(more), collector_of(more)
+    direct.merge(evidence.flows)
+    merged.merge(kept.flows)
+    assert list(merged.rejected()) == list(direct.rejected())
+    assert list(merged.lost()) == list(direct.lost())
+
+
+@settings(deadline=None)
+@given(seen=SEEN, flow_log=_FLOW_LOGS, data=st.data())
+def test_damaged_evidence_is_said_to_be_damaged_and_nothing_else_is_raised(
+    seen: SeenRecords, flow_log: FlowLog | None, data: st.DataObject
+) -> None:
+    evidence = evidence_of(seen, flow_log, distinct=False)
+    packed = pack(evidence)
+    at = data.draw(st.integers(0, len(packed) - 1))
+    end = data.draw(st.sampled_from([at, at + 1, len(packed)]))
+    damaged = packed[:at] + data.draw(st.binary(max_size=3)) + packed[end:]
+    try:
+        kept = unpack(damaged)
+    except EvidenceError:
+        return
+    # A few bits of a compressed stream's header say nothing of what it holds.
+    assert kept.flows.rejects == evidence.flows.rejects
+    assert kept.flows.interfaces == evidence.flows.interfaces
+    assert kept.flow_log == evidence.flow_log
+
+
+_PLAIN = st.none() | st.booleans() | st.integers(-1, 2**70) | st.text(max_size=3)
+_JSON = st.recursive(
+    _PLAIN,
+    lambda inner: (
+        st.lists(inner, max_size=14) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=20,
+)
+
+
+@settings(deadline=None)
+@given(
+    parts=st.fixed_dictionaries(
+        dict.fromkeys(("flow_log", "rejects", "interfaces", "contexts"), _JSON)
+    ),
+    whole=st.none() | _JSON,
+)
+def test_whole_bytes_that_say_nonsense_are_no_evidence(
+    parts: dict[str, object], whole: object
+) -> None:
+    body = zlib.compress(json.dumps(parts if whole is None else whole).encode())
+    try:
+        unpack(b"FVE1" + len(body).to_bytes(8, "little") + body + AcceptedFlowIndex().pack())
+    except EvidenceError:
+        return
+    assert whole is None, "something without any of the parts was taken for evidence"
+
+
+# --- what was accepted ------------------------------------------------------------------------------------------------
+
+
+def plain(accepted: Accepted) -> dict[int, Activity]:
+    """Give what a dict would hold: the oracle."""
+    seen: dict[int, Activity] = {}
+    for hashed, start, end, flags in accepted:
+        one = seen.get(hashed, Activity())
+        starts = [at for at in (one.first_start, start) if at is not None]
+        ends = [at for at in (one.last_end, end) if at is not None]
+        known = [some for some in (one.tcp_flags, flags) if some is not None]
+        seen[hashed] = Activity(
+            min(starts, default=None),
+            max(ends, default=None),
+            known[0] | known[-1] if known else None,
+        )
+    return seen
+
+
+def accepts_of(accepted: Accepted) -> AcceptedFlowIndex:
+    accepts = AcceptedFlowIndex()
+    for one in accepted:
+        accepts.add(*one)
+    return accepts
+
+
+@given(
+    parts=st.lists(st.tuples(_ACCEPTED, st.booleans()), max_size=4),
+    asked=st.lists(st.integers(0, 7)),
+)
+def test_accepted_flows_are_found_as_in_a_dict_however_they_were_kept(
+    parts: list[tuple[Accepted, bool]], asked: list[int]
+) -> None:
+    together = AcceptedFlowIndex()
+    for accepted, is_kept in parts:
+        accepts = accepts_of(accepted)
+        together.merge(AcceptedFlowIndex.unpack(accepts.pack()) if is_kept else accepts)
+    everything = plain([one for accepted, _ in parts for one in accepted])
+    hashes = {*asked, *everything}
+    assert together.lookup(hashes) == everything
+    assert together.lookup({*asked}) == {
+        hashed: everything[hashed] for hashed in asked if hashed in everything
+    }
+
+
+@given(accepted=_ACCEPTED, data=st.data())
+def test_equal_flows_are_equal_bytes_in_whatever_order_they_came(
+    accepted: Accepted, data: st.DataObject
+) -> None:
+    shuffled = data.draw(st.permutations(accepted))
+    again = data.draw(st.lists(st.sampled_from(accepted), max_size=3)) if accepted else []
+    assert accepts_of([*shuffled, *again]).pack() == accepts_of(accepted).pack()
+
+
+@given(seen=SEEN, seed=_SEEDS)
+def test_the_hash_of_a_flow_follows_from_its_key_and_the_seed(seen: SeenRecords, seed: int) -> None:
+    rejected = collector_of(seen).rejects
+    keys = {near for key, _ in rejected for near in (key, *key.mirrors(), *key.same())}
+    hashes = {key: key_hash(key, seed) for key in keys}
+    assert hashes == {key: key_hash(key, seed) for key in keys}
+    assert len({*hashes.values()}) == len(keys)
+    assert all(0 <= hashed < 2**64 for hashed in hashes.values())
+    assert all(key_hash(key, seed ^ 1) != hashed for key, hashed in hashes.items())

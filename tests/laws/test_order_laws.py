@@ -1,0 +1,149 @@
+"""However records are split over objects, and in whatever order and company these arrive, the alerts are the same in the end.
+
+Requirement: "Any permutation and any split of the same records over objects and invocations gives the same final alerts; where a
+late request can change a verdict, the alert is corrected, not duplicated."
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address
+from random import Random  # noqa: TC003 - Hypothesis reads the annotation
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowverdict.alerts.grouping import detections
+from flowverdict.alerts.model import Alert, Status
+from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.flowlog.object_key import Origin
+from flowverdict.flowlog.records import Action, FlowRecord, LogStatus
+from flowverdict.flows.evidence import Evidence, FlowsByWindow
+from flowverdict.lifecycle.manager import AlertManager
+from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator
+from flowverdict.verdict.batch import explain_flows
+from tests.helpers.alert_samples import NOW, Outbox
+from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from flowverdict.alerts.model import Notification
+
+PLACE = "123456789012#eu-west-1"
+START = NOW // WINDOW * WINDOW
+
+SERVER, CLIENT, PEER = ip_address("10.0.0.5"), ip_address("203.0.113.7"), ip_address("10.0.9.9")
+
+
+@st.composite
+def a_record(draw: st.DrawFn) -> FlowRecord:
+    """Give a record of one of a few connections, so that requests, replies and repetitions meet in some and miss in others."""
+    remote = draw(st.sampled_from([CLIENT, PEER]))
+    service = draw(st.sampled_from([443, 5432]))
+    port = draw(st.sampled_from([40_001, 40_002]))
+    reply = draw(st.booleans())
+    start = START + draw(st.integers(0, 3 * WINDOW - 1))
+    return FlowRecord(
+        version=5,
+        account_id="123456789012",
+        region="eu-west-1",
+        vpc_id="vpc-1",
+        interface_id=draw(st.sampled_from(["eni-1", "eni-1", "eni-2"])),
+        srcaddr=SERVER if reply else remote,
+        dstaddr=remote if reply else SERVER,
+        srcport=service if reply else port,
+        dstport=port if reply else service,
+        protocol=6,
+        packets=draw(st.integers(1, 3)),
+        bytes=100,
+        start=start,
+        end=start + draw(st.sampled_from([0, 5, 59])),
+        action=draw(st.sampled_from(Action)),
+        log_status=draw(st.sampled_from([LogStatus.OK] * 9 + [LogStatus.SKIPDATA])),
+        tcp_flags=draw(st.sampled_from([None, 0, 2, 18, 19])),
+    )
+
+
+class Deployment:
+    """Everything between a source and the outbox, without AWS and without rules."""
+
+    def __init__(self) -> None:
+        self.store, self.evidence, self.outbox = MemoryStore(), MemoryEvidence(), Outbox()
+        manager = AlertManager(self.store, self.outbox, intervals=Intervals(), hourly_limit=1_000)
+        self.evaluator = WindowEvaluator(
+            self.evidence, self.store, manager, Intervals(), wait=lambda _: None
+        )
+
+    def deliver(self, sources: Iterable[tuple[str, Sequence[FlowRecord]]], now: int) -> None:
+        """Handle one invocation's sources."""
+        dirty = set()
+        for source_id, records in sources:
+            flows = FlowsByWindow(self.store.seed(), Origin())
+            for record in records:
+                flows.record(record)
+            for window, its_flows in flows.windows.items():
+                self.evidence.put(PLACE, window, source_id, Evidence(flows=its_flows))
+                rejects = bool(its_flows.rejects) or any(its_flows.lost())
+                dirty.add(DirtyWindow(partition=PLACE, window=window, rejects=rejects))
+        self.evaluator.evaluate(
+            dirty, lambda flows, rejected: detections(explain_flows(rejected, None), flows), now
+        )
+
+    def alerts(self) -> dict[str, Notification]:
+        """Give what is open, without what only its life has written on it."""
+        return {
+            name: told_of(state.notification)
+            for name, state in self.store.states.items()
+            if state.is_open
+        }
+
+
+def told_of(notification: Notification) -> Notification:
+    notification = notification.with_status(Status.FIRING, None)
+    return (
+        replace(notification, opened_at=None, explains=())
+        if isinstance(notification, Alert)
+        else notification
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(a_record(), min_size=1, max_size=14),
+    st.randoms(use_true_random=False),
+    st.integers(1, 5),
+    st.integers(1, 4),
+)
+def test_no_order_and_no_split_changes_the_alerts(
+    records: list[FlowRecord], random: Random, objects: int, invocations: int
+) -> None:
+    whole = Deployment()
+    whole.deliver([("everything", records)], NOW)
+
+    shuffled = random.sample(records, len(records))
+    sources = [(f"object-{number}", shuffled[number::objects]) for number in range(objects)]
+    deliveries = [*sources, *random.choices(sources, k=2)]  # two come twice
+    random.shuffle(deliveries)
+    parted = Deployment()
+    for number in range(invocations):
+        parted.deliver(deliveries[number::invocations], NOW + 10 * number)
+
+    assert parted.alerts() == whole.alerts()
+    # Nobody was told of an alert that does not stand without being told so too; and nobody of one twice, but for worse.
+    last: dict[str, Notification] = {}
+    for notification in parted.outbox.sent:
+        before = last.get(notification.fingerprint)
+        if (
+            before is not None
+            and before.status is Status.FIRING
+            and notification.status is Status.FIRING
+        ):
+            assert notification.severity.rank < before.severity.rank
+        last[notification.fingerprint] = notification
+    for name, notification in last.items():
+        assert (notification.status is Status.FIRING) is parted.store.states[name].is_open
+        if notification.status is Status.RESOLVED:
+            assert (notification.status_reason or "").startswith("Corrected: ")

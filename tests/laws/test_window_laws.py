@@ -1,0 +1,318 @@
+"""Judging when others judge too, and when a function dies in between: nothing is missed, nothing counts twice.
+
+Requirement: "The same object or log event delivered twice, ten times, concurrently, or half-processed before a crash adds to counts
+once and alerts once." The functions run here on stores in memory, one call of a store or the topic at a time, in every order with
+two changes from one function to the other; and die at every such call.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from threading import Semaphore, Thread
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from flowverdict.alerts.model import Alert, Status
+from flowverdict.app.ingest import IngestService
+from flowverdict.app.observability import Observability
+from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.flowlog.object_key import origin_of
+from flowverdict.flows.read_source import partition_key, read_object
+from flowverdict.lifecycle.manager import AlertManager
+from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.windows import WindowEvaluator
+from tests.helpers.alert_samples import NOW, Outbox
+from tests.helpers.flow_log_lines import content_of, key_of, reply, request, wide
+from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from flowverdict.flows.model import RejectedFlow
+    from flowverdict.flows.read_source import SourceRead
+
+HELD_UP = 2  # times in one order of two functions' calls
+# Nobody else needs to be let in before these: what they give is checked by the commit that follows, or the same for everybody.
+UNDISTURBED = {"load", "load_parts", "live_shadows", "load_budget", "seed"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """An object: its key and what is in it."""
+
+    key: str
+    lines: tuple[str, ...]
+
+
+def file(flow_log_id: str, number: int, *lines: str) -> File:
+    return File(key=key_of(flow_log_id, number), lines=lines)
+
+
+class NoRules:
+    def read(
+        self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
+    ) -> str:
+        del account_id, region, flows
+        return "the rules were not asked for"
+
+
+class Watched:
+    """Passes calls on to what it watches, each one after ``before`` was called with its name."""
+
+    def __init__(self, watched: object, before: Callable[[str], None]) -> None:
+        self._watched = watched
+        self._before = before
+
+    def __getattr__(self, name: str) -> object:
+        attribute = getattr(self._watched, name)
+        if not callable(attribute):
+            return attribute
+
+        def call(*arguments: object) -> object:
+            self._before(name)
+            return attribute(*arguments)
+
+        return call
+
+
+class Deployment:
+    """Stores and a topic, and functions on them."""
+
+    def __init__(self) -> None:
+        self.store, self.evidence, self.outbox = MemoryStore(), MemoryEvidence(), Outbox()
+
+    def deliver(self, *files: File, before: Callable[[str], None] = lambda _: None) -> None:
+        """Let a function handle one event; ``before`` is called before every call that leaves the function."""
+        store: Any = Watched(self.store, before)
+        evidence: Any = Watched(self.evidence, before)
+        outbox: Any = Watched(self.outbox, before)
+        manager = AlertManager(
+            store, outbox, intervals=Intervals(), hourly_limit=1_000, wait=lambda _: None
+        )
+        service = IngestService(
+            evaluator=WindowEvaluator(evidence, store, manager, Intervals(), wait=lambda _: None),
+            manager=manager,
+            store=store,
+            evidence=evidence,
+            configs=NoRules(),
+            policies=None,
+            observability=Observability("tried"),
+            clock=lambda: NOW,
+        )
+
+        def read(one: File, seed: int) -> SourceRead:
+            return read_object(io.BytesIO(content_of(one.lines)), name=one.key, seed=seed)
+
+        service.evaluate(
+            [
+                service.ingest(
+                    one.key, one.key, partition_key(origin_of(one.key)), partial(read, one)
+                )
+                for one in files
+            ]
+        )
+
+    def sweep(self) -> None:
+        """Let a sweep send what a function that died has not."""
+        AlertManager(self.store, self.outbox, intervals=Intervals(), hourly_limit=1_000).sweep(
+            NOW + Intervals().outbox, None
+        )
+
+    def alerts(self) -> dict[str, tuple[object, ...]]:
+        """Give what is open and what it counts."""
+        return {
+            name: (state.notification.severity, state.notification.title, state.notification.counts)
+            for name, state in self.store.states.items()
+            if state.is_open
+        }
+
+    def packets(self) -> int:
+        """Give how many packets all that is open counts."""
+        return sum(
+            state.notification.packets
+            for state in self.store.states.values()
+            if state.is_open and isinstance(state.notification, Alert)
+        )
+
+    def check_messages(self, most: int = 1) -> None:
+        """Whoever read all messages knows what is open; and each alert was told once, or ``most`` times after a crash."""
+        self.sweep()
+        last = {notification.fingerprint: notification.status for notification in self.outbox.sent}
+        told = {name for name, status in last.items() if status is Status.FIRING}
+        assert told == set(self.alerts())
+        told_as = Counter((one.fingerprint, one.status, one.severity) for one in self.outbox.sent)
+        assert max(told_as.values(), default=0) <= most
+
+
+# Rejected replies are told at once, rejected requests from the internet wait for the digest.
+REQUEST = file("fl-aa", 1, request(40_001, 0, action="ACCEPT"))
+REPLY = file("fl-aa", 2, reply(40_001, 10))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What was delivered before, what two functions get at once, and how many packets are rejected in all."""
+
+    before: tuple[File, ...] = ()
+    one: tuple[File, ...]
+    other: tuple[File, ...]
+    packets: int
+
+
+CASES = {
+    "one object twice": Case(one=(REPLY,), other=(REPLY,), packets=1),
+    "two objects of one window": Case(
+        one=(REPLY,), other=(file("fl-aa", 3, reply(40_002, 20)),), packets=2
+    ),
+    "the request and its reply": Case(one=(REQUEST,), other=(REPLY,), packets=1),
+    "the request after its reply": Case(
+        before=(REPLY,), one=(REQUEST,), other=(file("fl-aa", 3, reply(40_001, 20)),), packets=2
+    ),
+    "the request in the window before": Case(
+        one=(file("fl-aa", 1, request(40_001, -WINDOW, action="ACCEPT")),),
+        other=(REPLY,),
+        packets=1,
+    ),
+    "the request in the second window after": Case(
+        before=(REPLY,),
+        one=(file("fl-aa", 1, request(40_001, 0, 2 * WINDOW, action="ACCEPT")),),
+        other=(file("fl-aa", 3, reply(40_001, 20)),),
+        packets=2,
+    ),
+    "a request in each one": Case(
+        before=(REPLY, file("fl-aa", 3, reply(40_002, 20))),
+        one=(REQUEST,),
+        other=(file("fl-aa", 4, request(40_002, 0, action="ACCEPT")),),
+        packets=2,
+    ),
+    "two flow logs": Case(
+        one=(file("fl-aa", 1, reply(40_001, 10, packets=3)),),
+        other=(file("fl-bb", 2, wide(reply(40_001, 10, packets=3))),),
+        packets=3,
+    ),
+    # What the one adds to the first window the other takes back, which is then as it was before both.
+    "two flow logs whose records end in two windows": Case(
+        before=(file("fl-aa", 1, reply(40_002, 20)),),
+        one=(file("fl-aa", 2, reply(40_001, 10, packets=3)),),
+        other=(file("fl-bb", 3, wide(reply(40_001, 10, WINDOW, packets=3))),),
+        packets=4,
+    ),
+}
+
+
+def at_once(
+    deployment: Deployment, case: Case, switches: Sequence[int], *, other_first: bool
+) -> int:
+    """Let two functions run, one call at a time, changing over before the calls of these numbers; give how many there were."""
+    jobs = [case.other, case.one] if other_first else [case.one, case.other]
+    turns = [Semaphore(0), Semaphore(0)]
+    running = [True, True]
+    errors: list[BaseException] = []
+    calls = 0
+
+    def work(me: int) -> None:
+        def before(name: str) -> None:
+            nonlocal calls
+            if name in UNDISTURBED:
+                return
+            calls += 1
+            if calls - 1 in switches and running[1 - me]:
+                turns[1 - me].release()
+                turns[me].acquire()
+
+        turns[me].acquire()
+        try:
+            deployment.deliver(*jobs[me], before=before)
+        except BaseException as error:  # noqa: BLE001 - raised below
+            errors.append(error)
+        running[me] = False
+        turns[1 - me].release()
+
+    threads = [Thread(target=work, args=(me,)) for me in (0, 1)]
+    for thread in threads:
+        thread.start()
+    turns[0].release()
+    for thread in threads:
+        thread.join()
+    for error in errors:
+        raise error
+    return calls
+
+
+def after(case: Case) -> Deployment:
+    deployment = Deployment()
+    for one in case.before:
+        deployment.deliver(one)
+    return deployment
+
+
+def in_one(case: Case) -> Deployment:
+    """Give what one function makes of it all, each object once."""
+    deployment = Deployment()
+    deployment.deliver(*dict.fromkeys((*case.before, *case.one, *case.other)))
+    assert deployment.packets() == case.packets
+    return deployment
+
+
+@pytest.mark.parametrize("other_first", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_two_functions_at_once_miss_nothing_and_count_nothing_twice(
+    name: str, *, other_first: bool
+) -> None:
+    case = CASES[name]
+    expected = in_one(case).alerts()
+    tried = 0
+
+    def explore(switches: tuple[int, ...]) -> None:
+        nonlocal tried
+        deployment = after(case)
+        calls = at_once(deployment, case, switches, other_first=other_first)
+        tried += 1
+        assert deployment.alerts() == expected, f"changed over before calls {switches} of {calls}"
+        deployment.check_messages()
+        if len(switches) < HELD_UP:
+            for number in range(switches[-1] + 1 if switches else 0, calls):
+                explore((*switches, number))
+
+    explore(())
+    print(f"{name}: {tried:,} orders")  # noqa: T201 - a figure to read
+
+
+class Died(Exception):  # noqa: N818 - nothing that the program raises
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_function_that_dies_anywhere_leaves_nothing_uncounted_and_nothing_to_be_counted_twice(
+    name: str,
+) -> None:
+    case = CASES[name]
+    expected = in_one(case).alerts()
+    for at in range(1_000):
+        deployment = after(case)
+        left = at
+        last = ""
+
+        def die(called: str) -> None:
+            nonlocal left, last
+            left -= 1
+            if left < 0:
+                raise Died
+            last = called
+
+        try:
+            deployment.deliver(*case.one, before=die)
+        except Died:
+            pass
+        else:
+            assert at >= 5, "it called nothing, so it died nowhere"
+            break
+        deployment.deliver(*case.other)
+        deployment.deliver(*case.one)
+        assert deployment.alerts() == expected, f"died after call {at}, {last}"
+        # Who dies when SNS has a message and the table does not know so leaves it to be sent again: better twice than never.
+        deployment.check_messages(2 if last == "publish" else 1)

@@ -1,0 +1,577 @@
+"""What is promised of the store, asked of both: the table on moto and the dictionary that tests use in its place.
+
+And what the table's store alone has to bear: throttling, lost permissions, transactions of others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from botocore.stub import ANY, Stubber
+
+from flowverdict.alerts.detection import fingerprint
+from flowverdict.alerts.model import Severity, Status
+from flowverdict.core.errors import StateError
+from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.dynamodb_items import pack_state
+from flowverdict.lifecycle.manager import AlertManager
+from flowverdict.lifecycle.rate_limit import RateLimit, hour_of
+from flowverdict.lifecycle.state_machine import (
+    EpisodeContext,
+    Intervals,
+    State,
+    on_detection,
+    on_sweep,
+)
+from flowverdict.lifecycle.store import (
+    MAX_STATES,
+    AlertStore,
+    Commit,
+    ConflictError,
+    Contribution,
+    Inhibition,
+    Window,
+)
+from tests.helpers.alert_samples import NOW, SAMPLE, Outbox, a_window, detection, record
+from tests.helpers.memory_stores import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from flowverdict_cli.local_aws import LocalAws
+
+AROUND = EpisodeContext(window_id="place#1")
+INTERVALS = Intervals()
+
+
+@pytest.fixture(params=["table", "memory"])
+def store(request: pytest.FixtureRequest) -> AlertStore:
+    if request.param == "memory":
+        return MemoryStore()
+    aws: LocalAws = request.getfixturevalue("aws")
+    return DynamoDbStore(boto3.client("dynamodb"), aws.table)
+
+
+def fresh(name: str = "one", severity: Severity = Severity.HIGH, now: int = NOW) -> State:
+    return on_detection(None, detection(name, severity), now, inhibited=False, context=AROUND)
+
+
+def commit(store: AlertStore, *states: State, now: int = NOW, **rest: Any) -> None:  # noqa: ANN401 - the fields of a commit
+    store.commit(Commit(states=states, **rest), now, INTERVALS)
+
+
+def load(store: AlertStore, name: str = "one") -> State:
+    return store.load([fingerprint(name)])[fingerprint(name)]
+
+
+# --- states -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_state_comes_back_as_it_was_but_one_version_higher(store: AlertStore) -> None:
+    state = replace(fresh(), samples=(SAMPLE,))
+    commit(store, state)
+    assert store.load([state.fingerprint, fingerprint("another")]) == {
+        state.fingerprint: replace(state, version=1)
+    }
+
+
+def test_what_is_asked_for_twice_or_not_at_all_is_no_trouble(store: AlertStore) -> None:
+    commit(store, fresh())
+    assert len(store.load([fingerprint("one")] * 3)) == 1
+    assert store.load([]) == {}
+    assert store.active_inhibitions([], NOW) == frozenset()
+
+
+@pytest.mark.parametrize("version", [0, 1, 3])
+def test_a_state_computed_from_another_version_is_refused(store: AlertStore, version: int) -> None:
+    commit(store, fresh())
+    commit(store, load(store))
+    before = load(store)
+    assert before.version == 2
+    with pytest.raises(ConflictError):
+        commit(store, replace(before, version=version, messages=7))
+    assert load(store) == before
+
+
+def test_a_state_that_is_not_there_cannot_be_changed(store: AlertStore) -> None:
+    with pytest.raises(ConflictError):
+        commit(store, replace(fresh(), version=1))
+
+
+def test_a_commit_is_all_or_nothing(store: AlertStore) -> None:
+    commit(store, fresh("stale"))
+    with pytest.raises(ConflictError):
+        commit(
+            store,
+            fresh("new"),
+            fresh("stale"),
+            inhibitions=(Inhibition(key="shadow", until=NOW + 10),),
+            rate_limit=RateLimit(hour=hour_of(NOW), used=3),
+            window=WINDOW,
+        )
+    assert store.load([fingerprint("new")]) == {}
+    assert store.active_inhibitions(["shadow"], NOW) == frozenset()
+    assert store.load_rate_limit(hour_of(NOW)).used == 0
+    assert store.load_windows([WINDOW.window_id]) == {}
+
+
+def test_the_largest_commit_that_the_book_makes_fits(store: AlertStore) -> None:
+    states = [fresh(str(number)) for number in range(MAX_STATES)]
+    contributions = tuple(
+        Contribution(window_id=WINDOW.window_id, fingerprint=state.fingerprint, notification=ADDED)
+        for state in states
+    )
+    inhibitions = tuple(Inhibition(key=str(number), until=NOW) for number in range(2))
+    commit(
+        store,
+        *states,
+        rate_limit=RateLimit(hour=hour_of(NOW)),
+        window=WINDOW,
+        contributions=contributions,
+        inhibitions=inhibitions,
+    )
+    assert len(store.load([state.fingerprint for state in states])) == MAX_STATES
+
+
+# --- shadows, budget --------------------------------------------------------------------------------------------------
+
+
+def test_a_shadow_lives_until_its_time_and_can_be_cast_anew(store: AlertStore) -> None:
+    commit(
+        store,
+        inhibitions=(Inhibition(key="a", until=NOW + 10), Inhibition(key="b", until=NOW + 20)),
+    )
+    assert store.active_inhibitions(["a", "b", "c"], NOW + 9) == {"a", "b"}
+    assert store.active_inhibitions(["a", "b", "c"], NOW + 10) == {"b"}
+    commit(store, inhibitions=(Inhibition(key="a", until=NOW + 40),))
+    assert store.active_inhibitions(["a", "b"], NOW + 30) == {"a"}
+
+
+def test_an_hour_has_one_budget_and_nobody_writes_over_anothers(store: AlertStore) -> None:
+    hour = hour_of(NOW)
+    unused = store.load_rate_limit(hour)
+    assert (unused.used, unused.version) == (0, 0)
+    held = unused.use().suppress(detection().notification)
+    commit(store, rate_limit=held)
+    kept = store.load_rate_limit(hour)
+    assert (kept.used, dict(kept.suppressed), kept.titles, kept.version) == (
+        1,
+        {Severity.HIGH: 1},
+        held.titles,
+        1,
+    )
+    assert store.load_rate_limit(hour - 3_600).used == 0
+    with pytest.raises(ConflictError):
+        commit(store, rate_limit=unused.use())
+    assert store.load_rate_limit(hour) == kept
+
+
+# --- windows and sources ----------------------------------------------------------------------------------------------
+
+ONE = fingerprint("one")
+WINDOW = Window(
+    window_id="123456789012#eu-west-1#5984496",
+    judged="digest",
+    sources=3,
+    fingerprints=frozenset({ONE}),
+)
+ADDED = detection(records=3).notification
+
+
+def test_a_window_comes_back_as_it_was_but_one_version_higher(store: AlertStore) -> None:
+    assert store.load_windows([WINDOW.window_id]) == {}
+    commit(store, window=WINDOW)
+    assert store.load_windows([WINDOW.window_id, "another"]) == {
+        WINDOW.window_id: replace(WINDOW, version=1)
+    }
+    begun = Window(window_id="begun")
+    commit(store, window=begun)
+    assert store.load_windows(["begun"]) == {"begun": replace(begun, version=1)}
+
+
+def test_nobody_writes_over_a_window_that_another_has_judged(store: AlertStore) -> None:
+    commit(store, window=WINDOW)
+    with pytest.raises(ConflictError):
+        commit(
+            store,
+            fresh(),
+            window=WINDOW,
+            contributions=(
+                Contribution(window_id=WINDOW.window_id, fingerprint=ONE, notification=ADDED),
+            ),
+        )
+    assert store.load([fingerprint("one")]) == {}
+    assert store.load_contributions([(WINDOW.window_id, ONE)]) == {}
+
+
+def test_what_a_window_has_added_is_known_of_it_alone(store: AlertStore) -> None:
+    contribution = Contribution(window_id=WINDOW.window_id, fingerprint=ONE, notification=ADDED)
+    commit(store, fresh(), window=WINDOW, contributions=(contribution,))
+    assert store.load_contributions(
+        [(WINDOW.window_id, ONE), (WINDOW.window_id, fingerprint("two"))]
+    ) == {(WINDOW.window_id, ONE): ADDED}
+    assert store.load_contributions([("123456789012#eu-west-1#598449", ONE)]) == {}
+
+
+def test_what_a_window_takes_back_is_forgotten(store: AlertStore) -> None:
+    contribution = Contribution(window_id=WINDOW.window_id, fingerprint=ONE, notification=ADDED)
+    commit(store, fresh(), window=WINDOW, contributions=(contribution,))
+    commit(
+        store,
+        window=replace(WINDOW, version=1),
+        contributions=(replace(contribution, notification=None),),
+    )
+    assert store.load_contributions([(WINDOW.window_id, ONE)]) == {}
+
+
+def test_a_source_is_known_by_the_windows_that_it_had_evidence_for(store: AlertStore) -> None:
+    assert store.windows_of("object") is None
+    store.note_read("object", (5_984_497, 5_984_496), NOW)
+    assert set(store.windows_of("object") or ()) == {5_984_496, 5_984_497}
+    store.note_read("empty", (), NOW)
+    assert store.windows_of("empty") == ()
+
+
+def test_a_table_has_one_seed_however_often_it_is_asked(aws: LocalAws) -> None:
+    seeds = {DynamoDbStore(boto3.client("dynamodb"), aws.table).seed() for _ in range(3)}
+    assert len(seeds) == 1
+    (seed,) = seeds
+    assert 0 <= seed < 2**64
+
+
+# --- what is due ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_due_comes_longest_first_and_no_more_than_asked_for(store: AlertStore) -> None:
+    for name, seen in (("third", 30), ("first", 10), ("second", 20), ("later", 5_000)):
+        commit(store, fresh(name, now=NOW + seen).sent())
+    names = {fingerprint(name): name for name in ("first", "second", "third", "later")}
+    then = NOW + 30 + INTERVALS.resolve
+    assert [names[one] for one in store.due(then, 10)] == ["first", "second", "third"]
+    assert [names[one] for one in store.due(then - 1, 10)] == ["first", "second"]
+    assert [names[one] for one in store.due(then, 2)] == ["first", "second"]
+
+
+def test_a_message_that_waits_is_due_when_its_function_must_have_ended(store: AlertStore) -> None:
+    commit(store, fresh())
+    assert list(store.due(NOW + INTERVALS.outbox - 1, 10)) == []
+    assert list(store.due(NOW + INTERVALS.outbox, 10)) == [fingerprint("one")]
+
+
+def test_noise_is_due_at_the_end_of_the_day_in_which_it_began_however_often_it_is_seen(
+    store: AlertStore,
+) -> None:
+    midnight = INTERVALS.digest_end(NOW)
+    commit(store, fresh(severity=Severity.LOW))
+    commit(
+        store,
+        on_detection(
+            load(store),
+            detection(severity=Severity.LOW),
+            midnight + 1,
+            inhibited=False,
+            context=AROUND,
+        ),
+    )
+    assert list(store.due(midnight - 1, 10)) == []
+    assert list(store.due(midnight, 10)) == [fingerprint("one")]
+
+
+def test_what_is_over_is_never_due(store: AlertStore) -> None:
+    commit(store, fresh().sent())
+    over = on_sweep(load(store), NOW + INTERVALS.resolve, INTERVALS, passes=False)
+    assert over.pending is Status.RESOLVED
+    commit(store, over)
+    store.mark_sent(load(store), INTERVALS)
+    assert list(store.due(NOW + 10**7, 10)) == []
+    assert load(store).closed_at == NOW + INTERVALS.resolve
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_sent_message_does_not_wait_any_more_and_the_alert_is_due_by_its_own_times(
+    store: AlertStore,
+) -> None:
+    commit(store, fresh())
+    state = load(store)
+    assert (state.pending, state.pending_at) == (Status.FIRING, NOW)
+    store.mark_sent(state, INTERVALS)
+    after = load(store)
+    assert (after.pending, after.pending_at, after.version) == (None, None, 2)
+    assert replace(after, version=state.version) == state.sent()
+    assert list(store.due(NOW + INTERVALS.outbox, 10)) == []
+    assert list(store.due(NOW + INTERVALS.resolve, 10)) == [fingerprint("one")]
+
+
+def test_only_the_message_that_was_sent_is_marked_so(store: AlertStore) -> None:
+    commit(store, fresh())
+    sent = load(store)
+    commit(store, replace(sent, pending_at=NOW + 400))  # the sweep took it up in between
+    store.mark_sent(sent, INTERVALS)
+    assert load(store).pending_at == NOW + 400
+
+
+def test_what_was_counted_while_the_message_was_sent_stays_counted(store: AlertStore) -> None:
+    commit(store, fresh())
+    sent = load(store)
+    commit(
+        store, on_detection(sent, detection(records=5), NOW + 2, inhibited=False, context=AROUND)
+    )
+    store.mark_sent(sent, INTERVALS)
+    after = load(store)
+    assert (after.pending, after.notification.records, after.version) == (None, 6, 3)
+
+
+# --- DynamoDB on a bad day --------------------------------------------------------------------------------------------
+
+TABLE = "alerts-of-a-bad-day"
+
+
+@dataclass(slots=True)
+class Bad:
+    store: DynamoDbStore
+    client: DynamoDBClient
+    stub: Stubber
+    waits: list[float]
+
+
+@pytest.fixture
+def bad() -> Iterator[Bad]:
+    waits: list[float] = []
+    client = boto3.client(
+        "dynamodb",
+        region_name="eu-west-1",
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",  # noqa: S106
+    )
+    with Stubber(client) as stub:
+        yield Bad(DynamoDbStore(client, TABLE, wait=waits.append), client, stub, waits)
+
+
+def item_of(state: State) -> dict[str, Any]:
+    return {
+        "pk": {"S": f"alert#{state.fingerprint}"},
+        "version": {"N": "1"},
+        "body": {"B": pack_state(state)},
+    }
+
+
+def cancelled(*codes: str) -> dict[str, Any]:
+    return {
+        "service_error_code": "TransactionCanceledException",
+        "modeled_fields": {"CancellationReasons": [{"Code": code} for code in codes]},
+        "response_meta": {},
+    }
+
+
+def keys(*names: str) -> dict[str, Any]:
+    return {
+        TABLE: {
+            "Keys": [{"pk": {"S": f"alert#{fingerprint(name)}"}} for name in names],
+            "ConsistentRead": True,
+        }
+    }
+
+
+def test_what_a_reading_left_out_is_asked_for_again(bad: Bad) -> None:
+    one, two = fresh("one").sent(), fresh("two").sent()
+    bad.stub.add_response(
+        "batch_get_item",
+        {"Responses": {TABLE: [item_of(one)]}, "UnprocessedKeys": keys("two")},
+        {"RequestItems": keys("one", "two")},
+    )
+    bad.stub.add_response(
+        "batch_get_item", {"Responses": {TABLE: [item_of(two)]}}, {"RequestItems": keys("two")}
+    )
+    assert set(bad.store.load([one.fingerprint, two.fingerprint])) == {
+        one.fingerprint,
+        two.fingerprint,
+    }
+    bad.stub.assert_no_pending_responses()
+    assert len(bad.waits) == 1
+
+
+def test_a_reading_that_stays_incomplete_is_an_error_and_no_half_answer(bad: Bad) -> None:
+    for _ in range(8):
+        bad.stub.add_response(
+            "batch_get_item", {"Responses": {TABLE: []}, "UnprocessedKeys": keys("one")}
+        )
+    with pytest.raises(
+        StateError, match="could not be read whole in 8 tries; DynamoDB is throttling"
+    ):
+        bad.store.load([fingerprint("one")])
+    bad.stub.assert_no_pending_responses()
+    assert bad.waits == sorted(bad.waits)  # longer each time
+    assert sum(bad.waits) < 15
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        ("None", "ConditionalCheckFailed"),
+        ("TransactionConflict",),
+        ("ConditionalCheckFailed", "ThrottlingError"),
+    ],
+)
+def test_a_transaction_that_others_were_faster_than_is_a_conflict(
+    bad: Bad, codes: tuple[str, ...]
+) -> None:
+    bad.stub.add_client_error("transact_write_items", **cancelled(*codes))
+    with pytest.raises(ConflictError):
+        commit(bad.store, fresh())
+    assert bad.waits == []
+
+
+@pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded"])
+def test_a_throttled_transaction_is_tried_again(bad: Bad, code: str) -> None:
+    bad.stub.add_client_error("transact_write_items", **cancelled("None", code))
+    bad.stub.add_client_error("transact_write_items", **cancelled(code))
+    bad.stub.add_response("transact_write_items", {})
+    commit(bad.store, fresh())
+    bad.stub.assert_no_pending_responses()
+    assert len(bad.waits) == 2
+
+
+def test_a_transaction_that_stays_throttled_is_an_error(bad: Bad) -> None:
+    for _ in range(8):
+        bad.stub.add_client_error("transact_write_items", **cancelled("ThrottlingError"))
+    with pytest.raises(StateError, match="could not be written in 8 tries; DynamoDB is throttling"):
+        commit(bad.store, fresh())
+
+
+def test_a_transaction_that_no_other_try_can_help_is_an_error_at_once(bad: Bad) -> None:
+    bad.stub.add_client_error(
+        "transact_write_items", **cancelled("ValidationError", "ConditionalCheckFailed")
+    )
+    with pytest.raises(StateError, match="not written: ConditionalCheckFailed, ValidationError"):
+        commit(bad.store, fresh())
+    assert bad.waits == []
+
+
+def test_an_item_in_somebodys_transaction_is_waited_for(bad: Bad) -> None:
+    state = replace(fresh(), version=1)
+    bad.stub.add_client_error("update_item", "TransactionConflictException", http_status_code=400)
+    bad.stub.add_response(
+        "update_item", {}, {**dict.fromkeys(UPDATE_FIELDS, ANY), "TableName": TABLE}
+    )
+    bad.store.mark_sent(state, INTERVALS)
+    bad.stub.assert_no_pending_responses()
+    assert len(bad.waits) == 1
+    for _ in range(8):
+        bad.stub.add_client_error(
+            "update_item", "TransactionConflictException", http_status_code=400
+        )
+    with pytest.raises(StateError, match="others write the same item all the time"):
+        bad.store.mark_sent(fresh(), INTERVALS)
+
+
+UPDATE_FIELDS = (
+    "Key",
+    "UpdateExpression",
+    "ConditionExpression",
+    "ExpressionAttributeValues",
+    "ExpressionAttributeNames",
+)
+
+CALLS: dict[str, Callable[[AlertStore], object]] = {
+    "batch_get_item": lambda store: store.load([fingerprint("one")]),
+    "transact_write_items": lambda store: commit(store, fresh()),
+    "update_item": lambda store: store.mark_sent(fresh(), INTERVALS),
+    "put_item": lambda store: store.note_read("object", (1,), NOW),
+    "query": lambda store: list(store.due(NOW, 10)),
+}
+
+
+@pytest.mark.parametrize("call", sorted(CALLS))
+@pytest.mark.parametrize(
+    "code",
+    [
+        "AccessDeniedException",
+        "ResourceNotFoundException",
+        "ProvisionedThroughputExceededException",
+    ],
+)
+def test_what_dynamodb_refuses_is_one_clear_line(bad: Bad, call: str, code: str) -> None:
+    bad.stub.add_client_error(call, code, "the reason that AWS gives", http_status_code=400)
+    with pytest.raises(StateError) as raised:
+        CALLS[call](bad.store)
+    text = str(raised.value)
+    assert text.startswith(f"{TABLE}: ")
+    assert code in text
+    assert "the reason that AWS gives" in text
+    assert "\n" not in text
+    assert isinstance(raised.value.__cause__, ClientError)
+
+
+@pytest.mark.parametrize("call", sorted(CALLS))
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointConnectionError(endpoint_url="https://dynamodb.example"),
+        ReadTimeoutError(endpoint_url="https://dynamodb.example"),
+    ],
+    ids=["unreachable", "time-out"],
+)
+def test_a_table_that_cannot_be_reached_is_one_clear_line(call: str, error: Exception) -> None:
+    client = boto3.client(
+        "dynamodb",
+        region_name="eu-west-1",
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",  # noqa: S106
+    )
+
+    def away(**_: object) -> None:
+        raise error
+
+    client.meta.events.register("before-call.dynamodb", away)
+    with pytest.raises(StateError, match=r"dynamodb\.example") as raised:
+        CALLS[call](DynamoDbStore(client, TABLE))
+    assert "\n" not in str(raised.value)
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+
+def counting(client: DynamoDBClient) -> Counter[str]:
+    calls: Counter[str] = Counter()
+
+    def count(model: Any, **_: object) -> None:  # noqa: ANN401 - botocore's
+        calls[model.name] += 1
+
+    client.meta.events.register("before-call.dynamodb", count)
+    return calls
+
+
+def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
+    client = boto3.client("dynamodb")
+    calls = counting(client)
+    store = DynamoDbStore(client, aws.table)
+    manager = AlertManager(store, Outbox(), intervals=INTERVALS, hourly_limit=30)
+
+    assert store.windows_of("object") is None
+    store.note_read("object", (1,), NOW)
+    # One to see that the object is new, one to note that it was read.
+    assert calls == {"BatchGetItem": 1, "PutItem": 1}
+
+    calls.clear()
+    record(manager, [detection()], a_window(), NOW)
+    # The window, the state and the hour's budget are read; the message's mark is taken away.
+    assert calls == {"UpdateItem": 1, "BatchGetItem": 3, "TransactWriteItems": 1}
+
+    calls.clear()
+    record(manager, [detection()], a_window(), NOW + 60)
+    # More of the same: what the other window has added is read too; nothing is told, so no budget is asked.
+    assert calls == {"BatchGetItem": 3, "TransactWriteItems": 1}
+
+    calls.clear()
+    manager.sweep(NOW + 90, None)
+    # Nothing is due: one query, and whether the cap has something to say of this hour or the last.
+    assert calls == {"Query": 1, "BatchGetItem": 2}

@@ -1,0 +1,385 @@
+"""The alert book on moto's table and through the real functions: floods, failures and crashes."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+import time_machine
+from botocore.exceptions import ClientError, EndpointConnectionError
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
+
+from flowverdict.alerts.detection import fingerprint
+from flowverdict.alerts.model import Kind, Severity, Status
+from flowverdict.core.errors import StateError
+from flowverdict.core.formatting import isoformat
+from flowverdict.delivery.sns import SnsTopics
+from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.manager import AlertManager
+from flowverdict.lifecycle.rate_limit import hour_of
+from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.store import MAX_STATES
+from flowverdict_cli.local_aws import REGION, LocalAws
+from tests.app.test_a_day import BUCKET, notification, queue_message
+from tests.helpers.alert_samples import NOW, Outbox, a_window, detection, record
+from tests.helpers.at_once import NoRules
+from tests.helpers.quick_tables import quick_transactions
+from tests.helpers.small_company import HEADER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from flowverdict.alerts.model import Notification
+    from flowverdict.lifecycle.state_machine import State
+
+INTERVALS = Intervals()
+CAP = 30
+
+
+@pytest.fixture(autouse=True)
+def noon() -> Iterator[None]:
+    # The cap counts by the clock's hours, and no test should see one of them end.
+    with time_machine.travel(NOW, tick=True):
+        yield
+
+
+# --- a flood ----------------------------------------------------------------------------------------------------------
+
+MANY = 10_000
+
+
+def rejected(vpc: int, *, critical: bool = False) -> list[str]:
+    """Give a VPC's rejected request from inside; or an accepted request with its rejected reply."""
+    near, far = f"10.{vpc // 250}.{vpc % 250}.5", f"192.168.{vpc // 250}.{vpc % 250}"
+
+    def line(ends: str, ports: str, action: str, flags: int, direction: str) -> str:
+        source, destination = ends.split()
+        return (
+            f"8 123456789012 eni-{vpc:017x} {ends} {ports} 6 4 240 {NOW - 600} {NOW - 580} {action} OK vpc-{vpc:017x} "
+            f"subnet-{vpc:017x} - {flags} IPv4 {source} {destination} {REGION} {direction} -"
+        )
+
+    if not critical:
+        return [line(f"{far} {near}", "41000 5432", "REJECT", 2, "ingress")]
+    return [
+        line(f"{far} {near}", "41000 443", "ACCEPT", 2, "ingress"),
+        line(f"{near} {far}", "443 41000", "REJECT", 18, "egress"),
+    ]
+
+
+def test_ten_thousand_problems_at_once_are_a_few_messages(
+    aws: LocalAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick_transactions(monkeypatch)
+    calls: Counter[str] = Counter()
+    throttled = Counter({"BatchGetItem": 5, "TransactWriteItems": 0})
+    count_calls_of_dynamodb(monkeypatch, calls, throttled)
+    # Accounts and Regions are read; what EC2 says is of no matter here and takes its time for 10,000 interfaces.
+    monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
+    lines = [line for vpc in range(MANY) for line in rejected(vpc, critical=vpc % 1_000 == 0)]
+    event = {"Records": [queue_message("flood", put(aws, "flood", lines))]}
+
+    started = time.perf_counter()
+    invocation = aws.invoke(event)
+    took = time.perf_counter() - started
+    print(f"\n{MANY:,} fingerprints: {took:.1f} s, DynamoDB calls {dict(calls)}")  # noqa: T201 - figures to read
+
+    assert invocation.failures == ()
+    assert took < 120
+    assert throttled["BatchGetItem"] == 0, "the left out keys were asked for again"
+    assert MANY // MAX_STATES <= calls["TransactWriteItems"] <= MANY // MAX_STATES + 10
+    told = aws.alerts()
+    # 10 critical ones, and of the others what fits below the third that is kept for critical ones.
+    assert Counter(one["severity"] for one in told) == {"critical": 10, "high": CAP - CAP // 3 - 10}
+
+    sweep_at = int(time.time()) + 60
+    assert aws.sweep(sweep_at).failures == ()
+    (so_far,) = aws.alerts()
+    suppressed_count = MANY - CAP + CAP // 3
+    assert (so_far["kind"], so_far["severity"]) == ("flood", "high")
+    assert (
+        so_far["title"] == f"{suppressed_count:,} alerts held back so far: more than {CAP} an hour"
+    )
+
+    assert aws.invoke(event).failures == ()  # delivered again
+    assert aws.alerts() == []
+    names = [name for name in names_in(aws) if name != so_far["fingerprint"]]
+    assert len(names) == MANY
+    some = names[::50]  # moto takes a millisecond to give each
+    assert records(aws, some) == len(some)
+
+
+def test_the_cap_speaks_at_once_and_once_more_when_the_hour_is_over(aws: LocalAws) -> None:
+    store, outbox = DynamoDbStore(boto3.client("dynamodb"), aws.table), Outbox()
+    manager = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=3)
+    hour = hour_of(NOW)
+    record(manager, [detection(str(number)) for number in range(5)], a_window(), hour)
+    manager.sweep(hour + 60, None)
+    record(
+        manager,
+        [detection("late", Severity.MEDIUM), detection("grave", Severity.CRITICAL)],
+        a_window(),
+        hour + 1_800,
+    )
+    for minutes in (31, 40, 59, 60, 65, 70):
+        manager.sweep(hour + minutes * 60, None)
+
+    floods = [notification for notification in outbox.sent if notification.kind is Kind.FLOOD]
+    assert [one.title for one in floods] == [
+        "3 alerts held back so far: more than 3 an hour",
+        "4 alerts held back: more than 3 an hour",
+    ]
+    assert "(3 high, 1 medium)" in floods[1].summary
+    # The third of the cap that noise cannot use up was there for what is critical.
+    assert fingerprint("grave") in {notification.fingerprint for notification in outbox.sent}
+
+
+def count_calls_of_dynamodb(
+    patch: pytest.MonkeyPatch, calls: Counter[str], leave_out: Counter[str]
+) -> None:
+    """Count them; the first readings leave a key out, as DynamoDB does when it is busy."""
+    real = boto3.client
+
+    def client(service: str, **rest: Any) -> Any:  # noqa: ANN401 - boto3's
+        made = real(service, **rest)  # type: ignore[call-overload]
+        if service == "dynamodb":
+            made.meta.events.register(
+                "before-call.dynamodb", lambda model, **_: calls.update([model.name])
+            )
+            made.meta.events.register("after-call.dynamodb.BatchGetItem", left_out)
+        return made
+
+    def left_out(parsed: dict[str, Any], **_: object) -> None:
+        for table, items in parsed.get("Responses", {}).items():
+            if items and leave_out["BatchGetItem"] > 0:
+                leave_out["BatchGetItem"] -= 1
+                parsed["UnprocessedKeys"] = {
+                    table: {"Keys": [{"pk": items.pop()["pk"]}], "ConsistentRead": True}
+                }
+
+    patch.setattr(boto3, "client", client)
+
+
+def put(aws: LocalAws, name: str, lines: list[str]) -> dict[str, Any]:
+    key = f"AWSLogs/123456789012/vpcflowlogs/{REGION}/2026/11/22/{name}.log"
+    aws.put_object(ObjectRef(bucket=BUCKET, key=key), "\n".join([HEADER, *lines]).encode())
+    return notification(key)
+
+
+def names_in(aws: LocalAws) -> list[str]:
+    # The keys from moto itself: its scan reads the whole table for every page.
+    keys = [
+        str(key.value)
+        for key in dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables[aws.table].items
+    ]
+    return [key.removeprefix("alert#") for key in keys if key.startswith("alert#")]
+
+
+def records(aws: LocalAws, names: Sequence[str] | None = None) -> int:
+    """Add up what was counted of those alerts, or of all."""
+    found = DynamoDbStore(boto3.client("dynamodb"), aws.table).load(
+        names_in(aws) if names is None else names
+    )
+    return sum(state.notification.records for state in found.values())
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+def one_fault(aws: LocalAws, name: str = "fault") -> dict[str, Any]:
+    return {"Records": [queue_message(name, put(aws, name, rejected(1)))]}
+
+
+def test_a_topic_that_is_away_delays_a_message_and_sends_it_once(aws: LocalAws) -> None:
+    event = one_fault(aws)
+    away = {"ALERT_TOPIC_ARN": f"arn:aws:sns:{REGION}:{DEFAULT_ACCOUNT_ID}:gone"}
+
+    invocation = aws.invoke(event, away)
+    assert invocation.error is None
+    assert invocation.answer == {"batchItemFailures": []}
+    (line,) = [
+        line
+        for line in invocation.log
+        if line.get("message") == "alert not published, the sweep tries again"
+    ]
+    assert "gone" in line["reason"]
+    assert aws.alerts() == []
+
+    now = int(time.time())
+    assert aws.sweep(now + 60).failures == ()  # a function may still be at it
+    assert aws.alerts() == []
+    for minutes in (6, 11, 16):
+        assert aws.sweep(now + 60 * minutes).failures == ()
+    (alert,) = aws.alerts()
+    assert (alert["status"], alert["records"]) == ("firing", 1)
+
+
+def test_a_sweep_that_cannot_send_says_so_and_the_next_one_sends(aws: LocalAws) -> None:
+    away = {"ALERT_TOPIC_ARN": f"arn:aws:sns:{REGION}:{DEFAULT_ACCOUNT_ID}:gone"}
+    aws.invoke(one_fault(aws), away)
+    now = int(time.time())
+    event: dict[str, Any] = {
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "time": isoformat(now + 360),
+        "detail": {},
+    }
+    (failure,) = aws.invoke(event, away).failures
+    assert failure.startswith("1 messages not sent; the first: ")
+    aws.sweep(now + 700)
+    assert [alert["status"] for alert in aws.alerts()] == ["firing"]
+
+
+class CrashError(BaseException):
+    """The function dies: nothing that handles errors sees this."""
+
+
+class DyingTopics:
+    """Dies before it sends."""
+
+    def publish(self, notification: Notification) -> None:
+        raise CrashError(notification.fingerprint)
+
+
+class BadStore(DynamoDbStore):
+    """Does not get to note that something was sent."""
+
+    error: BaseException = CrashError()
+
+    def mark_sent(self, state: State, intervals: Intervals) -> None:
+        del state, intervals
+        raise self.error
+
+
+@pytest.mark.parametrize("when", ["between commit and publish", "between publish and note"])
+def test_a_crash_loses_no_message_and_counts_nothing_twice(aws: LocalAws, when: str) -> None:
+    client = boto3.client("dynamodb")
+    topics = SnsTopics(boto3.client("sns"), aws.topic_arn)
+    store = DynamoDbStore(client, aws.table)
+    dying = (
+        AlertManager(store, DyingTopics(), intervals=INTERVALS, hourly_limit=CAP)
+        if when == "between commit and publish"
+        else AlertManager(
+            BadStore(client, aws.table), topics, intervals=INTERVALS, hourly_limit=CAP
+        )
+    )
+    window = a_window()
+    with pytest.raises(CrashError):
+        record(dying, [detection(records=7)], window, NOW)
+    assert len(aws.alerts()) == (0 if when == "between commit and publish" else 1)
+
+    manager = AlertManager(store, topics, intervals=INTERVALS, hourly_limit=CAP)
+    again = replace(
+        store.load_windows([window.window_id])[window.window_id], judged="what it shows"
+    )
+    record(manager, [detection(records=7)], again, NOW + 60)  # the queue delivers again
+    for now in range(NOW + 60, NOW + 1_200, 300):
+        manager.sweep(now, None)
+    (alert,) = aws.alerts()
+    assert (alert["status"], alert["records"]) == ("firing", 7)
+
+
+def test_a_message_that_was_sent_and_cannot_be_noted_stops_nothing_else(aws: LocalAws) -> None:
+    store, outbox = BadStore(boto3.client("dynamodb"), aws.table), Outbox()
+    store.error = StateError("the table is away")
+    outcome = record(
+        AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=CAP),
+        [detection("one"), detection("two")],
+        a_window(),
+        NOW,
+    )
+    assert len(outcome.notified) == len(outbox.sent) == 2
+    assert ["could not be noted" in line for line in outcome.undelivered] == [True, True]
+
+
+@pytest.mark.parametrize("call", ["UpdateItem", "BatchGetItem", "TransactWriteItems"])
+def test_without_the_table_the_message_goes_back_and_nothing_is_told(
+    aws: LocalAws, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    event = one_fault(aws)
+    with monkeypatch.context() as patch:
+        real = boto3.client
+
+        def client(service: str, **rest: Any) -> Any:  # noqa: ANN401 - boto3's
+            made = real(service, **rest)  # type: ignore[call-overload]
+            if service == "dynamodb":
+                made.meta.events.register(f"before-call.dynamodb.{call}", away)
+            return made
+
+        def away(**_: object) -> None:
+            raise EndpointConnectionError(endpoint_url="https://dynamodb.example")
+
+        patch.setattr(boto3, "client", client)
+        invocation = aws.invoke(event)
+    # A source that cannot be claimed fails its message; what cannot be counted fails the invocation: the queue has all back.
+    returned = invocation.answer == {"batchItemFailures": [{"itemIdentifier": "fault"}]}
+    assert returned is (call != "TransactWriteItems")
+    assert isinstance(invocation.error, StateError) is (call == "TransactWriteItems")
+    assert "dynamodb.example" in invocation.failures[0]
+    assert aws.alerts() == []
+
+    assert aws.invoke(event).failures == ()
+    (alert,) = aws.alerts()
+    assert (alert["status"], alert["records"]) == ("firing", 1)
+    assert aws.invoke(event).failures == ()
+    assert aws.alerts() == []
+    assert records(aws) == 1
+
+
+# --- two at once, one after the other's reading -----------------------------------------------------------------------
+
+
+def test_who_was_slower_counts_and_does_not_tell(aws: LocalAws) -> None:
+    client = boto3.client("dynamodb")
+    store, outbox = DynamoDbStore(client, aws.table), Outbox()
+    fast = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=CAP)
+
+    class Slow(DynamoDbStore):
+        overtaken = False
+
+        def commit(self, *what: Any) -> None:  # noqa: ANN401 - as the store's
+            if not self.overtaken:
+                self.overtaken = True
+                record(fast, [detection(records=2)], a_window(), NOW)
+            super().commit(*what)
+
+    record(
+        AlertManager(
+            Slow(client, aws.table),
+            outbox,
+            intervals=INTERVALS,
+            hourly_limit=CAP,
+            wait=lambda _: None,
+        ),
+        [detection(records=3)],
+        a_window(),
+        NOW,
+    )
+    assert [(notification.status, notification.records) for notification in outbox.sent] == [
+        (Status.FIRING, 2)
+    ]
+    state = store.load([fingerprint("one")])[fingerprint("one")]
+    assert (state.notification.records, state.notification.severity, state.messages) == (
+        5,
+        Severity.HIGH,
+        1,
+    )
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_table_that_is_not_there_is_one_clear_line() -> None:
+    manager = AlertManager(
+        DynamoDbStore(boto3.client("dynamodb"), "gone"),
+        Outbox(),
+        intervals=INTERVALS,
+        hourly_limit=CAP,
+    )
+    with pytest.raises(StateError, match=r"gone: could not be read: .*ResourceNotFound") as raised:
+        record(manager, [detection()], a_window(), NOW)
+    assert isinstance(raised.value.__cause__, ClientError)

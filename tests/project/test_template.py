@@ -1,0 +1,428 @@
+"""What the SAM templates promise, read from the templates themselves."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowverdict.alerts.model import Severity
+from flowverdict.app.settings import MESSAGES_PER_HOUR, Settings
+from flowverdict.flowlog.records import RecordFormat
+from flowverdict.lifecycle.dynamodb import KEPT
+from flowverdict.lifecycle.rate_limit import HOUR
+from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.verdict.model import VerdictKind
+from flowverdict_cli.local_aws import TABLE
+from tests.helpers.sam_template import read_template
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE, READER = (
+    read_template(ROOT / name) for name in ("template.yaml", "templates/reader-role.yaml")
+)
+TEXTS = {
+    name: (ROOT / name).read_text() for name in ("template.yaml", "templates/reader-role.yaml")
+}
+PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
+RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
+
+
+def of_type(kind: str) -> dict[str, dict[str, Any]]:
+    return {
+        name: resource["Properties"]
+        for name, resource in RESOURCES.items()
+        if resource["Type"] == kind
+    }
+
+
+FUNCTIONS = of_type("AWS::Serverless::Function")
+
+
+# --- parameters and rules ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("template", [TEMPLATE, READER], ids=list(TEXTS))
+def test_every_parameter_is_explained_bounded_and_in_a_group(template: dict[str, Any]) -> None:
+    for name, parameter in template["Parameters"].items():
+        assert parameter["Description"], name
+        assert {"AllowedValues", "AllowedPattern", "MinValue"} & set(parameter), name
+        assert "AllowedPattern" not in parameter or parameter["ConstraintDescription"].startswith(
+            "must be"
+        ), name
+        assert (
+            parameter["Type"] != "Number"
+            or "AllowedValues" in parameter
+            or parameter["MinValue"] < parameter["MaxValue"]
+        ), name
+    grouped = [
+        name
+        for group in template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+        for name in group["Parameters"]
+    ]
+    assert sorted(grouped) == sorted(template["Parameters"])
+
+
+def test_a_stack_can_be_made_with_every_answer_left_as_it_is() -> None:
+    for name, parameter in PARAMETERS.items():
+        default = parameter["Default"]
+        assert re.fullmatch(parameter.get("AllowedPattern", ".*"), str(default)), name
+        assert default in parameter.get("AllowedValues", [default]), name
+        if "MinValue" in parameter:
+            assert parameter["MinValue"] <= default <= parameter["MaxValue"], name
+
+
+@pytest.mark.parametrize(
+    ("parameter", "good", "bad"),
+    [
+        (
+            "AlertEmail",
+            ["", "ops@example.com"],
+            ["ops", "ops@example", "a b@example.com", "@example.com"],
+        ),
+        (
+            "SlackWebhookSecretArn",
+            ["", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:slack-AbCdEf"],
+            [
+                "http://hooks.slack.com/services/T/B/X",
+                "https://hooks.slack.com/services/T/B/X",
+                "slack",
+            ],
+        ),
+        (
+            "SlackWebhookParameter",
+            ["", "/flowverdict/slack"],
+            ["flowverdict/slack", "https://hooks.slack.com/services/T/B/X"],
+        ),
+        (
+            "DeliveringAccounts",
+            ["", "123456789012", "123456789012,210987654321"],
+            ["12345", "123456789012, 210987654321", "*"],
+        ),
+        (
+            "FlowLogResourceId",
+            ["", "vpc-0123456789abcdef0", "subnet-01234567", "eni-0123456789abcdef0"],
+            ["i-0123456789abcdef0", "vpc-", "vpc-0123456789abcdefg"],
+        ),
+        ("ExistingBucketName", ["", "central-flow-logs"], ["arn:aws:s3:::central", "Central", "a"]),
+        ("ExistingBucketPrefix", ["", "AWSLogs/123456789012/"], ["*", "AWSLogs/?"]),
+        ("ExistingBucketRegion", ["", "eu-west-1", "us-gov-west-1"], ["Ireland", "eu-west"]),
+        (
+            "EncryptionKeyArn",
+            ["", "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"],
+            [
+                "alias/flowverdict",
+                "01234567-89ab-cdef-0123-456789abcdef",
+                "arn:aws:kms:eu-west-1:123456789012:alias/x",
+            ],
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_its_pattern(
+    parameter: str, good: list[str], bad: list[str]
+) -> None:
+    pattern = re.compile(PARAMETERS[parameter]["AllowedPattern"])
+    assert [text for text in good if not pattern.fullmatch(text)] == []
+    assert [text for text in bad if pattern.fullmatch(text)] == []
+
+
+def holds(condition: dict[str, Any], given: dict[str, str]) -> bool:
+    """Work out a rule's function as CloudFormation does."""
+    ((function, arguments),) = condition.items()
+    match function:
+        case "Not":
+            return not holds(arguments[0], given)
+        case "Or":
+            return any(holds(argument, given) for argument in arguments)
+        case "Equals":
+            left, right = (given[one["Ref"]] if isinstance(one, dict) else one for one in arguments)
+            return left == right
+    raise ValueError(function)
+
+
+def refused(**changed: str) -> set[str]:
+    """Give the rules that refuse a stack in eu-west-1 with these parameters."""
+    given = (
+        {name: str(parameter["Default"]) for name, parameter in PARAMETERS.items()}
+        | {"AWS::Region": "eu-west-1"}
+        | changed
+    )
+    return {
+        name
+        for name, rule in TEMPLATE["Rules"].items()
+        if ("RuleCondition" not in rule or holds(rule["RuleCondition"], given))
+        and not all(holds(assertion["Assert"], given) for assertion in rule["Assertions"])
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "by"),
+    [
+        ({}, set()),
+        ({"OwnBucket": "no"}, {"SomeSource"}),
+        ({"OwnBucket": "no", "FlowLogGroupName": "/vpc/flow-logs"}, set()),
+        ({"OwnBucket": "no", "ExistingBucketName": "central"}, set()),
+        (
+            {"ExistingBucketName": "central", "FlowLogGroupName": "/vpc/flow-logs"},
+            set(),
+        ),  # several at once
+        ({"ExistingBucketName": "central", "ExistingBucketRegion": "eu-west-1"}, set()),
+        (
+            {"ExistingBucketName": "central", "ExistingBucketRegion": "us-east-1"},
+            {"ExistingBucketIsHere"},
+        ),
+        ({"ExistingBucketRegion": "eu-west-1"}, {"ExistingBucketIsHere"}),
+        ({"ExistingBucketPrefix": "AWSLogs/"}, {"ExistingBucketIsNamed"}),
+        ({"FlowLogResourceId": "vpc-01234567"}, set()),
+        (
+            {
+                "FlowLogResourceId": "vpc-01234567",
+                "OwnBucket": "no",
+                "ExistingBucketName": "central",
+            },
+            {"FlowLogNeedsOwnBucket"},
+        ),
+        (
+            {"DeliveringAccounts": "123456789012", "OwnBucket": "no", "ExistingBucketName": "b"},
+            {"DeliveriesNeedOwnBucket"},
+        ),
+        ({"SlackWebhookSecretArn": "arn", "SlackWebhookParameter": "/slack"}, {"OneWebhook"}),
+        ({"FlowLogFormat": "srcaddr dstaddr"}, {"FormatNeedsGroup"}),
+        ({"ReaderExternalId": "id"}, {"ExternalIdNeedsRole"}),
+    ],
+)
+def test_combinations_that_cannot_work_are_refused(changed: dict[str, str], by: set[str]) -> None:
+    assert refused(**changed) == by
+
+
+def test_every_interval_has_a_default_that_is_the_programs_own() -> None:
+    defaults = {
+        name: PARAMETERS[name]["Default"]
+        for name in ("RepeatMinutes", "ResolveMinutes", "DigestHours")
+    }
+    own = Intervals()
+    assert defaults == {
+        "RepeatMinutes": own.repeat // 60,
+        "ResolveMinutes": own.resolve // 60,
+        "DigestHours": own.digest // HOUR,
+    }
+    assert PARAMETERS["MessagesPerHour"]["Default"] == MESSAGES_PER_HOUR
+
+
+def test_environments_answer_questions_that_are_asked() -> None:
+    environments = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    assert set(environments) == {"version", "default", "dev", "prod"}
+    for name in ("default", "dev", "prod"):
+        commands = environments[name]
+        assert set(commands) == {"global", "validate", "build", "deploy"}
+        overrides = dict(
+            override.split("=")
+            for override in commands["deploy"]["parameters"].get("parameter_overrides", [])
+        )
+        for parameter, value in overrides.items():
+            bounds = PARAMETERS[parameter]
+            assert (
+                value in map(str, bounds.get("AllowedValues", []))
+                or bounds["MinValue"] <= int(value) <= bounds["MaxValue"]
+            )
+    assert (
+        environments["dev"]["global"]["parameters"]["stack_name"]
+        != environments["prod"]["global"]["parameters"]["stack_name"]
+    )
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_queue_waits_six_function_timeouts_and_has_a_dead_letter_queue() -> None:
+    queue = RESOURCES["FlowLogQueue"]["Properties"]
+    assert queue["VisibilityTimeout"] == {
+        "FindInMap": ["Waits", {"Ref": "S3FunctionTimeout"}, "Visibility"]
+    }
+    assert FUNCTIONS["ClassifyS3Function"]["Timeout"] == {"Ref": "S3FunctionTimeout"}
+    assert list(TEMPLATE["Mappings"]["Waits"]) == PARAMETERS["S3FunctionTimeout"]["AllowedValues"]
+    for timeout, waits in TEMPLATE["Mappings"]["Waits"].items():
+        assert 6 * int(timeout) <= waits["Visibility"] <= 43_200, (
+            "SQS hides no message for longer than 12 hours"
+        )
+        assert waits["TwoTries"] == 2 * waits["Visibility"]
+    assert queue["RedrivePolicy"] == {
+        "deadLetterTargetArn": {"GetAtt": "FlowLogDeadLetterQueue.Arn"},
+        "maxReceiveCount": 3,
+    }
+
+
+def test_the_queue_trigger_reports_single_failures_and_waits_for_a_delivery() -> None:
+    trigger = FUNCTIONS["ClassifyS3Function"]["Events"]["FlowLogs"]["Properties"]
+    assert trigger["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert 0 < trigger["MaximumBatchingWindowInSeconds"] <= 300
+    assert trigger["BatchSize"] > 10
+    assert trigger["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "S3FunctionConcurrency"}}
+
+
+def test_the_flow_log_that_is_made_has_the_format_that_the_readme_recommends() -> None:
+    flow_log = RESOURCES["FlowLog"]["Properties"]
+    (recommended,) = re.findall(r"--log-format '([^']+)'", (ROOT / "README.md").read_text())
+    assert flow_log["LogFormat"] == recommended
+    names = RecordFormat.from_log_format(recommended).names
+    assert {
+        "tcp-flags",
+        "flow-direction",
+        "pkt-srcaddr",
+        "pkt-dstaddr",
+        "subnet-id",
+        "reject-reason",
+        "traffic-path",
+    } <= set(names)
+    assert (flow_log["TrafficType"], flow_log["MaxAggregationInterval"]) == ("ALL", 60)
+
+
+def test_objects_of_the_existing_bucket_reach_the_same_queue() -> None:
+    rule = RESOURCES["ExistingBucketRule"]["Properties"]
+    assert rule["EventPattern"] == {
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created"],
+        "detail": {
+            "bucket": {"name": [{"Ref": "ExistingBucketName"}]},
+            "object": {"key": [{"prefix": {"Ref": "ExistingBucketPrefix"}}]},
+        },
+    }
+    assert rule["Targets"] == [{"Id": "queue", "Arn": {"GetAtt": "FlowLogQueue.Arn"}}]
+
+
+def test_deliveries_come_from_named_accounts_only() -> None:
+    *deliveries, tls = RESOURCES["FlowLogBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    named = [
+        "HasDeliveringAccounts",
+        {"Split": [",", {"Sub": "${AWS::AccountId},${DeliveringAccounts}"}]},
+        {"Ref": "AWS::AccountId"},
+    ]
+    assert [
+        statement["Condition"]["StringEquals"]["aws:SourceAccount"] for statement in deliveries
+    ] == [{"If": named}] * 2
+    assert (tls["Effect"], tls["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
+def test_a_reader_role_may_read_what_the_functions_may() -> None:
+    own = {
+        one["Sid"]: one
+        for one in RESOURCES["ClassifyPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+        if "Sid" in one
+    }
+    role = READER["Resources"]["ReaderRole"]["Properties"]
+    (policy,) = role["Policies"]
+    assert policy["PolicyDocument"]["Statement"] == [
+        own["ReadNetworkRules"],
+        own["ReadPrefixLists"],
+    ]
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert set(trust["Condition"]["StringEquals"]) == {"sts:ExternalId"}
+    assert set(trust["Condition"]["ArnLike"]) == {"aws:PrincipalArn"}
+    assert "Default" not in READER["Parameters"]["ExternalId"]
+
+
+# --- functions and alerts ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["DependenciesLayer", "EngineLayer"])
+def test_compiled_packages_are_built_for_the_processor_that_the_functions_run_on(name: str) -> None:
+    layer = RESOURCES[name]
+    architecture = TEMPLATE["Globals"]["Function"]["Architectures"]
+    assert architecture == [{"Ref": "Architecture"}]
+    assert (
+        [layer["Metadata"]["BuildArchitecture"]]
+        == layer["Properties"]["CompatibleArchitectures"]
+        == architecture
+    )
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_has_its_code(name: str) -> None:
+    assert (ROOT / FUNCTIONS[name]["CodeUri"] / "app.py").is_file()
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
+def test_every_statement_has_its_reason(text: str) -> None:
+    statements = re.findall(r"^ *- Sid: (.*)$", text, re.MULTILINE)
+    assert [
+        statement for statement in statements if not re.fullmatch(r"\w+ # .{8,}", statement)
+    ] == []
+    assert len(statements) == len(re.findall(r"^ *(?:- )?Effect: ", text, re.MULTILINE))
+
+
+def test_an_object_that_is_gone_can_be_told_from_one_that_is_forbidden() -> None:
+    (policy,) = RESOURCES["ClassifyS3Role"]["Properties"]["Policies"]
+    (allowed,) = [
+        one for one in policy["PolicyDocument"]["Statement"] if one.get("Action") == "s3:ListBucket"
+    ]
+    assert {
+        "If": ["HasOwnBucket", {"GetAtt": "FlowLogBucket.Arn"}, {"Ref": "AWS::NoValue"}]
+    } in allowed["Resource"]
+
+
+def test_the_table_is_the_one_that_replays_use() -> None:
+    (table,) = of_type("AWS::DynamoDB::Table").values()
+    assert {name: value for name, value in table.items() if name in TABLE} == TABLE
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+
+
+def test_evidence_is_kept_as_long_as_the_table_knows_its_source_and_goes_by_itself() -> None:
+    bucket = RESOURCES["EvidenceBucket"]
+    (expiry,) = [
+        rule
+        for rule in bucket["Properties"]["LifecycleConfiguration"]["Rules"]
+        if "ExpirationInDays" in rule
+    ]
+    assert (expiry["Status"], expiry["ExpirationInDays"] * 86_400) == ("Enabled", KEPT)
+    assert "Prefix" not in expiry
+    assert "VersioningConfiguration" not in bucket["Properties"], (
+        "an old version would outlive the expiry"
+    )
+    # CloudFormation fails to delete a bucket that holds objects, and `sam delete` with it.
+    assert "Condition" not in bucket
+    assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
+def test_the_functions_get_every_variable_they_read() -> None:
+    given = set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
+    read = set(re.findall(r"``([A-Z][A-Z_]+)``", Settings.__doc__ or "")) - {"AWS_REGION"}
+    assert read - given == {"LOG_FORMAT", "EVIDENCE_BUCKET"}
+    assert FUNCTIONS["ClassifyS3Function"]["Environment"]["Variables"] == {
+        "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"}
+    }
+    assert FUNCTIONS["ClassifyCloudWatchLogsFunction"]["Environment"]["Variables"] == {
+        "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},
+        "LOG_FORMAT": {"Ref": "FlowLogFormat"},
+    }
+
+
+def test_filters_by_severity_let_the_more_severe_through() -> None:
+    levels = TEMPLATE["Mappings"]["Severities"]["From"]
+    for parameter in ("EmailFromSeverity", "SlackFromSeverity"):
+        assert set(PARAMETERS[parameter]["AllowedValues"]) == set(levels)
+    for level, passing in levels.items():
+        wanted = [severity.value for severity in Severity if severity.rank <= Severity(level).rank]
+        assert passing == ([*wanted, "info"] if level == "low" else wanted)
+
+
+def test_the_dashboard_knows_every_verdict_and_severity() -> None:
+    body = RESOURCES["OperationsDashboard"]["Properties"]["DashboardBody"]["Sub"][0]
+    assert set(re.findall(r'verdict=\\"([a-z-]+)\\"', body)) == set(VerdictKind)
+    assert set(re.findall(r'severity=\\"([a-z-]+)\\"', body)) == set(Severity)
+
+
+def test_every_check_that_the_scan_leaves_out_has_its_reason() -> None:
+    skipped = (ROOT / ".checkov.yaml").read_text().partition("skip-check:\n")[2].splitlines()
+    assert skipped
+    assert [line for line in skipped if not re.fullmatch(r"  - CKV\w+ # .{40,}", line)] == []
+
+
+def test_the_shared_layer_holds_the_package_and_nothing_else() -> None:
+    (layer,) = [
+        one
+        for name, one in of_type("AWS::Serverless::LayerVersion").items()
+        if name == "SharedLayer"
+    ]
+    assert [path.name for path in (ROOT / layer["ContentUri"]).iterdir()] == ["flowverdict"]
