@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from flowverdict.alerts.model import Notification
+    from flowverdict.core.availability import NotAvailable
     from flowverdict.flowlog.s3_events import ObjectRef
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.configuration import NetConfig
@@ -66,9 +67,11 @@ class _NoRules:
 
     def read(
         self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
-    ) -> NetConfig | str:
+    ) -> NetConfig | NotAvailable:
+        from flowverdict.core.availability import NotAvailable  # noqa: PLC0415 - as below
+
         del account_id, region, flows
-        return "not asked"
+        return NotAvailable("not asked")
 
 
 class _Objects:

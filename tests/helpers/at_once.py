@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from flowverdict.core.availability import NotAvailable
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.store import ConflictError
 from flowverdict_cli.local_aws import load_function
@@ -30,9 +31,9 @@ class NoRules:
     def __init__(self, **_: object) -> None:
         pass
 
-    def read(self, *_: object) -> str:
+    def read(self, *_: object) -> NotAvailable:
         """Say why there are no rules."""
-        return "the rules were not asked for"
+        return NotAvailable("the rules were not asked for")
 
 
 class _Context:

@@ -26,6 +26,7 @@ from flowverdict.alerts.grouping import group
 from flowverdict.alerts.model import Alert, Status
 from flowverdict.alerts.notices import lost_records
 from flowverdict.app.observability import Observability
+from flowverdict.core.availability import NotAvailable
 from flowverdict.core.errors import ConfigError, FlowVerdictError, ObjectError
 from flowverdict.delivery.renderers import amazon_q, email, ocsf, pagerduty, slack
 from flowverdict.network.ec2 import Ec2Config
@@ -636,10 +637,10 @@ def test_no_text_reaches_a_host_name_or_a_roles_arn(
     )
     flow = cast("RejectedFlow", SimpleNamespace(interface_id=interface))
     with redirect_stdout(io.StringIO()):
-        reason = source.read(account, region, [flow])
-    assert isinstance(reason, str)
-    assert reason.isprintable()
-    assert len(reason) < 300
+        outcome = source.read(account, region, [flow])
+    assert isinstance(outcome, NotAvailable)
+    assert outcome.reason.isprintable()
+    assert len(outcome.reason) < 300
     for service, partition in asked.clients:
         assert service in {"ec2", "sts"}
         assert re.fullmatch(r"[a-z]+(-[a-z]+)+-[0-9]{1,2}", partition, re.ASCII)

@@ -19,6 +19,7 @@ import pytest
 from flowverdict.alerts.model import Alert, Status
 from flowverdict.app.ingest import IngestService
 from flowverdict.app.observability import Observability
+from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flowlog.object_key import origin_of
 from flowverdict.flows.read_source import partition_key, read_object
@@ -55,9 +56,9 @@ def file(flow_log_id: str, number: int, *lines: str) -> File:
 class NoRules:
     def read(
         self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
-    ) -> str:
+    ) -> NotAvailable:
         del account_id, region, flows
-        return "the rules were not asked for"
+        return NotAvailable("the rules were not asked for")
 
 
 class Watched:

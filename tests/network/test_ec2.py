@@ -21,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import ConnectTimeoutError
 from botocore.stub import Stubber
 
+from flowverdict.core.availability import NotAvailable
 from flowverdict.core.errors import NotReadError
 from flowverdict.flowlog.records import DEFAULT_FORMAT, FlowDirection
 from flowverdict.flows.collector import FlowCollector
@@ -283,10 +284,10 @@ def read(source: Ec2Config, *flows: RejectedFlow, account: str | None = OWN) -> 
 def refused(
     source: Ec2Config, *flows: RejectedFlow, account: str | None = OWN, region: str | None = REGION
 ) -> str:
-    reason = source.read(account, region, flows)
-    assert isinstance(reason, str)
-    assert "\n" not in reason
-    return reason
+    outcome = source.read(account, region, flows)
+    assert isinstance(outcome, NotAvailable)
+    assert "\n" not in outcome.reason
+    return outcome.reason
 
 
 def interface_ids(config: NetConfig) -> set[str]:
@@ -458,7 +459,7 @@ def test_interface_that_has_vanished_leaves_the_verdict_standing_and_is_named(
     gone = flow("eni-0123456789abcdef0", CLIENT, SERVER)
     there = flow(world.server, CLIENT, SERVER)
     config = read(source, gone, there)
-    assert check_rules(gone, config) == (
+    assert check_rules(gone, config) == NotAvailable(
         "eni-0123456789abcdef0 is not in the configuration that was read (deleted since, perhaps)"
     )
     assert world.server in interface_ids(config)
@@ -575,7 +576,9 @@ def test_how_often_to_try_is_the_clients_matter(world: World, clock: Clock) -> N
 def test_spent_budget_stops_the_calls_and_what_was_read_stands(world: World) -> None:
     outcomes = [read_within(seconds, world) for seconds in range(CALLS_FOR_ONE_FLOW + 3)]
     # Interfaces, VPC, peerings twice, the far end: until then there is nothing to judge by.
-    assert outcomes[0] == "ec2:DescribeNetworkInterfaces: not read, the 0 s for reading were spent"
+    assert outcomes[0] == NotAvailable(
+        "ec2:DescribeNetworkInterfaces: not read, the 0 s for reading were spent"
+    )
     assert [isinstance(one, NetConfig) for one in outcomes] == [False] * 6 + [True] * (
         len(outcomes) - 6
     )
@@ -587,7 +590,7 @@ def test_spent_budget_stops_the_calls_and_what_was_read_stands(world: World) -> 
     assert outcomes[-1] == outcomes[-2]
 
 
-def read_within(seconds: int, world: World) -> NetConfig | str:
+def read_within(seconds: int, world: World) -> NetConfig | NotAvailable:
     """Read with a budget where each call takes a second."""
     calls = Aws()
     source = new_source(calls, CallClock(calls), budget_seconds=float(seconds), now=lambda: NOON)

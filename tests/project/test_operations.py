@@ -13,6 +13,7 @@ import flowverdict
 from flowverdict.alerts.model import Kind, Notice, Severity
 from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.observability import Metric, Observability
+from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.records import RecordCounts
 from flowverdict.lifecycle.manager import Outcome
 
@@ -174,9 +175,9 @@ class Refusing:
 
     def read(
         self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
-    ) -> str:
+    ) -> NotAvailable:
         del region, flows
-        return f"{account_id}: AccessDenied"
+        return NotAvailable(f"{account_id}: AccessDenied")
 
 
 def test_what_was_not_read_is_measured_once_a_place_with_its_reason(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.model import NetworkAcl, NetworkAclEntry, PortRange
 from flowverdict.network.packet import Outcome, Packet
@@ -42,7 +43,7 @@ UNWANTED = packet("198.51.100.77", "10.0.1.5", 443)
 
 def remediation_of(
     config: NetConfig, interface_id: str, request: Packet, direction: FlowDirection
-) -> Remediation | str:
+) -> Remediation | NotAvailable:
     interface = config.interface(interface_id)
     assert interface is not None
     found = find_remediation(config, interface, request, direction)
@@ -132,7 +133,7 @@ def test_without_a_free_number_none_is_offered() -> None:
         packet("198.51.100.77", "10.0.1.5", 443),
         FlowDirection.INGRESS,
     )
-    assert found == f"none offered: {WEB_ACL} has no free rule number before 1"
+    assert found == NotAvailable(f"none offered: {WEB_ACL} has no free rule number before 1")
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_ipv6_is_opened_by_ipv6_range() -> None:
     )
     # The ACL's IPv6 boundary is not known: the subnets list no IPv6 range.
     assert (
-        isinstance(found, str)
+        isinstance(found, NotAvailable)
         or "Ipv6Ranges=[{CidrIpv6=2001:db8:1::1/128}]" in found.commands(None)[0]
     )
     ranges = (ip_network(f"2001:db8:0:{index}::/64") for index in range(10))
@@ -226,7 +227,7 @@ def test_ipv6_is_opened_by_ipv6_range() -> None:
 
 def test_what_passes_already_needs_no_fix() -> None:
     found = remediation_of(SHOP, APP, packet("10.0.1.5", "10.0.2.20", 8080), FlowDirection.INGRESS)
-    assert found == "none needed: the rules let the packet and its reply pass"
+    assert found == NotAvailable("none needed: the rules let the packet and its reply pass")
 
 
 def test_no_fix_is_offered_on_rules_that_are_not_known() -> None:
@@ -236,5 +237,5 @@ def test_no_fix_is_offered_on_rules_that_are_not_known() -> None:
         packet("10.0.2.20", "10.0.3.30", 5432),
         FlowDirection.INGRESS,
     )
-    assert isinstance(found, str)
-    assert found.startswith("none offered: the rules leave open whether it would work")
+    assert isinstance(found, NotAvailable)
+    assert found.reason.startswith("none offered: the rules leave open whether it would work")

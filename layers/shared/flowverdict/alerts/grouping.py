@@ -38,6 +38,7 @@ from flowverdict.alerts.notices import aggregated_flows, lost_records
 from flowverdict.alerts.recheck import MAX_SAMPLES, sample_of
 from flowverdict.alerts.scans import Scan, without_scans
 from flowverdict.alerts.severity import service_port, severity_of
+from flowverdict.core.availability import NotAvailable
 from flowverdict.core.formatting import common_network, counted, cut, cut_or_none, with_port
 from flowverdict.core.protocols import WELL_KNOWN_PORTS, has_ports, protocol_name
 from flowverdict.core.untrusted import one_line
@@ -230,11 +231,11 @@ def _alert(
         if standing.endpoints is None
         else tuple(cut(note) for note in standing.endpoints.notes),
         remediation=None
-        if isinstance(remediation, str)
+        if isinstance(remediation, NotAvailable)
         else RemediationText(
             commands=remediation.commands(flow.context.region), opens=remediation.opens
         ),
-        remediation_reason=remediation if isinstance(remediation, str) else None,
+        remediation_reason=remediation.reason if isinstance(remediation, NotAvailable) else None,
         evidence=tuple(
             Evidence(kind=item.kind, detail=cut(item.detail)) for item in verdict.evidence
         ),

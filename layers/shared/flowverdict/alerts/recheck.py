@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.flow_key import FlowKey
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flows.model import Context, RejectedFlow, TrafficTotals
@@ -104,6 +105,6 @@ def passes(sample: Sample, config: NetConfig) -> bool:
     Only a clear yes counts; where an interface is gone or a rule leaves it open, the answer is no.
     """
     rules_check = check_rules(sample.flow(), config)
-    if isinstance(rules_check, str) or rules_check.acl_outcome is not Outcome.ALLOW:
+    if isinstance(rules_check, NotAvailable) or rules_check.acl_outcome is not Outcome.ALLOW:
         return False
     return sample.leg == Leg.RESPONSE or rules_check.groups.outcome is Outcome.ALLOW

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from flowverdict.core.availability import NotAvailable
 from flowverdict.core.errors import OutOfTimeError
 
 if TYPE_CHECKING:
@@ -47,15 +48,17 @@ class BudgetedConfigSource:
 
     def read(
         self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
-    ) -> NetConfig | str:
+    ) -> NetConfig | NotAvailable:
         """Give the configuration, or the reason why it was not read."""
-        config: NetConfig | str
+        config: NetConfig | NotAvailable
         if self._clock() >= self._deadline:
-            config = f"the rules were not read: {self._seconds:g} s for reading those of other accounts and Regions were spent"
+            config = NotAvailable(
+                f"the rules were not read: {self._seconds:g} s for reading those of other accounts and Regions were spent"
+            )
         else:
             config = self._configs.read(account_id, region, flows)
-        if isinstance(config, str):
-            self.refused[account_id, region] = config
+        if isinstance(config, NotAvailable):
+            self.refused[account_id, region] = config.reason
         return config
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from flowverdict.core.availability import NotAvailable
 from flowverdict.core.errors import ConfigError, NotReadError
 from flowverdict.core.untrusted import is_account_id, is_region, is_resource_id
 from flowverdict.network.describe import not_read
@@ -101,7 +102,7 @@ class Ec2Config:
 
     def read(
         self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
-    ) -> NetConfig | str:
+    ) -> NetConfig | NotAvailable:
         """Give what the flows, all of one account and Region, need to be judged; or say in one line why it cannot be read."""
         interface_ids = {
             one
@@ -109,16 +110,16 @@ class Ec2Config:
             if (one := flow.interface_id) is not None and is_resource_id(one, "eni")
         }
         if not interface_ids:
-            return "no network interface is named"
+            return NotAvailable("no network interface is named")
         region = self._default_region if region is None else region
         if account_id is not None and not is_account_id(account_id):
-            return f"{ascii(account_id)[:SHOWN]} is no account id"
+            return NotAvailable(f"{ascii(account_id)[:SHOWN]} is no account id")
         if region is None:
-            return "no Region is named"
+            return NotAvailable("no Region is named")
         if not is_region(region):
-            return f"{ascii(region)[:SHOWN]} is no Region"
+            return NotAvailable(f"{ascii(region)[:SHOWN]} is no Region")
         if self._reader_role is None and not self._is_own(account_id):
-            return (
+            return NotAvailable(
                 f"the interface belongs to account {account_id}, and no reader role is configured"
             )
         deadline = self._context.clock() + self._context.budget_seconds
@@ -129,9 +130,9 @@ class Ec2Config:
                 interface_ids,
             )
         except NotReadError as error:
-            return str(error)
+            return NotAvailable(str(error))
         except ConfigError as error:
-            return f"AWS's answer is not of a known shape: {error}"
+            return NotAvailable(f"AWS's answer is not of a known shape: {error}")
 
     def _is_own(self, account_id: str | None) -> bool:
         return self._own_account is None or account_id in {None, self._own_account}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError
 
 from flowverdict.core.addresses import is_inside
+from flowverdict.core.availability import NotAvailable
 from flowverdict.core.errors import NotReadError
 from flowverdict.network.describe import (
     ENDPOINTS,
@@ -260,10 +261,10 @@ def _chunk(question: Query) -> int:
 
 def gather(
     reading: Reading, flows: Sequence[RejectedFlow], interface_ids: set[str]
-) -> NetConfig | str:
+) -> NetConfig | NotAvailable:
     """Ask for everything, what decides first."""
     if not reading.ask(QUERY_INTERFACES, interface_ids):
-        return str(reading.failure)
+        return NotAvailable(str(reading.failure))
     own = reading.found(INTERFACES).interfaces or ()
     own_vpcs = {one.vpc_id for one in own if one.vpc_id is not None}
     reading.ask(QUERY_VPCS, own_vpcs)
@@ -276,7 +277,7 @@ def gather(
     reading.ask(QUERY_GROUPS, (group_id for one in both_ends for group_id in one.group_ids or ()))
     reading.ask(QUERY_ACLS, subnet_ids)
     if not reading.knows_rules():
-        return str(reading.failure)
+        return NotAvailable(str(reading.failure))
     peers = [rule.peer for rule in _rules(reading)]
     reading.ask_holders(peer.group_id for peer in peers if isinstance(peer, GroupReference))
     reading.ask(QUERY_SUBNETS, subnet_ids)

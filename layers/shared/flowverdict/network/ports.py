@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from flowverdict.core.availability import NotAvailable
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.configuration import NetConfig
 
@@ -16,7 +17,7 @@ class ConfigSource(Protocol):
 
     def read(
         self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
-    ) -> NetConfig | str:
+    ) -> NetConfig | NotAvailable:
         """Give what the flows, all of one account and Region, need to be judged; or say in one line why it cannot be read.
 
         Never raises for what AWS answers or what the records name: a verdict stands without configuration.

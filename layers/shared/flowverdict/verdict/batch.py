@@ -17,6 +17,7 @@ from flowverdict.verdict.explain import explain_one
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from flowverdict.core.availability import NotAvailable
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.configuration import NetConfig
     from flowverdict.network.ports import ConfigSource
@@ -90,7 +91,7 @@ def explain_flows(flows: Sequence[RejectedFlow], configs: ConfigSource | None) -
     places: dict[tuple[str | None, str | None], list[RejectedFlow]] = {}
     for flow in flows:
         places.setdefault((flow.context.account_id, flow.context.region), []).append(flow)
-    read: dict[tuple[str | None, str | None], NetConfig | str | None] = {
+    read: dict[tuple[str | None, str | None], NetConfig | NotAvailable | None] = {
         place: None if configs is None else configs.read(*place, its_flows)
         for place, its_flows in places.items()
     }

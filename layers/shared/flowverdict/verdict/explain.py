@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowverdict.core.addresses import is_inside
+from flowverdict.core.availability import NotAvailable
 from flowverdict.core.protocols import PortLook, Protocol, port_look
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.configuration import NetConfig
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
 
 
-def explain_one(flow: RejectedFlow, config: NetConfig | str | None) -> Explanation:
+def explain_one(flow: RejectedFlow, config: NetConfig | NotAvailable | None) -> Explanation:
     """Explain one rejected flow.
 
     Parameters
@@ -31,14 +32,14 @@ def explain_one(flow: RejectedFlow, config: NetConfig | str | None) -> Explanati
         asked for them.
     """
     if not isinstance(config, NetConfig):
-        verdict = decide(Facts(flow=flow), config)
+        verdict = decide(Facts(flow=flow), None if config is None else config.reason)
         return Explanation(
             flow=flow, verdict=verdict, remediation=_no_remediation(verdict, "were not read")
         )
     flow = with_interface_facts(flow, config)
     rules_check = check_rules(flow, config)
-    if isinstance(rules_check, str):
-        verdict = decide(Facts(flow=flow), rules_check)
+    if isinstance(rules_check, NotAvailable):
+        verdict = decide(Facts(flow=flow), rules_check.reason)
         return Explanation(
             flow=flow, verdict=verdict, remediation=_no_remediation(verdict, "could not be applied")
         )
@@ -55,10 +56,10 @@ def explain_one(flow: RejectedFlow, config: NetConfig | str | None) -> Explanati
     )
 
 
-def _no_remediation(verdict: Verdict, why: str) -> str:
+def _no_remediation(verdict: Verdict, why: str) -> NotAvailable:
     if verdict.kind in _NOTHING_TO_FIX:
-        return _NOTHING_TO_FIX[verdict.kind]
-    return f"none offered: the rules of the network ACL and the security groups {why}"
+        return NotAvailable(_NOTHING_TO_FIX[verdict.kind])
+    return NotAvailable(f"none offered: the rules of the network ACL and the security groups {why}")
 
 
 _NOTHING_TO_FIX = {
@@ -75,18 +76,20 @@ def _remediation(
     verdict: Verdict,
     rules_check: RulesCheck,
     endpoints: Endpoints,
-) -> Remediation | str:
+) -> Remediation | NotAvailable:
     if verdict.kind in _NOTHING_TO_FIX:
-        return _NOTHING_TO_FIX[verdict.kind]
+        return NotAvailable(_NOTHING_TO_FIX[verdict.kind])
     if verdict.kind in {VerdictKind.UNDETERMINED, VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP}:
-        return "none offered: which rule blocked it is not settled"
+        return NotAvailable("none offered: which rule blocked it is not settled")
     flags = flow.traffic.tcp_flags
     opening = flow.key.protocol != Protocol.TCP or flags is None or opens(flags)
     if verdict.leg is not Leg.RESPONSE and not opening:
-        return "none offered: nobody here asked for this packet (backscatter); opening is not the answer"
+        return NotAvailable(
+            "none offered: nobody here asked for this packet (backscatter); opening is not the answer"
+        )
     leg = _leg_to_mend(flow, verdict)
     if leg is Leg.UNKNOWN:
-        return "none offered: whether this is a request or a reply is not sure enough"
+        return NotAvailable("none offered: whether this is a request or a reply is not sure enough")
     # Without pkt-* fields a forwarding interface shows its own address for an end that lies elsewhere.
     known_ends = flow.packet_addresses_logged or not (
         rules_check.interface.is_nat_gateway or rules_check.interface.forwards
@@ -100,9 +103,13 @@ def _remediation(
             both_ends=known_ends,
         )
     if endpoints.path is Path.PEERING and not _carries_traffic(config, endpoints):
-        return f"none offered: {endpoints.path_id} carries no traffic, whatever the rules say"
+        return NotAvailable(
+            f"none offered: {endpoints.path_id} carries no traffic, whatever the rules say"
+        )
     if _uninvited(rules_check, endpoints):
-        return "none offered: nothing here is meant to answer this from the internet; opening is not the answer"
+        return NotAvailable(
+            "none offered: nothing here is meant to answer this from the internet; opening is not the answer"
+        )
     return find_remediation(
         config,
         rules_check.interface,

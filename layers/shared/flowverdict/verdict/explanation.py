@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from flowverdict.core.addresses import is_inside
+from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.packet import Outcome
 from flowverdict.verdict.endpoints import Endpoints, Path
@@ -33,7 +34,7 @@ class Explanation:
 
     flow: RejectedFlow
     verdict: Verdict
-    remediation: Remediation | str
+    remediation: Remediation | NotAvailable
     rules_check: RulesCheck | None = None
     endpoints: Endpoints | None = None
 
@@ -152,13 +153,13 @@ class Explanation:
             "path_id": None if self.endpoints is None else self.endpoints.path_id,
             "notes": [] if self.endpoints is None else list(self.endpoints.notes),
             "remedy": None
-            if isinstance(remediation, str)
+            if isinstance(remediation, NotAvailable)
             else {
                 "commands": list(remediation.commands(self.flow.context.region)),
                 "opens": remediation.opens,
                 "verified": True,
             },
-            "remedy_reason": remediation if isinstance(remediation, str) else None,
+            "remedy_reason": remediation.reason if isinstance(remediation, NotAvailable) else None,
         }
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, ip_network
 from typing import TYPE_CHECKING
 
+from flowverdict.core.availability import NotAvailable
 from flowverdict.core.protocols import Protocol, protocol_name
 from flowverdict.core.untrusted import is_region
 from flowverdict.flowlog.records import FlowDirection
@@ -186,7 +187,7 @@ def find_remediation(
     direction: FlowDirection,
     *,
     both_ends: bool = True,
-) -> Remediation | str:
+) -> Remediation | NotAvailable:
     """Give the changes that let a request and its reply pass, or say in words why none can be offered.
 
     ``direction`` is the request's at the interface; without ``both_ends`` the far one is not looked at. An empty list of
@@ -200,22 +201,24 @@ def find_remediation(
         )
         if blocked is None:
             break
-        if isinstance(blocked, str):
-            return f"none offered: {blocked}"
+        if isinstance(blocked, NotAvailable):
+            return NotAvailable(f"none offered: {blocked.reason}")
         gate, answer = blocked
         change = (
             _acl_change(changed, gate, answer)
             if isinstance(answer, AclAnswer)
             else _group_change(changed, gate, answer)
         )
-        if isinstance(change, str) or len(changes) == _MAX_CHANGES:
-            return f"none offered: {change if isinstance(change, str) else 'too many rules would have to change'}"
+        if isinstance(change, NotAvailable):
+            return NotAvailable(f"none offered: {change.reason}")
+        if len(changes) == _MAX_CHANGES:
+            return NotAvailable("none offered: too many rules would have to change")
         changes.append(change)
         changed = change.apply(changed)
     return (
         Remediation(changes=tuple(changes))
         if changes
-        else "none needed: the rules let the packet and its reply pass"
+        else NotAvailable("none needed: the rules let the packet and its reply pass")
     )
 
 
@@ -245,7 +248,7 @@ def _gates(
 
 def _first_not_allowing(
     config: NetConfig, gates: list[_Gate]
-) -> tuple[_Gate, AclAnswer | GroupsAnswer] | str | None:
+) -> tuple[_Gate, AclAnswer | GroupsAnswer] | NotAvailable | None:
     for gate in gates:
         acl = evaluate_subnet_acl(config, gate.interface, gate.packet, gate.direction)
         groups = (
@@ -258,7 +261,9 @@ def _first_not_allowing(
         answers = [answer for answer in in_order if answer is not None]
         for answer in answers:
             if answer.outcome is Outcome.UNKNOWN:
-                return f"the rules leave open whether it would work ({'; '.join(answer.reasons)})"
+                return NotAvailable(
+                    f"the rules leave open whether it would work ({'; '.join(answer.reasons)})"
+                )
             if answer.outcome is Outcome.DENY:
                 return gate, answer
     return None
@@ -267,16 +272,16 @@ def _first_not_allowing(
 # --- network ACLs -----------------------------------------------------------------------------------------------------
 
 
-def _acl_change(config: NetConfig, gate: _Gate, answer: AclAnswer) -> AclChange | str:
+def _acl_change(config: NetConfig, gate: _Gate, answer: AclAnswer) -> AclChange | NotAvailable:
     acl = None if answer.network_acl_id is None else config.network_acl(answer.network_acl_id)
     if acl is None or answer.entry is None:
-        return "the network ACL is not known"
+        return NotAvailable("the network ACL is not known")
     egress = gate.direction is FlowDirection.EGRESS
     taken = {entry.rule_number for entry in acl.entries or () if entry.egress is egress}
     before = min(entry.rule_number for entry in (answer.entry, *answer.possible))
     number = _last_number(taken) if before > LAST_RULE_NUMBER else _number_before(before, taken)
     if number is None:
-        return f"{acl.network_acl_id} has no free rule number before {before}"
+        return NotAvailable(f"{acl.network_acl_id} has no free rule number before {before}")
     packet = gate.packet
     entry = NetworkAclEntry(
         rule_number=number,
@@ -341,7 +346,9 @@ def _acl_ports(gate: _Gate) -> PortRange | None:
 # --- security groups --------------------------------------------------------------------------------------------------
 
 
-def _group_change(config: NetConfig, gate: _Gate, answer: GroupsAnswer) -> GroupChange | str:
+def _group_change(
+    config: NetConfig, gate: _Gate, answer: GroupsAnswer
+) -> GroupChange | NotAvailable:
     packet = gate.packet
     candidates = [
         group_id
@@ -349,7 +356,7 @@ def _group_change(config: NetConfig, gate: _Gate, answer: GroupsAnswer) -> Group
         if config.security_group(group_id) is not None
     ]
     if not candidates:
-        return "the security groups of the interface are not known"
+        return NotAvailable("the security groups of the interface are not known")
     near = answer.nearest_miss.rule.group_id if answer.nearest_miss is not None else None
     group_id = near if near in candidates else candidates[0]
     protocol, first, last = _group_service(packet)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowverdict.core.addresses import is_inside
+from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.flow_key import IPV4
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.acl import AclAnswer, crosses_subnet_boundary, evaluate_subnet_acl
@@ -84,7 +85,7 @@ def _direction(flow: RejectedFlow, interface: Interface) -> FlowDirection | None
     return FlowDirection.EGRESS if own_source else FlowDirection.INGRESS
 
 
-def check_rules(flow: RejectedFlow, config: NetConfig) -> RulesCheck | str:
+def check_rules(flow: RejectedFlow, config: NetConfig) -> RulesCheck | NotAvailable:
     """Say what the rules do with the flow's packets, or, in words, why that cannot be said.
 
     The flow's direction should be as good as it gets (``with_interface_facts``).
@@ -92,16 +93,18 @@ def check_rules(flow: RejectedFlow, config: NetConfig) -> RulesCheck | str:
     interface = _interface(flow, config)
     source, destination = flow.key.packet_source, flow.key.packet_destination
     if interface is None:
-        return f"{flow.interface_id or 'the interface'} is not in the configuration that was read (deleted since, perhaps)"
+        return NotAvailable(
+            f"{flow.interface_id or 'the interface'} is not in the configuration that was read (deleted since, perhaps)"
+        )
     if (
         source is None
         or destination is None
         or flow.key.protocol is None
         or source.version != destination.version
     ):
-        return "the records lack addresses or protocol"
+        return NotAvailable("the records lack addresses or protocol")
     if flow.direction is None:
-        return "the direction of the packet is not known"
+        return NotAvailable("the direction of the packet is not known")
     packet = Packet(
         source=source,
         destination=destination,
