@@ -10,7 +10,7 @@ import json
 import zlib
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flowverdict.core.errors import EvidenceError
@@ -41,7 +41,6 @@ def evidence_of(seen: SeenRecords, flow_log: FlowLog | None, *, distinct: bool) 
     return Evidence(flows=flows, flow_log=flow_log)
 
 
-@settings(deadline=None)
 @given(seen=SEEN, more=SEEN, flow_log=_FLOW_LOGS, distinct=st.booleans())
 def test_evidence_is_the_same_after_it_was_kept(
     seen: SeenRecords, more: SeenRecords, flow_log: FlowLog | None, *, distinct: bool
@@ -59,7 +58,6 @@ def test_evidence_is_the_same_after_it_was_kept(
     assert list(merged.lost()) == list(direct.lost())
 
 
-@settings(deadline=None)
 @given(seen=SEEN, flow_log=_FLOW_LOGS, data=st.data())
 def test_damaged_evidence_is_said_to_be_damaged_and_nothing_else_is_raised(
     seen: SeenRecords, flow_log: FlowLog | None, data: st.DataObject
@@ -89,7 +87,6 @@ _JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(
     parts=st.fixed_dictionaries(
         dict.fromkeys(("flow_log", "rejects", "interfaces", "contexts"), _JSON)

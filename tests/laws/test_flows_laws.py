@@ -8,7 +8,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flowverdict.flowlog.object_key import Origin
@@ -89,13 +89,11 @@ def rejected_in_parts(seen: Activity, parts: list[int]) -> list[RejectedFlow]:
     return list(merged.rejected())
 
 
-@settings(deadline=None)
 @given(seen=SEEN, data=st.data())
 def test_order_of_records_does_not_matter(seen: Activity, data: st.DataObject) -> None:
     assert rejected(data.draw(st.permutations(seen))) == rejected(seen)
 
 
-@settings(deadline=None)
 @given(seen=SEEN, data=st.data())
 def test_split_over_files_does_not_matter(seen: Activity, data: st.DataObject) -> None:
     parts = data.draw(st.lists(st.integers(0, 3), min_size=len(seen), max_size=len(seen)))
@@ -129,7 +127,6 @@ def test_split_does_not_matter_to_an_interface_that_forwards_for_others() -> Non
     assert rejected_in_parts(_FORWARDER, [0, 0, 1]) == rejected(_FORWARDER)
 
 
-@settings(deadline=None)
 @given(seen=SEEN)
 def test_every_rejected_record_is_in_exactly_one_rejected_flow(seen: Activity) -> None:
     without_traffic = {LogStatus.NODATA, LogStatus.SKIPDATA}
@@ -147,7 +144,6 @@ def test_every_rejected_record_is_in_exactly_one_rejected_flow(seen: Activity) -
     assert len({flow.key for flow in flows}) == len(flows)
 
 
-@settings(deadline=None)
 @given(seen=SEEN)
 def test_what_paired_was_accepted_on_the_same_interface(seen: Activity) -> None:
     accepted = {
@@ -160,7 +156,6 @@ def test_what_paired_was_accepted_on_the_same_interface(seen: Activity) -> None:
         assert flow.accepts_logged or (flow.mirror is None and flow.same is None)
 
 
-@settings(deadline=None)
 @given(record=records(maybe(*FlowDirection)))
 def test_mirror_of_a_mirror_is_the_flow_itself(record: FlowRecord) -> None:
     (flow,) = rejected([(record._replace(action=Action.REJECT, log_status=LogStatus.OK), Origin())])

@@ -26,6 +26,7 @@ from flowverdict.alerts.model import (
 )
 from flowverdict.delivery.renderers import amazon_q, email, ocsf, pagerduty, slack
 from flowverdict.verdict.values import AclEntry, Miss
+from tests.helpers.hypothesis_weight import examples
 from tests.helpers.slack_blocks import HOSTILE, texts
 
 if TYPE_CHECKING:
@@ -152,10 +153,8 @@ NOTICES = st.builds(
     sections=several(st.builds(Section, heading=TEXT, lines=several(TEXT)), 60),
 )
 DOCUMENT = ALERTS | NOTICES
-any_document = settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+any_document = examples(
+    1.5, settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 )
 
 

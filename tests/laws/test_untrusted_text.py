@@ -39,6 +39,7 @@ from flowverdict.verdict.batch import Batch, FixedConfig
 from flowverdict.verdict.contract import to_json
 from flowverdict.verdict.remediation import AclChange, Remediation
 from flowverdict_cli import explain, policy_check
+from tests.helpers.hypothesis_weight import examples
 from tests.helpers.slack_blocks import texts
 from tests.laws.test_renderer_laws import DOCUMENT, FOUND_AT, ROUTING_KEY
 
@@ -183,7 +184,7 @@ EXPLAINED = st.builds(
     FREE,
 )
 type Input = tuple[bytes, dict[str, Any] | None, str]
-few = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+lenient = settings(suppress_health_check=list(HealthCheck))
 
 
 def explained(given_: Input) -> tuple[list[Explanation], Batch]:
@@ -288,13 +289,13 @@ FACES: dict[str, Callable[[Notification], None]] = {
 
 
 @pytest.mark.parametrize("face", FACES)
-@few
+@examples(0.6, lenient)
 @given(notification=DOCUMENT)
 def test_no_face_lets_a_document_act(face: str, notification: Notification) -> None:
     FACES[face](notification)
 
 
-@few
+@examples(0.6, lenient)
 @given(given_=EXPLAINED)
 def test_no_face_lets_what_is_in_records_and_tags_act(given_: Input) -> None:
     for notification in notifications(given_):
@@ -308,7 +309,7 @@ def test_no_face_lets_what_is_in_records_and_tags_act(given_: Input) -> None:
 # --- logs and the command's output ------------------------------------------------------------------------------------
 
 
-@few
+@examples(0.6, lenient)
 @given(given_=EXPLAINED, key=FREE)
 def test_a_log_line_is_one_line_of_printable_ascii(given_: Input, key: str) -> None:
     written = io.StringIO()
@@ -341,7 +342,7 @@ def test_an_errors_text_is_one_line(text: str) -> None:
         assert str(error).isprintable()
 
 
-@few
+@examples(0.6, lenient)
 @given(given_=EXPLAINED)
 def test_the_commands_table_and_fixes_do_nothing_to_a_terminal(given_: Input) -> None:
     explanations, _ = explained(given_)
@@ -490,7 +491,7 @@ def test_the_shell_notices_what_else_a_command_does(
 OPTIONS = {"--region", "--filters", "--network-interface-ids", "--query", "--output"}
 
 
-@settings(few, max_examples=80)
+@examples(0.8, lenient)
 @example(
     given_=(
         hostile_log("rules-inbound-request", {"region": "--endpoint-url=https://evil.example"}),
@@ -551,7 +552,7 @@ def test_an_id_of_a_snapshot_is_never_an_option_or_syntax(key: str, text: str) -
         parse_snapshot({listed: [{key: text}]})
 
 
-@settings(few, max_examples=200)
+@examples(2, lenient)
 @given(given_=EXPLAINED)
 def test_links_lead_to_awss_console_and_queries_are_of_words_alone(given_: Input) -> None:
     for notification in notifications(given_):
@@ -615,7 +616,7 @@ class _Refusing:
 PLACE = st.none() | FREE | WORD | st.sampled_from(["210987654321", "eu-west-1", "cn-north-1"])
 
 
-@settings(few, max_examples=300)
+@examples(3, lenient)
 @given(account=PLACE, region=PLACE, interface=WORD | st.just("eni-0aaaaaaaaaaaaaaa1"))
 @example(account="210987654321", region="evil.com/#", interface="eni-0aaaaaaaaaaaaaaa1")
 @example(account="210987654321\n", region="eu-west-1", interface="eni-0aaaaaaaaaaaaaaa1")
