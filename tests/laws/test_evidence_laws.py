@@ -19,10 +19,10 @@ from flowverdict.flows.accepted_index import AcceptedFlowIndex, Activity
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import Evidence, FlowLog
 from flowverdict.flows.evidence_codec import pack, unpack
-from tests.laws.test_flows_laws import SEEN, collector_of, maybe
+from tests.helpers.flow_records import SEEN, collector_of, maybe
 
 if TYPE_CHECKING:
-    from tests.laws.test_flows_laws import Activity as SeenRecords
+    from tests.helpers.flow_records import Activity as SeenRecords
 
 _FLOW_LOGS = maybe(FlowLog("fl-1", 14), FlowLog("fl-2", 29))
 _SEEDS = st.integers(0, 2**64 - 1)
