@@ -23,6 +23,7 @@ from flowverdict.flowlog.s3_events import ObjectRef
 from flowverdict.network.ec2 import Ec2Config
 from flowverdict.verdict.batch import Batch
 from flowverdict_cli.local_aws import REGION, LocalAws, local_aws
+from tests.helpers.events import BUCKET, notification, queue_message
 from tests.helpers.quick_tables import quick_transactions
 from tests.helpers.small_company import (
     ACCOUNT,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "a-day.txt"
-BUCKET = "flow-logs"
 SWEEP_EVERY = 600
 DELIVERED_AFTER = 420  # seconds after the window's end
 # The shop's window that ends at 14:40 comes once more than usual late: half an hour after its fault was mended.
@@ -145,33 +145,6 @@ def deliver(aws: LocalAws, day: Day, logs: dict[str, list[str]], started: int) -
     read = aws.invoke({"Records": messages}, {"POLICY": "ssm:/policy"})
     day.failures += read.failures
     day.muted += int(read.metrics["FlowsMuted"])
-
-
-def notification(key: str) -> dict[str, Any]:
-    s3 = {"s3SchemaVersion": "1.0", "bucket": {"name": BUCKET}, "object": {"key": key, "size": 1}}
-    return {
-        "Records": [
-            {
-                "eventVersion": "2.6",
-                "eventSource": "aws:s3",
-                "eventName": "ObjectCreated:Put",
-                "s3": s3,
-            }
-        ]
-    }
-
-
-def queue_message(message_id: str, body: object) -> dict[str, Any]:
-    return {
-        "messageId": message_id,
-        "receiptHandle": "handle",
-        "body": json.dumps(body),
-        "attributes": {"ApproximateReceiveCount": "1"},
-        "messageAttributes": {},
-        "eventSource": "aws:sqs",
-        "eventSourceARN": f"arn:aws:sqs:{REGION}:{ACCOUNT}:flow-logs",
-        "awsRegion": REGION,
-    }
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,9 @@ from flowverdict.flowlog.s3_events import ObjectRef
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict_cli.local_aws import REGION, local_aws
 from scripts.pack_cloudwatch_event import pack
-from tests.app.test_a_day import BUCKET, notification, queue_message
 from tests.helpers.alert_samples import NOW
 from tests.helpers.at_once import NoRules
+from tests.helpers.events import BUCKET, notification, queue_message
 from tests.helpers.flow_log_lines import content_of, key_of, reply, request, wide
 
 if TYPE_CHECKING:

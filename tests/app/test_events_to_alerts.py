@@ -22,65 +22,22 @@ from flowverdict.delivery.sns import MAX_MESSAGE_BYTES
 from flowverdict.flowlog.s3_events import ObjectRef
 from flowverdict_cli.local_aws import REGION
 from scripts.pack_cloudwatch_event import pack
+from tests.helpers.events import (
+    BUCKET,
+    KEY,
+    SCENARIOS,
+    failed,
+    notification,
+    put_scenario,
+    queue_event,
+)
 
 if TYPE_CHECKING:
-    from flowverdict_cli.local_aws import Invocation, LocalAws
+    from flowverdict_cli.local_aws import LocalAws
 
 ROOT = Path(__file__).parents[2]
 EVENTS = ROOT / "events"
-SCENARIOS = ROOT / "tests" / "scenarios"
-BUCKET = "flow-logs"
-KEY = f"AWSLogs/123456789012/vpcflowlogs/{REGION}/2026/11/22/123456789012_vpcflowlogs_{REGION}_fl-0a1b_20261122T1200Z_%s.log.gz"
 ALERT_SCHEMA = json.loads((ROOT / "docs" / "schemas" / "alert.schema.json").read_text())
-
-
-def notification(key: str) -> dict[str, Any]:
-    s3 = {
-        "s3SchemaVersion": "1.0",
-        "bucket": {"name": BUCKET},
-        "object": {"key": key.replace("=", "%3D"), "size": 1},
-    }
-    return {
-        "Records": [
-            {
-                "eventVersion": "2.6",
-                "eventSource": "aws:s3",
-                "eventName": "ObjectCreated:Put",
-                "s3": s3,
-            }
-        ]
-    }
-
-
-def queue_event(*bodies: object) -> dict[str, Any]:
-    return {
-        "Records": [
-            {
-                "messageId": f"message-{index}",
-                "receiptHandle": "handle",
-                "body": body if isinstance(body, str) else json.dumps(body),
-                "attributes": {"ApproximateReceiveCount": "1"},
-                "messageAttributes": {},
-                "eventSource": "aws:sqs",
-                "eventSourceARN": f"arn:aws:sqs:{REGION}:{DEFAULT_ACCOUNT_ID}:flow-logs",
-                "awsRegion": REGION,
-            }
-            for index, body in enumerate(bodies)
-        ]
-    }
-
-
-def put_scenario(aws: LocalAws, name: str) -> str:
-    key = KEY % name.replace(".", "-")
-    aws.put_object(
-        ObjectRef(bucket=BUCKET, key=key), gzip.compress((SCENARIOS / f"{name}.log").read_bytes())
-    )
-    return key
-
-
-def failed(invocation: Invocation) -> list[str]:
-    assert isinstance(invocation.answer, dict)
-    return [item["itemIdentifier"] for item in invocation.answer["batchItemFailures"]]
 
 
 # --- the user's table -------------------------------------------------------------------------------------------------
@@ -162,8 +119,8 @@ def test_every_real_envelope_gives_its_alerts(aws: LocalAws, name: str) -> None:
 
     assert invocation.error is None
     published = aws.alerts()
-    for notification in published:
-        jsonschema.validate(notification, ALERT_SCHEMA, format_checker=jsonschema.FormatChecker())
+    for document in published:
+        jsonschema.validate(document, ALERT_SCHEMA, format_checker=jsonschema.FormatChecker())
     alerts = [notification for notification in published if notification["kind"] == "reject"]
     assert {
         (alert["leg"], alert["verdict"], alert["service_port"]) for alert in alerts

@@ -18,6 +18,7 @@ from flowverdict.core.errors import (
     WebhookRefusedError,
 )
 from flowverdict_cli.local_aws import REGION, load_function
+from tests.helpers.events import sns_event
 from tests.helpers.webhook_server import Answer, WebhookServer, webhook_server
 
 if TYPE_CHECKING:
@@ -51,26 +52,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebhookServer]:
         monkeypatch.delenv(name, raising=False)
     with webhook_server() as one:
         yield one
-
-
-def sns_event(*messages: str) -> dict[str, Any]:
-    return {
-        "Records": [
-            {
-                "EventSource": "aws:sns",
-                "EventVersion": "1.0",
-                "EventSubscriptionArn": f"arn:aws:sns:{REGION}:123456789012:alerts:1",
-                "Sns": {
-                    "Type": "Notification",
-                    "MessageId": "1",
-                    "Subject": "x",
-                    "Message": message,
-                    "MessageAttributes": {},
-                },
-            }
-            for message in messages
-        ]
-    }
 
 
 def handler(monkeypatch: pytest.MonkeyPatch, reference: str) -> Handler:

@@ -20,8 +20,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict_cli.local_aws import REGION, TABLE
-from tests.app.test_a_day import BUCKET, notification, queue_message
 from tests.helpers.at_once import LONGEST_WAIT, classify_together
+from tests.helpers.events import BUCKET, notification, queue_message
 from tests.helpers.flow_log_lines import content_of, reply
 
 if TYPE_CHECKING:

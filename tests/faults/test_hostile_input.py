@@ -25,7 +25,7 @@ from flowverdict.core.errors import MAX_ERROR_TEXT, EnvelopeError
 from flowverdict.flowlog.cloudwatch_logs import MAX_PAYLOAD_BYTES
 from flowverdict.flowlog.s3_events import ObjectRef
 from flowverdict.verdict.batch import Batch
-from tests.app.test_events_to_alerts import (
+from tests.helpers.events import (
     BUCKET,
     KEY,
     SCENARIOS,

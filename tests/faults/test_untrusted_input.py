@@ -20,16 +20,17 @@ from flowverdict.core.errors import FlowVerdictError
 from flowverdict.flowlog.s3_events import ObjectRef
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict_cli.local_aws import REGION, load_function
-from tests.app.test_events_to_alerts import (
+from tests.helpers.alert_samples import LOST
+from tests.helpers.events import (
     BUCKET,
     KEY,
     SCENARIOS,
     notification,
     queue_event,
+    sns_event,
 )
-from tests.app.test_notify_slack import NOTICE, sns_event
+from tests.helpers.hostile_text import hostile_log
 from tests.helpers.webhook_server import Answer, WebhookServer, webhook_server
-from tests.laws.test_untrusted_text import hostile_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -292,7 +293,7 @@ def test_the_function_that_posts_tells_neither_the_webhook_nor_the_event(
         )
         monkeypatch.setenv("SLACK_WEBHOOK", "secretsmanager:slack/webhook")
     server.answers = [*answers]
-    event = sns_event(NOTICE.to_json())
+    event = sns_event(LOST.to_json())
     event["Records"][0]["Sns"] |= {
         "Signature": MARK,
         "UnsubscribeUrl": f"https://sns/{MARK}",

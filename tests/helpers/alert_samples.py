@@ -96,9 +96,10 @@ def detection(
     severity: Severity = Severity.HIGH,
     *,
     records: int = 1,
-    **rest: tuple[str, ...],
+    inhibits: tuple[str, ...] = (),
+    inhibited_by: tuple[str, ...] = (),
 ) -> Detection:
-    """Give a sighting of the problem ``name``; ``rest`` is ``inhibits`` and ``inhibited_by``."""
+    """Build a detection of the problem ``name``."""
     notification = replace(
         ALERT,
         fingerprint=fingerprint(name),
@@ -108,8 +109,8 @@ def detection(
     )
     return Detection(
         notification=notification,
-        inhibits=rest.get("casts", ()),
-        inhibited_by=rest.get("shaded_by", ()),
+        inhibits=inhibits,
+        inhibited_by=inhibited_by,
     )
 
 

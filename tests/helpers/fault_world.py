@@ -33,8 +33,8 @@ from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict_cli.local_aws import REGION, Invocation, LocalAws, local_aws
 from flowverdict_cli.sample_world import LOG_FORMAT, LOG_GROUP, make_sample_world
 from scripts.pack_cloudwatch_event import pack
-from tests.app.test_a_day import BUCKET, notification, queue_message
 from tests.helpers.alert_samples import ALERT, NOW
+from tests.helpers.events import BUCKET, notification, queue_message
 from tests.helpers.small_company import HEADER
 from tests.helpers.wire import Wire
 

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flowverdict.core.errors import FlowVerdictError, ObjectError
@@ -44,6 +44,7 @@ from flowverdict.flowlog.records import (
 )
 from flowverdict.flows import collector, evidence
 from flowverdict.flows.evidence import FlowsByWindow
+from tests.helpers.hypothesis_weight import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -443,7 +444,7 @@ def files(draw: st.DrawFn) -> bytes:
     return b"\n".join(parts) + draw(st.sampled_from([b"\n", b""]))
 
 
-@settings(deadline=None, max_examples=150)
+@examples(1.5)
 @given(files())
 @example(b"action\nACCEPT\n" + b"ACCEPT\n" * 3)
 @example(b"action srcaddr\n\nACCEPT 1.2.3.4")
@@ -452,7 +453,7 @@ def test_a_file_says_the_same_by_column_and_line_by_line(chunk: int, content: by
     say_the_same(content)
 
 
-@settings(deadline=None, max_examples=50)
+@examples(0.5)
 @given(files(), st.lists(_FORMATS, max_size=2), st.data())
 def test_a_file_in_pieces_without_header_or_damaged_says_the_same(
     content: bytes, headerless: list[RecordFormat], data: st.DataObject
@@ -520,7 +521,7 @@ class Collecting:
 
 
 @pytest.mark.usefixtures("chunk")
-@settings(deadline=None, max_examples=200)
+@examples(2)
 @given(
     files(),
     st.builds(
@@ -564,7 +565,6 @@ def told(collected: FlowsByWindow) -> dict[int, tuple[object, ...]]:
     }
 
 
-@settings(deadline=None, max_examples=100)
 @given(files(), st.lists(_FORMATS, min_size=1, max_size=3))
 def test_messages_say_the_same(content: bytes, formats: list[RecordFormat]) -> None:
     messages = content.decode("latin-1").split("\n")
@@ -583,7 +583,7 @@ def test_messages_say_the_same(content: bytes, formats: list[RecordFormat]) -> N
 
 @given(st.integers(0, 10**6), st.integers(1, 255), st.binary(max_size=3))
 @example(25, 255, b"")  # in the middle of what is packed: ISA-L has an error of its own for that
-@settings(max_examples=300, deadline=None)
+@examples(3)
 def test_a_damaged_gzip_is_read_alike_or_refused_by_name_in_all_ways(
     at: int, change: int, more: bytes
 ) -> None:

@@ -10,7 +10,7 @@ import json
 import zlib
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flowverdict.core.errors import EvidenceError
@@ -19,10 +19,10 @@ from flowverdict.flows.accepted_index import AcceptedFlowIndex, Activity
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import Evidence, FlowLog
 from flowverdict.flows.evidence_codec import pack, unpack
-from tests.laws.test_flows_laws import SEEN, collector_of, maybe
+from tests.helpers.flow_records import SEEN, collector_of, maybe
 
 if TYPE_CHECKING:
-    from tests.laws.test_flows_laws import Activity as SeenRecords
+    from tests.helpers.flow_records import Activity as SeenRecords
 
 _FLOW_LOGS = maybe(FlowLog("fl-1", 14), FlowLog("fl-2", 29))
 _SEEDS = st.integers(0, 2**64 - 1)
@@ -41,7 +41,6 @@ def evidence_of(seen: SeenRecords, flow_log: FlowLog | None, *, distinct: bool) 
     return Evidence(flows=flows, flow_log=flow_log)
 
 
-@settings(deadline=None)
 @given(seen=SEEN, more=SEEN, flow_log=_FLOW_LOGS, distinct=st.booleans())
 def test_evidence_is_the_same_after_it_was_kept(
     seen: SeenRecords, more: SeenRecords, flow_log: FlowLog | None, *, distinct: bool
@@ -59,7 +58,6 @@ def test_evidence_is_the_same_after_it_was_kept(
     assert list(merged.lost()) == list(direct.lost())
 
 
-@settings(deadline=None)
 @given(seen=SEEN, flow_log=_FLOW_LOGS, data=st.data())
 def test_damaged_evidence_is_said_to_be_damaged_and_nothing_else_is_raised(
     seen: SeenRecords, flow_log: FlowLog | None, data: st.DataObject
@@ -89,7 +87,6 @@ _JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(
     parts=st.fixed_dictionaries(
         dict.fromkeys(("flow_log", "rejects", "interfaces", "contexts"), _JSON)

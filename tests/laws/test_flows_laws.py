@@ -8,75 +8,21 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import Action, FlowDirection, FlowRecord, LogStatus
 from flowverdict.flows.collector import FlowCollector
+from tests.helpers.flow_records import SEEN, Activity, collector_of, maybe, records
 
 if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
-
-# Few values of each, so that records meet.
-_ADDRESSES = [
-    ip_address(text)
-    for text in ("10.0.0.1", "10.0.0.2", "10.0.0.3", "203.0.113.5", "2001:db8::1", "2001:db8::2")
-]
-_PORTS = [None, 0, 443, 50_122]
-
-
-def maybe[T](*values: T) -> st.SearchStrategy[T | None]:
-    """Give one of the values, or nothing."""
-    return st.sampled_from((None, *values))
-
-
-def records(directions: st.SearchStrategy[FlowDirection | None]) -> st.SearchStrategy[FlowRecord]:
-    """Give records whose direction is drawn from the given strategy."""
-    return st.builds(
-        FlowRecord,
-        account_id=maybe("123456789012", "unknown"),
-        interface_id=maybe("eni-1", "eni-2"),
-        srcaddr=maybe(*_ADDRESSES),
-        dstaddr=maybe(*_ADDRESSES),
-        pkt_srcaddr=maybe(*_ADDRESSES),
-        pkt_dstaddr=maybe(*_ADDRESSES),
-        srcport=st.sampled_from(_PORTS),
-        dstport=st.sampled_from(_PORTS),
-        protocol=maybe(0, 6),
-        packets=maybe(0, 7),
-        bytes=maybe(0, 300),
-        start=maybe(0, 1000, 2000),
-        end=maybe(0, 1060, 2060),
-        action=maybe(Action.ACCEPT, Action.REJECT),
-        log_status=maybe(*LogStatus),
-        vpc_id=maybe("vpc-1", "vpc-2"),
-        subnet_id=maybe("subnet-1", "subnet-2"),
-        resource_id=maybe("nat-1"),
-        region=maybe("eu-west-1"),
-        tcp_flags=maybe(0, 2, 18),
-        flow_direction=directions,
-        reject_reason=maybe("-", "BPA", "EC"),
-    )
-
-
-_ORIGINS = st.sampled_from([Origin(), Origin(account_id="210987654321", region="us-east-1")])
-SEEN = st.lists(st.tuples(records(maybe(*FlowDirection)), _ORIGINS), max_size=10)
-
-type Activity = list[tuple[FlowRecord, Origin]]
 
 
 def rejected(seen: Activity) -> list[RejectedFlow]:
     """Give the rejected flows of records collected one after the other."""
     return list(collector_of(seen).rejected())
-
-
-def collector_of(seen: Activity) -> FlowCollector:
-    """Collect records one after the other."""
-    collector = FlowCollector()
-    for record, origin in seen:
-        collector.add(record, origin)
-    return collector
 
 
 def rejected_in_parts(seen: Activity, parts: list[int]) -> list[RejectedFlow]:
@@ -89,13 +35,11 @@ def rejected_in_parts(seen: Activity, parts: list[int]) -> list[RejectedFlow]:
     return list(merged.rejected())
 
 
-@settings(deadline=None)
 @given(seen=SEEN, data=st.data())
 def test_order_of_records_does_not_matter(seen: Activity, data: st.DataObject) -> None:
     assert rejected(data.draw(st.permutations(seen))) == rejected(seen)
 
 
-@settings(deadline=None)
 @given(seen=SEEN, data=st.data())
 def test_split_over_files_does_not_matter(seen: Activity, data: st.DataObject) -> None:
     parts = data.draw(st.lists(st.integers(0, 3), min_size=len(seen), max_size=len(seen)))
@@ -129,7 +73,6 @@ def test_split_does_not_matter_to_an_interface_that_forwards_for_others() -> Non
     assert rejected_in_parts(_FORWARDER, [0, 0, 1]) == rejected(_FORWARDER)
 
 
-@settings(deadline=None)
 @given(seen=SEEN)
 def test_every_rejected_record_is_in_exactly_one_rejected_flow(seen: Activity) -> None:
     without_traffic = {LogStatus.NODATA, LogStatus.SKIPDATA}
@@ -147,7 +90,6 @@ def test_every_rejected_record_is_in_exactly_one_rejected_flow(seen: Activity) -
     assert len({flow.key for flow in flows}) == len(flows)
 
 
-@settings(deadline=None)
 @given(seen=SEEN)
 def test_what_paired_was_accepted_on_the_same_interface(seen: Activity) -> None:
     accepted = {
@@ -160,7 +102,6 @@ def test_what_paired_was_accepted_on_the_same_interface(seen: Activity) -> None:
         assert flow.accepts_logged or (flow.mirror is None and flow.same is None)
 
 
-@settings(deadline=None)
 @given(record=records(maybe(*FlowDirection)))
 def test_mirror_of_a_mirror_is_the_flow_itself(record: FlowRecord) -> None:
     (flow,) = rejected([(record._replace(action=Action.REJECT, log_status=LogStatus.OK), Origin())])

@@ -19,6 +19,7 @@ from flowverdict.lifecycle.rate_limit import HOUR, hour_of
 from flowverdict.lifecycle.state_machine import EpisodeContext, Intervals, on_detection, on_sweep
 from flowverdict.lifecycle.store import Window
 from tests.helpers.alert_samples import NOW, Outbox, a_window, detection, record
+from tests.helpers.hypothesis_weight import examples
 from tests.helpers.memory_stores import MemoryStore
 
 if TYPE_CHECKING:
@@ -270,11 +271,9 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 # A machine of this size takes minutes to shrink, and what it prints unshrunk is read as well.
-TestLife.settings = settings(
-    max_examples=60,
-    stateful_step_count=20,
-    deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+TestLife.settings = examples(
+    0.6,
+    settings(stateful_step_count=20, phases=[Phase.explicit, Phase.reuse, Phase.generate]),
 )
 
 

@@ -13,7 +13,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from flowverdict.flowlog.records import FlowDirection
@@ -29,11 +29,12 @@ from flowverdict.network.packet import Outcome, Packet
 from flowverdict.network.security_groups import GroupsAnswer, evaluate_groups
 from flowverdict.network.snapshot import parse_snapshot
 from tests.helpers.connection import evaluate_connection
+from tests.helpers.hypothesis_weight import examples
 
 IN, OUT = FlowDirection.INGRESS, FlowDirection.EGRESS
 DIRECTIONS = st.sampled_from(FlowDirection)
 # On a busy machine one example can take long without meaning anything.
-LAW = settings(deadline=None, max_examples=25)
+LAW = examples(0.25)
 
 # Few values, so that rules and packets meet often.
 PORTS = (0, 22, 443, 1024, 32_768, 50_000, 65_535)
@@ -513,7 +514,7 @@ def test_a_word_nobody_knows_never_makes_a_wrong_certainty(
 # --- security groups --------------------------------------------------------------------------------------------------
 
 
-@settings(LAW, max_examples=60)
+@examples(0.6)
 @given(worlds(), packets(), DIRECTIONS)
 def test_groups_answer_as_the_oracle_does(
     world: Json, packet: Packet, direction: FlowDirection
@@ -694,7 +695,7 @@ def without(world: Json, places: list[Place]) -> Json:
     return less
 
 
-@settings(LAW, max_examples=60)
+@examples(0.6)
 @given(worlds(), packets(), DIRECTIONS, st.data())
 def test_what_is_certain_with_less_known_stays_so_with_more(
     world: Json, packet: Packet, direction: FlowDirection, data: st.DataObject

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from random import Random  # noqa: TC003 - Hypothesis reads the annotation
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flowverdict.alerts.grouping import detections
@@ -25,6 +25,7 @@ from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator
 from flowverdict.verdict.batch import explain_flows
 from tests.helpers.alert_samples import NOW, Outbox
+from tests.helpers.hypothesis_weight import examples
 from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def told_of(notification: Notification) -> Notification:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(2)
 @given(
     st.lists(a_record(), min_size=1, max_size=14),
     st.randoms(use_true_random=False),

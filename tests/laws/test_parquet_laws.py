@@ -8,12 +8,13 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.flowlog.fields import DEFAULT_FIELDS, FIELDS, MAX_INT_64, READ_FIELDS, FieldKind
 from flowverdict.flows.read_source import read_object
+from tests.helpers.hypothesis_weight import examples
 from tests.helpers.parquet_files import parquet, type_of
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def outcome(content: bytes) -> tuple[object, ...] | str:
     return evidence, read.reading.counts, read.reading.unknown_fields
 
 
-@settings(deadline=None, max_examples=60)
+@examples(0.6)
 @given(st.data(), _FORMATS, st.sampled_from(["gzip", "snappy"]), st.sampled_from([1, 10]))
 def test_parquet_and_text_say_the_same(
     data: st.DataObject, names: tuple[str, ...], codec: str, times: int

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flowverdict.alerts.severity import service_port
@@ -127,7 +127,6 @@ def _asked(policy: Policy) -> list[Silence | Expected]:
     return [*(one for one in policy.silences if one.until > NOW), *policy.expected]
 
 
-@settings(deadline=None)
 @given(policy=_POLICIES, explanations=_EXPLANATIONS)
 def test_the_first_entry_that_holds_mutes_and_what_none_holds_for_is_kept(
     policy: Policy, explanations: list[Explanation]
@@ -142,7 +141,6 @@ def test_the_first_entry_that_holds_mutes_and_what_none_holds_for_is_kept(
         assert not any(holds(entry.match, kept) for entry in _asked(policy))
 
 
-@settings(deadline=None)
 @given(policy=_POLICIES, explanations=_EXPLANATIONS)
 def test_none_is_lost_or_doubled_and_order_is_kept(
     policy: Policy, explanations: list[Explanation]
@@ -155,7 +153,6 @@ def test_none_is_lost_or_doubled_and_order_is_kept(
     ]
 
 
-@settings(deadline=None)
 @given(policy=_POLICIES, explanations=_EXPLANATIONS, data=st.data())
 def test_order_of_explanations_does_not_matter(
     policy: Policy, explanations: list[Explanation], data: st.DataObject
@@ -168,7 +165,6 @@ def test_order_of_explanations_does_not_matter(
     }
 
 
-@settings(deadline=None)
 @given(policy=_POLICIES, explanations=_EXPLANATIONS)
 def test_a_silence_that_has_ended_mutes_nothing(
     policy: Policy, explanations: list[Explanation]
@@ -181,7 +177,6 @@ def test_a_silence_that_has_ended_mutes_nothing(
     assert (after.kept, after.muted) == (tuple(explanations), ())
 
 
-@settings(deadline=None)
 @given(policy=_POLICIES, explanations=_EXPLANATIONS)
 def test_what_matches_is_told_of_ended_silences_too(
     policy: Policy, explanations: list[Explanation]

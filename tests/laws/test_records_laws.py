@@ -9,7 +9,7 @@ import gzip
 import io
 from typing import TYPE_CHECKING
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flowverdict.core.errors import FlowVerdictError
@@ -69,7 +69,6 @@ def formats_and_records(draw: st.DrawFn) -> tuple[RecordFormat, FlowRecord]:
     return record_format, FlowRecord(**drawn)  # type: ignore[arg-type]
 
 
-@settings(deadline=None)
 @given(formats_and_records())
 def test_parsing_what_was_rendered_gives_the_record(
     given_pair: tuple[RecordFormat, FlowRecord],
@@ -78,7 +77,6 @@ def test_parsing_what_was_rendered_gives_the_record(
     assert record_format.parse(record_format.render(record)) == record
 
 
-@settings(deadline=None)
 @given(formats_and_records(), st.data())
 def test_rendering_what_was_parsed_gives_the_line_with_single_blanks(
     given_pair: tuple[RecordFormat, FlowRecord], data: st.DataObject
@@ -91,7 +89,6 @@ def test_rendering_what_was_parsed_gives_the_line_with_single_blanks(
     assert record_format.render(record_format.parse(line)) == " ".join(line.split())
 
 
-@settings(deadline=None)
 @given(_FORMATS)
 def test_header_and_log_format_of_a_format_give_it_back(record_format: RecordFormat) -> None:
     assert RecordFormat.from_header(" ".join(record_format.names)) == record_format
@@ -101,7 +98,6 @@ def test_header_and_log_format_of_a_format_give_it_back(record_format: RecordFor
     )
 
 
-@settings(deadline=None)
 @given(_FORMATS, st.text(max_size=60))
 def test_any_line_is_a_record_or_malformed(record_format: RecordFormat, line: str) -> None:
     try:
@@ -165,7 +161,6 @@ def read_whole(
         return None
 
 
-@settings(deadline=None)
 @given(_FILES, _HEADERLESS)
 @example(_HEADER + b"\n" + b"x" * (3 * MAX_LINE_BYTES), ())
 @example(_GOOD, (DEFAULT_FORMAT,))
@@ -186,7 +181,6 @@ def test_every_line_of_a_file_is_accounted_for(
     assert all(sample.isascii() and sample.isprintable() for sample in reader.samples)
 
 
-@settings(deadline=None)
 @given(_FILES, _HEADERLESS)
 def test_gzipped_file_reads_like_the_plain_one(
     content: bytes, headerless: tuple[RecordFormat, ...]
@@ -201,7 +195,6 @@ def test_gzipped_file_reads_like_the_plain_one(
         assert packed[1].counts == plain[1].counts
 
 
-@settings(deadline=None)
 @given(_FILES, st.data())
 def test_damaged_gzip_is_refused_or_read_but_never_breaks(
     content: bytes, data: st.DataObject
@@ -217,7 +210,6 @@ def test_damaged_gzip_is_refused_or_read_but_never_breaks(
     assert read is None or accounted(read[1]) > 0
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.text(max_size=30) | st.just(_GOOD.decode()), max_size=10),
     st.lists(_FORMATS, min_size=1, max_size=3),

@@ -12,9 +12,8 @@ import shlex
 import subprocess
 from contextlib import nullcontext, redirect_stdout
 from ipaddress import ip_network
-from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import pytest
 from botocore.exceptions import ClientError
@@ -39,8 +38,10 @@ from flowverdict.verdict.batch import Batch, FixedConfig
 from flowverdict.verdict.contract import to_json
 from flowverdict.verdict.remediation import AclChange, Remediation
 from flowverdict_cli import explain, policy_check
+from tests.helpers.document_strategies import DOCUMENT, FOUND_AT, ROUTING_KEY
+from tests.helpers.hostile_text import EXPLAINED, FREE, SHOP, WORD, Input, hostile_log
+from tests.helpers.hypothesis_weight import examples
 from tests.helpers.slack_blocks import texts
-from tests.laws.test_renderer_laws import DOCUMENT, FOUND_AT, ROUTING_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,137 +54,11 @@ if TYPE_CHECKING:
     from flowverdict.verdict.explanation import Explanation
     from flowverdict.verdict.remediation import Change
 
-SCENARIOS = Path(__file__).parents[1] / "scenarios"
-SHOP = json.loads((SCENARIOS / "shop.config.json").read_text())
 
-PIECES = [
-    *(
-        "<!channel>",
-        "<@U012AB3CD>",
-        "<https://evil.example|click>",
-        "[click](https://evil.example)",
-        "&lt;",
-        "&amp;",
-        "```",
-        "`id`",
-    ),
-    *(
-        "*Fix*",
-        "_x_",
-        "|",
-        ":rotating_light:",
-        "$(touch pwned)",
-        "${IFS}",
-        ";touch pwned;",
-        "'",
-        '"',
-        "\\",
-        "&&",
-        ">pwned",
-        "#",
-    ),
-    *(
-        "? aws ec2 evil",
-        " aws s3 rb s3://x",
-        "--endpoint-url=https://evil.example",
-        "file:///etc/passwd",
-        "},{GroupId=sg-0",
-        "*",
-        "%0a",
-    ),
-    *(
-        "\n",
-        "\r",
-        "\t",
-        "\x00",
-        "\x1b[2J",
-        "\x9b2J",
-        "\x85",
-        "\u2028",
-        "\u2029",
-        "\u202e",
-        "\u2066",
-        "\u200b",
-        "\ufeff",
-        "\u0430ws",
-    ),
-    *(
-        "\N{FIRE}",
-        "\u05e9",
-        "\ud800",
-        "[flowverdict CRITICAL]",
-        '{"level":"INFO"}',
-        "evil.com/#",
-        "..",
-        "/",
-        "x" * 300,
-    ),
-]
-FREE = st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=6).map("".join)
 # A field of a record: what is no printable ASCII, or has blanks, is no field and never gets past the reader.
-_WORDS = ["".join(one for one in piece if "!" <= one <= "~") for piece in PIECES]
-WORD = st.lists(st.sampled_from([word for word in _WORDS if word]), min_size=1, max_size=4).map(
-    "".join
-)
-FIELDS = (
-    "account-id",
-    "interface-id",
-    "vpc-id",
-    "subnet-id",
-    "instance-id",
-    "region",
-    "pkt-src-aws-service",
-    "reject-reason",
-)
-LOGS = (
-    "rules-outbound-response",
-    "rules-inbound-request",
-    "rules-both-layers",
-    "rules-gateway-endpoint",
-    "inbound-request",
-)
 
 
-def hostile_log(name: str, edits: dict[str, str]) -> bytes:
-    header, *lines = (SCENARIOS / f"{name}.log").read_text().splitlines()
-    names = header.split()
-    rows = [line.split() for line in lines]
-    for field, value in edits.items():
-        if field in names:
-            for row in rows:
-                row[names.index(field)] = value
-        else:
-            names.append(field)
-            for row in rows:
-                row.append(value)
-    return "\n".join(" ".join(row) for row in [names, *rows]).encode()
-
-
-def hostile_shop(tag: str, description: str) -> dict[str, Any]:
-    """Give the shop with everything in it that its owners write as they like."""
-    shop: dict[str, Any] = json.loads(json.dumps(SHOP))
-    tags = [{"Key": key, "Value": tag} for key in ("Name", "Owner", "team", tag)]
-    for listed in shop.values():
-        for item in listed if isinstance(listed, list) else ():
-            item |= {"TagSet": tags, "Tags": tags, "Description": description}
-            if "GroupName" in item:
-                item["GroupName"] = tag
-            for permission in item.get("IpPermissions", []):
-                for one in permission.get("IpRanges", []):
-                    one["Description"] = description
-    return shop
-
-
-EXPLAINED = st.builds(
-    lambda name, edits, shop, key: (hostile_log(name, {"region": "eu-west-1"} | edits), shop, key),
-    st.sampled_from(LOGS),
-    st.dictionaries(st.sampled_from(FIELDS), WORD, max_size=3),
-    st.none()
-    | st.builds(hostile_shop, FREE, FREE),  # without rules there is no fix, but more to look at
-    FREE,
-)
-type Input = tuple[bytes, dict[str, Any] | None, str]
-few = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+lenient = settings(suppress_health_check=list(HealthCheck))
 
 
 def explained(given_: Input) -> tuple[list[Explanation], Batch]:
@@ -288,13 +163,13 @@ FACES: dict[str, Callable[[Notification], None]] = {
 
 
 @pytest.mark.parametrize("face", FACES)
-@few
+@examples(0.6, lenient)
 @given(notification=DOCUMENT)
 def test_no_face_lets_a_document_act(face: str, notification: Notification) -> None:
     FACES[face](notification)
 
 
-@few
+@examples(0.6, lenient)
 @given(given_=EXPLAINED)
 def test_no_face_lets_what_is_in_records_and_tags_act(given_: Input) -> None:
     for notification in notifications(given_):
@@ -308,7 +183,7 @@ def test_no_face_lets_what_is_in_records_and_tags_act(given_: Input) -> None:
 # --- logs and the command's output ------------------------------------------------------------------------------------
 
 
-@few
+@examples(0.6, lenient)
 @given(given_=EXPLAINED, key=FREE)
 def test_a_log_line_is_one_line_of_printable_ascii(given_: Input, key: str) -> None:
     written = io.StringIO()
@@ -341,7 +216,7 @@ def test_an_errors_text_is_one_line(text: str) -> None:
         assert str(error).isprintable()
 
 
-@few
+@examples(0.6, lenient)
 @given(given_=EXPLAINED)
 def test_the_commands_table_and_fixes_do_nothing_to_a_terminal(given_: Input) -> None:
     explanations, _ = explained(given_)
@@ -490,7 +365,7 @@ def test_the_shell_notices_what_else_a_command_does(
 OPTIONS = {"--region", "--filters", "--network-interface-ids", "--query", "--output"}
 
 
-@settings(few, max_examples=80)
+@examples(0.8, lenient)
 @example(
     given_=(
         hostile_log("rules-inbound-request", {"region": "--endpoint-url=https://evil.example"}),
@@ -551,7 +426,7 @@ def test_an_id_of_a_snapshot_is_never_an_option_or_syntax(key: str, text: str) -
         parse_snapshot({listed: [{key: text}]})
 
 
-@settings(few, max_examples=200)
+@examples(2, lenient)
 @given(given_=EXPLAINED)
 def test_links_lead_to_awss_console_and_queries_are_of_words_alone(given_: Input) -> None:
     for notification in notifications(given_):
@@ -615,7 +490,7 @@ class _Refusing:
 PLACE = st.none() | FREE | WORD | st.sampled_from(["210987654321", "eu-west-1", "cn-north-1"])
 
 
-@settings(few, max_examples=300)
+@examples(3, lenient)
 @given(account=PLACE, region=PLACE, interface=WORD | st.just("eni-0aaaaaaaaaaaaaaa1"))
 @example(account="210987654321", region="evil.com/#", interface="eni-0aaaaaaaaaaaaaaa1")
 @example(account="210987654321\n", region="eu-west-1", interface="eni-0aaaaaaaaaaaaaaa1")

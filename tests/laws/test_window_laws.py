@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 HELD_UP = 2  # times in one order of two functions' calls
 # Nobody else needs to be let in before these: what they give is checked by the commit that follows, or the same for everybody.
-UNDISTURBED = {"load", "load_parts", "live_shadows", "load_budget", "seed"}
+UNDISTURBED = {"load", "load_contributions", "active_inhibitions", "load_rate_limit", "seed"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,9 +26,9 @@ from flowverdict.lifecycle.rate_limit import hour_of
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.store import MAX_STATES
 from flowverdict_cli.local_aws import REGION, LocalAws
-from tests.app.test_a_day import BUCKET, notification, queue_message
 from tests.helpers.alert_samples import NOW, Outbox, a_window, detection, record
 from tests.helpers.at_once import NoRules
+from tests.helpers.events import BUCKET, notification, queue_message
 from tests.helpers.quick_tables import quick_transactions
 from tests.helpers.small_company import HEADER
 

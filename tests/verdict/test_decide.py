@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
@@ -23,6 +23,7 @@ from flowverdict.verdict.model import (
     Strength,
     VerdictKind,
 )
+from tests.helpers.hypothesis_weight import examples
 
 ROOT = Path(__file__).parents[2]
 FORMAT = RecordFormat(
@@ -205,7 +206,7 @@ TAILS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@examples(3)
 @given(
     st.lists(
         st.tuples(

@@ -1,0 +1,138 @@
+"""Hypothesis strategies of text that attacks its reader, in records, tags and descriptions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+SCENARIOS = Path(__file__).parents[1] / "scenarios"
+SHOP = json.loads((SCENARIOS / "shop.config.json").read_text())
+PIECES = [
+    *(
+        "<!channel>",
+        "<@U012AB3CD>",
+        "<https://evil.example|click>",
+        "[click](https://evil.example)",
+        "&lt;",
+        "&amp;",
+        "```",
+        "`id`",
+    ),
+    *(
+        "*Fix*",
+        "_x_",
+        "|",
+        ":rotating_light:",
+        "$(touch pwned)",
+        "${IFS}",
+        ";touch pwned;",
+        "'",
+        '"',
+        "\\",
+        "&&",
+        ">pwned",
+        "#",
+    ),
+    *(
+        "? aws ec2 evil",
+        " aws s3 rb s3://x",
+        "--endpoint-url=https://evil.example",
+        "file:///etc/passwd",
+        "},{GroupId=sg-0",
+        "*",
+        "%0a",
+    ),
+    *(
+        "\n",
+        "\r",
+        "\t",
+        "\x00",
+        "\x1b[2J",
+        "\x9b2J",
+        "\x85",
+        "\u2028",
+        "\u2029",
+        "\u202e",
+        "\u2066",
+        "\u200b",
+        "\ufeff",
+        "\u0430ws",
+    ),
+    *(
+        "\N{FIRE}",
+        "\u05e9",
+        "\ud800",
+        "[flowverdict CRITICAL]",
+        '{"level":"INFO"}',
+        "evil.com/#",
+        "..",
+        "/",
+        "x" * 300,
+    ),
+]
+FREE = st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=6).map("".join)
+_WORDS = ["".join(one for one in piece if "!" <= one <= "~") for piece in PIECES]
+WORD = st.lists(st.sampled_from([word for word in _WORDS if word]), min_size=1, max_size=4).map(
+    "".join
+)
+FIELDS = (
+    "account-id",
+    "interface-id",
+    "vpc-id",
+    "subnet-id",
+    "instance-id",
+    "region",
+    "pkt-src-aws-service",
+    "reject-reason",
+)
+LOGS = (
+    "rules-outbound-response",
+    "rules-inbound-request",
+    "rules-both-layers",
+    "rules-gateway-endpoint",
+    "inbound-request",
+)
+
+
+def hostile_log(name: str, edits: dict[str, str]) -> bytes:
+    header, *lines = (SCENARIOS / f"{name}.log").read_text().splitlines()
+    names = header.split()
+    rows = [line.split() for line in lines]
+    for field, value in edits.items():
+        if field in names:
+            for row in rows:
+                row[names.index(field)] = value
+        else:
+            names.append(field)
+            for row in rows:
+                row.append(value)
+    return "\n".join(" ".join(row) for row in [names, *rows]).encode()
+
+
+def hostile_shop(tag: str, description: str) -> dict[str, Any]:
+    """Give the shop with everything in it that its owners write as they like."""
+    shop: dict[str, Any] = json.loads(json.dumps(SHOP))
+    tags = [{"Key": key, "Value": tag} for key in ("Name", "Owner", "team", tag)]
+    for listed in shop.values():
+        for item in listed if isinstance(listed, list) else ():
+            item |= {"TagSet": tags, "Tags": tags, "Description": description}
+            if "GroupName" in item:
+                item["GroupName"] = tag
+            for permission in item.get("IpPermissions", []):
+                for one in permission.get("IpRanges", []):
+                    one["Description"] = description
+    return shop
+
+
+EXPLAINED = st.builds(
+    lambda name, edits, shop, key: (hostile_log(name, {"region": "eu-west-1"} | edits), shop, key),
+    st.sampled_from(LOGS),
+    st.dictionaries(st.sampled_from(FIELDS), WORD, max_size=3),
+    st.none()
+    | st.builds(hostile_shop, FREE, FREE),  # without rules there is no fix, but more to look at
+    FREE,
+)
+type Input = tuple[bytes, dict[str, Any] | None, str]

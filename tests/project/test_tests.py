@@ -1,0 +1,46 @@
+"""Rules for the tests themselves."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+
+
+def imported_names(module: ast.Module) -> set[str]:
+    """Return every dotted name that a module imports, the names of ``from`` imports included."""
+    names: set[str] = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_nothing_imports_a_test_module() -> None:
+    """Shared code belongs in ``tests/helpers``; a test module can be run, moved or removed alone."""
+    imports = {
+        str(path.relative_to(TESTS)): sorted(
+            name
+            for name in imported_names(ast.parse(path.read_text()))
+            if name.startswith("tests.")
+            and any(part.startswith("test_") for part in name.split(".")[:-1])
+        )
+        for path in TESTS.rglob("*.py")
+    }
+    assert {path: names for path, names in imports.items() if names} == {}
+
+
+def test_profiles_alone_set_the_number_of_examples() -> None:
+    """``tests/conftest.py`` has the profiles; a law says only its weight (`examples`)."""
+    allowed = {TESTS / "conftest.py", TESTS / "helpers" / "hypothesis_weight.py"}
+    fixed = [
+        f"{path.relative_to(TESTS)}:{node.value.lineno}"
+        for path in TESTS.rglob("*.py")
+        if path not in allowed
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.keyword) and node.arg in {"max_examples", "deadline"}
+    ]
+    assert fixed == []
