@@ -65,9 +65,10 @@ local: $(LOCAL_STACK) ## the deployed stack on 127.0.0.1, left running to try th
 
 check: lint types imports template scan test ## what CI runs
 
-lint: .venv/.done ## ruff, style and format
+lint: .venv/.done ## ruff, style and format; length of modules, complexity of functions
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python scripts/check_size.py
 
 format: .venv/.done ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix
