@@ -65,9 +65,10 @@ local: $(LOCAL_STACK) ## the deployed stack on 127.0.0.1, left running to try th
 
 check: lint types imports template scan test ## what CI runs
 
-lint: .venv/.done ## ruff, style and format
+lint: .venv/.done ## ruff, style and format; length of modules, complexity of functions
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python scripts/check_size.py
 
 format: .venv/.done ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix
@@ -98,16 +99,16 @@ build: .venv-sam/.done ## sam build and bytecode, into .aws-sam/build (ARCHITECT
 lock: $(UV) ## compile the pins from pyproject.toml (then commit them)
 	@export UV_CUSTOM_COMPILE_COMMAND="make lock"
 	compile="$(UV) pip compile --quiet --universal --python-version $(PYTHON_VERSION) --generate-hashes --no-emit-index-url"
-	$$compile pyproject.toml --output-file layers/dependencies/requirements.txt
+	$$compile --group pyproject.toml:functions --output-file layers/dependencies/requirements.txt
 	$$compile --group pyproject.toml:engine --output-file layers/engine/requirements.txt
-	$$compile pyproject.toml --extra cli --group dev --output-file requirements/dev.txt
+	$$compile pyproject.toml --extra all --group dev --output-file requirements/dev.txt
 	$$compile --group pyproject.toml:sam --output-file requirements/sam.txt
 	$$compile --group pyproject.toml:scan --output-file requirements/scan.txt
 	$$compile --group pyproject.toml:audit --output-file requirements/audit.txt
 	$$compile --group pyproject.toml:emulator --output-file requirements/emulator.txt
 	$$compile --group pyproject.toml:runtime --output-file requirements/runtime.txt
-	$$compile pyproject.toml --group bench --output-file requirements/bench.txt
-	$$compile pyproject.toml --group fuzz --output-file requirements/fuzz.txt
+	$$compile --group pyproject.toml:bench --output-file requirements/bench.txt
+	$$compile --group pyproject.toml:fuzz --output-file requirements/fuzz.txt
 	$$compile --group pyproject.toml:uv --output-file requirements/uv.txt
 
 clean: ## remove everything that make built

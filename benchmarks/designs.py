@@ -492,7 +492,7 @@ def every_flow(path: Path) -> Found:
 
 
 def _collected(path: Path, most: int | None) -> Found:
-    from flowverdict.app.wiring import collect_rarely  # noqa: PLC0415
+    from flowverdict.core.garbage_collection import collect_rarely  # noqa: PLC0415
     from flowverdict.verdict.batch import Batch  # noqa: PLC0415
 
     collect_rarely()

@@ -134,7 +134,7 @@ def _handler(
     """Give a handler as ``application`` builds it for Lambda, that knows of nothing yet."""
     from flowverdict.app import ingest  # noqa: PLC0415 - a cold start's import, to be measured
     from flowverdict.app.observability import Invocation, Observability  # noqa: PLC0415
-    from flowverdict.app.wiring import collect_rarely  # noqa: PLC0415
+    from flowverdict.core.garbage_collection import collect_rarely  # noqa: PLC0415
     from flowverdict.flowlog.log_formats import FixedFormat  # noqa: PLC0415
     from flowverdict.flowlog.records import DEFAULT_FORMAT  # noqa: PLC0415
     from flowverdict.lifecycle.manager import AlertManager  # noqa: PLC0415

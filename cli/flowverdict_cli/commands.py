@@ -12,6 +12,7 @@ import click
 
 from flowverdict.core.errors import FlowVerdictError, PolicyError
 from flowverdict.core.untrusted import one_line
+from flowverdict_cli.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,6 +153,7 @@ def snapshot(region: str | None, vpc_ids: Sequence[str], output: str) -> None:
     A list your credentials may not read is left out, and standard error says so. Exit status: 0 when a
     snapshot was written; 2 when it could not be.
     """  # noqa: D301 - click wants the character \b
+    require("aws", "snapshot")
     from flowverdict_cli import snapshot  # noqa: PLC0415 - the AWS SDK, only where it is used
 
     read = snapshot.read_snapshot(snapshot.user_client(region), vpc_ids)
@@ -221,6 +223,7 @@ def replay(  # noqa: PLR0913 - an option each
     Exit status: 0 when all was classified; 1 when an object or event failed, or Slack did not take a message
     (the others are shown); 2 when an EVENT file cannot be read.
     """  # noqa: D301 - click wants the character \b
+    require("replay", "replay")
     from flowverdict_cli import replay  # noqa: PLC0415 - moto takes a second to import
 
     replayed = replay.Replay(
@@ -238,6 +241,7 @@ def replay(  # noqa: PLR0913 - an option each
 @cli.command()
 def demo() -> None:
     """Replay the project's sample events and show the alerts a person would get."""
+    require("replay", "demo")
     from flowverdict_cli import replay  # noqa: PLC0415 - moto takes a second to import
 
     if not replay.demo():
@@ -295,6 +299,7 @@ def check(  # noqa: PLR0913, PLR0917 - an argument an option
     Exit status: 0 when the document is valid; 2 when it is not, with one problem a line on standard error, or when a
     file could not be read.
     """  # noqa: D301 - click wants the character \b
+    require("policy", "policy check")
     from flowverdict.network.snapshot import load_snapshot  # noqa: PLC0415 - as above
     from flowverdict.verdict.batch import FixedConfig  # noqa: PLC0415 - as above
     from flowverdict_cli import explain, policy_check  # noqa: PLC0415 - rich and pydantic, only where they are used
@@ -402,6 +407,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - an option each
     status: 0 when the queue has taken all; 1 when it did not take some objects, which the next run tries again; 2 when the
     bucket, the stack or the queue cannot be used; 130 when stopped.
     """  # noqa: D301 - click wants the character \b
+    require("aws", "backfill")
     from flowverdict_cli import backfill  # noqa: PLC0415 - the AWS SDK and rich, only where they are used
     from flowverdict_cli.backfill_listing import Location, Selection  # noqa: PLC0415 - as above
 

@@ -19,9 +19,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from flowverdict.app.wiring import collect_rarely
-from flowverdict.core.errors import ObjectError
+from flowverdict.core.errors import FlowVerdictError, ObjectError
 from flowverdict.core.formatting import counted
+from flowverdict.core.garbage_collection import collect_rarely
 from flowverdict.core.untrusted import one_line
 from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
 from flowverdict.flows.model import epoch_to_datetime
@@ -29,6 +29,7 @@ from flowverdict.verdict.batch import Batch
 from flowverdict.verdict.model import Confidence, VerdictKind
 from flowverdict.verdict.remediation import Remediation
 from flowverdict.verdict.wording import because, caption, connection, most_of, what_was_rejected
+from flowverdict_cli.extras import missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,9 +79,20 @@ def read_files(
     readings = []
     with _progress(names) as progress:
         for name in names:
-            with _opened(name, progress) as stream:
+            with _opened(name, progress) as stream, _parquet_installed(_title(name)):
                 readings.append(batch.add_file(stream, name=_title(name), headerless=(headerless,)))
     return batch, readings
+
+
+@contextmanager
+def _parquet_installed(name: str) -> Iterator[None]:
+    """Turn the import error of a Parquet file without DuckDB into the project's own error."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "duckdb":
+            raise
+        raise FlowVerdictError(missing("parquet", f"{name}: Parquet", "duckdb")) from error
 
 
 def _title(name: str) -> str:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -16,6 +15,7 @@ from flowverdict.app.observability import Observability
 from flowverdict.app.settings import Settings
 from flowverdict.app.sweep import SweepAlerts
 from flowverdict.core.errors import SettingsError
+from flowverdict.core.garbage_collection import collect_rarely
 from flowverdict.delivery.sns import SnsTopics
 from flowverdict.flowlog.log_formats import DescribedFormats, FixedFormat
 from flowverdict.flowlog.s3_objects import S3Objects
@@ -143,12 +143,3 @@ def _configs(settings: Settings, observability: Observability) -> ConfigSource:
         own_account=settings.account_id,
         reader_role=role,
     )
-
-
-def collect_rarely() -> None:
-    """Have Python look for garbage after a million new objects and not after 2,000.
-
-    Nothing of what stands for a record refers to itself in a circle, so it is freed without. To look through it again and again
-    took a quarter of the time where every fifth record is rejected, and after each 100,000 still a tenth.
-    """
-    gc.set_threshold(1_000_000, 50, 1_000)

@@ -6,6 +6,8 @@ A source counts whole or not at all: it is read into collectors of its own, whic
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from flowverdict.core.errors import NotAFlowLogError
@@ -129,7 +131,7 @@ def read_text(  # noqa: PLR0913 - as the readers that it chooses from
         )
         with as_text(whole, name) as text:
             return read_text(text, flows, reader, name=name, seed=seed)
-    if len(start) < _SMALL_BYTES:
+    if len(start) < _SMALL_BYTES or not _columns_installed():
         read = read_file
     else:
         from flowverdict.flowlog.column_reader import read_columns  # noqa: PLC0415 - numpy takes 65 ms to load
@@ -145,6 +147,12 @@ def read_text(  # noqa: PLR0913 - as the readers that it chooses from
         windows=flows.numbers,
     )
     return _checked(name, reader)
+
+
+@cache
+def _columns_installed() -> bool:
+    """Whether what the column reader imports is installed: the engine layer, or the command's extra ``fast``."""
+    return all(find_spec(package) is not None for package in ("numpy", "isal"))
 
 
 def _checked(name: str, reader: LineReader) -> Reading:
