@@ -11,7 +11,15 @@ import pytest
 
 from flowverdict.alerts.codec import notification_from_json
 from flowverdict.alerts.console_links import console_links, logs_query
-from flowverdict.alerts.model import MAX_INTERFACES, MAX_REMOTES, RemediationText, Remote
+from flowverdict.alerts.model import (
+    MAX_INTERFACES,
+    MAX_REMOTES,
+    Alert,
+    Kind,
+    Notice,
+    RemediationText,
+    Remote,
+)
 from flowverdict.alerts.recheck import Sample, passes
 from flowverdict.core.errors import NotificationError
 from flowverdict.core.formatting import common_network
@@ -136,7 +144,29 @@ def test_a_document_comes_back_from_json_as_it_was(notification: Any) -> None:  
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"schema_version": 2}', '{"schema_version": 1, "kind": "reject"}']
+    ("interfaces", "kind"), [(("eni-0a1b",), Kind.FLOW_OVERFLOW), ((), Kind.RATE_LIMITED)]
+)
+def test_a_flood_of_schema_version_1_is_read_as_one_of_two_kinds(
+    interfaces: tuple[str, ...], kind: Kind
+) -> None:
+    notice = replace(LOST, kind=kind, interfaces=interfaces, interface_count=len(interfaces))
+    version_2 = json.loads(notice.to_json())
+    assert (version_2["schema_version"], version_2["kind"]) == (2, kind)
+    assert notification_from_json(json.dumps(version_2)) == notice
+    flood = version_2 | {"kind": "flood"}
+    assert notification_from_json(json.dumps(flood | {"schema_version": 1})) == notice
+    with pytest.raises(NotificationError):
+        notification_from_json(json.dumps(flood))
+
+
+@pytest.mark.parametrize("notification", [ALERT, LOST])
+def test_schema_version_1_is_read(notification: Alert | Notice) -> None:
+    version_1 = json.loads(notification.to_json()) | {"schema_version": 1}
+    assert notification_from_json(json.dumps(version_1)) == notification
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema_version": 3}', '{"schema_version": 2, "kind": "reject"}']
 )
 def test_what_is_no_document_is_one_clear_line(text: str) -> None:
     with pytest.raises(NotificationError, match="alert") as raised:

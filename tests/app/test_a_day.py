@@ -221,7 +221,8 @@ def test_what_aws_lost_is_told_once(day: Day) -> None:
 
 def test_scanners_block_public_access_and_closed_connections_are_one_digest(day: Day) -> None:
     assert day.of(kind="scan") == []
-    assert day.of(kind="flood") == []
+    assert day.of(kind="flow-overflow") == []
+    assert day.of(kind="rate-limited") == []
     (digest,) = day.of(kind="digest")
     assert digest.when == "Wed 00:00"
     sections = {section["heading"]: section["lines"] for section in digest.told["sections"]}

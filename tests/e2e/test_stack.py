@@ -151,9 +151,9 @@ def test_more_messages_than_an_hour_may_have_are_counted_and_a_message_says_so(
     told = valid(inboxes.alerts.take(2))
     assert [one["severity"] for one in told] == ["critical", "critical"]
     sweep(stack, 0)
-    (flood,) = valid(inboxes.alerts.take(1) + inboxes.alerts.rest())
-    assert flood["kind"] == "flood"
-    assert flood["title"].startswith(
+    (held_back,) = valid(inboxes.alerts.take(1) + inboxes.alerts.rest())
+    assert held_back["kind"] == "rate-limited"
+    assert held_back["title"].startswith(
         "3 alerts held back"
     )  # the high and the medium one, and that AWS lost records
     subscribed = deployed_filter(stack.place, stack.outputs["EmailTopicArn"], "email")

@@ -80,7 +80,7 @@ def test_a_flood_keeps_its_bound_and_every_record_is_counted() -> None:
     found = detections(explain_flows([*flows.rejected()], None), flows)
     assert sum(one.notification.records for one in found) == len(RECORDS)
     (notice,) = [one.notification for one in found if isinstance(one.notification, Notice)]
-    assert notice.kind is Kind.FLOOD
+    assert notice.kind is Kind.FLOW_OVERFLOW
     assert "TCP to port 445" in notice.sections[0].lines[0]
     assert all(
         isinstance(one.notification, Alert) for one in found if one.notification is not notice

@@ -137,7 +137,7 @@ ALERTS = st.builds(
 NOTICES = st.builds(
     Notice,
     **COMMON,
-    kind=st.sampled_from([Kind.RECORDS_LOST, Kind.DIGEST, Kind.FLOOD]),
+    kind=st.sampled_from([Kind.RECORDS_LOST, Kind.DIGEST, Kind.FLOW_OVERFLOW, Kind.RATE_LIMITED]),
     title=TEXT,
     sections=several(st.builds(Section, heading=TEXT, lines=several(TEXT)), 60),
 )

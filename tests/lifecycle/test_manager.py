@@ -102,7 +102,7 @@ def test_ten_thousand_problems_at_once_are_a_few_messages(
     assert aws.sweep(sweep_at).failures == ()
     (so_far,) = aws.alerts()
     suppressed_count = MANY - CAP + CAP // 3
-    assert (so_far["kind"], so_far["severity"]) == ("flood", "high")
+    assert (so_far["kind"], so_far["severity"]) == ("rate-limited", "high")
     assert (
         so_far["title"] == f"{suppressed_count:,} alerts held back so far: more than {CAP} an hour"
     )
@@ -130,12 +130,14 @@ def test_the_cap_speaks_at_once_and_once_more_when_the_hour_is_over(aws: LocalAw
     for minutes in (31, 40, 59, 60, 65, 70):
         manager.sweep(hour + minutes * 60, None)
 
-    floods = [notification for notification in outbox.sent if notification.kind is Kind.FLOOD]
-    assert [one.title for one in floods] == [
+    notices = [
+        notification for notification in outbox.sent if notification.kind is Kind.RATE_LIMITED
+    ]
+    assert [one.title for one in notices] == [
         "3 alerts held back so far: more than 3 an hour",
         "4 alerts held back: more than 3 an hour",
     ]
-    assert "(3 high, 1 medium)" in floods[1].summary
+    assert "(3 high, 1 medium)" in notices[1].summary
     # The third of the cap that noise cannot use up was there for what is critical.
     assert fingerprint("grave") in {notification.fingerprint for notification in outbox.sent}
 

@@ -30,6 +30,10 @@ from flowverdict.verdict.values import AclEntry, Miss
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# Schema version 1 had one kind for two notices. They differ in their interfaces: a notice of more flows
+# than are evaluated one by one names the interface; a notice of messages held back names none.
+_FLOOD = "flood"
+
 
 def notification_from_json(text: str | bytes) -> Notification:
     """Read back what ``to_json`` wrote.
@@ -41,8 +45,11 @@ def notification_from_json(text: str | bytes) -> Notification:
     """
     try:
         stored = json.loads(text)
-        if stored.pop("schema_version") != SCHEMA_VERSION:
+        version = stored.pop("schema_version")
+        if version not in {1, SCHEMA_VERSION}:
             raise NotificationError("an alert of a version that this program does not know")
+        if version == 1 and stored["kind"] == _FLOOD:
+            stored["kind"] = Kind.FLOW_OVERFLOW if stored["interfaces"] else Kind.RATE_LIMITED
         kind = Kind(stored["kind"])
         return _read_alert(stored) if kind in {Kind.REJECT, Kind.SCAN} else _read_notice(stored)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -19,7 +19,7 @@ from flowverdict.verdict.values import AclEntry, Miss  # noqa: TC001 - the codec
 MAX_REMOTES = 10  # shown; more says nothing that a person would read
 MAX_INTERFACES = 10
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # The JSON contract keeps its spelling; an attribute is named differently where a term has changed since.
 JSON_KEYS = {"remediation": "remedy", "remediation_reason": "remedy_reason"}
 CORRECTED = "Corrected: "  # begins the reason of an alert that takes another one's place, and of the one that it takes it from
@@ -58,7 +58,8 @@ class Kind(StrEnum):
     SCAN = "scan"
     RECORDS_LOST = "records-lost"
     DIGEST = "digest"
-    FLOOD = "flood"
+    FLOW_OVERFLOW = "flow-overflow"
+    RATE_LIMITED = "rate-limited"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,7 @@ def _aggregated(interface_id: str | None, aggregated: AggregatedRejects) -> Noti
         aggregated.traffic,
     )
     return Notice(
-        kind=Kind.FLOOD,
+        kind=Kind.FLOW_OVERFLOW,
         fingerprint=fingerprint("folded", context.account_id, context.region, interface_id),
         severity=Severity.MEDIUM,
         severity_reason="so many packets are rejected there that they are not told one from the other",

@@ -94,7 +94,7 @@ def _line(what: str, alerts: Sequence[Alert]) -> str:
     return f"{what}: {counted(packets, 'packet')}{who}"
 
 
-def flood_notice(rate_limit: RateLimit, hourly_limit: int, now: int) -> Notice:
+def rate_limited_notice(rate_limit: RateLimit, hourly_limit: int, now: int) -> Notice:
     """Say how many messages of an hour were held back, and the worst of them."""
     hour = isoformat(rate_limit.hour)
     over = now >= rate_limit.hour + HOUR
@@ -108,8 +108,10 @@ def flood_notice(rate_limit: RateLimit, hourly_limit: int, now: int) -> Notice:
     )
     so_far = "" if over else " so far"
     return Notice(
-        kind=Kind.FLOOD,
-        fingerprint=fingerprint(Kind.FLOOD, rate_limit.hour, over),
+        kind=Kind.RATE_LIMITED,
+        fingerprint=fingerprint(
+            "flood", rate_limit.hour, over
+        ),  # as schema version 1 spelled it: stored
         severity=worst,
         severity_reason="as the most severe alert that was held back",
         title=f"{counted(rate_limit.suppressed_count, 'alert')} held back{so_far}: more than {hourly_limit:,} an hour",

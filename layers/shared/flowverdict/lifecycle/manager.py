@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from flowverdict.alerts.detection import most_severe_first
 from flowverdict.alerts.recheck import passes
 from flowverdict.core.errors import DeliveryError, StateError
-from flowverdict.lifecycle.digest import digest_fingerprint, digest_of, flood_notice
+from flowverdict.lifecycle.digest import digest_fingerprint, digest_of, rate_limited_notice
 from flowverdict.lifecycle.rate_limit import HOUR, hour_of
 from flowverdict.lifecycle.state_machine import (
     MAX_WINDOWS,
@@ -426,7 +426,7 @@ class AlertManager:
         rate_limit = self._store.load_rate_limit(hour)
         if not rate_limit.is_notice_due(now):
             return Commit(), []
-        state = single_message_state(flood_notice(rate_limit, self._hourly_limit, now), now)
+        state = single_message_state(rate_limited_notice(rate_limit, self._hourly_limit, now), now)
         return Commit(states=(state,), rate_limit=rate_limit.with_notice_sent()), [
             Transition(before=None, after=state)
         ]
