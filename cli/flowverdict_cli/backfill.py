@@ -21,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from flowverdict.core.aws_client import error_code
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.core.formatting import counted, isoformat
 from flowverdict.core.untrusted import one_line
@@ -154,7 +155,7 @@ def _outputs(clients: Clients, stack_name: str) -> Mapping[str, str]:
     try:
         (stack,) = client.describe_stacks(StackName=stack_name)["Stacks"]
     except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "unknown error")
+        code = error_code(error)
         if code == "ValidationError":  # what CloudFormation answers for a stack that does not exist
             raise FlowVerdictError(
                 f"no stack {stack_name!a} in {client.meta.region_name}"

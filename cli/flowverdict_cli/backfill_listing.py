@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from flowverdict.core.aws_client import error_code
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.flowlog.object_key import Origin, flow_log_of, origin_of
 
@@ -188,7 +189,7 @@ def list_objects(
                     storage_class=item.get("StorageClass", "STANDARD"),
                 )
     except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "unknown error")
+        code = error_code(error)
         if code in _GONE:
             raise FlowVerdictError(f"s3://{location.bucket}: no such bucket") from error
         if code in _DENIED:

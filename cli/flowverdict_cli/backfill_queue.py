@@ -16,6 +16,7 @@ from urllib.parse import quote_plus
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from flowverdict.core.aws_client import error_code
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict_cli.backfill_listing import HistoryObject
 from flowverdict_cli.files import replace_whole
@@ -167,7 +168,7 @@ class Queue:
                 ],
             )
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "unknown error")
+            code = error_code(error)
             reason = (
                 f"no such queue in {region}" if code in _NO_QUEUE else f"cannot be sent to: {code}"
             )

@@ -1,4 +1,4 @@
-"""Answers that are none come out of a guarded client as errors of the SDK's."""
+"""A guarded client raises an SDK error for a malformed response."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowverdict.core.aws_client import MalformedAnswerError, reject_malformed_responses
+from flowverdict.core.aws_client import (
+    MalformedAnswerError,
+    error_code,
+    reject_malformed_responses,
+)
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest
@@ -42,23 +46,23 @@ def client_answered(service: Any, body: bytes, status: int = 200) -> Any:  # noq
 
 
 @pytest.mark.parametrize("body", [PAGE, b"", b"<DescribeVpcsResponse><vpcSet>"])
-def test_what_is_no_xml(body: bytes) -> None:
+def test_a_malformed_xml_response_raises(body: bytes) -> None:
     with pytest.raises(
-        MalformedAnswerError, match=r"^DescribeVpcs was answered with what is no XML$"
+        MalformedAnswerError, match=r"^DescribeVpcs was answered with what is not XML$"
     ) as raised:
         client_answered("ec2", body).describe_vpcs()
     assert isinstance(raised.value, BotoCoreError)
 
 
 @pytest.mark.parametrize("body", [PAGE, b"", b'{"Item": {"pk"'])
-def test_what_is_no_json_does_not_count_as_written(body: bytes) -> None:
-    with pytest.raises(MalformedAnswerError, match=r"^PutItem was answered with what is no JSON$"):
-        client_answered("dynamodb", body).put_item(TableName="table", Item={"pk": {"S": "one"}})
+def test_a_malformed_json_response_does_not_count_as_written(body: bytes) -> None:
+    with pytest.raises(MalformedAnswerError, match=r"^PutItem was answered with what is not JSON$"):
+        client_answered("dynamodb", body).put_item(TableName="table", Item={"pk": {"S": "key"}})
 
 
-def test_what_is_in_form_comes_through() -> None:
+def test_a_well_formed_response_is_returned() -> None:
     assert client_answered("dynamodb", b"{}").put_item(
-        TableName="table", Item={"pk": {"S": "one"}}
+        TableName="table", Item={"pk": {"S": "key"}}
     )["ResponseMetadata"]
     assert (
         client_answered(
@@ -71,16 +75,28 @@ def test_what_is_in_form_comes_through() -> None:
     ]
 
 
-def test_a_payload_has_any_form() -> None:
+def test_a_payload_may_have_any_form() -> None:
     assert client_answered("s3", PAGE).get_object(Bucket="bucket", Key="key")["Body"].read() == PAGE
     assert (
         client_answered("appconfigdata", PAGE)
-        .get_latest_configuration(ConfigurationToken="one")["Configuration"]
+        .get_latest_configuration(ConfigurationToken="token")["Configuration"]
         .read()
         == PAGE
     )
 
 
-def test_an_error_stays_the_error_that_it_is() -> None:
+def test_an_error_response_stays_a_client_error() -> None:
     with pytest.raises(ClientError, match=r"\(403\)|Forbidden"):
         client_answered("s3", b"", 403).head_bucket(Bucket="bucket")
+
+
+@pytest.mark.parametrize(
+    ("response", "code"),
+    [
+        ({"Error": {"Code": "AccessDenied", "Message": "no"}}, "AccessDenied"),
+        ({"Error": {}}, "unknown error"),
+        ({}, "unknown error"),
+    ],
+)
+def test_the_code_of_an_error(response: Any, code: str) -> None:  # noqa: ANN401 - botocore's
+    assert error_code(ClientError(response, "GetObject")) == code

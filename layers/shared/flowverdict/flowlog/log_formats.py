@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowverdict.core.aws_client import reject_malformed_responses
+from flowverdict.core.aws_client import error_code, reject_malformed_responses
 from flowverdict.core.errors import FormatError, FormatUnknownError
 from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
 
@@ -79,12 +79,7 @@ class DescribedFormats:
                 if (text := flow_log.get("LogFormat"))
             ]
         except (ClientError, BotoCoreError) as error:
-            code = (
-                error.response.get("Error", {}).get("Code")
-                if isinstance(error, ClientError)
-                else None
-            )
-            if code not in _DENIED:
+            if not (isinstance(error, ClientError) and error_code(error) in _DENIED):
                 raise FormatUnknownError(
                     f"{log_group}: the format of its flow logs could not be asked: {error}"
                 ) from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowverdict.core.aws_client import reject_malformed_responses
+from flowverdict.core.aws_client import error_code, reject_malformed_responses
 from flowverdict.core.errors import ObjectError, ObjectGoneError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class S3Objects:
             with body:
                 yield cast("BinaryIO", body)
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "unknown error")
+            code = error_code(error)
             failure = ObjectGoneError if code in _GONE else ObjectError
             raise failure(ref.name, f"cannot be read from S3: {code}") from error
         except BotoCoreError as error:

@@ -12,7 +12,6 @@ each on the condition that its version is the one that was read.
 
 from __future__ import annotations
 
-import random
 import secrets
 import time
 from dataclasses import replace
@@ -23,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import StateError
+from flowverdict.core.retry import equal_jitter
 from flowverdict.lifecycle.dynamodb_items import (
     pack_contribution,
     pack_fingerprints,
@@ -196,7 +196,7 @@ class DynamoDbStore:
                 )
 
     def _back_off(self, tried: int) -> None:
-        self._wait(random.uniform(0.5, 1) * _FIRST_WAIT * 2**tried)  # noqa: S311 - spreads load, no secret
+        self._wait(equal_jitter(tried, first=_FIRST_WAIT))
 
     # --- writing --------------------------------------------------------------------------------------------------
 

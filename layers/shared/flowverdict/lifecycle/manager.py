@@ -8,7 +8,6 @@ commit that calls for it, sent, and the mark taken away; what a crash leaves mar
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from flowverdict.alerts.detection import most_severe_first
 from flowverdict.alerts.recheck import passes
 from flowverdict.core.errors import DeliveryError, StateError
+from flowverdict.core.retry import full_jitter
 from flowverdict.lifecycle.digest import digest_fingerprint, digest_of, rate_limited_notice
 from flowverdict.lifecycle.rate_limit import HOUR, hour_of
 from flowverdict.lifecycle.state_machine import (
@@ -482,7 +482,7 @@ class AlertManager:
                 self._store.commit(commit, now, self._intervals)
             except ConflictError:
                 # Somebody may be writing many: waiting differently long keeps two from meeting again and again.
-                self._wait(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**tried)))  # noqa: S311 - no secret
+                self._wait(full_jitter(tried, first=_FIRST_WAIT, longest=_LONGEST_WAIT))
                 continue
             return [
                 replace(

@@ -10,12 +10,12 @@ all, which is why one with rejects is, before its evidence is read for the first
 from __future__ import annotations
 
 import hashlib
-import random
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowverdict.core.errors import FlowVerdictError, StateError
+from flowverdict.core.retry import full_jitter
 from flowverdict.flows.evidence import AFTER, BEFORE, flows_of
 from flowverdict.lifecycle.store import Commit, ConflictError, Window, WindowChangedError
 
@@ -114,7 +114,7 @@ class WindowEvaluator:
                 if known:
                     yield from self._evaluate_known(partition, known, explain, now)
             except (WindowChangedError, ConflictError):
-                self._wait(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**tried)))  # noqa: S311 - no secret
+                self._wait(full_jitter(tried, first=_FIRST_WAIT, longest=_LONGEST_WAIT))
                 continue
             return
         raise StateError(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from flowverdict.core.aws_client import error_code
 from flowverdict.core.errors import NotReadError
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def describe(
 def not_read(action: str, error: ClientError | BotoCoreError) -> NotReadError:
     """Give the project's error for one of the SDK."""
     if isinstance(error, ClientError):
-        code = error.response.get("Error", {}).get("Code", "unknown error")
+        code = error_code(error)
         return NotReadError(action, code, denied=code in _DENIED)
     return NotReadError(action, " ".join(str(error).split())[:_MAX_REASON])
 

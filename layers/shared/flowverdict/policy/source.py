@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowverdict.core.aws_client import reject_malformed_responses
+from flowverdict.core.aws_client import error_code, reject_malformed_responses
 from flowverdict.core.errors import FlowVerdictError, PolicyError, SettingsError
 
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ def _reason(error: Exception) -> str:
             error.__context__
         )  # what Powertools put its own error over, and which tells more exactly what happened
     if isinstance(cause, ClientError):
-        return str(cause.response.get("Error", {}).get("Code", "unknown error"))
+        return error_code(cause)
     if isinstance(cause, BotoCoreError):
         return " ".join(str(cause).split())[:_MAX_REASON]
     # Powertools has nothing to give where AppConfig's first answer is empty.
