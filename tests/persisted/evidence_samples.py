@@ -1,0 +1,110 @@
+"""Evidence of every kind, as the files ``evidence-*.bin`` hold it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowverdict.flowlog.object_key import Origin
+from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
+from flowverdict.flows.collector import FlowCollector
+from flowverdict.flows.evidence import Evidence, FlowLog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SEED = 7
+_START = 1_795_348_500  # 2026-11-22T11:55:00Z
+_FORMAT = RecordFormat.from_header(
+    "account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end "
+    "action log-status vpc-id subnet-id instance-id tcp-flags pkt-srcaddr pkt-dstaddr region "
+    "pkt-src-aws-service flow-direction traffic-path reject-reason resource-id interface-type"
+)
+_ORIGIN = Origin(account_id="123456789012", region="eu-west-1")
+_REJECTS = [
+    # Three records of one flow, each with another reject-reason; the third without flags and
+    # without the packet's own addresses.
+    (
+        "eni-1 203.0.113.7 10.0.0.5 40001 22 6 1 40",
+        "REJECT OK",
+        "2 203.0.113.7 10.0.0.5 - ingress - BPA",
+    ),
+    (
+        "eni-1 203.0.113.7 10.0.0.5 40001 22 6 2 80",
+        "REJECT OK",
+        "16 203.0.113.7 10.0.0.5 - ingress - EC",
+    ),
+    ("eni-1 203.0.113.7 10.0.0.5 40001 22 6 2 80", "REJECT OK", "- - - - ingress - -"),
+    # IPv6, ICMP without ports, a service's address, outbound through an internet gateway.
+    (
+        "eni-1 2001:db8::1 2001:db8::2 - - 58 3 312",
+        "REJECT OK",
+        "- 2001:db8::1 2001:db8::3 S3 egress 8 -",
+    ),
+    # A regional NAT gateway has no interface; protocol 0 and port 0 are values.
+    ("- 10.0.0.9 198.51.100.1 0 0 0 - -", "REJECT OK", "0 10.0.0.9 198.51.100.1 - - - -"),
+]
+_ACCEPTS = [
+    (
+        f"eni-{port % 3} 10.0.0.5 203.0.113.{port} 22 {port} 6 4 400",
+        "ACCEPT OK",
+        "18 - - - egress 8 -",
+    )
+    for port in range(1, 40)
+]
+_LOST = [
+    ("eni-1 - - - - - - -", "- SKIPDATA", "- - - - - - -"),
+    ("eni-2 - - - - - - -", "- SKIPDATA", "- - - - - - -"),
+    ("eni-1 - - - - - - -", "- SKIPDATA", "- - - - - - -"),
+]
+
+
+def _line(number: int, row: tuple[str, str, str]) -> str:
+    traffic, status, rest = row
+    flags, source, destination, service, direction, path, reason = rest.split()
+    resource = "nat-0a1b" if traffic.startswith("- ") else "-"
+    start = _START + number
+    return (
+        f"123456789012 {traffic} {start} {start + 30} {status} vpc-1 subnet-1 i-1 "
+        f"{flags} {source} {destination} eu-west-1 {service} {direction} {path} {reason} {resource} -"
+    )
+
+
+def _collected(
+    rows: Sequence[tuple[str, str, str]], *, distinct: bool = False, most: int | None = None
+) -> FlowCollector:
+    flows = FlowCollector(_SEED, distinct=distinct, most=most)
+    for number, row in enumerate(rows):
+        flows.add(_FORMAT.parse(_line(number, row)), _ORIGIN)
+    return flows
+
+
+def _default_format() -> FlowCollector:
+    flows = FlowCollector(_SEED)
+    line = f"2 123456789012 eni-1 203.0.113.7 10.0.0.5 40001 22 6 1 40 {_START} {_START} REJECT OK"
+    flows.add(DEFAULT_FORMAT.parse(line), _ORIGIN)
+    return flows
+
+
+def evidence_samples() -> dict[str, Evidence]:
+    """Return evidence by the name of its file."""
+    flood = [
+        (
+            f"eni-{port % 2} 203.0.113.7 10.0.0.5 {port} 22 {6 + port % 2} 1 40",
+            "REJECT OK",
+            "2 - - - ingress - -",
+        )
+        for port in range(200)
+    ]
+    flow_log = FlowLog("fl-0123456789abcdef0", 26)
+    return {
+        "empty": Evidence(flows=FlowCollector()),
+        "rejects": Evidence(flows=_collected(_REJECTS), flow_log=flow_log),
+        "rejects-default-format": Evidence(flows=_default_format()),
+        "rejects-distinct": Evidence(flows=_collected([*_REJECTS, _REJECTS[0]], distinct=True)),
+        "accepts": Evidence(flows=_collected(_ACCEPTS), flow_log=flow_log),
+        "lost": Evidence(flows=_collected(_LOST), flow_log=flow_log),
+        "aggregated": Evidence(flows=_collected(flood, most=20)),
+        "all": Evidence(
+            flows=_collected([*_REJECTS, *_ACCEPTS, *_LOST, *flood], most=100), flow_log=flow_log
+        ),
+    }
