@@ -66,6 +66,10 @@ def notification(bucket: str, object_key: str) -> dict[str, Any]:
     }
 
 
+HALF_AN_HOUR: Final = 31 * 60  # seconds; longer than ResolveMinutes
+A_DAY: Final = 24 * 3600 + HALF_AN_HOUR
+
+
 def scheduled(seconds_from_now: float = 0) -> dict[str, Any]:
     """Give the event that starts the sweep, as of some time from now."""
     at = datetime.fromtimestamp(datetime.now(UTC).timestamp() + seconds_from_now, UTC)

@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tests.e2e.samples import scheduled
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -255,3 +257,19 @@ def wait_until[T](look: Callable[[], T | None], what: str, seconds: float = _WAI
             raise TimeoutError(f"{what}: not after {seconds:g} s")
         time.sleep(0.1)
     return found
+
+
+def sweep(stack: Stack, seconds_from_now: float) -> None:
+    """Invoke the deployed sweep as its schedule will some time from now."""
+    answer = stack.place.client("lambda").invoke(
+        FunctionName=stack.physical_id("SweepAlertsFunction"),
+        Payload=json.dumps(scheduled(seconds_from_now)).encode(),
+    )
+    assert "FunctionError" not in answer, answer["Payload"].read()
+
+
+def posted(stack: Stack) -> int:
+    """Count the messages that Slack accepted."""
+    return sum(
+        line["message"] == "posted to Slack" for line in function_log(stack, "NotifySlackFunction")
+    )

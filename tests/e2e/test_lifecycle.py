@@ -12,15 +12,16 @@ from scripts.pack_cloudwatch_event import pack
 from tests.e2e.contract import valid
 from tests.e2e.policies import start_anew
 from tests.e2e.samples import (
+    A_DAY,
+    HALF_AN_HOUR,
     POLICY_NAME,
     SILENT_ON_NOTHING,
     key,
     notification,
     scenario,
-    scheduled,
     shop_delivery,
 )
-from tests.e2e.subscribers import function_log, metric, put_object, wait_until
+from tests.e2e.subscribers import function_log, metric, put_object, sweep, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,20 +30,9 @@ if TYPE_CHECKING:
     from tests.e2e.stack import Stack
     from tests.e2e.subscribers import Queue
 
-HALF_AN_HOUR = 31 * 60  # longer than ResolveMinutes
-A_DAY = 24 * 3600 + HALF_AN_HOUR
 FLOWS_OF_ONE = RECORDS_OF_ONE = (
     1  # what tests/scenarios/same-subnet-request.log has of its one fault
 )
-
-
-def sweep(stack: Stack, seconds_from_now: float) -> None:
-    """Invoke the deployed sweep as its schedule will some time from now."""
-    answer = stack.place.client("lambda").invoke(
-        FunctionName=stack.physical_id("SweepAlertsFunction"),
-        Payload=json.dumps(scheduled(seconds_from_now)).encode(),
-    )
-    assert "FunctionError" not in answer, answer["Payload"].read()
 
 
 def end_of(stack: Stack, alerts: Queue) -> dict[str, Any]:

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from slack_sdk.models.blocks import Block, HeaderBlock
 
-from tests.e2e.samples import key, scenario, shop_delivery
-from tests.e2e.subscribers import Queue, function_log, put_object, raw_log, wait_until
-from tests.e2e.test_lifecycle import A_DAY, sweep
+from tests.e2e.samples import A_DAY, key, scenario, shop_delivery
+from tests.e2e.subscribers import (
+    Queue,
+    posted,
+    put_object,
+    raw_log,
+    sweep,
+    wait_until,
+)
 from tests.e2e.webhook import Answer
 from tests.helpers.webhook_server import SECRET_PATH
 
@@ -23,13 +29,6 @@ if TYPE_CHECKING:
 
 _SLOW = 40.0  # seconds for several messages: each may start a worker of its own
 _SETTLED = 1.0  # seconds in which a message too many would have come; one takes 0.1 s
-
-
-def posted(stack: Stack) -> int:
-    """Count the messages that Slack took."""
-    return sum(
-        one["message"] == "posted to Slack" for one in function_log(stack, "NotifySlackFunction")
-    )
 
 
 def headers(slack: Webhook) -> list[str]:

@@ -15,12 +15,12 @@ from tests.e2e.subscribers import (
     deployed_filter,
     function_log,
     metric,
+    posted,
     put_object,
     raw_log,
+    sweep,
     wait_until,
 )
-from tests.e2e.test_lifecycle import sweep
-from tests.e2e.test_slack import posted
 from tests.helpers.sam_template import read_template
 
 if TYPE_CHECKING:

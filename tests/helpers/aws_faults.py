@@ -1,4 +1,4 @@
-"""What AWS answers when something is wrong with it, in the words of each service and the form of its protocol."""
+"""AWS's error answers, in the codes of each service and the form of its protocol."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.helpers.wire import Try
 
-# From each service's "Common Errors" page, and its own lists; status and code.
+# Status and code, from each service's "Common Errors" page and its own lists.
 _THROTTLED = {
     "s3": (503, "SlowDown"),
     "ec2": (503, "RequestLimitExceeded"),
@@ -43,7 +43,7 @@ _EXPIRED = {
 
 
 class Fault(StrEnum):
-    """What is wrong, as a column of the table is headed."""
+    """A kind of failure; its value heads a column of ``docs/aws-errors.md``."""
 
     THROTTLED = "throttled"
     SERVER_ERROR = "500, 503"
@@ -53,16 +53,13 @@ class Fault(StrEnum):
     MALFORMED = "malformed or cut short"
 
     @property
-    def is_passing(self) -> bool:
-        """Whether another try may do at once."""
+    def is_transient(self) -> bool:
+        """Whether another try may succeed at once."""
         return self in {Fault.THROTTLED, Fault.SERVER_ERROR, Fault.NO_ANSWER}
 
 
 class Broken:
-    """Calls to AWS that go wrong in one way.
-
-    Where a fault has several forms each try meets the next one.
-    """
+    """Answers calls with one fault; where a fault has several forms, each try meets the next."""
 
     def __init__(self, fault: Fault) -> None:
         self._fault = fault
@@ -70,7 +67,7 @@ class Broken:
         self._silences = cycle((ConnectTimeoutError, ReadTimeoutError, EndpointConnectionError))
 
     def answer(self, tried: Try) -> AWSResponse:
-        """Give AWS's answer; raises what the SDK's HTTP client raises where there is none."""
+        """Return AWS's answer, or raise what the SDK's HTTP client raises without one."""
         call, request, protocol = tried.call, tried.request, tried.protocol
         match self._fault:
             case Fault.THROTTLED:
@@ -99,8 +96,8 @@ class Broken:
                     request, protocol, *_EXPIRED.get(call.service, (400, "ExpiredTokenException"))
                 )
             case Fault.MALFORMED:
-                tried.carry_out()  # a 200 says that it was done
-                # An object has no form that could be wrong, but it can end before its length.
+                tried.carry_out()  # status 200 says that the call was carried out
+                # The bytes of an object have no wrong form, but they can end too soon.
                 headers = {"Content-Length": "4096"} if call.operation == "GetObject" else {}
                 return _answer(request, 200, b"version account-id inter", headers)
 
@@ -136,7 +133,7 @@ def _error(request: AWSPreparedRequest, protocol: str, status: int, code: str) -
 
 
 class _Raw(io.BytesIO):
-    """A body as urllib3 gives it."""
+    """A body with the interface of urllib3's."""
 
     def stream(self, **_: object) -> list[bytes]:
         return [self.read()]
@@ -152,7 +149,7 @@ def _answer(
 
 
 def appconfig(tried: Try) -> AWSResponse | None:
-    """Give AppConfig's answers, which moto does not know; ``None`` for other services' calls."""
+    """Return AppConfig's answers, which moto lacks; ``None`` for the calls of other services."""
     request = tried.request
     match str(tried.call):
         case "appconfigdata:StartConfigurationSession":

@@ -1,7 +1,7 @@
-"""The stack on moto for tests of crashes and of AWS's errors: what is set up, what happens to it when, and what came of it.
+"""The stack on moto for tests of crashes and AWS errors: its setup, its episodes and their outcome.
 
-All that such a test knows of the program stands here: the functions by name, their environment, and what was told and counted.
-Which calls a function makes is nobody's knowledge; ``wire`` hears them.
+All that such a test knows of the program is here: the functions by name, their environment, and
+which messages and counts come out. No test lists the calls of a function; ``wire`` hears them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ MANY = 130  # DynamoDB takes 100 items in a transaction
 MEMBER = "210987654321"
 ROLE = "flowverdict-reader"
 POLICY = {"version": 1, "minimum_severity": "low"}
-# As the template has them: the queue's VisibilityTimeout for the default time-out, its maxReceiveCount, and the sweep's interval.
+# As in the template: the queue's VisibilityTimeout for the default time-out, its maxReceiveCount,
+# and the sweep's interval.
 VISIBILITY = 30 * MINUTE
 RECEIVES = 3
 SWEEP_EVERY = 10 * MINUTE
@@ -64,7 +65,7 @@ SLACK = "notify_slack"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """An event that is delivered to a function at a time (Unix seconds), for the how manieth time."""
+    """An event delivered to a function at a time (Unix seconds); ``received`` counts deliveries."""
 
     function: str
     event: dict[str, Any]
@@ -74,7 +75,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """Something that happens, and the sweeps after it, by the last of which all of it must have been told."""
+    """A delivery and the sweeps after it; the last sweep leaves no message unsent."""
 
     name: str
     first: Delivery
@@ -83,31 +84,31 @@ class Episode:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What people were told, and what is remembered.
+    """The messages sent, and what the table holds.
 
     Parameters
     ----------
-    told
+    messages
         How often each message came: topic or channel, fingerprint or subject, and status.
     counts
         Records, packets and flows of each alert, as the table has them.
     about
-        What the alerts are about, whatever they make of it: the connection, and the status.
-    words
-        What each alert says first, by fingerprint.
+        The connection (or title) and the status of each alert, whatever its verdict.
+    summaries
+        The first summary of each alert, by fingerprint.
     lost
         Deliveries that AWS gave up.
     """
 
-    told: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    messages: Counter[tuple[str, ...]] = field(default_factory=Counter)
     counts: dict[str, tuple[int, ...]] = field(default_factory=dict)
     about: set[tuple[str, str]] = field(default_factory=set)
-    words: dict[str, str] = field(default_factory=dict)
+    summaries: dict[str, str] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
 
 
 class World:
-    """AWS with the stack in it, and everything that happens to it."""
+    """AWS with the stack in it, and the episodes that happen there."""
 
     def __init__(self, aws: LocalAws, wire: Wire, samples: SampleWorld) -> None:
         self.aws = aws
@@ -132,7 +133,7 @@ class World:
         boto3.client("ssm").put_parameter(Name="/slack/webhook", Value=address, Type="SecureString")
         self.episodes = self._make_episodes()
 
-    # --- what happens ---------------------------------------------------------------------------------------------
+    # --- episodes -------------------------------------------------------------------------------
 
     def _make_episodes(self) -> dict[str, Episode]:
         self._put("first", self._blocked_database_request(), _member_request())
@@ -141,7 +142,7 @@ class World:
             queue_message(name, notification(_key(key)))
             for name, key in (("1", "first"), ("2", "second"), ("3", "first"))
         ]
-        # As many that no other format fits them by accident.
+        # So many lines that no other format fits all of them by accident.
         logs = _subscription_event(
             _member_request(port=41_200),
             *[_vanished_request(port=41_300 + number) for number in range(5)],
@@ -166,7 +167,7 @@ class World:
                 first=Delivery(function=LOG_EVENTS, event=logs, at=NOW + 80 * MINUTE),
                 sweeps=(NOW + 90 * MINUTE,),
             ),
-            # By now one alert is over, one goes on and is told again, and one is new.
+            # By now one alert is over, one goes on and gets a reminder, and one is new.
             Episode(
                 name=SWEEP,
                 first=Delivery(function=SWEEP, event=_scheduled(sweep_at), at=sweep_at),
@@ -180,7 +181,10 @@ class World:
         return {episode.name: episode for episode in episodes}
 
     def many_alerts(self) -> Episode:
-        """Give an episode of more alerts than one commit takes, with few messages; it stands by itself."""
+        """Build an episode of more alerts than one commit takes, with few messages.
+
+        It needs no other episode.
+        """
         self._put("many", *(_vanished_request(port=40_000, place=place) for place in range(MANY)))
         event = {"Records": [queue_message("many", notification(_key("many")))]}
         self.environment["MESSAGES_PER_HOUR"] = "3"
@@ -199,11 +203,14 @@ class World:
         )
 
     def play(self, episode: Episode, deliveries: Sequence[Delivery] | None = None) -> None:
-        """Deliver what happens in an episode, and again what fails, then sweep; ``deliveries`` are those still to come."""
+        """Deliver an episode, deliver again what fails, and sweep.
+
+        ``deliveries`` replace the first one where a part of the episode has happened.
+        """
         waiting = [episode.first] if deliveries is None else [*deliveries]
         waiting += [Delivery(function=SWEEP, event=_scheduled(at), at=at) for at in episode.sweeps]
         while waiting:
-            delivery = min(waiting, key=lambda one: one.at)
+            delivery = min(waiting, key=lambda delivery: delivery.at)
             waiting.remove(delivery)
             waiting += self.deliver(delivery)
 
@@ -215,7 +222,7 @@ class World:
             self.play(earlier)
 
     def deliver(self, delivery: Delivery) -> list[Delivery]:
-        """Invoke the function; give what AWS will deliver again."""
+        """Invoke the function; return what AWS will deliver again."""
         return self.again(delivery, self.invoke(delivery))
 
     def invoke(self, delivery: Delivery) -> Invocation:
@@ -224,12 +231,12 @@ class World:
             return self.aws.invoke(delivery.event, self.environment, function=delivery.function)
 
     def again(self, delivery: Delivery, invocation: Invocation | None) -> list[Delivery]:
-        """Give what AWS delivers again after an invocation; ``None`` is one that died."""
+        """Return what AWS delivers again after an invocation; ``None`` stands for a death."""
         event = delivery.event
         if invocation is not None and invocation.error is None:
             answer = invocation.answer
             failed = (
-                {one["itemIdentifier"] for one in answer["batchItemFailures"]}
+                {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
                 if isinstance(answer, dict)
                 else set()
             )
@@ -241,7 +248,7 @@ class World:
                 ]
             }
         if delivery.function == SWEEP:
-            return []  # the next one is the next try
+            return []  # the next sweep is the next try
         waits = {OBJECTS: (VISIBILITY,) * (RECEIVES - 1)}.get(delivery.function, ASYNC_WAITS)
         if delivery.received > len(waits):
             self.lost.append(f"{delivery.function}: given up after {delivery.received} tries")
@@ -251,24 +258,24 @@ class World:
             replace(delivery, event=event, at=delivery.at + wait, received=delivery.received + 1)
         ]
 
-    # --- what came of it ------------------------------------------------------------------------------------------
+    # --- outcome --------------------------------------------------------------------------------
 
     def outcome(self) -> Outcome:
-        """Give everything that was told since the beginning, and what is remembered now."""
+        """Return every message sent so far, and what the table holds now."""
         outcome = Outcome(counts=self._counts(), lost=self.lost)
         topics = sns_backends[DEFAULT_ACCOUNT_ID][REGION].topics
         for arn, topic in topics.items():
             for _, message, subject, *_ in topic.sent_notifications:
                 if arn != self.aws.topic_arn:
-                    outcome.told[arn.rpartition(":")[2], str(subject)] += 1
+                    outcome.messages[arn.rpartition(":")[2], str(subject)] += 1
                     continue
                 notification = json.loads(message)
-                outcome.told["alert", notification["fingerprint"], notification["status"]] += 1
+                outcome.messages["alert", notification["fingerprint"], notification["status"]] += 1
                 outcome.about.add(
                     (notification.get("connection", notification["title"]), notification["status"])
                 )
-                outcome.words.setdefault(notification["fingerprint"], notification["summary"])
-        outcome.told.update(("slack", json.loads(body)["text"]) for body in self.posted)
+                outcome.summaries.setdefault(notification["fingerprint"], notification["summary"])
+        outcome.messages.update(("slack", json.loads(body)["text"]) for body in self.posted)
         return outcome
 
     def _counts(self) -> dict[str, tuple[int, ...]]:
@@ -291,16 +298,16 @@ class World:
             for name, notification in notifications.items()
         }
 
-    # --- records --------------------------------------------------------------------------------------------------
+    # --- records --------------------------------------------------------------------------------
 
     def _blocked_database_request(self, port: int = 41_000) -> dict[str, object]:
-        """Give a request that the database's security group does not let in; EC2 knows everything about it."""
+        """Build a request that the database's security group rejects; EC2 knows all its rules."""
         ends = {"srcaddr": "10.0.2.20", "dstaddr": "10.0.3.30", "srcport": port, "dstport": 5432}
         return _rejected(DEFAULT_ACCOUNT_ID, self._interfaces["shop-database"], self._vpc, ends)
 
 
 def _vanished_request(port: int, place: int = 99) -> dict[str, object]:
-    """Give a request to an interface that is no more, in a VPC that no other place has."""
+    """Build a request to an interface that no longer exists; each place has its own VPC."""
     ends = {"srcaddr": "10.0.2.20", "dstaddr": f"10.0.3.{place}", "srcport": port, "dstport": 6379}
     return _rejected(
         DEFAULT_ACCOUNT_ID, f"eni-0a1b2c3d4e5f60{place:03}", f"vpc-0a1b2c3d4e5f60{place:03}", ends
@@ -308,15 +315,16 @@ def _vanished_request(port: int, place: int = 99) -> dict[str, object]:
 
 
 def _member_request(port: int = 41_002) -> dict[str, object]:
-    """Give a request in a member account, whose rules need its role."""
+    """Build a request in a member account, whose rules are read with the account's role."""
     ends = {"srcaddr": "10.7.0.1", "dstaddr": "10.7.0.2", "srcport": port, "dstport": 443}
     return _rejected(MEMBER, "eni-0a1b2c3d4e5f60077", "vpc-0a1b2c3d4e5f60077", ends)
 
 
 def _rejected(account: str, interface: str, vpc: str, ends: dict[str, object]) -> dict[str, object]:
     record = {
-        "version": 8, "account-id": account, "interface-id": interface, "vpc-id": vpc, "subnet-id": "subnet-0a1b2c3d",
-        "protocol": 6, "packets": 3, "bytes": 180, "start": NOW - 600, "end": NOW - 580, "action": "REJECT", "log-status": "OK",
+        "version": 8, "account-id": account, "interface-id": interface, "vpc-id": vpc,
+        "subnet-id": "subnet-0a1b2c3d", "protocol": 6, "packets": 3, "bytes": 180,
+        "start": NOW - 600, "end": NOW - 580, "action": "REJECT", "log-status": "OK",
         "tcp-flags": 2, "type": "IPv4", "region": REGION, "flow-direction": "ingress",
     }  # fmt: skip
     return record | ends | {"pkt-srcaddr": ends["srcaddr"], "pkt-dstaddr": ends["dstaddr"]}
@@ -344,35 +352,48 @@ def _scheduled(at: int) -> dict[str, Any]:
 
 @contextmanager
 def fault_world() -> Iterator[World]:
-    """Give a world of its own, in which nothing has happened yet."""
+    """Yield a world in which nothing has happened yet."""
     with pytest.MonkeyPatch.context() as patch:
         wire = Wire(patch)
         with local_aws() as aws:
             world = World(aws, wire, make_sample_world())
-            gc.freeze()  # the collector would touch, and so copy, all that copies share
+            gc.freeze()  # a collection would write to, and so copy, the pages that copies share
             yield world
             gc.unfreeze()
 
 
-# --- copies of the world ----------------------------------------------------------------------------------------------
+@contextmanager
+def warm_fault_world() -> Iterator[World]:
+    """Yield a new world of a process that has played all episodes before.
+
+    What the process imports or builds once is then there before copies are made.
+    """
+    with fault_world() as world:
+        for episode in world.episodes.values():
+            world.play(episode)
+    with fault_world() as world:
+        yield world
+
+
+# --- copies of the world --------------------------------------------------------------------------
 
 
 class Copy:
-    """A forked copy of this process, moto and all: whatever is done to the world there, nothing has happened here.
+    """A forked copy of this process, with moto: what happens in the copy changes nothing here.
 
-    It sleeps until it is asked, so that time does not pass for the one that it is a copy of.
+    The copy sleeps until it is woken, so that no time passes in the world that it was copied from.
     """
 
-    asleep: ClassVar[list[int]] = []  # the ends of pipes that wake others
+    asleep: ClassVar[list[int]] = []  # the ends of pipes that wake other copies
 
     def __init__(self) -> None:
-        its_bed, self._wake = os.pipe()
-        self._answer, self._its_mouth = os.pipe()
+        sleep_end, self._wake = os.pipe()
+        self._answer, self._answer_end = os.pipe()
         self._pid = os.fork()
         self.is_here = self._pid == 0
         if not self.is_here:
-            os.close(its_bed)
-            os.close(self._its_mouth)
+            os.close(sleep_end)
+            os.close(self._answer_end)
             self.asleep.append(self._wake)
             return
         for end in (self._answer, self._wake, *self.asleep):
@@ -380,44 +401,44 @@ class Copy:
         self.asleep.clear()
         gc.disable()  # it lives for less than a second
         random.seed()  # no two copies wait alike
-        if not os.read(its_bed, 1):
-            os._exit(1)  # nobody is left to ask
+        if not os.read(sleep_end, 1):
+            os._exit(1)  # the parent has gone
 
     def answer(self, do: Callable[[], object]) -> NoReturn:
-        """End this copy with what comes of it."""
+        """Run ``do``, send its result or traceback to the parent, and end this copy."""
         try:
             answer = (True, do())
-        except BaseException:  # noqa: BLE001 - told where it can be seen
+        except BaseException:  # noqa: BLE001 - the parent shows it
             answer = (False, traceback.format_exc())
-        with os.fdopen(self._its_mouth, "wb") as pipe:
+        with os.fdopen(self._answer_end, "wb") as pipe:
             pickle.dump(answer, pipe)
         os._exit(0)
 
     def wake(self) -> None:
-        """Let it begin."""
+        """Let the copy begin."""
         os.write(self._wake, b".")
         self.asleep.remove(self._wake)
         os.close(self._wake)
 
-    def listen(self) -> Any:  # noqa: ANN401 - what ``do`` gave
-        """Give its answer, once it is awake.
+    def listen(self) -> Any:  # noqa: ANN401 - the result of ``do``
+        """Return the result of a copy that was woken.
 
         Raises
         ------
         AssertionError
-            What it did raised, with the traceback; or it died, and of what.
+            With the traceback of what ``do`` raised, or with the code that the copy ended with.
         """
         with os.fdopen(self._answer, "rb") as pipe:
-            said = pipe.read()
+            result = pipe.read()
         status = os.waitpid(self._pid, 0)[1]
-        assert said, f"it ended with {os.waitstatus_to_exitcode(status)}"
-        went_well, answer = pickle.loads(said)  # noqa: S301 - from ourselves
+        assert result, f"the copy ended with {os.waitstatus_to_exitcode(status)}"
+        went_well, answer = pickle.loads(result)  # noqa: S301 - from ourselves
         assert went_well, answer
         return answer
 
 
 def in_a_copy[T](do: Callable[[], T]) -> T:
-    """Do it in a copy of the world; raises ``AssertionError`` where it raises."""
+    """Return the result of ``do`` in a copy; raise ``AssertionError`` where ``do`` raises."""
     copy = Copy()
     if copy.is_here:
         copy.answer(do)
@@ -427,7 +448,7 @@ def in_a_copy[T](do: Callable[[], T]) -> T:
 
 
 def ask_all[K](copies: Mapping[K, Copy]) -> dict[K, Any]:
-    """Wake all, as many at a time as there are cores, and give their answers."""
+    """Wake all copies, as many at a time as there are cores; return their results."""
     asleep = iter(copies.values())
     for first in islice(asleep, os.process_cpu_count() or 1):
         first.wake()

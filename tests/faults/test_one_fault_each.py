@@ -1,0 +1,93 @@
+"""Each function dies once and meets one AWS error: the everyday part of the fault tests.
+
+``test_crash_points`` and ``test_aws_errors``, which are slow, try every call in every way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+
+from tests.helpers.aws_faults import Broken, Fault
+from tests.helpers.crash_points import (
+    Point,
+    differences,
+    is_write,
+    raised_at_points,
+    undisturbed,
+)
+from tests.helpers.fault_runs import Run, RunResult, lacks
+from tests.helpers.fault_world import (
+    LOG_EVENTS,
+    OBJECTS,
+    SLACK,
+    SWEEP,
+    Episode,
+    Outcome,
+    World,
+    fault_world,
+    in_a_copy,
+)
+from tests.helpers.wire import WEBHOOK, Call, When
+
+FUNCTIONS = (OBJECTS, LOG_EVENTS, SWEEP, SLACK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """The runs of an episode: without fault, with a death, and with an AWS error."""
+
+    calls: list[Call]
+    expected: Outcome
+    dead: dict[Point, Outcome]
+    well: RunResult
+    failed: RunResult
+
+
+def tried(world: World, episode: Episode) -> Tried:
+    """Let the function die before its last write, and deny that call (or the last call of AWS)."""
+    calls, expected = in_a_copy(lambda: undisturbed(world, episode))
+    last = max(number for number, call in enumerate(calls) if is_write(call))
+    denied = next(call for call in reversed(calls[: last + 1]) if call != WEBHOOK)
+    run = Run(world, episode, broken=Broken(Fault.DENIED), where=denied)
+    return Tried(
+        calls=calls,
+        expected=expected,
+        dead=in_a_copy(
+            lambda: raised_at_points(world, episode, lambda at, _: at == (last, When.BEFORE))
+        ),
+        well=in_a_copy(Run(world, episode).result),
+        failed=in_a_copy(run.result),
+    )
+
+
+@pytest.fixture(scope="module")
+def runs() -> dict[str, Tried]:
+    found = {}
+    with fault_world() as world:
+        for name, episode in world.episodes.items():
+            found[name] = in_a_copy(partial(tried, world, episode))
+            world.play(episode)
+    return found
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_that_dies_before_its_last_write_loses_and_repeats_nothing(
+    runs: dict[str, Tried], name: str
+) -> None:
+    run = runs[name]
+    assert run.expected.lost == []
+    assert len(run.dead) == 1
+    assert differences(run.calls, run.expected, run.dead) == {}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_whose_last_call_is_denied_loses_nothing(
+    runs: dict[str, Tried], name: str
+) -> None:
+    run = runs[name]
+    assert run.failed.tries, "the call was not made"
+    assert run.failed.unforeseen == []
+    assert lacks(run.failed, run.well) == []
