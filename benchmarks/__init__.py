@@ -1,1 +1,1 @@
-"""What reading flow logs costs, beside gunzip alone and other ways to do the same job: ``make bench``."""
+"""Measure reading flow logs, beside gunzip alone and other tools: ``make bench``."""

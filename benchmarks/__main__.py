@@ -1,4 +1,7 @@
-"""Measure the designs on generated files, each run a process of its own on one core, and print what they cost as ratios."""
+"""Measure the designs on generated files and print their costs as ratios.
+
+Every run is a process of its own on one core.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +26,18 @@ from benchmarks.latency import EVENTS, FLOOD, Latency
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from benchmarks.generate import Spec
+
 FLOOR = "gunzip"
 OURS = "flowverdict"
-# What takes minutes is measured once, and not at all on the largest files.
+# These take minutes, so they are measured once, and not at all on the largest files.
 _SLOW = {"flowlogs-reader", "read-quickly"}
 _SLOW_RECORDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of one design: seconds by the clock and of the processor, MiB of memory at most, and what it found."""
+    """One run of one design: seconds of wall clock and CPU, peak memory in MiB, and the result."""
 
     wall: float
     cpu: float
@@ -46,7 +51,7 @@ def measure(design: str, path: Path, core: int) -> Run:
     Raises
     ------
     SystemExit
-        It failed.
+        The design failed.
     """
     command = [
         sys.executable,
@@ -63,7 +68,7 @@ def measure(design: str, path: Path, core: int) -> Run:
     if process.stdout is None:
         raise SystemExit("no pipe")
     output = process.stdout.read()
-    # Of this one process, where RUSAGE_CHILDREN would add up all so far.
+    # Usage of this process only; RUSAGE_CHILDREN would sum up all processes so far.
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - begin
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -74,7 +79,7 @@ def measure(design: str, path: Path, core: int) -> Run:
 
 
 def compare(path: Path, designs: list[str], times: int, core: int) -> dict[str, list[Run]]:
-    """Run every design some times, in turns, so that a slow spell of the machine is everybody's.
+    """Run every design some times, in turns, so that a slow machine affects all designs.
 
     Raises
     ------
@@ -95,12 +100,12 @@ def compare(path: Path, designs: list[str], times: int, core: int) -> dict[str, 
 
 
 def print_latencies(core: int, events: Iterable[str]) -> None:
-    """Measure what single events take, each kind in a process of its own.
+    """Measure the latency of single events, each kind in a process of its own, and print a table.
 
     Raises
     ------
     SystemExit
-        One of them failed.
+        An event failed.
     """
     print("\nevents to alerts, through the handlers; AWS's time is not in it")
     print(f"{'':<40}{'cold ms':>10}{'warm ms':>10}{'first alert after ms':>22}")
@@ -109,13 +114,13 @@ def print_latencies(core: int, events: Iterable[str]) -> None:
         finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - our own module
         if finished.returncode:
             raise SystemExit(f"{event}: failed")
-        one = Latency(**json.loads(finished.stdout))
-        first_alert = "" if one.first_alert is None else f"{one.first_alert:.0f}"
-        print(f"{event:<40}{one.cold:>10.0f}{one.warm:>10.1f}{first_alert:>22}")
+        latency = Latency(**json.loads(finished.stdout))
+        first_alert = "" if latency.first_alert is None else f"{latency.first_alert:.0f}"
+        print(f"{event:<40}{latency.cold:>10.0f}{latency.warm:>10.1f}{first_alert:>22}")
 
 
 def machine() -> str:
-    """Name what this ran on."""
+    """Return the processor and the Python of this machine."""
     cpuinfo = Path("/proc/cpuinfo").read_text()
     model = next(
         (
@@ -129,7 +134,7 @@ def machine() -> str:
 
 
 def main() -> None:
-    """Print one table a file."""
+    """Print one table for each file, and one for the latencies of events."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "files", nargs="*", default=list(FILES), metavar="FILE", help=f"of {', '.join(FILES)}"
@@ -141,36 +146,13 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="fail where the ratios are far off")
     arguments = parser.parse_args()
     designs = [FLOOR, *(design for design in arguments.designs if design != FLOOR)]
-    # As the packages beside it: without, an import takes three times as long.
+    # The installed packages have bytecode too; without it, an import takes three times as long.
     compileall.compile_dir(flowverdict.__path__[0], quiet=1)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # it takes minutes, and somebody may wait
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # progress is visible during the minutes that this takes
     print(machine())
     missed = []
     for name in arguments.files:
-        spec = FILES[name]
-        path = write(spec, arguments.folder)
-        if "parquet" in designs:
-            write_parquet(path)
-        chosen = [
-            design for design in designs if design not in _SLOW or spec.records <= _SLOW_RECORDS
-        ]
-        runs = compare(path, chosen, arguments.times, arguments.core)
-        print(
-            f"\n{name}: {spec.records:,} records, {spec.reject_share:.0%} rejected, {path.stat().st_size / 1e6:.1f} MB gzipped"
-        )
-        print(
-            f"{'':<18}{'x gunzip':>10}{'x ' + OURS:>15}{'CPU s':>10}{'wall s':>8}{'records/s':>12}{'MiB':>8}"
-        )
-        # Of the processor's seconds: those by the clock count what others did on the core meanwhile.
-        cpus = {design: statistics.median(run.cpu for run in runs[design]) for design in chosen}
-        for design in chosen:
-            wall = statistics.median(run.wall for run in runs[design])
-            memory = max(run.memory for run in runs[design])
-            ours = cpus[design] / cpus[OURS] if OURS in cpus else float("nan")
-            print(
-                f"{design:<18}{cpus[design] / cpus[FLOOR]:>10.2f}{ours:>15.2f}{cpus[design]:>10.2f}{wall:>8.2f}"
-                f"{spec.records / cpus[design]:>12,.0f}{memory:>8.0f}"
-            )
+        cpus = _compare_file(FILES[name], designs, arguments)
         if arguments.check and OURS in cpus:
             missed += _far_off(name, cpus)
     print_latencies(arguments.core, EVENTS if arguments.check else [*EVENTS, FLOOD])
@@ -178,11 +160,45 @@ def main() -> None:
         raise SystemExit("\n".join(missed))
 
 
+def _compare_file(
+    spec: Spec, designs: list[str], arguments: argparse.Namespace
+) -> dict[str, float]:
+    """Measure the designs on one file, print a table and return their median CPU seconds."""
+    path = write(spec, arguments.folder)
+    if "parquet" in designs:
+        write_parquet(path)
+    chosen = [design for design in designs if design not in _SLOW or spec.records <= _SLOW_RECORDS]
+    runs = compare(path, chosen, arguments.times, arguments.core)
+    # CPU seconds, because wall seconds include what other processes did on the core meanwhile.
+    cpus = {design: statistics.median(run.cpu for run in runs[design]) for design in chosen}
+    print(
+        f"\n{spec.name}: {spec.records:,} records, {spec.reject_share:.0%} rejected, "
+        f"{path.stat().st_size / 1e6:.1f} MB gzipped"
+    )
+    print(
+        f"{'':<18}{'x gunzip':>10}{'x ' + OURS:>15}{'CPU s':>10}{'wall s':>8}"
+        f"{'records/s':>12}{'MiB':>8}"
+    )
+    for design in chosen:
+        wall = statistics.median(run.wall for run in runs[design])
+        memory = max(run.memory for run in runs[design])
+        ours = cpus[design] / cpus[OURS] if OURS in cpus else float("nan")
+        print(
+            f"{design:<18}{cpus[design] / cpus[FLOOR]:>10.2f}{ours:>15.2f}{cpus[design]:>10.2f}"
+            f"{wall:>8.2f}{spec.records / cpus[design]:>12,.0f}{memory:>8.0f}"
+        )
+    return cpus
+
+
 def _far_off(name: str, cpus: dict[str, float]) -> list[str]:
-    """Say which ratios nobody's slow machine explains; imports count for much in so small a file."""
+    """Return a line for each ratio that a slow machine does not explain.
+
+    The limits are wide, since imports are a large part of the time in files as small as these.
+    """
     limits = {FLOOR: 1 / 16, "flowlogs-reader": 4.0, "duckdb": 0.6}
     return [
-        f"{name}: {other} takes {cpus[other] / cpus[OURS]:.2f} times as long as {OURS}, expected {least:.2f} or more"
+        f"{name}: {other} takes {cpus[other] / cpus[OURS]:.2f} times as long as {OURS}, "
+        f"expected {least:.2f} or more"
         for other, least in limits.items()
         if other in cpus and cpus[other] / cpus[OURS] < least
     ]

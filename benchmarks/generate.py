@@ -1,9 +1,10 @@
 """Flow log files for benchmarks: the same bytes for the same arguments, on any machine.
 
-What they look like: a few hundred interfaces in a dozen subnets of one VPC; connections to one another and to the internet,
-each logged in both directions on the interface it was seen at; a few per cent IPv6; records of ten minutes in no order. Of the
-rejected records, a third are replies to a connection that was accepted in the same file, the rest are unasked for: mostly a
-few scanners over and over, or (``distinct``) every one a flow of its own.
+A file has a few hundred interfaces in a dozen subnets of one VPC; connections between them and to
+the internet, each logged in both directions on one interface; a few per cent IPv6; records of ten
+minutes in no order. Of the rejected records, a third are replies to a connection that was accepted
+in the same file. The others are unsolicited: a few scanners again and again, or (``distinct``) a
+flow of its own for every record.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import gzip
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from itertools import batched, islice
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,10 +21,14 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DEFAULT_HEADER = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status"
+DEFAULT_HEADER = (
+    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes"
+    " start end action log-status"
+)
 CUSTOM_HEADER = (
-    f"{DEFAULT_HEADER} vpc-id subnet-id instance-id tcp-flags type pkt-srcaddr pkt-dstaddr region az-id sublocation-type"
-    " sublocation-id pkt-src-aws-service pkt-dst-aws-service flow-direction traffic-path"
+    f"{DEFAULT_HEADER} vpc-id subnet-id instance-id tcp-flags type pkt-srcaddr pkt-dstaddr region"
+    " az-id sublocation-type sublocation-id pkt-src-aws-service pkt-dst-aws-service flow-direction"
+    " traffic-path"
 )
 HEADERS = {"default": DEFAULT_HEADER, "custom": CUSTOM_HEADER}
 
@@ -59,7 +65,7 @@ class _Interface:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One file: its name says what is in it."""
+    """What one file holds."""
 
     name: str
     record_format: str
@@ -129,8 +135,8 @@ def _default_line(flow: _Flow, bits: int) -> str:
     packets = 1 + (bits & 0x1F)
     size = packets * (40 + (bits >> 5 & 0x3FF))
     return (
-        f"2 123456789012 {at.name} {source} {destination} {source_port} {destination_port} {protocol} {packets} {size}"
-        f" {start} {start + 1 + (bits >> 15 & 0x3F)} {action} OK\n"
+        f"2 123456789012 {at.name} {source} {destination} {source_port} {destination_port}"
+        f" {protocol} {packets} {size} {start} {start + 1 + (bits >> 15 & 0x3F)} {action} OK\n"
     )
 
 
@@ -145,84 +151,107 @@ def _custom_line(flow: _Flow, bits: int) -> str:
     service = "S3" if bits >> 23 & 0xF == 0 else "-"
     services, path = (f"- {service}", "1") if direction == _EGRESS else (f"{service} -", "-")
     return (
-        f"5 123456789012 {at.name} {source} {destination} {source_port} {destination_port} {protocol} {packets} {size}"
-        f" {start} {start + 1 + (bits >> 15 & 0x3F)} {action} OK"
-        f" vpc-0a1b2c3d4e5f67890 {at.subnet} {at.instance} {flags} {kind} {source} {destination} eu-west-1 {at.az} - -"
-        f" {services} {direction} {path}\n"
+        f"5 123456789012 {at.name} {source} {destination} {source_port} {destination_port}"
+        f" {protocol} {packets} {size} {start} {start + 1 + (bits >> 15 & 0x3F)} {action} OK"
+        f" vpc-0a1b2c3d4e5f67890 {at.subnet} {at.instance} {flags} {kind} {source} {destination}"
+        f" eu-west-1 {at.az} - - {services} {direction} {path}\n"
     )
 
 
 _LINES: dict[str, _Line] = {"default": _default_line, "custom": _custom_line}
 
 
-def _no_data(spec: Spec, at: _Interface, start: int, status: str) -> str:
-    end = " -" * 15 if spec.record_format == "custom" else ""
-    version = 5 if spec.record_format == "custom" else 2
-    return f"{version} 123456789012 {at.name} - - - - - - - {start} {start + 60} - {status}{end}\n"
+class _Network:
+    """Draws records of one VPC, always the same ones for a file's name."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.rng = rng = Random(f"{_SEED} {spec.name}")  # noqa: S311 - the same bytes every time
+        self._spec = spec
+        self._line = _LINES[spec.record_format]
+        self._interfaces = _interfaces(rng)
+        self._remotes = [_public_v4(rng) for _ in range(_REMOTES)]
+        self._remotes_v6 = [_public_v6(rng) for _ in range(_REMOTES // 20)]
+        self._scanners = [
+            (_public_v4(rng), rng.choice((22, 23, 445, 3389, 8080))) for _ in range(_SCANNERS)
+        ]
+        self._scanned = 0
+
+    def interface(self) -> _Interface:
+        return self._interfaces[int(self.rng.random() * _INTERFACES)]
+
+    def no_data(self, at: _Interface, start: int) -> str:
+        """Return a record without traffic, or of lost records."""
+        status = "SKIPDATA" if self.rng.getrandbits(4) == 0 else "NODATA"
+        custom = self._spec.record_format == "custom"
+        version, end = (5, " -" * 15) if custom else (2, "")
+        return (
+            f"{version} 123456789012 {at.name} - - - - - - - {start} {start + 60} - {status}{end}\n"
+        )
+
+    def unsolicited(self, at: _Interface, start: int) -> str:
+        """Return the rejected record of a scanner."""
+        rng = self.rng
+        if self._spec.distinct:
+            self._scanned += 1
+            remote = str(IPv4Address(0x50000000 + self._scanned // 40_000))
+            ports = (1024 + self._scanned % 40_000, 22 + self._scanned % 977)
+        else:
+            remote, port = self._scanners[int(rng.random() * _SCANNERS)]
+            ports = (40_000 + rng.getrandbits(9), port)
+        flow = _Flow(at, remote, at.v4, *ports, _TCP, _INGRESS, _REJECT, start)
+        return self._line(flow, rng.getrandbits(32))
+
+    def connection(self, at: _Interface, start: int, reply: str) -> Iterator[str]:
+        """Yield the records of both directions; the second packet has the action ``reply``."""
+        rng = self.rng
+        service = _SERVICES[int(rng.random() * len(_SERVICES))]
+        protocol = _UDP if service in _UDP_PORTS else _TCP
+        ephemeral = 32_768 + int(rng.random() * 28_232)
+        kind = rng.random()
+        own, remote = self._addresses(at, kind)
+        outgoing = kind > 0.3  # noqa: PLR2004 - of the traffic inside, half is outgoing
+        near, far = (ephemeral, service) if outgoing else (service, ephemeral)
+        sent, received = (_ACCEPT, reply) if outgoing else (reply, _ACCEPT)
+        out = _Flow(at, own, remote, near, far, protocol, _EGRESS, sent, start)
+        back = _Flow(at, remote, own, far, near, protocol, _INGRESS, received, start)
+        yield self._line(out, rng.getrandbits(32))
+        yield self._line(back, rng.getrandbits(32))
+
+    def _addresses(self, at: _Interface, kind: float) -> tuple[str, str]:
+        random = self.rng.random
+        if kind < _IPV6_SHARE:
+            return at.v6, self._remotes_v6[int(random() * random() * len(self._remotes_v6))]
+        if kind < 0.6:  # noqa: PLR2004 - most traffic stays inside
+            return at.v4, self._interfaces[int(random() * _INTERFACES)].v4
+        return at.v4, self._remotes[int(random() * random() * _REMOTES)]
 
 
 def lines(spec: Spec) -> Iterator[str]:
-    """Yield the records of a file, exactly as many as it says; without the header."""
-    rng = Random(f"{_SEED} {spec.name}")  # noqa: S311 - the same bytes every time
-    line = _LINES[spec.record_format]
-    interfaces = _interfaces(rng)
-    remotes = [_public_v4(rng) for _ in range(_REMOTES)]
-    remotes_v6 = [_public_v6(rng) for _ in range(_REMOTES // 20)]
-    scanners = [(_public_v4(rng), rng.choice((22, 23, 445, 3389, 8080))) for _ in range(_SCANNERS)]
-    random = rng.random
-    left = spec.records
-    # Draws that reject. A third of them, as all that accept, give two records, so that records are fewer than two a draw.
+    """Yield the records of a file without its header, exactly as many as the specification says."""
+    return islice(_lines(spec), spec.records)
+
+
+def _lines(spec: Spec) -> Iterator[str]:
+    network = _Network(spec)
+    random = network.rng.random
+    # The share of draws that reject. A third of those, and all draws that accept, give two records,
+    # so that there are fewer than two records a draw.
     share = 2 * spec.reject_share / (1 + spec.reject_share * (1 - _REPLY_SHARE))
-    scanned = 0
-    while left > 0:
-        at = interfaces[int(random() * _INTERFACES)]
+    while True:
+        at = network.interface()
         start = _BEGIN + int(random() * _WINDOW_SECONDS)
         what = random()
         if what < _NO_DATA_SHARE:
-            left -= 1
-            yield _no_data(spec, at, start, "SKIPDATA" if rng.getrandbits(4) == 0 else "NODATA")
-            continue
-        if what < _NO_DATA_SHARE + share * (1 - _REPLY_SHARE):
-            left -= 1
-            if spec.distinct:
-                scanned += 1
-                remote = str(IPv4Address(0x50000000 + scanned // 40_000))
-                ports = (1024 + scanned % 40_000, 22 + scanned % 977)
-            else:
-                remote, port = scanners[int(random() * _SCANNERS)]
-                ports = (40_000 + rng.getrandbits(9), port)
-            yield line(
-                _Flow(at, remote, at.v4, *ports, _TCP, _INGRESS, _REJECT, start),
-                rng.getrandbits(32),
-            )
-            continue
-        service = _SERVICES[int(random() * len(_SERVICES))]
-        protocol = _UDP if service in _UDP_PORTS else _TCP
-        ephemeral = 32_768 + int(random() * 28_232)
-        kind = random()
-        if kind < _IPV6_SHARE:
-            own, remote = at.v6, remotes_v6[int(random() * random() * len(remotes_v6))]
-        elif kind < 0.6:  # noqa: PLR2004 - most traffic stays inside
-            own, remote = at.v4, interfaces[int(random() * _INTERFACES)].v4
+            yield network.no_data(at, start)
+        elif what < _NO_DATA_SHARE + share * (1 - _REPLY_SHARE):
+            yield network.unsolicited(at, start)
         else:
-            own, remote = at.v4, remotes[int(random() * random() * _REMOTES)]
-        outgoing = kind > 0.3  # noqa: PLR2004
-        near, far = (ephemeral, service) if outgoing else (service, ephemeral)
-        reply = _REJECT if what > 1 - share * _REPLY_SHARE else _ACCEPT
-        sent, received = (_ACCEPT, reply) if outgoing else (reply, _ACCEPT)
-        yield line(
-            _Flow(at, own, remote, near, far, protocol, _EGRESS, sent, start), rng.getrandbits(32)
-        )
-        if left > 1:
-            yield line(
-                _Flow(at, remote, own, far, near, protocol, _INGRESS, received, start),
-                rng.getrandbits(32),
-            )
-        left -= 2
+            reply = _REJECT if what > 1 - share * _REPLY_SHARE else _ACCEPT
+            yield from network.connection(at, start, reply)
 
 
 def write(spec: Spec, folder: Path) -> Path:
-    """Write a file as AWS does, gzipped with a header, unless it is there already."""
+    """Write a file as AWS does, gzipped with a header, unless it exists; return its path."""
     path = folder / f"{spec.name}.log.gz"
     if path.exists():
         return path
@@ -233,19 +262,20 @@ def write(spec: Spec, folder: Path) -> Path:
         gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed,
     ):
         packed.write(f"{HEADERS[spec.record_format]}\n".encode())
-        held: list[str] = []
-        for line in lines(spec):
-            held.append(line)
-            if len(held) == _LINES_AT_ONCE:
-                packed.write("".join(held).encode())
-                held.clear()
-        packed.write("".join(held).encode())
+        for some in batched(lines(spec), _LINES_AT_ONCE, strict=False):
+            packed.write("".join(some).encode())
     unfinished.rename(path)
     return path
 
 
 def write_parquet(path: Path) -> Path:
-    """Write the records of such a file as Parquet, its columns gzipped and of AWS's types, unless it is there already."""
+    """Write the records of a file as Parquet, columns gzipped and of AWS's types, unless it exists.
+
+    Returns
+    -------
+    Path
+        The Parquet file, beside the text.
+    """
     parquet = path.with_name(path.name.replace(".log.gz", ".parquet"))
     if parquet.exists():
         return parquet
@@ -254,7 +284,10 @@ def write_parquet(path: Path) -> Path:
     with gzip.open(path, "rt") as file:
         names = file.readline().split()
     columns = {name.replace("-", "_"): _PARQUET_TYPES.get(name, "VARCHAR") for name in names}
-    text = f"read_csv('{path}', columns = {columns}, delim = ' ', header = true, nullstr = '-', quote = '', escape = '')"
+    text = (
+        f"read_csv('{path}', columns = {columns}, delim = ' ', header = true, nullstr = '-',"
+        " quote = '', escape = '')"
+    )
     unfinished = parquet.with_suffix(".part")
     with duckdb.connect(config={"threads": 1}) as database:
         database.execute(f"COPY (FROM {text}) TO '{unfinished}' (FORMAT parquet, CODEC gzip)")
@@ -263,12 +296,12 @@ def write_parquet(path: Path) -> Path:
 
 
 def main() -> None:
-    """Write the files named, or all of them."""
+    """Write the named files, or all."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "names", nargs="*", choices=[*FILES, []], help="which files; all of them without"
+        "names", nargs="*", choices=[*FILES, []], help="the files to write; default: all"
     )
     parser.add_argument("--folder", type=Path, default=Path(".bench"))
     arguments = parser.parse_args()

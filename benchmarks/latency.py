@@ -1,7 +1,8 @@
-"""How long the functions take from an event to the first alert of it, beside what AWS's services take.
+"""How long the functions take from an event to its first alert, without the time of AWS's services.
 
-``python -m benchmarks.latency <core>`` starts cold, hands events to the handlers as the functions do, and prints milliseconds. What
-the functions keep and send stays in memory: what is measured is this program and its libraries, the SDK's import among them.
+``python -m benchmarks.latency <core> <kind>`` starts cold, passes events to the handlers as the
+functions do, and prints milliseconds. Stores and topics are in memory, so the figures are those of
+this program and its libraries, including the import of the SDK.
 """
 
 from __future__ import annotations
@@ -32,16 +33,23 @@ if TYPE_CHECKING:
 
 _TIMES = 15
 _WINDOW = 300
-_APART = 10  # windows between two events, so that none has to do with another
-_INTERFACE, _START, _END = 2, 10, 11  # where a default line has them
+_APART = 10  # windows between two events, so that the events are independent
+_INTERFACE, _START, _END = 2, 10, 11  # positions in a line of the default format
 _DRAWN = 250_000  # records, of 300 interfaces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Milliseconds: of the processor until the first answer of a new process, and later ones; by the clock until the first alert.
+    """Milliseconds of one kind of event.
 
-    ``first_alert`` is ``None`` where nothing was rejected.
+    Parameters
+    ----------
+    cold
+        CPU time until the first answer of a new process.
+    warm
+        CPU time of a later answer, the median.
+    first_alert
+        Wall-clock time until the first alert; ``None`` where nothing was rejected.
     """
 
     name: str
@@ -50,8 +58,8 @@ class Latency:
     first_alert: float | None
 
 
-class _Told:
-    """Takes alerts, and the time of the first."""
+class _Channel:
+    """Accepts notifications and records the time of the first."""
 
     def __init__(self) -> None:
         self.first: float | None = None
@@ -63,7 +71,7 @@ class _Told:
 
 
 class _NoRules:
-    """EC2 that says nothing: its time is not this program's."""
+    """A source of rules without an answer: EC2's time is not measured here."""
 
     def read(
         self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
@@ -87,28 +95,34 @@ class _Objects:
 
 
 def _moved(records: Sequence[str], number: int) -> list[str]:
-    """Give the same records some windows later."""
+    """Return the same records some windows later."""
     moved = []
     for record in records:
         words = record.split()
-        for partition in (_START, _END):
-            words[partition] = str(
-                int(words[partition]) % _WINDOW + 1_795_521_600 + number * _APART * _WINDOW
+        for place in (_START, _END):
+            words[place] = str(
+                int(words[place]) % _WINDOW + 1_795_521_600 + number * _APART * _WINDOW
             )
         moved.append(" ".join(words))
     return moved
 
 
 def _object_event(number: int) -> dict[str, Any]:
-    key = f"AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/24/123456789012_vpcflowlogs_eu-west-1_fl-1_{number}.log.gz"
+    key = (
+        "AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/24/"
+        f"123456789012_vpcflowlogs_eu-west-1_fl-1_{number}.log.gz"
+    )
     record = {"eventSource": "aws:s3", "awsRegion": "eu-west-1", "eventName": "ObjectCreated:Put"}
-    partition = {"bucket": {"name": "logs"}, "object": {"key": key, "size": 1, "eTag": str(number)}}
-    return {"Records": [record | {"eventVersion": "2.1", "s3": partition}]}
+    entity = {"bucket": {"name": "logs"}, "object": {"key": key, "size": 1, "eTag": str(number)}}
+    return {"Records": [record | {"eventVersion": "2.1", "s3": entity}]}
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A kind of event: log events or an object, of how many records, how many of them rejected, and how often it is measured."""
+    """A kind of event: log events or an object, with so many records.
+
+    ``times`` is how often the event is measured.
+    """
 
     is_logs: bool
     records: int
@@ -129,9 +143,9 @@ _ALL_EVENTS = EVENTS | {FLOOD: Event(is_logs=False, records=200_000, reject_shar
 
 
 def _handler(
-    told: _Told, objects: _Objects, *, is_logs: bool
+    channel: _Channel, objects: _Objects, *, is_logs: bool
 ) -> Callable[[dict[str, Any]], object]:
-    """Give a handler as ``application`` builds it for Lambda, that knows of nothing yet."""
+    """Build a handler as ``wiring`` builds it for Lambda, with empty stores."""
     from flowverdict.app import ingest  # noqa: PLC0415 - a cold start's import, to be measured
     from flowverdict.app.observability import Invocation, Observability  # noqa: PLC0415
     from flowverdict.core.garbage_collection import collect_rarely  # noqa: PLC0415
@@ -145,7 +159,7 @@ def _handler(
     collect_rarely()
     observability, intervals = Observability("benchmark"), Intervals()
     store, evidence = MemoryStore(), MemoryEvidence()
-    manager = AlertManager(store, told, intervals=intervals, hourly_limit=1_000_000)
+    manager = AlertManager(store, channel, intervals=intervals, hourly_limit=1_000_000)
     service = ingest.IngestService(
         evaluator=WindowEvaluator(evidence, store, manager, intervals),
         manager=manager,
@@ -166,18 +180,18 @@ def _handler(
 
 
 def _drawn(event: Event) -> list[str]:
-    """Draw records: a log stream has those of one interface, an object those of many."""
+    """Draw records: of one interface for a log stream, of many interfaces for an object."""
     all_rejected = event.reject_share == 1
     spec = Spec("events", "default", _DRAWN, max(event.reject_share, 0.01), distinct=all_rejected)
-    drawn = (one.rstrip() for one in lines(spec) if one.endswith(" OK\n"))
-    first = next(drawn)
-    theirs = (
-        one
-        for one in drawn
-        if not event.is_logs or one.split()[_INTERFACE] == first.split()[_INTERFACE]
+    drawn = (line.rstrip() for line in lines(spec) if line.endswith(" OK\n"))
+    interface = next(drawn).split()[_INTERFACE]
+    action = " REJECT " if all_rejected else " ACCEPT " if event.reject_share == 0 else " "
+    chosen = (
+        line
+        for line in drawn
+        if action in line and (not event.is_logs or line.split()[_INTERFACE] == interface)
     )
-    wanted = " REJECT " if all_rejected else " ACCEPT " if event.reject_share == 0 else " "
-    return list(islice((one for one in theirs if wanted in one), event.records))
+    return list(islice(chosen, event.records))
 
 
 def main() -> None:
@@ -189,13 +203,13 @@ def main() -> None:
     records = _drawn(event_kind)
     if len(records) < event_kind.records:
         raise SystemExit(f"{name}: only {len(records)} records were drawn")
-    preparing = time.process_time() - used  # which a function does not do
-    told, objects = _Told(), _Objects()
-    _handler(told, objects, is_logs=event_kind.is_logs)
+    preparing = time.process_time() - used  # a function has no such work
+    channel, objects = _Channel(), _Objects()
+    _handler(channel, objects, is_logs=event_kind.is_logs)
     started = time.process_time() - preparing
     milliseconds, alerted = list[float](), list[float]()
     for number in range(event_kind.times):
-        handle = _handler(told, objects, is_logs=event_kind.is_logs)
+        handle = _handler(channel, objects, is_logs=event_kind.is_logs)
         moved = _moved(records, number)
         objects.content = gzip.compress("\n".join([DEFAULT_HEADER, *moved, ""]).encode())
         event = (
@@ -203,13 +217,13 @@ def main() -> None:
             if event_kind.is_logs
             else _object_event(number)
         )
-        told.first = None
+        channel.first = None
         began, used = time.perf_counter(), time.process_time()
         with redirect_stdout(io.StringIO()):  # metrics and logs
             handle(event)
         milliseconds.append(1_000 * (time.process_time() - used))
-        if told.first is not None:
-            alerted.append(1_000 * (told.first - began))
+        if channel.first is not None:
+            alerted.append(1_000 * (channel.first - began))
     if len(alerted) != (0 if event_kind.reject_share == 0 else event_kind.times):
         raise SystemExit(f"{name}: {len(alerted)} of {event_kind.times} events were alerted")
     latency = Latency(

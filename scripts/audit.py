@@ -1,8 +1,9 @@
-"""Known vulnerabilities of every pin: ``make audit``.
+"""Report the known vulnerabilities of every pin: ``make audit``.
 
-pip-audit ends with 0 too where the service knows none of the packages, as a mirror without its database does, or where all were
-passed over. Here a pin counts as audited only if the service answered for it; what was not is told, and is a failure where
-``AUDIT_REQUIRED=1`` asks for it. A known vulnerability is one always.
+pip-audit also exits with 0 where the service knows none of the packages (a mirror without the
+database), or where all packages were skipped. Here a pin counts as audited only if the service
+answered for it. Pins without an answer are printed, and fail the audit only with
+``AUDIT_REQUIRED=1``. A known vulnerability always fails it.
 """
 
 from __future__ import annotations
@@ -12,15 +13,21 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-_SECONDS = (
-    600  # for one file: some hundred requests of a second or less, and no gate waits for ever
-)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# For one file: some hundred requests of a second or less each.
+_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What the service said of the pins of one file, each as ``name version``; ``failure`` says why it said nothing."""
+    """The service's answer for the pins of one file, each as ``name version``.
+
+    ``failure`` is the reason why there is no answer at all.
+    """
 
     file: str
     audited: tuple[str, ...] = ()
@@ -35,19 +42,22 @@ class Audit:
 
 
 def judge(file: str, printed: str, complaint: str) -> Audit:
-    """Read what pip-audit printed as JSON for a file, or, where that is none, its last line of complaint."""
+    """Parse the JSON that pip-audit printed for a file.
+
+    Without valid JSON, the audit's failure is the last line of standard error (``complaint``).
+    """
     try:
         listed = json.loads(printed)["dependencies"]
-        passed_over = tuple(one["name"] for one in listed if "skip_reason" in one)
-        answered = [one for one in listed if "skip_reason" not in one]
+        answered = [package for package in listed if "skip_reason" not in package]
         return Audit(
             file=file,
-            audited=tuple(f"{one['name']} {one['version']}" for one in answered),
-            passed_over=passed_over,
+            audited=tuple(f"{package['name']} {package['version']}" for package in answered),
+            passed_over=tuple(package["name"] for package in listed if "skip_reason" in package),
             vulnerable=tuple(
-                f"{one['name']} {one['version']}: {known['id']}, fixed in {', '.join(known['fix_versions']) or 'none'}"
-                for one in answered
-                for known in one["vulns"]
+                f"{package['name']} {package['version']}: {vulnerability['id']}, "
+                f"fixed in {', '.join(vulnerability['fix_versions']) or 'none'}"
+                for package in answered
+                for vulnerability in package["vulns"]
             ),
         )
     except (ValueError, KeyError, TypeError):
@@ -55,7 +65,7 @@ def judge(file: str, printed: str, complaint: str) -> Audit:
         return Audit(file=file, failure=lines[-1][:200] if lines else "pip-audit printed nothing")
 
 
-def audit(file: str, service: str) -> Audit:
+def run_audit(file: str, service: str) -> Audit:
     """Ask the service about the pins of a file."""
     options = [
         "--vulnerability-service",
@@ -78,7 +88,7 @@ def audit(file: str, service: str) -> Audit:
         file,
     ]
     try:
-        finished = subprocess.run(  # noqa: S603 - ours
+        finished = subprocess.run(  # noqa: S603 - our own arguments
             command, capture_output=True, text=True, timeout=_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
@@ -87,32 +97,38 @@ def audit(file: str, service: str) -> Audit:
 
 
 def report(audits: list[Audit], service: str, *, required: bool) -> tuple[list[str], int]:
-    """Give the lines to print, what was audited last of all, and the exit status."""
-    lines = []
-    for one in audits:
-        lines += [f"VULNERABLE: {one.file}: {found}" for found in one.vulnerable]
-        if one.failure is not None:
-            lines.append(f"NOT AUDITED: {one.file}: {one.failure}")
-        elif not one.is_whole:
-            lines.append(
-                f"NOT AUDITED: {one.file}: {service} has no answer for {', '.join(one.passed_over) or 'any pin'}"
-            )
-    whole = [one for one in audits if one.is_whole]
-    vulnerable = sum(len(one.vulnerable) for one in audits)
-    missing = len(audits) - len(whole)
-    failed = vulnerable > 0 or (required and (missing > 0 or not audits))
-    pins = len({pin for one in audits for pin in one.audited})
-    told = f"audited {pins:,} pins with {service}, {len(whole)} of {len(audits)} files whole: {vulnerable:,} known vulnerabilities"
-    if missing or not audits:
-        told += f"; NOT AUDITED: {missing} files ({'which AUDIT_REQUIRED forbids' if required else 'not required'})"
-    return [*lines, told], int(failed)
+    """Return the lines to print, the summary last, and the exit status."""
+    vulnerable = sum(len(audit.vulnerable) for audit in audits)
+    whole = sum(audit.is_whole for audit in audits)
+    missing = len(audits) - whole
+    incomplete = missing > 0 or not audits
+    pins = len({pin for audit in audits for pin in audit.audited})
+    summary = (
+        f"audited {pins:,} pins with {service}, {whole} of {len(audits)} files whole: "
+        f"{vulnerable:,} known vulnerabilities"
+    )
+    if incomplete:
+        allowed = "which AUDIT_REQUIRED forbids" if required else "not required"
+        summary += f"; NOT AUDITED: {missing} files ({allowed})"
+    lines = [line for audit in audits for line in _problems(audit, service)]
+    return [*lines, summary], int(vulnerable > 0 or (required and incomplete))
+
+
+def _problems(audit: Audit, service: str) -> Iterator[str]:
+    for found in audit.vulnerable:
+        yield f"VULNERABLE: {audit.file}: {found}"
+    if audit.failure is not None:
+        yield f"NOT AUDITED: {audit.file}: {audit.failure}"
+    elif not audit.is_whole:
+        pins = ", ".join(audit.passed_over) or "any pin"
+        yield f"NOT AUDITED: {audit.file}: {service} has no answer for {pins}"
 
 
 def main(files: list[str]) -> int:
-    """Audit the files and give the exit status."""
+    """Audit the files, print the report and return the exit status."""
     service = os.environ.get("AUDIT_SERVICE") or "pypi"
     lines, status = report(
-        [audit(file, service) for file in files],
+        [run_audit(file, service) for file in files],
         service,
         required=os.environ.get("AUDIT_REQUIRED") == "1",
     )

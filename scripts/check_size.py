@@ -1,7 +1,8 @@
 """Check that no module is too long and no function too complex: part of ``make lint``.
 
-Complexity is McCabe's cyclomatic complexity as radon counts it, without assertions, which are a test's expectations and
-not branches. ``--list`` prints all modules by their number of lines instead.
+Complexity is McCabe's cyclomatic complexity as radon counts it, without assertions, which are a
+test's expectations and not branches. ``--list`` prints all modules by their number of lines
+instead.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def offenders(path: Path) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the offenders, or with ``--list`` the modules by lines; return 1 for offenders, else 0."""
+    """Print the offenders, or the modules by lines; return 1 if there are offenders, else 0."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("places", nargs="*", type=Path, default=[*map(Path, FOLDERS)])
     parser.add_argument("--list", action="store_true", help="print the modules by lines")

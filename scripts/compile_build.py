@@ -1,10 +1,12 @@
-"""Compile what ``sam build`` made to bytecode, which is deployed with it.
+"""Compile the output of ``sam build`` to bytecode, which is deployed with the sources.
 
 python scripts/compile_build.py .aws-sam/build (``make build``)
 
-A function's folders are read-only on Lambda, so what comes without bytecode is compiled anew at every cold start: ``make size``
-prints what that takes. Bytecode that goes by the source's time would be refused there, as packing may change the times
-(https://github.com/serverless/serverless/issues/13889); this goes by nothing, since the two are never apart.
+A function's folders are read-only on Lambda, so a module without bytecode is compiled at every cold
+start; ``make size`` prints how long that takes. Packing may change the times of files
+(https://github.com/serverless/serverless/issues/13889), and Python would then reject bytecode that
+is checked against the source's time. This bytecode is unchecked, since source and bytecode are
+always deployed together.
 """
 
 from __future__ import annotations
@@ -16,14 +18,14 @@ from py_compile import PycInvalidationMode
 
 
 def compile_build(folder: Path) -> None:
-    """Compile everything below a folder, with the Python that runs this, which has to be of Lambda's version.
+    """Compile everything below a folder. The running Python must be of Lambda's version.
 
     Raises
     ------
     RuntimeError
-        A file does not compile; what is wrong with it was printed.
+        A file does not compile; the error was printed.
     """
-    # Without the folder's own path in it, so that the same code is the same bytecode wherever it is built.
+    # The folder's own path is left out, so that the bytecode is the same wherever it is built.
     if not compileall.compile_dir(
         folder,
         maxlevels=50,

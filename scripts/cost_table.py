@@ -1,8 +1,9 @@
-"""Measure what a record takes, and print what months of records cost: ``make cost``.
+"""Measure the costs of a record, and print what months of records cost: ``make cost``.
 
-One file of flow logs, 1 % of it rejected, goes the whole way without AWS, in two steps: from gzip over records to evidence, and
-from evidence over flows and verdicts to alerts. The median of a few runs, in processor time, is put into the cost model
-(``flowverdict_cli.cost_model``).
+One flow log file with 1 % rejected records is processed without AWS in two steps: from gzip over
+records to evidence, and from evidence over flows and verdicts to alerts. The median CPU time of a
+few runs goes into the cost model (``flowverdict_cli.cost_model``). The prices of what a stack costs
+without any record are here, since only the tables need them.
 """
 
 from __future__ import annotations
@@ -18,36 +19,104 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.grouping import detections
+from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flows.evidence import flows_of
 from flowverdict.flows.evidence_codec import pack, unpack
 from flowverdict.flows.read_source import read_object
 from flowverdict.verdict.batch import explain_flows
 from flowverdict_cli import cost_model
-from flowverdict_cli.cost_model import Line, Measured, Workload
+from flowverdict_cli.cost_model import Line, Measured, Price, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What the README recommends, and what AWS writes where no one asks for more.
+_DEFAULT_FORMAT = (
+    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes"
+    " start end action log-status"
+)
+# The README's recommended format, and AWS's default.
 FORMATS = {
     "recommended": (
-        "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status vpc-id "
-        "subnet-id instance-id tcp-flags type pkt-srcaddr pkt-dstaddr region pkt-src-aws-service pkt-dst-aws-service "
-        "flow-direction traffic-path reject-reason resource-id interface-type"
+        f"{_DEFAULT_FORMAT} vpc-id subnet-id instance-id tcp-flags type pkt-srcaddr pkt-dstaddr"
+        " region pkt-src-aws-service pkt-dst-aws-service flow-direction traffic-path reject-reason"
+        " resource-id interface-type"
     ),
-    "default": (
-        "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status"
-    ),
+    "default": _DEFAULT_FORMAT,
 }
-# A flow log writes a file every five minutes, if there is anything to write.
+# A flow log writes a file every five minutes, if it has records.
+_FILES_A_MONTH = cost_model.MONTH // WINDOW
 WORKLOADS = {
-    "1 M": Workload(records=1e6, objects=cost_model.WINDOWS_A_MONTH, batch=1),
-    "100 M": Workload(records=1e8, objects=10 * cost_model.WINDOWS_A_MONTH, batch=2, flow_logs=10),
-    "10 G": Workload(
-        records=1e10, objects=100 * cost_model.WINDOWS_A_MONTH, batch=20, flow_logs=100
-    ),
+    "1 M": Workload(records=1e6, objects=_FILES_A_MONTH, batch=1),
+    "100 M": Workload(records=1e8, objects=10 * _FILES_A_MONTH, batch=2, flow_logs=10),
+    "10 G": Workload(records=1e10, objects=100 * _FILES_A_MONTH, batch=20, flow_logs=100),
 }
-SEED = 1  # of the flows' hashes; a secret where it matters
+CHECKED = "2026-11"
+SNS_PUBLISH = Price(
+    what="SNS, standard topic",
+    usd=0.50,
+    per=1_000_000,
+    unit="publishes",
+    page="https://aws.amazon.com/sns/pricing/",
+)
+SNS_EMAIL = Price(
+    what="SNS, email",
+    usd=2.00,
+    per=100_000,
+    unit="deliveries",
+    page="https://aws.amazon.com/sns/pricing/",
+)
+METRIC = Price(
+    what="CloudWatch, custom metric",
+    usd=0.30,
+    per=1,
+    unit="metric and month",
+    page="https://aws.amazon.com/cloudwatch/pricing/",
+)
+ALARM = Price(
+    what="CloudWatch, alarm",
+    usd=0.10,
+    per=1,
+    unit="alarm and month",
+    page="https://aws.amazon.com/cloudwatch/pricing/",
+)
+_AIRBYTE = "https://airbyte.com/data-engineering-resources/dynamodb-pricing (2025-07)"
+_FACTUAL_MINDS = (
+    "https://www.factualminds.com/blog/amazon-sns-pricing-publishes-fanout-protocols/ (2026-06)"
+)
+# Where the figure of each price was read: AWS's pages fill in theirs by script.
+SOURCES = {
+    cost_model.LAMBDA_DURATION: "https://cloudchipr.com/blog/aws-lambda-pricing",
+    cost_model.LAMBDA_REQUEST: (
+        "https://git.mcrn.ar/mariano/lambda_local_runner (docs/lambdas-md/lambda-13-cost.md)"
+    ),
+    cost_model.SQS_REQUEST: "https://cloudburn.io/blog/amazon-sqs-pricing (2026-03)",
+    cost_model.S3_GET: "https://c3x.dev/blog/s3-request-fees-explained",
+    cost_model.S3_PUT: "https://c3x.dev/blog/s3-request-fees-explained",
+    cost_model.S3_STORED: "https://c3x.dev/blog/s3-storage-class-comparison",
+    cost_model.DYNAMODB_WRITE: _AIRBYTE,
+    cost_model.DYNAMODB_READ: _AIRBYTE,
+    SNS_PUBLISH: _FACTUAL_MINDS,
+    SNS_EMAIL: _FACTUAL_MINDS,
+    cost_model.LOGS_INGESTED: "https://c3x.dev/blog/cloudwatch-logs-cost-optimization (2026-06)",
+    METRIC: (
+        "https://hivebook.wiki/wiki/"
+        "cloudwatch-logs-cost-never-expire-retention-and-cardinality-blowups"
+    ),
+    ALARM: "https://c3x.dev/resources/aws/aws_cloudwatch_metric_alarm",
+}
+SWEEP_SECONDS = 300  # between two sweeps; a test compares it with the template
+ASSUMED_SWEEP_MS = 500
+ASSUMED_MESSAGES = 1_000  # a month; the limit of 30 an hour allows 21,600
+# Lambda asks the queue with five pollers, each of which waits up to 20 s
+# (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html; with little traffic there
+# may be two only).
+_IDLE_RECEIVES = 5 * cost_model.MONTH // 20
+# About 15 of classify_s3, 8 of sweep_alerts and a few of RejectedFlows, by verdict and severity:
+# docs/operations.md.
+_METRICS = 28
+ALARMS = 16  # with every source and Slack; a test compares it with the template
+_TOPICS = 2  # a message goes to the topic for machines and to the topic for email
+SEED = 1  # of the flows' hashes; a secret in a deployed stack
 REJECTED = 0.01
 NAME = "123456789012_vpcflowlogs_us-east-1_fl-0a1b2c3d4e5f60718_20261122T1200Z_0123abcd.log.gz"
 
@@ -64,19 +133,19 @@ class _Packet:
 
 
 def flow_logs(records: int, fields: str, seed: int = 20261122) -> bytes:
-    """Make a gzipped file: servers of one subnet that answer clients on the internet, and what knocks in vain."""
+    """Return a gzipped file: servers that answer clients on the internet, and rejected requests."""
     rng = random.Random(seed)  # noqa: S311 - the same file each time
     names = fields.split()
     lines = [fields]
     while len(lines) <= records:
         server = f"10.0.{rng.randrange(4)}.{rng.randrange(4, 250)}"
-        client = f"{rng.choice((198, 203))}.{rng.randrange(60)}.{rng.randrange(256)}.{rng.randrange(1, 255)}"
+        network = f"{rng.choice((198, 203))}.{rng.randrange(60)}"
+        client = f"{network}.{rng.randrange(256)}.{rng.randrange(1, 255)}"
         port = rng.choice((443, 443, 443, 80, 5432, 8443))
         other = rng.randrange(1024, 65_536)
         at = 1_795_348_800 + len(lines) * 300 // records
-        if (
-            rng.random() < REJECTED * 2
-        ):  # a connection that is let in makes two records, one that is not makes one
+        # An accepted connection makes two records, a rejected request makes one.
+        if rng.random() < REJECTED * 2:
             packets = [
                 _Packet(
                     source=client,
@@ -148,50 +217,74 @@ def _line(names: list[str], packet: _Packet, server: str, rng: random.Random, at
 
 
 def measure(records: int, fields: str, runs: int) -> Measured:
-    """Give the median of the runs' processor time, for a million records."""
+    """Return the medians of some runs, in CPU milliseconds for a million records."""
     content = flow_logs(records, fields)
-    reading, judging = [], []
+    reading, evaluating = [], []
     evidence_bytes = 0
     for _ in range(runs):
         began = time.process_time()
         source = read_object(io.BytesIO(content), name=NAME, seed=SEED)
-        kept = {window: pack(evidence) for window, evidence in source.windows.items()}
+        stored = {window: pack(evidence) for window, evidence in source.windows.items()}
         read = time.process_time()
-        window, packed = max(kept.items(), key=lambda item: len(item[1]))
+        window, packed = max(stored.items(), key=lambda item: len(item[1]))
         near = [unpack(packed)]
         flows = flows_of(window, {window - 1: near, window: near, window + 1: near}, SEED)
         alerts = detections(explain_flows([*flows.rejected()], None), flows)
-        judged = time.process_time()
+        evaluated = time.process_time()
         counts = source.reading.counts
         if counts.accepted + counts.rejected != records or not alerts:
-            raise AssertionError(f"the file was not read as it should be: {counts}")
-        evidence_bytes = sum(map(len, kept.values()))
+            raise AssertionError(f"the file was not read correctly: {counts}")
+        evidence_bytes = sum(map(len, stored.values()))
         reading.append(read - began)
-        # The window has most of the file's records; what it has of the bytes says how many.
-        judging.append((judged - read) * evidence_bytes / len(packed))
+        # The window has most of the file's records; the share is that of its bytes.
+        evaluating.append((evaluated - read) * evidence_bytes / len(packed))
     return Measured(
         read_ms=statistics.median(reading) * 1_000 * 1e6 / records,
-        judge_ms=statistics.median(judging) * 1_000 * 1e6 / records,
+        evaluate_ms=statistics.median(evaluating) * 1_000 * 1e6 / records,
         gzip_bytes=len(content) / records,
         evidence_bytes=evidence_bytes / records,
     )
 
 
 def measured_table(measured: Mapping[str, Measured]) -> str:
-    """Show what a record takes."""
-    rows = [
-        "| format | bytes a record, gzipped | bytes of evidence | s to read a million | s to judge a million |",
-        "|---|---|---|---|---|",
-    ]
+    """Return the costs of a record as a Markdown table."""
+    columns = (
+        "format",
+        "bytes a record, gzipped",
+        "bytes of evidence",
+        "s to read a million",
+        "s to evaluate a million",
+    )
+    rows = [f"| {' | '.join(columns)} |", "|---|---|---|---|---|"]
     rows += [
-        f"| {name} | {one.gzip_bytes:.1f} | {one.evidence_bytes:.1f} | {one.read_ms / 1_000:.1f} | {one.judge_ms / 1_000:.1f} |"
-        for name, one in measured.items()
+        f"| {name} | {figures.gzip_bytes:.1f} | {figures.evidence_bytes:.1f} "
+        f"| {figures.read_ms / 1_000:.1f} | {figures.evaluate_ms / 1_000:.1f} |"
+        for name, figures in measured.items()
     ]
     return "\n".join(rows)
 
 
+def fixed_monthly_cost() -> tuple[Line, ...]:
+    """Return the lines of a month's bill that do not depend on traffic, plus notifications."""
+    sweeps = cost_model.MONTH // SWEEP_SECONDS
+    gb_seconds = sweeps * ASSUMED_SWEEP_MS / 1_000 * cost_model.MEMORY_MB / 1_024
+    return (
+        Line(price=cost_model.LAMBDA_DURATION, amount=gb_seconds),
+        Line(price=cost_model.LAMBDA_REQUEST, amount=sweeps),
+        Line(price=cost_model.SQS_REQUEST, amount=_IDLE_RECEIVES),
+        Line(
+            price=cost_model.LOGS_INGESTED,
+            amount=sweeps * cost_model.LOG_BYTES_PER_INVOCATION / 2**30,
+        ),
+        Line(price=SNS_PUBLISH, amount=_TOPICS * ASSUMED_MESSAGES),
+        Line(price=SNS_EMAIL, amount=ASSUMED_MESSAGES),
+        Line(price=METRIC, amount=_METRICS),
+        Line(price=ALARM, amount=ALARMS),
+    )
+
+
 def bill(measured: Measured, factor: float) -> str:
-    """Show what a month costs, line by line and for each workload."""
+    """Return the costs of a month as a Markdown table, for each workload."""
     reading = {
         name: cost_model.reading_cost(workload, measured, factor)
         for name, workload in WORKLOADS.items()
@@ -206,35 +299,36 @@ def bill(measured: Measured, factor: float) -> str:
             f"| {label} | {' | '.join(_cell(lines[index]) for lines in reading.values())} |"
         )
     sums = [cost_model.total(lines) for lines in reading.values()]
-    fixed = cost_model.fixed_monthly_cost()
-    rows.append(f"| **reading them** | {' | '.join(f'**${one:,.2f}**' for one in sums)} |")
+    fixed = fixed_monthly_cost()
+    rows.append(f"| **reading them** | {' | '.join(f'**${usd:,.2f}**' for usd in sums)} |")
     for line in fixed:
-        label = f"standing there: {line.price.what}: {line.price.unit}"
+        label = f"fixed: {line.price.what}: {line.price.unit}"
         rows.append(f"| {label} | {' | '.join([_cell(line)] * len(sums))} |")
-    rows.append(
-        f"| **a month** | {' | '.join(f'**${one + cost_model.total(fixed):,.2f}**' for one in sums)} |"
-    )
+    months = [usd + cost_model.total(fixed) for usd in sums]
+    rows.append(f"| **a month** | {' | '.join(f'**${usd:,.2f}**' for usd in months)} |")
     return "\n".join(rows)
 
 
 def _cell(line: Line) -> str:
-    amount = f"{line.amount:,.0f}" if line.amount >= 10 else f"{line.amount:.2f}"  # noqa: PLR2004 - as many digits as say something
+    amount = f"{line.amount:,.0f}" if line.amount >= 10 else f"{line.amount:.2f}"  # noqa: PLR2004 - two digits at least
     return f"{amount} = ${line.usd:,.2f}"
 
 
 def prices_table() -> str:
-    """Show the prices and where they come from."""
-    rows = [f"| {cost_model.REGION}, {cost_model.CHECKED} | dollars | read in |", "|---|---|---|"]
-    rows += [
-        f"| [{price.what}]({price.page}) | {price.usd:.10f}".rstrip("0").rstrip(".")
-        + f" for {price.per:,} {price.unit} | <{price.seen.split(' ')[0]}>{price.seen[len(price.seen.split(' ')[0]) :]} |"
-        for price in cost_model.PRICES
-    ]
+    """Return the prices and their sources as a Markdown table."""
+    rows = [f"| {cost_model.REGION}, {CHECKED} | dollars | read in |", "|---|---|---|"]
+    for price, source in SOURCES.items():
+        address, space, remark = source.partition(" ")
+        usd = f"{price.usd:.10f}".rstrip("0").rstrip(".")
+        rows.append(
+            f"| [{price.what}]({price.page}) | {usd} for {price.per:,} {price.unit} "
+            f"| <{address}>{space}{remark} |"
+        )
     return "\n".join(rows)
 
 
 def main() -> None:
-    """Measure, unless told not to, and print the tables."""
+    """Measure, or with ``--stated`` take the stated figures, and print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -242,21 +336,24 @@ def main() -> None:
         "--records",
         type=int,
         default=200_000,
-        help="of the file that is measured (default: %(default)s)",
+        help="number of records of the measured file (default: %(default)s)",
     )
     parser.add_argument(
-        "--runs", type=int, default=3, help="of which the median counts (default: %(default)s)"
+        "--runs",
+        type=int,
+        default=3,
+        help="number of runs; the median counts (default: %(default)s)",
     )
     parser.add_argument(
         "--factor",
         type=float,
         default=1.0,
-        help="how much longer Lambda's processor takes than this one (default: %(default)s)",
+        help="how much longer Lambda's processor takes than this machine's (default: %(default)s)",
     )
     parser.add_argument(
         "--stated",
         action="store_true",
-        help="take the figures that docs/cost.md states, and measure nothing",
+        help="use the figures that docs/cost.md states, and measure nothing",
     )
     given = parser.parse_args()
     measured = (
@@ -264,9 +361,12 @@ def main() -> None:
         if given.stated
         else {name: measure(given.records, fields, given.runs) for name, fields in FORMATS.items()}
     )
-    sys.stdout.write(
-        f"{measured_table(measured)}\n\n{bill(measured['recommended'], given.factor)}\n\n{prices_table()}\n"
+    tables = (
+        measured_table(measured),
+        bill(measured["recommended"], given.factor),
+        prices_table(),
     )
+    sys.stdout.write("\n\n".join(tables) + "\n")
 
 
 if __name__ == "__main__":

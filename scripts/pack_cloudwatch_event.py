@@ -2,7 +2,8 @@
 
 python scripts/pack_cloudwatch_event.py LOG_GROUP LOG_STREAM <lines >event.json
 
-The same input always gives the same bytes, so that a test can check the sample in ``events/`` against its readable lines.
+The same input always gives the same bytes, so that a test can compare the sample in ``events/``
+with its readable lines.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OWNER = "123456789012"
-START_FIELD = 10  # of the sample format and of the default one; CloudWatch Logs stamps an event with its record's start
+START_FIELD = (
+    10  # in the sample format and the default format; an event's timestamp is its record's start
+)
 
 
 def pack(lines: Sequence[str], *, log_group: str, log_stream: str) -> str:
-    """Give the event as JSON text."""
+    """Return the event as JSON text."""
     payload = {
         "messageType": "DATA_MESSAGE",
         "owner": OWNER,

@@ -1,9 +1,9 @@
-"""Print what AWS makes of a SAM template: the CloudFormation that is deployed, as JSON.
+"""Print the CloudFormation template that AWS deploys for a SAM template, as JSON.
 
 .venv-sam/bin/python scripts/translate_template.py template.yaml
 
-The translator is AWS's own and runs here without an account. It wants another pydantic than the functions', so it lives with the
-SAM CLI and not in the environment of the tests, which run this.
+The translator is AWS's own and needs no account. It requires another version of pydantic than the
+functions, so it is installed with the SAM CLI, and the tests run this script in that environment.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from samtranslator.yaml_helper import yaml_parse
 
 
 def main(path: str) -> None:
-    """Translate the template at ``path``."""
-    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # which partition, no more
+    """Translate the template at ``path`` and print the result."""
+    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # only decides the partition
     template = yaml_parse(Path(path).read_text())
-    # Folders become what `sam package` makes of them.
+    # `sam package` replaces folders by S3 addresses.
     for resource in template["Resources"].values():
         properties = resource.get("Properties", {})
         for name in ("CodeUri", "ContentUri"):

@@ -1,8 +1,9 @@
 """``flowverdict backfill``: objects that a bucket has already to the deployed stack's queue, so that Lambda reads them.
 
-First the whole prefix is listed and counted, then it is listed again and sent: listing takes minutes for what takes hours to send,
-and nothing has to be kept in between. How far it has got is noted after the queue has taken a batch, so that a crash sends
-ten objects twice, which the stack counts once.
+First the whole prefix is listed and counted, then it is listed again and sent: listing takes
+minutes for what takes hours to send, and nothing has to be kept in between. How far it has got is
+noted after the queue has taken a batch, so that a crash sends ten objects twice, which the stack
+counts once.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ if TYPE_CHECKING:
     from flowverdict_cli.backfill_listing import HistoryObject, Selection
 
 
-# 50 objects of 10,000 records each are half a million records a second, which keep some 30 functions busy: a thirtieth of what an
-# account may run at once by default, so that new flow logs, which wait in the same queue, need not wait long.
+# 50 objects of 10,000 records each are half a million records a second, which keep some 30
+# functions busy: a thirtieth of what an account may run at once by default, so that new flow logs,
+# which wait in the same queue, need not wait long.
 DEFAULT_RATE = 50.0
 QUEUE_OUTPUT = "FlowLogQueueUrl"
 BUCKET_OUTPUT = "FlowLogBucketName"
@@ -133,7 +135,8 @@ def find_queue(clients: Clients, stack_name: str, bucket: str) -> str:
     Raises
     ------
     FlowVerdictError
-        There is no such stack, it may not be asked, it has no such output, or it is for another bucket.
+        There is no such stack, it may not be asked, it has no such output, or it is for another
+        bucket.
     """
     outputs = _outputs(clients, stack_name)
     url = outputs.get(QUEUE_OUTPUT)
@@ -233,7 +236,7 @@ def _cost_lines(tally: Tally) -> Iterator[str]:
         objects=tally.objects,
         batch=cost_model.BATCH,
         flow_logs=tally.flow_logs_of_a_place,
-        touched=cost_model.BATCH
+        windows=cost_model.BATCH
         + 1,  # keys sort by flow log, then by time: a batch is files that follow each other
     )
     lines = cost_model.reading_cost(workload, measured)
@@ -298,7 +301,8 @@ class Backfill:
         Raises
         ------
         FlowVerdictError
-            The bucket cannot be listed, the queue cannot be sent to, or the state cannot be written.
+            The bucket cannot be listed, the queue cannot be sent to, or the state cannot be
+            written.
         """
         before = self._state.sent
         with _progress() as progress:

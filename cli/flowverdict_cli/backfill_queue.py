@@ -1,7 +1,8 @@
 """Objects of the past to the stack's queue: the message, the pace, the queue's refusals, and how far it has got.
 
-The message is S3's own notification (https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html),
-so that the function needs to know nothing of this; its ``configurationId`` says who sent it.
+The message is S3's own notification
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html), so that
+the function needs to know nothing of this; its ``configurationId`` says who sent it.
 """
 
 from __future__ import annotations

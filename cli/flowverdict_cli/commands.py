@@ -444,7 +444,8 @@ def run() -> None:
         click.echo(f"flowverdict: {error}", err=True)
         sys.exit(EXIT_USAGE)
     except OSError as error:
-        # Output that cannot be written. A reader that went away never comes here: click and rich end quietly with 1.
+        # Output that cannot be written. A reader that went away never comes here: click and rich
+        # end quietly with 1.
         click.echo(f"flowverdict: {error.strerror or error}", err=True)
         with contextlib.suppress(
             OSError

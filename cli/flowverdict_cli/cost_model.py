@@ -1,8 +1,9 @@
-"""What reading flow logs costs on AWS: list prices, what an object and a record use, and the sum.
+"""Estimate what reading flow logs costs on AWS: list prices, and what an object and a record use.
 
-Amounts that no one has measured on AWS are constants named ``ASSUMED_...``; the milliseconds and bytes of a record are measured by
-``make cost``, and how often S3 and DynamoDB are called is what a test counts at the real handlers. Free tiers, taxes and discounts
-are left out, and so is what is paid without flowverdict too: the flow logs themselves and their storage.
+Amounts that were not measured on AWS are constants named ``ASSUMED_...``. ``make cost`` measures
+the milliseconds and bytes of a record. A test counts the calls of S3 and DynamoDB at the real
+handlers. Free tiers, taxes and discounts are left out, and so are costs that arise without
+flowverdict too: the flow logs themselves and their storage.
 """
 
 from __future__ import annotations
@@ -11,12 +12,10 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flows.evidence import AFTER, BEFORE
 from flowverdict.lifecycle.state_machine import MAX_WINDOWS
 
 REGION: Final = "us-east-1"
-CHECKED: Final = "2026-11"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +25,9 @@ class Price:
     Parameters
     ----------
     usd, per, unit
-        So many dollars for ``per`` of the unit.
+        The price in dollars of ``per`` units.
     page
-        Where AWS tells it.
-    seen
-        Where the figure was read: AWS's pages fill theirs in by script.
+        AWS's page with the price.
     """
 
     what: str
@@ -38,10 +35,9 @@ class Price:
     per: int
     unit: str
     page: str
-    seen: str
 
     def of(self, amount: float) -> float:
-        """Give the dollars for an amount of the unit."""
+        """Return the dollars for an amount of the unit."""
         return amount / self.per * self.usd
 
 
@@ -51,7 +47,6 @@ LAMBDA_DURATION: Final = Price(
     per=1,
     unit="GB-second",
     page="https://aws.amazon.com/lambda/pricing/",
-    seen="https://cloudchipr.com/blog/aws-lambda-pricing",
 )
 LAMBDA_REQUEST: Final = Price(
     what="Lambda",
@@ -59,7 +54,6 @@ LAMBDA_REQUEST: Final = Price(
     per=1_000_000,
     unit="requests",
     page="https://aws.amazon.com/lambda/pricing/",
-    seen="https://git.mcrn.ar/mariano/lambda_local_runner (docs/lambdas-md/lambda-13-cost.md)",
 )
 SQS_REQUEST: Final = Price(
     what="SQS, standard queue",
@@ -67,7 +61,6 @@ SQS_REQUEST: Final = Price(
     per=1_000_000,
     unit="requests",
     page="https://aws.amazon.com/sqs/pricing/",
-    seen="https://cloudburn.io/blog/amazon-sqs-pricing (2026-03)",
 )
 S3_GET: Final = Price(
     what="S3 Standard, GET",
@@ -75,7 +68,6 @@ S3_GET: Final = Price(
     per=1_000,
     unit="requests",
     page="https://aws.amazon.com/s3/pricing/",
-    seen="https://c3x.dev/blog/s3-request-fees-explained",
 )
 S3_PUT: Final = Price(
     what="S3 Standard, PUT and LIST",
@@ -83,7 +75,6 @@ S3_PUT: Final = Price(
     per=1_000,
     unit="requests",
     page="https://aws.amazon.com/s3/pricing/",
-    seen="https://c3x.dev/blog/s3-request-fees-explained",
 )
 S3_STORED: Final = Price(
     what="S3 Standard, first tier",
@@ -91,7 +82,6 @@ S3_STORED: Final = Price(
     per=1,
     unit="GB-month",
     page="https://aws.amazon.com/s3/pricing/",
-    seen="https://c3x.dev/blog/s3-storage-class-comparison",
 )
 DYNAMODB_WRITE: Final = Price(
     what="DynamoDB, on demand",
@@ -99,7 +89,6 @@ DYNAMODB_WRITE: Final = Price(
     per=1_000_000,
     unit="write units",
     page="https://aws.amazon.com/dynamodb/pricing/on-demand/",
-    seen="https://airbyte.com/data-engineering-resources/dynamodb-pricing (2025-07)",
 )
 DYNAMODB_READ: Final = Price(
     what="DynamoDB, on demand",
@@ -107,23 +96,6 @@ DYNAMODB_READ: Final = Price(
     per=1_000_000,
     unit="read units",
     page="https://aws.amazon.com/dynamodb/pricing/on-demand/",
-    seen="https://airbyte.com/data-engineering-resources/dynamodb-pricing (2025-07)",
-)
-SNS_PUBLISH: Final = Price(
-    what="SNS, standard topic",
-    usd=0.50,
-    per=1_000_000,
-    unit="publishes",
-    page="https://aws.amazon.com/sns/pricing/",
-    seen="https://www.factualminds.com/blog/amazon-sns-pricing-publishes-fanout-protocols/ (2026-06)",
-)
-SNS_EMAIL: Final = Price(
-    what="SNS, email",
-    usd=2.00,
-    per=100_000,
-    unit="deliveries",
-    page="https://aws.amazon.com/sns/pricing/",
-    seen="https://www.factualminds.com/blog/amazon-sns-pricing-publishes-fanout-protocols/ (2026-06)",
 )
 LOGS_INGESTED: Final = Price(
     what="CloudWatch Logs, first tier",
@@ -131,159 +103,120 @@ LOGS_INGESTED: Final = Price(
     per=1,
     unit="GB",
     page="https://aws.amazon.com/cloudwatch/pricing/",
-    seen="https://c3x.dev/blog/cloudwatch-logs-cost-optimization (2026-06)",
-)
-METRIC: Final = Price(
-    what="CloudWatch, custom metric",
-    usd=0.30,
-    per=1,
-    unit="metric and month",
-    page="https://aws.amazon.com/cloudwatch/pricing/",
-    seen="https://hivebook.wiki/wiki/cloudwatch-logs-cost-never-expire-retention-and-cardinality-blowups",
-)
-ALARM: Final = Price(
-    what="CloudWatch, alarm",
-    usd=0.10,
-    per=1,
-    unit="alarm and month",
-    page="https://aws.amazon.com/cloudwatch/pricing/",
-    seen="https://c3x.dev/resources/aws/aws_cloudwatch_metric_alarm",
-)
-PRICES: Final = (
-    LAMBDA_DURATION,
-    LAMBDA_REQUEST,
-    SQS_REQUEST,
-    S3_GET,
-    S3_PUT,
-    S3_STORED,
-    DYNAMODB_WRITE,
-    DYNAMODB_READ,
-    SNS_PUBLISH,
-    SNS_EMAIL,
-    LOGS_INGESTED,
-    METRIC,
-    ALARM,
 )
 
-MEMORY_MB: Final = 1_024  # the template's; a test compares the two
-# A function gets processor in proportion to its memory (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html).
+# A test compares MEMORY_MB, BATCH and EVIDENCE_DAYS with the template.
+MEMORY_MB: Final = 1_024
+# Memory of a function at one full vCPU: Lambda assigns CPU in proportion to memory
+# (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html).
 VCPU_MB: Final = 1_769
-BATCH: Final = 20  # objects an invocation at the most: the template's; a test compares the two
+BATCH: Final = 20  # maximum objects of an invocation
 MONTH: Final = 30 * 24 * 3_600  # seconds
-WINDOWS_A_MONTH: Final = MONTH // WINDOW
-SWEEP_SECONDS: Final = 300  # between two sweeps: the template's; a test compares the two
-# A file is written every five minutes, but not on the windows' own edges: it has records that ended in two of them.
+# Windows of a file. AWS writes one every five minutes, but not at the windows' edges, so its
+# records end in two windows.
 ASSUMED_WINDOWS: Final = 2
-ASSUMED_WAIT_MS_PER_OBJECT: Final = (
-    150  # S3's first byte, two pieces of evidence put, and the note in DynamoDB
-)
+# S3's first byte, two pieces of evidence put, and the mark in DynamoDB that the object was read.
+ASSUMED_WAIT_MS_PER_OBJECT: Final = 150
 ASSUMED_WAIT_MS_PER_EVIDENCE: Final = 3  # S3's first byte in 30; ten are read at a time
-ASSUMED_WAIT_MS_PER_INVOCATION: Final = (
-    500  # EC2's Describe calls, kept for a minute, and DynamoDB's transactions
-)
-ASSUMED_SWEEP_MS: Final = 500
-ASSUMED_ALERTS: Final = 3  # problems of a window that are seen again
-ASSUMED_MESSAGES: Final = 1_000  # a month; the cap of 30 an hour would let 21,600 through
-EVIDENCE_DAYS: Final = 15  # the template's; a test compares the two
-_LISTED = 1_000  # keys in an answer of S3
-# An alert is just under 2 KB packed, twice as dear in a transaction, and its entry in the index moves: deleted and put. So is what
-# the window has added to it, which has no entry there.
+# EC2's Describe calls, whose answers are cached for a minute, and DynamoDB's transactions.
+ASSUMED_WAIT_MS_PER_INVOCATION: Final = 500
+ASSUMED_ALERTS: Final = 3  # alerts of a window, open before
+EVIDENCE_DAYS: Final = 15
+_KEYS_PER_LIST = 1_000  # the maximum of one ListObjectsV2
+# An alert is just under 2 KB packed; units double in a transaction; its index entry moves, which is
+# a delete and a put. The window's contribution to the alert costs the same, without an index entry.
 _WRITES_PER_ALERT = 2 * 2 + 2 + 2 * 2
-_READS_PER_ALERT = 2  # itself, and its shadow
-_WRITES_PER_OBJECT = 1  # the note that it was read
-_READS_PER_OBJECT = 1  # whether there is one
+_READS_PER_ALERT = 2  # the alert, and the alert that inhibits it
+_WRITES_PER_OBJECT = 1  # the mark that it was read
+_READS_PER_OBJECT = 1  # of that mark
 _WRITES_PER_WINDOW = 2  # in a transaction, with its alerts or before them
-_WRITES_PER_BEGUN = (
-    2 * 2
-)  # before its evidence is read; and which alerts it has, with the first of them
+# Before its evidence is read; and its list of alerts, with the first alert.
+_WRITES_PER_NEW_WINDOW = 2 * 2
 _LOG_BYTES_PER_OBJECT = 800  # the line "flow logs read", as replays write it
-_LOG_BYTES_PER_INVOCATION = 1_500  # the metrics, and Lambda's own START, END and REPORT
-# Lambda asks the queue with five pollers, each of which waits up to 20 s
-# (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html; with little traffic it may go down to two).
-_IDLE_RECEIVES = 5 * MONTH // 20
-# Some 15 of classify_s3, 8 of the sweep and a handful of RejectedFlows, by verdict and severity: docs/operations.md.
-_METRICS = 28
-_ALARMS = 16  # with every source and Slack: the template's; a test compares the two
-_TOPICS = 2  # a message goes to the topic of machines and to that of mail
+LOG_BYTES_PER_INVOCATION: Final = 1_500  # the metrics, and Lambda's own START, END and REPORT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What a record takes, as ``make cost`` measures it.
+    """Costs of a record, as ``make cost`` measures them.
 
     Parameters
     ----------
     read_ms
-        Milliseconds of processor for a million records, from gzip to evidence.
-    judge_ms
-        The same for judging a window of a million records between two others of as many, from evidence to alerts.
+        CPU milliseconds for a million records, from gzip to evidence.
+    evaluate_ms
+        CPU milliseconds for evaluating a window of a million records between two others of the same
+        size, from evidence to alerts.
     gzip_bytes, evidence_bytes
-        Bytes of a gzipped record, and of what is kept of it as evidence.
+        Bytes of a gzipped record, and of its part of the stored evidence.
     """
 
     read_ms: float
-    judge_ms: float
+    evaluate_ms: float
     gzip_bytes: float
     evidence_bytes: float
 
 
-# By `make cost` on 2026-11-24: Python 3.13, one core of a shared and busy two-core x86_64 machine, median of 3 runs of 200,000
-# records, 1 % rejected. "recommended" is the README's format, "default" AWS's own.
+# By `make cost` on 2026-11-24: Python 3.13, one core of a shared and busy two-core x86_64 machine,
+# median of 3 runs of 200,000 records, 1 % rejected. "recommended" is the README's format, "default"
+# AWS's own.
 MEASURED: Final = {
-    "recommended": Measured(read_ms=2_600, judge_ms=1_700, gzip_bytes=31.0, evidence_bytes=12.3),
-    "default": Measured(read_ms=1_700, judge_ms=2_400, gzip_bytes=21.6, evidence_bytes=11.9),
+    "recommended": Measured(read_ms=2_600, evaluate_ms=1_700, gzip_bytes=31.0, evidence_bytes=12.3),
+    "default": Measured(read_ms=1_700, evaluate_ms=2_400, gzip_bytes=21.6, evidence_bytes=11.9),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What there is to read, all of one account and Region: there every invocation reads what the others have kept.
+    """Flow logs of one account and Region, where every invocation reads the evidence of the others.
 
     Parameters
     ----------
     batch
-        Objects an invocation.
+        Objects of an invocation.
     flow_logs
-        Each writes an object every five minutes.
-    touched
+        Number of flow logs; each writes an object every five minutes.
+    windows
         Windows that the objects of an invocation have records of.
     seen_in
-        Windows that an open problem was seen in, as far as that is remembered.
+        Windows that contributed to an open alert, up to the number that is stored.
     """
 
     records: float
     objects: int
     batch: int
     flow_logs: float = 1
-    touched: int = ASSUMED_WINDOWS
+    windows: int = ASSUMED_WINDOWS
     seen_in: int = MAX_WINDOWS
 
     @property
     def invocations(self) -> int:
-        """How often the function is called."""
+        """Number of invocations."""
         return -(-self.objects // self.batch)
 
     @property
-    def judged(self) -> int:
-        """Windows that an invocation judges: those it touches, and the two before them; the one after has nothing yet."""
-        return self.touched + AFTER
+    def evaluated_windows(self) -> int:
+        """Windows that an invocation evaluates: the windows of its records, and the two before.
+
+        The window after them has no evidence yet.
+        """
+        return self.windows + AFTER
 
     @property
     def evidence(self) -> float:
-        """Pieces of evidence that an invocation reads, of the judged windows, the one before them and those after.
+        """Pieces of evidence that an invocation reads: of the evaluated windows and those around.
 
-        The last one that is touched has half of its own, the one after it none.
+        The last window with records has half of its evidence yet, the window after it none.
         """
-        return self.flow_logs * (ASSUMED_WINDOWS * self.judged + ASSUMED_WINDOWS - 1)
+        return self.flow_logs * (ASSUMED_WINDOWS * self.evaluated_windows + ASSUMED_WINDOWS - 1)
 
     @property
-    def judged_records(self) -> float:
-        """Records of all windows that are judged, each as often as it is."""
-        return (
-            self.invocations * self.judged * self.records * self.flow_logs / self.objects
-            if self.objects
-            else 0
-        )
+    def evaluated_records(self) -> float:
+        """Records of all evaluations: those of a window count once for each evaluation."""
+        if self.objects == 0:
+            return 0
+        records_of_a_window = self.records * self.flow_logs / self.objects
+        return self.invocations * self.evaluated_windows * records_of_a_window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,21 +228,21 @@ class Line:
 
     @property
     def usd(self) -> float:
-        """What it comes to."""
+        """The dollars of this line."""
         return self.price.of(self.amount)
 
 
 def duration_ms(workload: Workload, measured: Measured, factor: float = 1.0) -> float:
-    """Give the milliseconds for which functions run to read it all.
+    """Return the milliseconds that the function runs in total.
 
     Parameters
     ----------
     factor
-        How much longer Lambda's processor takes, a whole one, than the one that was measured.
+        How much longer one full vCPU of Lambda takes than the processor of the measurement.
     """
     busy = (
         workload.records / 1e6 * measured.read_ms
-        + workload.judged_records / 1e6 * measured.judge_ms
+        + workload.evaluated_records / 1e6 * measured.evaluate_ms
     )
     waiting = workload.objects * ASSUMED_WAIT_MS_PER_OBJECT + workload.invocations * (
         ASSUMED_WAIT_MS_PER_INVOCATION + workload.evidence * ASSUMED_WAIT_MS_PER_EVIDENCE
@@ -318,32 +251,32 @@ def duration_ms(workload: Workload, measured: Measured, factor: float = 1.0) -> 
 
 
 def reading_cost(workload: Workload, measured: Measured, factor: float = 1.0) -> tuple[Line, ...]:
-    """Give what grows with what is read."""
+    """Return the lines of the bill that grow with the records."""
     calls = workload.invocations
-    judged = (
-        calls * workload.touched
-    )  # with another outcome than before; what lies next to them mostly has the same
-    alerts = judged * ASSUMED_ALERTS
-    begun = workload.objects / workload.flow_logs
-    # What was touched and what lies around it, with the alerts that each has; the touched ones once more before they are written.
-    read = calls * (2 * (workload.touched + AFTER + BEFORE) + workload.touched)
-    anew = (
-        alerts * workload.seen_in
-    )  # each is put together anew from what all windows have added to it
-    log_bytes = workload.objects * _LOG_BYTES_PER_OBJECT + calls * _LOG_BYTES_PER_INVOCATION
+    # Evaluations with a new outcome: of the windows with records. Windows next to them mostly have
+    # the same outcome as before.
+    changed = calls * workload.windows
+    alerts = changed * ASSUMED_ALERTS
+    new_windows = workload.objects / workload.flow_logs
+    # The windows with records and those around, each with its list of alerts; those with records
+    # once more before the write.
+    window_reads = calls * (2 * (workload.windows + AFTER + BEFORE) + workload.windows)
+    # An alert is rebuilt from the contributions of all its windows.
+    contribution_reads = alerts * workload.seen_in
+    log_bytes = workload.objects * _LOG_BYTES_PER_OBJECT + calls * LOG_BYTES_PER_INVOCATION
     return (
         Line(
             price=LAMBDA_DURATION,
             amount=duration_ms(workload, measured, factor) / 1_000 * MEMORY_MB / 1_024,
         ),
         Line(price=LAMBDA_REQUEST, amount=calls),
-        # S3 sends one by one; Lambda receives and deletes a batch at a time, ten messages a call.
+        # S3 sends single messages; Lambda receives and deletes ten messages a call.
         Line(price=SQS_REQUEST, amount=workload.objects + 2 * calls * -(-workload.batch // 10)),
         Line(price=S3_GET, amount=workload.objects + calls * workload.evidence),
         Line(
             price=S3_PUT,
             amount=workload.objects * ASSUMED_WINDOWS
-            + 2 * calls * math.ceil(workload.evidence / _LISTED),
+            + 2 * calls * math.ceil(workload.evidence / _KEYS_PER_LIST),
         ),
         Line(
             price=S3_STORED,
@@ -357,33 +290,21 @@ def reading_cost(workload: Workload, measured: Measured, factor: float = 1.0) ->
         Line(
             price=DYNAMODB_WRITE,
             amount=workload.objects * _WRITES_PER_OBJECT
-            + begun * _WRITES_PER_BEGUN
-            + judged * _WRITES_PER_WINDOW
+            + new_windows * _WRITES_PER_NEW_WINDOW
+            + changed * _WRITES_PER_WINDOW
             + alerts * _WRITES_PER_ALERT,
         ),
         Line(
             price=DYNAMODB_READ,
-            amount=workload.objects * _READS_PER_OBJECT + read + anew + alerts * _READS_PER_ALERT,
+            amount=workload.objects * _READS_PER_OBJECT
+            + window_reads
+            + contribution_reads
+            + alerts * _READS_PER_ALERT,
         ),
         Line(price=LOGS_INGESTED, amount=log_bytes / 2**30),
     )
 
 
-def fixed_monthly_cost() -> tuple[Line, ...]:
-    """Give what a month costs even if nothing is read, and the messages."""
-    sweeps = MONTH // SWEEP_SECONDS
-    return (
-        Line(price=LAMBDA_DURATION, amount=sweeps * ASSUMED_SWEEP_MS / 1_000 * MEMORY_MB / 1_024),
-        Line(price=LAMBDA_REQUEST, amount=sweeps),
-        Line(price=SQS_REQUEST, amount=_IDLE_RECEIVES),
-        Line(price=LOGS_INGESTED, amount=sweeps * _LOG_BYTES_PER_INVOCATION / 2**30),
-        Line(price=SNS_PUBLISH, amount=_TOPICS * ASSUMED_MESSAGES),
-        Line(price=SNS_EMAIL, amount=ASSUMED_MESSAGES),
-        Line(price=METRIC, amount=_METRICS),
-        Line(price=ALARM, amount=_ALARMS),
-    )
-
-
 def total(lines: tuple[Line, ...]) -> float:
-    """Give the dollars of some lines."""
+    """Return the sum of some lines in dollars."""
     return sum(line.usd for line in lines)

@@ -1,7 +1,8 @@
-"""Which extra of the distribution each command needs, and the error of a command whose extra is missing.
+"""The extras of the distribution, and the error of a command whose extra is missing.
 
-``pip install flowverdict`` installs what ``explain`` needs to read text files. Everything else is an extra, because moto, boto3 and
-DuckDB together are some 200 MB that a reader of text files does not need.
+``pip install flowverdict`` installs what ``explain`` needs to read text files. Everything else is
+an extra, because moto, boto3 and DuckDB together are some 200 MB that a reader of text files does
+not need.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import Final
 
 from flowverdict.core.errors import FlowVerdictError
 
-# The extra -> distribution: importable package. A test compares the distributions with pyproject.toml.
+# The extra -> distribution: importable package. A test compares the distributions with
+# pyproject.toml.
 EXTRAS: Final = {
     "aws": {"boto3": "boto3"},
     "fast": {"isal": "isal", "numpy": "numpy"},

@@ -1,7 +1,8 @@
 """The deployed stack in one process: moto for S3, SNS, SQS and EC2, the real Lambda handlers in between.
 
-No network, no Docker, no account. What the stack's template wires together is wired here by hand: a bucket, the alerts table, a
-topic with a queue subscribed to it and one for mail, a log group with a flow log whose format EC2 describes.
+No network, no Docker, no account. What the stack's template wires together is wired here by hand: a
+bucket, the alerts table, a topic with a queue subscribed to it and one for mail, a log group with a
+flow log whose format EC2 describes.
 """
 
 from __future__ import annotations
@@ -108,7 +109,8 @@ class _LambdaContext:
 class LocalAws:
     """What ``local_aws`` gives: put objects, invoke functions, read what arrived.
 
-    ``keep_warm`` lets a function live on from one invocation to the next, as Lambda does, with the environment of its first one.
+    ``keep_warm`` lets a function live on from one invocation to the next, as Lambda does, with the
+    environment of its first one.
     """
 
     def __init__(self) -> None:
@@ -193,7 +195,8 @@ class LocalAws:
     ) -> Invocation:
         """Run a function, by default the one that the event's trigger would invoke.
 
-        Errors of this project are part of the outcome; any other exception is a defect and is raised.
+        Errors of this project are part of the outcome; any other exception is a defect and is
+        raised.
         """
         if function is None:
             function = "classify_s3"
@@ -229,7 +232,8 @@ class LocalAws:
         )
 
     def _module(self, function: str) -> ModuleType:
-        # A module of its own each time, unless asked otherwise: no client, logger or cache outlives the invocation.
+        # A module of its own each time, unless asked otherwise: no client, logger or cache outlives
+        # the invocation.
         module = self._warm[function] if function in self._warm else load_function(function)
         if self.keep_warm:
             self._warm[function] = module
@@ -277,7 +281,8 @@ def local_aws() -> Iterator[LocalAws]:
 
 @cache
 def _service_models() -> botocore.loaders.Loader:
-    # Reading the SDK's service descriptions takes most of a second; they do not change from one world to the next.
+    # Reading the SDK's service descriptions takes most of a second; they do not change from one
+    # world to the next.
     return botocore.loaders.create_loader()
 
 
@@ -313,7 +318,8 @@ def _metrics(lines: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 def content_in_folder(folder: Path, ref: ObjectRef) -> bytes | None:
     """Give the content a folder has for ``bucket/key``; ``None`` if it has none.
 
-    Where only the text of a ``.gz`` object is there, it is gzipped on the way, so that samples can be read and edited.
+    Where only the text of a ``.gz`` object is there, it is gzipped on the way, so that samples can
+    be read and edited.
     """
     root = folder.resolve()
     path = (root / ref.bucket / ref.key).resolve()

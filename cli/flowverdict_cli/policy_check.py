@@ -48,8 +48,9 @@ class State(StrEnum):
 class EntryCheck:
     """One entry, and what it did to the flows of the logs.
 
-    ``matched_flows`` are all that it matches, ``muted_flows`` and ``muted_records`` those that it mutes: an entry that has ended
-    mutes none, nor does one that only matches what an entry before it mutes.
+    ``matched_flows`` are all that it matches, ``muted_flows`` and ``muted_records`` those that it
+    mutes: an entry that has ended mutes none, nor does one that only matches what an entry before
+    it mutes.
     """
 
     place: str
@@ -202,7 +203,8 @@ def _effect(
     kept: Sequence[Explanation],
     muted_records: int,
 ) -> Effect:
-    # Severity is an alert's, not a flow's: what is muted is taken out first, and the rest is grouped anew.
+    # Severity is an alert's, not a flow's: what is muted is taken out first, and the rest is
+    # grouped anew.
     severities = Counter(detection.notification.severity for detection in group(kept))
     return Effect(
         flows=len(explanations),

@@ -1,8 +1,9 @@
 """The small shop that the sample events come from, made in moto: a VPC with two faults in it.
 
-The web subnet's network ACL lets requests in and no replies out; the app subnet's lets nothing of the internet back in. The
-database's security group knows the web servers only. moto's ids follow from its seed, so that the sample flow logs under
-``events/`` can name them; a test holds the two together.
+The web subnet's network ACL lets requests in and no replies out; the app subnet's lets nothing of
+the internet back in. The database's security group knows the web servers only. moto's ids follow
+from its seed, so that the sample flow logs under ``events/`` can name them; a test holds the two
+together.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def test_an_invocation_asks_for_what_the_model_says(flow_logs: int) -> None:
         records=0, objects=flow_logs, batch=flow_logs, flow_logs=flow_logs, seen_in=ROUNDS
     )
     lines = cost_model.reading_cost(
-        workload, Measured(read_ms=0, judge_ms=0, gzip_bytes=0, evidence_bytes=0)
+        workload, Measured(read_ms=0, evaluate_ms=0, gzip_bytes=0, evidence_bytes=0)
     )
     amounts = {f"{line.price.what}: {line.price.unit}": line.amount for line in lines}
     assert len(PORTS) == cost_model.ASSUMED_ALERTS
