@@ -422,7 +422,7 @@ def test_an_id_of_a_snapshot_is_never_an_option_or_syntax(key: str, text: str) -
         "NetworkInterfaceId": "NetworkInterfaces",
     }[key]
     is_id = re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._:/-]{0,255}", text) is not None
-    with nullcontext() if is_id else pytest.raises(ConfigError, match="is no id"):
+    with nullcontext() if is_id else pytest.raises(ConfigError, match="is not an id"):
         parse_snapshot({listed: [{key: text}]})
 
 

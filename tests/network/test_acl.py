@@ -296,18 +296,11 @@ def test_an_entry_names_the_source_coming_in_and_the_destination_going_out(
     assert told(evaluate_acl(both, packet().reply(), direction)) == (Outcome.DENY, 32_767, [])
 
 
-def test_the_closing_rule_says_whether_the_data_lists_it() -> None:
-    implicit = evaluate_acl(acl(), packet(), IN).entry
-    listed = evaluate_acl(
-        acl(replace(closing_entry(4, egress=False), implicit=False)), packet(), IN
-    ).entry
-    assert implicit == closing_entry(4, egress=False)
-    assert implicit is not None
-    assert implicit.implicit
-    assert implicit.is_closing
-    assert listed is not None
-    assert not listed.implicit
-    assert listed.is_closing
+def test_the_closing_rule_is_named_whether_the_data_lists_it_or_not() -> None:
+    closing = closing_entry(4, egress=False)
+    assert closing.is_closing
+    assert evaluate_acl(acl(), packet(), IN).entry == closing
+    assert evaluate_acl(acl(closing), packet(), IN).entry == closing
 
 
 def test_entries_that_are_not_known_decide_nothing() -> None:

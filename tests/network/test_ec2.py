@@ -26,7 +26,7 @@ from flowverdict.core.errors import NotReadError
 from flowverdict.flowlog.records import DEFAULT_FORMAT, FlowDirection
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.network import ec2 as ec2_module
-from flowverdict.network import ec2_cache, ec2_questions
+from flowverdict.network import ec2_cache, ec2_queries
 from flowverdict.network.configuration import NetConfig
 from flowverdict.network.ec2 import Ec2Config
 from flowverdict.network.ec2_clients import ReaderRole, client_factory
@@ -605,8 +605,8 @@ def test_answer_of_an_unknown_shape_is_told_and_not_raised(
     def broken(*_: object, **__: object) -> list[list[object]]:
         return [[{"NetworkInterfaceId": world.server, "PrivateIpAddress": "nonsense"}]]
 
-    monkeypatch.setattr(ec2_questions, "describe", broken)
-    assert "is no IPv4 address" in refused(source, flow(world.server, CLIENT, SERVER))
+    monkeypatch.setattr(ec2_queries, "describe", broken)
+    assert "is not an IPv4 address" in refused(source, flow(world.server, CLIENT, SERVER))
 
 
 # --- kept answers -----------------------------------------------------------------------------------------------------
@@ -655,15 +655,15 @@ def rules_of(config: NetConfig, group_id: str) -> int:
 def test_kept_answers_and_clients_are_bounded(
     clock: Clock, calls: Aws, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ec2_cache, "MAX_KEPT_ITEMS", 5)
-    monkeypatch.setattr(ec2_module, "MAX_PLACES", 1)
+    monkeypatch.setattr(ec2_cache, "MAX_CACHED_ITEMS", 5)
+    monkeypatch.setattr(ec2_module, "MAX_ACCOUNT_REGIONS", 1)
     source = new_source(calls, clock)
     config = read(source, flow(world.server, CLIENT, SERVER))
     assert interface_ids(config) == {
         world.server,
         world.client,
     }  # a reading larger than what is kept is still whole
-    assert source._context.answers._size <= 5  # noqa: SLF001 - no other way to see it
+    assert source._context.cache._size <= 5  # noqa: SLF001 - no other way to see it
     source.read(OWN, "eu-central-1", [flow(world.server, CLIENT, SERVER)])
     read(source, flow(world.server, CLIENT, SERVER))
     assert [region for _, region in calls.clients] == [REGION, "eu-central-1", REGION]
@@ -789,7 +789,7 @@ def test_account_that_is_none_steers_no_call(calls: Aws, clock: Clock, account: 
     for own in (OWN, None):
         source = new_source(calls, clock, reader_role=ROLE, own_account=own)
         assert refused(source, flow("eni-1", CLIENT, SERVER), account=account).endswith(
-            "is no account id"
+            "is not an account id"
         )
     assert (calls.calls, calls.clients) == ([], [])
 
@@ -813,7 +813,7 @@ def test_region_that_is_none_steers_no_call(calls: Aws, clock: Clock, region: st
     for account in (OWN, OTHER):
         assert refused(
             source, flow("eni-1", CLIENT, SERVER), account=account, region=region
-        ).endswith("is no Region")
+        ).endswith("is not a Region")
     assert (calls.calls, calls.clients) == ([], [])
 
 

@@ -136,7 +136,6 @@ def test_everything_is_found_by_its_id() -> None:
     assert config.peering("pcx-1") == peering
     assert config.peerings_of("vpc-2") == (peering,)
     assert config.peerings_of("vpc-3") == ()
-    assert config.endpoint("vpce-1") == endpoint
     assert config.endpoint_of_interface("eni-1") == endpoint
     assert config.prefix_list("pl-1") == PrefixList(prefix_list_id="pl-1")
     assert NetConfig().interface("eni-1") is None

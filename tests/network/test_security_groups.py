@@ -310,7 +310,6 @@ HOLDER = replace(
     ipv4_addresses=(IPv4Address("10.0.2.7"), IPv4Address("10.0.2.8")),
     ipv6_addresses=(IPv6Address("2001:db8::7"),),
     prefixes=(ip_network("10.0.2.64/28"), ip_network("2001:db8:0:0:1::/80")),
-    public_ip=IPv4Address("203.0.113.7"),
 )
 STRANGER = interface("eni-other", "sg-other", address="10.0.2.99")
 
@@ -325,7 +324,7 @@ STRANGER = interface("eni-other", "sg-other", address="10.0.2.99")
         ("2001:db8::7", ALLOW),
         ("2001:db8:0:0:1::9", ALLOW),
         ("2001:db8::8", DENY),
-        ("203.0.113.7", DENY),  # its public address
+        ("203.0.113.7", DENY),  # a public address
         ("10.0.2.99", DENY),  # another group's
         ("10.0.2.100", DENY),  # nobody's
     ],

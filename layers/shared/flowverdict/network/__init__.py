@@ -1,1 +1,1 @@
-"""The rules of a network: model, evaluation, and where they are read from."""
+"""The rules of a network: the model, their evaluation, and the sources they are read from."""

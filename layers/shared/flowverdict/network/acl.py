@@ -1,8 +1,21 @@
-"""TODO flowverdict.network.acl."""
+"""Decide what a network ACL does with one packet, and whether the packet crosses it at all.
+
+- The entries of a network ACL are tried from the lowest number up, and the first that matches
+  decides; the closing ``*`` denies the rest. IPv4 entries never apply to IPv6 packets, nor IPv6
+  entries to IPv4 packets. A network ACL applies only where a packet enters or leaves the subnet,
+  to each direction separately.
+  https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html
+- The ports of an entry are the packet's destination ports and count for TCP and UDP alone; its
+  type and code count for ICMP alone.
+  https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateNetworkAclEntry.html
+
+An entry that the data leaves open is *possible* (see ``packet``). The answer is ``unknown`` as soon
+as such an entry could reverse it, and then names what is missing.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -31,16 +44,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AclAnswer:
-    """What a network ACL says to a packet.
+    """What a network ACL does with a packet.
 
     Parameters
     ----------
     entry
-        The first entry that surely matches, the closing ``*`` if no other; ``None`` if the entries are not known.
+        The first entry that certainly matches, or the closing ``*``; ``None`` if the entries are
+        not known.
     possible
-        Entries before it that match if what is not known of the packet or the entry turns out so, in order.
+        Entries before it that match depending on what is not known of the packet or of the entry,
+        in order.
     reasons
-        Why the answer is unknown, in words; empty if it is not.
+        Why the answer is unknown; empty if the answer is known.
     """
 
     outcome: Outcome
@@ -50,35 +65,28 @@ class AclAnswer:
     reasons: tuple[str, ...] = ()
 
 
-# --- network ACLs -----------------------------------------------------------------------------------------------------
-
-
 def evaluate_acl(acl: NetworkAcl, packet: Packet, direction: FlowDirection) -> AclAnswer:
-    """Say what an ACL does with a packet that crosses its subnet's boundary, and which entry decides."""
+    """Evaluate a network ACL for a packet that crosses the boundary of its subnet."""
     if acl.entries is None:
-        return _acl_unknown(
-            acl.network_acl_id, f"the entries of {acl.network_acl_id} are not known"
-        )
+        return _unknown(acl.network_acl_id, f"the entries of {acl.network_acl_id} are not known")
     egress = direction is FlowDirection.EGRESS
     address = packet.peer(direction)
-    listed = sorted(
-        (one for one in acl.entries if one.egress is egress), key=lambda one: one.rule_number
-    )
     possible: list[NetworkAclEntry] = []
     reasons: list[str] = []
     deciding = closing_entry(address.version, egress=egress)
-    for entry in listed:
-        finding = _entry(entry, packet, address)
+    entries = (entry for entry in acl.entries if entry.egress is egress)
+    for entry in sorted(entries, key=lambda entry: entry.rule_number):
+        finding = _match_entry(entry, packet, address)
         if finding.match is Match.YES:
             deciding = entry
             break
         if finding.match is Match.POSSIBLE:
             possible.append(entry)
             reasons.append(f"{acl.network_acl_id} {entry} may match: {finding.reason}")
-    outcomes = {_acts(entry) for entry in (*possible, deciding)}
-    # Whichever of them matches, the packet fares the same.
+    # If all of them have the same action, it does not matter which of them matches.
+    outcomes = {_outcome(entry) for entry in (*possible, deciding)}
     outcome = outcomes.pop() if len(outcomes) == 1 else Outcome.UNKNOWN
-    if _acts(deciding) is Outcome.UNKNOWN:
+    if _outcome(deciding) is Outcome.UNKNOWN:
         reasons.append(f"{acl.network_acl_id} {deciding}: the action is not one this program knows")
     return AclAnswer(
         outcome=outcome,
@@ -89,13 +97,13 @@ def evaluate_acl(acl: NetworkAcl, packet: Packet, direction: FlowDirection) -> A
     )
 
 
-def _acl_unknown(network_acl_id: str | None, reason: str) -> AclAnswer:
+def _unknown(network_acl_id: str | None, reason: str) -> AclAnswer:
     return AclAnswer(
         outcome=Outcome.UNKNOWN, network_acl_id=network_acl_id, entry=None, reasons=(reason,)
     )
 
 
-def _acts(entry: NetworkAclEntry) -> Outcome:
+def _outcome(entry: NetworkAclEntry) -> Outcome:
     match entry.action:
         case "allow":
             return Outcome.ALLOW
@@ -105,23 +113,23 @@ def _acts(entry: NetworkAclEntry) -> Outcome:
             return Outcome.UNKNOWN
 
 
-def _entry(entry: NetworkAclEntry, packet: Packet, address: Address) -> Finding:
+def _match_entry(entry: NetworkAclEntry, packet: Packet, address: Address) -> Finding:
     findings = (
-        _entry_network(entry.network, address),
+        _match_network(entry.network, address),
         match_protocol(entry.protocol, packet),
-        _entry_details(entry, packet),
+        _match_details(entry, packet),
     )
     return min(findings, key=lambda finding: finding.match)
 
 
-def _entry_network(network: Network | None, address: Address) -> Finding:
-    # An IPv4 address is never in an IPv6 network and the other way round, so the families stay apart here.
+def _match_network(network: Network | None, address: Address) -> Finding:
+    # An IPv4 address is never in an IPv6 network, nor the reverse, so the IP versions stay apart.
     return (
         possible("its range is not known") if network is None else sure(matches=address in network)
     )
 
 
-def _entry_details(entry: NetworkAclEntry, packet: Packet) -> Finding:
+def _match_details(entry: NetworkAclEntry, packet: Packet) -> Finding:
     number = protocol_number(entry.protocol)
     if number in PROTOCOLS_WITH_PORTS and entry.ports is not None:
         return match_port(entry.ports.first, entry.ports.last, packet)
@@ -130,26 +138,27 @@ def _entry_details(entry: NetworkAclEntry, packet: Packet) -> Finding:
     return YES
 
 
+# --- the boundary of the subnet ---------------------------------------------------------------
+
+
 def crosses_subnet_boundary(
     config: NetConfig, interface: Interface, remote: Address
 ) -> bool | None:
-    """Whether traffic between an interface and an address enters or leaves the interface's subnet; ``None`` if not known."""
+    """Return whether traffic between an interface and an address crosses the subnet's boundary.
+
+    ``None`` if that is not known.
+    """
     if interface.subnet_id is None:
         return None
+    crosses = _lies_outside(config, interface, interface.subnet_id, remote)
     if interface.forwards:
-        # What it forwards may come from another subnet whatever its addresses say, so "inside" is not known here.
-        return True if _lies_outside(config, interface, remote) else None
-    return _crosses(config, interface, interface.subnet_id, remote)
+        # Forwarded traffic may come from another subnet whatever its addresses say,
+        # so an address inside the subnet proves nothing.
+        return True if crosses else None
+    return crosses
 
 
-def _lies_outside(config: NetConfig, interface: Interface, remote: Address) -> bool:
-    return (
-        interface.subnet_id is not None
-        and _crosses(config, interface, interface.subnet_id, remote) is True
-    )
-
-
-def _crosses(
+def _lies_outside(
     config: NetConfig, interface: Interface, subnet_id: str, remote: Address
 ) -> bool | None:
     subnet = config.subnet(subnet_id)
@@ -170,39 +179,39 @@ _LARGEST_SUBNET = {4: 16, 6: 44}
 
 
 def _too_far_for_one_subnet(interface: Interface, remote: Address) -> bool:
-    """Whether an address lies beyond the largest subnet that could hold the interface's own one."""
+    """Return whether an address lies beyond the largest subnet that could hold the interface."""
     reach = ip_network((remote, _LARGEST_SUBNET[remote.version]), strict=False)
     own = [address for address in interface.addresses if address.version == remote.version]
     return bool(own) and not any(address in reach for address in own)
 
 
 def lies_within(networks: tuple[Network, ...], address: Address) -> bool | None:
-    """Whether an address lies in one of the networks; ``None`` if none of its family is listed, which proves nothing."""
-    same_family = [network for network in networks if network.version == address.version]
-    return any(address in network for network in same_family) if same_family else None
+    """Return whether an address lies in one of the networks.
+
+    ``None`` if no network of the address's IP version is listed, which proves nothing.
+    """
+    same_version = [network for network in networks if network.version == address.version]
+    return any(address in network for network in same_version) if same_version else None
 
 
 def evaluate_subnet_acl(
     config: NetConfig, interface: Interface, packet: Packet, direction: FlowDirection
 ) -> AclAnswer | None:
-    """Say what the ACL of an interface's subnet does with a packet; ``None`` if the packet stays inside the subnet."""
-    crosses = crosses_subnet_boundary(config, interface, packet.peer(direction))
+    """Evaluate the network ACL of an interface's subnet for a packet.
+
+    ``None`` if the packet stays inside the subnet, where no network ACL applies.
+    """
+    remote = packet.peer(direction)
+    crosses = crosses_subnet_boundary(config, interface, remote)
     if crosses is False:
         return None
     if interface.subnet_id is None:
-        return _acl_unknown(None, f"the subnet of {interface.interface_id} is not known")
+        return _unknown(None, f"the subnet of {interface.interface_id} is not known")
     acl = config.network_acl_of_subnet(interface.subnet_id, interface.vpc_id)
     if acl is None:
-        return _acl_unknown(None, f"the network ACL of {interface.subnet_id} is not known")
+        return _unknown(None, f"the network ACL of {interface.subnet_id} is not known")
     answer = evaluate_acl(acl, packet, direction)
     if crosses is None and answer.outcome is Outcome.DENY:
-        return AclAnswer(
-            outcome=Outcome.UNKNOWN,
-            network_acl_id=answer.network_acl_id,
-            entry=answer.entry,
-            possible=answer.possible,
-            reasons=(
-                f"{packet.peer(direction)} may lie in {interface.subnet_id} itself, where no ACL is asked",
-            ),
-        )
+        reason = f"{remote} may lie in {interface.subnet_id} itself, where no network ACL is asked"
+        return replace(answer, outcome=Outcome.UNKNOWN, reasons=(reason,))
     return answer

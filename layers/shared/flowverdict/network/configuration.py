@@ -1,4 +1,8 @@
-"""TODO flowverdict.network.configuration."""
+"""Hold the configuration of VPCs, and answer look-ups over it.
+
+A ``NetConfig`` holds what was read, list by list. Look-ups are indexed once, because one file of
+rejected flows needs the same few of them thousands of times.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +31,11 @@ if TYPE_CHECKING:
     from flowverdict.core.addresses import Address, Network
 
 
-# --- all of it --------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetConfig:
-    """What is known of the configuration, and since when; a list that was not read is ``None``.
+    """The known configuration, and when it was read; a list that was not read is ``None``.
 
-    Change it with ``dataclasses.replace``: the look-ups follow.
+    Change it with ``dataclasses.replace``, which rebuilds the look-ups.
     """
 
     interfaces: tuple[Interface, ...] | None = None
@@ -53,43 +54,49 @@ class NetConfig:
         object.__setattr__(self, "_index", _Index(self))
 
     def interface(self, interface_id: str) -> Interface | None:
-        """Give the interface of that id."""
+        """Return the interface of this id."""
         return self._index.interfaces.get(interface_id)
 
     def interfaces_with(self, address: Address) -> tuple[Interface, ...]:
-        """Give the interfaces, of whatever VPC, that have this private address.
+        """Return the interfaces of any VPC that have this private address.
 
         Primary, secondary and IPv6 addresses count, and those in a delegated prefix.
         """
         return self._index.interfaces_with(address)
 
     def interface_at(self, vpc_id: str | None, address: Address) -> Interface | None:
-        """Give the interface of the VPC that has this private address. VPCs may overlap: without its VPC it names none."""
+        """Return the interface of a VPC that has this private address.
+
+        VPCs may overlap: without a VPC, an address does not identify an interface.
+        """
         if vpc_id is None:
             return None
-        return next((one for one in self.interfaces_with(address) if one.vpc_id == vpc_id), None)
+        return next(
+            (found for found in self.interfaces_with(address) if found.vpc_id == vpc_id), None
+        )
 
     def holders(self, group_id: str) -> tuple[Interface, ...]:
-        """Give the known interfaces that hold the group."""
+        """Return the known interfaces that hold a security group."""
         return self._index.holders.get(group_id, ())
 
     def unlisted_holder(self, group_id: str, version: int) -> Interface | None:
-        """Give an interface that holds the group but whose addresses of this IP version are not known, if there is one."""
+        """Return a holder of the group whose addresses of this IP version are not known, if any."""
         return self._index.unlisted_holders.get((group_id, version))
 
     def security_group(self, group_id: str) -> SecurityGroup | None:
-        """Give the group of that id."""
+        """Return the security group of this id."""
         return self._index.security_groups.get(group_id)
 
     def network_acl(self, network_acl_id: str) -> NetworkAcl | None:
-        """Give the network ACL of that id."""
+        """Return the network ACL of this id."""
         return self._index.network_acls.get(network_acl_id)
 
     def network_acl_of_subnet(self, subnet_id: str, vpc_id: str | None = None) -> NetworkAcl | None:
-        """Give the one ACL a subnet has, ``None`` if it is not known.
+        """Return the network ACL of a subnet, or ``None`` if it is not known.
 
-        Without an association that names the subnet it is the VPC's default ACL - but AWS lists a default ACL's subnets
-        too, so a default ACL that names others says that this subnet's own ACL is missing from the data.
+        A subnet that no association names has the VPC's default network ACL. But AWS also lists the
+        subnets of a default network ACL: if that names other subnets only, the network ACL of this
+        subnet is missing from the data.
         """
         explicit = self._index.acls_by_subnet.get(subnet_id)
         if explicit is not None:
@@ -98,31 +105,30 @@ class NetConfig:
         return None if default is None or default.subnet_ids else default
 
     def subnet(self, subnet_id: str) -> Subnet | None:
-        """Give the subnet of that id."""
+        """Return the subnet of this id."""
         return self._index.subnets.get(subnet_id)
 
     def vpc(self, vpc_id: str) -> Vpc | None:
-        """Give the VPC of that id."""
+        """Return the VPC of this id."""
         return self._index.vpcs.get(vpc_id)
 
     def peering(self, peering_id: str) -> Peering | None:
-        """Give the peering connection of that id."""
+        """Return the peering connection of this id."""
         return self._index.peerings.get(peering_id)
 
     def peerings_of(self, vpc_id: str) -> tuple[Peering, ...]:
-        """Give the known peering connections a VPC is part of, whatever their status."""
+        """Return the known peering connections of a VPC, in any status."""
         return tuple(peering for peering in self.peerings or () if peering.side(vpc_id) is not None)
 
-    def endpoint(self, endpoint_id: str) -> VpcEndpoint | None:
-        """Give the endpoint of that id."""
-        return self._index.endpoints.get(endpoint_id)
-
     def endpoint_of_interface(self, interface_id: str) -> VpcEndpoint | None:
-        """Give the interface endpoint an interface belongs to."""
+        """Return the interface endpoint that an interface belongs to."""
         return self._index.endpoints_by_interface.get(interface_id)
 
     def route_table_of_subnet(self, subnet_id: str, vpc_id: str | None = None) -> RouteTable | None:
-        """Give the route table a subnet is associated with, else its VPC's main one (AWS lists no such association)."""
+        """Return the route table that a subnet is associated with, or else its VPC's main one.
+
+        AWS does not list the subnets that use the main route table.
+        """
         explicit = self._index.route_tables_by_subnet.get(subnet_id)
         return (
             explicit
@@ -131,28 +137,37 @@ class NetConfig:
         )
 
     def prefix_list(self, prefix_list_id: str) -> PrefixList | None:
-        """Give the prefix list of that id."""
+        """Return the prefix list of this id."""
         return self._index.prefix_lists.get(prefix_list_id)
 
     def has_members_of(self, reference: GroupReference, vpc_id: str | None) -> bool:
-        """Whether every interface that holds the referenced group is known, seen from a VPC.
+        """Return whether every interface that holds the referenced group is known, seen from a VPC.
 
-        Interfaces are an account's own. A group of another account or of a peer VPC counts as read only where
-        interfaces of that account and that VPC are in the data.
+        An account reads only its own interfaces. The holders of a group of another account or of a
+        peer VPC count as known only where the data has interfaces of that account and that VPC.
         """
         if self.interfaces is None or self._index.has_blank_interface:
             return False
-        index, group = self._index, self.security_group(reference.group_id)
+        group = self.security_group(reference.group_id)
+        return self._knows_account_of(reference, group) and self._knows_vpc_of(
+            reference, group, vpc_id
+        )
+
+    def _knows_account_of(self, reference: GroupReference, group: SecurityGroup | None) -> bool:
         owner = reference.account_id or (group.owner_id if group is not None else None)
-        if owner is not None and index.owners and owner not in index.owners:
-            return False
+        owners = self._index.owners
+        return owner is None or not owners or owner in owners
+
+    def _knows_vpc_of(
+        self, reference: GroupReference, group: SecurityGroup | None, vpc_id: str | None
+    ) -> bool:
+        known = self._index.interface_vpcs
         home = reference.vpc_id or (group.vpc_id if group is not None else None)
         if home is None and reference.peering_id is not None:
             peering = self.peering(reference.peering_id)
             side = peering.other_side(vpc_id) if peering is not None else None
-            home = side.vpc_id if side is not None else None
-            return home is not None and home in index.interface_vpcs
-        return home is None or home == vpc_id or home in index.interface_vpcs
+            return side is not None and side.vpc_id in known
+        return home is None or home == vpc_id or home in known
 
     def _vpc_of(self, subnet_id: str, vpc_id: str | None) -> str | None:
         subnet = self.subnet(subnet_id)
@@ -174,7 +189,7 @@ def _by_vpc[T: (NetworkAcl, RouteTable)](items: Iterable[T]) -> Mapping[str | No
 
 
 class _Index:
-    """Look-ups over one configuration, built once: a file of rejects asks the same few questions thousands of times."""
+    """The look-ups of one configuration, built once."""
 
     __slots__ = (
         "_addresses",
@@ -182,7 +197,6 @@ class _Index:
         "_prefixes",
         "acls_by_subnet",
         "default_acls",
-        "endpoints",
         "endpoints_by_interface",
         "has_blank_interface",
         "holders",
@@ -207,19 +221,19 @@ class _Index:
         self.subnets = _by(config.subnets, lambda item: item.subnet_id)
         self.vpcs = _by(config.vpcs, lambda item: item.vpc_id)
         self.peerings = _by(config.peerings, lambda item: item.peering_id)
-        self.endpoints = _by(config.endpoints, lambda item: item.endpoint_id)
         self.prefix_lists = _by(config.prefix_lists, lambda item: item.prefix_list_id)
         self.acls_by_subnet = _by_each(config.network_acls, lambda item: item.subnet_ids)
-        self.default_acls = _by_vpc(one for one in config.network_acls or () if one.is_default)
+        self.default_acls = _by_vpc(acl for acl in config.network_acls or () if acl.is_default)
         self.route_tables_by_subnet = _by_each(config.route_tables, lambda item: item.subnet_ids)
-        self.main_route_tables = _by_vpc(one for one in config.route_tables or () if one.is_main)
+        self.main_route_tables = _by_vpc(
+            table for table in config.route_tables or () if table.is_main
+        )
         self.endpoints_by_interface = _by_each(config.endpoints, lambda item: item.interface_ids)
-        self._index_interfaces(config.interfaces or ())
+        self._index_holders(config.interfaces or ())
+        self._index_addresses(config.interfaces or ())
 
-    def _index_interfaces(self, interfaces: tuple[Interface, ...]) -> None:
+    def _index_holders(self, interfaces: tuple[Interface, ...]) -> None:
         holders: defaultdict[str, list[Interface]] = defaultdict(list)
-        self._addresses: defaultdict[Address, list[Interface]] = defaultdict(list)
-        self._prefixes: defaultdict[Network, list[Interface]] = defaultdict(list)
         self.unlisted_holders: dict[tuple[str, int], Interface] = {}
         for interface in interfaces:
             for group_id in interface.group_ids or ():
@@ -228,18 +242,13 @@ class _Index:
                     self.unlisted_holders[group_id, 4] = interface
                 if interface.ipv6_addresses is None:
                     self.unlisted_holders[group_id, 6] = interface
-            for address in interface.addresses:
-                self._addresses[address].append(interface)
-            for prefix in interface.prefixes:
-                self._prefixes[prefix].append(interface)
-        # One of which neither groups nor addresses are known may hold any group.
-        self.has_blank_interface = any(
-            one.group_ids is None and (one.ipv4_addresses is None or one.ipv6_addresses is None)
-            for one in interfaces
-        )
-        # Few lengths occur (AWS delegates /28 and /80), so an address is looked up once for each.
-        self._prefix_lengths = {(prefix.version, prefix.prefixlen) for prefix in self._prefixes}
         self.holders = {group_id: tuple(members) for group_id, members in holders.items()}
+        # An interface of which neither groups nor addresses are known may hold any group.
+        self.has_blank_interface = any(
+            interface.group_ids is None
+            and (interface.ipv4_addresses is None or interface.ipv6_addresses is None)
+            for interface in interfaces
+        )
         self.owners = {
             interface.owner_id for interface in interfaces if interface.owner_id is not None
         }
@@ -247,7 +256,19 @@ class _Index:
             interface.vpc_id for interface in interfaces if interface.vpc_id is not None
         }
 
+    def _index_addresses(self, interfaces: tuple[Interface, ...]) -> None:
+        self._addresses: defaultdict[Address, list[Interface]] = defaultdict(list)
+        self._prefixes: defaultdict[Network, list[Interface]] = defaultdict(list)
+        for interface in interfaces:
+            for address in interface.addresses:
+                self._addresses[address].append(interface)
+            for prefix in interface.prefixes:
+                self._prefixes[prefix].append(interface)
+        # Few lengths occur (AWS delegates /28 and /80), so an address is looked up once per length.
+        self._prefix_lengths = {(prefix.version, prefix.prefixlen) for prefix in self._prefixes}
+
     def interfaces_with(self, address: Address) -> tuple[Interface, ...]:
+        """Return the interfaces that have an address, alone or in a delegated prefix."""
         found = list(self._addresses.get(address, ()))
         for version, length in self._prefix_lengths:
             if version == address.version:

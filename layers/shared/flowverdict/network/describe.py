@@ -1,8 +1,9 @@
-"""EC2's ``Describe*`` operations, page by page, with their limits and with this project's errors.
+"""Call EC2's ``Describe*`` operations page by page, and turn SDK errors into the project's own.
 
-Pages are asked for with an explicit size: EC2 throttles unpaged calls sooner, and fails those of large accounts
-(https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html). Elements are asked for by filters and never by
-ids: one id that does not exist (any more) would fail the whole batch.
+Pages are requested with an explicit size: EC2 throttles unpaged calls sooner, and fails those of
+large accounts (https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html). Elements
+are selected by filters and never by ids: a single id that does not exist (any more) would fail the
+whole batch.
 """
 
 from __future__ import annotations
@@ -22,17 +23,15 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
 
 
-type Item = Mapping[
-    str, object
-]  # one element of an answer, as AWS gives it; ``snapshot`` checks its shape
+# One element of an answer, as AWS returns it; ``snapshot`` checks its shape.
+type Item = Mapping[str, object]
 
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html: "up to 200 values"
 MAX_FILTER_VALUES = 200
 
 _DENIED = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})
-_MAX_REASON = (
-    200  # of a text that the SDK words; AWS's own messages may hold kilobytes of an encoded refusal
-)
+# Of the SDK's own text. Messages of AWS are left out: an encoded refusal has kilobytes.
+_MAX_REASON = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +41,13 @@ class Listing:
     Parameters
     ----------
     operation
-        As boto3 calls it.
+        The name of the operation in boto3.
     id_key
-        What names an element.
+        The key of an element's id.
     answer_key, snapshot_key
-        Where its answer holds the list, and where a snapshot does.
+        The key of the list in an answer, and in a snapshot.
     page_size
-        The most elements a page may have.
+        The most elements of a page.
     options
         Arguments of every call, each left out where the installed SDK does not know it yet.
     """
@@ -62,7 +61,7 @@ class Listing:
 
     @property
     def api_name(self) -> str:
-        """The operation as AWS calls it."""
+        """The name of the operation in the EC2 API."""
         return "".join(part.title() for part in self.operation.split("_"))
 
     @property
@@ -76,7 +75,8 @@ INTERFACES = Listing(
     id_key="NetworkInterfaceId",
     answer_key="NetworkInterfaces",
     snapshot_key="NetworkInterfaces",
-    # An account may hide the interfaces that AWS services manage; they hold groups and addresses all the same.
+    # An account may hide the interfaces that AWS services manage; they hold groups and addresses
+    # like all others.
     options=MappingProxyType({"IncludeManagedResources": True}),
 )
 SECURITY_GROUPS = Listing(
@@ -137,7 +137,9 @@ def describe(
     arguments: Mapping[str, object] | None = None,
     before_call: Callable[[], None] | None = None,
 ) -> Iterator[list[Item]]:
-    """Give a list page by page; ``before_call`` is called before each call to AWS and may raise to prevent it.
+    """Return a list page by page.
+
+    ``before_call`` runs before each call to AWS and may raise to prevent the call.
 
     Raises
     ------
@@ -171,7 +173,7 @@ def describe(
 
 
 def not_read(action: str, error: ClientError | BotoCoreError) -> NotReadError:
-    """Give the project's error for one of the SDK."""
+    """Return the project's error for an error of the SDK."""
     if isinstance(error, ClientError):
         code = error_code(error)
         return NotReadError(action, code, denied=code in _DENIED)
@@ -181,7 +183,7 @@ def not_read(action: str, error: ClientError | BotoCoreError) -> NotReadError:
 def entries_of(
     client: BaseClient, prefix_list_id: str, before_call: Callable[[], None] | None = None
 ) -> Iterator[list[Item]]:
-    """Give the entries of a prefix list page by page; raises as ``describe`` does."""
+    """Return the entries of a prefix list page by page; raise as ``describe`` does."""
     return describe(
         client,
         PREFIX_LIST_ENTRIES,

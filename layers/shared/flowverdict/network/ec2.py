@@ -1,11 +1,12 @@
-"""The configuration that rejected flows need, as EC2 has it now.
+"""Read from EC2 the current configuration that rejected flows need, in any account and Region.
 
-Only what can bear on the flows is asked for: their interfaces, what lies at the other end, and the groups, network ACLs,
-subnets, VPCs, peering connections, endpoints, route tables and prefix lists around those. Where a rule refers to a group,
-*all* interfaces that hold the group are read, since a reference is a list of addresses.
+Only what can matter to the flows is read: their interfaces, the interfaces at the remote ends, and
+the security groups, network ACLs, subnets, VPCs, peering connections, endpoints, route tables and
+prefix lists around them. Where a rule refers to a security group, *all* interfaces that hold the
+group are read, since a reference is a list of addresses.
 
-A verdict stands without configuration, so nothing here raises for what AWS answers: a list that is refused, or that comes
-too late, is *not known*, and the evaluation of the rest says so.
+A verdict stands without configuration, so nothing here raises for what AWS answers: a list that
+AWS refuses, or that would come too late, is *not known*, and the evaluation of the rest says so.
 """
 
 from __future__ import annotations
@@ -20,9 +21,15 @@ from flowverdict.core.availability import NotAvailable
 from flowverdict.core.errors import ConfigError, NotReadError
 from flowverdict.core.untrusted import is_account_id, is_region, is_resource_id
 from flowverdict.network.describe import not_read
-from flowverdict.network.ec2_cache import Answers, Place, PlaceKey
+from flowverdict.network.ec2_cache import (
+    CACHE_SECONDS,
+    AccountRegion,
+    Ec2Access,
+    QueryCache,
+    Refusal,
+)
 from flowverdict.network.ec2_clients import ClientFactory, Credentials, ReaderRole, StsClient
-from flowverdict.network.ec2_reading import KEPT_SECONDS, SHOWN, Reading, ReadingContext, gather
+from flowverdict.network.ec2_reading import Reading, ReadingContext, gather
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,40 +41,39 @@ if TYPE_CHECKING:
     from flowverdict.network.ec2_reading import AnyLogger
 
 
-BUDGET_SECONDS = (
-    10.0  # a sixth of the functions' time-out; the verdicts and their delivery need the rest
-)
+# A sixth of the functions' time-out; the verdicts and their delivery need the rest.
+BUDGET_SECONDS = 10.0
 
-MAX_PLACES = 64  # accounts x Regions whose client and credentials are kept
+# Accounts x Regions whose client and credentials are cached.
+MAX_ACCOUNT_REGIONS = 64
 
-_CREDENTIALS_SPARE = timedelta(minutes=5)  # clocks differ, and a reading takes its time
+_CREDENTIALS_SPARE = timedelta(minutes=5)  # clocks differ, and a reading takes time
 _SESSION_NAME = "flowverdict"
-
-
-# --- the source -------------------------------------------------------------------------------------------------------
+_SHOWN = 40  # characters of a wrong account id or Region; enough to find it by
 
 
 class Ec2Config:
     """Reads configuration from EC2, in the function's own account and, through a role, in others.
 
-    Not safe for threads; a Lambda function's environment has one.
+    Not safe for threads; a Lambda function's environment has one thread.
 
     Parameters
     ----------
     clients
-        Makes the clients, each when it is first needed.
+        Creates the clients, each when it is first needed.
     logger
-        Told of every list that could not be read.
+        Logs a warning for every list that could not be read.
     default_region
-        Where to read for records that name no Region, and where STS is asked.
+        The Region of records that name none, and the Region where STS is called.
     own_account
-        Its configuration is read with the process's own credentials; ``None`` reads that of every account so.
+        The account that is read with the process's own credentials; ``None`` reads every account
+        with them.
     reader_role
-        What to assume in other accounts.
+        The role to assume in other accounts.
     budget_seconds
-        After this long a reading makes no further calls.
-    kept_seconds
-        How long answers are used again.
+        How long one reading may make calls.
+    cache_seconds
+        How long results are used again.
     clock, now
         Seconds of which only differences matter, and the time of day.
     """
@@ -81,15 +87,15 @@ class Ec2Config:
         own_account: str | None = None,
         reader_role: ReaderRole | None = None,
         budget_seconds: float = BUDGET_SECONDS,
-        kept_seconds: float = KEPT_SECONDS,
+        cache_seconds: float = CACHE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._context = ReadingContext(
-            answers=Answers(clock),
+            cache=QueryCache(clock),
             logger=logger,
             budget_seconds=budget_seconds,
-            kept_seconds=kept_seconds,
+            cache_seconds=cache_seconds,
             clock=clock,
             now=now,
         )
@@ -97,38 +103,38 @@ class Ec2Config:
         self._default_region = default_region
         self._own_account = own_account
         self._reader_role = reader_role
-        self._places: dict[PlaceKey, Place] = {}
-        self._roles: dict[str, Credentials | tuple[float, NotReadError]] = {}
+        self._accesses: dict[AccountRegion, Ec2Access] = {}
+        self._roles: dict[str, Credentials | Refusal] = {}
 
     def read(
         self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
     ) -> NetConfig | NotAvailable:
-        """Give what the flows, all of one account and Region, need to be judged; or say in one line why it cannot be read."""
+        """Return the configuration that the flows, all of one account and Region, need.
+
+        ``NotAvailable`` gives the reason in one line where it cannot be read.
+        """
         interface_ids = {
-            one
+            flow.interface_id
             for flow in flows
-            if (one := flow.interface_id) is not None and is_resource_id(one, "eni")
+            if flow.interface_id is not None and is_resource_id(flow.interface_id, "eni")
         }
         if not interface_ids:
             return NotAvailable("no network interface is named")
         region = self._default_region if region is None else region
         if account_id is not None and not is_account_id(account_id):
-            return NotAvailable(f"{ascii(account_id)[:SHOWN]} is no account id")
+            return NotAvailable(f"{ascii(account_id)[:_SHOWN]} is not an account id")
         if region is None:
             return NotAvailable("no Region is named")
         if not is_region(region):
-            return NotAvailable(f"{ascii(region)[:SHOWN]} is no Region")
+            return NotAvailable(f"{ascii(region)[:_SHOWN]} is not a Region")
         if self._reader_role is None and not self._is_own(account_id):
             return NotAvailable(
                 f"the interface belongs to account {account_id}, and no reader role is configured"
             )
         deadline = self._context.clock() + self._context.budget_seconds
         try:
-            return gather(
-                Reading(self._context, self._place(account_id, region), deadline),
-                flows,
-                interface_ids,
-            )
+            access = self._access(account_id, region)
+            return gather(Reading(self._context, access, deadline), flows, interface_ids)
         except NotReadError as error:
             return NotAvailable(str(error))
         except ConfigError as error:
@@ -137,16 +143,22 @@ class Ec2Config:
     def _is_own(self, account_id: str | None) -> bool:
         return self._own_account is None or account_id in {None, self._own_account}
 
-    def _place(self, account_id: str | None, region: str) -> Place:
-        key = PlaceKey(None if self._is_own(account_id) else account_id, region)
-        credentials = None if key.account_id is None else self._credentials(key.account_id)
-        place = self._places.pop(key, None)
-        if place is None or place.credentials != credentials:
-            place = Place(key, self._client("ec2", region, credentials), credentials)
-        self._places[key] = place  # back at the end: the one not used for longest is dropped first
-        if len(self._places) > MAX_PLACES:
-            del self._places[next(iter(self._places))]
-        return place
+    def _access(self, account_id: str | None, region: str) -> Ec2Access:
+        where = AccountRegion(
+            account_id=None if self._is_own(account_id) else account_id, region=region
+        )
+        credentials = None if where.account_id is None else self._credentials(where.account_id)
+        access = self._accesses.pop(where, None)
+        if access is None or access.credentials != credentials:
+            access = Ec2Access(
+                account_region=where,
+                client=self._client("ec2", region, credentials),
+                credentials=credentials,
+            )
+        self._accesses[where] = access  # back at the end: the least recently used is removed first
+        if len(self._accesses) > MAX_ACCOUNT_REGIONS:
+            del self._accesses[next(iter(self._accesses))]
+        return access
 
     def _client(self, service: str, region: str, credentials: Credentials | None) -> BaseClient:
         try:
@@ -155,36 +167,33 @@ class Ec2Config:
             raise not_read(f"client of {service} in {region}", error) from error
 
     def _credentials(self, account_id: str) -> Credentials:
-        kept = self._roles.get(account_id)
+        cached = self._roles.get(account_id)
         if (
-            isinstance(kept, Credentials)
-            and kept.expires_at - _CREDENTIALS_SPARE > self._context.now()
+            isinstance(cached, Credentials)
+            and cached.expires_at - _CREDENTIALS_SPARE > self._context.now()
         ):
-            return kept
-        if isinstance(kept, tuple) and self._context.clock() < kept[0]:
-            raise kept[1]
+            return cached
+        if isinstance(cached, Refusal) and self._context.clock() < cached.until:
+            raise cached.error
         try:
-            credentials = self._assume(account_id)
+            credentials = self._assume_role(account_id)
         except NotReadError as error:
             self._context.logger.warning(
                 "reader role not assumed", extra={"account_id": account_id, "reason": error.reason}
             )
-            self._remember_role(
-                account_id, (self._context.clock() + self._context.kept_seconds, error)
-            )
+            until = self._context.clock() + self._context.cache_seconds
+            self._store_role(account_id, Refusal(error=error, until=until))
             raise
-        self._remember_role(account_id, credentials)
+        self._store_role(account_id, credentials)
         return credentials
 
-    def _remember_role(
-        self, account_id: str, outcome: Credentials | tuple[float, NotReadError]
-    ) -> None:
+    def _store_role(self, account_id: str, outcome: Credentials | Refusal) -> None:
         self._roles.pop(account_id, None)
         self._roles[account_id] = outcome
-        if len(self._roles) > MAX_PLACES:
+        if len(self._roles) > MAX_ACCOUNT_REGIONS:
             del self._roles[next(iter(self._roles))]
 
-    def _assume(self, account_id: str) -> Credentials:
+    def _assume_role(self, account_id: str) -> Credentials:
         role, region = self._reader_role, self._default_region
         if role is None or region is None:
             raise NotReadError(
@@ -198,10 +207,10 @@ class Ec2Config:
             )
         except (ClientError, BotoCoreError) as error:
             raise not_read(f"sts:AssumeRole of {role.arn(account_id)}", error) from error
-        given = answer["Credentials"]
+        issued = answer["Credentials"]
         return Credentials(
-            access_key_id=given["AccessKeyId"],
-            secret_access_key=given["SecretAccessKey"],
-            session_token=given["SessionToken"],
-            expires_at=given["Expiration"],
+            access_key_id=issued["AccessKeyId"],
+            secret_access_key=issued["SecretAccessKey"],
+            session_token=issued["SessionToken"],
+            expires_at=issued["Expiration"],
         )

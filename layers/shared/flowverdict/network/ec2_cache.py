@@ -1,4 +1,9 @@
-"""TODO flowverdict.network.ec2_cache."""
+"""Cache what EC2 returned, value by value, and the client of each account and Region.
+
+One function instance evaluates many files of the same VPCs within seconds. A value that was read
+less than ``CACHE_SECONDS`` ago is not requested again, so the EC2 API is called for new values
+only. The cache is bounded by the number of elements in it; the oldest result is removed first.
+"""
 
 from __future__ import annotations
 
@@ -16,65 +21,108 @@ if TYPE_CHECKING:
     from flowverdict.network.ec2_clients import Credentials
 
 
-MAX_KEPT_ITEMS = 10_000  # about 5 kB each as boto3 gives them, so 50 MB of the functions' 512 MB
+# A person who changes a rule and tries again sees the change within a minute.
+CACHE_SECONDS = 60.0
+
+MAX_CACHED_ITEMS = 10_000  # about 5 kB each as boto3 gives them: 50 MB of the functions' 512 MB
 
 
-# --- what is kept -----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRegion:
+    """An account and a Region.
+
+    Parameters
+    ----------
+    account_id
+        ``None`` for the account that the process's own credentials belong to.
+    """
+
+    account_id: str | None
+    region: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryResult:
+    """The elements that EC2 returned for one value of a query; none is a result too.
+
+    Parameters
+    ----------
+    until
+        When the result expires, in seconds of the cache's clock.
+    """
+
     items: tuple[Item, ...]
     read_at: datetime
     until: float
 
+    @property
+    def weight(self) -> int:
+        """What the result counts towards ``MAX_CACHED_ITEMS``."""
+        return 1 + len(self.items)
 
-class Answers:
-    """What was answered lately, value by value. Bounded: the oldest goes first."""
+
+type _Key = tuple[AccountRegion, str, str]
+
+
+class QueryCache:
+    """Recent results by account and Region, name of the query, and value.
+
+    ``clock`` returns seconds of which only differences matter.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._answers: dict[tuple[PlaceKey, str, str], Answer] = {}
+        self._results: dict[_Key, QueryResult] = {}
         self._size = 0
 
-    def get(self, place: PlaceKey, question: str, value: str) -> Answer | None:
-        answer = self._answers.get((place, question, value))
-        return answer if answer is not None and self._clock() < answer.until else None
+    def get(self, account_region: AccountRegion, query: str, value: str) -> QueryResult | None:
+        """Return the result for a value, or ``None`` if it is not cached or has expired."""
+        result = self._results.get((account_region, query, value))
+        return result if result is not None and self._clock() < result.until else None
 
-    def put(self, place: PlaceKey, question: str, value: str, answer: Answer) -> None:
-        key = (place, question, value)
-        self._drop(key)
-        self._answers[key] = answer
-        self._size += _weight(answer)
-        # All are kept equally long, so the first is the oldest.
+    def put(
+        self, account_region: AccountRegion, query: str, value: str, result: QueryResult
+    ) -> None:
+        """Store a result in place of an earlier one, and remove what has expired or is too much."""
+        key = (account_region, query, value)
+        self._remove(key)
+        self._results[key] = result
+        self._size += result.weight
+        # All results live equally long, so the first is the oldest.
         while (
-            self._size > MAX_KEPT_ITEMS
-            or self._clock() >= self._answers[next(iter(self._answers))].until
+            self._size > MAX_CACHED_ITEMS
+            or self._clock() >= self._results[next(iter(self._results))].until
         ):
-            self._drop(next(iter(self._answers)))
-            if not self._answers:
+            self._remove(next(iter(self._results)))
+            if not self._results:
                 return
 
-    def _drop(self, key: tuple[PlaceKey, str, str]) -> None:
-        dropped = self._answers.pop(key, None)
-        self._size -= 0 if dropped is None else _weight(dropped)
+    def _remove(self, key: _Key) -> None:
+        removed = self._results.pop(key, None)
+        self._size -= 0 if removed is None else removed.weight
 
 
-def _weight(answer: Answer) -> int:
-    return 1 + len(answer.items)  # "nothing there" is an answer too
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A call that failed and is not repeated until ``until``, in seconds of the reader's clock."""
+
+    error: NotReadError
+    until: float
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceKey:
-    account_id: str | None  # None: whichever the process's own credentials belong to
-    region: str
+@dataclass(slots=True, kw_only=True)
+class Ec2Access:
+    """What it takes to read one account and Region.
 
+    Parameters
+    ----------
+    credentials
+        Those of the assumed role; ``None`` for the process's own.
+    refusals
+        Calls that are not repeated for a while, by IAM action or prefix list id.
+    """
 
-@dataclass(slots=True)
-class Place:
-    """An account and Region, with the means to read there."""
-
-    key: PlaceKey
+    account_region: AccountRegion
     client: BaseClient
     credentials: Credentials | None
-    refusals: dict[str, tuple[float, NotReadError]] = field(default_factory=dict)
+    refusals: dict[str, Refusal] = field(default_factory=dict)

@@ -1,4 +1,8 @@
-"""TODO flowverdict.network.ec2_clients."""
+"""Create the SDK clients of EC2 and STS, with the process's credentials or those of a reader role.
+
+Clients retry throttled calls with backoff and wait at most 2 seconds for a connection and 5 for an
+answer, because a verdict also stands without configuration.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,9 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
 
 
-# Four tries wait at most 1 + 2 + 4 s between them (https://docs.aws.amazon.com/boto3/latest/guide/retries.html): a bucket
-# that refills at 20 calls a second has long let one through.
+# Four tries wait at most 1 + 2 + 4 s in total
+# (https://docs.aws.amazon.com/boto3/latest/guide/retries.html). A bucket that refills with 20 calls
+# a second has room for a call long before that.
 _TRIES = 4
 
 
@@ -32,28 +37,32 @@ class Credentials:
 
 
 class ClientFactory(Protocol):
-    """What makes SDK clients; without credentials with those of the process."""
+    """Creates SDK clients; without credentials, with those of the process."""
 
     def __call__(self, service: str, region: str, credentials: Credentials | None) -> BaseClient:
-        """Make a client of ``ec2`` or ``sts``."""
+        """Return a client of ``ec2`` or ``sts``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReaderRole:
-    """The role that lets this account read the configuration of another one; it has the same name in each."""
+    """The role that lets this account read another account; it has the same name in each."""
 
     name: str
     external_id: str | None = None
     partition: str = "aws"
 
     def arn(self, account_id: str) -> str:
-        """Give the role's ARN in an account."""
+        """Return the ARN of the role in an account."""
         return f"arn:{self.partition}:iam::{account_id}:role/{self.name}"
 
 
 def client_factory(config: Config | None = None) -> ClientFactory:
-    """Give a maker of boto3 clients that retry throttled calls with backoff and do not wait long for an answer."""
-    import boto3  # noqa: PLC0415 - half a second, only where clients are made
+    """Return a factory of boto3 clients.
+
+    By default they retry throttled calls with backoff, and time out after 2 seconds for a
+    connection and 5 seconds for an answer.
+    """
+    import boto3  # noqa: PLC0415 - takes half a second, needed only where clients are created
 
     used = config or Config(
         connect_timeout=2,
@@ -78,10 +87,13 @@ def client_factory(config: Config | None = None) -> ClientFactory:
 
 
 class StsClient(Protocol):
+    """The part of the SDK's STS client that is used."""
+
     def assume_role(
         self,
         *,
         RoleArn: str,  # noqa: N803 - AWS's names
         RoleSessionName: str,  # noqa: N803 - AWS's names
         **arguments: str,
-    ) -> Mapping[str, Any]: ...
+    ) -> Mapping[str, Any]:
+        """Return temporary credentials of the role under the key ``Credentials``."""

@@ -1,4 +1,10 @@
-"""TODO flowverdict.network.ec2_reading."""
+"""Read the configuration that one set of rejected flows needs, with few calls.
+
+What decides most is read first: the flows' interfaces, the interfaces at the remote ends, and the
+security groups and network ACLs of both. The time for calls is limited; a list that could not be
+read stays *not known*, and the evaluation of the rest says so. Only without interfaces, or without
+any rules, there is nothing to evaluate.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +21,6 @@ from flowverdict.core.errors import NotReadError
 from flowverdict.network.describe import (
     ENDPOINTS,
     INTERFACES,
-    MAX_FILTER_VALUES,
     NETWORK_ACLS,
     PEERINGS,
     PREFIX_LIST_ENTRIES,
@@ -24,10 +29,10 @@ from flowverdict.network.describe import (
     VPCS,
     entries_of,
 )
-from flowverdict.network.ec2_cache import Answer, Place
-from flowverdict.network.ec2_questions import (
+from flowverdict.network.ec2_cache import QueryResult, Refusal
+from flowverdict.network.ec2_queries import (
     ALL_OR_NOTHING,
-    QUERY_ACCEPTED,
+    QUERY_ACCEPTED_PEERINGS,
     QUERY_ACLS,
     QUERY_ENDPOINTS,
     QUERY_GROUPS,
@@ -35,13 +40,13 @@ from flowverdict.network.ec2_questions import (
     QUERY_INTERFACES,
     QUERY_NAMED_PREFIX_LISTS,
     QUERY_PREFIX_LISTS,
-    QUERY_REQUESTED,
+    QUERY_REQUESTED_PEERINGS,
     QUERY_ROUTE_TABLES,
     QUERY_SUBNETS,
     QUERY_VPCS,
     UNREAD_HOLDERS,
     Query,
-    at_address,
+    query_by_address,
 )
 from flowverdict.network.model import GroupReference, PrefixListReference
 from flowverdict.network.snapshot import parse_snapshot
@@ -59,172 +64,192 @@ if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.configuration import NetConfig
     from flowverdict.network.describe import Item, Listing
-    from flowverdict.network.ec2_cache import Answers
-    from flowverdict.network.model import Interface, SecurityGroupRule
+    from flowverdict.network.ec2_cache import Ec2Access, QueryCache
+    from flowverdict.network.model import Interface, Peer, Peering, PeeringSide, Vpc
 
 
 type AnyLogger = Logger | LoggerAdapter[Any] | StandardLogger
 
-KEPT_SECONDS = (
-    60.0  # rules change by hand: one who fixes a rule and tries again sees it within a minute
-)
 
-SHOWN = 40
-
-
-# --- one reading ------------------------------------------------------------------------------------------------------
+# --- one reading ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingContext:
     """What all readings of a source share.
 
-    ``budget_seconds`` is how long one reading may make calls, ``cached_seconds`` how long an answer is used again.
-    ``clock`` gives seconds of which only differences matter, ``now`` the time of day.
+    Parameters
+    ----------
+    budget_seconds
+        How long one reading may make calls.
+    cache_seconds
+        How long a result is used again.
+    clock, now
+        Seconds of which only differences matter, and the time of day.
     """
 
-    answers: Answers
+    cache: QueryCache
     logger: AnyLogger
     budget_seconds: float
-    kept_seconds: float
+    cache_seconds: float
     clock: Callable[[], float]
     now: Callable[[], datetime]
 
 
 class Reading:
-    """Collects what one set of flows needs; what cannot be had is noted and the rest goes on."""
+    """Collects the elements that one set of flows needs, out of the cache or from EC2.
 
-    def __init__(self, context: ReadingContext, place: Place, deadline: float) -> None:
+    A call that fails is recorded and the reading continues.
+
+    Parameters
+    ----------
+    deadline
+        The time of the context's clock after which no call is made.
+    """
+
+    def __init__(self, context: ReadingContext, access: Ec2Access, deadline: float) -> None:
         self._context = context
-        self._place = place
+        self._access = access
         self._deadline = deadline
         self._found: defaultdict[str, dict[str, Item]] = defaultdict(dict)
         self._entries: dict[str, list[Item]] = {}
         self._incomplete: set[str] = set()
-        self._asked: set[str] = set()
+        self._requested: set[str] = set()
         self._oldest: datetime | None = None
         self._holders_known = True
         self.failure: NotReadError | None = None
 
-    def ask(self, question: Query, values: Iterable[str]) -> bool:
-        """Ask for what is not kept, and say whether all is known now."""
-        listing, wanted = question.listing, sorted(set(values))
-        if not wanted:
+    def request(self, query: Query, values: Iterable[str]) -> bool:
+        """Read the values that are not cached; return whether all values are known now."""
+        listing, required = query.listing, sorted(set(values))
+        if not required:
             return True
-        self._asked.add(listing.snapshot_key)
-        answers, missing = self._kept(question.name, wanted)
-        whole = True
+        self._requested.add(listing.snapshot_key)
+        results, missing = self._cached(query.name, required)
+        complete = True
         try:
-            for some in batched(missing, _chunk(question), strict=False):
-                answers += self._fetch(question, some)
+            for chunk in batched(missing, query.max_values, strict=False):
+                results += self._fetch(query, chunk)
         except NotReadError as error:
-            whole = False
-            self._note(error)
+            complete = False
+            self._record_failure(error)
             self._incomplete.add(listing.snapshot_key)
-        for answer in answers:
-            self._use(answer)
-            for item in answer.items:
+        for result in results:
+            self._record_age(result)
+            for item in result.items:
                 self._found[listing.snapshot_key][str(item.get(listing.id_key))] = item
-        return whole
+        return complete
 
-    def ask_holders(self, group_ids: Iterable[str]) -> None:
-        """Ask for every interface that holds one of the groups."""
-        self._holders_known = self.ask(QUERY_HOLDERS, group_ids)
+    def request_holders(self, group_ids: Iterable[str]) -> None:
+        """Read every interface that holds one of the groups."""
+        self._holders_known = self.request(QUERY_HOLDERS, group_ids)
 
-    def ask_entries(self) -> None:
-        """Ask for the entries of each prefix list found so far."""
+    def request_prefix_lists(self, query: Query, values: Iterable[str]) -> None:
+        """Read prefix lists, and the entries of each that was found so far."""
+        self.request(query, values)
         for prefix_list_id in self._found[PREFIX_LISTS.snapshot_key]:
             if prefix_list_id in self._entries:
                 continue
-            answers, missing = self._kept(PREFIX_LIST_ENTRIES.operation, [prefix_list_id])
+            results, missing = self._cached(PREFIX_LIST_ENTRIES.operation, [prefix_list_id])
             try:
                 if missing:
-                    answers = [self._fetch_entries(prefix_list_id)]
+                    results = [self._fetch_entries(prefix_list_id)]
             except NotReadError as error:
-                self._note(error)
-            for answer in answers:
-                self._use(answer)
-                self._entries[prefix_list_id] = [*answer.items]
+                self._record_failure(error)
+            for result in results:
+                self._record_age(result)
+                self._entries[prefix_list_id] = [*result.items]
 
     def found(self, listing: Listing) -> NetConfig:
-        """Give what was found of one list so far."""
+        """Return a configuration of one list alone, as far as it was found."""
         return parse_snapshot({listing.snapshot_key: [*self._found[listing.snapshot_key].values()]})
 
     def knows_rules(self) -> bool:
-        """Whether groups or ACLs were read, or there were none to read."""
+        """Whether security groups or network ACLs were read, or none exist to be read."""
         keys = {SECURITY_GROUPS.snapshot_key, NETWORK_ACLS.snapshot_key}
         return any(self._found[key] for key in keys) or not keys & self._incomplete
 
     def config(self) -> NetConfig:
-        """Give all that was found."""
-        answers: dict[str, object] = {"ReadAt": self._oldest}
-        for key in self._asked:
+        """Return the configuration of all that was found."""
+        all_or_nothing = {listing.snapshot_key for listing in ALL_OR_NOTHING}
+        snapshot: dict[str, object] = {"ReadAt": self._oldest}
+        for key in self._requested:
             items = [*self._found[key].values()]
-            if key in self._incomplete and (
-                not items or key in {one.snapshot_key for one in ALL_OR_NOTHING}
-            ):
+            if key in self._incomplete and (not items or key in all_or_nothing):
                 continue
-            answers[key] = (
-                [self._with_entries(item) for item in items]
-                if key == PREFIX_LISTS.snapshot_key
-                else items
-            )
-            if key == INTERFACES.snapshot_key and not self._holders_known:
-                answers[key] = [*items, UNREAD_HOLDERS]
-        return parse_snapshot(answers)
+            if key == PREFIX_LISTS.snapshot_key:
+                snapshot[key] = [self._with_entries(item) for item in items]
+            elif key == INTERFACES.snapshot_key and not self._holders_known:
+                snapshot[key] = [*items, UNREAD_HOLDERS]
+            else:
+                snapshot[key] = items
+        return parse_snapshot(snapshot)
 
     def _with_entries(self, prefix_list: Item) -> Item:
         entries = self._entries.get(str(prefix_list.get(PREFIX_LISTS.id_key)))
         return prefix_list if entries is None else {**prefix_list, "Entries": entries}
 
-    def _kept(self, question: str, values: list[str]) -> tuple[list[Answer], list[str]]:
-        kept = {
-            value: self._context.answers.get(self._place.key, question, value) for value in values
-        }
-        return [one for one in kept.values() if one is not None], [
-            value for value, one in kept.items() if one is None
+    def _cached(self, query: str, values: list[str]) -> tuple[list[QueryResult], list[str]]:
+        """Return the results that are cached, and the values whose result is not."""
+        cache, account_region = self._context.cache, self._access.account_region
+        results = {value: cache.get(account_region, query, value) for value in values}
+        return [result for result in results.values() if result is not None], [
+            value for value, result in results.items() if result is None
         ]
 
-    def _fetch(self, question: Query, values: tuple[str, ...]) -> list[Answer]:
+    def _fetch(self, query: Query, values: tuple[str, ...]) -> list[QueryResult]:
         found: dict[str, list[Item]] = {value: [] for value in values}
         read_at = self._context.now()
-        for page in self._pages(
-            question.listing,
-            question.listing.action,
-            lambda before_call: question.pages(self._place.client, values, before_call),
-        ):
-            for item in page:
-                for value in question.answers(item):
-                    if value in found:
-                        found[value].append(item)
-        return [self._keep(question.name, value, items, read_at) for value, items in found.items()]
+        pages = self._pages(
+            query.listing,
+            query.listing.action,
+            lambda before_call: query.pages(self._access.client, values, before_call),
+        )
+        for item in (item for page in pages for item in page):
+            for value in query.values_of(item):
+                if value in found:
+                    found[value].append(item)
+        return [self._store(query.name, value, items, read_at) for value, items in found.items()]
 
-    def _fetch_entries(self, prefix_list_id: str) -> Answer:
+    def _fetch_entries(self, prefix_list_id: str) -> QueryResult:
         read_at = self._context.now()
         pages = self._pages(
             PREFIX_LIST_ENTRIES,
             prefix_list_id,
-            lambda before_call: entries_of(self._place.client, prefix_list_id, before_call),
+            lambda before_call: entries_of(self._access.client, prefix_list_id, before_call),
         )
         entries = [entry for page in pages for entry in page]
-        return self._keep(PREFIX_LIST_ENTRIES.operation, prefix_list_id, entries, read_at)
+        return self._store(PREFIX_LIST_ENTRIES.operation, prefix_list_id, entries, read_at)
 
-    def _keep(self, question: str, value: str, items: list[Item], read_at: datetime) -> Answer:
-        answer = Answer(tuple(items), read_at, self._context.clock() + self._context.kept_seconds)
-        self._context.answers.put(self._place.key, question, value, answer)
-        return answer
+    def _store(self, query: str, value: str, items: list[Item], read_at: datetime) -> QueryResult:
+        result = QueryResult(
+            items=tuple(items),
+            read_at=read_at,
+            until=self._context.clock() + self._context.cache_seconds,
+        )
+        self._context.cache.put(self._access.account_region, query, value, result)
+        return result
 
     def _pages(
         self,
         listing: Listing,
-        what: str,
+        refused_as: str,
         start: Callable[[Callable[[], None]], Iterator[list[Item]]],
     ) -> Iterator[list[Item]]:
-        """Give pages as long as the budget lasts; ``what`` names the call that is not made again for a while if it is hopeless."""
-        action, refusals, clock = listing.action, self._place.refusals, self._context.clock
-        until, refusal = refusals.get(what, (0.0, None))
-        if refusal is not None and clock() < until:
-            raise refusal
+        """Return pages until the budget is spent.
+
+        A call that cannot succeed soon is not repeated for ``cache_seconds``; ``refused_as`` names
+        it until then.
+
+        Raises
+        ------
+        NotReadError
+            The budget is spent, or AWS did not return a page.
+        """
+        action, refusals, clock = listing.action, self._access.refusals, self._context.clock
+        refusal = refusals.get(refused_as)
+        if refusal is not None and clock() < refusal.until:
+            raise refusal.error
 
         def before_call() -> None:
             if clock() >= self._deadline:
@@ -236,111 +261,157 @@ class Reading:
         try:
             yield from start(before_call)
         except NotReadError as error:
-            # Permission does not come by asking again. Where EC2 is out of reach (a function in a VPC without a way to it),
-            # each call waits for all its time-outs, and there are other flows to judge.
+            # A repeated call does not bring the permission. Where EC2 is out of reach (a function
+            # in a VPC without a route to it), each call waits for all its time-outs, and other
+            # flows need that time.
             if error.denied or isinstance(error.__cause__, BotoCoreError):
-                refusals[what] = (clock() + self._context.kept_seconds, error)
+                refusals[refused_as] = Refusal(
+                    error=error, until=clock() + self._context.cache_seconds
+                )
             self._context.logger.warning(
                 "part of the configuration not read",
-                extra={"call": action, "reason": error.reason, "region": self._place.key.region},
+                extra={
+                    "call": action,
+                    "reason": error.reason,
+                    "region": self._access.account_region.region,
+                },
             )
             raise
 
-    def _use(self, answer: Answer) -> None:
-        if self._oldest is None or answer.read_at < self._oldest:
-            self._oldest = answer.read_at
+    def _record_age(self, result: QueryResult) -> None:
+        if self._oldest is None or result.read_at < self._oldest:
+            self._oldest = result.read_at
 
-    def _note(self, error: NotReadError) -> None:
+    def _record_failure(self, error: NotReadError) -> None:
         self.failure = self.failure or error
 
 
-def _chunk(question: Query) -> int:
-    # The values of all filters of a call are counted together.
-    return MAX_FILTER_VALUES if question.vpc_id is None else MAX_FILTER_VALUES - 1
+# --- what is read, in order -------------------------------------------------------------------
 
 
 def gather(
     reading: Reading, flows: Sequence[RejectedFlow], interface_ids: set[str]
 ) -> NetConfig | NotAvailable:
-    """Ask for everything, what decides first."""
-    if not reading.ask(QUERY_INTERFACES, interface_ids):
+    """Read all that the flows of these interfaces need, what decides most first."""
+    if not reading.request(QUERY_INTERFACES, interface_ids):
         return NotAvailable(str(reading.failure))
-    own = reading.found(INTERFACES).interfaces or ()
-    own_vpcs = {one.vpc_id for one in own if one.vpc_id is not None}
-    reading.ask(QUERY_VPCS, own_vpcs)
-    reading.ask(QUERY_REQUESTED, own_vpcs)
-    reading.ask(QUERY_ACCEPTED, own_vpcs)
-    for (vpc_id, version), addresses in _far_ends(flows, own, reading).items():
-        reading.ask(at_address(vpc_id, version), {str(address) for address in addresses})
+    flow_interfaces = reading.found(INTERFACES).interfaces or ()
+    flow_vpcs = _vpc_ids(flow_interfaces)
+    _read_remote_ends(reading, flows, flow_interfaces)
     both_ends = reading.found(INTERFACES).interfaces or ()
-    subnet_ids = {one.subnet_id for one in both_ends if one.subnet_id is not None}
-    reading.ask(QUERY_GROUPS, (group_id for one in both_ends for group_id in one.group_ids or ()))
-    reading.ask(QUERY_ACLS, subnet_ids)
+    subnet_ids = {end.subnet_id for end in both_ends if end.subnet_id is not None}
+    reading.request(QUERY_GROUPS, (group for end in both_ends for group in end.group_ids or ()))
+    reading.request(QUERY_ACLS, subnet_ids)
     if not reading.knows_rules():
         return NotAvailable(str(reading.failure))
-    peers = [rule.peer for rule in _rules(reading)]
-    reading.ask_holders(peer.group_id for peer in peers if isinstance(peer, GroupReference))
-    reading.ask(QUERY_SUBNETS, subnet_ids)
-    reading.ask(
-        QUERY_PREFIX_LISTS,
-        (peer.prefix_list_id for peer in peers if isinstance(peer, PrefixListReference)),
-    )
-    reading.ask_entries()
-    reading.ask(QUERY_VPCS, (one.vpc_id for one in both_ends if one.vpc_id is not None))
-    reading.ask(QUERY_ENDPOINTS, own_vpcs)
-    reading.ask(QUERY_ROUTE_TABLES, own_vpcs)
-    gateways = [
-        one for one in reading.found(ENDPOINTS).endpoints or () if one.endpoint_type == "Gateway"
-    ]
-    reading.ask(
-        QUERY_NAMED_PREFIX_LISTS,
-        (one.service_name for one in gateways if one.service_name is not None),
-    )
-    reading.ask_entries()
+    _read_rule_peers(reading, subnet_ids)
+    reading.request(QUERY_VPCS, _vpc_ids(both_ends))
+    _read_paths(reading, flow_vpcs)
     return reading.config()
 
 
-def _rules(reading: Reading) -> Iterator[SecurityGroupRule]:
+def _vpc_ids(interfaces: Iterable[Interface]) -> set[str]:
+    return {interface.vpc_id for interface in interfaces if interface.vpc_id is not None}
+
+
+def _read_remote_ends(
+    reading: Reading, flows: Sequence[RejectedFlow], interfaces: tuple[Interface, ...]
+) -> None:
+    """Read the VPCs of the interfaces, their peering connections, and the remote interfaces."""
+    vpc_ids = _vpc_ids(interfaces)
+    reading.request(QUERY_VPCS, vpc_ids)
+    reading.request(QUERY_REQUESTED_PEERINGS, vpc_ids)
+    reading.request(QUERY_ACCEPTED_PEERINGS, vpc_ids)
+    for (vpc_id, version), addresses in _remote_addresses(flows, interfaces, reading).items():
+        reading.request(query_by_address(vpc_id, version), {str(address) for address in addresses})
+
+
+def _read_rule_peers(reading: Reading, subnet_ids: set[str]) -> None:
+    """Read the interfaces and prefix lists that the security groups' rules name, and the subnets.
+
+    The subnets come between the two: they decide whether a network ACL applies.
+    """
+    peers = [*_rule_peers(reading)]
+    reading.request_holders(peer.group_id for peer in peers if isinstance(peer, GroupReference))
+    reading.request(QUERY_SUBNETS, subnet_ids)
+    reading.request_prefix_lists(
+        QUERY_PREFIX_LISTS,
+        (peer.prefix_list_id for peer in peers if isinstance(peer, PrefixListReference)),
+    )
+
+
+def _rule_peers(reading: Reading) -> Iterator[Peer | None]:
     for group in reading.found(SECURITY_GROUPS).security_groups or ():
-        yield from group.ingress or ()
-        yield from group.egress or ()
+        for rule in (*(group.ingress or ()), *(group.egress or ())):
+            yield rule.peer
 
 
-def _far_ends(
+def _read_paths(reading: Reading, vpc_ids: set[str]) -> None:
+    """Read endpoints and route tables, and the prefix lists of the gateway endpoints' services."""
+    reading.request(QUERY_ENDPOINTS, vpc_ids)
+    reading.request(QUERY_ROUTE_TABLES, vpc_ids)
+    reading.request_prefix_lists(
+        QUERY_NAMED_PREFIX_LISTS,
+        (
+            endpoint.service_name
+            for endpoint in reading.found(ENDPOINTS).endpoints or ()
+            if endpoint.endpoint_type == "Gateway" and endpoint.service_name is not None
+        ),
+    )
+
+
+def _remote_addresses(
     flows: Sequence[RejectedFlow], interfaces: tuple[Interface, ...], reading: Reading
 ) -> Mapping[tuple[str, int], set[Address]]:
-    """Give the addresses that interfaces of the flows' own VPCs or of peered ones may have, by VPC and IP version.
+    """Return the addresses that interfaces of the flows' VPCs or of peer VPCs may have.
 
-    Others are not asked for: a scan from the internet comes from thousands of addresses, and none is in a VPC.
+    The key is the VPC and the IP version. Other addresses are not looked up: a scan from the
+    internet comes from thousands of addresses, and none of them is in a VPC.
     """
-    by_id = {one.interface_id: one for one in interfaces}
-    vpcs = {one.vpc_id: one for one in reading.found(VPCS).vpcs or ()}
+    by_id = {interface.interface_id: interface for interface in interfaces}
+    vpcs = {vpc.vpc_id: vpc for vpc in reading.found(VPCS).vpcs or ()}
     peerings = reading.found(PEERINGS).peerings or ()
-    wanted: defaultdict[tuple[str, int], set[Address]] = defaultdict(set)
+    required: defaultdict[tuple[str, int], set[Address]] = defaultdict(set)
     for flow in flows:
         interface = by_id.get(flow.interface_id or "")
         if interface is None or interface.vpc_id is None:
             continue
-        key, vpc = flow.key, vpcs.get(interface.vpc_id)
-        named = {key.source, key.destination, key.packet_source, key.packet_destination} - {
-            None,
-            *interface.addresses,
-        }
-        sides = [
-            side
-            for one in peerings
-            if one.carries_traffic
-            and not one.crosses_regions
-            and (side := one.other_side(interface.vpc_id)) is not None
-            # Another account's interfaces are not shown to this one.
-            if side.owner_id in {None, interface.owner_id}
-        ]
-        for address in named:
-            if address is None:
-                continue
-            if is_inside(address) if vpc is None else any(address in cidr for cidr in vpc.cidrs):
-                wanted[interface.vpc_id, address.version].add(address)
-            for side in sides:
-                if side.vpc_id is not None and any(address in cidr for cidr in side.cidrs):
-                    wanted[side.vpc_id, address.version].add(address)
-    return wanted
+        vpc = vpcs.get(interface.vpc_id)
+        peer_vpcs = _readable_peer_vpcs(interface, peerings)
+        for address in _addresses_beside(interface, flow):
+            if _may_hold(vpc, address):
+                required[interface.vpc_id, address.version].add(address)
+            for peer in peer_vpcs:
+                if peer.vpc_id is not None and any(address in cidr for cidr in peer.cidrs):
+                    required[peer.vpc_id, address.version].add(address)
+    return required
+
+
+def _may_hold(vpc: Vpc | None, address: Address) -> bool:
+    """Return whether an address may lie in a VPC; if the VPC is not known, any private address."""
+    return is_inside(address) if vpc is None else any(address in cidr for cidr in vpc.cidrs)
+
+
+def _addresses_beside(interface: Interface, flow: RejectedFlow) -> Iterator[Address]:
+    """Return the addresses of a flow that are not the interface's own."""
+    key = flow.key
+    named = {key.source, key.destination, key.packet_source, key.packet_destination}
+    own = interface.addresses
+    return (address for address in named if address is not None and address not in own)
+
+
+def _readable_peer_vpcs(
+    interface: Interface, peerings: Iterable[Peering]
+) -> tuple[PeeringSide, ...]:
+    """Return the peer VPCs whose interfaces this account and Region can read."""
+    sides = (
+        peering.other_side(interface.vpc_id)
+        for peering in peerings
+        if peering.carries_traffic and not peering.crosses_regions
+    )
+    return tuple(
+        side
+        for side in sides
+        # AWS does not show the interfaces of another account.
+        if side is not None and side.owner_id in {None, interface.owner_id}
+    )

@@ -1,13 +1,14 @@
-"""The part of a VPC's configuration that decides which packets pass, and look-ups over it.
+"""Model the part of a VPC's configuration that decides which packets pass.
 
 Each class is one element of an EC2 ``Describe*`` answer
-(https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Operations.html), cut down to what verdicts need. Texts such as
-types, states, actions and protocols stay as AWS wrote them, so that a value of tomorrow is carried along and never
-mistaken for one known today.
+(https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Operations.html), reduced to what
+verdicts need. Texts such as types, states, actions and protocols stay as AWS wrote them, so that a
+value that AWS adds later is carried along and never mistaken for a value known today.
 
-``None`` always means *not known*: it was not read, or the data does not say. An empty tuple means *known to be none*.
-Lists of a ``NetConfig`` are whole as far as they matter: where a rule refers to a group, ``interfaces`` holds every
-interface with that group in the accounts and VPCs it holds any interface of.
+``None`` always means *not known*: it was not read, or the data does not say. An empty tuple means
+*known to be empty*. Lists of a ``NetConfig`` are complete as far as they matter: where a rule
+refers to a group, ``interfaces`` holds every interface with that group in the accounts and VPCs of
+which it holds any interface.
 """
 
 from __future__ import annotations
@@ -29,22 +30,23 @@ if TYPE_CHECKING:
 
 ALL_PROTOCOLS = "-1"
 
-# The closing `*` of an ACL as the API numbers it, by IP version:
+# The closing `*` of a network ACL as the API numbers it, by IP version:
 # https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html
 CLOSING_RULES: Mapping[int, int] = MappingProxyType({4: 32_767, 6: 32_768})
 EVERYWHERE: Mapping[int, Network] = MappingProxyType(
     {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 )
 
-# The group rules of AWS's API name these four; ACLs and all other protocols go by number.
+# AWS's API names these four in rules of security groups. All other protocols, and all protocols in
+# network ACLs, are numbers.
 PROTOCOLS_BY_NAME: Mapping[str, int] = MappingProxyType(
     {"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58}
 )
 
-# Both spellings occur: botocore's model has the first, real answers the second.
+# Both spellings occur: botocore's model has the first, real answers have the second.
 NAT_GATEWAY_TYPES = frozenset({"natGateway", "nat_gateway"})
 
-# What enters a subnet through these may come from another one whatever its addresses say:
+# A packet that enters a subnet through these may come from another subnet whatever its addresses:
 # https://docs.aws.amazon.com/vpc/latest/tgw/tgw-nacls.html
 FORWARDING_TYPES = frozenset(
     {
@@ -70,7 +72,10 @@ _IDLE_PEERINGS = frozenset(
 
 
 def protocol_number(text: str | None) -> int | None:
-    """Give the IANA number a rule's protocol stands for; ``None`` for ``-1`` (all) and for a text that names none."""
+    """Return the IANA number of a rule's protocol.
+
+    ``None`` for ``-1`` (all protocols) and for a text that is not a known protocol.
+    """
     if text is None:
         return None
     if text.isascii() and text.isdigit():
@@ -85,12 +90,12 @@ def _protocol_in_words(text: str | None) -> str:
     return f"protocol {text!r}" if number is None else protocol_name(number)
 
 
-# --- network ACLs -----------------------------------------------------------------------------------------------------
+# --- network ACLs -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortRange:
-    """Ports, both ends included."""
+    """A range of ports, both ends included."""
 
     first: int
     last: int
@@ -110,7 +115,8 @@ class IcmpTypeCode:
     code: int
 
     def __str__(self) -> str:
-        return f"type {'all' if self.type == -1 else self.type} code {'all' if self.code == -1 else self.code}"
+        kind = "all" if self.type == -1 else self.type
+        return f"type {kind} code {'all' if self.code == -1 else self.code}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +126,9 @@ class NetworkAclEntry:
     Parameters
     ----------
     network
-        Source of an inbound entry, destination of an outbound one.
+        Source of an inbound entry, destination of an outbound entry.
     ports, icmp
         ``None`` stands for all.
-    implicit
-        The closing ``*`` that AWS applies though the data does not list it.
     """
 
     rule_number: int
@@ -134,35 +138,36 @@ class NetworkAclEntry:
     network: Network | None
     ports: PortRange | None = None
     icmp: IcmpTypeCode | None = None
-    implicit: bool = False
 
     @property
     def is_closing(self) -> bool:
-        """Whether this is the ``*`` that denies what no numbered rule matched."""
+        """Whether this is the closing ``*``, which denies what no numbered rule matched."""
         return self.rule_number in CLOSING_RULES.values()
 
     def __str__(self) -> str:
         number = f"* ({self.rule_number})" if self.is_closing else str(self.rule_number)
         details = "".join(f" {part}" for part in (self.ports, self.icmp) if part is not None)
-        place = f"{'to' if self.egress else 'from'} {'an unknown range' if self.network is None else self.network}"
-        return f"rule {number}: {self.action or 'unknown action'} {_protocol_in_words(self.protocol)}{details} {place}"
+        network = "an unknown range" if self.network is None else self.network
+        return (
+            f"rule {number}: {self.action or 'unknown action'} {_protocol_in_words(self.protocol)}"
+            f"{details} {'to' if self.egress else 'from'} {network}"
+        )
 
 
 def closing_entry(version: int, *, egress: bool) -> NetworkAclEntry:
-    """Give the ``*`` that ends an ACL's list for one IP version, for data that does not list it."""
+    """Return the closing ``*`` of one IP version, which AWS applies even if no data lists it."""
     return NetworkAclEntry(
         rule_number=CLOSING_RULES[version],
         egress=egress,
         action="deny",
         protocol=ALL_PROTOCOLS,
         network=EVERYWHERE[version],
-        implicit=True,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkAcl:
-    """A network ACL and the subnets that have it."""
+    """A network ACL and its subnets."""
 
     network_acl_id: str
     vpc_id: str | None = None
@@ -171,12 +176,12 @@ class NetworkAcl:
     subnet_ids: tuple[str, ...] | None = None
 
 
-# --- security groups --------------------------------------------------------------------------------------------------
+# --- security groups --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixListReference:
-    """A peer given by a prefix list."""
+    """A peer that is given by a prefix list."""
 
     prefix_list_id: str
 
@@ -186,7 +191,7 @@ class PrefixListReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupReference:
-    """A peer given by a security group: the private addresses of the interfaces that hold it."""
+    """A peer that is given by a security group: the private addresses of the group's interfaces."""
 
     group_id: str
     account_id: str | None = None
@@ -203,14 +208,16 @@ type Peer = IPv4Network | IPv6Network | PrefixListReference | GroupReference
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityGroupRule:
-    """One permission of a group for one peer; an AWS ``IpPermission`` with three peers is three of these.
+    """One rule of a security group for one peer.
+
+    An AWS ``IpPermission`` with three peers is three of these rules.
 
     Parameters
     ----------
     from_port, to_port
         Ports; for ICMP its type and code. ``None`` and ``-1`` stand for all.
     peer
-        Source of an inbound rule, destination of an outbound one.
+        Source of an inbound rule, destination of an outbound rule.
     """
 
     group_id: str
@@ -222,9 +229,10 @@ class SecurityGroupRule:
     description: str | None = None
 
     def __str__(self) -> str:
-        place = f"{'to' if self.egress else 'from'} {'an unknown peer' if self.peer is None else self.peer}"
+        peer = "an unknown peer" if self.peer is None else self.peer
         return (
-            f"{self.group_id}: {_protocol_in_words(self.protocol)}{self._ports_in_words()} {place}"
+            f"{self.group_id}: {_protocol_in_words(self.protocol)}{self._ports_in_words()} "
+            f"{'to' if self.egress else 'from'} {peer}"
         )
 
     def _ports_in_words(self) -> str:
@@ -241,7 +249,7 @@ class SecurityGroupRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityGroup:
-    """A security group and its rules, inbound and outbound."""
+    """A security group and its inbound and outbound rules."""
 
     group_id: str
     name: str | None = None
@@ -251,7 +259,7 @@ class SecurityGroup:
     egress: tuple[SecurityGroupRule, ...] | None = None
 
 
-# --- where they apply -------------------------------------------------------------------------------------------------
+# --- where they apply -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,17 +269,18 @@ class Interface:
     Parameters
     ----------
     ipv4_addresses
-        Private ones, the primary first.
+        The private addresses, the primary address first.
     prefixes
-        Ranges delegated to the interface, IPv4 and IPv6; where EKS hands them to pods, no address list shows the pods.
+        IPv4 and IPv6 ranges delegated to the interface. Where EKS gives them to pods, no list has
+        the addresses of the pods.
     description
-        Free text on a user's interface; it says who made the interface only if ``requester_managed``.
+        Free text on a user's interface. Only on an interface that is ``requester_managed``, the
+        text names the service that created the interface.
     """
 
     interface_id: str
     interface_type: str | None = None
     description: str | None = None
-    requester_id: str | None = None
     requester_managed: bool | None = None
     owner_id: str | None = None
     group_ids: tuple[str, ...] | None = None
@@ -280,31 +289,29 @@ class Interface:
     ipv4_addresses: tuple[IPv4Address, ...] | None = None
     ipv6_addresses: tuple[IPv6Address, ...] | None = None
     prefixes: tuple[Network, ...] = ()
-    public_ip: IPv4Address | None = None
-    public_ip_owner_id: str | None = None
     instance_id: str | None = None
     source_dest_check: bool | None = None
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
     @property
     def is_nat_gateway(self) -> bool:
-        """Whether the interface is a NAT gateway's, which can have no security group."""
+        """Whether the interface belongs to a NAT gateway, which cannot have a security group."""
         return self.interface_type in NAT_GATEWAY_TYPES
 
     @property
     def forwards(self) -> bool:
-        """Whether the interface passes on traffic of others: a gateway's, a load balancer's, or an appliance's."""
+        """Whether it forwards traffic of others, for a gateway, load balancer or appliance."""
         return self.interface_type in FORWARDING_TYPES or self.source_dest_check is False
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """All single private addresses that are known, delegated prefixes apart."""
+        """All known single private addresses, without delegated prefixes."""
         return (*(self.ipv4_addresses or ()), *(self.ipv6_addresses or ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
-    """A subnet and its ranges, IPv4 and IPv6."""
+    """A subnet and its IPv4 and IPv6 ranges."""
 
     subnet_id: str
     vpc_id: str | None = None
@@ -313,7 +320,10 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vpc:
-    """A VPC and its ranges, IPv4 and IPv6; ``block_public_access`` is the mode in force for its internet gateways."""
+    """A VPC and its IPv4 and IPv6 ranges.
+
+    ``block_public_access`` is the mode of Block Public Access for its internet gateways.
+    """
 
     vpc_id: str
     owner_id: str | None = None
@@ -343,18 +353,18 @@ class Peering:
 
     @property
     def carries_traffic(self) -> bool | None:
-        """Whether the connection carries traffic; ``None`` if its status is not known, or none this program knows."""
+        """Whether traffic passes; ``None`` if the status is missing or new to this program."""
         return peering_carries_traffic(self.status)
 
     @property
     def crosses_regions(self) -> bool | None:
-        """Whether the two VPCs lie in different Regions, across which groups cannot be referred to."""
+        """Whether the two VPCs lie in different Regions, between which no rule can name groups."""
         if self.requester.region is None or self.accepter.region is None:
             return None
         return self.requester.region != self.accepter.region
 
     def side(self, vpc_id: str | None) -> PeeringSide | None:
-        """Give the side that is this VPC."""
+        """Return the side that is this VPC."""
         return next(
             (
                 side
@@ -365,7 +375,7 @@ class Peering:
         )
 
     def other_side(self, vpc_id: str | None) -> PeeringSide | None:
-        """Give the side that is not this VPC, if this VPC is one of the two."""
+        """Return the side that is not this VPC, if this VPC is one of the two."""
         side = self.side(vpc_id)
         if side is None:
             return None
@@ -373,9 +383,9 @@ class Peering:
 
 
 def peering_carries_traffic(status: str | None) -> bool | None:
-    """Whether traffic passes a peering connection in this status; ``None`` where that cannot be said.
+    """Return whether traffic passes a peering connection in this status; ``None`` if not known.
 
-    Only ``active`` does: https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-basics.html
+    Only an ``active`` connection carries traffic: https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-basics.html
     """
     if status == "active":
         return True
@@ -391,20 +401,19 @@ class VpcEndpoint:
     service_name: str | None = None
     state: str | None = None
     vpc_id: str | None = None
-    route_table_ids: tuple[str, ...] | None = None
     subnet_ids: tuple[str, ...] | None = None
     group_ids: tuple[str, ...] | None = None
     interface_ids: tuple[str, ...] | None = None
 
     @property
     def is_available(self) -> bool | None:
-        """Whether the endpoint is in service. AWS writes states in either case."""
+        """Whether the endpoint is in service. AWS writes states in lower or upper case."""
         return None if self.state is None else self.state.casefold() == "available"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A route; its destination is a range or a prefix list, its target the id AWS gives, of whatever kind."""
+    """A route to a range or a prefix list; the target is the id of any type that AWS gives."""
 
     destination: Network | PrefixListReference | None
     target: str | None
@@ -413,7 +422,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteTable:
-    """A route table and the subnets associated with it by name; the main one serves all other subnets of its VPC."""
+    """A route table and the subnets that are explicitly associated with it.
+
+    The main route table serves all other subnets of its VPC.
+    """
 
     route_table_id: str
     vpc_id: str | None = None
@@ -424,7 +436,7 @@ class RouteTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixList:
-    """A managed prefix list, a customer's or AWS's own."""
+    """A managed prefix list of a customer or of AWS."""
 
     prefix_list_id: str
     name: str | None = None

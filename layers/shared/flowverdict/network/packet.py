@@ -1,4 +1,10 @@
-"""TODO flowverdict.network.packet."""
+"""Describe one packet, and match it with a single criterion of a rule.
+
+A match is certain, impossible or *possible*. A match is possible wherever the data leaves it open:
+the ICMP type and code (flow logs have none,
+https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html), a protocol that this
+program does not know, a list that was not read. A possible match carries its reason.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +27,7 @@ MAX_PORT = 65_535
 
 
 class Outcome(StrEnum):
-    """What a layer does with a packet, as far as is known."""
+    """What a layer, network ACL or security groups, does with a packet, as far as is known."""
 
     ALLOW = "allow"
     DENY = "deny"
@@ -29,7 +35,7 @@ class Outcome(StrEnum):
 
 
 class Criterion(StrEnum):
-    """What a security group rule asks of a packet. For ICMP the port is its type and code."""
+    """What a security group rule compares. For ICMP, the port is the type and code."""
 
     PROTOCOL = "protocol"
     PORT = "port"
@@ -38,7 +44,11 @@ class Criterion(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packet:
-    """One packet; ``None`` is what is not known of it, as an ICMP packet's type and code never are from a flow log."""
+    """One packet.
+
+    ``None`` is what is not known of the packet. Of a packet in a flow log, the ICMP type and code
+    are never known.
+    """
 
     source: Address
     destination: Address
@@ -49,7 +59,10 @@ class Packet:
     icmp_code: int | None = None
 
     def reply(self) -> Packet:
-        """Give the packet that answers this one: it goes to the port this one came from, an ephemeral one as a rule."""
+        """Return the packet that answers this one.
+
+        Its destination port is this packet's source port, usually an ephemeral port.
+        """
         return Packet(
             source=self.destination,
             destination=self.source,
@@ -59,15 +72,15 @@ class Packet:
         )
 
     def peer(self, direction: FlowDirection) -> Address:
-        """Give the far end, seen from the interface the packet passes in this direction."""
+        """Return the remote address, seen from the interface that the packet passes."""
         return self.source if direction is FlowDirection.INGRESS else self.destination
 
 
-# --- matching one criterion -------------------------------------------------------------------------------------------
+# --- matching one criterion -------------------------------------------------------------------
 
 
 class Match(IntEnum):
-    """Whether something matches; ordered, so that the least of several is their conjunction."""
+    """Whether a criterion matches; ordered, so that the least of several is their conjunction."""
 
     NO = 0
     POSSIBLE = 1
@@ -76,6 +89,8 @@ class Match(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
+    """The match of one criterion; only a possible match has a reason."""
+
     match: Match
     reason: str = ""
 
@@ -84,14 +99,17 @@ NO, YES = Finding(Match.NO), Finding(Match.YES)
 
 
 def possible(reason: str) -> Finding:
+    """Return a match that depends on what is not known."""
     return Finding(Match.POSSIBLE, reason)
 
 
 def sure(*, matches: bool) -> Finding:
+    """Return a certain match, or a certain mismatch."""
     return YES if matches else NO
 
 
 def match_protocol(text: str | None, packet: Packet) -> Finding:
+    """Match a rule's protocol, as AWS writes it, with the packet's."""
     if text == ALL_PROTOCOLS:
         return YES
     number = protocol_number(text)
@@ -103,6 +121,7 @@ def match_protocol(text: str | None, packet: Packet) -> Finding:
 
 
 def match_port(first: int, last: int, packet: Packet) -> Finding:
+    """Match a rule's port range, both ends included, with the packet's destination port."""
     if first <= 0 and last >= MAX_PORT:
         return YES
     if packet.destination_port is None:
@@ -111,6 +130,7 @@ def match_port(first: int, last: int, packet: Packet) -> Finding:
 
 
 def match_icmp(kind: int, code: int, packet: Packet) -> Finding:
+    """Match a rule's ICMP type and code, ``-1`` for all, with the packet's."""
     if kind == ALL:
         return YES
     if packet.icmp_type is None:

@@ -1,4 +1,4 @@
-"""What the pipeline needs from outside, as protocols; adapters and test doubles implement them."""
+"""The source of configuration as a protocol; adapters and test doubles implement it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 
 class ConfigSource(Protocol):
-    """What knows the rules that applied to rejected flows."""
+    """Knows the rules that applied to rejected flows."""
 
     def read(
         self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
     ) -> NetConfig | NotAvailable:
-        """Give what the flows, all of one account and Region, need to be judged; or say in one line why it cannot be read.
+        """Return the configuration that the flows, all of one account and Region, need.
 
-        Never raises for what AWS answers or what the records name: a verdict stands without configuration.
+        ``NotAvailable`` gives the reason in one line where it cannot be read. Never raises for what
+        AWS answers or what the records name: a verdict stands without configuration.
         """

@@ -1,21 +1,18 @@
-"""What network ACLs and security groups say to one packet: answers with their evidence, never a bare bool.
+"""Decide what the security groups of an interface do with one packet, with the evidence.
 
-The rules, and where AWS states them:
+- Security groups only allow. The rules of all groups of an interface form one set without order;
+  what no rule allows is denied, so a denial has no rule to name. Replies pass.
+  https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html
+- A reference to a group means the private addresses of the interfaces that hold the group, in the
+  VPC or over an active peering connection within the Region.
+  https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-security-groups.html
 
-- An ACL's entries are tried from the lowest number up and the first that matches decides; ``*`` denies the rest. IPv4 and
-  IPv6 entries never apply to each other's packets. It is asked only where a packet enters or leaves the subnet, in each
-  direction by itself. https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html
-- An entry's ports are the packet's destination ports and count for TCP and UDP alone, its type and code for ICMP alone:
-  https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateNetworkAclEntry.html
-- Security groups only allow. The rules of all groups of an interface are one set, in no order; what none allows is denied,
-  so a denial has no rule to name. Replies pass. https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html
-- A reference to a group means the private addresses of the interfaces that hold it, in the VPC or over an active peering
-  connection within the Region: https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-security-groups.html
+Whatever the data leaves open makes a match *possible* (see ``packet``), for example a group whose
+holders belong to another account. The answer is ``unknown`` as soon as such a match could reverse
+it, and then names what is missing.
 
-Whatever the data leaves open makes a match *possible*: the ICMP type and code (no flow log has them), a protocol or action
-this program does not know, a list that was not read, a group whose holders are another account's. An answer is ``unknown``
-as soon as such a match could turn it round, and names what is missing. One thing no data shows: a packet that comes by way
-of a middlebox appliance is not matched by references, so an allowing rule with a reference is right only without one.
+No data shows whether a packet comes through a middlebox appliance, and references do not match
+such packets. So an allowing rule with a reference is right only for packets without a middlebox.
 """
 
 from __future__ import annotations
@@ -61,7 +58,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearestMiss:
-    """A rule that matches a denied packet in all but one criterion."""
+    """A rule that matches a denied packet in all criteria except one."""
 
     rule: SecurityGroupRule
     differs: Criterion
@@ -69,20 +66,21 @@ class NearestMiss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupsAnswer:
-    """What the security groups of an interface say to a packet, taken together.
+    """What the security groups of an interface do with a packet, taken together.
 
     Parameters
     ----------
     group_ids
-        The groups on the interface, ``None`` if they are not known.
+        The groups of the interface; ``None`` if they are not known.
     rule
-        A rule that allows the packet; ``None`` for a denial, which is the absence of one.
+        A rule that allows the packet; ``None`` for a denial, where no rule does.
     possible
-        Rules that allow it if what is not known turns out so; given only where no rule surely does.
+        Rules that allow the packet depending on what is not known; only where no rule certainly
+        allows it.
     nearest_miss
         For a denial, the rule that came closest.
     reasons
-        Why the answer is unknown, or allowed without a rule, in words.
+        Why the answer is unknown, or allowed without a rule.
     """
 
     outcome: Outcome
@@ -93,12 +91,9 @@ class GroupsAnswer:
     reasons: tuple[str, ...] = ()
 
 
-# --- security groups --------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class _View:
-    """A packet as an interface sees it, with what is known around."""
+    """A packet as an interface sees it, and the known configuration."""
 
     config: NetConfig
     interface: Interface
@@ -107,13 +102,13 @@ class _View:
 
     @property
     def address(self) -> Address:
-        """The far end."""
+        """The remote address."""
         return self.packet.peer(self.direction)
 
 
 @dataclass(frozen=True, slots=True)
-class _Checked:
-    """A rule held against a packet, criterion by criterion."""
+class _CheckedRule:
+    """A rule compared with a packet, criterion by criterion."""
 
     rule: SecurityGroupRule
     findings: dict[Criterion, Finding]
@@ -130,53 +125,40 @@ class _Checked:
 
     @property
     def only_difference(self) -> Criterion | None:
-        """The criterion that differs where both others surely match."""
-        no = [
+        """The criterion that differs where both other criteria certainly match."""
+        different = [
             criterion for criterion, finding in self.findings.items() if finding.match is Match.NO
         ]
-        sure = sum(finding.match is Match.YES for finding in self.findings.values())
-        return no[0] if len(no) == 1 and sure == len(self.findings) - 1 else None
+        matching = sum(finding.match is Match.YES for finding in self.findings.values())
+        only_one = len(different) == 1 and matching == len(self.findings) - 1
+        return different[0] if only_one else None
 
 
 def evaluate_groups(
     config: NetConfig, interface: Interface, packet: Packet, direction: FlowDirection
 ) -> GroupsAnswer:
-    """Say what all security groups of an interface together do with a packet no tracked connection lets pass."""
-    if interface.is_nat_gateway:
-        return GroupsAnswer(
-            outcome=Outcome.ALLOW, group_ids=(), reasons=("a NAT gateway has no security group",)
-        )
+    """Evaluate all security groups of an interface for a packet of no tracked connection."""
+    if interface.is_nat_gateway or not interface.group_ids:
+        return _answer_without_groups(interface)
     group_ids = interface.group_ids
-    # Forwarding ones can go without any group. On every other interface an empty list of groups is a gap in the data.
-    if group_ids is None or (not group_ids and interface.interface_type not in FORWARDING_TYPES):
-        return GroupsAnswer(
-            outcome=Outcome.UNKNOWN,
-            group_ids=group_ids,
-            reasons=(f"the security groups of {interface.interface_id} are not known",),
-        )
-    if not group_ids:
-        return GroupsAnswer(
-            outcome=Outcome.ALLOW,
-            group_ids=(),
-            reasons=(f"{interface.interface_id} has no security group",),
-        )
     view = _View(config, interface, packet, direction)
     rules, reasons = _rules(view, group_ids)
     checked = [_check(view, rule) for rule in rules]
     # Rules have no order: which of several is named must not depend on how the data lists them.
-    allowing = min((one.rule for one in checked if one.match is Match.YES), key=str, default=None)
+    allowing = min(
+        (each.rule for each in checked if each.match is Match.YES), key=str, default=None
+    )
     if allowing is not None:
         return GroupsAnswer(outcome=Outcome.ALLOW, group_ids=group_ids, rule=allowing)
-    possible = sorted(
-        (one for one in checked if one.match is Match.POSSIBLE), key=lambda one: str(one.rule)
+    in_doubt = sorted(
+        (each for each in checked if each.match is Match.POSSIBLE), key=lambda each: str(each.rule)
     )
-    if possible or reasons:
-        reasons += [f"{one.rule} may match: {'; '.join(one.reasons)}" for one in possible]
-        rules_in_doubt = tuple(one.rule for one in possible)
+    if in_doubt or reasons:
+        reasons += [f"{each.rule} may match: {'; '.join(each.reasons)}" for each in in_doubt]
         return GroupsAnswer(
             outcome=Outcome.UNKNOWN,
             group_ids=group_ids,
-            possible=rules_in_doubt,
+            possible=tuple(each.rule for each in in_doubt),
             reasons=tuple(reasons),
         )
     return GroupsAnswer(
@@ -184,17 +166,36 @@ def evaluate_groups(
     )
 
 
+def _answer_without_groups(interface: Interface) -> GroupsAnswer:
+    """Return the answer for an interface that has no security group, or no known one."""
+    if interface.is_nat_gateway:
+        return GroupsAnswer(
+            outcome=Outcome.ALLOW, group_ids=(), reasons=("a NAT gateway has no security group",)
+        )
+    # An interface that forwards can exist without a group. On every other interface an empty list
+    # of groups is a gap in the data.
+    if interface.group_ids is None or interface.interface_type not in FORWARDING_TYPES:
+        return GroupsAnswer(
+            outcome=Outcome.UNKNOWN,
+            group_ids=interface.group_ids,
+            reasons=(f"the security groups of {interface.interface_id} are not known",),
+        )
+    return GroupsAnswer(
+        outcome=Outcome.ALLOW,
+        group_ids=(),
+        reasons=(f"{interface.interface_id} has no security group",),
+    )
+
+
 def _rules(view: _View, group_ids: tuple[str, ...]) -> tuple[list[SecurityGroupRule], list[str]]:
-    """Give the rules of all groups in one direction, and in words which of them are not known."""
+    """Return the rules of all groups in the packet's direction, and which of them are not known."""
     known: list[SecurityGroupRule] = []
     unknown: list[str] = []
     for group_id in group_ids:
         group = view.config.security_group(group_id)
-        rules = (
-            None
-            if group is None
-            else (group.egress if view.direction is FlowDirection.EGRESS else group.ingress)
-        )
+        rules = None
+        if group is not None:
+            rules = group.egress if view.direction is FlowDirection.EGRESS else group.ingress
         if rules is None:
             unknown.append(f"the {view.direction} rules of {group_id} are not known")
         else:
@@ -202,22 +203,22 @@ def _rules(view: _View, group_ids: tuple[str, ...]) -> tuple[list[SecurityGroupR
     return known, unknown
 
 
-def _check(view: _View, rule: SecurityGroupRule) -> _Checked:
-    return _Checked(
+def _check(view: _View, rule: SecurityGroupRule) -> _CheckedRule:
+    return _CheckedRule(
         rule,
         {
             Criterion.PROTOCOL: match_protocol(rule.protocol, view.packet),
-            Criterion.PORT: _rule_details(rule, view.packet),
-            Criterion.PEER: _peer(view, rule.peer),
+            Criterion.PORT: _match_details(rule, view.packet),
+            Criterion.PEER: _match_peer(view, rule.peer),
         },
     )
 
 
-def _rule_details(rule: SecurityGroupRule, packet: Packet) -> Finding:
+def _match_details(rule: SecurityGroupRule, packet: Packet) -> Finding:
     number = protocol_number(rule.protocol)
     if number in PROTOCOLS_WITH_PORTS:
         if packet.protocol is not None and packet.protocol not in PROTOCOLS_WITH_PORTS:
-            return NO  # a packet without ports is not "the right port, only another protocol"
+            return NO  # a packet without ports does not differ in its protocol alone
         ports = _port_range(rule)
         return match_port(ports.first, ports.last, packet)
     if number in PROTOCOLS_WITH_TYPES:
@@ -236,7 +237,7 @@ def _port_range(rule: SecurityGroupRule) -> PortRange:
     )
 
 
-def _peer(view: _View, peer: Peer | None) -> Finding:
+def _match_peer(view: _View, peer: Peer | None) -> Finding:
     match peer:
         case None:
             return possible("its peer is not one this program knows")
@@ -246,56 +247,50 @@ def _peer(view: _View, peer: Peer | None) -> Finding:
                 return possible(f"the entries of {peer.prefix_list_id} are not known")
             return sure(matches=any(view.address in network for network in known.cidrs))
         case GroupReference():
-            return _reference(view, peer)
+            return _match_reference(view, peer)
         case _:
             return sure(matches=view.address in peer)
 
 
-def _reference(view: _View, reference: GroupReference) -> Finding:
+# --- references to groups ---------------------------------------------------------------------
+
+
+def _match_reference(view: _View, reference: GroupReference) -> Finding:
     config, interface, address = view.config, view.interface, view.address
     peering = None if reference.peering_id is None else config.peering(reference.peering_id)
-    over_peering = _peering_of(reference, peering)
+    over_peering = _match_peering(reference, peering)
     if over_peering.match is Match.NO:
         return NO
     local = config.interface_at(interface.vpc_id, address)
     if local is not None:
-        # An address is one interface's in its VPC, and that one is nearer than any of another VPC.
+        # In its VPC an address belongs to one interface, which takes precedence over an interface
+        # of another VPC with the same address.
         if local.group_ids is None:
-            return possible(
-                f"the security groups of {local.interface_id}, which has {address}, are not known"
-            )
+            return _groups_not_known(local, address)
         return sure(matches=reference.group_id in local.group_ids)
-    group_id, unlisted = (
-        reference.group_id,
-        config.unlisted_holder(reference.group_id, address.version),
-    )
-    holders = [
-        one
-        for one in config.interfaces_with(address)
-        if one.group_ids is None or group_id in one.group_ids
-    ]
     best = max(
-        (_holder(view, one, reference, over_peering) for one in holders),
+        (
+            _match_holder(view, holder, reference, over_peering)
+            for holder in config.interfaces_with(address)
+            if holder.group_ids is None or reference.group_id in holder.group_ids
+        ),
         key=lambda finding: finding.match,
         default=NO,
     )
-    if best.match is Match.NO and unlisted is not None:
-        return possible(
-            f"the addresses of {unlisted.interface_id}, which holds {group_id}, are not known"
-        )
-    if best.match is not Match.NO or config.has_members_of(reference, interface.vpc_id):
-        return best
-    side = None if peering is None else peering.other_side(interface.vpc_id)
-    if side is not None and lies_within(side.cidrs, address) is False:
-        return NO
-    return possible(f"not all interfaces that hold {group_id} are known")
+    return best if best.match is not Match.NO else _match_unknown_holder(view, reference, peering)
 
 
-def _peering_of(reference: GroupReference, peering: Peering | None) -> Finding:
-    """Say whether the peering connection a reference names lets it match; a stale one never does."""
+def _groups_not_known(interface: Interface, address: Address) -> Finding:
+    return possible(
+        f"the security groups of {interface.interface_id}, which has {address}, are not known"
+    )
+
+
+def _match_peering(reference: GroupReference, peering: Peering | None) -> Finding:
+    """Match the peering connection that a reference names; a stale reference never matches."""
     if reference.peering_id is None and reference.peering_status is None:
         return YES
-    # The rule's own status counts too: AWS keeps showing rules of connections that are gone.
+    # The status in the rule counts too: AWS keeps showing rules of deleted connections.
     states = (
         [peering_carries_traffic(reference.peering_status)]
         if reference.peering_status is not None
@@ -310,27 +305,30 @@ def _peering_of(reference: GroupReference, peering: Peering | None) -> Finding:
     return YES if True in states else possible(f"the status of {reference.peering_id} is not known")
 
 
-def _holder(
+def _match_holder(
     view: _View, holder: Interface, reference: GroupReference, over_peering: Finding
 ) -> Finding:
-    """Say whether a reference reaches an interface of another VPC that has the packet's address and may hold the group."""
-    config, here, there = view.config, view.interface.vpc_id, holder.vpc_id
+    """Match an interface of another VPC that has the packet's address and may hold the group."""
+    here, there = view.interface.vpc_id, holder.vpc_id
     if here is None or there is None:
-        return possible(
-            f"the VPC of {(view.interface if here is None else holder).interface_id} is not known"
-        )
+        unplaced = view.interface if here is None else holder
+        return possible(f"the VPC of {unplaced.interface_id} is not known")
     if holder.group_ids is None:
-        return possible(
-            f"the security groups of {holder.interface_id}, which has {view.address}, are not known"
-        )
+        return _groups_not_known(holder, view.address)
     if over_peering.match is Match.POSSIBLE:
         return over_peering
+    return _match_vpc(view, reference, here, there)
+
+
+def _match_vpc(view: _View, reference: GroupReference, here: str, there: str) -> Finding:
+    """Match the VPC of a holder: whether a reference reaches from one VPC to the other."""
+    config = view.config
     links = [
-        one
-        for one in config.peerings_of(here)
-        if one.side(there) is not None and not one.crosses_regions
+        peering
+        for peering in config.peerings_of(here)
+        if peering.side(there) is not None and not peering.crosses_regions
     ]
-    if any(one.carries_traffic for one in links):
+    if any(peering.carries_traffic for peering in links):
         return YES
     if (
         reference.peering_id is not None
@@ -341,24 +339,50 @@ def _holder(
     if (
         view.direction is FlowDirection.EGRESS
         and config.peerings is not None
-        and all(one.carries_traffic is False for one in links)
+        and all(peering.carries_traffic is False for peering in links)
     ):
-        return NO  # over a transit gateway, groups can be referred to in inbound rules alone
+        return NO  # over a transit gateway, only inbound rules can refer to groups
     return possible(
-        f"whether {here} and {there} are peered, or share a transit gateway that resolves groups, is not known"
+        f"whether {here} and {there} are peered, or share a transit gateway that resolves groups, "
+        "is not known"
     )
 
 
-# The same service for another peer is what a reader most likely meant to open; then the same peer's other port.
+def _match_unknown_holder(
+    view: _View, reference: GroupReference, peering: Peering | None
+) -> Finding:
+    """Match a holder that the data does not show, or does not show with the packet's address."""
+    config, address, group_id = view.config, view.address, reference.group_id
+    unlisted = config.unlisted_holder(group_id, address.version)
+    if unlisted is not None:
+        return possible(
+            f"the addresses of {unlisted.interface_id}, which holds {group_id}, are not known"
+        )
+    if config.has_members_of(reference, view.interface.vpc_id):
+        return NO
+    side = None if peering is None else peering.other_side(view.interface.vpc_id)
+    if side is not None and lies_within(side.cidrs, address) is False:
+        return NO
+    return possible(f"not all interfaces that hold {group_id} are known")
+
+
+# --- the nearest miss -------------------------------------------------------------------------
+
+
+# Most likely a person meant to open the same service to another peer, or else another port to the
+# same peer.
 _NEAREST_FIRST = (Criterion.PEER, Criterion.PORT, Criterion.PROTOCOL)
 
 
-def _nearest_miss(view: _View, checked: list[_Checked]) -> NearestMiss | None:
-    """Give the rule that matches all but one criterion, the closest first: by criterion, then by distance, then by text."""
+def _nearest_miss(view: _View, checked: list[_CheckedRule]) -> NearestMiss | None:
+    """Return the rule that differs from the packet in one criterion and is the closest.
+
+    Rules are compared by the criterion, then by the distance, then by their text.
+    """
     misses = [
-        NearestMiss(rule=one.rule, differs=one.only_difference)
-        for one in checked
-        if one.only_difference is not None
+        NearestMiss(rule=each.rule, differs=each.only_difference)
+        for each in checked
+        if each.only_difference is not None
     ]
     return min(
         misses,
@@ -372,7 +396,11 @@ def _nearest_miss(view: _View, checked: list[_Checked]) -> NearestMiss | None:
 
 
 def _distance(view: _View, miss: NearestMiss) -> int:
-    """Measure how far a rule missed. Ports: how many lie between. Ranges: the more leading bits in common, the nearer."""
+    """Return how far a rule is from the packet.
+
+    For ports, the difference to the nearest port of the range. For address ranges, a number that is
+    the lower, the more leading bits the range and the address share.
+    """
     rule, port, address = miss.rule, view.packet.destination_port, view.address
     if (
         miss.differs is Criterion.PORT
@@ -383,6 +411,6 @@ def _distance(view: _View, miss: NearestMiss) -> int:
         return max(ports.first - port, port - ports.last)
     if miss.differs is Criterion.PEER and isinstance(rule.peer, (IPv4Network, IPv6Network)):
         if rule.peer.version != address.version:
-            return 1  # farther than any of the family, and than a reference (0)
+            return 1  # farther than any range of the same IP version, and than a reference (0)
         return (int(rule.peer.network_address) ^ int(address)).bit_length() - address.max_prefixlen
     return 0

@@ -1,13 +1,15 @@
-"""The answers of EC2's ``Describe*`` calls to a ``NetConfig``: from a file, or as boto3 gives them.
+"""Parse the answers of EC2's ``Describe*`` calls, from a file or from boto3, into a ``NetConfig``.
 
-A snapshot is one JSON object. Its keys are those of the answers - ``NetworkInterfaces``, ``SecurityGroups``,
-``NetworkAcls``, ``Subnets``, ``Vpcs``, ``VpcPeeringConnections``, ``VpcEndpoints``, ``RouteTables``, and
-``ManagedPrefixLists``, each of these with the ``Entries`` that ``GetManagedPrefixListEntries`` gives - with AWS's own shapes
-(https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Types.html). ``ReadAt`` may say when they were read.
+A snapshot is one JSON object. Its keys are those of the answers: ``NetworkInterfaces``,
+``SecurityGroups``, ``NetworkAcls``, ``Subnets``, ``Vpcs``, ``VpcPeeringConnections``,
+``VpcEndpoints``, ``RouteTables``, and ``ManagedPrefixLists``, each prefix list with the ``Entries``
+that ``GetManagedPrefixListEntries`` returns. The elements have AWS's own shapes
+(https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Types.html). ``ReadAt`` may hold the
+time when they were read.
 
-A key that is missing (or null) is *not known*. Keys and values this program does not know are passed over or kept as text.
-What it does read it reads strictly: a value of the wrong kind raises, naming the place, since a rule misread would make a
-verdict wrong.
+A key that is missing or null is *not known*. Unknown keys are skipped, and unknown values are kept
+as text. Everything else is read strictly: a value of the wrong type raises an error that names its
+path, since a misread rule would make a verdict wrong.
 """
 
 from __future__ import annotations
@@ -49,15 +51,16 @@ if TYPE_CHECKING:
 
 
 def load_snapshot(path: Path) -> NetConfig:
-    """Read a snapshot file; every error names the file.
+    """Parse a snapshot file; every error names the file.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, is no JSON object, or holds a value of the wrong shape.
+        The file cannot be read, is not a JSON object, or holds a value of the wrong shape.
     """
     try:
-        # Bytes: json then sees to UTF-8, UTF-16 and byte order marks, as shells that redirect the AWS CLI write them.
+        # From bytes, json detects UTF-8, UTF-16 and byte order marks: shells that redirect the AWS
+        # CLI write all of them.
         answers = json.loads(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from error
@@ -72,12 +75,12 @@ def load_snapshot(path: Path) -> NetConfig:
 
 
 def parse_snapshot(answers: Mapping[str, object]) -> NetConfig:
-    """Give the configuration that a set of ``Describe*`` answers holds.
+    """Parse a set of ``Describe*`` answers.
 
     Raises
     ------
     ConfigError
-        A list, an element or a value has the wrong shape; the text names its place.
+        A list, an element or a value has the wrong shape; the text names its path.
     """
     root = JsonObject("", answers)
     return NetConfig(
@@ -94,17 +97,15 @@ def parse_snapshot(answers: Mapping[str, object]) -> NetConfig:
     )
 
 
-# --- one function for each kind of element ----------------------------------------------------------------------------
+# --- one function for each kind of element ----------------------------------------------------
 
 
 def _interface(item: JsonObject) -> Interface:
-    association = item.nested("Association")
     attachment = item.nested("Attachment")
     return Interface(
         interface_id=item.identifier("NetworkInterfaceId"),
         interface_type=item.text("InterfaceType"),
         description=item.text("Description"),
-        requester_id=item.text("RequesterId"),
         requester_managed=item.flag("RequesterManaged"),
         owner_id=item.text("OwnerId"),
         group_ids=item.each("Groups", lambda group: group.identifier("GroupId")),
@@ -116,8 +117,6 @@ def _interface(item: JsonObject) -> Interface:
             *item.some("Ipv4Prefixes", lambda prefix: prefix.ipv4_network("Ipv4Prefix")),
             *item.some("Ipv6Prefixes", lambda prefix: prefix.ipv6_network("Ipv6Prefix")),
         ),
-        public_ip=None if association is None else association.ipv4_address("PublicIp"),
-        public_ip_owner_id=None if association is None else association.text("IpOwnerId"),
         instance_id=None if attachment is None else attachment.text("InstanceId"),
         source_dest_check=item.flag("SourceDestCheck"),
         tags=MappingProxyType(dict(item.some("TagSet", _tag))),
@@ -126,7 +125,7 @@ def _interface(item: JsonObject) -> Interface:
 
 def _private_addresses(item: JsonObject) -> tuple[IPv4Address, ...] | None:
     primary = item.ipv4_address("PrivateIpAddress")
-    listed = item.each("PrivateIpAddresses", lambda one: one.ipv4_address("PrivateIpAddress"))
+    listed = item.each("PrivateIpAddresses", lambda entry: entry.ipv4_address("PrivateIpAddress"))
     if listed is None:
         return None if primary is None else (primary,)
     addresses = [address for address in listed if address is not None]
@@ -169,7 +168,7 @@ def _rules(
 
 
 def _permission(item: JsonObject, group_id: str, *, egress: bool) -> Iterator[SecurityGroupRule]:
-    def rule(peer: Peer | None, described: str | None) -> SecurityGroupRule:
+    def rule(peer: Peer | None, description: str | None) -> SecurityGroupRule:
         return SecurityGroupRule(
             group_id=group_id,
             egress=egress,
@@ -177,23 +176,24 @@ def _permission(item: JsonObject, group_id: str, *, egress: bool) -> Iterator[Se
             from_port=item.number("FromPort"),
             to_port=item.number("ToPort"),
             peer=peer,
-            description=described,
+            description=description,
         )
 
     peers = [
-        *((one.ipv4_network("CidrIp"), one) for one in item.objects("IpRanges")),
-        *((one.ipv6_network("CidrIpv6"), one) for one in item.objects("Ipv6Ranges")),
+        *((each.ipv4_network("CidrIp"), each) for each in item.objects("IpRanges")),
+        *((each.ipv6_network("CidrIpv6"), each) for each in item.objects("Ipv6Ranges")),
         *(
-            (PrefixListReference(prefix_list_id=one.identifier("PrefixListId")), one)
-            for one in item.objects("PrefixListIds")
+            (PrefixListReference(prefix_list_id=each.identifier("PrefixListId")), each)
+            for each in item.objects("PrefixListIds")
         ),
-        *((_group_reference(one), one) for one in item.objects("UserIdGroupPairs")),
+        *((_group_reference(each), each) for each in item.objects("UserIdGroupPairs")),
     ]
     if not peers:
-        # A kind of peer that is newer than this program: the rule is kept, so that no denial is certain past it.
+        # A type of peer that is newer than this program. The rule stays in the set, so that no
+        # denial is certain.
         yield rule(None, None)
-    for peer, one in peers:
-        yield rule(peer, one.text("Description"))
+    for peer, described in peers:
+        yield rule(peer, described.text("Description"))
 
 
 def _group_reference(item: JsonObject) -> GroupReference:
@@ -258,26 +258,26 @@ def _vpc(item: JsonObject) -> Vpc:
     )
 
 
-_GONE = frozenset({"disassociated", "failed"})
+_REMOVED = frozenset({"disassociated", "failed"})
 
 
 def _cidrs(item: JsonObject) -> tuple[Network, ...]:
-    """Give all ranges of a VPC or subnet, the primary one and those associated later, without those that were taken away."""
+    """Read the primary and the associated ranges of a VPC or subnet, without those removed."""
     primary = item.ipv4_network("CidrBlock")
     found: list[Network] = [] if primary is None else [primary]
     for association in item.objects("CidrBlockAssociationSet"):
         network = association.ipv4_network("CidrBlock")
-        if network is not None and _in_place(association.nested("CidrBlockState")):
+        if network is not None and _is_associated(association.nested("CidrBlockState")):
             found.append(network)
     for association in item.objects("Ipv6CidrBlockAssociationSet"):
         network6 = association.ipv6_network("Ipv6CidrBlock")
-        if network6 is not None and _in_place(association.nested("Ipv6CidrBlockState")):
+        if network6 is not None and _is_associated(association.nested("Ipv6CidrBlockState")):
             found.append(network6)
     return tuple(dict.fromkeys(found))
 
 
-def _in_place(state: JsonObject | None) -> bool:
-    return state is None or state.text("State") not in _GONE
+def _is_associated(state: JsonObject | None) -> bool:
+    return state is None or state.text("State") not in _REMOVED
 
 
 def _peering(item: JsonObject) -> Peering:
@@ -296,8 +296,8 @@ def _peering_side(item: JsonObject | None) -> PeeringSide:
         return PeeringSide()
     primary = item.ipv4_network("CidrBlock")
     found: list[Network] = [] if primary is None else [primary]
-    found += item.some("CidrBlockSet", lambda one: one.ipv4_network("CidrBlock"))
-    found += item.some("Ipv6CidrBlockSet", lambda one: one.ipv6_network("Ipv6CidrBlock"))
+    found += item.some("CidrBlockSet", lambda entry: entry.ipv4_network("CidrBlock"))
+    found += item.some("Ipv6CidrBlockSet", lambda entry: entry.ipv6_network("Ipv6CidrBlock"))
     return PeeringSide(
         vpc_id=item.text("VpcId"),
         owner_id=item.text("OwnerId"),
@@ -313,7 +313,6 @@ def _vpc_endpoint(item: JsonObject) -> VpcEndpoint:
         service_name=item.text("ServiceName"),
         state=item.text("State"),
         vpc_id=item.text("VpcId"),
-        route_table_ids=item.texts("RouteTableIds"),
         subnet_ids=item.texts("SubnetIds"),
         group_ids=item.each("Groups", lambda group: group.identifier("GroupId")),
         interface_ids=item.texts("NetworkInterfaceIds"),
@@ -322,7 +321,7 @@ def _vpc_endpoint(item: JsonObject) -> VpcEndpoint:
 
 def _route_table(item: JsonObject) -> RouteTable:
     associations = item.each(
-        "Associations", lambda one: (one.text("SubnetId"), one.flag("Main") is True)
+        "Associations", lambda entry: (entry.text("SubnetId"), entry.flag("Main") is True)
     )
     return RouteTable(
         route_table_id=item.identifier("RouteTableId"),
@@ -335,7 +334,7 @@ def _route_table(item: JsonObject) -> RouteTable:
     )
 
 
-# An instance's route names its interface too, and that is the more telling of the two.
+# A route to an instance also names its interface, which is more specific and comes first.
 _TARGETS = (
     "GatewayId",
     "NatGatewayId",
