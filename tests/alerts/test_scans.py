@@ -10,7 +10,7 @@ import pytest
 
 from flowverdict.alerts.grouping import group
 from flowverdict.alerts.model import Alert, Kind, Severity
-from flowverdict.alerts.scans import SCAN_TARGETS, without_scans
+from flowverdict.alerts.scans import SCAN_TARGETS, split_scans
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import HOUR
 from flowverdict.lifecycle.state_machine import Intervals, Suppressed
@@ -67,7 +67,7 @@ def explained(lines: Iterable[str], config: NetConfig | None = None) -> list[Exp
 
 
 def scans_in(lines: Iterable[str]) -> list[Scan]:
-    return without_scans(explained(lines))[0]
+    return split_scans(explained(lines))[0]
 
 
 def detections(lines: Iterable[str], config: NetConfig | None = None) -> list[Detection]:

@@ -1,28 +1,21 @@
-"""What the two ends are, and the way between them."""
+"""Both ends of a flow in words, and the path between them."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from flowverdict.network.model import Interface, Peering, PeeringSide
-from flowverdict.network.snapshot import parse_snapshot
-from flowverdict.verdict.endpoints import Endpoints, describe_endpoints, interface_in_words
-from flowverdict.verdict.endpoints import Path as Way
+from flowverdict.verdict.endpoints import Endpoints, Path, describe_endpoints, interface_in_words
+from tests.helpers.shop import APP, SHOP
 
 if TYPE_CHECKING:
     from flowverdict.network.configuration import NetConfig
 
-SHOP = parse_snapshot(
-    json.loads((Path(__file__).parents[1] / "scenarios" / "shop.config.json").read_text())
-)
-APP = "eni-0aaaaaaaaaaaaaaa2"
 VPC = "vpc-0123456789abcdef0"
 
 
@@ -87,22 +80,22 @@ def endpoints(remote: str, config: NetConfig = SHOP) -> Endpoints:
 
 
 @pytest.mark.parametrize(
-    ("remote", "way", "path_id"),
+    ("remote", "path", "path_id"),
     [
-        ("10.0.2.50", Way.SAME_SUBNET, None),
-        ("10.0.2.200", Way.SAME_SUBNET, None),  # a pod in a delegated prefix
-        ("10.0.1.5", Way.SAME_VPC, None),
-        ("10.0.1.99", Way.SAME_VPC, None),
-        ("10.0.4.40", Way.INTERFACE_ENDPOINT, "vpce-0aaa0000000000001"),
-        ("52.218.1.1", Way.GATEWAY_ENDPOINT, "vpce-0bbb0000000000002"),
-        ("172.31.4.4", Way.PEERING, "pcx-0aaa0000000000001"),
-        ("203.0.113.5", Way.INTERNET, None),
-        ("192.168.7.7", Way.OTHER_NETWORK, None),
+        ("10.0.2.50", Path.SAME_SUBNET, None),
+        ("10.0.2.200", Path.SAME_SUBNET, None),  # a pod in a delegated prefix
+        ("10.0.1.5", Path.SAME_VPC, None),
+        ("10.0.1.99", Path.SAME_VPC, None),
+        ("10.0.4.40", Path.INTERFACE_ENDPOINT, "vpce-0aaa0000000000001"),
+        ("52.218.1.1", Path.GATEWAY_ENDPOINT, "vpce-0bbb0000000000002"),
+        ("172.31.4.4", Path.PEERING, "pcx-0aaa0000000000001"),
+        ("203.0.113.5", Path.INTERNET, None),
+        ("192.168.7.7", Path.OTHER_NETWORK, None),
     ],
 )
-def test_the_way_is_told_by_the_remote_address(remote: str, way: Way, path_id: str | None) -> None:
+def test_the_remote_address_decides_the_path(remote: str, path: Path, path_id: str | None) -> None:
     shown = endpoints(remote)
-    assert (shown.path, shown.path_id) == (way, path_id)
+    assert (shown.path, shown.path_id) == (path, path_id)
 
 
 def test_a_gateway_endpoint_says_whether_the_subnet_is_routed_to_it() -> None:
@@ -113,22 +106,23 @@ def test_a_gateway_endpoint_says_whether_the_subnet_is_routed_to_it() -> None:
     tables = tuple(replace(table, subnet_ids=()) for table in SHOP.route_tables or ())
     unrouted = endpoints("52.218.1.1", replace(SHOP, route_tables=tables))
     assert any(
-        "has no route to vpce-0bbb0000000000002, so traffic goes by NAT or internet gateway" in note
+        "has no route to vpce-0bbb0000000000002, "
+        "so traffic goes through a NAT gateway or internet gateway" in note
         for note in unrouted.notes
     )
     without = endpoints("52.218.1.1", replace(SHOP, endpoints=()))
-    assert without.path is Way.AWS_SERVICE
+    assert without.path is Path.AWS_SERVICE
     assert (
-        f"{VPC} has no gateway endpoint for it, so traffic goes by NAT or internet gateway"
-        in without.notes
+        f"{VPC} has no gateway endpoint for it, "
+        "so traffic goes through a NAT gateway or internet gateway" in without.notes
     )
 
 
-def test_an_endpoint_that_serves_nobody_is_said_to() -> None:
+def test_the_note_names_the_state_of_an_endpoint_that_carries_no_traffic() -> None:
     pending = tuple(replace(one, state="PendingAcceptance") for one in SHOP.endpoints or ())
     (note,) = endpoints("10.0.4.40", replace(SHOP, endpoints=pending)).notes
-    assert "must let clients in, TCP 443" in note
-    assert "its state is PendingAcceptance, so it serves nobody" in note
+    assert "must let clients in, usually on TCP 443" in note
+    assert "state is PendingAcceptance, so it carries no traffic" in note
 
 
 def peering(number: int, mine: str, theirs: str, **changes: object) -> Peering:
@@ -163,7 +157,7 @@ def test_peering_says_what_stands_in_the_way() -> None:
         "10.77.0.1", replace(SHOP, peerings=(peering(77, VPC, "vpc-b", accepter=far),))
     )
     assert abroad.notes == (
-        "across Regions, security groups cannot be referred to; rules need ranges",
+        "across Regions, rules cannot refer to security groups; they need ranges",
     )
     wide = PeeringSide(vpc_id="vpc-b", region="eu-west-1", cidrs=(ip_network("10.0.0.0/8"),))
     overlapping = endpoints(
@@ -175,7 +169,9 @@ def test_peering_says_what_stands_in_the_way() -> None:
 def test_peering_is_not_transitive() -> None:
     chain = (peering(77, VPC, "vpc-b"), peering(88, "vpc-b", "vpc-c"))
     shown = endpoints("10.88.0.1", replace(SHOP, peerings=chain))
-    assert shown.path is Way.OTHER_NETWORK
-    assert shown.notes == (
-        f"10.88.0.1 lies in vpc-c, which is peered with vpc-b but not with {VPC}: peering is not transitive",
+    assert shown.path is Path.OTHER_NETWORK
+    (note,) = shown.notes
+    assert note == (
+        f"10.88.0.1 lies in vpc-c, which is peered with vpc-b but not with {VPC}: "
+        "peering is not transitive"
     )

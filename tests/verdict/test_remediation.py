@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,17 +12,13 @@ from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.model import NetworkAcl, NetworkAclEntry, PortRange
 from flowverdict.network.packet import Outcome, Packet
-from flowverdict.network.snapshot import parse_snapshot
 from flowverdict.verdict.remediation import AclChange, GroupChange, Remediation, find_remediation
 from tests.helpers.connection import evaluate_connection
+from tests.helpers.shop import APP, DATABASE, SHOP, WEB
 
 if TYPE_CHECKING:
     from flowverdict.network.configuration import NetConfig
 
-SHOP = parse_snapshot(
-    json.loads((Path(__file__).parents[1] / "scenarios" / "shop.config.json").read_text())
-)
-WEB, APP, DATABASE = "eni-0aaaaaaaaaaaaaaa1", "eni-0aaaaaaaaaaaaaaa2", "eni-0bbbbbbbbbbbbbbb2"
 WEB_ACL = "acl-0aaa0000000000001"
 
 

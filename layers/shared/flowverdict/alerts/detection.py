@@ -1,4 +1,8 @@
-"""TODO flowverdict.alerts.detection."""
+"""A detection: an alert or notice as one batch shows it, with its key, fingerprint and order.
+
+The fingerprint identifies the same problem over time, as Alertmanager's does. It is stored, so neither
+the fields of a key nor their order may change.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class GroupKey(NamedTuple):
-    """What makes rejected flows one alert. A named tuple because it is hashed for every flow."""
+    """What rejected flows of one alert have in common. A named tuple: it is hashed for each flow."""
 
     kind: Kind
     account_id: str | None
@@ -28,31 +32,33 @@ class GroupKey(NamedTuple):
     protocol: int | None = None
     service_port: int | None = None
     blocker: str | None = None
-    for_digest: bool = False  # the internet at a port and a colleague at it are two things, of which only one is told by itself
+    # Requests to the same port from the internet and from inside are two alerts: the first waits for
+    # the digest, the second is sent at once.
+    for_digest: bool = False
 
     @property
     def fingerprint(self) -> str:
-        """Identify the alert over time: 32 hexadecimal digits of a SHA-256 over the key."""
+        """The alert's identity over time: 32 hexadecimal digits of a SHA-256 over the key."""
         return fingerprint(*self)
 
 
 def fingerprint(*parts: object) -> str:
-    """Give 32 hexadecimal digits of a SHA-256 over the parts."""
+    """Return 32 hexadecimal digits of a SHA-256 over the parts."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """A problem as one batch shows it, with what decides whether anyone is told.
+    """A problem as one batch shows it, with what decides whether a message is sent.
 
     Parameters
     ----------
     samples
-        Packets to judge again once the rules may have changed.
-    casts
-        Keys of the shadows it casts: what has one of them among ``inhibited_by`` is explained by it.
-    shaded_by
-        Keys of the shadows that make this one needless.
+        Packets to evaluate again when the rules may have changed.
+    inhibits
+        Inhibition keys: a detection with one of these keys in ``inhibited_by`` is explained by this one.
+    inhibited_by
+        Inhibition keys of the alerts that make this one redundant.
     """
 
     notification: Alert | Notice
@@ -61,19 +67,20 @@ class Detection:
     inhibited_by: tuple[str, ...] = ()
 
 
+type Urgency = tuple[int, bool, int, str]
+
+
 def most_severe_first(detection: Detection) -> Urgency:
-    """Sort sightings: by severity, then by time, then by fingerprint."""
+    """Return the sort key of a detection: severity, then time, then fingerprint."""
     notification = detection.notification
-    return urgent(notification.severity, notification.first_seen, notification.fingerprint)
+    return urgency(notification.severity, notification.first_seen, notification.fingerprint)
 
 
-def urgent(severity: Severity, first_seen: int | None, fingerprinted: str) -> Urgency:
+def urgency(severity: Severity, first_seen: int | None, fingerprint: str) -> Urgency:
+    """Return the sort key; without a ``first_seen`` (Unix seconds) last within the severity."""
     return (
         severity.rank,
         first_seen is None,
         0 if first_seen is None else first_seen,
-        fingerprinted,
+        fingerprint,
     )
-
-
-type Urgency = tuple[int, bool, int, str]

@@ -1,8 +1,10 @@
-"""Sources that try many doors: told apart from faults before anything is grouped, since each door would be an alert of its own.
+"""Find scans: sources that try many ports or hosts.
 
-From the internet, ``SCAN_TARGETS`` different ports or addresses make a scan. From inside they must be different *ports*: a client
-that may not reach one service on many hosts is one fault of one rule, and is grouped by that rule. High ports count as one there,
-because RPC and passive FTP take another with every connection. A packet whose ports look like a reply's is no try.
+Scans are separated from faults before anything is grouped, since each port would be an alert of its own.
+From the internet, ``SCAN_TARGETS`` different ports or addresses make a scan. From inside, only
+different *ports* count: a client that cannot reach one service on many hosts is one fault of one rule,
+and is grouped by that rule. High ports count as a single port there, because RPC and passive FTP use
+another with every connection. A packet whose ports look like a reply's is not an attempt.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from flowverdict.verdict.explanation import Explanation
 
 
-# A client with a wrong address tries one or two ports, a browser or an agent a handful; scanners try hundreds.
+# A client with a wrong address tries one or two ports, a browser or an agent a handful; scanners try
+# hundreds.
 SCAN_TARGETS = 10
 
 _BLOCKED = {
@@ -48,7 +51,7 @@ class Place(NamedTuple):
 class Scan:
     """Everything that scanning sources tried at one place.
 
-    ``ports`` and ``addresses`` count the different ones that were tried, ``sources`` who tried.
+    ``sources`` counts the scanning addresses, ``ports`` and ``addresses`` the different targets.
     """
 
     place: Place
@@ -58,34 +61,37 @@ class Scan:
     addresses: int
 
 
-def without_scans(explanations: Iterable[Explanation]) -> tuple[list[Scan], list[Explanation]]:
-    """Give the scans, one a place, and the explanations that belong to none, in their order."""
+def split_scans(explanations: Iterable[Explanation]) -> tuple[list[Scan], list[Explanation]]:
+    """Return the scans, one a place, and the explanations that belong to none, in their order."""
     everything = list(explanations)
-    tries: defaultdict[tuple[Place, str], list[Explanation]] = defaultdict(list)
+    attempts: defaultdict[tuple[Place, str], list[Explanation]] = defaultdict(list)
     for explanation in everything:
-        if _is_try(explanation):
-            tries[_place(explanation), str(explanation.flow.key.packet_source)].append(explanation)
-    scanning: defaultdict[Place, list[Explanation]] = defaultdict(list)
+        if _is_attempt(explanation):
+            source = str(explanation.flow.key.packet_source)
+            attempts[_place(explanation), source].append(explanation)
+    members: defaultdict[Place, list[Explanation]] = defaultdict(list)
     sources: defaultdict[Place, int] = defaultdict(int)
-    for (place, _), members in tries.items():
-        if _doors(members, inside=place.inside) >= SCAN_TARGETS:
-            scanning[place] += members
+    for (place, _), tried in attempts.items():
+        if _count_targets(tried, inside=place.inside) >= SCAN_TARGETS:
+            members[place] += tried
             sources[place] += 1
-    taken = {id(member) for members in scanning.values() for member in members}
-    scans = [
-        Scan(
-            place=place,
-            members=tuple(members),
-            sources=sources[place],
-            ports=len({(one.flow.key.protocol, one.flow.key.destination_port) for one in members}),
-            addresses=len({one.flow.key.packet_destination for one in members}),
-        )
-        for place, members in scanning.items()
-    ]
-    return scans, [explanation for explanation in everything if id(explanation) not in taken]
+    scans = [_scan(place, members[place], sources[place]) for place in members]
+    of_scans = {id(member) for scan in scans for member in scan.members}
+    return scans, [explanation for explanation in everything if id(explanation) not in of_scans]
 
 
-def _is_try(explanation: Explanation) -> bool:
+def _scan(place: Place, members: list[Explanation], sources: int) -> Scan:
+    keys = [member.flow.key for member in members]
+    return Scan(
+        place=place,
+        members=tuple(members),
+        sources=sources,
+        ports=len({(key.protocol, key.destination_port) for key in keys}),
+        addresses=len({key.packet_destination for key in keys}),
+    )
+
+
+def _is_attempt(explanation: Explanation) -> bool:
     key, verdict = explanation.flow.key, explanation.verdict
     return (
         verdict.kind in _BLOCKED
@@ -109,7 +115,7 @@ def _place(explanation: Explanation) -> Place:
     )
 
 
-def _doors(members: list[Explanation], *, inside: bool) -> int:
+def _count_targets(members: list[Explanation], *, inside: bool) -> int:
     keys = [member.flow.key for member in members]
     if inside:
         return len({(key.protocol, without_ephemeral(key.destination_port)) for key in keys})

@@ -1,4 +1,13 @@
-"""TODO flowverdict.alerts.severity."""
+"""Decide the severity of a rejected flow, with the reason in words, and the service that it is about.
+
+- *critical*: replies of accepted connections are dropped, which is always a misconfiguration;
+- *high*: requests inside the organisation or to an AWS service;
+- *medium*: requests out to the internet, which may be intended egress control; a scan from inside;
+- *low*: unsolicited traffic from the internet;
+- *info*: packets of closed connections, or packets that the rules allow by now.
+
+What is inside follows from the addresses, and from the path where the rules were read.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +24,70 @@ if TYPE_CHECKING:
     from flowverdict.verdict.explanation import Explanation
 
 
-def service_port(explanation: Explanation) -> int | None:
-    """Give the port of the service that was to be reached; ``None`` where no port tells.
+# AWS address ranges that any customer's machines or content may be behind.
+_NOT_A_SERVICE = {None, "AMAZON", "EC2", "CLOUDFRONT", "GLOBALACCELERATOR"}
+# The path tells an inside end better than its address: VPCs may use public ranges, and IPv6 always does.
+_PATHS_IN_WORDS = {
+    Path.SAME_SUBNET: "traffic inside a subnet",
+    Path.SAME_VPC: "traffic inside a VPC",
+    Path.PEERING: "traffic between peered VPCs",
+    Path.INTERFACE_ENDPOINT: "traffic of a VPC endpoint",
+    Path.GATEWAY_ENDPOINT: "traffic to an AWS service, through a gateway endpoint",
+    Path.AWS_SERVICE: "traffic to an AWS service",
+}
 
-    A high port that no service is known for is taken for an ephemeral one: there, every connection has another.
+
+def severity_of(explanation: Explanation) -> tuple[Severity, str]:
+    """Return the severity of one rejected flow, and the reason in words."""
+    verdict = explanation.verdict
+    match verdict.kind:
+        case VerdictKind.CLOSED_CONNECTION:
+            return Severity.INFO, "a packet of a connection that was over; this is normal"
+        case VerdictKind.RULES_ALLOW:
+            return Severity.INFO, "the rules allow it now"
+        case VerdictKind.NETWORK_ACL if (
+            verdict.leg is Leg.RESPONSE and verdict.confidence is not Confidence.POSSIBLE
+        ):
+            return (
+                Severity.CRITICAL,
+                "replies of accepted connections are dropped, which is never intended",
+            )
+        case VerdictKind.NETWORK_ACL if verdict.leg is Leg.RESPONSE:
+            return (
+                Severity.HIGH,
+                "replies may be dropped, though it is not certain that these are replies",
+            )
+        case _:
+            return _severity_of_request(explanation)
+
+
+def _severity_of_request(explanation: Explanation) -> tuple[Severity, str]:
+    flow, key, context = explanation.flow, explanation.flow.key, explanation.flow.context
+    if explanation.endpoints is not None and explanation.endpoints.path in _PATHS_IN_WORDS:
+        return Severity.HIGH, _PATHS_IN_WORDS[explanation.endpoints.path]
+    ends = [end for end in (key.packet_source, key.packet_destination) if end is not None]
+    if ends and all(is_inside(end) for end in ends):
+        return Severity.HIGH, "traffic between private addresses, inside the organisation"
+    match flow.direction:
+        case FlowDirection.EGRESS if context.pkt_dst_aws_service not in _NOT_A_SERVICE:
+            return Severity.HIGH, f"traffic to an AWS service ({context.pkt_dst_aws_service})"
+        case FlowDirection.EGRESS:
+            return (
+                Severity.MEDIUM,
+                "traffic out to the internet; this may be intended egress control",
+            )
+        case FlowDirection.INGRESS if explanation.verdict.leg is Leg.REQUEST:
+            return Severity.LOW, "an unsolicited request from the internet"
+        case FlowDirection.INGRESS:
+            return Severity.LOW, "traffic from the internet that seems unsolicited"
+        case None:
+            return Severity.MEDIUM, "the direction is not known"
+
+
+def service_port(explanation: Explanation) -> int | None:
+    """Return the port of the service of the connection; ``None`` where the ports do not show it.
+
+    A high port without a known service counts as ephemeral: every connection has another.
     """
     key, leg = explanation.flow.key, explanation.verdict.leg
     if not has_ports(key.protocol):
@@ -36,70 +105,3 @@ def service_port(explanation: Explanation) -> int | None:
                 PortLook.NEITHER: None,
             }[look]
     return without_ephemeral(port)
-
-
-# --- severity ---------------------------------------------------------------------------------------------------------
-
-
-def severity_of(explanation: Explanation) -> tuple[Severity, str]:
-    """WindowEvaluator one rejected flow: the severity, and why in words."""
-    flow, verdict = explanation.flow, explanation.verdict
-    match verdict.kind:
-        case VerdictKind.CLOSED_CONNECTION:
-            return Severity.INFO, "a packet of a connection that was over; this is normal"
-        case VerdictKind.RULES_ALLOW:
-            return Severity.INFO, "the rules allow it now"
-        case VerdictKind.NETWORK_ACL if (
-            verdict.leg is Leg.RESPONSE and verdict.confidence is not Confidence.POSSIBLE
-        ):
-            return (
-                Severity.CRITICAL,
-                "replies of accepted connections are dropped, which nobody wants",
-            )
-        case VerdictKind.NETWORK_ACL if verdict.leg is Leg.RESPONSE:
-            return (
-                Severity.HIGH,
-                "replies may be dropped, though it is not sure that these are replies",
-            )
-        case _:
-            return _severity_of_request(explanation, flow.direction)
-
-
-def _severity_of_request(
-    explanation: Explanation, direction: FlowDirection | None
-) -> tuple[Severity, str]:
-    key, context = explanation.flow.key, explanation.flow.context
-    asked = explanation.verdict.leg is Leg.REQUEST
-    if explanation.endpoints is not None and explanation.endpoints.path in _PATHS_IN_WORDS:
-        return Severity.HIGH, _PATHS_IN_WORDS[explanation.endpoints.path]
-    endpoints = [end for end in (key.packet_source, key.packet_destination) if end is not None]
-    if endpoints and all(is_inside(end) for end in endpoints):
-        return Severity.HIGH, "traffic between private addresses, inside the organisation"
-    if (
-        direction is FlowDirection.EGRESS
-        and context.pkt_dst_aws_service not in _NO_SERVICE_OF_ITS_OWN
-    ):
-        return Severity.HIGH, f"traffic to an AWS service ({context.pkt_dst_aws_service})"
-    if direction is FlowDirection.EGRESS:
-        return Severity.MEDIUM, "traffic out to the internet; this may be wanted egress control"
-    if direction is FlowDirection.INGRESS:
-        return (
-            Severity.LOW,
-            "the internet knocking on what is closed"
-            if asked
-            else "from the internet, and nobody seems to have asked for it",
-        )
-    return Severity.MEDIUM, "the direction is not known"
-
-
-# AWS's address ranges that anybody's machines or content may be behind.
-_NO_SERVICE_OF_ITS_OWN = {None, "AMAZON", "EC2", "CLOUDFRONT", "GLOBALACCELERATOR"}
-# Where the rules were read, they know an inside end by more than its address: VPCs may use public ranges, and IPv6 always does.
-_PATHS_IN_WORDS = {
-    Path.SAME_SUBNET: "traffic inside a subnet",
-    Path.SAME_VPC: "traffic inside a VPC",
-    Path.PEERING: "traffic between peered VPCs",
-    Path.INTERFACE_ENDPOINT: "traffic of a VPC endpoint",
-    Path.GATEWAY_ENDPOINT: "traffic to an AWS service, through a gateway endpoint",
-    Path.AWS_SERVICE: "traffic to an AWS service",
-}

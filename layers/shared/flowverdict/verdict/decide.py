@@ -1,16 +1,19 @@
-"""Why a flow was rejected: evidence in, verdict out. Pure, and kept as a table.
+"""Decide why a flow was rejected: evidence in, verdict out. Pure; the rules are a table.
 
-The user's rules, which AWS's documentation confirms: a rejected *response* can only be the network ACL's doing, because
-security groups are stateful; a rejected *request* may be either's. AWS adds causes that are neither: packets that arrive
-after the connection was closed, VPC Block Public Access and Encryption Controls.
+Two facts of AWS (https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-records-examples.html):
+a rejected *response* can only be the work of the network ACL, because security groups are stateful; a
+rejected *request* can be the work of either. AWS has causes that are neither: packets that arrive
+after the connection was closed, VPC Block Public Access and VPC Encryption Controls.
 
-A hypothesis is a leg and a cause. The decision starts from all of them, each piece of evidence strikes some out, and what
-is left is the verdict. ``RULES`` is the whole decision, in order; the README's table is printed from it.
+A hypothesis is a leg and a cause. The decision starts from all hypotheses, each piece of evidence
+strikes some out, and what is left is the verdict. ``evidence_rules.RULES`` is the whole decision, in
+order; the README's table is printed from it.
 
-How sure a verdict is follows from the weakest evidence it needs. *Hard* evidence follows from how AWS works and cannot
-mislead; if it alone gives the verdict, the verdict is ``certain``. With *soft* evidence, which a lost or late record can
-overturn, it is ``likely``; with *weak* evidence such as port numbers, ``possible``. Evidence that contradicts itself makes
-a verdict ``possible`` and both sides are shown.
+The confidence follows from the weakest evidence that the verdict needs. *Hard* evidence follows from
+how AWS works and cannot mislead; if hard evidence alone gives the verdict, it is ``certain``. With
+*soft* evidence, which a lost or late record can overturn, the verdict is ``likely``; with *weak*
+evidence such as port numbers, ``possible``. Evidence that contradicts itself makes a verdict
+``possible``, and both sides are shown.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ from flowverdict.verdict.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from flowverdict.verdict.evidence_rules.rule import Rule
 
@@ -57,7 +60,7 @@ _KINDS = {
     frozenset({Cause.CHANGED_RULE}): VerdictKind.RULES_ALLOW,
 }
 
-# For these the leg changes nothing about what to do, so not knowing it does not make the verdict less sure.
+# For these verdicts the leg does not change what to do, so an unknown leg does not lower the confidence.
 _LEG_IS_INCIDENTAL = {
     VerdictKind.CLOSED_CONNECTION,
     VerdictKind.BLOCK_PUBLIC_ACCESS,
@@ -65,85 +68,121 @@ _LEG_IS_INCIDENTAL = {
 }
 
 
-def _strike(hypotheses: frozenset[Hypothesis], rules: Iterable[Rule]) -> frozenset[Hypothesis]:
-    struck = {item for rule in rules for item in rule.strikes}
-    return frozenset(one for one in hypotheses if not struck & {one, one.leg, one.cause})
-
-
-def _reading(hypotheses: frozenset[Hypothesis]) -> tuple[VerdictKind, Leg]:
-    # That a rule has changed is an answer only where nothing else is left: it was one layer or the other all the same.
-    telling = [one for one in hypotheses if one.cause is not Cause.CHANGED_RULE] or hypotheses
-    legs = {one.leg for one in telling}
-    kind = _KINDS.get(frozenset(one.cause for one in telling), VerdictKind.UNDETERMINED)
-    return kind, legs.pop() if len(legs) == 1 else Leg.UNKNOWN
-
-
 def decide(facts: Facts, rules_not_read: str | None = None) -> Verdict:
-    """Say why a flow was rejected. ``certain`` is only what hard evidence alone leaves no other explanation for.
+    """Decide why a flow was rejected.
 
-    ``rules_not_read`` says why there is no ruling although one was asked for; it is shown with the evidence.
+    ``certain`` is only a verdict to which hard evidence alone leaves no other explanation.
+    ``rules_not_read`` says why there are no rules although they were required; the reason is shown
+    with the evidence.
     """
-    observed = [(rule, detail) for rule in RULES if (detail := rule.observe(facts)) is not None]
-    if reason_named(facts):
-        # AWS's own word: what else suggests itself cannot make it less sure.
-        observed = [(rule, detail) for rule, detail in observed if rule.strength is Strength.HARD]
-    remaining: dict[Strength, frozenset[Hypothesis]] = {}
-    standing = WITHOUT_RULES if facts.rules_check is None else HYPOTHESES
-    contradicted = False
-    for strength in Strength:
-        left = _strike(standing, [rule for rule, _ in observed if rule.strength is strength])
-        # Evidence of one strength that leaves nothing contradicts what is stronger, and is not followed.
-        contradicted = contradicted or (not left and strength is not Strength.WEAK)
-        standing = left if left or strength is Strength.HARD else standing
-        remaining[strength] = standing
+    observed = _observe(facts)
+    remaining, contradicted = _eliminate(
+        WITHOUT_RULES if facts.rules_check is None else HYPOTHESES, [rule for rule, _ in observed]
+    )
+    required = _weakest_required(remaining)
+    kind, leg = _reading(remaining[required])
     conflicting = contradicted or any(rule.conflicts for rule, _ in observed)
-    settled = _settled(remaining)
-    kind, leg = _reading(remaining[settled])
     if kind is VerdictKind.UNDETERMINED or conflicting:
-        settled = Strength.WEAK
+        required = Strength.WEAK
     if kind is VerdictKind.RULES_ALLOW:
-        settled = max(settled, Strength.SOFT)  # it says what is now; what was then, nobody has seen
+        required = max(required, Strength.SOFT)  # the rules as of now, not as of the reject
     if (
         kind is VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP
         and facts.acl_denies()
         and facts.groups_deny()
     ):
-        # Both would block it now. What hard evidence says of then does not tell them apart, so this is not certain.
-        # A group that denies is innocent of a reply, so with the leg unknown it is a guess.
+        # Both would block the packet now. Hard evidence about the time of the reject does not tell them
+        # apart, so the verdict is not certain. A security group never blocks a reply, so with the leg
+        # unknown the verdict is a guess.
         kind = VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP
-        settled = max(settled, Strength.WEAK if leg is Leg.UNKNOWN else Strength.SOFT)
-    evidence = [
-        Evidence(kind=rule.kind, detail=detail, strength=rule.strength)
-        for rule, detail in observed
-        if rule.strength is not Strength.WEAK or settled is Strength.WEAK
-    ]
-    unclear = rules_unclear(facts)
-    if unclear is not None:
-        evidence.append(
-            Evidence(kind=EvidenceKind.RULES_UNCLEAR, detail=unclear, strength=Strength.WEAK)
-        )
-    if rules_not_read is not None:
-        evidence.append(
-            Evidence(
-                kind=EvidenceKind.RULES_NOT_READ, detail=rules_not_read, strength=Strength.WEAK
-            )
-        )
+        required = max(required, Strength.WEAK if leg is Leg.UNKNOWN else Strength.SOFT)
     return Verdict(
         kind=kind,
         leg=leg,
-        confidence=_CONFIDENCE[settled],
-        causes=frozenset(one.cause for one in standing),
-        evidence=tuple(evidence),
+        confidence=_CONFIDENCE[required],
+        causes=frozenset(hypothesis.cause for hypothesis in remaining[Strength.WEAK]),
+        evidence=(
+            *_evidence(observed, required),
+            *_remarks(rules_unclear(facts), rules_not_read),
+        ),
     )
 
 
-def _settled(remaining: Mapping[Strength, frozenset[Hypothesis]]) -> Strength:
-    """Give the strongest strength of evidence that already says what all of it says."""
+def _observe(facts: Facts) -> list[tuple[Rule, str]]:
+    """Return the rules that apply to the flow, each with its observation in words."""
+    observed = [(rule, detail) for rule in RULES if (detail := rule.observe(facts)) is not None]
+    if reason_named(facts):
+        # AWS names the reason: other evidence must not lower the confidence.
+        return [(rule, detail) for rule, detail in observed if rule.strength is Strength.HARD]
+    return observed
+
+
+def _eliminate(
+    hypotheses: frozenset[Hypothesis], rules: Sequence[Rule]
+) -> tuple[Mapping[Strength, frozenset[Hypothesis]], bool]:
+    """Strike hypotheses out, strongest evidence first.
+
+    Return what remains after the evidence of each strength, and whether hard or soft evidence
+    contradicts itself or what is stronger.
+    """
+    remaining: dict[Strength, frozenset[Hypothesis]] = {}
+    contradicted = False
+    for strength in Strength:
+        left = _strike(hypotheses, [rule for rule in rules if rule.strength is strength])
+        # Evidence of one strength that leaves nothing contradicts what is stronger, and is ignored.
+        contradicted = contradicted or (not left and strength is not Strength.WEAK)
+        hypotheses = left if left or strength is Strength.HARD else hypotheses
+        remaining[strength] = hypotheses
+    return remaining, contradicted
+
+
+def _strike(hypotheses: frozenset[Hypothesis], rules: Iterable[Rule]) -> frozenset[Hypothesis]:
+    struck = {item for rule in rules for item in rule.strikes}
+    return frozenset(
+        hypothesis
+        for hypothesis in hypotheses
+        if not struck & {hypothesis, hypothesis.leg, hypothesis.cause}
+    )
+
+
+def _weakest_required(remaining: Mapping[Strength, frozenset[Hypothesis]]) -> Strength:
+    """Return the strongest strength of evidence that already gives the verdict of all evidence."""
     kind, leg = _reading(remaining[Strength.WEAK])
-    settled = Strength.WEAK
+    required = Strength.WEAK
     for strength in reversed(Strength):
-        one_kind, one_leg = _reading(remaining[strength])
-        if one_kind is not kind or (kind not in _LEG_IS_INCIDENTAL and one_leg is not leg):
+        kind_so_far, leg_so_far = _reading(remaining[strength])
+        if kind_so_far is not kind or (kind not in _LEG_IS_INCIDENTAL and leg_so_far is not leg):
             break
-        settled = strength
-    return settled
+        required = strength
+    return required
+
+
+def _reading(hypotheses: frozenset[Hypothesis]) -> tuple[VerdictKind, Leg]:
+    # A changed rule is the answer only where nothing else is left: one of the two layers rejected the
+    # packet all the same.
+    decisive = [
+        hypothesis for hypothesis in hypotheses if hypothesis.cause is not Cause.CHANGED_RULE
+    ] or hypotheses
+    legs = {hypothesis.leg for hypothesis in decisive}
+    causes = frozenset(hypothesis.cause for hypothesis in decisive)
+    kind = _KINDS.get(causes, VerdictKind.UNDETERMINED)
+    return kind, legs.pop() if len(legs) == 1 else Leg.UNKNOWN
+
+
+def _evidence(observed: Iterable[tuple[Rule, str]], required: Strength) -> list[Evidence]:
+    """Return the evidence to show: weak evidence only where the verdict needs it."""
+    return [
+        Evidence(kind=rule.kind, detail=detail, strength=rule.strength)
+        for rule, detail in observed
+        if rule.strength is not Strength.WEAK or required is Strength.WEAK
+    ]
+
+
+def _remarks(unclear: str | None, not_read: str | None) -> list[Evidence]:
+    """Return what is to be known about the rules, which strikes nothing out."""
+    remarks = ((EvidenceKind.RULES_UNCLEAR, unclear), (EvidenceKind.RULES_NOT_READ, not_read))
+    return [
+        Evidence(kind=kind, detail=detail, strength=Strength.WEAK)
+        for kind, detail in remarks
+        if detail is not None
+    ]

@@ -1,9 +1,9 @@
-"""What both ends of a rejected flow are, and the way between them, as far as the configuration tells.
+"""Describe both ends of a rejected flow and the path between them, as far as the configuration shows.
 
-Interfaces: https://docs.aws.amazon.com/vpc/latest/userguide/requester-managed-eni.html. A description is trusted only on an
-interface that a service made; on a user's own it is free text. Endpoints:
-https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html. Peering (only ``active`` carries traffic, requests
-expire after seven days, not transitive, no overlapping ranges):
+Interfaces: https://docs.aws.amazon.com/vpc/latest/userguide/requester-managed-eni.html. A description
+is trusted only on an interface that an AWS service made; on a user's own interface it is free text.
+Endpoints: https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html. Peering (only
+``active`` carries traffic, requests expire after seven days, not transitive, no overlapping ranges):
 https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-basics.html.
 """
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from flowverdict.network.model import Interface, Peering, PrefixList, VpcEndpoint
 
 
-MAX_TAG = 64  # of a tag's value that is shown: enough for a name, too little for a message
+MAX_TAG = 64  # characters of a tag's value that are shown: enough for a name, not for a message
 
 
 class Path(StrEnum):
-    """The way a packet took, or would have taken."""
+    """The path that a packet took, or would have taken."""
 
     SAME_SUBNET = "same-subnet"
     SAME_VPC = "same-vpc"
@@ -45,9 +45,9 @@ class Path(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoints:
-    """Both ends in words, the path between them, and what has to be known about it.
+    """Both ends in words, the path between them, and notes about the path.
 
-    ``local`` is the interface the record was taken at. ``path_id`` is the endpoint or peering connection.
+    ``local`` is the interface of the record. ``path_id`` is the VPC endpoint or peering connection.
     """
 
     local: str
@@ -58,24 +58,23 @@ class Endpoints:
 
 
 def describe_endpoints(config: NetConfig, interface: Interface, remote: Address) -> Endpoints:
-    """Say what the two ends are and how traffic goes between them."""
+    """Describe the interface, the remote address and the path between them."""
     local = interface_in_words(config, interface)
     far = config.interface_at(interface.vpc_id, remote)
     if far is not None:
         return _inside_vpc(config, interface, far, local)
     own_endpoint = config.endpoint_of_interface(interface.interface_id)
     if own_endpoint is not None:
-        note = _endpoint_needs(own_endpoint)
         return Endpoints(
             local=local,
             remote=str(remote),
             path=Path.INTERFACE_ENDPOINT,
             path_id=own_endpoint.endpoint_id,
-            notes=(note,),
+            notes=(_group_note(own_endpoint),),
         )
-    for peering, its_cidrs_hold_remote in _peerings(config, interface, remote):
-        if its_cidrs_hold_remote:
-            return _peered(config, interface, peering, remote, local)
+    peering = _peering_to(config, interface, remote)
+    if peering is not None:
+        return _peered(config, interface, peering, remote, local)
     service = _service_list(config, remote)
     if service is not None:
         return _aws_service(config, interface, service, remote, local)
@@ -92,18 +91,20 @@ def describe_endpoints(config: NetConfig, interface: Interface, remote: Address)
         return Endpoints(
             local=local, remote=str(remote), path=Path.SAME_VPC, path_id=None, notes=(note,)
         )
+    note_or_none = _not_transitive(config, interface, remote)
     return Endpoints(
         local=local,
         remote=f"{remote}, outside the VPC",
         path=Path.OTHER_NETWORK,
         path_id=None,
-        notes=tuple(_not_transitive(config, interface, remote)),
+        notes=() if note_or_none is None else (note_or_none,),
     )
 
 
 # --- interfaces -------------------------------------------------------------------------------------------------------
 
-_DESCRIBED = (
+# What AWS services write into the description of their interfaces.
+_DESCRIPTIONS = (
     (re.compile(r"ELB (app|net|gwy)/([^/]+)/"), "load balancer {1}"),
     (re.compile(r"ELB (\S+)"), "load balancer {0}"),
     (re.compile(r"RDSNetworkInterface"), "RDS database"),
@@ -124,7 +125,7 @@ _DESCRIBED = (
     (re.compile(r"AWS created network interface for directory (d-[0-9a-f]+)"), "directory {0}"),
     (re.compile(r"arn:aws[a-z-]*:ecs:\S+"), "ECS task"),
 )
-_KINDS = {
+_TYPES = {
     "nat_gateway": "NAT gateway",
     "natGateway": "NAT gateway",
     "vpc_endpoint": "VPC endpoint",
@@ -139,10 +140,11 @@ _KINDS = {
 
 
 def interface_in_words(config: NetConfig, interface: Interface) -> str:
-    """Say whose interface it is: ``instance i-... (shop-web)``, ``RDS database``, ``VPC endpoint vpce-... (S3)``."""
+    """Name an interface by its owner: ``instance i-... (shop-web)``, ``RDS database``."""
     endpoint = config.endpoint_of_interface(interface.interface_id)
     if endpoint is not None:
-        return f"VPC endpoint {endpoint.endpoint_id} ({endpoint.service_name or 'unknown service'}), {interface.interface_id}"
+        service = endpoint.service_name or "unknown service"
+        return f"VPC endpoint {endpoint.endpoint_id} ({service}), {interface.interface_id}"
     owner = _owner(interface)
     name = one_line(interface.tags.get("Name", "")).strip()[:MAX_TAG]
     named = f" ({name})" if name else ""
@@ -152,13 +154,13 @@ def interface_in_words(config: NetConfig, interface: Interface) -> str:
 
 
 def _owner(interface: Interface) -> str | None:
-    by_service = interface.requester_managed is True or interface.interface_type in _KINDS
+    by_service = interface.requester_managed is True or interface.interface_type in _TYPES
     if by_service and interface.description is not None:
-        for pattern, words in _DESCRIBED:
+        for pattern, words in _DESCRIPTIONS:
             if match := pattern.match(interface.description):
                 return words.format(*match.groups())
-    if interface.interface_type in _KINDS:
-        return _KINDS[interface.interface_type]
+    if interface.interface_type in _TYPES:
+        return _TYPES[interface.interface_type]
     return f"instance {interface.instance_id}" if interface.instance_id is not None else None
 
 
@@ -171,42 +173,44 @@ def _inside_vpc(config: NetConfig, interface: Interface, far: Interface, local: 
         interface.interface_id
     )
     if endpoint is not None:
-        notes = (_endpoint_needs(endpoint),)
         return Endpoints(
             local=local,
             remote=remote,
             path=Path.INTERFACE_ENDPOINT,
             path_id=endpoint.endpoint_id,
-            notes=notes,
+            notes=(_group_note(endpoint),),
         )
-    same = interface.subnet_id is not None and interface.subnet_id == far.subnet_id
+    same_subnet = interface.subnet_id is not None and interface.subnet_id == far.subnet_id
     return Endpoints(
         local=local,
         remote=remote,
-        path=Path.SAME_SUBNET if same else Path.SAME_VPC,
+        path=Path.SAME_SUBNET if same_subnet else Path.SAME_VPC,
         path_id=None,
         notes=(),
     )
 
 
-def _endpoint_needs(endpoint: VpcEndpoint) -> str:
+def _group_note(endpoint: VpcEndpoint) -> str:
     state = (
         ""
         if endpoint.is_available is not False
-        else f"; its state is {endpoint.state}, so it serves nobody"
+        else f"; the endpoint's state is {endpoint.state}, so it carries no traffic"
     )
     groups = ", ".join(endpoint.group_ids or ()) or "of the endpoint"
-    return f"the endpoint's own group ({groups}) must let clients in, TCP 443 as a rule{state}"
+    return (
+        f"the endpoint's own security group ({groups}) must let clients in, "
+        f"usually on TCP 443{state}"
+    )
 
 
 def _service_list(config: NetConfig, remote: Address) -> PrefixList | None:
-    """Give AWS's prefix list of a service that a gateway endpoint can serve and that has this address."""
-    named = (
-        one for one in config.prefix_lists or () if (one.name or "").startswith("com.amazonaws.")
-    )
-    return next(
-        (one for one in named if any(remote in network for network in one.cidrs or ())), None
-    )
+    """Return the AWS prefix list, of a service with gateway endpoints, that holds this address."""
+    for prefix_list in config.prefix_lists or ():
+        if (prefix_list.name or "").startswith("com.amazonaws.") and any(
+            remote in network for network in prefix_list.cidrs or ()
+        ):
+            return prefix_list
+    return None
 
 
 def _aws_service(
@@ -215,38 +219,38 @@ def _aws_service(
     name = (service.name or "").rpartition(".")[2]
     where = f"{remote}, {name} ({service.prefix_list_id})"
     needs = (
-        f"security groups must let traffic out to {service.prefix_list_id}, "
-        f"and the network ACL to {name}'s public ranges and back (ACLs take no prefix lists)"
+        f"security groups must let traffic out to {service.prefix_list_id}, and the network ACL to "
+        f"{name}'s public ranges and back (network ACLs take no prefix lists)"
     )
-    endpoints = [
-        one
-        for one in config.endpoints or ()
-        if one.vpc_id == interface.vpc_id
-        and one.service_name == service.name
-        and (one.endpoint_type or "").casefold() == "gateway"
-    ]
-    if not endpoints:
-        known = config.endpoints is not None
-        missing = f"{interface.vpc_id} has no gateway endpoint for it, so traffic goes by NAT or internet gateway"
+    endpoint = next(
+        (
+            endpoint
+            for endpoint in config.endpoints or ()
+            if endpoint.vpc_id == interface.vpc_id
+            and endpoint.service_name == service.name
+            and (endpoint.endpoint_type or "").casefold() == "gateway"
+        ),
+        None,
+    )
+    if endpoint is None:
+        missing = (
+            f"{interface.vpc_id} has no gateway endpoint for it, "
+            "so traffic goes through a NAT gateway or internet gateway"
+        )
         return Endpoints(
             local=local,
             remote=where,
             path=Path.AWS_SERVICE,
             path_id=None,
-            notes=(missing, needs) if known else (needs,),
+            notes=(needs,) if config.endpoints is None else (missing, needs),
         )
-    endpoint = endpoints[0]
-    notes = tuple(
-        note
-        for note in (_route_note(config, interface, service, endpoint), needs)
-        if note is not None
-    )
+    route = _route_note(config, interface, service, endpoint)
     return Endpoints(
         local=local,
         remote=where,
         path=Path.GATEWAY_ENDPOINT,
         path_id=endpoint.endpoint_id,
-        notes=notes,
+        notes=(needs,) if route is None else (route, needs),
     )
 
 
@@ -265,30 +269,55 @@ def _route_note(
     )
     if routed:
         return f"{table.route_table_id} routes it through {endpoint.endpoint_id}"
-    return f"{table.route_table_id} has no route to {endpoint.endpoint_id}, so traffic goes by NAT or internet gateway"
+    return (
+        f"{table.route_table_id} has no route to {endpoint.endpoint_id}, "
+        "so traffic goes through a NAT gateway or internet gateway"
+    )
 
 
-def _peerings(
-    config: NetConfig, interface: Interface, remote: Address
-) -> Iterator[tuple[Peering, bool]]:
+def _peering_to(config: NetConfig, interface: Interface, remote: Address) -> Peering | None:
+    """Return the peering connection whose other side holds the address, an active one first."""
     if interface.vpc_id is None:
-        return
-    # A connection that carries traffic explains more than one that does not.
+        return None
     for peering in sorted(
         config.peerings_of(interface.vpc_id),
-        key=lambda one: (one.carries_traffic is not True, one.peering_id),
+        key=lambda peering: (peering.carries_traffic is not True, peering.peering_id),
     ):
         other = peering.other_side(interface.vpc_id)
-        yield peering, other is not None and any(remote in network for network in other.cidrs)
+        if other is not None and any(remote in network for network in other.cidrs):
+            return peering
+    return None
 
 
 def _peered(
     config: NetConfig, interface: Interface, peering: Peering, remote: Address, local: str
 ) -> Endpoints:
-    notes = []
+    other = peering.other_side(interface.vpc_id)
+    far = next(
+        (
+            holder
+            for holder in config.interfaces_with(remote)
+            if other is not None and holder.vpc_id == other.vpc_id
+        ),
+        None,
+    )
+    name = str(remote) if far is None else interface_in_words(config, far)
+    vpc_id = "the peer VPC" if other is None else other.vpc_id
+    return Endpoints(
+        local=local,
+        remote=f"{name}, in {vpc_id}",
+        path=Path.PEERING,
+        path_id=peering.peering_id,
+        notes=tuple(_peering_notes(config, interface, peering)),
+    )
+
+
+def _peering_notes(config: NetConfig, interface: Interface, peering: Peering) -> Iterator[str]:
+    """Yield what keeps a peering connection from carrying traffic, or limits its rules."""
     if peering.carries_traffic is False:
-        notes.append(
-            f"{peering.peering_id} is {peering.status}: only an active peering connection carries traffic"
+        yield (
+            f"{peering.peering_id} is {peering.status}: "
+            "only an active peering connection carries traffic"
         )
     if peering.status == "pending-acceptance":
         until = (
@@ -296,39 +325,33 @@ def _peered(
             if peering.expires_at is None
             else f"{peering.expires_at:%Y-%m-%d %H:%M} UTC"
         )
-        notes.append(f"the request expires {until} unless it is accepted")
+        yield f"the request expires {until} unless it is accepted"
     if peering.crosses_regions:
-        notes.append("across Regions, security groups cannot be referred to; rules need ranges")
+        yield "across Regions, rules cannot refer to security groups; they need ranges"
+    if _ranges_overlap(config, interface, peering):
+        yield "the two VPCs' ranges overlap, which peering does not allow"
+
+
+def _ranges_overlap(config: NetConfig, interface: Interface, peering: Peering) -> bool:
     vpc = config.vpc(interface.vpc_id) if interface.vpc_id is not None else None
     other = peering.other_side(interface.vpc_id)
-    theirs = () if other is None else other.cidrs
-    if vpc is not None and any(
-        mine.overlaps(one) for mine in vpc.cidrs for one in theirs if mine.version == one.version
-    ):
-        notes.append("the two VPCs' ranges overlap, which peering does not allow")
-    holders = [
-        one
-        for one in config.interfaces_with(remote)
-        if other is not None and one.vpc_id == other.vpc_id
-    ]
-    far = interface_in_words(config, holders[0]) if holders else str(remote)
-    vpc_id = other.vpc_id if other is not None else "the peer VPC"
-    return Endpoints(
-        local=local,
-        remote=f"{far}, in {vpc_id}",
-        path=Path.PEERING,
-        path_id=peering.peering_id,
-        notes=tuple(notes),
+    if vpc is None or other is None:
+        return False
+    return any(
+        near.version == far.version and near.overlaps(far)
+        for near in vpc.cidrs
+        for far in other.cidrs
     )
 
 
-def _not_transitive(config: NetConfig, interface: Interface, remote: Address) -> Iterator[str]:
+def _not_transitive(config: NetConfig, interface: Interface, remote: Address) -> str | None:
+    """Return a note where a VPC that is peered with a peer of this VPC holds the address."""
     if interface.vpc_id is None:
-        return
+        return None
     neighbours = {
         other.vpc_id
-        for one in config.peerings_of(interface.vpc_id)
-        if (other := one.other_side(interface.vpc_id)) is not None
+        for peering in config.peerings_of(interface.vpc_id)
+        if (other := peering.other_side(interface.vpc_id)) is not None
     }
     for peering in config.peerings or ():
         for side in (peering.requester, peering.accepter):
@@ -336,11 +359,11 @@ def _not_transitive(config: NetConfig, interface: Interface, remote: Address) ->
             if side.vpc_id not in neighbours or beyond is None or beyond.vpc_id == interface.vpc_id:
                 continue
             if any(remote in network for network in beyond.cidrs):
-                yield (
-                    f"{remote} lies in {beyond.vpc_id}, which is peered with {side.vpc_id} but not with {interface.vpc_id}: "
-                    "peering is not transitive"
+                return (
+                    f"{remote} lies in {beyond.vpc_id}, which is peered with {side.vpc_id} "
+                    f"but not with {interface.vpc_id}: peering is not transitive"
                 )
-                return
+    return None
 
 
 def _in_vpc(config: NetConfig, interface: Interface, remote: Address) -> bool:

@@ -1,0 +1,237 @@
+"""Compose the alert of a group of rejected flows.
+
+An alert counts all flows of its group. Its words are about the flow that stands for the group: its
+connection, verdict, rules and fix. Texts that come from records or tags are cut to ``MAX_TEXT``
+characters, so that an alert stays below the 256 KiB of an SNS message.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from flowverdict.alerts.console_links import console_links, logs_query
+from flowverdict.alerts.model import (
+    CONFIDENCES,
+    MAX_INTERFACES,
+    MAX_REMOTES,
+    Alert,
+    Evidence,
+    RemediationText,
+    Remote,
+    busiest,
+)
+from flowverdict.core.availability import NotAvailable
+from flowverdict.core.formatting import common_network, cut, cut_or_none, with_port
+from flowverdict.core.protocols import WELL_KNOWN_PORTS, has_ports, protocol_name
+from flowverdict.core.untrusted import one_line
+from flowverdict.flowlog.records import FlowDirection
+from flowverdict.flows.model import TrafficTotals
+from flowverdict.verdict.endpoints import MAX_TAG
+from flowverdict.verdict.model import Confidence
+from flowverdict.verdict.wording import caption, connection, headline, next_steps, sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from flowverdict.alerts.detection import GroupKey
+    from flowverdict.alerts.model import Severity
+    from flowverdict.core.addresses import Address
+    from flowverdict.verdict.endpoints import Endpoints
+    from flowverdict.verdict.explanation import Explanation
+
+
+SEVERAL_SERVICES = "several services"
+_OWNER_TAGS = frozenset({"owner", "team", "contact", "service-owner", "owner-email", "squad"})
+_MAX_OWNERS = 3
+
+
+def compose_alert(
+    key: GroupKey,
+    severity: tuple[Severity, str],
+    standing: Explanation,
+    members: Sequence[Explanation],
+    *,
+    service: str | None = None,
+) -> Alert:
+    """Compose the alert of ``members``; ``standing`` is the flow that stands for them.
+
+    ``severity`` comes with its reason in words. ``service`` replaces the service of the key.
+    """
+    flow, verdict = standing.flow, standing.verdict
+    traffic = TrafficTotals()
+    for member in members:
+        traffic.merge(member.flow.traffic)
+    confidences = Counter(member.verdict.confidence for member in members)
+    confidence = [level for level in Confidence if level in confidences][-1]
+    interfaces = sorted({member.flow.key.interface for member in members} - {None}, key=str)
+    remotes = _remotes(members)
+    ends = _ends(standing, key.service_port)
+    entry = standing.acl_entry
+    alert = Alert(
+        kind=key.kind,
+        fingerprint=key.fingerprint,
+        severity=severity[0],
+        severity_reason=severity[1],
+        summary=cut(sentence(standing)),
+        account_id=cut_or_none(key.account_id),
+        region=cut_or_none(key.region),
+        vpc_id=cut_or_none(key.vpc_id),
+        interfaces=tuple(cut(str(interface)) for interface in interfaces[:MAX_INTERFACES]),
+        interface_count=len(interfaces),
+        records=traffic.records,
+        first_seen=traffic.first_start,
+        last_seen=traffic.last_end,
+        headline=cut(headline(standing, confidence)),
+        near=ends.near,
+        near_others=max(len({member.flow.local for member in members} - {None}) - 1, 0),
+        far_port=ends.far_port,
+        far=ends.far,
+        far_network=network_of(remotes),
+        outbound=None if flow.direction is None else flow.direction is FlowDirection.EGRESS,
+        connection=connection(flow),
+        subnet_id=cut_or_none(flow.context.subnet_id),
+        flow_direction=key.direction,
+        leg=verdict.leg,
+        verdict=verdict.kind,
+        verdict_caption=caption(verdict.kind),
+        confidence=confidence,
+        confidences=_ordered(confidences),
+        protocol=key.protocol,
+        service_port=key.service_port,
+        service=_service(key) if service is None else service,
+        blocker=standing.blocker,
+        network_acl_entry=entry,
+        security_groups=standing.blocking_groups,
+        nearest_miss=standing.miss,
+        rules_read_at=standing.rules_read_at,
+        evidence=tuple(
+            Evidence(kind=item.kind, detail=cut(item.detail)) for item in verdict.evidence
+        ),
+        next_steps=tuple(cut(step) for step in next_steps(standing)),
+        top_remotes=remotes[:MAX_REMOTES],
+        remote_count=len(remotes),
+        flows=len(members),
+        packets=traffic.packets,
+        bytes=traffic.bytes,
+        owners=_owners(standing),
+        links=console_links(
+            key.region,
+            network_acl_id=None if entry is None else entry.network_acl_id,
+            security_groups=standing.blocking_groups,
+            interface_id=flow.interface_id,
+        ),
+        logs_query=logs_query(
+            flow.interface_id, key.service_port, remotes[0].address if remotes else None
+        ),
+    )
+    alert = _with_remediation(alert, standing)
+    return alert if standing.endpoints is None else _with_endpoints(alert, standing.endpoints)
+
+
+def _with_remediation(alert: Alert, standing: Explanation) -> Alert:
+    remediation = standing.remediation
+    if isinstance(remediation, NotAvailable):
+        return replace(alert, remediation_reason=remediation.reason)
+    commands = remediation.commands(standing.flow.context.region)
+    return replace(alert, remediation=RemediationText(commands=commands, opens=remediation.opens))
+
+
+def _with_endpoints(alert: Alert, endpoints: Endpoints) -> Alert:
+    return replace(
+        alert,
+        local_end=cut(endpoints.local),
+        remote_end=cut(endpoints.remote),
+        path=endpoints.path,
+        path_id=endpoints.path_id,
+        notes=tuple(cut(note) for note in endpoints.notes),
+    )
+
+
+def _ordered(confidences: Counter[Confidence]) -> tuple[tuple[str, int], ...]:
+    return tuple(
+        (level, confidences[Confidence(level)]) for level in CONFIDENCES if level in confidences
+    )
+
+
+def _service(key: GroupKey) -> str:
+    name = protocol_name(key.protocol)
+    if key.service_port is None:
+        return f"{name}, high ports" if has_ports(key.protocol) else name
+    known = WELL_KNOWN_PORTS.get(key.service_port)
+    return f"{name} {key.service_port}" + ("" if known is None else f" ({known})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ends:
+    """Both ends of the connection as text; the service's port is at the end that it belongs to."""
+
+    near: str
+    far: str | None
+    far_port: int | None
+
+
+def _ends(standing: Explanation, service_port: int | None) -> _Ends:
+    flow, key = standing.flow, standing.flow.key
+    near = key.packet_source if flow.direction is None else flow.local
+    near_port, far_port = key.source_port, key.destination_port
+    if flow.direction is FlowDirection.INGRESS:
+        near_port, far_port = far_port, near_port
+    near_has_service = service_port is not None and near_port == service_port
+    far_has_service = not near_has_service and far_port == service_port
+    shown_far_port = service_port if far_has_service else None
+    far = key.packet_destination
+    return _Ends(
+        near=with_port("?" if near is None else str(near), near_port if near_has_service else None),
+        far=None if far is None else with_port(str(far), shown_far_port),
+        far_port=shown_far_port,
+    )
+
+
+def _remotes(members: Sequence[Explanation]) -> tuple[Remote, ...]:
+    # Where the direction is not known, the source is the end that a reader can act on.
+    return busiest_addresses(
+        (
+            member.flow.remote
+            if member.flow.direction is not None
+            else member.flow.key.packet_source,
+            member,
+        )
+        for member in members
+    )
+
+
+def busiest_addresses(
+    members_by_address: Iterable[tuple[Address | None, Explanation]],
+) -> tuple[Remote, ...]:
+    """Count flows and packets by address; return the addresses with most packets first."""
+    flows: Counter[str] = Counter()
+    packets: Counter[str] = Counter()
+    for address, member in members_by_address:
+        if address is not None:
+            flows[str(address)] += 1
+            packets[str(address)] += member.flow.traffic.packets
+    remotes = (
+        Remote(address=address, flows=flows[address], packets=packets[address]) for address in flows
+    )
+    return tuple(sorted(remotes, key=busiest))
+
+
+def network_of(remotes: Sequence[Remote]) -> str | None:
+    """Return the smallest range that holds all remotes; ``None`` without a range worth naming."""
+    network = common_network(remote.address for remote in remotes) if remotes else None
+    return None if network is None else str(network)
+
+
+def _owners(standing: Explanation) -> tuple[tuple[str, str], ...]:
+    """Return the interface's tags that name an owner, as text that cannot fake a line."""
+    if standing.rules_check is None:
+        return ()
+    tags = standing.rules_check.interface.tags
+    owners = [
+        (name, one_line(tags[name]).strip()[:MAX_TAG])
+        for name in sorted(tags)
+        if name.casefold() in _OWNER_TAGS
+    ]
+    return tuple((name, value) for name, value in owners if value)[:_MAX_OWNERS]
