@@ -1,4 +1,4 @@
-"""Which addresses lie where no internet gateway forwards."""
+"""Which addresses are in ranges that no internet gateway forwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of protocols, and what two ports suggest about who asked whom."""
+"""Names of protocols, and whether two ports suggest a request or a reply."""
 
 from __future__ import annotations
 

@@ -37,13 +37,7 @@ from flowverdict.delivery import sns
 from flowverdict.delivery.renderers import amazon_q, email, ocsf, pagerduty, slack
 from flowverdict.flowlog.cloudwatch_logs import decode
 from flowverdict.flowlog.fields import FIELDS, MAX_EPOCH, MAX_PORT, TRANSIT_GATEWAY_FIELDS
-from flowverdict.flowlog.line_reader import (
-    MAX_SAMPLES,
-    LineReader,
-    header_format,
-    read_file,
-    read_messages,
-)
+from flowverdict.flowlog.line_reader import MAX_SAMPLES, LineReader, header_format
 from flowverdict.flowlog.parquet import MAGIC
 from flowverdict.flowlog.records import (
     DEFAULT_FORMAT,
@@ -58,6 +52,7 @@ from flowverdict.policy.document import parse_policy
 from flowverdict.verdict.batch import Batch, FixedConfig
 from flowverdict.verdict.contract import to_json
 from flowverdict.verdict.explain import explain_one
+from tests.helpers.line_by_line import read_file, read_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

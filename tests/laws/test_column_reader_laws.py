@@ -18,7 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flowverdict.core.errors import FlowVerdictError, ObjectError
-from flowverdict.flowlog import column_reader, fast_line_reader, line_reader
+from flowverdict.flowlog import column_reader, fast_line_reader
 from flowverdict.flowlog.column_reader import read_columns
 from flowverdict.flowlog.columnar import (
     NOT_LOGGED,
@@ -44,6 +44,7 @@ from flowverdict.flowlog.records import (
 )
 from flowverdict.flows import collector, evidence
 from flowverdict.flows.evidence import FlowsByWindow
+from tests.helpers import line_by_line
 from tests.helpers.hypothesis_weight import examples
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def say_the_same(content: bytes, headerless: tuple[RecordFormat, ...] = ()) -> N
     plain = LineReader(headerless)
     try:
         records = list(
-            line_reader.read_file(
+            line_by_line.read_file(
                 io.BytesIO(content), name="file", reader=plain, headerless=headerless
             )
         )
@@ -540,7 +541,7 @@ def test_what_is_collected_by_column_is_what_is_collected_record_by_record(
         patch.setattr(collector, "_MOST_HELD", collecting.most_held)
         plain, by_column = collecting.flows(), collecting.flows()
         try:
-            for record in line_reader.read_file(
+            for record in line_by_line.read_file(
                 io.BytesIO(content), name="file", reader=LineReader(())
             ):
                 plain.record(record)
@@ -573,7 +574,7 @@ def test_messages_say_the_same(content: bytes, formats: list[RecordFormat]) -> N
         LineReader(tuple(formats), headers=False),
         Kept(),
     )
-    records = list(line_reader.read_messages(messages, plain))
+    records = list(line_by_line.read_messages(messages, plain))
     fast_line_reader.read_messages(messages, reader, kept, SEED, Windows(apart=True))
     assert_same(kept, reader, records, plain)
 

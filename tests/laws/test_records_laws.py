@@ -14,13 +14,7 @@ from hypothesis import strategies as st
 
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.flowlog.fields import FIELDS, Field, FieldKind
-from flowverdict.flowlog.line_reader import (
-    MAX_LINE_BYTES,
-    MAX_SAMPLES,
-    LineReader,
-    read_file,
-    read_messages,
-)
+from flowverdict.flowlog.line_reader import MAX_LINE_BYTES, MAX_SAMPLES, LineReader
 from flowverdict.flowlog.records import (
     DEFAULT_FORMAT,
     Action,
@@ -30,6 +24,7 @@ from flowverdict.flowlog.records import (
     MalformedLine,
     RecordFormat,
 )
+from tests.helpers.line_by_line import read_file, read_messages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

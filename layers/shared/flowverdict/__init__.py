@@ -1,4 +1,5 @@
 """flowverdict says why a VPC flow was rejected, how sure it is, and what to change.
 
-Data goes one way: sources -> records -> flows -> decision -> explain -> alerts -> delivery (see CONTRIBUTING.md).
+Data passes the packages in one direction: flowlog (sources to records), flows, network, verdict,
+alerts, then lifecycle, policy and delivery, with app on top (see CONTRIBUTING.md).
 """

@@ -1,1 +1,1 @@
-"""Values and helpers that every other package uses: addresses, protocols, errors, text, AWS clients."""
+"""Values and functions of every other package: addresses, protocols, errors, text, AWS clients."""

@@ -1,10 +1,10 @@
-"""What kind of address an address is, as far as VPC traffic is concerned.
+"""Parse addresses, and decide whether an internet gateway can forward their traffic.
 
-``ipaddress.is_private`` does not serve: it calls documentation and benchmarking ranges private, while here the question
-is whether traffic crossed an internet gateway. Inside are the ranges that no internet gateway forwards: RFC 1918,
-RFC 6598 (100.64.0.0/10, also a VPC range: https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html),
-link-local, and IPv6 unique local addresses. A VPC may use public ranges of its own and IPv6 VPC addresses are global, so
-"not inside" does not mean "on the internet".
+"Inside" are the ranges that no internet gateway forwards: RFC 1918, RFC 6598 (100.64.0.0/10, also a
+VPC range: https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html), link-local, and
+IPv6 unique local addresses. A VPC may use public ranges of its own, and IPv6 VPC addresses are
+global, so "not inside" does not mean "on the internet". ``ipaddress.is_private`` answers another
+question: it also calls documentation and benchmarking ranges private.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ _INSIDE_V6 = tuple(IPv6Network(cidr) for cidr in ("fc00::/7", "fe80::/10"))
 
 
 class IPv4Address(ipaddress.IPv4Address):
-    """An address that remembers its hash and its text, which ``ipaddress`` works out anew each time: some twenty times a record."""
+    """An IPv4 address with its hash and text cached; ``ipaddress`` computes both on each use.
+
+    A record uses them about twenty times.
+    """
 
     __slots__ = ("_hashed", "_text")
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._hashed = super().__hash__()
-        self._text = text  # there is no other way to write it
+        self._text = text  # an IPv4 address has only this spelling
 
     def __hash__(self) -> int:
         return self._hashed
@@ -41,7 +44,7 @@ class IPv4Address(ipaddress.IPv4Address):
 
 
 class IPv6Address(ipaddress.IPv6Address):
-    """One that remembers its hash."""
+    """An IPv6 address with its hash cached."""
 
     __slots__ = ("_hashed",)
 
@@ -55,13 +58,13 @@ class IPv6Address(ipaddress.IPv6Address):
 
 @lru_cache(maxsize=65_536)
 def address_of(text: str) -> Address:
-    """Read an address as ``ipaddress.ip_address`` does; raises ``ValueError`` where it is none."""
+    """Parse an address as ``ipaddress.ip_address`` does; raise ``ValueError`` for other text."""
     return IPv6Address(text) if ":" in text else IPv4Address(text)
 
 
 @lru_cache(maxsize=65_536)
 def is_inside(address: Address) -> bool:
-    """Whether no internet gateway forwards traffic of this address."""
+    """Whether the address is in a range that no internet gateway forwards."""
     if isinstance(address, ipaddress.IPv4Address):
         return any(address in network for network in _INSIDE_V4)
     return any(address in network for network in _INSIDE_V6)

@@ -1,4 +1,4 @@
-"""A value that could not be had, with the reason in words."""
+"""A value that is not available, with the reason in words."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class NotAvailable:
-    """Stands in place of a value that could not be read, applied or offered.
+    """The stand-in for a value that could not be read, applied or offered.
 
     Parameters
     ----------
     reason
-        Why, in one line, as it is shown to a person.
+        Why, in one line, as users see it.
     """
 
     reason: str

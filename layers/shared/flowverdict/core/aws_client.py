@@ -38,7 +38,7 @@ def error_code(error: ClientError) -> str:
 
 
 def reject_malformed_responses[Client: BaseClient](client: Client) -> Client:
-    """Make the client raise ``MalformedAnswerError`` for a malformed response; return the client."""
+    """Make the client raise ``MalformedAnswerError`` for malformed responses; return the client."""
     client.meta.events.register("before-parse", _check, unique_id="flowverdict-malformed-answers")
     return client
 
@@ -61,7 +61,7 @@ def _check(operation_model: OperationModel, response_dict: Mapping[str, Any], **
         if "json" in protocol:
             json.loads(body)
         else:
-            ParserCreate().Parse(body, True)  # noqa: FBT003 - expat's parameter: the input is complete
+            ParserCreate().Parse(body, True)  # noqa: FBT003 - expat's: the input is complete
     except (ValueError, ExpatError) as error:
         form = "JSON" if "json" in protocol else "XML"
         raise MalformedAnswerError(operation=operation_model.name, form=form) from error

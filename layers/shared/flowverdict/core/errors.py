@@ -1,24 +1,25 @@
-"""Every error this project raises on purpose.
+"""Define every error that this project raises on purpose.
 
 FlowVerdictError
-|-- EnvelopeError          an event whose shape no trigger of ours sends
-|-- FormatError            a flow log format (header line or ``${field}`` list) that names no usable fields
-|-- FormatUnknownError      EC2 could not be asked for a flow log's format this time
-|-- ObjectError            one object (or file) could not be read whole; names it and the reason
-|   |-- NotAFlowLogError   its content is something else
-|   `-- ObjectGoneError    it does not exist (any more)
-|-- DeliveryError          an alert could not be published
-|   `-- WebhookRefusedError  its address is no longer taken; a newer one may be
-|-- NotificationError          a text is no alert (or one of another version)
-|-- EvidenceError          what is kept of what sources showed could not be read or written
-|-- OutOfTimeError         an object could not be read in the time that an invocation has for it
-|-- StateError             what is remembered of alerts could not be read or written
-|-- ConfigError            a snapshot of the VPC configuration is not of the shape it should have; names the key
-|-- PolicyError            a policy document is not valid; names the place of every problem
-|-- NotReadError           AWS did not give a part of the configuration; names the call and the reason
-`-- SettingsError          an environment variable is missing or makes no sense
+|-- EnvelopeError            an event has a shape that none of the configured triggers sends
+|-- FormatError              a flow log format (header or ``${field}`` list) names no usable fields
+|-- FormatUnknownError       EC2 did not describe a flow log's format this time
+|-- ObjectError              an object (or file) could not be read whole; names object and reason
+|   |-- NotAFlowLogError     the content is not a flow log
+|   `-- ObjectGoneError      the object does not exist (any more)
+|-- DeliveryError            an alert could not be published
+|   `-- WebhookRefusedError  the webhook's address is not valid any more; a newer address may be
+|-- NotificationError        a text is not an alert or notice, or has another version
+|-- EvidenceError            stored evidence could not be read or written
+|-- OutOfTimeError           an object could not be read in the time that an invocation has for it
+|-- StateError               the stored state of alerts could not be read or written
+|-- ConfigError              a snapshot of the VPC configuration has a wrong shape; names the key
+|-- PolicyError              a policy document is not valid; names the place of every problem
+|-- NotReadError             AWS did not return a part of the configuration; names call and reason
+`-- SettingsError            an environment variable is missing or not valid
 
-A malformed *line* is no error: it is counted by reason and the file goes on (``records.MalformedLine``).
+A malformed *line* is not an error: it is counted by reason and reading goes on
+(``records.MalformedLine``).
 """
 
 from __future__ import annotations
@@ -29,15 +30,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-_MAX_PROBLEMS = 20  # that one line tells; a document of the wrong kind has hundreds
-# An S3 key of 1,024 bytes, none of them printable, has 4,096 characters when escaped; twenty problems of a policy have fewer.
+_MAX_PROBLEMS = 20  # that the text of an error lists; a document of the wrong kind has hundreds
+# An S3 key of 1,024 bytes, none of them printable, has 4,096 characters when escaped; twenty
+# problems of a policy have fewer.
 MAX_ERROR_TEXT = 6_000
 
 
 class FlowVerdictError(Exception):
-    """Base of all errors raised on purpose; its text is one printable line of bounded length, fit for a person.
+    """Base of all errors raised on purpose; the text is one printable line of bounded length.
 
-    Names of objects and words of documents are somebody else's choice, so that is seen to here and nowhere else.
+    Error texts quote names of objects and words of documents, which other people choose. Only this
+    class escapes and cuts them.
     """
 
     def __init__(self, text: str) -> None:
@@ -52,7 +55,7 @@ def _printable(character: str) -> str:
 
 
 class EnvelopeError(FlowVerdictError):
-    """An event is of no known shape, or its payload cannot be decoded."""
+    """The shape of an event is not known, or its payload cannot be decoded."""
 
 
 class FormatError(FlowVerdictError):
@@ -60,16 +63,16 @@ class FormatError(FlowVerdictError):
 
 
 class FormatUnknownError(FlowVerdictError):
-    """EC2 could not be asked for a flow log's format; another try may succeed."""
+    """EC2 did not describe a flow log's format; another try may succeed."""
 
 
 class ObjectError(FlowVerdictError):
-    """One object could not be read whole.
+    """An object could not be read whole.
 
     Parameters
     ----------
     name
-        What a person would look for: ``s3://bucket/key`` or a file's path.
+        The object's name for users: ``s3://bucket/key`` or a file's path.
     reason
         Why, in one line.
     """
@@ -85,7 +88,7 @@ class NotAFlowLogError(ObjectError):
 
 
 class ObjectGoneError(ObjectError):
-    """The object an event names does not exist."""
+    """The object that an event names does not exist."""
 
 
 class DeliveryError(FlowVerdictError):
@@ -93,19 +96,19 @@ class DeliveryError(FlowVerdictError):
 
 
 class WebhookRefusedError(DeliveryError):
-    """A webhook takes no messages at this address (any more)."""
+    """A webhook does not accept messages at this address (any more)."""
 
 
 class NotificationError(FlowVerdictError):
-    """A text is no alert or notice of this program's."""
+    """A text is not an alert or notice of this program."""
 
 
 class OutOfTimeError(FlowVerdictError):
-    """An object could not be read to its end in the time that an invocation has for reading."""
+    """An object could not be read in the time that an invocation has for reading."""
 
 
 class EvidenceError(FlowVerdictError):
-    """What is kept of what sources showed could not be read or written; another try may succeed."""
+    """Stored evidence could not be read or written; another try may succeed."""
 
 
 class StateError(FlowVerdictError):
@@ -113,18 +116,18 @@ class StateError(FlowVerdictError):
 
 
 class ConfigError(FlowVerdictError):
-    """A snapshot of the VPC configuration cannot be read; the text names the key and what is wrong with its value."""
+    """A snapshot of the VPC configuration cannot be read; the text names the key and the fault."""
 
 
 class PolicyError(FlowVerdictError):
     """A policy document is not valid.
 
-    Its text is one line with at most 20 problems and the number of further ones.
+    The text is one line with at most 20 problems and the number of further problems.
 
     Parameters
     ----------
     problems
-        At least one, each one line: the place in the document and what is wrong there.
+        At least one problem, each in one line: the place in the document and the fault there.
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
@@ -136,16 +139,16 @@ class PolicyError(FlowVerdictError):
 
 
 class NotReadError(FlowVerdictError):
-    """AWS did not give a part of the VPC configuration.
+    """AWS did not return a part of the VPC configuration.
 
     Parameters
     ----------
     action
         The IAM action of the call: ``ec2:DescribeSubnets``.
     reason
-        Why, in a few words: AWS's error code, or what this program decided.
+        Why, in a few words: AWS's error code, or this program's own decision.
     denied
-        Whether AWS refused for lack of permission, against which asking again does not help.
+        Whether AWS refused for lack of permission, so that another try cannot succeed.
     """
 
     def __init__(self, action: str, reason: str, *, denied: bool = False) -> None:
@@ -156,4 +159,4 @@ class NotReadError(FlowVerdictError):
 
 
 class SettingsError(FlowVerdictError):
-    """An environment variable is missing or makes no sense."""
+    """An environment variable is missing or not valid."""

@@ -1,7 +1,8 @@
 """Protocol names and the ports that services listen on.
 
-Ports are the weakest evidence there is: they break ties and never make a verdict certain. A port is a *service* port if
-it is below 1024 or among the well-known ones listed here; it is *ephemeral* from 32768 up, where Linux starts
+Ports are weak evidence: they break ties and never make a verdict certain. A port is a *service*
+port if it is below 1024 or among the well-known ports listed here. A port is *ephemeral* from 32768
+up, where Linux starts
 (https://docs.aws.amazon.com/vpc/latest/userguide/custom-network-acl.html#nacl-ephemeral-ports).
 """
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Protocol(IntEnum):
-    """IANA numbers of the protocols that need telling apart."""
+    """IANA numbers of the protocols that the rules distinguish."""
 
     ICMP = 1
     TCP = 6
@@ -132,7 +133,7 @@ EPHEMERAL_PORTS_START = 32_768
 
 
 class PortLook(StrEnum):
-    """What the two ports of a packet suggest it is."""
+    """Whether the two ports of a packet suggest a request or a reply."""
 
     REQUEST = "request"
     REPLY = "reply"
@@ -140,7 +141,7 @@ class PortLook(StrEnum):
 
 
 def protocol_name(protocol: int | None) -> str:
-    """Name a protocol as people do: ``TCP``, ``protocol 89``."""
+    """Return a protocol's name: ``TCP``, ``protocol 89``."""
     if protocol is None:
         return "unknown protocol"
     return _PROTOCOL_NAMES.get(protocol, f"protocol {protocol}")
@@ -152,7 +153,10 @@ def is_service_port(port: int) -> bool:
 
 
 def without_ephemeral(port: int | None) -> int | None:
-    """Give the port unless it is a high one that no service is known for: there, every connection has another."""
+    """Return the port, or ``None`` for an ephemeral port without a known service.
+
+    A client uses another such port for every connection.
+    """
     return port if port is None or port < EPHEMERAL_PORTS_START or is_service_port(port) else None
 
 
@@ -162,10 +166,11 @@ def has_ports(protocol: int | None) -> bool:
 
 
 def port_look(srcport: int | None, dstport: int | None) -> PortLook:
-    """Say what the ports suggest.
+    """Return what the two ports suggest.
 
-    A request goes from an ephemeral port to a service port, or to any lower one. A reply comes from a service port and
-    goes to one that is none; "the lower port is the server's" alone is too weak to call a packet a reply.
+    A request goes from a non-service port to a service port, or from an ephemeral port to any lower
+    port. A reply comes from a service port and goes to a port that is not a service port. "The
+    lower port is the server's" alone is too weak to call a packet a reply.
     """
     if srcport is None or dstport is None or srcport == dstport:
         return PortLook.NEITHER

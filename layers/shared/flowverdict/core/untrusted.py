@@ -1,7 +1,8 @@
-"""Text that others may write: what it has to look like before anything is done with it, and how it is shown.
+"""Check untrusted text before it is used, and clean it before it is shown.
 
-Whoever can write a flow log, an object's key or a tag chooses what stands in it. Such text ends up in a role's ARN, in a host
-name, in a filter of EC2's (where ``*`` and ``?`` are wildcards), in a command that a person pastes, and on somebody's screen.
+Anyone who can write a flow log, an object's key or a tag chooses the text in it. Such text ends up
+in a role's ARN, in a host name, in an EC2 filter (where ``*`` and ``?`` are wildcards), in a
+command that a user pastes, and on a user's screen.
 """
 
 from __future__ import annotations
@@ -9,33 +10,36 @@ from __future__ import annotations
 import re
 
 _ACCOUNT_ID = re.compile(r"[0-9]{12}")
-_REGION = re.compile(
-    r"[a-z]{2,4}(-[a-z]{1,16}){1,3}-[0-9]{1,2}"
-)  # the longest one today is ap-southeast-1 with 14 characters
+# The longest name today, ap-southeast-1, has 14 characters.
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]{1,16}){1,3}-[0-9]{1,2}")
 _RESOURCE_ID = re.compile(r"(?P<kind>[a-z]+)-[0-9a-z]{1,40}")
 
 
 def is_account_id(text: str) -> bool:
-    """Say whether it is an AWS account's id, which goes into the ARN of a role."""
+    """Whether the text is an AWS account ID, which becomes part of a role's ARN."""
     return _ACCOUNT_ID.fullmatch(text) is not None
 
 
 def is_region(text: str) -> bool:
-    """Say whether it looks like a Region's name, which goes into host names and commands."""
+    """Whether the text looks like a Region name, which becomes part of host names and commands."""
     return _REGION.fullmatch(text) is not None
 
 
 def is_resource_id(text: str, kind: str | None = None) -> bool:
-    """Say whether it looks like an id of EC2's, of that ``kind`` (``eni``) where one is given: no option, path or wildcard."""
+    """Whether the text looks like an EC2 resource ID, so not like an option, path or wildcard.
+
+    With ``kind`` (``eni``) given, only an ID of that kind.
+    """
     match = _RESOURCE_ID.fullmatch(text)
     return match is not None and kind in {None, match["kind"]}
 
 
 def one_line(text: str) -> str:
-    """Give the text without what could end a line, act on a terminal or turn the reading direction.
+    """Return the text without line ends, terminal controls and changes of the reading direction.
 
-    See https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing. Letters that look like others stay.
+    See https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing. Letters that
+    look like other letters stay.
     """
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else " " if one.isspace() else "" for one in text)
+    return "".join(char if char.isprintable() else " " if char.isspace() else "" for char in text)

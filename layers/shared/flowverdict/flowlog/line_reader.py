@@ -26,7 +26,7 @@ from flowverdict.flowlog.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Iterable, Iterator
+    from collections.abc import Buffer, Iterator
 
 
 type BufferedBytes = io.BufferedReader[Continued] | io.BufferedReader[gzip.GzipFile]
@@ -177,51 +177,6 @@ def header_format(text: bytes) -> RecordFormat | None:
     if known == 0 or (strange and not all(name in record_format.names for name in _TELLING_FIELDS)):
         return None
     return record_format
-
-
-def read_file(
-    stream: BinaryIO,
-    *,
-    name: str,
-    reader: LineReader | None = None,
-    headerless: tuple[RecordFormat, ...] = (),
-) -> Iterator[FlowRecord]:
-    """Yield the records of one text flow log file, gzipped or not.
-
-    Parameters
-    ----------
-    stream
-        The file's bytes, read forward only.
-    name
-        What errors call it: ``s3://bucket/key`` or a path.
-    reader
-        Does the counting; give one to look at its counts and samples afterwards.
-    headerless
-        Formats to assume where the first line is a record. Files in S3 always have a header, pasted lines do not.
-
-    Raises
-    ------
-    NotAFlowLogError
-        The file is empty, or its first line is neither a header nor (if allowed) a record.
-    ObjectError
-        The gzip is truncated or broken.
-    """
-    reader = reader if reader is not None else LineReader(headerless)
-    lines = lines_of(plain_bytes(stream), reader, name)
-    yield from first_record(lines, reader, name, headerless)
-    for line in lines:
-        if (record := reader.read(line)) is not None:
-            yield record
-
-
-def read_messages(messages: Iterable[str], reader: LineReader) -> Iterator[FlowRecord]:
-    """Yield the records of CloudWatch Logs messages, one bare record line each."""
-    for message in messages:
-        encoded = message.encode("utf-8", "surrogatepass")
-        if len(encoded) > MAX_LINE_BYTES:
-            reader.skip_overlong()
-        elif (record := reader.read(encoded)) is not None:
-            yield record
 
 
 def first_record(
