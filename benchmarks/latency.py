@@ -148,7 +148,6 @@ def _handler(
     manager = AlertManager(store, told, intervals=intervals, hourly_limit=1_000_000)
     service = ingest.IngestService(
         evaluator=WindowEvaluator(evidence, store, manager, intervals),
-        manager=manager,
         store=store,
         evidence=evidence,
         configs=_NoRules(),
