@@ -162,7 +162,6 @@ def _handler(
     manager = AlertManager(store, channel, intervals=intervals, hourly_limit=1_000_000)
     service = ingest.IngestService(
         evaluator=WindowEvaluator(evidence, store, manager, intervals),
-        manager=manager,
         store=store,
         evidence=evidence,
         configs=_NoRules(),

@@ -202,7 +202,6 @@ class Truth:
         with patch.dict(os.environ, rules.environment()), redirect_stdout(io.StringIO()):
             service = IngestService(
                 evaluator=WindowEvaluator(evidence, self.store, manager, intervals),
-                manager=manager,
                 store=self.store,
                 evidence=evidence,
                 configs=Ec2Config(

@@ -22,7 +22,7 @@ from flowverdict.flowlog.records import Action, FlowRecord, LogStatus
 from flowverdict.flows.evidence import Evidence, FlowsByWindow
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator
+from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator, WindowFindings
 from flowverdict.verdict.batch import explain_flows
 from tests.helpers.alert_samples import NOW, Outbox
 from tests.helpers.hypothesis_weight import examples
@@ -90,7 +90,11 @@ class Deployment:
                 rejects = bool(its_flows.rejects) or any(its_flows.lost())
                 dirty.add(DirtyWindow(partition=PLACE, window=window, rejects=rejects))
         self.evaluator.evaluate(
-            dirty, lambda flows, rejected: detections(explain_flows(rejected, None), flows), now
+            dirty,
+            lambda flows, rejected: WindowFindings(
+                detections=detections(explain_flows(rejected, None), flows)
+            ),
+            now,
         )
 
     def alerts(self) -> dict[str, Notification]:

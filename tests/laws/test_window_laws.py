@@ -96,7 +96,6 @@ class Deployment:
         )
         service = IngestService(
             evaluator=WindowEvaluator(evidence, store, manager, Intervals(), wait=lambda _: None),
-            manager=manager,
             store=store,
             evidence=evidence,
             configs=NoRules(),

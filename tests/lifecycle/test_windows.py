@@ -18,7 +18,7 @@ from flowverdict.flows.read_source import read_object
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.store import ConflictError
-from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator
+from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator, WindowFindings
 from flowverdict.verdict.batch import explain_flows
 from tests.helpers.alert_samples import NOW, Outbox
 from tests.helpers.flow_log_lines import NUMBER, content_of, reply, request
@@ -79,7 +79,11 @@ class Deployment:
 
     def tell(self, dirty: set[DirtyWindow]) -> None:
         self.evaluator.evaluate(
-            dirty, lambda flows, rejected: detections(explain_flows(rejected, None), flows), NOW
+            dirty,
+            lambda flows, rejected: WindowFindings(
+                detections=detections(explain_flows(rejected, None), flows)
+            ),
+            NOW,
         )
 
     def records(self) -> list[int]:
@@ -169,6 +173,8 @@ class Contested(MemoryStore):
 
 def test_what_others_write_all_the_time_is_given_up_in_the_end() -> None:
     deployment = Deployment(Contested())
-    with pytest.raises(StateError, match=r"^others judged the same windows 12 times"):
+    with pytest.raises(
+        StateError, match=r"^other invocations changed the same windows in each of 12 tries"
+    ):
         deployment.tell(deployment.keep("one", reply(40_001, 0)))
     assert deployment.waits == 12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +19,7 @@ from flowverdict.flowlog.object_key import Origin, origin_of
 from flowverdict.flowlog.records import RecordCounts
 from flowverdict.flowlog.s3_events import ObjectRef, is_sqs_event, objects_in, objects_in_message
 from flowverdict.flows.read_source import partition_key, read_log_events, read_object
-from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator
+from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator, WindowFindings
 from flowverdict.verdict.batch import explain_flows
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-    from flowverdict.alerts.detection import Detection
     from flowverdict.app.deadlines import Clock
     from flowverdict.app.observability import Invocation, Observability
     from flowverdict.flowlog.cloudwatch_logs import LogBatch
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.flows.ports import EvidenceStore
     from flowverdict.flows.read_source import SourceRead
-    from flowverdict.lifecycle.manager import AlertManager
     from flowverdict.lifecycle.store import AlertStore
     from flowverdict.network.ports import ConfigSource
     from flowverdict.policy.model import Policy
@@ -50,7 +49,6 @@ class IngestService:
         self,
         *,
         evaluator: WindowEvaluator,
-        manager: AlertManager,
         store: AlertStore,
         evidence: EvidenceStore,
         configs: ConfigSource,
@@ -59,7 +57,6 @@ class IngestService:
         clock: Clock = time.time,
     ) -> None:
         self._evaluator = evaluator
-        self._manager = manager
         self._store = store
         self._evidence = evidence
         self._configs = configs
@@ -113,39 +110,38 @@ class IngestService:
             None if self._policies is None else load_policy(self._policies, self._observability)
         )
 
-        def explain(flows: FlowCollector, rejected: Sequence[RejectedFlow]) -> list[Detection]:
-            return self._detections(flows, rejected, configs, policy, now)
+        def explain(flows: FlowCollector, rejected: Sequence[RejectedFlow]) -> WindowFindings:
+            return _findings(flows, rejected, configs, policy, now)
 
         outcome = self._evaluator.evaluate(dirty, explain, now)
         self._observability.rules_not_read(configs.refused)
         self._observability.rejected(outcome.flows)
+        if policy is not None:
+            self._observability.muted(outcome.muted_flows)
         self._observability.finished(counts, outcome, self._clock())
 
-    def _detections(
-        self,
-        flows: FlowCollector,
-        rejected: Sequence[RejectedFlow],
-        configs: ConfigSource,
-        policy: Policy | None,
-        now: int,
-    ) -> list[Detection]:
-        """Give what a window shows and somebody wants to hear of."""
-        explanations = explain_flows(rejected, configs)
-        if policy is None:
-            return detections(explanations, flows)
-        sifted = policy.sift(explanations, datetime.fromtimestamp(now, tz=UTC))
-        self._observability.muted(sifted.muted)
-        unwanted = {
-            one.notification.fingerprint
-            for one in group(muted.explanation for muted in sifted.muted)
-        }
-        seen = detections(sifted.kept, flows)
-        wanted = [detection for detection in seen if policy.allows(detection.notification.severity)]
-        unwanted |= {one.notification.fingerprint for one in seen}
-        self._manager.mute(
-            unwanted - {detection.notification.fingerprint for detection in wanted}, now
-        )
-        return wanted
+
+def _findings(
+    flows: FlowCollector,
+    rejected: Sequence[RejectedFlow],
+    configs: ConfigSource,
+    policy: Policy | None,
+    now: int,
+) -> WindowFindings:
+    """Return what a window shows, split into what may become a message and what the policy mutes."""
+    explanations = explain_flows(rejected, configs)
+    if policy is None:
+        return WindowFindings(detections=detections(explanations, flows))
+    sifted = policy.sift(explanations, datetime.fromtimestamp(now, tz=UTC))
+    found = detections(sifted.kept, flows)
+    allowed = [detection for detection in found if policy.allows(detection.notification.severity)]
+    muted = [*group(muted.explanation for muted in sifted.muted), *found]
+    return WindowFindings(
+        detections=allowed,
+        muted_flows=Counter(muted.place for muted in sifted.muted),
+        muted_alerts=frozenset(detection.notification.fingerprint for detection in muted)
+        - {detection.notification.fingerprint for detection in allowed},
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import sys
-from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -26,7 +25,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_m
 from flowverdict.core.errors import FlowVerdictError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from flowverdict.flowlog.records import RecordCounts
     from flowverdict.flows.read_source import Reading
     from flowverdict.lifecycle.manager import Outcome
-    from flowverdict.policy.model import Muted
 
 
 # Of a function that was deployed some other way; the template gives each stack its own, so that a test stack's failures set off
@@ -236,11 +234,11 @@ class Observability:
         if problem is not None:
             self.logger.error("policy not usable", extra={"reason": problem})
 
-    def muted(self, muted: Sequence[Muted]) -> None:
-        """Tell what the policy muted, entry by entry."""
-        self.count(Metric.FLOWS_MUTED, len(muted))
-        for place, count in Counter(one.place for one in muted).items():
-            self.logger.info("muted by the policy", extra={"entry": place, "flows": count})
+    def muted(self, flows: Mapping[str, int]) -> None:
+        """Count the flows that the policy mutes, with a log line for each of its entries."""
+        self.count(Metric.FLOWS_MUTED, sum(flows.values()))
+        for entry, count in flows.items():
+            self.logger.info("muted by the policy", extra={"entry": entry, "flows": count})
 
     def already_counted(self, name: str) -> None:
         """Tell that a source was delivered again."""

@@ -96,7 +96,6 @@ def _desk(settings: Settings, observability: Observability) -> IngestService:
     evidence = S3Evidence(boto3.client("s3", config=_CLIENT_CONFIG), settings.evidence_bucket)
     return IngestService(
         evaluator=WindowEvaluator(evidence, store, manager, settings.intervals),
-        manager=manager,
         store=store,
         evidence=evidence,
         configs=_configs(settings, observability),

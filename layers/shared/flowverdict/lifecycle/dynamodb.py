@@ -133,6 +133,10 @@ class DynamoDbStore:
                 version=int(item["version"]["N"]),
                 judged=item["judged"]["S"] if "judged" in item else None,
                 sources=int(item["sources"]["N"]),
+                muted_flows={
+                    entry: int(count["N"])
+                    for entry, count in item.get("muted", {"M": {}})["M"].items()
+                },
             )
         return {
             name: replace(window, fingerprints=alerts.get(name, frozenset()))
@@ -287,6 +291,10 @@ class DynamoDbStore:
         }
         if window.judged is not None:
             item["judged"] = {"S": window.judged}
+        if window.muted_flows:
+            item["muted"] = {
+                "M": {entry: {"N": str(count)} for entry, count in window.muted_flows.items()}
+            }
         yield self._put(item, window.version)
         if window.fingerprints:
             yield {

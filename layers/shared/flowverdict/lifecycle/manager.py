@@ -97,6 +97,7 @@ class Outcome:
     suppressed: int = 0
     undelivered: list[str] = field(default_factory=list)
     flows: Counter[tuple[str, Severity]] = field(default_factory=Counter)
+    muted_flows: Counter[str] = field(default_factory=Counter)
 
 
 class AlertManager:
@@ -126,7 +127,12 @@ class AlertManager:
         self._wait = wait
 
     def apply(
-        self, detections: Sequence[Detection], window: Window, now: int
+        self,
+        detections: Sequence[Detection],
+        window: Window,
+        now: int,
+        *,
+        muted_flows: Mapping[str, int] | None = None,
     ) -> Iterator[Transition]:
         """Count a window's sightings in and take back what it no longer shows; ``notify`` sends what the steps call for.
 
@@ -165,11 +171,15 @@ class AlertManager:
         changes += [replace(change, gone=some) for some in batched(gone, MAX_STATES, strict=False)]
         changes = changes or [change]
         for number, some in enumerate(changes):
+            is_last = some is changes[-1]
             its_window = replace(
                 window,
                 version=window.version + number,
-                judged=window.judged if some is changes[-1] else None,
+                judged=window.judged if is_last else None,
                 fingerprints=named if number == 0 else None,
+                muted_flows=muted_flows
+                if is_last and muted_flows is not None
+                else window.muted_flows,
             )
             yield from self._apply(
                 partial(self._window_commit, replace(some, window=its_window), now), now

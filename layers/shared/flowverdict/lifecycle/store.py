@@ -7,7 +7,7 @@ nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Window:
         How many sources it was judged from at the most.
     fingerprints
         All alerts that it may have added something to; ``None`` in a commit leaves them as they are: there may be 10,000.
+    muted_flows
+        How many of its rejected flows the policy muted, by policy entry, when it was last written whole.
     """
 
     window_id: str
@@ -53,6 +55,7 @@ class Window:
     judged: str | None = None
     sources: int = 0
     fingerprints: frozenset[str] | None = frozenset()
+    muted_flows: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

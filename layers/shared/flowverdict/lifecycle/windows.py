@@ -1,17 +1,19 @@
-"""Windows to alerts: what is known of a window is judged whenever more of it is known.
+"""Evaluate windows: turn the evidence of a five-minute window into changes of alerts.
 
-First a source's evidence is kept, then the windows it has something for are judged, with those around them. Whoever finds that its
-evidence makes no difference to a window writes nothing. Whoever has written looks whether more evidence has come since it read, and
-then judges again: what the one adds may be what the other takes back. Of two that write at once one has to judge again: a window's
-version is read before its evidence is, and written with the alerts. A window that nothing was rejected in is not written down at
-all, which is why one with rejects is, before its evidence is read for the first time.
+The evidence of a source is stored first. Then each window that the source has evidence for is evaluated, together with the
+neighbouring windows, because a request and its reply may lie in two windows. If the digest of the rejected flows is unchanged,
+nothing is written. After a write, the evidence is counted again; if it grew, the windows are evaluated again, because the new
+evidence may retract what was just written. The version of a window is read before its evidence and written with the alerts, so of
+two invocations that evaluate a window at once, one has to evaluate it again. A window without rejected flows is not stored. A
+window with rejected flows is therefore stored before its evidence is read for the first time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flowverdict.core.errors import FlowVerdictError, StateError
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from flowverdict.lifecycle.transitions import Transition
 
 
-type Explain = Callable[[FlowCollector, Sequence[RejectedFlow]], Sequence[Detection]]
-
 _TRIES = 12
 _FIRST_WAIT = 0.05  # seconds; doubled with each try
 _LONGEST_WAIT = 2.0
@@ -42,15 +42,48 @@ _LONGEST_RUN = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirtyWindow:
-    """A window that a source has evidence for; ``rejects`` says whether anything that alerts are made of."""
+    """A window that a source has evidence for; ``rejects`` says whether rejected flows or lost records are among it."""
 
     partition: str
     window: int
     rejects: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowFindings:
+    """What the flows of a window amount to.
+
+    Parameters
+    ----------
+    detections
+        All detections of the window that may become messages.
+    muted_flows
+        How many of the window's rejected flows the policy mutes, by policy entry (``silences[0]``).
+    muted_alerts
+        Fingerprints of the window's alerts that the policy does not allow; open ones are closed without a message.
+    """
+
+    detections: Sequence[Detection]
+    muted_flows: Mapping[str, int] = field(default_factory=dict)
+    muted_alerts: frozenset[str] = frozenset()
+
+
+# Pure: it is called again whenever a window is evaluated again.
+type Explain = Callable[[FlowCollector, Sequence[RejectedFlow]], WindowFindings]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Evaluation:
+    """One call of ``evaluate``: what it works with, and what was written so far."""
+
+    explain: Explain
+    now: int
+    transitions: list[Transition] = field(default_factory=list)
+    muted_flows: Counter[str] = field(default_factory=Counter)
+
+
 class WindowEvaluator:
-    """Judges windows and writes what they show into the book."""
+    """Evaluates windows and hands what they show to the alert manager."""
 
     def __init__(
         self,
@@ -68,105 +101,137 @@ class WindowEvaluator:
         self._wait = wait
 
     def evaluate(self, dirty: Collection[DirtyWindow], explain: Explain, now: int) -> Outcome:
-        """WindowEvaluator what was touched, and what it says something of; ``explain`` gives everything that a window's flows show.
+        """Evaluate the dirty windows and their neighbours, then send the messages that are due.
+
+        Parameters
+        ----------
+        explain
+            Returns everything that the flows of one window show. Pure, since a window may be evaluated several times.
+        now
+            Unix seconds.
 
         Raises
         ------
         StateError, EvidenceError
-            What is remembered cannot be reached, or others judge the same windows again and again. What is missing comes with the
-            next time that a window is judged.
+            A store cannot be reached, or other invocations changed the same windows again and again. The next evaluation of a
+            window adds what is missing.
         """
-        transitions: list[Transition] = []
+        evaluation = _Evaluation(explain=explain, now=now)
         try:
-            for partition in sorted({one.partition for one in dirty}):
-                its_windows = {one.window for one in dirty if one.partition == partition}
-                fresh = {one.window for one in dirty if one.partition == partition and one.rejects}
-                for run in _runs(
-                    {
-                        near
-                        for one in its_windows
-                        for near in range(one - AFTER, one + BEFORE + 1)
-                        if near >= 0
-                    }
-                ):
-                    for transition in self._evaluate_run(partition, run, fresh, explain, now):
-                        transitions.append(transition)  # noqa: PERF402 - what came before an error counts
+            for partition in sorted({window.partition for window in dirty}):
+                numbers = {window.window for window in dirty if window.partition == partition}
+                fresh = {
+                    window.window
+                    for window in dirty
+                    if window.partition == partition and window.rejects
+                }
+                for run in _runs(_with_neighbours(numbers)):
+                    self._evaluate_run(partition, run, fresh, evaluation)
         except FlowVerdictError:
-            self._manager.notify(
-                transitions
-            )  # what is written down is told, whatever came after it
+            # What is written down is sent, whatever failed after it.
+            self._manager.notify(evaluation.transitions)
             raise
-        # At the end, since what one window begins the next one may add to.
-        return self._manager.notify(transitions)
+        # Sent at the end, because a later window may add to the alert that an earlier window opened.
+        outcome = self._manager.notify(evaluation.transitions)
+        outcome.muted_flows = evaluation.muted_flows
+        return outcome
 
     def _evaluate_run(
         self,
         partition: str,
         run: Sequence[int],
         fresh: Collection[int],
-        explain: Explain,
-        now: int,
-    ) -> Iterator[Transition]:
-        """WindowEvaluator windows that follow each other."""
-        for tried in range(_TRIES):
+        evaluation: _Evaluation,
+    ) -> None:
+        """Evaluate consecutive windows, again while other invocations change them."""
+        for attempt in range(_TRIES):
             try:
-                known = self._begun(partition, run, fresh, now)
+                known = self._stored_windows(partition, run, fresh, evaluation.now)
                 if known:
-                    yield from self._evaluate_known(partition, known, explain, now)
+                    self._evaluate_known(partition, known, evaluation)
             except (WindowChangedError, ConflictError):
-                self._wait(full_jitter(tried, first=_FIRST_WAIT, longest=_LONGEST_WAIT))
+                self._wait(full_jitter(attempt, first=_FIRST_WAIT, longest=_LONGEST_WAIT))
                 continue
             return
         raise StateError(
-            f"others judged the same windows {_TRIES} times while they were to be judged"
+            f"other invocations changed the same windows in each of {_TRIES} tries to evaluate them"
         )
 
-    def _begun(
+    def _stored_windows(
         self, partition: str, run: Sequence[int], fresh: Collection[int], now: int
     ) -> dict[int, Window]:
-        """Give the windows that anything was rejected in, written down before their evidence is read."""
+        """Return the windows of the run that have rejected flows, stored before their evidence is read."""
         ids = {window: f"{partition}#{window}" for window in run}
         known = self._store.load_windows(list(ids.values()))
-        begun = {
+        stored = {
             window: known[window_id] for window, window_id in ids.items() if window_id in known
         }
-        for window in sorted(set(run) & set(fresh) - set(begun)):
+        for window in sorted(set(run) & set(fresh) - set(stored)):
             first = Window(window_id=ids[window])
             self._store.commit(Commit(window=first), now, self._intervals)
-            begun[window] = replace(first, version=1)
-        return begun
+            stored[window] = replace(first, version=1)
+        return stored
 
     def _evaluate_known(
-        self,
-        partition: str,
-        known: dict[int, Window],
-        explain: Explain,
-        now: int,
-    ) -> Iterator[Transition]:
+        self, partition: str, known: dict[int, Window], evaluation: _Evaluation
+    ) -> None:
         first, last = min(known) - BEFORE, max(known) + AFTER
         evidence = self._evidence.read(partition, first, last)
         has_written = False
         for number, window in sorted(known.items()):
             sources = len(evidence.get(number, ()))
             if sources < window.sources:
-                continue  # it is so old that its evidence is being cleared away; what it has added stands
+                continue  # so old that its evidence is being deleted; what the window contributed stands
             flows = flows_of(number, evidence, self._store.seed())
             rejected = [*flows.rejected()]
             digest = _digest(rejected, [*flows.lost()], flows.aggregated)
             if digest != window.judged:
-                judged = replace(window, judged=digest, sources=sources)
-                yield from self._manager.apply(explain(flows, rejected), judged, now)
+                evaluated = replace(window, judged=digest, sources=sources)
+                self._write(evaluated, evaluation.explain(flows, rejected), evaluation)
                 has_written = True
         if has_written and self._evidence.count(partition, first, last) > sum(
             map(len, evidence.values())
         ):
             raise WindowChangedError(f"{partition}#{first}-{last}")
 
+    def _write(self, window: Window, findings: WindowFindings, evaluation: _Evaluation) -> None:
+        """Write what a window shows; flows that the policy mutes count once the window is written."""
+        self._manager.mute(findings.muted_alerts, evaluation.now)
+        for transition in self._manager.apply(
+            findings.detections, window, evaluation.now, muted_flows=findings.muted_flows
+        ):
+            evaluation.transitions.append(transition)
+        evaluation.muted_flows.update(muted_flows_added(window.muted_flows, findings.muted_flows))
+
+
+def muted_flows_added(before: Mapping[str, int], after: Mapping[str, int]) -> Counter[str]:
+    """Return by how much a window's muted flows grew, by policy entry.
+
+    The sum is the difference of both totals, and nothing where that is negative: a flow that another entry mutes after the policy
+    was edited is not counted again.
+    """
+    added = Counter(after) - Counter(before)
+    moved = added.total() - max(0, sum(after.values()) - sum(before.values()))
+    for entry, count in sorted(added.items()):
+        added[entry] -= min(moved, count)
+        moved -= count - added[entry]
+    return +added
+
+
+def _with_neighbours(windows: Collection[int]) -> set[int]:
+    """Return the windows and those whose flows the evidence of these windows may change."""
+    return {
+        near
+        for window in windows
+        for near in range(window - AFTER, window + BEFORE + 1)
+        if near >= 0
+    }
+
 
 def _runs(windows: Collection[int]) -> Iterator[list[int]]:
-    """Give windows that follow each other together, a few at a time: all that is kept of them is held in memory.
+    """Return consecutive windows together, at most six: all evidence of a run is held in memory.
 
-    A file may name times thousands of years apart, and a backfill's batch hours that follow each other.
+    A file may name times thousands of years apart, and the batch of a backfill names consecutive hours.
     """
     run: list[int] = []
     for window in sorted(windows):
