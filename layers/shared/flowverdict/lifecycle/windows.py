@@ -147,7 +147,8 @@ class WindowEvaluator:
         evidence = self._evidence.read(partition, first, last)
         has_written = False
         for number, window in sorted(known.items()):
-            sources = len(evidence.get(number, ()))
+            # An unreadable source counts as absent: it takes nothing back that it has contributed.
+            sources = sum(source.is_readable for source in evidence.get(number, ()))
             if sources < window.sources:
                 continue  # it is so old that its evidence is being cleared away; what it has added stands
             flows = flows_of(number, evidence, self._store.seed())
