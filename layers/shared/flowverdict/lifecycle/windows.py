@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.core.errors import FlowVerdictError, StateError
 from flowverdict.flows.evidence import AFTER, BEFORE, flows_of
+from flowverdict.flows.identity import identity_of
 from flowverdict.lifecycle.store import Commit, ConflictError, Window, WindowChangedError
 
 if TYPE_CHECKING:
@@ -184,17 +185,10 @@ def _digest(
     lost: Sequence[LostRecords],
     aggregated: Mapping[str | None, AggregatedRejects],
 ) -> str:
-    """Identify everything that alerts are made of but the rules, which are read when it has changed."""
+    """Identify everything that alerts are made of, except the rules, which are read on a change."""
     digest = hashlib.sha256()
     for flow in flows:
-        # Sets have no order that two processes agree on.
-        digest.update(
-            repr(
-                (replace(flow, reject_reasons=frozenset()), sorted(map(str, flow.reject_reasons)))
-            ).encode()
-        )
-    digest.update(repr(lost).encode())
-    digest.update(
-        repr([(name, one.traffic) for name, one in sorted(aggregated.items(), key=str)]).encode()
-    )
+        digest.update(identity_of(flow))
+    digest.update(identity_of(list(lost)))
+    digest.update(identity_of({name: together.traffic for name, together in aggregated.items()}))
     return digest.hexdigest()[:32]
