@@ -220,8 +220,15 @@ def test_what_ended_at_no_known_time_has_a_window_too() -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    [b"", b"FVE1", b"FVE0" + bytes(100), b"<html>", pack(Evidence(flows=FlowCollector()))[:-1]],
+    [
+        b"",
+        b"FVE1",
+        b"FVE2",
+        b"FVE3" + bytes(100),
+        b"<html>",
+        pack(Evidence(flows=FlowCollector()))[:-1],
+    ],
 )
-def test_what_is_no_evidence_is_said_to_be_none(broken: bytes) -> None:
-    with pytest.raises(EvidenceError, match=r"^kept evidence cannot be read: "):
+def test_bytes_that_are_not_evidence_raise_an_evidence_error(broken: bytes) -> None:
+    with pytest.raises(EvidenceError, match=r"^evidence cannot be read: "):
         unpack(broken)

@@ -65,7 +65,8 @@ def _line(number: int, row: tuple[str, str, str]) -> str:
     start = _START + number
     return (
         f"123456789012 {traffic} {start} {start + 30} {status} vpc-1 subnet-1 i-1 "
-        f"{flags} {source} {destination} eu-west-1 {service} {direction} {path} {reason} {resource} -"
+        f"{flags} {source} {destination} eu-west-1 {service} {direction} {path} {reason} "
+        f"{resource} -"
     )
 
 

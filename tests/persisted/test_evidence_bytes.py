@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flowverdict.flows.evidence_codec import unpack
+from flowverdict.core.errors import EvidenceError
+from flowverdict.flows.evidence_codec import pack, unpack
 from tests.persisted.evidence_samples import evidence_samples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flowverdict.flows.evidence import Evidence
 
 FOLDER = Path(__file__).parent
@@ -42,3 +47,68 @@ def test_there_are_bytes_of_every_kind_of_evidence() -> None:
 def test_stored_evidence_is_read_whole(path: Path) -> None:
     expected = evidence_samples()[path.stem.removeprefix("evidence-")]
     assert content(unpack(path.read_bytes())) == content(expected)
+
+
+# --- what other versions may write in the present format ------------------------------------------
+
+
+def edited(evidence: Evidence, edit: Callable[[dict[str, Any]], None]) -> bytes:
+    """Pack evidence and edit its JSON."""
+    packed = pack(evidence)
+    end = 12 + int.from_bytes(packed[4:12], "little")
+    document = json.loads(zlib.decompress(packed[12:end]))
+    edit(document)
+    body = zlib.compress(json.dumps(document).encode())
+    return packed[:4] + len(body).to_bytes(8, "little") + body + packed[end:]
+
+
+def test_names_that_this_version_does_not_know_are_passed_over() -> None:
+    def add(document: dict[str, Any]) -> None:
+        document["tomorrow"] = {"a": 1}
+        document["flow_log"]["tomorrow"] = 1
+        for table in ("rejects", "interfaces", "aggregated", "aggregated_records"):
+            count = len(next(iter(document[table].values())))
+            document[table]["tomorrow"] = [["anything"]] * count
+        for named in (*document["contexts"], *document["observed"]):
+            named["tomorrow"] = "value"
+
+    evidence = evidence_samples()["all"]
+    assert content(unpack(edited(evidence, add))) == content(evidence)
+
+
+def test_columns_that_are_missing_have_their_defaults() -> None:
+    def remove(document: dict[str, Any]) -> None:
+        for name in ("packets", "observed", "context", "packet_addresses_logged"):
+            del document["rejects"][name]
+        del document["interfaces"]["subnets"]
+
+    evidence = evidence_samples()["rejects"]
+    flows = unpack(edited(evidence, remove)).flows
+    assert flows.rejects.keys() == evidence.flows.rejects.keys()
+    for row, totals in flows.rejects.items():
+        known = evidence.flows.rejects[row]
+        assert (totals.traffic.bytes, totals.traffic.packets) == (known.traffic.bytes, 0)
+        assert (totals.context.vpc_id, totals.packet_addresses_logged) == (None, False)
+        assert totals.reasons == {None}
+    assert [interface.subnets for interface in flows.interfaces.values()] == [set(), set()]
+
+
+def test_accepted_columns_are_found_by_their_names() -> None:
+    def rename(document: dict[str, Any]) -> None:
+        document["accepted"] = ["hashes", "starts", "ends", "tomorrow"]
+
+    evidence = evidence_samples()["accepts"]
+    flows = unpack(edited(evidence, rename)).flows
+    (hashes,) = evidence.flows.accepted_index.hash_columns()
+    for hashed, known in evidence.flows.accepted_index.lookup(set(hashes)).items():
+        (found,) = flows.accepted_index.lookup({hashed}).values()
+        assert (found.first_start, found.last_end) == (known.first_start, known.last_end)
+        assert found.tcp_flags is None
+
+
+def test_columns_of_different_lengths_are_not_evidence() -> None:
+    def shorten(document: dict[str, Any]) -> None:
+        document["rejects"]["packets"].pop()
+
+    with pytest.raises(EvidenceError, match="columns of different lengths"):
+        unpack(edited(evidence_samples()["rejects"], shorten))

@@ -93,7 +93,11 @@ def _desk(settings: Settings, observability: Observability) -> IngestService:
     client = _table_client()
     store = DynamoDbStore(client, settings.alert_table)
     manager = _manager(settings, store)
-    evidence = S3Evidence(boto3.client("s3", config=_CLIENT_CONFIG), settings.evidence_bucket)
+    evidence = S3Evidence(
+        boto3.client("s3", config=_CLIENT_CONFIG),
+        settings.evidence_bucket,
+        observability.evidence_unreadable,
+    )
     return IngestService(
         evaluator=WindowEvaluator(evidence, store, manager, settings.intervals),
         store=store,

@@ -53,6 +53,8 @@ class AcceptedFlowIndex:
     What was unpacked stays compressed until it is asked: ten files of a million records each are then some 30 MB.
     """
 
+    COLUMNS = ("hashes", "starts", "ends", "flags")  # of AcceptedFlows, in the order of pack
+
     def __init__(self) -> None:
         self._table: dict[int, Activity] = {}
         self._columns: list[AcceptedFlows] = []
@@ -110,18 +112,30 @@ class AcceptedFlowIndex:
         if self._columns:
             flows = _summed_up([flows, *self._columns])
         columns = [
-            _compressed(kind, column)
-            for kind, column in zip(
-                _KINDS, (flows.hashes, flows.starts, flows.ends, flows.flags), strict=True
-            )
+            _compressed(kind, getattr(flows, name))
+            for kind, name in zip(_KINDS, self.COLUMNS, strict=True)
         ]
         return b"".join(len(column).to_bytes(_LENGTH, "little") + column for column in columns)
 
     @classmethod
-    def unpack(cls, packed: bytes) -> AcceptedFlowIndex:
-        """Read what ``pack`` gave; raises ``ValueError`` or ``zlib.error`` where it is something else."""
+    def unpack(cls, packed: bytes, names: Sequence[str] = COLUMNS) -> AcceptedFlowIndex:
+        """Read columns that ``pack`` wrote, which have these names.
+
+        Other versions may write further columns, which are passed over, or lack columns of times
+        or flags, which then count as not logged.
+
+        Raises
+        ------
+        ValueError, KeyError, zlib.error
+            The bytes are not such columns, or have no hashes.
+        """
         unpacked = cls()
-        columns = tuple(_split(packed))
+        by_name = dict(zip(names, _split(packed), strict=True))
+        hashes = by_name["hashes"]
+        columns = tuple(
+            by_name[name] if name in by_name else _not_logged(kind, hashes)
+            for kind, name in zip(_KINDS, cls.COLUMNS, strict=True)
+        )
         if len({len(column) for column in _unpacked(columns)}) != 1:
             raise ValueError("columns of different lengths")
         unpacked._packed.append(columns)
@@ -197,6 +211,10 @@ def _compressed(kind: str, values: Column) -> bytes:
     if sys.byteorder == "big":
         column.byteswap()
     return zlib.compress(column.tobytes(), 1)
+
+
+def _not_logged(kind: str, hashes: bytes) -> bytes:
+    return _compressed(kind, array(kind, [NOT_LOGGED]) * len(_uncompressed(_KINDS[0], hashes)))
 
 
 def _unpacked(columns: tuple[bytes, ...]) -> list[array[int]]:

@@ -48,10 +48,24 @@ class FlowLog(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What a source shows of one window."""
+    """What a source shows of one window.
+
+    Parameters
+    ----------
+    flow_log
+        The flow log that wrote the source, ``None`` where its name does not tell.
+    is_readable
+        False for an empty collector in place of stored evidence that cannot be read.
+    """
 
     flows: FlowCollector
     flow_log: FlowLog | None = None
+    is_readable: bool = True
+
+    @classmethod
+    def unreadable(cls) -> Evidence:
+        """Return what stands for stored evidence that cannot be read: no flows."""
+        return cls(flows=FlowCollector(), is_readable=False)
 
 
 class FlowsByWindow:

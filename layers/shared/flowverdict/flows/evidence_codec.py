@@ -1,17 +1,27 @@
-"""TODO flowverdict.flows.evidence_codec."""
+"""Evidence as bytes: a mark of the format, compressed JSON, and the columns of the accepted flows.
+
+The JSON holds tables, each an object of columns by name, so that a name is written once and not in
+each row, and the names of the accepted flows' columns. A reader passes over the names that it does
+not know and takes the default for the columns that are missing, so that versions read each other's
+evidence where one has a column more. Any other change needs a new mark, and bytes of the new format
+in ``tests/persisted/``: to the versions that do not know a mark, such evidence is unreadable.
+"""
 
 from __future__ import annotations
 
 import json
 import zlib
 from collections import Counter
-from dataclasses import asdict, astuple
-from typing import Any
+from dataclasses import asdict
+from itertools import repeat
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from flowverdict.core.addresses import address_of
 from flowverdict.core.errors import EvidenceError
 from flowverdict.flowlog.flow_key import FlowKey, RecordId
 from flowverdict.flowlog.records import FlowDirection
+from flowverdict.flows import evidence_0_1_0
 from flowverdict.flows.accepted_index import AcceptedFlowIndex
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import Evidence, FlowLog
@@ -23,155 +33,272 @@ from flowverdict.flows.model import (
     TrafficTotals,
 )
 
-_MAGIC = b"FVE1"
-_LENGTH = 8  # bytes
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from flowverdict.core.addresses import Address
+
+_MARK = b"FVE2"
+_MARK_0_1_0 = b"FVE1"
+_LENGTH = 8  # bytes of the JSON's length
+
+# Columns of the tables, each with the value of a row that was written without the column.
+_KEY: dict[str, Any] = dict.fromkeys(FlowKey._fields)
+_RECORD: dict[str, Any] = dict.fromkeys(f"record_{name}" for name in RecordId._fields)
+_TRAFFIC = asdict(TrafficTotals())
+_LOST = {f"lost_{name}": value for name, value in _TRAFFIC.items()}
+_REJECTS = {
+    **_KEY,
+    **_TRAFFIC,
+    "context": None,
+    "observed": None,
+    "packet_addresses_logged": False,
+    "by_record": False,
+    **_RECORD,
+}
+_INTERFACES = {
+    "name": None,
+    "own": (),
+    "shared": None,
+    "subnets": (),
+    "vpc_id": None,
+    "accepts_logged": False,
+    **_LOST,
+    "context": None,
+}
+_AGGREGATED = {"interface": None, **_TRAFFIC, "context": None}
+_AGGREGATED_RECORDS = {
+    "interface": None,
+    "direction": None,
+    "protocol": None,
+    "destination_port": None,
+    "records": 0,
+}
+
+_traffic_row = attrgetter(*_TRAFFIC)
+
+type _Table = Mapping[str, Sequence[Any]]
 
 
-# --- as bytes ---------------------------------------------------------------------------------------------------------
+class _Numbering[T]:
+    """Numbers values in the order in which they first occur, so that a value is written once."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[T, int] = {}
+
+    def __call__(self, value: T) -> int:
+        return self.numbers.setdefault(value, len(self.numbers))
+
+
+# --- writing --------------------------------------------------------------------------------------
 
 
 def pack(evidence: Evidence) -> bytes:
-    """Give evidence as bytes; ``unpack`` reads them."""
+    """Return evidence as bytes, which ``unpack`` reads."""
     flows = evidence.flows
-    contexts: dict[Context, int] = {}
-    rows = [_packed_row(row, rejects, contexts) for row, rejects in flows.rejects.items()]
-    told = {
-        "flow_log": evidence.flow_log,
-        "rejects": rows,
-        "interfaces": [
-            [name, *_packed_interface(interface, contexts)]
-            for name, interface in flows.interfaces.items()
+    contexts: _Numbering[Context] = _Numbering()
+    observed: _Numbering[frozenset[str | None]] = _Numbering()
+    document = {
+        "flow_log": None if evidence.flow_log is None else evidence.flow_log._asdict(),
+        "rejects": _rejects_table(flows.rejects, contexts, observed),
+        "interfaces": _table(
+            _INTERFACES,
+            (
+                (
+                    name,
+                    sorted(map(str, interface.own)),
+                    None if interface.shared is None else sorted(map(str, interface.shared)),
+                    sorted(interface.subnets),
+                    interface.vpc_id,
+                    interface.accepts_logged,
+                    *_traffic_row(interface.lost),
+                    contexts(interface.context),
+                )
+                for name, interface in flows.interfaces.items()
+            ),
+        ),
+        "aggregated": _table(
+            _AGGREGATED,
+            (
+                (name, *_traffic_row(aggregated.traffic), contexts(aggregated.context))
+                for name, aggregated in flows.aggregated.items()
+            ),
+        ),
+        "aggregated_records": _table(
+            _AGGREGATED_RECORDS,
+            (
+                (name, *what, records)
+                for name, aggregated in flows.aggregated.items()
+                for what, records in sorted(aggregated.what.items(), key=str)
+            ),
+        ),
+        "contexts": [
+            {name: value for name, value in asdict(context).items() if value is not None}
+            for context in contexts.numbers
         ],
-        "folded": [
-            [
-                name,
-                astuple(aggregated.traffic),
-                contexts.setdefault(aggregated.context, len(contexts)),
-                sorted(aggregated.what.items(), key=str),
-            ]
-            for name, aggregated in flows.aggregated.items()
-        ],
-        "contexts": [asdict(context) for context in contexts],
+        "accepted": AcceptedFlowIndex.COLUMNS,
+        "observed": [{"reject-reason": sorted(values, key=str)} for values in observed.numbers],
     }
-    body = zlib.compress(json.dumps(told).encode(), 1)
-    return _MAGIC + len(body).to_bytes(_LENGTH, "little") + body + flows.accepted_index.pack()
+    body = zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 1)
+    return _MARK + len(body).to_bytes(_LENGTH, "little") + body + flows.accepted_index.pack()
+
+
+def _table(columns: Iterable[str], rows: Iterable[Sequence[object]]) -> _Table:
+    return dict(zip(columns, zip(*rows, strict=True), strict=False))  # without rows: no columns
+
+
+def _rejects_table(
+    rejects: Mapping[tuple[FlowKey, RecordId | None], RejectedTotals],
+    contexts: _Numbering[Context],
+    observed: _Numbering[frozenset[str | None]],
+) -> _Table:
+    if not rejects:
+        return {}
+    table: dict[str, Sequence[Any]] = dict(
+        zip(_KEY, zip(*(key for key, _ in rejects), strict=True), strict=True)
+    )
+    for name in ("source", "destination", "packet_source", "packet_destination"):
+        table[name] = [None if address is None else str(address) for address in table[name]]
+    table.update(_table(_TRAFFIC, (_traffic_row(totals.traffic) for totals in rejects.values())))
+    table["context"] = [contexts(totals.context) for totals in rejects.values()]
+    table["observed"] = [observed(totals.reasons) for totals in rejects.values()]
+    table["packet_addresses_logged"] = [
+        totals.packet_addresses_logged for totals in rejects.values()
+    ]
+    records = [record for _, record in rejects]
+    if any(record is not None for record in records):
+        absent = (None,) * len(_RECORD)
+        table["by_record"] = [record is not None for record in records]
+        table.update(_table(_RECORD, (absent if record is None else record for record in records)))
+    return table
+
+
+# --- reading --------------------------------------------------------------------------------------
 
 
 def unpack(packed: bytes) -> Evidence:
-    """Read what ``pack`` gave. It is to be merged with more; what its hashes began with it does not know.
+    """Read evidence from bytes of ``pack``, of this version or of 0.1.0.
+
+    The bytes do not hold the seed of the hashes: merge the result into a collector that has it.
 
     Raises
     ------
     EvidenceError
-        It is something else.
+        The bytes are damaged, not evidence, or in the format of a later version.
     """
-    if not packed.startswith(_MAGIC):
-        raise EvidenceError("kept evidence cannot be read: it is none of this version")
+    mark = packed[: len(_MARK)]
+    if mark not in {_MARK, _MARK_0_1_0}:
+        raise EvidenceError(f"evidence cannot be read: {mark!r} does not begin a known format")
+    start = len(_MARK) + _LENGTH
+    end = start + int.from_bytes(packed[len(_MARK) : start], "little")
+    body, accepted = packed[start:end], packed[end:]
     try:
-        start = len(_MAGIC) + _LENGTH
-        end = start + int.from_bytes(packed[len(_MAGIC) : start], "little")
-        told: dict[str, Any] = json.loads(zlib.decompress(packed[start:end]))
-        contexts = [Context(**values) for values in told["contexts"]]
-        flows = FlowCollector()
-        flows.rejects.update(_read_row(row, contexts) for row in told["rejects"])
-        flows.interfaces = {
-            name: _read_interface(values, contexts) for name, *values in told["interfaces"]
-        }
-        for name, traffic, context, what in told["folded"]:
-            what_there_was = Counter(dict(map(_read_what, what)))
-            flows.aggregated[name] = AggregatedRejects(
-                traffic=TrafficTotals(*traffic), context=contexts[context], what=what_there_was
-            )
-        flows.accepted_index = AcceptedFlowIndex.unpack(packed[end:])
-        return Evidence(
-            flows=flows, flow_log=None if told["flow_log"] is None else FlowLog(*told["flow_log"])
-        )
-    except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
+        return (_read if mark == _MARK else evidence_0_1_0.read_evidence)(body, accepted)
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        RecursionError,
+        zlib.error,
+    ) as error:
         raise EvidenceError(
-            f"kept evidence cannot be read: {type(error).__name__}: {str(error)[:200]}"
+            f"evidence cannot be read: {type(error).__name__}: {str(error)[:200]}"
         ) from error
 
 
-def _read_what(
-    packed: list[Any],
-) -> tuple[tuple[FlowDirection | None, int | None, int | None], int]:
-    (direction, protocol, port), records = packed
-    return (None if direction is None else FlowDirection(direction), protocol, port), int(records)
+def _read(body: bytes, accepted: bytes) -> Evidence:
+    document: dict[str, Any] = json.loads(zlib.decompress(body))
+    contexts: dict[int | None, Context] = {
+        number: _context(values) for number, values in enumerate(document["contexts"])
+    }
+    contexts[None] = Context()
+    flows = FlowCollector()
+    flows.rejects.update(_read_rejects(document["rejects"], contexts, document["observed"]))
+    for name, own, shared, subnets, vpc_id, accepts_logged, *rest in _rows(
+        _INTERFACES, document["interfaces"]
+    ):
+        *lost, context = rest
+        flows.interfaces[name] = Interface(
+            own=set(map(address_of, own)),
+            shared=None if shared is None else set(map(address_of, shared)),
+            subnets=set(subnets),
+            vpc_id=vpc_id,
+            accepts_logged=bool(accepts_logged),
+            lost=TrafficTotals(*lost),
+            context=contexts[context],
+        )
+    for name, *traffic, context in _rows(_AGGREGATED, document["aggregated"]):
+        flows.aggregated[name] = AggregatedRejects(
+            traffic=TrafficTotals(*traffic), context=contexts[context], what=Counter()
+        )
+    for name, direction, protocol, port, records in _rows(
+        _AGGREGATED_RECORDS, document["aggregated_records"]
+    ):
+        flows.aggregated[name].what[_direction(direction), protocol, port] = int(records)
+    flows.accepted_index = AcceptedFlowIndex.unpack(accepted, document["accepted"])
+    flow_log = document["flow_log"]
+    return Evidence(
+        flows=flows,
+        flow_log=None if flow_log is None else FlowLog(flow_log["flow_log_id"], flow_log["width"]),
+    )
 
 
-def _packed_row(
-    row: tuple[FlowKey, RecordId | None], rejects: RejectedTotals, contexts: dict[Context, int]
-) -> list[object]:
-    key, record = row
+def _rows(columns: Mapping[str, object], table: _Table) -> Iterator[tuple[Any, ...]]:
+    """Iterate over the rows of a table, with the values of ``columns`` in their order."""
+    return zip(*_columns(columns, table), strict=True)
+
+
+def _columns(columns: Mapping[str, object], table: _Table) -> list[Iterable[Any]]:
+    counts = set(map(len, table.values())) or {0}
+    if len(counts) > 1:
+        raise ValueError("columns of different lengths")
+    (count,) = counts
     return [
-        *(str(part) if part is not None and not isinstance(part, int) else part for part in key),
-        record,
-        astuple(rejects.traffic),
-        contexts.setdefault(rejects.context, len(contexts)),
-        sorted(rejects.reasons, key=str),
-        rejects.packet_addresses_logged,
+        table[name] if name in table else repeat(default, count)
+        for name, default in columns.items()
     ]
 
 
-def _read_row(
-    row: list[Any], contexts: list[Context]
-) -> tuple[tuple[FlowKey, RecordId | None], RejectedTotals]:
-    (
-        interface,
-        *texts,
-        source_port,
-        destination_port,
-        protocol,
-        direction,
-        record,
-        traffic,
-        context,
-        reasons,
-        logged,
-    ) = row
-    source, destination, packet_source, packet_destination = (
-        None if text is None else address_of(text) for text in texts
+def _read_rejects(
+    table: _Table, contexts: Mapping[int | None, Context], observed: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[tuple[FlowKey, RecordId | None], RejectedTotals]]:
+    columns = dict(zip(_REJECTS, _columns(_REJECTS, table), strict=True))
+    for name in ("source", "destination", "packet_source", "packet_destination"):
+        columns[name] = map(_address, columns[name])
+    columns["direction"] = map(_direction, columns["direction"])
+    keys = map(FlowKey._make, zip(*(columns[name] for name in _KEY), strict=True))
+    traffics = map(TrafficTotals, *(columns[name] for name in _TRAFFIC))
+    reasons: dict[int | None, frozenset[str | None]] = {
+        number: frozenset(values.get("reject-reason", (None,)))
+        for number, values in enumerate(observed)
+    }
+    reasons[None] = frozenset({None})
+    totals = map(
+        RejectedTotals,
+        traffics,
+        map(contexts.__getitem__, columns["context"]),
+        map(reasons.__getitem__, columns["observed"]),
+        map(bool, columns["packet_addresses_logged"]),
     )
-    key = FlowKey(
-        interface,
-        source,
-        destination,
-        packet_source,
-        packet_destination,
-        source_port,
-        destination_port,
-        protocol,
-        None if direction is None else FlowDirection(direction),
+    records = (
+        RecordId._make(values) if by_record else None
+        for by_record, *values in zip(
+            columns["by_record"], *(columns[name] for name in _RECORD), strict=True
+        )
     )
-    rejects = RejectedTotals(
-        traffic=TrafficTotals(*traffic),
-        context=contexts[context],
-        reasons=frozenset(reasons),
-        packet_addresses_logged=bool(logged),
-    )
-    return (key, None if record is None else RecordId(*record)), rejects
+    return zip(zip(keys, records, strict=True), totals, strict=True)
 
 
-def _packed_interface(interface: Interface, contexts: dict[Context, int]) -> list[object]:
-    return [
-        sorted(map(str, interface.own)),
-        None if interface.shared is None else sorted(map(str, interface.shared)),
-        sorted(interface.subnets),
-        interface.vpc_id,
-        interface.accepts_logged,
-        astuple(interface.lost),
-        contexts.setdefault(interface.context, len(contexts)),
-    ]
+def _context(stored: Mapping[str, Any]) -> Context:
+    known = Context.__dataclass_fields__
+    return Context(**{name: value for name, value in stored.items() if name in known})
 
 
-def _read_interface(values: list[Any], contexts: list[Context]) -> Interface:
-    own, shared, subnets, vpc_id, accepts_logged, lost, context = values
-    return Interface(
-        own=set(map(address_of, own)),
-        shared=None if shared is None else set(map(address_of, shared)),
-        subnets=set(subnets),
-        vpc_id=vpc_id,
-        accepts_logged=bool(accepts_logged),
-        lost=TrafficTotals(*lost),
-        context=contexts[context],
-    )
+def _address(text: str | None) -> Address | None:
+    return None if text is None else address_of(text)
+
+
+def _direction(text: str | None) -> FlowDirection | None:
+    return None if text is None else FlowDirection(text)

@@ -1,4 +1,4 @@
-"""TODO flowverdict.flows.ports."""
+"""The port behind which the evidence of sources is stored."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ if TYPE_CHECKING:
 
 
 class EvidenceStore(Protocol):
-    """Where the evidence of sources is kept; every method raises ``EvidenceError`` where it cannot be reached."""
+    """Stores the evidence of sources; each method raises ``EvidenceError`` if the store fails."""
 
     def put(self, partition: str, window: int, source_id: str, evidence: Evidence) -> None:
-        """Keep what a source shows of a window; the same again changes nothing."""
+        """Store what a source shows of a window; to store it again changes nothing."""
 
     def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[Evidence]]:
-        """Give what is kept of the windows from ``first`` to ``last``, in the order of the sources."""
+        """Return the evidence of the windows ``first`` to ``last``, each in the order of the sources.
+
+        Stored evidence that cannot be read is ``Evidence.unreadable()``, reported once and not
+        raised: the other sources still count.
+        """
 
     def count(self, partition: str, first: int, last: int) -> int:
-        """Give how many pieces of evidence are kept of these windows, without reading them."""
+        """Count the pieces of evidence of these windows, readable or not, without reading them."""

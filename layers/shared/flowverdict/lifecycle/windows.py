@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from flowverdict.core.errors import FlowVerdictError, StateError
 from flowverdict.core.retry import full_jitter
 from flowverdict.flows.evidence import AFTER, BEFORE, flows_of
+from flowverdict.flows.identity import identity_of
 from flowverdict.lifecycle.store import Commit, ConflictError, Window, WindowChangedError
 
 if TYPE_CHECKING:
@@ -179,7 +180,8 @@ class WindowEvaluator:
         evidence = self._evidence.read(partition, first, last)
         has_written = False
         for number, window in sorted(known.items()):
-            sources = len(evidence.get(number, ()))
+            # An unreadable source counts as absent: it takes nothing back that it has contributed.
+            sources = sum(source.is_readable for source in evidence.get(number, ()))
             if sources < window.sources:
                 continue  # so old that its evidence is being deleted; what the window contributed stands
             flows = flows_of(number, evidence, self._store.seed())
@@ -248,17 +250,10 @@ def _digest(
     lost: Sequence[LostRecords],
     aggregated: Mapping[str | None, AggregatedRejects],
 ) -> str:
-    """Identify everything that alerts are made of but the rules, which are read when it has changed."""
+    """Identify everything that alerts are made of, except the rules, which are read on a change."""
     digest = hashlib.sha256()
     for flow in flows:
-        # Sets have no order that two processes agree on.
-        digest.update(
-            repr(
-                (replace(flow, reject_reasons=frozenset()), sorted(map(str, flow.reject_reasons)))
-            ).encode()
-        )
-    digest.update(repr(lost).encode())
-    digest.update(
-        repr([(name, one.traffic) for name, one in sorted(aggregated.items(), key=str)]).encode()
-    )
+        digest.update(identity_of(flow))
+    digest.update(identity_of(list(lost)))
+    digest.update(identity_of({name: together.traffic for name, together in aggregated.items()}))
     return digest.hexdigest()[:32]

@@ -1,0 +1,107 @@
+"""Read evidence in the format of version 0.1.0: rows by position. Nothing writes this format any more."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import Counter
+from typing import Any
+
+from flowverdict.core.addresses import address_of
+from flowverdict.flowlog.flow_key import FlowKey, RecordId
+from flowverdict.flowlog.records import FlowDirection
+from flowverdict.flows.accepted_index import AcceptedFlowIndex
+from flowverdict.flows.collector import FlowCollector
+from flowverdict.flows.evidence import Evidence, FlowLog
+from flowverdict.flows.model import (
+    AggregatedRejects,
+    Context,
+    Interface,
+    RejectedTotals,
+    TrafficTotals,
+)
+
+
+def read_evidence(body: bytes, accepted: bytes) -> Evidence:
+    """Read evidence from its compressed JSON and its packed accepted flows.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError, IndexError, zlib.error
+        The bytes are not evidence in this format.
+    """
+    stored: dict[str, Any] = json.loads(zlib.decompress(body))
+    contexts = [Context(**values) for values in stored["contexts"]]
+    flows = FlowCollector()
+    flows.rejects.update(_read_row(row, contexts) for row in stored["rejects"])
+    flows.interfaces = {
+        name: _read_interface(values, contexts) for name, *values in stored["interfaces"]
+    }
+    for name, traffic, context, counts in stored["folded"]:
+        flows.aggregated[name] = AggregatedRejects(
+            traffic=TrafficTotals(*traffic),
+            context=contexts[context],
+            what=Counter(dict(map(_read_count, counts))),
+        )
+    flows.accepted_index = AcceptedFlowIndex.unpack(accepted)
+    flow_log = stored["flow_log"]
+    return Evidence(flows=flows, flow_log=None if flow_log is None else FlowLog(*flow_log))
+
+
+def _read_count(
+    packed: list[Any],
+) -> tuple[tuple[FlowDirection | None, int | None, int | None], int]:
+    (direction, protocol, port), records = packed
+    return (None if direction is None else FlowDirection(direction), protocol, port), int(records)
+
+
+def _read_row(
+    row: list[Any], contexts: list[Context]
+) -> tuple[tuple[FlowKey, RecordId | None], RejectedTotals]:
+    (
+        interface,
+        *texts,
+        source_port,
+        destination_port,
+        protocol,
+        direction,
+        record,
+        traffic,
+        context,
+        reasons,
+        logged,
+    ) = row
+    source, destination, packet_source, packet_destination = (
+        None if text is None else address_of(text) for text in texts
+    )
+    key = FlowKey(
+        interface,
+        source,
+        destination,
+        packet_source,
+        packet_destination,
+        source_port,
+        destination_port,
+        protocol,
+        None if direction is None else FlowDirection(direction),
+    )
+    rejects = RejectedTotals(
+        traffic=TrafficTotals(*traffic),
+        context=contexts[context],
+        reasons=frozenset(reasons),
+        packet_addresses_logged=bool(logged),
+    )
+    return (key, None if record is None else RecordId(*record)), rejects
+
+
+def _read_interface(values: list[Any], contexts: list[Context]) -> Interface:
+    own, shared, subnets, vpc_id, accepts_logged, lost, context = values
+    return Interface(
+        own=set(map(address_of, own)),
+        shared=None if shared is None else set(map(address_of, shared)),
+        subnets=set(subnets),
+        vpc_id=vpc_id,
+        accepts_logged=bool(accepts_logged),
+        lost=TrafficTotals(*lost),
+        context=contexts[context],
+    )
