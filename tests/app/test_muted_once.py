@@ -11,9 +11,9 @@ import time_machine
 
 from flowverdict.flowlog.s3_events import ObjectRef
 from flowverdict.lifecycle.windows import muted_flows_added
-from tests.app.test_a_day import BUCKET, notification, queue_message
 from tests.helpers.alert_samples import NOW
 from tests.helpers.at_once import NoRules
+from tests.helpers.events import BUCKET, notification, queue_message
 from tests.helpers.flow_log_lines import content_of, key_of, request
 
 if TYPE_CHECKING:
