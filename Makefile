@@ -63,7 +63,7 @@ size: $(LOCAL_STACK) ## size, cold start and imports of each built function, aga
 local: $(LOCAL_STACK) ## the deployed stack on 127.0.0.1, left running to try things on
 	@$(BIN)/python -m tests.e2e.local
 
-check: lint types imports template scan test ## what CI runs
+check: lint types imports template scan test ## the part of the gate (.ci/run) that takes minutes: before each commit
 
 lint: .venv/.done ## ruff, style and format; length of modules, complexity of functions
 	$(BIN)/ruff check
