@@ -1,9 +1,9 @@
-"""A deliberately naive reading of AWS's rules: plain loops, one rule at a time.
+"""Evaluate AWS's rules in a deliberately naive way: plain loops, one rule at a time.
 
 Security groups: https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html
 Network ACLs: https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html
 
-It knows no state; connection tracking is the simulator's.
+The evaluation has no state; ``network`` tracks connections.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A packet as the rules of one interface see it: ``peer`` is the other end, ``port`` the packet's destination port."""
+    """A packet as the rules of one interface see it.
+
+    ``peer`` is the remote address, ``port`` the destination port of the packet.
+    """
 
     egress: bool
     peer: Address
@@ -40,7 +43,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AclAnswer:
-    """What a network ACL says, and the number of the entry that says it."""
+    """What a network ACL does, and the number of the entry that decides."""
 
     allow: bool
     network_acl_id: str
@@ -49,8 +52,8 @@ class AclAnswer:
 
 
 def ask_acl(acl: Acl, question: Question) -> AclAnswer:
-    """Give the first matching entry in ascending order of number, or the closing entry of the address family."""
-    for entry in sorted(acl.entries, key=lambda one: one.number):
+    """Return what the first matching entry in order of number does, or else the closing entry."""
+    for entry in sorted(acl.entries, key=lambda entry: entry.number):
         if entry.egress != question.egress:
             continue
         if entry.block.version != question.peer.version:
@@ -82,7 +85,7 @@ def ask_acl(acl: Acl, question: Question) -> AclAnswer:
 
 
 def ask_groups(world: World, interface: Interface, question: Question) -> bool | None:
-    """Whether any rule of any group of the interface allows the packet; ``None`` for an interface without groups."""
+    """Return whether any rule of its groups allows the packet; ``None`` without groups."""
     if not interface.group_ids:
         return None
     for group_id in interface.group_ids:
@@ -93,7 +96,11 @@ def ask_groups(world: World, interface: Interface, question: Question) -> bool |
 
 
 def is_open_both_ways(world: World, interface: Interface, question: Question) -> bool:
-    """Whether AWS leaves the flow of this packet untracked: open to all addresses, and all ports to all addresses the other way."""
+    """Return whether AWS leaves the flow of this packet untracked.
+
+    That is so where a rule allows it for all addresses, and a rule of the other direction allows
+    all ports and all addresses.
+    """
     if interface.kind is not Kind.INSTANCE or question.protocol not in (TCP, UDP):
         return False
     rules = [rule for group_id in interface.group_ids for rule in world.groups[group_id].rules]
@@ -117,20 +124,22 @@ def _rule_allows(world: World, interface: Interface, rule: GroupRule, question: 
         return False
     if rule.protocol not in (ANY_PROTOCOL, question.protocol):
         return False
-    return _rule_takes_ports(rule, question) and _rule_takes_peer(world, interface, rule, question)
+    return _rule_matches_ports(rule, question) and _rule_matches_peer(
+        world, interface, rule, question
+    )
 
 
-def _rule_takes_ports(rule: GroupRule, question: Question) -> bool:
+def _rule_matches_ports(rule: GroupRule, question: Question) -> bool:
     if rule.from_port is None or rule.to_port is None:
         return True
     if rule.protocol in (TCP, UDP):
         return rule.from_port <= question.port <= rule.to_port
     if rule.protocol in (ICMP, ICMPV6):
         return _icmp_matches((rule.from_port, rule.to_port), question.icmp)
-    return True  # any other protocol: all ports, whatever the rule says
+    return True  # any other protocol: all ports, even if the rule has a range
 
 
-def _rule_takes_peer(
+def _rule_matches_peer(
     world: World, interface: Interface, rule: GroupRule, question: Question
 ) -> bool:
     if rule.block is not None:
@@ -151,14 +160,14 @@ def _rule_takes_peer(
 
 
 def _within_reach(world: World, one: Interface, other: Interface) -> bool:
-    """A reference reaches the interfaces of the same VPC and those across an active peering connection."""
+    """Return whether two interfaces are in one VPC, or in two with an active peering connection."""
     if one.vpc_id == other.vpc_id:
         return True
     peering = world.peering_between(one.vpc_id, other.vpc_id)
     return peering is not None and peering.status == "active"
 
 
-def _icmp_matches(wanted: tuple[int, int], given: tuple[int, int] | None) -> bool:
-    if given is None:
-        raise ValueError("an ICMP packet without its type and code cannot be asked about")
-    return all(want in (-1, have) for want, have in zip(wanted, given, strict=True))
+def _icmp_matches(required: tuple[int, int], actual: tuple[int, int] | None) -> bool:
+    if actual is None:
+        raise ValueError("an ICMP packet needs a type and code to be evaluated")
+    return all(must in (-1, has) for must, has in zip(required, actual, strict=True))
