@@ -138,13 +138,13 @@ def talk_between(world: World, client: End, server: End, *, protocol: int = TCP)
 def rejects(talk: Talk) -> set[tuple[str, Leg, Cause, int | None]]:
     return {
         (
-            one.hop.interface.interface_id,
-            one.packet.leg,
-            one.rules_check.cause,
-            None if one.rules_check.acl is None else one.rules_check.acl.rule_number,
+            seen.hop.interface.interface_id,
+            seen.packet.leg,
+            seen.rules_check.cause,
+            None if seen.rules_check.acl is None else seen.rules_check.acl.rule_number,
         )
-        for one in talk.network.observations
-        if one.rules_check.cause is not None
+        for seen in talk.network.observations
+        if seen.rules_check.cause is not None
     }
 
 

@@ -189,18 +189,20 @@ class Network:
         key = self._key(packet, hop)
         track = self._tracks.get(key)
         groups_allow: bool | None
-        gone = False
+        left_over = False
         if track is not None and track.open_both_ways:
             groups_allow = ask_groups(world, hop.interface, question)
         elif track is not None and self._lives(track, packet):
             groups_allow = None if not hop.interface.group_ids else True
         else:
             groups_allow = ask_groups(world, hop.interface, question)
-            gone = track is not None and self._is_left_over(
+            left_over = track is not None and self._is_left_over(
                 packet, allowed=groups_allow is not False
             )
-            track = track if gone else None
-        cause = self._cause(acl_blocks=acl_blocks, groups_block=groups_allow is False, gone=gone)
+            track = track if left_over else None
+        cause = self._cause(
+            acl_blocks=acl_blocks, groups_block=groups_allow is False, left_over=left_over
+        )
         if cause is None:
             self._track(key, track, packet, hop)
             if self.leaves_open_flows_untracked and is_open_both_ways(
@@ -226,8 +228,8 @@ class Network:
         return None
 
     @staticmethod
-    def _cause(*, acl_blocks: bool, groups_block: bool, gone: bool) -> Cause | None:
-        if gone:
+    def _cause(*, acl_blocks: bool, groups_block: bool, left_over: bool) -> Cause | None:
+        if left_over:
             return Cause.NETWORK_ACL if acl_blocks else Cause.CLOSED_CONNECTION
         if acl_blocks and groups_block:
             return Cause.BOTH

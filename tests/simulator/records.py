@@ -141,15 +141,15 @@ def aggregate(observations: Sequence[Observation], fmt: Format, rng: random.Rand
     shows_bounds = rng.random() < 0.4
     phases: dict[str, int] = {}
     sums: dict[tuple[object, ...], list[Observation]] = {}
-    for one in observations:
-        hop = one.hop
+    for seen in observations:
+        hop = seen.hop
         phase = phases.setdefault(hop.interface.interface_id, rng.randrange(WINDOW_SECONDS))
-        window = _window(one, phase)
+        window = _window(seen, phase)
         real = () if fmt is Format.V2 else (hop.source, hop.destination, hop.path)
-        cause = one.rules_check.cause
+        cause = seen.rules_check.cause
         reason = None if cause is None or fmt is not Format.V8 else REASONS.get(cause)
-        sums.setdefault((key_of(one), hop.egress, cause is None, window, reason, real), []).append(
-            one
+        sums.setdefault((key_of(seen), hop.egress, cause is None, window, reason, real), []).append(
+            seen
         )
     records = []
     for group in sums.values():
@@ -167,12 +167,12 @@ def _window(observation: Observation, phase: int) -> int:
 
 def _record(group: Sequence[Observation], *, bounds: tuple[int, int] | None) -> Record:
     first = group[0]
-    times = [int(one.packet.time) for one in group]
+    times = [int(seen.packet.time) for seen in group]
     start, end = bounds or (min(times), max(times))
     flags = 0
-    for one in group:
-        if one.packet.protocol == TCP:
-            flags |= flags_logged(one.packet.flags)
+    for seen in group:
+        if seen.packet.protocol == TCP:
+            flags |= flags_logged(seen.packet.flags)
     cause = first.rules_check.cause
     reason = "-" if cause is None else REASONS.get(cause, "-")
     return Record(
@@ -181,7 +181,7 @@ def _record(group: Sequence[Observation], *, bounds: tuple[int, int] | None) -> 
         end=end,
         key=key_of(first),
         packets=len(group),
-        size=None if reason == "BPA" else sum(one.packet.size for one in group),
+        size=None if reason == "BPA" else sum(seen.packet.size for seen in group),
         accepted=cause is None,
         flags=flags,
         reason=reason,
@@ -207,11 +207,13 @@ def silences(
 ) -> list[Record]:
     """Return NODATA records for interfaces without any record."""
     busy = {record.interface.interface_id for record in records}
-    idle = [one for one in world.interfaces.values() if one.interface_id not in busy]
+    idle = [
+        interface for interface in world.interfaces.values() if interface.interface_id not in busy
+    ]
     moments = [start + rng.randrange(300) for _ in idle]
     return [
-        Record(interface=one, start=moment, end=moment + WINDOW_SECONDS - 1, status="NODATA")
-        for one, moment in zip(idle, moments, strict=True)
+        Record(interface=interface, start=moment, end=moment + WINDOW_SECONDS - 1, status="NODATA")
+        for interface, moment in zip(idle, moments, strict=True)
     ]
 
 

@@ -87,7 +87,7 @@ def _run(traffic: HardTraffic, case: Case, rng: random.Random) -> None:
         traffic.changes_rules(groups=18, losing=1.0)
     if case is Case.UNTRACKED:
         traffic.closes_groups()
-    traffic.plain(rng.randint(10, 15))  # everyday rejects beside the hard ones
+    traffic.plain(rng.randint(10, 15))  # everyday rejects beside the hard cases
     for make in _HARD[case]:
         make(traffic)
 

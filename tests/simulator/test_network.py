@@ -109,7 +109,7 @@ def test_the_lowest_matching_entry_decides() -> None:
     assert ask_acl(later, question(443)) == ask_acl(listed, question(443))
 
 
-def test_address_families_never_cross() -> None:
+def test_ip_versions_never_cross() -> None:
     answer = ask_acl(acl(entry(1, allow=True)), question(peer="2a00:1450:4001::1"))
     assert (answer.allow, answer.rule_number) == (False, 32768)
     open_v6 = AclEntry(number=1, egress=False, allow=True, protocol=ANY_PROTOCOL, block=ANY_V6)
@@ -124,7 +124,7 @@ def test_icmp_type_and_code_decide() -> None:
     assert not ask_acl(acl(replace(ping, icmp=(0, -1))), question(0, protocol=ICMP)).allow
 
 
-def test_group_peers() -> None:
+def test_peers_of_group_rules() -> None:
     world = small_world()
     one = world.interfaces["eni-1"]
 
@@ -150,7 +150,7 @@ def test_group_peers() -> None:
 @pytest.mark.parametrize(
     ("status", "reaches"), [("active", True), ("pending-acceptance", False), ("expired", False)]
 )
-def test_peering(status: str, reaches: bool) -> None:  # noqa: FBT001 - pytest's parameters
+def test_only_an_active_peering_carries_traffic_and_references(status: str, reaches: bool) -> None:  # noqa: FBT001 - pytest's parameters
     world = small_world(rules=(allows(TCP, group_id="sg-2"),))
     far = replace(world.interfaces["eni-2"], vpc_id="vpc-2", primary=IPv4Address("10.9.2.12"))
     peering = Peering(peering_id="pcx-1", requester="vpc-1", accepter="vpc-2", status=status)
@@ -162,18 +162,18 @@ def test_peering(status: str, reaches: bool) -> None:  # noqa: FBT001 - pytest's
     )
 
 
-def test_acls_are_not_asked_within_a_subnet() -> None:
+def test_acls_do_not_apply_within_a_subnet() -> None:
     world = small_world(entries=(), rules=(allows(TCP, 443),))
     talk = talk_between(world, end(world, "eni-3", 50000), end(world, "eni-1", 443))
     assert talk.handshake()
-    assert all(one.rules_check.acl is None for one in talk.network.observations)
+    assert all(seen.rules_check.acl is None for seen in talk.network.observations)
     assert not talk_between(world, end(world, "eni-2", 50000), end(world, "eni-1", 443)).handshake()
 
 
 # --- state ---
 
 
-def test_groups_let_answers_pass_and_a_closed_connection_does_not() -> None:
+def test_groups_allow_replies_and_reject_packets_of_a_closed_connection() -> None:
     world = small_world(rules=(allows(TCP, 443),))
     talk = talk_between(world, HOST, end(world, "eni-1", 443))
     assert talk.handshake()
@@ -189,7 +189,7 @@ def test_groups_let_answers_pass_and_a_closed_connection_does_not() -> None:
     assert talk.handshake(), "the same ports may open a new connection"
 
 
-def test_state_goes_when_idle() -> None:
+def test_an_idle_connection_is_no_longer_tracked() -> None:
     world = small_world(rules=(allows(TCP, 443),))
     talk = talk_between(world, HOST, end(world, "eni-1", 443))
     assert talk.handshake()
@@ -226,14 +226,14 @@ def test_a_reply_of_an_untracked_flow_needs_its_rule() -> None:
         assert talk.send(Leg.RESPONSE, flags=ACK) is not untracked
 
 
-def test_backscatter_is_no_answer() -> None:
+def test_backscatter_is_not_an_answer() -> None:
     world = small_world(rules=(allows(TCP, 22),))
     talk = talk_between(world, replace(HOST, port=443), end(world, "eni-1", 50000))
     assert not talk.send(Leg.REQUEST, flags=SYN | ACK)
     assert rejects(talk) == {("eni-1", Leg.REQUEST, Cause.SECURITY_GROUP, 100)}
 
 
-def test_a_nat_gateway_logs_as_in_awss_example() -> None:
+def test_a_nat_gateway_logs_as_in_the_example_of_aws() -> None:
     world = small_world(kind=Kind.NAT_GATEWAY)
     gateway, client = world.interfaces["eni-1"], end(world, "eni-2", 40000)
     server = End(address=HOST.address, port=443)
@@ -261,5 +261,7 @@ def test_a_nat_gateway_logs_as_in_awss_example() -> None:
     packet = Packet(time=float(NOON), leg=Leg.REQUEST, protocol=TCP, flags=SYN)
     assert network.carry(packet, hops[:3])
     assert {
-        one.rules_check.groups_allow for one in network.observations if one.hop.interface is gateway
+        seen.rules_check.groups_allow
+        for seen in network.observations
+        if seen.hop.interface is gateway
     } == {None}

@@ -61,7 +61,7 @@ def test_flags_are_logged_as_aws_does() -> None:
 def test_every_packet_is_in_exactly_one_record(fmt: Format) -> None:
     for seed in range(5):
         sim = simulate(seed, fmt=fmt)
-        seen = Counter((key_of(one), one.rules_check.cause is None) for one in sim.observations)
+        seen = Counter((key_of(seen), seen.rules_check.cause is None) for seen in sim.observations)
         logged: Counter[tuple[FlowKey, bool]] = Counter()
         for record in sim.records:
             if record.key is not None:
@@ -96,10 +96,10 @@ def test_files_have_their_header_and_all_fields(fmt: Format) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_seed_gives_the_same_again(kind: str) -> None:
-    one, again = simulate(7, kind=kind, fmt="v5"), simulate(7, kind=kind, fmt="v5")
-    assert (one.files, one.config, one.truths) == (again.files, again.config, again.truths)
-    assert simulate(8, kind=kind, fmt="v5").files != one.files
+def test_a_seed_always_gives_the_same_simulation(kind: str) -> None:
+    first, again = simulate(7, kind=kind, fmt="v5"), simulate(7, kind=kind, fmt="v5")
+    assert (first.files, first.config, first.truths) == (again.files, again.config, again.truths)
+    assert simulate(8, kind=kind, fmt="v5").files != first.files
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -121,7 +121,7 @@ def test_each_rejected_flow_logged_has_one_truth(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != Case.PLAIN])
-def test_each_hard_case_comes_about(kind: str) -> None:
+def test_each_kind_has_its_hard_case(kind: str) -> None:
     found = Counter(
         truth.hard_case for seed in range(4) for truth in simulate(seed, kind=kind, fmt="v8").truths
     )
@@ -226,7 +226,7 @@ def answer_for(truth: Truth, **changes: object) -> dict[str, object]:
     }
 
 
-def test_the_truth_itself_scores_without_mistakes_and_lies_do_not() -> None:
+def test_the_truth_scores_without_mistakes_and_false_answers_do_not() -> None:
     for kind in KINDS:
         for truth in simulate(2, kind=kind, fmt="v8").truths:
             answer = answer_for(truth)
@@ -266,28 +266,30 @@ def test_the_snapshot_has_the_lists_and_is_json() -> None:
         }
         for shown in config["NetworkAcls"]:
             mine = sim.world.acls[shown["NetworkAclId"]]
-            closing = [one for one in shown["Entries"] if one["RuleNumber"] > 32766]
+            closing = [entry for entry in shown["Entries"] if entry["RuleNumber"] > 32766]
             assert bool(closing) is mine.shows_closing
             assert len(shown["Entries"]) - len(closing) == len(mine.entries)
         associated = [
-            one["SubnetId"] for shown in config["NetworkAcls"] for one in shown["Associations"]
+            association["SubnetId"]
+            for shown in config["NetworkAcls"]
+            for association in shown["Associations"]
         ]
         assert sorted(associated) == sorted(sim.world.subnets)
 
 
 def test_worlds_are_wide_enough() -> None:
     worlds = [simulate(seed).world for seed in range(20)]
-    interfaces = [one for world in worlds for one in world.interfaces.values()]
-    assert {one.kind for one in interfaces} == set(Kind)
-    assert any(one.secondary for one in interfaces)
-    assert any(one.prefixes for one in interfaces)
-    assert any(one.addresses_v6 for one in interfaces)
+    interfaces = [interface for world in worlds for interface in world.interfaces.values()]
+    assert {interface.kind for interface in interfaces} == set(Kind)
+    assert any(interface.secondary for interface in interfaces)
+    assert any(interface.prefixes for interface in interfaces)
+    assert any(interface.addresses_v6 for interface in interfaces)
     assert {peering.status for world in worlds for peering in world.peerings} > {"active"}
     assert any(world.gateway_endpoints for world in worlds)
     assert all(
-        isinstance(one.block_v6, IPv6Network | None)
+        isinstance(vpc.block_v6, IPv6Network | None)
         for world in worlds
-        for one in world.vpcs.values()
+        for vpc in world.vpcs.values()
     )
 
 

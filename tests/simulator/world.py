@@ -2,7 +2,7 @@
 
 The world is the truth: the evaluator reads it, and ``describe`` shows it to the program under test.
 Nothing here imports the package under test. The addresses of internet hosts are ordinary public
-ones on purpose: Python calls the documentation ranges private.
+addresses on purpose: Python calls the documentation ranges private.
 """
 
 from __future__ import annotations
