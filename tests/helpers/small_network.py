@@ -6,7 +6,7 @@ import random
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from tests.simulator.connections import Route, Talk
-from tests.simulator.evaluator import Question
+from tests.simulator.evaluator import PacketView
 from tests.simulator.network import Cause, End, Leg, Network
 from tests.simulator.routes import direct
 from tests.simulator.world import (
@@ -148,11 +148,11 @@ def rejects(talk: Talk) -> set[tuple[str, Leg, Cause, int | None]]:
     }
 
 
-def question(
+def view(
     port: int = 443, *, protocol: int = TCP, peer: str = "81.2.69.142", egress: bool = False
-) -> Question:
+) -> PacketView:
     address = IPv6Address(peer) if ":" in peer else IPv4Address(peer)
-    return Question(
+    return PacketView(
         egress=egress,
         peer=address,
         protocol=protocol,

@@ -58,7 +58,7 @@ def me_in(config: NetConfig) -> Interface:
     return found
 
 
-def ask_groups(config: NetConfig, packet: Packet, direction: FlowDirection) -> GroupsAnswer:
+def groups_answer(config: NetConfig, packet: Packet, direction: FlowDirection) -> GroupsAnswer:
     return evaluate_groups(config, me_in(config), packet, direction)
 
 
@@ -218,8 +218,8 @@ def test_groups_answer_as_the_oracle_does(
     config = parse_snapshot(world)
     expected = [oracle_groups(world, full, direction) for full in completions(packet)]
     for full, allowed in zip(completions(packet), expected, strict=True):
-        assert ask_groups(config, full, direction).outcome is allows(allowed=allowed)
-    unsure = ask_groups(config, packet, direction).outcome
+        assert groups_answer(config, full, direction).outcome is allows(allowed=allowed)
+    unsure = groups_answer(config, packet, direction).outcome
     if unsure is not Outcome.UNKNOWN:
         assert {allows(allowed=allowed) for allowed in expected} == {unsure}
 
@@ -229,12 +229,12 @@ def test_groups_answer_as_the_oracle_does(
 def test_the_order_of_rules_and_groups_never_matters(
     world: Json, packet: Packet, direction: FlowDirection, shuffler: random.Random
 ) -> None:
-    before = ask_groups(parse_snapshot(world), packet, direction)
+    before = groups_answer(parse_snapshot(world), packet, direction)
     for group in world["SecurityGroups"]:
         shuffler.shuffle(group["IpPermissions"])
         shuffler.shuffle(group["IpPermissionsEgress"])
     shuffler.shuffle(world["SecurityGroups"])
-    assert ask_groups(parse_snapshot(world), packet, direction) == before
+    assert groups_answer(parse_snapshot(world), packet, direction) == before
 
 
 @LAW
@@ -242,11 +242,11 @@ def test_the_order_of_rules_and_groups_never_matters(
 def test_one_more_rule_never_denies_more(
     world: Json, packet: Packet, direction: FlowDirection, permission: Json
 ) -> None:
-    before = ask_groups(parse_snapshot(world), packet, direction).outcome
+    before = groups_answer(parse_snapshot(world), packet, direction).outcome
     for group in world["SecurityGroups"]:
         group["IpPermissions"].append(permission)
         group["IpPermissionsEgress"].append(permission)
-    after = ask_groups(parse_snapshot(world), packet, direction).outcome
+    after = groups_answer(parse_snapshot(world), packet, direction).outcome
     order = (Outcome.DENY, Outcome.UNKNOWN, Outcome.ALLOW)
     assert order.index(after) >= order.index(before)
 
@@ -258,7 +258,7 @@ def test_only_a_fix_of_what_the_nearest_miss_names_lets_the_packet_pass(
 ) -> None:
     packet = completions(packet)[0]
     config = parse_snapshot(world)
-    answer = ask_groups(config, packet, direction)
+    answer = groups_answer(config, packet, direction)
     miss = answer.nearest_miss
     if miss is None:  # about every other world
         return

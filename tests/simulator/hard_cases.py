@@ -1,4 +1,4 @@
-"""Connections that are hard to judge: each method makes the case that its name says.
+"""Connections that are hard to classify: each method makes the case that it is named after.
 
 The packets that make a case hard carry the name of the case.
 """

@@ -18,7 +18,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from tests.simulator.evaluator import AclAnswer, Question, ask_acl, ask_groups, is_open_both_ways
+from tests.simulator.evaluator import (
+    AclAnswer,
+    PacketView,
+    evaluate_acl,
+    evaluate_groups,
+    is_open_both_ways,
+)
 from tests.simulator.world import ICMP, ICMPV6, TCP, UDP, Address, Interface, Kind, World
 
 if TYPE_CHECKING:
@@ -138,9 +144,9 @@ class _Track:
     open_both_ways: bool = False
 
 
-def question_of(hop: Hop, packet: Packet) -> Question:
+def view_of(hop: Hop, packet: Packet) -> PacketView:
     """Return the packet as the interface's rules see it."""
-    return Question(
+    return PacketView(
         egress=hop.egress,
         peer=hop.peer,
         protocol=packet.protocol,
@@ -179,23 +185,23 @@ class Network:
 
     def _check(self, packet: Packet, hop: Hop) -> RulesCheck:
         world = self.world_at(packet.time)
-        question = question_of(hop, packet)
-        acl = ask_acl(world.acl_of(hop.interface), question) if hop.at_boundary else None
+        view = view_of(hop, packet)
+        acl = evaluate_acl(world.acl_of(hop.interface), view) if hop.at_boundary else None
         acl_blocks = acl is not None and not acl.allow
         if control := self._controlled(hop, world):
             return RulesCheck(
-                acl=acl, groups_allow=ask_groups(world, hop.interface, question), cause=control
+                acl=acl, groups_allow=evaluate_groups(world, hop.interface, view), cause=control
             )
         key = self._key(packet, hop)
         track = self._tracks.get(key)
         groups_allow: bool | None
         left_over = False
         if track is not None and track.open_both_ways:
-            groups_allow = ask_groups(world, hop.interface, question)
+            groups_allow = evaluate_groups(world, hop.interface, view)
         elif track is not None and self._lives(track, packet):
             groups_allow = None if not hop.interface.group_ids else True
         else:
-            groups_allow = ask_groups(world, hop.interface, question)
+            groups_allow = evaluate_groups(world, hop.interface, view)
             left_over = track is not None and self._is_left_over(
                 packet, allowed=groups_allow is not False
             )
@@ -205,9 +211,7 @@ class Network:
         )
         if cause is None:
             self._track(key, track, packet, hop)
-            if self.leaves_open_flows_untracked and is_open_both_ways(
-                world, hop.interface, question
-            ):
+            if self.leaves_open_flows_untracked and is_open_both_ways(world, hop.interface, view):
                 self._tracks[key].open_both_ways = True
         return RulesCheck(acl=acl, groups_allow=groups_allow, cause=cause)
 

@@ -14,12 +14,12 @@ from tests.helpers.small_network import (
     allows,
     end,
     entry,
-    question,
     rejects,
     small_world,
     talk_between,
+    view,
 )
-from tests.simulator.evaluator import ask_acl, ask_groups
+from tests.simulator.evaluator import evaluate_acl, evaluate_groups
 from tests.simulator.network import ACK, FIN, SYN, Cause, End, Leg, Network, Packet
 from tests.simulator.routes import direct, from_internet_through_nat, to_internet_through_nat
 from tests.simulator.world import (
@@ -96,32 +96,34 @@ def test_the_lowest_matching_entry_decides() -> None:
         entry(20, allow=False, ports=(443, 443)),
         entry(10, allow=True, protocol=UDP),
     )
-    assert (ask_acl(listed, question(443)).allow, ask_acl(listed, question(443)).rule_number) == (
+    assert (evaluate_acl(listed, view(443)).allow, evaluate_acl(listed, view(443)).rule_number) == (
         False,
         20,
     )
-    assert (ask_acl(listed, question(80)).allow, ask_acl(listed, question(80)).rule_number) == (
+    assert (evaluate_acl(listed, view(80)).allow, evaluate_acl(listed, view(80)).rule_number) == (
         True,
         30,
     )
-    assert ask_acl(listed, question(443, egress=True)).rule_number == 32767
+    assert evaluate_acl(listed, view(443, egress=True)).rule_number == 32767
     later = replace(listed, entries=(*listed.entries, entry(25, allow=True)))
-    assert ask_acl(later, question(443)) == ask_acl(listed, question(443))
+    assert evaluate_acl(later, view(443)) == evaluate_acl(listed, view(443))
 
 
 def test_ip_versions_never_cross() -> None:
-    answer = ask_acl(acl(entry(1, allow=True)), question(peer="2a00:1450:4001::1"))
+    answer = evaluate_acl(acl(entry(1, allow=True)), view(peer="2a00:1450:4001::1"))
     assert (answer.allow, answer.rule_number) == (False, 32768)
     open_v6 = AclEntry(number=1, egress=False, allow=True, protocol=ANY_PROTOCOL, block=ANY_V6)
-    assert not ask_acl(acl(open_v6), question()).allow
+    assert not evaluate_acl(acl(open_v6), view()).allow
     world = small_world(rules=(allows(TCP),))
-    assert ask_groups(world, world.interfaces["eni-1"], question(peer="2a00:1450:4001::1")) is False
+    assert (
+        evaluate_groups(world, world.interfaces["eni-1"], view(peer="2a00:1450:4001::1")) is False
+    )
 
 
 def test_icmp_type_and_code_decide() -> None:
     ping = AclEntry(number=1, egress=False, allow=True, protocol=ICMP, block=ANY_V4, icmp=(8, -1))
-    assert ask_acl(acl(ping), question(0, protocol=ICMP)).allow
-    assert not ask_acl(acl(replace(ping, icmp=(0, -1))), question(0, protocol=ICMP)).allow
+    assert evaluate_acl(acl(ping), view(0, protocol=ICMP)).allow
+    assert not evaluate_acl(acl(replace(ping, icmp=(0, -1))), view(0, protocol=ICMP)).allow
 
 
 def test_peers_of_group_rules() -> None:
@@ -139,12 +141,12 @@ def test_peers_of_group_rules() -> None:
         with_rule(allows(TCP, group_id="sg-1")),
         with_rule(allows(TCP, group_id="sg-9")),
     )
-    assert ask_groups(by_reference, one, question(peer="10.0.2.12")) is True
-    assert ask_groups(by_reference, one, question(peer="10.0.1.11")) is False
-    assert ask_groups(to_itself, one, question(peer="10.0.1.11")) is True
-    assert ask_groups(stale, one, question(peer="10.0.2.12")) is False
-    assert ask_groups(by_list, one, question(peer="81.2.69.1")) is True
-    assert ask_groups(by_list, one, question(peer="81.2.70.1")) is False
+    assert evaluate_groups(by_reference, one, view(peer="10.0.2.12")) is True
+    assert evaluate_groups(by_reference, one, view(peer="10.0.1.11")) is False
+    assert evaluate_groups(to_itself, one, view(peer="10.0.1.11")) is True
+    assert evaluate_groups(stale, one, view(peer="10.0.2.12")) is False
+    assert evaluate_groups(by_list, one, view(peer="81.2.69.1")) is True
+    assert evaluate_groups(by_list, one, view(peer="81.2.70.1")) is False
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,7 @@ def test_only_an_active_peering_carries_traffic_and_references(status: str, reac
     far = replace(world.interfaces["eni-2"], vpc_id="vpc-2", primary=IPv4Address("10.9.2.12"))
     peering = Peering(peering_id="pcx-1", requester="vpc-1", accepter="vpc-2", status=status)
     world = replace(world, interfaces={**world.interfaces, "eni-2": far}, peerings=(peering,))
-    assert ask_groups(world, world.interfaces["eni-1"], question(peer="10.9.2.12")) is reaches
+    assert evaluate_groups(world, world.interfaces["eni-1"], view(peer="10.9.2.12")) is reaches
     hops = direct(world, end(world, "eni-2", 50000), end(world, "eni-1", 443))
     assert [hop.interface.interface_id for hop in hops] == (
         ["eni-2", "eni-1"] if reaches else ["eni-2"]

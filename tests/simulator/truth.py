@@ -43,8 +43,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.simulator.connections import Case
-from tests.simulator.evaluator import AclAnswer, Question, ask_acl, ask_groups
-from tests.simulator.network import ACK, FIN, RST, SYN, Cause, Hop, Leg, Observation, question_of
+from tests.simulator.evaluator import AclAnswer, PacketView, evaluate_acl, evaluate_groups
+from tests.simulator.network import ACK, FIN, RST, SYN, Cause, Hop, Leg, Observation, view_of
 from tests.simulator.records import FlowKey, Format, Record, key_of
 from tests.simulator.world import ICMP, ICMPV6, TCP, World
 
@@ -105,7 +105,7 @@ class Truth:
     leg_decidable: bool
     truth_at_read_time: ReadTime
     peer_in_world: bool
-    packet: Question
+    packet: PacketView
 
     @property
     def right_legs(self) -> frozenset[str]:
@@ -258,10 +258,10 @@ def _truth(
         raise ValueError("a packet that passed has no truth about its rejection")
     world = worlds[-1]
     mixed = _is_mixed(rejects)
-    question = question_of(hop, packet)
-    read = _read(world, hop, question)
+    view = view_of(hop, packet)
+    read = _read(world, hop, view)
     leg_is_known = not mixed and implied_leg(log, key, hop.egress) is packet.leg
-    settled = not mixed and _same_for_any_icmp(world, hop, question, read)
+    settled = not mixed and _same_for_any_icmp(world, hop, view, read)
     if packet.case == Case.UNTRACKED:
         without = with_config = False
     elif cause in _BY_RULES:
@@ -289,7 +289,7 @@ def _truth(
         leg_decidable=leg_is_known and _leg_must_be_named(log, first, key),
         truth_at_read_time=read,
         peer_in_world=world.holds(hop.peer),
-        packet=question,
+        packet=view,
     )
 
 
@@ -318,20 +318,20 @@ def lets_through(world: World, truth: Truth) -> tuple[bool, bool]:
     the network ACL.
     """
     interface = world.interfaces[truth.key.interface_id]
-    ask = truth.packet
-    reply = Question(
-        egress=not ask.egress,
-        peer=ask.peer,
-        protocol=ask.protocol,
+    packet = truth.packet
+    reply = PacketView(
+        egress=not packet.egress,
+        peer=packet.peer,
+        protocol=packet.protocol,
         port=truth.key.srcport,
-        icmp=None if ask.icmp is None else _ANSWERS_TO.get(ask.icmp, ask.icmp),
+        icmp=None if packet.icmp is None else _ANSWERS_TO.get(packet.icmp, packet.icmp),
     )
     crosses = truth.truth_at_read_time.network_acl is not None
     acl = world.acl_of(interface)
-    out = not crosses or ask_acl(acl, ask).allow
+    out = not crosses or evaluate_acl(acl, packet).allow
     if truth.leg is Leg.REQUEST:
-        out = out and ask_groups(world, interface, ask) is not False
-    return out, not crosses or ask_acl(acl, reply).allow
+        out = out and evaluate_groups(world, interface, packet) is not False
+    return out, not crosses or evaluate_acl(acl, reply).allow
 
 
 def _leg_must_be_named(log: _Log, first: Observation, key: FlowKey) -> bool:
@@ -345,10 +345,10 @@ def _leg_must_be_named(log: _Log, first: Observation, key: FlowKey) -> bool:
     return key.mirrored() in log.accepted or key.interface_id in log.accepting
 
 
-def _read(world: World, hop: Hop, question: Question) -> ReadTime:
+def _read(world: World, hop: Hop, view: PacketView) -> ReadTime:
     return ReadTime(
-        network_acl=ask_acl(world.acl_of(hop.interface), question) if hop.at_boundary else None,
-        security_groups_allow=ask_groups(world, hop.interface, question),
+        network_acl=evaluate_acl(world.acl_of(hop.interface), view) if hop.at_boundary else None,
+        security_groups_allow=evaluate_groups(world, hop.interface, view),
     )
 
 
@@ -369,12 +369,12 @@ def _shown_by(read: ReadTime, first: Observation) -> bool:
     }.get((acl_blocks, groups_block))
 
 
-def _same_for_any_icmp(world: World, hop: Hop, question: Question, read: ReadTime) -> bool:
+def _same_for_any_icmp(world: World, hop: Hop, view: PacketView, read: ReadTime) -> bool:
     """Return whether the answer is the same for every ICMP type and code.
 
     All types and codes that a rule names are tried, and one that no rule names.
     """
-    if question.protocol not in (ICMP, ICMPV6):
+    if view.protocol not in (ICMP, ICMPV6):
         return True
     kinds = {(8, 0), (0, 0), (128, 0), (129, 0), (3, 1), (250, 250)}
     for entry in world.acl_of(hop.interface).entries:
@@ -392,9 +392,7 @@ def _same_for_any_icmp(world: World, hop: Hop, question: Question, read: ReadTim
         _read(
             world,
             hop,
-            Question(
-                egress=hop.egress, peer=hop.peer, protocol=question.protocol, port=0, icmp=kind
-            ),
+            PacketView(egress=hop.egress, peer=hop.peer, protocol=view.protocol, port=0, icmp=kind),
         )
         == read
         for kind in sorted(kinds)
@@ -415,8 +413,8 @@ def _hard_case(
         return first.packet.case
     if first.rules_check.cause in (Cause.BLOCK_PUBLIC_ACCESS, Cause.ENCRYPTION_CONTROLS):
         return first.rules_check.cause
-    question = question_of(first.hop, first.packet)
-    if len({_read(world, first.hop, question) for world in worlds}) > 1:
+    view = view_of(first.hop, first.packet)
+    if len({_read(world, first.hop, view) for world in worlds}) > 1:
         return Case.RULE_CHANGE
     if case in (Case.LOST_RECORDS, Case.REJECT_ONLY):
         return case
