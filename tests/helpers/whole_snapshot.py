@@ -12,6 +12,7 @@ from flowverdict.network.model import (
     Interface,
     NetworkAcl,
     NetworkAclEntry,
+    Peer,
     Peering,
     PeeringSide,
     PortRange,
@@ -201,15 +202,9 @@ WORLD: dict[str, object] = {
 }
 
 
-def _rule(peer: object, description: str | None = None) -> SecurityGroupRule:
+def _rule(peer: Peer) -> SecurityGroupRule:
     return SecurityGroupRule(
-        group_id="sg-1",
-        egress=False,
-        protocol="tcp",
-        from_port=443,
-        to_port=443,
-        peer=peer,  # type: ignore[arg-type]
-        description=description,
+        group_id="sg-1", egress=False, protocol="tcp", from_port=443, to_port=443, peer=peer
     )
 
 
@@ -236,11 +231,10 @@ EXPECTED = NetConfig(
     security_groups=(
         SecurityGroup(
             group_id="sg-1",
-            name="web",
             owner_id="111111111111",
             vpc_id="vpc-1",
             ingress=(
-                _rule(ip_network("10.0.0.0/8"), "inside"),
+                _rule(ip_network("10.0.0.0/8")),
                 _rule(ip_network("::/0")),
                 _rule(PrefixListReference(prefix_list_id="pl-1")),
                 _rule(
@@ -296,7 +290,6 @@ EXPECTED = NetConfig(
     vpcs=(
         Vpc(
             vpc_id="vpc-1",
-            owner_id="111111111111",
             cidrs=(
                 ip_network("10.0.0.0/16"),
                 ip_network("10.4.0.0/16"),
@@ -330,7 +323,6 @@ EXPECTED = NetConfig(
             service_name="com.amazonaws.eu-west-1.ssm",
             state="Available",
             vpc_id="vpc-1",
-            subnet_ids=("subnet-1",),
             group_ids=("sg-1",),
             interface_ids=("eni-9",),
         ),
@@ -340,14 +332,10 @@ EXPECTED = NetConfig(
             route_table_id="rtb-1",
             vpc_id="vpc-1",
             routes=(
-                Route(destination=ip_network("10.0.0.0/16"), target="local", state="active"),
-                Route(
-                    destination=PrefixListReference(prefix_list_id="pl-1"),
-                    target="vpce-2",
-                    state="active",
-                ),
-                Route(destination=ip_network("::/0"), target="eigw-1", state="active"),
-                Route(destination=ip_network("0.0.0.0/0"), target="eni-1", state="blackhole"),
+                Route(destination=ip_network("10.0.0.0/16"), target="local"),
+                Route(destination=PrefixListReference(prefix_list_id="pl-1"), target="vpce-2"),
+                Route(destination=ip_network("::/0"), target="eigw-1"),
+                Route(destination=ip_network("0.0.0.0/0"), target="eni-1"),
             ),
             subnet_ids=("subnet-1",),
             is_main=True,

@@ -323,8 +323,8 @@ BAD: list[tuple[dict[str, object], str]] = [
         "SecurityGroups[0].IpPermissions[0].PrefixListIds[0].PrefixListId: 1 is not text",
     ),
     (
-        {"VpcEndpoints": [{"VpcEndpointId": "e", "SubnetIds": [1]}]},
-        "VpcEndpoints[0].SubnetIds[0]: 1 is not text",
+        {"VpcEndpoints": [{"VpcEndpointId": "e", "NetworkInterfaceIds": [1]}]},
+        "VpcEndpoints[0].NetworkInterfaceIds[0]: 1 is not text",
     ),
     (
         {"ManagedPrefixLists": [{"PrefixListId": "p", "Entries": [{}]}]},

@@ -21,7 +21,6 @@ from tests.simulator.world import (
     AclEntry,
     GroupRule,
     Interface,
-    World,
 )
 
 if TYPE_CHECKING:
@@ -65,8 +64,8 @@ class HardTraffic(Traffic):
             talk.case = Case.CLOSED_CONNECTION
             talk.send(Leg.RESPONSE, after=self.rng.uniform(40, 120))
 
-    def changes_rules(self, *, groups: int = 4, losing: float = 0.5) -> World:
-        """Change some groups and 3 network ACLs at ``CHANGE_SECOND``; return the new world.
+    def changes_rules(self, *, groups: int = 4, losing: float = 0.5) -> None:
+        """Change some groups and 3 network ACLs at ``CHANGE_SECOND``.
 
         ``losing`` is the share of groups that lose a rule; the other groups gain a rule.
         """
@@ -101,7 +100,6 @@ class HardTraffic(Traffic):
             )
             world = world.with_acl(replace(acl, entries=tuple(entries)))
         self.network.change(self.start + CHANGE_SECOND, world)
-        return world
 
     def traffic_over_change(self, count: int) -> None:
         """Make connections that are open while the rules change, and datagrams before and after."""
