@@ -1,4 +1,9 @@
-"""TODO tests.helpers.connection."""
+"""Evaluate a request and its reply at one interface, at both layers.
+
+Security groups are stateful, so a connection passes if both layers allow the request, and the
+network ACL allows the reply
+(https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html).
+"""
 
 from __future__ import annotations
 
@@ -19,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """What both layers say to a packet at one interface.
+    """What both layers do with a packet at one interface.
 
     Parameters
     ----------
     acl
-        ``None`` if the packet stays inside the subnet, where no ACL is asked.
+        ``None`` if the packet stays inside the subnet, where no network ACL applies.
     groups
-        ``None`` for a reply, which the groups let pass.
+        ``None`` for a reply, which the groups always allow.
     """
 
     packet: Packet
@@ -42,7 +47,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """What an interface's rules say to a request and to its reply."""
+    """What an interface's rules do with a request and with its reply."""
 
     request: Passage
     reply: Passage
@@ -54,23 +59,17 @@ class Connection:
 
 
 def _both(outcomes: Iterable[Outcome]) -> Outcome:
-    """Give what is sure if all have to allow."""
-    told = set(outcomes)
-    if Outcome.DENY in told:
+    """Return what is certain if all have to allow."""
+    known = set(outcomes)
+    if Outcome.DENY in known:
         return Outcome.DENY
-    return Outcome.UNKNOWN if Outcome.UNKNOWN in told else Outcome.ALLOW
-
-
-# --- both layers ------------------------------------------------------------------------------------------------------
+    return Outcome.UNKNOWN if Outcome.UNKNOWN in known else Outcome.ALLOW
 
 
 def evaluate_connection(
     config: NetConfig, interface: Interface, request: Packet, direction: FlowDirection
 ) -> Connection:
-    """Say whether a request and its reply pass one interface, ``direction`` being the request's.
-
-    The groups are stateful, so of the reply only the ACL is asked.
-    """
+    """Evaluate a request and its reply; ``direction`` is the direction of the request."""
     reply = request.reply()
     return Connection(
         request=Passage(

@@ -34,7 +34,7 @@ IN, OUT = FlowDirection.INGRESS, FlowDirection.EGRESS
 ICMP, TCP, UDP, GRE, ICMPV6 = 1, 6, 17, 47, 58
 
 
-def entry(  # noqa: PLR0913, PLR0917 - the columns of an ACL, in the console's order
+def entry(  # noqa: PLR0913, PLR0917 - the columns of a network ACL, in the console's order
     number: int,
     action: str | None,
     protocol: str | None = "6",
@@ -79,11 +79,11 @@ def packet(
     )
 
 
-def told(answer: AclAnswer) -> tuple[Outcome, int | None, list[int]]:
+def summary(answer: AclAnswer) -> tuple[Outcome, int | None, list[int]]:
     return (
         answer.outcome,
         None if answer.entry is None else answer.entry.rule_number,
-        [one.rule_number for one in answer.possible],
+        [entry.rule_number for entry in answer.possible],
     )
 
 
@@ -91,7 +91,11 @@ ping = packet(protocol=ICMP, ports=(0, 0))
 ping6 = packet("2001:db8::1", "2001:db8:1::1", ICMPV6, (0, 0))
 CASES: dict[str, tuple[tuple[NetworkAclEntry, ...], Packet, tuple[Outcome, int, list[int]]]] = {
     "an empty list denies by the closing rule": ((), packet(), (Outcome.DENY, 32_767, [])),
-    "and by that of IPv6 for IPv6": ((), ping6, (Outcome.DENY, 32_768, [])),
+    "an empty list denies IPv6 by the closing rule of IPv6": (
+        (),
+        ping6,
+        (Outcome.DENY, 32_768, []),
+    ),
     "the first match decides, allow": (
         (entry(100, "allow"), entry(110, "deny")),
         packet(),
@@ -112,7 +116,7 @@ CASES: dict[str, tuple[tuple[NetworkAclEntry, ...], Packet, tuple[Outcome, int, 
         packet(),
         (Outcome.DENY, 32_767, []),
     ),
-    "-1 is all protocols, its ports count for nothing": (
+    "-1 is all protocols, and its ports do not count": (
         (entry(100, "allow", "-1", ports=(1, 2)),),
         packet(protocol=GRE, ports=(0, 0)),
         (Outcome.ALLOW, 100, []),
@@ -137,7 +141,7 @@ CASES: dict[str, tuple[tuple[NetworkAclEntry, ...], Packet, tuple[Outcome, int, 
         packet(),
         (Outcome.DENY, 32_767, []),
     ),
-    "the source port counts for nothing": (
+    "the source port does not count": (
         (entry(100, "allow", ports=(50_000, 50_000)),),
         packet(),
         (Outcome.DENY, 32_767, []),
@@ -152,7 +156,7 @@ CASES: dict[str, tuple[tuple[NetworkAclEntry, ...], Packet, tuple[Outcome, int, 
         packet(ports=(None, None)),
         (Outcome.UNKNOWN, 32_767, [100]),
     ),
-    "does not matter to the full range": (
+    "a port that is not known is in the full range": (
         (entry(100, "allow", ports=(0, 65_535)),),
         packet(ports=(None, None)),
         (Outcome.ALLOW, 100, []),
@@ -223,7 +227,7 @@ CASES: dict[str, tuple[tuple[NetworkAclEntry, ...], Packet, tuple[Outcome, int, 
         ping,
         (Outcome.ALLOW, 200, [100]),
     ),
-    "possible entries that do not": (
+    "possible entries that disagree with the deciding one": (
         (
             entry(90, "deny", "1", icmp=(13, -1)),
             entry(100, "allow", "1", icmp=(8, -1)),
@@ -238,7 +242,7 @@ CASES: dict[str, tuple[tuple[NetworkAclEntry, ...], Packet, tuple[Outcome, int, 
         (Outcome.UNKNOWN, 100, []),
     ),
     "a missing action decides nothing": ((entry(100, None),), packet(), (Outcome.UNKNOWN, 100, [])),
-    "an unknown action behind the first match does not matter": (
+    "an unknown action after the first match does not matter": (
         (entry(100, "deny"), entry(110, "log")),
         packet(),
         (Outcome.DENY, 100, []),
@@ -248,7 +252,7 @@ CASES: dict[str, tuple[tuple[NetworkAclEntry, ...], Packet, tuple[Outcome, int, 
         packet(),
         (Outcome.UNKNOWN, 32_767, [100]),
     ),
-    "unless its range does not": (
+    "an unknown protocol in another range does not match": (
         (entry(100, "allow", "quic", "192.0.2.0/24"),),
         packet(),
         (Outcome.DENY, 32_767, []),
@@ -280,7 +284,7 @@ CASES: dict[str, tuple[tuple[NetworkAclEntry, ...], Packet, tuple[Outcome, int, 
 def test_an_acl_decides_by_its_first_matching_entry(case: str) -> None:
     entries, of, expected = CASES[case]
     answer = evaluate_acl(acl(*entries), of, IN)
-    assert told(answer) == expected
+    assert summary(answer) == expected
     assert bool(answer.reasons) is (answer.outcome is Outcome.UNKNOWN)
 
 
@@ -292,8 +296,8 @@ def test_an_entry_names_the_source_coming_in_and_the_destination_going_out(
         entry(100, "allow", cidr=f"{remote}/32"),
         entry(100, "allow", cidr=f"{remote}/32", egress=True),
     )
-    assert told(evaluate_acl(both, packet(), direction)) == (Outcome.ALLOW, 100, [])
-    assert told(evaluate_acl(both, packet().reply(), direction)) == (Outcome.DENY, 32_767, [])
+    assert summary(evaluate_acl(both, packet(), direction)) == (Outcome.ALLOW, 100, [])
+    assert summary(evaluate_acl(both, packet().reply(), direction)) == (Outcome.DENY, 32_767, [])
 
 
 def test_the_closing_rule_is_named_whether_the_data_lists_it_or_not() -> None:
@@ -305,7 +309,7 @@ def test_the_closing_rule_is_named_whether_the_data_lists_it_or_not() -> None:
 
 def test_entries_that_are_not_known_decide_nothing() -> None:
     answer = evaluate_acl(NetworkAcl(network_acl_id="acl-1"), packet(), IN)
-    assert told(answer) == (Outcome.UNKNOWN, None, [])
+    assert summary(answer) == (Outcome.UNKNOWN, None, [])
     assert answer.reasons == ("the entries of acl-1 are not known",)
 
 
@@ -325,7 +329,7 @@ def test_an_entry_reads_as_a_sentence() -> None:
     )
 
 
-# --- the subnet's boundary --------------------------------------------------------------------------------------------
+# --- the subnet's boundary --------------------------------------------------------------------
 
 HERE = Interface(interface_id="eni-1", subnet_id="subnet-1", vpc_id="vpc-1", group_ids=("sg-1",))
 NEIGHBOUR = Interface(
@@ -367,11 +371,11 @@ def test_traffic_crosses_the_boundary_of_a_subnet_or_that_is_not_known(
     assert crosses_subnet_boundary(config, HERE, ip_address(remote)) is expected
 
 
-def test_an_interface_without_a_known_subnet_has_no_boundary_to_speak_of() -> None:
-    homeless = replace(HERE, subnet_id=None)
+def test_an_interface_without_a_known_subnet_has_no_known_boundary() -> None:
+    unplaced_interface = replace(HERE, subnet_id=None)
     config = NetConfig(subnets=(SUBNET,))
-    assert crosses_subnet_boundary(config, homeless, ip_address("10.0.1.9")) is None
-    answer = evaluate_subnet_acl(config, homeless, packet(), IN)
+    assert crosses_subnet_boundary(config, unplaced_interface, ip_address("10.0.1.9")) is None
+    answer = evaluate_subnet_acl(config, unplaced_interface, packet(), IN)
     assert answer is not None
     assert answer.reasons == ("the subnet of eni-1 is not known",)
 
@@ -379,31 +383,31 @@ def test_an_interface_without_a_known_subnet_has_no_boundary_to_speak_of() -> No
 DENY_ALL = NetConfig(subnets=(SUBNET,), network_acls=(acl(),))
 
 
-def test_no_acl_is_asked_inside_a_subnet() -> None:
+def test_no_acl_applies_inside_a_subnet() -> None:
     inside = packet("10.0.1.9", "10.0.1.5")
     assert evaluate_subnet_acl(DENY_ALL, HERE, inside, IN) is None
     assert evaluate_subnet_acl(DENY_ALL, HERE, inside.reply(), OUT) is None
 
 
-def test_an_acl_denies_nothing_for_certain_if_the_packet_may_have_stayed_inside() -> None:
-    unplaced = replace(DENY_ALL, subnets=None)
-    answer = evaluate_subnet_acl(unplaced, HERE, packet(), IN)
+def test_a_denial_is_not_certain_if_the_packet_may_have_stayed_inside_the_subnet() -> None:
+    no_subnets = replace(DENY_ALL, subnets=None)
+    answer = evaluate_subnet_acl(no_subnets, HERE, packet(), IN)
     assert answer is not None
-    assert told(answer) == (Outcome.UNKNOWN, 32_767, [])
-    allowing = replace(unplaced, network_acls=(acl(entry(100, "allow")),))
+    assert summary(answer) == (Outcome.UNKNOWN, 32_767, [])
+    allowing = replace(no_subnets, network_acls=(acl(entry(100, "allow")),))
     answer = evaluate_subnet_acl(allowing, HERE, packet(), IN)
     assert answer is not None
-    assert told(answer) == (Outcome.ALLOW, 100, [])
+    assert summary(answer) == (Outcome.ALLOW, 100, [])
 
 
-def test_a_subnet_whose_acl_is_not_known_gets_no_answer() -> None:
+def test_a_subnet_whose_acl_is_not_known_decides_nothing() -> None:
     answer = evaluate_subnet_acl(NetConfig(subnets=(SUBNET,)), HERE, packet("10.0.9.9"), IN)
     assert answer is not None
-    assert told(answer) == (Outcome.UNKNOWN, None, [])
+    assert summary(answer) == (Outcome.UNKNOWN, None, [])
     assert answer.reasons == ("the network ACL of subnet-1 is not known",)
 
 
-# --- a connection: the reply needs the ephemeral ports ----------------------------------------------------------------
+# --- a connection: the reply needs the ephemeral ports ----------------------------------------
 
 
 def world(*entries: NetworkAclEntry) -> NetConfig:
@@ -438,7 +442,7 @@ def test_the_reply_goes_to_the_port_the_request_came_from() -> None:
         ((40_000, 40_000), Outcome.ALLOW),
     ],
 )
-def test_a_connection_passes_only_if_the_acl_lets_the_reply_out_to_the_ephemeral_port(
+def test_a_connection_passes_only_if_the_acl_allows_the_reply_to_the_ephemeral_port(
     ports: tuple[int, int], outcome: Outcome
 ) -> None:
     answer = evaluate_connection(
@@ -449,7 +453,7 @@ def test_a_connection_passes_only_if_the_acl_lets_the_reply_out_to_the_ephemeral
     assert answer.outcome is outcome
 
 
-def test_the_groups_are_asked_for_the_request_and_never_for_the_reply() -> None:
+def test_the_groups_are_evaluated_for_the_request_and_never_for_the_reply() -> None:
     open_acl = (entry(100, "allow", "-1"), entry(100, "allow", "-1", egress=True))
     answer = evaluate_connection(world(*open_acl), HERE, REQUEST, IN)
     assert answer.outcome is Outcome.ALLOW
@@ -459,7 +463,7 @@ def test_the_groups_are_asked_for_the_request_and_never_for_the_reply() -> None:
     assert outbound.outcome is Outcome.DENY
 
 
-def test_one_layer_that_surely_denies_settles_it_whatever_the_other_does() -> None:
+def test_a_certain_denial_of_one_layer_decides_whatever_the_other_layer_does() -> None:
     unknown_acl = replace(world(), network_acls=None)
     denied = evaluate_connection(unknown_acl, HERE, packet("10.0.2.7", ports=(40_000, 22)), IN)
     assert denied.request.outcome is Outcome.DENY

@@ -1,4 +1,4 @@
-"""Where neither subnets nor VPCs were read, the size of the largest subnet still tells some ends apart."""
+"""Without subnets and VPCs, the size of the largest subnet still separates some addresses."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ INTERFACE = Interface(
         ("2001:db8:1f:ffff::1", None),
     ],
 )
-def test_an_end_beyond_the_largest_subnet_lies_outside(remote: str, crosses: bool | None) -> None:  # noqa: FBT001
+def test_an_address_beyond_the_largest_subnet_lies_outside(
+    remote: str, *, crosses: bool | None
+) -> None:
     assert (
         crosses_subnet_boundary(NetConfig(interfaces=(INTERFACE,)), INTERFACE, ip_address(remote))
         is crosses
     )
 
 
-def test_without_an_address_of_the_family_nothing_is_said() -> None:
+def test_without_an_address_of_the_ip_version_nothing_is_known() -> None:
     bare = Interface(
         interface_id="eni-1", subnet_id="subnet-1", ipv4_addresses=(), ipv6_addresses=()
     )

@@ -92,14 +92,14 @@ SUBNETS = tuple(Subnet(subnet_id=name, vpc_id="vpc-1") for name in ("subnet-1", 
         (None, "subnet-1", "vpc-1", None),
     ],
 )
-def test_a_subnet_has_one_acl_its_own_or_the_default(
+def test_a_subnet_has_its_own_acl_or_the_default_acl(
     acls: tuple[NetworkAcl, ...] | None, subnet: str, vpc: str | None, expected: str | None
 ) -> None:
     found = NetConfig(network_acls=acls, subnets=SUBNETS).network_acl_of_subnet(subnet, vpc)
     assert (None if found is None else found.network_acl_id) == expected
 
 
-def test_a_subnet_has_one_route_table_its_own_or_the_main_one() -> None:
+def test_a_subnet_has_its_own_route_table_or_the_main_table() -> None:
     main = RouteTable(route_table_id="rtb-main", vpc_id="vpc-1", subnet_ids=(), is_main=True)
     own = RouteTable(
         route_table_id="rtb-own", vpc_id="vpc-1", subnet_ids=("subnet-1",), is_main=False
@@ -112,11 +112,11 @@ def test_a_subnet_has_one_route_table_its_own_or_the_main_one() -> None:
 
 
 def test_everything_is_found_by_its_id() -> None:
-    one, two = (
+    requester, accepter = (
         PeeringSide(vpc_id="vpc-1", region="eu-west-1"),
         PeeringSide(vpc_id="vpc-2", region="eu-west-2"),
     )
-    peering = Peering(peering_id="pcx-1", requester=one, accepter=two)
+    peering = Peering(peering_id="pcx-1", requester=requester, accepter=accepter)
     endpoint = VpcEndpoint(endpoint_id="vpce-1", interface_ids=("eni-1",), state="available")
     config = NetConfig(
         interfaces=(POD_HOST,),
@@ -141,23 +141,23 @@ def test_everything_is_found_by_its_id() -> None:
     assert NetConfig().interface("eni-1") is None
 
 
-def test_a_changed_configuration_answers_anew() -> None:
+def test_a_changed_configuration_has_new_look_ups() -> None:
     config = NetConfig(interfaces=(POD_HOST,))
     assert replace(config, interfaces=()).interface("eni-1") is None
 
 
 def test_a_peering_has_two_sides() -> None:
-    one, two = (
+    requester, accepter = (
         PeeringSide(vpc_id="vpc-1", region="eu-west-1"),
         PeeringSide(vpc_id="vpc-2", region="eu-west-2"),
     )
-    peering = Peering(peering_id="pcx-1", requester=one, accepter=two)
-    assert (peering.side("vpc-1"), peering.other_side("vpc-1")) == (one, two)
-    assert (peering.side("vpc-2"), peering.other_side("vpc-2")) == (two, one)
+    peering = Peering(peering_id="pcx-1", requester=requester, accepter=accepter)
+    assert (peering.side("vpc-1"), peering.other_side("vpc-1")) == (requester, accepter)
+    assert (peering.side("vpc-2"), peering.other_side("vpc-2")) == (accepter, requester)
     assert peering.other_side("vpc-3") is None
     assert peering.other_side(None) is None
     assert peering.crosses_regions is True
-    assert replace(peering, accepter=replace(two, region="eu-west-1")).crosses_regions is False
+    assert replace(peering, accepter=replace(accepter, region="eu-west-1")).crosses_regions is False
     assert replace(peering, accepter=PeeringSide()).crosses_regions is None
 
 

@@ -1,11 +1,12 @@
 """A VPC simulator with known ground truth: the oracle that flowverdict's verdicts are measured by.
 
-It imports nothing of flowverdict. ``simulate(seed, kind=..., fmt=...)`` gives flow log files, a configuration snapshot and the
-truth about every rejected flow.
+It imports nothing of flowverdict. ``simulate(seed, kind=..., fmt=...)`` returns flow log files, a
+configuration snapshot, and the truth about every rejected flow.
 
-Not simulated: transit gateways, virtual private gateways, load balancers that keep the client's address, regional NAT gateways,
-groups of other accounts, traffic to the addresses AWS never logs, tracking that overflows, asymmetric routes, fragments, and the
-short time a rule change takes to work. Untracked flows are simulated in the kind of that name alone.
+Not simulated: transit gateways, virtual private gateways, load balancers that keep the client's
+address, regional NAT gateways, groups of other accounts, traffic to the addresses that AWS never
+logs, tracking that overflows, asymmetric routes, fragments, and the short time that a rule change
+takes to work. Untracked flows are simulated only in the kind of that name.
 """
 
 from tests.simulator.scoring import falsely_certain, key_of_answer, mistakes

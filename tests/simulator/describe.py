@@ -1,7 +1,7 @@
-"""A world in the shapes of ``aws ec2 describe-*``: the ``--config`` snapshot.
+"""Describe a world in the shapes of ``aws ec2 describe-*``, as a ``--config`` snapshot.
 
-Shapes: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Operations.html. The closing entries of a network ACL are
-listed or left out as the ACL says, the order of entries is the random source's.
+Shapes: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Operations.html. Each network ACL
+determines whether its closing entries are listed; the order of its entries is random.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tests.simulator.world import (
     Interface,
     Kind,
     Peering,
+    Vpc,
     World,
 )
 
@@ -44,7 +45,7 @@ _REQUESTERS = {Kind.LOAD_BALANCER: "amazon-elb", Kind.DATABASE: "amazon-rds"}
 
 
 def describe(world: World, rng: random.Random, *, read_at: datetime) -> Json:
-    """Give the snapshot of the whole world, as read at the time given."""
+    """Return the snapshot of a whole world, read at a given time."""
     return {
         "ReadAt": read_at.isoformat().replace("+00:00", "Z"),
         "NetworkInterfaces": [
@@ -343,69 +344,72 @@ def _route_table_id(vpc_id: str) -> str:
 
 
 def _route_tables(world: World) -> list[Json]:
-    """Give each VPC two tables: the main one for the inner subnets, one more for the public subnet."""
-    tables: list[Json] = []
-    for vpc in world.vpcs.values():
-        common: list[Json] = [
-            {"DestinationCidrBlock": str(vpc.block), "GatewayId": "local", "State": "active"}
-        ]
-        for peering in world.peerings:
-            if vpc.vpc_id in (peering.requester, peering.accepter):
-                other = peering.accepter if vpc.vpc_id == peering.requester else peering.requester
-                common.append(
-                    {
-                        "DestinationCidrBlock": str(world.vpcs[other].block),
-                        "VpcPeeringConnectionId": peering.peering_id,
-                        "State": "active" if peering.status == "active" else "blackhole",
-                    }
-                )
-        nat = next(
-            one
-            for one in world.interfaces.values()
-            if one.vpc_id == vpc.vpc_id and one.kind is Kind.NAT_GATEWAY
+    """Return two route tables per VPC: the main table, and one for the public subnet."""
+    return [table for vpc in world.vpcs.values() for table in _route_tables_of(world, vpc)]
+
+
+def _route_tables_of(world: World, vpc: Vpc) -> list[Json]:
+    common: list[Json] = [
+        {"DestinationCidrBlock": str(vpc.block), "GatewayId": "local", "State": "active"},
+        *_peering_routes(world, vpc),
+    ]
+    nat = next(
+        interface
+        for interface in world.interfaces.values()
+        if interface.vpc_id == vpc.vpc_id and interface.kind is Kind.NAT_GATEWAY
+    )
+    inner = [
+        *common,
+        {"DestinationCidrBlock": str(ANY_V4), "NatGatewayId": nat.owner_id, "State": "active"},
+    ]
+    gateway = "igw-" + vpc.vpc_id.removeprefix("vpc-")
+    outer = [
+        *common,
+        {"DestinationCidrBlock": str(ANY_V4), "GatewayId": gateway, "State": "active"},
+    ]
+    if vpc.block_v6 is not None:
+        outer.append(
+            {"DestinationIpv6CidrBlock": str(ANY_V6), "GatewayId": gateway, "State": "active"}
         )
-        inner = [
-            *common,
-            {"DestinationCidrBlock": str(ANY_V4), "NatGatewayId": nat.owner_id, "State": "active"},
-        ]
-        gateway = "igw-" + vpc.vpc_id.removeprefix("vpc-")
-        outer = [
-            *common,
-            {"DestinationCidrBlock": str(ANY_V4), "GatewayId": gateway, "State": "active"},
-        ]
-        if vpc.block_v6 is not None:
-            outer.append(
-                {"DestinationIpv6CidrBlock": str(ANY_V6), "GatewayId": gateway, "State": "active"}
-            )
-        if vpc.vpc_id in world.gateway_endpoints:
-            endpoint_id, prefix_list_id = world.gateway_endpoints[vpc.vpc_id]
-            inner.append(
+    if vpc.vpc_id in world.gateway_endpoints:
+        endpoint_id, prefix_list_id = world.gateway_endpoints[vpc.vpc_id]
+        inner.append(
+            {"DestinationPrefixListId": prefix_list_id, "GatewayId": endpoint_id, "State": "active"}
+        )
+    public = [
+        subnet.subnet_id
+        for subnet in world.subnets.values()
+        if subnet.vpc_id == vpc.vpc_id and subnet.public
+    ]
+    main_id = _route_table_id(vpc.vpc_id)
+    return [
+        {
+            "RouteTableId": main_id,
+            "VpcId": vpc.vpc_id,
+            "OwnerId": world.account_id,
+            "Associations": [{"Main": True, "RouteTableId": main_id}],
+            "Routes": inner,
+        },
+        {
+            "RouteTableId": main_id[:-1] + ("1" if main_id[-1] != "1" else "2"),
+            "VpcId": vpc.vpc_id,
+            "OwnerId": world.account_id,
+            "Associations": [{"Main": False, "SubnetId": subnet_id} for subnet_id in public],
+            "Routes": outer,
+        },
+    ]
+
+
+def _peering_routes(world: World, vpc: Vpc) -> list[Json]:
+    routes: list[Json] = []
+    for peering in world.peerings:
+        if vpc.vpc_id in (peering.requester, peering.accepter):
+            other = peering.accepter if vpc.vpc_id == peering.requester else peering.requester
+            routes.append(
                 {
-                    "DestinationPrefixListId": prefix_list_id,
-                    "GatewayId": endpoint_id,
-                    "State": "active",
+                    "DestinationCidrBlock": str(world.vpcs[other].block),
+                    "VpcPeeringConnectionId": peering.peering_id,
+                    "State": "active" if peering.status == "active" else "blackhole",
                 }
             )
-        public = [
-            subnet.subnet_id
-            for subnet in world.subnets.values()
-            if subnet.vpc_id == vpc.vpc_id and subnet.public
-        ]
-        main_id = _route_table_id(vpc.vpc_id)
-        tables += [
-            {
-                "RouteTableId": main_id,
-                "VpcId": vpc.vpc_id,
-                "OwnerId": world.account_id,
-                "Associations": [{"Main": True, "RouteTableId": main_id}],
-                "Routes": inner,
-            },
-            {
-                "RouteTableId": main_id[:-1] + ("1" if main_id[-1] != "1" else "2"),
-                "VpcId": vpc.vpc_id,
-                "OwnerId": world.account_id,
-                "Associations": [{"Main": False, "SubnetId": subnet_id} for subnet_id in public],
-                "Routes": outer,
-            },
-        ]
-    return tables
+    return routes

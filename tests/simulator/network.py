@@ -1,13 +1,15 @@
-"""Carries packets over a world and judges each one at every interface it passes.
+"""Carry packets over a world and evaluate the rules at every interface that a packet passes.
 
-Order: inbound the network ACL (at a subnet's boundary only), then the security groups; outbound the groups, then the ACL. A
-packet blocked at one interface never reaches the next. Security groups are stateful: a packet of a tracked connection passes
-them whatever their rules say. A connection stays tracked until both sides sent FIN or one sent RST, or it idles too long
+Inbound, the network ACL comes first (only at a subnet's boundary), then the security groups;
+outbound, the groups come first. A packet that is blocked at one interface never reaches the next.
+Security groups are stateful: a packet of a tracked connection passes them whatever their rules are.
+A connection stays tracked until both sides sent FIN, one side sent RST, or it idles too long
 (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html).
 
-The same page tells of untracked flows: what a rule for all addresses lets in or out, where another rule allows all addresses and
-ports the other way. Their packets are asked about one by one, so that a group whose rule is taken away blocks even replies. That
-is simulated only where ``leaves_open_flows_untracked`` is set; elsewhere every flow is tracked.
+The same page describes untracked flows: flows that a rule for all addresses allows, where another
+rule allows all addresses and ports in the other direction. Each of their packets is evaluated by
+itself, so a group that loses a rule blocks even replies. That is simulated only where
+``leaves_open_flows_untracked`` is set; elsewhere every flow is tracked.
 """
 
 from __future__ import annotations
@@ -16,7 +18,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from tests.simulator.evaluator import AclAnswer, Question, ask_acl, ask_groups, is_open_both_ways
+from tests.simulator.evaluator import (
+    AclAnswer,
+    PacketView,
+    evaluate_acl,
+    evaluate_groups,
+    is_open_both_ways,
+)
 from tests.simulator.world import ICMP, ICMPV6, TCP, UDP, Address, Interface, Kind, World
 
 if TYPE_CHECKING:
@@ -30,7 +38,7 @@ UDP_STREAM_SECONDS = 180  # UDP once both directions were seen
 
 
 class Leg(StrEnum):
-    """Which half of its connection a packet belongs to."""
+    """The half of a connection that a packet belongs to."""
 
     REQUEST = "request"
     RESPONSE = "response"
@@ -52,7 +60,7 @@ REASONS = {Cause.BLOCK_PUBLIC_ACCESS: "BPA", Cause.ENCRYPTION_CONTROLS: "EC"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """One end of a connection: an address, and the interface that holds it unless it is outside the world."""
+    """One end of a connection: an address, and its interface unless it is outside the world."""
 
     address: Address
     port: int
@@ -61,9 +69,9 @@ class End:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packet:
-    """What is on the wire. ``flags`` are TCP's FIN, SYN, RST and ACK; ``icmp`` is type and code.
+    """A packet on the wire. ``flags`` are TCP's FIN, SYN, RST and ACK; ``icmp`` is type and code.
 
-    ``case`` names the hard case it was made for, if any; nothing decides by it.
+    ``case`` names the hard case that the packet was made for, if any; no decision depends on it.
     """
 
     time: float
@@ -77,7 +85,10 @@ class Packet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hop:
-    """One passing of one interface. ``logged`` addresses are what the record's srcaddr and dstaddr show."""
+    """One pass through one interface.
+
+    The ``logged`` addresses are those in the record's srcaddr and dstaddr.
+    """
 
     interface: Interface
     egress: bool
@@ -92,7 +103,7 @@ class Hop:
 
     @property
     def peer(self) -> Address:
-        """The address the interface's rules compare with."""
+        """The address that the interface's rules are compared with."""
         return self.destination if self.egress else self.source
 
 
@@ -100,18 +111,24 @@ class Hop:
 class RulesCheck:
     """What was decided about one packet at one interface.
 
-    ``acl`` is ``None`` where no ACL is asked, ``groups_allow`` where there are no groups; ``cause`` is ``None`` if it passed.
-    ``groups_allow`` is what the groups did, state included.
+    ``acl`` is ``None`` where no network ACL applies. ``groups_allow`` is what the groups did,
+    tracked connections included, and ``None`` without groups. ``cause`` is ``None`` if the packet
+    passed.
     """
 
     acl: AclAnswer | None
     groups_allow: bool | None
     cause: Cause | None
 
+    @property
+    def blocking_entry(self) -> AclAnswer | None:
+        """The deny entry, where the network ACL is the cause, alone or with the groups."""
+        return self.acl if self.cause in (Cause.NETWORK_ACL, Cause.BOTH) else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One packet at one interface, and what became of it there."""
+    """One packet at one interface, and what was decided there."""
 
     hop: Hop
     packet: Packet
@@ -127,9 +144,9 @@ class _Track:
     open_both_ways: bool = False
 
 
-def question_of(hop: Hop, packet: Packet) -> Question:
-    """Put the packet as the interface's rules see it."""
-    return Question(
+def view_of(hop: Hop, packet: Packet) -> PacketView:
+    """Return the packet as the interface's rules see it."""
+    return PacketView(
         egress=hop.egress,
         peer=hop.peer,
         protocol=packet.protocol,
@@ -139,7 +156,7 @@ def question_of(hop: Hop, packet: Packet) -> Question:
 
 
 class Network:
-    """Worlds one after another, the connections each interface tracks, and all that was observed."""
+    """The worlds over time, the connections that each interface tracks, and all observations."""
 
     def __init__(self, world: World) -> None:
         self.worlds: list[tuple[float, World]] = [(float("-inf"), world)]
@@ -150,51 +167,51 @@ class Network:
         self._tracks: dict[tuple[object, ...], _Track] = {}
 
     def change(self, time: float, world: World) -> None:
-        """From this time on the rules are those of the other world."""
+        """Replace the world from a time on."""
         self.worlds.append((time, world))
 
     def world_at(self, time: float) -> World:
-        """Give the world whose rules hold at a time."""
+        """Return the world whose rules apply at a time."""
         return [world for since, world in self.worlds if since <= time][-1]
 
     def carry(self, packet: Packet, hops: Sequence[Hop]) -> bool:
-        """Send the packet along; whether it came through every interface."""
+        """Send a packet; return whether it passed every interface."""
         for hop in hops:
-            rules_check = self._rule(packet, hop)
+            rules_check = self._check(packet, hop)
             self.observations.append(Observation(hop=hop, packet=packet, rules_check=rules_check))
             if rules_check.cause is not None:
                 return False
         return True
 
-    def _rule(self, packet: Packet, hop: Hop) -> RulesCheck:
+    def _check(self, packet: Packet, hop: Hop) -> RulesCheck:
         world = self.world_at(packet.time)
-        question = question_of(hop, packet)
-        acl = ask_acl(world.acl_of(hop.interface), question) if hop.at_boundary else None
+        view = view_of(hop, packet)
+        acl = evaluate_acl(world.acl_of(hop.interface), view) if hop.at_boundary else None
         acl_blocks = acl is not None and not acl.allow
         if control := self._controlled(hop, world):
             return RulesCheck(
-                acl=acl, groups_allow=ask_groups(world, hop.interface, question), cause=control
+                acl=acl, groups_allow=evaluate_groups(world, hop.interface, view), cause=control
             )
         key = self._key(packet, hop)
         track = self._tracks.get(key)
         groups_allow: bool | None
-        gone = False
+        left_over = False
         if track is not None and track.open_both_ways:
-            groups_allow = ask_groups(world, hop.interface, question)
+            groups_allow = evaluate_groups(world, hop.interface, view)
         elif track is not None and self._lives(track, packet):
             groups_allow = None if not hop.interface.group_ids else True
         else:
-            groups_allow = ask_groups(world, hop.interface, question)
-            gone = track is not None and self._belongs_to_the_past(
+            groups_allow = evaluate_groups(world, hop.interface, view)
+            left_over = track is not None and self._is_left_over(
                 packet, allowed=groups_allow is not False
             )
-            track = None if not gone else track
-        cause = self._cause(acl_blocks=acl_blocks, groups_block=groups_allow is False, gone=gone)
+            track = track if left_over else None
+        cause = self._cause(
+            acl_blocks=acl_blocks, groups_block=groups_allow is False, left_over=left_over
+        )
         if cause is None:
-            self._remember(key, track, packet, hop)
-            if self.leaves_open_flows_untracked and is_open_both_ways(
-                world, hop.interface, question
-            ):
+            self._track(key, track, packet, hop)
+            if self.leaves_open_flows_untracked and is_open_both_ways(world, hop.interface, view):
                 self._tracks[key].open_both_ways = True
         return RulesCheck(acl=acl, groups_allow=groups_allow, cause=cause)
 
@@ -215,8 +232,8 @@ class Network:
         return None
 
     @staticmethod
-    def _cause(*, acl_blocks: bool, groups_block: bool, gone: bool) -> Cause | None:
-        if gone:
+    def _cause(*, acl_blocks: bool, groups_block: bool, left_over: bool) -> Cause | None:
+        if left_over:
             return Cause.NETWORK_ACL if acl_blocks else Cause.CLOSED_CONNECTION
         if acl_blocks and groups_block:
             return Cause.BOTH
@@ -241,17 +258,17 @@ class Network:
         return packet.time <= track.last + idle
 
     @staticmethod
-    def _belongs_to_the_past(packet: Packet, *, allowed: bool) -> bool:
-        """Whether this is a packet of a connection no longer tracked, not the first of a new one.
+    def _is_left_over(packet: Packet, *, allowed: bool) -> bool:
+        """Return whether a packet belongs to a connection that is not tracked any more.
 
-        TCP: any packet but a bare SYN, whatever the rules allow. Other protocols know no first packet: an answer is of the past
-        if the rules do not let it through as a new packet.
+        TCP: every packet except a bare SYN, whatever the rules allow. Other protocols have no first
+        packet: an answer is left over if the rules do not allow it as a new packet.
         """
         if packet.protocol == TCP:
             return not (packet.flags & SYN and not packet.flags & ACK)
         return not allowed and packet.leg is Leg.RESPONSE
 
-    def _remember(
+    def _track(
         self, key: tuple[object, ...], track: _Track | None, packet: Packet, hop: Hop
     ) -> None:
         opens = packet.protocol != TCP or bool(packet.flags & SYN)

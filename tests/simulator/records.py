@@ -1,7 +1,8 @@
-"""Observed packets to flow log records, and records to text.
+"""Aggregate observed packets into flow log records, and render the records as text.
 
-One record sums up one interface, 5-tuple, direction and action over a window of a minute
-(https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html); ``tcp-flags`` are ORed, and an ACK alone adds nothing.
+One record aggregates one interface, 5-tuple, direction and action over a window of a minute
+(https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html). ``tcp-flags`` are combined
+with OR, and an ACK alone adds nothing.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class FlowKey:
     protocol: int
 
     def mirrored(self) -> FlowKey:
-        """Give the opposite direction."""
+        """Return the key of the opposite direction."""
         return FlowKey(
             interface_id=self.interface_id,
             srcaddr=self.dstaddr,
@@ -90,7 +91,7 @@ class FlowKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One flow log record; ``status`` other than OK has no traffic."""
+    """One flow log record; a ``status`` other than OK has no traffic."""
 
     interface: Interface
     start: int
@@ -111,7 +112,7 @@ class Record:
 
 
 def key_of(observation: Observation) -> FlowKey:
-    """Give the flow a packet is logged under."""
+    """Return the flow under which a packet is logged."""
     hop = observation.hop
     return FlowKey(
         interface_id=hop.interface.interface_id,
@@ -124,27 +125,31 @@ def key_of(observation: Observation) -> FlowKey:
 
 
 def flags_logged(flags: int) -> int:
-    """Give what one packet adds to ``tcp-flags``: SYN-ACK is 18, beside FIN or RST an ACK is dropped, alone it is 0."""
+    """Return what one packet adds to ``tcp-flags``.
+
+    SYN-ACK is 18. The ACK of a FIN or RST is dropped, and an ACK alone is 0.
+    """
     return flags if flags & SYN else flags & (FIN | RST)
 
 
 def aggregate(observations: Sequence[Observation], fmt: Format, rng: random.Random) -> list[Record]:
-    """Give the records; every observation is counted in exactly one.
+    """Return the records; every observation is counted in exactly one record.
 
-    By chance of the seed the times are those of the first and last packet, or the bounds of the window: AWS logs both.
+    Depending on the seed, the times of a record are those of its first and last packet, or the
+    bounds of the window: AWS logs both.
     """
     shows_bounds = rng.random() < 0.4
     phases: dict[str, int] = {}
     sums: dict[tuple[object, ...], list[Observation]] = {}
-    for one in observations:
-        hop = one.hop
+    for seen in observations:
+        hop = seen.hop
         phase = phases.setdefault(hop.interface.interface_id, rng.randrange(WINDOW_SECONDS))
-        window = _window(one, phase)
+        window = _window(seen, phase)
         real = () if fmt is Format.V2 else (hop.source, hop.destination, hop.path)
-        cause = one.rules_check.cause
+        cause = seen.rules_check.cause
         reason = None if cause is None or fmt is not Format.V8 else REASONS.get(cause)
-        sums.setdefault((key_of(one), hop.egress, cause is None, window, reason, real), []).append(
-            one
+        sums.setdefault((key_of(seen), hop.egress, cause is None, window, reason, real), []).append(
+            seen
         )
     records = []
     for group in sums.values():
@@ -162,12 +167,12 @@ def _window(observation: Observation, phase: int) -> int:
 
 def _record(group: Sequence[Observation], *, bounds: tuple[int, int] | None) -> Record:
     first = group[0]
-    times = [int(one.packet.time) for one in group]
+    times = [int(seen.packet.time) for seen in group]
     start, end = bounds or (min(times), max(times))
     flags = 0
-    for one in group:
-        if one.packet.protocol == TCP:
-            flags |= flags_logged(one.packet.flags)
+    for seen in group:
+        if seen.packet.protocol == TCP:
+            flags |= flags_logged(seen.packet.flags)
     cause = first.rules_check.cause
     reason = "-" if cause is None else REASONS.get(cause, "-")
     return Record(
@@ -176,7 +181,7 @@ def _record(group: Sequence[Observation], *, bounds: tuple[int, int] | None) -> 
         end=end,
         key=key_of(first),
         packets=len(group),
-        size=None if reason == "BPA" else sum(one.packet.size for one in group),
+        size=None if reason == "BPA" else sum(seen.packet.size for seen in group),
         accepted=cause is None,
         flags=flags,
         reason=reason,
@@ -200,18 +205,20 @@ def _service(address: Address) -> str:
 def silences(
     records: Sequence[Record], world: World, rng: random.Random, *, start: int
 ) -> list[Record]:
-    """Give NODATA records for interfaces that logged nothing at all."""
+    """Return NODATA records for interfaces without any record."""
     busy = {record.interface.interface_id for record in records}
-    idle = [one for one in world.interfaces.values() if one.interface_id not in busy]
+    idle = [
+        interface for interface in world.interfaces.values() if interface.interface_id not in busy
+    ]
     moments = [start + rng.randrange(300) for _ in idle]
     return [
-        Record(interface=one, start=moment, end=moment + WINDOW_SECONDS - 1, status="NODATA")
-        for one, moment in zip(idle, moments, strict=True)
+        Record(interface=interface, start=moment, end=moment + WINDOW_SECONDS - 1, status="NODATA")
+        for interface, moment in zip(idle, moments, strict=True)
     ]
 
 
 def files(records: Iterable[Record], world: World, fmt: Format, rng: random.Random) -> list[str]:
-    """Give the records as the texts of one or more files, each with its header, records in no order."""
+    """Return the texts of one to three files, each with a header, with records in random order."""
     fields = list(FIELDS[fmt])
     if fmt is not Format.V2:
         rng.shuffle(fields)

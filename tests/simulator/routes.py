@@ -1,7 +1,8 @@
-"""Which interfaces a packet passes, and what their records show for it.
+"""Return the interfaces that a packet passes, and the addresses that their records show.
 
-For the interface's own IPv4 side ``srcaddr``/``dstaddr`` show its primary private address, ``pkt-*`` the real one. A packet
-through a NAT gateway passes the gateway's interface twice; records as in AWS's example for zonal NAT gateways:
+For an interface's own IPv4 address, ``srcaddr`` or ``dstaddr`` show its primary private address,
+and ``pkt-*`` the real address. A packet through a NAT gateway passes the gateway's interface twice;
+the records are as in AWS's example for zonal NAT gateways:
 https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-records-examples.html
 """
 
@@ -21,7 +22,7 @@ PATH_SAME_VPC, PATH_PEERING, PATH_GATEWAY_ENDPOINT, PATH_INTERNET_GATEWAY = 1, 4
 
 
 def direct(world: World, source: End, destination: End) -> list[Hop]:
-    """Give the interfaces between two ends that see each other; a peering that is not active ends after the first."""
+    """Return the hops between two ends; only the first if their peering is not active."""
     hops: list[Hop] = []
     one, other = source.interface, destination.interface
     same_subnet = one is not None and other is not None and one.subnet_id == other.subnet_id
@@ -60,7 +61,7 @@ def direct(world: World, source: End, destination: End) -> list[Hop]:
 def to_internet_through_nat(
     client: End, gateway: Interface, gateway_port: int, server: End
 ) -> list[Hop]:
-    """Give the passings of a packet from a client in another subnet, through the gateway, to an internet host."""
+    """Return the hops from a client in another subnet, through the gateway, to an internet host."""
     return [
         _hop(client.interface, client, server, egress=True, path=PATH_SAME_VPC),
         _hop(gateway, client, server, egress=False, logged_destination=gateway.primary),
@@ -77,7 +78,7 @@ def to_internet_through_nat(
 def from_internet_through_nat(
     client: End, gateway: Interface, gateway_port: int, server: End
 ) -> list[Hop]:
-    """Give the passings of the answer."""
+    """Return the hops of the answer."""
     return [
         _hop(gateway, server, End(address=gateway.primary, port=gateway_port), egress=False),
         _hop(
@@ -116,7 +117,7 @@ def _hop(  # noqa: PLR0913 - the two logged addresses and the path differ only a
 
 
 def shown(interface: Interface, address: Address) -> Address:
-    """Give what a record shows for an address of the interface's own side."""
+    """Return what a record shows for an address of the interface itself."""
     return interface.primary if isinstance(address, IPv4Address) else address
 
 

@@ -1,4 +1,4 @@
-"""Sets one object of ``flowverdict explain --output json`` against the truth of its flow."""
+"""Compare one object of ``flowverdict explain --output json`` with the truth of its flow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMES_AN_ENTRY = (Cause.NETWORK_ACL, Cause.BOTH)
 
 
 def key_of_answer(answer: Mapping[str, Any]) -> FlowKey:
-    """Give the flow an answer is about."""
+    """Return the flow of an answer."""
     return FlowKey(
         interface_id=answer["interface_id"],
         srcaddr=answer["srcaddr"],
@@ -28,7 +28,7 @@ def key_of_answer(answer: Mapping[str, Any]) -> FlowKey:
 
 
 def mistakes(truth: Truth, answer: Mapping[str, Any], *, with_config: bool) -> list[str]:
-    """Give what is wrong with an answer that a perfect judge would have got right; nothing where it is not decidable."""
+    """Return what is wrong with an answer, in words; empty where the flow is not decidable."""
     if not (truth.decidable_with_config if with_config else truth.decidable_without_config):
         return []
     wrong = []
@@ -46,7 +46,7 @@ def mistakes(truth: Truth, answer: Mapping[str, Any], *, with_config: bool) -> l
 
 
 def falsely_certain(truth: Truth, answer: Mapping[str, Any]) -> bool:
-    """Whether an answer is called certain and says something false, decidable or not."""
+    """Return whether an answer is certain and false, decidable or not."""
     if answer["confidence"] != "certain":
         return False
     return answer["verdict"] not in truth.not_false or (

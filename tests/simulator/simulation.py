@@ -1,4 +1,4 @@
-"""One simulation: a world, its traffic, the flow log files and the truth about every reject in them."""
+"""Run one simulation: a world, its traffic, the flow log files, and the truth about each reject."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from tests.simulator.connections import Case
 from tests.simulator.describe import Json, describe
+from tests.simulator.hard_cases import HardTraffic
 from tests.simulator.network import Cause, Network, Observation
+from tests.simulator.random_world import make_world
 from tests.simulator.records import Format, Record, aggregate, files, silences
-from tests.simulator.traffic import Case, TrafficTotals
 from tests.simulator.truth import Truth, truths
-from tests.simulator.world import World, make_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from tests.simulator.world import World
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 KINDS: tuple[str, ...] = tuple(Case)
@@ -24,9 +27,11 @@ LOST_SHARE = 0.3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """What a judge is given (``files``, ``config``) and what it is measured by (``truths``, one for each rejected flow logged).
+    """The input of the program under test, and what its verdicts are measured by.
 
-    ``world`` is the one that ``config`` describes; ``observations`` and ``records`` are for checks on the simulator itself.
+    ``files`` and ``config`` are the input; ``config`` describes ``world``. ``truths`` has one truth
+    per rejected flow in the log. ``observations`` and ``records`` are for checks on the simulator
+    itself.
     """
 
     files: list[str]
@@ -38,7 +43,7 @@ class Simulation:
 
 
 def simulate(seed: int, *, kind: str = "plain", fmt: str = "v2") -> Simulation:
-    """Run the simulation of this seed; the same arguments always give the same.
+    """Run the simulation of a seed; the same arguments always return the same result.
 
     Parameters
     ----------
@@ -47,17 +52,17 @@ def simulate(seed: int, *, kind: str = "plain", fmt: str = "v2") -> Simulation:
     kind
         One of ``KINDS``: everyday traffic, or a hard case among some everyday traffic.
     fmt
-        ``v2`` is AWS's default format, ``v5`` all fields up to version 5 in an order of the seed's, ``v8`` adds reject-reason.
-
+        ``v2`` is AWS's default format, ``v5`` has all fields up to version 5 in an order that
+        depends on the seed, and ``v8`` adds reject-reason.
     """
     case, form = Case(kind), Format(fmt)
     rng = random.Random(f"{seed} {case}")  # noqa: S311 - a test world, not a secret
     world = make_world(rng)
     network = Network(world)
     start = int(START.timestamp())
-    _run(TrafficTotals(world, network, rng, start=start), case, rng)
-    records = _kept(aggregate(network.observations, form, rng), case, rng)
-    worlds = [one for _, one in network.worlds]
+    _run(HardTraffic(world, network, rng, start=start), case, rng)
+    records = _delivered(aggregate(network.observations, form, rng), case, rng)
+    worlds = [world for _, world in network.worlds]
     records += silences(records, world, rng, start=start)
     return Simulation(
         files=files(records, world, form, rng),
@@ -71,7 +76,7 @@ def simulate(seed: int, *, kind: str = "plain", fmt: str = "v2") -> Simulation:
     )
 
 
-def _run(traffic: TrafficTotals, case: Case, rng: random.Random) -> None:
+def _run(traffic: HardTraffic, case: Case, rng: random.Random) -> None:
     if case not in _HARD:
         traffic.prefer_secondary = case is Case.SECONDARY_ADDRESSES
         traffic.plain(rng.randint(20, 45))
@@ -79,16 +84,17 @@ def _run(traffic: TrafficTotals, case: Case, rng: random.Random) -> None:
     if case is Case.RULE_CHANGE:
         traffic.changes_rules()
     if case is Case.PORT_REUSE:
-        traffic.changes_rules(groups=18, taken=1.0)
+        traffic.changes_rules(groups=18, losing=1.0)
     if case is Case.UNTRACKED:
         traffic.closes_groups()
-    traffic.plain(rng.randint(10, 15))  # everyday rejects beside the hard ones
+    traffic.plain(rng.randint(10, 15))  # everyday rejects beside the hard cases
     for make in _HARD[case]:
         make(traffic)
 
 
-# The cases that need packets of their own; the others are everyday traffic, logged or addressed in a hard way.
-_HARD: dict[Case, tuple[Callable[[TrafficTotals], None], ...]] = {
+# The cases that need packets of their own; the others are everyday traffic that is logged or
+# addressed in a hard way.
+_HARD: dict[Case, tuple[Callable[[HardTraffic], None], ...]] = {
     Case.CLOSED_CONNECTION: (lambda traffic: traffic.closed_connections(20),),
     Case.RULE_CHANGE: (lambda traffic: traffic.traffic_over_change(40),),
     Case.SYMMETRIC_UDP: (lambda traffic: traffic.symmetric_datagrams(25),),
@@ -104,10 +110,12 @@ _HARD: dict[Case, tuple[Callable[[TrafficTotals], None], ...]] = {
 }
 
 
-def _kept(records: Sequence[Record], case: Case, rng: random.Random) -> list[Record]:
-    """Give what is delivered: all of it, no ACCEPT, or not every ACCEPT and SKIPDATA in place of those lost.
+def _delivered(records: Sequence[Record], case: Case, rng: random.Random) -> list[Record]:
+    """Return the records that are delivered.
 
-    Times may be skewed: AWS lets ``start`` and ``end`` lie up to a minute after the packet was on the wire.
+    All records, no ACCEPT records, or a part of the ACCEPT records and SKIPDATA in place of the
+    rest. Times may be late: AWS lets ``start`` and ``end`` lie up to a minute after the packet was
+    on the wire.
     """
     if case is Case.SKEWED_TIMES:
         return [_late(record, rng) for record in records]
@@ -115,15 +123,15 @@ def _kept(records: Sequence[Record], case: Case, rng: random.Random) -> list[Rec
         return [record for record in records if not record.accepted]
     if case is not Case.LOST_RECORDS:
         return list(records)
-    kept: list[Record] = []
+    delivered: list[Record] = []
     skipped: dict[tuple[str, int], Record] = {}
     for record in records:
         if not record.accepted or rng.random() >= LOST_SHARE:
-            kept.append(record)
+            delivered.append(record)
             continue
         window = (record.interface.interface_id, record.start // 60)
         skipped[window] = replace(record, status="SKIPDATA", key=None)
-    return [*kept, *skipped.values()]
+    return [*delivered, *skipped.values()]
 
 
 def _late(record: Record, rng: random.Random) -> Record:

@@ -1,31 +1,40 @@
-"""What really happened to each rejected flow, and what anybody could know of it.
+"""Determine what really happened to each rejected flow, and what a program can know of it.
 
-The cause is the network's own ruling, never worked out from records. ``decidable_*`` say what a perfect judge must get right, and
-are conservative: where they are false, a judge may be right or give less than the truth, but must not be certain of something
-else. They are worked out from the records as written, after losses, and for ``decidable_with_config`` from the snapshot's rules.
+The cause is the network's own decision and is never derived from records. ``decidable_*`` are what
+a perfect classifier must get right. They are conservative: where they are false, a classifier may
+be right or say less than the truth, but must not be certain of something else. They are derived
+from the records as written, after losses, and ``decidable_with_config`` from the snapshot's rules.
 
-A perfect judge may take for granted that the log is whole for an interface - a flow without an ACCEPT record had nothing
-accepted - where the log has any ACCEPT records and this interface no SKIPDATA; that BPA and Encryption Controls are off unless
-``reject-reason`` says so. It knows the leg of a flow (``implied_leg``) only where
+A perfect classifier may assume that BPA and Encryption Controls are off unless ``reject-reason``
+names them. It may also assume that the log is complete for an interface, so that a flow without an
+ACCEPT record had nothing accepted: where the log has any ACCEPT records, and no SKIPDATA of this
+interface. It knows the leg of a flow (``implied_leg``) only in these cases:
 
-- TCP flags show SYN without ACK (request), or SYN-ACK sent by the interface itself (response);
-- SYN-ACK came in: response if its opposite was accepted beginning no later, else a request (backscatter) if the log is whole;
-- without such flags: the opposite direction was accepted, beginning no later than the reject and at most half a minute before it,
-  and the flow itself never was accepted (response; with equal ports at both ends it must have begun strictly earlier);
-- without such flags and without anything accepted: the log is whole and the source port is not lower than the destination port
-  (request; ICMP has no ports: both 0). An RST, or TCP without flags where flags are logged, opens nothing and stays unknown.
+- TCP flags show SYN without ACK (request), or SYN-ACK sent by the interface itself (response).
+- SYN-ACK came in: response if the opposite direction was accepted and began no later, else request
+  (backscatter) if the log is complete.
+- No such flags: response if the opposite direction was accepted, began no later than the reject and
+  at most 30 seconds before it, and the flow itself was never accepted. With equal ports at both
+  ends, the opposite direction must have begun strictly earlier.
+- No such flags and nothing accepted: request if the log is complete and the source port is not
+  lower than the destination port (ICMP has no ports: both are 0). An RST, or TCP without flags
+  where flags are logged, opens nothing, so the leg stays unknown.
 
-``decidable_without_config``: the leg is known and is the true one; for a closed connection FIN was logged both ways, all that
-was accepted ended before the reject began, and it is no SYN; for BPA and Encryption Controls the reason is logged. A right answer
-then is one of ``right_without_config``.
+``decidable_without_config``: the leg is known and true. For a closed connection, FIN was logged in
+both directions, all that was accepted ended before the reject began, and the reject is not a SYN.
+For BPA and Encryption Controls, the reason is logged. A right answer is one of
+``right_without_config``.
 
-``decidable_with_config``: the leg is known as above, and the snapshot's rules give this very ruling (the same layers and the same
-entry), or for a request allow it at both layers (``rules-allow``); for ICMP under every type and code any rule names. A closed
-connection also counts if both directions were accepted before and the snapshot's rules allow the packet. A right answer then is
-one of ``right_with_config``. Replies that a group blocks because the flow was untracked are never decidable.
+``decidable_with_config``: the leg is known as above, and the snapshot's rules give the same
+decision (the same layers and the same entry), or for a request allow it at both layers
+(``rules-allow``). For ICMP that must hold for every type and code that any rule names. A closed
+connection also counts if both directions were accepted before and the snapshot's rules allow the
+packet. A right answer is one of ``right_with_config``. Replies that a group blocks because the flow
+was untracked are never decidable.
 
-``leg_decidable`` is narrower: the leg must be named, not left unknown, only where a rule is the cause and the leg shows by TCP
-flags or an accepted opposite direction, or the interface has ACCEPT records of its own; never for equal ports or backscatter.
+``leg_decidable`` is narrower: the leg must be named, not left unknown, only where a rule is the
+cause, and the leg shows in TCP flags or in an accepted opposite direction, or the interface has
+ACCEPT records; never for equal ports or backscatter.
 """
 
 from __future__ import annotations
@@ -33,10 +42,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.simulator.evaluator import AclAnswer, Question, ask_acl, ask_groups
-from tests.simulator.network import ACK, FIN, RST, SYN, Cause, Hop, Leg, Observation, question_of
+from tests.simulator.connections import Case
+from tests.simulator.evaluator import AclAnswer, PacketView, evaluate_acl, evaluate_groups
+from tests.simulator.network import ACK, FIN, RST, SYN, Cause, Hop, Leg, Observation, view_of
 from tests.simulator.records import FlowKey, Format, Record, key_of
-from tests.simulator.traffic import Case
 from tests.simulator.world import ICMP, ICMPV6, TCP, World
 
 if TYPE_CHECKING:
@@ -48,14 +57,15 @@ _UNDETERMINED = "undetermined"
 _UNKNOWN = "unknown"
 _BY_RULES = frozenset({Cause.SECURITY_GROUP, Cause.NETWORK_ACL, Cause.BOTH})
 _ANSWERS_TO = {(8, 0): (0, 0), (0, 0): (8, 0), (128, 0): (129, 0), (129, 0): (128, 0)}
-_ANSWER_SECONDS = 30  # no tracked state is forgotten sooner
+_ANSWER_SECONDS = 30  # no tracked connection is forgotten sooner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadTime:
-    """What the described rules say of the packet as if it were new: no state, each layer asked by itself.
+    """What the described rules do with the packet as a new packet: without state, layer by layer.
 
-    ``network_acl`` is ``None`` within one subnet, ``security_groups_allow`` for an interface without groups.
+    ``network_acl`` is ``None`` within one subnet, ``security_groups_allow`` for an interface
+    without groups.
     """
 
     network_acl: AclAnswer | None
@@ -73,8 +83,9 @@ class ReadTime:
 class Truth:
     """The truth about one rejected flow, as logged.
 
-    ``network_acl_entry`` is the deny entry where the ACL blocks, alone or with the groups; ``mixed`` says that packets of this
-    flow were rejected for different causes or legs, of which the fields show the first; ``causes`` are all of them.
+    ``network_acl_entry`` is the deny entry where the network ACL blocks, alone or with the groups.
+    ``mixed`` is whether packets of this flow were rejected for different causes or legs; the fields
+    then show the first of them, and ``causes`` all.
     """
 
     key: FlowKey
@@ -94,16 +105,16 @@ class Truth:
     leg_decidable: bool
     truth_at_read_time: ReadTime
     peer_in_world: bool
-    packet: Question
+    packet: PacketView
 
     @property
     def right_legs(self) -> frozenset[str]:
-        """The legs that are right: the true one, and ``unknown`` where nobody need know it."""
+        """The legs that are right: the true leg, and ``unknown`` where the leg is not decidable."""
         return frozenset({self.leg}) if self.leg_decidable else frozenset({self.leg, _UNKNOWN})
 
     @property
     def right_without_config(self) -> frozenset[str]:
-        """The verdicts that are right where only records are known: not false, and as narrow as the records allow."""
+        """The verdicts that are right where only records are known: as narrow as they allow."""
         if self.cause not in _BY_RULES:
             return frozenset({self.cause})
         if self.leg is Leg.RESPONSE:
@@ -124,7 +135,7 @@ class Truth:
 
     @property
     def not_false(self) -> frozenset[str]:
-        """The verdicts that say nothing false, right or only vague; anything else said with certainty is an error."""
+        """The verdicts that are not false: right or vague. A certain verdict must be among them."""
         words: set[str] = {_UNDETERMINED, *self.causes}
         if self.causes & {Cause.SECURITY_GROUP, Cause.NETWORK_ACL}:
             words.add(_EITHER)
@@ -159,38 +170,40 @@ class _Log:
         return bool(self.accepting) and key.interface_id not in self.gaps
 
     def flags(self, records: Sequence[Record]) -> int | None:
-        """Give the flags of all these records, ``None`` where the format has none."""
+        """Return the flags of all these records, or ``None`` where the format has none."""
         if self.fmt is Format.V2:
             return None
-        every = 0
+        combined = 0
         for record in records:
-            every |= record.flags
-        return every
+            combined |= record.flags
+        return combined
 
 
 def implied_leg(log: _Log, key: FlowKey, egress: bool) -> Leg | None:  # noqa: FBT001 - the direction as logged
-    """Give the leg that the records alone show, ``None`` where they leave it open."""
+    """Return the leg that the records alone show, or ``None`` where they leave it open."""
     rejects = log.rejected[key]
-    mirror, same = log.accepted.get(key.mirrored(), []), log.accepted.get(key, [])
     start = min(record.start for record in rejects)
     flags = log.flags(rejects) if key.protocol == TCP else None
     if flags is not None and flags & SYN:
         if not flags & ACK:
             return Leg.REQUEST
-        if egress or (mirror and min(record.start for record in mirror) <= start):
-            return Leg.RESPONSE
-        return Leg.REQUEST if not mirror and log.whole(key) else None
-    if same:
+        return Leg.RESPONSE if egress else _leg_of_incoming_syn_ack(log, key, start)
+    if key in log.accepted:
         return None
-    if mirror:
-        return (
-            Leg.RESPONSE
-            if _answers(mirror, start, strictly=key.srcport == key.dstport != 0)
-            else None
-        )
+    mirror = log.accepted.get(key.mirrored())
+    if mirror is not None:
+        answers = _answers(mirror, start, strictly=key.srcport == key.dstport != 0)
+        return Leg.RESPONSE if answers else None
     if not log.whole(key) or flags is not None:
         return None
     return Leg.REQUEST if key.srcport >= key.dstport else None
+
+
+def _leg_of_incoming_syn_ack(log: _Log, key: FlowKey, start: int) -> Leg | None:
+    mirror = log.accepted.get(key.mirrored())
+    if mirror is None:
+        return Leg.REQUEST if log.whole(key) else None
+    return Leg.RESPONSE if min(record.start for record in mirror) <= start else None
 
 
 def _answers(mirror: Sequence[Record], start: int, *, strictly: bool) -> bool:
@@ -221,14 +234,17 @@ def truths(
     fmt: Format,
     case: Case,
 ) -> list[Truth]:
-    """Give the truth about every rejected flow, in order of key. The last world is the one the snapshot describes."""
+    """Return the truth about every rejected flow, in order of key.
+
+    The snapshot describes the last of the worlds.
+    """
     log = _Log(records, fmt)
     flows: dict[FlowKey, list[Observation]] = {}
-    for one in observations:
-        if one.rules_check.cause is not None:
-            flows.setdefault(key_of(one), []).append(one)
+    for seen in observations:
+        if seen.rules_check.cause is not None:
+            flows.setdefault(key_of(seen), []).append(seen)
     return [
-        _truth(key, sorted(flows[key], key=lambda one: one.packet.time), log, worlds, case)
+        _truth(key, sorted(flows[key], key=lambda seen: seen.packet.time), log, worlds, case)
         for key in sorted(flows)
     ]
 
@@ -239,31 +255,20 @@ def _truth(
     first = rejects[0]
     hop, packet, cause = first.hop, first.packet, first.rules_check.cause
     if cause is None:
-        raise ValueError("the truth is asked about a packet that passed")
+        raise ValueError("a packet that passed has no truth about its rejection")
     world = worlds[-1]
-    mixed = (
-        len(
-            {
-                (one.rules_check.cause, one.packet.leg, one.rules_check.acl, one.hop.egress)
-                for one in rejects
-            }
-        )
-        > 1
-    )
-    question = question_of(hop, packet)
-    read = _read(world, hop, question)
-    entry = first.rules_check.acl if cause in (Cause.NETWORK_ACL, Cause.BOTH) else None
+    mixed = _is_mixed(rejects)
+    view = view_of(hop, packet)
+    read = _read(world, hop, view)
     leg_is_known = not mixed and implied_leg(log, key, hop.egress) is packet.leg
-    settled = not mixed and _same_for_any_icmp(world, hop, question, read)
+    settled = not mixed and _same_for_any_icmp(world, hop, view, read)
     if packet.case == Case.UNTRACKED:
         without = with_config = False
     elif cause in _BY_RULES:
-        without = leg_is_known
-        with_config = leg_is_known and settled and _shown_by(read, first)
+        without, with_config = leg_is_known, leg_is_known and settled and _shown_by(read, first)
     elif cause is Cause.CLOSED_CONNECTION:
         without = not mixed and _clearly_closed(log, key)
-        both_seen = bool(log.accepted.get(key)) and bool(log.accepted.get(key.mirrored()))
-        with_config = without or (settled and read.allows and both_seen and key.protocol == TCP)
+        with_config = without or (settled and read.allows and _was_open(log, key))
     else:
         without = with_config = not mixed and log.fmt is Format.V8
     return Truth(
@@ -274,49 +279,65 @@ def _truth(
         first_seen=int(packet.time),
         leg=packet.leg,
         cause=cause,
-        causes=frozenset(
-            one.rules_check.cause for one in rejects if one.rules_check.cause is not None
-        ),
+        causes=_causes(rejects),
         mixed=mixed,
-        network_acl_entry=entry,
+        network_acl_entry=first.rules_check.blocking_entry,
         security_groups=hop.interface.group_ids,
         hard_case=_hard_case(first, worlds, case, mixed=mixed),
         decidable_without_config=without,
         decidable_with_config=with_config,
-        leg_decidable=leg_is_known
-        and cause in _BY_RULES
-        and packet.case != Case.UNTRACKED
-        and _leg_must_be_named(log, first, key),
+        leg_decidable=leg_is_known and _leg_must_be_named(log, first, key),
         truth_at_read_time=read,
-        peer_in_world=any(one.holds(hop.peer) for one in world.interfaces.values()),
-        packet=question,
+        peer_in_world=world.holds(hop.peer),
+        packet=view,
     )
+
+
+def _is_mixed(rejects: Sequence[Observation]) -> bool:
+    decisions = {
+        (seen.rules_check.cause, seen.packet.leg, seen.rules_check.acl, seen.hop.egress)
+        for seen in rejects
+    }
+    return len(decisions) > 1
+
+
+def _causes(rejects: Sequence[Observation]) -> frozenset[Cause]:
+    causes = (seen.rules_check.cause for seen in rejects)
+    return frozenset(cause for cause in causes if cause is not None)
+
+
+def _was_open(log: _Log, key: FlowKey) -> bool:
+    """Return whether a TCP connection was accepted in both directions."""
+    return key.protocol == TCP and key in log.accepted and key.mirrored() in log.accepted
 
 
 def lets_through(world: World, truth: Truth) -> tuple[bool, bool]:
-    """Whether this world's rules, at the interface of the reject, let the rejected packet pass, and its reply.
+    """Return whether a world's rules allow the rejected packet, and its reply, at the interface.
 
-    A response passes the groups by their state, and so does the reply to a request; both must pass the ACL.
+    Responses and replies pass the groups as packets of a tracked connection; every packet must pass
+    the network ACL.
     """
     interface = world.interfaces[truth.key.interface_id]
-    ask = truth.packet
-    reply = Question(
-        egress=not ask.egress,
-        peer=ask.peer,
-        protocol=ask.protocol,
+    packet = truth.packet
+    reply = PacketView(
+        egress=not packet.egress,
+        peer=packet.peer,
+        protocol=packet.protocol,
         port=truth.key.srcport,
-        icmp=None if ask.icmp is None else _ANSWERS_TO.get(ask.icmp, ask.icmp),
+        icmp=None if packet.icmp is None else _ANSWERS_TO.get(packet.icmp, packet.icmp),
     )
     crosses = truth.truth_at_read_time.network_acl is not None
     acl = world.acl_of(interface)
-    out = not crosses or ask_acl(acl, ask).allow
+    out = not crosses or evaluate_acl(acl, packet).allow
     if truth.leg is Leg.REQUEST:
-        out = out and ask_groups(world, interface, ask) is not False
-    return out, not crosses or ask_acl(acl, reply).allow
+        out = out and evaluate_groups(world, interface, packet) is not False
+    return out, not crosses or evaluate_acl(acl, reply).allow
 
 
 def _leg_must_be_named(log: _Log, first: Observation, key: FlowKey) -> bool:
-    if first.packet.case == Case.BACKSCATTER or key.srcport == key.dstport != 0:
+    if first.rules_check.cause not in _BY_RULES or key.srcport == key.dstport != 0:
+        return False
+    if first.packet.case in (Case.UNTRACKED, Case.BACKSCATTER):
         return False
     flags = log.flags(log.rejected[key]) if key.protocol == TCP else None
     if flags is not None and flags & SYN:
@@ -324,15 +345,15 @@ def _leg_must_be_named(log: _Log, first: Observation, key: FlowKey) -> bool:
     return key.mirrored() in log.accepted or key.interface_id in log.accepting
 
 
-def _read(world: World, hop: Hop, question: Question) -> ReadTime:
+def _read(world: World, hop: Hop, view: PacketView) -> ReadTime:
     return ReadTime(
-        network_acl=ask_acl(world.acl_of(hop.interface), question) if hop.at_boundary else None,
-        security_groups_allow=ask_groups(world, hop.interface, question),
+        network_acl=evaluate_acl(world.acl_of(hop.interface), view) if hop.at_boundary else None,
+        security_groups_allow=evaluate_groups(world, hop.interface, view),
     )
 
 
 def _shown_by(read: ReadTime, first: Observation) -> bool:
-    """Whether the rules as described give what was ruled, or for a request allow it by now."""
+    """Return whether the described rules give the same decision, or by now allow the request."""
     if first.packet.leg is Leg.REQUEST and read.allows:
         return True
     acl_blocks = read.network_acl is not None and not read.network_acl.allow
@@ -348,9 +369,12 @@ def _shown_by(read: ReadTime, first: Observation) -> bool:
     }.get((acl_blocks, groups_block))
 
 
-def _same_for_any_icmp(world: World, hop: Hop, question: Question, read: ReadTime) -> bool:
-    """Whether the answer is the same under every ICMP type and code that a rule names, and one that none names."""
-    if question.protocol not in (ICMP, ICMPV6):
+def _same_for_any_icmp(world: World, hop: Hop, view: PacketView, read: ReadTime) -> bool:
+    """Return whether the answer is the same for every ICMP type and code.
+
+    All types and codes that a rule names are tried, and one that no rule names.
+    """
+    if view.protocol not in (ICMP, ICMPV6):
         return True
     kinds = {(8, 0), (0, 0), (128, 0), (129, 0), (3, 1), (250, 250)}
     for entry in world.acl_of(hop.interface).entries:
@@ -368,9 +392,7 @@ def _same_for_any_icmp(world: World, hop: Hop, question: Question, read: ReadTim
         _read(
             world,
             hop,
-            Question(
-                egress=hop.egress, peer=hop.peer, protocol=question.protocol, port=0, icmp=kind
-            ),
+            PacketView(egress=hop.egress, peer=hop.peer, protocol=view.protocol, port=0, icmp=kind),
         )
         == read
         for kind in sorted(kinds)
@@ -380,15 +402,19 @@ def _same_for_any_icmp(world: World, hop: Hop, question: Question, read: ReadTim
 def _hard_case(
     first: Observation, worlds: Sequence[World], case: Case, *, mixed: bool
 ) -> str | None:
-    """Give the name of the hard case: skewed times, the packet's own, a rule's change that matters here, that of the whole log."""
+    """Return the name of the hard case, or ``None``.
+
+    In this order: skewed times, the case of the packet, a change of rules that matters here, the
+    case of the whole log.
+    """
     if case is Case.SKEWED_TIMES:
         return case
     if first.packet.case is not None:
         return first.packet.case
     if first.rules_check.cause in (Cause.BLOCK_PUBLIC_ACCESS, Cause.ENCRYPTION_CONTROLS):
         return first.rules_check.cause
-    question = question_of(first.hop, first.packet)
-    if len({_read(world, first.hop, question) for world in worlds}) > 1:
+    view = view_of(first.hop, first.packet)
+    if len({_read(world, first.hop, view) for world in worlds}) > 1:
         return Case.RULE_CHANGE
     if case in (Case.LOST_RECORDS, Case.REJECT_ONLY):
         return case

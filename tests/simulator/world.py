@@ -1,19 +1,15 @@
-"""A random VPC world from a seed, and its description in the shapes of ``aws ec2 describe-*``.
+"""The parts of a VPC world, which decide what happens to a packet.
 
-The world is the truth: the evaluator beside it reads it, and ``describe`` shows it to whoever is to be judged. Nothing here
-imports the package under test. Addresses of internet hosts are ordinary public ones on purpose: Python calls the documentation
-ranges private.
+The world is the truth: the evaluator reads it, and ``describe`` shows it to the program under test.
+Nothing here imports the package under test. The addresses of internet hosts are ordinary public
+addresses on purpose: Python calls the documentation ranges private.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import random
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 type Address = IPv4Address | IPv6Address
 type Block = IPv4Network | IPv6Network
@@ -46,7 +42,8 @@ class Kind(StrEnum):
 class GroupRule:
     """One allow rule of a security group; exactly one of the three peers is set.
 
-    For ICMP ``from_port`` is the type and ``to_port`` the code, -1 any; ``None`` means the rule names no ports.
+    For ICMP, ``from_port`` is the type and ``to_port`` the code, and -1 stands for any. ``None``
+    means that the rule has no port range.
     """
 
     egress: bool
@@ -70,7 +67,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AclEntry:
-    """One numbered entry of a network ACL; the closing ``*`` is not held as an entry, the evaluator knows it."""
+    """One numbered entry of a network ACL; the evaluator adds the closing ``*``."""
 
     number: int
     egress: bool
@@ -83,7 +80,7 @@ class AclEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acl:
-    """A network ACL; ``shows_closing`` says whether its description lists the closing entries."""
+    """A network ACL; ``shows_closing`` is whether its description lists the closing entries."""
 
     acl_id: str
     vpc_id: str
@@ -116,7 +113,10 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
-    """A network interface. ``primary`` is what flow logs show for every IPv4 address it holds."""
+    """A network interface.
+
+    ``primary`` is the address that flow logs show for every IPv4 address of the interface.
+    """
 
     interface_id: str
     kind: Kind
@@ -131,7 +131,7 @@ class Interface:
     owner_id: str = ""
 
     def holds(self, address: Address) -> bool:
-        """Whether the address is one of the interface's private ones."""
+        """Return whether the address is a private address of the interface."""
         if isinstance(address, IPv6Address):
             return address in self.addresses_v6
         return (
@@ -141,14 +141,14 @@ class Interface:
         )
 
     def addresses(self) -> list[IPv4Address]:
-        """All private IPv4 addresses traffic may come from; of a prefix the first few."""
+        """Return the private IPv4 addresses of traffic; of each prefix only the first four."""
         pods = [prefix[number] for prefix in self.prefixes for number in range(4)]
         return [self.primary, *self.secondary, *pods]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peering:
-    """A peering connection within the Region; only an active one carries traffic."""
+    """A peering connection within the Region, which carries traffic only if it is active."""
 
     peering_id: str
     requester: str
@@ -158,7 +158,7 @@ class Peering:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Everything that decides about a packet. A changed rule makes another world."""
+    """Everything that decides about a packet. A changed rule makes a new world."""
 
     account_id: str
     region: str
@@ -169,341 +169,27 @@ class World:
     interfaces: dict[str, Interface]
     prefix_lists: dict[str, tuple[str, tuple[Block, ...]]]
     peerings: tuple[Peering, ...]
-    gateway_endpoints: dict[str, tuple[str, str]]  # VPC to endpoint and the service's prefix list
+    gateway_endpoints: dict[str, tuple[str, str]]  # by VPC: the endpoint and the prefix list
 
     def acl_of(self, interface: Interface) -> Acl:
-        """Give the one ACL of the interface's subnet."""
+        """Return the network ACL of the interface's subnet."""
         return self.acls[self.subnets[interface.subnet_id].acl_id]
 
     def peering_between(self, one: str, other: str) -> Peering | None:
-        """Give the peering connection of two VPCs, whatever its status."""
+        """Return the peering connection of two VPCs, in any status."""
         for peering in self.peerings:
             if {peering.requester, peering.accepter} == {one, other}:
                 return peering
         return None
 
+    def holds(self, address: Address) -> bool:
+        """Return whether any interface has a private address."""
+        return any(interface.holds(address) for interface in self.interfaces.values())
+
     def with_acl(self, acl: Acl) -> World:
-        """Give the same world with this ACL in place of the one of its id."""
+        """Return the same world with a network ACL replaced."""
         return replace(self, acls={**self.acls, acl.acl_id: acl})
 
     def with_group(self, group: Group) -> World:
-        """Give the same world with this group in place of the one of its id."""
+        """Return the same world with a security group replaced."""
         return replace(self, groups={**self.groups, group.group_id: group})
-
-
-class _Maker:
-    """Makes one world; every choice comes from the one random source, in a fixed order."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self.rng = rng
-        self.account_id = str(rng.randrange(10**11, 10**12))
-        self.region = rng.choice(("eu-west-1", "us-east-1", "ap-southeast-2"))
-        self.vpcs: dict[str, Vpc] = {}
-        self.subnets: dict[str, Subnet] = {}
-        self.acls: dict[str, Acl] = {}
-        self.groups: dict[str, Group] = {}
-        self.interfaces: dict[str, Interface] = {}
-        self.taken: dict[str, int] = {}
-        self.office_list = self.name("pl")
-        self.s3_list = self.name("pl")
-        self.peerings: list[Peering] = []
-        self.gateway_endpoints: dict[str, tuple[str, str]] = {}
-
-    def name(self, prefix: str) -> str:
-        return f"{prefix}-{self.rng.getrandbits(68):017x}"
-
-    def chance(self, share: float) -> bool:
-        return self.rng.random() < share
-
-    def world(self) -> World:
-        octets = self.rng.sample(range(1, 250), 3)
-        for position in range(self.rng.choice((2, 2, 3, 1))):
-            self.vpc(octets[position], has_v6=self.chance(0.7))
-        vpc_ids = list(self.vpcs)
-        if len(vpc_ids) > 1:
-            status = (
-                "active" if self.chance(0.8) else self.rng.choice(("pending-acceptance", "expired"))
-            )
-            requester, accepter = vpc_ids[0], vpc_ids[1]
-            self.peerings.append(
-                Peering(
-                    peering_id=self.name("pcx"),
-                    requester=requester,
-                    accepter=accepter,
-                    status=status,
-                )
-            )
-        for vpc in self.vpcs.values():
-            self.security(vpc)
-        for vpc in self.vpcs.values():
-            self.fill(vpc)
-        return World(
-            account_id=self.account_id,
-            region=self.region,
-            vpcs=self.vpcs,
-            subnets=self.subnets,
-            acls=self.acls,
-            groups=self.groups,
-            interfaces=self.interfaces,
-            prefix_lists={
-                self.office_list: ("office", (OFFICE, IPv4Network("45.33.32.0/26"))),
-                self.s3_list: (f"com.amazonaws.{self.region}.s3", S3_BLOCKS),
-            },
-            peerings=tuple(self.peerings),
-            gateway_endpoints=self.gateway_endpoints,
-        )
-
-    # --- VPCs, subnets, ACLs ---
-
-    def vpc(self, octet: int, *, has_v6: bool) -> None:
-        block = IPv4Network(f"10.{octet}.0.0/16")
-        block_v6 = IPv6Network(f"2600:1f18:{octet:x}:aa00::/56") if has_v6 else None
-        vpc = Vpc(vpc_id=self.name("vpc"), block=block, block_v6=block_v6)
-        self.vpcs[vpc.vpc_id] = vpc
-        everything = [
-            AclEntry(number=100, egress=egress, allow=True, protocol=-1, block=ANY_V4)
-            for egress in (False, True)
-        ]
-        if has_v6:
-            everything += [
-                AclEntry(number=101, egress=egress, allow=True, protocol=-1, block=ANY_V6)
-                for egress in (False, True)
-            ]
-        acl_ids = [self.acl(vpc, tuple(everything), is_default=True)]
-        acl_ids += [self.acl(vpc, self.custom_entries(vpc), is_default=False) for _ in range(3)]
-        for number in range(self.rng.randint(3, 5)):
-            subnet = Subnet(
-                subnet_id=self.name("subnet"),
-                vpc_id=vpc.vpc_id,
-                zone="abc"[number % 3],
-                public=number == 0,
-                block=IPv4Network(f"10.{octet}.{number}.0/24"),
-                block_v6=IPv6Network(f"2600:1f18:{octet:x}:aa{number:02x}::/64")
-                if has_v6 and number % 2 == 0
-                else None,
-                acl_id=self.rng.choices(acl_ids, weights=(2, 3, 3, 3))[0],
-            )
-            self.subnets[subnet.subnet_id] = subnet
-
-    def acl(self, vpc: Vpc, entries: tuple[AclEntry, ...], *, is_default: bool) -> str:
-        acl = Acl(
-            acl_id=self.name("acl"),
-            vpc_id=vpc.vpc_id,
-            is_default=is_default,
-            shows_closing=self.chance(0.6),
-            entries=entries,
-        )
-        self.acls[acl.acl_id] = acl
-        return acl.acl_id
-
-    def custom_entries(self, vpc: Vpc) -> tuple[AclEntry, ...]:
-        entries: list[AclEntry] = []
-        for egress in (False, True):
-            number = 0
-            for allow, protocol, block, ports, icmp in self.custom_rows(vpc):
-                number += self.rng.randint(1, 60)
-                entries.append(
-                    AclEntry(
-                        number=number,
-                        egress=egress,
-                        allow=allow,
-                        protocol=protocol,
-                        block=block,
-                        ports=ports,
-                        icmp=icmp,
-                    )
-                )
-        return tuple(entries)
-
-    def custom_rows(
-        self, vpc: Vpc
-    ) -> list[tuple[bool, int, Block, tuple[int, int] | None, tuple[int, int] | None]]:
-        """Give one direction's rows in order: some denies, then allows of one of three styles, often without return ports."""
-        rng = self.rng
-        rows: list[tuple[bool, int, Block, tuple[int, int] | None, tuple[int, int] | None]] = []
-        for _ in range(rng.randint(0, 2)):
-            port = rng.choice(SERVICE_PORTS)
-            block: Block = rng.choice(
-                (OFFICE, ANY_V4, vpc.block, next(vpc.block.subnets(new_prefix=22)))
-            )
-            ports = rng.choice(((port, port), (port, port + 100), (32768, 45000)))
-            rows.append((False, rng.choice((TCP, UDP)), block, ports, None))
-        if self.chance(0.3):
-            icmp = rng.choice(((8, -1), (-1, -1), (0, 0)))
-            rows.append((self.chance(0.5), ICMP, ANY_V4, None, icmp))
-        style = rng.choice(("wide", "services", "inside"))
-        if style == "wide":
-            rows.append((True, ANY_PROTOCOL, ANY_V4, None, None))
-        elif style == "inside":
-            rows.append((True, ANY_PROTOCOL, vpc.block, None, None))
-            rows.append((True, TCP, ANY_V4, (443, 443), None))
-        else:
-            rows += [
-                (True, TCP, rng.choice((vpc.block, ANY_V4)), (port, port), None)
-                for port in rng.sample(SERVICE_PORTS, 4)
-            ]
-            rows.append((True, UDP, ANY_V4, (53, 123), None))
-            rows.append((True, ICMP, ANY_V4, None, rng.choice(((-1, -1), (8, 0), (0, -1)))))
-        if style != "wide" and self.chance(0.5):
-            for protocol in (TCP, UDP):
-                rows.append((True, protocol, ANY_V4, rng.choice(EPHEMERAL), None))
-        if vpc.block_v6 is not None and self.chance(0.6):
-            if self.chance(0.5):
-                rows.append((True, ANY_PROTOCOL, ANY_V6, None, None))
-            else:
-                rows.append((True, TCP, ANY_V6, (443, 443), None))
-                rows.append((True, ICMPV6, ANY_V6, None, (-1, -1)))
-        return rows
-
-    # --- security groups ---
-
-    def security(self, vpc: Vpc) -> None:
-        names = ("web", "app", "data", "admin", "inner", "odd")
-        ids = {name: self.name("sg") for name in names}
-        if peer := next(
-            (p for p in self.peerings if vpc.vpc_id == p.accepter and p.status == "active"), None
-        ):
-            # The requester's groups exist already: a reference across the peering connection.
-            ids["theirs"] = next(
-                g.group_id
-                for g in self.groups.values()
-                if g.vpc_id == peer.requester and g.name == "app"
-            )
-        for name in names:
-            rules = (*self.inbound(name, ids, vpc), *self.outbound(ids, vpc))
-            self.groups[ids[name]] = Group(
-                group_id=ids[name], name=name, vpc_id=vpc.vpc_id, rules=rules
-            )
-
-    def inbound(self, name: str, ids: dict[str, str], vpc: Vpc) -> list[GroupRule]:
-        def one(protocol: int, low: int | None, high: int | None, **peer: Any) -> GroupRule:  # noqa: ANN401 - one of three peers
-            return GroupRule(egress=False, protocol=protocol, from_port=low, to_port=high, **peer)
-
-        rules: list[GroupRule] = []
-        match name:
-            case "web":
-                rules = [
-                    one(TCP, port, port, block=block)
-                    for port in (80, 443)
-                    for block in (ANY_V4, ANY_V6)
-                ]
-            case "app":
-                rules = [
-                    one(TCP, 8080, 8443, group_id=ids["web"]),
-                    one(TCP, 8080, 9000, block=vpc.block),
-                ]
-                if "theirs" in ids:
-                    rules.append(one(TCP, 8080, 8080, group_id=ids["theirs"]))
-            case "data":
-                rules = [one(TCP, port, port, group_id=ids["app"]) for port in (3306, 5432, 6379)]
-                if "theirs" in ids:
-                    rules.append(one(TCP, 5432, 5432, group_id=ids["theirs"]))
-            case "admin":
-                rules = [
-                    one(TCP, 22, 22, prefix_list_id=self.office_list),
-                    one(ICMP, *self.rng.choice(((-1, -1), (8, -1), (8, 0))), block=ANY_V4),
-                    one(ICMPV6, -1, -1, block=ANY_V6),
-                ]
-            case "inner":
-                rules = [
-                    one(ANY_PROTOCOL, None, None, group_id=ids["inner"]),
-                    one(UDP, 53, 123, block=vpc.block),
-                ]
-            case _:
-                rules = [
-                    one(50, None, None, block=OFFICE),
-                    one(TCP, 0, 65535, group_id="sg-0dead0dead0dead00"),
-                ]
-        self.rng.shuffle(rules)
-        return rules
-
-    def outbound(self, ids: dict[str, str], vpc: Vpc) -> list[GroupRule]:
-        def one(protocol: int, low: int | None, high: int | None, **peer: Any) -> GroupRule:  # noqa: ANN401 - one of three peers
-            return GroupRule(egress=True, protocol=protocol, from_port=low, to_port=high, **peer)
-
-        if self.chance(0.6):
-            rules = [one(ANY_PROTOCOL, None, None, block=ANY_V4)]
-            if vpc.block_v6 is not None and self.chance(0.8):
-                rules.append(one(ANY_PROTOCOL, None, None, block=ANY_V6))
-            return rules
-        choices = [
-            one(TCP, 443, 443, prefix_list_id=self.s3_list),
-            one(TCP, 443, 443, block=ANY_V4),
-            one(TCP, 80, 443, block=ANY_V6),
-            one(TCP, 3306, 5432, group_id=ids["data"]),
-            one(TCP, 0, 65535, group_id=ids["inner"]),
-            one(TCP, 8080, 9000, block=vpc.block),
-            one(UDP, 53, 123, block=vpc.block),
-            one(ICMP, -1, -1, block=vpc.block),
-        ]
-        return self.rng.sample(choices, self.rng.randint(1, 4))
-
-    # --- interfaces ---
-
-    def fill(self, vpc: Vpc) -> None:
-        mine = [subnet for subnet in self.subnets.values() if subnet.vpc_id == vpc.vpc_id]
-        by_name = {
-            group.name: group.group_id
-            for group in self.groups.values()
-            if group.vpc_id == vpc.vpc_id
-        }
-        public, inside = mine[0], mine[1:]
-        for subnet in mine:
-            for number in range(self.rng.randint(2, 3)):
-                names = self.rng.sample(sorted(by_name), self.rng.randint(1, 2))
-                self.interface(
-                    Kind.INSTANCE, subnet, tuple(by_name[name] for name in names), shape=number
-                )
-        self.interface(Kind.NAT_GATEWAY, public, ())
-        self.interface(Kind.LOAD_BALANCER, public, (by_name["web"],))
-        self.interface(Kind.DATABASE, self.rng.choice(inside), (by_name["data"],))
-        self.interface(Kind.LAMBDA, self.rng.choice(inside), (by_name["app"],))
-        self.interface(
-            Kind.ENDPOINT, self.rng.choice(inside), (by_name[self.rng.choice(("web", "data"))],)
-        )
-        if self.chance(0.7):
-            self.gateway_endpoints[vpc.vpc_id] = (self.name("vpce"), self.s3_list)
-
-    def interface(
-        self, kind: Kind, subnet: Subnet, group_ids: tuple[str, ...], *, shape: int = 0
-    ) -> None:
-        number = self.taken.get(subnet.subnet_id, 10)
-        self.taken[subnet.subnet_id] = number + 5
-        prefixes: tuple[IPv4Network, ...] = ()
-        secondary: tuple[IPv4Address, ...] = ()
-        if kind is Kind.INSTANCE and shape == 1:
-            secondary = (subnet.block[number + 1], subnet.block[number + 2])
-        if kind is Kind.INSTANCE and shape == 2:
-            prefixes = (ip_network((subnet.block[208], 28)),)  # type: ignore[assignment]  # of an IPv4 address
-        is_public = subnet.public and kind in (Kind.INSTANCE, Kind.LOAD_BALANCER, Kind.NAT_GATEWAY)
-        has_v6 = subnet.block_v6 is not None and kind in (Kind.INSTANCE, Kind.LOAD_BALANCER)
-        owner = {
-            Kind.INSTANCE: "i",
-            Kind.NAT_GATEWAY: "nat",
-            Kind.ENDPOINT: "vpce",
-        }.get(kind, "x")
-        interface = Interface(
-            interface_id=self.name("eni"),
-            kind=kind,
-            subnet_id=subnet.subnet_id,
-            vpc_id=subnet.vpc_id,
-            primary=subnet.block[number],
-            secondary=secondary,
-            prefixes=prefixes,
-            addresses_v6=(subnet.block_v6[number],)
-            if has_v6 and subnet.block_v6 is not None
-            else (),
-            public_address=IPv4Address(
-                f"18.194.{self.rng.randrange(256)}.{self.rng.randrange(1, 255)}"
-            )
-            if is_public
-            else None,
-            group_ids=group_ids,
-            owner_id=self.name(owner),
-        )
-        self.interfaces[interface.interface_id] = interface
-
-
-def make_world(rng: random.Random) -> World:
-    """Make a world; the same state of the random source makes the same world."""
-    return _Maker(rng).world()

@@ -144,18 +144,20 @@ class Ec2Config:
         return self._own_account is None or account_id in {None, self._own_account}
 
     def _access(self, account_id: str | None, region: str) -> Ec2Access:
-        where = AccountRegion(
+        account_region = AccountRegion(
             account_id=None if self._is_own(account_id) else account_id, region=region
         )
-        credentials = None if where.account_id is None else self._credentials(where.account_id)
-        access = self._accesses.pop(where, None)
+        role_account = account_region.account_id
+        credentials = None if role_account is None else self._credentials(role_account)
+        access = self._accesses.pop(account_region, None)
         if access is None or access.credentials != credentials:
             access = Ec2Access(
-                account_region=where,
+                account_region=account_region,
                 client=self._client("ec2", region, credentials),
                 credentials=credentials,
             )
-        self._accesses[where] = access  # back at the end: the least recently used is removed first
+        # Back at the end: the least recently used is removed first.
+        self._accesses[account_region] = access
         if len(self._accesses) > MAX_ACCOUNT_REGIONS:
             del self._accesses[next(iter(self._accesses))]
         return access

@@ -2,8 +2,8 @@
 
 What decides most is read first: the flows' interfaces, the interfaces at the remote ends, and the
 security groups and network ACLs of both. The time for calls is limited; a list that could not be
-read stays *not known*, and the evaluation of the rest says so. Only without interfaces, or without
-any rules, there is nothing to evaluate.
+read stays *not known*, and the evaluation of the rest says so. Only without the interfaces, or
+without any rules, nothing can be evaluated.
 """
 
 from __future__ import annotations
@@ -304,7 +304,13 @@ def gather(
     reading.request(QUERY_ACLS, subnet_ids)
     if not reading.knows_rules():
         return NotAvailable(str(reading.failure))
-    _read_rule_peers(reading, subnet_ids)
+    peers = [*_rule_peers(reading)]
+    reading.request_holders(peer.group_id for peer in peers if isinstance(peer, GroupReference))
+    reading.request(QUERY_SUBNETS, subnet_ids)
+    reading.request_prefix_lists(
+        QUERY_PREFIX_LISTS,
+        (peer.prefix_list_id for peer in peers if isinstance(peer, PrefixListReference)),
+    )
     reading.request(QUERY_VPCS, _vpc_ids(both_ends))
     _read_paths(reading, flow_vpcs)
     return reading.config()
@@ -326,21 +332,8 @@ def _read_remote_ends(
         reading.request(query_by_address(vpc_id, version), {str(address) for address in addresses})
 
 
-def _read_rule_peers(reading: Reading, subnet_ids: set[str]) -> None:
-    """Read the interfaces and prefix lists that the security groups' rules name, and the subnets.
-
-    The subnets come between the two: they decide whether a network ACL applies.
-    """
-    peers = [*_rule_peers(reading)]
-    reading.request_holders(peer.group_id for peer in peers if isinstance(peer, GroupReference))
-    reading.request(QUERY_SUBNETS, subnet_ids)
-    reading.request_prefix_lists(
-        QUERY_PREFIX_LISTS,
-        (peer.prefix_list_id for peer in peers if isinstance(peer, PrefixListReference)),
-    )
-
-
 def _rule_peers(reading: Reading) -> Iterator[Peer | None]:
+    """Return the peer of each rule of the security groups found so far."""
     for group in reading.found(SECURITY_GROUPS).security_groups or ():
         for rule in (*(group.ingress or ()), *(group.egress or ())):
             yield rule.peer

@@ -226,7 +226,6 @@ class SecurityGroupRule:
     from_port: int | None = None
     to_port: int | None = None
     peer: Peer | None
-    description: str | None = None
 
     def __str__(self) -> str:
         peer = "an unknown peer" if self.peer is None else self.peer
@@ -252,7 +251,6 @@ class SecurityGroup:
     """A security group and its inbound and outbound rules."""
 
     group_id: str
-    name: str | None = None
     owner_id: str | None = None
     vpc_id: str | None = None
     ingress: tuple[SecurityGroupRule, ...] | None = None
@@ -326,7 +324,6 @@ class Vpc:
     """
 
     vpc_id: str
-    owner_id: str | None = None
     cidrs: tuple[Network, ...] = ()
     block_public_access: str | None = None
 
@@ -401,7 +398,6 @@ class VpcEndpoint:
     service_name: str | None = None
     state: str | None = None
     vpc_id: str | None = None
-    subnet_ids: tuple[str, ...] | None = None
     group_ids: tuple[str, ...] | None = None
     interface_ids: tuple[str, ...] | None = None
 
@@ -417,7 +413,6 @@ class Route:
 
     destination: Network | PrefixListReference | None
     target: str | None
-    state: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -150,7 +150,6 @@ def _security_group(item: JsonObject) -> SecurityGroup:
     group_id = item.identifier("GroupId")
     return SecurityGroup(
         group_id=group_id,
-        name=item.text("GroupName"),
         owner_id=item.text("OwnerId"),
         vpc_id=item.text("VpcId"),
         ingress=_rules(item, "IpPermissions", group_id, egress=False),
@@ -168,32 +167,26 @@ def _rules(
 
 
 def _permission(item: JsonObject, group_id: str, *, egress: bool) -> Iterator[SecurityGroupRule]:
-    def rule(peer: Peer | None, description: str | None) -> SecurityGroupRule:
-        return SecurityGroupRule(
+    peers: list[Peer | None] = [
+        *(peer.ipv4_network("CidrIp") for peer in item.objects("IpRanges")),
+        *(peer.ipv6_network("CidrIpv6") for peer in item.objects("Ipv6Ranges")),
+        *(
+            PrefixListReference(prefix_list_id=peer.identifier("PrefixListId"))
+            for peer in item.objects("PrefixListIds")
+        ),
+        *(_group_reference(peer) for peer in item.objects("UserIdGroupPairs")),
+    ]
+    # Without a peer, the type of the peer is newer than this program. The rule stays in the set, so
+    # that no denial is certain.
+    for peer in peers or [None]:
+        yield SecurityGroupRule(
             group_id=group_id,
             egress=egress,
             protocol=item.text("IpProtocol"),
             from_port=item.number("FromPort"),
             to_port=item.number("ToPort"),
             peer=peer,
-            description=description,
         )
-
-    peers = [
-        *((each.ipv4_network("CidrIp"), each) for each in item.objects("IpRanges")),
-        *((each.ipv6_network("CidrIpv6"), each) for each in item.objects("Ipv6Ranges")),
-        *(
-            (PrefixListReference(prefix_list_id=each.identifier("PrefixListId")), each)
-            for each in item.objects("PrefixListIds")
-        ),
-        *((_group_reference(each), each) for each in item.objects("UserIdGroupPairs")),
-    ]
-    if not peers:
-        # A type of peer that is newer than this program. The rule stays in the set, so that no
-        # denial is certain.
-        yield rule(None, None)
-    for peer, described in peers:
-        yield rule(peer, described.text("Description"))
 
 
 def _group_reference(item: JsonObject) -> GroupReference:
@@ -252,7 +245,6 @@ def _vpc(item: JsonObject) -> Vpc:
     blocked = item.nested("BlockPublicAccessStates")
     return Vpc(
         vpc_id=item.identifier("VpcId"),
-        owner_id=item.text("OwnerId"),
         cidrs=_cidrs(item),
         block_public_access=None if blocked is None else blocked.text("InternetGatewayBlockMode"),
     )
@@ -313,7 +305,6 @@ def _vpc_endpoint(item: JsonObject) -> VpcEndpoint:
         service_name=item.text("ServiceName"),
         state=item.text("State"),
         vpc_id=item.text("VpcId"),
-        subnet_ids=item.texts("SubnetIds"),
         group_ids=item.each("Groups", lambda group: group.identifier("GroupId")),
         interface_ids=item.texts("NetworkInterfaceIds"),
     )
@@ -359,7 +350,6 @@ def _route(item: JsonObject) -> Route:
         if prefix_list is None
         else PrefixListReference(prefix_list_id=prefix_list),
         target=next((target for key in _TARGETS if (target := item.text(key)) is not None), None),
-        state=item.text("State"),
     )
 
 

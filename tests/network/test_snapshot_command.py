@@ -1,0 +1,151 @@
+"""``flowverdict snapshot`` writes what EC2 returns, and says what is left out."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from botocore.config import Config
+
+from flowverdict.core.errors import NotReadError
+from flowverdict.network.ec2_clients import client_factory
+from flowverdict.network.snapshot import load_snapshot, parse_snapshot
+from flowverdict_cli import commands
+from flowverdict_cli import snapshot as snapshot_module
+from flowverdict_cli.local_aws import REGION
+from tests.helpers.ec2_vpc import (
+    Aws,
+    World,
+    build,
+    interface_ids,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mypy_boto3_ec2 import EC2Client
+
+
+pytestmark = pytest.mark.usefixtures("local_ec2")
+
+
+class Command:
+    """Runs ``flowverdict snapshot`` in this process; returns exit code, stdout and stderr."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        self._monkeypatch.setattr(sys, "argv", ["flowverdict", "snapshot", *arguments])
+        code: object = 0
+        try:
+            commands.run()
+        except SystemExit as ended:
+            code = ended.code
+        out, err = self._capsys.readouterr()
+        assert isinstance(code, int)
+        return code, out, err
+
+
+@pytest.fixture
+def snapshot(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(monkeypatch, capsys)
+
+
+def test_snapshot_file_holds_what_reading_directly_gives(
+    snapshot: Command, changing: World, ec2: EC2Client, tmp_path: Path
+) -> None:
+    peer = build(ec2, "10.7")
+    ec2.create_vpc_peering_connection(VpcId=changing.vpc, PeerVpcId=peer.vpc)
+    path = tmp_path / "rules.json"
+    path.write_text("old")
+    code, out, err = snapshot("--region", REGION, "--output", str(path))
+    assert (code, out) == (0, "")
+    assert "NetworkInterfaces" in err
+    loaded = load_snapshot(path)
+    assert loaded.read_at is not None
+    direct = snapshot_module.read_snapshot(ec2, read_at=loaded.read_at)
+    assert loaded == parse_snapshot(direct.answers)
+    assert {changing.server, peer.server} <= interface_ids(loaded)
+    assert all(prefix_list.cidrs is not None for prefix_list in loaded.prefix_lists or ())
+    assert list(tmp_path.iterdir()) == [path]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_snapshot_of_one_vpc_leaves_the_others_out(
+    snapshot: Command, world: World, ec2: EC2Client
+) -> None:
+    other = build(ec2, "10.7")
+    code, out, err = snapshot("--vpc", world.vpc)
+    assert code == 0, err
+    config = parse_snapshot(json.loads(out))
+    assert interface_ids(config) == {world.client, world.server, world.database}
+    assert [vpc.vpc_id for vpc in config.vpcs or ()] == [world.vpc]
+    assert other.vpc not in out
+
+
+@pytest.mark.parametrize("vpc", ["vpc-0123456789abcdef0", "vpc-*", "eni-1"])
+def test_snapshot_of_a_vpc_that_does_not_exist_is_one_clear_line(
+    snapshot: Command, vpc: str, tmp_path: Path
+) -> None:
+    code, out, err = snapshot("--vpc", vpc, "--output", str(tmp_path / "rules.json"))
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert vpc in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def denying(monkeypatch: pytest.MonkeyPatch, *operations: str) -> None:
+    aws = Aws()
+    aws.denied = set(operations)
+    monkeypatch.setattr(
+        snapshot_module, "user_client", lambda region: aws("ec2", region or REGION, None)
+    )
+
+
+def test_snapshot_names_what_it_had_to_leave_out(
+    snapshot: Command, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denying(monkeypatch, "DescribeNetworkAcls", "GetManagedPrefixListEntries")
+    code, out, err = snapshot()
+    assert code == 0
+    config = parse_snapshot(json.loads(out))
+    assert config.network_acls is None
+    assert world.server in interface_ids(config)
+    assert {prefix_list.cidrs for prefix_list in config.prefix_lists or ()} == {None}
+    left_out = "flowverdict: left out, not permitted: ec2:"
+    assert err.splitlines()[:2] == [
+        f"{left_out}DescribeNetworkAcls: UnauthorizedOperation",
+        f"{left_out}GetManagedPrefixListEntries: UnauthorizedOperation",
+    ]
+
+
+def test_snapshot_that_aws_does_not_give_is_one_clear_line(
+    snapshot: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "missing")
+    assert snapshot() == (
+        2,
+        "",
+        "flowverdict: AWS: The config profile (missing) could not be found\n",
+    )
+    monkeypatch.delenv("AWS_PROFILE")
+    names = [listing.action.removeprefix("ec2:") for listing, _ in snapshot_module._FILTERS]  # noqa: SLF001 - all there are
+    denying(monkeypatch, *names)
+    assert snapshot() == (2, "", "flowverdict: ec2:DescribeVpcs: UnauthorizedOperation\n")
+    denying(monkeypatch)
+    code, _, err = snapshot("--output", str(tmp_path / "none" / "rules.json"))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "no such file or directory" in err
+
+
+def test_errors_other_than_denials_end_the_snapshot() -> None:
+    calls = Aws()
+    calls._make = client_factory(Config(retries={"total_max_attempts": 1}))
+    calls.throttled = {"DescribeSubnets": 1}
+    with pytest.raises(NotReadError, match=r"^ec2:DescribeSubnets: RequestLimitExceeded$"):
+        snapshot_module.read_snapshot(calls("ec2", REGION, None))
