@@ -14,7 +14,7 @@ export SAM_CLI_TELEMETRY := 0
 # No account and no Region of the caller's reach the tests or the demo.
 export AWS_EC2_METADATA_DISABLED := true
 
-.PHONY: help setup demo test accuracy cost bench bench-small e2e e2e-iam size local check lint format types imports template scan build lock clean audit fuzz fuzz-merge soak
+.PHONY: help setup demo test test-all accuracy cost bench bench-small e2e e2e-iam size local check lint format types imports template scan build lock clean audit fuzz fuzz-merge soak
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,8 +24,14 @@ setup: .venv/.done ## build .venv with the flowverdict command
 demo: .venv/.done ## run the main job on sample events, no AWS account needed
 	@$(BIN)/flowverdict demo
 
-test: .venv/.done .venv-sam/.done ## run all tests
-	$(BIN)/python -m pytest
+# Two minutes on two cores: what is marked slow is left to test-all, and laws get few examples.
+test: .venv/.done .venv-sam/.done ## run the fast tests, in parallel
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not e2e"
+
+# Whole files to each worker: the slow ones build a world for all their tests.
+test-all: .venv/.done .venv-sam/.done ## run all tests but the end-to-end ones (HYPOTHESIS_PROFILE=ci, SIMULATOR_SEEDS=3)
+	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} SIMULATOR_SEEDS=$${SIMULATOR_SEEDS:-3} \
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not e2e"
 
 accuracy: .venv/.done ## verdicts and fixes against simulated VPCs, with figures (SIMULATOR_SEEDS=40)
 	SIMULATOR_SEEDS=$${SIMULATOR_SEEDS:-40} $(BIN)/python -m pytest -s tests/laws/test_against_simulator.py

@@ -29,7 +29,14 @@ from typing import TYPE_CHECKING, Final
 from tests.e2e.connections import PROC, descendants
 from tests.e2e.emulator import emulator, moto_server
 from tests.e2e.samples import ACCOUNT_ID, HEADER, REGION, scheduled
-from tests.e2e.soak_books import READERS, Report, Truth, account_alerts, account_records, ended_well
+from tests.e2e.soak_accounting import (
+    READERS,
+    Report,
+    Truth,
+    account_alerts,
+    account_records,
+    ended_well,
+)
 from tests.e2e.soak_load import LOG_GROUP, FlowLogObject, Load, make_network
 from tests.e2e.stack import Build, Stack, build
 from tests.e2e.subscribers import (

@@ -27,6 +27,8 @@ from tests.helpers.flow_log_lines import content_of, reply
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 6
 
 

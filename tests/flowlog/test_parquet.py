@@ -85,6 +85,7 @@ def test_records_are_counted_and_rejects_kept(codec: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_many_row_groups_and_many_blocks() -> None:
     rows = [{**ROW, "srcport": number} for number in range(5_000)]
     content = file_of(*rows, group=2_048)
@@ -259,12 +260,14 @@ def test_a_broken_file_is_refused_by_name(what: str) -> None:
     assert "/fd/" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_a_file_cut_anywhere_is_refused() -> None:
     for size in range(4, len(GOOD), 37):
         with pytest.raises(ObjectError, match="broken Parquet"):
             read(GOOD[:size])
 
 
+@pytest.mark.slow
 def test_a_batch_is_as_it_was_after_a_broken_file() -> None:
     batch = Batch()
     batch.add_file(io.BytesIO(GOOD), name="good")
@@ -298,6 +301,7 @@ def test_too_many_records_and_too_many_bytes_are_refused(monkeypatch: pytest.Mon
         read(GOOD)
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded_whatever_a_few_bytes_unpack_to(tmp_path: Path) -> None:
     path = tmp_path / "long.parquet"
     # 400 MB in one value, four times, in some 200 KB.
@@ -325,6 +329,7 @@ class Slow:
         return self._stream.read(size)
 
 
+@pytest.mark.slow
 def test_the_time_for_reading_is_looked_at_between_records_too() -> None:
     content = file_of(*[{**ROW, "srcport": number} for number in range(9_000)])
     whole = Slow(content)

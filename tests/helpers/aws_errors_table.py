@@ -107,7 +107,7 @@ INTRODUCTION = [
     "`tests/faults/test_aws_errors.py` writes this document: it listens to the functions and lets each call",
     "fail in each way, at every try, until the invocation is over. Then AWS works again and delivers again",
     "what it has to. In every case all alerts are sent and counted as in a run without fault, except where",
-    "the table says otherwise. `UPDATE_GOLDEN=1 .venv/bin/python -m pytest -m slow",
+    "the table says otherwise. `UPDATE_GOLDEN=1 .venv/bin/python -m pytest",
     "tests/faults/test_aws_errors.py` writes it anew.",
     "",
     "- *back to the queue*: SQS delivers the messages again after the visibility time-out; after three tries",

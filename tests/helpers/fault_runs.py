@@ -27,6 +27,8 @@ class RunResult:
 
     Parameters
     ----------
+    sequence
+        All calls, in the order made.
     calls
         Each call once, in the order made.
     tries
@@ -45,6 +47,7 @@ class RunResult:
         The outcome when the invocation was over.
     """
 
+    sequence: list[Call] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     tries: list[int] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
@@ -151,6 +154,7 @@ class Run:
     def _hear(self, call: Call, when: When) -> None:
         if when is When.AFTER:
             return
+        self._result.sequence.append(call)
         if call not in self._result.calls:
             self._result.calls.append(call)
         if self._where in {call, None}:

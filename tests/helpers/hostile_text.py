@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+
+from flowverdict.alerts.grouping import group
+from flowverdict.alerts.notices import lost_records
+from flowverdict.network.snapshot import parse_snapshot
+from flowverdict.verdict.batch import Batch, FixedConfig
+
+if TYPE_CHECKING:
+    from flowverdict.alerts.model import Notification
+    from flowverdict.verdict.explanation import Explanation
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 SHOP = json.loads((SCENARIOS / "shop.config.json").read_text())
@@ -98,6 +109,7 @@ LOGS = (
 
 
 def hostile_log(name: str, edits: dict[str, str]) -> bytes:
+    """Return a scenario's flow log with other values in some fields, or with more fields."""
     header, *lines = (SCENARIOS / f"{name}.log").read_text().splitlines()
     names = header.split()
     rows = [line.split() for line in lines]
@@ -113,7 +125,7 @@ def hostile_log(name: str, edits: dict[str, str]) -> bytes:
 
 
 def hostile_shop(tag: str, description: str) -> dict[str, Any]:
-    """Give the shop with everything in it that its owners write as they like."""
+    """Return the shop's configuration with hostile text wherever its owners write freely."""
     shop: dict[str, Any] = json.loads(json.dumps(SHOP))
     tags = [{"Key": key, "Value": tag} for key in ("Name", "Owner", "team", tag)]
     for listed in shop.values():
@@ -132,7 +144,28 @@ EXPLAINED = st.builds(
     st.sampled_from(LOGS),
     st.dictionaries(st.sampled_from(FIELDS), WORD, max_size=3),
     st.none()
-    | st.builds(hostile_shop, FREE, FREE),  # without rules there is no fix, but more to look at
+    | st.builds(hostile_shop, FREE, FREE),  # without rules there is no fix, but more next steps
     FREE,
 )
 type Input = tuple[bytes, dict[str, Any] | None, str]
+# Examples of hostile text may be large, or slow to build.
+lenient = settings(suppress_health_check=list(HealthCheck))
+
+
+def explained(given_: Input) -> tuple[list[Explanation], Batch]:
+    """Return the explanations of an example's rejected flows, and the batch that read it."""
+    log, shop, key = given_
+    batch = Batch()
+    batch.add_file(io.BytesIO(log), name=f"s3://bucket/{key}")
+    return batch.explanations(None if shop is None else FixedConfig(parse_snapshot(shop))), batch
+
+
+def notifications(given_: Input) -> list[Notification]:
+    """Return the alerts and notices of an example, of which there is at least one."""
+    explanations, batch = explained(given_)
+    found = [
+        detection.notification
+        for detection in (*group(explanations), *lost_records(batch.flows.lost()))
+    ]
+    assert found
+    return found

@@ -67,6 +67,7 @@ def test_other_account_is_read_through_its_role(calls: Aws, clock: Clock, world:
     assert world.server in interface_ids(read(source, flow(world.server, CLIENT, SERVER)))
 
 
+@pytest.mark.slow
 def test_ten_thousand_interfaces_in_fifty_accounts_take_a_dozen_calls_each(
     calls: Aws, clock: Clock
 ) -> None:

@@ -305,6 +305,7 @@ def test_the_simulator_imports_nothing_of_the_package() -> None:
             assert not [name for name in names if name.split(".")[0] == "flowverdict"], path
 
 
+@pytest.mark.slow
 def test_fifty_seeds_have_a_thousand_rejected_flows() -> None:
     counts = [len(simulate(seed).truths) for seed in range(50)]
     assert min(counts) >= 15

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tests.e2e.stack import Stack
 
 READERS: Final = ("ClassifyS3Function", "ClassifyCloudWatchLogsFunction")
-# What becomes of a record, as ``records.RecordCounts`` calls it.
+# The outcomes of a record, as ``records.RecordCounts`` names them.
 _KINDS = ("accepted", "rejected", "no_data", "skip_data", "malformed")
 _MEASURED = {
     "records": Metric.RECORDS_READ,
@@ -60,7 +60,7 @@ type _Source = tuple[str, int]
 
 @dataclass(slots=True)
 class Report:
-    """What was seen, and everything that does not add up."""
+    """What the run counted, and every difference from what it put in."""
 
     objects: int = 0
     log_events: int = 0
@@ -79,25 +79,25 @@ class Report:
     wrong: list[str] = field(default_factory=list)
 
     def check(self, *, holds: bool, otherwise: str) -> None:
-        """Note what does not hold."""
+        """Add a difference where a condition does not hold."""
         if not holds:
             self.wrong.append(otherwise)
 
     def lines(self) -> list[str]:
-        """Give the figures, the most important ones on the last line."""
-        told = self.accounted
+        """Return the figures, the most important ones on the last line."""
+        counts = self.accounted
         kinds = ", ".join(
-            f"{kind.replace('_', '-')} {told[kind]}"
+            f"{kind.replace('_', '-')} {counts[kind]}"
             for kind in ("rejected", "accepted", "no_data", "skip_data", "malformed")
         )
         beside = (
             f"{self.log_events} batches of log events, {self.failed} invocations failed",
-            f"{self.measured} of {self.read} records read are in the metrics: what a killed invocation read is not",
-            f"{self.corrected} alerts were told before the whole of their window was there, and corrected",
-            f"{self.unheard} corrections were of what a killed worker had written down to be told, and not told",
+            f"{self.measured} of {self.read} records read are in the metrics, which lack those of killed invocations",
+            f"{self.corrected} alerts were sent before all of their window had arrived, and corrected",
+            f"{self.unheard} corrections were of messages that a killed worker had stored and not sent",
         )
         figures = (
-            f"soak: {self.objects} objects, {self.records} records in, {told.total()} accounted for ({kinds})",
+            f"soak: {self.objects} objects, {self.records} records in, {counts.total()} accounted for ({kinds})",
             f"{self.kills} kills, {self.redeliveries} redeliveries",
             f"alerts expected {self.expected}, sent {self.sent}, twice {self.twice}",
         )
@@ -108,7 +108,7 @@ class Report:
 
 
 def account_records(stack: Stack, load: Load, bucket: str, report: Report) -> None:
-    """Hold what the functions say they read, each source counted once, against what was put in."""
+    """Compare the records that the functions read, each source once, with those put in."""
     put: dict[_Source, Counter[str]] = {}
     for one in load.objects.values():
         put[f"s3://{bucket}/{one.key}", one.lines.counts.total()] = one.lines.counts
@@ -140,7 +140,7 @@ def _account_function(
     failed = _failed(messages)
     report.failed += len(failed)
     lines = [json.loads(text) for _, text in messages if text.startswith("{")]
-    # All that was read, what of it by invocations that ended well, and what was measured.
+    # Records read, those read by invocations that succeeded, and those in the metrics.
     whole, ended, measured = Counter[str](), Counter[str](), Counter[str]()
     for line in lines:
         if line.get("message") == "flow logs read":
@@ -165,7 +165,7 @@ def _account_function(
     report.read += whole["records"]
     report.measured += measured["records"]
     for kind in _MEASURED:
-        # An invocation may be killed when it has measured all and not yet answered.
+        # An invocation may be killed after it wrote its metrics and before it answered.
         at_least, at_most = ended[kind], whole[kind]
         report.check(
             holds=at_least <= measured[kind] <= at_most,
@@ -174,13 +174,16 @@ def _account_function(
 
 
 def ended_well(stack: Stack, function: str) -> int:
-    """Give how many invocations of a function came to their end and did not fail."""
+    """Count the invocations of a function that ended without failing."""
     messages = log_events(stack, function)
     return sum(text.startswith(_START) for _, text in messages) - len(_failed(messages))
 
 
 def _failed(messages: Sequence[tuple[str, str]]) -> frozenset[str]:
-    """Give the ids of invocations that failed: in the log stream of each, its own, is a line that the function did not write."""
+    """Return the ids of failed invocations.
+
+    Each has a log stream of its own, with a line that the function did not write.
+    """
     ids = {stream: text.split()[2] for stream, text in messages if text.startswith(_START)}
     return frozenset(
         ids[stream]
@@ -193,7 +196,7 @@ def _failed(messages: Sequence[tuple[str, str]]) -> frozenset[str]:
 
 
 class Truth:
-    """The same sources, each read once and all judged at once, in memory."""
+    """The same sources, each read once and all evaluated together, in memory."""
 
     def __init__(self, rules: Place, load: Load, bucket: str, hourly_limit: int) -> None:
         self.store, outbox = MemoryStore(), Outbox()
@@ -214,10 +217,10 @@ class Truth:
                 policies=None,
                 observability=observability,
             )
-            taken = []
+            ingested = []
             for one in load.objects.values():
                 ref = ObjectRef(bucket=bucket, key=one.key)
-                taken.append(
+                ingested.append(
                     service.ingest(
                         ref.source_id,
                         ref.name,
@@ -229,13 +232,13 @@ class Truth:
             for number, events in enumerate(load.log_events):
                 name = f"{LOG_GROUP}:{events.stream}"
                 reading = partial(_read_log_events, events.lines.texts, name, origin)
-                taken.append(
+                ingested.append(
                     service.ingest(
                         f"log-events-{number}", name, partition_key(origin, name), reading
                     )
                 )
-            service.evaluate(taken)
-        self.told: Mapping[str, Notification] = {
+            service.evaluate(ingested)
+        self.messages: Mapping[str, Notification] = {
             notification.fingerprint: notification for notification in outbox.sent
         }
 
@@ -253,7 +256,7 @@ def _read_log_events(messages: Sequence[str], name: str, origin: Origin, seed: i
 def account_alerts(
     stack: Stack, truth: Truth, messages: Sequence[Mapping[str, Any]], report: Report
 ) -> None:
-    """Hold the open alerts and every message against the truth."""
+    """Compare the open alerts and every message with the truth."""
     table, client = stack.outputs["AlertTableName"], stack.place.client("dynamodb")
     pages = client.get_paginator("scan").paginate(TableName=table, ProjectionExpression="pk")
     keys = [item["pk"]["S"] for page in pages for item in page["Items"]]
@@ -275,21 +278,21 @@ def account_alerts(
     by_name: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for message in messages:
         by_name[message["fingerprint"]].append(message)
-    report.expected = len(truth.told)
-    for name in sorted(by_name.keys() | truth.told.keys()):
-        _account_messages(name, by_name[name], truth.told.get(name), report)
+    report.expected = len(truth.messages)
+    for name in sorted(by_name.keys() | truth.messages.keys()):
+        _account_messages(name, by_name[name], truth.messages.get(name), report)
     report.check(
         holds=report.twice <= report.kills,
         otherwise=f"{report.twice} messages were sent twice by {report.kills} kills",
     )
     report.check(
         holds=report.unheard <= report.kills,
-        otherwise=f"{report.unheard} corrections were of what was never told, with {report.kills} kills",
+        otherwise=f"{report.unheard} corrections were of messages never sent, with {report.kills} kills",
     )
 
 
 def _open(store: AlertStore, names: Collection[str]) -> dict[str, tuple[object, ...]]:
-    """Give what the open alerts say, but for their words: of several windows' words the ones that came last are kept."""
+    """Return the facts of the open alerts, without texts: those of the last window are stored."""
     return {
         name: (
             notification.kind,
@@ -317,27 +320,36 @@ def _open(store: AlertStore, names: Collection[str]) -> dict[str, tuple[object, 
 def _account_messages(
     name: str, messages: Sequence[Mapping[str, Any]], expected: Notification | None, report: Report
 ) -> None:
-    """Hold the messages of one alert against the truth: what was told and is not true must have been taken back."""
-    times = Counter((one["status"], one.get("opened_at"), one["severity"]) for one in messages)
+    """Compare the messages of one alert with the truth: a message in error must be corrected."""
+    times = Counter(
+        (message["status"], message.get("opened_at"), message["severity"]) for message in messages
+    )
     report.twice += sum(count - 1 for count in times.values())
     begun = {opened for status, opened, _ in times if status == Status.FIRING}
-    over = {opened for status, opened, _ in times if status == Status.RESOLVED}
-    stands = begun - over
+    ended = {opened for status, opened, _ in times if status == Status.RESOLVED}
+    report.corrected += len(ended)
+    # Nobody can know whether a killed worker had sent the message that it stored, so the correction
+    # is sent in any case.
+    report.unheard += len(ended - begun)
+    open_episodes = begun - ended
     severities = {
         severity
         for status, opened, severity in times
-        if status == Status.FIRING and opened in stands
+        if status == Status.FIRING and opened in open_episodes
     }
-    report.corrected += len(over)
-    # Whether a killed worker had sent what it wrote down nobody can know, so what it wrote is taken back aloud.
-    report.unheard += len(over - begun)
-    report.sent += expected is not None and expected.severity in severities
-    told = [
-        (one["status"], one.get("opened_at"), one["severity"], one["title"], one["status_reason"])
-        for one in messages
-    ]
-    right = not stands if expected is None else len(stands) == 1 and expected.severity in severities
+    sent = expected is not None and expected.severity in severities
+    report.sent += sent
+    right = not open_episodes if expected is None else len(open_episodes) == 1 and sent
     report.check(
         holds=right and max(times.values(), default=0) <= 2,  # once more after a kill
-        otherwise=f"{name} should be told as {None if expected is None else (expected.severity, expected.title)}, was told {told}",
+        otherwise=_mismatch(name, messages, expected),
     )
+
+
+def _mismatch(
+    name: str, messages: Sequence[Mapping[str, Any]], expected: Notification | None
+) -> str:
+    required = None if expected is None else (expected.severity, expected.title)
+    fields = ("status", "opened_at", "severity", "title", "status_reason")
+    sent = [tuple(message.get(field) for field in fields) for message in messages]
+    return f"{name} should be sent as {required}, was sent as {sent}"
