@@ -186,7 +186,8 @@ def test_the_policy_mutes_and_a_broken_one_is_measured_while_the_last_good_one_h
         if one["message"] == "policy not usable"
     ]
     assert POLICY_NAME in line["reason"]
-    put_object(stack, key(stack.place, "still-muted"), scenario("same-subnet-request"))
+    another_flow = scenario("same-subnet-request").replace(" 41200 ", " 41201 ")
+    put_object(stack, key(stack.place, "still-muted"), another_flow)
     wait_until(
         lambda: sum(metric(stack, "ClassifyS3Function", "FlowsMuted")) == 2 * FLOWS_OF_ONE or None,
         "it to be muted too",

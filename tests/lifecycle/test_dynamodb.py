@@ -469,7 +469,7 @@ def test_an_item_in_somebodys_transaction_is_waited_for(bad: Bad) -> None:
         bad.stub.add_client_error(
             "update_item", "TransactionConflictException", http_status_code=400
         )
-    with pytest.raises(StateError, match="others write the same item all the time"):
+    with pytest.raises(StateError, match="other invocations write the same item"):
         bad.store.mark_sent(fresh(), INTERVALS)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -28,7 +28,7 @@ from flowverdict.flowlog.fields import MAX_EPOCH
 from flowverdict.verdict.values import AclEntry, Miss
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 # Schema version 1 had one kind for two notices. They differ in their interfaces: a notice of more flows
 # than are evaluated one by one names the interface; a notice of messages held back names none.
@@ -57,54 +57,54 @@ def notification_from_json(text: str | bytes) -> Notification:
 
 
 def _read_common(stored: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in stored.items()
-        },
-        "kind": Kind(stored["kind"]),
-        "status": Status(stored["status"]),
-        "severity": Severity(stored["severity"]),
-        "first_seen": _epoch(stored["first_seen"]),
-        "last_seen": _epoch(stored["last_seen"]),
+    """Convert the values that alerts and notices share; a key that is missing gets the default of its attribute."""
+    read = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
     }
+    for name, convert in _CONVERTED.items():
+        if name in read:
+            read[name] = convert(read[name])
+    return read
 
 
 def _read_alert(stored: dict[str, Any]) -> Alert:
-    del stored["title"]  # follows from the rest
+    stored.pop("title", None)  # follows from the rest
     read = _read_common(stored)
-    read["confidences"] = tuple(read.pop("confidence_counts").items())
-    read["owners"] = tuple(read["owners"].items())
-    read["opened_at"] = _epoch(read["opened_at"])
-    targets = read["targets"]
-    read["targets"] = None if targets is None else (targets["ports"], targets["addresses"])
+    read["confidences"] = tuple(read.pop("confidence_counts", {}).items())
     for name, key in JSON_KEYS.items():
         if key in read:
             read[name] = read.pop(key)
-    remediation = read["remediation"]
-    read["remediation"] = (
-        None
-        if remediation is None
-        else _read_flat(
-            RemediationText, {**remediation, "commands": tuple(remediation["commands"])}
-        )
-    )
-    for name, kind in (("network_acl_entry", AclEntry), ("nearest_miss", Miss)):
-        read[name] = None if read[name] is None else _read_flat(kind, read[name])
-    for name, listed in (("evidence", Evidence), ("top_remotes", Remote), ("links", Link)):
-        read[name] = tuple(_read_flat(listed, one) for one in read[name])
+    for name, convert in _CONVERTED_OF_ALERTS.items():
+        if read.get(name) is not None:
+            read[name] = convert(read[name])
     return Alert(**_known(Alert, read))
 
 
 def _read_notice(stored: dict[str, Any]) -> Notice:
     read = _read_common(stored)
     read["sections"] = tuple(
-        _read_flat(Section, {**one, "lines": tuple(one["lines"])}) for one in read["sections"]
+        read_flat(Section, {**section, "lines": tuple(section["lines"])})
+        for section in read.get("sections", ())
     )
     return Notice(**_known(Notice, read))
 
 
-def _read_flat[T](kind: type[T], stored: Mapping[str, Any]) -> T:
+def _remediation(stored: Mapping[str, Any]) -> RemediationText:
+    return read_flat(RemediationText, {**stored, "commands": tuple(stored["commands"])})
+
+
+def _list_of(kind: type) -> Callable[[Any], tuple[Any, ...]]:
+    return lambda stored: tuple(read_flat(kind, entry) for entry in stored)
+
+
+def read_flat[T](kind: type[T], stored: Mapping[str, Any]) -> T:
+    """Build a dataclass from stored values: a missing key gets its default, an unknown key is ignored.
+
+    Raises
+    ------
+    TypeError
+        A value is of another type than its attribute, or a key without default is missing.
+    """
     return kind(**_known(kind, stored))
 
 
@@ -144,3 +144,24 @@ def _epoch(text: str | None) -> int | None:
     if not 0 <= seconds <= MAX_EPOCH:
         raise ValueError("a time out of range")
     return seconds
+
+
+# How a JSON value becomes the value of an attribute, where the two differ.
+_CONVERTED: Mapping[str, Callable[[Any], Any]] = {
+    "kind": Kind,
+    "status": Status,
+    "severity": Severity,
+    "first_seen": _epoch,
+    "last_seen": _epoch,
+    "opened_at": _epoch,
+}
+_CONVERTED_OF_ALERTS: Mapping[str, Callable[[Any], Any]] = {
+    "owners": lambda owners: tuple(owners.items()),
+    "targets": lambda targets: (targets["ports"], targets["addresses"]),
+    "remediation": _remediation,
+    "network_acl_entry": partial(read_flat, AclEntry),
+    "nearest_miss": partial(read_flat, Miss),
+    "evidence": _list_of(Evidence),
+    "top_remotes": _list_of(Remote),
+    "links": _list_of(Link),
+}

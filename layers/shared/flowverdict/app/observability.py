@@ -1,6 +1,6 @@
 """Logs and metrics of the functions: one structured log line a finding, metrics in CloudWatch's embedded format.
 
-A metric costs 0.30 USD a month, by the hours that it got data in. A function has at most 16 with the dimension ``service``;
+A metric costs 0.30 USD a month, by the hours that it got data in. A function has at most 18 with the dimension ``service``;
 ``RejectedFlows`` has a verdict and a severity instead, of which 9 x 5 can be and few are in one hour. Each of its values has a line
 of the log to itself, since the format has one value for a name in a line
 (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
@@ -64,6 +64,7 @@ class Metric(StrEnum):
     FLOWS_MUTED = "FlowsMuted"
     SOURCES_DELIVERED_AGAIN = "SourcesDeliveredAgain"
     EVIDENCE_UNREADABLE = "EvidenceUnreadable"
+    STATE_UNREADABLE = "StateUnreadable"
     RULES_NOT_READ = "RulesNotRead"
     SLACK_MESSAGES_POSTED = "SlackMessagesPosted"
 
@@ -245,6 +246,11 @@ class Observability:
         """Count an object of evidence that cannot be read and counts as absent, and log why."""
         self.count(Metric.EVIDENCE_UNREADABLE)
         self.logger.warning("evidence unreadable", extra={"object": name, "reason": reason})
+
+    def state_unreadable(self, key: str, reason: str) -> None:
+        """Count an item of the alert table that cannot be read and counts as absent, and log why."""
+        self.count(Metric.STATE_UNREADABLE)
+        self.logger.warning("stored state unreadable", extra={"key": key, "reason": reason})
 
     def already_counted(self, name: str) -> None:
         """Tell that a source was delivered again."""

@@ -76,7 +76,9 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
     settings = Settings.from_environment(environment)
     observability = Observability("sweep_alerts")
     client = _table_client()
-    store = DynamoDbStore(client, settings.alert_table)
+    store = DynamoDbStore(
+        client, settings.alert_table, on_unreadable=observability.state_unreadable
+    )
     sweep = SweepAlerts(
         _manager(settings, store),
         _configs(settings, observability),
@@ -91,7 +93,9 @@ def _desk(settings: Settings, observability: Observability) -> IngestService:
     if settings.evidence_bucket is None:
         raise SettingsError("EVIDENCE_BUCKET: missing; an S3 bucket's name is needed")
     client = _table_client()
-    store = DynamoDbStore(client, settings.alert_table)
+    store = DynamoDbStore(
+        client, settings.alert_table, on_unreadable=observability.state_unreadable
+    )
     manager = _manager(settings, store)
     evidence = S3Evidence(
         boto3.client("s3", config=_CLIENT_CONFIG),

@@ -1,13 +1,24 @@
-"""Alerts remembered in one DynamoDB table.
+"""Store alerts in one DynamoDB table.
 
-Items are told apart by the prefix of their key ``pk``: ``alert#``, ``shadow#``, ``budget#``, ``window#``, ``alerts#``,
-``part#``, ``source#``.
-An open alert has ``due`` and ``due_at``, by which the index ``due`` finds it for the sweep. ``expires_at`` lets DynamoDB clear up;
-nothing relies on that it has, since it may take days
-(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): what is over is seen to be over by its own times.
+The prefix of an item's key ``pk`` says what the item is: ``alert#``, ``shadow#`` (an inhibition),
+``budget#`` (a rate limit), ``window#``, ``alerts#`` (the fingerprints of a window), ``part#`` (a
+contribution), ``source#``. An open alert has ``due`` and ``due_at``, by which the index ``due`` finds
+it for the sweep. ``expires_at`` lets DynamoDB delete an item. Nothing relies on the deletion, which may
+take days (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): each item has
+times of its own that say whether it still counts.
 
-Writes are transactions of at most 100 items (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html),
-each on the condition that its version is the one that was read.
+Writes are transactions of at most 100 items
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html), each on the
+condition that the item's version is the version that was read.
+
+An item that cannot be read, because it is damaged or of a later format, fails no batch. It is
+reported, and:
+
+- an alert counts as absent. A new detection opens it again, in place of the unreadable item. Until
+  then the item stays as it is, and the sweep sends nothing for it: no "resolved" that may be false;
+- a contribution counts as not known by itself, so later contributions add to the totals;
+- a rate limit counts as unused, so a few messages more may be sent in that hour;
+- a window counts as not evaluated, and a source as not read: both are computed again.
 """
 
 from __future__ import annotations
@@ -24,14 +35,21 @@ from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import StateError
 from flowverdict.core.retry import equal_jitter
 from flowverdict.lifecycle.dynamodb_items import (
+    Item,
+    contribution_of,
+    fingerprints_of,
+    inhibited_until,
+    item_of_window,
+    name_of,
     pack_contribution,
     pack_fingerprints,
     pack_rate_limit,
     pack_state,
-    unpack_contribution,
-    unpack_fingerprints,
-    unpack_rate_limit,
-    unpack_state,
+    rate_limit_of,
+    state_of,
+    version_of_item,
+    window_of,
+    windows_of_source,
 )
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.store import Commit, ConflictError, Contribution, Window
@@ -47,74 +65,82 @@ if TYPE_CHECKING:
 
 
 INDEX = "due"
-_DUE = "1"  # all that is due stands under one key of the index: thousands of open alerts are far from what a key may take
+_DUE = "1"  # one key of the index holds all due alerts: thousands are far below a key's limits
 _READ_AT_ONCE = 100  # BatchGetItem's limit
 _TRIES = 8
 _FIRST_WAIT = 0.05  # seconds; doubled with each try, 6 s in all
 _DAY = 86_400
-# A dead-letter queue keeps messages for 14 days and gives them back at any time.
+# A dead-letter queue keeps messages for 14 days and may return them at any time.
 KEPT = 15 * _DAY
 _SEED_BITS = 64
 _BUDGET_KEPT = 2 * _DAY
-# Reasons of a cancelled transaction that another try with fresh values can get past.
+# Reasons of a cancelled transaction that another try with fresh values can overcome.
 _CONFLICTS = {"ConditionalCheckFailed", "TransactionConflict"}
 _BUSY = {"ThrottlingError", "ProvisionedThroughputExceeded"}
 
-type Item = Mapping[str, AttributeValueTypeDef]
+
+def _ignore(key: str, reason: str) -> None:
+    """Report nothing."""
 
 
 class DynamoDbStore:
-    """The store on DynamoDB; implements ``AlertStore``.
+    """Implements ``AlertStore`` on a DynamoDB table.
 
     Parameters
     ----------
     client
-        A boto3 DynamoDB client of the table's Region. Its own retries take care of throttling and outages of seconds.
+        A boto3 DynamoDB client of the table's Region. Its own retries handle throttling and outages
+        of seconds.
     table
         The table's name.
     wait
-        Sleeps for so many seconds.
+        Sleeps for a number of seconds.
+    on_unreadable
+        Called with the key and the reason for an item that cannot be read, once for each item.
     """
 
     def __init__(
-        self, client: DynamoDBClient, table: str, *, wait: Callable[[float], None] = time.sleep
+        self,
+        client: DynamoDBClient,
+        table: str,
+        *,
+        wait: Callable[[float], None] = time.sleep,
+        on_unreadable: Callable[[str, str], None] = _ignore,
     ) -> None:
         self._client = reject_malformed_responses(client)
         self._table = table
         self._wait = wait
+        self._on_unreadable = on_unreadable
         self._seed: int | None = None
+        # Versions of unreadable items: what takes such an item's place is written over that version.
+        self._unreadable: dict[str, int] = {}
 
-    # --- reading --------------------------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------
 
     def load(self, fingerprints: Collection[str]) -> Mapping[str, State]:
-        """Give the states there are, as last written."""
+        """Return the states that exist and can be read, by fingerprint."""
         found = {}
         for item in self._read([f"alert#{fingerprint}" for fingerprint in fingerprints]):
-            fingerprint = item["pk"]["S"].partition("#")[2]
-            found[fingerprint] = unpack_state(
-                fingerprint,
-                int(item["version"]["N"]),
-                bytes(item["body"]["B"]),
-                item["pending"]["S"] if "pending" in item else None,
-                int(item["pending_at"]["N"]) if "pending_at" in item else None,
-            )
+            state = self._readable(item, state_of)
+            if state is not None:
+                found[state.fingerprint] = state
         return found
 
     def active_inhibitions(self, keys: Collection[str], now: int) -> frozenset[str]:
-        """Give those of the keys whose shadow is still there."""
+        """Return the keys whose inhibition has not ended."""
         items = self._read([f"shadow#{key}" for key in keys])
-        return frozenset(
-            item["pk"]["S"].partition("#")[2] for item in items if int(item["until"]["N"]) > now
-        )
+        return frozenset(name_of(item) for item in items if inhibited_until(item) > now)
 
     def load_rate_limit(self, hour: int) -> RateLimit:
-        """Give the budget of an hour, an unused one if there is none."""
+        """Return the rate limit of an hour, an unused one if none is stored."""
         for item in self._read([f"budget#{hour}"]):
-            return unpack_rate_limit(hour, int(item["version"]["N"]), bytes(item["body"]["B"]))
+            rate_limit = self._readable(item, rate_limit_of)
+            if rate_limit is not None:
+                return rate_limit
         return RateLimit(hour=hour)
 
     def load_windows(self, window_ids: Collection[str]) -> Mapping[str, Window]:
-        """Give the windows there are."""
+        """Return the windows that exist, by id."""
         found: dict[str, Window] = {}
         alerts: dict[str, frozenset[str]] = {}
         for item in self._read(
@@ -124,46 +150,54 @@ class DynamoDbStore:
                 for key in (f"window#{window_id}", f"alerts#{window_id}")
             ]
         ):
-            kind, _, window_id = item["pk"]["S"].partition("#")
-            if kind == "alerts":
-                alerts[window_id] = unpack_fingerprints(bytes(item["fingerprints"]["B"]))
+            if item["pk"]["S"].startswith("alerts#"):
+                alerts[name_of(item)] = self._readable(item, fingerprints_of) or frozenset()
                 continue
-            found[window_id] = Window(
-                window_id=window_id,
-                version=int(item["version"]["N"]),
-                judged=item["judged"]["S"] if "judged" in item else None,
-                sources=int(item["sources"]["N"]),
-                muted_flows={
-                    entry: int(count["N"])
-                    for entry, count in item.get("muted", {"M": {}})["M"].items()
-                },
-            )
+            window = self._readable(item, window_of)
+            if window is not None:
+                found[window.window_id] = window
         return {
             name: replace(window, fingerprints=alerts.get(name, frozenset()))
             for name, window in found.items()
         }
 
     def version_of(self, window_id: str) -> int:
-        """Give the version of a window, 0 where there is none."""
-        return next((int(item["version"]["N"]) for item in self._read([f"window#{window_id}"])), 0)
+        """Return the version of a window, 0 for a window that is not stored or not readable."""
+        for item in self._read([f"window#{window_id}"]):
+            window = self._readable(item, window_of)
+            return 0 if window is None else window.version
+        return 0
 
     def load_contributions(
         self, of: Collection[tuple[str, str]]
     ) -> Mapping[tuple[str, str], Notification]:
-        """Give what windows have added to alerts, by the window's id and the fingerprint, where they have."""
+        """Return what windows contribute to alerts, by window id and fingerprint."""
         contributions = {}
         for item in self._read(
             [f"part#{window_id}#{fingerprint}" for window_id, fingerprint in of]
         ):
-            window_id, _, fingerprint = item["pk"]["S"].partition("#")[2].rpartition("#")
             if "body" in item:
-                contributions[window_id, fingerprint] = unpack_contribution(
-                    fingerprint, bytes(item["body"]["B"])
-                )
+                contribution = self._readable(item, contribution_of)
+                if contribution is not None:
+                    window_id, _, fingerprint = name_of(item).rpartition("#")
+                    contributions[window_id, fingerprint] = contribution
         return contributions
 
+    def _readable[T](self, item: Item, read: Callable[[Item], T]) -> T | None:
+        """Read an item; report it and return ``None`` where that is not possible."""
+        key = item["pk"]["S"]
+        try:
+            value = read(item)
+        except (StateError, KeyError, ValueError) as error:
+            if key not in self._unreadable:
+                self._on_unreadable(key, f"{type(error).__name__}: {error}")
+            self._unreadable[key] = version_of_item(item)
+            return None
+        self._unreadable.pop(key, None)
+        return value
+
     def due(self, now: int, limit: int) -> Iterator[str]:
-        """Give the fingerprints that the sweep has to look at, those due longest first."""
+        """Return the fingerprints of alerts that are due at ``now``, the longest due first."""
         try:
             pages = self._client.get_paginator("query").paginate(
                 TableName=self._table,
@@ -177,14 +211,14 @@ class DynamoDbStore:
                 for item in page["Items"]:
                     yield item["pk"]["S"].partition("#")[2]
         except (BotoCoreError, ClientError) as error:
-            raise StateError(f"{self._table}: what is due could not be read: {error}") from error
+            raise StateError(f"{self._table}: the due alerts could not be read: {error}") from error
 
     def _read(self, keys: Sequence[str]) -> Iterator[Item]:
-        for some in batched(dict.fromkeys(keys), _READ_AT_ONCE, strict=False):
+        for batch in batched(dict.fromkeys(keys), _READ_AT_ONCE, strict=False):
             left: Any = {
-                self._table: {"Keys": [{"pk": {"S": key}} for key in some], "ConsistentRead": True}
+                self._table: {"Keys": [{"pk": {"S": key}} for key in batch], "ConsistentRead": True}
             }
-            for tried in range(_TRIES):
+            for attempt in range(_TRIES):
                 try:
                     answer = self._client.batch_get_item(RequestItems=left)
                 except (BotoCoreError, ClientError) as error:
@@ -193,19 +227,20 @@ class DynamoDbStore:
                 left = answer.get("UnprocessedKeys")
                 if not left:
                     break
-                self._back_off(tried)
+                self._back_off(attempt)
             else:
                 raise StateError(
-                    f"{self._table}: could not be read whole in {_TRIES} tries; DynamoDB is throttling"
+                    f"{self._table}: could not be read whole in {_TRIES} tries; "
+                    "DynamoDB is throttling"
                 )
 
-    def _back_off(self, tried: int) -> None:
-        self._wait(equal_jitter(tried, first=_FIRST_WAIT))
+    def _back_off(self, attempt: int) -> None:
+        self._wait(equal_jitter(attempt, first=_FIRST_WAIT))
 
-    # --- writing --------------------------------------------------------------------------------------------------
+    # --- writing ------------------------------------------------------------------------------
 
     def commit(self, commit: Commit, now: int, intervals: Intervals) -> None:
-        """Write it all, or raise ``ConflictError``."""
+        """Write all changes, or none and raise ``ConflictError``."""
         writes: list[TransactWriteItemTypeDef] = [
             self._put_state(state, intervals) for state in commit.states
         ]
@@ -254,14 +289,16 @@ class DynamoDbStore:
     def _put(
         self, item: dict[str, AttributeValueTypeDef], version: int
     ) -> TransactWriteItemTypeDef:
-        """Put an item whose version, as read, was ``version``; 0 is that of one that does not exist."""
+        """Put an item on the condition that its stored version is ``version``; 0 if none is stored."""
+        if version == 0:
+            version = self._unreadable.get(item["pk"]["S"], 0)
         item["version"] = {"N": str(version + 1)}
         if version == 0:
             return {
                 "Put": {
                     "TableName": self._table,
                     "Item": item,
-                    "ConditionExpression": "attribute_not_exists(pk)",
+                    "ConditionExpression": "attribute_not_exists(version)",
                 }
             }
         return {
@@ -278,24 +315,14 @@ class DynamoDbStore:
             "pk": {"S": f"part#{contribution.window_id}#{contribution.fingerprint}"},
             "expires_at": {"N": str(now + KEPT)},
         }
-        # One that was taken back stays without a body: to delete it would take a permission more.
+        # A retracted contribution stays without a body: deleting it would need one more permission.
         if contribution.notification is not None:
             item["body"] = {"B": pack_contribution(contribution.notification)}
         return {"Put": {"TableName": self._table, "Item": item}}
 
     def _put_window(self, window: Window, now: int) -> Iterator[TransactWriteItemTypeDef]:
-        item: dict[str, AttributeValueTypeDef] = {
-            "pk": {"S": f"window#{window.window_id}"},
-            "sources": {"N": str(window.sources)},
-            "expires_at": {"N": str(now + KEPT)},
-        }
-        if window.judged is not None:
-            item["judged"] = {"S": window.judged}
-        if window.muted_flows:
-            item["muted"] = {
-                "M": {entry: {"N": str(count)} for entry, count in window.muted_flows.items()}
-            }
-        yield self._put(item, window.version)
+        expires_at: AttributeValueTypeDef = {"N": str(now + KEPT)}
+        yield self._put(item_of_window(window) | {"expires_at": expires_at}, window.version)
         if window.fingerprints:
             yield {
                 "Put": {
@@ -303,7 +330,7 @@ class DynamoDbStore:
                     "Item": {
                         "pk": {"S": f"alerts#{window.window_id}"},
                         "fingerprints": {"B": pack_fingerprints(window.fingerprints)},
-                        "expires_at": item["expires_at"],
+                        "expires_at": expires_at,
                     },
                 }
             }
@@ -311,7 +338,7 @@ class DynamoDbStore:
     def _transact(self, writes: Sequence[TransactWriteItemTypeDef]) -> None:
         if not writes:
             return
-        for tried in range(_TRIES):
+        for attempt in range(_TRIES):
             try:
                 self._client.transact_write_items(TransactItems=writes)
             except self._client.exceptions.TransactionCanceledException as error:
@@ -325,7 +352,7 @@ class DynamoDbStore:
                     raise StateError(
                         f"{self._table}: not written: {', '.join(sorted(codes)) or error}"
                     ) from error
-                self._back_off(tried)
+                self._back_off(attempt)
             except (BotoCoreError, ClientError) as error:
                 raise StateError(f"{self._table}: could not be written: {error}") from error
             else:
@@ -335,7 +362,7 @@ class DynamoDbStore:
         )
 
     def mark_sent(self, state: State, intervals: Intervals) -> None:
-        """Take away the mark that ``state.pending`` is to be sent, if it still stands for the same message."""
+        """Remove the pending message from the stored state, if it is still the same message."""
         after = state.sent()
         due_at = after.due_at(intervals)
         remove = ["pending", "pending_at"]
@@ -369,7 +396,7 @@ class DynamoDbStore:
         values: Mapping[str, AttributeValueTypeDef],
         names: Mapping[str, str],
     ) -> bool:
-        for tried in range(_TRIES):
+        for attempt in range(_TRIES):
             try:
                 self._client.update_item(
                     TableName=self._table,
@@ -382,27 +409,27 @@ class DynamoDbStore:
             except self._client.exceptions.ConditionalCheckFailedException:
                 return False
             except self._client.exceptions.TransactionConflictException:
-                self._back_off(
-                    tried
-                )  # a transaction has the item for a moment; botocore does not try this again
+                # A transaction holds the item for a moment; botocore does not retry this.
+                self._back_off(attempt)
             except (BotoCoreError, ClientError) as error:
                 raise StateError(f"{self._table}: could not be written: {error}") from error
             else:
                 return True
         raise StateError(
-            f"{self._table}: could not be written in {_TRIES} tries; others write the same item all the time"
+            f"{self._table}: could not be written in {_TRIES} tries; "
+            "other invocations write the same item"
         )
 
-    # --- sources --------------------------------------------------------------------------------------------------
+    # --- sources ------------------------------------------------------------------------------
 
     def windows_of(self, source_id: str) -> tuple[int, ...] | None:
-        """Give the numbers of the windows that a source had evidence for; ``None`` for a source that was not read before."""
+        """Return the numbers of the windows of a source; ``None`` for a source not read before."""
         for item in self._read([f"source#{source_id}"]):
-            return tuple(int(number) for number in item["windows"]["S"].split())
+            return self._readable(item, windows_of_source)
         return None
 
     def note_read(self, source_id: str, windows: Collection[int], now: int) -> None:
-        """Note that all evidence of a source has been kept."""
+        """Record that all evidence of a source is stored."""
         item: dict[str, AttributeValueTypeDef] = {
             "pk": {"S": f"source#{source_id}"},
             "windows": {"S": " ".join(map(str, sorted(windows)))},
@@ -414,12 +441,12 @@ class DynamoDbStore:
             raise StateError(f"{self._table}: could not be written: {error}") from error
 
     def seed(self) -> int:
-        """Give what the hashes of flows begin with (64 bits): made once for the table, and known to nobody else."""
+        """Return the secret seed of flow hashes (64 bits), created once for the table."""
         if self._seed is None:
-            self._seed = self._made_seed()
+            self._seed = self._create_seed()
         return self._seed
 
-    def _made_seed(self) -> int:
+    def _create_seed(self) -> int:
         try:
             answer = self._client.update_item(
                 TableName=self._table,
@@ -431,5 +458,3 @@ class DynamoDbStore:
         except (BotoCoreError, ClientError) as error:
             raise StateError(f"{self._table}: could not be written: {error}") from error
         return int(answer["Attributes"]["seed"]["N"])
-
-    # --- the policy -----------------------------------------------------------------------------------------------

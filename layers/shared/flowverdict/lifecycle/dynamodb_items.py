@@ -1,4 +1,9 @@
-"""States and budgets as bytes and back."""
+"""Alert states, rate limits and contributions as bytes and back.
+
+Each is a compressed JSON object. A key that is missing, because a later version added it, gets its
+default; a key that is unknown, because a later version wrote it, is ignored. The key of an item, its
+version and the pending message are attributes of the item, not part of the bytes.
+"""
 
 from __future__ import annotations
 
@@ -8,139 +13,280 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from flowverdict.alerts.codec import notification_from_json
+from flowverdict.alerts.codec import notification_from_json, read_flat
 from flowverdict.alerts.model import Severity, Status
 from flowverdict.alerts.recheck import Sample
 from flowverdict.core.errors import NotificationError, StateError
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.state_machine import State, Suppressed
+from flowverdict.lifecycle.store import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     from flowverdict.alerts.model import Notification
 
 
+_UNREADABLE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    zlib.error,
+    NotificationError,
+)
+
+
 def pack_state(state: State) -> bytes:
-    """Give everything of a state but its key, version and what is pending, which are items' attributes of their own."""
-    stored = {
-        "document": state.notification.to_json(),
-        "windows": state.windows,
-        "samples": [asdict(sample) for sample in state.samples],
-        "observed_at": state.observed_at,
-        "told_at": state.notified_at,
-        "told_severity": state.notified_severity,
-        "messages": state.messages,
-        "held": state.suppressed,
-        "closed_at": state.closed_at,
-        "closed_by_rules": state.closed_by_rules,
-    }
-    return zlib.compress(json.dumps(stored).encode())
+    """Return a state as bytes, without fingerprint, version and pending message."""
+    return _pack(
+        {
+            "document": state.notification.to_json(),
+            "windows": state.windows,
+            "samples": [asdict(sample) for sample in state.samples],
+            "observed_at": state.observed_at,
+            "told_at": state.notified_at,
+            "told_severity": state.notified_severity,
+            "messages": state.messages,
+            "held": state.suppressed,
+            "closed_at": state.closed_at,
+            "closed_by_rules": state.closed_by_rules,
+        }
+    )
 
 
 def unpack_state(
     fingerprint: str, version: int, body: bytes, pending: str | None, pending_at: int | None
 ) -> State:
-    """Read a state back.
+    """Read a state that this or another version packed.
 
     Raises
     ------
     StateError
-        It is not what this version writes.
+        The bytes are damaged, or of a format that this version does not know.
     """
     try:
-        stored: dict[str, Any] = json.loads(zlib.decompress(body))
+        stored = _Stored(body)
+        severity, suppressed = stored.text("told_severity"), stored.text("held")
         return State(
             fingerprint=fingerprint,
             version=version,
-            notification=notification_from_json(stored["document"]),
-            windows=tuple(stored["windows"]),
-            samples=tuple(Sample(**sample) for sample in stored["samples"]),
-            observed_at=stored["observed_at"],
-            notified_at=stored["told_at"],
-            notified_severity=None
-            if stored["told_severity"] is None
-            else Severity(stored["told_severity"]),
-            messages=stored["messages"],
-            suppressed=None if stored["held"] is None else Suppressed(stored["held"]),
+            notification=notification_from_json(stored.values["document"]),
+            windows=tuple(map(str, stored.values.get("windows", ()))),
+            samples=_samples(stored.values.get("samples", ())),
+            observed_at=int(stored.values["observed_at"]),
+            notified_at=stored.number("told_at"),
+            notified_severity=None if severity is None else Severity(severity),
+            messages=stored.number("messages") or 0,
+            suppressed=None if suppressed is None else Suppressed(suppressed),
             pending=None if pending is None else Status(pending),
             pending_at=pending_at,
-            closed_at=stored["closed_at"],
-            closed_by_rules=stored["closed_by_rules"],
+            closed_at=stored.number("closed_at"),
+            closed_by_rules=bool(stored.values.get("closed_by_rules", False)),
         )
-    except (ValueError, KeyError, TypeError, zlib.error, NotificationError) as error:
+    except _UNREADABLE as error:
         raise StateError(
-            f"alert {fingerprint}: what the table has of it cannot be read: {error}"
+            f"alert {fingerprint}: the stored state is not readable: {error}"
         ) from error
 
 
+def _samples(stored: Iterable[Mapping[str, Any]]) -> tuple[Sample, ...]:
+    """Return all samples, or none if one is not readable.
+
+    An alert is resolved once the rules let all samples pass, so a part of them could resolve it too
+    early. An alert without samples is resolved when nothing more is seen.
+    """
+    try:
+        return tuple(read_flat(Sample, sample) for sample in stored)
+    except TypeError:
+        return ()
+
+
 def pack_rate_limit(rate_limit: RateLimit) -> bytes:
-    """Give everything of a budget but its hour and version."""
-    stored = {
-        "used": rate_limit.used,
-        "held": dict(rate_limit.suppressed),
-        "titles": rate_limit.titles,
-        "told": rate_limit.announced,
-    }
-    return zlib.compress(json.dumps(stored).encode())
+    """Return a rate limit as bytes, without hour and version."""
+    return _pack(
+        {
+            "used": rate_limit.used,
+            "held": dict(rate_limit.suppressed),
+            "titles": rate_limit.titles,
+            "told": rate_limit.announced,
+        }
+    )
 
 
 def unpack_rate_limit(hour: int, version: int, body: bytes) -> RateLimit:
-    """Read a budget back.
+    """Read a rate limit that this or another version packed.
 
     Raises
     ------
     StateError
-        It is not what this version writes.
+        The bytes are damaged, or of a format that this version does not know.
     """
     try:
-        stored: dict[str, Any] = json.loads(zlib.decompress(body))
-        suppressed = MappingProxyType(
-            {Severity(severity): int(count) for severity, count in stored["held"].items()}
-        )
+        stored = _Stored(body)
+        suppressed = {
+            Severity(severity): int(count)
+            for severity, count in stored.values.get("held", {}).items()
+        }
         return RateLimit(
             hour=hour,
             version=version,
-            used=stored["used"],
-            suppressed=suppressed,
-            titles=tuple(stored["titles"]),
-            announced=stored["told"],
+            used=stored.number("used") or 0,
+            suppressed=MappingProxyType(suppressed),
+            titles=tuple(map(str, stored.values.get("titles", ()))),
+            announced=stored.number("told") or 0,
         )
-    except (ValueError, KeyError, TypeError, zlib.error) as error:
-        raise StateError(f"the budget of {hour} cannot be read: {error}") from error
+    except _UNREADABLE as error:
+        raise StateError(f"the rate limit of hour {hour} is not readable: {error}") from error
 
 
 def pack_contribution(notification: Notification) -> bytes:
-    """Give what a window shows of a problem as bytes."""
+    """Return what a window contributes to an alert as bytes."""
     return zlib.compress(notification.to_json().encode())
 
 
 def unpack_contribution(fingerprint: str, body: bytes) -> Notification:
-    """Read it back.
+    """Read what a window contributes to an alert, as this or another version packed it.
 
     Raises
     ------
     StateError
-        It is not what this version writes.
+        The bytes are damaged, or of a format that this version does not know.
     """
     try:
         return notification_from_json(zlib.decompress(body))
-    except (ValueError, zlib.error, NotificationError) as error:
+    except _UNREADABLE as error:
         raise StateError(
-            f"alert {fingerprint}: what a window has added to it cannot be read: {error}"
+            f"alert {fingerprint}: a stored contribution is not readable: {error}"
         ) from error
+
+
+def _pack(stored: Mapping[str, object]) -> bytes:
+    return zlib.compress(json.dumps(stored).encode())
+
+
+class _Stored:
+    """The JSON object that bytes hold; a value of another type than expected raises ``TypeError``."""
+
+    def __init__(self, body: bytes) -> None:
+        values = json.loads(zlib.decompress(body))
+        if not isinstance(values, dict):
+            raise TypeError("not a JSON object")
+        self.values: dict[str, Any] = values
+
+    def number(self, key: str) -> int | None:
+        value = self.values.get(key)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise TypeError(f"{key} is not a whole number")
+        return value
+
+    def text(self, key: str) -> str | None:
+        value = self.values.get(key)
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{key} is not a text")
+        return value
 
 
 _FINGERPRINT_BYTES = 16
 
 
 def pack_fingerprints(fingerprints: Iterable[str]) -> bytes:
-    """Give fingerprints as bytes, 16 each: 10,000 of them stay below half of what an item holds."""
+    """Return fingerprints as 16 bytes each: 10,000 are less than half of an item's 400 KB.
+
+    The limit: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+    """
     return b"".join(bytes.fromhex(fingerprint) for fingerprint in sorted(fingerprints))
 
 
 def unpack_fingerprints(body: bytes) -> frozenset[str]:
-    """Read fingerprints back."""
+    """Read fingerprints, 16 bytes each."""
     return frozenset(
         body[at : at + _FINGERPRINT_BYTES].hex() for at in range(0, len(body), _FINGERPRINT_BYTES)
     )
+
+
+# --- items ------------------------------------------------------------------------------------------
+#
+# Readers of whole items raise ``StateError``, ``KeyError`` or ``ValueError`` where that is not possible.
+
+type Item = Mapping[str, AttributeValueTypeDef]
+
+
+def name_of(item: Item) -> str:
+    """Return the key of an item without the prefix that says what the item is."""
+    return item["pk"]["S"].partition("#")[2]
+
+
+def version_of_item(item: Item) -> int:
+    """Return the version of an item, 0 where it has none."""
+    return int(item["version"]["N"]) if "version" in item else 0
+
+
+def state_of(item: Item) -> State:
+    """Read the state of an alert."""
+    return unpack_state(
+        name_of(item),
+        version_of_item(item),
+        bytes(item["body"]["B"]),
+        item["pending"]["S"] if "pending" in item else None,
+        int(item["pending_at"]["N"]) if "pending_at" in item else None,
+    )
+
+
+def rate_limit_of(item: Item) -> RateLimit:
+    """Read the rate limit of an hour."""
+    return unpack_rate_limit(int(name_of(item)), version_of_item(item), bytes(item["body"]["B"]))
+
+
+def contribution_of(item: Item) -> Notification:
+    """Read what a window contributes to an alert."""
+    return unpack_contribution(name_of(item), bytes(item["body"]["B"]))
+
+
+def fingerprints_of(item: Item) -> frozenset[str]:
+    """Read the fingerprints of a window's alerts."""
+    return unpack_fingerprints(bytes(item["fingerprints"]["B"]))
+
+
+def inhibited_until(item: Item) -> int:
+    """Read when an inhibition ends (Unix seconds); 0 where that is not readable."""
+    try:
+        return int(item["until"]["N"])
+    except (KeyError, ValueError):
+        return 0
+
+
+def windows_of_source(item: Item) -> tuple[int, ...]:
+    """Read the numbers of the windows that a source has evidence for."""
+    return tuple(int(number) for number in item["windows"]["S"].split())
+
+
+def window_of(item: Item) -> Window:
+    """Read a window, without its fingerprints."""
+    return Window(
+        window_id=name_of(item),
+        version=version_of_item(item),
+        judged=item["judged"]["S"] if "judged" in item else None,
+        sources=int(item["sources"]["N"]) if "sources" in item else 0,
+        muted_flows={entry: int(count["N"]) for entry, count in item["muted"]["M"].items()}
+        if "muted" in item
+        else {},
+    )
+
+
+def item_of_window(window: Window) -> dict[str, AttributeValueTypeDef]:
+    """Return the item of a window, without its version and expiry."""
+    item: dict[str, AttributeValueTypeDef] = {
+        "pk": {"S": f"window#{window.window_id}"},
+        "sources": {"N": str(window.sources)},
+    }
+    if window.judged is not None:
+        item["judged"] = {"S": window.judged}
+    if window.muted_flows:
+        item["muted"] = {
+            "M": {entry: {"N": str(count)} for entry, count in window.muted_flows.items()}
+        }
+    return item

@@ -361,14 +361,20 @@ class AlertManager:
     def _episode_context(
         self, state: State | None, before: Notification | None, window_id: str
     ) -> EpisodeContext:
-        """Give what the episode is made of without the window, as far as that is remembered."""
+        """Return what the episode's other windows contribute, where that is known of each by itself.
+
+        ``before`` may be missing for a window that contributed, if its contribution is not readable.
+        Put together from all windows, the totals are right nevertheless.
+        """
         windows = () if state is None or not state.is_open else state.windows
-        others = [one for one in windows if one != window_id]
-        apart = (window_id in windows) is (before is not None) and len(others) < MAX_WINDOWS - 1
-        if state is None or not apart:
+        others = [other for other in windows if other != window_id]
+        is_apart = before is None or window_id in windows
+        if state is None or not is_apart or len(others) >= MAX_WINDOWS - 1:
             return EpisodeContext(window_id=window_id, before=before, others=None)
-        contributions = self._store.load_contributions([(one, state.fingerprint) for one in others])
-        # One that stands for a part of a window has none of its own.
+        contributions = self._store.load_contributions(
+            [(other, state.fingerprint) for other in others]
+        )
+        # The entry for a part of a window has no contribution of its own.
         return EpisodeContext(
             window_id=window_id,
             before=before,
