@@ -27,7 +27,7 @@ from tests.app.test_events_to_alerts import (
     notification,
     queue_event,
 )
-from tests.app.test_notify_slack import NOTICE, sns_event
+from tests.helpers.sns_events import NOTICE, sns_event
 from tests.helpers.webhook_server import Answer, WebhookServer, webhook_server
 from tests.laws.test_untrusted_text import hostile_log
 

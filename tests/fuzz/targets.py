@@ -34,7 +34,7 @@ from flowverdict.core.errors import (
 )
 from flowverdict.core.formatting import isoformat
 from flowverdict.delivery import sns
-from flowverdict.delivery.renderers import amazon_q, email, ocsf, pagerduty, slack
+from flowverdict.delivery.renderers import RENDERERS, email, ocsf, pagerduty, slack
 from flowverdict.flowlog.cloudwatch_logs import decode
 from flowverdict.flowlog.fields import FIELDS, MAX_EPOCH, MAX_PORT, TRANSIT_GATEWAY_FIELDS
 from flowverdict.flowlog.line_reader import (
@@ -428,13 +428,12 @@ def shown_by_every_face(notification: Notification) -> None:
     assert len(subject) < 100  # SNS's limit
     assert subject.isprintable()
     assert email.body(notification)
-    text, blocks = slack.message(notification)
-    assert text
-    assert slack.characters(blocks) > 0
+    for renderer in RENDERERS.values():
+        assert renderer.render(notification)
+    assert slack.characters(slack.blocks(notification)) > 0
     assert len(sns.attributes(notification)) <= 10  # SNS's limit for raw delivery to queues
-    for told in (ocsf.finding(notification, time=0), pagerduty.event(notification, "0" * 32)):
+    for told in (ocsf.finding(notification, found_at=0), pagerduty.event(notification, "0" * 32)):
         assert json.loads(json.dumps(told)) == told
-    assert json.loads(amazon_q.message(notification))
 
 
 # --- the whole way ----------------------------------------------------------------------------------------------------

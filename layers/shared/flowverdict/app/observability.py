@@ -67,6 +67,7 @@ class Metric(StrEnum):
     SOURCES_DELIVERED_AGAIN = "SourcesDeliveredAgain"
     RULES_NOT_READ = "RulesNotRead"
     SLACK_MESSAGES_POSTED = "SlackMessagesPosted"
+    TEAMS_MESSAGES_POSTED = "TeamsMessagesPosted"
 
 
 class _CurrentStdout(io.TextIOBase):
