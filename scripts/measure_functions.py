@@ -25,6 +25,7 @@ MAX_MEGABYTES: Final = {
     "ClassifyS3Function": 200.0,  # the engine, and room for what is to read Parquet
     "ClassifyCloudWatchLogsFunction": 60.0,
     "NotifySlackFunction": 60.0,
+    "NotifyTeamsFunction": 60.0,
     "SweepAlertsFunction": 60.0,
 }
 # The same for all, until the first answer, on a machine that does nothing else. Half of it is boto3, which has no bytecode here.
@@ -45,6 +46,7 @@ _SETTINGS = {
     "ALERT_TABLE": "alerts",
     "EVIDENCE_BUCKET": "evidence",
     "SLACK_WEBHOOK": "ssm:/slack/webhook",
+    "TEAMS_WEBHOOK": "ssm:/teams/webhook",
     "AWS_REGION": "eu-west-1",
     "AWS_DEFAULT_REGION": "eu-west-1",
     "AWS_ACCESS_KEY_ID": "none",

@@ -203,7 +203,7 @@ _LOG_BYTES_PER_INVOCATION = 1_500  # the metrics, and Lambda's own START, END an
 _IDLE_RECEIVES = 5 * MONTH // 20
 # Some 15 of classify_s3, 8 of the sweep and a handful of RejectedFlows, by verdict and severity: docs/operations.md.
 _METRICS = 28
-_ALARMS = 16  # with every source and Slack: the template's; a test compares the two
+_ALARMS = 19  # with every source, Slack and Teams: the template's; a test compares the two
 _TOPICS = 2  # a message goes to the topic of machines and to that of mail
 
 
