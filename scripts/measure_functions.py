@@ -28,6 +28,7 @@ MAX_MEGABYTES: Final = {
     "ClassifyS3Function": 200.0,  # includes the engine layer
     "ClassifyCloudWatchLogsFunction": 60.0,
     "NotifySlackFunction": 60.0,
+    "NotifyTeamsFunction": 60.0,
     "SweepAlertsFunction": 60.0,
 }
 # Until the first answer, on an idle machine. Half of that is boto3, which has no bytecode here.
@@ -49,6 +50,7 @@ _SETTINGS = {
     "ALERT_TABLE": "alerts",
     "EVIDENCE_BUCKET": "evidence",
     "SLACK_WEBHOOK": "ssm:/slack/webhook",
+    "TEAMS_WEBHOOK": "ssm:/teams/webhook",
     "AWS_REGION": "eu-west-1",
     "AWS_DEFAULT_REGION": "eu-west-1",
     "AWS_ACCESS_KEY_ID": "none",

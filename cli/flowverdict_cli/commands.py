@@ -12,10 +12,12 @@ import click
 
 from flowverdict.core.errors import FlowVerdictError, PolicyError
 from flowverdict.core.untrusted import one_line
+from flowverdict.delivery.channels import CHANNELS
+from flowverdict.delivery.renderers import RENDERERS
 from flowverdict_cli.extras import require
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from flowverdict.flows.read_source import Reading
 
@@ -163,6 +165,17 @@ def snapshot(region: str | None, vpc_ids: Sequence[str], output: str) -> None:
     click.echo(snapshot.summary(read), err=True)
 
 
+def _webhook_options[Command: Callable[..., object]](command: Command) -> Command:
+    """Add an option ``--NAME-webhook`` for each message channel."""
+    for name in reversed(CHANNELS):
+        command = click.option(
+            f"--{name}-webhook",
+            metavar="URL",
+            help="Post the alerts there too; http is allowed to this machine only.",
+        )(command)
+    return command
+
+
 @cli.command()
 @click.argument(
     "events", nargs=-1, required=True, metavar="EVENT.json...", type=click.Path(path_type=Path)
@@ -179,16 +192,12 @@ def snapshot(region: str | None, vpc_ids: Sequence[str], output: str) -> None:
 )
 @click.option(
     "--output",
-    type=click.Choice(["email", "json", "slack", "amazon-q", "pagerduty", "ocsf"]),
+    type=click.Choice(["json", *RENDERERS]),
     default="email",
     show_default=True,
     help="Face of the alerts; all but email are JSON, one message a line.",
 )
-@click.option(
-    "--slack-webhook",
-    metavar="URL",
-    help="Post the alerts there too; http is allowed to this machine only.",
-)
+@_webhook_options
 @click.option(
     "--later",
     is_flag=True,
@@ -202,10 +211,10 @@ def replay(  # noqa: PLR0913 - an option each
     objects: Path | None,
     log_format: str | None,
     output: str,
-    slack_webhook: str | None,
     *,
     later: bool,
     verbose: bool,
+    **webhooks: str | None,
 ) -> None:
     """Send Lambda events through the real handlers and show the alerts that come out.
 
@@ -220,7 +229,7 @@ def replay(  # noqa: PLR0913 - an option each
     flowverdict replay --objects ~/downloaded --output json my-event.json | jq .severity
     flowverdict replay --slack-webhook http://127.0.0.1:8000/hook events/cloudwatch-logs.json
 
-    Exit status: 0 when all was classified; 1 when an object or event failed, or Slack did not take a message
+    Exit status: 0 when all was classified; 1 when an object or event failed, or a webhook did not take a message
     (the others are shown); 2 when an EVENT file cannot be read.
     """  # noqa: D301 - click wants the character \b
     require("replay", "replay")
@@ -230,7 +239,11 @@ def replay(  # noqa: PLR0913 - an option each
         objects=objects,
         log_format=log_format,
         face=output,
-        slack_webhook=slack_webhook,
+        webhooks={
+            name: address
+            for name in CHANNELS
+            if (address := webhooks[f"{name}_webhook"]) is not None
+        },
         later=later,
         verbose=verbose,
     )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +15,15 @@ import flowverdict
 from flowverdict.core.errors import DeliveryError, FlowVerdictError
 from flowverdict.core.formatting import counted
 from flowverdict.core.untrusted import one_line
-from flowverdict.delivery.renderers import amazon_q, ocsf, pagerduty, slack
-from flowverdict.delivery.slack_webhook import SlackWebhook
+from flowverdict.delivery.channels import load_channel
+from flowverdict.delivery.renderers import RENDERERS
+from flowverdict.delivery.webhook import Webhook
 from flowverdict.flowlog.records import DEFAULT_FORMAT
 from flowverdict_cli.explain import console_for_stdout
 from flowverdict_cli.local_aws import local_aws
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -95,7 +95,6 @@ _BORDERS = {
     "LOW": "blue",
     "INFO": "green",
 }
-_ROUTING_KEY = "0" * 32  # PagerDuty's, of the service that is told; who replays has none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +104,9 @@ class Replay:
     Parameters
     ----------
     face
-        ``email``, or one of the faces that are JSON.
-    slack_webhook
-        Where to post the alerts as Slack messages; ``None`` for nowhere.
+        ``json``, or the name of a renderer.
+    webhooks
+        Addresses to post the alerts to, by the name of their channel.
     later
         Whether time goes by after the last event.
     """
@@ -115,7 +114,7 @@ class Replay:
     objects: Path | None = None
     log_format: str | None = None
     face: str = "email"
-    slack_webhook: str | None = None
+    webhooks: Mapping[str, str] = field(default_factory=dict)
     later: bool = False
     verbose: bool = False
 
@@ -128,7 +127,7 @@ class Replay:
             An event file cannot be read, or the webhook's address is none.
         """
         loaded = [(path, load_event(path)) for path in events]
-        webhook = None if self.slack_webhook is None else SlackWebhook(self.slack_webhook)
+        webhooks = [Webhook(load_channel(name), address) for name, address in self.webhooks.items()]
         console = console_for_stdout()
         succeeded = True
         with local_aws() as aws:
@@ -141,7 +140,7 @@ class Replay:
                     show_outcome(console, path, invocation, len(emails))
                     for email in emails:
                         show_email(console, email)
-                problems = [*invocation.failures, *self._show(notifications, webhook)]
+                problems = [*invocation.failures, *self._show(notifications, webhooks)]
                 succeeded = succeeded and not problems
                 for line in invocation.log if self.verbose else ():
                     click.echo(json.dumps(line), err=True)
@@ -151,43 +150,30 @@ class Replay:
                 aws.later()
                 if self.face == "email":
                     show_later(console, aws.emails())
-                for problem in self._show(aws.notifications(), webhook):
+                for problem in self._show(aws.notifications(), webhooks):
                     succeeded = False
                     click.echo(f"flowverdict: {problem}", err=True)
         return succeeded
 
     def _show(
-        self, notifications: Sequence[Notification], webhook: SlackWebhook | None
+        self, notifications: Sequence[Notification], webhooks: Sequence[Webhook]
     ) -> list[str]:
         """Print the documents' face, post them, and give what went wrong."""
         problems = []
         for notification in notifications:
             if self.face != "email":
                 click.echo(as_json(notification, self.face))
-            if webhook is not None:
+            for webhook in webhooks:
                 try:
-                    webhook.post(*slack.message(notification))
+                    webhook.post(notification)
                 except DeliveryError as error:
                     problems.append(str(error))
         return problems
 
 
-def as_json(notification: Notification, face: str, indent: int | None = None) -> str:
-    """Give a document's face that is JSON."""
-    match face:
-        case "slack":
-            text, blocks = slack.message(notification)
-            return json.dumps(
-                {"text": text, "blocks": [block.to_dict() for block in blocks]}, indent=indent
-            )
-        case "amazon-q":
-            return amazon_q.message(notification)
-        case "pagerduty":
-            return json.dumps(pagerduty.event(notification, _ROUTING_KEY), indent=indent)
-        case "ocsf":
-            return json.dumps(ocsf.finding(notification, time=int(time.time())), indent=indent)
-        case _:
-            return notification.to_json()
+def as_json(notification: Notification, face: str) -> str:
+    """Return a notification as one line of JSON: its own document, or a renderer's."""
+    return notification.to_json() if face == "json" else RENDERERS[face].render(notification)
 
 
 def demo() -> bool:
@@ -204,7 +190,7 @@ def demo() -> bool:
     console = console_for_stdout()
     console.print(Text("The most severe one once more, as an email, and as Slack gets it:", "bold"))
     show_email(console, email)
-    click.echo(as_json(notification, "slack", indent=1))
+    click.echo(json.dumps(json.loads(as_json(notification, "slack")), indent=1))
     return True
 
 

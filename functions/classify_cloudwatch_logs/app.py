@@ -1,4 +1,4 @@
-"""Flow log records of a CloudWatch Logs subscription to alerts. Nothing happens at import."""
+"""Turn flow log records of a CloudWatch Logs subscription into alerts. Nothing happens at import."""
 
 from __future__ import annotations
 

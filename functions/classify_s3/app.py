@@ -1,4 +1,7 @@
-"""Flow log objects named by S3 events, through a queue or directly, to alerts. Nothing happens at import."""
+"""Turn flow log objects that S3 events name into alerts. Nothing happens at import.
+
+The events come through a queue or directly.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,6 @@ def _handler() -> wiring.LambdaHandler:
 def lambda_handler(
     event: dict[str, Any], context: LambdaContext
 ) -> PartialItemFailureResponse | None:
-    """Classify; answer a queue's batch with the messages that failed."""
+    """Classify; return the messages of a queue's batch that failed."""
     answer: PartialItemFailureResponse | None = _handler()(event, context)
     return answer

@@ -1,4 +1,4 @@
-"""Alerts and notices of the alert topic to a Slack channel. Nothing happens at import."""
+"""Post notifications of the alert topic to a channel of Slack. Nothing happens at import."""
 
 from __future__ import annotations
 

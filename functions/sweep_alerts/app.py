@@ -1,4 +1,7 @@
-"""What time brings to alerts: still happening, resolved, the digest. Nothing happens at import."""
+"""Notify about open alerts as time passes: reminders, resolved alerts, the digest.
+
+Nothing happens at import.
+"""
 
 from __future__ import annotations
 
@@ -18,5 +21,5 @@ def _handler() -> wiring.LambdaHandler:
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Look at what is due; a failure raises, and the next sweep goes on."""
+    """Process the alerts that are due; a failure raises, and the next sweep continues."""
     _handler()(event, context)

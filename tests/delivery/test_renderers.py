@@ -1,8 +1,7 @@
-"""What people and machines are shown: golden files for each face, limits and hostile text for any document."""
+"""The renderers: golden files for each, limits, and hostile text in Slack and in the others."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -12,152 +11,63 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import time_machine
 
-from flowverdict.alerts.grouping import group
-from flowverdict.alerts.model import (
-    Alert,
-    Evidence,
-    Kind,
-    Link,
-    Notice,
-    RemediationText,
-    Remote,
-    Section,
-    Severity,
-    Status,
-)
-from flowverdict.delivery.renderers import amazon_q, ocsf, pagerduty, slack
+from flowverdict.alerts.model import Alert, Evidence, Link, RemediationText, Remote, Status
+from flowverdict.delivery.renderers import RENDERERS, amazon_q, pagerduty, slack
 from flowverdict.delivery.text import chat_line, shortened
-from flowverdict.network.snapshot import load_snapshot
-from flowverdict.verdict.batch import Batch, FixedConfig
+from tests.helpers.notification_samples import FOUND_AT, NOTIFICATIONS, scenario
 from tests.helpers.slack_blocks import HOSTILE, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from slack_sdk.models.blocks import Block
 
-    from flowverdict.alerts.model import Notification
-
-ROOT = Path(__file__).parents[2]
-SCENARIOS = ROOT / "tests" / "scenarios"
-GOLDEN = ROOT / "tests" / "golden"
-FOUND_AT = int(datetime(2026, 11, 22, 12, 8, tzinfo=UTC).timestamp())
+GOLDEN = Path(__file__).parents[1] / "golden"
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
+UPDATES = bool(os.environ.get("UPDATE_GOLDEN"))
 
 
-# --- documents --------------------------------------------------------------------------------------------------------
+# --- all renderers --------------------------------------------------------------------------------
 
 
-def alert_of(text: str, name: str) -> Alert:
-    batch = Batch()
-    batch.add_file(io.BytesIO(text.encode()), name=f"{name}.log")
-    notification = group(
-        batch.explanations(FixedConfig(load_snapshot(SCENARIOS / "shop.config.json")))
-    )[0].notification
-    assert isinstance(notification, Alert)
-    return notification
+def golden(renderer: str, notification: str) -> Path:
+    """Return the path of a golden file; the text of an email has no other suffix for JSON."""
+    suffix = "txt" if renderer == "email" else "json"
+    return GOLDEN / f"{renderer}-{notification}.{suffix}"
 
 
-def scenario(name: str) -> Alert:
-    return alert_of((SCENARIOS / f"{name}.log").read_text(), name)
-
-
-def scan() -> Alert:
-    header, line = (SCENARIOS / "rules-inbound-request.log").read_text().splitlines()
-    tried = [
-        line.replace(" 5432 ", f" {port} ")
-        for port in (21, 22, 23, 25, 80, 110, 139, 443, 445, 1433, 3306, 3389, 5432)
-    ]
-    return alert_of("\n".join([header, *tried]), "scan")
-
-
-def digest() -> Notice:
-    return Notice(
-        kind=Kind.DIGEST,
-        fingerprint="d" * 32,
-        severity=Severity.INFO,
-        severity_reason="for your information",
-        title="flowverdict digest: 2 open alerts, 14 resolved",
-        summary="What was seen from 2026-11-21T08:00:00Z to 2026-11-22T08:00:00Z and did not need a message of its own.",
-        records=18_204,
-        first_seen=FOUND_AT - 86_400,
-        last_seen=FOUND_AT,
-        sections=(
-            Section(
-                heading="Still open",
-                lines=("critical: Replies blocked by acl-0aaa0000000000001 rule *, since 12:00",),
-            ),
-            Section(
-                heading="Scans",
-                lines=tuple(f"192.0.2.{host}: 120 ports on 4 addresses" for host in range(1, 21)),
-            ),
-        ),
-    )
-
-
-def records_lost() -> Notice:
-    return Notice(
-        kind=Kind.RECORDS_LOST,
-        fingerprint="e" * 32,
-        severity=Severity.MEDIUM,
-        severity_reason="what was rejected there in that time cannot be known",
-        title="Flow log records lost at eni-0aaaaaaaaaaaaaaa1",
-        summary="AWS could not log all traffic of eni-0aaaaaaaaaaaaaaa1 (SKIPDATA). Rejects are missing from that time.",
-        account_id="123456789012",
-        region="eu-west-1",
-        vpc_id="vpc-0123456789abcdef0",
-        interfaces=("eni-0aaaaaaaaaaaaaaa1",),
-        interface_count=1,
-        records=3,
-        first_seen=FOUND_AT - 600,
-        last_seen=FOUND_AT,
-        sections=(
-            Section(
-                heading="What to do",
-                lines=("No rule has to change: AWS skips records on an error of its own.",),
-            ),
-        ),
-    )
-
-
-DOCUMENTS: dict[str, Callable[[], Notification]] = {
-    "critical": lambda: scenario("rules-outbound-response"),
-    "high": lambda: scenario("rules-inbound-request"),
-    "reminder": lambda: scenario("rules-outbound-response").with_status(
-        Status.REMINDER, "still happening: 3 more flows since 12:05"
-    ),
-    "resolved": lambda: scenario("rules-outbound-response").with_status(
-        Status.RESOLVED, "The packet that stood for it passes under the rules as read at 12:40."
-    ),
-    "scan": scan,
-    "digest": digest,
-    "records-lost": records_lost,
-}
-
-
-def slack_face(notification: Notification) -> dict[str, Any]:
-    text, blocks = slack.message(notification)
-    return {"text": text, "blocks": [block.to_dict() for block in blocks]}
-
-
-FACES: dict[str, Callable[[Notification], dict[str, Any]]] = {
-    "slack": slack_face,
-    "amazon-q": lambda notification: json.loads(amazon_q.message(notification)),
-    "pagerduty": lambda notification: pagerduty.event(notification, ROUTING_KEY),
-    "ocsf": lambda notification: ocsf.finding(notification, time=FOUND_AT),
-}
-
-
-@pytest.mark.parametrize("notification", DOCUMENTS)
-@pytest.mark.parametrize("face", FACES)
-def test_the_face_is_as_agreed(face: str, notification: str) -> None:
-    """``UPDATE_GOLDEN=1 make test`` writes the files anew; read the difference before committing it."""
-    text = json.dumps(FACES[face](DOCUMENTS[notification]()), indent=2, ensure_ascii=False) + "\n"
-    path = GOLDEN / f"{face}-{notification}.json"
-    if os.environ.get("UPDATE_GOLDEN"):
+@pytest.mark.parametrize("notification", NOTIFICATIONS)
+@pytest.mark.parametrize(
+    "renderer", [name for name in RENDERERS if UPDATES or golden(name, "critical").exists()]
+)
+def test_output_equals_the_golden_file(
+    renderer: str, notification: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``UPDATE_GOLDEN=1`` writes the files; read the difference before you commit it."""
+    monkeypatch.setattr(pagerduty, "NO_ROUTING_KEY", ROUTING_KEY)
+    with time_machine.travel(datetime.fromtimestamp(FOUND_AT, UTC), tick=False):
+        text = RENDERERS[renderer].render(NOTIFICATIONS[notification]())
+    path = golden(renderer, notification)
+    if path.suffix == ".json":
+        text = json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
+    if UPDATES:
         path.write_text(text)
     assert path.read_text() == text
+
+
+def test_names_and_purposes_are_fit_for_the_command() -> None:
+    for name, renderer in RENDERERS.items():
+        assert re.fullmatch(r"[a-z0-9-]+", name)
+        assert renderer.purpose
+        assert "\n" not in renderer.purpose
+
+
+@pytest.mark.parametrize("renderer", RENDERERS)
+@pytest.mark.parametrize("notification", NOTIFICATIONS)
+def test_output_is_whole_and_printable(renderer: str, notification: str) -> None:
+    text = RENDERERS[renderer].render(NOTIFICATIONS[notification]())
+    assert text.strip()
+    assert text.replace("\n", "").isprintable()
 
 
 # --- what a person does with the Slack message ------------------------------------------------------------------------
@@ -197,7 +107,7 @@ def test_a_command_that_cannot_be_shown_as_it_is_is_not_shown(command: str) -> N
     assert "cannot be shown in Slack; the email has them" in shown
     assert command[:20] not in shown
     for other in (
-        amazon_q.message(alert),
+        amazon_q.render(alert),
         json.dumps(pagerduty.event(alert, ROUTING_KEY), ensure_ascii=False),
     ):
         assert "cannot be shown here; the email has them" in other
@@ -205,7 +115,7 @@ def test_a_command_that_cannot_be_shown_as_it_is_is_not_shown(command: str) -> N
 
 
 def test_a_resolved_message_is_short_and_offers_nothing_to_do() -> None:
-    blocks = slack.blocks(DOCUMENTS["resolved"]())
+    blocks = slack.blocks(NOTIFICATIONS["resolved"]())
     assert len(blocks) <= 4
     assert preformatted(blocks) == []
     assert (
@@ -216,8 +126,9 @@ def test_a_resolved_message_is_short_and_offers_nothing_to_do() -> None:
 
 
 def test_a_reminder_says_still() -> None:
-    text, blocks = slack.message(DOCUMENTS["reminder"]())
-    assert text.startswith("STILL CRITICAL: ")
+    message = slack.message(NOTIFICATIONS["reminder"]())
+    blocks = slack.blocks(NOTIFICATIONS["reminder"]())
+    assert str(message["text"]).startswith("STILL CRITICAL: ")
     assert " STILL CRITICAL: " in blocks[0].to_dict()["text"]["text"]
 
 
@@ -248,8 +159,8 @@ def hostile() -> Alert:
 
 
 def test_hostile_text_mentions_no_one_opens_no_code_block_and_fakes_no_line() -> None:
-    text, blocks = slack.message(hostile())
-    for one in [text, *texts(blocks)]:
+    blocks = slack.blocks(hostile())
+    for one in [str(slack.message(hostile())["text"]), *texts(blocks)]:
         # All that is left of brackets are our own links, to https and without a bar too many.
         outside = re.sub(r"<https://aws\.example/#[!-;=?-{}~]*\|[^<>|]*>", "", one)
         assert "<" not in outside
@@ -279,7 +190,7 @@ def fields_and_sections(blocks: list[Block]) -> list[dict[str, Any]]:
 
 
 def test_hostile_text_harms_no_other_face() -> None:
-    content = json.loads(amazon_q.message(hostile()))["content"]
+    content = json.loads(amazon_q.render(hostile()))["content"]
     for text in (
         content["title"],
         content["description"],

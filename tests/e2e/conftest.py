@@ -13,7 +13,7 @@ from tests.e2e.emulator import emulator, make_shop, moto_server
 from tests.e2e.samples import ACCOUNT_ID, REGION, prepare
 from tests.e2e.stack import Stack, build
 from tests.e2e.subscribers import deployed_filter, forget, subscribe
-from tests.e2e.webhook import webhook
+from tests.e2e.webhook import ACCEPTED, webhook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,9 +68,23 @@ def slack(_slack: Webhook, stack: Stack) -> Iterator[Webhook]:  # noqa: ARG001 -
 
 
 @pytest.fixture(scope="session")
-def parameters(aws: Emulator, _slack: Webhook) -> dict[str, str]:
+def _teams() -> Iterator[Webhook]:
+    with webhook(otherwise=ACCEPTED) as started:
+        yield started
+
+
+@pytest.fixture
+def teams(_teams: Webhook, stack: Stack) -> Iterator[Webhook]:  # noqa: ARG001 - it is this stack's
+    """Return the Teams webhook of the stack without requests of earlier tests."""
+    _teams.forget()
+    yield _teams
+    _teams.forget()
+
+
+@pytest.fixture(scope="session")
+def parameters(aws: Emulator, _slack: Webhook, _teams: Webhook) -> dict[str, str]:
     """Give what the stack is deployed with."""
-    return prepare(aws.place, _slack.address)
+    return prepare(aws.place, _slack.address, _teams.address)
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ from tests.e2e.samples import (
 )
 from tests.e2e.stack import Stack, build
 from tests.e2e.subscribers import put_log_events, put_object, subscribe
-from tests.e2e.webhook import webhook
+from tests.e2e.webhook import ACCEPTED, webhook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -181,13 +181,14 @@ def _serve(folder: Path) -> NoReturn:
     _say("sam build, sam deploy: 20 s")
     with (
         webhook() as slack,
+        webhook(otherwise=ACCEPTED) as teams,
         moto_server(account_id=ACCOUNT_ID, region=REGION) as rules,
         emulator(account_id=ACCOUNT_ID, region=REGION, ec2_url=rules.url) as aws,
     ):
         make_shop(rules)
         stack = Stack(build=build(folder), place=aws.place, name="flowverdict")
         stack.deploy(
-            prepare(aws.place, slack.address)
+            prepare(aws.place, slack.address, teams.address)
             | {"SlackFromSeverity": "low", "EmailFromSeverity": "low"}
         )
         mail = subscribe(aws.place, stack.outputs["EmailTopicArn"], "mail", raw=False)

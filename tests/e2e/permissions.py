@@ -32,7 +32,7 @@ from tests.e2e.subscribers import (
     subscribe,
     wait_until,
 )
-from tests.e2e.webhook import webhook
+from tests.e2e.webhook import ACCEPTED, webhook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -56,6 +56,7 @@ _REFUSED = re.compile(
 
 _OTHER_POLICY = "appconfig:network/live/policy"
 _PARAMETER = "/slack/webhook"
+_TEAMS_PARAMETER = "/teams/webhook"
 _MUTED_PORT = 9999  # of the policy document, and of one record
 
 # What the emulator grants by itself, by Sid; where SAM writes the policy or AWS has it, by its name.
@@ -77,6 +78,7 @@ class Trial:
     stack: Stack
     queues: Mapping[str, Queue]  # at each topic, by who is told
     slack: Webhook
+    teams: Webhook
     own: Network
     member: Network
     object_key: str
@@ -196,8 +198,16 @@ def _try_sweep_alerts(trial: Trial) -> list[str]:
 
 
 def _try_notify_slack(trial: Trial) -> list[str]:
+    return _try_notify(trial, "NotifySlackFunction", "Slack", trial.slack)
+
+
+def _try_notify_teams(trial: Trial) -> list[str]:
+    return _try_notify(trial, "NotifyTeamsFunction", "Teams", trial.teams)
+
+
+def _try_notify(trial: Trial, function: str, title: str, hook: Webhook) -> list[str]:
     notification = _first_alert(trial)
-    trial.slack.forget()
+    hook.forget()
     sns = {
         "Type": "Notification",
         "MessageId": "1",
@@ -205,10 +215,10 @@ def _try_notify_slack(trial: Trial) -> list[str]:
         "Message": notification,
     }
     outcome = trial.invoke(
-        "NotifySlackFunction",
+        function,
         {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": sns}]},
     )
-    return outcome.missed({"the alert is posted to Slack": len(trial.slack.requests) == 1})
+    return outcome.missed({f"the alert is posted to {title}": len(hook.requests) == 1})
 
 
 def _mutes(outcome: Outcome) -> bool:
@@ -238,15 +248,22 @@ TRIALS: Final[Mapping[str, Callable[[Trial], list[str]]]] = {
     "ClassifyCloudWatchLogsFunction": _try_classify_cloudwatch_logs,
     "ClassifyS3Function": _try_classify_s3,
     "NotifySlackFunction": _try_notify_slack,
+    "NotifyTeamsFunction": _try_notify_teams,
     "SweepAlertsFunction": _try_sweep_alerts,
 }
 
 # A statement under a condition is there with some parameters only, so several sets of them are tried, one after the other.
 VARIANTS: Final[Sequence[Mapping[str, str]]] = (
-    {"SlackWebhookSecretArn": "{secret}", "Policy": f"ssm:{POLICY_NAME}"},
+    {
+        "SlackWebhookSecretArn": "{slack_secret}",
+        "TeamsWebhookSecretArn": "{teams_secret}",
+        "Policy": f"ssm:{POLICY_NAME}",
+    },
     {
         "SlackWebhookSecretArn": "",
         "SlackWebhookParameter": _PARAMETER,
+        "TeamsWebhookSecretArn": "",
+        "TeamsWebhookParameter": _TEAMS_PARAMETER,
         "Policy": _OTHER_POLICY,
         "EncryptionKeyArn": "{encryption_key}",
         "Tracing": "Active",
@@ -257,16 +274,24 @@ VARIANTS: Final[Sequence[Mapping[str, str]]] = (
 @contextmanager
 def trial(built: Build) -> Iterator[Trial]:
     """Deploy the stack where IAM is enforced, EC2's part of it included, until the block ends; with the first variant."""
-    with webhook() as slack, emulator(account_id=ACCOUNT_ID, region=REGION) as aws:
+    with (
+        webhook() as slack,
+        webhook(otherwise=ACCEPTED) as teams,
+        emulator(account_id=ACCOUNT_ID, region=REGION) as aws,
+    ):
         place = aws.place
         place.client("logs").create_log_group(logGroupName=_LOG_GROUP)
         _make_policy(place)
-        place.client("ssm").put_parameter(Name=_PARAMETER, Value=slack.address, Type="SecureString")
-        secret = place.client("secretsmanager").create_secret(
-            Name="slack", SecretString=slack.address
-        )["ARN"]
+        for parameter, secret, hook in (
+            (_PARAMETER, "slack_secret", slack),
+            (_TEAMS_PARAMETER, "teams_secret", teams),
+        ):
+            place.client("ssm").put_parameter(
+                Name=parameter, Value=hook.address, Type="SecureString"
+            )
+            place.client("secretsmanager").create_secret(Name=secret, SecretString=hook.address)
         stack = Stack(build=built, place=place, name="permissions")
-        deploy_variant(stack, VARIANTS[0], secret)
+        deploy_variant(stack, VARIANTS[0])
         member = make_network(_member_account(place))
         own = make_network(place)
         texts = [own.flow_log(), own.flow_log(_MUTED_PORT), member.flow_log()]
@@ -291,15 +316,21 @@ def trial(built: Build) -> Iterator[Trial]:
                 for who, topic in topics.items()
             },
             slack=slack,
+            teams=teams,
             own=own,
             member=member,
             object_key=object_key,
         )
 
 
-def deploy_variant(stack: Stack, variant: Mapping[str, str], secret_arn: str) -> None:
+def deploy_variant(stack: Stack, variant: Mapping[str, str]) -> None:
     """Deploy the stack with what all variants have, and one's own."""
     key_arn = stack.place.client("kms").create_key()["KeyMetadata"]["Arn"]
+    secretsmanager = stack.place.client("secretsmanager")
+    secrets = {
+        name: secretsmanager.describe_secret(SecretId=name)["ARN"]
+        for name in ("slack_secret", "teams_secret")
+    }
     of_all = {
         "FlowLogGroupName": _LOG_GROUP,
         "ReaderRoleName": READER_ROLE,
@@ -308,10 +339,7 @@ def deploy_variant(stack: Stack, variant: Mapping[str, str], secret_arn: str) ->
     }
     stack.deploy(
         of_all
-        | {
-            name: value.format(secret=secret_arn, encryption_key=key_arn)
-            for name, value in variant.items()
-        }
+        | {name: value.format(**secrets, encryption_key=key_arn) for name, value in variant.items()}
     )
     # What other functions' trials publish is not to be posted: the one function is invoked here as SNS would.
     sns = stack.place.client("sns")
@@ -367,10 +395,9 @@ def table(one: Trial) -> list[Row]:
         A function has no entry in ``TRIALS``, or something fails with all permissions there.
     """
     rows: dict[tuple[str, str], Row] = {}
-    secret = one.stack.place.client("secretsmanager").describe_secret(SecretId="slack")["ARN"]
     for variant in VARIANTS:
         if rows:
-            deploy_variant(one.stack, variant, secret)
+            deploy_variant(one.stack, variant)
         statements = [
             new for new in policy_statements(one.stack) if (new.function, str(new)) not in rows
         ]

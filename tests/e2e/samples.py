@@ -18,6 +18,7 @@ ACCOUNT_ID: Final = "123456789012"
 REGION: Final = "eu-west-1"
 
 SECRET_NAME: Final = "slack-webhook"  # noqa: S105 - a name
+TEAMS_PARAMETER: Final = "/teams/webhook"
 POLICY_NAME: Final = "/flowverdict/policy"
 SILENT_ON_NOTHING: Final = json.dumps({"version": 1})
 EVENTS: Final = ROOT / "events"
@@ -28,12 +29,15 @@ HEADER = (
 )
 
 
-def prepare(place: Place, webhook_address: str) -> dict[str, str]:
+def prepare(place: Place, webhook_address: str, teams_address: str) -> dict[str, str]:
     """Make what has to be there before the stack is, and give the parameters that it is deployed with: everybody is told."""
     place.client("logs").create_log_group(logGroupName=LOG_GROUP)
     place.client("ssm").put_parameter(Name=POLICY_NAME, Value=SILENT_ON_NOTHING, Type="String")
     secret = place.client("secretsmanager").create_secret(
         Name=SECRET_NAME, SecretString=webhook_address
+    )
+    place.client("ssm").put_parameter(
+        Name=TEAMS_PARAMETER, Value=teams_address, Type="SecureString"
     )
     return {
         "FlowLogGroupName": LOG_GROUP,
@@ -41,6 +45,8 @@ def prepare(place: Place, webhook_address: str) -> dict[str, str]:
         "EmailFromSeverity": "high",
         "SlackWebhookSecretArn": secret["ARN"],
         "SlackFromSeverity": "medium",
+        "TeamsWebhookParameter": TEAMS_PARAMETER,
+        "TeamsFromSeverity": "high",
         "ChatTopic": "yes",
         "OperatorEmail": "operator@example.com",
         "Policy": f"ssm:{POLICY_NAME}",

@@ -27,6 +27,7 @@ NEEDED = {
     "ClassifyCloudWatchLogsFunction": "PublishAlerts",
     "ClassifyS3Function": "ListEvidence",
     "NotifySlackFunction": "ReadWebhookSecret",
+    "NotifyTeamsFunction": "ReadWebhookSecret",
     "SweepAlertsFunction": "FindWhatIsDue",
 }
 

@@ -136,7 +136,10 @@ def test_a_setting_that_is_missing_is_named(built: Build, tmp_path: Path) -> Non
 
         assert answer.error_type == "SettingsError"
         assert answer.payload["errorMessage"].startswith(
-            "SLACK_WEBHOOK" if "Slack" in logical_id else "ALERT_TOPIC_ARN"
+            {
+                "NotifySlackFunction": "SLACK_WEBHOOK",
+                "NotifyTeamsFunction": "TEAMS_WEBHOOK",
+            }.get(logical_id, "ALERT_TOPIC_ARN")
         )
 
 
@@ -167,7 +170,7 @@ def an_event(stack: Stack, logical_id: str, alert: str) -> dict[str, Any]:
             return packed
         case "SweepAlertsFunction":
             return scheduled(31 * 60)
-        case "NotifySlackFunction":
+        case "NotifySlackFunction" | "NotifyTeamsFunction":
             sns = {
                 "Type": "Notification",
                 "MessageId": "1",

@@ -1,4 +1,4 @@
-"""A chat tool's webhook on 127.0.0.1: keeps what it is sent and answers what a test tells it to."""
+"""A chat tool's webhook on 127.0.0.1: records requests and gives scripted answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What to answer one request with; ``delay`` seconds late."""
+    """An answer to one request, ``delay`` seconds late."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -26,9 +26,13 @@ class Answer:
     delay: float = 0.0
 
 
+# The success of a Teams workflow.
+ACCEPTED = Answer(status=202, body=b"")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What came in, and when, in seconds of which only differences matter."""
+    """A request that arrived; only differences of ``at`` (seconds) have a meaning."""
 
     path: str
     headers: Mapping[str, str]
@@ -37,59 +41,60 @@ class Request:
 
 
 class Webhook:
-    """What ``webhook`` gives."""
+    """The webhook that ``webhook`` runs; ``otherwise`` is its answer when no other is set."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, otherwise: Answer) -> None:
         self.url = url
         self._requests: list[Request] = []
         self._answers: list[Answer] = []
-        self._otherwise = Answer()
+        self._default = otherwise
+        self._otherwise = otherwise
         self._changed = threading.Condition()
 
     @property
     def address(self) -> str:
-        """An address as Slack gives one: whoever knows its path may post."""
+        """A secret address: anyone who knows its path may post."""
         return f"{self.url}{SECRET_PATH}"
 
     def script(self, *answers: Answer, otherwise: Answer | None = None) -> None:
-        """Answer the next requests with these, in this order; all later ones with ``otherwise``, 200 if that is not given."""
+        """Set the answers to the next requests, in this order, and the answer to later ones."""
         with self._changed:
             self._answers = [*answers]
-            self._otherwise = otherwise or Answer()
+            self._otherwise = otherwise or self._default
 
     def forget(self) -> None:
-        """Drop what came in, and answer 200 again."""
+        """Drop the recorded requests and the scripted answers."""
         with self._changed:
             self._requests.clear()
         self.script()
 
     @property
     def requests(self) -> tuple[Request, ...]:
-        """Everything that came in so far."""
+        """All requests recorded so far."""
         with self._changed:
             return tuple(self._requests)
 
-    def wait_for(self, wanted: Callable[[Request], bool], seconds: float = 10.0) -> Request:
-        """Give the first request that fits.
+    def wait_for(self, matches: Callable[[Request], bool], seconds: float = 10.0) -> Request:
+        """Return the first request that matches.
 
         Raises
         ------
         TimeoutError
-            None came in time; says what did.
+            No such request arrived in time; the text shows the requests that did.
         """
         deadline = time.monotonic() + seconds
         with self._changed:
             while True:
-                for one in self._requests:
-                    if wanted(one):
-                        return one
+                for request in self._requests:
+                    if matches(request):
+                        return request
                 if not self._changed.wait(deadline - time.monotonic()):
                     raise TimeoutError(
                         f"no such request after {seconds:g} s, only {self._requests}"
                     )
 
     def take(self, request: Request) -> Answer:
-        """Keep a request and give its answer."""
+        """Record a request and return its answer."""
         with self._changed:
             self._requests.append(request)
             self._changed.notify_all()
@@ -97,7 +102,7 @@ class Webhook:
 
 
 @contextmanager
-def webhook() -> Iterator[Webhook]:
+def webhook(otherwise: Answer | None = None) -> Iterator[Webhook]:
     """Listen on a free port of 127.0.0.1 until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -119,15 +124,13 @@ def webhook() -> Iterator[Webhook]:
                 self.end_headers()
                 self.wfile.write(answer.body)
             except (BrokenPipeError, ConnectionResetError):
-                self.close_connection = (
-                    True  # a slow answer was not waited for, which is what it is slow for
-                )
+                self.close_connection = True  # the client did not wait for a slow answer
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
-            """Keep quiet: what came in is kept, and pytest shows the rest."""
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+            """Log nothing: requests are recorded."""
 
     with ThreadingHTTPServer((LOOPBACK, 0), Handler) as server:
-        hook = Webhook(f"http://{LOOPBACK}:{server.server_port}")
+        hook = Webhook(f"http://{LOOPBACK}:{server.server_port}", otherwise or Answer())
         thread = threading.Thread(
             target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
         )

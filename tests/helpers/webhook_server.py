@@ -1,4 +1,4 @@
-"""A server on this machine that answers as it is told and keeps what it was sent, in place of hooks.slack.com."""
+"""A server on this machine in place of a chat tool: gives scripted answers, records requests."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SECRET_PATH = "/services/T000/B000/s3cr3t"  # noqa: S105 - nobody's
+SECRET_PATH = "/services/T000/B000/s3cr3t"  # noqa: S105 - of no real webhook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the server says once; with ``drip_seconds`` it goes on with 50 bytes, one at a time."""
+    """One answer; with ``drip_seconds`` 50 more bytes follow, one at a time."""
 
     status: int = 200
     body: str = "ok"
@@ -28,35 +28,45 @@ class Answer:
 
     @property
     def is_cut_short(self) -> bool:
-        """Whether whoever asked may be gone before all is said."""
+        """Whether the client may disconnect before the whole answer is written."""
         return bool(self.after_seconds or self.drip_seconds) or len(self.body) > 1_000_000
 
 
 @dataclass(slots=True, kw_only=True)
 class WebhookServer:
-    """The server's address, the answers to come (then 200 ``ok``), and what arrived; ``visits`` are requests of other methods."""
+    """The server's address, its next answers, and the requests that arrived.
+
+    Parameters
+    ----------
+    answers
+        The next answers, in order; afterwards ``otherwise``.
+    visits
+        Paths of the requests that are not POST.
+    """
 
     port: int
     answers: list[Answer] = field(default_factory=list)
+    otherwise: Answer = field(default_factory=Answer)
     received: list[dict[str, Any]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     visits: list[str] = field(default_factory=list)
 
     @property
     def address(self) -> str:
+        """The address to post to."""
         return f"http://127.0.0.1:{self.port}{SECRET_PATH}"
 
 
 @contextmanager
-def webhook_server() -> Iterator[WebhookServer]:
-    """Give a server that is gone afterwards."""
+def webhook_server(otherwise: Answer | None = None) -> Iterator[WebhookServer]:
+    """Run a server until the block ends; ``otherwise`` is its answer when no other is set."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             state.received.append(json.loads(body))
             state.paths.append(self.path)
-            answer = state.answers.pop(0) if state.answers else Answer()
+            answer = state.answers.pop(0) if state.answers else state.otherwise
             time.sleep(answer.after_seconds)
             try:
                 self.send_response(answer.status)
@@ -80,7 +90,7 @@ def webhook_server() -> Iterator[WebhookServer]:
             """Keep quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state = WebhookServer(port=server.server_port)
+    state = WebhookServer(port=server.server_port, otherwise=otherwise or Answer())
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""Whatever a document holds, every face keeps its limits, and JSON gives it back."""
+"""Laws of the renderers: any notification stays within the limits, and JSON preserves it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,31 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
+from markdown_it import MarkdownIt
 
 from flowverdict.alerts.codec import notification_from_json
-from flowverdict.alerts.model import (
-    Status,
+from flowverdict.alerts.model import Status
+from flowverdict.delivery.renderers import (
+    RENDERERS,
+    amazon_q,
+    email,
+    ocsf,
+    pagerduty,
+    slack,
+    teams,
 )
-from flowverdict.delivery.renderers import amazon_q, email, ocsf, pagerduty, slack
-from tests.helpers.document_strategies import (
-    DOCUMENT,
-    FOUND_AT,
-    ROUTING_KEY,
-)
+from tests.helpers.any_notification import NOTIFICATION
 from tests.helpers.hypothesis_weight import examples
+from tests.helpers.notification_samples import FOUND_AT
 from tests.helpers.slack_blocks import texts
+from tests.helpers.teams_cards import assert_valid_message, strings_with_markdown, strings_without
 
 if TYPE_CHECKING:
     from flowverdict.alerts.model import Notification
+
+ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 
 
 any_document = examples(
@@ -31,9 +39,10 @@ any_document = examples(
 
 
 @any_document
-@given(notification=DOCUMENT)
+@given(notification=NOTIFICATION)
 def test_slack_takes_any_document(notification: Notification) -> None:
-    text, blocks = slack.message(notification)
+    text = str(slack.message(notification)["text"])
+    blocks = slack.blocks(notification)
     told = [block.to_dict() for block in blocks]  # runs Slack's own validators
     assert 1 <= len(text) <= slack.MAX_FALLBACK
     assert 2 <= len(told) <= slack.MAX_BLOCKS
@@ -50,9 +59,9 @@ def test_slack_takes_any_document(notification: Notification) -> None:
 
 
 @any_document
-@given(notification=DOCUMENT)
+@given(notification=NOTIFICATION)
 def test_the_other_faces_take_any_document(notification: Notification) -> None:
-    custom = json.loads(amazon_q.message(notification))
+    custom = json.loads(amazon_q.render(notification))
     content, metadata = custom["content"], custom["metadata"]
     assert metadata["threadId"] == notification.fingerprint
     assert 1 <= len(content["title"]) <= 250
@@ -72,7 +81,7 @@ def test_the_other_faces_take_any_document(notification: Notification) -> None:
         assert event["payload"]["source"]
         assert event["payload"]["severity"] in {"critical", "error", "warning", "info"}
 
-    finding = ocsf.finding(notification, time=FOUND_AT)
+    finding = ocsf.finding(notification, found_at=FOUND_AT)
     assert (finding["class_uid"], finding["category_uid"]) == (2004, 2)
     assert finding["type_uid"] == 200_400 + finding["activity_id"]
     assert finding["time"] == FOUND_AT * 1_000
@@ -90,15 +99,39 @@ def attribute(told: Any, name: str) -> Any:  # noqa: ANN401 - JSON
 
 
 @any_document
-@given(notification=DOCUMENT)
+@given(notification=NOTIFICATION)
 def test_a_document_survives_json(notification: Notification) -> None:
     assert notification_from_json(notification.to_json()) == notification
 
 
 @any_document
-@given(notification=DOCUMENT)
+@given(notification=NOTIFICATION)
 def test_email_subjects_fit_sns(notification: Notification) -> None:
     subject = email.subject(notification)
     assert 1 <= len(subject) < 100
     assert subject.isascii()
     assert subject.isprintable()
+
+
+@any_document
+@given(notification=NOTIFICATION)
+def test_teams_takes_any_notification_and_nothing_in_it_acts(notification: Notification) -> None:
+    message = teams.message(notification)
+    assert json.loads(teams.render(notification)) == message
+    assert_valid_message(message)
+    for text in strings_with_markdown(message):
+        # The renderer of Adaptive Cards is markdown-it, of which this is a port.
+        html = MarkdownIt("commonmark").enable("strikethrough").render(text)
+        assert re.fullmatch(r"<p>[^<>]*</p>\n", html), text
+    for text in [*strings_with_markdown(message), *strings_without(message)]:
+        assert text.isprintable()
+        assert not re.search(r"<(?=/?at\b)|\{\{", text, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("name", RENDERERS)
+@any_document
+@given(notification=NOTIFICATION)
+def test_every_renderer_takes_any_notification(name: str, notification: Notification) -> None:
+    text = RENDERERS[name].render(notification)
+    assert text.strip()
+    text.encode("utf-8")

@@ -30,7 +30,7 @@ from flowverdict.policy.values import MAX_REASON
 from flowverdict.verdict.batch import Batch
 from flowverdict.verdict.contract import to_json
 from flowverdict_cli import explain, policy_check
-from tests.helpers.document_strategies import DOCUMENT, FOUND_AT, ROUTING_KEY
+from tests.helpers.any_notification import NOTIFICATION
 from tests.helpers.hostile_text import (
     EXPLAINED,
     FREE,
@@ -97,8 +97,8 @@ LINK = re.compile(r"<https://[^<>|\s]*\|[^<>|\n]*>")
 
 
 def holds_slack(notification: Notification) -> None:
-    text, blocks = slack.message(notification)
-    for one in [text, *texts(blocks)]:
+    blocks = slack.blocks(notification)
+    for one in [str(slack.message(notification)["text"]), *texts(blocks)]:
         without_links = LINK.sub("", one)
         assert not re.search(r"[<>]", without_links)
         assert not ESCAPED.search(one)
@@ -109,7 +109,7 @@ def holds_slack(notification: Notification) -> None:
 
 
 def holds_amazon_q(notification: Notification) -> None:
-    told = json.loads(amazon_q.message(notification))
+    told = json.loads(amazon_q.render(notification))
     description = told["content"]["description"]
     assert all(is_plain(one) for one in strings(told))
     assert description.count("```") in {0, 2}
@@ -123,10 +123,10 @@ def holds_amazon_q(notification: Notification) -> None:
 
 
 def holds_machines(notification: Notification) -> None:
-    event = pagerduty.event(notification, ROUTING_KEY)
+    event = pagerduty.event(notification, pagerduty.NO_ROUTING_KEY)
     assert all(is_plain(one) and len(one) <= 2_000 for one in strings(event.get("payload", {})))
     assert all(link["href"].startswith("https://") for link in event.get("links", []))
-    for told in (event, ocsf.finding(notification, time=FOUND_AT)):
+    for told in (event, ocsf.finding(notification, found_at=0)):
         assert json.loads(json.dumps(told)) == json.loads(json.dumps(told, ensure_ascii=False))
     assert notification.to_json().isascii()
     assert notification.to_json().isprintable()
@@ -142,7 +142,7 @@ FACES: dict[str, Callable[[Notification], None]] = {
 
 @pytest.mark.parametrize("face", FACES)
 @examples(0.6, lenient)
-@given(notification=DOCUMENT)
+@given(notification=NOTIFICATION)
 def test_no_face_lets_a_document_act(face: str, notification: Notification) -> None:
     FACES[face](notification)
 

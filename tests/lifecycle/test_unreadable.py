@@ -16,9 +16,9 @@ from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import hour_of
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.store import Window
-from tests.app.test_a_day import BUCKET, notification, queue_message
 from tests.helpers.alert_samples import NOW, Outbox, detection, record
 from tests.helpers.at_once import NoRules
+from tests.helpers.events import BUCKET, notification, queue_message
 from tests.helpers.flow_log_lines import content_of, key_of, reply
 
 if TYPE_CHECKING:

@@ -47,8 +47,11 @@ def test_importing_every_module_and_function_makes_no_client_and_reads_no_enviro
     assert recorded["modules"] == sorted(names)
 
 
-def test_what_posts_to_slack_starts_without_what_reads_logs_and_rules() -> None:
-    loaded = import_and_record([PACKAGE], ["flowverdict.app.notify_slack"])["modules"]
+@pytest.mark.parametrize(("channel", "other"), [("slack", "teams"), ("teams", "slack")])
+def test_a_function_that_posts_loads_neither_the_pipeline_nor_another_renderer(
+    channel: str, other: str
+) -> None:
+    loaded = import_and_record([PACKAGE], [f"flowverdict.app.notify_{channel}"])["modules"]
     unwanted = {
         "alerts.grouping",
         "app.settings",
@@ -58,9 +61,10 @@ def test_what_posts_to_slack_starts_without_what_reads_logs_and_rules() -> None:
         "flows.read_source",
         "network.ec2",
         "verdict.explain",
+        *(f"delivery.renderers.{name}" for name in (other, "email", "amazon_q", "ocsf")),
     }
     assert unwanted & {name.removeprefix("flowverdict.") for name in loaded} == set()
-    assert "flowverdict.delivery.renderers.slack" in loaded
+    assert f"flowverdict.delivery.renderers.{channel}" in loaded
 
 
 def test_all_functions_are_among_what_is_imported() -> None:
@@ -68,6 +72,7 @@ def test_all_functions_are_among_what_is_imported() -> None:
         "classify_cloudwatch_logs",
         "classify_s3",
         "notify_slack",
+        "notify_teams",
         "sweep_alerts",
     ]
     assert "flowverdict.app.wiring" in module_names()

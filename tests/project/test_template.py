@@ -97,6 +97,16 @@ def test_a_stack_can_be_made_with_every_answer_left_as_it_is() -> None:
             ["flowverdict/slack", "https://hooks.slack.com/services/T/B/X"],
         ),
         (
+            "TeamsWebhookSecretArn",
+            ["", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:teams-AbCdEf"],
+            ["https://x.api.powerplatform.com/workflows/x?sig=y", "teams"],
+        ),
+        (
+            "TeamsWebhookParameter",
+            ["", "/flowverdict/teams"],
+            ["flowverdict/teams", "https://x.api.powerplatform.com/workflows/x?sig=y"],
+        ),
+        (
             "DeliveringAccounts",
             ["", "123456789012", "123456789012,210987654321"],
             ["12345", "123456789012, 210987654321", "*"],
@@ -189,6 +199,7 @@ def refused(**changed: str) -> set[str]:
             {"DeliveriesNeedOwnBucket"},
         ),
         ({"SlackWebhookSecretArn": "arn", "SlackWebhookParameter": "/slack"}, {"OneWebhook"}),
+        ({"TeamsWebhookSecretArn": "arn", "TeamsWebhookParameter": "/x"}, {"OneTeamsWebhook"}),
         ({"FlowLogFormat": "srcaddr dstaddr"}, {"FormatNeedsGroup"}),
         ({"ReaderExternalId": "id"}, {"ExternalIdNeedsRole"}),
     ],
@@ -400,7 +411,7 @@ def test_the_functions_get_every_variable_they_read() -> None:
 
 def test_filters_by_severity_let_the_more_severe_through() -> None:
     levels = TEMPLATE["Mappings"]["Severities"]["From"]
-    for parameter in ("EmailFromSeverity", "SlackFromSeverity"):
+    for parameter in ("EmailFromSeverity", "SlackFromSeverity", "TeamsFromSeverity"):
         assert set(PARAMETERS[parameter]["AllowedValues"]) == set(levels)
     for level, passing in levels.items():
         wanted = [severity.value for severity in Severity if severity.rank <= Severity(level).rank]

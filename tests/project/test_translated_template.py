@@ -28,7 +28,8 @@ ALARMS = {
         "SweepAlertsStoppedAlarm",
     ),
 }
-FUNCTIONS = ("ClassifyS3", "ClassifyCloudWatchLogs", "SweepAlerts", "NotifySlack")
+CHANNELS = ("NotifySlack", "NotifyTeams")
+FUNCTIONS = ("ClassifyS3", "ClassifyCloudWatchLogs", "SweepAlerts", *CHANNELS)
 
 
 @pytest.fixture(scope="session")
@@ -164,7 +165,7 @@ def test_tracing_is_allowed_only_where_it_is_on(resources: dict[str, dict[str, A
     assert (
         text.count('"SendTraces"')
         == text.count('{"Fn::If": ["HasTracing", {"Sid": "SendTraces"')
-        == 2
+        == 1 + len(CHANNELS)
     )
 
 
@@ -286,10 +287,11 @@ def test_no_secret_is_in_a_variable(resources: dict[str, dict[str, Any]]) -> Non
         assert "{{resolve:" not in json.dumps(variables)
         strange = {
             name for name in variables if re.search("PASSWORD|SECRET|TOKEN|KEY|WEBHOOK", name)
-        } - {"SLACK_WEBHOOK"}
+        } - {"SLACK_WEBHOOK", "TEAMS_WEBHOOK"}
         assert strange == set()
-        places = variables.get("SLACK_WEBHOOK", {"Fn::If": [None]})["Fn::If"][1:]
-        assert all(re.match(r"(secretsmanager|ssm):\$", place["Fn::Sub"]) for place in places)
+        for name in ("SLACK_WEBHOOK", "TEAMS_WEBHOOK"):
+            places = variables.get(name, {"Fn::If": [None]})["Fn::If"][1:]
+            assert all(re.match(r"(secretsmanager|ssm):\$", place["Fn::Sub"]) for place in places)
 
 
 def test_numbers_of_functions_are_the_users_to_choose(resources: dict[str, dict[str, Any]]) -> None:
@@ -332,7 +334,7 @@ def test_every_function_has_the_permissions_that_no_emulator_checks(
         }
     else:
         wanted["KeepFailedEvents"] = {"sqs:SendMessage"}
-    if name != "NotifySlack":
+    if name not in CHANNELS:
         wanted["ReadPolicyConfiguration"] = {
             "appconfig:StartConfigurationSession",
             "appconfig:GetLatestConfiguration",

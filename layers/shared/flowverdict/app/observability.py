@@ -67,6 +67,7 @@ class Metric(StrEnum):
     STATE_UNREADABLE = "StateUnreadable"
     RULES_NOT_READ = "RulesNotRead"
     SLACK_MESSAGES_POSTED = "SlackMessagesPosted"
+    TEAMS_MESSAGES_POSTED = "TeamsMessagesPosted"
 
 
 class _CurrentStdout(io.TextIOBase):

@@ -1,1 +1,1 @@
-"""One alert, several faces: rendered for people and machines, and published."""
+"""Render notifications for people and machines, publish them to SNS and post them to webhooks."""

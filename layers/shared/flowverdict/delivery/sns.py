@@ -1,8 +1,9 @@
-"""Publishes alerts to SNS: one topic for machines, one for people's mail, one for Amazon Q Developer in chat applications.
+"""Publish notifications to SNS: a topic each for machines, for email and for Amazon Q Developer.
 
-Each message is of one structure, so that its attributes are surely there for filter policies: AWS says of a message with a version
-for each protocol (``MessageStructure=json``) that attributes are not sent with it
-(https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html). Message and attributes together may be 256 KiB.
+A message has one text for all protocols, so that filter policies can use its attributes: SNS does
+not send attributes with a message that has a text for each protocol (``MessageStructure=json``,
+https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html). Message and attributes
+together may be 256 KiB.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ MAX_MESSAGE_BYTES = 262_144
 
 
 def attributes(notification: Notification) -> Mapping[str, MessageAttributeValueTypeDef]:
-    """Give what subscription filter policies can ask for."""
+    """Return the message attributes that subscription filter policies can use."""
     values = {
         "kind": notification.kind.value,
         "status": notification.status.value,
@@ -44,18 +45,18 @@ def attributes(notification: Notification) -> Mapping[str, MessageAttributeValue
 
 
 class SnsTopics:
-    """Where alerts go.
+    """The topics of alerts and notices.
 
     Parameters
     ----------
     client
         A boto3 SNS client of the topics' Region.
     alert_topic_arn
-        Gets the JSON document.
+        Receives the JSON document.
     email_topic_arn
-        Gets the text that people read, with its subject; ``None`` for nobody.
+        Receives the text of an email with its subject; ``None`` for no email.
     chat_topic_arn
-        Gets what Amazon Q Developer in chat applications understands; ``None`` for nobody.
+        Receives custom notifications of Amazon Q Developer in chat applications; ``None`` for none.
     """
 
     def __init__(
@@ -71,18 +72,19 @@ class SnsTopics:
         self._chat_topic_arn = chat_topic_arn
 
     def publish(self, notification: Notification) -> None:
-        """Publish one document to every topic.
+        """Publish one notification to every topic.
 
         Raises
         ------
         DeliveryError
-            SNS did not take a message, after botocore's retries; another topic may have had it.
+            SNS did not accept a message after the retries of botocore; another topic may have
+            accepted it.
         """
         self._send(self._alert_topic_arn, notification, notification.to_json())
         if self._email_topic_arn is not None:
             self._send(self._email_topic_arn, notification, email.body(notification))
         if self._chat_topic_arn is not None:
-            self._send(self._chat_topic_arn, notification, amazon_q.message(notification))
+            self._send(self._chat_topic_arn, notification, amazon_q.render(notification))
 
     def _send(self, topic_arn: str, notification: Notification, message: str) -> None:
         try:
@@ -94,5 +96,6 @@ class SnsTopics:
             )
         except (BotoCoreError, ClientError) as error:
             raise DeliveryError(
-                f"{topic_arn}: {notification.kind} {notification.fingerprint} not published: {error}"
+                f"{topic_arn}: {notification.kind} {notification.fingerprint} "
+                f"not published: {error}"
             ) from error

@@ -1,35 +1,40 @@
-"""Phrases that more than one face has, and text made fit for a chat's markup.
+"""Phrases that several renderers share, and text made safe for a chat's markup.
 
-What a document holds came out of log records and tags that anybody in the account may write. A face that lays text out by lines, or
-shows it where reading direction can be turned, passes it through ``untrusted.one_line`` first.
+A notification holds text from log records and tags, which anyone in the account may write. A
+renderer whose format has lines, or whose display follows the reading direction of its text, passes
+that text through ``untrusted.one_line`` first.
 """
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from flowverdict.alerts.model import Alert, Status
+from flowverdict.alerts.model import Alert, Kind, Status
 from flowverdict.core.formatting import counted, isoformat
 from flowverdict.core.untrusted import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from flowverdict.alerts.model import Notification, Remote
+    from flowverdict.alerts.model import Notice, Notification, RemediationText, Remote
+
+    type Sizer = Callable[[str], int]
 
 
 _LONG_ID = re.compile(r"\b([a-z]+-[0-9a-f]{4})[0-9a-f]{5,}([0-9a-f]{4})\b")
 _ELLIPSIS = "..."
 
-# Slack shows `:100:` in 2001:db8:100::1 as a picture, though not in a code span. No time of day is meant.
+# Slack shows `:100:` in 2001:db8:100::1 as a picture, but not in a code span. A time of day is not
+# a picture.
 _EMOJI_CODE = re.compile(r":(?!\d\d:\d\d(?!\d))[a-z0-9_+'-]+:")
-# https://docs.slack.dev/messaging/formatting-message-text#escaping; there is no escape for a backtick.
+# https://docs.slack.dev/messaging/formatting-message-text#escaping; a backtick has no escape.
 _CHAT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "'"})
 
 
 def mark(notification: Notification) -> str:
-    """Give the word that a subject begins with: ``CRITICAL``, ``STILL CRITICAL``, ``RESOLVED``, ``CORRECTED``."""
+    """Return a subject's first words: ``CRITICAL``, ``STILL CRITICAL``, ``RESOLVED`` ...."""
     if notification.is_withdrawn:
         return "CORRECTED"
     return {
@@ -40,7 +45,7 @@ def mark(notification: Notification) -> str:
 
 
 def confidence_in_words(alert: Alert) -> str:
-    """Say how sure the verdict is: ``certain``, or at least how sure, and for how many flows."""
+    """Return the confidence, or the lowest of several and the number of flows of each."""
     if len(alert.confidences) == 1:
         return alert.confidence
     levels = ", ".join(f"{level} for {count:,}" for level, count in alert.confidences)
@@ -48,13 +53,13 @@ def confidence_in_words(alert: Alert) -> str:
 
 
 def when(notification: Notification) -> str:
-    """Write the time that the records are about."""
+    """Return the time range of the records."""
     first, last = isoformat(notification.first_seen), isoformat(notification.last_seen)
     return f"{first or 'unknown'} to {last or 'unknown'}"
 
 
 def how_much(alert: Alert) -> str:
-    """Write the totals: ``1 flow, 1 record, 4 packets, 240 bytes``."""
+    """Return the totals: ``1 flow, 1 record, 4 packets, 240 bytes``."""
     totals = (
         (alert.flows, "flow"),
         (alert.records, "record"),
@@ -64,36 +69,147 @@ def how_much(alert: Alert) -> str:
     return ", ".join(counted(count, noun) for count, noun in totals)
 
 
+def facts(notification: Notification) -> dict[str, str]:
+    """Return what is known about a notification, by the label that people read.
+
+    An alert always has ``Severity``, ``Verdict``, ``Service``, ``Where``, ``When`` and ``How
+    much``; ``From/to``, ``Path`` and ``Owner`` where they are known. A notice always has
+    ``Severity``; ``Where`` and ``When`` where they are known. A renderer chooses the labels and
+    their order (``chosen``).
+    """
+    found = {"Severity": f"{notification.severity} - {notification.severity_reason}"}
+    if not isinstance(notification, Alert):
+        return found | _place_and_time(notification)
+    found |= {
+        "Verdict": f"{notification.verdict_caption} ({confidence_in_words(notification)})",
+        "Service": notification.service,
+        "Where": notification.scope,
+        "When": when(notification),
+        "How much": how_much(notification),
+    }
+    if notification.local_end is not None and notification.path is not None:
+        path = (
+            notification.path
+            if notification.path_id is None
+            else f"{notification.path} {notification.path_id}"
+        )
+        found["From/to"] = f"{notification.local_end}; {notification.remote_end}"
+        found["Path"] = "; ".join([path, *notification.notes])
+    if notification.owners:
+        found["Owner"] = ", ".join(f"{name} {value}" for name, value in notification.owners)
+    return found
+
+
+def _place_and_time(notice: Notice) -> dict[str, str]:
+    found = {}
+    if notice.interfaces or notice.account_id is not None:
+        found["Where"] = notice.scope
+    if notice.first_seen is not None:
+        found["When"] = when(notice)
+    return found
+
+
+# The order of facts in a chat message. A resolved alert shows only where, how much and when.
+CHAT_FACTS = (
+    *("Severity", "Verdict", "Where", "Service", "How much", "When"),
+    *("From/to", "Path", "Owner"),
+)
+RESOLVED_FACTS = ("Where", "How much", "When")
+
+
+def chat_facts(notification: Notification) -> list[tuple[str, str]]:
+    """Return the facts that a chat message shows, in their order.
+
+    A digest covers alerts of all severities, so it shows none.
+    """
+    labels: Sequence[str] = CHAT_FACTS
+    if isinstance(notification, Alert) and notification.status is Status.RESOLVED:
+        labels = RESOLVED_FACTS
+    elif notification.kind is Kind.DIGEST:
+        labels = CHAT_FACTS[1:]
+    return chosen(facts(notification), labels)
+
+
+def chosen(found: dict[str, str], labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the facts with these labels, in the order of the labels, where they are known."""
+    return [(label, found[label]) for label in labels if label in found]
+
+
+def remotes_heading(alert: Alert) -> str:
+    """Return the heading of the remote addresses: those of a scan are its sources."""
+    return "Sources" if alert.kind is Kind.SCAN else "Remote addresses"
+
+
 def remote_lines(remotes: Sequence[Remote], count: int) -> list[str]:
-    """Write a line for each remote address, in columns, and one for those beyond them."""
-    width = max((len(one.address) for one in remotes), default=0)
+    """Return a line for each remote address, in columns, and a line that counts the rest."""
+    width = max((len(remote.address) for remote in remotes), default=0)
     lines = [
-        f"{one.address:<{width}}  {counted(one.flows, 'flow')}, {counted(one.packets, 'packet')}"
-        for one in remotes
+        f"{remote.address:<{width}}  "
+        f"{counted(remote.flows, 'flow')}, {counted(remote.packets, 'packet')}"
+        for remote in remotes
     ]
     more = count - len(remotes)
     return [*lines, f"and {more:,} more"] if more > 0 else lines
 
 
+def copyable_commands(remediation: RemediationText, most: int | None = None) -> str | None:
+    """Return the commands of a fix as lines to copy, or ``None`` if they must not be copied.
+
+    A command that is cut off, or that looks different from what it is (control characters, reading
+    direction), must not be copied. ``most`` is the number of characters that fit.
+    """
+    commands = "\n".join(remediation.commands)
+    if most is not None and len(commands) > most:
+        return None
+    return commands if all(command.isprintable() for command in remediation.commands) else None
+
+
+def split_command(step: str) -> tuple[str, str | None]:
+    """Split a next step into its prose and the AWS CLI command at its end."""
+    prose, separator, command = step.partition("? aws ")
+    return (f"{prose}?", f"aws {command}") if separator else (prose, None)
+
+
 def shortened(text: str, limit: int) -> str:
-    """Give at most ``limit`` characters: ids are shortened in the middle first, then the end is cut off."""
+    """Return at most ``limit`` characters: ids lose their middle first, then the end is cut off."""
     if len(text) > limit:
         text = _LONG_ID.sub(r"\1..\2", text)
     return text if len(text) <= limit else text[: limit - len(_ELLIPSIS)] + _ELLIPSIS
 
 
 def chat_line(text: str, limit: int) -> str:
-    """Give document text for a chat's markup: 1 to ``limit`` characters, one line, without mention, link or code block.
+    """Return 1 to ``limit`` characters on one line of a chat's markup.
 
-    ``limit`` is at least 30, which is what an ellipsis takes at most.
+    The text holds no mention, link or code block. ``limit`` is at least 30, which is what an
+    ellipsis takes at most.
+    """
+    return escaped_line(text, limit, _chat_escaped, widest=5)
+
+
+def escaped_line(
+    text: str, limit: int, escape: Callable[[str], str], *, widest: int, size: Sizer = len
+) -> str:
+    """Return one escaped line of at most ``limit`` by ``size``; an empty text becomes ``-``.
+
+    The text is cut before it is escaped, so that entities and code spans stay whole. ``widest`` is
+    the size of the widest character after its escape.
     """
     text = one_line(text).strip() or "-"
-    shown = _chat_escaped(text)
-    while (excess := len(shown) - limit) > 0:
-        # Cut before it is escaped, so that no entity and no code span is torn. No character takes more than five.
-        text = shortened(text, max(len(text) - max(excess // 5, 1), len(_ELLIPSIS) + 1))
-        shown = _chat_escaped(text)
+    shown = escape(text)
+    while (excess := size(shown) - limit) > 0:
+        text = shortened(text, max(len(text) - max(excess // widest, 1), len(_ELLIPSIS) + 1))
+        shown = escape(text)
     return shown
+
+
+def safe_url(url: str) -> str | None:
+    """Return an ``https`` address that ends neither a markup's link nor its attribute.
+
+    All our links are ``https``; of any other address the result is ``None``.
+    """
+    if not url.startswith("https://"):
+        return None
+    return quote(url, safe=":/?#[]@!$&'()*+,;=%~", errors="replace")
 
 
 def _chat_escaped(text: str) -> str:

@@ -1,10 +1,11 @@
-"""The document as a custom notification of Amazon Q Developer in chat applications, which shows it in Slack or Microsoft Teams.
+"""Render a notification as a custom notification of Amazon Q Developer in chat applications.
 
-Its schema and limits: https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html. Of a message in any other shape, or
-beyond 10 a second, nothing is shown. The topic's subscription must not be raw.
+Schema and limits: https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html. Amazon
+Q Developer drops messages of any other shape, and messages beyond 10 a second. The topic's
+subscription must not be raw.
 
-``client-markdown`` is passed on to the chat application as it is. Slack and Teams mark text differently, so only what both show
-sensibly is used: ``*`` around headings, bullets, and code blocks.
+``client-markdown`` reaches the chat application unchanged. Slack and Teams have different markup,
+so only what both of them show is used: ``*`` around headings, bullets, and code blocks.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from flowverdict.alerts.model import Alert, Status
 from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.text import (
     chat_line,
-    confidence_in_words,
-    how_much,
+    chosen,
+    copyable_commands,
+    facts,
     mark,
     remote_lines,
     shortened,
@@ -42,8 +44,8 @@ _MAX_COMMANDS = 3_000
 _UNSAFE_IN_CODE = re.compile(r"```|[<>&]")
 
 
-def message(notification: Notification) -> str:
-    """Give the JSON to publish, with all limits kept; paragraphs that do not fit are left out whole, and it says so."""
+def render(notification: Notification) -> str:
+    """Return the JSON to publish within all limits; the text says if paragraphs did not fit."""
     steps = (
         notification.next_steps
         if isinstance(notification, Alert) and notification.status is not Status.RESOLVED
@@ -89,25 +91,21 @@ def message(notification: Notification) -> str:
 
 
 def _description(notification: Notification) -> str:
-    note = "\n\n... more in the email"
+    more = "\n\n... more in the email"
     text, left_out = "", False
     for paragraph in filter(None, _paragraphs(notification)):
         longer = f"{text}\n\n{paragraph}" if text else paragraph
-        if len(longer) > MAX_DESCRIPTION - len(note):
+        if len(longer) > MAX_DESCRIPTION - len(more):
             left_out = True
         else:
             text = longer
-    return text + note if left_out else text
+    return text + more if left_out else text
 
 
 def _step(step: str) -> str:
-    # A command that was cut must not be copied.
-    return _markup(
-        step
-        if len(_markup(step, 2 * MAX_DESCRIPTION)) <= MAX_NEXT_STEP
-        else step.partition(" aws ")[0],
-        MAX_NEXT_STEP,
-    )
+    # A command that is cut off must not be copied.
+    fits = len(_markup(step, 2 * MAX_DESCRIPTION)) <= MAX_NEXT_STEP
+    return _markup(step if fits else step.partition(" aws ")[0], MAX_NEXT_STEP)
 
 
 def _paragraphs(notification: Notification) -> Iterable[str]:
@@ -130,19 +128,12 @@ def _paragraphs(notification: Notification) -> Iterable[str]:
 
 
 def _facts(notification: Notification) -> str:
-    facts = [
-        ("Severity", f"{notification.severity} - {notification.severity_reason}"),
-        ("Where", notification.scope),
-        ("When", when(notification)),
-    ]
+    # The message always names a place and a time, even those of a notice that has neither.
+    found = {"Where": notification.scope, "When": when(notification)} | facts(notification)
+    shown = chosen(found, ("Severity", "Verdict", "Service", "Where", "When", "How much"))
     if isinstance(notification, Alert):
-        facts[1:1] = [
-            ("Verdict", f"{notification.verdict_caption} ({confidence_in_words(notification)})"),
-            ("Service", notification.service),
-        ]
-        facts.append(("How much", how_much(notification)))
-        facts += [("Owner", f"{name} {value}") for name, value in notification.owners]
-    return "\n".join(f"*{name}*: {_markup(value)}" for name, value in facts)
+        shown += [("Owner", f"{name} {value}") for name, value in notification.owners]
+    return "\n".join(f"*{name}*: {_markup(value)}" for name, value in shown)
 
 
 def _fix(alert: Alert) -> Iterable[str]:
@@ -150,16 +141,12 @@ def _fix(alert: Alert) -> Iterable[str]:
         if alert.remediation_reason is not None:
             yield f"*Fix*: {_markup(alert.remediation_reason)}"
         return
-    commands = "\n".join(alert.remediation.commands)
-    # A command that was cut, or that looks other than it is, must not be copied.
-    if (
-        len(commands) > _MAX_COMMANDS
-        or _UNSAFE_IN_CODE.search(commands)
-        or not all(one.isprintable() for one in alert.remediation.commands)
-    ):
+    commands = copyable_commands(alert.remediation, _MAX_COMMANDS)
+    if commands is None or _UNSAFE_IN_CODE.search(commands):
         yield "*Fix*: there is one, but its commands cannot be shown here; the email has them"
     else:
-        yield f"*Fix*, tried on the rules as read\n```\n{commands}\n```\nOpens {_markup(alert.remediation.opens)}."
+        opens = _markup(alert.remediation.opens)
+        yield f"*Fix*, tried on the rules as read\n```\n{commands}\n```\nOpens {opens}."
 
 
 def _bullets(heading: str, lines: Iterable[str]) -> str:
@@ -168,5 +155,5 @@ def _bullets(heading: str, lines: Iterable[str]) -> str:
 
 
 def _markup(text: str, limit: int = _MAX_LINE) -> str:
-    # Teams reads [text](address) as a link; one character more, and it does not.
+    # Teams reads [text](address) as a link, but not [text] (address).
     return chat_line(text.replace("](", "] ("), limit)

@@ -1,10 +1,13 @@
-"""The document as a Detection Finding of the Open Cybersecurity Schema Framework, as Security Lake and others take it.
+"""Render a notification as a Detection Finding of the Open Cybersecurity Schema Framework (OCSF).
 
-Class 2004 of category 2 (Findings), with the profile ``cloud``: https://schema.ocsf.io/1.4.0/classes/detection_finding.
+Amazon Security Lake and other products read it. Class 2004 of category 2 (Findings), with the
+profile ``cloud``: https://schema.ocsf.io/1.4.0/classes/detection_finding.
 """
 
 from __future__ import annotations
 
+import json
+import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -41,20 +44,26 @@ _CONFIDENCES = {"certain": (3, "High"), "likely": (2, "Medium"), "possible": (1,
 _IP_ADDRESS, _RESOURCE_UID, _PORT = 2, 10, 11
 
 
-def finding(notification: Notification, *, time: int) -> dict[str, Any]:
-    """Give the finding.
+def render(notification: Notification) -> str:
+    """Return the finding as one line of JSON, found now."""
+    return json.dumps(finding(notification, found_at=int(time.time())))
+
+
+def finding(notification: Notification, *, found_at: int) -> dict[str, Any]:
+    """Return the finding.
 
     Parameters
     ----------
-    document
-        The alert or notice; its fingerprint is the finding's ``uid``, so that updates and the end belong to the same.
-    time
-        Unix seconds at which this was found. OCSF's times are milliseconds.
+    notification
+        The alert or notice; its fingerprint is the finding's ``uid``, so updates and the end belong
+        to the same finding.
+    found_at
+        Unix seconds; the times of OCSF are milliseconds.
     """
     activity_id, activity = _ACTIVITIES[notification.status]
     status_id, status = _STATUSES[notification.status]
     severity_id, severity = _SEVERITIES[notification.severity]
-    told: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         "category_uid": 2,
         "category_name": "Findings",
         "class_uid": _CLASS_UID,
@@ -63,7 +72,7 @@ def finding(notification: Notification, *, time: int) -> dict[str, Any]:
         "activity_name": activity,
         "type_uid": _CLASS_UID * 100 + activity_id,
         "type_name": f"Detection Finding: {activity}",
-        "time": time * 1_000,
+        "time": found_at * 1_000,
         "start_time": _milliseconds(notification.first_seen),
         "end_time": _milliseconds(notification.last_seen),
         "severity_id": severity_id,
@@ -110,20 +119,22 @@ def finding(notification: Notification, *, time: int) -> dict[str, Any]:
         ],
     }
     if isinstance(notification, Alert):
-        _add_alert(told, notification)
-    return _without_none(told)
+        _add_alert(attributes, notification)
+    return _without_none(attributes)
 
 
-def _add_alert(told: dict[str, Any], alert: Alert) -> None:
-    told["confidence_id"], told["confidence"] = _CONFIDENCES.get(alert.confidence, (0, "Unknown"))
+def _add_alert(attributes: dict[str, Any], alert: Alert) -> None:
+    attributes["confidence_id"], attributes["confidence"] = _CONFIDENCES.get(
+        alert.confidence, (0, "Unknown")
+    )
     remotes = [
-        address for one in alert.top_remotes if (address := _address(one.address)) is not None
+        address for remote in alert.top_remotes if (address := _address(remote.address)) is not None
     ]
-    # Whoever sends is the source: inbound the far side, else ours; the service's port is where the service is.
+    # The sender is the source: of inbound packets the remote side, else the local side.
     side = "src_endpoint" if alert.outbound is not True else "dst_endpoint"
     evidences: list[dict[str, Any]] = [{side: {"ip": address}} for address in remotes]
     for index, address in enumerate(remotes):
-        told["observables"].append(
+        attributes["observables"].append(
             {
                 "name": f"evidences[{index}].{side}.ip",
                 "type_id": _IP_ADDRESS,
@@ -132,17 +143,17 @@ def _add_alert(told: dict[str, Any], alert: Alert) -> None:
             }
         )
     if alert.service_port is not None:
-        # A request goes to the service's port, a reply comes from it.
+        # A request goes to the service's port; a reply comes from that port.
         end = "src_endpoint" if alert.leg == "response" else "dst_endpoint"
         name = f"evidences[{len(evidences)}].{end}.port"
         evidences.append({end: {"port": alert.service_port}})
-        told["observables"].append(
+        attributes["observables"].append(
             {"name": name, "type_id": _PORT, "type": "Port", "value": str(alert.service_port)}
         )
     evidences += [{"data": {"kind": item.kind, "detail": item.detail}} for item in alert.evidence]
-    told["evidences"] = evidences or None
+    attributes["evidences"] = evidences or None
     if alert.remediation is not None:
-        told["remediation"] = {
+        attributes["remediation"] = {
             "desc": "\n".join([*alert.remediation.commands, f"Opens {alert.remediation.opens}."])
         }
 
@@ -158,10 +169,10 @@ def _milliseconds(seconds: int | None) -> int | None:
     return None if seconds is None else seconds * 1_000
 
 
-def _without_none(told: dict[str, Any]) -> dict[str, Any]:
-    # OCSF has no null: what is not known is not there.
+def _without_none(attributes: dict[str, Any]) -> dict[str, Any]:
+    # OCSF has no null: an unknown attribute is absent.
     return {
         name: _without_none(value) if isinstance(value, dict) else value
-        for name, value in told.items()
+        for name, value in attributes.items()
         if value is not None
     }

@@ -1,21 +1,31 @@
-"""The document as an event of PagerDuty's Events API v2: https://developer.pagerduty.com/docs/events-api-v2-overview.
+"""Render a notification as an event of PagerDuty's Events API v2.
 
-The fields are those of https://developer.pagerduty.com/docs/send-alert-event; an event may have 512 KB.
+See https://developer.pagerduty.com/docs/events-api-v2-overview. The fields are those of
+https://developer.pagerduty.com/docs/send-alert-event; an event may have 512 KB.
 """
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from flowverdict.alerts.model import Alert, Severity, Status
 from flowverdict.core.formatting import isoformat
 from flowverdict.core.untrusted import one_line
-from flowverdict.delivery.text import confidence_in_words, how_much, remote_lines, shortened
+from flowverdict.delivery.text import (
+    confidence_in_words,
+    copyable_commands,
+    how_much,
+    remote_lines,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from flowverdict.alerts.model import Notification
 
 
+# Takes the place of an integration's key in ``render``: who replays events has no key.
+NO_ROUTING_KEY = "0" * 32
 MAX_SUMMARY = 1_024
 _MAX_DETAIL = 2_000
 _MOST_ITEMS = 10
@@ -29,14 +39,20 @@ _SEVERITIES = {
 }
 
 
-def event(notification: Notification, routing_key: str) -> dict[str, Any]:
-    """Give the event: one that opens an incident or adds to it, or one that resolves it.
+def render(notification: Notification) -> str:
+    """Return the event as one line of JSON, with zeros as its routing key."""
+    return json.dumps(event(notification, NO_ROUTING_KEY))
 
-    The same problem has the same ``dedup_key`` whenever it is seen, so a reminder adds to its incident and opens no second one.
+
+def event(notification: Notification, routing_key: str) -> dict[str, Any]:
+    """Return the event, which opens an incident, adds to an incident or resolves it.
+
+    The same problem always has the same ``dedup_key``, so a reminder adds to its incident and does
+    not open another.
 
     Parameters
     ----------
-    document
+    notification
         The alert or notice.
     routing_key
         The integration's key of 32 characters.
@@ -76,7 +92,7 @@ def event(notification: Notification, routing_key: str) -> dict[str, Any]:
 
 
 def _details(notification: Notification) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    details: dict[str, Any] = {
         "summary": notification.summary,
         "status": notification.status.value,
         "status_reason": notification.status_reason,
@@ -84,7 +100,7 @@ def _details(notification: Notification) -> dict[str, Any]:
         "records": notification.records,
     }
     if isinstance(notification, Alert):
-        told |= {
+        details |= {
             "confidence": confidence_in_words(notification),
             "how_much": how_much(notification),
             "fix": _fix(notification),
@@ -98,10 +114,12 @@ def _details(notification: Notification) -> dict[str, Any]:
             "owners": [f"{name} {value}" for name, value in notification.owners],
         }
     else:
-        told |= {section.heading: section.lines for section in notification.sections[:_MOST_ITEMS]}
+        details |= {
+            section.heading: section.lines for section in notification.sections[:_MOST_ITEMS]
+        }
     return {
         shortened(one_line(name), 100): _bounded(value)
-        for name, value in told.items()
+        for name, value in details.items()
         if value not in (None, [], ())
     }
 
@@ -109,16 +127,11 @@ def _details(notification: Notification) -> dict[str, Any]:
 def _fix(alert: Alert) -> tuple[str, ...] | None:
     if alert.remediation is None:
         return None
-    # A command that was cut, or that looks other than it is, must not be copied.
-    fit = len(alert.remediation.commands) <= _MOST_ITEMS and all(
-        len(command) <= _MAX_DETAIL and command.isprintable()
-        for command in alert.remediation.commands
-    )
-    return (
-        alert.remediation.commands
-        if fit
-        else ("there is one, but its commands cannot be shown here; the email has them",)
-    )
+    commands = alert.remediation.commands
+    fit = len(commands) <= _MOST_ITEMS and all(len(command) <= _MAX_DETAIL for command in commands)
+    if not fit or copyable_commands(alert.remediation) is None:
+        return ("there is one, but its commands cannot be shown here; the email has them",)
+    return commands
 
 
 def _bounded(value: str | int | tuple[str, ...] | list[str]) -> str | int | list[str]:
@@ -128,6 +141,6 @@ def _bounded(value: str | int | tuple[str, ...] | list[str]) -> str | int | list
         return shortened(one_line(value), _MAX_DETAIL)
     more = len(value) - _MOST_ITEMS
     return [
-        *(shortened(one_line(one), _MAX_DETAIL) for one in value[:_MOST_ITEMS]),
+        *(shortened(one_line(item), _MAX_DETAIL) for item in value[:_MOST_ITEMS]),
         *([f"{more:,} more"] if more > 0 else []),
     ]

@@ -1,8 +1,7 @@
-"""Hypothesis strategies of alerts and notices whose fields hold any text and any count."""
+"""Hypothesis strategies for alerts and notices whose fields hold any text and any number."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import strategies as st
@@ -23,8 +22,6 @@ from flowverdict.alerts.model import (
 from flowverdict.verdict.values import AclEntry, Miss
 from tests.helpers.slack_blocks import HOSTILE
 
-ROUTING_KEY = "0123456789abcdef0123456789abcdef"
-FOUND_AT = int(datetime(2026, 11, 22, 12, 8, tzinfo=UTC).timestamp())
 TEXT = st.one_of(
     st.sampled_from(
         ["", HOSTILE, '"' * 2_000, "\\" * 2_000, "&" * 2_000, ":a:" * 600, "x" * 2_000, "<!here>"]
@@ -37,10 +34,12 @@ SECONDS = st.none() | st.integers(0, 4_000_000_000)
 
 
 def several(strategy: st.SearchStrategy[Any], most: int = 15) -> st.SearchStrategy[tuple[Any, ...]]:
+    """Build a strategy of tuples."""
     return st.lists(strategy, max_size=most).map(tuple)
 
 
 def some(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Build a strategy of values that may be missing."""
     return st.none() | strategy
 
 
@@ -141,4 +140,4 @@ NOTICES = st.builds(
     title=TEXT,
     sections=several(st.builds(Section, heading=TEXT, lines=several(TEXT)), 60),
 )
-DOCUMENT = ALERTS | NOTICES
+NOTIFICATION = ALERTS | NOTICES

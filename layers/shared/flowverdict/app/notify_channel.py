@@ -1,0 +1,116 @@
+"""Build the functions that post notifications of the alert topic to a message channel.
+
+This module imports neither the pipeline nor the reading of network rules, so that these functions
+start fast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools.utilities.data_classes import SNSEvent
+
+from flowverdict.alerts.codec import notification_from_json
+from flowverdict.app.observability import Invocation, Metric, Observability
+from flowverdict.app.webhook_address import SecretReference, WebhookAddress
+from flowverdict.core.errors import EnvelopeError, WebhookRefusedError
+from flowverdict.delivery.webhook import Webhook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from flowverdict.alerts.model import Notification
+    from flowverdict.delivery.webhook import Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifyChannel:
+    """Posts notifications of the alert topic to a channel.
+
+    A failure fails the event: Lambda tries again twice, then sends the event to the dead-letter
+    queue.
+    """
+
+    channel: Channel
+    address: WebhookAddress
+    posted: Metric
+    observability: Observability
+
+    def handle(self, event: dict[str, Any], invocation: Invocation) -> None:
+        """Post every notification of the event.
+
+        SNS sends one in each event; of several, those before a failure are posted again.
+
+        Raises
+        ------
+        EnvelopeError
+            The event is not an event of SNS.
+        NotificationError
+            A message is not a notification of this program.
+        DeliveryError
+            The chat tool did not accept a message.
+        SettingsError
+            The secret is not a webhook's address.
+        """
+        del invocation
+        try:
+            messages = [record.sns.message for record in SNSEvent(event).records]
+        except (KeyError, TypeError) as error:
+            raise EnvelopeError(f"not an event of SNS: {type(error).__name__} {error}") from error
+        for message in messages:
+            self._post(notification_from_json(message))
+
+    def _post(self, notification: Notification) -> None:
+        address = self.address.read()
+        try:
+            Webhook(self.channel, address).post(notification)
+        except WebhookRefusedError:
+            # The webhook may have been replaced since its address was read.
+            fresh = self.address.read(afresh=True)
+            if fresh == address:
+                raise
+            Webhook(self.channel, fresh).post(notification)
+        self.observability.count(self.posted)
+        about = {
+            "fingerprint": notification.fingerprint,
+            "kind": notification.kind,
+            "status": notification.status,
+            "title": notification.title,
+        }
+        self.observability.logger.info("posted to %s", self.channel.title, extra=about)
+
+
+def notify_channel(
+    environment: Mapping[str, str],
+    *,
+    service: str,
+    variable: str,
+    channel: Channel,
+    posted: Metric,
+) -> Callable[[dict[str, Any], Any], Any]:
+    """Build a function that posts to a channel.
+
+    Parameters
+    ----------
+    service
+        The function's name in log lines and metrics.
+    variable
+        The environment variable that holds the reference to the webhook's address.
+    posted
+        The metric that counts accepted messages.
+
+    Raises
+    ------
+    SettingsError
+        The variable is missing or not a reference.
+    """
+    reference = SecretReference.from_environment(environment, variable)
+    observability = Observability(service)
+    notify = NotifyChannel(
+        channel=channel,
+        address=WebhookAddress(reference),
+        posted=posted,
+        observability=observability,
+    )
+    return observability.wrap(notify.handle)

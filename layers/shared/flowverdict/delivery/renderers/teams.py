@@ -1,0 +1,298 @@
+"""Render a notification as a message for a workflow of Microsoft Teams: an Adaptive Card.
+
+The message is what the trigger "When a Teams webhook request is received" takes
+(https://learn.microsoft.com/connectors/teams/#microsoft-teams-webhook), with the elements of
+version 1.4 of the schema (https://adaptivecards.io/explorer/), which every client of Teams shows.
+
+Teams takes about 28 KB a message
+(https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/add-incoming-webhook);
+a client measured 21,000 bytes (https://rubydoc.info/gems/msteams_hermes/MsTeamsHermes/Message). The
+limit here is 20,000 bytes of JSON.
+
+Notifications hold text that anyone in the account may write, such as tags. Teams reads Markdown in
+a ``TextBlock`` and in a fact
+(https://learn.microsoft.com/microsoftteams/platform/task-modules-and-cards/cards/cards-format), so
+that text is escaped there. All other text is a ``TextRun``, in which Markdown is not supported
+(https://learn.microsoft.com/adaptive-cards/schema-explorer/text-run). Everywhere, ``<at>`` (a
+mention) and ``{{`` (a date function,
+https://learn.microsoft.com/adaptive-cards/create/textfeatures) are broken up.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from flowverdict.alerts.model import Alert, Severity, Status
+from flowverdict.delivery.parts import Part, fitting
+from flowverdict.delivery.text import (
+    chat_facts,
+    copyable_commands,
+    escaped_line,
+    mark,
+    remote_lines,
+    remotes_heading,
+    safe_url,
+    split_command,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from flowverdict.alerts.model import Link, Notice, Notification
+
+    # JSON of the Adaptive Card schema.
+    type Element = dict[str, Any]
+
+MAX_BYTES = 20_000
+CONTENT_TYPE = "application/vnd.microsoft.card.adaptive"
+VERSION = "1.4"
+
+# Bytes of JSON. The parts that are never left out (heading, status, summary and nine facts) are
+# below 6,000 bytes together.
+_MAX_HEADING = 240
+_MAX_STATUS = 400
+_MAX_SUMMARY = 1_000
+_MAX_FACT = 240
+_MAX_COMMANDS = 2_500
+_MAX_LINE = 400
+_MAX_TITLE = 80
+_MAX_URL = 1_000
+_MOST_EVIDENCE = 6
+_MOST_STEPS = 4
+_MOST_LINES = 12
+_MOST_LINKS = 6  # Teams shows up to six actions of a card
+
+_COLORS = {
+    Severity.CRITICAL: "attention",
+    Severity.HIGH: "attention",
+    Severity.MEDIUM: "warning",
+    Severity.LOW: "accent",
+    Severity.INFO: "default",
+}
+
+_WIDEST = 12  # bytes of JSON for a character beyond the Basic Multilingual Plane
+_ACTING = re.compile(r"(<)(?=/?at\b)|(\{)(?=\{)", re.IGNORECASE)
+_MARKDOWN = re.compile(r"[\\`*_\[\]<~]|&(?=[#A-Za-z])|:(?=//)|^[-+#>]")
+_NUMBERED = re.compile(r"^(\d+)([.)])")
+
+
+def render(notification: Notification) -> str:
+    """Return the message as one line of JSON."""
+    return json.dumps(message(notification))
+
+
+def message(notification: Notification) -> Element:
+    """Return the message with its card, within ``MAX_BYTES`` whatever the notification holds.
+
+    The last line of the card names the parts that were left out.
+    """
+    parts = list(
+        _alert_parts(notification)
+        if isinstance(notification, Alert)
+        else _notice_parts(notification)
+    )
+
+    def fits(remaining: Sequence[Part[Element]], left_out: Sequence[str]) -> bool:
+        return len(json.dumps(_message(remaining, notification, left_out))) <= MAX_BYTES
+
+    remaining, left_out = fitting(parts, fits)
+    return _message(remaining, notification, left_out)
+
+
+def _message(
+    parts: Iterable[Part[Element]], notification: Notification, left_out: Sequence[str]
+) -> Element:
+    body = [element for part in parts for element in part.elements]
+    body.append(_line(f"Fingerprint {notification.fingerprint}", subtle=True))
+    if left_out:
+        body.append(_line(f"... more in the email: {', '.join(left_out)}", subtle=True))
+    card = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": VERSION,
+        "msteams": {"width": "Full"},
+        "body": body,
+    }
+    attachment = {"contentType": CONTENT_TYPE, "contentUrl": None, "content": card}
+    return {"type": "message", "attachments": [attachment]}
+
+
+# --- alerts and notices ---------------------------------------------------------------------------
+
+
+def _head(notification: Notification) -> Iterable[Element]:
+    is_over = notification.status is Status.RESOLVED
+    yield {
+        "type": "TextBlock",
+        "text": _markdown(f"{mark(notification)}: {notification.title}", _MAX_HEADING),
+        "color": "good" if is_over else _COLORS[notification.severity],
+        "size": "large",
+        "weight": "bolder",
+        "wrap": True,
+    }
+    if notification.status_reason:
+        yield _line(notification.status_reason, _MAX_STATUS)
+
+
+def _alert_parts(alert: Alert) -> Iterable[Part[Element]]:
+    yield Part(elements=list(_head(alert)))
+    if alert.status is Status.RESOLVED:
+        # The heading says what is over, and the status reason says why.
+        yield Part(elements=[_fact_set(chat_facts(alert))])
+        return
+    yield Part(elements=[_line(alert.summary, _MAX_SUMMARY), _fact_set(chat_facts(alert))])
+    yield Part(name="fix", elements=list(_fix(alert)))
+    evidence = [item.detail for item in alert.evidence]
+    yield Part(name="evidence", elements=_list("Why", evidence, _MOST_EVIDENCE))
+    remotes = remote_lines(alert.top_remotes, alert.remote_count)
+    yield Part(name="remote addresses", elements=_columns(remotes_heading(alert), remotes))
+    yield Part(
+        name="what this explains",
+        elements=_list("This also explains", alert.explains, _MOST_LINES),
+    )
+    yield Part(name="next steps", elements=list(_steps(alert)))
+    yield Part(name="links", elements=_links(alert.links))
+    if alert.logs_query is not None:
+        query = _columns("The records, in CloudWatch Logs Insights", [alert.logs_query])
+        yield Part(name="logs query", elements=query)
+
+
+def _notice_parts(notice: Notice) -> Iterable[Part[Element]]:
+    yield Part(elements=[*_head(notice), _line(notice.summary, _MAX_SUMMARY)])
+    if known := chat_facts(notice):
+        yield Part(elements=[_fact_set(known)])
+    if notice.status is not Status.RESOLVED:
+        for section in notice.sections:
+            heading = _plain(section.heading, 100)
+            yield Part(name=heading, elements=_list(heading, section.lines, _MOST_LINES))
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def _fix(alert: Alert) -> Iterable[Element]:
+    if alert.remediation is None:
+        if alert.remediation_reason is not None:
+            yield _line(f"Fix: {alert.remediation_reason}")
+        return
+    commands = copyable_commands(alert.remediation, _MAX_COMMANDS)
+    if commands is None or _ACTING.search(commands):
+        yield _line(
+            "Fix: there is one, but its commands cannot be shown in Teams; the email has them"
+        )
+        return
+    which = f" for {alert.connection}" if alert.flows > 1 else ""
+    yield _heading(f"Fix{which} (tried on the rules as read: the packet and its reply then pass)")
+    yield from _code(alert.remediation.commands)
+    yield _line(f"Opens {alert.remediation.opens}.")
+
+
+def _steps(alert: Alert) -> Iterable[Element]:
+    if not alert.next_steps:
+        return
+    yield _heading("What to look at next")
+    for step in alert.next_steps[:_MOST_STEPS]:
+        prose, command = split_command(step)
+        yield _bullet(prose)
+        if command is not None and len(command) <= _MAX_COMMANDS and _is_copyable(command):
+            yield from _code([command])
+    yield from _more(len(alert.next_steps) - _MOST_STEPS)
+
+
+def _links(links: Sequence[Link]) -> list[Element]:
+    actions = [
+        {"type": "Action.OpenUrl", "title": _plain(link.title or "link", _MAX_TITLE), "url": url}
+        for link in links
+        if (url := safe_url(link.url)) is not None and len(url) <= _MAX_URL
+    ]
+    return [{"type": "ActionSet", "actions": actions[:_MOST_LINKS]}] if actions else []
+
+
+def _list(heading: str, lines: Sequence[str], most: int) -> list[Element]:
+    if not lines:
+        return []
+    shown = [_bullet(line) for line in lines[:most]]
+    return [_heading(heading), *shown, *_more(len(lines) - most)]
+
+
+def _columns(heading: str, lines: Sequence[str]) -> list[Element]:
+    if not any(line.strip() for line in lines):
+        return []
+    return [_heading(heading), *_code([_plain(line, _MAX_COMMANDS) for line in lines])]
+
+
+def _more(count: int) -> Iterable[Element]:
+    if count > 0:
+        yield _line(f"... {count:,} more")
+
+
+def _fact_set(known: Sequence[tuple[str, str]]) -> Element:
+    return {
+        "type": "FactSet",
+        "facts": [{"title": name, "value": _markdown(value, _MAX_FACT)} for name, value in known],
+    }
+
+
+def _heading(text: str) -> Element:
+    return _runs(_line_run(text) | {"weight": "bolder"}, spacing="medium")
+
+
+def _bullet(text: str) -> Element:
+    return _line(f"\N{BULLET} {text}")
+
+
+def _line(text: str, most: int = _MAX_LINE, *, subtle: bool = False) -> Element:
+    run = _line_run(text, most)
+    return _runs(run | {"isSubtle": True} if subtle else run)
+
+
+def _line_run(text: str, most: int = _MAX_LINE) -> Element:
+    return {"type": "TextRun", "text": _plain(text, most)}
+
+
+def _code(lines: Sequence[str]) -> Iterable[Element]:
+    """Return lines to copy; a line has a block of its own, since a run has no line breaks."""
+    blocks = [
+        _runs({"type": "TextRun", "text": line, "fontType": "monospace"}, spacing="none")
+        for line in lines
+        if line
+    ]
+    if blocks:
+        yield {"type": "Container", "style": "emphasis", "items": blocks}
+
+
+def _runs(run: Element, spacing: str = "small") -> Element:
+    return {"type": "RichTextBlock", "inlines": [run], "spacing": spacing}
+
+
+# --- text -----------------------------------------------------------------------------------------
+
+
+def _is_copyable(command: str) -> bool:
+    return command.isprintable() and _ACTING.search(command) is None
+
+
+def _plain(text: str, limit: int) -> str:
+    """Return text for a ``TextRun``, at most ``limit`` bytes of JSON."""
+    return escaped_line(text, limit, _inert, widest=_WIDEST, size=_json_size)
+
+
+def _markdown(text: str, limit: int) -> str:
+    """Return text that Markdown shows as it is, at most ``limit`` bytes of JSON."""
+    return escaped_line(
+        text, limit, lambda line: _escaped(_inert(line)), widest=_WIDEST, size=_json_size
+    )
+
+
+def _inert(text: str) -> str:
+    return _ACTING.sub(lambda match: f"{match[0]} ", text)
+
+
+def _escaped(text: str) -> str:
+    return _NUMBERED.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\g<0>", text))
+
+
+def _json_size(text: str) -> int:
+    return len(json.dumps(text)) - len('""')

@@ -1,0 +1,119 @@
+"""Sample notifications, of which each renderer has a golden file."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowverdict.alerts.grouping import group
+from flowverdict.alerts.model import Alert, Kind, Notice, Section, Severity, Status
+from flowverdict.network.snapshot import load_snapshot
+from flowverdict.verdict.batch import Batch, FixedConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flowverdict.alerts.model import Notification
+
+SCENARIOS = Path(__file__).parents[1] / "scenarios"
+FOUND_AT = int(datetime(2026, 11, 22, 12, 8, tzinfo=UTC).timestamp())
+
+
+def alert_of(text: str, name: str) -> Alert:
+    """Return the alert for the text of a flow log, with the rules of the sample shop."""
+    batch = Batch()
+    batch.add_file(io.BytesIO(text.encode()), name=f"{name}.log")
+    notification = group(
+        batch.explanations(FixedConfig(load_snapshot(SCENARIOS / "shop.config.json")))
+    )[0].notification
+    assert isinstance(notification, Alert)
+    return notification
+
+
+def scenario(name: str) -> Alert:
+    """Return the first alert of a scenario."""
+    return alert_of((SCENARIOS / f"{name}.log").read_text(), name)
+
+
+def scan() -> Alert:
+    """Return the alert of a port scan."""
+    header, line = (SCENARIOS / "rules-inbound-request.log").read_text().splitlines()
+    probes = [
+        line.replace(" 5432 ", f" {port} ")
+        for port in (21, 22, 23, 25, 80, 110, 139, 443, 445, 1433, 3306, 3389, 5432)
+    ]
+    return alert_of("\n".join([header, *probes]), "scan")
+
+
+def digest() -> Notice:
+    """Return a digest with more lines than a chat message shows."""
+    return Notice(
+        kind=Kind.DIGEST,
+        fingerprint="d" * 32,
+        severity=Severity.INFO,
+        severity_reason="for your information",
+        title="flowverdict digest: 2 open alerts, 14 resolved",
+        summary=(
+            "What was seen from 2026-11-21T08:00:00Z to 2026-11-22T08:00:00Z and did not need a "
+            "message of its own."
+        ),
+        records=18_204,
+        first_seen=FOUND_AT - 86_400,
+        last_seen=FOUND_AT,
+        sections=(
+            Section(
+                heading="Still open",
+                lines=("critical: Replies blocked by acl-0aaa0000000000001 rule *, since 12:00",),
+            ),
+            Section(
+                heading="Scans",
+                lines=tuple(f"192.0.2.{host}: 120 ports on 4 addresses" for host in range(1, 21)),
+            ),
+        ),
+    )
+
+
+def records_lost() -> Notice:
+    """Return a notice about lost records."""
+    return Notice(
+        kind=Kind.RECORDS_LOST,
+        fingerprint="e" * 32,
+        severity=Severity.MEDIUM,
+        severity_reason="what was rejected there in that time cannot be known",
+        title="Flow log records lost at eni-0aaaaaaaaaaaaaaa1",
+        summary=(
+            "AWS could not log all traffic of eni-0aaaaaaaaaaaaaaa1 (SKIPDATA). Rejects are "
+            "missing from that time."
+        ),
+        account_id="123456789012",
+        region="eu-west-1",
+        vpc_id="vpc-0123456789abcdef0",
+        interfaces=("eni-0aaaaaaaaaaaaaaa1",),
+        interface_count=1,
+        records=3,
+        first_seen=FOUND_AT - 600,
+        last_seen=FOUND_AT,
+        sections=(
+            Section(
+                heading="What to do",
+                lines=("No rule has to change: AWS skips records on an error of its own.",),
+            ),
+        ),
+    )
+
+
+NOTIFICATIONS: dict[str, Callable[[], Notification]] = {
+    "critical": lambda: scenario("rules-outbound-response"),
+    "high": lambda: scenario("rules-inbound-request"),
+    "reminder": lambda: scenario("rules-outbound-response").with_status(
+        Status.REMINDER, "still happening: 3 more flows since 12:05"
+    ),
+    "resolved": lambda: scenario("rules-outbound-response").with_status(
+        Status.RESOLVED, "The packet that stood for it passes under the rules as read at 12:40."
+    ),
+    "scan": scan,
+    "digest": digest,
+    "records-lost": records_lost,
+}
