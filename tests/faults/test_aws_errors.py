@@ -23,6 +23,7 @@ from tests.helpers.fault_world import (
     OBJECTS,
     SLACK,
     SWEEP,
+    TEAMS,
     Copy,
     Delivery,
     Episode,
@@ -49,6 +50,7 @@ TABLE = ROOT / "docs" / "aws-errors.md"
 VARIANTS = {
     (SWEEP, "appconfig"): {"POLICY": "appconfig:flowverdict/live/policy"},
     (SLACK, "ssm"): {"SLACK_WEBHOOK": "ssm:/slack/webhook"},
+    (TEAMS, "ssm"): {"TEAMS_WEBHOOK": "ssm:/teams/webhook"},
 }
 LONGEST_WAIT = 20  # seconds before a try, by the SDK's standard mode
 
@@ -329,7 +331,7 @@ def is_tried_again(call: Call, fault: Fault) -> bool:
 
 
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault.is_passing])
-@pytest.mark.parametrize("name", [OBJECTS, LOG_EVENTS, SWEEP, SLACK])
+@pytest.mark.parametrize("name", [OBJECTS, LOG_EVENTS, SWEEP, SLACK, TEAMS])
 def test_one_failure_of_every_call_is_noticed_by_nobody(
     world: World, name: str, fault: Fault
 ) -> None:
@@ -344,7 +346,7 @@ def test_one_failure_of_every_call_is_noticed_by_nobody(
     well, one, other = in_a_copy(first_tries_fail)
     assert one.outcome == well.outcome
     assert (one.log, one.calls) == (well.log, well.calls)
-    assert {*one.tries} == {2} or episode.name == SLACK  # whose webhook is not AWS
+    assert {*one.tries} == {2} or episode.name in {SLACK, TEAMS}  # webhooks are not AWS
     assert len(one.waits) == sum(tries - 1 for tries in one.tries if tries)
     assert all(0 <= wait <= LONGEST_WAIT for wait in one.waits)
     assert one.waits != other.waits  # two functions that fail together do not come back together
@@ -369,7 +371,7 @@ def test_what_is_tried_again_and_again_leaves_the_function_its_time(rows: list[R
 def time_outs() -> dict[str, int]:
     """Give the seconds that the template lets each function run by default."""
     parameters = read_template(ROOT / "template.yaml")["Parameters"]
-    names = {OBJECTS: "S3", LOG_EVENTS: "Logs", SWEEP: "Sweep", SLACK: "Slack"}
+    names = {OBJECTS: "S3", LOG_EVENTS: "Logs", SWEEP: "Sweep", SLACK: "Slack", TEAMS: "Teams"}
     return {
         function: int(parameters[f"{name}FunctionTimeout"]["Default"])
         for function, name in names.items()
@@ -400,6 +402,7 @@ AGAIN = {
     LOG_EVENTS: "Lambda tries again",
     SWEEP: "the next sweep does it",
     SLACK: "Lambda tries again",
+    TEAMS: "Lambda tries again",
 }
 
 

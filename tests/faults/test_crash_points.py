@@ -26,6 +26,7 @@ from tests.helpers.fault_world import (
     OBJECTS,
     SLACK,
     SWEEP,
+    TEAMS,
     Copy,
     Episode,
     Outcome,
@@ -134,14 +135,14 @@ class _Silent(WSGIRequestHandler):
 
 
 class Aws:
-    """moto, and Slack's webhook, for a process on the other end of a socket."""
+    """moto, and the webhooks of chat tools, for a process on the other end of a socket."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._moto = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["PATH_INFO"] != "/slack":
+        if environ["PATH_INFO"] != "/chat":
             return self._moto(environ, start_response)  # type: ignore[no-any-return]
         self._world.posted.append(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
         start_response("200 OK", [])
@@ -170,7 +171,7 @@ class Aws:
 
         def post(body: bytes) -> None:
             slack = http.client.HTTPConnection("127.0.0.1", port)
-            slack.request("POST", "/slack", body)
+            slack.request("POST", "/chat", body)
             assert slack.getresponse().status == HTTPStatus.OK
             slack.close()
 
@@ -220,7 +221,7 @@ type Way = Callable[[World, Episode], dict[Point, Outcome]]
 
 
 @pytest.mark.parametrize("how", [raised_at_every_point, killed_at_every_point])
-@pytest.mark.parametrize("name", [OBJECTS, LOG_EVENTS, SWEEP, SLACK])
+@pytest.mark.parametrize("name", [OBJECTS, LOG_EVENTS, SWEEP, SLACK, TEAMS])
 def test_wherever_it_dies_all_is_told_and_counted_once(world: World, name: str, how: Way) -> None:
     episode = world.episodes[name]
 
