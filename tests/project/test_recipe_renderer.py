@@ -63,4 +63,3 @@ def test_a_renderer_is_one_module_one_line_and_one_test_file(tmp_path: Path) -> 
     # Its own test, and the registry's test for each of seven sample notifications.
     assert re.search(r"\b8 passed\b|^\.{8} ", ran.stdout, re.MULTILINE), ran.stdout
     assert touched == {RENDERERS / "plain.py", RENDERERS / "__init__.py", Path(TESTS[0])}
-    assert b"plain" not in b"".join(before[path] for path in touched if path in before)
