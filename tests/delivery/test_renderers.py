@@ -70,7 +70,7 @@ def test_output_is_whole_and_printable(renderer: str, notification: str) -> None
     assert text.replace("\n", "").isprintable()
 
 
-# --- Slack: the fix, reminders, resolved alerts ----------------------------------------------------
+# --- Slack: the fix, reminders, resolved alerts --------------------------------------------------
 
 
 def preformatted(blocks: list[Block]) -> list[str]:

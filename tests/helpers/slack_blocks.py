@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from slack_sdk.models.blocks import Block
 
 HOSTILE = (
-    "<!channel> <@U012AB3CD> <at>x</at> {{DATE(2026-11-22T12:00:00Z)}} [click](https://evil.example) "
-    "<https://evil.example|click> & ```\n*Fix*\n```rm -rf /``` :rotating_light: "
+    "<!channel> <@U012AB3CD> <at>x</at> {{DATE(2026-11-22T12:00:00Z)}} [click](https://evil.example)"
+    " <https://evil.example|click> & ```\n*Fix*\n```rm -rf /``` :rotating_light: "
     "\u202egnp.exe\u2066 \u05e9\u05dc\u05d5\u05dd \N{FIRE}\x1b[31m\u2028line"
 )
 
