@@ -1,4 +1,4 @@
-"""Turn flow log records of a CloudWatch Logs subscription into alerts. Nothing happens at import."""
+"""Turn records of a CloudWatch Logs subscription into alerts. Nothing happens at import."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def _handler() -> wiring.LambdaHandler:
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Classify; a failure raises, so that Lambda tries again."""
+    """Classify the records; a failure raises, so that Lambda tries again."""
     _handler()(event, context)

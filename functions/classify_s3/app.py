@@ -24,6 +24,6 @@ def _handler() -> wiring.LambdaHandler:
 def lambda_handler(
     event: dict[str, Any], context: LambdaContext
 ) -> PartialItemFailureResponse | None:
-    """Classify; return the messages of a queue's batch that failed."""
+    """Classify the objects; return the messages of a queue's batch that failed."""
     answer: PartialItemFailureResponse | None = _handler()(event, context)
     return answer

@@ -20,5 +20,5 @@ def _handler() -> Callable[[dict[str, Any], Any], Any]:
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Post; a failure raises, so that Lambda tries again."""
+    """Post the notifications; a failure raises, so that Lambda tries again."""
     _handler()(event, context)

@@ -1,4 +1,4 @@
-"""SNS event -> function -> a webhook on this machine; the address comes from moto's secret stores."""
+"""SNS event -> function -> a webhook on this machine; the address comes from moto."""
 
 from __future__ import annotations
 

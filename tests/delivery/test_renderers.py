@@ -70,14 +70,13 @@ def test_output_is_whole_and_printable(renderer: str, notification: str) -> None
     assert text.replace("\n", "").isprintable()
 
 
-# --- what a person does with the Slack message ------------------------------------------------------------------------
+# --- Slack: the fix, reminders, resolved alerts --------------------------------------------------
 
 
 def preformatted(blocks: list[Block]) -> list[str]:
-    told = [block.to_dict() for block in blocks]
     return [
         block["elements"][0]["elements"][0]["text"]
-        for block in told
+        for block in (block.to_dict() for block in blocks)
         if block["type"] == "rich_text"
     ]
 
@@ -86,7 +85,7 @@ def test_the_fix_is_copied_exactly_and_whole() -> None:
     alert = scenario("rules-outbound-response")
     assert alert.remediation is not None
     assert "\n".join(alert.remediation.commands) in preformatted(slack.blocks(alert))
-    # Rich text is not escaped: what a shell is to see is what stands there.
+    # Rich text is not escaped: the shell reads what the message shows.
     odd = "aws ec2 x --query 'a[?b<`1`] && \"c\"'"
     assert odd in preformatted(
         slack.blocks(replace(alert, remediation=RemediationText(commands=(odd,), opens="nothing")))
@@ -132,7 +131,7 @@ def test_a_reminder_says_still() -> None:
     assert " STILL CRITICAL: " in blocks[0].to_dict()["text"]["text"]
 
 
-# --- hostile text -----------------------------------------------------------------------------------------------------
+# --- hostile text ---------------------------------------------------------------------------------
 
 
 def hostile() -> Alert:
@@ -158,38 +157,37 @@ def hostile() -> Alert:
     )
 
 
-def test_hostile_text_mentions_no_one_opens_no_code_block_and_fakes_no_line() -> None:
+def test_hostile_text_makes_no_mention_no_code_block_and_no_heading_in_slack() -> None:
     blocks = slack.blocks(hostile())
-    for one in [str(slack.message(hostile())["text"]), *texts(blocks)]:
-        # All that is left of brackets are our own links, to https and without a bar too many.
-        outside = re.sub(r"<https://aws\.example/#[!-;=?-{}~]*\|[^<>|]*>", "", one)
+    for text in [str(slack.message(hostile())["text"]), *texts(blocks)]:
+        # The only brackets left are those of our own links: https, with one bar.
+        outside = re.sub(r"<https://aws\.example/#[!-;=?-{}~]*\|[^<>|]*>", "", text)
         assert "<" not in outside
         assert ">" not in outside
-        assert "```" not in one
-        assert not re.search(r"&(?!amp;|lt;|gt;)", one)
-        assert not re.search("[\u202a-\u202e\u2066-\u2069\u2028\u2029\x1b]", one)
-        # Only the first line of a text may be a heading, and we write it.
-        assert not any(line.startswith("*") for line in one.splitlines()[1:])
+        assert "```" not in text
+        assert not re.search(r"&(?!amp;|lt;|gt;)", text)
+        assert not re.search("[\u202a-\u202e\u2066-\u2069\u2028\u2029\x1b]", text)
+        # Only the first line of a text may be a heading, and the renderer writes it.
+        assert not any(line.startswith("*") for line in text.splitlines()[1:])
         assert re.search(r"(?<!`):rotating_light:(?!`)", outside) is None
     assert not re.search(
         "[\u202a-\u202e\u2066-\u2069\u2028\x1b]",
         json.dumps([b.to_dict() for b in blocks], ensure_ascii=False),
     )
-    assert all(one["verbatim"] for one in fields_and_sections(blocks))
+    assert all(text["verbatim"] for text in fields_and_sections(blocks))
 
 
 def fields_and_sections(blocks: list[Block]) -> list[dict[str, Any]]:
-    told = [block.to_dict() for block in blocks]
-    sections = [block for block in told if block["type"] == "section"]
+    sections = [section.to_dict() for section in blocks if section.type == "section"]
     return [
-        one
+        text
         for section in sections
-        for one in [section.get("text"), *section.get("fields", [])]
-        if one is not None
+        for text in [section.get("text"), *section.get("fields", [])]
+        if text is not None
     ]
 
 
-def test_hostile_text_harms_no_other_face() -> None:
+def test_hostile_text_has_no_effect_in_amazon_q_and_pagerduty() -> None:
     content = json.loads(amazon_q.render(hostile()))["content"]
     for text in (
         content["title"],
@@ -199,7 +197,7 @@ def test_hostile_text_harms_no_other_face() -> None:
     ):
         assert "<" not in text
         assert "](" not in text
-        # The one code block is the fix's.
+        # The only code block is the fix's.
         assert text.count("```") in {0, 2}
         assert not re.search("[\u202a-\u202e\u2066-\u2069\u2028\x1b]", text)
     event = json.dumps(pagerduty.event(hostile(), ROUTING_KEY)["payload"], ensure_ascii=False)
@@ -232,10 +230,10 @@ def test_ids_are_shortened_before_anything_is_cut() -> None:
     )
 
 
-# --- too much ---------------------------------------------------------------------------------------------------------
+# --- too much -------------------------------------------------------------------------------------
 
 
-def test_what_matters_least_is_left_out_first_and_is_named() -> None:
+def test_the_least_important_parts_are_left_out_first_and_named() -> None:
     alert = scenario("rules-outbound-response")
     crowded = replace(
         alert,
@@ -268,7 +266,7 @@ def test_more_remotes_than_are_shown_are_counted() -> None:
 
 
 @pytest.mark.parametrize("character", ['"', "\\", "&", "x", ":", "\N{FIRE}"])
-def test_what_always_stays_fits_by_itself(character: str) -> None:
+def test_the_parts_that_are_never_left_out_fit(character: str) -> None:
     long = character * 2_000
     alert = replace(
         scenario("rules-outbound-response").with_status(Status.REMINDER, long),

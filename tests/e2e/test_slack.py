@@ -1,4 +1,4 @@
-"""Slack, as a listener on 127.0.0.1: what it gets, and what becomes of what it does not take."""
+"""Slack, as a listener on 127.0.0.1: the messages that arrive, and refused messages."""
 
 from __future__ import annotations
 
@@ -28,50 +28,50 @@ if TYPE_CHECKING:
 
 
 _SLOW = 40.0  # seconds for several messages: each may start a worker of its own
-_SETTLED = 1.0  # seconds in which a message too many would have come; one takes 0.1 s
+_SETTLED = 1.0  # seconds in which a surplus message would arrive; a message takes 0.1 s
 
 
 def headers(slack: Webhook) -> list[str]:
-    """Give the header of each message that came in, each of which Slack's own models take."""
+    """Return the header of each message, after a check with Slack's own models."""
     found = []
     for request in slack.requests:
         assert request.path == SECRET_PATH
         message: dict[str, Any] = json.loads(request.body)
         blocks = Block.parse_all(message["blocks"])
-        assert [one.to_dict() for one in blocks] == message[
-            "blocks"
-        ]  # to_dict validates lengths and counts
+        # to_dict validates lengths and counts.
+        assert [block.to_dict() for block in blocks] == message["blocks"]
         assert message["text"]
-        (header,) = [one for one in blocks if isinstance(one, HeaderBlock)]
+        (header,) = [block for block in blocks if isinstance(block, HeaderBlock)]
         assert header.text is not None
         found.append(header.text.text)
     return found
 
 
-def test_alerts_from_the_severity_asked_for_are_posted(
+def test_alerts_from_the_chosen_severity_are_posted(
     stack: Stack, slack: Webhook, inboxes: Inboxes, parameters: dict[str, str]
 ) -> None:
     assert parameters["SlackFromSeverity"] == "medium"
     put_object(stack, key(stack.place, "posted"), shop_delivery())
-    wait_until(lambda: len(slack.requests) >= 5 or None, "the five that are told at once", _SLOW)
+    wait_until(lambda: len(slack.requests) >= 5 or None, "the five immediate alerts", _SLOW)
     sweep(stack, A_DAY)
     inboxes.alerts.take(10)
-    wait_until(lambda: len(slack.requests) >= 9 or None, "the four that are over", _SLOW)
+    wait_until(lambda: len(slack.requests) >= 9 or None, "the four resolved alerts", _SLOW)
     time.sleep(_SETTLED)
 
-    said = [header.partition(":")[0] for header in headers(slack)]
+    severities = [header.partition(":")[0] for header in headers(slack)]
 
-    assert Counter(word for header in said for word in header.split() if word.isupper()) == {
+    assert Counter(word for header in severities for word in header.split() if word.isupper()) == {
         "CRITICAL": 2,
         "HIGH": 1,
-        "MEDIUM": 2,  # an alert, and that AWS lost records
+        "MEDIUM": 2,  # an alert, and the notice of lost records
         "RESOLVED": 4,
     }
-    # The digest, which is low, was published before the sweep's answer; the filter policy kept it from Slack.
+    # The digest has severity low and was published before the sweep answered: the filter policy
+    # kept it from Slack.
     assert len(slack.requests) == 9
 
 
-def test_a_message_that_slack_asks_to_send_later_arrives_once(
+def test_a_rate_limited_message_arrives_once(
     stack: Stack, slack: Webhook, inboxes: Inboxes
 ) -> None:
     before = posted(stack)
@@ -79,7 +79,7 @@ def test_a_message_that_slack_asks_to_send_later_arrives_once(
 
     put_object(stack, key(stack.place, "throttled"), scenario("outbound-response"))
     inboxes.alerts.take(1)
-    wait_until(lambda: posted(stack) == before + 1 or None, "the message to be taken")
+    wait_until(lambda: posted(stack) == before + 1 or None, "the message to be accepted")
 
     first, second = slack.requests
     assert second.at - first.at >= 1.0
@@ -87,24 +87,24 @@ def test_a_message_that_slack_asks_to_send_later_arrives_once(
     assert failed(stack).rest() == []
 
 
-def test_a_webhook_that_is_gone_keeps_the_message_in_a_queue_and_its_address_out_of_every_log(
+def test_a_removed_webhook_leaves_the_message_in_a_queue_and_its_address_in_no_log(
     stack: Stack, slack: Webhook, inboxes: Inboxes
 ) -> None:
     slack.script(otherwise=Answer(status=404, body=b"no_service"))
 
     put_object(stack, key(stack.place, "refused"), scenario("outbound-response"))
     (alert,) = inboxes.alerts.take(1)
-    (kept,) = failed(stack).take(1)
+    (letter,) = failed(stack).take(1)
 
-    record = json.loads(kept)
+    record = json.loads(letter)
     assert record["requestContext"]["condition"] == "RetriesExhausted"
     assert record["requestPayload"]["Records"][0]["Sns"]["Message"] == alert
     assert len(slack.requests) == 3  # Lambda's two retries
     log = raw_log(stack, "NotifySlackFunction")
-    assert any("no_service" in line for line in log)  # it says why
+    assert any("no_service" in line for line in log)
     secret = SECRET_PATH.rpartition("/")[2]
     assert not [line for line in log if secret in line]
-    assert secret not in kept
+    assert secret not in letter
 
 
 def failed(stack: Stack) -> Queue:

@@ -25,6 +25,7 @@ from tests.helpers.fault_world import (
     OBJECTS,
     SLACK,
     SWEEP,
+    TEAMS,
     Copy,
     Episode,
     World,
@@ -46,6 +47,7 @@ TABLE = ROOT / "docs" / "aws-errors.md"
 VARIANTS = {
     (SWEEP, "appconfig"): {"POLICY": "appconfig:flowverdict/live/policy"},
     (SLACK, "ssm"): {"SLACK_WEBHOOK": "ssm:/slack/webhook"},
+    (TEAMS, "ssm"): {"TEAMS_WEBHOOK": "ssm:/teams/webhook"},
 }
 LONGEST_WAIT = 20  # seconds before a try, by the SDK's standard mode
 
@@ -139,7 +141,7 @@ def is_retried(call: Call, fault: Fault) -> bool:
 
 
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault.is_transient])
-@pytest.mark.parametrize("name", [OBJECTS, LOG_EVENTS, SWEEP, SLACK])
+@pytest.mark.parametrize("name", [OBJECTS, LOG_EVENTS, SWEEP, SLACK, TEAMS])
 def test_one_failure_of_every_call_changes_nothing(world: World, name: str, fault: Fault) -> None:
     episode = world.episodes[name]
 
@@ -154,7 +156,7 @@ def test_one_failure_of_every_call_changes_nothing(world: World, name: str, faul
     well, first, second = in_a_copy(first_tries_fail)
     assert first.outcome == well.outcome
     assert (first.log, first.calls) == (well.log, well.calls)
-    assert {*first.tries} == {2} or episode.name == SLACK  # the webhook is not AWS
+    assert {*first.tries} == {2} or episode.name in {SLACK, TEAMS}  # webhooks are not AWS
     assert len(first.waits) == sum(tries - 1 for tries in first.tries if tries)
     assert all(0 <= wait <= LONGEST_WAIT for wait in first.waits)
     assert first.waits != second.waits  # functions that fail together do not retry together
@@ -179,7 +181,7 @@ def test_retries_leave_the_function_its_time(rows: list[Row]) -> None:
 def time_outs() -> dict[str, int]:
     """Return the default time-out of each function in the template, in seconds."""
     parameters = read_template(ROOT / "template.yaml")["Parameters"]
-    names = {OBJECTS: "S3", LOG_EVENTS: "Logs", SWEEP: "Sweep", SLACK: "Slack"}
+    names = {OBJECTS: "S3", LOG_EVENTS: "Logs", SWEEP: "Sweep", SLACK: "Slack", TEAMS: "Teams"}
     return {
         function: int(parameters[f"{name}FunctionTimeout"]["Default"])
         for function, name in names.items()

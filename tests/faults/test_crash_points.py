@@ -34,6 +34,7 @@ from tests.helpers.fault_world import (
     OBJECTS,
     SLACK,
     SWEEP,
+    TEAMS,
     Copy,
     Episode,
     Outcome,
@@ -69,14 +70,14 @@ class _Silent(WSGIRequestHandler):
 
 
 class Aws:
-    """Serves moto, and Slack's webhook, to a process on the other end of a socket."""
+    """Serves moto, and the webhooks of chat tools, to a process on the other end of a socket."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._moto = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["PATH_INFO"] != "/slack":
+        if environ["PATH_INFO"] != "/chat":
             return self._moto(environ, start_response)  # type: ignore[no-any-return]
         self._world.posted.append(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
         start_response("200 OK", [])
@@ -105,7 +106,7 @@ class Aws:
 
         def post(body: bytes) -> None:
             slack = http.client.HTTPConnection("127.0.0.1", port)
-            slack.request("POST", "/slack", body)
+            slack.request("POST", "/chat", body)
             assert slack.getresponse().status == HTTPStatus.OK
             slack.close()
 
@@ -156,7 +157,7 @@ type Selector = Callable[[Point, Call], bool]
 
 
 @pytest.mark.parametrize("way", [raised_at_points, killed_at_points])
-@pytest.mark.parametrize("name", [OBJECTS, LOG_EVENTS, SWEEP, SLACK])
+@pytest.mark.parametrize("name", [OBJECTS, LOG_EVENTS, SWEEP, SLACK, TEAMS])
 def test_wherever_a_function_dies_everything_is_sent_and_counted_once(
     world: World, name: str, way: Way
 ) -> None:

@@ -23,6 +23,7 @@ from tests.helpers.fault_world import (
     OBJECTS,
     SLACK,
     SWEEP,
+    TEAMS,
     Episode,
     Outcome,
     World,
@@ -31,7 +32,7 @@ from tests.helpers.fault_world import (
 )
 from tests.helpers.wire import WEBHOOK, When
 
-FUNCTIONS = (OBJECTS, LOG_EVENTS, SWEEP, SLACK)
+FUNCTIONS = (OBJECTS, LOG_EVENTS, SWEEP, SLACK, TEAMS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.helpers.aws_faults import Fault
 from tests.helpers.fault_runs import Row, RunResult, is_degraded
-from tests.helpers.fault_world import LOG_EVENTS, OBJECTS, SLACK, SWEEP
+from tests.helpers.fault_world import LOG_EVENTS, OBJECTS, SLACK, SWEEP, TEAMS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,7 @@ AGAIN = {
     LOG_EVENTS: "Lambda tries again",
     SWEEP: "the next sweep does it",
     SLACK: "Lambda tries again",
+    TEAMS: "Lambda tries again",
 }
 
 

@@ -61,6 +61,7 @@ OBJECTS = "classify_s3"
 LOG_EVENTS = "classify_cloudwatch_logs"
 SWEEP = "sweep_alerts"
 SLACK = "notify_slack"
+TEAMS = "notify_teams"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,13 +125,17 @@ class World:
             "RESOLVE_MINUTES": "110",
             "REPEAT_MINUTES": "100",
             "SLACK_WEBHOOK": "secretsmanager:slack/webhook",
+            "TEAMS_WEBHOOK": "secretsmanager:teams/webhook",
         }
         boto3.client("ssm").put_parameter(
             Name="/flowverdict/policy", Value=json.dumps(POLICY), Type="String"
         )
-        address = "https://hooks.slack.com/services/T0/B0/x"
-        boto3.client("secretsmanager").create_secret(Name="slack/webhook", SecretString=address)
-        boto3.client("ssm").put_parameter(Name="/slack/webhook", Value=address, Type="SecureString")
+        for name, address in (
+            ("slack/webhook", "https://hooks.slack.com/services/T0/B0/x"),
+            ("teams/webhook", "https://0a1b.9.environment.api.powerplatform.com/workflows/x"),
+        ):
+            boto3.client("secretsmanager").create_secret(Name=name, SecretString=address)
+            boto3.client("ssm").put_parameter(Name=f"/{name}", Value=address, Type="SecureString")
         self.episodes = self._make_episodes()
 
     # --- episodes -------------------------------------------------------------------------------
@@ -176,6 +181,10 @@ class World:
             Episode(
                 name=SLACK,
                 first=Delivery(function=SLACK, event=notice, at=sweep_at + 3 * SWEEP_EVERY),
+            ),
+            Episode(
+                name=TEAMS,
+                first=Delivery(function=TEAMS, event=notice, at=sweep_at + 4 * SWEEP_EVERY),
             ),
         )
         return {episode.name: episode for episode in episodes}
@@ -275,7 +284,10 @@ class World:
                     (notification.get("connection", notification["title"]), notification["status"])
                 )
                 outcome.summaries.setdefault(notification["fingerprint"], notification["summary"])
-        outcome.messages.update(("slack", json.loads(body)["text"]) for body in self.posted)
+        outcome.messages.update(
+            ("chat", "card" if b"adaptive" in body else json.loads(body)["text"])
+            for body in self.posted
+        )
         return outcome
 
     def _counts(self) -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""What a Slack message says, and text that would break one."""
+"""The texts of a Slack message, and text that tries to break messages."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ if TYPE_CHECKING:
     from slack_sdk.models.blocks import Block
 
 HOSTILE = (
-    "<!channel> <@U012AB3CD> <https://evil.example|click> & ```\n*Fix*\n```rm -rf /``` :rotating_light: "
+    "<!channel> <@U012AB3CD> <at>x</at> {{DATE(2026-11-22T12:00:00Z)}} [click](https://evil.example)"
+    " <https://evil.example|click> & ```\n*Fix*\n```rm -rf /``` :rotating_light: "
     "\u202egnp.exe\u2066 \u05e9\u05dc\u05d5\u05dd \N{FIRE}\x1b[31m\u2028line"
 )
 
 
 def texts(blocks: list[Block]) -> list[str]:
-    """Give every ``mrkdwn`` text."""
+    """Return every ``mrkdwn`` text."""
 
     def found(value: object) -> Iterator[str]:
         if isinstance(value, dict):
             if value.get("type") == "mrkdwn":
                 yield value["text"]
-            for one in value.values():
-                yield from found(one)
+            for child in value.values():
+                yield from found(child)
         elif isinstance(value, list):
-            for one in value:
-                yield from found(one)
+            for child in value:
+                yield from found(child)
 
     return list(found([block.to_dict() for block in blocks]))

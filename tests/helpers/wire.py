@@ -1,7 +1,7 @@
 """Every call that leaves a function, as it leaves: what the tests of crashes and of AWS's errors hang on to.
 
 Nothing here knows which calls there are. Whatever SDK client the process makes is heard, whoever makes it and with which session,
-and so is what goes out through urllib (Slack's webhook).
+and so is what goes out through urllib (webhooks of chat tools).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Try:
     carry_out: Callable[[], object]
 
 
-WEBHOOK = Call("slack", "webhook")
+WEBHOOK = Call("chat", "webhook")
 
 type Listener = Callable[[Call, When], None]
 type Interceptor = Callable[[Try], AWSResponse | None]
@@ -94,7 +94,7 @@ class Wire:
     clients
         All SDK clients made while somebody listened.
     post
-        Takes what is posted to a webhook, in Slack's place.
+        Takes what is posted to a webhook, in the chat tool's place.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,6 @@ class Wire:
         events.register_first("before-send.*.*", ask)
 
     def _patch_urllib(self, patch: pytest.MonkeyPatch) -> None:
-        # slack_sdk posts with urllib's own opener.
         def post(
             _: object, request: urllib.request.Request, *__: object, **___: object
         ) -> addinfourl:
@@ -180,7 +179,9 @@ class Wire:
             assert isinstance(request.data, bytes)
             self.post(request.data)
             self._tell(WEBHOOK, When.AFTER)
-            return addinfourl(io.BytesIO(b"ok"), Message(), request.full_url, HTTPStatus.OK)
+            is_slack = "slack" in request.full_url
+            status = HTTPStatus.OK if is_slack else HTTPStatus.ACCEPTED
+            return addinfourl(io.BytesIO(b"ok"), Message(), request.full_url, status)
 
         patch.setattr(urllib.request.OpenerDirector, "open", post)
 

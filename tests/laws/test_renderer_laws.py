@@ -33,34 +33,34 @@ if TYPE_CHECKING:
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 
 
-any_document = examples(
+any_notification = examples(
     1.5, settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 )
 
 
-@any_document
+@any_notification
 @given(notification=NOTIFICATION)
-def test_slack_takes_any_document(notification: Notification) -> None:
+def test_slack_takes_any_notification(notification: Notification) -> None:
     text = str(slack.message(notification)["text"])
     blocks = slack.blocks(notification)
-    told = [block.to_dict() for block in blocks]  # runs Slack's own validators
+    shown = [block.to_dict() for block in blocks]  # runs Slack's own validators
     assert 1 <= len(text) <= slack.MAX_FALLBACK
-    assert 2 <= len(told) <= slack.MAX_BLOCKS
-    assert len(json.dumps(told, ensure_ascii=False)) <= slack.MAX_CHARACTERS
-    assert 1 <= len(told[0]["text"]["text"]) <= slack.MAX_HEADER
-    for block in told:
+    assert 2 <= len(shown) <= slack.MAX_BLOCKS
+    assert len(json.dumps(shown, ensure_ascii=False)) <= slack.MAX_CHARACTERS
+    assert 1 <= len(shown[0]["text"]["text"]) <= slack.MAX_HEADER
+    for block in shown:
         if block["type"] == "section":
             assert 1 <= len(block.get("text", {"text": "x"})["text"]) <= slack.MAX_SECTION
             assert len(block.get("fields", [])) <= 10
             assert all(1 <= len(field["text"]) <= 2_000 for field in block.get("fields", []))
-    # The URLs aside, nothing in brackets is left to be a mention.
-    assert not any(re.search(r"<(?!https://)", one) for one in [text, *texts(blocks)])
-    json.dumps(told).encode("utf-8")
+    # Apart from addresses, no text in brackets is left that could be a mention.
+    assert not any(re.search(r"<(?!https://)", line) for line in [text, *texts(blocks)])
+    json.dumps(shown).encode("utf-8")
 
 
-@any_document
+@any_notification
 @given(notification=NOTIFICATION)
-def test_the_other_faces_take_any_document(notification: Notification) -> None:
+def test_amazon_q_pagerduty_and_ocsf_take_any_notification(notification: Notification) -> None:
     custom = json.loads(amazon_q.render(notification))
     content, metadata = custom["content"], custom["metadata"]
     assert metadata["threadId"] == notification.fingerprint
@@ -88,23 +88,23 @@ def test_the_other_faces_take_any_document(notification: Notification) -> None:
     assert finding["finding_info"]["uid"] == notification.fingerprint
     assert finding["metadata"]["version"]
     for observable in finding["observables"]:
-        # The name points at the attribute that has the value.
+        # The name is the path of the attribute that has the value.
         assert str(attribute(finding, observable["name"])) == observable["value"]
 
 
-def attribute(told: Any, name: str) -> Any:  # noqa: ANN401 - JSON
+def attribute(value: Any, name: str) -> Any:  # noqa: ANN401 - JSON
     for part in re.findall(r"[a-z_]+|\d+", name):
-        told = told[int(part)] if part.isdigit() else told[part]
-    return told
+        value = value[int(part)] if part.isdigit() else value[part]
+    return value
 
 
-@any_document
+@any_notification
 @given(notification=NOTIFICATION)
-def test_a_document_survives_json(notification: Notification) -> None:
+def test_a_notification_survives_json(notification: Notification) -> None:
     assert notification_from_json(notification.to_json()) == notification
 
 
-@any_document
+@any_notification
 @given(notification=NOTIFICATION)
 def test_email_subjects_fit_sns(notification: Notification) -> None:
     subject = email.subject(notification)
@@ -113,7 +113,7 @@ def test_email_subjects_fit_sns(notification: Notification) -> None:
     assert subject.isprintable()
 
 
-@any_document
+@any_notification
 @given(notification=NOTIFICATION)
 def test_teams_takes_any_notification_and_nothing_in_it_acts(notification: Notification) -> None:
     message = teams.message(notification)
@@ -129,7 +129,7 @@ def test_teams_takes_any_notification_and_nothing_in_it_acts(notification: Notif
 
 
 @pytest.mark.parametrize("name", RENDERERS)
-@any_document
+@any_notification
 @given(notification=NOTIFICATION)
 def test_every_renderer_takes_any_notification(name: str, notification: Notification) -> None:
     text = RENDERERS[name].render(notification)

@@ -22,7 +22,7 @@ from flowverdict.alerts.model import Alert, Status
 from flowverdict.app.observability import Observability
 from flowverdict.core.availability import NotAvailable
 from flowverdict.core.errors import ConfigError, FlowVerdictError, ObjectError
-from flowverdict.delivery.renderers import amazon_q, email, ocsf, pagerduty, slack
+from flowverdict.delivery.renderers import amazon_q, email, ocsf, pagerduty, slack, teams
 from flowverdict.network.ec2 import Ec2Config
 from flowverdict.network.ec2_clients import ReaderRole
 from flowverdict.policy.document import parse_policy
@@ -42,6 +42,7 @@ from tests.helpers.hostile_text import (
 )
 from tests.helpers.hypothesis_weight import examples
 from tests.helpers.slack_blocks import texts
+from tests.helpers.teams_cards import assert_valid_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,6 +109,13 @@ def holds_slack(notification: Notification) -> None:
     assert all(is_plain(one) for one in strings(told))
 
 
+def holds_teams(notification: Notification) -> None:
+    message = teams.message(notification)
+    assert_valid_message(message)
+    assert all(is_plain(text) for text in strings(message))
+    assert not re.search(r"<(?=/?at\b)|\{\{", "\n".join(strings(message)), re.IGNORECASE)
+
+
 def holds_amazon_q(notification: Notification) -> None:
     told = json.loads(amazon_q.render(notification))
     description = told["content"]["description"]
@@ -135,6 +143,7 @@ def holds_machines(notification: Notification) -> None:
 FACES: dict[str, Callable[[Notification], None]] = {
     "email": holds_email,
     "slack": holds_slack,
+    "teams": holds_teams,
     "amazon-q": holds_amazon_q,
     "machines": holds_machines,
 }
