@@ -98,7 +98,7 @@ def test_what_the_queue_never_takes_is_told_and_tried_first_by_the_next_run(
     assert code == 1
     assert out.startswith("sent 23 objects; ")
     assert f"refused: {keys[3]!a}: InternalError: busy\n" in err
-    assert f"flowverdict: the queue did not take s3://{BUCKET}/{keys[24]!a}\n" in err
+    assert f"flowverdict: refused s3://{BUCKET}/{keys[24]!a}\n" in err
     assert sorted(stage.sent()) == [key for key in keys if key not in {keys[3], keys[24]}]
     assert len(waits) == 6
 
@@ -128,8 +128,8 @@ def test_a_queue_that_takes_nothing_is_given_up(stage: Stage, waits: list[float]
     code, out, err = stage.run()
     assert (code, out, waits) == (2, "", [])
     assert err.endswith(
-        "flowverdict: the queue did not take 100 messages, the last one: InternalError: busy; 0 objects sent in this run; "
-        f"the same command goes on after them ({state_file()})\n"
+        "flowverdict: the queue refused 100 messages; the last reason: InternalError: busy; 0 objects sent in this run; "
+        f"the same command continues ({state_file()})\n"
     )
 
 
@@ -149,7 +149,7 @@ def test_a_queue_that_goes_away_is_one_line_and_the_rest_is_sent_later(stage: St
     assert (code, out) == (2, "")
     assert err.splitlines()[-1] == (
         f"flowverdict: {stage.queue_url}: no such queue in {REGION}; 10 objects sent in this run; "
-        f"the same command goes on after them ({state_file()})"
+        f"the same command continues ({state_file()})"
     )
     stage.fault = None
     stage.messages()
@@ -193,7 +193,7 @@ def _deny(**_: object) -> None:
         ("ValidationError", f"flowverdict: no stack 'mine' in {REGION}\n"),
         (
             "AccessDenied",
-            "flowverdict: cloudformation:DescribeStacks: AccessDenied; give --queue-url to do without\n",
+            "flowverdict: cloudformation:DescribeStacks: AccessDenied; --queue-url avoids this call\n",
         ),
     ],
 )
@@ -208,7 +208,7 @@ def test_a_stack_without_the_output_or_for_another_bucket_is_one_line(stage: Sta
     assert err.startswith(f"flowverdict: stack flowverdict may read s3://{BUCKET} only, ")
     assert err.count("\n") == 1
     del stage.outputs["FlowLogQueueUrl"]
-    told = "flowverdict: stack flowverdict has no output FlowLogQueueUrl: deploy this version, or give --queue-url\n"
+    told = "flowverdict: stack flowverdict has no output FlowLogQueueUrl: deploy this version, or use --queue-url\n"
     assert stage.run() == (2, "", told)
 
 

@@ -14,7 +14,7 @@ from flowverdict.core.errors import FlowVerdictError
 from flowverdict.flowlog.s3_events import ObjectRef, objects_in_message
 from flowverdict.lifecycle.dynamodb import KEPT
 from flowverdict_cli import backfill, commands
-from flowverdict_cli.backfill_listing import HistoryObject, Location, Passed, Selection, Tally
+from flowverdict_cli.backfill_listing import HistoryObject, Location, Selection, Skipped, Tally
 from flowverdict_cli.backfill_queue import (
     BATCH,
     CONFIGURATION_ID,
@@ -61,20 +61,20 @@ def one(key: str = KEY, size: int = 10, storage_class: str = "STANDARD") -> Hist
         (one(f"{FOLDER}renamed.log"), None),
         (
             one("AWSLogs/123456789012/CloudTrail/eu-west-1/2026/11/22/trail.json.gz"),
-            Passed.NO_FLOW_LOG,
+            Skipped.NOT_A_FLOW_LOG,
         ),
-        (one(FOLDER, size=0), Passed.EMPTY),
+        (one(FOLDER, size=0), Skipped.EMPTY),
         (one(KEY.replace(".log.gz", ".log.parquet")), None),
-        (one(storage_class="GLACIER"), Passed.ARCHIVED),
-        (one(storage_class="DEEP_ARCHIVE"), Passed.ARCHIVED),
+        (one(storage_class="GLACIER"), Skipped.ARCHIVED),
+        (one(storage_class="DEEP_ARCHIVE"), Skipped.ARCHIVED),
         (one(storage_class="GLACIER_IR"), None),  # is read at once
     ],
 )
 def test_what_is_no_flow_log_to_read_is_passed_over_and_why(
-    found: HistoryObject, reason: Passed | None
+    found: HistoryObject, reason: Skipped | None
 ) -> None:
-    assert Selection().passes_over(found) == reason
-    assert Selection(all_objects=True).passes_over(found) is None
+    assert Selection().skips(found) == reason
+    assert Selection(all_objects=True).skips(found) is None
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,13 @@ def test_since_is_within_and_until_is_not(
         selection = Selection(
             since=backfill.moment(since), until=backfill.moment(until), all_objects=all_objects
         )
-        assert (selection.passes_over(one()) is None) == wanted
+        assert (selection.skips(one()) is None) == wanted
 
 
 def test_all_is_counted_on_the_way() -> None:
     tally = Tally()
     later = KEY.replace("T1200Z", "T1205Z")
-    wanted = [*tally.wanted([one(), one("x"), one("y"), one(later, size=5)], Selection())]
+    wanted = [*tally.select([one(), one("x"), one("y"), one(later, size=5)], Selection())]
     assert [found.key for found in wanted] == [KEY, later]
     assert (tally.objects, tally.size, tally.first, tally.last) == (
         2,
@@ -128,21 +128,21 @@ def test_all_is_counted_on_the_way() -> None:
         NOON,
         NOON.replace(minute=5),
     )
-    assert dict(tally.passed) == {Passed.NO_FLOW_LOG: 2}
+    assert dict(tally.skipped) == {Skipped.NOT_A_FLOW_LOG: 2}
 
 
 def test_flow_logs_are_counted_by_account_and_region() -> None:
-    assert Tally().flow_logs_of_a_place == 1
+    assert Tally().flow_logs_of_a_partition == 1
     tally = Tally()
     name = "AWSLogs/{0}_vpcflowlogs_eu-west-1_fl-{1}_20261122T12{2}Z_0a1b.log.gz"
     objects = [
         one(name.format(*told))
         for told in (("1" * 12, "a", "00"), ("1" * 12, "a", "05"), ("1" * 12, "b", "00"))
     ]
-    assert len([*tally.wanted(objects, Selection())]) == 3
-    assert tally.flow_logs_of_a_place == 2
-    assert len([*tally.wanted([one(name.format("2" * 12, "c", "00"))], Selection())]) == 1
-    assert tally.flow_logs_of_a_place == 1.5
+    assert len([*tally.select(objects, Selection())]) == 3
+    assert tally.flow_logs_of_a_partition == 2
+    assert len([*tally.select([one(name.format("2" * 12, "c", "00"))], Selection())]) == 1
+    assert tally.flow_logs_of_a_partition == 1.5
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_location_is_a_bucket_and_what_keys_begin_with(
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01", "22.11.2026"])
 def test_what_is_no_time_is_told(text: str) -> None:
     with pytest.raises(
-        FlowVerdictError, match="is no time; 2026-11-01 and 2026-11-01T12:00:00Z are"
+        FlowVerdictError, match="is not a time such as 2026-11-01 or 2026-11-01T12:00:00Z"
     ):
         backfill.moment(text)
 
@@ -299,11 +299,11 @@ def test_what_was_noted_is_what_is_read(tmp_path: Path) -> None:
     state = file.load()
     assert state == State()
     refused, sent = one(HOSTILE[2], size=3), one(HOSTILE[3], size=4)
-    state.note([refused, sent], [Refusal(refused=refused, reason="busy")])
+    state.record([refused, sent], [Refusal(refused=refused, reason="busy")])
     file.save(state)
     assert file.load() == state == State(last_key=sent.key, sent=1, size=4, refused=[refused])
 
-    state.note([refused], [], again=True)
+    state.record([refused], [], again=True)
     assert state == State(last_key=sent.key, sent=2, size=7, refused=[])
     file.save(state)
     assert StateFile(tmp_path / "state.json", TASK).load() == state
@@ -357,7 +357,9 @@ def test_the_state_of_another_task_is_refused_by_name(
 ) -> None:
     path = tmp_path / "state.json"
     StateFile(path, TASK).save(State(last_key="x", sent=1))
-    with pytest.raises(FlowVerdictError, match=f"of another backfill: its {named} is ") as raised:
+    with pytest.raises(
+        FlowVerdictError, match=f"the state of another backfill: {named} is "
+    ) as raised:
         StateFile(path, other).load()
     assert str(path) in str(raised.value)
 
@@ -366,7 +368,7 @@ def test_the_state_of_another_task_is_refused_by_name(
 def test_what_is_no_state_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
     path = tmp_path / "state.json"
     path.write_text(content)
-    with pytest.raises(FlowVerdictError, match="no state of a backfill"):
+    with pytest.raises(FlowVerdictError, match="not the state of a backfill"):
         StateFile(path, TASK).load()
     assert path.read_text() == content
 
@@ -378,7 +380,7 @@ def test_a_state_that_lacks_something_is_refused(tmp_path: Path, missing: str) -
     written = json.loads(path.read_text())
     del written[missing]
     path.write_text(json.dumps(written))
-    with pytest.raises(FlowVerdictError, match=f"no state of a backfill: .*{missing}"):
+    with pytest.raises(FlowVerdictError, match=f"not the state of a backfill: .*{missing}"):
         StateFile(path, TASK).load()
 
 

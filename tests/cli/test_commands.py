@@ -96,12 +96,12 @@ def test_examples_in_help_stand_on_lines_of_their_own(run: Runner, command: list
     ("content", "reason"),
     [
         (None, "no such file or directory"),
-        (b"", "not JSON, so no event"),
-        (b"hello", "not JSON, so no event"),
-        (b"\xff\xfe\x00", "not JSON, so no event"),
-        (b"[]", "a JSON list, so no event"),
-        (b'"text"', "a JSON str, so no event"),
-        (b"null", "a JSON NoneType, so no event"),
+        (b"", "not an event: not JSON"),
+        (b"hello", "not an event: not JSON"),
+        (b"\xff\xfe\x00", "not an event: not JSON"),
+        (b"[]", "not an event: a JSON list"),
+        (b'"text"', "not an event: a JSON str"),
+        (b"null", "not an event: a JSON NoneType"),
     ],
 )
 def test_replay_of_what_is_no_event_is_one_line_and_exit_2(

@@ -142,7 +142,7 @@ def test_explain_tells_malformed_lines_and_unknown_fields_on_standard_error(
     assert re.fullmatch(
         rf"{re.escape(str(path))}: line \d: field-count: 1 fields, the format has 15", sample
     )
-    assert unknown == f"{path}: unknown fields, passed over: tomorrows-field"
+    assert unknown == f"{path}: unknown fields, ignored: tomorrows-field"
     assert summary == "1 record: 0 accepted, 0 rejected in 0 flows, 1 malformed"
 
 

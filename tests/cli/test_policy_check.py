@@ -72,7 +72,7 @@ def test_a_valid_document_is_counted_and_what_ends_is_called_out(policy: Path) -
         ["silences[0]", "2026-11-22 12:00:00", "over", "ended less than a day ago"],
         ["silences[1]", "2026-11-29 12:00:00", "[red]soon[/red]", "ends in 7 days"],
         ["silences[2]", "2026-11-29 12:00:01", "behind"],
-        ["expected[0]", "for good", "no mail"],
+        ["expected[0]", "no end", "no mail"],
     ]
 
 
@@ -96,9 +96,9 @@ def test_with_logs_it_says_what_each_entry_mutes_and_what_is_left(policy: Path) 
             "0",
             "0",
             "behind",
-            "matches only what entries before it mute",
+            "matches only flows that earlier entries mute",
         ],
-        ["expected[0]", "for good", "0", "0", "no mail", "matches nothing here"],
+        ["expected[0]", "no end", "0", "0", "no mail", "matches no flow here"],
     ]
     assert effect.splitlines() == [
         "muted:   1 of 3 flows, 1 of 3 records",
@@ -269,7 +269,7 @@ def test_the_example_mutes_something_of_the_scenarios() -> None:
 
 
 def test_help_mentions_arguments_and_options() -> None:
-    assert "flowverdict policy check FILE" in CliRunner().invoke(cli, ["--help"]).output
+    assert "Check policy documents" in CliRunner().invoke(cli, ["--help"]).output
     help_text = run("--help").output
     wanted = [
         "FILE [LOGS]...",
