@@ -179,9 +179,9 @@ def _outputs(clients: Clients, stack_name: str) -> Mapping[str, str]:
 # A test compares these texts with the template's settings.
 ALERTS_NOTE = (
     "Alerts: problems are notified as new, however old their records are. Messages have the\n"
-    "records' own times, and the rules are today's. The limit MessagesPerHour applies to these and\n"
-    "to current alerts together; its last third is reserved for critical alerts. To receive fewer\n"
-    "messages, add a silence with an end or a minimum_severity to the policy document."
+    "records' own times, and the rules are today's. The limit MessagesPerHour applies to these\n"
+    "and to current alerts together; its last third is reserved for critical alerts. To receive\n"
+    "fewer messages, add a silence with an end or a minimum_severity to the policy document."
 )
 COUNTED_NOTE = (
     f"Counted once: the stack skips objects that it read in the last {KEPT // _DAY} days. Objects\n"

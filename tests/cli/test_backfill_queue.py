@@ -1,4 +1,4 @@
-"""The parts of a backfill: which objects, the message, the pace, and the note of how far it has got."""
+"""The parts of a backfill: the selection of objects, the message, the rate and the progress."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def one(key: str = KEY, size: int = 10, storage_class: str = "STANDARD") -> Hist
     return HistoryObject(key=key, size=size, modified=MODIFIED, storage_class=storage_class)
 
 
-# --- which objects ----------------------------------------------------------------------------------------------------
+# --- which objects
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def one(key: str = KEY, size: int = 10, storage_class: str = "STANDARD") -> Hist
         (one(storage_class="GLACIER_IR"), None),  # is read at once
     ],
 )
-def test_what_is_no_flow_log_to_read_is_passed_over_and_why(
+def test_object_that_is_not_a_flow_log_is_skipped_with_a_reason(
     found: HistoryObject, reason: Skipped | None
 ) -> None:
     assert Selection().skips(found) == reason
@@ -89,9 +89,7 @@ def test_what_is_no_flow_log_to_read_is_passed_over_and_why(
         ),  # a folder's name is not the object's
     ],
 )
-def test_the_name_says_when_an_object_was_written_or_else_its_last_change(
-    key: str, at: datetime
-) -> None:
+def test_time_of_an_object_is_in_its_name_or_else_its_last_change(key: str, at: datetime) -> None:
     assert one(key).written_at == at
 
 
@@ -107,7 +105,7 @@ def test_the_name_says_when_an_object_was_written_or_else_its_last_change(
         ("2026-11-22T13:00:00+01:00", "2026-11-22T12:00:01", True),
     ],
 )
-def test_since_is_within_and_until_is_not(
+def test_since_is_inclusive_and_until_is_exclusive(
     since: str | None, until: str | None, *, wanted: bool
 ) -> None:
     for all_objects in (False, True):
@@ -117,7 +115,7 @@ def test_since_is_within_and_until_is_not(
         assert (selection.skips(one()) is None) == wanted
 
 
-def test_all_is_counted_on_the_way() -> None:
+def test_all_objects_are_counted() -> None:
     tally = Tally()
     later = KEY.replace("T1200Z", "T1205Z")
     wanted = [*tally.select([one(), one("x"), one("y"), one(later, size=5)], Selection())]
@@ -157,7 +155,7 @@ def test_flow_logs_are_counted_by_account_and_region() -> None:
         "s3://b",
     ],
 )
-def test_what_is_no_location_is_told(url: str) -> None:
+def test_text_that_is_not_a_location_is_an_error(url: str) -> None:
     with pytest.raises(FlowVerdictError, match="is not of the form s3://bucket/prefix"):
         Location.from_url(url)
 
@@ -170,21 +168,19 @@ def test_what_is_no_location_is_told(url: str) -> None:
         ("s3://my.logs/a/b c\n=", "my.logs", "a/b c\n="),
     ],
 )
-def test_a_location_is_a_bucket_and_what_keys_begin_with(
-    url: str, bucket: str, prefix: str
-) -> None:
+def test_location_is_a_bucket_and_a_prefix(url: str, bucket: str, prefix: str) -> None:
     assert Location.from_url(url) == Location(bucket=bucket, prefix=prefix)
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01", "22.11.2026"])
-def test_what_is_no_time_is_told(text: str) -> None:
+def test_text_that_is_not_a_time_is_an_error(text: str) -> None:
     with pytest.raises(
         FlowVerdictError, match="is not a time such as 2026-11-01 or 2026-11-01T12:00:00Z"
     ):
         backfill.moment(text)
 
 
-# --- the message ------------------------------------------------------------------------------------------------------
+# --- the message
 
 
 @pytest.mark.parametrize("key", [KEY, *HOSTILE])
@@ -219,7 +215,7 @@ def test_the_message_is_what_s3_sends() -> None:
     }
 
 
-# --- the pace ---------------------------------------------------------------------------------------------------------
+# --- the rate
 
 
 class Time:
@@ -246,7 +242,7 @@ class Time:
         max_size=30,
     ),
 )
-def test_in_no_stretch_of_time_more_pass_than_the_rate_and_one_batch(
+def test_no_period_exceeds_the_rate_by_more_than_one_batch(
     rate: float, calls: list[tuple[int, float]]
 ) -> None:
     time = Time()
@@ -267,7 +263,7 @@ def test_in_no_stretch_of_time_more_pass_than_the_rate_and_one_batch(
     )  # it starts with nothing to give away
 
 
-def test_what_keeps_the_rate_is_waiting_and_nothing_more() -> None:
+def test_rate_costs_only_waiting() -> None:
     time = Time()
     pace = Pace(50, clock=time.clock, sleep=time.sleep)
     for _ in range(100):
@@ -285,7 +281,7 @@ def test_a_slow_pace_takes_small_batches(rate: float, batch: int) -> None:
     assert Pace(rate).batch == batch
 
 
-# --- how far it has got -----------------------------------------------------------------------------------------------
+# --- the progress
 
 TASK = Task(
     location=Location(bucket="flow-logs", prefix="AWSLogs/"),
@@ -294,7 +290,7 @@ TASK = Task(
 )
 
 
-def test_what_was_noted_is_what_is_read(tmp_path: Path) -> None:
+def test_saved_state_is_loaded(tmp_path: Path) -> None:
     file = StateFile(tmp_path / "state.json", TASK)
     state = file.load()
     assert state == State()
@@ -365,7 +361,7 @@ def test_the_state_of_another_task_is_refused_by_name(
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 2}', "\x00"])
-def test_what_is_no_state_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
+def test_file_that_is_not_a_state_is_refused_and_unchanged(tmp_path: Path, content: str) -> None:
     path = tmp_path / "state.json"
     path.write_text(content)
     with pytest.raises(FlowVerdictError, match="not the state of a backfill"):
@@ -374,7 +370,7 @@ def test_what_is_no_state_is_refused_and_left_alone(tmp_path: Path, content: str
 
 
 @pytest.mark.parametrize("missing", ["last_key", "sent", "bytes", "refused"])
-def test_a_state_that_lacks_something_is_refused(tmp_path: Path, missing: str) -> None:
+def test_state_that_lacks_a_field_is_refused(tmp_path: Path, missing: str) -> None:
     path = tmp_path / "state.json"
     StateFile(path, TASK).save(State())
     written = json.loads(path.read_text())
@@ -384,7 +380,7 @@ def test_a_state_that_lacks_something_is_refused(tmp_path: Path, missing: str) -
         StateFile(path, TASK).load()
 
 
-def test_a_state_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_state_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FlowVerdictError, match="no such file or directory"):
         StateFile(tmp_path / "no" / "state.json", TASK).save(State())
 
@@ -402,7 +398,7 @@ def test_each_source_has_a_state_file_of_its_own() -> None:
     )
 
 
-# --- what is told -----------------------------------------------------------------------------------------------------
+# --- the texts
 
 
 def test_the_help_and_the_notes_say_how_long_the_stack_remembers() -> None:
@@ -411,6 +407,6 @@ def test_the_help_and_the_notes_say_how_long_the_stack_remembers() -> None:
     assert days in " ".join((commands.backfill.help or "").split())
 
 
-def test_the_rate_of_the_help_is_the_programs_own() -> None:
+def test_rate_of_the_help_is_the_default() -> None:
     (rate,) = [option for option in commands.backfill.params if option.name == "rate"]
     assert rate.default == backfill.DEFAULT_RATE
