@@ -1,1 +1,1 @@
-"""The flowverdict command."""
+"""The command ``flowverdict``, which no Lambda function imports."""

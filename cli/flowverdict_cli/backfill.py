@@ -1,8 +1,8 @@
-"""``flowverdict backfill``: objects that a bucket has already to the deployed stack's queue, so that Lambda reads them.
+"""``flowverdict backfill``: send a bucket's existing objects to the deployed stack's queue.
 
-First the whole prefix is listed and counted, then it is listed again and sent: listing takes
-minutes for what takes hours to send, and nothing has to be kept in between. How far it has got is
-noted after the queue has taken a batch, so that a crash sends ten objects twice, which the stack
+The whole prefix is listed twice: first to count the objects, then to send them. Listing takes
+minutes where sending takes hours, so the list is not stored in between. The progress is written
+after the queue accepted a batch. A crash before that sends ten objects twice, which the stack
 counts once.
 """
 
@@ -28,7 +28,7 @@ from flowverdict.core.formatting import counted, isoformat
 from flowverdict.core.untrusted import one_line
 from flowverdict.lifecycle.dynamodb import KEPT
 from flowverdict_cli import cost_model
-from flowverdict_cli.backfill_listing import Location, Passed, Tally, list_objects
+from flowverdict_cli.backfill_listing import Location, Skipped, Tally, list_objects
 from flowverdict_cli.backfill_queue import Pace, Queue, State, StateFile, Task, default_state_path
 
 if TYPE_CHECKING:
@@ -42,31 +42,30 @@ if TYPE_CHECKING:
 
 
 # 50 objects of 10,000 records each are half a million records a second, which keep some 30
-# functions busy: a thirtieth of what an account may run at once by default, so that new flow logs,
-# which wait in the same queue, need not wait long.
+# functions busy. That is a thirtieth of an account's default concurrency, so new flow logs in the
+# same queue do not wait long.
 DEFAULT_RATE = 50.0
 QUEUE_OUTPUT = "FlowLogQueueUrl"
 BUCKET_OUTPUT = "FlowLogBucketName"
-_MAX_REFUSED = (
-    100  # more than that are no accident, and the queue's or the role's settings need looking at
-)
-_LINE_EVERY = 1_000  # objects between two lines of progress where there is no bar
-_TRIES = 8  # of a call, with standard backoff: nobody waits for the answer
+# More refused messages than that are not an accident: the queue's or the role's settings are wrong.
+_MAX_REFUSED = 100
+_LINE_EVERY = 1_000  # objects between two lines of progress without a terminal
+_TRIES = 8  # of a call, with standard backoff; a backfill can wait
 _DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a person asked for.
+    """The arguments of the command.
 
     Parameters
     ----------
     queue_url
-        Where to send; ``None`` asks the stack.
+        The queue; ``None`` for the stack's queue.
     rate
-        Objects a second at the most.
+        Maximum objects a second.
     state
-        The state file; ``None`` for the default one.
+        The state file; ``None`` for the default.
     """
 
     location: Location
@@ -80,18 +79,18 @@ class Request:
 
 @dataclass(slots=True)
 class Clients:
-    """Clients from the user's own configuration and credentials, each made when it is first needed."""
+    """Clients with the user's own configuration and credentials, created on first use."""
 
     region: str | None
     _made: dict[str, BaseClient] = field(default_factory=dict)
 
     def get(self, service: str) -> BaseClient:
-        """Give a service's client.
+        """Return a service's client.
 
         Raises
         ------
         FlowVerdictError
-            There is no such profile, or no Region.
+            The profile does not exist, or no Region is configured.
         """
         import boto3  # noqa: PLC0415 - half a second, only where a client is made
 
@@ -108,12 +107,14 @@ class Clients:
 
 
 def moment(text: str | None) -> datetime | None:
-    """Read a time as ``--since`` and ``--until`` take it; a date alone is its midnight, and without a zone it is UTC.
+    """Parse the time of ``--since`` and ``--until``; ``None`` without one.
+
+    A date alone is its midnight. A time without a zone is UTC.
 
     Raises
     ------
     FlowVerdictError
-        It is no time.
+        The text is not a time.
     """
     if text is None:
         return None
@@ -121,34 +122,35 @@ def moment(text: str | None) -> datetime | None:
         read = datetime.fromisoformat(text)
     except ValueError as error:
         raise FlowVerdictError(
-            f"{text!a} is no time; 2026-11-01 and 2026-11-01T12:00:00Z are"
+            f"{text!a} is not a time such as 2026-11-01 or 2026-11-01T12:00:00Z"
         ) from error
     return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
 
 
-# --- the stack --------------------------------------------------------------------------------------------------------
+# --- the stack
 
 
 def find_queue(clients: Clients, stack_name: str, bucket: str) -> str:
-    """Give the address of the stack's queue, if its function may read the bucket.
+    """Return the address of the stack's queue, if the stack's function may read the bucket.
 
     Raises
     ------
     FlowVerdictError
-        There is no such stack, it may not be asked, it has no such output, or it is for another
-        bucket.
+        The stack does not exist, cannot be described, lacks the output, or reads another bucket.
     """
     outputs = _outputs(clients, stack_name)
     url = outputs.get(QUEUE_OUTPUT)
     if url is None:
         raise FlowVerdictError(
-            f"stack {stack_name} has no output {QUEUE_OUTPUT}: deploy this version, or give --queue-url"
+            f"stack {stack_name} has no output {QUEUE_OUTPUT}: deploy this version, "
+            "or use --queue-url"
         )
     own = outputs.get(BUCKET_OUTPUT)
     if own is not None and own != bucket:
         raise FlowVerdictError(
-            f"stack {stack_name} may read s3://{own} only, and every object of s3://{bucket} would end in its dead-letter queue; "
-            "if you have allowed it to read that one too, give --queue-url"
+            f"stack {stack_name} may read s3://{own} only, and every object of s3://{bucket} would "
+            "end in its dead-letter queue; if you allowed the stack to read that bucket too, "
+            "use --queue-url"
         )
     return url
 
@@ -164,7 +166,7 @@ def _outputs(clients: Clients, stack_name: str) -> Mapping[str, str]:
                 f"no stack {stack_name!a} in {client.meta.region_name}"
             ) from error
         raise FlowVerdictError(
-            f"cloudformation:DescribeStacks: {code}; give --queue-url to do without"
+            f"cloudformation:DescribeStacks: {code}; --queue-url avoids this call"
         ) from error
     except BotoCoreError as error:
         raise FlowVerdictError(f"cloudformation:DescribeStacks: {error}") from error
@@ -173,17 +175,19 @@ def _outputs(clients: Clients, stack_name: str) -> Mapping[str, str]:
     }
 
 
-# --- what is told -----------------------------------------------------------------------------------------------------
+# --- messages to the user
 
-# A test holds these to the settings they speak of.
+# A test compares these texts with the template's settings.
 ALERTS_NOTE = (
-    "Alerts: what is found is told as a new problem, however old its records are. The message has the records' own times, and the\n"
-    "rules are today's. At most MessagesPerHour messages an hour go out, those of what happens now included; the last third is\n"
-    "kept for critical ones. To be told of less meanwhile, give the policy document a silence with an end, or a minimum_severity."
+    "Alerts: problems are notified as new, however old their records are. Messages have the\n"
+    "records' own times, and the rules are today's. The limit MessagesPerHour applies to these\n"
+    "and to current alerts together; its last third is reserved for critical alerts. To receive\n"
+    "fewer messages, add a silence with an end or a minimum_severity to the policy document."
 )
 COUNTED_NOTE = (
-    f"Counted once: the stack passes over what it has read in the last {KEPT // _DAY} days. History that it has read\n"
-    "before that would be counted and told again; --until the day of its deployment leaves that out."
+    f"Counted once: the stack skips objects that it read in the last {KEPT // _DAY} days. Objects\n"
+    "that it read earlier would be counted and notified again; --until with the day of its\n"
+    "deployment leaves these out."
 )
 
 
@@ -207,24 +211,26 @@ def _duration(seconds: float) -> str:
     )
 
 
-def _passed_lines(tally: Tally) -> Iterator[str]:
-    for reason, count in tally.passed.most_common():
-        more = " (--all-objects sends them too)" if reason is Passed.NO_FLOW_LOG else ""
-        yield f"passed over: {counted(count, 'object')}: {reason}{more}"
+def _skipped_lines(tally: Tally) -> Iterator[str]:
+    for reason, count in tally.skipped.most_common():
+        more = " (--all-objects sends them too)" if reason is Skipped.NOT_A_FLOW_LOG else ""
+        yield f"skipped: {counted(count, 'object')}: {reason}{more}"
 
 
 def plan_lines(request: Request, task: Task, tally: Tally, state: State) -> Iterator[str]:
-    """Say what would be sent, how long that takes and what it costs."""
+    """Yield the lines of a dry run: what would be sent, the duration and the cost."""
     yield f"from: {task.location}"
     yield f"to: {task.queue_url}"
     if state.sent:
-        yield f"sent before: {counted(state.sent, 'object')}, up to {one_line(state.last_key or '')}"
+        last_key = one_line(state.last_key or "")
+        yield f"sent before: {counted(state.sent, 'object')}, up to {last_key}"
     if state.refused:
-        yield f"refused before, to be tried again: {counted(len(state.refused), 'object')}"
+        yield f"refused before, tried again: {counted(len(state.refused), 'object')}"
     yield f"would be sent: {counted(tally.objects, 'object')}, {_size(tally.size)}"
-    yield from _passed_lines(tally)
+    yield from _skipped_lines(tally)
     if tally.objects and tally.first is not None and tally.last is not None:
-        yield f"written: {isoformat(int(tally.first.timestamp()))} to {isoformat(int(tally.last.timestamp()))}"
+        first, last = int(tally.first.timestamp()), int(tally.last.timestamp())
+        yield f"written: {isoformat(first)} to {isoformat(last)}"
         yield f"at {request.rate:g} a second: {_duration(tally.objects / request.rate)}"
         yield from _cost_lines(tally)
 
@@ -235,19 +241,21 @@ def _cost_lines(tally: Tally) -> Iterator[str]:
         records=tally.size / measured.gzip_bytes,
         objects=tally.objects,
         batch=cost_model.BATCH,
-        flow_logs=tally.flow_logs_of_a_place,
-        windows=cost_model.BATCH
-        + 1,  # keys sort by flow log, then by time: a batch is files that follow each other
+        flow_logs=tally.flow_logs_of_a_partition,
+        # Keys sort by flow log, then by time, so a batch has successive files of one flow log.
+        windows=cost_model.BATCH + 1,
     )
     lines = cost_model.reading_cost(workload, measured)
     yield (
-        f"estimate: {workload.records:,.0f} records if gzipped, {cost_model.duration_ms(workload, measured):,.0f} ms of Lambda "
-        f"({cost_model.MEMORY_MB:,} MB), ${cost_model.total(lines):,.2f} at list prices of {cost_model.REGION}"
+        f"estimate: {workload.records:,.0f} records if gzipped, "
+        f"{cost_model.duration_ms(workload, measured):,.0f} ms of Lambda "
+        f"({cost_model.MEMORY_MB:,} MB), ${cost_model.total(lines):,.2f} at list prices of "
+        f"{cost_model.REGION}"
     )
     yield "estimated with figures from another processor than Lambda's: docs/cost.md"
 
 
-# --- the run ----------------------------------------------------------------------------------------------------------
+# --- the run
 
 
 class Backfill:
@@ -256,9 +264,9 @@ class Backfill:
     Parameters
     ----------
     pace
-        Makes what keeps to a rate.
+        Returns the limiter for a rate.
     wait
-        Sleeps for so many seconds before another try of what the queue did not take.
+        Waits for some seconds before another try of refused messages.
     """
 
     def __init__(
@@ -288,7 +296,7 @@ class Backfill:
         )
 
     def dry_run(self) -> None:
-        """Print what would be sent, and send nothing."""
+        """Print what would be sent; send nothing."""
         with _progress() as progress:
             tally = self._counted(progress)
         for line in plan_lines(self._request, self._task, tally, self._state):
@@ -296,13 +304,12 @@ class Backfill:
         click.echo(f"\n{ALERTS_NOTE}\n\n{COUNTED_NOTE}")
 
     def run(self) -> bool:
-        """Send everything that is left, and say whether the queue took it all.
+        """Send all objects that are left; return whether the queue accepted all.
 
         Raises
         ------
         FlowVerdictError
-            The bucket cannot be listed, the queue cannot be sent to, or the state cannot be
-            written.
+            The bucket cannot be listed, the queue cannot be used, or the state cannot be written.
         """
         before = self._state.sent
         with _progress() as progress:
@@ -313,32 +320,33 @@ class Backfill:
                 self._send(progress, tally.objects + len(self._state.refused))
             except KeyboardInterrupt:
                 progress.stop()
-                click.echo(f"flowverdict: stopped; {self._how_far(before)}", err=True)
+                click.echo(f"flowverdict: stopped; {self._progress_text(before)}", err=True)
                 raise
             except FlowVerdictError as error:
-                raise FlowVerdictError(f"{error}; {self._how_far(before)}") from error
-        for line in _passed_lines(tally):
+                raise FlowVerdictError(f"{error}; {self._progress_text(before)}") from error
+        for line in _skipped_lines(tally):
             click.echo(line, err=True)
         for refused in self._state.refused:
             click.echo(
-                f"flowverdict: the queue did not take s3://{self._task.location.bucket}/{refused.key!a}",
+                f"flowverdict: refused s3://{self._task.location.bucket}/{refused.key!a}",
                 err=True,
             )
-        told = f"sent {counted(self._state.sent - before, 'object')}"
+        sent = f"sent {counted(self._state.sent - before, 'object')}"
         if before:
-            told += f", {before:,} before"
+            sent += f", {before:,} before"
         click.echo(
-            f"{told}; {self._file.path} says how far: with it the next run sends what came later, without it all again"
+            f"{sent}; the progress is in {self._file.path}: with this file the next run sends "
+            "newer objects only, without it all objects again"
         )
         return not self._state.refused
 
-    def _how_far(self, before: int) -> str:
+    def _progress_text(self, before: int) -> str:
         sent = counted(self._state.sent - before, "object")
-        return f"{sent} sent in this run; the same command goes on after them ({self._file.path})"
+        return f"{sent} sent in this run; the same command continues ({self._file.path})"
 
     def _listed(self, tally: Tally) -> Iterator[HistoryObject]:
         client = cast("S3Client", self._clients.get("s3"))
-        return tally.wanted(
+        return tally.select(
             list_objects(client, self._task.location, self._state.last_key), self._task.selection
         )
 
@@ -354,7 +362,8 @@ class Backfill:
         bar = progress.add_task("sending", total=total)
         size = self._pace.batch
         done = 0
-        # Those the queue refused in a run before go first, and stay noted until it has taken them.
+        # Objects that the queue refused in an earlier run are first, and stay in the state until
+        # the queue accepts them.
         for again, objects in (
             (True, iter([*self._state.refused])),
             (False, self._listed(Tally())),
@@ -362,7 +371,7 @@ class Backfill:
             for batch in batched(cast("Iterable[HistoryObject]", objects), size, strict=False):
                 self._pace.take(len(batch))
                 refusals = self._queue.send(batch)
-                self._state.note(batch, refusals, again=again)
+                self._state.record(batch, refusals, again=again)
                 self._file.save(self._state)
                 for refusal in refusals:
                     progress.console.print(
@@ -379,13 +388,14 @@ class Backfill:
                 done += len(batch)
                 if len(self._state.refused) >= _MAX_REFUSED:
                     raise FlowVerdictError(
-                        f"the queue did not take {len(self._state.refused):,} messages, the last one: {refusals[-1].reason}"
+                        f"the queue refused {len(self._state.refused):,} messages; "
+                        f"the last reason: {refusals[-1].reason}"
                     )
 
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """Show a bar where there is someone to watch it."""
+    """Show a progress bar on a terminal."""
     console = Console(stderr=True, highlight=False)
     columns = (
         TextColumn("{task.description}"),

@@ -1,6 +1,6 @@
-"""What a bucket holds of the past: objects listed in the order of their keys, and which of them are flow logs to read.
+"""List a bucket's objects in the order of their keys, and select the flow logs to send.
 
-A key says what an object is and when it was written: AWS names flow log files
+The key shows whether an object is a flow log, and when it was written. AWS names flow log files
 ``account_vpcflowlogs_region_flowlogid_YYYYMMDDTHHmmZ_hash.log.gz``
 (https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-path.html).
 """
@@ -30,40 +30,40 @@ _LOCATION = re.compile(
     r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>.*))?", re.DOTALL
 )
 _TIME_IN_KEY = re.compile(r"_(\d{8}T\d{4}Z)_[^/]*$")
-# Storage classes that S3 gives no object out of before it has been restored.
+# Storage classes whose objects have to be restored before S3 returns them.
 _ARCHIVED = {"GLACIER", "DEEP_ARCHIVE"}
 _GONE = {"NoSuchBucket", "404"}
 _DENIED = {"AccessDenied", "AllAccessDisabled", "403"}
 
 
-class Passed(StrEnum):
-    """Why an object is passed over."""
+class Skipped(StrEnum):
+    """Why an object is skipped."""
 
-    NO_FLOW_LOG = "not named as VPC flow log files are"
+    NOT_A_FLOW_LOG = "not named as VPC flow log files are"
     EMPTY = "empty"
-    ARCHIVED = "archived, so to be restored before it can be read"
+    ARCHIVED = "archived, must be restored before it can be read"
     OUTSIDE = "before --since, or not before --until"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """A bucket, and what the keys wanted of it begin with."""
+    """A bucket and a prefix of its keys."""
 
     bucket: str
     prefix: str
 
     def __str__(self) -> str:
-        """Give the URL that a person writes."""
+        """Return the URL ``s3://bucket/prefix``."""
         return f"s3://{self.bucket}/{self.prefix}"
 
     @classmethod
     def from_url(cls, url: str) -> Location:
-        """Read ``s3://bucket/prefix``.
+        """Parse ``s3://bucket/prefix``.
 
         Raises
         ------
         FlowVerdictError
-            It is no such URL.
+            The text is not such a URL.
         """
         match = _LOCATION.fullmatch(url)
         if match is None:
@@ -82,77 +82,74 @@ class HistoryObject:
 
     @property
     def written_at(self) -> datetime:
-        """When it was written: the time in its name, or else that of its last change, which a copy has anew."""
+        """The time in the object's name, or else of its last change, which a copy renews."""
         match = _TIME_IN_KEY.search(self.key)
         if match is not None:
             try:
                 return datetime.strptime(match[1], "%Y%m%dT%H%MZ").replace(tzinfo=UTC)
             except ValueError:
-                pass  # digits that are no time, so not AWS's name
+                pass  # digits that are not a time, so the name is not AWS's
         return self.modified
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which objects are wanted.
+    """Which objects are sent.
 
     Parameters
     ----------
     since, until
-        Written at or after the one and before the other; ``None`` for any time.
+        The object was written at or after ``since`` and before ``until``; ``None`` for any time.
     all_objects
-        Whether an object is wanted whatever it looks like.
+        Whether objects with other names, empty and archived objects are sent too.
     """
 
     since: datetime | None = None
     until: datetime | None = None
     all_objects: bool = False
 
-    def passes_over(self, found: HistoryObject) -> Passed | None:
-        """Say why an object is not wanted; ``None`` if it is."""
+    def skips(self, found: HistoryObject) -> Skipped | None:
+        """Return why an object is not sent; ``None`` if it is sent."""
         if not self.all_objects:
             if origin_of(found.key) == Origin():
-                return Passed.NO_FLOW_LOG
+                return Skipped.NOT_A_FLOW_LOG
             if found.size == 0:
-                return Passed.EMPTY
+                return Skipped.EMPTY
             if found.storage_class in _ARCHIVED:
-                return Passed.ARCHIVED
+                return Skipped.ARCHIVED
         at = found.written_at
         if (self.since is not None and at < self.since) or (
             self.until is not None and at >= self.until
         ):
-            return Passed.OUTSIDE
+            return Skipped.OUTSIDE
         return None
 
 
 @dataclass(slots=True)
 class Tally:
-    """How much is wanted and how much passed over, counted as it comes along."""
+    """Counts of the objects that are sent and skipped, updated while they are listed."""
 
     objects: int = 0
     size: int = 0
     first: datetime | None = None
     last: datetime | None = None
-    passed: Counter[Passed] = field(default_factory=Counter)
+    skipped: Counter[Skipped] = field(default_factory=Counter)
     flow_logs: set[tuple[Origin, str | None]] = field(default_factory=set)
 
     @property
-    def flow_logs_of_a_place(self) -> float:
-        """How many flow logs an account's Region has on average: they are judged together."""
-        return (
-            len(self.flow_logs) / len({place for place, _ in self.flow_logs})
-            if self.flow_logs
-            else 1
-        )
+    def flow_logs_of_a_partition(self) -> float:
+        """Average number of flow logs in an account and Region, which are evaluated together."""
+        partitions = {origin for origin, _ in self.flow_logs}
+        return len(self.flow_logs) / len(partitions) if partitions else 1
 
-    def wanted(
+    def select(
         self, objects: Iterable[HistoryObject], selection: Selection
     ) -> Iterator[HistoryObject]:
-        """Give those that are wanted, and count all."""
+        """Yield the selected objects, and count all."""
         for found in objects:
-            reason = selection.passes_over(found)
+            reason = selection.skips(found)
             if reason is not None:
-                self.passed[reason] += 1
+                self.skipped[reason] += 1
                 continue
             at = found.written_at
             self.objects += 1
@@ -166,14 +163,15 @@ class Tally:
 def list_objects(
     client: S3Client, location: Location, after: str | None = None
 ) -> Iterator[HistoryObject]:
-    """List what the bucket has under the prefix, in the order of the keys, from the first one after ``after``.
+    """Yield the objects of the prefix in the order of their keys, beginning after ``after``.
 
     Raises
     ------
     FlowVerdictError
-        There is no such bucket, or it may not be listed.
+        The bucket does not exist, or may not be listed.
     """
-    # botocore asks for keys encoded as in URLs and decodes them: a key may hold what XML cannot.
+    # botocore requests URL-encoded keys and decodes them, since keys may hold characters that XML
+    # cannot.
     paginator = client.get_paginator("list_objects_v2")
     if after is None:
         pages = paginator.paginate(Bucket=location.bucket, Prefix=location.prefix)

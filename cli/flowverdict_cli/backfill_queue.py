@@ -1,8 +1,8 @@
-"""Objects of the past to the stack's queue: the message, the pace, the queue's refusals, and how far it has got.
+"""Send objects to the stack's queue: the message, the rate, refused messages, and the progress.
 
 The message is S3's own notification
-(https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html), so that
-the function needs to know nothing of this; its ``configurationId`` says who sent it.
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html), so the
+function needs no code for backfills. The message's ``configurationId`` identifies a backfill.
 """
 
 from __future__ import annotations
@@ -32,17 +32,15 @@ if TYPE_CHECKING:
 
 
 CONFIGURATION_ID = "flowverdict-backfill"
-BATCH = 10  # messages that one call takes
-_TRIES = (
-    4  # of a message that the queue did not take although it took the call; 3.5 s of waiting in all
-)
+BATCH = 10  # messages of one SendMessageBatch call
+_TRIES = 4  # of a message that the queue refused in a successful call; 3.5 s of waiting in total
 _FIRST_WAIT = 0.5  # seconds; doubled with each try
 _NO_QUEUE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _VERSION = 1
 
 
 def message(bucket: str, sent: HistoryObject, region: str) -> str:
-    """Give the message for one object. One alone, so that a broken object fails alone."""
+    """Return the message for one object; a message has one only, so a broken object fails alone."""
     record = {
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
@@ -53,7 +51,7 @@ def message(bucket: str, sent: HistoryObject, region: str) -> str:
             "s3SchemaVersion": "1.0",
             "configurationId": CONFIGURATION_ID,
             "bucket": {"name": bucket},
-            # S3 encodes keys like a form's fields, but for the slash.
+            # S3 encodes keys like the fields of a form, except for the slash.
             "object": {"key": quote_plus(sent.key, safe="/"), "size": sent.size},
         },
     }
@@ -61,12 +59,14 @@ def message(bucket: str, sent: HistoryObject, region: str) -> str:
 
 
 class Pace:
-    """A token bucket: lets ``rate`` objects a second pass and no more than one batch at once.
+    """A token bucket: allows ``rate`` objects a second, and at most one batch at once.
 
     Parameters
     ----------
-    clock, sleep
-        Seconds of which only differences matter, and what waits for them.
+    clock
+        Returns seconds; only differences matter.
+    sleep
+        Waits for some seconds.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class Pace:
         self._at = clock()
 
     def take(self, count: int) -> None:
-        """Wait until ``count`` objects, a batch at the most, may pass."""
+        """Wait until ``count`` objects, at most a batch, may be sent."""
         missing = count - self._refilled()
         if missing > 0:
             self._sleep(missing / self._rate)
             self._refilled()
-        self._tokens -= count  # below nothing by what the clock rounds: it is missing the next time
+        self._tokens -= count  # may fall below zero by the clock's rounding error
 
     def _refilled(self) -> float:
         now = self._clock()
@@ -100,19 +100,19 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """An object whose message the queue did not take, and why."""
+    """An object whose message the queue refused, and the reason."""
 
     refused: HistoryObject
     reason: str
 
 
 class Queue:
-    """Sends messages, at least once each.
+    """Sends each message at least once.
 
     Parameters
     ----------
     wait
-        Sleeps for so many seconds before another try.
+        Waits for some seconds before another try.
     """
 
     def __init__(
@@ -129,12 +129,12 @@ class Queue:
         self._wait = wait
 
     def send(self, objects: Sequence[HistoryObject]) -> list[Refusal]:
-        """Send a message for each object; give those that the queue did not take after a few tries.
+        """Send a message for each object; return the refusals that are left after a few tries.
 
         Raises
         ------
         FlowVerdictError
-            The call failed: there is no such queue, it may not be sent to, or it cannot be reached.
+            The call failed: the queue does not exist, access is denied, or SQS cannot be reached.
         """
         pending = dict(enumerate(objects))
         refusals: list[Refusal] = []
@@ -153,8 +153,8 @@ class Queue:
             if not pending:
                 break
         refusals += [
-            Refusal(refused=one, reason=reasons.get(number, "no answer"))
-            for number, one in pending.items()
+            Refusal(refused=refused, reason=reasons.get(number, "no answer"))
+            for number, refused in pending.items()
         ]
         return refusals
 
@@ -164,8 +164,8 @@ class Queue:
             return self._client.send_message_batch(
                 QueueUrl=self._url,
                 Entries=[
-                    {"Id": str(number), "MessageBody": message(self._bucket, one, region)}
-                    for number, one in pending.items()
+                    {"Id": str(number), "MessageBody": message(self._bucket, listed, region)}
+                    for number, listed in pending.items()
                 ],
             )
         except ClientError as error:
@@ -178,19 +178,19 @@ class Queue:
             raise FlowVerdictError(f"{self._url}: cannot be sent to: {error}") from error
 
 
-# --- how far it has got -----------------------------------------------------------------------------------------------
+# --- the progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What is sent where: a state of one is of no use to another."""
+    """What is sent to which queue; a state belongs to one task."""
 
     location: Location
     queue_url: str
     selection: Selection
 
     def described(self) -> dict[str, object]:
-        """Give it as the state file says it."""
+        """Return the task as the state file stores it."""
         selection = self.selection
         return {
             "source": str(self.location),
@@ -203,16 +203,16 @@ class Task:
 
 @dataclass(slots=True)
 class State:
-    """How far it has got.
+    """The progress of a task.
 
     Parameters
     ----------
     last_key
-        All objects up to this one are sent, but for the refused ones.
+        All objects up to this key are sent, except for the refused ones.
     sent, size
-        Objects the queue has taken, and their bytes.
+        Number of objects that the queue accepted, and their bytes.
     refused
-        Objects whose messages it has not; the next run tries them first.
+        Objects whose messages the queue refused; the next run tries them first.
     """
 
     last_key: str | None = None
@@ -220,40 +220,41 @@ class State:
     size: int = 0
     refused: list[HistoryObject] = field(default_factory=list)
 
-    def note(
+    def record(
         self, batch: Sequence[HistoryObject], refusals: Sequence[Refusal], *, again: bool = False
     ) -> None:
-        """Note what became of a batch; ``again`` says that it is of those refused before."""
+        """Record the outcome of a batch; ``again`` marks objects that were refused before."""
         refused = [refusal.refused for refusal in refusals]
-        taken = [one for one in batch if one not in refused]
-        self.sent += len(taken)
-        self.size += sum(one.size for one in taken)
+        accepted = [sent for sent in batch if sent not in refused]
+        self.sent += len(accepted)
+        self.size += sum(sent.size for sent in accepted)
         if again:
-            self.refused = [one for one in self.refused if one not in taken]
+            self.refused = [before for before in self.refused if before not in accepted]
         else:
             self.refused += refused
             self.last_key = batch[-1].key
 
 
 def default_state_path(location: Location) -> str:
-    """Give the name of a source's state file, in the current directory, where the one who has to know of it sees it."""
-    return f"flowverdict-backfill-{location.bucket}-{hashlib.sha256(str(location).encode()).hexdigest()[:8]}.json"
+    """Return the name of a source's state file in the current directory, where the user sees it."""
+    digest = hashlib.sha256(str(location).encode()).hexdigest()
+    return f"flowverdict-backfill-{location.bucket}-{digest[:8]}.json"
 
 
 class StateFile:
-    """Keeps a task's state in a file, which is replaced whole."""
+    """Stores a task's state in a file, which is replaced atomically."""
 
     def __init__(self, path: Path, task: Task) -> None:
         self.path = path
         self._task = task
 
     def load(self) -> State:
-        """Give the state; a new one where there is no file.
+        """Return the stored state, or a new state if the file does not exist.
 
         Raises
         ------
         FlowVerdictError
-            The file cannot be read, is something else, or is of another task.
+            The file cannot be read, is not a state, or belongs to another task.
         """
         try:
             written = json.loads(self.path.read_bytes())
@@ -264,15 +265,15 @@ class StateFile:
                 f"{self.path}: {(error.strerror or str(error)).lower()}"
             ) from error
         except ValueError as error:
-            raise FlowVerdictError(f"{self.path}: no state of a backfill: {error}") from error
+            raise FlowVerdictError(f"{self.path}: not the state of a backfill: {error}") from error
         if not isinstance(written, dict) or written.get("version") != _VERSION:
-            raise FlowVerdictError(f"{self.path}: no state of a backfill (of this version)")
+            raise FlowVerdictError(f"{self.path}: not the state of a backfill of this version")
         for name, ours in self._task.described().items():
             if written.get(name) != ours:
                 theirs = json.dumps(written.get(name))
                 raise FlowVerdictError(
-                    f"{self.path}: of another backfill: its {name} is {theirs}, not {json.dumps(ours)}; "
-                    "give another --state, or remove it"
+                    f"{self.path}: the state of another backfill: {name} is {theirs}, "
+                    f"not {json.dumps(ours)}; use another --state, or remove the file"
                 )
         try:
             return State(
@@ -281,15 +282,17 @@ class StateFile:
                 size=int(written["bytes"]),
                 refused=[
                     HistoryObject(
-                        key=str(one["key"]),
-                        size=int(one["bytes"]),
-                        modified=datetime.fromisoformat(one["modified"]),
+                        key=str(refused["key"]),
+                        size=int(refused["bytes"]),
+                        modified=datetime.fromisoformat(refused["modified"]),
                     )
-                    for one in written["refused"]
+                    for refused in written["refused"]
                 ],
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise FlowVerdictError(f"{self.path}: no state of a backfill: {error!r}") from error
+            raise FlowVerdictError(
+                f"{self.path}: not the state of a backfill: {error!r}"
+            ) from error
 
     def save(self, state: State) -> None:
         """Write the state.
@@ -306,8 +309,12 @@ class StateFile:
             "sent": state.sent,
             "bytes": state.size,
             "refused": [
-                {"key": one.key, "bytes": one.size, "modified": one.modified.isoformat()}
-                for one in state.refused
+                {
+                    "key": refused.key,
+                    "bytes": refused.size,
+                    "modified": refused.modified.isoformat(),
+                }
+                for refused in state.refused
             ],
         }
         try:

@@ -1,4 +1,7 @@
-"""The commands and their options. What they do is in the modules beside this one, imported when a command needs them."""
+"""The commands and their options.
+
+The modules beside this one do the work. Each is imported by the command that needs it.
+"""
 
 from __future__ import annotations
 
@@ -30,16 +33,12 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="flowverdict")
 def cli() -> None:
-    """Say why VPC flows were rejected, how sure that is, and what to look at.
+    """Explain why VPC flows were rejected, how certain that is, and what to change.
 
     \b
-    flowverdict explain FILE...     verdicts for flow log files
-    flowverdict snapshot            the rules of an AWS account, to a file
-    flowverdict replay EVENT...     Lambda events through the real handlers, no AWS account
-    flowverdict demo                the project's sample events, and the alerts they cause
-    flowverdict policy check FILE   whether a policy document is valid, and what it would mute
-    flowverdict backfill s3://...   flow logs of the past to the deployed stack's queue
-    """  # noqa: D301 - click wants the character \b
+    flowverdict explain *.log.gz
+    flowverdict replay events/sqs-s3-delivery.json
+    """  # noqa: D301 - \b is click's mark for lines to leave alone
 
 
 @cli.command()
@@ -49,18 +48,19 @@ def cli() -> None:
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="A table to read, or one JSON object a line for each rejected flow.",
+    help="A table, or one line of JSON for each rejected flow.",
 )
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Rules to judge by: JSON of the lists that `aws ec2 describe-*` print, as `flowverdict snapshot` writes it.",
+    help="Rules of the account, as `flowverdict snapshot` writes them.",
 )
 @click.option(
     "--log-format",
     metavar="FIELDS",
-    help="Fields of lines without a header, as words or as EC2 writes them. Default: AWS's default format.",
+    help="Fields of lines without a header: names, or ${name} as EC2 shows them. "
+    "Default: AWS's default format.",
 )
 @click.option(
     "--most",
@@ -68,30 +68,32 @@ def cli() -> None:
     default=75_000,
     show_default=True,
     metavar="FLOWS",
-    help="Rejected flows to tell one by one. Of a flood of more, the others are counted together. 0: all, at 2 KB of memory each.",
+    help="Maximum number of flows to explain; the rest are only counted. "
+    "0: all flows, at 2 KB of memory each.",
 )
 def explain(
     files: Sequence[str], output: str, config: Path | None, log_format: str | None, most: int
 ) -> None:
-    """Say for each rejected flow in FILEs why it was rejected.
+    """Explain why each flow in FILEs was rejected.
 
-    FILEs are VPC flow logs as AWS delivers them to S3, gzipped or not; "-" is standard input. All files
-    are judged together, since a request and its reply may lie in different ones. Lines without a
-    header are read in AWS's default format, or as --log-format says.
+    FILEs are VPC flow logs as AWS delivers them to S3: text, gzipped text or Parquet; "-" is
+    standard input. All files are read before the first verdict, because a request and its reply may
+    be in different files.
 
     \b
     flowverdict explain 123456789012_vpcflowlogs_eu-west-1_fl-0a1b_20261122T1200Z_4f2a.log.gz
     flowverdict explain --config rules.json *.log.gz
     flowverdict explain --output json *.log.gz | jq 'select(.verdict == "network-acl")'
-    aws logs filter-log-events --log-group-name vpc --output text --query 'events[].[message]' | flowverdict explain -
+    aws logs filter-log-events --log-group-name vpc --output text \\
+        --query 'events[].[message]' | flowverdict explain -
 
-    A summary of what was read goes to standard error. Exit status: 0 when the files could be read, whatever
-    they hold; 2 when one could not.
-    """  # noqa: D301 - click wants the character \b
-    from flowverdict.network.snapshot import load_snapshot  # noqa: PLC0415 - as above
+    A summary of the records goes to standard error. Exit status: 0 if all files were read, 2 if a
+    file could not be read.
+    """  # noqa: D301 - \b is click's mark for lines to leave alone
+    from flowverdict.network.snapshot import load_snapshot  # noqa: PLC0415 - --help starts fast
     from flowverdict.verdict.batch import FixedConfig  # noqa: PLC0415 - as above
     from flowverdict.verdict.contract import to_json  # noqa: PLC0415 - as above
-    from flowverdict_cli import explain  # noqa: PLC0415 - rich, only where it is shown
+    from flowverdict_cli import explain  # noqa: PLC0415 - as above
 
     configs = None if config is None else FixedConfig(load_snapshot(config))
     batch, readings = explain.read_files(
@@ -105,20 +107,20 @@ def explain(
         explain.show(explanations)
     if sys.stdout is not None:
         sys.stdout.flush()
-    _tell_readings(readings)
-    for line in explain.folded(batch):
+    _print_remarks(readings)
+    for line in explain.aggregated_lines(batch):
         click.echo(one_line(line), err=True)
     click.echo(explain.summary(batch, len(explanations)), err=True)
 
 
-def _tell_readings(readings: Sequence[Reading]) -> None:
+def _print_remarks(readings: Sequence[Reading]) -> None:
     for reading in readings:
         for sample in reading.samples:
             click.echo(one_line(f"{reading.name}: {sample}"), err=True)
         if reading.unknown_fields:
             click.echo(
                 one_line(
-                    f"{reading.name}: unknown fields, passed over: {', '.join(reading.unknown_fields)}"
+                    f"{reading.name}: unknown fields, ignored: {', '.join(reading.unknown_fields)}"
                 ),
                 err=True,
             )
@@ -126,37 +128,39 @@ def _tell_readings(readings: Sequence[Reading]) -> None:
 
 @cli.command()
 @click.option(
-    "--region", metavar="REGION", help="Where to read. Default: as the AWS CLI is configured."
+    "--region", metavar="REGION", help="Region to read. Default: the AWS configuration's."
 )
 @click.option(
     "--vpc",
     "vpc_ids",
     multiple=True,
     metavar="VPC_ID",
-    help="Read what belongs to this VPC; may be repeated. Default: all VPCs.",
+    help="Read only this VPC; may be repeated. Default: all VPCs.",
 )
 @click.option(
     "--output",
     default="-",
     show_default=True,
     metavar="FILE",
-    help='Where to write; "-" is standard output. A file is replaced once all is read.',
+    help='File to write; "-" is standard output. A file is replaced only when all lists are read.',
 )
 def snapshot(region: str | None, vpc_ids: Sequence[str], output: str) -> None:
-    """Write the rules that decide what passes: interfaces, security groups, network ACLs and what is around them.
+    """Write the rules of an AWS account to a file for "explain --config".
 
-    The file is one JSON object with the lists that "aws ec2 describe-..." gives, read with your own AWS
-    credentials (AWS_PROFILE and its kin work). Nothing is changed in the account.
+    The rules are interfaces, security groups, network ACLs, subnets, routes, peerings, endpoints
+    and prefix lists. The file is one JSON object with the lists that "aws ec2 describe-..." print.
+    They are read with your own AWS credentials (AWS_PROFILE, for example). Nothing in the account
+    is changed.
 
     \b
     flowverdict snapshot --region eu-west-1 --output rules.json
     flowverdict snapshot --vpc vpc-0a1b2c3d --output rules.json
 
-    A list your credentials may not read is left out, and standard error says so. Exit status: 0 when a
-    snapshot was written; 2 when it could not be.
-    """  # noqa: D301 - click wants the character \b
+    A list that your credentials may not read is left out, and standard error says so. Exit status:
+    0 if a snapshot was written, 2 if not.
+    """  # noqa: D301 - \b is click's mark for lines to leave alone
     require("aws", "snapshot")
-    from flowverdict_cli import snapshot  # noqa: PLC0415 - the AWS SDK, only where it is used
+    from flowverdict_cli import snapshot  # noqa: PLC0415 - the AWS SDK is an extra
 
     read = snapshot.read_snapshot(snapshot.user_client(region), vpc_ids)
     snapshot.write_snapshot(read, output)
@@ -183,30 +187,32 @@ def _webhook_options[Command: Callable[..., object]](command: Command) -> Comman
 @click.option(
     "--objects",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help='Folder that serves the objects an event names, as BUCKET/KEY. Default: "objects" beside the event file.',
+    help="Folder with the objects that an event names, as BUCKET/KEY. "
+    'Default: "objects" beside the event file.',
 )
 @click.option(
     "--log-format",
     metavar="FIELDS",
-    help='Format of CloudWatch Logs records ("default", or field names). Default: as EC2 describes it.',
+    help='Format of CloudWatch Logs records: "default", or field names. '
+    "Default: the format of the sample flow log.",
 )
 @click.option(
     "--output",
     type=click.Choice(["json", *RENDERERS]),
     default="email",
     show_default=True,
-    help="Face of the alerts; all but email are JSON, one message a line.",
+    help="Form of the alerts. All but email are JSON, one message a line.",
 )
 @_webhook_options
 @click.option(
     "--later",
     is_flag=True,
-    help="Show too what comes if nothing more happens: resolved alerts and the digest.",
+    help="Also show the later messages: resolved alerts and the daily digest.",
 )
 @click.option(
-    "--verbose", is_flag=True, help="Show the functions' own log lines on standard error."
+    "--verbose", is_flag=True, help="Also print the functions' log lines to standard error."
 )
-def replay(  # noqa: PLR0913 - an option each
+def replay(  # noqa: PLR0913 - one argument for each option
     events: Sequence[Path],
     objects: Path | None,
     log_format: str | None,
@@ -216,12 +222,13 @@ def replay(  # noqa: PLR0913 - an option each
     verbose: bool,
     **webhooks: str | None,
 ) -> None:
-    """Send Lambda events through the real handlers and show the alerts that come out.
+    """Pass Lambda events to the real handlers and show the alerts.
 
-    Everything runs in this process: moto stands in for AWS, so there is no account, no network and no Docker.
-    An EVENT is what Lambda gets: an S3 notification, directly or through SNS or SQS, an EventBridge event, a
-    CloudWatch Logs subscription or a scheduled event. For an object "….log.gz" the folder may hold the text,
-    without .gz. Events are replayed in the order given, and what one causes is remembered for the next.
+    Everything runs in this process. moto stands in for AWS, so no account, network or Docker is
+    needed. An EVENT is a Lambda event in JSON: an S3 notification, directly or through SNS or SQS,
+    an EventBridge event, a CloudWatch Logs subscription or a scheduled event. For an object
+    "….log.gz", the folder may hold the text without .gz. The events run in the given order on one
+    state.
 
     \b
     flowverdict replay events/sqs-s3-delivery.json
@@ -229,16 +236,16 @@ def replay(  # noqa: PLR0913 - an option each
     flowverdict replay --objects ~/downloaded --output json my-event.json | jq .severity
     flowverdict replay --slack-webhook http://127.0.0.1:8000/hook events/cloudwatch-logs.json
 
-    Exit status: 0 when all was classified; 1 when an object or event failed, or a webhook did not take a message
-    (the others are shown); 2 when an EVENT file cannot be read.
-    """  # noqa: D301 - click wants the character \b
+    Exit status: 0 if all records were classified; 1 if an object or event failed, or a webhook rejected
+    a message (the other alerts are shown); 2 if an EVENT file could not be read.
+    """  # noqa: D301 - \b is click's mark for lines to leave alone
     require("replay", "replay")
     from flowverdict_cli import replay  # noqa: PLC0415 - moto takes a second to import
 
     replayed = replay.Replay(
         objects=objects,
         log_format=log_format,
-        face=output,
+        output=output,
         webhooks={
             name: address
             for name in CHANNELS
@@ -253,7 +260,7 @@ def replay(  # noqa: PLR0913 - an option each
 
 @cli.command()
 def demo() -> None:
-    """Replay the project's sample events and show the alerts a person would get."""
+    """Replay the project's sample events and show their alerts."""
     require("replay", "demo")
     from flowverdict_cli import replay  # noqa: PLC0415 - moto takes a second to import
 
@@ -263,7 +270,7 @@ def demo() -> None:
 
 @cli.group()
 def policy() -> None:
-    """The document that says which rejected flows nobody wants to hear of."""  # noqa: D401 - a group is a thing
+    """Check policy documents, which mute alerts of expected rejects."""
 
 
 @policy.command()
@@ -274,23 +281,23 @@ def policy() -> None:
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="A table to read, or one JSON object.",
+    help="A table, or one JSON object.",
 )
 @click.option(
-    "--at", metavar="TIME", help="Check for this time, like 2026-12-01T00:00:00Z, instead of now."
+    "--at", metavar="TIME", help="Time of the check, such as 2026-12-01T00:00:00Z. Default: now."
 )
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="RULES",
-    help="Rules to judge LOGS by, as for `flowverdict explain`.",
+    help="Rules of the account, as for `flowverdict explain`.",
 )
 @click.option(
     "--log-format",
     metavar="FIELDS",
     help="Fields of lines without a header, as for `flowverdict explain`.",
 )
-def check(  # noqa: PLR0913, PLR0917 - an argument an option
+def check(  # noqa: PLR0913, PLR0917 - one argument for each option
     file: str,
     logs: Sequence[str],
     output: str,
@@ -298,24 +305,25 @@ def check(  # noqa: PLR0913, PLR0917 - an argument an option
     config: Path | None,
     log_format: str | None,
 ) -> None:
-    """Say whether the policy document FILE is valid, and which of its silences have ended or end within a week.
+    """Check whether the policy document FILE is valid, and which silences end within a week.
 
-    With LOGS - VPC flow logs, read and judged as `flowverdict explain` does - also say what each entry would mute,
-    which entries match nothing, and how many alerts are left. "-" is standard input.
+    With LOGS, which are VPC flow logs as for "flowverdict explain", also show what each entry would
+    mute, which entries match no flow, and how many alerts are left. "-" is standard input.
 
     \b
     flowverdict policy check policy.json
     flowverdict policy check policy.json --at 2026-12-01T00:00:00Z *.log.gz
     flowverdict policy check --output json --config rules.json policy.json *.log.gz | jq .effect
-    aws ssm get-parameter --name /flowverdict/policy --query Parameter.Value --output text | flowverdict policy check -
+    aws ssm get-parameter --name /flowverdict/policy --output text \\
+        --query Parameter.Value | flowverdict policy check -
 
-    Exit status: 0 when the document is valid; 2 when it is not, with one problem a line on standard error, or when a
-    file could not be read.
-    """  # noqa: D301 - click wants the character \b
+    Exit status: 0 if the document is valid; 2 if not, with one problem a line on standard error, or
+    if a file could not be read.
+    """  # noqa: D301 - \b is click's mark for lines to leave alone
     require("policy", "policy check")
-    from flowverdict.network.snapshot import load_snapshot  # noqa: PLC0415 - as above
+    from flowverdict.network.snapshot import load_snapshot  # noqa: PLC0415 - --help starts fast
     from flowverdict.verdict.batch import FixedConfig  # noqa: PLC0415 - as above
-    from flowverdict_cli import explain, policy_check  # noqa: PLC0415 - rich and pydantic, only where they are used
+    from flowverdict_cli import explain, policy_check  # noqa: PLC0415 - pydantic is an extra
 
     moment = policy_check.moment(at)
     try:
@@ -338,7 +346,7 @@ def check(  # noqa: PLR0913, PLR0917 - an argument an option
         policy_check.show(checked)
     if sys.stdout is not None:
         sys.stdout.flush()
-    _tell_readings(readings)
+    _print_remarks(readings)
     if summary is not None:
         click.echo(summary, err=True)
 
@@ -350,13 +358,13 @@ def check(  # noqa: PLR0913, PLR0917 - an argument an option
     default="flowverdict",
     show_default=True,
     metavar="NAME",
-    help="Stack whose queue to send to.",
+    help="Stack to send to.",
 )
-@click.option("--queue-url", metavar="URL", help="The queue itself; no stack is asked then.")
+@click.option("--queue-url", metavar="URL", help="Queue to send to, in place of the stack's own.")
 @click.option(
     "--since",
     metavar="TIME",
-    help="Only objects written at this time or later, like 2026-11-01 or 2026-11-01T12:00:00Z.",
+    help="Only objects written at this time or later: 2026-11-01 or 2026-11-01T12:00:00Z.",
 )
 @click.option("--until", metavar="TIME", help="Only objects written before this time.")
 @click.option(
@@ -365,26 +373,27 @@ def check(  # noqa: PLR0913, PLR0917 - an argument an option
     default=50.0,  # backfill.DEFAULT_RATE has the reason
     show_default=True,
     metavar="N",
-    help="Objects a second at the most. 50 keep some 30 functions busy if each has 10,000 records.",
+    help="Maximum objects a second. 50 objects of 10,000 records each keep 30 functions busy.",
 )
 @click.option(
     "--state",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Where to note how far it has got. Default: flowverdict-backfill-BUCKET-....json in the current directory, one a source.",
+    help="File of the progress. Default: flowverdict-backfill-BUCKET-....json in the current "
+    "directory, one for each source.",
 )
 @click.option(
-    "--all-objects", is_flag=True, help="Send objects that do not look like flow log files too."
+    "--all-objects", is_flag=True, help="Also send objects that are not named as flow log files."
 )
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Say what would be sent, how long it takes and what it costs; send nothing.",
+    help="Print what would be sent, the duration and the cost; send nothing.",
 )
 @click.option(
-    "--region", metavar="REGION", help="Where the stack is. Default: as the AWS CLI is configured."
+    "--region", metavar="REGION", help="Region of the stack. Default: the AWS configuration's."
 )
-def backfill(  # noqa: PLR0913, PLR0917 - an option each
+def backfill(  # noqa: PLR0913, PLR0917 - one argument for each option
     source: str,
     stack_name: str,
     queue_url: str | None,
@@ -397,31 +406,35 @@ def backfill(  # noqa: PLR0913, PLR0917 - an option each
     all_objects: bool,
     dry_run: bool,
 ) -> None:
-    """Send objects that a bucket has already to the deployed stack, which reads them as if they had just arrived.
+    """Send flow logs that are already in a bucket to the deployed stack.
 
-    One message an object goes to the stack's queue, so Lambda does the reading and a broken object fails alone. Objects are
-    those named as AWS names VPC flow logs; what is passed over is counted. When an object was written its name says, or
-    else its last change.
+    The stack's queue receives one message for each object, so Lambda reads the objects, and a
+    broken object fails alone. By default only objects that are named as AWS names VPC flow logs are
+    sent; the others are counted. The time of an object is that in its name, or else of its last
+    change.
 
-    It can be stopped at any time: the same command goes on after the last object that the queue has taken. An object may
-    be sent twice, which does no harm, since the stack counts it once. It remembers that for 15 days: history that it
-    has read earlier than that would be counted, and told, again. Leave it out with --until.
+    The command can be stopped at any time. The same command continues after the last object that
+    the queue accepted. An object may be sent twice without harm, since the stack counts it once.
+    The stack remembers objects for 15 days: an object that it read earlier would be counted and
+    notified again. Leave such objects out with --until.
 
-    Alerts are told as new, however old their records are: with the records' own times, judged by today's rules, at most
-    MessagesPerHour (of the stack) an hour together with those of what happens now. To be told of less meanwhile, use the policy
-    document.
+    Alerts are notified as new, however old their records are. They have the records' own times and
+    are evaluated with today's rules. The stack's limit MessagesPerHour applies to them and to
+    current alerts together. To receive fewer messages meanwhile, use the policy document.
 
     \b
     flowverdict backfill --dry-run s3://my-flow-logs/AWSLogs/
     flowverdict backfill --since 2026-10-01 --until 2026-11-01 s3://my-flow-logs/AWSLogs/
-    flowverdict backfill --queue-url https://sqs.eu-west-1.amazonaws.com/123456789012/flow-logs s3://other-bucket/logs/
+    flowverdict backfill s3://other-bucket/logs/ \\
+        --queue-url https://sqs.eu-west-1.amazonaws.com/123456789012/flow-logs
 
-    Your AWS credentials need s3:ListBucket, sqs:SendMessage and, without --queue-url, cloudformation:DescribeStacks. Exit
-    status: 0 when the queue has taken all; 1 when it did not take some objects, which the next run tries again; 2 when the
-    bucket, the stack or the queue cannot be used; 130 when stopped.
-    """  # noqa: D301 - click wants the character \b
+    Your AWS credentials need s3:ListBucket, sqs:SendMessage and, without --queue-url,
+    cloudformation:DescribeStacks. Exit status: 0 if the queue accepted all objects; 1 if the queue
+    did not accept some, which the next run tries again; 2 if the bucket, the stack or the queue
+    cannot be used; 130 if stopped.
+    """  # noqa: D301 - \b is click's mark for lines to leave alone
     require("aws", "backfill")
-    from flowverdict_cli import backfill  # noqa: PLC0415 - the AWS SDK and rich, only where they are used
+    from flowverdict_cli import backfill  # noqa: PLC0415 - the AWS SDK is an extra
     from flowverdict_cli.backfill_listing import Location, Selection  # noqa: PLC0415 - as above
 
     request = backfill.Request(
@@ -435,15 +448,15 @@ def backfill(  # noqa: PLR0913, PLR0917 - an option each
         rate=rate,
         state=state,
     )
-    run_of_it = backfill.Backfill(request)
+    prepared = backfill.Backfill(request)
     if dry_run:
-        run_of_it.dry_run()
-    elif not run_of_it.run():
+        prepared.dry_run()
+    elif not prepared.run():
         sys.exit(EXIT_FAILED)
 
 
 def run() -> None:
-    """Run the command; errors made on purpose are one line, Ctrl-C and a reader that went away are quiet."""
+    """Run the command. Its errors are one line; Ctrl-C and a closed pipe print nothing."""
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -460,8 +473,7 @@ def run() -> None:
         # Output that cannot be written. A reader that went away never comes here: click and rich
         # end quietly with 1.
         click.echo(f"flowverdict: {error.strerror or error}", err=True)
-        with contextlib.suppress(
-            OSError
-        ):  # Python would complain once more when it flushes at exit
+        # Else Python would print the error again when it flushes at exit.
+        with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)

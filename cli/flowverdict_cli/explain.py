@@ -40,19 +40,19 @@ if TYPE_CHECKING:
 
 
 STDIN = "-"
-# A megabyte of gzip takes a second or two; below this no one waits long enough to want a bar.
+# A megabyte of gzip takes a second or two; smaller inputs need no progress bar.
 _PROGRESS_FROM_BYTES = 1_000_000
-_MOST_FOLDED = 10  # interfaces of which it is said what was counted together
-_UNFOLDED_WIDTH = 10_000  # of a table that goes to a file or a pipe: each flow on one line
+_MAX_AGGREGATED = 10  # interfaces whose aggregated flows are printed
+_UNFOLDED_WIDTH = 10_000  # of a table in a file or a pipe: each flow on one line
 
 
 def headerless_format(text: str | None) -> RecordFormat:
-    """Give the format of lines without a header.
+    """Return the format of lines without a header; ``None`` and ``default`` are AWS's default.
 
     Raises
     ------
     FormatError
-        The words name no fields.
+        The text does not name a field.
     """
     return DEFAULT_FORMAT if text in {None, "default"} else RecordFormat.from_text(str(text))
 
@@ -60,19 +60,19 @@ def headerless_format(text: str | None) -> RecordFormat:
 def read_files(
     names: Sequence[str], headerless: RecordFormat = DEFAULT_FORMAT, most: int | None = None
 ) -> tuple[Batch, list[Reading]]:
-    """Read all files into one batch, with a progress bar where there is someone to watch it.
+    """Read all files into one batch, with a progress bar on a terminal.
 
     Parameters
     ----------
     headerless
         The format of lines without a header.
     most
-        How many rejected flows are judged one by one, ``None`` for all.
+        Maximum number of rejected flows to evaluate individually, ``None`` for all.
 
     Raises
     ------
     ObjectError
-        A file does not exist, cannot be read, or is no flow log.
+        A file does not exist, cannot be read, or is not a flow log.
     """
     collect_rarely()
     batch = Batch(most)
@@ -134,7 +134,7 @@ def _opened(name: str, progress: Progress | None) -> Iterator[BinaryIO]:
 
 
 def show(explanations: Sequence[Explanation]) -> None:
-    """Print the table, and under it the fixes, whole lines that can be copied."""
+    """Print the table, and below it the fixes in unfolded lines, to be copied."""
     if sys.stdout.isatty():
         console_for_stdout().print(table(explanations))
     else:
@@ -158,7 +158,7 @@ _COLUMNS = ("time (UTC)", "rejected", "flow", "by", "sure", "because")
 
 
 def table(explanations: Sequence[Explanation]) -> Table:
-    """Show verdicts as a person reads them, one flow a row, folded to the terminal's width."""
+    """Return the verdicts as a table, one flow a row, folded to the terminal's width."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for column in _COLUMNS:
         shown.add_column(column, overflow="fold")
@@ -177,7 +177,10 @@ def table(explanations: Sequence[Explanation]) -> Table:
 
 
 def lines(explanations: Sequence[Explanation]) -> list[str]:
-    """Give the same unfolded, for a file or a pipe: rich takes five seconds to lay out 10,000 flows."""
+    """Return the rows of the table unfolded, for a file or a pipe.
+
+    rich is not used here, since its layout of 10,000 flows takes five seconds.
+    """
     rows = [_COLUMNS, *map(_row, explanations)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows]
@@ -209,7 +212,7 @@ def _style(kind: VerdictKind) -> str:
 
 
 def summary(batch: Batch, flows: int) -> str:
-    """Say in one line what was read and what became of it; nothing that was left out goes unmentioned."""
+    """Return one line with the counts of records; every record that was left out is counted."""
     counts = batch.counts
     extras = [
         (counts.no_data, "without traffic (NODATA)"),
@@ -218,35 +221,34 @@ def summary(batch: Batch, flows: int) -> str:
         (counts.transit_gateway, "of a transit gateway, so nothing to classify"),
         (counts.malformed.total(), "malformed"),
     ]
-    told = "".join(f", {count:,} {what}" for count, what in extras if count)
+    left_out = "".join(f", {count:,} {what}" for count, what in extras if count)
     others = " and more, counted together" if batch.flows.aggregated else ""
     return (
         f"{counted(counts.records, 'record')}: {counts.accepted:,} accepted, "
-        f"{counts.rejected:,} rejected in {counted(flows, 'flow')}{others}{told}"
+        f"{counts.rejected:,} rejected in {counted(flows, 'flow')}{others}{left_out}"
     )
 
 
-def folded(batch: Batch) -> list[str]:
-    """Say what was not told flow by flow, a line an interface; nothing where all was."""
+def aggregated_lines(batch: Batch) -> list[str]:
+    """Return a line for each interface with flows that were only aggregated; empty without such."""
     by_records = sorted(
         batch.flows.aggregated.items(), key=lambda item: (-item[1].traffic.records, str(item[0]))
     )
     lines = []
-    for name, one in by_records[:_MOST_FOLDED]:
-        records = counted(one.traffic.records, "further rejected record")
+    for name, rejects in by_records[:_MAX_AGGREGATED]:
+        records = counted(rejects.traffic.records, "further rejected record")
         lines.append(
-            f"{name or 'no interface'}: {records}, counted together: {'; '.join(most_of(one))}"
+            f"{name or 'no interface'}: {records}, counted together: {'; '.join(most_of(rejects))}"
         )
-    if len(by_records) > _MOST_FOLDED:
-        rest = sum(one.traffic.records for _, one in by_records[_MOST_FOLDED:])
-        lines.append(
-            f"{counted(len(by_records) - _MOST_FOLDED, 'further interface')}: {rest:,} such records"
-        )
+    rest = by_records[_MAX_AGGREGATED:]
+    if rest:
+        records_of_rest = sum(rejects.traffic.records for _, rejects in rest)
+        lines.append(f"{counted(len(rest), 'further interface')}: {records_of_rest:,} such records")
     return lines
 
 
 def console_for_stdout() -> Console:
-    """Give a console that folds for a terminal and leaves lines long for a pipe."""
+    """Return a console that folds lines for a terminal and does not fold them for a pipe."""
     return Console(
         width=None if sys.stdout.isatty() else _UNFOLDED_WIDTH, highlight=False, soft_wrap=False
     )

@@ -1,4 +1,4 @@
-"""Files that are replaced whole or not at all."""
+"""Replace files atomically."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 
 
 def replace_whole(path: Path, text: str) -> None:
-    """Put a file with this text where ``path`` is; whoever reads it sees the old one or the new one. Only its owner may read it.
+    """Replace the content of a file; a reader sees the old or the new content, never a part.
+
+    Only the file's owner may read it.
 
     Raises
     ------
     OSError
-        It cannot be written; the old one is still there.
+        The file cannot be written; the old content is still there.
     """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

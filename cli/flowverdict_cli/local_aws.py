@@ -1,7 +1,7 @@
-"""The deployed stack in one process: moto for S3, SNS, SQS and EC2, the real Lambda handlers in between.
+"""The deployed stack in one process: the real Lambda handlers, with moto in place of AWS.
 
-No network, no Docker, no account. What the stack's template wires together is wired here by hand: a
-bucket, the alerts table, a topic with a queue subscribed to it and one for mail, a log group with a
+No network, Docker or account is needed. This module connects by hand what the template connects: a
+bucket, the alerts table, a topic with a subscribed queue, a topic for email, and a log group with a
 flow log whose format EC2 describes.
 """
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 REGION: Final = "eu-west-1"
-# As the template makes it; a test compares the two.
+# The alerts table of the template; a test compares both.
 TABLE: Final[Any] = {
     "BillingMode": "PAY_PER_REQUEST",
     "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
@@ -66,7 +66,7 @@ TABLE: Final[Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Email:
-    """What a person subscribed by email gets."""
+    """An email of the topic for email."""
 
     subject: str
     body: str
@@ -74,7 +74,7 @@ class Email:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """What became of one event: the function's answer, or the error it raised, and its log lines."""
+    """The outcome of one event: the function's answer or error, its log lines and metrics."""
 
     function: str
     answer: object
@@ -84,7 +84,7 @@ class Invocation:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Why messages (or the event) failed, one line each."""
+        """The reasons why messages, or the whole event, failed; one line each."""
         if self.error is not None:
             return (str(self.error),)
         return tuple(
@@ -102,15 +102,15 @@ class _LambdaContext:
     )
 
     def get_remaining_time_in_millis(self) -> int:
-        """Give the longest time that Lambda lets a function run; nobody waits for a time-out here."""
+        """Return Lambda's longest time-out, since a replay has no time limit."""
         return 900_000
 
 
 class LocalAws:
-    """What ``local_aws`` gives: put objects, invoke functions, read what arrived.
+    """Puts objects, invokes functions, and reads the emails and notifications that arrived.
 
-    ``keep_warm`` lets a function live on from one invocation to the next, as Lambda does, with the
-    environment of its first one.
+    With ``keep_warm`` a function keeps its state between invocations, as on Lambda, with the
+    environment of its first invocation.
     """
 
     def __init__(self) -> None:
@@ -137,26 +137,25 @@ class LocalAws:
         self._has_samples = False
 
     def make_samples(self) -> None:
-        """Make the VPC that the sample events come from. EC2 is slow to begin with, so this is asked for."""
+        """Create the VPC of the sample events, on demand only, because moto's EC2 starts slowly."""
         if not self._has_samples:
             make_sample_world()
             self._has_samples = True
 
     def put_object(self, ref: ObjectRef, content: bytes) -> None:
-        """Put an object where the functions will look for it."""
+        """Put an object into its bucket, and create the bucket if needed."""
         self._make_bucket(ref.bucket)
         self._s3.put_object(Bucket=ref.bucket, Key=ref.key, Body=content)
 
     def put_objects_of(self, event: object, folder: Path) -> list[Path]:
-        """Put every object an event names, as far as the folder has it; give the files that would have been wanted."""
+        """Put every object that an event names and the folder has; return the missing files."""
         missing = []
         for ref in _objects_named(event):
             content = content_in_folder(folder, ref)
             if content is None:
                 missing.append(folder / ref.bucket / ref.key)
-            with suppress(
-                ClientError, BotoCoreError
-            ):  # a name that no bucket can have; the handler is about to say so
+            # A name that no bucket can have; the handler reports that.
+            with suppress(ClientError, BotoCoreError):
                 self._make_bucket(ref.bucket)
                 if content is not None:
                     self.put_object(ref, content)
@@ -181,7 +180,7 @@ class LocalAws:
         )
 
     def later(self) -> None:
-        """Let time pass without another record: what is open resolves, and the digest comes."""
+        """Run the sweeps of a later time: open alerts resolve, and the digest is sent."""
         now = int(time.time())
         self.sweep(now + Intervals().resolve + 60)
         self.sweep(Intervals().digest_end(now) + 60)
@@ -193,10 +192,9 @@ class LocalAws:
         *,
         function: str | None = None,
     ) -> Invocation:
-        """Run a function, by default the one that the event's trigger would invoke.
+        """Run a function, by default the function that AWS would invoke for the event.
 
-        Errors of this project are part of the outcome; any other exception is a defect and is
-        raised.
+        The project's errors are part of the outcome; any other exception is a defect and is raised.
         """
         if function is None:
             function = "classify_s3"
@@ -220,9 +218,8 @@ class LocalAws:
                 answer = self._module(function).lambda_handler(event, _LambdaContext(function))
             except FlowVerdictError as raised:
                 error = raised
-        lines = tuple(
-            json.loads(line) for line in written.getvalue().split("\n") if line
-        )  # splitlines() knows more line ends
+        # Not splitlines(), which also splits at other characters than "\n".
+        lines = tuple(json.loads(line) for line in written.getvalue().split("\n") if line)
         return Invocation(
             function=function,
             answer=answer,
@@ -232,15 +229,15 @@ class LocalAws:
         )
 
     def _module(self, function: str) -> ModuleType:
-        # A module of its own each time, unless asked otherwise: no client, logger or cache outlives
-        # the invocation.
+        # A new module each time unless kept warm: no client, logger or cache outlives the
+        # invocation.
         module = self._warm[function] if function in self._warm else load_function(function)
         if self.keep_warm:
             self._warm[function] = module
         return module
 
     def alerts(self) -> list[dict[str, Any]]:
-        """Give the alerts and notices, as JSON, that arrived at the queue since the last call."""
+        """Return the JSON of the alerts and notices that reached the queue since the last call."""
         alerts: list[dict[str, Any]] = []
         while messages := self._sqs.receive_message(
             QueueUrl=self._queue_url, MaxNumberOfMessages=10
@@ -253,11 +250,11 @@ class LocalAws:
         return alerts
 
     def notifications(self) -> list[Notification]:
-        """Give the same as the values that faces are rendered from."""
+        """Return the same, parsed for the renderers."""
         return [notification_from_json(json.dumps(alert)) for alert in self.alerts()]
 
     def emails(self) -> list[Email]:
-        """Give the emails sent since the last call."""
+        """Return the emails that were sent since the last call."""
         sent = (
             sns_backends[DEFAULT_ACCOUNT_ID][REGION].topics[self.email_topic_arn].sent_notifications
         )
@@ -268,8 +265,8 @@ class LocalAws:
 
 @contextmanager
 def local_aws() -> Iterator[LocalAws]:
-    """Give an AWS of this process's own, gone afterwards."""
-    # The caller's endpoints and profile would lead out of the process or fail to load.
+    """Provide an AWS inside this process, removed afterwards."""
+    # The caller's endpoints and profile would leave the process, or fail to load.
     foreign = {name for name in os.environ if name.startswith("AWS_")}
     variables = {"AWS_DEFAULT_REGION": REGION, "MOTO_EC2_LOAD_DEFAULT_AMIS": "false"}
     with _environment(variables, without=foreign), mock_aws():
@@ -281,22 +278,21 @@ def local_aws() -> Iterator[LocalAws]:
 
 @cache
 def _service_models() -> botocore.loaders.Loader:
-    # Reading the SDK's service descriptions takes most of a second; they do not change from one
-    # world to the next.
+    # Reading the SDK's service descriptions takes most of a second; they are the same in each AWS.
     return botocore.loaders.create_loader()
 
 
 def load_function(name: str) -> ModuleType:
-    """Load a function's entry module from the project's ``functions`` folder, anew each time.
+    """Load a new copy of a function's entry module from the project's ``functions`` folder.
 
     Raises
     ------
     FlowVerdictError
-        The package is installed without the project around it.
+        The package is installed without the project's checkout.
     """
     path = Path(flowverdict.__file__).resolve().parents[3] / "functions" / name / "app.py"
     if not path.is_file():
-        raise FlowVerdictError(f"replaying needs the project's checkout: {path} is not there")
+        raise FlowVerdictError(f"replaying needs the project's checkout: no {path}")
     spec = importlib.util.spec_from_file_location(f"functions.{name}.app", path)
     if spec is None or spec.loader is None:
         raise FlowVerdictError(f"{path} cannot be loaded")
@@ -306,7 +302,7 @@ def load_function(name: str) -> ModuleType:
 
 
 def _metrics(lines: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Give the values of CloudWatch's embedded metric format: each is a list of numbers, added up here."""
+    """Return the metrics by name: the sums of the lists in CloudWatch's embedded metric format."""
     values: dict[str, float] = {}
     for line in lines:
         for described in line.get("_aws", {}).get("CloudWatchMetrics", []):
@@ -316,10 +312,10 @@ def _metrics(lines: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def content_in_folder(folder: Path, ref: ObjectRef) -> bytes | None:
-    """Give the content a folder has for ``bucket/key``; ``None`` if it has none.
+    """Return the content of ``bucket/key`` in a folder; ``None`` if the folder does not have it.
 
-    Where only the text of a ``.gz`` object is there, it is gzipped on the way, so that samples can
-    be read and edited.
+    If the folder has only the text of a ``.gz`` object, the text is gzipped, so that samples can be
+    read and edited.
     """
     root = folder.resolve()
     path = (root / ref.bucket / ref.key).resolve()
@@ -339,7 +335,7 @@ def _objects_named(event: object) -> tuple[ObjectRef, ...]:
     named: list[ObjectRef] = []
     queued = is_sqs_event(event)
     for message in event["Records"] if queued else [event]:
-        with suppress(EnvelopeError):  # the handler is about to say so itself
+        with suppress(EnvelopeError):  # the handler reports that
             named += (
                 objects_in_message(message.get("body") if isinstance(message, dict) else None)
                 if queued

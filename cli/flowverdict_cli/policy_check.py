@@ -1,4 +1,4 @@
-"""``flowverdict policy check``: whether a policy document is valid, and what it would have done to flow logs at hand."""
+"""``flowverdict policy check``: whether a policy document is valid, and its effect on flow logs."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from flowverdict.verdict.explanation import Explanation
 
 
-SOON = timedelta(days=7)  # a week is time enough to renew a silence, or to mend what it hides
+SOON = timedelta(days=7)  # enough time to renew a silence, or to fix what it hides
 
 
 class State(StrEnum):
-    """Whether an entry mutes anything at a time."""
+    """Whether an entry mutes flows at a time."""
 
     ACTIVE = "active"
     ENDS_SOON = "ends soon"
@@ -46,11 +46,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryCheck:
-    """One entry, and what it did to the flows of the logs.
+    """One entry, and its effect on the flows of the logs.
 
-    ``matched_flows`` are all that it matches, ``muted_flows`` and ``muted_records`` those that it
-    mutes: an entry that has ended mutes none, nor does one that only matches what an entry before
-    it mutes.
+    ``matched_flows`` counts all flows that the entry matches; ``muted_flows`` and ``muted_records``
+    count only what the entry mutes. An entry that has ended mutes nothing, and an entry does not
+    mute flows that an earlier entry mutes.
     """
 
     place: str
@@ -62,22 +62,22 @@ class EntryCheck:
 
     @property
     def until(self) -> datetime | None:
-        """When it ends; never, for what is expected."""
+        """The end of a silence; ``None`` for expected rejects, which do not end."""
         return self.entry.until if isinstance(self.entry, Silence) else None
 
     @property
     def remark(self) -> str:
-        """What is odd about an entry that mutes nothing of these logs; empty where nothing is."""
+        """Why the entry mutes nothing of these logs; empty if the entry mutes something."""
         if self.matched_flows == 0:
-            return "matches nothing here"
+            return "matches no flow here"
         if self.state is State.ENDED:
             return f"would match {counted(self.matched_flows, 'flow')}"
-        return "matches only what entries before it mute" if self.muted_flows == 0 else ""
+        return "matches only flows that earlier entries mute" if self.muted_flows == 0 else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What the whole policy did to the flows of the logs, and to the alerts they cause."""
+    """The effect of the whole policy on the flows of the logs and on their alerts."""
 
     flows: int
     records: int
@@ -89,13 +89,13 @@ class Effect:
 
     @property
     def alerts_sent(self) -> int:
-        """What is left in the end."""
+        """Alerts that are left."""
         return self.alerts_of_kept - sum(count for _, count in self.dropped_alerts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A valid policy at a time, with its effect on logs where there were any."""
+    """A valid policy at a time, with its effect on logs if there are any."""
 
     name: str
     policy: Policy
@@ -104,8 +104,8 @@ class Check:
     effect: Effect | None
 
     def counts(self, state: State) -> int:
-        """Count the entries in a state."""
-        return sum(one.state is state for one in self.entries)
+        """Return the number of entries in a state."""
+        return sum(entry.state is state for entry in self.entries)
 
 
 def read_policy(name: str) -> Policy:
@@ -114,11 +114,11 @@ def read_policy(name: str) -> Policy:
     Raises
     ------
     PolicyError
-        It is not valid.
+        The document is not valid.
     FlowVerdictError
-        It cannot be read.
+        The file cannot be read.
     """
-    limit = MAX_DOCUMENT_BYTES + 1  # of a file of any size, enough to find it too large
+    limit = MAX_DOCUMENT_BYTES + 1  # enough to find out that a file is too large
     if name == STDIN:
         if sys.stdin is None:
             raise FlowVerdictError("standard input: closed")
@@ -132,12 +132,12 @@ def read_policy(name: str) -> Policy:
 
 
 def moment(text: str | None) -> datetime:
-    """Give the time to check for: now, unless told otherwise.
+    """Parse the time of ``--at``; ``None`` is now.
 
     Raises
     ------
     click.BadParameter
-        It is no time, or does not say in which time zone.
+        The text is not a time, or lacks a time zone.
     """
     if text is None:
         return datetime.now(UTC)
@@ -150,19 +150,21 @@ def moment(text: str | None) -> datetime:
 def check(
     name: str, policy: Policy, at: datetime, explanations: Sequence[Explanation] | None
 ) -> Check:
-    """Say what each entry is and does at a time.
+    """Evaluate each entry of a policy at a time.
 
     Parameters
     ----------
     explanations
-        Of the logs; ``None`` where there are none, and nothing is said of what the policy does.
+        The flows of the logs; ``None`` without logs, and then the check has no effect.
     """
     sifted = policy.sift(explanations or (), at)
-    matched = Counter(place for one in explanations or () for place in policy.matching(one))
-    muted = Counter(one.place for one in sifted.muted)
+    matched = Counter(
+        place for explanation in explanations or () for place in policy.matching(explanation)
+    )
+    muted = Counter(flow.place for flow in sifted.muted)
     records: Counter[str] = Counter()
-    for one in sifted.muted:
-        records[one.place] += one.explanation.flow.traffic.records
+    for flow in sifted.muted:
+        records[flow.place] += flow.explanation.flow.traffic.records
     entries = tuple(
         EntryCheck(
             place=place,
@@ -203,12 +205,12 @@ def _effect(
     kept: Sequence[Explanation],
     muted_records: int,
 ) -> Effect:
-    # Severity is an alert's, not a flow's: what is muted is taken out first, and the rest is
-    # grouped anew.
+    # Severity belongs to an alert, not to a flow: the flows that are left are grouped without the
+    # muted ones.
     severities = Counter(detection.notification.severity for detection in group(kept))
     return Effect(
         flows=len(explanations),
-        records=sum(one.flow.traffic.records for one in explanations),
+        records=sum(explanation.flow.traffic.records for explanation in explanations),
         muted_flows=len(explanations) - len(kept),
         muted_records=muted_records,
         alerts=len(group(explanations)),
@@ -222,7 +224,7 @@ def _effect(
 
 
 def to_json(checked: Check) -> str:
-    """Give the whole as one JSON object on one line."""
+    """Return the check as one JSON object on one line."""
     effect = checked.effect
     return json.dumps(
         {
@@ -233,15 +235,15 @@ def to_json(checked: Check) -> str:
             "expected": len(checked.policy.expected),
             "entries": [
                 {
-                    "place": one.place,
-                    "state": one.state,
-                    "until": None if one.until is None else _time(one.until),
-                    "reason": one.entry.reason,
-                    "matched_flows": None if effect is None else one.matched_flows,
-                    "muted_flows": None if effect is None else one.muted_flows,
-                    "muted_records": None if effect is None else one.muted_records,
+                    "place": entry.place,
+                    "state": entry.state,
+                    "until": None if entry.until is None else _time(entry.until),
+                    "reason": entry.entry.reason,
+                    "matched_flows": None if effect is None else entry.matched_flows,
+                    "muted_flows": None if effect is None else entry.muted_flows,
+                    "muted_records": None if effect is None else entry.muted_records,
                 }
-                for one in checked.entries
+                for entry in checked.entries
             ],
             "effect": None
             if effect is None
@@ -260,7 +262,7 @@ def to_json(checked: Check) -> str:
 
 
 def show(checked: Check) -> None:
-    """Print for a person what the policy is, its entries one a row, and what it does to the logs."""
+    """Print the policy, a table of its entries, and its effect on the logs."""
     console = console_for_stdout()
     console.print(Text(one_line(_headline(checked))))
     if checked.entries:
@@ -274,7 +276,7 @@ def show(checked: Check) -> None:
 
 def _headline(checked: Check) -> str:
     policy = checked.policy
-    told = [
+    endings = [
         f"{count:,} {what}"
         for count, what in (
             (checked.counts(State.ENDED), "ended"),
@@ -282,8 +284,13 @@ def _headline(checked: Check) -> str:
         )
         if count
     ]
-    silences = counted(len(policy.silences), "silence") + (f" ({', '.join(told)})" if told else "")
-    return f"{checked.name}: valid, {silences}, {len(policy.expected):,} expected, minimum severity {policy.minimum_severity}"
+    silences = counted(len(policy.silences), "silence")
+    if endings:
+        silences += f" ({', '.join(endings)})"
+    return (
+        f"{checked.name}: valid, {silences}, {len(policy.expected):,} expected, "
+        f"minimum severity {policy.minimum_severity}"
+    )
 
 
 def _table(checked: Check) -> Table:
@@ -295,36 +302,33 @@ def _table(checked: Check) -> Table:
             shown.add_column(column, justify="right")
     for column in ("reason", "remark"):
         shown.add_column(column, overflow="fold")
-    for one in checked.entries:
-        effect = (
-            () if checked.effect is None else (f"{one.muted_flows:,}", f"{one.muted_records:,}")
-        )
-        remark = (
-            _when(one, checked.at)
-            if checked.effect is None
-            else ", ".join(filter(None, (_when(one, checked.at), one.remark)))
-        )
-        style = "yellow" if remark else ""
+    for entry in checked.entries:
+        effect: tuple[str, ...] = ()
+        remarks = [_when(entry, checked.at)]
+        if checked.effect is not None:
+            effect = (f"{entry.muted_flows:,}", f"{entry.muted_records:,}")
+            remarks.append(entry.remark)
+        remark = ", ".join(filter(None, remarks))
         shown.add_row(
-            one.place,
-            _until(one.until),
+            entry.place,
+            _until(entry.until),
             *effect,
-            Text(one_line(one.entry.reason)),
-            Text(remark, style=style),
+            Text(one_line(entry.entry.reason)),
+            Text(remark, style="yellow" if remark else ""),
         )
     return shown
 
 
-def _when(one: EntryCheck, at: datetime) -> str:
-    if one.until is None or one.state is State.ACTIVE:
+def _when(entry: EntryCheck, at: datetime) -> str:
+    if entry.until is None or entry.state is State.ACTIVE:
         return ""
-    days = abs(one.until - at).days
+    days = abs(entry.until - at).days
     span = "less than a day" if days == 0 else counted(days, "day")
-    return f"ended {span} ago" if one.state is State.ENDED else f"ends in {span}"
+    return f"ended {span} ago" if entry.state is State.ENDED else f"ends in {span}"
 
 
 def _until(until: datetime | None) -> str:
-    return "for good" if until is None else f"{until:%Y-%m-%d %H:%M:%S}"
+    return "no end" if until is None else f"{until:%Y-%m-%d %H:%M:%S}"
 
 
 def _time(moment: datetime) -> str:

@@ -1,4 +1,4 @@
-"""``flowverdict replay`` and ``flowverdict demo``: events through the real handlers, and the alerts that come out."""
+"""``flowverdict replay`` and ``demo``: pass events to the real handlers and show their alerts."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from flowverdict.alerts.model import Notification
-    from flowverdict_cli.local_aws import Email, Invocation
+    from flowverdict_cli.local_aws import Email, Invocation, LocalAws
 
 
 OBJECTS_FOLDER = "objects"
-# In the order a person gets to know them: one delivery through the queue, one log stream.
+# First a delivery through the queue, then a log stream, in the order of the README.
 DEMO_EVENTS = ("sqs-s3-delivery.json", "cloudwatch-logs.json")
 
 
 def demo_events() -> list[Path]:
-    """Give the sample events that ``demo`` replays.
+    """Return the sample events that ``demo`` replays.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def demo_events() -> list[Path]:
     paths = [folder / name for name in DEMO_EVENTS]
     for path in paths:
         if not path.is_file():
-            raise FlowVerdictError(f"the demo needs the project's checkout: {path} is not there")
+            raise FlowVerdictError(f"the demo needs the project's checkout: no {path}")
     return paths
 
 
@@ -58,21 +58,21 @@ def load_event(path: Path) -> dict[str, Any]:
     Raises
     ------
     FlowVerdictError
-        It does not exist, is no JSON, or no JSON object.
+        The file does not exist, or is not a JSON object.
     """
     try:
         event = json.loads(path.read_bytes())
     except OSError as error:
         raise FlowVerdictError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     except ValueError as error:
-        raise FlowVerdictError(f"{path}: not JSON, so no event: {error}") from error
+        raise FlowVerdictError(f"{path}: not an event: not JSON: {error}") from error
     if not isinstance(event, dict):
-        raise FlowVerdictError(f"{path}: a JSON {type(event).__name__}, so no event")
+        raise FlowVerdictError(f"{path}: not an event: a JSON {type(event).__name__}")
     return event
 
 
 def _environment(log_format: str | None) -> dict[str, str]:
-    """Give the variables that a user's choice sets for the functions."""
+    """Return the environment variables that ``--log-format`` sets for the functions."""
     if log_format is None:
         return {}
     return {"LOG_FORMAT": " ".join(DEFAULT_FORMAT.names) if log_format == "default" else log_format}
@@ -99,70 +99,81 @@ _BORDERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """Events through the real handlers, what comes out on standard output.
+    """Events to the real handlers, and their alerts on standard output.
 
     Parameters
     ----------
-    face
+    output
         ``json``, or the name of a renderer.
     webhooks
         Addresses to post the alerts to, by the name of their channel.
     later
-        Whether time goes by after the last event.
+        Whether time passes after the last event.
     """
 
     objects: Path | None = None
     log_format: str | None = None
-    face: str = "email"
+    output: str = "email"
     webhooks: Mapping[str, str] = field(default_factory=dict)
     later: bool = False
     verbose: bool = False
 
     def run(self, events: Sequence[Path]) -> bool:
-        """Replay the events in their order, and say whether all went well.
+        """Replay the events in their order; return whether nothing failed.
 
         Raises
         ------
         FlowVerdictError
-            An event file cannot be read, or the webhook's address is none.
+            An event file cannot be read, or the webhook's address is not valid.
         """
         loaded = [(path, load_event(path)) for path in events]
         webhooks = [Webhook(load_channel(name), address) for name, address in self.webhooks.items()]
         console = console_for_stdout()
-        succeeded = True
+        failed = False
         with local_aws() as aws:
             aws.make_samples()
             for path, event in loaded:
-                missing = aws.put_objects_of(event, self.objects or path.parent / OBJECTS_FOLDER)
-                invocation = aws.invoke(event, _environment(self.log_format))
-                emails, notifications = aws.emails(), aws.notifications()
-                if self.face == "email":
-                    show_outcome(console, path, invocation, len(emails))
-                    for email in emails:
-                        show_email(console, email)
-                problems = [*invocation.failures, *self._show(notifications, webhooks)]
-                succeeded = succeeded and not problems
-                for line in invocation.log if self.verbose else ():
-                    click.echo(json.dumps(line), err=True)
-                for problem in [*problems, *(f"no such file: {wanted}" for wanted in missing)]:
-                    click.echo(one_line(f"flowverdict: {path}: {problem}"), err=True)
+                failed |= self._replay_event(aws, console, path, event, webhooks)
             if self.later:
                 aws.later()
-                if self.face == "email":
+                if self.output == "email":
                     show_later(console, aws.emails())
                 for problem in self._show(aws.notifications(), webhooks):
-                    succeeded = False
+                    failed = True
                     click.echo(f"flowverdict: {problem}", err=True)
-        return succeeded
+        return not failed
+
+    def _replay_event(
+        self,
+        aws: LocalAws,
+        console: Console,
+        path: Path,
+        event: dict[str, Any],
+        webhooks: Sequence[Webhook],
+    ) -> bool:
+        """Replay one event and print its outcome; return whether something failed."""
+        missing = aws.put_objects_of(event, self.objects or path.parent / OBJECTS_FOLDER)
+        invocation = aws.invoke(event, _environment(self.log_format))
+        emails, notifications = aws.emails(), aws.notifications()
+        if self.output == "email":
+            show_outcome(console, path, invocation, len(emails))
+            for email in emails:
+                show_email(console, email)
+        problems = [*invocation.failures, *self._show(notifications, webhooks)]
+        for line in invocation.log if self.verbose else ():
+            click.echo(json.dumps(line), err=True)
+        for problem in [*problems, *(f"no such file: {name}" for name in missing)]:
+            click.echo(one_line(f"flowverdict: {path}: {problem}"), err=True)
+        return bool(problems)
 
     def _show(
         self, notifications: Sequence[Notification], webhooks: Sequence[Webhook]
     ) -> list[str]:
-        """Print the documents' face, post them, and give what went wrong."""
+        """Print the notifications if they are JSON and post them; return the failures."""
         problems = []
         for notification in notifications:
-            if self.face != "email":
-                click.echo(as_json(notification, self.face))
+            if self.output != "email":
+                click.echo(as_json(notification, self.output))
             for webhook in webhooks:
                 try:
                     webhook.post(notification)
@@ -171,13 +182,13 @@ class Replay:
         return problems
 
 
-def as_json(notification: Notification, face: str) -> str:
+def as_json(notification: Notification, output: str) -> str:
     """Return a notification as one line of JSON: its own document, or a renderer's."""
-    return notification.to_json() if face == "json" else RENDERERS[face].render(notification)
+    return notification.to_json() if output == "json" else RENDERERS[output].render(notification)
 
 
 def demo() -> bool:
-    """Replay the sample events with what comes later, and show the last of the critical alerts as Slack gets it too."""
+    """Replay the sample events with later messages, then show one alert as Slack receives it."""
     events = demo_events()
     if not Replay(later=True).run(events):
         return False
@@ -188,14 +199,16 @@ def demo() -> bool:
         aws.invoke(event)
         email, notification = aws.emails()[0], aws.notifications()[0]
     console = console_for_stdout()
-    console.print(Text("The most severe one once more, as an email, and as Slack gets it:", "bold"))
+    console.print(
+        Text("The most severe alert again, as an email and as Slack receives it:", "bold")
+    )
     show_email(console, email)
     click.echo(json.dumps(json.loads(as_json(notification, "slack")), indent=1))
     return True
 
 
 def show_email(console: Console, email: Email) -> None:
-    """Show an email as its reader sees it; its lines stay whole, since some are commands to copy."""
+    """Print an email with unfolded lines, since some are commands to copy."""
     style = next(
         (style for word, style in _BORDERS.items() if f" {word}]" in email.subject), "white"
     )
@@ -206,7 +219,7 @@ def show_email(console: Console, email: Email) -> None:
 
 
 def show_outcome(console: Console, path: Path, invocation: Invocation, emails: int) -> None:
-    """Say what the event came to: how many records, how many alerts, what failed."""
+    """Print the counts of an event's records and alerts."""
     totals: Counter[str] = Counter()
     for line in invocation.log:
         counts = line.get("counts")
@@ -214,17 +227,17 @@ def show_outcome(console: Console, path: Path, invocation: Invocation, emails: i
             totals.update(counts)
     shown = ", ".join(f"{totals[name]:,} {word}" for name, word in _COUNTED if totals[name] > 0)
     quiet = int(invocation.metrics.get("AlertsCounted", 0))
-    told = f"{shown or 'no'} records, {counted(emails, 'alert')}"
+    outcome = f"{shown or 'no'} records, {counted(emails, 'alert')}"
     if quiet:
-        told += f"; {quiet:,} more without a message: known already, or for the digest"
-    console.print(Text(f"{one_line(path.name)} -> {invocation.function}: {told}", "bold"))
+        outcome += f"; {quiet:,} more without a message: open already, or for the digest"
+    console.print(Text(f"{one_line(path.name)} -> {invocation.function}: {outcome}", "bold"))
 
 
 def show_later(console: Console, emails: Sequence[Email]) -> None:
-    """Show what time brings: the subjects of what is resolved, and the digest."""
+    """Print the later messages: the subjects of resolved alerts, and the digest."""
     resolved = [email for email in emails if " RESOLVED]" in email.subject]
     if resolved:
-        console.print(Text("Later, if nothing more comes:", "bold"))
+        console.print(Text("Later, without further records:", "bold"))
     for email in resolved:
         console.print(Text(f"  {email.subject}", "green"), soft_wrap=True)
     for email in emails:

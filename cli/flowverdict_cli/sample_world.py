@@ -1,9 +1,9 @@
-"""The small shop that the sample events come from, made in moto: a VPC with two faults in it.
+"""The small shop of the sample events, created in moto: a VPC with two faults.
 
-The web subnet's network ACL lets requests in and no replies out; the app subnet's lets nothing of
-the internet back in. The database's security group knows the web servers only. moto's ids follow
-from its seed, so that the sample flow logs under ``events/`` can name them; a test holds the two
-together.
+The web subnet's network ACL allows requests in and denies their replies out. The app subnet's
+network ACL denies replies from the internet. The database's security group allows the web servers
+only. moto's ids follow from its seed, and the sample flow logs under ``events/`` name these ids; a
+test compares both.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 _SEED = 20261122
 LOG_GROUP = "/sample/vpc-flow-logs"
 LOG_FORMAT = (
-    "${version} ${account-id} ${interface-id} ${srcaddr} ${dstaddr} ${srcport} ${dstport} ${protocol} ${packets} ${bytes} "
-    "${start} ${end} ${action} ${log-status} ${vpc-id} ${subnet-id} ${instance-id} ${tcp-flags} ${pkt-srcaddr} ${pkt-dstaddr} "
-    "${region} ${flow-direction} ${reject-reason}"
+    "${version} ${account-id} ${interface-id} ${srcaddr} ${dstaddr} ${srcport} ${dstport}"
+    " ${protocol} ${packets} ${bytes} ${start} ${end} ${action} ${log-status} ${vpc-id}"
+    " ${subnet-id} ${instance-id} ${tcp-flags} ${pkt-srcaddr} ${pkt-dstaddr} ${region}"
+    " ${flow-direction} ${reject-reason}"
 )
 _EVERYWHERE = "0.0.0.0/0"
 _VPC_RANGE = "10.0.0.0/16"
@@ -32,7 +33,7 @@ _VPC_RANGE = "10.0.0.0/16"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleWorld:
-    """The ids of what was made."""
+    """The ids of the VPC, and of its subnets and interfaces by name."""
 
     vpc_id: str
     subnets: dict[str, str]
@@ -40,7 +41,7 @@ class SampleWorld:
 
 
 def make_sample_world() -> SampleWorld:
-    """Make the shop in moto, with the same ids each time."""
+    """Create the shop in moto, with the same ids each time; moto's random numbers are seeded."""
     mock_random.seed(_SEED)
     ec2 = boto3.client("ec2")
     vpc_id = ec2.create_vpc(CidrBlock=_VPC_RANGE)["Vpc"]["VpcId"]

@@ -1,4 +1,4 @@
-"""``flowverdict snapshot``: an account's configuration to the file that ``--config`` reads."""
+"""``flowverdict snapshot``: write an account's rules to the file that ``--config`` reads."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 STDOUT = "-"
-# Which filters find what belongs to a VPC; managed prefix lists belong to none.
+# The filters that find the items of a VPC; managed prefix lists do not belong to a VPC.
 _FILTERS: tuple[tuple[Listing, tuple[str, ...]], ...] = (
     (VPCS, ("vpc-id",)),
     (INTERFACES, ("vpc-id",)),
@@ -54,25 +54,25 @@ _FILTERS: tuple[tuple[Listing, tuple[str, ...]], ...] = (
     (ROUTE_TABLES, ("vpc-id",)),
     (PREFIX_LISTS, ()),
 )
-_VPC_ID = re.compile(r"vpc-[0-9a-z]{1,40}")  # no wildcards, which a filter would take as such
-_TRIES = 8  # nobody waits for a queue here, and a whole account's lists are worth half a minute of backing off
+_VPC_ID = re.compile(r"vpc-[0-9a-z]{1,40}")  # without wildcards, which a filter would apply
+_TRIES = 8  # half a minute of backing off at most, since a snapshot needs all lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What was read: the lists, and the calls that were denied."""
+    """The lists that were read, and the calls that were denied."""
 
     answers: Mapping[str, object]
     denied: tuple[NotReadError, ...]
 
 
 def user_client(region: str | None) -> BaseClient:
-    """Make an EC2 client from the user's own configuration and credentials.
+    """Return an EC2 client with the user's own configuration and credentials.
 
     Raises
     ------
     NotReadError
-        There is no such profile, or no Region.
+        The profile does not exist, or no Region is configured.
     """
     import boto3  # noqa: PLC0415 - half a second, only where a client is made
 
@@ -86,18 +86,18 @@ def user_client(region: str | None) -> BaseClient:
 def read_snapshot(
     client: BaseClient, vpc_ids: Sequence[str] = (), read_at: datetime | None = None
 ) -> Snapshot:
-    """Read all lists of an account and Region, or what belongs to some of its VPCs.
+    """Read the lists of an account and Region, all or only those of some VPCs.
 
     Raises
     ------
     NotReadError
-        AWS could not be asked, or denied every call.
+        A call failed, or all calls were denied.
     FlowVerdictError
-        There is no such VPC.
+        A VPC does not exist, or an id is not valid.
     """
     for vpc_id in vpc_ids:
         if not _VPC_ID.fullmatch(vpc_id):
-            raise FlowVerdictError(f"{vpc_id!a} is no VPC id")
+            raise FlowVerdictError(f"{vpc_id!a} is not a VPC id")
     answers: dict[str, object] = {"ReadAt": read_at or datetime.now(UTC)}
     denied: list[NotReadError] = []
     progress = _Progress()
@@ -157,7 +157,11 @@ def _filters(
 def _with_entries(
     client: BaseClient, item: Item, denied: list[NotReadError], progress: _Progress
 ) -> Item:
-    """Give a prefix list with its entries, without them where they are denied: those of a list shared with the account may be."""
+    """Return a prefix list with its entries.
+
+    The entries are left out where AWS denies them, which happens for a list that another account
+    shares.
+    """
     name = str(item.get(PREFIX_LISTS.id_key))
     entries: list[Item] = []
     try:
@@ -174,7 +178,7 @@ def _with_entries(
 
 
 class _Progress:
-    """One line on a terminal that says what is being read, and is gone afterwards."""
+    """One line on a terminal with the current list, removed at the end."""
 
     def __init__(self) -> None:
         self._shown = sys.stderr.isatty()
@@ -189,7 +193,7 @@ class _Progress:
 
 
 def write_snapshot(snapshot: Snapshot, output: str) -> None:
-    """Write a snapshot as JSON: to standard output, or to a file that is replaced whole or not at all.
+    """Write a snapshot as JSON, to standard output or to a file that is replaced atomically.
 
     Raises
     ------
@@ -201,24 +205,24 @@ def write_snapshot(snapshot: Snapshot, output: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
-    path = Path(output).resolve()  # a link stays one: what it leads to is replaced
+    path = Path(output).resolve()  # of a link, the target is replaced
     try:
         if path.exists() and not path.is_file():
             path.write_text(text)  # a pipe or a device cannot be replaced
         else:
-            replace_whole(path, text)  # for its owner only: it tells how a network is guarded
+            replace_whole(path, text)  # for its owner only: the rules are confidential
     except OSError as error:
         raise FlowVerdictError(f"{output}: {(error.strerror or str(error)).lower()}") from error
 
 
-def _to_json(value: Any) -> str:  # noqa: ANN401 - json hands over whatever it does not know
+def _to_json(value: Any) -> str:  # noqa: ANN401 - json passes any value
     if isinstance(value, datetime):
         return value.isoformat()
-    raise TypeError(f"{type(value).__name__} is no JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def summary(snapshot: Snapshot) -> str:
-    """Say in one line how much was read."""
+    """Return one line with the number of items of each list."""
     counts = [
         f"{len(items):,} {key}"
         for key, items in snapshot.answers.items()

@@ -1,4 +1,4 @@
-"""Backfills on moto: pages of S3, a queue, interruptions, and the function that reads what was sent."""
+"""Backfills on moto: pages of S3, a queue, interruptions, and the function that reads objects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 
-def test_every_object_of_several_pages_is_sent_once_and_an_interrupted_run_is_gone_on_with(
+def test_every_object_of_several_pages_is_sent_once_and_an_interrupted_run_continues(
     stage: Stage,
 ) -> None:
     keys = [key_of(number) for number in range(1_205)]
@@ -36,8 +36,8 @@ def test_every_object_of_several_pages_is_sent_once_and_an_interrupted_run_is_go
     code, out, err = stage.run()
     assert (code, out) == (commands.EXIT_INTERRUPTED, "")
     assert (
-        f"flowverdict: stopped; 600 objects sent in this run; the same command goes on after them ({state_file()})"
-        in err
+        "flowverdict: stopped; 600 objects sent in this run; "
+        f"the same command continues ({state_file()})" in err
     )
     noted = json.loads(state_file().read_text())
     assert (noted["last_key"], noted["sent"], noted["bytes"]) == (keys[599], 600, 600)
@@ -56,23 +56,23 @@ def test_every_object_of_several_pages_is_sent_once_and_an_interrupted_run_is_go
     assert stage.newly_sent() == [key_of(1_300)]
 
 
-def test_lines_tell_of_progress_where_there_is_no_terminal(
+def test_progress_is_printed_in_lines_without_a_terminal(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backfill, "_LINE_EVERY", 20)
     stage.put(*(key_of(number) for number in range(45)))
     code, out, err = stage.run()
     assert code == 0
-    assert (
-        out
-        == f"sent 45 objects; {state_file()} says how far: with it the next run sends what came later, without it all again\n"
+    assert out == (
+        f"sent 45 objects; the progress is in {state_file()}: with this file the next run sends "
+        "newer objects only, without it all objects again\n"
     )
     assert re.findall(r"^.* sent$", err, re.MULTILINE) == ["20 of 45 sent", "40 of 45 sent"]
     assert "\x1b" not in err
     assert backfill.ALERTS_NOTE in err
 
 
-def test_what_is_passed_over_is_counted(stage: Stage) -> None:
+def test_skipped_objects_are_counted(stage: Stage) -> None:
     stage.put(
         key_of(0),
         key_of(1),
@@ -85,9 +85,9 @@ def test_what_is_passed_over_is_counted(stage: Stage) -> None:
     code, _, err = stage.run()
     assert code == 0
     assert sorted(stage.sent()) == sorted([key_of(0), key_of(1), f"{FOLDER}a.parquet"])
-    assert set(re.findall(r"^passed over: (.*)$", err, re.MULTILINE)) == {
+    assert set(re.findall(r"^skipped: (.*)$", err, re.MULTILINE)) == {
         "2 objects: not named as VPC flow log files are (--all-objects sends them too)",
-        "1 object: archived, so to be restored before it can be read",
+        "1 object: archived, must be restored before it can be read",
     }
     assert stage.run("--all-objects", "--state", "other.json")[0] == 0
     assert len(stage.sent()) == 6
@@ -109,7 +109,7 @@ def test_a_window_of_time_is_what_is_sent(stage: Stage) -> None:
     assert sorted(stage.sent()) == [key_of(1_440), key_of(2_880)]
     code, _, err = stage.run("--since", "2026-10-02")
     assert code == 2
-    assert 'of another backfill: its until is "2026-10-04T00:00:00+00:00", not null' in err
+    assert 'the state of another backfill: until is "2026-10-04T00:00:00+00:00", not null' in err
 
 
 def test_a_state_of_another_queue_is_refused(stage: Stage) -> None:
@@ -119,8 +119,9 @@ def test_a_state_of_another_queue_is_refused(stage: Stage) -> None:
     code, out, err = stage.run("--queue-url", other)
     assert (code, out) == (2, "")
     assert err == (
-        f"flowverdict: {state_file()}: of another backfill: its queue is {json.dumps(stage.queue_url)}, not {json.dumps(other)}; "
-        "give another --state, or remove it\n"
+        f"flowverdict: {state_file()}: the state of another backfill: "
+        f"queue is {json.dumps(stage.queue_url)}, not {json.dumps(other)}; "
+        "use another --state, or remove the file\n"
     )
 
 
@@ -164,10 +165,13 @@ def test_a_dry_run_says_all_and_sends_nothing(stage: Stage) -> None:
         f"from: {SOURCE}",
         f"to: {stage.queue_url}",
         "would be sent: 2 objects, 62.0 kB",
-        "passed over: 1 object: not named as VPC flow log files are (--all-objects sends them too)",
+        "skipped: 1 object: not named as VPC flow log files are (--all-objects sends them too)",
         "written: 2026-10-01T00:00:00Z to 2026-10-02T00:05:00Z",
         "at 0.5 a second: 4 s",
-        f"estimate: 2,000 records if gzipped, {milliseconds:,.0f} ms of Lambda (1,024 MB), $0.00 at list prices of us-east-1",
+        (
+            f"estimate: 2,000 records if gzipped, {milliseconds:,.0f} ms of Lambda (1,024 MB), "
+            "$0.00 at list prices of us-east-1"
+        ),
         "estimated with figures from another processor than Lambda's: docs/cost.md",
         "",
     ]
@@ -195,7 +199,7 @@ def test_a_dry_run_after_an_interrupted_one_says_what_is_left(stage: Stage) -> N
 # --- to the alerts
 
 
-def test_the_function_reads_what_was_sent_and_tells_it_once(stage: Stage) -> None:
+def test_function_reads_the_sent_objects_and_notifies_once(stage: Stage) -> None:
     names = (
         "reply-in-another-file.1",
         "reply-in-another-file.2",

@@ -1,4 +1,4 @@
-"""Backfills whose queue, bucket or stack fails: what is tried again, what is one line, and what is left."""
+"""Backfills whose queue, bucket or stack fails: retries, errors in one line, and the next run."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def refusing(stage: Stage, times: Mapping[str, int], *, sender_fault: bool = Fal
     return client
 
 
-def test_what_the_queue_does_not_take_at_first_is_tried_again(
+def test_message_that_the_queue_refuses_at_first_is_tried_again(
     stage: Stage, waits: list[float]
 ) -> None:
     keys = [key_of(number) for number in range(25)]
@@ -88,7 +88,7 @@ def test_what_the_queue_does_not_take_at_first_is_tried_again(
     assert waits == [0.5, 1.0, 2.0, 0.5]
 
 
-def test_what_the_queue_never_takes_is_told_and_tried_first_by_the_next_run(
+def test_refused_message_is_printed_and_tried_first_by_the_next_run(
     stage: Stage, waits: list[float]
 ) -> None:
     keys = [key_of(number) for number in range(25)]
@@ -98,7 +98,7 @@ def test_what_the_queue_never_takes_is_told_and_tried_first_by_the_next_run(
     assert code == 1
     assert out.startswith("sent 23 objects; ")
     assert f"refused: {keys[3]!a}: InternalError: busy\n" in err
-    assert f"flowverdict: the queue did not take s3://{BUCKET}/{keys[24]!a}\n" in err
+    assert f"flowverdict: refused s3://{BUCKET}/{keys[24]!a}\n" in err
     assert sorted(stage.sent()) == [key for key in keys if key not in {keys[3], keys[24]}]
     assert len(waits) == 6
 
@@ -114,22 +114,23 @@ def test_what_the_queue_never_takes_is_told_and_tried_first_by_the_next_run(
     assert stage.sent() == [keys[24]]
 
 
-def test_a_message_that_is_our_fault_is_not_tried_again(stage: Stage, waits: list[float]) -> None:
+def test_message_with_a_sender_fault_is_not_tried_again(stage: Stage, waits: list[float]) -> None:
     stage.put(key_of(0), key_of(1))
     client = refusing(stage, {key_of(0): 99}, sender_fault=True)
     assert stage.run()[0] == 1
     assert (client.offered, waits) == ([key_of(0), key_of(1)], [])
 
 
-def test_a_queue_that_takes_nothing_is_given_up(stage: Stage, waits: list[float]) -> None:
+def test_queue_that_refuses_all_messages_ends_the_run(stage: Stage, waits: list[float]) -> None:
     keys = [key_of(number) for number in range(300)]
     stage.put(*keys)
     refusing(stage, dict.fromkeys(keys, 99), sender_fault=True)
     code, out, err = stage.run()
     assert (code, out, waits) == (2, "", [])
     assert err.endswith(
-        "flowverdict: the queue did not take 100 messages, the last one: InternalError: busy; 0 objects sent in this run; "
-        f"the same command goes on after them ({state_file()})\n"
+        "flowverdict: the queue refused 100 messages; the last reason: InternalError: busy; "
+        "0 objects sent in this run; "
+        f"the same command continues ({state_file()})\n"
     )
 
 
@@ -149,7 +150,7 @@ def test_a_queue_that_goes_away_is_one_line_and_the_rest_is_sent_later(stage: St
     assert (code, out) == (2, "")
     assert err.splitlines()[-1] == (
         f"flowverdict: {stage.queue_url}: no such queue in {REGION}; 10 objects sent in this run; "
-        f"the same command goes on after them ({state_file()})"
+        f"the same command continues ({state_file()})"
     )
     stage.fault = None
     stage.messages()
@@ -193,7 +194,10 @@ def _deny(**_: object) -> None:
         ("ValidationError", f"flowverdict: no stack 'mine' in {REGION}\n"),
         (
             "AccessDenied",
-            "flowverdict: cloudformation:DescribeStacks: AccessDenied; give --queue-url to do without\n",
+            (
+                "flowverdict: cloudformation:DescribeStacks: AccessDenied; "
+                "--queue-url avoids this call\n"
+            ),
         ),
     ],
 )
@@ -208,11 +212,14 @@ def test_a_stack_without_the_output_or_for_another_bucket_is_one_line(stage: Sta
     assert err.startswith(f"flowverdict: stack flowverdict may read s3://{BUCKET} only, ")
     assert err.count("\n") == 1
     del stage.outputs["FlowLogQueueUrl"]
-    told = "flowverdict: stack flowverdict has no output FlowLogQueueUrl: deploy this version, or give --queue-url\n"
-    assert stage.run() == (2, "", told)
+    error = (
+        "flowverdict: stack flowverdict has no output FlowLogQueueUrl: deploy this version, "
+        "or use --queue-url\n"
+    )
+    assert stage.run() == (2, "", error)
 
 
-def test_a_client_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_that_cannot_be_created_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
     with pytest.raises(FlowVerdictError, match="no-such-profile"):
         backfill.Clients(region=None).get("sqs")

@@ -1,4 +1,4 @@
-"""The parts of a backfill: which objects, the message, the pace, and the note of how far it has got."""
+"""The parts of a backfill: the selection of objects, the message, the rate and the progress."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flowverdict.core.errors import FlowVerdictError
 from flowverdict.flowlog.s3_events import ObjectRef, objects_in_message
 from flowverdict.lifecycle.dynamodb import KEPT
 from flowverdict_cli import backfill, commands
-from flowverdict_cli.backfill_listing import HistoryObject, Location, Passed, Selection, Tally
+from flowverdict_cli.backfill_listing import HistoryObject, Location, Selection, Skipped, Tally
 from flowverdict_cli.backfill_queue import (
     BATCH,
     CONFIGURATION_ID,
@@ -51,7 +51,7 @@ def one(key: str = KEY, size: int = 10, storage_class: str = "STANDARD") -> Hist
     return HistoryObject(key=key, size=size, modified=MODIFIED, storage_class=storage_class)
 
 
-# --- which objects ----------------------------------------------------------------------------------------------------
+# --- which objects
 
 
 @pytest.mark.parametrize(
@@ -61,20 +61,20 @@ def one(key: str = KEY, size: int = 10, storage_class: str = "STANDARD") -> Hist
         (one(f"{FOLDER}renamed.log"), None),
         (
             one("AWSLogs/123456789012/CloudTrail/eu-west-1/2026/11/22/trail.json.gz"),
-            Passed.NO_FLOW_LOG,
+            Skipped.NOT_A_FLOW_LOG,
         ),
-        (one(FOLDER, size=0), Passed.EMPTY),
+        (one(FOLDER, size=0), Skipped.EMPTY),
         (one(KEY.replace(".log.gz", ".log.parquet")), None),
-        (one(storage_class="GLACIER"), Passed.ARCHIVED),
-        (one(storage_class="DEEP_ARCHIVE"), Passed.ARCHIVED),
+        (one(storage_class="GLACIER"), Skipped.ARCHIVED),
+        (one(storage_class="DEEP_ARCHIVE"), Skipped.ARCHIVED),
         (one(storage_class="GLACIER_IR"), None),  # is read at once
     ],
 )
-def test_what_is_no_flow_log_to_read_is_passed_over_and_why(
-    found: HistoryObject, reason: Passed | None
+def test_object_that_is_not_a_flow_log_is_skipped_with_a_reason(
+    found: HistoryObject, reason: Skipped | None
 ) -> None:
-    assert Selection().passes_over(found) == reason
-    assert Selection(all_objects=True).passes_over(found) is None
+    assert Selection().skips(found) == reason
+    assert Selection(all_objects=True).skips(found) is None
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,7 @@ def test_what_is_no_flow_log_to_read_is_passed_over_and_why(
         ),  # a folder's name is not the object's
     ],
 )
-def test_the_name_says_when_an_object_was_written_or_else_its_last_change(
-    key: str, at: datetime
-) -> None:
+def test_time_of_an_object_is_in_its_name_or_else_its_last_change(key: str, at: datetime) -> None:
     assert one(key).written_at == at
 
 
@@ -107,20 +105,20 @@ def test_the_name_says_when_an_object_was_written_or_else_its_last_change(
         ("2026-11-22T13:00:00+01:00", "2026-11-22T12:00:01", True),
     ],
 )
-def test_since_is_within_and_until_is_not(
+def test_since_is_inclusive_and_until_is_exclusive(
     since: str | None, until: str | None, *, wanted: bool
 ) -> None:
     for all_objects in (False, True):
         selection = Selection(
             since=backfill.moment(since), until=backfill.moment(until), all_objects=all_objects
         )
-        assert (selection.passes_over(one()) is None) == wanted
+        assert (selection.skips(one()) is None) == wanted
 
 
-def test_all_is_counted_on_the_way() -> None:
+def test_all_objects_are_counted() -> None:
     tally = Tally()
     later = KEY.replace("T1200Z", "T1205Z")
-    wanted = [*tally.wanted([one(), one("x"), one("y"), one(later, size=5)], Selection())]
+    wanted = [*tally.select([one(), one("x"), one("y"), one(later, size=5)], Selection())]
     assert [found.key for found in wanted] == [KEY, later]
     assert (tally.objects, tally.size, tally.first, tally.last) == (
         2,
@@ -128,21 +126,21 @@ def test_all_is_counted_on_the_way() -> None:
         NOON,
         NOON.replace(minute=5),
     )
-    assert dict(tally.passed) == {Passed.NO_FLOW_LOG: 2}
+    assert dict(tally.skipped) == {Skipped.NOT_A_FLOW_LOG: 2}
 
 
 def test_flow_logs_are_counted_by_account_and_region() -> None:
-    assert Tally().flow_logs_of_a_place == 1
+    assert Tally().flow_logs_of_a_partition == 1
     tally = Tally()
     name = "AWSLogs/{0}_vpcflowlogs_eu-west-1_fl-{1}_20261122T12{2}Z_0a1b.log.gz"
     objects = [
         one(name.format(*told))
         for told in (("1" * 12, "a", "00"), ("1" * 12, "a", "05"), ("1" * 12, "b", "00"))
     ]
-    assert len([*tally.wanted(objects, Selection())]) == 3
-    assert tally.flow_logs_of_a_place == 2
-    assert len([*tally.wanted([one(name.format("2" * 12, "c", "00"))], Selection())]) == 1
-    assert tally.flow_logs_of_a_place == 1.5
+    assert len([*tally.select(objects, Selection())]) == 3
+    assert tally.flow_logs_of_a_partition == 2
+    assert len([*tally.select([one(name.format("2" * 12, "c", "00"))], Selection())]) == 1
+    assert tally.flow_logs_of_a_partition == 1.5
 
 
 @pytest.mark.parametrize(
@@ -157,7 +155,7 @@ def test_flow_logs_are_counted_by_account_and_region() -> None:
         "s3://b",
     ],
 )
-def test_what_is_no_location_is_told(url: str) -> None:
+def test_text_that_is_not_a_location_is_an_error(url: str) -> None:
     with pytest.raises(FlowVerdictError, match="is not of the form s3://bucket/prefix"):
         Location.from_url(url)
 
@@ -170,21 +168,19 @@ def test_what_is_no_location_is_told(url: str) -> None:
         ("s3://my.logs/a/b c\n=", "my.logs", "a/b c\n="),
     ],
 )
-def test_a_location_is_a_bucket_and_what_keys_begin_with(
-    url: str, bucket: str, prefix: str
-) -> None:
+def test_location_is_a_bucket_and_a_prefix(url: str, bucket: str, prefix: str) -> None:
     assert Location.from_url(url) == Location(bucket=bucket, prefix=prefix)
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01", "22.11.2026"])
-def test_what_is_no_time_is_told(text: str) -> None:
+def test_text_that_is_not_a_time_is_an_error(text: str) -> None:
     with pytest.raises(
-        FlowVerdictError, match="is no time; 2026-11-01 and 2026-11-01T12:00:00Z are"
+        FlowVerdictError, match="is not a time such as 2026-11-01 or 2026-11-01T12:00:00Z"
     ):
         backfill.moment(text)
 
 
-# --- the message ------------------------------------------------------------------------------------------------------
+# --- the message
 
 
 @pytest.mark.parametrize("key", [KEY, *HOSTILE])
@@ -219,7 +215,7 @@ def test_the_message_is_what_s3_sends() -> None:
     }
 
 
-# --- the pace ---------------------------------------------------------------------------------------------------------
+# --- the rate
 
 
 class Time:
@@ -246,7 +242,7 @@ class Time:
         max_size=30,
     ),
 )
-def test_in_no_stretch_of_time_more_pass_than_the_rate_and_one_batch(
+def test_no_period_exceeds_the_rate_by_more_than_one_batch(
     rate: float, calls: list[tuple[int, float]]
 ) -> None:
     time = Time()
@@ -267,7 +263,7 @@ def test_in_no_stretch_of_time_more_pass_than_the_rate_and_one_batch(
     )  # it starts with nothing to give away
 
 
-def test_what_keeps_the_rate_is_waiting_and_nothing_more() -> None:
+def test_rate_costs_only_waiting() -> None:
     time = Time()
     pace = Pace(50, clock=time.clock, sleep=time.sleep)
     for _ in range(100):
@@ -285,7 +281,7 @@ def test_a_slow_pace_takes_small_batches(rate: float, batch: int) -> None:
     assert Pace(rate).batch == batch
 
 
-# --- how far it has got -----------------------------------------------------------------------------------------------
+# --- the progress
 
 TASK = Task(
     location=Location(bucket="flow-logs", prefix="AWSLogs/"),
@@ -294,16 +290,16 @@ TASK = Task(
 )
 
 
-def test_what_was_noted_is_what_is_read(tmp_path: Path) -> None:
+def test_saved_state_is_loaded(tmp_path: Path) -> None:
     file = StateFile(tmp_path / "state.json", TASK)
     state = file.load()
     assert state == State()
     refused, sent = one(HOSTILE[2], size=3), one(HOSTILE[3], size=4)
-    state.note([refused, sent], [Refusal(refused=refused, reason="busy")])
+    state.record([refused, sent], [Refusal(refused=refused, reason="busy")])
     file.save(state)
     assert file.load() == state == State(last_key=sent.key, sent=1, size=4, refused=[refused])
 
-    state.note([refused], [], again=True)
+    state.record([refused], [], again=True)
     assert state == State(last_key=sent.key, sent=2, size=7, refused=[])
     file.save(state)
     assert StateFile(tmp_path / "state.json", TASK).load() == state
@@ -357,32 +353,34 @@ def test_the_state_of_another_task_is_refused_by_name(
 ) -> None:
     path = tmp_path / "state.json"
     StateFile(path, TASK).save(State(last_key="x", sent=1))
-    with pytest.raises(FlowVerdictError, match=f"of another backfill: its {named} is ") as raised:
+    with pytest.raises(
+        FlowVerdictError, match=f"the state of another backfill: {named} is "
+    ) as raised:
         StateFile(path, other).load()
     assert str(path) in str(raised.value)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 2}', "\x00"])
-def test_what_is_no_state_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
+def test_file_that_is_not_a_state_is_refused_and_unchanged(tmp_path: Path, content: str) -> None:
     path = tmp_path / "state.json"
     path.write_text(content)
-    with pytest.raises(FlowVerdictError, match="no state of a backfill"):
+    with pytest.raises(FlowVerdictError, match="not the state of a backfill"):
         StateFile(path, TASK).load()
     assert path.read_text() == content
 
 
 @pytest.mark.parametrize("missing", ["last_key", "sent", "bytes", "refused"])
-def test_a_state_that_lacks_something_is_refused(tmp_path: Path, missing: str) -> None:
+def test_state_that_lacks_a_field_is_refused(tmp_path: Path, missing: str) -> None:
     path = tmp_path / "state.json"
     StateFile(path, TASK).save(State())
     written = json.loads(path.read_text())
     del written[missing]
     path.write_text(json.dumps(written))
-    with pytest.raises(FlowVerdictError, match=f"no state of a backfill: .*{missing}"):
+    with pytest.raises(FlowVerdictError, match=f"not the state of a backfill: .*{missing}"):
         StateFile(path, TASK).load()
 
 
-def test_a_state_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_state_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FlowVerdictError, match="no such file or directory"):
         StateFile(tmp_path / "no" / "state.json", TASK).save(State())
 
@@ -400,7 +398,7 @@ def test_each_source_has_a_state_file_of_its_own() -> None:
     )
 
 
-# --- what is told -----------------------------------------------------------------------------------------------------
+# --- the texts
 
 
 def test_the_help_and_the_notes_say_how_long_the_stack_remembers() -> None:
@@ -409,6 +407,6 @@ def test_the_help_and_the_notes_say_how_long_the_stack_remembers() -> None:
     assert days in " ".join((commands.backfill.help or "").split())
 
 
-def test_the_rate_of_the_help_is_the_programs_own() -> None:
+def test_rate_of_the_help_is_the_default() -> None:
     (rate,) = [option for option in commands.backfill.params if option.name == "rate"]
     assert rate.default == backfill.DEFAULT_RATE

@@ -1,4 +1,4 @@
-"""What all commands have in common, their help and usage, and the ways in which ``replay`` fails."""
+"""Help and usage of all commands, and the failures of ``replay``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EVENTS = Path(__file__).parents[2] / "events"
         (["no-such-command"], "No such command 'no-such-command'"),
     ],
 )
-def test_wrong_usage_is_told_on_standard_error_with_exit_2(
+def test_wrong_usage_is_printed_to_standard_error_with_exit_2(
     run: Runner, arguments: list[str], complaint: str
 ) -> None:
     outcome = run(*arguments)
@@ -96,15 +96,15 @@ def test_examples_in_help_stand_on_lines_of_their_own(run: Runner, command: list
     ("content", "reason"),
     [
         (None, "no such file or directory"),
-        (b"", "not JSON, so no event"),
-        (b"hello", "not JSON, so no event"),
-        (b"\xff\xfe\x00", "not JSON, so no event"),
-        (b"[]", "a JSON list, so no event"),
-        (b'"text"', "a JSON str, so no event"),
-        (b"null", "a JSON NoneType, so no event"),
+        (b"", "not an event: not JSON"),
+        (b"hello", "not an event: not JSON"),
+        (b"\xff\xfe\x00", "not an event: not JSON"),
+        (b"[]", "not an event: a JSON list"),
+        (b'"text"', "not an event: a JSON str"),
+        (b"null", "not an event: a JSON NoneType"),
     ],
 )
-def test_replay_of_what_is_no_event_is_one_line_and_exit_2(
+def test_replay_of_a_file_that_is_not_an_event_is_one_line_and_exit_2(
     run: Runner, tmp_path: Path, content: bytes | None, reason: str
 ) -> None:
     path = tmp_path / "event.json"
@@ -135,7 +135,7 @@ def test_replay_of_an_event_of_unknown_shape_is_one_line_and_exit_1(
     assert outcome.err.count("\n") == 1
 
 
-def test_replay_of_records_that_are_no_objects_is_one_line_and_exit_1(
+def test_replay_of_records_that_are_not_objects_is_one_line_and_exit_1(
     run: Runner, tmp_path: Path
 ) -> None:
     outcome = run("replay", write(tmp_path / "event.json", b'{"Records": ["x"]}'))
@@ -162,8 +162,8 @@ def test_replay_in_a_format_that_fits_no_line_fails_and_says_so(run: Runner) -> 
 def test_replay_leaves_nothing_that_was_read_unmentioned(run: Runner) -> None:
     out = run("replay", str(EVENTS / "cloudwatch-logs.json")).out
     assert (
-        out.splitlines()[0]
-        == "cloudwatch-logs.json -> classify_cloudwatch_logs: 2 accepted, 2 rejected, 1 NODATA records, 1 alert"
+        out.splitlines()[0] == "cloudwatch-logs.json -> classify_cloudwatch_logs: "
+        "2 accepted, 2 rejected, 1 NODATA records, 1 alert"
     )
     nothing = run("replay", str(EVENTS / "sqs-s3-test-event.json")).out
     assert nothing == "sqs-s3-test-event.json -> classify_s3: no records, 0 alerts\n"

@@ -1,4 +1,4 @@
-"""The cost model: what it adds up, and that it speaks of the template's own settings and of what the document shows."""
+"""The cost model: its sums, the template's settings in it, and the tables of docs/cost.md."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def by_unit(lines: tuple[Line, ...]) -> dict[str, float]:
     return {f"{line.price.what}: {line.price.unit}": line.amount for line in lines}
 
 
-def test_processor_time_is_stretched_by_the_share_of_a_processor_and_by_the_factor() -> None:
+def test_cpu_time_is_scaled_by_the_share_of_a_vcpu_and_by_the_factor() -> None:
     workload = Workload(records=1e6, objects=0, batch=20)
     assert cost_model.duration_ms(workload, ONE_SECOND) == pytest.approx(1_000 * 1_769 / 1_024)
     assert cost_model.duration_ms(workload, ONE_SECOND, factor=2) == pytest.approx(
@@ -36,8 +36,9 @@ def test_processor_time_is_stretched_by_the_share_of_a_processor_and_by_the_fact
     )
 
 
-def test_a_window_is_judged_by_every_invocation_that_has_records_of_it_or_of_the_next() -> None:
-    # Ten flow logs and five minutes: five invocations of two files, each of which judges three windows of 10,000 records.
+def test_window_is_evaluated_by_every_invocation_with_records_of_the_window_or_the_next() -> None:
+    # Ten flow logs and five minutes: five invocations of two files each. An invocation evaluates
+    # four windows of 10,000 records.
     workload = Workload(records=10_000, objects=10, batch=2, flow_logs=10)
     assert workload.evaluated_records == 5 * 4 * 10_000
     assert workload.evidence == 10 * 2 * 4 + 10
@@ -48,7 +49,7 @@ def test_a_window_is_judged_by_every_invocation_that_has_records_of_it_or_of_the
     )
 
 
-def test_waiting_counts_an_object_an_invocation_and_what_it_reads_of_others() -> None:
+def test_waiting_counts_objects_invocations_and_evidence() -> None:
     workload = Workload(records=0, objects=45, batch=20)
     assert workload.invocations == 3
     assert cost_model.duration_ms(workload, ONE_SECOND) == 45 * 150 + 3 * (500 + 9 * 3)
@@ -83,13 +84,13 @@ def test_a_file_that_is_listed_takes_a_page_of_a_thousand_keys() -> None:
     )
 
 
-def test_a_price_is_for_so_many() -> None:
+def test_price_is_per_number_of_units() -> None:
     assert cost_model.LAMBDA_REQUEST.of(5_000_000) == pytest.approx(1.0)
     assert cost_model.S3_GET.of(10_000) == pytest.approx(0.004)
     assert cost_model.total(()) == 0
 
 
-def test_the_model_is_of_the_templates_settings() -> None:
+def test_model_has_the_settings_of_the_template() -> None:
     assert TEMPLATE.count("Type: AWS::CloudWatch::Alarm") == cost_table.ALARMS
     (memory,) = re.findall(r"S3FunctionMemory:\n    Type: Number\n    Default: (\d+)", TEMPLATE)
     assert int(memory) == cost_model.MEMORY_MB
@@ -100,7 +101,7 @@ def test_the_model_is_of_the_templates_settings() -> None:
     assert re.search(r"Architecture:\n    Type: String\n    Default: arm64", TEMPLATE)
 
 
-def test_the_file_that_is_measured_is_what_it_is_said_to_be() -> None:
+def test_measured_file_has_the_stated_records() -> None:
     for fields in cost_table.FORMATS.values():
         measured = cost_table.measure(3_000, fields, runs=1)  # raises where a record is not read
         assert measured.read_ms > 0 < measured.evaluate_ms

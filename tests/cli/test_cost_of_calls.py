@@ -1,4 +1,4 @@
-"""The cost model against the real handlers: what an invocation asks of S3 and DynamoDB once it runs every five minutes."""
+"""The cost model against the real handlers: their calls of S3 and DynamoDB in steady operation."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 BUCKET = "flow-logs"
 HEADER = (
-    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status vpc-id "
-    "subnet-id tcp-flags region flow-direction reject-reason"
+    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes"
+    " start end action log-status vpc-id subnet-id tcp-flags region flow-direction reject-reason"
 )
 PORTS = (3306, 5432, 6379)
 START = 1_795_348_800  # a window's first second
@@ -32,7 +32,7 @@ INDEX_UNITS = 2  # its entry there is deleted and put
 
 
 class Bill:
-    """What was asked of AWS, in the units that are paid for."""
+    """The calls of AWS, in billed units."""
 
     def __init__(self) -> None:
         self.used: Counter[str] = Counter()
@@ -47,24 +47,27 @@ class Bill:
             case "BatchGetItem":
                 tables = json.loads(params["body"])["RequestItems"].values()
                 self.used["DynamoDB, on demand: read units"] += sum(
-                    len(one["Keys"]) for one in tables
-                )  # none is over 4 KB
+                    len(table["Keys"])
+                    for table in tables  # no item is over 4 KB
+                )
             case "PutItem":
                 self.used["DynamoDB, on demand: write units"] += write_units(
                     json.loads(params["body"])["Item"]
                 )
             case "TransactWriteItems":
-                for one in json.loads(params["body"])["TransactItems"]:
-                    indexed = INDEX_UNITS * ("due_at" in one["Put"]["Item"])
-                    self.used["DynamoDB, on demand: write units"] += (
-                        2 * write_units(one["Put"]["Item"]) + indexed
-                    )
+                for write in json.loads(params["body"])["TransactItems"]:
+                    item = write["Put"]["Item"]
+                    indexed = INDEX_UNITS * ("due_at" in item)
+                    self.used["DynamoDB, on demand: write units"] += 2 * write_units(item) + indexed
             case other:
                 self.used[other] += 1
 
 
 def write_units(item: Mapping[str, Mapping[str, str]]) -> int:
-    """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html; binary comes as base64."""
+    """Return the write units of an item, whose binary values are base64.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
+    """
     size = sum(
         len(name) + len(text) * (0.75 if kind == "B" else 1)
         for name, value in item.items()
@@ -74,10 +77,11 @@ def write_units(item: Mapping[str, Mapping[str, str]]) -> int:
 
 
 def flow_log_file(flow_log: int, at: int) -> tuple[ObjectRef, bytes]:
-    """Give a file with three faults of an interface, each in the window that ends at ``at`` and in the next one."""
+    """Return a file with three faults of an interface, each in the two windows around ``at``."""
     name = f"123456789012_vpcflowlogs_eu-west-1_fl-{flow_log:017x}_20261122T1200Z_{at:x}.log.gz"
     lines = [
-        f"8 123456789012 eni-{flow_log:017x} 10.0.2.9 10.0.1.5 50122 {port} 6 1 60 {end - 30} {end} REJECT OK vpc-0a subnet-0a 2 "
+        f"8 123456789012 eni-{flow_log:017x} 10.0.2.9 10.0.1.5 50122 {port} 6 1 60"
+        f" {end - 30} {end} REJECT OK vpc-0a subnet-0a 2 "
         "eu-west-1 ingress -"
         for port in PORTS
         for end in (at - 60, at + 60)
@@ -89,7 +93,7 @@ def flow_log_file(flow_log: int, at: int) -> tuple[ObjectRef, bytes]:
 
 
 def message(ref: ObjectRef) -> dict[str, Any]:
-    """Give what the queue says of it."""
+    """Return the SQS record about an object."""
     s3 = {
         "s3SchemaVersion": "1.0",
         "bucket": {"name": ref.bucket},
@@ -115,7 +119,7 @@ def message(ref: ObjectRef) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("flow_logs", [1, 3])
-def test_an_invocation_asks_for_what_the_model_says(flow_logs: int) -> None:
+def test_invocation_makes_the_calls_of_the_model(flow_logs: int) -> None:
     bill = Bill()
     with local_aws() as aws:
         assert boto3.DEFAULT_SESSION is not None

@@ -46,7 +46,7 @@ def test_explain_reads_text_gzip_and_pasted_lines_from_a_file_or_standard_input(
     assert outcome.err == SUMMARY
 
 
-def test_explain_shows_a_table_unless_told_otherwise(run: Runner, tmp_path: Path) -> None:
+def test_explain_shows_a_table_by_default(run: Runner, tmp_path: Path) -> None:
     outcome = run("explain", write(tmp_path / "flow.log", HEADER, SSH, RDP))
     assert outcome.code == 0
     assert "TCP 172.31.9.69:49761 -> 172.31.9.12:3389" in outcome.out
@@ -65,7 +65,7 @@ def test_explain_gives_one_object_a_line_for_each_rejected_flow(
     assert [(line["dstport"], line["records"]) for line in lines] == [(3389, 2), (3390, 1)]
 
 
-def test_of_a_flood_explain_tells_some_flows_and_what_the_others_are_together(
+def test_explain_evaluates_the_most_flows_and_counts_the_others_together(
     run: Runner, tmp_path: Path
 ) -> None:
     lines = [
@@ -74,38 +74,37 @@ def test_of_a_flood_explain_tells_some_flows_and_what_the_others_are_together(
     small, large = (write(tmp_path / f"{many}.log", HEADER, *lines[:many]) for many in (30, 2_000))
     for path, many in ((small, 30), (large, 2_000)):
         outcome = run("explain", "--output", "json", "--most", "20", path)
-        told = [json.loads(line) for line in outcome.out.splitlines()]
-        assert len(told) == 20
+        printed = [json.loads(line) for line in outcome.out.splitlines()]
+        assert len(printed) == 20
         assert outcome.err == (
             f"eni-1235b8ca123456789: {many - 20:,} further rejected records, counted together: "
             f"TCP to port 3389: {many - 20:,} records\n"
-            f"{many:,} records: 0 accepted, {many:,} rejected in 20 flows and more, counted together\n"
+            f"{many:,} records: 0 accepted, {many:,} rejected in 20 flows and more, "
+            "counted together\n"
         )
         assert len(run("explain", "--output", "json", "--most", "0", path).out.splitlines()) == many
 
 
-def test_of_a_flood_at_many_interfaces_the_ten_with_most_are_named(
-    run: Runner, tmp_path: Path
-) -> None:
+def test_ten_interfaces_with_most_aggregated_records_are_named(run: Runner, tmp_path: Path) -> None:
     names = [b"eni-%d" % number for number in range(13) for _ in range(number + 2)]
     lines = [
         RDP.replace(b"eni-1235b8ca123456789", name).replace(b"49761", b"%d" % place)
         for place, name in enumerate(names)
     ]
-    told = run(
+    printed = run(
         "explain", "--output", "json", "--most", "1", write(tmp_path / "flow.log", HEADER, *lines)
     ).err.splitlines()
-    assert len(told) == 12
-    assert (
-        told[11]
-        == f"{len(names)} records: 0 accepted, {len(names)} rejected in 1 flow and more, counted together"
+    assert len(printed) == 12
+    assert printed[11] == (
+        f"{len(names)} records: 0 accepted, {len(names)} rejected in 1 flow and more, "
+        "counted together"
     )
-    assert re.fullmatch(r"3 further interfaces: \d+ such records", told[10])
-    named = [int(re.fullmatch(r"eni-\d+: (\d+) further .*", line)[1]) for line in told[:10]]  # type: ignore[index]
+    assert re.fullmatch(r"3 further interfaces: \d+ such records", printed[10])
+    named = [int(re.fullmatch(r"eni-\d+: (\d+) further .*", line)[1]) for line in printed[:10]]  # type: ignore[index]
     assert named == sorted(named, reverse=True)
 
 
-def test_explain_judges_all_files_together(run: Runner, tmp_path: Path) -> None:
+def test_explain_evaluates_all_files_together(run: Runner, tmp_path: Path) -> None:
     request, reply = (
         write(tmp_path / "1.log", HEADER, PING),
         write(tmp_path / "2.log", HEADER, PONG),
@@ -128,7 +127,7 @@ def test_explain_prints_nothing_to_standard_output_where_nothing_was_rejected(
     )
 
 
-def test_explain_tells_malformed_lines_and_unknown_fields_on_standard_error(
+def test_explain_prints_malformed_lines_and_unknown_fields_to_standard_error(
     run: Runner, tmp_path: Path
 ) -> None:
     path = write(
@@ -142,7 +141,7 @@ def test_explain_tells_malformed_lines_and_unknown_fields_on_standard_error(
     assert re.fullmatch(
         rf"{re.escape(str(path))}: line \d: field-count: 1 fields, the format has 15", sample
     )
-    assert unknown == f"{path}: unknown fields, passed over: tomorrows-field"
+    assert unknown == f"{path}: unknown fields, ignored: tomorrows-field"
     assert summary == "1 record: 0 accepted, 0 rejected in 0 flows, 1 malformed"
 
 
@@ -171,7 +170,7 @@ NOT_READABLE: Iterable[tuple[str, bytes | None, str]] = [
 
 
 @pytest.mark.parametrize(("name", "content", "reason"), NOT_READABLE)
-def test_explain_of_what_is_no_flow_log_is_one_line_and_exit_2(
+def test_explain_of_a_file_that_is_not_a_flow_log_is_one_line_and_exit_2(
     run: Runner, tmp_path: Path, name: str, content: bytes | None, reason: str
 ) -> None:
     path = tmp_path / name
@@ -182,7 +181,7 @@ def test_explain_of_what_is_no_flow_log_is_one_line_and_exit_2(
     assert (outcome.code, outcome.out, outcome.err) == (2, "", f"flowverdict: {path}: {reason}\n")
 
 
-def test_explain_names_standard_input_where_that_is_no_flow_log(run: Runner) -> None:
+def test_explain_names_standard_input_that_is_not_a_flow_log(run: Runner) -> None:
     outcome = run("explain", "-", stdin=b"hello\n")
     assert outcome.code == 2
     assert outcome.err.startswith("flowverdict: standard input: not a VPC flow log")
@@ -217,9 +216,7 @@ def test_rules_of_the_wrong_shape_are_one_line_and_exit_2(
     assert reason in outcome.err
 
 
-def test_an_empty_configuration_knows_nothing_and_the_verdict_stands(
-    run: Runner, tmp_path: Path
-) -> None:
+def test_empty_configuration_does_not_change_the_verdict(run: Runner, tmp_path: Path) -> None:
     config = tmp_path / "rules.json"
     config.write_text("{}")
     outcome = run(
@@ -271,5 +268,6 @@ def test_the_table_names_the_rule_and_the_fix_stands_below_it_in_one_line(run: R
     )
     assert "no inbound rule of sg-0ccc0000000000003 lets it in" in row
     assert command.startswith(
-        "  aws ec2 authorize-security-group-ingress --region eu-west-1 --group-id sg-0ccc0000000000003 "
+        "  aws ec2 authorize-security-group-ingress --region eu-west-1 "
+        "--group-id sg-0ccc0000000000003 "
     )

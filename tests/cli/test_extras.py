@@ -76,7 +76,7 @@ def test_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch
     assert str(raised.value) == "snapshot needs boto-four: pip install 'flowverdict[aws]'"
 
 
-# --- the wheel, in an environment that has nothing else -------------------------------------------
+# --- the wheel, in an environment that has nothing else
 
 
 class Installed(NamedTuple):

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 SCENARIOS = ROOT / "tests" / "scenarios"
 EXAMPLE = ROOT / "docs" / "policy.example.json"
 NOW = "2026-11-22T12:00:00Z"
-# Requests to 10.0.3.30:5432 and from 10.0.2.20 to port 443, and the end of a connection to port 443.
+# Requests to 10.0.3.30:5432 and from 10.0.2.20 to port 443, and a closed connection to port 443.
 LOGS = [
     str(SCENARIOS / f"{name}.log")
     for name in ("outbound-request", "inbound-request", "closed-connection")
@@ -59,20 +59,20 @@ def checked(*arguments: str | Path) -> dict[str, Any]:
     return answer
 
 
-def test_a_valid_document_is_counted_and_what_ends_is_called_out(policy: Path) -> None:
+def test_entries_of_a_valid_document_are_counted_and_ends_are_marked(policy: Path) -> None:
     result = run("--at", NOW, policy)
     assert (result.exit_code, result.stderr) == (0, "")
     headline, blank, header, *rows = result.stdout.splitlines()
     assert (
-        headline
-        == f"{policy}: valid, 3 silences (1 ended, 1 ending within a week), 1 expected, minimum severity low"
+        headline == f"{policy}: valid, 3 silences (1 ended, 1 ending within a week), 1 expected, "
+        "minimum severity low"
     )
     assert (blank, header.split()) == ("", ["entry", "until", "(UTC)", "reason", "remark"])
     assert [re.split(r"  +", row.strip()) for row in rows] == [
         ["silences[0]", "2026-11-22 12:00:00", "over", "ended less than a day ago"],
         ["silences[1]", "2026-11-29 12:00:00", "[red]soon[/red]", "ends in 7 days"],
         ["silences[2]", "2026-11-29 12:00:01", "behind"],
-        ["expected[0]", "for good", "no mail"],
+        ["expected[0]", "no end", "no mail"],
     ]
 
 
@@ -96,9 +96,9 @@ def test_with_logs_it_says_what_each_entry_mutes_and_what_is_left(policy: Path) 
             "0",
             "0",
             "behind",
-            "matches only what entries before it mute",
+            "matches only flows that earlier entries mute",
         ],
-        ["expected[0]", "for good", "0", "0", "no mail", "matches nothing here"],
+        ["expected[0]", "no end", "0", "0", "no mail", "matches no flow here"],
     ]
     assert effect.splitlines() == [
         "muted:   1 of 3 flows, 1 of 3 records",
@@ -192,7 +192,7 @@ def test_the_document_may_come_from_standard_input() -> None:
     )
 
 
-# --- what goes wrong --------------------------------------------------------------------------------------------------
+# --- what goes wrong
 
 
 def test_each_problem_is_a_line_on_standard_error_and_exit_2(tmp_path: Path) -> None:
@@ -203,7 +203,10 @@ def test_each_problem_is_a_line_on_standard_error_and_exit_2(tmp_path: Path) -> 
     result = run("--output", "json", path, *LOGS)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines() == [
-        f'{path}: silences[0].match.port[0]: "22\\u001b[31m" is no port: a whole number from 0 to 65535 is',
+        (
+            f'{path}: silences[0].match.port[0]: "22\\u001b[31m" is no port: '
+            "a whole number from 0 to 65535 is"
+        ),
         f"{path}: silences[0].until: missing",
     ]
 
@@ -217,13 +220,13 @@ def test_a_file_of_any_size_is_refused_without_reading_it_all() -> None:
 
 
 @pytest.mark.parametrize("at", ["2026-11-22T12:00:00", "tomorrow"])
-def test_a_time_that_is_none_or_has_no_zone_is_wrong_usage(policy: Path, at: str) -> None:
+def test_time_that_is_not_valid_or_lacks_a_zone_is_wrong_usage(policy: Path, at: str) -> None:
     result = run("--at", at, policy)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Invalid value for '--at'" in result.stderr
 
 
-def test_files_that_cannot_be_read_are_told_by_name(policy: Path, tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_named(policy: Path, tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     commands: list[list[str | Path]] = [
         [missing],
@@ -236,7 +239,7 @@ def test_files_that_cannot_be_read_are_told_by_name(policy: Path, tmp_path: Path
         assert str(result.exception).lower() == f"{missing}: no such file or directory"
 
 
-# --- as documented ----------------------------------------------------------------------------------------------------
+# --- as documented
 
 
 @pytest.mark.parametrize(
@@ -245,7 +248,10 @@ def test_files_that_cannot_be_read_are_told_by_name(policy: Path, tmp_path: Path
         "docs/policy.example.json",
         "--at 2026-11-30T00:00:00Z docs/policy.example.json",
         "docs/policy.example.json tests/scenarios/*.log",
-        "--output json --config tests/scenarios/shop.config.json docs/policy.example.json tests/scenarios/rules-*.log",
+        (
+            "--output json --config tests/scenarios/shop.config.json docs/policy.example.json "
+            "tests/scenarios/rules-*.log"
+        ),
     ],
 )
 def test_the_example_works_with_the_scenarios(
@@ -269,7 +275,7 @@ def test_the_example_mutes_something_of_the_scenarios() -> None:
 
 
 def test_help_mentions_arguments_and_options() -> None:
-    assert "flowverdict policy check FILE" in CliRunner().invoke(cli, ["--help"]).output
+    assert "Check policy documents" in CliRunner().invoke(cli, ["--help"]).output
     help_text = run("--help").output
     wanted = [
         "FILE [LOGS]...",

@@ -1,4 +1,4 @@
-"""``flowverdict replay --slack-webhook``: what arrives at a listener is what Slack takes, and what went wrong is told."""
+"""``flowverdict replay --slack-webhook``: Slack accepts the messages, and failures are printed."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_message_that_slack_does_not_take_is_one_clear_line_and_the_others_arr
     "address",
     ["http://hooks.slack.com/services/T/B/x", "ftp://127.0.0.1/", "https://", "not an address"],
 )
-def test_an_address_that_is_none_is_refused_before_anything_happens(address: str) -> None:
+def test_address_that_is_not_valid_is_refused_first(address: str) -> None:
     result = CliRunner().invoke(cli, ["replay", "--slack-webhook", address, DELIVERY])
     assert result.exit_code != 0
     assert result.stdout == ""

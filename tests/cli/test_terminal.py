@@ -69,7 +69,7 @@ def test_no_progress_is_shown_on_a_terminal_for_a_short_file(tmp_path: Path) -> 
     ) == SUMMARY.replace("\n", "\r\n")
 
 
-def test_no_progress_is_shown_where_standard_error_is_no_terminal(
+def test_no_progress_is_shown_where_standard_error_is_not_a_terminal(
     run: Runner, long_file: Path
 ) -> None:
     outcome = run("explain", long_file)
@@ -114,11 +114,11 @@ def test_interrupt_is_quiet_and_ends_with_130() -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # Tests that run in a shell's background are given a SIGINT that is ignored, and hand that on.
+        # In a shell's background SIGINT is ignored, which child processes inherit.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     ) as process:
         assert process.stdin is not None
-        # More than a pipe and the command's buffer hold: once this is written the command is reading records.
+        # More than a pipe and the command's buffer hold, so the command reads records by now.
         process.stdin.write(HEADER + RDP * 5_000)
         process.stdin.flush()
         process.send_signal(signal.SIGINT)
@@ -140,7 +140,7 @@ FULL = Path("/dev/full")
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="Linux has a device that is always full")
-def test_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+def test_full_disk_is_one_line(tmp_path: Path) -> None:
     command = [
         *COMMAND,
         "explain",
@@ -168,7 +168,7 @@ def is_shown_as_text(outcome: Outcome) -> bool:
     )
 
 
-def test_a_files_name_does_nothing_to_a_terminal(run: Runner, tmp_path: Path) -> None:
+def test_file_name_does_not_control_a_terminal(run: Runner, tmp_path: Path) -> None:
     log = write(tmp_path / f"{ACTING}.log", HEADER, RDP, b"2 no record\n")
     explained = run("explain", log)
     assert (explained.code, is_shown_as_text(explained)) == (0, True)
@@ -190,7 +190,7 @@ def test_a_files_name_does_nothing_to_a_terminal(run: Runner, tmp_path: Path) ->
         assert "all is well" in failed.err
 
 
-def test_an_objects_key_does_nothing_to_a_terminal(run: Runner, tmp_path: Path) -> None:
+def test_object_key_does_not_control_a_terminal(run: Runner, tmp_path: Path) -> None:
     detail = {"bucket": {"name": "flow-logs"}, "object": {"key": ACTING}}
     event = write(
         tmp_path / "event.json",

@@ -1,4 +1,4 @@
-"""What ``explain`` and ``replay`` print as JSON for every scenario and every event, held byte for byte."""
+"""The JSON of ``explain`` and ``replay`` for every scenario and every event, byte for byte."""
 
 from __future__ import annotations
 

@@ -29,9 +29,11 @@ SOURCE = f"s3://{BUCKET}/AWSLogs/"
 
 
 def key_of(number: int) -> str:
+    """Return the key of a flow log file, ``number`` minutes after the first of October."""
     day, minute = divmod(number, 1_440)
     at = f"202610{day + 1:02}T{minute // 60:02}{minute % 60:02}Z"
-    return f"{FOLDER}2026/10/{day + 1:02}/123456789012_vpcflowlogs_{REGION}_fl-0a1b_{at}_{number:08x}.log.gz"
+    name = f"123456789012_vpcflowlogs_{REGION}_fl-0a1b_{at}_{number:08x}.log.gz"
+    return f"{FOLDER}2026/10/{day + 1:02}/{name}"
 
 
 class Stage:
@@ -50,7 +52,7 @@ class Stage:
         self.outputs = {"FlowLogQueueUrl": self.queue_url, "FlowLogBucketName": BUCKET}
         self.stack_error: str | None = None
         self.calls = 0
-        # Told of each answer to SendMessageBatch before the command sees it.
+        # Receives each answer of SendMessageBatch before the command does.
         self.fault: Callable[[dict[str, Any], int], None] | None = None
         self.clients = backfill.Clients(region=None)
         events = self.clients.get("sqs").meta.events
@@ -67,7 +69,7 @@ class Stage:
         stage = self
 
         class Stacks:
-            """CloudFormation with answers of its own, checked against the SDK's description of them."""
+            """CloudFormation with own answers, which the SDK's description validates."""
 
             meta = boto3.client("sqs").meta
 
@@ -123,18 +125,20 @@ class Stage:
         return code, *self._capsys.readouterr()
 
     def messages(self) -> list[str]:
-        """Give the bodies of what is in the queue, which is empty then."""
+        """Empty the queue and return the bodies of its messages."""
         bodies = []
         while received := self.sqs.receive_message(
             QueueUrl=self.queue_url, MaxNumberOfMessages=10
         ).get("Messages", []):
-            for one in received:
-                bodies.append(one["Body"])
-                self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=one["ReceiptHandle"])
+            for message in received:
+                bodies.append(message["Body"])
+                self.sqs.delete_message(
+                    QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"]
+                )
         return bodies
 
     def newly_sent(self) -> list[str]:
-        """Give what was sent since the last call, in its order; a thousand messages are counted and not read one by one."""
+        """Return the keys sent since the last call, in order; the queue is only counted."""
         keys, self.asked = self.asked, []
         self.waiting += len(keys)
         waiting = self.sqs.get_queue_attributes(
@@ -144,7 +148,7 @@ class Stage:
         return keys
 
     def sent(self) -> list[str]:
-        """Give the keys that the messages in the queue name, as the function reads them."""
+        """Empty the queue and return the keys of its messages, as the function reads them."""
         refs = [ref for body in self.messages() for ref in objects_in_message(body)]
         assert {ref.bucket for ref in refs} <= {BUCKET}
         return [ref.key for ref in refs]

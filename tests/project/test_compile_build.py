@@ -34,7 +34,7 @@ def test_bytecode_is_used_though_packing_changes_the_times_of_sources(tmp_path: 
     assert finished.stdout == "compiled\n"
 
 
-def test_the_folder_that_it_was_built_in_is_not_in_the_bytecode(tmp_path: Path) -> None:
+def test_bytecode_does_not_contain_the_folder_of_the_build(tmp_path: Path) -> None:
     for place in ("here", "there"):
         (tmp_path / place).mkdir()
         (tmp_path / place / "module.py").write_text("def function():\n    return 1\n")
@@ -43,7 +43,7 @@ def test_the_folder_that_it_was_built_in_is_not_in_the_bytecode(tmp_path: Path) 
     assert here.read_bytes() == there.read_bytes()
 
 
-def test_what_does_not_compile_is_not_passed_over(tmp_path: Path) -> None:
+def test_file_that_does_not_compile_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("def")
     with pytest.raises(RuntimeError, match="do not compile"):
         compile_build(tmp_path)

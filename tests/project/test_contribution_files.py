@@ -1,4 +1,4 @@
-"""The files for contributors: GitHub's workflows and forms, the hooks before a commit, CHANGELOG."""
+"""The files for contributors: workflows, forms, hooks before a commit, and CHANGELOG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pins: each with its hashes, from nowhere in particular, the same in the layer as where it is tested; and their audit."""
+"""The pins: hashes, no addresses, the versions of the layers in the tests; and their audit."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ ROOT = Path(__file__).parents[2]
 LAYERS = sorted((ROOT / "layers").glob("*/requirements.txt"))
 FILES = [*LAYERS, *sorted((ROOT / "requirements").glob("*.txt"))]
 _PIN = re.compile(
-    r"(?P<name>[a-z0-9][a-z0-9._-]*)(\[[a-z0-9,_-]+\])?==(?P<version>[A-Za-z0-9.+!]+)( ; (?P<marker>[^\\]+?))?"
+    r"(?P<name>[a-z0-9][a-z0-9._-]*)(\[[a-z0-9,_-]+\])?==(?P<version>[A-Za-z0-9.+!]+)"
+    r"( ; (?P<marker>[^\\]+?))?"
 )
 _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
 def entries(path: Path) -> list[str]:
-    """Give what pip reads: lines put together where they go on, without comments."""
+    """Return the requirements: continued lines joined, comments removed."""
     lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")]
     return [entry for entry in "\n".join(lines).replace("\\\n", " ").split("\n") if entry.strip()]
 
 
 def pins(path: Path) -> dict[str, str]:
     found = [_PIN.match(entry) for entry in entries(path)]
-    return {one["name"]: one["version"] for one in found if one is not None}
+    return {pin["name"]: pin["version"] for pin in found if pin is not None}
 
 
-def test_all_files_are_looked_at() -> None:
+def test_all_files_are_checked() -> None:
     names = [
         "audit.txt",
         "bench.txt",
@@ -54,14 +55,14 @@ def test_all_files_are_looked_at() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_pin_has_its_hashes_and_no_line_says_where_to_get_it(path: Path) -> None:
+def test_every_pin_has_hashes_and_no_line_names_an_index(path: Path) -> None:
     found = entries(path)
     assert found
     for entry in found:
         pin, *hashes = re.split(r"\s+(?=--hash)", entry.strip())
         assert _PIN.fullmatch(pin), entry
         assert hashes, entry
-        assert all(_HASH.fullmatch(one) for one in hashes), entry
+        assert all(_HASH.fullmatch(text) for text in hashes), entry
     text = path.read_text()
     assert not re.search(
         r"https?://|file:|git\+|\b[\w.-]+\s*@\s|index-url|find-links|trusted-host", text
@@ -73,9 +74,8 @@ def test_the_layers_pins_are_those_that_are_tested() -> None:
     tested = pins(ROOT / "requirements" / "dev.txt")
     assert {"pydantic", "slack-sdk", "aws-lambda-powertools"} <= dependencies.keys()
     assert {"numpy", "isal"} <= engine.keys()
-    assert (
-        dependencies.keys() & engine.keys() == set()
-    )  # of one that is in both, the first layer's would be loaded
+    # Of a package in both layers, Python would load the first layer's.
+    assert dependencies.keys() & engine.keys() == set()
     assert {name: tested.get(name) for name in dependencies | engine} == dependencies | engine
 
 
@@ -93,7 +93,7 @@ def test_every_environment_is_installed_with_hashes() -> None:
         )
 
 
-# --- what pip-audit prints ----------------------------------------------------------------------------------------------
+# --- what pip-audit prints
 
 CLEAN = {"name": "uv", "version": "0.13.9", "vulns": []}
 FOUND = {
@@ -113,7 +113,7 @@ def judged(*listed: Mapping[str, object]) -> Audit:
     )
 
 
-def test_what_was_audited_is_told_last() -> None:
+def test_summary_of_the_audit_is_last() -> None:
     assert report([judged(CLEAN), judged(CLEAN)], "osv", required=True) == (
         ["audited 1 pins with osv, 2 of 2 files whole: 0 known vulnerabilities"],
         0,
@@ -131,9 +131,8 @@ def test_a_known_vulnerability_fails(*, required: bool) -> None:
 @pytest.mark.parametrize(
     "audit",
     [
-        judged(
-            UNKNOWN
-        ),  # as a mirror without the database answers, at which pip-audit says that nothing is known and ends with 0
+        # The answer of a mirror without the database: pip-audit reports nothing and exits with 0.
+        judged(UNKNOWN),
         judged(CLEAN, UNKNOWN),
         judged(),
         judge("x.txt", "", "Traceback\nrequests.exceptions.ConnectionError: no way there"),
@@ -142,7 +141,7 @@ def test_a_known_vulnerability_fails(*, required: bool) -> None:
     ids=["none known", "some known", "no pins", "not reached", "silent"],
 )
 @pytest.mark.parametrize(("required", "status"), [(False, 0), (True, 1)])
-def test_what_was_not_audited_is_told_and_fails_only_where_it_is_required(
+def test_missing_audit_is_printed_and_fails_only_if_required(
     audit: Audit, *, required: bool, status: int
 ) -> None:
     lines, ended = report([judged(CLEAN), audit], "pypi", required=required)
@@ -152,6 +151,6 @@ def test_what_was_not_audited_is_told_and_fails_only_where_it_is_required(
     assert "; NOT AUDITED: 1 files (" in lines[-1]
 
 
-def test_no_files_are_no_audit() -> None:
+def test_audit_without_files_fails() -> None:
     assert report([], "pypi", required=True)[1] == 1
     assert "NOT AUDITED" in report([], "pypi", required=False)[0][-1]
