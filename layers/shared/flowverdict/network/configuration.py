@@ -125,7 +125,7 @@ class NetConfig:
         return self._index.endpoints_by_interface.get(interface_id)
 
     def route_table_of_subnet(self, subnet_id: str, vpc_id: str | None = None) -> RouteTable | None:
-        """Return the route table that a subnet is associated with, or else its VPC's main one.
+        """Return the route table that a subnet is associated with, or else its VPC's main table.
 
         AWS does not list the subnets that use the main route table.
         """
