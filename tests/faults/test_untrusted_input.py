@@ -1,4 +1,4 @@
-"""No secret and no whole event is told: all functions, at every log level, also when things fail."""
+"""No function reveals a secret or a whole event, at any log level, even when something fails."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ LOG = SCENARIOS / "rules-outbound-response.log"
 
 
 class Told:
-    """Everything that came out: standard output and error, the root logger's lines as Lambda shows them, messages, errors."""
+    """All output: standard output and error, the root logger's lines, messages and errors."""
 
     def __init__(self, capfd: pytest.CaptureFixture[str], logged: io.StringIO) -> None:
         self._capfd = capfd
@@ -77,7 +77,7 @@ def told(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> Iterator[Told]:
-    """Give the functions' world: a level for their own logger and for the root, and credentials that are marked."""
+    """Set the level of the functions' logger and of the root logger, and marked credentials."""
     del aws  # needed for its world alone
     monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", request.param)
     monkeypatch.setenv("POWERTOOLS_LOGGER_LOG_EVENT", "true")  # which would log whole events
@@ -328,7 +328,7 @@ def test_without_our_floor_the_sdk_would_tell_the_webhook(
     assert WEBHOOK in told.everything()
 
 
-# --- what is asked of AWS ----------------------------------------------------------------------------------------------
+# --- what is asked of AWS -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ class World:
         boto3.client("ssm").put_parameter(Name="/slack/webhook", Value=address, Type="SecureString")
         self.episodes = self._make_episodes()
 
-    # --- episodes -------------------------------------------------------------------------------
+    # --- episodes ---------------------------------------------------------------------------------
 
     def _make_episodes(self) -> dict[str, Episode]:
         self._put("first", self._blocked_database_request(), _member_request())
@@ -258,7 +258,7 @@ class World:
             replace(delivery, event=event, at=delivery.at + wait, received=delivery.received + 1)
         ]
 
-    # --- outcome --------------------------------------------------------------------------------
+    # --- outcome ----------------------------------------------------------------------------------
 
     def outcome(self) -> Outcome:
         """Return every message sent so far, and what the table holds now."""
@@ -298,7 +298,7 @@ class World:
             for name, notification in notifications.items()
         }
 
-    # --- records --------------------------------------------------------------------------------
+    # --- records ----------------------------------------------------------------------------------
 
     def _blocked_database_request(self, port: int = 41_000) -> dict[str, object]:
         """Build a request that the database's security group rejects; EC2 knows all its rules."""

@@ -1,4 +1,4 @@
-"""The program's answers against the simulator's truth: right where it can be known, never certain of something false.
+"""Answers agree with the simulator where they can be known, and no certain answer is false.
 
 ``make accuracy`` runs it over more seeds and prints the figures.
 """
@@ -101,13 +101,13 @@ def score(kind: str, fmt: str, *, with_config: bool) -> Score:
     return result
 
 
-# --- remedies, applied to the world as the printed commands say -----------------------------------------------------------
+# --- remedies, applied to the world as the printed commands say -----------------------------------
 
 
 def remediation_works(world: World, truth: Truth, answer: dict[str, Any]) -> bool:
     for command in answer["remedy"]["commands"]:
         world = applied(world, command)
-    # A reply judged to be a request, or the other way round, has packet and reply the other way round too.
+    # Where a reply was taken for a request, packet and reply are exchanged too.
     return all(lets_through(world, truth))
 
 
@@ -171,7 +171,7 @@ def with_rule(world: World, options: dict[str, str], *, egress: bool) -> World:
     return world.with_group(replace(group, rules=(*group.rules, rule)))
 
 
-# --- the promises -----------------------------------------------------------------------------------------------------
+# --- the promises ---------------------------------------------------------------------------------
 
 
 def least_share(kind: str, *, with_config: bool) -> float:

@@ -1,4 +1,4 @@
-"""The pins: each with its hashes, from nowhere in particular, the same in the layer as where it is tested; and their audit."""
+"""Every pin has hashes and no index address; the layers' pins are those tested; their audit."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_every_environment_is_installed_with_hashes() -> None:
         )
 
 
-# --- what pip-audit prints ----------------------------------------------------------------------------------------------
+# --- what pip-audit prints ------------------------------------------------------------------------
 
 CLEAN = {"name": "uv", "version": "0.13.9", "vulns": []}
 FOUND = {
