@@ -192,6 +192,7 @@ LOG_BOMBS: dict[str, tuple[bytes, bool, int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", LOG_BOMBS)
 def test_a_log_event_takes_little_memory_whatever_it_unpacks_to(tmp_path: Path, what: str) -> None:
     content, refused, most = LOG_BOMBS[what]

@@ -264,6 +264,7 @@ BOMBS: dict[str, tuple[bytes, str | None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", BOMBS)
 def test_a_file_takes_little_memory_whatever_it_unpacks_to(tmp_path: Path, what: str) -> None:
     content, refusal = BOMBS[what]

@@ -34,7 +34,11 @@ from tests.simulator.truth import lets_through
 from tests.simulator.world import AclEntry, GroupRule, World
 
 SEEDS = range(int(os.environ.get("SIMULATOR_SEEDS", "1")))
-FORMATS = ("v2", "v5", "v8")
+FORMATS = (
+    pytest.param("v2", marks=pytest.mark.slow),
+    "v5",
+    pytest.param("v8", marks=pytest.mark.slow),
+)
 SCHEMA = json.loads(
     (Path(__file__).parents[2] / "docs" / "schemas" / "explanation.schema.json").read_text()
 )
