@@ -1,7 +1,10 @@
-"""Two functions in two processes see the same new fault at the same moment: one message; two objects count both, one object once.
+"""Two functions in two processes meet the same new fault at the same moment.
 
-moto checks a condition and writes in two steps, so two requests at once could both pass. Its server here takes one request
-after the other, as DynamoDB does for one item; what is at once is the functions.
+One message is sent. Two objects are both counted, and one object is counted once.
+
+moto checks a condition and writes in two steps, so two simultaneous requests could both pass. Its
+server here handles one request after the other, as DynamoDB does for one item; only the functions
+run at once.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ ROUNDS = 6
 
 
 def flow_log(number: int) -> bytes:
-    """Give an object of one rejected reply: each number another interface, and no window says anything of another's."""
+    """Build an object of one rejected reply; each number has an interface and a window of its own."""
     line = reply(40_001, -10 * WINDOW * number)
     return content_of(
         [line.replace("eni-1", f"eni-{number}").replace("10.0.0.5", f"10.0.{number}.5")]
@@ -42,7 +45,7 @@ def flow_log(number: int) -> bytes:
 
 class _Silent(WSGIRequestHandler):
     def log(self, *_: object, **__: object) -> None:
-        """Keep still."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -68,7 +71,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     yield variables
-    urlopen(Request(f"{variables['AWS_ENDPOINT_URL']}/moto-api/reset", method="POST")).close()  # noqa: S310 - this process
+    urlopen(Request(f"{variables['AWS_ENDPOINT_URL']}/moto-api/reset", method="POST")).close()  # noqa: S310 - own server
     server.shutdown()
     thread.join(10)
     server.server_close()
@@ -138,5 +141,6 @@ def test_two_functions_at_once_send_one_message_and_count_each_object_once(
     assert [
         (state.notification.records, state.messages, state.pending) for state in states.values()
     ] == [(objects, 1, None)] * ROUNDS
-    # In each round one of the two was too late and had to compute its write again; else this test shows nothing.
+    # In each round one function was too late and computed its write again; else this test shows
+    # nothing.
     assert sum(conflicts.get(timeout=5) for _ in range(2 * ROUNDS)) >= ROUNDS

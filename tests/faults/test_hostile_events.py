@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from flowverdict_cli.local_aws import LocalAws
 
 
-# --- messages ---------------------------------------------------------------------------------------------------------
+# --- messages -------------------------------------------------------------------------------------
 
 
 def in_sns(text: str, depth: int) -> str:
     for _ in range(depth):
-        # As small as JSON can be escaped, so that it goes deep: doubling backslashes would end at 20.
+        # The shortest escapes of JSON, so that the nesting is deep: doubled backslashes end at 20.
         text = (
             '{"Type":"Notification","Message":"'
             + text.replace("\\", "\\u005c").replace('"', "\\u0022")
@@ -105,7 +105,7 @@ def test_a_direct_event_that_nests_is_read_or_refused(aws: LocalAws, depth: int)
     assert legs(aws) == ([] if depth > 1 else ["request"])
 
 
-# --- CloudWatch Logs --------------------------------------------------------------------------------------------------
+# --- CloudWatch Logs ------------------------------------------------------------------------------
 
 PAYLOAD = {
     "messageType": "DATA_MESSAGE",
@@ -192,6 +192,7 @@ LOG_BOMBS: dict[str, tuple[bytes, bool, int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", LOG_BOMBS)
 def test_a_log_event_takes_little_memory_whatever_it_unpacks_to(tmp_path: Path, what: str) -> None:
     content, refused, most = LOG_BOMBS[what]

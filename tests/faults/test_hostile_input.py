@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def counts_of(invocation: Invocation, key: str) -> dict[str, int]:
-    """Give what the log says of one object, without zeros."""
+    """Return the counts that the log has of one object, without zeros."""
     (counts,) = [
         line["counts"]
         for line in invocation.log
@@ -51,7 +51,7 @@ def counts_of(invocation: Invocation, key: str) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-# --- lines ------------------------------------------------------------------------------------------------------------
+# --- lines ----------------------------------------------------------------------------------------
 
 LINES: dict[str, tuple[bytes, str]] = {
     "a port of 10^30": (REJECT.replace(b" 443 ", b" 1%s " % (b"0" * 30)), "out-of-range"),
@@ -145,7 +145,7 @@ def test_times_at_the_ends_of_the_calendar_are_told_resolved_and_do_not_hide_wha
     assert [alert["status"] for alert in aws.alerts()] == ["firing"]
 
 
-# --- whole objects ----------------------------------------------------------------------------------------------------
+# --- whole objects --------------------------------------------------------------------------------
 
 REFUSED: dict[str, tuple[bytes, str]] = {
     "a header of a million columns": (
@@ -239,9 +239,9 @@ def test_what_is_only_much_is_read_and_counted(aws: LocalAws) -> None:
     assert legs(aws) == ["request", "response"]
 
 
-# --- memory and time --------------------------------------------------------------------------------------------------
+# --- memory and time ------------------------------------------------------------------------------
 
-# The functions have 1,024 MiB by default and 512 at the least; Python, boto3 and the rules kept take some 150.
+# The functions have 1,024 MiB by default and at least 512; Python, boto3 and cached rules take 150.
 BOMBS: dict[str, tuple[bytes, str | None]] = {
     "1 GiB of NULs": (bomb(b"", bytes(MIB), 1_024), "first line is over 65536 bytes"),
     "1 GiB in one line after a record": (bomb(HEADER + REJECT, b"x" * MIB, 1_024), None),
@@ -264,6 +264,7 @@ BOMBS: dict[str, tuple[bytes, str | None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", BOMBS)
 def test_a_file_takes_little_memory_whatever_it_unpacks_to(tmp_path: Path, what: str) -> None:
     content, refusal = BOMBS[what]
@@ -281,8 +282,8 @@ def test_a_file_takes_little_memory_whatever_it_unpacks_to(tmp_path: Path, what:
 def test_reading_stops_soon_after_its_time_is_over_and_the_neighbours_go_on(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The function has 5 s here, of which it reads for 3. Each look at the clock takes 0.1 s, so these
-    # are over at the 30th look. A GiB has that many only if no more than 30 MiB is unpacked between
+    # The function has 5 s here, of which it reads for 3. Each look at the clock takes 0.1 s, so the
+    # time is over at the 30th look. A GiB has that many only if no more than 30 MiB is unpacked between
     # two looks; else it is read to its end.
     monkeypatch.setattr(
         "flowverdict_cli.local_aws._LambdaContext.get_remaining_time_in_millis", lambda _: 5_000
@@ -307,7 +308,7 @@ def test_reading_stops_soon_after_its_time_is_over_and_the_neighbours_go_on(
     assert legs(aws) == ["request"]
 
 
-# --- names ------------------------------------------------------------------------------------------------------------
+# --- names ----------------------------------------------------------------------------------------
 
 KEYS = {
     "steps up": "../../../../etc/passwd",

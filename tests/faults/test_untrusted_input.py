@@ -1,4 +1,4 @@
-"""No secret and no whole event is told: all functions, at every log level, also when things fail."""
+"""No function reveals a secret or a whole event, at any log level, even when something fails."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
-# Stands in what no log line or message has any business with: credentials, the webhook's path, and fields of events and records
-# that nothing is told of.
+# Marks what no log line or message may contain: credentials, the webhook's path, and fields of events
+# and records that no output shows.
 MARK = "m4rk3d"
 WEBHOOK = "s3cr3t"  # in the path of tests.helpers.webhook_server
 OBJECT = KEY % "marked"
 LOG = SCENARIOS / "rules-outbound-response.log"
 
 
-class Told:
-    """Everything that came out: standard output and error, the root logger's lines as Lambda shows them, messages, errors."""
+class Output:
+    """All output: standard output and error, the root logger's lines, messages and errors."""
 
     def __init__(self, capfd: pytest.CaptureFixture[str], logged: io.StringIO) -> None:
         self._capfd = capfd
@@ -70,14 +70,17 @@ class Told:
         return "\n".join(self.texts)
 
 
-@pytest.fixture(params=["DEBUG", "INFO", "ERROR"])
-def told(
+# The level DEBUG writes most.
+@pytest.fixture(
+    params=["DEBUG", *(pytest.param(level, marks=pytest.mark.slow) for level in ("INFO", "ERROR"))]
+)
+def output(
     request: pytest.FixtureRequest,
     aws: LocalAws,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
-) -> Iterator[Told]:
-    """Give the functions' world: a level for their own logger and for the root, and credentials that are marked."""
+) -> Iterator[Output]:
+    """Set the level of the functions' logger and of the root logger, and marked credentials."""
     del aws  # needed for its world alone
     monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", request.param)
     monkeypatch.setenv("POWERTOOLS_LOGGER_LOG_EVENT", "true")  # which would log whole events
@@ -93,7 +96,7 @@ def told(
     root.addHandler(handler)
     root.setLevel(request.param)
     try:
-        yield Told(capfd, logged)
+        yield Output(capfd, logged)
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
@@ -228,28 +231,28 @@ def outcome(invocation: Invocation) -> tuple[str, bool]:
     ],
 )
 def test_the_classifying_functions_tell_no_secret_and_no_whole_event(
-    aws: LocalAws, told: Told, monkeypatch: pytest.MonkeyPatch, trouble: str, fails: int
+    aws: LocalAws, output: Output, monkeypatch: pytest.MonkeyPatch, trouble: str, fails: int
 ) -> None:
     environment = prepare(aws, monkeypatch, trouble)
     failed = 0
     for event in events(trouble):
         invocations: list[Invocation] = []
-        error = told.run(
+        error = output.run(
             partial(
                 lambda made, event: made.append(aws.invoke(event, environment)), invocations, event
             )
         )
         said = [outcome(invocation) for invocation in invocations]
-        told.texts += [text for text, _ in said]
+        output.texts += [text for text, _ in said]
         failed += error is not None or any(it_failed for _, it_failed in said)
     messages = (
         []
         if trouble == "no topic"
         else [json.dumps(aws.alerts()), *(f"{one.subject}{one.body}" for one in aws.emails())]
     )
-    told.texts += messages
+    output.texts += messages
     assert failed == fails
-    assert MARK not in told.everything()
+    assert MARK not in output.everything()
     if trouble == "none":
         assert "Replies blocked" in "".join(messages)
 
@@ -273,7 +276,7 @@ def server() -> Iterator[WebhookServer]:
     ids=["taken, ssm", "taken, secret", "refused", "redirected", "failing", "echoing"],
 )
 def test_the_function_that_posts_tells_neither_the_webhook_nor_the_event(
-    told: Told,
+    output: Output,
     server: WebhookServer,
     monkeypatch: pytest.MonkeyPatch,
     answers: list[Answer],
@@ -306,29 +309,29 @@ def test_the_function_that_posts_tells_neither_the_webhook_nor_the_event(
         invoked_function_arn=f"arn:aws:lambda:{REGION}:123456789012:function:notify_slack",
         get_remaining_time_in_millis=lambda: 120_000,
     )
-    error = told.run(lambda: load_function("notify_slack").lambda_handler(event, context))
+    error = output.run(lambda: load_function("notify_slack").lambda_handler(event, context))
     assert (error is None) is (not answers)
     assert error is None or isinstance(error, FlowVerdictError)
     assert server.received
     posted = json.dumps(server.received)
     for secret in (MARK, WEBHOOK):
-        assert secret not in told.everything()
+        assert secret not in output.everything()
         assert secret not in posted
 
 
-@pytest.mark.parametrize("told", ["DEBUG"], indirect=True)
+@pytest.mark.parametrize("output", ["DEBUG"], indirect=True)
 def test_without_our_floor_the_sdk_would_tell_the_webhook(
-    told: Told, server: WebhookServer
+    output: Output, server: WebhookServer
 ) -> None:
     logging.getLogger("botocore").setLevel(logging.NOTSET)
     boto3.client("ssm").put_parameter(
         Name="/slack/webhook", Type="SecureString", Value=server.address
     )
     boto3.client("ssm").get_parameter(Name="/slack/webhook", WithDecryption=True)
-    assert WEBHOOK in told.everything()
+    assert WEBHOOK in output.everything()
 
 
-# --- what is asked of AWS ----------------------------------------------------------------------------------------------
+# --- what is asked of AWS -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

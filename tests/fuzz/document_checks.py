@@ -1,4 +1,4 @@
-"""Checks of the decoders of events, policies, snapshots and alerts, and of the way to the alerts."""
+"""Check the decoders of events, policies, snapshots and alerts, and the way to the alerts."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def objects_or_none(event: object) -> tuple[ObjectRef, ...] | None:
 
 
 def check_envelope(data: bytes) -> bool:
-    """Bucket and key are text that S3 can have; a message says what its event says, and so it does through SNS."""
+    """Check that bucket and key are valid for S3, and that SNS changes nothing."""
     text = data.decode("utf-8", "surrogateescape")
     try:
         refs = objects_in_message(text)
@@ -86,7 +86,7 @@ def is_of_sns(event: Mapping[str, Any]) -> bool:
 
 
 def check_scheduled(data: bytes) -> bool:
-    """The time of a scheduled event is one that can be shown."""
+    """Check that the time of a scheduled event can be rendered."""
     try:
         event = json.loads(data)
     except (ValueError, RecursionError):
@@ -104,7 +104,7 @@ def check_scheduled(data: bytes) -> bool:
 
 
 def check_policy(data: bytes) -> bool:
-    """A policy that is taken can be asked about every flow, and is the same whatever the blanks of its JSON."""
+    """Check that an accepted policy decides on every flow, whatever the blanks of its JSON."""
     try:
         policy = parse_policy(data)
     except PolicyError as error:
@@ -121,7 +121,7 @@ def check_policy(data: bytes) -> bool:
 
 
 def check_snapshot(data: bytes) -> bool:
-    """Rules that are taken can be asked about every flow: the verdict, its words and its fix come out."""
+    """Check that accepted rules give every flow a verdict, its text and its fix."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
         file.flush()
@@ -147,7 +147,7 @@ def check_snapshot(data: bytes) -> bool:
 
 @cache
 def sample_flows() -> tuple[RejectedFlow, ...]:
-    """Give rejected flows of several kinds, all of the world that ``shop.config.json`` describes."""
+    """Return rejected flows of several kinds, all described by ``shop.config.json``."""
     batch = Batch()
     for name in (
         "rules-inbound-request",
@@ -167,7 +167,7 @@ def sample_config() -> NetConfig:
 
 
 def check_document(data: bytes) -> bool:
-    """A document that is taken gives itself back, and every face can show it."""
+    """Check that an accepted document gives itself back, and that all renderers show it."""
     try:
         notification = notification_from_json(data)
     except NotificationError as error:
@@ -194,7 +194,10 @@ def shown_by_every_renderer(notification: Notification) -> None:
 
 
 def check_alerts(data: bytes) -> bool:
-    """Whatever a file's records hold, its rejected flows become documents that every face can show; each record is in one."""
+    """Check that rejected flows become notifications that all renderers show.
+
+    Each record is in one notification.
+    """
     config, content = (sample_config() if data[:1] > b"\x7f" else None), data[1:]
     batch = Batch()
     try:

@@ -1,4 +1,4 @@
-"""Checks of the decoders of flow logs: text, gzip and Parquet files, and CloudWatch Logs events."""
+"""Check the decoders of flow logs: text, gzip and Parquet files, and CloudWatch Logs events."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def refused(error: FlowVerdictError | MalformedLine) -> bool:
     return False
 
 
-# --- files ---------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 class Dribble:
-    """A stream that gives at most so many bytes at a time, as networks do."""
+    """A stream that returns at most ``most`` bytes at a time, as networks do."""
 
     def __init__(self, content: bytes, most: int) -> None:
         self._content = io.BytesIO(content)
@@ -67,7 +67,7 @@ type Outcome = tuple[tuple[object, ...], Mapping[str, int], tuple[str, ...]] | s
 def outcome_of(
     content: bytes, headerless: tuple[RecordFormat, ...], most: int | None = None
 ) -> Outcome:
-    """Read a file; give everything that came of it, or the text of the refusal."""
+    """Read a file; return its records, counts and samples, or the text of the refusal."""
     reader = LineReader(headerless)
     stream = io.BytesIO(content) if most is None else cast("BinaryIO", Dribble(content, most))
     try:
@@ -86,7 +86,10 @@ def outcome_of(
 
 
 def check_text_file(data: bytes) -> bool:
-    """Every line of a plain file is counted; gzipped or in small pieces it reads the same. The first byte is options."""
+    """Check that every line is counted, and that gzip and small pieces change nothing.
+
+    The first byte of the input holds options.
+    """
     options, content = (data[0] if data else 0), data[1:]
     headerless = (DEFAULT_FORMAT,) if options & 1 else ()
     outcome = outcome_of(content, headerless)
@@ -103,7 +106,7 @@ def check_text_file(data: bytes) -> bool:
 
 
 def check_gzip_file(data: bytes) -> bool:
-    """What comes in as gzip reads as what it unpacks to, or is refused; in small pieces too."""
+    """Check that gzip is read as what it unpacks to, or refused, in small pieces too."""
     content = data if data.startswith(b"\x1f\x8b") else b"\x1f\x8b" + data
     outcome = outcome_of(content, ())
     assert outcome_of(content, (), most=1 + len(data) % 61) == outcome
@@ -118,7 +121,7 @@ def check_gzip_file(data: bytes) -> bool:
 
 
 def check_parquet_file(data: bytes) -> bool:
-    """What is taken for a Parquet file is refused, or as many records are counted as it has; in small pieces too."""
+    """Check that a Parquet file is refused, or all its records counted, in small pieces too."""
     content = data if data.startswith(MAGIC) else MAGIC + data
     outcomes: list[RecordCounts | str] = []
     for stream in (io.BytesIO(content), cast("BinaryIO", Dribble(content, 1 + len(data) % 61))):
@@ -136,7 +139,7 @@ def check_parquet_file(data: bytes) -> bool:
 
 
 def check_record_format(data: bytes) -> bool:
-    """A format gives itself back, as header and as EC2 writes it; what a line was read to, it is written to and read again."""
+    """Check that a format and a record give themselves back, in each form of the format."""
     head, _, rest = data.partition(b"\n")
     text = head.decode("utf-8", "surrogateescape")
     try:
@@ -171,7 +174,10 @@ def check_record_format(data: bytes) -> bool:
 
 
 def check_log_messages(data: bytes) -> bool:
-    """Every message is counted, and read the same whatever stands beside it. The first line has the formats, parted by ``|``."""
+    """Check that every message is counted, and read the same beside any others.
+
+    The first line has the formats, separated by ``|``.
+    """
     head, *lines = data.decode("utf-8", "surrogateescape").split("\n")
     try:
         formats = tuple(RecordFormat.from_text(text) for text in head.split("|")[:4])
@@ -193,7 +199,7 @@ def check_log_messages(data: bytes) -> bool:
 
 
 def check_subscription(data: bytes) -> bool:
-    """A payload that is taken says what its JSON says. The input is what stands in the gzip."""
+    """Check that an accepted payload has the values of its JSON; the input is gzipped here."""
     event = {"awslogs": {"data": base64.b64encode(gzip.compress(data, 1, mtime=0)).decode()}}
     try:
         batch = decode(event)
@@ -222,7 +228,7 @@ def check_subscription(data: bytes) -> bool:
 
 
 def check_subscription_data(data: bytes) -> bool:
-    """The same for what stands in the base64, and for what is no base64 at all."""
+    """Check the same for the content of the base64, and for text that is not base64."""
     taken = False
     for text in (base64.b64encode(data).decode(), data.decode("latin-1")):
         try:

@@ -1,8 +1,8 @@
-"""What is fuzzed: each target takes any bytes, reads them as one decoder would, and checks what the decoder promises.
+"""List the targets of fuzzing: each reads any bytes with one decoder and checks its promises.
 
-A target raises ``AssertionError`` where a promise is broken, lets every unexpected exception through, and says whether the
-input was taken or refused. It needs no fuzzer: ``test_seeds.py`` runs the seeds through it, ``engine.py`` what atheris makes of
-them.
+A target raises ``AssertionError`` where a promise is broken, lets every unexpected exception pass,
+and returns whether the input was accepted. ``test_seeds.py`` runs the seeds through the targets,
+``engine.py`` what atheris makes of the seeds.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Target:
     check
         Runs an input; true if it was taken, false if it was refused by name.
     breaks
-        The function of this module that stands for the decoder: a test replaces it, to see that the target would notice.
+        The name of the decoder in the module of ``check``: a test replaces the decoder, to show that
+        the target notices.
     tokens
         Words that the decoder knows, parted by blanks, for the fuzzer to put into inputs.
     is_json
@@ -62,14 +63,17 @@ class Target:
 
 
 _FIELD_NAMES = " ".join((*FIELDS, *TRANSIT_GATEWAY_FIELDS))
-_VALUES = """REJECT ACCEPT OK NODATA SKIPDATA ingress egress BPA EC - 10.0.1.5 203.0.113.12 2001:db8::1 ::ffff:10.0.0.1 253402300799
-    253402300800 65535 65536 9223372036854775807 -1 +1 1_0 %25 \\x00 eni-0aaaaaaaaaaaaaaa1 123456789012 unknown"""
+_VALUES = """REJECT ACCEPT OK NODATA SKIPDATA ingress egress BPA EC - 10.0.1.5 203.0.113.12
+    2001:db8::1 ::ffff:10.0.0.1 253402300799 253402300800 65535 65536 9223372036854775807 -1 +1 1_0 %25 \\x00 eni-0aaaaaaaaaaaaaaa1 123456789012 unknown"""
 _JSON = r"""null true NaN -Infinity 1e999 [[[[ {"": \\ud800 \\u0000 \\n"""
-_EVENT = """Records eventSource EventSource aws:s3 aws:sqs aws:sns Sns Message Type Notification eventVersion eventName
-    ObjectCreated:Put s3 bucket name object key detail detail-type source aws.s3 Event s3:TestEvent time %2E%2E%2F ../ +"""
+_EVENT = """Records eventSource EventSource aws:s3 aws:sqs aws:sns Sns Message Type Notification
+    eventVersion eventName ObjectCreated:Put s3 bucket name object key detail detail-type source aws.s3 Event
+    s3:TestEvent time %2E%2E%2F ../ +"""
 _LOGS = "messageType DATA_MESSAGE CONTROL_MESSAGE owner logGroup logStream logEvents id message"
-_POLICY = "version minimum_severity silences expected match until reason cidr port interface_id vpc_id verdict"
-_DOCUMENT = """schema_version kind reject scan digest status severity first_seen targets owners remedy confidence_counts sections
+_POLICY = """version minimum_severity silences expected match until reason cidr port interface_id vpc_id
+    verdict"""
+_DOCUMENT = """schema_version kind reject scan digest status severity first_seen targets owners
+    remedy confidence_counts sections
     top_remotes 9999-12-31T23:59:59Z"""
 
 TARGETS: Mapping[str, Target] = MappingProxyType(

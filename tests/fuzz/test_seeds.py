@@ -1,4 +1,4 @@
-"""Every seed through its target, without a fuzzer. An input that once broke something is a seed for good."""
+"""Every seed passes its target, without a fuzzer. An input that once broke something is a seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alerts to remember and to tell, as small as they can be, and a publisher that keeps what it was given."""
+"""Small alerts and detections, and a publisher that stores what it gets."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ _numbers = count()
 
 
 def a_window() -> Window:
-    """Give a window that nothing was judged in before."""
+    """Return a window that was not evaluated before."""
     return Window(window_id=f"place#{next(_numbers)}", judged="what it shows", sources=1)
 
 
 def record(
     manager: AlertManager, detections: Sequence[Detection], window: Window, now: int
 ) -> Outcome:
-    """Write what a window shows, and tell it."""
+    """Apply the detections of a window, and send the notifications."""
     return manager.notify([*manager.apply(detections, window, now)])
 
 
@@ -115,14 +115,14 @@ def detection(
 
 
 class Outbox:
-    """Publishes into a list; ``broken`` says how many of the next ones it refuses."""
+    """Publishes into a list, but refuses the next ``broken`` notifications."""
 
     def __init__(self) -> None:
         self.sent: list[Notification] = []
         self.broken = 0
 
     def publish(self, notification: Notification) -> None:
-        """Keep the document, or refuse it."""
+        """Store the notification, or raise ``DeliveryError``."""
         if self.broken > 0:
             self.broken -= 1
             raise DeliveryError(f"{notification.fingerprint}: the topic is away")

@@ -1,4 +1,4 @@
-"""A function in a process of its own, held up before its first write until another one is there too."""
+"""Run a function in a process that waits before its first write for another process."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from flowverdict.lifecycle.state_machine import Intervals
     from flowverdict.lifecycle.store import Commit
 
-LONGEST_WAIT = 60  # seconds; who waits longer was left alone
+LONGEST_WAIT = 60  # seconds; after them the other process has failed
 
 
 class NoRules:
-    """EC2 with nothing to say: what the rules are is of no matter here."""
+    """A source of rules that has none: the tests need no rules."""
 
     def __init__(self, **_: object) -> None:
         pass
 
     def read(self, *_: object) -> NotAvailable:
-        """Say why there are no rules."""
+        """Return the reason why there are no rules."""
         return NotAvailable("the rules were not asked for")
 
 
@@ -52,7 +52,10 @@ def classify_together(
     barrier: Barrier,
     conflicts: Queue[int],
 ) -> None:
-    """Handle the events one after the other; each one's first write begins when the other process has read what it writes on."""
+    """Handle the events in turn.
+
+    The first write for each event begins when the other process has read what it writes on.
+    """
     os.environ.update(environment)
     commit = DynamoDbStore.commit
     commits = lost = 0

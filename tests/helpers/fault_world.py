@@ -138,7 +138,7 @@ class World:
             boto3.client("ssm").put_parameter(Name=f"/{name}", Value=address, Type="SecureString")
         self.episodes = self._make_episodes()
 
-    # --- episodes -------------------------------------------------------------------------------
+    # --- episodes ---------------------------------------------------------------------------------
 
     def _make_episodes(self) -> dict[str, Episode]:
         self._put("first", self._blocked_database_request(), _member_request())
@@ -267,7 +267,7 @@ class World:
             replace(delivery, event=event, at=delivery.at + wait, received=delivery.received + 1)
         ]
 
-    # --- outcome --------------------------------------------------------------------------------
+    # --- outcome ----------------------------------------------------------------------------------
 
     def outcome(self) -> Outcome:
         """Return every message sent so far, and what the table holds now."""
@@ -310,7 +310,7 @@ class World:
             for name, notification in notifications.items()
         }
 
-    # --- records --------------------------------------------------------------------------------
+    # --- records ----------------------------------------------------------------------------------
 
     def _blocked_database_request(self, port: int = 41_000) -> dict[str, object]:
         """Build a request that the database's security group rejects; EC2 knows all its rules."""

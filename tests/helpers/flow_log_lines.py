@@ -12,15 +12,22 @@ if TYPE_CHECKING:
 
 START = NOW // WINDOW * WINDOW - 2 * WINDOW
 NUMBER = START // WINDOW
-DEFAULT = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status"
-WIDE = f"{DEFAULT} vpc-id subnet-id tcp-flags pkt-srcaddr pkt-dstaddr region flow-direction reject-reason"
+DEFAULT = (
+    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes "
+    "start end action log-status"
+)
+WIDE = (
+    f"{DEFAULT} vpc-id subnet-id tcp-flags pkt-srcaddr pkt-dstaddr region flow-direction "
+    "reject-reason"
+)
 CLIENT, SERVER = "203.0.113.7", "10.0.0.5"
 _FOLDER = "AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/22"
 
 
 def key_of(flow_log_id: str, number: int = 0) -> str:
     """Give the key of one of a flow log's files."""
-    return f"{_FOLDER}/123456789012_vpcflowlogs_eu-west-1_{flow_log_id}_20261122T1150Z_{number:08x}.log"
+    name = f"123456789012_vpcflowlogs_eu-west-1_{flow_log_id}_20261122T1150Z_{number:08x}.log"
+    return f"{_FOLDER}/{name}"
 
 
 def request(

@@ -43,7 +43,10 @@ def bomb(before: bytes, block: bytes, blocks: int) -> bytes:
 
 
 def legs(aws: LocalAws) -> list[str]:
-    """Return the legs of the alerts sent: ``response`` of the hostile file, ``request`` of the neighbour."""
+    """Return the legs of the alerts sent.
+
+    ``response`` is that of the hostile file, ``request`` that of the neighbour.
+    """
     return sorted(alert["leg"] for alert in aws.alerts())
 
 

@@ -1,9 +1,9 @@
-"""Reads one hostile input in a process of its own, and prints what came of it with the memory that it took.
+"""Read one hostile input in a process of its own; print its outcome and the memory it took.
 
 python -m tests.helpers.measured file|log-event PATH
 
-Memory is the kernel's: the most that the process ever held, less the most it held until everything was loaded and a clean input
-read. Not ``ru_maxrss``, which on Linux begins with what the parent held.
+Memory is measured by the kernel: the peak of the process, less its peak after everything was loaded
+and a clean input read. It is not ``ru_maxrss``, which on Linux begins with the parent's memory.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MANY = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What came of an input: its counts, or why it was refused; and MiB beyond those of a clean one."""
+    """The counts of an input or the reason of its refusal, and its MiB beyond a clean input's."""
 
     counts: dict[str, int]
     refusal: str | None
@@ -55,13 +55,13 @@ def measured(kind: str, path: Path) -> Measured:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = Measured(**json.loads(done.stdout))
-    print(f"{path.name}: {told.mib:.0f} MiB, {told.refusal or told.counts}")  # noqa: T201 - shown with -s
-    return told
+    outcome = Measured(**json.loads(done.stdout))
+    print(f"{path.name}: {outcome.mib:.0f} MiB, {outcome.refusal or outcome.counts}")  # noqa: T201
+    return outcome
 
 
 def _read_clean(kind: str) -> None:
-    """Read a clean input, and of files one that is large enough to be read by column, which loads numpy."""
+    """Read a clean input; of files also one so large that it is read by column, with numpy."""
     _read(kind, CLEAN[kind])
     if kind == "file":
         header, *records = CLEAN[kind].read_bytes().splitlines(keepends=True)

@@ -1,7 +1,7 @@
-"""moto's DynamoDB made fast enough for thousands of items.
+"""Make moto's DynamoDB fast enough for thousands of items.
 
-Before a transaction moto copies the whole table deeply, once for each item that is written, to be able to put it back. Items are
-replaced and never changed by a transaction of puts, so a copy of the table's outermost level serves as well.
+Before a transaction moto copies the whole table deeply, once for each item written, to be able to
+restore it. A transaction of puts replaces items and changes none, so a shallow copy is enough.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def quick_transactions(patch: pytest.MonkeyPatch) -> None:
-    """Let moto put a table back from a flat copy."""
+    """Let moto restore a table from a shallow copy."""
 
     def flat(table: Table, _: dict[int, object]) -> Table:
         twin = copy.copy(table)

@@ -1,7 +1,8 @@
 """A small company's day: three VPCs in moto, and the flow logs that their interfaces would have written.
 
-The shop sells on 443, its app reads a database; an API answers on 8443; the back office is shut off from the internet by Block
-Public Access. All is as a table of who sends what when: no chance, so that the day is the same every time.
+The shop sells on 443, its app reads a database, and an API answers on 8443; Block Public Access shuts
+the back office off from the internet. All traffic follows a timetable without chance, so each day is
+the same.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ EVERYWHERE = "0.0.0.0/0"
 
 SHOP, API, DATABASE, APP, OFFICE = "10.0.1.5", "10.1.1.5", "10.0.3.30", "10.0.2.20", "10.2.1.9"
 CUSTOMERS = [f"203.0.113.{last}" for last in range(1, 121)]
-# Hosts of the internet that try many doors, by the hours in which they do, and those that try one now and then, all day long.
+# Hosts of the internet that try many ports, by the hours in which they do, and hosts that try one
+# port now and then, all day long.
 SCANNERS = {
     f"198.51.100.{last}": hours
     for last, hours in enumerate([(2, 4), (3, 4), (8, 10), (13, 16), (19, 20), (22, 24)], 10)
 }
 SLOW_SCANNERS = {"192.0.2.66": (22, 23), "192.0.2.77": (3389,), "192.0.2.88": (6379, 5900, 2375)}
-# What the policy mutes: the auditors' own scanner, and an exporter that its security group is to be opened for at noon.
+# What the policy mutes: the auditors' scanner, and an exporter whose security group opens at noon.
 AUDITORS, AUDITED_PORTS = "10.0.9.99", range(8_001, 8_015)
 EXPORTER_PORT = 9_100
 SCANNED_PORTS = [
@@ -189,7 +191,7 @@ class Company:
         """Take that entry away."""
         self.ec2.delete_network_acl_entry(NetworkAclId=self.shop_acl, RuleNumber=120, Egress=True)
 
-    # --- what the interfaces log ----------------------------------------------------------------------------------
+    # --- what the interfaces log ------------------------------------------------------------------
 
     def logs(self, start: int) -> dict[str, list[str]]:
         """Give the lines of the window that begins at ``start``, by VPC."""
@@ -227,7 +229,7 @@ class Company:
         )
 
     def _customers(self, start: int) -> Iterator[tuple[str, str]]:
-        """Few at night, many by day; between 14:00 and 15:00 the shop's replies do not leave its subnet."""
+        """Few flows at night, many by day; from 14:00 to 15:00 no reply leaves the shop's subnet."""
         broken = at(14) <= start < at(15)
         by_day = at(7) <= start < at(22)
         for number, customer in enumerate(CUSTOMERS if broken else CUSTOMERS[: 8 if by_day else 2]):
@@ -264,7 +266,7 @@ class Company:
                 )
 
     def _database(self, start: int) -> Iterator[tuple[str, str]]:
-        """Let the app look for its database every half minute; from 09:00 to 18:30 nobody lets it in."""
+        """Let the app try its database every half minute; from 09:00 to 18:30 it is rejected."""
         broken = at(9) <= start < at(18, 30)
         for number in range(20 if broken else 2):
             port, when = 33_000 + (start // 10 + number) % 20_000, start + number * 29
@@ -295,7 +297,7 @@ class Company:
             yield self._line(OFFICE, knocker, (42_000 + number, 443), start + 60, reason="BPA")
 
     def muted(self, start: int) -> Iterator[tuple[str, str]]:
-        """Let the auditors scan the shop from 10:00 to 12:00, and the app look for an exporter from 07:00 to 12:00."""
+        """Let auditors scan the shop from 10:00 to 12:00; let the app try an exporter from 07:00."""
         if at(10) <= start < at(12):
             for number, port in enumerate(AUDITED_PORTS):
                 yield self._line(SHOP, AUDITORS, (45_000 + number, port), start + number)
@@ -306,7 +308,7 @@ class Company:
                 )
 
     def _odd_ones(self, start: int) -> Iterator[tuple[str, str]]:
-        """A packet that comes when its connection is over, every window; and once at 11:20 AWS loses records."""
+        """A packet of an ended connection in every window; at 11:20 AWS loses records once."""
         customer, port, when = "203.0.113.150", 50_000 + start // WINDOW % 500, start + 100
         yield self._line(
             SHOP, customer, (port, 443), when, rejected=False, flags=SYN | FIN, packets=4

@@ -1,7 +1,7 @@
-"""Every call that leaves a function, as it leaves: what the tests of crashes and of AWS's errors hang on to.
+"""Observe and intercept every call that leaves a function, for tests of crashes and AWS errors.
 
-Nothing here knows which calls there are. Whatever SDK client the process makes is heard, whoever makes it and with which session,
-and so is what goes out through urllib (webhooks of chat tools).
+No call is listed here. Every SDK client that the process makes is observed, whatever its session,
+and so is every request through urllib (webhooks of chat tools).
 """
 
 from __future__ import annotations
@@ -72,7 +72,10 @@ type Interceptor = Callable[[Try], AWSResponse | None]
 
 
 class OneAfterTheOther:
-    """A pool of no threads: a forked process has only the thread that forked, and calls are to come in one order."""
+    """A pool without threads: a forked process has only the thread that forked.
+
+    The calls also come in one order.
+    """
 
     def __init__(self, _: int) -> None:
         pass
@@ -87,12 +90,12 @@ class OneAfterTheOther:
 
 
 class Wire:
-    """Hears what the functions call while somebody listens, and may answer in AWS's place.
+    """Observes the calls of the functions while a listener is set, and may answer in AWS's place.
 
     Attributes
     ----------
     clients
-        All SDK clients made while somebody listened.
+        All SDK clients made while a listener was set.
     post
         Takes what is posted to a webhook, in the chat tool's place.
     """
@@ -111,7 +114,7 @@ class Wire:
     def listening(
         self, listener: Listener, interceptor: Interceptor | None = None
     ) -> Iterator[None]:
-        """Tell the listener of each call, before and after.
+        """Call the listener before and after each call.
 
         The interceptor is asked at each try. If it answers or raises, AWS does nothing.
         """
@@ -141,7 +144,10 @@ class Wire:
         # All handlers are asked, whoever has answered.
         stub = BotocoreStubber.__call__
 
-        def unless_answered(*args: Any, **rest: Any) -> AWSResponse | None:  # noqa: ANN401 - botocore's
+        def unless_answered(
+            *args: Any,  # noqa: ANN401 - botocore's
+            **rest: Any,  # noqa: ANN401 - botocore's
+        ) -> AWSResponse | None:
             return None if self._answered else stub(*args, **rest)
 
         patch.setattr(BotocoreStubber, "__call__", unless_answered)
@@ -150,10 +156,11 @@ class Wire:
         service = client.meta.service_model.service_name
         events: Any = client.meta.events  # the stubs know no handler that answers
         events.register(
-            "before-call.*.*", lambda model, **_: self._tell(Call(service, model.name), When.BEFORE)
+            "before-call.*.*",
+            lambda model, **_: self._notify(Call(service, model.name), When.BEFORE),
         )
         events.register(
-            "after-call.*.*", lambda model, **_: self._tell(Call(service, model.name), When.AFTER)
+            "after-call.*.*", lambda model, **_: self._notify(Call(service, model.name), When.AFTER)
         )
         protocol = client.meta.service_model.resolved_protocol
 
@@ -175,16 +182,16 @@ class Wire:
         def post(
             _: object, request: urllib.request.Request, *__: object, **___: object
         ) -> addinfourl:
-            self._tell(WEBHOOK, When.BEFORE)
+            self._notify(WEBHOOK, When.BEFORE)
             assert isinstance(request.data, bytes)
             self.post(request.data)
-            self._tell(WEBHOOK, When.AFTER)
+            self._notify(WEBHOOK, When.AFTER)
             is_slack = "slack" in request.full_url
             status = HTTPStatus.OK if is_slack else HTTPStatus.ACCEPTED
             return addinfourl(io.BytesIO(b"ok"), Message(), request.full_url, status)
 
         patch.setattr(urllib.request.OpenerDirector, "open", post)
 
-    def _tell(self, call: Call, when: When) -> None:
+    def _notify(self, call: Call, when: When) -> None:
         if self._listener is not None:
             self._listener(call, when)

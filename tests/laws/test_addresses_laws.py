@@ -1,4 +1,4 @@
-"""Addresses that remember what they are do not differ from the standard library's in anything that is asked of them."""
+"""Addresses with cached properties behave as those of the standard library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The program's answers against the simulator's truth: right where it can be known, never certain of something false.
+"""Answers agree with the simulator where they can be known, and no certain answer is false.
 
 ``make accuracy`` runs it over more seeds and prints the figures.
 """
@@ -34,7 +34,11 @@ from tests.simulator.truth import lets_through
 from tests.simulator.world import AclEntry, GroupRule, World
 
 SEEDS = range(int(os.environ.get("SIMULATOR_SEEDS", "1")))
-FORMATS = ("v2", "v5", "v8")
+FORMATS = (
+    pytest.param("v2", marks=pytest.mark.slow),
+    "v5",
+    pytest.param("v8", marks=pytest.mark.slow),
+)
 SCHEMA = json.loads(
     (Path(__file__).parents[2] / "docs" / "schemas" / "explanation.schema.json").read_text()
 )
@@ -101,13 +105,13 @@ def score(kind: str, fmt: str, *, with_config: bool) -> Score:
     return result
 
 
-# --- remedies, applied to the world as the printed commands say -----------------------------------------------------------
+# --- remedies, applied to the world as the printed commands say -----------------------------------
 
 
 def remediation_works(world: World, truth: Truth, answer: dict[str, Any]) -> bool:
     for command in answer["remedy"]["commands"]:
         world = applied(world, command)
-    # A reply judged to be a request, or the other way round, has packet and reply the other way round too.
+    # Where a reply was taken for a request, packet and reply are exchanged too.
     return all(lets_through(world, truth))
 
 
@@ -171,7 +175,7 @@ def with_rule(world: World, options: dict[str, str], *, egress: bool) -> World:
     return world.with_group(replace(group, rules=(*group.rules, rule)))
 
 
-# --- the promises -----------------------------------------------------------------------------------------------------
+# --- the promises ---------------------------------------------------------------------------------
 
 
 def least_share(kind: str, *, with_config: bool) -> float:

@@ -1,6 +1,7 @@
 """Read by column, quickly or a record a line, a file says the same.
 
-Requirement: "Equal to the plain path for any records, any field order, any format version, any chunk boundary."
+Requirement: "Equal to the plain path for any records, any field order, any format version, any chunk
+boundary."
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ SEED = 20_261_124
 
 @dataclass(slots=True)
 class Kept:
-    """A sink that keeps everything."""
+    """A sink that stores everything."""
 
     records: list[FlowRecord] = field(default_factory=list)
     rejects: list[FlowRecord] = field(default_factory=list)
@@ -119,8 +120,8 @@ def hashed(record: FlowRecord) -> Accepted:
     return (key_hash(key_of(record), SEED), *times)  # type: ignore[return-value]
 
 
-def told_by(records: Iterable[FlowRecord], facts: Facts) -> Facts:
-    """Add to facts what records tell, one by one."""
+def facts_of(records: Iterable[FlowRecord], facts: Facts) -> Facts:
+    """Add what each record shows of its interface to the facts."""
     for record in records:
         end = end_of(record)
         one = facts.setdefault(
@@ -151,7 +152,7 @@ WAYS = {"columns": read_columns, "quick": fast_line_reader.read_file}
 
 
 def say_the_same(content: bytes, headerless: tuple[RecordFormat, ...] = ()) -> None:
-    """Read a file in all ways, and find the same, or the same reason not to."""
+    """Read a file in all ways; check for the same records, or the same refusal."""
     plain = LineReader(headerless)
     try:
         records = list(
@@ -198,7 +199,7 @@ def assert_same(
     accepted = [record for record in records if is_accepted(record)]
     unusual = [record for record in kept.records if is_accepted(record)]
     assert kept.columns + Counter(map(hashed, unusual)) == Counter(map(hashed, accepted))
-    assert told_by(unusual, kept.facts) == told_by(accepted + kept.rejects, {})
+    assert facts_of(unusual, kept.facts) == facts_of(accepted + kept.rejects, {})
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -250,7 +251,8 @@ _ODD_WORDS = [
     *HOSTILE_WORDS,
     *(str(address).encode() for address in ADDRESSES),
     *(
-        b"- 0 00 1 65535 65536 255 256 99999999 100000000 1700000001 2147483647 2147483648 REJECT NODATA ingress OK BPA"
+        b"- 0 00 1 65535 65536 255 256 99999999 100000000 1700000001 2147483647 2147483648 "
+        b"REJECT NODATA ingress OK BPA"
     ).split(),
     *(b"9223372036854775807 9223372036854775808 253402300799 253402300800").split(),
     *(b"9" * digits for digits in range(1, 22)),
@@ -285,7 +287,7 @@ def test_any_odd_word_in_any_place_of_a_fine_line_says_the_same(
 
 @dataclass(frozen=True, slots=True)
 class Collecting:
-    """How flows are collected: how many at the most, and how many lines are held before they are taken in."""
+    """The settings of a collection: the most flows, and the most lines held before collecting."""
 
     distinct: bool
     apart: bool
@@ -293,7 +295,7 @@ class Collecting:
     most_held: int
 
     def flows(self) -> FlowsByWindow:
-        """Give what collects them."""
+        """Return a collector with these settings."""
         origin = Origin(account_id="123456789012", region="eu-west-1")
         return FlowsByWindow(SEED, origin, apart=self.apart, distinct=self.distinct, most=self.most)
 
@@ -328,10 +330,10 @@ def test_what_is_collected_by_column_is_what_is_collected_record_by_record(
         read_columns(
             io.BytesIO(content), by_column, name="file", seed=SEED, windows=by_column.numbers
         )
-        assert told(by_column) == told(plain)
+        assert content_of(by_column) == content_of(plain)
 
 
-def told(collected: FlowsByWindow) -> dict[int, tuple[object, ...]]:
+def content_of(collected: FlowsByWindow) -> dict[int, tuple[object, ...]]:
     return {
         window: (
             one.rejects,
@@ -357,7 +359,7 @@ def test_messages_say_the_same(content: bytes, formats: list[RecordFormat]) -> N
     assert_same(kept, reader, records, plain)
 
 
-# --- what is broken ---------------------------------------------------------------------------------------------------
+# --- what is broken -------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 10**6), st.integers(1, 255), st.binary(max_size=3))

@@ -1,7 +1,8 @@
-"""Evidence is the same after it was kept, what is broken is said to be broken, and what was accepted is found as in a plain dict.
+"""Stored evidence is unchanged, damaged evidence is refused, and accepted flows are found again.
 
-Requirement: "The same object or log event delivered twice, ten times, concurrently, or half-processed before a crash adds to counts
-once and alerts once." Evidence is what is written again then, and what is judged.
+Requirement: "The same object or log event delivered twice, ten times, concurrently, or
+half-processed before a crash adds to counts once and alerts once." Evidence is what a second
+delivery writes again, and what windows are evaluated from.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def test_whole_bytes_that_say_nonsense_are_no_evidence(
     assert whole is None, "something without any of the parts was taken for evidence"
 
 
-# --- what was accepted ------------------------------------------------------------------------------------------------
+# --- what was accepted ----------------------------------------------------------------------------
 
 
 def plain(accepted: Accepted) -> dict[int, Activity]:

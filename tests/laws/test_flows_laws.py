@@ -1,6 +1,7 @@
-"""Neither the order of records nor their split over files changes what is rejected, and none is lost or counted twice.
+"""The order of records and their split over files change no rejected flow.
 
-Requirement: "Pairing by mirrored 5-tuple on the same interface, in time order, across all objects of one batch."
+No record is lost or counted twice. Requirement: "Pairing by mirrored 5-tuple on the same interface,
+in time order, across all objects of one batch."
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def rejected(seen: Activity) -> list[RejectedFlow]:
 
 
 def rejected_in_parts(seen: Activity, parts: list[int]) -> list[RejectedFlow]:
-    """Give the rejected flows of records spread over collectors, each record into the one its number names."""
+    """Return the rejected flows of records spread over the collectors that their numbers name."""
     merged = FlowCollector()
     for part in sorted(set(parts)):
         merged.merge(

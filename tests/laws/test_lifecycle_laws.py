@@ -165,7 +165,7 @@ class Life(RuleBasedStateMachine):
         """Refuse the next message: it is told later, and nothing else changes."""
         self.outbox.broken = 1
 
-    # --- the laws that are about one message --------------------------------------------------------------------------
+    # --- the laws that are about one message ------------------------------------------------------
 
     def _sweep(self) -> None:
         self._note_waiting()
@@ -234,7 +234,7 @@ class Life(RuleBasedStateMachine):
             key=lambda one: one.rank,
         )
 
-    # --- the laws that are about all of them --------------------------------------------------------------------------
+    # --- the laws that are about all of them ------------------------------------------------------
 
     @invariant()
     def the_cap_holds(self) -> None:
@@ -277,7 +277,7 @@ TestLife.settings = examples(
 )
 
 
-# --- one batch --------------------------------------------------------------------------------------------------------
+# --- one batch ------------------------------------------------------------------------------------
 
 
 @given(batches, st.randoms(use_true_random=False), st.sampled_from([1, 2, 30]))
@@ -353,7 +353,7 @@ def test_the_cap_lets_the_most_severe_through_and_keeps_a_third_for_what_is_crit
     assert (rate_limit.used, rate_limit.suppressed_count) == (len(outbox.sent), outcome.suppressed)
 
 
-# --- what random sequences seldom come by -----------------------------------------------------------------------------
+# --- what random sequences seldom come by ---------------------------------------------------------
 
 
 def test_what_the_cap_held_back_is_not_told_later_if_it_is_explained_by_then() -> None:

@@ -1,7 +1,8 @@
-"""However records are split over objects, and in whatever order and company these arrive, the alerts are the same in the end.
+"""No split of records over objects, and no order of the objects, changes the final alerts.
 
-Requirement: "Any permutation and any split of the same records over objects and invocations gives the same final alerts; where a
-late request can change a verdict, the alert is corrected, not duplicated."
+Requirement: "Any permutation and any split of the same records over objects and invocations gives
+the same final alerts; where a late request can change a verdict, the alert is corrected, not
+duplicated."
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ SERVER, CLIENT, PEER = ip_address("10.0.0.5"), ip_address("203.0.113.7"), ip_add
 
 @st.composite
 def a_record(draw: st.DrawFn) -> FlowRecord:
-    """Give a record of one of a few connections, so that requests, replies and repetitions meet in some and miss in others."""
+    """Draw a record of one of a few connections, so that requests, replies and repetitions meet."""
     remote = draw(st.sampled_from([CLIENT, PEER]))
     service = draw(st.sampled_from([443, 5432]))
     port = draw(st.sampled_from([40_001, 40_002]))
@@ -100,13 +101,13 @@ class Deployment:
     def alerts(self) -> dict[str, Notification]:
         """Give what is open, without what only its life has written on it."""
         return {
-            name: told_of(state.notification)
+            name: without_lifecycle(state.notification)
             for name, state in self.store.states.items()
             if state.is_open
         }
 
 
-def told_of(notification: Notification) -> Notification:
+def without_lifecycle(notification: Notification) -> Notification:
     notification = notification.with_status(Status.FIRING, None)
     return (
         replace(notification, opened_at=None, explains=())
@@ -137,7 +138,7 @@ def test_no_order_and_no_split_changes_the_alerts(
         parted.deliver(deliveries[number::invocations], NOW + 10 * number)
 
     assert parted.alerts() == whole.alerts()
-    # Nobody was told of an alert that does not stand without being told so too; and nobody of one twice, but for worse.
+    # An alert that does not stand was corrected, and none was sent twice except with a higher severity.
     last: dict[str, Notification] = {}
     for notification in parted.outbox.sent:
         before = last.get(notification.fingerprint)

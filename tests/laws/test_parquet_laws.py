@@ -20,13 +20,16 @@ from tests.helpers.parquet_files import parquet, type_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-NAME = "AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/22/123456789012_vpcflowlogs_eu-west-1_fl-1_20261122T1200Z_x.log"
+NAME = (
+    "AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/22/"
+    "123456789012_vpcflowlogs_eu-west-1_fl-1_20261122T1200Z_x.log"
+)
 _V4 = ["10.0.0.1", "10.0.0.2", "203.0.113.12", "255.255.255.255"]
 _V6 = ["2001:db8::1", "::ffff:1.2.3.4", "::", "2001:DB8::1"]
 
 
 def values(name: str) -> st.SearchStrategy[object]:
-    """Give few good values of a field, and of one that is read now and then a bad one (that text can hold too)."""
+    """Return a few good values of a field, and rarely a bad value if the field is read."""
     known = FIELDS.get(name)
     if known is None or known.kind is FieldKind.TEXT:
         good: list[object] = ["a", "eni-0123456789abcdef0", "x" * 70, "x" * 2_048]

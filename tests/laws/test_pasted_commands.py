@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def words_of(change: Change, region: str | None) -> list[str]:
-    """Give what the AWS CLI has to get, from the change itself."""
+    """Return the words that the AWS CLI must get for a change."""
     named = [] if region is None else ["--region", region]
     if isinstance(change, AclChange):
         entry = change.entry
@@ -97,7 +97,7 @@ def words_of(change: Change, region: str | None) -> list[str]:
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[list[str]]]:
-    """Run a command as a person's shell does, where ``aws`` only notes what it gets; fails if anything else happens."""
+    """Run a command in a shell whose ``aws`` records its words; fail on any other effect."""
     partition = tmp_path_factory.mktemp("shell")
     aws, calls, home = partition / "bin" / "aws", partition / "calls", partition / "home"
     aws.parent.mkdir()

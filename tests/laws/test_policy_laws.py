@@ -1,4 +1,4 @@
-"""What a policy mutes, against its own words: each muted flow is matched by its entry, each kept one by none.
+"""What a policy mutes, against its entries: each muted flow matches its entry, other flows none.
 
 Requirement: "All given matchers must hold, any value within one. An expired silence mutes nothing."
 """

@@ -1,6 +1,7 @@
-"""Parsing and rendering are inverses, and reading never ends in anything but records or an error made on purpose.
+"""Parsing and rendering are inverses; reading ends in records or in the project's own errors.
 
-Requirement: "Parsing and formatting are inverses. A malformed line is counted by reason, none stops the file."
+Requirement: "Parsing and formatting are inverses. A malformed line is counted by reason, none stops
+the file."
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def test_any_line_is_a_record_or_malformed(record_format: RecordFormat, line: st
         assert record_format.parse(record_format.render(record)) == record
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 _HEADER = " ".join(DEFAULT_FORMAT.names).encode()
 _GOOD = b"2 123456789010 eni-1 172.31.9.69 172.31.9.12 49761 3389 6 20 4249 1418530010 1418530070 REJECT OK"

@@ -1,6 +1,6 @@
-"""Whatever stands in records, keys, tags and documents: it is shown as text, acts on nothing, and steers no call.
+"""Text of records, keys, tags and documents is shown as text, does nothing and directs no call.
 
-The laws of limits are in ``test_faces_laws``; these are about what text of somebody else's may do to who reads or pastes it.
+``test_renderer_laws`` has the limits of length, ``test_pasted_commands`` the commands.
 """
 
 from __future__ import annotations
@@ -54,10 +54,7 @@ if TYPE_CHECKING:
     from flowverdict.network.ec2_clients import Credentials
 
 
-# A field of a record: what is no printable ASCII, or has blanks, is no field and never gets past the reader.
-
-
-# --- faces ------------------------------------------------------------------------------------------------------------
+# --- faces ----------------------------------------------------------------------------------------
 
 
 def strings(value: object) -> Iterator[str]:
@@ -72,7 +69,7 @@ def strings(value: object) -> Iterator[str]:
 
 
 def is_plain(text: str) -> bool:
-    """Whether nothing in it acts on a terminal or turns the reading direction; lines end where this program ends them."""
+    """Whether no character acts on a terminal, turns the direction or ends a line by itself."""
     return all(line.isprintable() for line in text.split("\n"))
 
 
@@ -167,7 +164,7 @@ def test_no_face_lets_what_is_in_records_and_tags_act(given_: Input) -> None:
         assert len(email.body(notification)) < 100_000
 
 
-# --- logs and the command's output ------------------------------------------------------------------------------------
+# --- logs and the command's output ----------------------------------------------------------------
 
 
 @examples(0.6, lenient)
@@ -239,11 +236,11 @@ def test_a_policys_reasons_do_nothing_to_a_terminal(reason: str, name: str) -> N
     assert is_plain(written.getvalue())
 
 
-# --- calls to AWS -----------------------------------------------------------------------------------------------------
+# --- calls to AWS ---------------------------------------------------------------------------------
 
 
 class _Refusing:
-    """Notes which clients are asked for and which roles, and refuses them: what is never asked for cannot be answered."""
+    """Records the clients and roles that are asked for, and refuses every call."""
 
     def __init__(self) -> None:
         self.clients: list[tuple[str, str]] = []

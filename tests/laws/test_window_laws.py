@@ -1,8 +1,9 @@
-"""Judging when others judge too, and when a function dies in between: nothing is missed, nothing counts twice.
+"""Functions that run at once, or die, miss no alert and count nothing twice.
 
-Requirement: "The same object or log event delivered twice, ten times, concurrently, or half-processed before a crash adds to counts
-once and alerts once." The functions run here on stores in memory, one call of a store or the topic at a time, in every order with
-two changes from one function to the other; and die at every such call.
+Requirement: "The same object or log event delivered twice, ten times, concurrently, or
+half-processed before a crash adds to counts once and alerts once." The functions run here on stores
+in memory, one call of a store or the topic at a time, in every order with one or two interruptions;
+and they die at every such call.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.flows.read_source import SourceRead
 
-# Nobody else needs to be let in before these: what they give is checked by the commit that follows, or the same for everybody.
+# No interruption is tried before these calls: the commit that follows checks what they return, or
+# all functions get the same.
 UNDISTURBED = {"load", "load_contributions", "active_inhibitions", "load_rate_limit", "seed"}
 
 
@@ -86,7 +88,7 @@ class Deployment:
         self.store, self.evidence, self.outbox = MemoryStore(), MemoryEvidence(), Outbox()
 
     def deliver(self, *files: File, before: Callable[[str], None] = lambda _: None) -> None:
-        """Let a function handle one event; ``before`` is called before every call that leaves the function."""
+        """Let a function handle one event; ``before`` gets the name of every call that leaves it."""
         store: Any = Watched(self.store, before)
         evidence: Any = Watched(self.evidence, before)
         outbox: Any = Watched(self.outbox, before)
@@ -138,7 +140,7 @@ class Deployment:
         )
 
     def check_messages(self, most: int = 1) -> None:
-        """Whoever read all messages knows what is open; and each alert was told once, or ``most`` times after a crash."""
+        """Check that the messages show what is open, each alert at most ``most`` times."""
         self.sweep()
         last = {notification.fingerprint: notification.status for notification in self.outbox.sent}
         told = {name for name, status in last.items() if status is Status.FIRING}
@@ -154,7 +156,7 @@ REPLY = file("fl-aa", 2, reply(40_001, 10))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What was delivered before, what two functions get at once, and how many packets are rejected in all."""
+    """Files delivered before, files that two functions get at once, and packets rejected in all."""
 
     before: tuple[File, ...] = ()
     one: tuple[File, ...]
@@ -193,7 +195,7 @@ CASES = {
         other=(file("fl-bb", 2, wide(reply(40_001, 10, packets=3))),),
         packets=3,
     ),
-    # What the one adds to the first window the other takes back, which is then as it was before both.
+    # One function adds to the first window what the other retracts; the window ends as it began.
     "two flow logs whose records end in two windows": Case(
         before=(file("fl-aa", 1, reply(40_002, 20)),),
         one=(file("fl-aa", 2, reply(40_001, 10, packets=3)),),
@@ -206,7 +208,10 @@ CASES = {
 def at_once(
     deployment: Deployment, case: Case, switches: Sequence[int], *, other_first: bool
 ) -> int:
-    """Let two functions run, one call at a time, changing over before the calls of these numbers; give how many there were."""
+    """Run two functions, one call at a time, with a change before the calls of these numbers.
+
+    Returns the number of calls.
+    """
     jobs = [case.other, case.one] if other_first else [case.one, case.other]
     turns = [Semaphore(0), Semaphore(0)]
     running = [True, True]
@@ -257,7 +262,7 @@ def in_one(case: Case) -> Deployment:
     return deployment
 
 
-# How often one function's calls are interrupted by the other's: twice makes 20 times as many orders.
+# How often the functions interrupt each other: two interruptions make 20 times as many orders.
 @pytest.mark.parametrize("interruptions", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("other_first", [False, True])
 @pytest.mark.parametrize("name", CASES)
@@ -315,5 +320,5 @@ def test_a_function_that_dies_anywhere_leaves_nothing_uncounted_and_nothing_to_b
         deployment.deliver(*case.other)
         deployment.deliver(*case.one)
         assert deployment.alerts() == expected, f"died after call {at}, {last}"
-        # Who dies when SNS has a message and the table does not know so leaves it to be sent again: better twice than never.
+        # After a death between SNS and the table the message is sent again: better twice than never.
         deployment.check_messages(2 if last == "publish" else 1)

@@ -1,4 +1,4 @@
-"""Nothing happens at import: no module of ours makes a client or reads the environment before it is called."""
+"""No module of the project makes a client or reads the environment at import."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def module_names() -> list[str]:
 def import_and_record(own: list[Path], targets: list[str]) -> dict[str, list[str]]:
     """Import the targets in a fresh process and give what was recorded."""
     command = [sys.executable, str(RECORDER), *map(str, own), "--", *targets]
-    finished = subprocess.run(command, capture_output=True, check=True, text=True, timeout=60)  # noqa: S603 - our own file
+    finished = subprocess.run(command, capture_output=True, check=True, text=True, timeout=60)  # noqa: S603
     recorded: dict[str, list[str]] = json.loads(finished.stdout)
     return recorded
 
@@ -105,7 +105,7 @@ CLIENTS = {
 
 @pytest.fixture(scope="module")
 def offences(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """Import one small module for each case above, all in one process, since starting one takes a second."""
+    """Import one small module for each case above, in one process: a start takes a second."""
     ours, theirs = tmp_path_factory.mktemp("ours"), tmp_path_factory.mktemp("theirs")
     (theirs / "third_party_that_reads.py").write_text("import os\nos.environ.get('NO_SUCH')\n")
     for name, (code, _) in (READS | CLIENTS).items():

@@ -41,7 +41,7 @@ def of_type(kind: str) -> dict[str, dict[str, Any]]:
 FUNCTIONS = of_type("AWS::Serverless::Function")
 
 
-# --- parameters and rules ---------------------------------------------------------------------------------------------
+# --- parameters and rules -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("template", [TEMPLATE, READER], ids=list(TEXTS))
@@ -244,7 +244,7 @@ def test_environments_answer_questions_that_are_asked() -> None:
     )
 
 
-# --- sources ----------------------------------------------------------------------------------------------------------
+# --- sources --------------------------------------------------------------------------------------
 
 
 def test_the_queue_waits_six_function_timeouts_and_has_a_dead_letter_queue() -> None:
@@ -334,7 +334,7 @@ def test_a_reader_role_may_read_what_the_functions_may() -> None:
     assert "Default" not in READER["Parameters"]["ExternalId"]
 
 
-# --- functions and alerts ---------------------------------------------------------------------------------------------
+# --- functions and alerts -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["DependenciesLayer", "EngineLayer"])

@@ -20,7 +20,7 @@ def imported_names(module: ast.Module) -> set[str]:
 
 
 def test_nothing_imports_a_test_module() -> None:
-    """Shared code belongs in ``tests/helpers``; a test module can be run, moved or removed alone."""
+    """Shared code belongs in ``tests/helpers``; each test module can be moved or removed alone."""
     imports = {
         str(path.relative_to(TESTS)): sorted(
             name

@@ -1,4 +1,4 @@
-"""What is really deployed: the template as AWS's own translator makes it, with all its conditions at once."""
+"""The template that is really deployed: AWS's translation, with all conditions at once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def resources() -> dict[str, dict[str, Any]]:
         str(ROOT / "scripts" / "translate_template.py"),
         str(ROOT / "template.yaml"),
     ]
-    ran = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)  # noqa: S603 - our own file
+    ran = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)  # noqa: S603
     assert ran.returncode == 0, ran.stderr
     found: dict[str, dict[str, Any]] = json.loads(ran.stdout)["Resources"]
     return found
@@ -320,7 +320,7 @@ def role_statements(resources: dict[str, dict[str, Any]], role: str) -> dict[str
 def test_every_function_has_the_permissions_that_no_emulator_checks(
     resources: dict[str, dict[str, Any]], name: str
 ) -> None:
-    """``make e2e-iam`` cannot show what these are for, so that they are there is held here, one by one."""
+    """Each statement exists; ``make e2e-iam`` cannot show what these are needed for."""
     found = role_statements(resources, f"{name}Role")
     key_and_traces = {
         "UseKey": {"kms:Decrypt", "kms:GenerateDataKey"},
