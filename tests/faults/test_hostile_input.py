@@ -192,11 +192,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "its header is wrong: it lacks interface-id, srcaddr",
     ),
     "NULs": (bytes(MIB), "its first line is over 65536 bytes long"),
-    "few NULs": (bytes(1_000), "its first line is no header"),
+    "few NULs": (bytes(1_000), "its first line is not a header"),
     "nothing but blank lines": (gzip.compress(b"\n" * MIB), "empty"),
     "gzip in gzip in gzip": (
         gzip.compress(gzip.compress(gzip.compress(HEADER + REJECT))),
-        "its first line is no header",
+        "its first line is not a header",
     ),
     "a bomb of NULs": (bomb(b"", bytes(MIB), 100), "its first line is over 65536 bytes long"),
     "a bomb that is no gzip in the end": (
@@ -511,7 +511,7 @@ def test_hostile_log_events_are_refused_in_one_line_each_and_the_next_one_is_rea
         invocation = aws.invoke({"awslogs": {"data": data}}, log_format)
         assert isinstance(invocation.error, EnvelopeError)
         (line,) = [line for line in invocation.log if line["message"] == "event failed"]
-        assert line["reason"].startswith("no CloudWatch Logs subscription event: ")
+        assert line["reason"].startswith("not a CloudWatch Logs subscription event: ")
         assert line["reason"].isprintable()
         assert len(line["reason"]) < 300
 
