@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 _MAX_ADDRESS = 39
 
+_MAX_DIGIT, _MAX_OCTET, _OCTETS = 9, 255, 4  # of IPv4 addresses
+
 _EPOCH_DIGITS = 10  # until the year 2286
 _FLAG_DIGITS = 3
 
@@ -138,16 +140,16 @@ def are_v4(first: Words, second: Words, lengths: Integers) -> Flags:
     dots = np.zeros(lengths.size, np.uint8)
     for place, column in enumerate(np.ascontiguousarray(text.T)):
         digit = column - np.uint8(ord("0"))
-        is_digit = digit <= 9  # noqa: PLR2004
+        is_digit = digit <= _MAX_DIGIT
         is_dot = column == ord(".")
         valid &= is_digit | is_dot | (lengths < place)
         valid &= ~(is_digit & (digits > 0) & (value == 0)) & ~(is_dot & (digits == 0))
         value = np.where(is_digit, value * np.uint16(10) + digit, value)
-        valid &= value <= 255  # noqa: PLR2004
+        valid &= value <= _MAX_OCTET
         value[is_dot] = 0
         digits = (digits + is_digit) * ~is_dot
         dots += is_dot
-    valid &= dots == 4  # noqa: PLR2004
+    valid &= dots == _OCTETS  # a dot was appended to each word
     return valid
 
 

@@ -119,7 +119,7 @@ class LineReader:
         return True
 
     def pass_over(self, lines: int) -> None:
-        """Advance the line number past lines that another reader reads and counts."""
+        """Advance the line number past lines that a faster reader reads and counts."""
         self._line_number += lines
 
     def skip_overlong(self) -> None:
