@@ -150,7 +150,7 @@ NOT_READABLE: Iterable[tuple[str, bytes | None, str]] = [
     ("missing.log", None, "no such file or directory"),
     ("", None, "is a directory"),
     ("picture.png", b"\x89PNG\r\n\x1a\n", NEITHER),
-    ("empty.log", b"", "empty, so no VPC flow log"),
+    ("empty.log", b"", "empty, so not a VPC flow log"),
     (
         "table.parquet",
         b"PAR1....PAR1",

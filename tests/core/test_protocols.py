@@ -27,7 +27,7 @@ from flowverdict.core.protocols import (
         (None, "unknown protocol"),
     ],
 )
-def test_protocol_is_named_as_people_do(protocol: int | None, name: str) -> None:
+def test_protocol_has_its_usual_name(protocol: int | None, name: str) -> None:
     assert protocol_name(protocol) == name
 
 

@@ -150,7 +150,7 @@ def test_hostile_log_events_are_refused_in_one_line_each_and_the_next_one_is_rea
         invocation = aws.invoke({"awslogs": {"data": data}}, log_format)
         assert isinstance(invocation.error, EnvelopeError)
         (line,) = [line for line in invocation.log if line["message"] == "event failed"]
-        assert line["reason"].startswith("no CloudWatch Logs subscription event: ")
+        assert line["reason"].startswith("not a CloudWatch Logs subscription event: ")
         assert line["reason"].isprintable()
         assert len(line["reason"]) < 300
 

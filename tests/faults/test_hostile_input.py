@@ -157,11 +157,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "its header is wrong: it lacks interface-id, srcaddr",
     ),
     "NULs": (bytes(MIB), "its first line is over 65536 bytes long"),
-    "few NULs": (bytes(1_000), "its first line is no header"),
+    "few NULs": (bytes(1_000), "its first line is not a header"),
     "nothing but blank lines": (gzip.compress(b"\n" * MIB), "empty"),
     "gzip in gzip in gzip": (
         gzip.compress(gzip.compress(gzip.compress(HEADER + REJECT))),
-        "its first line is no header",
+        "its first line is not a header",
     ),
     "a bomb of NULs": (bomb(b"", bytes(MIB), 100), "its first line is over 65536 bytes long"),
     "a bomb that is no gzip in the end": (

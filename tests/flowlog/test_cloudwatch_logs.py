@@ -1,4 +1,4 @@
-"""Subscription payloads to messages, and what EC2 says about their format."""
+"""Decode subscription payloads, and look up their formats at EC2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from botocore.stub import Stubber
 
 from flowverdict.core.errors import EnvelopeError, FormatUnknownError
 from flowverdict.flowlog.cloudwatch_logs import LogBatch, decode
-from flowverdict.flowlog.log_formats import FORMATS_KEPT_SECONDS, DescribedFormats, FixedFormat
+from flowverdict.flowlog.log_formats import FORMAT_CACHE_SECONDS, DescribedFormats, FixedFormat
 from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
 
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
     from mypy_boto3_ec2 import EC2Client
 
-MESSAGE = "2 123456789012 eni-1235b8ca123456789 172.31.9.69 172.31.9.12 49761 3389 6 20 4249 1418530010 1418530070 REJECT OK"
+MESSAGE = (
+    "2 123456789012 eni-1235b8ca123456789 172.31.9.69 172.31.9.12 49761 3389 6 20 4249 "
+    "1418530010 1418530070 REJECT OK"
+)
 PAYLOAD: dict[str, Any] = {
     "messageType": "DATA_MESSAGE",
     "owner": "123456789012",
@@ -56,10 +59,10 @@ def event_of_bytes(data: bytes) -> dict[str, Any]:
     return {"awslogs": {"data": base64.b64encode(data).decode()}}
 
 
-# --- payloads ---------------------------------------------------------------------------------------------------------
+# --- payloads ------------------------------------------------------------------------------------
 
 
-def test_payload_gives_its_messages_and_whose_they_are() -> None:
+def test_payload_yields_its_messages_and_their_owner() -> None:
     assert decode(event_of(PAYLOAD)) == LogBatch(
         account_id="123456789012",
         log_group="vpc-flow-logs",
@@ -153,14 +156,16 @@ def test_control_message_is_none() -> None:
         event_of(PAYLOAD | {"logEvents": [{"id": "1", "timestamp": 1}]}),
     ],
 )
-def test_what_is_no_subscription_payload_is_refused_in_one_line(event: dict[str, Any]) -> None:
-    with pytest.raises(EnvelopeError, match=r"^no CloudWatch Logs subscription event: ") as raised:
+def test_other_payload_is_refused_in_one_line(event: dict[str, Any]) -> None:
+    with pytest.raises(
+        EnvelopeError, match=r"^not a CloudWatch Logs subscription event: "
+    ) as raised:
         decode(event)
     assert len(str(raised.value)) < 300
     assert "\n" not in str(raised.value)
 
 
-# --- formats ----------------------------------------------------------------------------------------------------------
+# --- formats -------------------------------------------------------------------------------------
 
 GROUP = "vpc-flow-logs"
 CUSTOM = "${version} ${srcaddr} ${dstaddr} ${action}"
@@ -170,7 +175,7 @@ OTHER_FORMAT = RecordFormat(("action", "vpc-id"))
 
 
 class Clock:
-    """A clock that goes only when told to."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0
@@ -181,7 +186,7 @@ class Clock:
 
 @pytest.fixture(scope="module")
 def client() -> EC2Client:
-    """Give a client that can only be stubbed: sockets are off, and nothing of the caller's profile is read."""
+    """Return a client to stub: sockets are off, and the caller's profile is not read."""
     with pytest.MonkeyPatch.context() as patched:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patched.delenv(name)
@@ -193,19 +198,19 @@ def client() -> EC2Client:
 
 @contextmanager
 def stubbed(client: EC2Client) -> Iterator[Stubber]:
-    """Answer as told; every answer must have been asked for."""
+    """Return a stubber; each of its answers must have been used."""
     with Stubber(client) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()
 
 
 def asked(group: str = GROUP, **more: str) -> dict[str, Any]:
-    """Give the parameters that the look-up of a group must have."""
+    """Return the parameters that the look-up of a group must have."""
     return {"Filters": [{"Name": "log-group-name", "Values": [group]}], **more}
 
 
 def described(*log_formats: str | None, **more: str) -> dict[str, Any]:
-    """Give what EC2 answers."""
+    """Return the response of EC2."""
     flow_logs = [
         {"FlowLogId": f"fl-{number}"} | ({} if text is None else {"LogFormat": text})
         for number, text in enumerate(log_formats)
@@ -214,20 +219,20 @@ def described(*log_formats: str | None, **more: str) -> dict[str, Any]:
 
 
 def formats_of(client: EC2Client, clock: Clock | None = None) -> DescribedFormats:
-    """Give what is tested, with a plain logger."""
+    """Return the tested object with a plain logger."""
     logger = logging.LoggerAdapter(logging.getLogger("test"), {})
     return DescribedFormats(client, logger, clock if clock is not None else Clock())
 
 
 def answer(client: EC2Client, *answers: dict[str, Any]) -> tuple[RecordFormat, ...]:
-    """Give the formats that a look-up with these answers finds."""
+    """Return the formats that a look-up with these answers finds."""
     with stubbed(client) as stubber:
         for one in answers:
             stubber.add_response("describe_flow_logs", one, None)
         return formats_of(client).formats(GROUP)
 
 
-def test_group_is_asked_for_by_its_name(client: EC2Client) -> None:
+def test_group_is_looked_up_by_its_name(client: EC2Client) -> None:
     with stubbed(client) as stubber:
         stubber.add_response("describe_flow_logs", described(CUSTOM), asked())
         assert formats_of(client).formats(GROUP) == (CUSTOM_FORMAT,)
@@ -263,13 +268,13 @@ def test_all_pages_are_read(client: EC2Client) -> None:
         assert formats_of(client).formats(GROUP) == (CUSTOM_FORMAT, OTHER_FORMAT)
 
 
-def test_answer_is_kept_until_it_is_too_old(client: EC2Client) -> None:
+def test_answer_is_cached_until_it_is_too_old(client: EC2Client) -> None:
     clock = Clock()
     formats = formats_of(client, clock)
     with stubbed(client) as stubber:
         stubber.add_response("describe_flow_logs", described(CUSTOM), asked())
         assert formats.formats(GROUP) == (CUSTOM_FORMAT,)
-        clock.seconds += FORMATS_KEPT_SECONDS - 1
+        clock.seconds += FORMAT_CACHE_SECONDS - 1
         # A second call would find no answer and fail.
         assert formats.formats(GROUP) == (CUSTOM_FORMAT,)
     clock.seconds += 1
@@ -299,7 +304,7 @@ def test_default_is_assumed_with_a_warning_where_ec2_refuses(
     assert caplog.messages == ["flow log format not known, default assumed"]
 
 
-def test_what_was_guessed_is_not_kept_so_that_the_event_can_be_tried_again(
+def test_an_assumed_format_is_not_cached_so_that_the_event_can_be_tried_again(
     client: EC2Client,
 ) -> None:
     formats = formats_of(client)
@@ -314,7 +319,7 @@ def test_what_was_guessed_is_not_kept_so_that_the_event_can_be_tried_again(
 
 
 @pytest.mark.parametrize("code", ["RequestLimitExceeded", "InternalError"])
-def test_no_format_is_guessed_where_another_try_may_succeed(client: EC2Client, code: str) -> None:
+def test_no_format_is_assumed_where_another_try_may_succeed(client: EC2Client, code: str) -> None:
     with stubbed(client) as stubber:
         stubber.add_client_error("describe_flow_logs", service_error_code=code)
         formats = formats_of(client)
@@ -340,6 +345,6 @@ def test_one_unreadable_format_does_not_hide_the_others(client: EC2Client) -> No
     assert CUSTOM_FORMAT in answer(client, described(CUSTOM, "${made-up}"))
 
 
-def test_configured_format_holds_for_every_group() -> None:
+def test_configured_format_applies_to_every_group() -> None:
     fixed = FixedFormat(CUSTOM_FORMAT)
     assert fixed.formats(GROUP) == fixed.formats("any other") == (CUSTOM_FORMAT,)

@@ -22,29 +22,36 @@ if TYPE_CHECKING:
 
 # https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html, in the order of its table.
 AWS_FIELDS_BY_VERSION = {
-    2: "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status",
+    2: "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes "
+    "start end action log-status",
     3: "vpc-id subnet-id instance-id tcp-flags type pkt-srcaddr pkt-dstaddr",
     4: "region az-id sublocation-type sublocation-id",
     5: "pkt-src-aws-service pkt-dst-aws-service flow-direction traffic-path",
     7: (
-        "ecs-cluster-arn ecs-cluster-name ecs-container-instance-arn ecs-container-instance-id ecs-container-id"
+        "ecs-cluster-arn ecs-cluster-name ecs-container-instance-arn"
+        " ecs-container-instance-id ecs-container-id"
         " ecs-second-container-id ecs-service-name ecs-task-definition-arn ecs-task-arn ecs-task-id"
     ),
     8: "reject-reason",
     9: "resource-id",
     10: "encryption-status",
     11: (
-        "instance-tag instance-tag-2 interface-tag interface-tag-2 asg-tag asg-tag-2 interface-type next-hop-interface-id"
+        "instance-tag instance-tag-2 interface-tag interface-tag-2 asg-tag asg-tag-2"
+        " interface-type next-hop-interface-id"
         " next-hop-subnet-id next-hop-az-id next-hop-vpc-id next-hop-interface-type"
     ),
 }
 
-# https://docs.aws.amazon.com/vpc/latest/tgw/tgw-flow-logs.html: its default format, versions 2 to 6.
+# The default format of https://docs.aws.amazon.com/vpc/latest/tgw/tgw-flow-logs.html, versions 2-6.
 AWS_TRANSIT_GATEWAY_FORMAT = (
-    "version resource-type account-id tgw-id tgw-attachment-id tgw-src-vpc-account-id tgw-dst-vpc-account-id tgw-src-vpc-id"
-    " tgw-dst-vpc-id tgw-src-subnet-id tgw-dst-subnet-id tgw-src-eni tgw-dst-eni tgw-src-az-id tgw-dst-az-id"
-    " tgw-pair-attachment-id srcaddr dstaddr srcport dstport protocol packets bytes start end log-status type"
-    " packets-lost-no-route packets-lost-blackhole packets-lost-mtu-exceeded packets-lost-ttl-expired tcp-flags region"
+    "version resource-type account-id tgw-id tgw-attachment-id tgw-src-vpc-account-id"
+    " tgw-dst-vpc-account-id tgw-src-vpc-id"
+    " tgw-dst-vpc-id tgw-src-subnet-id tgw-dst-subnet-id tgw-src-eni tgw-dst-eni"
+    " tgw-src-az-id tgw-dst-az-id"
+    " tgw-pair-attachment-id srcaddr dstaddr srcport dstport protocol packets bytes start end"
+    " log-status type"
+    " packets-lost-no-route packets-lost-blackhole packets-lost-mtu-exceeded"
+    " packets-lost-ttl-expired tcp-flags region"
     " flow-direction pkt-src-aws-service pkt-dst-aws-service"
 )
 
@@ -61,7 +68,7 @@ PYTHON_TYPES: dict[FieldKind, frozenset[type]] = {
 
 
 def flattened(hint: object) -> Iterator[object]:
-    """Take unions and aliases apart, down to plain types."""
+    """Yield the plain types of unions and aliases."""
     hint = getattr(hint, "__value__", hint)
     if parts := get_args(hint):
         for part in parts:

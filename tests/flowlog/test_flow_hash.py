@@ -53,7 +53,7 @@ KEYS = st.builds(
 SEEDS = st.integers(0, 2**64 - 1)
 
 
-def test_stays_what_it_was_since_kept_evidence_has_it() -> None:
+def test_the_hash_never_changes_since_stored_evidence_holds_it() -> None:
     assert key_hash(KEY, 0) == 4856214334406930306
     assert key_hash(KEY, 1) != key_hash(KEY, 0)
 
@@ -78,7 +78,7 @@ def test_each_bit_of_the_hash_depends_on_each_field(field: str) -> None:
 
 
 @given(KEYS, KEYS, SEEDS)
-def test_two_keys_have_one_hash_only_if_they_are_one(
+def test_two_keys_have_equal_hashes_only_if_they_are_equal(
     one: FlowKey, other: FlowKey, seed: int
 ) -> None:
     assert (key_hash(one, seed) == key_hash(other, seed)) == (one == other)
@@ -92,15 +92,20 @@ def test_related_hashes_are_those_of_the_related_keys(key: FlowKey, seed: int) -
 
 
 @given(st.lists(KEYS, min_size=1, max_size=5), SEEDS)
-def test_related_hashes_of_many_are_those_of_each(keys: Sequence[FlowKey], seed: int) -> None:
+def test_related_hashes_of_many_keys_equal_those_of_each(
+    keys: Sequence[FlowKey], seed: int
+) -> None:
     for key, hashes in zip(keys, flow_hash_numpy.related_hashes(keys, seed).tolist(), strict=True):
         plain = key._replace(direction=None)
         # Without a direction, the related keys are the one without, ingress and egress.
         assert (tuple(hashes[:3]), tuple(hashes[3:])) == related_hashes(plain, seed)
 
 
-def test_few_lines_are_read_without_what_many_need() -> None:
-    code = "import json, sys; from flowverdict.flowlog import fast_line_reader; print(json.dumps(sorted(sys.modules)))"
+def test_the_line_reader_loads_neither_numpy_nor_isal() -> None:
+    code = (
+        "import json, sys; from flowverdict.flowlog import fast_line_reader; "
+        "print(json.dumps(sorted(sys.modules)))"
+    )
     finished = subprocess.run(  # noqa: S603 - our own
         [sys.executable, "-c", code], capture_output=True, check=True, text=True
     )

@@ -161,7 +161,7 @@ def test_file_of_a_header_alone_is_a_flow_log_without_records(content: bytes) ->
 )
 def test_other_content_is_not_a_flow_log(content: bytes) -> None:
     with pytest.raises(
-        NotAFlowLogError, match="not a VPC flow log: its first line is no header of field names"
+        NotAFlowLogError, match="not a VPC flow log: its first line is not a header of field names"
     ):
         read(content)
 
@@ -227,7 +227,7 @@ def test_header_is_made_of_field_names(text: bytes, *, expected: bool) -> None:
     assert (header_format(text) is not None) is expected
 
 
-# --- pasted lines ---
+# --- pasted lines --------------------------------------------------------------------------------
 
 
 def test_line_without_a_header_is_read_where_that_is_allowed() -> None:

@@ -1,4 +1,4 @@
-"""Account and Region out of the names that AWS gives to flow log files."""
+"""Read account and Region from the names of flow log files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILE = "123456789012_vpcflowlogs_eu-west-1_fl-0fedcba9876543210_20261122T1200Z_9
         "AWSLogs/aws-account-id=123456789012/service=vpcflowlogs/aws-region=eu-west-1/year=2026/renamed.log",
     ],
 )
-def test_name_of_a_delivered_object_tells_account_and_region(key: str) -> None:
+def test_name_of_a_delivered_object_holds_account_and_region(key: str) -> None:
     assert origin_of(key) == KNOWN
 
 
@@ -39,7 +39,7 @@ def test_regions_of_all_partitions_are_read(region: str) -> None:
     )
 
 
-def test_file_name_goes_before_the_folders() -> None:
+def test_file_name_takes_precedence_over_the_folders() -> None:
     copied = f"AWSLogs/999999999999/vpcflowlogs/us-east-1/2026/11/22/{FILE}"
     assert origin_of(copied) == KNOWN
 
@@ -59,5 +59,5 @@ def test_file_name_goes_before_the_folders() -> None:
         "AWSLogs/aws-account-id%3D123456789012/aws-service%3Dvpcflowlogs/aws-region%3Deu-west-1/x.log",
     ],
 )
-def test_any_other_name_tells_nothing(key: str) -> None:
+def test_other_name_holds_neither_account_nor_region(key: str) -> None:
     assert origin_of(key) == Origin(account_id=None, region=None)

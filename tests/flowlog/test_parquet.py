@@ -1,7 +1,7 @@
 """Parquet files: read as the text of the same records, or refused by name.
 
-Requirement: "A Parquet file with a missing or differently typed column, zero row groups, a truncated footer [...] read rightly or
-refused by name, never half-read in silence."
+Requirement: "A Parquet file with a missing or differently typed column, zero row groups, a
+truncated footer [...] read rightly or refused by name, never half-read in silence."
 """
 
 from __future__ import annotations
@@ -65,16 +65,16 @@ def read(content: bytes) -> SourceRead:
     return read_object(io.BytesIO(content), name="s3://bucket/key", seed=1)
 
 
-def told(content: bytes) -> dict[str, int]:
+def counts_of(content: bytes) -> dict[str, int]:
     counts = read(content).reading.counts.as_mapping()
     assert counts["header_lines"] == 1
     return {name: count for name, count in counts.items() if count and name != "header_lines"}
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "zstd", "uncompressed"])
-def test_records_are_counted_and_rejects_kept(codec: str) -> None:
+def test_records_are_counted_and_rejects_stored(codec: str) -> None:
     content = file_of(ROW, ACCEPT, NO_DATA, codec=codec)
-    assert told(content) == {"records": 3, "rejected": 1, "accepted": 1, "no_data": 1}
+    assert counts_of(content) == {"records": 3, "rejected": 1, "accepted": 1, "no_data": 1}
     (evidence,) = read(content).windows.values()
     ((key, _),) = evidence.flows.rejects
     assert (key.interface, str(key.source), key.source_port, key.destination_port) == (
@@ -89,21 +89,21 @@ def test_records_are_counted_and_rejects_kept(codec: str) -> None:
 def test_many_row_groups_and_many_blocks() -> None:
     rows = [{**ROW, "srcport": number} for number in range(5_000)]
     content = file_of(*rows, group=2_048)
-    assert told(content) == {"records": 5_000, "rejected": 5_000}
+    assert counts_of(content) == {"records": 5_000, "rejected": 5_000}
     assert {
         key.source_port for one in read(content).windows.values() for key, _ in one.flows.rejects
     } == {*range(5_000)}
 
 
 def test_a_file_without_rows_has_no_records() -> None:
-    assert told(file_of()) == {}
+    assert counts_of(file_of()) == {}
 
 
 @pytest.mark.parametrize(
     "kind", ["TINYINT", "SMALLINT", "BIGINT", "UTINYINT", "UINTEGER", "UBIGINT"]
 )
-def test_any_integer_type_will_do(kind: str) -> None:
-    assert told(file_of(ROW, types={"protocol": kind})) == {"records": 1, "rejected": 1}
+def test_every_integer_type_is_accepted(kind: str) -> None:
+    assert counts_of(file_of(ROW, types={"protocol": kind})) == {"records": 1, "rejected": 1}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_any_integer_type_will_do(kind: str) -> None:
         ("srcaddr", "VARCHAR[]", ["10.0.0.1"]),
     ],
 )
-def test_a_column_of_another_kind_is_refused_by_its_name_and_type(
+def test_a_column_of_a_wrong_type_is_refused_with_its_name_and_type(
     column: str, kind: str, value: object
 ) -> None:
     attribute = column.replace("-", "_")
@@ -127,15 +127,15 @@ def test_a_column_of_another_kind_is_refused_by_its_name_and_type(
     assert f"a Parquet file whose column {attribute} is {kind}" in str(raised.value)
 
 
-def test_an_unread_column_may_be_of_any_kind() -> None:
+def test_an_unused_column_may_have_any_type() -> None:
     assert "traffic-path" not in READ_FIELDS
-    assert told(file_of({**ROW, "traffic-path": "x"}, types={"traffic-path": "VARCHAR"})) == {
+    assert counts_of(file_of({**ROW, "traffic-path": "x"}, types={"traffic-path": "VARCHAR"})) == {
         "records": 1,
         "rejected": 1,
     }
 
 
-def test_columns_to_come_are_told_and_count_for_the_width() -> None:
+def test_unknown_columns_are_listed_and_count_for_the_width() -> None:
     content = file_of({**ROW, "tomorrows-field": "a b\nc"}, names=[*NAMES, "tomorrows-field"])
     source = read_object(
         io.BytesIO(content),
@@ -155,8 +155,9 @@ def test_columns_to_come_are_told_and_count_for_the_width() -> None:
 )
 def test_a_missing_column_counts_as_in_a_text_file_with_that_header(missing: str) -> None:
     names = [name for name in NAMES if name != missing]
-    text = f"{' '.join(names)}\n{' '.join('-' if ROW[name] is None else str(ROW[name]) for name in names)}\n".encode()
-    assert told(file_of(ROW, names=names)) == told(text)
+    words = ["-" if ROW[name] is None else str(ROW[name]) for name in names]
+    text = f"{' '.join(names)}\n{' '.join(words)}\n".encode()
+    assert counts_of(file_of(ROW, names=names)) == counts_of(text)
 
 
 def test_a_misspelt_column_is_refused_as_a_misspelt_header_is() -> None:
@@ -166,8 +167,10 @@ def test_a_misspelt_column_is_refused_as_a_misspelt_header_is() -> None:
 
 
 @pytest.mark.parametrize("column", ["two words", "Action", "line\nend", "a;b"])
-def test_a_column_that_can_be_no_field_is_refused(column: str) -> None:
-    with pytest.raises(NotAFlowLogError, match=r"no flow log field name|two columns have one name"):
+def test_a_column_without_a_field_name_is_refused(column: str) -> None:
+    with pytest.raises(
+        NotAFlowLogError, match=r"not a flow log field name|two columns have one name"
+    ):
         read(
             file_of(
                 {**ROW, column: "x"},
@@ -184,7 +187,7 @@ def test_two_columns_of_one_name_are_refused() -> None:
         read(content)
 
 
-# --- values that try to be more than one word --------------------------------------------------------------------------
+# --- values that try to be more than one word ----------------------------------------------------
 
 FORGED = f"eni-1\n{' '.join('-' if ROW[name] is None else str(ROW[name]) for name in NAMES)}"
 
@@ -213,11 +216,11 @@ FORGED = f"eni-1\n{' '.join('-' if ROW[name] is None else str(ROW[name]) for nam
         ({"action": "DROP"}, "action"),
     ],
 )
-def test_no_value_stands_for_another_field_or_record(
+def test_no_value_passes_for_another_field_or_record(
     values: Mapping[str, object], reason: str
 ) -> None:
     content = file_of({**ROW, **values}, ACCEPT, {**ROW, **values}, ROW)
-    assert told(content) == {
+    assert counts_of(content) == {
         "records": 4,
         "accepted": 1,
         "rejected": 1,
@@ -226,13 +229,18 @@ def test_no_value_stands_for_another_field_or_record(
     }
 
 
-def test_a_record_that_looks_like_a_header_is_none() -> None:
+def test_a_record_that_looks_like_a_header_is_malformed() -> None:
     names = ["srcaddr", "dstaddr", "action"]
     content = parquet(names, [["dstaddr", "srcaddr", "action"], ["10.0.0.1", "10.0.0.2", "REJECT"]])
-    assert told(content) == {"records": 2, "rejected": 1, "malformed": 1, "malformed.address": 1}
+    assert counts_of(content) == {
+        "records": 2,
+        "rejected": 1,
+        "malformed": 1,
+        "malformed.address": 1,
+    }
 
 
-# --- broken files -----------------------------------------------------------------------------------------------------
+# --- broken files --------------------------------------------------------------------------------
 
 GOOD = file_of(*[{**ROW, "srcport": number} for number in range(300)])
 FOOTER = int.from_bytes(GOOD[-8:-4], "little")
@@ -268,7 +276,7 @@ def test_a_file_cut_anywhere_is_refused() -> None:
 
 
 @pytest.mark.slow
-def test_a_batch_is_as_it_was_after_a_broken_file() -> None:
+def test_a_broken_file_leaves_the_batch_unchanged() -> None:
     batch = Batch()
     batch.add_file(io.BytesIO(GOOD), name="good")
     many = file_of(
@@ -283,8 +291,9 @@ def test_a_batch_is_as_it_was_after_a_broken_file() -> None:
     assert batch.counts.records == 300
 
 
-def test_a_footer_that_lies_about_the_number_of_records_is_found_out() -> None:
-    # Thrift's zigzag of 300 is d8 04; the file's own number is the first in its footer, the row group's comes later.
+def test_a_footer_with_a_wrong_number_of_records_is_refused() -> None:
+    # Thrift's zigzag of 300 is d8 04; the file's own number comes first in its footer, the row
+    # group's later.
     begin = len(GOOD) - 8 - FOOTER
     at = GOOD.index(b"\xd8\x04", begin)
     assert GOOD.count(b"\xd8\x04", begin) > 1
@@ -294,7 +303,7 @@ def test_a_footer_that_lies_about_the_number_of_records_is_found_out() -> None:
 
 def test_too_many_records_and_too_many_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "MAX_RECORDS", 299)
-    with pytest.raises(ObjectError, match="of 300 records; those of more than 299 are not read"):
+    with pytest.raises(ObjectError, match="of 300 records; files of more than 299 are not read"):
         read(GOOD)
     monkeypatch.setattr(reading, "MAX_FILE_BYTES", 4_096)
     with pytest.raises(ObjectError, match="a Parquet file of more than 0 MiB"):
@@ -318,7 +327,7 @@ def test_memory_stays_bounded_whatever_a_few_bytes_unpack_to(tmp_path: Path) -> 
 
 
 class Slow:
-    """Bytes, and a clock that goes on with every one that is asked for."""
+    """A stream with a clock that advances with each byte that is requested."""
 
     def __init__(self, content: bytes) -> None:
         self._stream = io.BytesIO(content)
@@ -330,7 +339,7 @@ class Slow:
 
 
 @pytest.mark.slow
-def test_the_time_for_reading_is_looked_at_between_records_too() -> None:
+def test_the_deadline_is_checked_between_records_too() -> None:
     content = file_of(*[{**ROW, "srcport": number} for number in range(9_000)])
     whole = Slow(content)
     read_object(cast("BinaryIO", whole), name="file", seed=1)
@@ -338,13 +347,13 @@ def test_the_time_for_reading_is_looked_at_between_records_too() -> None:
     until = ReadDeadline(10, clock=lambda: 0 if stream.reads < whole.reads - 1 else 7)
     with pytest.raises(OutOfTimeError):
         read_object(until.limit(cast("BinaryIO", stream), "file"), name="file", seed=1)
-    assert whole.reads >= 5  # one a block, besides those of the copy
+    assert whole.reads >= 5  # one for each block, besides those of the copy
 
 
 def test_nothing_is_left_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     open_before = sum(1 for _ in Path("/proc/self/fd").iterdir())
-    told(GOOD)
+    counts_of(GOOD)
     for content in BROKEN.values():
         with pytest.raises(ObjectError):
             read(content)
@@ -352,10 +361,10 @@ def test_nothing_is_left_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == open_before
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
+# --- what is read --------------------------------------------------------------------------------
 
 
-def test_every_field_that_is_looked_at_is_read() -> None:
+def test_every_field_in_use_is_read() -> None:
     looked_at: set[str] = set()
 
     class Watched(FlowRecord):

@@ -1,4 +1,4 @@
-"""One line to one record and back: formats, values, and every reason why a line is none."""
+"""Parse a line and render a record: formats, values, and each reason for a malformed line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ from flowverdict.flowlog.records import (
 )
 
 # https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-records-examples.html
-RDP = "2 123456789010 eni-1235b8ca123456789 172.31.9.69 172.31.9.12 49761 3389 6 20 4249 1418530010 1418530070 REJECT OK"
+RDP = (
+    "2 123456789010 eni-1235b8ca123456789 172.31.9.69 172.31.9.12 49761 3389 6 20 4249 "
+    "1418530010 1418530070 REJECT OK"
+)
 NODATA = "2 123456789010 eni-1235b8ca123456789 - - - - - - - 1431280876 1431280934 - NODATA"
 SKIPDATA = "2 123456789010 eni-11111111aaaaaaaaa - - - - - - - 1431280876 1431280934 - SKIPDATA"
 
@@ -34,7 +37,7 @@ def parse_one(name: str, text: str) -> object:
     return getattr(RecordFormat((name,)).parse(text), FIELDS[name].attribute)
 
 
-# --- formats ----------------------------------------------------------------------------------------------------------
+# --- formats -------------------------------------------------------------------------------------
 
 
 def test_header_line_is_read_in_its_order() -> None:
@@ -75,7 +78,7 @@ def test_each_field_alone_makes_a_format(name: str) -> None:
     assert RecordFormat((name,)).unknown_names == ()
 
 
-def test_unknown_names_are_kept_and_told() -> None:
+def test_unknown_names_are_accepted_and_listed() -> None:
     record_format = RecordFormat.from_header("srcaddr tomorrows-field action another-1")
     assert record_format.unknown_names == ("tomorrows-field", "another-1")
     assert not record_format.is_transit_gateway
@@ -98,17 +101,17 @@ def test_format_of_transit_gateway_names_only_is_accepted() -> None:
         (("tomorrow", "srcaddr", "tomorrow"), "names tomorrow twice"),
         (("made-up", "other"), "names no flow log field"),
         ((), "names no flow log field"),
-        (("srcaddr", "SRCADDR"), "'SRCADDR' is no flow log field name"),
-        (("srcaddr", "src_addr"), "'src_addr' is no flow log field name"),
-        (("srcaddr", ""), "'' is no flow log field name"),
-        (("srcaddr", "-"), "'-' is no flow log field name"),
-        (("srcaddr", "interface--id"), "is no flow log field name"),
-        (("srcaddr", "10.0.0.1"), "is no flow log field name"),
-        (("srcaddr", "action\n"), "is no flow log field name"),
-        (("srcaddr", "aktiön"), "is no flow log field name"),
+        (("srcaddr", "SRCADDR"), "'SRCADDR' is not a flow log field name"),
+        (("srcaddr", "src_addr"), "'src_addr' is not a flow log field name"),
+        (("srcaddr", ""), "'' is not a flow log field name"),
+        (("srcaddr", "-"), "'-' is not a flow log field name"),
+        (("srcaddr", "interface--id"), "is not a flow log field name"),
+        (("srcaddr", "10.0.0.1"), "is not a flow log field name"),
+        (("srcaddr", "action\n"), "is not a flow log field name"),
+        (("srcaddr", "aktiön"), "is not a flow log field name"),
     ],
 )
-def test_names_that_make_no_format_are_refused(names: tuple[str, ...], message: str) -> None:
+def test_names_that_are_not_a_format_are_refused(names: tuple[str, ...], message: str) -> None:
     with pytest.raises(FormatError, match=message):
         RecordFormat(names)
 
@@ -125,7 +128,7 @@ def test_a_long_name_is_cut_in_the_message() -> None:
     assert len(str(raised.value)) < 120
 
 
-# --- records ----------------------------------------------------------------------------------------------------------
+# --- records -------------------------------------------------------------------------------------
 
 
 def test_default_record_is_read_typed() -> None:
@@ -228,7 +231,7 @@ def test_value_is_read(name: str, text: str, value: object) -> None:
     assert parse_one(name, text) == value
 
 
-def test_value_of_an_unknown_field_is_passed_over() -> None:
+def test_value_of_an_unknown_field_is_ignored() -> None:
     record = RecordFormat.from_header("tomorrows-field srcport").parse("whatever 443")
     assert record == FlowRecord(srcport=443)
 
@@ -277,7 +280,7 @@ def test_any_run_of_blanks_separates(line: str) -> None:
         ("log-status", "NO_DATA", MalformedReason.LOG_STATUS),
         ("flow-direction", "inbound", MalformedReason.FLOW_DIRECTION),
         ("flow-direction", "INGRESS", MalformedReason.FLOW_DIRECTION),
-        # digits of other alphabets, which int() would take
+        # digits of other scripts, which int() would accept
         ("srcport", "\u0665\u0663", MalformedReason.ENCODING),
         ("srcport", "\uff15", MalformedReason.ENCODING),
         ("srcport", "\u00b2", MalformedReason.ENCODING),
@@ -331,16 +334,16 @@ def test_message_about_a_malformed_line_stays_short(name: str, text: str) -> Non
 
 
 @pytest.mark.parametrize("line", [RDP, NODATA, SKIPDATA])
-def test_rendering_gives_the_line_back(line: str) -> None:
+def test_rendering_restores_the_line(line: str) -> None:
     assert DEFAULT_FORMAT.render(DEFAULT_FORMAT.parse(line)) == line
 
 
-def test_rendering_writes_a_dash_for_what_the_record_lacks_and_for_unknown_fields() -> None:
+def test_rendering_writes_a_dash_for_absent_values_and_unknown_fields() -> None:
     record_format = RecordFormat.from_header("srcport tomorrows-field dstport reject-reason")
     assert record_format.render(FlowRecord(srcport=0, reject_reason="BPA")) == "0 - - BPA"
 
 
-# --- counts -----------------------------------------------------------------------------------------------------------
+# --- counts --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -367,7 +370,7 @@ def test_record_is_counted_once_and_under_its_status_and_action(
     }
 
 
-def test_records_leave_out_headers_and_blank_lines_but_not_malformed_ones() -> None:
+def test_number_of_records_includes_malformed_lines_but_not_headers_and_blank_lines() -> None:
     counts = RecordCounts(
         accepted=1,
         rejected=2,

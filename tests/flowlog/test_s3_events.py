@@ -1,4 +1,4 @@
-"""Objects out of every envelope S3's events come in."""
+"""Find the objects of an S3 event in each envelope."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def entry(
     version: object = "2.6",
     source: str = "aws:s3",
 ) -> dict[str, Any]:
-    """Give one entry of S3's own notification; ``key`` is written as given."""
+    """Return one entry of S3's own notification; ``key`` is written as given."""
     return {
         "eventVersion": version,
         "eventSource": source,
@@ -59,12 +59,12 @@ def entry(
 
 
 def notification(*entries: dict[str, Any]) -> dict[str, Any]:
-    """Give S3's own notification."""
+    """Return S3's own notification."""
     return {"Records": list(entries or (entry(),))}
 
 
 def sns_body(event: object) -> dict[str, Any]:
-    """Give what SNS puts into a queue without raw message delivery."""
+    """Return the SQS body of SNS without raw message delivery."""
     return {
         "Type": "Notification",
         "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",
@@ -80,7 +80,7 @@ def sns_body(event: object) -> dict[str, Any]:
 
 
 def sns_event(*events: object) -> dict[str, Any]:
-    """Give what SNS sends to a function directly."""
+    """Return the event that SNS sends to a function directly."""
     return {
         "Records": [
             {
@@ -95,7 +95,7 @@ def sns_event(*events: object) -> dict[str, Any]:
 
 
 def eventbridge(key: str = KEY, *, detail_type: str = "Object Created") -> dict[str, Any]:
-    """Give S3's event as EventBridge delivers it."""
+    """Return S3's event as EventBridge delivers it."""
     return {
         "version": "0",
         "id": "17793124-05d4-b198-2fde-7ededc63b103",
@@ -124,7 +124,7 @@ def eventbridge(key: str = KEY, *, detail_type: str = "Object Created") -> dict[
 
 
 def sqs_event(body: str = "{}") -> dict[str, Any]:
-    """Give what Lambda gets from a queue."""
+    """Return the event of a queue."""
     return {
         "Records": [
             {"messageId": "059f36b4", "body": body, "attributes": {}, "eventSource": "aws:sqs"}
@@ -133,11 +133,11 @@ def sqs_event(body: str = "{}") -> dict[str, Any]:
 
 
 def ref(key: str = KEY) -> ObjectRef:
-    """Give the object that an event names."""
+    """Return the object that an event names."""
     return ObjectRef(bucket=BUCKET, key=key)
 
 
-# --- the shapes -------------------------------------------------------------------------------------------------------
+# --- the shapes ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_all_objects_of_a_notification_are_found_in_order() -> None:
     )
 
 
-def test_all_messages_of_an_sns_event_are_looked_into() -> None:
+def test_all_messages_of_an_sns_event_are_read() -> None:
     assert objects_in(
         sns_event(notification(entry("a"), entry("b")), TEST_EVENT, notification(entry("c")))
     ) == (
@@ -184,7 +184,7 @@ def test_all_messages_of_an_sns_event_are_looked_into() -> None:
     )
 
 
-def test_name_is_what_a_person_would_look_for() -> None:
+def test_name_is_the_s3_uri() -> None:
     assert ref().name == f"s3://{BUCKET}/{KEY}"
 
 
@@ -218,7 +218,7 @@ def test_key_of_eventbridge_is_taken_as_it_is(key: str) -> None:
 
 
 @pytest.mark.parametrize("second", ["a%20b.log", "a%2Bb.log"])
-def test_each_entry_gives_its_own_key(second: str) -> None:
+def test_each_entry_yields_its_own_key(second: str) -> None:
     first, other = objects_in(notification(entry("x"), entry(second)))
     assert first.key == "x"
     assert other.key != "x"
@@ -232,12 +232,12 @@ def test_every_way_to_create_an_object_counts(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["ObjectRemoved:Delete", "ObjectTagging:Put", "ReducedRedundancyLostObject"]
 )
-def test_what_is_no_creation_names_no_object(name: str) -> None:
+def test_other_event_than_a_creation_names_no_object(name: str) -> None:
     assert objects_in(notification(entry("gone", name=name), entry())) == (ref(),)
 
 
 @pytest.mark.parametrize("detail_type", ["Object Deleted", "Object Tags Added"])
-def test_eventbridge_event_that_is_no_creation_names_no_object(detail_type: str) -> None:
+def test_eventbridge_event_other_than_a_creation_names_no_object(detail_type: str) -> None:
     assert objects_in(eventbridge(detail_type=detail_type)) == ()
 
 
@@ -255,7 +255,7 @@ def test_minor_versions_are_alike(version: str) -> None:
     assert objects_in(notification(entry(version=version))) == (ref(),)
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- what is refused -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", ["1.0", "3.0", "20.1", "", "x"])
@@ -265,7 +265,7 @@ def test_other_major_version_is_refused(version: str) -> None:
 
 
 @pytest.mark.parametrize("event", [[], ["a"], "text", 1, 1.5, None, True])
-def test_what_is_no_object_is_refused_by_its_type(event: object) -> None:
+def test_event_that_is_not_a_json_object_is_refused_by_its_type(event: object) -> None:
     with pytest.raises(
         EnvelopeError, match=f"^an event of unknown shape: {type(event).__name__}, not an object$"
     ):
@@ -273,13 +273,13 @@ def test_what_is_no_object_is_refused_by_its_type(event: object) -> None:
 
 
 @pytest.mark.parametrize("body", ["", "hello", "{", "'a'", '{"Records":'])
-def test_message_that_is_no_json_is_refused(body: str) -> None:
-    with pytest.raises(EnvelopeError, match="the message is no JSON"):
+def test_message_that_is_not_json_is_refused(body: str) -> None:
+    with pytest.raises(EnvelopeError, match="the message is not JSON"):
         objects_in_message(body)
 
 
 def without(event: dict[str, Any], *path: str | int) -> dict[str, Any]:
-    """Give a copy of the event that lacks what the path leads to."""
+    """Return a copy of the event that lacks what the path leads to."""
     copied: dict[str, Any] = json.loads(json.dumps(event))
     inner: Any = copied
     for step in path[:-1]:
@@ -367,10 +367,10 @@ def test_one_bad_entry_refuses_the_whole_notification() -> None:
         objects_in(notification(entry(), entry(version="3.0")))
 
 
-# --- queues -----------------------------------------------------------------------------------------------------------
+# --- queues --------------------------------------------------------------------------------------
 
 
-def test_event_of_a_queue_is_told_by_its_records() -> None:
+def test_event_of_a_queue_is_recognised_by_its_records() -> None:
     assert is_sqs_event(sqs_event())
 
 

@@ -1,1 +1,1 @@
-"""VPC Flow Logs as AWS delivers them: events and objects in, records out."""
+"""Read VPC flow logs as AWS delivers them: events and objects in, records out."""

@@ -1,8 +1,9 @@
-"""Flow log records out of CloudWatch Logs subscriptions.
+"""Decode the event of a CloudWatch Logs subscription.
 
-The payload is base64 of gzip of JSON (https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/SubscriptionFilters.html);
-each message is one bare record, without a header. What its fields are only the flow log itself says: ``DescribeFlowLogs``
-gives the format of every flow log that writes into the group, and a format never changes once its flow log is made.
+The payload is base64 of gzip of JSON
+(https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/SubscriptionFilters.html). Each message is
+one bare record, without a header. ``DescribeFlowLogs`` returns the format of each flow log that
+writes into the log group (``log_formats``).
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
 type AnyLogger = Logger | LoggerAdapter[Any]
 
-# Eight times what CloudWatch Logs takes in one batch: 1,048,576 bytes of messages and 26 for each, of which there are 10,000 at
-# most (https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html). EpisodeContext each, JSON puts some 130.
+# Eight times what CloudWatch Logs accepts in one batch: 1,048,576 bytes, 26 of them for each of at
+# most 10,000 messages
+# (https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html). JSON adds
+# about 130 bytes to each message.
 MAX_PAYLOAD_BYTES = 8 << 20
 
 
@@ -46,25 +49,26 @@ class LogBatch:
 
     @property
     def source_id(self) -> str:
-        """Identify it among all that is counted once."""
-        told = json.dumps(
+        """The batch's ID among all sources: a source is counted once, however often it comes."""
+        identity = json.dumps(
             [self.account_id, self.log_group, self.log_stream, *sorted(self.event_ids)]
         )
-        return hashlib.sha256(told.encode()).hexdigest()[:40]
+        return hashlib.sha256(identity.encode()).hexdigest()[:40]
 
     @property
     def name(self) -> str:
-        """What errors and logs call it."""
+        """The batch's name in errors and logs."""
         return f"{self.log_group}:{self.log_stream}"
 
 
 def decode(event: dict[str, Any]) -> LogBatch | None:
-    """Give the messages of a subscription event; ``None`` for CloudWatch Logs' own check that the function is there.
+    """Return the messages of a subscription event; ``None`` for CloudWatch Logs' control message.
 
     Raises
     ------
     EnvelopeError
-        The payload is not base64, not gzip, not JSON, of another shape, or unpacks to more than ``MAX_PAYLOAD_BYTES``.
+        The payload is not base64, not gzip, not JSON, of another shape, or unpacks to more than
+        ``MAX_PAYLOAD_BYTES``.
     """
     try:
         payload = json.loads(_unpacked(event["awslogs"]["data"]))
@@ -89,7 +93,7 @@ def decode(event: dict[str, Any]) -> LogBatch | None:
     ) as error:
         # binascii.Error, UnicodeDecodeError and JSONDecodeError are ValueErrors.
         raise EnvelopeError(
-            f"no CloudWatch Logs subscription event: {type(error).__name__}: {str(error)[:200]}"
+            f"not a CloudWatch Logs subscription event: {type(error).__name__}: {str(error)[:200]}"
         ) from error
 
 
@@ -103,11 +107,11 @@ def _unpacked(data: str) -> bytes:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError("what should be text is none")
+        raise TypeError("a value that should be text is not text")
     return value
 
 
 def _name(value: object) -> str:
     text = _text(value)
-    text.encode()  # half a surrogate pair, which JSON can write, is no character, and the SDK could not send it
+    text.encode()  # raises for half a surrogate pair, which JSON can hold and the SDK cannot send
     return text

@@ -1,4 +1,10 @@
-"""TODO flowverdict.flowlog.column_fields."""
+"""Parse the fields of many lines at once, and hash their keys.
+
+Every check is one numpy expression over a column: numbers within their field's range, addresses,
+actions, ``log-status`` OK. A line that passes all of them is *regular*: an accepted or rejected
+record with traffic, in the spelling of ``RecordFormat.render``. Fields and ranges are AWS's
+(https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +27,7 @@ from flowverdict.flowlog.flow_hash_numpy import (
     TO_TOP,
     UINT64,
     WORD_BYTES,
-    Activity,
+    IdentifiedTokens,
     Texts,
     Tokens,
     mixed,
@@ -41,10 +47,12 @@ if TYPE_CHECKING:
 
 _MAX_ADDRESS = 39
 
+_MAX_DIGIT, _MAX_OCTET, _OCTETS = 9, 255, 4  # of IPv4 addresses
+
 _EPOCH_DIGITS = 10  # until the year 2286
 _FLAG_DIGITS = 3
 
-_ZEROS, _OVER_NINE, _TOP_BITS, _COLONS, _LOW_SEVEN = (
+_ZERO_DIGITS, _OVER_NINE, _TOP_BITS, _COLONS, _LOW_SEVEN_BITS = (
     repeated(byte) for byte in (0x30, 0x76, 0x80, 0x3A, 0x7F)
 )
 
@@ -53,9 +61,24 @@ _ACCEPT, _REJECT, _OK = (word_of(text) for text in (b"ACCEPT", b"REJECT", b"OK")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the columns that matter stand in a format's lines.
+    """The places and limits of a format's columns.
 
-    ``integers`` begin with those of the key, then ``tcp-flags``; start and end are read by themselves.
+    Parameters
+    ----------
+    width
+        The number of words in a line.
+    at
+        The index of each field's word.
+    integers
+        Integer fields without start and end: first those of the key, then ``tcp-flags``.
+    digits
+        The largest number of digits of each integer; shape (integers, 1).
+    keys
+        How many of the integers belong to the key.
+    maximum
+        The largest value of each of these; shape (keys, 1).
+    times
+        Those of ``start`` and ``end`` that the format has.
     """
 
     width: int
@@ -68,15 +91,15 @@ class Layout:
 
 
 _KEY_INTEGERS = {"srcport": MAX_PORT, "dstport": MAX_PORT, "protocol": MAX_PROTOCOL}
-_PACKET_ADDRESSES = ("pkt-srcaddr", "pkt-dstaddr")
+_PACKET_FIELDS = ("pkt-srcaddr", "pkt-dstaddr")
 ADDRESSES = ("srcaddr", "dstaddr")
 _INTERFACES = {"interface-id", "resource-id"}
 _IDENTIFIERS = {*_INTERFACES, "vpc-id", "subnet-id"}
 _TIMES = ("start", "end")
 
 
-def _fine_digits(name: str) -> int:
-    """How many digits an integer may have to be surely within its field's range; the key's are compared besides."""
+def _safe_digits(name: str) -> int:
+    """Digits that always fit the field's range; integers of the key are also range-checked."""
     if name == "tcp-flags":
         return _FLAG_DIGITS
     maximum = _KEY_INTEGERS.get(name, FIELDS[name].maximum)
@@ -85,7 +108,7 @@ def _fine_digits(name: str) -> int:
 
 @lru_cache(maxsize=16)
 def layout_of(record_format: RecordFormat) -> Layout | None:
-    """Plan how a format is read; ``None`` where no line can be an accepted record, or none says of which interface."""
+    """Return a format's layout; ``None`` if its records lack an action or an interface."""
     at = {name: index for index, name in enumerate(record_format.names)}
     if "action" not in at or not _INTERFACES & at.keys() or record_format.is_transit_gateway:
         return None
@@ -100,7 +123,7 @@ def layout_of(record_format: RecordFormat) -> Layout | None:
         width=len(at),
         at=at,
         integers=tuple(integers),
-        digits=np.array([_fine_digits(name) for name in integers], np.int64)[:, None],
+        digits=np.array([_safe_digits(name) for name in integers], np.int64)[:, None],
         keys=len(keys),
         maximum=np.array([_KEY_INTEGERS[name] for name in keys], np.uint64)[:, None],
         times=tuple(name for name in _TIMES if name in at),
@@ -108,7 +131,7 @@ def layout_of(record_format: RecordFormat) -> Layout | None:
 
 
 def are_v4(first: Words, second: Words, lengths: Integers) -> Flags:
-    """Whether words are IPv4 addresses: four numbers up to 255, without zeros before them."""
+    """Whether words are IPv4 addresses: four numbers up to 255 without leading zeros."""
     text = np.stack((first, second), axis=1).view(np.uint8)
     valid: Flags = lengths < text.shape[1]
     text[np.arange(lengths.size), np.minimum(lengths, text.shape[1] - 1)] = ord(".")
@@ -117,21 +140,24 @@ def are_v4(first: Words, second: Words, lengths: Integers) -> Flags:
     dots = np.zeros(lengths.size, np.uint8)
     for place, column in enumerate(np.ascontiguousarray(text.T)):
         digit = column - np.uint8(ord("0"))
-        is_digit = digit <= 9  # noqa: PLR2004
+        is_digit = digit <= _MAX_DIGIT
         is_dot = column == ord(".")
         valid &= is_digit | is_dot | (lengths < place)
         valid &= ~(is_digit & (digits > 0) & (value == 0)) & ~(is_dot & (digits == 0))
         value = np.where(is_digit, value * np.uint16(10) + digit, value)
-        valid &= value <= 255  # noqa: PLR2004
+        valid &= value <= _MAX_OCTET
         value[is_dot] = 0
         digits = (digits + is_digit) * ~is_dot
         dots += is_dot
-    valid &= dots == 4  # noqa: PLR2004
+    valid &= dots == _OCTETS  # a dot was appended to each word
     return valid
 
 
 def _numbers(digits: Words) -> Words:
-    """Give what eight decimal digits (0-9 a byte, the first in the lowest one) say; three multiplications for all eight."""
+    """Return the numbers of eight decimal digits each, with three multiplications.
+
+    Each byte holds a digit 0-9, the lowest byte the first digit.
+    """
     digits = digits * UINT64(10) + (digits >> UINT64(8))
     low = (digits & UINT64(0x000000FF000000FF)) * UINT64(0x000F424000000064)
     high = (digits >> UINT64(16) & UINT64(0x000000FF000000FF)) * UINT64(0x0000271000000001)
@@ -144,10 +170,31 @@ def _all_digits(digits: Words) -> Flags:
 
 
 class Fields(Texts):
-    """The lines of one chunk that have as many words as the format has fields.
+    """The columns of those lines of a chunk that have as many words as the format has fields.
 
-    ``fine`` says which of them surely are accepted or rejected records, written as ``RecordFormat.render`` would write them;
-    what the rest gives is true of these.
+    All results are columns with one row for each line, and valid for regular lines only.
+
+    Parameters
+    ----------
+    words
+        Every eight bytes of the chunk; see ``every_word``.
+    begins
+        Where each line begins; int64, shape (lines,).
+    stops
+        Where each word ends; int64, shape (lines, words).
+    are_addresses
+        Whether words are addresses, from their tokens and identities.
+
+    Attributes
+    ----------
+    regular
+        Which lines are regular (see the module); bool.
+    accepted
+        Which lines are accepted; bool.
+    times
+        Unix seconds by field name; int64.
+    flags
+        TCP flags, -1 where not logged; int32. ``None`` if the format lacks them.
     """
 
     def __init__(
@@ -172,18 +219,18 @@ class Fields(Texts):
         self.direction = self.tokens("flow-direction") if "flow-direction" in layout.at else None
         action = self._first_words("action")
         self.accepted = action == _ACCEPT
-        self.fine = self.accepted | (action == _REJECT)
+        self.regular = self.accepted | (action == _REJECT)
         if "log-status" in layout.at:
-            self.fine &= self._first_words("log-status") == _OK
+            self.regular &= self._first_words("log-status") == _OK
         if self.direction is not None:
             known = (
                 (self.direction.first == INGRESS)
                 | (self.direction.first == EGRESS)
                 | (self.direction.first == ABSENT)
             )
-            self.fine &= known
+            self.regular &= known
         for name in _IDENTIFIERS & layout.at.keys():
-            self.fine &= self._places(name)[1] <= MAX_TOKEN
+            self.regular &= self._places(name)[1] <= MAX_TOKEN
         if layout.times:
             self._read_times()
         if layout.integers:
@@ -191,11 +238,11 @@ class Fields(Texts):
         self._read_addresses()
 
     def tokens(self, *names: str) -> Tokens:
-        """Give the words of a field, or those of several one after another."""
+        """Return the words of a field, or of several fields in sequence."""
         return self.tokens_at(*self._places(*names))
 
     def _places(self, *names: str) -> tuple[Integers, Integers]:
-        """Give where the words of fields start and how long they are, one field after another."""
+        """Return where the words of fields start, and their lengths, field after field."""
         starts, stops = (
             np.empty(self.size * len(names), np.int64),
             np.empty(self.size * len(names), np.int64),
@@ -213,13 +260,13 @@ class Fields(Texts):
         starts, lengths = self._places(*self.layout.times)
         # Ten digits: the first eight and the last eight.
         first, last = (
-            self._words[starts] ^ _ZEROS,
-            self._words[starts + (_EPOCH_DIGITS - WORD_BYTES)] ^ _ZEROS,
+            self._words[starts] ^ _ZERO_DIGITS,
+            self._words[starts + (_EPOCH_DIGITS - WORD_BYTES)] ^ _ZERO_DIGITS,
         )
         good = _all_digits(first) & _all_digits(last)
         good &= lengths == _EPOCH_DIGITS
         rows = (len(self.layout.times), -1)
-        self.fine &= good.reshape(rows).all(axis=0)
+        self.regular &= good.reshape(rows).all(axis=0)
         leading = (first & UINT64(0xFF)) * UINT64(10) + (first >> UINT64(8) & UINT64(0xFF))
         values = (leading * UINT64(10**WORD_BYTES) + _numbers(last)).view(np.int64)
         self.times = dict(zip(self.layout.times, values.reshape(rows), strict=True))
@@ -229,11 +276,11 @@ class Fields(Texts):
         starts, lengths = (
             places.reshape(len(layout.integers), -1) for places in self._places(*layout.integers)
         )
-        digits = (self._words[starts] ^ _ZEROS) & MASKS.take(lengths, mode="clip")
+        digits = (self._words[starts] ^ _ZERO_DIGITS) & MASKS.take(lengths, mode="clip")
         good = _all_digits(digits) & (lengths <= layout.digits)
         long = np.flatnonzero(lengths.ravel() > WORD_BYTES)
         if long.size:
-            rest = self._words[starts.ravel()[long] + WORD_BYTES] ^ _ZEROS
+            rest = self._words[starts.ravel()[long] + WORD_BYTES] ^ _ZERO_DIGITS
             good.ravel()[long] &= _all_digits(
                 rest & MASKS.take(lengths.ravel()[long] - WORD_BYTES, mode="clip")
             )
@@ -247,7 +294,7 @@ class Fields(Texts):
         good[: layout.keys] &= values[: layout.keys] <= layout.maximum
         zero_first = (digits[: layout.keys] & UINT64(0xFF) == 0) & (lengths[: layout.keys] > 1)
         good[: layout.keys] &= ~zero_first
-        self.fine &= good.all(axis=0)
+        self.regular &= good.all(axis=0)
         if flagged:
             self.flags = np.where(absent[0], NOT_LOGGED, values[-1].view(np.int64)).astype(np.int32)
 
@@ -260,13 +307,13 @@ class Fields(Texts):
             for index, name in enumerate(names):
                 rows = slice(index * self.size, (index + 1) * self.size)
                 self.addresses[name], self._identities[name] = tokens.part(rows), identities[rows]
-                self.fine &= good[rows]
-        for name, plain in zip(_PACKET_ADDRESSES, ADDRESSES, strict=True):
+                self.regular &= good[rows]
+        for name, plain in zip(_PACKET_FIELDS, ADDRESSES, strict=True):
             if name in self.layout.at:
                 self._packet_addresses[name] = self._read_packet_address(name, plain)
 
     def _read_packet_address(self, name: str, plain: str) -> Tokens:
-        """Give the packets' addresses as they are hashed; mostly they are the interface's."""
+        """Return a packet address field as it is hashed: ``=`` if equal to the field ``plain``."""
         tokens = self.tokens(name)
         same = tokens.first == ABSENT
         if (other := self.addresses.get(plain)) is not None:
@@ -280,7 +327,7 @@ class Fields(Texts):
         if rows.size:
             some = tokens.part(rows)
             identities = self._identities_of(some)
-            self.fine[rows] &= (some.lengths <= _MAX_ADDRESS) & self._are_addresses(
+            self.regular[rows] &= (some.lengths <= _MAX_ADDRESS) & self._are_addresses(
                 some, identities
             )
             if plain in self.addresses:
@@ -293,25 +340,27 @@ class Fields(Texts):
         )
 
     def is_v6(self, name: str) -> Flags:
-        """Whether addresses are IPv6: a colon is among their first eight bytes then, and in no IPv4 address."""
-        v6: Flags = ((self.addresses[name].first ^ _COLONS) + _LOW_SEVEN) & _TOP_BITS != _TOP_BITS
+        """Whether addresses are IPv6: only these have a colon among their first eight bytes."""
+        v6: Flags = (
+            (self.addresses[name].first ^ _COLONS) + _LOW_SEVEN_BITS
+        ) & _TOP_BITS != _TOP_BITS
         return v6
 
     def _identities_of(self, tokens: Tokens) -> Words:
-        """Tell words of one column from another by 64 bits each."""
+        """Return 64 bits for each word that distinguish the words of a column."""
         return self.with_rest(
             mixed(mixed(tokens.first * MULTIPLIER) ^ tokens.second), tokens, 2 * WORD_BYTES
         )
 
-    def seen(self, name: str) -> Activity:
-        """Give a field's words to be told apart."""
+    def seen(self, name: str) -> IdentifiedTokens:
+        """Return a field's words with their identities."""
         if name in self.addresses:
             return self.addresses[name].seen(self._identities[name])
         tokens = self.tokens(name)
         return tokens.seen(self._identities_of(tokens))
 
     def hashes(self, seed: np.uint64) -> tuple[Words, Words]:
-        """Give what the interface's field alone makes of the seed, and the hash of the whole key."""
+        """Return the hash states after the interface, and the hashes of the keys; uint64."""
         states = [np.full(self.size, seed, np.uint64)]
         for index, tokens in enumerate(
             (*self._key(), self.direction if self.direction is not None else self.constant(ABSENT))
@@ -320,23 +369,21 @@ class Fields(Texts):
         return states[1], mixed(mixed(states[-1]))
 
     def related(self, rows: Integers, seed: np.uint64) -> Words:
-        """Give ``related_hashes`` of some of the lines."""
+        """Return ``related_hashes`` of some of the lines; uint64, shape (rows, 6)."""
         return related(
             Texts(self._words, rows.size), [column.part(rows) for column in self._key()], seed
         )
 
     def _key(self) -> list[Tokens]:
-        """Give the key's fields but for the direction."""
+        """Return the fields of the key without the direction, in the order of hashing."""
         plain = (self.addresses.get(name) for name in ADDRESSES)
-        packets = (
-            self._packet_addresses.get(name, self.constant(SAME)) for name in _PACKET_ADDRESSES
-        )
+        packets = (self._packet_addresses.get(name, self.constant(SAME)) for name in _PACKET_FIELDS)
         integers = (self.tokens(name) if name in self.layout.at else None for name in _KEY_INTEGERS)
         columns = (self.interface, *plain, *packets, *integers)
         return [column if column is not None else self.constant(ABSENT) for column in columns]
 
     def _interface(self) -> Tokens:
-        """Give the interface's id, or where it has none the resource's."""
+        """Return each line's interface ID, or its resource ID where the interface is absent."""
         names = [name for name in ("interface-id", "resource-id") if name in self.layout.at]
         found = self.tokens(names[0])
         if len(names) == 1 or not (absent := found.first == ABSENT).any():

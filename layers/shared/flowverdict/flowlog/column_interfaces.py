@@ -1,4 +1,9 @@
-"""TODO flowverdict.flowlog.column_interfaces."""
+"""Collect what many lines show about their interfaces, without looking at each line.
+
+An interface has one subnet, one VPC and mostly one address of its own. So the known values are
+compared with whole columns, and only lines that show something new are looked at one by one. The
+results equal those of package ``flows``, which learns the same from single records.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,14 @@ import numpy as np
 
 from flowverdict.flowlog.column_fields import ADDRESSES, Fields
 from flowverdict.flowlog.columnar import InterfaceFacts, canonical_address
-from flowverdict.flowlog.flow_hash_numpy import EGRESS, INGRESS, MULTIPLIER, UINT64, Activity, mixed
+from flowverdict.flowlog.flow_hash_numpy import (
+    EGRESS,
+    INGRESS,
+    MULTIPLIER,
+    UINT64,
+    IdentifiedTokens,
+    mixed,
+)
 from flowverdict.flowlog.records import ABSENT
 
 if TYPE_CHECKING:
@@ -21,34 +33,36 @@ if TYPE_CHECKING:
     from flowverdict.flowlog.flow_hash_numpy import Flags, Integers, Words
 
 
-MEMO_BITS = 16
+MEMO_BITS = 16  # caches have 2^16 places
 
 
 def first_place(identities: Words) -> Integers:
+    """Return each word's place in a cache: the upper 16 bits of its identity; int64."""
     return (identities >> UINT64(64 - MEMO_BITS)).view(np.int64)
 
 
 def second_place(identities: Words) -> Integers:
+    """Return each word's other place in a cache: the lower 16 bits of its identity; int64."""
     return (identities & UINT64((1 << MEMO_BITS) - 1)).view(np.int64)
 
 
 def _longer[T: np.generic](column: NDArray[T], size: int) -> NDArray[T]:
-    """Give a column with zeros up to a size."""
+    """Return the column, extended with zeros to a size."""
     grown = np.zeros(size, column.dtype)
     grown[: column.size] = column
     return grown
 
 
-class _Known:
-    """For each interface what a column mostly has for it, and all texts that it ever had."""
+class _SeenTexts:
+    """For each interface all texts of a column, and the latest as a cache."""
 
     def __init__(self, text: Callable[[int, int], bytes]) -> None:
         self.texts: dict[int, set[bytes]] = {}
         self._text = text
         self._usual: Words = np.zeros(1, np.uint64)
 
-    def learn(self, places: Integers, seen: Activity, among: Flags | None = None) -> None:
-        """Take in what the column has for interfaces, perhaps only where ``among`` says so."""
+    def learn(self, places: Integers, seen: IdentifiedTokens, among: Flags | None = None) -> None:
+        """Learn a column's values, of all lines or of those in ``among``."""
         if (needed := int(places.max(initial=0)) + 1) > self._usual.size:
             self._usual = _longer(self._usual, 2 * needed)
         new = self._usual[places] != seen.identities
@@ -61,30 +75,34 @@ class _Known:
             self._usual[places[row]] = seen.identities[row]
 
 
-class _Shared:
-    """For each interface the addresses that all its lines have in common: two at first, soon one or none."""
+class _SharedAddresses:
+    """For each interface the addresses that all its lines share: first two, soon one or none."""
 
     def __init__(self, text: Callable[[int, int], bytes]) -> None:
         self.texts: dict[int, dict[int, bytes]] = {}
         self._text = text
-        self._one: Words = np.zeros(1, np.uint64)
-        self._other: Words = np.zeros(1, np.uint64)
-        self._none = np.zeros(1, np.int64)  # nothing can change that
+        self._lower: Words = np.zeros(1, np.uint64)
+        self._higher: Words = np.zeros(1, np.uint64)
+        self._none = np.zeros(1, np.int64)  # 1: no shared address is left, which is final
 
     def learn(
-        self, places: Integers, sources: Activity, destinations: Activity, among: Flags
+        self,
+        places: Integers,
+        sources: IdentifiedTokens,
+        destinations: IdentifiedTokens,
+        among: Flags,
     ) -> None:
-        """Take in both addresses of lines, where ``among`` says so."""
+        """Learn both addresses of the lines in ``among``."""
         if (needed := int(places.max(initial=0)) + 1) > self._none.size:
-            self._one, self._other = (
-                _longer(self._one, 2 * needed),
-                _longer(self._other, 2 * needed),
+            self._lower, self._higher = (
+                _longer(self._lower, 2 * needed),
+                _longer(self._higher, 2 * needed),
             )
             self._none = _longer(self._none, 2 * needed)
         while places.size:
-            one, other = self._one[places], self._other[places]
-            both = (sources.identities == one) | (destinations.identities == one)
-            both &= (sources.identities == other) | (destinations.identities == other)
+            lower, higher = self._lower[places], self._higher[places]
+            both = (sources.identities == lower) | (destinations.identities == lower)
+            both &= (sources.identities == higher) | (destinations.identities == higher)
             news = np.flatnonzero(~both & (self._none[places] == 0) & among)
             places, sources, destinations, among = (
                 places[news],
@@ -93,13 +111,13 @@ class _Shared:
                 among[news],
             )
             for row in np.unique(places, return_index=True)[1].tolist():
-                self._learn_one(
+                self._learn_line(
                     int(places[row]),
                     {int(seen.identities[row]): seen for seen in (sources, destinations)},
                     row,
                 )
 
-    def _learn_one(self, place: int, ends: dict[int, Activity], row: int) -> None:
+    def _learn_line(self, place: int, ends: dict[int, IdentifiedTokens], row: int) -> None:
         shared = self.texts.get(place)
         if shared is None:
             shared = {
@@ -110,30 +128,30 @@ class _Shared:
             shared = {identity: text for identity, text in shared.items() if identity in ends}
         self.texts[place] = shared
         if shared:
-            self._one[place], self._other[place] = min(shared), max(shared)
+            self._lower[place], self._higher[place] = min(shared), max(shared)
         else:
             self._none[place] = 1
 
 
 class Interfaces:
-    """What the columns told about interfaces in one window, so that ``InterfaceFacts`` come out as if learned record by record.
+    """What the columns of one window show about interfaces.
 
-    An interface has one subnet, one VPC and mostly one address of its own. So what is known is compared with whole columns,
-    and only the lines that say something new are looked at. Words are told apart by their 64-bit identities.
+    Words are distinguished by their 64-bit identities. ``text`` returns the bytes of a word
+    from its start in the buffer and its length.
     """
 
     def __init__(self, text: Callable[[int, int], bytes]) -> None:
         self._text = text
-        self._names: list[bytes] = [b""]  # place 0 is nobody's
+        self._names: list[bytes] = [b""]  # place 0 stays empty
         self._by_state: dict[int, int] = {}
         self._states: Words = np.zeros(1, np.uint64)
         self._likely = np.zeros(1 << MEMO_BITS, np.int64)
         self._accepts = np.zeros(1, np.int64)
-        self._own, self._subnets, self._vpcs = _Known(text), _Known(text), _Known(text)
-        self._shared = _Shared(text)
+        self._own, self._subnets, self._vpcs = _SeenTexts(text), _SeenTexts(text), _SeenTexts(text)
+        self._shared = _SharedAddresses(text)
 
     def learn(self, fields: Fields, states: Words, rows: Integers) -> None:
-        """Take in lines of a chunk; ``states`` is what the hashes of their interfaces are."""
+        """Learn some lines of a chunk; ``states`` are the hash states after their interfaces."""
         places = self._places(fields.interface.seen(states).pick(rows))
         self._accepts += np.bincount(places[fields.accepted[rows]], minlength=self._accepts.size)
         for name, known in (("subnet-id", self._subnets), ("vpc-id", self._vpcs)):
@@ -143,18 +161,18 @@ class Interfaces:
             return
         v4 = ~fields.is_v6("srcaddr")[rows]
         sources, destinations = fields.seen("srcaddr").pick(rows), fields.seen("dstaddr").pick(rows)
-        untold = v4
+        without_direction = v4
         if fields.direction is not None:
             outgoing, incoming = (
                 v4 & (fields.direction.first[rows] == word) for word in (EGRESS, INGRESS)
             )
-            untold = v4 & ~outgoing & ~incoming
+            without_direction = v4 & ~outgoing & ~incoming
             self._own.learn(places, sources, outgoing)
             self._own.learn(places, destinations, incoming)
-        self._shared.learn(places, sources, destinations, untold)
+        self._shared.learn(places, sources, destinations, without_direction)
 
-    def _places(self, seen: Activity) -> Integers:
-        """Give the place of each line's interface among the interfaces."""
+    def _places(self, seen: IdentifiedTokens) -> Integers:
+        """Return the number of each line's interface."""
         likely = first_place(seen.identities)
         places = self._likely[likely]
         news = np.flatnonzero(self._states[places] != seen.identities)
@@ -170,7 +188,7 @@ class Interfaces:
             self._likely[likely[news]] = places[news]
         return places
 
-    def _place(self, state: int, seen: Activity, row: int) -> int:
+    def _place(self, state: int, seen: IdentifiedTokens, row: int) -> int:
         place = self._by_state.setdefault(state, len(self._names))
         if place == len(self._names):
             self._names.append(self._text(seen.starts[row], seen.lengths[row]))
@@ -183,7 +201,7 @@ class Interfaces:
         return place
 
     def hand_over(self, window: int, sink: Sink) -> None:
-        """Give the sink what was learned in a window."""
+        """Hand the facts about each interface to the sink."""
         for place, name in enumerate(self._names[1:], start=1):
             shared = self._shared.texts.get(place)
             sink.learned(

@@ -1,9 +1,10 @@
-"""Text flow logs read a chunk at a time, by column: for big files.
+"""Read big text flow logs by column, a chunk at a time.
 
-Nearly all lines of a flow log are accepted traffic of which little is wanted. Lines that are surely fine records, and written as
-this program would write them, are checked and hashed by the thousand with numpy; of the rejected ones the text is handed on. Every
-other line - without data, malformed, a header, or only unusual (``080``, two blanks, an IPv6 address in capitals) - goes to
-``LineReader``, which stays the one place that says what a line is. Tests hold both ways to the same result.
+Nearly all lines of a flow log are accepted traffic, of which little is needed. Lines that are valid
+records in this program's own spelling are *regular*: they are checked and hashed by the thousand
+with numpy, and of rejected lines the text is handed on. ``LineReader`` reads every other line:
+without data, malformed, a header, or in another spelling (``080``, two blanks, an IPv6 address in
+capitals). So one class alone decides what a line is. Tests compare the results of both ways.
 """
 
 from __future__ import annotations
@@ -54,19 +55,20 @@ if TYPE_CHECKING:
 
 
 CHUNK_BYTES = 1 << 21
-# Freed once, a block of this size has glibc keep twice as much for what is allocated next, instead of giving a chunk's columns
-# back to the system every time: a quarter of the run time was page faults.
-_KEPT_BYTES = 1 << 24
-# Lines that are read one by one after a header, so that a file of nothing but headers costs no more than a slow one.
+# After a block of this size was freed once, glibc keeps twice as much memory for later allocations.
+# Otherwise each chunk's columns go back to the system: a quarter of the run time was page faults.
+_FREED_ONCE_BYTES = 1 << 24
+# Lines that are read individually after a header, so that a file of nothing but headers costs no
+# more than one that is read line by line.
 _LINES_AFTER_HEADER = 64
 
-_MAX_FINE_LINE = 2_048  # no text in it can be too long
+_MAX_REGULAR_LINE = 2_048  # bytes; no text in such a line can be too long
 
 _BLANK, _NEWLINE, _DASH = 0x20, 0x0A, 0x2D
 _PRINTABLE_FROM, _PRINTABLES = 0x21, 0x7E - 0x21
 
 
-def read_columns(  # noqa: PLR0913 - text.read_file's, and what its columns need besides
+def read_columns(  # noqa: PLR0913 - all but stream and sink are options
     stream: BinaryIO,
     sink: Sink,
     *,
@@ -76,44 +78,61 @@ def read_columns(  # noqa: PLR0913 - text.read_file's, and what its columns need
     seed: int = 0,
     windows: Windows | None = None,
 ) -> None:
-    """Read one text flow log file into a sink; what ``text.read_file`` yields, with most accepted records as columns.
+    """Read one text flow log file, gzipped or not, into a sink.
 
     Parameters
     ----------
-    stream, name, reader, headerless
-        As for ``text.read_file``, whose errors are raised as well.
+    stream
+        The file's bytes, read forward only.
+    name
+        The file's name in errors: ``s3://bucket/key`` or a path.
+    reader
+        Counts the lines; pass a reader to use its counts and samples afterwards.
+    headerless
+        Formats to assume if the first line is a record. Files in S3 always have a header, pasted
+        lines do not.
     seed
-        What the keys' hashes begin with.
+        Where the hashes of the keys begin.
     windows
-        What tells windows apart; all is in window 0 without.
+        Numbers the windows that records ended in; without it every record is in window 0.
+
+    Raises
+    ------
+    NotAFlowLogError
+        The file is empty, or its first line is neither a header nor (if allowed) a record.
+    ObjectError
+        The gzip is truncated or broken.
     """
     reader = reader if reader is not None else LineReader(headerless)
-    columns = _Columns(reader, sink, seed, Windows(apart=False) if windows is None else windows)
+    chunks = _ChunkReader(reader, sink, seed, Windows(apart=False) if windows is None else windows)
     plain = plain_bytes(stream, _Gunzip)
     lines = lines_of(plain, reader, name)
     for record in first_record(lines, reader, name, headerless):
         sink.record(record)
     with unpacking(name):
-        columns.read(plain)
-    for window, interfaces in columns.interfaces.items():
+        chunks.read(plain)
+    for window, interfaces in chunks.interfaces.items():
         interfaces.hand_over(window, sink)
 
 
 class _Gunzip(igzip.IGzipFile):
-    """ISA-L's reader with the standard library's errors; a header's name that is longer than its buffer overflows."""
+    """ISA-L's gzip reader with the standard library's errors.
+
+    ISA-L raises ``OverflowError`` for a file name in the gzip header that exceeds its buffer.
+    """
 
     def read(self, size: int | None = -1) -> bytes:
         try:
             return super().read(size)
-        except (igzip_lib.IsalError, OverflowError) as error:  # type: ignore[misc]  # its stub has an instance for a class
+        except (igzip_lib.IsalError, OverflowError) as error:  # type: ignore[misc]  # the stub declares an instance
             raise gzip.BadGzipFile(str(error)) from error
 
 
-class _Columns:
-    """One file's chunks to columns."""
+class _ChunkReader:
+    """Reads the chunks of one file into columns."""
 
     def __init__(self, reader: LineReader, sink: Sink, seed: int, windows: Windows) -> None:
-        np.empty(_KEPT_BYTES, np.uint8)
+        np.empty(_FREED_ONCE_BYTES, np.uint8)
         self._reader = reader
         self._sink = sink
         self._seed = UINT64(seed & flow_hash.MASK)
@@ -122,15 +141,15 @@ class _Columns:
         self._bytes = np.frombuffer(self._buffer, np.uint8)
         self._words = every_word(self._buffer)
         self._shifted = np.empty(len(self._buffer), np.uint8)
-        self._no_print = np.empty(len(self._buffer), np.bool_)
-        self._one_by_one = 0
+        self._is_stop = np.empty(len(self._buffer), np.bool_)
+        self._single_lines = 0  # lines to read individually before the next columns
         self._known_addresses: Words = np.zeros(1 << MEMO_BITS, np.uint64)
         self.interfaces: dict[int, Interfaces] = {}
 
     def read(self, stream: BufferedBytes) -> None:
-        """Read all that is left of a file."""
+        """Read the rest of a file."""
         view = memoryview(self._buffer)
-        held = 0  # bytes of a line whose end was not read yet
+        held = 0  # bytes at the start of the buffer, of a line whose end was not read yet
         overlong = False
         while size := stream.readinto(view[held : held + CHUNK_BYTES]):
             begin, end = 0, held + size
@@ -158,12 +177,12 @@ class _Columns:
         while begin < end:
             formats = self._reader.formats
             layout = layout_of(formats[0]) if len(formats) == 1 else None
-            if layout is not None and not self._one_by_one:
+            if layout is not None and not self._single_lines:
                 begin = self._read_columns(layout, begin, end)
                 continue
             line_end = self._buffer.index(b"\n", begin) + 1
             self._read_line(begin, line_end)
-            self._one_by_one = max(0, self._one_by_one - 1)
+            self._single_lines = max(0, self._single_lines - 1)
             begin = line_end
 
     def _read_line(self, begin: int, end: int) -> None:
@@ -174,51 +193,48 @@ class _Columns:
         if (record := self._reader.read(self._text(begin, end - begin))) is not None:
             self._sink.record(record)
         if self._reader.formats is not formats:
-            self._one_by_one = _LINES_AFTER_HEADER
+            self._single_lines = _LINES_AFTER_HEADER
 
     def _read_columns(self, layout: Layout, begin: int, end: int) -> int:
-        """Read lines by column as far as they have one format, and say how far that was."""
+        """Read lines by column while they have one format; return where the next line begins."""
         size = end - begin
         np.subtract(self._bytes[begin:end], _PRINTABLE_FROM, out=self._shifted[:size])
-        np.greater(self._shifted[:size], _PRINTABLES, out=self._no_print[:size])
-        stops = np.flatnonzero(self._no_print[:size])
+        np.greater(self._shifted[:size], _PRINTABLES, out=self._is_stop[:size])
+        stops = np.flatnonzero(self._is_stop[:size])
         stops += begin
         stopped_by = self._bytes[stops]
         newlines = stopped_by == _NEWLINE
         lasts = np.flatnonzero(newlines)
         line_ends = stops[lasts] + 1
         line_starts = np.concatenate(([begin], line_ends[:-1]))
-        regular = np.diff(lasts, prepend=-1) == layout.width
+        has_width = np.diff(lasts, prepend=-1) == layout.width
         if lasts.size + np.count_nonzero(stopped_by == _BLANK) < stops.size:
-            regular[np.searchsorted(lasts, np.flatnonzero(~newlines & (stopped_by != _BLANK)))] = (
-                False
-            )
-        lines = np.flatnonzero(regular)
+            odd_stops = np.flatnonzero(~newlines & (stopped_by != _BLANK))
+            has_width[np.searchsorted(lasts, odd_stops)] = False
+        lines = np.flatnonzero(has_width)
         if lines.size == lasts.size:
             table = stops.reshape(-1, layout.width)
         else:
             table = stops[lasts[lines][:, None] + np.arange(1 - layout.width, 1)]
-        fine = line_ends[lines] - line_starts[lines] <= _MAX_FINE_LINE
-        # Two blanks, or a line that begins with one: an empty word.
+        regular = line_ends[lines] - line_starts[lines] <= _MAX_REGULAR_LINE
+        # Two blanks, or a line that begins with a blank: an empty word.
         blanks = np.logical_and(
-            self._no_print[: size - 1],
-            self._no_print[1:size],
+            self._is_stop[: size - 1],
+            self._is_stop[1:size],
             out=self._shifted[: size - 1].view(np.bool_),
         )
-        if self._no_print[0] or blanks.any():
-            fine &= (np.diff(table, axis=1, prepend=line_starts[lines][:, None] - 1) > 1).all(
+        if self._is_stop[0] or blanks.any():
+            regular &= (np.diff(table, axis=1, prepend=line_starts[lines][:, None] - 1) > 1).all(
                 axis=1
             )
         fields = Fields(self._words, layout, line_starts[lines], table, self._are_addresses)
-        fine &= fields.fine
-        is_fine = np.zeros(lasts.size, np.bool_)
-        is_fine[lines[fine]] = True
-        record_format = self._reader.formats[
-            0
-        ]  # which a header among the others changes for what comes after it
-        read = self._read_others(np.flatnonzero(~is_fine), line_starts, line_ends)
-        fine &= lines < read
-        if (rows := np.flatnonzero(fine)).size:
+        regular &= fields.regular
+        is_regular = np.zeros(lasts.size, np.bool_)
+        is_regular[lines[regular]] = True
+        record_format = self._reader.formats[0]  # a header among the other lines replaces it
+        read = self._read_others(np.flatnonzero(~is_regular), line_starts, line_ends)
+        regular &= lines < read
+        if (rows := np.flatnonzero(regular)).size:
             accepted = int(np.count_nonzero(fields.accepted[rows]))
             self._reader.counts.accepted += accepted
             self._reader.counts.rejected += rows.size - accepted
@@ -226,7 +242,10 @@ class _Columns:
         return int(line_ends[read - 1])
 
     def _read_others(self, others: Integers, line_starts: Integers, line_ends: Integers) -> int:
-        """Read the lines that are not surely fine, up to the first that changes the format; give how many lines that makes."""
+        """Read the irregular lines up to the first that changes the format.
+
+        Returns the number of all lines up to there.
+        """
         done: int = 0
         for number, begin, end in zip(
             others.tolist(), line_starts[others].tolist(), line_ends[others].tolist(), strict=True
@@ -234,7 +253,7 @@ class _Columns:
             self._reader.pass_over(number - done)
             self._read_line(begin, end)
             done = number + 1
-            if self._one_by_one:
+            if self._single_lines:
                 return done
         lines = len(line_starts)
         self._reader.pass_over(lines - done)
@@ -250,11 +269,11 @@ class _Columns:
     ) -> None:
         interfaces, hashes = fields.hashes(self._seed)
         starts, ends = fields.times.get("start"), fields.times.get("end", fields.times.get("start"))
-        for window, its_rows in self._by_window(ends, rows):
-            its_interfaces = self.interfaces.setdefault(window, Interfaces(self._text))
-            its_interfaces.learn(fields, interfaces, its_rows)
-            among = fields.accepted[its_rows]
-            if (rejected := its_rows[~among]).size:
+        for window, window_rows in self._by_window(ends, rows):
+            facts = self.interfaces.setdefault(window, Interfaces(self._text))
+            facts.learn(fields, interfaces, window_rows)
+            is_accepted = fields.accepted[window_rows]
+            if (rejected := window_rows[~is_accepted]).size:
                 text = b"\n".join(
                     map(self._line, line_begins[rejected].tolist(), line_ends[rejected].tolist())
                 )
@@ -263,14 +282,14 @@ class _Columns:
                     record_format=record_format, hashes=hashes[rejected], related=related, text=text
                 )
                 self._sink.rejected(window, lines)
-            accepted = its_rows[among] if rejected.size else its_rows
+            accepted = window_rows[is_accepted] if rejected.size else window_rows
             if accepted.size:
-                nowhere = np.full(accepted.size, NOT_LOGGED, np.int32)
+                not_logged = np.full(accepted.size, NOT_LOGGED, np.int32)
                 flows = AcceptedFlows(
                     hashes=hashes[accepted],
-                    starts=nowhere if starts is None else _narrow(starts[accepted]),
-                    ends=nowhere if ends is None else _narrow(ends[accepted]),
-                    flags=nowhere if fields.flags is None else fields.flags[accepted],
+                    starts=not_logged if starts is None else _narrow(starts[accepted]),
+                    ends=not_logged if ends is None else _narrow(ends[accepted]),
+                    flags=not_logged if fields.flags is None else fields.flags[accepted],
                 )
                 self._sink.accepted(window, flows)
 
@@ -278,7 +297,7 @@ class _Columns:
         return self._buffer[begin:end]
 
     def _by_window(self, ends: Integers | None, rows: Integers) -> Iterator[tuple[int, Integers]]:
-        """Give the rows of each window."""
+        """Yield the number and the rows of each window."""
         if ends is None or not self._windows.are_apart:
             yield 0, rows
             return
@@ -291,7 +310,10 @@ class _Columns:
             yield number, rows[stand_for == number]
 
     def _are_addresses(self, tokens: Tokens, identities: Words) -> Flags:
-        """Whether words are addresses as ``ipaddress`` writes them; those seen lately are known."""
+        """Whether words are addresses as ``ipaddress`` spells them; recent addresses are cached.
+
+        ``identities`` are 64 bits that stand for each word.
+        """
         known: Flags = self._known_addresses[first_place(identities)] == identities
         unknown = np.flatnonzero(~known)
         known[unknown] = (
@@ -307,9 +329,9 @@ class _Columns:
             distinct, rows, where = np.unique(
                 identities[unknown[others]], return_index=True, return_inverse=True
             )
-            places_of = unknown[others[rows]]
+            places = unknown[others[rows]]
             texts = zip(
-                tokens.starts[places_of].tolist(), tokens.lengths[places_of].tolist(), strict=True
+                tokens.starts[places].tolist(), tokens.lengths[places].tolist(), strict=True
             )
             canonical = np.fromiter(
                 (canonical_address(self._text(*place)) is not None for place in texts),
@@ -319,7 +341,8 @@ class _Columns:
             valid[others] = canonical[where]
         known[unknown] = valid
         new = identities[unknown[valid]]
-        # Who stood there moves to a second place of its own, or nearly every chunk would have some to be checked again.
+        # An address that is replaced moves to its second place in the cache; otherwise nearly every
+        # chunk would have some addresses to check again.
         moved = self._known_addresses[first_place(new)]
         self._known_addresses[second_place(moved)] = moved
         self._known_addresses[first_place(new)] = new
@@ -327,5 +350,5 @@ class _Columns:
 
 
 def _narrow(times: Integers) -> NDArray[np.integer]:
-    """Give times in four bytes, as long as they fit: until 2038. Of five million records that is 40 MB less."""
+    """Return times in four bytes if they fit (until 2038): 40 MB less for five million records."""
     return times.astype(np.int32) if times.max(initial=0) <= np.iinfo(np.int32).max else times

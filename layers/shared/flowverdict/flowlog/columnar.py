@@ -1,7 +1,8 @@
-"""Records as they are handed on when there are too many for an object each.
+"""Define the columns in which readers hand on records, when an object for each is too expensive.
 
-All that is asked of an accepted flow later is whether there was one of a key, when, and with which TCP flags: columns of hashes,
-times and flags. Of a rejected one everything may be asked, so its line is kept until it is known whether it is told by itself.
+An accepted flow is needed only for its key, time range and TCP flags: columns of hashes, times and
+flags. Of a rejected flow any field may be needed, so its line is stored until the flow is either
+evaluated individually or aggregated.
 """
 
 from __future__ import annotations
@@ -25,27 +26,34 @@ if TYPE_CHECKING:
 type Column = array[int] | np.ndarray[Any, np.dtype[np.integer]]
 
 NOT_LOGGED = -1
-RELATED_BYTES = 6 * 8
-# Seconds. AWS makes a file of the records that ended in five minutes
+RELATED_BYTES = 6 * 8  # three hashes of a key's mirrors and three of the key itself
+# Seconds. AWS writes a file of the records that ended in five minutes
 # (https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-path.html).
 WINDOW = 300
-# One that spans more than two hours was made by hand or by an enemy: what is further off goes into the nearest.
+# A file that spans more than two hours was made by hand or by an attacker: records of further
+# windows go into the nearest of the first 24.
 MAX_WINDOWS = 24
 
 
 class Windows:
-    """Numbers of the windows that records ended in, at most ``MAX_WINDOWS`` of them; all 0 where none are told apart."""
+    """Numbers the windows that records ended in: at most ``MAX_WINDOWS``.
+
+    Parameters
+    ----------
+    apart
+        Whether to distinguish windows; otherwise every record is in window 0.
+    """
 
     def __init__(self, *, apart: bool) -> None:
         self._apart = apart
         self._known: set[int] = set()
 
     def of(self, end: int | None) -> int:
-        """Give the window of what ended then (Unix seconds)."""
+        """Return the window of a record that ended at ``end`` (Unix seconds)."""
         return self.numbered(0 if end is None or not self._apart else end // WINDOW)
 
     def numbered(self, number: int) -> int:
-        """Give the window that stands for this one."""
+        """Return the window that records of window ``number`` go into."""
         if number in self._known:
             return number
         if len(self._known) < MAX_WINDOWS:
@@ -55,14 +63,14 @@ class Windows:
 
     @property
     def are_apart(self) -> bool:
-        """Whether there is more than one."""
+        """Whether windows are distinguished."""
         return self._apart
 
 
-# Cached as in ``records``: a file names few addresses over and over.
+# Cached as in ``records``: a file repeats few addresses.
 @lru_cache(maxsize=65_536)
 def canonical_address(word: bytes) -> Address | None:
-    """Give the address that a word is, if it is written as ``ipaddress`` would, of all ways to write it."""
+    """Return the address that a word is, ``None`` if ``ipaddress`` would spell it differently."""
     text = word.decode("ascii", "replace")
     try:
         address = address_of(text)
@@ -73,14 +81,14 @@ def canonical_address(word: bytes) -> Address | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedFlows:
-    """Columns of one length: a ``numpy`` array each, or an ``array``.
+    """Columns of equal length, one row for each record: ``numpy`` arrays or ``array`` objects.
 
     Parameters
     ----------
     hashes
-        Unsigned 64 bits, see ``keyhash``.
+        The hashes of the keys (``flow_hash``), unsigned 64 bits.
     starts, ends
-        Unix seconds, signed; -1 where not logged. The end is the start where only that is.
+        Unix seconds, signed; -1 where not logged. The end is the start if only the start is logged.
     flags
         ``tcp-flags`` in signed 32 bits; -1 where not logged.
     """
@@ -93,16 +101,18 @@ class AcceptedFlows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectedLines:
-    """Lines of one format that are rejected records with traffic, and the hashes of their flows.
+    """Rejected records with traffic, as lines of one format, and the hashes of their flows.
 
     Parameters
     ----------
     hashes
-        Unsigned 64 bits, see ``keyhash``; one a line.
+        The hash of each line's key (``flow_hash``), unsigned 64 bits.
     related
-        Bytes of the hashes of related flows, ``RELATED_BYTES`` a line; see ``columns.related_hashes``.
+        The hashes of related flows, ``RELATED_BYTES`` for each line; see
+        ``flow_hash_numpy.related_hashes``.
     text
-        The lines, a newline between each two: printable ASCII, one blank between words, no word that is not its field's.
+        The lines, separated by newlines: printable ASCII, one blank between words, each word a
+        valid value of its field.
     """
 
     record_format: RecordFormat
@@ -111,11 +121,11 @@ class RejectedLines:
     text: bytes
 
     def values(self, attributes: Sequence[str]) -> Sequence[Iterable[object]]:
-        """Give attributes of ``FlowRecord``, each a value a line or ``None`` without end; see ``RecordFormat.values_of``."""
+        """Return attributes of ``FlowRecord`` for all lines; see ``RecordFormat.values_of``."""
         return self.record_format.values_of(self.text.decode("ascii").split(), attributes)
 
     def each_related(self) -> Iterator[bytes]:
-        """Give the related hashes line by line."""
+        """Return the bytes of the related hashes line by line."""
         return (
             self.related[at : at + RELATED_BYTES]
             for at in range(0, len(self.related), RELATED_BYTES)
@@ -124,10 +134,21 @@ class RejectedLines:
 
 @dataclass(slots=True)
 class InterfaceFacts:
-    """What records in columns told about an interface, as ``flows`` learns it record by record.
+    """What the columns show about an interface, as package ``flows`` learns it from single records.
 
-    ``own`` are its addresses by the logged direction, ``shared`` those that all its IPv4 records without a direction have in
-    common (``None``: there was no such record).
+    Parameters
+    ----------
+    accepts
+        The number of accepted records.
+    own
+        IPv4 addresses of the interface by the logged direction.
+    shared
+        Addresses that all IPv4 records without a direction have in common; ``None`` without such a
+        record.
+    subnets
+        The logged subnet IDs.
+    vpc_id
+        The logged VPC ID, the alphabetically first of several.
     """
 
     accepts: int = 0
@@ -138,16 +159,19 @@ class InterfaceFacts:
 
 
 class Sink(Protocol):
-    """Where what was read goes."""
+    """Receives what was read."""
 
     def record(self, record: FlowRecord) -> None:
-        """Take a record that is given by itself: one without traffic, or written unusually, or all that was not accepted."""
+        """Receive a single record: without traffic, with an unusual spelling, or not accepted."""
 
     def accepted(self, window: int, flows: AcceptedFlows) -> None:
-        """Take accepted records that ended in one window."""
+        """Receive accepted records that ended in one window."""
 
     def rejected(self, window: int, lines: RejectedLines) -> None:
-        """Take rejected records that ended in one window."""
+        """Receive rejected records that ended in one window."""
 
     def learned(self, window: int, interface: str | None, facts: InterfaceFacts) -> None:
-        """Take what these two told about an interface; called once for each and for each window, at the end."""
+        """Receive what accepted and rejected lines show about an interface.
+
+        Called at the end, once for each interface and window.
+        """

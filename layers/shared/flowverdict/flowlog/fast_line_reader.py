@@ -1,7 +1,9 @@
-"""Text flow logs read line by line, without a record for what was accepted: for CloudWatch Logs and small files.
+"""Read text flow logs line by line without a record object for each accepted line.
 
-As ``columns`` does it, only that one regular expression a format says which lines are surely fine. Nothing has to be loaded for it:
-to load numpy takes as long as some 5,000 lines do here (``make bench``).
+For CloudWatch Logs and small files. One regular expression per format matches the lines that are
+accepted records as this program would write them; ``LineReader`` reads all other lines.
+``column_reader`` does the same for big files with numpy, which takes as long to load as some 5,000
+lines take to read here (``make bench``).
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ import re
 from array import array
 from collections import Counter
 from functools import lru_cache
-from typing import TYPE_CHECKING, BinaryIO
+from operator import itemgetter
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from flowverdict.flowlog import flow_hash
 from flowverdict.flowlog.columnar import (
@@ -20,7 +23,7 @@ from flowverdict.flowlog.columnar import (
     Windows,
     canonical_address,
 )
-from flowverdict.flowlog.fields import FIELDS, MAX_INT_64, MAX_PORT, MAX_PROTOCOL, FieldKind
+from flowverdict.flowlog.fields import FIELDS, MAX_INT_64, FieldKind
 from flowverdict.flowlog.line_reader import (
     MAX_LINE_BYTES,
     LineReader,
@@ -31,13 +34,14 @@ from flowverdict.flowlog.line_reader import (
 from flowverdict.flowlog.records import ABSENT, MAX_TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from flowverdict.flowlog.columnar import Sink
     from flowverdict.flowlog.records import RecordFormat
 
 
-_WANTED = (
+# The first six say which interface saw which addresses: a route.
+_CAPTURED_FIELDS = (
     "interface-id",
     "resource-id",
     "srcaddr",
@@ -54,16 +58,21 @@ _WANTED = (
     "subnet-id",
     "vpc-id",
 )
+_ROUTE_FIELDS = 6
 _ADDRESS = "[0-9a-f.:]{2,39}"
-# Numbers with as many digits are below their field's maximum; of ports and protocols that is asked besides.
+_UP_TO_255 = "25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9]"
+_UP_TO_65535 = (
+    "6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}|0"
+)
+# A number of so many digits cannot be above its field's maximum.
 _WORDS = {
     "srcaddr": _ADDRESS,
     "dstaddr": _ADDRESS,
     "pkt-srcaddr": f"{_ADDRESS}|-",
     "pkt-dstaddr": f"{_ADDRESS}|-",
-    "srcport": "0|[1-9][0-9]{0,4}",
-    "dstport": "0|[1-9][0-9]{0,4}",
-    "protocol": "0|[1-9][0-9]{0,2}",
+    "srcport": _UP_TO_65535,
+    "dstport": _UP_TO_65535,
+    "protocol": _UP_TO_255,
     "flow-direction": "ingress|egress|-",
     "start": "[0-9]{1,11}",
     "end": "[0-9]{1,11}",
@@ -73,13 +82,21 @@ _WORDS = {
 }
 _DASH = ABSENT.encode()
 IPV4 = 4
-# What is remembered of routes and interfaces before it is summed up.
-_KEPT = 50_000
+# Accepted rows, and with them routes and interfaces, that are held before they are summed up.
+_MAX_ROWS = 50_000
 
 type _Columns = tuple[array[int], array[int], array[int], array[int]]
-type _Route = tuple[
-    bytes | None, bytes | None, bytes | None, bytes | None, bytes | None, bytes | None
-]
+type _Route = tuple[bytes, ...]  # the words of the first six captured fields
+
+
+class _LinePattern(NamedTuple):
+    """The pattern of a format's accepted lines.
+
+    ``in_order`` puts the groups of a match into the order of ``_CAPTURED_FIELDS``.
+    """
+
+    accepted_line: re.Pattern[bytes]
+    in_order: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
 
 
 def _word(name: str) -> str:
@@ -93,27 +110,28 @@ def _word(name: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _fine_line(record_format: RecordFormat) -> re.Pattern[bytes] | None:
-    """Give what only an accepted record matches that is written as this program would; every field wanted is a group."""
+def _line_pattern(record_format: RecordFormat) -> _LinePattern | None:
+    """Return the pattern of a format's accepted lines; ``None`` for a format without ``action``."""
     if "action" not in record_format.names or record_format.is_transit_gateway:
         return None
     words = [
-        f"({'?P<' + FIELDS[name].attribute + '>' if name in _WANTED else '?:'}{_word(name)})"
+        f"(?P<{FIELDS[name].attribute}>{_word(name)})"
+        if name in _CAPTURED_FIELDS
+        else f"(?:{_word(name)})"
         for name in record_format.names
     ]
-    # A group that matches nothing stands for a field that the format lacks.
+    # For a field that the format lacks, a group that never matches.
     lacking = [
         f"(?:|(?P<{FIELDS[name].attribute}>-))"
-        for name in _WANTED
+        for name in _CAPTURED_FIELDS
         if name not in record_format.names
     ]
-    return re.compile(f"{' '.join(words)}(?:\r?\n)?{''.join(lacking)}".encode())
+    pattern = re.compile(f"{' '.join(words)}(?:\r?\n)?{''.join(lacking)}".encode())
+    places = [pattern.groupindex[FIELDS[name].attribute] - 1 for name in _CAPTURED_FIELDS]
+    return _LinePattern(pattern, itemgetter(*places))
 
 
-_GROUPS = tuple(FIELDS[name].attribute for name in _WANTED)
-
-
-def read_file(  # noqa: PLR0913 - as columns.read_columns
+def read_file(  # noqa: PLR0913 - as column_reader.read_columns
     stream: BinaryIO,
     sink: Sink,
     *,
@@ -123,59 +141,76 @@ def read_file(  # noqa: PLR0913 - as columns.read_columns
     seed: int = 0,
     windows: Windows | None = None,
 ) -> None:
-    """Read one text flow log file into a sink; as ``columns.read_columns``."""
+    """Read one text flow log file into a sink; parameters and errors are ``read_columns``'s."""
     reader = reader if reader is not None else LineReader(headerless)
-    quick = _QuickReader(reader, sink, seed, Windows(apart=False) if windows is None else windows)
+    fast = _FastLineReader(reader, sink, seed, Windows(apart=False) if windows is None else windows)
     lines = lines_of(plain_bytes(stream), reader, name)
     for record in first_record(lines, reader, name, headerless):
         sink.record(record)
     for line in lines:
-        quick.read(line)
-    quick.hand_over()
+        fast.read(line)
+    fast.finish()
 
 
 def read_messages(
     messages: Iterable[str], reader: LineReader, sink: Sink, seed: int, windows: Windows
 ) -> None:
-    """Read CloudWatch Logs messages, one bare record line each, into a sink."""
-    quick = _QuickReader(reader, sink, seed, windows)
+    """Read CloudWatch Logs messages, one bare record line each, into a sink.
+
+    Parameters
+    ----------
+    reader
+        Knows the formats that the messages may have, and counts them.
+    seed
+        Where the hashes of the keys begin.
+    windows
+        Numbers the windows that records ended in.
+    """
+    fast = _FastLineReader(reader, sink, seed, windows)
     for message in messages:
         line = message.encode("utf-8", "surrogatepass")
         if len(line) > MAX_LINE_BYTES:
             reader.skip_overlong()
         else:
-            quick.read(line)
-    quick.hand_over()
+            fast.read(line)
+    fast.finish()
 
 
-class _QuickReader:
-    """Lines to a sink."""
+class _FastLineReader:
+    """Reads lines of one source into a sink.
+
+    Accepted flows go to the sink in columns of at most ``_MAX_ROWS`` rows; what they show about
+    interfaces follows at the end.
+    """
 
     def __init__(self, reader: LineReader, sink: Sink, seed: int, windows: Windows) -> None:
         self._reader = reader
         self._sink = sink
         self._seed = seed & flow_hash.MASK
-        self._formats: tuple[RecordFormat, ...] = ()
-        self._fine_line: re.Pattern[bytes] | None = None
-        self._interfaces: dict[bytes, int] = {}
-        self._states: dict[_Route, int | None] = {}
         self._windows = windows
-        self._seen: Counter[tuple[int, _Route, bytes | None, bytes | None, bytes | None]] = (
-            Counter()
-        )
-        self._facts: dict[tuple[int, str | None], InterfaceFacts] = {}
+        self._formats: tuple[RecordFormat, ...] = ()
+        self._line_pattern: _LinePattern | None = None
+        # Hash states after the interface, and after the interface and the four addresses.
+        self._interface_states: dict[bytes, int] = {}
+        self._route_states: dict[_Route, int] = {}
         self._columns: dict[int, _Columns] = {}
         self._rows = 0
+        # Rows by window, route, direction, subnet and VPC.
+        self._row_counts: Counter[tuple[int, _Route, bytes, bytes, bytes]] = Counter()
+        self._facts: dict[tuple[int, str | None], InterfaceFacts] = {}
 
     def read(self, line: bytes) -> None:
-        """Read one line; what is not surely fine as ``LineReader`` does."""
+        """Read a line; ``LineReader`` reads each line that does not match the format's pattern."""
         if self._reader.formats is not self._formats:
             self._formats = self._reader.formats
-            self._fine_line = _fine_line(self._formats[0]) if len(self._formats) == 1 else None
+            self._line_pattern = (
+                _line_pattern(self._formats[0]) if len(self._formats) == 1 else None
+            )
+        pattern = self._line_pattern
         if (
-            self._fine_line is None
-            or (match := self._fine_line.fullmatch(line)) is None
-            or not self._accept(match.group(*_GROUPS))
+            pattern is None
+            or (match := pattern.accepted_line.fullmatch(line)) is None
+            or not self._accept(pattern.in_order(match.groups(_DASH)))
         ):
             if (record := self._reader.read(line)) is not None:
                 self._sink.record(record)
@@ -183,106 +218,102 @@ class _QuickReader:
         self._reader.pass_over(1)
         self._reader.counts.accepted += 1
 
-    def _accept(self, words: tuple[bytes | None, ...]) -> bool:
-        """Take a line that matched, if its addresses, ports and protocol are fine too; ``words`` are its groups."""
-        interface, resource, source, destination, packet_source, packet_destination, *rest = words
-        source_port, destination_port, protocol, direction, start, end, flags, subnet, vpc = rest
-        route = (interface, resource, source, destination, packet_source, packet_destination)
-        if route in self._states:
-            state = self._states[route]
-        else:
-            state = self._states[route] = self._state(*route)
-        if (
-            state is None
-            or int(source_port or 0) > MAX_PORT
-            or int(destination_port or 0) > MAX_PORT
-        ):
-            return False
-        if int(protocol or 0) > MAX_PROTOCOL:
-            return False
-        told = (
-            source_port or _DASH,
-            destination_port or _DASH,
-            protocol or _DASH,
-            direction or _DASH,
+    def _accept(self, words: tuple[bytes, ...]) -> bool:
+        """Add a line to the columns; return ``False`` if an address is not spelled canonically.
+
+        ``words`` are those of ``_CAPTURED_FIELDS``, ``-`` where the format lacks the field.
+        """
+        route = words[:_ROUTE_FIELDS]
+        source_port, destination_port, protocol, direction, *rest = words[_ROUTE_FIELDS:]
+        start, end, flags, subnet, vpc = rest
+        state = self._route_states.get(route)
+        if state is None:
+            if (state := self._route_state(*route)) is None:
+                return False
+            self._route_states[route] = state
+        state = flow_hash.with_fields(
+            state, 5, (source_port, destination_port, protocol, direction)
         )
-        state = flow_hash.with_fields(state, 5, told)
-        last = end if end is not None else start
-        window = self._windows.of(None if last is None else int(last))
+        last = start if end == _DASH else end
+        window = self._windows.of(None if last == _DASH else int(last))
         columns = self._columns.get(window)
         if columns is None:
             columns = self._columns[window] = (array("Q"), array("q"), array("q"), array("i"))
         hashes, starts, ends, all_flags = columns
         hashes.append(flow_hash.finished(state))
-        starts.append(NOT_LOGGED if start is None else int(start))
-        ends.append(NOT_LOGGED if last is None else int(last))
-        all_flags.append(NOT_LOGGED if flags is None or flags == _DASH else int(flags))
+        starts.append(NOT_LOGGED if start == _DASH else int(start))
+        ends.append(NOT_LOGGED if last == _DASH else int(last))
+        all_flags.append(NOT_LOGGED if flags == _DASH else int(flags))
+        self._row_counts[window, route, direction, subnet, vpc] += 1
         self._rows += 1
-        self._seen[window, route, direction, subnet, vpc] += 1
-        if len(self._seen) >= _KEPT or len(self._states) >= _KEPT or self._rows >= _KEPT:
-            self._sum_up()
+        if self._rows >= _MAX_ROWS:
+            self._flush()
         return True
 
-    def _state(
-        self, interface: bytes | None, resource: bytes | None, *ends: bytes | None
-    ) -> int | None:
-        """Give what the first five fields make of the seed; ``None`` where they are not surely fine."""
-        for end in ends:
-            if end is not None and end != _DASH and canonical_address(end) is None:
-                return None
-        source, destination, *packet_ends = ends
-        name = _interface(interface, resource)
-        state = self._interfaces.get(name)
-        if state is None:
-            state = self._interfaces[name] = flow_hash.with_fields(self._seed, 0, (name,))
-        packets = (
-            flow_hash.SAME if token is None or token in {plain, _DASH} else token
-            for token, plain in zip(packet_ends, (source, destination), strict=True)
-        )
-        return flow_hash.with_fields(state, 1, (source or _DASH, destination or _DASH, *packets))
+    def _route_state(self, interface: bytes, resource: bytes, *addresses: bytes) -> int | None:
+        """Return the hash state after a key's first five fields.
 
-    def _sum_up(self) -> None:
+        ``None`` if a word is not an address in its canonical spelling: ``LineReader`` decides then.
+        """
+        for address in addresses:
+            if address != _DASH and canonical_address(address) is None:
+                return None
+        source, destination, packet_source, packet_destination = addresses
+        name = _interface_name(interface, resource)
+        state = self._interface_states.get(name)
+        if state is None:
+            state = self._interface_states[name] = flow_hash.with_fields(self._seed, 0, (name,))
+        packet_addresses = (
+            flow_hash.SAME if packet in {plain, _DASH} else packet
+            for packet, plain in ((packet_source, source), (packet_destination, destination))
+        )
+        return flow_hash.with_fields(state, 1, (source, destination, *packet_addresses))
+
+    def _flush(self) -> None:
+        """Hand the columns to the sink, and sum up what they show about interfaces."""
         for window, (hashes, starts, ends, flags) in self._columns.items():
             self._sink.accepted(
                 window, AcceptedFlows(hashes=hashes, starts=starts, ends=ends, flags=flags)
             )
+        for (window, route, direction, subnet, vpc), rows in self._row_counts.items():
+            interface, resource, source, destination, *_ = route
+            name = _text(_interface_name(interface, resource))
+            facts = self._facts.setdefault((window, name), InterfaceFacts())
+            _learn_addresses(facts, source, destination, direction)
+            facts.accepts += rows
+            if (subnet_id := _text(subnet)) is not None:
+                facts.subnets.add(subnet_id)
+            if (vpc_id := _text(vpc)) is not None:
+                facts.vpc_id = vpc_id if facts.vpc_id is None else min(facts.vpc_id, vpc_id)
         self._columns.clear()
         self._rows = 0
-        for (window, route, direction, subnet, vpc), accepts in self._seen.items():
-            name = _text(_interface(*route[:2]))
-            facts = self._facts.setdefault((window, name), InterfaceFacts())
-            _learn(facts, route[2:4], direction)
-            facts.accepts += accepts
-            if (text := _text(subnet)) is not None:
-                facts.subnets.add(text)
-            if (text := _text(vpc)) is not None:
-                facts.vpc_id = text if facts.vpc_id is None else min(facts.vpc_id, text)
-        self._seen.clear()
-        self._states.clear()
-        self._interfaces.clear()
+        self._row_counts.clear()
+        self._route_states.clear()
+        self._interface_states.clear()
 
-    def hand_over(self) -> None:
-        """Give the sink what it has not got yet."""
-        self._sum_up()
+    def finish(self) -> None:
+        """Hand the remaining rows to the sink, then the facts of each interface and window."""
+        self._flush()
         for (window, name), facts in self._facts.items():
             self._sink.learned(window, name, facts)
 
 
-def _interface(interface: bytes | None, resource: bytes | None) -> bytes:
-    return resource or _DASH if interface is None or interface == _DASH else interface
+def _interface_name(interface: bytes, resource: bytes) -> bytes:
+    return resource if interface == _DASH else interface
 
 
-def _learn(facts: InterfaceFacts, ends: tuple[bytes | None, ...], direction: bytes | None) -> None:
-    source, destination = (None if end is None else canonical_address(end) for end in ends)
+def _learn_addresses(
+    facts: InterfaceFacts, source_word: bytes, destination_word: bytes, direction: bytes
+) -> None:
+    source, destination = canonical_address(source_word), canonical_address(destination_word)
     if source is None or destination is None or source.version != IPV4:
         return
-    if direction is None or direction == _DASH:
-        facts.shared = (
-            {source, destination} if facts.shared is None else facts.shared & {source, destination}
-        )
+    if direction == _DASH:
+        pair = {source, destination}
+        facts.shared = pair if facts.shared is None else facts.shared & pair
     else:
         facts.own.add(source if direction == b"egress" else destination)
 
 
-def _text(token: bytes | None) -> str | None:
-    return None if token is None or token == _DASH else token.decode("ascii")
+def _text(word: bytes) -> str | None:
+    return None if word == _DASH else word.decode("ascii")

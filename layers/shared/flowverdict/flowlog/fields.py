@@ -1,8 +1,9 @@
 """The fields of a VPC flow log record, versions 2 to 11, under their AWS names.
 
-The table is AWS's: https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html. Version 6 belongs to transit
-gateway flow logs (https://docs.aws.amazon.com/vpc/latest/tgw/tgw-flow-logs.html), which carry no ``action``: their field
-names are known here so that such a file is recognised, counted and passed over.
+The table is AWS's: https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html. Version
+6 belongs to transit gateway flow logs
+(https://docs.aws.amazon.com/vpc/latest/tgw/tgw-flow-logs.html), which carry no ``action``. Their
+field names are listed so that such a file is recognised, counted and skipped.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ MAX_EPOCH = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second a datetime 
 
 
 class FieldKind(StrEnum):
-    """How a field's text becomes a value."""
+    """The type that a field's text is parsed to."""
 
     INTEGER = "integer"
     TEXT = "text"
@@ -37,9 +38,18 @@ class FieldKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One field: its AWS name, the record version that brought it, and how it is read.
+    """A field of a record.
 
-    ``maximum`` bounds integers (inclusive); all integers are non-negative.
+    Parameters
+    ----------
+    name
+        The AWS name, with hyphens.
+    since
+        The record version that introduced the field.
+    kind
+        The type of its values.
+    maximum
+        The largest value of an integer; all integers are non-negative.
     """
 
     name: str
@@ -49,7 +59,7 @@ class Field:
 
     @property
     def attribute(self) -> str:
-        """Name of the attribute of ``FlowRecord``, and of the Parquet column."""
+        """The name of the attribute of ``FlowRecord``, and of the Parquet column."""
         return self.name.replace("-", "_")
 
 
@@ -120,7 +130,8 @@ _TABLE = (
 
 FIELDS: Mapping[str, Field] = MappingProxyType({field.name: field for field in _TABLE})
 
-DEFAULT_FIELDS = tuple(field.name for field in _TABLE if field.since == 2)  # noqa: PLR2004 - the default format is version 2
+_DEFAULT_VERSION = 2
+DEFAULT_FIELDS = tuple(field.name for field in _TABLE if field.since == _DEFAULT_VERSION)
 
 TRANSIT_GATEWAY_FIELDS = frozenset(
     {
@@ -145,7 +156,7 @@ TRANSIT_GATEWAY_FIELDS = frozenset(
     }
 )
 
-# What is looked at of a record, here and wherever it ends up; the columns that are read of a Parquet file.
+# The fields that any rule or report uses: the columns that are read of a Parquet file.
 READ_FIELDS = frozenset(
     {
         *DEFAULT_FIELDS,

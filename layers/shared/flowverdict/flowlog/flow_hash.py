@@ -1,11 +1,13 @@
-"""Sixty-four bits that stand for a flow's key, so that millions of accepted flows fit into memory.
+"""Hash a flow's key to 64 bits, so that millions of accepted flows fit into memory.
 
-Two different keys of *n* have the same hash with a chance of about n² / 2⁶⁵: 7 in ten million for 5 million flows. What a
-reject is looked up with meets a wrong one among them with n / 2⁶⁴ a look-up: 10,000 rejects, six look-ups each among 5 million
-flows, are misled once in 60 million such files. It is no cryptographic hash, but it begins with a seed that the functions keep in
-their table: whoever chooses addresses and ports cannot look for two flows that meet.
+Among *n* keys, two have the same hash with a probability of about n² / 2⁶⁵: 7 in ten million for 5
+million flows. A look-up among *n* hashes finds a wrong flow with a probability of n / 2⁶⁴: 10,000
+rejects with six look-ups each among 5 million flows find a wrong flow once in 60 million such
+files.
+The hash is not cryptographic, but it begins with a secret seed, which the functions store in their
+table: a sender of traffic cannot search for addresses and ports with equal hashes.
 
-The functions that read many records at once do the same on columns (``sources.columns``); a test holds both to this.
+``flow_hash_numpy`` computes the same hashes for columns; a test compares both.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ MASK = (1 << 64) - 1
 WORD = 8
 # Odd, with bits all over: 2^64 divided by the golden ratio.
 MULTIPLIER = 0x9E3779B97F4A7C15
-# What is added after each field, so that no token can pass for a part of its neighbour: eight digits of pi each.
+# Added after each field, so that a token's end cannot pass for its neighbour's start: digits of pi.
 AFTER_FIELD = (
     0x243F6A8885A308D3,
     0x13198A2E03707344,
@@ -37,20 +39,20 @@ AFTER_FIELD = (
     0x3F84D5B5B5470917,
     0x9216D5D98979FB1B,
 )
-DIRECTION = 8  # its place among the fields of a key
-# A packet's address that is the interface's, or was not logged.
+DIRECTION = 8  # the index of the direction among the fields of a key
+# Stands for a packet address that equals the record's address or was not logged.
 SAME = b"="
 
 
 def mix(value: int) -> int:
-    """Let every bit of the lower half reach the upper one, and the upper half the lower."""
+    """Return 64 bits in which each half of the value has influenced the other."""
     value = value * MULTIPLIER & MASK
     return value ^ value >> 32
 
 
 def with_fields(state: int, index: int, tokens: Iterable[bytes]) -> int:
-    """Take more fields into the state; ``index`` is the first one's place among the key's fields."""
-    # mix() written out, and the usual token's one word: calls and a loop for them took half of the time.
+    """Return the state after more fields; ``index`` is the first field's place in the key."""
+    # mix() is written out, also for a token of one word: calls and a loop took half of the time.
     for place, token in enumerate(tokens, start=index):
         if 0 < len(token) <= WORD:
             state = (state ^ int.from_bytes(token, "little")) * MULTIPLIER & MASK
@@ -67,19 +69,22 @@ def with_fields(state: int, index: int, tokens: Iterable[bytes]) -> int:
 
 
 def finished(state: int) -> int:
-    """Let the last field's bits reach everywhere too."""
+    """Return the hash of a state: the last field influences all of its bits."""
     return mix(mix(state))
 
 
 def key_hash(key: FlowKey, seed: int = 0) -> int:
-    """Give the key's 64 bits; the same for the same seed, on every machine and in every run."""
+    """Return a key's 64-bit hash: equal for equal seeds on every machine and in every run."""
     return _with_direction(_but_direction(key, seed), key)
 
 
 def related_hashes(key: FlowKey, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Give the hashes of ``key.mirrors()`` and of ``key.same()``, each of which differ in nothing but the direction."""
+    """Return the hashes of ``key.mirrors()`` and of ``key.same()``.
+
+    The keys of each group differ in the direction alone, so their other fields are hashed once.
+    """
     mirrors, same = (
-        tuple(_with_direction(state, one) for one in keys)
+        tuple(_with_direction(state, related) for related in keys)
         for keys in (key.mirrors(), key.same())
         for state in (_but_direction(keys[0], seed),)
     )
@@ -87,13 +92,16 @@ def related_hashes(key: FlowKey, seed: int) -> tuple[tuple[int, ...], tuple[int,
 
 
 def columns_of_tokens(keys: Sequence[FlowKey]) -> list[list[bytes]]:
-    """Give all fields but the direction as the text a flow log has for them, field by field in the order they are hashed."""
+    """Return the keys' fields without the direction, as the text in a flow log.
+
+    One list for each field, in the order of hashing, with one token for each key.
+    """
     *fields, _ = zip(*keys, strict=True)
     columns = [list(map(_token, field)) for field in fields]
-    for packet, plain in ((3, 1), (4, 2)):
+    for packet, plain in ((3, 1), (4, 2)):  # packet_source and source, then the destinations
         columns[packet] = [
-            SAME if one == other else one
-            for one, other in zip(columns[packet], columns[plain], strict=True)
+            SAME if packet_token == plain_token else packet_token
+            for packet_token, plain_token in zip(columns[packet], columns[plain], strict=True)
         ]
     return columns
 
@@ -106,7 +114,7 @@ def _with_direction(state: int, key: FlowKey) -> int:
     return finished(with_fields(state, DIRECTION, (_token(key.direction),)))
 
 
-# A file names few addresses over and over; to write one out takes longer than to hash it.
+# A file repeats few addresses; to format an address takes longer than to hash it.
 @lru_cache(maxsize=65_536)
 def _token(value: object) -> bytes:
     return ABSENT.encode() if value is None else str(value).encode()

@@ -1,4 +1,9 @@
-"""TODO flowverdict.flowlog.flow_hash_numpy."""
+"""Hash the keys of many flows at once, as ``flow_hash`` hashes one key.
+
+A *word* is eight bytes of a buffer as a little-endian number; a *token* is a field's text, given by
+its start in the buffer, its length and its first two words. A test compares the hashes with those
+of ``flow_hash``.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +20,26 @@ if TYPE_CHECKING:
 
     from flowverdict.flowlog.flow_key import FlowKey
 
-# A line may be read past its end by the words of its last token.
+# Bytes after the text in a buffer: words of the last token may reach past its end.
 PADDING = 128
 
-MAX_TOKEN = 64  # of what is hashed: an interface's or a subnet's id
+MAX_TOKEN = 64  # bytes of a hashed token: the ID of an interface or a subnet
 
 WORD_BYTES = flow_hash.WORD
 
 
 def repeated(byte: int) -> np.uint64:
+    """Return a word of eight equal bytes."""
     return np.uint64(byte * 0x0101010101010101)
 
 
 def word_of(text: bytes) -> np.uint64:
+    """Return a text of at most eight bytes as a word, zeros after its end."""
     return np.uint64(int.from_bytes(text, "little"))
 
 
 UINT64 = np.uint64
+# By length: the mask of a word's first bytes, and the shift that moves them to the top.
 MASKS = np.array([(1 << 8 * length) - 1 for length in range(WORD_BYTES + 1)], np.uint64)
 TO_TOP = np.array(
     [8 * (WORD_BYTES - length) if length else 0 for length in range(WORD_BYTES + 1)], np.uint64
@@ -45,7 +53,7 @@ SAME = word_of(flow_hash.SAME)
 
 
 def mixed(words: Words) -> Words:
-    """Multiply and shift a column as ``keyhash`` does; it is overwritten."""
+    """Mix a column as ``flow_hash.mix`` does; the column is overwritten and returned."""
     words *= MULTIPLIER
     words ^= words >> _HALF
     return words
@@ -58,7 +66,10 @@ def _after_field(state: Words, index: int) -> Words:
 
 @dataclass(slots=True)
 class Tokens:
-    """One column of words: where they start, how long they are (as far as that matters), and their first 16 bytes."""
+    """A column of tokens: starts and lengths (int64), first and second words (uint64).
+
+    All have the same shape (rows,).
+    """
 
     starts: Integers
     lengths: Integers
@@ -66,27 +77,27 @@ class Tokens:
     second: Words
 
     def part(self, rows: slice | Integers) -> Tokens:
-        """Give some of them."""
+        """Return the tokens of some rows."""
         return Tokens(self.starts[rows], self.lengths[rows], self.first[rows], self.second[rows])
 
-    def seen(self, identities: Words) -> Activity:
-        """Give them under 64 bits each."""
-        return Activity(identities, self.starts, self.lengths)
+    def seen(self, identities: Words) -> IdentifiedTokens:
+        """Return the tokens' places with an identity of 64 bits for each."""
+        return IdentifiedTokens(identities, self.starts, self.lengths)
 
 
 class Texts:
-    """Words in a buffer, and what is made of columns of them."""
+    """Tokens in a buffer of ``size`` rows, and hash states of columns of them."""
 
     def __init__(self, words: Words, size: int) -> None:
         self._words = words
         self.size = size
 
     def word(self, starts: Integers, lengths: Integers) -> Words:
-        """Give the eight bytes from each place, with zeros after the length."""
+        """Return the word from each start, with zeros after the length."""
         return self._words[starts] & MASKS.take(lengths, mode="clip")
 
     def tokens_at(self, starts: Integers, lengths: Integers) -> Tokens:
-        """Give the words that start there."""
+        """Return the tokens at starts and lengths."""
         second = (
             self.word(starts + WORD_BYTES, lengths - WORD_BYTES)
             if (lengths > WORD_BYTES).any()
@@ -95,7 +106,7 @@ class Texts:
         return Tokens(starts, lengths, self.word(starts, lengths), second)
 
     def with_rest(self, state: Words, tokens: Tokens, offset: int) -> Words:
-        """Mix in what a token has from an offset on; few have any."""
+        """Return the states after the tokens' bytes from ``offset`` on; few tokens are so long."""
         if tokens.lengths.min(initial=MAX_TOKEN) > offset:
             state = mixed(state ^ self.word(tokens.starts + offset, tokens.lengths - offset))
             offset += WORD_BYTES
@@ -108,7 +119,7 @@ class Texts:
         return state
 
     def with_field(self, state: Words, index: int, tokens: Tokens) -> Words:
-        """``keyhash.with_fields`` of one field, for a column."""
+        """Return the states after one field: ``flow_hash.with_fields`` for a column."""
         state = mixed(state ^ tokens.first)
         more = tokens.lengths > WORD_BYTES
         if more.any():
@@ -119,7 +130,7 @@ class Texts:
         return _after_field(state, index)
 
     def constant(self, word: np.uint64) -> Tokens:
-        """Give a column of one and the same word of eight bytes at most."""
+        """Return a column of one repeated token of at most eight bytes."""
         zeros = np.zeros(self.size, np.int64)
         return Tokens(
             zeros, np.ones(self.size, np.int64), np.full(self.size, word), zeros.view(np.uint64)
@@ -127,12 +138,13 @@ class Texts:
 
 
 def related_hashes(keys: Sequence[FlowKey], seed: int) -> Words:
-    """Give the hashes that ``keyhash.related_hashes`` gives, of many keys at once.
+    """Return the hashes of ``flow_hash.related_hashes`` for many keys.
 
     Returns
     -------
     array
-        One row a key: three hashes of its mirrors - without a direction, ``ingress`` and ``egress`` - and three such of itself.
+        uint64, shape (keys, 6). Three hashes of the key's mirrors (without a direction,
+        ``ingress``, ``egress``), then three hashes of the key itself.
     """
     tokens = [token for column in flow_hash.columns_of_tokens(keys) for token in column]
     lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
@@ -143,12 +155,12 @@ def related_hashes(keys: Sequence[FlowKey], seed: int) -> Words:
         lengths.reshape(flow_hash.DIRECTION, -1),
         strict=True,
     )
-    columns = [texts.tokens_at(*its_places) for its_places in places]
+    columns = [texts.tokens_at(*field_places) for field_places in places]
     return related(texts, columns, UINT64(seed & flow_hash.MASK))
 
 
 def related_table(known: Sequence[bytes | None], keys: Sequence[FlowKey], seed: int) -> Words:
-    """Give ``related_hashes`` of keys, of which some are known as bytes."""
+    """Return ``related_hashes`` of keys, of which some are known as bytes; shape (keys, 6)."""
     table: Words = np.frombuffer(
         bytearray().join([bytes(RELATED_BYTES) if hashes is None else hashes for hashes in known]),
         np.uint64,
@@ -161,6 +173,7 @@ def related_table(known: Sequence[bytes | None], keys: Sequence[FlowKey], seed: 
 
 
 def related(texts: Texts, columns: Sequence[Tokens], seed: np.uint64) -> Words:
+    """Return ``related_hashes`` of a key's eight columns without the direction; shape (rows, 6)."""
     (
         interface,
         source,
@@ -195,21 +208,24 @@ def related(texts: Texts, columns: Sequence[Tokens], seed: np.uint64) -> Words:
 
 
 def every_word(buffer: bytes | bytearray) -> Words:
-    """Give every 8 bytes that follow one another, at every place: numpy reads unaligned words as fast as aligned ones."""
+    """Return the word at every byte of a buffer: a view, uint64, shape (bytes - 7,).
+
+    numpy reads unaligned words as fast as aligned words.
+    """
     return np.ndarray((len(buffer) - WORD_BYTES + 1,), "<u8", buffer=buffer, strides=(1,))
 
 
 @dataclass(slots=True)
-class Activity:
-    """Words of some lines: 64 bits to tell them apart by, and where their text is."""
+class IdentifiedTokens:
+    """The tokens of some lines: identities of 64 bits (uint64), starts and lengths (int64)."""
 
     identities: Words
     starts: Integers
     lengths: Integers
 
-    def pick(self, rows: Integers | Flags) -> Activity:
-        """Give some of them."""
-        return Activity(self.identities[rows], self.starts[rows], self.lengths[rows])
+    def pick(self, rows: Integers | Flags) -> IdentifiedTokens:
+        """Return the tokens of some rows."""
+        return IdentifiedTokens(self.identities[rows], self.starts[rows], self.lengths[rows])
 
 
 type Words = np.ndarray[Any, np.dtype[np.uint64]]

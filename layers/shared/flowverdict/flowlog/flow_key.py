@@ -1,4 +1,9 @@
-"""TODO flowverdict.flowlog.flow_key."""
+"""Identify the flow of a record, and a record among those of its flow.
+
+A flow is the records of one interface, 5-tuple, packet addresses and direction. AWS logs the
+direction and the packet's own addresses only if the format has these fields
+(https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,10 @@ IPV4 = 4
 
 
 class FlowKey(NamedTuple):
-    """What makes two records one flow. A named tuple because it is hashed for every record."""
+    """The values that all records of a flow share.
+
+    A named tuple, because each record's key is hashed.
+    """
 
     interface: str | None
     source: Address | None
@@ -26,10 +34,11 @@ class FlowKey(NamedTuple):
     direction: FlowDirection | None
 
     def mirrors(self) -> tuple[FlowKey, ...]:
-        """Give the keys the other half of the connection may have.
+        """Return the keys that the other half of the connection may have.
 
-        Where the direction is logged the mirror has the opposite one (an appliance's interface sees the same 5-tuple
-        come in and go out, and that is no reply); a record without it may be either.
+        With a logged direction, the mirror has the opposite direction: an appliance's interface
+        sees the same 5-tuple come in and go out, which is not a reply. A record without a direction
+        may be of either.
         """
         directions = (
             (None, *FlowDirection) if self.direction is None else (self.direction.opposite, None)
@@ -50,18 +59,18 @@ class FlowKey(NamedTuple):
         )
 
     def same(self) -> tuple[FlowKey, ...]:
-        """Give the keys under which this very flow may also have been logged."""
+        """Return the keys that records of this same flow may have, with and without a direction."""
         directions = (None, *FlowDirection) if self.direction is None else (self.direction, None)
         return tuple(self._replace(direction=direction) for direction in directions)
 
 
 def end_of(record: FlowRecord) -> int | None:
-    """Give when a record ends (Unix seconds); its start where the end is not logged."""
+    """Return a record's end in Unix seconds; the start if the end is not logged."""
     return record.end if record.end is not None else record.start
 
 
 class RecordId(NamedTuple):
-    """What tells a record from the others of its flow."""
+    """The values that distinguish a record from the others of its flow; times in Unix seconds."""
 
     start: int | None
     end: int | None
@@ -71,8 +80,8 @@ class RecordId(NamedTuple):
 
 
 def key_of(record: FlowRecord) -> FlowKey:
-    """Give the flow that a record is of."""
-    # A regional NAT gateway has no interface; its flows are told apart by the gateway's id.
+    """Return the key of a record's flow."""
+    # A regional NAT gateway has no interface: the gateway's ID stands in its place.
     return FlowKey(
         record.interface_id if record.interface_id is not None else record.resource_id,
         record.srcaddr,
@@ -87,4 +96,5 @@ def key_of(record: FlowRecord) -> FlowKey:
 
 
 def record_id(record: FlowRecord) -> RecordId:
+    """Return the ID of a record within its flow."""
     return RecordId(record.start, record.end, record.packets, record.bytes, record.tcp_flags)

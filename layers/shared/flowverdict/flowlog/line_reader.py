@@ -1,9 +1,10 @@
-"""Text flow logs, gzipped or not, to records.
+"""Read lines of flow logs, and text files, gzipped or not.
 
-S3 text files start with a header line of field names; CloudWatch Logs messages have none
-(https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-path.html, .../flow-logs-cwl.html). What a file is, its
-first bytes tell, never its name. A file is read whole or refused: a truncated gzip raises, so that nobody alerts on half
-of it and then again on the whole. A line that is no record is counted by reason and the file goes on.
+S3 text files start with a header line of field names; CloudWatch Logs messages have no header
+(https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-path.html, .../flow-logs-cwl.html).
+The first bytes of a file decide whether it is gzip, never its name. A file is read whole or
+refused: a truncated gzip raises, or half of the file would cause an alert now and the whole file
+another later. A line that is not a record is counted by reason, and reading goes on.
 """
 
 from __future__ import annotations
@@ -36,26 +37,38 @@ MAX_LINE_BYTES = 65_536
 MAX_SAMPLES = 5
 _GZIP_MAGIC = b"\x1f\x8b"
 _BUFFER_BYTES = 1 << 18
-# Whoever limits the time of reading can do so only where bytes are read. Deflate packs 1,032 bytes into one at the most, so
-# a bomb gives 4 MB between two sips: a second of blank lines, and of records too.
-_SIP_BYTES = 1 << 12
+# The stream checks its deadline when it is read. Deflate packs at most 1,032 bytes into one, so a
+# gzip bomb yields at most 4 MB between two reads: about a second of blank lines, or of records.
+_READ_BYTES = 1 << 12
 
-# Without all of these no flow can be told from another, so a header that lacks one *and* has strange words is a wrong header.
-_TELLING_FIELDS = ("interface-id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol", "action")
+# These distinguish flows: a header that lacks one *and* has unknown words is a wrong header.
+_IDENTIFYING_FIELDS = (
+    "interface-id",
+    "srcaddr",
+    "dstaddr",
+    "srcport",
+    "dstport",
+    "protocol",
+    "action",
+)
 
 
 @dataclass(slots=True)
 class LineReader:
-    """Lines to records, one source's worth, counting as it goes.
+    """Parses the lines of one source, and counts each.
 
     Parameters
     ----------
     formats
-        The formats a line may have, the header's or the configured ones; with several, a line is read by the one it fits.
+        The formats that a line may have: the header's, or the configured formats. With several, the
+        format that fits a line reads it.
     counts
-        Where everything read is counted.
+        Counts everything that is read.
     headers
-        Whether a line of field names inside the data is a header (files) or a malformed record (CloudWatch Logs).
+        Whether a line of field names inside the data is a header (files) or a malformed record
+        (CloudWatch Logs).
+    samples
+        The first ``MAX_SAMPLES`` malformed lines: line number and reason.
     """
 
     formats: tuple[RecordFormat, ...]
@@ -66,7 +79,7 @@ class LineReader:
     _header: bytes | None = None
 
     def read(self, line: bytes) -> FlowRecord | None:
-        """Give the record of one line, or ``None`` where it holds none; either way it is counted."""
+        """Return the record of a line, ``None`` if the line holds none; count the line."""
         self._line_number += 1
         text = line.strip(b" \t\r\n")
         if not text:
@@ -86,7 +99,10 @@ class LineReader:
         return record
 
     def take_header(self, text: bytes) -> bool:
-        """Take a line for the header of what follows, if it is one; files put together have several."""
+        """Use a line as the header of the lines after it; return whether it is a header.
+
+        Concatenated files have several headers.
+        """
         header = header_format(text)
         if header is None:
             return False
@@ -96,18 +112,18 @@ class LineReader:
         return True
 
     def take_first(self, text: bytes) -> bool:
-        """Take the first line for the header, if it is one."""
+        """Use the first line of a file as its header; return whether it is a header."""
         if not self.take_header(text):
             return False
         self._line_number += 1
         return True
 
     def pass_over(self, lines: int) -> None:
-        """Let lines be read elsewhere, and counted there."""
+        """Advance the line number past lines that a faster reader reads and counts."""
         self._line_number += lines
 
     def skip_overlong(self) -> None:
-        """Count a line that was too long to be looked at."""
+        """Count a line that is too long to be parsed."""
         self._line_number += 1
         self._count_malformed(
             MalformedLine(MalformedReason.LINE_TOO_LONG, f"over {MAX_LINE_BYTES} bytes")
@@ -125,15 +141,17 @@ class LineReader:
     def _parse_as(self, record_format: RecordFormat, line: str) -> FlowRecord | None:
         if not record_format.is_transit_gateway:
             return record_format.parse(line)
-        record_format.parse(line)  # for the fields both kinds have; a VPC flow log's header is none
+        record_format.parse(
+            line
+        )  # checks the fields both kinds have, and rejects a VPC flow log's header
         self.counts.transit_gateway += 1
         return None
 
     def _only_fit(self, line: str) -> RecordFormat:
-        """Give the one format that reads this line.
+        """Return the only format that can parse a line.
 
-        Flow logs of several formats may share a log group. Two formats of one length that both read a line would give
-        it two meanings: such a line is counted as malformed, not guessed at.
+        Flow logs of several formats may share a log group. A line that two formats parse to
+        different records is counted as malformed.
         """
         width = len(line.split())
         candidates = [candidate for candidate in self.formats if len(candidate.names) == width]
@@ -163,18 +181,20 @@ class LineReader:
 
 
 def header_format(text: bytes) -> RecordFormat | None:
-    """Give the format a header line names, or ``None`` where the line is no header.
+    """Return the format that a header line names, or ``None`` if the line is not a header.
 
-    A header is made of field names, with a known one among them. Names newer than this program are allowed as long as
-    every field that tells flows apart is there; otherwise they are taken for misspelt ones.
+    A header consists of field names, at least one of them known. Unknown names are newer than this
+    program if all identifying fields are present, and misspelt otherwise.
     """
     try:
         record_format = RecordFormat.from_header(text.decode("ascii"))
     except (UnicodeDecodeError, FormatError):
         return None
-    strange = record_format.unknown_names
-    known = len(record_format.names) - len(strange)
-    if known == 0 or (strange and not all(name in record_format.names for name in _TELLING_FIELDS)):
+    unknown = record_format.unknown_names
+    known = len(record_format.names) - len(unknown)
+    if known == 0 or (
+        unknown and not all(name in record_format.names for name in _IDENTIFYING_FIELDS)
+    ):
         return None
     return record_format
 
@@ -182,12 +202,20 @@ def header_format(text: bytes) -> RecordFormat | None:
 def first_record(
     lines: Iterator[bytes], reader: LineReader, name: str, headerless: tuple[RecordFormat, ...]
 ) -> Iterator[FlowRecord]:
-    """Read as far as the first line that is not blank: the header, or (if allowed) a record, which is yielded.
+    """Read the first line that is not blank: the header, or (if allowed) a record to yield.
+
+    Parameters
+    ----------
+    name
+        The source's name in errors: ``s3://bucket/key`` or a path.
+    headerless
+        Formats to assume if the first line is a record. Files in S3 always have a header, pasted
+        lines do not.
 
     Raises
     ------
     NotAFlowLogError
-        It is neither, or there is none.
+        The first line is neither a header nor an allowed record, or all lines are blank.
     """
     for line in lines:
         text = line.strip(b" \t\r\n")
@@ -210,7 +238,7 @@ def first_record(
         raise NotAFlowLogError(
             name, f"not a VPC flow log: its first line is over {MAX_LINE_BYTES} bytes long"
         )
-    raise NotAFlowLogError(name, "empty, so no VPC flow log")
+    raise NotAFlowLogError(name, "empty, so not a VPC flow log")
 
 
 def _why_neither(text: bytes) -> str:
@@ -222,30 +250,30 @@ def _why_no_header(text: bytes) -> str:
     words = text[:MAX_LINE_BYTES].decode("ascii", "replace").split()
     known = [word for word in words if word in FIELDS or word in TRANSIT_GATEWAY_FIELDS]
     if not known:
-        return "its first line is no header of field names"
-    missing = [word for word in _TELLING_FIELDS if word not in known]
+        return "its first line is not a header of field names"
+    missing = [name for name in _IDENTIFYING_FIELDS if name not in known]
     if missing:
         return (
             f"its header is wrong: it lacks {', '.join(missing)} and has words that name no field"
         )
-    return "its header is wrong: a field occurs twice, or a word is no field name"
+    return "its header is wrong: a field occurs twice, or a word is not a field name"
 
 
 def plain_bytes(stream: BinaryIO, gunzip: type[gzip.GzipFile] = gzip.GzipFile) -> BufferedBytes:
-    """Give the uncompressed bytes, judging by the first ones."""
+    """Return the uncompressed bytes of a stream; the first two bytes decide whether it is gzip."""
     magic = b""
     while len(magic) < len(_GZIP_MAGIC) and (more := stream.read(len(_GZIP_MAGIC) - len(magic))):
-        magic += more  # a pipe may give its first bytes one by one
+        magic += more  # a pipe may return its first bytes one by one
     whole = Continued(magic, stream)
     if magic.startswith(_GZIP_MAGIC):
-        return io.BufferedReader(gunzip(fileobj=_Sips(whole, _SIP_BYTES)), _BUFFER_BYTES)
+        return io.BufferedReader(gunzip(fileobj=_SmallReads(whole, _READ_BYTES)), _BUFFER_BYTES)
     return io.BufferedReader(whole, _BUFFER_BYTES)
 
 
 class Continued(io.RawIOBase):
-    """Bytes already read, then any object with ``read(size)`` (an S3 body, a pipe), as one raw stream.
+    """A raw stream of bytes already read, then of an object with ``read(size)`` (S3 body, pipe).
 
-    That object is asked for nothing where it has nothing to give yet: whoever limits the time of reading does so there.
+    Each read also reads that object, if only zero bytes: a stream with a deadline checks it there.
     """
 
     def __init__(self, start: bytes, stream: BinaryIO) -> None:
@@ -253,11 +281,11 @@ class Continued(io.RawIOBase):
         self._stream = stream
 
     def readable(self) -> bool:
-        """As every raw stream."""
+        """Return ``True``."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """As every raw stream."""
+        """Fill the buffer from the start; return the number of bytes, 0 at the end."""
         size = len(buffer)
         start = self._start[:size]
         more = self._stream.read(0 if start else size)
@@ -267,18 +295,27 @@ class Continued(io.RawIOBase):
         return len(chunk)
 
 
-class _Sips(io.BufferedReader):
-    """Gives little at a time, whatever is asked for: gzip asks for 128 KiB, isal for 512, which may be as many MiB of lines."""
+class _SmallReads(io.BufferedReader):
+    """Returns at most ``_READ_BYTES`` a read.
+
+    gzip reads 128 KiB at a time, ISA-L 512 KiB, which may unpack to as many MiB of lines.
+    """
 
     def read(self, size: int | None = -1, /) -> bytes:
-        return super().read(_SIP_BYTES if size is None or size < 0 else min(size, _SIP_BYTES))
+        return super().read(_READ_BYTES if size is None or size < 0 else min(size, _READ_BYTES))
 
     def readinto(self, buffer: Buffer, /) -> int:
-        return super().readinto(memoryview(buffer)[:_SIP_BYTES])
+        return super().readinto(memoryview(buffer)[:_READ_BYTES])
 
 
 def lines_of(stream: BinaryIO, reader: LineReader, name: str) -> Iterator[bytes]:
-    """Yield lines of bounded length; an overlong one is counted and passed over without being held in memory."""
+    """Yield lines of at most ``MAX_LINE_BYTES``; count longer lines without storing them.
+
+    Raises
+    ------
+    ObjectError
+        The gzip is truncated or broken.
+    """
     with unpacking(name):
         while line := stream.readline(MAX_LINE_BYTES + 1):
             if len(line) <= MAX_LINE_BYTES:
@@ -291,7 +328,7 @@ def lines_of(stream: BinaryIO, reader: LineReader, name: str) -> Iterator[bytes]
 
 @contextmanager
 def unpacking(name: str) -> Iterator[None]:
-    """Say of which object it was that the gzip is broken."""
+    """Raise ``ObjectError`` with the object's name where its gzip is truncated or broken."""
     try:
         yield
     except EOFError as error:

@@ -1,4 +1,9 @@
-"""TODO flowverdict.flowlog.log_formats."""
+"""Find the formats of the flow logs that write into a log group.
+
+CloudWatch Logs messages carry no header. EC2's ``DescribeFlowLogs`` returns the format of each flow
+log (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_FlowLog.html); the format never
+changes once the flow log is created.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +23,25 @@ if TYPE_CHECKING:
 
     from flowverdict.flowlog.cloudwatch_logs import AnyLogger
 
-# A new flow log may start to write into the group at any time; its format is then known after this many seconds.
-FORMATS_KEPT_SECONDS = 900
-# Trying again does not help against these; against throttling and outages it does.
+# A new flow log may start to write into the group at any time; its format is known this much later.
+FORMAT_CACHE_SECONDS = 900
+# Another try cannot succeed after these errors; after throttling and outages it may.
 _DENIED = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"}
 
 
 class DescribedFormats:
-    """The formats of a log group's flow logs, as EC2 describes them; the default format where EC2 does not tell.
+    """The formats of a log group's flow logs, as EC2 describes them.
+
+    The default format stands in where EC2 denies access or describes no readable format.
 
     Parameters
     ----------
     client
         A boto3 EC2 client of the log group's account and Region.
     logger
-        Told when EC2 does not answer.
+        Logs a warning when EC2 denies access, and for each format that cannot be read.
     clock
-        Seconds, only their differences matter.
+        Returns seconds; only their differences matter.
     """
 
     def __init__(
@@ -43,31 +50,30 @@ class DescribedFormats:
         self._client = reject_malformed_responses(client)
         self._logger = logger
         self._clock = clock
-        self._kept: dict[str, tuple[float, tuple[RecordFormat, ...]]] = {}
+        self._cache: dict[str, tuple[float, tuple[RecordFormat, ...]]] = {}
 
     def formats(self, log_group: str) -> tuple[RecordFormat, ...]:
-        """Give the group's distinct formats, from memory where they were asked for in the last 15 minutes.
+        """Return the group's distinct formats; an answer is cached for 15 minutes.
 
         Raises
         ------
         FormatUnknownError
-            EC2 could not answer this time. To guess then would misread records that a second try reads right.
+            EC2 did not answer this time. An assumed format could misread records that a second try
+            reads correctly.
         """
         now = self._clock()
-        kept = self._kept.get(log_group)
-        if kept is not None and now - kept[0] < FORMATS_KEPT_SECONDS:
-            return kept[1]
+        cached = self._cache.get(log_group)
+        if cached is not None and now - cached[0] < FORMAT_CACHE_SECONDS:
+            return cached[1]
         described = self._describe(log_group)
-        if described is None:
-            return (
-                DEFAULT_FORMAT,
-            )  # not kept: the next try of the event, a minute later, may be allowed to ask
+        if described is None:  # not cached: permission may be granted before the next try
+            return (DEFAULT_FORMAT,)
         formats = self._readable(described, log_group) or (DEFAULT_FORMAT,)
-        self._kept[log_group] = (now, formats)
+        self._cache[log_group] = (now, formats)
         return formats
 
     def _describe(self, log_group: str) -> list[str] | None:
-        """Ask EC2; ``None`` where it refuses."""
+        """Return the format texts from EC2; ``None`` if EC2 denies access."""
         try:
             pages = self._client.get_paginator("describe_flow_logs").paginate(
                 Filters=[{"Name": "log-group-name", "Values": [log_group]}]
@@ -81,7 +87,7 @@ class DescribedFormats:
         except (ClientError, BotoCoreError) as error:
             if not (isinstance(error, ClientError) and error_code(error) in _DENIED):
                 raise FormatUnknownError(
-                    f"{log_group}: the format of its flow logs could not be asked: {error}"
+                    f"{log_group}: the format of its flow logs could not be described: {error}"
                 ) from error
             self._logger.warning(
                 "flow log format not known, default assumed",
@@ -90,15 +96,13 @@ class DescribedFormats:
             return None
 
     def _readable(self, log_formats: list[str], log_group: str) -> tuple[RecordFormat, ...]:
-        found: dict[
-            RecordFormat, None
-        ] = {}  # keeps the order in which EC2 named them, and each once
+        found: dict[RecordFormat, None] = {}  # an ordered set: distinct formats in EC2's order
         for text in log_formats:
             try:
                 found[RecordFormat.from_log_format(text)] = None
             except FormatError as error:
                 self._logger.warning(
-                    "flow log format not readable",
+                    "flow log format cannot be read",
                     extra={"log_group": log_group, "reason": str(error)},
                 )
         return tuple(found)
@@ -110,6 +114,6 @@ class FixedFormat:
     def __init__(self, record_format: RecordFormat) -> None:
         self._formats = (record_format,)
 
-    def formats(self, log_group: str) -> tuple[RecordFormat, ...]:  # noqa: ARG002 - the same for all, which is its point
-        """Give the configured format."""
+    def formats(self, log_group: str) -> tuple[RecordFormat, ...]:  # noqa: ARG002 - the same for all groups
+        """Return the configured format."""
         return self._formats

@@ -1,6 +1,6 @@
-"""Where an object came from, as its key says.
+"""Read a flow log's account, Region and ID from the key of one of its objects.
 
-A default-format record carries no Region, so the key is the only place that names it. AWS documents the keys at
+A record of the default format carries no Region, so only the key names it. AWS documents the keys:
 https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-path.html.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Account and Region of a flow log, ``None`` where its name does not tell."""
+    """Account and Region of a flow log, ``None`` where the key does not name them."""
 
     account_id: str | None = None
     region: str | None = None
@@ -26,13 +26,14 @@ _PATTERNS = (
         r"(?:^|/)AWSLogs/(?P<account>\d{12})/vpcflowlogs/(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)/"
     ),
     re.compile(
-        r"(?:^|/)AWSLogs/aws-account-id=(?P<account>\d{12})/(?:aws-)?service=vpcflowlogs/aws-region=(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)/"
+        r"(?:^|/)AWSLogs/aws-account-id=(?P<account>\d{12})/(?:aws-)?service=vpcflowlogs/"
+        r"aws-region=(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)/"
     ),
 )
 
 
 def origin_of(key: str) -> Origin:
-    """Read account and Region from an object's key or a file's path; the file name goes before the folders."""
+    """Return account and Region from a key or path; the file name takes precedence over folders."""
     for pattern in _PATTERNS:
         if match := pattern.search(key):
             return Origin(account_id=match["account"], region=match["region"])
@@ -43,6 +44,6 @@ _FLOW_LOG = re.compile(r"_vpcflowlogs_[a-z0-9-]+_(?P<flow_log_id>fl-[0-9a-f]{1,3
 
 
 def flow_log_of(key: str) -> str | None:
-    """Read a flow log's id from the name of one of its files, ``None`` where it does not tell."""
+    """Return the flow log's ID from the name of a file, ``None`` if the name holds none."""
     match = _FLOW_LOG.search(key)
     return None if match is None else match["flow_log_id"]

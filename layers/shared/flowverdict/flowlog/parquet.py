@@ -1,10 +1,11 @@
-"""Parquet flow logs, given as the text that AWS would have written of the same records.
+"""Convert Parquet flow logs to the text that AWS would have written for the same records.
 
-So there is one reader: what a value means, what is malformed and what is counted is said in one place. DuckDB unpacks the columns
-that are looked at and writes the lines, two thousand at a time; a value that would be more than one word of a line is marked on
-the way, so that nothing in it stands for another field or record. Types are those of
-https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html, names those of
-https://docs.aws.amazon.com/athena/latest/ug/vpc-flow-logs-parquet.html, where ``protocol`` is wider: any integer will do.
+So one reader alone decides what a value means, what is malformed and what is counted. DuckDB
+reads the columns in use and writes the lines, two thousand at a time. A character that could end a
+word of a line is replaced by a mark, so that no part of a value passes for another field or record.
+Types are those of https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html,
+names those of https://docs.aws.amazon.com/athena/latest/ug/vpc-flow-logs-parquet.html. There
+``protocol`` is wider, so every integer type is accepted.
 """
 
 from __future__ import annotations
@@ -27,46 +28,48 @@ if TYPE_CHECKING:
 
 
 MAGIC = b"PAR1"
-# A footer stands at the end of a file, so that it has to be held: three times the 75 MB that AWS's files have at most
-# (https://docs.aws.amazon.com/vpc/latest/tgw/flow-logs-s3.html), and half of what a function's /tmp has.
+# The footer is at the end of a file, so the whole file is copied to disk. Three times the 75 MB
+# that AWS's files have at most (https://docs.aws.amazon.com/vpc/latest/tgw/flow-logs-s3.html), half
+# of a function's /tmp.
 MAX_FILE_BYTES = 256 << 20
-# In 75 MB they would have seven bytes each, where they have fifteen or more. A few KB may hold any number of the same record.
+# So many records in 75 MB would have seven bytes each; real records have fifteen or more. But a
+# few KB can hold any number of equal records.
 MAX_RECORDS = 10_000_000
 _COPY_BYTES = 1 << 20
 _OPEN_FILES = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"  # Lambda has no /dev/fd
 # 75 MB as one row group need 150 MB.
 _MEMORY = "384MB"
-_ROWS = 2_048  # as many as DuckDB works on at a time; more are slower
+_ROWS = 2_048  # the size of DuckDB's own vectors; more are slower
 _INTEGERS = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG")} | {
     "INTEGER",
     "UINTEGER",
 }
-_MARK = "\N{REPLACEMENT CHARACTER}"  # no ASCII, which makes a line malformed
+_MARK = "\N{REPLACEMENT CHARACTER}"  # not ASCII, so the line is counted as malformed
 
 
 @contextmanager
 def as_text(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """Give a Parquet flow log as a text one: a header line, and a line a record.
+    """Return a Parquet flow log as a text flow log: a header line, and a line for each record.
 
-    Columns that nobody looks at are named in the header and read ``-``. Nothing is left of the copy that is made on disk,
-    even if the process is killed.
+    The header names all columns; the values of unused columns are ``-``. The file is copied to disk
+    without a name, so that nothing of it is left even if the process is killed.
 
     Parameters
     ----------
     stream
-        The file's bytes, read forward only. It is asked for more between lines too, where it has no more to give: whoever
-        limits the time of reading does so there.
+        The file's bytes, read forward only. The stream is also read between lines, when it is at
+        its end: a stream with a deadline checks it there.
     name
-        What errors call it.
+        The file's name in errors.
 
     Raises
     ------
     NotAFlowLogError
-        A column has a name or a type that no flow log's has.
+        A column has a name or a type that no flow log has.
     ObjectError
-        It is too long, or no whole Parquet file; also if that turns out only while reading.
+        The file is too long or not a whole Parquet file. Also raised while the caller reads.
     """
-    import duckdb  # noqa: PLC0415 - 68 MB and 40 ms, and only one of the functions has it
+    import duckdb  # noqa: PLC0415 - 68 MB and 40 ms, and only one function has it
 
     with tempfile.TemporaryFile() as file:
         _copy(stream, file, name)
@@ -76,10 +79,12 @@ def as_text(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
                 config={"threads": 1, "memory_limit": _MEMORY, "temp_directory": ""}
             ) as database:
                 database.execute(
-                    "SET autoinstall_known_extensions = false; SET autoload_known_extensions = false"
+                    "SET autoinstall_known_extensions = false; "
+                    "SET autoload_known_extensions = false"
                 )
                 database.execute(
-                    f"SET allowed_paths = ['{path}']; SET enable_external_access = false; SET lock_configuration = true"
+                    f"SET allowed_paths = ['{path}']; SET enable_external_access = false; "
+                    "SET lock_configuration = true"
                 )
                 yield cast("BinaryIO", _Text(_lines(database, path, stream, name)))
         except duckdb.Error as error:
@@ -106,21 +111,22 @@ def _copy(stream: BinaryIO, file: BinaryIO, name: str) -> None:
 
 
 def _lines(database: DuckDBPyConnection, path: str, stream: BinaryIO, name: str) -> Iterator[bytes]:
-    """Yield the header, then lines."""
+    """Yield the header, then blocks of lines."""
     columns = _columns(database, path, name)
-    read = [column for column in columns if column in READ_FIELDS]
-    unread = [column for column in columns if column not in READ_FIELDS]
-    yield f"{' '.join(read + unread)}\n".encode()
+    used = [column for column in columns if column in READ_FIELDS]
+    unused = [column for column in columns if column not in READ_FIELDS]
+    yield f"{' '.join(used + unused)}\n".encode()
     ((expected,),) = database.execute(
         "SELECT num_rows FROM parquet_file_metadata($path)", {"path": path}
     ).fetchall()
     if expected > MAX_RECORDS:
         raise ObjectError(
             name,
-            f"a Parquet file of {expected:,} records; those of more than {MAX_RECORDS:,} are not read",
+            f"a Parquet file of {expected:,} records; "
+            f"files of more than {MAX_RECORDS:,} are not read",
         )
-    words = [_word(column) for column in read] + [f"'{ABSENT}'"] * len(unread)
-    query = f"SELECT concat_ws(' ', {', '.join(words)}) FROM {_TABLE}"  # noqa: S608 - of names that are known
+    words = [_word(column) for column in used] + [f"'{ABSENT}'"] * len(unused)
+    query = f"SELECT concat_ws(' ', {', '.join(words)}) FROM {_TABLE}"  # noqa: S608 - built of known names
     rows = database.execute(query, {"path": path})
     while lines := rows.fetchmany(_ROWS):
         stream.read(1)
@@ -132,25 +138,32 @@ def _lines(database: DuckDBPyConnection, path: str, stream: BinaryIO, name: str)
         )
 
 
-# A text need not say that it is UTF-8. Nothing in a name is a partition.
+# Text columns need no UTF-8 annotation. Nothing in the path is a partition.
 _TABLE = "read_parquet($path, binary_as_string = true, hive_partitioning = false)"
 
 
 def _columns(database: DuckDBPyConnection, path: str, name: str) -> list[str]:
-    """Give the names of the columns, as a text file's header has them."""
+    """Return the columns' names as in a text file's header.
+
+    Raises
+    ------
+    NotAFlowLogError
+        A name is not a field name or occurs twice, or a type does not fit its field.
+    """
     described = database.execute(f"DESCRIBE SELECT * FROM {_TABLE}", {"path": path}).fetchall()  # noqa: S608 - a constant
     schema = database.execute("SELECT name FROM parquet_schema($path)", {"path": path}).fetchall()
     types = {column.replace("_", "-"): kind for column, kind, *_ in described}
     if len(types) < len(described) or not {column for column, *_ in described} <= {
         column for (column,) in schema
     }:
-        raise NotAFlowLogError(
-            name, "a Parquet file in which two columns have one name"
-        )  # which DuckDB would have changed
+        # DuckDB renames such columns.
+        raise NotAFlowLogError(name, "a Parquet file in which two columns have one name")
     try:
         RecordFormat(tuple(types))
     except FormatError as error:
-        raise NotAFlowLogError(name, f"a Parquet file that is no VPC flow log: {error}") from error
+        raise NotAFlowLogError(
+            name, f"a Parquet file that is not a VPC flow log: {error}"
+        ) from error
     for column in READ_FIELDS & types.keys():
         known = FIELDS[column]
         fits = (
@@ -159,30 +172,33 @@ def _columns(database: DuckDBPyConnection, path: str, name: str) -> list[str]:
             else types[column] == "VARCHAR"
         )
         if not fits:
-            wanted = "integers" if known.kind is FieldKind.INTEGER else "text"
+            required = "integers" if known.kind is FieldKind.INTEGER else "text"
             raise NotAFlowLogError(
                 name,
-                f"a Parquet file whose column {known.attribute} is {types[column]}, not {wanted}",
+                f"a Parquet file whose column {known.attribute} is {types[column]}, not {required}",
             )
     return list(types)
 
 
 def _word(name: str) -> str:
-    """Give the SQL of a field's word.
+    """Return the SQL expression of a field's word in a line.
 
-    Texts are worked out once for all records that share a dictionary's entry, so that this costs next to nothing.
+    DuckDB evaluates it once for all records that share an entry of the column's dictionary, so it
+    costs next to nothing.
     """
     field = FIELDS[name]
     column = f'"{field.attribute}"'
     if field.kind is FieldKind.INTEGER:
         return f"coalesce({column}::VARCHAR, '{ABSENT}')"
     one_word = f"regexp_replace({column}, '[^!-~]', '{_MARK}', 'g')"
-    # One that is too long for a text is so in any length; left() would be worked out for every record.
-    return f"coalesce(CASE WHEN strlen({column}) > {MAX_TEXT} THEN repeat('x', {MAX_TEXT + 1}) ELSE {one_word} END, '{ABSENT}')"
+    # A constant stands in for a text that is too long; left() would be evaluated for every record.
+    too_long = f"repeat('x', {MAX_TEXT + 1})"
+    word = f"CASE WHEN strlen({column}) > {MAX_TEXT} THEN {too_long} ELSE {one_word} END"
+    return f"coalesce({word}, '{ABSENT}')"
 
 
 class _Text(io.RawIOBase):
-    """Blocks of bytes, as one raw stream."""
+    """A raw stream of blocks of bytes."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         self._blocks = blocks

@@ -1,4 +1,4 @@
-"""TODO flowverdict.flowlog.ports."""
+"""What reading flow logs needs from the outside: objects, and the formats of log groups."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class ObjectStore(Protocol):
-    """Where flow log objects are kept."""
+    """Stores flow log objects."""
 
     def open(self, ref: ObjectRef) -> AbstractContextManager[BinaryIO]:
-        """Open an object for reading forward; raises ``ObjectError`` where that cannot be done."""
+        """Open an object for reading forward; raise ``ObjectError`` if it cannot be read."""
 
 
 class FormatSource(Protocol):
-    """What knows the formats of the flow logs that write into a log group."""
+    """Knows the formats of the flow logs that write into a log group."""
 
     def formats(self, log_group: str) -> tuple[RecordFormat, ...]:
-        """Give at least one format."""
+        """Return at least one format; raise ``FormatUnknownError`` if another try may succeed."""

@@ -1,9 +1,10 @@
-"""One flow log line to one typed record, and back.
+"""Parse a line of a flow log to a typed record, and render a record to its line.
 
-Rests on https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html: fields are separated by blanks, ``-``
-stands for a field that does not apply or could not be computed, and the order of a custom format is the user's own.
-Lines are read strictly: a number is ASCII digits within its field's range, an address is one the ``ipaddress`` module
-takes without a zone. ``parse`` and ``render`` are inverses for every record a format can carry.
+Rests on https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html: blanks separate
+fields, ``-`` stands for a field that does not apply or could not be computed, and the user chooses
+the order of a custom format. Parsing is strict: a number is ASCII digits within its field's range,
+an address is text that the ``ipaddress`` module accepts, without a zone. ``parse`` and ``render``
+are inverses for every record that a format can carry.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ ABSENT = "-"
 
 
 class Action(StrEnum):
-    """What happened to the traffic."""
+    """Whether the traffic was accepted or rejected."""
 
     ACCEPT = "ACCEPT"
     REJECT = "REJECT"
@@ -50,7 +51,7 @@ class LogStatus(StrEnum):
 
 
 class FlowDirection(StrEnum):
-    """Direction relative to the interface the record was taken at."""
+    """The direction of the traffic, relative to the interface that the record is of."""
 
     INGRESS = "ingress"
     EGRESS = "egress"
@@ -62,7 +63,10 @@ class FlowDirection(StrEnum):
 
 
 class RejectReason(StrEnum):
-    """Values of ``reject-reason``. Here ``-`` is a value: AWS logs it for every reason but the two that have a name."""
+    """Values of ``reject-reason``.
+
+    ``-`` is a value here: AWS logs it for every reason but the two that have a name.
+    """
 
     BLOCK_PUBLIC_ACCESS = "BPA"
     ENCRYPTION_CONTROLS = "EC"
@@ -70,7 +74,7 @@ class RejectReason(StrEnum):
 
 
 class MalformedReason(StrEnum):
-    """Why a line is no record."""
+    """Why a line is not a record."""
 
     FIELD_COUNT = "field-count"
     INTEGER = "integer"
@@ -84,8 +88,8 @@ class MalformedReason(StrEnum):
     AMBIGUOUS_FORMAT = "ambiguous-format"
 
 
-class MalformedLine(ValueError):  # noqa: N818 - a finding that is counted, not an error that ends anything
-    """A line that is no record of its format."""
+class MalformedLine(ValueError):  # noqa: N818 - counted; not an error that ends anything
+    """A line is not a record of its format."""
 
     def __init__(self, reason: MalformedReason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -93,13 +97,16 @@ class MalformedLine(ValueError):  # noqa: N818 - a finding that is counted, not 
 
 
 class FlowRecord(NamedTuple):
-    """One flow log record; every attribute is the AWS field of that name, ``None`` where absent or not in the format.
+    """A record of a flow log, with an attribute for each AWS field.
 
-    A named tuple because a frozen dataclass of 54 attributes takes 30 times as long to make, more than all the rest of a line.
+    An attribute is ``None`` if the value is absent or the format lacks the field. A named tuple,
+    because a frozen dataclass of 54 attributes takes 30 times as long to create, longer than the
+    rest of parsing a line.
 
-    ``start`` and ``end`` are Unix seconds, ``packets`` and ``bytes`` counts, ``tcp_flags`` the OR of the flags seen in
-    the interval (FIN 1, SYN 2, RST 4, SYN-ACK 18; a lone ACK is not recorded). ``srcaddr``/``dstaddr`` show the
-    interface's primary address where the traffic used another; ``pkt_srcaddr``/``pkt_dstaddr`` are the packet's own.
+    ``start`` and ``end`` are Unix seconds, ``packets`` and ``bytes`` counts, ``tcp_flags`` the OR
+    of the flags seen in the interval (FIN 1, SYN 2, RST 4, SYN-ACK 18; a lone ACK is not recorded).
+    ``srcaddr``/``dstaddr`` show the interface's primary address where the traffic used another
+    address; ``pkt_srcaddr``/``pkt_dstaddr`` are the packet's own addresses.
     """
 
     version: int | None = None
@@ -158,7 +165,7 @@ class FlowRecord(NamedTuple):
     next_hop_interface_type: str | None = None
 
 
-# A file names few addresses over and over: a cached look-up costs 0.07 us, ip_address() 2-4 us (benchmarked in CPython 3.13).
+# A file repeats few addresses. A cached look-up costs 0.07 us, ip_address() 2-4 us (CPython 3.13).
 @lru_cache(maxsize=65_536)
 def _address(text: str) -> Address:
     if "%" in text:
@@ -166,22 +173,22 @@ def _address(text: str) -> Address:
     try:
         return address_of(text)
     except ValueError as error:
-        raise MalformedLine(MalformedReason.ADDRESS, f"{text[:64]!r} is no address") from error
+        raise MalformedLine(MalformedReason.ADDRESS, f"{text[:64]!r} is not an address") from error
 
 
-_MAX_DIGITS = 20  # 2**63 has 19; int() of hostile thousands of digits is slow, then an error
+_MAX_DIGITS = 20  # 2**63 has 19; int() of thousands of digits is slow, then an error
 
 
 def _integer_reader(maximum: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        # isdigit() alone takes other alphabets' digits, int() alone takes "+1", "1_0" and blanks.
+        # isdigit() alone accepts other scripts' digits, int() alone "+1", "1_0" and blanks.
         if not (text.isascii() and text.isdigit()):
-            raise MalformedLine(MalformedReason.INTEGER, f"{text[:64]!r} is no number")
+            raise MalformedLine(MalformedReason.INTEGER, f"{text[:64]!r} is not a number")
         if len(text) > _MAX_DIGITS or (value := int(text)) > maximum:
             raise MalformedLine(MalformedReason.OUT_OF_RANGE, f"{text[:64]} is over {maximum}")
         return value
 
-    # As for addresses; but times and larger counts would only push each other out.
+    # Cached like addresses, but for times and large counts, which would evict each other.
     return lru_cache(maxsize=maximum + 1)(read) if maximum <= MAX_PORT else read
 
 
@@ -201,7 +208,9 @@ def _enum_reader[E: StrEnum](values: type[E], reason: MalformedReason) -> Callab
         try:
             return by_text[text]
         except KeyError:
-            raise MalformedLine(reason, f"{text[:64]!r} is none of {', '.join(by_text)}") from None
+            raise MalformedLine(
+                reason, f"{text[:64]!r} is not one of {', '.join(by_text)}"
+            ) from None
 
     return read
 
@@ -223,7 +232,11 @@ def _reader(described: Field) -> Callable[[str], object]:
 
 
 class _Column(NamedTuple):
-    """Where a field stands in a line and in the record, how it is read, and the word that is no value of it."""
+    """A known field of a format.
+
+    ``word`` is its index in a line, ``attribute`` its index in ``FlowRecord``; ``read`` parses the
+    word, and ``absent`` is the word that stands for no value.
+    """
 
     word: int
     attribute: int
@@ -256,18 +269,18 @@ def _values(column: _Column, texts: Sequence[str]) -> Iterable[object]:
 
 @dataclass(frozen=True, slots=True)
 class RecordFormat:
-    """The fields of a flow log, in the order they stand in its lines.
+    """The fields of a flow log, in the order of its lines.
 
     Parameters
     ----------
     names
-        AWS field names (hyphenated). A name this version does not know is kept as a column and its values passed over,
-        so that a flow log with tomorrow's fields is still read.
+        AWS field names (hyphenated). The values of an unknown name are ignored, so that a flow log
+        with fields newer than this program is still read.
 
     Raises
     ------
     FormatError
-        A name occurs twice, is no field name at all, or none of the names is known.
+        A name occurs twice or does not look like a field name, or no name is known.
     """
 
     names: tuple[str, ...]
@@ -276,7 +289,7 @@ class RecordFormat:
     def __post_init__(self) -> None:
         for name in self.names:
             if not _FIELD_NAME.fullmatch(name):
-                raise FormatError(f"{name[:64]!r} is no flow log field name")
+                raise FormatError(f"{name[:64]!r} is not a flow log field name")
         repeated = [name for name, count in Counter(self.names).items() if count > 1]
         if repeated:
             raise FormatError(f"the format names {repeated[0][:64]} twice")
@@ -296,43 +309,43 @@ class RecordFormat:
 
     @classmethod
     def from_header(cls, line: str) -> RecordFormat:
-        """Read the header line of a text file in S3 (or the same words given as a setting)."""
+        """Parse the header line of a text file in S3, or the same words in a setting."""
         return cls(tuple(line.split()))
 
     @classmethod
     def from_log_format(cls, log_format: str) -> RecordFormat:
-        """Read ``LogFormat`` as ``DescribeFlowLogs`` gives it: ``${version} ${account-id} ...``."""
+        """Parse ``LogFormat`` of ``DescribeFlowLogs``: ``${version} ${account-id} ...``."""
         return cls(tuple(_LOG_FORMAT.findall(log_format)))
 
     @classmethod
     def from_text(cls, text: str) -> RecordFormat:
-        """Read a format as a user gives it: field names, or as EC2 writes them."""
+        """Parse a format in either spelling: field names, or as EC2 returns them."""
         return cls.from_log_format(text) if "${" in text else cls.from_header(text)
 
     @property
     def unknown_names(self) -> tuple[str, ...]:
-        """Fields newer than this program (or misspelt ones)."""
+        """Names of fields newer than this program, or misspelt."""
         return tuple(
             name for name in self.names if name not in FIELDS and name not in TRANSIT_GATEWAY_FIELDS
         )
 
     @property
     def is_transit_gateway(self) -> bool:
-        """Whether these are transit gateway records, which carry no action: nothing to classify."""
+        """Whether the records are a transit gateway's, which carry no action to evaluate."""
         return any(name in TRANSIT_GATEWAY_FIELDS for name in self.names)
 
     def parse(self, line: str) -> FlowRecord:
-        """Give the record a line holds.
+        """Parse a line to its record.
 
         Raises
         ------
         MalformedLine
-            The line has another number of fields, or a value its field cannot have.
+            The line has another number of fields, or a value that its field cannot have.
         """
         line = line.strip(" \t\r\n")
         tokens = line.split()
-        # AWS writes printable ASCII only (tags are percent-encoded), so nothing that could forge a line of a log or a
-        # terminal's output gets further than here.
+        # AWS writes printable ASCII only (tags are percent-encoded). Text that could forge a log
+        # line or a terminal's output is rejected here.
         if not (line.isascii() and line.replace("\t", " ").isprintable()):
             raise MalformedLine(MalformedReason.ENCODING, "not printable ASCII")
         if len(tokens) != len(self.names):
@@ -344,23 +357,25 @@ class RecordFormat:
         for word, attribute, read, absent in self._columns:
             if (token := tokens[word]) != absent:
                 values[attribute] = read(token)
-        # The columns' readers give each attribute its declared type; a test checks the table against the record's.
+        # Each column's ``read`` returns the attribute's declared type; a test compares them.
         return FlowRecord._make(values)
 
     def values_of(self, words: Sequence[str], attributes: Sequence[str]) -> list[Iterable[object]]:
-        """Give attributes of many lines at once, which takes a fraction of what ``parse`` of each does.
+        """Return attributes of many lines, in a fraction of the time that ``parse`` of each takes.
 
         Parameters
         ----------
         words
-            Of all the lines, one after another; each line has as many as the format has fields, and each is one its field can have.
+            The words of all lines in sequence. Each line has as many words as the format has
+            fields, and each word is a valid value of its field.
         attributes
-            Of ``FlowRecord``.
+            Names of attributes of ``FlowRecord``.
 
         Returns
         -------
         list
-            For each attribute its values, a line each; ``None`` without end where the format has no such field.
+            For each attribute an iterable of one value per line; an endless iterable of ``None`` if
+            the format lacks the field.
         """
         columns = {column.attribute: column for column in self._columns}
         return [
@@ -371,7 +386,7 @@ class RecordFormat:
         ]
 
     def render(self, record: FlowRecord) -> str:
-        """Give the line that ``parse`` reads back to the same record; a field that is ``None`` becomes ``-``."""
+        """Return the line that ``parse`` reads back to the same record; ``None`` becomes ``-``."""
         by_index = {column.word: record[column.attribute] for column in self._columns}
         values = (by_index.get(index) for index in range(len(self.names)))
         return " ".join(ABSENT if value is None else str(value) for value in values)
@@ -382,9 +397,10 @@ DEFAULT_FORMAT = RecordFormat(DEFAULT_FIELDS)
 
 @dataclass(slots=True, kw_only=True)
 class RecordCounts:
-    """What was read and what became of it; nothing is dropped without being counted here.
+    """Counts of everything that was read; nothing is dropped without being counted here.
 
-    ``records`` is the number of lines that ought to be records. Header and blank lines are counted beside them.
+    ``records`` is the number of lines that should be records. Header lines and blank lines are
+    counted separately.
     """
 
     accepted: int = 0
@@ -399,7 +415,7 @@ class RecordCounts:
 
     @property
     def records(self) -> int:
-        """All lines but headers and blank ones."""
+        """The number of all lines except header lines and blank lines."""
         read = (
             self.accepted
             + self.rejected
@@ -411,7 +427,7 @@ class RecordCounts:
         return read + self.malformed.total()
 
     def count(self, record: FlowRecord) -> None:
-        """Count one record under its status and action."""
+        """Count a record under its status and action."""
         if record.log_status is LogStatus.NODATA:
             self.no_data += 1
         elif record.log_status is LogStatus.SKIPDATA:
@@ -424,7 +440,7 @@ class RecordCounts:
             self.no_action += 1
 
     def merge(self, other: RecordCounts) -> None:
-        """Add another object's counts to these."""
+        """Add the counts of another source to these counts."""
         self.accepted += other.accepted
         self.rejected += other.rejected
         self.no_data += other.no_data
@@ -436,7 +452,7 @@ class RecordCounts:
         self.blank_lines += other.blank_lines
 
     def as_mapping(self) -> Mapping[str, int]:
-        """Give flat names and numbers, for a log line or a summary; malformed lines as ``malformed.<reason>`` too."""
+        """Return the counts by name, with malformed lines also as ``malformed.<reason>``."""
         flat = {
             "records": self.records,
             "accepted": self.accepted,

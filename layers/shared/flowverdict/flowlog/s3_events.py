@@ -1,9 +1,10 @@
-"""Which objects an event names, whatever it came wrapped in.
+"""Find the objects that an event names, in each envelope that AWS may deliver.
 
-S3 sends its notification (https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html)
-straight to a function, to SQS, or to SNS and from there to SQS; EventBridge has a shape of its own
-(https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html). In S3's own notification the key is encoded like a
-form (``=`` is ``%3D``, a blank is ``+``), in EventBridge's it is not.
+S3 sends its notification
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html) to a
+function, to SQS, or to SNS and from there to SQS. An EventBridge event has another shape
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html). In an S3 notification the
+key is encoded like a form (``=`` is ``%3D``, a blank is ``+``), in an EventBridge event it is not.
 """
 
 from __future__ import annotations
@@ -31,29 +32,33 @@ if TYPE_CHECKING:
 
 _SUPPORTED_MAJOR_VERSION = "2"
 _CREATED = "ObjectCreated:"
-_MAX_KEY_BYTES = 1_024  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html; names of buckets are shorter
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html; bucket names are shorter.
+_MAX_KEY_BYTES = 1_024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectRef:
-    """An object in S3: its bucket and its key as it really is (decoded)."""
+    """An object in S3: its bucket and its decoded key."""
 
     bucket: str
     key: str
 
     @property
     def name(self) -> str:
-        """What errors and logs call it."""
+        """The object's name in errors and logs."""
         return f"s3://{self.bucket}/{self.key}"
 
     @property
     def source_id(self) -> str:
-        """Identify it among all that is counted once. AWS never writes two flow log files under one key."""
+        """The object's ID among all sources, each of which is counted once.
+
+        AWS never writes two flow log files under one key.
+        """
         return hashlib.sha256(self.name.encode()).hexdigest()[:40]
 
 
 def is_sqs_event(event: object) -> bool:
-    """Whether Lambda got this from a queue, so that messages can fail one by one."""
+    """Whether the event is from an SQS queue, so that messages can fail individually."""
     return _first_record(event).get("eventSource") == "aws:sqs"
 
 
@@ -64,42 +69,44 @@ def _first_record(event: object) -> Mapping[str, object]:
 
 
 def scheduled_at(event: object) -> int:
-    """Give the time (Unix seconds) that EventBridge's scheduler gave an event.
+    """Return the time (Unix seconds) at which EventBridge's scheduler sent an event.
 
-    What a sweep does follows from it, so that the same event has the same outcome whenever it is tried again.
+    A sweep uses this time as "now", so that a retry of the same event has the same outcome.
 
     Raises
     ------
     EnvelopeError
-        The event is no scheduled one.
+        The event is not a scheduled event.
     """
     try:
         scheduled = EventBridgeEvent(cast("dict[str, Any]", event))
         if scheduled.detail_type != "Scheduled Event":
             raise EnvelopeError(
-                f"no scheduled event: its detail-type is {_shown(scheduled.detail_type)}"
+                f"not a scheduled event: its detail-type is {_shown(scheduled.detail_type)}"
             )
         at = datetime.fromisoformat(scheduled.time)
         seconds = int(at.replace(tzinfo=at.tzinfo or UTC).timestamp())
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise EnvelopeError(f"no scheduled event: {_shown(repr(error))}") from error
+        raise EnvelopeError(f"not a scheduled event: {_shown(repr(error))}") from error
     if not 0 <= seconds <= MAX_EPOCH:
-        raise EnvelopeError("no scheduled event: its time is out of range")
+        raise EnvelopeError("not a scheduled event: its time is out of range")
     return seconds
 
 
 def objects_in_message(body: object) -> tuple[ObjectRef, ...]:
-    """Give the objects that a queue message names; see ``objects_in``."""
+    """Return the objects that an SQS message names; see ``objects_in``."""
     return objects_in(_from_json(body))
 
 
 def objects_in(event: object) -> tuple[ObjectRef, ...]:
-    """Give the objects that an event names; none for S3's test event and for anything but a creation.
+    """Return the created objects that an event names.
+
+    None for S3's test event, and for events of other kinds than "object created".
 
     Raises
     ------
     EnvelopeError
-        The event is of no known shape.
+        The shape of the event is not known.
     """
     return _objects_in(event, _objects)
 
@@ -110,7 +117,7 @@ def _from_json(text: object) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise EnvelopeError(f"the message is no JSON: {error}") from error
+        raise EnvelopeError(f"the message is not JSON: {error}") from error
 
 
 def _objects_in(
@@ -127,7 +134,7 @@ def _objects_in(
 
 
 def _objects(event: dict[str, Any]) -> Iterator[ObjectRef]:
-    # SNS delivers to no topic: what it carries is S3's, and is not unpacked again however deep it is packed.
+    # SNS does not deliver to topics, so its message is S3's and never another SNS envelope.
     if event.get("Type") == "Notification":
         yield from _objects_in(_from_json(SNSMessage(event).message), _objects_of_s3)
     elif _first_record(event).get("EventSource") == "aws:sns":
@@ -144,7 +151,8 @@ def _objects_of_s3(event: dict[str, Any]) -> Iterator[ObjectRef]:
         return
     if event.get("detail-type") == "Object Created":
         detail = S3EventBridgeNotificationEvent(event).detail
-        # Not `detail.object.key`: Powertools decodes it, which would damage a key that holds "+" or "%".
+        # `detail.object.key` would be wrong: Powertools decodes it, but an EventBridge key that
+        # holds "+" or "%" is not encoded.
         yield ObjectRef(bucket=_text(detail.bucket.name), key=_text(detail.object["key"]))
     else:
         yield from _objects_in_notification(event)
@@ -170,7 +178,7 @@ def _objects_in_notification(event: dict[str, Any]) -> Iterator[ObjectRef]:
 
 def _text(value: object) -> str:
     try:
-        # Half a surrogate pair, which JSON can write, is no character: it has no bytes.
+        # Half a surrogate pair, which JSON can hold, has no bytes in UTF-8.
         size = len(value.encode()) if isinstance(value, str) else 0
     except UnicodeEncodeError:
         size = 0
@@ -180,11 +188,11 @@ def _text(value: object) -> str:
 
 
 def _shown(text: object) -> str:
-    # One line, however the event was made.
+    # One printable line, whatever the event holds.
     return str(text)[:40].encode("unicode_escape").decode("ascii")
 
 
 def _outline(event: Mapping[str, Any]) -> str:
-    # Names only: an event's values do not belong into a log.
+    # Names only: an event's values must not appear in a log.
     names = ", ".join(sorted(_shown(name) for name in event)[:10])
     return f"its keys are {names}" if names else "it is empty"

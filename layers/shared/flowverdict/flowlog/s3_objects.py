@@ -1,4 +1,4 @@
-"""Objects from S3."""
+"""Read flow log objects from S3."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GONE = {"NoSuchKey", "NoSuchBucket", "404"}
 
 
 class S3Objects:
-    """Reads objects from S3; every SDK error comes out as an ``ObjectError`` that names bucket, key and reason."""
+    """Reads objects from S3; SDK errors become ``ObjectError``, with bucket, key and reason."""
 
     def __init__(self, client: S3Client) -> None:
         self._client = reject_malformed_responses(client)
@@ -36,7 +36,7 @@ class S3Objects:
         ObjectGoneError
             The object does not exist (any more).
         ObjectError
-            It cannot be read, also if that turns out only while reading.
+            The object cannot be read; also raised while the caller reads the body.
         """
         try:
             body = self._client.get_object(Bucket=ref.bucket, Key=ref.key)["Body"]
