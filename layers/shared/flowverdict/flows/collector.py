@@ -33,8 +33,8 @@ from flowverdict.flows.model import (
     agreed,
     context_at,
     context_of,
-    reject_reasons_of,
 )
+from flowverdict.flows.observed import OBSERVED_ATTRIBUTES, observed_of, observed_values
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -105,7 +105,7 @@ class FlowCollector:
         rejects = RejectedTotals(
             TrafficTotals.of(record),
             context_of(record, origin),
-            reject_reasons_of(record.reject_reason),
+            observed_of(record),
             record.pkt_srcaddr is not None and record.pkt_dstaddr is not None,
         )
         self._reject((key, record_id(record) if self._distinct else None), rejects)
@@ -258,7 +258,7 @@ class FlowCollector:
                 records_lost=interface.records_lost,
                 accepts_logged_elsewhere=accepts_logged and not interface.accepts_logged,
                 same_subnet=_same_subnet(key, direction, interface, subnets),
-                reject_reasons=rejects.reasons,
+                observed=rejects.observed,
                 packet_addresses_logged=rejects.packet_addresses_logged,
             )
 
@@ -371,7 +371,7 @@ def _rejects_of(
     count = len(lines.hashes)
     values: list[list[Any]] = [
         [*islice(column, count)]
-        for column in lines.values((*_OF_A_KEY, *_OF_TRAFFIC, "reject_reason"))
+        for column in lines.values((*_OF_A_KEY, *_OF_TRAFFIC, *OBSERVED_ATTRIBUTES))
     ]
     (
         interfaces,
@@ -380,10 +380,14 @@ def _rejects_of(
         destinations,
         packet_sources,
         packet_destinations,
-        *rest,
-        reasons,
-    ) = values
-    *ports_and_direction, starts, ends, flags, packets, octets = rest
+        *ports_and_direction,
+        starts,
+        ends,
+        flags,
+        packets,
+        octets,
+    ) = values[: len(_OF_A_KEY) + len(_OF_TRAFFIC)]
+    observed = values[len(_OF_A_KEY) + len(_OF_TRAFFIC) :]
     logged = [
         one is not None and other is not None
         for one, other in zip(packet_sources, packet_destinations, strict=True)
@@ -410,7 +414,7 @@ def _rejects_of(
         RejectedTotals,
         traffics,
         map(contexts.__getitem__, places),
-        map(reject_reasons_of, reasons),
+        map(observed_values, *observed),
         logged,
         lines.each_related(),
     )
@@ -468,7 +472,7 @@ def _copied(rejects: RejectedTotals) -> RejectedTotals:
     return RejectedTotals(
         rejects.traffic.copied(),
         rejects.context,
-        rejects.reasons,
+        rejects.observed,
         rejects.packet_addresses_logged,
         rejects.related,
     )

@@ -18,6 +18,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from flowverdict.flows.model import Context
+from flowverdict.flows.observed import ObservedValues
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -102,10 +103,9 @@ def _of_address(value: Address) -> str:
     return f"ip {value}"
 
 
-# A window's flows share a few contexts.
-_of_context = lru_cache(maxsize=4_096)(_of_dataclass(Context))
-
 _TEXTS: dict[type, _Text] = {
     **dict.fromkeys((type(None), bool, int, float, str, bytes), repr),
-    Context: _of_context,
+    # A window's flows share few of these.
+    Context: lru_cache(maxsize=4_096)(_of_dataclass(Context)),
+    ObservedValues: lru_cache(maxsize=1_024)(_of_dataclass(ObservedValues)),
 }

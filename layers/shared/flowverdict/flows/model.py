@@ -15,6 +15,7 @@ from flowverdict.flows.accepted_index import Activity
 
 if TYPE_CHECKING:
     from flowverdict.flowlog.object_key import Origin
+    from flowverdict.flows.observed import ObservedValues
 
 
 @dataclass(slots=True)
@@ -137,11 +138,6 @@ def _context(*values: str | None) -> Context:
     return Context(**dict(zip(Context.__dataclass_fields__, values, strict=True)))
 
 
-@lru_cache(maxsize=64)
-def reject_reasons_of(reason: str | None) -> frozenset[str | None]:
-    return frozenset({reason})
-
-
 @dataclass(slots=True)
 class RejectedTotals:
     """What the rejected records of a flow say, all of them together.
@@ -151,7 +147,7 @@ class RejectedTotals:
 
     traffic: TrafficTotals
     context: Context
-    reasons: frozenset[str | None] = frozenset()
+    observed: ObservedValues
     packet_addresses_logged: bool = True
     related: bytes | None = field(default=None, compare=False, repr=False)
 
@@ -159,7 +155,7 @@ class RejectedTotals:
         """Count in what another source held of the same flow."""
         self.traffic.merge(other.traffic)
         self.context = self.context.filled_from(other.context)
-        self.reasons |= other.reasons
+        self.observed = self.observed.merged_with(other.observed)
         self.packet_addresses_logged &= other.packet_addresses_logged
 
 
@@ -241,8 +237,8 @@ class RejectedFlow:
         Whether AWS says that it lost records of this interface (SKIPDATA).
     same_subnet
         Whether both ends lie in one subnet, ``None`` if the records do not tell.
-    reject_reasons
-        Logged values of ``reject-reason`` over the flow's records; ``None`` among them for a format without the field.
+    observed
+        Values of the observed fields over the flow's rejected records.
     packet_addresses_logged
         Whether ``pkt-srcaddr`` and ``pkt-dstaddr`` were logged for all of its records.
     """
@@ -258,8 +254,13 @@ class RejectedFlow:
     accepts_logged_elsewhere: bool
     records_lost: bool
     same_subnet: bool | None
-    reject_reasons: frozenset[str | None]
+    observed: ObservedValues
     packet_addresses_logged: bool
+
+    @property
+    def reject_reasons(self) -> frozenset[str | None]:
+        """Values of ``reject-reason``; ``None`` among them for records without the field."""
+        return self.observed.texts("reject-reason")
 
     @property
     def interface_id(self) -> str | None:
