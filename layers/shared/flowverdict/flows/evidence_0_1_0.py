@@ -1,4 +1,4 @@
-"""Read evidence in the format of version 0.1.0: rows by position. Nothing writes this format any more."""
+"""Evidence in the format of version 0.1.0, rows by position, which is read and never written."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def _rejects_table(
         zip(_KEY, zip(*(key for key, _ in rejects), strict=True), strict=True)
     )
     for name in ("source", "destination", "packet_source", "packet_destination"):
-        table[name] = [None if address is None else str(address) for address in table[name]]
+        table[name] = [*map(_text, table[name])]
     table.update(_table(_TRAFFIC, (_traffic_row(totals.traffic) for totals in rejects.values())))
     table["context"] = [contexts(totals.context) for totals in rejects.values()]
     table["observed"] = [observed(totals.observed) for totals in rejects.values()]
@@ -297,6 +297,10 @@ def _read_rejects(
 def _context(stored: Mapping[str, Any]) -> Context:
     known = Context.__dataclass_fields__
     return Context(**{name: value for name, value in stored.items() if name in known})
+
+
+def _text(address: Address | None) -> str | None:
+    return None if address is None else str(address)
 
 
 def _address(text: str | None) -> Address | None:

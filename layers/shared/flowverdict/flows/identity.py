@@ -1,4 +1,4 @@
-"""A canonical identity of what flows hold, as bytes: equal values have equal bytes in every process.
+"""A canonical identity of flows, as bytes: equal values have equal bytes in every process.
 
 ``repr`` does not serve: the order of a set's elements follows from hashes, which differ between
 processes, and from the order of insertion. Here the elements of a set and the keys of a mapping are
@@ -29,7 +29,7 @@ type _Text = Callable[[Any], str]
 
 
 def identity_of(value: object) -> bytes:
-    """Return the canonical bytes of a value: a dataclass, a collection, an address, an enum or a scalar.
+    """Return the canonical bytes of a dataclass, collection, address, enum or scalar.
 
     Values of the same types have equal bytes if and only if they are equal.
 

@@ -52,11 +52,11 @@ class ObservedValues(Mapping[str, frozenset[ObservedValue]]):
         return len(self.sets)
 
     def texts(self, name: str) -> frozenset[str | None]:
-        """Return the values of a text field; raises ``KeyError`` for a field that is not observed."""
+        """Return a text field's values; raises ``KeyError`` if the field is not observed."""
         return cast("frozenset[str | None]", self[name])
 
     def integers(self, name: str) -> frozenset[int | None]:
-        """Return the values of an integer field; raises ``KeyError`` for a field that is not observed."""
+        """Return an integer field's values; raises ``KeyError`` if the field is not observed."""
         return cast("frozenset[int | None]", self[name])
 
     def merged_with(self, other: ObservedValues) -> ObservedValues:

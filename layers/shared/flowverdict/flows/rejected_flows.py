@@ -1,4 +1,4 @@
-"""What the records show of one rejected flow: its place in the order, direction, subnet and activity."""
+"""What the records show of a rejected flow: its order, direction, subnet and activity."""
 
 from __future__ import annotations
 
