@@ -14,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowverdict.core.addresses import address_of
+from flowverdict.flowlog.fields import OBSERVED_FIELDS
 from flowverdict.flowlog.flow_key import FlowKey
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flows.accepted_index import Activity
 from flowverdict.flows.identity import identity_of
 from flowverdict.flows.model import Context, RejectedFlow, TrafficTotals
+from flowverdict.flows.observed import ObservedValues
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +50,9 @@ _FIELDS: Mapping[str, st.SearchStrategy[Any]] = {
     "accepts_logged_elsewhere": st.booleans(),
     "records_lost": st.booleans(),
     "same_subnet": st.none() | st.booleans(),
-    "reject_reasons": st.frozensets(_TEXTS),
+    "observed": st.builds(
+        ObservedValues, st.tuples(*[st.frozensets(_TEXTS)] * len(OBSERVED_FIELDS))
+    ),
     "packet_addresses_logged": st.booleans(),
 }
 _FLOWS = st.builds(RejectedFlow, **_FIELDS)

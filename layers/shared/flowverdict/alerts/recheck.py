@@ -14,6 +14,7 @@ from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.flow_key import FlowKey
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flows.model import Context, RejectedFlow, TrafficTotals
+from flowverdict.flows.observed import NOTHING_OBSERVED
 from flowverdict.network.packet import Outcome
 from flowverdict.verdict.model import Leg
 from flowverdict.verdict.rules_check import check_rules
@@ -67,7 +68,7 @@ class Sample:
             accepts_logged_elsewhere=False,
             records_lost=False,
             same_subnet=None,
-            reject_reasons=frozenset(),
+            observed=NOTHING_OBSERVED,
             packet_addresses_logged=True,
         )
 

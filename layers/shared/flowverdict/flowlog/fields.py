@@ -50,12 +50,16 @@ class Field:
         The type of its values.
     maximum
         The largest value of an integer; all integers are non-negative.
+    observed
+        Whether its values (texts and integers) over all rejected records of a flow are shown to the
+        evidence rules, see ``flows/observed.py``.
     """
 
     name: str
     since: int
     kind: FieldKind = FieldKind.TEXT
     maximum: int = 0
+    observed: bool = False
 
     @property
     def attribute(self) -> str:
@@ -63,14 +67,15 @@ class Field:
         return self.name.replace("-", "_")
 
 
-def _integers(since: int, maximum: int, *names: str) -> list[Field]:
+def _integers(since: int, maximum: int, *names: str, observed: bool = False) -> list[Field]:
     return [
-        Field(name=name, since=since, kind=FieldKind.INTEGER, maximum=maximum) for name in names
+        Field(name=name, since=since, kind=FieldKind.INTEGER, maximum=maximum, observed=observed)
+        for name in names
     ]
 
 
-def _texts(since: int, *names: str) -> list[Field]:
-    return [Field(name=name, since=since) for name in names]
+def _texts(since: int, *names: str, observed: bool = False) -> list[Field]:
+    return [Field(name=name, since=since, observed=observed) for name in names]
 
 
 def _addresses(since: int, *names: str) -> list[Field]:
@@ -108,7 +113,7 @@ _TABLE = (
         "ecs-task-arn",
         "ecs-task-id",
     ),
-    Field(name="reject-reason", since=8, kind=FieldKind.REJECT_REASON),
+    Field(name="reject-reason", since=8, kind=FieldKind.REJECT_REASON, observed=True),
     *_texts(9, "resource-id"),
     *_integers(10, MAX_INT_32, "encryption-status"),
     *_texts(
@@ -129,6 +134,8 @@ _TABLE = (
 )
 
 FIELDS: Mapping[str, Field] = MappingProxyType({field.name: field for field in _TABLE})
+
+OBSERVED_FIELDS = tuple(field.name for field in _TABLE if field.observed)
 
 _DEFAULT_VERSION = 2
 DEFAULT_FIELDS = tuple(field.name for field in _TABLE if field.since == _DEFAULT_VERSION)
@@ -160,6 +167,7 @@ TRANSIT_GATEWAY_FIELDS = frozenset(
 READ_FIELDS = frozenset(
     {
         *DEFAULT_FIELDS,
+        *OBSERVED_FIELDS,
         "vpc-id",
         "subnet-id",
         "instance-id",
@@ -170,7 +178,6 @@ READ_FIELDS = frozenset(
         "pkt-src-aws-service",
         "pkt-dst-aws-service",
         "flow-direction",
-        "reject-reason",
         "resource-id",
         "interface-type",
     }

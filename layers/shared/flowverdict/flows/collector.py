@@ -11,15 +11,11 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections import Counter, defaultdict
-from functools import reduce
-from itertools import islice, repeat
-from operator import and_, or_
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from typing import TYPE_CHECKING
 
-from flowverdict.core.addresses import Address, is_inside
 from flowverdict.flowlog.flow_hash import key_hash, related_hashes
-from flowverdict.flowlog.flow_key import IPV4, FlowKey, RecordId, end_of, key_of, record_id
+from flowverdict.flowlog.flow_key import FlowKey, RecordId, end_of, key_of, record_id
 from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import Action, FlowDirection, FlowRecord, LogStatus, RecordFormat
 from flowverdict.flows.accepted_index import AcceptedFlowIndex, Activity
@@ -31,14 +27,21 @@ from flowverdict.flows.model import (
     RejectedTotals,
     TrafficTotals,
     agreed,
-    context_at,
     context_of,
-    reject_reasons_of,
 )
+from flowverdict.flows.observed import observed_of
+from flowverdict.flows.rejected_flows import (
+    activity_of,
+    by_time,
+    direction_from_addresses,
+    same_subnet,
+)
+from flowverdict.flows.rejected_lines import aggregated_lines, rejects_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
+    from flowverdict.core.addresses import Address
     from flowverdict.flowlog.columnar import Column, InterfaceFacts, RejectedLines
 
 # Of what is not bounded: some 15 MB.
@@ -105,7 +108,7 @@ class FlowCollector:
         rejects = RejectedTotals(
             TrafficTotals.of(record),
             context_of(record, origin),
-            reject_reasons_of(record.reject_reason),
+            observed_of(record),
             record.pkt_srcaddr is not None and record.pkt_dstaddr is not None,
         )
         self._reject((key, record_id(record) if self._distinct else None), rejects)
@@ -134,7 +137,7 @@ class FlowCollector:
     def _take_in(self) -> None:
         held, self._held = self._held, []
         for lines, origin in held:
-            for row, rejects in _rejects_of(lines, origin, distinct=self._distinct):
+            for row, rejects in rejects_of(lines, origin, distinct=self._distinct):
                 self._count(row, rejects)
 
     def _count(self, row: tuple[FlowKey, RecordId | None], rejects: RejectedTotals) -> None:
@@ -204,9 +207,7 @@ class FlowCollector:
     def _aggregate_lines(self) -> None:
         # Many at once: there may be a hundred interfaces in a few hundred lines.
         for (record_format, origin), texts in self._to_fold.items():
-            for interface, aggregated in _aggregated_lines(
-                record_format, b"\n".join(texts), origin
-            ):
+            for interface, aggregated in aggregated_lines(record_format, b"\n".join(texts), origin):
                 self._aggregated.setdefault(interface, AggregatedRejects()).merge(aggregated)
         self._to_fold.clear()
         self._lines_to_fold = 0
@@ -239,13 +240,13 @@ class FlowCollector:
 
     def rejected(self) -> Iterator[RejectedFlow]:
         """Give every rejected flow, earliest first; ties by its key, so the order never depends on the input's."""
-        flows = sorted(self._by_flow(), key=_by_time)
+        flows = sorted(self._by_flow(), key=by_time)
         own = {name: interface.own_addresses() for name, interface in self.interfaces.items()}
         subnets = self._subnets_by_address()
         accepts_logged = any(interface.accepts_logged for interface in self.interfaces.values())
         for (key, rejects), (mirror, same) in zip(flows, self._accepted_of(flows), strict=True):
             interface = self.interfaces[key.interface]
-            direction = key.direction or _direction_from_addresses(key, own[key.interface])
+            direction = key.direction or direction_from_addresses(key, own[key.interface])
             yield RejectedFlow(
                 key=key,
                 traffic=rejects.traffic,
@@ -257,8 +258,8 @@ class FlowCollector:
                 accepts_logged=interface.accepts_logged,
                 records_lost=interface.records_lost,
                 accepts_logged_elsewhere=accepts_logged and not interface.accepts_logged,
-                same_subnet=_same_subnet(key, direction, interface, subnets),
-                reject_reasons=rejects.reasons,
+                same_subnet=same_subnet(key, direction, interface, subnets),
+                observed=rejects.observed,
                 packet_addresses_logged=rejects.packet_addresses_logged,
             )
 
@@ -295,7 +296,7 @@ class FlowCollector:
         )
         accepted: list[tuple[Activity | None, Activity | None]] = [(None, None)] * len(keys)
         for row, (mirrored, own) in zip(rows, related, strict=True):
-            accepted[row] = _seen_of(mirrored, activities), _seen_of(own, activities)
+            accepted[row] = activity_of(mirrored, activities), activity_of(own, activities)
         return accepted
 
     def _by_flow(self) -> list[tuple[FlowKey, RejectedTotals]]:
@@ -338,137 +339,11 @@ class FlowCollector:
         return subnets
 
 
-_OF_A_KEY = (
-    "interface_id",
-    "resource_id",
-    "srcaddr",
-    "dstaddr",
-    "pkt_srcaddr",
-    "pkt_dstaddr",
-    "srcport",
-    "dstport",
-    "protocol",
-    "flow_direction",
-)
-_OF_TRAFFIC = ("start", "end", "tcp_flags", "packets", "bytes")
-_OF_A_CONTEXT = (
-    "account_id",
-    "region",
-    "vpc_id",
-    "subnet_id",
-    "instance_id",
-    "interface_type",
-    "resource_id",
-    "pkt_src_aws_service",
-    "pkt_dst_aws_service",
-)
-
-
-def _rejects_of(
-    lines: RejectedLines, origin: Origin, *, distinct: bool
-) -> Iterator[tuple[tuple[FlowKey, RecordId | None], RejectedTotals]]:
-    """Give what ``FlowCollector.add`` makes of rejected records, in a third of the time."""
-    count = len(lines.hashes)
-    values: list[list[Any]] = [
-        [*islice(column, count)]
-        for column in lines.values((*_OF_A_KEY, *_OF_TRAFFIC, "reject_reason"))
-    ]
-    (
-        interfaces,
-        resources,
-        sources,
-        destinations,
-        packet_sources,
-        packet_destinations,
-        *rest,
-        reasons,
-    ) = values
-    *ports_and_direction, starts, ends, flags, packets, octets = rest
-    logged = [
-        one is not None and other is not None
-        for one, other in zip(packet_sources, packet_destinations, strict=True)
-    ]
-    fields = (
-        _filled(interfaces, resources),
-        sources,
-        destinations,
-        _filled(packet_sources, sources),
-        _filled(packet_destinations, destinations),
-        *ports_and_direction,
-    )
-    keys = map(FlowKey._make, zip(*fields, strict=True))
-    places: list[tuple[Any, ...]] = [
-        *islice(zip(*lines.values(_OF_A_CONTEXT), strict=False), count)
-    ]
-    contexts = {place: context_at(origin, *place) for place in {*places}}
-    zeros, ones = [0] * count, [1] * count
-    sums = (_filled(packets, zeros), _filled(octets, zeros))
-    traffics = map(
-        TrafficTotals, starts, _filled(ends, starts), flags, ones, *sums, _filled(flags, zeros)
-    )
-    rejects = map(
-        RejectedTotals,
-        traffics,
-        map(contexts.__getitem__, places),
-        map(reject_reasons_of, reasons),
-        logged,
-        lines.each_related(),
-    )
-    records = map(RecordId, starts, ends, packets, octets, flags) if distinct else repeat(None)
-    return zip(zip(keys, records, strict=False), rejects, strict=True)
-
-
-def _filled(column: Sequence[Any], others: Sequence[Any]) -> list[Any]:
-    """Fill what is missing in a column from another one."""
-    return [other if one is None else one for one, other in zip(column, others, strict=True)]
-
-
-def _aggregated_lines(
-    record_format: RecordFormat, text: bytes, origin: Origin
-) -> Iterator[tuple[str | None, AggregatedRejects]]:
-    """Count rejected records together, by interface and context; ``text`` as in ``RejectedLines``."""
-    words, lines = text.decode("ascii").split(), text.count(b"\n") + 1
-    places: Iterator[tuple[str | None, ...]] = zip(
-        *record_format.values_of(words, ("interface_id", *_OF_A_CONTEXT)), strict=False
-    )
-    rows_of: defaultdict[tuple[str | None, ...], list[int]] = defaultdict(list)
-    for row, place in enumerate(islice(places, lines)):
-        rows_of[place].append(row)
-    counted = record_format.values_of(
-        words, ("flow_direction", "protocol", "dstport", *_OF_TRAFFIC)
-    )
-    column_reader: list[list[Any]] = [[*islice(column, lines)] for column in counted]
-    for (interface, *context), rows in rows_of.items():
-        directions, protocols, ports, *numbers = (
-            [column[row] for row in rows] for column in column_reader
-        )
-        starts, ends, flags, packets, octets = (
-            [number for number in column if number is not None] for column in numbers
-        )
-        traffic = TrafficTotals(
-            min(starts, default=None),
-            max(ends or starts, default=None),
-            reduce(or_, flags) if flags else None,
-            len(rows),
-            sum(packets),
-            sum(octets),
-            reduce(and_, flags) if len(flags) == len(rows) else 0,
-        )
-        context_of_all = context_at(origin, *context)
-        interface_or_resource = interface if interface is not None else context_of_all.resource_id
-        yield (
-            interface_or_resource,
-            AggregatedRejects(
-                traffic, context_of_all, Counter(zip(directions, protocols, ports, strict=True))
-            ),
-        )
-
-
 def _copied(rejects: RejectedTotals) -> RejectedTotals:
     return RejectedTotals(
         rejects.traffic.copied(),
         rejects.context,
-        rejects.reasons,
+        rejects.observed,
         rejects.packet_addresses_logged,
         rejects.related,
     )
@@ -482,76 +357,3 @@ def _nth_smallest(number: int, hashes: Sequence[Column]) -> int | None:
     from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - numpy takes 65 ms to load, and is loaded where there are its columns
 
     return accepted_numpy.nth_smallest(number, hashes)
-
-
-def _seen_of(hashes: Iterable[int], activities: Mapping[int, Activity]) -> Activity | None:
-    found = [activities[hashed] for hashed in hashes if hashed in activities]
-    if not found:
-        return None
-    total = Activity()
-    for seen in found:
-        total.widen(seen.first_start, seen.last_end, seen.tcp_flags)
-    return total
-
-
-def _by_time(
-    item: tuple[FlowKey, RejectedTotals],
-) -> tuple[int, str, int, int, int, int, int, int, int, str]:
-    key, rejects = item
-    start = rejects.traffic.first_start
-    source, destination = _place(key.source), _place(key.destination)
-    return (
-        _NEVER if start is None else start,
-        key.interface or "",
-        source,
-        destination,
-        source if key.packet_source is key.source else _place(key.packet_source),
-        destination
-        if key.packet_destination is key.destination
-        else _place(key.packet_destination),
-        _or_first(key.source_port),
-        _or_first(key.destination_port),
-        _or_first(key.protocol),
-        key.direction or "",
-    )
-
-
-_NEVER = 1 << 64  # after every time that a record may have
-
-
-def _or_first(number: int | None) -> int:
-    return -1 if number is None else number
-
-
-def _place(address: Address | None) -> int:
-    """Give one number for each address: IPv4 before IPv6, which has 128 bits."""
-    if address is None:
-        return -1
-    return int(address) if address.version == IPV4 else int(address) + (1 << 128)
-
-
-def _direction_from_addresses(key: FlowKey, own: frozenset[Address]) -> FlowDirection | None:
-    source, destination = key.source, key.destination
-    if source is None or destination is None or source == destination:
-        return None
-    if (source in own) != (destination in own):
-        return FlowDirection.EGRESS if source in own else FlowDirection.INGRESS
-    if source.version == IPV4 and is_inside(source) != is_inside(destination):
-        return FlowDirection.EGRESS if is_inside(source) else FlowDirection.INGRESS
-    return None
-
-
-def _same_subnet(
-    key: FlowKey,
-    direction: FlowDirection | None,
-    interface: Interface,
-    subnets: dict[tuple[str | None, Address], set[str]],
-) -> bool | None:
-    if direction is None or len(interface.subnets) != 1:
-        return None
-    remote = key.packet_source if direction is FlowDirection.INGRESS else key.packet_destination
-    known = subnets.get((interface.vpc_id, remote)) if remote is not None else None
-    if known is None:
-        return None
-    # Overlapping VPCs may hold one address twice; an interface reaches the one in its own subnet.
-    return bool(known & interface.subnets)

@@ -1,9 +1,11 @@
-"""What each source shows, kept apart by source, so that alerts are a function of what is known and not of how it came.
+"""What each source shows of each window, stored by source, so that alerts do not depend on delivery.
 
-A source is an object or a log event. What it shows of a window (five minutes, by the end of the records, as AWS makes its files:
-https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-path.html) is its evidence. A window is judged from the evidence of
-all its sources, together with what the windows around it say of its flows. Evidence follows from its source: writing it
-twice changes nothing; and all of it is minima, maxima, sums and sets, so neither order nor split does.
+A source is an object or a log event. A window is five minutes, by the end of the records, as AWS
+makes its files (https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-path.html). What a
+source shows of a window is its evidence. A window is evaluated from the evidence of all its sources
+and from what the windows around it show of its flows. Evidence follows from its source, so storing
+it twice changes nothing. All of it is minima, maxima, sums and sets, so that neither order nor split
+changes the outcome.
 """
 
 from __future__ import annotations
@@ -26,12 +28,14 @@ if TYPE_CHECKING:
     from flowverdict.flowlog.records import FlowRecord
 
 
-# What is said of a flow that was rejected in a window lies at most so many windows before and after it. An accepted request may be
-# in a record that ends before its rejected reply's does, or up to ten minutes after it: for so long a record gathers packets
-# (https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html, "Aggregation interval"). So may the record of another
-# flow log that gathers longer.
+# Windows before and after a rejected flow's window that may hold records of its connection. The
+# record of an accepted request may end before the record of its rejected reply, or up to ten minutes
+# after: for so long a record aggregates packets
+# (https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html, "Aggregation interval").
+# The same holds for the record of another flow log with a longer interval.
 BEFORE, AFTER = 1, 2
-# A function of 1,024 MB has room for so many accepted ones: 20 bytes each, and several times as much while they are sorted.
+# A function of 1,024 MB has room for so many accepted records: 20 bytes each, and several times as
+# much while they are sorted.
 # AWS's files have half of them at the most, 75 MB gzipped.
 MAX_RECORDS = 6_000_000
 

@@ -1,4 +1,4 @@
-"""Read evidence in the format of version 0.1.0: rows by position. Nothing writes this format any more."""
+"""Evidence in the format of version 0.1.0, rows by position, which is read and never written."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from flowverdict.flows.model import (
     RejectedTotals,
     TrafficTotals,
 )
+from flowverdict.flows.observed import ObservedValues
 
 
 def read_evidence(body: bytes, accepted: bytes) -> Evidence:
@@ -88,7 +89,7 @@ def _read_row(
     rejects = RejectedTotals(
         traffic=TrafficTotals(*traffic),
         context=contexts[context],
-        reasons=frozenset(reasons),
+        observed=ObservedValues.of({"reject-reason": reasons}),
         packet_addresses_logged=bool(logged),
     )
     return (key, None if record is None else RecordId(*record)), rejects

@@ -32,6 +32,7 @@ from flowverdict.flows.model import (
     RejectedTotals,
     TrafficTotals,
 )
+from flowverdict.flows.observed import ObservedValues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -97,7 +98,7 @@ def pack(evidence: Evidence) -> bytes:
     """Return evidence as bytes, which ``unpack`` reads."""
     flows = evidence.flows
     contexts: _Numbering[Context] = _Numbering()
-    observed: _Numbering[frozenset[str | None]] = _Numbering()
+    observed: _Numbering[ObservedValues] = _Numbering()
     document = {
         "flow_log": None if evidence.flow_log is None else evidence.flow_log._asdict(),
         "rejects": _rejects_table(flows.rejects, contexts, observed),
@@ -137,7 +138,10 @@ def pack(evidence: Evidence) -> bytes:
             for context in contexts.numbers
         ],
         "accepted": AcceptedFlowIndex.COLUMNS,
-        "observed": [{"reject-reason": sorted(values, key=str)} for values in observed.numbers],
+        "observed": [
+            {name: sorted(values, key=str) for name, values in together.items()}
+            for together in observed.numbers
+        ],
     }
     body = zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 1)
     return _MARK + len(body).to_bytes(_LENGTH, "little") + body + flows.accepted_index.pack()
@@ -150,7 +154,7 @@ def _table(columns: Iterable[str], rows: Iterable[Sequence[object]]) -> _Table:
 def _rejects_table(
     rejects: Mapping[tuple[FlowKey, RecordId | None], RejectedTotals],
     contexts: _Numbering[Context],
-    observed: _Numbering[frozenset[str | None]],
+    observed: _Numbering[ObservedValues],
 ) -> _Table:
     if not rejects:
         return {}
@@ -158,10 +162,10 @@ def _rejects_table(
         zip(_KEY, zip(*(key for key, _ in rejects), strict=True), strict=True)
     )
     for name in ("source", "destination", "packet_source", "packet_destination"):
-        table[name] = [None if address is None else str(address) for address in table[name]]
+        table[name] = [*map(_text, table[name])]
     table.update(_table(_TRAFFIC, (_traffic_row(totals.traffic) for totals in rejects.values())))
     table["context"] = [contexts(totals.context) for totals in rejects.values()]
-    table["observed"] = [observed(totals.reasons) for totals in rejects.values()]
+    table["observed"] = [observed(totals.observed) for totals in rejects.values()]
     table["packet_addresses_logged"] = [
         totals.packet_addresses_logged for totals in rejects.values()
     ]
@@ -270,21 +274,20 @@ def _read_rejects(
     columns["direction"] = map(_direction, columns["direction"])
     keys = map(FlowKey._make, zip(*(columns[name] for name in _KEY), strict=True))
     traffics = map(TrafficTotals, *(columns[name] for name in _TRAFFIC))
-    reasons: dict[int | None, frozenset[str | None]] = {
-        number: frozenset(values.get("reject-reason", (None,)))
-        for number, values in enumerate(observed)
+    values: dict[int | None, ObservedValues] = {
+        number: ObservedValues.of(by_name) for number, by_name in enumerate(observed)
     }
-    reasons[None] = frozenset({None})
+    values[None] = ObservedValues.of({})
     totals = map(
         RejectedTotals,
         traffics,
         map(contexts.__getitem__, columns["context"]),
-        map(reasons.__getitem__, columns["observed"]),
+        map(values.__getitem__, columns["observed"]),
         map(bool, columns["packet_addresses_logged"]),
     )
     records = (
-        RecordId._make(values) if by_record else None
-        for by_record, *values in zip(
+        RecordId._make(record) if by_record else None
+        for by_record, *record in zip(
             columns["by_record"], *(columns[name] for name in _RECORD), strict=True
         )
     )
@@ -294,6 +297,10 @@ def _read_rejects(
 def _context(stored: Mapping[str, Any]) -> Context:
     known = Context.__dataclass_fields__
     return Context(**{name: value for name, value in stored.items() if name in known})
+
+
+def _text(address: Address | None) -> str | None:
+    return None if address is None else str(address)
 
 
 def _address(text: str | None) -> Address | None:

@@ -62,7 +62,7 @@ class S3Evidence:
             ) from error
 
     def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[Evidence]]:
-        """Return the evidence of the windows ``first`` to ``last``, each in the order of the sources."""
+        """Return the evidence of the windows ``first`` to ``last``, in the order of the sources."""
         found: dict[int, list[Evidence]] = {}
         folder = _folder(partition)
         try:

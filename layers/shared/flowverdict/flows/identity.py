@@ -1,4 +1,4 @@
-"""A canonical identity of what flows hold, as bytes: equal values have equal bytes in every process.
+"""A canonical identity of flows, as bytes: equal values have equal bytes in every process.
 
 ``repr`` does not serve: the order of a set's elements follows from hashes, which differ between
 processes, and from the order of insertion. Here the elements of a set and the keys of a mapping are
@@ -18,6 +18,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from flowverdict.flows.model import Context
+from flowverdict.flows.observed import ObservedValues
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -28,7 +29,7 @@ type _Text = Callable[[Any], str]
 
 
 def identity_of(value: object) -> bytes:
-    """Return the canonical bytes of a value: a dataclass, a collection, an address, an enum or a scalar.
+    """Return the canonical bytes of a dataclass, collection, address, enum or scalar.
 
     Values of the same types have equal bytes if and only if they are equal.
 
@@ -102,10 +103,9 @@ def _of_address(value: Address) -> str:
     return f"ip {value}"
 
 
-# A window's flows share a few contexts.
-_of_context = lru_cache(maxsize=4_096)(_of_dataclass(Context))
-
 _TEXTS: dict[type, _Text] = {
     **dict.fromkeys((type(None), bool, int, float, str, bytes), repr),
-    Context: _of_context,
+    # A window's flows share few of these.
+    Context: lru_cache(maxsize=4_096)(_of_dataclass(Context)),
+    ObservedValues: lru_cache(maxsize=1_024)(_of_dataclass(ObservedValues)),
 }

@@ -1,4 +1,8 @@
-"""TODO flowverdict.flows.model."""
+"""The totals of rejected flows, what records show of interfaces, and the rejected flow itself.
+
+All totals are minima, maxima, sums and sets, so that neither the order of records nor their split
+over files changes them.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +19,15 @@ from flowverdict.flows.accepted_index import Activity
 
 if TYPE_CHECKING:
     from flowverdict.flowlog.object_key import Origin
+    from flowverdict.flows.observed import ObservedValues
 
 
 @dataclass(slots=True)
 class TrafficTotals(Activity):
     """Totals over records of one rejected flow.
 
-    ``common_flags`` are those that every record has: a flow may hold packets of two connections, or of two halves of one.
+    ``common_flags`` are the TCP flags that every record has: a flow may hold packets of two
+    connections, or of both halves of a connection.
     """
 
     records: int = 0
@@ -31,7 +37,7 @@ class TrafficTotals(Activity):
 
     @classmethod
     def of(cls, record: FlowRecord) -> TrafficTotals:
-        """Give what one record counts."""
+        """Return the totals of one record."""
         return cls(
             record.start,
             end_of(record),
@@ -43,7 +49,7 @@ class TrafficTotals(Activity):
         )
 
     def merge(self, other: TrafficTotals) -> None:
-        """Count in what another source held of the same flow."""
+        """Add the totals of the same flow from another source."""
         self.widen(other.first_start, other.last_end, other.tcp_flags)
         self.common_flags &= other.common_flags
         self.records += other.records
@@ -51,7 +57,7 @@ class TrafficTotals(Activity):
         self.bytes += other.bytes
 
     def copied(self) -> TrafficTotals:
-        """Give the same once more; ``dataclasses.replace`` takes ten times as long."""
+        """Return a copy; ``dataclasses.replace`` takes ten times as long."""
         return TrafficTotals(
             self.first_start,
             self.last_end,
@@ -78,7 +84,7 @@ class Context:
     pkt_dst_aws_service: str | None = None
 
     def filled_from(self, other: Context) -> Context:
-        """Fill what is unknown here from another record of the flow. Where both know, the smaller text wins: any order."""
+        """Fill unknown attributes from another record of the flow; of two values the smaller wins."""
         if other is self:
             return self
         return Context(
@@ -95,6 +101,7 @@ class Context:
 
 
 def agreed(one: str | None, other: str | None) -> str | None:
+    """Return the value that is known; of two, the smaller one, whatever their order."""
     if one is None or other is None:
         return one if other is None else other
     return min(one, other)
@@ -104,6 +111,7 @@ _UNKNOWN_ACCOUNT = "unknown"  # AWS logs this word for interfaces that a service
 
 
 def context_of(record: FlowRecord, origin: Origin) -> Context:
+    """Return a record's context; the origin supplies the account and Region that it lacks."""
     return context_at(
         origin,
         record.account_id,
@@ -121,7 +129,7 @@ def context_of(record: FlowRecord, origin: Origin) -> Context:
 def context_at(
     origin: Origin, account_id: str | None, region: str | None, *others: str | None
 ) -> Context:
-    """Give the context with these attributes, in their order; what the records do not name is their origin's."""
+    """Return the context with these attributes; the origin supplies the account and Region."""
     return _context(
         account_id
         if account_id is not None and account_id != _UNKNOWN_ACCOUNT
@@ -131,45 +139,41 @@ def context_at(
     )
 
 
-# The flows of an interface are seen in one place, which is then kept once, and found in a sixth of the time.
+# The flows of an interface share a context, which is stored once and found in a sixth of the time.
 @lru_cache(maxsize=4_096)
 def _context(*values: str | None) -> Context:
     return Context(**dict(zip(Context.__dataclass_fields__, values, strict=True)))
 
 
-@lru_cache(maxsize=64)
-def reject_reasons_of(reason: str | None) -> frozenset[str | None]:
-    return frozenset({reason})
-
-
 @dataclass(slots=True)
 class RejectedTotals:
-    """What the rejected records of a flow say, all of them together.
+    """The totals of a flow's rejected records.
 
-    ``related`` are the hashes of related flows where they came with the record: ``columns.related_hashes``, as bytes.
+    ``related`` are the hashes of related flows, as bytes, if they came with the record.
     """
 
     traffic: TrafficTotals
     context: Context
-    reasons: frozenset[str | None] = frozenset()
+    observed: ObservedValues
     packet_addresses_logged: bool = True
     related: bytes | None = field(default=None, compare=False, repr=False)
 
     def merge(self, other: RejectedTotals) -> None:
-        """Count in what another source held of the same flow."""
+        """Add the totals of the same flow from another source."""
         self.traffic.merge(other.traffic)
         self.context = self.context.filled_from(other.context)
-        self.reasons |= other.reasons
+        self.observed = self.observed.merged_with(other.observed)
         self.packet_addresses_logged &= other.packet_addresses_logged
 
 
 @dataclass(slots=True)
 class Interface:
-    """What the records of one interface tell about it.
+    """What the records of an interface show about the interface.
 
     ``shared`` are the addresses common to all its IPv4 records: its own one, once it has talked with two others.
-    Flow logs show an interface's primary private IPv4 whatever address the traffic used. For IPv6 they show the address
-    in use, which on an appliance that forwards is somebody else's: nothing is learned from it.
+    Flow logs show an interface's primary private IPv4 address whatever address the traffic used.
+    For IPv6 they show the address in use, which on a forwarding appliance belongs to another host:
+    nothing is learned from IPv6 addresses.
     """
 
     own: set[Address] = field(default_factory=set)
@@ -208,7 +212,7 @@ class Interface:
         self.context = self.context.filled_from(other.context)
 
     def learn_from(self, other: Interface) -> None:
-        """Learn what another source tells, without counting."""
+        """Learn what another source shows, without its losses."""
         self.own |= other.own
         if other.shared is not None:
             self.shared = set(other.shared) if self.shared is None else self.shared & other.shared
@@ -217,7 +221,7 @@ class Interface:
         self.accepts_logged |= other.accepts_logged
 
     def own_addresses(self) -> frozenset[Address]:
-        """Give the interface's own address where the records leave no doubt: one it is, so two mean that none is sure."""
+        """Return the interface's own address, or nothing if the records show several."""
         told = self.own or self.shared or set()
         return frozenset(told) if len(told) == 1 else frozenset()
 
@@ -241,8 +245,8 @@ class RejectedFlow:
         Whether AWS says that it lost records of this interface (SKIPDATA).
     same_subnet
         Whether both ends lie in one subnet, ``None`` if the records do not tell.
-    reject_reasons
-        Logged values of ``reject-reason`` over the flow's records; ``None`` among them for a format without the field.
+    observed
+        Values of the observed fields over the flow's rejected records.
     packet_addresses_logged
         Whether ``pkt-srcaddr`` and ``pkt-dstaddr`` were logged for all of its records.
     """
@@ -258,8 +262,13 @@ class RejectedFlow:
     accepts_logged_elsewhere: bool
     records_lost: bool
     same_subnet: bool | None
-    reject_reasons: frozenset[str | None]
+    observed: ObservedValues
     packet_addresses_logged: bool
+
+    @property
+    def reject_reasons(self) -> frozenset[str | None]:
+        """Values of ``reject-reason``; ``None`` among them for records without the field."""
+        return self.observed.texts("reject-reason")
 
     @property
     def interface_id(self) -> str | None:
@@ -287,19 +296,20 @@ class RejectedFlow:
 
     @property
     def between_private_addresses(self) -> bool | None:
-        """Whether the packet's both ends are addresses that no internet gateway forwards; ``None`` where not logged."""
+        """Whether no internet gateway forwards either packet address; ``None`` if not logged."""
         source, destination = self.key.packet_source, self.key.packet_destination
         if source is None or destination is None:
             return None
         if not (is_inside(source) and is_inside(destination)):
             return False
-        # Without pkt-* fields a NAT gateway's interface shows its own private address for a host on the internet.
+        # Without pkt-* fields a NAT gateway's interface shows its own private address for an
+        # internet host.
         return True if self.packet_addresses_logged else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostRecords:
-    """What AWS says it did not log of an interface (SKIPDATA): how many such records, and over which time (Unix seconds)."""
+    """Records of an interface that AWS lost (SKIPDATA): their number and time (Unix seconds)."""
 
     account_id: str | None
     region: str | None
@@ -317,7 +327,7 @@ def epoch_to_datetime(seconds: int) -> datetime:
 
 @dataclass(slots=True)
 class AggregatedRejects:
-    """Rejected flows of an interface that are counted together: there are too many to judge each.
+    """Rejected flows of an interface that are counted together, being too many to evaluate each.
 
     ``what`` counts their records by direction, protocol and destination port.
     """
@@ -329,7 +339,7 @@ class AggregatedRejects:
     )
 
     def merge(self, other: AggregatedRejects) -> None:
-        """Count in what another source has folded."""
+        """Add what another source has aggregated."""
         self.traffic.merge(other.traffic)
         self.context = self.context.filled_from(other.context)
         self.what.update(other.what)

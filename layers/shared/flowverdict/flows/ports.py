@@ -17,7 +17,7 @@ class EvidenceStore(Protocol):
         """Store what a source shows of a window; to store it again changes nothing."""
 
     def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[Evidence]]:
-        """Return the evidence of the windows ``first`` to ``last``, each in the order of the sources.
+        """Return the evidence of the windows ``first`` to ``last``, in the order of the sources.
 
         Stored evidence that cannot be read is ``Evidence.unreadable()``, reported once and not
         raised: the other sources still count.
