@@ -134,7 +134,7 @@ def test_which_of_several_icmp_entries_decides_is_said_to_be_open() -> None:
     )
     assert explanation.blocking_entry is None
     assert any(
-        "may match before the entry that surely does" in item.detail
+        "may match before the rule that certainly does" in item.detail
         for item in explanation.verdict.evidence
     )
 

@@ -1,6 +1,7 @@
 """An explanation as the JSON object that ``explain`` prints.
 
-Its schema is ``docs/schemas/explanation.schema.json``. Keys may be added; none is changed or removed.
+Its schema is ``docs/schemas/explanation.schema.json``. Keys may be added; none is changed or
+removed.
 """
 
 from __future__ import annotations

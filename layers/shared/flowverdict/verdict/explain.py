@@ -28,8 +28,8 @@ def explain_one(flow: RejectedFlow, config: NetConfig | NotAvailable | None) -> 
     Parameters
     ----------
     config
-        The rules; or in words why they could not be read, which is then said with the verdict; or ``None`` where nobody
-        asked for them.
+        The rules; or in words why they could not be read, which is then said with the verdict; or
+        ``None`` where nobody asked for them.
     """
     if not isinstance(config, NetConfig):
         verdict = decide(Facts(flow=flow), None if config is None else config.reason)
@@ -90,7 +90,8 @@ def _remediation(
     leg = _leg_to_mend(flow, verdict)
     if leg is Leg.UNKNOWN:
         return NotAvailable("none offered: whether this is a request or a reply is not sure enough")
-    # Without pkt-* fields a forwarding interface shows its own address for an end that lies elsewhere.
+    # Without pkt-* fields a forwarding interface shows its own address for an end that lies
+    # elsewhere.
     known_ends = flow.packet_addresses_logged or not (
         rules_check.interface.is_nat_gateway or rules_check.interface.forwards
     )

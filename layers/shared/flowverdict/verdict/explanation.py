@@ -1,7 +1,8 @@
 """A rejected flow and its verdict as the ``explain`` contract and as sentences.
 
-The JSON contract is one object for each rejected flow; its schema is ``docs/schemas/explanation.schema.json``.
-Times are ISO 8601 in UTC. The fix is looked for here too, since it depends on the verdict: what nobody asked for is not opened.
+The JSON contract is one object for each rejected flow; its schema is
+``docs/schemas/explanation.schema.json``. Times are ISO 8601 in UTC. The fix is looked for here too,
+since it depends on the verdict: what nobody asked for is not opened.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 class Explanation:
     """One rejected flow, explained.
 
-    ``rules_check`` and ``endpoints`` are ``None`` where the rules were not read; ``remediation`` is then the reason why there is none.
+    ``rules_check`` and ``endpoints`` are ``None`` where the rules were not read; ``remediation`` is
+    then the reason why there is none.
     """
 
     flow: RejectedFlow

@@ -104,7 +104,8 @@ class Hypothesis:
         return f"{self.leg} and {self.cause}"
 
 
-# A security group never blocks a response: it lets the answers of what it let through pass. That is the user's table in one line.
+# A security group never blocks a response: it lets the answers of what it let through pass. That is
+# the user's table in one line.
 HYPOTHESES = frozenset(
     Hypothesis(leg, cause)
     for leg in (Leg.REQUEST, Leg.RESPONSE)
@@ -113,7 +114,8 @@ HYPOTHESES = frozenset(
 )
 
 
-# Without the rules nobody can say that one has changed since, so this is a hypothesis only where they were read.
+# Without the rules nobody can say that one has changed since, so this is a hypothesis only where
+# they were read.
 WITHOUT_RULES = frozenset(one for one in HYPOTHESES if one.cause is not Cause.CHANGED_RULE)
 
 
@@ -146,7 +148,8 @@ class Evidence:
 class Verdict:
     """What is left when the evidence has struck out the rest.
 
-    ``causes`` are the causes still standing, most telling for ``undetermined``; ``evidence`` is in the order used.
+    ``causes`` are the causes still standing, most telling for ``undetermined``; ``evidence`` is in
+    the order used.
     """
 
     kind: VerdictKind

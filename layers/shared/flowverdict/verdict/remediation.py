@@ -1,12 +1,14 @@
 """The narrowest change that lets a rejected packet and its reply pass, tried on the rules before it is offered.
 
-For a network ACL: a new entry with a free number before the one that decides. Where the closing ``*`` decides, the entry goes
-behind all others, so that it overrules none of them; where a numbered entry decides, it lets one address pass. A reply needs
-ephemeral ports (https://docs.aws.amazon.com/vpc/latest/userguide/custom-network-acl.html#nacl-ephemeral-ports).
-For security groups: one rule on one group, by group reference where the peer is an interface of the same VPC.
+For a network ACL: a new entry with a free number before the one that decides. Where the closing
+``*`` decides, the entry goes behind all others, so that it overrules none of them; where a numbered
+entry decides, it lets one address pass. A reply needs ephemeral ports
+(https://docs.aws.amazon.com/vpc/latest/userguide/custom-network-acl.html#nacl-ephemeral-ports). For
+security groups: one rule on one group, by group reference where the peer is an interface of the
+same VPC.
 
-Request and reply are followed from end to end, as far as both ends are known: where a second rule would block them, both
-changes are offered. What cannot be shown to work is not offered.
+Request and reply are followed from end to end, as far as both ends are known: where a second rule
+would block them, both changes are offered. What cannot be shown to work is not offered.
 """
 
 from __future__ import annotations
@@ -190,8 +192,9 @@ def find_remediation(
 ) -> Remediation | NotAvailable:
     """Give the changes that let a request and its reply pass, or say in words why none can be offered.
 
-    ``direction`` is the request's at the interface; without ``both_ends`` the far one is not looked at. An empty list of
-    changes is never given: if the rules let both pass already, that is the reason.
+    ``direction`` is the request's at the interface; without ``both_ends`` the far one is not looked
+    at. An empty list of changes is never given: if the rules let both pass already, that is the
+    reason.
     """
     changes: list[Change] = []
     changed = config
@@ -391,7 +394,8 @@ def _group_peer(config: NetConfig, gate: _Gate) -> Peer:
     if far is not None and far.group_ids and not far.is_nat_gateway:
         return GroupReference(group_id=min(far.group_ids))
     if gate.direction is FlowDirection.EGRESS:
-        # A gateway endpoint's service is named by its prefix list: its addresses change, the list follows.
+        # A gateway endpoint's service is named by its prefix list: its addresses change, the list
+        # follows.
         services = {
             endpoint.service_name
             for endpoint in config.endpoints or ()

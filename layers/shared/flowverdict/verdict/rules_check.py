@@ -1,7 +1,8 @@
 """What the rules, as they were read, say to the packets of a rejected flow.
 
-A flow log tells addresses and ports, the configuration tells what is allowed; put side by side they say which layer would
-block the packet now. Rules are read minutes after the packet, so this is evidence about then, not proof.
+A flow log tells addresses and ports, the configuration tells what is allowed; put side by side they
+say which layer would block the packet now. Rules are read minutes after the packet, so this is
+evidence about then, not proof.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class RulesCheck:
     acl
         ``None`` where the packet stays inside the subnet, so that no ACL is asked.
     groups
-        As for a packet of no connection yet; a reply of a tracked connection passes whatever this says.
+        As for a packet of no connection yet; a reply of a tracked connection passes whatever this
+        says.
     """
 
     interface: Interface
@@ -56,8 +58,8 @@ class RulesCheck:
 def with_interface_facts(flow: RejectedFlow, config: NetConfig) -> RejectedFlow:
     """Give the flow with the direction, VPC, subnet and instance that its interface tells, where the log does not.
 
-    For the direction, secondary addresses and delegated prefixes count as the interface's own: pods are behind it, whatever
-    the log shows for them.
+    For the direction, secondary addresses and delegated prefixes count as the interface's own: pods
+    are behind it, whatever the log shows for them.
     """
     interface = _interface(flow, config)
     if interface is None:
