@@ -29,7 +29,7 @@ _TRACKED_SECONDS: dict[int | None, int] = {Protocol.TCP: 350, Protocol.UDP: 30}
 _TRACKED_SECONDS_OTHER = 600
 
 
-# --- TCP flags --------------------------------------------------------------------------------
+# --- TCP flags ------------------------------------------------------------------------------------
 
 
 def is_tcp(facts: Facts) -> bool:
@@ -62,7 +62,7 @@ def only_handshakes(facts: Facts) -> bool:
     return bool(facts.flow.traffic.common_flags & SYN) and not closes(facts.flow.traffic.tcp_flags)
 
 
-# --- times ------------------------------------------------------------------------------------
+# --- times ----------------------------------------------------------------------------------------
 
 
 def not_after(first: Activity, second: Activity) -> bool:
@@ -91,7 +91,7 @@ def when_read(rules_check: RulesCheck) -> str:
     return "" if rules_check.read_at is None else f" (rules read {rules_check.read_at:%H:%M})"
 
 
-# --- accepted traffic of the connection -------------------------------------------------------
+# --- accepted traffic of the connection -----------------------------------------------------------
 
 
 def accepted_request(facts: Facts) -> Activity | None:
@@ -146,7 +146,7 @@ def last_seen(both: tuple[Activity, Activity]) -> int | None:
     )
 
 
-# --- ports and reject reasons -----------------------------------------------------------------
+# --- ports and reject reasons ---------------------------------------------------------------------
 
 
 def ports_look(facts: Facts) -> PortLook:
