@@ -46,7 +46,7 @@ def alerts_in(batch: Batch, config: FixedConfig | None = None) -> list[Alert]:
     return [notification for notification in notifications if isinstance(notification, Alert)]
 
 
-# --- grouping ---------------------------------------------------------------------------------------------------------
+# --- grouping -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_most_severe_first() -> None:
     ]
 
 
-# --- severity ---------------------------------------------------------------------------------------------------------
+# --- severity -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_egress_to_an_aws_service_is_high_but_to_anybodys_ec2_machine_is_not() -
     assert severities == {"S3": "high", "EC2": "medium", "-": "medium"}
 
 
-# --- rules ------------------------------------------------------------------------------------------------------------
+# --- rules ----------------------------------------------------------------------------------------
 
 
 def test_what_blocks_is_part_of_what_an_alert_is_about() -> None:
@@ -198,7 +198,7 @@ def test_tags_that_name_an_owner_are_shown_and_no_line_is_faked_with_them() -> N
     assert "Owner     Owner shop-team [flowverdict LOW] harmless, team web" in email.body(alert)
 
 
-# --- texts ------------------------------------------------------------------------------------------------------------
+# --- texts ----------------------------------------------------------------------------------------
 
 FACES = (
     "outbound-response",

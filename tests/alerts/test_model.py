@@ -33,7 +33,7 @@ def remotes(*addresses: str) -> tuple[Remote, ...]:
     return tuple(Remote(address=address, flows=1, packets=1) for address in addresses)
 
 
-# --- two sightings ----------------------------------------------------------------------------------------------------
+# --- two sightings --------------------------------------------------------------------------------
 
 
 def test_totals_add_up_and_times_widen() -> None:
@@ -199,7 +199,7 @@ def test_two_sightings_ranges_become_the_one_that_holds_both(
     assert merged.far_network == both
 
 
-# --- titles -----------------------------------------------------------------------------------------------------------
+# --- titles ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_the_range_that_addresses_have_in_common(addresses: list[str], network: 
     assert (None if found is None else str(found)) == network
 
 
-# --- where to look ----------------------------------------------------------------------------------------------------
+# --- where to look --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_no_query_is_made_of_what_could_be_one(interface: str) -> None:
     assert logs_query(None, 0, None) is not None  # port 0 is a value
 
 
-# --- whether the rules let it pass by now -----------------------------------------------------------------------------
+# --- whether the rules let it pass by now ---------------------------------------------------------
 
 
 def shop(*, groups: bool = True, acl: bool = True) -> dict[str, Any]:

@@ -88,7 +88,7 @@ HOSTS = [f"10.0.7.{last}" for last in range(1, 31)]
 PORTS = range(1, 31)
 
 
-# --- from the internet ------------------------------------------------------------------------------------------------
+# --- from the internet ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_two_sources_of_few_doors_each_are_no_scan_together() -> None:
     assert scans_in(tries(INTERNET, PORTS[:6]) + tries("198.51.100.8", PORTS[6:12])) == []
 
 
-# --- from inside ------------------------------------------------------------------------------------------------------
+# --- from inside ----------------------------------------------------------------------------------
 
 
 def test_an_inside_source_that_cannot_reach_one_port_of_many_hosts_is_a_fault_and_no_scan() -> None:
@@ -161,7 +161,7 @@ def test_from_inside_and_from_the_internet_are_two_scans() -> None:
     assert len({one.notification.fingerprint for one in detections(lines)}) == 2
 
 
-# --- what is no try ---------------------------------------------------------------------------------------------------
+# --- what is no try -------------------------------------------------------------------------------
 
 
 def test_backscatter_is_no_scan() -> None:
@@ -187,7 +187,7 @@ def test_what_block_public_access_rejects_is_told_as_that() -> None:
     assert scans_in(line(INTERNET, WEB, (41_000, port), reason="BPA") for port in PORTS) == []
 
 
-# --- one alert for all of them ----------------------------------------------------------------------------------------
+# --- one alert for all of them --------------------------------------------------------------------
 
 
 def test_scanners_of_one_place_are_one_alert_that_no_address_is_part_of() -> None:
@@ -229,7 +229,7 @@ def test_nothing_is_lost_or_counted_twice() -> None:
     assert sum(alert(one).flows for one in detections(lines)) == len(lines)
 
 
-# --- the internet and a colleague at the same port --------------------------------------------------------------------
+# --- the internet and a colleague at the same port ------------------------------------------------
 
 
 def test_noise_and_a_fault_at_one_port_are_two_alerts_so_that_neither_hides_the_other() -> None:
@@ -252,7 +252,7 @@ def test_noise_and_a_fault_at_one_port_are_two_alerts_so_that_neither_hides_the_
     assert sum(state.is_open for state in store.states.values()) == 1
 
 
-# --- shadows ----------------------------------------------------------------------------------------------------------
+# --- shadows --------------------------------------------------------------------------------------
 
 
 def shades(cause: Iterable[str], other: Iterable[str], config: NetConfig | None = None) -> bool:

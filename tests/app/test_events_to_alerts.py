@@ -66,7 +66,9 @@ def test_the_four_rows_of_the_users_table_reach_the_subscriber(
     (email,) = aws.emails()
     word = "Inbound" if direction == "ingress" else "Outbound"
     who = "Replies" if leg == "response" else "Requests"
-    assert email.subject.startswith(f"[flowverdict {severity.upper()}] {who} blocked by NACL")
+    assert email.subject.startswith(
+        f"[flowverdict {severity.upper()}] {who} blocked by network ACL"
+    )
     assert email.body.startswith(f"{word} {leg} rejected: ")
 
 

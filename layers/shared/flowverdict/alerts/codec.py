@@ -1,4 +1,8 @@
-"""TODO flowverdict.alerts.codec."""
+"""Read notifications back from the JSON that ``to_json`` wrote.
+
+Notifications are stored in DynamoDB and wait in queues while another version is deployed, so every
+published schema version is read; the newest version is written. Unknown fields are ignored.
+"""
 
 from __future__ import annotations
 
@@ -30,18 +34,19 @@ from flowverdict.verdict.values import AclEntry, Miss
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-# Schema version 1 had one kind for two notices. They differ in their interfaces: a notice of more flows
-# than are evaluated one by one names the interface; a notice of messages held back names none.
+# Schema version 1 had one kind for two notices. They differ in their interfaces: a notice of more
+# flows than are evaluated one by one names the interface; a notice of messages held back names
+# none.
 _FLOOD = "flood"
 
 
 def notification_from_json(text: str | bytes) -> Notification:
-    """Read back what ``to_json`` wrote.
+    """Read a notification.
 
     Raises
     ------
     NotificationError
-        The text is no alert and no notice, or a value is of another kind than its field.
+        The text is not a notification, or a value is not of its field's type.
     """
     try:
         stored = json.loads(text)
@@ -109,7 +114,7 @@ def read_flat[T](kind: type[T], stored: Mapping[str, Any]) -> T:
 
 
 def _known(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
-    # What a newer version of this program added is passed over: a deployment in progress runs both.
+    # Fields that a newer version added are ignored: a deployment in progress runs both versions.
     hints = _hints(kind)
     known = {name: value for name, value in stored.items() if name in hints}
     for name, value in known.items():
@@ -123,8 +128,8 @@ def _hints(kind: type) -> Mapping[str, Any]:
     return get_type_hints(kind)
 
 
-def _is_a(value: object, hint: Any) -> bool:  # noqa: ANN401 - a type, or several as Python writes them
-    """Whether a value is what a field of these dataclasses says: a class, a union, or a tuple."""
+def _is_a(value: object, hint: Any) -> bool:  # noqa: ANN401 - a type or a union
+    """Whether a value has the type that a field is annotated with: a class, a union or a tuple."""
     if isinstance(hint, type):
         return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
     kinds = hint.__args__

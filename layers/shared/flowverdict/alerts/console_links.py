@@ -1,8 +1,8 @@
-"""Where to look: addresses of AWS's console, and a query for CloudWatch Logs Insights.
+"""Links to the AWS console, and a query for CloudWatch Logs Insights.
 
-The console's addresses are as it shows them itself; each partition has a host of its own
-(https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html). What goes into them came out of
-log records, so it is checked or quoted.
+The links have the form that the console itself shows; each partition has a host of its own
+(https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html).
+Values that came from log records are checked or quoted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ def console_links(
     security_groups: tuple[str, ...],
     interface_id: str | None,
 ) -> tuple[Link, ...]:
-    """Give the console's pages of what blocks and where; none without a Region, and none for what is no id."""
+    """Return the console's pages of the blocking rules and the interface.
+
+    Empty without a valid Region; without a page for an id that is malformed.
+    """
     if region is None or not is_region(region):
         return ()
     pages = [
@@ -40,30 +43,31 @@ def console_links(
     )
     return tuple(
         Link(
-            title=f"{what} {one}",
-            url=f"https://{region}.{host}/{page}?region={region}#{fragment}{quote(one)}",
+            title=f"{what} {resource_id}",
+            url=f"https://{region}.{host}/{page}?region={region}#{fragment}{quote(resource_id)}",
         )
-        for what, page, fragment, one in pages
-        if one is not None and is_resource_id(one)
+        for what, page, fragment, resource_id in pages
+        if resource_id is not None and is_resource_id(resource_id)
     )
 
 
 def logs_query(
     interface_id: str | None, service_port: int | None, remote: str | None
 ) -> str | None:
-    """Give a Logs Insights query for the rejected records, whatever the flow log's format: it looks at the text of the lines.
+    """Return a Logs Insights query for the rejected records; ``None`` without anything to look for.
 
-    ``None`` where nothing is known to look for.
+    The query searches the text of the lines, so that it works with every flow log format.
     """
-    wanted = [
+    values = [
         text
         for text in (interface_id, remote, None if service_port is None else str(service_port))
         if text is not None
     ]
-    if not wanted or not all(re.fullmatch(r"[0-9A-Za-z:.-]+", text) for text in wanted):
+    if not values or not all(re.fullmatch(r"[0-9A-Za-z:.-]+", text) for text in values):
         return None
-    # A field ends at a blank or at the end of the line; without that, port 443 is found in 44300 and in byte counts.
-    likes = [
-        f"@message like /(^| ){text.replace('.', '[.]')}( |$)/" for text in ("REJECT", *wanted)
-    ]
-    return f"fields @timestamp, @message | filter {' and '.join(likes)} | sort @timestamp desc | limit 100"
+    # A field ends at a space or at the end of the line; without that, port 443 matches 44300 and
+    # byte counts.
+    conditions = " and ".join(
+        f"@message like /(^| ){text.replace('.', '[.]')}( |$)/" for text in ("REJECT", *values)
+    )
+    return f"fields @timestamp, @message | filter {conditions} | sort @timestamp desc | limit 100"

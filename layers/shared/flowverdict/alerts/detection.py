@@ -1,7 +1,7 @@
 """A detection: an alert or notice as one batch shows it, with its key, fingerprint and order.
 
-The fingerprint identifies the same problem over time, as Alertmanager's does. It is stored, so neither
-the fields of a key nor their order may change.
+The fingerprint identifies the same problem over time, as Alertmanager's does. It is stored, so
+neither the fields of a key nor their order may change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class GroupKey(NamedTuple):
-    """What rejected flows of one alert have in common. A named tuple: it is hashed for each flow."""
+    """What rejected flows of one alert have in common. A named tuple: hashed for each flow."""
 
     kind: Kind
     account_id: str | None
@@ -32,8 +32,8 @@ class GroupKey(NamedTuple):
     protocol: int | None = None
     service_port: int | None = None
     blocker: str | None = None
-    # Requests to the same port from the internet and from inside are two alerts: the first waits for
-    # the digest, the second is sent at once.
+    # Requests to the same port from the internet and from inside are two alerts: the first waits
+    # for the digest, the second is sent at once.
     for_digest: bool = False
 
     @property
@@ -56,7 +56,8 @@ class Detection:
     samples
         Packets to evaluate again when the rules may have changed.
     inhibits
-        Inhibition keys: a detection with one of these keys in ``inhibited_by`` is explained by this one.
+        Inhibition keys: a detection with one of these keys in ``inhibited_by`` is explained by this
+        one.
     inhibited_by
         Inhibition keys of the alerts that make this one redundant.
     """

@@ -1,9 +1,10 @@
 """Group explained flows into alerts: few, and each a single thing that a person can act on.
 
 Rejected flows with the same account, Region, VPC (or interface, where the VPC is not logged),
-direction, leg, verdict, blocking rule or groups, protocol and service port are one alert. Never part
-of the key are an ephemeral port, a remote address or a time: those differ with every connection.
-What one source tries at many ports or hosts is a scan (``scans``), which is grouped first.
+direction, leg, verdict, blocking rule or groups, protocol and service port are one alert. Never
+part of the key are an ephemeral port, a remote address or a time: those differ with every
+connection. What one source tries at many ports or hosts is a scan (``scans``), which is grouped
+first.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from flowverdict.verdict.explanation import Explanation
 
 
-# Of a batch, with one alert a service; the rest is grouped without the service. The table takes some
-# 100 alerts at a time and a tenth of a second, so that this many alerts take seconds.
+# Of a batch, with one alert a service; the rest is grouped without the service. The table takes
+# some 100 alerts at a time and a tenth of a second, so that this many alerts take seconds.
 MAX_ALERTS = 10_000
 
 
@@ -65,8 +66,8 @@ def group(explanations: Iterable[Explanation]) -> list[Detection]:
     ]
     found += [(most_severe_first(scan), scan) for scan in map(_scan_detection, scans)]
     found.sort(key=lambda ranked: ranked[0])
-    # Only the alerts that are returned are composed: to compose an alert takes longer than to evaluate
-    # its flow.
+    # Only the alerts that are returned are composed: to compose an alert takes longer than to
+    # evaluate its flow.
     most_severe = [
         item if isinstance(item, Detection) else _detection(item, groups[item])
         for _, item in found[:MAX_ALERTS]

@@ -1,9 +1,10 @@
 """Inhibition: which alerts make other alerts redundant, as in Alertmanager.
 
 VPC Block Public Access rejects traffic from and to the internet, whatever the rules say
-(https://docs.aws.amazon.com/vpc/latest/userguide/security-vpc-bpa-basics.html). A network ACL that drops
-a service's replies breaks the connections of that service, so that its dropped requests are not a
-problem of their own. An inhibition key is a fingerprint of the place and of what is explained there.
+(https://docs.aws.amazon.com/vpc/latest/userguide/security-vpc-bpa-basics.html). A network ACL that
+drops a service's replies breaks the connections of that service, so that its dropped requests are
+not a problem of their own. An inhibition key is a fingerprint of the place and of what is explained
+there.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ def inhibits(alert: Alert) -> tuple[str, ...]:
 def inhibited_by(alert: Alert, standing: Explanation) -> tuple[str, ...]:
     """Return the inhibition keys that would make this alert redundant.
 
-    Block Public Access explains traffic from and to the internet where the log does not say why it was
-    rejected and no rule is known to block it. A network ACL that drops a service's replies explains the
-    requests that the same network ACL, or an unknown blocker, drops: one broken network ACL is one
-    message. It does not explain what a security group blocks.
+    Block Public Access explains traffic from and to the internet where the log does not say why it
+    was rejected and no rule is known to block it. A network ACL that drops a service's replies
+    explains the requests that the same network ACL, or an unknown blocker, drops: one broken
+    network ACL is one message. It does not explain what a security group blocks.
     """
     keys: list[str] = []
     reason_unknown = alert.blocker is None and None in standing.flow.reject_reasons

@@ -1,32 +1,38 @@
-"""What is told to people and machines: the alert and the notice, as values that every face is rendered from.
+"""The notifications: alerts and notices, as values that every renderer renders.
 
-An alert is complete in itself: it goes through SNS as JSON, waits in DynamoDB between two sightings, and comes out as an email, a
-Slack message or whatever else without anyone asking for the flow logs again. Its schema is ``docs/schemas/alert.schema.json``.
-Times are Unix seconds here and ISO 8601 in UTC in JSON.
+A notification is complete: it goes through SNS as JSON, is stored in DynamoDB between two
+detections, and becomes an email, a Slack message or another format without another look at the flow
+logs. The schema of its JSON is ``docs/schemas/alert.schema.json``. Times are Unix seconds here and
+ISO 8601 in UTC in JSON. Terms are Alertmanager's: fingerprint, severity, firing, resolved.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from ipaddress import ip_network
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from flowverdict.core.formatting import common_network, cut, isoformat, with_port
+from flowverdict.core.formatting import common_network, counted, cut, isoformat, with_port
 from flowverdict.verdict.values import AclEntry, Miss  # noqa: TC001 - the codec reads the annotations
 
-MAX_REMOTES = 10  # shown; more says nothing that a person would read
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_REMOTES = 10  # shown: more is not read
 MAX_INTERFACES = 10
 
 SCHEMA_VERSION = 2
-# The JSON contract keeps its spelling; an attribute is named differently where a term has changed since.
+# An attribute that was renamed keeps its key in the JSON contract.
 JSON_KEYS = {"remediation": "remedy", "remediation_reason": "remedy_reason"}
-CORRECTED = "Corrected: "  # begins the reason of an alert that takes another one's place, and of the one that it takes it from
+# The reason of an alert that replaces another, and of the alert that is replaced, begins with this.
+CORRECTED = "Corrected: "
 
 
 class Severity(StrEnum):
-    """Who should look, and when."""
+    """How urgent a notification is."""
 
     CRITICAL = "critical"
     HIGH = "high"
@@ -36,7 +42,7 @@ class Severity(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for the most severe."""
+        """The severity's rank, 0 for the most severe."""
         return _RANKS[self]
 
 
@@ -44,7 +50,7 @@ _RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
 
 class Status(StrEnum):
-    """Where an alert is in its life."""
+    """The state of an alert in its life cycle."""
 
     FIRING = "firing"
     REMINDER = "reminder"
@@ -52,7 +58,11 @@ class Status(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a document tells of. The first two are alerts, the others notices."""
+    """The kind of a notification. The first two are alerts, the others notices.
+
+    ``flow-overflow``: an interface has more rejected flows than are evaluated one by one.
+    ``rate-limited``: the hourly limit holds messages back.
+    """
 
     REJECT = "reject"
     SCAN = "scan"
@@ -64,7 +74,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
-    """An address on the far side, and how much of its traffic was rejected."""
+    """A remote address, and how much of its traffic was rejected."""
 
     address: str
     flows: int
@@ -73,7 +83,7 @@ class Remote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """One observation and what it says."""
+    """One observation, in words."""
 
     kind: str
     detail: str
@@ -81,7 +91,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """Somewhere to look, in AWS's console."""
+    """A page of the AWS console."""
 
     title: str
     url: str
@@ -105,7 +115,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What adds up over the sightings of a problem, and can be taken back: what it counts, and the busiest remote addresses."""
+    """What adds up over the detections of a problem and can be taken back."""
 
     records: int = 0
     flows: int = 0
@@ -115,32 +125,29 @@ class Counts:
     remotes: tuple[Remote, ...] = ()
 
     def minus(self, other: Counts) -> Counts:
-        """Give what has to be added to the other to have these."""
-        levels, others = dict(self.confidences), dict(other.confidences)
-        remotes = {one.address: one for one in self.remotes}
+        """Return what must be added to ``other`` to have these counts."""
+        levels, other_levels = dict(self.confidences), dict(other.confidences)
+        remotes = {remote.address: remote for remote in self.remotes}
+        other_addresses = {remote.address for remote in other.remotes}
         return Counts(
             records=self.records - other.records,
             flows=self.flows - other.flows,
             packets=self.packets - other.packets,
             bytes=self.bytes - other.bytes,
             confidences=tuple(
-                (level, levels.get(level, 0) - others.get(level, 0))
-                for level in {**levels, **others}
+                (level, levels.get(level, 0) - other_levels.get(level, 0))
+                for level in {**levels, **other_levels}
             ),
             remotes=(
-                *(
-                    one
-                    for one in self.remotes
-                    if one.address not in {known.address for known in other.remotes}
-                ),
-                *(_remote_less(remotes.get(known.address), known) for known in other.remotes),
+                *(remote for remote in self.remotes if remote.address not in other_addresses),
+                *(_remote_minus(remotes.get(remote.address), remote) for remote in other.remotes),
             ),
         )
 
 
-def _remote_less(one: Remote | None, known: Remote) -> Remote:
-    flows, packets = (0, 0) if one is None else (one.flows, one.packets)
-    return Remote(address=known.address, flows=flows - known.flows, packets=packets - known.packets)
+def _remote_minus(remote: Remote | None, other: Remote) -> Remote:
+    flows, packets = (0, 0) if remote is None else (remote.flows, remote.packets)
+    return Remote(address=other.address, flows=flows - other.flows, packets=packets - other.packets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,11 +157,11 @@ class _Notification:
     Parameters
     ----------
     fingerprint
-        32 hexadecimal digits, the same for the same problem whenever it is seen.
+        32 hexadecimal digits, the same for the same problem whenever it is detected.
     status_reason
-        Why the status is what it is, in words; ``None`` where there is nothing to add.
+        The reason of the status, in words; ``None`` where there is nothing to add.
     first_seen, last_seen
-        Unix seconds of the records that it is about; ``None`` where none told.
+        Unix seconds of the records; ``None`` where the records have none.
     """
 
     kind: Kind
@@ -174,12 +181,12 @@ class _Notification:
     last_seen: int | None = None
 
     def with_status(self, status: Status, reason: str | None) -> Self:
-        """Give the document in another part of its life."""
+        """Return the notification with another status."""
         return replace(self, status=status, status_reason=reason)
 
     @property
     def is_withdrawn(self) -> bool:
-        """Whether it is not over but was told wrong."""
+        """Whether the notification is resolved because it was wrong, not because it is over."""
         return (
             self.status is Status.RESOLVED
             and self.status_reason is not None
@@ -188,16 +195,16 @@ class _Notification:
 
     @property
     def counts(self) -> Counts:
-        """What it counts."""
+        """What the notification counts."""
         return Counts(records=self.records)
 
     def counting(self, counts: Counts) -> Self:
-        """Give the document with other counts."""
+        """Return the notification with other counts."""
         return replace(self, records=counts.records)
 
     @property
     def scope(self) -> str:
-        """Say where: ``account 123456789012, eu-west-1, vpc-..., eni-... and 3 more interfaces``."""
+        """The place: ``account 1234..., eu-west-1, vpc-..., eni-... and 3 more interfaces``."""
         parts = [
             None if self.account_id is None else f"account {self.account_id}",
             self.region,
@@ -209,53 +216,54 @@ class _Notification:
     def _interfaces_in_words(self) -> str:
         shown = self.interfaces[:3]
         more = self.interface_count - len(shown)
-        return ", ".join(shown) + (
-            f" and {more:,} more interface{'' if more == 1 else 's'}" if more else ""
-        )
+        return ", ".join(shown) + (f" and {counted(more, 'more interface')}" if more else "")
 
     def _widened(self, newer: _Notification) -> dict[str, Any]:
-        """Give the fields of both sightings together that all documents have."""
-        together = {*self.interfaces, *newer.interfaces}
+        """Return the merged values of the fields that all notifications have."""
+        interfaces = {*self.interfaces, *newer.interfaces}
         return {
             "records": self.records + newer.records,
             "first_seen": _least(self.first_seen, newer.first_seen),
             "last_seen": _greatest(self.last_seen, newer.last_seen),
-            "interfaces": tuple(sorted(together)[:MAX_INTERFACES]),
-            "interface_count": max(len(together), self.interface_count, newer.interface_count),
+            "interfaces": tuple(sorted(interfaces)[:MAX_INTERFACES]),
+            "interface_count": max(len(interfaces), self.interface_count, newer.interface_count),
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert(_Notification):
-    """Rejected flows with one explanation, ready to be rendered.
+    """Rejected flows with the same explanation, ready to be rendered.
 
     Parameters
     ----------
     headline
-        What happened without the addresses: ``Replies blocked by acl-0a1b rule 120``.
+        What happened, without addresses: ``Replies blocked by acl-0a1b rule 120``.
     near, far_port, outbound
-        For the title: the local end with its port where that is the service's; the service's port on the far side, else
-        ``None``; whether packets go from the near to the far end (``None``: not known, so near is the source and far unknown).
+        For the title: the local end, with the service's port where the service is local; the
+        service's port on the far side, else ``None``; whether packets go from the near to the far
+        end (``None``: not known, so ``near`` is the source and ``far`` the destination).
     near_others
-        Further local addresses.
+        How many further local addresses there are.
     far_network
-        The smallest range that holds all addresses on the far side; ``None`` if that would be too wide to mean anything.
+        The smallest range that holds all remote addresses; ``None`` if too wide to mean anything.
     connection
-        The packet that stands for them, which a fix is for: ``TCP 10.0.1.5:443 -> 203.0.113.12:50122``.
+        The packet that stands for the flows, which the fix is for:
+        ``TCP 10.0.1.5:443 -> 203.0.113.12:50122``.
     confidence, confidences
-        The weakest among the flows, so that ``certain`` holds for each of them; and how many flows have which.
+        The weakest among the flows, so that ``certain`` holds for each flow; and the number of
+        flows of each confidence.
     blocker
-        The network ACL entry, the security groups, or both, as one text; ``None`` where not known.
+        The network ACL rule, the security groups, or both, as text; ``None`` where not known.
     top_remotes, remote_count
-        The busiest addresses on the far side, and how many there are: at least, after several sightings.
+        The busiest remote addresses, and how many there are (at least, after several detections).
     targets
-        Of a scan, how many ports and addresses of ours were tried.
+        Of a scan: how many ports and local addresses were tried.
     owners
-        Tags of the interface that name who to ask.
+        Tags of the interface that name its owner.
     explains
-        Titles of alerts that this one makes needless.
+        Titles of the alerts that this alert inhibits.
     opened_at
-        When the first message of this episode was due; ``None`` before that.
+        When the first message of this episode was due, in Unix seconds; ``None`` before that.
     """
 
     headline: str
@@ -304,7 +312,7 @@ class Alert(_Notification):
 
     @property
     def counts(self) -> Counts:
-        """What it counts."""
+        """What the alert counts."""
         return Counts(
             records=self.records,
             flows=self.flows,
@@ -315,7 +323,7 @@ class Alert(_Notification):
         )
 
     def counting(self, counts: Counts) -> Alert:
-        """Give the alert with other counts."""
+        """Return the alert with other counts."""
         return replace(
             self,
             records=counts.records,
@@ -328,12 +336,12 @@ class Alert(_Notification):
 
     @property
     def title(self) -> str:
-        """Name the alert in one line: ``Replies blocked by acl-0a1b rule 120: 10.0.1.5:443 -> 203.0.113.0/24``."""
+        """The alert in one line: ``Requests blocked by sg-0a1b: 10.0.1.5 -> 10.0.2.7:443``."""
         return cut(f"{self.headline}: {self.ends}")
 
     @property
     def ends(self) -> str:
-        """Write both ends, the far one as what its addresses have in common."""
+        """Both ends as text; the far end is what the remote addresses have in common."""
         near = f"{self.near} (+{self.near_others:,} more)" if self.near_others else self.near
         far = self._far_side() if self.outbound is not None else self.far
         if far is None:
@@ -349,30 +357,17 @@ class Alert(_Notification):
         return text if self.far_port is None else f"{text} port {self.far_port}"
 
     def merged_with(self, newer: Alert) -> Alert:
-        """Give both sightings together: the totals of both, and the words of the later one unless the other is more severe.
+        """Merge two detections of an episode: the totals of both, the words of the more severe.
 
-        An episode is as severe as the worst that was seen in it, and its words are about that. Its title begins as it began.
-        What is later is so by its records, since sightings come in any order.
+        Between equals, the words are of the later alert; the title begins as the episode began.
+        Later means later by the records, since detections come in any order.
         """
-        telling = self if _tells_more(self) < _tells_more(newer) else newer
-        first = self if _begins(self) <= _begins(newer) else newer
-        flows: dict[str, tuple[int, int]] = {}
-        for one in (*self.top_remotes, *newer.top_remotes):
-            before = flows.get(one.address, (0, 0))
-            flows[one.address] = (before[0] + one.flows, before[1] + one.packets)
-        remotes = [
-            Remote(address=address, flows=seen[0], packets=seen[1])
-            for address, seen in flows.items()
-            if seen[0] > 0
-        ]
-        counts = {**dict(self.confidences)}
-        for level, count in newer.confidences:
-            counts[level] = counts.get(level, 0) + count
-        confidences = tuple(
-            (level, counts[level]) for level in CONFIDENCES if counts.get(level, 0) > 0
-        )
+        worded = self if _words_rank(self) < _words_rank(newer) else newer
+        first = self if _beginning(self) <= _beginning(newer) else newer
+        remotes = _merged_remotes((*self.top_remotes, *newer.top_remotes))
+        confidences = _merged_confidences((*self.confidences, *newer.confidences))
         return replace(
-            telling,
+            worded,
             **self._widened(newer),
             status=newer.status,
             status_reason=newer.status_reason,
@@ -381,9 +376,9 @@ class Alert(_Notification):
             near_others=max(
                 self.near_others, newer.near_others, 0 if self.near == newer.near else 1
             ),
-            confidence=confidences[-1][0] if confidences else telling.confidence,
+            confidence=confidences[-1][0] if confidences else worded.confidence,
             confidences=confidences,
-            top_remotes=tuple(sorted(remotes, key=busiest)[:MAX_REMOTES]),
+            top_remotes=remotes[:MAX_REMOTES],
             remote_count=max(len(remotes), self.remote_count, newer.remote_count),
             targets=_most(self.targets, newer.targets),
             flows=self.flows + newer.flows,
@@ -395,36 +390,36 @@ class Alert(_Notification):
         )
 
     def to_json(self) -> str:
-        """Give the alert for machines."""
-        told = _plain(self)
-        told["title"] = self.title
-        told["confidence_counts"] = dict(self.confidences)
-        told["owners"] = dict(self.owners)
-        told["targets"] = (
+        """Return the alert as JSON, as the schema describes it."""
+        written = _plain(self)
+        written["title"] = self.title
+        written["confidence_counts"] = dict(self.confidences)
+        written["owners"] = dict(self.owners)
+        written["targets"] = (
             None
             if self.targets is None
             else {"ports": self.targets[0], "addresses": self.targets[1]}
         )
         if self.remediation is not None:
-            told["remedy"]["verified"] = True
-        told["opened_at"] = isoformat(self.opened_at)
-        del told["confidences"]
-        return json.dumps(told)
+            written["remedy"]["verified"] = True
+        written["opened_at"] = isoformat(self.opened_at)
+        del written["confidences"]
+        return json.dumps(written)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(_Notification):
-    """Something to know that is no single rejected flow: records that AWS lost, the digest, messages held back."""
+    """A notification that is not about single flows: lost records, digest, held back messages."""
 
     title: str
     sections: tuple[Section, ...] = ()
 
     def merged_with(self, newer: Notice) -> Notice:
-        """Give both sightings together."""
+        """Merge two detections of the notice; the words are the newer's."""
         return replace(newer, **self._widened(newer))
 
     def to_json(self) -> str:
-        """Give the notice for machines."""
+        """Return the notice as JSON, as the schema describes it."""
         return json.dumps(_plain(self))
 
 
@@ -433,44 +428,66 @@ type Notification = Alert | Notice
 CONFIDENCES = ("certain", "likely", "possible")
 
 
-def _tells_more(alert: Alert) -> tuple[int, int, str]:
+def _words_rank(alert: Alert) -> tuple[int, int, str]:
     return (alert.severity.rank, -(alert.last_seen or 0), alert.summary)
 
 
-def _begins(alert: Alert) -> tuple[int, str]:
+def _beginning(alert: Alert) -> tuple[int, str]:
     return (alert.first_seen or 0, alert.near)
 
 
+def _merged_remotes(remotes: Iterable[Remote]) -> tuple[Remote, ...]:
+    """Add up by address, the busiest first; without addresses that count no flow any more."""
+    flows: Counter[str] = Counter()
+    packets: Counter[str] = Counter()
+    for remote in remotes:
+        flows[remote.address] += remote.flows
+        packets[remote.address] += remote.packets
+    merged = (
+        Remote(address=address, flows=count, packets=packets[address])
+        for address, count in flows.items()
+        if count > 0
+    )
+    return tuple(sorted(merged, key=busiest))
+
+
+def _merged_confidences(confidences: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    counts: Counter[str] = Counter()
+    for level, count in confidences:
+        counts[level] += count
+    return tuple((level, counts[level]) for level in CONFIDENCES if counts[level] > 0)
+
+
 def _plain(notification: _Notification) -> dict[str, Any]:
-    told = {JSON_KEYS.get(name, name): value for name, value in asdict(notification).items()}
-    told["schema_version"] = SCHEMA_VERSION
-    told["first_seen"] = isoformat(notification.first_seen)
-    told["last_seen"] = isoformat(notification.last_seen)
-    return told
+    written = {JSON_KEYS.get(name, name): value for name, value in asdict(notification).items()}
+    written["schema_version"] = SCHEMA_VERSION
+    written["first_seen"] = isoformat(notification.first_seen)
+    written["last_seen"] = isoformat(notification.last_seen)
+    return written
 
 
 def busiest(remote: Remote) -> tuple[int, str]:
-    """Sort remotes by packets, then by address."""
+    """Return the sort key of a remote: most packets first, then by address."""
     return (-remote.packets, remote.address)
 
 
-def _both_networks(one: str | None, other: str | None) -> str | None:
-    if one is None or other is None:
+def _both_networks(first: str | None, second: str | None) -> str | None:
+    if first is None or second is None:
         return None
-    networks = [ip_network(one), ip_network(other)]
+    networks = [ip_network(first), ip_network(second)]
     both = common_network(str(end) for network in networks for end in (network[0], network[-1]))
     return None if both is None else str(both)
 
 
-def _least(one: int | None, other: int | None) -> int | None:
-    return min((value for value in (one, other) if value is not None), default=None)
+def _least(first: int | None, second: int | None) -> int | None:
+    return min((value for value in (first, second) if value is not None), default=None)
 
 
-def _greatest(one: int | None, other: int | None) -> int | None:
-    return max((value for value in (one, other) if value is not None), default=None)
+def _greatest(first: int | None, second: int | None) -> int | None:
+    return max((value for value in (first, second) if value is not None), default=None)
 
 
-def _most(one: tuple[int, int] | None, other: tuple[int, int] | None) -> tuple[int, int] | None:
-    if one is None or other is None:
-        return one if other is None else other
-    return (max(one[0], other[0]), max(one[1], other[1]))
+def _most(first: tuple[int, int] | None, second: tuple[int, int] | None) -> tuple[int, int] | None:
+    if first is None or second is None:
+        return first if second is None else second
+    return (max(first[0], second[0]), max(first[1], second[1]))

@@ -1,4 +1,9 @@
-"""TODO flowverdict.alerts.notices."""
+"""Notices about the flow log itself: records that AWS lost, and flows that are too many.
+
+AWS writes SKIPDATA for traffic that it could not log
+(https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html). Beyond ``MAX_FLOWS`` the
+rejected flows of a window are only aggregated by interface.
+"""
 
 from __future__ import annotations
 
@@ -16,56 +21,9 @@ if TYPE_CHECKING:
     from flowverdict.flows.model import AggregatedRejects, LostRecords
 
 
-# --- records that AWS lost --------------------------------------------------------------------------------------------
-
-
 def lost_records(losses: Iterable[LostRecords]) -> list[Detection]:
-    """Give a notice for each interface that AWS lost records of (SKIPDATA)."""
+    """Return a notice for each interface of which AWS lost records (SKIPDATA)."""
     return [Detection(notification=_lost(loss)) for loss in losses]
-
-
-def aggregated_flows(aggregated: Mapping[str | None, AggregatedRejects]) -> list[Detection]:
-    """Give a notice for each interface with rejected flows that are counted together, and not judged one by one."""
-    return [
-        Detection(notification=_aggregated(interface, one))
-        for interface, one in sorted(aggregated.items(), key=str)
-    ]
-
-
-def _aggregated(interface_id: str | None, aggregated: AggregatedRejects) -> Notice:
-    interface, context, traffic = (
-        cut(interface_id or "unknown interface"),
-        aggregated.context,
-        aggregated.traffic,
-    )
-    return Notice(
-        kind=Kind.FLOW_OVERFLOW,
-        fingerprint=fingerprint("folded", context.account_id, context.region, interface_id),
-        severity=Severity.MEDIUM,
-        severity_reason="so many packets are rejected there that they are not told one from the other",
-        title=f"More rejected flows at {interface} than are judged one by one",
-        summary=(
-            f"More than {MAX_FLOWS:,} different flows were rejected in five minutes. {traffic.records:,} further records of "
-            f"{interface} ({traffic.packets:,} packets) are counted here together; nothing is said of why each was rejected."
-        ),
-        account_id=cut_or_none(context.account_id),
-        region=cut_or_none(context.region),
-        vpc_id=cut_or_none(context.vpc_id),
-        interfaces=(interface,),
-        interface_count=1,
-        records=traffic.records,
-        first_seen=traffic.first_start,
-        last_seen=traffic.last_end,
-        sections=(
-            Section(heading="Most of them", lines=most_of(aggregated)),
-            Section(
-                heading="What to do",
-                lines=(
-                    "Somebody floods or scans the interface, or a client of your own tries again without end: see who sends them.",
-                ),
-            ),
-        ),
-    )
 
 
 def _lost(loss: LostRecords) -> Notice:
@@ -77,8 +35,8 @@ def _lost(loss: LostRecords) -> Notice:
         severity_reason="what was rejected there in that time cannot be known",
         title=f"Flow log records lost at {interface}",
         summary=(
-            f"AWS could not log all traffic of {interface} (SKIPDATA). Rejects are missing from that time, and a verdict there "
-            "may lack the record that would have changed it."
+            f"AWS could not log all traffic of {interface} (SKIPDATA). Rejects are missing from "
+            "that time, and a verdict there may lack the record that would have changed it."
         ),
         account_id=cut_or_none(loss.account_id),
         region=cut_or_none(loss.region),
@@ -93,7 +51,51 @@ def _lost(loss: LostRecords) -> Notice:
                 heading="What to do",
                 lines=(
                     "No rule has to change: AWS skips records on an error or a limit of its own.",
-                    "If it goes on, a shorter aggregation interval or fewer flow logs on the interface may help.",
+                    "If it continues, a shorter aggregation interval or fewer flow logs may help.",
+                ),
+            ),
+        ),
+    )
+
+
+def aggregated_flows(aggregated: Mapping[str | None, AggregatedRejects]) -> list[Detection]:
+    """Return a notice for each interface with rejected flows that are only aggregated."""
+    return [
+        Detection(notification=_aggregated(interface_id, rejects))
+        for interface_id, rejects in sorted(aggregated.items(), key=str)
+    ]
+
+
+def _aggregated(interface_id: str | None, rejects: AggregatedRejects) -> Notice:
+    interface = cut(interface_id or "unknown interface")
+    context, traffic = rejects.context, rejects.traffic
+    return Notice(
+        kind=Kind.FLOW_OVERFLOW,
+        # "folded" is the word of schema version 1: fingerprints are stored.
+        fingerprint=fingerprint("folded", context.account_id, context.region, interface_id),
+        severity=Severity.MEDIUM,
+        severity_reason="so many flows are rejected there that they are not evaluated one by one",
+        title=f"More rejected flows at {interface} than are evaluated one by one",
+        summary=(
+            f"More than {MAX_FLOWS:,} different flows were rejected in five minutes. "
+            f"{traffic.records:,} further records of {interface} ({traffic.packets:,} packets) are "
+            "counted here together; the cause of each reject is not known."
+        ),
+        account_id=cut_or_none(context.account_id),
+        region=cut_or_none(context.region),
+        vpc_id=cut_or_none(context.vpc_id),
+        interfaces=(interface,),
+        interface_count=1,
+        records=traffic.records,
+        first_seen=traffic.first_start,
+        last_seen=traffic.last_end,
+        sections=(
+            Section(heading="Most of them", lines=most_of(rejects)),
+            Section(
+                heading="What to do",
+                lines=(
+                    "See which addresses send them.",
+                    "It is a flood, a scan, or a client of your own that retries without end.",
                 ),
             ),
         ),

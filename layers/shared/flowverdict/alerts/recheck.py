@@ -1,7 +1,7 @@
-"""Whether the rules let pass by now what an alert is about.
+"""Check whether the rules by now let the packets of an alert pass.
 
-A few packets of each alert are kept with it. When the rules are read again and let all of them pass, the alert is over, long
-before the log would show by staying silent that nothing is rejected any more.
+A few packets of each alert are stored with it. When the rules are read again and let all of these
+packets pass, the alert is resolved, long before the absence of further rejects would show that.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ MAX_SAMPLES = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A rejected packet with what is needed to judge it again. Addresses as text: it is kept as JSON."""
+    """A rejected packet, with what is needed to evaluate it again.
+
+    Addresses are text, because a sample is stored as JSON.
+    """
 
     account_id: str | None
     region: str | None
@@ -43,7 +46,7 @@ class Sample:
     leg: str
 
     def flow(self) -> RejectedFlow:
-        """Give the rejected flow, as far as reading and applying the rules needs it."""
+        """Return the rejected flow, as far as reading and applying the rules needs it."""
         source, destination = ip_address(self.source), ip_address(self.destination)
         direction = FlowDirection(self.direction)
         return RejectedFlow(
@@ -74,7 +77,10 @@ class Sample:
 
 
 def sample_of(explanation: Explanation) -> Sample | None:
-    """Give the packet of a flow that rules block; ``None`` where the rules or the leg are not known well enough to ask again."""
+    """Return the packet of a flow that rules block.
+
+    ``None`` where the rules or the leg are not known well enough to evaluate the packet again.
+    """
     flow, rules_check = explanation.flow, explanation.rules_check
     if (
         rules_check is None
@@ -101,9 +107,10 @@ def sample_of(explanation: Explanation) -> Sample | None:
 
 
 def passes(sample: Sample, config: NetConfig) -> bool:
-    """Whether the rules let the packet pass: for a reply the network ACL, for a request the security groups too.
+    """Whether the rules let the packet pass: a reply the network ACL, a request all rules.
 
-    Only a clear yes counts; where an interface is gone or a rule leaves it open, the answer is no.
+    Only a certain answer counts: if the interface is gone or a rule leaves the answer open, the
+    packet does not pass.
     """
     rules_check = check_rules(sample.flow(), config)
     if isinstance(rules_check, NotAvailable) or rules_check.acl_outcome is not Outcome.ALLOW:

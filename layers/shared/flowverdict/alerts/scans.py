@@ -1,10 +1,10 @@
 """Find scans: sources that try many ports or hosts.
 
-Scans are separated from faults before anything is grouped, since each port would be an alert of its own.
-From the internet, ``SCAN_TARGETS`` different ports or addresses make a scan. From inside, only
-different *ports* count: a client that cannot reach one service on many hosts is one fault of one rule,
-and is grouped by that rule. High ports count as a single port there, because RPC and passive FTP use
-another with every connection. A packet whose ports look like a reply's is not an attempt.
+Scans are separated from faults before anything is grouped, since each port would be an alert of its
+own. From the internet, ``SCAN_TARGETS`` different ports or addresses make a scan. From inside, only
+different *ports* count: a client that cannot reach one service on many hosts is one fault of one
+rule, and is grouped by that rule. High ports count as a single port there, because RPC and passive
+FTP use another with every connection. A packet whose ports look like a reply's is not an attempt.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from flowverdict.verdict.explanation import Explanation
 
 
-# A client with a wrong address tries one or two ports, a browser or an agent a handful; scanners try
-# hundreds.
+# A client with a wrong address tries one or two ports, a browser or an agent a handful; scanners
+# try hundreds.
 SCAN_TARGETS = 10
 
 _BLOCKED = {

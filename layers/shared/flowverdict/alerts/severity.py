@@ -1,4 +1,4 @@
-"""Decide the severity of a rejected flow, with the reason in words, and the service that it is about.
+"""Decide the severity of a rejected flow, with the reason in words, and its service port.
 
 - *critical*: replies of accepted connections are dropped, which is always a misconfiguration;
 - *high*: requests inside the organisation or to an AWS service;
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 # AWS address ranges that any customer's machines or content may be behind.
 _NOT_A_SERVICE = {None, "AMAZON", "EC2", "CLOUDFRONT", "GLOBALACCELERATOR"}
-# The path tells an inside end better than its address: VPCs may use public ranges, and IPv6 always does.
+# The path tells an inside end better than its address: VPCs may use public ranges, and IPv6 always
+# does.
 _PATHS_IN_WORDS = {
     Path.SAME_SUBNET: "traffic inside a subnet",
     Path.SAME_VPC: "traffic inside a VPC",

@@ -1,4 +1,8 @@
-"""TODO flowverdict.verdict.batch."""
+"""Read flow log files into one batch and explain its rejected flows.
+
+The command evaluates all files of a call together, so that a request in one file explains the reply
+in another. The functions use only ``explain_flows``: they evaluate flows by window.
+"""
 
 from __future__ import annotations
 
@@ -32,22 +36,22 @@ class FixedConfig:
 
     def read(
         self,
-        account_id: str | None,  # noqa: ARG002 - the same for all, as below
+        account_id: str | None,  # noqa: ARG002 - the same for all
         region: str | None,  # noqa: ARG002
         flows: Sequence[RejectedFlow],  # noqa: ARG002
     ) -> NetConfig:
-        """Give the configuration."""
+        """Return the configuration."""
         return self.config
 
 
 @dataclass(slots=True)
 class Batch:
-    """Everything that is judged together by the command.
+    """All files that the command evaluates together.
 
     Parameters
     ----------
     most
-        How many flows are judged one by one at the most, ``None`` for all; see ``FlowCollector``.
+        How many flows are evaluated one by one at most, ``None`` for all; see ``FlowCollector``.
     """
 
     most: int | None = None
@@ -60,12 +64,12 @@ class Batch:
     def add_file(
         self, stream: BinaryIO, *, name: str, headerless: tuple[RecordFormat, ...] = ()
     ) -> Reading:
-        """Read one flow log file; account and Region come from its name where the records lack them.
+        """Read one flow log file; its name gives account and Region where the records lack them.
 
         Raises
         ------
         ObjectError
-            The file is no flow log or cannot be read to its end. The batch is then as it was.
+            The file is not a flow log or cannot be read to its end. The batch is then unchanged.
         """
         flows = FlowsByWindow(self.flows.seed, origin_of(name), apart=False, most=self.most)
         reading = read_text(
@@ -76,23 +80,23 @@ class Batch:
             seed=self.flows.seed,
             headerless=headerless,
         )
-        for its_flows in flows.windows.values():
-            self.flows.merge(its_flows, spent=True)
+        for window_flows in flows.windows.values():
+            self.flows.merge(window_flows, spent=True)
         self.counts.merge(reading.counts)
         return reading
 
     def explanations(self, configs: ConfigSource | None = None) -> list[Explanation]:
-        """Explain every rejected flow, in the order they were first seen."""
+        """Explain every rejected flow, in the order in which the flows were first seen."""
         return explain_flows([*self.flows.rejected()], configs)
 
 
 def explain_flows(flows: Sequence[RejectedFlow], configs: ConfigSource | None) -> list[Explanation]:
     """Explain rejected flows, in their order; the rules are read once an account and Region."""
-    places: dict[tuple[str | None, str | None], list[RejectedFlow]] = {}
+    by_place: dict[tuple[str | None, str | None], list[RejectedFlow]] = {}
     for flow in flows:
-        places.setdefault((flow.context.account_id, flow.context.region), []).append(flow)
+        by_place.setdefault((flow.context.account_id, flow.context.region), []).append(flow)
     read: dict[tuple[str | None, str | None], NetConfig | NotAvailable | None] = {
-        place: None if configs is None else configs.read(*place, its_flows)
-        for place, its_flows in places.items()
+        place: None if configs is None else configs.read(*place, flows_there)
+        for place, flows_there in by_place.items()
     }
     return [explain_one(flow, read[flow.context.account_id, flow.context.region]) for flow in flows]

@@ -1,6 +1,7 @@
-"""An explanation as the JSON object that ``explain`` prints.
+"""Write an explanation as the JSON object that ``explain`` prints.
 
-Its schema is ``docs/schemas/explanation.schema.json``. Keys may be added; none is changed or removed.
+Its schema is ``docs/schemas/explanation.schema.json``. Keys may be added; no key is changed or
+removed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def to_json(explanation: Explanation) -> str:
-    """Give the contract's object on one line, ASCII only."""
+    """Return the contract's object on one line, ASCII only."""
     flow, verdict = explanation.flow, explanation.verdict
     key, context = flow.key, flow.context
     return json.dumps(

@@ -1,18 +1,18 @@
 """Decide why a flow was rejected: evidence in, verdict out. Pure; the rules are a table.
 
 Two facts of AWS (https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-records-examples.html):
-a rejected *response* can only be the work of the network ACL, because security groups are stateful; a
-rejected *request* can be the work of either. AWS has causes that are neither: packets that arrive
+a rejected *response* can only be the work of the network ACL, because security groups are stateful;
+a rejected *request* can be the work of either. AWS has causes that are neither: packets that arrive
 after the connection was closed, VPC Block Public Access and VPC Encryption Controls.
 
 A hypothesis is a leg and a cause. The decision starts from all hypotheses, each piece of evidence
-strikes some out, and what is left is the verdict. ``evidence_rules.RULES`` is the whole decision, in
-order; the README's table is printed from it.
+strikes some out, and what is left is the verdict. ``evidence_rules.RULES`` is the whole decision,
+in order; the README's table is printed from it.
 
-The confidence follows from the weakest evidence that the verdict needs. *Hard* evidence follows from
-how AWS works and cannot mislead; if hard evidence alone gives the verdict, it is ``certain``. With
-*soft* evidence, which a lost or late record can overturn, the verdict is ``likely``; with *weak*
-evidence such as port numbers, ``possible``. Evidence that contradicts itself makes a verdict
+The confidence follows from the weakest evidence that the verdict needs. *Hard* evidence follows
+from how AWS works and cannot mislead; if hard evidence alone gives the verdict, it is ``certain``.
+With *soft* evidence, which a lost or late record can overturn, the verdict is ``likely``; with
+*weak* evidence such as port numbers, ``possible``. Evidence that contradicts itself makes a verdict
 ``possible``, and both sides are shown.
 """
 
@@ -60,7 +60,8 @@ _KINDS = {
     frozenset({Cause.CHANGED_RULE}): VerdictKind.RULES_ALLOW,
 }
 
-# For these verdicts the leg does not change what to do, so an unknown leg does not lower the confidence.
+# For these verdicts the leg does not change what to do, so an unknown leg does not lower the
+# confidence.
 _LEG_IS_INCIDENTAL = {
     VerdictKind.CLOSED_CONNECTION,
     VerdictKind.BLOCK_PUBLIC_ACCESS,
@@ -91,9 +92,9 @@ def decide(facts: Facts, rules_not_read: str | None = None) -> Verdict:
         and facts.acl_denies()
         and facts.groups_deny()
     ):
-        # Both would block the packet now. Hard evidence about the time of the reject does not tell them
-        # apart, so the verdict is not certain. A security group never blocks a reply, so with the leg
-        # unknown the verdict is a guess.
+        # Both would block the packet now. Hard evidence about the time of the reject does not tell
+        # them apart, so the verdict is not certain. A security group never blocks a reply, so with
+        # the leg unknown the verdict is a guess.
         kind = VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP
         required = max(required, Strength.WEAK if leg is Leg.UNKNOWN else Strength.SOFT)
     return Verdict(
@@ -158,8 +159,8 @@ def _weakest_required(remaining: Mapping[Strength, frozenset[Hypothesis]]) -> St
 
 
 def _reading(hypotheses: frozenset[Hypothesis]) -> tuple[VerdictKind, Leg]:
-    # A changed rule is the answer only where nothing else is left: one of the two layers rejected the
-    # packet all the same.
+    # A changed rule is the answer only where nothing else is left: one of the two layers rejected
+    # the packet all the same.
     decisive = [
         hypothesis for hypothesis in hypotheses if hypothesis.cause is not Cause.CHANGED_RULE
     ] or hypotheses

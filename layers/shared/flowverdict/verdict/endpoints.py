@@ -1,10 +1,10 @@
-"""Describe both ends of a rejected flow and the path between them, as far as the configuration shows.
+"""Describe both ends of a rejected flow and the path between them, as the configuration shows.
 
-Interfaces: https://docs.aws.amazon.com/vpc/latest/userguide/requester-managed-eni.html. A description
-is trusted only on an interface that an AWS service made; on a user's own interface it is free text.
-Endpoints: https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html. Peering (only
-``active`` carries traffic, requests expire after seven days, not transitive, no overlapping ranges):
-https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-basics.html.
+Interfaces: https://docs.aws.amazon.com/vpc/latest/userguide/requester-managed-eni.html. A
+description is trusted only on an interface that an AWS service made; on a user's own interface it
+is free text. Endpoints: https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html.
+Peering (only ``active`` carries traffic, requests expire after seven days, not transitive, no
+overlapping ranges): https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-basics.html.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def describe_endpoints(config: NetConfig, interface: Interface, remote: Address)
     )
 
 
-# --- interfaces -------------------------------------------------------------------------------------------------------
+# --- interfaces -----------------------------------------------------------------------------------
 
 # What AWS services write into the description of their interfaces.
 _DESCRIPTIONS = (
@@ -164,7 +164,7 @@ def _owner(interface: Interface) -> str | None:
     return f"instance {interface.instance_id}" if interface.instance_id is not None else None
 
 
-# --- paths ------------------------------------------------------------------------------------------------------------
+# --- paths ----------------------------------------------------------------------------------------
 
 
 def _inside_vpc(config: NetConfig, interface: Interface, far: Interface, local: str) -> Endpoints:

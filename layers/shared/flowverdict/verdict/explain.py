@@ -1,4 +1,8 @@
-"""Explain one rejected flow: decision, rules, ends and remediation put together."""
+"""Explain one rejected flow: rules check, verdict, endpoints and remediation.
+
+The fix depends on the verdict: a packet that answers no request, or that comes unsolicited from the
+internet, is not let in.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from flowverdict.network.packet import Outcome
 from flowverdict.verdict.decide import decide
 from flowverdict.verdict.endpoints import Endpoints, Path, describe_endpoints
 from flowverdict.verdict.evidence_rules.predicates import opens
-from flowverdict.verdict.explanation import _INSIDE_PATHS, Explanation
+from flowverdict.verdict.explanation import INSIDE_PATHS, Explanation
 from flowverdict.verdict.model import Confidence, Facts, Leg, Verdict, VerdictKind
 from flowverdict.verdict.remediation import Remediation, find_remediation
 from flowverdict.verdict.rules_check import RulesCheck, check_rules, with_interface_facts
@@ -28,8 +32,8 @@ def explain_one(flow: RejectedFlow, config: NetConfig | NotAvailable | None) -> 
     Parameters
     ----------
     config
-        The rules; or in words why they could not be read, which is then said with the verdict; or ``None`` where nobody
-        asked for them.
+        The rules; or why the rules could not be read, which is shown with the verdict; or ``None``
+        where no rules were required.
     """
     if not isinstance(config, NetConfig):
         verdict = decide(Facts(flow=flow), None if config is None else config.reason)
@@ -65,8 +69,12 @@ def _no_remediation(verdict: Verdict, why: str) -> NotAvailable:
 _NOTHING_TO_FIX = {
     VerdictKind.CLOSED_CONNECTION: "none needed: no rule rejected it",
     VerdictKind.RULES_ALLOW: "none needed: the rules, as read, let the packet pass",
-    VerdictKind.BLOCK_PUBLIC_ACCESS: "none offered: an exclusion is a decision about a whole VPC or subnet",
-    VerdictKind.ENCRYPTION_CONTROLS: "none offered: the traffic has to be encrypted, no rule has to change",
+    VerdictKind.BLOCK_PUBLIC_ACCESS: (
+        "none offered: an exclusion is a decision about a whole VPC or subnet"
+    ),
+    VerdictKind.ENCRYPTION_CONTROLS: (
+        "none offered: the traffic has to be encrypted, no rule has to change"
+    ),
 }
 
 
@@ -85,12 +93,15 @@ def _remediation(
     opening = flow.key.protocol != Protocol.TCP or flags is None or opens(flags)
     if verdict.leg is not Leg.RESPONSE and not opening:
         return NotAvailable(
-            "none offered: nobody here asked for this packet (backscatter); opening is not the answer"
+            "none offered: the packet answers no request (backscatter); opening is not the answer"
         )
-    leg = _leg_to_mend(flow, verdict)
+    leg = _leg_to_fix(flow, verdict)
     if leg is Leg.UNKNOWN:
-        return NotAvailable("none offered: whether this is a request or a reply is not sure enough")
-    # Without pkt-* fields a forwarding interface shows its own address for an end that lies elsewhere.
+        return NotAvailable(
+            "none offered: whether this is a request or a reply is not certain enough"
+        )
+    # Without pkt-* fields a forwarding interface shows its own address for an end that lies
+    # elsewhere.
     known_ends = flow.packet_addresses_logged or not (
         rules_check.interface.is_nat_gateway or rules_check.interface.forwards
     )
@@ -108,7 +119,8 @@ def _remediation(
         )
     if _uninvited(rules_check, endpoints):
         return NotAvailable(
-            "none offered: nothing here is meant to answer this from the internet; opening is not the answer"
+            "none offered: nothing here is meant to answer this from the internet; "
+            "opening is not the answer"
         )
     return find_remediation(
         config,
@@ -119,8 +131,8 @@ def _remediation(
     )
 
 
-def _leg_to_mend(flow: RejectedFlow, verdict: Verdict) -> Leg:
-    """Give the leg a fix has to serve; what is opened for a reply that is none would be opened for nothing."""
+def _leg_to_fix(flow: RejectedFlow, verdict: Verdict) -> Leg:
+    """Return the leg that a fix must let pass; unknown where a fix might open the wrong ports."""
     if verdict.leg is Leg.RESPONSE:
         return Leg.UNKNOWN if verdict.confidence is Confidence.POSSIBLE else Leg.RESPONSE
     look = port_look(flow.key.source_port, flow.key.destination_port)
@@ -139,11 +151,11 @@ def _carries_traffic(config: NetConfig, endpoints: Endpoints) -> bool:
 
 
 def _uninvited(rules_check: RulesCheck, endpoints: Endpoints) -> bool:
-    """Whether a request comes from the internet to what no group offers it, or from a range that somebody shut out."""
+    """Whether a request from the internet is not let in by any group, or its range is shut out."""
     if (
         rules_check.direction is not FlowDirection.INGRESS
         or is_inside(rules_check.packet.source)
-        or endpoints.path in _INSIDE_PATHS
+        or endpoints.path in INSIDE_PATHS
     ):
         return False
     entry = (

@@ -1,7 +1,7 @@
-"""A rejected flow and its verdict as the ``explain`` contract and as sentences.
+"""An explained flow: the verdict with the rules, both ends and the fix, as values to be shown.
 
-The JSON contract is one object for each rejected flow; its schema is ``docs/schemas/explanation.schema.json``.
-Times are ISO 8601 in UTC. The fix is looked for here too, since it depends on the verdict: what nobody asked for is not opened.
+The JSON contract is one object for each rejected flow; its schema is
+``docs/schemas/explanation.schema.json``. Times are ISO 8601 in UTC.
 """
 
 from __future__ import annotations
@@ -25,11 +25,22 @@ if TYPE_CHECKING:
     from flowverdict.verdict.rules_check import RulesCheck
 
 
+_NETWORK_ACL_BLOCKS = {VerdictKind.NETWORK_ACL, VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP}
+_GROUPS_MAY_BLOCK = {
+    VerdictKind.SECURITY_GROUP,
+    VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP,
+    VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP,
+}
+# Paths on which both ends are inside the organisation, whatever their addresses.
+INSIDE_PATHS = {Path.SAME_SUBNET, Path.SAME_VPC, Path.INTERFACE_ENDPOINT, Path.PEERING}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """One rejected flow, explained.
+    """A rejected flow, explained.
 
-    ``rules_check`` and ``endpoints`` are ``None`` where the rules were not read; ``remediation`` is then the reason why there is none.
+    ``rules_check`` and ``endpoints`` are ``None`` where the rules were not read; ``remediation`` is
+    then the reason why there is no fix.
     """
 
     flow: RejectedFlow
@@ -40,28 +51,26 @@ class Explanation:
 
     @property
     def blocking_entry(self) -> AclAnswer | None:
-        """The network ACL's answer, if it is to blame and its deciding entry is known."""
-        to_blame = self.verdict.kind in {
-            VerdictKind.NETWORK_ACL,
-            VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP,
-        }
-        acl = self.rules_check.acl if self.rules_check is not None else None
-        if not to_blame or acl is None or acl.outcome is not Outcome.DENY or acl.entry is None:
+        """The network ACL's answer, if the network ACL blocks and the deciding entry is known."""
+        if self.rules_check is None or self.verdict.kind not in _NETWORK_ACL_BLOCKS:
             return None
-        return (
-            None if acl.possible else acl
-        )  # an entry before it may match, so its number is not known
+        acl = self.rules_check.acl
+        if acl is None or acl.outcome is not Outcome.DENY or acl.entry is None:
+            return None
+        # An entry before the deciding one may match: then the number of the blocking rule is not
+        # known.
+        return None if acl.possible else acl
 
     @property
     def blocking_groups(self) -> tuple[str, ...]:
-        """The groups on the interface, if a security group is or may be to blame."""
-        if self.rules_check is None or self.verdict.kind not in _GROUPS_TO_BLAME:
+        """The groups on the interface, if the security groups block or may block."""
+        if self.rules_check is None or self.verdict.kind not in _GROUPS_MAY_BLOCK:
             return ()
         return tuple(sorted(self.rules_check.groups.group_ids or ()))
 
     @property
     def nearest_miss(self) -> NearestMiss | None:
-        """The rule that came closest to allowing the packet, if a security group is to blame."""
+        """The rule that came closest to allowing the packet, if the security groups may block."""
         return (
             self.rules_check.groups.nearest_miss
             if self.rules_check is not None and self.blocking_groups
@@ -70,7 +79,7 @@ class Explanation:
 
     @property
     def blocker(self) -> str | None:
-        """What blocks, as one text: the entry, the groups, or both; ``None`` where it is not known."""
+        """The blocking rule, the groups, or both, as text; ``None`` where not known."""
         entry = self.blocking_entry
         named = (
             []
@@ -81,7 +90,7 @@ class Explanation:
 
     @property
     def acl_entry(self) -> AclEntry | None:
-        """The deciding entry of the network ACL, if it is to blame."""
+        """The deciding entry of the network ACL, if the network ACL blocks."""
         acl = self.blocking_entry
         if acl is None or acl.entry is None or acl.network_acl_id is None:
             return None
@@ -90,7 +99,7 @@ class Explanation:
             network_acl_id=acl.network_acl_id,
             rule_number=entry.rule_number,
             egress=entry.egress,
-            action=entry.action or "deny",  # it decides against the packet
+            action=entry.action or "deny",  # the entry blocks the packet
             protocol=entry.protocol,
             cidr_block=None if entry.network is None else str(entry.network),
             from_port=None if entry.ports is None else entry.ports.first,
@@ -101,7 +110,7 @@ class Explanation:
 
     @property
     def miss(self) -> Miss | None:
-        """The rule that came closest, as it is shown."""
+        """The rule that came closest, as the JSON contract shows it."""
         if self.nearest_miss is None:
             return None
         rule = self.nearest_miss.rule
@@ -123,7 +132,7 @@ class Explanation:
 
     @property
     def source_is_inside(self) -> bool:
-        """Whether the packet was sent from inside the organisation: from our side, or from where no internet gateway leads."""
+        """Whether the packet was sent by the interface or from inside the organisation."""
         source = self.flow.key.packet_source
         return (
             self.flow.direction is FlowDirection.EGRESS
@@ -133,14 +142,14 @@ class Explanation:
 
     @property
     def is_inside(self) -> bool:
-        """Whether both ends are inside: by their addresses, or by what the rules know of the way."""
-        if self.endpoints is not None and self.endpoints.path in _INSIDE_PATHS:
+        """Whether both ends are inside the organisation: by their addresses, or by the path."""
+        if self.endpoints is not None and self.endpoints.path in INSIDE_PATHS:
             return True
         endpoints = (self.flow.key.packet_source, self.flow.key.packet_destination)
         return all(end is not None and is_inside(end) for end in endpoints)
 
     def rule_details(self) -> dict[str, object]:
-        """Give the keys of the contract that name rules; alerts have the same ones."""
+        """Return the keys of the contract that name rules; alerts have the same keys."""
         entry, miss, remediation = self.acl_entry, self.miss, self.remediation
         return {
             "network_acl_entry": None if entry is None else asdict(entry),
@@ -161,13 +170,3 @@ class Explanation:
             },
             "remedy_reason": remediation.reason if isinstance(remediation, NotAvailable) else None,
         }
-
-
-_GROUPS_TO_BLAME = {
-    VerdictKind.SECURITY_GROUP,
-    VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP,
-    VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP,
-}
-
-
-_INSIDE_PATHS = {Path.SAME_SUBNET, Path.SAME_VPC, Path.INTERFACE_ENDPOINT, Path.PEERING}

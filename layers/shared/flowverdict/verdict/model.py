@@ -1,4 +1,9 @@
-"""TODO flowverdict.verdict.model."""
+"""The terms of a verdict: legs, causes, hypotheses, evidence, strength and confidence.
+
+A network ACL is stateless and can block requests and responses; security groups are stateful and
+block requests only
+(https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-records-examples.html).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Leg(StrEnum):
-    """Which half of a connection a packet belongs to."""
+    """The direction of a packet within its connection: from or to the side that asks."""
 
     REQUEST = "request"
     RESPONSE = "response"
@@ -47,7 +52,7 @@ class VerdictKind(StrEnum):
 
 
 class Confidence(StrEnum):
-    """How sure a verdict is."""
+    """How certain a verdict is."""
 
     CERTAIN = "certain"
     LIKELY = "likely"
@@ -63,7 +68,7 @@ class Strength(IntEnum):
 
 
 class EvidenceKind(StrEnum):
-    """Names of the pieces of evidence, as they stand in ``explain``'s output."""
+    """The kinds of evidence, as ``explain`` prints them."""
 
     REJECT_REASON = "reject-reason"
     PRIVATE_ADDRESSES = "private-addresses"
@@ -95,7 +100,7 @@ class EvidenceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """One way a reject can have come about."""
+    """A possible explanation of a reject: a leg and a cause."""
 
     leg: Leg
     cause: Cause
@@ -104,7 +109,7 @@ class Hypothesis:
         return f"{self.leg} and {self.cause}"
 
 
-# A security group never blocks a response: it lets the answers of what it let through pass. That is the user's table in one line.
+# A security group never blocks a response: it lets the responses to accepted requests pass.
 HYPOTHESES = frozenset(
     Hypothesis(leg, cause)
     for leg in (Leg.REQUEST, Leg.RESPONSE)
@@ -113,13 +118,18 @@ HYPOTHESES = frozenset(
 )
 
 
-# Without the rules nobody can say that one has changed since, so this is a hypothesis only where they were read.
-WITHOUT_RULES = frozenset(one for one in HYPOTHESES if one.cause is not Cause.CHANGED_RULE)
+# Whether a rule has changed can be seen only where the rules were read.
+WITHOUT_RULES = frozenset(
+    hypothesis for hypothesis in HYPOTHESES if hypothesis.cause is not Cause.CHANGED_RULE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All that is known about a rejected flow: what the records show, and what the rules say (``None`` if not read)."""
+    """All that is known about a rejected flow: the records and the rules.
+
+    ``rules_check`` is ``None`` if the rules were not read.
+    """
 
     flow: RejectedFlow
     rules_check: RulesCheck | None = None
@@ -129,7 +139,7 @@ class Facts:
         return self.rules_check is not None and self.rules_check.acl_outcome is Outcome.DENY
 
     def groups_deny(self) -> bool:
-        """Whether the security groups, as they were read, deny the packet, taken for a request."""
+        """Whether the security groups, as they were read, deny the packet if it is a request."""
         return self.rules_check is not None and self.rules_check.groups.outcome is Outcome.DENY
 
 
@@ -146,7 +156,8 @@ class Evidence:
 class Verdict:
     """What is left when the evidence has struck out the rest.
 
-    ``causes`` are the causes still standing, most telling for ``undetermined``; ``evidence`` is in the order used.
+    ``causes`` are the causes that are left, which is most useful for ``undetermined``; ``evidence``
+    is in the order of the decision table.
     """
 
     kind: VerdictKind

@@ -1,12 +1,15 @@
-"""The narrowest change that lets a rejected packet and its reply pass, tried on the rules before it is offered.
+"""Find the narrowest change that lets a rejected packet and its reply pass.
 
-For a network ACL: a new entry with a free number before the one that decides. Where the closing ``*`` decides, the entry goes
-behind all others, so that it overrules none of them; where a numbered entry decides, it lets one address pass. A reply needs
-ephemeral ports (https://docs.aws.amazon.com/vpc/latest/userguide/custom-network-acl.html#nacl-ephemeral-ports).
-For security groups: one rule on one group, by group reference where the peer is an interface of the same VPC.
+A change is tried on the rules as read before it is offered. For a network ACL: a new entry with a
+free number before the entry that decides. Where the closing ``*`` decides, the entry goes behind
+all others, so that it overrules none of them; where a numbered entry decides, the new entry lets
+one address pass. A reply needs ephemeral ports
+(https://docs.aws.amazon.com/vpc/latest/userguide/custom-network-acl.html#nacl-ephemeral-ports). For
+security groups: one rule of one group, with a group reference where the peer is an interface of the
+same VPC.
 
-Request and reply are followed from end to end, as far as both ends are known: where a second rule would block them, both
-changes are offered. What cannot be shown to work is not offered.
+Request and reply are followed from end to end, as far as both ends are known: where a second rule
+would block them, both changes are offered. A change that cannot be shown to work is not offered.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from ipaddress import IPv4Network, ip_network
 from typing import TYPE_CHECKING
 
 from flowverdict.core.availability import NotAvailable
+from flowverdict.core.formatting import counted
 from flowverdict.core.protocols import Protocol, protocol_name
 from flowverdict.core.untrusted import is_region
 from flowverdict.flowlog.records import FlowDirection
@@ -41,12 +45,10 @@ if TYPE_CHECKING:
 
 
 LAST_RULE_NUMBER = 32_766
-_STEP = 10  # what people number ACL entries in
-_MAX_CHANGES = 6  # request and reply at both ends meet six gates at the most
+_STEP = 10  # between the numbers that people give to entries
+_MAX_CHANGES = 6  # request and reply at both ends pass at most six layers
 _LINUX_EPHEMERAL = PortRange(first=32_768, last=65_535)  # Linux from 32768, Windows from 49152
-_ANY_EPHEMERAL = PortRange(
-    first=1_024, last=65_535
-)  # load balancers, NAT gateways, Lambda and old systems
+_ANY_EPHEMERAL = PortRange(first=1_024, last=65_535)  # load balancers, NAT, Lambda, old systems
 _WITH_PORTS = {Protocol.TCP, Protocol.UDP}
 _ICMP = {Protocol.ICMP, Protocol.ICMPV6}
 
@@ -60,7 +62,7 @@ class AclChange:
     subnet_ids: tuple[str, ...]
 
     def apply(self, config: NetConfig) -> NetConfig:
-        """Give the configuration with the entry in it."""
+        """Return the configuration with the entry in it."""
         acls = tuple(
             replace(acl, entries=(*(acl.entries or ()), self.entry))
             if acl.network_acl_id == self.network_acl_id
@@ -70,9 +72,10 @@ class AclChange:
         return replace(config, network_acls=acls)
 
     def command(self, region: str) -> str:
-        """Give the AWS CLI command that makes the change."""
+        """Return the AWS CLI command that makes the change."""
         entry = self.entry
-        options = f"--network-acl-id {shlex.quote(self.network_acl_id)} {'--egress' if entry.egress else '--ingress'}"
+        way = "egress" if entry.egress else "ingress"
+        options = f"--network-acl-id {shlex.quote(self.network_acl_id)} --{way}"
         options += (
             f" --rule-number {entry.rule_number} --rule-action allow --protocol {entry.protocol}"
         )
@@ -85,7 +88,7 @@ class AclChange:
 
     @property
     def opens(self) -> str:
-        """Say what else the change lets pass."""
+        """What else the change lets pass."""
         where = ", ".join(self.subnet_ids) if self.subnet_ids else "its subnets"
         opened = self.entry.ports
         ports = (
@@ -95,7 +98,8 @@ class AclChange:
         )
         way = "out of" if self.entry.egress else "into"
         far = "to" if self.entry.egress else "from"
-        return f"{_protocol(self.entry.protocol)}{ports} {far} {self.entry.network} {way} every interface of {where}"
+        traffic = f"{_protocol(self.entry.protocol)}{ports} {far} {self.entry.network}"
+        return f"{traffic} {way} every interface of {where}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +110,7 @@ class GroupChange:
     holders: int
 
     def apply(self, config: NetConfig) -> NetConfig:
-        """Give the configuration with the rule in it."""
+        """Return the configuration with the rule in it."""
         groups = tuple(
             group
             if group.group_id != self.rule.group_id
@@ -118,7 +122,7 @@ class GroupChange:
         return replace(config, security_groups=groups)
 
     def command(self, region: str) -> str:
-        """Give the AWS CLI command that makes the change."""
+        """Return the AWS CLI command that makes the change."""
         rule = self.rule
         parts = [f"IpProtocol={rule.protocol}"]
         if rule.from_port is not None:
@@ -134,18 +138,19 @@ class GroupChange:
                 parts.append(f"Ipv6Ranges=[{{CidrIpv6={rule.peer}}}]")
         way = "egress" if rule.egress else "ingress"
         permission = shlex.quote(",".join(parts))
-        return f"aws ec2 authorize-security-group-{way}{region} --group-id {shlex.quote(rule.group_id)} --ip-permissions {permission}"
+        options = f"--group-id {shlex.quote(rule.group_id)} --ip-permissions {permission}"
+        return f"aws ec2 authorize-security-group-{way}{region} {options}"
 
     @property
     def opens(self) -> str:
-        """Say what else the change lets pass."""
+        """What else the change lets pass."""
         ports = "" if self.rule.from_port in {None, -1} else f" to port {self.rule.from_port}"
         peer = (
             f"every interface with {self.rule.peer}"
             if isinstance(self.rule.peer, GroupReference)
             else str(self.rule.peer)
         )
-        here = f"{self.holders:,} interface{'' if self.holders == 1 else 's'} with {self.rule.group_id}"
+        here = f"{counted(self.holders, 'interface')} with {self.rule.group_id}"
         far, near = (here, peer) if self.rule.egress else (peer, here)
         return f"{_protocol(self.rule.protocol)}{ports} from {far} to {near}"
 
@@ -155,24 +160,24 @@ type Change = AclChange | GroupChange
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remediation:
-    """Changes that together let the packet and its reply pass; that they do was verified on the rules as read."""
+    """Changes that let the packet and its reply pass together, verified on the rules as read."""
 
     changes: tuple[Change, ...]
 
     def commands(self, region: str | None) -> tuple[str, ...]:
-        """Give the AWS CLI commands, in order; without a Region where the records named none, or a text that is none."""
+        """Return the AWS CLI commands, in order; without the Region if it is unknown or invalid."""
         option = f" --region {region}" if region is not None and is_region(region) else ""
         return tuple(change.command(option) for change in self.changes)
 
     @property
     def opens(self) -> str:
-        """Say what else the changes let pass."""
+        """What else the changes let pass."""
         return "; ".join(change.opens for change in self.changes)
 
 
 @dataclass(frozen=True, slots=True)
-class _Gate:
-    """A layer that a packet has to pass at an interface; ``groups`` is false for a reply, which no group is asked about."""
+class _Hop:
+    """An interface that a packet must pass; for a reply, no security group is evaluated."""
 
     interface: Interface
     packet: Packet
@@ -188,26 +193,26 @@ def find_remediation(
     *,
     both_ends: bool = True,
 ) -> Remediation | NotAvailable:
-    """Give the changes that let a request and its reply pass, or say in words why none can be offered.
+    """Find the changes that let a request and its reply pass, or say why none can be offered.
 
-    ``direction`` is the request's at the interface; without ``both_ends`` the far one is not looked at. An empty list of
-    changes is never given: if the rules let both pass already, that is the reason.
+    ``direction`` is the request's at the interface; without ``both_ends`` the far end is not looked
+    at. If the rules let both pass already, that is the reason, so there is at least one change.
     """
     changes: list[Change] = []
     changed = config
     while True:
         blocked = _first_not_allowing(
-            changed, list(_gates(changed, interface, request, direction, both_ends=both_ends))
+            changed, list(_hops(changed, interface, request, direction, both_ends=both_ends))
         )
         if blocked is None:
             break
         if isinstance(blocked, NotAvailable):
             return NotAvailable(f"none offered: {blocked.reason}")
-        gate, answer = blocked
+        hop, answer = blocked
         change = (
-            _acl_change(changed, gate, answer)
+            _acl_change(changed, hop, answer)
             if isinstance(answer, AclAnswer)
-            else _group_change(changed, gate, answer)
+            else _group_change(changed, hop, answer)
         )
         if isinstance(change, NotAvailable):
             return NotAvailable(f"none offered: {change.reason}")
@@ -222,24 +227,24 @@ def find_remediation(
     )
 
 
-def _gates(
+def _hops(
     config: NetConfig,
     interface: Interface,
     request: Packet,
     direction: FlowDirection,
     *,
     both_ends: bool,
-) -> Iterator[_Gate]:
-    """Give where the request, then the reply has to pass, in the order of travel."""
+) -> Iterator[_Hop]:
+    """Yield where the request, then the reply must pass, in the order of travel."""
     reply = request.reply()
     far = config.interface_at(interface.vpc_id, request.peer(direction)) if both_ends else None
-    near_request = _Gate(interface, request, direction, is_reply=False)
-    near_reply = _Gate(interface, reply, direction.opposite, is_reply=True)
+    near_request = _Hop(interface, request, direction, is_reply=False)
+    near_reply = _Hop(interface, reply, direction.opposite, is_reply=True)
     if far is None:
         yield from (near_request, near_reply)
         return
-    far_request = _Gate(far, request, direction.opposite, is_reply=False)
-    far_reply = _Gate(far, reply, direction, is_reply=True)
+    far_request = _Hop(far, request, direction.opposite, is_reply=False)
+    far_reply = _Hop(far, reply, direction, is_reply=True)
     if direction is FlowDirection.EGRESS:
         yield from (near_request, far_request, far_reply, near_reply)
     else:
@@ -247,17 +252,17 @@ def _gates(
 
 
 def _first_not_allowing(
-    config: NetConfig, gates: list[_Gate]
-) -> tuple[_Gate, AclAnswer | GroupsAnswer] | NotAvailable | None:
-    for gate in gates:
-        acl = evaluate_subnet_acl(config, gate.interface, gate.packet, gate.direction)
+    config: NetConfig, hops: list[_Hop]
+) -> tuple[_Hop, AclAnswer | GroupsAnswer] | NotAvailable | None:
+    for hop in hops:
+        acl = evaluate_subnet_acl(config, hop.interface, hop.packet, hop.direction)
         groups = (
             None
-            if gate.is_reply
-            else evaluate_groups(config, gate.interface, gate.packet, gate.direction)
+            if hop.is_reply
+            else evaluate_groups(config, hop.interface, hop.packet, hop.direction)
         )
-        # As AWS checks them: going out the groups come first, coming in the ACL.
-        in_order = (groups, acl) if gate.direction is FlowDirection.EGRESS else (acl, groups)
+        # As AWS checks them: going out the security groups first, coming in the network ACL first.
+        in_order = (groups, acl) if hop.direction is FlowDirection.EGRESS else (acl, groups)
         answers = [answer for answer in in_order if answer is not None]
         for answer in answers:
             if answer.outcome is Outcome.UNKNOWN:
@@ -265,31 +270,31 @@ def _first_not_allowing(
                     f"the rules leave open whether it would work ({'; '.join(answer.reasons)})"
                 )
             if answer.outcome is Outcome.DENY:
-                return gate, answer
+                return hop, answer
     return None
 
 
-# --- network ACLs -----------------------------------------------------------------------------------------------------
+# --- network ACLs ---------------------------------------------------------------------------------
 
 
-def _acl_change(config: NetConfig, gate: _Gate, answer: AclAnswer) -> AclChange | NotAvailable:
+def _acl_change(config: NetConfig, hop: _Hop, answer: AclAnswer) -> AclChange | NotAvailable:
     acl = None if answer.network_acl_id is None else config.network_acl(answer.network_acl_id)
     if acl is None or answer.entry is None:
         return NotAvailable("the network ACL is not known")
-    egress = gate.direction is FlowDirection.EGRESS
+    egress = hop.direction is FlowDirection.EGRESS
     taken = {entry.rule_number for entry in acl.entries or () if entry.egress is egress}
     before = min(entry.rule_number for entry in (answer.entry, *answer.possible))
     number = _last_number(taken) if before > LAST_RULE_NUMBER else _number_before(before, taken)
     if number is None:
         return NotAvailable(f"{acl.network_acl_id} has no free rule number before {before}")
-    packet = gate.packet
+    packet = hop.packet
     entry = NetworkAclEntry(
         rule_number=number,
         egress=egress,
         action="allow",
         protocol=str(packet.protocol),
-        network=_acl_network(config, gate, overrules=before <= LAST_RULE_NUMBER),
-        ports=_acl_ports(gate) if packet.protocol in _WITH_PORTS else None,
+        network=_acl_network(config, hop, overrules=before <= LAST_RULE_NUMBER),
+        ports=_acl_ports(hop) if packet.protocol in _WITH_PORTS else None,
         icmp=IcmpTypeCode(type=-1, code=-1) if packet.protocol in _ICMP else None,
     )
     return AclChange(
@@ -302,7 +307,7 @@ def _number_before(limit: int, taken: set[int]) -> int | None:
 
 
 def _last_number(taken: set[int]) -> int | None:
-    """Give a number behind all entries, in people's steps where there is room."""
+    """Return a number behind all entries, the next multiple of ``_STEP`` where there is room."""
     highest = max((number for number in taken if number <= LAST_RULE_NUMBER), default=0)
     stepped = (highest // _STEP + 1) * _STEP
     if stepped <= LAST_RULE_NUMBER:
@@ -310,15 +315,15 @@ def _last_number(taken: set[int]) -> int | None:
     return highest + 1 if highest < LAST_RULE_NUMBER else None
 
 
-def _acl_network(config: NetConfig, gate: _Gate, *, overrules: bool) -> Network:
-    """Give the range to open: one address, or for a reply whomever the ACL lets ask.
+def _acl_network(config: NetConfig, hop: _Hop, *, overrules: bool) -> Network:
+    """Return the range to open: one address, or for a reply the range that may send requests.
 
-    Where a numbered entry is overruled it stays one address: that entry was written on purpose.
+    Where a numbered entry is overruled the range stays one address: that entry is deliberate.
     """
-    peer = gate.packet.peer(gate.direction)
-    if gate.is_reply and not overrules:
+    peer = hop.packet.peer(hop.direction)
+    if hop.is_reply and not overrules:
         asked = evaluate_subnet_acl(
-            config, gate.interface, gate.packet.reply(), gate.direction.opposite
+            config, hop.interface, hop.packet.reply(), hop.direction.opposite
         )
         if (
             asked is not None
@@ -334,22 +339,20 @@ def _host(address: Address) -> Network:
     return ip_network(address)
 
 
-def _acl_ports(gate: _Gate) -> PortRange | None:
-    port = gate.packet.destination_port
+def _acl_ports(hop: _Hop) -> PortRange | None:
+    port = hop.packet.destination_port
     if port is None:
         return None
-    if not gate.is_reply or port < _ANY_EPHEMERAL.first:
+    if not hop.is_reply or port < _ANY_EPHEMERAL.first:
         return PortRange(first=port, last=port)
     return _LINUX_EPHEMERAL if port in _LINUX_EPHEMERAL else _ANY_EPHEMERAL
 
 
-# --- security groups --------------------------------------------------------------------------------------------------
+# --- security groups ------------------------------------------------------------------------------
 
 
-def _group_change(
-    config: NetConfig, gate: _Gate, answer: GroupsAnswer
-) -> GroupChange | NotAvailable:
-    packet = gate.packet
+def _group_change(config: NetConfig, hop: _Hop, answer: GroupsAnswer) -> GroupChange | NotAvailable:
+    packet = hop.packet
     candidates = [
         group_id
         for group_id in answer.group_ids or ()
@@ -362,11 +365,11 @@ def _group_change(
     protocol, first, last = _group_service(packet)
     rule = SecurityGroupRule(
         group_id=group_id,
-        egress=gate.direction is FlowDirection.EGRESS,
+        egress=hop.direction is FlowDirection.EGRESS,
         protocol=protocol,
         from_port=first,
         to_port=last,
-        peer=_group_peer(config, gate),
+        peer=_group_peer(config, hop),
     )
     return GroupChange(rule=rule, holders=len(config.holders(group_id)))
 
@@ -385,17 +388,18 @@ def _group_service(packet: Packet) -> tuple[str, int | None, int | None]:
     return str(packet.protocol), None, None
 
 
-def _group_peer(config: NetConfig, gate: _Gate) -> Peer:
-    address = gate.packet.peer(gate.direction)
-    far = config.interface_at(gate.interface.vpc_id, address)
+def _group_peer(config: NetConfig, hop: _Hop) -> Peer:
+    address = hop.packet.peer(hop.direction)
+    far = config.interface_at(hop.interface.vpc_id, address)
     if far is not None and far.group_ids and not far.is_nat_gateway:
         return GroupReference(group_id=min(far.group_ids))
-    if gate.direction is FlowDirection.EGRESS:
-        # A gateway endpoint's service is named by its prefix list: its addresses change, the list follows.
+    if hop.direction is FlowDirection.EGRESS:
+        # A gateway endpoint's service is named by its prefix list: its addresses change, the list
+        # follows.
         services = {
             endpoint.service_name
             for endpoint in config.endpoints or ()
-            if endpoint.vpc_id == gate.interface.vpc_id
+            if endpoint.vpc_id == hop.interface.vpc_id
         }
         for listed in config.prefix_lists or ():
             if listed.name in services and any(

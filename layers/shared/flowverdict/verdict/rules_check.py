@@ -1,7 +1,8 @@
-"""What the rules, as they were read, say to the packets of a rejected flow.
+"""Evaluate the rules, as they were read, for the packets of a rejected flow.
 
-A flow log tells addresses and ports, the configuration tells what is allowed; put side by side they say which layer would
-block the packet now. Rules are read minutes after the packet, so this is evidence about then, not proof.
+A flow log shows addresses and ports, the configuration shows what is allowed; together they show
+which layer would block the packet now. Rules are read minutes after the packet, so the result is
+evidence about the time of the reject, not proof.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RulesCheck:
-    """What both layers of an interface say to a packet.
+    """What both layers of an interface do with a packet.
 
     Parameters
     ----------
     acl
-        ``None`` where the packet stays inside the subnet, so that no ACL is asked.
+        ``None`` where the packet stays inside the subnet, so that no network ACL is evaluated.
     groups
-        As for a packet of no connection yet; a reply of a tracked connection passes whatever this says.
+        As for the first packet of a connection; a reply of a tracked connection always passes.
     """
 
     interface: Interface
@@ -49,15 +50,16 @@ class RulesCheck:
 
     @property
     def acl_outcome(self) -> Outcome:
-        """What the ACL does; inside a subnet it allows everything, since nobody asks it."""
+        """What the network ACL does; inside a subnet it is not evaluated, which allows all."""
         return Outcome.ALLOW if self.acl is None else self.acl.outcome
 
 
 def with_interface_facts(flow: RejectedFlow, config: NetConfig) -> RejectedFlow:
-    """Give the flow with the direction, VPC, subnet and instance that its interface tells, where the log does not.
+    """Return the flow with what its interface adds to the log.
 
-    For the direction, secondary addresses and delegated prefixes count as the interface's own: pods are behind it, whatever
-    the log shows for them.
+    The interface gives the VPC, subnet and instance where the log lacks them, and the direction
+    where it is not logged. For the direction, secondary addresses and delegated prefixes are the
+    interface's own: pods are behind the interface, whatever the log shows for them.
     """
     interface = _interface(flow, config)
     if interface is None:
@@ -86,7 +88,7 @@ def _direction(flow: RejectedFlow, interface: Interface) -> FlowDirection | None
 
 
 def check_rules(flow: RejectedFlow, config: NetConfig) -> RulesCheck | NotAvailable:
-    """Say what the rules do with the flow's packets, or, in words, why that cannot be said.
+    """Evaluate the rules for the flow's packets, or say why that is not possible.
 
     The flow's direction should be as good as it gets (``with_interface_facts``).
     """
@@ -94,7 +96,8 @@ def check_rules(flow: RejectedFlow, config: NetConfig) -> RulesCheck | NotAvaila
     source, destination = flow.key.packet_source, flow.key.packet_destination
     if interface is None:
         return NotAvailable(
-            f"{flow.interface_id or 'the interface'} is not in the configuration that was read (deleted since, perhaps)"
+            f"{flow.interface_id or 'the interface'} is not in the configuration that was read "
+            "(it may be deleted)"
         )
     if (
         source is None
@@ -139,11 +142,11 @@ def _is_own(interface: Interface, address: Address | None) -> bool:
 
 
 def _blocked_publicly(mode: str | None, packet: Packet, direction: FlowDirection) -> str | None:
-    """Give the mode of Block Public Access if it concerns this packet: ingress alone, or both directions."""
+    """Return the mode of Block Public Access if the mode concerns this packet."""
     concerns = mode == "block-bidirectional" or (
         mode == "block-ingress" and direction is FlowDirection.INGRESS
     )
     remote = packet.peer(direction)
-    # IPv6 addresses inside a VPC are global too, so for those nothing can be said.
+    # IPv6 addresses inside a VPC are global too, so they do not show where the remote end is.
     public = remote.version == IPV4 and not is_inside(remote)
     return mode if concerns and public else None

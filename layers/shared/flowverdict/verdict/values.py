@@ -1,4 +1,4 @@
-"""TODO flowverdict.verdict.values."""
+"""Values of the JSON contracts that explanations and alerts share; each is one JSON object."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AclEntry:
-    """The network ACL entry that decides; ``egress`` is false for an inbound entry."""
+    """The network ACL rule that decides; ``egress`` is false for an inbound rule."""
 
     network_acl_id: str
     rule_number: int

@@ -1,7 +1,8 @@
-"""Verdicts in words: which half of the connection was rejected, what rejected it, and what to look at next.
+"""Write verdicts in words: what was rejected, what rejected it, and what to look at next.
 
-Layers are named in the order AWS checks them (https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html): coming in
-the network ACL first, going out the security groups. Commands only read, and quote what came from a log.
+Layers are named in the order in which AWS checks them: coming in the network ACL first, going out
+the security groups first (https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html).
+Commands only read; a value that came from a log is checked before it goes into a command.
 """
 
 from __future__ import annotations
@@ -34,12 +35,6 @@ _CAPTION = {
     VerdictKind.RULES_ALLOW: "the rules allow it now",
     VerdictKind.UNDETERMINED: "undetermined",
 }
-_SHORT_CAPTION = _CAPTION | {
-    VerdictKind.SECURITY_GROUP: "SG",
-    VerdictKind.NETWORK_ACL: "NACL",
-    VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP: "NACL and SG",
-    VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP: "NACL or SG",
-}
 _LEG_NOUN = {Leg.REQUEST: "request", Leg.RESPONSE: "response", Leg.UNKNOWN: "packet"}
 _HEDGE = {
     Confidence.CERTAIN: "",
@@ -53,65 +48,61 @@ def caption(kind: VerdictKind) -> str:
     return _CAPTION[kind]
 
 
-def short_caption(kind: VerdictKind) -> str:
-    """Name a verdict as network people do, where room is short: ``NACL or SG``."""
-    return _SHORT_CAPTION[kind]
-
-
 def bound(direction: FlowDirection | None) -> str:
-    """Say ``inbound`` or ``outbound`` as people do; empty where unknown."""
+    """Return ``inbound`` or ``outbound``; empty where the direction is not known."""
     return "" if direction is None else _BOUND[direction]
 
 
 def what_was_rejected(direction: FlowDirection | None, leg: Leg) -> str:
-    """Name the rejected half of the connection: ``Outbound response``."""
+    """Name the rejected part of the connection: ``Outbound response``."""
     return f"{bound(direction)} {_LEG_NOUN[leg]}".strip().capitalize()
 
 
-_WHO = {Leg.REQUEST: "Requests", Leg.RESPONSE: "Replies", Leg.UNKNOWN: "Packets"}
+_SUBJECT = {Leg.REQUEST: "Requests", Leg.RESPONSE: "Replies", Leg.UNKNOWN: "Packets"}
 
 
 def headline(explanation: Explanation, confidence: Confidence) -> str:
-    """Name what happened, without addresses: ``Replies blocked by acl-0a1b rule 120``; ``rule *`` is the one that closes."""
+    """Name what happened, without addresses: ``Replies blocked by acl-0a1b rule 120``.
+
+    ``rule *`` is the last rule of a network ACL, which denies everything.
+    """
     verdict = explanation.verdict
-    who = _WHO[verdict.leg]
+    subject = _SUBJECT[verdict.leg]
     match verdict.kind:
         case VerdictKind.CLOSED_CONNECTION:
             return "Packets of closed connections"
         case VerdictKind.RULES_ALLOW:
-            return f"{who} rejected, but the rules allow them now"
+            return f"{subject} rejected, but the rules allow them now"
         case VerdictKind.UNDETERMINED:
-            return f"{who} rejected, cause undetermined"
+            return f"{subject} rejected, cause undetermined"
         case _:
             hedge = "possibly " if confidence is Confidence.POSSIBLE else ""
-            return f"{who} {hedge}blocked by {_blocker_in_words(explanation)}"
+            return f"{subject} {hedge}blocked by {_blocker_in_words(explanation)}"
 
 
 def _blocker_in_words(explanation: Explanation) -> str:
     entry, groups = explanation.acl_entry, explanation.blocking_groups
-    if explanation.verdict.kind is VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP or (
-        entry is None and not groups
-    ):
-        return short_caption(explanation.verdict.kind)
-    rule = (
-        []
-        if entry is None
-        else [
-            f"{entry.network_acl_id} rule {'*' if entry.rule_number > LAST_RULE_NUMBER else entry.rule_number}"
-        ]
-    )
-    shown = groups[:2]
-    more = [f"{len(groups) - len(shown)} more"] if len(groups) > len(shown) else []
-    return " and ".join([*rule, *([", ".join([*shown, *more])] if groups else [])])
+    kind = explanation.verdict.kind
+    if kind is VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP or (entry is None and not groups):
+        return caption(kind)
+    blockers = []
+    if entry is not None:
+        number = "*" if entry.rule_number > LAST_RULE_NUMBER else entry.rule_number
+        blockers.append(f"{entry.network_acl_id} rule {number}")
+    if groups:
+        shown = groups[:2]
+        more = [f"{len(groups) - len(shown)} more"] if len(groups) > len(shown) else []
+        blockers.append(", ".join([*shown, *more]))
+    return " and ".join(blockers)
 
 
 def connection(flow: RejectedFlow) -> str:
-    """Write the packet: ``TCP 10.0.1.5:443 -> 203.0.113.12:50122``."""
+    """Write the flow's packet: ``TCP 10.0.1.5:443 -> 203.0.113.12:50122``."""
     return f"{protocol_name(flow.key.protocol)} {endpoints(flow)}"
 
 
 def endpoints(flow: RejectedFlow, *, only_port: int | None = None) -> str:
-    """Write the packet's ends; with ``only_port`` the ephemeral one, which means nothing to a person, is left out."""
+    """Write the packet's ends; with ``only_port`` without the other, ephemeral port."""
     key = flow.key
     ports = [key.source_port, key.destination_port] if has_ports(key.protocol) else [None, None]
     if only_port is not None:
@@ -124,13 +115,13 @@ def _end(address: Address | None, port: int | None) -> str:
 
 
 def sentence(explanation: Explanation) -> str:
-    """Say in one sentence what was rejected and by what: ``Outbound response rejected: the request was accepted at ...``."""
+    """Write one sentence on what was rejected and why: ``Outbound response rejected: ...``."""
     flow, verdict = explanation.flow, explanation.verdict
     return f"{what_was_rejected(flow.direction, verdict.leg)} rejected: {because(explanation)}."
 
 
 def because(explanation: Explanation) -> str:
-    """Say what rejected it, and on what that rests."""
+    """Write what rejected the packet, and the evidence for that."""
     flow, verdict = explanation.flow, explanation.verdict
     hedge = _HEDGE[verdict.confidence]
     rules = f"{bound(flow.direction)} rules".strip()
@@ -141,42 +132,47 @@ def because(explanation: Explanation) -> str:
         return _because_of_rules(explanation, hedge)
     match verdict.kind:
         case VerdictKind.NETWORK_ACL if verdict.leg is Leg.RESPONSE:
-            return f"{_request_was_accepted(flow, verdict)}, so {hedge}the network ACL's {rules} block the reply"
+            cause = f"{hedge}the network ACL's {rules} block the reply"
+            return f"{_request_was_accepted(flow, verdict)}, so {cause}"
         case VerdictKind.NETWORK_ACL:
-            return f"{hedge}the network ACL's {rules} block it; {decisive(verdict)}"
+            cause = f"{hedge}the network ACL's {rules} block it"
         case VerdictKind.SECURITY_GROUP:
-            return f"{hedge}no security group of the interface has {rules} that allow it; {decisive(verdict)}"
+            cause = f"{hedge}no security group of the interface has {rules} that allow it"
         case VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP:
-            return f"{hedge}{_layers_in_order(flow.direction)} (checked in this order); {decisive(verdict)}"
+            cause = f"{hedge}{_layers_in_order(flow.direction)} (checked in this order)"
         case VerdictKind.CLOSED_CONNECTION:
-            return f"{hedge}it belongs to a connection that was over or forgotten, and no rule has to change; {decisive(verdict)}"
-        case VerdictKind.RULES_ALLOW:
-            return f"the rules let it pass now{_read_at(explanation)}: one has changed since, or the connection was over"
-        case VerdictKind.BLOCK_PUBLIC_ACCESS | VerdictKind.ENCRYPTION_CONTROLS:
-            return (
-                f"{_CAPTION[verdict.kind]} forbids it, no network ACL or security group rule does"
+            cause = (
+                f"{hedge}it belongs to a connection that was over or no longer tracked, "
+                "and no rule has to change"
             )
-        case _:
-            return f"the records leave more than one explanation ({', '.join(sorted(verdict.causes))}); {decisive(verdict)}"
+        case VerdictKind.RULES_ALLOW:
+            return (
+                f"the rules let it pass now{_read_at(explanation)}: "
+                "a rule has changed since, or the connection was over"
+            )
+        case VerdictKind.BLOCK_PUBLIC_ACCESS | VerdictKind.ENCRYPTION_CONTROLS:
+            return f"{_CAPTION[verdict.kind]} forbids it, not a network ACL or security group rule"
+        case VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP | VerdictKind.UNDETERMINED:
+            causes = ", ".join(sorted(verdict.causes))
+            cause = f"the records leave more than one explanation ({causes})"
+    return f"{cause}; {decisive(verdict)}"
 
 
 def _because_of_rules(explanation: Explanation, hedge: str) -> str:
-    """Name the rules that block."""
+    """Name the rules that block the packet."""
     flow, verdict = explanation.flow, explanation.verdict
     acl, groups = explanation.blocking_entry, explanation.blocking_groups
-    named = "" if acl is None else f"{acl.network_acl_id} {acl.entry}"
+    rule = "" if acl is None else f"{acl.network_acl_id} {acl.entry}"
     way = "in" if flow.direction is FlowDirection.INGRESS else "out"
-    offering = f"no {bound(flow.direction)} rule of {', '.join(groups)} lets it {way}"
+    no_rule = f"no {bound(flow.direction)} rule of {', '.join(groups)} lets it {way}"
     if verdict.kind is VerdictKind.NETWORK_ACL and verdict.leg is Leg.RESPONSE:
-        blocks = f"{_request_was_accepted(flow, verdict)}, and {hedge}{named} blocks the reply"
+        blocks = f"{_request_was_accepted(flow, verdict)}, and {hedge}{rule} blocks the reply"
     elif verdict.kind is VerdictKind.NETWORK_ACL:
-        blocks = f"{hedge}{named} blocks it"
+        blocks = f"{hedge}{rule} blocks it"
     elif verdict.kind is VerdictKind.SECURITY_GROUP:
-        blocks = f"{hedge}the security groups: {offering}" if hedge else offering
+        blocks = f"{hedge}the security groups: {no_rule}" if hedge else no_rule
     else:
-        in_order = (
-            (named, offering) if flow.direction is FlowDirection.INGRESS else (offering, named)
-        )
+        in_order = (rule, no_rule) if flow.direction is FlowDirection.INGRESS else (no_rule, rule)
         blocks = f"{hedge}both layers block it: {in_order[0]}, and {in_order[1]}"
     return f"{blocks}{_read_at(explanation)}"
 
@@ -206,6 +202,7 @@ def _layers_in_order(direction: FlowDirection | None) -> str:
             return "the network ACL or the security groups block it"
 
 
+# Evidence that holds for most flows of an interface, whatever rejected them.
 _BACKGROUND = {
     EvidenceKind.REJECT_REASON,
     EvidenceKind.PRIVATE_ADDRESSES,
@@ -215,23 +212,26 @@ _BACKGROUND = {
 
 
 def decisive(verdict: Verdict) -> str:
-    """Give the observation that says most about this flow; background facts only if there is nothing else."""
-    telling: list[Evidence] = [item for item in verdict.evidence if item.kind not in _BACKGROUND]
-    chosen = telling or list(verdict.evidence)
-    return chosen[0].detail if chosen else "nothing in the records tells more"
+    """Return the observation that says most about this flow; background only without any other."""
+    specific: list[Evidence] = [item for item in verdict.evidence if item.kind not in _BACKGROUND]
+    chosen = specific or list(verdict.evidence)
+    return chosen[0].detail if chosen else "the records show nothing more"
 
 
 def next_steps(explanation: Explanation) -> tuple[str, ...]:
-    """Say what to look at next, most telling first, with commands that only read.
+    """Return what to look at next, most helpful first, with commands that only read.
 
-    A person pastes them, and what they name comes from a log: where that is no id or no Region, there is no command.
+    A person pastes the commands, and the ids in them come from a log: where an id or the Region is
+    malformed, there is no command. Where there is a fix, there is no next step.
     """
     flow, verdict = explanation.flow, explanation.verdict
+    if explanation.blocker is not None and isinstance(explanation.remediation, Remediation):
+        return ()
+    if verdict.kind in _NO_RULE_TO_LOOK_AT:
+        return (_NO_RULE_TO_LOOK_AT[verdict.kind],)
     region = _region_option(flow.context.region)
     acl = _look_at_acl(flow, region)
     groups = _look_at_groups(flow, region)
-    if explanation.blocker is not None and isinstance(explanation.remediation, Remediation):
-        return ()  # the fix is what to do next
     match verdict.kind:
         case VerdictKind.NETWORK_ACL:
             return (acl,)
@@ -246,24 +246,27 @@ def next_steps(explanation: Explanation) -> tuple[str, ...]:
                 else f": aws ec2 describe-vpc-block-public-access-options{region}"
             )
             return (f"See the Region's setting and its exclusions{command}",)
-        case VerdictKind.ENCRYPTION_CONTROLS:
-            return (
-                "Encrypt the traffic to the endpoint (TLS), or see the VPC's Encryption Controls mode.",
-            )
-        case VerdictKind.RULES_ALLOW:
-            return (
-                "Nothing to change. If it goes on: the cause is neither the network ACL nor a security group.",
-            )
-        case VerdictKind.CLOSED_CONNECTION:
-            return (
-                "Nothing to change. If it goes on: compare both ends' idle time-outs with the interface's connection tracking.",
-            )
         case _:
             return (acl, groups)
 
 
+_NO_RULE_TO_LOOK_AT = {
+    VerdictKind.ENCRYPTION_CONTROLS: (
+        "Encrypt the traffic to the endpoint (TLS), or see the VPC's Encryption Controls mode."
+    ),
+    VerdictKind.RULES_ALLOW: (
+        "Nothing to change. If it continues: "
+        "neither the network ACL nor a security group is the cause."
+    ),
+    VerdictKind.CLOSED_CONNECTION: (
+        "Nothing to change. If it continues: compare both ends' idle time-outs "
+        "with the interface's connection tracking."
+    ),
+}
+
+
 def _region_option(region: str | None) -> str | None:
-    """Give the option that names the Region, nothing where the records do not, and ``None`` for what cannot be one."""
+    """Return the option that names the Region: empty without a Region, ``None`` if malformed."""
     if region is None:
         return ""
     return f" --region {region}" if is_region(region) else None
@@ -271,43 +274,48 @@ def _region_option(region: str | None) -> str | None:
 
 def _look_at_acl(flow: RejectedFlow, region: str | None) -> str:
     subnet, interface = flow.context.subnet_id, flow.interface_id
-    question = (
-        f"{f'{bound(flow.direction)} rules'.strip()}: does an entry allow {connection(flow)}?"
-    )
-    one = subnet if subnet is not None else interface
-    if one is None:
-        return f"Network ACL, {question}"
-    asked = f"Network ACL of {one if one is subnet else f'the subnet of {one}'}, {question}"
-    if region is None or not is_resource_id(one):
-        return asked
-    value = one
-    if one is not subnet:
-        look_up = f"aws ec2 describe-network-interfaces{region} --network-interface-ids {one}"
+    question = _question(flow)
+    if subnet is not None:
+        step = f"Network ACL of {subnet}, {question}"
+        if region is None or not is_resource_id(subnet):
+            return step
+        value = subnet
+    elif interface is not None:
+        step = f"Network ACL of the subnet of {interface}, {question}"
+        if region is None or not is_resource_id(interface):
+            return step
+        look_up = f"aws ec2 describe-network-interfaces{region} --network-interface-ids {interface}"
         value = f"$({look_up} --query 'NetworkInterfaces[0].SubnetId' --output text)"
-    return f"{asked} aws ec2 describe-network-acls{region} --filters Name=association.subnet-id,Values={value}"
+    else:
+        return f"Network ACL, {question}"
+    filters = f"--filters Name=association.subnet-id,Values={value}"
+    return f"{step} aws ec2 describe-network-acls{region} {filters}"
 
 
 def _look_at_groups(flow: RejectedFlow, region: str | None) -> str:
     interface = flow.interface_id
-    whose = "" if interface is None else f" of {interface}"
-    asked = f"Security groups{whose}, {f'{bound(flow.direction)} rules'.strip()}: does one allow {connection(flow)}?"
+    holder = "" if interface is None else f" of {interface}"
+    step = f"Security groups{holder}, {_question(flow)}"
     if interface is None or region is None or not is_resource_id(interface):
-        return asked
+        return step
     command = f"aws ec2 describe-network-interfaces{region} --network-interface-ids {interface}"
-    return f"{asked} {command} --query 'NetworkInterfaces[].Groups'"
+    return f"{step} {command} --query 'NetworkInterfaces[].Groups'"
 
 
-_MAX_WHAT = 5
+def _question(flow: RejectedFlow) -> str:
+    return f"{f'{bound(flow.direction)} rules'.strip()}: does a rule allow {connection(flow)}?"
+
+
+_MAX_LINES = 5
 
 
 def most_of(aggregated: AggregatedRejects) -> tuple[str, ...]:
-    """Say what most rejected records are of that are counted together, those of most first."""
-    most = sorted(aggregated.what.items(), key=lambda item: (-item[1], str(item[0])))[:_MAX_WHAT]
-    return tuple(f"{_what(*key)}: {counted(records, 'record')}" for key, records in most)
+    """Write what most of the aggregated records are, those of the most records first."""
+    most = sorted(aggregated.what.items(), key=lambda item: (-item[1], str(item[0])))[:_MAX_LINES]
+    return tuple(f"{_traffic(*key)}: {counted(records, 'record')}" for key, records in most)
 
 
-def _what(direction: FlowDirection | None, protocol: int | None, port: int | None) -> str:
+def _traffic(direction: FlowDirection | None, protocol: int | None, port: int | None) -> str:
     way = "" if direction is None else f"{direction}, "
-    return f"{way}{protocol_name(protocol)}" + (
-        "" if port is None or not has_ports(protocol) else f" to port {port}"
-    )
+    target = "" if port is None or not has_ports(protocol) else f" to port {port}"
+    return f"{way}{protocol_name(protocol)}{target}"

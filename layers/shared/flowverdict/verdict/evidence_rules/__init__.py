@@ -1,4 +1,10 @@
-"""TODO flowverdict.verdict.evidence_rules."""
+"""The evidence rules: what strikes out which hypotheses, as the rows of the decision table.
+
+Each module holds the rules of one kind of evidence: first the observations, then their rows. An
+observation is one sentence about a flow, or ``None``. ``RULES`` puts all rows in the order in which
+evidence is shown. AWS's own word (``reject-reason``) comes first, then where the interface lies,
+TCP handshakes, accepted traffic of the connection, the rules as read, and last the hints.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +33,10 @@ RULES: tuple[Rule, ...] = (
 
 
 def decision_table() -> str:
-    """Print ``RULES`` as the Markdown table that stands in the README."""
+    """Return ``RULES`` as the Markdown table of the README."""
     rows = (
-        f"| [{rule.when}]({rule.source}) | {_strikes_in_words(rule)} | {rule.strength.name.lower()} |"
+        f"| [{rule.when}]({rule.source}) | {_strikes_in_words(rule)} "
+        f"| {rule.strength.name.lower()} |"
         for rule in RULES
     )
     return "\n".join(["| evidence | strikes out | strength |", "|---|---|---|", *rows])
@@ -38,7 +45,7 @@ def decision_table() -> str:
 def _strikes_in_words(rule: Rule) -> str:
     if not rule.strikes:
         return "nothing; the verdict can be no more than *possible*"
-    kept = [cause for cause in Cause if cause not in rule.strikes]
-    if len(kept) == 1 and not any(isinstance(item, Leg) for item in rule.strikes):
-        return f"everything but {kept[0]}"
+    left = [cause for cause in Cause if cause not in rule.strikes]
+    if len(left) == 1 and not any(isinstance(item, Leg) for item in rule.strikes):
+        return f"everything but {left[0]}"
     return ", ".join(str(item) for item in rule.strikes)

@@ -1,4 +1,12 @@
-"""TODO flowverdict.verdict.evidence_rules.connection."""
+"""Evidence of accepted traffic: whether the rejected packets belong to an accepted connection.
+
+Accepted records of the opposite direction show a request that this flow answers; accepted records
+of both directions show a connection that goes on or is over. What AWS logs of a request and its
+response: https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-records-examples.html. A packet
+that arrives after its connection was closed is logged as REJECT:
+https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html. This evidence is soft: a
+lost or late record can overturn it.
+"""
 
 from __future__ import annotations
 
@@ -21,92 +29,115 @@ from flowverdict.verdict.evidence_rules.predicates import (
     quiet_since,
 )
 from flowverdict.verdict.evidence_rules.rule import (
-    ALL_BUT_CLOSED,
     AWS_CONTROLS,
     CONNECTION_TRACKING,
     FLOW_LOG_RECORDS,
     RECORD_EXAMPLES,
     Rule,
+    all_but,
 )
 from flowverdict.verdict.model import Cause, EvidenceKind, Facts, Leg, Strength
 
 
+def _no_connection(facts: Facts) -> str | None:
+    if is_tcp(facts) or facts.flow.key.protocol is None:
+        return None
+    return f"{protocol_name(facts.flow.key.protocol)} has no connection that could have been closed"
+
+
 def _probably_solicited_syn_ack(facts: Facts) -> str | None:
     mirror = facts.flow.mirror
-    if not (is_tcp(facts) and answers(facts.flow.traffic.tcp_flags) and mirror is not None):
-        return None
-    if solicited_syn_ack(facts) is not None:
+    if mirror is None or not _is_syn_ack(facts) or solicited_syn_ack(facts) is not None:
         return None
     what = "the SYN it answers" if opens(mirror.tcp_flags) else "the opposite direction"
     return f"tcp-flags have SYN-ACK, and {what} was accepted at {clock_time(mirror.first_start)}"
 
 
 def _sent_syn_ack(facts: Facts) -> str | None:
-    if not (is_tcp(facts) and answers(facts.flow.traffic.tcp_flags) and facts.flow.mirror is None):
+    if not _is_syn_ack(facts) or facts.flow.mirror is not None or not _sent_by_interface(facts):
         return None
-    if not (facts.flow.direction_logged and facts.flow.direction is FlowDirection.EGRESS):
-        return None
-    return "the interface itself sent a SYN-ACK, so a SYN had reached it, though no record of it was seen"
+    return (
+        "the interface itself sent a SYN-ACK, so a SYN had reached it, "
+        "though no record of the SYN was seen"
+    )
 
 
 def _unsolicited_syn_ack(facts: Facts) -> str | None:
-    if not (is_tcp(facts) and answers(facts.flow.traffic.tcp_flags) and facts.flow.mirror is None):
+    if not _is_syn_ack(facts) or facts.flow.mirror is not None or _sent_by_interface(facts):
         return None
-    if _sent_syn_ack(facts) is not None:
-        return None
-    return "tcp-flags have SYN-ACK, but no request that it answers was seen: backscatter, or the request's record is elsewhere"
+    return (
+        "tcp-flags have SYN-ACK, but no request that it answers was seen: "
+        "backscatter, or the request's record is elsewhere"
+    )
+
+
+def _is_syn_ack(facts: Facts) -> bool:
+    return is_tcp(facts) and answers(facts.flow.traffic.tcp_flags)
+
+
+def _sent_by_interface(facts: Facts) -> bool:
+    return facts.flow.direction_logged and facts.flow.direction is FlowDirection.EGRESS
 
 
 def _request_accepted(facts: Facts) -> str | None:
     mirror = accepted_request(facts)
     if mirror is None or facts.flow.key.source_port == facts.flow.key.destination_port != 0:
         return None
-    return f"the opposite direction was accepted at {clock_time(mirror.first_start)}, this direction never was"
+    return (
+        f"the opposite direction was accepted at {clock_time(mirror.first_start)}, "
+        "this direction never was"
+    )
 
 
 def connection_ended(facts: Facts) -> str | None:
+    """Return an observation if the connection was accepted, was closed and has been quiet since."""
     both = both_accepted(facts)
-    if (
-        both is None
-        or not is_tcp(facts)
-        or opens(facts.flow.traffic.tcp_flags)
-        or answers(facts.flow.traffic.tcp_flags)
-    ):
+    flags = facts.flow.traffic.tcp_flags
+    if both is None or not is_tcp(facts) or opens(flags) or answers(flags):
         return None
-    if facts.acl_denies():
+    if facts.acl_denies() or not quiet_since(facts, both):
         return None
-    mirror, same = both
-    if not (closes(mirror.tcp_flags) or closes(same.tcp_flags)) or not quiet_since(facts, both):
+    if not any(closes(activity.tcp_flags) for activity in both):
         return None
-    return f"both directions were accepted until {clock_time(last_seen(both))} and FIN or RST was seen: the connection was over"
+    return (
+        f"both directions were accepted until {clock_time(last_seen(both))} "
+        "and FIN or RST was seen: the connection was over"
+    )
 
 
 def _connection_goes_on(facts: Facts) -> str | None:
     both = both_accepted(facts)
     if both is None or quiet_since(facts, both) or opens(facts.flow.traffic.tcp_flags):
         return None
-    return f"packets of the connection were accepted until {clock_time(last_seen(both))}, after the reject began: it was not over"
+    return (
+        f"packets of the connection were accepted until {clock_time(last_seen(both))}, "
+        "after the reject began: the connection was not over"
+    )
 
 
-def _answering_side(facts: Facts) -> str | None:
+def _opened_by_other_side(facts: Facts) -> str | None:
     if facts.flow.same is None or not (
         opens(flags_of(facts.flow.mirror)) or answers(facts.flow.same.tcp_flags)
     ):
         return None
-    return "the accepted packets' tcp-flags show that the other side opened the connection"
+    return "tcp-flags of the accepted records show that the other side opened the connection"
 
 
-def _asking_side(facts: Facts) -> str | None:
+def _opened_by_this_side(facts: Facts) -> str | None:
     if not (opens(flags_of(facts.flow.same)) or answers(flags_of(facts.flow.mirror))):
         return None
-    return "the accepted packets' tcp-flags show that this side opened the connection"
+    return "tcp-flags of the accepted records show that this side opened the connection"
 
 
 def _one_way_accepted(facts: Facts) -> str | None:
-    if facts.flow.same is None or facts.flow.mirror is not None:
+    same = facts.flow.same
+    if same is None or facts.flow.mirror is not None:
         return None
-    when = "before" if not_after(facts.flow.same, facts.flow.traffic) else "later"
-    return f"the same flow was accepted {when} ({clock_time(facts.flow.same.first_start)}), so a rule changed; nothing answers it"
+    when = "before" if not_after(same, facts.flow.traffic) else "later"
+    return (
+        f"the same flow was accepted {when} ({clock_time(same.first_start)}), "
+        "so a rule changed; nothing answers the flow"
+    )
 
 
 def _no_request_seen(facts: Facts) -> str | None:
@@ -116,13 +147,10 @@ def _no_request_seen(facts: Facts) -> str | None:
         or facts.flow.records_lost
     ):
         return None
-    return "accepted traffic of this interface is logged, but nothing in the opposite direction of this flow"
-
-
-def _no_connection(facts: Facts) -> str | None:
-    if is_tcp(facts) or facts.flow.key.protocol is None:
-        return None
-    return f"{protocol_name(facts.flow.key.protocol)} has no connection that could have been closed"
+    return (
+        "accepted traffic of this interface is logged, "
+        "but nothing in the opposite direction of this flow"
+    )
 
 
 CONNECTION: tuple[Rule, ...] = (
@@ -136,7 +164,8 @@ CONNECTION: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.TCP_SYN_ACK,
-        when="`tcp-flags` have SYN-ACK and the opposite direction was accepted, but not all of the row above holds",
+        when="`tcp-flags` have SYN-ACK and the opposite direction was accepted, "
+        "but not all of the row on SYN-ACK above holds",
         strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
         strength=Strength.SOFT,
         source=CONNECTION_TRACKING,
@@ -152,7 +181,8 @@ CONNECTION: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.TCP_SYN_ACK_UNSOLICITED,
-        when="`tcp-flags` have SYN-ACK, coming in or with no direction logged, and no request was seen",
+        when="`tcp-flags` have SYN-ACK, `flow-direction` is ingress or not logged, "
+        "and no request was seen",
         strikes=(Cause.CLOSED_CONNECTION,),
         strength=Strength.SOFT,
         source=CONNECTION_TRACKING,
@@ -168,8 +198,9 @@ CONNECTION: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.CONNECTION_ENDED,
-        when="both directions were accepted before, FIN or RST was seen, and nothing has been accepted since the reject",
-        strikes=ALL_BUT_CLOSED,
+        when="both directions were accepted before, FIN or RST was seen, "
+        "and nothing has been accepted since the reject",
+        strikes=all_but(Cause.CLOSED_CONNECTION),
         strength=Strength.SOFT,
         source=FLOW_LOG_RECORDS,
         observe=connection_ended,
@@ -184,19 +215,19 @@ CONNECTION: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.INITIATOR,
-        when="the accepted packets' `tcp-flags` show that the other side opened the connection",
+        when="`tcp-flags` of the accepted records show that the other side opened the connection",
         strikes=(Leg.REQUEST,),
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,
-        observe=_answering_side,
+        observe=_opened_by_other_side,
     ),
     Rule(
         kind=EvidenceKind.INITIATOR,
-        when="the accepted packets' `tcp-flags` show that this side opened the connection",
+        when="`tcp-flags` of the accepted records show that this side opened the connection",
         strikes=(Leg.RESPONSE,),
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,
-        observe=_asking_side,
+        observe=_opened_by_this_side,
     ),
     Rule(
         kind=EvidenceKind.SAME_DIRECTION_ACCEPTED,
@@ -208,7 +239,8 @@ CONNECTION: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.NO_REQUEST_SEEN,
-        when="the opposite direction was not accepted, though accepted traffic of the interface is logged",
+        when="the opposite direction was not accepted, "
+        "though accepted traffic of the interface is logged",
         strikes=(Leg.RESPONSE, Cause.CLOSED_CONNECTION),
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,

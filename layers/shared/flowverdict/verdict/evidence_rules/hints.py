@@ -1,4 +1,9 @@
-"""TODO flowverdict.verdict.evidence_rules.hints."""
+"""Weak evidence: port numbers, missing records, and connections that went quiet.
+
+A hint decides only where hard and soft evidence leave more than one hypothesis; the verdict is then
+*possible*. That clients use ephemeral ports:
+https://docs.aws.amazon.com/vpc/latest/userguide/custom-network-acl.html#nacl-ephemeral-ports.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +24,45 @@ from flowverdict.verdict.evidence_rules.predicates import (
     quiet_since,
 )
 from flowverdict.verdict.evidence_rules.rule import (
-    ALL_BUT_CLOSED,
     AWS_CONTROLS,
     CONNECTION_TRACKING,
     FLOW_LOG_RECORDS,
     NETWORK_ACLS,
     RECORD_EXAMPLES,
     Rule,
+    all_but,
 )
 from flowverdict.verdict.model import Cause, EvidenceKind, Facts, Leg, Strength
+
+
+def _reply_without_request(facts: Facts) -> str | None:
+    if not lacks_request(facts) or ports_look(facts) is not PortLook.REPLY:
+        return None
+    return (
+        f"{_ports(facts)} look like a reply, "
+        "but no request was seen although accepted traffic is logged"
+    )
+
+
+def _no_request_seen_but_records_lost(facts: Facts) -> str | None:
+    if (
+        not (facts.flow.accepts_logged and facts.flow.records_lost and lacks_request(facts))
+        or ports_look(facts) is PortLook.REPLY
+    ):
+        return None
+    return (
+        "nothing in the opposite direction of this flow was accepted, "
+        "but AWS lost records of this interface (SKIPDATA)"
+    )
+
+
+def _no_request_seen_anywhere(facts: Facts) -> str | None:
+    if (
+        not (facts.flow.accepts_logged_elsewhere and lacks_request(facts))
+        or ports_look(facts) is PortLook.REPLY
+    ):
+        return None
+    return "accepted traffic of other interfaces is logged, but none of this interface"
 
 
 def _symmetric_request_accepted(facts: Facts) -> str | None:
@@ -35,8 +70,9 @@ def _symmetric_request_accepted(facts: Facts) -> str | None:
     if mirror is None or not facts.flow.key.source_port == facts.flow.key.destination_port != 0:
         return None
     return (
-        f"the opposite direction was accepted at {clock_time(mirror.first_start)}, this one never was; "
-        f"both ports are {facts.flow.key.source_port}, so either side may have asked"
+        f"the opposite direction was accepted at {clock_time(mirror.first_start)}, this direction "
+        f"never was; both ports are {facts.flow.key.source_port}, so either side may have sent "
+        "the request"
     )
 
 
@@ -46,56 +82,23 @@ def _late_packet(facts: Facts) -> str | None:
         return None
     if facts.acl_denies() or both_accepted(facts) is not None:
         return None
-    return "tcp-flags have no SYN and no handshake was seen: a packet of a connection that was there before, or is no more"
+    return (
+        "tcp-flags have no SYN and no handshake was seen: "
+        "a packet of an earlier connection, which may be over"
+    )
 
 
 def _connection_went_quiet(facts: Facts) -> str | None:
     both = both_accepted(facts)
-    if (
-        both is None
-        or not is_tcp(facts)
-        or not quiet_since(facts, both)
-        or connection_ended(facts) is not None
-    ):
+    flags = facts.flow.traffic.tcp_flags
+    if both is None or not is_tcp(facts) or opens(flags) or answers(flags):
         return None
-    if facts.acl_denies():
-        return None
-    if opens(facts.flow.traffic.tcp_flags) or answers(facts.flow.traffic.tcp_flags):
-        return None
-    return f"both directions were accepted until {clock_time(last_seen(both))}, nothing since: the connection may have been over"
-
-
-def _no_request_seen_but_records_lost(facts: Facts) -> str | None:
-    if (
-        not (facts.flow.accepts_logged and facts.flow.records_lost and lacks_request(facts))
-        or ports_look(facts) is PortLook.REPLY
-    ):
-        return None
-    return "nothing in the opposite direction of this flow was accepted, but AWS lost records of this interface (SKIPDATA)"
-
-
-def _no_request_seen_anywhere(facts: Facts) -> str | None:
-    if (
-        not (facts.flow.accepts_logged_elsewhere and lacks_request(facts))
-        or ports_look(facts) is PortLook.REPLY
-    ):
-        return None
-    return "accepted traffic of other interfaces is logged, of this one none at all"
-
-
-def _reply_without_request(facts: Facts) -> str | None:
-    if not lacks_request(facts) or ports_look(facts) is not PortLook.REPLY:
+    if facts.acl_denies() or not quiet_since(facts, both) or connection_ended(facts) is not None:
         return None
     return (
-        f"ports {facts.flow.key.source_port} -> {facts.flow.key.destination_port} look like a reply, "
-        "but no request was seen although accepted traffic is logged"
+        f"both directions were accepted until {clock_time(last_seen(both))}, nothing since: "
+        "the connection may have been over"
     )
-
-
-def _accepts_not_logged(facts: Facts) -> str | None:
-    if facts.flow.accepts_logged or facts.flow.traffic.tcp_flags is not None:
-        return None
-    return "no accepted traffic of this interface was seen: nothing shows an earlier connection, and nothing could"
 
 
 def _accepted_only_later(facts: Facts) -> str | None:
@@ -105,15 +108,25 @@ def _accepted_only_later(facts: Facts) -> str | None:
     if not_after(mirror, facts.flow.traffic):
         return None
     return (
-        f"the opposite direction was accepted, but at {clock_time(mirror.first_start)}, not before the reject "
-        f"({clock_time(facts.flow.traffic.first_start)}): the log's times may be off by a minute, or its earlier records lie elsewhere"
+        f"the opposite direction was accepted, but at {clock_time(mirror.first_start)}, not before "
+        f"the reject ({clock_time(facts.flow.traffic.first_start)}): the log's times may be off by "
+        "a minute, or earlier records of the opposite direction are elsewhere"
+    )
+
+
+def _accepts_not_logged(facts: Facts) -> str | None:
+    if facts.flow.accepts_logged or facts.flow.traffic.tcp_flags is not None:
+        return None
+    return (
+        "no accepted traffic of this interface was seen, "
+        "so the records cannot show an earlier connection"
     )
 
 
 def _request_ports(facts: Facts) -> str | None:
     if ports_look(facts) is not PortLook.REQUEST or answers(facts.flow.traffic.tcp_flags):
         return None
-    return f"ports {facts.flow.key.source_port} -> {facts.flow.key.destination_port} look like a request"
+    return f"{_ports(facts)} look like a request"
 
 
 def _reply_ports(facts: Facts) -> str | None:
@@ -123,15 +136,18 @@ def _reply_ports(facts: Facts) -> str | None:
         or answers(facts.flow.traffic.tcp_flags)
     ):
         return None
-    return (
-        f"ports {facts.flow.key.source_port} -> {facts.flow.key.destination_port} look like a reply"
-    )
+    return f"{_ports(facts)} look like a reply"
+
+
+def _ports(facts: Facts) -> str:
+    return f"ports {facts.flow.key.source_port} -> {facts.flow.key.destination_port}"
 
 
 HINTS: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.CONFLICT,
-        when="the same, but the ports look like a reply's",
+        when="no request was seen though accepted traffic is logged, "
+        "but the ports look like a reply's",
         strikes=(),
         strength=Strength.WEAK,
         source=FLOW_LOG_RECORDS,
@@ -140,7 +156,8 @@ HINTS: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.NO_REQUEST_SEEN,
-        when="the opposite direction was not accepted, but AWS lost records of the interface (SKIPDATA)",
+        when="the opposite direction was not accepted, "
+        "but AWS lost records of the interface (SKIPDATA)",
         strikes=(Leg.RESPONSE, Cause.CLOSED_CONNECTION),
         strength=Strength.WEAK,
         source=FLOW_LOG_RECORDS,
@@ -148,7 +165,8 @@ HINTS: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.NO_REQUEST_SEEN,
-        when="no accepted traffic of the interface is logged at all, though that of others in the same files is",
+        when="no accepted traffic of the interface is logged, "
+        "though accepted traffic of other interfaces in the same files is",
         strikes=(Leg.RESPONSE, Cause.CLOSED_CONNECTION),
         strength=Strength.WEAK,
         source=RECORD_EXAMPLES,
@@ -156,7 +174,8 @@ HINTS: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.REQUEST_ACCEPTED,
-        when="the opposite direction was accepted first, and both ports are the same (NTP, for one)",
+        when="the opposite direction was accepted first, "
+        "and both ports are the same (NTP, for example)",
         strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
         strength=Strength.WEAK,
         source=CONNECTION_TRACKING,
@@ -165,15 +184,16 @@ HINTS: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.TCP_LATE_PACKET,
         when="`tcp-flags` have no SYN, and no handshake was seen",
-        strikes=ALL_BUT_CLOSED,
+        strikes=all_but(Cause.CLOSED_CONNECTION),
         strength=Strength.WEAK,
         source=FLOW_LOG_RECORDS,
         observe=_late_packet,
     ),
     Rule(
         kind=EvidenceKind.CONNECTION_ACCEPTED,
-        when="both directions were accepted before, without FIN or RST in the log, and nothing has been accepted since",
-        strikes=ALL_BUT_CLOSED,
+        when="both directions were accepted before, without FIN or RST in the log, "
+        "and nothing has been accepted since",
+        strikes=all_but(Cause.CLOSED_CONNECTION),
         strength=Strength.WEAK,
         source=FLOW_LOG_RECORDS,
         observe=_connection_went_quiet,
@@ -188,7 +208,7 @@ HINTS: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.ACCEPTS_NOT_LOGGED,
-        when="no accepted traffic of the interface is logged (a REJECT-only flow log, for one)",
+        when="no accepted traffic of the interface is logged (a REJECT-only flow log, for example)",
         strikes=(Cause.CLOSED_CONNECTION,),
         strength=Strength.WEAK,
         source=FLOW_LOG_RECORDS,
@@ -196,7 +216,7 @@ HINTS: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.PORTS,
-        when="ports: from an ephemeral one to a service's",
+        when="ports: from an ephemeral port to a service's port",
         strikes=(Leg.RESPONSE,),
         strength=Strength.WEAK,
         source=NETWORK_ACLS,
@@ -204,7 +224,8 @@ HINTS: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.PORTS,
-        when="ports: from a service's to an ephemeral one, where no request is missed",
+        when="ports: from a service's port to an ephemeral port, "
+        "unless a request would have been logged and was not",
         strikes=(Leg.REQUEST,),
         strength=Strength.WEAK,
         source=NETWORK_ACLS,

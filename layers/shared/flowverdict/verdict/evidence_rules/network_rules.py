@@ -1,4 +1,9 @@
-"""TODO flowverdict.verdict.evidence_rules.network_rules."""
+"""Evidence of the rules as they were read: what network ACL and security groups do now.
+
+The rules are read minutes after the packet, so this evidence is soft. Network ACLs:
+https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html. Security groups, which have
+only rules that allow: https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +16,25 @@ from flowverdict.verdict.evidence_rules.rule import (
     NETWORK_ACLS,
     SECURITY_GROUP_RULES,
     Rule,
+    all_but,
 )
 from flowverdict.verdict.model import Cause, EvidenceKind, Facts, Hypothesis, Leg, Strength
 
 
 def _acl_allows(facts: Facts) -> str | None:
-    rules_check = facts.rules_check
-    if (
-        rules_check is None
-        or rules_check.acl is None
-        or rules_check.acl.outcome is not Outcome.ALLOW
-    ):
-        return None
-    return f"{rules_check.acl.network_acl_id} {rules_check.acl.entry} lets it pass{when_read(rules_check)}"
+    return _acl_observation(facts, Outcome.ALLOW, "lets it pass")
 
 
 def _acl_denies(facts: Facts) -> str | None:
+    return _acl_observation(facts, Outcome.DENY, "blocks it")
+
+
+def _acl_observation(facts: Facts, outcome: Outcome, verb: str) -> str | None:
     rules_check = facts.rules_check
-    if (
-        rules_check is None
-        or rules_check.acl is None
-        or rules_check.acl.outcome is not Outcome.DENY
-    ):
+    if rules_check is None or rules_check.acl is None or rules_check.acl.outcome is not outcome:
         return None
-    return f"{rules_check.acl.network_acl_id} {rules_check.acl.entry} blocks it{when_read(rules_check)}"
+    rule = f"{rules_check.acl.network_acl_id} {rules_check.acl.entry}"
+    return f"{rule} {verb}{when_read(rules_check)}"
 
 
 def _groups_allow(facts: Facts) -> str | None:
@@ -57,38 +57,35 @@ def _groups_deny(facts: Facts) -> str | None:
     miss = rules_check.groups.nearest_miss
     nearest = "" if miss is None else f"; the nearest, {miss.rule}, differs in its {miss.differs}"
     way = "in" if rules_check.direction is FlowDirection.INGRESS else "out"
-    return f"taken for a request, no rule of {', '.join(rules_check.groups.group_ids or ())} lets it {way}{nearest}{when_read(rules_check)}"
+    groups = ", ".join(rules_check.groups.group_ids or ())
+    return f"if it is a request, no rule of {groups} lets it {way}{nearest}{when_read(rules_check)}"
 
 
 def rules_unclear(facts: Facts) -> str | None:
-    rules_check = facts.rules_check
-    if rules_check is None:
+    """Return what the rules leave open, in words; ``None`` if the rules decide or were not read."""
+    if facts.rules_check is None:
         return None
-    unclear = [
-        *(
-            rules_check.acl.reasons
-            if rules_check.acl is not None and rules_check.acl.outcome is Outcome.UNKNOWN
-            else ()
-        )
-    ]
-    if (
-        rules_check.acl is not None
-        and rules_check.acl.outcome is not Outcome.UNKNOWN
-        and rules_check.acl.possible
-    ):
-        first = ", ".join(str(entry) for entry in rules_check.acl.possible)
+    acl, groups = facts.rules_check.acl, facts.rules_check.groups
+    unclear: list[str] = []
+    if acl is not None and acl.outcome is Outcome.UNKNOWN:
+        unclear += acl.reasons
+    elif acl is not None and acl.possible:
+        possible = ", ".join(str(entry) for entry in acl.possible)
         unclear.append(
-            f"in {rules_check.acl.network_acl_id} these may match before the entry that surely does: {first}"
+            f"in {acl.network_acl_id} these may match before the rule that certainly does: "
+            f"{possible}"
         )
-    unclear += rules_check.groups.reasons if rules_check.groups.outcome is Outcome.UNKNOWN else ()
+    if groups.outcome is Outcome.UNKNOWN:
+        unclear += groups.reasons
     return f"the rules leave it open: {'; '.join(unclear)}" if unclear else None
 
 
 NETWORK_RULES: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.BLOCK_PUBLIC_ACCESS_ON,
-        when="the VPC has Block Public Access on, the remote address is public, and `reject-reason` is not in the format",
-        strikes=tuple(cause for cause in Cause if cause is not Cause.BLOCK_PUBLIC_ACCESS),
+        when="the VPC has Block Public Access on, the remote address is public, "
+        "and `reject-reason` is not in the format",
+        strikes=all_but(Cause.BLOCK_PUBLIC_ACCESS),
         strength=Strength.SOFT,
         source=BLOCK_PUBLIC_ACCESS,
         observe=public_access_blocked,

@@ -1,4 +1,11 @@
-"""TODO flowverdict.verdict.evidence_rules.placement."""
+"""Evidence of where the interface and the remote end lie: private, same subnet, NAT gateway.
+
+Block Public Access concerns traffic of internet gateways only
+(https://docs.aws.amazon.com/vpc/latest/userguide/security-vpc-bpa-basics.html). A network ACL is
+checked only at a subnet's boundary
+(https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html). A NAT gateway has no
+security group (https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html).
+"""
 
 from __future__ import annotations
 
@@ -25,15 +32,13 @@ def _same_subnet(facts: Facts) -> str | None:
     if facts.flow.context.interface_type in FORWARDING_TYPES or (
         facts.rules_check is not None and facts.rules_check.interface.forwards
     ):
-        return None  # what it forwards may come from another subnet, whatever its addresses say
-    by_rules = facts.rules_check is not None and facts.rules_check.stays_in_subnet is True
-    if not (by_rules or facts.flow.same_subnet is True):
+        return None  # forwarded packets may come from another subnet, whatever the addresses say
+    if facts.rules_check is not None and facts.rules_check.stays_in_subnet is True:
+        subnet = facts.rules_check.interface.subnet_id
+    elif facts.flow.same_subnet is True:
+        subnet = facts.flow.context.subnet_id
+    else:
         return None
-    subnet = (
-        facts.rules_check.interface.subnet_id
-        if by_rules and facts.rules_check is not None
-        else facts.flow.context.subnet_id
-    )
     return f"both ends lie in {subnet}, and network ACLs are checked only at a subnet's boundary"
 
 
@@ -52,7 +57,7 @@ def _regional_nat_gateway(facts: Facts) -> str | None:
     by_resource = context.resource_id is not None and context.resource_id.startswith("nat-")
     if context.interface_type != "regional_nat_gateway" and not by_resource:
         return None
-    return "it is a regional NAT gateway's, which has no security group"
+    return "the record is a regional NAT gateway's, which has no security group"
 
 
 PLACEMENT: tuple[Rule, ...] = (
@@ -68,7 +73,8 @@ PLACEMENT: tuple[Rule, ...] = (
         kind=EvidenceKind.SAME_SUBNET,
         when="both ends lie in one subnet (`subnet-id` of both interfaces, or the subnet's range)",
         strikes=(Cause.NETWORK_ACL, Cause.BLOCK_PUBLIC_ACCESS),
-        strength=Strength.SOFT,  # a load balancer that keeps the client's address brings it in from another subnet
+        # A load balancer that keeps the client's address may forward from another subnet.
+        strength=Strength.SOFT,
         source=NETWORK_ACLS,
         observe=_same_subnet,
     ),

@@ -1,4 +1,7 @@
-"""TODO flowverdict.verdict.evidence_rules.predicates."""
+"""Predicates that several evidence rules share: TCP flags, times, accepted traffic, reject reasons.
+
+``mirror`` is the accepted traffic of the opposite direction, ``same`` that of the same direction.
+"""
 
 from __future__ import annotations
 
@@ -19,36 +22,51 @@ _FIN, SYN, _RST, _ACK = 1, 2, 4, 16
 # AWS: `start` and `end` may lie up to 60 s after the packet was on the wire.
 TIMESTAMP_SLACK_SECONDS = 60
 
-# How long a security group remembers an idle flow at least by default (Nitro v6; other types remember TCP for five days):
+# The least time for which a security group tracks an idle flow by default (Nitro v6; other instance
+# types track TCP for five days):
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html
 _TRACKED_SECONDS: dict[int | None, int] = {Protocol.TCP: 350, Protocol.UDP: 30}
 _TRACKED_SECONDS_OTHER = 600
 
 
+# --- TCP flags ------------------------------------------------------------------------------------
+
+
 def is_tcp(facts: Facts) -> bool:
+    """Whether the flow is TCP."""
     return facts.flow.key.protocol == Protocol.TCP
 
 
-def flags_of(traffic: Activity | None) -> int | None:
-    return None if traffic is None else traffic.tcp_flags
+def flags_of(activity: Activity | None) -> int | None:
+    """Return the OR of the activity's ``tcp-flags``; ``None`` if there are none."""
+    return None if activity is None else activity.tcp_flags
 
 
 def opens(flags: int | None) -> bool:
-    """Whether SYN was seen without ACK: only the side that starts a connection sends that."""
+    """Whether SYN was seen without ACK: only the side that opens a connection sends that."""
     return flags is not None and bool(flags & SYN) and not flags & _ACK
 
 
 def answers(flags: int | None) -> bool:
-    """Whether SYN was seen with ACK: only the side that was asked sends that."""
+    """Whether SYN was seen with ACK: only the side that answers a SYN sends that."""
     return flags is not None and bool(flags & SYN) and bool(flags & _ACK)
 
 
 def closes(flags: int | None) -> bool:
+    """Whether FIN or RST was seen, either of which ends a connection."""
     return flags is not None and bool(flags & (_FIN | _RST))
 
 
+def only_handshakes(facts: Facts) -> bool:
+    """Whether every rejected record has SYN and none has FIN or RST of an earlier connection."""
+    return bool(facts.flow.traffic.common_flags & SYN) and not closes(facts.flow.traffic.tcp_flags)
+
+
+# --- times ----------------------------------------------------------------------------------------
+
+
 def not_after(first: Activity, second: Activity) -> bool:
-    """Whether ``first`` certainly began no later than ``second``, as far as the log's own times go."""
+    """Whether ``first`` certainly began no later than ``second``, by the times in the log."""
     return (
         first.first_start is not None
         and second.first_start is not None
@@ -57,51 +75,27 @@ def not_after(first: Activity, second: Activity) -> bool:
 
 
 def starts_within(facts: Facts, mirror: Activity, seconds: int) -> bool:
-    """Whether the reject began at most so many seconds after the mirror was last seen."""
+    """Whether the reject began at most ``seconds`` after the mirror was last seen."""
     if mirror.last_end is None or facts.flow.traffic.first_start is None:
         return False
     return facts.flow.traffic.first_start <= mirror.last_end + seconds
 
 
 def clock_time(seconds: int | None) -> str:
+    """Write Unix seconds as the time of day in UTC: ``12:00:05``."""
     return "an unknown time" if seconds is None else f"{epoch_to_datetime(seconds):%H:%M:%S}"
 
 
-def reason_unlogged(facts: Facts) -> bool:
-    """Whether nothing is said of the reason for some records, and no reason with a name for any."""
-    return None in facts.flow.reject_reasons and facts.flow.reject_reasons <= {
-        None,
-        RejectReason.OTHER,
-    }
+def when_read(rules_check: RulesCheck) -> str:
+    """Write when the rules were read, in parentheses; empty where that is not known."""
+    return "" if rules_check.read_at is None else f" (rules read {rules_check.read_at:%H:%M})"
 
 
-def reason_named(facts: Facts) -> bool:
-    """Whether AWS itself names the reason, which no inference of ours overrules."""
-    return facts.flow.reject_reasons in (
-        {RejectReason.BLOCK_PUBLIC_ACCESS},
-        {RejectReason.ENCRYPTION_CONTROLS},
-    )
-
-
-def public_access_blocked(facts: Facts) -> str | None:
-    rules_check = facts.rules_check
-    if (
-        not reason_unlogged(facts)
-        or rules_check is None
-        or rules_check.block_public_access is None
-        or facts.flow.mirror is not None
-    ):
-        return None
-    return f"the VPC's internet gateways are closed ({rules_check.block_public_access}), and the remote address is public"
-
-
-def nothing_but_handshakes(facts: Facts) -> bool:
-    """Whether every rejected record has SYN and none has FIN or RST, which belong to a connection that was there before."""
-    return bool(facts.flow.traffic.common_flags & SYN) and not closes(facts.flow.traffic.tcp_flags)
+# --- accepted traffic of the connection -----------------------------------------------------------
 
 
 def accepted_request(facts: Facts) -> Activity | None:
-    """Give the mirror if it reads as the request of this flow."""
+    """Return the mirror if it can be the request that this flow answers."""
     mirror = facts.flow.mirror
     if mirror is None or facts.flow.same is not None or not not_after(mirror, facts.flow.traffic):
         return None
@@ -115,31 +109,11 @@ def accepted_request(facts: Facts) -> Activity | None:
     return mirror
 
 
-def both_accepted(facts: Facts) -> tuple[Activity, Activity] | None:
-    if facts.flow.mirror is None or facts.flow.same is None:
-        return None
-    if not (
-        not_after(facts.flow.mirror, facts.flow.traffic)
-        or not_after(facts.flow.same, facts.flow.traffic)
-    ):
-        return None
-    return facts.flow.mirror, facts.flow.same
-
-
-def quiet_since(facts: Facts, both: tuple[Activity, Activity]) -> bool:
-    """Whether nothing of the connection was accepted after the reject began."""
-    start = facts.flow.traffic.first_start
-    return start is not None and all(
-        traffic.last_end is not None and traffic.last_end <= start for traffic in both
-    )
-
-
-def last_seen(both: tuple[Activity, Activity]) -> int | None:
-    return max((traffic.last_end for traffic in both if traffic.last_end is not None), default=None)
-
-
 def lacks_request(facts: Facts) -> bool:
-    """Whether a request would have been seen if there had been one; where flags are logged, they say more."""
+    """Whether a request would have been logged, and was not.
+
+    Where TCP flags are logged the answer is no: the flags say more than a missing record.
+    """
     if not (facts.flow.accepts_logged or facts.flow.accepts_logged_elsewhere):
         return False
     if facts.flow.mirror is not None or facts.flow.same is not None:
@@ -147,7 +121,36 @@ def lacks_request(facts: Facts) -> bool:
     return not (is_tcp(facts) and facts.flow.traffic.tcp_flags is not None)
 
 
+def both_accepted(facts: Facts) -> tuple[Activity, Activity] | None:
+    """Return mirror and same if both were accepted, one of them no later than the reject."""
+    mirror, same = facts.flow.mirror, facts.flow.same
+    if mirror is None or same is None:
+        return None
+    if not (not_after(mirror, facts.flow.traffic) or not_after(same, facts.flow.traffic)):
+        return None
+    return mirror, same
+
+
+def quiet_since(facts: Facts, both: tuple[Activity, Activity]) -> bool:
+    """Whether nothing of the connection was accepted after the reject began."""
+    start = facts.flow.traffic.first_start
+    return start is not None and all(
+        activity.last_end is not None and activity.last_end <= start for activity in both
+    )
+
+
+def last_seen(both: tuple[Activity, Activity]) -> int | None:
+    """Return when either direction was last accepted, in Unix seconds."""
+    return max(
+        (activity.last_end for activity in both if activity.last_end is not None), default=None
+    )
+
+
+# --- ports and reject reasons ---------------------------------------------------------------------
+
+
 def ports_look(facts: Facts) -> PortLook:
+    """Return whether the ports look like a request's or a reply's."""
     key = facts.flow.key
     return (
         port_look(key.source_port, key.destination_port)
@@ -156,5 +159,31 @@ def ports_look(facts: Facts) -> PortLook:
     )
 
 
-def when_read(rules_check: RulesCheck) -> str:
-    return "" if rules_check.read_at is None else f" (rules read {rules_check.read_at:%H:%M})"
+def reason_unlogged(facts: Facts) -> bool:
+    """Whether some records log no reject reason, and no record logs a named reason."""
+    return None in facts.flow.reject_reasons and facts.flow.reject_reasons <= {
+        None,
+        RejectReason.OTHER,
+    }
+
+
+def reason_named(facts: Facts) -> bool:
+    """Whether AWS itself names the reason, which no inference overrules."""
+    return facts.flow.reject_reasons in (
+        {RejectReason.BLOCK_PUBLIC_ACCESS},
+        {RejectReason.ENCRYPTION_CONTROLS},
+    )
+
+
+def public_access_blocked(facts: Facts) -> str | None:
+    """Return an observation if Block Public Access concerns the packet and no reason is logged."""
+    rules_check = facts.rules_check
+    if (
+        not reason_unlogged(facts)
+        or rules_check is None
+        or rules_check.block_public_access is None
+        or facts.flow.mirror is not None
+    ):
+        return None
+    mode = rules_check.block_public_access
+    return f"VPC Block Public Access is on ({mode}), and the remote address is public"

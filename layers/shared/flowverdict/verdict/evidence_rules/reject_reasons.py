@@ -1,4 +1,10 @@
-"""TODO flowverdict.verdict.evidence_rules.reject_reasons."""
+"""Evidence of ``reject-reason``, with which AWS itself says why it rejected a packet.
+
+``BPA`` is VPC Block Public Access, ``EC`` is VPC Encryption Controls, and ``-`` is neither
+(https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html). Flow logs of an older
+format do not have the field. Encryption Controls reject at VPC endpoints
+(https://docs.aws.amazon.com/vpc/latest/userguide/vpc-encryption-controls.html).
+"""
 
 from __future__ import annotations
 
@@ -8,10 +14,16 @@ from flowverdict.verdict.evidence_rules.predicates import (
     reason_named,
     reason_unlogged,
 )
-from flowverdict.verdict.evidence_rules.rule import AWS_CONTROLS, FLOW_LOG_RECORDS, VPC_GUIDE, Rule
+from flowverdict.verdict.evidence_rules.rule import (
+    AWS_CONTROLS,
+    ENCRYPTION_CONTROLS,
+    FLOW_LOG_RECORDS,
+    Rule,
+    all_but,
+)
 from flowverdict.verdict.model import Cause, EvidenceKind, Facts, Strength
 
-# --- observations -----------------------------------------------------------------------------------------------------
+_ENDPOINT_TYPES = {"vpc_endpoint", "gateway_load_balancer_endpoint"}
 
 
 def _block_public_access(facts: Facts) -> str | None:
@@ -32,43 +44,42 @@ def _other_reason(facts: Facts) -> str | None:
     return "reject-reason is logged and empty: neither Block Public Access nor Encryption Controls"
 
 
-def _reason_not_told(facts: Facts) -> str | None:
+def _reason_not_logged(facts: Facts) -> str | None:
     if not reason_unlogged(facts) or public_access_blocked(facts) is not None:
         return None
-    return "reject-reason is not logged; Block Public Access and Encryption Controls are taken to be off"
+    return (
+        "reject-reason is not logged; "
+        "Block Public Access and Encryption Controls are assumed to be off"
+    )
 
 
-def _reasons_at_odds(facts: Facts) -> str | None:
+def _reasons_disagree(facts: Facts) -> str | None:
     reasons = facts.flow.reject_reasons
     if reason_named(facts) or reason_unlogged(facts) or reasons == {RejectReason.OTHER}:
         return None
     named = ", ".join(sorted("not logged" if reason is None else reason for reason in reasons))
-    return f"reject-reason is {named}: the flow's records do not agree, or the value is newer than this program"
-
-
-_ENDPOINT_TYPES = {"vpc_endpoint", "gateway_load_balancer_endpoint"}
+    return (
+        f"reject-reason is {named}: "
+        "the flow's records do not agree, or the value is newer than this program"
+    )
 
 
 def _no_endpoint(facts: Facts) -> str | None:
-    rules_check = facts.rules_check
-    if (
-        rules_check is None
-        or rules_check.interface.interface_type is None
-        or rules_check.interface.interface_type in _ENDPOINT_TYPES
-    ):
+    if facts.rules_check is None or reason_named(facts):
         return None
-    if reason_named(facts):
+    interface = facts.rules_check.interface
+    if interface.interface_type is None or interface.interface_type in _ENDPOINT_TYPES:
         return None
-    if (rules_check.interface.description or "").startswith("VPC Endpoint"):
-        return None  # AWS shows some endpoints' interfaces as plain ones
-    return "the interface is no VPC endpoint's, where Encryption Controls reject"
+    if (interface.description or "").startswith("VPC Endpoint"):
+        return None  # EC2 shows some endpoints' interfaces as plain interfaces
+    return "the interface is not a VPC endpoint's, where Encryption Controls reject"
 
 
 REASONS_NAMED: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.REJECT_REASON,
         when="`reject-reason` is `BPA`",
-        strikes=tuple(cause for cause in Cause if cause is not Cause.BLOCK_PUBLIC_ACCESS),
+        strikes=all_but(Cause.BLOCK_PUBLIC_ACCESS),
         strength=Strength.HARD,
         source=FLOW_LOG_RECORDS,
         observe=_block_public_access,
@@ -76,7 +87,7 @@ REASONS_NAMED: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.REJECT_REASON,
         when="`reject-reason` is `EC`",
-        strikes=tuple(cause for cause in Cause if cause is not Cause.ENCRYPTION_CONTROLS),
+        strikes=all_but(Cause.ENCRYPTION_CONTROLS),
         strength=Strength.HARD,
         source=FLOW_LOG_RECORDS,
         observe=_encryption_controls,
@@ -94,10 +105,10 @@ REASONS_NAMED: tuple[Rule, ...] = (
 REASONS_NOT_NAMED: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.NO_ENDPOINT,
-        when="EC2 says that the interface is no VPC endpoint's",
+        when="EC2 says that the interface is not a VPC endpoint's",
         strikes=(Cause.ENCRYPTION_CONTROLS,),
         strength=Strength.HARD,
-        source=f"{VPC_GUIDE}vpc-encryption-controls.html",
+        source=ENCRYPTION_CONTROLS,
         observe=_no_endpoint,
     ),
     Rule(
@@ -106,7 +117,7 @@ REASONS_NOT_NAMED: tuple[Rule, ...] = (
         strikes=(),
         strength=Strength.SOFT,
         source=FLOW_LOG_RECORDS,
-        observe=_reasons_at_odds,
+        observe=_reasons_disagree,
         conflicts=True,
     ),
     Rule(
@@ -115,6 +126,6 @@ REASONS_NOT_NAMED: tuple[Rule, ...] = (
         strikes=AWS_CONTROLS,
         strength=Strength.SOFT,
         source=FLOW_LOG_RECORDS,
-        observe=_reason_not_told,
+        observe=_reason_not_logged,
     ),
 )

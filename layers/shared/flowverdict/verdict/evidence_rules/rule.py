@@ -1,4 +1,4 @@
-"""TODO flowverdict.verdict.evidence_rules.rule."""
+"""The form of an evidence rule, and the AWS pages that the rules rest on."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Rule:
     Parameters
     ----------
     when
-        What has to be observed, in words, for the table in the README.
+        What must be observed, in words, for the table in the README.
     strikes
-        Every hypothesis with one of these legs or causes, and these very hypotheses, are struck out.
+        Legs, causes and single hypotheses: a hypothesis with one of them is struck out.
     source
-        The AWS page it rests on, or how it follows.
+        The AWS page that the rule rests on.
     observe
-        Gives the observation in words for this flow, ``None`` where the rule does not apply.
+        Returns the observation in words for a flow; ``None`` where the rule does not apply.
     conflicts
-        The evidence speaks both ways: nothing is struck out and the verdict can be no more than possible.
+        The evidence contradicts itself: nothing is struck out, and the verdict is at most possible.
     """
 
     kind: EvidenceKind
@@ -38,18 +38,20 @@ class Rule:
     conflicts: bool = False
 
 
-# --- the table --------------------------------------------------------------------------------------------------------
-
 VPC_GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide/"
+EC2_GUIDE = "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/"
 FLOW_LOG_RECORDS = f"{VPC_GUIDE}flow-log-records.html"
 RECORD_EXAMPLES = f"{VPC_GUIDE}flow-logs-records-examples.html"
 NETWORK_ACLS = f"{VPC_GUIDE}vpc-network-acls.html"
+SECURITY_GROUP_RULES = f"{VPC_GUIDE}security-group-rules.html"
+CONNECTION_TRACKING = f"{EC2_GUIDE}security-group-connection-tracking.html"
 BLOCK_PUBLIC_ACCESS = f"{VPC_GUIDE}security-vpc-bpa-basics.html"
+ENCRYPTION_CONTROLS = f"{VPC_GUIDE}vpc-encryption-controls.html"
 NAT_GATEWAYS = f"{VPC_GUIDE}nat-gateway-basics.html"
-CONNECTION_TRACKING = (
-    "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html"
-)
 
 AWS_CONTROLS = (Cause.BLOCK_PUBLIC_ACCESS, Cause.ENCRYPTION_CONTROLS)
-ALL_BUT_CLOSED = tuple(cause for cause in Cause if cause is not Cause.CLOSED_CONNECTION)
-SECURITY_GROUP_RULES = f"{VPC_GUIDE}security-group-rules.html"
+
+
+def all_but(cause: Cause) -> tuple[Cause, ...]:
+    """Return every other cause, for a rule that leaves only this one."""
+    return tuple(other for other in Cause if other is not cause)
