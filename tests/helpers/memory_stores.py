@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.model import Notification
     from flowverdict.flows.evidence import Evidence
-    from flowverdict.lifecycle.state_machine import Intervals, State
+    from flowverdict.lifecycle.state_machine import AlertState, Intervals
 
 
 class MemoryEvidence:
@@ -52,7 +52,7 @@ class MemoryStore:
     """Implements ``AlertStore``. What it is given goes through the same bytes as in the table."""
 
     def __init__(self) -> None:
-        self.states: dict[str, State] = {}
+        self.states: dict[str, AlertState] = {}
         self._due: dict[str, int | None] = {}
         self._inhibitions: dict[str, int] = {}
         self._budgets: dict[int, RateLimit] = {}
@@ -60,7 +60,7 @@ class MemoryStore:
         self._parts: dict[tuple[str, str], Notification] = {}
         self._sources: dict[str, tuple[int, ...]] = {}
 
-    def load(self, fingerprints: Collection[str]) -> Mapping[str, State]:
+    def load(self, fingerprints: Collection[str]) -> Mapping[str, AlertState]:
         """Give the states there are."""
         return {name: self.states[name] for name in fingerprints if name in self.states}
 
@@ -120,7 +120,7 @@ class MemoryStore:
     def _version(self, fingerprint: str) -> int:
         return self.states[fingerprint].version if fingerprint in self.states else 0
 
-    def mark_sent(self, state: State, intervals: Intervals) -> None:
+    def mark_sent(self, state: AlertState, intervals: Intervals) -> None:
         """Take away the mark."""
         kept = self.states[state.fingerprint]
         if (kept.pending, kept.pending_at) == (state.pending, state.pending_at):
@@ -159,7 +159,7 @@ class MemoryStore:
         """Give the windows that a source had evidence for."""
         return self._sources.get(source_id)
 
-    def note_read(self, source_id: str, windows: Collection[int], now: int) -> None:  # noqa: ARG002 - nothing expires here
+    def record_source(self, source_id: str, windows: Collection[int], now: int) -> None:  # noqa: ARG002 - nothing expires here
         """Note that a source was read."""
         self._sources[source_id] = tuple(windows)
 

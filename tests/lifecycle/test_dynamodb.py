@@ -22,9 +22,9 @@ from flowverdict.lifecycle.dynamodb_items import pack_state
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import RateLimit, hour_of
 from flowverdict.lifecycle.state_machine import (
+    AlertState,
     EpisodeContext,
     Intervals,
-    State,
     on_detection,
     on_sweep,
 )
@@ -59,15 +59,15 @@ def store(request: pytest.FixtureRequest) -> AlertStore:
     return DynamoDbStore(boto3.client("dynamodb"), aws.table)
 
 
-def fresh(name: str = "one", severity: Severity = Severity.HIGH, now: int = NOW) -> State:
+def fresh(name: str = "one", severity: Severity = Severity.HIGH, now: int = NOW) -> AlertState:
     return on_detection(None, detection(name, severity), now, inhibited=False, context=AROUND)
 
 
-def commit(store: AlertStore, *states: State, now: int = NOW, **rest: Any) -> None:  # noqa: ANN401 - the fields of a commit
+def commit(store: AlertStore, *states: AlertState, now: int = NOW, **rest: Any) -> None:  # noqa: ANN401 - the fields of a commit
     store.commit(Commit(states=states, **rest), now, INTERVALS)
 
 
-def load(store: AlertStore, name: str = "one") -> State:
+def load(store: AlertStore, name: str = "one") -> AlertState:
     return store.load([fingerprint(name)])[fingerprint(name)]
 
 
@@ -233,9 +233,9 @@ def test_what_a_window_takes_back_is_forgotten(store: AlertStore) -> None:
 
 def test_a_source_is_known_by_the_windows_that_it_had_evidence_for(store: AlertStore) -> None:
     assert store.windows_of("object") is None
-    store.note_read("object", (5_984_497, 5_984_496), NOW)
+    store.record_source("object", (5_984_497, 5_984_496), NOW)
     assert set(store.windows_of("object") or ()) == {5_984_496, 5_984_497}
-    store.note_read("empty", (), NOW)
+    store.record_source("empty", (), NOW)
     assert store.windows_of("empty") == ()
 
 
@@ -356,7 +356,7 @@ def bad() -> Iterator[Bad]:
         yield Bad(DynamoDbStore(client, TABLE, wait=waits.append), client, stub, waits)
 
 
-def item_of(state: State) -> dict[str, Any]:
+def item_of(state: AlertState) -> dict[str, Any]:
     return {
         "pk": {"S": f"alert#{state.fingerprint}"},
         "version": {"N": "1"},
@@ -485,7 +485,7 @@ CALLS: dict[str, Callable[[AlertStore], object]] = {
     "batch_get_item": lambda store: store.load([fingerprint("one")]),
     "transact_write_items": lambda store: commit(store, fresh()),
     "update_item": lambda store: store.mark_sent(fresh(), INTERVALS),
-    "put_item": lambda store: store.note_read("object", (1,), NOW),
+    "put_item": lambda store: store.record_source("object", (1,), NOW),
     "query": lambda store: list(store.due(NOW, 10)),
 }
 
@@ -557,7 +557,7 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
     manager = AlertManager(store, Outbox(), intervals=INTERVALS, hourly_limit=30)
 
     assert store.windows_of("object") is None
-    store.note_read("object", (1,), NOW)
+    store.record_source("object", (1,), NOW)
     # One to see that the object is new, one to note that it was read.
     assert calls == {"BatchGetItem": 1, "PutItem": 1}
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from flowverdict.alerts.model import Notification
-    from flowverdict.lifecycle.state_machine import State
+    from flowverdict.lifecycle.state_machine import AlertState
 
 INTERVALS = Intervals()
 CAP = 30
@@ -252,7 +252,7 @@ class BadStore(DynamoDbStore):
 
     error: BaseException = CrashError()
 
-    def mark_sent(self, state: State, intervals: Intervals) -> None:
+    def mark_sent(self, state: AlertState, intervals: Intervals) -> None:
         del state, intervals
         raise self.error
 
@@ -295,7 +295,7 @@ def test_a_message_that_was_sent_and_cannot_be_noted_stops_nothing_else(aws: Loc
         NOW,
     )
     assert len(outcome.notified) == len(outbox.sent) == 2
-    assert ["could not be noted" in line for line in outcome.undelivered] == [True, True]
+    assert ["could not be recorded" in line for line in outcome.undelivered] == [True, True]
 
 
 @pytest.mark.parametrize("call", ["UpdateItem", "BatchGetItem", "TransactWriteItems"])

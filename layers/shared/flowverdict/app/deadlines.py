@@ -16,17 +16,20 @@ if TYPE_CHECKING:
     from flowverdict.network.ports import ConfigSource
 
 
-# One account and Region may take 10 s, and its last call's retries half a minute: together well below the time-out.
+# One account and Region may take 10 s, and its last call's retries half a minute: together well
+# below the time-out.
 _RULES_SECONDS = 15.0
 
-# Judging takes a fraction of reading, the rules' look-ups 15 s and half a minute at the worst, writing and telling some seconds.
+# Judging takes a fraction of reading, the rules' look-ups 15 s and half a minute at the worst,
+# writing and telling some seconds.
 _READING_SHARE = 0.6
 
 
 class BudgetedConfigSource:
     """Reads configurations for one invocation, and no further ones once it has taken too long.
 
-    Accounts and Regions come out of log records: a forged log may name hundreds, each of which takes its time to be refused.
+    Accounts and Regions come out of log records: a forged log may name hundreds, each of which
+    takes its time to be refused.
 
     Attributes
     ----------

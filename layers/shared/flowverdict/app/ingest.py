@@ -72,7 +72,8 @@ class IngestService:
         Raises
         ------
         FlowVerdictError
-            It cannot be read, or its evidence not be kept. Nothing is noted, and it is read again when it is delivered again.
+            It cannot be read, or its evidence not be kept. Nothing is noted, and it is read again
+            when it is delivered again.
         """
         known = self._store.windows_of(source_id)
         if known is not None:
@@ -87,7 +88,7 @@ class IngestService:
         self._observability.read(source.reading)
         for window, evidence in source.windows.items():
             self._evidence.put(partition, window, source_id, evidence)
-        self._store.note_read(source_id, source.windows.keys(), int(self._clock()))
+        self._store.record_source(source_id, source.windows.keys(), int(self._clock()))
         dirty = frozenset(
             DirtyWindow(
                 partition=partition,
@@ -162,8 +163,9 @@ def load_policy(policies: PolicySource, observability: Observability) -> Policy:
 class ClassifyObjects:
     """Flow log objects named by events to alerts.
 
-    Events from a queue fail message by message: what one message names may be broken, the others' alerts still go out.
-    Any other event fails whole, and Lambda tries it again. An object is counted once, however often it is named.
+    Events from a queue fail message by message: what one message names may be broken, the others'
+    alerts still go out. Any other event fails whole, and Lambda tries it again. An object is
+    counted once, however often it is named.
     """
 
     def __init__(
@@ -193,18 +195,21 @@ class ClassifyObjects:
 
         def take_message(record: SQSRecord) -> None:
             try:
-                # Each object by itself: of a message that fails, what was taken in before is judged all the same.
+                # Each object by itself: of a message that fails, what was taken in before is judged
+                # all the same.
                 for one in self._take(objects_in_message(record.get("body")), until):
                     result.append(one)  # noqa: PERF402 - what came before an error counts
             except Exception as error:
-                # Powertools keeps the message for another try and says nothing; the reason belongs into the log.
+                # Powertools keeps the message for another try and says nothing; the reason belongs
+                # into the log.
                 expected = isinstance(error, FlowVerdictError)
                 self._observability.message_failed(
                     record.message_id, str(error), with_traceback=not expected
                 )
                 raise
 
-        # Not raising when all fail keeps the answer the same kind whatever fails; what keeps failing ends in the DLQ.
+        # Not raising when all fail keeps the answer the same kind whatever fails; what keeps
+        # failing ends in the DLQ.
         processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
         with processor(records=event["Records"], handler=take_message):
             processor.process()

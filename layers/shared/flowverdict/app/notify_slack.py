@@ -1,6 +1,7 @@
 """The function ``notify_slack`` put together: documents of the alert topic to a Slack channel.
 
-It stands beside ``application`` and imports neither the pipeline nor what reads the network's rules, so that it starts fast.
+It stands beside ``application`` and imports neither the pipeline nor what reads the network's
+rules, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Notification
 
 
-# A rotated webhook is noticed by Slack's refusal, at which it is read afresh; so the age only bounds how long a webhook that still
-# works stays in use after it was replaced. 5 minutes are 300 reads a day and instance at most.
+# A rotated webhook is noticed by Slack's refusal, at which it is read afresh; so the age only
+# bounds how long a webhook that still works stays in use after it was replaced. 5 minutes are 300
+# reads a day and instance at most.
 MAX_AGE_SECONDS = 300
 
-# Three tries of at most 3 + 5 s: with the webhook's own at most 90 s this stays below a time-out of 120 s.
+# Three tries of at most 3 + 5 s: with the webhook's own at most 90 s this stays below a time-out of
+# 120 s.
 _CLIENT_CONFIG = Config(
     connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}
 )
@@ -53,7 +56,8 @@ class SecretReference:
         Raises
         ------
         SettingsError
-            It is missing or none. Its value is not told: somebody may have put the secret itself there.
+            It is missing or none. Its value is not told: somebody may have put the secret itself
+            there.
         """
         reference = _REFERENCE.fullmatch(environment.get(variable, ""))
         if reference is None:

@@ -1,8 +1,9 @@
 """Logs and metrics of the functions: one structured log line a finding, metrics in CloudWatch's embedded format.
 
-A metric costs 0.30 USD a month, by the hours that it got data in. A function has at most 17 with the dimension ``service``;
-``RejectedFlows`` has a verdict and a severity instead, of which 9 x 5 can be and few are in one hour. Each of its values has a line
-of the log to itself, since the format has one value for a name in a line
+A metric costs 0.30 USD a month, by the hours that it got data in. A function has at most 17 with
+the dimension ``service``; ``RejectedFlows`` has a verdict and a severity instead, of which 9 x 5
+can be and few are in one hour. Each of its values has a line of the log to itself, since the format
+has one value for a name in a line
 (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
 ``docs/operations.md`` says what each metric means.
 """
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Severity
     from flowverdict.flowlog.records import RecordCounts
     from flowverdict.flows.read_source import Reading
-    from flowverdict.lifecycle.manager import Outcome
+    from flowverdict.lifecycle.notifier import Outcome
 
 
-# Of a function that was deployed some other way; the template gives each stack its own, so that a test stack's failures set off
-# nobody's alarm but its own.
+# Of a function that was deployed some other way; the template gives each stack its own, so that a
+# test stack's failures set off nobody's alarm but its own.
 NAMESPACE = "flowverdict"
 
 
@@ -109,11 +110,14 @@ class Observability:
         self.logger = Logger(
             service=service, stream=cast("IO[str]", _CurrentStdout()), json_serializer=ascii_json
         )
-        # At DEBUG the SDK logs what AWS answers, the webhook's address and the reader role's credentials too. Lambda sets the
-        # root's level (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html), not these ones'.
+        # At DEBUG the SDK logs what AWS answers, the webhook's address and the reader role's
+        # credentials too. Lambda sets the root's level
+        # (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html),
+        # not these ones'.
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.INFO)
-        # Ephemeral: the other kind shares its metrics between all instances of a process, and replays run several.
+        # Ephemeral: the other kind shares its metrics between all instances of a process, and
+        # replays run several.
         self._namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE
         self.metrics = EphemeralMetrics(namespace=self._namespace, service=service)
 
@@ -129,7 +133,8 @@ class Observability:
                 seconds = context.get_remaining_time_in_millis() / 1_000
                 return handle(event, Invocation(request_id=context.aws_request_id, seconds=seconds))
             except FlowVerdictError as error:
-                # The runtime's own report has the traceback; this is the one line that says what to look at.
+                # The runtime's own report has the traceback; this is the one line that says what to
+                # look at.
                 self.logger.error("event failed", extra={"reason": str(error)})  # noqa: TRY400 - no second traceback
                 raise
 

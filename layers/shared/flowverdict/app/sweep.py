@@ -39,7 +39,8 @@ class SweepAlerts:
         EnvelopeError
             The event is no scheduled one.
         DeliveryError
-            A message could not be sent. What was called for stays called for, and the next sweep tries again.
+            A message could not be sent. What was called for stays called for, and the next sweep
+            tries again.
         """
         del invocation
         if self._policies is not None:

@@ -1,6 +1,7 @@
 """The Lambda functions put together: settings, clients and the pipeline behind one callable each.
 
-``functions/<name>/app.py`` holds the entry points; they build these on the first invocation, not at import.
+``functions/<name>/app.py`` holds the entry points; they build these on the first invocation, not at
+import.
 """
 
 from __future__ import annotations
@@ -151,7 +152,8 @@ def _configs(settings: Settings, observability: Observability) -> ConfigSource:
 def collect_rarely() -> None:
     """Have Python look for garbage after a million new objects and not after 2,000.
 
-    Nothing of what stands for a record refers to itself in a circle, so it is freed without. To look through it again and again
-    took a quarter of the time where every fifth record is rejected, and after each 100,000 still a tenth.
+    Nothing of what stands for a record refers to itself in a circle, so it is freed without. To
+    look through it again and again took a quarter of the time where every fifth record is rejected,
+    and after each 100,000 still a tenth.
     """
     gc.set_threshold(1_000_000, 50, 1_000)

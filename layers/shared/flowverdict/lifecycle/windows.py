@@ -1,11 +1,13 @@
 """Evaluate windows: turn the evidence of a five-minute window into changes of alerts.
 
-The evidence of a source is stored first. Then each window that the source has evidence for is evaluated, together with the
-neighbouring windows, because a request and its reply may lie in two windows. If the digest of the rejected flows is unchanged,
-nothing is written. After a write, the evidence is counted again; if it grew, the windows are evaluated again, because the new
-evidence may retract what was just written. The version of a window is read before its evidence and written with the alerts, so of
-two invocations that evaluate a window at once, one has to evaluate it again. A window without rejected flows is not stored. A
-window with rejected flows is therefore stored before its evidence is read for the first time.
+The evidence of a source is stored first. Then each window that the source has evidence for is
+evaluated, together with the neighbouring windows, because a request and its reply may lie in two
+windows. If the digest of the rejected flows is unchanged, nothing is written. After a write, the
+evidence is counted again; if it grew, the windows are evaluated again, because the new evidence may
+retract what was just written. The version of a window is read before its evidence and written with
+the alerts, so of two invocations that evaluate a window at once, one has to evaluate it again. A
+window without rejected flows is not stored. A window with rejected flows is therefore stored before
+its evidence is read for the first time.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from flowverdict.flows.collector import FlowCollector
     from flowverdict.flows.model import AggregatedRejects, LostRecords, RejectedFlow
     from flowverdict.flows.ports import EvidenceStore
-    from flowverdict.lifecycle.manager import AlertManager, Outcome
+    from flowverdict.lifecycle.manager import AlertManager
+    from flowverdict.lifecycle.notifier import Outcome
     from flowverdict.lifecycle.state_machine import Intervals
     from flowverdict.lifecycle.store import AlertStore
     from flowverdict.lifecycle.transitions import Transition
@@ -60,7 +63,8 @@ class WindowFindings:
     muted_flows
         How many of the window's rejected flows the policy mutes, by policy entry (``silences[0]``).
     muted_alerts
-        Fingerprints of the window's alerts that the policy does not allow; open ones are closed without a message.
+        Fingerprints of the window's alerts that the policy does not allow; open ones are closed
+        without a message.
     """
 
     detections: Sequence[Detection]
@@ -106,15 +110,16 @@ class WindowEvaluator:
         Parameters
         ----------
         explain
-            Returns everything that the flows of one window show. Pure, since a window may be evaluated several times.
+            Returns everything that the flows of one window show. Pure, since a window may be
+            evaluated several times.
         now
             Unix seconds.
 
         Raises
         ------
         StateError, EvidenceError
-            A store cannot be reached, or other invocations changed the same windows again and again. The next evaluation of a
-            window adds what is missing.
+            A store cannot be reached, or other invocations changed the same windows again and
+            again. The next evaluation of a window adds what is missing.
         """
         evaluation = _Evaluation(explain=explain, now=now)
         try:
@@ -131,7 +136,8 @@ class WindowEvaluator:
             # What is written down is sent, whatever failed after it.
             self._manager.notify(evaluation.transitions)
             raise
-        # Sent at the end, because a later window may add to the alert that an earlier window opened.
+        # Sent at the end, because a later window may add to the alert that an earlier window
+        # opened.
         outcome = self._manager.notify(evaluation.transitions)
         outcome.muted_flows = evaluation.muted_flows
         return outcome
@@ -207,8 +213,8 @@ class WindowEvaluator:
 def muted_flows_added(before: Mapping[str, int], after: Mapping[str, int]) -> Counter[str]:
     """Return by how much a window's muted flows grew, by policy entry.
 
-    The sum is the difference of both totals, and nothing where that is negative: a flow that another entry mutes after the policy
-    was edited is not counted again.
+    The sum is the difference of both totals, and nothing where that is negative: a flow that
+    another entry mutes after the policy was edited is not counted again.
     """
     added = Counter(after) - Counter(before)
     moved = added.total() - max(0, sum(after.values()) - sum(before.values()))
@@ -231,7 +237,8 @@ def _with_neighbours(windows: Collection[int]) -> set[int]:
 def _runs(windows: Collection[int]) -> Iterator[list[int]]:
     """Return consecutive windows together, at most six: all evidence of a run is held in memory.
 
-    A file may name times thousands of years apart, and the batch of a backfill names consecutive hours.
+    A file may name times thousands of years apart, and the batch of a backfill names consecutive
+    hours.
     """
     run: list[int] = []
     for window in sorted(windows):

@@ -37,8 +37,8 @@ def parse_policy(text: str | bytes) -> Policy:
     Raises
     ------
     PolicyError
-        The document is not valid. Every problem is told with its place; values and keys are shown cut and escaped, and only
-        where a value of the kind is expected.
+        The document is not valid. Every problem is told with its place; values and keys are shown
+        cut and escaped, and only where a value of the kind is expected.
     """
     size = len(text) if isinstance(text, bytes) else len(text.encode(errors="surrogatepass"))
     if size > MAX_DOCUMENT_BYTES:
@@ -137,7 +137,8 @@ class _Schema(GenerateJsonSchema):
 def policy_schema() -> dict[str, object]:
     """Give the document's JSON Schema (draft 2020-12).
 
-    What it accepts may still be refused, where JSON Schema has no words for it: bits beyond a prefix, a day that does not exist.
+    What it accepts may still be refused, where JSON Schema has no words for it: bits beyond a
+    prefix, a day that does not exist.
     """
     schema = Policy.model_json_schema(schema_generator=_Schema)
     for name, part in _objects(schema):
@@ -146,7 +147,8 @@ def policy_schema() -> dict[str, object]:
         if name == Match.__name__:
             part["minProperties"] = 1
             for matcher in part["properties"].values():
-                # The default is an empty list, which nobody may write. The bounds are a list's, and stand there already.
+                # The default is an empty list, which nobody may write. The bounds are a list's, and
+                # stand there already.
                 for misleading in ("default", "minLength", "maxLength"):
                     matcher.pop(misleading)
     return {

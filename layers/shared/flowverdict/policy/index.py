@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 # --- matching ---------------------------------------------------------------------------------------------------------
 #
-# Every batch asks all entries about every flow, so the question is turned round: what a flow has is looked up, and the answer is
-# the set of entries that ask for it, as the bits of a number. However many entries there are, a flow costs a few look-ups.
+# Every batch asks all entries about every flow, so the question is turned round: what a flow has is
+# looked up, and the answer is the set of entries that ask for it, as the bits of a number. However
+# many entries there are, a flow costs a few look-ups.
 
 
 def first_matching(matching: int) -> int:

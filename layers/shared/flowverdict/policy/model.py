@@ -1,16 +1,18 @@
 """The policy: which rejected flows nobody wants to hear of, in a document that users change without deploying anything.
 
-One JSON document, whose schema is ``docs/schemas/policy.schema.json`` and which ``docs/policy.example.json`` shows:
+One JSON document, whose schema is ``docs/schemas/policy.schema.json`` and which
+``docs/policy.example.json`` shows:
 
 - ``silences`` mute flows until a time: an announced test, a migration;
 - ``expected`` mutes flows for good: a filter that does what it is there for;
 - ``minimum_severity`` drops alerts that are less severe.
 
-An entry matches a flow if all of its matchers do, and a matcher if any of its values does. The first entry that matches mutes
-the flow, silences before what is expected, each in the order of the document.
+An entry matches a flow if all of its matchers do, and a matcher if any of its values does. The
+first entry that matches mutes the flow, silences before what is expected, each in the order of the
+document.
 
-Whatever is not understood is refused, with the place of each problem: a misspelt key that were passed over would mute more, or
-less, than its author meant.
+Whatever is not understood is refused, with the place of each problem: a misspelt key that were
+passed over would mute more, or less, than its author meant.
 """
 
 from __future__ import annotations
@@ -95,8 +97,8 @@ class Policy(Strict):
     def sift(self, explanations: Iterable[Explanation], now: datetime) -> Sifted:
         """Split explanations into those that are kept and those that an entry mutes.
 
-        The first entry that matches is named; silences that have ended match nothing. What happens to one explanation does
-        not depend on the others.
+        The first entry that matches is named; silences that have ended match nothing. What happens
+        to one explanation does not depend on the others.
 
         Parameters
         ----------

@@ -1,11 +1,13 @@
 """The policy document as it is now: read from Parameter Store or AppConfig at run time, and never in the way of an alert.
 
-A document that cannot be read, or is not valid, changes nothing: the last good one goes on, and the reading says what is wrong.
-Where no good one is known nothing is muted, since an alert too many does less harm than one that is missing.
+A document that cannot be read, or is not valid, changes nothing: the last good one goes on, and the
+reading says what is wrong. Where no good one is known nothing is muted, since an alert too many
+does less harm than one that is missing.
 
 AppConfig hands out tokens, each good for one call
-(https://docs.aws.amazon.com/appconfig/latest/userguide/appconfig-retrieving-the-configuration.html); after any failure a new
-session is started, because the token may have been spent or be older than its 24 hours.
+(https://docs.aws.amazon.com/appconfig/latest/userguide/appconfig-retrieving-the-configuration.html);
+after any failure a new session is started, because the token may have been spent or be older than
+its 24 hours.
 """
 
 from __future__ import annotations
@@ -29,11 +31,13 @@ if TYPE_CHECKING:
     from flowverdict.policy.model import Policy
 
 
-# A change is in force within a minute, which is soon enough for a person who waits for it, and AppConfig's default for how often to
-# ask. A busy function asks once a minute and instance, far below Parameter Store's 40 calls a second.
+# A change is in force within a minute, which is soon enough for a person who waits for it, and
+# AppConfig's default for how often to ask. A busy function asks once a minute and instance, far
+# below Parameter Store's 40 calls a second.
 MAX_AGE_SECONDS = 60.0
 
-# Two tries of at most 1 + 2 s: the policy is small and read beside everything else that an invocation does.
+# Two tries of at most 1 + 2 s: the policy is small and read beside everything else that an
+# invocation does.
 CLIENT_CONFIG = Config(
     connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2}
 )
@@ -122,7 +126,8 @@ class PolicySource:
     last_good
         Where the last good document outlives this process. Without, a new process starts with none.
     client
-        Makes the client of a service; asked when the document is first read, and again after a failure.
+        Makes the client of a service; asked when the document is first read, and again after a
+        failure.
     clock
         Seconds that only go forward.
 
@@ -154,7 +159,8 @@ class PolicySource:
     def current(self) -> PolicyReading:
         """Give the policy that applies; a success and a failure alike are kept for at most a minute.
 
-        Never raises for what AWS answers, what the document holds, or what the store of the last good one does.
+        Never raises for what AWS answers, what the document holds, or what the store of the last
+        good one does.
         """
         if self._reading is None or self._clock() >= self._until:
             self._reading = self._read()
@@ -242,7 +248,8 @@ def _provider(reference: Parameter | Configuration, client: Callable[[Service], 
     if isinstance(reference, Parameter):
         parameters = SSMProvider(boto3_client=client("ssm"))
         name = reference.name
-        # Decrypting does nothing to a plain parameter, and one that is encrypted must not be taken for broken JSON.
+        # Decrypting does nothing to a plain parameter, and one that is encrypted must not be taken
+        # for broken JSON.
         return lambda: _text(parameters.get(name, decrypt=True, force_fetch=True))
     configurations = AppConfigProvider(
         environment=reference.environment,
