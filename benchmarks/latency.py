@@ -133,7 +133,7 @@ def _handler(
 ) -> Callable[[dict[str, Any]], object]:
     """Give a handler as ``application`` builds it for Lambda, that knows of nothing yet."""
     from flowverdict.app import ingest  # noqa: PLC0415 - a cold start's import, to be measured
-    from flowverdict.app.observability import Invocation, Observability  # noqa: PLC0415
+    from flowverdict.app.observability import Observability  # noqa: PLC0415
     from flowverdict.app.wiring import collect_rarely  # noqa: PLC0415
     from flowverdict.flowlog.log_formats import FixedFormat  # noqa: PLC0415
     from flowverdict.flowlog.records import DEFAULT_FORMAT  # noqa: PLC0415
@@ -154,14 +154,14 @@ def _handler(
         policies=None,
         observability=observability,
     )
-    invocation = Invocation(request_id="benchmark", seconds=300.0)
+    seconds = 300.0
     if is_logs:
         logs = ingest.ClassifyLogEvents(
             FixedFormat(DEFAULT_FORMAT), service, observability, region="eu-west-1"
         )
-        return lambda event: logs.handle(event, invocation)
+        return lambda event: logs.handle(event, seconds)
     of_objects = ingest.ClassifyObjects(objects, service, observability)
-    return lambda event: of_objects.handle(event, invocation)
+    return lambda event: of_objects.handle(event, seconds)
 
 
 def _drawn(event: Event) -> list[str]:

@@ -17,7 +17,7 @@ from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterEr
 from botocore.config import Config
 
 from flowverdict.alerts.codec import notification_from_json
-from flowverdict.app.observability import Invocation, Metric, Observability
+from flowverdict.app.observability import Metric, Observability
 from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import DeliveryError, EnvelopeError, SettingsError, WebhookRefusedError
 from flowverdict.delivery.renderers import slack
@@ -72,7 +72,10 @@ class SecretReference:
 
 
 class WebhookAddress:
-    """The address of a webhook, from Secrets Manager or from a SecureString of Parameter Store, kept for ``MAX_AGE_SECONDS``."""
+    """The address of a webhook, cached for ``MAX_AGE_SECONDS``.
+
+    Read from Secrets Manager, or from a SecureString of Parameter Store.
+    """
 
     def __init__(self, reference: SecretReference) -> None:
         self._reference = reference
@@ -120,14 +123,20 @@ class WebhookAddress:
 
 
 class NotifySlack:
-    """Documents from the alert topic to Slack. A failure fails the event: Lambda tries again, then the DLQ has it."""
+    """Posts alerts and notices of the alert topic to Slack.
+
+    A failure fails the event: Lambda retries it, then moves it to the DLQ.
+    """
 
     def __init__(self, address: WebhookAddress, observability: Observability) -> None:
         self._address = address
         self._observability = observability
 
-    def handle(self, event: dict[str, Any], invocation: Invocation) -> None:
-        """Post every document of the event. SNS sends one with each; of several, those before a failure are posted again.
+    def handle(self, event: dict[str, Any], _seconds: float) -> None:
+        """Post every message of the event.
+
+        SNS sends one message with each event; of several, those before a failure are posted again.
+
 
         Raises
         ------
@@ -140,7 +149,6 @@ class NotifySlack:
         SettingsError
             What is kept as the webhook's address is none.
         """
-        del invocation
         try:
             messages = [record.sns.message for record in SNSEvent(event).records]
         except (KeyError, TypeError) as error:
@@ -170,7 +178,7 @@ class NotifySlack:
 
 
 def notify_slack(environment: Mapping[str, str]) -> Callable[[dict[str, Any], Any], Any]:
-    """Build the function ``notify_slack``; raises ``SettingsError`` where its environment makes no sense."""
+    """Build the function ``notify_slack``; raises ``SettingsError`` for a wrong environment."""
     reference = SecretReference.from_environment(environment, "SLACK_WEBHOOK")
     observability = Observability("notify_slack")
     return observability.wrap(NotifySlack(WebhookAddress(reference), observability).handle)

@@ -1,4 +1,4 @@
-"""What the functions read from their environment, checked once and typed."""
+"""Read and check the environment variables of the functions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _POLICY = re.compile(
     r"ssm:/?[A-Za-z0-9_./-]{1,1011}|appconfig:[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}"
 )
 _ROLE_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
-# A person reads one in two minutes; more in an hour is read by nobody. The topic, email (10 a
+# A person reads a message in two minutes, and nobody reads more in an hour. The topic, email (10 a
 # second) and chat take far more.
 MESSAGES_PER_HOUR = 30
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9+=,.@:/-]{2,1224}")
@@ -92,12 +92,12 @@ class Settings:
         Raises
         ------
         SettingsError
-            One is missing or makes no sense; names the variable.
+            A variable is missing or wrong; the text names the variable.
         """
         topic_arn = environment.get("ALERT_TOPIC_ARN", "")
         topic = _TOPIC_ARN.fullmatch(topic_arn)
         if topic is None:
-            raise SettingsError(f"ALERT_TOPIC_ARN: {topic_arn!r} is no SNS topic's ARN")
+            raise SettingsError(f"ALERT_TOPIC_ARN: {topic_arn!r} is not an SNS topic's ARN")
         return cls(
             alert_topic_arn=topic_arn,
             email_topic_arn=_matching(
@@ -158,7 +158,7 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     if not text:
         return default
     if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
-        raise SettingsError(f"{name}: {text!r} is no whole number from 1 to 999999")
+        raise SettingsError(f"{name}: {text!r} is not a whole number from 1 to 999999")
     return int(text)
 
 
@@ -172,6 +172,7 @@ def _log_format(text: str) -> RecordFormat | None:
     if header_format(" ".join(record_format.names).encode()) is None:
         strange = ", ".join(record_format.unknown_names)
         raise SettingsError(
-            f"LOG_FORMAT: {strange} is no field this version knows, and fields that tell flows apart are missing"
+            f"LOG_FORMAT: {strange} is not a field this version knows, "
+            "and fields that tell flows apart are missing"
         )
     return record_format

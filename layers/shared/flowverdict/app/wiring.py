@@ -1,6 +1,6 @@
-"""The Lambda functions put together: settings, clients and the pipeline behind one callable each.
+"""Build the Lambda functions: settings, clients and the pipeline behind one callable each.
 
-``functions/<name>/app.py`` holds the entry points; they build these on the first invocation, not at
+``functions/<name>/app.py`` are the entry points; they build these on the first invocation, not at
 import.
 """
 
@@ -48,17 +48,20 @@ _CLIENT_CONFIG = Config(
 
 
 def classify_s3(environment: Mapping[str, str]) -> LambdaHandler:
-    """Build the function ``classify_s3``; raises ``SettingsError`` where its environment makes no sense."""
+    """Build the function ``classify_s3``; raises ``SettingsError`` for a wrong environment."""
     settings = Settings.from_environment(environment)
     observability = Observability("classify_s3")
     objects = S3Objects(boto3.client("s3", config=_CLIENT_CONFIG))
     return observability.wrap(
-        ClassifyObjects(objects, _desk(settings, observability), observability).handle
+        ClassifyObjects(objects, _service(settings, observability), observability).handle
     )
 
 
 def classify_cloudwatch_logs(environment: Mapping[str, str]) -> LambdaHandler:
-    """Build the function ``classify_cloudwatch_logs``; raises ``SettingsError`` where its environment makes no sense."""
+    """Build the function ``classify_cloudwatch_logs``.
+
+    Raises ``SettingsError`` for a wrong environment.
+    """
     settings = Settings.from_environment(environment)
     observability = Observability("classify_cloudwatch_logs")
     formats: FormatSource
@@ -66,14 +69,14 @@ def classify_cloudwatch_logs(environment: Mapping[str, str]) -> LambdaHandler:
         formats = DescribedFormats(boto3.client("ec2", config=_CLIENT_CONFIG), observability.logger)
     else:
         formats = FixedFormat(settings.log_format)
-    service = _desk(settings, observability)
+    service = _service(settings, observability)
     return observability.wrap(
         ClassifyLogEvents(formats, service, observability, region=settings.region).handle
     )
 
 
 def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
-    """Build the function ``sweep_alerts``; raises ``SettingsError`` where its environment makes no sense."""
+    """Build the function ``sweep_alerts``; raises ``SettingsError`` for a wrong environment."""
     settings = Settings.from_environment(environment)
     observability = Observability("sweep_alerts")
     client = _table_client()
@@ -89,7 +92,7 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
     return observability.wrap(sweep.handle)
 
 
-def _desk(settings: Settings, observability: Observability) -> IngestService:
+def _service(settings: Settings, observability: Observability) -> IngestService:
     collect_rarely()
     if settings.evidence_bucket is None:
         raise SettingsError("EVIDENCE_BUCKET: missing; an S3 bucket's name is needed")
@@ -150,10 +153,10 @@ def _configs(settings: Settings, observability: Observability) -> ConfigSource:
 
 
 def collect_rarely() -> None:
-    """Have Python look for garbage after a million new objects and not after 2,000.
+    """Let Python collect garbage after a million new objects, not after 2,000.
 
-    Nothing of what stands for a record refers to itself in a circle, so it is freed without. To
-    look through it again and again took a quarter of the time where every fifth record is rejected,
-    and after each 100,000 still a tenth.
+    Objects that stand for records are in no reference cycles, so they are freed without garbage
+    collection. With the default, collection took a quarter of the time of a file in which every
+    fifth record is rejected; after each 100,000 objects, still a tenth.
     """
     gc.set_threshold(1_000_000, 50, 1_000)

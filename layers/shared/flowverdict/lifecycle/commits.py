@@ -243,7 +243,7 @@ class CommitBuilder:
         return (None if rate_limit is before else rate_limit), limited
 
     def flood(self, hour: int, now: int) -> Computed:
-        """Create the notice about messages that the rate limit of an hour held back, if it is due."""
+        """Create the notice of what the rate limit of an hour held back, if it is due."""
         rate_limit = self._store.load_rate_limit(hour)
         if not rate_limit.is_notice_due(now):
             return Commit(), []

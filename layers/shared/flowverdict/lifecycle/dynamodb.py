@@ -290,7 +290,7 @@ class DynamoDbStore:
     def _put(
         self, item: dict[str, AttributeValueTypeDef], version: int
     ) -> TransactWriteItemTypeDef:
-        """Put an item on the condition that its stored version is ``version``; 0 if none is stored."""
+        """Put an item if its stored version is ``version``; 0 means that none is stored."""
         if version == 0:
             version = self._unreadable.get(item["pk"]["S"], 0)
         item["version"] = {"N": str(version + 1)}
@@ -316,7 +316,7 @@ class DynamoDbStore:
             "pk": {"S": f"part#{contribution.window_id}#{contribution.fingerprint}"},
             "expires_at": {"N": str(now + KEPT)},
         }
-        # A retracted contribution stays without a body: deleting it would need one more permission.
+        # A retracted contribution stays, without a body: to delete it takes one more permission.
         if contribution.notification is not None:
             item["body"] = {"B": pack_contribution(contribution.notification)}
         return {"Put": {"TableName": self._table, "Item": item}}

@@ -85,7 +85,7 @@ class WindowChange:
 
 
 def may_replace(notification: Notification, old: Notification) -> bool:
-    """Whether two alerts share an interface and a remote address, so may be about the same flows."""
+    """Whether two alerts share an interface and a remote address, so maybe the same flows."""
     if not (isinstance(notification, Alert) and isinstance(old, Alert)) or set(
         notification.interfaces
     ).isdisjoint(old.interfaces):

@@ -45,7 +45,7 @@ _LONGEST_RUN = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirtyWindow:
-    """A window that a source has evidence for; ``rejects`` says whether rejected flows or lost records are among it."""
+    """A window that a source has evidence of; ``rejects``: of rejected flows or lost records."""
 
     partition: str
     window: int
@@ -166,7 +166,7 @@ class WindowEvaluator:
     def _stored_windows(
         self, partition: str, run: Sequence[int], fresh: Collection[int], now: int
     ) -> dict[int, Window]:
-        """Return the windows of the run that have rejected flows, stored before their evidence is read."""
+        """Return the windows with rejected flows, stored before their evidence is read."""
         ids = {window: f"{partition}#{window}" for window in run}
         known = self._store.load_windows(list(ids.values()))
         stored = {
@@ -187,7 +187,7 @@ class WindowEvaluator:
         for number, window in sorted(known.items()):
             sources = len(evidence.get(number, ()))
             if sources < window.sources:
-                continue  # so old that its evidence is being deleted; what the window contributed stands
+                continue  # so old that its evidence is being deleted; its contribution stands
             flows = flows_of(number, evidence, self._store.seed())
             rejected = [*flows.rejected()]
             digest = _digest(rejected, [*flows.lost()], flows.aggregated)
@@ -201,7 +201,7 @@ class WindowEvaluator:
             raise WindowChangedError(f"{partition}#{first}-{last}")
 
     def _write(self, window: Window, findings: WindowFindings, evaluation: _Evaluation) -> None:
-        """Write what a window shows; flows that the policy mutes count once the window is written."""
+        """Write what a window shows, then count the flows that the policy mutes."""
         self._manager.mute(findings.muted_alerts, evaluation.now)
         for transition in self._manager.apply(
             findings.detections, window, evaluation.now, muted_flows=findings.muted_flows

@@ -1,4 +1,7 @@
-"""TODO flowverdict.policy.document."""
+"""Parse a policy document and create its JSON Schema.
+
+All problems of a document are reported at once, each with its place.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,8 @@ if TYPE_CHECKING:
 MAX_DOCUMENT_BYTES = 65_536  # some 300 entries with their reasons; Parameter Store holds 8 KiB at most, AppConfig more
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
-
-
 def parse_policy(text: str | bytes) -> Policy:
-    """Read a document.
+    """Parse a document.
 
     Parameters
     ----------
@@ -122,9 +122,6 @@ def _kind(value: object) -> str:
         type(None): "null",
     }
     return kinds.get(type(value), "a number")
-
-
-# --- schema -----------------------------------------------------------------------------------------------------------
 
 
 class _Schema(GenerateJsonSchema):
