@@ -135,7 +135,7 @@ def _findings(
     policy: Policy | None,
     now: int,
 ) -> WindowFindings:
-    """Return what a window shows, split into what may become a message and what the policy mutes."""
+    """Return what a window shows: what may become a message, and what the policy mutes."""
     explanations = explain_flows(rejected, configs)
     if policy is None:
         return WindowFindings(detections=detections(explanations, flows))

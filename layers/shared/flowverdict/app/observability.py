@@ -98,18 +98,18 @@ class Observability:
         # At DEBUG the SDK logs what AWS answers, the webhook's address and the reader role's
         # credentials too. Lambda sets the root's level
         # (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html),
-        # not these ones'.
+        # not the level of these loggers.
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.INFO)
-        # Ephemeral: the other kind shares its metrics between all instances of a process, and
-        # replays run several.
+        # Ephemeral: the other class shares its metrics between all instances of a process, and a
+        # replay has several.
         self._namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE
         self.metrics = EphemeralMetrics(namespace=self._namespace, service=service)
 
     def wrap(
         self, handle: Callable[[dict[str, Any], float], Any]
     ) -> Callable[[dict[str, Any], Any], Any]:
-        """Wrap a handler: add the request id to log lines, and write the metrics even after an error.
+        """Wrap a handler: log lines get the request id, and metrics are written after an error too.
 
         ``handle`` gets the event and the seconds that the invocation has left.
         """

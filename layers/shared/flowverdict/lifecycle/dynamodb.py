@@ -381,9 +381,10 @@ class DynamoDbStore:
         if after.closed_at is not None:
             sets.append("expires_at = :expires_at")
             values[":expires_at"] = {"N": str(after.closed_at + intervals.keep)}
+        setting = f"SET {', '.join(sets)} " if sets else ""
         self._update(
             f"alert#{state.fingerprint}",
-            f"{f'SET {", ".join(sets)} ' if sets else ''}REMOVE {', '.join(remove)} ADD version :one",
+            f"{setting}REMOVE {', '.join(remove)} ADD version :one",
             "pending = :pending AND pending_at = :at",
             values,
             {"#due": "due"},

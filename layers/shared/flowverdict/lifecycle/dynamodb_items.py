@@ -169,7 +169,7 @@ def _pack(stored: Mapping[str, object]) -> bytes:
 
 
 class _Stored:
-    """The JSON object that bytes hold; a value of another type than expected raises ``TypeError``."""
+    """The JSON object that bytes hold; a value of a wrong type raises ``TypeError``."""
 
     def __init__(self, body: bytes) -> None:
         values = json.loads(zlib.decompress(body))
@@ -208,10 +208,9 @@ def unpack_fingerprints(body: bytes) -> frozenset[str]:
     )
 
 
-# --- items ------------------------------------------------------------------------------------------
+# --- items ---------------------------------------------------------------------------------------
 #
-# Readers of whole items raise ``StateError``, ``KeyError`` or ``ValueError`` where that is not
-# possible.
+# Readers of items raise ``StateError``, ``KeyError`` or ``ValueError`` for an unreadable item.
 
 type Item = Mapping[str, AttributeValueTypeDef]
 

@@ -478,7 +478,7 @@ def closed_without_message(state: AlertState, now: int) -> AlertState:
     return replace(state.sent(), closed_at=now, suppressed=None, messages=0)
 
 
-# --- notices beside the alerts ----------------------------------------------------------------------
+# --- notices beside the alerts --------------------------------------------------------------------
 
 
 def notice_state(notification: Notification, now: int) -> AlertState:

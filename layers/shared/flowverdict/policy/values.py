@@ -33,7 +33,8 @@ _CIDR = re.compile(r"[0-9a-fA-F:.]{2,45}(/[0-9]{1,3})?")
 _TIME = re.compile(
     r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(?P<offset>Z|[+-]\d{2}:\d{2})?", re.ASCII
 )
-_LINE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"  # no control characters, and nothing else that ends a line
+# Neither control characters nor anything else that ends a line.
+_LINE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"
 
 
 def shown(value: object) -> str:
@@ -59,8 +60,8 @@ def _to_network(value: object) -> Network:
         raise wrong(f"{shown(value)} is no address and no CIDR block") from error
     if interface.ip != interface.network.network_address:
         raise wrong(
-            f"{shown(value)} has bits beyond its prefix: write {interface.network} for the whole block, "
-            f"{interface.ip} for the one address"
+            f"{shown(value)} has bits beyond its prefix: write {interface.network} "
+            f"for the whole block, {interface.ip} for the one address"
         )
     return interface.network
 
@@ -90,7 +91,8 @@ def _to_time(value: object) -> datetime:
         raise wrong(f"{shown(value)} is no time like 2026-12-01T00:00:00Z")
     if match["offset"] is None:
         raise wrong(
-            f"{shown(value)} does not say in which time zone: end it with Z for UTC, or an offset like +01:00"
+            f"{shown(value)} does not say in which time zone: "
+            "end it with Z for UTC, or an offset like +01:00"
         )
     try:
         return datetime.fromisoformat(match[0]).astimezone(UTC)
