@@ -327,7 +327,8 @@ def test_without_the_table_the_message_goes_back_and_nothing_is_told(
 
         patch.setattr(boto3, "client", client)
         invocation = aws.invoke(event)
-    # A source that cannot be claimed fails its message; what cannot be counted fails the invocation: the queue has all back.
+    # A source that cannot be claimed fails its message; what cannot be counted fails the
+    # invocation: the queue has all back.
     returned = invocation.answer == {"batchItemFailures": [{"itemIdentifier": "fault"}]}
     assert returned is (call != "TransactWriteItems")
     assert isinstance(invocation.error, StateError) is (call == "TransactWriteItems")
