@@ -147,7 +147,7 @@ def _handler(
 ) -> Callable[[dict[str, Any]], object]:
     """Build a handler as ``wiring`` builds it for Lambda, with empty stores."""
     from flowverdict.app import ingest  # noqa: PLC0415 - a cold start's import, to be measured
-    from flowverdict.app.observability import Invocation, Observability  # noqa: PLC0415
+    from flowverdict.app.observability import Observability  # noqa: PLC0415
     from flowverdict.core.garbage_collection import collect_rarely  # noqa: PLC0415
     from flowverdict.flowlog.log_formats import FixedFormat  # noqa: PLC0415
     from flowverdict.flowlog.records import DEFAULT_FORMAT  # noqa: PLC0415
@@ -168,14 +168,14 @@ def _handler(
         policies=None,
         observability=observability,
     )
-    invocation = Invocation(request_id="benchmark", seconds=300.0)
+    seconds = 300.0
     if is_logs:
         logs = ingest.ClassifyLogEvents(
             FixedFormat(DEFAULT_FORMAT), service, observability, region="eu-west-1"
         )
-        return lambda event: logs.handle(event, invocation)
+        return lambda event: logs.handle(event, seconds)
     of_objects = ingest.ClassifyObjects(objects, service, observability)
-    return lambda event: of_objects.handle(event, invocation)
+    return lambda event: of_objects.handle(event, seconds)
 
 
 def _drawn(event: Event) -> list[str]:

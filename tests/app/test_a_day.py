@@ -47,7 +47,8 @@ pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parents[1] / "golden" / "a-day.txt"
 SWEEP_EVERY = 600
 DELIVERED_AFTER = 420  # seconds after the window's end
-# The shop's window that ends at 14:40 comes once more than usual late: half an hour after its fault was mended.
+# The shop's window that ends at 14:40 comes once more than usual late: half an hour after its fault
+# was mended.
 STRAGGLER, STRAGGLER_AT = at(14, 30), at(15, 27)
 POLICY = {
     "version": 1,

@@ -416,7 +416,8 @@ def test_what_cannot_be_read_in_time_goes_back_to_the_queue_and_the_rest_is_told
     monkeypatch.undo()
     again = aws.invoke(queue_event(*messages))
 
-    # The first one is passed over, the second one is read: nothing is lost and nothing counted twice.
+    # The first one is passed over, the second one is read: nothing is lost and nothing counted
+    # twice.
     assert failed(again) == []
     assert again.metrics["SourcesDeliveredAgain"] == 1
     assert [alert["leg"] for alert in aws.alerts()] == ["request"]
@@ -439,7 +440,8 @@ def test_what_is_muted_while_it_goes_on_ends_without_a_word(aws: LocalAws) -> No
     aws.later()
     assert aws.alerts() == []
 
-    # It was muted and not resolved, so what comes when nobody mutes it any more is not told as "again".
+    # It was muted and not resolved, so what comes when nobody mutes it any more is not told as
+    # "again".
     unmuted = KEY % "unmuted"
     aws.put_object(
         ObjectRef(bucket=BUCKET, key=unmuted), (SCENARIOS / "outbound-response.log").read_bytes()

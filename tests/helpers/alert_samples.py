@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowverdict.alerts.model import Notification
-    from flowverdict.lifecycle.manager import AlertManager, Outcome
+    from flowverdict.lifecycle.manager import AlertManager
+    from flowverdict.lifecycle.notifier import Outcome
 
 NOW = 1_795_348_800  # 2026-11-22T12:00:00Z
 

@@ -1,4 +1,4 @@
-"""The stores as dictionaries, for tests: the same promises, nothing kept."""
+"""Implement the stores as dictionaries, for tests: the same guarantees, nothing persisted."""
 
 from __future__ import annotations
 
@@ -20,60 +20,62 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.model import Notification
     from flowverdict.flows.evidence import Evidence
-    from flowverdict.lifecycle.state_machine import Intervals, State
+    from flowverdict.lifecycle.state_machine import AlertState, Intervals
 
 
 class MemoryEvidence:
-    """Implements ``EvidenceStore``. What it is given goes through the same bytes as in the bucket."""
+    """Implements ``EvidenceStore``. Values go through the same bytes as in the bucket."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, int, str], bytes] = {}
+        self._stored: dict[tuple[str, int, str], bytes] = {}
 
     def put(self, partition: str, window: int, source_id: str, evidence: Evidence) -> None:
-        """Keep what a source shows of a window."""
-        self._kept[partition, window, source_id] = pack(evidence)
+        """Store what a source shows of a window."""
+        self._stored[partition, window, source_id] = pack(evidence)
 
     def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[Evidence]]:
-        """Give what is kept of these windows."""
+        """Return the evidence of these windows."""
         found: dict[int, list[Evidence]] = {}
-        for (place, window, _), packed in sorted(self._kept.items()):
-            if place == partition and first <= window <= last:
+        for (stored_partition, window, _), packed in sorted(self._stored.items()):
+            if stored_partition == partition and first <= window <= last:
                 found.setdefault(window, []).append(unpack(packed))
         return found
 
     def count(self, partition: str, first: int, last: int) -> int:
-        """Give how many pieces of evidence are kept of these windows."""
+        """Count the evidence of these windows."""
         return sum(
-            1 for place, window, _ in self._kept if place == partition and first <= window <= last
+            1
+            for stored_partition, window, _ in self._stored
+            if stored_partition == partition and first <= window <= last
         )
 
 
 class MemoryStore:
-    """Implements ``AlertStore``. What it is given goes through the same bytes as in the table."""
+    """Implements ``AlertStore``. Values go through the same bytes as in the table."""
 
     def __init__(self) -> None:
-        self.states: dict[str, State] = {}
+        self.states: dict[str, AlertState] = {}
         self._due: dict[str, int | None] = {}
         self._inhibitions: dict[str, int] = {}
-        self._budgets: dict[int, RateLimit] = {}
+        self._rate_limits: dict[int, RateLimit] = {}
         self._windows: dict[str, Window] = {}
-        self._parts: dict[tuple[str, str], Notification] = {}
+        self._contributions: dict[tuple[str, str], Notification] = {}
         self._sources: dict[str, tuple[int, ...]] = {}
 
-    def load(self, fingerprints: Collection[str]) -> Mapping[str, State]:
-        """Give the states there are."""
+    def load(self, fingerprints: Collection[str]) -> Mapping[str, AlertState]:
+        """Return the states that exist."""
         return {name: self.states[name] for name in fingerprints if name in self.states}
 
     def active_inhibitions(self, keys: Collection[str], now: int) -> frozenset[str]:
-        """Give those of the keys whose shadow is still there."""
+        """Return the keys whose inhibition has not ended."""
         return frozenset(key for key in keys if self._inhibitions.get(key, now) > now)
 
     def load_rate_limit(self, hour: int) -> RateLimit:
-        """Give the budget of an hour."""
-        return self._budgets.get(hour, RateLimit(hour=hour))
+        """Return the rate limit of an hour."""
+        return self._rate_limits.get(hour, RateLimit(hour=hour))
 
     def commit(self, commit: Commit, now: int, intervals: Intervals) -> None:  # noqa: ARG002 - nothing expires here
-        """Write it all, or raise ``ConflictError``."""
+        """Write all changes, or raise ``ConflictError``."""
         stale = any(state.version != self._version(state.fingerprint) for state in commit.states)
         rate_limit = commit.rate_limit
         stale = stale or (
@@ -99,7 +101,7 @@ class MemoryStore:
         for inhibition in commit.inhibitions:
             self._inhibitions[inhibition.key] = inhibition.until
         if rate_limit is not None:
-            self._budgets[rate_limit.hour] = unpack_rate_limit(
+            self._rate_limits[rate_limit.hour] = unpack_rate_limit(
                 rate_limit.hour, rate_limit.version + 1, pack_rate_limit(rate_limit)
             )
         if window is not None:
@@ -111,34 +113,34 @@ class MemoryStore:
                 window, version=window.version + 1, fingerprints=fingerprints
             )
         for contribution in commit.contributions:
-            self._parts.pop((contribution.window_id, contribution.fingerprint), None)
+            self._contributions.pop((contribution.window_id, contribution.fingerprint), None)
             if contribution.notification is not None:
-                self._parts[contribution.window_id, contribution.fingerprint] = (
+                self._contributions[contribution.window_id, contribution.fingerprint] = (
                     contribution.notification
                 )
 
     def _version(self, fingerprint: str) -> int:
         return self.states[fingerprint].version if fingerprint in self.states else 0
 
-    def mark_sent(self, state: State, intervals: Intervals) -> None:
-        """Take away the mark."""
-        kept = self.states[state.fingerprint]
-        if (kept.pending, kept.pending_at) == (state.pending, state.pending_at):
-            sent = kept.sent()
+    def mark_sent(self, state: AlertState, intervals: Intervals) -> None:
+        """Remove the pending message."""
+        stored = self.states[state.fingerprint]
+        if (stored.pending, stored.pending_at) == (state.pending, state.pending_at):
+            sent = stored.sent()
             self.states[state.fingerprint] = unpack_state(
-                kept.fingerprint, kept.version + 1, pack_state(sent), None, None
+                stored.fingerprint, stored.version + 1, pack_state(sent), None, None
             )
             self._due[state.fingerprint] = sent.due_at(intervals)
 
     def due(self, now: int, limit: int) -> list[str]:
-        """Give what is due, longest first."""
+        """Return what is due, the longest due first."""
         waiting = sorted(
             (at, name) for name, at in self._due.items() if at is not None and at <= now
         )
         return [name for _, name in waiting[:limit]]
 
     def load_windows(self, window_ids: Collection[str]) -> Mapping[str, Window]:
-        """Give the windows there are."""
+        """Return the windows that exist."""
         return {
             window_id: self._windows[window_id]
             for window_id in window_ids
@@ -146,23 +148,23 @@ class MemoryStore:
         }
 
     def version_of(self, window_id: str) -> int:
-        """Give the version of a window."""
+        """Return the version of a window."""
         return self._windows.get(window_id, Window(window_id=window_id)).version
 
     def load_contributions(
         self, of: Collection[tuple[str, str]]
     ) -> Mapping[tuple[str, str], Notification]:
-        """Give what windows have added to alerts."""
-        return {name: self._parts[name] for name in of if name in self._parts}
+        """Return what windows contribute to alerts."""
+        return {name: self._contributions[name] for name in of if name in self._contributions}
 
     def windows_of(self, source_id: str) -> tuple[int, ...] | None:
-        """Give the windows that a source had evidence for."""
+        """Return the windows of a source."""
         return self._sources.get(source_id)
 
-    def note_read(self, source_id: str, windows: Collection[int], now: int) -> None:  # noqa: ARG002 - nothing expires here
-        """Note that a source was read."""
+    def record_source(self, source_id: str, windows: Collection[int], now: int) -> None:  # noqa: ARG002 - nothing expires here
+        """Record that a source was read."""
         self._sources[source_id] = tuple(windows)
 
     def seed(self) -> int:
-        """Give a seed that is no secret."""
+        """Return a seed that is not a secret."""
         return 0

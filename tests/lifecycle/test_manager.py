@@ -1,4 +1,4 @@
-"""The alert book on moto's table and through the real functions: floods, failures and crashes."""
+"""The alert manager on moto's table and through the real functions: floods, failures, crashes."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from flowverdict_cli.local_aws import REGION, LocalAws
 from tests.helpers.alert_samples import NOW, Outbox, a_window, detection, record
 from tests.helpers.at_once import NoRules
 from tests.helpers.events import BUCKET, notification, queue_message
-from tests.helpers.quick_tables import quick_transactions
+from tests.helpers.memory_stores import MemoryStore
 from tests.helpers.small_company import HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from flowverdict.alerts.model import Notification
-    from flowverdict.lifecycle.state_machine import State
+    from flowverdict.lifecycle.state_machine import AlertState
 
 INTERVALS = Intervals()
 CAP = 30
@@ -50,8 +50,6 @@ def noon() -> Iterator[None]:
 
 
 # --- a flood ----------------------------------------------------------------------------------------------------------
-
-MANY = 10_000
 
 
 def rejected(vpc: int, *, critical: bool = False) -> list[str]:
@@ -73,44 +71,58 @@ def rejected(vpc: int, *, critical: bool = False) -> list[str]:
     ]
 
 
-@pytest.mark.slow
-def test_ten_thousand_problems_at_once_are_a_few_messages(
-    aws: LocalAws, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    quick_transactions(monkeypatch)
-    calls: Counter[str] = Counter()
-    throttled = Counter({"BatchGetItem": 5, "TransactWriteItems": 0})
-    count_calls_of_dynamodb(monkeypatch, calls, throttled)
-    # Accounts and Regions are read; what EC2 says is of no matter here and takes its time for 10,000 interfaces.
-    monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
-    lines = [line for vpc in range(MANY) for line in rejected(vpc, critical=vpc % 1_000 == 0)]
-    event = {"Records": [queue_message("flood", put(aws, "flood", lines))]}
+def flood_event(aws: LocalAws, many: int) -> dict[str, Any]:
+    """Return the event of one file with a problem in each of ``many`` VPCs, ten of them critical."""
+    lines = [
+        line for vpc in range(many) for line in rejected(vpc, critical=vpc % (many // 10) == 0)
+    ]
+    return {"Records": [queue_message("flood", put(aws, "flood", lines))]}
 
-    invocation = aws.invoke(event)
-    print(f"\n{MANY:,} fingerprints, DynamoDB calls {dict(calls)}")  # noqa: T201 - figures to read
 
-    assert invocation.failures == ()
-    assert throttled["BatchGetItem"] == 0, "the left out keys were asked for again"
-    assert MANY // MAX_STATES <= calls["TransactWriteItems"] <= MANY // MAX_STATES + 10
-    told = aws.alerts()
-    # 10 critical ones, and of the others what fits below the third that is kept for critical ones.
-    assert Counter(one["severity"] for one in told) == {"critical": 10, "high": CAP - CAP // 3 - 10}
+def check_few_messages(aws: LocalAws, event: dict[str, Any], many: int) -> str:
+    """Deliver the event twice and sweep once; return the fingerprint of the rate limit's notice."""
+    assert aws.invoke(event).failures == ()
+    # Ten critical alerts, and of the others what fits below the third reserved for critical alerts.
+    severities = Counter(alert["severity"] for alert in aws.alerts())
+    assert severities == {"critical": 10, "high": CAP - CAP // 3 - 10}
 
-    sweep_at = int(time.time()) + 60
-    assert aws.sweep(sweep_at).failures == ()
+    assert aws.sweep(int(time.time()) + 60).failures == ()
     (so_far,) = aws.alerts()
-    suppressed_count = MANY - CAP + CAP // 3
+    held_back = many - CAP + CAP // 3
     assert (so_far["kind"], so_far["severity"]) == ("rate-limited", "high")
-    assert (
-        so_far["title"] == f"{suppressed_count:,} alerts held back so far: more than {CAP} an hour"
-    )
+    assert so_far["title"] == f"{held_back:,} alerts held back so far: more than {CAP} an hour"
 
     assert aws.invoke(event).failures == ()  # delivered again
     assert aws.alerts() == []
-    names = [name for name in names_in(aws) if name != so_far["fingerprint"]]
-    assert len(names) == MANY
-    some = names[::50]  # moto takes a millisecond to give each
-    assert records(aws, some) == len(some)
+    return str(so_far["fingerprint"])
+
+
+def test_ten_thousand_problems_at_once_are_a_few_messages(
+    aws: LocalAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many, store = 10_000, MemoryStore()
+    monkeypatch.setattr("flowverdict.app.wiring.DynamoDbStore", lambda *_, **__: store)
+    monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
+    notice = check_few_messages(aws, flood_event(aws, many), many)
+    states = [state for name, state in store.states.items() if name != notice]
+    assert len(states) == sum(state.notification.records for state in states) == many
+
+
+def test_some_hundred_problems_at_once_are_written_in_full_transactions(
+    aws: LocalAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = 300
+    calls: Counter[str] = Counter()
+    throttled = Counter({"BatchGetItem": 5})
+    count_calls_of_dynamodb(monkeypatch, calls, throttled)
+    # EC2 takes its time for many interfaces, and what it returns does not matter here.
+    monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
+    event = flood_event(aws, many)
+    notice = check_few_messages(aws, event, many)
+    assert throttled["BatchGetItem"] == 0, "the keys left out were requested again"
+    assert many // MAX_STATES <= calls["TransactWriteItems"] <= many // MAX_STATES + 10
+    names = [name for name in names_in(aws) if name != notice]
+    assert len(names) == records(aws, names) == many
 
 
 def test_the_cap_speaks_at_once_and_once_more_when_the_hour_is_over(aws: LocalAws) -> None:
@@ -128,14 +140,14 @@ def test_the_cap_speaks_at_once_and_once_more_when_the_hour_is_over(aws: LocalAw
     for minutes in (31, 40, 59, 60, 65, 70):
         manager.sweep(hour + minutes * 60, None)
 
-    notices = [
+    floods = [
         notification for notification in outbox.sent if notification.kind is Kind.RATE_LIMITED
     ]
-    assert [one.title for one in notices] == [
+    assert [one.title for one in floods] == [
         "3 alerts held back so far: more than 3 an hour",
         "4 alerts held back: more than 3 an hour",
     ]
-    assert "(3 high, 1 medium)" in notices[1].summary
+    assert "(3 high, 1 medium)" in floods[1].summary
     # The third of the cap that noise cannot use up was there for what is critical.
     assert fingerprint("grave") in {notification.fingerprint for notification in outbox.sent}
 
@@ -252,7 +264,7 @@ class BadStore(DynamoDbStore):
 
     error: BaseException = CrashError()
 
-    def mark_sent(self, state: State, intervals: Intervals) -> None:
+    def mark_sent(self, state: AlertState, intervals: Intervals) -> None:
         del state, intervals
         raise self.error
 
@@ -295,7 +307,7 @@ def test_a_message_that_was_sent_and_cannot_be_noted_stops_nothing_else(aws: Loc
         NOW,
     )
     assert len(outcome.notified) == len(outbox.sent) == 2
-    assert ["could not be noted" in line for line in outcome.undelivered] == [True, True]
+    assert ["could not be recorded" in line for line in outcome.undelivered] == [True, True]
 
 
 @pytest.mark.parametrize("call", ["UpdateItem", "BatchGetItem", "TransactWriteItems"])
@@ -317,7 +329,8 @@ def test_without_the_table_the_message_goes_back_and_nothing_is_told(
 
         patch.setattr(boto3, "client", client)
         invocation = aws.invoke(event)
-    # A source that cannot be claimed fails its message; what cannot be counted fails the invocation: the queue has all back.
+    # A source that cannot be claimed fails its message; what cannot be counted fails the
+    # invocation: the queue has all back.
     returned = invocation.answer == {"batchItemFailures": [{"itemIdentifier": "fault"}]}
     assert returned is (call != "TransactWriteItems")
     assert isinstance(invocation.error, StateError) is (call == "TransactWriteItems")

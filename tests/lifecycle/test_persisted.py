@@ -26,7 +26,7 @@ from flowverdict.lifecycle.dynamodb_items import (
     unpack_state,
 )
 from flowverdict.lifecycle.rate_limit import RateLimit, hour_of
-from flowverdict.lifecycle.state_machine import State, Suppressed
+from flowverdict.lifecycle.state_machine import AlertState, Suppressed
 from tests.helpers.alert_samples import ALERT, LOST, NOW, SAMPLE
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ FOLDER = Path(__file__).parents[1] / "persisted"
 FIRST, CURRENT = "0.1.0", "0.2.0"
 HOUR = hour_of(NOW)
 
-type Stored = State | RateLimit | Notification
+type Stored = AlertState | RateLimit | Notification
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +75,9 @@ def read(name: str, version: str = FIRST) -> Any:  # noqa: ANN401 - one of three
     return format_of(path).unpack(path.read_bytes())
 
 
-def state(name: str) -> State:
+def state(name: str) -> AlertState:
     found = read(f"state-{name}")
-    assert isinstance(found, State)
+    assert isinstance(found, AlertState)
     return found
 
 
@@ -137,7 +137,7 @@ def bytes_of(stored: object) -> bytes:
 
 
 STATE = replace(
-    State(
+    AlertState(
         fingerprint=ALERT.fingerprint,
         version=3,
         notification=ALERT,

@@ -99,7 +99,8 @@ def test_windows_thousands_of_years_apart_are_read_apart() -> None:
         )
     )
     apart = years // WINDOW
-    # The first two windows follow each other; where nothing was rejected nothing is judged, so nothing is read for it.
+    # The first two windows follow each other; where nothing was rejected nothing is judged, so
+    # nothing is read for it.
     assert deployment.evidence.reads == [
         (NUMBER - BEFORE, NUMBER + 1 + AFTER),
         *((NUMBER + number * apart - BEFORE, NUMBER + number * apart + AFTER) for number in (1, 2)),

@@ -15,7 +15,7 @@ from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.observability import Metric, Observability
 from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.records import RecordCounts
-from flowverdict.lifecycle.manager import Outcome
+from flowverdict.lifecycle.notifier import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,8 @@
-"""TODO flowverdict.app.deadlines."""
+"""Bound the time that an invocation spends on reading rules and flow logs.
+
+Lambda ends a function at its time-out without warning, so what was read but not written is lost.
+Both budgets end well before the time-out.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +20,25 @@ if TYPE_CHECKING:
     from flowverdict.network.ports import ConfigSource
 
 
-# One account and Region may take 10 s, and its last call's retries half a minute: together well below the time-out.
+# One account and Region may take 10 s, and its last call's retries half a minute: together well
+# below the time-out.
 _RULES_SECONDS = 15.0
 
-# Judging takes a fraction of reading, the rules' look-ups 15 s and half a minute at the worst, writing and telling some seconds.
+# Evaluation takes a fraction of reading, the rules 15 s and half a minute at the worst, writing and
+# sending some seconds.
 _READING_SHARE = 0.6
 
 
 class BudgetedConfigSource:
-    """Reads configurations for one invocation, and no further ones once it has taken too long.
+    """Reads configurations for one invocation, until the time for reading them is spent.
 
-    Accounts and Regions come out of log records: a forged log may name hundreds, each of which takes its time to be refused.
+    Accounts and Regions come from log records: a forged log may name hundreds, and each takes time
+    to be refused.
 
     Attributes
     ----------
     refused
-        Account and Region of what was not read, with the reason.
+        The reason why a configuration was not read, by account and Region.
     """
 
     def __init__(
@@ -49,11 +56,12 @@ class BudgetedConfigSource:
     def read(
         self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
     ) -> NetConfig | NotAvailable:
-        """Give the configuration, or the reason why it was not read."""
+        """Return the configuration, or the reason why it was not read."""
         config: NetConfig | NotAvailable
         if self._clock() >= self._deadline:
             config = NotAvailable(
-                f"the rules were not read: {self._seconds:g} s for reading those of other accounts and Regions were spent"
+                f"the rules were not read: {self._seconds:g} s for reading those of other accounts "
+                "and Regions were spent"
             )
         else:
             config = self._configs.read(account_id, region, flows)
@@ -63,9 +71,9 @@ class BudgetedConfigSource:
 
 
 class ReadDeadline:
-    """The time that an invocation has for reading; the rest is for judging, writing down and telling.
+    """The time that an invocation has for reading; the rest is for evaluating and notifying.
 
-    A function that Lambda ends has counted and told nothing, so reading stops before.
+    A function that Lambda ends has counted and notified nothing, so reading stops before.
     """
 
     def __init__(self, seconds: float, clock: Clock = time.monotonic) -> None:
@@ -74,20 +82,21 @@ class ReadDeadline:
         self._end = clock() + self._seconds
 
     def check(self, name: str) -> None:
-        """Raise ``OutOfTimeError`` when it is over."""
+        """Raise ``OutOfTimeError`` when the time is over."""
         if self._clock() >= self._end:
             raise OutOfTimeError(
-                f"{name}: not read to its end within the {self._seconds:.0f} s that an invocation may read; it is tried again. "
+                f"{name}: not read to its end within the {self._seconds:.0f} s that an invocation "
+                "may read; it is tried again. "
                 "What alone takes longer needs a longer time-out or more memory."
             )
 
     def limit(self, stream: BinaryIO, name: str) -> BinaryIO:
-        """Give the stream so that reading on raises ``OutOfTimeError`` when it is over."""
+        """Return a stream that raises ``OutOfTimeError`` when the time is over."""
         return cast("BinaryIO", _Timed(stream, self, name))
 
 
 class _Timed:
-    """An object with ``read(size)``, which is all that reading a flow log asks of a stream."""
+    """A stream with ``read(size)`` alone, which is all that reading a flow log needs."""
 
     def __init__(self, stream: BinaryIO, time_left: ReadDeadline, name: str) -> None:
         self._stream = stream

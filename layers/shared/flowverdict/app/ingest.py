@@ -1,4 +1,9 @@
-"""TODO flowverdict.app.ingest."""
+"""Turn events into alerts: read each source once, store its evidence, evaluate the dirty windows.
+
+A source is an S3 object or a CloudWatch Logs event. Which sources were read is recorded in the
+alert table, so a source that is delivered again is not read again; its windows are evaluated again,
+because an earlier invocation may have ended in between.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +34,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
     from flowverdict.app.deadlines import Clock
-    from flowverdict.app.observability import Invocation, Observability
+    from flowverdict.app.observability import Observability
     from flowverdict.flowlog.cloudwatch_logs import LogBatch
     from flowverdict.flowlog.ports import FormatSource, ObjectStore
     from flowverdict.flows.collector import FlowCollector
@@ -43,7 +48,7 @@ if TYPE_CHECKING:
 
 
 class IngestService:
-    """What becomes of sources: read once, their evidence kept, the windows that it changes judged and told."""
+    """Reads each source once, stores its evidence, re-evaluates dirty windows and notifies."""
 
     def __init__(  # noqa: PLR0913 - what it is made of, each by its name
         self,
@@ -67,12 +72,13 @@ class IngestService:
     def ingest(
         self, source_id: str, name: str, partition: str, read: Callable[[int], SourceRead]
     ) -> IngestResult:
-        """Read a source and keep its evidence, unless that was done before.
+        """Read a source and store its evidence, unless that was done before.
 
         Raises
         ------
         FlowVerdictError
-            It cannot be read, or its evidence not be kept. Nothing is noted, and it is read again when it is delivered again.
+            The source cannot be read, or its evidence not be stored. Nothing is recorded, and the
+            source is read again when it is delivered again.
         """
         known = self._store.windows_of(source_id)
         if known is not None:
@@ -80,14 +86,15 @@ class IngestService:
             return IngestResult(
                 counts=RecordCounts(),
                 dirty=frozenset(
-                    DirtyWindow(partition=partition, window=one, rejects=True) for one in known
+                    DirtyWindow(partition=partition, window=window, rejects=True)
+                    for window in known
                 ),
             )
         source = read(self._store.seed())
         self._observability.read(source.reading)
         for window, evidence in source.windows.items():
             self._evidence.put(partition, window, source_id, evidence)
-        self._store.note_read(source_id, source.windows.keys(), int(self._clock()))
+        self._store.record_source(source_id, source.windows.keys(), int(self._clock()))
         dirty = frozenset(
             DirtyWindow(
                 partition=partition,
@@ -98,13 +105,13 @@ class IngestService:
         )
         return IngestResult(counts=source.reading.counts, dirty=dirty)
 
-    def evaluate(self, result: Iterable[IngestResult]) -> None:
-        """WindowEvaluator what was taken in, and tell what is new."""
+    def evaluate(self, results: Iterable[IngestResult]) -> None:
+        """Evaluate the dirty windows of all sources of an event, and send what is due."""
         now = int(self._clock())
         counts, dirty = RecordCounts(), set[DirtyWindow]()
-        for one in result:
-            counts.merge(one.counts)
-            dirty |= one.dirty
+        for result in results:
+            counts.merge(result.counts)
+            dirty |= result.dirty
         configs = BudgetedConfigSource(self._configs)
         policy = (
             None if self._policies is None else load_policy(self._policies, self._observability)
@@ -128,7 +135,7 @@ def _findings(
     policy: Policy | None,
     now: int,
 ) -> WindowFindings:
-    """Return what a window shows, split into what may become a message and what the policy mutes."""
+    """Return what a window shows: what may become a message, and what the policy mutes."""
     explanations = explain_flows(rejected, configs)
     if policy is None:
         return WindowFindings(detections=detections(explanations, flows))
@@ -146,88 +153,92 @@ def _findings(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestResult:
-    """What came of taking in a source: what it held if it was read now, and the windows that it has evidence for."""
+    """What a source held, if it was read now, and the windows that it has evidence of."""
 
     counts: RecordCounts
     dirty: frozenset[DirtyWindow]
 
 
 def load_policy(policies: PolicySource, observability: Observability) -> Policy:
-    """Give the policy that applies, and tell what is wrong with the document, if anything is."""
+    """Return the policy in force, and report a document that cannot be used."""
     reading = policies.current()
     observability.policy_read(reading.problem)
     return reading.policy
 
 
 class ClassifyObjects:
-    """Flow log objects named by events to alerts.
+    """Turns flow log objects that events name into alerts.
 
-    Events from a queue fail message by message: what one message names may be broken, the others' alerts still go out.
-    Any other event fails whole, and Lambda tries it again. An object is counted once, however often it is named.
+    Events from a queue fail message by message: if one message names a broken object, the alerts of
+    the other messages are still sent. Any other event fails whole, and Lambda retries it. An object
+    is counted once, however often it is named.
     """
 
     def __init__(
         self, objects: ObjectStore, service: IngestService, observability: Observability
     ) -> None:
         self._objects = objects
-        self._desk = service
+        self._service = service
         self._observability = observability
 
-    def handle(
-        self, event: dict[str, Any], invocation: Invocation
-    ) -> PartialItemFailureResponse | None:
-        """Classify everything the event names; for a queue's event, answer which messages failed.
+    def handle(self, event: dict[str, Any], seconds: float) -> PartialItemFailureResponse | None:
+        """Classify all objects of the event; for a queue's event, return the failed messages.
 
-        What cannot be read in time goes back to the queue, and what was read is judged and told.
+        Objects that cannot be read in time go back to the queue; what was read is evaluated.
+        ``seconds`` is the time that the invocation has left.
         """
-        until = ReadDeadline(invocation.seconds)
+        deadline = ReadDeadline(seconds)
         if is_sqs_event(event):
-            return self._queue_messages(event, until)
-        self._desk.evaluate(self._take(objects_in(event), until))
+            return self._queue_messages(event, deadline)
+        self._service.evaluate(self._ingest(objects_in(event), deadline))
         return None
 
     def _queue_messages(
-        self, event: dict[str, Any], until: ReadDeadline
+        self, event: dict[str, Any], deadline: ReadDeadline
     ) -> PartialItemFailureResponse:
-        result: list[IngestResult] = []
+        results: list[IngestResult] = []
 
-        def take_message(record: SQSRecord) -> None:
+        def ingest_message(record: SQSRecord) -> None:
             try:
-                # Each object by itself: of a message that fails, what was taken in before is judged all the same.
-                for one in self._take(objects_in_message(record.get("body")), until):
-                    result.append(one)  # noqa: PERF402 - what came before an error counts
+                # One by one: the objects read before a failure are evaluated all the same.
+                for result in self._ingest(objects_in_message(record.get("body")), deadline):
+                    results.append(result)  # noqa: PERF402 - what came before an error counts
             except Exception as error:
-                # Powertools keeps the message for another try and says nothing; the reason belongs into the log.
+                # Powertools returns the message to the queue and logs nothing.
                 expected = isinstance(error, FlowVerdictError)
                 self._observability.message_failed(
                     record.message_id, str(error), with_traceback=not expected
                 )
                 raise
 
-        # Not raising when all fail keeps the answer the same kind whatever fails; what keeps failing ends in the DLQ.
+        # Without raising, the answer has the same form however many messages fail. What keeps
+        # failing ends in the DLQ.
         processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-        with processor(records=event["Records"], handler=take_message):
+        with processor(records=event["Records"], handler=ingest_message):
             processor.process()
-        self._desk.evaluate(result)
+        self._service.evaluate(results)
         return processor.response()
 
-    def _take(self, refs: Iterable[ObjectRef], until: ReadDeadline) -> Iterator[IngestResult]:
+    def _ingest(self, refs: Iterable[ObjectRef], deadline: ReadDeadline) -> Iterator[IngestResult]:
         for ref in dict.fromkeys(refs):
-            until.check(ref.name)
-            yield self._desk.ingest(
+            deadline.check(ref.name)
+            yield self._service.ingest(
                 ref.source_id,
                 ref.name,
                 partition_key(origin_of(ref.key)),
-                partial(self._read, ref, until),
+                partial(self._read, ref, deadline),
             )
 
-    def _read(self, ref: ObjectRef, until: ReadDeadline, seed: int) -> SourceRead:
+    def _read(self, ref: ObjectRef, deadline: ReadDeadline, seed: int) -> SourceRead:
         with self._objects.open(ref) as stream:
-            return read_object(until.limit(stream, ref.name), name=ref.name, seed=seed)
+            return read_object(deadline.limit(stream, ref.name), name=ref.name, seed=seed)
 
 
 class ClassifyLogEvents:
-    """Flow log records of a CloudWatch Logs subscription to alerts. A failure fails the event, and Lambda tries it again."""
+    """Turns flow log records of a CloudWatch Logs subscription into alerts.
+
+    A failure fails the event, and Lambda retries it.
+    """
 
     def __init__(
         self,
@@ -238,23 +249,22 @@ class ClassifyLogEvents:
         region: str | None,
     ) -> None:
         self._formats = formats
-        self._desk = service
+        self._service = service
         self._observability = observability
         self._region = region
 
-    def handle(self, event: dict[str, Any], invocation: Invocation) -> None:
+    def handle(self, event: dict[str, Any], _seconds: float) -> None:
         """Classify the records of the event."""
-        del invocation
         logs = decode(event)
         if logs is None:
             self._observability.logger.info("control message, nothing to do")
             return
         origin = Origin(account_id=logs.account_id, region=self._region)
         partition = partition_key(origin, logs.name)
-        result = self._desk.ingest(
+        result = self._service.ingest(
             logs.source_id, logs.name, partition, partial(self._read, logs, origin)
         )
-        self._desk.evaluate([result])
+        self._service.evaluate([result])
 
     def _read(self, logs: LogBatch, origin: Origin, seed: int) -> SourceRead:
         formats = self._formats.formats(logs.log_group)

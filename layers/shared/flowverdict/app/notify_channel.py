@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.data_classes import SNSEvent
 
 from flowverdict.alerts.codec import notification_from_json
-from flowverdict.app.observability import Invocation, Metric, Observability
+from flowverdict.app.observability import Metric, Observability
 from flowverdict.app.webhook_address import SecretReference, WebhookAddress
 from flowverdict.core.errors import EnvelopeError, WebhookRefusedError
 from flowverdict.delivery.webhook import Webhook
@@ -37,7 +37,7 @@ class NotifyChannel:
     posted: Metric
     observability: Observability
 
-    def handle(self, event: dict[str, Any], invocation: Invocation) -> None:
+    def handle(self, event: dict[str, Any], _seconds: float) -> None:
         """Post every notification of the event.
 
         SNS sends one in each event; of several, those before a failure are posted again.
@@ -53,7 +53,6 @@ class NotifyChannel:
         SettingsError
             The secret is not a webhook's address.
         """
-        del invocation
         try:
             messages = [record.sns.message for record in SNSEvent(event).records]
         except (KeyError, TypeError) as error:

@@ -1,8 +1,9 @@
-"""Logs and metrics of the functions: one structured log line a finding, metrics in CloudWatch's embedded format.
+"""Write the logs and metrics of the functions, in CloudWatch's embedded metric format.
 
-A metric costs 0.30 USD a month, by the hours that it got data in. A function has at most 18 with the dimension ``service``;
-``RejectedFlows`` has a verdict and a severity instead, of which 9 x 5 can be and few are in one hour. Each of its values has a line
-of the log to itself, since the format has one value for a name in a line
+A metric costs 0.30 USD a month, by the hours that it got data in. A function has at most 19 with
+the dimension ``service``; ``RejectedFlows`` has a verdict and a severity instead, of which 9 x 5
+can be and few are in one hour. Each of its values has a line of the log to itself, since the format
+has one value for a name in a line
 (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
 ``docs/operations.md`` says what each metric means.
 """
@@ -14,7 +15,6 @@ import json
 import logging
 import os
 import sys
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Severity
     from flowverdict.flowlog.records import RecordCounts
     from flowverdict.flows.read_source import Reading
-    from flowverdict.lifecycle.manager import Outcome
+    from flowverdict.lifecycle.notifier import Outcome
 
 
-# Of a function that was deployed some other way; the template gives each stack its own, so that a test stack's failures set off
-# nobody's alarm but its own.
+# For a function that was not deployed by the template. The template gives each stack its own
+# namespace, so that the failures of a test stack raise only its own alarms.
 NAMESPACE = "flowverdict"
 
 
 _TALKATIVE = ("boto3", "botocore", "urllib3")
 _MAX_NAME = 64
-_MAX_NAMES = 10  # of a header with names that mean nothing; it may have thousands
+_MAX_NAMES = 10  # of a header with unknown names; it may have thousands
 
 
 class Metric(StrEnum):
-    """What is measured, by the name it has in CloudWatch; Powertools adds ``ColdStart``."""
+    """Names of the metrics in CloudWatch; Powertools adds ``ColdStart``."""
 
     EVENTS_RECEIVED = "EventsReceived"
     RECORDS_READ = "RecordsRead"
@@ -71,29 +71,15 @@ class Metric(StrEnum):
 
 
 class _CurrentStdout(io.TextIOBase):
-    """Writes to what is standard output at that moment: Powertools keeps one log handler a service for the whole process."""
+    """Writes to the present standard output: Powertools keeps one log handler for the process."""
 
     def write(self, text: str) -> int:
+        """Write to standard output and return the number of characters."""
         return sys.stdout.write(text)
 
     def flush(self) -> None:
+        """Flush standard output."""
         sys.stdout.flush()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invocation:
-    """What Lambda says of an invocation.
-
-    Parameters
-    ----------
-    request_id
-        Stays the same when Lambda tries an asynchronous event again.
-    seconds
-        How long it may take from now on.
-    """
-
-    request_id: str
-    seconds: float
 
 
 class Observability:
@@ -106,32 +92,39 @@ class Observability:
     """
 
     def __init__(self, service: str) -> None:
-        # In ASCII: keys and group names may hold what acts on the terminal that shows the log.
+        # In ASCII: keys and group names may hold control characters for a terminal.
         ascii_json = partial(json.dumps, default=str, separators=(",", ":"))
         self.logger = Logger(
             service=service, stream=cast("IO[str]", _CurrentStdout()), json_serializer=ascii_json
         )
-        # At DEBUG the SDK logs what AWS answers, the webhook's address and the reader role's credentials too. Lambda sets the
-        # root's level (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html), not these ones'.
+        # At DEBUG the SDK logs what AWS answers, the webhook's address and the reader role's
+        # credentials too. Lambda sets the root's level
+        # (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html),
+        # not the level of these loggers.
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.INFO)
-        # Ephemeral: the other kind shares its metrics between all instances of a process, and replays run several.
+        # Ephemeral: the other class shares its metrics between all instances of a process, and a
+        # replay has several.
         self._namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE
         self.metrics = EphemeralMetrics(namespace=self._namespace, service=service)
 
     def wrap(
-        self, handle: Callable[[dict[str, Any], Invocation], Any]
+        self, handle: Callable[[dict[str, Any], float], Any]
     ) -> Callable[[dict[str, Any], Any], Any]:
-        """Put request ids into every log line and send the metrics when ``handle`` is done, also if it failed."""
+        """Wrap a handler: log lines get the request id, and metrics are written after an error too.
+
+        ``handle`` gets the event and the seconds that the invocation has left.
+        """
 
         def handler(event: dict[str, Any], context: LambdaContext) -> object:
-            # First of all, so that an invocation that fails is measured too.
+            # Counted first, so that an invocation that fails is counted too.
             self.count(Metric.EVENTS_RECEIVED)
             try:
                 seconds = context.get_remaining_time_in_millis() / 1_000
-                return handle(event, Invocation(request_id=context.aws_request_id, seconds=seconds))
+                return handle(event, seconds)
             except FlowVerdictError as error:
-                # The runtime's own report has the traceback; this is the one line that says what to look at.
+                # The runtime's own report has the traceback; this is the one line that says what to
+                # look at.
                 self.logger.error("event failed", extra={"reason": str(error)})  # noqa: TRY400 - no second traceback
                 raise
 
@@ -148,7 +141,7 @@ class Observability:
         self.metrics.add_metric(name=metric, unit=MetricUnit.Count, value=value)
 
     def read(self, reading: Reading) -> None:
-        """Tell what came of one source, and warn of what it held that no one can use."""
+        """Log the counts of a source, with a warning for malformed lines and unknown fields."""
         counts = dict(reading.counts.as_mapping())
         self.logger.info("flow logs read", extra={"source": reading.name, "counts": counts})
         if reading.samples:
@@ -160,7 +153,7 @@ class Observability:
             self.logger.warning("unknown fields", extra={"source": reading.name, "fields": fields})
 
     def message_failed(self, message_id: str, reason: str, *, with_traceback: bool) -> None:
-        """Tell why a queue message goes back to its queue."""
+        """Log why a queue message returns to its queue."""
         self.logger.error(
             "message failed",
             extra={"message_id": message_id, "reason": reason},
@@ -168,7 +161,10 @@ class Observability:
         )
 
     def finished(self, counts: RecordCounts, outcome: Outcome, now: float) -> None:
-        """Measure what the whole batch held, what came of it, and how late (``now`` in Unix seconds) the new alerts are told."""
+        """Measure the records of a batch, its messages, and their lag.
+
+        ``now`` is Unix seconds. The lag is the time from the last record to the message.
+        """
         for name, value in (
             (Metric.RECORDS_READ, counts.records),
             (Metric.RECORDS_REJECTED, counts.rejected),
@@ -178,7 +174,7 @@ class Observability:
             self.count(name, value)
         for notification in outcome.notified:
             if notification.last_seen is not None:
-                # Clocks differ: a record that ends in the future is told at once.
+                # Clocks differ: a record may end in the future.
                 self.metrics.add_metric(
                     name=Metric.LAG,
                     unit=MetricUnit.Seconds,
@@ -199,7 +195,7 @@ class Observability:
                 metric.add_dimension(name="severity", value=severity.value)
 
     def rules_not_read(self, reasons: Mapping[tuple[str | None, str | None], str]) -> None:
-        """Measure accounts and Regions whose verdicts stand without rules, with a log line for each."""
+        """Count the accounts and Regions whose rules were not read, with a log line for each."""
         self.count(Metric.RULES_NOT_READ, len(reasons))
         for (account_id, region), reason in reasons.items():
             self.logger.warning(
@@ -208,7 +204,7 @@ class Observability:
             )
 
     def notified(self, outcome: Outcome) -> None:
-        """Measure what was told and what was not, with a log line for each message."""
+        """Count what was sent and what was not, with a log line for each message."""
         for name, value in (
             (Metric.ALERTS_PUBLISHED, len(outcome.notified)),
             (Metric.ALERTS_COUNTED, outcome.counted),
@@ -232,7 +228,7 @@ class Observability:
             )
 
     def policy_read(self, problem: str | None) -> None:
-        """Measure whether the policy document can be used; an alarm stands on it."""
+        """Measure whether the policy document can be used; an alarm watches this metric."""
         self.count(Metric.POLICY_UNUSABLE, 0 if problem is None else 1)
         if problem is not None:
             self.logger.error("policy not usable", extra={"reason": problem})
@@ -249,11 +245,11 @@ class Observability:
         self.logger.warning("evidence unreadable", extra={"object": name, "reason": reason})
 
     def state_unreadable(self, key: str, reason: str) -> None:
-        """Count an item of the alert table that cannot be read and counts as absent, and log why."""
+        """Count an item of the alert table that cannot be read, and log why."""
         self.count(Metric.STATE_UNREADABLE)
         self.logger.warning("stored state unreadable", extra={"key": key, "reason": reason})
 
     def already_counted(self, name: str) -> None:
-        """Tell that a source was delivered again."""
+        """Count a source that was delivered again."""
         self.count(Metric.SOURCES_DELIVERED_AGAIN)
         self.logger.info("read before, not read again", extra={"source": name})

@@ -1,4 +1,4 @@
-"""What the functions read from their environment, checked once and typed."""
+"""Read and check the environment variables of the functions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ _POLICY = re.compile(
     r"ssm:/?[A-Za-z0-9_./-]{1,1011}|appconfig:[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}"
 )
 _ROLE_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
-# A person reads one in two minutes; more in an hour is read by nobody. The topic, email (10 a second) and chat take far more.
+# A person reads a message in two minutes, and nobody reads more in an hour. The topic, email (10 a
+# second) and chat take far more.
 MESSAGES_PER_HOUR = 30
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9+=,.@:/-]{2,1224}")
 
@@ -41,27 +42,32 @@ class Settings:
     email_topic_arn
         ``EMAIL_TOPIC_ARN``: the SNS topic of those who read mail; ``None`` for nobody.
     chat_topic_arn
-        ``CHAT_TOPIC_ARN``: the SNS topic of Amazon Q Developer in chat applications; ``None`` for nobody.
+        ``CHAT_TOPIC_ARN``: the SNS topic of Amazon Q Developer in chat applications; ``None`` for
+        nobody.
     alert_table
         ``ALERT_TABLE``: the DynamoDB table that alerts are remembered in.
     evidence_bucket
-        ``EVIDENCE_BUCKET``: the S3 bucket that the evidence of sources is kept in; ``None`` for a function that reads none.
+        ``EVIDENCE_BUCKET``: the S3 bucket that the evidence of sources is kept in; ``None`` for a
+        function that reads none.
     intervals
         ``REPEAT_MINUTES``, ``RESOLVE_MINUTES``, ``DIGEST_HOURS``: how long things take.
     messages_per_hour
         ``MESSAGES_PER_HOUR``: alerts and reminders an hour at the most.
     policy
-        ``POLICY``: where the policy document is, ``ssm:NAME`` or ``appconfig:APPLICATION/ENVIRONMENT/PROFILE``; ``None`` for none.
+        ``POLICY``: where the policy document is, ``ssm:NAME`` or
+        ``appconfig:APPLICATION/ENVIRONMENT/PROFILE``; ``None`` for none.
     region
-        ``AWS_REGION``, which Lambda sets; the Region of log groups, whose records may not name theirs.
+        ``AWS_REGION``, which Lambda sets; the Region of log groups, whose records may not name
+        theirs.
     log_format
-        ``LOG_FORMAT``: the fields of the CloudWatch Logs records, as words (``version account-id ...``) or as EC2 writes
-        them (``${version} ${account-id} ...``). ``None`` (unset or empty) asks EC2.
+        ``LOG_FORMAT``: the fields of the CloudWatch Logs records, as words (``version account-id
+        ...``) or as EC2 writes them (``${version} ${account-id} ...``). ``None`` (unset or empty)
+        asks EC2.
     account_id, partition
         The function's own, as the topic's ARN says: the two are of one stack.
     reader_role_name, reader_external_id
-        ``READER_ROLE_NAME`` and ``READER_EXTERNAL_ID``: the role that lets this account read the rules of others. ``None``
-        reads no other account's.
+        ``READER_ROLE_NAME`` and ``READER_EXTERNAL_ID``: the role that lets this account read the
+        rules of others. ``None`` reads no other account's.
     """
 
     alert_topic_arn: str
@@ -86,12 +92,12 @@ class Settings:
         Raises
         ------
         SettingsError
-            One is missing or makes no sense; names the variable.
+            A variable is missing or wrong; the text names the variable.
         """
         topic_arn = environment.get("ALERT_TOPIC_ARN", "")
         topic = _TOPIC_ARN.fullmatch(topic_arn)
         if topic is None:
-            raise SettingsError(f"ALERT_TOPIC_ARN: {topic_arn!r} is no SNS topic's ARN")
+            raise SettingsError(f"ALERT_TOPIC_ARN: {topic_arn!r} is not an SNS topic's ARN")
         return cls(
             alert_topic_arn=topic_arn,
             email_topic_arn=_matching(
@@ -152,7 +158,7 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     if not text:
         return default
     if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
-        raise SettingsError(f"{name}: {text!r} is no whole number from 1 to 999999")
+        raise SettingsError(f"{name}: {text!r} is not a whole number from 1 to 999999")
     return int(text)
 
 
@@ -166,6 +172,7 @@ def _log_format(text: str) -> RecordFormat | None:
     if header_format(" ".join(record_format.names).encode()) is None:
         strange = ", ".join(record_format.unknown_names)
         raise SettingsError(
-            f"LOG_FORMAT: {strange} is no field this version knows, and fields that tell flows apart are missing"
+            f"LOG_FORMAT: {strange} is not a field this version knows, "
+            "and fields that tell flows apart are missing"
         )
     return record_format

@@ -1,4 +1,4 @@
-"""TODO flowverdict.app.sweep."""
+"""Run what time brings: reminders, resolved alerts, the digest, and messages not sent before."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from flowverdict.core.errors import DeliveryError
 from flowverdict.flowlog.s3_events import scheduled_at
 
 if TYPE_CHECKING:
-    from flowverdict.app.observability import Invocation, Observability
+    from flowverdict.app.observability import Observability
     from flowverdict.lifecycle.manager import AlertManager
     from flowverdict.network.ports import ConfigSource
     from flowverdict.policy.source import PolicySource
 
 
 class SweepAlerts:
-    """What time brings: reminders, resolved alerts, the digest, and what could not be sent before."""
+    """Handles the scheduled event of the sweep."""
 
     def __init__(
         self,
@@ -31,21 +31,19 @@ class SweepAlerts:
         self._policies = policies
         self._observability = observability
 
-    def handle(self, event: dict[str, Any], invocation: Invocation) -> None:
-        """Look at all alerts that are due at the event's time.
+    def handle(self, event: dict[str, Any], _seconds: float) -> None:
+        """Process all alerts that are due at the event's time.
 
         Raises
         ------
         EnvelopeError
-            The event is no scheduled one.
+            The event is not a scheduled event.
         DeliveryError
-            A message could not be sent. What was called for stays called for, and the next sweep tries again.
+            A message could not be sent. The message stays pending, and the next sweep tries again.
         """
-        del invocation
         if self._policies is not None:
-            load_policy(
-                self._policies, self._observability
-            )  # looked at here too, so that a bad one is told when no flow logs come
+            # Read here too, so that a broken document is reported when no flow logs arrive.
+            load_policy(self._policies, self._observability)
         configs = BudgetedConfigSource(self._configs)
         outcome = self._manager.sweep(scheduled_at(event), configs)
         self._observability.rules_not_read(configs.refused)

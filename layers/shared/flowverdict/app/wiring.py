@@ -1,6 +1,7 @@
-"""The Lambda functions put together: settings, clients and the pipeline behind one callable each.
+"""Build the Lambda functions: settings, clients and the pipeline behind one callable each.
 
-``functions/<name>/app.py`` holds the entry points; they build these on the first invocation, not at import.
+``functions/<name>/app.py`` are the entry points; they build these on the first invocation, not at
+import.
 """
 
 from __future__ import annotations
@@ -47,17 +48,20 @@ _CLIENT_CONFIG = Config(
 
 
 def classify_s3(environment: Mapping[str, str]) -> LambdaHandler:
-    """Build the function ``classify_s3``; raises ``SettingsError`` where its environment makes no sense."""
+    """Build the function ``classify_s3``; raises ``SettingsError`` for a wrong environment."""
     settings = Settings.from_environment(environment)
     observability = Observability("classify_s3")
     objects = S3Objects(boto3.client("s3", config=_CLIENT_CONFIG))
     return observability.wrap(
-        ClassifyObjects(objects, _desk(settings, observability), observability).handle
+        ClassifyObjects(objects, _service(settings, observability), observability).handle
     )
 
 
 def classify_cloudwatch_logs(environment: Mapping[str, str]) -> LambdaHandler:
-    """Build the function ``classify_cloudwatch_logs``; raises ``SettingsError`` where its environment makes no sense."""
+    """Build the function ``classify_cloudwatch_logs``.
+
+    Raises ``SettingsError`` for a wrong environment.
+    """
     settings = Settings.from_environment(environment)
     observability = Observability("classify_cloudwatch_logs")
     formats: FormatSource
@@ -65,14 +69,14 @@ def classify_cloudwatch_logs(environment: Mapping[str, str]) -> LambdaHandler:
         formats = DescribedFormats(boto3.client("ec2", config=_CLIENT_CONFIG), observability.logger)
     else:
         formats = FixedFormat(settings.log_format)
-    service = _desk(settings, observability)
+    service = _service(settings, observability)
     return observability.wrap(
         ClassifyLogEvents(formats, service, observability, region=settings.region).handle
     )
 
 
 def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
-    """Build the function ``sweep_alerts``; raises ``SettingsError`` where its environment makes no sense."""
+    """Build the function ``sweep_alerts``; raises ``SettingsError`` for a wrong environment."""
     settings = Settings.from_environment(environment)
     observability = Observability("sweep_alerts")
     client = _table_client()
@@ -88,7 +92,7 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
     return observability.wrap(sweep.handle)
 
 
-def _desk(settings: Settings, observability: Observability) -> IngestService:
+def _service(settings: Settings, observability: Observability) -> IngestService:
     collect_rarely()
     if settings.evidence_bucket is None:
         raise SettingsError("EVIDENCE_BUCKET: missing; an S3 bucket's name is needed")

@@ -2,14 +2,14 @@
 
 The prefix of an item's key ``pk`` says what the item is: ``alert#``, ``shadow#`` (an inhibition),
 ``budget#`` (a rate limit), ``window#``, ``alerts#`` (the fingerprints of a window), ``part#`` (a
-contribution), ``source#``. An open alert has ``due`` and ``due_at``, by which the index ``due`` finds
-it for the sweep. ``expires_at`` lets DynamoDB delete an item. Nothing relies on the deletion, which may
-take days (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): each item has
-times of its own that say whether it still counts.
+contribution), ``source#``. An open alert has ``due`` and ``due_at``, by which the index ``due``
+finds it for the sweep. ``expires_at`` lets DynamoDB delete an item. Nothing relies on the deletion,
+which may take days (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html):
+each item has times of its own that say whether it still counts.
 
 Writes are transactions of at most 100 items
-(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html), each on the
-condition that the item's version is the version that was read.
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html), each on
+the condition that the item's version is the version that was read.
 
 An item that cannot be read, because it is damaged or of a later format, fails no batch. It is
 reported, and:
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
 
     from flowverdict.alerts.model import Notification
-    from flowverdict.lifecycle.state_machine import Intervals, State
+    from flowverdict.lifecycle.state_machine import AlertState, Intervals
 
 
 INDEX = "due"
@@ -112,12 +112,13 @@ class DynamoDbStore:
         self._wait = wait
         self._on_unreadable = on_unreadable
         self._seed: int | None = None
-        # Versions of unreadable items: what takes such an item's place is written over that version.
+        # Versions of unreadable items: what takes such an item's place is written over that
+        # version.
         self._unreadable: dict[str, int] = {}
 
     # --- reading ------------------------------------------------------------------------------
 
-    def load(self, fingerprints: Collection[str]) -> Mapping[str, State]:
+    def load(self, fingerprints: Collection[str]) -> Mapping[str, AlertState]:
         """Return the states that exist and can be read, by fingerprint."""
         found = {}
         for item in self._read([f"alert#{fingerprint}" for fingerprint in fingerprints]):
@@ -272,7 +273,7 @@ class DynamoDbStore:
         ]
         self._transact(writes)
 
-    def _put_state(self, state: State, intervals: Intervals) -> TransactWriteItemTypeDef:
+    def _put_state(self, state: AlertState, intervals: Intervals) -> TransactWriteItemTypeDef:
         item: dict[str, AttributeValueTypeDef] = {
             "pk": {"S": f"alert#{state.fingerprint}"},
             "body": {"B": pack_state(state)},
@@ -289,7 +290,7 @@ class DynamoDbStore:
     def _put(
         self, item: dict[str, AttributeValueTypeDef], version: int
     ) -> TransactWriteItemTypeDef:
-        """Put an item on the condition that its stored version is ``version``; 0 if none is stored."""
+        """Put an item if its stored version is ``version``; 0 means that none is stored."""
         if version == 0:
             version = self._unreadable.get(item["pk"]["S"], 0)
         item["version"] = {"N": str(version + 1)}
@@ -315,7 +316,7 @@ class DynamoDbStore:
             "pk": {"S": f"part#{contribution.window_id}#{contribution.fingerprint}"},
             "expires_at": {"N": str(now + KEPT)},
         }
-        # A retracted contribution stays without a body: deleting it would need one more permission.
+        # A retracted contribution stays, without a body: to delete it takes one more permission.
         if contribution.notification is not None:
             item["body"] = {"B": pack_contribution(contribution.notification)}
         return {"Put": {"TableName": self._table, "Item": item}}
@@ -361,7 +362,7 @@ class DynamoDbStore:
             f"{self._table}: could not be written in {_TRIES} tries; DynamoDB is throttling"
         )
 
-    def mark_sent(self, state: State, intervals: Intervals) -> None:
+    def mark_sent(self, state: AlertState, intervals: Intervals) -> None:
         """Remove the pending message from the stored state, if it is still the same message."""
         after = state.sent()
         due_at = after.due_at(intervals)
@@ -380,9 +381,10 @@ class DynamoDbStore:
         if after.closed_at is not None:
             sets.append("expires_at = :expires_at")
             values[":expires_at"] = {"N": str(after.closed_at + intervals.keep)}
+        setting = f"SET {', '.join(sets)} " if sets else ""
         self._update(
             f"alert#{state.fingerprint}",
-            f"{f'SET {", ".join(sets)} ' if sets else ''}REMOVE {', '.join(remove)} ADD version :one",
+            f"{setting}REMOVE {', '.join(remove)} ADD version :one",
             "pending = :pending AND pending_at = :at",
             values,
             {"#due": "due"},
@@ -428,7 +430,7 @@ class DynamoDbStore:
             return self._readable(item, windows_of_source)
         return None
 
-    def note_read(self, source_id: str, windows: Collection[int], now: int) -> None:
+    def record_source(self, source_id: str, windows: Collection[int], now: int) -> None:
         """Record that all evidence of a source is stored."""
         item: dict[str, AttributeValueTypeDef] = {
             "pk": {"S": f"source#{source_id}"},

@@ -1,8 +1,8 @@
 """Alert states, rate limits and contributions as bytes and back.
 
 Each is a compressed JSON object. A key that is missing, because a later version added it, gets its
-default; a key that is unknown, because a later version wrote it, is ignored. The key of an item, its
-version and the pending message are attributes of the item, not part of the bytes.
+default; a key that is unknown, because a later version wrote it, is ignored. The key of an item,
+its version and the pending message are attributes of the item, not part of the bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flowverdict.alerts.model import Severity, Status
 from flowverdict.alerts.recheck import Sample
 from flowverdict.core.errors import NotificationError, StateError
 from flowverdict.lifecycle.rate_limit import RateLimit
-from flowverdict.lifecycle.state_machine import State, Suppressed
+from flowverdict.lifecycle.state_machine import AlertState, Suppressed
 from flowverdict.lifecycle.store import Window
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _UNREADABLE = (
 )
 
 
-def pack_state(state: State) -> bytes:
+def pack_state(state: AlertState) -> bytes:
     """Return a state as bytes, without fingerprint, version and pending message."""
     return _pack(
         {
@@ -60,7 +60,7 @@ def pack_state(state: State) -> bytes:
 
 def unpack_state(
     fingerprint: str, version: int, body: bytes, pending: str | None, pending_at: int | None
-) -> State:
+) -> AlertState:
     """Read a state that this or another version packed.
 
     Raises
@@ -71,7 +71,7 @@ def unpack_state(
     try:
         stored = _Stored(body)
         severity, suppressed = stored.text("told_severity"), stored.text("held")
-        return State(
+        return AlertState(
             fingerprint=fingerprint,
             version=version,
             notification=notification_from_json(stored.values["document"]),
@@ -169,7 +169,7 @@ def _pack(stored: Mapping[str, object]) -> bytes:
 
 
 class _Stored:
-    """The JSON object that bytes hold; a value of another type than expected raises ``TypeError``."""
+    """The JSON object that bytes hold; a value of a wrong type raises ``TypeError``."""
 
     def __init__(self, body: bytes) -> None:
         values = json.loads(zlib.decompress(body))
@@ -208,9 +208,9 @@ def unpack_fingerprints(body: bytes) -> frozenset[str]:
     )
 
 
-# --- items ------------------------------------------------------------------------------------------
+# --- items ---------------------------------------------------------------------------------------
 #
-# Readers of whole items raise ``StateError``, ``KeyError`` or ``ValueError`` where that is not possible.
+# Readers of items raise ``StateError``, ``KeyError`` or ``ValueError`` for an unreadable item.
 
 type Item = Mapping[str, AttributeValueTypeDef]
 
@@ -225,7 +225,7 @@ def version_of_item(item: Item) -> int:
     return int(item["version"]["N"]) if "version" in item else 0
 
 
-def state_of(item: Item) -> State:
+def state_of(item: Item) -> AlertState:
     """Read the state of an alert."""
     return unpack_state(
         name_of(item),

@@ -1,4 +1,8 @@
-"""TODO flowverdict.lifecycle.rate_limit."""
+"""Limit the messages of an hour.
+
+More messages than a person can read are not read at all. The last third of an hour's messages is
+reserved for critical alerts, so that noise cannot use it up.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +17,25 @@ if TYPE_CHECKING:
 
 
 HOUR = 3_600
-
-
-# --- the cap ----------------------------------------------------------------------------------------------------------
+_MAX_TITLES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimit:
-    """The messages of an hour: how many went out, and what was held back.
+    """The messages of an hour: how many were sent, and what was held back.
 
     Parameters
     ----------
     hour
-        Unix seconds of its start.
+        Start of the hour (Unix seconds).
     used
         Messages that were called for and allowed.
-    held
-        How many were held back, by severity.
+    suppressed
+        How many messages were held back, by severity.
     titles
-        A few of what was held back, the most severe first as far as they came.
-    told
-        How many held-back ones the cap's message has spoken of.
+        Titles of the first messages that were held back.
+    announced
+        How many messages that were held back the notice of the rate limit has reported.
     """
 
     hour: int
@@ -51,12 +53,12 @@ class RateLimit:
         return sum(self.suppressed.values())
 
     def allows(self, severity: Severity, hourly_limit: int) -> bool:
-        """Whether one more message may go out. The last third is kept for what is critical: noise must not use it up."""
+        """Whether one more message may be sent; the last third is reserved for critical alerts."""
         limit = hourly_limit if severity is Severity.CRITICAL else hourly_limit - hourly_limit // 3
         return self.used < limit
 
     def use(self) -> RateLimit:
-        """Count a message that goes out."""
+        """Count a message that is sent."""
         return replace(self, used=self.used + 1)
 
     def suppress(self, notification: Notification) -> RateLimit:
@@ -76,19 +78,16 @@ class RateLimit:
         )
 
     def is_notice_due(self, now: int) -> bool:
-        """Whether the cap should speak now: at once when it begins to hold back, and again after the hour with the whole number."""
+        """Whether a notice is due: with the first message held back, and again after the hour."""
         return self.suppressed_count > self.announced and (
             self.announced == 0 or now >= self.hour + HOUR
         )
 
     def with_notice_sent(self) -> RateLimit:
-        """Note that all that is held back has been spoken of."""
+        """Record that the notice reports all messages held back so far."""
         return replace(self, announced=self.suppressed_count)
 
 
-_MAX_TITLES = 20
-
-
 def hour_of(now: int) -> int:
-    """Give the start of the hour that ``now`` lies in."""
+    """Return the start of the hour of ``now`` (Unix seconds)."""
     return now // HOUR * HOUR

@@ -1,9 +1,10 @@
-"""The life of an alert, as a pure state machine: firing, still happening, resolved.
+"""Decide what happens to an alert over time, as a pure state machine: firing, reminder, resolved.
 
-The first sighting of a problem is told; more of the same is counted. While it goes on, a reminder with the totals comes each
-``repeat`` seconds. It ends when nothing of it was seen for ``resolve`` seconds, or when the rules let its packets pass. What is low
-or of no consequence is never told by itself: it waits for the digest. Times are Unix seconds of this program's clock, but for those
-in the document, which are the records'.
+The first detection of a problem is notified; later detections are counted. While the problem goes
+on, a reminder with the totals follows each ``repeat`` seconds. The alert is resolved when nothing
+was detected for ``resolve`` seconds, or when the rules let its packets pass. Alerts of low or
+informational severity wait for the digest. Times are Unix seconds of this program's clock, except
+those in the notification, which are the records' times.
 """
 
 from __future__ import annotations
@@ -23,27 +24,30 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Counts
     from flowverdict.alerts.recheck import Sample
 
-# A record may end up to so many seconds after its last packet (https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html).
+# A record may end up to 60 seconds after its last packet
+# (https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html).
 _RECORD_SLACK = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intervals:
-    """How long things take, in seconds.
+    """Intervals of an alert's life, in seconds.
 
     Parameters
     ----------
     repeat
-        Between two messages of a problem that goes on. Four hours: twice in a working day, so that it is not forgotten.
+        Between two messages of an alert that goes on. Four hours are twice in a working day, so
+        that the alert is not forgotten.
     resolve
-        Without a sighting, after which a problem is over. Records are delivered up to ten minutes late and gather for up to ten
-        more, so thirty minutes are a delivery that was missed and not one that is late.
+        Without a detection, after which an alert is resolved. Records are aggregated for up to ten
+        minutes and delivered up to ten minutes later, so thirty minutes mean a missed delivery and
+        not a late one.
     digest
-        Between two digests. A day: noise is looked at once, over coffee.
+        Between two digests. A day, because noise is worth one look a day.
     outbox
-        After which the sweep sends what a function has marked to be sent and not sent: as long as a function may run.
+        After which the sweep sends a message that is still pending: as long as a function may run.
     keep
-        For which an alert that is over is remembered, to be told as "again".
+        For which a closed alert is stored, so that it can be notified as "again".
     """
 
     repeat: int = 4 * HOUR
@@ -53,42 +57,47 @@ class Intervals:
     keep: int = 7 * 24 * HOUR
 
     def digest_end(self, now: int) -> int:
-        """Give the end of the digest's period that ``now`` lies in. Periods start with the Unix epoch, a day's at midnight UTC."""
+        """Return the end of the digest period of ``now``.
+
+        Periods are counted from the Unix epoch, so those of a day end at midnight UTC.
+        """
         return (now // self.digest + 1) * self.digest
 
 
-# Remembered of an episode, so that it can be put together anew: two hours of an account's Region. All are read when one changes.
+# Windows stored for an episode, to compute its totals anew: two hours of an account's Region. All
+# are read when one changes.
 MAX_WINDOWS = 24
-PARTLY = ""  # stands for a window of which an episode before has told a part
+PARTLY = ""  # stands for a window of which an earlier episode has notified a part
 
 
 class Suppressed(StrEnum):
-    """Why a problem that is seen is not told."""
+    """Why a detected problem is not notified."""
 
     INHIBITED = "shaded"  # another alert explains it
     RATE_LIMITED = "capped"  # too many messages this hour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """All that is remembered of a problem.
+class AlertState:
+    """Everything that is stored of an alert.
 
     Parameters
     ----------
-    document
-        All sightings of this episode put together.
+    notification
+        All detections of this episode merged.
     windows
-        Ids of the windows that this episode was seen in, the latest ``MAX_WINDOWS`` of them.
+        Ids of the windows that contributed to this episode, the latest ``MAX_WINDOWS`` of them.
     observed_at
-        When it was last seen.
-    told_at, told_severity, messages
-        When it was last told, as how severe at the most, and how many messages there were; ``None`` and 0 if never in this
-        episode. What the cap held back counts as told: the cap's own message speaks of it.
+        When it was last detected.
+    notified_at, notified_severity, messages
+        When it was last notified, the highest severity notified, and the number of messages;
+        ``None`` and 0 if never in this episode. A message that the rate limit held back counts as
+        notified, because the notice of the rate limit reports it.
     pending, pending_at
-        The message that is due to be sent, and since when. It is written together with what caused it and taken away when it was
-        sent, so that a crash in between delays a message and never loses one.
+        The message to send, and since when. Written together with what caused it and removed once
+        sent, so that a crash in between delays a message and never loses it.
     closed_at, closed_by_rules
-        When the episode ended, and whether because the rules let it pass.
+        When the episode ended, and whether because the rules let its packets pass.
     """
 
     fingerprint: str
@@ -113,7 +122,7 @@ class State:
 
     @property
     def for_digest(self) -> bool:
-        """Whether it is told in the digest only."""
+        """Whether it is reported in the digest only."""
         return self.notification.severity.rank >= Severity.LOW.rank
 
     @property
@@ -128,7 +137,7 @@ class State:
         return self.messages > 0
 
     def due_at(self, intervals: Intervals) -> int | None:
-        """Give when the sweep has to look at it; ``None`` for never."""
+        """Return when the sweep has to check it (Unix seconds); ``None`` for never."""
         if self.pending_at is not None:
             return self.pending_at + intervals.outbox
         if not self.is_open:
@@ -136,22 +145,23 @@ class State:
         if self.for_digest:
             return intervals.digest_end(self.opened_at)
         if self.samples and self.was_sent:
-            return self.observed_at  # the rules are asked at every sweep
+            return self.observed_at  # the rules are checked in every sweep
         quiet = self.observed_at + intervals.resolve
         return (
             quiet if self.notified_at is None else min(quiet, self.notified_at + intervals.repeat)
         )
 
-    def sent(self) -> State:
-        """Give the state with nothing to send."""
+    def sent(self) -> AlertState:
+        """Return the state without a pending message."""
         return replace(self, pending=None, pending_at=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeContext:
-    """What is known of a problem from the window that is judged, if it was before, and from the episode's other windows.
+    """What this window contributed before, and what the episode's other windows contribute.
 
-    ``others`` is ``None`` where they are not known by themselves: there are too many, or an episode before has told a part of one.
+    ``others`` is ``None`` where the contributions are not known by themselves: there are too many,
+    one is not readable, or an earlier episode has notified a part of one.
     """
 
     window_id: str
@@ -159,23 +169,23 @@ class EpisodeContext:
     others: tuple[Notification, ...] | None = None
 
 
-def on_detection(  # noqa: PLR0913 - what it was, what is new, and what is around it
-    state: State | None,
+def on_detection(  # noqa: PLR0913 - the alert before, what is new, and what is around it
+    state: AlertState | None,
     detection: Detection,
     now: int,
     *,
     inhibited: bool,
     context: EpisodeContext,
     corrects: str | None = None,
-) -> State:
-    """Count a sighting in; ``pending`` of the result is the message that it calls for, which the cap may still take back.
+) -> AlertState:
+    """Add a detection; ``pending`` of the result is the message to send, subject to the rate limit.
 
     Parameters
     ----------
-    around
-        Of what the window showed before only the difference is added.
+    context
+        Of what the window showed before, only the difference is added.
     corrects
-        Title of an alert that was told and that this one takes the place of.
+        Title of a retracted alert that this alert replaces.
     """
     notification, before = detection.notification, context.before
     added = (
@@ -183,87 +193,129 @@ def on_detection(  # noqa: PLR0913 - what it was, what is new, and what is aroun
         if before is None
         else notification.counting(notification.counts.minus(before.counts))
     )
-    if (
-        state is not None
-        and not state.is_open
-        and (added.records <= 0 or _is_late(state, notification))
-    ):
+    if state is None:
+        return _opened_episode(
+            None, detection, added, now, context, inhibited=inhibited, corrects=corrects
+        )
+    if state.is_open:
+        return _continued_episode(state, detection, added, now, context, inhibited=inhibited)
+    if added.records <= 0 or _is_late(state, notification):
         return replace(
             state,
             notification=_merged(state.notification, added).with_status(
                 state.notification.status, state.notification.status_reason
             ),
         )
-    if state is None or not state.is_open:
-        fresh = State(
-            fingerprint=notification.fingerprint,
-            version=0 if state is None else state.version,
-            notification=_opened(added, now),
-            windows=(context.window_id if before is None else PARTLY,),
-            samples=detection.samples,
-            observed_at=now,
+    return _opened_episode(
+        state, detection, added, now, context, inhibited=inhibited, corrects=corrects
+    )
+
+
+def _opened_episode(  # noqa: PLR0913 - as on_detection
+    closed: AlertState | None,
+    detection: Detection,
+    added: Notification,
+    now: int,
+    context: EpisodeContext,
+    *,
+    inhibited: bool,
+    corrects: str | None,
+) -> AlertState:
+    """Open an episode; ``closed`` is the state of the episode before."""
+    fresh = AlertState(
+        fingerprint=added.fingerprint,
+        version=0 if closed is None else closed.version,
+        notification=_opened(added, now),
+        windows=(context.window_id if context.before is None else PARTLY,),
+        samples=detection.samples,
+        observed_at=now,
+    )
+    reason = None
+    if closed is not None and closed.closed_at is not None and closed.was_sent:
+        reason = f"Again: this was resolved at {isoformat(closed.closed_at)}."
+    if corrects is not None:
+        reason = (
+            f"{CORRECTED}records that came later show what this is. "
+            f"It was told before as: {corrects}"
         )
-        again = (
-            None
-            if state is None or state.closed_at is None or not state.was_sent
-            else state.closed_at
-        )
-        reason = None if again is None else f"Again: this was resolved at {isoformat(again)}."
-        if corrects is not None:
-            reason = f"{CORRECTED}records that came later show what this is. It was told before as: {corrects}"
-        return _notified(fresh, now, inhibited=inhibited, reason=reason)
+    return _notified(fresh, now, inhibited=inhibited, reason=reason)
+
+
+def _continued_episode(  # noqa: PLR0913 - as on_detection
+    state: AlertState,
+    detection: Detection,
+    added: Notification,
+    now: int,
+    context: EpisodeContext,
+    *,
+    inhibited: bool,
+) -> AlertState:
+    """Add to an open episode: from all its windows where each is known, else only what is new."""
     if context.others is None:
         merged = _merged(state.notification, added)
     else:
-        merged = _opened(together((*context.others, notification)), state.opened_at)
+        merged = _opened(together((*context.others, detection.notification)), state.opened_at)
     if state.pending is not None:
-        # What is about to be told keeps its words: a reminder that SNS did not take is no first message.
+        # A pending message keeps its status: a reminder that SNS did not take stays a reminder.
         merged = merged.with_status(state.notification.status, state.notification.status_reason)
-    counted = replace(
+    windows = state.windows
+    if context.window_id not in windows:
+        windows = (*windows, context.window_id)[-MAX_WINDOWS:]
+    continued = replace(
         state,
         notification=merged,
-        windows=state.windows
-        if context.window_id in state.windows
-        else (*state.windows, context.window_id)[-MAX_WINDOWS:],
+        windows=windows,
         samples=detection.samples or state.samples,
         observed_at=max(state.observed_at, now),
     )
-    return _notified(counted, now, inhibited=inhibited, reason=None)
+    return _notified(continued, now, inhibited=inhibited, reason=None)
 
 
 def on_retraction(
-    state: State, before: Notification, context: EpisodeContext, now: int, titles: Sequence[str]
-) -> State:
-    """Take back what a window was counted with: with more evidence, it shows something else.
+    state: AlertState,
+    before: Notification,
+    context: EpisodeContext,
+    now: int,
+    titles: Sequence[str],
+) -> AlertState:
+    """Take back what a window contributed: with more evidence, the window shows something else.
 
-    What is left without anything is closed; who was told of it, or is about to be, is told so. ``titles`` are of the alerts that
-    take its place.
+    An alert of which nothing is left is closed. If it was notified, or is about to be, a correction
+    is sent. ``titles`` are of the alerts that replace it.
     """
     left = state.notification.counts.minus(before.counts)
     if not state.is_open or (context.others is None and left.records > 0):
         return replace(state, notification=state.notification.counting(_positive(left)))
     if context.others:
         merged = _opened(together(context.others), state.opened_at)
-        windows = tuple(one for one in state.windows if one != context.window_id)
         return replace(
             state,
             notification=merged.with_status(
                 state.notification.status, state.notification.status_reason
             ),
-            windows=windows,
+            windows=tuple(window for window in state.windows if window != context.window_id),
         )
     if not state.was_sent:
-        return closed_silently(state, now)
+        return closed_without_message(state, now)
     if titles:
-        reason = f"this is not over, it is something else, as records that came later show. It is told as: {'; '.join(titles)}"
+        reason = (
+            "this is not over, it is something else, as records that came later show. "
+            f"It is told as: {'; '.join(titles)}"
+        )
     else:
-        reason = "records that came later show that this is nothing, or what another alert counts already."
+        reason = (
+            "records that came later show that this is nothing, "
+            "or what another alert counts already."
+        )
     return _calls_for_end(state, now, CORRECTED + reason)
 
 
 def together(notifications: Sequence[Notification]) -> Notification:
-    """Put what several windows show of one problem together."""
-    first, *others = sorted(notifications, key=lambda one: (one.first_seen or 0, one.to_json()))
+    """Merge what several windows show of one problem."""
+    first, *others = sorted(
+        notifications,
+        key=lambda notification: (notification.first_seen or 0, notification.to_json()),
+    )
     for other in others:
         first = _merged(first, other)
     return first
@@ -281,8 +333,8 @@ def _positive(counts: Counts) -> Counts:
     )
 
 
-def _is_late(state: State, notification: Notification) -> bool:
-    """Whether records that come after the rules were mended tell of the time before: logs arrive minutes late."""
+def _is_late(state: AlertState, notification: Notification) -> bool:
+    """Whether late records predate the fix: logs arrive minutes after the packets."""
     return (
         state.closed_by_rules
         and state.closed_at is not None
@@ -299,13 +351,14 @@ def _merged(older: Notification, newer: Notification) -> Notification:
     return newer
 
 
-def _notified(state: State, now: int, *, inhibited: bool, reason: str | None) -> State:
-    """Call for the first message, or for another one where it got worse."""
+def _notified(state: AlertState, now: int, *, inhibited: bool, reason: str | None) -> AlertState:
+    """Make the first message pending, or another message where the severity rose."""
     severity = state.notification.severity
     if state.for_digest or state.pending is not None:
         return state
     if inhibited and not state.was_sent:
-        # Also what the cap held back before: the sweep would tell it later and cannot know that it is explained by now.
+        # Also if the rate limit held it back before: the sweep would send it later, and cannot know
+        # that another alert explains it by now.
         return replace(
             state, suppressed=Suppressed.INHIBITED, notified_at=None, notified_severity=None
         )
@@ -319,21 +372,21 @@ def _notified(state: State, now: int, *, inhibited: bool, reason: str | None) ->
     return _calls_for(state, Status.FIRING, reason, now)
 
 
-def _calls_for(state: State, status: Status, reason: str | None, now: int) -> State:
+def _calls_for(state: AlertState, status: Status, reason: str | None, now: int) -> AlertState:
     return replace(
         state,
         notification=state.notification.with_status(status, reason),
         pending=status,
         pending_at=now,
         notified_at=now,
-        notified_severity=state.notification.severity,  # which never falls in an episode
+        notified_severity=state.notification.severity,  # never falls within an episode
         messages=state.messages + 1,
         suppressed=None,
     )
 
 
-def rate_limited(called: State) -> State:
-    """Take back the message that a step called for: the hour's messages are used up."""
+def rate_limited(called: AlertState) -> AlertState:
+    """Return the state without the message that it calls for: the hour's messages are used up."""
     return replace(
         called,
         pending=None,
@@ -343,11 +396,11 @@ def rate_limited(called: State) -> State:
     )
 
 
-def on_sweep(state: State, now: int, intervals: Intervals, *, passes: bool) -> State:
-    """Look at a problem as time goes by: resolved, still happening, or nothing new.
+def on_sweep(state: AlertState, now: int, intervals: Intervals, *, passes: bool) -> AlertState:
+    """Resolve the alert, remind of it, or leave it as it is.
 
-    ``passes`` says that the rules, just read, let its packets pass. A message that was called for earlier and not sent stays
-    called for.
+    ``passes`` says that the rules, just read, let its packets pass. A pending message that was not
+    sent stays pending.
     """
     if state.pending is not None:
         return replace(state, pending_at=now) if _is_overdue(state, now, intervals) else state
@@ -355,11 +408,17 @@ def on_sweep(state: State, now: int, intervals: Intervals, *, passes: bool) -> S
         return state
     if passes and state.was_sent:
         tried = counted(len(state.samples), "packet")
-        reason = f"Resolved: the rules let it pass now ({tried} of it tried on the rules as read {isoformat(now)})."
+        reason = (
+            f"Resolved: the rules let it pass now "
+            f"({tried} of it tried on the rules as read {isoformat(now)})."
+        )
         return _closed(state, now, reason, by_rules=True)
     if now - state.observed_at >= intervals.resolve:
         last = isoformat(state.notification.last_seen)
-        reason = f"Resolved: nothing of it was seen for {duration(now - state.observed_at)}; the last record ends at {last}."
+        reason = (
+            f"Resolved: nothing of it was seen for {duration(now - state.observed_at)}; "
+            f"the last record ends at {last}."
+        )
         return _closed(state, now, reason, by_rules=False)
     if state.notified_at is not None and now - state.notified_at >= intervals.repeat:
         if not state.was_sent:
@@ -380,19 +439,20 @@ def on_sweep(state: State, now: int, intervals: Intervals, *, passes: bool) -> S
     return state
 
 
-def _is_overdue(state: State, now: int, intervals: Intervals) -> bool:
+def _is_overdue(state: AlertState, now: int, intervals: Intervals) -> bool:
     return state.pending_at is not None and now - state.pending_at >= intervals.outbox
 
 
-def _closed(state: State, now: int, reason: str, *, by_rules: bool) -> State:
+def _closed(state: AlertState, now: int, reason: str, *, by_rules: bool) -> AlertState:
     if not state.was_sent or state.notification.kind is Kind.RECORDS_LOST:
-        return closed_silently(
-            state, now
-        )  # nobody was told that it began; and what is lost stays lost
+        # The begin was never notified; and lost records stay lost.
+        return closed_without_message(state, now)
     return _calls_for_end(state, now, reason, by_rules=by_rules)
 
 
-def _calls_for_end(state: State, now: int, reason: str, *, by_rules: bool = False) -> State:
+def _calls_for_end(
+    state: AlertState, now: int, reason: str, *, by_rules: bool = False
+) -> AlertState:
     return replace(
         state,
         notification=state.notification.with_status(Status.RESOLVED, reason),
@@ -404,25 +464,26 @@ def _calls_for_end(state: State, now: int, reason: str, *, by_rules: bool = Fals
     )
 
 
-def carried_over(state: State, now: int) -> State:
-    """Let it wait for the next digest: this one was put together before, or without what was seen since."""
+def deferred_to_next_digest(state: AlertState, now: int) -> AlertState:
+    """Return the alert waiting for the next digest: this digest was created without its latest."""
     return replace(state, notification=_opened(state.notification, now))
 
 
-def closed_silently(state: State, now: int) -> State:
-    """Close what a digest has told, or what nobody wants to hear of any more; a message that is due for it is dropped.
+def closed_without_message(state: AlertState, now: int) -> AlertState:
+    """Return the alert closed, because the digest reports it or the policy mutes it.
 
-    Nobody is told that it was over, so when it is seen again it is not told as "again" either.
+    A pending message is dropped. No message says that the alert is over, so its next episode is not
+    notified as "again".
     """
     return replace(state.sent(), closed_at=now, suppressed=None, messages=0)
 
 
-# --- what is told beside the alerts -----------------------------------------------------------------------------------
+# --- notices beside the alerts --------------------------------------------------------------------
 
 
-def single_message_state(notification: Notification, now: int) -> State:
-    """Give the state of a message that is sent once and has no life of its own: a digest, or what the cap says."""
-    return State(
+def notice_state(notification: Notification, now: int) -> AlertState:
+    """Return the state of a notice that is sent once: a digest, or a notice of the rate limit."""
+    return AlertState(
         fingerprint=notification.fingerprint,
         notification=notification,
         observed_at=now,

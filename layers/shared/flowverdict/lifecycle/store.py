@@ -1,8 +1,8 @@
-"""What is remembered between invocations, as values and as the port that a store implements.
+"""Define what is stored between invocations, as values and as the port that a store implements.
 
-A commit is all or nothing and holds only if nobody changed in between what it was computed from. What a window adds to an alert is
-in the same commit as the alert itself, so that judging a window again, after a crash or with more evidence, adds the difference and
-nothing else.
+A commit is written whole or not at all, and only if what it was computed from has not changed
+since. What a window contributes to an alert is in the same commit as the alert. Evaluating a window
+again, after a crash or with more evidence, therefore adds the difference and nothing else.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.model import Notification
     from flowverdict.lifecycle.rate_limit import RateLimit
-    from flowverdict.lifecycle.state_machine import Intervals, State
+    from flowverdict.lifecycle.state_machine import AlertState, Intervals
 
 
-# Of a commit: DynamoDB takes 100 writes in a transaction. An alert is two of them, its state and its part, and shadows, the window
-# and the budget want room.
+# Writes of a commit. DynamoDB takes 100 in a transaction. An alert is two writes, its state and its
+# contribution; the others are for inhibitions, the window and the rate limit.
 MAX_WRITES = 90
 MAX_STATES = MAX_WRITES // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inhibition:
-    """Says until when (Unix seconds) an alert is seen that explains others; ``key`` as in ``alerts.Detection.inhibits``."""
+    """Until when (Unix seconds) an alert inhibits others; ``key`` as in ``Detection.inhibits``."""
 
     key: str
     until: int
@@ -34,20 +34,21 @@ class Inhibition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A window of a place, and what it was judged to be.
+    """Five minutes of a partition, and what the last evaluation found.
 
     Parameters
     ----------
     window_id
-        Identifies it among all places and times.
+        Identifies the window among all partitions and times.
     judged
-        Digest of the rejected flows whose alerts are all written down; ``None`` where writing has begun and not ended.
+        Digest of the rejected flows whose alerts are all written; ``None`` while some are not.
     sources
-        How many sources it was judged from at the most.
+        The highest number of sources in any evaluation.
     fingerprints
-        All alerts that it may have added something to; ``None`` in a commit leaves them as they are: there may be 10,000.
+        All alerts that the window may contribute to. ``None`` in a commit leaves them as they are,
+        because there may be 10,000.
     muted_flows
-        How many of its rejected flows the policy muted, by policy entry, when it was last written whole.
+        Rejected flows that the policy muted in the last whole evaluation, by policy entry.
     """
 
     window_id: str
@@ -60,7 +61,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contribution:
-    """What a window shows of a problem; ``None`` where it was found to be something else."""
+    """What a window contributes to an alert; ``None`` if the window shows the alert no longer."""
 
     window_id: str
     fingerprint: str
@@ -69,19 +70,19 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """Changes that hold together or not at all.
+    """Changes that are written together or not at all.
 
     Parameters
     ----------
     states
-        Each with the version it was computed from; its own is one higher once written.
-    budget, window
+        Each with the version that it was computed from; the stored version is higher by 1.
+    rate_limit, window
         As for states.
-    parts
+    contributions
         Of the window.
     """
 
-    states: tuple[State, ...] = ()
+    states: tuple[AlertState, ...] = ()
     inhibitions: tuple[Inhibition, ...] = ()
     rate_limit: RateLimit | None = None
     window: Window | None = None
@@ -89,57 +90,60 @@ class Commit:
 
 
 class ConflictError(Exception):
-    """Somebody else changed in between what a commit was computed from; nothing was written. Compute it again."""
+    """What a commit was computed from has changed; nothing was written. Compute it again."""
 
 
 class WindowChangedError(Exception):
-    """Somebody else has written into a window, or kept evidence of it, since it was read; judge it again."""
+    """A window or its evidence has changed since the window was read; evaluate it again."""
 
 
 class AlertStore(Protocol):
-    """Where alerts are remembered. Every method raises ``StateError`` where the store cannot be reached."""
+    """Where alerts are stored. Every method raises ``StateError`` if the store cannot be reached.
 
-    def load(self, fingerprints: Collection[str]) -> Mapping[str, State]:
-        """Give the states there are, as last written."""
+    What is stored and cannot be read counts as absent.
+    """
+
+    def load(self, fingerprints: Collection[str]) -> Mapping[str, AlertState]:
+        """Return the states that exist, by fingerprint, as last written."""
 
     def active_inhibitions(self, keys: Collection[str], now: int) -> frozenset[str]:
-        """Give those of the keys whose shadow is still there."""
+        """Return the keys whose inhibition has not ended."""
 
     def load_rate_limit(self, hour: int) -> RateLimit:
-        """Give the budget of an hour, an unused one if there is none."""
+        """Return the rate limit of an hour, an unused one if none is stored."""
 
     def commit(self, commit: Commit, now: int, intervals: Intervals) -> None:
-        """Write it all; raises ``ConflictError`` where something has changed in between."""
+        """Write all changes; raises ``ConflictError`` if what they were computed from changed."""
 
-    def mark_sent(self, state: State, intervals: Intervals) -> None:
-        """Take away the mark that ``state.pending`` is to be sent, if it still stands for the same message."""
+    def mark_sent(self, state: AlertState, intervals: Intervals) -> None:
+        """Remove the pending message from the stored state, if it is still the same message."""
 
     def due(self, now: int, limit: int) -> Iterable[str]:
-        """Give the fingerprints that the sweep has to look at, those due longest first."""
+        """Return the fingerprints of alerts that are due at ``now``, the longest due first."""
 
     def load_windows(self, window_ids: Collection[str]) -> Mapping[str, Window]:
-        """Give the windows there are."""
+        """Return the windows that exist, by id."""
 
     def version_of(self, window_id: str) -> int:
-        """Give the version of a window, 0 where there is none."""
+        """Return the version of a window, 0 for a window that is not stored."""
 
     def load_contributions(
         self, of: Collection[tuple[str, str]]
     ) -> Mapping[tuple[str, str], Notification]:
-        """Give what windows have added to alerts, by the window's id and the fingerprint, where they have."""
+        """Return what windows contribute to alerts, by window id and fingerprint."""
 
     def windows_of(self, source_id: str) -> tuple[int, ...] | None:
-        """Give the numbers of the windows that a source had evidence for; ``None`` for a source that was not read before."""
+        """Return the numbers of the windows of a source; ``None`` for a source not read before."""
 
-    def note_read(self, source_id: str, windows: Collection[int], now: int) -> None:
-        """Note that all evidence of a source has been kept."""
+    def record_source(self, source_id: str, windows: Collection[int], now: int) -> None:
+        """Record that all evidence of a source is stored."""
 
     def seed(self) -> int:
-        """Give what the hashes of flows begin with (64 bits): the same for as long as the store lives, and a secret."""
+        """Return the secret seed of flow hashes (64 bits), the same as long as the store exists."""
 
 
 class AlertPublisher(Protocol):
-    """Where alerts go."""
+    """Where alerts and notices are published."""
 
     def publish(self, notification: Notification) -> None:
-        """Publish one alert or notice; raises ``DeliveryError`` where that cannot be done."""
+        """Publish one alert or notice; raises ``DeliveryError`` if that is not possible."""

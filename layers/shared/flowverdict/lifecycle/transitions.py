@@ -1,4 +1,9 @@
-"""TODO flowverdict.lifecycle.transitions."""
+"""Describe what a commit changes: transitions of alerts, and the part of a window in one commit.
+
+A commit is one DynamoDB transaction, which takes at most 100 writes and 4 MB
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html), so what a
+window shows may need several commits.
+"""
 
 from __future__ import annotations
 
@@ -14,72 +19,91 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.detection import Detection
     from flowverdict.alerts.model import Notification, Severity
-    from flowverdict.lifecycle.state_machine import State
+    from flowverdict.lifecycle.state_machine import AlertState
 
 
-_MAX_BYTES = 2_500_000  # of the documents in a commit; DynamoDB takes 4 MB, and merging makes them a little longer
+# Of the notifications in a commit. DynamoDB takes 4 MB, and merging makes notifications a little
+# longer.
+_MAX_BYTES = 2_500_000
 
-MAX_EXPLAINED = 5
+MAX_TITLES = 5  # of other alerts that a message names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """What a commit has made of an alert; ``flows_added`` are the rejected flows that came to it."""
+    """What a commit changes in an alert.
 
-    before: State | None
-    after: State
+    Parameters
+    ----------
+    flows_added
+        Rejected flows that the commit adds to the alert.
+    must_notify
+        Whether to send the pending message; ``None`` to send it if this transition made it pending.
+    """
+
+    before: AlertState | None
+    after: AlertState
     contribution: Contribution | None = None
     flows_added: int = 0
-    called: bool | None = None
+    must_notify: bool | None = None
 
     @property
-    def calls_for_message(self) -> bool:
-        """Whether there is a message that this step is the first to call for."""
-        if self.called is not None:
-            return self.called
+    def is_message_due(self) -> bool:
+        """Whether the pending message is to be sent because of this transition."""
+        if self.must_notify is not None:
+            return self.must_notify
         return self.after.pending is not None and (
             self.before is None or self.before.pending_at != self.after.pending_at
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StateChange:
-    """A part of what a window shows, as far as it fits into one commit.
+class WindowChange:
+    """The part of what a window shows that fits into one commit.
 
-    ``known`` are the alerts that the window may have added to before, ``cast`` the shadows that anything in it casts, ``gone`` what
-    it was counted for and shows no longer, ``retracted`` what was told and of which nothing will be left, ``shown`` all that the
-    window shows where there is any of that.
+    Parameters
+    ----------
+    known
+        Alerts to which the window may have contributed before.
+    inhibiting
+        Keys of all inhibitions that the window's detections cause.
+    retracted
+        Notified alerts of which nothing is left.
+    shown
+        All notifications of the window, if any alert is retracted.
+    detections, gone
+        This part of the detections, and of the alerts that the window shows no longer.
     """
 
     window: Window
     known: frozenset[str]
-    cast: frozenset[str]
+    inhibiting: frozenset[str]
     retracted: tuple[Notification, ...]
     shown: tuple[Notification, ...]
     detections: tuple[Detection, ...] = ()
     gone: tuple[str, ...] = ()
 
 
-def takes_place_of(notification: Notification, old: Notification) -> bool:
-    """Whether the flows of one may be those that the other was made of: an interface and a remote address are the same."""
+def may_replace(notification: Notification, old: Notification) -> bool:
+    """Whether two alerts share an interface and a remote address, so maybe the same flows."""
     if not (isinstance(notification, Alert) and isinstance(old, Alert)) or set(
         notification.interfaces
     ).isdisjoint(old.interfaces):
         return False
-    return not {one.address for one in notification.top_remotes}.isdisjoint(
-        one.address for one in old.top_remotes
+    return not {remote.address for remote in notification.top_remotes}.isdisjoint(
+        remote.address for remote in old.top_remotes
     )
 
 
-def goes_on(transitions: Sequence[Transition]) -> bool:
-    """Whether what was told before is taken back in one window and seen in another, no worse: nobody needs to hear of that."""
+def continues_elsewhere(transitions: Sequence[Transition]) -> bool:
+    """Whether a retracted alert reappears in another window at no higher severity."""
     before, last = transitions[0].before, transitions[-1].after
-    taken_back = any(
-        transition.calls_for_message and transition.after.pending is Status.RESOLVED
+    is_retracted = any(
+        transition.is_message_due and transition.after.pending is Status.RESOLVED
         for transition in transitions[:-1]
     )
     if (
-        not taken_back
+        not is_retracted
         or last.pending is not Status.FIRING
         or before is None
         or before.notified_severity is None
@@ -89,51 +113,51 @@ def goes_on(transitions: Sequence[Transition]) -> bool:
 
 
 def count_flows_added(transitions: Iterable[Transition]) -> Counter[tuple[str, Severity]]:
+    """Count the rejected flows added to alerts, by verdict and severity."""
     added: Counter[tuple[str, Severity]] = Counter()
     for transition in transitions:
-        if isinstance(transition.after.notification, Alert) and transition.flows_added > 0:
-            added[
-                transition.after.notification.verdict, transition.after.notification.severity
-            ] += transition.flows_added
+        alert = transition.after.notification
+        if isinstance(alert, Alert) and transition.flows_added > 0:
+            added[alert.verdict, alert.severity] += transition.flows_added
     return added
 
 
-def is_leftover(transition: Transition) -> bool:
-    """Whether the message was allowed before and only not sent."""
+def was_due_before(transition: Transition) -> bool:
+    """Whether the rate limit allowed the message before, and the message was only not sent."""
     return transition.before is not None and transition.before.pending is not None
 
 
-def chunks(detections: Sequence[Detection]) -> Iterator[tuple[Detection, ...]]:
-    """Give parts that fit into a commit each, by number and by size."""
-    contribution: list[Detection] = []
+def split_for_commits(detections: Sequence[Detection]) -> Iterator[tuple[Detection, ...]]:
+    """Return the detections in parts that fit into a commit each, by number and by size."""
+    part: list[Detection] = []
     size = writes = 0
     for detection in detections:
-        its_size, its_writes = len(detection.notification.to_json()), 2 + len(detection.inhibits)
-        if contribution and (writes + its_writes > MAX_WRITES or size + its_size > _MAX_BYTES):
-            yield tuple(contribution)
-            contribution, size, writes = [], 0, 0
-        contribution.append(detection)
-        size += its_size
-        writes += its_writes
-    if contribution:
-        yield tuple(contribution)
+        detection_size = len(detection.notification.to_json())
+        detection_writes = 2 + len(detection.inhibits)
+        if part and (writes + detection_writes > MAX_WRITES or size + detection_size > _MAX_BYTES):
+            yield tuple(part)
+            part, size, writes = [], 0, 0
+        part.append(detection)
+        size += detection_size
+        writes += detection_writes
+    if part:
+        yield tuple(part)
 
 
-def with_explained(detections: Sequence[Detection]) -> list[Detection]:
-    """Let each alert say which others of the batch it explains."""
+def with_inhibited_titles(detections: Sequence[Detection]) -> list[Detection]:
+    """Add to each alert the titles of the alerts in the same window that it inhibits."""
     by_inhibition: defaultdict[str, list[str]] = defaultdict(list)
     for detection in detections:
         if isinstance(detection.notification, Alert):
             for key in detection.inhibited_by:
                 by_inhibition[key].append(detection.notification.title)
-    return [
-        detection
-        if not (
-            titles := tuple(
-                dict.fromkeys(title for key in detection.inhibits for title in by_inhibition[key])
-            )[:MAX_EXPLAINED]
-        )
-        or not isinstance(detection.notification, Alert)
-        else replace(detection, notification=replace(detection.notification, explains=titles))
-        for detection in detections
-    ]
+    named = []
+    for detection in detections:
+        titles = dict.fromkeys(title for key in detection.inhibits for title in by_inhibition[key])
+        alert = detection.notification
+        if titles and isinstance(alert, Alert):
+            explains = tuple(titles)[:MAX_TITLES]
+            named.append(replace(detection, notification=replace(alert, explains=explains)))
+        else:
+            named.append(detection)
+    return named

@@ -1,11 +1,13 @@
 """Evaluate windows: turn the evidence of a five-minute window into changes of alerts.
 
-The evidence of a source is stored first. Then each window that the source has evidence for is evaluated, together with the
-neighbouring windows, because a request and its reply may lie in two windows. If the digest of the rejected flows is unchanged,
-nothing is written. After a write, the evidence is counted again; if it grew, the windows are evaluated again, because the new
-evidence may retract what was just written. The version of a window is read before its evidence and written with the alerts, so of
-two invocations that evaluate a window at once, one has to evaluate it again. A window without rejected flows is not stored. A
-window with rejected flows is therefore stored before its evidence is read for the first time.
+The evidence of a source is stored first. Then each window that the source has evidence for is
+evaluated, together with the neighbouring windows, because a request and its reply may lie in two
+windows. If the digest of the rejected flows is unchanged, nothing is written. After a write, the
+evidence is counted again; if it grew, the windows are evaluated again, because the new evidence may
+retract what was just written. The version of a window is read before its evidence and written with
+the alerts, so of two invocations that evaluate a window at once, one has to evaluate it again. A
+window without rejected flows is not stored. A window with rejected flows is therefore stored before
+its evidence is read for the first time.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     from flowverdict.flows.collector import FlowCollector
     from flowverdict.flows.model import AggregatedRejects, LostRecords, RejectedFlow
     from flowverdict.flows.ports import EvidenceStore
-    from flowverdict.lifecycle.manager import AlertManager, Outcome
+    from flowverdict.lifecycle.manager import AlertManager
+    from flowverdict.lifecycle.notifier import Outcome
     from flowverdict.lifecycle.state_machine import Intervals
     from flowverdict.lifecycle.store import AlertStore
     from flowverdict.lifecycle.transitions import Transition
@@ -43,7 +46,7 @@ _LONGEST_RUN = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirtyWindow:
-    """A window that a source has evidence for; ``rejects`` says whether rejected flows or lost records are among it."""
+    """A window that a source has evidence of; ``rejects``: of rejected flows or lost records."""
 
     partition: str
     window: int
@@ -61,7 +64,8 @@ class WindowFindings:
     muted_flows
         How many of the window's rejected flows the policy mutes, by policy entry (``silences[0]``).
     muted_alerts
-        Fingerprints of the window's alerts that the policy does not allow; open ones are closed without a message.
+        Fingerprints of the window's alerts that the policy does not allow; open ones are closed
+        without a message.
     """
 
     detections: Sequence[Detection]
@@ -107,15 +111,16 @@ class WindowEvaluator:
         Parameters
         ----------
         explain
-            Returns everything that the flows of one window show. Pure, since a window may be evaluated several times.
+            Returns everything that the flows of one window show. Pure, since a window may be
+            evaluated several times.
         now
             Unix seconds.
 
         Raises
         ------
         StateError, EvidenceError
-            A store cannot be reached, or other invocations changed the same windows again and again. The next evaluation of a
-            window adds what is missing.
+            A store cannot be reached, or other invocations changed the same windows again and
+            again. The next evaluation of a window adds what is missing.
         """
         evaluation = _Evaluation(explain=explain, now=now)
         try:
@@ -132,7 +137,8 @@ class WindowEvaluator:
             # What is written down is sent, whatever failed after it.
             self._manager.notify(evaluation.transitions)
             raise
-        # Sent at the end, because a later window may add to the alert that an earlier window opened.
+        # Sent at the end, because a later window may add to the alert that an earlier window
+        # opened.
         outcome = self._manager.notify(evaluation.transitions)
         outcome.muted_flows = evaluation.muted_flows
         return outcome
@@ -161,7 +167,7 @@ class WindowEvaluator:
     def _stored_windows(
         self, partition: str, run: Sequence[int], fresh: Collection[int], now: int
     ) -> dict[int, Window]:
-        """Return the windows of the run that have rejected flows, stored before their evidence is read."""
+        """Return the windows with rejected flows, stored before their evidence is read."""
         ids = {window: f"{partition}#{window}" for window in run}
         known = self._store.load_windows(list(ids.values()))
         stored = {
@@ -183,7 +189,7 @@ class WindowEvaluator:
             # An unreadable source counts as absent: it takes nothing back that it has contributed.
             sources = sum(source.is_readable for source in evidence.get(number, ()))
             if sources < window.sources:
-                continue  # so old that its evidence is being deleted; what the window contributed stands
+                continue  # so old that its evidence is being deleted; its contribution stands
             flows = flows_of(number, evidence, self._store.seed())
             rejected = [*flows.rejected()]
             digest = _digest(rejected, [*flows.lost()], flows.aggregated)
@@ -197,7 +203,7 @@ class WindowEvaluator:
             raise WindowChangedError(f"{partition}#{first}-{last}")
 
     def _write(self, window: Window, findings: WindowFindings, evaluation: _Evaluation) -> None:
-        """Write what a window shows; flows that the policy mutes count once the window is written."""
+        """Write what a window shows, then count the flows that the policy mutes."""
         self._manager.mute(findings.muted_alerts, evaluation.now)
         for transition in self._manager.apply(
             findings.detections, window, evaluation.now, muted_flows=findings.muted_flows
@@ -209,8 +215,8 @@ class WindowEvaluator:
 def muted_flows_added(before: Mapping[str, int], after: Mapping[str, int]) -> Counter[str]:
     """Return by how much a window's muted flows grew, by policy entry.
 
-    The sum is the difference of both totals, and nothing where that is negative: a flow that another entry mutes after the policy
-    was edited is not counted again.
+    The sum is the difference of both totals, and nothing where that is negative: a flow that
+    another entry mutes after the policy was edited is not counted again.
     """
     added = Counter(after) - Counter(before)
     moved = added.total() - max(0, sum(after.values()) - sum(before.values()))
@@ -233,7 +239,8 @@ def _with_neighbours(windows: Collection[int]) -> set[int]:
 def _runs(windows: Collection[int]) -> Iterator[list[int]]:
     """Return consecutive windows together, at most six: all evidence of a run is held in memory.
 
-    A file may name times thousands of years apart, and the batch of a backfill names consecutive hours.
+    A file may name times thousands of years apart, and the batch of a backfill names consecutive
+    hours.
     """
     run: list[int] = []
     for window in sorted(windows):

@@ -1,1 +1,1 @@
-"""The document that silences alerts and marks expected traffic."""
+"""Read and apply the document that silences alerts and marks expected traffic."""

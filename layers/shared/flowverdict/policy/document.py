@@ -1,4 +1,7 @@
-"""TODO flowverdict.policy.document."""
+"""Parse a policy document and create its JSON Schema.
+
+All problems of a document are reported at once, each with its place.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,12 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
-MAX_DOCUMENT_BYTES = 65_536  # some 300 entries with their reasons; Parameter Store holds 8 KiB at most, AppConfig more
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------
+# Some 300 entries with their reasons. Parameter Store holds 8 KiB at most, AppConfig more.
+MAX_DOCUMENT_BYTES = 65_536
 
 
 def parse_policy(text: str | bytes) -> Policy:
-    """Read a document.
+    """Parse a document.
 
     Parameters
     ----------
@@ -37,8 +38,8 @@ def parse_policy(text: str | bytes) -> Policy:
     Raises
     ------
     PolicyError
-        The document is not valid. Every problem is told with its place; values and keys are shown cut and escaped, and only
-        where a value of the kind is expected.
+        The document is not valid. The error lists every problem with its place. Values and keys are
+        shown cut and escaped, and only where a value of the kind is expected.
     """
     size = len(text) if isinstance(text, bytes) else len(text.encode(errors="surrogatepass"))
     if size > MAX_DOCUMENT_BYTES:
@@ -46,10 +47,10 @@ def parse_policy(text: str | bytes) -> Policy:
     problems: list[str] = []
 
     def no_key_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        # json keeps the last of two, and nobody would learn that half of the silences are gone.
+        # json keeps the last of two, and half of the silences would be gone without a word.
         given = dict(pairs)
         if len(given) < len(pairs):
-            twice = sorted({key for key in given if sum(key == one for one, _ in pairs) > 1})
+            twice = sorted({key for key in given if sum(key == name for name, _ in pairs) > 1})
             problems.extend(
                 f"the document: {shown(key)} is given twice in one object" for key in twice
             )
@@ -64,11 +65,11 @@ def parse_policy(text: str | bytes) -> Policy:
     except (ValueError, RecursionError) as error:
         raise PolicyError(["the document: not JSON that can be read"]) from error
     if isinstance(document, dict) and "version" not in document:
-        problems.append("version: missing")  # a later version would otherwise be taken for this one
+        problems.append("version: missing")  # a later version would otherwise be read as this one
     try:
         policy = Policy.model_validate(document)
     except ValidationError as error:
-        problems.extend(_problem(one) for one in error.errors(include_url=False))
+        problems.extend(_problem(detail) for detail in error.errors(include_url=False))
         raise PolicyError(problems) from error
     if problems:
         raise PolicyError(problems)
@@ -85,7 +86,7 @@ def _place(location: tuple[int | str, ...]) -> str:
         if isinstance(step, int):
             place += f"[{step}]"
         else:
-            # A key of somebody else's choice is shown as JSON where it is no plain word.
+            # A key that the author chose is shown as JSON unless it is a plain word.
             plain = len(step) <= MAX_SHOWN and re.fullmatch(r"\w+", step, re.ASCII)
             place += ("." if place else "") + (step if plain else shown(step))
     return place or "the document"
@@ -113,7 +114,7 @@ def _what_is_wrong(error: ErrorDetails) -> str:
 
 
 def _kind(value: object) -> str:
-    """Name what stands where an object or a list should; never the value, of which nothing is known, not even that it is ours."""
+    """Name the JSON type found in place of an object or a list; never the value, maybe a secret."""
     kinds: Mapping[type, str] = {
         dict: "an object",
         list: "a list",
@@ -124,36 +125,36 @@ def _kind(value: object) -> str:
     return kinds.get(type(value), "a number")
 
 
-# --- schema -----------------------------------------------------------------------------------------------------------
-
-
 class _Schema(GenerateJsonSchema):
-    """Without the titles that pydantic makes from names, which tell a reader nothing."""
+    """A generator without the titles that pydantic makes from names."""
 
     def field_title_should_be_set(self, schema: Any) -> Literal[False]:  # noqa: ANN401, ARG002 - as pydantic declares it
         return False
 
 
 def policy_schema() -> dict[str, object]:
-    """Give the document's JSON Schema (draft 2020-12).
+    """Return the document's JSON Schema (draft 2020-12).
 
-    What it accepts may still be refused, where JSON Schema has no words for it: bits beyond a prefix, a day that does not exist.
+    What it accepts may still be refused, where JSON Schema has no words for it: bits beyond a
+    prefix, a day that does not exist.
     """
     schema = Policy.model_json_schema(schema_generator=_Schema)
     for name, part in _objects(schema):
-        # The first paragraph; what follows is about Python.
+        # The first paragraph of the docstring; the others are about Python.
         part["description"] = " ".join(part["description"].partition("\n\n")[0].split())
         if name == Match.__name__:
             part["minProperties"] = 1
             for matcher in part["properties"].values():
-                # The default is an empty list, which nobody may write. The bounds are a list's, and stand there already.
-                for misleading in ("default", "minLength", "maxLength"):
-                    matcher.pop(misleading)
+                # The default is an empty list, which nobody may write. The bounds are a list's, and
+                # stand there already.
+                for key in ("default", "minLength", "maxLength"):
+                    matcher.pop(key)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "policy.schema.json",
         **schema,
-        "title": "What users tell flowverdict without deploying: silences, expected rejects, least severity",
+        "title": "What users tell flowverdict without deploying: "
+        "silences, expected rejects, least severity",
         "required": ["version"],
     }
 

@@ -1,4 +1,4 @@
-"""The entries of a policy document: what each matches, and until when."""
+"""Define the entries of a policy document: what each matches, and until when."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class Strict(BaseModel):
-    """What all parts of the document have in common: nothing unknown, nothing guessed, nothing changed later."""
+    """Base of all parts of the document: no unknown keys, no type conversion, immutable."""
 
-    # Built when first used: nothing happens at import, as in every other module.
+    # Built on first use, so that the import does nothing, as in every other module.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class Match(Strict):
-    """Which flows an entry is about: those for which all of the given matchers hold. At least one is given.
+    """Which flows an entry is about: all given matchers must match, and at least one is given.
 
     In Python a matcher that is not given is empty.
     """
@@ -42,7 +42,8 @@ class Match(Strict):
         Bounded,
     ] = Field(
         default=(),
-        description="Remote address of the packet: one of these blocks or addresses. Where the direction is not known, either end.",
+        description="Remote address of the packet: one of these blocks or addresses. "
+        "Where the direction is not known, either end.",
     )
     port: Annotated[
         tuple[Port, ...],
@@ -50,7 +51,8 @@ class Match(Strict):
         Bounded,
     ] = Field(
         default=(),
-        description="Port of the service that was to be reached: one of these. Where no port tells, either logged port.",
+        description="Port of the service that was to be reached: one of these. "
+        "Where no port tells, either logged port.",
     )
     interface_id: Annotated[
         tuple[InterfaceId, ...],
@@ -78,7 +80,8 @@ class Match(Strict):
     def _asks_for_something(self) -> Match:
         if not self.model_fields_set:
             raise wrong(
-                f"empty, so it would match every flow; give at least one of {', '.join(type(self).model_fields)}"
+                "empty, so it would match every flow; "
+                f"give at least one of {', '.join(type(self).model_fields)}"
             )
         return self
 
@@ -88,7 +91,8 @@ class Silence(Strict):
 
     match: Match = Field(description="Which flows.")
     until: Time = Field(
-        description="When the silence ends: a time with its offset from UTC. From then on nothing is muted."
+        description="When the silence ends: a time with its offset from UTC. "
+        "From then on nothing is muted."
     )
     reason: Reason = Field(description="Why, in one line, for whoever reads this later.")
 

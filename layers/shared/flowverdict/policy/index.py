@@ -1,4 +1,8 @@
-"""TODO flowverdict.policy.index."""
+"""Find the policy entries that match a flow with a few look-ups, however many entries there are.
+
+Each value that an entry asks for is indexed, with the entries that ask for it as the bits of a
+number. A flow's values are looked up, and the bits combined.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +21,14 @@ if TYPE_CHECKING:
     from flowverdict.verdict.model import VerdictKind
 
 
-# --- matching ---------------------------------------------------------------------------------------------------------
-#
-# Every batch asks all entries about every flow, so the question is turned round: what a flow has is looked up, and the answer is
-# the set of entries that ask for it, as the bits of a number. However many entries there are, a flow costs a few look-ups.
-
-
 def first_matching(matching: int) -> int:
+    """Return the position of the lowest bit that is set; -1 for 0."""
     return (matching & -matching).bit_length() - 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Values[T]:
-    """One matcher of all entries: a bit for each entry without it, and those of the entries that ask for a value."""
+    """One matcher of all entries: bits of entries without it, and of entries by required value."""
 
     indifferent: int
     asking: dict[T, int]
@@ -53,7 +52,7 @@ class _Values[T]:
 
 @dataclass(frozen=True, slots=True)
 class _Networks:
-    """The same for address blocks, which are looked up by their leading bits, once for each length that occurs."""
+    """The same for CIDR blocks, looked up by leading bits, once for each prefix length."""
 
     indifferent: int
     asking: dict[int, dict[int, _Values[int]]] = field(default_factory=dict)
@@ -81,6 +80,8 @@ class _Networks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryIndex:
+    """All matchers of all entries."""
+
     cidr: _Networks
     port: _Values[int]
     interface_id: _Values[str]
@@ -89,6 +90,7 @@ class EntryIndex:
 
     @classmethod
     def of(cls, matches: list[Match]) -> EntryIndex:
+        """Build the index; an entry's bit is its position in the list."""
         return cls(
             cidr=_Networks.of([match.cidr for match in matches]),
             port=_Values.of([match.port for match in matches]),
@@ -98,7 +100,7 @@ class EntryIndex:
         )
 
     def matching(self, explanation: Explanation, asked: int) -> int:
-        """Give those of the entries asked that match, each by its bit; the cheap matchers first."""
+        """Return the bits of the asked entries that match; the cheap matchers are checked first."""
         flow = explanation.flow
         found = asked & self.verdict.matching((explanation.verdict.kind,))
         if found and self.vpc_id.asking:

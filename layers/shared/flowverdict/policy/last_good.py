@@ -1,4 +1,8 @@
-"""TODO flowverdict.policy.last_good."""
+"""Store the last valid policy document in the alert table.
+
+A new process reads it when the present document is broken, so that a broken document changes
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class LastGoodPolicy:
-    """The last policy document that could be used, so that a new process has it when the document is broken."""
+    """Implements ``LastGood`` on the alert table."""
 
     _KEY = "policy#last-good"
 
@@ -23,7 +27,7 @@ class LastGoodPolicy:
         self._table = table
 
     def load(self) -> str | None:
-        """Give it, ``None`` if there was none; raises ``StateError``."""
+        """Return the document saved last, ``None`` if none was; raises ``StateError``."""
         try:
             answer = self._client.get_item(
                 TableName=self._table, Key={"pk": {"S": self._KEY}}, ConsistentRead=True
@@ -36,10 +40,10 @@ class LastGoodPolicy:
         return None if item is None else item["text"]["S"]
 
     def save(self, text: str) -> None:
-        """Keep it; raises ``StateError``."""
+        """Store a valid document; raises ``StateError``."""
         try:
             self._client.put_item(
                 TableName=self._table, Item={"pk": {"S": self._KEY}, "text": {"S": text}}
             )
         except (BotoCoreError, ClientError) as error:
-            raise StateError(f"{self._table}: the policy could not be kept: {error}") from error
+            raise StateError(f"{self._table}: the policy could not be stored: {error}") from error

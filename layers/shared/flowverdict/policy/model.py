@@ -1,16 +1,18 @@
-"""The policy: which rejected flows nobody wants to hear of, in a document that users change without deploying anything.
+"""Apply the policy: mute rejected flows and drop alerts, as a document says that users edit.
 
-One JSON document, whose schema is ``docs/schemas/policy.schema.json`` and which ``docs/policy.example.json`` shows:
+One JSON document, whose schema is ``docs/schemas/policy.schema.json``; ``docs/policy.example.json``
+is an example:
 
 - ``silences`` mute flows until a time: an announced test, a migration;
-- ``expected`` mutes flows for good: a filter that does what it is there for;
+- ``expected`` mutes flows for good: a filter that does what it is for;
 - ``minimum_severity`` drops alerts that are less severe.
 
-An entry matches a flow if all of its matchers do, and a matcher if any of its values does. The first entry that matches mutes
-the flow, silences before what is expected, each in the order of the document.
+An entry matches a flow if all of its matchers match, and a matcher if any of its values matches.
+The first entry that matches mutes the flow: silences before expected entries, each in the order of
+the document.
 
-Whatever is not understood is refused, with the place of each problem: a misspelt key that were passed over would mute more, or
-less, than its author meant.
+Everything unknown is refused, with the place of each problem: a misspelt key that were ignored
+would mute more, or less, than its author meant.
 """
 
 from __future__ import annotations
@@ -42,12 +44,9 @@ if TYPE_CHECKING:
 MAX_ENTRIES = 200  # of each kind
 
 
-# --- the document -----------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Muted:
-    """A rejected flow that nobody wants to hear of, the entry that says so, and its place: ``silences[0]``."""
+    """A rejected flow that the policy mutes, with the entry and its place: ``silences[0]``."""
 
     explanation: Explanation
     place: str
@@ -56,14 +55,14 @@ class Muted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sifted:
-    """What is left of some explanations, and what is not; each in the order in which they were given."""
+    """Explanations split into kept and muted, both in the given order."""
 
     kept: tuple[Explanation, ...]
     muted: tuple[Muted, ...]
 
 
 class Policy(Strict):
-    """Which rejected flows nobody wants to hear of, and how severe an alert has to be to be sent.
+    """Which rejected flows are muted, and the least severity of alerts that are sent.
 
     Without arguments it mutes and drops nothing.
     """
@@ -89,14 +88,14 @@ class Policy(Strict):
         return severity.rank <= self.minimum_severity.rank
 
     def entries(self) -> dict[str, Entry]:
-        """Give all entries by their places, in the order in which they are asked."""
+        """Return all entries by place, in the order in which they are checked."""
         return dict(self._placed)
 
     def sift(self, explanations: Iterable[Explanation], now: datetime) -> Sifted:
         """Split explanations into those that are kept and those that an entry mutes.
 
-        The first entry that matches is named; silences that have ended match nothing. What happens to one explanation does
-        not depend on the others.
+        The first entry that matches is named; silences that have ended match nothing. What happens
+        to one explanation does not depend on the others.
 
         Parameters
         ----------
@@ -124,7 +123,7 @@ class Policy(Strict):
         return Sifted(kept=tuple(kept), muted=tuple(muted))
 
     def matching(self, explanation: Explanation) -> tuple[str, ...]:
-        """Give the places of all entries that match, in order, whether or not they have ended."""
+        """Return the places of all entries that match, in order, also of ended silences."""
         found = self._index.matching(explanation, (1 << len(self._placed)) - 1)
         return tuple(
             place for position, (place, _) in enumerate(self._placed) if found >> position & 1

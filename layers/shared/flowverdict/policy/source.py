@@ -1,11 +1,13 @@
-"""The policy document as it is now: read from Parameter Store or AppConfig at run time, and never in the way of an alert.
+"""Read the policy document from Parameter Store or AppConfig at run time.
 
-A document that cannot be read, or is not valid, changes nothing: the last good one goes on, and the reading says what is wrong.
-Where no good one is known nothing is muted, since an alert too many does less harm than one that is missing.
+A document that cannot be read or is not valid changes nothing: the last good document stays in
+force, and the reading reports the problem. Without a last good document nothing is muted, since one
+alert too many does less harm than one that is missing.
 
-AppConfig hands out tokens, each good for one call
-(https://docs.aws.amazon.com/appconfig/latest/userguide/appconfig-retrieving-the-configuration.html); after any failure a new
-session is started, because the token may have been spent or be older than its 24 hours.
+AppConfig returns tokens, each valid for one call
+(https://docs.aws.amazon.com/appconfig/latest/userguide/appconfig-retrieving-the-configuration.html).
+After a failure a new session is started, because the token may be used up or older than its 24
+hours.
 """
 
 from __future__ import annotations
@@ -29,11 +31,13 @@ if TYPE_CHECKING:
     from flowverdict.policy.model import Policy
 
 
-# A change is in force within a minute, which is soon enough for a person who waits for it, and AppConfig's default for how often to
-# ask. A busy function asks once a minute and instance, far below Parameter Store's 40 calls a second.
+# A change is in force within a minute, which is soon enough for a person who waits for it, and
+# AppConfig's default for how often to ask. A busy function asks once a minute and instance, far
+# below Parameter Store's 40 calls a second.
 MAX_AGE_SECONDS = 60.0
 
-# Two tries of at most 1 + 2 s: the policy is small and read beside everything else that an invocation does.
+# Two tries of at most 1 + 2 s: the policy is small and read beside everything else that an
+# invocation does.
 CLIENT_CONFIG = Config(
     connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2}
 )
@@ -42,7 +46,8 @@ _PARAMETER = re.compile(
     r"ssm:(?P<name>(/[A-Za-z0-9_.-]+){1,15})"
 )  # 15 levels is Parameter Store's limit
 _CONFIGURATION = re.compile(
-    r"appconfig:(?P<application>[A-Za-z0-9_.-]{1,64})/(?P<environment>[A-Za-z0-9_.-]{1,64})/(?P<profile>[A-Za-z0-9_.-]{1,128})"
+    r"appconfig:(?P<application>[A-Za-z0-9_.-]{1,64})/(?P<environment>[A-Za-z0-9_.-]{1,64})"
+    r"/(?P<profile>[A-Za-z0-9_.-]{1,128})"
 )
 
 type Service = Literal["ssm", "appconfigdata"]
@@ -62,7 +67,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """A configuration profile of AppConfig, as deployed to an environment; each by its name or id."""
+    """A configuration profile of AppConfig, deployed to an environment; each by name or id."""
 
     application: str
     environment: str
@@ -73,12 +78,14 @@ class Configuration:
 
 
 def parse_reference(text: str) -> Parameter | Configuration:
-    """Read where the policy is: ``ssm:/name/of/parameter`` or ``appconfig:application/environment/configuration-profile``.
+    """Parse where the policy is.
+
+    ``ssm:/name/of/parameter`` or ``appconfig:application/environment/configuration-profile``.
 
     Raises
     ------
     SettingsError
-        It is neither.
+        The text is neither.
     """
     if parameter := _PARAMETER.fullmatch(text):
         return Parameter(name=parameter["name"])
@@ -89,47 +96,49 @@ def parse_reference(text: str) -> Parameter | Configuration:
             profile=found["profile"],
         )
     raise SettingsError(
-        f"{text[:_MAX_REASON]!a} is neither ssm:/NAME nor appconfig:APPLICATION/ENVIRONMENT/CONFIGURATION-PROFILE"
+        f"{text[:_MAX_REASON]!a} is neither ssm:/NAME "
+        "nor appconfig:APPLICATION/ENVIRONMENT/CONFIGURATION-PROFILE"
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyReading:
-    """The policy that applies now, and in one line what is wrong with how it was come by; ``None`` if all is well."""
+    """The policy in force, and in one line the problem of reading it; ``None`` without one."""
 
     policy: Policy
     problem: str | None
 
 
 class _UnreadableError(FlowVerdictError):
-    """The document could not be fetched; never leaves this module."""
+    """The document could not be fetched; never raised out of this module."""
 
 
 def make_client(service: Service) -> BaseClient:
-    """Make a client, with time-outs that leave an invocation its time."""
+    """Create a client with short time-outs."""
     import boto3  # noqa: PLC0415 - as above
 
     return reject_malformed_responses(boto3.client(service, config=CLIENT_CONFIG))
 
 
 class PolicySource:
-    """Gives the policy that applies, read anew when what is known is older than a minute.
+    """Returns the policy in force, read again when the last reading is older than a minute.
 
     Parameters
     ----------
     reference
-        Where the document is, as ``parse_reference`` reads it.
+        Where the document is, as ``parse_reference`` parses it.
     last_good
-        Where the last good document outlives this process. Without, a new process starts with none.
+        Where the last good document is stored. Without, a new process starts with none.
     client
-        Makes the client of a service; asked when the document is first read, and again after a failure.
+        Makes the client of a service; asked when the document is first read, and again after a
+        failure.
     clock
-        Seconds that only go forward.
+        Monotonic seconds.
 
     Raises
     ------
     SettingsError
-        The reference makes no sense.
+        The reference cannot be parsed.
     """
 
     def __init__(
@@ -145,16 +154,19 @@ class PolicySource:
         self._client = client
         self._clock = clock
         self._provider: _Fetch | None = None
-        self._good: tuple[str, Policy] | None = None  # in force, and its text
-        self._saved: str | None = None  # what the store holds
+        self._good: tuple[str, Policy] | None = (
+            None  # the text of the policy in force, and the policy
+        )
+        self._saved: str | None = None  # the document that the store holds
         self._saved_known = last_good is None
         self._reading: PolicyReading | None = None
         self._until = 0.0
 
     def current(self) -> PolicyReading:
-        """Give the policy that applies; a success and a failure alike are kept for at most a minute.
+        """Return the policy in force; a success and a failure are both cached for at most a minute.
 
-        Never raises for what AWS answers, what the document holds, or what the store of the last good one does.
+        Never raises for what AWS answers, what the document holds, or what the store of the last
+        good one does.
         """
         if self._reading is None or self._clock() >= self._until:
             self._reading = self._read()
@@ -199,9 +211,9 @@ class PolicySource:
 
         if self._good is None and self._store is not None:
             try:
-                kept = self._load(self._store)
-                if kept is not None:
-                    self._good = (kept, self._parsed(kept))
+                stored = self._load(self._store)
+                if stored is not None:
+                    self._good = (stored, self._parsed(stored))
             except FlowVerdictError as error:
                 problem = f"{problem}; the last good one: {error}"
         if self._good is not None:
@@ -213,12 +225,15 @@ class PolicySource:
         )
 
     def _load(self, store: LastGood) -> str | None:
-        kept = store.load()
-        self._saved, self._saved_known = kept, True
-        return kept
+        stored = store.load()
+        self._saved, self._saved_known = stored, True
+        return stored
 
     def _remember(self, text: str) -> str | None:
-        """Save a good document unless the store has it; give what went wrong, which is tried again with the next reading."""
+        """Store a good document unless it is stored; return the problem, if any.
+
+        The next reading tries again.
+        """
         if self._store is None:
             return None
         try:
@@ -236,13 +251,14 @@ type _Fetch = Callable[[], str | bytes]
 
 
 def _provider(reference: Parameter | Configuration, client: Callable[[Service], Any]) -> _Fetch:
-    """Give what asks AWS for the document, each time it is called: how long an answer serves is decided above, by one clock."""
+    """Return a function that fetches the document from AWS at each call, without a cache."""
     from aws_lambda_powertools.utilities.parameters import AppConfigProvider, SSMProvider  # noqa: PLC0415 - as above
 
     if isinstance(reference, Parameter):
         parameters = SSMProvider(boto3_client=client("ssm"))
         name = reference.name
-        # Decrypting does nothing to a plain parameter, and one that is encrypted must not be taken for broken JSON.
+        # Decrypting does nothing to a plain parameter, and one that is encrypted must not be taken
+        # for broken JSON.
         return lambda: _text(parameters.get(name, decrypt=True, force_fetch=True))
     configurations = AppConfigProvider(
         environment=reference.environment,
@@ -260,27 +276,26 @@ def _text(value: object) -> str | bytes:
 
 
 def _reason(error: Exception) -> str:
-    """Say why AWS did not give it: its error code, whose text would name roles and accounts."""
+    """Return the error code of AWS; the error text would name roles and accounts."""
     cause = error
     if not isinstance(error, BotoCoreError | ClientError) and isinstance(
         error.__context__, Exception
     ):
-        cause = (
-            error.__context__
-        )  # what Powertools put its own error over, and which tells more exactly what happened
+        # Powertools raises its own error over the exact one.
+        cause = error.__context__
     if isinstance(cause, ClientError):
         return error_code(cause)
     if isinstance(cause, BotoCoreError):
         return " ".join(str(cause).split())[:_MAX_REASON]
-    # Powertools has nothing to give where AppConfig's first answer is empty.
+    # Powertools raises KeyError where AppConfig's first answer is empty.
     return "it has no content" if isinstance(cause, KeyError) else type(cause).__name__
 
 
 class LastGood(Protocol):
-    """Where the last valid policy document outlives the process that read it."""
+    """Where the last valid policy document is stored for later processes."""
 
     def load(self) -> str | None:
-        """Give the document saved last, ``None`` if none ever was; raises ``FlowVerdictError`` where that cannot be told."""
+        """Return the document saved last, ``None`` if none was; raises ``FlowVerdictError``."""
 
     def save(self, text: str) -> None:
-        """Keep a valid document instead of the one before; raises ``FlowVerdictError`` where that cannot be done."""
+        """Store a valid document in place of the last; raises ``FlowVerdictError``."""

@@ -1,4 +1,7 @@
-"""TODO flowverdict.policy.values."""
+"""Define the values of a policy document: their checks, error texts and JSON Schema.
+
+Values are checked strictly: a wrong value is refused with a text that says what is expected.
+"""
 
 from __future__ import annotations
 
@@ -30,20 +33,19 @@ _CIDR = re.compile(r"[0-9a-fA-F:.]{2,45}(/[0-9]{1,3})?")
 _TIME = re.compile(
     r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(?P<offset>Z|[+-]\d{2}:\d{2})?", re.ASCII
 )
-_LINE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"  # no control characters, and nothing else that ends a line
-
-
-# --- values -----------------------------------------------------------------------------------------------------------
+# Neither control characters nor anything else that ends a line.
+_LINE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"
 
 
 def shown(value: object) -> str:
-    """Show a value as its author wrote it: as JSON, in ASCII, and never much of it."""
+    """Return a value as JSON in ASCII, cut to ``MAX_SHOWN`` characters."""
     text = json.dumps(value, default=str)
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
 
 
 def wrong(problem: str) -> PydanticCustomError:
-    # As a value, so that pydantic takes no brace of it for a place to fill in.
+    """Return the error of a wrong value, with this text."""
+    # Passed as a value, so that pydantic does not read braces in it as placeholders.
     return PydanticCustomError("policy", "{problem}", {"problem": problem})
 
 
@@ -58,8 +60,8 @@ def _to_network(value: object) -> Network:
         raise wrong(f"{shown(value)} is no address and no CIDR block") from error
     if interface.ip != interface.network.network_address:
         raise wrong(
-            f"{shown(value)} has bits beyond its prefix: write {interface.network} for the whole block, "
-            f"{interface.ip} for the one address"
+            f"{shown(value)} has bits beyond its prefix: write {interface.network} "
+            f"for the whole block, {interface.ip} for the one address"
         )
     return interface.network
 
@@ -89,7 +91,8 @@ def _to_time(value: object) -> datetime:
         raise wrong(f"{shown(value)} is no time like 2026-12-01T00:00:00Z")
     if match["offset"] is None:
         raise wrong(
-            f"{shown(value)} does not say in which time zone: end it with Z for UTC, or an offset like +01:00"
+            f"{shown(value)} does not say in which time zone: "
+            "end it with Z for UTC, or an offset like +01:00"
         )
     try:
         return datetime.fromisoformat(match[0]).astimezone(UTC)
@@ -114,13 +117,14 @@ def _to_reason(value: object) -> str:
 
 
 def to_version(value: object) -> int:
+    """Check the version of a document."""
     if type(value) is not int or value != 1:  # a bool equals an int too
         raise wrong(f"{shown(value)} is no version known here: 1 is")
     return value
 
 
 def to_list(value: object) -> object:
-    """Take a single value for a list of one."""
+    """Return a list as a tuple, and a single value as a tuple of that value."""
     if isinstance(value, list | tuple):
         if not value:
             raise wrong("an empty list matches nothing; leave the key out to match everything")
@@ -186,12 +190,12 @@ Bounded = Field(min_length=1, max_length=MAX_VALUES)
 
 
 def parse_time(text: str) -> datetime:
-    """Read a time with its offset from UTC, as the document has them; gives it in UTC.
+    """Parse a time with its offset from UTC, as in the document; return it in UTC.
 
     Raises
     ------
     PolicyError
-        It is no time, or does not say in which time zone.
+        The text is not a time, or has no offset.
     """
     try:
         return _to_time(text)

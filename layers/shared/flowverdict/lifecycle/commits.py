@@ -1,0 +1,304 @@
+"""Compute commits: what a window, the sweep, the digest and the policy change in the store.
+
+Every commit is computed from what the store holds and written on the condition that the store still
+holds it. Whoever calls computes the commit again after a ``ConflictError``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flowverdict.lifecycle.digest import rate_limited_notice
+from flowverdict.lifecycle.rate_limit import hour_of
+from flowverdict.lifecycle.state_machine import (
+    MAX_WINDOWS,
+    EpisodeContext,
+    closed_without_message,
+    deferred_to_next_digest,
+    notice_state,
+    on_detection,
+    on_retraction,
+    on_sweep,
+    rate_limited,
+)
+from flowverdict.lifecycle.store import Commit, Contribution, Inhibition, WindowChangedError
+from flowverdict.lifecycle.transitions import (
+    MAX_TITLES,
+    Transition,
+    may_replace,
+    was_due_before,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from flowverdict.alerts.detection import Detection
+    from flowverdict.alerts.model import Notification
+    from flowverdict.lifecycle.rate_limit import RateLimit
+    from flowverdict.lifecycle.state_machine import AlertState, Intervals
+    from flowverdict.lifecycle.store import AlertStore
+    from flowverdict.lifecycle.transitions import WindowChange
+
+
+type Computed = tuple[Commit, list[Transition]]
+type Contributions = Mapping[tuple[str, str], Notification]  # by window id and fingerprint
+
+
+class CommitBuilder:
+    """Computes commits and the transitions in them; reads the store and never writes it."""
+
+    def __init__(self, store: AlertStore, intervals: Intervals, hourly_limit: int) -> None:
+        self._store = store
+        self._intervals = intervals
+        self._hourly_limit = hourly_limit
+
+    # --- a window -----------------------------------------------------------------------------
+
+    def window(self, change: WindowChange, now: int) -> Computed:
+        """Add what a window shows to its alerts, and take back what it shows no longer.
+
+        Raises
+        ------
+        WindowChangedError
+            The window was written since it was read.
+        """
+        window = change.window
+        if self._store.version_of(window.window_id) != window.version:
+            raise WindowChangedError(window.window_id)
+        detected = [detection.notification.fingerprint for detection in change.detections]
+        names = [*detected, *change.gone]
+        states = self._store.load(names)
+        contributions = self._store.load_contributions(
+            [(window.window_id, name) for name in names if name in change.known]
+        )
+        inhibitions = self._inhibitions(change, now)
+        transitions = [
+            *self._detections(change, states, contributions, inhibitions, now),
+            *self._retractions(change, states, contributions, now),
+        ]
+        rate_limit, transitions = self._limited(transitions, now)
+        inhibiting = {key for detection in change.detections for key in detection.inhibits}
+        until = now + self._intervals.resolve
+        return Commit(
+            states=tuple(transition.after for transition in transitions),
+            inhibitions=tuple(Inhibition(key=key, until=until) for key in sorted(inhibiting)),
+            rate_limit=rate_limit,
+            window=window,
+            contributions=tuple(
+                transition.contribution
+                for transition in transitions
+                if transition.contribution is not None
+            ),
+        ), transitions
+
+    def _inhibitions(self, change: WindowChange, now: int) -> frozenset[str]:
+        """Return the active inhibitions of detections, from this window and from the store."""
+        asked = {key for detection in change.detections for key in detection.inhibited_by}
+        stored = self._store.active_inhibitions(sorted(asked - change.inhibiting), now)
+        return stored | (asked & change.inhibiting)
+
+    def _detections(
+        self,
+        change: WindowChange,
+        states: Mapping[str, AlertState],
+        contributions: Contributions,
+        inhibitions: frozenset[str],
+        now: int,
+    ) -> Iterator[Transition]:
+        """Return a transition for each detection that the window did not contribute before."""
+        for detection in change.detections:
+            name = detection.notification.fingerprint
+            state = states.get(name)
+            before = None
+            if state is not None:
+                before = contributions.get((change.window.window_id, name))
+            if before != detection.notification:
+                inhibited = not inhibitions.isdisjoint(detection.inhibited_by)
+                yield self._detected(change, detection, state, before, now, inhibited=inhibited)
+
+    def _retractions(
+        self,
+        change: WindowChange,
+        states: Mapping[str, AlertState],
+        contributions: Contributions,
+        now: int,
+    ) -> Iterator[Transition]:
+        """Return a transition for each alert to which the window contributes no longer."""
+        for name in change.gone:
+            state = states.get(name)
+            before = contributions.get((change.window.window_id, name))
+            if state is not None and before is not None:
+                yield self._retracted(change, state, before, now)
+
+    def _detected(  # noqa: PLR0913 - the alert before, what is new, and what is around it
+        self,
+        change: WindowChange,
+        detection: Detection,
+        state: AlertState | None,
+        before: Notification | None,
+        now: int,
+        *,
+        inhibited: bool,
+    ) -> Transition:
+        notification, window_id = detection.notification, change.window.window_id
+        context = self._episode_context(state, before, window_id)
+        corrects = next(
+            (old.title for old in change.retracted if may_replace(notification, old)), None
+        )
+        after = on_detection(
+            state, detection, now, inhibited=inhibited, context=context, corrects=corrects
+        )
+        flows_before = 0 if before is None else before.counts.flows
+        return Transition(
+            before=state,
+            after=after,
+            contribution=Contribution(
+                window_id=window_id,
+                fingerprint=notification.fingerprint,
+                notification=notification,
+            ),
+            flows_added=notification.counts.flows - flows_before,
+        )
+
+    def _retracted(
+        self, change: WindowChange, state: AlertState, before: Notification, now: int
+    ) -> Transition:
+        window_id = change.window.window_id
+        titles = [
+            notification.title
+            for notification in change.shown
+            if may_replace(notification, state.notification)
+        ]
+        context = self._episode_context(state, before, window_id)
+        return Transition(
+            before=state,
+            after=on_retraction(state, before, context, now, titles[:MAX_TITLES]),
+            contribution=Contribution(
+                window_id=window_id, fingerprint=state.fingerprint, notification=None
+            ),
+            # Another invocation may be sending the pending message; the sweep sends the correction
+            # later, when no invocation can be sending any more.
+            must_notify=None if state.pending is None else False,
+        )
+
+    def _episode_context(
+        self, state: AlertState | None, before: Notification | None, window_id: str
+    ) -> EpisodeContext:
+        """Return what the episode's other windows contribute, if known of each by itself.
+
+        ``before`` may be missing for a window that contributed, if its contribution is not
+        readable. Put together from all windows, the totals are right nevertheless.
+        """
+        windows = () if state is None or not state.is_open else state.windows
+        others = [other for other in windows if other != window_id]
+        is_apart = before is None or window_id in windows
+        if state is None or not is_apart or len(others) >= MAX_WINDOWS - 1:
+            return EpisodeContext(window_id=window_id, before=before, others=None)
+        contributions = self._store.load_contributions(
+            [(other, state.fingerprint) for other in others]
+        )
+        # The entry for a part of a window has no contribution of its own.
+        return EpisodeContext(
+            window_id=window_id,
+            before=before,
+            others=tuple(contributions.values()) if len(contributions) == len(others) else None,
+        )
+
+    # --- the rate limit -----------------------------------------------------------------------
+
+    def _limited(
+        self, transitions: list[Transition], now: int
+    ) -> tuple[RateLimit | None, list[Transition]]:
+        """Hold back messages over the hour's limit, the most severe pass first.
+
+        The rate limit is ``None`` where no message is due.
+        """
+        due = [
+            transition
+            for transition in transitions
+            if transition.is_message_due
+            and transition.after.is_open
+            and not was_due_before(transition)
+        ]
+        if not due:
+            return None, transitions
+        before = rate_limit = self._store.load_rate_limit(hour_of(now))
+        suppressed: dict[str, AlertState] = {}
+        for transition in sorted(
+            due, key=lambda transition: transition.after.notification.severity.rank
+        ):
+            notification = transition.after.notification
+            if rate_limit.allows(notification.severity, self._hourly_limit):
+                rate_limit = rate_limit.use()
+            else:
+                rate_limit = rate_limit.suppress(notification)
+                suppressed[transition.after.fingerprint] = rate_limited(transition.after)
+        limited = [
+            replace(
+                transition, after=suppressed.get(transition.after.fingerprint, transition.after)
+            )
+            for transition in transitions
+        ]
+        return (None if rate_limit is before else rate_limit), limited
+
+    def rate_limited(self, hour: int, now: int) -> Computed:
+        """Create the notice of what the rate limit of an hour held back, if it is due."""
+        rate_limit = self._store.load_rate_limit(hour)
+        if not rate_limit.is_notice_due(now):
+            return Commit(), []
+        state = notice_state(rate_limited_notice(rate_limit, self._hourly_limit, now), now)
+        return Commit(states=(state,), rate_limit=rate_limit.with_notice_sent()), [
+            Transition(before=None, after=state)
+        ]
+
+    # --- time and policy ----------------------------------------------------------------------
+
+    def mute(self, fingerprints: Sequence[str], now: int) -> Computed:
+        """Close the open alerts among these without a message."""
+        states = [state for state in self._store.load(fingerprints).values() if state.is_open]
+        return Commit(states=tuple(closed_without_message(state, now) for state in states)), []
+
+    def sweep(self, fingerprints: Sequence[str], passing: frozenset[str], now: int) -> Computed:
+        """Resolve alerts, remind of alerts, and take up overdue messages.
+
+        ``passing`` are the alerts whose packets the rules let pass by now.
+        """
+        states = self._store.load(fingerprints)
+        transitions = [
+            Transition(
+                before=state,
+                after=on_sweep(state, now, self._intervals, passes=state.fingerprint in passing),
+            )
+            for state in states.values()
+        ]
+        changed = [
+            transition for transition in transitions if transition.after is not transition.before
+        ]
+        rate_limit, changed = self._limited(changed, now)
+        return Commit(
+            states=tuple(transition.after for transition in changed), rate_limit=rate_limit
+        ), changed
+
+    def digest(
+        self, reported: Mapping[str, int | None], digest: AlertState | None, now: int
+    ) -> Computed:
+        """Close what the digest reports, each alert in the version that the digest reports.
+
+        An alert that changed since waits for the next digest.
+        """
+        states = [
+            state
+            for state in self._store.load([*reported]).values()
+            if state.is_open and state.for_digest
+        ]
+        after = [
+            closed_without_message(state, now)
+            if state.version == reported[state.fingerprint]
+            else deferred_to_next_digest(state, now)
+            for state in states
+        ]
+        new = [] if digest is None else [digest]
+        return Commit(states=(*new, *after)), [
+            Transition(before=None, after=state) for state in new
+        ]

@@ -1,0 +1,118 @@
+"""Send the messages that transitions call for.
+
+A transition marks a message as pending in the same commit that calls for the message. The message
+is sent, then the mark is removed. The sweep sends what a crash leaves marked, so a crash delays a
+message and may repeat it, but never loses it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from flowverdict.core.errors import DeliveryError, StateError
+from flowverdict.lifecycle.state_machine import Suppressed
+from flowverdict.lifecycle.transitions import continues_elsewhere, count_flows_added
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flowverdict.alerts.model import Notification, Severity
+    from flowverdict.lifecycle.state_machine import AlertState, Intervals
+    from flowverdict.lifecycle.store import AlertPublisher, AlertStore
+    from flowverdict.lifecycle.transitions import Transition
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an invocation sent and did not send.
+
+    Parameters
+    ----------
+    notified
+        Messages sent.
+    counted, inhibited, suppressed
+        Alerts that changed without a message; that another alert explains; whose message the rate
+        limit held back.
+    undelivered
+        Why messages could not be sent, one line each; the sweep tries again.
+    flows
+        Rejected flows added to alerts, by verdict and severity.
+    muted_flows
+        Rejected flows that the policy mutes and that were not counted before, by policy entry.
+    """
+
+    notified: list[Notification] = field(default_factory=list)
+    counted: int = 0
+    inhibited: int = 0
+    suppressed: int = 0
+    undelivered: list[str] = field(default_factory=list)
+    flows: Counter[tuple[str, Severity]] = field(default_factory=Counter)
+    muted_flows: Counter[str] = field(default_factory=Counter)
+
+
+class Notifier:
+    """Publishes pending messages and removes their marks."""
+
+    def __init__(self, store: AlertStore, publisher: AlertPublisher, intervals: Intervals) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._intervals = intervals
+
+    def notify(self, transitions: Sequence[Transition]) -> Outcome:
+        """Send at most one message for each alert, with the alert as it was written last."""
+        outcome = Outcome(flows=count_flows_added(transitions))
+        by_alert: defaultdict[str, list[Transition]] = defaultdict(list)
+        for transition in transitions:
+            by_alert[transition.after.fingerprint].append(transition)
+        merged = [self._merged(of_alert, outcome) for of_alert in by_alert.values()]
+        self.send(merged, outcome, has_failed=False)
+        return outcome
+
+    def _merged(self, transitions: Sequence[Transition], outcome: Outcome) -> Transition:
+        """Return the last transition of an alert, with the message that any of them calls for."""
+        last = transitions[-1]
+        if continues_elsewhere(transitions):
+            self._mark_sent(last.after, outcome)
+            return replace(last, must_notify=False)
+        is_due = any(transition.is_message_due for transition in transitions)
+        return replace(last, must_notify=is_due and last.after.pending is not None)
+
+    def send(
+        self, transitions: Sequence[Transition], outcome: Outcome, *, has_failed: bool
+    ) -> bool:
+        """Publish the messages that are due and add to ``outcome``; return whether one failed.
+
+        After a failure no more are tried: SNS is not available, and time is short.
+        """
+        for transition in transitions:
+            state = transition.after
+            if not transition.is_message_due:
+                outcome.counted += state.suppressed is None
+                outcome.inhibited += state.suppressed is Suppressed.INHIBITED
+                outcome.suppressed += state.suppressed is Suppressed.RATE_LIMITED
+                continue
+            if has_failed:
+                outcome.undelivered.append(
+                    f"{state.fingerprint}: not tried, because an earlier message could not be sent"
+                )
+                continue
+            try:
+                self._publisher.publish(state.notification)
+            except DeliveryError as error:
+                outcome.undelivered.append(str(error))
+                has_failed = True
+                continue
+            outcome.notified.append(state.notification)
+            self._mark_sent(state, outcome)
+        return has_failed
+
+    def _mark_sent(self, state: AlertState, outcome: Outcome) -> None:
+        try:
+            self._store.mark_sent(state, self._intervals)
+        except StateError as error:
+            # The remaining messages must still be sent. The sweep sends this message again.
+            outcome.undelivered.append(
+                f"{state.fingerprint}: sent, but that could not be recorded: {error}"
+            )
