@@ -279,11 +279,12 @@ def test_a_file_takes_little_memory_whatever_it_unpacks_to(tmp_path: Path, what:
     assert told.mib < 16  # two buffers of 256 KiB, lines of 64 KiB, and what the allocator keeps
 
 
+@pytest.mark.slow
 def test_reading_stops_soon_after_its_time_is_over_and_the_neighbours_go_on(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The function has 5 s here, of which it reads for 3. Each look at the clock takes 0.1 s, so the
-    # time is over at the 30th look. A GiB has that many only if no more than 30 MiB is unpacked between
+    # The function has 5 s here, of which it reads for 3. Each look at the clock takes 0.25 s, so the
+    # time is over at the 12th look. A GiB has so many only if less than 90 MiB is unpacked between
     # two looks; else it is read to its end.
     monkeypatch.setattr(
         "flowverdict_cli.local_aws._LambdaContext.get_remaining_time_in_millis", lambda _: 5_000
@@ -291,7 +292,7 @@ def test_reading_stops_soon_after_its_time_is_over_and_the_neighbours_go_on(
     looks = count()
     monkeypatch.setattr(
         "flowverdict.app.ingest.ReadDeadline",
-        partial(ReadDeadline, clock=lambda: next(looks) / 10),
+        partial(ReadDeadline, clock=lambda: next(looks) / 4),
     )
     key = KEY % "bomb"
     aws.put_object(ObjectRef(bucket=BUCKET, key=key), bomb(HEADER + REJECT, b"\n" * MIB, 1_024))
