@@ -114,7 +114,7 @@ _IDLE_RECEIVES = 5 * cost_model.MONTH // 20
 # About 15 of classify_s3, 8 of sweep_alerts and a few of RejectedFlows, by verdict and severity:
 # docs/operations.md.
 _METRICS = 28
-ALARMS = 16  # with every source and Slack; a test compares it with the template
+ALARMS = 19  # with every source, Slack and Teams; a test compares it with the template
 _TOPICS = 2  # a message goes to the topic for machines and to the topic for email
 SEED = 1  # of the flows' hashes; a secret in a deployed stack
 REJECTED = 0.01

@@ -45,11 +45,11 @@ def in_sns(text: str, depth: int) -> str:
 
 
 BODIES: dict[str, tuple[object, str]] = {
-    "brackets without end": ("[" * 200_000, "no JSON"),
-    "objects without end": ('{"a":' * 100_000, "no JSON"),
+    "brackets without end": ("[" * 200_000, "not JSON"),
+    "objects without end": ('{"a":' * 100_000, "not JSON"),
     "SNS in SNS": (in_sns(json.dumps(notification("x")), 2), "unknown shape"),
     "SNS in SNS, deeper than Python goes": (in_sns("{}", 120), "unknown shape"),
-    "a number of a million digits": ("1" * 1_000_000, "no JSON"),
+    "a number of a million digits": ("1" * 1_000_000, "not JSON"),
     "NaN": ("NaN", "float, not an object"),
     "NaN for a key": (
         json.dumps(eventbridge("x")).replace('"x"', "NaN"),

@@ -207,7 +207,7 @@ def test_interface_that_was_deleted_is_named_and_the_verdict_stands(
     there = flow(world.server, CLIENT, SERVER)
     config = read(source, deleted, there)
     assert check_rules(deleted, config) == NotAvailable(
-        "eni-0123456789abcdef0 is not in the configuration that was read (deleted since, perhaps)"
+        "eni-0123456789abcdef0 is not in the configuration that was read (it may be deleted)"
     )
     assert world.server in interface_ids(config)
     assert check_rules(deleted, read(source, deleted)) == check_rules(deleted, config)

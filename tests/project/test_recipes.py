@@ -63,7 +63,7 @@ SYN = {
 }
 NOT_LOGGED = {
     "kind": "reject-reason",
-    "detail": "reject-reason is not logged; Block Public Access and Encryption Controls are taken "
+    "detail": "reject-reason is not logged; Block Public Access and Encryption Controls are assumed "
     "to be off",
 }
 PATH = {
