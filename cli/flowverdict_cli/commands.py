@@ -470,10 +470,10 @@ def run() -> None:
         click.echo(f"flowverdict: {error}", err=True)
         sys.exit(EXIT_USAGE)
     except OSError as error:
-        # Output that cannot be written. A reader that went away never comes here: click and rich
-        # end quietly with 1.
+        # The output cannot be written. A closed pipe does not raise here: click and rich exit with 1
+        # and print nothing.
         click.echo(f"flowverdict: {error.strerror or error}", err=True)
-        # Else Python would print the error again when it flushes at exit.
+        # Otherwise Python prints the error again when it flushes at exit.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)

@@ -96,7 +96,7 @@ def test_without_a_vpc_in_the_log_the_interface_tells_alerts_apart() -> None:
 def test_the_weakest_confidence_is_the_alerts_so_that_certain_holds_for_every_flow() -> None:
     (alone,) = alerts_of("inbound-request")
     assert alone.confidence == "certain"
-    # The same request from another host, in a format without flags, is not certain.
+    # The same request from another host, in a format without TCP flags, is not certain.
     batch = Batch()
     text = (SCENARIOS / "inbound-request.log").read_text()
     batch.add_file(io.BytesIO(text.encode()), name="with flags")
@@ -140,7 +140,7 @@ def test_most_severe_first() -> None:
             "ntp-both-ports-the-same",
             (),
             "high",
-        ),  # a response no more than possible is not called critical
+        ),  # a response that is only possible is not critical
         ("inbound-request", (), "high"),
         ("outbound-request", (), "high"),
         ("outbound-request", (("10.0.3.30", "198.51.100.7"),), "medium"),

@@ -361,7 +361,7 @@ REPLY = replace(
         (REQUEST, None, True),
         (REQUEST, "groups", False),
         (REQUEST, "acl", False),
-        (REPLY, "groups", True),  # a reply needs no group's rule
+        (REPLY, "groups", True),  # a reply needs no rule of a security group
         (REPLY, "acl", False),
     ],
 )

@@ -170,7 +170,7 @@ def test_regional_nat_gateway_is_told_by_its_own_id_and_has_no_interface() -> No
         (["BPA"], {"BPA"}),
         (["BPA", "EC"], {"BPA", "EC"}),
         (["BPA", "-"], {"BPA", "-"}),
-        # a record without the field may have had a reason of its own
+        # a record without the field may have another reason
         (["-", None], {"-", None}),
         (["BPA", None], {"BPA", None}),
         (["SOMETHING_NEW"], {"SOMETHING_NEW"}),
@@ -231,7 +231,7 @@ def test_context_that_records_disagree_on_does_not_depend_on_their_order() -> No
     [
         ({}, ("210987654321", "us-east-1")),
         ({"account_id": "123456789012", "region": "eu-west-1"}, ("123456789012", "eu-west-1")),
-        # AWS's word for interfaces that a service made
+        # AWS logs this word for interfaces that a service made
         ({"account_id": "unknown"}, ("210987654321", "us-east-1")),
     ],
 )

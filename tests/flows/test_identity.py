@@ -112,11 +112,11 @@ def test_a_further_set_or_mapping_may_be_filled_in_any_order(
             by_name={name: frozenset(names) for name in names},
         )
 
-    flow = build(paths, names)
+    built = build(paths, names)
     other = build(data.draw(st.permutations(paths)), data.draw(st.permutations(names)))
-    assert identity_of(flow) == identity_of(other)
-    assert identity_of(replace(flow, paths=flow.paths ^ {7})) != identity_of(flow)
-    assert identity_of(replace(flow, by_name={})) != identity_of(flow) or not names
+    assert identity_of(built) == identity_of(other)
+    assert identity_of(replace(built, paths=built.paths ^ {7})) != identity_of(built)
+    assert identity_of(replace(built, by_name={})) != identity_of(built) or not names
 
 
 def test_neighbouring_values_do_not_run_together() -> None:

@@ -128,7 +128,7 @@ def test_the_note_names_the_state_of_an_endpoint_that_carries_no_traffic() -> No
 
 
 def peering(number: int, mine: str, theirs: str, **changes: object) -> Peering:
-    peering = Peering(
+    active = Peering(
         peering_id=f"pcx-{number}",
         requester=PeeringSide(vpc_id=mine, region="eu-west-1", cidrs=(ip_network("10.0.0.0/16"),)),
         accepter=PeeringSide(
@@ -136,7 +136,7 @@ def peering(number: int, mine: str, theirs: str, **changes: object) -> Peering:
         ),
         status="active",
     )
-    return replace(peering, **changes)  # type: ignore[arg-type]
+    return replace(active, **changes)  # type: ignore[arg-type]
 
 
 def test_peering_says_what_stands_in_the_way() -> None:

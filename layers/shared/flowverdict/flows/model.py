@@ -168,7 +168,7 @@ class RejectedTotals:
 
 @dataclass(slots=True)
 class Interface:
-    """What the records of an interface show about the interface.
+    """Facts about an interface that its records show.
 
     ``shared`` are the addresses that all its IPv4 records have: only the interface's own address,
     once there are records of two remote addresses. Flow logs show an interface's primary private

@@ -1,4 +1,4 @@
-"""What the records show of a rejected flow: its order, direction, subnet and activity."""
+"""Derive the order, direction, subnet and accepted activity of a rejected flow from records."""
 
 from __future__ import annotations
 
