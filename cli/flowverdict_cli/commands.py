@@ -470,8 +470,8 @@ def run() -> None:
         click.echo(f"flowverdict: {error}", err=True)
         sys.exit(EXIT_USAGE)
     except OSError as error:
-        # The output cannot be written. A closed pipe does not raise here: click and rich exit with 1
-        # and print nothing.
+        # The output cannot be written. A closed pipe does not lead here: click and rich exit
+        # with 1 and print nothing.
         click.echo(f"flowverdict: {error.strerror or error}", err=True)
         # Otherwise Python prints the error again when it flushes at exit.
         with contextlib.suppress(OSError):
