@@ -236,8 +236,8 @@ def replay(  # noqa: PLR0913 - one argument for each option
     flowverdict replay --objects ~/downloaded --output json my-event.json | jq .severity
     flowverdict replay --slack-webhook http://127.0.0.1:8000/hook events/cloudwatch-logs.json
 
-    Exit status: 0 if all records were classified; 1 if an object or event failed, or a webhook rejected
-    a message (the other alerts are shown); 2 if an EVENT file could not be read.
+    Exit status: 0 if all records were classified; 1 if an object or event failed, or a webhook
+    rejected a message (the other alerts are shown); 2 if an EVENT file could not be read.
     """  # noqa: D301 - \b is click's mark for lines to leave alone
     require("replay", "replay")
     from flowverdict_cli import replay  # noqa: PLC0415 - moto takes a second to import
@@ -470,10 +470,10 @@ def run() -> None:
         click.echo(f"flowverdict: {error}", err=True)
         sys.exit(EXIT_USAGE)
     except OSError as error:
-        # Output that cannot be written. A reader that went away never comes here: click and rich
-        # end quietly with 1.
+        # The output cannot be written. A closed pipe does not lead here: click and rich exit
+        # with 1 and print nothing.
         click.echo(f"flowverdict: {error.strerror or error}", err=True)
-        # Else Python would print the error again when it flushes at exit.
+        # Otherwise Python prints the error again when it flushes at exit.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)

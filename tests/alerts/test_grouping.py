@@ -1,4 +1,4 @@
-"""Grouping, severity, fingerprints, and the texts people read."""
+"""Grouping, severity, fingerprints, and the texts of notifications."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ type Edits = tuple[tuple[str, str], ...]
 
 
 def alerts_of(*names: str, edits: Edits = (), beside: bool = True) -> list[Alert]:
-    """Group the flows of scenarios; with edits, of each scenario edited and (``beside``) as it is."""
+    """Group the flows of scenarios, each edited and, with ``beside``, unedited too."""
     batch = Batch()
     for name in names:
         text = (SCENARIOS / f"{name}.log").read_text()
@@ -60,9 +60,9 @@ def alerts_in(batch: Batch, config: FixedConfig | None = None) -> list[Alert]:
     ids=["ephemeral port", "remote address", "time", "interface of the same VPC"],
 )
 def test_what_differs_with_every_connection_makes_no_new_alert(edit: tuple[str, str]) -> None:
-    (one,) = alerts_of("outbound-response")
+    (plain,) = alerts_of("outbound-response")
     (both,) = alerts_of("outbound-response", edits=(edit,))
-    assert both.fingerprint == one.fingerprint
+    assert both.fingerprint == plain.fingerprint
     assert both.records == 2
 
 
@@ -96,7 +96,7 @@ def test_without_a_vpc_in_the_log_the_interface_tells_alerts_apart() -> None:
 def test_the_weakest_confidence_is_the_alerts_so_that_certain_holds_for_every_flow() -> None:
     (alone,) = alerts_of("inbound-request")
     assert alone.confidence == "certain"
-    # The same request from another host, in a format without flags, is not certain.
+    # The same request from another host, in a format without TCP flags, is not certain.
     batch = Batch()
     text = (SCENARIOS / "inbound-request.log").read_text()
     batch.add_file(io.BytesIO(text.encode()), name="with flags")
@@ -140,7 +140,7 @@ def test_most_severe_first() -> None:
             "ntp-both-ports-the-same",
             (),
             "high",
-        ),  # a response no more than possible is not called critical
+        ),  # a response that is only possible is not critical
         ("inbound-request", (), "high"),
         ("outbound-request", (), "high"),
         ("outbound-request", (("10.0.3.30", "198.51.100.7"),), "medium"),
@@ -158,8 +158,9 @@ def test_severity_and_its_reason(scenario: str, edits: Edits, severity: str) -> 
 def test_egress_to_an_aws_service_is_high_but_to_anybodys_ec2_machine_is_not() -> None:
     header = (SCENARIOS / "aws-9-service-and-path.log").read_text().splitlines()[0]
     line = (
-        "5 10.0.0.71 52.95.128.179 34210 443 6 1616729292 1616729349 IPv4 7 471 123456789012 vpc-1 subnet-1 i-1 eni-1 "
-        "eu-west-1 euw1-az1 - - REJECT 2 10.0.0.71 52.95.128.179 - {service} 8 egress OK"
+        "5 10.0.0.71 52.95.128.179 34210 443 6 1616729292 1616729349 IPv4 7 471 123456789012 "
+        "vpc-1 subnet-1 i-1 eni-1 eu-west-1 euw1-az1 - - REJECT 2 "
+        "10.0.0.71 52.95.128.179 - {service} 8 egress OK"
     )
     severities = {}
     for service in ("S3", "EC2", "-"):
@@ -224,7 +225,7 @@ FACES = (
 
 @pytest.mark.parametrize("name", FACES)
 def test_the_email_reads_as_agreed(name: str) -> None:
-    """``UPDATE_GOLDEN=1 make test`` writes the files anew; read the difference before committing it."""
+    """``UPDATE_GOLDEN=1 make test`` rewrites the files; read the difference before a commit."""
     alert = alerts_of(name)[0]
     text = f"Subject: {email.subject(alert)}\n\n{email.body(alert)}"
     path = GOLDEN / f"email-{name}.txt"

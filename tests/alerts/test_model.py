@@ -1,4 +1,4 @@
-"""Two sightings put together, titles, links, the query, and whether the rules let a packet pass by now."""
+"""Merged alerts, titles, links, the query, and whether the current rules let a packet pass."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def remotes(*addresses: str) -> tuple[Remote, ...]:
     return tuple(Remote(address=address, flows=1, packets=1) for address in addresses)
 
 
-# --- two sightings --------------------------------------------------------------------------------
+# --- merging --------------------------------------------------------------------------------------
 
 
 def test_totals_add_up_and_times_widen() -> None:
@@ -139,8 +139,8 @@ def test_of_a_scan_the_most_doors_are_kept(
 )
 def test_a_document_comes_back_from_json_as_it_was(notification: Any) -> None:  # noqa: ANN401 - an alert or a notice
     assert notification_from_json(notification.to_json()) == notification
-    told = json.loads(notification.to_json())
-    assert notification_from_json(json.dumps(told | {"of_a_newer_version": 1})) == notification
+    document = json.loads(notification.to_json())
+    assert notification_from_json(json.dumps(document | {"of_a_newer_version": 1})) == notification
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def far_side(*addresses: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "both"),
+    ("network", "other", "both"),
     [
         ("203.0.113.4/31", "203.0.113.128/32", "203.0.113.0/24"),
         ("203.0.113.4/32", "203.0.113.4/32", "203.0.113.4/32"),
@@ -193,9 +193,9 @@ def far_side(*addresses: str) -> dict[str, Any]:
     ],
 )
 def test_two_sightings_ranges_become_the_one_that_holds_both(
-    one: str | None, other: str | None, both: str | None
+    network: str | None, other: str | None, both: str | None
 ) -> None:
-    merged = replace(ALERT, far_network=one).merged_with(replace(ALERT, far_network=other))
+    merged = replace(ALERT, far_network=network).merged_with(replace(ALERT, far_network=other))
     assert merged.far_network == both
 
 
@@ -210,7 +210,7 @@ def test_two_sightings_ranges_become_the_one_that_holds_both(
         (far_side("203.0.113.1", "203.0.113.254"), "203.0.113.0/24 -> 10.0.3.30:5432"),
         (far_side("203.0.113.4", "203.0.113.5"), "203.0.113.4/31 -> 10.0.3.30:5432"),
         (far_side("203.0.113.1", "198.51.100.1"), "2 addresses -> 10.0.3.30:5432"),
-        # Not all of them are shown, but the range holds all; without one they are counted.
+        # Not all addresses are shown: the title has their range or, without a range, their number.
         (
             far_side("203.0.113.1", "203.0.113.2") | {"remote_count": 1_200},
             "203.0.113.0/30 -> 10.0.3.30:5432",
@@ -300,13 +300,13 @@ def test_the_query_finds_whole_fields_and_no_parts_of_them() -> None:
     query = logs_query("eni-0a1b", 443, "203.0.113.7")
     assert query is not None
     assert query.count("@message like") == 4
-    for wanted in (
+    for required in (
         "/(^| )REJECT( |$)/",
         "/(^| )eni-0a1b( |$)/",
         "/(^| )443( |$)/",
         "/(^| )203[.]0[.]113[.]7( |$)/",
     ):
-        assert wanted in query
+        assert required in query
 
 
 @pytest.mark.parametrize("interface", ["eni/ or 1", "eni'", "eni a", ""])
@@ -316,11 +316,14 @@ def test_no_query_is_made_of_what_could_be_one(interface: str) -> None:
     assert logs_query(None, 0, None) is not None  # port 0 is a value
 
 
-# --- whether the rules let it pass by now ---------------------------------------------------------
+# --- whether the current rules let it pass --------------------------------------------------------
 
 
 def shop(*, groups: bool = True, acl: bool = True) -> dict[str, Any]:
-    """Give the sample shop's configuration; its database lets the app in by its groups and by its network ACL, or not."""
+    """Return the sample shop's configuration.
+
+    ``groups`` and ``acl``: whether the database's security groups and network ACL allow the app.
+    """
     config: dict[str, Any] = json.loads((SCENARIOS / "shop.config.json").read_text())
     opened = {
         "IpProtocol": "tcp",
@@ -333,8 +336,10 @@ def shop(*, groups: bool = True, acl: bool = True) -> dict[str, Any]:
             group["IpPermissions"] = [opened] if groups else []
             group["IpPermissionsEgress"] = []
     if not acl:
-        for one in config["NetworkAcls"]:
-            one["Entries"] = [entry for entry in one["Entries"] if entry["RuleAction"] == "deny"]
+        for network_acl in config["NetworkAcls"]:
+            network_acl["Entries"] = [
+                entry for entry in network_acl["Entries"] if entry["RuleAction"] == "deny"
+            ]
     return config
 
 
@@ -356,7 +361,7 @@ REPLY = replace(
         (REQUEST, None, True),
         (REQUEST, "groups", False),
         (REQUEST, "acl", False),
-        (REPLY, "groups", True),  # a reply needs no group's rule
+        (REPLY, "groups", True),  # a reply needs no rule of a security group
         (REPLY, "acl", False),
     ],
 )

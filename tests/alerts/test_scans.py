@@ -1,4 +1,4 @@
-"""What is a scan and what is not, and which alert makes another one needless."""
+"""Which rejects are a scan, and which alert inhibits another alert."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 SHOP = load_snapshot(Path(__file__).parents[1] / "scenarios" / "shop.config.json")
 FIELDS = (
-    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status vpc-id "
-    "tcp-flags pkt-srcaddr pkt-dstaddr region flow-direction reject-reason"
+    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes "
+    "start end action log-status vpc-id tcp-flags "
+    "pkt-srcaddr pkt-dstaddr region flow-direction reject-reason"
 )
 SYN, RST, SYN_ACK = 2, 4, 18
 WEB, APP, DATABASE = "10.0.1.5", "10.0.2.20", "10.0.3.30"
@@ -54,9 +55,11 @@ def line(  # noqa: PLR0913 - a record has many fields
     vpc: str = "vpc-0123456789abcdef0",
 ) -> str:
     near, direction = (source, "egress") if egress else (destination, "ingress")
+    interface = INTERFACES.get(near, "eni-0" + near.replace(".", ""))
     return (
-        f"8 123456789012 {INTERFACES.get(near, 'eni-0' + near.replace('.', ''))} {source} {destination} {ports[0]} {ports[1]} 6 4 "
-        f"240 {NOW} {NOW + 20} {action} OK {vpc} {flags} {source} {destination} eu-west-1 {direction} {reason}"
+        f"8 123456789012 {interface} {source} {destination} {ports[0]} {ports[1]} 6 4 240 "
+        f"{NOW} {NOW + 20} {action} OK {vpc} {flags} {source} {destination} eu-west-1 "
+        f"{direction} {reason}"
     )
 
 
@@ -74,9 +77,9 @@ def detections(lines: Iterable[str], config: NetConfig | None = None) -> list[De
     return group(explained(lines, config))
 
 
-def alert(one: Detection) -> Alert:
-    assert isinstance(one.notification, Alert)
-    return one.notification
+def alert(detection: Detection) -> Alert:
+    assert isinstance(detection.notification, Alert)
+    return detection.notification
 
 
 def tries(source: str, ports: Iterable[int], hosts: Iterable[str] = (WEB,)) -> list[str]:
@@ -105,16 +108,20 @@ def test_an_internet_source_that_tries_ten_doors_scans(ports: range, hosts: list
     (scan,) = scans_in(tries(INTERNET, ports, hosts))
     assert (scan.sources, scan.ports, scan.addresses) == (1, len(ports), len(hosts))
     assert len(scan.members) == SCAN_TARGETS
-    (one,) = detections(tries(INTERNET, ports, hosts))
-    assert (one.notification.kind, one.notification.severity) == (Kind.SCAN, Severity.LOW)
+    (detection,) = detections(tries(INTERNET, ports, hosts))
+    assert (detection.notification.kind, detection.notification.severity) == (
+        Kind.SCAN,
+        Severity.LOW,
+    )
 
 
 def test_below_ten_doors_it_is_knocking() -> None:
     lines = tries(INTERNET, PORTS[: SCAN_TARGETS - 1])
     assert scans_in(lines) == []
-    assert {(one.notification.kind, one.notification.severity) for one in detections(lines)} == {
-        (Kind.REJECT, Severity.LOW)
-    }
+    assert {
+        (detection.notification.kind, detection.notification.severity)
+        for detection in detections(lines)
+    } == {(Kind.REJECT, Severity.LOW)}
 
 
 def test_one_door_tried_often_is_no_scan() -> None:
@@ -131,8 +138,12 @@ def test_two_sources_of_few_doors_each_are_no_scan_together() -> None:
 def test_an_inside_source_that_cannot_reach_one_port_of_many_hosts_is_a_fault_and_no_scan() -> None:
     lines = tries(APP, [5432], HOSTS)
     assert scans_in(lines) == []
-    (one,) = detections(lines)
-    assert (one.notification.kind, one.notification.severity, alert(one).flows) == (
+    (detection,) = detections(lines)
+    assert (
+        detection.notification.kind,
+        detection.notification.severity,
+        alert(detection).flows,
+    ) == (
         Kind.REJECT,
         Severity.HIGH,
         len(HOSTS),
@@ -142,9 +153,12 @@ def test_an_inside_source_that_cannot_reach_one_port_of_many_hosts_is_a_fault_an
 def test_an_inside_source_that_tries_many_ports_scans_and_is_told() -> None:
     (scan,) = scans_in(tries(APP, PORTS[:SCAN_TARGETS], ["10.0.7.1"]))
     assert scan.place.inside
-    (one,) = detections(tries(APP, PORTS[:SCAN_TARGETS], ["10.0.7.1"]))
-    assert (one.notification.kind, one.notification.severity) == (Kind.SCAN, Severity.MEDIUM)
-    assert alert(one).next_steps
+    (detection,) = detections(tries(APP, PORTS[:SCAN_TARGETS], ["10.0.7.1"]))
+    assert (detection.notification.kind, detection.notification.severity) == (
+        Kind.SCAN,
+        Severity.MEDIUM,
+    )
+    assert alert(detection).next_steps
 
 
 def test_high_ports_count_as_one_inside() -> None:
@@ -158,10 +172,10 @@ def test_high_ports_count_as_one_inside() -> None:
 def test_from_inside_and_from_the_internet_are_two_scans() -> None:
     lines = tries(INTERNET, PORTS, ["10.0.7.1"]) + tries(APP, PORTS, ["10.0.7.1"])
     assert sorted(scan.place.inside for scan in scans_in(lines)) == [False, True]
-    assert len({one.notification.fingerprint for one in detections(lines)}) == 2
+    assert len({detection.notification.fingerprint for detection in detections(lines)}) == 2
 
 
-# --- what is no try -------------------------------------------------------------------------------
+# --- not attempts ---------------------------------------------------------------------------------
 
 
 def test_backscatter_is_no_scan() -> None:
@@ -179,8 +193,11 @@ def test_blocked_replies_are_no_scan() -> None:
             line(WEB, INTERNET, (443, 50_000 + number), flags=SYN_ACK, egress=True),
         ]
     assert scans_in(lines) == []
-    (one,) = detections(lines)
-    assert (one.notification.kind, one.notification.severity) == (Kind.REJECT, Severity.CRITICAL)
+    (detection,) = detections(lines)
+    assert (detection.notification.kind, detection.notification.severity) == (
+        Kind.REJECT,
+        Severity.CRITICAL,
+    )
 
 
 def test_what_block_public_access_rejects_is_told_as_that() -> None:
@@ -191,11 +208,11 @@ def test_what_block_public_access_rejects_is_told_as_that() -> None:
 
 
 def test_scanners_of_one_place_are_one_alert_that_no_address_is_part_of() -> None:
-    (one,) = detections(tries(INTERNET, PORTS))
+    (detection,) = detections(tries(INTERNET, PORTS))
     (other,) = detections(tries("203.0.113.99", PORTS[5:25], HOSTS[:2]))
     (both,) = detections(tries(INTERNET, PORTS) + tries("203.0.113.99", PORTS[5:25], HOSTS[:2]))
     assert (
-        one.notification.fingerprint
+        detection.notification.fingerprint
         == other.notification.fingerprint
         == both.notification.fingerprint
     )
@@ -210,14 +227,14 @@ def test_scanners_of_one_place_are_one_alert_that_no_address_is_part_of() -> Non
             for text in tries(INTERNET, PORTS)
         ]
     )
-    assert elsewhere.notification.fingerprint != one.notification.fingerprint
+    assert elsewhere.notification.fingerprint != detection.notification.fingerprint
 
 
 def test_a_scan_takes_its_doors_out_of_the_other_alerts_and_leaves_what_others_tried() -> None:
     lines = tries(INTERNET, PORTS) + tries("203.0.113.99", [22])
     kinds = [
-        (one.notification.kind, alert(one).service_port, alert(one).flows)
-        for one in detections(lines)
+        (detection.notification.kind, alert(detection).service_port, alert(detection).flows)
+        for detection in detections(lines)
     ]
     assert sorted(kinds, key=str) == [(Kind.REJECT, 22, 1), (Kind.SCAN, None, len(PORTS))]
 
@@ -226,7 +243,7 @@ def test_nothing_is_lost_or_counted_twice() -> None:
     lines = (
         tries(INTERNET, PORTS, HOSTS) + tries("203.0.113.99", [22, 23]) + tries(APP, [5432], HOSTS)
     )
-    assert sum(alert(one).flows for one in detections(lines)) == len(lines)
+    assert sum(alert(detection).flows for detection in detections(lines)) == len(lines)
 
 
 # --- the internet and a colleague at the same port ------------------------------------------------
@@ -235,9 +252,9 @@ def test_nothing_is_lost_or_counted_twice() -> None:
 def test_noise_and_a_fault_at_one_port_are_two_alerts_so_that_neither_hides_the_other() -> None:
     inside, outside = line(APP, DATABASE, (41_000, 22)), line(INTERNET, DATABASE, (41_000, 22))
     found = detections([inside, outside])
-    assert [one.notification.severity for one in found] == [Severity.HIGH, Severity.LOW]
+    assert [detection.notification.severity for detection in found] == [Severity.HIGH, Severity.LOW]
     assert [detections([text])[0].notification.fingerprint for text in (inside, outside)] == [
-        one.notification.fingerprint for one in found
+        detection.notification.fingerprint for detection in found
     ]
 
     manager = AlertManager(
@@ -247,16 +264,19 @@ def test_noise_and_a_fault_at_one_port_are_two_alerts_so_that_neither_hides_the_
     record(manager, detections([outside]), a_window(), NOW + 60)
     for minutes in (30, 31, 40):
         manager.sweep(NOW + 60 * minutes, None)
-    # The knocking that goes on neither keeps the fault open nor takes it into the digest.
+    # Attempts that continue neither keep the fault open nor move the fault into the digest.
     assert [notification.status for notification in outbox.sent] == ["firing", "resolved"]
     assert sum(state.is_open for state in store.states.values()) == 1
 
 
-# --- shadows --------------------------------------------------------------------------------------
+# --- inhibition -----------------------------------------------------------------------------------
 
 
-def shades(cause: Iterable[str], other: Iterable[str], config: NetConfig | None = None) -> bool:
-    """Whether what the first lines show makes an alert of the others needless: in one batch, and in a later one; not too late."""
+def inhibits(cause: Iterable[str], other: Iterable[str], config: NetConfig | None = None) -> bool:
+    """Whether the alert of the first lines inhibits that of the others.
+
+    It must do so in the same batch and in a batch 10 minutes later alike, and never after an hour.
+    """
     causes, others = detections(cause, config), detections(other, config)
     assert len(causes) == len(others) == 1
     name = others[0].notification.fingerprint
@@ -284,7 +304,7 @@ def blocked_replies(vpc: str = "vpc-0123456789abcdef0", port: int = 443) -> list
 def test_a_network_acl_that_drops_replies_explains_the_requests_that_nobody_knows_who_dropped() -> (
     None
 ):
-    assert shades(blocked_replies(), [line(APP, WEB, (41_000, 443))])
+    assert inhibits(blocked_replies(), [line(APP, WEB, (41_000, 443))])
 
 
 @pytest.mark.parametrize(
@@ -293,7 +313,7 @@ def test_a_network_acl_that_drops_replies_explains_the_requests_that_nobody_know
     ids=["another port", "another VPC"],
 )
 def test_it_explains_no_other_service_and_no_other_vpc(other: str) -> None:
-    assert not shades(blocked_replies(), [other])
+    assert not inhibits(blocked_replies(), [other])
 
 
 def test_with_the_rules_at_hand_it_explains_what_the_same_list_drops_and_not_another_ones() -> None:
@@ -301,10 +321,10 @@ def test_with_the_rules_at_hand_it_explains_what_the_same_list_drops_and_not_ano
     entry = alert(cause).network_acl_entry
     assert entry is not None
     assert entry.network_acl_id == "acl-0aaa0000000000001"
-    # What the database's own list drops: other service and other list.
+    # Dropped by the database's own network ACL: another service and another network ACL.
     (elsewhere,) = detections([line("10.0.1.5", DATABASE, (41_200, 3306))], SHOP)
     assert set(cause.inhibits).isdisjoint(elsewhere.inhibited_by)
-    # The same list, at the door of the same service: a range that its rule 90 denies.
+    # The same network ACL and the same service: a range that rule 90 denies.
     (same,) = detections([line("198.51.100.7", WEB, (41_200, 443))], SHOP)
     blocking = alert(same).network_acl_entry
     assert blocking is not None
@@ -320,7 +340,7 @@ def test_what_a_security_group_blocks_it_does_not_explain() -> None:
 
 
 def without_reasons(text: str) -> list[Detection]:
-    """Read a line as a flow log without the field ``reject-reason`` has it."""
+    """Read a line as a flow log without the field ``reject-reason`` writes it."""
     batch = Batch()
     batch.add_file(
         io.BytesIO(f"{FIELDS.rpartition(' ')[0]}\n{text.rpartition(' ')[0]}".encode()), name="x"
@@ -336,12 +356,11 @@ def test_block_public_access_explains_what_the_log_does_not_say_the_reason_of() 
     unrelated = [
         *without_reasons(line(APP, WEB, (41_000, 80))),  # does not come from the internet
         *without_reasons(line(INTERNET, WEB, (41_000, 80), vpc="vpc-0fedcba9876543210")),
-        *detections(
-            [line(INTERNET, WEB, (41_000, 80))]
-        ),  # the log says that it was not Block Public Access
+        # The log shows that it was not Block Public Access.
+        *detections([line(INTERNET, WEB, (41_000, 80))]),
     ]
     assert len(unrelated) == 3
-    assert all(set(cause.inhibits).isdisjoint(one.inhibited_by) for one in unrelated)
+    assert all(set(cause.inhibits).isdisjoint(detection.inhibited_by) for detection in unrelated)
 
 
 def test_block_public_access_does_not_explain_what_a_rule_is_known_to_block() -> None:
@@ -359,7 +378,7 @@ def test_a_shaded_alert_is_named_by_the_one_that_explains_it() -> None:
         a_window(),
         NOW,
     )
-    (told,) = outbox.sent
-    assert isinstance(told, Alert)
-    assert len(told.explains) == 1
-    assert "10.0.1.5:443" in told.explains[0]
+    (sent,) = outbox.sent
+    assert isinstance(sent, Alert)
+    assert len(sent.explains) == 1
+    assert "10.0.1.5:443" in sent.explains[0]

@@ -1,4 +1,4 @@
-"""Which addresses are in ranges that no internet gateway forwards."""
+"""Addresses in ranges that internet gateways do not forward."""
 
 from __future__ import annotations
 

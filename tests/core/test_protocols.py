@@ -80,14 +80,14 @@ def test_well_known_port_is_a_port_with_a_name(port: int) -> None:
         (1024, 22, PortLook.REQUEST),
         (443, 50_122, PortLook.REPLY),
         (3389, 1024, PortLook.REPLY),
-        # an ephemeral port to a lower one of which nothing is known
+        # an ephemeral port to a lower, unknown port
         (40_000, 12_345, PortLook.REQUEST),
         (32_768, 32_767, PortLook.REQUEST),
-        # the lower port at the source is too little to call it a reply
+        # a lower source port alone does not suggest a reply
         (12_345, 40_000, PortLook.NEITHER),
         (40_000, 50_000, PortLook.NEITHER),
         (12_345, 12_346, PortLook.NEITHER),
-        # both listen, or the very same port
+        # both ports are services, or equal
         (443, 22, PortLook.NEITHER),
         (53, 53, PortLook.NEITHER),
         # a reply of a service in the ephemeral range

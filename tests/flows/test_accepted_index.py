@@ -1,4 +1,7 @@
-"""What was accepted, kept as columns; and the hashes that flows are found by. Their laws: tests/laws/test_evidence_laws.py."""
+"""The index of accepted flows, its columns, and the hashes of flows.
+
+Their laws are in ``tests/laws/test_evidence_laws.py``.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ SEED = 0x0123_4567_89AB_CDEF
 
 
 def test_a_hash_is_the_same_in_every_process_and_version() -> None:
-    # Evidence that an older version has kept is found by what a newer one asks for.
+    # A newer version must find flows in evidence that an older version stored.
     assert key_hash(KEY, 0) == 0x02BA_F657_BA3B_D8AD
     assert key_hash(KEY, SEED) == 0xC460_1AD5_2728_B875
 
@@ -36,7 +39,7 @@ def test_a_hash_is_the_same_in_every_process_and_version() -> None:
         KEY._replace(protocol=17),
         KEY._replace(direction=None),
         KEY._replace(direction=FlowDirection.INGRESS),
-        # What would be one text if the parts were just put one after the other.
+        # Different parts whose concatenation is the same text.
         KEY._replace(interface="eni-11", source=ip_address("0.0.0.5")),
         KEY._replace(source_port=4_434, destination_port=1),
     ],
@@ -47,7 +50,8 @@ def test_whatever_differs_makes_another_hash(other: FlowKey) -> None:
 
 
 def test_seeds_give_hashes_that_have_nothing_in_common() -> None:
-    # Half of 64 bits differ, give or take: 100 pairs of 64 bits have a standard deviation of 0.4 around 32.
+    # About half of the 64 bits differ: the mean of 100 pairs is 32, with a standard deviation
+    # of 0.4.
     differing = [(key_hash(KEY, seed) ^ key_hash(KEY, seed + 1)).bit_count() for seed in range(100)]
     assert 30 < sum(differing) / 100 < 34
 
@@ -56,8 +60,8 @@ def test_the_largest_values_that_records_hold_are_kept() -> None:
     accepts = AcceptedFlowIndex()
     accepts.add(2**64 - 1, 2**63 - 1, 2**63 - 1, 2**31 - 1)
     accepts.add(0, None, None, None)
-    kept = AcceptedFlowIndex.unpack(accepts.pack())
-    assert kept.lookup({0, 1, 2**64 - 1}) == {
+    unpacked = AcceptedFlowIndex.unpack(accepts.pack())
+    assert unpacked.lookup({0, 1, 2**64 - 1}) == {
         0: Activity(),
         2**64 - 1: Activity(2**63 - 1, 2**63 - 1, 2**31 - 1),
     }
@@ -71,9 +75,9 @@ def test_what_was_found_is_nobody_elses() -> None:
 
 
 def test_nothing_is_packed_twice() -> None:
-    kept = AcceptedFlowIndex.unpack(AcceptedFlowIndex().pack())
+    unpacked = AcceptedFlowIndex.unpack(AcceptedFlowIndex().pack())
     with pytest.raises(ValueError, match="packed already"):
-        kept.pack()
+        unpacked.pack()
 
 
 @pytest.mark.parametrize("columns", [0, 3, 5])

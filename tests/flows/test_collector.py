@@ -1,4 +1,4 @@
-"""Records to rejected flows: what belongs together, their context, and merging."""
+"""Rejected flows from records: which records form a flow, their context, and merging."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.helpers.collected_records import (
     rejected,
 )
 
-# --- what makes a flow ------------------------------------------------------------------------------------------------
+# --- what makes a flow ----------------------------------------------------------------------------
 
 
 def test_accepted_records_alone_give_no_rejected_flow() -> None:
@@ -159,7 +159,7 @@ def test_regional_nat_gateway_is_told_by_its_own_id_and_has_no_interface() -> No
     }
 
 
-# --- reasons and context ----------------------------------------------------------------------------------------------
+# --- reasons and context --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_regional_nat_gateway_is_told_by_its_own_id_and_has_no_interface() -> No
         (["BPA"], {"BPA"}),
         (["BPA", "EC"], {"BPA", "EC"}),
         (["BPA", "-"], {"BPA", "-"}),
-        # a record without the field may have had a reason of its own
+        # a record without the field may have another reason
         (["-", None], {"-", None}),
         (["BPA", None], {"BPA", None}),
         (["SOMETHING_NEW"], {"SOMETHING_NEW"}),
@@ -192,7 +192,7 @@ def test_reject_reasons_are_those_logged_and_whether_some_were_not(
 def test_flags_that_every_record_has_are_told_from_those_that_some_have(
     flags: tuple[int | None, ...], every: int, common: int
 ) -> None:
-    flow = only(*(reject(tcp_flags=one) for one in flags))
+    flow = only(*(reject(tcp_flags=value) for value in flags))
     assert (flow.traffic.tcp_flags, flow.traffic.common_flags) == (every, common)
 
 
@@ -231,7 +231,7 @@ def test_context_that_records_disagree_on_does_not_depend_on_their_order() -> No
     [
         ({}, ("210987654321", "us-east-1")),
         ({"account_id": "123456789012", "region": "eu-west-1"}, ("123456789012", "eu-west-1")),
-        # AWS's word for interfaces that a service made
+        # AWS logs this word for interfaces that a service made
         ({"account_id": "unknown"}, ("210987654321", "us-east-1")),
     ],
 )
@@ -248,7 +248,7 @@ def test_unknown_account_without_an_origin_is_none() -> None:
     assert only(reject(account_id="unknown")).context.account_id is None
 
 
-# --- merging ----------------------------------------------------------------------------------------------------------
+# --- merging --------------------------------------------------------------------------------------
 
 A, B = {"interface_id": "eni-a", "vpc_id": "vpc-1"}, {"interface_id": "eni-b", "vpc_id": "vpc-1"}
 MIXED = (

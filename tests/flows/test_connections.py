@@ -1,4 +1,4 @@
-"""What else a collector saw of a rejected flow's connection: its mirror, and the flow itself."""
+"""Accepted traffic of a rejected flow's connection: its mirror, and the flow itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.helpers.collected_records import (
 if TYPE_CHECKING:
     from flowverdict.flowlog.records import FlowDirection
 
-# --- what else was seen of the connection -----------------------------------------------------------------------------
+# --- accepted traffic of the connection -----------------------------------------------------------
 
 
 def test_aws_ping_example_pairs_the_rejected_reply_with_its_accepted_request() -> None:

@@ -1,4 +1,4 @@
-"""Which way a rejected flow went, and whether both ends lie in one subnet; no guesses."""
+"""The direction of a rejected flow, and whether both ends are in one subnet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.helpers.collected_records import (
 if TYPE_CHECKING:
     from flowverdict.flowlog.records import FlowDirection
 
-# --- direction --------------------------------------------------------------------------------------------------------
+# --- direction ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("direction", [INGRESS, EGRESS])
@@ -37,7 +37,7 @@ def test_logged_direction_goes_before_what_addresses_suggest(direction: FlowDire
         (HOME, SERVER, INGRESS),
         (SERVER, HOME, EGRESS),
         ("8.8.8.8", "100.64.0.1", INGRESS),
-        # nothing to go by
+        # the records do not show a direction
         ("10.0.0.1", "10.0.0.2", None),
         ("203.0.113.1", "203.0.113.2", None),
         ("10.0.0.1", "10.0.0.1", None),
@@ -160,7 +160,7 @@ def test_private_addresses_at_both_ends_are_certain_only_where_packet_addresses_
     assert flow.between_private_addresses is expected
 
 
-# --- subnets ----------------------------------------------------------------------------------------------------------
+# --- subnets --------------------------------------------------------------------------------------
 
 A, B = {"interface_id": "eni-a", "vpc_id": "vpc-1"}, {"interface_id": "eni-b", "vpc_id": "vpc-1"}
 
@@ -172,7 +172,7 @@ def same_subnet(
     mine_more: dict[str, Any] | None = None,
     theirs_more: dict[str, Any] | None = None,
 ) -> bool | None:
-    """Tell what is said of 10.0.0.1 -> 10.0.0.2, whose interfaces lie in the subnets named."""
+    """Return ``same_subnet`` of 10.0.0.1 -> 10.0.0.2; the subnets are those of the interfaces."""
     flow = only(
         accept(
             "10.0.0.7",

@@ -1,4 +1,7 @@
-"""What windows show together: neighbours, and flow logs that report one flow. Its laws: tests/laws/test_evidence_laws.py."""
+"""Evidence of neighbouring windows, and of several flow logs that report one flow.
+
+Its laws are in ``tests/laws/test_evidence_laws.py``.
+"""
 
 from __future__ import annotations
 
@@ -42,38 +45,38 @@ def file_of(flow_log_id: str, lines: Sequence[str]) -> SourceRead:
     return read_object(io.BytesIO(content_of(lines)), name=key_of(flow_log_id), seed=SEED)
 
 
-def kept(*sources: SourceRead) -> dict[int, list[Evidence]]:
-    """Give what the store gives back of these sources."""
+def stored(*sources: SourceRead) -> dict[int, list[Evidence]]:
+    """Return the evidence of these sources as a store returns it: packed and unpacked."""
     evidence: dict[int, list[Evidence]] = {}
     for source in sources:
-        for number, one in source.windows.items():
-            evidence.setdefault(number, []).append(unpack(pack(one)))
+        for number, piece in source.windows.items():
+            evidence.setdefault(number, []).append(unpack(pack(piece)))
     return evidence
 
 
-def judged(*sources: SourceRead) -> list[RejectedFlow]:
-    """Give what all windows show, one after the other."""
-    evidence = kept(*sources)
+def evaluated(*sources: SourceRead) -> list[RejectedFlow]:
+    """Return the rejected flows of all windows, in the order of the windows."""
+    evidence = stored(*sources)
     return [
         flow for number in sorted(evidence) for flow in flows_of(number, evidence, SEED).rejected()
     ]
 
 
 def counted(flows: Sequence[RejectedFlow]) -> dict[int | None, int]:
-    """Give the packets by source port, each port being one flow."""
+    """Count the packets by source port; each port is a flow."""
     packets: dict[int | None, int] = {}
     for flow in flows:
         packets[flow.key.source_port] = packets.get(flow.key.source_port, 0) + flow.traffic.packets
     return packets
 
 
-# --- neighbours -------------------------------------------------------------------------------------------------------
+# --- neighbours -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("request_at", [-WINDOW, 0, WINDOW, 2 * WINDOW])
 def test_what_the_windows_around_it_accepted_is_known(request_at: int) -> None:
     accepted = file_of("fl-1", [request(40_001, request_at, 0, 1, "ACCEPT")])
-    (flow,) = judged(file_of("fl-1", [reply(40_001, 10, 0)]), accepted)
+    (flow,) = evaluated(file_of("fl-1", [reply(40_001, 10, 0)]), accepted)
     assert flow.mirror is not None
     assert flow.mirror.first_start == START + request_at
     assert flow.accepts_logged
@@ -82,7 +85,7 @@ def test_what_the_windows_around_it_accepted_is_known(request_at: int) -> None:
 @pytest.mark.parametrize("request_at", [-2 * WINDOW, 3 * WINDOW])
 def test_what_windows_farther_away_accepted_is_not(request_at: int) -> None:
     accepted = file_of("fl-1", [request(40_001, request_at, 0, 1, "ACCEPT")])
-    (flow,) = judged(file_of("fl-1", [reply(40_001, 10, 0)]), accepted)
+    (flow,) = evaluated(file_of("fl-1", [reply(40_001, 10, 0)]), accepted)
     assert flow.mirror is None
 
 
@@ -93,7 +96,7 @@ def test_each_window_counts_its_own_rejects_and_losses_and_no_others() -> None:
         for at in (-WINDOW, 0, WINDOW)
         for line in (request(40_001, at, 0, 2), lost.format(START + at))
     ]
-    evidence = kept(file_of("fl-1", lines))
+    evidence = stored(file_of("fl-1", lines))
     assert sorted(evidence) == [NUMBER - 1, NUMBER, NUMBER + 1]
     for number in evidence:
         flows = flows_of(number, evidence, SEED)
@@ -103,32 +106,34 @@ def test_each_window_counts_its_own_rejects_and_losses_and_no_others() -> None:
 
 
 def test_what_is_judged_is_not_changed_by_judging_it() -> None:
-    evidence = kept(
+    evidence = stored(
         file_of("fl-1", [request(40_001, 0, 0, 2)]), file_of("fl-2", [request(40_001, 0, 0, 2)])
     )
     first = list(flows_of(NUMBER, evidence, SEED).rejected())
     assert list(flows_of(NUMBER, evidence, SEED).rejected()) == first
 
 
-# --- two flow logs that report one flow -------------------------------------------------------------------------------
+# --- two flow logs that report one flow -----------------------------------------------------------
 
 
 def test_a_flow_that_two_flow_logs_of_one_format_report_counts_once() -> None:
     lines = [request(port, 0, 50, 3) for port in (40_001, 40_002)]
     vpc, subnet = file_of("fl-aa", lines), file_of("fl-bb", lines)
-    assert counted(judged(vpc, subnet)) == counted(judged(subnet, vpc)) == {40_001: 3, 40_002: 3}
+    assert (
+        counted(evaluated(vpc, subnet)) == counted(evaluated(subnet, vpc)) == {40_001: 3, 40_002: 3}
+    )
 
 
 def test_two_files_of_one_flow_log_are_both_counted() -> None:
     # A busy interval is split over several files.
     first, second = (file_of("fl-aa", [request(40_001, at, 50, 3)]) for at in (0, 60))
-    assert counted(judged(first, second)) == {40_001: 6}
+    assert counted(evaluated(first, second)) == {40_001: 6}
 
 
 def test_of_two_formats_the_one_that_says_more_is_counted_and_what_only_the_other_has_too() -> None:
     narrow = file_of("fl-aa", [request(40_001, 0, 50, 3), request(40_009, 0, 50, 1)])
     wider = file_of("fl-bb", [wide(request(40_001, 0, 50, 3))])
-    for flows in (judged(narrow, wider), judged(wider, narrow)):
+    for flows in (evaluated(narrow, wider), evaluated(wider, narrow)):
         assert counted(flows) == {40_001: 3, 40_009: 1}
         assert {flow.key.source_port: flow.direction_logged for flow in flows} == {
             40_001: True,
@@ -138,11 +143,12 @@ def test_of_two_formats_the_one_that_says_more_is_counted_and_what_only_the_othe
 
 @pytest.mark.parametrize("start", range(0, 600, 60))
 def test_a_minutes_and_ten_minutes_records_of_one_flow_count_once(start: int) -> None:
-    # Ten minutes of a flow: ten records of one flow log, one of the other, which ends up to 10 minutes after the first of them.
+    # Ten minutes of a flow: ten records of a flow log, and a single record of another, which ends
+    # up to 10 minutes after the first of the ten.
     minutes = [wide(request(40_001, start + 60 * minute, 59, 1)) for minute in range(10)]
     ten = [request(40_001, start, 599, 10), request(40_009, start, 599, 10)]
     narrow, wider = file_of("fl-aa", ten), file_of("fl-bb", minutes)
-    assert counted(judged(narrow, wider)) == {40_001: 10, 40_009: 10}
+    assert counted(evaluated(narrow, wider)) == {40_001: 10, 40_009: 10}
 
 
 @pytest.mark.parametrize("start", range(0, 600, 60))
@@ -152,18 +158,18 @@ def test_ten_minutes_records_that_say_more_count_once_too(start: int) -> None:
         file_of("fl-aa", minutes),
         file_of("fl-bb", [wide(request(40_001, start, 599, 10))]),
     )
-    assert counted(judged(narrow, wider)) == {40_001: 10}
+    assert counted(evaluated(narrow, wider)) == {40_001: 10}
 
 
 def test_what_the_flow_log_that_is_not_counted_accepted_is_known() -> None:
     narrow = file_of("fl-aa", [reply(40_001, 10, 0), request(40_001, 0, 0, 1, "ACCEPT")])
     wider = file_of("fl-bb", [wide(reply(40_001, 10, 0))])
-    (flow,) = judged(narrow, wider)
+    (flow,) = evaluated(narrow, wider)
     assert flow.direction_logged
     assert flow.mirror is not None
 
 
-# --- log events -------------------------------------------------------------------------------------------------------
+# --- log events -----------------------------------------------------------------------------------
 
 
 def log_events(*lines: str) -> SourceRead:
@@ -179,13 +185,13 @@ def log_events(*lines: str) -> SourceRead:
 def test_two_equal_lines_count_once_in_one_event_and_in_two() -> None:
     line = request(40_001, 0, 50, 3)
     later = request(40_001, 60, 50, 4)
-    assert counted(judged(log_events(line, line, later))) == {40_001: 7}
-    assert counted(judged(log_events(line), log_events(line, later), log_events(later))) == {
+    assert counted(evaluated(log_events(line, line, later))) == {40_001: 7}
+    assert counted(evaluated(log_events(line), log_events(line, later), log_events(later))) == {
         40_001: 7
     }
 
 
-# --- hostile times ----------------------------------------------------------------------------------------------------
+# --- hostile times --------------------------------------------------------------------------------
 
 
 def test_a_file_of_times_all_over_has_a_few_windows_and_loses_nothing() -> None:
@@ -200,7 +206,7 @@ def test_a_file_of_times_all_over_has_a_few_windows_and_loses_nothing() -> None:
         flows.record(record)
     assert len(flows.windows) == MAX_WINDOWS
     ports = {
-        key.source_port for its_flows in flows.windows.values() for key, _ in its_flows.rejects
+        key.source_port for collector in flows.windows.values() for key, _ in collector.rejects
     }
     assert ports == set(range(len(times)))
 
@@ -212,10 +218,10 @@ def test_what_ended_at_no_known_time_has_a_window_too() -> None:
         seed=SEED,
     )
     assert list(source.windows) == [0]
-    assert counted(judged(source)) == {1: 1}
+    assert counted(evaluated(source)) == {1: 1}
 
 
-# --- what cannot be read ----------------------------------------------------------------------------------------------
+# --- what cannot be read --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,8 @@
-"""More rejected flows than are judged one by one: bounded, all counted, and the same ones whatever the order and the split."""
+"""More rejected flows than are evaluated individually.
+
+The number of individual flows is limited, every record is counted, and neither order nor split
+changes which flows are individual.
+"""
 
 from __future__ import annotations
 
@@ -66,25 +70,27 @@ def collected(sources: Sequence[Sequence[FlowRecord]]) -> FlowCollector:
 
 
 def shown(flows: FlowCollector) -> tuple[object, ...]:
-    kept = [(flow.key, flow.traffic) for flow in flows.rejected()]
-    return (kept, {name: (one.traffic, one.what) for name, one in flows.aggregated.items()})
+    individual = [(flow.key, flow.traffic) for flow in flows.rejected()]
+    return (
+        individual,
+        {name: (rest.traffic, rest.what) for name, rest in flows.aggregated.items()},
+    )
 
 
 def test_a_flood_keeps_its_bound_and_every_record_is_counted() -> None:
     flows = collected([RECORDS])
-    kept = list(flows.rejected())
-    assert len(kept) == MOST
-    assert sum(flow.traffic.records for flow in kept) + flows.aggregated[
+    individual = list(flows.rejected())
+    assert len(individual) == MOST
+    assert sum(flow.traffic.records for flow in individual) + flows.aggregated[
         "eni-1"
     ].traffic.records == len(RECORDS)
     found = detections(explain_flows([*flows.rejected()], None), flows)
-    assert sum(one.notification.records for one in found) == len(RECORDS)
-    (notice,) = [one.notification for one in found if isinstance(one.notification, Notice)]
+    assert sum(detection.notification.records for detection in found) == len(RECORDS)
+    notifications = [detection.notification for detection in found]
+    (notice,) = [entry for entry in notifications if isinstance(entry, Notice)]
     assert notice.kind is Kind.FLOW_OVERFLOW
     assert "TCP to port 445" in notice.sections[0].lines[0]
-    assert all(
-        isinstance(one.notification, Alert) for one in found if one.notification is not notice
-    )
+    assert all(isinstance(entry, Alert) for entry in notifications if entry is not notice)
 
 
 @pytest.mark.parametrize("objects", [1, 2, 7])

@@ -1,4 +1,4 @@
-"""Equal flows have equal bytes, whatever the order of their sets and the process; other flows have others."""
+"""Equal flows have equal bytes in every process and order of sets; different flows do not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from flowverdict.flows.observed import ObservedValues
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Texts that look like parts of the canonical form are among them.
+# Some texts look like parts of the canonical form.
 _TEXTS = st.none() | st.sampled_from(["a", "b", "a,'b'", "None", "ip 10.0.0.1", "(", "'"])
 _NUMBERS = st.none() | st.integers(0, 3)
 _ADDRESSES = st.none() | st.sampled_from(
@@ -62,11 +62,11 @@ def test_the_laws_know_every_field() -> None:
     assert [field.name for field in fields(RejectedFlow)] == list(_FIELDS)
 
 
-@given(one=_FLOWS, other=_FLOWS)
+@given(flow=_FLOWS, other=_FLOWS)
 def test_flows_have_equal_bytes_exactly_if_they_are_equal(
-    one: RejectedFlow, other: RejectedFlow
+    flow: RejectedFlow, other: RejectedFlow
 ) -> None:
-    assert (identity_of(one) == identity_of(other)) is (one == other)
+    assert (identity_of(flow) == identity_of(other)) is (flow == other)
 
 
 @given(flow=_FLOWS, name=st.sampled_from(list(_FIELDS)), data=st.data())
@@ -112,11 +112,11 @@ def test_a_further_set_or_mapping_may_be_filled_in_any_order(
             by_name={name: frozenset(names) for name in names},
         )
 
-    one = build(paths, names)
+    built = build(paths, names)
     other = build(data.draw(st.permutations(paths)), data.draw(st.permutations(names)))
-    assert identity_of(one) == identity_of(other)
-    assert identity_of(replace(one, paths=one.paths ^ {7})) != identity_of(one)
-    assert identity_of(replace(one, by_name={})) != identity_of(one) or not names
+    assert identity_of(built) == identity_of(other)
+    assert identity_of(replace(built, paths=built.paths ^ {7})) != identity_of(built)
+    assert identity_of(replace(built, by_name={})) != identity_of(built) or not names
 
 
 def test_neighbouring_values_do_not_run_together() -> None:

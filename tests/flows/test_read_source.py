@@ -1,4 +1,4 @@
-"""Which sources are refused."""
+"""Sources that raise an error."""
 
 from __future__ import annotations
 

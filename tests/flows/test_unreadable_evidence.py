@@ -1,4 +1,4 @@
-"""Stored evidence that cannot be read counts as absent, through the function ``classify_s3`` on moto."""
+"""Unreadable stored evidence counts as absent (through the function ``classify_s3`` on moto)."""
 
 from __future__ import annotations
 

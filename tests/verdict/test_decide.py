@@ -73,7 +73,7 @@ def test_a_security_group_never_blocks_a_response() -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.kind}-{rule.strength.name}")
 def test_every_row_has_a_source_and_strikes_something_or_says_it_conflicts(rule: object) -> None:
     assert rule in RULES
-    (row,) = [one for one in RULES if one is rule]
+    (row,) = [entry for entry in RULES if entry is rule]
     assert row.source.startswith("https://docs.aws.amazon.com/")
     assert bool(row.strikes) is not row.conflicts
 
@@ -146,7 +146,8 @@ def test_evidence_that_leaves_nothing_is_undetermined_and_shows_both_sides() -> 
 def test_a_reply_is_certain_only_where_its_connection_was_surely_tracked_and_its_syn_is_fresh() -> (
     None
 ):
-    # A NAT gateway tracks everything and has no group; elsewhere a group's rule may have been taken away under the connection.
+    # A NAT gateway tracks every connection and has no security group. At other interfaces, a rule
+    # of a security group may have been removed during the connection.
     nat = " nat_gateway"
     request = line(action="ACCEPT", tail=f"2 {REQUEST}")
     soon = line(ends="10.0.1.5 10.0.2.20", ports="443 50122", start=104, tail=f"18 {REPLY}")
@@ -228,7 +229,10 @@ def test_every_verdict_has_evidence_and_certain_never_rests_on_less_than_hard(
         ends, ports = (
             ("10.0.2.20 10.0.1.5", "50122 443") if forward else ("10.0.1.5 10.0.2.20", "443 50122")
         )
-        text = f"8 1 eni-1 {ends} {ports} {protocol} 1 44 {start} {start} {action} OK {flags} {ends} {direction} {reason} -"
+        text = (
+            f"8 1 eni-1 {ends} {ports} {protocol} 1 44 {start} {start} {action} OK {flags} "
+            f"{ends} {direction} {reason} -"
+        )
         collector.add(FORMAT.parse(text))
     for flow in collector.rejected():
         verdict = decide(Facts(flow=flow))

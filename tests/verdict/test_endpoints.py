@@ -119,14 +119,16 @@ def test_a_gateway_endpoint_says_whether_the_subnet_is_routed_to_it() -> None:
 
 
 def test_the_note_names_the_state_of_an_endpoint_that_carries_no_traffic() -> None:
-    pending = tuple(replace(one, state="PendingAcceptance") for one in SHOP.endpoints or ())
+    pending = tuple(
+        replace(endpoint, state="PendingAcceptance") for endpoint in SHOP.endpoints or ()
+    )
     (note,) = endpoints("10.0.4.40", replace(SHOP, endpoints=pending)).notes
     assert "must let clients in, usually on TCP 443" in note
     assert "state is PendingAcceptance, so it carries no traffic" in note
 
 
 def peering(number: int, mine: str, theirs: str, **changes: object) -> Peering:
-    one = Peering(
+    active = Peering(
         peering_id=f"pcx-{number}",
         requester=PeeringSide(vpc_id=mine, region="eu-west-1", cidrs=(ip_network("10.0.0.0/16"),)),
         accepter=PeeringSide(
@@ -134,7 +136,7 @@ def peering(number: int, mine: str, theirs: str, **changes: object) -> Peering:
         ),
         status="active",
     )
-    return replace(one, **changes)  # type: ignore[arg-type]
+    return replace(active, **changes)  # type: ignore[arg-type]
 
 
 def test_peering_says_what_stands_in_the_way() -> None:

@@ -1,4 +1,4 @@
-"""Cases of single evidence rules: what they must not make certain."""
+"""Cases in which an evidence rule must not make a verdict certain."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def test_a_transit_gateways_interface_has_no_group_and_its_subnets_acl_counts() 
 
 
 def test_a_reply_is_not_certain_whatever_the_rules_as_read_say() -> None:
-    # The interface may have had other groups when the connection began, and an untracked one lives by its rules.
+    # The interface may have had other security groups when the connection began, and the current
+    # rules apply to each packet of an untracked connection.
     request = line(
         APP,
         "10.0.2.20 203.0.113.9",
@@ -107,7 +108,8 @@ def test_one_record_may_hold_a_late_packet_and_a_new_request(flags: int) -> None
 
 
 def test_a_direction_that_was_guessed_makes_nothing_certain() -> None:
-    # A VPC with a public range: the private address is the far one, and nothing in the records or the rules says so.
+    # A VPC with a public range: the private address is the remote end, which neither the records
+    # nor the rules show.
     public = with_interface(APP, ipv4_addresses=None)
     verdict = explain(
         line(APP, "10.7.0.5 11.0.1.9", "40000 443", "2 10.7.0.5 11.0.1.9 - -"), config=public

@@ -1,4 +1,4 @@
-"""When a rejected flow gets no fix, or a smaller one."""
+"""Rejected flows that get no fix, or a smaller fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixes: numbers, ranges, both ends, and when none is offered."""
+"""Fixes: rule numbers, ranges, both ends, and cases without a fix."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def with_acl(config: NetConfig, acl: NetworkAcl) -> NetConfig:
     return replace(
         config,
         network_acls=tuple(
-            acl if one.network_acl_id == acl.network_acl_id else one for one in acls
+            acl if other.network_acl_id == acl.network_acl_id else other for other in acls
         ),
     )
 
@@ -83,9 +83,8 @@ def test_a_reply_is_let_out_behind_all_entries_to_whom_may_ask() -> None:
         ip_network("0.0.0.0/0"),
         PortRange(first=32_768, last=65_535),
     )
-    assert (
-        change.opens
-        == "TCP to ports 32768-65535 to 0.0.0.0/0 out of every interface of subnet-0aaa0000000000001"
+    assert change.opens == (
+        "TCP to ports 32768-65535 to 0.0.0.0/0 out of every interface of subnet-0aaa0000000000001"
     )
 
 
@@ -148,7 +147,8 @@ def test_behind_the_last_entry_there_is_room_up_to_32766(highest: int, number: i
 
 
 def test_both_ends_are_mended_where_both_block() -> None:
-    # From the app to the web server's SSH: the app's group lets nothing out to it, the web server's lets in the office alone.
+    # From the app to the web server's SSH: the app's security group allows nothing out to the web
+    # server, whose security group allows only the office in.
     found = remediation_of(SHOP, APP, packet("10.0.2.20", "10.0.1.5", 22), FlowDirection.EGRESS)
     assert isinstance(found, Remediation)
     assert [
@@ -167,8 +167,9 @@ def test_a_group_is_opened_to_the_clients_group_in_the_vpc_and_to_an_address_els
     assert isinstance(inside, Remediation)
     (command,) = inside.commands("eu-west-1")
     assert command == (
-        "aws ec2 authorize-security-group-ingress --region eu-west-1 --group-id sg-0ccc0000000000003 "
-        "--ip-permissions 'IpProtocol=tcp,FromPort=5432,ToPort=5432,UserIdGroupPairs=[{GroupId=sg-0bbb0000000000002}]'"
+        "aws ec2 authorize-security-group-ingress --region eu-west-1 "
+        "--group-id sg-0ccc0000000000003 --ip-permissions 'IpProtocol=tcp,FromPort=5432,"
+        "ToPort=5432,UserIdGroupPairs=[{GroupId=sg-0bbb0000000000002}]'"
     )
     outside = remediation_of(
         SHOP, APP, packet("10.0.2.20", "172.31.4.4", 443), FlowDirection.EGRESS
@@ -197,15 +198,15 @@ def test_ipv6_is_opened_by_ipv6_range() -> None:
     found = remediation_of(
         SHOP, APP, packet("2001:db8::1", "2001:db8:1::1", 443), FlowDirection.EGRESS
     )
-    # The ACL's IPv6 boundary is not known: the subnets list no IPv6 range.
+    # The network ACL's IPv6 boundary is not known: the subnets list no IPv6 range.
     assert (
         isinstance(found, NotAvailable)
         or "Ipv6Ranges=[{CidrIpv6=2001:db8:1::1/128}]" in found.commands(None)[0]
     )
     ranges = (ip_network(f"2001:db8:0:{index}::/64") for index in range(10))
     subnets = tuple(
-        replace(one, cidrs=(*one.cidrs, block))
-        for one, block in zip(SHOP.subnets or (), ranges, strict=False)
+        replace(subnet, cidrs=(*subnet.cidrs, block))
+        for subnet, block in zip(SHOP.subnets or (), ranges, strict=False)
     )
     certain = remediation_of(
         replace(SHOP, subnets=subnets),

@@ -35,7 +35,7 @@ def explained(files: list[str], config: str | None = None) -> list[dict[str, Any
 
 
 def shown_of(value: Any, expected: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Give of a JSON value what the expectation names, nested objects too."""
+    """Return the parts of a JSON value that the expectation names, in nested objects too."""
     if isinstance(value, dict) and isinstance(expected, dict):
         return {key: shown_of(value[key], expected[key]) for key in expected}
     return value

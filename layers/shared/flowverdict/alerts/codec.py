@@ -34,9 +34,8 @@ from flowverdict.verdict.values import AclEntry, Miss
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-# Schema version 1 had one kind for two notices. They differ in their interfaces: a notice of more
-# flows than are evaluated one by one names the interface; a notice of messages held back names
-# none.
+# Schema version 1 had one kind for two notices. A notice of more flows than are evaluated
+# individually names the interface; a notice of messages held back names no interface.
 _FLOOD = "flood"
 
 
@@ -62,7 +61,7 @@ def notification_from_json(text: str | bytes) -> Notification:
 
 
 def _read_common(stored: dict[str, Any]) -> dict[str, Any]:
-    """Convert the values that alerts and notices share; a key that is missing gets the default of its attribute."""
+    """Convert the values that alerts and notices share; a missing key gets its default."""
     read = {
         name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
     }
@@ -103,7 +102,7 @@ def _list_of(kind: type) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def read_flat[T](kind: type[T], stored: Mapping[str, Any]) -> T:
-    """Build a dataclass from stored values: a missing key gets its default, an unknown key is ignored.
+    """Build a dataclass from stored values; missing keys get defaults, unknown keys are ignored.
 
     Raises
     ------
@@ -134,11 +133,11 @@ def _is_a(value: object, hint: Any) -> bool:  # noqa: ANN401 - a type or a union
         return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
     kinds = hint.__args__
     if isinstance(hint, UnionType):
-        return any(_is_a(value, one) for one in kinds)
+        return any(_is_a(value, kind) for kind in kinds)
     if not isinstance(value, tuple):
         return False
     if kinds[-1] is Ellipsis:
-        return all(_is_a(one, kinds[0]) for one in value)
+        return all(_is_a(item, kinds[0]) for item in value)
     return len(value) == len(kinds) and all(map(_is_a, value, kinds))
 
 

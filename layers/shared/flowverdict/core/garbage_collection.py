@@ -1,4 +1,4 @@
-"""How often Python looks for garbage while many records are read."""
+"""Set how often Python's garbage collector runs while many records are read."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import gc
 
 
 def collect_rarely() -> None:
-    """Make Python look for garbage after a million new objects instead of 2,000.
+    """Run the garbage collector after a million new objects instead of 2,000.
 
-    Objects that stand for records do not form reference cycles, so reference counting frees them. Scanning them again and again took
-    a quarter of the time where every fifth record is rejected; a scan after each 100,000 objects still took a tenth.
+    Objects of records do not form reference cycles, so reference counting frees them. Where every
+    fifth record is rejected, repeated scans took a quarter of the time; a scan after each 100,000
+    objects still took a tenth.
     """
     gc.set_threshold(1_000_000, 50, 1_000)

@@ -1,1 +1,1 @@
-"""Records to rejected flows, each with the accepted traffic of its connection."""
+"""Collect records into rejected flows, each with the accepted traffic of its connection."""

@@ -1,6 +1,7 @@
-"""What was accepted, compactly: for each flow, by its hash, when it was first and last seen and with which flags.
+"""A compact index of accepted flows: hash, earliest start, latest end and TCP flags of each.
 
-Accepted records are 95 to 99.9 % of all and matter only where they mirror a rejected flow, which may come in a later file.
+95 to 99.9 % of all records are accepted. An accepted flow matters only if it mirrors a rejected
+flow, which may be in a later file.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ _KINDS = "Qqqi"  # a hash, two times of 63 bits, and flags of 31 (Parquet's INT_
 
 @dataclass(slots=True)
 class Activity:
-    """When something was seen, and with which flags.
+    """The time range and the TCP flags of a flow's records.
 
-    ``first_start`` and ``last_end`` are Unix seconds, ``tcp_flags`` the OR over all records, each ``None`` if not logged.
+    ``first_start`` and ``last_end`` are Unix seconds; ``tcp_flags`` is the OR over all records.
+    Each is ``None`` if not logged.
     """
 
     first_start: int | None = None
@@ -38,7 +40,7 @@ class Activity:
     tcp_flags: int | None = None
 
     def widen(self, start: int | None, end: int | None, flags: int | None) -> None:
-        """See it once more."""
+        """Include a record, or the activity of more records."""
         if start is not None and (self.first_start is None or start < self.first_start):
             self.first_start = start
         if end is not None and (self.last_end is None or end > self.last_end):
@@ -50,7 +52,8 @@ class Activity:
 class AcceptedFlowIndex:
     """Accepted flows of any number of sources, by the hashes of ``keyhash``.
 
-    What was unpacked stays compressed until it is asked: ten files of a million records each are then some 30 MB.
+    Unpacked columns stay compressed until a lookup: ten files of a million records each take about
+    30 MB.
     """
 
     COLUMNS = ("hashes", "starts", "ends", "flags")  # of AcceptedFlows, in the order of pack
@@ -61,34 +64,34 @@ class AcceptedFlowIndex:
         self._packed: list[tuple[bytes, ...]] = []
 
     def add(self, hashed: int, start: int | None, end: int | None, flags: int | None) -> None:
-        """See a flow once more."""
+        """Add a record of a flow."""
         self._table.setdefault(hashed, Activity()).widen(start, end, flags)
 
     def add_columns(self, flows: AcceptedFlows) -> None:
-        """See many, in any order."""
+        """Add many records, in any order."""
         self._columns.append(flows)
 
     def merge(self, other: AcceptedFlowIndex) -> None:
-        """Take in what another one holds."""
+        """Add the flows of another index."""
         for hashed, seen in other._table.items():
             self.add(hashed, seen.first_start, seen.last_end, seen.tcp_flags)
         self._columns += other._columns
         self._packed += other._packed
 
     def hash_columns(self) -> Iterator[Column]:
-        """Give the hashes of all flows, in columns, in which any may come again."""
+        """Iterate over columns with the hashes of all flows; a hash may occur several times."""
         yield array("Q", self._table)
         yield from (flows.hashes for flows in self._columns)
         yield from (_uncompressed(_KINDS[0], packed[0]) for packed in self._packed)
 
     def lookup(self, hashes: AbstractSet[int]) -> dict[int, Activity]:
-        """Give what was seen of the flows with these hashes."""
+        """Return the activity of the flows with these hashes; unknown hashes are left out."""
         found: dict[int, Activity] = {}
         if not hashes:
             return found
         for hashed in hashes:
-            if (kept := self._table.get(hashed)) is not None:
-                found[hashed] = replace(kept)
+            if (seen := self._table.get(hashed)) is not None:
+                found[hashed] = replace(seen)
         for hashed, start, end, flags in _rows_of(self._columns, hashes):
             found.setdefault(hashed, Activity()).widen(
                 _or_none(start), _or_none(end), _or_none(flags)
@@ -98,14 +101,19 @@ class AcceptedFlowIndex:
             for hashed in hashes:
                 row = bisect_left(known, hashed)
                 if row < len(known) and known[row] == hashed:
-                    seen = found.setdefault(hashed, Activity())
-                    seen.widen(
+                    found.setdefault(hashed, Activity()).widen(
                         _or_none(starts[row]), _or_none(ends[row]), _or_none(flag_column[row])
                     )
         return found
 
     def pack(self) -> bytes:
-        """Give what was added as bytes, in the order of the hashes: the same flows, the same bytes."""
+        """Return the added flows as bytes, sorted by hash: equal flows give equal bytes.
+
+        Raises
+        ------
+        ValueError
+            The index holds unpacked flows.
+        """
         if self._packed:
             raise ValueError("what was unpacked is packed already")
         flows = _columns_of(self._table)
@@ -119,10 +127,10 @@ class AcceptedFlowIndex:
 
     @classmethod
     def unpack(cls, packed: bytes, names: Sequence[str] = COLUMNS) -> AcceptedFlowIndex:
-        """Read columns that ``pack`` wrote, which have these names.
+        """Read columns that ``pack`` wrote; ``names`` are their names.
 
-        Other versions may write further columns, which are passed over, or lack columns of times
-        or flags, which then count as not logged.
+        Columns that another version added are ignored. Missing columns of times or flags count as
+        not logged.
 
         Raises
         ------
@@ -151,24 +159,25 @@ def _or_none(value: int) -> int | None:
 
 
 def _rows_of(
-    columns: Sequence[AcceptedFlows], wanted: AbstractSet[int]
+    columns: Sequence[AcceptedFlows], required: AbstractSet[int]
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Give the rows, as (hash, start, end, flags), of the flows with these hashes."""
+    """Iterate over the rows (hash, start, end, flags) of the flows with these hashes."""
     few = [flows for flows in columns if isinstance(flows.hashes, array)]
     for flows in few:
         for row, hashed in enumerate(flows.hashes):
-            if hashed in wanted:
+            if hashed in required:
                 yield hashed, flows.starts[row], flows.ends[row], flows.flags[row]
     if len(few) < len(columns):
-        from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - numpy takes 65 ms to load, and is loaded where there are its columns
+        # numpy takes 65 ms to load; its columns exist only where it is loaded already.
+        from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - see above
 
         yield from accepted_numpy.rows_of(
-            [flows for flows in columns if not isinstance(flows.hashes, array)], wanted
+            [flows for flows in columns if not isinstance(flows.hashes, array)], required
         )
 
 
 def _summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
-    """Give each flow once, in the order of the hashes."""
+    """Merge the rows of each flow; sort them by hash."""
     if not all(isinstance(flows.hashes, array) for flows in columns):
         from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - as above
 
@@ -178,9 +187,8 @@ def _summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
         for flows in columns
         for row in zip(flows.hashes, flows.starts, flows.ends, flows.flags, strict=True)
     )
-    if all(
-        one[0] != other[0] for one, other in pairwise(rows)
-    ):  # as few lines often are, which takes no object for each then
+    # Often true of few lines; then no object is needed for each row.
+    if all(row[0] != following[0] for row, following in pairwise(rows)):
         hashes, starts, ends, all_flags = zip(*rows, strict=True) if rows else ((), (), (), ())
         return AcceptedFlows(
             hashes=array("Q", hashes),
@@ -205,7 +213,7 @@ def _columns_of(table: Mapping[int, Activity]) -> AcceptedFlows:
 
 
 def _compressed(kind: str, values: Column) -> bytes:
-    # An array, or a column of numpy's that has just this many bytes an item.
+    # ``values`` is an array, or a numpy column whose items have as many bytes.
     column = array(kind)
     column.frombytes(memoryview(values).cast("B"))
     if sys.byteorder == "big":

@@ -1,4 +1,7 @@
-"""Columns of numpy's: of accepted flows the same as ``accepted_index`` does with those of ``array``. Loaded where numpy is already."""
+"""Search, merge and split numpy columns, as ``accepted_index`` does with ``array`` columns.
+
+This module is imported only where numpy is loaded already.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,14 @@ _MOST_BITS = 24  # 16 MB
 
 
 def rows_of(
-    columns: Sequence[AcceptedFlows], wanted: Collection[int]
+    columns: Sequence[AcceptedFlows], required: Collection[int]
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Give the rows, as (hash, start, end, flags), of the flows with these hashes."""
-    known = np.sort(np.fromiter(wanted, np.uint64, len(wanted)))
-    perhaps = _Likely(known)
+    """Iterate over the rows (hash, start, end, flags) of the flows with these hashes."""
+    known = np.sort(np.fromiter(required, np.uint64, len(required)))
+    prefilter = _Prefilter(known)
     for flows in columns:
         hashes = np.asarray(flows.hashes)
-        rows = np.flatnonzero(perhaps.have(hashes))
+        rows = np.flatnonzero(prefilter.may_contain(hashes))
         places = np.searchsorted(known, hashes[rows])
         rows = rows[known[np.minimum(places, known.size - 1)] == hashes[rows]]
         yield from zip(
@@ -41,34 +44,38 @@ def rows_of(
 
 
 def rows_among(hashes: NDArray[np.uint64], columns: Iterable[Column]) -> list[int]:
-    """Give the rows of a table that have a hash which is in any of the columns."""
-    perhaps = _Likely(hashes)
+    """Return the rows of a table that have a hash which is in any of the columns."""
+    prefilter = _Prefilter(hashes)
     found = [
-        some[perhaps.have(some)] for some in (np.asarray(column, np.uint64) for column in columns)
+        some[prefilter.may_contain(some)]
+        for some in (np.asarray(column, np.uint64) for column in columns)
     ]
-    there = np.concatenate([*found, np.zeros(0, np.uint64)])
-    among = _Likely(there).have(hashes)
-    among[among] = np.isin(hashes[among], there)
+    present = np.concatenate([*found, np.zeros(0, np.uint64)])
+    among = _Prefilter(present).may_contain(hashes)
+    among[among] = np.isin(hashes[among], present)
     rows: list[int] = np.flatnonzero(among.any(axis=1)).tolist()
     return rows
 
 
-class _Likely:
-    """Tells most hashes apart from some by their highest bits, before anything is searched: sixteen places or so for each."""
+class _Prefilter:
+    """Excludes most hashes that are not in a set by their highest bits, before a search.
+
+    The table has about 16 places for each hash of the set.
+    """
 
     def __init__(self, hashes: NDArray[np.uint64]) -> None:
         bits = min(max((16 * hashes.size).bit_length(), 1), _MOST_BITS)
         self._shift = np.uint64(64 - bits)
-        self._there = np.zeros(1 << bits, np.bool_)
-        self._there[(hashes >> self._shift).view(np.int64)] = True
+        self._present = np.zeros(1 << bits, np.bool_)
+        self._present[(hashes >> self._shift).view(np.int64)] = True
 
-    def have(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Say of each whether it may be one of them."""
-        return self._there[(hashes >> self._shift).view(np.int64)]
+    def may_contain(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return for each hash whether it may be in the set."""
+        return self._present[(hashes >> self._shift).view(np.int64)]
 
 
 def summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
-    """Give each flow once, in the order of the hashes: its earliest start, latest end, and all flags."""
+    """Merge the rows of each flow (earliest start, latest end, OR of flags); sort them by hash."""
     hashes = np.concatenate([np.asarray(flows.hashes, np.uint64) for flows in columns])
     order = np.argsort(hashes, kind="stable")
     hashes = hashes[order]
@@ -81,10 +88,10 @@ def summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
         return columns[0]
 
     def column(values: Sequence[Column]) -> NDArray[np.int64]:
-        return np.concatenate([np.asarray(one, np.int64) for one in values])[order]
+        return np.concatenate([np.asarray(part, np.int64) for part in values])[order]
 
     starts = column([flows.starts for flows in columns])
-    # Not logged is smaller than any time, and must not be the earliest.
+    # NOT_LOGGED is smaller than any time and must not win the minimum.
     starts[starts == NOT_LOGGED] = np.iinfo(np.int64).max
     starts = np.minimum.reduceat(starts, firsts)
     starts[starts == np.iinfo(np.int64).max] = NOT_LOGGED
@@ -100,13 +107,13 @@ def summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
 
 
 def nth_smallest(number: int, hashes: Sequence[Column]) -> int | None:
-    """Give the largest of so many smallest ones among different hashes; ``None`` where there are no more than that."""
+    """Return the nth smallest of the distinct hashes; ``None`` if there are not more than n."""
     distinct = np.unique(np.concatenate([np.asarray(column, np.uint64) for column in hashes]))
     return int(distinct[number - 1]) if distinct.size > number else None
 
 
 def parted(lines: RejectedLines, highest: int) -> tuple[RejectedLines, RejectedLines]:
-    """Part lines into those whose hashes are at most so high, and the others."""
+    """Split lines into those with hashes up to ``highest`` and the rest."""
     hashes = np.asarray(lines.hashes, np.uint64)
     related = np.frombuffer(lines.related, np.uint64).reshape(hashes.size, -1)
     texts = lines.text.split(b"\n")
@@ -119,5 +126,5 @@ def parted(lines: RejectedLines, highest: int) -> tuple[RejectedLines, RejectedL
             text=b"\n".join(compress(texts, among.tolist())),
         )
 
-    kept = hashes <= np.uint64(highest)
-    return part(kept), part(~kept)
+    low = hashes <= np.uint64(highest)
+    return part(low), part(~low)

@@ -1,10 +1,12 @@
-"""Records to rejected flows, each with what else was seen of its connection on the same interface.
+"""Collect records into rejected flows, each with the accepted traffic of its connection.
 
-A flow is a 5-tuple on an interface (and, where logged, its direction and its packet-level addresses: pods and NAT share
-interface addresses). Its *mirror* has source and destination swapped. AWS's ping example
-(https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-records-examples.html) is the model: an accepted request and
-its rejected reply are two records of one interface, which may lie in different files. Everything kept here is a minimum,
-a maximum, a sum or a set, so neither the order of records nor their split over files changes the outcome.
+A flow is a 5-tuple on an interface. Where logged, the direction and the packet-level addresses are
+part of the flow too, because pods and NAT share interface addresses. The *mirror* of a flow has
+source and destination swapped. The model is AWS's ping example
+(https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-records-examples.html): an accepted
+request and its rejected reply are two records of one interface, which may be in different files.
+All collected values are minima, maxima, sums or sets, so neither the order of records nor their
+split over files changes the result.
 """
 
 from __future__ import annotations
@@ -44,49 +46,50 @@ if TYPE_CHECKING:
     from flowverdict.core.addresses import Address
     from flowverdict.flowlog.columnar import Column, InterfaceFacts, RejectedLines
 
-# Of what is not bounded: some 15 MB.
-_MOST_HELD = 50_000
-_MANY = 200  # keys from which on hashing them in columns is faster
-
-
-# Of a window, judged one by one: some 250 MB of a function's memory, and twenty seconds. A flood of more is counted together.
+_MOST_HELD = 50_000  # lines that wait without a limit on flows: about 15 MB
+_MANY = 200  # from this number of keys on, hashing them in columns is faster
+# Flows evaluated individually per window (about 250 MB of a function's memory, 20 s); the rest are
+# only aggregated.
 MAX_FLOWS = 100_000
 
 
 class FlowCollector:
-    """Collects records in any order and gives the rejected flows.
+    """Collects records in any order and returns the rejected flows.
 
-    Objects are collected one by one and merged, so that one that turns out to be broken half-way leaves no trace.
+    Each object has a collector of its own, which is merged once the object was read to its end: an
+    object that proves broken half-way leaves no trace.
 
     Parameters
     ----------
     seed
-        What the hashes of flows begin with (64 bits); the same for all that are merged.
+        The seed of the hashes of flows (64 bits); collectors that are merged have the same seed.
     distinct
-        Count two equal records of a flow once: AWS writes one record of a flow in an interval, so the second was written by another
-        flow log into the same log stream.
+        Count two equal records of a flow once. AWS writes one record of a flow in an interval, so
+        the second comes from another flow log in the same log stream.
     most
-        How many flows are kept at the most, ``None`` for all. Those with the smallest hashes stay, so that neither order nor split
-        changes which; the others are folded together.
+        Maximum number of individual flows, ``None`` for no limit. The flows with the smallest
+        hashes stay individual, so neither order nor split changes the choice; the rest are
+        aggregated.
     """
 
     def __init__(self, seed: int = 0, *, distinct: bool = False, most: int | None = None) -> None:
         self.seed = seed
         self._aggregated: dict[str | None, AggregatedRejects] = {}
-        self._to_fold: defaultdict[tuple[RecordFormat, Origin], list[bytes]] = defaultdict(
+        # Lines that are not aggregated yet, and their number.
+        self._to_aggregate: defaultdict[tuple[RecordFormat, Origin], list[bytes]] = defaultdict(
             list
-        )  # lines
-        self._lines_to_fold = 0
+        )
+        self._lines_to_aggregate = 0
         self._most = most
-        self._highest: int | None = None  # hash of a flow that is kept, once there were too many
+        self._highest: int | None = None  # hash of an individual flow, once the limit was reached
         self._rejects: dict[tuple[FlowKey, RecordId | None], RejectedTotals] = {}
-        self._held: list[tuple[RejectedLines, Origin]] = []  # and not taken into these yet
+        self._held: list[tuple[RejectedLines, Origin]] = []  # not in _rejects yet
         self.accepted_index = AcceptedFlowIndex()
         self.interfaces: dict[str | None, Interface] = {}
         self._distinct = distinct
 
     def add(self, record: FlowRecord, origin: Origin = Origin()) -> None:  # noqa: B008 - frozen, nothing to share
-        """Collect one record; ``origin`` supplies the account and Region the record does not name."""
+        """Collect a record; ``origin`` supplies the account and Region that it lacks."""
         if record.log_status is LogStatus.SKIPDATA:
             skipped = self.interfaces.setdefault(record.interface_id, Interface())
             skipped.lost.merge(TrafficTotals.of(record))
@@ -114,7 +117,7 @@ class FlowCollector:
         self._reject((key, record_id(record) if self._distinct else None), rejects)
 
     def add_lines(self, lines: RejectedLines, origin: Origin = Origin()) -> None:  # noqa: B008 - as above
-        """Collect rejected records; what they tell about their interfaces comes with ``learn``."""
+        """Collect rejected records; the facts about their interfaces come with ``learn``."""
         if self._highest is not None:
             lines = self._aggregated_above(self._highest, lines, origin)
         self._held.append((lines, origin))
@@ -126,7 +129,7 @@ class FlowCollector:
 
     @property
     def rejects(self) -> dict[tuple[FlowKey, RecordId | None], RejectedTotals]:
-        """All that was rejected, but for what is ``aggregated``: by its flow, and where equal records count once by its record."""
+        """Totals of the individual flows, by flow and, with ``distinct``, by record."""
         self._settle()
         self._take_in()
         return self._rejects
@@ -146,15 +149,15 @@ class FlowCollector:
             known.merge(rejects)
 
     def learn(self, interface: str | None, facts: InterfaceFacts) -> None:
-        """Take in what records in columns tell about an interface."""
-        told = Interface(
+        """Add what records in columns show about an interface."""
+        learned = Interface(
             own=facts.own,
             shared=facts.shared,
             subnets=facts.subnets,
             vpc_id=facts.vpc_id,
             accepts_logged=facts.accepts > 0,
         )
-        self.interfaces.setdefault(interface, Interface()).learn_from(told)
+        self.interfaces.setdefault(interface, Interface()).learn_from(learned)
 
     def _reject(self, row: tuple[FlowKey, RecordId | None], rejects: RejectedTotals) -> None:
         if self._highest is not None and key_hash(row[0], self.seed) > self._highest:
@@ -165,7 +168,7 @@ class FlowCollector:
             self._settle()
 
     def _settle(self) -> None:
-        """Fold what is too much, if anything is."""
+        """Aggregate the flows beyond the limit, if any."""
         if self._most is None or len(self._rejects) + self._lines_held() <= self._most:
             return
         hashes = {key: key_hash(key, self.seed) for key in {key for key, _ in self._rejects}}
@@ -184,33 +187,33 @@ class FlowCollector:
     def _aggregated_above(
         self, highest: int, lines: RejectedLines, origin: Origin
     ) -> RejectedLines:
-        """Fold the lines whose hashes are higher; give the others."""
+        """Aggregate the lines with higher hashes; return the rest."""
         if not lines.text:
             return lines
-        from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - who has such lines has loaded numpy
+        from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - numpy made these lines
 
-        kept, others = accepted_numpy.parted(lines, highest)
-        if others.text:
-            self._to_fold[lines.record_format, origin].append(others.text)
-            self._lines_to_fold += len(others.hashes)
-            if self._lines_to_fold > _MOST_HELD:
+        low, high = accepted_numpy.parted(lines, highest)
+        if high.text:
+            self._to_aggregate[lines.record_format, origin].append(high.text)
+            self._lines_to_aggregate += len(high.hashes)
+            if self._lines_to_aggregate > _MOST_HELD:
                 self._aggregate_lines()
-        return kept
+        return low
 
     @property
     def aggregated(self) -> dict[str | None, AggregatedRejects]:
-        """What is counted together, by the interface."""
+        """Rejects beyond the limit, aggregated by interface."""
         self._settle()
         self._aggregate_lines()
         return self._aggregated
 
     def _aggregate_lines(self) -> None:
-        # Many at once: there may be a hundred interfaces in a few hundred lines.
-        for (record_format, origin), texts in self._to_fold.items():
+        # Many lines at once: a few hundred lines may be of a hundred interfaces.
+        for (record_format, origin), texts in self._to_aggregate.items():
             for interface, aggregated in aggregated_lines(record_format, b"\n".join(texts), origin):
                 self._aggregated.setdefault(interface, AggregatedRejects()).merge(aggregated)
-        self._to_fold.clear()
-        self._lines_to_fold = 0
+        self._to_aggregate.clear()
+        self._lines_to_aggregate = 0
 
     def _aggregate(self, key: FlowKey, rejects: RejectedTotals) -> None:
         aggregated = self._aggregated.setdefault(key.interface, AggregatedRejects())
@@ -221,7 +224,11 @@ class FlowCollector:
         )
 
     def merge(self, other: FlowCollector, *, spent: bool = False) -> None:
-        """Collect everything another collector holds; it may be ``spent`` where nobody uses it any more."""
+        """Add everything that another collector holds.
+
+        With ``spent``, the totals of ``other`` are reused instead of copied: do not use ``other``
+        afterwards.
+        """
         self.accepted_index.merge(other.accepted_index)
         for name, interface in other.interfaces.items():
             self.interfaces.setdefault(name, Interface()).merge(interface)
@@ -233,13 +240,16 @@ class FlowCollector:
             self.add_lines(lines, origin)
 
     def learn_from(self, other: FlowCollector) -> None:
-        """Take in what another collector tells of the flows of this one, and none of its own rejects and losses."""
+        """Add the accepted flows and interface facts of another collector.
+
+        The rejects and losses of ``other`` are not added.
+        """
         self.accepted_index.merge(other.accepted_index)
         for name, interface in other.interfaces.items():
             self.interfaces.setdefault(name, Interface()).learn_from(interface)
 
     def rejected(self) -> Iterator[RejectedFlow]:
-        """Give every rejected flow, earliest first; ties by its key, so the order never depends on the input's."""
+        """Iterate over the rejected flows: earliest first, then by key, never by input order."""
         flows = sorted(self._by_flow(), key=by_time)
         own = {name: interface.own_addresses() for name, interface in self.interfaces.items()}
         subnets = self._subnets_by_address()
@@ -266,7 +276,7 @@ class FlowCollector:
     def _accepted_of(
         self, flows: Sequence[tuple[FlowKey, RejectedTotals]]
     ) -> Sequence[tuple[Activity | None, Activity | None]]:
-        """Give what was accepted of the mirror of each flow, and of the flow itself."""
+        """Return the accepted activity of the mirror of each flow, and of the flow itself."""
         keys = [key for key, _ in flows]
         if len(keys) < _MANY or "numpy" not in sys.modules:
             rows: Sequence[int] = range(len(keys))
@@ -281,7 +291,8 @@ class FlowCollector:
                 [rejects.related for _, rejects in flows], keys, self.seed
             )
             rows = accepted_numpy.rows_among(table, self.accepted_index.hash_columns())
-            # Of three hashes each - without a direction, ingress, egress - those that the flow's own direction leaves.
+            # A mirror or a flow has three hashes: without a direction, ingress, egress. Take those
+            # that agree with the flow's direction.
             related = [
                 (hashes[:3], hashes[3:])
                 if keys[row].direction is None
@@ -314,7 +325,7 @@ class FlowCollector:
         return [*flows.items()]
 
     def lost(self) -> Iterator[LostRecords]:
-        """Give what AWS lost, interface by interface in the order of their ids."""
+        """Iterate over the records that AWS lost (SKIPDATA) by interface, sorted by its id."""
         for interface_id, interface in sorted(
             self.interfaces.items(), key=lambda item: str(item[0])
         ):
@@ -332,7 +343,8 @@ class FlowCollector:
     def _subnets_by_address(self) -> dict[tuple[str | None, Address], set[str]]:
         subnets: dict[tuple[str | None, Address], set[str]] = {}
         for interface in self.interfaces.values():
-            # An interface is in one subnet for life; records that name two (a hostile file) say nothing.
+            # An interface stays in one subnet for life. Records that name two subnets (a hostile
+            # file) are ignored.
             if len(interface.subnets) == 1:
                 for address in interface.own_addresses():
                     subnets.setdefault((interface.vpc_id, address), set()).update(interface.subnets)
@@ -350,10 +362,11 @@ def _copied(rejects: RejectedTotals) -> RejectedTotals:
 
 
 def _nth_smallest(number: int, hashes: Sequence[Column]) -> int | None:
-    """Give the largest of so many smallest ones among different hashes; ``None`` where there are no more than that."""
+    """Return the nth smallest of the distinct hashes; ``None`` if there are not more than n."""
     if all(isinstance(column, array) for column in hashes):
         distinct = sorted({hashed for column in hashes for hashed in column})
         return distinct[number - 1] if len(distinct) > number else None
-    from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - numpy takes 65 ms to load, and is loaded where there are its columns
+    # numpy takes 65 ms to load; its columns exist only where it is loaded already.
+    from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - see above
 
     return accepted_numpy.nth_smallest(number, hashes)

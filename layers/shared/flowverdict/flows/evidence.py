@@ -1,11 +1,11 @@
-"""What each source shows of each window, stored by source, so that alerts do not depend on delivery.
+"""The evidence that each source holds of each window, merged into the flows of a window.
 
-A source is an object or a log event. A window is five minutes, by the end of the records, as AWS
-makes its files (https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-path.html). What a
-source shows of a window is its evidence. A window is evaluated from the evidence of all its sources
-and from what the windows around it show of its flows. Evidence follows from its source, so storing
-it twice changes nothing. All of it is minima, maxima, sums and sets, so that neither order nor split
-changes the outcome.
+Evidence is stored by source, so that alerts do not depend on the order or repetition of delivery. A
+source is an object or a log event. A window is five minutes, by the end of the records, as in
+AWS's files (https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-path.html). A window is
+evaluated from the evidence of all its sources, and from what the windows around it show of its
+flows. Evidence depends on its source alone, so storing it twice changes nothing. All values are
+minima, maxima, sums and sets, so neither order nor split changes the result.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 
 
 # Windows before and after a rejected flow's window that may hold records of its connection. The
-# record of an accepted request may end before the record of its rejected reply, or up to ten minutes
-# after: for so long a record aggregates packets
+# record of an accepted request may end before the record of its rejected reply, or up to ten
+# minutes after, because a record aggregates packets for up to ten minutes
 # (https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html, "Aggregation interval").
 # The same holds for the record of another flow log with a longer interval.
 BEFORE, AFTER = 1, 2
-# A function of 1,024 MB has room for so many accepted records: 20 bytes each, and several times as
-# much while they are sorted.
-# AWS's files have half of them at the most, 75 MB gzipped.
+# Accepted records that fit into a function of 1,024 MB: 20 bytes each, and several times as much
+# while they are sorted. AWS's files hold at most half as many, 75 MB gzipped.
 MAX_RECORDS = 6_000_000
 
 
 class FlowLog(NamedTuple):
-    """A flow log, as the names of its files tell it.
+    """A flow log, identified by the names of its files.
 
-    ``width`` is how many fields its records have: of two flow logs that report one flow, the wider one says more.
+    ``width`` is the number of fields of its records. If two flow logs report a flow, the wider flow
+    log is used, because its records have more fields.
     """
 
     flow_log_id: str
@@ -57,7 +57,7 @@ class Evidence:
     Parameters
     ----------
     flow_log
-        The flow log that wrote the source, ``None`` where its name does not tell.
+        The flow log that wrote the source; ``None`` if the name of the source does not show it.
     is_readable
         False for an empty collector in place of stored evidence that cannot be read.
     """
@@ -68,14 +68,15 @@ class Evidence:
 
     @classmethod
     def unreadable(cls) -> Evidence:
-        """Return what stands for stored evidence that cannot be read: no flows."""
+        """Return the placeholder for stored evidence that cannot be read; it has no flows."""
         return cls(flows=FlowCollector(), is_readable=False)
 
 
 class FlowsByWindow:
-    """Collects what a source holds, each record in the window that it ended in; a sink of ``sources``.
+    """Collects the records of a source by the window in which they end; readers write to it.
 
-    Where windows are told apart, which the functions do, a source of more than ``MAX_RECORDS`` is refused with an ``ObjectError``.
+    With ``apart``, as in the functions, a source of more than ``MAX_RECORDS`` records raises
+    ``ObjectError``; without, all records go to one window.
     """
 
     def __init__(  # noqa: PLR0913 - each by its name
@@ -113,7 +114,7 @@ class FlowsByWindow:
         self._window(window).add_lines(lines, self._origin)
 
     def learned(self, window: int, interface: str | None, facts: InterfaceFacts) -> None:
-        """Collect what these records tell about an interface."""
+        """Collect what these records show about an interface."""
         self._window(window).learn(interface, facts)
 
     def _count(self, records: int) -> None:
@@ -132,35 +133,35 @@ class FlowsByWindow:
 
 
 def flows_of(window: int, evidence: Mapping[int, Iterable[Evidence]], seed: int) -> FlowCollector:
-    """Put together what is known of a window's flows.
+    """Merge the evidence of a window's flows.
 
     Parameters
     ----------
     evidence
-        By window, of this one and of those from ``BEFORE`` to ``AFTER``.
+        Evidence by window: of this window, ``BEFORE`` windows earlier and ``AFTER`` windows later.
     """
     near = range(window - BEFORE, window + AFTER + 1)
-    told_by = _told_by(one for number in near for one in evidence.get(number, ()))
+    reporters = _reporters(piece for number in near for piece in evidence.get(number, ()))
     flows = FlowCollector(seed, most=MAX_FLOWS)
-    for one in evidence.get(window, ()):
-        flows.merge(_told_only(one, told_by))
+    for piece in evidence.get(window, ()):
+        flows.merge(_reported_only(piece, reporters))
     for number in near:
         if number != window:
-            for one in evidence.get(number, ()):
-                flows.learn_from(one.flows)
+            for piece in evidence.get(number, ()):
+                flows.learn_from(piece.flows)
     return flows
 
 
 type _Ends = tuple[str | None, Address | None, Address | None, int | None, int | None, int | None]
 
 
-def _told_by(near: Iterable[Evidence]) -> dict[_Ends, str]:
-    """Give, for each flow that several flow logs report, the one that it is counted from: the widest."""
+def _reporters(near: Iterable[Evidence]) -> dict[_Ends, str]:
+    """Return, for each flow that several flow logs report, the widest of these flow logs."""
     logs: defaultdict[_Ends, set[FlowLog]] = defaultdict(set)
-    for one in near:
-        if one.flow_log is not None:
-            for key, _ in one.flows.rejects:
-                logs[_ends(key)].add(one.flow_log)
+    for evidence in near:
+        if evidence.flow_log is not None:
+            for key, _ in evidence.flows.rejects:
+                logs[_ends(key)].add(evidence.flow_log)
     return {
         ends: min(flow_logs, key=lambda log: (-log.width, log.flow_log_id)).flow_log_id
         for ends, flow_logs in logs.items()
@@ -168,24 +169,25 @@ def _told_by(near: Iterable[Evidence]) -> dict[_Ends, str]:
     }
 
 
-def _told_only(one: Evidence, told_by: Mapping[_Ends, str]) -> FlowCollector:
-    """Give the evidence without the rejects that another flow log tells."""
-    if one.flow_log is None or not told_by:
-        return one.flows
-    mine = one.flow_log.flow_log_id
-    kept = FlowCollector()
-    kept.accepted_index, kept.interfaces = one.flows.accepted_index, one.flows.interfaces
-    kept.aggregated.update(one.flows.aggregated)
-    kept.rejects.update(
+def _reported_only(evidence: Evidence, reporters: Mapping[_Ends, str]) -> FlowCollector:
+    """Return the evidence without the rejects that are counted from another flow log."""
+    flows = evidence.flows
+    if evidence.flow_log is None or not reporters:
+        return flows
+    reporter = evidence.flow_log.flow_log_id
+    reported = FlowCollector()
+    reported.accepted_index, reported.interfaces = flows.accepted_index, flows.interfaces
+    reported.aggregated.update(flows.aggregated)
+    reported.rejects.update(
         (row, rejects)
-        for row, rejects in one.flows.rejects.items()
-        if told_by.get(_ends(row[0]), mine) == mine
+        for row, rejects in flows.rejects.items()
+        if reporters.get(_ends(row[0]), reporter) == reporter
     )
-    return kept
+    return reported
 
 
 def _ends(key: FlowKey) -> _Ends:
-    """Give what every format tells of a flow: not its direction, nor the packets' own addresses."""
+    """Return a flow's fields that every format has: no direction, no packet-level addresses."""
     return (
         key.interface,
         key.source,

@@ -1,4 +1,4 @@
-"""Evidence in the format of version 0.1.0, rows by position, which is read and never written."""
+"""Read evidence in the format of version 0.1.0 (rows by position), which is no longer written."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Evidence as bytes: a mark of the format, compressed JSON, and the columns of the accepted flows.
 
-The JSON holds tables, each an object of columns by name, so that a name is written once and not in
-each row, and the names of the accepted flows' columns. A reader passes over the names that it does
-not know and takes the default for the columns that are missing, so that versions read each other's
-evidence where one has a column more. Any other change needs a new mark, and bytes of the new format
-in ``tests/persisted/``: to the versions that do not know a mark, such evidence is unreadable.
+The JSON holds tables, and the names of the accepted flows' columns. A table is an object of columns
+by name, so that a name is written once and not in each row. A reader ignores unknown names and uses
+the default for missing columns, so that two versions read each other's evidence if one of them adds
+a column. Any other change needs a new mark, and bytes of the new format in ``tests/persisted/``: a
+version that does not know the mark cannot read such evidence.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ class S3Evidence:
     Parameters
     ----------
     on_unreadable
-        Called with the object's name and the reason for evidence that cannot be read: once for each
-        object, however often it is read again.
+        Called with the name of an object that cannot be read and the reason; once for each object,
+        however often the object is read.
     """
 
     def __init__(
@@ -115,5 +115,5 @@ class S3Evidence:
 
 
 def _folder(partition: str) -> str:
-    # Log streams may be called anything; a digest needs no escaping.
+    # A log stream may have any name; a digest needs no escaping.
     return f"evidence/{hashlib.sha256(partition.encode()).hexdigest()[:32]}/"

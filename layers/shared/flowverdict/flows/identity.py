@@ -3,7 +3,7 @@
 ``repr`` does not serve: the order of a set's elements follows from hashes, which differ between
 processes, and from the order of insertion. Here the elements of a set and the keys of a mapping are
 sorted by their own canonical text. The text of a value names its type or is delimited, so that
-values which differ have different texts, alone and one after the other.
+different values have different texts, and different sequences of values too.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _of_dataclass(kind: type[DataclassInstance]) -> _Text:
 
 
 def _joined(values: tuple[object, ...] | list[object]) -> str:
-    # As _text of each, without a call for each.
+    # Inlined _text, which saves a call for each value.
     return ",".join(
         [(_TEXTS.get(kind := type(value)) or _text_for(kind))(value) for value in values]
     )

@@ -33,7 +33,7 @@ class TrafficTotals(Activity):
     records: int = 0
     packets: int = 0
     bytes: int = 0
-    common_flags: int = -1  # all bits, until a record says otherwise
+    common_flags: int = -1  # all bits, until a record is merged
 
     @classmethod
     def of(cls, record: FlowRecord) -> TrafficTotals:
@@ -71,7 +71,7 @@ class TrafficTotals(Activity):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What records say about where a rejected flow was seen; ``None`` where they do not."""
+    """Where a rejected flow was logged; ``None`` for values that its records lack."""
 
     account_id: str | None = None
     region: str | None = None
@@ -84,7 +84,7 @@ class Context:
     pkt_dst_aws_service: str | None = None
 
     def filled_from(self, other: Context) -> Context:
-        """Fill unknown attributes from another record of the flow; of two values the smaller wins."""
+        """Fill unknown attributes from another record; of two values the smaller wins."""
         if other is self:
             return self
         return Context(
@@ -100,11 +100,11 @@ class Context:
         )
 
 
-def agreed(one: str | None, other: str | None) -> str | None:
-    """Return the value that is known; of two, the smaller one, whatever their order."""
-    if one is None or other is None:
-        return one if other is None else other
-    return min(one, other)
+def agreed(value: str | None, other: str | None) -> str | None:
+    """Return the known value; of two known values the smaller, in either order."""
+    if value is None or other is None:
+        return value if other is None else other
+    return min(value, other)
 
 
 _UNKNOWN_ACCOUNT = "unknown"  # AWS logs this word for interfaces that a service made
@@ -168,12 +168,12 @@ class RejectedTotals:
 
 @dataclass(slots=True)
 class Interface:
-    """What the records of an interface show about the interface.
+    """Facts about an interface that its records show.
 
-    ``shared`` are the addresses common to all its IPv4 records: its own one, once it has talked with two others.
-    Flow logs show an interface's primary private IPv4 address whatever address the traffic used.
-    For IPv6 they show the address in use, which on a forwarding appliance belongs to another host:
-    nothing is learned from IPv6 addresses.
+    ``shared`` are the addresses that all its IPv4 records have: only the interface's own address,
+    once there are records of two remote addresses. Flow logs show an interface's primary private
+    IPv4 address whatever address the traffic used. For IPv6 they show the address in use, which on
+    a forwarding appliance belongs to another host: nothing is learned from IPv6 addresses.
     """
 
     own: set[Address] = field(default_factory=set)
@@ -186,7 +186,7 @@ class Interface:
 
     @property
     def records_lost(self) -> bool:
-        """Whether AWS says that it lost records of it (SKIPDATA)."""
+        """Whether AWS reports lost records of the interface (SKIPDATA)."""
         return self.lost.records > 0
 
     def learn(self, record: FlowRecord) -> None:
@@ -206,7 +206,7 @@ class Interface:
             self.shared &= {source, destination}
 
     def merge(self, other: Interface) -> None:
-        """Learn what another source tells, and count in what was lost there."""
+        """Learn what another source shows, and add its losses."""
         self.learn_from(other)
         self.lost.merge(other.lost)
         self.context = self.context.filled_from(other.context)
@@ -222,8 +222,8 @@ class Interface:
 
     def own_addresses(self) -> frozenset[Address]:
         """Return the interface's own address, or nothing if the records show several."""
-        told = self.own or self.shared or set()
-        return frozenset(told) if len(told) == 1 else frozenset()
+        shown = self.own or self.shared or set()
+        return frozenset(shown) if len(shown) == 1 else frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,20 +233,22 @@ class RejectedFlow:
     Parameters
     ----------
     key, traffic, context
-        The 5-tuple on its interface, the totals over its rejected records, and where they were seen.
+        The 5-tuple on its interface, the totals of its rejected records, and their context.
     direction
-        As logged, else as the interface's own address shows, else as private and public addresses suggest, else ``None``.
+        The logged direction; else as the interface's own address shows, else as private and public
+        addresses suggest, else ``None``.
     mirror, same
-        What was *accepted* of the opposite and of the same direction on this interface, ``None`` if nothing was.
+        The *accepted* traffic of the opposite and of the same direction on this interface; ``None``
+        if there is none.
     accepts_logged, accepts_logged_elsewhere
-        Whether any accepted record was seen of this interface, or of any other in the same batch: without, a missing mirror
-        means nothing.
+        Whether the batch has an accepted record of this interface, or of any other interface.
+        Without accepted records, a missing mirror means nothing.
     records_lost
-        Whether AWS says that it lost records of this interface (SKIPDATA).
+        Whether AWS reports lost records of this interface (SKIPDATA).
     same_subnet
-        Whether both ends lie in one subnet, ``None`` if the records do not tell.
+        Whether both ends are in one subnet; ``None`` if the records do not show it.
     observed
-        Values of the observed fields over the flow's rejected records.
+        Values of the observed fields of the flow's rejected records.
     packet_addresses_logged
         Whether ``pkt-srcaddr`` and ``pkt-dstaddr`` were logged for all of its records.
     """
@@ -327,7 +329,7 @@ def epoch_to_datetime(seconds: int) -> datetime:
 
 @dataclass(slots=True)
 class AggregatedRejects:
-    """Rejected flows of an interface that are counted together, being too many to evaluate each.
+    """Rejected flows of an interface that are counted together: too many to evaluate individually.
 
     ``what`` counts their records by direction, protocol and destination port.
     """

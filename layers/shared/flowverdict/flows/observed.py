@@ -64,7 +64,7 @@ class ObservedValues(Mapping[str, frozenset[ObservedValue]]):
         if other.sets == self.sets:
             return self
         return ObservedValues(
-            tuple(one | more for one, more in zip(self.sets, other.sets, strict=True))
+            tuple(values | more for values, more in zip(self.sets, other.sets, strict=True))
         )
 
 

@@ -1,6 +1,7 @@
-"""Bytes to evidence, and evidence to alerts: what the functions and the command share.
+"""Read sources into evidence, for the functions and the command alike.
 
-A source counts whole or not at all: it is read into collectors of its own, which are merged once it was read to its end.
+A source counts entirely or not at all: it is read into collectors of its own, which are merged only
+after the source was read to its end.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ if TYPE_CHECKING:
     from flowverdict.flowlog.records import RecordCounts, RecordFormat
 
 
-# A line that is no record is counted and passed over; where no line is one, the format is wrong, and nobody should have to
-# find that out from a metric. Fewer lines than this may all be broken by accident.
+# A malformed line is counted and skipped. If all lines are malformed, the format is wrong: that is
+# an error, not only a metric. Fewer lines than this may all be broken by accident.
 _NO_ACCIDENT = 5
-# Of a file as it is stored: some 5,000 records, gzipped, from which on reading by column saves more than loading numpy costs.
+# Bytes of a stored file: about 5,000 records, gzipped. For larger files, reading by column saves
+# more time than loading numpy costs.
 _SMALL_BYTES = 130_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What came of one source: its counts, and a few of its malformed lines with their reasons."""
+    """The counts of a source, and a few of its malformed lines with their reasons."""
 
     name: str
     counts: RecordCounts
@@ -42,7 +44,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRead:
-    """One source, read to its end: what it holds, and its evidence by window."""
+    """A source that was read to its end: its counts, and its evidence by window."""
 
     reading: Reading
     windows: Mapping[int, Evidence]
@@ -54,7 +56,7 @@ def read_object(stream: BinaryIO, *, name: str, seed: int) -> SourceRead:
     Raises
     ------
     ObjectError
-        It is no flow log or cannot be read to its end.
+        The object is not a flow log or cannot be read to its end.
     """
     flows = FlowsByWindow(seed, origin_of(name), name=name)
     reader = LineReader(())
@@ -63,7 +65,7 @@ def read_object(stream: BinaryIO, *, name: str, seed: int) -> SourceRead:
     flow_log = (
         None
         if flow_log_id is None
-        else FlowLog(flow_log_id, max(len(one.names) for one in reader.formats))
+        else FlowLog(flow_log_id, max(len(record_format.names) for record_format in reader.formats))
     )
     return _read(reading, flows, flow_log)
 
@@ -76,12 +78,12 @@ def read_log_events(
     origin: Origin,
     seed: int,
 ) -> SourceRead:
-    """Read the messages of one log stream, ``name`` being the group's and the stream's.
+    """Read the messages of one log stream; ``name`` holds the names of its group and stream.
 
     Raises
     ------
     NotAFlowLogError
-        None of them is a record of any of the formats.
+        No message is a record in any of the formats.
     """
     flows = FlowsByWindow(seed, origin, distinct=True)
     reader = LineReader(formats, headers=False)
@@ -90,7 +92,7 @@ def read_log_events(
 
 
 def partition_key(origin: Origin, stream: str | None = None) -> str:
-    """Name what is judged together: an account's Region, or one log stream of it."""
+    """Return the name of a partition: an account's Region, or one log stream of that Region."""
     return "#".join(
         filter(None, (origin.account_id or "unknown", origin.region or "unknown", stream))
     )
@@ -98,14 +100,14 @@ def partition_key(origin: Origin, stream: str | None = None) -> str:
 
 def _read(reading: Reading, flows: FlowsByWindow, flow_log: FlowLog | None) -> SourceRead:
     windows = {
-        number: Evidence(flows=its_flows, flow_log=flow_log)
-        for number, its_flows in flows.windows.items()
-        if its_flows.interfaces  # else there was nothing but the word that there was nothing
+        number: Evidence(flows=collector, flow_log=flow_log)
+        for number, collector in flows.windows.items()
+        if collector.interfaces  # else a window of NODATA only; nothing to store
     }
     return SourceRead(reading=reading, windows=windows)
 
 
-def read_text(  # noqa: PLR0913 - as the readers that it chooses from
+def read_text(  # noqa: PLR0913 - the parameters of the readers that it calls
     stream: BinaryIO,
     flows: FlowsByWindow,
     reader: LineReader,
@@ -119,22 +121,21 @@ def read_text(  # noqa: PLR0913 - as the readers that it chooses from
     Raises
     ------
     ObjectError
-        It is no flow log or cannot be read to its end.
+        The object is not a flow log or cannot be read to its end.
     """
     start = b""
     while len(start) < _SMALL_BYTES and (more := stream.read(_SMALL_BYTES - len(start))):
-        start += more  # a pipe gives what it has
+        start += more  # a pipe may return fewer bytes than asked for
     whole = cast("BinaryIO", Continued(start, stream))
     if start.startswith(MAGIC):
-        reader.headers = (
-            False  # what comes after the first line are records, whatever they look like
-        )
+        reader.headers = False  # all lines after the first are records
         with as_text(whole, name) as text:
             return read_text(text, flows, reader, name=name, seed=seed)
     if len(start) < _SMALL_BYTES or not _columns_installed():
         read = read_file
     else:
-        from flowverdict.flowlog.column_reader import read_columns  # noqa: PLC0415 - numpy takes 65 ms to load
+        # Imported here because numpy takes 65 ms to load.
+        from flowverdict.flowlog.column_reader import read_columns  # noqa: PLC0415 - see above
 
         read = read_columns
     read(
@@ -151,7 +152,7 @@ def read_text(  # noqa: PLR0913 - as the readers that it chooses from
 
 @cache
 def _columns_installed() -> bool:
-    """Whether what the column reader imports is installed: the engine layer, or the command's extra ``fast``."""
+    """Whether the column reader's packages (engine layer or extra ``fast``) are installed."""
     return all(find_spec(package) is not None for package in ("numpy", "isal"))
 
 

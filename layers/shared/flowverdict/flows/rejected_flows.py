@@ -1,4 +1,4 @@
-"""What the records show of a rejected flow: its order, direction, subnet and activity."""
+"""Derive the order, direction, subnet and accepted activity of a rejected flow from records."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def activity_of(hashes: Iterable[int], activities: Mapping[int, Activity]) -> Ac
 def by_time(
     item: tuple[FlowKey, RejectedTotals],
 ) -> tuple[int, str, int, int, int, int, int, int, int, str]:
-    """Return what sorts flows: earliest first, then by their keys."""
+    """Return the sort key of a flow: earliest first, then by ``FlowKey``."""
     key, rejects = item
     start = rejects.traffic.first_start
     source, destination = _place(key.source), _place(key.destination)
@@ -49,7 +49,7 @@ def by_time(
     )
 
 
-_NEVER = 1 << 64  # after every time that a record may have
+_NEVER = 1 << 64  # later than any time of a record
 
 
 def _or_first(number: int | None) -> int:
@@ -81,12 +81,12 @@ def same_subnet(
     interface: Interface,
     subnets: dict[tuple[str | None, Address], set[str]],
 ) -> bool | None:
-    """Whether both ends lie in the interface's subnet; ``None`` if the records do not tell."""
+    """Whether both ends lie in the interface's subnet; ``None`` if the records do not show it."""
     if direction is None or len(interface.subnets) != 1:
         return None
     remote = key.packet_source if direction is FlowDirection.INGRESS else key.packet_destination
     known = subnets.get((interface.vpc_id, remote)) if remote is not None else None
     if known is None:
         return None
-    # Overlapping VPCs may hold one address twice; an interface reaches the one in its own subnet.
+    # Overlapping VPCs may have the same address; an interface reaches the host in its own subnet.
     return bool(known & interface.subnets)

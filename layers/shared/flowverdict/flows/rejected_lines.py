@@ -48,7 +48,7 @@ _OF_A_CONTEXT = (
 def rejects_of(
     lines: RejectedLines, origin: Origin, *, distinct: bool
 ) -> Iterator[tuple[tuple[FlowKey, RecordId | None], RejectedTotals]]:
-    """Return what ``FlowCollector.add`` makes of rejected records, in a third of the time.
+    """Return the same totals as ``FlowCollector.add`` of each record, in a third of the time.
 
     With ``distinct``, each total comes with the id of its record.
     """
@@ -73,8 +73,8 @@ def rejects_of(
     ) = values[: len(_OF_A_KEY) + len(_OF_TRAFFIC)]
     observed = values[len(_OF_A_KEY) + len(_OF_TRAFFIC) :]
     logged = [
-        one is not None and other is not None
-        for one, other in zip(packet_sources, packet_destinations, strict=True)
+        source is not None and destination is not None
+        for source, destination in zip(packet_sources, packet_destinations, strict=True)
     ]
     fields = (
         _filled(interfaces, resources),
@@ -89,10 +89,10 @@ def rejects_of(
         *islice(zip(*lines.values(_OF_A_CONTEXT), strict=False), count)
     ]
     contexts = {place: context_at(origin, *place) for place in {*places}}
-    zeros, ones = [0] * count, [1] * count
+    zeros, single = [0] * count, [1] * count
     sums = (_filled(packets, zeros), _filled(octets, zeros))
     traffics = map(
-        TrafficTotals, starts, _filled(ends, starts), flags, ones, *sums, _filled(flags, zeros)
+        TrafficTotals, starts, _filled(ends, starts), flags, single, *sums, _filled(flags, zeros)
     )
     rejects = map(
         RejectedTotals,
@@ -108,7 +108,7 @@ def rejects_of(
 
 def _filled(column: Sequence[Any], others: Sequence[Any]) -> list[Any]:
     """Fill the values that a column lacks from another column."""
-    return [other if one is None else one for one, other in zip(column, others, strict=True)]
+    return [other if value is None else value for value, other in zip(column, others, strict=True)]
 
 
 def aggregated_lines(
@@ -125,10 +125,10 @@ def aggregated_lines(
     counted = record_format.values_of(
         words, ("flow_direction", "protocol", "dstport", *_OF_TRAFFIC)
     )
-    column_reader: list[list[Any]] = [[*islice(column, lines)] for column in counted]
+    columns: list[list[Any]] = [[*islice(column, lines)] for column in counted]
     for (interface, *context), rows in rows_of.items():
         directions, protocols, ports, *numbers = (
-            [column[row] for row in rows] for column in column_reader
+            [column[row] for row in rows] for column in columns
         )
         starts, ends, flags, packets, octets = (
             [number for number in column if number is not None] for column in numbers
