@@ -1,4 +1,4 @@
-"""One build, one emulator with the stack deployed, one watch over all connections, for all tests of the session."""
+"""Fixtures of a session: one build, one emulator with the stack, one watch over connections."""
 
 from __future__ import annotations
 
@@ -61,7 +61,10 @@ def _slack() -> Iterator[Webhook]:
 
 @pytest.fixture
 def slack(_slack: Webhook, stack: Stack) -> Iterator[Webhook]:  # noqa: ARG001 - it is this stack's
-    """Give the webhook that the stack posts to, with nothing of earlier tests in it; it takes everything again afterwards."""
+    """Return the Slack webhook of the stack without requests of earlier tests.
+
+    After the test the webhook accepts all requests again.
+    """
     _slack.forget()
     yield _slack
     _slack.forget()
@@ -83,7 +86,7 @@ def teams(_teams: Webhook, stack: Stack) -> Iterator[Webhook]:  # noqa: ARG001 -
 
 @pytest.fixture(scope="session")
 def parameters(aws: Emulator, _slack: Webhook, _teams: Webhook) -> dict[str, str]:
-    """Give what the stack is deployed with."""
+    """Return the parameters that the stack is deployed with."""
     return prepare(aws.place, _slack.address, _teams.address)
 
 
@@ -96,7 +99,10 @@ def stack(built: Build, aws: Emulator, parameters: dict[str, str]) -> Stack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inboxes:
-    """Queues at every topic. ``mailed`` gets what the address ``AlertEmail`` gets, by the filter policy of its subscription."""
+    """Queues that are subscribed to every topic.
+
+    ``mailed`` gets what the address ``AlertEmail`` gets, by the filter policy of its subscription.
+    """
 
     alerts: Queue
     mail: Queue
@@ -118,7 +124,7 @@ def _inboxes(stack: Stack) -> Inboxes:
 
 @pytest.fixture
 def inboxes(_inboxes: Inboxes, stack: Stack) -> Inboxes:
-    """Give the queues with nothing of earlier tests in them, at a stack that remembers no alert."""
+    """Return the queues without messages of earlier tests, and delete the alerts of the stack."""
     forget(stack)
     for queue in (_inboxes.alerts, _inboxes.mail, _inboxes.mailed, _inboxes.chat):
         queue.rest()
@@ -127,7 +133,7 @@ def inboxes(_inboxes: Inboxes, stack: Stack) -> Inboxes:
 
 @pytest.fixture
 def alerts(inboxes: Inboxes) -> Queue:
-    """Give the queue that gets every alert."""
+    """Return the queue that gets every alert."""
     return inboxes.alerts
 
 

@@ -1,9 +1,10 @@
-"""AWS on 127.0.0.1: ministack for what the template makes, moto for EC2's rules.
+"""AWS on 127.0.0.1: ministack for what the template makes, moto for the rules in EC2.
 
-ministack runs the functions, enforces the IAM policies of their roles (``AUTH=true``), and delivers between services. Its EC2
-loses port ranges, prefix lists and nearly all filters, so where rules are judged the functions' EC2 calls go to moto instead:
-``AWS_ENDPOINT_URL_EC2`` in ministack's environment is inherited by its Lambda workers, and nothing of the template or the code
-changes. moto checks no permissions; where ``ec2:Describe*`` are to be checked, EC2 stays on ministack.
+ministack runs the functions, enforces the IAM policies of their roles (``AUTH=true``), and delivers
+between services. The EC2 of ministack loses port ranges, prefix lists and nearly all filters.
+Tests that evaluate rules therefore send the functions' EC2 calls to moto: the Lambda workers
+inherit ``AWS_ENDPOINT_URL_EC2`` from ministack's environment, and neither the template nor the code
+changes. moto checks no permissions; tests that check ``ec2:Describe*`` leave EC2 on ministack.
 """
 
 from __future__ import annotations
@@ -56,24 +57,22 @@ class Place:
     certificate: Path | None = None
 
     def environment(self) -> dict[str, str]:
-        """Give the variables that lead an SDK here and nowhere else."""
+        """Return the variables that send an SDK to this server only."""
         trust = {} if self.certificate is None else {"AWS_CA_BUNDLE": str(self.certificate)}
-        return (
-            trust
-            | {
-                "AWS_ENDPOINT_URL": self.url,
-                "AWS_ACCESS_KEY_ID": self.account_id,  # 12 digits: to ministack, the root user of that account
-                "AWS_SECRET_ACCESS_KEY": SECRET,
-                "AWS_REGION": self.region,
-                "AWS_DEFAULT_REGION": self.region,
-                "AWS_CONFIG_FILE": os.devnull,
-                "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-                "AWS_EC2_METADATA_DISABLED": "true",
-            }
-        )
+        return trust | {
+            "AWS_ENDPOINT_URL": self.url,
+            # To ministack, 12 digits are the root user of that account.
+            "AWS_ACCESS_KEY_ID": self.account_id,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 has a type of its own for each of twenty services
-        """Give an SDK client, the same one each time: making one takes 0.1 to 0.3 s."""
+        """Return the cached SDK client of a service: making a client takes 0.1 to 0.3 s."""
         return _client(self, service)
 
 
@@ -107,7 +106,7 @@ class Emulator:
     ec2_url: str | None
 
     def function_environment(self) -> dict[str, str]:
-        """Give what leads a function here that something else than the emulator runs."""
+        """Return the variables that send a function outside the emulator to the emulator."""
         return self.place.environment() | (
             {} if self.ec2_url is None else {"AWS_ENDPOINT_URL_EC2": self.ec2_url}
         )
@@ -118,7 +117,7 @@ class Emulator:
         return (self.folder / "emulator.log").read_text(errors="replace")
 
     def kept(self, kind: str, stack_name: str) -> list[dict[str, Any]]:
-        """Give the properties of a stack's resources of a type that ministack itself does not know."""
+        """Return the properties of a stack's resources of a type that ministack does not know."""
         found = [
             json.loads(path.read_text()) for path in sorted((self.folder / "kept").glob("*.json"))
         ]
@@ -138,20 +137,22 @@ def emulator(
     Parameters
     ----------
     account_id, region
-        Where it thinks it is.
+        Account and Region of the emulator.
     ec2_url
-        Where the functions' EC2 calls go; ``None`` leaves them to ministack, which checks their permissions.
+        Where the functions' EC2 calls go; ``None`` leaves the calls to ministack, which checks
+        their permissions.
     enforce_iam
-        Whether what the policies do not allow is refused.
+        Whether ministack refuses what the policies do not allow.
 
     Raises
     ------
     EmulatorError
-        It ended, or did not answer in time.
+        The emulator ended, or did not answer in time.
     """
     with tempfile.TemporaryDirectory(prefix="flowverdict-emulator-") as name:
         folder = Path(name)
-        # TLS, because the bucket's policy refuses everything else. ministack makes the certificate, with `openssl`.
+        # TLS, because the bucket policy refuses plain HTTP. ministack makes the certificate with
+        # `openssl`.
         certificate = folder / "tmp" / "ministack-tls" / "server.crt"
         place = Place(
             url=f"https://{LOOPBACK}:{free_port()}",
@@ -170,7 +171,8 @@ def emulator(
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches this process only, which then ends the group: workers too
+                # Ctrl-C reaches this process only, which then ends the group, workers included.
+                start_new_session=True,
             )
         try:
             _wait_until_healthy(process, place, folder)
@@ -202,14 +204,14 @@ def make_shop(rules: Place) -> SampleWorld:
 
 
 def free_port() -> int:
-    """Give a port that nothing listens on; somebody may still be faster."""
+    """Return a port that no process listens on; another process may still take the port first."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
 def base_environment(folder: Path) -> dict[str, str]:
-    """Give what any child process may know: nothing of the caller's AWS, Python or home."""
+    """Return the environment of a child process, without the caller's AWS, Python and home."""
     (folder / "tmp").mkdir(exist_ok=True)
     return {
         "PATH": os.environ["PATH"],

@@ -1,4 +1,4 @@
-"""Everything there is in an account and Region, of the kinds that stacks like this one are made of."""
+"""List all resources in an account and Region, of the kinds that this stack consists of."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thing:
-    """One resource: its service, and the name CloudFormation would know it by."""
+    """One resource: its service, and the name by which CloudFormation knows the resource."""
 
     service: str
     name: str
@@ -38,7 +38,7 @@ _LISTS = (
 
 
 def inventory(place: Place) -> frozenset[Thing]:
-    """Give what is there. A KMS key is not listed: AWS keeps a deleted one for days."""
+    """Return all resources except KMS keys: AWS keeps a deleted KMS key for days."""
     found: set[Thing] = set()
     for service, operation, list_key, name_key in _LISTS:
         client = place.client(service)

@@ -1,8 +1,9 @@
-"""What the deployed functions may do, statement by statement, and what is lost without each.
+"""What the deployed functions may do, by statement, and what fails without each statement.
 
-A policy is least privilege if all the way works with it and no statement can be taken out of it. Here each is taken out of the
-role in turn, through the IAM API, the function started anew, and invoked with its real role's credentials. ``make e2e-iam``
-writes down which assertion then fails; one that none misses is an error, for it is not needed or not tested.
+Policies are least privilege if everything works with them and each statement is needed. This module
+takes each statement in turn out of its role, through the IAM API, so that the function can be
+started anew and invoked with its role's credentials. ``make e2e-iam`` records which assertion then
+fails. If no assertion fails, that is an error: the statement is not needed, or not tested.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ class Policy:
 
     @property
     def title(self) -> str:
-        """What it is called where a stack's name would change it with each deployment."""
+        """Name of the policy that does not depend on the stack's name or on the deployment."""
         return self.name.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """One statement of a function's role, or one action or resource of it where it has several."""
+    """One statement of a function's role, or one of its several actions or resources."""
 
     function: str  # logical id
     policy: Policy
@@ -53,9 +54,11 @@ class Statement:
 
 
 def policy_statements(stack: Stack) -> Iterator[Statement]:
-    """Give every statement of every function's role, as deployed, and every action and resource of those that have several.
+    """Yield every deployed statement of the roles of the functions.
 
-    A managed policy's are given for each function that has it. Those of AWS's own policies are not told apart.
+    Where a statement has several actions or resources, each of them follows. Statements of a
+    managed policy are repeated for each function that has the policy. A policy that AWS manages
+    counts as one statement.
     """
     logical_ids = {one["PhysicalResourceId"]: one["LogicalResourceId"] for one in stack.resources}
     for function, role_name in _roles(stack).items():
@@ -74,14 +77,17 @@ def policy_statements(stack: Stack) -> Iterator[Statement]:
 
 @contextmanager
 def without(stack: Stack, statement: Statement) -> Iterator[None]:
-    """Take a statement out of its role until the block ends. Others that have the same managed policy keep it whole."""
+    """Take a statement out of its role until the block ends.
+
+    Other roles that have the same managed policy keep all of the policy.
+    """
     policy, iam = statement.policy, stack.place.client("iam")
     physical_ids = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in stack.resources}
     of_aws = policy.arn is not None and policy.arn.startswith(AWS_MANAGED)
     before = [] if of_aws else _statements(stack.place, policy)
     after = [left for one in before if (left := _less(one, statement, physical_ids)) is not None]
     if policy.arn is not None:
-        # What is left of it stands in for it, as a policy of the role's own.
+        # A policy of the role itself, with the remaining statements, replaces the managed policy.
         iam.detach_role_policy(RoleName=policy.role_name, PolicyArn=policy.arn)
         own = replace(policy, name=_STAND_IN, arn=None)
     else:
@@ -104,12 +110,14 @@ def without(stack: Stack, statement: Statement) -> Iterator[None]:
 
 
 def start_anew(stack: Stack, function: str) -> None:
-    """Have the next invocation be a cold start: what a warm one remembers of AWS would hide what it may not ask any more."""
+    """Make the next invocation a cold start.
+
+    A warm function caches answers of AWS, which would hide that it may no longer make the request.
+    """
     client, name = stack.place.client("lambda"), stack.physical_id(function)
     variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    changed = variables | {
-        "STARTED_ANEW_AT": f"{time.time():.3f}"
-    }  # a changed description alone would not do
+    # A changed description alone would not start the function anew.
+    changed = variables | {"STARTED_ANEW_AT": f"{time.time():.3f}"}
     client.update_function_configuration(FunctionName=name, Environment={"Variables": changed})
 
 
@@ -155,7 +163,7 @@ def _several(value: str | list[str]) -> list[str]:
 
 
 def _sid(statement: Mapping[str, Any], policy: Policy) -> str:
-    # SAM writes some policies itself, without a Sid; their name says what for.
+    # SAM writes some policies itself, without a Sid; the name of the policy says its purpose.
     return str(statement.get("Sid", policy.title))
 
 

@@ -1,4 +1,4 @@
-"""The books of the soak: what the functions read and told, held against what was put in and what is true of it."""
+"""Compare the records and alerts that the functions report in the soak with load and truth."""
 
 from __future__ import annotations
 
@@ -92,19 +92,31 @@ class Report:
         )
         beside = (
             f"{self.log_events} batches of log events, {self.failed} invocations failed",
-            f"{self.measured} of {self.read} records read are in the metrics, which lack those of killed invocations",
-            f"{self.corrected} alerts were sent before all of their window had arrived, and corrected",
-            f"{self.unheard} corrections were of messages that a killed worker had stored and not sent",
+            (
+                f"{self.measured} of {self.read} records read are in the metrics, "
+                "which lack those of killed invocations"
+            ),
+            (
+                f"{self.corrected} alerts were sent before all of their window had arrived, "
+                "and corrected"
+            ),
+            (
+                f"{self.unheard} corrections were of messages that a killed worker had stored "
+                "and not sent"
+            ),
         )
         figures = (
-            f"soak: {self.objects} objects, {self.records} records in, {counts.total()} accounted for ({kinds})",
+            (
+                f"soak: {self.objects} objects, {self.records} records in, "
+                f"{counts.total()} accounted for ({kinds})"
+            ),
             f"{self.kills} kills, {self.redeliveries} redeliveries",
             f"alerts expected {self.expected}, sent {self.sent}, twice {self.twice}",
         )
         return ["; ".join(beside), ", ".join(figures)]
 
 
-# --- records ----------------------------------------------------------------------------------------------------------
+# --- records --------------------------------------------------------------------------------------
 
 
 def account_records(stack: Stack, load: Load, bucket: str, report: Report) -> None:
@@ -169,7 +181,9 @@ def _account_function(
         at_least, at_most = ended[kind], whole[kind]
         report.check(
             holds=at_least <= measured[kind] <= at_most,
-            otherwise=f"{function} measured {measured[kind]} {kind}, should be {at_least} to {at_most}",
+            otherwise=(
+                f"{function} measured {measured[kind]} {kind}, should be {at_least} to {at_most}"
+            ),
         )
 
 
@@ -192,7 +206,7 @@ def _failed(messages: Sequence[tuple[str, str]]) -> frozenset[str]:
     )
 
 
-# --- alerts -----------------------------------------------------------------------------------------------------------
+# --- alerts ---------------------------------------------------------------------------------------
 
 
 class Truth:
@@ -287,7 +301,9 @@ def account_alerts(
     )
     report.check(
         holds=report.unheard <= report.kills,
-        otherwise=f"{report.unheard} corrections were of messages never sent, with {report.kills} kills",
+        otherwise=(
+            f"{report.unheard} corrections were of messages never sent, with {report.kills} kills"
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a test does to a deployed stack and sees of it: objects and log events in, alerts and log lines out."""
+"""Input and output of a deployed stack: objects and log events in, alerts and log lines out."""
 
 from __future__ import annotations
 
@@ -119,7 +119,10 @@ def subscribe(
     *,
     raw: bool = True,
 ) -> Queue:
-    """Subscribe a new queue to a topic, as a team of the organisation would: with a queue policy that lets SNS in."""
+    """Subscribe a new queue to a topic, with a queue policy that lets SNS in.
+
+    A team of the organisation would subscribe its queue in the same way.
+    """
     sqs = place.client("sqs")
     queue = Queue(place=place, url=sqs.create_queue(QueueName=name)["QueueUrl"])
     statement = {
@@ -141,7 +144,7 @@ def subscribe(
 
 
 def deployed_filter(place: Place, topic_arn: str, protocol: str) -> dict[str, list[str]]:
-    """Give the filter policy of a topic's only subscription of a protocol, as deployed.
+    """Return the filter policy of a topic's only subscription of a protocol, as deployed.
 
     Raises
     ------
@@ -164,9 +167,9 @@ def deployed_filter(place: Place, topic_arn: str, protocol: str) -> dict[str, li
 
 
 def forget(stack: Stack) -> list[dict[str, Any]]:
-    """Empty the table of alerts and the bucket of evidence, so that all problems are new again; give what was in the table.
+    """Empty the alert table and the evidence bucket, and return the items that the table had.
 
-    The seed stays: functions that run know it by heart.
+    After this all problems are new again. The seed stays, because running functions have cached it.
     """
     s3, bucket = stack.place.client("s3"), stack.outputs["EvidenceBucketName"]
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
@@ -201,7 +204,10 @@ def put_object(stack: Stack, key: str, text: str) -> str:
 
 
 def put_log_events(place: Place, log_group: str, log_stream: str, lines: Iterable[str]) -> None:
-    """Write records into a log group, stamped now: CloudWatch Logs refuses events older than two weeks."""
+    """Write records into a log group, with the present time as their timestamp.
+
+    CloudWatch Logs refuses events older than two weeks.
+    """
     logs = place.client("logs")
     now = int(time.time() * 1000)
     with suppress(logs.exceptions.ResourceAlreadyExistsException):
@@ -211,7 +217,7 @@ def put_log_events(place: Place, log_group: str, log_stream: str, lines: Iterabl
 
 
 def log_events(stack: Stack, logical_id: str) -> list[tuple[str, str]]:
-    """Give everything that a function and its runtime have logged, each with its log stream."""
+    """Return all that a function and its runtime have logged, each message with its log stream."""
     place, name = stack.place, stack.physical_id(logical_id)
     configuration = place.client("lambda").get_function_configuration(FunctionName=name)
     group = configuration["LoggingConfig"]["LogGroup"]
@@ -224,17 +230,17 @@ def log_events(stack: Stack, logical_id: str) -> list[tuple[str, str]]:
 
 
 def raw_log(stack: Stack, logical_id: str) -> list[str]:
-    """Give everything that a function and its runtime have logged."""
+    """Return all that a function and its runtime have logged."""
     return [message for _, message in log_events(stack, logical_id)]
 
 
 def function_log(stack: Stack, logical_id: str) -> list[dict[str, Any]]:
-    """Give the structured lines that a function has logged, without its metrics."""
+    """Return the structured lines that a function has logged, without its metrics."""
     return [one for one in _structured(stack, logical_id) if "_aws" not in one]
 
 
 def metric(stack: Stack, logical_id: str, name: str) -> list[float]:
-    """Give the values of a metric that a function has measured, in CloudWatch's embedded format: one for each invocation."""
+    """Return the values of a metric in a function's embedded metric format: one per invocation."""
     found = [one[name] for one in _structured(stack, logical_id) if "_aws" in one and name in one]
     return [float(value) for one in found for value in (one if isinstance(one, list) else [one])]
 
@@ -244,7 +250,7 @@ def _structured(stack: Stack, logical_id: str) -> list[dict[str, Any]]:
 
 
 def wait_until[T](look: Callable[[], T | None], what: str, seconds: float = _WAIT) -> T:
-    """Give what ``look`` finds, as soon as it finds something.
+    """Return what ``look`` finds, as soon as it finds something.
 
     Raises
     ------

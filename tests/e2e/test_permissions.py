@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.emulator import ROOT
-from tests.e2e.permissions import TRIALS, UNCHECKED, Trial, markdown, trial
+from tests.e2e.permission_trial import Trial, trial
+from tests.e2e.permissions import TRIALS, UNCHECKED, markdown
 from tests.e2e.policies import Policy, Statement, policy_statements, without
 from tests.helpers.sam_template import read_template
 
