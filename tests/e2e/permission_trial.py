@@ -53,7 +53,7 @@ MUTED_PORT: Final = 9999  # of the policy document, and of one record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A deployed stack with rejected flows in two accounts, and the destinations of its messages."""
+    """A deployed stack with rejected flows in two accounts, and all recipients of its messages."""
 
     stack: Stack
     queues: Mapping[str, Queue]  # of each topic, by the kind of subscriber

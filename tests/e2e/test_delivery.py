@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from tests.e2e.stack import Stack
     from tests.e2e.webhook import Request, Webhook
 
-# What the shop's delivery is told as at once. The internet's knocking at port 22 and the packets of a closed connection wait for
-# the digest.
+# The alerts that the shop's delivery sends at once. The scans of port 22 from the internet and the
+# packets of a closed connection wait for the digest.
 TOLD_AT_ONCE = {
     (
         "critical",
@@ -93,13 +93,15 @@ def test_an_object_becomes_json_for_machines_text_for_people_and_what_amazon_q_t
 def test_the_address_is_mailed_what_its_parameter_asks_for(
     stack: Stack, inboxes: Inboxes, parameters: dict[str, str]
 ) -> None:
-    """A queue with the filter policy that the deployed subscription has, since the emulator does not send mail."""
+    """Read a queue with the filter policy of the deployed subscription.
+
+    The emulator sends no mail.
+    """
     assert parameters["EmailFromSeverity"] == "high"
     put_object(stack, key(stack.place, "mailed"), shop_delivery())
 
-    inboxes.mail.take(
-        4 + NOTICES
-    )  # SNS sends to all subscribers before it answers, so the other queue has its own by then
+    # SNS sends to all subscribers before it answers, so the other queue has its messages by then.
+    inboxes.mail.take(4 + NOTICES)
     mailed = inboxes.mailed.take_whole(3)
 
     assert Counter(one.attributes["severity"] for one in mailed) == {"critical": 2, "high": 1}
@@ -166,7 +168,10 @@ def kind(request: Request) -> str | None:
 
 @pytest.fixture
 def _impatient_queue(stack: Stack) -> Iterator[None]:
-    """Have a message that failed come back after 2 s, and not after half an hour as it should on AWS."""
+    """Make a failed message visible again after 2 s.
+
+    As deployed, a failed message comes back after half an hour.
+    """
     sqs, url = stack.place.client("sqs"), stack.physical_id("FlowLogQueue")
     before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])[
         "Attributes"
@@ -192,7 +197,8 @@ def test_an_object_that_cannot_be_read_ends_in_the_dead_letter_queue_and_the_oth
     (dead,) = Queue(place=stack.place, url=stack.outputs["FlowLogDeadLetterQueueUrl"]).take(1)
 
     assert unquote_plus(json.loads(dead)["Records"][0]["s3"]["object"]["key"]) == poison
-    # A worker that starts cold may be slower than 2 s, and the message given to another one too: queues deliver at least once.
+    # A worker may take more than 2 s to start, and the queue then delivers the message to another
+    # worker as well: queues deliver at least once.
     assert {outline(one) for one in good + valid(alerts.rest())} == {
         ("response", "network-acl", 443)
     }

@@ -1,4 +1,4 @@
-"""The test's own machinery: what it takes, what it answers, and that it leaves nothing behind."""
+"""The emulator itself: what it accepts, what it answers, and that no process or file remains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The life of an alert on the deployed stack: told once, counted, over; the sweep; the digest; what the policy mutes."""
+"""The life of an alert on the deployed stack: sent once, counted, resolved.
+
+Also the sweep, the digest, and the mutes of the policy.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ FLOWS_OF_ONE = RECORDS_OF_ONE = (
 
 
 def end_of(stack: Stack, alerts: Queue) -> dict[str, Any]:
-    """Let half an hour pass and give the one message that says that it is over, with the totals of the whole time."""
+    """Sweep as of half an hour later and return the one message of the resolved alert.
+
+    The message has the totals of the whole episode.
+    """
     sweep(stack, HALF_AN_HOUR)
     (resolved,) = [
         one for one in valid(alerts.take(1) + alerts.rest()) if one["status"] == "resolved"
@@ -45,7 +51,7 @@ def end_of(stack: Stack, alerts: Queue) -> dict[str, Any]:
 
 
 def passed_over(stack: Stack, function: str) -> int:
-    """Count how often a function has said that it read a source before."""
+    """Count how often a function has logged that a source was read before."""
     return sum(
         one["message"] == "read before, not read again" for one in function_log(stack, function)
     )
@@ -71,7 +77,10 @@ def test_an_object_that_is_told_of_again_adds_nothing(stack: Stack, alerts: Queu
 
 
 def test_a_log_event_that_is_delivered_again_adds_nothing(stack: Stack, alerts: Queue) -> None:
-    line = "2 123456789012 eni-0bbbbbbbbbbbbbbb2 10.0.1.5 10.0.1.9 41200 3306 6 4 240 1795348808 1795348828 REJECT OK"
+    line = (
+        "2 123456789012 eni-0bbbbbbbbbbbbbbb2 10.0.1.5 10.0.1.9 41200 3306 6 4 240 "
+        "1795348808 1795348828 REJECT OK"
+    )
     event = pack([line], log_group="/other/group", log_stream="eni-0bbbbbbbbbbbbbbb2-all").encode()
     client, name = stack.place.client("lambda"), stack.physical_id("ClassifyCloudWatchLogsFunction")
     before = passed_over(stack, "ClassifyCloudWatchLogsFunction")
@@ -99,12 +108,13 @@ def test_the_same_new_fault_in_two_objects_at_one_moment_is_one_message(
     resolved = end_of(stack, alerts)
 
     assert resolved["fingerprint"] == alert["fingerprint"]
-    # One flow, of which both files have records: a window's alerts are of all its files, whoever reads them when.
+    # One flow, of which both files have records: the alerts of a window are of all its files,
+    # whichever worker reads a file at whatever time.
     assert (resolved["flows"], resolved["records"]) == (FLOWS_OF_ONE, 2 * RECORDS_OF_ONE)
 
 
 def read_by(stack: Stack) -> set[str]:
-    """Give the keys of the objects that classify_s3 has read."""
+    """Return the keys of the objects that classify_s3 has read."""
     sources = [
         str(one["source"])
         for one in function_log(stack, "ClassifyS3Function")
@@ -151,7 +161,10 @@ def _policy_of_its_own(stack: Stack) -> Iterator[None]:
 
 
 def put_policy(stack: Stack, text: str, *functions: str) -> None:
-    """Change the document, and do not wait the minute that a function may go by the one it knows."""
+    """Change the policy and start the functions anew.
+
+    A running function may use the policy that it has cached for another minute.
+    """
     stack.place.client("ssm").put_parameter(
         Name=POLICY_NAME, Value=text, Type="String", Overwrite=True
     )

@@ -1,4 +1,8 @@
-"""IAM enforced, EC2's part of it included, in another account and Region: enough is allowed, and the table says what for."""
+"""The permissions of every function, with IAM enforced, for EC2 as well.
+
+The functions are allowed all that they need, and the published table has every statement. Account
+and Region differ from those of the other tests.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +44,7 @@ def permitted(built: Build, watch: Watch) -> Iterator[Trial]:  # noqa: ARG001 - 
 
 
 def template_sids(built: Build) -> set[str]:
-    """Give the Sids of everything that the template allows functions, those under a condition too."""
+    """Return the Sids of the functions' statements in the template, conditional ones included."""
     notifications = []
     for one in read_template(built.template)["Resources"].values():
         if one["Type"] == "AWS::Serverless::Function":
@@ -58,7 +62,7 @@ def template_sids(built: Build) -> set[str]:
 
 
 def chosen(statement: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give a statement, or both that a condition may choose."""
+    """Return a statement, or both statements between which a condition chooses."""
     return (
         [one for one in statement["Fn::If"][1:] if "Sid" in one]
         if "Fn::If" in statement
@@ -81,7 +85,10 @@ def test_with_all_its_permissions_a_function_does_everything_and_is_refused_noth
 def test_without_a_permission_that_it_needs_a_function_fails_its_trial(
     permitted: Trial, function: str
 ) -> None:
-    """Take one out here, to know that taking out works; ``make e2e-iam`` does it with all of them."""
+    """Take one statement out, which shows that a missing permission is noticed.
+
+    ``make e2e-iam`` takes out all of them in turn.
+    """
     statements = [*policy_statements(permitted.stack)]
     (statement,) = [
         one for one in statements if (one.function, str(one)) == (function, NEEDED[function])
@@ -94,7 +101,7 @@ def test_without_a_permission_that_it_needs_a_function_fails_its_trial(
 
 
 def rows() -> list[tuple[str, str]]:
-    """Give function and statement of each row of the published table."""
+    """Return function and statement of each row of the published table."""
     table = (ROOT / "docs" / "permissions.md").read_text()
     assert "**nothing**" not in table
     return re.findall(r"^\| (\w+Function) \| ([^|]+) \|", table, re.MULTILINE)

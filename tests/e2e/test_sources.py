@@ -1,6 +1,7 @@
-"""A stack whose flow logs come into a bucket that exists, with a flow log of its own, a key of its own, and traces.
+"""A stack that reads from an existing bucket, with a flow log, an encryption key and traces.
 
-That the key is asked for everywhere is read off the translated template: the emulator does not keep it.
+The test of the translated template asserts that every resource uses the key: the emulator does not
+store this setting.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The stack's life: made, made twice, changed, removed."""
+"""The life of the stack: deployed, deployed a second time, changed, deleted."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_parameters_that_make_no_sense_are_refused_before_anything_changes(
 def test_what_is_optional_is_not_there_unless_asked_for_and_the_schedule_starts_the_sweep(
     built: Build, aws: Emulator
 ) -> None:
-    """Deploy a second stack beside the first, with nobody to tell, and remove it."""
+    """Deploy a second stack beside the first, without destinations for messages, and delete it."""
     second = Stack(build=built, place=aws.place, name="flowverdict-second")
     before = inventory(aws.place)
     second.deploy({"SweepMinutes": "60"})  # the rate that the emulator hurries
@@ -101,7 +101,10 @@ def test_what_is_optional_is_not_there_unless_asked_for_and_the_schedule_starts_
 
 
 def come_to_rest(stack: Stack) -> None:
-    """Wait until no function logs any more: one that ran on while the stack is deleted would make its log group again."""
+    """Wait until no function logs any more.
+
+    A function that runs while the stack is deleted would make its log group again.
+    """
     events = stack.place.client("events")
     for rule in stack.of_type("AWS::Events::Rule").values():
         events.disable_rule(Name=rule)
@@ -116,7 +119,10 @@ def come_to_rest(stack: Stack) -> None:
 
 
 def documented(built: Build, resources: list[dict[str, Any]]) -> set[str]:
-    """Give what the README says of `sam delete`: the buckets stay, and SAM keeps the layers' versions."""
+    """Return what remains after `sam delete` according to the README.
+
+    The buckets remain, and SAM retains the versions of the layers.
+    """
     template = read_template(built.template)["Resources"]
     retained = {
         logical_id
@@ -137,7 +143,10 @@ def documented(built: Build, resources: list[dict[str, Any]]) -> set[str]:
 def test_more_messages_than_an_hour_may_have_are_counted_and_a_message_says_so(
     stack: Stack, inboxes: Inboxes, parameters: dict[str, str]
 ) -> None:
-    """Deploy other parameters over the stack, which hold at once; the tests after this one do not need the old ones."""
+    """Deploy other parameters over the stack, which take effect at once.
+
+    The tests after this one do not need the old parameters.
+    """
     moved = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in stack.resources}
 
     stack.deploy(
@@ -165,7 +174,7 @@ def test_more_messages_than_an_hour_may_have_are_counted_and_a_message_says_so(
 def test_the_whole_stack_is_removed_but_for_what_is_documented(
     built: Build, aws: Emulator, stack: Stack
 ) -> None:
-    """Last of all: the stack of the other tests ends here."""
+    """Delete the stack of the other tests; this test runs last."""
     before = inventory(aws.place)
     resources = stack.resources
     come_to_rest(stack)
@@ -173,7 +182,8 @@ def test_the_whole_stack_is_removed_but_for_what_is_documented(
     stack.delete()
 
     gone = before - inventory(aws.place)
-    # The inventory knows some things by other names than CloudFormation does, so it is asked only for what it has.
+    # The inventory knows some resources by other names than CloudFormation does. Only the names
+    # that the inventory had before are compared.
     expected = {one["PhysicalResourceId"] for one in resources} & {one.name for one in before}
     assert {one.name for one in gone} >= expected - documented(built, resources)
     assert documented(built, resources) <= {one.name for one in inventory(aws.place)}

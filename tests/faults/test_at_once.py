@@ -36,7 +36,10 @@ ROUNDS = 6
 
 
 def flow_log(number: int) -> bytes:
-    """Build an object of one rejected reply; each number has an interface and a window of its own."""
+    """Build an object of one rejected reply.
+
+    Each number has an interface and a window of its own.
+    """
     line = reply(40_001, -10 * WINDOW * number)
     return content_of(
         [line.replace("eni-1", f"eni-{number}").replace("10.0.0.5", f"10.0.{number}.5")]

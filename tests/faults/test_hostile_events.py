@@ -166,8 +166,8 @@ def test_hostile_log_events_are_refused_in_one_line_each_and_the_next_one_is_rea
     assert legs(aws) == ["response"]
 
 
-# Whether it is refused, and how many MiB it may take: what is unpacked is held three times over for a moment, and of all JSON
-# empty lists are the worst: 3 bytes become 64.
+# Whether the log event is refused, and how many MiB its reading may take. For a moment three copies
+# of the unpacked data are in memory. Of all JSON, empty lists need the most: 3 bytes become 64.
 LOG_BOMBS: dict[str, tuple[bytes, bool, int]] = {
     "2 GiB of blanks": (bomb(b"", b" " * MIB, 2_048), True, 32),
     "2 GiB in a message": (

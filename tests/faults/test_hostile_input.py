@@ -283,9 +283,9 @@ def test_a_file_takes_little_memory_whatever_it_unpacks_to(tmp_path: Path, what:
 def test_reading_stops_soon_after_its_time_is_over_and_the_neighbours_go_on(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The function has 5 s here, of which it reads for 3. Each look at the clock takes 0.25 s, so the
-    # time is over at the 12th look. A GiB has so many only if less than 90 MiB is unpacked between
-    # two looks; else it is read to its end.
+    # The function has 5 s here, of which it reads for 3. Each look at the clock takes 0.25 s, so
+    # the time is over at the 12th look. Only if less than 90 MiB is unpacked between two looks does
+    # a GiB need so many looks; else the GiB is read to its end.
     monkeypatch.setattr(
         "flowverdict_cli.local_aws._LambdaContext.get_remaining_time_in_millis", lambda _: 5_000
     )

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
-# Marks what no log line or message may contain: credentials, the webhook's path, and fields of events
-# and records that no output shows.
+# Marks what no log line or message may contain: credentials, the webhook's path, and fields of
+# events and records that no output shows.
 MARK = "m4rk3d"
 WEBHOOK = "s3cr3t"  # in the path of tests.helpers.webhook_server
 OBJECT = KEY % "marked"
@@ -103,7 +103,7 @@ def output(
 
 
 def marked_log() -> bytes:
-    """Give a flow log with marked fields that decide nothing and are shown nowhere."""
+    """Return a flow log with marked fields that no decision uses and no output shows."""
     header, *lines = LOG.read_text().splitlines()
     extra = "ecs-service-name instance-tag interface-tag some-new-field"
     return gzip.compress(
@@ -207,7 +207,7 @@ def events(trouble: str) -> list[dict[str, Any]]:
 
 
 def outcome(invocation: Invocation) -> tuple[str, bool]:
-    """Give all that an invocation says, and whether it or a message of it failed."""
+    """Return all output of an invocation, and whether it or one of its messages failed."""
     error = (
         "" if invocation.error is None else "".join(traceback.format_exception(invocation.error))
     )

@@ -116,7 +116,7 @@ def offences(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 
 def of(module: str, found: list[str]) -> list[str]:
-    """Give what was found in one module."""
+    """Return the entries of one module."""
     return [
         entry.removeprefix(f"{module}.py: ")
         for entry in found

@@ -56,7 +56,7 @@ BOARD: dict[str, Any] = json.loads(
 
 
 def on_dashboard() -> set[str]:
-    """Give the names of our own metrics that the dashboard shows."""
+    """Return the names of the project's own metrics that the dashboard shows."""
     names: set[str] = set()
     for widget in BOARD["widgets"]:
         for metric in widget["properties"].get("metrics", []):
@@ -125,7 +125,7 @@ def test_widgets_do_not_overlap() -> None:
 def measured(
     capsys: pytest.CaptureFixture[str], observability: Observability
 ) -> list[dict[str, Any]]:
-    """Give the lines of metrics that one invocation writes."""
+    """Return the lines of metrics that one invocation writes."""
     observability.metrics.flush_metrics()
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     return [line for line in lines if "_aws" in line]

@@ -153,7 +153,7 @@ def holds(condition: dict[str, Any], given: dict[str, str]) -> bool:
 
 
 def refused(**changed: str) -> set[str]:
-    """Give the rules that refuse a stack in eu-west-1 with these parameters."""
+    """Return the rules that refuse a stack in eu-west-1 with these parameters."""
     given = (
         {name: str(parameter["Default"]) for name, parameter in PARAMETERS.items()}
         | {"AWS::Region": "eu-west-1"}

@@ -56,7 +56,7 @@ def of_type(resources: dict[str, dict[str, Any]], kind: str) -> dict[str, dict[s
 
 
 def statements(value: object) -> Iterator[dict[str, Any]]:
-    """Give every statement of a policy document, whatever its conditions."""
+    """Yield every statement of a policy document, whatever its conditions."""
     if isinstance(value, list):
         for one in value:
             yield from statements(one)
@@ -72,7 +72,7 @@ def listed(value: object) -> list[Any]:
 
 
 def own_policies(resources: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give all statements that say what roles may do."""
+    """Return all statements that say what roles may do."""
     notifications = [
         policy["PolicyDocument"]
         for policy in of_type(resources, "AWS::IAM::ManagedPolicy").values()
@@ -302,7 +302,7 @@ def test_numbers_of_functions_are_the_users_to_choose(resources: dict[str, dict[
 
 
 def role_statements(resources: dict[str, dict[str, Any]], role: str) -> dict[str, dict[str, Any]]:
-    """Give a role's own statements and those of the managed policy it has, by Sid."""
+    """Return the statements of a role and of its managed policy, by Sid."""
     properties = resources[role]["Properties"]
     notifications = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
     notifications += [
