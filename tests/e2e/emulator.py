@@ -259,7 +259,7 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], place: Place, folder: 
                 f"{place.url}/_ministack/health", timeout=1, context=context
             ):
                 return
-        except (OSError, ssl.SSLError):  # no certificate yet, half a certificate, or nobody listens
+        except (OSError, ssl.SSLError):  # no certificate yet, a part of it, or no listener
             time.sleep(0.05)
     tail = (folder / "emulator.log").read_text(errors="replace")[-3000:]
     raise EmulatorError(

@@ -222,8 +222,8 @@ def deploy_variant(stack: Stack, variant: Mapping[str, str]) -> None:
         of_all
         | {name: value.format(**secrets, encryption_key=key_arn) for name, value in variant.items()}
     )
-    # The trials of other functions publish alerts that must not be posted: a trial invokes the one
-    # function itself, as SNS would.
+    # The trials of other functions publish alerts that must not be posted. The trial of a notifier
+    # invokes its function itself, as SNS would.
     sns = stack.place.client("sns")
     for one in sns.list_subscriptions_by_topic(TopicArn=stack.outputs["AlertTopicArn"])[
         "Subscriptions"

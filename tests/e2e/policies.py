@@ -163,7 +163,7 @@ def _several(value: str | list[str]) -> list[str]:
 
 
 def _sid(statement: Mapping[str, Any], policy: Policy) -> str:
-    # SAM writes some policies itself, without a Sid; the name of the policy says its purpose.
+    # SAM writes some policies itself, without a Sid; the name of the policy states its purpose.
     return str(statement.get("Sid", policy.title))
 
 

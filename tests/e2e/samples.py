@@ -91,7 +91,7 @@ def scheduled(seconds_from_now: float = 0) -> dict[str, Any]:
 
 
 def key(place: Place, name: str) -> str:
-    """Return the key that AWS gives a flow log file."""
+    """Return the key under which AWS stores a flow log file."""
     return _KEY.format(account_id=place.account_id, region=place.region, name=name)
 
 

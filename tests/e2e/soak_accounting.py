@@ -344,7 +344,7 @@ def _account_messages(
     begun = {opened for status, opened, _ in times if status == Status.FIRING}
     ended = {opened for status, opened, _ in times if status == Status.RESOLVED}
     report.corrected += len(ended)
-    # Nobody can know whether a killed worker had sent the message that it stored, so the correction
+    # Whether a killed worker had sent the message that it stored cannot be known, so the correction
     # is sent in any case.
     report.unheard += len(ended - begun)
     open_episodes = begun - ended

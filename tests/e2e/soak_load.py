@@ -64,7 +64,7 @@ class Network:
 
 
 def make_network(rules: Place) -> Network:
-    """Make the network in an EC2 that judges as AWS's does."""
+    """Make the network in an EC2 that stores rules as AWS's does."""
     ec2 = rules.client("ec2")
     vpc_id = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnets = {
@@ -145,7 +145,7 @@ class FlowLogObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEvents:
-    """What is put into a log stream at once. No two of a stream have as many lines."""
+    """Log events of one delivery to a log stream; no two of a stream have equally many lines."""
 
     stream: str
     lines: Lines
@@ -155,12 +155,12 @@ type Delivery = FlowLogObject | LogEvents
 
 
 class Load:
-    """Deliveries, in an order that is only roughly that of time.
+    """Deliveries, roughly in the order of their times.
 
     Parameters
     ----------
     now
-        Unix seconds; all that is told of lies before.
+        Unix seconds; all records are of earlier times.
     """
 
     def __init__(self, network: Network, random: Random, now: int) -> None:

@@ -73,7 +73,7 @@ def build(folder: Path) -> Build:
         "build",
         f"--build-dir={folder / 'build'}",
         f"--cache-dir={folder / 'cache'}",
-        "--region=us-east-1",  # asked for, not used
+        "--region=us-east-1",  # required by sam, not used
         *_overrides({"Architecture": HOST_ARCHITECTURE}),
     )
     compile_build(folder / "build")
@@ -89,7 +89,7 @@ class Stack:
     name: str
 
     def deploy(self, parameters: Mapping[str, str] | None = None) -> str:
-        """Run ``sam deploy``, for the first time or as an update, and give what it printed.
+        """Run ``sam deploy``, for the first time or as an update, and return its output.
 
         Raises
         ------
@@ -109,7 +109,7 @@ class Stack:
         )
 
     def delete(self) -> str:
-        """Run ``sam delete`` and give what it printed.
+        """Run ``sam delete`` and return its output.
 
         Raises
         ------

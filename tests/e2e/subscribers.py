@@ -38,7 +38,7 @@ class Queue:
 
     @property
     def arn(self) -> str:
-        """Its ARN."""
+        """ARN of the queue."""
         return str(
             self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])[
                 "Attributes"
@@ -46,12 +46,12 @@ class Queue:
         )
 
     def take(self, count: int, seconds: float = _WAIT) -> list[str]:
-        """Take messages off the queue until there are ``count`` of them, and give their texts.
+        """Take messages off the queue until there are ``count`` of them, and return their texts.
 
         Raises
         ------
         TimeoutError
-            Fewer came in time; says which.
+            Fewer arrived in time; the text has the messages that did.
         """
         return [one.body for one in self.take_whole(count, seconds)]
 
@@ -61,7 +61,7 @@ class Queue:
         Raises
         ------
         TimeoutError
-            Fewer came in time; says which.
+            Fewer arrived in time; the text has the messages that did.
         """
         taken: list[Message] = []
         deadline = time.monotonic() + seconds
@@ -72,11 +72,11 @@ class Queue:
         return taken
 
     def rest(self) -> list[str]:
-        """Take what is there now, and give the texts."""
+        """Take all messages that the queue has now, and return their texts."""
         return [one.body for one in self.rest_whole()]
 
     def rest_whole(self) -> list[Message]:
-        """Take what is there now."""
+        """Take all messages that the queue has now, with their attributes."""
         taken: list[Message] = []
         while new := self._receive(wait=0):
             taken += new
@@ -188,14 +188,14 @@ def forget(stack: Stack) -> list[dict[str, Any]]:
 
 
 def remember(stack: Stack, items: Iterable[Mapping[str, Any]]) -> None:
-    """Put back what ``forget`` gave."""
+    """Put the items that ``forget`` returned back into the alert table."""
     client, table = stack.place.client("dynamodb"), stack.outputs["AlertTableName"]
     for item in items:
         client.put_item(TableName=table, Item=item)
 
 
 def put_object(stack: Stack, key: str, text: str) -> str:
-    """Put a flow log file into the stack's bucket as AWS delivers it, gzipped, and give its key."""
+    """Put a flow log file into the stack's bucket as AWS does, gzipped, and return its key."""
     body = gzip.compress(text.encode(), mtime=0)
     stack.place.client("s3").put_object(
         Bucket=stack.outputs["FlowLogBucketName"], Key=key, Body=body

@@ -46,7 +46,7 @@ def test_every_record_and_every_alert_is_accounted_for_though_workers_are_killed
     assert told is not None, finished.stdout
     assert told["accounted"] == told["records"]
     assert told["sent"] == told["expected"]
-    # Else it shows nothing.
+    # Without these the run shows nothing.
     assert (
         min(int(told[name]) for name in ("objects", "records", "kills", "redeliveries", "expected"))
         > 0

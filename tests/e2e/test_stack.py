@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.e2e.emulator import Emulator
     from tests.e2e.stack import Build
 
-# SAM gives a changed layer another logical id, and keeps the old version.
+# For a changed layer SAM generates another logical id, and retains the old version.
 _KEPT_BY_SAM = "AWS::Serverless::LayerVersion"
 
 
@@ -156,7 +156,7 @@ def test_more_messages_than_an_hour_may_have_are_counted_and_a_message_says_so(
     assert {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in stack.resources} == moved
     before = posted(stack)
     put_object(stack, key(stack.place, "capped"), shop_delivery())
-    # A third of the three is kept for what is critical; the two that are use up the rest.
+    # One of the three messages is reserved for critical alerts; two critical ones use up the rest.
     told = valid(inboxes.alerts.take(2))
     assert [one["severity"] for one in told] == ["critical", "critical"]
     sweep(stack, 0)

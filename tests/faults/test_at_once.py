@@ -144,6 +144,6 @@ def test_two_functions_at_once_send_one_message_and_count_each_object_once(
     assert [
         (state.notification.records, state.messages, state.pending) for state in states.values()
     ] == [(objects, 1, None)] * ROUNDS
-    # In each round one function was too late and computed its write again; else this test shows
-    # nothing.
+    # In each round one function was too late and computed its write again. Without that, this test
+    # shows nothing.
     assert sum(conflicts.get(timeout=5) for _ in range(2 * ROUNDS)) >= ROUNDS

@@ -276,7 +276,7 @@ def test_a_file_takes_little_memory_whatever_it_unpacks_to(tmp_path: Path, what:
     assert (told.refusal is None) == (refusal is None)
     assert refusal is None or refusal in str(told.refusal)
     assert told.refusal is not None or told.counts["rejected"] >= 1
-    assert told.mib < 16  # two buffers of 256 KiB, lines of 64 KiB, and what the allocator keeps
+    assert told.mib < 16  # two buffers of 256 KiB, lines of 64 KiB, and what the allocator retains
 
 
 @pytest.mark.slow

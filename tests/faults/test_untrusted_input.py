@@ -167,7 +167,7 @@ def broken(*_: object, **__: object) -> None:
 
 
 def prepare(aws: LocalAws, monkeypatch: pytest.MonkeyPatch, trouble: str) -> dict[str, str]:
-    """Make the trouble, and give the functions' environment."""
+    """Cause the trouble, and return the environment of the functions."""
     environment = {"LOG_FORMAT": LOG.read_text().splitlines()[0]}
     match trouble:
         case "no topic":
@@ -331,7 +331,7 @@ def test_without_our_floor_the_sdk_would_tell_the_webhook(
     assert WEBHOOK in output.everything()
 
 
-# --- what is asked of AWS -------------------------------------------------------------------------
+# --- requests to AWS ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

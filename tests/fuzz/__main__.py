@@ -113,7 +113,7 @@ def merge(name: str) -> None:
 
 
 def main() -> None:
-    """Do what the command line asks for; exit 1 if anything broke."""
+    """Fuzz or merge as the command line requests; exit 1 if any target crashed."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--seconds", type=int, default=60, help="for each target")

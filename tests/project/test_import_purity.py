@@ -30,7 +30,7 @@ def module_names() -> list[str]:
 
 
 def import_and_record(own: list[Path], targets: list[str]) -> dict[str, list[str]]:
-    """Import the targets in a fresh process and give what was recorded."""
+    """Import the targets in a fresh process and return the recorded entries."""
     command = [sys.executable, str(RECORDER), *map(str, own), "--", *targets]
     finished = subprocess.run(command, capture_output=True, check=True, text=True, timeout=60)  # noqa: S603
     recorded: dict[str, list[str]] = json.loads(finished.stdout)

@@ -72,7 +72,7 @@ def listed(value: object) -> list[Any]:
 
 
 def own_policies(resources: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return all statements that say what roles may do."""
+    """Return all statements of the policies of roles."""
     notifications = [
         policy["PolicyDocument"]
         for policy in of_type(resources, "AWS::IAM::ManagedPolicy").values()
