@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder, so that none runs without its emulator by being forgotten."""
+    """Mark every test of this folder, so that no test runs where the emulator is not available."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.e2e)
@@ -39,7 +39,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 
 @pytest.fixture(scope="session")
-def watch(built: Build) -> Iterator[Watch]:  # noqa: ARG001 - what is watched begins after the build, whose pip may go out
+def watch(built: Build) -> Iterator[Watch]:  # noqa: ARG001 - the watch begins after the build, whose pip may connect to an index
     with watching() as one:
         yield one
         assert one.beyond_loopback == []

@@ -32,7 +32,7 @@ class Peer:
 
     @property
     def is_here(self) -> bool:
-        """Whether it is this machine's loopback."""
+        """Whether the address is this machine's loopback."""
         mapped = self.address.ipv4_mapped if isinstance(self.address, IPv6Address) else None
         return (mapped or self.address).is_loopback
 
@@ -94,7 +94,7 @@ def watching() -> Iterator[Watch]:
         try:
             while not ended.wait(_PAUSE):
                 watch.look()
-        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that can tell it
+        except BaseException as error:  # noqa: BLE001 - raised below, in the thread of the test
             failed.append(error)
 
     thread = threading.Thread(target=go_on_looking, daemon=True)

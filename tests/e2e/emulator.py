@@ -40,11 +40,11 @@ ROOT: Final = Path(__file__).parents[2]
 LOOPBACK: Final = "127.0.0.1"
 SECRET: Final = "test"  # noqa: S105 - ministack's own for every root key
 _START_SECONDS = 30.0  # takes 0.3 to 0.6 s on an idle machine
-_STOP_SECONDS = 1.0  # takes 0.1 s, or for ever: it waits for the threads that poll its queues
+_STOP_SECONDS = 1.0  # takes 0.1 s, or never ends: it waits for the threads that poll its queues
 
 
 class EmulatorError(Exception):
-    """The emulator did not come up; the message has the end of its log."""
+    """The emulator did not start; the message has the end of its log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ def _session(place: Place) -> boto3.Session:
 
 @cache
 def _client(place: Place, service: str) -> Any:  # noqa: ANN401 - as above
-    # It must not try again behind a test's back, nor wait for a server that is gone.
+    # The client must not retry without the test's knowledge, nor wait for a server that has ended.
     config = Config(connect_timeout=2, read_timeout=60, retries={"total_max_attempts": 1})
     untyped: Any = _session(place).client
     return untyped(
@@ -113,7 +113,7 @@ class Emulator:
 
     @property
     def log(self) -> str:
-        """Everything it wrote so far."""
+        """All output of the emulator so far."""
         return (self.folder / "emulator.log").read_text(errors="replace")
 
     def kept(self, kind: str, stack_name: str) -> list[dict[str, Any]]:
@@ -240,7 +240,7 @@ def _environment(
         "KEPT_RESOURCES_DIR": str(folder / "kept"),
         "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.2",  # a minute on AWS
         "AUTH": "true" if enforce_iam else "false",
-        # What its Lambda workers inherit; credentials they get from their role.
+        # The Lambda workers inherit these; their credentials come from their role.
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

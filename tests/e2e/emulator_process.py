@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-# No test can wait for minutes. This rate fires each two seconds instead; all others are as on AWS.
+# No test can wait for minutes. This rate fires every two seconds; all other rates are as on AWS.
 HURRIED_RATE = "rate(60 minutes)"
 HURRIED_SECONDS = 2
 

@@ -60,7 +60,7 @@ def _instructions(aws: Emulator, stack: Stack, folder: Path) -> str:
     environment = folder / "environment"
     environment.write_text(f"{exports}\n")
     (folder / "shop.log").write_text(shop_delivery())
-    # So much later that the time at which the user tries these events does not matter.
+    # So much later that the alerts are due whenever the user tries these events.
     for name, seconds in (("two-hours-later", 2 * 3600), ("two-days-later", 48 * 3600)):
         (folder / f"{name}.json").write_text(json.dumps(scheduled(seconds)))
     muted = {"match": {"port": 5432}, "reason": "tried out"}

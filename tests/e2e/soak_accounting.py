@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tests.e2e.stack import Stack
 
 READERS: Final = ("ClassifyS3Function", "ClassifyCloudWatchLogsFunction")
-# The outcomes of a record, as ``records.RecordCounts`` names them.
+# The outcomes of a record, named as in ``records.RecordCounts``.
 _KINDS = ("accepted", "rejected", "no_data", "skip_data", "malformed")
 _MEASURED = {
     "records": Metric.RECORDS_READ,
@@ -60,7 +60,7 @@ type _Source = tuple[str, int]
 
 @dataclass(slots=True)
 class Report:
-    """What the run counted, and every difference from what it put in."""
+    """The figures of the run, and every difference from its load."""
 
     objects: int = 0
     log_events: int = 0

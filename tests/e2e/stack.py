@@ -29,12 +29,12 @@ _COMMAND_SECONDS = (
 
 
 class SamError(Exception):
-    """``sam`` failed; the message has all it wrote."""
+    """``sam`` failed; the message has all its output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """What ``sam build`` made, with its bytecode."""
+    """The result of ``sam build``, with its bytecode."""
 
     folder: Path
     seconds: float
@@ -50,7 +50,7 @@ class Build:
 
 
 def build(folder: Path) -> Build:
-    """Do what ``make build`` does, into a folder.
+    """Build into a folder, as ``make build`` does.
 
     pip may ask the package index for the pinned wheels, so the caller's pip settings hold.
 

@@ -22,7 +22,7 @@ _WAIT = 60.0  # seconds for what takes 0.1 to 2 s; a cold worker on a busy machi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What a subscriber got; the subject is there where the subscription is not raw."""
+    """A message that a subscriber got; only a subscription that is not raw has the subject."""
 
     body: str
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -149,7 +149,7 @@ def deployed_filter(place: Place, topic_arn: str, protocol: str) -> dict[str, li
     Raises
     ------
     LookupError
-        There is none, or several.
+        The topic has no such subscription, or several.
     """
     sns = place.client("sns")
     found = [
@@ -266,7 +266,7 @@ def wait_until[T](look: Callable[[], T | None], what: str, seconds: float = _WAI
 
 
 def sweep(stack: Stack, seconds_from_now: float) -> None:
-    """Invoke the deployed sweep as its schedule will some time from now."""
+    """Invoke the deployed sweep as its schedule will some seconds from now."""
     answer = stack.place.client("lambda").invoke(
         FunctionName=stack.physical_id("SweepAlertsFunction"),
         Payload=json.dumps(scheduled(seconds_from_now)).encode(),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STATEMENT = Statement(
     function="SomeFunction", policy=Policy(role_name="role", name="policy"), sid="PublishAlerts"
 )
-# One that each function cannot do without.
+# One statement of each function that the function needs.
 NEEDED = {
     "ClassifyCloudWatchLogsFunction": "PublishAlerts",
     "ClassifyS3Function": "ListEvidence",

@@ -86,7 +86,7 @@ def test_what_is_optional_is_not_there_unless_asked_for_and_the_schedule_starts_
     events = aws.place.client("events")
     for rule in second.of_type("AWS::Events::Rule").values():
         events.disable_rule(Name=rule)
-    # A bucket with something in it is what a delete would fail on.
+    # Deleting a bucket that holds an object would fail.
     put_object(second, key(second.place, "kept"), scenario("outbound-response"))
     wait_until(
         lambda: function_log(second, "ClassifyS3Function") or None,
@@ -114,7 +114,7 @@ def come_to_rest(stack: Stack) -> None:
         before, lines = lines, sum(len(raw_log(stack, name)) for name in functions)
         if lines == before:
             return
-        time.sleep(1.5)  # longer than a function takes that has begun
+        time.sleep(1.5)  # longer than an invocation takes that has begun
     raise TimeoutError("the functions go on logging")
 
 

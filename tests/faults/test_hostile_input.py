@@ -1,4 +1,4 @@
-"""Objects that mean harm, through the real handlers.
+"""Hostile objects, through the real handlers.
 
 They are counted or refused by name, in bounded memory and time, and the alerts of their neighbours
 go out. ``test_hostile_events`` has the messages and log events.
@@ -300,7 +300,7 @@ def test_reading_stops_soon_after_its_time_is_over_and_the_neighbours_go_on(
 
     invocation = aws.invoke(queue_event(neighbours[0], notification(key), neighbours[1]))
 
-    # What came after it has not been looked at, and goes back to the queue with it.
+    # The message after the bomb was not read, and goes back to the queue with the bomb.
     assert failed(invocation) == ["message-1", "message-2"]
     assert all("not read to its end within the 3 s" in line for line in invocation.failures)
     assert legs(aws) == ["request"]

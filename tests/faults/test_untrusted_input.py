@@ -56,7 +56,7 @@ class Output:
         self.texts: list[str] = []
 
     def run(self, call: Callable[[], object]) -> BaseException | None:
-        """Call it, and keep what Lambda would report of an error, with all that led to it."""
+        """Call ``call``, and store the text of an error and its causes, as Lambda reports them."""
         try:
             call()
         except Exception as error:  # noqa: BLE001 - whatever it is, Lambda reports it

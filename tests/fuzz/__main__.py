@@ -102,10 +102,10 @@ def fuzz(name: str, seconds: int) -> Run:
 
 
 def merge(name: str) -> None:
-    """Copy to the seeds, as few files as will do, what reaches code that they do not reach."""
+    """Copy to the seeds the fewest files that reach code which the seeds do not reach."""
     corpus, seeds = folders(name)
     before = len([*seeds.iterdir()])
-    # Places in the code alone: how often an input comes by would make hundreds of seeds.
+    # Only places in the code count: with the number of passes there would be hundreds of seeds.
     done = engine(name, "-set_cover_merge=1", "-use_counters=0", str(seeds), str(corpus))
     if done.returncode:
         sys.exit(f"{name}: {done.stdout[-500:]}")

@@ -1,4 +1,4 @@
-"""The bytecode that is deployed: used whatever the source's time, and never half of it."""
+"""The deployed bytecode is used whatever the time of the source, and is always complete."""
 
 from __future__ import annotations
 

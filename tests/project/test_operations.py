@@ -1,4 +1,4 @@
-"""Dashboard, alarms and runbooks are about what the code measures, and about all of it."""
+"""Dashboard, alarms and runbooks cover all metrics of the code, and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the SAM templates promise, read from the templates themselves."""
+"""The promises of the SAM templates, read from the templates themselves."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_what_makes_no_sense_is_refused_by_its_pattern(
 
 
 def holds(condition: dict[str, Any], given: dict[str, str]) -> bool:
-    """Work out a rule's function as CloudFormation does."""
+    """Evaluate the function of a rule as CloudFormation does."""
     ((function, arguments),) = condition.items()
     match function:
         case "Not":
