@@ -40,23 +40,23 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 @pytest.fixture(scope="session")
 def watch(built: Build) -> Iterator[Watch]:  # noqa: ARG001 - the watch begins after the build, whose pip may connect to an index
-    with watching() as one:
-        yield one
-        assert one.beyond_loopback == []
+    with watching() as started:
+        yield started
+        assert started.beyond_loopback == []
 
 
 @pytest.fixture(scope="session")
 def aws(watch: Watch) -> Iterator[Emulator]:  # noqa: ARG001 - watched from the start
     with moto_server(account_id=ACCOUNT_ID, region=REGION) as rules:
         make_shop(rules)
-        with emulator(account_id=ACCOUNT_ID, region=REGION, ec2_url=rules.url) as one:
-            yield one
+        with emulator(account_id=ACCOUNT_ID, region=REGION, ec2_url=rules.url) as server:
+            yield server
 
 
 @pytest.fixture(scope="session")
 def _slack() -> Iterator[Webhook]:
-    with webhook() as one:
-        yield one
+    with webhook() as started:
+        yield started
 
 
 @pytest.fixture
@@ -92,9 +92,9 @@ def parameters(aws: Emulator, _slack: Webhook, _teams: Webhook) -> dict[str, str
 
 @pytest.fixture(scope="session")
 def stack(built: Build, aws: Emulator, parameters: dict[str, str]) -> Stack:
-    one = Stack(build=built, place=aws.place, name="flowverdict")
-    one.deploy(parameters)
-    return one
+    deployed = Stack(build=built, place=aws.place, name="flowverdict")
+    deployed.deploy(parameters)
+    return deployed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,5 +139,5 @@ def alerts(inboxes: Inboxes) -> Queue:
 
 @pytest.fixture
 def hook() -> Iterator[Webhook]:
-    with webhook() as one:
-        yield one
+    with webhook() as started:
+        yield started

@@ -17,9 +17,9 @@ ALERT_SCHEMA: Final = json.loads((ROOT / "docs" / "schemas" / "alert.schema.json
 
 def valid(messages: Iterable[str]) -> list[dict[str, Any]]:
     """Parse alerts and validate each against the published schema."""
-    found = [json.loads(one) for one in messages]
-    for one in found:
-        jsonschema.validate(one, ALERT_SCHEMA, format_checker=jsonschema.FormatChecker())
+    found = [json.loads(message) for message in messages]
+    for alert in found:
+        jsonschema.validate(alert, ALERT_SCHEMA, format_checker=jsonschema.FormatChecker())
     return found
 
 

@@ -122,9 +122,9 @@ class Emulator:
             json.loads(path.read_text()) for path in sorted((self.folder / "kept").glob("*.json"))
         ]
         return [
-            one["properties"]
-            for one in found
-            if (one["type"], one["stack_name"]) == (kind, stack_name)
+            resource["properties"]
+            for resource in found
+            if (resource["type"], resource["stack_name"]) == (kind, stack_name)
         ]
 
 

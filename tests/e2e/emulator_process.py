@@ -123,8 +123,8 @@ def _resolve_in_conditions(engine: Any) -> None:  # noqa: ANN401 - as above
                     value, {}, parameters, {}, template.get("Mappings", {}), "", ""
                 )
             if isinstance(value, dict):
-                return {name: resolved(one) for name, one in value.items()}
-            return [resolved(one) for one in value] if isinstance(value, list) else value
+                return {name: resolved(part) for name, part in value.items()}
+            return [resolved(part) for part in value] if isinstance(value, list) else value
 
         found: dict[str, bool] = original(
             template | {"Conditions": resolved(template.get("Conditions", {}))}, parameters

@@ -48,9 +48,9 @@ def inventory(place: Place) -> frozenset[Thing]:
             else [getattr(client, operation)()]
         )
         for page in pages:
-            for one in page.get(list_key, []):
+            for entry in page.get(list_key, []):
                 found.add(
-                    Thing(service=service, name=str(one if name_key is None else one[name_key]))
+                    Thing(service=service, name=str(entry if name_key is None else entry[name_key]))
                 )
     layers = place.client("lambda")
     for layer in layers.list_layers()["Layers"]:

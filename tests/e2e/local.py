@@ -141,11 +141,11 @@ def slack_lines(message: Mapping[str, Any]) -> Iterator[str]:
                 yield block["text"]["text"]
             case "section":
                 yield from block.get("text", {}).get("text", "").splitlines()
-                for one in block.get("fields", []):
-                    label, _, value = one["text"].partition("\n")
+                for field in block.get("fields", []):
+                    label, _, value = field["text"].partition("\n")
                     yield f"{label} {value}"
             case "context":
-                yield " ".join(one.get("text", "") for one in block["elements"])
+                yield " ".join(element.get("text", "") for element in block["elements"])
             case "rich_text":
                 for element in block["elements"]:
                     text = "".join(part.get("text", "") for part in element["elements"])
@@ -183,8 +183,8 @@ def _print_slack(slack: Webhook) -> None:
 
 
 def _print_mail(mail: Queue) -> None:
-    for one in mail.rest_whole():
-        _say(f"\n[mail] {one.subject}")
+    for message in mail.rest_whole():
+        _say(f"\n[mail] {message.subject}")
 
 
 def _serve(folder: Path) -> NoReturn:

@@ -99,20 +99,20 @@ class Outcome:
     @property
     def alerts(self) -> list[Mapping[str, Any]]:
         """The alerts that machines received."""
-        return [json.loads(one) for one in self.told["machines"]]
+        return [json.loads(message) for message in self.told["machines"]]
 
     def has_alert_of(self, network: Network, status: str) -> bool:
         """Whether an alert of the network's account arrived."""
         return any(
-            (one["account_id"], one["status"]) == (network.place.account_id, status)
-            for one in self.alerts
+            (alert["account_id"], alert["status"]) == (network.place.account_id, status)
+            for alert in self.alerts
         )
 
     def has_rules_of(self, network: Network) -> bool:
         """Whether the account's alert was evaluated with the rules of the account."""
         return any(
-            one["account_id"] == network.place.account_id and one["rules_read_at"] is not None
-            for one in self.alerts
+            alert["account_id"] == network.place.account_id and alert["rules_read_at"] is not None
+            for alert in self.alerts
         )
 
     def everybody(self) -> dict[str, bool]:
@@ -176,7 +176,7 @@ def trial(built: Build) -> Iterator[Trial]:
         member = make_network(_member_account(place))
         own = make_network(place)
         texts = [own.flow_log(), own.flow_log(MUTED_PORT), member.flow_log()]
-        text = texts[0] + "".join(one.partition("\n")[2] for one in texts[1:])
+        text = texts[0] + "".join(flow_log.partition("\n")[2] for flow_log in texts[1:])
         topics = {
             "machines": "AlertTopicArn",
             "people": "EmailTopicArn",
@@ -225,11 +225,11 @@ def deploy_variant(stack: Stack, variant: Mapping[str, str]) -> None:
     # The trials of other functions publish alerts that must not be posted. The trial of a notifier
     # invokes its function itself, as SNS would.
     sns = stack.place.client("sns")
-    for one in sns.list_subscriptions_by_topic(TopicArn=stack.outputs["AlertTopicArn"])[
+    for subscription in sns.list_subscriptions_by_topic(TopicArn=stack.outputs["AlertTopicArn"])[
         "Subscriptions"
     ]:
-        if one["Protocol"] == "lambda":
-            sns.unsubscribe(SubscriptionArn=one["SubscriptionArn"])
+        if subscription["Protocol"] == "lambda":
+            sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
 
 
 def _make_policy(place: Place) -> None:

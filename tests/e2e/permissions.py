@@ -121,7 +121,7 @@ def _try_notify(trial: Trial, function: str, title: str, hook: Webhook) -> list[
 
 def _mutes(outcome: Outcome) -> bool:
     return "muted by the policy" in outcome.log and not any(
-        one["service_port"] == MUTED_PORT for one in outcome.alerts
+        alert["service_port"] == MUTED_PORT for alert in outcome.alerts
     )
 
 
@@ -157,7 +157,7 @@ TRIALS: Final[Mapping[str, Callable[[Trial], list[str]]]] = {
 type Row = tuple[Statement, list[str]]
 
 
-def table(one: Trial) -> list[Row]:
+def table(permitted: Trial) -> list[Row]:
     """Take out each statement, action and resource in turn, and return what then fails.
 
     Each variant of the parameters is deployed in turn.
@@ -170,23 +170,25 @@ def table(one: Trial) -> list[Row]:
     rows: dict[tuple[str, str], Row] = {}
     for variant in VARIANTS:
         if rows:
-            deploy_variant(one.stack, variant)
+            deploy_variant(permitted.stack, variant)
         statements = [
-            new for new in policy_statements(one.stack) if (new.function, str(new)) not in rows
+            new
+            for new in policy_statements(permitted.stack)
+            if (new.function, str(new)) not in rows
         ]
         for function in sorted({statement.function for statement in statements}):
             if function not in TRIALS:
                 raise LookupError(f"{function} has no entry in TRIALS")
-            if missed := TRIALS[function](one):
+            if missed := TRIALS[function](permitted):
                 raise LookupError(f"{function} with all its permissions: {missed}")
         for statement in statements:
             if statement.sid in UNCHECKED:
                 rows[statement.function, str(statement)] = (statement, [])
                 continue
-            with without(one.stack, statement):
+            with without(permitted.stack, statement):
                 rows[statement.function, str(statement)] = (
                     statement,
-                    TRIALS[statement.function](one),
+                    TRIALS[statement.function](permitted),
                 )
     return [row for _, row in sorted(rows.items(), key=lambda item: item[0][0])]
 
@@ -213,9 +215,13 @@ def markdown(rows: Sequence[tuple[Statement, list[str]]]) -> str:
         "| function | without | fails |",
         "|---|---|---|",
     ]
-    for one, missed in rows:
-        unchecked = f"not checked: {UNCHECKED[one.sid]}" if one.sid in UNCHECKED else "**nothing**"
-        lines.append(f"| {one.function} | {one} | {'; '.join(missed) or unchecked} |")
+    for statement, missed in rows:
+        unchecked = (
+            f"not checked: {UNCHECKED[statement.sid]}"
+            if statement.sid in UNCHECKED
+            else "**nothing**"
+        )
+        lines.append(f"| {statement.function} | {statement} | {'; '.join(missed) or unchecked} |")
     return "\n".join(lines) + "\n"
 
 
@@ -234,9 +240,9 @@ def _main(target: Path) -> int:
     started = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="flowverdict-sam-") as folder,
-        trial(build(Path(folder))) as one,
+        trial(build(Path(folder))) as deployed,
     ):
-        rows = table(one)
+        rows = table(deployed)
     text = markdown(rows)
     target.write_text(text)
     needless = [

@@ -60,18 +60,21 @@ def policy_statements(stack: Stack) -> Iterator[Statement]:
     managed policy are repeated for each function that has the policy. A policy that AWS manages
     counts as one statement.
     """
-    logical_ids = {one["PhysicalResourceId"]: one["LogicalResourceId"] for one in stack.resources}
+    logical_ids = {
+        resource["PhysicalResourceId"]: resource["LogicalResourceId"]
+        for resource in stack.resources
+    }
     for function, role_name in _roles(stack).items():
-        for policy in sorted(_policies(stack.place, role_name), key=lambda one: one.title):
+        for policy in sorted(_policies(stack.place, role_name), key=lambda item: item.title):
             if policy.arn is not None and policy.arn.startswith(AWS_MANAGED):
                 yield Statement(function=function, policy=policy, sid=policy.title)
                 continue
-            for one in _statements(stack.place, policy):
-                statement = Statement(function=function, policy=policy, sid=_sid(one, policy))
+            for found in _statements(stack.place, policy):
+                statement = Statement(function=function, policy=policy, sid=_sid(found, policy))
                 yield statement
-                for action in _several(one["Action"]):
+                for action in _several(found["Action"]):
                     yield replace(statement, action=action)
-                for arn in _several(one["Resource"]):
+                for arn in _several(found["Resource"]):
                     yield replace(statement, resource=logical_ids.get(arn, arn))
 
 
@@ -82,10 +85,15 @@ def without(stack: Stack, statement: Statement) -> Iterator[None]:
     Other roles that have the same managed policy keep all of the policy.
     """
     policy, iam = statement.policy, stack.place.client("iam")
-    physical_ids = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in stack.resources}
+    physical_ids = {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for resource in stack.resources
+    }
     of_aws = policy.arn is not None and policy.arn.startswith(AWS_MANAGED)
     before = [] if of_aws else _statements(stack.place, policy)
-    after = [left for one in before if (left := _less(one, statement, physical_ids)) is not None]
+    after = [
+        left for entry in before if (left := _less(entry, statement, physical_ids)) is not None
+    ]
     if policy.arn is not None:
         # A policy of the role itself, with the remaining statements, replaces the managed policy.
         iam.detach_role_policy(RoleName=policy.role_name, PolicyArn=policy.arn)
@@ -128,8 +136,8 @@ def _roles(stack: Stack) -> dict[str, str]:
     client = stack.place.client("lambda")
     functions = stack.of_type("AWS::Lambda::Function")
     roles = {
-        one: client.get_function_configuration(FunctionName=name)["Role"]
-        for one, name in functions.items()
+        function: client.get_function_configuration(FunctionName=name)["Role"]
+        for function, name in functions.items()
     }
     return {function: arn.rpartition("/")[2] for function, arn in sorted(roles.items())}
 
@@ -138,8 +146,8 @@ def _policies(place: Place, role_name: str) -> Iterator[Policy]:
     iam = place.client("iam")
     for name in iam.list_role_policies(RoleName=role_name)["PolicyNames"]:
         yield Policy(role_name=role_name, name=name)
-    for one in iam.list_attached_role_policies(RoleName=role_name)["AttachedPolicies"]:
-        yield Policy(role_name=role_name, name=one["PolicyName"], arn=one["PolicyArn"])
+    for attached in iam.list_attached_role_policies(RoleName=role_name)["AttachedPolicies"]:
+        yield Policy(role_name=role_name, name=attached["PolicyName"], arn=attached["PolicyArn"])
 
 
 def _statements(place: Place, policy: Policy) -> list[dict[str, Any]]:
@@ -173,10 +181,14 @@ def _less(
     if _sid(statement, taken.policy) != taken.sid:
         return statement
     if taken.action is not None:
-        return statement | {"Action": [one for one in statement["Action"] if one != taken.action]}
+        return statement | {
+            "Action": [action for action in statement["Action"] if action != taken.action]
+        }
     if taken.resource is not None:
         arn = physical_ids.get(taken.resource, taken.resource)
-        return statement | {"Resource": [one for one in statement["Resource"] if one != arn]}
+        return statement | {
+            "Resource": [resource for resource in statement["Resource"] if resource != arn]
+        }
     return None
 
 

@@ -170,7 +170,7 @@ def make_network(place: Place) -> Network:
         VpcId=vpc_id,
         ServiceName=f"com.amazonaws.{place.region}.s3",
         VpcEndpointType="Gateway",
-        RouteTableIds=[one["RouteTableId"] for one in tables],
+        RouteTableIds=[table["RouteTableId"] for table in tables],
     )
     made = ec2.create_network_interface(SubnetId=subnet_id, Groups=[group_id])["NetworkInterface"]
     return Network(

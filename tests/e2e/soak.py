@@ -266,10 +266,10 @@ def _drain(aws: Emulator, stack: Stack, load: Load) -> None:
             return
         if time.monotonic() > deadline:
             failures = [
-                one["reason"]
+                line["reason"]
                 for name in READERS
-                for one in function_log(stack, name)
-                if one["level"] == "ERROR"
+                for line in function_log(stack, name)
+                if line["level"] == "ERROR"
             ][-3:]
             told = (
                 f"{left} messages are in the queue, {judged} of {len(load.log_events)} batches "

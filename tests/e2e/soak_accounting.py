@@ -122,8 +122,8 @@ class Report:
 def account_records(stack: Stack, load: Load, bucket: str, report: Report) -> None:
     """Compare the records that the functions read, each source once, with those put in."""
     put: dict[_Source, Counter[str]] = {}
-    for one in load.objects.values():
-        put[f"s3://{bucket}/{one.key}", one.lines.counts.total()] = one.lines.counts
+    for flow_log in load.objects.values():
+        put[f"s3://{bucket}/{flow_log.key}", flow_log.lines.counts.total()] = flow_log.lines.counts
     for events in load.log_events:
         put[f"{LOG_GROUP}:{events.stream}", events.lines.counts.total()] = events.lines.counts
     report.objects, report.log_events = len(load.objects), len(load.log_events)
@@ -232,14 +232,14 @@ class Truth:
                 observability=observability,
             )
             ingested = []
-            for one in load.objects.values():
-                ref = ObjectRef(bucket=bucket, key=one.key)
+            for flow_log in load.objects.values():
+                ref = ObjectRef(bucket=bucket, key=flow_log.key)
                 ingested.append(
                     service.ingest(
                         ref.source_id,
                         ref.name,
-                        partition_key(origin_of(one.key)),
-                        partial(_read_object, one.text, ref.name),
+                        partition_key(origin_of(flow_log.key)),
+                        partial(_read_object, flow_log.text, ref.name),
                     )
                 )
             origin = Origin(account_id=ACCOUNT_ID, region=REGION)

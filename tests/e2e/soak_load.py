@@ -77,7 +77,7 @@ def make_network(rules: Place) -> Network:
     (before,) = ec2.describe_network_acls(
         Filters=[{"Name": "association.subnet-id", "Values": [subnets[1]]}]
     )["NetworkAcls"]
-    (association,) = [one for one in before["Associations"] if one["SubnetId"] == subnets[1]]
+    (association,) = [entry for entry in before["Associations"] if entry["SubnetId"] == subnets[1]]
     ec2.replace_network_acl_association(
         AssociationId=association["NetworkAclAssociationId"], NetworkAclId=acl_id
     )
@@ -179,14 +179,14 @@ class Load:
         for number in range(MAX_EPISODES):
             waiting += self._episode(number)
             while len(waiting) > _MIXED:
-                one = waiting.pop(self._random.randrange(len(waiting)))
-                if isinstance(one, LogEvents):
-                    self.log_events.append(one)
-                elif one.key not in self.objects:
-                    self.objects[one.key] = one
+                delivery = waiting.pop(self._random.randrange(len(waiting)))
+                if isinstance(delivery, LogEvents):
+                    self.log_events.append(delivery)
+                elif delivery.key not in self.objects:
+                    self.objects[delivery.key] = delivery
                     if self._random.random() < 0.1:
-                        waiting.append(one)
-                yield one
+                        waiting.append(delivery)
+                yield delivery
 
     def _episode(self, number: int) -> Iterator[Delivery]:
         window = self._first_window + number

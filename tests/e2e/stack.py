@@ -131,7 +131,7 @@ class Stack:
         (found,) = self.place.client("cloudformation").describe_stacks(StackName=self.name)[
             "Stacks"
         ]
-        return {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
+        return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
 
     @property
     def resources(self) -> list[dict[str, Any]]:
@@ -141,7 +141,7 @@ class Stack:
             .get_paginator("list_stack_resources")
             .paginate(StackName=self.name)
         )
-        return [one for page in pages for one in page["StackResourceSummaries"]]
+        return [summary for page in pages for summary in page["StackResourceSummaries"]]
 
     def physical_id(self, logical_id: str) -> str:
         """Return the physical id of a resource.
@@ -151,17 +151,17 @@ class Stack:
         LookupError
             The stack has no such resource.
         """
-        for one in self.resources:
-            if one["LogicalResourceId"] == logical_id:
-                return str(one["PhysicalResourceId"])
+        for resource in self.resources:
+            if resource["LogicalResourceId"] == logical_id:
+                return str(resource["PhysicalResourceId"])
         raise LookupError(f"{self.name} has no {logical_id}")
 
     def of_type(self, kind: str) -> dict[str, str]:
         """Return the physical ids of all resources of a type, by logical id."""
         return {
-            one["LogicalResourceId"]: one["PhysicalResourceId"]
-            for one in self.resources
-            if one["ResourceType"] == kind
+            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+            for resource in self.resources
+            if resource["ResourceType"] == kind
         }
 
 

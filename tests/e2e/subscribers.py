@@ -53,7 +53,7 @@ class Queue:
         TimeoutError
             Fewer arrived in time; the text has the messages that did.
         """
-        return [one.body for one in self.take_whole(count, seconds)]
+        return [message.body for message in self.take_whole(count, seconds)]
 
     def take_whole(self, count: int, seconds: float = _WAIT) -> list[Message]:
         """Take messages off the queue until there are ``count`` of them, with their attributes.
@@ -73,7 +73,7 @@ class Queue:
 
     def rest(self) -> list[str]:
         """Take all messages that the queue has now, and return their texts."""
-        return [one.body for one in self.rest_whole()]
+        return [message.body for message in self.rest_whole()]
 
     def rest_whole(self) -> list[Message]:
         """Take all messages that the queue has now, with their attributes."""
@@ -94,9 +94,9 @@ class Queue:
             MessageAttributeNames=["All"],
         )
         messages = answer.get("Messages", [])
-        for one in messages:
-            self._sqs.delete_message(QueueUrl=self.url, ReceiptHandle=one["ReceiptHandle"])
-        return [_message(one) for one in messages]
+        for message in messages:
+            self._sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+        return [_message(message) for message in messages]
 
 
 def _message(received: Mapping[str, Any]) -> Message:
@@ -104,10 +104,14 @@ def _message(received: Mapping[str, Any]) -> Message:
     envelope = json.loads(body) if body.startswith('{"Type": "Notification"') else None
     if envelope is None:
         attributes = {
-            name: one["StringValue"] for name, one in received.get("MessageAttributes", {}).items()
+            name: attribute["StringValue"]
+            for name, attribute in received.get("MessageAttributes", {}).items()
         }
         return Message(body=body, attributes=attributes)
-    attributes = {name: one["Value"] for name, one in envelope.get("MessageAttributes", {}).items()}
+    attributes = {
+        name: attribute["Value"]
+        for name, attribute in envelope.get("MessageAttributes", {}).items()
+    }
     return Message(body=envelope["Message"], attributes=attributes, subject=envelope.get("Subject"))
 
 
@@ -153,9 +157,9 @@ def deployed_filter(place: Place, topic_arn: str, protocol: str) -> dict[str, li
     """
     sns = place.client("sns")
     found = [
-        one
-        for one in sns.list_subscriptions_by_topic(TopicArn=topic_arn)["Subscriptions"]
-        if one["Protocol"] == protocol
+        subscription
+        for subscription in sns.list_subscriptions_by_topic(TopicArn=topic_arn)["Subscriptions"]
+        if subscription["Protocol"] == protocol
     ]
     if len(found) != 1:
         raise LookupError(f"{len(found)} subscriptions of {topic_arn} by {protocol}")
@@ -173,8 +177,8 @@ def forget(stack: Stack) -> list[dict[str, Any]]:
     """
     s3, bucket = stack.place.client("s3"), stack.outputs["EvidenceBucketName"]
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for one in page.get("Contents", []):
-            s3.delete_object(Bucket=bucket, Key=one["Key"])
+        for entry in page.get("Contents", []):
+            s3.delete_object(Bucket=bucket, Key=entry["Key"])
     client, table = stack.place.client("dynamodb"), stack.outputs["AlertTableName"]
     items: list[dict[str, Any]] = [
         item
@@ -236,13 +240,19 @@ def raw_log(stack: Stack, logical_id: str) -> list[str]:
 
 def function_log(stack: Stack, logical_id: str) -> list[dict[str, Any]]:
     """Return the structured lines that a function has logged, without its metrics."""
-    return [one for one in _structured(stack, logical_id) if "_aws" not in one]
+    return [line for line in _structured(stack, logical_id) if "_aws" not in line]
 
 
 def metric(stack: Stack, logical_id: str, name: str) -> list[float]:
     """Return the values of a metric in a function's embedded metric format: one per invocation."""
-    found = [one[name] for one in _structured(stack, logical_id) if "_aws" in one and name in one]
-    return [float(value) for one in found for value in (one if isinstance(one, list) else [one])]
+    found = [
+        line[name] for line in _structured(stack, logical_id) if "_aws" in line and name in line
+    ]
+    return [
+        float(value)
+        for measured in found
+        for value in (measured if isinstance(measured, list) else [measured])
+    ]
 
 
 def _structured(stack: Stack, logical_id: str) -> list[dict[str, Any]]:

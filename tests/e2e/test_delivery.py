@@ -53,17 +53,19 @@ def test_an_object_becomes_json_for_machines_text_for_people_and_what_amazon_q_t
     put_object(stack, key(stack.place, "shop"), shop_delivery())
 
     messages = inboxes.alerts.take_whole(4 + NOTICES)
-    found = valid(one.body for one in messages)
+    found = valid(message.body for message in messages)
     assert (
-        Counter((one["severity"], *outline(one)) for one in found if one["kind"] == "reject")
+        Counter(
+            (alert["severity"], *outline(alert)) for alert in found if alert["kind"] == "reject"
+        )
         == TOLD_AT_ONCE
     )
-    assert Counter(one["kind"] for one in found) == {"reject": 4, "records-lost": NOTICES}
-    for critical in (one for one in found if one["severity"] == "critical"):
+    assert Counter(alert["kind"] for alert in found) == {"reject": 4, "records-lost": NOTICES}
+    for critical in (alert for alert in found if alert["severity"] == "critical"):
         assert critical["network_acl_entry"]["rule_number"] == 32767
         assert critical["remedy"] is not None
-    by_title = {one["title"]: attributes(one) for one in found}
-    assert [one.attributes for one in messages] == [attributes(one) for one in found]
+    by_title = {alert["title"]: attributes(alert) for alert in found}
+    assert [message.attributes for message in messages] == [attributes(alert) for alert in found]
 
     mails = inboxes.mail.take_whole(4 + NOTICES)
     for mail in mails:
@@ -72,7 +74,7 @@ def test_an_object_becomes_json_for_machines_text_for_people_and_what_amazon_q_t
         assert f"[flowverdict {severity.upper()}]" in mail.subject
         assert f"\nSeverity  {severity} - " in mail.body
         assert mail.attributes in by_title.values()
-    critical_mails = [one.body for one in mails if one.attributes["severity"] == "critical"]
+    critical_mails = [mail.body for mail in mails if mail.attributes["severity"] == "critical"]
     assert all("aws ec2 create-network-acl-entry" in body for body in critical_mails)
 
     for text in inboxes.chat.take(4 + NOTICES):
@@ -85,7 +87,7 @@ def test_an_object_becomes_json_for_machines_text_for_people_and_what_amazon_q_t
         )
         assert chat["content"]["title"]
         assert chat["content"]["description"]
-        assert chat["metadata"]["threadId"] in {one["fingerprint"] for one in found}
+        assert chat["metadata"]["threadId"] in {alert["fingerprint"] for alert in found}
 
     assert inboxes.alerts.rest() == []
 
@@ -104,7 +106,7 @@ def test_the_address_is_mailed_what_its_parameter_asks_for(
     inboxes.mail.take(4 + NOTICES)
     mailed = inboxes.mailed.take_whole(3)
 
-    assert Counter(one.attributes["severity"] for one in mailed) == {"critical": 2, "high": 1}
+    assert Counter(mail.attributes["severity"] for mail in mailed) == {"critical": 2, "high": 1}
     assert inboxes.mailed.rest() == []
 
 
@@ -130,7 +132,7 @@ def test_a_subscriber_gets_what_its_filter_policy_asks_for(stack: Stack, alerts:
     )  # SNS sends to all subscribers before it answers, so the other has its own by then
     (filtered,) = valid(some.take(1) + some.rest())
 
-    assert {one["flow_direction"] for one in everything} == {"ingress", "egress"}
+    assert {message["flow_direction"] for message in everything} == {"ingress", "egress"}
     assert (filtered["severity"], filtered["leg"], filtered["flow_direction"]) == (
         "critical",
         "response",
@@ -199,20 +201,22 @@ def test_an_object_that_cannot_be_read_ends_in_the_dead_letter_queue_and_the_oth
     assert unquote_plus(json.loads(dead)["Records"][0]["s3"]["object"]["key"]) == poison
     # A worker may take more than 2 s to start, and the queue then delivers the message to another
     # worker as well: queues deliver at least once.
-    assert {outline(one) for one in good + valid(alerts.rest())} == {
+    assert {outline(alert) for alert in good + valid(alerts.rest())} == {
         ("response", "network-acl", 443)
     }
     reasons = [
-        one["reason"]
-        for one in function_log(stack, "ClassifyS3Function")
-        if one["message"] == "message failed"
+        line["reason"]
+        for line in function_log(stack, "ClassifyS3Function")
+        if line["message"] == "message failed"
     ]
     redrive = json.loads(
         stack.place.client("sqs").get_queue_attributes(
             QueueUrl=stack.physical_id("FlowLogQueue"), AttributeNames=["RedrivePolicy"]
         )["Attributes"]["RedrivePolicy"]
     )
-    assert len([one for one in reasons if poison in one]) == int(redrive["maxReceiveCount"])
+    assert len([reason for reason in reasons if poison in reason]) == int(
+        redrive["maxReceiveCount"]
+    )
 
 
 def test_a_log_event_that_cannot_be_read_ends_in_a_queue_of_its_own(stack: Stack) -> None:
@@ -240,9 +244,9 @@ def test_nothing_was_refused_and_every_line_names_its_invocation(
     (line,) = wait_until(
         lambda: (
             [
-                one
-                for one in function_log(stack, "ClassifyS3Function")
-                if name in str(one.get("source"))
+                line
+                for line in function_log(stack, "ClassifyS3Function")
+                if name in str(line.get("source"))
             ]
             or None
         ),
@@ -253,5 +257,5 @@ def test_nothing_was_refused_and_every_line_names_its_invocation(
     assert line["counts"]["records"] == 2
     for logical_id in stack.of_type("AWS::Lambda::Function"):
         assert not [
-            one for one in function_log(stack, logical_id) if "AccessDenied" in json.dumps(one)
+            line for line in function_log(stack, logical_id) if "AccessDenied" in json.dumps(line)
         ]

@@ -45,7 +45,9 @@ def end_of(stack: Stack, alerts: Queue) -> dict[str, Any]:
     """
     sweep(stack, HALF_AN_HOUR)
     (resolved,) = [
-        one for one in valid(alerts.take(1) + alerts.rest()) if one["status"] == "resolved"
+        message
+        for message in valid(alerts.take(1) + alerts.rest())
+        if message["status"] == "resolved"
     ]
     return resolved
 
@@ -53,7 +55,7 @@ def end_of(stack: Stack, alerts: Queue) -> dict[str, Any]:
 def passed_over(stack: Stack, function: str) -> int:
     """Count how often a function has logged that a source was read before."""
     return sum(
-        one["message"] == "read before, not read again" for one in function_log(stack, function)
+        line["message"] == "read before, not read again" for line in function_log(stack, function)
     )
 
 
@@ -116,9 +118,9 @@ def test_the_same_new_fault_in_two_objects_at_one_moment_is_one_message(
 def read_by(stack: Stack) -> set[str]:
     """Return the keys of the objects that classify_s3 has read."""
     sources = [
-        str(one["source"])
-        for one in function_log(stack, "ClassifyS3Function")
-        if one["message"] == "flow logs read"
+        str(line["source"])
+        for line in function_log(stack, "ClassifyS3Function")
+        if line["message"] == "flow logs read"
     ]
     return {
         source.removeprefix(f"s3://{stack.outputs['FlowLogBucketName']}/") for source in sources
@@ -130,7 +132,7 @@ def test_what_is_over_is_told_and_what_is_noise_comes_in_the_digest(
 ) -> None:
     put_object(stack, key(stack.place, "lived"), shop_delivery())
     told = {
-        one["fingerprint"] for one in valid(inboxes.alerts.take(5)) if one["kind"] == "reject"
+        alert["fingerprint"] for alert in valid(inboxes.alerts.take(5)) if alert["kind"] == "reject"
     }  # the fifth: AWS lost records
     inboxes.mail.take(5)
     inboxes.chat.take(5)
@@ -139,15 +141,17 @@ def test_what_is_over_is_told_and_what_is_noise_comes_in_the_digest(
     sweep(stack, A_DAY)
 
     found = valid(inboxes.alerts.take(5) + inboxes.alerts.rest())
-    resolved = {one["fingerprint"]: one for one in found if one["status"] == "resolved"}
-    (digest,) = [one for one in found if one["kind"] == "digest"]
+    resolved = {alert["fingerprint"]: alert for alert in found if alert["status"] == "resolved"}
+    (digest,) = [alert for alert in found if alert["kind"] == "digest"]
     assert len(found) == 5
     assert resolved.keys() == told
-    assert all("nothing of it was seen for" in one["status_reason"] for one in resolved.values())
+    assert all(
+        "nothing of it was seen for" in alert["status_reason"] for alert in resolved.values()
+    )
     assert digest["severity"] == "low"
     mails = inboxes.mail.take_whole(5)
-    assert sorted(one.attributes["status"] for one in mails) == ["firing", *["resolved"] * 4]
-    assert sum("RESOLVED" in str(one.subject) for one in mails) == 4
+    assert sorted(mail.attributes["status"] for mail in mails) == ["firing", *["resolved"] * 4]
+    assert sum("RESOLVED" in str(mail.subject) for mail in mails) == 4
     assert len(inboxes.chat.take(5)) == 5
 
     sweep(stack, A_DAY)
@@ -194,9 +198,9 @@ def test_the_policy_mutes_and_a_broken_one_is_measured_while_the_last_good_one_h
         "the metric that the alarm is on",
     )
     (line,) = [
-        one
-        for one in function_log(stack, "SweepAlertsFunction")
-        if one["message"] == "policy not usable"
+        line
+        for line in function_log(stack, "SweepAlertsFunction")
+        if line["message"] == "policy not usable"
     ]
     assert POLICY_NAME in line["reason"]
     another_flow = scenario("same-subnet-request").replace(" 41200 ", " 41201 ")
@@ -210,9 +214,9 @@ def test_the_policy_mutes_and_a_broken_one_is_measured_while_the_last_good_one_h
 
 def test_the_alarm_stands_on_the_metric_that_is_measured(stack: Stack) -> None:
     (alarm,) = [
-        one
-        for one in stack.place.client("cloudwatch").describe_alarms()["MetricAlarms"]
-        if one["MetricName"] == "PolicyUnusable"
+        alarm
+        for alarm in stack.place.client("cloudwatch").describe_alarms()["MetricAlarms"]
+        if alarm["MetricName"] == "PolicyUnusable"
     ]
     assert alarm["Namespace"] == "flowverdict"
     assert alarm["Dimensions"] == [{"Name": "service", "Value": "sweep_alerts"}]

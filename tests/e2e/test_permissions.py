@@ -39,20 +39,22 @@ NEEDED = {
 
 @pytest.fixture(scope="module")
 def permitted(built: Build, watch: Watch) -> Iterator[Trial]:  # noqa: ARG001 - watched, as everything
-    with trial(built) as one:
-        yield one
+    with trial(built) as started:
+        yield started
 
 
 def template_sids(built: Build) -> set[str]:
     """Return the Sids of the functions' statements in the template, conditional ones included."""
     notifications = []
-    for one in read_template(built.template)["Resources"].values():
-        if one["Type"] == "AWS::Serverless::Function":
+    for resource in read_template(built.template)["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
             notifications += [
-                policy for policy in one["Properties"].get("Policies", []) if "Statement" in policy
+                policy
+                for policy in resource["Properties"].get("Policies", [])
+                if "Statement" in policy
             ]
-        elif one["Type"] == "AWS::IAM::ManagedPolicy":
-            notifications.append(one["Properties"]["PolicyDocument"])
+        elif resource["Type"] == "AWS::IAM::ManagedPolicy":
+            notifications.append(resource["Properties"]["PolicyDocument"])
     return {
         statement["Sid"]
         for notification in notifications
@@ -64,7 +66,7 @@ def template_sids(built: Build) -> set[str]:
 def chosen(statement: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a statement, or both statements between which a condition chooses."""
     return (
-        [one for one in statement["Fn::If"][1:] if "Sid" in one]
+        [choice for choice in statement["Fn::If"][1:] if "Sid" in choice]
         if "Fn::If" in statement
         else [statement]
     )
@@ -91,7 +93,9 @@ def test_without_a_permission_that_it_needs_a_function_fails_its_trial(
     """
     statements = [*policy_statements(permitted.stack)]
     (statement,) = [
-        one for one in statements if (one.function, str(one)) == (function, NEEDED[function])
+        candidate
+        for candidate in statements
+        if (candidate.function, str(candidate)) == (function, NEEDED[function])
     ]
     with without(permitted.stack, statement):
         missed = TRIALS[function](permitted)
@@ -108,9 +112,9 @@ def rows() -> list[tuple[str, str]]:
 
 
 def test_the_table_has_every_statement_that_is_deployed(permitted: Trial) -> None:
-    assert {(one.function, str(one)) for one in policy_statements(permitted.stack)} <= {*rows()}, (
-        "run `make e2e-iam`"
-    )
+    assert {
+        (statement.function, str(statement)) for statement in policy_statements(permitted.stack)
+    } <= {*rows()}, "run `make e2e-iam`"
 
 
 def test_the_table_has_every_statement_of_the_template_whatever_the_parameters(
@@ -123,7 +127,7 @@ def test_the_table_has_every_statement_of_the_template_whatever_the_parameters(
 
 def test_a_statement_that_nothing_misses_stands_out() -> None:
     (needless,) = [
-        one for one in markdown([(STATEMENT, [])]).splitlines() if "PublishAlerts" in one
+        line for line in markdown([(STATEMENT, [])]).splitlines() if "PublishAlerts" in line
     ]
     assert needless.endswith("| **nothing** |")
     assert "PublishAlerts" not in UNCHECKED

@@ -40,7 +40,9 @@ sys.stdout)
 def test_every_function_of_the_template_was_built(built: Build) -> None:
     template = read_template(built.template)["Resources"]
     assert set(built_functions(built)) == {
-        name for name, one in template.items() if one["Type"] == "AWS::Serverless::Function"
+        name
+        for name, resource in template.items()
+        if resource["Type"] == "AWS::Serverless::Function"
     }
 
 
@@ -231,7 +233,10 @@ def test_a_big_object_is_read_by_the_engine_to_the_alert_of_a_small_one(  # noqa
     with capsys.disabled():
         print(  # noqa: T201 - as below
             "",
-            *(f"first alert of a {name} object after {one:.2f} s" for name, one in seconds.items()),
+            *(
+                f"first alert of a {name} object after {duration:.2f} s"
+                for name, duration in seconds.items()
+            ),
             sep="\n",
         )
 
@@ -267,10 +272,10 @@ def test_every_function_does_its_work_and_the_first_answer_takes_so_long(  # noq
         )
         if logical_id in ALERT_EVENTS:
             told += valid(alerts.take(1) + alerts.rest())  # the second time it is counted before
-    assert [one["status"] for one in told] == ["firing", "firing"]
+    assert [alert["status"] for alert in told] == ["firing", "firing"]
     over = valid(alerts.take(2) + alerts.rest())
-    assert {one["fingerprint"] for one in over} == {one["fingerprint"] for one in told}
-    assert {one["status"] for one in over} == {"resolved"}
+    assert {alert["fingerprint"] for alert in over} == {alert["fingerprint"] for alert in told}
+    assert {alert["status"] for alert in over} == {"resolved"}
     # The stack's own function posts these alerts some time later. Wait for that, so that the posts
     # do not reach another test.
     wait_until(

@@ -104,7 +104,7 @@ def test_what_does_not_begin_with_the_prefix_is_nobodys_business(sources: Stack)
     wait_until(
         lambda: f"s3://{BUCKET}/{after}" in read() or None, "the object with the prefix to be read"
     )
-    assert not any("elsewhere" in one for one in read())
+    assert not any("elsewhere" in line for line in read())
 
 
 def test_the_flow_log_asks_for_all_that_decides(sources: Stack, aws: Emulator) -> None:

@@ -72,9 +72,9 @@ def test_what_is_optional_is_not_there_unless_asked_for_and_the_schedule_starts_
     resources = second.resources
 
     functions = {
-        one["LogicalResourceId"]
-        for one in resources
-        if one["ResourceType"] == "AWS::Lambda::Function"
+        resource["LogicalResourceId"]
+        for resource in resources
+        if resource["ResourceType"] == "AWS::Lambda::Function"
     }
     assert functions == {"ClassifyS3Function", "SweepAlertsFunction"}
     wait_until(
@@ -96,7 +96,7 @@ def test_what_is_optional_is_not_there_unless_asked_for_and_the_schedule_starts_
     second.delete()
 
     left = inventory(aws.place) - before
-    assert {one.name for one in left} == documented(built, resources)
+    assert {thing.name for thing in left} == documented(built, resources)
     assert left <= made
 
 
@@ -126,18 +126,19 @@ def documented(built: Build, resources: list[dict[str, Any]]) -> set[str]:
     template = read_template(built.template)["Resources"]
     retained = {
         logical_id
-        for logical_id, one in template.items()
-        if one.get("DeletionPolicy", "").startswith("Retain")
+        for logical_id, resource in template.items()
+        if resource.get("DeletionPolicy", "").startswith("Retain")
     }
     layers = tuple(
-        logical_id for logical_id, one in template.items() if one["Type"] == _KEPT_BY_SAM
+        logical_id for logical_id, resource in template.items() if resource["Type"] == _KEPT_BY_SAM
     )
     kept = [
-        one
-        for one in resources
-        if one["LogicalResourceId"] in retained or one["LogicalResourceId"].startswith(layers)
+        resource
+        for resource in resources
+        if resource["LogicalResourceId"] in retained
+        or resource["LogicalResourceId"].startswith(layers)
     ]
-    return {one["PhysicalResourceId"] for one in kept}
+    return {resource["PhysicalResourceId"] for resource in kept}
 
 
 def test_more_messages_than_an_hour_may_have_are_counted_and_a_message_says_so(
@@ -147,18 +148,24 @@ def test_more_messages_than_an_hour_may_have_are_counted_and_a_message_says_so(
 
     The tests after this one do not need the old parameters.
     """
-    moved = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in stack.resources}
+    moved = {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for resource in stack.resources
+    }
 
     stack.deploy(
         parameters | {"MessagesPerHour": "3", "EmailFromSeverity": "critical", "LogLevel": "DEBUG"}
     )
 
-    assert {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in stack.resources} == moved
+    assert {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for resource in stack.resources
+    } == moved
     before = posted(stack)
     put_object(stack, key(stack.place, "capped"), shop_delivery())
     # One of the three messages is reserved for critical alerts; two critical ones use up the rest.
     told = valid(inboxes.alerts.take(2))
-    assert [one["severity"] for one in told] == ["critical", "critical"]
+    assert [alert["severity"] for alert in told] == ["critical", "critical"]
     sweep(stack, 0)
     (held_back,) = valid(inboxes.alerts.take(1) + inboxes.alerts.rest())
     assert held_back["kind"] == "rate-limited"
@@ -184,7 +191,9 @@ def test_the_whole_stack_is_removed_but_for_what_is_documented(
     gone = before - inventory(aws.place)
     # The inventory knows some resources by other names than CloudFormation does. Only the names
     # that the inventory had before are compared.
-    expected = {one["PhysicalResourceId"] for one in resources} & {one.name for one in before}
-    assert {one.name for one in gone} >= expected - documented(built, resources)
-    assert documented(built, resources) <= {one.name for one in inventory(aws.place)}
+    expected = {resource["PhysicalResourceId"] for resource in resources} & {
+        thing.name for thing in before
+    }
+    assert {thing.name for thing in gone} >= expected - documented(built, resources)
+    assert documented(built, resources) <= {thing.name for thing in inventory(aws.place)}
     assert len(expected) > len(resources) / 2

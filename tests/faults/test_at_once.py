@@ -137,8 +137,8 @@ def test_two_functions_at_once_send_one_message_and_count_each_object_once(
         for message in messages:
             told.append(json.loads(message["Body"]))
             sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-    assert [one["status"] for one in told] == ["firing"] * ROUNDS
-    fingerprints = {one["fingerprint"] for one in told}
+    assert [alert["status"] for alert in told] == ["firing"] * ROUNDS
+    fingerprints = {alert["fingerprint"] for alert in told}
     assert len(fingerprints) == ROUNDS
     states = DynamoDbStore(dynamodb, "alerts").load(fingerprints)
     assert [

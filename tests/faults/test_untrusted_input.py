@@ -248,7 +248,7 @@ def test_the_classifying_functions_tell_no_secret_and_no_whole_event(
     messages = (
         []
         if trouble == "no topic"
-        else [json.dumps(aws.alerts()), *(f"{one.subject}{one.body}" for one in aws.emails())]
+        else [json.dumps(aws.alerts()), *(f"{email.subject}{email.body}" for email in aws.emails())]
     )
     output.texts += messages
     assert failed == fails
@@ -259,8 +259,8 @@ def test_the_classifying_functions_tell_no_secret_and_no_whole_event(
 
 @pytest.fixture
 def server() -> Iterator[WebhookServer]:
-    with webhook_server() as one:
-        yield one
+    with webhook_server() as started:
+        yield started
 
 
 @pytest.mark.parametrize(

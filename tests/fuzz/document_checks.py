@@ -213,11 +213,19 @@ def check_alerts(data: bytes) -> bool:
         == batch.counts.rejected
     )
     assert (
-        sum(one.notification.records for one in seen if isinstance(one.notification, Alert))
+        sum(
+            detection.notification.records
+            for detection in seen
+            if isinstance(detection.notification, Alert)
+        )
         == batch.counts.rejected
     )
     assert (
-        sum(one.notification.records for one in seen if isinstance(one.notification, Notice))
+        sum(
+            detection.notification.records
+            for detection in seen
+            if isinstance(detection.notification, Notice)
+        )
         == batch.counts.skip_data
     )
     return bool(explanations)

@@ -46,9 +46,9 @@ _Loader.add_multi_constructor(
 )
 RESOURCES: dict[str, dict[str, Any]] = yaml.load(TEMPLATE, Loader=_Loader)["Resources"]  # noqa: S506 - a SafeLoader
 ALARMS = {
-    name: one["Properties"]
-    for name, one in RESOURCES.items()
-    if one["Type"] == "AWS::CloudWatch::Alarm"
+    name: resource["Properties"]
+    for name, resource in RESOURCES.items()
+    if resource["Type"] == "AWS::CloudWatch::Alarm"
 }
 BOARD: dict[str, Any] = json.loads(
     RESOURCES["OperationsDashboard"]["Properties"]["DashboardBody"][0]
@@ -91,9 +91,9 @@ def test_every_alarm_has_a_runbook_with_a_command_and_every_runbook_an_alarm() -
 
 def test_every_saved_query_is_named_and_asks_for_lines_that_are_written() -> None:
     queries = {
-        name: one["Properties"]
-        for name, one in RESOURCES.items()
-        if one["Type"] == "AWS::Logs::QueryDefinition"
+        name: resource["Properties"]
+        for name, resource in RESOURCES.items()
+        if resource["Type"] == "AWS::Logs::QueryDefinition"
     }
     assert len(queries) == 7
     sources = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
