@@ -1,4 +1,4 @@
-"""One build, one emulator with the stack deployed, one watch over all connections, for all tests of the session."""
+"""Fixtures of a session: one build, one emulator with the stack, one watch over connections."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder, so that none runs without its emulator by being forgotten."""
+    """Mark every test of this folder, so that no test runs where the emulator is not available."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.e2e)
@@ -39,29 +39,32 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 
 @pytest.fixture(scope="session")
-def watch(built: Build) -> Iterator[Watch]:  # noqa: ARG001 - what is watched begins after the build, whose pip may go out
-    with watching() as one:
-        yield one
-        assert one.beyond_loopback == []
+def watch(built: Build) -> Iterator[Watch]:  # noqa: ARG001 - the watch begins after the build, whose pip may connect to an index
+    with watching() as started:
+        yield started
+        assert started.beyond_loopback == []
 
 
 @pytest.fixture(scope="session")
 def aws(watch: Watch) -> Iterator[Emulator]:  # noqa: ARG001 - watched from the start
     with moto_server(account_id=ACCOUNT_ID, region=REGION) as rules:
         make_shop(rules)
-        with emulator(account_id=ACCOUNT_ID, region=REGION, ec2_url=rules.url) as one:
-            yield one
+        with emulator(account_id=ACCOUNT_ID, region=REGION, ec2_url=rules.url) as server:
+            yield server
 
 
 @pytest.fixture(scope="session")
 def _slack() -> Iterator[Webhook]:
-    with webhook() as one:
-        yield one
+    with webhook() as started:
+        yield started
 
 
 @pytest.fixture
 def slack(_slack: Webhook, stack: Stack) -> Iterator[Webhook]:  # noqa: ARG001 - it is this stack's
-    """Give the webhook that the stack posts to, with nothing of earlier tests in it; it takes everything again afterwards."""
+    """Return the Slack webhook of the stack without requests of earlier tests.
+
+    After the test the webhook accepts all requests again.
+    """
     _slack.forget()
     yield _slack
     _slack.forget()
@@ -83,20 +86,23 @@ def teams(_teams: Webhook, stack: Stack) -> Iterator[Webhook]:  # noqa: ARG001 -
 
 @pytest.fixture(scope="session")
 def parameters(aws: Emulator, _slack: Webhook, _teams: Webhook) -> dict[str, str]:
-    """Give what the stack is deployed with."""
+    """Return the parameters that the stack is deployed with."""
     return prepare(aws.place, _slack.address, _teams.address)
 
 
 @pytest.fixture(scope="session")
 def stack(built: Build, aws: Emulator, parameters: dict[str, str]) -> Stack:
-    one = Stack(build=built, place=aws.place, name="flowverdict")
-    one.deploy(parameters)
-    return one
+    deployed = Stack(build=built, place=aws.place, name="flowverdict")
+    deployed.deploy(parameters)
+    return deployed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inboxes:
-    """Queues at every topic. ``mailed`` gets what the address ``AlertEmail`` gets, by the filter policy of its subscription."""
+    """Queues that are subscribed to every topic.
+
+    ``mailed`` gets what the address ``AlertEmail`` gets, by the filter policy of its subscription.
+    """
 
     alerts: Queue
     mail: Queue
@@ -118,7 +124,7 @@ def _inboxes(stack: Stack) -> Inboxes:
 
 @pytest.fixture
 def inboxes(_inboxes: Inboxes, stack: Stack) -> Inboxes:
-    """Give the queues with nothing of earlier tests in them, at a stack that remembers no alert."""
+    """Return the queues without messages of earlier tests, and delete the alerts of the stack."""
     forget(stack)
     for queue in (_inboxes.alerts, _inboxes.mail, _inboxes.mailed, _inboxes.chat):
         queue.rest()
@@ -127,11 +133,11 @@ def inboxes(_inboxes: Inboxes, stack: Stack) -> Inboxes:
 
 @pytest.fixture
 def alerts(inboxes: Inboxes) -> Queue:
-    """Give the queue that gets every alert."""
+    """Return the queue that gets every alert."""
     return inboxes.alerts
 
 
 @pytest.fixture
 def hook() -> Iterator[Webhook]:
-    with webhook() as one:
-        yield one
+    with webhook() as started:
+        yield started

@@ -1,7 +1,8 @@
-"""Who talks to whom: the TCP and UDP peers of this process and all its children, looked at several times a second.
+"""Record the TCP and UDP peers of this process and all its children, several times a second.
 
-Read from ``/proc``, so Linux only. A connection shorter than the pause between two looks can be missed; what tries to reach
-the outside from a machine without a way out keeps trying (SYN_SENT) and is seen.
+The module reads ``/proc``, so it works on Linux only. A connection shorter than the pause between
+two looks can be missed. On a machine without access to the internet, a process that tries to
+connect keeps trying (SYN_SENT), and its peer is recorded.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Peer:
 
     @property
     def is_here(self) -> bool:
-        """Whether it is this machine's loopback."""
+        """Whether the address is this machine's loopback."""
         mapped = self.address.ipv4_mapped if isinstance(self.address, IPv6Address) else None
         return (mapped or self.address).is_loopback
 
@@ -40,11 +41,12 @@ class Peer:
 
 
 def peers_in(table: str) -> Iterator[tuple[str, Peer]]:
-    """Give inode and peer of each connected socket in the text of ``/proc/net/tcp`` and its kin."""
+    """Yield inode and peer of each connected socket in a table like ``/proc/net/tcp``."""
     for line in table.splitlines()[1:]:
         columns = line.split()
         address, port = columns[2].split(":")
-        # Each group of 8 digits is a number in the machine's byte order, which is little-endian wherever this runs.
+        # Each group of 8 digits is a number in the machine's byte order, which is little-endian on
+        # every machine that runs these tests.
         raw = b"".join(
             bytes.fromhex(address[start : start + 8])[::-1] for start in range(0, len(address), 8)
         )
@@ -54,7 +56,7 @@ def peers_in(table: str) -> Iterator[tuple[str, Peer]]:
 
 
 class Watch:
-    """What ``watching`` gives."""
+    """The peers that ``watching`` has recorded."""
 
     def __init__(self) -> None:
         self._seen: dict[Peer, str] = {}
@@ -73,7 +75,7 @@ class Watch:
         )
 
     def look(self) -> None:
-        """Take note of every peer there is at this moment."""
+        """Record every peer that is connected at this moment."""
         tables = [table.read_text() for name in _TABLES if (table := PROC / "net" / name).exists()]
         connected = {inode: peer for table in tables for inode, peer in peers_in(table)}
         for pid in (os.getpid(), *descendants(os.getpid())):
@@ -92,7 +94,7 @@ def watching() -> Iterator[Watch]:
         try:
             while not ended.wait(_PAUSE):
                 watch.look()
-        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that can tell it
+        except BaseException as error:  # noqa: BLE001 - raised below, in the thread of the test
             failed.append(error)
 
     thread = threading.Thread(target=go_on_looking, daemon=True)

@@ -1,4 +1,4 @@
-"""What the contract says of messages."""
+"""Check messages against the published contract."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ ALERT_SCHEMA: Final = json.loads((ROOT / "docs" / "schemas" / "alert.schema.json
 
 
 def valid(messages: Iterable[str]) -> list[dict[str, Any]]:
-    """Give alerts, each of which is what the published schema says."""
-    found = [json.loads(one) for one in messages]
-    for one in found:
-        jsonschema.validate(one, ALERT_SCHEMA, format_checker=jsonschema.FormatChecker())
+    """Parse alerts and validate each against the published schema."""
+    found = [json.loads(message) for message in messages]
+    for alert in found:
+        jsonschema.validate(alert, ALERT_SCHEMA, format_checker=jsonschema.FormatChecker())
     return found
 
 
 def attributes(alert: Mapping[str, Any]) -> dict[str, str]:
-    """Give the message attributes that the README promises for filter policies."""
+    """Return the message attributes that the README promises for filter policies."""
     found = {name: alert[name] for name in ("kind", "status", "severity")}
     if "flow_direction" in alert:  # all but notices, which are of no single flow
         found |= {

@@ -1,9 +1,10 @@
-"""AWS on 127.0.0.1: ministack for what the template makes, moto for EC2's rules.
+"""AWS on 127.0.0.1: ministack for what the template makes, moto for the rules in EC2.
 
-ministack runs the functions, enforces the IAM policies of their roles (``AUTH=true``), and delivers between services. Its EC2
-loses port ranges, prefix lists and nearly all filters, so where rules are judged the functions' EC2 calls go to moto instead:
-``AWS_ENDPOINT_URL_EC2`` in ministack's environment is inherited by its Lambda workers, and nothing of the template or the code
-changes. moto checks no permissions; where ``ec2:Describe*`` are to be checked, EC2 stays on ministack.
+ministack runs the functions, enforces the IAM policies of their roles (``AUTH=true``), and delivers
+between services. The EC2 of ministack loses port ranges, prefix lists and nearly all filters.
+Tests that evaluate rules therefore send the functions' EC2 calls to moto: the Lambda workers
+inherit ``AWS_ENDPOINT_URL_EC2`` from ministack's environment, and neither the template nor the code
+changes. moto checks no permissions; tests that check ``ec2:Describe*`` leave EC2 on ministack.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ ROOT: Final = Path(__file__).parents[2]
 LOOPBACK: Final = "127.0.0.1"
 SECRET: Final = "test"  # noqa: S105 - ministack's own for every root key
 _START_SECONDS = 30.0  # takes 0.3 to 0.6 s on an idle machine
-_STOP_SECONDS = 1.0  # takes 0.1 s, or for ever: it waits for the threads that poll its queues
+_STOP_SECONDS = 1.0  # takes 0.1 s, or never ends: it waits for the threads that poll its queues
 
 
 class EmulatorError(Exception):
-    """The emulator did not come up; the message has the end of its log."""
+    """The emulator did not start; the message has the end of its log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,24 +57,22 @@ class Place:
     certificate: Path | None = None
 
     def environment(self) -> dict[str, str]:
-        """Give the variables that lead an SDK here and nowhere else."""
+        """Return the variables that send an SDK to this server only."""
         trust = {} if self.certificate is None else {"AWS_CA_BUNDLE": str(self.certificate)}
-        return (
-            trust
-            | {
-                "AWS_ENDPOINT_URL": self.url,
-                "AWS_ACCESS_KEY_ID": self.account_id,  # 12 digits: to ministack, the root user of that account
-                "AWS_SECRET_ACCESS_KEY": SECRET,
-                "AWS_REGION": self.region,
-                "AWS_DEFAULT_REGION": self.region,
-                "AWS_CONFIG_FILE": os.devnull,
-                "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-                "AWS_EC2_METADATA_DISABLED": "true",
-            }
-        )
+        return trust | {
+            "AWS_ENDPOINT_URL": self.url,
+            # To ministack, 12 digits are the root user of that account.
+            "AWS_ACCESS_KEY_ID": self.account_id,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 has a type of its own for each of twenty services
-        """Give an SDK client, the same one each time: making one takes 0.1 to 0.3 s."""
+        """Return the cached SDK client of a service: making a client takes 0.1 to 0.3 s."""
         return _client(self, service)
 
 
@@ -86,7 +85,7 @@ def _session(place: Place) -> boto3.Session:
 
 @cache
 def _client(place: Place, service: str) -> Any:  # noqa: ANN401 - as above
-    # It must not try again behind a test's back, nor wait for a server that is gone.
+    # The client must not retry without the test's knowledge, nor wait for a server that has ended.
     config = Config(connect_timeout=2, read_timeout=60, retries={"total_max_attempts": 1})
     untyped: Any = _session(place).client
     return untyped(
@@ -107,25 +106,25 @@ class Emulator:
     ec2_url: str | None
 
     def function_environment(self) -> dict[str, str]:
-        """Give what leads a function here that something else than the emulator runs."""
+        """Return the variables that send a function outside the emulator to the emulator."""
         return self.place.environment() | (
             {} if self.ec2_url is None else {"AWS_ENDPOINT_URL_EC2": self.ec2_url}
         )
 
     @property
     def log(self) -> str:
-        """Everything it wrote so far."""
+        """All output of the emulator so far."""
         return (self.folder / "emulator.log").read_text(errors="replace")
 
     def kept(self, kind: str, stack_name: str) -> list[dict[str, Any]]:
-        """Give the properties of a stack's resources of a type that ministack itself does not know."""
+        """Return the properties of a stack's resources of a type that ministack does not know."""
         found = [
             json.loads(path.read_text()) for path in sorted((self.folder / "kept").glob("*.json"))
         ]
         return [
-            one["properties"]
-            for one in found
-            if (one["type"], one["stack_name"]) == (kind, stack_name)
+            resource["properties"]
+            for resource in found
+            if (resource["type"], resource["stack_name"]) == (kind, stack_name)
         ]
 
 
@@ -138,20 +137,22 @@ def emulator(
     Parameters
     ----------
     account_id, region
-        Where it thinks it is.
+        Account and Region of the emulator.
     ec2_url
-        Where the functions' EC2 calls go; ``None`` leaves them to ministack, which checks their permissions.
+        Where the functions' EC2 calls go; ``None`` leaves the calls to ministack, which checks
+        their permissions.
     enforce_iam
-        Whether what the policies do not allow is refused.
+        Whether ministack refuses what the policies do not allow.
 
     Raises
     ------
     EmulatorError
-        It ended, or did not answer in time.
+        The emulator ended, or did not answer in time.
     """
     with tempfile.TemporaryDirectory(prefix="flowverdict-emulator-") as name:
         folder = Path(name)
-        # TLS, because the bucket's policy refuses everything else. ministack makes the certificate, with `openssl`.
+        # TLS, because the bucket policy refuses plain HTTP. ministack makes the certificate with
+        # `openssl`.
         certificate = folder / "tmp" / "ministack-tls" / "server.crt"
         place = Place(
             url=f"https://{LOOPBACK}:{free_port()}",
@@ -170,7 +171,8 @@ def emulator(
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches this process only, which then ends the group: workers too
+                # Ctrl-C reaches this process only, which then ends the group, workers included.
+                start_new_session=True,
             )
         try:
             _wait_until_healthy(process, place, folder)
@@ -202,14 +204,14 @@ def make_shop(rules: Place) -> SampleWorld:
 
 
 def free_port() -> int:
-    """Give a port that nothing listens on; somebody may still be faster."""
+    """Return a port that no process listens on; another process may still take the port first."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
 def base_environment(folder: Path) -> dict[str, str]:
-    """Give what any child process may know: nothing of the caller's AWS, Python or home."""
+    """Return the environment of a child process, without the caller's AWS, Python and home."""
     (folder / "tmp").mkdir(exist_ok=True)
     return {
         "PATH": os.environ["PATH"],
@@ -238,7 +240,7 @@ def _environment(
         "KEPT_RESOURCES_DIR": str(folder / "kept"),
         "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.2",  # a minute on AWS
         "AUTH": "true" if enforce_iam else "false",
-        # What its Lambda workers inherit; credentials they get from their role.
+        # The Lambda workers inherit these; their credentials come from their role.
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -257,7 +259,7 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], place: Place, folder: 
                 f"{place.url}/_ministack/health", timeout=1, context=context
             ):
                 return
-        except (OSError, ssl.SSLError):  # no certificate yet, half a certificate, or nobody listens
+        except (OSError, ssl.SSLError):  # no certificate yet, a part of it, or no listener
             time.sleep(0.05)
     tail = (folder / "emulator.log").read_text(errors="replace")[-3000:]
     raise EmulatorError(

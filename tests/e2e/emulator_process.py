@@ -1,8 +1,12 @@
-"""Runs ministack in its own environment; started by ``emulator.py``, imports nothing of this project.
+"""Run ministack in an environment of its own.
 
-ministack refuses templates with resource types that it does not know. The types below stand in templates like this one's and do
-nothing that another resource depends on, so here they are taken and their properties kept as files, for tests to look at.
-It is mended where it refuses what AWS allows, kept to the one port it is given, and given one schedule that a test can wait for.
+``emulator.py`` starts this file, which imports no module of the project.
+
+ministack refuses templates with resource types that it does not know. The types below stand in
+templates like this project's, and no other resource depends on what they do. So this process
+accepts them and stores their properties as files, which tests read.
+The process also corrects ministack where ministack refuses what AWS allows, restricts it to its
+one port, and speeds up one schedule so that a test can wait for it.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-# No test can wait for minutes. This rate fires each two seconds instead; all others are as on AWS.
+# No test can wait for minutes. This rate fires every two seconds; all other rates are as on AWS.
 HURRIED_RATE = "rate(60 minutes)"
 HURRIED_SECONDS = 2
 
@@ -31,7 +35,8 @@ def _register(handlers: dict[str, Any], kind: str, folder: Path) -> None:
     def create(
         logical_id: str, properties: dict[str, Any], stack_name: str
     ) -> tuple[str, dict[str, str]]:
-        # Always the same id: an update comes back here, and what refers to the resource must still find it.
+        # Always the same id: an update calls this again, and references to the resource must still
+        # find it.
         physical_id = f"{stack_name}-{logical_id}"
         kept = {
             "type": kind,
@@ -53,7 +58,8 @@ def _register(handlers: dict[str, Any], kind: str, folder: Path) -> None:
 
 
 def _name_prefix_lists(actions: Any) -> None:  # noqa: ANN401 - a module of ministack's, which has no types
-    # ministack checks ec2:GetManagedPrefixListEntries against the resource "*", which no narrower statement allows. AWS checks
+    # ministack checks ec2:GetManagedPrefixListEntries against the resource "*", which no narrower
+    # statement allows. AWS checks the prefix list:
     # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html#amazonec2-prefix-list
     original = actions.extract_resource_arn
 
@@ -69,7 +75,8 @@ def _name_prefix_lists(actions: Any) -> None:  # noqa: ANN401 - a module of mini
 
 
 def _close_topics(provisioners: Any) -> None:  # noqa: ANN401 - as above
-    # ministack's default topic policy lets everybody publish. AWS's has a condition that only the owner meets:
+    # ministack's default topic policy lets every account publish. AWS's has a condition that only
+    # the owner meets:
     # https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html
     handler = provisioners._RESOURCE_HANDLERS["AWS::SNS::Topic"]  # noqa: SLF001 - no public way
     create = handler["create"]
@@ -89,8 +96,9 @@ def _close_topics(provisioners: Any) -> None:  # noqa: ANN401 - as above
 
 
 def _read_numbers(provisioners: Any) -> None:  # noqa: ANN401 - as above
-    # A number that a parameter gives reaches ministack as text. CloudFormation makes it what the resource takes; ministack's
-    # poller would fail to compare it, once a second, and never invoke the function.
+    # A number in a parameter reaches ministack as text. CloudFormation converts it to the type of
+    # the property. ministack's poller would fail to compare the text, once a second, and never
+    # invoke the function.
     handler = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]  # noqa: SLF001 - no public way
     create = handler["create"]
 
@@ -104,7 +112,7 @@ def _read_numbers(provisioners: Any) -> None:  # noqa: ANN401 - as above
 
 
 def _resolve_in_conditions(engine: Any) -> None:  # noqa: ANN401 - as above
-    # In conditions ministack knows Ref and Select only. CloudFormation knows these there too.
+    # In conditions ministack evaluates Ref and Select only. CloudFormation evaluates these too.
     functions = {"Fn::FindInMap", "Fn::Join", "Fn::Select", "Fn::Split", "Fn::Sub"}
     original = engine._evaluate_conditions  # noqa: SLF001 - no public way
 
@@ -115,15 +123,15 @@ def _resolve_in_conditions(engine: Any) -> None:  # noqa: ANN401 - as above
                     value, {}, parameters, {}, template.get("Mappings", {}), "", ""
                 )
             if isinstance(value, dict):
-                return {name: resolved(one) for name, one in value.items()}
-            return [resolved(one) for one in value] if isinstance(value, list) else value
+                return {name: resolved(part) for name, part in value.items()}
+            return [resolved(part) for part in value] if isinstance(value, list) else value
 
         found: dict[str, bool] = original(
             template | {"Conditions": resolved(template.get("Conditions", {}))}, parameters
         )
         return found
 
-    # Its other modules have it by name.
+    # Other modules of ministack have imported the function by name.
     for name, module in list(sys.modules.items()):
         if name.startswith("ministack.services.cloudformation") and hasattr(
             module, "_evaluate_conditions"
@@ -132,7 +140,10 @@ def _resolve_in_conditions(engine: Any) -> None:  # noqa: ANN401 - as above
 
 
 class _Lambda:
-    """ministack's Lambda as its SNS should use it: asynchronously, as AWS's does, with retries and a destination for failures."""
+    """The Lambda module of ministack as its SNS should call it.
+
+    The call is asynchronous, as on AWS, with retries and a destination for failures.
+    """
 
     def __init__(self, module: Any) -> None:  # noqa: ANN401 - as above
         self._module = module
@@ -147,8 +158,9 @@ class _Lambda:
 
 
 def _retry_log_events(logs: Any) -> None:  # noqa: ANN401 - as above
-    # ministack hands what a subscription filter lets through to its function once. CloudWatch Logs invokes it asynchronously, with
-    # retries and a destination for failures. The name stands within a function, so the function is made again with the other one.
+    # ministack passes the log events of a subscription filter to the function once. CloudWatch Logs
+    # invokes the function asynchronously, with retries and a destination for failures. The name of
+    # the call is inside a function, so that function is compiled again with the other name.
     before, after = (
         "target=lambda_svc._execute_function_with_config_scope",
         "target=lambda_svc.invoke_async_with_retry",
@@ -169,13 +181,15 @@ def _hurry_one_rate(events: Any) -> None:  # noqa: ANN401 - as above
         return seconds
 
     events._parse_rate_seconds = parse  # noqa: SLF001 - as above
-    events._SCHEDULER_TICK_INTERVAL = 1  # noqa: SLF001 - seconds between its looks at all schedules; 10 otherwise
+    # Seconds between ministack's looks at all schedules; 10 by default.
+    events._SCHEDULER_TICK_INTERVAL = 1  # noqa: SLF001 - no public way
 
 
 def _let_workers_be_killed(workers: Any) -> None:  # noqa: ANN401 - as above
-    # Where a worker is killed while it starts, ministack ends all others of its function, and what starts at that time fails too.
-    # To Lambda one execution environment is lost. What a worker has logged ministack takes to be all when 5 ms pass without a line,
-    # and the rest is lost with the worker. CloudWatch Logs has it.
+    # If a worker is killed while it starts, ministack ends all other workers of its function, and
+    # workers that start at that time fail too. Lambda loses one execution environment only.
+    # ministack also takes a worker's log as complete after 5 ms without a line, and loses the rest
+    # with the worker. CloudWatch Logs has all lines.
     base: Any = workers.Worker
 
     class Worker(base):  # type: ignore[misc]
@@ -217,7 +231,8 @@ def _let_workers_be_killed(workers: Any) -> None:  # noqa: ANN401 - as above
 
 
 def _end_with_parent() -> None:
-    # The parent holds the other end of this pipe and writes nothing: the read ends when the parent does, however it ends.
+    # The parent holds the other end of this pipe and writes nothing: the read returns when the
+    # parent ends, whatever the cause.
     sys.stdin.buffer.read()
     os.kill(os.getpid(), signal.SIGTERM)
 

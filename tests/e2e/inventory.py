@@ -1,4 +1,4 @@
-"""Everything there is in an account and Region, of the kinds that stacks like this one are made of."""
+"""List all resources in an account and Region, of the kinds that this stack consists of."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thing:
-    """One resource: its service, and the name CloudFormation would know it by."""
+    """One resource: its service, and the name by which CloudFormation knows the resource."""
 
     service: str
     name: str
@@ -38,7 +38,7 @@ _LISTS = (
 
 
 def inventory(place: Place) -> frozenset[Thing]:
-    """Give what is there. A KMS key is not listed: AWS keeps a deleted one for days."""
+    """Return all resources except KMS keys: AWS keeps a deleted KMS key for days."""
     found: set[Thing] = set()
     for service, operation, list_key, name_key in _LISTS:
         client = place.client(service)
@@ -48,9 +48,9 @@ def inventory(place: Place) -> frozenset[Thing]:
             else [getattr(client, operation)()]
         )
         for page in pages:
-            for one in page.get(list_key, []):
+            for entry in page.get(list_key, []):
                 found.add(
-                    Thing(service=service, name=str(one if name_key is None else one[name_key]))
+                    Thing(service=service, name=str(entry if name_key is None else entry[name_key]))
                 )
     layers = place.client("lambda")
     for layer in layers.list_layers()["Layers"]:

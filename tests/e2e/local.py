@@ -1,7 +1,8 @@
-"""The stack left running on this machine, to try things on: ``make local``.
+"""Run the stack on this machine, to try things on: ``make local``.
 
-Flow logs copied into the folder it names are put into the bucket; scheduled events start the sweep, policy documents are put where
-the policy is. What arrives at Slack and as mail is printed as it arrives. Ctrl-C ends everything.
+The program names a folder. A flow log that is copied into the folder goes into the bucket, a
+scheduled event starts the sweep, and a policy document goes where the policy is stored. Messages to
+Slack and mails are printed as they arrive. Ctrl-C ends everything.
 """
 
 from __future__ import annotations
@@ -59,37 +60,45 @@ def _instructions(aws: Emulator, stack: Stack, folder: Path) -> str:
     environment = folder / "environment"
     environment.write_text(f"{exports}\n")
     (folder / "shop.log").write_text(shop_delivery())
-    # So much later that it does not matter when this is tried.
+    # So much later that the alerts are due whenever the user tries these events.
     for name, seconds in (("two-hours-later", 2 * 3600), ("two-days-later", 48 * 3600)):
         (folder / f"{name}.json").write_text(json.dumps(scheduled(seconds)))
     muted = {"match": {"port": 5432}, "reason": "tried out"}
     (folder / "policy.json").write_text(json.dumps({"version": 1, "expected": [muted]}))
     return f"""
-The stack is up, and nothing of it is outside of this machine. Slack and the mail box are this terminal.
+The stack is deployed, and all of it is on this machine. Slack and the mailbox are this terminal.
 In a second terminal, from the project's folder, try:
 
-1. A flow log of the shop is delivered. Within seconds Slack and the mail box know what is wrong there, and how to mend it.
+1. Deliver a flow log of the shop. Within seconds Slack and the mailbox show what is wrong in the
+   shop, and the fix.
      cp {folder}/shop.log {folder}/put-here/
-2. The same faults in another file: counted, and nobody is told again.
+2. Deliver the same faults in another file: they are counted, and no message is sent again.
      cp {folder}/shop.log {folder}/put-here/again.log
-3. Any flow log of yours, or of the samples; this one is of a network that the emulator does not have, so there is no fix:
+3. Deliver any flow log of yours, or of the samples. This sample is of a network that the emulator
+   does not have, so the alert has no fix:
      cp tests/scenarios/same-subnet-request.log {folder}/put-here/
 
-4. Hours go by without more of it, and the sweep looks: resolved. Days go by: the digest of the internet's noise.
+4. Run the sweep as of some hours later, without more such records: the alerts are resolved. Run the
+   sweep as of some days later: the digest of the internet's noise is sent.
      cp {folder}/two-hours-later.json {folder}/put-here/
      cp {folder}/two-days-later.json {folder}/put-here/
-5. A policy says that nobody wants to hear of port 5432. It holds within a minute; then Slack hears nothing of this:
+5. Mute port 5432 by a policy, which takes effect within a minute. Slack then gets no message of
+   this file:
      cp {folder}/policy.json {folder}/put-here/
      sleep 60; cp tests/scenarios/outbound-request.log {folder}/put-here/
-6. What is there, and what it says, with the AWS command line, led to the emulator by the first line:
+6. Look at the resources and their contents with the AWS command line. The first line directs the
+   AWS command line to the emulator:
      source {environment}
      aws s3 ls s3://{stack.outputs["FlowLogBucketName"]} --recursive
-     aws dynamodb scan --table-name {stack.outputs["AlertTableName"]} --projection-expression pk,due_at
-     aws sqs receive-message --endpoint-url {aws.place.url} --queue-url {stack.outputs["FlowLogDeadLetterQueueUrl"]}
+     aws dynamodb scan --table-name {stack.outputs["AlertTableName"]} \
+--projection-expression pk,due_at
+     aws sqs receive-message --endpoint-url {aws.place.url} \
+--queue-url {stack.outputs["FlowLogDeadLetterQueueUrl"]}
      .venv/bin/flowverdict snapshot
      tail -f {aws.folder}/emulator.log
 
-The shop's log events, in the group {LOG_GROUP}, are on their way: here is what comes of them. Ctrl-C ends everything.
+The log events of the shop, in the group {LOG_GROUP}, are being delivered; their alerts follow.
+Ctrl-C ends everything.
 """
 
 
@@ -102,7 +111,8 @@ def _put_new_files(stack: Stack, inbox: Path) -> None:
             path.unlink()
             continue
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        # Never the same key twice, as AWS never writes one twice: it would be taken for the same file, delivered again.
+        # Never the same key twice, as AWS never writes a key twice: the functions would take the
+        # object for the same file, delivered again.
         name = key(
             stack.place, f"{path.name.removesuffix('.gz').removesuffix('.log')}-{time.time_ns()}"
         )
@@ -124,18 +134,18 @@ def _take_document(stack: Stack, text: str) -> str:
 
 
 def slack_lines(message: Mapping[str, Any]) -> Iterator[str]:
-    """Give a Block Kit message as Slack shows it, without colours and columns."""
+    """Yield the lines of a Block Kit message as Slack shows them, without colours and columns."""
     for block in message["blocks"]:
         match block["type"]:
             case "header":
                 yield block["text"]["text"]
             case "section":
                 yield from block.get("text", {}).get("text", "").splitlines()
-                for one in block.get("fields", []):
-                    label, _, value = one["text"].partition("\n")
+                for field in block.get("fields", []):
+                    label, _, value = field["text"].partition("\n")
                     yield f"{label} {value}"
             case "context":
-                yield " ".join(one.get("text", "") for one in block["elements"])
+                yield " ".join(element.get("text", "") for element in block["elements"])
             case "rich_text":
                 for element in block["elements"]:
                     text = "".join(part.get("text", "") for part in element["elements"])
@@ -145,7 +155,7 @@ def slack_lines(message: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _boxed(title: str, lines: Iterator[str]) -> str:
-    # As Slack does: its three entities, and links by their text.
+    # As Slack does: unescape its three entities, and show links by their text.
     shown = (html.unescape(re.sub(r"<https://[^|>]+[|]([^>]+)>", r"\1", line)) for line in lines)
     wrapped = [
         piece
@@ -173,8 +183,8 @@ def _print_slack(slack: Webhook) -> None:
 
 
 def _print_mail(mail: Queue) -> None:
-    for one in mail.rest_whole():
-        _say(f"\n[mail] {one.subject}")
+    for message in mail.rest_whole():
+        _say(f"\n[mail] {message.subject}")
 
 
 def _serve(folder: Path) -> NoReturn:
@@ -208,13 +218,11 @@ def _end(_number: int, _frame: object) -> NoReturn:
 
 
 if __name__ == "__main__":
-    logging.getLogger("werkzeug").setLevel(
-        logging.WARNING
-    )  # moto's server writes a line for each request
+    # moto's server writes a line for each request.
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(
-            number, _end
-        )  # also where it was started with SIGINT ignored, as scripts start things in the background
+        # Also where SIGINT is ignored at the start, as in a script's background processes.
+        signal.signal(number, _end)
     try:
         with tempfile.TemporaryDirectory(prefix="flowverdict-local-") as name:
             _serve(Path(name))

@@ -1,8 +1,9 @@
-"""What the deployed functions may do, statement by statement, and what is lost without each.
+"""What the deployed functions may do, by statement, and what fails without each statement.
 
-A policy is least privilege if all the way works with it and no statement can be taken out of it. Here each is taken out of the
-role in turn, through the IAM API, the function started anew, and invoked with its real role's credentials. ``make e2e-iam``
-writes down which assertion then fails; one that none misses is an error, for it is not needed or not tested.
+Policies are least privilege if everything works with them and each statement is needed. This module
+takes each statement in turn out of its role, through the IAM API, so that the function can be
+started anew and invoked with its role's credentials. ``make e2e-iam`` records which assertion then
+fails. If no assertion fails, that is an error: the statement is not needed, or not tested.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ class Policy:
 
     @property
     def title(self) -> str:
-        """What it is called where a stack's name would change it with each deployment."""
+        """Name of the policy that does not depend on the stack's name or on the deployment."""
         return self.name.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """One statement of a function's role, or one action or resource of it where it has several."""
+    """One statement of a function's role, or one of its several actions or resources."""
 
     function: str  # logical id
     policy: Policy
@@ -53,35 +54,48 @@ class Statement:
 
 
 def policy_statements(stack: Stack) -> Iterator[Statement]:
-    """Give every statement of every function's role, as deployed, and every action and resource of those that have several.
+    """Yield every deployed statement of the roles of the functions.
 
-    A managed policy's are given for each function that has it. Those of AWS's own policies are not told apart.
+    Where a statement has several actions or resources, each of them follows. Statements of a
+    managed policy are repeated for each function that has the policy. A policy that AWS manages
+    counts as one statement.
     """
-    logical_ids = {one["PhysicalResourceId"]: one["LogicalResourceId"] for one in stack.resources}
+    logical_ids = {
+        resource["PhysicalResourceId"]: resource["LogicalResourceId"]
+        for resource in stack.resources
+    }
     for function, role_name in _roles(stack).items():
-        for policy in sorted(_policies(stack.place, role_name), key=lambda one: one.title):
+        for policy in sorted(_policies(stack.place, role_name), key=lambda item: item.title):
             if policy.arn is not None and policy.arn.startswith(AWS_MANAGED):
                 yield Statement(function=function, policy=policy, sid=policy.title)
                 continue
-            for one in _statements(stack.place, policy):
-                statement = Statement(function=function, policy=policy, sid=_sid(one, policy))
+            for found in _statements(stack.place, policy):
+                statement = Statement(function=function, policy=policy, sid=_sid(found, policy))
                 yield statement
-                for action in _several(one["Action"]):
+                for action in _several(found["Action"]):
                     yield replace(statement, action=action)
-                for arn in _several(one["Resource"]):
+                for arn in _several(found["Resource"]):
                     yield replace(statement, resource=logical_ids.get(arn, arn))
 
 
 @contextmanager
 def without(stack: Stack, statement: Statement) -> Iterator[None]:
-    """Take a statement out of its role until the block ends. Others that have the same managed policy keep it whole."""
+    """Take a statement out of its role until the block ends.
+
+    Other roles that have the same managed policy keep all of the policy.
+    """
     policy, iam = statement.policy, stack.place.client("iam")
-    physical_ids = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in stack.resources}
+    physical_ids = {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for resource in stack.resources
+    }
     of_aws = policy.arn is not None and policy.arn.startswith(AWS_MANAGED)
     before = [] if of_aws else _statements(stack.place, policy)
-    after = [left for one in before if (left := _less(one, statement, physical_ids)) is not None]
+    after = [
+        left for entry in before if (left := _less(entry, statement, physical_ids)) is not None
+    ]
     if policy.arn is not None:
-        # What is left of it stands in for it, as a policy of the role's own.
+        # A policy of the role itself, with the remaining statements, replaces the managed policy.
         iam.detach_role_policy(RoleName=policy.role_name, PolicyArn=policy.arn)
         own = replace(policy, name=_STAND_IN, arn=None)
     else:
@@ -104,12 +118,14 @@ def without(stack: Stack, statement: Statement) -> Iterator[None]:
 
 
 def start_anew(stack: Stack, function: str) -> None:
-    """Have the next invocation be a cold start: what a warm one remembers of AWS would hide what it may not ask any more."""
+    """Make the next invocation a cold start.
+
+    A warm function caches answers of AWS, which would hide that it may no longer make the request.
+    """
     client, name = stack.place.client("lambda"), stack.physical_id(function)
     variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    changed = variables | {
-        "STARTED_ANEW_AT": f"{time.time():.3f}"
-    }  # a changed description alone would not do
+    # A changed description alone would not start the function anew.
+    changed = variables | {"STARTED_ANEW_AT": f"{time.time():.3f}"}
     client.update_function_configuration(FunctionName=name, Environment={"Variables": changed})
 
 
@@ -120,8 +136,8 @@ def _roles(stack: Stack) -> dict[str, str]:
     client = stack.place.client("lambda")
     functions = stack.of_type("AWS::Lambda::Function")
     roles = {
-        one: client.get_function_configuration(FunctionName=name)["Role"]
-        for one, name in functions.items()
+        function: client.get_function_configuration(FunctionName=name)["Role"]
+        for function, name in functions.items()
     }
     return {function: arn.rpartition("/")[2] for function, arn in sorted(roles.items())}
 
@@ -130,8 +146,8 @@ def _policies(place: Place, role_name: str) -> Iterator[Policy]:
     iam = place.client("iam")
     for name in iam.list_role_policies(RoleName=role_name)["PolicyNames"]:
         yield Policy(role_name=role_name, name=name)
-    for one in iam.list_attached_role_policies(RoleName=role_name)["AttachedPolicies"]:
-        yield Policy(role_name=role_name, name=one["PolicyName"], arn=one["PolicyArn"])
+    for attached in iam.list_attached_role_policies(RoleName=role_name)["AttachedPolicies"]:
+        yield Policy(role_name=role_name, name=attached["PolicyName"], arn=attached["PolicyArn"])
 
 
 def _statements(place: Place, policy: Policy) -> list[dict[str, Any]]:
@@ -155,7 +171,7 @@ def _several(value: str | list[str]) -> list[str]:
 
 
 def _sid(statement: Mapping[str, Any], policy: Policy) -> str:
-    # SAM writes some policies itself, without a Sid; their name says what for.
+    # SAM writes some policies itself, without a Sid; the name of the policy states its purpose.
     return str(statement.get("Sid", policy.title))
 
 
@@ -165,10 +181,14 @@ def _less(
     if _sid(statement, taken.policy) != taken.sid:
         return statement
     if taken.action is not None:
-        return statement | {"Action": [one for one in statement["Action"] if one != taken.action]}
+        return statement | {
+            "Action": [action for action in statement["Action"] if action != taken.action]
+        }
     if taken.resource is not None:
         arn = physical_ids.get(taken.resource, taken.resource)
-        return statement | {"Resource": [one for one in statement["Resource"] if one != arn]}
+        return statement | {
+            "Resource": [resource for resource in statement["Resource"] if resource != arn]
+        }
     return None
 
 

@@ -1,8 +1,9 @@
-"""A built function under Lambda's own runtime client, with nothing installed but what Lambda's Python runtime has.
+"""Run a built function under Lambda's own runtime client, with only the packages of the runtime.
 
-``aws-lambda-rie`` is the runtime interface emulator that the SAM CLI's wheel carries for its containers; it speaks Lambda's
-Runtime API to ``python -m awslambdaric``, the client that runs in AWS's Python images. ``PYTHONPATH`` stands for ``/var/task``
-and then ``/opt/python``, in AWS's order (https://docs.aws.amazon.com/lambda/latest/dg/python-layers.html).
+``aws-lambda-rie`` is the runtime interface emulator that the SAM CLI's wheel contains for its
+containers. It offers Lambda's Runtime API to ``python -m awslambdaric``, the client that runs in
+AWS's Python images. ``PYTHONPATH`` stands for ``/var/task``, then ``/opt/python``: AWS's order
+(https://docs.aws.amazon.com/lambda/latest/dg/python-layers.html).
 """
 
 from __future__ import annotations
@@ -36,20 +37,23 @@ _START_SECONDS = 10.0  # takes 0.05 s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What an invocation gave: the function's answer, or Lambda's error object."""
+    """The result of an invocation: the function's answer, or Lambda's error object."""
 
     payload: Any
     seconds: float
 
     @property
     def error_type(self) -> str | None:
-        """What Lambda calls the error; ``None`` if there is none."""
+        """Lambda's type of the error; ``None`` if the invocation succeeded."""
         return self.payload.get("errorType") if isinstance(self.payload, dict) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """A function that waits for invocations; the first one starts it, so its time is a cold start's."""
+    """A function that waits for invocations.
+
+    The first invocation starts the function, so its time is that of a cold start.
+    """
 
     url: str
 
@@ -60,7 +64,7 @@ class Runtime:
         try:
             with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - as above
                 payload = json.loads(response.read())
-        except urllib.error.HTTPError as error:  # the function did not even start: 502, and why
+        except urllib.error.HTTPError as error:  # 502 with a reason: the function did not start
             with error:
                 payload = json.loads(error.read())
         return Answer(payload=payload, seconds=time.monotonic() - started)
@@ -77,7 +81,7 @@ class BuiltFunction:
 
     @property
     def unzipped_bytes(self) -> int:
-        """What Lambda's limit of 250 MB counts: the function and all its layers, unzipped."""
+        """Bytes that count for Lambda's limit of 250 MB: the function and its layers, unzipped."""
         folders = (self.code, *self.layers)
         return sum(
             path.stat().st_size
@@ -87,14 +91,17 @@ class BuiltFunction:
         )
 
     def has_package(self, name: str) -> bool:
-        """Whether one of its layers holds a package, or it does itself."""
+        """Whether the function or one of its layers contains a package."""
         return any(
             (folder / name).is_dir()
             for folder in (self.code, *(layer / "python" for layer in self.layers))
         )
 
     def python_path(self, layers: Sequence[Path] | None = None) -> str:
-        """Give where Lambda's Python looks; with other layers than its own to see what it lacks."""
+        """Return the search path of Lambda's Python.
+
+        ``layers`` replaces the function's own layers, to show what the function lacks without them.
+        """
         used = self.layers if layers is None else layers
         return os.pathsep.join(
             str(path) for path in (self.code, *(layer / "python" for layer in used))
@@ -102,7 +109,7 @@ class BuiltFunction:
 
 
 def built_functions(build: Build) -> dict[str, BuiltFunction]:
-    """Give every function of the built template."""
+    """Return every function of the built template, by logical id."""
     template = read_template(build.template)
     shared = template.get("Globals", {}).get("Function", {})
     found = {}
@@ -131,7 +138,8 @@ def runtime(
     port, api_port = free_port(), free_port()
     environment = base_environment(folder) | {
         "PYTHONPATH": function.python_path(layers),
-        "PYTHONDONTWRITEBYTECODE": "1",  # /var/task and /opt are read-only; the build stays as built
+        # /var/task and /opt are read-only on AWS; the build stays as built.
+        "PYTHONDONTWRITEBYTECODE": "1",
         "AWS_LAMBDA_FUNCTION_NAME": function.logical_id,
         "AWS_LAMBDA_FUNCTION_TIMEOUT": "60",
         **variables,
@@ -142,7 +150,7 @@ def runtime(
     )
     command: list[str | Path] = [
         binary,
-        # Both listen on all interfaces, or on ports of their own choice, unless told.
+        # Without these options both listen on all interfaces, or on ports of their own choice.
         f"--runtime-interface-emulator-address={LOOPBACK}:{port}",
         f"--runtime-api-address={LOOPBACK}:{api_port}",
         "--log-level=error",
@@ -166,9 +174,8 @@ def runtime(
         yield Runtime(url=f"http://{LOOPBACK}:{port}/2015-03-31/functions/function/invocations")
     finally:
         try:
-            os.killpg(
-                process.pid, signal.SIGKILL
-            )  # it keeps nothing, and SIGTERM makes it wait for the function first
+            # The process stores nothing, and on SIGTERM it would first wait for the function.
+            os.killpg(process.pid, signal.SIGKILL)
         finally:
             process.wait()
 
@@ -180,7 +187,7 @@ def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log_path:
             urllib.request.urlopen(f"http://{LOOPBACK}:{port}/", timeout=1).close()
         except urllib.error.HTTPError as error:
             error.close()
-            return  # it knows one address only, and this is not it
+            return  # 404: the emulator listens, and has another address only
         except urllib.error.URLError:
             time.sleep(0.02)
         else:

@@ -1,4 +1,4 @@
-"""What is fed to a deployed stack, and with which parameters it is deployed."""
+"""The input of a deployed stack, and the parameters of its deployment."""
 
 from __future__ import annotations
 
@@ -22,15 +22,22 @@ TEAMS_PARAMETER: Final = "/teams/webhook"
 POLICY_NAME: Final = "/flowverdict/policy"
 SILENT_ON_NOTHING: Final = json.dumps({"version": 1})
 EVENTS: Final = ROOT / "events"
-_KEY = "AWSLogs/{account_id}/vpcflowlogs/{region}/2026/11/22/{account_id}_vpcflowlogs_{region}_fl-0a1b_20261122T1200Z_{name}.log.gz"
+_KEY = (
+    "AWSLogs/{account_id}/vpcflowlogs/{region}/2026/11/22/"
+    "{account_id}_vpcflowlogs_{region}_fl-0a1b_20261122T1200Z_{name}.log.gz"
+)
 HEADER = (
-    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status "
-    "vpc-id subnet-id tcp-flags pkt-srcaddr pkt-dstaddr region flow-direction reject-reason"
+    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes "
+    "start end action log-status vpc-id subnet-id tcp-flags pkt-srcaddr pkt-dstaddr region "
+    "flow-direction reject-reason"
 )
 
 
 def prepare(place: Place, webhook_address: str, teams_address: str) -> dict[str, str]:
-    """Make what has to be there before the stack is, and give the parameters that it is deployed with: everybody is told."""
+    """Make the resources that the stack needs, and return the parameters of its deployment.
+
+    With these parameters the stack notifies every destination.
+    """
     place.client("logs").create_log_group(logGroupName=LOG_GROUP)
     place.client("ssm").put_parameter(Name=POLICY_NAME, Value=SILENT_ON_NOTHING, Type="String")
     secret = place.client("secretsmanager").create_secret(
@@ -54,7 +61,7 @@ def prepare(place: Place, webhook_address: str, teams_address: str) -> dict[str,
 
 
 def notification(bucket: str, object_key: str) -> dict[str, Any]:
-    """Give what S3 says of a new object."""
+    """Return the event that S3 sends for a new object."""
     s3 = {
         "s3SchemaVersion": "1.0",
         "bucket": {"name": bucket},
@@ -77,24 +84,27 @@ A_DAY: Final = 24 * 3600 + HALF_AN_HOUR
 
 
 def scheduled(seconds_from_now: float = 0) -> dict[str, Any]:
-    """Give the event that starts the sweep, as of some time from now."""
+    """Return the event that starts the sweep, as of some seconds from now."""
     at = datetime.fromtimestamp(datetime.now(UTC).timestamp() + seconds_from_now, UTC)
     event: dict[str, Any] = json.loads((EVENTS / "scheduled-sweep.json").read_text())
     return event | {"time": at.isoformat(timespec="seconds").replace("+00:00", "Z")}
 
 
 def key(place: Place, name: str) -> str:
-    """Give the key that AWS would give a flow log file."""
+    """Return the key under which AWS stores a flow log file."""
     return _KEY.format(account_id=place.account_id, region=place.region, name=name)
 
 
 def scenario(name: str) -> str:
-    """Give a scenario's flow log."""
+    """Return the flow log of a scenario."""
     return (ROOT / "tests" / "scenarios" / f"{name}.log").read_text()
 
 
 def shop_delivery() -> str:
-    """Give the shop's sample delivery as one file: the emulator hands the two files to two workers, each judging by itself."""
+    """Return the shop's sample delivery as one file.
+
+    The emulator would pass two files to two workers, each of which evaluates its own file.
+    """
     first, *others = sorted(
         (EVENTS / "objects" / "flow-logs-example" / "AWSLogs").rglob("*_20261122T1200Z_[15]*.log")
     )
@@ -103,13 +113,13 @@ def shop_delivery() -> str:
 
 
 def shop_log_lines() -> list[str]:
-    """Give the shop's sample log events."""
+    """Return the shop's sample log events."""
     return (EVENTS / "cloudwatch-logs.log").read_text().splitlines()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A VPC of the emulator's own EC2, with a rejected flow to tell of it."""
+    """A VPC in the EC2 of the emulator, with a rejected flow."""
 
     place: Place
     vpc_id: str
@@ -118,25 +128,27 @@ class Network:
     address: str
 
     def flow_log(self, port: int = 5432) -> str:
-        """Give a file with one rejected request from inside the VPC."""
+        """Return a file with one rejected request from inside the VPC."""
         return f"{HEADER}\n{self._record(port)}\n"
 
     def default_record(self, port: int = 5432) -> str:
-        """Give the same flow as a record in the default format."""
+        """Return the same flow as a record in the default format."""
         return f"2 {' '.join(self._record(port).split()[1:14])}"
 
     def _record(self, port: int) -> str:
         place, end = self.place, f"10.0.2.9 {self.address}"
         return (
-            f"8 {place.account_id} {self.interface_id} {end} 50122 {port} 6 1 60 1795348805 1795348835 REJECT OK "
+            f"8 {place.account_id} {self.interface_id} {end} 50122 {port} 6 1 60 "
+            f"1795348805 1795348835 REJECT OK "
             f"{self.vpc_id} {self.subnet_id} 2 {end} {place.region} ingress -"
         )
 
 
 def make_network(place: Place) -> Network:
-    """Make a network in the emulator that has the functions ask for every kind of thing they may read.
+    """Make a network in the emulator for which the functions request every resource they may read.
 
-    The gateway endpoint is what makes them ask for a prefix list and its entries: the emulator loses those of group rules.
+    Because of the gateway endpoint the functions request a prefix list and its entries: the
+    emulator loses the prefix lists of security group rules.
     """
     ec2 = place.client("ec2")
     vpc_id = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
@@ -158,7 +170,7 @@ def make_network(place: Place) -> Network:
         VpcId=vpc_id,
         ServiceName=f"com.amazonaws.{place.region}.s3",
         VpcEndpointType="Gateway",
-        RouteTableIds=[one["RouteTableId"] for one in tables],
+        RouteTableIds=[table["RouteTableId"] for table in tables],
     )
     made = ec2.create_network_interface(SubnetId=subnet_id, Groups=[group_id])["NetworkInterface"]
     return Network(

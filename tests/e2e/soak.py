@@ -1,13 +1,14 @@
-"""Minutes of load on the deployed stack while its workers are killed; then every record and every alert is accounted for.
+"""Load a deployed stack while its workers are killed, then account for every record and alert.
 
-``make soak`` runs it. Objects go through S3 and SQS, log events through CloudWatch Logs, at a steady rate with bursts of ten times
-that; processes that the emulator runs functions in are killed (SIGKILL) every few seconds. A killed worker's queue messages come
-back when their visibility time-out is over, and its log event is tried again, as on AWS. The truth is what the same records make of
-the alerts in memory, in one undisturbed run (``store/memory.py``).
+``make soak`` runs this for minutes. Objects go through S3 and SQS, log events through CloudWatch
+Logs, at a steady rate with bursts of ten times that rate. Every few seconds a process in which the
+emulator runs a function is killed (SIGKILL). The queue messages of a killed worker come back after
+their visibility time-out, and its log event is tried again, as on AWS. The truth is the alerts of
+the same records in one undisturbed run in memory (``tests/helpers/memory_stores.py``).
 
-Three things are not as deployed, since minutes stand for days here: a message comes back after ``_VISIBLE_AFTER`` seconds and not
-after half an hour; it may come back more than three times, since somebody is killed every few seconds; and the sweep runs every
-``_SWEEP_EVERY`` seconds.
+Three settings differ from the deployed ones, since minutes stand for days here. A message comes
+back after ``_VISIBLE_AFTER`` seconds and not after half an hour. It may come back more than three
+times, since a worker is killed every few seconds. The sweep runs every ``_SWEEP_EVERY`` seconds.
 """
 
 from __future__ import annotations
@@ -56,19 +57,23 @@ if TYPE_CHECKING:
 _STEADY, _BURST = 1.0, 10.0  # deliveries a second
 _BURST_SECONDS, _BURST_EVERY = 30.0, 90.0
 _KILL_PAUSES = (1.0, 4.0)  # seconds between two kills
-_PATIENCE = 0.5  # seconds; on a quick machine hardly anybody is seen at work, and one about to work does as well
-_BUSY_WITHIN = 0.1  # seconds; who has not worked for a clock tick in them is idle
-# Lambda tries a log event three times: who is killed each time has lost it. So this function's workers are left alone meanwhile.
+# Seconds until an idle worker may be killed as well: on a quick machine few workers are seen busy,
+# and to kill a worker just before its work serves the purpose too.
+_PATIENCE = 0.5
+_BUSY_WITHIN = 0.1  # seconds; a worker that uses no clock tick within them is idle
+# Lambda tries a log event three times; an event whose worker is killed each time is lost. So the
+# workers of this function are spared for these seconds after a kill.
 _LOGS_WORKER_SPARED = 20.0
 _VISIBLE_AFTER = 20  # seconds, longer than any invocation here takes
 _RECEIVED_AT_MOST = 100
-_OVERDUE = 600.0  # seconds ahead: what was not sent is sent by the sweep then; longer than Intervals.outbox
+# Seconds ahead, longer than Intervals.outbox: a sweep as of then sends every message not yet sent.
+_OVERDUE = 600.0
 _SWEEP_EVERY = 10.0
 _LOOK_EVERY = 2.0
-_DRAIN_SECONDS = (
-    300.0  # takes 5 s, or a minute and a half on a machine with five times the work it can do
-)
-_LOG_END = 10_000  # characters of the emulator's log, for a stack that does not come to its end
+# Takes 5 s, or a minute and a half on a machine with five times the load that it can take.
+_DRAIN_SECONDS = 300.0
+# Characters of the emulator's log that are shown if the stack does not finish its work.
+_LOG_END = 10_000
 _CAP = 1_000
 _DEAD_LETTERS: Final = ("FlowLogDeadLetterQueue", "ClassifyCloudWatchLogsDeadLetterQueue")
 _PARAMETERS: Final = {
@@ -88,7 +93,7 @@ def soak(built: Build, seconds: float, seed: int) -> Report:
     Raises
     ------
     TimeoutError
-        The stack did not come to the end of its work.
+        The stack did not finish its work in time.
     """
     report = Report()
     with (
@@ -100,7 +105,8 @@ def soak(built: Build, seconds: float, seed: int) -> Report:
         stack = Stack(build=built, place=aws.place, name="flowverdict")
         stack.deploy(_PARAMETERS)
         _be_impatient(stack)
-        # S3 sends a test event when the bucket is made. Received before that and killed, it would come back in half an hour.
+        # S3 sends a test event when the bucket is made. If a worker had received the event before
+        # ``_be_impatient`` and were killed, the event would come back after half an hour.
         wait_until(
             lambda: None if _left(stack) else True, "the end of what came with the deployment"
         )
@@ -108,9 +114,8 @@ def soak(built: Build, seconds: float, seed: int) -> Report:
         with _killing(aws, stack, Random(seed), report):  # noqa: S311 - as above
             _feed(stack, load, seconds)
         _drain(aws, stack, load)
-        _sweep(
-            stack, "RequestResponse", _OVERDUE
-        )  # sends what a killed worker has marked to be sent and not sent
+        # Sends the messages that a killed worker has stored and not sent.
+        _sweep(stack, "RequestResponse", _OVERDUE)
         messages = [json.loads(text) for text in told.rest()]
         bucket = stack.outputs["FlowLogBucketName"]
         account_records(stack, load, bucket, report)
@@ -123,7 +128,7 @@ def soak(built: Build, seconds: float, seed: int) -> Report:
     return report
 
 
-# --- the load ---------------------------------------------------------------------------------------------------------
+# --- the load -------------------------------------------------------------------------------------
 
 
 def _be_impatient(stack: Stack) -> None:
@@ -141,7 +146,10 @@ def _be_impatient(stack: Stack) -> None:
 
 
 def _feed(stack: Stack, load: Load, seconds: float) -> None:
-    """Deliver for so long. Where a burst is more than the emulator takes, what is due comes later, and all of it comes."""
+    """Deliver for so many seconds.
+
+    If a burst is more than the emulator takes, the deliveries come later, and none is dropped.
+    """
     began = time.monotonic()
     due = on_sweep = 0.0
     deliveries = load.deliveries()
@@ -159,7 +167,7 @@ def _feed(stack: Stack, load: Load, seconds: float) -> None:
 
 
 def _is_burst(at: float, seconds: float) -> bool:
-    # The middle third of each minute and a half, or of the whole where that is shorter.
+    # The middle third of each 90 seconds, or of the whole run if that is shorter.
     every = min(_BURST_EVERY, seconds)
     return every / 3 <= at % every < every / 3 + min(_BURST_SECONDS, every / 3)
 
@@ -222,7 +230,7 @@ def _command(pid: int) -> str:
 
 
 def _cpu(pid: int) -> int:
-    """Give the clock ticks that a process has worked for, 0 for one that has ended."""
+    """Return the clock ticks that a process has used, 0 for a process that has ended."""
     try:
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -231,7 +239,7 @@ def _cpu(pid: int) -> int:
 
 
 def _left(stack: Stack) -> int:
-    """Give how many messages are in the queue, those at work included."""
+    """Return the number of messages in the queue, those in progress included."""
     names = [
         "ApproximateNumberOfMessages",
         "ApproximateNumberOfMessagesNotVisible",
@@ -249,7 +257,7 @@ def _left(stack: Stack) -> int:
 
 
 def _drain(aws: Emulator, stack: Stack, load: Load) -> None:
-    """Wait until the queue is empty and all log events were judged."""
+    """Wait until the queue is empty and all log events are evaluated."""
     deadline = time.monotonic() + _DRAIN_SECONDS
     while True:
         left = _left(stack)
@@ -258,12 +266,15 @@ def _drain(aws: Emulator, stack: Stack, load: Load) -> None:
             return
         if time.monotonic() > deadline:
             failures = [
-                one["reason"]
+                line["reason"]
                 for name in READERS
-                for one in function_log(stack, name)
-                if one["level"] == "ERROR"
+                for line in function_log(stack, name)
+                if line["level"] == "ERROR"
             ][-3:]
-            told = f"{left} messages are in the queue, {judged} of {len(load.log_events)} batches of log events judged; {failures}"
+            told = (
+                f"{left} messages are in the queue, {judged} of {len(load.log_events)} batches "
+                f"of log events judged; {failures}"
+            )
             raise TimeoutError(f"{told}\n{aws.log[-_LOG_END:]}")
         time.sleep(_LOOK_EVERY)
 
@@ -281,13 +292,16 @@ def _sweep(stack: Stack, kind: str, seconds_from_now: float) -> None:
 
 
 def main() -> int:
-    """Run it as ``SOAK_SECONDS`` or ``SOAK_MINUTES`` say, on ``SOAK_BUILT`` if that is given, and say what came of it."""
+    """Run the soak, print its figures, and return 1 if a figure differs from the load or truth.
+
+    ``SOAK_SECONDS`` or ``SOAK_MINUTES`` set the duration, ``SOAK_SEED`` the seed of the load, and
+    ``SOAK_BUILT`` a finished build.
+    """
     seconds = float(
         os.environ.get("SOAK_SECONDS") or 60 * float(os.environ.get("SOAK_MINUTES") or 3)
     )
-    logging.getLogger("werkzeug").setLevel(
-        logging.WARNING
-    )  # moto's server writes a line for each request
+    # moto's server writes a line for each request.
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     seed = int(os.environ.get("SOAK_SEED") or 1)
     with tempfile.TemporaryDirectory(prefix="flowverdict-soak-") as name:
         built = os.environ.get("SOAK_BUILT")

@@ -1,4 +1,4 @@
-"""The books of the soak: what the functions read and told, held against what was put in and what is true of it."""
+"""Compare the records and alerts that the functions report in the soak with load and truth."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tests.e2e.stack import Stack
 
 READERS: Final = ("ClassifyS3Function", "ClassifyCloudWatchLogsFunction")
-# The outcomes of a record, as ``records.RecordCounts`` names them.
+# The outcomes of a record, named as in ``records.RecordCounts``.
 _KINDS = ("accepted", "rejected", "no_data", "skip_data", "malformed")
 _MEASURED = {
     "records": Metric.RECORDS_READ,
@@ -60,7 +60,7 @@ type _Source = tuple[str, int]
 
 @dataclass(slots=True)
 class Report:
-    """What the run counted, and every difference from what it put in."""
+    """The figures of the run, and every difference from its load."""
 
     objects: int = 0
     log_events: int = 0
@@ -92,26 +92,38 @@ class Report:
         )
         beside = (
             f"{self.log_events} batches of log events, {self.failed} invocations failed",
-            f"{self.measured} of {self.read} records read are in the metrics, which lack those of killed invocations",
-            f"{self.corrected} alerts were sent before all of their window had arrived, and corrected",
-            f"{self.unheard} corrections were of messages that a killed worker had stored and not sent",
+            (
+                f"{self.measured} of {self.read} records read are in the metrics, "
+                "which lack those of killed invocations"
+            ),
+            (
+                f"{self.corrected} alerts were sent before all of their window had arrived, "
+                "and corrected"
+            ),
+            (
+                f"{self.unheard} corrections were of messages that a killed worker had stored "
+                "and not sent"
+            ),
         )
         figures = (
-            f"soak: {self.objects} objects, {self.records} records in, {counts.total()} accounted for ({kinds})",
+            (
+                f"soak: {self.objects} objects, {self.records} records in, "
+                f"{counts.total()} accounted for ({kinds})"
+            ),
             f"{self.kills} kills, {self.redeliveries} redeliveries",
             f"alerts expected {self.expected}, sent {self.sent}, twice {self.twice}",
         )
         return ["; ".join(beside), ", ".join(figures)]
 
 
-# --- records ----------------------------------------------------------------------------------------------------------
+# --- records --------------------------------------------------------------------------------------
 
 
 def account_records(stack: Stack, load: Load, bucket: str, report: Report) -> None:
     """Compare the records that the functions read, each source once, with those put in."""
     put: dict[_Source, Counter[str]] = {}
-    for one in load.objects.values():
-        put[f"s3://{bucket}/{one.key}", one.lines.counts.total()] = one.lines.counts
+    for flow_log in load.objects.values():
+        put[f"s3://{bucket}/{flow_log.key}", flow_log.lines.counts.total()] = flow_log.lines.counts
     for events in load.log_events:
         put[f"{LOG_GROUP}:{events.stream}", events.lines.counts.total()] = events.lines.counts
     report.objects, report.log_events = len(load.objects), len(load.log_events)
@@ -169,7 +181,9 @@ def _account_function(
         at_least, at_most = ended[kind], whole[kind]
         report.check(
             holds=at_least <= measured[kind] <= at_most,
-            otherwise=f"{function} measured {measured[kind]} {kind}, should be {at_least} to {at_most}",
+            otherwise=(
+                f"{function} measured {measured[kind]} {kind}, should be {at_least} to {at_most}"
+            ),
         )
 
 
@@ -192,7 +206,7 @@ def _failed(messages: Sequence[tuple[str, str]]) -> frozenset[str]:
     )
 
 
-# --- alerts -----------------------------------------------------------------------------------------------------------
+# --- alerts ---------------------------------------------------------------------------------------
 
 
 class Truth:
@@ -218,14 +232,14 @@ class Truth:
                 observability=observability,
             )
             ingested = []
-            for one in load.objects.values():
-                ref = ObjectRef(bucket=bucket, key=one.key)
+            for flow_log in load.objects.values():
+                ref = ObjectRef(bucket=bucket, key=flow_log.key)
                 ingested.append(
                     service.ingest(
                         ref.source_id,
                         ref.name,
-                        partition_key(origin_of(one.key)),
-                        partial(_read_object, one.text, ref.name),
+                        partition_key(origin_of(flow_log.key)),
+                        partial(_read_object, flow_log.text, ref.name),
                     )
                 )
             origin = Origin(account_id=ACCOUNT_ID, region=REGION)
@@ -287,7 +301,9 @@ def account_alerts(
     )
     report.check(
         holds=report.unheard <= report.kills,
-        otherwise=f"{report.unheard} corrections were of messages never sent, with {report.kills} kills",
+        otherwise=(
+            f"{report.unheard} corrections were of messages never sent, with {report.kills} kills"
+        ),
     )
 
 
@@ -328,7 +344,7 @@ def _account_messages(
     begun = {opened for status, opened, _ in times if status == Status.FIRING}
     ended = {opened for status, opened, _ in times if status == Status.RESOLVED}
     report.corrected += len(ended)
-    # Nobody can know whether a killed worker had sent the message that it stored, so the correction
+    # Whether a killed worker had sent the message that it stored cannot be known, so the correction
     # is sent in any case.
     report.unheard += len(ended - begun)
     open_episodes = begun - ended

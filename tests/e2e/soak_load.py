@@ -1,8 +1,9 @@
-"""Flow logs of a small network whose truth follows from what is put in: what the soak feeds to the deployed stack.
+"""Flow logs of a small network with known faults: the load that the soak feeds to the stack.
 
-An episode is five minutes of the network's life, with faults that no other episode has: its own service ports, so that each makes
-alerts of its own. A request and its dropped reply never lie in the same object, and in every third episode not in the same window;
-in every second one nothing but the request says that the reply is one.
+An episode is five minutes of the network. Each episode has its own service ports, so its faults
+make alerts of their own. A request and its dropped reply are never in the same object, and in every
+third episode they are not in the same window. In every second episode only the request shows that
+the reply is a reply.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from tests.e2e.emulator import Place
 
 LOG_GROUP: Final = "/soak/vpc-flow-logs"
-# Two flow logs of one VPC: the second has the default fields only and reports what the first one does.
+# Two flow logs of one VPC: the second has the default fields only and reports the same flows as the
+# first.
 WIDE, NARROW = "fl-0aaaaaaaaaaaaaaa1", "fl-0bbbbbbbbbbbbbbb2"
 _HEADERS = {WIDE: HEADER, NARROW: " ".join(DEFAULT_FIELDS)}
 _EVERYWHERE = "0.0.0.0/0"
@@ -47,8 +49,12 @@ class End(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A VPC. ``front`` and ``logged`` take every request, but their network ACL lets no reply out to the internet; the security
-    group of ``back`` takes none but on 443 from inside; ``quiet`` has no traffic."""
+    """A VPC with four network interfaces.
+
+    ``front`` and ``logged`` accept every request, but their network ACL lets no reply out to the
+    internet. The security group of ``back`` accepts only requests to 443 from inside. ``quiet`` has
+    no traffic.
+    """
 
     vpc_id: str
     front: End
@@ -58,7 +64,7 @@ class Network:
 
 
 def make_network(rules: Place) -> Network:
-    """Make the network in an EC2 that judges as AWS's does."""
+    """Make the network in an EC2 that stores rules as AWS's does."""
     ec2 = rules.client("ec2")
     vpc_id = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnets = {
@@ -71,7 +77,7 @@ def make_network(rules: Place) -> Network:
     (before,) = ec2.describe_network_acls(
         Filters=[{"Name": "association.subnet-id", "Values": [subnets[1]]}]
     )["NetworkAcls"]
-    (association,) = [one for one in before["Associations"] if one["SubnetId"] == subnets[1]]
+    (association,) = [entry for entry in before["Associations"] if entry["SubnetId"] == subnets[1]]
     ec2.replace_network_acl_association(
         AssociationId=association["NetworkAclAssociationId"], NetworkAclId=acl_id
     )
@@ -139,7 +145,7 @@ class FlowLogObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEvents:
-    """What is put into a log stream at once. No two of a stream have as many lines."""
+    """Log events of one delivery to a log stream; no two of a stream have equally many lines."""
 
     stream: str
     lines: Lines
@@ -149,12 +155,12 @@ type Delivery = FlowLogObject | LogEvents
 
 
 class Load:
-    """Deliveries, in an order that is only roughly that of time.
+    """Deliveries, roughly in the order of their times.
 
     Parameters
     ----------
     now
-        Unix seconds; all that is told of lies before.
+        Unix seconds; all records are of earlier times.
     """
 
     def __init__(self, network: Network, random: Random, now: int) -> None:
@@ -165,19 +171,22 @@ class Load:
         self.log_events: list[LogEvents] = []
 
     def deliveries(self) -> Iterator[Delivery]:
-        """Give them for as long as they are asked for; one object of ten comes again at some time."""
+        """Yield deliveries until ``MAX_EPISODES`` are used up.
+
+        One object of ten is delivered a second time later.
+        """
         waiting: list[Delivery] = []
         for number in range(MAX_EPISODES):
             waiting += self._episode(number)
             while len(waiting) > _MIXED:
-                one = waiting.pop(self._random.randrange(len(waiting)))
-                if isinstance(one, LogEvents):
-                    self.log_events.append(one)
-                elif one.key not in self.objects:
-                    self.objects[one.key] = one
+                delivery = waiting.pop(self._random.randrange(len(waiting)))
+                if isinstance(delivery, LogEvents):
+                    self.log_events.append(delivery)
+                elif delivery.key not in self.objects:
+                    self.objects[delivery.key] = delivery
                     if self._random.random() < 0.1:
-                        waiting.append(one)
-                yield one
+                        waiting.append(delivery)
+                yield delivery
 
     def _episode(self, number: int) -> Iterator[Delivery]:
         window = self._first_window + number
@@ -270,8 +279,12 @@ class Load:
         *,
         wide: bool = True,
     ) -> str:
-        """Give the record of a request to an interface."""
-        flow = f"{far} {near.address} {far_port} {port} 6 {1 if action == 'REJECT' else 9} 600 {start} {start + 15} {action} OK"
+        """Return the record of a request to an interface."""
+        packets = 1 if action == "REJECT" else 9
+        flow = (
+            f"{far} {near.address} {far_port} {port} 6 {packets} 600 "
+            f"{start} {start + 15} {action} OK"
+        )
         if not wide:
             return f"2 {ACCOUNT_ID} {near.interface_id} {flow}"
         return self._wide(
@@ -281,18 +294,24 @@ class Load:
     def _reply(  # noqa: PLR0913, PLR0917 - what a record says
         self, near: End, far: str, far_port: int, port: int, start: int, flags: int
     ) -> str:
-        """Give the record of a reply that does not get out."""
+        """Return the record of a reply that is rejected on its way out."""
         flow = f"{near.address} {far} {port} {far_port} 6 2 120 {start} {start + 15} REJECT OK"
         return self._wide(near, flow, f"{near.address} {far}", flags, "egress")
 
     def _wide(self, near: End, flow: str, packet: str, flags: int, direction: str) -> str:
         place = f"{self._network.vpc_id} {near.subnet_id}"
-        return f"8 {ACCOUNT_ID} {near.interface_id} {flow} {place} {flags} {packet} {REGION} {direction} -"
+        return (
+            f"8 {ACCOUNT_ID} {near.interface_id} {flow} {place} {flags} {packet} "
+            f"{REGION} {direction} -"
+        )
 
     def _empty(self, status: str, start: int) -> str:
         place = f"{self._network.vpc_id} {self._network.quiet.subnet_id}"
         interface_id = self._network.quiet.interface_id
-        return f"8 {ACCOUNT_ID} {interface_id} - - - - - - - {start} {start + 60} - {status} {place} - - - {REGION} - -"
+        return (
+            f"8 {ACCOUNT_ID} {interface_id} - - - - - - - {start} {start + 60} - {status} "
+            f"{place} - - - {REGION} - -"
+        )
 
     def _object(self, flow_log: str, window: int, lines: Lines) -> FlowLogObject:
         at = datetime.fromtimestamp(window * WINDOW, UTC)

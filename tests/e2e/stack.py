@@ -1,4 +1,4 @@
-"""The project's own template, built and deployed by the real ``sam``, with the project's own ``samconfig.toml``."""
+"""Build and deploy the project's template with the real ``sam`` and ``samconfig.toml``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SAM: Final = ROOT / ".venv-sam" / "bin"
-# The emulator runs functions on this machine, so compiled wheels of the layer must be this machine's.
+# The emulator runs the functions on this machine, so the compiled wheels of the layer must be for
+# this machine.
 HOST_ARCHITECTURE: Final = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[
     platform.machine()
 ]
@@ -28,12 +29,12 @@ _COMMAND_SECONDS = (
 
 
 class SamError(Exception):
-    """``sam`` failed; the message has all it wrote."""
+    """``sam`` failed; the message has all its output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """What ``sam build`` made, with its bytecode."""
+    """The result of ``sam build``, with its bytecode."""
 
     folder: Path
     seconds: float
@@ -44,12 +45,12 @@ class Build:
         return self.folder / "build" / "template.yaml"
 
     def artifact(self, logical_id: str) -> Path:
-        """Give the built folder of a function or layer."""
+        """Return the built folder of a function or layer."""
         return self.folder / "build" / logical_id
 
 
 def build(folder: Path) -> Build:
-    """Do what ``make build`` does, into a folder.
+    """Build into a folder, as ``make build`` does.
 
     pip may ask the package index for the pinned wheels, so the caller's pip settings hold.
 
@@ -59,7 +60,8 @@ def build(folder: Path) -> Build:
         It failed.
     """
     started = time.monotonic()
-    # pip reads its settings from the home folder and from its own variables; of AWS's nothing is needed.
+    # pip reads its settings from the home folder and from its own variables; sam needs no variable
+    # of AWS's.
     passed = {
         name: value
         for name, value in os.environ.items()
@@ -71,7 +73,7 @@ def build(folder: Path) -> Build:
         "build",
         f"--build-dir={folder / 'build'}",
         f"--cache-dir={folder / 'cache'}",
-        "--region=us-east-1",  # asked for, not used
+        "--region=us-east-1",  # required by sam, not used
         *_overrides({"Architecture": HOST_ARCHITECTURE}),
     )
     compile_build(folder / "build")
@@ -87,7 +89,7 @@ class Stack:
     name: str
 
     def deploy(self, parameters: Mapping[str, str] | None = None) -> str:
-        """Run ``sam deploy``, for the first time or as an update, and give what it printed.
+        """Run ``sam deploy``, for the first time or as an update, and return its output.
 
         Raises
         ------
@@ -107,7 +109,7 @@ class Stack:
         )
 
     def delete(self) -> str:
-        """Run ``sam delete`` and give what it printed.
+        """Run ``sam delete`` and return its output.
 
         Raises
         ------
@@ -129,7 +131,7 @@ class Stack:
         (found,) = self.place.client("cloudformation").describe_stacks(StackName=self.name)[
             "Stacks"
         ]
-        return {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
+        return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
 
     @property
     def resources(self) -> list[dict[str, Any]]:
@@ -139,27 +141,27 @@ class Stack:
             .get_paginator("list_stack_resources")
             .paginate(StackName=self.name)
         )
-        return [one for page in pages for one in page["StackResourceSummaries"]]
+        return [summary for page in pages for summary in page["StackResourceSummaries"]]
 
     def physical_id(self, logical_id: str) -> str:
-        """Give what a resource is called.
+        """Return the physical id of a resource.
 
         Raises
         ------
         LookupError
             The stack has no such resource.
         """
-        for one in self.resources:
-            if one["LogicalResourceId"] == logical_id:
-                return str(one["PhysicalResourceId"])
+        for resource in self.resources:
+            if resource["LogicalResourceId"] == logical_id:
+                return str(resource["PhysicalResourceId"])
         raise LookupError(f"{self.name} has no {logical_id}")
 
     def of_type(self, kind: str) -> dict[str, str]:
-        """Give the physical ids of all resources of a type, by logical id."""
+        """Return the physical ids of all resources of a type, by logical id."""
         return {
-            one["LogicalResourceId"]: one["PhysicalResourceId"]
-            for one in self.resources
-            if one["ResourceType"] == kind
+            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+            for resource in self.resources
+            if resource["ResourceType"] == kind
         }
 
 
@@ -171,18 +173,18 @@ def _overrides(parameters: Mapping[str, str]) -> list[str]:
 def _sam(folder: Path, variables: Mapping[str, str], *arguments: str) -> str:
     application = folder / "sam"
     application.mkdir(exist_ok=True)
-    # Without this note of an earlier check, every run in a fresh folder would ask the package index for a newer version.
+    # Without this record of an earlier check, every run in a fresh folder would ask the package
+    # index for a newer version.
     (application / "metadata.json").write_text(json.dumps({"lastVersionCheck": time.time()}))
-    environment = (
-        base_environment(folder)
-        | {
-            "__SAM_CLI_APP_DIR": str(application),
-            "SAM_CLI_TELEMETRY": "0",
-            "SAM_CLI_POLL_DELAY": "0.3",  # seconds between looks at the stack; 5 are for a real account
-            **variables,
-            "PATH": f"{SAM}{os.pathsep}{os.environ['PATH']}",  # `sam build` takes the pip of the Python it finds first
-        }
-    )
+    environment = base_environment(folder) | {
+        "__SAM_CLI_APP_DIR": str(application),
+        "SAM_CLI_TELEMETRY": "0",
+        # Seconds between looks at the stack; the default of 5 is for a real account.
+        "SAM_CLI_POLL_DELAY": "0.3",
+        **variables,
+        # `sam build` uses the pip of the first Python in the path.
+        "PATH": f"{SAM}{os.pathsep}{os.environ['PATH']}",
+    }
     finished = subprocess.run(  # noqa: S603 - the pinned sam
         [SAM / "sam", *arguments, f"--config-file={ROOT / 'samconfig.toml'}"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""What a test does to a deployed stack and sees of it: objects and log events in, alerts and log lines out."""
+"""Input and output of a deployed stack: objects and log events in, alerts and log lines out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WAIT = 60.0  # seconds for what takes 0.1 to 2 s; a cold worker on a busy machi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What a subscriber got; the subject is there where the subscription is not raw."""
+    """A message that a subscriber got; only a subscription that is not raw has the subject."""
 
     body: str
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Queue:
 
     @property
     def arn(self) -> str:
-        """Its ARN."""
+        """ARN of the queue."""
         return str(
             self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])[
                 "Attributes"
@@ -46,14 +46,14 @@ class Queue:
         )
 
     def take(self, count: int, seconds: float = _WAIT) -> list[str]:
-        """Take messages off the queue until there are ``count`` of them, and give their texts.
+        """Take messages off the queue until there are ``count`` of them, and return their texts.
 
         Raises
         ------
         TimeoutError
-            Fewer came in time; says which.
+            Fewer arrived in time; the text has the messages that did.
         """
-        return [one.body for one in self.take_whole(count, seconds)]
+        return [message.body for message in self.take_whole(count, seconds)]
 
     def take_whole(self, count: int, seconds: float = _WAIT) -> list[Message]:
         """Take messages off the queue until there are ``count`` of them, with their attributes.
@@ -61,7 +61,7 @@ class Queue:
         Raises
         ------
         TimeoutError
-            Fewer came in time; says which.
+            Fewer arrived in time; the text has the messages that did.
         """
         taken: list[Message] = []
         deadline = time.monotonic() + seconds
@@ -72,11 +72,11 @@ class Queue:
         return taken
 
     def rest(self) -> list[str]:
-        """Take what is there now, and give the texts."""
-        return [one.body for one in self.rest_whole()]
+        """Take all messages that the queue has now, and return their texts."""
+        return [message.body for message in self.rest_whole()]
 
     def rest_whole(self) -> list[Message]:
-        """Take what is there now."""
+        """Take all messages that the queue has now, with their attributes."""
         taken: list[Message] = []
         while new := self._receive(wait=0):
             taken += new
@@ -94,9 +94,9 @@ class Queue:
             MessageAttributeNames=["All"],
         )
         messages = answer.get("Messages", [])
-        for one in messages:
-            self._sqs.delete_message(QueueUrl=self.url, ReceiptHandle=one["ReceiptHandle"])
-        return [_message(one) for one in messages]
+        for message in messages:
+            self._sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+        return [_message(message) for message in messages]
 
 
 def _message(received: Mapping[str, Any]) -> Message:
@@ -104,10 +104,14 @@ def _message(received: Mapping[str, Any]) -> Message:
     envelope = json.loads(body) if body.startswith('{"Type": "Notification"') else None
     if envelope is None:
         attributes = {
-            name: one["StringValue"] for name, one in received.get("MessageAttributes", {}).items()
+            name: attribute["StringValue"]
+            for name, attribute in received.get("MessageAttributes", {}).items()
         }
         return Message(body=body, attributes=attributes)
-    attributes = {name: one["Value"] for name, one in envelope.get("MessageAttributes", {}).items()}
+    attributes = {
+        name: attribute["Value"]
+        for name, attribute in envelope.get("MessageAttributes", {}).items()
+    }
     return Message(body=envelope["Message"], attributes=attributes, subject=envelope.get("Subject"))
 
 
@@ -119,7 +123,10 @@ def subscribe(
     *,
     raw: bool = True,
 ) -> Queue:
-    """Subscribe a new queue to a topic, as a team of the organisation would: with a queue policy that lets SNS in."""
+    """Subscribe a new queue to a topic, with a queue policy that lets SNS in.
+
+    A team of the organisation would subscribe its queue in the same way.
+    """
     sqs = place.client("sqs")
     queue = Queue(place=place, url=sqs.create_queue(QueueName=name)["QueueUrl"])
     statement = {
@@ -141,18 +148,18 @@ def subscribe(
 
 
 def deployed_filter(place: Place, topic_arn: str, protocol: str) -> dict[str, list[str]]:
-    """Give the filter policy of a topic's only subscription of a protocol, as deployed.
+    """Return the filter policy of a topic's only subscription of a protocol, as deployed.
 
     Raises
     ------
     LookupError
-        There is none, or several.
+        The topic has no such subscription, or several.
     """
     sns = place.client("sns")
     found = [
-        one
-        for one in sns.list_subscriptions_by_topic(TopicArn=topic_arn)["Subscriptions"]
-        if one["Protocol"] == protocol
+        subscription
+        for subscription in sns.list_subscriptions_by_topic(TopicArn=topic_arn)["Subscriptions"]
+        if subscription["Protocol"] == protocol
     ]
     if len(found) != 1:
         raise LookupError(f"{len(found)} subscriptions of {topic_arn} by {protocol}")
@@ -164,14 +171,14 @@ def deployed_filter(place: Place, topic_arn: str, protocol: str) -> dict[str, li
 
 
 def forget(stack: Stack) -> list[dict[str, Any]]:
-    """Empty the table of alerts and the bucket of evidence, so that all problems are new again; give what was in the table.
+    """Empty the alert table and the evidence bucket, and return the items that the table had.
 
-    The seed stays: functions that run know it by heart.
+    After this all problems are new again. The seed stays, because running functions have cached it.
     """
     s3, bucket = stack.place.client("s3"), stack.outputs["EvidenceBucketName"]
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for one in page.get("Contents", []):
-            s3.delete_object(Bucket=bucket, Key=one["Key"])
+        for entry in page.get("Contents", []):
+            s3.delete_object(Bucket=bucket, Key=entry["Key"])
     client, table = stack.place.client("dynamodb"), stack.outputs["AlertTableName"]
     items: list[dict[str, Any]] = [
         item
@@ -185,14 +192,14 @@ def forget(stack: Stack) -> list[dict[str, Any]]:
 
 
 def remember(stack: Stack, items: Iterable[Mapping[str, Any]]) -> None:
-    """Put back what ``forget`` gave."""
+    """Put the items that ``forget`` returned back into the alert table."""
     client, table = stack.place.client("dynamodb"), stack.outputs["AlertTableName"]
     for item in items:
         client.put_item(TableName=table, Item=item)
 
 
 def put_object(stack: Stack, key: str, text: str) -> str:
-    """Put a flow log file into the stack's bucket as AWS delivers it, gzipped, and give its key."""
+    """Put a flow log file into the stack's bucket as AWS does, gzipped, and return its key."""
     body = gzip.compress(text.encode(), mtime=0)
     stack.place.client("s3").put_object(
         Bucket=stack.outputs["FlowLogBucketName"], Key=key, Body=body
@@ -201,7 +208,10 @@ def put_object(stack: Stack, key: str, text: str) -> str:
 
 
 def put_log_events(place: Place, log_group: str, log_stream: str, lines: Iterable[str]) -> None:
-    """Write records into a log group, stamped now: CloudWatch Logs refuses events older than two weeks."""
+    """Write records into a log group, with the present time as their timestamp.
+
+    CloudWatch Logs refuses events older than two weeks.
+    """
     logs = place.client("logs")
     now = int(time.time() * 1000)
     with suppress(logs.exceptions.ResourceAlreadyExistsException):
@@ -211,7 +221,7 @@ def put_log_events(place: Place, log_group: str, log_stream: str, lines: Iterabl
 
 
 def log_events(stack: Stack, logical_id: str) -> list[tuple[str, str]]:
-    """Give everything that a function and its runtime have logged, each with its log stream."""
+    """Return all that a function and its runtime have logged, each message with its log stream."""
     place, name = stack.place, stack.physical_id(logical_id)
     configuration = place.client("lambda").get_function_configuration(FunctionName=name)
     group = configuration["LoggingConfig"]["LogGroup"]
@@ -224,19 +234,25 @@ def log_events(stack: Stack, logical_id: str) -> list[tuple[str, str]]:
 
 
 def raw_log(stack: Stack, logical_id: str) -> list[str]:
-    """Give everything that a function and its runtime have logged."""
+    """Return all that a function and its runtime have logged."""
     return [message for _, message in log_events(stack, logical_id)]
 
 
 def function_log(stack: Stack, logical_id: str) -> list[dict[str, Any]]:
-    """Give the structured lines that a function has logged, without its metrics."""
-    return [one for one in _structured(stack, logical_id) if "_aws" not in one]
+    """Return the structured lines that a function has logged, without its metrics."""
+    return [line for line in _structured(stack, logical_id) if "_aws" not in line]
 
 
 def metric(stack: Stack, logical_id: str, name: str) -> list[float]:
-    """Give the values of a metric that a function has measured, in CloudWatch's embedded format: one for each invocation."""
-    found = [one[name] for one in _structured(stack, logical_id) if "_aws" in one and name in one]
-    return [float(value) for one in found for value in (one if isinstance(one, list) else [one])]
+    """Return the values of a metric in a function's embedded metric format: one per invocation."""
+    found = [
+        line[name] for line in _structured(stack, logical_id) if "_aws" in line and name in line
+    ]
+    return [
+        float(value)
+        for measured in found
+        for value in (measured if isinstance(measured, list) else [measured])
+    ]
 
 
 def _structured(stack: Stack, logical_id: str) -> list[dict[str, Any]]:
@@ -244,7 +260,7 @@ def _structured(stack: Stack, logical_id: str) -> list[dict[str, Any]]:
 
 
 def wait_until[T](look: Callable[[], T | None], what: str, seconds: float = _WAIT) -> T:
-    """Give what ``look`` finds, as soon as it finds something.
+    """Return what ``look`` finds, as soon as it finds something.
 
     Raises
     ------
@@ -260,7 +276,7 @@ def wait_until[T](look: Callable[[], T | None], what: str, seconds: float = _WAI
 
 
 def sweep(stack: Stack, seconds_from_now: float) -> None:
-    """Invoke the deployed sweep as its schedule will some time from now."""
+    """Invoke the deployed sweep as its schedule will some seconds from now."""
     answer = stack.place.client("lambda").invoke(
         FunctionName=stack.physical_id("SweepAlertsFunction"),
         Payload=json.dumps(scheduled(seconds_from_now)).encode(),

@@ -1,4 +1,4 @@
-"""Nothing but this machine's loopback is talked to; and the watch that says so is not blind."""
+"""All connections are to the loopback of this machine, and the watch sees all others."""
 
 from __future__ import annotations
 
@@ -17,16 +17,26 @@ if TYPE_CHECKING:
     from tests.e2e.stack import Stack
     from tests.e2e.webhook import Webhook
 
-_HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+_HEADER = (
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   "
+    "uid  timeout inode\n"
+)
 _LINES = (
-    "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 11 1 0 100 0 0 10 0\n"  # listens
-    "   1: 0100007F:9C40 0100007F:1F90 01 00000000:00000000 00:00000000 00000000     0        0 12 1 0 20 4 30 10 -1\n"
-    "   2: 0A00000A:9C42 0C7100CB:01BB 02 00000000:00000000 00:00000000 00000000     0        0 13 1 0 20 4 30 10 -1\n"
+    # A socket that listens: no peer.
+    "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     "
+    "0        0 11 1 0 100 0 0 10 0\n"
+    "   1: 0100007F:9C40 0100007F:1F90 01 00000000:00000000 00:00000000 00000000     "
+    "0        0 12 1 0 20 4 30 10 -1\n"
+    "   2: 0A00000A:9C42 0C7100CB:01BB 02 00000000:00000000 00:00000000 00000000     "
+    "0        0 13 1 0 20 4 30 10 -1\n"
 )
 _LINES_6 = (
-    "   0: 00000000000000000000000001000000:9C40 00000000000000000000000001000000:1F90 01 0:0 0:0 0 0 0 14 1 0\n"
-    "   1: 0000000000000000FFFF00000100007F:9C40 0000000000000000FFFF00000100007F:1F90 01 0:0 0:0 0 0 0 15 1 0\n"
-    "   2: B80D0120000000000000000001000000:9C40 B80D0120000000000000000002000000:01BB 01 0:0 0:0 0 0 0 16 1 0\n"
+    "   0: 00000000000000000000000001000000:9C40 00000000000000000000000001000000:1F90 01 "
+    "0:0 0:0 0 0 0 14 1 0\n"
+    "   1: 0000000000000000FFFF00000100007F:9C40 0000000000000000FFFF00000100007F:1F90 01 "
+    "0:0 0:0 0 0 0 15 1 0\n"
+    "   2: B80D0120000000000000000001000000:9C40 B80D0120000000000000000002000000:01BB 01 "
+    "0:0 0:0 0 0 0 16 1 0\n"
 )
 
 
@@ -75,7 +85,7 @@ def test_a_childs_connection_is_seen(hook: Webhook) -> None:
     reason="connections are read from /proc, which this system has not",
 )
 def test_nothing_beyond_loopback_has_been_talked_to_so_far(watch: Watch, stack: Stack) -> None:
-    """Asked once more when the session ends."""
+    """Assert this early; the fixture ``watch`` asserts the same when the session ends."""
     emulator = Peer(address=ip_address("127.0.0.1"), port=int(stack.place.url.rpartition(":")[2]))
     assert emulator in watch.seen
     assert watch.looks > 10

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from tests.e2e.stack import Stack
     from tests.e2e.webhook import Request, Webhook
 
-# What the shop's delivery is told as at once. The internet's knocking at port 22 and the packets of a closed connection wait for
-# the digest.
+# The alerts that the shop's delivery sends at once. The scans of port 22 from the internet and the
+# packets of a closed connection wait for the digest.
 TOLD_AT_ONCE = {
     (
         "critical",
@@ -53,17 +53,19 @@ def test_an_object_becomes_json_for_machines_text_for_people_and_what_amazon_q_t
     put_object(stack, key(stack.place, "shop"), shop_delivery())
 
     messages = inboxes.alerts.take_whole(4 + NOTICES)
-    found = valid(one.body for one in messages)
+    found = valid(message.body for message in messages)
     assert (
-        Counter((one["severity"], *outline(one)) for one in found if one["kind"] == "reject")
+        Counter(
+            (alert["severity"], *outline(alert)) for alert in found if alert["kind"] == "reject"
+        )
         == TOLD_AT_ONCE
     )
-    assert Counter(one["kind"] for one in found) == {"reject": 4, "records-lost": NOTICES}
-    for critical in (one for one in found if one["severity"] == "critical"):
+    assert Counter(alert["kind"] for alert in found) == {"reject": 4, "records-lost": NOTICES}
+    for critical in (alert for alert in found if alert["severity"] == "critical"):
         assert critical["network_acl_entry"]["rule_number"] == 32767
         assert critical["remedy"] is not None
-    by_title = {one["title"]: attributes(one) for one in found}
-    assert [one.attributes for one in messages] == [attributes(one) for one in found]
+    by_title = {alert["title"]: attributes(alert) for alert in found}
+    assert [message.attributes for message in messages] == [attributes(alert) for alert in found]
 
     mails = inboxes.mail.take_whole(4 + NOTICES)
     for mail in mails:
@@ -72,7 +74,7 @@ def test_an_object_becomes_json_for_machines_text_for_people_and_what_amazon_q_t
         assert f"[flowverdict {severity.upper()}]" in mail.subject
         assert f"\nSeverity  {severity} - " in mail.body
         assert mail.attributes in by_title.values()
-    critical_mails = [one.body for one in mails if one.attributes["severity"] == "critical"]
+    critical_mails = [mail.body for mail in mails if mail.attributes["severity"] == "critical"]
     assert all("aws ec2 create-network-acl-entry" in body for body in critical_mails)
 
     for text in inboxes.chat.take(4 + NOTICES):
@@ -85,7 +87,7 @@ def test_an_object_becomes_json_for_machines_text_for_people_and_what_amazon_q_t
         )
         assert chat["content"]["title"]
         assert chat["content"]["description"]
-        assert chat["metadata"]["threadId"] in {one["fingerprint"] for one in found}
+        assert chat["metadata"]["threadId"] in {alert["fingerprint"] for alert in found}
 
     assert inboxes.alerts.rest() == []
 
@@ -93,16 +95,18 @@ def test_an_object_becomes_json_for_machines_text_for_people_and_what_amazon_q_t
 def test_the_address_is_mailed_what_its_parameter_asks_for(
     stack: Stack, inboxes: Inboxes, parameters: dict[str, str]
 ) -> None:
-    """A queue with the filter policy that the deployed subscription has, since the emulator does not send mail."""
+    """Read a queue with the filter policy of the deployed subscription.
+
+    The emulator sends no mail.
+    """
     assert parameters["EmailFromSeverity"] == "high"
     put_object(stack, key(stack.place, "mailed"), shop_delivery())
 
-    inboxes.mail.take(
-        4 + NOTICES
-    )  # SNS sends to all subscribers before it answers, so the other queue has its own by then
+    # SNS sends to all subscribers before it answers, so the other queue has its messages by then.
+    inboxes.mail.take(4 + NOTICES)
     mailed = inboxes.mailed.take_whole(3)
 
-    assert Counter(one.attributes["severity"] for one in mailed) == {"critical": 2, "high": 1}
+    assert Counter(mail.attributes["severity"] for mail in mailed) == {"critical": 2, "high": 1}
     assert inboxes.mailed.rest() == []
 
 
@@ -128,7 +132,7 @@ def test_a_subscriber_gets_what_its_filter_policy_asks_for(stack: Stack, alerts:
     )  # SNS sends to all subscribers before it answers, so the other has its own by then
     (filtered,) = valid(some.take(1) + some.rest())
 
-    assert {one["flow_direction"] for one in everything} == {"ingress", "egress"}
+    assert {message["flow_direction"] for message in everything} == {"ingress", "egress"}
     assert (filtered["severity"], filtered["leg"], filtered["flow_direction"]) == (
         "critical",
         "response",
@@ -166,7 +170,10 @@ def kind(request: Request) -> str | None:
 
 @pytest.fixture
 def _impatient_queue(stack: Stack) -> Iterator[None]:
-    """Have a message that failed come back after 2 s, and not after half an hour as it should on AWS."""
+    """Make a failed message visible again after 2 s.
+
+    As deployed, a failed message comes back after half an hour.
+    """
     sqs, url = stack.place.client("sqs"), stack.physical_id("FlowLogQueue")
     before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])[
         "Attributes"
@@ -192,21 +199,24 @@ def test_an_object_that_cannot_be_read_ends_in_the_dead_letter_queue_and_the_oth
     (dead,) = Queue(place=stack.place, url=stack.outputs["FlowLogDeadLetterQueueUrl"]).take(1)
 
     assert unquote_plus(json.loads(dead)["Records"][0]["s3"]["object"]["key"]) == poison
-    # A worker that starts cold may be slower than 2 s, and the message given to another one too: queues deliver at least once.
-    assert {outline(one) for one in good + valid(alerts.rest())} == {
+    # A worker may take more than 2 s to start, and the queue then delivers the message to another
+    # worker as well: queues deliver at least once.
+    assert {outline(alert) for alert in good + valid(alerts.rest())} == {
         ("response", "network-acl", 443)
     }
     reasons = [
-        one["reason"]
-        for one in function_log(stack, "ClassifyS3Function")
-        if one["message"] == "message failed"
+        line["reason"]
+        for line in function_log(stack, "ClassifyS3Function")
+        if line["message"] == "message failed"
     ]
     redrive = json.loads(
         stack.place.client("sqs").get_queue_attributes(
             QueueUrl=stack.physical_id("FlowLogQueue"), AttributeNames=["RedrivePolicy"]
         )["Attributes"]["RedrivePolicy"]
     )
-    assert len([one for one in reasons if poison in one]) == int(redrive["maxReceiveCount"])
+    assert len([reason for reason in reasons if poison in reason]) == int(
+        redrive["maxReceiveCount"]
+    )
 
 
 def test_a_log_event_that_cannot_be_read_ends_in_a_queue_of_its_own(stack: Stack) -> None:
@@ -234,9 +244,9 @@ def test_nothing_was_refused_and_every_line_names_its_invocation(
     (line,) = wait_until(
         lambda: (
             [
-                one
-                for one in function_log(stack, "ClassifyS3Function")
-                if name in str(one.get("source"))
+                line
+                for line in function_log(stack, "ClassifyS3Function")
+                if name in str(line.get("source"))
             ]
             or None
         ),
@@ -247,5 +257,5 @@ def test_nothing_was_refused_and_every_line_names_its_invocation(
     assert line["counts"]["records"] == 2
     for logical_id in stack.of_type("AWS::Lambda::Function"):
         assert not [
-            one for one in function_log(stack, logical_id) if "AccessDenied" in json.dumps(one)
+            line for line in function_log(stack, logical_id) if "AccessDenied" in json.dumps(line)
         ]

@@ -1,4 +1,4 @@
-"""The test's own machinery: what it takes, what it answers, and that it leaves nothing behind."""
+"""The emulator itself: what it accepts, what it answers, and that no process or file remains."""
 
 from __future__ import annotations
 
@@ -45,13 +45,15 @@ def test_types_that_the_emulator_does_not_know_are_kept_for_tests_to_look_at(aws
     client.create_stack(StackName="kept", TemplateBody=json.dumps(template))
     client.get_waiter("stack_create_complete").wait(StackName="kept", WaiterConfig={"Delay": 1})
 
-    assert [one["LogFormat"] for one in aws.kept("AWS::EC2::FlowLog", "kept")] == ["${version}"]
-    assert [one["QueryString"] for one in aws.kept("AWS::Logs::QueryDefinition", "kept")] == [
-        "fields @message"
+    assert [resource["LogFormat"] for resource in aws.kept("AWS::EC2::FlowLog", "kept")] == [
+        "${version}"
     ]
-    assert [one["AlarmRule"] for one in aws.kept("AWS::CloudWatch::CompositeAlarm", "kept")] == [
-        "TRUE"
-    ]
+    assert [
+        resource["QueryString"] for resource in aws.kept("AWS::Logs::QueryDefinition", "kept")
+    ] == ["fields @message"]
+    assert [
+        resource["AlarmRule"] for resource in aws.kept("AWS::CloudWatch::CompositeAlarm", "kept")
+    ] == ["TRUE"]
 
     client.delete_stack(StackName="kept")
     client.get_waiter("stack_delete_complete").wait(StackName="kept", WaiterConfig={"Delay": 1})
@@ -62,18 +64,18 @@ def test_a_test_that_fails_leaves_neither_process_nor_file(watch: Watch) -> None
     started: list[Emulator] = []
 
     def fail() -> None:
-        with emulator(account_id="123456789012", region="eu-west-1") as one:
-            started.append(one)
-            assert one.folder.is_dir()
-            one.place.client("sqs").create_queue(QueueName="one")
+        with emulator(account_id="123456789012", region="eu-west-1") as running:
+            started.append(running)
+            assert running.folder.is_dir()
+            running.place.client("sqs").create_queue(QueueName="one")
             urllib.request.urlopen("http://127.0.0.1:1/", timeout=1)
 
     with pytest.raises(urllib.error.URLError):
         fail()
-    (one,) = started
-    assert not one.folder.exists()
+    (running,) = started
+    assert not running.folder.exists()
     with pytest.raises(EndpointConnectionError):
-        one.place.client("sqs").list_queues()
+        running.place.client("sqs").list_queues()
 
 
 def test_the_webhook_answers_as_told(hook: Webhook) -> None:
@@ -93,7 +95,7 @@ def test_the_webhook_answers_as_told(hook: Webhook) -> None:
     post(hook, b"3")
     assert time.monotonic() - started >= 0.3
     post(hook, b"4")
-    assert [one.body for one in hook.requests] == [b"1", b"2", b"3", b"4"]
+    assert [request.body for request in hook.requests] == [b"1", b"2", b"3", b"4"]
     with pytest.raises(TimeoutError):
         hook.wait_for(lambda request: request.body == b"5", seconds=0.1)
 

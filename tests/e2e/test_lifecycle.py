@@ -1,4 +1,7 @@
-"""The life of an alert on the deployed stack: told once, counted, over; the sweep; the digest; what the policy mutes."""
+"""The life of an alert on the deployed stack: sent once, counted, resolved.
+
+Also the sweep, the digest, and the mutes of the policy.
+"""
 
 from __future__ import annotations
 
@@ -36,18 +39,23 @@ FLOWS_OF_ONE = RECORDS_OF_ONE = (
 
 
 def end_of(stack: Stack, alerts: Queue) -> dict[str, Any]:
-    """Let half an hour pass and give the one message that says that it is over, with the totals of the whole time."""
+    """Sweep as of half an hour later and return the one message of the resolved alert.
+
+    The message has the totals of the whole episode.
+    """
     sweep(stack, HALF_AN_HOUR)
     (resolved,) = [
-        one for one in valid(alerts.take(1) + alerts.rest()) if one["status"] == "resolved"
+        message
+        for message in valid(alerts.take(1) + alerts.rest())
+        if message["status"] == "resolved"
     ]
     return resolved
 
 
 def passed_over(stack: Stack, function: str) -> int:
-    """Count how often a function has said that it read a source before."""
+    """Count how often a function has logged that a source was read before."""
     return sum(
-        one["message"] == "read before, not read again" for one in function_log(stack, function)
+        line["message"] == "read before, not read again" for line in function_log(stack, function)
     )
 
 
@@ -71,7 +79,10 @@ def test_an_object_that_is_told_of_again_adds_nothing(stack: Stack, alerts: Queu
 
 
 def test_a_log_event_that_is_delivered_again_adds_nothing(stack: Stack, alerts: Queue) -> None:
-    line = "2 123456789012 eni-0bbbbbbbbbbbbbbb2 10.0.1.5 10.0.1.9 41200 3306 6 4 240 1795348808 1795348828 REJECT OK"
+    line = (
+        "2 123456789012 eni-0bbbbbbbbbbbbbbb2 10.0.1.5 10.0.1.9 41200 3306 6 4 240 "
+        "1795348808 1795348828 REJECT OK"
+    )
     event = pack([line], log_group="/other/group", log_stream="eni-0bbbbbbbbbbbbbbb2-all").encode()
     client, name = stack.place.client("lambda"), stack.physical_id("ClassifyCloudWatchLogsFunction")
     before = passed_over(stack, "ClassifyCloudWatchLogsFunction")
@@ -99,16 +110,17 @@ def test_the_same_new_fault_in_two_objects_at_one_moment_is_one_message(
     resolved = end_of(stack, alerts)
 
     assert resolved["fingerprint"] == alert["fingerprint"]
-    # One flow, of which both files have records: a window's alerts are of all its files, whoever reads them when.
+    # One flow, of which both files have records: the alerts of a window are of all its files,
+    # whichever worker reads a file at whatever time.
     assert (resolved["flows"], resolved["records"]) == (FLOWS_OF_ONE, 2 * RECORDS_OF_ONE)
 
 
 def read_by(stack: Stack) -> set[str]:
-    """Give the keys of the objects that classify_s3 has read."""
+    """Return the keys of the objects that classify_s3 has read."""
     sources = [
-        str(one["source"])
-        for one in function_log(stack, "ClassifyS3Function")
-        if one["message"] == "flow logs read"
+        str(line["source"])
+        for line in function_log(stack, "ClassifyS3Function")
+        if line["message"] == "flow logs read"
     ]
     return {
         source.removeprefix(f"s3://{stack.outputs['FlowLogBucketName']}/") for source in sources
@@ -120,7 +132,7 @@ def test_what_is_over_is_told_and_what_is_noise_comes_in_the_digest(
 ) -> None:
     put_object(stack, key(stack.place, "lived"), shop_delivery())
     told = {
-        one["fingerprint"] for one in valid(inboxes.alerts.take(5)) if one["kind"] == "reject"
+        alert["fingerprint"] for alert in valid(inboxes.alerts.take(5)) if alert["kind"] == "reject"
     }  # the fifth: AWS lost records
     inboxes.mail.take(5)
     inboxes.chat.take(5)
@@ -129,15 +141,17 @@ def test_what_is_over_is_told_and_what_is_noise_comes_in_the_digest(
     sweep(stack, A_DAY)
 
     found = valid(inboxes.alerts.take(5) + inboxes.alerts.rest())
-    resolved = {one["fingerprint"]: one for one in found if one["status"] == "resolved"}
-    (digest,) = [one for one in found if one["kind"] == "digest"]
+    resolved = {alert["fingerprint"]: alert for alert in found if alert["status"] == "resolved"}
+    (digest,) = [alert for alert in found if alert["kind"] == "digest"]
     assert len(found) == 5
     assert resolved.keys() == told
-    assert all("nothing of it was seen for" in one["status_reason"] for one in resolved.values())
+    assert all(
+        "nothing of it was seen for" in alert["status_reason"] for alert in resolved.values()
+    )
     assert digest["severity"] == "low"
     mails = inboxes.mail.take_whole(5)
-    assert sorted(one.attributes["status"] for one in mails) == ["firing", *["resolved"] * 4]
-    assert sum("RESOLVED" in str(one.subject) for one in mails) == 4
+    assert sorted(mail.attributes["status"] for mail in mails) == ["firing", *["resolved"] * 4]
+    assert sum("RESOLVED" in str(mail.subject) for mail in mails) == 4
     assert len(inboxes.chat.take(5)) == 5
 
     sweep(stack, A_DAY)
@@ -151,7 +165,10 @@ def _policy_of_its_own(stack: Stack) -> Iterator[None]:
 
 
 def put_policy(stack: Stack, text: str, *functions: str) -> None:
-    """Change the document, and do not wait the minute that a function may go by the one it knows."""
+    """Change the policy and start the functions anew.
+
+    A running function may use the policy that it has cached for another minute.
+    """
     stack.place.client("ssm").put_parameter(
         Name=POLICY_NAME, Value=text, Type="String", Overwrite=True
     )
@@ -181,9 +198,9 @@ def test_the_policy_mutes_and_a_broken_one_is_measured_while_the_last_good_one_h
         "the metric that the alarm is on",
     )
     (line,) = [
-        one
-        for one in function_log(stack, "SweepAlertsFunction")
-        if one["message"] == "policy not usable"
+        line
+        for line in function_log(stack, "SweepAlertsFunction")
+        if line["message"] == "policy not usable"
     ]
     assert POLICY_NAME in line["reason"]
     another_flow = scenario("same-subnet-request").replace(" 41200 ", " 41201 ")
@@ -197,9 +214,9 @@ def test_the_policy_mutes_and_a_broken_one_is_measured_while_the_last_good_one_h
 
 def test_the_alarm_stands_on_the_metric_that_is_measured(stack: Stack) -> None:
     (alarm,) = [
-        one
-        for one in stack.place.client("cloudwatch").describe_alarms()["MetricAlarms"]
-        if one["MetricName"] == "PolicyUnusable"
+        alarm
+        for alarm in stack.place.client("cloudwatch").describe_alarms()["MetricAlarms"]
+        if alarm["MetricName"] == "PolicyUnusable"
     ]
     assert alarm["Namespace"] == "flowverdict"
     assert alarm["Dimensions"] == [{"Name": "service", "Value": "sweep_alerts"}]

@@ -1,4 +1,8 @@
-"""IAM enforced, EC2's part of it included, in another account and Region: enough is allowed, and the table says what for."""
+"""The permissions of every function, with IAM enforced, for EC2 as well.
+
+The functions are allowed all that they need, and the published table has every statement. Account
+and Region differ from those of the other tests.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.emulator import ROOT
-from tests.e2e.permissions import TRIALS, UNCHECKED, Trial, markdown, trial
+from tests.e2e.permission_trial import Trial, trial
+from tests.e2e.permissions import TRIALS, UNCHECKED, markdown
 from tests.e2e.policies import Policy, Statement, policy_statements, without
 from tests.helpers.sam_template import read_template
 
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
 STATEMENT = Statement(
     function="SomeFunction", policy=Policy(role_name="role", name="policy"), sid="PublishAlerts"
 )
-# One that each function cannot do without.
+# One statement of each function that the function needs.
 NEEDED = {
     "ClassifyCloudWatchLogsFunction": "PublishAlerts",
     "ClassifyS3Function": "ListEvidence",
@@ -34,20 +39,22 @@ NEEDED = {
 
 @pytest.fixture(scope="module")
 def permitted(built: Build, watch: Watch) -> Iterator[Trial]:  # noqa: ARG001 - watched, as everything
-    with trial(built) as one:
-        yield one
+    with trial(built) as started:
+        yield started
 
 
 def template_sids(built: Build) -> set[str]:
-    """Give the Sids of everything that the template allows functions, those under a condition too."""
+    """Return the Sids of the functions' statements in the template, conditional ones included."""
     notifications = []
-    for one in read_template(built.template)["Resources"].values():
-        if one["Type"] == "AWS::Serverless::Function":
+    for resource in read_template(built.template)["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
             notifications += [
-                policy for policy in one["Properties"].get("Policies", []) if "Statement" in policy
+                policy
+                for policy in resource["Properties"].get("Policies", [])
+                if "Statement" in policy
             ]
-        elif one["Type"] == "AWS::IAM::ManagedPolicy":
-            notifications.append(one["Properties"]["PolicyDocument"])
+        elif resource["Type"] == "AWS::IAM::ManagedPolicy":
+            notifications.append(resource["Properties"]["PolicyDocument"])
     return {
         statement["Sid"]
         for notification in notifications
@@ -57,9 +64,9 @@ def template_sids(built: Build) -> set[str]:
 
 
 def chosen(statement: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give a statement, or both that a condition may choose."""
+    """Return a statement, or both statements between which a condition chooses."""
     return (
-        [one for one in statement["Fn::If"][1:] if "Sid" in one]
+        [choice for choice in statement["Fn::If"][1:] if "Sid" in choice]
         if "Fn::If" in statement
         else [statement]
     )
@@ -80,10 +87,15 @@ def test_with_all_its_permissions_a_function_does_everything_and_is_refused_noth
 def test_without_a_permission_that_it_needs_a_function_fails_its_trial(
     permitted: Trial, function: str
 ) -> None:
-    """Take one out here, to know that taking out works; ``make e2e-iam`` does it with all of them."""
+    """Take one statement out, which shows that a missing permission is noticed.
+
+    ``make e2e-iam`` takes out all of them in turn.
+    """
     statements = [*policy_statements(permitted.stack)]
     (statement,) = [
-        one for one in statements if (one.function, str(one)) == (function, NEEDED[function])
+        candidate
+        for candidate in statements
+        if (candidate.function, str(candidate)) == (function, NEEDED[function])
     ]
     with without(permitted.stack, statement):
         missed = TRIALS[function](permitted)
@@ -93,16 +105,16 @@ def test_without_a_permission_that_it_needs_a_function_fails_its_trial(
 
 
 def rows() -> list[tuple[str, str]]:
-    """Give function and statement of each row of the published table."""
+    """Return function and statement of each row of the published table."""
     table = (ROOT / "docs" / "permissions.md").read_text()
     assert "**nothing**" not in table
     return re.findall(r"^\| (\w+Function) \| ([^|]+) \|", table, re.MULTILINE)
 
 
 def test_the_table_has_every_statement_that_is_deployed(permitted: Trial) -> None:
-    assert {(one.function, str(one)) for one in policy_statements(permitted.stack)} <= {*rows()}, (
-        "run `make e2e-iam`"
-    )
+    assert {
+        (statement.function, str(statement)) for statement in policy_statements(permitted.stack)
+    } <= {*rows()}, "run `make e2e-iam`"
 
 
 def test_the_table_has_every_statement_of_the_template_whatever_the_parameters(
@@ -115,7 +127,7 @@ def test_the_table_has_every_statement_of_the_template_whatever_the_parameters(
 
 def test_a_statement_that_nothing_misses_stands_out() -> None:
     (needless,) = [
-        one for one in markdown([(STATEMENT, [])]).splitlines() if "PublishAlerts" in one
+        line for line in markdown([(STATEMENT, [])]).splitlines() if "PublishAlerts" in line
     ]
     assert needless.endswith("| **nothing** |")
     assert "PublishAlerts" not in UNCHECKED

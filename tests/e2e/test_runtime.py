@@ -1,4 +1,4 @@
-"""The built functions and layers under Lambda's own runtime client, beside nothing that Lambda has not."""
+"""The built functions and layers under Lambda's own runtime client, with no other packages."""
 
 from __future__ import annotations
 
@@ -27,18 +27,22 @@ if TYPE_CHECKING:
 
 ALERT_EVENTS = ("ClassifyCloudWatchLogsFunction", "ClassifyS3Function")
 
-# Prints every module that `app` brings in, and where from. In Lambda the runtime client is there before the function is.
+# Prints every module that `app` imports, and the file of each. In Lambda the runtime client is
+# loaded before the function.
 _IMPORT_ALL = """
 import json, sys
 import app
-json.dump({name: getattr(module, "__file__", None) for name, module in sys.modules.items()}, sys.stdout)
+json.dump({name: getattr(module, "__file__", None) for name, module in sys.modules.items()}, \
+sys.stdout)
 """
 
 
 def test_every_function_of_the_template_was_built(built: Build) -> None:
     template = read_template(built.template)["Resources"]
     assert set(built_functions(built)) == {
-        name for name, one in template.items() if one["Type"] == "AWS::Serverless::Function"
+        name
+        for name, resource in template.items()
+        if resource["Type"] == "AWS::Serverless::Function"
     }
 
 
@@ -79,7 +83,7 @@ def test_the_functions_import_nothing_but_lambdas_python_and_what_was_built(
 
 
 def variables(aws: Emulator, stack: Stack, logical_id: str) -> dict[str, str]:
-    """Give a function the environment that it is deployed with, and what leads it to the emulator."""
+    """Return the deployed environment of a function, with the variables of the emulator."""
     configuration = stack.place.client("lambda").get_function_configuration(
         FunctionName=stack.physical_id(logical_id)
     )
@@ -108,7 +112,7 @@ def test_a_package_that_a_layer_lacks_is_missed(  # noqa: PLR0913, PLR0917 - fix
     package: str,
     error_type: str,
 ) -> None:
-    """What the emulator would hide: its workers see its own packages."""
+    """Assert an error that the emulator hides: its workers can import its own packages."""
     function = built_functions(built)[logical_id]
     layers = []
     for layer in function.layers:
@@ -144,7 +148,10 @@ def test_a_setting_that_is_missing_is_named(built: Build, tmp_path: Path) -> Non
 
 
 def put_outside(stack: Stack, name: str, flow_log: str) -> dict[str, Any]:
-    """Put a flow log where the stack's own function does not look, and give the event that names it to another one."""
+    """Put a flow log into a bucket outside the stack, and return its event.
+
+    The stack's own function is not notified of the object, so another function can read it first.
+    """
     bucket, object_key = f"outside-the-stack-{name}", key(stack.place, name)
     s3 = stack.place.client("s3")
     s3.create_bucket(
@@ -155,7 +162,7 @@ def put_outside(stack: Stack, name: str, flow_log: str) -> dict[str, Any]:
 
 
 def an_event(stack: Stack, logical_id: str, alert: str) -> dict[str, Any]:
-    """Give an event that makes a function do all its work."""
+    """Return an event that makes a function do all its work."""
     match logical_id:
         case "ClassifyS3Function":
             return put_outside(stack, "runtime", scenario("outbound-response"))
@@ -189,7 +196,10 @@ def test_a_big_object_is_read_by_the_engine_to_the_alert_of_a_small_one(  # noqa
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The rejected reply's request is among 20,000 accepted ones; without the engine's layer the function reads no such object."""
+    """Read an object in which the request of the rejected reply is among 20,000 accepted flows.
+
+    Without the engine's layer the function does not read such an object.
+    """
     function = built_functions(built)["ClassifyS3Function"]
     settings = variables(aws, stack, function.logical_id)
     (engine,) = [layer for layer in function.layers if layer.name == "EngineLayer"]
@@ -223,7 +233,10 @@ def test_a_big_object_is_read_by_the_engine_to_the_alert_of_a_small_one(  # noqa
     with capsys.disabled():
         print(  # noqa: T201 - as below
             "",
-            *(f"first alert of a {name} object after {one:.2f} s" for name, one in seconds.items()),
+            *(
+                f"first alert of a {name} object after {duration:.2f} s"
+                for name, duration in seconds.items()
+            ),
             sep="\n",
         )
 
@@ -237,7 +250,10 @@ def test_every_function_does_its_work_and_the_first_answer_takes_so_long(  # noq
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """One after the other, at the emulator's services and the same table: found, told, posted, over."""
+    """Invoke all functions one after the other, with the emulator's services and one alert table.
+
+    The alerts are detected, sent, posted and resolved.
+    """
     functions = built_functions(built)
     assert set(functions) == set(stack.of_type("AWS::Lambda::Function"))
     told = list[dict[str, Any]]()
@@ -251,15 +267,17 @@ def test_every_function_does_its_work_and_the_first_answer_takes_so_long(  # noq
             assert (warm.error_type, warm.payload) == (None, None), logical_id
         assert warm.seconds < cold.seconds
         lines.append(
-            f"{logical_id:32} first answer after {cold.seconds:.2f} s, second after {warm.seconds:.2f} s"
+            f"{logical_id:32} first answer after {cold.seconds:.2f} s, "
+            f"second after {warm.seconds:.2f} s"
         )
         if logical_id in ALERT_EVENTS:
             told += valid(alerts.take(1) + alerts.rest())  # the second time it is counted before
-    assert [one["status"] for one in told] == ["firing", "firing"]
+    assert [alert["status"] for alert in told] == ["firing", "firing"]
     over = valid(alerts.take(2) + alerts.rest())
-    assert {one["fingerprint"] for one in over} == {one["fingerprint"] for one in told}
-    assert {one["status"] for one in over} == {"resolved"}
-    # What the stack's own function posts of all this comes in its own time, and must not reach another test.
+    assert {alert["fingerprint"] for alert in over} == {alert["fingerprint"] for alert in told}
+    assert {alert["status"] for alert in over} == {"resolved"}
+    # The stack's own function posts these alerts some time later. Wait for that, so that the posts
+    # do not reach another test.
     wait_until(
         lambda: len(slack.requests) == 2 + len(told) + len(over) or None,
         "everything to be posted",

@@ -67,7 +67,7 @@ def test_alerts_from_the_chosen_severity_are_posted(
         "RESOLVED": 4,
     }
     # The digest has severity low and was published before the sweep answered: the filter policy
-    # kept it from Slack.
+    # excludes the digest from Slack.
     assert len(slack.requests) == 9
 
 

@@ -1,4 +1,7 @@
-"""The soak in its short form, in a process to itself: moto keeps one EC2 a process, and the other tests need the shop's."""
+"""The short form of the soak, in a process of its own.
+
+moto has one EC2 for each process, and the other tests need the EC2 of the shop.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,15 @@ from tests.e2e.emulator import ROOT
 if TYPE_CHECKING:
     from tests.e2e.stack import Build
 
-_SECONDS = "15"  # of load; with build, deployment and drain it takes 40 s on an idle machine, a minute on a busy one
+# Seconds of load; with build, deployment and drain the soak takes 40 s on an idle machine, a minute
+# on a busy one.
+_SECONDS = "15"
 _LONGEST = 500.0
 _LAST_LINE = re.compile(
-    r"soak: (?P<objects>\d+) objects, (?P<records>\d+) records in, (?P<accounted>\d+) accounted for \(.*\), (?P<kills>\d+) kills, "
-    r"(?P<redeliveries>\d+) redeliveries, alerts expected (?P<expected>\d+), sent (?P<sent>\d+), twice (?P<twice>\d+)"
+    r"soak: (?P<objects>\d+) objects, (?P<records>\d+) records in, "
+    r"(?P<accounted>\d+) accounted for \(.*\), (?P<kills>\d+) kills, "
+    r"(?P<redeliveries>\d+) redeliveries, "
+    r"alerts expected (?P<expected>\d+), sent (?P<sent>\d+), twice (?P<twice>\d+)"
 )
 
 
@@ -39,7 +46,7 @@ def test_every_record_and_every_alert_is_accounted_for_though_workers_are_killed
     assert told is not None, finished.stdout
     assert told["accounted"] == told["records"]
     assert told["sent"] == told["expected"]
-    # Else it shows nothing.
+    # Without these the run shows nothing.
     assert (
         min(int(told[name]) for name in ("objects", "records", "kills", "redeliveries", "expected"))
         > 0

@@ -1,6 +1,7 @@
-"""A stack whose flow logs come into a bucket that exists, with a flow log of its own, a key of its own, and traces.
+"""A stack that reads from an existing bucket, with a flow log, an encryption key and traces.
 
-That the key is asked for everywhere is read off the translated template: the emulator does not keep it.
+The test of the translated template asserts that every resource uses the key: the emulator does not
+store this setting.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def test_what_does_not_begin_with_the_prefix_is_nobodys_business(sources: Stack)
     wait_until(
         lambda: f"s3://{BUCKET}/{after}" in read() or None, "the object with the prefix to be read"
     )
-    assert not any("elsewhere" in one for one in read())
+    assert not any("elsewhere" in line for line in read())
 
 
 def test_the_flow_log_asks_for_all_that_decides(sources: Stack, aws: Emulator) -> None:

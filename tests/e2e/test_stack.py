@@ -1,4 +1,4 @@
-"""The stack's life: made, made twice, changed, removed."""
+"""The life of the stack: deployed, deployed a second time, changed, deleted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.e2e.emulator import Emulator
     from tests.e2e.stack import Build
 
-# SAM gives a changed layer another logical id, and keeps the old version.
+# For a changed layer SAM generates another logical id, and retains the old version.
 _KEPT_BY_SAM = "AWS::Serverless::LayerVersion"
 
 
@@ -64,7 +64,7 @@ def test_parameters_that_make_no_sense_are_refused_before_anything_changes(
 def test_what_is_optional_is_not_there_unless_asked_for_and_the_schedule_starts_the_sweep(
     built: Build, aws: Emulator
 ) -> None:
-    """Deploy a second stack beside the first, with nobody to tell, and remove it."""
+    """Deploy a second stack beside the first, without destinations for messages, and delete it."""
     second = Stack(build=built, place=aws.place, name="flowverdict-second")
     before = inventory(aws.place)
     second.deploy({"SweepMinutes": "60"})  # the rate that the emulator hurries
@@ -72,9 +72,9 @@ def test_what_is_optional_is_not_there_unless_asked_for_and_the_schedule_starts_
     resources = second.resources
 
     functions = {
-        one["LogicalResourceId"]
-        for one in resources
-        if one["ResourceType"] == "AWS::Lambda::Function"
+        resource["LogicalResourceId"]
+        for resource in resources
+        if resource["ResourceType"] == "AWS::Lambda::Function"
     }
     assert functions == {"ClassifyS3Function", "SweepAlertsFunction"}
     wait_until(
@@ -86,7 +86,7 @@ def test_what_is_optional_is_not_there_unless_asked_for_and_the_schedule_starts_
     events = aws.place.client("events")
     for rule in second.of_type("AWS::Events::Rule").values():
         events.disable_rule(Name=rule)
-    # A bucket with something in it is what a delete would fail on.
+    # Deleting a bucket that holds an object would fail.
     put_object(second, key(second.place, "kept"), scenario("outbound-response"))
     wait_until(
         lambda: function_log(second, "ClassifyS3Function") or None,
@@ -96,12 +96,15 @@ def test_what_is_optional_is_not_there_unless_asked_for_and_the_schedule_starts_
     second.delete()
 
     left = inventory(aws.place) - before
-    assert {one.name for one in left} == documented(built, resources)
+    assert {thing.name for thing in left} == documented(built, resources)
     assert left <= made
 
 
 def come_to_rest(stack: Stack) -> None:
-    """Wait until no function logs any more: one that ran on while the stack is deleted would make its log group again."""
+    """Wait until no function logs any more.
+
+    A function that runs while the stack is deleted would make its log group again.
+    """
     events = stack.place.client("events")
     for rule in stack.of_type("AWS::Events::Rule").values():
         events.disable_rule(Name=rule)
@@ -111,45 +114,58 @@ def come_to_rest(stack: Stack) -> None:
         before, lines = lines, sum(len(raw_log(stack, name)) for name in functions)
         if lines == before:
             return
-        time.sleep(1.5)  # longer than a function takes that has begun
+        time.sleep(1.5)  # longer than an invocation takes that has begun
     raise TimeoutError("the functions go on logging")
 
 
 def documented(built: Build, resources: list[dict[str, Any]]) -> set[str]:
-    """Give what the README says of `sam delete`: the buckets stay, and SAM keeps the layers' versions."""
+    """Return what remains after `sam delete` according to the README.
+
+    The buckets remain, and SAM retains the versions of the layers.
+    """
     template = read_template(built.template)["Resources"]
     retained = {
         logical_id
-        for logical_id, one in template.items()
-        if one.get("DeletionPolicy", "").startswith("Retain")
+        for logical_id, resource in template.items()
+        if resource.get("DeletionPolicy", "").startswith("Retain")
     }
     layers = tuple(
-        logical_id for logical_id, one in template.items() if one["Type"] == _KEPT_BY_SAM
+        logical_id for logical_id, resource in template.items() if resource["Type"] == _KEPT_BY_SAM
     )
     kept = [
-        one
-        for one in resources
-        if one["LogicalResourceId"] in retained or one["LogicalResourceId"].startswith(layers)
+        resource
+        for resource in resources
+        if resource["LogicalResourceId"] in retained
+        or resource["LogicalResourceId"].startswith(layers)
     ]
-    return {one["PhysicalResourceId"] for one in kept}
+    return {resource["PhysicalResourceId"] for resource in kept}
 
 
 def test_more_messages_than_an_hour_may_have_are_counted_and_a_message_says_so(
     stack: Stack, inboxes: Inboxes, parameters: dict[str, str]
 ) -> None:
-    """Deploy other parameters over the stack, which hold at once; the tests after this one do not need the old ones."""
-    moved = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in stack.resources}
+    """Deploy other parameters over the stack, which take effect at once.
+
+    The tests after this one do not need the old parameters.
+    """
+    moved = {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for resource in stack.resources
+    }
 
     stack.deploy(
         parameters | {"MessagesPerHour": "3", "EmailFromSeverity": "critical", "LogLevel": "DEBUG"}
     )
 
-    assert {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in stack.resources} == moved
+    assert {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for resource in stack.resources
+    } == moved
     before = posted(stack)
     put_object(stack, key(stack.place, "capped"), shop_delivery())
-    # A third of the three is kept for what is critical; the two that are use up the rest.
+    # One of the three messages is reserved for critical alerts; two critical ones use up the rest.
     told = valid(inboxes.alerts.take(2))
-    assert [one["severity"] for one in told] == ["critical", "critical"]
+    assert [alert["severity"] for alert in told] == ["critical", "critical"]
     sweep(stack, 0)
     (held_back,) = valid(inboxes.alerts.take(1) + inboxes.alerts.rest())
     assert held_back["kind"] == "rate-limited"
@@ -165,7 +181,7 @@ def test_more_messages_than_an_hour_may_have_are_counted_and_a_message_says_so(
 def test_the_whole_stack_is_removed_but_for_what_is_documented(
     built: Build, aws: Emulator, stack: Stack
 ) -> None:
-    """Last of all: the stack of the other tests ends here."""
+    """Delete the stack of the other tests; this test runs last."""
     before = inventory(aws.place)
     resources = stack.resources
     come_to_rest(stack)
@@ -173,8 +189,11 @@ def test_the_whole_stack_is_removed_but_for_what_is_documented(
     stack.delete()
 
     gone = before - inventory(aws.place)
-    # The inventory knows some things by other names than CloudFormation does, so it is asked only for what it has.
-    expected = {one["PhysicalResourceId"] for one in resources} & {one.name for one in before}
-    assert {one.name for one in gone} >= expected - documented(built, resources)
-    assert documented(built, resources) <= {one.name for one in inventory(aws.place)}
+    # The inventory knows some resources by other names than CloudFormation does. Only the names
+    # that the inventory had before are compared.
+    expected = {resource["PhysicalResourceId"] for resource in resources} & {
+        thing.name for thing in before
+    }
+    assert {thing.name for thing in gone} >= expected - documented(built, resources)
+    assert documented(built, resources) <= {thing.name for thing in inventory(aws.place)}
     assert len(expected) > len(resources) / 2

@@ -1,4 +1,4 @@
-"""A chat tool's webhook on 127.0.0.1: records requests and gives scripted answers."""
+"""A chat tool's webhook on 127.0.0.1 that records requests and returns scripted answers."""
 
 from __future__ import annotations
 

@@ -36,7 +36,10 @@ ROUNDS = 6
 
 
 def flow_log(number: int) -> bytes:
-    """Build an object of one rejected reply; each number has an interface and a window of its own."""
+    """Build an object of one rejected reply.
+
+    Each number has an interface and a window of its own.
+    """
     line = reply(40_001, -10 * WINDOW * number)
     return content_of(
         [line.replace("eni-1", f"eni-{number}").replace("10.0.0.5", f"10.0.{number}.5")]
@@ -134,13 +137,13 @@ def test_two_functions_at_once_send_one_message_and_count_each_object_once(
         for message in messages:
             told.append(json.loads(message["Body"]))
             sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-    assert [one["status"] for one in told] == ["firing"] * ROUNDS
-    fingerprints = {one["fingerprint"] for one in told}
+    assert [alert["status"] for alert in told] == ["firing"] * ROUNDS
+    fingerprints = {alert["fingerprint"] for alert in told}
     assert len(fingerprints) == ROUNDS
     states = DynamoDbStore(dynamodb, "alerts").load(fingerprints)
     assert [
         (state.notification.records, state.messages, state.pending) for state in states.values()
     ] == [(objects, 1, None)] * ROUNDS
-    # In each round one function was too late and computed its write again; else this test shows
-    # nothing.
+    # In each round one function was too late and computed its write again. Without that, this test
+    # shows nothing.
     assert sum(conflicts.get(timeout=5) for _ in range(2 * ROUNDS)) >= ROUNDS

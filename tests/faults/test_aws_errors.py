@@ -1,4 +1,4 @@
-"""Every AWS error at every call is retried, given back or degrades the alert; nothing is lost.
+"""Every AWS error at every call is retried, returned or degrades the alert; nothing is lost.
 
 The calls are found by listening, as in ``test_crash_points``. At the first call of each operation
 the world is copied for each fault. In the copy all calls of that operation fail until the

@@ -1,4 +1,4 @@
-"""Events that mean harm, through the real handlers: refused in one line, and neighbours go on.
+"""Hostile events, through the real handlers: refused in one line; neighbours are unaffected.
 
 Requirement: "CloudWatch payloads that are not base64, not gzip, not JSON: bounded memory and time,
 counted, the clean neighbours unaffected."
@@ -89,7 +89,7 @@ def test_hostile_messages_fail_alone_in_one_line_each(aws: LocalAws) -> None:
         assert reason in line["reason"]
         assert line["reason"].isprintable()
         assert len(line["reason"]) <= MAX_ERROR_TEXT
-        assert "exception" not in line  # no traceback: it is expected that such things come
+        assert "exception" not in line  # no traceback: such events are expected
     assert legs(aws) == ["request"]
 
 
@@ -166,8 +166,8 @@ def test_hostile_log_events_are_refused_in_one_line_each_and_the_next_one_is_rea
     assert legs(aws) == ["response"]
 
 
-# Whether it is refused, and how many MiB it may take: what is unpacked is held three times over for a moment, and of all JSON
-# empty lists are the worst: 3 bytes become 64.
+# Whether the log event is refused, and how many MiB its reading may take. For a moment three copies
+# of the unpacked data are in memory. Of all JSON, empty lists need the most: 3 bytes become 64.
 LOG_BOMBS: dict[str, tuple[bytes, bool, int]] = {
     "2 GiB of blanks": (bomb(b"", b" " * MIB, 2_048), True, 32),
     "2 GiB in a message": (
@@ -203,4 +203,4 @@ def test_a_log_event_takes_little_memory_whatever_it_unpacks_to(tmp_path: Path, 
 
     assert (told.refusal is not None) == refused
     assert told.mib < most
-    assert told.mib > most / 4  # or nothing was measured
+    assert told.mib > most / 4  # otherwise nothing was measured

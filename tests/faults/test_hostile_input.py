@@ -1,4 +1,4 @@
-"""Objects that mean harm, through the real handlers.
+"""Hostile objects, through the real handlers.
 
 They are counted or refused by name, in bounded memory and time, and the alerts of their neighbours
 go out. ``test_hostile_events`` has the messages and log events.
@@ -276,16 +276,16 @@ def test_a_file_takes_little_memory_whatever_it_unpacks_to(tmp_path: Path, what:
     assert (told.refusal is None) == (refusal is None)
     assert refusal is None or refusal in str(told.refusal)
     assert told.refusal is not None or told.counts["rejected"] >= 1
-    assert told.mib < 16  # two buffers of 256 KiB, lines of 64 KiB, and what the allocator keeps
+    assert told.mib < 16  # two buffers of 256 KiB, lines of 64 KiB, and what the allocator retains
 
 
 @pytest.mark.slow
 def test_reading_stops_soon_after_its_time_is_over_and_the_neighbours_go_on(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The function has 5 s here, of which it reads for 3. Each look at the clock takes 0.25 s, so the
-    # time is over at the 12th look. A GiB has so many only if less than 90 MiB is unpacked between
-    # two looks; else it is read to its end.
+    # The function has 5 s here, of which it reads for 3. Each look at the clock takes 0.25 s, so
+    # the time is over at the 12th look. Only if less than 90 MiB is unpacked between two looks does
+    # a GiB need so many looks; else the GiB is read to its end.
     monkeypatch.setattr(
         "flowverdict_cli.local_aws._LambdaContext.get_remaining_time_in_millis", lambda _: 5_000
     )
@@ -300,7 +300,7 @@ def test_reading_stops_soon_after_its_time_is_over_and_the_neighbours_go_on(
 
     invocation = aws.invoke(queue_event(neighbours[0], notification(key), neighbours[1]))
 
-    # What came after it has not been looked at, and goes back to the queue with it.
+    # The message after the bomb was not read, and goes back to the queue with the bomb.
     assert failed(invocation) == ["message-1", "message-2"]
     assert all("not read to its end within the 3 s" in line for line in invocation.failures)
     assert legs(aws) == ["request"]

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
-# Marks what no log line or message may contain: credentials, the webhook's path, and fields of events
-# and records that no output shows.
+# Marks what no log line or message may contain: credentials, the webhook's path, and fields of
+# events and records that no output shows.
 MARK = "m4rk3d"
 WEBHOOK = "s3cr3t"  # in the path of tests.helpers.webhook_server
 OBJECT = KEY % "marked"
@@ -56,7 +56,7 @@ class Output:
         self.texts: list[str] = []
 
     def run(self, call: Callable[[], object]) -> BaseException | None:
-        """Call it, and keep what Lambda would report of an error, with all that led to it."""
+        """Call ``call``, and store the text of an error and its causes, as Lambda reports them."""
         try:
             call()
         except Exception as error:  # noqa: BLE001 - whatever it is, Lambda reports it
@@ -103,7 +103,7 @@ def output(
 
 
 def marked_log() -> bytes:
-    """Give a flow log with marked fields that decide nothing and are shown nowhere."""
+    """Return a flow log with marked fields that no decision uses and no output shows."""
     header, *lines = LOG.read_text().splitlines()
     extra = "ecs-service-name instance-tag interface-tag some-new-field"
     return gzip.compress(
@@ -167,7 +167,7 @@ def broken(*_: object, **__: object) -> None:
 
 
 def prepare(aws: LocalAws, monkeypatch: pytest.MonkeyPatch, trouble: str) -> dict[str, str]:
-    """Make the trouble, and give the functions' environment."""
+    """Cause the trouble, and return the environment of the functions."""
     environment = {"LOG_FORMAT": LOG.read_text().splitlines()[0]}
     match trouble:
         case "no topic":
@@ -207,7 +207,7 @@ def events(trouble: str) -> list[dict[str, Any]]:
 
 
 def outcome(invocation: Invocation) -> tuple[str, bool]:
-    """Give all that an invocation says, and whether it or a message of it failed."""
+    """Return all output of an invocation, and whether it or one of its messages failed."""
     error = (
         "" if invocation.error is None else "".join(traceback.format_exception(invocation.error))
     )
@@ -248,7 +248,7 @@ def test_the_classifying_functions_tell_no_secret_and_no_whole_event(
     messages = (
         []
         if trouble == "no topic"
-        else [json.dumps(aws.alerts()), *(f"{one.subject}{one.body}" for one in aws.emails())]
+        else [json.dumps(aws.alerts()), *(f"{email.subject}{email.body}" for email in aws.emails())]
     )
     output.texts += messages
     assert failed == fails
@@ -259,8 +259,8 @@ def test_the_classifying_functions_tell_no_secret_and_no_whole_event(
 
 @pytest.fixture
 def server() -> Iterator[WebhookServer]:
-    with webhook_server() as one:
-        yield one
+    with webhook_server() as started:
+        yield started
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_without_our_floor_the_sdk_would_tell_the_webhook(
     assert WEBHOOK in output.everything()
 
 
-# --- what is asked of AWS -------------------------------------------------------------------------
+# --- requests to AWS ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

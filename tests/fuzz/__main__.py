@@ -1,9 +1,11 @@
 """Fuzz every target for a while, one after the other; ``make fuzz`` runs this.
 
-python -m tests.fuzz [--seconds 60] [TARGET ...]           what it prints last are the totals
-python -m tests.fuzz --merge [TARGET ...]                  adds to the seeds what the inputs found so far reach beyond them
+python -m tests.fuzz [--seconds 60] [TARGET ...]      prints the totals at the end
+python -m tests.fuzz --merge [TARGET ...]             adds to the seeds the inputs found so far that
+                                                      reach more code than the seeds
 
-What is found is kept in ``.fuzz/TARGET/``: ``corpus/`` for the next run, ``log.txt``, and the inputs that broke something.
+The folder ``.fuzz/TARGET/`` stores what a run finds: ``corpus/`` for the next run, ``log.txt``, and
+the inputs that crashed the target.
 """
 
 from __future__ import annotations
@@ -21,14 +23,19 @@ from tests.fuzz.targets import TARGETS
 ROOT = Path(__file__).parents[2]
 FOUND = ROOT / ".fuzz"
 SEEDS = Path(__file__).parent / "seeds"
-# An input that takes longer, or a target that needs more, is a crash: the functions have 1,024 MB by default.
+# An input that takes longer, or a target that needs more memory, is a crash: the functions have
+# 1,024 MB by default.
 MAX_SECONDS = 10
 MAX_MEGABYTES = 1_024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What came of one target: inputs tried, places in the code reached (libFuzzer's ``cov``), memory, inputs that broke it."""
+    """The result of fuzzing one target.
+
+    ``inputs`` were tried, ``coverage`` is the number of places reached in the code (libFuzzer's
+    ``cov``), ``crashes`` are the inputs that crashed the target.
+    """
 
     name: str
     inputs: int
@@ -39,7 +46,7 @@ class Run:
 
 
 def engine(name: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run one target's fuzzer to its end; what it prints is kept in ``log.txt`` too."""
+    """Run the fuzzer of one target to its end; store its output in ``log.txt`` too."""
     command = [sys.executable, "-m", "tests.fuzz.engine", name, *options]
     done = subprocess.run(  # noqa: S603 - ourselves
         command,
@@ -55,7 +62,7 @@ def engine(name: str, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def folders(name: str) -> tuple[Path, Path]:
-    """Give the folder of what was found so far, made if need be, and that of the seeds."""
+    """Return the folder of the inputs found so far, which is made, and that of the seeds."""
     corpus = FOUND / name / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     return corpus, SEEDS / name
@@ -95,10 +102,10 @@ def fuzz(name: str, seconds: int) -> Run:
 
 
 def merge(name: str) -> None:
-    """Copy to the seeds, as few files as will do, what reaches code that they do not reach."""
+    """Copy to the seeds the fewest files that reach code which the seeds do not reach."""
     corpus, seeds = folders(name)
     before = len([*seeds.iterdir()])
-    # Places in the code alone: how often an input comes by would make hundreds of seeds.
+    # Only places in the code count: with the number of passes there would be hundreds of seeds.
     done = engine(name, "-set_cover_merge=1", "-use_counters=0", str(seeds), str(corpus))
     if done.returncode:
         sys.exit(f"{name}: {done.stdout[-500:]}")
@@ -106,7 +113,7 @@ def merge(name: str) -> None:
 
 
 def main() -> None:
-    """Do what the command line asks for; exit 1 if anything broke."""
+    """Fuzz or merge as the command line requests; exit 1 if any target crashed."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
@@ -131,13 +138,15 @@ def main() -> None:
         if run.failed:
             log = (FOUND / name / "log.txt").relative_to(ROOT)
             print(f"  what happened: {log}")  # noqa: T201
-        again = f"PYTHONPATH=layers/shared:cli {Path(sys.executable).relative_to(ROOT)} -m tests.fuzz.engine {name}"
+        python = Path(sys.executable).relative_to(ROOT)
+        again = f"PYTHONPATH=layers/shared:cli {python} -m tests.fuzz.engine {name}"
         for crash in run.crashes:
             print(f"  again: {again} {crash.relative_to(ROOT)}")  # noqa: T201
     inputs, crashes = sum(run.inputs for run in runs), sum(run.failed for run in runs)
     seconds = time.monotonic() - started
     print(  # noqa: T201
-        f"fuzzed: {len(runs)} targets, {inputs:,} inputs tried in {seconds:.0f} s, {crashes} crashes"
+        f"fuzzed: {len(runs)} targets, {inputs:,} inputs tried in {seconds:.0f} s, "
+        f"{crashes} crashes"
     )
     sys.exit(1 if crashes else 0)
 

@@ -136,9 +136,8 @@ def check_snapshot(data: bytes) -> bool:
     detections = group(explanations)
     for detection in detections:
         assert notification_from_json(detection.notification.to_json()) == detection.notification
-        assert email.body(
-            detection.notification
-        )  # the other faces take ten times as long, and have a target of their own
+        # The other renderers take ten times as long, and have a target of their own.
+        assert email.body(detection.notification)
     assert sum(detection.notification.records for detection in detections) == sum(
         flow.traffic.records for flow in sample_flows()
     )
@@ -167,7 +166,7 @@ def sample_config() -> NetConfig:
 
 
 def check_document(data: bytes) -> bool:
-    """Check that an accepted document gives itself back, and that all renderers show it."""
+    """Check that an accepted document survives a round trip, and that all renderers show it."""
     try:
         notification = notification_from_json(data)
     except NotificationError as error:
@@ -214,11 +213,19 @@ def check_alerts(data: bytes) -> bool:
         == batch.counts.rejected
     )
     assert (
-        sum(one.notification.records for one in seen if isinstance(one.notification, Alert))
+        sum(
+            detection.notification.records
+            for detection in seen
+            if isinstance(detection.notification, Alert)
+        )
         == batch.counts.rejected
     )
     assert (
-        sum(one.notification.records for one in seen if isinstance(one.notification, Notice))
+        sum(
+            detection.notification.records
+            for detection in seen
+            if isinstance(detection.notification, Notice)
+        )
         == batch.counts.skip_data
     )
     return bool(explanations)

@@ -1,8 +1,10 @@
-"""One target under atheris, which watches what an input reaches in the package and keeps those that reach something new.
+"""Fuzz one target under atheris.
+
+atheris traces the code of the package that an input reaches, and keeps inputs that reach new code.
 
 python -m tests.fuzz.engine TARGET [libFuzzer's options, folders and files]
 
-With a file instead of folders it tries that one input.
+With a file instead of folders the engine tries that one input.
 """
 
 from __future__ import annotations
@@ -17,16 +19,23 @@ import atheris
 with atheris.instrument_imports(include=["flowverdict"]):
     from tests.fuzz.targets import TARGETS
 
-# Put where JSON has something else.
+# Values that replace other values of a JSON text.
 _VALUES: tuple[object, ...] = (
-    None, True, 0, -1, 1.5, 10**30, -(10**30), 65_535, 65_536, 2**63, float("nan"), float("inf"), "", "\0", "\n", "\ud800", "../",
-    "%0A", "x" * 2_000, "-1", "0.0.0.0/0", "10.0.0.0/8", "::/0", "::ffff:10.0.0.1", "999.1.1.1", "9999-12-31T23:59:59-14:00",
+    None, True, 0, -1, 1.5, 10**30, -(10**30), 65_535, 65_536, 2**63, float("nan"), float("inf"),
+    "", "\0", "\n", "\ud800", "../", "%0A", "x" * 2_000, "-1", "0.0.0.0/0", "10.0.0.0/8", "::/0",
+    "::ffff:10.0.0.1", "999.1.1.1", "9999-12-31T23:59:59-14:00",
     [], {}, [[[]]], "0001-01-01T00:00:00+14:00", {"": ""},
 )  # fmt: skip
 
 
 def mutated_json(data: bytes, choice: random.Random) -> bytes:
-    """Change one value of a JSON text; raises ``ValueError`` or ``RecursionError`` where that cannot be done."""
+    """Change one value of a JSON text.
+
+    Raises
+    ------
+    ValueError, RecursionError
+        The text cannot be changed: it is not valid JSON, or is nested too deeply.
+    """
     root = [json.loads(data)]
     places: list[tuple[Any, Any]] = [(root, 0)]  # a list and an index, or an object and a key
     for container, key in places:  # grows meanwhile
@@ -82,8 +91,9 @@ def main() -> None:
     def run(data: bytes) -> None:
         target.check(data)
 
-    # libFuzzer starts itself anew to merge, and takes the first argument for the command.
-    # Lengths are not held back at first, as they are by default: what is too long is one of the things to find.
+    # For a merge libFuzzer starts itself anew, with the first argument as the command.
+    # ``-len_control=0``: by default libFuzzer tries short inputs first, but crashes by long inputs
+    # are to be found as well.
     command = [
         f"{sys.executable} -m tests.fuzz.engine {name}",
         f"-max_len={target.max_bytes}",

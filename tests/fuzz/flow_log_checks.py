@@ -139,7 +139,7 @@ def check_parquet_file(data: bytes) -> bool:
 
 
 def check_record_format(data: bytes) -> bool:
-    """Check that a format and a record give themselves back, in each form of the format."""
+    """Check that a format and a record survive a round trip, in each form of the format."""
     head, _, rest = data.partition(b"\n")
     text = head.decode("utf-8", "surrogateescape")
     try:

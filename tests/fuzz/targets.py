@@ -43,12 +43,12 @@ class Target:
     Parameters
     ----------
     check
-        Runs an input; true if it was taken, false if it was refused by name.
+        Runs an input; true if the decoder accepted the input, false if it refused it by name.
     breaks
-        The name of the decoder in the module of ``check``: a test replaces the decoder, to show that
-        the target notices.
+        The name of the decoder in the module of ``check``: a test replaces the decoder, to show
+        that the target notices.
     tokens
-        Words that the decoder knows, parted by blanks, for the fuzzer to put into inputs.
+        Words that the decoder knows, separated by blanks, for the fuzzer to put into inputs.
     is_json
         Whether the input is JSON, and so worth mutating as such.
     max_bytes
@@ -64,13 +64,16 @@ class Target:
 
 _FIELD_NAMES = " ".join((*FIELDS, *TRANSIT_GATEWAY_FIELDS))
 _VALUES = """REJECT ACCEPT OK NODATA SKIPDATA ingress egress BPA EC - 10.0.1.5 203.0.113.12
-    2001:db8::1 ::ffff:10.0.0.1 253402300799 253402300800 65535 65536 9223372036854775807 -1 +1 1_0 %25 \\x00 eni-0aaaaaaaaaaaaaaa1 123456789012 unknown"""
+    2001:db8::1 ::ffff:10.0.0.1 253402300799 253402300800 65535 65536 9223372036854775807 \
+-1 +1 1_0 %25 \\x00 eni-0aaaaaaaaaaaaaaa1 123456789012 unknown"""
 _JSON = r"""null true NaN -Infinity 1e999 [[[[ {"": \\ud800 \\u0000 \\n"""
 _EVENT = """Records eventSource EventSource aws:s3 aws:sqs aws:sns Sns Message Type Notification
-    eventVersion eventName ObjectCreated:Put s3 bucket name object key detail detail-type source aws.s3 Event
+    eventVersion eventName ObjectCreated:Put s3 bucket name object key detail detail-type \
+source aws.s3 Event
     s3:TestEvent time %2E%2E%2F ../ +"""
 _LOGS = "messageType DATA_MESSAGE CONTROL_MESSAGE owner logGroup logStream logEvents id message"
-_POLICY = """version minimum_severity silences expected match until reason cidr port interface_id vpc_id
+_POLICY = """version minimum_severity silences expected match until reason cidr port interface_id \
+vpc_id
     verdict"""
 _DOCUMENT = """schema_version kind reject scan digest status severity first_seen targets owners
     remedy confidence_counts sections

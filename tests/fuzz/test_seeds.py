@@ -1,4 +1,4 @@
-"""Every seed passes its target, without a fuzzer. An input that once broke something is a seed."""
+"""Every seed passes its target, without a fuzzer. An input that once broke a promise is a seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bytecode that is deployed: used whatever the source's time, and never half of it."""
+"""The deployed bytecode is used whatever the time of the source, and is always complete."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_bytecode_is_used_though_packing_changes_the_times_of_sources(tmp_path: 
     source.parent.mkdir(parents=True)
     source.write_text("print('compiled')")
     compile_build(tmp_path)
-    source.write_text("print('read')")  # to tell which one is run
+    source.write_text("print('read')")  # shows which of the two is run
     os.utime(source, (0, 0))
 
     finished = subprocess.run(

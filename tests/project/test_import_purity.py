@@ -30,7 +30,7 @@ def module_names() -> list[str]:
 
 
 def import_and_record(own: list[Path], targets: list[str]) -> dict[str, list[str]]:
-    """Import the targets in a fresh process and give what was recorded."""
+    """Import the targets in a fresh process and return the recorded entries."""
     command = [sys.executable, str(RECORDER), *map(str, own), "--", *targets]
     finished = subprocess.run(command, capture_output=True, check=True, text=True, timeout=60)  # noqa: S603
     recorded: dict[str, list[str]] = json.loads(finished.stdout)
@@ -116,7 +116,7 @@ def offences(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 
 def of(module: str, found: list[str]) -> list[str]:
-    """Give what was found in one module."""
+    """Return the entries of one module."""
     return [
         entry.removeprefix(f"{module}.py: ")
         for entry in found

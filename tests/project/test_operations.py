@@ -1,4 +1,4 @@
-"""Dashboard, alarms and runbooks are about what the code measures, and about all of it."""
+"""Dashboard, alarms and runbooks cover all metrics of the code, and no others."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ _Loader.add_multi_constructor(
 )
 RESOURCES: dict[str, dict[str, Any]] = yaml.load(TEMPLATE, Loader=_Loader)["Resources"]  # noqa: S506 - a SafeLoader
 ALARMS = {
-    name: one["Properties"]
-    for name, one in RESOURCES.items()
-    if one["Type"] == "AWS::CloudWatch::Alarm"
+    name: resource["Properties"]
+    for name, resource in RESOURCES.items()
+    if resource["Type"] == "AWS::CloudWatch::Alarm"
 }
 BOARD: dict[str, Any] = json.loads(
     RESOURCES["OperationsDashboard"]["Properties"]["DashboardBody"][0]
@@ -56,7 +56,7 @@ BOARD: dict[str, Any] = json.loads(
 
 
 def on_dashboard() -> set[str]:
-    """Give the names of our own metrics that the dashboard shows."""
+    """Return the names of the project's own metrics that the dashboard shows."""
     names: set[str] = set()
     for widget in BOARD["widgets"]:
         for metric in widget["properties"].get("metrics", []):
@@ -91,9 +91,9 @@ def test_every_alarm_has_a_runbook_with_a_command_and_every_runbook_an_alarm() -
 
 def test_every_saved_query_is_named_and_asks_for_lines_that_are_written() -> None:
     queries = {
-        name: one["Properties"]
-        for name, one in RESOURCES.items()
-        if one["Type"] == "AWS::Logs::QueryDefinition"
+        name: resource["Properties"]
+        for name, resource in RESOURCES.items()
+        if resource["Type"] == "AWS::Logs::QueryDefinition"
     }
     assert len(queries) == 7
     sources = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
@@ -125,7 +125,7 @@ def test_widgets_do_not_overlap() -> None:
 def measured(
     capsys: pytest.CaptureFixture[str], observability: Observability
 ) -> list[dict[str, Any]]:
-    """Give the lines of metrics that one invocation writes."""
+    """Return the lines of metrics that one invocation writes."""
     observability.metrics.flush_metrics()
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     return [line for line in lines if "_aws" in line]

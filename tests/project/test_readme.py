@@ -1,4 +1,4 @@
-"""What the README shows is what happens."""
+"""The README shows commands that work, and real output."""
 
 from __future__ import annotations
 
@@ -100,12 +100,12 @@ def test_the_recommended_format_has_every_field_that_decides() -> None:
 def test_the_variables_for_sam_local_are_the_templates() -> None:
     named = json.loads((ROOT / "docs" / "env-vars.example.json").read_text())["Parameters"]
     template = read_template(ROOT / "template.yaml")
-    own = [one.get("Properties", {}) for one in template["Resources"].values()]
+    own = [function.get("Properties", {}) for function in template["Resources"].values()]
     functions = [template["Globals"]["Function"], *own]
     known = {
         name
-        for one in functions
-        if "Environment" in one
-        for name in one["Environment"]["Variables"]
+        for function in functions
+        if "Environment" in function
+        for name in function["Environment"]["Variables"]
     }
     assert set(named) <= known

@@ -20,7 +20,8 @@ FIELDS = "layers/shared/flowverdict/flowlog/fields.py"
 FAMILY = "layers/shared/flowverdict/verdict/evidence_rules/reject_reasons.py"
 TABLE = "REASONS_NAMED: tuple[Rule, ...] = (\n"  # the module's first table
 
-# Prints the scenarios whose verdicts are not the expected ones, and whether the README has the table.
+# Prints the scenarios whose verdicts are not the expected ones, and whether the README has the
+# table.
 PROGRAM = """
 import json, sys
 from pathlib import Path

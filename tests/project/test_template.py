@@ -1,4 +1,4 @@
-"""What the SAM templates promise, read from the templates themselves."""
+"""The promises of the SAM templates, read from the templates themselves."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_what_makes_no_sense_is_refused_by_its_pattern(
 
 
 def holds(condition: dict[str, Any], given: dict[str, str]) -> bool:
-    """Work out a rule's function as CloudFormation does."""
+    """Evaluate the function of a rule as CloudFormation does."""
     ((function, arguments),) = condition.items()
     match function:
         case "Not":
@@ -147,13 +147,16 @@ def holds(condition: dict[str, Any], given: dict[str, str]) -> bool:
         case "Or":
             return any(holds(argument, given) for argument in arguments)
         case "Equals":
-            left, right = (given[one["Ref"]] if isinstance(one, dict) else one for one in arguments)
+            left, right = (
+                given[argument["Ref"]] if isinstance(argument, dict) else argument
+                for argument in arguments
+            )
             return left == right
     raise ValueError(function)
 
 
 def refused(**changed: str) -> set[str]:
-    """Give the rules that refuse a stack in eu-west-1 with these parameters."""
+    """Return the rules that refuse a stack in eu-west-1 with these parameters."""
     given = (
         {name: str(parameter["Default"]) for name, parameter in PARAMETERS.items()}
         | {"AWS::Region": "eu-west-1"}
@@ -318,9 +321,9 @@ def test_deliveries_come_from_named_accounts_only() -> None:
 
 def test_a_reader_role_may_read_what_the_functions_may() -> None:
     own = {
-        one["Sid"]: one
-        for one in RESOURCES["ClassifyPolicy"]["Properties"]["PolicyDocument"]["Statement"]
-        if "Sid" in one
+        statement["Sid"]: statement
+        for statement in RESOURCES["ClassifyPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+        if "Sid" in statement
     }
     role = READER["Resources"]["ReaderRole"]["Properties"]
     (policy,) = role["Policies"]
@@ -366,7 +369,9 @@ def test_every_statement_has_its_reason(text: str) -> None:
 def test_an_object_that_is_gone_can_be_told_from_one_that_is_forbidden() -> None:
     (policy,) = RESOURCES["ClassifyS3Role"]["Properties"]["Policies"]
     (allowed,) = [
-        one for one in policy["PolicyDocument"]["Statement"] if one.get("Action") == "s3:ListBucket"
+        statement
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement.get("Action") == "s3:ListBucket"
     ]
     assert {
         "If": ["HasOwnBucket", {"GetAtt": "FlowLogBucket.Arn"}, {"Ref": "AWS::NoValue"}]
@@ -432,8 +437,8 @@ def test_every_check_that_the_scan_leaves_out_has_its_reason() -> None:
 
 def test_the_shared_layer_holds_the_package_and_nothing_else() -> None:
     (layer,) = [
-        one
-        for name, one in of_type("AWS::Serverless::LayerVersion").items()
+        layer
+        for name, layer in of_type("AWS::Serverless::LayerVersion").items()
         if name == "SharedLayer"
     ]
     assert [path.name for path in (ROOT / layer["ContentUri"]).iterdir()] == ["flowverdict"]

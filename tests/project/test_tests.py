@@ -34,7 +34,7 @@ def test_nothing_imports_a_test_module() -> None:
 
 
 def test_profiles_alone_set_the_number_of_examples() -> None:
-    """``tests/conftest.py`` has the profiles; a law says only its weight (`examples`)."""
+    """``tests/conftest.py`` has the profiles; a law sets only its weight (`examples`)."""
     allowed = {TESTS / "conftest.py", TESTS / "helpers" / "hypothesis_weight.py"}
     fixed = [
         f"{path.relative_to(TESTS)}:{node.value.lineno}"

@@ -56,10 +56,10 @@ def of_type(resources: dict[str, dict[str, Any]], kind: str) -> dict[str, dict[s
 
 
 def statements(value: object) -> Iterator[dict[str, Any]]:
-    """Give every statement of a policy document, whatever its conditions."""
+    """Yield every statement of a policy document, whatever its conditions."""
     if isinstance(value, list):
-        for one in value:
-            yield from statements(one)
+        for entry in value:
+            yield from statements(entry)
     elif isinstance(value, dict):
         if "Effect" in value:
             yield value
@@ -72,7 +72,7 @@ def listed(value: object) -> list[Any]:
 
 
 def own_policies(resources: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give all statements that say what roles may do."""
+    """Return all statements of the policies of roles."""
     notifications = [
         policy["PolicyDocument"]
         for policy in of_type(resources, "AWS::IAM::ManagedPolicy").values()
@@ -132,7 +132,9 @@ def test_what_a_function_fails_at_is_kept(resources: dict[str, dict[str, Any]], 
     assert invocation["DestinationConfig"]["OnFailure"]["Destination"] == arn
     (policy,) = resources[f"{name}Role"]["Properties"]["Policies"]
     allowed = statements(policy["PolicyDocument"]["Statement"])
-    assert [one["Resource"] for one in allowed if one["Action"] == "sqs:SendMessage"] == [arn]
+    assert [
+        statement["Resource"] for statement in allowed if statement["Action"] == "sqs:SendMessage"
+    ] == [arn]
 
 
 def test_every_alarm_tells_the_operators(resources: dict[str, dict[str, Any]]) -> None:
@@ -189,7 +191,7 @@ def test_every_queue_topic_table_and_bucket_is_encrypted(
         otherwise = none if name == "OperatorTopic" else "alias/aws/sns"
         assert topic["KmsMasterKeyId"] == {"Fn::If": ["HasKey", key, otherwise]}
     for table in of_type(resources, "AWS::DynamoDB::Table").values():
-        assert [one["SSEEnabled"] for one in table["SSESpecification"]["Fn::If"][1:]] == [
+        assert [choice["SSEEnabled"] for choice in table["SSESpecification"]["Fn::If"][1:]] == [
             True,
             True,
         ]
@@ -215,11 +217,11 @@ def test_no_bucket_is_public_or_reached_without_tls(resources: dict[str, dict[st
             ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"),
             True,
         )
-        (policy,) = [one for one in policies.values() if one["Bucket"] == {"Ref": name}]
+        (policy,) = [policy for policy in policies.values() if policy["Bucket"] == {"Ref": name}]
         (denied,) = [
-            one
-            for one in statements(policy["PolicyDocument"]["Statement"])
-            if one["Effect"] == "Deny"
+            statement
+            for statement in statements(policy["PolicyDocument"]["Statement"])
+            if statement["Effect"] == "Deny"
         ]
         assert (denied["Principal"], denied["Action"]) == ("*", "s3:*")
         assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
@@ -242,9 +244,9 @@ def test_who_classifies_and_nobody_else_reaches_the_evidence_and_only_that(
     }
     for name in FUNCTIONS:
         found = {
-            sid: (one["Action"], one["Resource"], one.get("Condition"))
-            for sid, one in role_statements(resources, f"{name}Role").items()
-            if "EvidenceBucket" in str(one["Resource"])
+            sid: (statement["Action"], statement["Resource"], statement.get("Condition"))
+            for sid, statement in role_statements(resources, f"{name}Role").items()
+            if "EvidenceBucket" in str(statement["Resource"])
         }
         bucket = resources[f"{name}Function"]["Properties"]["Environment"]["Variables"].get(
             "EVIDENCE_BUCKET"
@@ -302,12 +304,12 @@ def test_numbers_of_functions_are_the_users_to_choose(resources: dict[str, dict[
 
 
 def role_statements(resources: dict[str, dict[str, Any]], role: str) -> dict[str, dict[str, Any]]:
-    """Give a role's own statements and those of the managed policy it has, by Sid."""
+    """Return the statements of a role and of its managed policy, by Sid."""
     properties = resources[role]["Properties"]
     notifications = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
     notifications += [
-        resources[one["Ref"]]["Properties"]["PolicyDocument"]
-        for one in properties.get("ManagedPolicyArns", [])
+        resources[policy["Ref"]]["Properties"]["PolicyDocument"]
+        for policy in properties.get("ManagedPolicyArns", [])
     ]
     return {
         statement["Sid"]: statement

@@ -2,8 +2,9 @@
 
 The cause is the network's own decision and is never derived from records. ``decidable_*`` are what
 a perfect classifier must get right. They are conservative: where they are false, a classifier may
-be right or say less than the truth, but must not be certain of something else. They are derived
-from the records as written, after losses, and ``decidable_with_config`` from the snapshot's rules.
+be right or report less than the truth, but must not be certain of a wrong answer. They are
+derived from the records as written, after losses, and ``decidable_with_config`` from the
+snapshot's rules.
 
 A perfect classifier may assume that BPA and Encryption Controls are off unless ``reject-reason``
 names them. It may also assume that the log is complete for an interface, so that a flow without an
