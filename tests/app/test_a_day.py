@@ -1,4 +1,4 @@
-"""A day of a small company through the real functions: some thousand rejects, a handful of messages, each at its time."""
+"""A day of a small company through the real functions: some thousand rejects, few messages."""
 
 from __future__ import annotations
 
@@ -137,7 +137,10 @@ def deliver(aws: LocalAws, day: Day, logs: dict[str, list[str]], started: int) -
     stamp = f"{datetime.fromtimestamp(started, tz=UTC):%Y%m%dT%H%MZ}"
     messages = []
     for vpc_id, lines in logs.items():
-        key = f"AWSLogs/{ACCOUNT}/vpcflowlogs/{REGION}/2026/11/24/{ACCOUNT}_vpcflowlogs_{REGION}_fl-0a1b_{stamp}_{vpc_id}.log.gz"
+        key = (
+            f"AWSLogs/{ACCOUNT}/vpcflowlogs/{REGION}/2026/11/24/"
+            f"{ACCOUNT}_vpcflowlogs_{REGION}_fl-0a1b_{stamp}_{vpc_id}.log.gz"
+        )
         content = gzip.compress("\n".join([HEADER, *lines]).encode(), compresslevel=1, mtime=0)
         aws.put_object(ObjectRef(bucket=BUCKET, key=key), content)
         messages.append(queue_message(f"{stamp}-{vpc_id}", notification(key)))
@@ -190,7 +193,8 @@ def test_the_broken_network_acl_is_told_once_and_is_over_as_soon_as_it_is_mended
         resolved.when == "Tue 15:00"
     )  # the first sweep after the mending; no waiting for the log to fall silent
     assert resolved.told["status_reason"] == (
-        "Resolved: the rules let it pass now (10 packets of it tried on the rules as read 2026-11-24T15:00:00Z)."
+        "Resolved: the rules let it pass now "
+        "(10 packets of it tried on the rules as read 2026-11-24T15:00:00Z)."
     )
     assert resolved.told["fingerprint"] == fired.told["fingerprint"]
     # What came later, at 15:07 and as late as 15:27, tells of before the mending and opens nothing.

@@ -1,4 +1,6 @@
-"""Whatever is delivered again, in two forms, by two flow logs or to a function that dies, counts once and is told once.
+"""A record counts once and its alert is sent once, however often and by whichever way it arrives.
+
+The ways: delivered again, in two forms, by two flow logs, or to a function that dies half way.
 
 Requirement: "The same object or log event delivered twice, ten times, concurrently, or
 half-processed before a crash adds to counts once and alerts once. The same flow reported by two
@@ -81,8 +83,8 @@ def deliver(aws: LocalAws, *events: dict[str, Any]) -> None:
 
 
 DEFAULT = (
-    "${version} ${account-id} ${interface-id} ${srcaddr} ${dstaddr} ${srcport} ${dstport} ${protocol} ${packets} ${bytes} "
-    "${start} ${end} ${action} ${log-status}"
+    "${version} ${account-id} ${interface-id} ${srcaddr} ${dstaddr} ${srcport} ${dstport} "
+    "${protocol} ${packets} ${bytes} ${start} ${end} ${action} ${log-status}"
 )
 
 
@@ -190,7 +192,7 @@ def test_ten_minutes_records_and_a_minutes_records_count_once(aws: LocalAws) -> 
     assert totals(over) == (1, 1, 10, 400)
 
 
-# --- half-processed ---------------------------------------------------------------------------------------------------
+# --- half-processed -------------------------------------------------------------------------------
 
 
 class CrashError(BaseException):
@@ -248,11 +250,14 @@ def test_a_function_that_dies_before_any_call_of_aws_counts_nothing_twice_and_lo
     assert {"PutObject", "PutItem", "TransactWriteItems", "Publish"} <= set(died_after)
 
 
-# --- what comes late --------------------------------------------------------------------------------------------------
+# --- what comes late ------------------------------------------------------------------------------
 
 
 def _mirrored(line: str) -> str:
-    """Give a record of a server that connects back to its client, as FTP does from port 20: its reply looks like a request."""
+    """Return a record of a server that connects back to its client, as FTP does from port 20.
+
+    The reply of such a connection looks like a request.
+    """
     return line.replace("203.0.113.7", "10.0.2.20").replace(" 22 ", " 20 ")
 
 

@@ -1,4 +1,4 @@
-"""A flow that the policy mutes counts once in ``FlowsMuted``, however often its window is evaluated."""
+"""A muted flow counts once in ``FlowsMuted``, however often its window is evaluated."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ def put_policy(policy: object) -> None:
 
 
 def put(aws: LocalAws, number: int) -> dict[str, Any]:
-    """Store a file with one rejected request of a port of its own, all in one window; return its notification."""
+    """Store a file with one rejected request, on a port of its own; return the S3 notification.
+
+    The requests of all numbers lie in one window.
+    """
     key = key_of("fl-aa", number)
     ref = ObjectRef(bucket=BUCKET, key=key)
     aws.put_object(ref, content_of([request(40_000 + number, number)]))

@@ -1,8 +1,8 @@
-"""A small company's day: three VPCs in moto, and the flow logs that their interfaces would have written.
+"""A small company's day: three VPCs in moto, and the flow logs that their interfaces would write.
 
-The shop sells on 443, its app reads a database, and an API answers on 8443; Block Public Access shuts
-the back office off from the internet. All traffic follows a timetable without chance, so each day is
-the same.
+The shop sells on 443, its app reads a database, and an API answers on 8443. Block Public Access
+shuts the back office off from the internet. All traffic follows a timetable without chance, so each
+day is the same.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 WINDOW = 600  # seconds that a record aggregates, AWS's default
 MIDNIGHT = int(datetime(2026, 11, 24, tzinfo=UTC).timestamp())
 HEADER = (
-    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status vpc-id "
-    "subnet-id instance-id tcp-flags type pkt-srcaddr pkt-dstaddr region flow-direction reject-reason"
+    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes "
+    "start end action log-status vpc-id subnet-id instance-id tcp-flags type pkt-srcaddr "
+    "pkt-dstaddr region flow-direction reject-reason"
 )
 ACCOUNT = "123456789012"
 REGION = "eu-west-1"
@@ -223,13 +224,18 @@ class Company:
         place = self.places[near]
         source, destination = (near, far) if egress else (far, near)
         return near, (
-            f"8 {ACCOUNT} {place.interface_id} {source} {destination} {ports[0]} {ports[1]} 6 {packets} {packets * 60} {start} "
-            f"{start + length} {'REJECT' if rejected else 'ACCEPT'} OK {place.vpc_id} {place.subnet_id} - {flags} IPv4 {source} "
-            f"{destination} {REGION} {'egress' if egress else 'ingress'} {reason}"
+            f"8 {ACCOUNT} {place.interface_id} {source} {destination} {ports[0]} {ports[1]} "
+            f"6 {packets} {packets * 60} {start} {start + length} "
+            f"{'REJECT' if rejected else 'ACCEPT'} OK {place.vpc_id} {place.subnet_id} "
+            f"- {flags} IPv4 {source} {destination} "
+            f"{REGION} {'egress' if egress else 'ingress'} {reason}"
         )
 
     def _customers(self, start: int) -> Iterator[tuple[str, str]]:
-        """Few flows at night, many by day; from 14:00 to 15:00 no reply leaves the shop's subnet."""
+        """Yield few flows at night, many by day.
+
+        From 14:00 to 15:00 no reply leaves the shop's subnet.
+        """
         broken = at(14) <= start < at(15)
         by_day = at(7) <= start < at(22)
         for number, customer in enumerate(CUSTOMERS if broken else CUSTOMERS[: 8 if by_day else 2]):
@@ -297,7 +303,10 @@ class Company:
             yield self._line(OFFICE, knocker, (42_000 + number, 443), start + 60, reason="BPA")
 
     def muted(self, start: int) -> Iterator[tuple[str, str]]:
-        """Let auditors scan the shop from 10:00 to 12:00; let the app try an exporter from 07:00."""
+        """Yield what the policy mutes.
+
+        Auditors scan the shop from 10:00 to 12:00; the app tries an exporter from 07:00 to 12:00.
+        """
         if at(10) <= start < at(12):
             for number, port in enumerate(AUDITED_PORTS):
                 yield self._line(SHOP, AUDITORS, (45_000 + number, port), start + number)
@@ -322,7 +331,7 @@ class Company:
             yield (
                 API,
                 (
-                    f"8 {ACCOUNT} {place.interface_id} - - - - - - - {start} {start + WINDOW} - SKIPDATA {place.vpc_id} "
-                    f"{place.subnet_id} - - - - - {REGION} - -"
+                    f"8 {ACCOUNT} {place.interface_id} - - - - - - - {start} {start + WINDOW} "
+                    f"- SKIPDATA {place.vpc_id} {place.subnet_id} - - - - - {REGION} - -"
                 ),
             )

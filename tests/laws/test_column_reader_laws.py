@@ -1,7 +1,7 @@
 """Read by column, quickly or a record a line, a file says the same.
 
-Requirement: "Equal to the plain path for any records, any field order, any format version, any chunk
-boundary."
+Requirement: "Equal to the plain path for any records, any field order, any format version, any
+chunk boundary."
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ AROUND = EpisodeContext(window_id="place#1")
 INTERVALS = Intervals(repeat=2 * HOUR, resolve=HOUR // 2, digest=6 * HOUR)
 SWEEP = 300
 
-# The problems, with the severities that a sighting of each may have. Noise and what is told are never one problem.
+# The problems, with the severities that a detection of each may have. A problem is either noise or
+# notified, never both.
 LOUD = (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM)
 NOISE = (Severity.LOW, Severity.INFO)
 PROBLEMS: dict[str, tuple[Severity, ...]] = {
@@ -113,7 +114,8 @@ class Life(RuleBasedStateMachine):
     @rule(batch=batches)
     def see(self, batch: list[tuple[str, Severity, int]]) -> None:
         detections = [seen(*one) for one in batch]
-        # An episode that ended (as the store has it) begins anew with this sighting; while its end waits to be told it takes it in.
+        # An episode that has ended in the store opens again with this detection. While the
+        # notification of its end still waits, the episode takes the detection in.
         names = {fingerprint(name): name for name, _, _ in batch}
         opened = {
             names[one]
@@ -143,7 +145,10 @@ class Life(RuleBasedStateMachine):
 
     @rule(batch=batches, times=st.integers(2, 12), away=st.booleans())
     def go_on(self, batch: list[tuple[str, Severity, int]], times: int, away: bool) -> None:  # noqa: FBT001 - drawn
-        """See the same every 20 minutes, for hours, in the midst of sweeps; with ``away`` SNS does not take a message of them."""
+        """Detect the same problems every 20 minutes for hours, between sweeps.
+
+        With ``away``, SNS refuses a message half way.
+        """
         for number in range(times):
             if away and number == times // 2:
                 self.topic_away()
@@ -206,14 +211,16 @@ class Life(RuleBasedStateMachine):
         match notification.status:
             case Status.FIRING:
                 before = episode.told_as
-                # One that waited may have got worse while it did: then that it is worse is told once more, rather than never.
+                # A problem may get worse while its message waits. The higher severity is then
+                # notified once more, rather than never.
                 repeated = bool(episode.messages) and episode.messages[-1].waited
                 assert before is None or notification.severity.rank < before.rank + repeated, (
                     "told twice, and no worse than before"
                 )
             case Status.REMINDER:
                 assert episode.messages, "a reminder of what nobody was told"
-                # A message that SNS did not take comes late, and so closer to the next: it counts from when it was due.
+                # A message that SNS refused arrives late, and so closer to the next message: the
+                # interval counts from when the message was due.
                 assert (
                     told.at - episode.messages[-1].at >= INTERVALS.repeat - INTERVALS.outbox - SWEEP
                 ), "reminded too soon"
@@ -252,7 +259,7 @@ class Life(RuleBasedStateMachine):
             assert state.notification.records == episode.records
 
     def teardown(self) -> None:
-        """Let a day and more pass: what is open ends, and every record of noise has been told once."""
+        """Let more than a day pass: each open episode ends, each noise record is in one digest."""
         if not hasattr(self, "manager"):
             return
         self.outbox.broken = 0
@@ -409,7 +416,8 @@ def test_a_reminder_that_the_cap_took_back_makes_nothing_worse() -> None:
 def test_records_that_come_late_open_nothing_that_the_rules_have_ended(
     ends: int, *, opens: bool
 ) -> None:
-    # A record may end up to a minute after its last packet, so one that seems to end after the mending may be from before it.
+    # A record may end up to a minute after its last packet, so a record that seems to end after the
+    # fix may be from before the fix.
     mended = NOW + 1_800
     state = on_detection(
         None, seen("fault-0", Severity.HIGH, 1), NOW, inhibited=False, context=AROUND

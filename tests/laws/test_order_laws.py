@@ -138,7 +138,8 @@ def test_no_order_and_no_split_changes_the_alerts(
         parted.deliver(deliveries[number::invocations], NOW + 10 * number)
 
     assert parted.alerts() == whole.alerts()
-    # An alert that does not stand was corrected, and none was sent twice except with a higher severity.
+    # Each alert that does not stand was corrected. No alert was sent twice, except with a higher
+    # severity.
     last: dict[str, Notification] = {}
     for notification in parted.outbox.sent:
         before = last.get(notification.fingerprint)

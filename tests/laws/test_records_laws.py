@@ -110,7 +110,10 @@ def test_any_line_is_a_record_or_malformed(record_format: RecordFormat, line: st
 # --- files ----------------------------------------------------------------------------------------
 
 _HEADER = " ".join(DEFAULT_FORMAT.names).encode()
-_GOOD = b"2 123456789010 eni-1 172.31.9.69 172.31.9.12 49761 3389 6 20 4249 1418530010 1418530070 REJECT OK"
+_GOOD = (
+    b"2 123456789010 eni-1 172.31.9.69 172.31.9.12 49761 3389 6 20 4249 "
+    b"1418530010 1418530070 REJECT OK"
+)
 _LINES = st.sampled_from(
     [
         _HEADER,

@@ -88,7 +88,7 @@ class Deployment:
         self.store, self.evidence, self.outbox = MemoryStore(), MemoryEvidence(), Outbox()
 
     def deliver(self, *files: File, before: Callable[[str], None] = lambda _: None) -> None:
-        """Let a function handle one event; ``before`` gets the name of every call that leaves it."""
+        """Let a function handle one event; ``before`` gets the name of each call that it makes."""
         store: Any = Watched(self.store, before)
         evidence: Any = Watched(self.evidence, before)
         outbox: Any = Watched(self.outbox, before)
@@ -320,5 +320,6 @@ def test_a_function_that_dies_anywhere_leaves_nothing_uncounted_and_nothing_to_b
         deployment.deliver(*case.other)
         deployment.deliver(*case.one)
         assert deployment.alerts() == expected, f"died after call {at}, {last}"
-        # After a death between SNS and the table the message is sent again: better twice than never.
+        # After a death between SNS and the table, the message is sent again: twice rather than
+        # never.
         deployment.check_messages(2 if last == "publish" else 1)

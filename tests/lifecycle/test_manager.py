@@ -49,7 +49,7 @@ def noon() -> Iterator[None]:
         yield
 
 
-# --- a flood ----------------------------------------------------------------------------------------------------------
+# --- a flood --------------------------------------------------------------------------------------
 
 
 def rejected(vpc: int, *, critical: bool = False) -> list[str]:
@@ -59,8 +59,9 @@ def rejected(vpc: int, *, critical: bool = False) -> list[str]:
     def line(ends: str, ports: str, action: str, flags: int, direction: str) -> str:
         source, destination = ends.split()
         return (
-            f"8 123456789012 eni-{vpc:017x} {ends} {ports} 6 4 240 {NOW - 600} {NOW - 580} {action} OK vpc-{vpc:017x} "
-            f"subnet-{vpc:017x} - {flags} IPv4 {source} {destination} {REGION} {direction} -"
+            f"8 123456789012 eni-{vpc:017x} {ends} {ports} 6 4 240 {NOW - 600} {NOW - 580} "
+            f"{action} OK vpc-{vpc:017x} subnet-{vpc:017x} - {flags} IPv4 {source} {destination} "
+            f"{REGION} {direction} -"
         )
 
     if not critical:
@@ -72,7 +73,7 @@ def rejected(vpc: int, *, critical: bool = False) -> list[str]:
 
 
 def flood_event(aws: LocalAws, many: int) -> dict[str, Any]:
-    """Return the event of one file with a problem in each of ``many`` VPCs, ten of them critical."""
+    """Return the event of a file with a problem in each of ``many`` VPCs, ten of them critical."""
     lines = [
         line for vpc in range(many) for line in rejected(vpc, critical=vpc % (many // 10) == 0)
     ]
@@ -201,7 +202,7 @@ def records(aws: LocalAws, names: Sequence[str] | None = None) -> int:
     return sum(state.notification.records for state in found.values())
 
 
-# --- failures ---------------------------------------------------------------------------------------------------------
+# --- failures -------------------------------------------------------------------------------------
 
 
 def one_fault(aws: LocalAws, name: str = "fault") -> dict[str, Any]:
@@ -345,7 +346,7 @@ def test_without_the_table_the_message_goes_back_and_nothing_is_told(
     assert records(aws) == 1
 
 
-# --- two at once, one after the other's reading -----------------------------------------------------------------------
+# --- two at once, one after the other's reading ---------------------------------------------------
 
 
 def test_who_was_slower_counts_and_does_not_tell(aws: LocalAws) -> None:

@@ -135,7 +135,7 @@ def test_a_digest_whose_state_is_unreadable_is_sent_again_and_no_more(
     assert deployment.outbox.sent == [digest]
 
 
-# --- through the function -----------------------------------------------------------------------------
+# --- through the function -------------------------------------------------------------------------
 
 
 def deliver(aws: LocalAws, number: int) -> Invocation:

@@ -34,7 +34,10 @@ PLACE, OTHER_PLACE = "123456789012#eu-west-1", "123456789012#us-east-1"
 
 
 class EvidenceByTurns(MemoryEvidence):
-    """Notes what is read of it; ``broken_from`` is the first window that cannot be, ``gone`` what was cleared away."""
+    """Evidence that records each read.
+
+    ``broken_from`` is the first window that cannot be read, ``gone`` the windows that were removed.
+    """
 
     def __init__(self) -> None:
         super().__init__()
