@@ -47,8 +47,8 @@ pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parents[1] / "golden" / "a-day.txt"
 SWEEP_EVERY = 600
 DELIVERED_AFTER = 420  # seconds after the window's end
-# The shop's window that ends at 14:40 comes once more than usual late: half an hour after its fault
-# was mended.
+# The shop's window that ends at 14:40 arrives later than all others: half an hour after the fix of
+# its fault.
 STRAGGLER, STRAGGLER_AT = at(14, 30), at(15, 27)
 POLICY = {
     "version": 1,
@@ -191,13 +191,14 @@ def test_the_broken_network_acl_is_told_once_and_is_over_as_soon_as_it_is_mended
     assert fired.told["network_acl_entry"]["network_acl_id"] == day.company.shop_acl
     assert (
         resolved.when == "Tue 15:00"
-    )  # the first sweep after the mending; no waiting for the log to fall silent
+    )  # the first sweep after the fix, without the wait for records to stop
     assert resolved.told["status_reason"] == (
         "Resolved: the rules let it pass now "
         "(10 packets of it tried on the rules as read 2026-11-24T15:00:00Z)."
     )
     assert resolved.told["fingerprint"] == fired.told["fingerprint"]
-    # What came later, at 15:07 and as late as 15:27, tells of before the mending and opens nothing.
+    # The records that arrive later, at 15:07 and as late as 15:27, are from before the fix and open
+    # nothing.
     assert resolved.told["records"] == 4 * 120
 
 

@@ -89,7 +89,7 @@ DEFAULT = (
 
 
 def told(aws: LocalAws) -> list[dict[str, Any]]:
-    """Give all that subscribers were told, what is over with the whole counts."""
+    """Return all messages that subscribers got; those of ended alerts hold the whole counts."""
     now = int(time.time())  # of the travelled clock, which ticks on while a test runs
     aws.sweep(now + Intervals().outbox + 60)
     aws.sweep(now + Intervals().resolve + 60)
@@ -156,7 +156,7 @@ def test_log_events_count_once_in_whatever_company_they_come(aws: LocalAws) -> N
 def test_a_flow_that_two_flow_logs_report_counts_once(
     aws: LocalAws, first: str, *, together: bool
 ) -> None:
-    # The subnet's flow log has the default format, the VPC's says more; both have the accepted
+    # The subnet's flow log has the default format, the VPC's has more fields; both hold the accepted
     # request too.
     lines = [*REQUEST, *REPLY, reply(40_001, WINDOW, packets=2)]
     keys = {
@@ -172,7 +172,7 @@ def test_a_flow_that_two_flow_logs_report_counts_once(
         if one["status"] == "resolved" and not one["status_reason"].startswith("Corrected: ")
     ]
     assert [totals(one) for one in over] == [(2, 2, 5, 200)]
-    # Who was told by the narrower one alone is told that it is the same.
+    # If the narrower flow log is read first and alone, its alert is corrected afterwards.
     assert len(messages) == (2 if together or first == "fl-bb" else 4)
 
 
@@ -236,8 +236,8 @@ def test_a_function_that_dies_before_any_call_of_aws_counts_nothing_twice_and_lo
             published = calls.count("Publish")
             deliver(aws, event)
             *fired, resolved = told(aws)
-            # Between SNS's answer and the note of it nobody knows what was sent: better told twice
-            # than never.
+            # Between the answer of SNS and the write that records it, the table does not know that
+            # the message was sent: it is sent twice rather than never.
             twice = (
                 published > 0 and "UpdateItem" not in calls[calls.index("Publish") :][:published]
             )
@@ -269,7 +269,7 @@ def test_a_request_that_comes_late_corrects_the_alert_and_says_what_it_is(aws: L
     assert (fired["leg"], fired["status"]) == ("request", "firing")
     assert len(aws.emails()) == 1
 
-    # With it comes another problem, of which nobody was told wrong.
+    # The same file holds another problem, whose alert needs no correction.
     other = reply(40_009, 30).replace("eni-1", "eni-2").replace("10.0.0.5", "10.0.0.6")
     deliver(aws, queued(notification(put(aws, key_of("fl-aa", 2), [asked_later, other]))))
     by_title = {one["title"]: one for one in aws.alerts()}

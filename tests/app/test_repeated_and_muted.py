@@ -111,7 +111,7 @@ def test_what_is_muted_while_it_goes_on_ends_without_a_word(aws: LocalAws) -> No
     aws.later()
     assert aws.alerts() == []
 
-    # It was muted and not resolved, so what comes when nobody mutes it any more is not told as
+    # The alert was muted and not resolved, so what comes after the silence is not notified as
     # "again".
     unmuted = KEY % "unmuted"
     aws.put_object(

@@ -1,4 +1,4 @@
-"""Import modules and tell, as JSON, what their own top-level code did that belongs into a call.
+"""Import modules; print, as JSON, what their top-level code did that belongs into a call.
 
 ``test_import_purity`` runs this file by its path in a new process, because Python runs the code of
 a module only at its first import:
@@ -35,7 +35,7 @@ clients: list[str] = []
 
 
 def importing_file(frame: FrameType | None) -> str | None:
-    """Give the file of the first module-level frame, going outward; none for what gettext asks."""
+    """Return the file of the innermost module-level frame; ``None`` for the reads of gettext."""
     while frame is not None and frame.f_code.co_filename != gettext.__file__:
         if frame.f_code.co_name == "<module>":
             return frame.f_code.co_filename

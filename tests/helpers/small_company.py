@@ -68,7 +68,7 @@ FIN, SYN, RST, SYN_ACK, ACK_FIN = 1, 2, 4, 18, 19
 
 
 def at(hour: int, minute: int = 0) -> int:
-    """Give a time of the day as Unix seconds."""
+    """Return a time of the day as Unix seconds."""
     return MIDNIGHT + hour * 3_600 + minute * 60
 
 
@@ -136,7 +136,7 @@ class Company:
         )
 
     def let_app_reach_database(self) -> None:
-        """Give the database's security group the rule that the app needs."""
+        """Add the rule that the app needs to the database's security group."""
         self._let_in("database", 5432, f"{APP}/32")
 
     def keep_app_from_database(self) -> None:
@@ -177,7 +177,7 @@ class Company:
         self.let_replies_out()
 
     def let_replies_out(self) -> None:
-        """Give the shop's network ACL the entry that lets its replies out."""
+        """Add the entry that lets replies out to the shop's network ACL."""
         self.ec2.create_network_acl_entry(
             NetworkAclId=self.shop_acl,
             RuleNumber=120,
@@ -195,7 +195,7 @@ class Company:
     # --- what the interfaces log ------------------------------------------------------------------
 
     def logs(self, start: int) -> dict[str, list[str]]:
-        """Give the lines of the window that begins at ``start``, by VPC."""
+        """Return the lines of the window that begins at ``start``, by VPC."""
         lines: defaultdict[str, list[str]] = defaultdict(list)
         for near, line in (
             *self._customers(start),
@@ -317,7 +317,7 @@ class Company:
                 )
 
     def _odd_ones(self, start: int) -> Iterator[tuple[str, str]]:
-        """A packet of an ended connection in every window; at 11:20 AWS loses records once."""
+        """Yield a packet of an ended connection per window; at 11:20 AWS loses records once."""
         customer, port, when = "203.0.113.150", 50_000 + start // WINDOW % 500, start + 100
         yield self._line(
             SHOP, customer, (port, 443), when, rejected=False, flags=SYN | FIN, packets=4

@@ -110,7 +110,7 @@ def test_whole_bytes_that_say_nonsense_are_no_evidence(
 
 
 def plain(accepted: Accepted) -> dict[int, Activity]:
-    """Give what a dict would hold: the oracle."""
+    """Return what a dict would hold: the oracle."""
     seen: dict[int, Activity] = {}
     for hashed, start, end, flags in accepted:
         one = seen.get(hashed, Activity())

@@ -1,4 +1,4 @@
-"""Laws of the alert book that hold for any sequence of sightings, sweeps and times."""
+"""Laws of the alert lifecycle that hold for any sequence of detections, sweeps and times."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flowverdict.alerts.detection import Detection
     from flowverdict.alerts.model import Notification
 
-# Shorter than they are in life, so that a few dozen steps see many of each.
+# Shorter than in production, so that a few dozen steps see the end of many intervals.
 AROUND = EpisodeContext(window_id="place#1")
 INTERVALS = Intervals(repeat=2 * HOUR, resolve=HOUR // 2, digest=6 * HOUR)
 SWEEP = 300
@@ -65,13 +65,13 @@ batches = st.lists(a_detection(), min_size=1, max_size=4, unique_by=lambda one: 
 class Told:
     at: int
     notification: Notification
-    waited: (
-        bool  # SNS did not take it when it was due; the cap counts it in the hour in which it was
-    )
+    # Whether SNS refused the message when it was due. The rate limit counts it in the hour of that
+    # time.
+    waited: bool
 
     @property
     def is_rate_limited(self) -> bool:
-        """Whether it is of the messages that the cap counts."""
+        """Whether the rate limit counts this message."""
         return (
             not self.waited
             and self.notification.status is not Status.RESOLVED
@@ -81,7 +81,7 @@ class Told:
 
 @dataclass(slots=True)
 class Episode:
-    """What the model knows of a problem that goes on: its messages, and what was seen of it."""
+    """What the model knows of an open problem: its messages, and the records detected."""
 
     records: int = 0
     messages: list[Told] = field(default_factory=list)
@@ -89,7 +89,7 @@ class Episode:
 
 
 class Life(RuleBasedStateMachine):
-    """Sightings and sweeps as they come; the laws are checked on everything that was told."""
+    """Detections and sweeps in any order; the laws are checked on every message sent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class Life(RuleBasedStateMachine):
         self.told: list[Told] = []
         self.episodes: defaultdict[str, Episode] = defaultdict(Episode)
         self.inhibition_until = 0
-        self.inhibited = False  # whether the shadow lay on the consequence when it was last seen
+        self.inhibited = False  # whether the last detection of the consequence was inhibited
         self.noise_seen = self.noise_told = 0
         self.waiting: set[str] = set()
 
@@ -138,7 +138,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(minutes=st.integers(0, 180))
     def wait(self, minutes: int) -> None:
-        """Let time go by without a sighting, with the sweeps that come in it."""
+        """Let time pass without a detection; the sweeps run as scheduled."""
         for _ in range(max(minutes * 60 // SWEEP, 1)):
             self.now += SWEEP
             self._sweep()
@@ -167,10 +167,10 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def topic_away(self) -> None:
-        """Refuse the next message: it is told later, and nothing else changes."""
+        """Refuse the next message: it is sent later, and nothing else changes."""
         self.outbox.broken = 1
 
-    # --- the laws that are about one message ------------------------------------------------------
+    # --- laws of one message ----------------------------------------------------------------------
 
     def _sweep(self) -> None:
         self._note_waiting()
@@ -183,13 +183,13 @@ class Life(RuleBasedStateMachine):
                 )
 
     def _note_waiting(self) -> None:
-        """Note what was due to be told before this step: SNS did not take it."""
+        """Record which messages were due before this step, because SNS refused them."""
         self.waiting = {
             name for name, state in self.store.states.items() if state.pending is not None
         }
 
     def _collect(self) -> None:
-        """Take what was told in this step, and hold each message against what went before."""
+        """Check each message of this step against the messages before it."""
         names = {fingerprint(name): name for name in PROBLEMS}
         for notification in self.outbox.sent:
             told = Told(self.now, notification, notification.fingerprint in self.waiting)
@@ -235,13 +235,13 @@ class Life(RuleBasedStateMachine):
             "the totals are those of all sightings of the episode"
         )
         episode.messages.append(told)
-        # Worse means worse than it was ever told as.
+        # Worse means a higher severity than any that was notified.
         episode.told_as = min(
             (notification.severity, episode.told_as or notification.severity),
             key=lambda one: one.rank,
         )
 
-    # --- the laws that are about all of them ------------------------------------------------------
+    # --- laws of all messages ---------------------------------------------------------------------
 
     @invariant()
     def the_cap_holds(self) -> None:

@@ -99,7 +99,7 @@ class Deployment:
         )
 
     def alerts(self) -> dict[str, Notification]:
-        """Give what is open, without what only its life has written on it."""
+        """Return the open notifications, without the fields that the lifecycle sets."""
         return {
             name: without_lifecycle(state.notification)
             for name, state in self.store.states.items()

@@ -34,7 +34,7 @@ _TEXT = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=
 
 
 def values(field: Field) -> st.SearchStrategy[object]:
-    """Give the values a field can have in a record whose format names it."""
+    """Return a strategy of the values that a field can have in a record whose format names it."""
     match field.kind:
         case FieldKind.INTEGER:
             return st.none() | st.integers(0, field.maximum)
@@ -59,7 +59,7 @@ _FORMATS = _NAMES.map(lambda names: RecordFormat(tuple(names)))
 
 @st.composite
 def formats_and_records(draw: st.DrawFn) -> tuple[RecordFormat, FlowRecord]:
-    """Give a format and a record that it can carry."""
+    """Draw a format, and a record with values for its fields."""
     record_format = draw(_FORMATS)
     drawn = {FIELDS[name].attribute: draw(values(FIELDS[name])) for name in record_format.names}
     return record_format, FlowRecord(**drawn)  # type: ignore[arg-type]
@@ -143,7 +143,7 @@ _HEADERLESS = st.sampled_from([(), (DEFAULT_FORMAT,)])
 
 
 def accounted(reader: LineReader) -> int:
-    """Give how many lines the counts speak of."""
+    """Return the number of lines that the counts account for."""
     return reader.counts.records + reader.counts.header_lines + reader.counts.blank_lines
 
 

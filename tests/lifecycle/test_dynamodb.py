@@ -342,7 +342,7 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
 
     assert store.windows_of("object") is None
     store.record_source("object", (1,), NOW)
-    # One to see that the object is new, one to note that it was read.
+    # One read to see that the object is new, one write to mark it as read.
     assert calls == {"BatchGetItem": 1, "PutItem": 1}
 
     calls.clear()
@@ -352,11 +352,11 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
 
     calls.clear()
     record(manager, [detection()], a_window(), NOW + 60)
-    # More of the same: what the other window has added is read too; nothing is told, so no budget
-    # is asked.
+    # More of the same problem: the contribution of the other window is read too. Nothing is
+    # notified, so the hour's budget is not read.
     assert calls == {"BatchGetItem": 3, "TransactWriteItems": 1}
 
     calls.clear()
     manager.sweep(NOW + 90, None)
-    # Nothing is due: one query, and whether the cap has something to say of this hour or the last.
+    # Nothing is due: one query, and a read of the rate limits of this hour and the hour before.
     assert calls == {"Query": 1, "BatchGetItem": 2}

@@ -53,7 +53,10 @@ def noon() -> Iterator[None]:
 
 
 def rejected(vpc: int, *, critical: bool = False) -> list[str]:
-    """Give a VPC's rejected request from inside; or an accepted request with its rejected reply."""
+    """Return the records of a VPC's problem.
+
+    A rejected request from inside or, if ``critical``, an accepted request with its rejected reply.
+    """
     near, far = f"10.{vpc // 250}.{vpc % 250}.5", f"192.168.{vpc // 250}.{vpc % 250}"
 
     def line(ends: str, ports: str, action: str, flags: int, direction: str) -> str:
@@ -156,7 +159,7 @@ def test_the_cap_speaks_at_once_and_once_more_when_the_hour_is_over(aws: LocalAw
 def count_calls_of_dynamodb(
     patch: pytest.MonkeyPatch, calls: Counter[str], leave_out: Counter[str]
 ) -> None:
-    """Count them; the first readings leave a key out, as DynamoDB does when it is busy."""
+    """Count the calls; the first reads leave a key out, as DynamoDB does when it is busy."""
     real = boto3.client
 
     def client(service: str, **rest: Any) -> Any:  # noqa: ANN401 - boto3's
@@ -254,14 +257,14 @@ class CrashError(BaseException):
 
 
 class DyingTopics:
-    """Dies before it sends."""
+    """Topics whose function dies before it sends."""
 
     def publish(self, notification: Notification) -> None:
         raise CrashError(notification.fingerprint)
 
 
 class BadStore(DynamoDbStore):
-    """Does not get to note that something was sent."""
+    """A store that fails when a notification is marked as sent."""
 
     error: BaseException = CrashError()
 

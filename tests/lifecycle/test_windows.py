@@ -1,4 +1,4 @@
-"""Judging windows: what is read, what was written before an error, what is left when evidence goes.
+"""Evaluate windows: what is read, what an error leaves written, what remains without evidence.
 
 What two functions do at once, and what dies in between, is in tests/laws/test_window_laws.py.
 """
@@ -168,7 +168,7 @@ def test_nothing_is_explained_or_written_again_where_nothing_new_is_known() -> N
 
 
 class Contested(MemoryStore):
-    """Somebody else is always faster."""
+    """A store whose windows another invocation always writes first."""
 
     def commit(self, commit: Commit, now: int, intervals: Intervals) -> None:
         del commit, now, intervals
