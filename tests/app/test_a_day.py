@@ -152,7 +152,7 @@ def deliver(aws: LocalAws, day: Day, logs: dict[str, list[str]], started: int) -
 
 @pytest.fixture(scope="module")
 def day() -> Iterator[Day]:
-    # The day passes in no time, so what is kept for a minute is kept by the day's clock.
+    # The day runs on a travelled clock, so a configuration cached for a minute must use it too.
     with pytest.MonkeyPatch.context() as patch, local_aws() as aws:
         quick_transactions(patch)
         patch.setattr(wiring, "Ec2Config", partial(Ec2Config, clock=time.time))
@@ -215,7 +215,7 @@ def test_the_wrong_security_group_is_told_is_not_forgotten_and_is_over_when_it_i
     assert {one.told["fingerprint"] for one in told} == {told[0].told["fingerprint"]}
     assert {one.told["severity"] for one in told} == {"high"}
     assert told[0].told["security_groups"] == [day.company.groups["database"]]
-    # 20 tries in each of the windows of which the last one that arrived ends at 18:20.
+    # 20 tries in each window; the last window that arrived ends at 18:20.
     assert [one.told["records"] for one in told] == [20, 25 * 20, 49 * 20, 56 * 20]
 
 

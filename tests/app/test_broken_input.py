@@ -169,7 +169,8 @@ def test_what_cannot_be_published_is_told_in_the_log_and_by_the_sweep(aws: Local
 
     invocation = aws.invoke(event)
 
-    # Counted, so that nothing is read twice; marked to be sent, so that the sweep does it.
+    # The records are counted, so that no object is read twice. The alert is marked as pending, so
+    # that the sweep sends it.
     assert failed(invocation) == []
     (line,) = [
         line

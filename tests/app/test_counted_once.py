@@ -156,8 +156,8 @@ def test_log_events_count_once_in_whatever_company_they_come(aws: LocalAws) -> N
 def test_a_flow_that_two_flow_logs_report_counts_once(
     aws: LocalAws, first: str, *, together: bool
 ) -> None:
-    # The subnet's flow log has the default format, the VPC's has more fields; both hold the accepted
-    # request too.
+    # The subnet's flow log has the default format, the VPC's has more fields. Both hold the
+    # accepted request too.
     lines = [*REQUEST, *REPLY, reply(40_001, WINDOW, packets=2)]
     keys = {
         "fl-aa": put(aws, key_of("fl-aa"), lines),

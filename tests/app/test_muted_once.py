@@ -91,8 +91,8 @@ def test_flows_that_another_entry_mutes_after_an_edit_are_not_counted_again(aws:
 
 
 def test_flows_counted_as_muted_are_those_that_came_to_a_window(aws: LocalAws) -> None:
-    # Without a policy the flow is no muted one; with it, the next evaluation of the window counts
-    # both.
+    # Without a policy the flow is not muted. With the policy, the next evaluation of the window
+    # counts both flows.
     first = put(aws, 0)
     records = [queue_message("first", first)]
     assert "FlowsMuted" not in aws.invoke({"Records": records}).metrics

@@ -87,8 +87,7 @@ def test_what_cannot_be_read_in_time_goes_back_to_the_queue_and_the_rest_is_told
     monkeypatch.undo()
     again = aws.invoke(queue_event(*messages))
 
-    # The first one is passed over, the second one is read: nothing is lost and nothing counted
-    # twice.
+    # The first object is skipped and the second is read: nothing is lost or counted twice.
     assert failed(again) == []
     assert again.metrics["SourcesDeliveredAgain"] == 1
     assert [alert["leg"] for alert in aws.alerts()] == ["request"]

@@ -326,7 +326,7 @@ def test_what_is_collected_by_column_is_what_is_collected_record_by_record(
             ):
                 plain.record(record)
         except FlowVerdictError:
-            return  # that both refuse it is said above
+            return  # the law above checks that both refuse the file
         read_columns(
             io.BytesIO(content), by_column, name="file", seed=SEED, windows=by_column.numbers
         )

@@ -277,7 +277,7 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-# A machine of this size takes minutes to shrink, and what it prints unshrunk is read as well.
+# Hypothesis needs minutes to shrink a failure of this machine, and the unshrunk steps are readable.
 TestLife.settings = examples(
     0.6,
     settings(stateful_step_count=20, phases=[Phase.explicit, Phase.reuse, Phase.generate]),

@@ -184,7 +184,7 @@ def test_every_line_of_a_file_is_accounted_for(
 def test_gzipped_file_reads_like_the_plain_one(
     content: bytes, headerless: tuple[RecordFormat, ...]
 ) -> None:
-    # What is gzip already is another matter once it is packed.
+    # Content that is gzip already would be packed twice, and is read differently.
     if content.startswith(b"\x1f\x8b"):
         return
     plain, packed = read_whole(content, headerless), read_whole(gzip.compress(content), headerless)

@@ -195,7 +195,7 @@ CASES = {
         other=(file("fl-bb", 2, wide(reply(40_001, 10, packets=3))),),
         packets=3,
     ),
-    # One function adds to the first window what the other retracts; the window ends as it began.
+    # One function adds to the first window what the other retracts: its contents end unchanged.
     "two flow logs whose records end in two windows": Case(
         before=(file("fl-aa", 1, reply(40_002, 20)),),
         one=(file("fl-aa", 2, reply(40_001, 10, packets=3)),),

@@ -305,7 +305,7 @@ def test_a_sent_message_does_not_wait_any_more_and_the_alert_is_due_by_its_own_t
 def test_only_the_message_that_was_sent_is_marked_so(store: AlertStore) -> None:
     commit(store, fresh())
     sent = load(store)
-    commit(store, replace(sent, pending_at=NOW + 400))  # the sweep took it up in between
+    commit(store, replace(sent, pending_at=NOW + 400))  # a sweep took the message in between
     store.mark_sent(sent, INTERVALS)
     assert load(store).pending_at == NOW + 400
 

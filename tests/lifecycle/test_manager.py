@@ -86,7 +86,8 @@ def flood_event(aws: LocalAws, many: int) -> dict[str, Any]:
 def check_few_messages(aws: LocalAws, event: dict[str, Any], many: int) -> str:
     """Deliver the event twice and sweep once; return the fingerprint of the rate limit's notice."""
     assert aws.invoke(event).failures == ()
-    # Ten critical alerts, and of the others what fits below the third reserved for critical alerts.
+    # Ten critical alerts, and as many high alerts as fit below the cap less the third that is
+    # reserved for critical alerts.
     severities = Counter(alert["severity"] for alert in aws.alerts())
     assert severities == {"critical": 10, "high": CAP - CAP // 3 - 10}
 
@@ -119,7 +120,7 @@ def test_some_hundred_problems_at_once_are_written_in_full_transactions(
     calls: Counter[str] = Counter()
     throttled = Counter({"BatchGetItem": 5})
     count_calls_of_dynamodb(monkeypatch, calls, throttled)
-    # EC2 takes its time for many interfaces, and what it returns does not matter here.
+    # EC2 on moto is slow for many interfaces, and its answers do not matter here.
     monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
     event = flood_event(aws, many)
     notice = check_few_messages(aws, event, many)

@@ -102,8 +102,8 @@ def test_windows_thousands_of_years_apart_are_read_apart() -> None:
         )
     )
     apart = years // WINDOW
-    # The first two windows follow each other; where nothing was rejected nothing is judged, so
-    # nothing is read for it.
+    # The first two windows are adjacent. A window without a rejected flow is not evaluated, so no
+    # evidence is read for it.
     assert deployment.evidence.reads == [
         (NUMBER - BEFORE, NUMBER + 1 + AFTER),
         *((NUMBER + number * apart - BEFORE, NUMBER + number * apart + AFTER) for number in (1, 2)),
@@ -147,7 +147,7 @@ def test_what_was_cleared_away_takes_nothing_back() -> None:
     told, windows = deployment.records(), deployment.store.load_windows([f"{PLACE}#{NUMBER}"])
     assert told == [2]
     deployment.evidence.gone = {NUMBER}
-    # What comes to the next window has the one before it judged too.
+    # New evidence of a window has the window before it evaluated too.
     deployment.tell(deployment.keep("late", reply(40_003, WINDOW)))
     assert deployment.records() == [3]
     assert deployment.store.load_windows([f"{PLACE}#{NUMBER}"]) == windows
