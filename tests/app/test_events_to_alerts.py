@@ -93,7 +93,7 @@ EXPECTED_OF_EVENT: dict[str, Outline] = {
     "cloudwatch-logs-control-message": set(),
     "scheduled-sweep": set(),
 }
-# What is no page: the ports that the digest names.
+# The ports of the problems that are notified in the digest only.
 IN_DIGEST = {
     "sqs-s3-delivery": ("TCP 22 (SSH)", "TCP 8080 (HTTP)"),
     "eventbridge-s3-hive": ("TCP 22 (SSH)",),

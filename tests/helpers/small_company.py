@@ -83,7 +83,7 @@ class Place:
 
 @dataclass(slots=True)
 class Company:
-    """The company in moto, and what of it can be broken and mended."""
+    """The company in moto; two of its rules can be broken and fixed."""
 
     ec2: EC2Client
     places: dict[str, Place] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Company:
 
     @classmethod
     def found(cls) -> Company:
-        """Make it, with the same ids each time."""
+        """Create the company, with the same ids each time."""
         mock_random.seed(20261124)
         company = cls(ec2=boto3.client("ec2"))
         company._make_vpc("10.0", {"web": SHOP, "app": APP, "database": DATABASE})
@@ -140,7 +140,7 @@ class Company:
         self._let_in("database", 5432, f"{APP}/32")
 
     def keep_app_from_database(self) -> None:
-        """Take that rule away."""
+        """Remove the rule that the app needs."""
         self.ec2.revoke_security_group_ingress(
             GroupId=self.groups["database"],
             IpPermissions=[
@@ -189,7 +189,7 @@ class Company:
         )
 
     def keep_replies_in(self) -> None:
-        """Take that entry away."""
+        """Remove the entry that lets replies out."""
         self.ec2.delete_network_acl_entry(NetworkAclId=self.shop_acl, RuleNumber=120, Egress=True)
 
     # --- what the interfaces log ------------------------------------------------------------------
@@ -289,7 +289,7 @@ class Company:
                 yield self._line(APP, DATABASE, (5432, port), when, rejected=False, flags=SYN_ACK)
 
     def _internet(self, start: int) -> Iterator[tuple[str, str]]:
-        """Try doors: the fast ones many in a window, the slow ones fewer than make a scan."""
+        """Yield tries of ports: fast scanners many per window, slow scanners fewer than a scan."""
         hour = (start - MIDNIGHT) // 3_600
         for scanner, (first, end) in SCANNERS.items():
             if first <= hour < end:

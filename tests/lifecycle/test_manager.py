@@ -44,7 +44,7 @@ CAP = 30
 
 @pytest.fixture(autouse=True)
 def noon() -> Iterator[None]:
-    # The cap counts by the clock's hours, and no test should see one of them end.
+    # The rate limit counts by the hours of the clock, so no hour may end during a test.
     with time_machine.travel(NOW, tick=True):
         yield
 
@@ -153,7 +153,7 @@ def test_the_cap_speaks_at_once_and_once_more_when_the_hour_is_over(aws: LocalAw
         "4 alerts held back: more than 3 an hour",
     ]
     assert "(3 high, 1 medium)" in floods[1].summary
-    # The third of the cap that noise cannot use up was there for what is critical.
+    # The reserved third of the cap was left for the critical alerts.
     assert fingerprint("grave") in {notification.fingerprint for notification in outbox.sent}
 
 
@@ -334,8 +334,8 @@ def test_without_the_table_the_message_goes_back_and_nothing_is_told(
 
         patch.setattr(boto3, "client", client)
         invocation = aws.invoke(event)
-    # A source that cannot be claimed fails its message; what cannot be counted fails the
-    # invocation: the queue has all back.
+    # A source that cannot be claimed fails its message. Records that cannot be counted fail the
+    # invocation, and the queue gets all messages back.
     returned = invocation.answer == {"batchItemFailures": [{"itemIdentifier": "fault"}]}
     assert returned is (call != "TransactWriteItems")
     assert isinstance(invocation.error, StateError) is (call == "TransactWriteItems")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class AppConfig:
-    """AppConfig's data plane as a script of answers; a client knows one session after the other."""
+    """AppConfig's data plane with scripted responses; a client has one session after the other."""
 
     def __init__(self) -> None:
         self._client: AppConfigDataClient = boto3.client(

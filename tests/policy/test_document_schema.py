@@ -1,4 +1,4 @@
-"""The published JSON Schema and the example: they say of a policy document what the code says."""
+"""The published JSON Schema and the example agree with the code that reads a policy document."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_what_the_code_reads_the_schema_accepts(text: str) -> None:
     )
 
 
-# What JSON Schema has no words for, or json has already dropped.
+# What JSON Schema cannot express, or the JSON parser has already dropped.
 BEYOND_SCHEMA = {
     "a key twice",
     "a day that is none",

@@ -1,4 +1,4 @@
-"""The policy document from Parameter Store (on moto), and all that may go wrong."""
+"""The policy document from Parameter Store (on moto), and each way in which reading may fail."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Store:
 
 
 class Parameters:
-    """Parameter Store with one document or none, and a count of how often it was asked."""
+    """Parameter Store with one document or none, and the number of its reads."""
 
     def __init__(self) -> None:
         self._client = boto3.client("ssm")
