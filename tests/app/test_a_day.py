@@ -1,4 +1,4 @@
-"""A day of a small company through the real functions: some thousand rejects, a handful of messages, each at its time."""
+"""A day of a small company through the real functions: some thousand rejects, few messages."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parents[1] / "golden" / "a-day.txt"
 SWEEP_EVERY = 600
 DELIVERED_AFTER = 420  # seconds after the window's end
-# The shop's window that ends at 14:40 comes once more than usual late: half an hour after its fault
-# was mended.
+# The shop's window that ends at 14:40 arrives later than all others: half an hour after the fix of
+# its fault.
 STRAGGLER, STRAGGLER_AT = at(14, 30), at(15, 27)
 POLICY = {
     "version": 1,
@@ -137,7 +137,10 @@ def deliver(aws: LocalAws, day: Day, logs: dict[str, list[str]], started: int) -
     stamp = f"{datetime.fromtimestamp(started, tz=UTC):%Y%m%dT%H%MZ}"
     messages = []
     for vpc_id, lines in logs.items():
-        key = f"AWSLogs/{ACCOUNT}/vpcflowlogs/{REGION}/2026/11/24/{ACCOUNT}_vpcflowlogs_{REGION}_fl-0a1b_{stamp}_{vpc_id}.log.gz"
+        key = (
+            f"AWSLogs/{ACCOUNT}/vpcflowlogs/{REGION}/2026/11/24/"
+            f"{ACCOUNT}_vpcflowlogs_{REGION}_fl-0a1b_{stamp}_{vpc_id}.log.gz"
+        )
         content = gzip.compress("\n".join([HEADER, *lines]).encode(), compresslevel=1, mtime=0)
         aws.put_object(ObjectRef(bucket=BUCKET, key=key), content)
         messages.append(queue_message(f"{stamp}-{vpc_id}", notification(key)))
@@ -149,7 +152,7 @@ def deliver(aws: LocalAws, day: Day, logs: dict[str, list[str]], started: int) -
 
 @pytest.fixture(scope="module")
 def day() -> Iterator[Day]:
-    # The day passes in no time, so what is kept for a minute is kept by the day's clock.
+    # The day runs on a travelled clock, so a configuration cached for a minute must use it too.
     with pytest.MonkeyPatch.context() as patch, local_aws() as aws:
         quick_transactions(patch)
         patch.setattr(wiring, "Ec2Config", partial(Ec2Config, clock=time.time))
@@ -188,12 +191,14 @@ def test_the_broken_network_acl_is_told_once_and_is_over_as_soon_as_it_is_mended
     assert fired.told["network_acl_entry"]["network_acl_id"] == day.company.shop_acl
     assert (
         resolved.when == "Tue 15:00"
-    )  # the first sweep after the mending; no waiting for the log to fall silent
+    )  # the first sweep after the fix, without the wait for records to stop
     assert resolved.told["status_reason"] == (
-        "Resolved: the rules let it pass now (10 packets of it tried on the rules as read 2026-11-24T15:00:00Z)."
+        "Resolved: the rules let it pass now "
+        "(10 packets of it tried on the rules as read 2026-11-24T15:00:00Z)."
     )
     assert resolved.told["fingerprint"] == fired.told["fingerprint"]
-    # What came later, at 15:07 and as late as 15:27, tells of before the mending and opens nothing.
+    # The records that arrive later, at 15:07 and as late as 15:27, are from before the fix and open
+    # nothing.
     assert resolved.told["records"] == 4 * 120
 
 
@@ -210,7 +215,7 @@ def test_the_wrong_security_group_is_told_is_not_forgotten_and_is_over_when_it_i
     assert {one.told["fingerprint"] for one in told} == {told[0].told["fingerprint"]}
     assert {one.told["severity"] for one in told} == {"high"}
     assert told[0].told["security_groups"] == [day.company.groups["database"]]
-    # 20 tries in each of the windows of which the last one that arrived ends at 18:20.
+    # 20 tries in each window; the last window that arrived ends at 18:20.
     assert [one.told["records"] for one in told] == [20, 25 * 20, 49 * 20, 56 * 20]
 
 

@@ -1,4 +1,6 @@
-"""Whatever is delivered again, in two forms, by two flow logs or to a function that dies, counts once and is told once.
+"""A record counts once and its alert is sent once, however often and by whichever way it arrives.
+
+The ways: delivered again, in two forms, by two flow logs, or to a function that dies half way.
 
 Requirement: "The same object or log event delivered twice, ten times, concurrently, or
 half-processed before a crash adds to counts once and alerts once. The same flow reported by two
@@ -41,7 +43,7 @@ REQUEST, REPLY = [request(40_001, 0, action="ACCEPT")], [reply(40_001, 10, packe
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
-    # The cap counts by the clock's hours, and no test should see one of them end.
+    # The rate limit counts by the hours of the clock, so no hour may end during a test.
     with time_machine.travel(NOW, tick=True):
         yield
 
@@ -81,13 +83,13 @@ def deliver(aws: LocalAws, *events: dict[str, Any]) -> None:
 
 
 DEFAULT = (
-    "${version} ${account-id} ${interface-id} ${srcaddr} ${dstaddr} ${srcport} ${dstport} ${protocol} ${packets} ${bytes} "
-    "${start} ${end} ${action} ${log-status}"
+    "${version} ${account-id} ${interface-id} ${srcaddr} ${dstaddr} ${srcport} ${dstport} "
+    "${protocol} ${packets} ${bytes} ${start} ${end} ${action} ${log-status}"
 )
 
 
 def told(aws: LocalAws) -> list[dict[str, Any]]:
-    """Give all that subscribers were told, what is over with the whole counts."""
+    """Return all messages that subscribers got; those of ended alerts hold the whole counts."""
     now = int(time.time())  # of the travelled clock, which ticks on while a test runs
     aws.sweep(now + Intervals().outbox + 60)
     aws.sweep(now + Intervals().resolve + 60)
@@ -154,8 +156,8 @@ def test_log_events_count_once_in_whatever_company_they_come(aws: LocalAws) -> N
 def test_a_flow_that_two_flow_logs_report_counts_once(
     aws: LocalAws, first: str, *, together: bool
 ) -> None:
-    # The subnet's flow log has the default format, the VPC's says more; both have the accepted
-    # request too.
+    # The subnet's flow log has the default format, the VPC's has more fields. Both hold the
+    # accepted request too.
     lines = [*REQUEST, *REPLY, reply(40_001, WINDOW, packets=2)]
     keys = {
         "fl-aa": put(aws, key_of("fl-aa"), lines),
@@ -170,7 +172,7 @@ def test_a_flow_that_two_flow_logs_report_counts_once(
         if one["status"] == "resolved" and not one["status_reason"].startswith("Corrected: ")
     ]
     assert [totals(one) for one in over] == [(2, 2, 5, 200)]
-    # Who was told by the narrower one alone is told that it is the same.
+    # If the narrower flow log is read first and alone, its alert is corrected afterwards.
     assert len(messages) == (2 if together or first == "fl-bb" else 4)
 
 
@@ -190,7 +192,7 @@ def test_ten_minutes_records_and_a_minutes_records_count_once(aws: LocalAws) -> 
     assert totals(over) == (1, 1, 10, 400)
 
 
-# --- half-processed ---------------------------------------------------------------------------------------------------
+# --- half-processed -------------------------------------------------------------------------------
 
 
 class CrashError(BaseException):
@@ -234,8 +236,8 @@ def test_a_function_that_dies_before_any_call_of_aws_counts_nothing_twice_and_lo
             published = calls.count("Publish")
             deliver(aws, event)
             *fired, resolved = told(aws)
-            # Between SNS's answer and the note of it nobody knows what was sent: better told twice
-            # than never.
+            # Between the answer of SNS and the write that records it, the table does not know that
+            # the message was sent: it is sent twice rather than never.
             twice = (
                 published > 0 and "UpdateItem" not in calls[calls.index("Publish") :][:published]
             )
@@ -248,11 +250,14 @@ def test_a_function_that_dies_before_any_call_of_aws_counts_nothing_twice_and_lo
     assert {"PutObject", "PutItem", "TransactWriteItems", "Publish"} <= set(died_after)
 
 
-# --- what comes late --------------------------------------------------------------------------------------------------
+# --- what comes late ------------------------------------------------------------------------------
 
 
 def _mirrored(line: str) -> str:
-    """Give a record of a server that connects back to its client, as FTP does from port 20: its reply looks like a request."""
+    """Return a record of a server that connects back to its client, as FTP does from port 20.
+
+    The reply of such a connection looks like a request.
+    """
     return line.replace("203.0.113.7", "10.0.2.20").replace(" 22 ", " 20 ")
 
 
@@ -264,7 +269,7 @@ def test_a_request_that_comes_late_corrects_the_alert_and_says_what_it_is(aws: L
     assert (fired["leg"], fired["status"]) == ("request", "firing")
     assert len(aws.emails()) == 1
 
-    # With it comes another problem, of which nobody was told wrong.
+    # The same file holds another problem, whose alert needs no correction.
     other = reply(40_009, 30).replace("eni-1", "eni-2").replace("10.0.0.5", "10.0.0.6")
     deliver(aws, queued(notification(put(aws, key_of("fl-aa", 2), [asked_later, other]))))
     by_title = {one["title"]: one for one in aws.alerts()}

@@ -1,4 +1,4 @@
-"""A flow that the policy mutes counts once in ``FlowsMuted``, however often its window is evaluated."""
+"""A muted flow counts once in ``FlowsMuted``, however often its window is evaluated."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ def put_policy(policy: object) -> None:
 
 
 def put(aws: LocalAws, number: int) -> dict[str, Any]:
-    """Store a file with one rejected request of a port of its own, all in one window; return its notification."""
+    """Store a file with one rejected request, on a port of its own; return the S3 notification.
+
+    The requests of all numbers lie in one window.
+    """
     key = key_of("fl-aa", number)
     ref = ObjectRef(bucket=BUCKET, key=key)
     aws.put_object(ref, content_of([request(40_000 + number, number)]))
@@ -88,8 +91,8 @@ def test_flows_that_another_entry_mutes_after_an_edit_are_not_counted_again(aws:
 
 
 def test_flows_counted_as_muted_are_those_that_came_to_a_window(aws: LocalAws) -> None:
-    # Without a policy the flow is no muted one; with it, the next evaluation of the window counts
-    # both.
+    # Without a policy the flow is not muted. With the policy, the next evaluation of the window
+    # counts both flows.
     first = put(aws, 0)
     records = [queue_message("first", first)]
     assert "FlowsMuted" not in aws.invoke({"Records": records}).metrics

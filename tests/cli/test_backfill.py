@@ -203,7 +203,7 @@ def test_function_reads_the_sent_objects_and_notifies_once(stage: Stage) -> None
     names = (
         "reply-in-another-file.1",
         "reply-in-another-file.2",
-    )  # judged together, as they would have been then
+    )  # evaluated together, as in live operation
     keys = [key_of(number) for number in range(len(names))]
     for key, name in zip(keys, names, strict=True):
         stage.put(

@@ -63,7 +63,7 @@ class Refusing:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Give the waits between tries, which take no time."""
+    """Return the list of waits between tries; the waits take no time."""
     slept: list[float] = []
     monkeypatch.setattr(backfill, "Backfill", partial(backfill.Backfill, wait=slept.append))
     return slept

@@ -260,7 +260,7 @@ def test_no_period_exceeds_the_rate_by_more_than_one_batch(
             assert through <= pace.batch + rate * elapsed + 1e-6
     assert (
         sum(count for _, count in passed) <= rate * (passed[-1][0] - passed[0][0]) + 1e-6
-    )  # it starts with nothing to give away
+    )  # the pace starts without a saved batch
 
 
 def test_rate_costs_only_waiting() -> None:
@@ -271,9 +271,9 @@ def test_rate_costs_only_waiting() -> None:
     assert time.slept == pytest.approx(20)
     time.now += 60
     pace.take(10)
-    assert time.slept == pytest.approx(20)  # a batch had gathered
+    assert time.slept == pytest.approx(20)  # the idle minute saved one batch
     pace.take(10)
-    assert time.slept == pytest.approx(20.2)  # and no more than one
+    assert time.slept == pytest.approx(20.2)  # and not a second batch
 
 
 @pytest.mark.parametrize(("rate", "batch"), [(0.2, 1), (1, 1), (3.9, 3), (10, 10), (5_000, 10)])

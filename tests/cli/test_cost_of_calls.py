@@ -27,8 +27,8 @@ HEADER = (
 )
 PORTS = (3306, 5432, 6379)
 START = 1_795_348_800  # a window's first second
-ROUNDS = 5  # by then every window that is read is as full as it gets
-INDEX_UNITS = 2  # its entry there is deleted and put
+ROUNDS = 5  # afterwards every window that is read is at its fullest
+INDEX_UNITS = 2  # the entry in the index is deleted and put
 
 
 class Bill:

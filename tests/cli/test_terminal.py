@@ -26,12 +26,12 @@ TIMEOUT = 60  # seconds
 
 
 def environment() -> dict[str, str]:
-    """Give the caller's environment with a terminal that can show a bar."""
+    """Return the caller's environment with a terminal that can show a bar."""
     return os.environ | {"TERM": "xterm-256color", "COLUMNS": "120"}
 
 
 def explained_on_terminal(path: Path) -> str:
-    """Run ``explain`` with standard error on a terminal; give what was shown there."""
+    """Run ``explain`` with standard error on a terminal; return what was shown there."""
     ours, theirs = os.openpty()
     with subprocess.Popen(  # noqa: S603 - ours
         [*COMMAND, "explain", path], stdout=subprocess.DEVNULL, stderr=theirs, env=environment()
@@ -50,7 +50,7 @@ def explained_on_terminal(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a file of a little more than 1 MB."""
+    """Return a file of a little more than 1 MB."""
     return write(
         tmp_path_factory.mktemp("long") / "long.log", HEADER, *[RDP] * (1_000_000 // len(RDP) + 1)
     )
@@ -78,7 +78,7 @@ def test_no_progress_is_shown_where_standard_error_is_not_a_terminal(
 
 
 def explained_into_closed_pipe(path: Path, output: str) -> subprocess.CompletedProcess[bytes]:
-    """Run ``explain`` with a standard output that no one reads any more."""
+    """Run ``explain`` with its standard output closed by the reader."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -97,7 +97,7 @@ def explained_into_closed_pipe(path: Path, output: str) -> subprocess.CompletedP
 def closed_pipe(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> subprocess.CompletedProcess[bytes]:
-    """Give the outcome for each output."""
+    """Return the outcome for each output."""
     return explained_into_closed_pipe(
         write(tmp_path_factory.mktemp("pipe") / "flow.log", HEADER, RDP), request.param
     )

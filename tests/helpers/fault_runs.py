@@ -109,7 +109,7 @@ class Run:
         self._result = RunResult()
 
     def result(self) -> RunResult:
-        """Invoke the function, then mend AWS and let it deliver what it has to."""
+        """Invoke the function, end the fault, and let AWS deliver what is still due."""
         result, world = self._result, self._world
         world.wire.clients.clear()
         world.aws.keep_warm = True  # an error leaves the function's process alive

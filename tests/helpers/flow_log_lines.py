@@ -25,7 +25,7 @@ _FOLDER = "AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/22"
 
 
 def key_of(flow_log_id: str, number: int = 0) -> str:
-    """Give the key of one of a flow log's files."""
+    """Return the key of a file of a flow log."""
     name = f"123456789012_vpcflowlogs_eu-west-1_{flow_log_id}_20261122T1150Z_{number:08x}.log"
     return f"{_FOLDER}/{name}"
 
@@ -33,7 +33,7 @@ def key_of(flow_log_id: str, number: int = 0) -> str:
 def request(
     port: int, start: int, seconds: int = 0, packets: int = 1, action: str = "REJECT"
 ) -> str:
-    """Give a request's record in the default format; it starts so many seconds after ``START``."""
+    """Return a request's record in the default format; ``start`` is in seconds after ``START``."""
     return (
         f"2 123456789012 eni-1 {CLIENT} {SERVER} {port} 22 6 {packets} {40 * packets} "
         f"{START + start} {START + start + seconds} {action} OK"
@@ -41,7 +41,7 @@ def request(
 
 
 def reply(port: int, start: int, seconds: int = 0, packets: int = 1, action: str = "REJECT") -> str:
-    """Give the record of a request's reply in the default format."""
+    """Return the record of a request's reply in the default format."""
     return (
         f"2 123456789012 eni-1 {SERVER} {CLIENT} 22 {port} 6 {packets} {40 * packets} "
         f"{START + start} {START + start + seconds} {action} OK"
@@ -49,13 +49,13 @@ def reply(port: int, start: int, seconds: int = 0, packets: int = 1, action: str
 
 
 def wide(line: str) -> str:
-    """Give the same record as a flow log of more fields has it."""
+    """Return the same record as written by a flow log with more fields."""
     source, destination = line.split()[3:5]
     direction, flags = ("ingress", 2) if destination == SERVER else ("egress", 18)
     return f"{line} vpc-1 subnet-1 {flags} {source} {destination} eu-west-1 {direction} -"
 
 
 def content_of(lines: Sequence[str]) -> bytes:
-    """Give a file with the header that its lines call for."""
+    """Return the content of a file with the header that fits its lines."""
     header = WIDE if len(lines[0].split()) > len(DEFAULT.split()) else DEFAULT
     return "\n".join([header, *lines]).encode()

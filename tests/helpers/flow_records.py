@@ -18,12 +18,12 @@ _PORTS = [None, 0, 443, 50_122]
 
 
 def maybe[T](*values: T) -> st.SearchStrategy[T | None]:
-    """Give one of the values, or nothing."""
+    """Draw one of the values, or ``None``."""
     return st.sampled_from((None, *values))
 
 
 def records(directions: st.SearchStrategy[FlowDirection | None]) -> st.SearchStrategy[FlowRecord]:
-    """Give records whose direction is drawn from the given strategy."""
+    """Draw records whose direction is drawn from the given strategy."""
     return st.builds(
         FlowRecord,
         account_id=maybe("123456789012", "unknown"),

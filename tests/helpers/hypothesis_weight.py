@@ -1,4 +1,4 @@
-"""Give a law more or fewer examples than other laws, whatever the profile."""
+"""Run a law with more or fewer examples than other laws, whatever the profile."""
 
 from __future__ import annotations
 

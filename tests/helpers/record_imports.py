@@ -1,12 +1,14 @@
-"""Import modules and tell, as JSON, what their own top-level code did that belongs into a call.
+"""Import modules; print, as JSON, what their top-level code did that belongs into a call.
 
-Run by path in a process of its own (``test_import_purity``), since modules that are imported already are not run again:
+``test_import_purity`` runs this file by its path in a new process, because Python runs the code of
+a module only at its first import:
 
     python record_imports.py OWN_FOLDER... -- TARGET...
 
-A TARGET is a module's name or a file's path. Read of the environment counts if the innermost module that is being imported
-lies in an OWN_FOLDER: a third-party module that reads it at its own import is not ours. Nor is the locale that gettext looks
-up for the words click translates when a command is declared. A client counts whoever makes it.
+A TARGET is the name of a module or the path of a file. A read of the environment counts if the
+innermost module that is being imported lies in an OWN_FOLDER; reads by a third-party module at its
+own import do not count. Nor does the locale that gettext looks up for the words that click
+translates when a command is declared. A client counts, whichever module makes it.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ clients: list[str] = []
 
 
 def importing_file(frame: FrameType | None) -> str | None:
-    """Give the file of the first module-level frame, going outward; none for what gettext asks."""
+    """Return the file of the innermost module-level frame; ``None`` for the reads of gettext."""
     while frame is not None and frame.f_code.co_filename != gettext.__file__:
         if frame.f_code.co_name == "<module>":
             return frame.f_code.co_filename

@@ -26,6 +26,6 @@ _Loader.add_multi_constructor("!", _intrinsic)
 
 
 def read_template(path: Path) -> dict[str, Any]:
-    """Give a template with CloudFormation's short intrinsic functions as ``{"Name": value}``."""
+    """Return a template with CloudFormation's short intrinsic functions as ``{"Name": value}``."""
     template: dict[str, Any] = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506 - a SafeLoader
     return template

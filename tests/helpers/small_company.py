@@ -1,8 +1,8 @@
-"""A small company's day: three VPCs in moto, and the flow logs that their interfaces would have written.
+"""A small company's day: three VPCs in moto, and the flow logs that their interfaces would write.
 
-The shop sells on 443, its app reads a database, and an API answers on 8443; Block Public Access shuts
-the back office off from the internet. All traffic follows a timetable without chance, so each day is
-the same.
+The shop sells on 443, its app reads a database, and an API answers on 8443. Block Public Access
+shuts the back office off from the internet. All traffic follows a timetable without chance, so each
+day is the same.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 WINDOW = 600  # seconds that a record aggregates, AWS's default
 MIDNIGHT = int(datetime(2026, 11, 24, tzinfo=UTC).timestamp())
 HEADER = (
-    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status vpc-id "
-    "subnet-id instance-id tcp-flags type pkt-srcaddr pkt-dstaddr region flow-direction reject-reason"
+    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes "
+    "start end action log-status vpc-id subnet-id instance-id tcp-flags type pkt-srcaddr "
+    "pkt-dstaddr region flow-direction reject-reason"
 )
 ACCOUNT = "123456789012"
 REGION = "eu-west-1"
@@ -67,7 +68,7 @@ FIN, SYN, RST, SYN_ACK, ACK_FIN = 1, 2, 4, 18, 19
 
 
 def at(hour: int, minute: int = 0) -> int:
-    """Give a time of the day as Unix seconds."""
+    """Return a time of the day as Unix seconds."""
     return MIDNIGHT + hour * 3_600 + minute * 60
 
 
@@ -82,7 +83,7 @@ class Place:
 
 @dataclass(slots=True)
 class Company:
-    """The company in moto, and what of it can be broken and mended."""
+    """The company in moto; two of its rules can be broken and fixed."""
 
     ec2: EC2Client
     places: dict[str, Place] = field(default_factory=dict)
@@ -91,7 +92,7 @@ class Company:
 
     @classmethod
     def found(cls) -> Company:
-        """Make it, with the same ids each time."""
+        """Create the company, with the same ids each time."""
         mock_random.seed(20261124)
         company = cls(ec2=boto3.client("ec2"))
         company._make_vpc("10.0", {"web": SHOP, "app": APP, "database": DATABASE})
@@ -135,11 +136,11 @@ class Company:
         )
 
     def let_app_reach_database(self) -> None:
-        """Give the database's security group the rule that the app needs."""
+        """Add the rule that the app needs to the database's security group."""
         self._let_in("database", 5432, f"{APP}/32")
 
     def keep_app_from_database(self) -> None:
-        """Take that rule away."""
+        """Remove the rule that the app needs."""
         self.ec2.revoke_security_group_ingress(
             GroupId=self.groups["database"],
             IpPermissions=[
@@ -176,7 +177,7 @@ class Company:
         self.let_replies_out()
 
     def let_replies_out(self) -> None:
-        """Give the shop's network ACL the entry that lets its replies out."""
+        """Add the entry that lets replies out to the shop's network ACL."""
         self.ec2.create_network_acl_entry(
             NetworkAclId=self.shop_acl,
             RuleNumber=120,
@@ -188,13 +189,13 @@ class Company:
         )
 
     def keep_replies_in(self) -> None:
-        """Take that entry away."""
+        """Remove the entry that lets replies out."""
         self.ec2.delete_network_acl_entry(NetworkAclId=self.shop_acl, RuleNumber=120, Egress=True)
 
     # --- what the interfaces log ------------------------------------------------------------------
 
     def logs(self, start: int) -> dict[str, list[str]]:
-        """Give the lines of the window that begins at ``start``, by VPC."""
+        """Return the lines of the window that begins at ``start``, by VPC."""
         lines: defaultdict[str, list[str]] = defaultdict(list)
         for near, line in (
             *self._customers(start),
@@ -223,13 +224,18 @@ class Company:
         place = self.places[near]
         source, destination = (near, far) if egress else (far, near)
         return near, (
-            f"8 {ACCOUNT} {place.interface_id} {source} {destination} {ports[0]} {ports[1]} 6 {packets} {packets * 60} {start} "
-            f"{start + length} {'REJECT' if rejected else 'ACCEPT'} OK {place.vpc_id} {place.subnet_id} - {flags} IPv4 {source} "
-            f"{destination} {REGION} {'egress' if egress else 'ingress'} {reason}"
+            f"8 {ACCOUNT} {place.interface_id} {source} {destination} {ports[0]} {ports[1]} "
+            f"6 {packets} {packets * 60} {start} {start + length} "
+            f"{'REJECT' if rejected else 'ACCEPT'} OK {place.vpc_id} {place.subnet_id} "
+            f"- {flags} IPv4 {source} {destination} "
+            f"{REGION} {'egress' if egress else 'ingress'} {reason}"
         )
 
     def _customers(self, start: int) -> Iterator[tuple[str, str]]:
-        """Few flows at night, many by day; from 14:00 to 15:00 no reply leaves the shop's subnet."""
+        """Yield few flows at night, many by day.
+
+        From 14:00 to 15:00 no reply leaves the shop's subnet.
+        """
         broken = at(14) <= start < at(15)
         by_day = at(7) <= start < at(22)
         for number, customer in enumerate(CUSTOMERS if broken else CUSTOMERS[: 8 if by_day else 2]):
@@ -283,7 +289,7 @@ class Company:
                 yield self._line(APP, DATABASE, (5432, port), when, rejected=False, flags=SYN_ACK)
 
     def _internet(self, start: int) -> Iterator[tuple[str, str]]:
-        """Try doors: the fast ones many in a window, the slow ones fewer than make a scan."""
+        """Yield tries of ports: fast scanners many per window, slow scanners fewer than a scan."""
         hour = (start - MIDNIGHT) // 3_600
         for scanner, (first, end) in SCANNERS.items():
             if first <= hour < end:
@@ -297,7 +303,10 @@ class Company:
             yield self._line(OFFICE, knocker, (42_000 + number, 443), start + 60, reason="BPA")
 
     def muted(self, start: int) -> Iterator[tuple[str, str]]:
-        """Let auditors scan the shop from 10:00 to 12:00; let the app try an exporter from 07:00."""
+        """Yield what the policy mutes.
+
+        Auditors scan the shop from 10:00 to 12:00; the app tries an exporter from 07:00 to 12:00.
+        """
         if at(10) <= start < at(12):
             for number, port in enumerate(AUDITED_PORTS):
                 yield self._line(SHOP, AUDITORS, (45_000 + number, port), start + number)
@@ -308,7 +317,7 @@ class Company:
                 )
 
     def _odd_ones(self, start: int) -> Iterator[tuple[str, str]]:
-        """A packet of an ended connection in every window; at 11:20 AWS loses records once."""
+        """Yield a packet of an ended connection per window; at 11:20 AWS loses records once."""
         customer, port, when = "203.0.113.150", 50_000 + start // WINDOW % 500, start + 100
         yield self._line(
             SHOP, customer, (port, 443), when, rejected=False, flags=SYN | FIN, packets=4
@@ -322,7 +331,7 @@ class Company:
             yield (
                 API,
                 (
-                    f"8 {ACCOUNT} {place.interface_id} - - - - - - - {start} {start + WINDOW} - SKIPDATA {place.vpc_id} "
-                    f"{place.subnet_id} - - - - - {REGION} - -"
+                    f"8 {ACCOUNT} {place.interface_id} - - - - - - - {start} {start + WINDOW} "
+                    f"- SKIPDATA {place.vpc_id} {place.subnet_id} - - - - - {REGION} - -"
                 ),
             )

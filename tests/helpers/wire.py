@@ -141,7 +141,7 @@ class Wire:
 
         patch.setattr(botocore.session.Session, "create_client", create_and_hear)
 
-        # All handlers are asked, whoever has answered.
+        # botocore calls all handlers, even after one of them has answered.
         stub = BotocoreStubber.__call__
 
         def unless_answered(

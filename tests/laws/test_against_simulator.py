@@ -194,9 +194,11 @@ def test_answers_are_right_and_certain_is_never_wrong(
 ) -> None:
     result = score(kind, fmt, with_config=with_config)
     print(  # noqa: T201 - `make accuracy` shows it
-        f"{kind:20} {fmt} {'with' if with_config else 'without':7} config: {result.flows:6,} rejected flows, "
-        f"{result.decidable:6,} decidable, {result.share_right:8.3%} right, {result.certain:6,} certain, "
-        f"{result.falsely_certain.total()} falsely; {result.remediations:6,} fixes, {result.failing_remediations.total()} fail"
+        f"{kind:20} {fmt} {'with' if with_config else 'without':7} config: "
+        f"{result.flows:6,} rejected flows, {result.decidable:6,} decidable, "
+        f"{result.share_right:8.3%} right, {result.certain:6,} certain, "
+        f"{result.falsely_certain.total()} falsely; {result.remediations:6,} fixes, "
+        f"{result.failing_remediations.total()} fail"
     )
     assert result.falsely_certain == Counter()
     assert result.failing_remediations == Counter()

@@ -1,7 +1,7 @@
 """Read by column, quickly or a record a line, a file says the same.
 
-Requirement: "Equal to the plain path for any records, any field order, any format version, any chunk
-boundary."
+Requirement: "Equal to the plain path for any records, any field order, any format version, any
+chunk boundary."
 """
 
 from __future__ import annotations
@@ -326,7 +326,7 @@ def test_what_is_collected_by_column_is_what_is_collected_record_by_record(
             ):
                 plain.record(record)
         except FlowVerdictError:
-            return  # that both refuse it is said above
+            return  # the law above checks that both refuse the file
         read_columns(
             io.BytesIO(content), by_column, name="file", seed=SEED, windows=by_column.numbers
         )

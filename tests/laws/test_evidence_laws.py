@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _FLOW_LOGS = maybe(FlowLog("fl-1", 14), FlowLog("fl-2", 29))
 _SEEDS = st.integers(0, 2**64 - 1)
-# A few hashes that meet, and any others; times and flags as formats can hold them.
+# A few hashes that collide, and any others; times and flags within the range of their fields.
 _TIMES = st.none() | st.integers(0, 3) | st.integers(0, 2**63 - 1)
 _FLAGS = st.none() | st.integers(0, 3) | st.integers(0, 2**31 - 1)
 _ACCEPTED = st.lists(st.tuples(st.integers(0, 5) | _SEEDS, _TIMES, _TIMES, _FLAGS), max_size=12)
@@ -51,7 +51,7 @@ def test_evidence_is_the_same_after_it_was_kept(
     assert kept.flow_log == flow_log
     assert kept.flows.rejects == evidence.flows.rejects
     assert kept.flows.interfaces == evidence.flows.interfaces
-    # It is made to be merged: with more, it says what the records themselves would have said.
+    # Merged with more records, the stored evidence gives the same flows as the evidence itself.
     direct, merged = collector_of(more), collector_of(more)
     direct.merge(evidence.flows)
     merged.merge(kept.flows)
@@ -72,7 +72,7 @@ def test_damaged_evidence_is_said_to_be_damaged_and_nothing_else_is_raised(
         kept = unpack(damaged)
     except EvidenceError:
         return
-    # A few bits of a compressed stream's header say nothing of what it holds.
+    # A few bits in the header of a compressed stream do not affect its content.
     assert kept.flows.rejects == evidence.flows.rejects
     assert kept.flows.interfaces == evidence.flows.interfaces
     assert kept.flow_log == evidence.flow_log
@@ -110,7 +110,7 @@ def test_whole_bytes_that_say_nonsense_are_no_evidence(
 
 
 def plain(accepted: Accepted) -> dict[int, Activity]:
-    """Give what a dict would hold: the oracle."""
+    """Return what a dict would hold: the oracle."""
     seen: dict[int, Activity] = {}
     for hashed, start, end, flags in accepted:
         one = seen.get(hashed, Activity())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def rejected(seen: Activity) -> list[RejectedFlow]:
-    """Give the rejected flows of records collected one after the other."""
+    """Return the rejected flows of records collected one after the other."""
     return list(collector_of(seen).rejected())
 
 

@@ -1,4 +1,4 @@
-"""Laws of the alert book that hold for any sequence of sightings, sweeps and times."""
+"""Laws of the alert lifecycle that hold for any sequence of detections, sweeps and times."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from flowverdict.alerts.detection import Detection
     from flowverdict.alerts.model import Notification
 
-# Shorter than they are in life, so that a few dozen steps see many of each.
+# Shorter than in production, so that a few dozen steps see the end of many intervals.
 AROUND = EpisodeContext(window_id="place#1")
 INTERVALS = Intervals(repeat=2 * HOUR, resolve=HOUR // 2, digest=6 * HOUR)
 SWEEP = 300
 
-# The problems, with the severities that a sighting of each may have. Noise and what is told are never one problem.
+# The problems, with the severities that a detection of each may have. A problem is either noise or
+# notified, never both.
 LOUD = (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM)
 NOISE = (Severity.LOW, Severity.INFO)
 PROBLEMS: dict[str, tuple[Severity, ...]] = {
@@ -64,13 +65,13 @@ batches = st.lists(a_detection(), min_size=1, max_size=4, unique_by=lambda one: 
 class Told:
     at: int
     notification: Notification
-    waited: (
-        bool  # SNS did not take it when it was due; the cap counts it in the hour in which it was
-    )
+    # Whether SNS refused the message when it was due. The rate limit counts it in the hour of that
+    # time.
+    waited: bool
 
     @property
     def is_rate_limited(self) -> bool:
-        """Whether it is of the messages that the cap counts."""
+        """Whether the rate limit counts this message."""
         return (
             not self.waited
             and self.notification.status is not Status.RESOLVED
@@ -80,7 +81,7 @@ class Told:
 
 @dataclass(slots=True)
 class Episode:
-    """What the model knows of a problem that goes on: its messages, and what was seen of it."""
+    """What the model knows of an open problem: its messages, and the records detected."""
 
     records: int = 0
     messages: list[Told] = field(default_factory=list)
@@ -88,7 +89,7 @@ class Episode:
 
 
 class Life(RuleBasedStateMachine):
-    """Sightings and sweeps as they come; the laws are checked on everything that was told."""
+    """Detections and sweeps in any order; the laws are checked on every message sent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +100,7 @@ class Life(RuleBasedStateMachine):
         self.told: list[Told] = []
         self.episodes: defaultdict[str, Episode] = defaultdict(Episode)
         self.inhibition_until = 0
-        self.inhibited = False  # whether the shadow lay on the consequence when it was last seen
+        self.inhibited = False  # whether the last detection of the consequence was inhibited
         self.noise_seen = self.noise_told = 0
         self.waiting: set[str] = set()
 
@@ -113,7 +114,8 @@ class Life(RuleBasedStateMachine):
     @rule(batch=batches)
     def see(self, batch: list[tuple[str, Severity, int]]) -> None:
         detections = [seen(*one) for one in batch]
-        # An episode that ended (as the store has it) begins anew with this sighting; while its end waits to be told it takes it in.
+        # An episode that has ended in the store opens again with this detection. While the
+        # notification of its end still waits, the episode takes the detection in.
         names = {fingerprint(name): name for name, _, _ in batch}
         opened = {
             names[one]
@@ -136,14 +138,17 @@ class Life(RuleBasedStateMachine):
 
     @rule(minutes=st.integers(0, 180))
     def wait(self, minutes: int) -> None:
-        """Let time go by without a sighting, with the sweeps that come in it."""
+        """Let time pass without a detection; the sweeps run as scheduled."""
         for _ in range(max(minutes * 60 // SWEEP, 1)):
             self.now += SWEEP
             self._sweep()
 
     @rule(batch=batches, times=st.integers(2, 12), away=st.booleans())
     def go_on(self, batch: list[tuple[str, Severity, int]], times: int, away: bool) -> None:  # noqa: FBT001 - drawn
-        """See the same every 20 minutes, for hours, in the midst of sweeps; with ``away`` SNS does not take a message of them."""
+        """Detect the same problems every 20 minutes for hours, between sweeps.
+
+        With ``away``, SNS refuses a message half way.
+        """
         for number in range(times):
             if away and number == times // 2:
                 self.topic_away()
@@ -162,10 +167,10 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def topic_away(self) -> None:
-        """Refuse the next message: it is told later, and nothing else changes."""
+        """Refuse the next message: it is sent later, and nothing else changes."""
         self.outbox.broken = 1
 
-    # --- the laws that are about one message ------------------------------------------------------
+    # --- laws of one message ----------------------------------------------------------------------
 
     def _sweep(self) -> None:
         self._note_waiting()
@@ -178,13 +183,13 @@ class Life(RuleBasedStateMachine):
                 )
 
     def _note_waiting(self) -> None:
-        """Note what was due to be told before this step: SNS did not take it."""
+        """Record which messages were due before this step, because SNS refused them."""
         self.waiting = {
             name for name, state in self.store.states.items() if state.pending is not None
         }
 
     def _collect(self) -> None:
-        """Take what was told in this step, and hold each message against what went before."""
+        """Check each message of this step against the messages before it."""
         names = {fingerprint(name): name for name in PROBLEMS}
         for notification in self.outbox.sent:
             told = Told(self.now, notification, notification.fingerprint in self.waiting)
@@ -206,14 +211,16 @@ class Life(RuleBasedStateMachine):
         match notification.status:
             case Status.FIRING:
                 before = episode.told_as
-                # One that waited may have got worse while it did: then that it is worse is told once more, rather than never.
+                # A problem may get worse while its message waits. The higher severity is then
+                # notified once more, rather than never.
                 repeated = bool(episode.messages) and episode.messages[-1].waited
                 assert before is None or notification.severity.rank < before.rank + repeated, (
                     "told twice, and no worse than before"
                 )
             case Status.REMINDER:
                 assert episode.messages, "a reminder of what nobody was told"
-                # A message that SNS did not take comes late, and so closer to the next: it counts from when it was due.
+                # A message that SNS refused arrives late, and so closer to the next message: the
+                # interval counts from when the message was due.
                 assert (
                     told.at - episode.messages[-1].at >= INTERVALS.repeat - INTERVALS.outbox - SWEEP
                 ), "reminded too soon"
@@ -228,13 +235,13 @@ class Life(RuleBasedStateMachine):
             "the totals are those of all sightings of the episode"
         )
         episode.messages.append(told)
-        # Worse means worse than it was ever told as.
+        # Worse means a higher severity than any that was notified.
         episode.told_as = min(
             (notification.severity, episode.told_as or notification.severity),
             key=lambda one: one.rank,
         )
 
-    # --- the laws that are about all of them ------------------------------------------------------
+    # --- laws of all messages ---------------------------------------------------------------------
 
     @invariant()
     def the_cap_holds(self) -> None:
@@ -252,7 +259,7 @@ class Life(RuleBasedStateMachine):
             assert state.notification.records == episode.records
 
     def teardown(self) -> None:
-        """Let a day and more pass: what is open ends, and every record of noise has been told once."""
+        """Let more than a day pass: each open episode ends, each noise record is in one digest."""
         if not hasattr(self, "manager"):
             return
         self.outbox.broken = 0
@@ -270,7 +277,7 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-# A machine of this size takes minutes to shrink, and what it prints unshrunk is read as well.
+# Hypothesis needs minutes to shrink a failure of this machine, and the unshrunk steps are readable.
 TestLife.settings = examples(
     0.6,
     settings(stateful_step_count=20, phases=[Phase.explicit, Phase.reuse, Phase.generate]),
@@ -409,7 +416,8 @@ def test_a_reminder_that_the_cap_took_back_makes_nothing_worse() -> None:
 def test_records_that_come_late_open_nothing_that_the_rules_have_ended(
     ends: int, *, opens: bool
 ) -> None:
-    # A record may end up to a minute after its last packet, so one that seems to end after the mending may be from before it.
+    # A record may end up to a minute after its last packet, so a record that seems to end after the
+    # fix may be from before the fix.
     mended = NOW + 1_800
     state = on_detection(
         None, seen("fault-0", Severity.HIGH, 1), NOW, inhibited=False, context=AROUND

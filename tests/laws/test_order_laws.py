@@ -99,7 +99,7 @@ class Deployment:
         )
 
     def alerts(self) -> dict[str, Notification]:
-        """Give what is open, without what only its life has written on it."""
+        """Return the open notifications, without the fields that the lifecycle sets."""
         return {
             name: without_lifecycle(state.notification)
             for name, state in self.store.states.items()
@@ -138,7 +138,8 @@ def test_no_order_and_no_split_changes_the_alerts(
         parted.deliver(deliveries[number::invocations], NOW + 10 * number)
 
     assert parted.alerts() == whole.alerts()
-    # An alert that does not stand was corrected, and none was sent twice except with a higher severity.
+    # Each alert that does not stand was corrected. No alert was sent twice, except with a higher
+    # severity.
     last: dict[str, Notification] = {}
     for notification in parted.outbox.sent:
         before = last.get(notification.fingerprint)

@@ -71,8 +71,9 @@ def outcome(content: bytes) -> tuple[object, ...] | str:
         read = read_object(io.BytesIO(content), name=NAME, seed=1)
     except FlowVerdictError as error:
         return type(error).__name__
-    # Not as bytes: the interfaces come in the order in which something was kept of them, and a version that is no usual one has a
-    # line of text kept by itself, while Parquet's is not looked at.
+    # Not compared as bytes: interfaces stand in the order in which their evidence was stored, and a
+    # line of text with an unusual version is stored separately, while the version in Parquet is
+    # not read.
     evidence = {
         window: (
             one.flow_log,

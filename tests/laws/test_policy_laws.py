@@ -46,7 +46,7 @@ _PORTS = [0, 22, 443, 40_000, 50_122]
 
 
 def some[T](values: list[T]) -> st.SearchStrategy[tuple[T, ...] | None]:
-    """Give one or two of the values, or nothing."""
+    """Draw one or two of the values, or ``None``."""
     return st.none() | st.lists(st.sampled_from(values), min_size=1, max_size=2).map(tuple)
 
 

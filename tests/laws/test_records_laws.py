@@ -34,7 +34,7 @@ _TEXT = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=
 
 
 def values(field: Field) -> st.SearchStrategy[object]:
-    """Give the values a field can have in a record whose format names it."""
+    """Return a strategy of the values that a field can have in a record whose format names it."""
     match field.kind:
         case FieldKind.INTEGER:
             return st.none() | st.integers(0, field.maximum)
@@ -59,7 +59,7 @@ _FORMATS = _NAMES.map(lambda names: RecordFormat(tuple(names)))
 
 @st.composite
 def formats_and_records(draw: st.DrawFn) -> tuple[RecordFormat, FlowRecord]:
-    """Give a format and a record that it can carry."""
+    """Draw a format, and a record with values for its fields."""
     record_format = draw(_FORMATS)
     drawn = {FIELDS[name].attribute: draw(values(FIELDS[name])) for name in record_format.names}
     return record_format, FlowRecord(**drawn)  # type: ignore[arg-type]
@@ -110,7 +110,10 @@ def test_any_line_is_a_record_or_malformed(record_format: RecordFormat, line: st
 # --- files ----------------------------------------------------------------------------------------
 
 _HEADER = " ".join(DEFAULT_FORMAT.names).encode()
-_GOOD = b"2 123456789010 eni-1 172.31.9.69 172.31.9.12 49761 3389 6 20 4249 1418530010 1418530070 REJECT OK"
+_GOOD = (
+    b"2 123456789010 eni-1 172.31.9.69 172.31.9.12 49761 3389 6 20 4249 "
+    b"1418530010 1418530070 REJECT OK"
+)
 _LINES = st.sampled_from(
     [
         _HEADER,
@@ -140,7 +143,7 @@ _HEADERLESS = st.sampled_from([(), (DEFAULT_FORMAT,)])
 
 
 def accounted(reader: LineReader) -> int:
-    """Give how many lines the counts speak of."""
+    """Return the number of lines that the counts account for."""
     return reader.counts.records + reader.counts.header_lines + reader.counts.blank_lines
 
 
@@ -181,7 +184,7 @@ def test_every_line_of_a_file_is_accounted_for(
 def test_gzipped_file_reads_like_the_plain_one(
     content: bytes, headerless: tuple[RecordFormat, ...]
 ) -> None:
-    # What is gzip already is another matter once it is packed.
+    # Content that is gzip already would be packed twice, and is read differently.
     if content.startswith(b"\x1f\x8b"):
         return
     plain, packed = read_whole(content, headerless), read_whole(gzip.compress(content), headerless)

@@ -227,7 +227,7 @@ def test_a_policys_reasons_do_nothing_to_a_terminal(reason: str, name: str) -> N
     try:
         policy = parse_policy(json.dumps(notification))
     except FlowVerdictError:
-        return  # what it says is one line, as of all errors
+        return  # the text of every error is one line
     written = io.StringIO()
     with redirect_stdout(written):
         policy_check.show(

@@ -88,7 +88,7 @@ class Deployment:
         self.store, self.evidence, self.outbox = MemoryStore(), MemoryEvidence(), Outbox()
 
     def deliver(self, *files: File, before: Callable[[str], None] = lambda _: None) -> None:
-        """Let a function handle one event; ``before`` gets the name of every call that leaves it."""
+        """Let a function handle one event; ``before`` gets the name of each call that it makes."""
         store: Any = Watched(self.store, before)
         evidence: Any = Watched(self.evidence, before)
         outbox: Any = Watched(self.outbox, before)
@@ -118,13 +118,13 @@ class Deployment:
         )
 
     def sweep(self) -> None:
-        """Let a sweep send what a function that died has not."""
+        """Let a sweep send the messages that a dead function did not send."""
         AlertManager(self.store, self.outbox, intervals=Intervals(), hourly_limit=1_000).sweep(
             NOW + Intervals().outbox, None
         )
 
     def alerts(self) -> dict[str, tuple[object, ...]]:
-        """Give what is open and what it counts."""
+        """Return the open notifications with their counts."""
         return {
             name: (state.notification.severity, state.notification.title, state.notification.counts)
             for name, state in self.store.states.items()
@@ -132,7 +132,7 @@ class Deployment:
         }
 
     def packets(self) -> int:
-        """Give how many packets all that is open counts."""
+        """Return the number of packets that all open alerts count."""
         return sum(
             state.notification.packets
             for state in self.store.states.values()
@@ -149,7 +149,7 @@ class Deployment:
         assert max(told_as.values(), default=0) <= most
 
 
-# Rejected replies are told at once, rejected requests from the internet wait for the digest.
+# Rejected replies are notified at once, rejected requests from the internet in the digest.
 REQUEST = file("fl-aa", 1, request(40_001, 0, action="ACCEPT"))
 REPLY = file("fl-aa", 2, reply(40_001, 10))
 
@@ -195,7 +195,7 @@ CASES = {
         other=(file("fl-bb", 2, wide(reply(40_001, 10, packets=3))),),
         packets=3,
     ),
-    # One function adds to the first window what the other retracts; the window ends as it began.
+    # One function adds to the first window what the other retracts: its contents end unchanged.
     "two flow logs whose records end in two windows": Case(
         before=(file("fl-aa", 1, reply(40_002, 20)),),
         one=(file("fl-aa", 2, reply(40_001, 10, packets=3)),),
@@ -255,7 +255,7 @@ def after(case: Case) -> Deployment:
 
 
 def in_one(case: Case) -> Deployment:
-    """Give what one function makes of it all, each object once."""
+    """Return the alerts of one function that reads all objects, each once."""
     deployment = Deployment()
     deployment.deliver(*dict.fromkeys((*case.before, *case.one, *case.other)))
     assert deployment.packets() == case.packets
@@ -320,5 +320,6 @@ def test_a_function_that_dies_anywhere_leaves_nothing_uncounted_and_nothing_to_b
         deployment.deliver(*case.other)
         deployment.deliver(*case.one)
         assert deployment.alerts() == expected, f"died after call {at}, {last}"
-        # After a death between SNS and the table the message is sent again: better twice than never.
+        # After a death between SNS and the table, the message is sent again: twice rather than
+        # never.
         deployment.check_messages(2 if last == "publish" else 1)

@@ -1,4 +1,4 @@
-"""The guarantees of the store, checked on both: the table on moto and the in-memory store of tests."""
+"""The guarantees of the store, checked on the table (moto) and on the in-memory store."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def load(store: AlertStore, name: str = "one") -> AlertState:
     return store.load([fingerprint(name)])[fingerprint(name)]
 
 
-# --- states -----------------------------------------------------------------------------------------------------------
+# --- states ---------------------------------------------------------------------------------------
 
 
 def test_a_state_comes_back_as_it_was_but_one_version_higher(store: AlertStore) -> None:
@@ -131,7 +131,7 @@ def test_the_largest_commit_that_the_book_makes_fits(store: AlertStore) -> None:
     assert len(store.load([state.fingerprint for state in states])) == MAX_STATES
 
 
-# --- shadows, budget --------------------------------------------------------------------------------------------------
+# --- shadows, budget ------------------------------------------------------------------------------
 
 
 def test_a_shadow_lives_until_its_time_and_can_be_cast_anew(store: AlertStore) -> None:
@@ -164,7 +164,7 @@ def test_an_hour_has_one_budget_and_nobody_writes_over_anothers(store: AlertStor
     assert store.load_rate_limit(hour) == kept
 
 
-# --- windows and sources ----------------------------------------------------------------------------------------------
+# --- windows and sources --------------------------------------------------------------------------
 
 ONE = fingerprint("one")
 WINDOW = Window(
@@ -237,7 +237,7 @@ def test_a_table_has_one_seed_however_often_it_is_asked(aws: LocalAws) -> None:
     assert 0 <= seed < 2**64
 
 
-# --- what is due ------------------------------------------------------------------------------------------------------
+# --- what is due ----------------------------------------------------------------------------------
 
 
 def test_what_is_due_comes_longest_first_and_no_more_than_asked_for(store: AlertStore) -> None:
@@ -285,7 +285,7 @@ def test_what_is_over_is_never_due(store: AlertStore) -> None:
     assert load(store).closed_at == NOW + INTERVALS.resolve
 
 
-# --- messages ---------------------------------------------------------------------------------------------------------
+# --- messages -------------------------------------------------------------------------------------
 
 
 def test_a_sent_message_does_not_wait_any_more_and_the_alert_is_due_by_its_own_times(
@@ -305,7 +305,7 @@ def test_a_sent_message_does_not_wait_any_more_and_the_alert_is_due_by_its_own_t
 def test_only_the_message_that_was_sent_is_marked_so(store: AlertStore) -> None:
     commit(store, fresh())
     sent = load(store)
-    commit(store, replace(sent, pending_at=NOW + 400))  # the sweep took it up in between
+    commit(store, replace(sent, pending_at=NOW + 400))  # a sweep took the message in between
     store.mark_sent(sent, INTERVALS)
     assert load(store).pending_at == NOW + 400
 
@@ -321,7 +321,7 @@ def test_what_was_counted_while_the_message_was_sent_stays_counted(store: AlertS
     assert (after.pending, after.notification.records, after.version) == (None, 6, 3)
 
 
-# --- what it costs ----------------------------------------------------------------------------------------------------
+# --- what it costs --------------------------------------------------------------------------------
 
 
 def counting(client: DynamoDBClient) -> Counter[str]:
@@ -342,7 +342,7 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
 
     assert store.windows_of("object") is None
     store.record_source("object", (1,), NOW)
-    # One to see that the object is new, one to note that it was read.
+    # One read to see that the object is new, one write to mark it as read.
     assert calls == {"BatchGetItem": 1, "PutItem": 1}
 
     calls.clear()
@@ -352,11 +352,11 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
 
     calls.clear()
     record(manager, [detection()], a_window(), NOW + 60)
-    # More of the same: what the other window has added is read too; nothing is told, so no budget
-    # is asked.
+    # More of the same problem: the contribution of the other window is read too. Nothing is
+    # notified, so the hour's budget is not read.
     assert calls == {"BatchGetItem": 3, "TransactWriteItems": 1}
 
     calls.clear()
     manager.sweep(NOW + 90, None)
-    # Nothing is due: one query, and whether the cap has something to say of this hour or the last.
+    # Nothing is due: one query, and a read of the rate limits of this hour and the hour before.
     assert calls == {"Query": 1, "BatchGetItem": 2}

@@ -46,7 +46,7 @@ def commit(store: AlertStore, *states: AlertState) -> None:
     store.commit(Commit(states=states), NOW, INTERVALS)
 
 
-# --- DynamoDB on a bad day --------------------------------------------------------------------------------------------
+# --- DynamoDB on a bad day ------------------------------------------------------------------------
 
 TABLE = "alerts-of-a-bad-day"
 

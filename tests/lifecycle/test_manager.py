@@ -44,23 +44,27 @@ CAP = 30
 
 @pytest.fixture(autouse=True)
 def noon() -> Iterator[None]:
-    # The cap counts by the clock's hours, and no test should see one of them end.
+    # The rate limit counts by the hours of the clock, so no hour may end during a test.
     with time_machine.travel(NOW, tick=True):
         yield
 
 
-# --- a flood ----------------------------------------------------------------------------------------------------------
+# --- a flood --------------------------------------------------------------------------------------
 
 
 def rejected(vpc: int, *, critical: bool = False) -> list[str]:
-    """Give a VPC's rejected request from inside; or an accepted request with its rejected reply."""
+    """Return the records of a VPC's problem.
+
+    A rejected request from inside or, if ``critical``, an accepted request with its rejected reply.
+    """
     near, far = f"10.{vpc // 250}.{vpc % 250}.5", f"192.168.{vpc // 250}.{vpc % 250}"
 
     def line(ends: str, ports: str, action: str, flags: int, direction: str) -> str:
         source, destination = ends.split()
         return (
-            f"8 123456789012 eni-{vpc:017x} {ends} {ports} 6 4 240 {NOW - 600} {NOW - 580} {action} OK vpc-{vpc:017x} "
-            f"subnet-{vpc:017x} - {flags} IPv4 {source} {destination} {REGION} {direction} -"
+            f"8 123456789012 eni-{vpc:017x} {ends} {ports} 6 4 240 {NOW - 600} {NOW - 580} "
+            f"{action} OK vpc-{vpc:017x} subnet-{vpc:017x} - {flags} IPv4 {source} {destination} "
+            f"{REGION} {direction} -"
         )
 
     if not critical:
@@ -72,7 +76,7 @@ def rejected(vpc: int, *, critical: bool = False) -> list[str]:
 
 
 def flood_event(aws: LocalAws, many: int) -> dict[str, Any]:
-    """Return the event of one file with a problem in each of ``many`` VPCs, ten of them critical."""
+    """Return the event of a file with a problem in each of ``many`` VPCs, ten of them critical."""
     lines = [
         line for vpc in range(many) for line in rejected(vpc, critical=vpc % (many // 10) == 0)
     ]
@@ -82,7 +86,8 @@ def flood_event(aws: LocalAws, many: int) -> dict[str, Any]:
 def check_few_messages(aws: LocalAws, event: dict[str, Any], many: int) -> str:
     """Deliver the event twice and sweep once; return the fingerprint of the rate limit's notice."""
     assert aws.invoke(event).failures == ()
-    # Ten critical alerts, and of the others what fits below the third reserved for critical alerts.
+    # Ten critical alerts, and as many high alerts as fit below the cap less the third that is
+    # reserved for critical alerts.
     severities = Counter(alert["severity"] for alert in aws.alerts())
     assert severities == {"critical": 10, "high": CAP - CAP // 3 - 10}
 
@@ -115,7 +120,7 @@ def test_some_hundred_problems_at_once_are_written_in_full_transactions(
     calls: Counter[str] = Counter()
     throttled = Counter({"BatchGetItem": 5})
     count_calls_of_dynamodb(monkeypatch, calls, throttled)
-    # EC2 takes its time for many interfaces, and what it returns does not matter here.
+    # EC2 on moto is slow for many interfaces, and its answers do not matter here.
     monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
     event = flood_event(aws, many)
     notice = check_few_messages(aws, event, many)
@@ -148,14 +153,14 @@ def test_the_cap_speaks_at_once_and_once_more_when_the_hour_is_over(aws: LocalAw
         "4 alerts held back: more than 3 an hour",
     ]
     assert "(3 high, 1 medium)" in floods[1].summary
-    # The third of the cap that noise cannot use up was there for what is critical.
+    # The reserved third of the cap was left for the critical alerts.
     assert fingerprint("grave") in {notification.fingerprint for notification in outbox.sent}
 
 
 def count_calls_of_dynamodb(
     patch: pytest.MonkeyPatch, calls: Counter[str], leave_out: Counter[str]
 ) -> None:
-    """Count them; the first readings leave a key out, as DynamoDB does when it is busy."""
+    """Count the calls; the first reads leave a key out, as DynamoDB does when it is busy."""
     real = boto3.client
 
     def client(service: str, **rest: Any) -> Any:  # noqa: ANN401 - boto3's
@@ -201,7 +206,7 @@ def records(aws: LocalAws, names: Sequence[str] | None = None) -> int:
     return sum(state.notification.records for state in found.values())
 
 
-# --- failures ---------------------------------------------------------------------------------------------------------
+# --- failures -------------------------------------------------------------------------------------
 
 
 def one_fault(aws: LocalAws, name: str = "fault") -> dict[str, Any]:
@@ -253,14 +258,14 @@ class CrashError(BaseException):
 
 
 class DyingTopics:
-    """Dies before it sends."""
+    """Topics whose function dies before it sends."""
 
     def publish(self, notification: Notification) -> None:
         raise CrashError(notification.fingerprint)
 
 
 class BadStore(DynamoDbStore):
-    """Does not get to note that something was sent."""
+    """A store that fails when a notification is marked as sent."""
 
     error: BaseException = CrashError()
 
@@ -329,8 +334,8 @@ def test_without_the_table_the_message_goes_back_and_nothing_is_told(
 
         patch.setattr(boto3, "client", client)
         invocation = aws.invoke(event)
-    # A source that cannot be claimed fails its message; what cannot be counted fails the
-    # invocation: the queue has all back.
+    # A source that cannot be claimed fails its message. Records that cannot be counted fail the
+    # invocation, and the queue gets all messages back.
     returned = invocation.answer == {"batchItemFailures": [{"itemIdentifier": "fault"}]}
     assert returned is (call != "TransactWriteItems")
     assert isinstance(invocation.error, StateError) is (call == "TransactWriteItems")
@@ -345,7 +350,7 @@ def test_without_the_table_the_message_goes_back_and_nothing_is_told(
     assert records(aws) == 1
 
 
-# --- two at once, one after the other's reading -----------------------------------------------------------------------
+# --- two at once, one after the other's reading ---------------------------------------------------
 
 
 def test_who_was_slower_counts_and_does_not_tell(aws: LocalAws) -> None:

@@ -148,7 +148,7 @@ STATE = replace(
     pending=Status.FIRING,
     pending_at=NOW,
 )
-# A state that lacks one of these says nothing; each other key has a default.
+# A state that lacks one of these keys cannot be read; each other key has a default.
 REQUIRED = {"document", "observed_at"}
 
 

@@ -107,7 +107,7 @@ def test_an_unreadable_contribution_counts_nothing_twice_and_takes_nothing_back(
     assert deployment.records() == 9
 
     deployment.damage(f"part#place#2#{ONE}")
-    deployment.show(2, now=NOW + 120)  # shows nothing of it any more
+    deployment.show(2, now=NOW + 120)  # no longer shows the problem
     assert deployment.records() == 9
     assert [sent.status for sent in deployment.outbox.sent] == [Status.FIRING]
     assert deployment.reports == [f"part#place#1#{ONE}", f"part#place#2#{ONE}"]
@@ -135,7 +135,7 @@ def test_a_digest_whose_state_is_unreadable_is_sent_again_and_no_more(
     assert deployment.outbox.sent == [digest]
 
 
-# --- through the function -----------------------------------------------------------------------------
+# --- through the function -------------------------------------------------------------------------
 
 
 def deliver(aws: LocalAws, number: int) -> Invocation:

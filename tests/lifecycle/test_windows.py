@@ -1,4 +1,4 @@
-"""Judging windows: what is read, what was written before an error, what is left when evidence goes.
+"""Evaluate windows: what is read, what an error leaves written, what remains without evidence.
 
 What two functions do at once, and what dies in between, is in tests/laws/test_window_laws.py.
 """
@@ -34,7 +34,10 @@ PLACE, OTHER_PLACE = "123456789012#eu-west-1", "123456789012#us-east-1"
 
 
 class EvidenceByTurns(MemoryEvidence):
-    """Notes what is read of it; ``broken_from`` is the first window that cannot be, ``gone`` what was cleared away."""
+    """Evidence that records each read.
+
+    ``broken_from`` is the first window that cannot be read, ``gone`` the windows that were removed.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,8 +102,8 @@ def test_windows_thousands_of_years_apart_are_read_apart() -> None:
         )
     )
     apart = years // WINDOW
-    # The first two windows follow each other; where nothing was rejected nothing is judged, so
-    # nothing is read for it.
+    # The first two windows are adjacent. A window without a rejected flow is not evaluated, so no
+    # evidence is read for it.
     assert deployment.evidence.reads == [
         (NUMBER - BEFORE, NUMBER + 1 + AFTER),
         *((NUMBER + number * apart - BEFORE, NUMBER + number * apart + AFTER) for number in (1, 2)),
@@ -144,7 +147,7 @@ def test_what_was_cleared_away_takes_nothing_back() -> None:
     told, windows = deployment.records(), deployment.store.load_windows([f"{PLACE}#{NUMBER}"])
     assert told == [2]
     deployment.evidence.gone = {NUMBER}
-    # What comes to the next window has the one before it judged too.
+    # New evidence of a window has the window before it evaluated too.
     deployment.tell(deployment.keep("late", reply(40_003, WINDOW)))
     assert deployment.records() == [3]
     assert deployment.store.load_windows([f"{PLACE}#{NUMBER}"]) == windows
@@ -165,7 +168,7 @@ def test_nothing_is_explained_or_written_again_where_nothing_new_is_known() -> N
 
 
 class Contested(MemoryStore):
-    """Somebody else is always faster."""
+    """A store whose windows another invocation always writes first."""
 
     def commit(self, commit: Commit, now: int, intervals: Intervals) -> None:
         del commit, now, intervals

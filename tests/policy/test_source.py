@@ -1,8 +1,7 @@
-"""The policy document from Parameter Store (on moto) and AppConfig (on answers of its shape), and all that may go wrong."""
+"""The policy document from Parameter Store (on moto), and each way in which reading may fail."""
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
@@ -10,48 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ConnectTimeoutError
-from botocore.response import StreamingBody
-from botocore.stub import Stubber
 
 from flowverdict.core.errors import FlowVerdictError, SettingsError
 from flowverdict.policy.document import parse_policy
 from flowverdict.policy.model import Policy
 from flowverdict.policy.source import MAX_AGE_SECONDS, PolicySource, make_client, parse_reference
+from tests.helpers.policy_sources import HIGH, KEPT, LOW, NONE, Clock, outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from mypy_boto3_appconfigdata import AppConfigDataClient
+    from collections.abc import Callable
 
     from flowverdict.policy.source import Service
     from flowverdict_cli.local_aws import LocalAws
 
 NAME = "/flowverdict/policy"
-LOW = '{"version": 1, "minimum_severity": "low"}'
-HIGH = '{"version": 1, "minimum_severity": "high"}'
 BAD = '{"version": 1, "minimum_severity": "none"}'
 WHY_BAD = "minimum_severity: \"none\" is not one of 'critical', 'high', 'medium', 'low' or 'info'"
-KEPT = "; the last good one applies"
-NONE = "; no good one is known, so nothing is muted"
-
-
-class Clock:
-    """A clock that goes when it is told to."""
-
-    def __init__(self) -> None:
-        self.seconds = 1_000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-    def a_minute_later(self) -> None:
-        self.seconds += MAX_AGE_SECONDS
 
 
 class Store:
-    """Keeps the last good document, and fails when it is told to."""
+    """Store of the last good document; each call fails while ``broken``."""
 
     def __init__(self, text: str | None = None) -> None:
         self.text = text
@@ -73,7 +51,7 @@ class Store:
 
 
 class Parameters:
-    """Parameter Store with one document or none, and a count of how often it was asked."""
+    """Parameter Store with one document or none, and the number of its reads."""
 
     def __init__(self) -> None:
         self._client = boto3.client("ssm")
@@ -102,11 +80,6 @@ def parameters(aws: LocalAws) -> Parameters:  # noqa: ARG001 - it stands for AWS
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def source_of(parameters: Parameters, clock: Clock) -> Callable[[Store | None], PolicySource]:
     def make(store: Store | None = None) -> PolicySource:
         return PolicySource(f"ssm:{NAME}", last_good=store, client=parameters.client, clock=clock)
@@ -117,13 +90,7 @@ def source_of(parameters: Parameters, clock: Clock) -> Callable[[Store | None], 
 type Sources = Callable[[Store | None], PolicySource]
 
 
-def outcome(source: PolicySource) -> tuple[Policy, str | None]:
-    reading = source.current()
-    assert reading.problem is None or "\n" not in reading.problem
-    return reading.policy, reading.problem
-
-
-# --- Parameter Store --------------------------------------------------------------------------------------------------
+# --- Parameter Store ------------------------------------------------------------------------------
 
 
 def test_the_document_is_read_once_a_minute(
@@ -206,7 +173,7 @@ def test_a_parameter_that_is_something_else_is_not_told(
         assert "hunter2" not in problem
 
 
-# --- the last good one ------------------------------------------------------------------------------------------------
+# --- the last good one ----------------------------------------------------------------------------
 
 
 def test_a_good_document_is_saved_once(
@@ -261,8 +228,8 @@ def test_a_last_good_one_that_this_version_does_not_understand_is_told(source_of
     policy, problem = outcome(source_of(Store(BAD)))
     assert policy == Policy()
     assert (
-        problem
-        == f"policy ssm:{NAME}: cannot be read: ParameterNotFound; the last good one: {WHY_BAD}{NONE}"
+        problem == f"policy ssm:{NAME}: cannot be read: ParameterNotFound; "
+        f"the last good one: {WHY_BAD}{NONE}"
     )
 
 
@@ -304,126 +271,7 @@ def test_a_store_that_fails_when_it_is_needed_is_told_and_tried_again(
     assert outcome(source) == (parse_policy(LOW), f"{unread}{KEPT}")
 
 
-# --- AppConfig --------------------------------------------------------------------------------------------------------
-
-
-class AppConfig:
-    """AppConfig's data plane as a script of answers; a client knows one session after the other."""
-
-    def __init__(self) -> None:
-        self._client: AppConfigDataClient = boto3.client(
-            "appconfigdata", config=Config(retries={"total_max_attempts": 1})
-        )
-        self.stub = Stubber(self._client)
-        self.clients_made = 0
-
-    def client(self, service: Service) -> Any:  # noqa: ANN401 - as PolicySource takes it
-        assert service == "appconfigdata"
-        self.clients_made += 1
-        return self._client
-
-    def session(self, token: str) -> None:
-        self.stub.add_response(
-            "start_configuration_session",
-            {"InitialConfigurationToken": token},
-            {
-                "ApplicationIdentifier": "net",
-                "EnvironmentIdentifier": "prod",
-                "ConfigurationProfileIdentifier": "policy",
-            },
-        )
-
-    def configuration(self, token: str, following: str, content: bytes) -> None:
-        self.stub.add_response(
-            "get_latest_configuration",
-            {
-                "NextPollConfigurationToken": following,
-                "NextPollIntervalInSeconds": 60,
-                "ContentType": "application/json",
-                "Configuration": StreamingBody(io.BytesIO(content), len(content)),
-            },
-            {"ConfigurationToken": token},
-        )
-
-    def refuse(self, operation: str, code: str) -> None:
-        self.stub.add_client_error(
-            operation, code, "User: arn:aws:sts::123456789012:assumed-role/x is not authorized"
-        )
-
-
-@pytest.fixture
-def appconfig(aws: LocalAws) -> Iterator[AppConfig]:  # noqa: ARG001 - it stands for AWS
-    one = AppConfig()
-    with one.stub:
-        yield one
-        one.stub.assert_no_pending_responses()
-
-
-@pytest.fixture
-def configured(appconfig: AppConfig, clock: Clock) -> PolicySource:
-    return PolicySource("appconfig:net/prod/policy", client=appconfig.client, clock=clock)
-
-
-def test_an_empty_answer_means_that_nothing_changed(
-    appconfig: AppConfig, configured: PolicySource, clock: Clock
-) -> None:
-    appconfig.session("1")
-    appconfig.configuration("1", "2", LOW.encode("utf-8-sig"))
-    appconfig.configuration("2", "3", b"")
-    appconfig.configuration("3", "4", HIGH.encode())
-    for text in (LOW, LOW, HIGH):
-        assert outcome(configured) == (parse_policy(text), None)
-        clock.a_minute_later()
-
-
-def test_after_a_failure_a_new_session_is_started(
-    appconfig: AppConfig, configured: PolicySource, clock: Clock
-) -> None:
-    appconfig.session("1")
-    appconfig.configuration("1", "2", LOW.encode())
-    appconfig.refuse(
-        "get_latest_configuration", "BadRequestException"
-    )  # a token older than 24 hours
-    appconfig.session("3")
-    appconfig.configuration("3", "4", HIGH.encode())
-    assert outcome(configured) == (parse_policy(LOW), None)
-    clock.a_minute_later()
-    unread = "policy appconfig:net/prod/policy: cannot be read: BadRequestException"
-    assert outcome(configured) == (parse_policy(LOW), f"{unread}{KEPT}")
-    clock.a_minute_later()
-    assert outcome(configured) == (parse_policy(HIGH), None)
-    assert appconfig.clients_made == 2
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "cannot be read: it has no content"),
-        (b"\xff\xfe\xff", "is not text in UTF-8"),
-        (b" " * 65_537, "the document: larger than 65,536 bytes"),
-        (b"not json", "the document: not JSON: Expecting value at line 1, column 1"),
-        (b"{}", "version: missing"),
-    ],
-)
-def test_a_configuration_that_is_no_policy_mutes_nothing_and_says_so(
-    appconfig: AppConfig, configured: PolicySource, content: bytes, reason: str
-) -> None:
-    appconfig.session("1")
-    appconfig.configuration("1", "2", content)
-    assert outcome(configured) == (Policy(), f"policy appconfig:net/prod/policy: {reason}{NONE}")
-
-
-def test_what_is_forbidden_is_told_by_its_code_alone(
-    appconfig: AppConfig, configured: PolicySource
-) -> None:
-    appconfig.refuse("start_configuration_session", "AccessDeniedException")
-    assert outcome(configured) == (
-        Policy(),
-        f"policy appconfig:net/prod/policy: cannot be read: AccessDeniedException{NONE}",
-    )
-
-
-# --- neither ----------------------------------------------------------------------------------------------------------
+# --- neither --------------------------------------------------------------------------------------
 
 
 def test_an_endpoint_that_cannot_be_reached_is_told(
@@ -507,7 +355,8 @@ def test_pydantic_is_imported_only_where_there_is_a_policy() -> None:
     code = (
         "import json, sys\n"
         "import flowverdict.app.wiring, flowverdict.policy.source as source\n"
-        "policies = source.PolicySource('ssm:/a', client=lambda service: (_ for _ in ()).throw(source.BotoCoreError()))\n"
+        "policies = source.PolicySource('ssm:/a', client="
+        "lambda service: (_ for _ in ()).throw(source.BotoCoreError()))\n"
         "before = 'pydantic' in sys.modules\n"
         "policies.current()\n"
         "print(json.dumps([before, 'pydantic' in sys.modules]))\n"

@@ -1,0 +1,85 @@
+"""CloudWatch Logs: which format a log event is read in, and what its function loads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scripts.pack_cloudwatch_event import pack
+from tests.helpers.events import (
+    SCENARIOS,
+)
+
+if TYPE_CHECKING:
+    from flowverdict_cli.local_aws import LocalAws
+
+EVENTS = Path(__file__).parents[2] / "events"
+
+
+def log_event(scenario: str, log_group: str) -> dict[str, Any]:
+    _, *lines = (SCENARIOS / f"{scenario}.log").read_text().splitlines()
+    event: dict[str, Any] = json.loads(
+        pack(lines, log_group=log_group, log_stream="eni-0aaaaaaaaaaaaaaa1-all")
+    )
+    return event
+
+
+_LOADED_BY_LOG_EVENT = """
+import json, sys
+from flowverdict_cli.local_aws import local_aws
+with local_aws() as aws:
+    aws.make_samples()
+    aws.invoke(json.load(sys.stdin))
+    print(json.dumps({"alerts": len(aws.alerts()), "modules": sorted(sys.modules)}))
+"""
+
+
+def test_a_log_event_is_handled_without_the_engine_which_its_function_does_not_have() -> None:
+    finished = subprocess.run(  # noqa: S603 - our own
+        [sys.executable, "-c", _LOADED_BY_LOG_EVENT],
+        input=(EVENTS / "cloudwatch-logs.json").read_text(),
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    found = json.loads(finished.stdout.splitlines()[-1])
+    assert found["alerts"] > 0
+    assert {
+        "numpy",
+        "isal",
+        "flowverdict.flows.accepted_numpy",
+        "flowverdict.flowlog.column_reader",
+    } & set(found["modules"]) == set()
+
+
+def test_a_log_group_without_a_described_flow_log_is_read_in_the_default_format(
+    aws: LocalAws,
+) -> None:
+    aws.invoke(log_event("aws-3-ping-response-rejected", "/unknown"))
+
+    (alert,) = aws.alerts()
+    assert (alert["leg"], alert["verdict"], alert["service"]) == ("response", "network-acl", "ICMP")
+
+
+def test_a_configured_format_goes_before_what_ec2_describes(aws: LocalAws) -> None:
+    header = (SCENARIOS / "outbound-response.log").read_text().splitlines()[0]
+
+    aws.make_samples()
+    aws.invoke(log_event("outbound-response", "/sample/vpc-flow-logs"), {"LOG_FORMAT": header})
+
+    (alert,) = aws.alerts()
+    assert (alert["leg"], alert["verdict"]) == ("response", "network-acl")
+
+
+def test_lines_that_do_not_fit_the_format_are_counted_and_sampled(aws: LocalAws) -> None:
+    aws.make_samples()
+
+    invocation = aws.invoke(log_event("outbound-response", "/sample/vpc-flow-logs"))
+
+    assert aws.alerts() == []
+    (counts,) = [line["counts"] for line in invocation.log if "counts" in line]
+    assert counts["malformed.field-count"] == 2
+    assert any(line["message"] == "malformed lines" and line["samples"] for line in invocation.log)
