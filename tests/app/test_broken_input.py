@@ -63,7 +63,7 @@ def test_a_broken_object_fails_its_message_alone_and_says_why(aws: LocalAws, wha
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("not json", "no JSON"),
+        ("not json", "not JSON"),
         ({"hello": "secret"}, "unknown shape"),
         ([1], "unknown shape"),
         ({"Records": [{"eventSource": "aws:dynamodb", "eventVersion": "1.1"}]}, "aws:dynamodb"),

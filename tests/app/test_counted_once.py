@@ -199,6 +199,7 @@ class CrashError(BaseException):
     """The function dies: nothing that handles errors sees this."""
 
 
+@pytest.mark.slow
 def test_a_function_that_dies_before_any_call_of_aws_counts_nothing_twice_and_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -109,7 +109,7 @@ def test_a_notice_arrives(
     function.handler(monkeypatch, reference)(sns_event(LOST.to_json()), None)
 
     (message,) = server.received
-    assert "MEDIUM: Flow log records lost at eni-1" in json.dumps(message)
+    assert "MEDIUM: Flow log records lost at eni-0a1b" in json.dumps(message)
     lines = log_lines(capsys)
     (line,) = [line for line in lines if line.get("message") == f"posted to {function.title}"]
     assert (line["fingerprint"], line["kind"]) == (LOST.fingerprint, "records-lost")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_every_object_of_several_pages_is_sent_once_and_an_interrupted_run_continues(
     stage: Stage,
 ) -> None:

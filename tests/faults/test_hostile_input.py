@@ -225,6 +225,7 @@ READ: dict[str, tuple[bytes, dict[str, int]]] = {
 }
 
 
+@pytest.mark.slow
 def test_what_is_only_much_is_read_and_counted(aws: LocalAws) -> None:
     keys = [KEY % f"much{number}" for number in range(len(READ))]
     for key, (content, _) in zip(keys, READ.values(), strict=True):

@@ -102,6 +102,7 @@ def check_few_messages(aws: LocalAws, event: dict[str, Any], many: int) -> str:
     return str(so_far["fingerprint"])
 
 
+@pytest.mark.slow
 def test_ten_thousand_problems_at_once_are_a_few_messages(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +114,7 @@ def test_ten_thousand_problems_at_once_are_a_few_messages(
     assert len(states) == sum(state.notification.records for state in states) == many
 
 
+@pytest.mark.slow
 def test_some_hundred_problems_at_once_are_written_in_full_transactions(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:

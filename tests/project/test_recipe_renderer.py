@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 RECIPE = (ROOT / "docs" / "recipes" / "renderer.md").read_text()
 RENDERERS = Path("layers/shared/flowverdict/delivery/renderers")
@@ -31,6 +33,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_a_renderer_is_one_module_one_line_and_one_test_file(tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns("__pycache__", ".*")
     for name in COPIED:

@@ -64,8 +64,8 @@ SYN = {
 }
 NOT_LOGGED = {
     "kind": "reject-reason",
-    "detail": "reject-reason is not logged; Block Public Access and Encryption Controls are assumed "
-    "to be off",
+    "detail": "reject-reason is not logged; Block Public Access and Encryption Controls are "
+    "assumed to be off",
 }
 PATH = {
     "kind": "private-addresses",
