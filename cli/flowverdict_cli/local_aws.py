@@ -31,6 +31,7 @@ from flowverdict.alerts.codec import notification_from_json
 from flowverdict.core.errors import EnvelopeError, FlowVerdictError
 from flowverdict.core.formatting import isoformat
 from flowverdict.flowlog.s3_events import ObjectRef, is_sqs_event, objects_in, objects_in_message
+from flowverdict.flowlog.sources import source_of
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict_cli.sample_world import make_sample_world
 
@@ -197,11 +198,7 @@ class LocalAws:
         The project's errors are part of the outcome; any other exception is a defect and is raised.
         """
         if function is None:
-            function = "classify_s3"
-            if "awslogs" in event:
-                function = "classify_cloudwatch_logs"
-            elif event.get("detail-type") == "Scheduled Event":
-                function = "sweep_alerts"
+            function = _function_of(event)
         written = io.StringIO()
         answer: object = None
         error: FlowVerdictError | None = None
@@ -299,6 +296,14 @@ def load_function(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _function_of(event: Mapping[str, Any]) -> str:
+    """Return the function that AWS would invoke; ``classify_s3`` refuses an unknown event."""
+    source = source_of(event)
+    if source is not None:
+        return source.function
+    return "sweep_alerts" if event.get("detail-type") == "Scheduled Event" else "classify_s3"
 
 
 def _metrics(lines: Iterable[Mapping[str, Any]]) -> dict[str, float]:

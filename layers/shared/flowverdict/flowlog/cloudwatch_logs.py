@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from flowverdict.core.errors import EnvelopeError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from logging import LoggerAdapter
 
     from aws_lambda_powertools import Logger
@@ -59,6 +60,11 @@ class LogBatch:
     def name(self) -> str:
         """The batch's name in errors and logs."""
         return f"{self.log_group}:{self.log_stream}"
+
+
+def is_subscription_event(event: Mapping[str, object]) -> bool:
+    """Whether the event is one that a subscription of CloudWatch Logs sends to a function."""
+    return "awslogs" in event
 
 
 def decode(event: dict[str, Any]) -> LogBatch | None:

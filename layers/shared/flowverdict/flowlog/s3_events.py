@@ -57,6 +57,11 @@ class ObjectRef:
         return hashlib.sha256(self.name.encode()).hexdigest()[:40]
 
 
+def is_object_event(event: Mapping[str, object]) -> bool:
+    """Whether the event has an outer shape in which objects are named: records, or S3's event."""
+    return "Records" in event or event.get("source") == "aws.s3"
+
+
 def is_sqs_event(event: object) -> bool:
     """Whether the event is from an SQS queue, so that messages can fail individually."""
     return _first_record(event).get("eventSource") == "aws:sqs"
