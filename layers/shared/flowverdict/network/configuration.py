@@ -29,13 +29,16 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from flowverdict.core.addresses import Address, Network
+    from flowverdict.network.load_balancers import LoadBalancer, Target, TargetGroup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetConfig:
     """The known configuration, and when it was read; a list that was not read is ``None``.
 
-    Change it with ``dataclasses.replace``, which rebuilds the look-ups.
+    ``incomplete`` names the lists, by their attribute here, that lack elements: the answer was cut
+    short, or an element could not be read. ``notes`` say so, one sentence each. Change a
+    configuration with ``dataclasses.replace``, which rebuilds the look-ups.
     """
 
     interfaces: tuple[Interface, ...] | None = None
@@ -47,6 +50,11 @@ class NetConfig:
     endpoints: tuple[VpcEndpoint, ...] | None = None
     route_tables: tuple[RouteTable, ...] | None = None
     prefix_lists: tuple[PrefixList, ...] | None = None
+    load_balancers: tuple[LoadBalancer, ...] | None = None
+    target_groups: tuple[TargetGroup, ...] | None = None
+    targets: tuple[Target, ...] | None = None
+    incomplete: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
     read_at: datetime | None = None
     _index: _Index = field(init=False, repr=False, compare=False)
 

@@ -167,13 +167,15 @@ def closing_entry(version: int, *, egress: bool) -> NetworkAclEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkAcl:
-    """A network ACL and its subnets."""
+    """A network ACL and its subnets; only its owner can change it (shared VPCs)."""
 
     network_acl_id: str
     vpc_id: str | None = None
+    owner_id: str | None = None
     is_default: bool | None = None
     entries: tuple[NetworkAclEntry, ...] | None = None
     subnet_ids: tuple[str, ...] | None = None
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
 
 # --- security groups --------------------------------------------------------------------------
@@ -251,10 +253,13 @@ class SecurityGroup:
     """A security group and its inbound and outbound rules."""
 
     group_id: str
+    name: str | None = None
+    description: str | None = None
     owner_id: str | None = None
     vpc_id: str | None = None
     ingress: tuple[SecurityGroupRule, ...] | None = None
     egress: tuple[SecurityGroupRule, ...] | None = None
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
 
 # --- where they apply -------------------------------------------------------------------------
@@ -268,6 +273,9 @@ class Interface:
     ----------
     ipv4_addresses
         The private addresses, the primary address first.
+    public_addresses
+        The public IPv4 addresses that map to private addresses of the interface; ``()`` if the
+        interface has none.
     prefixes
         IPv4 and IPv6 ranges delegated to the interface. Where EKS gives them to pods, no list has
         the addresses of the pods.
@@ -286,6 +294,7 @@ class Interface:
     vpc_id: str | None = None
     ipv4_addresses: tuple[IPv4Address, ...] | None = None
     ipv6_addresses: tuple[IPv6Address, ...] | None = None
+    public_addresses: tuple[IPv4Address, ...] | None = None
     prefixes: tuple[Network, ...] = ()
     instance_id: str | None = None
     source_dest_check: bool | None = None
@@ -309,11 +318,18 @@ class Interface:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
-    """A subnet and its IPv4 and IPv6 ranges."""
+    """A subnet and its IPv4 and IPv6 ranges.
+
+    ``block_public_access`` is the mode of Block Public Access in this subnet, which an exclusion of
+    the subnet sets to ``off``; it takes precedence over the mode of the VPC.
+    """
 
     subnet_id: str
     vpc_id: str | None = None
+    owner_id: str | None = None
     cidrs: tuple[Network, ...] = ()
+    block_public_access: str | None = None
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,8 +340,10 @@ class Vpc:
     """
 
     vpc_id: str
+    owner_id: str | None = None
     cidrs: tuple[Network, ...] = ()
     block_public_access: str | None = None
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -409,10 +427,14 @@ class VpcEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A route to a range or a prefix list; the target is the id of any type that AWS gives."""
+    """A route to a range or a prefix list; the target is the id of any type that AWS gives.
+
+    ``state`` is ``active``, or ``blackhole`` where the target does not exist any more.
+    """
 
     destination: Network | PrefixListReference | None
     target: str | None
+    state: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -431,8 +453,13 @@ class RouteTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixList:
-    """A managed prefix list of a customer or of AWS."""
+    """A managed prefix list of a customer or of AWS.
+
+    ``max_entries`` is what a reference to the list counts against the quota of rules.
+    """
 
     prefix_list_id: str
     name: str | None = None
+    owner_id: str | None = None
+    max_entries: int | None = None
     cidrs: tuple[Network, ...] | None = None
