@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.packet import Outcome
-from flowverdict.verdict.evidence_rules.predicates import public_access_blocked, when_read
+from flowverdict.verdict.evidence_rules.predicates import (
+    accepted_request,
+    public_access_blocked,
+    when_read,
+)
 from flowverdict.verdict.evidence_rules.rule import (
     AWS_CONTROLS,
     BLOCK_PUBLIC_ACCESS,
@@ -43,11 +47,31 @@ def _groups_allow(facts: Facts) -> str | None:
         rules_check is None
         or rules_check.groups.outcome is not Outcome.ALLOW
         or rules_check.interface.is_nat_gateway
+        or allowed_only_direct(facts) is not None
     ):
         return None
     if rules_check.groups.rule is None:
         return "; ".join(rules_check.groups.reasons)
     return f"{rules_check.groups.rule} lets it pass{when_read(rules_check)}"
+
+
+def allowed_only_direct(facts: Facts) -> str | None:
+    """Return an observation if groups allow the packet only unless it came by a load balancer.
+
+    If the network ACL denies the packet, or the packet is a reply, the groups do not matter.
+    """
+    rules_check = facts.rules_check
+    if (
+        rules_check is None
+        or not rules_check.groups.only_direct
+        or rules_check.acl_outcome is not Outcome.ALLOW
+        or accepted_request(facts) is not None
+    ):
+        return None
+    return (
+        f"{rules_check.groups.rule} lets it pass{when_read(rules_check)}, but not if it came by a "
+        "load balancer that keeps the client's address: then a rule for the address is needed"
+    )
 
 
 def _groups_deny(facts: Facts) -> str | None:
@@ -83,8 +107,8 @@ def rules_unclear(facts: Facts) -> str | None:
 NETWORK_RULES: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.BLOCK_PUBLIC_ACCESS_ON,
-        when="the VPC has Block Public Access on, the remote address is public, "
-        "and `reject-reason` is not in the format",
+        when="Block Public Access is on in the subnet or VPC, the traffic passes an internet "
+        "gateway, and `reject-reason` is not in the format",
         strikes=all_but(Cause.BLOCK_PUBLIC_ACCESS),
         strength=Strength.SOFT,
         source=BLOCK_PUBLIC_ACCESS,
