@@ -79,7 +79,7 @@ def decide(facts: Facts, rules_not_read: str | None = None) -> Verdict:
     with the evidence.
     """
     observed = _observe(facts)
-    remaining, contradicted = _eliminate(_hypotheses(facts), [rule for rule, _ in observed])
+    remaining, contradicted = _eliminate(possible_hypotheses(facts), [rule for rule, _ in observed])
     required = _weakest_required(remaining)
     kind, leg = _reading(remaining[required])
     conflicting = contradicted or any(rule.conflicts for rule, _ in observed)
@@ -104,7 +104,7 @@ def decide(facts: Facts, rules_not_read: str | None = None) -> Verdict:
     )
 
 
-def _hypotheses(facts: Facts) -> frozenset[Hypothesis]:
+def possible_hypotheses(facts: Facts) -> frozenset[Hypothesis]:
     """Return what is possible at all for a flow.
 
     Whether a rule has changed shows only where the rules were read. A security group blocks a

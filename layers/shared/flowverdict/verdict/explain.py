@@ -133,6 +133,8 @@ def _no_rule_to_change(flow: RejectedFlow, verdict: Verdict, rules_check: RulesC
     special = rules_check.found_path.special
     if special is not None:
         return f"none offered: a VPC does not carry {special} packets, whatever its rules say"
+    if verdict.kind is VerdictKind.CLOSED_CONNECTION and verdict.confidence is Confidence.POSSIBLE:
+        return "none offered: the packets may belong to a connection that was over"
     if verdict.kind in _NOTHING_TO_FIX:
         return _NOTHING_TO_FIX[verdict.kind]
     if any(item.kind is EvidenceKind.ICMP_ERROR for item in verdict.evidence):
@@ -155,7 +157,11 @@ def _no_rule_to_change(flow: RejectedFlow, verdict: Verdict, rules_check: RulesC
         return (
             "none offered: the packet answers no request (backscatter); opening is not the answer"
         )
-    incoming_request = verdict.leg is Leg.REQUEST and rules_check.direction is FlowDirection.INGRESS
+    incoming_request = (
+        verdict.leg is Leg.REQUEST
+        and rules_check.direction is FlowDirection.INGRESS
+        and rules_check.found_path.path is Path.INTERNET
+    )
     if rules_check.interface.is_nat_gateway and incoming_request:
         return (
             "none offered: a NAT gateway accepts nothing that the internet begins; "

@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/vpc/latest/userguide/custom-network-acl.html#nacl-ep
 from __future__ import annotations
 
 from flowverdict.core.protocols import PortLook, Protocol
+from flowverdict.network.packet import Outcome
 from flowverdict.verdict.evidence_rules.connection import (
     connection_ended,
     tracked_connection_goes_on,
@@ -54,11 +55,14 @@ def _reply_without_request(facts: Facts) -> str | None:
 
 
 def _tracking_gone(facts: Facts) -> str | None:
-    if not lacks_request(facts) or not reply_like(facts) or facts.acl_denies():
+    rules_check = facts.rules_check
+    if not lacks_request(facts) or not reply_like(facts) or rules_check is None:
+        return None
+    if rules_check.acl_outcome is not Outcome.ALLOW or not facts.groups_deny():
         return None
     return (
-        "a reply to a request that was not seen: its connection may be no longer tracked, and then "
-        "a security group takes the packet for a new connection"
+        "the network ACL lets the packet pass, the security groups only in a connection that they "
+        "track: its connection may have been idle for too long, or over"
     )
 
 
@@ -232,7 +236,8 @@ HINTS: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.CONNECTION_ENDED,
-        when="a reply, by its ports or by a rule, to a request that was not seen",
+        when="a reply, by its ports or by a rule, to a request that was not seen; the network ACL, "
+        "as read, allows it, and the security groups do not",
         strikes=all_but(Cause.CLOSED_CONNECTION),
         strength=Strength.WEAK,
         source=CONNECTION_TRACKING,

@@ -9,11 +9,7 @@ from __future__ import annotations
 
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.packet import Outcome
-from flowverdict.verdict.evidence_rules.predicates import (
-    accepted_request,
-    public_access_blocked,
-    when_read,
-)
+from flowverdict.verdict.evidence_rules.predicates import public_access_blocked, when_read
 from flowverdict.verdict.evidence_rules.rule import (
     AWS_CONTROLS,
     BLOCK_PUBLIC_ACCESS,
@@ -58,14 +54,16 @@ def _groups_allow(facts: Facts) -> str | None:
 def allowed_only_direct(facts: Facts) -> str | None:
     """Return an observation if groups allow the packet only unless it came by a load balancer.
 
-    If the network ACL denies the packet, or the packet is a reply, the groups do not matter.
+    If the network ACL denies the packet, the groups do not matter; accepted packets of the
+    connection show that the rule is right for them.
     """
     rules_check = facts.rules_check
     if (
         rules_check is None
         or not rules_check.groups.only_direct
         or rules_check.acl_outcome is not Outcome.ALLOW
-        or accepted_request(facts) is not None
+        or facts.flow.mirror is not None
+        or facts.flow.same is not None
     ):
         return None
     return (

@@ -154,12 +154,14 @@ def reply_may_be_new(facts: Facts) -> bool:
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html
     """
     flow = facts.flow
-    if flow.mirror is None:
-        if is_tcp(facts) and answers(flow.traffic.tcp_flags):
-            return forwards(facts)
-        return reply_like(facts)
-    if flow.same is not None:
+    if is_tcp(facts) and answers(flow.traffic.tcp_flags):
+        return flow.mirror is None and forwards(facts)  # else the SYN has just passed
+    if flow.mirror is not None and flow.same is not None:
         return True
+    if facts.rules_check is None:
+        return False  # what ports or times suggest is too little without the rules
+    if flow.mirror is None:
+        return reply_like(facts)
     seconds = _TRACKED_SECONDS.get(flow.key.protocol, _TRACKED_SECONDS_OTHER)
     return answered_late(facts) or not starts_within(facts, flow.mirror, seconds)
 
