@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowverdict.core.protocols import Protocol
 from flowverdict.network.packet import Outcome
 from flowverdict.verdict.evidence_rules import RULES
 from flowverdict.verdict.evidence_rules.network_rules import rules_unclear
@@ -61,6 +62,9 @@ _KINDS = {
     frozenset({Cause.ENCRYPTION_CONTROLS}): VerdictKind.ENCRYPTION_CONTROLS,
     frozenset({Cause.CHANGED_RULE}): VerdictKind.RULES_ALLOW,
 }
+
+# Groups let ICMP errors of tracked connections pass, whatever their rules say of requests.
+_ICMP = {Protocol.ICMP, Protocol.ICMPV6}
 
 # For these verdicts the leg does not change what to do, so an unknown leg does not lower the
 # confidence.
@@ -133,7 +137,7 @@ def _by_rules_as_read(facts: Facts, leg: Leg) -> tuple[VerdictKind, Strength]:
         )
     if facts.acl_denies():
         return VerdictKind.NETWORK_ACL, Strength.SOFT
-    if facts.groups_deny() and leg is Leg.REQUEST:
+    if facts.groups_deny() and leg is Leg.REQUEST and facts.flow.key.protocol not in _ICMP:
         return VerdictKind.SECURITY_GROUP, Strength.SOFT
     return VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP, Strength.HARD
 
