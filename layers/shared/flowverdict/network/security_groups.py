@@ -161,15 +161,11 @@ def evaluate_groups(
     # Rules have no order: which of several is named must not depend on how the data lists them.
     allowing = sorted((each.rule for each in checked if each.match is Match.YES), key=str)
     if allowing:
-        by_reference = all(isinstance(rule.peer, GroupReference) for rule in allowing)
         return GroupsAnswer(
             outcome=Outcome.ALLOW,
             group_ids=group_ids,
             rule=allowing[0],
-            only_direct=by_reference
-            and incoming
-            and packet.protocol in PROTOCOLS_WITH_PORTS
-            and not load_balancers_known(config),
+            only_direct=_allowed_only_direct(view, allowing),
         )
     in_doubt = sorted(
         (each for each in checked if each.match is Match.POSSIBLE), key=lambda each: str(each.rule)
@@ -184,6 +180,16 @@ def evaluate_groups(
         )
     return GroupsAnswer(
         outcome=Outcome.DENY, group_ids=group_ids, nearest_miss=_nearest_miss(view, checked)
+    )
+
+
+def _allowed_only_direct(view: _View, allowing: list[SecurityGroupRule]) -> bool:
+    """Whether no rule would allow the packet if it came by a load balancer that is not known."""
+    return (
+        view.direction is FlowDirection.INGRESS
+        and view.packet.protocol in PROTOCOLS_WITH_PORTS
+        and all(isinstance(rule.peer, GroupReference) for rule in allowing)
+        and not load_balancers_known(view.config)
     )
 
 
