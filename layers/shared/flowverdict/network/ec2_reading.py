@@ -183,7 +183,16 @@ class Reading:
                 snapshot[key] = [*items, UNREAD_HOLDERS]
             else:
                 snapshot[key] = items
-        return parse_snapshot(snapshot)
+        config = parse_snapshot(snapshot)
+        if config.notes:
+            self._context.logger.warning(
+                "part of the configuration not read",
+                extra={
+                    "reason": "; ".join(config.notes),
+                    "region": self._access.account_region.region,
+                },
+            )
+        return config
 
     def _with_entries(self, prefix_list: Item) -> Item:
         entries = self._entries.get(str(prefix_list.get(PREFIX_LISTS.id_key)))
@@ -295,7 +304,10 @@ def gather(
     """Read all that the flows of these interfaces need, what decides most first."""
     if not reading.request(QUERY_INTERFACES, interface_ids):
         return NotAvailable(str(reading.failure))
-    flow_interfaces = reading.found(INTERFACES).interfaces or ()
+    read = reading.found(INTERFACES)
+    flow_interfaces = read.interfaces or ()
+    if read.notes and not flow_interfaces:
+        return NotAvailable(f"AWS's answer is not of a known shape: {read.notes[0]}")
     flow_vpcs = _vpc_ids(flow_interfaces)
     _read_remote_ends(reading, flows, flow_interfaces)
     both_ends = reading.found(INTERFACES).interfaces or ()
