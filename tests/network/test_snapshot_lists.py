@@ -16,7 +16,7 @@ from flowverdict.network.snapshot import parse_snapshot
 if TYPE_CHECKING:
     from flowverdict.network.configuration import NetConfig
 
-TOKEN = "eyJOZXh0VG9rZW4iOiBudWxsfQ=="
+TOKEN = "eyJOZXh0VG9rZW4iOiBudWxsfQ=="  # noqa: S105 - of a page, not of a login
 NOT_KNOWN = "what depends on elements that are not in the file is not known"
 
 
