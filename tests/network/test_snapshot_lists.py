@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flowverdict.network.configuration import NetConfig
 
 TOKEN = "eyJOZXh0VG9rZW4iOiBudWxsfQ=="  # noqa: S105 - of a page, not of a login
-NOT_KNOWN = "what depends on elements that are not in the file is not known"
+NOT_KNOWN = "what depends on missing elements is not known"
 
 
 # --- lists that were cut ----------------------------------------------------------------------
@@ -45,13 +45,19 @@ def test_a_token_beside_several_lists_may_belong_to_each_of_them() -> None:
     )
     assert config.incomplete == {"subnets", "vpcs"}
     assert config.notes == (
-        f"NextToken: the list Subnets may have been cut; {NOT_KNOWN}",
-        f"NextToken: the list Vpcs may have been cut; {NOT_KNOWN}",
+        f"NextToken: a list was cut, and nothing tells which of Subnets, Vpcs; {NOT_KNOWN}",
     )
 
 
 def test_a_marker_is_of_load_balancing_alone() -> None:
-    config = parse_snapshot({"Subnets": [], "LoadBalancers": [], "NextMarker": "abc"})
+    config = parse_snapshot(
+        {
+            "Subnets": [],
+            "LoadBalancers": [],
+            "TargetHealthDescriptions": {},
+            "NextMarker": "abc",
+        }
+    )
     assert config.incomplete == {"load_balancers"}
     assert config.notes == (f"NextMarker: the list LoadBalancers was cut; {NOT_KNOWN}",)
     assert parse_snapshot({"Subnets": [], "NextMarker": "abc"}).incomplete == {"subnets"}

@@ -28,11 +28,12 @@ class KnownList:
     """A list that a snapshot may hold.
 
     ``attribute`` names the list in a ``NetConfig``, ``id_key`` holds the id of an element.
+    ``by_marker``: AWS cuts the list with ``NextMarker`` and not with ``NextToken``.
     """
 
     attribute: str
     id_key: str
-    of_load_balancing: bool = False
+    by_marker: bool = False
 
 
 KNOWN_LISTS: Mapping[str, KnownList] = MappingProxyType(
@@ -48,14 +49,12 @@ KNOWN_LISTS: Mapping[str, KnownList] = MappingProxyType(
         "ManagedPrefixLists": KnownList(attribute="prefix_lists", id_key="PrefixListId"),
         "PrefixLists": KnownList(attribute="prefix_lists", id_key="PrefixListId"),
         "LoadBalancers": KnownList(
-            attribute="load_balancers", id_key="LoadBalancerArn", of_load_balancing=True
+            attribute="load_balancers", id_key="LoadBalancerArn", by_marker=True
         ),
         "TargetGroups": KnownList(
-            attribute="target_groups", id_key="TargetGroupArn", of_load_balancing=True
+            attribute="target_groups", id_key="TargetGroupArn", by_marker=True
         ),
-        "TargetHealthDescriptions": KnownList(
-            attribute="targets", id_key="TargetGroupArn", of_load_balancing=True
-        ),
+        "TargetHealthDescriptions": KnownList(attribute="targets", id_key="TargetGroupArn"),
     }
 )
 _MAX_NOTES = 5  # for each list; a file of the wrong kind has thousands of bad elements
@@ -145,7 +144,8 @@ class ListReader:
         """Mark the lists whose answers were cut, as ``NextToken`` or ``NextMarker`` tells.
 
         The token does not name its list: where several lists stand beside the token, each of them
-        may be cut. ``NextMarker`` is a key of ``elasticloadbalancing`` alone.
+        may be cut. The AWS CLI also prints ``NextToken`` in place of ``NextMarker``, which is of
+        ``elasticloadbalancing`` alone.
 
         Raises
         ------
@@ -153,17 +153,17 @@ class ListReader:
             The token is not text.
         """
         present = [key for key in KNOWN_LISTS if self.root.fields.get(key) is not None]
-        of_load_balancing = [key for key in present if KNOWN_LISTS[key].of_load_balancing]
-        for token, keys in (("NextToken", present), ("NextMarker", of_load_balancing or present)):
-            if not self.root.text(token):
-                continue
-            for key in keys:
-                attribute = KNOWN_LISTS[key].attribute
-                cut = "was" if len(keys) == 1 else "may have been"
-                self._note(
-                    attribute,
-                    f"{token}: the list {key} {cut} cut; what depends on elements that are not in "
-                    "the file is not known",
+        by_marker = [key for key in present if KNOWN_LISTS[key].by_marker]
+        for token, keys in (("NextToken", present), ("NextMarker", by_marker or present)):
+            if self.root.text(token) and keys:
+                self.incomplete |= {KNOWN_LISTS[key].attribute for key in keys}
+                cut = (
+                    f"the list {keys[0]} was cut"
+                    if len(keys) == 1
+                    else f"a list was cut, and nothing tells which of {', '.join(keys)}"
+                )
+                self._notes[token].append(
+                    f"{token}: {cut}; what depends on missing elements is not known"
                 )
 
     def _note(self, attribute: str, sentence: str) -> None:
