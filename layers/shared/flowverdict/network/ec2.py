@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -153,8 +154,8 @@ class Ec2Config:
         if access is None or access.credentials != credentials:
             access = Ec2Access(
                 account_region=account_region,
-                client=self._client("ec2", region, credentials),
                 credentials=credentials,
+                make_client=partial(self._client, region=region, credentials=credentials),
             )
         # Back at the end: the least recently used is removed first.
         self._accesses[account_region] = access

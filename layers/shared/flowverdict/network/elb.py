@@ -1,0 +1,385 @@
+"""Read the network load balancers that may have the interfaces of rejected flows behind them.
+
+A network load balancer may preserve the addresses of clients. Its targets then see the clients as
+sources, and a security group of a target has to let the clients in by address.
+
+Load balancing has no filter by target: to know the groups of one target, the load balancers and
+target groups of the account and Region are listed, and the targets of each target group that may
+fit. That is done only for inbound TCP and UDP flows in a VPC that has an interface of a network
+load balancer, or is peered with such a VPC. The calls:
+
+- without such an interface, one EC2 call, for all flows of one reading;
+- with one, that call, a call for each 400 load balancers, for each 400 target groups and for each
+  target group that may fit, and one more for each that does fit.
+
+One reading makes at most ``MAX_CALLS`` of them to load balancing. What was read is used again for
+five minutes, so later readings go on where an earlier one had to stop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
+
+from botocore.exceptions import ClientError
+
+from flowverdict.core.aws_client import error_code
+from flowverdict.core.errors import ConfigError, NotReadError
+from flowverdict.core.protocols import Protocol as IpProtocol
+from flowverdict.flowlog.records import FlowDirection
+from flowverdict.network.describe import INTERFACES, Listing, describe
+from flowverdict.network.ec2_queries import Query, canonical, texts_at
+from flowverdict.network.snapshot import parse_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from botocore.client import BaseClient
+
+    from flowverdict.flows.model import RejectedFlow
+    from flowverdict.network.configuration import NetConfig
+    from flowverdict.network.describe import Item
+    from flowverdict.network.model import Interface
+
+_SERVICE = "elbv2"
+# The account has 40 tokens for ``Describe`` calls in a Region, and gets 10 more each second
+# (https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/elb-api-throttling.html). Half
+# of them stay for those who run the load balancers.
+MAX_CALLS = MappingProxyType({_SERVICE: 20})
+# Load balancers and their targets change less often than a person tries a rule again.
+_CACHE_FACTOR = 5
+_PAGE_SIZE = 400  # the most that load balancing returns
+
+_NETWORK_INTERFACE_TYPE = "network_load_balancer"
+# Protocols of the target groups of other load balancers; a group of Lambda functions has none
+# (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html).
+_NOT_NETWORK = frozenset({None, "HTTP", "HTTPS", "GENEVE"})
+_TCP, _UDP = frozenset({IpProtocol.TCP}), frozenset({IpProtocol.UDP})
+_CARRIED: Mapping[object, frozenset[IpProtocol]] = MappingProxyType(
+    {"TCP": _TCP, "TLS": _TCP, "UDP": _UDP, "QUIC": _UDP}
+)
+
+# --- what load balancing returns --------------------------------------------------------------
+
+LOAD_BALANCERS = Listing(
+    service=_SERVICE,
+    operation="describe_load_balancers",
+    id_key="LoadBalancerArn",
+    answer_key="LoadBalancers",
+    snapshot_key="LoadBalancers",
+    page_size=_PAGE_SIZE,
+)
+TARGET_GROUPS = Listing(
+    service=_SERVICE,
+    operation="describe_target_groups",
+    id_key="TargetGroupArn",
+    answer_key="TargetGroups",
+    snapshot_key="TargetGroups",
+    page_size=_PAGE_SIZE,
+)
+TARGET_GROUP_ATTRIBUTES = Listing(
+    service=_SERVICE,
+    operation="describe_target_group_attributes",
+    id_key="Key",
+    answer_key="Attributes",
+    snapshot_key="TargetGroups",
+)
+TARGET_HEALTH = Listing(
+    service=_SERVICE,
+    operation="describe_target_health",
+    id_key="Target",
+    answer_key="TargetHealthDescriptions",
+    snapshot_key="TargetHealthDescriptions",
+)
+_LISTS = frozenset({"load_balancers", "target_groups", "targets"})
+
+
+def of_target_group(
+    client: BaseClient,
+    listing: Listing,
+    target_group_arn: str,
+    before_call: Callable[[], None] | None = None,
+) -> Iterator[list[Item]]:
+    """Return a list of a target group, with the ``TargetGroupArn`` that AWS leaves out.
+
+    A target group that was deleted since it was listed has no elements. Raise as ``describe`` does.
+    """
+    name = {TARGET_GROUPS.id_key: target_group_arn}
+    try:
+        for page in describe(client, listing, arguments=name, before_call=before_call):
+            yield [{**item, **name} for item in page]
+    except NotReadError as error:
+        cause = error.__cause__
+        if not isinstance(cause, ClientError) or error_code(cause) != "TargetGroupNotFound":
+            raise
+
+
+def with_attributes(target_group: Item, attributes: Iterable[Item]) -> Item:
+    """Return a target group with its attributes as a snapshot has them."""
+    listed = [{key: item.get(key) for key in ("Key", "Value")} for item in attributes]
+    return {**target_group, "Attributes": listed}
+
+
+def may_be_of_network_load_balancer(target_group: Item) -> bool:
+    """Return whether the protocol of a target group is one of a network load balancer."""
+    return target_group.get("Protocol") not in _NOT_NETWORK
+
+
+# --- queries ----------------------------------------------------------------------------------
+
+_ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WholeList(Query):
+    """A list of the account and Region; its one value is ``_ALL``."""
+
+    def pages(
+        self,
+        client: BaseClient,
+        values: tuple[str, ...],  # noqa: ARG002 - there is one value
+        before_call: Callable[[], None],
+    ) -> Iterator[list[Item]]:
+        return describe(client, self.listing, before_call=before_call)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OfTargetGroup(Query):
+    """A list of each target group, which takes a call for each."""
+
+    @property
+    def max_values(self) -> int:
+        return 1
+
+    def pages(
+        self, client: BaseClient, values: tuple[str, ...], before_call: Callable[[], None]
+    ) -> Iterator[list[Item]]:
+        (target_group_arn,) = values
+        return of_target_group(client, self.listing, target_group_arn, before_call)
+
+
+_QUERY_INTERFACES = Query(
+    listing=INTERFACES,
+    filter="vpc-id",
+    values_of=texts_at("VpcId"),
+    also=("interface-type", _NETWORK_INTERFACE_TYPE),
+)
+_QUERY_LOAD_BALANCERS = _WholeList(
+    listing=LOAD_BALANCERS,
+    filter="",
+    values_of=lambda item: [_ALL] if item.get("Type") == "network" else [],
+    cache_factor=_CACHE_FACTOR,
+)
+_QUERY_TARGET_GROUPS = _WholeList(
+    listing=TARGET_GROUPS,
+    filter="",
+    values_of=lambda item: [_ALL] if may_be_of_network_load_balancer(item) else [],
+    cache_factor=_CACHE_FACTOR,
+)
+_QUERY_TARGET_HEALTH = _OfTargetGroup(
+    listing=TARGET_HEALTH,
+    filter=TARGET_GROUPS.id_key,
+    values_of=texts_at(TARGET_GROUPS.id_key),
+    cache_factor=_CACHE_FACTOR,
+)
+_QUERY_ATTRIBUTES = _OfTargetGroup(
+    listing=TARGET_GROUP_ATTRIBUTES,
+    filter=TARGET_GROUPS.id_key,
+    values_of=texts_at(TARGET_GROUPS.id_key),
+    cache_factor=_CACHE_FACTOR,
+)
+
+
+class Reader(Protocol):
+    """The part of one reading of the configuration that is used here."""
+
+    def request(self, query: Query, values: Iterable[str]) -> bool:
+        """Add the elements of the values to the configuration; return whether all are known."""
+
+    def look_up(self, query: Query, values: Iterable[str]) -> tuple[list[Item], bool]:
+        """Return the elements of the values, in their order, and whether all are known."""
+
+    def config(self) -> NetConfig:
+        """Return the configuration of all that was requested."""
+
+    def warn(self, call: str, reason: str) -> None:
+        """Log that a part of the configuration is not known."""
+
+
+# --- what is read -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PossibleTargets:
+    """The interfaces of rejected inbound TCP and UDP flows, as target groups may name them.
+
+    Parameters
+    ----------
+    ids
+        Ids of the instances, addresses in their canonical spelling, and ``app/NAME/ID`` of
+        application load balancers, which a network load balancer may have as targets.
+    protocols, ports
+        Those of the flows.
+    """
+
+    interfaces: tuple[Interface, ...]
+    ids: frozenset[str]
+    protocols: frozenset[int]
+    ports: frozenset[int]
+
+    def are_named_by(self, target_id: str) -> bool:
+        """Return whether a target's id is one of ``ids``, or ends with one of them as an ARN."""
+        return (
+            canonical(target_id) in self.ids or target_id.partition(":loadbalancer/")[2] in self.ids
+        )
+
+    def may_be_in(self, target_group: Item) -> bool:
+        """Return whether protocol and target type of a target group fit the flows."""
+        carried = _CARRIED.get(target_group.get("Protocol"), _TCP | _UDP)
+        named = target_group.get("TargetType") != "instance" or any(
+            interface.instance_id is not None for interface in self.interfaces
+        )
+        return named and not carried.isdisjoint(self.protocols)
+
+
+def possible_targets(
+    flows: Sequence[RejectedFlow], interfaces: Iterable[Interface]
+) -> PossibleTargets:
+    """Return those of the interfaces that a network load balancer may send to."""
+    flows = [
+        flow
+        for flow in flows
+        if flow.direction is not FlowDirection.EGRESS
+        and flow.key.protocol in {IpProtocol.TCP, IpProtocol.UDP}
+    ]
+    with_flows = {flow.interface_id for flow in flows}
+    targets = tuple(
+        interface
+        for interface in interfaces
+        if interface.interface_id in with_flows
+        and interface.interface_type != _NETWORK_INTERFACE_TYPE
+    )
+    target_ids = {interface.interface_id for interface in targets}
+    flows = [flow for flow in flows if flow.interface_id in target_ids]
+    addresses = {address for interface in targets for address in interface.addresses}
+    # A delegated prefix has addresses that no list names.
+    addresses |= {flow.local for flow in flows if flow.local is not None}
+    return PossibleTargets(
+        interfaces=targets,
+        ids=frozenset(
+            {str(address) for address in addresses}
+            | {target.instance_id for target in targets if target.instance_id is not None}
+            | {
+                name
+                for target in targets
+                # Anyone may write a description; that of a service's interface is AWS's own.
+                if target.requester_managed is True
+                and (name := _load_balancer_name(target)) is not None
+            }
+        ),
+        protocols=frozenset(flow.key.protocol for flow in flows if flow.key.protocol is not None),
+        ports=frozenset(
+            flow.key.destination_port for flow in flows if flow.key.destination_port is not None
+        ),
+    )
+
+
+def _load_balancer_name(interface: Interface) -> str | None:
+    """Return ``net/NAME/ID``, the end of the ARN, for an interface of a load balancer."""
+    prefix, _, name = (interface.description or "").partition(" ")
+    return name if prefix == "ELB" else None
+
+
+def with_load_balancers(reader: Reader, targets: PossibleTargets, vpc_ids: set[str]) -> NetConfig:
+    """Return the configuration with the network load balancers that may have the targets.
+
+    ``vpc_ids`` are the VPCs where these load balancers may be. Without an interface of a network
+    load balancer there, the three lists are known to be empty. A list that could not be read, or
+    not whole, is named by ``incomplete``.
+    """
+    if not targets.interfaces:
+        return reader.config()
+    known = reader.request(_QUERY_INTERFACES, vpc_ids)
+    config = reader.config()
+    fronts = [
+        interface
+        for interface in config.interfaces or ()
+        if interface.vpc_id in vpc_ids and interface.interface_type == _NETWORK_INTERFACE_TYPE
+    ]
+    if not fronts:
+        return replace(config, load_balancers=(), target_groups=(), targets=()) if known else config
+    lists, incomplete = _read_lists(reader, targets, fronts)
+    try:
+        found = parse_snapshot(lists)
+    except ConfigError as error:
+        reader.warn("elasticloadbalancing", f"AWS's answer is not of a known shape: {error}")
+        return _with_doubt(config, _LISTS)
+    return _with_doubt(
+        replace(
+            config,
+            load_balancers=found.load_balancers,
+            target_groups=found.target_groups,
+            targets=found.targets,
+            notes=(*config.notes, *found.notes),
+        ),
+        incomplete | found.incomplete,
+    )
+
+
+def _with_doubt(config: NetConfig, incomplete: frozenset[str]) -> NetConfig:
+    if not incomplete:
+        return config
+    note = "not all of the network load balancers and their targets could be read"
+    return replace(config, incomplete=config.incomplete | incomplete, notes=(*config.notes, note))
+
+
+def _read_lists(
+    reader: Reader, targets: PossibleTargets, fronts: Sequence[Interface]
+) -> tuple[dict[str, list[Item]], frozenset[str]]:
+    """Return the lists as a snapshot has them, and the attributes of those that lack elements."""
+    vpc_ids = {interface.vpc_id for interface in fronts}
+    all_balancers, known = reader.look_up(_QUERY_LOAD_BALANCERS, [_ALL])
+    if not known:
+        return {}, _LISTS
+    balancers = [item for item in all_balancers if item.get("VpcId") in vpc_ids]
+    arns = {str(item.get(LOAD_BALANCERS.id_key)) for item in balancers}
+    lists = {LOAD_BALANCERS.snapshot_key: balancers}
+    # In a shared subnet, the owner of the subnet sees interfaces of load balancers that belong to
+    # other accounts (https://docs.aws.amazon.com/vpc/latest/userguide/vpc-sharing-permissions.html).
+    listed = {arn.partition(":loadbalancer/")[2] for arn in arns}
+    incomplete = frozenset() if listed.issuperset(map(_load_balancer_name, fronts)) else _LISTS
+
+    all_groups, known = reader.look_up(_QUERY_TARGET_GROUPS, [_ALL])
+    if not known:
+        return lists, _LISTS
+    groups = [item for item in all_groups if arns.intersection(_LOAD_BALANCER_ARNS(item))]
+    # Those with the port of a flow come first, for the case that the calls end before the groups.
+    wanted = sorted(
+        filter(targets.may_be_in, groups), key=lambda item: item.get("Port") not in targets.ports
+    )
+    health, targets_known = reader.look_up(
+        _QUERY_TARGET_HEALTH, (str(item.get(TARGET_GROUPS.id_key)) for item in wanted)
+    )
+    incomplete |= frozenset() if targets_known else {"targets"}
+    holding = [
+        str(item.get(TARGET_GROUPS.id_key))
+        for item in health
+        if any(map(targets.are_named_by, _TARGET_ID(item)))
+    ]
+    attributes, known = reader.look_up(_QUERY_ATTRIBUTES, holding)
+    incomplete |= frozenset() if known else {"target_groups"}
+    if targets_known or health:
+        lists[TARGET_HEALTH.snapshot_key] = health
+    lists[TARGET_GROUPS.snapshot_key] = [_described(item, attributes) for item in groups]
+    return lists, incomplete
+
+
+_LOAD_BALANCER_ARNS, _TARGET_ID = texts_at("LoadBalancerArns"), texts_at("Target", "Id")
+
+
+def _described(target_group: Item, attributes: Sequence[Item]) -> Item:
+    """Return a target group with its attributes, where they were read."""
+    arn = target_group.get(TARGET_GROUPS.id_key)
+    own = [item for item in attributes if item.get(TARGET_GROUPS.id_key) == arn]
+    return with_attributes(target_group, own) if own else target_group
