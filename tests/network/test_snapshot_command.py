@@ -16,12 +16,14 @@ from flowverdict.network.snapshot import load_snapshot, parse_snapshot
 from flowverdict_cli import commands
 from flowverdict_cli import snapshot as snapshot_module
 from flowverdict_cli.local_aws import REGION
+from flowverdict_cli.snapshot_load_balancers import with_load_balancers
 from tests.helpers.ec2_vpc import (
     Aws,
     World,
     build,
     interface_ids,
 )
+from tests.helpers.network_load_balancer import load_balancing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +70,9 @@ def test_snapshot_file_holds_what_reading_directly_gives(
     assert "NetworkInterfaces" in err
     loaded = load_snapshot(path)
     assert loaded.read_at is not None
-    direct = snapshot_module.read_snapshot(ec2, read_at=loaded.read_at)
+    direct = with_load_balancers(
+        snapshot_module.read_snapshot(ec2, read_at=loaded.read_at), load_balancing()
+    )
     assert loaded == parse_snapshot(direct.answers)
     assert {changing.server, peer.server} <= interface_ids(loaded)
     assert all(prefix_list.cidrs is not None for prefix_list in loaded.prefix_lists or ())
@@ -103,7 +107,9 @@ def denying(monkeypatch: pytest.MonkeyPatch, *operations: str) -> None:
     aws = Aws()
     aws.denied = set(operations)
     monkeypatch.setattr(
-        snapshot_module, "user_client", lambda region: aws("ec2", region or REGION, None)
+        snapshot_module,
+        "user_client",
+        lambda region, service="ec2": aws(service, region or REGION, None),
     )
 
 

@@ -115,10 +115,15 @@ def of_target_group(
             raise
 
 
-def with_attributes(target_group: Item, attributes: Iterable[Item]) -> Item:
-    """Return a target group with its attributes as a snapshot has them."""
-    listed = [{key: item.get(key) for key in ("Key", "Value")} for item in attributes]
-    return {**target_group, "Attributes": listed}
+def with_attributes(target_group: Item, attributes: Iterable[Item] | None) -> Item:
+    """Return a target group with those of the attributes that are its own, if any are."""
+    arn = target_group.get(TARGET_GROUPS.id_key)
+    own = [
+        {key: item.get(key) for key in ("Key", "Value")}
+        for item in attributes or ()
+        if item.get(TARGET_GROUPS.id_key) == arn
+    ]
+    return {**target_group, "Attributes": own} if own else target_group
 
 
 def may_be_of_network_load_balancer(target_group: Item) -> bool:
@@ -225,8 +230,8 @@ class PossibleTargets:
 
     interfaces: tuple[Interface, ...]
     ids: frozenset[str]
-    protocols: frozenset[int]
-    ports: frozenset[int]
+    protocols: frozenset[int | None]
+    ports: frozenset[int | None]
 
     def are_named_by(self, target_id: str) -> bool:
         """Return whether a target's id is one of ``ids``, or ends with one of them as an ARN."""
@@ -247,42 +252,38 @@ def possible_targets(
     flows: Sequence[RejectedFlow], interfaces: Iterable[Interface]
 ) -> PossibleTargets:
     """Return those of the interfaces that a network load balancer may send to."""
-    flows = [
-        flow
+    behind = {
+        interface.interface_id: interface
+        for interface in interfaces
+        if interface.interface_type != _NETWORK_INTERFACE_TYPE
+    }
+    inbound = [
+        (flow, behind[flow.interface_id])
         for flow in flows
         if flow.direction is not FlowDirection.EGRESS
-        and flow.key.protocol in {IpProtocol.TCP, IpProtocol.UDP}
+        and flow.key.protocol in _TCP | _UDP
+        and flow.interface_id in behind
     ]
-    with_flows = {flow.interface_id for flow in flows}
-    targets = tuple(
-        interface
-        for interface in interfaces
-        if interface.interface_id in with_flows
-        and interface.interface_type != _NETWORK_INTERFACE_TYPE
-    )
-    target_ids = {interface.interface_id for interface in targets}
-    flows = [flow for flow in flows if flow.interface_id in target_ids]
-    addresses = {address for interface in targets for address in interface.addresses}
+    targets = {interface.interface_id: interface for _, interface in inbound}
     # A delegated prefix has addresses that no list names.
-    addresses |= {flow.local for flow in flows if flow.local is not None}
+    addresses = {str(flow.local) for flow, _ in inbound if flow.local is not None}
     return PossibleTargets(
-        interfaces=targets,
-        ids=frozenset(
-            {str(address) for address in addresses}
-            | {target.instance_id for target in targets if target.instance_id is not None}
-            | {
-                name
-                for target in targets
-                # Anyone may write a description; that of a service's interface is AWS's own.
-                if target.requester_managed is True
-                and (name := _load_balancer_name(target)) is not None
-            }
-        ),
-        protocols=frozenset(flow.key.protocol for flow in flows if flow.key.protocol is not None),
-        ports=frozenset(
-            flow.key.destination_port for flow in flows if flow.key.destination_port is not None
-        ),
+        interfaces=tuple(targets.values()),
+        ids=frozenset(addresses.union(*map(_ids_of, targets.values()))),
+        protocols=frozenset(flow.key.protocol for flow, _ in inbound),
+        ports=frozenset(flow.key.destination_port for flow, _ in inbound),
     )
+
+
+def _ids_of(interface: Interface) -> set[str]:
+    found = {str(address) for address in interface.addresses}
+    if interface.instance_id is not None:
+        found.add(interface.instance_id)
+    # Anyone may write a description; that of a service's interface is AWS's own.
+    name = _load_balancer_name(interface)
+    if name is not None and interface.requester_managed is True:
+        found.add(name)
+    return found
 
 
 def _load_balancer_name(interface: Interface) -> str | None:
@@ -339,21 +340,30 @@ def _read_lists(
 ) -> tuple[dict[str, list[Item]], frozenset[str]]:
     """Return the lists as a snapshot has them, and the attributes of those that lack elements."""
     vpc_ids = {interface.vpc_id for interface in fronts}
-    all_balancers, known = reader.look_up(_QUERY_LOAD_BALANCERS, [_ALL])
+    balancers, known = reader.look_up(_QUERY_LOAD_BALANCERS, [_ALL])
     if not known:
         return {}, _LISTS
-    balancers = [item for item in all_balancers if item.get("VpcId") in vpc_ids]
+    balancers = [item for item in balancers if item.get("VpcId") in vpc_ids]
     arns = {str(item.get(LOAD_BALANCERS.id_key)) for item in balancers}
     lists = {LOAD_BALANCERS.snapshot_key: balancers}
-    # In a shared subnet, the owner of the subnet sees interfaces of load balancers that belong to
-    # other accounts (https://docs.aws.amazon.com/vpc/latest/userguide/vpc-sharing-permissions.html).
-    listed = {arn.partition(":loadbalancer/")[2] for arn in arns}
-    incomplete = frozenset() if listed.issuperset(map(_load_balancer_name, fronts)) else _LISTS
-
-    all_groups, known = reader.look_up(_QUERY_TARGET_GROUPS, [_ALL])
+    groups, known = reader.look_up(_QUERY_TARGET_GROUPS, [_ALL])
     if not known:
         return lists, _LISTS
-    groups = [item for item in all_groups if arns.intersection(_LOAD_BALANCER_ARNS(item))]
+    groups = [item for item in groups if arns.intersection(_LOAD_BALANCER_ARNS(item))]
+    incomplete = _read_targets(reader, targets, groups, lists)
+    # The owner of a shared subnet sees interfaces of load balancers that are other accounts'
+    # (https://docs.aws.amazon.com/vpc/latest/userguide/vpc-sharing-share-subnet-working-with.html).
+    names = {arn.partition(":loadbalancer/")[2] for arn in arns}
+    return lists, incomplete if names.issuperset(map(_load_balancer_name, fronts)) else _LISTS
+
+
+def _read_targets(
+    reader: Reader,
+    targets: PossibleTargets,
+    groups: Sequence[Item],
+    lists: dict[str, list[Item]],
+) -> frozenset[str]:
+    """Add target groups and targets to the lists; return which of both lack something."""
     # Those with the port of a flow come first, for the case that the calls end before the groups.
     wanted = sorted(
         filter(targets.may_be_in, groups), key=lambda item: item.get("Port") not in targets.ports
@@ -361,25 +371,22 @@ def _read_lists(
     health, targets_known = reader.look_up(
         _QUERY_TARGET_HEALTH, (str(item.get(TARGET_GROUPS.id_key)) for item in wanted)
     )
-    incomplete |= frozenset() if targets_known else {"targets"}
-    holding = [
-        str(item.get(TARGET_GROUPS.id_key))
-        for item in health
-        if any(map(targets.are_named_by, _TARGET_ID(item)))
-    ]
-    attributes, known = reader.look_up(_QUERY_ATTRIBUTES, holding)
-    incomplete |= frozenset() if known else {"target_groups"}
+    attributes, attributes_known = reader.look_up(
+        _QUERY_ATTRIBUTES,
+        (
+            str(item.get(TARGET_GROUPS.id_key))
+            for item in health
+            if any(map(targets.are_named_by, _TARGET_ID(item)))
+        ),
+    )
+    lists[TARGET_GROUPS.snapshot_key] = [with_attributes(item, attributes) for item in groups]
     if targets_known or health:
         lists[TARGET_HEALTH.snapshot_key] = health
-    lists[TARGET_GROUPS.snapshot_key] = [_described(item, attributes) for item in groups]
-    return lists, incomplete
+    return frozenset(
+        name
+        for name, known in (("targets", targets_known), ("target_groups", attributes_known))
+        if not known
+    )
 
 
 _LOAD_BALANCER_ARNS, _TARGET_ID = texts_at("LoadBalancerArns"), texts_at("Target", "Id")
-
-
-def _described(target_group: Item, attributes: Sequence[Item]) -> Item:
-    """Return a target group with its attributes, where they were read."""
-    arn = target_group.get(TARGET_GROUPS.id_key)
-    own = [item for item in attributes if item.get(TARGET_GROUPS.id_key) == arn]
-    return with_attributes(target_group, own) if own else target_group
