@@ -351,8 +351,8 @@ def _read_lists(
         return lists, _LISTS
     groups = [item for item in groups if arns.intersection(_LOAD_BALANCER_ARNS(item))]
     incomplete = _read_targets(reader, targets, groups, lists)
-    # The owner of a shared subnet sees interfaces of load balancers that are other accounts'
-    # (https://docs.aws.amazon.com/vpc/latest/userguide/vpc-sharing-share-subnet-working-with.html).
+    # Subnets may be shared between accounts, and load balancing lists those of one account only
+    # (https://docs.aws.amazon.com/vpc/latest/userguide/vpc-sharing.html).
     names = {arn.partition(":loadbalancer/")[2] for arn in arns}
     return lists, incomplete if names.issuperset(map(_load_balancer_name, fronts)) else _LISTS
 
