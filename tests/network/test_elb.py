@@ -401,6 +401,7 @@ def test_an_answer_of_another_shape_is_logged_and_the_rest_stands(
         [{}],
         [{"VpcId": 5, "Type": "network", "LoadBalancerArns": "x", "Target": 7}],
         [{"Type": ["network"], "LoadBalancerArns": [None], "Target": {"Id": {}}}],
+        [{"Type": {}, "VpcId": {}, "Protocol": {}, "TargetType": [], "Port": {}}],
     ],
 )
 def test_elements_of_another_shape_raise_nothing(

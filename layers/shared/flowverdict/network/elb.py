@@ -56,9 +56,11 @@ _NETWORK_INTERFACE_TYPE = "network_load_balancer"
 # (https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html).
 _NOT_NETWORK = frozenset({None, "HTTP", "HTTPS", "GENEVE"})
 _TCP, _UDP = frozenset({IpProtocol.TCP}), frozenset({IpProtocol.UDP})
-_CARRIED: Mapping[object, frozenset[IpProtocol]] = MappingProxyType(
+_CARRIED: Mapping[str | None, frozenset[IpProtocol]] = MappingProxyType(
     {"TCP": _TCP, "TLS": _TCP, "UDP": _UDP, "QUIC": _UDP}
 )
+# What ``PossibleTargets.ids`` begin with, by target type.
+_ID_PREFIXES: Mapping[str | None, str] = MappingProxyType({"instance": "i-", "alb": "app/"})
 
 # --- what load balancing returns --------------------------------------------------------------
 
@@ -128,7 +130,12 @@ def with_attributes(target_group: Item, attributes: Iterable[Item] | None) -> It
 
 def may_be_of_network_load_balancer(target_group: Item) -> bool:
     """Return whether the protocol of a target group is one of a network load balancer."""
-    return target_group.get("Protocol") not in _NOT_NETWORK
+    return _text(target_group, "Protocol") not in _NOT_NETWORK
+
+
+def _text(item: Item, key: str) -> str | None:
+    value = item.get(key)
+    return value if isinstance(value, str) else None
 
 
 # --- queries ----------------------------------------------------------------------------------
@@ -241,10 +248,9 @@ class PossibleTargets:
 
     def may_be_in(self, target_group: Item) -> bool:
         """Return whether protocol and target type of a target group fit the flows."""
-        carried = _CARRIED.get(target_group.get("Protocol"), _TCP | _UDP)
-        named = target_group.get("TargetType") != "instance" or any(
-            interface.instance_id is not None for interface in self.interfaces
-        )
+        carried = _CARRIED.get(_text(target_group, "Protocol"), _TCP | _UDP)
+        prefix = _ID_PREFIXES.get(_text(target_group, "TargetType"), "")
+        named = any(target_id.startswith(prefix) for target_id in self.ids)
         return named and not carried.isdisjoint(self.protocols)
 
 
@@ -296,8 +302,8 @@ def with_load_balancers(reader: Reader, targets: PossibleTargets, vpc_ids: set[s
     """Return the configuration with the network load balancers that may have the targets.
 
     ``vpc_ids`` are the VPCs where these load balancers may be. Without an interface of a network
-    load balancer there, the three lists are known to be empty. A list that could not be read, or
-    not whole, is named by ``incomplete``.
+    load balancer there, the three lists are empty. A list that could not be read, or not whole, is
+    named by ``incomplete``.
     """
     if not targets.interfaces:
         return reader.config()
@@ -309,6 +315,7 @@ def with_load_balancers(reader: Reader, targets: PossibleTargets, vpc_ids: set[s
         if interface.vpc_id in vpc_ids and interface.interface_type == _NETWORK_INTERFACE_TYPE
     ]
     if not fronts:
+        # No network load balancer of this account and Region has the targets.
         return replace(config, load_balancers=(), target_groups=(), targets=()) if known else config
     lists, incomplete = _read_lists(reader, targets, fronts)
     try:
@@ -316,6 +323,8 @@ def with_load_balancers(reader: Reader, targets: PossibleTargets, vpc_ids: set[s
     except ConfigError as error:
         reader.warn("elasticloadbalancing", f"AWS's answer is not of a known shape: {error}")
         return _with_doubt(config, _LISTS)
+    if found.notes:
+        reader.warn("elasticloadbalancing", "; ".join(found.notes))
     return _with_doubt(
         replace(
             config,
@@ -343,7 +352,7 @@ def _read_lists(
     balancers, known = reader.look_up(_QUERY_LOAD_BALANCERS, [_ALL])
     if not known:
         return {}, _LISTS
-    balancers = [item for item in balancers if item.get("VpcId") in vpc_ids]
+    balancers = [item for item in balancers if _text(item, "VpcId") in vpc_ids]
     arns = {str(item.get(LOAD_BALANCERS.id_key)) for item in balancers}
     lists = {LOAD_BALANCERS.snapshot_key: balancers}
     groups, known = reader.look_up(_QUERY_TARGET_GROUPS, [_ALL])
@@ -366,7 +375,8 @@ def _read_targets(
     """Add target groups and targets to the lists; return which of both lack something."""
     # Those with the port of a flow come first, for the case that the calls end before the groups.
     wanted = sorted(
-        filter(targets.may_be_in, groups), key=lambda item: item.get("Port") not in targets.ports
+        filter(targets.may_be_in, groups),
+        key=lambda item: all(item.get("Port") != port for port in targets.ports),
     )
     health, targets_known = reader.look_up(
         _QUERY_TARGET_HEALTH, (str(item.get(TARGET_GROUPS.id_key)) for item in wanted)
