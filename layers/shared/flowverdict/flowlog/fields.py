@@ -112,10 +112,11 @@ _TABLE = (
         "ecs-task-definition-arn",
         "ecs-task-arn",
         "ecs-task-id",
+        observed=True,
     ),
     Field(name="reject-reason", since=8, kind=FieldKind.REJECT_REASON, observed=True),
     *_texts(9, "resource-id"),
-    *_integers(10, MAX_INT_32, "encryption-status"),
+    *_integers(10, MAX_INT_32, "encryption-status", observed=True),
     *_texts(
         11,
         "instance-tag",
@@ -124,12 +125,17 @@ _TABLE = (
         "interface-tag-2",
         "asg-tag",
         "asg-tag-2",
-        "interface-type",
+        observed=True,
+    ),
+    *_texts(11, "interface-type"),
+    *_texts(
+        11,
         "next-hop-interface-id",
         "next-hop-subnet-id",
         "next-hop-az-id",
         "next-hop-vpc-id",
         "next-hop-interface-type",
+        observed=True,
     ),
 )
 

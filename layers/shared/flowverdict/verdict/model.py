@@ -71,6 +71,7 @@ class EvidenceKind(StrEnum):
     """The kinds of evidence, as ``explain`` prints them."""
 
     REJECT_REASON = "reject-reason"
+    ENCRYPTION_STATUS = "encryption-status"
     PRIVATE_ADDRESSES = "private-addresses"
     SAME_SUBNET = "same-subnet"
     NAT_GATEWAY = "nat-gateway"
