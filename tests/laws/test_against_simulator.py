@@ -1,6 +1,7 @@
 """Answers agree with the simulator where they can be known, and no certain answer is false.
 
-``make accuracy`` runs it over more seeds and prints the figures.
+``make accuracy`` runs it over more seeds and prints a table of the kinds: how many rejected flows,
+how many of them can be known, and how often an answer is right, unsure or wrong, over all flows.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
@@ -23,15 +24,20 @@ from flowverdict.verdict.batch import Batch, FixedConfig
 from flowverdict.verdict.contract import to_json
 from tests.simulator import (
     KINDS,
+    Outcome,
     Simulation,
     Truth,
     falsely_certain,
     key_of_answer,
     mistakes,
+    outcome,
     simulate,
 )
 from tests.simulator.truth import lets_through
 from tests.simulator.world import AclEntry, GroupRule, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SEEDS = range(int(os.environ.get("SIMULATOR_SEEDS", "1")))
 FORMATS = (
@@ -61,6 +67,8 @@ def explained(simulation: Simulation, *, with_config: bool) -> list[dict[str, An
 class Score:
     flows: int = 0
     decidable: int = 0
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    undetermined: int = 0
     wrong: Counter[str] = field(default_factory=Counter)
     falsely_certain: Counter[str] = field(default_factory=Counter)
     certain: int = 0
@@ -70,6 +78,26 @@ class Score:
     @property
     def share_right(self) -> float:
         return 1 - self.wrong.total() / max(self.decidable, 1)
+
+    def add(self, other: Score) -> None:
+        self.flows += other.flows
+        self.decidable += other.decidable
+        self.outcomes += other.outcomes
+        self.undetermined += other.undetermined
+        self.wrong += other.wrong
+        self.falsely_certain += other.falsely_certain
+        self.certain += other.certain
+        self.remediations += other.remediations
+        self.failing_remediations += other.failing_remediations
+
+    def row(self) -> str:
+        shares = (self.outcomes[each] / max(self.flows, 1) for each in Outcome)
+        return (
+            f"{self.flows:7,} {self.decidable:9,} "
+            + " ".join(f"{share:8.2%}" for share in shares)
+            + f" {self.undetermined / max(self.flows, 1):12.2%} {self.wrong.total():14,}"
+            f" {self.falsely_certain.total():15,}"
+        )
 
 
 def score(kind: str, fmt: str, *, with_config: bool) -> Score:
@@ -84,6 +112,8 @@ def score(kind: str, fmt: str, *, with_config: bool) -> Score:
         for answer in answers:
             truth = truths[key_of_answer(answer)]
             result.flows += 1
+            result.outcomes[outcome(truth, answer, with_config=with_config)] += 1
+            result.undetermined += answer["verdict"] == "undetermined"
             result.decidable += (
                 truth.decidable_with_config if with_config else truth.decidable_without_config
             )
@@ -175,6 +205,26 @@ def with_rule(world: World, options: dict[str, str], *, egress: bool) -> World:
     return world.with_group(replace(group, rules=(*group.rules, rule)))
 
 
+# --- the table ---
+
+HEAD = (
+    f"\n{'kind':22} {'rules':7} {'flows':>7} {'decidable':>9} "
+    + " ".join(f"{each:>8}" for each in Outcome)
+    + f" {'undetermined':>12} {'wrong of those':>14} {'falsely certain':>15}"
+)
+type Table = dict[tuple[str, bool], Score]
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[Table]:
+    """Collect the scores of all formats, and print them as one table at the end."""
+    rows: Table = {}
+    yield rows
+    print(HEAD)  # noqa: T201 - `make accuracy` shows it
+    for (kind, with_config), total in rows.items():
+        print(f"{kind:22} {'with' if with_config else 'without':7} {total.row()}")  # noqa: T201
+
+
 # --- the promises ---------------------------------------------------------------------------------
 
 
@@ -191,15 +241,10 @@ def test_answers_are_right_and_certain_is_never_wrong(
     kind: str,
     fmt: str,
     with_config: bool,  # noqa: FBT001
+    table: Table,
 ) -> None:
     result = score(kind, fmt, with_config=with_config)
-    print(  # noqa: T201 - `make accuracy` shows it
-        f"{kind:20} {fmt} {'with' if with_config else 'without':7} config: "
-        f"{result.flows:6,} rejected flows, {result.decidable:6,} decidable, "
-        f"{result.share_right:8.3%} right, {result.certain:6,} certain, "
-        f"{result.falsely_certain.total()} falsely; {result.remediations:6,} fixes, "
-        f"{result.failing_remediations.total()} fail"
-    )
+    table.setdefault((kind, with_config), Score()).add(result)
     assert result.falsely_certain == Counter()
     assert result.failing_remediations == Counter()
     assert result.share_right >= least_share(kind, with_config=with_config), result.wrong

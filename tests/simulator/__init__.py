@@ -9,16 +9,18 @@ logs, tracking that overflows, asymmetric routes, fragments, and the short time 
 takes to work. Untracked flows are simulated only in the kind of that name.
 """
 
-from tests.simulator.scoring import falsely_certain, key_of_answer, mistakes
+from tests.simulator.scoring import Outcome, falsely_certain, key_of_answer, mistakes, outcome
 from tests.simulator.simulation import KINDS, Simulation, simulate
 from tests.simulator.truth import Truth
 
 __all__ = [
     "KINDS",
+    "Outcome",
     "Simulation",
     "Truth",
     "falsely_certain",
     "key_of_answer",
     "mistakes",
+    "outcome",
     "simulate",
 ]

@@ -45,7 +45,18 @@ from typing import TYPE_CHECKING
 
 from tests.simulator.connections import Case
 from tests.simulator.evaluator import AclAnswer, PacketView, evaluate_acl, evaluate_groups
-from tests.simulator.network import ACK, FIN, RST, SYN, Cause, Hop, Leg, Observation, view_of
+from tests.simulator.network import (
+    ACK,
+    FIN,
+    RST,
+    SYN,
+    Cause,
+    Hop,
+    Leg,
+    Observation,
+    Tracking,
+    view_of,
+)
 from tests.simulator.records import FlowKey, Format, Record, key_of
 from tests.simulator.world import ICMP, ICMPV6, TCP, World
 
@@ -79,6 +90,17 @@ class ReadTime:
             self.network_acl is None or self.network_acl.allow
         ) and self.security_groups_allow is not False
 
+    @property
+    def blocking(self) -> frozenset[str]:
+        """The verdicts that name what blocks; empty where no layer does."""
+        acl = self.network_acl is not None and not self.network_acl.allow
+        groups = self.security_groups_allow is False
+        if acl and groups:
+            return frozenset({Cause.BOTH, _EITHER})
+        if acl:
+            return frozenset({Cause.NETWORK_ACL, _EITHER})
+        return frozenset({Cause.SECURITY_GROUP, _EITHER} if groups else ())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
@@ -107,15 +129,27 @@ class Truth:
     truth_at_read_time: ReadTime
     peer_in_world: bool
     packet: PacketView
+    reply_crosses: bool
+    tracking: Tracking | None = None
+    in_real_network: bool = False
+
+    @property
+    def any_leg(self) -> bool:
+        """Whether no leg is wrong: packets of several, a packet without, a connection forgotten."""
+        return self.mixed or self.tracking is not None or self.cause is Cause.NOT_CARRIED
 
     @property
     def right_legs(self) -> frozenset[str]:
         """The legs that are right: the true leg, and ``unknown`` where the leg is not decidable."""
+        if self.any_leg:
+            return frozenset({*Leg, _UNKNOWN})
         return frozenset({self.leg}) if self.leg_decidable else frozenset({self.leg, _UNKNOWN})
 
     @property
     def right_without_config(self) -> frozenset[str]:
         """The verdicts that are right where only records are known: as narrow as they allow."""
+        if self.tracking is not None:
+            return self._right_without_tracking
         if self.cause not in _BY_RULES:
             return frozenset({self.cause})
         if self.leg is Leg.RESPONSE:
@@ -125,14 +159,40 @@ class Truth:
     @property
     def right_with_config(self) -> frozenset[str]:
         """The verdicts that are right where the snapshot is known."""
+        if self.tracking is not None:
+            return self._right_without_tracking
         if self.cause in _BY_RULES and not self.truth_at_read_time.allows:
             return frozenset({self.cause})
         if self.truth_at_read_time.allows and self.cause not in (
             Cause.BLOCK_PUBLIC_ACCESS,
             Cause.ENCRYPTION_CONTROLS,
+            Cause.NOT_CARRIED,
         ):
             return frozenset({self.cause, _ALLOWED})
         return frozenset({self.cause})
+
+    @property
+    def _right_without_tracking(self) -> frozenset[str]:
+        words: set[str] = {self.cause, Cause.SECURITY_GROUP}
+        if self.tracking is Tracking.LOST:
+            words.add(Cause.CLOSED_CONNECTION)
+        return frozenset(words)
+
+    @property
+    def vague(self) -> frozenset[str]:
+        """The verdicts that leave the cause open, and do not exclude the truth."""
+        either = self.causes & {Cause.SECURITY_GROUP, Cause.NETWORK_ACL, Cause.BOTH}
+        return frozenset({_UNDETERMINED, _EITHER} if either else {_UNDETERMINED})
+
+    @property
+    def has_no_fix(self) -> bool:
+        """Whether no rule should be opened: a forgotten connection, a packet never carried."""
+        return self.tracking is Tracking.LOST or self.cause is Cause.NOT_CARRIED
+
+    @property
+    def legs_not_false(self) -> frozenset[str]:
+        """The legs that a certain answer may name."""
+        return frozenset({*Leg, _UNKNOWN} if self.any_leg else {self.leg, _UNKNOWN})
 
     @property
     def not_false(self) -> frozenset[str]:
@@ -144,6 +204,10 @@ class Truth:
             words.add(_EITHER)
         if self.truth_at_read_time.allows:
             words.add(_ALLOWED)
+        if self.tracking is not None:
+            words |= self._right_without_tracking
+        if self.cause is Cause.NOT_CARRIED:
+            words |= self.truth_at_read_time.blocking
         return frozenset(words)
 
 
@@ -291,12 +355,20 @@ def _truth(
         truth_at_read_time=read,
         peer_in_world=world.holds(hop.peer),
         packet=view,
+        reply_crosses=hop.at_boundary if hop.reply_at_boundary is None else hop.reply_at_boundary,
+        tracking=first.rules_check.tracking,
     )
 
 
 def _is_mixed(rejects: Sequence[Observation]) -> bool:
     decisions = {
-        (seen.rules_check.cause, seen.packet.leg, seen.rules_check.acl, seen.hop.egress)
+        (
+            seen.rules_check.cause,
+            seen.rules_check.tracking,
+            seen.packet.leg,
+            seen.rules_check.acl,
+            seen.hop.egress,
+        )
         for seen in rejects
     }
     return len(decisions) > 1
@@ -332,7 +404,7 @@ def lets_through(world: World, truth: Truth) -> tuple[bool, bool]:
     out = not crosses or evaluate_acl(acl, packet).allow
     if truth.leg is Leg.REQUEST:
         out = out and evaluate_groups(world, interface, packet) is not False
-    return out, not crosses or evaluate_acl(acl, reply).allow
+    return out, not truth.reply_crosses or evaluate_acl(acl, reply).allow
 
 
 def _leg_must_be_named(log: _Log, first: Observation, key: FlowKey) -> bool:

@@ -36,6 +36,8 @@ class Kind(StrEnum):
     LOAD_BALANCER = "load-balancer"
     DATABASE = "database"
     LAMBDA = "lambda"
+    NETWORK_LOAD_BALANCER = "network-load-balancer"
+    TRANSIT_GATEWAY = "transit-gateway"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +93,12 @@ class Acl:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vpc:
-    """A VPC."""
+    """A VPC; ``more_blocks`` are its other IPv4 ranges, which may be public ones."""
 
     vpc_id: str
     block: IPv4Network
     block_v6: IPv6Network | None
+    more_blocks: tuple[IPv4Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +118,8 @@ class Subnet:
 class Interface:
     """A network interface.
 
-    ``primary`` is the address that flow logs show for every IPv4 address of the interface.
+    ``primary`` is the address that flow logs show for every IPv4 address of the interface. An
+    interface that forwards packets of others has no check of source and destination.
     """
 
     interface_id: str
@@ -129,6 +133,7 @@ class Interface:
     public_address: IPv4Address | None = None
     group_ids: tuple[str, ...] = ()
     owner_id: str = ""
+    checks_addresses: bool = True
 
     def holds(self, address: Address) -> bool:
         """Return whether the address is a private address of the interface."""
@@ -157,6 +162,31 @@ class Peering:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TargetGroup:
+    """A target group of a network load balancer, by the interface of the load balancer.
+
+    ``preserves`` is whether targets see the addresses of clients.
+    """
+
+    name: str
+    balancer: str
+    protocol: int
+    port: int
+    preserves: bool
+    by_address: bool
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaticRoute:
+    """A route of all tables of a VPC to a network behind a gateway (``tgw-…`` or ``vgw-…``)."""
+
+    vpc_id: str
+    block: IPv4Network
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """Everything that decides about a packet. A changed rule makes a new world."""
 
@@ -170,6 +200,11 @@ class World:
     prefix_lists: dict[str, tuple[str, tuple[Block, ...]]]
     peerings: tuple[Peering, ...]
     gateway_endpoints: dict[str, tuple[str, str]]  # by VPC: the endpoint and the prefix list
+    target_groups: tuple[TargetGroup, ...] = ()
+    hides_load_balancers: bool = False  # the permission to describe load balancers is missing
+    static_routes: tuple[StaticRoute, ...] = ()
+    attachments: tuple[str, ...] = ()  # interfaces of transit gateway attachments, one per VPC
+    public_access: dict[str, str] | None = None  # by VPC or subnet: the mode of its gateways
 
     def acl_of(self, interface: Interface) -> Acl:
         """Return the network ACL of the interface's subnet."""
@@ -185,6 +220,23 @@ class World:
     def holds(self, address: Address) -> bool:
         """Return whether any interface has a private address."""
         return any(interface.holds(address) for interface in self.interfaces.values())
+
+    def attachment_of(self, vpc_id: str) -> Interface:
+        """Return the interface of a VPC's transit gateway attachment."""
+        found = (self.interfaces[each] for each in self.attachments)
+        return next(each for each in found if each.vpc_id == vpc_id)
+
+    def balancers_of(self, target: Interface, port: int) -> list[Interface]:
+        """Return the balancers that send packets of clients to a port of a target."""
+        return [
+            self.interfaces[group.balancer]
+            for group in self.target_groups
+            if group.preserves and target.interface_id in group.targets and group.port == port
+        ]
+
+    def with_interface(self, interface: Interface) -> World:
+        """Return the same world with an interface added or replaced."""
+        return replace(self, interfaces={**self.interfaces, interface.interface_id: interface})
 
     def with_acl(self, acl: Acl) -> World:
         """Return the same world with a network ACL replaced."""
