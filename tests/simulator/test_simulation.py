@@ -22,6 +22,7 @@ from tests.simulator import (
     simulate,
 )
 from tests.simulator.connections import Case
+from tests.simulator.log_view import Log
 from tests.simulator.network import ACK, FIN, SYN, Cause, Leg
 from tests.simulator.records import FIELDS, FlowKey, Format, Record, aggregate, flags_logged, key_of
 from tests.simulator.truth import lets_through, truths
@@ -117,7 +118,11 @@ def test_each_rejected_flow_logged_has_one_truth(kind: str) -> None:
             assert truth.cause in truth.not_false
             assert truth.mixed or truth.right_without_config <= truth.not_false
             if truth.leg is Leg.RESPONSE and truth.hard_case != Case.UNTRACKED:
-                assert truth.cause in (Cause.NETWORK_ACL, Cause.CLOSED_CONNECTION)
+                assert truth.tracking is not None or truth.cause in (
+                    Cause.NETWORK_ACL,
+                    Cause.CLOSED_CONNECTION,
+                    Cause.BLOCK_PUBLIC_ACCESS,
+                )
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != Case.PLAIN])
@@ -193,11 +198,11 @@ def test_a_lost_request_makes_the_response_undecidable() -> None:
     assert not talk.handshake()
     seen = talk.network.observations
     records = aggregate(seen, Format.V2, chance())
-    (whole,) = truths(seen, records, [world], Format.V2, Case.PLAIN)
+    (whole,) = truths(seen, Log(records, Format.V2), [world], Case.PLAIN)
     assert whole.decidable_without_config
     assert whole.decidable_with_config
     lost: list[Record] = [record for record in records if not record.accepted]
-    (left,) = truths(seen, lost, [world], Format.V2, Case.REJECT_ONLY)
+    (left,) = truths(seen, Log(lost, Format.V2), [world], Case.REJECT_ONLY)
     assert not left.decidable_without_config
     assert not left.decidable_with_config
 

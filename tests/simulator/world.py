@@ -23,6 +23,10 @@ S3_BLOCKS = (IPv4Network("52.218.0.0/17"), IPv4Network("3.5.0.0/19"))
 OFFICE = IPv4Network("81.2.69.0/24")
 INTERNET = (OFFICE, IPv4Network("45.33.32.0/24"), IPv4Network("104.18.0.0/16"))
 INTERNET_V6 = IPv6Network("2a00:1450:4001::/64")
+# Networks of a company behind a transit gateway or a VPN; the second has public addresses.
+ON_PREMISES = (IPv4Network("172.20.0.0/16"), IPv4Network("193.110.0.0/16"))
+CLOUDFRONT_BLOCK = IPv4Network("130.176.0.0/18")
+HEALTH_CHECK_BLOCK = IPv4Network("15.177.0.0/18")
 EPHEMERAL = ((1024, 65535), (32768, 61000), (49152, 65535))
 SERVICE_PORTS = (22, 80, 443, 3306, 3389, 5432, 6379, 8080, 8443, 9000)
 
