@@ -93,6 +93,10 @@ class Knowledge:
                 or self.log.fmt is Format.V8
                 or (cause is Cause.BLOCK_PUBLIC_ACCESS and self.world.public_access is not None)
             )
+        return self._decides_by_rules
+
+    @property
+    def _decides_by_rules(self) -> bool:
         if self.first.packet.case == Case.UNTRACKED:
             return False
         if self.first.rules_check.tracking is not None:
@@ -129,15 +133,15 @@ class Knowledge:
         """Whether every way by which the packet may have come explains the reject alike.
 
         It may have come by itself, or by a load balancer whose clients keep their addresses. A way
-        by which it would have passed explains nothing. An appliance may lie on any way.
+        by which it would have passed explains nothing. Route tables name the appliances on a way.
         """
         hop = self.first.hop
+        if self.world.appliances:
+            return True
         ways: list[tuple[str, ...] | None] = [None]
         if not hop.egress:
             balancers = self.world.balancers_of(hop.interface, self.key.dstport)
             ways += [each.group_ids for each in balancers]
-        if hop.forwarded_by is not None and hop.forwarded_by not in ways:
-            ways.append(hop.forwarded_by)
         view = view_of(hop, self.first.packet)
         found = [
             ReadTime(

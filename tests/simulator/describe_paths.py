@@ -120,14 +120,9 @@ def _tables_of(world: World, vpc: Vpc) -> list[Json]:
         *_peering_routes(world, vpc),
         *(_static_route(route) for route in world.static_routes if route.vpc_id == vpc.vpc_id),
     ]
-    nat = next(
-        interface
-        for interface in world.interfaces.values()
-        if interface.vpc_id == vpc.vpc_id and interface.kind is Kind.NAT_GATEWAY
-    )
     inner = [
         *common,
-        {"DestinationCidrBlock": str(ANY_V4), "NatGatewayId": nat.owner_id, "State": "active"},
+        {"DestinationCidrBlock": str(ANY_V4), **_nat(world, vpc), "State": "active"},
     ]
     gateway = "igw-" + vpc.vpc_id.removeprefix("vpc-")
     outer = [
@@ -164,6 +159,47 @@ def _tables_of(world: World, vpc: Vpc) -> list[Json]:
             "Associations": [{"Main": False, "SubnetId": subnet_id} for subnet_id in public],
             "Routes": outer,
         },
+        *_tables_to_appliances(world, vpc, inner),
+    ]
+
+
+def _nat(world: World, vpc: Vpc) -> Json:
+    """Return the target of the default route of private subnets."""
+    if vpc.vpc_id in world.nat_instances:
+        return _to_interface(world.interfaces[world.nat_instances[vpc.vpc_id]])
+    gateway = next(
+        interface
+        for interface in world.interfaces.values()
+        if interface.vpc_id == vpc.vpc_id and interface.kind is Kind.NAT_GATEWAY
+    )
+    return {"NatGatewayId": gateway.owner_id}
+
+
+def _to_interface(interface: Interface) -> Json:
+    return {"NetworkInterfaceId": interface.interface_id, "InstanceId": interface.owner_id}
+
+
+def _tables_to_appliances(world: World, vpc: Vpc, inner: list[Json]) -> list[Json]:
+    """Return a route table for each subnet whose traffic to other subnets takes an appliance."""
+    routes: dict[str, list[Json]] = {}
+    for (source, destination), interface_id in world.appliances.items():
+        if world.subnets[source].vpc_id == vpc.vpc_id:
+            routes.setdefault(source, []).append(
+                {
+                    "DestinationCidrBlock": str(world.subnets[destination].block),
+                    **_to_interface(world.interfaces[interface_id]),
+                    "State": "active",
+                }
+            )
+    return [
+        {
+            "RouteTableId": "rtb-" + subnet_id.removeprefix("subnet-"),
+            "VpcId": vpc.vpc_id,
+            "OwnerId": world.account_id,
+            "Associations": [{"Main": False, "SubnetId": subnet_id}],
+            "Routes": [*inner, *more],
+        }
+        for subnet_id, more in routes.items()
     ]
 
 

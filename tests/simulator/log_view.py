@@ -131,15 +131,20 @@ def timeless_leg(log: Log, key: FlowKey, egress: bool) -> Leg | None:  # noqa: F
         return None
     mirror = log.accepted.get(key.mirrored())
     if flags is not None:
-        if mirror is None:
-            came_in = bool(flags & ACK) and not egress
-            return Leg.REQUEST if came_in and log.whole(key) else None
-        opened = log.flags(mirror)
-        asked = opened is not None and bool(opened & SYN) and not opened & ACK
-        return Leg.RESPONSE if asked else None
+        return _timeless_leg_of_flags(log, key, flags, mirror, came_in=not egress)
     if mirror is not None:
         return Leg.RESPONSE if key.srcport != key.dstport else None
     return Leg.REQUEST if log.whole(key) and key.srcport >= key.dstport else None
+
+
+def _timeless_leg_of_flags(
+    log: Log, key: FlowKey, flags: int, mirror: Sequence[Record] | None, *, came_in: bool
+) -> Leg | None:
+    if mirror is None:
+        return Leg.REQUEST if came_in and flags & ACK and log.whole(key) else None
+    opened = log.flags(mirror)
+    asked = opened is not None and opened & SYN and not opened & ACK
+    return Leg.RESPONSE if asked else None
 
 
 def is_over(log: Log, key: FlowKey) -> bool:

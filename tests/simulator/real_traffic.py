@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
 
 from tests.simulator.connections import Case, Route, Talk
 from tests.simulator.hard_cases import HardTraffic
@@ -26,8 +27,8 @@ from tests.simulator.paths import (
     to_target,
     to_transit_gateway,
 )
-from tests.simulator.routes import from_internet_through_nat, to_internet_through_nat
 from tests.simulator.world import (
+    ANY_V4,
     CLOUDFRONT_BLOCK,
     HEALTH_CHECK_BLOCK,
     ON_PREMISES,
@@ -38,7 +39,13 @@ from tests.simulator.world import (
     Interface,
     Kind,
     TargetGroup,
+    World,
 )
+
+if TYPE_CHECKING:
+    import random
+
+    from tests.simulator.network import Network
 
 BEFORE_SECONDS = 300  # how long before the log a connection opens at the latest
 BROADCAST_PORTS = (67, 137, 138, 1900, 5353, 6667)
@@ -47,6 +54,12 @@ MULTICAST = ("224.0.0.251", "239.255.255.250", "224.0.0.1")
 
 class RealTraffic(HardTraffic):
     """Makes everyday connections, and those that real networks have beside them."""
+
+    def __init__(self, world: World, network: Network, rng: random.Random, *, start: int) -> None:
+        super().__init__(world, network, rng, start=start)
+        # A subnet's default route goes to the NAT instance of its VPC, if there is one.
+        for vpc_id, interface_id in world.nat_instances.items():
+            self.gateways[vpc_id] = world.interfaces[interface_id]
 
     def made(self, route: Route, protocol: int, case: Case) -> Talk:
         return self.talk(route, protocol, time=self.moment(), case=case)
@@ -180,43 +193,36 @@ class RealTraffic(HardTraffic):
 
     # --- interfaces that forward ---
 
+    def straight(self, client: End, server: End) -> Route:
+        """Connect two ends, through appliances where the route tables say so."""
+        there, back = self._appliance(client, server), self._appliance(server, client)
+        if there is None or back is None:
+            return super().straight(client, server)
+        return Route(
+            forward=tuple(through_appliance(there, client, server)),
+            backward=tuple(through_appliance(back, server, client)),
+        )
+
+    def _appliance(self, source: End, destination: End) -> Interface | None:
+        one, other = source.interface, destination.interface
+        if one is None or other is None or source.address.version != ANY_V4.version:
+            return None
+        found = self.world.appliances.get((one.subnet_id, other.subnet_id))
+        return None if found is None else self.world.interfaces[found]
+
     def forwarders(self, count: int) -> None:
-        """Go by appliances, often back by another one, and to the internet by a NAT instance."""
-        forwarders = [each for each in self.instances if not each.checks_addresses]
-        appliances = [each for each in forwarders if each.public_address is None]
+        """Connect subnets that have an appliance between them, and use NAT instances."""
         for _ in range(count):
             if self.chance(0.25):
-                gateway = self.rng.choice([each for each in forwarders if each.public_address])
-                route = self._through_nat_instance(gateway)
+                found = self.through_nat(TCP)
             else:
-                one = self.rng.choice(appliances)
-                other = next(
-                    each for each in appliances if each.vpc_id == one.vpc_id and each != one
-                )
-                route = self._by_appliances(one, other if self.chance(0.6) else one)
-            self.converse(self.made(route, TCP, Case.FORWARDER))
-
-    def _through_nat_instance(self, gateway: Interface) -> Route:
-        near = [
-            each for each in self.workloads(gateway.vpc_id) if each.subnet_id != gateway.subnet_id
-        ]
-        client = self.end_of(self.rng.choice(near))
-        server = self.outside(self.internet_host(), port=self.rng.choice((443, 443, 80, 22)))
-        port = self.fresh_port(Kind.NAT_GATEWAY)
-        return Route(
-            forward=tuple(to_internet_through_nat(client, gateway, port, server)),
-            backward=tuple(from_internet_through_nat(client, gateway, port, server)),
-        )
-
-    def _by_appliances(self, there: Interface, back: Interface) -> Route:
-        client = self.rng.choice(self.workloads(there.vpc_id))
-        server = self._client_of(client)
-        here = self.end_of(client)
-        far = self.end_of(server, port=self.rng.choice(SERVICE_PORTS))
-        return Route(
-            forward=tuple(through_appliance(there, here, far)),
-            backward=tuple(through_appliance(back, far, here)),
-        )
+                one, other = self.rng.choice(list(self.world.appliances))
+                near = self.rng.choice([each for each in self.servers if each.subnet_id == one])
+                far = self.rng.choice([each for each in self.servers if each.subnet_id == other])
+                port = self.rng.choice(SERVICE_PORTS)
+                found = self.straight(self.end_of(near), self.end_of(far, port=port)), TCP
+            if found is not None:
+                self.converse(self.made(*found, Case.FORWARDER))
 
     # --- connections that are over, or forgotten ---
 

@@ -255,30 +255,47 @@ def with_subnet_exclusions(world: World, rng: random.Random) -> World:
 
 
 def with_forwarders(world: World, rng: random.Random) -> World:
-    """Add two appliances and a NAT instance to each VPC; none checks the addresses of packets."""
+    """Send traffic between some subnets through appliances, and that to the internet by a host.
+
+    None of these interfaces checks the addresses of packets. Often an answer takes another
+    appliance than its request, which AWS calls asymmetric routing.
+    """
     made = _Extension(world, rng)
+    appliances: dict[tuple[str, str], str] = {}
+    nat_instances: dict[str, str] = {}
     for vpc in world.vpcs.values():
-        public = made.subnets(vpc)[0]
+        public, one, other, *more = made.subnets(vpc)
         between = made.subnet(vpc)
+        pair = []
         for number in range(2):
             held = made.group(f"firewall-{number}", vpc, *_forwarding_rules(vpc, rng))
-            made.interface(Kind.INSTANCE, between, (held,), checks_addresses=False)
-        ports = rng.choice(((443, 443), (80, 443), (0, 65535)))
-        held = made.group(
-            "nat",
-            vpc,
-            _rule(TCP, ports, block=vpc.block),
-            _rule(TCP, (443, 443), egress=True, block=ANY_V4),
-            *((_ALL_OUT,) if made.chance(0.5) else ()),
-        )
-        made.interface(
-            Kind.INSTANCE,
-            public,
-            (held,),
-            checks_addresses=False,
-            public_address=made.public_address(),
-        )
-    return made.world
+            box = made.interface(Kind.INSTANCE, between, (held,), checks_addresses=False)
+            pair.append(box.interface_id)
+        appliances[one.subnet_id, other.subnet_id] = pair[0]
+        appliances[other.subnet_id, one.subnet_id] = pair[made.chance(0.7)]
+        for third in more[:1]:
+            appliances[one.subnet_id, third.subnet_id] = pair[1]
+            appliances[third.subnet_id, one.subnet_id] = pair[made.chance(0.5)]
+        nat_instances[vpc.vpc_id] = _nat_instance(made, vpc, public).interface_id
+    return replace(made.world, appliances=appliances, nat_instances=nat_instances)
+
+
+def _nat_instance(made: _Extension, vpc: Vpc, subnet: Subnet) -> Interface:
+    ports = made.rng.choice(((443, 443), (80, 443), (0, 65535)))
+    held = made.group(
+        "nat",
+        vpc,
+        _rule(TCP, ports, block=vpc.block),
+        _rule(TCP, (443, 443), egress=True, block=ANY_V4),
+        *((_ALL_OUT,) if made.chance(0.5) else ()),
+    )
+    return made.interface(
+        Kind.INSTANCE,
+        subnet,
+        (held,),
+        checks_addresses=False,
+        public_address=made.public_address(),
+    )
 
 
 def _forwarding_rules(vpc: Vpc, rng: random.Random) -> list[GroupRule]:

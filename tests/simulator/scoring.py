@@ -41,11 +41,15 @@ def outcome(truth: Truth, answer: Mapping[str, Any], *, with_config: bool) -> Ou
 
     Right: the verdict, the leg and the entry of the network ACL are true, and the verdict is as
     narrow as the input allows. Unsure: the answer says that it does not know (``undetermined``,
-    either layer where one of them is the cause), or is no more than *possible*. Wrong: all else.
+    either layer where one of them is the cause, a network ACL without its entry), or is no more
+    than *possible*. Wrong: all else.
     """
     wrong = _differences(truth, answer, with_config=with_config)
     if not wrong:
         return Outcome.RIGHT
+    nameless = with_config and answer["network_acl_entry"] is None
+    if nameless and not _differences(truth, answer, with_config=False):
+        return Outcome.UNSURE
     if answer["confidence"] == "possible" or answer["verdict"] in truth.vague:
         return Outcome.WRONG if _misleads(truth, answer) else Outcome.UNSURE
     if truth.cause is Cause.NOT_CARRIED and answer["verdict"] in truth.not_false:

@@ -198,21 +198,16 @@ def _truth(
     implied = timeless_leg if log.as_aws else implied_leg
     leg_is_known = not mixed and implied(log, key, hop.egress) is packet.leg
     settled = not mixed and _same_for_any_icmp(world, hop, view, read)
-    if log.as_aws:
-        knowledge = Knowledge(
-            log=log, key=key, first=first, world=world, read=read, leg_is_known=leg_is_known
-        )
-        without = not mixed and knowledge.decides_without_config
-        with_config = settled and knowledge.decides_with_config
-    elif packet.case == Case.UNTRACKED:
+    knowledge = Knowledge(
+        log=log, key=key, first=first, world=world, read=read, leg_is_known=leg_is_known
+    )
+    if mixed:
         without = with_config = False
-    elif cause in BY_RULES:
-        without, with_config = leg_is_known, leg_is_known and settled and shown_by(read, first)
-    elif cause is Cause.CLOSED_CONNECTION:
-        without = not mixed and clearly_closed(log, key)
-        with_config = without or (settled and read.allows and was_open(log, key))
+    elif log.as_aws:
+        without = knowledge.decides_without_config
+        with_config = settled and knowledge.decides_with_config
     else:
-        without = with_config = not mixed and log.fmt is Format.V8
+        without, with_config = _decides_by_times(knowledge, cause, settled=settled)
     return Truth(
         key=key,
         egress=hop.egress,
@@ -236,6 +231,20 @@ def _truth(
         tracking=first.rules_check.tracking,
         in_real_network=log.as_aws,
     )
+
+
+def _decides_by_times(knowledge: Knowledge, cause: Cause, *, settled: bool) -> tuple[bool, bool]:
+    """Return whether a flow is decidable without and with the snapshot, by the order of records."""
+    log, key, read = knowledge.log, knowledge.key, knowledge.read
+    if knowledge.first.packet.case == Case.UNTRACKED:
+        return False, False
+    if cause in BY_RULES:
+        known = knowledge.leg_is_known
+        return known, known and settled and shown_by(read, knowledge.first)
+    if cause is Cause.CLOSED_CONNECTION:
+        without = clearly_closed(log, key)
+        return without, without or (settled and read.allows and was_open(log, key))
+    return log.fmt is Format.V8, log.fmt is Format.V8
 
 
 def _is_mixed(rejects: Sequence[Observation]) -> bool:

@@ -7,7 +7,7 @@ addresses on purpose: Python calls the documentation ranges private.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -209,6 +209,9 @@ class World:
     static_routes: tuple[StaticRoute, ...] = ()
     attachments: tuple[str, ...] = ()  # interfaces of transit gateway attachments, one per VPC
     public_access: dict[str, str] | None = None  # by VPC or subnet: the mode of its gateways
+    # By subnets, from and to: the interface of the appliance that the route table names.
+    appliances: dict[tuple[str, str], str] = field(default_factory=dict)
+    nat_instances: dict[str, str] = field(default_factory=dict)  # by VPC: its interface
 
     def acl_of(self, interface: Interface) -> Acl:
         """Return the network ACL of the interface's subnet."""
