@@ -92,8 +92,9 @@ def _differences(truth: Truth, answer: Mapping[str, Any], *, with_config: bool) 
 
 
 def _misleads(truth: Truth, answer: Mapping[str, Any]) -> bool:
-    """Return whether a fix is offered for what no rule should let pass."""
-    return truth.has_no_fix and answer.get("remedy") is not None
+    """Return whether a fix is offered, not as a guess, for what no rule should let pass."""
+    offers = answer.get("remedy") is not None and answer["confidence"] != "possible"
+    return truth.has_no_fix and offers
 
 
 def falsely_certain(truth: Truth, answer: Mapping[str, Any]) -> bool:
