@@ -26,6 +26,7 @@ from tests.simulator.log_view import Log, is_over, timeless_leg
 from tests.simulator.network import (
     ACK,
     FIN,
+    IDLE_SECONDS,
     LONG_IDLE_SECONDS,
     RST,
     SYN,
@@ -150,10 +151,8 @@ def test_network_acls_apply_as_aws_says_of_transit_gateways(
 # --- tracking ---
 
 
-@pytest.mark.parametrize(
-    ("idle", "limit"), [(351, 350), (LONG_IDLE_SECONDS + 1, LONG_IDLE_SECONDS)]
-)
-def test_a_forgotten_connection_is_a_new_flow_to_the_groups(idle: float, limit: int) -> None:
+@pytest.mark.parametrize("limit", [IDLE_SECONDS[TCP], LONG_IDLE_SECONDS])
+def test_a_forgotten_connection_is_a_new_flow_to_the_groups(limit: int) -> None:
     world = small_world(rules=(allows(TCP, 443),))
     for wait, passes in ((limit - 1, True), (limit + 1, False)):
         talk = talk_between(world, HOST, end(world, "eni-1", 443))
