@@ -180,7 +180,8 @@ def _with_entries(
 def _ranges_of_service(client: BaseClient, prefix_list_id: str) -> Item:
     """Return the ranges of a list that AWS keeps for a service, as ``Cidrs``; else nothing.
 
-    A role that may only describe (``ViewOnlyAccess``) reads these ranges and no entries.
+    This call needs ``ec2:DescribePrefixLists`` and not ``ec2:GetManagedPrefixListEntries``:
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribePrefixLists.html
     """
     try:
         for page in describe(client, SERVICE_PREFIX_LISTS, {"prefix-list-id": (prefix_list_id,)}):
