@@ -103,8 +103,8 @@ class GroupsAnswer:
 class _View:
     """A packet as an interface sees it, and the known configuration.
 
-    ``before`` is the load balancer that the packet came by with the client's address; ``None`` if the
-    packet came directly.
+    ``before`` is the load balancer that the packet came by with the client's address; ``None`` if
+    the packet came directly.
     """
 
     config: NetConfig
@@ -205,8 +205,8 @@ def _either_way(before: Before, direct: GroupsAnswer, through: GroupsAnswer) -> 
     if direct.rule is not None:
         reasons.insert(
             0,
-            f"{direct.rule} may match: {came}, the client's group does not count and a rule for its "
-            "address is needed",
+            f"{direct.rule} may match: {came}, the client's group does not count and a rule for "
+            "its address is needed",
         )
     elif through.rule is not None:
         reasons.insert(0, f"{through.rule} may match: {came}, the load balancer's own group counts")
