@@ -99,7 +99,7 @@ _TABLE = (
     *_texts(4, "region", "az-id", "sublocation-type", "sublocation-id"),
     *_texts(5, "pkt-src-aws-service", "pkt-dst-aws-service"),
     Field(name="flow-direction", since=5, kind=FieldKind.FLOW_DIRECTION),
-    *_integers(5, MAX_INT_32, "traffic-path"),
+    *_integers(5, MAX_INT_32, "traffic-path", observed=True),
     *_texts(
         7,
         "ecs-cluster-arn",

@@ -9,19 +9,20 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from flowverdict.core.addresses import is_inside
+from flowverdict.core.addresses import is_inside, kind_not_carried
 from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.packet import Outcome
-from flowverdict.verdict.endpoints import Endpoints, Path
 from flowverdict.verdict.model import Verdict, VerdictKind
 from flowverdict.verdict.owners import describe_next_hop, name_local_end
+from flowverdict.verdict.paths import INSIDE_PATHS
 from flowverdict.verdict.values import AclEntry, Miss
 
 if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.acl import AclAnswer
     from flowverdict.network.security_groups import NearestMiss
+    from flowverdict.verdict.endpoints import Endpoints
     from flowverdict.verdict.remediation import Remediation
     from flowverdict.verdict.rules_check import RulesCheck
 
@@ -32,8 +33,6 @@ _GROUPS_MAY_BLOCK = {
     VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP,
     VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP,
 }
-# Paths on which both ends are inside the organisation, whatever their addresses.
-INSIDE_PATHS = {Path.SAME_SUBNET, Path.SAME_VPC, Path.INTERFACE_ENDPOINT, Path.PEERING}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +129,15 @@ class Explanation:
         """When the rules were read, as ISO 8601 in UTC."""
         read_at = None if self.rules_check is None else self.rules_check.read_at
         return None if read_at is None else f"{read_at:%Y-%m-%dT%H:%M:%SZ}"
+
+    @property
+    def not_carried(self) -> str | None:
+        """What the packet is if no VPC carries it: ``broadcast``, ``multicast``, ``link-local``."""
+        if self.rules_check is not None:
+            return self.rules_check.found_path.special
+        ends = (self.flow.key.packet_destination, self.flow.key.packet_source)
+        found = (kind_not_carried(end) for end in ends if end is not None)
+        return next((kind for kind in found if kind is not None), None)
 
     @property
     def source_is_inside(self) -> bool:
