@@ -39,6 +39,7 @@ class Path(StrEnum):
     GATEWAY_ENDPOINT = "gateway-endpoint"
     AWS_SERVICE = "aws-service"
     PEERING = "peering"
+    TRANSIT_GATEWAY = "transit-gateway"
     INTERNET = "internet"
     OTHER_NETWORK = "other-network"
 
@@ -47,7 +48,8 @@ class Path(StrEnum):
 class Endpoints:
     """Both ends in words, the path between them, and notes about the path.
 
-    ``local`` is the interface of the record. ``path_id`` is the VPC endpoint or peering connection.
+    ``local`` is the interface or transit gateway attachment of the record. ``path_id`` is the VPC
+    endpoint, peering connection or transit gateway.
     """
 
     local: str
