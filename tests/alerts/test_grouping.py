@@ -220,6 +220,10 @@ FACES = (
     "rules-gateway-endpoint",
     "rules-peering",
     "rules-icmp",
+    "transit-gateway-no-route",
+    "transit-gateway-blackhole-route",
+    "transit-gateway-mtu-exceeded",
+    "transit-gateway-ttl-expired",
 )
 
 
