@@ -35,6 +35,9 @@ class PacketsLost(NamedTuple):
         return PacketsLost(*map(sum, zip(self, other, strict=True)))
 
 
+_NOT_LOGGED = (None, None, None, None)
+
+
 def packets_lost(record: FlowRecord) -> PacketsLost | None:
     """Return the packets that a record reports as lost; ``None`` if it reports none.
 
@@ -46,6 +49,8 @@ def packets_lost(record: FlowRecord) -> PacketsLost | None:
         record.packets_lost_mtu_exceeded,
         record.packets_lost_ttl_expired,
     )
+    if counters == _NOT_LOGGED:  # every record of a VPC flow log
+        return None
     lost = PacketsLost(*(0 if counter is None else counter for counter in counters))
     return lost if lost.total > 0 else None
 

@@ -77,10 +77,9 @@ TRANSIT_GATEWAY_KINDS = frozenset(_KINDS)
 
 def explain_packets_lost(flow: RejectedFlow, lost: PacketsLost) -> Explanation:
     """Explain a flow of which a transit gateway dropped packets."""
-    most = max(range(len(lost)), key=lambda reason: lost[reason])
     by_packets = sorted(range(len(lost)), key=lambda reason: -lost[reason])
     verdict = Verdict(
-        kind=_KINDS[most],
+        kind=_KINDS[by_packets[0]],
         leg=Leg.UNKNOWN,
         confidence=Confidence.CERTAIN,
         causes=frozenset(),
