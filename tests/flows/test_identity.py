@@ -50,6 +50,7 @@ _FIELDS: Mapping[str, st.SearchStrategy[Any]] = {
     "accepts_logged": st.booleans(),
     "accepts_logged_elsewhere": st.booleans(),
     "records_lost": st.booleans(),
+    "forwards": st.booleans(),
     "same_subnet": st.none() | st.booleans(),
     "observed": st.builds(
         ObservedValues, st.tuples(*[st.frozensets(_TEXTS)] * len(OBSERVED_FIELDS))

@@ -53,7 +53,7 @@ print(json.dumps({"failed": failed, "table": decision_table()}))
 
 FORMAT = (
     "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes "
-    "start end action log-status tcp-flags pkt-srcaddr pkt-dstaddr flow-direction traffic-path"
+    "start end action log-status tcp-flags pkt-srcaddr pkt-dstaddr flow-direction type"
 )
 
 
@@ -67,9 +67,9 @@ NOT_LOGGED = {
     "detail": "reject-reason is not logged; Block Public Access and Encryption Controls are "
     "assumed to be off",
 }
-PATH = {
+FABRIC = {
     "kind": "private-addresses",
-    "detail": "traffic-path is 4, and Block Public Access concerns internet gateways only",
+    "detail": "type is EFA: such traffic does not leave the VPC",
 }
 
 
@@ -80,15 +80,15 @@ def block(title: str) -> str:
     return found[1]
 
 
-def scenario_files(name: str, paths: str, evidence: list[dict[str, str]]) -> dict[str, str]:
-    """Return the two files of a scenario: a flow with one record for each of the traffic paths."""
+def scenario_files(name: str, types: str, evidence: list[dict[str, str]]) -> dict[str, str]:
+    """Return the two files of a scenario: a flow with one record for each of the types."""
     lines = [
         f"5 123456789012 eni-0a1b 10.0.1.5 203.0.113.12 52344 443 6 1 60 {at} {at} REJECT OK 2 "
-        f"10.0.1.5 203.0.113.12 egress {path}"
-        for at, path in enumerate(paths.split(), 1_795_348_800)
+        f"10.0.1.5 203.0.113.12 egress {kind}"
+        for at, kind in enumerate(types.split(), 1_795_348_800)
     ]
     scenario = {
-        "title": f"Egress to a public address, traffic-path {paths}",
+        "title": f"Egress to a public address, type {types}",
         "files": [f"{name}.log"],
         "verdicts": [{"evidence": evidence}],
     }
@@ -142,13 +142,13 @@ def test_an_evidence_rule_costs_its_field_the_rule_the_readme_row_and_two_scenar
 ) -> None:
     before = contents(copy)
     scenarios = {
-        **scenario_files("traffic-path-peering", "4 4", [SYN, NOT_LOGGED, PATH]),
-        **scenario_files("traffic-path-internet-gateway", "4 8", [SYN, NOT_LOGGED]),
+        **scenario_files("type-fabric-adapter", "EFA EFA", [SYN, NOT_LOGGED, FABRIC]),
+        **scenario_files("type-mixed", "EFA IPv4", [SYN, NOT_LOGGED]),
     }
     for name, text in scenarios.items():
         (copy / name).write_text(text)
-    without = run(copy, "traffic-path-*.json")
-    assert without["failed"] == ["traffic-path-peering"]
+    without = run(copy, "type-*.json")
+    assert without["failed"] == ["type-fabric-adapter"]
 
     # 1. The field.
     line = block("The field")
@@ -160,7 +160,7 @@ def test_an_evidence_rule_costs_its_field_the_rule_the_readme_row_and_two_scenar
     assert text.endswith("\n)")
     (copy / FAMILY).write_text(f"{text[:-1]}{row})\n")
     # 3. The README's table.
-    with_rule = run(copy, "traffic-path-*.json")
+    with_rule = run(copy, "type-*.json")
     edit(copy / "README.md", without["table"], with_rule["table"])
 
     assert run(copy, "*.json")["failed"] == []

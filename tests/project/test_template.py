@@ -345,6 +345,7 @@ def test_a_reader_role_may_read_what_the_functions_may() -> None:
     (policy,) = role["Policies"]
     assert policy["PolicyDocument"]["Statement"] == [
         own["ReadNetworkRules"],
+        own["ReadLoadBalancers"],
         own["ReadPrefixLists"],
     ]
     (trust,) = role["AssumeRolePolicyDocument"]["Statement"]

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
 from flowverdict.flows.collector import FlowCollector
-from flowverdict.verdict.decide import decide
+from flowverdict.verdict.decide import decide, possible_hypotheses
 from flowverdict.verdict.evidence_rules import RULES, decision_table
 from flowverdict.verdict.evidence_rules.predicates import answers, opens
 from flowverdict.verdict.model import (
-    HYPOTHESES,
+    UNTRACKED_RESPONSE,
     Cause,
     Confidence,
     Facts,
@@ -62,12 +62,13 @@ REQUEST = "10.0.2.20 10.0.1.5 ingress -"
 REPLY = "10.0.1.5 10.0.2.20 egress -"
 
 
-def test_a_security_group_never_blocks_a_response() -> None:
-    assert Hypothesis(Leg.RESPONSE, Cause.SECURITY_GROUP) not in HYPOTHESES
-    assert Hypothesis(Leg.RESPONSE, Cause.NETWORK_ACL) in HYPOTHESES
-    assert {
-        Hypothesis(Leg.REQUEST, cause) for cause in (Cause.NETWORK_ACL, Cause.SECURITY_GROUP)
-    } <= HYPOTHESES
+def test_a_security_group_blocks_a_response_only_of_an_untracked_connection() -> None:
+    request = line(action="ACCEPT", tail=f"2 {REQUEST}")
+    reply = line(ends="10.0.1.5 10.0.2.20", ports="443 50122", tail=f"0 {REPLY}")
+    late = line(ends="10.0.1.5 10.0.2.20", ports="443 50122", start=2_000, tail=f"0 {REPLY}")
+    assert UNTRACKED_RESPONSE not in possible_hypotheses(facts_of(request, reply))
+    assert UNTRACKED_RESPONSE not in possible_hypotheses(facts_of(request, late))
+    assert Hypothesis(Leg.RESPONSE, Cause.NETWORK_ACL) in possible_hypotheses(facts_of(reply))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.kind}-{rule.strength.name}")

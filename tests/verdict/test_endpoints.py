@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.model import Interface, Peering, PeeringSide
-from flowverdict.verdict.endpoints import Endpoints, Path, describe_endpoints, interface_in_words
+from flowverdict.network.packet import Packet
+from flowverdict.verdict.endpoints import Endpoints, describe_endpoints, interface_in_words
+from flowverdict.verdict.paths import Logged, Path, find_path
 from tests.helpers.shop import APP, SHOP
 
 if TYPE_CHECKING:
@@ -76,7 +79,15 @@ def test_a_name_tag_cannot_break_a_line_or_drive_a_terminal() -> None:
 def endpoints(remote: str, config: NetConfig = SHOP) -> Endpoints:
     interface = config.interface(APP)
     assert interface is not None
-    return describe_endpoints(config, interface, ip_address(remote))
+    packet = Packet(
+        source=interface.addresses[0],
+        destination=ip_address(remote),
+        protocol=6,
+        source_port=41_000,
+        destination_port=443,
+    )
+    found = find_path(config, interface, packet, Logged(direction=FlowDirection.EGRESS))
+    return describe_endpoints(config, interface, packet.destination, found)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flows.model import TrafficTotals
 from flowverdict.verdict.endpoints import MAX_TAG
 from flowverdict.verdict.model import Confidence
+from flowverdict.verdict.owners import owners_of
 from flowverdict.verdict.wording import caption, connection, headline, next_steps, sentence
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ def compose_alert(
         flows=len(members),
         packets=traffic.packets,
         bytes=traffic.bytes,
+        local_end=cut_or_none(standing.local_end),
+        notes=tuple(map(cut, standing.notes)),
         owners=_owners(standing),
         links=console_links(
             key.region,
@@ -148,11 +151,9 @@ def _with_remediation(alert: Alert, standing: Explanation) -> Alert:
 def _with_endpoints(alert: Alert, endpoints: Endpoints) -> Alert:
     return replace(
         alert,
-        local_end=cut(endpoints.local),
         remote_end=cut(endpoints.remote),
         path=endpoints.path,
         path_id=endpoints.path_id,
-        notes=tuple(cut(note) for note in endpoints.notes),
     )
 
 
@@ -233,13 +234,18 @@ def network_of(remotes: Sequence[Remote]) -> str | None:
 
 
 def _owners(standing: Explanation) -> tuple[tuple[str, str], ...]:
-    """Return the interface's tags that name an owner, as text that cannot fake a line."""
-    if standing.rules_check is None:
-        return ()
-    tags = standing.rules_check.interface.tags
+    """Return what names an owner, as text that cannot fake a line.
+
+    Of the interface's own tags, those with a usual name; and what the records show: the ECS
+    service, and tags that somebody chose for the flow log.
+    """
+    tags = {} if standing.rules_check is None else standing.rules_check.interface.tags
     owners = [
         (name, one_line(tags[name]).strip()[:MAX_TAG])
         for name in sorted(tags)
         if name.casefold() in _OWNER_TAGS
     ]
-    return tuple((name, value) for name, value in owners if value)[:_MAX_OWNERS]
+    named = [(name, value) for name, value in owners if value]
+    known = {value for _, value in named}
+    named += [(whose, value) for whose, value in owners_of(standing.flow) if value not in known]
+    return tuple(named)[:_MAX_OWNERS]

@@ -70,6 +70,7 @@ class Sample:
             accepts_logged=False,
             accepts_logged_elsewhere=False,
             records_lost=False,
+            forwards=False,
             same_subnet=None,
             observed=NOTHING_OBSERVED,
             packet_addresses_logged=True,

@@ -6,7 +6,8 @@
 - *medium*: requests out to the internet, which may be intended egress control; a scan from inside;
   packets whose time to live ended in a transit gateway;
 - *low*: unsolicited traffic from the internet;
-- *info*: packets of closed connections, or packets that the rules allow by now.
+- *info*: packets of closed connections, packets that the rules allow by now, and broadcast,
+  multicast and link-local traffic, which no VPC carries.
 
 What is inside follows from the addresses, and from the path where the rules were read.
 """
@@ -19,15 +20,13 @@ from flowverdict.alerts.model import Severity
 from flowverdict.core.addresses import is_inside
 from flowverdict.core.protocols import PortLook, has_ports, port_look, without_ephemeral
 from flowverdict.flowlog.records import FlowDirection
-from flowverdict.verdict.endpoints import Path
 from flowverdict.verdict.model import Confidence, Leg, VerdictKind
+from flowverdict.verdict.paths import NOT_A_SERVICE, Path
 
 if TYPE_CHECKING:
     from flowverdict.verdict.explanation import Explanation
 
 
-# AWS address ranges that any customer's machines or content may be behind.
-_NOT_A_SERVICE = {None, "AMAZON", "EC2", "CLOUDFRONT", "GLOBALACCELERATOR"}
 # The path tells an inside end better than its address: VPCs may use public ranges, and IPv6 always
 # does.
 _PATHS_IN_WORDS = {
@@ -37,12 +36,18 @@ _PATHS_IN_WORDS = {
     Path.INTERFACE_ENDPOINT: "traffic of a VPC endpoint",
     Path.GATEWAY_ENDPOINT: "traffic to an AWS service, through a gateway endpoint",
     Path.AWS_SERVICE: "traffic to an AWS service",
+    Path.TRANSIT_GATEWAY: "traffic of a network behind a transit gateway",
+    Path.VIRTUAL_PRIVATE_GATEWAY: "traffic of a network behind a VPN or Direct Connect",
+    Path.LOCAL_GATEWAY: "traffic of a network behind a local gateway",
+    Path.LOAD_BALANCER: "requests of clients that came by a load balancer",
 }
 
 
 def severity_of(explanation: Explanation) -> tuple[Severity, str]:
     """Return the severity of one rejected flow, and the reason in words."""
     verdict = explanation.verdict
+    if explanation.not_carried is not None:
+        return Severity.INFO, f"{explanation.not_carried}, which no VPC carries"
     match verdict.kind:
         case VerdictKind.CLOSED_CONNECTION:
             return Severity.INFO, "a packet of a connection that was over; this is normal"
@@ -76,7 +81,7 @@ def _severity_of_request(explanation: Explanation) -> tuple[Severity, str]:
     if ends and all(is_inside(end) for end in ends):
         return Severity.HIGH, "traffic between private addresses, inside the organisation"
     match flow.direction:
-        case FlowDirection.EGRESS if context.pkt_dst_aws_service not in _NOT_A_SERVICE:
+        case FlowDirection.EGRESS if context.pkt_dst_aws_service not in NOT_A_SERVICE:
             return Severity.HIGH, f"traffic to an AWS service ({context.pkt_dst_aws_service})"
         case FlowDirection.EGRESS:
             return (
@@ -93,9 +98,9 @@ def _severity_of_request(explanation: Explanation) -> tuple[Severity, str]:
 
 def _severity_at_transit_gateway(explanation: Explanation) -> tuple[Severity, str]:
     key = explanation.flow.key
-    if explanation.is_inside:
-        return Severity.HIGH, "traffic between private addresses, inside the organisation"
     if key.packet_destination is None or is_inside(key.packet_destination):
+        if key.packet_source is not None and is_inside(key.packet_source):
+            return Severity.HIGH, "traffic between private addresses, inside the organisation"
         return Severity.HIGH, "traffic to an address inside the organisation"
     return Severity.MEDIUM, "traffic out to the internet; this may be intended egress control"
 

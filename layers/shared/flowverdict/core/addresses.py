@@ -22,6 +22,14 @@ _INSIDE_V4 = tuple(
 )
 _INSIDE_V6 = tuple(IPv6Network(cidr) for cidr in ("fc00::/7", "fe80::/10"))
 
+# Link-local addresses at which a VPC offers services: metadata, time and DNS; credentials of ECS
+# tasks; VPC Lattice. https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html,
+# https://docs.aws.amazon.com/vpc-lattice/latest/ug/security-groups.html
+_LINK_LOCAL_SERVICES = tuple(
+    IPv4Network(cidr) for cidr in ("169.254.169.0/24", "169.254.170.0/24", "169.254.171.0/24")
+)
+_LIMITED_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
+
 
 class IPv4Address(ipaddress.IPv4Address):
     """An IPv4 address with its hash and text cached; ``ipaddress`` computes both on each use.
@@ -68,3 +76,23 @@ def is_inside(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv4Address):
         return any(address in network for network in _INSIDE_V4)
     return any(address in network for network in _INSIDE_V6)
+
+
+@lru_cache(maxsize=65_536)
+def kind_not_carried(address: Address) -> str | None:
+    """Return ``multicast``, ``broadcast`` or ``link-local`` for an address that no VPC carries.
+
+    The broadcast address of a subnet shows only where the subnet's range is known. A VPC carries
+    multicast only in a multicast domain of a transit gateway:
+    https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html.
+    """
+    if address.is_multicast:
+        return "multicast"
+    if address == _LIMITED_BROADCAST:
+        return "broadcast"
+    if address.is_link_local and not any(
+        isinstance(address, ipaddress.IPv4Address) and address in network
+        for network in _LINK_LOCAL_SERVICES
+    ):
+        return "link-local"
+    return None

@@ -99,7 +99,7 @@ _TABLE = (
     *_texts(4, "region", "az-id", "sublocation-type", "sublocation-id"),
     *_texts(5, "pkt-src-aws-service", "pkt-dst-aws-service"),
     Field(name="flow-direction", since=5, kind=FieldKind.FLOW_DIRECTION),
-    *_integers(5, MAX_INT_32, "traffic-path"),
+    *_integers(5, MAX_INT_32, "traffic-path", observed=True),
     *_texts(
         6,
         "resource-type",
@@ -137,10 +137,11 @@ _TABLE = (
         "ecs-task-definition-arn",
         "ecs-task-arn",
         "ecs-task-id",
+        observed=True,
     ),
     Field(name="reject-reason", since=8, kind=FieldKind.REJECT_REASON, observed=True),
     *_texts(9, "resource-id"),
-    *_integers(10, MAX_INT_32, "encryption-status"),
+    *_integers(10, MAX_INT_32, "encryption-status", observed=True),
     *_texts(
         11,
         "instance-tag",
@@ -149,12 +150,17 @@ _TABLE = (
         "interface-tag-2",
         "asg-tag",
         "asg-tag-2",
-        "interface-type",
+        observed=True,
+    ),
+    *_texts(11, "interface-type"),
+    *_texts(
+        11,
         "next-hop-interface-id",
         "next-hop-subnet-id",
         "next-hop-az-id",
         "next-hop-vpc-id",
         "next-hop-interface-type",
+        observed=True,
     ),
 )
 

@@ -273,6 +273,7 @@ class FlowCollector:
                 same=same,
                 accepts_logged=interface.accepts_logged,
                 records_lost=interface.records_lost,
+                forwards=interface.shows_several_addresses,
                 accepts_logged_elsewhere=accepts_logged and not interface.accepts_logged,
                 same_subnet=same_subnet(key, direction, interface, subnets),
                 observed=rejects.observed,

@@ -33,7 +33,7 @@ from flowverdict.flows.model import (
     RejectedTotals,
     TrafficTotals,
 )
-from flowverdict.flows.observed import ObservedValues
+from flowverdict.flows.observed import NOT_LOGGED, ObservedValues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -141,7 +141,11 @@ def pack(evidence: Evidence) -> bytes:
         ],
         "accepted": AcceptedFlowIndex.COLUMNS,
         "observed": [
-            {name: sorted(values, key=str) for name, values in together.items()}
+            {
+                name: sorted(values, key=str)
+                for name, values in together.items()
+                if values != NOT_LOGGED  # the default of a name that is missing
+            }
             for together in observed.numbers
         ],
     }

@@ -228,6 +228,11 @@ class Interface:
         self.vpc_id = agreed(self.vpc_id, other.vpc_id)
         self.accepts_logged |= other.accepts_logged
 
+    @property
+    def shows_several_addresses(self) -> bool:
+        """Whether records show several local addresses, so that the interface forwards packets."""
+        return len(self.own) > 1 or (not self.own and self.shared is not None and not self.shared)
+
     def own_addresses(self) -> frozenset[Address]:
         """Return the interface's own address, or nothing if the records show several."""
         shown = self.own or self.shared or set()
@@ -253,6 +258,9 @@ class RejectedFlow:
         Without accepted records, a missing mirror means nothing.
     records_lost
         Whether AWS reports lost records of this interface (SKIPDATA).
+    forwards
+        Whether records show several local addresses on this interface: an appliance forwards
+        packets of other hosts, and may see one direction of a connection only.
     same_subnet
         Whether both ends are in one subnet; ``None`` if the records do not show it.
     observed
@@ -275,6 +283,7 @@ class RejectedFlow:
     accepts_logged: bool
     accepts_logged_elsewhere: bool
     records_lost: bool
+    forwards: bool
     same_subnet: bool | None
     observed: ObservedValues
     packet_addresses_logged: bool

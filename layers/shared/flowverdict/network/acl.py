@@ -5,6 +5,10 @@
   entries to IPv4 packets. A network ACL applies only where a packet enters or leaves the subnet,
   to each direction separately.
   https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html
+- Where the attachment of a transit gateway lies in the subnet of the workload, neither direction is
+  checked for traffic from the gateway; for traffic to the gateway the outbound entries are checked
+  by destination, and then the inbound entries by source.
+  https://docs.aws.amazon.com/vpc/latest/tgw/tgw-nacls.html
 - The ports of an entry are the packet's destination ports and count for TCP and UDP alone; its
   type and code count for ICMP alone.
   https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateNetworkAclEntry.html
@@ -35,6 +39,7 @@ from flowverdict.network.packet import (
     possible,
     sure,
 )
+from flowverdict.network.routes import Target, route_to
 
 if TYPE_CHECKING:
     from flowverdict.core.addresses import Address, Network
@@ -199,10 +204,16 @@ def evaluate_subnet_acl(
 ) -> AclAnswer | None:
     """Evaluate the network ACL of an interface's subnet for a packet.
 
-    ``None`` if the packet stays inside the subnet, where no network ACL applies.
+    ``None`` if no network ACL is checked: the packet stays inside the subnet, or comes from a
+    transit gateway's attachment in the subnet.
     """
     remote = packet.peer(direction)
+    beside_attachment = _passes_attachment_in_subnet(config, interface, remote)
+    if beside_attachment and direction is FlowDirection.INGRESS:
+        return None
     crosses = crosses_subnet_boundary(config, interface, remote)
+    if interface.interface_type == _ATTACHMENT:
+        crosses = _crosses_at_attachment(config, interface, packet, direction)
     if crosses is False:
         return None
     if interface.subnet_id is None:
@@ -211,7 +222,44 @@ def evaluate_subnet_acl(
     if acl is None:
         return _unknown(None, f"the network ACL of {interface.subnet_id} is not known")
     answer = evaluate_acl(acl, packet, direction)
+    if beside_attachment and answer.outcome is Outcome.ALLOW:
+        return evaluate_acl(acl, packet, FlowDirection.INGRESS)
     if crosses is None and answer.outcome is Outcome.DENY:
         reason = f"{remote} may lie in {interface.subnet_id} itself, where no network ACL is asked"
         return replace(answer, outcome=Outcome.UNKNOWN, reasons=(reason,))
     return answer
+
+
+# --- transit gateway attachments --------------------------------------------------------------
+
+_ATTACHMENT = "transit_gateway"
+
+
+def _passes_attachment_in_subnet(config: NetConfig, interface: Interface, remote: Address) -> bool:
+    """Whether traffic with an address passes an attachment that lies in the interface's subnet."""
+    if interface.subnet_id is None or interface.interface_type == _ATTACHMENT:
+        return False
+    route = route_to(config, interface, remote)
+    return (
+        route is not None
+        and route.target is Target.TRANSIT_GATEWAY
+        and any(
+            each.interface_type == _ATTACHMENT and each.subnet_id == interface.subnet_id
+            for each in config.interfaces or ()
+        )
+    )
+
+
+def _crosses_at_attachment(
+    config: NetConfig, interface: Interface, packet: Packet, direction: FlowDirection
+) -> bool | None:
+    """Whether the network ACL of an attachment's subnet is checked at the attachment itself.
+
+    It is for all traffic that reaches the gateway, by source, also from the same subnet; and for
+    what leaves the gateway to another subnet, by destination.
+    """
+    if direction is FlowDirection.INGRESS:
+        return True
+    if interface.subnet_id is None:
+        return None
+    return _lies_outside(config, interface, interface.subnet_id, packet.destination)

@@ -11,8 +11,10 @@ Whatever the data leaves open makes a match *possible* (see ``packet``), for exa
 holders belong to another account. The answer is ``unknown`` as soon as such a match could reverse
 it, and then names what is missing.
 
-No data shows whether a packet comes through a middlebox appliance, and references do not match
-such packets. So an allowing rule with a reference is right only for packets without a middlebox.
+Records do not show whether a packet came through a middlebox or a load balancer that keeps the
+client's address, and references to the client's group do not match such packets. Where a load
+balancer is known, such a match is possible; where load balancers are not known, the answer says
+that it holds for direct packets only.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.acl import lies_within
+from flowverdict.network.clients_through import load_balancer_before, load_balancers_known
 from flowverdict.network.model import (
     FORWARDING_TYPES,
     GroupReference,
@@ -52,6 +55,7 @@ from flowverdict.network.packet import (
 
 if TYPE_CHECKING:
     from flowverdict.core.addresses import Address
+    from flowverdict.network.clients_through import Before
     from flowverdict.network.configuration import NetConfig
     from flowverdict.network.model import Interface, Peer, Peering, SecurityGroupRule
 
@@ -81,6 +85,9 @@ class GroupsAnswer:
         For a denial, the rule that came closest.
     reasons
         Why the answer is unknown, or allowed without a rule.
+    only_direct
+        Only a reference to the sender's group allows the packet, which holds unless the packet came
+        by a load balancer that keeps the client's address; load balancers are not known.
     """
 
     outcome: Outcome
@@ -89,16 +96,21 @@ class GroupsAnswer:
     possible: tuple[SecurityGroupRule, ...] = ()
     nearest_miss: NearestMiss | None = None
     reasons: tuple[str, ...] = ()
+    only_direct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """A packet as an interface sees it, and the known configuration."""
+    """A packet as an interface sees it, and the known configuration.
+
+    ``before`` is a load balancer that the packet may have come by, with the client's address.
+    """
 
     config: NetConfig
     interface: Interface
     packet: Packet
     direction: FlowDirection
+    before: Before | None
 
     @property
     def address(self) -> Address:
@@ -141,15 +153,20 @@ def evaluate_groups(
     if interface.is_nat_gateway or not interface.group_ids:
         return _answer_without_groups(interface)
     group_ids = interface.group_ids
-    view = _View(config, interface, packet, direction)
+    incoming = direction is FlowDirection.INGRESS
+    before = load_balancer_before(config, interface, packet) if incoming else None
+    view = _View(config, interface, packet, direction, before)
     rules, reasons = _rules(view, group_ids)
     checked = [_check(view, rule) for rule in rules]
     # Rules have no order: which of several is named must not depend on how the data lists them.
-    allowing = min(
-        (each.rule for each in checked if each.match is Match.YES), key=str, default=None
-    )
-    if allowing is not None:
-        return GroupsAnswer(outcome=Outcome.ALLOW, group_ids=group_ids, rule=allowing)
+    allowing = sorted((each.rule for each in checked if each.match is Match.YES), key=str)
+    if allowing:
+        return GroupsAnswer(
+            outcome=Outcome.ALLOW,
+            group_ids=group_ids,
+            rule=allowing[0],
+            only_direct=_allowed_only_direct(view, allowing),
+        )
     in_doubt = sorted(
         (each for each in checked if each.match is Match.POSSIBLE), key=lambda each: str(each.rule)
     )
@@ -163,6 +180,16 @@ def evaluate_groups(
         )
     return GroupsAnswer(
         outcome=Outcome.DENY, group_ids=group_ids, nearest_miss=_nearest_miss(view, checked)
+    )
+
+
+def _allowed_only_direct(view: _View, allowing: list[SecurityGroupRule]) -> bool:
+    """Whether no rule would allow the packet if it came by a load balancer that is not known."""
+    return (
+        view.direction is FlowDirection.INGRESS
+        and view.packet.protocol in PROTOCOLS_WITH_PORTS
+        and all(isinstance(rule.peer, GroupReference) for rule in allowing)
+        and not load_balancers_known(view.config)
     )
 
 
@@ -247,7 +274,7 @@ def _match_peer(view: _View, peer: Peer | None) -> Finding:
                 return possible(f"the entries of {peer.prefix_list_id} are not known")
             return sure(matches=any(view.address in network for network in known.cidrs))
         case GroupReference():
-            return _match_reference(view, peer)
+            return _through_load_balancer(view, peer, _match_reference(view, peer))
         case _:
             return sure(matches=view.address in peer)
 
@@ -278,6 +305,22 @@ def _match_reference(view: _View, reference: GroupReference) -> Finding:
         default=NO,
     )
     return best if best.match is not Match.NO else _match_unknown_holder(view, reference, peering)
+
+
+def _through_load_balancer(view: _View, reference: GroupReference, direct: Finding) -> Finding:
+    """Return the match of a reference where the packet may have come by a load balancer."""
+    before = view.before
+    matches = (
+        Match.NO if before is None or reference.group_id not in before.group_ids else Match.YES
+    )
+    if before is None or direct.match in {matches, Match.POSSIBLE}:
+        return direct
+    came = (
+        f"if the packet came by the load balancer {before.name}, which keeps the client's address"
+    )
+    if matches is Match.YES:
+        return possible(f"{came}, the load balancer's own group counts")
+    return possible(f"{came}, the client's group does not count and its address is needed")
 
 
 def _groups_not_known(interface: Interface, address: Address) -> Finding:
@@ -338,7 +381,7 @@ def _match_vpc(view: _View, reference: GroupReference, here: str, there: str) ->
         return YES  # the rule itself says that its connection is active
     if (
         view.direction is FlowDirection.EGRESS
-        and config.peerings is not None
+        and config.knows_all("peerings")
         and all(peering.carries_traffic is False for peering in links)
     ):
         return NO  # over a transit gateway, only inbound rules can refer to groups

@@ -1,9 +1,10 @@
 """Decide why a flow was rejected: evidence in, verdict out. Pure; the rules are a table.
 
 Two facts of AWS (https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-records-examples.html):
-a rejected *response* can only be the work of the network ACL, because security groups are stateful;
-a rejected *request* can be the work of either. AWS has causes that are neither: packets that arrive
-after the connection was closed, VPC Block Public Access and VPC Encryption Controls.
+a rejected *response* is the work of the network ACL, because security groups are stateful, unless
+the connection is not tracked; a rejected *request* can be the work of either. AWS has causes that
+are neither: packets that arrive after the connection was closed, VPC Block Public Access and VPC
+Encryption Controls.
 
 A hypothesis is a leg and a cause. The decision starts from all hypotheses, each piece of evidence
 strikes some out, and what is left is the verdict. ``evidence_rules.RULES`` is the whole decision,
@@ -20,12 +21,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowverdict.core.protocols import Protocol
+from flowverdict.network.packet import Outcome
 from flowverdict.verdict.evidence_rules import RULES
 from flowverdict.verdict.evidence_rules.network_rules import rules_unclear
-from flowverdict.verdict.evidence_rules.predicates import reason_named
+from flowverdict.verdict.evidence_rules.predicates import reason_named, reply_may_be_new
 from flowverdict.verdict.model import (
     HYPOTHESES,
-    WITHOUT_RULES,
+    UNTRACKED_RESPONSE,
     Cause,
     Confidence,
     Evidence,
@@ -60,6 +63,9 @@ _KINDS = {
     frozenset({Cause.CHANGED_RULE}): VerdictKind.RULES_ALLOW,
 }
 
+# Groups let ICMP errors of tracked connections pass, whatever their rules say of requests.
+_ICMP = {Protocol.ICMP, Protocol.ICMPV6}
+
 # For these verdicts the leg does not change what to do, so an unknown leg does not lower the
 # confidence.
 _LEG_IS_INCIDENTAL = {
@@ -77,9 +83,7 @@ def decide(facts: Facts, rules_not_read: str | None = None) -> Verdict:
     with the evidence.
     """
     observed = _observe(facts)
-    remaining, contradicted = _eliminate(
-        WITHOUT_RULES if facts.rules_check is None else HYPOTHESES, [rule for rule, _ in observed]
-    )
+    remaining, contradicted = _eliminate(possible_hypotheses(facts), [rule for rule, _ in observed])
     required = _weakest_required(remaining)
     kind, leg = _reading(remaining[required])
     conflicting = contradicted or any(rule.conflicts for rule, _ in observed)
@@ -87,16 +91,11 @@ def decide(facts: Facts, rules_not_read: str | None = None) -> Verdict:
         required = Strength.WEAK
     if kind is VerdictKind.RULES_ALLOW:
         required = max(required, Strength.SOFT)  # the rules as of now, not as of the reject
-    if (
-        kind is VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP
-        and facts.acl_denies()
-        and facts.groups_deny()
-    ):
-        # Both would block the packet now. Hard evidence about the time of the reject does not tell
-        # them apart, so the verdict is not certain. A security group never blocks a reply, so with
-        # the leg unknown the verdict is a guess.
-        kind = VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP
-        required = max(required, Strength.WEAK if leg is Leg.UNKNOWN else Strength.SOFT)
+    if kind is VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP:
+        kind, strength = _by_rules_as_read(facts, leg)
+        required = max(required, strength)
+    if _rule_may_match(facts, kind):
+        required = Strength.WEAK
     return Verdict(
         kind=kind,
         leg=leg,
@@ -107,6 +106,55 @@ def decide(facts: Facts, rules_not_read: str | None = None) -> Verdict:
             *_remarks(rules_unclear(facts), rules_not_read),
         ),
     )
+
+
+def possible_hypotheses(facts: Facts) -> frozenset[Hypothesis]:
+    """Return what is possible at all for a flow.
+
+    Whether a rule has changed shows only where the rules were read. A security group blocks a
+    response only if it may not track the connection.
+    """
+    return frozenset(
+        hypothesis
+        for hypothesis in HYPOTHESES
+        if (hypothesis.cause is not Cause.CHANGED_RULE or facts.rules_check is not None)
+        and (hypothesis != UNTRACKED_RESPONSE or reply_may_be_new(facts))
+    )
+
+
+def _by_rules_as_read(facts: Facts, leg: Leg) -> tuple[VerdictKind, Strength]:
+    """Return which of the two layers the rules as read name, and the strength of that.
+
+    A layer that denies the packet now blocks it, whatever the other does. Hard evidence about the
+    time of the reject does not show that, so the verdict is not certain.
+    """
+    if facts.acl_denies() and facts.groups_deny():
+        # A security group blocks no reply that it tracks: with the leg unknown this is a guess.
+        guess = leg is Leg.UNKNOWN
+        return (
+            VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP,
+            Strength.WEAK if guess else Strength.SOFT,
+        )
+    if facts.acl_denies():
+        return VerdictKind.NETWORK_ACL, Strength.SOFT
+    if facts.groups_deny() and leg is Leg.REQUEST and facts.flow.key.protocol not in _ICMP:
+        return VerdictKind.SECURITY_GROUP, Strength.SOFT
+    return VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP, Strength.HARD
+
+
+def _rule_may_match(facts: Facts, kind: VerdictKind) -> bool:
+    """Whether a rule of the layer that is named may allow the packet after all."""
+    rules_check = facts.rules_check
+    if rules_check is None:
+        return False
+    match kind:
+        case VerdictKind.SECURITY_GROUP:
+            return bool(rules_check.groups.possible)
+        case VerdictKind.NETWORK_ACL:
+            acl = rules_check.acl
+            return acl is not None and acl.outcome is Outcome.UNKNOWN and bool(acl.possible)
+        case _:
+            return False
 
 
 def _observe(facts: Facts) -> list[tuple[Rule, str]]:

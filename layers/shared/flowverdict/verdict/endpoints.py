@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from flowverdict.core.addresses import is_inside
 from flowverdict.core.untrusted import one_line
-from flowverdict.flowlog.flow_key import IPV4
 from flowverdict.network.model import PrefixListReference
+from flowverdict.verdict.paths import Path, unreachable_from_internet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,23 +23,10 @@ if TYPE_CHECKING:
     from flowverdict.core.addresses import Address
     from flowverdict.network.configuration import NetConfig
     from flowverdict.network.model import Interface, Peering, PrefixList, VpcEndpoint
+    from flowverdict.verdict.paths import FoundPath
 
 
 MAX_TAG = 64  # characters of a tag's value that are shown: enough for a name, not for a message
-
-
-class Path(StrEnum):
-    """The path that a packet took, or would have taken."""
-
-    SAME_SUBNET = "same-subnet"
-    SAME_VPC = "same-vpc"
-    INTERFACE_ENDPOINT = "interface-endpoint"
-    GATEWAY_ENDPOINT = "gateway-endpoint"
-    AWS_SERVICE = "aws-service"
-    PEERING = "peering"
-    TRANSIT_GATEWAY = "transit-gateway"
-    INTERNET = "internet"
-    OTHER_NETWORK = "other-network"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,48 +44,94 @@ class Endpoints:
     notes: tuple[str, ...]
 
 
-def describe_endpoints(config: NetConfig, interface: Interface, remote: Address) -> Endpoints:
-    """Describe the interface, the remote address and the path between them."""
-    local = interface_in_words(config, interface)
-    far = config.interface_at(interface.vpc_id, remote)
-    if far is not None:
-        return _inside_vpc(config, interface, far, local)
-    own_endpoint = config.endpoint_of_interface(interface.interface_id)
-    if own_endpoint is not None:
-        return Endpoints(
-            local=local,
-            remote=str(remote),
-            path=Path.INTERFACE_ENDPOINT,
-            path_id=own_endpoint.endpoint_id,
-            notes=(_group_note(own_endpoint),),
-        )
-    peering = _peering_to(config, interface, remote)
-    if peering is not None:
-        return _peered(config, interface, peering, remote, local)
-    service = _service_list(config, remote)
-    if service is not None:
-        return _aws_service(config, interface, service, remote, local)
-    if remote.version == IPV4 and not is_inside(remote):
-        return Endpoints(
-            local=local,
-            remote=f"{remote}, on the internet",
-            path=Path.INTERNET,
-            path_id=None,
-            notes=(),
-        )
-    if _in_vpc(config, interface, remote):
-        note = f"no interface with {remote} was found in {interface.vpc_id}"
-        return Endpoints(
-            local=local, remote=str(remote), path=Path.SAME_VPC, path_id=None, notes=(note,)
-        )
-    note_or_none = _not_transitive(config, interface, remote)
+def describe_endpoints(
+    config: NetConfig, interface: Interface, remote: Address, found: FoundPath
+) -> Endpoints:
+    """Describe the interface, the remote address and the path that was found between them."""
     return Endpoints(
-        local=local,
-        remote=f"{remote}, outside the VPC",
-        path=Path.OTHER_NETWORK,
-        path_id=None,
-        notes=() if note_or_none is None else (note_or_none,),
+        local=interface_in_words(config, interface),
+        remote=_remote_in_words(config, interface, remote, found),
+        path=found.path,
+        path_id=found.path_id,
+        notes=tuple(_notes(config, interface, remote, found)),
     )
+
+
+def _remote_in_words(
+    config: NetConfig, interface: Interface, remote: Address, found: FoundPath
+) -> str:
+    name = str(remote) if found.far is None else interface_in_words(config, found.far)
+    match found.path:
+        case Path.PEERING:
+            other = None if found.peering is None else found.peering.other_side(interface.vpc_id)
+            return f"{name}, in {'the peer VPC' if other is None else other.vpc_id}"
+        case Path.INTERNET:
+            return f"{remote}, on the internet"
+        case Path.LOAD_BALANCER:
+            return f"{remote}, on the internet, through load balancer {found.load_balancer}"
+        case Path.NOT_CARRIED:
+            return f"{remote}, a {found.special} address"
+        case Path.OTHER_NETWORK:
+            return f"{remote}, outside the VPC"
+        case Path.TRANSIT_GATEWAY | Path.VIRTUAL_PRIVATE_GATEWAY | Path.LOCAL_GATEWAY:
+            gateway = found.path_id or f"the {found.path.replace('-', ' ')}"
+            return f"{remote}, behind {gateway}"
+        case Path.GATEWAY_ENDPOINT | Path.AWS_SERVICE if found.prefix_list is not None:
+            prefix_list = found.prefix_list
+            return f"{remote}, {_service_name(prefix_list)} ({prefix_list.prefix_list_id})"
+        case Path.AWS_SERVICE:
+            return f"{remote}, an AWS service"
+        case _:
+            return name
+
+
+def _notes(
+    config: NetConfig, interface: Interface, remote: Address, found: FoundPath
+) -> Iterator[str]:
+    if found.route is not None and found.route.blackhole:
+        yield (
+            f"the route to {found.route.network} in {found.route.route_table_id} is a blackhole: "
+            f"{found.route.target_id} does not exist any more"
+        )
+    match found.path:
+        case Path.NOT_CARRIED:
+            yield from _not_carried_notes(found)
+        case Path.INTERFACE_ENDPOINT if found.endpoint is not None:
+            yield _group_note(found.endpoint)
+        case Path.SAME_VPC if found.far is None:
+            yield f"no interface with {remote} was found in {interface.vpc_id}"
+        case Path.PEERING if found.peering is not None:
+            yield from _peering_notes(config, interface, found.peering)
+        case Path.GATEWAY_ENDPOINT | Path.AWS_SERVICE if found.prefix_list is not None:
+            yield from _service_notes(config, interface, found.prefix_list, found.endpoint)
+        case Path.LOAD_BALANCER:
+            yield (
+                f"{interface.interface_id} has no public address, so the packet came by a load "
+                "balancer that keeps the client's address: the interface's groups must let clients "
+                "in by address"
+            )
+        case Path.INTERNET if unreachable_from_internet(interface, remote):
+            yield (
+                f"{interface.interface_id} has no public address: such a packet comes by a load "
+                "balancer that keeps the client's address, or by AWS Global Accelerator"
+            )
+        case Path.OTHER_NETWORK:
+            note = _not_transitive(config, interface, remote)
+            yield from () if note is None else (note,)
+        case _:
+            return
+
+
+def _not_carried_notes(found: FoundPath) -> Iterator[str]:
+    if found.special == "multicast":
+        yield (
+            "a VPC carries no multicast, whatever its rules say; only a multicast domain of a "
+            "transit gateway does"
+        )
+    elif found.special == "broadcast":
+        yield "a VPC carries no broadcast, whatever its rules say"
+    else:
+        yield "link-local addresses are not forwarded, whatever the rules say"
 
 
 # --- interfaces -----------------------------------------------------------------------------------
@@ -169,29 +200,6 @@ def _owner(interface: Interface) -> str | None:
 # --- paths ----------------------------------------------------------------------------------------
 
 
-def _inside_vpc(config: NetConfig, interface: Interface, far: Interface, local: str) -> Endpoints:
-    remote = interface_in_words(config, far)
-    endpoint = config.endpoint_of_interface(far.interface_id) or config.endpoint_of_interface(
-        interface.interface_id
-    )
-    if endpoint is not None:
-        return Endpoints(
-            local=local,
-            remote=remote,
-            path=Path.INTERFACE_ENDPOINT,
-            path_id=endpoint.endpoint_id,
-            notes=(_group_note(endpoint),),
-        )
-    same_subnet = interface.subnet_id is not None and interface.subnet_id == far.subnet_id
-    return Endpoints(
-        local=local,
-        remote=remote,
-        path=Path.SAME_SUBNET if same_subnet else Path.SAME_VPC,
-        path_id=None,
-        notes=(),
-    )
-
-
 def _group_note(endpoint: VpcEndpoint) -> str:
     state = (
         ""
@@ -205,55 +213,30 @@ def _group_note(endpoint: VpcEndpoint) -> str:
     )
 
 
-def _service_list(config: NetConfig, remote: Address) -> PrefixList | None:
-    """Return the AWS prefix list, of a service with gateway endpoints, that holds this address."""
-    for prefix_list in config.prefix_lists or ():
-        if (prefix_list.name or "").startswith("com.amazonaws.") and any(
-            remote in network for network in prefix_list.cidrs or ()
-        ):
-            return prefix_list
-    return None
+def _service_name(prefix_list: PrefixList) -> str:
+    return (prefix_list.name or "").rpartition(".")[2]
 
 
-def _aws_service(
-    config: NetConfig, interface: Interface, service: PrefixList, remote: Address, local: str
-) -> Endpoints:
-    name = (service.name or "").rpartition(".")[2]
-    where = f"{remote}, {name} ({service.prefix_list_id})"
-    needs = (
-        f"security groups must let traffic out to {service.prefix_list_id}, and the network ACL to "
-        f"{name}'s public ranges and back (network ACLs take no prefix lists)"
-    )
-    endpoint = next(
-        (
-            endpoint
-            for endpoint in config.endpoints or ()
-            if endpoint.vpc_id == interface.vpc_id
-            and endpoint.service_name == service.name
-            and (endpoint.endpoint_type or "").casefold() == "gateway"
-        ),
-        None,
-    )
-    if endpoint is None:
-        missing = (
+def _service_notes(
+    config: NetConfig, interface: Interface, service: PrefixList, endpoint: VpcEndpoint | None
+) -> Iterator[str]:
+    name = _service_name(service)
+    if endpoint is not None:
+        route = _route_note(config, interface, service, endpoint)
+        yield from () if route is None else (route,)
+    elif config.endpoints is not None and name in _WITH_GATEWAY_ENDPOINTS:
+        yield (
             f"{interface.vpc_id} has no gateway endpoint for it, "
             "so traffic goes through a NAT gateway or internet gateway"
         )
-        return Endpoints(
-            local=local,
-            remote=where,
-            path=Path.AWS_SERVICE,
-            path_id=None,
-            notes=(needs,) if config.endpoints is None else (missing, needs),
-        )
-    route = _route_note(config, interface, service, endpoint)
-    return Endpoints(
-        local=local,
-        remote=where,
-        path=Path.GATEWAY_ENDPOINT,
-        path_id=endpoint.endpoint_id,
-        notes=(needs,) if route is None else (route, needs),
+    yield (
+        f"security groups must let traffic out to {service.prefix_list_id}, and the network ACL to "
+        f"{name}'s ranges and back (network ACLs take no prefix lists)"
     )
+
+
+# https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html
+_WITH_GATEWAY_ENDPOINTS = {"s3", "dynamodb", "s3express"}
 
 
 def _route_note(
@@ -274,43 +257,6 @@ def _route_note(
     return (
         f"{table.route_table_id} has no route to {endpoint.endpoint_id}, "
         "so traffic goes through a NAT gateway or internet gateway"
-    )
-
-
-def _peering_to(config: NetConfig, interface: Interface, remote: Address) -> Peering | None:
-    """Return the peering connection whose other side holds the address, an active one first."""
-    if interface.vpc_id is None:
-        return None
-    for peering in sorted(
-        config.peerings_of(interface.vpc_id),
-        key=lambda peering: (peering.carries_traffic is not True, peering.peering_id),
-    ):
-        other = peering.other_side(interface.vpc_id)
-        if other is not None and any(remote in network for network in other.cidrs):
-            return peering
-    return None
-
-
-def _peered(
-    config: NetConfig, interface: Interface, peering: Peering, remote: Address, local: str
-) -> Endpoints:
-    other = peering.other_side(interface.vpc_id)
-    far = next(
-        (
-            holder
-            for holder in config.interfaces_with(remote)
-            if other is not None and holder.vpc_id == other.vpc_id
-        ),
-        None,
-    )
-    name = str(remote) if far is None else interface_in_words(config, far)
-    vpc_id = "the peer VPC" if other is None else other.vpc_id
-    return Endpoints(
-        local=local,
-        remote=f"{name}, in {vpc_id}",
-        path=Path.PEERING,
-        path_id=peering.peering_id,
-        notes=tuple(_peering_notes(config, interface, peering)),
     )
 
 
@@ -366,8 +312,3 @@ def _not_transitive(config: NetConfig, interface: Interface, remote: Address) ->
                     f"but not with {interface.vpc_id}: peering is not transitive"
                 )
     return None
-
-
-def _in_vpc(config: NetConfig, interface: Interface, remote: Address) -> bool:
-    vpc = config.vpc(interface.vpc_id) if interface.vpc_id is not None else None
-    return vpc is not None and any(remote in network for network in vpc.cidrs)

@@ -15,10 +15,11 @@ from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.configuration import NetConfig
 from flowverdict.network.packet import Outcome
 from flowverdict.verdict.decide import decide
-from flowverdict.verdict.endpoints import Endpoints, Path, describe_endpoints
-from flowverdict.verdict.evidence_rules.predicates import opens
-from flowverdict.verdict.explanation import INSIDE_PATHS, Explanation
-from flowverdict.verdict.model import Confidence, Facts, Leg, Verdict, VerdictKind
+from flowverdict.verdict.endpoints import Endpoints, describe_endpoints
+from flowverdict.verdict.evidence_rules.predicates import opens, reply_like
+from flowverdict.verdict.explanation import Explanation
+from flowverdict.verdict.model import Confidence, EvidenceKind, Facts, Leg, Verdict, VerdictKind
+from flowverdict.verdict.paths import INSIDE_PATHS, Path
 from flowverdict.verdict.remediation import Remediation, find_remediation
 from flowverdict.verdict.rules_check import RulesCheck, check_rules, with_interface_facts
 from flowverdict.verdict.transit_gateway import explain_packets_lost
@@ -53,7 +54,10 @@ def explain_one(flow: RejectedFlow, config: NetConfig | NotAvailable | None) -> 
         )
     verdict = decide(Facts(flow=flow, rules_check=rules_check))
     endpoints = describe_endpoints(
-        config, rules_check.interface, rules_check.packet.peer(rules_check.direction)
+        config,
+        rules_check.interface,
+        rules_check.packet.peer(rules_check.direction),
+        rules_check.found_path,
     )
     return Explanation(
         flow=flow,
@@ -89,17 +93,10 @@ def _remediation(
     rules_check: RulesCheck,
     endpoints: Endpoints,
 ) -> Remediation | NotAvailable:
-    if verdict.kind in _NOTHING_TO_FIX:
-        return NotAvailable(_NOTHING_TO_FIX[verdict.kind])
-    if verdict.kind in {VerdictKind.UNDETERMINED, VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP}:
-        return NotAvailable("none offered: which rule blocked it is not settled")
-    flags = flow.traffic.tcp_flags
-    opening = flow.key.protocol != Protocol.TCP or flags is None or opens(flags)
-    if verdict.leg is not Leg.RESPONSE and not opening:
-        return NotAvailable(
-            "none offered: the packet answers no request (backscatter); opening is not the answer"
-        )
-    leg = _leg_to_fix(flow, verdict)
+    obstacle = _no_rule_to_change(flow, verdict, rules_check)
+    if obstacle is not None:
+        return NotAvailable(obstacle)
+    leg = _leg_to_fix(flow, verdict, rules_check)
     if leg is Leg.UNKNOWN:
         return NotAvailable(
             "none offered: whether this is a request or a reply is not certain enough"
@@ -135,18 +132,58 @@ def _remediation(
     )
 
 
-def _leg_to_fix(flow: RejectedFlow, verdict: Verdict) -> Leg:
+def _no_rule_to_change(flow: RejectedFlow, verdict: Verdict, rules_check: RulesCheck) -> str | None:
+    """Return why no rule should change, whatever change would let the packet pass."""
+    special = rules_check.found_path.special
+    if special is not None:
+        return f"none offered: a VPC does not carry {special} packets, whatever its rules say"
+    if verdict.kind is VerdictKind.CLOSED_CONNECTION and verdict.confidence is Confidence.POSSIBLE:
+        return "none offered: the packets may belong to a connection that was over"
+    if verdict.kind in _NOTHING_TO_FIX:
+        return _NOTHING_TO_FIX[verdict.kind]
+    if any(item.kind is EvidenceKind.ICMP_ERROR for item in verdict.evidence):
+        return (
+            "none offered: flow logs do not show the ICMP type. If these are 'fragmentation "
+            "needed' messages, the network ACL must let ICMP type 3 code 4 in (IPv6: type 2): "
+            "without them large packets of accepted connections are lost (path MTU discovery)"
+        )
+    if verdict.kind in {VerdictKind.UNDETERMINED, VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP}:
+        return "none offered: which rule blocked it is not settled"
+    if verdict.kind is VerdictKind.SECURITY_GROUP and verdict.leg is Leg.RESPONSE:
+        return (
+            "none offered: the security group does not track the connection, so the reply is a new "
+            "connection to it; look at the routes of both directions and at idle time-outs"
+        )
+    flags = flow.traffic.tcp_flags
+    opening = flow.key.protocol != Protocol.TCP or flags is None or opens(flags)
+    unanswered = flow.mirror is None and flow.same is None
+    if verdict.leg is not Leg.RESPONSE and not opening and unanswered:
+        return (
+            "none offered: the packet answers no request (backscatter); opening is not the answer"
+        )
+    incoming_request = (
+        verdict.leg is Leg.REQUEST
+        and rules_check.direction is FlowDirection.INGRESS
+        and rules_check.found_path.path is Path.INTERNET
+    )
+    if rules_check.interface.is_nat_gateway and incoming_request:
+        return (
+            "none offered: a NAT gateway accepts nothing that the internet begins; "
+            "opening is not the answer"
+        )
+    return None
+
+
+def _leg_to_fix(flow: RejectedFlow, verdict: Verdict, rules_check: RulesCheck) -> Leg:
     """Return the leg that a fix must let pass; unknown where a fix might open the wrong ports."""
     if verdict.leg is Leg.RESPONSE:
         return Leg.UNKNOWN if verdict.confidence is Confidence.POSSIBLE else Leg.RESPONSE
-    look = port_look(flow.key.source_port, flow.key.destination_port)
+    looks_like_reply = reply_like(Facts(flow=flow, rules_check=rules_check))
     if verdict.leg is Leg.REQUEST:
-        return (
-            Leg.UNKNOWN
-            if verdict.confidence is Confidence.POSSIBLE and look is PortLook.REPLY
-            else Leg.REQUEST
-        )
-    return Leg.REQUEST if look is PortLook.REQUEST else Leg.UNKNOWN
+        guessed = verdict.confidence is Confidence.POSSIBLE and looks_like_reply
+        return Leg.UNKNOWN if guessed else Leg.REQUEST
+    look = port_look(flow.key.source_port, flow.key.destination_port)
+    return Leg.REQUEST if look is PortLook.REQUEST and not looks_like_reply else Leg.UNKNOWN
 
 
 def _carries_traffic(config: NetConfig, endpoints: Endpoints) -> bool:
@@ -160,6 +197,7 @@ def _uninvited(rules_check: RulesCheck, endpoints: Endpoints) -> bool:
         rules_check.direction is not FlowDirection.INGRESS
         or is_inside(rules_check.packet.source)
         or endpoints.path in INSIDE_PATHS
+        or endpoints.path is Path.LOAD_BALANCER
     ):
         return False
     entry = (

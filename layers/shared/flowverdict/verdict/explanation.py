@@ -9,18 +9,20 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from flowverdict.core.addresses import is_inside
+from flowverdict.core.addresses import is_inside, kind_not_carried
 from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.packet import Outcome
-from flowverdict.verdict.endpoints import Endpoints, Path
 from flowverdict.verdict.model import Verdict, VerdictKind
+from flowverdict.verdict.owners import describe_next_hop, name_local_end
+from flowverdict.verdict.paths import INSIDE_PATHS
 from flowverdict.verdict.values import AclEntry, Miss
 
 if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.acl import AclAnswer
     from flowverdict.network.security_groups import NearestMiss
+    from flowverdict.verdict.endpoints import Endpoints
     from flowverdict.verdict.remediation import Remediation
     from flowverdict.verdict.rules_check import RulesCheck
 
@@ -31,8 +33,6 @@ _GROUPS_MAY_BLOCK = {
     VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP,
     VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP,
 }
-# Paths on which both ends are inside the organisation, whatever their addresses.
-INSIDE_PATHS = {Path.SAME_SUBNET, Path.SAME_VPC, Path.INTERFACE_ENDPOINT, Path.PEERING}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +131,15 @@ class Explanation:
         return None if read_at is None else f"{read_at:%Y-%m-%dT%H:%M:%SZ}"
 
     @property
+    def not_carried(self) -> str | None:
+        """What the packet is if no VPC carries it: ``broadcast``, ``multicast``, ``link-local``."""
+        if self.rules_check is not None:
+            return self.rules_check.found_path.special
+        ends = (self.flow.key.packet_destination, self.flow.key.packet_source)
+        found = (kind_not_carried(end) for end in ends if end is not None)
+        return next((kind for kind in found if kind is not None), None)
+
+    @property
     def source_is_inside(self) -> bool:
         """Whether the packet was sent by the interface or from inside the organisation."""
         source = self.flow.key.packet_source
@@ -148,6 +157,18 @@ class Explanation:
         endpoints = (self.flow.key.packet_source, self.flow.key.packet_destination)
         return all(end is not None and is_inside(end) for end in endpoints)
 
+    @property
+    def local_end(self) -> str | None:
+        """What the interface belongs to, as the rules and the records show."""
+        return name_local_end(self.flow, None if self.endpoints is None else self.endpoints.local)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes about the path, the next hop of the records among them."""
+        next_hop = describe_next_hop(self.flow)
+        known = () if self.endpoints is None else self.endpoints.notes
+        return known if next_hop is None else (*known, next_hop)
+
     def rule_details(self) -> dict[str, object]:
         """Return the keys of the contract that name rules; alerts have the same keys."""
         entry, miss, remediation = self.acl_entry, self.miss, self.remediation
@@ -156,11 +177,11 @@ class Explanation:
             "security_groups": list(self.blocking_groups),
             "nearest_miss": None if miss is None else asdict(miss),
             "rules_read_at": self.rules_read_at,
-            "local_end": None if self.endpoints is None else self.endpoints.local,
+            "local_end": self.local_end,
             "remote_end": None if self.endpoints is None else self.endpoints.remote,
             "path": None if self.endpoints is None else self.endpoints.path,
             "path_id": None if self.endpoints is None else self.endpoints.path_id,
-            "notes": [] if self.endpoints is None else list(self.endpoints.notes),
+            "notes": list(self.notes),
             "remedy": None
             if isinstance(remediation, NotAvailable)
             else {

@@ -75,6 +75,7 @@ class EvidenceKind(StrEnum):
     """The kinds of evidence, as ``explain`` prints them."""
 
     REJECT_REASON = "reject-reason"
+    ENCRYPTION_STATUS = "encryption-status"
     PRIVATE_ADDRESSES = "private-addresses"
     SAME_SUBNET = "same-subnet"
     NAT_GATEWAY = "nat-gateway"
@@ -94,6 +95,8 @@ class EvidenceKind(StrEnum):
     CONFLICT = "conflict"
     BLOCK_PUBLIC_ACCESS_ON = "block-public-access-on"
     NO_ENDPOINT = "no-endpoint"
+    ICMP_ERROR = "icmp-error"
+    ONLY_DIRECT = "only-direct"
     NETWORK_ACL_ALLOWS = "network-acl-allows"
     NETWORK_ACL_DENIES = "network-acl-denies"
     SECURITY_GROUPS_ALLOW = "security-groups-allow"
@@ -114,19 +117,11 @@ class Hypothesis:
         return f"{self.leg} and {self.cause}"
 
 
-# A security group never blocks a response: it lets the responses to accepted requests pass.
 HYPOTHESES = frozenset(
-    Hypothesis(leg, cause)
-    for leg in (Leg.REQUEST, Leg.RESPONSE)
-    for cause in Cause
-    if (leg, cause) != (Leg.RESPONSE, Cause.SECURITY_GROUP)
+    Hypothesis(leg, cause) for leg in (Leg.REQUEST, Leg.RESPONSE) for cause in Cause
 )
-
-
-# Whether a rule has changed can be seen only where the rules were read.
-WITHOUT_RULES = frozenset(
-    hypothesis for hypothesis in HYPOTHESES if hypothesis.cause is not Cause.CHANGED_RULE
-)
+# A security group lets the responses of connections that it tracks pass.
+UNTRACKED_RESPONSE = Hypothesis(Leg.RESPONSE, Cause.SECURITY_GROUP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

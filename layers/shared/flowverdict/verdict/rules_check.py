@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from flowverdict.core.addresses import is_inside
 from flowverdict.core.availability import NotAvailable
-from flowverdict.flowlog.flow_key import IPV4
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.acl import AclAnswer, crosses_subnet_boundary, evaluate_subnet_acl
 from flowverdict.network.packet import Outcome, Packet
 from flowverdict.network.security_groups import GroupsAnswer, evaluate_groups
+from flowverdict.network.served_ports import rule_that_serves
+from flowverdict.verdict.paths import FoundPath, Logged, by_internet_gateway, find_path
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flowverdict.core.addresses import Address
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.configuration import NetConfig
-    from flowverdict.network.model import Interface
+    from flowverdict.network.model import Interface, SecurityGroupRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,9 @@ class RulesCheck:
         ``None`` where the packet stays inside the subnet, so that no network ACL is evaluated.
     groups
         As for the first packet of a connection; a reply of a tracked connection always passes.
+    served_by
+        A rule that shows the packet's source port to be a service's, so that the packet looks like
+        a reply.
     """
 
     interface: Interface
@@ -44,8 +47,10 @@ class RulesCheck:
     packet: Packet
     acl: AclAnswer | None
     groups: GroupsAnswer
+    found_path: FoundPath
     stays_in_subnet: bool | None
     block_public_access: str | None
+    served_by: SecurityGroupRule | None
     read_at: datetime | None
 
     @property
@@ -116,17 +121,18 @@ def check_rules(flow: RejectedFlow, config: NetConfig) -> RulesCheck | NotAvaila
         destination_port=flow.key.destination_port,
     )
     crosses = crosses_subnet_boundary(config, interface, packet.peer(flow.direction))
-    vpc = config.vpc(interface.vpc_id) if interface.vpc_id is not None else None
+    logged = _logged(flow)
+    found_path = find_path(config, interface, packet, logged)
     return RulesCheck(
         interface=interface,
         direction=flow.direction,
         packet=packet,
         acl=evaluate_subnet_acl(config, interface, packet, flow.direction),
         groups=evaluate_groups(config, interface, packet, flow.direction),
+        found_path=found_path,
         stays_in_subnet=None if crosses is None else not crosses,
-        block_public_access=_blocked_publicly(
-            vpc.block_public_access if vpc is not None else None, packet, flow.direction
-        ),
+        block_public_access=_blocked_publicly(config, interface, packet, logged),
+        served_by=rule_that_serves(config, interface, found_path.far, packet, flow.direction),
         read_at=config.read_at,
     )
 
@@ -141,12 +147,31 @@ def _is_own(interface: Interface, address: Address | None) -> bool:
     return address in interface.addresses or any(address in prefix for prefix in interface.prefixes)
 
 
-def _blocked_publicly(mode: str | None, packet: Packet, direction: FlowDirection) -> str | None:
-    """Return the mode of Block Public Access if the mode concerns this packet."""
-    concerns = mode == "block-bidirectional" or (
-        mode == "block-ingress" and direction is FlowDirection.INGRESS
+def _logged(flow: RejectedFlow) -> Logged:
+    """Return what the records say of the path."""
+    context = flow.context
+    return Logged(
+        direction=flow.direction,
+        traffic_paths=flow.observed.integers("traffic-path"),
+        remote_service=context.pkt_src_aws_service
+        if flow.direction is FlowDirection.INGRESS
+        else context.pkt_dst_aws_service,
     )
-    remote = packet.peer(direction)
-    # IPv6 addresses inside a VPC are global too, so they do not show where the remote end is.
-    public = remote.version == IPV4 and not is_inside(remote)
-    return mode if concerns and public else None
+
+
+def _blocked_publicly(
+    config: NetConfig, interface: Interface, packet: Packet, logged: Logged
+) -> str | None:
+    """Return the mode of Block Public Access if the mode concerns this packet.
+
+    An exclusion shows in the subnet's own mode, which takes precedence over that of the VPC.
+    """
+    subnet = None if interface.subnet_id is None else config.subnet(interface.subnet_id)
+    vpc = None if interface.vpc_id is None else config.vpc(interface.vpc_id)
+    mode = None if vpc is None else vpc.block_public_access
+    if subnet is not None and subnet.block_public_access is not None:
+        mode = subnet.block_public_access
+    concerns = mode == "block-bidirectional" or (
+        mode == "block-ingress" and logged.direction is FlowDirection.INGRESS
+    )
+    return mode if concerns and by_internet_gateway(config, interface, packet, logged) else None

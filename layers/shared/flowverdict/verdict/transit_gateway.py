@@ -16,7 +16,7 @@ from flowverdict.core.formatting import counted
 from flowverdict.core.untrusted import is_region, is_resource_id
 from flowverdict.flowlog.fields import PACKETS_LOST_FIELDS
 from flowverdict.flowlog.records import FlowDirection
-from flowverdict.verdict.endpoints import Endpoints, Path
+from flowverdict.verdict.endpoints import Endpoints
 from flowverdict.verdict.explanation import Explanation
 from flowverdict.verdict.model import (
     Confidence,
@@ -27,6 +27,7 @@ from flowverdict.verdict.model import (
     Verdict,
     VerdictKind,
 )
+from flowverdict.verdict.paths import Path
 
 if TYPE_CHECKING:
     from flowverdict.core.addresses import Address

@@ -184,7 +184,9 @@ def _because_of_rules(explanation: Explanation, hedge: str) -> str:
     acl, groups = explanation.blocking_entry, explanation.blocking_groups
     rule = "" if acl is None else f"{acl.network_acl_id} {acl.entry}"
     way = "in" if flow.direction is FlowDirection.INGRESS else "out"
-    no_rule = f"no {bound(flow.direction)} rule of {', '.join(groups)} lets it {way}"
+    no_rule = (
+        f"no {bound(flow.direction)} rule of {', '.join(groups)} {_lets(explanation)} it {way}"
+    )
     if verdict.kind is VerdictKind.NETWORK_ACL and verdict.leg is Leg.RESPONSE:
         blocks = f"{_request_was_accepted(flow, verdict)}, and {hedge}{rule} blocks the reply"
     elif verdict.kind is VerdictKind.NETWORK_ACL:
@@ -194,7 +196,22 @@ def _because_of_rules(explanation: Explanation, hedge: str) -> str:
     else:
         in_order = (rule, no_rule) if flow.direction is FlowDirection.INGRESS else (no_rule, rule)
         blocks = f"{hedge}both layers block it: {in_order[0]}, and {in_order[1]}"
-    return f"{blocks}{_read_at(explanation)}"
+    return f"{blocks}{_may_match(explanation)}{_read_at(explanation)}"
+
+
+def _lets(explanation: Explanation) -> str:
+    """Return ``lets``, or that a rule may let the packet pass, as far as the data shows."""
+    rules_check = explanation.rules_check
+    return "lets" if rules_check is None or not rules_check.groups.possible else "certainly lets"
+
+
+def _may_match(explanation: Explanation) -> str:
+    """Name the rules of the named layer that may allow the packet after all."""
+    rules_check, kind = explanation.rules_check, explanation.verdict.kind
+    if rules_check is None or kind is not VerdictKind.SECURITY_GROUP:
+        return ""
+    groups = rules_check.groups
+    return f"; {'; '.join(groups.reasons)}" if groups.possible else ""
 
 
 def _read_at(explanation: Explanation) -> str:

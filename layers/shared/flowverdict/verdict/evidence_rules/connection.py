@@ -10,11 +10,12 @@ lost or late record can overturn it.
 
 from __future__ import annotations
 
-from flowverdict.core.protocols import PortLook, protocol_name
+from flowverdict.core.protocols import protocol_name
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.verdict.evidence_rules.handshake import solicited_syn_ack
 from flowverdict.verdict.evidence_rules.predicates import (
     accepted_request,
+    answered_late,
     answers,
     both_accepted,
     clock_time,
@@ -25,8 +26,9 @@ from flowverdict.verdict.evidence_rules.predicates import (
     last_seen,
     not_after,
     opens,
-    ports_look,
     quiet_since,
+    reply_like,
+    resets,
 )
 from flowverdict.verdict.evidence_rules.rule import (
     AWS_CONTROLS,
@@ -83,6 +85,8 @@ def _request_accepted(facts: Facts) -> str | None:
     mirror = accepted_request(facts)
     if mirror is None or facts.flow.key.source_port == facts.flow.key.destination_port != 0:
         return None
+    if answered_late(facts):
+        return None
     return (
         f"the opposite direction was accepted at {clock_time(mirror.first_start)}, "
         "this direction never was"
@@ -90,29 +94,50 @@ def _request_accepted(facts: Facts) -> str | None:
 
 
 def connection_ended(facts: Facts) -> str | None:
-    """Return an observation if the connection was accepted, was closed and has been quiet since."""
+    """Return an observation if the connection was accepted and closed before these packets.
+
+    The times of records that overlap show no order. Then FIN or RST shows it: of the side that
+    sent the rejected packets, of both, or in the rejected packets themselves.
+    """
     both = both_accepted(facts)
     flags = facts.flow.traffic.tcp_flags
-    if both is None or not is_tcp(facts) or opens(flags) or answers(flags):
-        return None
-    if facts.acl_denies() or not quiet_since(facts, both):
+    if both is None or not is_tcp(facts) or opens(flags) or answers(flags) or facts.acl_denies():
         return None
     if not any(closes(activity.tcp_flags) for activity in both):
         return None
+    if quiet_since(facts, both):
+        return (
+            f"both directions were accepted until {clock_time(last_seen(both))} "
+            "and FIN or RST was seen: the connection was over"
+        )
+    mirror, same = both
+    if not (closes(same.tcp_flags) or resets(mirror.tcp_flags) or closes(flags)):
+        return None
     return (
-        f"both directions were accepted until {clock_time(last_seen(both))} "
-        "and FIN or RST was seen: the connection was over"
+        "FIN or RST was seen in the accepted records of the connection: these are late packets of "
+        "it (the times of the records overlap, which shows no order)"
     )
 
 
 def _connection_goes_on(facts: Facts) -> str | None:
     both = both_accepted(facts)
-    if both is None or quiet_since(facts, both) or opens(facts.flow.traffic.tcp_flags):
+    flags = facts.flow.traffic.tcp_flags
+    if both is None or quiet_since(facts, both) or opens(flags):
+        return None
+    seen = [flags, *(activity.tcp_flags for activity in both)]
+    if is_tcp(facts) and any(each is None or closes(each) for each in seen):
         return None
     return (
         f"packets of the connection were accepted until {clock_time(last_seen(both))}, "
-        "after the reject began: the connection was not over"
+        "after the reject began, and no FIN or RST was seen: the connection was not over"
     )
+
+
+def tracked_connection_goes_on(facts: Facts) -> str | None:
+    """Return an observation if a connection goes on that security groups should let pass."""
+    if facts.groups_deny() or _connection_goes_on(facts) is None:
+        return None
+    return "a security group lets packets of a tracked connection pass, whatever its rules say now"
 
 
 def _opened_by_other_side(facts: Facts) -> str | None:
@@ -131,7 +156,7 @@ def _opened_by_this_side(facts: Facts) -> str | None:
 
 def _one_way_accepted(facts: Facts) -> str | None:
     same = facts.flow.same
-    if same is None or facts.flow.mirror is not None:
+    if same is None or facts.flow.mirror is not None or facts.flow.records_lost:
         return None
     when = "before" if not_after(same, facts.flow.traffic) else "later"
     return (
@@ -143,7 +168,7 @@ def _one_way_accepted(facts: Facts) -> str | None:
 def _no_request_seen(facts: Facts) -> str | None:
     if (
         not (facts.flow.accepts_logged and lacks_request(facts))
-        or ports_look(facts) is PortLook.REPLY
+        or reply_like(facts)
         or facts.flow.records_lost
     ):
         return None
@@ -190,7 +215,8 @@ CONNECTION: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.REQUEST_ACCEPTED,
-        when="the opposite direction was accepted no later than the reject, this direction never",
+        when="the opposite direction was accepted no later than the reject (UDP: at most 30 s "
+        "before), this direction never",
         strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,
@@ -198,8 +224,9 @@ CONNECTION: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.CONNECTION_ENDED,
-        when="both directions were accepted before, FIN or RST was seen, "
-        "and nothing has been accepted since the reject",
+        when="both directions were accepted before, FIN or RST was seen, and nothing has been "
+        "accepted since the reject; or the times overlap, and the FIN or RST is the sender's own, "
+        "an RST of the other side, or in the rejected packets",
         strikes=all_but(Cause.CLOSED_CONNECTION),
         strength=Strength.SOFT,
         source=FLOW_LOG_RECORDS,
@@ -207,8 +234,9 @@ CONNECTION: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.CONNECTION_ACCEPTED,
-        when="both directions were accepted, one of them still after the reject began",
-        strikes=(Cause.SECURITY_GROUP, Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
+        when="both directions were accepted, one of them still after the reject began, "
+        "and no FIN or RST was seen",
+        strikes=(Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
         strength=Strength.SOFT,
         source=CONNECTION_TRACKING,
         observe=_connection_goes_on,
@@ -231,7 +259,8 @@ CONNECTION: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.SAME_DIRECTION_ACCEPTED,
-        when="the same direction was accepted at another time, the opposite one never",
+        when="the same direction was accepted at another time, the opposite one never, "
+        "and AWS lost no record of the interface",
         strikes=(Leg.RESPONSE,),
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,
@@ -239,8 +268,8 @@ CONNECTION: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.NO_REQUEST_SEEN,
-        when="the opposite direction was not accepted, "
-        "though accepted traffic of the interface is logged",
+        when="the opposite direction was not accepted, though accepted traffic of the interface is "
+        "logged, and neither ports nor rules suggest a reply",
         strikes=(Leg.RESPONSE, Cause.CLOSED_CONNECTION),
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,

@@ -7,11 +7,17 @@ https://docs.aws.amazon.com/vpc/latest/userguide/custom-network-acl.html#nacl-ep
 
 from __future__ import annotations
 
-from flowverdict.core.protocols import PortLook
-from flowverdict.verdict.evidence_rules.connection import connection_ended
+from flowverdict.core.protocols import PortLook, Protocol
+from flowverdict.network.packet import Outcome
+from flowverdict.verdict.evidence_rules.connection import (
+    connection_ended,
+    tracked_connection_goes_on,
+)
+from flowverdict.verdict.evidence_rules.network_rules import allowed_only_direct
 from flowverdict.verdict.evidence_rules.predicates import (
     SYN,
     accepted_request,
+    answered_late,
     answers,
     both_accepted,
     clock_time,
@@ -22,12 +28,16 @@ from flowverdict.verdict.evidence_rules.predicates import (
     opens,
     ports_look,
     quiet_since,
+    reply_like,
+    served_by,
 )
 from flowverdict.verdict.evidence_rules.rule import (
     AWS_CONTROLS,
     CONNECTION_TRACKING,
     FLOW_LOG_RECORDS,
+    LOAD_BALANCER_TARGETS,
     NETWORK_ACLS,
+    PATH_MTU,
     RECORD_EXAMPLES,
     Rule,
     all_but,
@@ -36,19 +46,41 @@ from flowverdict.verdict.model import Cause, EvidenceKind, Facts, Leg, Strength
 
 
 def _reply_without_request(facts: Facts) -> str | None:
-    if not lacks_request(facts) or ports_look(facts) is not PortLook.REPLY:
+    if not lacks_request(facts) or not reply_like(facts):
         return None
     return (
-        f"{_ports(facts)} look like a reply, "
-        "but no request was seen although accepted traffic is logged"
+        f"{_why_a_reply(facts)}, but no request was seen although accepted traffic is logged: "
+        "the request may be older than the log, or the connection was idle for too long"
     )
 
 
+def _tracking_gone(facts: Facts) -> str | None:
+    rules_check = facts.rules_check
+    if not lacks_request(facts) or not reply_like(facts) or rules_check is None:
+        return None
+    if rules_check.acl_outcome is not Outcome.ALLOW or not facts.groups_deny():
+        return None
+    return (
+        "the network ACL lets the packet pass, the security groups only in a connection that they "
+        "track: its connection may have been idle for too long, or over"
+    )
+
+
+def _why_a_reply(facts: Facts) -> str:
+    rule = served_by(facts)
+    if rule is None:
+        return f"{_ports(facts)} look like a reply"
+    return f"{_ports(facts)} look like a reply, since {rule} is for port {_source_port(facts)}"
+
+
+def _source_port(facts: Facts) -> int | None:
+    return facts.flow.key.source_port
+
+
 def _no_request_seen_but_records_lost(facts: Facts) -> str | None:
-    if (
-        not (facts.flow.accepts_logged and facts.flow.records_lost and lacks_request(facts))
-        or ports_look(facts) is PortLook.REPLY
-    ):
+    if not (
+        facts.flow.accepts_logged and facts.flow.records_lost and lacks_request(facts)
+    ) or reply_like(facts):
         return None
     return (
         "nothing in the opposite direction of this flow was accepted, "
@@ -57,10 +89,7 @@ def _no_request_seen_but_records_lost(facts: Facts) -> str | None:
 
 
 def _no_request_seen_anywhere(facts: Facts) -> str | None:
-    if (
-        not (facts.flow.accepts_logged_elsewhere and lacks_request(facts))
-        or ports_look(facts) is PortLook.REPLY
-    ):
+    if not (facts.flow.accepts_logged_elsewhere and lacks_request(facts)) or reply_like(facts):
         return None
     return "accepted traffic of other interfaces is logged, but none of this interface"
 
@@ -73,6 +102,32 @@ def _symmetric_request_accepted(facts: Facts) -> str | None:
         f"the opposite direction was accepted at {clock_time(mirror.first_start)}, this direction "
         f"never was; both ports are {facts.flow.key.source_port}, so either side may have sent "
         "the request"
+    )
+
+
+def _request_long_before(facts: Facts) -> str | None:
+    mirror = accepted_request(facts)
+    if mirror is None or not answered_late(facts):
+        return None
+    return (
+        f"the opposite direction was accepted from {clock_time(mirror.first_start)} on, this "
+        f"direction never was; the reject began at {clock_time(facts.flow.traffic.first_start)}, "
+        "and a security group tracks UDP without a reply for 30 s"
+    )
+
+
+def _icmp_error(facts: Facts) -> str | None:
+    traffic = facts.flow.traffic
+    if facts.flow.key.protocol not in {Protocol.ICMP, Protocol.ICMPV6} or not facts.acl_denies():
+        return None
+    if facts.flow.mirror is not None or traffic.packets == 0:
+        return None
+    size, rest = divmod(traffic.bytes, traffic.packets)
+    if rest != 0 or size not in ICMP_ERROR_BYTES[facts.flow.key.protocol]:
+        return None
+    return (
+        f"packets of {size} bytes are as long as ICMP errors such as 'fragmentation needed' (IPv4 "
+        "type 3 code 4, IPv6 type 2), which security groups let in for tracked connections"
     )
 
 
@@ -139,15 +194,67 @@ def _reply_ports(facts: Facts) -> str | None:
     return f"{_ports(facts)} look like a reply"
 
 
+# An ICMP error quotes the packet that it is about: the header and eight bytes of it, or as much as
+# fits into the least size that every network carries (RFC 792, RFC 1812, RFC 4443).
+ICMP_ERROR_BYTES: dict[int | None, frozenset[int]] = {
+    Protocol.ICMP: frozenset({56, 68, 576}),
+    Protocol.ICMPV6: frozenset({96, 108, 1_280}),
+}
+
+
 def _ports(facts: Facts) -> str:
     return f"ports {facts.flow.key.source_port} -> {facts.flow.key.destination_port}"
 
 
 HINTS: tuple[Rule, ...] = (
     Rule(
+        kind=EvidenceKind.ONLY_DIRECT,
+        when="only a rule that refers to the sender's group allows the packet, and a load balancer "
+        "that keeps the client's address is not excluded",
+        strikes=(),
+        strength=Strength.WEAK,
+        source=LOAD_BALANCER_TARGETS,
+        observe=allowed_only_direct,
+        conflicts=True,
+    ),
+    Rule(
+        kind=EvidenceKind.ICMP_ERROR,
+        when="the network ACL denies ICMP packets of the size of an ICMP error",
+        strikes=(Cause.SECURITY_GROUP,),
+        strength=Strength.WEAK,
+        source=PATH_MTU,
+        observe=_icmp_error,
+    ),
+    Rule(
+        kind=EvidenceKind.CONNECTION_ACCEPTED,
+        when="packets of the connection were accepted after the reject began, no FIN or RST was "
+        "seen, and the security groups, as read, do not deny it",
+        strikes=(Cause.SECURITY_GROUP,),
+        strength=Strength.WEAK,
+        source=CONNECTION_TRACKING,
+        observe=tracked_connection_goes_on,
+    ),
+    Rule(
+        kind=EvidenceKind.CONNECTION_ENDED,
+        when="a reply, by its ports or by a rule, to a request that was not seen; the network ACL, "
+        "as read, allows it, and the security groups do not",
+        strikes=all_but(Cause.CLOSED_CONNECTION),
+        strength=Strength.WEAK,
+        source=CONNECTION_TRACKING,
+        observe=_tracking_gone,
+    ),
+    Rule(
+        kind=EvidenceKind.REQUEST_ACCEPTED,
+        when="UDP: the opposite direction was accepted more than 30 s before, this direction never",
+        strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
+        strength=Strength.WEAK,
+        source=CONNECTION_TRACKING,
+        observe=_request_long_before,
+    ),
+    Rule(
         kind=EvidenceKind.CONFLICT,
         when="no request was seen though accepted traffic is logged, "
-        "but the ports look like a reply's",
+        "but ports or rules suggest a reply",
         strikes=(),
         strength=Strength.WEAK,
         source=FLOW_LOG_RECORDS,

@@ -43,11 +43,33 @@ def _groups_allow(facts: Facts) -> str | None:
         rules_check is None
         or rules_check.groups.outcome is not Outcome.ALLOW
         or rules_check.interface.is_nat_gateway
+        or allowed_only_direct(facts) is not None
     ):
         return None
     if rules_check.groups.rule is None:
         return "; ".join(rules_check.groups.reasons)
     return f"{rules_check.groups.rule} lets it pass{when_read(rules_check)}"
+
+
+def allowed_only_direct(facts: Facts) -> str | None:
+    """Return an observation if groups allow the packet only unless it came by a load balancer.
+
+    If the network ACL denies the packet, the groups do not matter; accepted packets of the
+    connection show that the rule is right for them.
+    """
+    rules_check = facts.rules_check
+    if (
+        rules_check is None
+        or not rules_check.groups.only_direct
+        or rules_check.acl_outcome is not Outcome.ALLOW
+        or facts.flow.mirror is not None
+        or facts.flow.same is not None
+    ):
+        return None
+    return (
+        f"{rules_check.groups.rule} lets it pass{when_read(rules_check)}, but not if it came by a "
+        "load balancer that keeps the client's address: then a rule for the address is needed"
+    )
 
 
 def _groups_deny(facts: Facts) -> str | None:
@@ -83,8 +105,8 @@ def rules_unclear(facts: Facts) -> str | None:
 NETWORK_RULES: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.BLOCK_PUBLIC_ACCESS_ON,
-        when="the VPC has Block Public Access on, the remote address is public, "
-        "and `reject-reason` is not in the format",
+        when="Block Public Access is on in the subnet or VPC, the traffic passes an internet "
+        "gateway, and `reject-reason` is not in the format",
         strikes=all_but(Cause.BLOCK_PUBLIC_ACCESS),
         strength=Strength.SOFT,
         source=BLOCK_PUBLIC_ACCESS,

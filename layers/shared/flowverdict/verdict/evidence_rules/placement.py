@@ -13,11 +13,13 @@ from flowverdict.network.model import FORWARDING_TYPES
 from flowverdict.verdict.evidence_rules.predicates import reason_named
 from flowverdict.verdict.evidence_rules.rule import (
     BLOCK_PUBLIC_ACCESS,
+    FLOW_LOG_RECORDS,
     NAT_GATEWAYS,
     NETWORK_ACLS,
     Rule,
 )
 from flowverdict.verdict.model import Cause, EvidenceKind, Facts, Strength
+from flowverdict.verdict.paths import WITHOUT_INTERNET_GATEWAY
 
 
 def _private_addresses(facts: Facts) -> str | None:
@@ -26,6 +28,14 @@ def _private_addresses(facts: Facts) -> str | None:
     return (
         "both packet addresses are private, and Block Public Access concerns internet traffic only"
     )
+
+
+def _path_without_internet_gateway(facts: Facts) -> str | None:
+    paths = facts.flow.observed.integers("traffic-path")
+    if not paths or not paths <= WITHOUT_INTERNET_GATEWAY or reason_named(facts):
+        return None
+    logged = ", ".join(map(str, sorted(path for path in paths if path is not None)))
+    return f"traffic-path is {logged}, and Block Public Access concerns internet gateways only"
 
 
 def _same_subnet(facts: Facts) -> str | None:
@@ -68,6 +78,14 @@ PLACEMENT: tuple[Rule, ...] = (
         strength=Strength.HARD,
         source=BLOCK_PUBLIC_ACCESS,
         observe=_private_addresses,
+    ),
+    Rule(
+        kind=EvidenceKind.PRIVATE_ADDRESSES,
+        when="`traffic-path` of all records leads through no internet gateway (1, 3 to 7)",
+        strikes=(Cause.BLOCK_PUBLIC_ACCESS,),
+        strength=Strength.HARD,
+        source=FLOW_LOG_RECORDS,
+        observe=_path_without_internet_gateway,
     ),
     Rule(
         kind=EvidenceKind.SAME_SUBNET,

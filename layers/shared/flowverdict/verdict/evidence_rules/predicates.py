@@ -7,12 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowverdict.core.protocols import PortLook, Protocol, has_ports, port_look
+from flowverdict.core.protocols import (
+    EPHEMERAL_PORTS_START,
+    PortLook,
+    Protocol,
+    has_ports,
+    is_service_port,
+    port_look,
+)
 from flowverdict.flowlog.records import RejectReason
 from flowverdict.flows.model import epoch_to_datetime
 
 if TYPE_CHECKING:
     from flowverdict.flows.accepted_index import Activity
+    from flowverdict.network.model import SecurityGroupRule
     from flowverdict.verdict.model import Facts
     from flowverdict.verdict.rules_check import RulesCheck
 
@@ -57,6 +65,11 @@ def closes(flags: int | None) -> bool:
     return flags is not None and bool(flags & (_FIN | _RST))
 
 
+def resets(flags: int | None) -> bool:
+    """Whether RST was seen, which ends both directions of a connection at once."""
+    return flags is not None and bool(flags & _RST)
+
+
 def only_handshakes(facts: Facts) -> bool:
     """Whether every rejected record has SYN and none has FIN or RST of an earlier connection."""
     return bool(facts.flow.traffic.common_flags & SYN) and not closes(facts.flow.traffic.tcp_flags)
@@ -95,7 +108,11 @@ def when_read(rules_check: RulesCheck) -> str:
 
 
 def accepted_request(facts: Facts) -> Activity | None:
-    """Return the mirror if it can be the request that this flow answers."""
+    """Return the mirror if it can be the request that this flow answers.
+
+    A security group tracks the request for a limited time without a reply. The times in the log may
+    lie a minute after the packets, so this is the reading that the records suggest, not proof.
+    """
     mirror = facts.flow.mirror
     if mirror is None or facts.flow.same is not None or not not_after(mirror, facts.flow.traffic):
         return None
@@ -107,6 +124,46 @@ def accepted_request(facts: Facts) -> Activity | None:
         if flags is not None and (flags & SYN or not opens(mirror.tcp_flags)):
             return None
     return mirror
+
+
+def answered_late(facts: Facts) -> bool:
+    """Whether a UDP reply began so long after the first request that its tracking may be gone.
+
+    A security group tracks one-way UDP for 30 seconds.
+    """
+    mirror, start = facts.flow.mirror, facts.flow.traffic.first_start
+    if facts.flow.key.protocol != Protocol.UDP or mirror is None or facts.flow.same is not None:
+        return False
+    if mirror.first_start is None or start is None:
+        return True
+    return start - mirror.first_start > _TRACKED_SECONDS[Protocol.UDP]
+
+
+def forwards(facts: Facts) -> bool:
+    """Whether the interface forwards packets of others, and may see only one direction."""
+    by_rules = facts.rules_check is not None and facts.rules_check.interface.forwards
+    return by_rules or facts.flow.forwards
+
+
+def reply_may_be_new(facts: Facts) -> bool:
+    """Whether a security group may take a reply for a new connection.
+
+    A group lets a reply pass only while it tracks the connection. It does not if it never saw the
+    request (asymmetric routes through appliances), if the connection was idle for too long, or if
+    the connection was accepted by rules that leave it untracked and one of them was removed:
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html
+    """
+    flow = facts.flow
+    if is_tcp(facts) and answers(flow.traffic.tcp_flags):
+        return flow.mirror is None and forwards(facts)  # else the SYN has just passed
+    if flow.mirror is not None and flow.same is not None:
+        return True
+    if facts.rules_check is None:
+        return False  # what ports or times suggest is too little without the rules
+    if flow.mirror is None:
+        return reply_like(facts)
+    seconds = _TRACKED_SECONDS.get(flow.key.protocol, _TRACKED_SECONDS_OTHER)
+    return answered_late(facts) or not starts_within(facts, flow.mirror, seconds)
 
 
 def lacks_request(facts: Facts) -> bool:
@@ -149,6 +206,28 @@ def last_seen(both: tuple[Activity, Activity]) -> int | None:
 # --- ports and reject reasons ---------------------------------------------------------------------
 
 
+def reply_like(facts: Facts) -> bool:
+    """Whether ports or rules suggest that a service sends the packets to a client's port.
+
+    A port is a service's if the list of services or a rule says so. Without either, the lower port
+    may be; clients use ports from 1024 on (NAT gateways, load balancers), most of them from 32768.
+    """
+    key = facts.flow.key
+    source, destination = key.source_port, key.destination_port
+    if not has_ports(key.protocol) or source is None or destination is None:
+        return False
+    if source == destination or is_service_port(destination):
+        return False
+    if is_service_port(source) or served_by(facts) is not None:
+        return True
+    return source < destination or destination >= EPHEMERAL_PORTS_START
+
+
+def served_by(facts: Facts) -> SecurityGroupRule | None:
+    """Return a rule that shows the source port to be a service's; ``None`` if there is none."""
+    return None if facts.rules_check is None else facts.rules_check.served_by
+
+
 def ports_look(facts: Facts) -> PortLook:
     """Return whether the ports look like a request's or a reply's."""
     key = facts.flow.key
@@ -186,4 +265,4 @@ def public_access_blocked(facts: Facts) -> str | None:
     ):
         return None
     mode = rules_check.block_public_access
-    return f"VPC Block Public Access is on ({mode}), and the remote address is public"
+    return f"VPC Block Public Access is on ({mode}), and the traffic passes an internet gateway"
