@@ -42,43 +42,6 @@ VECTORS: dict[str, Json] = {
 
 # What flowverdict does not answer as AWS would, by the reason. Whoever mends a gap takes it out.
 KNOWN_GAPS: dict[str, tuple[str, ...]] = {
-    "an exclusion of the subnet from Block Public Access is not looked at": (
-        "block-public-access/subnet-excluded-inbound",
-        "block-public-access/subnet-excluded-outbound",
-    ),
-    "the route, and so the gateway that the packet uses, is not looked at": (
-        "block-public-access/bidirectional-egress-only-gateway",
-        "block-public-access/bidirectional-ipv6",
-        "block-public-access/gateway-endpoint",
-        "block-public-access/ingress-nat-gateway-answer",
-        "block-public-access/ingress-outbound",
-        "block-public-access/peering",
-        "block-public-access/public-range-of-the-vpc",
-        "block-public-access/transit-gateway",
-        "block-public-access/virtual-private-gateway",
-    ),
-    "load balancers and their target groups are not looked at": (
-        "load-balancer-client-addresses/default-of-an-address-target",
-        "load-balancer-client-addresses/default-of-an-instance-target",
-        "load-balancer-client-addresses/reference-to-the-client",
-        "load-balancer-client-addresses/reference-to-the-load-balancer",
-        "load-balancer-client-addresses/udp-always-keeps",
-    ),
-    "a transit gateway attachment in the workload's subnet is not looked at": (
-        "transit-gateway-attachment/same-subnet-attachment-to-instance",
-        "transit-gateway-attachment/same-subnet-to-gateway-inbound-by-source",
-        "transit-gateway-attachment/same-subnet-to-gateway-inbound-denies",
-        "transit-gateway-attachment/same-subnet-to-instance-allowed",
-        "transit-gateway-attachment/same-subnet-to-instance-answer",
-        "transit-gateway-attachment/same-subnet-to-instance-denied",
-    ),
-    "that the entries of a prefix list were cut short is not noticed": (
-        "security-group-prefix-lists/cut-short-no-known-entry",
-    ),
-    "the lists of AWS services are not read from PrefixLists": (
-        "security-group-prefix-lists/service-list",
-        "security-group-prefix-lists/service-list-elsewhere",
-    ),
     "traffic that no rule filters is evaluated; flow logs never record it": (
         "network-acl-boundary/instance-metadata",
         "network-acl-boundary/time-sync",
