@@ -96,7 +96,7 @@ def explain(
 
     configs = None if config is None else _load_rules(config)
     batch, readings = explain.read_files(
-        files, explain.headerless_format(log_format), None if most == 0 else most
+        files, explain.headerless_formats(log_format), None if most == 0 else most
     )
     explanations = batch.explanations(configs)
     if output == "json":
@@ -349,7 +349,7 @@ def check(  # noqa: PLR0913, PLR0917 - one argument for each option
     readings: list[Reading] = []
     if logs:
         configs = None if config is None else _load_rules(config)
-        batch, readings = explain.read_files(logs, explain.headerless_format(log_format))
+        batch, readings = explain.read_files(logs, explain.headerless_formats(log_format))
         explanations = batch.explanations(configs)
         summary = explain.summary(batch, len(explanations))
     checked = policy_check.check(file, notification, moment, explanations)

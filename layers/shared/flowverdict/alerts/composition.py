@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from flowverdict.alerts.detection import GroupKey
     from flowverdict.alerts.model import Severity
     from flowverdict.core.addresses import Address
+    from flowverdict.flows.model import RejectedFlow
     from flowverdict.verdict.endpoints import Endpoints
     from flowverdict.verdict.explanation import Explanation
 
@@ -101,7 +102,7 @@ def compose_alert(
         confidences=_ordered(confidences),
         protocol=key.protocol,
         service_port=key.service_port,
-        service=_service(key) if service is None else service,
+        service=service_in_words(key.protocol, key.service_port) if service is None else service,
         blocker=standing.blocker,
         network_acl_entry=entry,
         security_groups=standing.blocking_groups,
@@ -124,13 +125,19 @@ def compose_alert(
             network_acl_id=None if entry is None else entry.network_acl_id,
             security_groups=standing.blocking_groups,
             interface_id=flow.interface_id,
+            attachment_id=flow.attachment_id,
         ),
-        logs_query=logs_query(
-            flow.interface_id, key.service_port, remotes[0].address if remotes else None
-        ),
+        logs_query=_records_query(flow, key, remotes),
     )
     alert = _with_remediation(alert, standing)
     return alert if standing.endpoints is None else _with_endpoints(alert, standing.endpoints)
+
+
+def _records_query(flow: RejectedFlow, key: GroupKey, remotes: Sequence[Remote]) -> str | None:
+    remote = remotes[0].address if remotes else None
+    if flow.packets_lost is not None:
+        return logs_query(flow.key.interface, None, remote, action=None)
+    return logs_query(flow.interface_id, key.service_port, remote)
 
 
 def _with_remediation(alert: Alert, standing: Explanation) -> Alert:
@@ -156,12 +163,13 @@ def _ordered(confidences: Counter[Confidence]) -> tuple[tuple[str, int], ...]:
     )
 
 
-def _service(key: GroupKey) -> str:
-    name = protocol_name(key.protocol)
-    if key.service_port is None:
-        return f"{name}, high ports" if has_ports(key.protocol) else name
-    known = WELL_KNOWN_PORTS.get(key.service_port)
-    return f"{name} {key.service_port}" + ("" if known is None else f" ({known})")
+def service_in_words(protocol: int | None, port: int | None) -> str:
+    """Name a service: ``TCP 443 (HTTPS)``; without a port, the protocol."""
+    name = protocol_name(protocol)
+    if port is None:
+        return f"{name}, high ports" if has_ports(protocol) else name
+    known = WELL_KNOWN_PORTS.get(port)
+    return f"{name} {port}" + ("" if known is None else f" ({known})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,12 +91,19 @@ class Batch:
 
 
 def explain_flows(flows: Sequence[RejectedFlow], configs: ConfigSource | None) -> list[Explanation]:
-    """Explain rejected flows, in their order; the rules are read once an account and Region."""
+    """Explain rejected flows, in their order; the rules are read once an account and Region.
+
+    No rules are read for the flows of a transit gateway.
+    """
     by_place: dict[tuple[str | None, str | None], list[RejectedFlow]] = {}
     for flow in flows:
-        by_place.setdefault((flow.context.account_id, flow.context.region), []).append(flow)
+        if flow.packets_lost is None:
+            by_place.setdefault((flow.context.account_id, flow.context.region), []).append(flow)
     read: dict[tuple[str | None, str | None], NetConfig | NotAvailable | None] = {
         place: None if configs is None else configs.read(*place, flows_there)
         for place, flows_there in by_place.items()
     }
-    return [explain_one(flow, read[flow.context.account_id, flow.context.region]) for flow in flows]
+    return [
+        explain_one(flow, read.get((flow.context.account_id, flow.context.region)))
+        for flow in flows
+    ]

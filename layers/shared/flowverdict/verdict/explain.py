@@ -22,6 +22,7 @@ from flowverdict.verdict.model import Confidence, EvidenceKind, Facts, Leg, Verd
 from flowverdict.verdict.paths import INSIDE_PATHS, Path
 from flowverdict.verdict.remediation import Remediation, find_remediation
 from flowverdict.verdict.rules_check import RulesCheck, check_rules, with_interface_facts
+from flowverdict.verdict.transit_gateway import explain_packets_lost
 
 if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
@@ -34,8 +35,11 @@ def explain_one(flow: RejectedFlow, config: NetConfig | NotAvailable | None) -> 
     ----------
     config
         The rules; or why the rules could not be read, which is shown with the verdict; or ``None``
-        where no rules were required.
+        where no rules were required. Not used for a flow of a transit gateway, which no rule
+        blocks.
     """
+    if flow.packets_lost is not None:
+        return explain_packets_lost(flow, flow.packets_lost)
     if not isinstance(config, NetConfig):
         verdict = decide(Facts(flow=flow), None if config is None else config.reason)
         return Explanation(
