@@ -138,12 +138,23 @@ class RealTraffic(HardTraffic):
             opens = self.chance(0.5)
             protocol = self.rng.choice((TCP, TCP, TCP, UDP))
             port = self.rng.choice(SERVICE_PORTS)
-            here = self.end_of(near, port=None if opens else port)
+            here = self.end_of(near, port=None if opens else self._served_port(near))
             there = self.outside(self._remote_host(), port=port if opens else None)
             out = tuple(to_transit_gateway(attachment, here, there))
             back = tuple(from_transit_gateway(attachment, there, here))
             route = Route(forward=out if opens else back, backward=back if opens else out)
             self.converse(self.made(route, protocol, Case.TRANSIT_GATEWAY))
+
+    def _served_port(self, server: Interface) -> int:
+        """Return mostly a port that the server's groups let some range of addresses reach."""
+        served = [
+            rule.from_port
+            for group_id in server.group_ids
+            for rule in self.world.groups[group_id].rules
+            if not rule.egress and rule.protocol == TCP and rule.block is not None
+        ]
+        known = [port for port in served if port]
+        return self.rng.choice(known if known and self.chance(0.7) else SERVICE_PORTS)
 
     def _remote_host(self) -> Address:
         block = self.rng.choice(ON_PREMISES)
@@ -219,7 +230,7 @@ class RealTraffic(HardTraffic):
                 one, other = self.rng.choice(list(self.world.appliances))
                 near = self.rng.choice([each for each in self.servers if each.subnet_id == one])
                 far = self.rng.choice([each for each in self.servers if each.subnet_id == other])
-                port = self.rng.choice(SERVICE_PORTS)
+                port = self._served_port(far)
                 found = self.straight(self.end_of(near), self.end_of(far, port=port)), TCP
             if found is not None:
                 self.converse(self.made(*found, Case.FORWARDER))

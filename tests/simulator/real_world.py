@@ -66,12 +66,23 @@ class _Extension:
         self.world = self.world.with_group(group)
         return group.group_id
 
-    def subnet(self, vpc: Vpc, *, public: bool = False, block: IPv4Network | None = None) -> Subnet:
-        """Add a subnet with one of the VPC's network ACLs."""
+    def subnet(
+        self,
+        vpc: Vpc,
+        *,
+        public: bool = False,
+        is_open: bool = False,
+        block: IPv4Network | None = None,
+    ) -> Subnet:
+        """Add a subnet with any network ACL of the VPC, or with the default one, which is open."""
         if block is None:
             block = IPv4Network((int(vpc.block.network_address) + (self.subnet_number << 8), 24))
             self.subnet_number += 1
-        acl_ids = [acl.acl_id for acl in self.world.acls.values() if acl.vpc_id == vpc.vpc_id]
+        acl_ids = [
+            acl.acl_id
+            for acl in self.world.acls.values()
+            if acl.vpc_id == vpc.vpc_id and (acl.is_default or not is_open)
+        ]
         subnet = Subnet(
             subnet_id=self.name("subnet"),
             vpc_id=vpc.vpc_id,
@@ -265,7 +276,7 @@ def with_forwarders(world: World, rng: random.Random) -> World:
     nat_instances: dict[str, str] = {}
     for vpc in world.vpcs.values():
         public, one, other, *more = made.subnets(vpc)
-        between = made.subnet(vpc)
+        between = made.subnet(vpc, is_open=made.chance(0.8))
         pair = []
         for number in range(2):
             held = made.group(f"firewall-{number}", vpc, *_forwarding_rules(vpc, rng))
