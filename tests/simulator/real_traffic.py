@@ -14,6 +14,7 @@ from tests.simulator.network import (
     IDLE_SECONDS,
     LONG_IDLE_SECONDS,
     RST,
+    SYN,
     End,
     Leg,
 )
@@ -296,6 +297,25 @@ class RealTraffic(HardTraffic):
                 if talk.handshake():
                     talk.exchange(gap=0.2)
                     talk.close()
+
+    def late_syn_acks(self, count: int) -> None:
+        """Repeat SYN-ACK after the client gave up, at interfaces that AWS always tracks.
+
+        Where the record of the first SYN-ACK is lost, the reject looks like a network ACL's.
+        """
+        kinds = (Kind.ENDPOINT, Kind.LAMBDA, Kind.NETWORK_LOAD_BALANCER)
+        servers = [each for each in self.world.interfaces.values() if each.kind in kinds]
+        for _ in range(count):
+            server = self.rng.choice(servers)
+            route = self.straight(
+                self.end_of(self._client_of(server)),
+                self.end_of(server, port=self._served_port(server)),
+            )
+            talk = self.talk(route, TCP, time=self.moment())
+            if talk.send(Leg.REQUEST, flags=SYN) and talk.send(Leg.RESPONSE, flags=SYN | ACK):
+                talk.send(Leg.REQUEST, flags=RST)
+                talk.case = Case.SKIPDATA
+                talk.send(Leg.RESPONSE, after=self.rng.uniform(7.0, 20.0), flags=SYN | ACK)
 
     # --- what a VPC does not carry ---
 
