@@ -29,6 +29,7 @@ from tests.simulator.paths import (
     to_transit_gateway,
 )
 from tests.simulator.world import (
+    ANY_PROTOCOL,
     ANY_V4,
     CLOUDFRONT_BLOCK,
     HEALTH_CHECK_BLOCK,
@@ -37,6 +38,7 @@ from tests.simulator.world import (
     TCP,
     UDP,
     Address,
+    GroupRule,
     Interface,
     Kind,
     TargetGroup,
@@ -91,7 +93,7 @@ class RealTraffic(HardTraffic):
             group = self.rng.choice(self.world.target_groups)
             balancer = self.world.interfaces[group.balancer]
             target = self.world.interfaces[self.rng.choice(group.targets)]
-            how = self.rng.choice(("through", "through", "through", "health check", "past"))
+            how = self.rng.choice((*("through",) * 6, "health check", "past"))
             if how == "through":
                 route = self._through(group, balancer, target)
             elif how == "health check":
@@ -103,9 +105,20 @@ class RealTraffic(HardTraffic):
             self.converse(self.made(route, group.protocol, Case.LOAD_BALANCER))
 
     def _client_of(self, target: Interface) -> Interface:
-        return self.rng.choice(
-            [each for each in self.workloads(target.vpc_id) if each.subnet_id != target.subnet_id]
-        )
+        """Return an instance of another subnet: often one that a rule of the target names."""
+        near = [
+            each for each in self.workloads(target.vpc_id) if each.subnet_id != target.subnet_id
+        ]
+        named = {rule.group_id for rule in self._rules_of(target)}
+        favoured = [each for each in near if named.intersection(each.group_ids)]
+        free = [each for each in near if any(_lets_all_out(rule) for rule in self._rules_of(each))]
+        choices = [each for each in (favoured, free) if each]
+        return self.rng.choice(self.rng.choice(choices) if choices and self.chance(0.8) else near)
+
+    def _rules_of(self, interface: Interface) -> list[GroupRule]:
+        return [
+            rule for group_id in interface.group_ids for rule in self.world.groups[group_id].rules
+        ]
 
     def _through(self, group: TargetGroup, balancer: Interface, target: Interface) -> Route:
         if balancer.public_address is not None:
@@ -150,8 +163,7 @@ class RealTraffic(HardTraffic):
         """Return mostly a port that the server's groups let some range of addresses reach."""
         served = [
             rule.from_port
-            for group_id in server.group_ids
-            for rule in self.world.groups[group_id].rules
+            for rule in self._rules_of(server)
             if not rule.egress and rule.protocol == TCP and rule.block is not None
         ]
         known = [port for port in served if port]
@@ -353,3 +365,7 @@ class RealTraffic(HardTraffic):
                 f"169.254.{self.rng.randrange(1, 160)}.{self.rng.randrange(1, 250)}"
             ), False
         return IPv4Address("255.255.255.255"), False
+
+
+def _lets_all_out(rule: GroupRule) -> bool:
+    return rule.egress and rule.protocol == ANY_PROTOCOL and rule.block == ANY_V4

@@ -152,8 +152,9 @@ def with_load_balancers(world: World, rng: random.Random) -> World:
         public = made.subnets(vpc)[0]
         targets = [each for each in made.instances(vpc) if each.subnet_id != public.subnet_id]
         rng.shuffle(targets)
+        front = made.subnet(vpc, public=True, is_open=made.chance(0.8))
         groups += [
-            _load_balancer(made, vpc, public, [targets.pop(), targets.pop()]) for _ in range(2)
+            _load_balancer(made, vpc, front, [targets.pop(), targets.pop()]) for _ in range(2)
         ]
     return replace(made.world, target_groups=tuple(groups), hides_load_balancers=made.chance(0.3))
 
@@ -166,9 +167,9 @@ def _load_balancer(
     protocol = rng.choice((TCP, TCP, TCP, UDP))
     own: tuple[str, ...] = ()
     if made.chance(0.6):
-        clients = rng.choice((ANY_V4, ANY_V4, vpc.block, OFFICE))
+        clients = rng.choice((*(ANY_V4,) * 6, vpc.block, OFFICE))
         own = (made.group("balancer", vpc, _rule(protocol, (port, port), block=clients), _ALL_OUT),)
-    faces_internet = made.chance(0.6)
+    faces_internet = made.chance(0.4)
     balancer = made.interface(
         Kind.NETWORK_LOAD_BALANCER,
         subnet,
