@@ -103,10 +103,11 @@ class Truth:
 
     @property
     def right_legs(self) -> frozenset[str]:
-        """The legs that are right: the true leg, and ``unknown`` where the leg is not decidable."""
+        """The legs that are right: the true leg, and ``unknown`` unless the leg must be named."""
         if self.any_leg:
             return frozenset({*Leg, _UNKNOWN})
-        return frozenset({self.leg}) if self.leg_decidable else frozenset({self.leg, _UNKNOWN})
+        must_be_named = self.leg_decidable and not self.in_real_network
+        return frozenset({self.leg} if must_be_named else {self.leg, _UNKNOWN})
 
     @property
     def right_without_config(self) -> frozenset[str]:
