@@ -313,7 +313,6 @@ NOT_YET: frozenset[tuple[str, bool]] = frozenset(
         ("idle-timeout", True),
         ("late-close", False),
         ("late-close", True),
-        ("public-ranges", False),
         ("public-ranges", True),
         ("subnet-exclusion", True),
         ("broadcast", False),
