@@ -304,26 +304,6 @@ def as_markdown(rows: Table) -> str:
 
 # --- the promises ---
 
-# Runs that the verdicts do not hold in yet, each with whether the rules are known.
-NOT_YET: frozenset[tuple[str, bool]] = frozenset(
-    {
-        ("load-balancer", True),
-        ("transit-gateway", True),
-        ("forwarder", True),
-        ("idle-timeout", True),
-        ("late-close", False),
-        ("late-close", True),
-        ("public-ranges", True),
-        ("subnet-exclusion", True),
-        ("broadcast", False),
-        ("broadcast", True),
-        ("closed-connection, stamped", False),
-        ("closed-connection, stamped", True),
-        ("skewed-times, stamped", False),
-        ("skewed-times, stamped", True),
-    }
-)
-
 
 def least_share(kind: str, *, with_config: bool) -> float:
     if kind != "plain":
@@ -348,8 +328,6 @@ def test_answers_are_right_and_certain_is_never_wrong(
     result = score(run, fmt, with_config=with_config)
     table.setdefault((run, with_config), Score()).add(result)
     assert result.falsely_certain == Counter()
-    if (str(run), with_config) in NOT_YET and (result.wrong or result.failing_remediations):
-        pytest.xfail("not judged rightly yet")
     assert result.failing_remediations == Counter()
     if run.kind in REAL_NETWORKS or run.stamped_as_aws:
         assert result.wrong == Counter()
