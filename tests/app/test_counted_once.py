@@ -108,7 +108,7 @@ def check_told_once(aws: LocalAws, *, flows: int = 1, records: int = 1, packets:
     assert len(aws.emails()) == 2
 
 
-@pytest.mark.parametrize("times", [2, 10])
+@pytest.mark.parametrize("times", [2, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("batches", ["one batch", "a batch each"])
 def test_an_object_delivered_again_counts_once(aws: LocalAws, times: int, batches: str) -> None:
     bodies = [notification(put(aws, key_of("fl-aa"), REPLY))] * times
@@ -134,7 +134,7 @@ def test_an_object_counts_once_in_whatever_form_it_is_named(aws: LocalAws) -> No
     check_told_once(aws)
 
 
-@pytest.mark.parametrize("times", [2, 10])
+@pytest.mark.parametrize("times", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_log_event_delivered_again_counts_once(aws: LocalAws, times: int) -> None:
     event = json.loads(pack(REPLY, log_group="flow-logs", log_stream="eni-1-all"))
     deliver(aws, *[event] * times)
