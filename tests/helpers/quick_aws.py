@@ -10,6 +10,7 @@ import copy
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import botocore.client
 import botocore.hooks
 import moto.core.responses
 import moto.core.utils
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pytest
+    from botocore.model import ServiceModel
     from moto.ec2.models import EC2Backend
     from moto.logs.models import LogsBackend
 
@@ -39,11 +41,10 @@ def quick_aws(patch: pytest.MonkeyPatch) -> None:
         "method_names_from_class",
         cache(moto.core.utils.method_names_from_class),
     )
-    patch.setattr(
-        botocore.hooks.EventAliaser,
-        "_alias_event_name",
-        _remember_names(botocore.hooks.EventAliaser._alias_event_name),  # type: ignore[attr-defined]  # noqa: SLF001 - each client does it again
-    )
+    # Each client renames the events of the SDK, and makes the methods of its service.
+    aliaser, creator = botocore.hooks.EventAliaser, botocore.client.ClientCreator
+    patch.setattr(aliaser, "_alias_event_name", _remember_names(aliaser._alias_event_name))  # type: ignore[attr-defined]  # noqa: SLF001 - what is slow
+    patch.setattr(creator, "_create_methods", _remember_methods(creator._create_methods))  # type: ignore[attr-defined]  # noqa: SLF001 - what is slow
     patch.setattr(local_aws, "make_sample_world", _remember_world(make_sample_world))
 
 
@@ -54,6 +55,19 @@ def _remember_names(alias_event_name: Callable[[Any, str], str]) -> Callable[[An
         if name not in names:
             names[name] = alias_event_name(aliaser, name)
         return names[name]
+
+    return remembered
+
+
+def _remember_methods(
+    create_methods: Callable[[Any, ServiceModel], dict[str, object]],
+) -> Callable[[Any, ServiceModel], dict[str, object]]:
+    methods: dict[str, dict[str, object]] = {}
+
+    def remembered(creator: object, service: ServiceModel) -> dict[str, object]:
+        if service.service_name not in methods:
+            methods[service.service_name] = create_methods(creator, service)
+        return dict(methods[service.service_name])  # the caller adds to it
 
     return remembered
 
