@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.client
 import botocore.hooks
+import moto.core.models
 import moto.core.responses
 import moto.core.utils
 from moto.core.models import DEFAULT_ACCOUNT_ID
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 def quick_aws(patch: pytest.MonkeyPatch) -> None:
     """Put in place what remembers."""
+    # moto prepares 1,300 answers to the package requests at each start; nothing here uses that.
+    patch.setattr(moto.core.models, "RESPONSES_METHODS", [])
     # The methods of moto's handler of a service are looked through at each call.
     patch.setattr(
         moto.core.responses,
