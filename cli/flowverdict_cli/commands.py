@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from flowverdict.flows.read_source import Reading
+    from flowverdict.verdict.batch import FixedConfig
 
 
 EXIT_FAILED = 1
@@ -90,12 +91,10 @@ def explain(
     A summary of the records goes to standard error. Exit status: 0 if all files were read, 2 if a
     file could not be read.
     """  # noqa: D301 - \b is click's mark for lines to leave alone
-    from flowverdict.network.snapshot import load_snapshot  # noqa: PLC0415 - --help starts fast
-    from flowverdict.verdict.batch import FixedConfig  # noqa: PLC0415 - as above
-    from flowverdict.verdict.contract import to_json  # noqa: PLC0415 - as above
+    from flowverdict.verdict.contract import to_json  # noqa: PLC0415 - --help starts fast
     from flowverdict_cli import explain  # noqa: PLC0415 - as above
 
-    configs = None if config is None else FixedConfig(load_snapshot(config))
+    configs = None if config is None else _load_rules(config)
     batch, readings = explain.read_files(
         files, explain.headerless_format(log_format), None if most == 0 else most
     )
@@ -111,6 +110,17 @@ def explain(
     for line in explain.aggregated_lines(batch):
         click.echo(one_line(line), err=True)
     click.echo(explain.summary(batch, len(explanations)), err=True)
+
+
+def _load_rules(path: Path) -> FixedConfig:
+    """Return the rules of a snapshot file; print what had to be left out to standard error."""
+    from flowverdict.network.snapshot import load_snapshot  # noqa: PLC0415 - --help starts fast
+    from flowverdict.verdict.batch import FixedConfig  # noqa: PLC0415 - as above
+
+    config = load_snapshot(path)
+    for note in config.notes:
+        click.echo(one_line(f"{path}: {note}"), err=True)
+    return FixedConfig(config)
 
 
 def _print_remarks(readings: Sequence[Reading]) -> None:
@@ -321,8 +331,6 @@ def check(  # noqa: PLR0913, PLR0917 - one argument for each option
     if a file could not be read.
     """  # noqa: D301 - \b is click's mark for lines to leave alone
     require("policy", "policy check")
-    from flowverdict.network.snapshot import load_snapshot  # noqa: PLC0415 - --help starts fast
-    from flowverdict.verdict.batch import FixedConfig  # noqa: PLC0415 - as above
     from flowverdict_cli import explain, policy_check  # noqa: PLC0415 - pydantic is an extra
 
     moment = policy_check.moment(at)
@@ -335,7 +343,7 @@ def check(  # noqa: PLR0913, PLR0917 - one argument for each option
     explanations = summary = None
     readings: list[Reading] = []
     if logs:
-        configs = None if config is None else FixedConfig(load_snapshot(config))
+        configs = None if config is None else _load_rules(config)
         batch, readings = explain.read_files(logs, explain.headerless_format(log_format))
         explanations = batch.explanations(configs)
         summary = explain.summary(batch, len(explanations))

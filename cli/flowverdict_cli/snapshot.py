@@ -25,6 +25,7 @@ from flowverdict.network.describe import (
     PREFIX_LISTS,
     ROUTE_TABLES,
     SECURITY_GROUPS,
+    SERVICE_PREFIX_LISTS,
     SUBNETS,
     VPCS,
     describe,
@@ -157,10 +158,9 @@ def _filters(
 def _with_entries(
     client: BaseClient, item: Item, denied: list[NotReadError], progress: _Progress
 ) -> Item:
-    """Return a prefix list with its entries.
+    """Return a prefix list with its entries, or with its ranges where AWS denies the entries.
 
-    The entries are left out where AWS denies them, which happens for a list that another account
-    shares.
+    Both are left out where AWS gives neither, which happens for a list that another account shares.
     """
     name = str(item.get(PREFIX_LISTS.id_key))
     entries: list[Item] = []
@@ -173,8 +173,24 @@ def _with_entries(
             progress.end()
             raise
         denied.append(error)
-        return item
+        return {**item, **_ranges_of_service(client, name)}
     return {**item, "Entries": entries}
+
+
+def _ranges_of_service(client: BaseClient, prefix_list_id: str) -> Item:
+    """Return the ranges of a list that AWS keeps for a service, as ``Cidrs``; else nothing.
+
+    A role that may only describe (``ViewOnlyAccess``) reads these ranges and no entries.
+    """
+    try:
+        for page in describe(client, SERVICE_PREFIX_LISTS, {"prefix-list-id": (prefix_list_id,)}):
+            for item in page:
+                if "Cidrs" in item:
+                    return {"Cidrs": item["Cidrs"]}
+    except NotReadError as error:
+        if not error.denied:
+            raise
+    return {}
 
 
 class _Progress:

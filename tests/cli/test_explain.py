@@ -197,10 +197,9 @@ def test_explain_names_standard_input_that_is_not_a_flow_log(run: Runner) -> Non
         (b"hello", "not JSON"),
         (b"[]", "not a JSON object"),
         (b'{"NetworkAcls": {}}', "NetworkAcls"),
-        (
-            b'{"Subnets": [{"SubnetId": "subnet-1", "CidrBlock": "10.0.0/8"}]}',
-            "CidrBlock",
-        ),
+        (b"{}", "none of the keys NetworkInterfaces"),
+        (b'{"eu-west-1": {"Subnets": []}}', "keyed by Region (eu-west-1)"),
+        (b'{"securityGroups": []}', "AWS Config's spelling"),
     ],
 )
 def test_rules_of_the_wrong_shape_are_one_line_and_exit_2(
@@ -216,9 +215,44 @@ def test_rules_of_the_wrong_shape_are_one_line_and_exit_2(
     assert reason in outcome.err
 
 
+@pytest.mark.parametrize("command", ["explain", "policy"])
+def test_what_the_rules_lack_is_told_and_the_rest_is_used(
+    run: Runner, tmp_path: Path, command: str
+) -> None:
+    shop = json.loads((SCENARIOS / "shop.config.json").read_text())
+    place, group = next(
+        (place, group)
+        for place, group in enumerate(shop["SecurityGroups"])
+        if group["GroupId"] == "sg-0ccc0000000000003"
+    )
+    group["IpPermissions"][0]["FromPort"] = "\x1b[2J443"
+    shop["VpcEndpoints"].append("\N{RIGHT-TO-LEFT OVERRIDE}")
+    config = tmp_path / "rules.json"
+    config.write_text(json.dumps(shop))
+    log = str(SCENARIOS / "rules-inbound-request.log")
+    outcome = (
+        run("explain", "--output", "json", "--config", str(config), log)
+        if command == "explain"
+        else run("policy", "check", "--config", str(config), "docs/policy.example.json", log)
+    )
+    assert outcome.code == 0
+    for_group, for_endpoint = outcome.err.splitlines()[:2]
+    assert for_group == (
+        f"{config}: SecurityGroups[{place}].IpPermissions[0].FromPort: '\\x1b[2J443' is not a "
+        f"whole number; SecurityGroups[{place}] is skipped, and what depends on it is not known"
+    )
+    assert for_endpoint.startswith(
+        f"{config}: VpcEndpoints[{len(shop['VpcEndpoints']) - 1}]: '\\u202e'"
+    )
+    if command == "explain":
+        kinds = {evidence["kind"] for evidence in json.loads(outcome.out)["evidence"]}
+        assert "network-acl-allows" in kinds
+        assert not kinds & {"security-groups-deny", "security-groups-allow"}
+
+
 def test_empty_configuration_does_not_change_the_verdict(run: Runner, tmp_path: Path) -> None:
     config = tmp_path / "rules.json"
-    config.write_text("{}")
+    config.write_text('{"Subnets": []}')
     outcome = run(
         "explain",
         "--output",

@@ -130,6 +130,9 @@ def check_snapshot(data: bytes) -> bool:
         except ConfigError as error:
             return refused(error)
     assert parse_snapshot(json.loads(data)) == config
+    assert bool(config.incomplete) is bool(config.notes)
+    assert all(note.isprintable() for note in config.notes)
+    assert not any(config.knows_all(attribute) for attribute in config.incomplete)
     explanations = [explain_one(flow, config) for flow in sample_flows()]
     for explanation in explanations:
         assert to_json(explanation).isascii()

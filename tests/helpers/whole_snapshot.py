@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from flowverdict.network.configuration import NetConfig
+from flowverdict.network.load_balancers import LoadBalancer, Target, TargetGroup
 from flowverdict.network.model import (
     GroupReference,
     IcmpTypeCode,
@@ -38,9 +39,18 @@ INTERFACE = {
     "VpcId": "vpc-1",
     "PrivateIpAddress": "10.0.1.5",
     "PrivateIpAddresses": [
-        {"Primary": False, "PrivateIpAddress": "10.0.1.6"},
-        {"Primary": True, "PrivateIpAddress": "10.0.1.5"},
+        {
+            "Primary": False,
+            "PrivateIpAddress": "10.0.1.6",
+            "Association": {"PublicIp": "203.0.113.6", "IpOwnerId": "amazon"},
+        },
+        {
+            "Primary": True,
+            "PrivateIpAddress": "10.0.1.5",
+            "Association": {"PublicIp": "203.0.113.5", "IpOwnerId": "111111111111"},
+        },
     ],
+    "Association": {"PublicIp": "203.0.113.5", "IpOwnerId": "111111111111"},
     "Ipv6Addresses": [{"Ipv6Address": "2001:db8::5"}],
     "Ipv4Prefixes": [{"Ipv4Prefix": "10.0.1.64/28"}],
     "Ipv6Prefixes": [{"Ipv6Prefix": "2001:db8:0:0:1::/80"}],
@@ -52,6 +62,8 @@ INTERFACE = {
 GROUP = {
     "GroupId": "sg-1",
     "GroupName": "web",
+    "Description": "web servers",
+    "Tags": [{"Key": "team", "Value": "shop"}],
     "OwnerId": "111111111111",
     "VpcId": "vpc-1",
     "IpPermissions": [
@@ -109,7 +121,7 @@ ACL = {
             "IcmpTypeCode": {"Type": -1, "Code": -1},
         },
     ],
-    "Tags": [],
+    "Tags": [{"Key": "Name", "Value": "public"}],
 }
 PEERING = {
     "VpcPeeringConnectionId": "pcx-1",
@@ -139,9 +151,13 @@ VPC = {
         {"Ipv6CidrBlock": "2001:db8:1::/56", "Ipv6CidrBlockState": {"State": "failed"}},
     ],
     "BlockPublicAccessStates": {"InternetGatewayBlockMode": "block-ingress"},
+    "Tags": [{"Key": "env", "Value": "prod"}],
 }
 SUBNET = {
     "SubnetId": "subnet-1",
+    "OwnerId": "111111111111",
+    "BlockPublicAccessStates": {"InternetGatewayBlockMode": "off"},
+    "Tags": [{"Key": "Name", "Value": "public-a"}, {"Key": "empty"}],
     "VpcId": "vpc-1",
     "CidrBlock": "10.0.1.0/24",
     "Ipv6CidrBlockAssociationSet": [
@@ -185,7 +201,39 @@ ROUTE_TABLE = {
 PREFIX_LIST = {
     "PrefixListId": "pl-1",
     "PrefixListName": "com.amazonaws.eu-west-1.s3",
+    "OwnerId": "AWS",
+    "MaxEntries": 5,
     "Entries": [{"Cidr": "52.218.0.0/17"}, {"Cidr": "2a05:d07a::/40", "Description": "v6"}],
+}
+LOAD_BALANCER_ARN = (
+    "arn:aws:elasticloadbalancing:eu-west-1:111111111111:loadbalancer/net/shop/0123456789abcdef"
+)
+TARGET_GROUP_ARN = (
+    "arn:aws:elasticloadbalancing:eu-west-1:111111111111:targetgroup/shop/fedcba9876543210"
+)
+LOAD_BALANCER = {
+    "LoadBalancerArn": LOAD_BALANCER_ARN,
+    "LoadBalancerName": "shop",
+    "Type": "network",
+    "Scheme": "internet-facing",
+    "State": {"Code": "active"},
+    "VpcId": "vpc-1",
+    "SecurityGroups": ["sg-1"],
+    "AvailabilityZones": [{"ZoneName": "eu-west-1a", "SubnetId": "subnet-1"}],
+}
+TARGET_GROUP = {
+    "TargetGroupArn": TARGET_GROUP_ARN,
+    "TargetGroupName": "shop",
+    "Protocol": "TCP",
+    "Port": 443,
+    "VpcId": "vpc-1",
+    "TargetType": "instance",
+    "LoadBalancerArns": [LOAD_BALANCER_ARN],
+}
+TARGET_HEALTH = {
+    "Target": {"Id": "i-1", "Port": 8443},
+    "HealthCheckPort": "8443",
+    "TargetHealth": {"State": "healthy"},
 }
 WORLD: dict[str, object] = {
     "ReadAt": "2026-11-22T13:07:00+01:00",
@@ -198,6 +246,15 @@ WORLD: dict[str, object] = {
     "VpcEndpoints": [ENDPOINT],
     "RouteTables": [ROUTE_TABLE],
     "ManagedPrefixLists": [PREFIX_LIST],
+    "LoadBalancers": [LOAD_BALANCER],
+    "TargetGroups": [TARGET_GROUP],
+    "TargetHealthDescriptions": {TARGET_GROUP_ARN: [TARGET_HEALTH]},
+    "TargetGroupAttributes": {
+        TARGET_GROUP_ARN: [
+            {"Key": "proxy_protocol_v2.enabled", "Value": "false"},
+            {"Key": "preserve_client_ip.enabled", "Value": "false"},
+        ]
+    },
     "TransitGateways": "a key of tomorrow",
 }
 
@@ -222,6 +279,7 @@ EXPECTED = NetConfig(
             vpc_id="vpc-1",
             ipv4_addresses=(IPv4Address("10.0.1.5"), IPv4Address("10.0.1.6")),
             ipv6_addresses=(IPv6Address("2001:db8::5"),),
+            public_addresses=(IPv4Address("203.0.113.5"), IPv4Address("203.0.113.6")),
             prefixes=(ip_network("10.0.1.64/28"), ip_network("2001:db8:0:0:1::/80")),
             instance_id="i-1",
             source_dest_check=True,
@@ -231,6 +289,9 @@ EXPECTED = NetConfig(
     security_groups=(
         SecurityGroup(
             group_id="sg-1",
+            name="web",
+            description="web servers",
+            tags={"team": "shop"},
             owner_id="111111111111",
             vpc_id="vpc-1",
             ingress=(
@@ -258,6 +319,8 @@ EXPECTED = NetConfig(
         NetworkAcl(
             network_acl_id="acl-1",
             vpc_id="vpc-1",
+            owner_id="111111111111",
+            tags={"Name": "public"},
             is_default=False,
             entries=(
                 NetworkAclEntry(
@@ -284,6 +347,9 @@ EXPECTED = NetConfig(
         Subnet(
             subnet_id="subnet-1",
             vpc_id="vpc-1",
+            owner_id="111111111111",
+            block_public_access="off",
+            tags={"Name": "public-a", "empty": ""},
             cidrs=(ip_network("10.0.1.0/24"), ip_network("2001:db8::/64")),
         ),
     ),
@@ -296,6 +362,8 @@ EXPECTED = NetConfig(
                 ip_network("2001:db8::/56"),
             ),
             block_public_access="block-ingress",
+            owner_id="111111111111",
+            tags={"env": "prod"},
         ),
     ),
     peerings=(
@@ -332,10 +400,14 @@ EXPECTED = NetConfig(
             route_table_id="rtb-1",
             vpc_id="vpc-1",
             routes=(
-                Route(destination=ip_network("10.0.0.0/16"), target="local"),
-                Route(destination=PrefixListReference(prefix_list_id="pl-1"), target="vpce-2"),
-                Route(destination=ip_network("::/0"), target="eigw-1"),
-                Route(destination=ip_network("0.0.0.0/0"), target="eni-1"),
+                Route(destination=ip_network("10.0.0.0/16"), target="local", state="active"),
+                Route(
+                    destination=PrefixListReference(prefix_list_id="pl-1"),
+                    target="vpce-2",
+                    state="active",
+                ),
+                Route(destination=ip_network("::/0"), target="eigw-1", state="active"),
+                Route(destination=ip_network("0.0.0.0/0"), target="eni-1", state="blackhole"),
             ),
             subnet_ids=("subnet-1",),
             is_main=True,
@@ -345,7 +417,32 @@ EXPECTED = NetConfig(
         PrefixList(
             prefix_list_id="pl-1",
             name="com.amazonaws.eu-west-1.s3",
+            owner_id="AWS",
+            max_entries=5,
             cidrs=(ip_network("52.218.0.0/17"), ip_network("2a05:d07a::/40")),
         ),
     ),
+    load_balancers=(
+        LoadBalancer(
+            arn=LOAD_BALANCER_ARN,
+            name="shop",
+            load_balancer_type="network",
+            scheme="internet-facing",
+            vpc_id="vpc-1",
+            group_ids=("sg-1",),
+        ),
+    ),
+    target_groups=(
+        TargetGroup(
+            arn=TARGET_GROUP_ARN,
+            name="shop",
+            protocol="TCP",
+            port=443,
+            vpc_id="vpc-1",
+            target_type="instance",
+            load_balancer_arns=(LOAD_BALANCER_ARN,),
+            preserve_client_ip=False,
+        ),
+    ),
+    targets=(Target(target_group_arn=TARGET_GROUP_ARN, target_id="i-1", port=8443),),
 )

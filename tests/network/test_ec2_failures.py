@@ -13,6 +13,7 @@ from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network import ec2_queries
 from flowverdict.network.configuration import NetConfig
+from flowverdict.network.describe import describe
 from flowverdict.network.ec2_clients import client_factory
 from flowverdict.network.packet import Outcome
 from flowverdict.network.security_groups import evaluate_groups
@@ -37,6 +38,11 @@ from tests.helpers.ec2_vpc import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from botocore.client import BaseClient
+
+    from flowverdict.network.describe import Item, Listing
     from flowverdict.network.ec2 import Ec2Config
 
 pytestmark = pytest.mark.usefixtures("local_ec2")
@@ -169,6 +175,41 @@ def test_answer_of_an_unknown_shape_is_a_reason_and_not_an_exception(
 
     monkeypatch.setattr(ec2_queries, "describe", broken)
     assert "is not an IPv4 address" in refused(source, flow(world.server, CLIENT, SERVER))
+
+
+def test_an_element_of_an_unknown_shape_is_logged_and_the_rest_stands(
+    source: Ec2Config,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def partly_broken(
+        client: BaseClient,
+        listing: Listing,
+        filters: Mapping[str, Sequence[str]],
+        before_call: Callable[[], None],
+    ) -> Iterator[list[Item]]:
+        for page in describe(client, listing, filters, before_call=before_call):
+            yield [
+                {**item, "IpPermissions": [{"FromPort": "443"}]}
+                if "IpPermissions" in item
+                else item
+                for item in page
+            ]
+
+    monkeypatch.setattr(ec2_queries, "describe", partly_broken)
+    config = read(source, flow(world.server, CLIENT, SERVER))
+    assert world.server in interface_ids(config)
+    assert config.security_groups == ()
+    assert config.incomplete == {"security_groups"}
+    (record,) = caplog.records
+    assert record.getMessage() == "part of the configuration not read"
+    assert "FromPort: '443' is not a whole number" in record.__dict__["reason"]
+    assert record.__dict__["region"] == REGION
+    server = config.interface(world.server)
+    assert server is not None
+    answer = evaluate_groups(config, server, packet(CLIENT, SERVER), FlowDirection.INGRESS)
+    assert answer.outcome is Outcome.UNKNOWN
 
 
 def test_half_a_list_of_peerings_proves_nothing_and_counts_as_unknown(clock: Clock) -> None:

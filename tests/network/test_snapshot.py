@@ -66,6 +66,10 @@ LISTS = {
     "VpcEndpoints": "endpoints",
     "RouteTables": "route_tables",
     "ManagedPrefixLists": "prefix_lists",
+    "PrefixLists": "prefix_lists",
+    "LoadBalancers": "load_balancers",
+    "TargetGroups": "target_groups",
+    "TargetHealthDescriptions": "targets",
 }
 
 
@@ -227,11 +231,25 @@ def group(**fields: object) -> dict[str, object]:
     return {"SecurityGroups": [{"GroupId": "sg-1", "IpPermissions": [fields]}]}
 
 
-BAD: list[tuple[dict[str, object], str]] = [
+WRONG_SHAPES: list[tuple[dict[str, object], str]] = [
     ({"NetworkAcls": {}}, "NetworkAcls: {} is not a list"),
     ({"NetworkAcls": "acl-1"}, "NetworkAcls: 'acl-1' is not a list"),
     ({"Vpcs": 0}, "Vpcs: 0 is not a list"),
     ({"Vpcs": False}, "Vpcs: False is not a list"),
+    ({"TargetHealthDescriptions": 1}, "TargetHealthDescriptions: 1 is not a list"),
+    ({"TargetGroupAttributes": "x"}, "TargetGroupAttributes: 'x' is not a list"),
+    ({"Vpcs": [], "NextToken": 1}, "NextToken: 1 is not text"),
+    ({"ReadAt": "yesterday"}, "ReadAt: 'yesterday' is not an ISO 8601 time"),
+    ({"ReadAt": 1}, "ReadAt: 1 is not an ISO 8601 time"),
+    ({"ReadAt": "2026-11-22T12:07:00"}, "ReadAt: '2026-11-22T12:07:00' is a time without its zone"),
+    (
+        {"ReadAt": "0001-01-01T00:00:00+10:00"},
+        "ReadAt: '0001-01-01T00:00:00+10:00' is not a time UTC can show",
+    ),
+]
+
+
+BAD_ELEMENTS: list[tuple[dict[str, object], str]] = [
     ({"Vpcs": ["vpc-1"]}, "Vpcs[0]: 'vpc-1' is not an object"),
     ({"Vpcs": [None]}, "Vpcs[0]: None is not an object"),
     ({"Vpcs": [[]]}, "Vpcs[0]: [] is not an object"),
@@ -330,21 +348,31 @@ BAD: list[tuple[dict[str, object], str]] = [
         {"ManagedPrefixLists": [{"PrefixListId": "p", "Entries": [{}]}]},
         "ManagedPrefixLists[0].Entries[0].Cidr: is missing",
     ),
-    ({"ReadAt": "yesterday"}, "ReadAt: 'yesterday' is not an ISO 8601 time"),
-    ({"ReadAt": 1}, "ReadAt: 1 is not an ISO 8601 time"),
-    ({"ReadAt": "2026-11-22T12:07:00"}, "ReadAt: '2026-11-22T12:07:00' is a time without its zone"),
-    (
-        {"ReadAt": "0001-01-01T00:00:00+10:00"},
-        "ReadAt: '0001-01-01T00:00:00+10:00' is not a time UTC can show",
-    ),
 ]
 
 
-@pytest.mark.parametrize(("answers", "message"), BAD)
-def test_a_wrong_shape_is_named_by_its_path(answers: dict[str, object], message: str) -> None:
+@pytest.mark.parametrize(("answers", "message"), WRONG_SHAPES)
+def test_a_list_of_the_wrong_type_is_refused_by_its_name(
+    answers: dict[str, object], message: str
+) -> None:
     with pytest.raises(ConfigError) as raised:
         parse_snapshot(answers)
     assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(("answers", "message"), BAD_ELEMENTS)
+def test_a_bad_element_is_named_by_its_path_and_skipped(
+    answers: dict[str, object], message: str
+) -> None:
+    ((key, elements),) = answers.items()
+    assert isinstance(elements, list)
+    config = parse_snapshot(answers)
+    (note,) = config.notes
+    place = f"{key}[{len(elements) - 1}]"
+    assert note == f"{message}; {place} is skipped, and what depends on it is not known"
+    assert config.incomplete == {LISTS[key]}
+    # The elements before it are as good as without it.
+    assert getattr(config, LISTS[key]) == getattr(parse_snapshot({key: elements[:-1]}), LISTS[key])
 
 
 def test_a_long_value_is_cut() -> None:

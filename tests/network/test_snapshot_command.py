@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import stat
 import sys
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 import pytest
 from botocore.config import Config
 
 from flowverdict.core.errors import NotReadError
+from flowverdict.network.describe import SERVICE_PREFIX_LISTS, describe
 from flowverdict.network.ec2_clients import client_factory
 from flowverdict.network.snapshot import load_snapshot, parse_snapshot
 from flowverdict_cli import commands
 from flowverdict_cli import snapshot as snapshot_module
 from flowverdict_cli.local_aws import REGION
 from tests.helpers.ec2_vpc import (
+    OWN,
     Aws,
     World,
     build,
@@ -24,9 +27,13 @@ from tests.helpers.ec2_vpc import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from botocore.client import BaseClient
     from mypy_boto3_ec2 import EC2Client
+
+    from flowverdict.network.describe import Item, Listing
 
 
 pytestmark = pytest.mark.usefixtures("local_ec2")
@@ -122,6 +129,70 @@ def test_snapshot_names_what_it_had_to_leave_out(
         f"{left_out}DescribeNetworkAcls: UnauthorizedOperation",
         f"{left_out}GetManagedPrefixListEntries: UnauthorizedOperation",
     ]
+
+
+@pytest.mark.parametrize("also_denied", [False, True])
+def test_ranges_of_services_stand_in_for_entries_that_are_denied(
+    snapshot: Command, monkeypatch: pytest.MonkeyPatch, *, also_denied: bool
+) -> None:
+    def with_ranges(
+        client: BaseClient, listing: Listing, filters: Mapping[str, Sequence[str]] | None = None
+    ) -> Iterator[list[Item]]:
+        for page in describe(client, listing, filters):
+            if listing is SERVICE_PREFIX_LISTS:  # moto leaves the ranges out
+                yield [{**item, "Cidrs": ["52.218.0.0/17"]} for item in page]
+            else:
+                yield page
+
+    monkeypatch.setattr(snapshot_module, "describe", with_ranges)
+    denying(
+        monkeypatch,
+        "GetManagedPrefixListEntries",
+        *(["DescribePrefixLists"] if also_denied else []),
+    )
+    code, out, _ = snapshot()
+    assert code == 0
+    config = parse_snapshot(json.loads(out))
+    assert config.notes == ()
+    ranges = {prefix_list.cidrs for prefix_list in config.prefix_lists or ()}
+    assert ranges == ({None} if also_denied else {(ip_network("52.218.0.0/17"),)})
+
+
+def test_snapshot_holds_what_the_elements_say_of_owners_names_and_public_addresses(
+    snapshot: Command, changing: World, ec2: EC2Client
+) -> None:
+    allocated = ec2.allocate_address(Domain="vpc")
+    ec2.associate_address(
+        AllocationId=allocated["AllocationId"], NetworkInterfaceId=changing.server
+    )
+    ec2.create_tags(
+        Resources=[changing.server, changing.vpc, changing.public, changing.acl],
+        Tags=[{"Key": "team", "Value": "shop"}],
+    )
+    code, out, err = snapshot("--vpc", changing.vpc)
+    assert code == 0, err
+    config = parse_snapshot(json.loads(out))
+    server, client = config.interface(changing.server), config.interface(changing.client)
+    group = config.security_group(changing.server_group)
+    tagged = (
+        server,
+        config.vpc(changing.vpc),
+        config.subnet(changing.public),
+        config.network_acl(changing.acl),
+    )
+    assert server is not None
+    assert client is not None
+    assert group is not None
+    assert server.public_addresses == (ip_address(allocated["PublicIp"]),)
+    assert client.public_addresses == ()
+    assert (group.name, group.description, group.owner_id) == ("server", "server", OWN)
+    assert [dict(element.tags) for element in tagged if element is not None] == [
+        {"team": "shop"}
+    ] * 4
+    assert {element.owner_id for element in tagged if element is not None} == {OWN}
+    assert {route.state for table in config.route_tables or () for route in table.routes or ()} == {
+        "active"
+    }
 
 
 def test_snapshot_that_aws_does_not_give_is_one_clear_line(

@@ -61,6 +61,13 @@ class NetConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_index", _Index(self))
 
+    def knows_all(self, attribute: str) -> bool:
+        """Return whether a list, by its attribute here, is known and lacks no element.
+
+        Only then does a missing element prove anything.
+        """
+        return getattr(self, attribute) is not None and attribute not in self.incomplete
+
     def interface(self, interface_id: str) -> Interface | None:
         """Return the interface of this id."""
         return self._index.interfaces.get(interface_id)
@@ -75,7 +82,8 @@ class NetConfig:
     def interface_at(self, vpc_id: str | None, address: Address) -> Interface | None:
         """Return the interface of a VPC that has this private address.
 
-        VPCs may overlap: without a VPC, an address does not identify an interface.
+        VPCs may overlap: without a VPC, an address does not identify an interface. That no
+        interface has the address is known only if ``knows_all("interfaces")``.
         """
         if vpc_id is None:
             return None
@@ -104,10 +112,10 @@ class NetConfig:
 
         A subnet that no association names has the VPC's default network ACL. But AWS also lists the
         subnets of a default network ACL: if that names other subnets only, the network ACL of this
-        subnet is missing from the data.
+        subnet is missing from the data. So it may be where the list lacks elements.
         """
         explicit = self._index.acls_by_subnet.get(subnet_id)
-        if explicit is not None:
+        if explicit is not None or not self.knows_all("network_acls"):
             return explicit
         default = self._index.default_acls.get(self._vpc_of(subnet_id, vpc_id))
         return None if default is None or default.subnet_ids else default
@@ -125,24 +133,29 @@ class NetConfig:
         return self._index.peerings.get(peering_id)
 
     def peerings_of(self, vpc_id: str) -> tuple[Peering, ...]:
-        """Return the known peering connections of a VPC, in any status."""
+        """Return the known peering connections of a VPC, in any status.
+
+        That there is no other one is known only if ``knows_all("peerings")``.
+        """
         return tuple(peering for peering in self.peerings or () if peering.side(vpc_id) is not None)
 
     def endpoint_of_interface(self, interface_id: str) -> VpcEndpoint | None:
-        """Return the interface endpoint that an interface belongs to."""
+        """Return the interface endpoint that an interface belongs to.
+
+        That an interface belongs to none is known only if ``knows_all("endpoints")``.
+        """
         return self._index.endpoints_by_interface.get(interface_id)
 
     def route_table_of_subnet(self, subnet_id: str, vpc_id: str | None = None) -> RouteTable | None:
         """Return the route table that a subnet is associated with, or else its VPC's main table.
 
-        AWS does not list the subnets that use the main route table.
+        AWS does not list the subnets that use the main route table. ``None`` also where the list
+        lacks elements, of which one may be the table of this subnet.
         """
         explicit = self._index.route_tables_by_subnet.get(subnet_id)
-        return (
-            explicit
-            if explicit is not None
-            else self._index.main_route_tables.get(self._vpc_of(subnet_id, vpc_id))
-        )
+        if explicit is not None or not self.knows_all("route_tables"):
+            return explicit
+        return self._index.main_route_tables.get(self._vpc_of(subnet_id, vpc_id))
 
     def prefix_list(self, prefix_list_id: str) -> PrefixList | None:
         """Return the prefix list of this id."""
@@ -154,9 +167,11 @@ class NetConfig:
         An account reads only its own interfaces. The holders of a group of another account or of a
         peer VPC count as known only where the data has interfaces of that account and that VPC.
         """
-        if self.interfaces is None or self._index.has_blank_interface:
+        if not self.knows_all("interfaces") or self._index.has_blank_interface:
             return False
         group = self.security_group(reference.group_id)
+        if group is None and "security_groups" in self.incomplete and not _tells_home(reference):
+            return False
         return self._knows_account_of(reference, group) and self._knows_vpc_of(
             reference, group, vpc_id
         )
@@ -180,6 +195,13 @@ class NetConfig:
     def _vpc_of(self, subnet_id: str, vpc_id: str | None) -> str | None:
         subnet = self.subnet(subnet_id)
         return vpc_id if subnet is None or subnet.vpc_id is None else subnet.vpc_id
+
+
+def _tells_home(reference: GroupReference) -> bool:
+    """Return whether a reference itself tells where its group is, without the group's element."""
+    return reference.account_id is not None and (
+        reference.vpc_id is not None or reference.peering_id is not None
+    )
 
 
 def _by[T](items: Iterable[T] | None, key: Callable[[T], str]) -> Mapping[str, T]:

@@ -121,6 +121,14 @@ PREFIX_LISTS = Listing(
     snapshot_key="ManagedPrefixLists",
     page_size=100,
 )
+# Of AWS's services alone, with their ranges.
+SERVICE_PREFIX_LISTS = Listing(
+    operation="describe_prefix_lists",
+    id_key="PrefixListId",
+    answer_key="PrefixLists",
+    snapshot_key="PrefixLists",
+    page_size=100,
+)
 PREFIX_LIST_ENTRIES = Listing(
     operation="get_managed_prefix_list_entries",
     id_key="Cidr",

@@ -183,7 +183,16 @@ class Reading:
                 snapshot[key] = [*items, UNREAD_HOLDERS]
             else:
                 snapshot[key] = items
-        return parse_snapshot(snapshot)
+        config = parse_snapshot(snapshot)
+        if config.notes:
+            self._context.logger.warning(
+                "part of the configuration not read",
+                extra={
+                    "reason": "; ".join(config.notes),
+                    "region": self._access.account_region.region,
+                },
+            )
+        return config
 
     def _with_entries(self, prefix_list: Item) -> Item:
         entries = self._entries.get(str(prefix_list.get(PREFIX_LISTS.id_key)))
@@ -293,9 +302,9 @@ def gather(
     reading: Reading, flows: Sequence[RejectedFlow], interface_ids: set[str]
 ) -> NetConfig | NotAvailable:
     """Read all that the flows of these interfaces need, what decides most first."""
-    if not reading.request(QUERY_INTERFACES, interface_ids):
-        return NotAvailable(str(reading.failure))
-    flow_interfaces = reading.found(INTERFACES).interfaces or ()
+    flow_interfaces = _read_flow_interfaces(reading, interface_ids)
+    if isinstance(flow_interfaces, NotAvailable):
+        return flow_interfaces
     flow_vpcs = _vpc_ids(flow_interfaces)
     _read_remote_ends(reading, flows, flow_interfaces)
     both_ends = reading.found(INTERFACES).interfaces or ()
@@ -314,6 +323,17 @@ def gather(
     reading.request(QUERY_VPCS, _vpc_ids(both_ends))
     _read_paths(reading, flow_vpcs)
     return reading.config()
+
+
+def _read_flow_interfaces(
+    reading: Reading, interface_ids: set[str]
+) -> tuple[Interface, ...] | NotAvailable:
+    if not reading.request(QUERY_INTERFACES, interface_ids):
+        return NotAvailable(str(reading.failure))
+    read = reading.found(INTERFACES)
+    if read.notes and not read.interfaces:
+        return NotAvailable(f"AWS's answer is not of a known shape: {read.notes[0]}")
+    return read.interfaces or ()
 
 
 def _vpc_ids(interfaces: Iterable[Interface]) -> set[str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from flowverdict.core.errors import ConfigError
@@ -28,8 +29,8 @@ _IDENTIFIER = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:/-]{0,255}")
 _SHOWN = 64  # enough to find the value by, and still one line
 
 
-def _shown(value: object) -> str:
-    # The content of a file must not reach a terminal unescaped.
+def shown(value: object) -> str:
+    """Return a value as one short line, escaped: a file's content must not reach a terminal."""
     return ascii(value)[:_SHOWN]
 
 
@@ -69,7 +70,7 @@ class JsonObject:
 
     def wrong(self, key: str, what: str) -> ConfigError:
         """Return the error for a value that is ``what``."""
-        return ConfigError(f"{self.place(key)}: {_shown(self.fields.get(key))} is {what}")
+        return ConfigError(f"{self.place(key)}: {shown(self.fields.get(key))} is {what}")
 
     def missing(self, key: str) -> ConfigError:
         """Return the error for a key that is missing."""
@@ -153,6 +154,11 @@ class JsonObject:
             return network
         raise self.wrong(key, "not an IPv6 CIDR")
 
+    def either_network(self, ipv4_key: str, ipv6_key: str) -> Network | None:
+        """Read the one CIDR that AWS writes under a key of its IP version."""
+        ipv4, ipv6 = self.ipv4_network(ipv4_key), self.ipv6_network(ipv6_key)
+        return ipv6 if ipv4 is None else ipv4
+
     def ipv4_address(self, key: str) -> IPv4Address | None:
         """Read an IPv4 address."""
         text = self.text(key)
@@ -189,13 +195,14 @@ class JsonObject:
             return value
         raise self.wrong(key, "not a list")
 
+    def places(self, key: str) -> Iterator[tuple[str, object]]:
+        """Read a list of any values, each with its path; a missing list has none."""
+        for index, value in enumerate(self.items(key) or ()):
+            yield f"{self.place(key)}[{index}]", value
+
     def objects(self, key: str) -> Iterator[JsonObject]:
         """Read a list of objects; a missing list has none."""
-        for index, value in enumerate(self.items(key) or ()):
-            place = f"{self.place(key)}[{index}]"
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{place}: {_shown(value)} is not an object")
-            yield JsonObject(place, value)
+        return (as_object(place, value) for place, value in self.places(key))
 
     def each[T](self, key: str, read: Callable[[JsonObject], T]) -> tuple[T, ...] | None:
         """Read every object of a list; ``None`` for a missing list, ``()`` for an empty one."""
@@ -211,10 +218,48 @@ class JsonObject:
 
     def texts(self, key: str) -> tuple[str, ...] | None:
         """Read a list of strings."""
-        values = self.items(key)
-        if values is None:
+        return self._parsed(key, lambda text: text, "text")
+
+    def identifiers(self, key: str) -> tuple[str, ...] | None:
+        """Read a list of ids that are safe in a command."""
+        return self._parsed(
+            key, lambda text: text if _IDENTIFIER.fullmatch(text) else None, "an id"
+        )
+
+    def networks(self, key: str) -> tuple[Network, ...] | None:
+        """Read a list of IPv4 and IPv6 CIDRs."""
+        return self._parsed(key, _to_network, "a CIDR")
+
+    def _parsed[T](
+        self, key: str, parse: Callable[[str], T | None], kind: str
+    ) -> tuple[T, ...] | None:
+        """Read a list of strings that are each of a kind; ``parse`` returns ``None`` for others."""
+        if self.fields.get(key) is None:
             return None
-        for index, value in enumerate(values):
+        found: list[T] = []
+        for place, value in self.places(key):
             if not isinstance(value, str):
-                raise ConfigError(f"{self.place(key)}[{index}]: {_shown(value)} is not text")
-        return tuple(value for value in values if isinstance(value, str))
+                raise ConfigError(f"{place}: {shown(value)} is not text")
+            parsed = parse(value)
+            if parsed is None:
+                raise ConfigError(f"{place}: {shown(value)} is not {kind}")
+            found.append(parsed)
+        return tuple(found)
+
+    def tags(self, key: str) -> Mapping[str, str]:
+        """Read a list of tags; an element without tags has none."""
+        return MappingProxyType(dict(_tag(tag) for tag in self.objects(key)))
+
+
+def as_object(place: str, value: object) -> JsonObject:
+    """Return the object at a place; raise ``ConfigError`` if the value is not an object."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{place}: {shown(value)} is not an object")
+    return JsonObject(place, value)
+
+
+def _tag(item: JsonObject) -> tuple[str, str]:
+    key = item.text("Key")
+    if key is None:
+        raise item.missing("Key")
+    return key, item.text("Value") or ""

@@ -375,7 +375,7 @@ def _match_vpc(view: _View, reference: GroupReference, here: str, there: str) ->
         return YES  # the rule itself says that its connection is active
     if (
         view.direction is FlowDirection.EGRESS
-        and config.peerings is not None
+        and config.knows_all("peerings")
         and all(peering.carries_traffic is False for peering in links)
     ):
         return NO  # over a transit gateway, only inbound rules can refer to groups
