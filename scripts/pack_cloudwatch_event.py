@@ -23,8 +23,10 @@ START_FIELD = (
 )
 
 
-def pack(lines: Sequence[str], *, log_group: str, log_stream: str) -> str:
-    """Return the event as JSON text."""
+def pack(
+    lines: Sequence[str], *, log_group: str, log_stream: str, start_field: int = START_FIELD
+) -> str:
+    """Return the event as JSON text; ``start_field`` is the place of the start in a line."""
     payload = {
         "messageType": "DATA_MESSAGE",
         "owner": OWNER,
@@ -34,7 +36,7 @@ def pack(lines: Sequence[str], *, log_group: str, log_stream: str) -> str:
         "logEvents": [
             {
                 "id": f"{index:056d}",
-                "timestamp": int(line.split()[START_FIELD]) * 1000,
+                "timestamp": int(line.split()[start_field]) * 1000,
                 "message": line,
             }
             for index, line in enumerate(lines)

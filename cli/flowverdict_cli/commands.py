@@ -96,7 +96,7 @@ def explain(
 
     configs = None if config is None else _load_rules(config)
     batch, readings = explain.read_files(
-        files, explain.headerless_format(log_format), None if most == 0 else most
+        files, explain.headerless_formats(log_format), None if most == 0 else most
     )
     explanations = batch.explanations(configs)
     if output == "json":
@@ -160,8 +160,9 @@ def _print_remarks(readings: Sequence[Reading]) -> None:
 def snapshot(region: str | None, vpc_ids: Sequence[str], output: str) -> None:
     """Write the rules of an AWS account to a file for "explain --config".
 
-    The rules are interfaces, security groups, network ACLs, subnets, routes, peerings, endpoints
-    and prefix lists. The file is one JSON object with the lists that "aws ec2 describe-..." print.
+    The rules are interfaces, security groups, network ACLs, subnets, routes, peerings, endpoints,
+    prefix lists, and load balancers with their targets. The file is one JSON object with the lists
+    that "aws ec2 describe-..." and "aws elbv2 describe-..." print.
     They are read with your own AWS credentials (AWS_PROFILE, for example). Nothing in the account
     is changed.
 
@@ -174,8 +175,12 @@ def snapshot(region: str | None, vpc_ids: Sequence[str], output: str) -> None:
     """  # noqa: D301 - \b is click's mark for lines to leave alone
     require("aws", "snapshot")
     from flowverdict_cli import snapshot  # noqa: PLC0415 - the AWS SDK is an extra
+    from flowverdict_cli.snapshot_load_balancers import (  # noqa: PLC0415 - as above
+        with_load_balancers,
+    )
 
     read = snapshot.read_snapshot(snapshot.user_client(region), vpc_ids)
+    read = with_load_balancers(read, snapshot.user_client(region, "elbv2"), vpc_ids)
     snapshot.write_snapshot(read, output)
     for denied in read.denied:
         click.echo(f"flowverdict: left out, not permitted: {denied}", err=True)
@@ -347,7 +352,7 @@ def check(  # noqa: PLR0913, PLR0917 - one argument for each option
     readings: list[Reading] = []
     if logs:
         configs = None if config is None else _load_rules(config)
-        batch, readings = explain.read_files(logs, explain.headerless_format(log_format))
+        batch, readings = explain.read_files(logs, explain.headerless_formats(log_format))
         explanations = batch.explanations(configs)
         summary = explain.summary(batch, len(explanations))
     checked = policy_check.check(file, notification, moment, explanations)

@@ -23,7 +23,7 @@ from flowverdict.core.errors import FlowVerdictError, ObjectError
 from flowverdict.core.formatting import counted
 from flowverdict.core.garbage_collection import collect_rarely
 from flowverdict.core.untrusted import one_line
-from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
+from flowverdict.flowlog.records import DEFAULT_FORMATS, RecordFormat
 from flowverdict.flows.model import epoch_to_datetime
 from flowverdict.verdict.batch import Batch
 from flowverdict.verdict.model import Confidence, VerdictKind
@@ -46,26 +46,28 @@ _MAX_AGGREGATED = 10  # interfaces whose aggregated flows are printed
 _UNFOLDED_WIDTH = 10_000  # of a table in a file or a pipe: each flow on one line
 
 
-def headerless_format(text: str | None) -> RecordFormat:
-    """Return the format of lines without a header; ``None`` and ``default`` are AWS's default.
+def headerless_formats(text: str | None) -> tuple[RecordFormat, ...]:
+    """Return the formats of lines without a header; ``None`` and ``default`` are AWS's defaults.
 
     Raises
     ------
     FormatError
         The text does not name a field.
     """
-    return DEFAULT_FORMAT if text in {None, "default"} else RecordFormat.from_text(str(text))
+    return DEFAULT_FORMATS if text in {None, "default"} else (RecordFormat.from_text(str(text)),)
 
 
 def read_files(
-    names: Sequence[str], headerless: RecordFormat = DEFAULT_FORMAT, most: int | None = None
+    names: Sequence[str],
+    headerless: tuple[RecordFormat, ...] = DEFAULT_FORMATS,
+    most: int | None = None,
 ) -> tuple[Batch, list[Reading]]:
     """Read all files into one batch, with a progress bar on a terminal.
 
     Parameters
     ----------
     headerless
-        The format of lines without a header.
+        Formats that lines without a header may have.
     most
         Maximum number of rejected flows to evaluate individually, ``None`` for all.
 
@@ -80,7 +82,7 @@ def read_files(
     with _progress(names) as progress:
         for name in names:
             with _opened(name, progress) as stream, _parquet_installed(_title(name)):
-                readings.append(batch.add_file(stream, name=_title(name), headerless=(headerless,)))
+                readings.append(batch.add_file(stream, name=_title(name), headerless=headerless))
     return batch, readings
 
 
@@ -259,7 +261,7 @@ def summary(batch: Batch, flows: int) -> str:
         (counts.no_data, "without traffic (NODATA)"),
         (counts.skip_data, "lost by AWS (SKIPDATA)"),
         (counts.no_action, "without an action, so nothing to classify"),
-        (counts.transit_gateway, "of a transit gateway, so nothing to classify"),
+        (counts.transit_gateway, "of a transit gateway without a lost packet"),
         (counts.malformed.total(), "malformed"),
     ]
     left_out = "".join(f", {count:,} {what}" for count, what in extras if count)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import batched
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 from botocore.config import Config
@@ -67,8 +67,8 @@ class Snapshot:
     denied: tuple[NotReadError, ...]
 
 
-def user_client(region: str | None) -> BaseClient:
-    """Return an EC2 client with the user's own configuration and credentials.
+def user_client(region: str | None, service: Literal["ec2", "elbv2"] = "ec2") -> BaseClient:
+    """Return a client of EC2 or ``elbv2`` with the user's own configuration and credentials.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def user_client(region: str | None) -> BaseClient:
 
     config = Config(retries={"mode": "standard", "total_max_attempts": _TRIES})
     try:
-        return cast("BaseClient", boto3.Session(region_name=region).client("ec2", config=config))
+        return cast("BaseClient", boto3.Session(region_name=region).client(service, config=config))
     except BotoCoreError as error:
         raise not_read("AWS", error) from error
 
@@ -101,7 +101,7 @@ def read_snapshot(
             raise FlowVerdictError(f"{vpc_id!a} is not a VPC id")
     answers: dict[str, object] = {"ReadAt": read_at or datetime.now(UTC)}
     denied: list[NotReadError] = []
-    progress = _Progress()
+    progress = Progress()
     for listing, names in _FILTERS:
         try:
             items = _read(client, listing, names, vpc_ids, progress)
@@ -134,7 +134,7 @@ def _read(
     listing: Listing,
     names: tuple[str, ...],
     vpc_ids: Sequence[str],
-    progress: _Progress,
+    progress: Progress,
 ) -> list[Item]:
     found: dict[str, Item] = {}
     for filters in _filters(names, vpc_ids):
@@ -156,7 +156,7 @@ def _filters(
 
 
 def _with_entries(
-    client: BaseClient, item: Item, denied: list[NotReadError], progress: _Progress
+    client: BaseClient, item: Item, denied: list[NotReadError], progress: Progress
 ) -> Item:
     """Return a prefix list with its entries, or with its ranges where AWS denies the entries.
 
@@ -180,7 +180,8 @@ def _with_entries(
 def _ranges_of_service(client: BaseClient, prefix_list_id: str) -> Item:
     """Return the ranges of a list that AWS keeps for a service, as ``Cidrs``; else nothing.
 
-    A role that may only describe (``ViewOnlyAccess``) reads these ranges and no entries.
+    This call needs ``ec2:DescribePrefixLists`` and not ``ec2:GetManagedPrefixListEntries``:
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribePrefixLists.html
     """
     try:
         for page in describe(client, SERVICE_PREFIX_LISTS, {"prefix-list-id": (prefix_list_id,)}):
@@ -193,17 +194,19 @@ def _ranges_of_service(client: BaseClient, prefix_list_id: str) -> Item:
     return {}
 
 
-class _Progress:
+class Progress:
     """One line on a terminal with the current list, removed at the end."""
 
     def __init__(self) -> None:
         self._shown = sys.stderr.isatty()
 
     def show(self, what: str, count: int) -> None:
+        """Show the current list, and the number of elements so far."""
         if self._shown:
             click.echo(f"\r\x1b[Kreading {what}: {count:,}", err=True, nl=False)
 
     def end(self) -> None:
+        """Remove the line."""
         if self._shown:
             click.echo("\r\x1b[K", err=True, nl=False)
 

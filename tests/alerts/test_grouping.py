@@ -15,6 +15,7 @@ from flowverdict.delivery import sns
 from flowverdict.delivery.renderers import email
 from flowverdict.network.snapshot import load_snapshot, parse_snapshot
 from flowverdict.verdict.batch import Batch, FixedConfig
+from tests.helpers.transit_gateway import ATTACHMENT
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = ROOT / "tests" / "scenarios"
@@ -128,6 +129,33 @@ def test_most_severe_first() -> None:
     ]
 
 
+_OTHER_REASON = "41999 5432 6 5 300 1795348805 1795348850 OK IPv4 0 5"
+
+
+@pytest.mark.parametrize(
+    ("edit", "alerts"),
+    [
+        (("41200 5432 6", "41999 443 17"), 1),  # another service, on the same missing route
+        (("10.9.0.7", "10.9.200.1"), 1),
+        (("10.9.0.7", "10.8.0.7"), 2),
+        ((ATTACHMENT, "tgw-attach-0aaaaaaaaaaaaaaa9"), 2),
+        (("41200 5432 6 5 300 1795348805 1795348850 OK IPv4 5 0", _OTHER_REASON), 2),
+    ],
+    ids=["service", "same range", "another range", "another attachment", "another reason"],
+)
+def test_a_missing_route_of_an_attachment_is_one_alert(edit: tuple[str, str], alerts: int) -> None:
+    assert len(alerts_of("transit-gateway-no-route", edits=(edit,))) == alerts
+
+
+def test_public_destinations_of_ipv4_are_one_alert() -> None:
+    found = alerts_of(
+        "transit-gateway-no-route",
+        edits=(("10.9.0.7 41200", "198.51.100.7 41200"), ("10.9.0.7", "203.0.113.9")),
+        beside=False,
+    )
+    assert len(found) == 1
+
+
 # --- severity -------------------------------------------------------------------------------------
 
 
@@ -147,6 +175,12 @@ def test_most_severe_first() -> None:
         ("block-public-access", (), "low"),
         ("backscatter", (), "low"),
         ("closed-connection", (), "info"),
+        ("transit-gateway-no-route", (), "high"),
+        ("transit-gateway-no-route", (("10.0.1.5", "198.51.100.7"),), "high"),
+        ("transit-gateway-no-route", (("10.9.0.7", "198.51.100.7"),), "medium"),
+        ("transit-gateway-blackhole-route", (), "medium"),  # public addresses of IPv6
+        ("transit-gateway-mtu-exceeded", (), "high"),
+        ("transit-gateway-ttl-expired", (), "medium"),
     ],
 )
 def test_severity_and_its_reason(scenario: str, edits: Edits, severity: str) -> None:
@@ -220,6 +254,10 @@ FACES = (
     "rules-gateway-endpoint",
     "rules-peering",
     "rules-icmp",
+    "transit-gateway-no-route",
+    "transit-gateway-blackhole-route",
+    "transit-gateway-mtu-exceeded",
+    "transit-gateway-ttl-expired",
 )
 
 
@@ -259,3 +297,7 @@ def test_what_is_no_id_is_in_no_command(hostile: str) -> None:
     (alert,) = [alert for alert in alerts if hostile in alert.interfaces]
     assert alert.next_steps
     assert not any("aws ec2" in step for step in alert.next_steps)
+    alerts = alerts_of("transit-gateway-no-route", edits=((ATTACHMENT, hostile),), beside=False)
+    assert [alert.interfaces for alert in alerts] == [(hostile,)]
+    assert not any("aws ec2" in step for step in alerts[0].next_steps)
+    assert alerts[0].links == ()

@@ -287,3 +287,16 @@ def test_the_parts_that_are_never_left_out_fit(character: str) -> None:
     assert slack.characters(blocks) <= slack.MAX_CHARACTERS
     assert len(blocks[1].to_dict()["text"]["text"]) <= 400
     assert any("*Severity*" in text for text in texts(blocks))
+
+
+# --- the owner that the records name, without rules -----------------------------------------------
+
+
+@pytest.mark.parametrize("renderer", [name for name in RENDERERS if name != "ocsf"])
+def test_the_task_and_the_tags_of_the_records_are_shown(renderer: str) -> None:
+    task = RENDERERS[renderer].render(scenario("ecs-task"))
+    assert "ECS service shop-web" in task
+    assert renderer in {"amazon-q", "pagerduty"} or "of service shop-web (cluster prod)" in task
+    tagged = RENDERERS[renderer].render(scenario("tags-and-next-hop"))
+    assert "instance tag team/shop" in tagged
+    assert renderer in {"amazon-q", "pagerduty"} or "next hop is interface eni-0ddd" in tagged

@@ -230,6 +230,32 @@ def _let_workers_be_killed(workers: Any) -> None:  # noqa: ANN401 - as above
     workers.Worker = Worker
 
 
+def _place_load_balancers(balancers: Any, ec2: Any) -> None:  # noqa: ANN401 - as above
+    # Load balancers of ministack are in no VPC. AWS's are in that of their subnets, with an
+    # interface in each subnet.
+    create = balancers._ACTION_MAP["CreateLoadBalancer"]  # noqa: SLF001 - no public way
+
+    def create_in_vpc(parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - handed through
+        known, answer = {*balancers._lbs}, create(parameters)  # noqa: SLF001 - as above
+        for arn in {*balancers._lbs} - known:  # noqa: SLF001 - as above
+            balancer = balancers._lbs[arn]  # noqa: SLF001 - as above
+            for subnet_id in balancer["Subnets"]:
+                interfaces = ec2._network_interfaces  # noqa: SLF001 - as above
+                before = {*interfaces}
+                ec2._create_network_interface(  # noqa: SLF001 - as above
+                    {
+                        "SubnetId": [subnet_id],
+                        "Description": [f"ELB {arn.partition(':loadbalancer/')[2]}"],
+                    }
+                )
+                (made,) = {*interfaces} - before
+                interfaces[made]["InterfaceType"] = f"{balancer['Type']}_load_balancer"
+                balancer["VpcId"] = interfaces[made]["VpcId"]
+        return answer
+
+    balancers._ACTION_MAP["CreateLoadBalancer"] = create_in_vpc  # noqa: SLF001 - as above
+
+
 def _end_with_parent() -> None:
     # The parent holds the other end of this pipe and writes nothing: the read returns when the
     # parent ends, whatever the cause.
@@ -250,6 +276,10 @@ def _run() -> None:
     _hurry_one_rate(importlib.import_module("ministack.services.eventbridge"))
     _let_workers_be_killed(importlib.import_module("ministack.core.lambda_runtime"))
     _name_prefix_lists(importlib.import_module("ministack.core.iam_actions"))
+    _place_load_balancers(
+        importlib.import_module("ministack.services.alb"),
+        importlib.import_module("ministack.services.ec2"),
+    )
     threading.Thread(target=_end_with_parent, daemon=True).start()
     application: Any = importlib.import_module("ministack.app")
     application._port_is_bindable = lambda *_: False  # noqa: SLF001 - with TLS it would take port 443 too, if it can

@@ -284,7 +284,11 @@ def _member_account(place: Place) -> Place:
     }
     reads = {
         "Effect": "Allow",
-        "Action": ["ec2:Describe*", "ec2:GetManagedPrefixListEntries"],
+        "Action": [
+            "ec2:Describe*",
+            "ec2:GetManagedPrefixListEntries",
+            "elasticloadbalancing:Describe*",
+        ],
         "Resource": "*",
     }
     iam = member.client("iam")

@@ -173,6 +173,7 @@ def make_network(place: Place) -> Network:
         RouteTableIds=[table["RouteTableId"] for table in tables],
     )
     made = ec2.create_network_interface(SubnetId=subnet_id, Groups=[group_id])["NetworkInterface"]
+    _make_load_balancer(place, vpc_id, subnet_id, made["PrivateIpAddress"])
     return Network(
         place=place,
         vpc_id=vpc_id,
@@ -180,3 +181,19 @@ def make_network(place: Place) -> Network:
         interface_id=made["NetworkInterfaceId"],
         address=made["PrivateIpAddress"],
     )
+
+
+def _make_load_balancer(place: Place, vpc_id: str, subnet_id: str, target: str) -> None:
+    """Make a network load balancer with a target, so that its lists are requested too."""
+    client: Any = place.client("elbv2")
+    balancer = client.create_load_balancer(Name="front", Type="network", Subnets=[subnet_id])
+    group = client.create_target_group(
+        Name="database", Protocol="TCP", Port=5432, VpcId=vpc_id, TargetType="ip"
+    )["TargetGroups"][0]["TargetGroupArn"]
+    client.create_listener(
+        LoadBalancerArn=balancer["LoadBalancers"][0]["LoadBalancerArn"],
+        Protocol="TCP",
+        Port=5432,
+        DefaultActions=[{"Type": "forward", "TargetGroupArn": group}],
+    )
+    client.register_targets(TargetGroupArn=group, Targets=[{"Id": target, "Port": 5432}])

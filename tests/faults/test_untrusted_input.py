@@ -105,7 +105,7 @@ def output(
 def marked_log() -> bytes:
     """Return a flow log with marked fields that no decision uses and no output shows."""
     header, *lines = LOG.read_text().splitlines()
-    extra = "ecs-service-name instance-tag interface-tag some-new-field"
+    extra = "az-id sublocation-type sublocation-id some-new-field"
     return gzip.compress(
         "\n".join(
             [f"{header} {extra}", *(f"{line} {MARK} {MARK} {MARK} {MARK}" for line in lines)]

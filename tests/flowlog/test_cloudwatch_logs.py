@@ -17,7 +17,7 @@ from botocore.stub import Stubber
 from flowverdict.core.errors import EnvelopeError, FormatUnknownError
 from flowverdict.flowlog.cloudwatch_logs import LogBatch, decode
 from flowverdict.flowlog.log_formats import FORMAT_CACHE_SECONDS, DescribedFormats, FixedFormat
-from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
+from flowverdict.flowlog.records import DEFAULT_FORMATS, RecordFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -243,9 +243,9 @@ def test_group_is_looked_up_by_its_name(client: EC2Client) -> None:
     [
         ((CUSTOM, OTHER), (CUSTOM_FORMAT, OTHER_FORMAT)),
         ((OTHER, CUSTOM, OTHER), (OTHER_FORMAT, CUSTOM_FORMAT)),
-        ((), (DEFAULT_FORMAT,)),
-        ((None,), (DEFAULT_FORMAT,)),
-        (("",), (DEFAULT_FORMAT,)),
+        ((), DEFAULT_FORMATS),
+        ((None,), DEFAULT_FORMATS),
+        (("",), DEFAULT_FORMATS),
         ((None, CUSTOM), (CUSTOM_FORMAT,)),
         (("${action} ${tomorrows-field}",), (RecordFormat(("action", "tomorrows-field")),)),
     ],
@@ -299,7 +299,7 @@ def test_default_is_assumed_with_a_warning_where_ec2_refuses(
 ) -> None:
     with stubbed(client) as stubber:
         stubber.add_client_error("describe_flow_logs", service_error_code=code)
-        assert formats_of(client).formats(GROUP) == (DEFAULT_FORMAT,)
+        assert formats_of(client).formats(GROUP) == DEFAULT_FORMATS
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert caplog.messages == ["flow log format not known, default assumed"]
 
@@ -312,7 +312,7 @@ def test_an_assumed_format_is_not_cached_so_that_the_event_can_be_tried_again(
         stubber.add_client_error("describe_flow_logs", service_error_code="UnauthorizedOperation")
         stubber.add_response("describe_flow_logs", described(CUSTOM), asked())
         assert [formats.formats(GROUP) for _ in range(3)] == [
-            (DEFAULT_FORMAT,),
+            DEFAULT_FORMATS,
             (CUSTOM_FORMAT,),
             (CUSTOM_FORMAT,),
         ]
@@ -332,7 +332,7 @@ def test_no_format_is_assumed_where_another_try_may_succeed(client: EC2Client, c
 def test_default_is_assumed_with_a_warning_where_ec2_names_no_known_field(
     client: EC2Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert answer(client, described("${made-up}")) == (DEFAULT_FORMAT,)
+    assert answer(client, described("${made-up}")) == DEFAULT_FORMATS
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 

@@ -11,6 +11,7 @@ import pytest
 from flowverdict.flowlog.fields import (
     DEFAULT_FIELDS,
     FIELDS,
+    TRANSIT_GATEWAY_DEFAULT_FIELDS,
     TRANSIT_GATEWAY_FIELDS,
     Field,
     FieldKind,
@@ -20,13 +21,18 @@ from flowverdict.flowlog.records import Action, FlowDirection, FlowRecord, LogSt
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html, in the order of its table.
+# https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html, in the order of its table;
+# version 6 of https://docs.aws.amazon.com/vpc/latest/tgw/tgw-flow-logs.html.
 AWS_FIELDS_BY_VERSION = {
     2: "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes "
     "start end action log-status",
     3: "vpc-id subnet-id instance-id tcp-flags type pkt-srcaddr pkt-dstaddr",
     4: "region az-id sublocation-type sublocation-id",
     5: "pkt-src-aws-service pkt-dst-aws-service flow-direction traffic-path",
+    6: "resource-type tgw-id tgw-attachment-id tgw-src-vpc-account-id tgw-dst-vpc-account-id "
+    "tgw-src-vpc-id tgw-dst-vpc-id tgw-src-subnet-id tgw-dst-subnet-id tgw-src-eni tgw-dst-eni "
+    "tgw-src-az-id tgw-dst-az-id tgw-pair-attachment-id packets-lost-no-route "
+    "packets-lost-blackhole packets-lost-mtu-exceeded packets-lost-ttl-expired",
     7: (
         "ecs-cluster-arn ecs-cluster-name ecs-container-instance-arn"
         " ecs-container-instance-id ecs-container-id"
@@ -85,7 +91,7 @@ def test_every_field_of_the_version_is_known_under_its_aws_name(version: int, na
 def test_no_field_is_known_that_aws_does_not_document() -> None:
     documented = {name for names in AWS_FIELDS_BY_VERSION.values() for name in names.split()}
     assert set(FIELDS) == documented
-    assert len(FIELDS) == 54
+    assert len(FIELDS) == 72
 
 
 def test_default_format_is_version_2_in_the_order_of_the_table() -> None:
@@ -94,11 +100,12 @@ def test_default_format_is_version_2_in_the_order_of_the_table() -> None:
 
 def test_transit_gateway_fields_are_those_that_vpc_flow_logs_lack() -> None:
     documented = AWS_TRANSIT_GATEWAY_FORMAT.split()
-    assert {name for name in documented if name not in FIELDS} == TRANSIT_GATEWAY_FIELDS
+    shared = {name for name in documented if FIELDS[name].since != 6}
+    assert set(documented) - shared == TRANSIT_GATEWAY_FIELDS
 
 
-def test_a_field_shared_with_vpc_flow_logs_does_not_mark_a_transit_gateway() -> None:
-    assert TRANSIT_GATEWAY_FIELDS.isdisjoint(FIELDS)
+def test_default_format_of_a_transit_gateway_is_in_the_order_of_its_table() -> None:
+    assert " ".join(TRANSIT_GATEWAY_DEFAULT_FIELDS) == AWS_TRANSIT_GATEWAY_FORMAT
 
 
 def test_the_record_has_exactly_the_attributes_of_the_table_in_its_order() -> None:
@@ -124,6 +131,7 @@ def test_integers_and_only_integers_are_bounded(described: Field) -> None:
         ("protocol", 255),
         ("packets", 2**63 - 1),
         ("bytes", 2**63 - 1),
+        ("packets-lost-no-route", 2**63 - 1),
         ("tcp-flags", 2**31 - 1),
     ],
 )

@@ -17,10 +17,13 @@ from flowverdict.app.deadlines import ReadDeadline
 from flowverdict.core.errors import NotAFlowLogError, ObjectError, OutOfTimeError
 from flowverdict.flowlog import parquet as reading
 from flowverdict.flowlog.fields import DEFAULT_FIELDS, FIELDS, READ_FIELDS
-from flowverdict.flowlog.records import FlowRecord, RecordFormat
+from flowverdict.flowlog.records import TRANSIT_GATEWAY_FORMAT, FlowRecord, RecordFormat
+from flowverdict.flowlog.transit_gateway import as_flow_record
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.read_source import SourceRead, read_object
 from flowverdict.verdict.batch import Batch
+from tests.helpers import transit_gateway
+from tests.helpers.flow_log_files import VPC_FIELDS
 from tests.helpers.measured import measured
 from tests.helpers.parquet_files import parquet
 
@@ -372,7 +375,7 @@ def test_every_field_in_use_is_read() -> None:
             looked_at.add(name)
             return super().__getattribute__(name)
 
-    names = list(FIELDS)
+    names = list(VPC_FIELDS)
     for action, status in (("ACCEPT", "OK"), ("REJECT", "OK"), ("-", "SKIPDATA")):
         values = {
             **dict.fromkeys(names, "-"),
@@ -382,5 +385,8 @@ def test_every_field_in_use_is_read() -> None:
         }
         line = " ".join(str(values[name]) for name in names)
         FlowCollector(1).add(Watched(*RecordFormat(tuple(names)).parse(line)))
+    for direction in ("ingress", "egress"):
+        line = transit_gateway.line(packets_lost_no_route=1, flow_direction=direction)
+        assert as_flow_record(Watched(*TRANSIT_GATEWAY_FORMAT.parse(line))) is not None
     fields = {FIELDS[name].attribute: name for name in FIELDS}
     assert {fields[name] for name in looked_at if name in fields} == READ_FIELDS

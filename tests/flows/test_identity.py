@@ -17,6 +17,7 @@ from flowverdict.core.addresses import address_of
 from flowverdict.flowlog.fields import OBSERVED_FIELDS
 from flowverdict.flowlog.flow_key import FlowKey
 from flowverdict.flowlog.records import FlowDirection
+from flowverdict.flowlog.transit_gateway import PacketsLost
 from flowverdict.flows.accepted_index import Activity
 from flowverdict.flows.identity import identity_of
 from flowverdict.flows.model import Context, RejectedFlow, TrafficTotals
@@ -55,6 +56,7 @@ _FIELDS: Mapping[str, st.SearchStrategy[Any]] = {
         ObservedValues, st.tuples(*[st.frozensets(_TEXTS)] * len(OBSERVED_FIELDS))
     ),
     "packet_addresses_logged": st.booleans(),
+    "packets_lost": st.none() | st.builds(PacketsLost, *[st.integers(0, 3)] * 4),
 }
 _FLOWS = st.builds(RejectedFlow, **_FIELDS)
 

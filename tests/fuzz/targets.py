@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from flowverdict.flowlog.fields import FIELDS, TRANSIT_GATEWAY_FIELDS
+from flowverdict.flowlog.fields import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,7 +62,7 @@ class Target:
     max_bytes: int = 4_096
 
 
-_FIELD_NAMES = " ".join((*FIELDS, *TRANSIT_GATEWAY_FIELDS))
+_FIELD_NAMES = " ".join(FIELDS)
 _VALUES = """REJECT ACCEPT OK NODATA SKIPDATA ingress egress BPA EC - 10.0.1.5 203.0.113.12
     2001:db8::1 ::ffff:10.0.0.1 253402300799 253402300800 65535 65536 9223372036854775807 \
 -1 +1 1_0 %25 \\x00 eni-0aaaaaaaaaaaaaaa1 123456789012 unknown"""

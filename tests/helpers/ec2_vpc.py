@@ -34,9 +34,9 @@ OWN, OTHER = "123456789012", "210987654321"
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 CLIENT, SERVER, DATABASE = "10.0.1.10", "10.0.2.20", "10.0.2.30"
 # Groups, network ACLs, subnets, VPCs, endpoints, route tables; peerings from both sides; the flow's
-# interface, and the remote interface. One more where a rule refers to a group, two or more where a
-# rule names a prefix list.
-CALLS_FOR_ONE_FLOW = 10
+# interface, the remote interface, and those of network load balancers. One more where a rule refers
+# to a group, two or more where a rule names a prefix list.
+CALLS_FOR_ONE_FLOW = 11
 THROTTLED = (
     b"<Response><Errors><Error><Code>RequestLimitExceeded</Code>"
     b"<Message>slow</Message></Error></Errors></Response>"

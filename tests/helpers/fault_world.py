@@ -35,6 +35,7 @@ from flowverdict_cli.sample_world import LOG_FORMAT, LOG_GROUP, make_sample_worl
 from scripts.pack_cloudwatch_event import pack
 from tests.helpers.alert_samples import ALERT, NOW
 from tests.helpers.events import BUCKET, notification, queue_message
+from tests.helpers.network_load_balancer import add_target_group, make_balancer
 from tests.helpers.small_company import HEADER
 from tests.helpers.wire import Wire
 
@@ -118,6 +119,8 @@ class World:
         self.lost: list[str] = []
         wire.post = self.posted.append
         self._interfaces = samples.interfaces
+        balancer = make_balancer(boto3.client("ec2"), samples.subnets["database"])
+        add_target_group(balancer, "database", "10.0.3.30", port=5432)
         self._vpc = samples.vpc_id
         self.environment = {
             "POLICY": "ssm:/flowverdict/policy",

@@ -106,6 +106,19 @@ LOGS = (
     "rules-gateway-endpoint",
     "inbound-request",
 )
+TRANSIT_GATEWAY_LOGS = tuple(
+    f"transit-gateway-{name}"
+    for name in ("no-route", "blackhole-route", "mtu-exceeded", "ttl-expired")
+)
+TRANSIT_GATEWAY_NAMES = (
+    "account-id",
+    "tgw-id",
+    "tgw-attachment-id",
+    "tgw-src-vpc-id",
+    "tgw-dst-vpc-id",
+    "tgw-src-subnet-id",
+    "region",
+)
 
 
 def hostile_log(name: str, edits: dict[str, str]) -> bytes:
@@ -140,9 +153,16 @@ def hostile_shop(tag: str, description: str) -> dict[str, Any]:
 
 
 EXPLAINED = st.builds(
-    lambda name, edits, shop, key: (hostile_log(name, {"region": "eu-west-1"} | edits), shop, key),
-    st.sampled_from(LOGS),
-    st.dictionaries(st.sampled_from(FIELDS), WORD, max_size=3),
+    lambda log, shop, key: (
+        hostile_log(log[0], {"region": "eu-west-1"} | log[1]),
+        shop,
+        key,
+    ),
+    st.tuples(st.sampled_from(LOGS), st.dictionaries(st.sampled_from(FIELDS), WORD, max_size=3))
+    | st.tuples(
+        st.sampled_from(TRANSIT_GATEWAY_LOGS),
+        st.dictionaries(st.sampled_from(TRANSIT_GATEWAY_NAMES), WORD, max_size=3),
+    ),
     st.none()
     | st.builds(hostile_shop, FREE, FREE),  # without rules there is no fix, but more next steps
     FREE,

@@ -116,4 +116,5 @@ NOTIFICATIONS: dict[str, Callable[[], Notification]] = {
     "scan": scan,
     "digest": digest,
     "records-lost": records_lost,
+    "transit-gateway": lambda: scenario("transit-gateway-no-route"),
 }

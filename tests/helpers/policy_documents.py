@@ -24,7 +24,8 @@ def matching(**matchers: object) -> str:
 VERDICTS = (
     "'security-group', 'network-acl', 'network-acl-and-security-group', "
     "'network-acl-or-security-group', 'block-public-access', 'encryption-controls', "
-    "'closed-connection', 'rules-allow' or 'undetermined'"
+    "'closed-connection', 'rules-allow', 'no-route', 'blackhole-route', 'mtu-exceeded', "
+    "'ttl-expired' or 'undetermined'"
 )
 NO_CIDR = "is no address and no CIDR block"
 HOST_BITS = "has bits beyond its prefix"

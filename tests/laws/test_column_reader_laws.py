@@ -50,6 +50,7 @@ from tests.helpers.flow_log_files import (
     FORMATS,
     HASHED_FIELDS,
     HOSTILE_WORDS,
+    VPC_FIELDS,
     files,
 )
 from tests.helpers.hypothesis_weight import examples
@@ -260,7 +261,12 @@ _ODD_WORDS = [
 ]
 
 
-_FIELD_ORDERS = [DEFAULT_FIELDS, tuple(FIELDS), tuple(FIELDS)[::-1], (*FLOW_FIELDS, *HASHED_FIELDS)]
+_FIELD_ORDERS = [
+    DEFAULT_FIELDS,
+    tuple(VPC_FIELDS),
+    tuple(VPC_FIELDS)[::-1],
+    (*FLOW_FIELDS, *HASHED_FIELDS),
+]
 
 
 @pytest.mark.slow

@@ -7,25 +7,36 @@ read, contradicted by a second element of the same id, or cut off with ``NextTok
 from __future__ import annotations
 
 import copy
+import itertools
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.acl import evaluate_subnet_acl
-from flowverdict.network.packet import Outcome
+from flowverdict.network.packet import Outcome, Packet
 from flowverdict.network.security_groups import evaluate_groups
 from flowverdict.network.snapshot import parse_snapshot
 from flowverdict.network.snapshot_lists import KNOWN_LISTS
 from tests.helpers.hypothesis_weight import examples
-from tests.helpers.network_worlds import OTHER, OWN, Json, acl_entries, packets, worlds
+from tests.helpers.network_worlds import OTHER, OWN, Json, interface, packets, worlds
 
 if TYPE_CHECKING:
     from flowverdict.network.configuration import NetConfig
     from flowverdict.network.model import Interface
-    from flowverdict.network.packet import Packet
 
+LISTS = (
+    "NetworkInterfaces",
+    "SecurityGroups",
+    "NetworkAcls",
+    "Subnets",
+    "Vpcs",
+    "VpcPeeringConnections",
+    "ManagedPrefixLists",
+)
 DIRECTIONS = st.sampled_from(FlowDirection)
 # References whose home only the group's own element tells, or only the peering connection does.
 REFERENCES: tuple[Json, ...] = (
@@ -49,6 +60,10 @@ def large_worlds(draw: st.DrawFn) -> Json:
     """
     world = draw(worlds())
     for group in world["SecurityGroups"]:
+        everything = {"IpProtocol": "-1", "UserIdGroupPairs": [draw(st.sampled_from(REFERENCES))]}
+        if draw(st.booleans()):  # references alone decide
+            group |= {"IpPermissions": [everything], "IpPermissionsEgress": [everything]}
+            continue
         for permission in (*group["IpPermissions"], *group["IpPermissionsEgress"]):
             permission["UserIdGroupPairs"] = [
                 draw(st.sampled_from(REFERENCES)) for _ in permission["UserIdGroupPairs"]
@@ -61,7 +76,16 @@ def large_worlds(draw: st.DrawFn) -> Json:
         "NetworkAclId": "acl-default",
         "VpcId": "vpc-1",
         "IsDefault": True,
-        "Entries": [draw(acl_entries(number)) for number in (10, 20)],
+        "Entries": [
+            {
+                "RuleNumber": number,
+                "Egress": egress,
+                "RuleAction": "allow",
+                "Protocol": "-1",
+                "CidrBlock": "0.0.0.0/0",
+            }
+            for number, egress in ((10, False), (10, True))
+        ],
         "Associations": [],
     }
     world["NetworkAcls"].append(default)
@@ -92,32 +116,29 @@ def large_worlds(draw: st.DrawFn) -> Json:
     return world
 
 
-def broken(world: Json, data: st.DataObject) -> Json:
-    """Return the world with one element that is not usable, in one of the ways that people have."""
+WAYS = ("no-object", "no-id", "wrong-type", "twice", "cut")
+
+
+def broken(world: Json, key: str, index: int, way: str) -> Json:
+    """Return the world with one element of a list not usable, in a way in which people have it."""
     less = copy.deepcopy(world)
-    key = data.draw(st.sampled_from([key for key in less if key in KNOWN_LISTS]))
     elements: list[object] = less[key]
-    if not elements:
+    element, id_key = elements[index], KNOWN_LISTS[key].id_key
+    if not isinstance(element, dict):  # broken already
         return less
-    index = data.draw(st.integers(0, len(elements) - 1))
-    element = elements[index]
-    if not isinstance(element, dict):
-        return less
-    id_key = KNOWN_LISTS[key].id_key
-    match data.draw(st.sampled_from(["no-object", "no-id", "wrong-type", "twice", "cut"])):
+    match way:
         case "no-object":
             elements[index] = element.get(id_key)
         case "no-id":
             element.pop(id_key, None)
         case "wrong-type":
-            # A value deep inside, and one at the top of an element that has no list.
-            inner = [value for value in element.values() if isinstance(value, list) and value]
-            if inner:
-                data.draw(st.sampled_from(inner)).append("not an object")
+            lists = [value for value in element.values() if isinstance(value, list)]
+            if lists:
+                lists[-1].append("not an object")
             else:
                 element["VpcId"] = 7
         case "twice":
-            elements.insert(data.draw(st.integers(0, len(elements))), other_than(element, id_key))
+            elements.insert(0, other_than(element, id_key))
         case _:
             less[key] = elements[:index]
             less["NextToken"] = "eyJ2IjoiMiJ9"
@@ -150,18 +171,21 @@ def acl_outcome(
     return Outcome.ALLOW if answer is None else answer.outcome
 
 
-@examples(0.6)
+@pytest.mark.parametrize("key", LISTS)
+@examples(0.15)
 @given(large_worlds(), packets(), DIRECTIONS, st.data())
 def test_a_broken_element_never_makes_an_answer_certain_that_the_whole_does_not_give(
-    world: Json, packet: Packet, direction: FlowDirection, data: st.DataObject
+    key: str, world: Json, packet: Packet, direction: FlowDirection, data: st.DataObject
 ) -> None:
     whole = parse_snapshot(world)
     assert (whole.incomplete, whole.notes) == (frozenset(), ())
     me = whole.interface("eni-me")
     assert me is not None
     less = world
-    for _ in range(data.draw(st.integers(1, 3))):
-        less = broken(less, data)
+    for broken_key in (key, *data.draw(st.lists(st.sampled_from(LISTS), max_size=2))):
+        if less[broken_key]:
+            index = data.draw(st.integers(0, len(less[broken_key]) - 1))
+            less = broken(less, broken_key, index, data.draw(st.sampled_from(WAYS)))
     part = parse_snapshot(less)
     groups = evaluate_groups(whole, me, packet, direction).outcome
     in_part = evaluate_groups(part, me, packet, direction).outcome
@@ -174,3 +198,78 @@ def test_a_broken_element_never_makes_an_answer_certain_that_the_whole_does_not_
     if part != whole:
         assert part.incomplete
         assert part.notes
+
+
+def world_of_references(reference: Json, *, far: bool, status: str) -> Json:
+    """Return a world of one rule in each direction, which refers to a group."""
+    rules = [{"IpProtocol": "-1", "UserIdGroupPairs": [reference]}]
+    none: list[object] = []
+    far_interfaces = [interface("eni-3", ("vpc-3", "subnet-3", OWN), ("10.3.0.1",), ["sg-7"])]
+    return {
+        "NetworkInterfaces": [
+            interface("eni-me", ("vpc-1", "subnet-1", OWN), ("10.0.1.1",), ["sg-1"]),
+            interface("eni-b", ("vpc-1", "subnet-1", OWN), ("10.0.1.2",), ["sg-2"]),
+            interface("eni-p", ("vpc-2", "subnet-9", OTHER), ("10.2.0.1",), ["sg-9"]),
+            *(far_interfaces if far else none),
+        ],
+        "SecurityGroups": [
+            {"GroupId": name, "OwnerId": owner, "VpcId": vpc} | dict.fromkeys(RULES, has_rules)
+            for name, owner, vpc, has_rules in (
+                ("sg-1", OWN, "vpc-1", rules),
+                ("sg-2", OWN, "vpc-1", none),
+                ("sg-7", OWN, "vpc-3", none),
+                ("sg-9", OTHER, "vpc-2", none),
+            )
+        ],
+        "VpcPeeringConnections": [
+            {
+                "VpcPeeringConnectionId": name,
+                "RequesterVpcInfo": {"VpcId": "vpc-1", "CidrBlock": "10.0.0.0/16"},
+                "AccepterVpcInfo": {"VpcId": vpc, "CidrBlock": cidr},
+                "Status": {"Code": code},
+            }
+            for name, vpc, cidr, code in (
+                ("pcx-1", "vpc-2", "10.2.0.0/16", "active"),
+                ("pcx-3", "vpc-3", "10.3.0.0/16", status),
+            )
+        ],
+    }
+
+
+RULES = ("IpPermissions", "IpPermissionsEgress")
+REMOTE = ("10.0.1.2", "10.0.1.9", "10.2.0.1", "10.2.0.9", "10.3.0.1", "10.3.0.9", "192.0.2.1")
+
+
+@pytest.mark.parametrize("reference", REFERENCES, ids=str)
+@pytest.mark.parametrize("far", [True, False])
+@pytest.mark.parametrize("status", ["active", "deleted"])
+def test_no_element_can_be_missed_where_a_rule_refers_to_a_group(
+    reference: Json, status: str, *, far: bool
+) -> None:
+    world = world_of_references(reference, far=far, status=status)
+    whole = parse_snapshot(world)
+    me = whole.interface("eni-me")
+    assert me is not None
+    cases = [
+        (
+            direction,
+            Packet(
+                source=ip_address(address if direction is FlowDirection.INGRESS else "10.0.1.1"),
+                destination=ip_address(
+                    "10.0.1.1" if direction is FlowDirection.INGRESS else address
+                ),
+                protocol=6,
+                source_port=50_000,
+                destination_port=443,
+            ),
+        )
+        for direction in FlowDirection
+        for address in REMOTE
+    ]
+    expected = [evaluate_groups(whole, me, packet, way).outcome for way, packet in cases]
+    for key in ("NetworkInterfaces", "SecurityGroups", "VpcPeeringConnections"):
+        for index, how in itertools.product(range(len(world[key])), WAYS):
+            part = parse_snapshot(broken(world, key, index, how))
+            for (way, packet), sure in zip(cases, expected, strict=True):
+                outcome = evaluate_groups(part, me, packet, way).outcome
+                assert outcome in {Outcome.UNKNOWN, sure}, (key, index, how, way, packet)

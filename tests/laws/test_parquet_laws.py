@@ -12,8 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowverdict.core.errors import FlowVerdictError
-from flowverdict.flowlog.fields import DEFAULT_FIELDS, FIELDS, MAX_INT_64, READ_FIELDS, FieldKind
+from flowverdict.flowlog.fields import (
+    DEFAULT_FIELDS,
+    FIELDS,
+    MAX_INT_64,
+    READ_FIELDS,
+    TRANSIT_GATEWAY_DEFAULT_FIELDS,
+    FieldKind,
+)
 from flowverdict.flows.read_source import read_object
+from tests.helpers.flow_log_files import VPC_FIELDS
 from tests.helpers.hypothesis_weight import examples
 from tests.helpers.parquet_files import parquet, type_of
 
@@ -59,8 +67,9 @@ def values(name: str) -> st.SearchStrategy[object]:
 
 _FORMATS = st.one_of(
     st.just(DEFAULT_FIELDS),
-    st.permutations([*FIELDS, "tomorrows-field"]),
-    st.permutations([*DEFAULT_FIELDS, *sorted(READ_FIELDS - {*DEFAULT_FIELDS})]),
+    st.permutations([*VPC_FIELDS, "tomorrows-field"]),
+    st.permutations([*DEFAULT_FIELDS, *sorted({*READ_FIELDS, *VPC_FIELDS} - {*DEFAULT_FIELDS})]),
+    st.permutations([*TRANSIT_GATEWAY_DEFAULT_FIELDS, "tomorrows-field"]),
     st.lists(st.sampled_from(list(FIELDS)), min_size=1, max_size=9, unique=True),
     st.just((*DEFAULT_FIELDS[:5], "srcport", "tgw-id", "start")),
 ).map(lambda names: tuple(dict.fromkeys(names)))

@@ -144,7 +144,15 @@ def test_the_shell_notices_what_else_a_command_does(
             shell(command)
 
 
-OPTIONS = {"--region", "--filters", "--network-interface-ids", "--query", "--output"}
+OPTIONS = {
+    "--region",
+    "--filters",
+    "--network-interface-ids",
+    "--query",
+    "--output",
+    "--transit-gateway-attachment-ids",
+    "--transit-gateway-route-table-id",
+}
 
 
 @examples(0.8, lenient)
@@ -157,6 +165,13 @@ OPTIONS = {"--region", "--filters", "--network-interface-ids", "--query", "--out
 )
 @example(given_=(hostile_log("rules-inbound-request", {"region": "$(id)"}), None, "key"))
 @example(given_=(hostile_log("inbound-request", {"interface-id": "eni-1;id"}), None, "key"))
+@example(
+    given_=(
+        hostile_log("transit-gateway-no-route", {"tgw-attachment-id": "tgw-attach-1;id"}),
+        None,
+        "key",
+    )
+)
 @given(given_=EXPLAINED)
 def test_what_a_person_pastes_runs_aws_with_the_intended_words_and_nothing_else(
     shell: Callable[[str], list[list[str]]], given_: Input
@@ -170,13 +185,14 @@ def test_what_a_person_pastes_runs_aws_with_the_intended_words_and_nothing_else(
                 continue
             for words in shell(step[separator + 1 :]):
                 assert words[0] == "ec2"
-                assert re.fullmatch(r"describe-[a-z-]+", words[1])
+                assert re.fullmatch(r"(describe|search)-[a-z-]+", words[1])
                 assert {word for word in words if word.startswith("-")} <= OPTIONS
                 for word in words[2:]:
                     assert word in {
                         "NetworkInterfaces[0].SubnetId",
                         "NetworkInterfaces[].Groups",
-                    } or re.fullmatch(r"[A-Za-z0-9.,=-]+", word)
+                        "TransitGatewayAttachments[0].Association.TransitGatewayRouteTableId",
+                    } or re.fullmatch(r"[A-Za-z0-9.,=/:-]+", word)
     for explanation in explanations:
         region = explanation.flow.context.region
         if not isinstance(explanation.remediation, Remediation):

@@ -78,7 +78,7 @@ def test_what_matters_to_a_flow_is_read_and_nothing_else(
     assert elsewhere.server not in interface_ids(config)
 
 
-def test_one_flow_takes_ten_calls_and_so_do_a_hundred_of_its_vpc(
+def test_one_flow_takes_eleven_calls_and_so_do_a_hundred_of_its_vpc(
     calls: Aws, clock: Clock, world: World
 ) -> None:
     read(new_source(calls, clock), flow(world.server, CLIENT, SERVER))
@@ -88,7 +88,8 @@ def test_one_flow_takes_ten_calls_and_so_do_a_hundred_of_its_vpc(
     many = [flow(world.server, f"10.0.1.{host}", SERVER) for host in range(10, 110)]
     read(new_source(calls, clock), *many, flow(world.database, CLIENT, DATABASE, 5432))
     assert Counter(calls.made()) == {
-        "DescribeNetworkInterfaces": 3,  # the flows' own, the remote ones, the holders
+        # The flows' own, the remote ones, the holders, and those of network load balancers.
+        "DescribeNetworkInterfaces": 4,
         "DescribeSecurityGroups": 1,
         "DescribeNetworkAcls": 1,
         "DescribeSubnets": 1,
@@ -105,7 +106,8 @@ def test_scan_from_the_internet_looks_up_none_of_its_addresses(
     scan = [flow(world.database, f"203.0.113.{host}", DATABASE, 22) for host in range(1, 250)]
     config = read(source, *scan)
     assert interface_ids(config) == {world.database}
-    assert calls.made().count("DescribeNetworkInterfaces") == 1
+    # The interface itself, and those of network load balancers.
+    assert calls.made().count("DescribeNetworkInterfaces") == 2
     assert all(
         len(filter_["Values"]) == 1
         for request in calls.requests
@@ -373,6 +375,12 @@ def test_pages_are_followed_and_requests_are_as_ec2_requires_them(clock: Clock) 
         {"RouteTables": []},
         MaxResults=100,
         Filters=filters(vpc_id=["vpc-1"]),
+    )
+    expect(
+        "describe_network_interfaces",
+        {"NetworkInterfaces": []},
+        **managed,
+        Filters=filters(vpc_id=["vpc-1"], interface_type=["network_load_balancer"]),
     )
 
     with stub:

@@ -227,6 +227,7 @@ def test_half_a_list_of_peerings_proves_nothing_and_counts_as_unknown(clock: Clo
     stub.add_response("describe_vpc_endpoints", {"VpcEndpoints": [], "NextToken": "more"})
     stub.add_client_error("describe_vpc_endpoints", "InternalError")
     stub.add_response("describe_route_tables", {"RouteTables": []})
+    stub.add_response("describe_network_interfaces", {"NetworkInterfaces": []})
     with stub:
         config = read(new_source(lambda *_: client, clock), flow("eni-1", CLIENT, SERVER))
     stub.assert_no_pending_responses()

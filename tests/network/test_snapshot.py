@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from ipaddress import IPv4Address, ip_address, ip_network
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -28,10 +29,8 @@ from flowverdict.network.model import (
 from flowverdict.network.packet import Outcome, Packet
 from flowverdict.network.security_groups import evaluate_groups
 from flowverdict.network.snapshot import load_snapshot, parse_snapshot
+from flowverdict.network.snapshot_lists import KNOWN_LISTS
 from tests.helpers.whole_snapshot import EXPECTED, PEERING, WORLD
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_snapshot_of_everything_is_read_whole(tmp_path: Path) -> None:
@@ -71,6 +70,14 @@ LISTS = {
     "TargetGroups": "target_groups",
     "TargetHealthDescriptions": "targets",
 }
+
+
+def test_the_document_names_every_key() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "snapshots.md").read_text()
+    assert {*LISTS} == {*KNOWN_LISTS}
+    assert [
+        key for key in (*LISTS, "TargetGroupAttributes", "ReadAt") if f"`{key}`" not in document
+    ] == []
 
 
 @pytest.mark.parametrize("key", LISTS)

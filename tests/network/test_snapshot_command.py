@@ -18,13 +18,16 @@ from flowverdict.network.snapshot import load_snapshot, parse_snapshot
 from flowverdict_cli import commands
 from flowverdict_cli import snapshot as snapshot_module
 from flowverdict_cli.local_aws import REGION
+from flowverdict_cli.snapshot_load_balancers import with_load_balancers
 from tests.helpers.ec2_vpc import (
     OWN,
+    SERVER,
     Aws,
     World,
     build,
     interface_ids,
 )
+from tests.helpers.network_load_balancer import add_target_group, load_balancing, make_balancer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +78,9 @@ def test_snapshot_file_holds_what_reading_directly_gives(
     assert "NetworkInterfaces" in err
     loaded = load_snapshot(path)
     assert loaded.read_at is not None
-    direct = snapshot_module.read_snapshot(ec2, read_at=loaded.read_at)
+    direct = with_load_balancers(
+        snapshot_module.read_snapshot(ec2, read_at=loaded.read_at), load_balancing()
+    )
     assert loaded == parse_snapshot(direct.answers)
     assert {changing.server, peer.server} <= interface_ids(loaded)
     assert all(prefix_list.cidrs is not None for prefix_list in loaded.prefix_lists or ())
@@ -110,7 +115,9 @@ def denying(monkeypatch: pytest.MonkeyPatch, *operations: str) -> None:
     aws = Aws()
     aws.denied = set(operations)
     monkeypatch.setattr(
-        snapshot_module, "user_client", lambda region: aws("ec2", region or REGION, None)
+        snapshot_module,
+        "user_client",
+        lambda region, service="ec2": aws(service, region or REGION, None),
     )
 
 
@@ -220,3 +227,66 @@ def test_errors_other_than_denials_end_the_snapshot() -> None:
     calls.throttled = {"DescribeSubnets": 1}
     with pytest.raises(NotReadError, match=r"^ec2:DescribeSubnets: RequestLimitExceeded$"):
         snapshot_module.read_snapshot(calls("ec2", REGION, None))
+
+
+def test_snapshot_has_load_balancers_with_the_attributes_and_targets_of_their_groups(
+    snapshot: Command, changing: World, ec2: EC2Client
+) -> None:
+    balancer = make_balancer(ec2, changing.public, "snapshot")
+    preserves = {"preserve_client_ip.enabled": "true"}
+    group = add_target_group(balancer, "snapshot", SERVER, attributes=preserves)
+    elsewhere = make_balancer(ec2, build(ec2, "10.7").public, "elsewhere")
+    web = load_balancing().create_target_group(
+        Name="web", Protocol="HTTP", Port=80, VpcId=changing.vpc
+    )["TargetGroups"][0]["TargetGroupArn"]
+    code, out, err = snapshot("--region", REGION, "--vpc", changing.vpc)
+    assert code == 0, err
+    lists = json.loads(out)
+    assert [item["LoadBalancerArn"] for item in lists["LoadBalancers"]] == [balancer.arn]
+    attributes = {item["TargetGroupArn"]: item.get("Attributes") for item in lists["TargetGroups"]}
+    # Only network load balancers preserve the addresses of clients.
+    assert attributes.keys() == {group, web}
+    assert attributes[web] is None
+    assert {"Key": "preserve_client_ip.enabled", "Value": "true"} in attributes[group]
+    assert [
+        (item["TargetGroupArn"], item["Target"]) for item in lists["TargetHealthDescriptions"]
+    ] == [(group, {"Id": SERVER, "Port": 443})]
+    assert elsewhere.arn not in out
+    assert "1 LoadBalancers, 2 TargetGroups, 1 TargetHealthDescriptions" in err
+    everywhere = json.loads(snapshot("--region", REGION)[1])["LoadBalancers"]
+    assert {balancer.arn, elsewhere.arn} <= {item["LoadBalancerArn"] for item in everywhere}
+
+
+@pytest.mark.parametrize(
+    ("denied", "left"),
+    [
+        ("DescribeLoadBalancers", {"TargetGroups", "TargetHealthDescriptions"}),
+        ("DescribeTargetGroups", {"LoadBalancers"}),
+        ("DescribeTargetHealth", {"LoadBalancers", "TargetGroups"}),
+        (
+            "DescribeTargetGroupAttributes",
+            {"LoadBalancers", "TargetGroups", "TargetHealthDescriptions"},
+        ),
+    ],
+)
+def test_snapshot_without_a_permission_for_load_balancers_has_the_rest(  # noqa: PLR0913, PLR0917 - fixtures
+    snapshot: Command,
+    changing: World,
+    ec2: EC2Client,
+    monkeypatch: pytest.MonkeyPatch,
+    denied: str,
+    left: set[str],
+) -> None:
+    balancer = make_balancer(ec2, changing.public, denied[-12:])
+    for port in (443, 444):
+        add_target_group(balancer, f"{denied[-12:]}{port}", SERVER, port=port)
+    denying(monkeypatch, denied)
+    code, out, err = snapshot()
+    assert code == 0
+    lists = {"LoadBalancers", "TargetGroups", "TargetHealthDescriptions"}
+    assert lists & json.loads(out).keys() == left
+    assert err.splitlines()[0] == (
+        f"flowverdict: left out, not permitted: elasticloadbalancing:{denied}: "
+        "UnauthorizedOperation"
+    )
+    assert err.count("elasticloadbalancing") == 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowverdict.flowlog.object_key import Origin
-from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
+from flowverdict.flowlog.records import DEFAULT_FORMAT, TRANSIT_GATEWAY_FORMAT, RecordFormat
+from flowverdict.flowlog.transit_gateway import as_flow_record
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import Evidence, FlowLog
 
@@ -86,6 +87,24 @@ def _default_format() -> FlowCollector:
     return flows
 
 
+def _transit_gateway() -> FlowCollector:
+    flows = FlowCollector(_SEED)
+    for lost, direction in (("5 0 0 1", "ingress"), ("0 2 0 0", "ingress"), ("0 0 3 0", "egress")):
+        text = (
+            "6 TransitGateway 123456789012 tgw-1 tgw-attach-1 - - vpc-1 vpc-2 subnet-1 subnet-2 "
+            f"- - - - - 10.0.0.5 10.9.0.7 40001 22 6 9 540 {_START} {_START + 30} OK IPv4 {lost} 2 "
+            f"eu-west-1 {direction} - -"
+        )
+        record = as_flow_record(TRANSIT_GATEWAY_FORMAT.parse(text))
+        if record is not None:
+            flows.add(record, _ORIGIN)
+    return flows
+
+
+# The first version that stored evidence of the kind, if not 0.1.0.
+SINCE = {"transit-gateway": "0.3.0"}
+
+
 def evidence_samples() -> dict[str, Evidence]:
     """Return evidence by the name of its file."""
     flood = [
@@ -105,6 +124,7 @@ def evidence_samples() -> dict[str, Evidence]:
         "accepts": Evidence(flows=_collected(_ACCEPTS), flow_log=flow_log),
         "lost": Evidence(flows=_collected(_LOST), flow_log=flow_log),
         "aggregated": Evidence(flows=_collected(flood, most=20)),
+        "transit-gateway": Evidence(flows=_transit_gateway(), flow_log=flow_log),
         "all": Evidence(
             flows=_collected([*_REJECTS, *_ACCEPTS, *_LOST, *flood], most=100), flow_log=flow_log
         ),

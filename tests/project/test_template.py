@@ -113,8 +113,14 @@ def test_a_stack_can_be_made_with_every_answer_left_as_it_is() -> None:
         ),
         (
             "FlowLogResourceId",
-            ["", "vpc-0123456789abcdef0", "subnet-01234567", "eni-0123456789abcdef0"],
-            ["i-0123456789abcdef0", "vpc-", "vpc-0123456789abcdefg"],
+            [
+                "",
+                "vpc-0123456789abcdef0",
+                "subnet-01234567",
+                "eni-0123456789abcdef0",
+                "tgw-01234567",
+            ],
+            ["i-0123456789abcdef0", "vpc-", "vpc-0123456789abcdefg", "tgw-attach-01234567"],
         ),
         ("ExistingBucketName", ["", "central-flow-logs"], ["arn:aws:s3:::central", "Central", "a"]),
         ("ExistingBucketPrefix", ["", "AWSLogs/123456789012/"], ["*", "AWSLogs/?"]),
@@ -293,6 +299,16 @@ def test_the_flow_log_that_is_made_has_the_format_that_the_readme_recommends() -
     assert (flow_log["TrafficType"], flow_log["MaxAggregationInterval"]) == ("ALL", 60)
 
 
+def test_the_flow_log_of_a_transit_gateway_has_what_ec2_takes_and_nothing_else() -> None:
+    vpc = RESOURCES["FlowLog"]["Properties"]
+    gateway = RESOURCES["TransitGatewayFlowLog"]["Properties"]
+    assert (gateway["ResourceType"], gateway["MaxAggregationInterval"]) == ("TransitGateway", 60)
+    assert vpc.keys() - gateway.keys() == {"TrafficType", "LogFormat"}
+    assert {name: gateway[name] for name in gateway if name != "ResourceType"} == {
+        name: vpc[name] for name in gateway if name != "ResourceType"
+    }
+
+
 def test_objects_of_the_existing_bucket_reach_the_same_queue() -> None:
     rule = RESOURCES["ExistingBucketRule"]["Properties"]
     assert rule["EventPattern"] == {
@@ -329,6 +345,7 @@ def test_a_reader_role_may_read_what_the_functions_may() -> None:
     (policy,) = role["Policies"]
     assert policy["PolicyDocument"]["Statement"] == [
         own["ReadNetworkRules"],
+        own["ReadLoadBalancers"],
         own["ReadPrefixLists"],
     ]
     (trust,) = role["AssumeRolePolicyDocument"]["Statement"]

@@ -3,22 +3,28 @@
 It imports nothing of flowverdict. ``simulate(seed, kind=..., fmt=...)`` returns flow log files, a
 configuration snapshot, and the truth about every rejected flow.
 
-Not simulated: transit gateways, virtual private gateways, load balancers that keep the client's
-address, regional NAT gateways, groups of other accounts, traffic to the addresses that AWS never
-logs, tracking that overflows, asymmetric routes, fragments, and the short time that a rule change
-takes to work. Untracked flows are simulated only in the kind of that name.
+Not simulated: regional NAT gateways, groups of other accounts, references to groups over a transit
+gateway, the inner side of a network load balancer that preserves client addresses, traffic to the
+addresses that AWS never logs, tracking that overflows, fragments, and the short time that a rule
+change takes to work. Untracked flows are simulated only in the kind of that name. The kinds of
+``REAL_NETWORKS`` have what real networks have: time stamps as AWS writes them, load balancers,
+gateways, appliances, connections that tracking forgot or that are over, and what no VPC carries.
 """
 
-from tests.simulator.scoring import falsely_certain, key_of_answer, mistakes
+from tests.simulator.connections import REAL_NETWORKS
+from tests.simulator.scoring import Outcome, falsely_certain, key_of_answer, mistakes, outcome
 from tests.simulator.simulation import KINDS, Simulation, simulate
 from tests.simulator.truth import Truth
 
 __all__ = [
     "KINDS",
+    "REAL_NETWORKS",
+    "Outcome",
     "Simulation",
     "Truth",
     "falsely_certain",
     "key_of_answer",
     "mistakes",
+    "outcome",
     "simulate",
 ]

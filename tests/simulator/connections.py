@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class Case(StrEnum):
-    """The kinds of simulation; all but ``plain`` are hard cases."""
+    """The kinds of simulation; all but ``plain`` are hard cases.
+
+    Those from ``aws-stamps`` on are the kinds of real networks: ``REAL_NETWORKS``.
+    """
 
     PLAIN = "plain"
     CLOSED_CONNECTION = "closed-connection"
@@ -29,6 +32,19 @@ class Case(StrEnum):
     PORT_REUSE = "port-reuse"
     UNTRACKED = "untracked"
     SKEWED_TIMES = "skewed-times"
+    AWS_STAMPS = "aws-stamps"
+    LOAD_BALANCER = "load-balancer"
+    TRANSIT_GATEWAY = "transit-gateway"
+    FORWARDER = "forwarder"
+    IDLE_TIMEOUT = "idle-timeout"
+    LATE_CLOSE = "late-close"
+    SKIPDATA = "skipdata"
+    PUBLIC_RANGES = "public-ranges"
+    SUBNET_EXCLUSION = "subnet-exclusion"
+    BROADCAST = "broadcast"
+
+
+REAL_NETWORKS = tuple(Case)[tuple(Case).index(Case.AWS_STAMPS) :]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,15 @@ determines whether its closing entries are listed; the order of its entries is r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tests.simulator.describe_paths import (
+    Json,
+    load_balancers,
+    public_access,
+    route_table_id,
+    route_tables,
+)
 from tests.simulator.world import (
     ANY_PROTOCOL,
     ANY_V4,
@@ -25,7 +32,6 @@ from tests.simulator.world import (
     Interface,
     Kind,
     Peering,
-    Vpc,
     World,
 )
 
@@ -33,13 +39,13 @@ if TYPE_CHECKING:
     import random
     from datetime import datetime
 
-type Json = dict[str, Any]
-
 _PROTOCOL_NAMES = {ICMP: "icmp", TCP: "tcp", UDP: "udp", ICMPV6: "icmpv6"}
 _INTERFACE_TYPES = {
     Kind.NAT_GATEWAY: "nat_gateway",
     Kind.ENDPOINT: "vpc_endpoint",
     Kind.LAMBDA: "lambda",
+    Kind.NETWORK_LOAD_BALANCER: "network_load_balancer",
+    Kind.TRANSIT_GATEWAY: "transit_gateway",
 }
 _REQUESTERS = {Kind.LOAD_BALANCER: "amazon-elb", Kind.DATABASE: "amazon-rds"}
 
@@ -66,6 +72,7 @@ def describe(world: World, rng: random.Random, *, read_at: datetime) -> Json:
                     for block in (subnet.block_v6,)
                     if block is not None
                 ],
+                **public_access(world, subnet.vpc_id, subnet.subnet_id),
             }
             for subnet in world.subnets.values()
         ],
@@ -76,7 +83,8 @@ def describe(world: World, rng: random.Random, *, read_at: datetime) -> Json:
                 "State": "available",
                 "CidrBlock": str(vpc.block),
                 "CidrBlockAssociationSet": [
-                    {"CidrBlock": str(vpc.block), "CidrBlockState": {"State": "associated"}}
+                    {"CidrBlock": str(block), "CidrBlockState": {"State": "associated"}}
+                    for block in (vpc.block, *vpc.more_blocks)
                 ],
                 "Ipv6CidrBlockAssociationSet": [
                     {"Ipv6CidrBlock": str(block), "Ipv6CidrBlockState": {"State": "associated"}}
@@ -84,12 +92,13 @@ def describe(world: World, rng: random.Random, *, read_at: datetime) -> Json:
                     if block is not None
                 ],
                 "IsDefault": False,
+                **public_access(world, vpc.vpc_id),
             }
             for vpc in world.vpcs.values()
         ],
         "VpcPeeringConnections": [_peering(world, peering) for peering in world.peerings],
         "VpcEndpoints": _endpoints(world),
-        "RouteTables": _route_tables(world),
+        "RouteTables": route_tables(world),
         "ManagedPrefixLists": [
             {
                 "PrefixListId": list_id,
@@ -101,6 +110,7 @@ def describe(world: World, rng: random.Random, *, read_at: datetime) -> Json:
             }
             for list_id, (name, blocks) in world.prefix_lists.items()
         ],
+        **load_balancers(world),
     }
 
 
@@ -138,7 +148,7 @@ def _interface(world: World, interface: Interface) -> Json:
         "SubnetId": interface.subnet_id,
         "AvailabilityZone": world.region + world.subnets[interface.subnet_id].zone,
         "Status": "in-use",
-        "SourceDestCheck": interface.kind is not Kind.NAT_GATEWAY,
+        "SourceDestCheck": interface.kind is not Kind.NAT_GATEWAY and interface.checks_addresses,
         "Groups": [
             {"GroupId": group_id, "GroupName": world.groups[group_id].name}
             for group_id in interface.group_ids
@@ -169,6 +179,10 @@ def _description(interface: Interface) -> str:
             return "ELB app/front/0123456789abcdef"
         case Kind.DATABASE:
             return "RDSNetworkInterface"
+        case Kind.NETWORK_LOAD_BALANCER:
+            return f"ELB {interface.owner_id}"
+        case Kind.TRANSIT_GATEWAY:
+            return f"Network Interface for Transit Gateway Attachment {interface.owner_id}"
         case Kind.LAMBDA:
             return "AWS Lambda VPC ENI-orders-01234567-89ab-cdef-0123-456789abcdef"
         case Kind.INSTANCE:
@@ -308,7 +322,7 @@ def _endpoints(world: World) -> list[Json]:
             "VpcId": vpc_id,
             "ServiceName": world.prefix_lists[prefix_list_id][0],
             "State": "available",
-            "RouteTableIds": [_route_table_id(vpc_id)],
+            "RouteTableIds": [route_table_id(vpc_id)],
             "SubnetIds": [],
             "Groups": [],
             "NetworkInterfaceIds": [],
@@ -337,79 +351,3 @@ def _endpoints(world: World) -> list[Json]:
         if interface.kind is Kind.ENDPOINT
     ]
     return shown
-
-
-def _route_table_id(vpc_id: str) -> str:
-    return "rtb-" + vpc_id.removeprefix("vpc-")
-
-
-def _route_tables(world: World) -> list[Json]:
-    """Return two route tables per VPC: the main table, and one for the public subnet."""
-    return [table for vpc in world.vpcs.values() for table in _route_tables_of(world, vpc)]
-
-
-def _route_tables_of(world: World, vpc: Vpc) -> list[Json]:
-    common: list[Json] = [
-        {"DestinationCidrBlock": str(vpc.block), "GatewayId": "local", "State": "active"},
-        *_peering_routes(world, vpc),
-    ]
-    nat = next(
-        interface
-        for interface in world.interfaces.values()
-        if interface.vpc_id == vpc.vpc_id and interface.kind is Kind.NAT_GATEWAY
-    )
-    inner = [
-        *common,
-        {"DestinationCidrBlock": str(ANY_V4), "NatGatewayId": nat.owner_id, "State": "active"},
-    ]
-    gateway = "igw-" + vpc.vpc_id.removeprefix("vpc-")
-    outer = [
-        *common,
-        {"DestinationCidrBlock": str(ANY_V4), "GatewayId": gateway, "State": "active"},
-    ]
-    if vpc.block_v6 is not None:
-        outer.append(
-            {"DestinationIpv6CidrBlock": str(ANY_V6), "GatewayId": gateway, "State": "active"}
-        )
-    if vpc.vpc_id in world.gateway_endpoints:
-        endpoint_id, prefix_list_id = world.gateway_endpoints[vpc.vpc_id]
-        inner.append(
-            {"DestinationPrefixListId": prefix_list_id, "GatewayId": endpoint_id, "State": "active"}
-        )
-    public = [
-        subnet.subnet_id
-        for subnet in world.subnets.values()
-        if subnet.vpc_id == vpc.vpc_id and subnet.public
-    ]
-    main_id = _route_table_id(vpc.vpc_id)
-    return [
-        {
-            "RouteTableId": main_id,
-            "VpcId": vpc.vpc_id,
-            "OwnerId": world.account_id,
-            "Associations": [{"Main": True, "RouteTableId": main_id}],
-            "Routes": inner,
-        },
-        {
-            "RouteTableId": main_id[:-1] + ("1" if main_id[-1] != "1" else "2"),
-            "VpcId": vpc.vpc_id,
-            "OwnerId": world.account_id,
-            "Associations": [{"Main": False, "SubnetId": subnet_id} for subnet_id in public],
-            "Routes": outer,
-        },
-    ]
-
-
-def _peering_routes(world: World, vpc: Vpc) -> list[Json]:
-    routes: list[Json] = []
-    for peering in world.peerings:
-        if vpc.vpc_id in (peering.requester, peering.accepter):
-            other = peering.accepter if vpc.vpc_id == peering.requester else peering.requester
-            routes.append(
-                {
-                    "DestinationCidrBlock": str(world.vpcs[other].block),
-                    "VpcPeeringConnectionId": peering.peering_id,
-                    "State": "active" if peering.status == "active" else "blackhole",
-                }
-            )
-    return routes

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 class PacketView:
     """A packet as the rules of one interface see it.
 
-    ``peer`` is the remote address, ``port`` the destination port of the packet.
+    ``peer`` is the remote address, ``port`` the destination port of the packet. ``forwarded_by``
+    holds the groups of the interface that sent the packet on without changing its addresses
+    (a network load balancer that preserves client addresses, an appliance), and is ``None`` for
+    a packet that came by itself.
     """
 
     egress: bool
@@ -39,6 +42,7 @@ class PacketView:
     protocol: int
     port: int
     icmp: tuple[int, int] | None = None
+    forwarded_by: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +149,10 @@ def _rule_matches_peer(
     if rule.prefix_list_id is not None:
         _, blocks = world.prefix_lists[rule.prefix_list_id]
         return any(block.version == view.peer.version and view.peer in block for block in blocks)
+    if view.forwarded_by is not None:
+        # A reference never matches the sender's group, only that of the forwarding load balancer:
+        # https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-security-groups.html
+        return rule.group_id in view.forwarded_by
     for other in world.interfaces.values():
         if (
             rule.group_id in other.group_ids

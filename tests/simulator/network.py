@@ -10,12 +10,16 @@ The same page describes untracked flows: flows that a rule for all addresses all
 rule allows all addresses and ports in the other direction. Each of their packets is evaluated by
 itself, so a group that loses a rule blocks even replies. That is simulated only where
 ``leaves_open_flows_untracked`` is set; elsewhere every flow is tracked.
+
+Where ``forgets_idle`` is set, the next packet of a connection that idled too long is a new flow to
+the groups, as is the first packet that an interface sees of a connection that opened elsewhere.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from tests.simulator.evaluator import (
@@ -34,6 +38,7 @@ FIN, SYN, RST, ACK = 1, 2, 4, 16
 
 CLOSING_SECONDS = 5  # the last ACKs of a proper end still pass
 IDLE_SECONDS = {TCP: 350, UDP: 30, ICMP: 30, ICMPV6: 30}
+LONG_IDLE_SECONDS = 432_000  # TCP, where the instance is not of Nitro version 6
 UDP_STREAM_SECONDS = 180  # UDP once both directions were seen
 
 
@@ -53,6 +58,14 @@ class Cause(StrEnum):
     CLOSED_CONNECTION = "closed-connection"
     BLOCK_PUBLIC_ACCESS = "block-public-access"
     ENCRYPTION_CONTROLS = "encryption-controls"
+    NOT_CARRIED = "not-carried"
+
+
+class Tracking(StrEnum):
+    """Why a packet in the midst of a connection was a new flow to the groups."""
+
+    LOST = "lost"  # the connection idled too long
+    NEVER = "never"  # the interface never saw how it opened
 
 
 REASONS = {Cause.BLOCK_PUBLIC_ACCESS: "BPA", Cause.ENCRYPTION_CONTROLS: "EC"}
@@ -87,7 +100,9 @@ class Packet:
 class Hop:
     """One pass through one interface.
 
-    The ``logged`` addresses are those in the record's srcaddr and dstaddr.
+    The ``logged`` addresses are those in the record's srcaddr and dstaddr. ``forwarded_by`` is as
+    in ``PacketView``. ``over_internet`` is whether the packet goes by an internet gateway.
+    ``reply_at_boundary`` is whether a network ACL applies to the reply, if that differs.
     """
 
     interface: Interface
@@ -100,6 +115,9 @@ class Hop:
     destination_port: int
     at_boundary: bool
     path: int | None = None
+    forwarded_by: tuple[str, ...] | None = None
+    over_internet: bool = False
+    reply_at_boundary: bool | None = None
 
     @property
     def peer(self) -> Address:
@@ -113,12 +131,13 @@ class RulesCheck:
 
     ``acl`` is ``None`` where no network ACL applies. ``groups_allow`` is what the groups did,
     tracked connections included, and ``None`` without groups. ``cause`` is ``None`` if the packet
-    passed.
+    passed. ``tracking`` is set where the groups block a packet in the midst of a connection.
     """
 
     acl: AclAnswer | None
     groups_allow: bool | None
     cause: Cause | None
+    tracking: Tracking | None = None
 
     @property
     def blocking_entry(self) -> AclAnswer | None:
@@ -152,6 +171,20 @@ def view_of(hop: Hop, packet: Packet) -> PacketView:
         protocol=packet.protocol,
         port=hop.destination_port,
         icmp=packet.icmp,
+        forwarded_by=hop.forwarded_by,
+    )
+
+
+def is_never_carried(world: World, destination: Address) -> bool:
+    """Return whether no VPC carries packets to an address: broadcast, multicast, link-local.
+
+    https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html
+    """
+    return (
+        destination.is_multicast
+        or destination.is_link_local
+        or destination == IPv4Address("255.255.255.255")
+        or any(destination == subnet.block.broadcast_address for subnet in world.subnets.values())
     )
 
 
@@ -164,6 +197,8 @@ class Network:
         self.blocks_public_access = False
         self.controls_encryption = False
         self.leaves_open_flows_untracked = False
+        self.forgets_idle = False
+        self.idle_seconds = dict(IDLE_SECONDS)
         self._tracks: dict[tuple[object, ...], _Track] = {}
 
     def change(self, time: float, world: World) -> None:
@@ -196,6 +231,7 @@ class Network:
         track = self._tracks.get(key)
         groups_allow: bool | None
         left_over = False
+        tracking: Tracking | None = None
         if track is not None and track.open_both_ways:
             groups_allow = evaluate_groups(world, hop.interface, view)
         elif track is not None and self._lives(track, packet):
@@ -203,8 +239,9 @@ class Network:
         else:
             groups_allow = evaluate_groups(world, hop.interface, view)
             left_over = track is not None and self._is_left_over(
-                packet, allowed=groups_allow is not False
+                track, packet, allowed=groups_allow is not False
             )
+            tracking = self._tracking(track, packet)
             track = track if left_over else None
         cause = self._cause(
             acl_blocks=acl_blocks, groups_block=groups_allow is False, left_over=left_over
@@ -213,9 +250,26 @@ class Network:
             self._track(key, track, packet, hop)
             if self.leaves_open_flows_untracked and is_open_both_ways(world, hop.interface, view):
                 self._tracks[key].open_both_ways = True
-        return RulesCheck(acl=acl, groups_allow=groups_allow, cause=cause)
+        return RulesCheck(
+            acl=acl,
+            groups_allow=groups_allow,
+            cause=cause,
+            tracking=tracking if cause in (Cause.SECURITY_GROUP, Cause.BOTH) else None,
+        )
+
+    def _tracking(self, track: _Track | None, packet: Packet) -> Tracking | None:
+        if not self.forgets_idle or (packet.flags & SYN and not packet.flags & ACK):
+            return None
+        in_midst = packet.protocol == TCP or packet.leg is Leg.RESPONSE
+        if not in_midst or (packet.flags & SYN and packet.leg is Leg.REQUEST):
+            return None
+        return Tracking.NEVER if track is None else Tracking.LOST
 
     def _controlled(self, hop: Hop, world: World) -> Cause | None:
+        if is_never_carried(world, hop.destination):
+            return Cause.NOT_CARRIED
+        if world.public_access is not None:
+            return self._blocked_at_gateway(hop, world, world.public_access)
         inside = [
             block
             for vpc in world.vpcs.values()
@@ -230,6 +284,19 @@ class Network:
         if self.controls_encryption and hop.interface.kind is Kind.ENDPOINT and not hop.egress:
             return Cause.ENCRYPTION_CONTROLS
         return None
+
+    @staticmethod
+    def _blocked_at_gateway(hop: Hop, world: World, modes: dict[str, str]) -> Cause | None:
+        """Return whether Block Public Access blocks: by subnet, and only at an internet gateway.
+
+        Its ingress mode lets the traffic of NAT gateways pass, which only open connections:
+        https://docs.aws.amazon.com/vpc/latest/userguide/security-vpc-bpa-basics.html
+        """
+        subnet = world.subnets[hop.interface.subnet_id]
+        mode = modes.get(subnet.subnet_id, modes.get(subnet.vpc_id, "off"))
+        lets_pass = mode == "block-ingress" and hop.interface.kind is Kind.NAT_GATEWAY
+        blocks = hop.over_internet and mode != "off" and not lets_pass
+        return Cause.BLOCK_PUBLIC_ACCESS if blocks else None
 
     @staticmethod
     def _cause(*, acl_blocks: bool, groups_block: bool, left_over: bool) -> Cause | None:
@@ -248,22 +315,23 @@ class Network:
             here, there = there, here
         return (hop.interface.interface_id, packet.protocol, here, there)
 
-    @staticmethod
-    def _lives(track: _Track, packet: Packet) -> bool:
+    def _lives(self, track: _Track, packet: Packet) -> bool:
         if track.closed_at is not None:
             return packet.time <= track.closed_at + CLOSING_SECONDS
-        idle = IDLE_SECONDS.get(packet.protocol, 600)
+        idle = self.idle_seconds.get(packet.protocol, 600)
         if packet.protocol == UDP and len(track.seen) > 1:
             idle = UDP_STREAM_SECONDS
         return packet.time <= track.last + idle
 
-    @staticmethod
-    def _is_left_over(packet: Packet, *, allowed: bool) -> bool:
+    def _is_left_over(self, track: _Track, packet: Packet, *, allowed: bool) -> bool:
         """Return whether a packet belongs to a connection that is not tracked any more.
 
         TCP: every packet except a bare SYN, whatever the rules allow. Other protocols have no first
-        packet: an answer is left over if the rules do not allow it as a new packet.
+        packet: an answer is left over if the rules do not allow it as a new packet. Where
+        ``forgets_idle`` is set, only a connection that was closed leaves packets over.
         """
+        if self.forgets_idle and track.closed_at is None:
+            return False
         if packet.protocol == TCP:
             return not (packet.flags & SYN and not packet.flags & ACK)
         return not allowed and packet.leg is Leg.RESPONSE
@@ -271,7 +339,7 @@ class Network:
     def _track(
         self, key: tuple[object, ...], track: _Track | None, packet: Packet, hop: Hop
     ) -> None:
-        opens = packet.protocol != TCP or bool(packet.flags & SYN)
+        opens = packet.protocol != TCP or bool(packet.flags & SYN) or self.forgets_idle
         if track is None:
             track = self._tracks.get(key)
             if track is None or not self._lives(track, packet):

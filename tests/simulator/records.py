@@ -3,22 +3,36 @@
 One record aggregates one interface, 5-tuple, direction and action over a window of a minute
 (https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html). ``tcp-flags`` are combined
 with OR, and an ACK alone adds nothing.
+
+``aggregate_as_aws`` stamps records as AWS does: the window has 60 or 600 seconds, the records of an
+interface's window often share its bounds, and both bounds may lie up to 60 seconds late. Such
+times show no order of packets.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from tests.simulator.network import FIN, REASONS, RST, SYN, Observation
-from tests.simulator.world import S3_BLOCKS, TCP, Address, Interface, Kind, World
+from tests.simulator.world import (
+    CLOUDFRONT_BLOCK,
+    HEALTH_CHECK_BLOCK,
+    S3_BLOCKS,
+    TCP,
+    Address,
+    Interface,
+    Kind,
+    World,
+)
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterable, Sequence
 
 WINDOW_SECONDS = 60
+LATE_SECONDS = 60
 
 
 class Format(StrEnum):
@@ -62,6 +76,11 @@ _V5 = (
     "pkt-dst-aws-service",
     "flow-direction",
     "traffic-path",
+)
+_SERVICES = (
+    *((block, "S3") for block in S3_BLOCKS),
+    (CLOUDFRONT_BLOCK, "CLOUDFRONT_ORIGIN_FACING"),
+    (HEALTH_CHECK_BLOCK, "ROUTE53_HEALTHCHECKS"),
 )
 FIELDS = {Format.V2: _V2, Format.V5: _V5, Format.V8: (*_V5, "reject-reason")}
 
@@ -139,30 +158,50 @@ def aggregate(observations: Sequence[Observation], fmt: Format, rng: random.Rand
     bounds of the window: AWS logs both.
     """
     shows_bounds = rng.random() < 0.4
+    groups = _grouped(observations, fmt, rng, interval=WINDOW_SECONDS)
+    return [_record(group, bounds=bounds if shows_bounds else None) for bounds, group in groups]
+
+
+def aggregate_as_aws(
+    observations: Sequence[Observation], fmt: Format, rng: random.Random
+) -> list[Record]:
+    """Return the records with times as AWS stamps them."""
+    interval = rng.choice((60, 60, 600))
+    shares_bounds = rng.random() < 0.7
+    late: dict[tuple[str, int], tuple[int, int]] = {}
+    records = []
+    for bounds, group in _grouped(observations, fmt, rng, interval=interval):
+        record = _record(group, bounds=bounds if shares_bounds else None)
+        delays = (rng.randint(0, LATE_SECONDS), rng.randint(0, LATE_SECONDS))
+        if shares_bounds:
+            delays = late.setdefault((record.interface.interface_id, bounds[0]), delays)
+        start = record.start + delays[0]
+        records.append(replace(record, start=start, end=max(start, record.end + delays[1])))
+    return records
+
+
+def _grouped(
+    observations: Sequence[Observation], fmt: Format, rng: random.Random, *, interval: int
+) -> list[tuple[tuple[int, int], list[Observation]]]:
+    """Return the observations of each record, with the bounds of its window."""
     phases: dict[str, int] = {}
     sums: dict[tuple[object, ...], list[Observation]] = {}
     for seen in observations:
         hop = seen.hop
-        phase = phases.setdefault(hop.interface.interface_id, rng.randrange(WINDOW_SECONDS))
-        window = _window(seen, phase)
+        phase = phases.setdefault(hop.interface.interface_id, rng.randrange(interval))
+        window = int(seen.packet.time - phase) // interval
         real = () if fmt is Format.V2 else (hop.source, hop.destination, hop.path)
         cause = seen.rules_check.cause
         reason = None if cause is None or fmt is not Format.V8 else REASONS.get(cause)
         sums.setdefault((key_of(seen), hop.egress, cause is None, window, reason, real), []).append(
             seen
         )
-    records = []
+    found = []
     for group in sums.values():
         phase = phases[group[0].hop.interface.interface_id]
-        low = _window(group[0], phase) * WINDOW_SECONDS + phase
-        records.append(
-            _record(group, bounds=(low, low + WINDOW_SECONDS - 1) if shows_bounds else None)
-        )
-    return records
-
-
-def _window(observation: Observation, phase: int) -> int:
-    return int(observation.packet.time - phase) // WINDOW_SECONDS
+        low = int(group[0].packet.time - phase) // interval * interval + phase
+        found.append(((low, low + interval - 1), group))
+    return found
 
 
 def _record(group: Sequence[Observation], *, bounds: tuple[int, int] | None) -> Record:
@@ -195,11 +234,38 @@ def _record(group: Sequence[Observation], *, bounds: tuple[int, int] | None) -> 
 
 
 def _service(address: Address) -> str:
-    return (
-        "S3"
-        if any(address.version == block.version and address in block for block in S3_BLOCKS)
-        else "-"
-    )
+    for block, service in _SERVICES:
+        if address.version == block.version and address in block:
+            return service
+    return "-"
+
+
+def skipped_near_rejects(
+    records: Sequence[Record], rng: random.Random, *, share: float
+) -> list[Record]:
+    """Return the records without some that would explain a reject, and SKIPDATA in their place.
+
+    The SKIPDATA record is of the same window or of the next, as AWS does not say which it lost.
+    """
+    rejected = {record.key for record in records if not record.accepted and record.key is not None}
+    explaining = rejected | {key.mirrored() for key in rejected}
+    lost = {key for key in sorted(explaining) if rng.random() < share}
+    delivered: list[Record] = []
+    skipped: dict[tuple[str, int], Record] = {}
+    for record in records:
+        if record.key is None or not record.accepted or record.key not in lost:
+            delivered.append(record)
+            continue
+        shift = rng.choice((0, 0, 0, WINDOW_SECONDS))
+        gap = replace(
+            record,
+            status="SKIPDATA",
+            key=None,
+            start=record.start + shift,
+            end=record.end + shift,
+        )
+        skipped[record.interface.interface_id, record.start] = gap
+    return [*delivered, *skipped.values()]
 
 
 def silences(

@@ -39,6 +39,7 @@ def direct(world: World, source: End, destination: End) -> list[Hop]:
                 destination_port=destination.port,
                 at_boundary=not same_subnet,
                 path=_path(one, destination),
+                over_internet=_path(one, destination) == PATH_INTERNET_GATEWAY,
             )
         )
     if other is not None and _arrives(world, one, other):
@@ -53,6 +54,7 @@ def direct(world: World, source: End, destination: End) -> list[Hop]:
                 source_port=source.port,
                 destination_port=destination.port,
                 at_boundary=not same_subnet,
+                over_internet=one is None and not _in_service(source.address),
             )
         )
     return hops
@@ -113,6 +115,8 @@ def _hop(  # noqa: PLR0913 - the two logged addresses and the path differ only a
         destination_port=destination.port,
         at_boundary=True,
         path=path,
+        over_internet=path == PATH_INTERNET_GATEWAY
+        or (not egress and destination.address == interface.primary and source.interface is None),
     )
 
 
@@ -131,9 +135,10 @@ def _arrives(world: World, one: Interface | None, other: Interface) -> bool:
 def _path(one: Interface, destination: End) -> int:
     if destination.interface is not None:
         return PATH_SAME_VPC if destination.interface.vpc_id == one.vpc_id else PATH_PEERING
-    if any(
-        destination.address.version == block.version and destination.address in block
-        for block in S3_BLOCKS
-    ):
+    if _in_service(destination.address):
         return PATH_GATEWAY_ENDPOINT
     return PATH_INTERNET_GATEWAY
+
+
+def _in_service(address: Address) -> bool:
+    return any(address.version == block.version and address in block for block in S3_BLOCKS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from tests.simulator.network import Cause
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     from tests.simulator.truth import Truth
 
 _NAMES_AN_ENTRY = (Cause.NETWORK_ACL, Cause.BOTH)
+
+
+class Outcome(StrEnum):
+    """How good an answer is, whether its flow is decidable or not."""
+
+    RIGHT = "right"
+    UNSURE = "unsure"
+    WRONG = "wrong"
 
 
 def key_of_answer(answer: Mapping[str, Any]) -> FlowKey:
@@ -27,12 +36,47 @@ def key_of_answer(answer: Mapping[str, Any]) -> FlowKey:
     )
 
 
+def outcome(truth: Truth, answer: Mapping[str, Any], *, with_config: bool) -> Outcome:
+    """Return whether an answer is right, unsure or wrong.
+
+    Right: the verdict, the leg and the entry of the network ACL are true, and the verdict is as
+    narrow as the input allows. Unsure: the answer says that it does not know (``undetermined``,
+    either layer where one of them is the cause, a network ACL without its entry), or is no more
+    than *possible*. Wrong: all else.
+    """
+    wrong = _differences(truth, answer, with_config=with_config)
+    if not wrong:
+        return Outcome.RIGHT
+    nameless = with_config and answer["network_acl_entry"] is None
+    if nameless and not _differences(truth, answer, with_config=False):
+        return Outcome.UNSURE
+    if answer["confidence"] == "possible" or answer["verdict"] in truth.vague:
+        return Outcome.WRONG if _misleads(truth, answer) else Outcome.UNSURE
+    if truth.cause is Cause.NOT_CARRIED and answer["verdict"] in truth.not_false:
+        return Outcome.WRONG if _misleads(truth, answer) else Outcome.UNSURE
+    return Outcome.WRONG
+
+
 def mistakes(truth: Truth, answer: Mapping[str, Any], *, with_config: bool) -> list[str]:
-    """Return what is wrong with an answer, in words; empty where the flow is not decidable."""
+    """Return what is wrong with an answer, in words; empty where the flow is not decidable.
+
+    In the kinds of real networks a vague answer is no mistake.
+    """
     if not (truth.decidable_with_config if with_config else truth.decidable_without_config):
         return []
+    if truth.in_real_network and outcome(truth, answer, with_config=with_config) in (
+        Outcome.RIGHT,
+        Outcome.UNSURE,
+    ):
+        return []
+    return _differences(truth, answer, with_config=with_config)
+
+
+def _differences(truth: Truth, answer: Mapping[str, Any], *, with_config: bool) -> list[str]:
     wrong = []
     right = truth.right_with_config if with_config else truth.right_without_config
+    if truth.mixed:
+        right |= truth.causes
     if answer["verdict"] not in right:
         wrong.append(f"verdict {answer['verdict']}, not {' or '.join(sorted(right))}")
     if answer["leg"] not in truth.right_legs:
@@ -42,13 +86,19 @@ def mistakes(truth: Truth, answer: Mapping[str, Any], *, with_config: bool) -> l
         named = (shown.get("network_acl_id"), shown.get("rule_number"), shown.get("egress"))
         if entry is None or named != (entry.network_acl_id, entry.rule_number, entry.egress):
             wrong.append(f"entry {named}, not {entry}")
+    if _misleads(truth, answer):
+        wrong.append(f"a fix where no rule helps: {answer['remedy']['commands']}")
     return wrong
+
+
+def _misleads(truth: Truth, answer: Mapping[str, Any]) -> bool:
+    """Return whether a fix is offered, not as a guess, for what no rule should let pass."""
+    offers = answer.get("remedy") is not None and answer["confidence"] != "possible"
+    return truth.has_no_fix and offers
 
 
 def falsely_certain(truth: Truth, answer: Mapping[str, Any]) -> bool:
     """Return whether an answer is certain and false, decidable or not."""
     if answer["confidence"] != "certain":
         return False
-    return answer["verdict"] not in truth.not_false or (
-        not truth.mixed and answer["leg"] not in (truth.leg, "unknown")
-    )
+    return answer["verdict"] not in truth.not_false or answer["leg"] not in truth.legs_not_false

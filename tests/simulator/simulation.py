@@ -7,22 +7,40 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tests.simulator.connections import Case
-from tests.simulator.describe import Json, describe
-from tests.simulator.hard_cases import HardTraffic
+from tests.simulator.connections import REAL_NETWORKS, Case
+from tests.simulator.describe import describe
+from tests.simulator.log_view import Log
 from tests.simulator.network import Cause, Network, Observation
 from tests.simulator.random_world import make_world
-from tests.simulator.records import Format, Record, aggregate, files, silences
+from tests.simulator.real_traffic import RealTraffic
+from tests.simulator.real_world import (
+    with_forwarders,
+    with_load_balancers,
+    with_public_ranges,
+    with_subnet_exclusions,
+    with_transit_gateway,
+)
+from tests.simulator.records import (
+    Format,
+    Record,
+    aggregate,
+    aggregate_as_aws,
+    files,
+    silences,
+    skipped_near_rejects,
+)
 from tests.simulator.truth import Truth, truths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tests.simulator.describe_paths import Json
     from tests.simulator.world import World
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 KINDS: tuple[str, ...] = tuple(Case)
 LOST_SHARE = 0.3
+SKIPPED_SHARE = 0.5  # of the flows that a rejected flow answers, or that it belongs to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +60,9 @@ class Simulation:
     records: list[Record]
 
 
-def simulate(seed: int, *, kind: str = "plain", fmt: str = "v2") -> Simulation:
+def simulate(
+    seed: int, *, kind: str = "plain", fmt: str = "v2", stamped_as_aws: bool = False
+) -> Simulation:
     """Run the simulation of a seed; the same arguments always return the same result.
 
     Parameters
@@ -54,14 +74,23 @@ def simulate(seed: int, *, kind: str = "plain", fmt: str = "v2") -> Simulation:
     fmt
         ``v2`` is AWS's default format, ``v5`` has all fields up to version 5 in an order that
         depends on the seed, and ``v8`` adds reject-reason.
+    stamped_as_aws
+        Whether the times of records are as ``aggregate_as_aws`` says. In the kinds of real networks
+        they always are.
     """
     case, form = Case(kind), Format(fmt)
     rng = random.Random(f"{seed} {case}")  # noqa: S311 - a test world, not a secret
     world = make_world(rng)
+    if case in _EXTENDED:
+        world = _EXTENDED[case](world, rng)
     network = Network(world)
+    network.forgets_idle = case in REAL_NETWORKS
     start = int(START.timestamp())
-    _run(HardTraffic(world, network, rng, start=start), case, rng)
-    records = _delivered(aggregate(network.observations, form, rng), case, rng)
+    _run(RealTraffic(world, network, rng, start=start), case, rng)
+    as_aws = stamped_as_aws or case in REAL_NETWORKS
+    logged = [seen for seen in network.observations if seen.packet.time >= start]
+    combine = aggregate_as_aws if as_aws else aggregate
+    records = _delivered(combine(logged, form, rng), case, rng)
     worlds = [world for _, world in network.worlds]
     records += silences(records, world, rng, start=start)
     return Simulation(
@@ -69,14 +98,14 @@ def simulate(seed: int, *, kind: str = "plain", fmt: str = "v2") -> Simulation:
         config=describe(
             worlds[-1], rng, read_at=START + timedelta(seconds=rng.randrange(1500, 2400))
         ),
-        truths=truths(network.observations, records, worlds, form, case),
+        truths=truths(logged, Log(records, form, as_aws=as_aws), worlds, case),
         world=worlds[-1],
-        observations=network.observations,
+        observations=logged,
         records=records,
     )
 
 
-def _run(traffic: HardTraffic, case: Case, rng: random.Random) -> None:
+def _run(traffic: RealTraffic, case: Case, rng: random.Random) -> None:
     if case not in _HARD:
         traffic.prefer_secondary = case is Case.SECONDARY_ADDRESSES
         traffic.plain(rng.randint(20, 45))
@@ -94,7 +123,7 @@ def _run(traffic: HardTraffic, case: Case, rng: random.Random) -> None:
 
 # The cases that need packets of their own; the others are everyday traffic that is logged or
 # addressed in a hard way.
-_HARD: dict[Case, tuple[Callable[[HardTraffic], None], ...]] = {
+_HARD: dict[Case, tuple[Callable[[RealTraffic], None], ...]] = {
     Case.CLOSED_CONNECTION: (lambda traffic: traffic.closed_connections(20),),
     Case.RULE_CHANGE: (lambda traffic: traffic.traffic_over_change(40),),
     Case.SYMMETRIC_UDP: (lambda traffic: traffic.symmetric_datagrams(25),),
@@ -107,6 +136,22 @@ _HARD: dict[Case, tuple[Callable[[HardTraffic], None], ...]] = {
         lambda traffic: traffic.closed_connections(8),
         lambda traffic: traffic.symmetric_datagrams(12),
     ),
+    Case.LOAD_BALANCER: (lambda traffic: traffic.load_balancers(40),),
+    Case.TRANSIT_GATEWAY: (lambda traffic: traffic.over_transit_gateway(40),),
+    Case.FORWARDER: (lambda traffic: traffic.forwarders(40),),
+    Case.IDLE_TIMEOUT: (lambda traffic: traffic.idle_connections(45),),
+    Case.LATE_CLOSE: (lambda traffic: traffic.late_closes(25),),
+    Case.PUBLIC_RANGES: (lambda traffic: traffic.public_ranges(40),),
+    Case.SUBNET_EXCLUSION: (lambda traffic: traffic.subnet_exclusions(40),),
+    Case.BROADCAST: (lambda traffic: traffic.broadcasts(25),),
+}
+# The kinds whose worlds have more than a random world.
+_EXTENDED: dict[Case, Callable[[World, random.Random], World]] = {
+    Case.LOAD_BALANCER: with_load_balancers,
+    Case.TRANSIT_GATEWAY: with_transit_gateway,
+    Case.FORWARDER: with_forwarders,
+    Case.PUBLIC_RANGES: with_public_ranges,
+    Case.SUBNET_EXCLUSION: with_subnet_exclusions,
 }
 
 
@@ -119,6 +164,8 @@ def _delivered(records: Sequence[Record], case: Case, rng: random.Random) -> lis
     """
     if case is Case.SKEWED_TIMES:
         return [_late(record, rng) for record in records]
+    if case is Case.SKIPDATA:
+        return skipped_near_rejects(records, rng, share=SKIPPED_SHARE)
     if case is Case.REJECT_ONLY:
         return [record for record in records if not record.accepted]
     if case is not Case.LOST_RECORDS:

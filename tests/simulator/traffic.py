@@ -305,7 +305,7 @@ class Traffic:
             if number % 8 == 0 and self.rejected() >= required:
                 return
 
-    def opened(self, *, high: float = SPAN_SECONDS) -> Talk | None:
+    def opened(self, *, low: float = 0, high: float = SPAN_SECONDS) -> Talk | None:
         """Return a TCP connection with data in both directions, or ``None`` if 12 did not open.
 
         Connections that did not open are removed, as if their packets had never been sent.
@@ -314,7 +314,7 @@ class Traffic:
         for _ in range(12):
             if (found := self.rng.choice(ways)(TCP)) is None:
                 continue
-            talk = self.talk(*found, time=self.moment(high=high))
+            talk = self.talk(*found, time=self.moment(low, high))
             sent = len(self.network.observations)
             if talk.handshake():
                 talk.exchange(gap=0.2)

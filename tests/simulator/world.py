@@ -7,7 +7,7 @@ addresses on purpose: Python calls the documentation ranges private.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -23,6 +23,10 @@ S3_BLOCKS = (IPv4Network("52.218.0.0/17"), IPv4Network("3.5.0.0/19"))
 OFFICE = IPv4Network("81.2.69.0/24")
 INTERNET = (OFFICE, IPv4Network("45.33.32.0/24"), IPv4Network("104.18.0.0/16"))
 INTERNET_V6 = IPv6Network("2a00:1450:4001::/64")
+# Networks of a company behind a transit gateway or a VPN; the second has public addresses.
+ON_PREMISES = (IPv4Network("172.20.0.0/16"), IPv4Network("193.110.0.0/16"))
+CLOUDFRONT_BLOCK = IPv4Network("130.176.0.0/18")
+HEALTH_CHECK_BLOCK = IPv4Network("15.177.0.0/18")
 EPHEMERAL = ((1024, 65535), (32768, 61000), (49152, 65535))
 SERVICE_PORTS = (22, 80, 443, 3306, 3389, 5432, 6379, 8080, 8443, 9000)
 
@@ -36,6 +40,8 @@ class Kind(StrEnum):
     LOAD_BALANCER = "load-balancer"
     DATABASE = "database"
     LAMBDA = "lambda"
+    NETWORK_LOAD_BALANCER = "network-load-balancer"
+    TRANSIT_GATEWAY = "transit-gateway"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +97,12 @@ class Acl:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vpc:
-    """A VPC."""
+    """A VPC; ``more_blocks`` are its other IPv4 ranges, which may be public ones."""
 
     vpc_id: str
     block: IPv4Network
     block_v6: IPv6Network | None
+    more_blocks: tuple[IPv4Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +122,8 @@ class Subnet:
 class Interface:
     """A network interface.
 
-    ``primary`` is the address that flow logs show for every IPv4 address of the interface.
+    ``primary`` is the address that flow logs show for every IPv4 address of the interface. An
+    interface that forwards packets of others has no check of source and destination.
     """
 
     interface_id: str
@@ -129,6 +137,7 @@ class Interface:
     public_address: IPv4Address | None = None
     group_ids: tuple[str, ...] = ()
     owner_id: str = ""
+    checks_addresses: bool = True
 
     def holds(self, address: Address) -> bool:
         """Return whether the address is a private address of the interface."""
@@ -157,6 +166,31 @@ class Peering:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TargetGroup:
+    """A target group of a network load balancer, by the interface of the load balancer.
+
+    ``preserves`` is whether targets see the addresses of clients.
+    """
+
+    name: str
+    balancer: str
+    protocol: int
+    port: int
+    preserves: bool
+    by_address: bool
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaticRoute:
+    """A route of all tables of a VPC to a network behind a gateway (``tgw-…`` or ``vgw-…``)."""
+
+    vpc_id: str
+    block: IPv4Network
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """Everything that decides about a packet. A changed rule makes a new world."""
 
@@ -170,6 +204,14 @@ class World:
     prefix_lists: dict[str, tuple[str, tuple[Block, ...]]]
     peerings: tuple[Peering, ...]
     gateway_endpoints: dict[str, tuple[str, str]]  # by VPC: the endpoint and the prefix list
+    target_groups: tuple[TargetGroup, ...] = ()
+    hides_load_balancers: bool = False  # the permission to describe load balancers is missing
+    static_routes: tuple[StaticRoute, ...] = ()
+    attachments: tuple[str, ...] = ()  # interfaces of transit gateway attachments, one per VPC
+    public_access: dict[str, str] | None = None  # by VPC or subnet: the mode of its gateways
+    # By subnets, from and to: the interface of the appliance that the route table names.
+    appliances: dict[tuple[str, str], str] = field(default_factory=dict)
+    nat_instances: dict[str, str] = field(default_factory=dict)  # by VPC: its interface
 
     def acl_of(self, interface: Interface) -> Acl:
         """Return the network ACL of the interface's subnet."""
@@ -185,6 +227,23 @@ class World:
     def holds(self, address: Address) -> bool:
         """Return whether any interface has a private address."""
         return any(interface.holds(address) for interface in self.interfaces.values())
+
+    def attachment_of(self, vpc_id: str) -> Interface:
+        """Return the interface of a VPC's transit gateway attachment."""
+        found = (self.interfaces[each] for each in self.attachments)
+        return next(each for each in found if each.vpc_id == vpc_id)
+
+    def balancers_of(self, target: Interface, port: int) -> list[Interface]:
+        """Return the balancers that send packets of clients to a port of a target."""
+        return [
+            self.interfaces[group.balancer]
+            for group in self.target_groups
+            if group.preserves and target.interface_id in group.targets and group.port == port
+        ]
+
+    def with_interface(self, interface: Interface) -> World:
+        """Return the same world with an interface added or replaced."""
+        return replace(self, interfaces={**self.interfaces, interface.interface_id: interface})
 
     def with_acl(self, acl: Acl) -> World:
         """Return the same world with a network ACL replaced."""

@@ -30,6 +30,7 @@ from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flows.model import TrafficTotals
 from flowverdict.verdict.endpoints import MAX_TAG
 from flowverdict.verdict.model import Confidence
+from flowverdict.verdict.owners import owners_of
 from flowverdict.verdict.wording import caption, connection, headline, next_steps, sentence
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from flowverdict.alerts.detection import GroupKey
     from flowverdict.alerts.model import Severity
     from flowverdict.core.addresses import Address
+    from flowverdict.flows.model import RejectedFlow
     from flowverdict.verdict.endpoints import Endpoints
     from flowverdict.verdict.explanation import Explanation
 
@@ -100,7 +102,7 @@ def compose_alert(
         confidences=_ordered(confidences),
         protocol=key.protocol,
         service_port=key.service_port,
-        service=_service(key) if service is None else service,
+        service=service_in_words(key.protocol, key.service_port) if service is None else service,
         blocker=standing.blocker,
         network_acl_entry=entry,
         security_groups=standing.blocking_groups,
@@ -115,19 +117,27 @@ def compose_alert(
         flows=len(members),
         packets=traffic.packets,
         bytes=traffic.bytes,
+        local_end=cut_or_none(standing.local_end),
+        notes=tuple(map(cut, standing.notes)),
         owners=_owners(standing),
         links=console_links(
             key.region,
             network_acl_id=None if entry is None else entry.network_acl_id,
             security_groups=standing.blocking_groups,
             interface_id=flow.interface_id,
+            attachment_id=flow.attachment_id,
         ),
-        logs_query=logs_query(
-            flow.interface_id, key.service_port, remotes[0].address if remotes else None
-        ),
+        logs_query=_records_query(flow, key, remotes),
     )
     alert = _with_remediation(alert, standing)
     return alert if standing.endpoints is None else _with_endpoints(alert, standing.endpoints)
+
+
+def _records_query(flow: RejectedFlow, key: GroupKey, remotes: Sequence[Remote]) -> str | None:
+    remote = remotes[0].address if remotes else None
+    if flow.packets_lost is not None:
+        return logs_query(flow.key.interface, None, remote, action=None)
+    return logs_query(flow.interface_id, key.service_port, remote)
 
 
 def _with_remediation(alert: Alert, standing: Explanation) -> Alert:
@@ -151,11 +161,9 @@ def _with_remediation(alert: Alert, standing: Explanation) -> Alert:
 def _with_endpoints(alert: Alert, endpoints: Endpoints) -> Alert:
     return replace(
         alert,
-        local_end=cut(endpoints.local),
         remote_end=cut(endpoints.remote),
         path=endpoints.path,
         path_id=endpoints.path_id,
-        notes=tuple(cut(note) for note in endpoints.notes),
     )
 
 
@@ -165,12 +173,13 @@ def _ordered(confidences: Counter[Confidence]) -> tuple[tuple[str, int], ...]:
     )
 
 
-def _service(key: GroupKey) -> str:
-    name = protocol_name(key.protocol)
-    if key.service_port is None:
-        return f"{name}, high ports" if has_ports(key.protocol) else name
-    known = WELL_KNOWN_PORTS.get(key.service_port)
-    return f"{name} {key.service_port}" + ("" if known is None else f" ({known})")
+def service_in_words(protocol: int | None, port: int | None) -> str:
+    """Name a service: ``TCP 443 (HTTPS)``; without a port, the protocol."""
+    name = protocol_name(protocol)
+    if port is None:
+        return f"{name}, high ports" if has_ports(protocol) else name
+    known = WELL_KNOWN_PORTS.get(port)
+    return f"{name} {port}" + ("" if known is None else f" ({known})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,13 +244,18 @@ def network_of(remotes: Sequence[Remote]) -> str | None:
 
 
 def _owners(standing: Explanation) -> tuple[tuple[str, str], ...]:
-    """Return the interface's tags that name an owner, as text that cannot fake a line."""
-    if standing.rules_check is None:
-        return ()
-    tags = standing.rules_check.interface.tags
+    """Return what names an owner, as text that cannot fake a line.
+
+    Of the interface's own tags, those with a usual name; and what the records show: the ECS
+    service, and tags that somebody chose for the flow log.
+    """
+    tags = {} if standing.rules_check is None else standing.rules_check.interface.tags
     owners = [
         (name, one_line(tags[name]).strip()[:MAX_TAG])
         for name in sorted(tags)
         if name.casefold() in _OWNER_TAGS
     ]
-    return tuple((name, value) for name, value in owners if value)[:_MAX_OWNERS]
+    named = [(name, value) for name, value in owners if value]
+    known = {value for _, value in named}
+    named += [(whose, value) for whose, value in owners_of(standing.flow) if value not in known]
+    return tuple(named)[:_MAX_OWNERS]

@@ -23,8 +23,9 @@ def console_links(
     network_acl_id: str | None,
     security_groups: tuple[str, ...],
     interface_id: str | None,
+    attachment_id: str | None = None,
 ) -> tuple[Link, ...]:
-    """Return the console's pages of the blocking rules and the interface.
+    """Return the console's pages of the blocking rules and the interface or attachment.
 
     Empty without a valid Region; without a page for an id that is malformed.
     """
@@ -37,6 +38,12 @@ def console_links(
             for group_id in security_groups[:5]
         ),
         ("interface", "ec2/home", "NetworkInterface:networkInterfaceId=", interface_id),
+        (
+            "transit gateway attachment",
+            "vpcconsole/home",
+            "TransitGatewayAttachmentDetails:transitGatewayAttachmentId=",
+            attachment_id,
+        ),
     ]
     host = next(
         (host for part, host in _HOSTS.items() if region.startswith(f"{part}-")), _DEFAULT_HOST
@@ -52,11 +59,16 @@ def console_links(
 
 
 def logs_query(
-    interface_id: str | None, service_port: int | None, remote: str | None
+    interface_id: str | None,
+    service_port: int | None,
+    remote: str | None,
+    *,
+    action: str | None = "REJECT",
 ) -> str | None:
     """Return a Logs Insights query for the rejected records; ``None`` without anything to look for.
 
-    The query searches the text of the lines, so that it works with every flow log format.
+    ``action`` is ``None`` for the records of a transit gateway, which have none. The query searches
+    the text of the lines, so that it works with every flow log format.
     """
     values = [
         text
@@ -68,6 +80,8 @@ def logs_query(
     # A field ends at a space or at the end of the line; without that, port 443 matches 44300 and
     # byte counts.
     conditions = " and ".join(
-        f"@message like /(^| ){text.replace('.', '[.]')}( |$)/" for text in ("REJECT", *values)
+        f"@message like /(^| ){text.replace('.', '[.]')}( |$)/"
+        for text in (action, *values)
+        if text is not None
     )
     return f"fields @timestamp, @message | filter {conditions} | sort @timestamp desc | limit 100"

@@ -3,14 +3,16 @@
 Rejected flows with the same account, Region, VPC (or interface, where the VPC is not logged),
 direction, leg, verdict, blocking rule or groups, protocol and service port are one alert. Never
 part of the key are an ephemeral port, a remote address or a time: those differ with every
-connection. What one source tries at many ports or hosts is a scan (``scans``), which is grouped
-first.
+connection. What a transit gateway drops is grouped by attachment, verdict and destination range,
+whatever the service: a missing route is one alert. What one source tries at many ports or hosts is
+a scan (``scans``), which is grouped first.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.composition import (
@@ -18,6 +20,7 @@ from flowverdict.alerts.composition import (
     busiest_addresses,
     compose_alert,
     network_of,
+    service_in_words,
 )
 from flowverdict.alerts.detection import Detection, GroupKey, Urgency, most_severe_first, urgency
 from flowverdict.alerts.inhibition import inhibited_by, inhibits
@@ -26,11 +29,15 @@ from flowverdict.alerts.notices import aggregated_flows, lost_records
 from flowverdict.alerts.recheck import MAX_SAMPLES, sample_of
 from flowverdict.alerts.scans import Scan, split_scans
 from flowverdict.alerts.severity import service_port, severity_of
+from flowverdict.core.addresses import is_inside
 from flowverdict.core.formatting import counted
+from flowverdict.flowlog.flow_key import IPV4
+from flowverdict.verdict.transit_gateway import TRANSIT_GATEWAY_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from flowverdict.core.addresses import Address
     from flowverdict.flows.collector import FlowCollector
     from flowverdict.verdict.explanation import Explanation
 
@@ -102,6 +109,17 @@ def _urgency(key: GroupKey, members: Iterable[Explanation]) -> Urgency:
 
 def _key(explanation: Explanation) -> GroupKey:
     flow, verdict = explanation.flow, explanation.verdict
+    if verdict.kind in TRANSIT_GATEWAY_KINDS:
+        return GroupKey(
+            kind=Kind.REJECT,
+            account_id=flow.context.account_id,
+            region=flow.context.region,
+            vpc_id=flow.context.vpc_id,
+            interface_id=flow.key.interface,
+            direction=flow.direction,
+            verdict=verdict.kind,
+            blocker=_destination_range(flow.key.packet_destination),
+        )
     return GroupKey(
         kind=Kind.REJECT,
         account_id=flow.context.account_id,
@@ -118,6 +136,21 @@ def _key(explanation: Explanation) -> GroupKey:
     )
 
 
+# A VPC's ranges have at most a /16, and a /56 of IPv6
+# (https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html): a missing route to a VPC
+# is not several alerts.
+_RANGES = {4: 16, 6: 56}
+
+
+def _destination_range(destination: Address | None) -> str | None:
+    """Return the range that a route to the address probably is for; one for the internet's IPv4."""
+    if destination is None:
+        return None
+    if destination.version == IPV4 and not is_inside(destination):
+        return "internet"
+    return str(ip_network((int(destination), _RANGES[destination.version]), strict=False))
+
+
 def _detection(
     key: GroupKey, members: list[Explanation], *, service: str | None = None
 ) -> Detection:
@@ -127,6 +160,9 @@ def _detection(
     decisive = [member for its_severity, member in ranked if its_severity == severity]
     decisive.sort(key=_busiest_first)
     standing = decisive[0]
+    if service is None and key.verdict in TRANSIT_GATEWAY_KINDS:
+        services = {(member.flow.key.protocol, service_port(member)) for member in members}
+        service = service_in_words(*services.pop()) if len(services) == 1 else SEVERAL_SERVICES
     alert = compose_alert(key, severity, standing, members, service=service)
     samples = [sample for member in decisive if (sample := sample_of(member)) is not None]
     return Detection(

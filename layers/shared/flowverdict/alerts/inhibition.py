@@ -15,6 +15,7 @@ from flowverdict.alerts.detection import fingerprint
 from flowverdict.alerts.model import Alert, Severity
 from flowverdict.core.protocols import has_ports
 from flowverdict.verdict.model import Leg, VerdictKind
+from flowverdict.verdict.transit_gateway import TRANSIT_GATEWAY_KINDS
 
 if TYPE_CHECKING:
     from flowverdict.verdict.explanation import Explanation
@@ -52,6 +53,8 @@ def inhibited_by(alert: Alert, standing: Explanation) -> tuple[str, ...]:
     explains the requests that the same network ACL, or an unknown blocker, drops: one broken
     network ACL is one message. It does not explain what a security group blocks.
     """
+    if alert.verdict in TRANSIT_GATEWAY_KINDS:
+        return ()  # AWS names the reason
     keys: list[str] = []
     reason_unknown = alert.blocker is None and None in standing.flow.reject_reasons
     if (

@@ -268,7 +268,7 @@ class Alert(_Notification):
     targets
         Of a scan: how many ports and local addresses were tried.
     owners
-        Tags of the interface that name its owner.
+        What names the owner: tags of the interface; the ECS service and tags of the records.
     explains
         Titles of the alerts that this alert inhibits.
     opened_at

@@ -1,8 +1,10 @@
 """Decide the severity of a rejected flow, with the reason in words, and its service port.
 
 - *critical*: replies of accepted connections are dropped, which is always a misconfiguration;
-- *high*: requests inside the organisation or to an AWS service;
+- *high*: requests inside the organisation or to an AWS service, and packets to an address inside
+  that a transit gateway drops;
 - *medium*: requests out to the internet, which may be intended egress control; a scan from inside;
+  packets whose time to live ended in a transit gateway;
 - *low*: unsolicited traffic from the internet;
 - *info*: packets of closed connections, packets that the rules allow by now, and broadcast,
   multicast and link-local traffic, which no VPC carries.
@@ -63,6 +65,10 @@ def severity_of(explanation: Explanation) -> tuple[Severity, str]:
                 Severity.HIGH,
                 "replies may be dropped, though it is not certain that these are replies",
             )
+        case VerdictKind.TTL_EXPIRED:
+            return Severity.MEDIUM, "a routing loop, or somebody runs traceroute"
+        case VerdictKind.NO_ROUTE | VerdictKind.BLACKHOLE_ROUTE | VerdictKind.MTU_EXCEEDED:
+            return _severity_at_transit_gateway(explanation)
         case _:
             return _severity_of_request(explanation)
 
@@ -88,6 +94,15 @@ def _severity_of_request(explanation: Explanation) -> tuple[Severity, str]:
             return Severity.LOW, "traffic from the internet that seems unsolicited"
         case None:
             return Severity.MEDIUM, "the direction is not known"
+
+
+def _severity_at_transit_gateway(explanation: Explanation) -> tuple[Severity, str]:
+    key = explanation.flow.key
+    if key.packet_destination is None or is_inside(key.packet_destination):
+        if key.packet_source is not None and is_inside(key.packet_source):
+            return Severity.HIGH, "traffic between private addresses, inside the organisation"
+        return Severity.HIGH, "traffic to an address inside the organisation"
+    return Severity.MEDIUM, "traffic out to the internet; this may be intended egress control"
 
 
 def service_port(explanation: Explanation) -> int | None:

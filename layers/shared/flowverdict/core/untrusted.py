@@ -12,7 +12,7 @@ import re
 _ACCOUNT_ID = re.compile(r"[0-9]{12}")
 # The longest name today, ap-southeast-1, has 14 characters.
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]{1,16}){1,3}-[0-9]{1,2}")
-_RESOURCE_ID = re.compile(r"(?P<kind>[a-z]+)-[0-9a-z]{1,40}")
+_RESOURCE_ID = re.compile(r"(?P<kind>[a-z]+(?:-attach)?)-[0-9a-z]{1,40}")
 
 
 def is_account_id(text: str) -> bool:

@@ -87,14 +87,18 @@ def facts(notification: Notification) -> dict[str, str]:
         "When": when(notification),
         "How much": how_much(notification),
     }
-    if notification.local_end is not None and notification.path is not None:
+    if notification.local_end is not None:
+        ends = (notification.local_end, notification.remote_end)
+        found["From/to"] = "; ".join(end for end in ends if end is not None)
+    if notification.path is not None:
         path = (
             notification.path
             if notification.path_id is None
             else f"{notification.path} {notification.path_id}"
         )
-        found["From/to"] = f"{notification.local_end}; {notification.remote_end}"
         found["Path"] = "; ".join([path, *notification.notes])
+    elif notification.notes:
+        found["Path"] = "; ".join(notification.notes)
     if notification.owners:
         found["Owner"] = ", ".join(f"{name} {value}" for name, value in notification.owners)
     return found

@@ -1,9 +1,9 @@
-"""The fields of a VPC flow log record, versions 2 to 11, under their AWS names.
+"""The fields of a flow log record, versions 2 to 11, under their AWS names.
 
-The table is AWS's: https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html. Version
-6 belongs to transit gateway flow logs
-(https://docs.aws.amazon.com/vpc/latest/tgw/tgw-flow-logs.html), which carry no ``action``. Their
-field names are listed so that such a file is recognised, counted and skipped.
+The table is AWS's: https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html. The
+fields of version 6 belong to Transit Gateway Flow Logs
+(https://docs.aws.amazon.com/vpc/latest/tgw/tgw-flow-logs.html), whose records have no ``action``.
+A format with one of these fields is a transit gateway's.
 """
 
 from __future__ import annotations
@@ -101,47 +101,7 @@ _TABLE = (
     Field(name="flow-direction", since=5, kind=FieldKind.FLOW_DIRECTION),
     *_integers(5, MAX_INT_32, "traffic-path", observed=True),
     *_texts(
-        7,
-        "ecs-cluster-arn",
-        "ecs-cluster-name",
-        "ecs-container-instance-arn",
-        "ecs-container-instance-id",
-        "ecs-container-id",
-        "ecs-second-container-id",
-        "ecs-service-name",
-        "ecs-task-definition-arn",
-        "ecs-task-arn",
-        "ecs-task-id",
-    ),
-    Field(name="reject-reason", since=8, kind=FieldKind.REJECT_REASON, observed=True),
-    *_texts(9, "resource-id"),
-    *_integers(10, MAX_INT_32, "encryption-status"),
-    *_texts(
-        11,
-        "instance-tag",
-        "instance-tag-2",
-        "interface-tag",
-        "interface-tag-2",
-        "asg-tag",
-        "asg-tag-2",
-        "interface-type",
-        "next-hop-interface-id",
-        "next-hop-subnet-id",
-        "next-hop-az-id",
-        "next-hop-vpc-id",
-        "next-hop-interface-type",
-    ),
-)
-
-FIELDS: Mapping[str, Field] = MappingProxyType({field.name: field for field in _TABLE})
-
-OBSERVED_FIELDS = tuple(field.name for field in _TABLE if field.observed)
-
-_DEFAULT_VERSION = 2
-DEFAULT_FIELDS = tuple(field.name for field in _TABLE if field.since == _DEFAULT_VERSION)
-
-TRANSIT_GATEWAY_FIELDS = frozenset(
-    {
+        6,
         "resource-type",
         "tgw-id",
         "tgw-attachment-id",
@@ -156,11 +116,81 @@ TRANSIT_GATEWAY_FIELDS = frozenset(
         "tgw-src-az-id",
         "tgw-dst-az-id",
         "tgw-pair-attachment-id",
+    ),
+    *_integers(
+        6,
+        MAX_INT_64,
         "packets-lost-no-route",
         "packets-lost-blackhole",
         "packets-lost-mtu-exceeded",
         "packets-lost-ttl-expired",
-    }
+    ),
+    *_texts(
+        7,
+        "ecs-cluster-arn",
+        "ecs-cluster-name",
+        "ecs-container-instance-arn",
+        "ecs-container-instance-id",
+        "ecs-container-id",
+        "ecs-second-container-id",
+        "ecs-service-name",
+        "ecs-task-definition-arn",
+        "ecs-task-arn",
+        "ecs-task-id",
+        observed=True,
+    ),
+    Field(name="reject-reason", since=8, kind=FieldKind.REJECT_REASON, observed=True),
+    *_texts(9, "resource-id"),
+    *_integers(10, MAX_INT_32, "encryption-status", observed=True),
+    *_texts(
+        11,
+        "instance-tag",
+        "instance-tag-2",
+        "interface-tag",
+        "interface-tag-2",
+        "asg-tag",
+        "asg-tag-2",
+        observed=True,
+    ),
+    *_texts(11, "interface-type"),
+    *_texts(
+        11,
+        "next-hop-interface-id",
+        "next-hop-subnet-id",
+        "next-hop-az-id",
+        "next-hop-vpc-id",
+        "next-hop-interface-type",
+        observed=True,
+    ),
+)
+
+FIELDS: Mapping[str, Field] = MappingProxyType({field.name: field for field in _TABLE})
+
+OBSERVED_FIELDS = tuple(field.name for field in _TABLE if field.observed)
+
+_DEFAULT_VERSION = 2
+DEFAULT_FIELDS = tuple(field.name for field in _TABLE if field.since == _DEFAULT_VERSION)
+
+_TRANSIT_GATEWAY_VERSION = 6
+_TRANSIT_GATEWAY_TABLE = tuple(
+    field.name for field in _TABLE if field.since == _TRANSIT_GATEWAY_VERSION
+)
+TRANSIT_GATEWAY_FIELDS = frozenset(_TRANSIT_GATEWAY_TABLE)
+PACKETS_LOST_FIELDS = tuple(
+    name for name in _TRANSIT_GATEWAY_TABLE if name.startswith("packets-lost-")
+)
+
+# The default format of Transit Gateway Flow Logs: all fields of versions 2 to 6 that they have, in
+# the order of AWS's table.
+TRANSIT_GATEWAY_DEFAULT_FIELDS = (
+    "version",
+    "resource-type",
+    "account-id",
+    *(name for name in _TRANSIT_GATEWAY_TABLE if name.startswith("tgw-")),
+    *("srcaddr", "dstaddr", "srcport", "dstport", "protocol", "packets", "bytes", "start", "end"),
+    *("log-status", "type"),
+    *PACKETS_LOST_FIELDS,
+    *("tcp-flags", "region", "flow-direction", "pkt-src-aws-service", "pkt-dst-aws-service"),
 )
 
 # The fields that any rule or report uses: the columns that are read of a Parquet file.
@@ -180,5 +210,12 @@ READ_FIELDS = frozenset(
         "flow-direction",
         "resource-id",
         "interface-type",
+        "tgw-id",
+        "tgw-attachment-id",
+        "tgw-src-vpc-id",
+        "tgw-dst-vpc-id",
+        "tgw-src-subnet-id",
+        "tgw-dst-subnet-id",
+        *PACKETS_LOST_FIELDS,
     }
 ) - {"version"}

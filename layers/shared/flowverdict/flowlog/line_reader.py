@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from flowverdict.core.errors import FormatError, NotAFlowLogError, ObjectError
-from flowverdict.flowlog.fields import FIELDS, TRANSIT_GATEWAY_FIELDS
+from flowverdict.flowlog.fields import FIELDS
 from flowverdict.flowlog.records import (
     FlowRecord,
     MalformedLine,
@@ -25,14 +25,15 @@ from flowverdict.flowlog.records import (
     RecordCounts,
     RecordFormat,
 )
+from flowverdict.flowlog.transit_gateway import as_flow_record
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Iterator
+    from collections.abc import Buffer, Iterable, Iterator
 
 
 type BufferedBytes = io.BufferedReader[Continued] | io.BufferedReader[gzip.GzipFile]
 
-# All 63 fields with tags of 256 percent-encoded characters and ARNs of 2,048 stay below this.
+# All 72 fields with tags of 256 percent-encoded characters and ARNs of 2,048 stay below this.
 MAX_LINE_BYTES = 65_536
 MAX_SAMPLES = 5
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -51,6 +52,7 @@ _IDENTIFYING_FIELDS = (
     "protocol",
     "action",
 )
+_IDENTIFYING_FIELDS_OF_TRANSIT_GATEWAYS = ("tgw-attachment-id", *_IDENTIFYING_FIELDS[1:-1])
 
 
 @dataclass(slots=True)
@@ -139,13 +141,13 @@ class LineReader:
         return self._parse_as(self._only_fit(line), line)
 
     def _parse_as(self, record_format: RecordFormat, line: str) -> FlowRecord | None:
+        record = record_format.parse(line)
         if not record_format.is_transit_gateway:
-            return record_format.parse(line)
-        record_format.parse(
-            line
-        )  # checks the fields both kinds have, and rejects a VPC flow log's header
-        self.counts.transit_gateway += 1
-        return None
+            return record
+        told = as_flow_record(record)
+        if told is None:
+            self.counts.transit_gateway += 1
+        return told
 
     def _only_fit(self, line: str) -> RecordFormat:
         """Return the only format that can parse a line.
@@ -180,6 +182,19 @@ class LineReader:
             self.samples.append(f"line {self._line_number}: {malformed}")
 
 
+def fitting_formats(
+    formats: tuple[RecordFormat, ...], lines: Iterable[str]
+) -> tuple[RecordFormat, ...]:
+    """Return the formats that have as many fields as one of the lines; all formats if none has.
+
+    A reader is fastest with a single format.
+    """
+    if len(formats) == 1:
+        return formats
+    widths = {len(line.split()) for line in lines}
+    return tuple(known for known in formats if len(known.names) in widths) or formats
+
+
 def header_format(text: bytes) -> RecordFormat | None:
     """Return the format that a header line names, or ``None`` if the line is not a header.
 
@@ -192,9 +207,12 @@ def header_format(text: bytes) -> RecordFormat | None:
         return None
     unknown = record_format.unknown_names
     known = len(record_format.names) - len(unknown)
-    if known == 0 or (
-        unknown and not all(name in record_format.names for name in _IDENTIFYING_FIELDS)
-    ):
+    identifying = (
+        _IDENTIFYING_FIELDS_OF_TRANSIT_GATEWAYS
+        if record_format.is_transit_gateway
+        else _IDENTIFYING_FIELDS
+    )
+    if known == 0 or (unknown and not all(name in record_format.names for name in identifying)):
         return None
     return record_format
 
@@ -225,7 +243,7 @@ def first_record(
         if reader.take_first(text):
             return
         if headerless:
-            reader.formats = headerless
+            reader.formats = fitting_formats(headerless, (text.decode("ascii", "replace"),))
             record = reader.read(line)
             if reader.counts.malformed:
                 raise NotAFlowLogError(name, f"not a VPC flow log: {_why_neither(text)}")
@@ -248,7 +266,7 @@ def _why_neither(text: bytes) -> str:
 
 def _why_no_header(text: bytes) -> str:
     words = text[:MAX_LINE_BYTES].decode("ascii", "replace").split()
-    known = [word for word in words if word in FIELDS or word in TRANSIT_GATEWAY_FIELDS]
+    known = [word for word in words if word in FIELDS]
     if not known:
         return "its first line is not a header of field names"
     missing = [name for name in _IDENTIFYING_FIELDS if name not in known]

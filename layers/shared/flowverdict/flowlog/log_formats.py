@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from flowverdict.core.aws_client import error_code, reject_malformed_responses
 from flowverdict.core.errors import FormatError, FormatUnknownError
-from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
+from flowverdict.flowlog.records import DEFAULT_FORMATS, RecordFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,8 @@ _DENIED = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"}
 class DescribedFormats:
     """The formats of a log group's flow logs, as EC2 describes them.
 
-    The default format stands in where EC2 denies access or describes no readable format.
+    The default formats, of VPC flow logs and of transit gateways, stand in where EC2 denies access
+    or describes no readable format.
 
     Parameters
     ----------
@@ -67,8 +68,8 @@ class DescribedFormats:
             return cached[1]
         described = self._describe(log_group)
         if described is None:  # not cached: permission may be granted before the next try
-            return (DEFAULT_FORMAT,)
-        formats = self._readable(described, log_group) or (DEFAULT_FORMAT,)
+            return DEFAULT_FORMATS
+        formats = self._readable(described, log_group) or DEFAULT_FORMATS
         self._cache[log_group] = (now, formats)
         return formats
 

@@ -1,10 +1,11 @@
 """Parse a line of a flow log to a typed record, and render a record to its line.
 
-Rests on https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html: blanks separate
-fields, ``-`` stands for a field that does not apply or could not be computed, and the user chooses
-the order of a custom format. Parsing is strict: a number is ASCII digits within its field's range,
-an address is text that the ``ipaddress`` module accepts, without a zone. ``parse`` and ``render``
-are inverses for every record that a format can carry.
+Rests on https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html and
+https://docs.aws.amazon.com/vpc/latest/tgw/tgw-flow-logs.html: blanks separate fields, ``-`` stands
+for a field that does not apply or could not be computed, and the user chooses the order of a custom
+format. Parsing is strict: a number is ASCII digits within its field's range, an address is text
+that the ``ipaddress`` module accepts, without a zone. ``parse`` and ``render`` are inverses for
+every record that a format can carry.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from flowverdict.flowlog.fields import (
     DEFAULT_FIELDS,
     FIELDS,
     MAX_PORT,
+    TRANSIT_GATEWAY_DEFAULT_FIELDS,
     TRANSIT_GATEWAY_FIELDS,
     Field,
     FieldKind,
@@ -100,7 +102,7 @@ class FlowRecord(NamedTuple):
     """A record of a flow log, with an attribute for each AWS field.
 
     An attribute is ``None`` if the value is absent or the format lacks the field. A named tuple,
-    because a frozen dataclass of 54 attributes takes 30 times as long to create, longer than the
+    because a frozen dataclass of 72 attributes takes 30 times as long to create, longer than the
     rest of parsing a line.
 
     ``start`` and ``end`` are Unix seconds, ``packets`` and ``bytes`` counts, ``tcp_flags`` the OR
@@ -138,6 +140,24 @@ class FlowRecord(NamedTuple):
     pkt_dst_aws_service: str | None = None
     flow_direction: FlowDirection | None = None
     traffic_path: int | None = None
+    resource_type: str | None = None
+    tgw_id: str | None = None
+    tgw_attachment_id: str | None = None
+    tgw_src_vpc_account_id: str | None = None
+    tgw_dst_vpc_account_id: str | None = None
+    tgw_src_vpc_id: str | None = None
+    tgw_dst_vpc_id: str | None = None
+    tgw_src_subnet_id: str | None = None
+    tgw_dst_subnet_id: str | None = None
+    tgw_src_eni: str | None = None
+    tgw_dst_eni: str | None = None
+    tgw_src_az_id: str | None = None
+    tgw_dst_az_id: str | None = None
+    tgw_pair_attachment_id: str | None = None
+    packets_lost_no_route: int | None = None
+    packets_lost_blackhole: int | None = None
+    packets_lost_mtu_exceeded: int | None = None
+    packets_lost_ttl_expired: int | None = None
     ecs_cluster_arn: str | None = None
     ecs_cluster_name: str | None = None
     ecs_container_instance_arn: str | None = None
@@ -303,7 +323,7 @@ class RecordFormat:
             for index, name in enumerate(self.names)
             if (known := FIELDS.get(name)) is not None
         )
-        if not columns and not self.is_transit_gateway:
+        if not columns:
             raise FormatError("the format names no flow log field")
         object.__setattr__(self, "_columns", columns)
 
@@ -325,13 +345,11 @@ class RecordFormat:
     @property
     def unknown_names(self) -> tuple[str, ...]:
         """Names of fields newer than this program, or misspelt."""
-        return tuple(
-            name for name in self.names if name not in FIELDS and name not in TRANSIT_GATEWAY_FIELDS
-        )
+        return tuple(name for name in self.names if name not in FIELDS)
 
     @property
     def is_transit_gateway(self) -> bool:
-        """Whether the records are a transit gateway's, which carry no action to evaluate."""
+        """Whether the records are a transit gateway's; see ``transit_gateway``."""
         return any(name in TRANSIT_GATEWAY_FIELDS for name in self.names)
 
     def parse(self, line: str) -> FlowRecord:
@@ -393,6 +411,9 @@ class RecordFormat:
 
 
 DEFAULT_FORMAT = RecordFormat(DEFAULT_FIELDS)
+TRANSIT_GATEWAY_FORMAT = RecordFormat(TRANSIT_GATEWAY_DEFAULT_FIELDS)
+# What a flow log writes if its format is not known. The two formats differ in their width.
+DEFAULT_FORMATS = (DEFAULT_FORMAT, TRANSIT_GATEWAY_FORMAT)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -400,7 +421,8 @@ class RecordCounts:
     """Counts of everything that was read; nothing is dropped without being counted here.
 
     ``records`` is the number of lines that should be records. Header lines and blank lines are
-    counted separately.
+    counted separately. ``transit_gateway`` counts the records of a transit gateway that report no
+    lost packet; those that do are ``rejected``.
     """
 
     accepted: int = 0

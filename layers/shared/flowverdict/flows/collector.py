@@ -20,6 +20,7 @@ from flowverdict.flowlog.flow_hash import key_hash, related_hashes
 from flowverdict.flowlog.flow_key import FlowKey, RecordId, end_of, key_of, record_id
 from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import Action, FlowDirection, FlowRecord, LogStatus, RecordFormat
+from flowverdict.flowlog.transit_gateway import packets_lost
 from flowverdict.flows.accepted_index import AcceptedFlowIndex, Activity
 from flowverdict.flows.model import (
     AggregatedRejects,
@@ -98,10 +99,12 @@ class FlowCollector:
             return
         key = key_of(record)
         interface = self.interfaces.setdefault(key.interface, Interface())
-        interface.learn(record)
-        if record.subnet_id is not None:
-            interface.subnets.add(record.subnet_id)
         interface.vpc_id = agreed(interface.vpc_id, record.vpc_id)
+        lost = packets_lost(record)
+        if lost is None:  # neither address of a transit gateway's record is the attachment's own
+            interface.learn(record)
+            if record.subnet_id is not None:
+                interface.subnets.add(record.subnet_id)
         if record.action is Action.ACCEPT:
             interface.accepts_logged = True
             self.accepted_index.add(
@@ -113,6 +116,7 @@ class FlowCollector:
             context_of(record, origin),
             observed_of(record),
             record.pkt_srcaddr is not None and record.pkt_dstaddr is not None,
+            packets_lost=lost,
         )
         self._reject((key, record_id(record) if self._distinct else None), rejects)
 
@@ -256,7 +260,9 @@ class FlowCollector:
         accepts_logged = any(interface.accepts_logged for interface in self.interfaces.values())
         for (key, rejects), (mirror, same) in zip(flows, self._accepted_of(flows), strict=True):
             interface = self.interfaces[key.interface]
-            direction = key.direction or direction_from_addresses(key, own[key.interface])
+            direction = key.direction
+            if direction is None and rejects.packets_lost is None:
+                direction = direction_from_addresses(key, own[key.interface])
             yield RejectedFlow(
                 key=key,
                 traffic=rejects.traffic,
@@ -272,6 +278,7 @@ class FlowCollector:
                 same_subnet=same_subnet(key, direction, interface, subnets),
                 observed=rejects.observed,
                 packet_addresses_logged=rejects.packet_addresses_logged,
+                packets_lost=rejects.packets_lost,
             )
 
     def _accepted_of(
@@ -359,6 +366,7 @@ def _copied(rejects: RejectedTotals) -> RejectedTotals:
         rejects.observed,
         rejects.packet_addresses_logged,
         rejects.related,
+        rejects.packets_lost,
     )
 
 

@@ -21,6 +21,7 @@ from flowverdict.core.addresses import address_of
 from flowverdict.core.errors import EvidenceError
 from flowverdict.flowlog.flow_key import FlowKey, RecordId
 from flowverdict.flowlog.records import FlowDirection
+from flowverdict.flowlog.transit_gateway import PacketsLost
 from flowverdict.flows import evidence_0_1_0
 from flowverdict.flows.accepted_index import AcceptedFlowIndex
 from flowverdict.flows.collector import FlowCollector
@@ -32,7 +33,7 @@ from flowverdict.flows.model import (
     RejectedTotals,
     TrafficTotals,
 )
-from flowverdict.flows.observed import ObservedValues
+from flowverdict.flows.observed import NOT_LOGGED, ObservedValues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,6 +57,7 @@ _REJECTS = {
     "packet_addresses_logged": False,
     "by_record": False,
     **_RECORD,
+    "packets_lost": None,
 }
 _INTERFACES = {
     "name": None,
@@ -139,7 +141,11 @@ def pack(evidence: Evidence) -> bytes:
         ],
         "accepted": AcceptedFlowIndex.COLUMNS,
         "observed": [
-            {name: sorted(values, key=str) for name, values in together.items()}
+            {
+                name: sorted(values, key=str)
+                for name, values in together.items()
+                if values != NOT_LOGGED  # the default of a name that is missing
+            }
             for together in observed.numbers
         ],
     }
@@ -174,7 +180,14 @@ def _rejects_table(
         absent = (None,) * len(_RECORD)
         table["by_record"] = [record is not None for record in records]
         table.update(_table(_RECORD, (absent if record is None else record for record in records)))
+    table.update(_packets_lost_column(rejects.values()))
     return table
+
+
+def _packets_lost_column(rejects: Iterable[RejectedTotals]) -> _Table:
+    """Return the column of a transit gateway's flows; nothing where there are none."""
+    lost = [totals.packets_lost for totals in rejects]
+    return {} if all(packets is None for packets in lost) else {"packets_lost": lost}
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -284,6 +297,8 @@ def _read_rejects(
         map(contexts.__getitem__, columns["context"]),
         map(values.__getitem__, columns["observed"]),
         map(bool, columns["packet_addresses_logged"]),
+        repeat(None),
+        map(_packets_lost, columns["packets_lost"]),
     )
     records = (
         RecordId._make(record) if by_record else None
@@ -297,6 +312,10 @@ def _read_rejects(
 def _context(stored: Mapping[str, Any]) -> Context:
     known = Context.__dataclass_fields__
     return Context(**{name: value for name, value in stored.items() if name in known})
+
+
+def _packets_lost(stored: Sequence[int] | None) -> PacketsLost | None:
+    return None if stored is None else PacketsLost(*map(int, stored))
 
 
 def _text(address: Address | None) -> str | None:

@@ -19,6 +19,7 @@ from flowverdict.flows.accepted_index import Activity
 
 if TYPE_CHECKING:
     from flowverdict.flowlog.object_key import Origin
+    from flowverdict.flowlog.transit_gateway import PacketsLost
     from flowverdict.flows.observed import ObservedValues
 
 
@@ -150,6 +151,7 @@ class RejectedTotals:
     """The totals of a flow's rejected records.
 
     ``related`` are the hashes of related flows, as bytes, if they came with the record.
+    ``packets_lost`` are the packets that a transit gateway dropped; ``None`` for a VPC flow log.
     """
 
     traffic: TrafficTotals
@@ -157,6 +159,7 @@ class RejectedTotals:
     observed: ObservedValues
     packet_addresses_logged: bool = True
     related: bytes | None = field(default=None, compare=False, repr=False)
+    packets_lost: PacketsLost | None = None
 
     def merge(self, other: RejectedTotals) -> None:
         """Add the totals of the same flow from another source."""
@@ -164,6 +167,11 @@ class RejectedTotals:
         self.context = self.context.filled_from(other.context)
         self.observed = self.observed.merged_with(other.observed)
         self.packet_addresses_logged &= other.packet_addresses_logged
+        if other.packets_lost is not None:
+            known = self.packets_lost
+            self.packets_lost = (
+                other.packets_lost if known is None else known.plus(other.packets_lost)
+            )
 
 
 @dataclass(slots=True)
@@ -259,6 +267,10 @@ class RejectedFlow:
         Values of the observed fields of the flow's rejected records.
     packet_addresses_logged
         Whether ``pkt-srcaddr`` and ``pkt-dstaddr`` were logged for all of its records.
+    packets_lost
+        Of a transit gateway's flow: the packets that it dropped, by reason. The interface of the
+        key is then the attachment, and the context's resource the transit gateway. ``None`` for a
+        flow of a VPC flow log.
     """
 
     key: FlowKey
@@ -275,6 +287,7 @@ class RejectedFlow:
     same_subnet: bool | None
     observed: ObservedValues
     packet_addresses_logged: bool
+    packets_lost: PacketsLost | None = None
 
     @property
     def reject_reasons(self) -> frozenset[str | None]:
@@ -283,8 +296,18 @@ class RejectedFlow:
 
     @property
     def interface_id(self) -> str | None:
-        """The interface as logged; a regional NAT gateway has none."""
-        return self.key.interface if self.key.interface != self.context.resource_id else None
+        """The interface as logged; a regional NAT gateway and a transit gateway have none."""
+        return self.key.interface if self.packets_lost is None and not self._is_resource else None
+
+    @property
+    def attachment_id(self) -> str | None:
+        """The transit gateway attachment of a transit gateway's flow."""
+        return None if self.packets_lost is None or self._is_resource else self.key.interface
+
+    @property
+    def _is_resource(self) -> bool:
+        """Whether the records name a resource in place of an interface."""
+        return self.key.interface == self.context.resource_id
 
     @property
     def local(self) -> Address | None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 type ObservedValue = str | int | None
 
+NOT_LOGGED: frozenset[ObservedValue] = frozenset({None})
+
 OBSERVED_ATTRIBUTES = tuple(FIELDS[name].attribute for name in OBSERVED_FIELDS)
 _PLACES = {name: place for place, name in enumerate(OBSERVED_FIELDS)}
 
@@ -40,7 +42,7 @@ class ObservedValues(Mapping[str, frozenset[ObservedValue]]):
     @classmethod
     def of(cls, values: Mapping[str, Iterable[ObservedValue]]) -> ObservedValues:
         """Return values by field; a field that is missing counts as not logged."""
-        return cls(tuple(frozenset(values.get(name, (None,))) for name in OBSERVED_FIELDS))
+        return cls(tuple(frozenset(values.get(name, NOT_LOGGED)) for name in OBSERVED_FIELDS))
 
     def __getitem__(self, name: str) -> frozenset[ObservedValue]:
         return self.sets[_PLACES[name]]

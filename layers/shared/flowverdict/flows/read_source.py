@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from flowverdict.core.errors import NotAFlowLogError
 from flowverdict.flowlog.fast_line_reader import read_file, read_messages
-from flowverdict.flowlog.line_reader import Continued, LineReader
+from flowverdict.flowlog.line_reader import Continued, LineReader, fitting_formats
 from flowverdict.flowlog.object_key import Origin, flow_log_of, origin_of
 from flowverdict.flowlog.parquet import MAGIC, as_text
 from flowverdict.flows.evidence import Evidence, FlowLog, FlowsByWindow
@@ -86,7 +86,7 @@ def read_log_events(
         No message is a record in any of the formats.
     """
     flows = FlowsByWindow(seed, origin, distinct=True)
-    reader = LineReader(formats, headers=False)
+    reader = LineReader(fitting_formats(formats, messages), headers=False)
     read_messages(messages, reader, flows, seed, flows.numbers)
     return _read(_checked(name, reader), flows, None)
 

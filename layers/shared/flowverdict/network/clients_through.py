@@ -61,8 +61,10 @@ def load_balancer_before(config: NetConfig, interface: Interface, packet: Packet
     by_arn = {balancer.arn: balancer for balancer in config.load_balancers or ()}
     for group in _target_groups(config, interface, packet):
         for arn in group.load_balancer_arns or ():
-            if ":loadbalancer/net/" in arn:
-                return _before(config, arn, by_arn.get(arn))
+            balancer = by_arn.get(arn)
+            known_type = None if balancer is None else balancer.load_balancer_type
+            if known_type == "network" or (known_type is None and ":loadbalancer/net/" in arn):
+                return _before(config, arn, balancer)
     return None
 
 

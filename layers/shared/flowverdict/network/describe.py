@@ -1,4 +1,4 @@
-"""Call EC2's ``Describe*`` operations page by page, and turn SDK errors into the project's own.
+"""Call ``Describe*`` operations page by page, and turn SDK errors into the project's own.
 
 Pages are requested with an explicit size: EC2 throttles unpaged calls sooner, and fails those of
 large accounts (https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html). Elements
@@ -19,6 +19,7 @@ from flowverdict.core.errors import NotReadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
 
     from botocore.client import BaseClient
 
@@ -29,6 +30,7 @@ type Item = Mapping[str, object]
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html: "up to 200 values"
 MAX_FILTER_VALUES = 200
 
+_IAM_PREFIXES = MappingProxyType({"ec2": "ec2", "elbv2": "elasticloadbalancing"})
 _DENIED = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})
 # Of the SDK's own text. Messages of AWS are left out: an encoded refusal has kilobytes.
 _MAX_REASON = 200
@@ -36,10 +38,12 @@ _MAX_REASON = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """A paged operation.
+    """An operation that returns a list.
 
     Parameters
     ----------
+    service
+        The name of the service in boto3.
     operation
         The name of the operation in boto3.
     id_key
@@ -47,7 +51,7 @@ class Listing:
     answer_key, snapshot_key
         The key of the list in an answer, and in a snapshot.
     page_size
-        The most elements of a page.
+        The most elements of a page, where the list has pages.
     options
         Arguments of every call, each left out where the installed SDK does not know it yet.
     """
@@ -56,18 +60,19 @@ class Listing:
     id_key: str
     answer_key: str
     snapshot_key: str
+    service: str = "ec2"
     page_size: int = 1000
     options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
     @property
     def api_name(self) -> str:
-        """The name of the operation in the EC2 API."""
+        """The name of the operation in the API of its service."""
         return "".join(part.title() for part in self.operation.split("_"))
 
     @property
     def action(self) -> str:
         """The IAM action that allows it."""
-        return f"ec2:{self.api_name}"
+        return f"{_IAM_PREFIXES[self.service]}:{self.api_name}"
 
 
 INTERFACES = Listing(
@@ -154,10 +159,7 @@ def describe(
     NotReadError
         AWS refused, throttled longer than the client retries, or could not be reached.
     """
-    request: dict[str, object] = {
-        "PaginationConfig": {"PageSize": listing.page_size},
-        **(arguments or {}),
-    }
+    request: dict[str, object] = {**(arguments or {})}
     if filters:
         request["Filters"] = [
             {"Name": name, "Values": list(values)} for name, values in filters.items()
@@ -165,7 +167,7 @@ def describe(
     shape = client.meta.service_model.operation_model(listing.api_name).input_shape
     known = shape.members if shape is not None else {}
     request |= {name: value for name, value in listing.options.items() if name in known}
-    pages = iter(client.get_paginator(listing.operation).paginate(**request))
+    pages = _answers(client, listing, request)
     while True:
         if before_call is not None:
             before_call()
@@ -176,8 +178,20 @@ def describe(
         if page is None:
             return
         yield page.get(listing.answer_key, [])
-        if not page.get("NextToken"):
+        if not page.get("NextToken") and not page.get("NextMarker"):
             return
+
+
+def _answers(
+    client: BaseClient, listing: Listing, request: Mapping[str, object]
+) -> Iterator[Mapping[str, Any]]:
+    if client.can_paginate(listing.operation):
+        size = {"PageSize": listing.page_size}
+        yield from client.get_paginator(listing.operation).paginate(
+            PaginationConfig=size, **request
+        )
+    else:
+        yield getattr(client, listing.operation)(**request)
 
 
 def not_read(action: str, error: ClientError | BotoCoreError) -> NotReadError:

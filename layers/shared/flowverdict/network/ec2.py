@@ -3,7 +3,8 @@
 Only what can matter to the flows is read: their interfaces, the interfaces at the remote ends, and
 the security groups, network ACLs, subnets, VPCs, peering connections, endpoints, route tables and
 prefix lists around them. Where a rule refers to a security group, *all* interfaces that hold the
-group are read, since a reference is a list of addresses.
+group are read, since a reference is a list of addresses. Network load balancers that may be in
+front of the interfaces are read by ``network.elb``.
 
 A verdict stands without configuration, so nothing here raises for what AWS answers: a list that
 AWS refuses, or that would come too late, is *not known*, and the evaluation of the rest says so.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -153,8 +155,8 @@ class Ec2Config:
         if access is None or access.credentials != credentials:
             access = Ec2Access(
                 account_region=account_region,
-                client=self._client("ec2", region, credentials),
                 credentials=credentials,
+                make_client=partial(self._client, region=region, credentials=credentials),
             )
         # Back at the end: the least recently used is removed first.
         self._accesses[account_region] = access

@@ -88,7 +88,7 @@ class QueryCache:
         self._remove(key)
         self._results[key] = result
         self._size += result.weight
-        # All results live equally long, so the first is the oldest.
+        # The first is the oldest. A result that lives longer keeps those behind it a little longer.
         while (
             self._size > MAX_CACHED_ITEMS
             or self._clock() >= self._results[next(iter(self._results))].until
@@ -118,11 +118,20 @@ class Ec2Access:
     ----------
     credentials
         Those of the assumed role; ``None`` for the process's own.
+    make_client
+        Creates the client of a service, by the service's name in boto3.
     refusals
         Calls that are not repeated for a while, by IAM action or prefix list id.
     """
 
     account_region: AccountRegion
-    client: BaseClient
     credentials: Credentials | None
+    make_client: Callable[[str], BaseClient]
     refusals: dict[str, Refusal] = field(default_factory=dict)
+    _clients: dict[str, BaseClient] = field(default_factory=dict)
+
+    def client(self, service: str) -> BaseClient:
+        """Return the client of a service; make the client when it is first needed."""
+        if service not in self._clients:
+            self._clients[service] = self.make_client(service)
+        return self._clients[service]

@@ -1,4 +1,4 @@
-"""Create the SDK clients of EC2 and STS, with the process's credentials or those of a reader role.
+"""Create SDK clients with the process's credentials or those of a reader role.
 
 Clients retry throttled calls with backoff and wait at most 2 seconds for a connection and 5 for an
 answer, because a verdict also stands without configuration.
@@ -40,7 +40,7 @@ class ClientFactory(Protocol):
     """Creates SDK clients; without credentials, with those of the process."""
 
     def __call__(self, service: str, region: str, credentials: Credentials | None) -> BaseClient:
-        """Return a client of ``ec2`` or ``sts``."""
+        """Return a client of ``ec2``, ``elbv2`` or ``sts``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

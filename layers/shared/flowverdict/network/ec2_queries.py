@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from flowverdict.network.describe import Item, Listing
 
 
-def _at(*path: str) -> Callable[[Item], list[str]]:
+def texts_at(*path: str) -> Callable[[Item], list[str]]:
     """Return a function that finds the strings at a path of keys, through lists on the way."""
 
     def find(value: object, keys: tuple[str, ...] = path) -> list[str]:
@@ -48,12 +48,13 @@ def _at(*path: str) -> Callable[[Item], list[str]]:
 
 
 def _addresses_at(*path: str) -> Callable[[Item], list[str]]:
-    """Return a function like that of ``_at``, for IP addresses in their canonical spelling."""
-    texts = _at(*path)
-    return lambda item: [_canonical(text) for text in texts(item)]
+    """Return a function like that of ``texts_at``, for IP addresses in their canonical spelling."""
+    texts = texts_at(*path)
+    return lambda item: [canonical(text) for text in texts(item)]
 
 
-def _canonical(text: str) -> str:
+def canonical(text: str) -> str:
+    """Return an IP address in its canonical spelling, and any other text as it is."""
     try:
         return str(ip_address(text))
     except ValueError:
@@ -68,60 +69,71 @@ class Query:
     ----------
     values_of
         Returns the values of the filter that a returned element matches.
-    vpc_id
-        The VPC to search, for values that several VPCs may have.
+    also
+        The name of a second filter, and its one value: the VPC to search, for example, for values
+        that several VPCs may have.
+    cache_factor
+        How many times longer than usual the results are used again.
     """
 
     listing: Listing
     filter: str
     values_of: Callable[[Item], list[str]]
-    vpc_id: str | None = None
+    also: tuple[str, str] | None = None
+    cache_factor: int = 1
 
     @property
     def name(self) -> str:
         """The name of the query, unique among all queries."""
-        return f"{self.listing.operation} {self.filter} {self.vpc_id or ''}"
+        return " ".join((self.listing.operation, self.filter, *(self.also or ())))
 
     @property
     def max_values(self) -> int:
         """The most values of one call; EC2 counts the values of all its filters together."""
-        return MAX_FILTER_VALUES if self.vpc_id is None else MAX_FILTER_VALUES - 1
+        return MAX_FILTER_VALUES if self.also is None else MAX_FILTER_VALUES - 1
 
     def pages(
         self, client: BaseClient, values: tuple[str, ...], before_call: Callable[[], None]
     ) -> Iterator[list[Item]]:
         """Return the elements page by page; raise as ``describe`` does."""
-        filters = (
-            {self.filter: values}
-            if self.vpc_id is None
-            else {self.filter: values, "vpc-id": (self.vpc_id,)}
-        )
+        filters = {self.filter: values}
+        if self.also is not None:
+            name, value = self.also
+            filters[name] = (value,)
         return describe(client, self.listing, filters, before_call=before_call)
 
 
 QUERY_INTERFACES = Query(
-    listing=INTERFACES, filter="network-interface-id", values_of=_at("NetworkInterfaceId")
+    listing=INTERFACES, filter="network-interface-id", values_of=texts_at("NetworkInterfaceId")
 )
-QUERY_HOLDERS = Query(listing=INTERFACES, filter="group-id", values_of=_at("Groups", "GroupId"))
-QUERY_GROUPS = Query(listing=SECURITY_GROUPS, filter="group-id", values_of=_at("GroupId"))
+QUERY_HOLDERS = Query(
+    listing=INTERFACES, filter="group-id", values_of=texts_at("Groups", "GroupId")
+)
+QUERY_GROUPS = Query(listing=SECURITY_GROUPS, filter="group-id", values_of=texts_at("GroupId"))
 QUERY_ACLS = Query(
-    listing=NETWORK_ACLS, filter="association.subnet-id", values_of=_at("Associations", "SubnetId")
+    listing=NETWORK_ACLS,
+    filter="association.subnet-id",
+    values_of=texts_at("Associations", "SubnetId"),
 )
-QUERY_SUBNETS = Query(listing=SUBNETS, filter="subnet-id", values_of=_at("SubnetId"))
-QUERY_VPCS = Query(listing=VPCS, filter="vpc-id", values_of=_at("VpcId"))
+QUERY_SUBNETS = Query(listing=SUBNETS, filter="subnet-id", values_of=texts_at("SubnetId"))
+QUERY_VPCS = Query(listing=VPCS, filter="vpc-id", values_of=texts_at("VpcId"))
 QUERY_REQUESTED_PEERINGS = Query(
-    listing=PEERINGS, filter="requester-vpc-info.vpc-id", values_of=_at("RequesterVpcInfo", "VpcId")
+    listing=PEERINGS,
+    filter="requester-vpc-info.vpc-id",
+    values_of=texts_at("RequesterVpcInfo", "VpcId"),
 )
 QUERY_ACCEPTED_PEERINGS = Query(
-    listing=PEERINGS, filter="accepter-vpc-info.vpc-id", values_of=_at("AccepterVpcInfo", "VpcId")
+    listing=PEERINGS,
+    filter="accepter-vpc-info.vpc-id",
+    values_of=texts_at("AccepterVpcInfo", "VpcId"),
 )
-QUERY_ENDPOINTS = Query(listing=ENDPOINTS, filter="vpc-id", values_of=_at("VpcId"))
-QUERY_ROUTE_TABLES = Query(listing=ROUTE_TABLES, filter="vpc-id", values_of=_at("VpcId"))
+QUERY_ENDPOINTS = Query(listing=ENDPOINTS, filter="vpc-id", values_of=texts_at("VpcId"))
+QUERY_ROUTE_TABLES = Query(listing=ROUTE_TABLES, filter="vpc-id", values_of=texts_at("VpcId"))
 QUERY_PREFIX_LISTS = Query(
-    listing=PREFIX_LISTS, filter="prefix-list-id", values_of=_at("PrefixListId")
+    listing=PREFIX_LISTS, filter="prefix-list-id", values_of=texts_at("PrefixListId")
 )
 QUERY_NAMED_PREFIX_LISTS = Query(
-    listing=PREFIX_LISTS, filter="prefix-list-name", values_of=_at("PrefixListName")
+    listing=PREFIX_LISTS, filter="prefix-list-name", values_of=texts_at("PrefixListName")
 )
 
 
@@ -135,13 +147,13 @@ def query_by_address(vpc_id: str, version: int) -> Query:
             listing=INTERFACES,
             filter="addresses.private-ip-address",
             values_of=_addresses_at("PrivateIpAddresses", "PrivateIpAddress"),
-            vpc_id=vpc_id,
+            also=("vpc-id", vpc_id),
         )
     return Query(
         listing=INTERFACES,
         filter="ipv6-addresses.ipv6-address",
         values_of=_addresses_at("Ipv6Addresses", "Ipv6Address"),
-        vpc_id=vpc_id,
+        also=("vpc-id", vpc_id),
     )
 
 

@@ -8,7 +8,7 @@ without any rules, nothing can be evaluated.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import batched
 from typing import TYPE_CHECKING
@@ -48,6 +48,7 @@ from flowverdict.network.ec2_queries import (
     Query,
     query_by_address,
 )
+from flowverdict.network.elb import MAX_CALLS, possible_targets, with_load_balancers
 from flowverdict.network.model import GroupReference, PrefixListReference
 from flowverdict.network.snapshot import parse_snapshot
 
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from flowverdict.network.configuration import NetConfig
     from flowverdict.network.describe import Item, Listing
     from flowverdict.network.ec2_cache import Ec2Access, QueryCache
+    from flowverdict.network.elb import PossibleTargets
     from flowverdict.network.model import Interface, Peer, Peering, PeeringSide, Vpc
 
 
@@ -115,6 +117,7 @@ class Reading:
         self._entries: dict[str, list[Item]] = {}
         self._incomplete: set[str] = set()
         self._requested: set[str] = set()
+        self._calls: Counter[str] = Counter()
         self._oldest: datetime | None = None
         self._holders_known = True
         self.failure: NotReadError | None = None
@@ -125,20 +128,22 @@ class Reading:
         if not required:
             return True
         self._requested.add(listing.snapshot_key)
-        results, missing = self._cached(query.name, required)
-        complete = True
-        try:
-            for chunk in batched(missing, query.max_values, strict=False):
-                results += self._fetch(query, chunk)
-        except NotReadError as error:
-            complete = False
-            self._record_failure(error)
+        results, complete = self._read(query, required)
+        if not complete:
             self._incomplete.add(listing.snapshot_key)
         for result in results:
             self._record_age(result)
             for item in result.items:
                 self._found[listing.snapshot_key][str(item.get(listing.id_key))] = item
         return complete
+
+    def look_up(self, query: Query, values: Iterable[str]) -> tuple[list[Item], bool]:
+        """Return the elements of the values, in their order, and whether all values are known now.
+
+        The elements do not become part of ``config``, and their age does not count as its age.
+        """
+        results, complete = self._read(query, [*dict.fromkeys(values)])
+        return [item for result in results for item in result.items], complete
 
     def request_holders(self, group_ids: Iterable[str]) -> None:
         """Read every interface that holds one of the groups."""
@@ -198,6 +203,16 @@ class Reading:
         entries = self._entries.get(str(prefix_list.get(PREFIX_LISTS.id_key)))
         return prefix_list if entries is None else {**prefix_list, "Entries": entries}
 
+    def _read(self, query: Query, values: list[str]) -> tuple[list[QueryResult], bool]:
+        results, missing = self._cached(query.name, values)
+        try:
+            for chunk in batched(missing, query.max_values, strict=False):
+                results += self._fetch(query, chunk)
+        except NotReadError as error:
+            self._record_failure(error)
+            return results, False
+        return results, True
+
     def _cached(self, query: str, values: list[str]) -> tuple[list[QueryResult], list[str]]:
         """Return the results that are cached, and the values whose result is not."""
         cache, account_region = self._context.cache, self._access.account_region
@@ -212,29 +227,38 @@ class Reading:
         pages = self._pages(
             query.listing,
             query.listing.action,
-            lambda before_call: query.pages(self._access.client, values, before_call),
+            lambda before_call: query.pages(
+                self._access.client(query.listing.service), values, before_call
+            ),
         )
         for item in (item for page in pages for item in page):
             for value in query.values_of(item):
                 if value in found:
                     found[value].append(item)
-        return [self._store(query.name, value, items, read_at) for value, items in found.items()]
+        return [
+            self._store(query.name, value, items, read_at, query.cache_factor)
+            for value, items in found.items()
+        ]
 
     def _fetch_entries(self, prefix_list_id: str) -> QueryResult:
         read_at = self._context.now()
         pages = self._pages(
             PREFIX_LIST_ENTRIES,
             prefix_list_id,
-            lambda before_call: entries_of(self._access.client, prefix_list_id, before_call),
+            lambda before_call: entries_of(
+                self._access.client(PREFIX_LIST_ENTRIES.service), prefix_list_id, before_call
+            ),
         )
         entries = [entry for page in pages for entry in page]
         return self._store(PREFIX_LIST_ENTRIES.operation, prefix_list_id, entries, read_at)
 
-    def _store(self, query: str, value: str, items: list[Item], read_at: datetime) -> QueryResult:
+    def _store(
+        self, query: str, value: str, items: list[Item], read_at: datetime, cache_factor: int = 1
+    ) -> QueryResult:
         result = QueryResult(
             items=tuple(items),
             read_at=read_at,
-            until=self._context.clock() + self._context.cache_seconds,
+            until=self._context.clock() + self._context.cache_seconds * cache_factor,
         )
         self._context.cache.put(self._access.account_region, query, value, result)
         return result
@@ -253,7 +277,7 @@ class Reading:
         Raises
         ------
         NotReadError
-            The budget is spent, or AWS did not return a page.
+            The budget of time or calls is spent, or AWS did not return a page.
         """
         action, refusals, clock = listing.action, self._access.refusals, self._context.clock
         refusal = refusals.get(refused_as)
@@ -266,6 +290,10 @@ class Reading:
                     action,
                     f"not read, the {self._context.budget_seconds:g} s for reading were spent",
                 )
+            most = MAX_CALLS.get(listing.service)
+            if most is not None and self._calls[listing.service] >= most:
+                raise NotReadError(action, f"not read, {most} calls were made already")
+            self._calls[listing.service] += 1
 
         try:
             yield from start(before_call)
@@ -277,15 +305,19 @@ class Reading:
                 refusals[refused_as] = Refusal(
                     error=error, until=clock() + self._context.cache_seconds
                 )
-            self._context.logger.warning(
-                "part of the configuration not read",
-                extra={
-                    "call": action,
-                    "reason": error.reason,
-                    "region": self._access.account_region.region,
-                },
-            )
+            self.warn(action, error.reason)
             raise
+
+    def warn(self, call: str, reason: str) -> None:
+        """Log that a part of the configuration is not known."""
+        self._context.logger.warning(
+            "part of the configuration not read",
+            extra={
+                "call": call,
+                "reason": reason,
+                "region": self._access.account_region.region,
+            },
+        )
 
     def _record_age(self, result: QueryResult) -> None:
         if self._oldest is None or result.read_at < self._oldest:
@@ -322,7 +354,8 @@ def gather(
     )
     reading.request(QUERY_VPCS, _vpc_ids(both_ends))
     _read_paths(reading, flow_vpcs)
-    return reading.config()
+    targets = possible_targets(flows, flow_interfaces)
+    return with_load_balancers(reading, targets, _front_vpcs(reading, targets))
 
 
 def _read_flow_interfaces(
@@ -350,6 +383,21 @@ def _read_remote_ends(
     reading.request(QUERY_ACCEPTED_PEERINGS, vpc_ids)
     for (vpc_id, version), addresses in _remote_addresses(flows, interfaces, reading).items():
         reading.request(query_by_address(vpc_id, version), {str(address) for address in addresses})
+
+
+def _front_vpcs(reading: Reading, targets: PossibleTargets) -> set[str]:
+    """Return the VPCs whose load balancers may have the targets behind them.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/network/target-group-register-targets.html:
+    a target is in the VPC of its load balancer, or in one that is peered with that VPC.
+    """
+    peerings = reading.found(PEERINGS).peerings or ()
+    peers = (
+        side.vpc_id
+        for interface in targets.interfaces
+        for side in _readable_peer_vpcs(interface, peerings)
+    )
+    return _vpc_ids(targets.interfaces) | {vpc_id for vpc_id in peers if vpc_id is not None}
 
 
 def _rule_peers(reading: Reading) -> Iterator[Peer | None]:

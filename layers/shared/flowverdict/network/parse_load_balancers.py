@@ -86,8 +86,9 @@ _OF_APPLICATION_LOAD_BALANCERS = {"HTTP", "HTTPS"}
 def preserves_by_default(target_type: str | None, protocol: str | None) -> bool | None:
     """Return whether the targets see the clients' addresses where no attribute tells.
 
-    ``None`` if the type or protocol is missing or new to this program, and for gateway load
-    balancers, whose targets receive whole packets in GENEVE.
+    ``None`` if the type or protocol is missing or new to this program, for addresses with TCP and
+    TLS, where it is off but can be switched on, and for gateway load balancers, whose targets
+    receive whole packets in GENEVE.
 
     Network load balancers: "disabled if the target group type is IP address and the target group
     protocol is TCP or TLS. Otherwise, the default is enabled",
@@ -104,7 +105,8 @@ def preserves_by_default(target_type: str | None, protocol: str | None) -> bool 
         case "instance" | "alb":
             return True
         case "ip":
-            return protocol not in _TCP_OR_TLS
+            # Off by default, but it can be switched on, which no answer shows here.
+            return None if protocol in _TCP_OR_TLS else True
         case _:
             return None
 

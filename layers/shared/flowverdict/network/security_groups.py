@@ -103,7 +103,8 @@ class GroupsAnswer:
 class _View:
     """A packet as an interface sees it, and the known configuration.
 
-    ``before`` is a load balancer that the packet may have come by, with the client's address.
+    ``before`` is the load balancer that the packet came by with the client's address; ``None`` if
+    the packet came directly.
     """
 
     config: NetConfig
@@ -153,23 +154,30 @@ def evaluate_groups(
     if interface.is_nat_gateway or not interface.group_ids:
         return _answer_without_groups(interface)
     group_ids = interface.group_ids
-    incoming = direction is FlowDirection.INGRESS
-    before = load_balancer_before(config, interface, packet) if incoming else None
-    view = _View(config, interface, packet, direction, before)
+    before = (
+        load_balancer_before(config, interface, packet)
+        if direction is FlowDirection.INGRESS
+        else None
+    )
+    direct = _evaluate(_View(config, interface, packet, direction, None), group_ids)
+    if before is None:
+        return direct
+    through = _evaluate(_View(config, interface, packet, direction, before), group_ids)
+    return direct if through.outcome is direct.outcome else _either_way(before, direct, through)
+
+
+def _evaluate(view: _View, group_ids: tuple[str, ...]) -> GroupsAnswer:
+    """Evaluate all rules of the groups, for a packet that came directly or by a load balancer."""
     rules, reasons = _rules(view, group_ids)
     checked = [_check(view, rule) for rule in rules]
     # Rules have no order: which of several is named must not depend on how the data lists them.
     allowing = sorted((each.rule for each in checked if each.match is Match.YES), key=str)
     if allowing:
-        by_reference = all(isinstance(rule.peer, GroupReference) for rule in allowing)
         return GroupsAnswer(
             outcome=Outcome.ALLOW,
             group_ids=group_ids,
             rule=allowing[0],
-            only_direct=by_reference
-            and incoming
-            and packet.protocol in PROTOCOLS_WITH_PORTS
-            and not load_balancers_known(config),
+            only_direct=_allowed_only_direct(view, allowing),
         )
     in_doubt = sorted(
         (each for each in checked if each.match is Match.POSSIBLE), key=lambda each: str(each.rule)
@@ -184,6 +192,39 @@ def evaluate_groups(
         )
     return GroupsAnswer(
         outcome=Outcome.DENY, group_ids=group_ids, nearest_miss=_nearest_miss(view, checked)
+    )
+
+
+def _either_way(before: Before, direct: GroupsAnswer, through: GroupsAnswer) -> GroupsAnswer:
+    """Return the answer where it depends on whether the packet came by a load balancer."""
+    came = (
+        f"if the packet came by the load balancer {before.name}, which keeps the client's address"
+    )
+    possible = [rule for rule in (direct.rule, through.rule) if rule is not None]
+    reasons = [*direct.reasons, *through.reasons]
+    if direct.rule is not None:
+        reasons.insert(
+            0,
+            f"{direct.rule} may match: {came}, the client's group does not count and a rule for "
+            "its address is needed",
+        )
+    elif through.rule is not None:
+        reasons.insert(0, f"{through.rule} may match: {came}, the load balancer's own group counts")
+    return GroupsAnswer(
+        outcome=Outcome.UNKNOWN,
+        group_ids=direct.group_ids,
+        possible=tuple(dict.fromkeys([*possible, *direct.possible, *through.possible])),
+        reasons=tuple(dict.fromkeys(reasons)),
+    )
+
+
+def _allowed_only_direct(view: _View, allowing: list[SecurityGroupRule]) -> bool:
+    """Whether no rule would allow the packet if it came by a load balancer that is not known."""
+    return (
+        view.direction is FlowDirection.INGRESS
+        and view.packet.protocol in PROTOCOLS_WITH_PORTS
+        and all(isinstance(rule.peer, GroupReference) for rule in allowing)
+        and not load_balancers_known(view.config)
     )
 
 
@@ -268,7 +309,9 @@ def _match_peer(view: _View, peer: Peer | None) -> Finding:
                 return possible(f"the entries of {peer.prefix_list_id} are not known")
             return sure(matches=any(view.address in network for network in known.cidrs))
         case GroupReference():
-            return _through_load_balancer(view, peer, _match_reference(view, peer))
+            if view.before is not None:
+                return sure(matches=peer.group_id in view.before.group_ids)
+            return _match_reference(view, peer)
         case _:
             return sure(matches=view.address in peer)
 
@@ -299,22 +342,6 @@ def _match_reference(view: _View, reference: GroupReference) -> Finding:
         default=NO,
     )
     return best if best.match is not Match.NO else _match_unknown_holder(view, reference, peering)
-
-
-def _through_load_balancer(view: _View, reference: GroupReference, direct: Finding) -> Finding:
-    """Return the match of a reference where the packet may have come by a load balancer."""
-    before = view.before
-    matches = (
-        Match.NO if before is None or reference.group_id not in before.group_ids else Match.YES
-    )
-    if before is None or direct.match in {matches, Match.POSSIBLE}:
-        return direct
-    came = (
-        f"if the packet came by the load balancer {before.name}, which keeps the client's address"
-    )
-    if matches is Match.YES:
-        return possible(f"{came}, the load balancer's own group counts")
-    return possible(f"{came}, the client's group does not count and its address is needed")
 
 
 def _groups_not_known(interface: Interface, address: Address) -> Finding:

@@ -93,15 +93,17 @@ class Batch:
 def explain_flows(flows: Sequence[RejectedFlow], configs: ConfigSource | None) -> list[Explanation]:
     """Explain rejected flows, in their order; the rules are read once an account and Region.
 
-    Fixes are made for all flows together: one for each problem, with rule numbers of its own.
+    No rules are read for the flows of a transit gateway. Fixes are made for all flows together:
+    one for each problem, with rule numbers of its own.
     """
     by_place: dict[tuple[str | None, str | None], list[RejectedFlow]] = {}
     for flow in flows:
-        by_place.setdefault((flow.context.account_id, flow.context.region), []).append(flow)
+        if flow.packets_lost is None:
+            by_place.setdefault((flow.context.account_id, flow.context.region), []).append(flow)
     read: dict[tuple[str | None, str | None], NetConfig | NotAvailable | None] = {
         place: None if configs is None else configs.read(*place, flows_there)
         for place, flows_there in by_place.items()
     }
     return explain_together(
-        (flow, read[flow.context.account_id, flow.context.region]) for flow in flows
+        (flow, read.get((flow.context.account_id, flow.context.region))) for flow in flows
     )

@@ -14,6 +14,7 @@ from flowverdict.verdict.wording import sentence
 
 if TYPE_CHECKING:
     from flowverdict.core.addresses import Address
+    from flowverdict.flows.model import RejectedFlow
     from flowverdict.verdict.explanation import Explanation
 
 
@@ -48,8 +49,14 @@ def to_json(explanation: Explanation) -> str:
             "records": flow.traffic.records,
             "packets": flow.traffic.packets,
             "bytes": flow.traffic.bytes,
+            **_of_transit_gateway(flow),
         }
     )
+
+
+def _of_transit_gateway(flow: RejectedFlow) -> dict[str, str | None]:
+    """Return the keys that only the flows of a transit gateway have."""
+    return {} if flow.packets_lost is None else {"attachment_id": flow.attachment_id}
 
 
 def _text(address: Address | None) -> str | None:

@@ -33,7 +33,8 @@ MAX_TAG = 64  # characters of a tag's value that are shown: enough for a name, n
 class Endpoints:
     """Both ends in words, the path between them, and notes about the path.
 
-    ``local`` is the interface of the record. ``path_id`` is the VPC endpoint or peering connection.
+    ``local`` is the interface or transit gateway attachment of the record. ``path_id`` is the VPC
+    endpoint, peering connection or transit gateway.
     """
 
     local: str

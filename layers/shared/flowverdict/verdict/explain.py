@@ -15,6 +15,7 @@ from flowverdict.verdict.remediation.case import Case
 from flowverdict.verdict.remediation.intent import reason_without_rules
 from flowverdict.verdict.remediation.plan import plan_fixes
 from flowverdict.verdict.rules_check import check_rules, with_interface_facts
+from flowverdict.verdict.transit_gateway import explain_packets_lost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +30,8 @@ def explain_one(flow: RejectedFlow, config: NetConfig | NotAvailable | None) -> 
     ----------
     config
         The rules; or why the rules could not be read, which is shown with the verdict; or ``None``
-        where no rules were required.
+        where no rules were required. Not used for a flow of a transit gateway, which no rule
+        blocks.
     """
     return explain_together([(flow, config)])[0]
 
@@ -60,6 +62,8 @@ def explain_together(
 
 def _explained(flow: RejectedFlow, config: NetConfig | NotAvailable | None) -> Explanation:
     """Explain a flow without its fix; without rules, the reason why there is no fix is final."""
+    if flow.packets_lost is not None:
+        return explain_packets_lost(flow, flow.packets_lost)
     if not isinstance(config, NetConfig):
         verdict = decide(Facts(flow=flow), None if config is None else config.reason)
         reason = reason_without_rules(verdict, "were not read")

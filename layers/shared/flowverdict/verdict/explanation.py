@@ -14,6 +14,7 @@ from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.packet import Outcome
 from flowverdict.verdict.model import Verdict, VerdictKind
+from flowverdict.verdict.owners import describe_next_hop, name_local_end
 from flowverdict.verdict.paths import INSIDE_PATHS
 from flowverdict.verdict.values import AclEntry, Miss
 
@@ -156,6 +157,18 @@ class Explanation:
         endpoints = (self.flow.key.packet_source, self.flow.key.packet_destination)
         return all(end is not None and is_inside(end) for end in endpoints)
 
+    @property
+    def local_end(self) -> str | None:
+        """What the interface belongs to, as the rules and the records show."""
+        return name_local_end(self.flow, None if self.endpoints is None else self.endpoints.local)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes about the path, the next hop of the records among them."""
+        next_hop = describe_next_hop(self.flow)
+        known = () if self.endpoints is None else self.endpoints.notes
+        return known if next_hop is None else (*known, next_hop)
+
     def rule_details(self) -> dict[str, object]:
         """Return the keys of the contract that name rules; alerts have the same keys."""
         entry, miss, remediation = self.acl_entry, self.miss, self.remediation
@@ -164,11 +177,11 @@ class Explanation:
             "security_groups": list(self.blocking_groups),
             "nearest_miss": None if miss is None else asdict(miss),
             "rules_read_at": self.rules_read_at,
-            "local_end": None if self.endpoints is None else self.endpoints.local,
+            "local_end": self.local_end,
             "remote_end": None if self.endpoints is None else self.endpoints.remote,
             "path": None if self.endpoints is None else self.endpoints.path,
             "path_id": None if self.endpoints is None else self.endpoints.path_id,
-            "notes": [] if self.endpoints is None else list(self.endpoints.notes),
+            "notes": list(self.notes),
             "remedy": None
             if isinstance(remediation, NotAvailable)
             else _remedy(remediation, self.flow.context.region),

@@ -48,6 +48,10 @@ class VerdictKind(StrEnum):
     ENCRYPTION_CONTROLS = "encryption-controls"
     CLOSED_CONNECTION = "closed-connection"
     RULES_ALLOW = "rules-allow"
+    NO_ROUTE = "no-route"
+    BLACKHOLE_ROUTE = "blackhole-route"
+    MTU_EXCEEDED = "mtu-exceeded"
+    TTL_EXPIRED = "ttl-expired"
     UNDETERMINED = "undetermined"
 
 
@@ -71,6 +75,7 @@ class EvidenceKind(StrEnum):
     """The kinds of evidence, as ``explain`` prints them."""
 
     REJECT_REASON = "reject-reason"
+    ENCRYPTION_STATUS = "encryption-status"
     PRIVATE_ADDRESSES = "private-addresses"
     SAME_SUBNET = "same-subnet"
     NAT_GATEWAY = "nat-gateway"
@@ -98,6 +103,7 @@ class EvidenceKind(StrEnum):
     SECURITY_GROUPS_DENY = "security-groups-deny"
     RULES_UNCLEAR = "rules-unclear"
     RULES_NOT_READ = "rules-not-read"
+    PACKETS_LOST = "packets-lost"
 
 
 @dataclass(frozen=True, slots=True)

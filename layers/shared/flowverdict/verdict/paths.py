@@ -21,6 +21,8 @@ from flowverdict.network.model import FORWARDING_TYPES, NAT_GATEWAY_TYPES
 from flowverdict.network.routes import INTERNET_GATEWAYS, Found, Target, route_to
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from flowverdict.core.addresses import Address
     from flowverdict.network.configuration import NetConfig
     from flowverdict.network.model import Interface, Peering, PrefixList, VpcEndpoint
@@ -297,9 +299,12 @@ def _to_service(
         ),
         None,
     )
+    routed = route is not None and route.target is Target.ENDPOINT
     return FoundPath(
-        path=Path.AWS_SERVICE if endpoint is None else Path.GATEWAY_ENDPOINT,
-        path_id=None if endpoint is None else endpoint.endpoint_id,
+        path=Path.AWS_SERVICE if endpoint is None and not routed else Path.GATEWAY_ENDPOINT,
+        path_id=endpoint.endpoint_id
+        if endpoint is not None
+        else (None if route is None or not routed else route.target_id),
         endpoint=endpoint,
         prefix_list=prefix_list,
         route=route,
@@ -352,19 +357,26 @@ def unreachable_from_internet(interface: Interface, remote: Address) -> bool:
 
 
 def by_internet_gateway(
-    config: NetConfig, interface: Interface, packet: Packet, logged: Logged
+    config: NetConfig,
+    interface: Interface,
+    packet: Packet,
+    logged: Logged,
+    gateways: Collection[Target] = INTERNET_GATEWAYS,
 ) -> bool:
-    """Return whether the packet passes an internet gateway or egress-only one, next to the subnet.
+    """Return whether the next hop of the packet outside the subnet is an internet gateway.
 
     Only that traffic is subject to Block Public Access:
-    https://docs.aws.amazon.com/vpc/latest/userguide/security-vpc-bpa-basics.html.
+    https://docs.aws.amazon.com/vpc/latest/userguide/security-vpc-bpa-basics.html. ``gateways`` are
+    the kinds that count. Without a known route, the remote end must be on the internet.
     """
     values = {value for value in logged.traffic_paths if value is not None}
     if values and values <= WITHOUT_INTERNET_GATEWAY:
         return False
     found = find_path(config, interface, packet, logged)
-    if found.path is Path.AWS_SERVICE:
-        return _may_be_public(_remote(packet, logged), found.route)
-    return found.path is Path.INTERNET and (
-        found.route is None or found.route.target in INTERNET_GATEWAYS
+    if found.path not in {Path.INTERNET, Path.AWS_SERVICE, Path.GATEWAY_ENDPOINT}:
+        return False
+    if found.route is not None:
+        return found.route.target in gateways
+    return found.path is Path.INTERNET or (
+        found.path is Path.AWS_SERVICE and not is_inside(_remote(packet, logged))
     )

@@ -14,6 +14,7 @@ from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.acl import AclAnswer, crosses_subnet_boundary, evaluate_subnet_acl
 from flowverdict.network.packet import Outcome, Packet
+from flowverdict.network.routes import INTERNET_GATEWAYS, Target
 from flowverdict.network.security_groups import GroupsAnswer, evaluate_groups
 from flowverdict.network.served_ports import rule_that_serves
 from flowverdict.verdict.paths import FoundPath, Logged, by_internet_gateway, find_path
@@ -164,14 +165,18 @@ def _blocked_publicly(
 ) -> str | None:
     """Return the mode of Block Public Access if the mode concerns this packet.
 
-    An exclusion shows in the subnet's own mode, which takes precedence over that of the VPC.
+    An exclusion shows in the subnet's own mode, which takes precedence over that of the VPC. The
+    mode for ingress leaves NAT gateways and egress-only internet gateways alone:
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_BlockPublicAccessStates.html
     """
     subnet = None if interface.subnet_id is None else config.subnet(interface.subnet_id)
     vpc = None if interface.vpc_id is None else config.vpc(interface.vpc_id)
     mode = None if vpc is None else vpc.block_public_access
     if subnet is not None and subnet.block_public_access is not None:
         mode = subnet.block_public_access
+    gateways = INTERNET_GATEWAYS if mode == "block-bidirectional" else {Target.INTERNET_GATEWAY}
     concerns = mode == "block-bidirectional" or (
-        mode == "block-ingress" and logged.direction is FlowDirection.INGRESS
+        mode == "block-ingress" and not interface.is_nat_gateway
     )
-    return mode if concerns and by_internet_gateway(config, interface, packet, logged) else None
+    by_gateway = by_internet_gateway(config, interface, packet, logged, gateways)
+    return mode if concerns and by_gateway else None

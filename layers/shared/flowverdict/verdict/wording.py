@@ -16,6 +16,12 @@ from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flows.model import RejectedFlow, epoch_to_datetime
 from flowverdict.verdict.model import Confidence, Evidence, EvidenceKind, Leg, Verdict, VerdictKind
 from flowverdict.verdict.remediation.model import LAST_RULE_NUMBER, Remediation
+from flowverdict.verdict.transit_gateway import (
+    TRANSIT_GATEWAY_KINDS,
+    because_of_transit_gateway,
+    headline_of,
+    steps_at_transit_gateway,
+)
 
 if TYPE_CHECKING:
     from flowverdict.core.addresses import Address
@@ -33,6 +39,10 @@ _CAPTION = {
     VerdictKind.ENCRYPTION_CONTROLS: "VPC Encryption Controls",
     VerdictKind.CLOSED_CONNECTION: "closed connection",
     VerdictKind.RULES_ALLOW: "the rules allow it now",
+    VerdictKind.NO_ROUTE: "no route in the transit gateway",
+    VerdictKind.BLACKHOLE_ROUTE: "blackhole route in the transit gateway",
+    VerdictKind.MTU_EXCEEDED: "packets too large for the transit gateway",
+    VerdictKind.TTL_EXPIRED: "time to live ended in the transit gateway",
     VerdictKind.UNDETERMINED: "undetermined",
 }
 _LEG_NOUN = {Leg.REQUEST: "request", Leg.RESPONSE: "response", Leg.UNKNOWN: "packet"}
@@ -75,6 +85,8 @@ def headline(explanation: Explanation, confidence: Confidence) -> str:
             return f"{subject} rejected, but the rules allow them now"
         case VerdictKind.UNDETERMINED:
             return f"{subject} rejected, cause undetermined"
+        case kind if kind in TRANSIT_GATEWAY_KINDS:
+            return headline_of(kind)
         case _:
             hedge = "possibly " if confidence is Confidence.POSSIBLE else ""
             return f"{subject} {hedge}blocked by {_blocker_in_words(explanation)}"
@@ -117,11 +129,19 @@ def _end(address: Address | None, port: int | None) -> str:
 def sentence(explanation: Explanation) -> str:
     """Write one sentence on what was rejected and why: ``Outbound response rejected: ...``."""
     flow, verdict = explanation.flow, explanation.verdict
+    if verdict.kind in TRANSIT_GATEWAY_KINDS:
+        return f"Packets dropped by a transit gateway: {because(explanation)}."
     return f"{what_was_rejected(flow.direction, verdict.leg)} rejected: {because(explanation)}."
 
 
 def because(explanation: Explanation) -> str:
     """Write what rejected the packet, and the evidence for that."""
+    if explanation.verdict.kind in TRANSIT_GATEWAY_KINDS:
+        return because_of_transit_gateway(explanation)
+    return _because_of_a_layer(explanation)
+
+
+def _because_of_a_layer(explanation: Explanation) -> str:
     flow, verdict = explanation.flow, explanation.verdict
     hedge = _HEDGE[verdict.confidence]
     rules = f"{bound(flow.direction)} rules".strip()
@@ -164,7 +184,9 @@ def _because_of_rules(explanation: Explanation, hedge: str) -> str:
     acl, groups = explanation.blocking_entry, explanation.blocking_groups
     rule = "" if acl is None else f"{acl.network_acl_id} {acl.entry}"
     way = "in" if flow.direction is FlowDirection.INGRESS else "out"
-    no_rule = f"no {bound(flow.direction)} rule of {', '.join(groups)} lets it {way}"
+    no_rule = (
+        f"no {bound(flow.direction)} rule of {', '.join(groups)} {_lets(explanation)} it {way}"
+    )
     if verdict.kind is VerdictKind.NETWORK_ACL and verdict.leg is Leg.RESPONSE:
         blocks = f"{_request_was_accepted(flow, verdict)}, and {hedge}{rule} blocks the reply"
     elif verdict.kind is VerdictKind.NETWORK_ACL:
@@ -174,7 +196,22 @@ def _because_of_rules(explanation: Explanation, hedge: str) -> str:
     else:
         in_order = (rule, no_rule) if flow.direction is FlowDirection.INGRESS else (no_rule, rule)
         blocks = f"{hedge}both layers block it: {in_order[0]}, and {in_order[1]}"
-    return f"{blocks}{_read_at(explanation)}"
+    return f"{blocks}{_may_match(explanation)}{_read_at(explanation)}"
+
+
+def _lets(explanation: Explanation) -> str:
+    """Return ``lets``, or that a rule may let the packet pass, as far as the data shows."""
+    rules_check = explanation.rules_check
+    return "lets" if rules_check is None or not rules_check.groups.possible else "certainly lets"
+
+
+def _may_match(explanation: Explanation) -> str:
+    """Name the rules of the named layer that may allow the packet after all."""
+    rules_check, kind = explanation.rules_check, explanation.verdict.kind
+    if rules_check is None or kind is not VerdictKind.SECURITY_GROUP:
+        return ""
+    groups = rules_check.groups
+    return f"; {'; '.join(groups.reasons)}" if groups.possible else ""
 
 
 def _read_at(explanation: Explanation) -> str:
@@ -227,6 +264,8 @@ def next_steps(explanation: Explanation) -> tuple[str, ...]:
     flow, verdict = explanation.flow, explanation.verdict
     if explanation.blocker is not None and isinstance(explanation.remediation, Remediation):
         return ()
+    if verdict.kind in TRANSIT_GATEWAY_KINDS:
+        return steps_at_transit_gateway(explanation)
     if verdict.kind in _NO_RULE_TO_LOOK_AT:
         return (_NO_RULE_TO_LOOK_AT[verdict.kind],)
     region = _region_option(flow.context.region)

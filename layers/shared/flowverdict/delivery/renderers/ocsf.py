@@ -104,7 +104,7 @@ def finding(notification: Notification, *, found_at: int) -> dict[str, Any]:
             "region": notification.region,
         },
         "resources": [
-            {"uid": interface, "type": "AWS::EC2::NetworkInterface"}
+            {"uid": interface, "type": _resource_type(interface)}
             for interface in notification.interfaces
         ]
         or None,
@@ -121,6 +121,12 @@ def finding(notification: Notification, *, found_at: int) -> dict[str, Any]:
     if isinstance(notification, Alert):
         _add_alert(attributes, notification)
     return _without_none(attributes)
+
+
+def _resource_type(interface: str) -> str:
+    """Return CloudFormation's type of what the alert is about."""
+    attachment = interface.startswith("tgw-attach-")
+    return f"AWS::EC2::{'TransitGatewayAttachment' if attachment else 'NetworkInterface'}"
 
 
 def _add_alert(attributes: dict[str, Any], alert: Alert) -> None:
