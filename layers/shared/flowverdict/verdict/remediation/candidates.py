@@ -197,8 +197,8 @@ def _networks(config: NetConfig, hops: Sequence[Hop]) -> list[Network] | NotAvai
 def _given_networks(config: NetConfig, hop: Hop) -> tuple[Network, ...] | None:
     """Return the ranges that the rules or AWS give for a hop; ``None`` for its address alone."""
     peer = hop.packet.peer(hop.direction)
-    outside = hop.trip.far_is_outside and not hop.is_far
-    listed = hop.trip.case.found_path.prefix_list
+    outside = hop.is_outside
+    listed = None if hop.is_far else hop.trip.case.found_path.prefix_list
     called = hop.is_egress is not hop.is_reply
     if outside and called and listed is not None:
         return tuple(each for each in listed.cidrs or () if each.version == peer.version)
@@ -420,7 +420,7 @@ def _peers(config: NetConfig, hops: Sequence[Hop]) -> list[Peer] | NotAvailable:
 
 def _named_peer(config: NetConfig, hop: Hop) -> Peer | NotAvailable | None:
     """Return the peer that stands for a hop's address; ``None`` for the address itself."""
-    if not hop.is_far and hop.trip.far_is_outside:
+    if hop.is_outside:
         return _outside_peer(config, hop)
     # Where the sender may be behind a load balancer, a reference does not match its packets.
     incoming = not hop.is_egress
@@ -433,7 +433,7 @@ def _named_peer(config: NetConfig, hop: Hop) -> Peer | NotAvailable | None:
 
 def _outside_peer(config: NetConfig, hop: Hop) -> Peer | NotAvailable | None:
     found = hop.trip.case.found_path
-    if found.path is Path.LOAD_BALANCER:
+    if found.path is Path.LOAD_BALANCER and not hop.is_far:
         before = load_balancer_before(config, hop.interface, hop.packet)
         groups = () if before is None else before.group_ids
         if not groups:
@@ -443,11 +443,13 @@ def _outside_peer(config: NetConfig, hop: Hop) -> Peer | NotAvailable | None:
             )
         group_id = min(groups, key=lambda each: (len(config.holders(each)), each))
         return GroupReference(group_id=group_id)
-    if found.prefix_list is not None:
+    if found.prefix_list is not None and not hop.is_far:
         return PrefixListReference(prefix_list_id=found.prefix_list.prefix_list_id)
-    if hop.is_egress and is_client_port(hop.packet):
+    if not hop.is_egress:
+        return None
+    if is_client_port(hop.packet):
         return EVERYWHERE[hop.packet.destination.version]
-    return None
+    return NotAvailable(f"outbound traffic of {hop.interface.interface_id} is restricted")
 
 
 def _reference(config: NetConfig, hop: Hop, other: Interface) -> GroupReference | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from flowverdict.core.addresses import is_inside
 from flowverdict.core.protocols import PortLook, port_look
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.acl import AclAnswer, evaluate_subnet_acl
@@ -83,6 +84,17 @@ class Hop:
     def is_egress(self) -> bool:
         """Whether the packet leaves the interface."""
         return self.direction is FlowDirection.EGRESS
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether the packet's other end is on the internet or a public address of AWS.
+
+        Behind a NAT gateway, the other end of a client's packet is not the gateway.
+        """
+        if not self.is_far:
+            return self.trip.far_is_outside
+        peer = self.packet.peer(self.direction)
+        return peer not in self.trip.interface.addresses and not is_inside(peer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

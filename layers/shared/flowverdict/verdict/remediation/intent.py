@@ -36,6 +36,7 @@ NOTHING_TO_FIX = {
         "none offered: the traffic has to be encrypted, no rule has to change"
     ),
 }
+CALLS_ARE_RESTRICTED = "outbound traffic to the internet is restricted here, which may be intended"
 SCAN = (
     "none offered: the source tries so many ports or hosts that it is a scan, "
     "which is answered by staying closed"
@@ -332,7 +333,7 @@ def doubt(case: Case, trip: Trip) -> str | None:
     if _calls_internet(case) or (
         check.direction is FlowDirection.EGRESS and case.found_path.path is Path.AWS_SERVICE
     ):
-        return "outbound traffic to the internet is restricted here, which may be intended"
+        return CALLS_ARE_RESTRICTED
     if check.acl_outcome is Outcome.DENY and check.groups.outcome is Outcome.DENY:
         return "network ACL and security groups both block it, as between separate networks"
     if check.direction is FlowDirection.EGRESS and check.groups.outcome is Outcome.DENY:

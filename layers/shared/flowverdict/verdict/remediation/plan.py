@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowverdict.core.availability import NotAvailable
 from flowverdict.core.protocols import Protocol
 from flowverdict.network.acl import AclAnswer
+from flowverdict.network.model import EVERYWHERE
 from flowverdict.network.packet import Outcome
 from flowverdict.verdict.attempts import is_attempt, is_scan, place_of
 from flowverdict.verdict.remediation import intent
@@ -261,14 +262,14 @@ def _remediation(trips: Sequence[Trip], changes: tuple[Change, ...]) -> Remediat
         after = change.apply(after)
     tried, verified = _tried(after, trips)
     doubts = [doubt for trip in trips if (doubt := intent.doubt(trip.case, trip)) is not None]
-    default = next((doubt for change in changes if (doubt := _of_default(config, change))), None)
+    doubts += [doubt for change in changes if (doubt := _doubt_of(config, change)) is not None]
     managers = [name for change in changes if (name := _manager(config, change)) is not None]
     return Remediation(
         changes=changes,
         opens_each=tuple(opened),
         tried=tried,
         verified=verified,
-        if_wanted=doubts[0] if doubts else default,
+        if_wanted=doubts[0] if doubts else None,
         managed_by=", ".join(dict.fromkeys(managers)) or None,
     )
 
@@ -291,10 +292,13 @@ def _tried(config: NetConfig, trips: Sequence[Trip]) -> tuple[tuple[str, ...], b
     return (this_side, "reply path", nowhere[0] if all_outside else "far side"), True
 
 
-def _of_default(config: NetConfig, change: Change) -> str | None:
+def _doubt_of(config: NetConfig, change: Change) -> str | None:
+    """Return why a change needs a second thought, whatever the flows are."""
     if isinstance(change, AclChange):
         return None
-    group = config.security_group(change.rule.group_id)
+    rule, group = change.rule, config.security_group(change.rule.group_id)
+    if rule.egress and rule.peer in EVERYWHERE.values():
+        return intent.CALLS_ARE_RESTRICTED
     if group is None or not is_default(group):
         return None
     return (
