@@ -46,10 +46,10 @@ def cli() -> None:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
     "--output",
-    type=click.Choice(["table", "json"]),
+    type=click.Choice(["table", "json", "terraform"]),
     default="table",
     show_default=True,
-    help="A table, or one line of JSON for each rejected flow.",
+    help="A table, one line of JSON for each rejected flow, or the fixes as Terraform resources.",
 )
 @click.option(
     "--config",
@@ -102,6 +102,9 @@ def explain(
     if output == "json":
         for explanation in explanations:
             click.echo(to_json(explanation))
+    elif output == "terraform":
+        for text in explain.terraform(explanations):
+            click.echo(text)
     elif explanations:
         explain.show(explanations)
     if sys.stdout is not None:

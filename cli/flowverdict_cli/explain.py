@@ -27,7 +27,7 @@ from flowverdict.flowlog.records import DEFAULT_FORMATS, RecordFormat
 from flowverdict.flows.model import epoch_to_datetime
 from flowverdict.verdict.batch import Batch
 from flowverdict.verdict.model import Confidence, VerdictKind
-from flowverdict.verdict.remediation import Remediation
+from flowverdict.verdict.remediation.model import Remediation
 from flowverdict.verdict.wording import because, caption, connection, most_of, what_was_rejected
 from flowverdict_cli.extras import missing
 
@@ -141,19 +141,60 @@ def show(explanations: Sequence[Explanation]) -> None:
         console_for_stdout().print(table(explanations))
     else:
         sys.stdout.writelines(lines(explanations))
-    shown = set()
+    for remediation, solved in _fixes(explanations).items():
+        sys.stdout.writelines(_fix_lines(remediation, solved))
+
+
+def terraform(explanations: Sequence[Explanation]) -> list[str]:
+    """Return the Terraform resources of all fixes, each below a comment that says what it is for.
+
+    Two fixes that change the same rule have one resource for it.
+    """
+    printed: set[str] = set()
+    texts = []
+    for remediation, solved in _fixes(explanations).items():
+        resources = [each for each in remediation.terraform if each not in printed]
+        printed.update(resources)
+        how = "Fix" if remediation.if_wanted is None else f"If wanted: {remediation.if_wanted}. Fix"
+        comment = f"# {one_line(how)} for {one_line(_solved(solved))}"
+        notes = [f"# This {one_line(opened)}." for opened in dict.fromkeys(remediation.opens_each)]
+        texts.append("\n".join([comment, *notes, *resources, ""]))
+    return texts
+
+
+def _fixes(explanations: Sequence[Explanation]) -> dict[Remediation, list[Explanation]]:
+    """Return the fixes, each with the flows that it lets pass."""
+    fixes: dict[Remediation, list[Explanation]] = {}
     for explanation in explanations:
-        remediation = explanation.remediation
-        if not isinstance(remediation, Remediation) or remediation in shown:
-            continue
-        shown.add(remediation)
-        sys.stdout.write(
-            f"\nFix for {connection(explanation.flow)} (tried on the rules as read):\n"
-        )
-        sys.stdout.writelines(
-            f"  {command}\n" for command in remediation.commands(explanation.flow.context.region)
-        )
-        sys.stdout.write(f"  opens {remediation.opens}\n")
+        if isinstance(explanation.remediation, Remediation):
+            fixes.setdefault(explanation.remediation, []).append(explanation)
+    return fixes
+
+
+def _solved(solved: Sequence[Explanation]) -> str:
+    more = "" if len(solved) == 1 else f" and {counted(len(solved) - 1, 'more flow')}"
+    return f"{connection(solved[0].flow)}{more}"
+
+
+def _fix_lines(remediation: Remediation, solved: Sequence[Explanation]) -> Iterator[str]:
+    """Yield the lines of a fix, as they are printed."""
+    region = solved[0].flow.context.region
+    label = "Fix" if remediation.if_wanted is None else "If this is wanted: fix"
+    tried = "tried on the rules as read" if remediation.verified else "tried on this side"
+    yield f"\n{label} for {_solved(solved)} ({tried}):\n"
+    if remediation.if_wanted is not None:
+        yield f"  {one_line(remediation.if_wanted)}\n"
+    if remediation.managed_by is not None:
+        yield f"  managed by {remediation.managed_by}: change it there\n"
+    for command in remediation.commands(region):
+        yield f"  {command}\n"
+    for opened in dict.fromkeys(remediation.opens_each):
+        yield f"  {opened}\n"
+    if not remediation.verified:
+        yield from (f"  {note}\n" for note in remediation.tried if "not tried" in note)
+    yield "  undo:\n"
+    for command in remediation.undo(region):
+        yield f"    {command}\n"
 
 
 _COLUMNS = ("time (UTC)", "rejected", "flow", "by", "sure", "because")

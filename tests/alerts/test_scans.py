@@ -10,11 +10,12 @@ import pytest
 
 from flowverdict.alerts.grouping import group
 from flowverdict.alerts.model import Alert, Kind, Severity
-from flowverdict.alerts.scans import SCAN_TARGETS, split_scans
+from flowverdict.alerts.scans import split_scans
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import HOUR
 from flowverdict.lifecycle.state_machine import Intervals, Suppressed
 from flowverdict.network.snapshot import load_snapshot
+from flowverdict.verdict.attempts import SCAN_TARGETS
 from flowverdict.verdict.batch import Batch, FixedConfig
 from tests.helpers.alert_samples import NOW, Outbox, a_window, record
 from tests.helpers.memory_stores import MemoryStore

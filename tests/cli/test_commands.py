@@ -47,7 +47,7 @@ def test_wrong_usage_is_printed_to_standard_error_with_exit_2(
             ["explain"],
             [
                 "FILE...",
-                "--output [table|json]",
+                "--output [table|json|terraform]",
                 "default: table",
                 "standard input",
                 "Exit status",

@@ -17,7 +17,7 @@ from hypothesis import example, given
 from flowverdict.alerts.model import Alert
 from flowverdict.network.model import GroupReference, PrefixListReference
 from flowverdict.network.snapshot import parse_snapshot
-from flowverdict.verdict.remediation import AclChange, Remediation
+from flowverdict.verdict.remediation.model import AclChange, Remediation
 from tests.helpers.hostile_text import (
     EXPLAINED,
     FREE,
@@ -33,7 +33,7 @@ from tests.helpers.hypothesis_weight import examples
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flowverdict.verdict.remediation import Change
+    from flowverdict.verdict.remediation.model import Change
 
 
 def words_of(change: Change, region: str | None) -> list[str]:
@@ -71,7 +71,8 @@ def words_of(change: Change, region: str | None) -> list[str]:
     ports = "" if rule.from_port is None else f",FromPort={rule.from_port},ToPort={rule.to_port}"
     match rule.peer:
         case GroupReference():
-            peer = f"UserIdGroupPairs=[{{GroupId={rule.peer.group_id}}}]"
+            owner = "" if rule.peer.account_id is None else f",UserId={rule.peer.account_id}"
+            peer = f"UserIdGroupPairs=[{{GroupId={rule.peer.group_id}{owner}}}]"
         case PrefixListReference():
             peer = f"PrefixListIds=[{{PrefixListId={rule.peer.prefix_list_id}}}]"
         case _:

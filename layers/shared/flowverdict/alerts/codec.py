@@ -94,7 +94,8 @@ def _read_notice(stored: dict[str, Any]) -> Notice:
 
 
 def _remediation(stored: Mapping[str, Any]) -> RemediationText:
-    return read_flat(RemediationText, {**stored, "commands": tuple(stored["commands"])})
+    lists = {key: tuple(stored.get(key, ())) for key in ("commands", "tried", "undo", "terraform")}
+    return read_flat(RemediationText, {**stored, **lists})
 
 
 def _list_of(kind: type) -> Callable[[Any], tuple[Any, ...]]:

@@ -144,8 +144,18 @@ def _with_remediation(alert: Alert, standing: Explanation) -> Alert:
     remediation = standing.remediation
     if isinstance(remediation, NotAvailable):
         return replace(alert, remediation_reason=remediation.reason)
-    commands = remediation.commands(standing.flow.context.region)
-    return replace(alert, remediation=RemediationText(commands=commands, opens=remediation.opens))
+    region = standing.flow.context.region
+    text = RemediationText(
+        commands=remediation.commands(region),
+        opens=remediation.opens,
+        verified=remediation.verified,
+        tried=remediation.tried,
+        if_wanted=remediation.if_wanted,
+        managed_by=remediation.managed_by,
+        undo=remediation.undo(region),
+        terraform=remediation.terraform,
+    )
+    return replace(alert, remediation=text)
 
 
 def _with_endpoints(alert: Alert, endpoints: Endpoints) -> Alert:

@@ -99,10 +99,19 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemediationText:
-    """Commands that together let the packet and its reply pass, and what else they open."""
+    """Commands that together let packets and replies pass, as ``verdict/remediation`` made them.
+
+    A stored fix of an earlier version has only ``commands`` and ``opens``.
+    """
 
     commands: tuple[str, ...]
     opens: str
+    verified: bool = True
+    tried: tuple[str, ...] = ()
+    if_wanted: str | None = None
+    managed_by: str | None = None
+    undo: tuple[str, ...] = ()
+    terraform: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -400,8 +409,6 @@ class Alert(_Notification):
             if self.targets is None
             else {"ports": self.targets[0], "addresses": self.targets[1]}
         )
-        if self.remediation is not None:
-            written["remedy"]["verified"] = True
         written["opened_at"] = isoformat(self.opened_at)
         del written["confidences"]
         return json.dumps(written)

@@ -1,50 +1,21 @@
 """Find scans: sources that try many ports or hosts.
 
 Scans are separated from faults before anything is grouped, since each port would be an alert of its
-own. From the internet, ``SCAN_TARGETS`` different ports or addresses make a scan. From inside, only
-different *ports* count: a client that cannot reach one service on many hosts is one fault of one
-rule, and is grouped by that rule. High ports count as a single port there, because RPC and passive
-FTP use another with every connection. A packet whose ports look like a reply's is not an attempt.
+own. What counts as a scan is in ``verdict/attempts.py``.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from flowverdict.core.protocols import PortLook, port_look, without_ephemeral
-from flowverdict.verdict.model import Leg, VerdictKind
+from flowverdict.verdict.attempts import Place, is_attempt, is_scan, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flowverdict.flowlog.records import FlowDirection
     from flowverdict.verdict.explanation import Explanation
-
-
-# A client with a wrong address tries one or two ports, a browser or an agent a handful; scanners
-# try hundreds.
-SCAN_TARGETS = 10
-
-_BLOCKED = {
-    VerdictKind.SECURITY_GROUP,
-    VerdictKind.NETWORK_ACL,
-    VerdictKind.NETWORK_ACL_AND_SECURITY_GROUP,
-    VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP,
-    VerdictKind.UNDETERMINED,
-}
-
-
-class Place(NamedTuple):
-    """Where a scan was seen, and whether it came from inside."""
-
-    account_id: str | None
-    region: str | None
-    vpc_id: str | None
-    interface_id: str | None
-    direction: FlowDirection | None
-    inside: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +37,14 @@ def split_scans(explanations: Iterable[Explanation]) -> tuple[list[Scan], list[E
     everything = list(explanations)
     attempts: defaultdict[tuple[Place, str], list[Explanation]] = defaultdict(list)
     for explanation in everything:
-        if _is_attempt(explanation):
+        if is_attempt(explanation.flow, explanation.verdict):
             source = str(explanation.flow.key.packet_source)
-            attempts[_place(explanation), source].append(explanation)
+            place = place_of(explanation.flow, inside=explanation.source_is_inside)
+            attempts[place, source].append(explanation)
     members: defaultdict[Place, list[Explanation]] = defaultdict(list)
     sources: defaultdict[Place, int] = defaultdict(int)
     for (place, _), tried in attempts.items():
-        if _count_targets(tried, inside=place.inside) >= SCAN_TARGETS:
+        if is_scan([member.flow.key for member in tried], inside=place.inside):
             members[place] += tried
             sources[place] += 1
     scans = [_scan(place, members[place], sources[place]) for place in members]
@@ -89,34 +61,3 @@ def _scan(place: Place, members: list[Explanation], sources: int) -> Scan:
         ports=len({(key.protocol, key.destination_port) for key in keys}),
         addresses=len({key.packet_destination for key in keys}),
     )
-
-
-def _is_attempt(explanation: Explanation) -> bool:
-    key, verdict = explanation.flow.key, explanation.verdict
-    return (
-        verdict.kind in _BLOCKED
-        and verdict.leg is not Leg.RESPONSE
-        and explanation.flow.direction is not None
-        and key.packet_source is not None
-        and port_look(key.source_port, key.destination_port) is not PortLook.REPLY
-    )
-
-
-def _place(explanation: Explanation) -> Place:
-    flow = explanation.flow
-    context = flow.context
-    return Place(
-        account_id=context.account_id,
-        region=context.region,
-        vpc_id=context.vpc_id,
-        interface_id=flow.key.interface if context.vpc_id is None else None,
-        direction=flow.direction,
-        inside=explanation.source_is_inside,
-    )
-
-
-def _count_targets(members: list[Explanation], *, inside: bool) -> int:
-    keys = [member.flow.key for member in members]
-    if inside:
-        return len({(key.protocol, without_ephemeral(key.destination_port)) for key in keys})
-    return len({(key.packet_destination, key.protocol, key.destination_port) for key in keys})

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from flowverdict.alerts.model import Severity
 from flowverdict.core.addresses import is_inside
-from flowverdict.core.protocols import PortLook, has_ports, port_look, without_ephemeral
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.verdict.model import Confidence, Leg, VerdictKind
 from flowverdict.verdict.paths import NOT_A_SERVICE, Path
+from flowverdict.verdict.service import service_port as port_of_service
 
 if TYPE_CHECKING:
     from flowverdict.verdict.explanation import Explanation
@@ -106,23 +106,5 @@ def _severity_at_transit_gateway(explanation: Explanation) -> tuple[Severity, st
 
 
 def service_port(explanation: Explanation) -> int | None:
-    """Return the port of the service of the connection; ``None`` where the ports do not show it.
-
-    A high port without a known service counts as ephemeral: every connection has another.
-    """
-    key, leg = explanation.flow.key, explanation.verdict.leg
-    if not has_ports(key.protocol):
-        return None
-    match leg:
-        case Leg.REQUEST:
-            port = key.destination_port
-        case Leg.RESPONSE:
-            port = key.source_port
-        case Leg.UNKNOWN:
-            look = port_look(key.source_port, key.destination_port)
-            port = {
-                PortLook.REQUEST: key.destination_port,
-                PortLook.REPLY: key.source_port,
-                PortLook.NEITHER: None,
-            }[look]
-    return without_ephemeral(port)
+    """Return the port of the service of the connection; ``None`` where the ports do not show it."""
+    return port_of_service(explanation.flow, explanation.verdict.leg)

@@ -168,6 +168,41 @@ def copyable_commands(remediation: RemediationText, most: int | None = None) -> 
     return commands if all(command.isprintable() for command in remediation.commands) else None
 
 
+def fix_heading(remediation: RemediationText) -> str:
+    """Return the heading of a fix: how it is meant, and where it was tried."""
+    label = "Fix" if remediation.if_wanted is None else "If this is wanted"
+    tried = (
+        "tried on the rules as read: packets and replies then pass"
+        if remediation.verified
+        else "tried on this side"
+    )
+    return f"{label} ({tried})"
+
+
+def fix_notes(remediation: RemediationText) -> list[str]:
+    """Return what a reader must know of a fix, one sentence each, the most important first."""
+    reason, manager, opens = remediation.if_wanted, remediation.managed_by, remediation.opens
+    return [
+        *([] if reason is None else [f"{reason[:1].upper()}{reason[1:]}."]),
+        *([] if manager is None else [f"Managed by {manager}: change it there."]),
+        # Fixes that an earlier version stored name what they open without a verb.
+        f"This {opens}." if opens.startswith("lets ") else f"Opens {opens}.",
+        *([] if remediation.verified else [f"{note}." for note in _untried(remediation)]),
+    ]
+
+
+def _untried(remediation: RemediationText) -> list[str]:
+    notes = [note for note in remediation.tried if "not tried" in note]
+    return [f"{note[:1].upper()}{note[1:]}" for note in notes]
+
+
+def short_undo(remediation: RemediationText) -> str | None:
+    """Return the command that takes a fix back, for a chat; ``None`` if there are several."""
+    if len(remediation.undo) != 1 or not remediation.undo[0].isprintable():
+        return None
+    return remediation.undo[0]
+
+
 def split_command(step: str) -> tuple[str, str | None]:
     """Split a next step into its prose and the AWS CLI command at its end."""
     prose, separator, command = step.partition("? aws ")

@@ -16,7 +16,7 @@ from flowverdict.flowlog.records import RecordCounts, RecordFormat
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import FlowsByWindow
 from flowverdict.flows.read_source import Reading, read_text
-from flowverdict.verdict.explain import explain_one
+from flowverdict.verdict.explain import explain_together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +93,8 @@ class Batch:
 def explain_flows(flows: Sequence[RejectedFlow], configs: ConfigSource | None) -> list[Explanation]:
     """Explain rejected flows, in their order; the rules are read once an account and Region.
 
-    No rules are read for the flows of a transit gateway.
+    No rules are read for the flows of a transit gateway. Fixes are made for all flows together:
+    one for each problem, with rule numbers of its own.
     """
     by_place: dict[tuple[str | None, str | None], list[RejectedFlow]] = {}
     for flow in flows:
@@ -103,7 +104,6 @@ def explain_flows(flows: Sequence[RejectedFlow], configs: ConfigSource | None) -
         place: None if configs is None else configs.read(*place, flows_there)
         for place, flows_there in by_place.items()
     }
-    return [
-        explain_one(flow, read.get((flow.context.account_id, flow.context.region)))
-        for flow in flows
-    ]
+    return explain_together(
+        (flow, read.get((flow.context.account_id, flow.context.region))) for flow in flows
+    )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flowverdict.network.acl import AclAnswer
     from flowverdict.network.security_groups import NearestMiss
     from flowverdict.verdict.endpoints import Endpoints
-    from flowverdict.verdict.remediation import Remediation
+    from flowverdict.verdict.remediation.model import Remediation
     from flowverdict.verdict.rules_check import RulesCheck
 
 
@@ -184,10 +184,19 @@ class Explanation:
             "notes": list(self.notes),
             "remedy": None
             if isinstance(remediation, NotAvailable)
-            else {
-                "commands": list(remediation.commands(self.flow.context.region)),
-                "opens": remediation.opens,
-                "verified": True,
-            },
+            else _remedy(remediation, self.flow.context.region),
             "remedy_reason": remediation.reason if isinstance(remediation, NotAvailable) else None,
         }
+
+
+def _remedy(remediation: Remediation, region: str | None) -> dict[str, object]:
+    return {
+        "commands": list(remediation.commands(region)),
+        "opens": remediation.opens,
+        "verified": remediation.verified,
+        "tried": list(remediation.tried),
+        "if_wanted": remediation.if_wanted,
+        "managed_by": remediation.managed_by,
+        "undo": list(remediation.undo(region)),
+        "terraform": list(remediation.terraform),
+    }

@@ -15,7 +15,7 @@ from flowverdict.core.untrusted import is_region, is_resource_id
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flows.model import RejectedFlow, epoch_to_datetime
 from flowverdict.verdict.model import Confidence, Evidence, EvidenceKind, Leg, Verdict, VerdictKind
-from flowverdict.verdict.remediation import LAST_RULE_NUMBER, Remediation
+from flowverdict.verdict.remediation.model import LAST_RULE_NUMBER, Remediation
 from flowverdict.verdict.transit_gateway import (
     TRANSIT_GATEWAY_KINDS,
     because_of_transit_gateway,

@@ -21,6 +21,8 @@ from flowverdict.delivery.text import (
     chosen,
     copyable_commands,
     facts,
+    fix_heading,
+    fix_notes,
     mark,
     remote_lines,
     shortened,
@@ -145,8 +147,8 @@ def _fix(alert: Alert) -> Iterable[str]:
     if commands is None or _UNSAFE_IN_CODE.search(commands):
         yield "*Fix*: there is one, but its commands cannot be shown here; the email has them"
     else:
-        opens = _markup(alert.remediation.opens)
-        yield f"*Fix*, tried on the rules as read\n```\n{commands}\n```\nOpens {opens}."
+        notes = "\n".join(_markup(note) for note in fix_notes(alert.remediation))
+        yield f"*{fix_heading(alert.remediation)}*\n```\n{commands}\n```\n{notes}"
 
 
 def _bullets(heading: str, lines: Iterable[str]) -> str:

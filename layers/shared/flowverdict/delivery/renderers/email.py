@@ -15,6 +15,8 @@ from flowverdict.delivery.text import (
     chosen,
     copyable_commands,
     facts,
+    fix_heading,
+    fix_notes,
     mark,
     remote_lines,
     remotes_heading,
@@ -132,12 +134,13 @@ def _fix(alert: Alert) -> str:
         return ""
     if copyable_commands(alert.remediation) is None:
         return "Fix: there is one, but its commands cannot be shown"
-    which = f" for {one_line(alert.connection)}" if alert.flows > 1 else ""
+    undo = [command for command in alert.remediation.undo if command.isprintable()]
     return "\n".join(
         [
-            f"Fix{which} (tried on the rules as read: the packet and its reply then pass)",
+            fix_heading(alert.remediation),
             *(f"    {command}" for command in alert.remediation.commands),
-            _item(f"Opens {alert.remediation.opens}."),
+            *map(_item, fix_notes(alert.remediation)),
+            *(["  Undo", *(f"    {command}" for command in undo)] if undo else []),
         ]
     )
 

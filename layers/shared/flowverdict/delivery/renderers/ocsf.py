@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowverdict.alerts.model import Alert, Severity, Status
 from flowverdict.core.untrusted import one_line
-from flowverdict.delivery.text import mark
+from flowverdict.delivery.text import fix_notes, mark
 
 if TYPE_CHECKING:
     from flowverdict.alerts.model import Notification
@@ -160,7 +160,7 @@ def _add_alert(attributes: dict[str, Any], alert: Alert) -> None:
     attributes["evidences"] = evidences or None
     if alert.remediation is not None:
         attributes["remediation"] = {
-            "desc": "\n".join([*alert.remediation.commands, f"Opens {alert.remediation.opens}."])
+            "desc": "\n".join([*alert.remediation.commands, *fix_notes(alert.remediation)])
         }
 
 

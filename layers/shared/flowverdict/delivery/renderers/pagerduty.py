@@ -15,8 +15,11 @@ from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.text import (
     confidence_in_words,
     copyable_commands,
+    fix_heading,
+    fix_notes,
     how_much,
     remote_lines,
+    short_undo,
     shortened,
 )
 
@@ -107,6 +110,12 @@ def _details(notification: Notification) -> dict[str, Any]:
             "fix_opens": notification.remediation_reason
             if notification.remediation is None
             else notification.remediation.opens,
+            "fix_notes": None
+            if notification.remediation is None
+            else (fix_heading(notification.remediation), *fix_notes(notification.remediation)),
+            "fix_undo": None
+            if notification.remediation is None
+            else short_undo(notification.remediation),
             "why": [item.detail for item in notification.evidence],
             "remotes": remote_lines(notification.top_remotes, notification.remote_count),
             "explains": notification.explains,

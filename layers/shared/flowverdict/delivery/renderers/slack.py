@@ -37,10 +37,13 @@ from flowverdict.delivery.text import (
     chat_facts,
     chat_line,
     copyable_commands,
+    fix_heading,
+    fix_notes,
     mark,
     remote_lines,
     remotes_heading,
     safe_url,
+    short_undo,
     shortened,
     split_command,
 )
@@ -206,12 +209,18 @@ def _fix(alert: Alert) -> list[Block]:
                 "*Fix*: there is one, but its commands cannot be shown in Slack; the email has them"
             )
         ]
-    which = f" for {chat_line(alert.connection, 160)}" if alert.flows > 1 else ""
+    notes = [chat_line(note, _MAX_LINE) for note in fix_notes(alert.remediation)]
+    undo = short_undo(alert.remediation)
     return [
-        _section(f"*Fix*{which} (tried on the rules as read: the packet and its reply then pass)"),
+        _section(f"*{fix_heading(alert.remediation)}*"),
         *_preformatted(commands),
-        _section(f"Opens {chat_line(alert.remediation.opens, _MAX_LINE)}."),
+        _section("\n".join(notes)),
+        *([] if undo is None or len(undo) > _MAX_COMMANDS else _undo(undo)),
     ]
+
+
+def _undo(command: str) -> list[Block]:
+    return [_section("*Undo*"), *_preformatted(command)]
 
 
 def _steps(alert: Alert) -> Iterable[Block]:

@@ -30,10 +30,13 @@ from flowverdict.delivery.text import (
     chat_facts,
     copyable_commands,
     escaped_line,
+    fix_heading,
+    fix_notes,
     mark,
     remote_lines,
     remotes_heading,
     safe_url,
+    short_undo,
     split_command,
 )
 
@@ -183,10 +186,14 @@ def _fix(alert: Alert) -> Iterable[Element]:
             "Fix: there is one, but its commands cannot be shown in Teams; the email has them"
         )
         return
-    which = f" for {alert.connection}" if alert.flows > 1 else ""
-    yield _heading(f"Fix{which} (tried on the rules as read: the packet and its reply then pass)")
+    yield _heading(fix_heading(alert.remediation))
     yield from _code(alert.remediation.commands)
-    yield _line(f"Opens {alert.remediation.opens}.")
+    for note in fix_notes(alert.remediation):
+        yield _line(note)
+    undo = short_undo(alert.remediation)
+    if undo is not None and len(undo) <= _MAX_COMMANDS and not _ACTING.search(undo):
+        yield _line("Undo:")
+        yield from _code((undo,))
 
 
 def _steps(alert: Alert) -> Iterable[Element]:

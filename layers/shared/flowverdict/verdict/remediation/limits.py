@@ -1,0 +1,253 @@
+"""Decide whether a change can be run: quotas, free rule numbers, owners, managed groups.
+
+- Quotas: https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html
+- Only the owner of a shared VPC changes its network ACLs:
+  https://docs.aws.amazon.com/vpc/latest/userguide/vpc-sharing.html
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import defaultdict
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING
+
+from flowverdict.core.untrusted import one_line
+from flowverdict.network.model import PrefixListReference
+from flowverdict.verdict.remediation.model import LAST_RULE_NUMBER, AclChange, Change
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flowverdict.network.configuration import NetConfig
+    from flowverdict.network.model import NetworkAcl, Peer, SecurityGroup, SecurityGroupRule
+
+# Entries of a network ACL in one direction, both IP versions and the closing `*` counted. AWS
+# raises the quota to 40 at most.
+_DEFAULT_ENTRIES, _MOST_ENTRIES = 20, 40
+# Rules of a security group in one direction, each IP version apart. Rules times groups of an
+# interface is 1,000 at most; by default an interface has 5 groups.
+_DEFAULT_RULES, _MOST_RULES = 60, 200
+_STEP = 10  # between the numbers that people give to entries
+_SPREAD = 1_000  # numbers behind the last entry among which a fix chooses
+
+# What a reference to an AWS-managed list counts:
+# https://docs.aws.amazon.com/vpc/latest/userguide/working-with-aws-managed-prefix-lists.html
+_WEIGHTS = {
+    "cloudfront.origin-facing": 55,
+    "dynamodb": 1,
+    "ec2-instance-connect": 2,
+    "groundstation": 5,
+    "route53-healthchecks": 25,
+    "s3": 1,
+    "s3express": 6,
+    "vpc-lattice": 10,
+}
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What the fixes that are offered together take: rule numbers and rules."""
+
+    numbers: defaultdict[tuple[str, bool], set[int]] = field(
+        default_factory=lambda: defaultdict(set)
+    )
+    rules: defaultdict[tuple[str, bool], set[SecurityGroupRule]] = field(
+        default_factory=lambda: defaultdict(set)
+    )
+
+    def copy(self) -> Ledger:
+        """Return a ledger that can be changed without this one."""
+        copied = Ledger()
+        copied.numbers.update({key: set(taken) for key, taken in self.numbers.items()})
+        copied.rules.update({key: set(taken) for key, taken in self.rules.items()})
+        return copied
+
+    def take(self, change: Change) -> None:
+        """Note that a change is offered."""
+        if isinstance(change, AclChange):
+            self.numbers[change.network_acl_id, change.entry.egress].add(change.entry.rule_number)
+        else:
+            self.rules[change.rule.group_id, change.rule.egress].add(change.rule)
+
+
+# --- network ACLs ---------------------------------------------------------------------------------
+
+
+def entry_room(acl: NetworkAcl, ledger: Ledger, *, egress: bool) -> int:
+    """Return how many entries can still be added to a network ACL in one direction.
+
+    With more entries than the default quota, the quota was raised, to at most 40.
+    """
+    listed = [entry for entry in acl.entries or () if entry.egress is egress]
+    closing = sum(entry.is_closing for entry in listed)
+    present = len(listed) - closing + max(closing, 1)
+    most = _DEFAULT_ENTRIES if present <= _DEFAULT_ENTRIES else _MOST_ENTRIES
+    return most - present - len(ledger.numbers[acl.network_acl_id, egress])
+
+
+def full_acl(acl: NetworkAcl, needed: int, *, egress: bool) -> str:
+    """Say that a network ACL has no room for the entries that a fix needs."""
+    way = "outbound" if egress else "inbound"
+    listed = sum(entry.egress is egress for entry in acl.entries or ())
+    return (
+        f"{acl.network_acl_id} has {listed} {way} entries with the closing *, and {needed} more "
+        f"exceed AWS's quota of {_DEFAULT_ENTRIES} a direction ({_MOST_ENTRIES} at most, on "
+        "request): join entries, or have the quota raised"
+    )
+
+
+def free_number(
+    acl: NetworkAcl, ledger: Ledger, *, egress: bool, before: int, seed: str
+) -> int | None:
+    """Return a free rule number behind all entries that stand before the number ``before``.
+
+    The number follows from ``seed``, so that a problem gets the same number in every window, and
+    two problems rarely get the same one although neither knows of the other.
+    """
+    taken = {entry.rule_number for entry in acl.entries or () if entry.egress is egress}
+    highest = max((number for number in taken if number < before), default=0)
+    last = min(before - 1, LAST_RULE_NUMBER)
+    stepped = range((highest // _STEP + 1) * _STEP, min(last, highest + _SPREAD) + 1, _STEP)
+    offered = ledger.numbers[acl.network_acl_id, egress]
+    start = zlib.crc32(seed.encode())
+    for slots in (stepped, range(highest + 1, last + 1)):
+        for step in range(len(slots)):
+            number = slots[(start + step) % len(slots)]
+            if number not in offered:
+                return number
+    return None
+
+
+def foreign_acl(
+    config: NetConfig, acl: NetworkAcl, subnet_id: str | None, account_id: str | None
+) -> str | None:
+    """Say that another account owns a network ACL; ``None`` if not, or if that is not known."""
+    subnet = None if subnet_id is None else config.subnet(subnet_id)
+    vpc = None if acl.vpc_id is None else config.vpc(acl.vpc_id)
+    owners = (
+        acl.owner_id,
+        None if subnet is None else subnet.owner_id,
+        None if vpc is None else vpc.owner_id,
+    )
+    owner = next((each for each in owners if each is not None), None)
+    if owner is None or account_id is None or owner == account_id:
+        return None
+    return f"{acl.network_acl_id} belongs to account {owner}, and only that account can change it"
+
+
+# --- security groups ------------------------------------------------------------------------------
+
+# Groups that a service or a controller made for itself, and resets, by name or by the key of a tag.
+_MANAGED_NAMES = (
+    (re.compile(r"GuardDutyManagedSecurityGroup-"), "Amazon GuardDuty"),
+    (re.compile(r"ElasticMapReduce-"), "Amazon EMR"),
+    (
+        re.compile(r"(rds-ec2|ec2-rds|rds-lambda|lambda-rds|rds-rdsproxy|rdsproxy-rds)-"),
+        "Amazon RDS",
+    ),
+    (re.compile(r"(rdsproxy-lambda|lambda-rdsproxy)-"), "Amazon RDS"),
+    (re.compile(r"eks-cluster-sg-"), "Amazon EKS"),
+    (re.compile(r"d-[0-9a-f]{10}_(controllers|workspacesMembers)"), "AWS Directory Service"),
+    (re.compile(r"aws-cloud9-"), "AWS Cloud9"),
+    (re.compile(r"k8s-"), "the Kubernetes load balancer controller"),
+    (re.compile(r"security-group-for-(in|out)bound-nfs-d-"), "Amazon SageMaker"),
+)
+_MANAGED_TAGS = {
+    "aws:eks:cluster-name": "Amazon EKS",
+    "GuardDutyManaged": "Amazon GuardDuty",
+    "elbv2.k8s.aws/cluster": "the Kubernetes load balancer controller",
+}
+
+
+def managing_service(group: SecurityGroup) -> str | None:
+    """Return the service that manages a security group for itself; ``None`` for a user's group."""
+    for pattern, service in _MANAGED_NAMES:
+        if pattern.match(group.name or ""):
+            return service
+    return next((name for key, name in _MANAGED_TAGS.items() if key in group.tags), None)
+
+
+def is_default(group: SecurityGroup) -> bool:
+    """Return whether this is the default group of its VPC, a name that no other group can have."""
+    return group.name == "default"
+
+
+def has_rule_room(config: NetConfig, rule: SecurityGroupRule, ledger: Ledger) -> bool:
+    """Return whether a rule can still be added to its group."""
+    group = config.security_group(rule.group_id)
+    if group is None:
+        return False
+    listed = {*((group.egress if rule.egress else group.ingress) or ())}
+    listed |= ledger.rules[rule.group_id, rule.egress]
+    if rule in listed:
+        return True
+    for version in (4, 6):
+        added = _weight(config, rule.peer, version)
+        present = sum(_weight(config, each.peer, version) for each in listed)
+        most = _DEFAULT_RULES if present <= _DEFAULT_RULES else _MOST_RULES
+        if added and present + added > most:
+            return False
+    return True
+
+
+def full_group(group_ids: tuple[str, ...]) -> str:
+    """Say that no group has room for another rule."""
+    return (
+        f"{', '.join(group_ids)} would exceed AWS's quota of {_DEFAULT_RULES} rules a direction "
+        "(a prefix list counts with all that it may hold): join rules, or have the quota raised"
+    )
+
+
+def _weight(config: NetConfig, peer: Peer | None, version: int) -> int:
+    match peer:
+        case IPv4Network() | IPv6Network():
+            return int(peer.version == version)
+        case PrefixListReference():
+            return _weight_of_list(config, peer.prefix_list_id)
+        case _:
+            return 1
+
+
+def _weight_of_list(config: NetConfig, prefix_list_id: str) -> int:
+    listed = config.prefix_list(prefix_list_id)
+    if listed is None:
+        return 1
+    if listed.max_entries is not None:
+        return listed.max_entries
+    name = listed.name or ""
+    weights = [weight for suffix, weight in _WEIGHTS.items() if name.endswith(f".{suffix}")]
+    return weights[0] if weights else max(len(listed.cidrs or ()), 1)
+
+
+# --- rules as code --------------------------------------------------------------------------------
+
+_MAX_NAME = 128  # characters; the longest name of a stack
+_STACK = "aws:cloudformation:stack-name"
+_TERRAFORM_KEYS = frozenset({"terraform", "terraform-managed", "terraform_managed"})
+_MANAGER_KEYS = frozenset({"managedby", "managed-by", "managed_by", "provisioner", "createdby"})
+_CODE_TOOLS = {
+    "terraform": "Terraform",
+    "opentofu": "OpenTofu",
+    "pulumi": "Pulumi",
+    "cdk": "the AWS CDK",
+    "terragrunt": "Terragrunt",
+    "crossplane": "Crossplane",
+}
+
+
+def manager_of(tags: Mapping[str, str]) -> str | None:
+    """Return what manages a resource as code, by its tags: ``CloudFormation stack shop``."""
+    if _STACK in tags:
+        return f"CloudFormation stack {one_line(tags[_STACK]).strip()[:_MAX_NAME]}"
+    for key in sorted(tags):
+        name, value = key.casefold(), tags[key].casefold()
+        if name in _TERRAFORM_KEYS and value not in {"false", "no", "0"}:
+            return "Terraform"
+        if name in _MANAGER_KEYS:
+            tool = next((_CODE_TOOLS[each] for each in _CODE_TOOLS if each in value), None)
+            if tool is not None:
+                return tool
+    return None

@@ -1,0 +1,155 @@
+"""What cannot be run is not offered: quotas, rule numbers, owners, managed groups."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from flowverdict.network.model import (
+    NetworkAcl,
+    NetworkAclEntry,
+    SecurityGroup,
+    SecurityGroupRule,
+)
+from flowverdict.verdict.remediation.limits import (
+    Ledger,
+    entry_room,
+    free_number,
+    manager_of,
+    managing_service,
+)
+from flowverdict.verdict.remediation.model import AclChange
+from tests.helpers.fixes import fix_of, reason_of, rejected, with_group
+
+APP_TO_WEB = rejected("web", "10.60.1.20", "10.60.1.10", (40_100, 8080), "ingress")
+
+
+def entry(number: int, *, egress: bool = False, action: str = "allow") -> NetworkAclEntry:
+    return NetworkAclEntry(
+        rule_number=number,
+        egress=egress,
+        action=action,
+        protocol="6",
+        network=ip_network("192.0.2.0/24"),
+    )
+
+
+def acl_with(*numbers: int) -> NetworkAcl:
+    return NetworkAcl(network_acl_id="acl-0a1", entries=tuple(entry(number) for number in numbers))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "room"),
+    [
+        (range(1, 1), 19),  # the closing * counts even where the data does not list it
+        (range(1, 19), 1),
+        (range(1, 20), 0),
+        (range(1, 21), 19),  # 21 with the *: the quota was raised
+        (range(1, 40), 0),
+        ((*range(1, 18), 32_767, 32_768), 1),
+    ],
+)
+def test_entries_of_a_direction_are_counted_with_the_closing_one(numbers: range, room: int) -> None:
+    assert entry_room(acl_with(*numbers), Ledger(), egress=False) == room
+    assert entry_room(acl_with(*numbers), Ledger(), egress=True) == 19
+
+
+def test_what_other_fixes_take_counts_too() -> None:
+    ledger = Ledger()
+    ledger.take(AclChange(network_acl_id="acl-0a1", entry=entry(500)))
+    assert entry_room(acl_with(*range(1, 19)), ledger, egress=False) == 0
+    copied = ledger.copy()
+    copied.take(AclChange(network_acl_id="acl-0a1", entry=entry(510)))
+    assert ledger.numbers["acl-0a1", False] == {500}
+
+
+@pytest.mark.parametrize("before", [32_767, 1_500, 120])
+def test_a_number_is_free_behind_the_entries_before_and_the_same_each_time(before: int) -> None:
+    acl, ledger = acl_with(90, 100, before), Ledger()
+    found = set()
+    for seed in map(str, range(8)):
+        number = free_number(acl, ledger, egress=False, before=before, seed=seed)
+        assert number is not None
+        assert number == free_number(acl, ledger, egress=False, before=before, seed=seed)
+        assert 100 < number < before
+        ledger.numbers["acl-0a1", False].add(number)
+        found.add(number)
+    assert len(found) == 8
+
+
+@pytest.mark.parametrize(("highest", "number"), [(32_765, 32_766), (32_766, None)])
+def test_the_last_number_is_32766(highest: int, number: int | None) -> None:
+    acl = acl_with(highest)
+    assert free_number(acl, Ledger(), egress=False, before=32_767, seed="a") == number
+
+
+def test_no_number_is_free_right_behind_an_entry() -> None:
+    assert free_number(acl_with(100, 101), Ledger(), egress=False, before=101, seed="a") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "service"),
+    [
+        ("GuardDutyManagedSecurityGroup-vpc-0a1", "Amazon GuardDuty"),
+        ("ElasticMapReduce-master", "Amazon EMR"),
+        ("rds-ec2-1", "Amazon RDS"),
+        ("eks-cluster-sg-shop-17", "Amazon EKS"),
+        ("d-0123456789_controllers", "AWS Directory Service"),
+        ("app", None),
+        ("my-eks-cluster-sg-notes", None),
+    ],
+)
+def test_groups_that_a_service_made_are_known_by_name(name: str, service: str | None) -> None:
+    assert managing_service(SecurityGroup(group_id="sg-0a1", name=name)) == service
+
+
+@pytest.mark.parametrize(
+    ("tags", "manager"),
+    [
+        ({"aws:cloudformation:stack-name": "shop\nIgnore: this"}, "CloudFormation stack shop Igno"),
+        ({"Terraform": "true"}, "Terraform"),
+        ({"Terraform": "false"}, None),
+        ({"ManagedBy": "Terraform Cloud"}, "Terraform"),
+        ({"managed-by": "pulumi"}, "Pulumi"),
+        ({"managed-by": "the network team"}, None),
+        ({}, None),
+    ],
+)
+def test_tags_say_what_manages_a_rule(tags: dict[str, str], manager: str | None) -> None:
+    found = manager_of(tags)
+    assert found is None if manager is None else (found or "").startswith(manager)
+
+
+def crowded(group: SecurityGroup, rules: int) -> SecurityGroup:
+    return replace(
+        group,
+        ingress=tuple(
+            SecurityGroupRule(
+                group_id=group.group_id,
+                egress=False,
+                protocol="tcp",
+                from_port=20_000 + number,
+                to_port=20_000 + number,
+                peer=ip_network("192.0.2.1/32"),
+            )
+            for number in range(rules)
+        ),
+    )
+
+
+def test_a_group_takes_sixty_rules_and_more_where_the_quota_was_raised() -> None:
+    for rules in (59, 61, 199):
+        fix_of(APP_TO_WEB, config=with_group("sg-0f60web", lambda g, n=rules: crowded(g, n)))  # type: ignore[misc]
+    for rules in (60, 200):
+        config = with_group("sg-0f60web", lambda g, n=rules: crowded(g, n))  # type: ignore[misc]
+        assert "sg-0f60web would exceed AWS's quota" in reason_of(APP_TO_WEB, config=config)
+
+
+def test_a_group_of_another_account_is_not_changed() -> None:
+    config = with_group("sg-0f60web", lambda group: replace(group, owner_id="999988887777"))
+    assert reason_of(APP_TO_WEB, config=config) == (
+        "none offered: sg-0f60web belongs to account 999988887777, and only that account can "
+        "change it"
+    )
