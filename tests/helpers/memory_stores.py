@@ -126,7 +126,7 @@ class MemoryStore:
         """Remove the pending message."""
         stored = self.states[state.fingerprint]
         if (stored.pending, stored.pending_at) == (state.pending, state.pending_at):
-            sent = stored.sent()
+            sent = replace(stored.sent(), notified_severity=state.notified_severity)
             self.states[state.fingerprint] = unpack_state(
                 stored.fingerprint, stored.version + 1, pack_state(sent), None, None
             )

@@ -211,10 +211,7 @@ class Life(RuleBasedStateMachine):
         match notification.status:
             case Status.FIRING:
                 before = episode.told_as
-                # A problem may get worse while its message waits. The higher severity is then
-                # notified once more, rather than never.
-                repeated = bool(episode.messages) and episode.messages[-1].waited
-                assert before is None or notification.severity.rank < before.rank + repeated, (
+                assert before is None or notification.severity.rank < before.rank, (
                     "told twice, and no worse than before"
                 )
             case Status.REMINDER:

@@ -321,6 +321,95 @@ def test_what_was_counted_while_the_message_was_sent_stays_counted(store: AlertS
     assert (after.pending, after.notification.records, after.version) == (None, 6, 3)
 
 
+def manager_of(store: AlertStore, outbox: Outbox) -> AlertManager:
+    return AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=30)
+
+
+def messages_of(outbox: Outbox) -> list[tuple[Severity, str | None]]:
+    return [(sent.severity, sent.status_reason) for sent in outbox.sent]
+
+
+def test_an_alert_that_gets_worse_before_its_message_is_sent_is_notified_once(
+    store: AlertStore,
+) -> None:
+    outbox = Outbox()
+    manager = manager_of(store, outbox)
+    # Two windows of one invocation: the message is sent after the second window.
+    manager.notify(
+        [
+            transition
+            for severity in (Severity.MEDIUM, Severity.HIGH)
+            for transition in manager.apply([detection(severity=severity)], a_window(), NOW)
+        ]
+    )
+    record(manager, [detection(severity=Severity.HIGH)], a_window(), NOW + 10)
+    assert messages_of(outbox) == [(Severity.HIGH, None)]
+    record(manager, [detection(severity=Severity.CRITICAL)], a_window(), NOW + 20)
+    assert messages_of(outbox)[1:] == [(Severity.CRITICAL, "This was high before.")]
+
+
+def test_an_alert_that_gets_worse_while_the_topic_is_away_is_notified_once(
+    store: AlertStore,
+) -> None:
+    outbox = Outbox()
+    outbox.broken = 1
+    manager = manager_of(store, outbox)
+    for number, severity in enumerate((Severity.MEDIUM, Severity.HIGH)):
+        record(manager, [detection(severity=severity)], a_window(), NOW + number)
+    manager.sweep(NOW + INTERVALS.outbox, None)
+    record(manager, [detection(severity=Severity.HIGH)], a_window(), NOW + INTERVALS.outbox + 1)
+    assert messages_of(outbox) == [(Severity.HIGH, None)]
+
+
+def test_an_alert_that_gets_less_severe_before_its_message_is_sent_may_get_worse_again(
+    store: AlertStore,
+) -> None:
+    outbox = Outbox()
+    manager = manager_of(store, outbox)
+    window = a_window()
+    # Evidence that came meanwhile: the window is evaluated again before the message is sent.
+    transitions = [*manager.apply([detection(severity=Severity.HIGH)], window, NOW)]
+    again = store.load_windows([window.window_id])[window.window_id]
+    transitions += manager.apply([detection(severity=Severity.MEDIUM)], again, NOW)
+    manager.notify(transitions)
+    record(manager, [detection(severity=Severity.HIGH)], a_window(), NOW + 10)
+    assert messages_of(outbox) == [
+        (Severity.MEDIUM, None),
+        (Severity.HIGH, "This was medium before."),
+    ]
+
+
+def test_an_alert_that_gets_worse_while_another_invocation_sends_it_is_notified_again(
+    store: AlertStore,
+) -> None:
+    outbox = Outbox()
+    manager = manager_of(store, outbox)
+    sending = [*manager.apply([detection(severity=Severity.MEDIUM)], a_window(), NOW)]
+    record(manager, [detection(severity=Severity.HIGH)], a_window(), NOW + 1)
+    manager.notify(sending)
+    record(manager, [detection(severity=Severity.HIGH)], a_window(), NOW + 2)
+    assert messages_of(outbox) == [
+        (Severity.MEDIUM, None),
+        (Severity.HIGH, "This was medium before."),
+    ]
+
+
+def test_an_alert_that_goes_on_in_another_window_without_a_message_keeps_its_severity(
+    store: AlertStore,
+) -> None:
+    outbox = Outbox()
+    manager = manager_of(store, outbox)
+    window = a_window()
+    record(manager, [detection(severity=Severity.HIGH)], window, NOW)
+    again = store.load_windows([window.window_id])[window.window_id]
+    transitions = [*manager.apply([], again, NOW + 10)]
+    transitions += manager.apply([detection(severity=Severity.MEDIUM)], a_window(), NOW + 10)
+    manager.notify(transitions)
+    record(manager, [detection(severity=Severity.HIGH)], a_window(), NOW + 20)
+    assert messages_of(outbox) == [(Severity.HIGH, None)]
+    assert load(store).is_open
+
+
 # --- what it costs --------------------------------------------------------------------------------
 
 

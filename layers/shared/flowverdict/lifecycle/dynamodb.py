@@ -363,7 +363,10 @@ class DynamoDbStore:
         )
 
     def mark_sent(self, state: AlertState, intervals: Intervals) -> None:
-        """Remove the pending message from the stored state, if it is still the same message."""
+        """Remove the pending message from the stored state, if it is still the same message.
+
+        The severity becomes an attribute, because another invocation may have changed the body.
+        """
         after = state.sent()
         due_at = after.due_at(intervals)
         remove = ["pending", "pending_at"]
@@ -381,6 +384,9 @@ class DynamoDbStore:
         if after.closed_at is not None:
             sets.append("expires_at = :expires_at")
             values[":expires_at"] = {"N": str(after.closed_at + intervals.keep)}
+        if after.notified_severity is not None:
+            sets.append("sent_severity = :sent_severity")
+            values[":sent_severity"] = {"S": after.notified_severity}
         setting = f"SET {', '.join(sets)} " if sets else ""
         self._update(
             f"alert#{state.fingerprint}",

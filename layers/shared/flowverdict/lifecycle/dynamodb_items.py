@@ -2,14 +2,15 @@
 
 Each is a compressed JSON object. A key that is missing, because a later version added it, gets its
 default; a key that is unknown, because a later version wrote it, is ignored. The key of an item,
-its version and the pending message are attributes of the item, not part of the bytes.
+its version, the pending message and the severity of a message that was sent after the bytes were
+written are attributes of the item, not part of the bytes.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -226,14 +227,17 @@ def version_of_item(item: Item) -> int:
 
 
 def state_of(item: Item) -> AlertState:
-    """Read the state of an alert."""
-    return unpack_state(
+    """Read the state of an alert; the attribute ``sent_severity`` is newer than the body."""
+    state = unpack_state(
         name_of(item),
         version_of_item(item),
         bytes(item["body"]["B"]),
         item["pending"]["S"] if "pending" in item else None,
         int(item["pending_at"]["N"]) if "pending_at" in item else None,
     )
+    if "sent_severity" in item:
+        return replace(state, notified_severity=Severity(item["sent_severity"]["S"]))
+    return state
 
 
 def rate_limit_of(item: Item) -> RateLimit:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.core.errors import DeliveryError, StateError
 from flowverdict.lifecycle.state_machine import Suppressed
-from flowverdict.lifecycle.transitions import continues_elsewhere, count_flows_added
+from flowverdict.lifecycle.transitions import count_flows_added, severity_known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,8 +73,9 @@ class Notifier:
     def _merged(self, transitions: Sequence[Transition], outcome: Outcome) -> Transition:
         """Return the last transition of an alert, with the message that any of them calls for."""
         last = transitions[-1]
-        if continues_elsewhere(transitions):
-            self._mark_sent(last.after, outcome)
+        known = severity_known(transitions)
+        if known is not None:
+            self._mark_sent(last.after, known, outcome)
             return replace(last, must_notify=False)
         is_due = any(transition.is_message_due for transition in transitions)
         return replace(last, must_notify=is_due and last.after.pending is not None)
@@ -105,12 +106,15 @@ class Notifier:
                 has_failed = True
                 continue
             outcome.notified.append(state.notification)
-            self._mark_sent(state, outcome)
+            # The severity of the message: after one window called for the message, another window
+            # of the same invocation may have changed the severity.
+            self._mark_sent(state, state.notification.severity, outcome)
         return has_failed
 
-    def _mark_sent(self, state: AlertState, outcome: Outcome) -> None:
+    def _mark_sent(self, state: AlertState, known: Severity, outcome: Outcome) -> None:
+        """Remove the mark; ``known`` is the severity that recipients know from now on."""
         try:
-            self._store.mark_sent(state, self._intervals)
+            self._store.mark_sent(replace(state, notified_severity=known), self._intervals)
         except StateError as error:
             # The remaining messages must still be sent. The sweep sends this message again.
             outcome.undelivered.append(

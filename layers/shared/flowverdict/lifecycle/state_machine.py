@@ -90,9 +90,10 @@ class AlertState:
     observed_at
         When it was last detected.
     notified_at, notified_severity, messages
-        When it was last notified, the highest severity notified, and the number of messages;
+        When it was last notified, the severity in that message, and the number of messages;
         ``None`` and 0 if never in this episode. A message that the rate limit held back counts as
-        notified, because the notice of the rate limit reports it.
+        notified, because the notice of the rate limit reports it. Once a message is sent, the
+        store gets the severity that was sent, which may differ from what called for the message.
     pending, pending_at
         The message to send, and since when. Written together with what caused it and removed once
         sent, so that a crash in between delays a message and never loses it.
@@ -379,7 +380,7 @@ def _calls_for(state: AlertState, status: Status, reason: str | None, now: int) 
         pending=status,
         pending_at=now,
         notified_at=now,
-        notified_severity=state.notification.severity,  # never falls within an episode
+        notified_severity=state.notification.severity,
         messages=state.messages + 1,
         suppressed=None,
     )

@@ -116,7 +116,10 @@ class AlertStore(Protocol):
         """Write all changes; raises ``ConflictError`` if what they were computed from changed."""
 
     def mark_sent(self, state: AlertState, intervals: Intervals) -> None:
-        """Remove the pending message from the stored state, if it is still the same message."""
+        """Remove the pending message from the stored state, if it is still the same message.
+
+        With that, store ``state.notified_severity``, and nothing else of ``state``.
+        """
 
     def due(self, now: int, limit: int) -> Iterable[str]:
         """Return the fingerprints of alerts that are due at ``now``, the longest due first."""

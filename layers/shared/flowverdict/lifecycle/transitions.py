@@ -95,8 +95,11 @@ def may_replace(notification: Notification, old: Notification) -> bool:
     )
 
 
-def continues_elsewhere(transitions: Sequence[Transition]) -> bool:
-    """Whether a retracted alert reappears in another window at no higher severity."""
+def severity_known(transitions: Sequence[Transition]) -> Severity | None:
+    """Return the severity that recipients know of an alert that goes on in another window.
+
+    ``None`` unless one window retracted the alert and another shows it at no higher severity.
+    """
     before, last = transitions[0].before, transitions[-1].after
     is_retracted = any(
         transition.is_message_due and transition.after.pending is Status.RESOLVED
@@ -108,8 +111,9 @@ def continues_elsewhere(transitions: Sequence[Transition]) -> bool:
         or before is None
         or before.notified_severity is None
     ):
-        return False
-    return last.notification.severity.rank >= before.notified_severity.rank
+        return None
+    known = before.notified_severity
+    return known if last.notification.severity.rank >= known.rank else None
 
 
 def count_flows_added(transitions: Iterable[Transition]) -> Counter[tuple[str, Severity]]:
