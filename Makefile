@@ -13,6 +13,8 @@ PYTHON_VERSION := $(shell cat .python-version)
 export SAM_CLI_TELEMETRY := 0
 # No account and no Region of the caller's reach the tests or the demo.
 export AWS_EC2_METADATA_DISABLED := true
+# Else each of the processes that tests start compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test test-all accuracy cost bench bench-small e2e e2e-iam size local check lint format types imports template scan build lock clean audit fuzz fuzz-merge soak
 

@@ -60,6 +60,10 @@ def make_sample_world() -> SampleWorld:
             ("shop-database", "database", "10.0.3.30", "database"),
         )
     }
+    address = ec2.allocate_address(Domain="vpc")  # what the internet asks has a public address
+    ec2.associate_address(
+        AllocationId=address["AllocationId"], NetworkInterfaceId=interfaces["shop-web"]
+    )
     _make_flow_log(ec2, vpc_id)
     return SampleWorld(vpc_id=vpc_id, subnets=subnets, interfaces=interfaces)
 

@@ -1,11 +1,12 @@
 """A record counts once and its alert is sent once, however often and by whichever way it arrives.
 
-The ways: delivered again, in two forms, by two flow logs, or to a function that dies half way.
+The ways: delivered again, in two forms, or by two flow logs.
 
 Requirement: "The same object or log event delivered twice, ten times, concurrently, or
 half-processed before a crash adds to counts once and alerts once. The same flow reported by two
-overlapping flow logs (VPC and subnet) counts once." Two processes at once are in test_at_once.py,
-every order of two functions' steps in tests/laws/test_window_laws.py.
+overlapping flow logs (VPC and subnet) counts once." Two processes at once are in
+tests/faults/test_at_once.py, deaths of a function in tests/faults/test_crash_points.py, every order
+of two functions' steps in tests/laws/test_window_laws.py.
 """
 
 from __future__ import annotations
@@ -18,12 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import time_machine
-from botocore.client import BaseClient
 
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flowlog.s3_events import ObjectRef
 from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict_cli.local_aws import REGION, local_aws
+from flowverdict_cli.local_aws import REGION
 from scripts.pack_cloudwatch_event import pack
 from tests.helpers.alert_samples import NOW
 from tests.helpers.at_once import NoRules
@@ -108,7 +108,7 @@ def check_told_once(aws: LocalAws, *, flows: int = 1, records: int = 1, packets:
     assert len(aws.emails()) == 2
 
 
-@pytest.mark.parametrize("times", [2, 10])
+@pytest.mark.parametrize("times", [2, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("batches", ["one batch", "a batch each"])
 def test_an_object_delivered_again_counts_once(aws: LocalAws, times: int, batches: str) -> None:
     bodies = [notification(put(aws, key_of("fl-aa"), REPLY))] * times
@@ -134,7 +134,7 @@ def test_an_object_counts_once_in_whatever_form_it_is_named(aws: LocalAws) -> No
     check_told_once(aws)
 
 
-@pytest.mark.parametrize("times", [2, 10])
+@pytest.mark.parametrize("times", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_log_event_delivered_again_counts_once(aws: LocalAws, times: int) -> None:
     event = json.loads(pack(REPLY, log_group="flow-logs", log_stream="eni-1-all"))
     deliver(aws, *[event] * times)
@@ -190,65 +190,6 @@ def test_ten_minutes_records_and_a_minutes_records_count_once(aws: LocalAws) -> 
         if one["status"] == "resolved" and not one["status_reason"].startswith("Corrected: ")
     ]
     assert totals(over) == (1, 1, 10, 400)
-
-
-# --- half-processed -------------------------------------------------------------------------------
-
-
-class CrashError(BaseException):
-    """The function dies: nothing that handles errors sees this."""
-
-
-@pytest.mark.slow
-def test_a_function_that_dies_before_any_call_of_aws_counts_nothing_twice_and_loses_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    real = BaseClient._make_api_call  # type: ignore[attr-defined]  # noqa: SLF001 - every call of every client
-    calls: list[str] = []
-    dies_at: int | None = None
-
-    def call(client: BaseClient, operation: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401 - botocore's
-        if dies_at is not None and len(calls) == dies_at:
-            raise CrashError
-        calls.append(operation)
-        return real(client, operation, arguments)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", call)
-    died_after: list[str] = []
-    for number in range(200):
-        # On a slow machine a ticking clock would be past the sweeps below.
-        with time_machine.travel(NOW, tick=False), local_aws() as aws:
-            event = queued(
-                *(
-                    notification(put(aws, key_of("fl-aa", name), lines))
-                    for name, lines in enumerate((REQUEST, REPLY))
-                )
-            )
-            calls.clear()
-            dies_at = number
-            try:
-                aws.invoke(event)
-            except CrashError:
-                died_after.append(calls[-1] if calls else "nothing")
-            else:
-                break
-            finally:
-                dies_at = None
-            published = calls.count("Publish")
-            deliver(aws, event)
-            *fired, resolved = told(aws)
-            # Between the answer of SNS and the write that records it, the table does not know that
-            # the message was sent: it is sent twice rather than never.
-            twice = (
-                published > 0 and "UpdateItem" not in calls[calls.index("Publish") :][:published]
-            )
-            assert [one["status"] for one in fired] == ["firing"] * (2 if twice else 1), (
-                f"died after {calls[:number]}"
-            )
-            assert {one["fingerprint"] for one in fired} == {resolved["fingerprint"]}
-            assert totals(resolved) == (1, 1, 3, 120), f"died after {calls[:number]}"
-    print(f"died before each of {len(died_after)} calls")  # noqa: T201 - a figure to read
-    assert {"PutObject", "PutItem", "TransactWriteItems", "Publish"} <= set(died_after)
 
 
 # --- what comes late ------------------------------------------------------------------------------

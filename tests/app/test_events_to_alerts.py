@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 EVENTS = ROOT / "events"
-ALERT_SCHEMA = json.loads((ROOT / "docs" / "schemas" / "alert.schema.json").read_text())
+ALERTS = jsonschema.Draft202012Validator(
+    json.loads((ROOT / "docs" / "schemas" / "alert.schema.json").read_text()),
+    format_checker=jsonschema.FormatChecker(),
+)
 
 # --- the user's table -----------------------------------------------------------------------------
 
@@ -53,7 +56,7 @@ def test_the_four_rows_of_the_users_table_reach_the_subscriber(
 
     assert failed(invocation) == []
     (alert,) = aws.alerts()
-    jsonschema.validate(alert, ALERT_SCHEMA, format_checker=jsonschema.FormatChecker())
+    ALERTS.validate(alert)
     assert (alert["flow_direction"], alert["leg"], alert["verdict"], alert["severity"]) == expected
     assert (alert["account_id"], alert["region"]) == ("123456789012", REGION)
     (email,) = aws.emails()
@@ -115,7 +118,7 @@ def test_every_real_envelope_gives_its_alerts(aws: LocalAws, name: str) -> None:
     assert invocation.error is None
     published = aws.alerts()
     for document in published:
-        jsonschema.validate(document, ALERT_SCHEMA, format_checker=jsonschema.FormatChecker())
+        ALERTS.validate(document)
     alerts = [notification for notification in published if notification["kind"] == "reject"]
     assert {
         (alert["leg"], alert["verdict"], alert["service_port"]) for alert in alerts

@@ -122,7 +122,7 @@ def test_message_with_a_sender_fault_is_not_tried_again(stage: Stage, waits: lis
 
 
 def test_queue_that_refuses_all_messages_ends_the_run(stage: Stage, waits: list[float]) -> None:
-    keys = [key_of(number) for number in range(300)]
+    keys = [key_of(number) for number in range(120)]
     stage.put(*keys)
     refusing(stage, dict.fromkeys(keys, 99), sender_fault=True)
     code, out, err = stage.run()

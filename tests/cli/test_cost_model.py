@@ -118,6 +118,7 @@ def test_the_recommended_format_is_the_readmes() -> None:
     assert re.sub(r"[${}]", "", log_format) == cost_table.FORMATS["recommended"]
 
 
+@pytest.mark.slow
 def test_the_bytes_of_a_record_are_as_stated() -> None:
     for name, fields in cost_table.FORMATS.items():
         measured = cost_table.measure(20_000, fields, runs=1)

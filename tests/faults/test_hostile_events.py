@@ -25,6 +25,7 @@ from tests.helpers.hostile_input import ACCEPT, CLEAN, HEADER, MIB, REJECT, bomb
 from tests.helpers.measured import measured
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from flowverdict_cli.local_aws import LocalAws
@@ -168,20 +169,21 @@ def test_hostile_log_events_are_refused_in_one_line_each_and_the_next_one_is_rea
 
 # Whether the log event is refused, and how many MiB its reading may take. For a moment three copies
 # of the unpacked data are in memory. Of all JSON, empty lists need the most: 3 bytes become 64.
-LOG_BOMBS: dict[str, tuple[bytes, bool, int]] = {
-    "2 GiB of blanks": (bomb(b"", b" " * MIB, 2_048), True, 32),
+# Made only where they are needed: a checksum over two GiB takes its time.
+LOG_BOMBS: dict[str, tuple[Callable[[], bytes], bool, int]] = {
+    "2 GiB of blanks": (lambda: bomb(b"", b" " * MIB, 2_048), True, 32),
     "2 GiB in a message": (
-        bomb(json.dumps(PAYLOAD).encode()[:-2] + b'{"message":"', b"x" * MIB, 2_048),
+        lambda: bomb(json.dumps(PAYLOAD).encode()[:-2] + b'{"message":"', b"x" * MIB, 2_048),
         True,
         32,
     ),
     "as many lists as are read": (
-        bomb(b'{"messageType":[1', b",[]" * 50_000, MAX_PAYLOAD_BYTES // 150_000),
+        lambda: bomb(b'{"messageType":[1', b",[]" * 50_000, MAX_PAYLOAD_BYTES // 150_000),
         True,
         300,
     ),
     "as many messages as are read": (
-        gzip.compress(
+        lambda: gzip.compress(
             json.dumps(
                 PAYLOAD | {"logEvents": [{"id": "0" * 56, "message": "x" * 200}] * 25_000}
             ).encode()
@@ -197,7 +199,7 @@ LOG_BOMBS: dict[str, tuple[bytes, bool, int]] = {
 def test_a_log_event_takes_little_memory_whatever_it_unpacks_to(tmp_path: Path, what: str) -> None:
     content, refused, most = LOG_BOMBS[what]
     path = tmp_path / what
-    path.write_bytes(content)
+    path.write_bytes(content())
 
     told = measured("log-event", path)
 

@@ -36,6 +36,7 @@ from tests.helpers.hostile_input import ACCEPT, CLEAN, HEADER, MIB, REJECT, bomb
 from tests.helpers.measured import measured
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from flowverdict_cli.local_aws import Invocation, LocalAws
@@ -243,23 +244,26 @@ def test_what_is_only_much_is_read_and_counted(aws: LocalAws) -> None:
 # --- memory and time ------------------------------------------------------------------------------
 
 # The functions have 1,024 MiB by default and at least 512; Python, boto3 and cached rules take 150.
-BOMBS: dict[str, tuple[bytes, str | None]] = {
-    "1 GiB of NULs": (bomb(b"", bytes(MIB), 1_024), "first line is over 65536 bytes"),
-    "1 GiB in one line after a record": (bomb(HEADER + REJECT, b"x" * MIB, 1_024), None),
+# Made only where they are needed: a checksum over a GiB takes its time.
+BOMBS: dict[str, tuple[Callable[[], bytes], str | None]] = {
+    "1 GiB of NULs": (lambda: bomb(b"", bytes(MIB), 1_024), "first line is over 65536 bytes"),
+    "1 GiB in one line after a record": (lambda: bomb(HEADER + REJECT, b"x" * MIB, 1_024), None),
     "256 MiB in one line, a member for each MiB": (
-        gzip.compress(HEADER + REJECT) + gzip.compress(b"x" * MIB) * 256,
+        lambda: gzip.compress(HEADER + REJECT) + gzip.compress(b"x" * MIB) * 256,
         None,
     ),
-    "a line of 10 MB, plain": (HEADER + b"x" * 10_000_000 + b"\n" + REJECT, None),
-    "a million columns, plain": (b"version " * 1_000_000 + b"\n", "first line"),
-    "4 MiB of blank lines": (bomb(HEADER + REJECT, b"\n" * MIB, 4), None),
-    "20,000 times one record": (bomb(HEADER, REJECT * 1_000, 20), None),
+    "a line of 10 MB, plain": (lambda: HEADER + b"x" * 10_000_000 + b"\n" + REJECT, None),
+    "a million columns, plain": (lambda: b"version " * 1_000_000 + b"\n", "first line"),
+    "4 MiB of blank lines": (lambda: bomb(HEADER + REJECT, b"\n" * MIB, 4), None),
+    "20,000 times one record": (lambda: bomb(HEADER, REJECT * 1_000, 20), None),
     "a name of 5 MB in the gzip's header": (
-        b"\x1f\x8b\x08\x08"
-        + bytes(6)
-        + b"x" * 5_000_000
-        + b"\0"
-        + gzip.compress(HEADER + REJECT)[10:],
+        lambda: (
+            b"\x1f\x8b\x08\x08"
+            + bytes(6)
+            + b"x" * 5_000_000
+            + b"\0"
+            + gzip.compress(HEADER + REJECT)[10:]
+        ),
         "broken gzip: Gzip header exceeds",
     ),
 }
@@ -270,7 +274,7 @@ BOMBS: dict[str, tuple[bytes, str | None]] = {
 def test_a_file_takes_little_memory_whatever_it_unpacks_to(tmp_path: Path, what: str) -> None:
     content, refusal = BOMBS[what]
     path = tmp_path / what
-    path.write_bytes(content)
+    path.write_bytes(content())
 
     told = measured("file", path)
 

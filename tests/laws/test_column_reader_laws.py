@@ -211,7 +211,7 @@ def soon_by_column_again() -> Iterator[None]:
 
 
 # From whole files in one chunk to most lines in two chunks.
-@pytest.fixture(scope="module", params=[1 << 20, 4096, 97])
+@pytest.fixture(scope="module", params=[1 << 20, pytest.param(4096, marks=pytest.mark.slow), 97])
 def chunk(request: pytest.FixtureRequest) -> Iterator[int]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(column_reader, "CHUNK_BYTES", request.param)

@@ -101,8 +101,8 @@ def group(element: dict[str, object], **more: object) -> TargetGroup:
         ("instance", "TLS", True),
         ("instance", "UDP", True),
         ("instance", "TCP_UDP", True),
-        ("ip", "TCP", False),
-        ("ip", "TLS", False),
+        ("ip", "TCP", None),  # off by default, but it can be on
+        ("ip", "TLS", None),
         ("ip", "UDP", True),
         ("ip", "TCP_UDP", True),
         ("ip", "QUIC", True),
@@ -145,7 +145,9 @@ def test_an_attribute_counts_before_the_default(
     for form in forms:
         assert group(element, TargetGroupAttributes=form).preserve_client_ip is preserved
     elsewhere = {"TargetGroupAttributes": {API_ARN: told}}
-    assert group(element, **elsewhere).preserve_client_ip is (target_type == "instance")
+    assert group(element, **elsewhere).preserve_client_ip is (
+        True if target_type == "instance" else None
+    )
 
 
 @pytest.mark.parametrize(

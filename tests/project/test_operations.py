@@ -32,7 +32,7 @@ COLD_START = "ColdStart"  # Powertools' own
 OF_AWS = ("AWS/Lambda", "AWS/SQS", "AWS/SNS", "AWS/DynamoDB", "AWS/Logs", "AWS/Events")
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """Reads CloudFormation's short functions as their arguments."""
 
 
@@ -44,7 +44,7 @@ _Loader.add_multi_constructor(
         else loader.construct_scalar(node)
     ),
 )
-RESOURCES: dict[str, dict[str, Any]] = yaml.load(TEMPLATE, Loader=_Loader)["Resources"]  # noqa: S506 - a SafeLoader
+RESOURCES: dict[str, dict[str, Any]] = yaml.load(TEMPLATE, Loader=_Loader)["Resources"]  # noqa: S506 - a safe loader
 ALARMS = {
     name: resource["Properties"]
     for name, resource in RESOURCES.items()

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def imported_names(module: ast.Module) -> set[str]:
@@ -24,7 +30,7 @@ def test_nothing_imports_a_test_module() -> None:
     imports = {
         str(path.relative_to(TESTS)): sorted(
             name
-            for name in imported_names(ast.parse(path.read_text()))
+            for name in imported_names(parsed(path))
             if name.startswith("tests.")
             and any(part.startswith("test_") for part in name.split(".")[:-1])
         )
@@ -40,7 +46,7 @@ def test_profiles_alone_set_the_number_of_examples() -> None:
         f"{path.relative_to(TESTS)}:{node.value.lineno}"
         for path in TESTS.rglob("*.py")
         if path not in allowed
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.keyword) and node.arg in {"max_examples", "deadline"}
     ]
     assert fixed == []

@@ -17,6 +17,7 @@ from tests.simulator.records import FlowKey, Format
 from tests.simulator.world import TCP, Kind, World
 
 EITHER = "network-acl-or-security-group"
+_SURELY_EPHEMERAL = 32768  # no service of the simulator listens above
 BY_RULES = frozenset({Cause.SECURITY_GROUP, Cause.NETWORK_ACL, Cause.BOTH})
 
 
@@ -100,7 +101,8 @@ class Knowledge:
         if self.first.packet.case == Case.UNTRACKED:
             return False
         if self.first.rules_check.tracking is not None:
-            return not self._acl_blocks and self.read.security_groups_allow is False
+            fits = not self._acl_blocks and self.read.security_groups_allow is False
+            return fits and self._is_in_midst
         if not self.leg_is_known or not self._is_only_way:
             return False
         may_be_forgotten = self.first.packet.leg is Leg.RESPONSE and not self._has_flags
@@ -111,6 +113,16 @@ class Knowledge:
     @property
     def _has_flags(self) -> bool:
         return self.key.protocol == TCP and self.log.fmt is not Format.V2
+
+    @property
+    def _is_in_midst(self) -> bool:
+        """Whether flags, the opposite direction or the ports show that a packet opens nothing."""
+        key = self.key
+        return (
+            self._has_flags
+            or key.mirrored() in self.log.accepted
+            or key.srcport < _SURELY_EPHEMERAL <= key.dstport
+        )
 
     @property
     def _acl_blocks(self) -> bool:

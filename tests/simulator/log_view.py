@@ -15,8 +15,8 @@ interface. It knows the leg of a flow (``implied_leg``) only in these cases:
   where flags are logged, opens nothing, so the leg stays unknown.
 
 Times as AWS stamps them show no order (``timeless_leg``): SYN alone is a request. A flow that was
-never accepted is a response if its opposite direction was, with SYN where flags are logged, and
-the ports differ.
+never accepted is a response if its opposite direction was, with SYN and no end where flags are
+logged, and the ports differ.
 """
 
 from __future__ import annotations
@@ -143,8 +143,7 @@ def _timeless_leg_of_flags(
     if mirror is None:
         return Leg.REQUEST if came_in and flags & ACK and log.whole(key) else None
     opened = log.flags(mirror)
-    asked = opened is not None and opened & SYN and not opened & ACK
-    return Leg.RESPONSE if asked else None
+    return Leg.RESPONSE if opened == SYN else None
 
 
 def is_over(log: Log, key: FlowKey) -> bool:

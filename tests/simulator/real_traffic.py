@@ -14,6 +14,7 @@ from tests.simulator.network import (
     IDLE_SECONDS,
     LONG_IDLE_SECONDS,
     RST,
+    SYN,
     End,
     Leg,
 )
@@ -28,6 +29,7 @@ from tests.simulator.paths import (
     to_transit_gateway,
 )
 from tests.simulator.world import (
+    ANY_PROTOCOL,
     ANY_V4,
     CLOUDFRONT_BLOCK,
     HEALTH_CHECK_BLOCK,
@@ -36,6 +38,7 @@ from tests.simulator.world import (
     TCP,
     UDP,
     Address,
+    GroupRule,
     Interface,
     Kind,
     TargetGroup,
@@ -90,7 +93,7 @@ class RealTraffic(HardTraffic):
             group = self.rng.choice(self.world.target_groups)
             balancer = self.world.interfaces[group.balancer]
             target = self.world.interfaces[self.rng.choice(group.targets)]
-            how = self.rng.choice(("through", "through", "through", "health check", "past"))
+            how = self.rng.choice((*("through",) * 6, "health check", "past"))
             if how == "through":
                 route = self._through(group, balancer, target)
             elif how == "health check":
@@ -102,9 +105,20 @@ class RealTraffic(HardTraffic):
             self.converse(self.made(route, group.protocol, Case.LOAD_BALANCER))
 
     def _client_of(self, target: Interface) -> Interface:
-        return self.rng.choice(
-            [each for each in self.workloads(target.vpc_id) if each.subnet_id != target.subnet_id]
-        )
+        """Return an instance of another subnet: often one that a rule of the target names."""
+        near = [
+            each for each in self.workloads(target.vpc_id) if each.subnet_id != target.subnet_id
+        ]
+        named = {rule.group_id for rule in self._rules_of(target)}
+        favoured = [each for each in near if named.intersection(each.group_ids)]
+        free = [each for each in near if any(_lets_all_out(rule) for rule in self._rules_of(each))]
+        choices = [each for each in (favoured, free) if each]
+        return self.rng.choice(self.rng.choice(choices) if choices and self.chance(0.8) else near)
+
+    def _rules_of(self, interface: Interface) -> list[GroupRule]:
+        return [
+            rule for group_id in interface.group_ids for rule in self.world.groups[group_id].rules
+        ]
 
     def _through(self, group: TargetGroup, balancer: Interface, target: Interface) -> Route:
         if balancer.public_address is not None:
@@ -138,12 +152,22 @@ class RealTraffic(HardTraffic):
             opens = self.chance(0.5)
             protocol = self.rng.choice((TCP, TCP, TCP, UDP))
             port = self.rng.choice(SERVICE_PORTS)
-            here = self.end_of(near, port=None if opens else port)
+            here = self.end_of(near, port=None if opens else self._served_port(near))
             there = self.outside(self._remote_host(), port=port if opens else None)
             out = tuple(to_transit_gateway(attachment, here, there))
             back = tuple(from_transit_gateway(attachment, there, here))
             route = Route(forward=out if opens else back, backward=back if opens else out)
             self.converse(self.made(route, protocol, Case.TRANSIT_GATEWAY))
+
+    def _served_port(self, server: Interface) -> int:
+        """Return mostly a port that the server's groups let some range of addresses reach."""
+        served = [
+            rule.from_port
+            for rule in self._rules_of(server)
+            if not rule.egress and rule.protocol == TCP and rule.block is not None
+        ]
+        known = [port for port in served if port]
+        return self.rng.choice(known if known and self.chance(0.7) else SERVICE_PORTS)
 
     def _remote_host(self) -> Address:
         block = self.rng.choice(ON_PREMISES)
@@ -219,7 +243,7 @@ class RealTraffic(HardTraffic):
                 one, other = self.rng.choice(list(self.world.appliances))
                 near = self.rng.choice([each for each in self.servers if each.subnet_id == one])
                 far = self.rng.choice([each for each in self.servers if each.subnet_id == other])
-                port = self.rng.choice(SERVICE_PORTS)
+                port = self._served_port(far)
                 found = self.straight(self.end_of(near), self.end_of(far, port=port)), TCP
             if found is not None:
                 self.converse(self.made(*found, Case.FORWARDER))
@@ -286,6 +310,25 @@ class RealTraffic(HardTraffic):
                     talk.exchange(gap=0.2)
                     talk.close()
 
+    def late_syn_acks(self, count: int) -> None:
+        """Repeat SYN-ACK after the client gave up, at interfaces that AWS always tracks.
+
+        Where the record of the first SYN-ACK is lost, the reject looks like a network ACL's.
+        """
+        kinds = (Kind.ENDPOINT, Kind.LAMBDA, Kind.NETWORK_LOAD_BALANCER)
+        servers = [each for each in self.world.interfaces.values() if each.kind in kinds]
+        for _ in range(count):
+            server = self.rng.choice(servers)
+            route = self.straight(
+                self.end_of(self._client_of(server)),
+                self.end_of(server, port=self._served_port(server)),
+            )
+            talk = self.talk(route, TCP, time=self.moment())
+            if talk.send(Leg.REQUEST, flags=SYN) and talk.send(Leg.RESPONSE, flags=SYN | ACK):
+                talk.send(Leg.REQUEST, flags=RST)
+                talk.case = Case.SKIPDATA
+                talk.send(Leg.RESPONSE, after=self.rng.uniform(7.0, 20.0), flags=SYN | ACK)
+
     # --- what a VPC does not carry ---
 
     def broadcasts(self, count: int) -> None:
@@ -322,3 +365,7 @@ class RealTraffic(HardTraffic):
                 f"169.254.{self.rng.randrange(1, 160)}.{self.rng.randrange(1, 250)}"
             ), False
         return IPv4Address("255.255.255.255"), False
+
+
+def _lets_all_out(rule: GroupRule) -> bool:
+    return rule.egress and rule.protocol == ANY_PROTOCOL and rule.block == ANY_V4

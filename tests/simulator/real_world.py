@@ -66,12 +66,23 @@ class _Extension:
         self.world = self.world.with_group(group)
         return group.group_id
 
-    def subnet(self, vpc: Vpc, *, public: bool = False, block: IPv4Network | None = None) -> Subnet:
-        """Add a subnet with one of the VPC's network ACLs."""
+    def subnet(
+        self,
+        vpc: Vpc,
+        *,
+        public: bool = False,
+        is_open: bool = False,
+        block: IPv4Network | None = None,
+    ) -> Subnet:
+        """Add a subnet with any network ACL of the VPC, or with the default one, which is open."""
         if block is None:
             block = IPv4Network((int(vpc.block.network_address) + (self.subnet_number << 8), 24))
             self.subnet_number += 1
-        acl_ids = [acl.acl_id for acl in self.world.acls.values() if acl.vpc_id == vpc.vpc_id]
+        acl_ids = [
+            acl.acl_id
+            for acl in self.world.acls.values()
+            if acl.vpc_id == vpc.vpc_id and (acl.is_default or not is_open)
+        ]
         subnet = Subnet(
             subnet_id=self.name("subnet"),
             vpc_id=vpc.vpc_id,
@@ -141,8 +152,9 @@ def with_load_balancers(world: World, rng: random.Random) -> World:
         public = made.subnets(vpc)[0]
         targets = [each for each in made.instances(vpc) if each.subnet_id != public.subnet_id]
         rng.shuffle(targets)
+        front = made.subnet(vpc, public=True, is_open=made.chance(0.8))
         groups += [
-            _load_balancer(made, vpc, public, [targets.pop(), targets.pop()]) for _ in range(2)
+            _load_balancer(made, vpc, front, [targets.pop(), targets.pop()]) for _ in range(2)
         ]
     return replace(made.world, target_groups=tuple(groups), hides_load_balancers=made.chance(0.3))
 
@@ -155,9 +167,9 @@ def _load_balancer(
     protocol = rng.choice((TCP, TCP, TCP, UDP))
     own: tuple[str, ...] = ()
     if made.chance(0.6):
-        clients = rng.choice((ANY_V4, ANY_V4, vpc.block, OFFICE))
+        clients = rng.choice((*(ANY_V4,) * 6, vpc.block, OFFICE))
         own = (made.group("balancer", vpc, _rule(protocol, (port, port), block=clients), _ALL_OUT),)
-    faces_internet = made.chance(0.6)
+    faces_internet = made.chance(0.4)
     balancer = made.interface(
         Kind.NETWORK_LOAD_BALANCER,
         subnet,
@@ -265,7 +277,7 @@ def with_forwarders(world: World, rng: random.Random) -> World:
     nat_instances: dict[str, str] = {}
     for vpc in world.vpcs.values():
         public, one, other, *more = made.subnets(vpc)
-        between = made.subnet(vpc)
+        between = made.subnet(vpc, is_open=made.chance(0.8))
         pair = []
         for number in range(2):
             held = made.group(f"firewall-{number}", vpc, *_forwarding_rules(vpc, rng))

@@ -39,10 +39,10 @@ def key_of_answer(answer: Mapping[str, Any]) -> FlowKey:
 def outcome(truth: Truth, answer: Mapping[str, Any], *, with_config: bool) -> Outcome:
     """Return whether an answer is right, unsure or wrong.
 
-    Right: the verdict, the leg and the entry of the network ACL are true, and the verdict is as
-    narrow as the input allows. Unsure: the answer says that it does not know (``undetermined``,
-    either layer where one of them is the cause, a network ACL without its entry), or is no more
-    than *possible*. Wrong: all else.
+    Right: the verdict, the leg, the entry of the network ACL and the way over the internet are
+    true, and the verdict is as narrow as the input allows. Unsure: the answer says that it does not
+    know (``undetermined``, either layer where one of them is the cause, a network ACL without its
+    entry), or is no more than *possible*. Wrong: all else.
     """
     wrong = _differences(truth, answer, with_config=with_config)
     if not wrong:
@@ -86,6 +86,9 @@ def _differences(truth: Truth, answer: Mapping[str, Any], *, with_config: bool) 
         named = (shown.get("network_acl_id"), shown.get("rule_number"), shown.get("egress"))
         if entry is None or named != (entry.network_acl_id, entry.rule_number, entry.egress):
             wrong.append(f"entry {named}, not {entry}")
+    avoids = truth.avoids_internet if with_config else truth.shows_no_internet
+    if avoids and answer.get("path") == "internet":
+        wrong.append("path internet, but the other end is a network of the company's own")
     if _misleads(truth, answer):
         wrong.append(f"a fix where no rule helps: {answer['remedy']['commands']}")
     return wrong

@@ -141,6 +141,10 @@ _HARD: dict[Case, tuple[Callable[[RealTraffic], None], ...]] = {
     Case.FORWARDER: (lambda traffic: traffic.forwarders(40),),
     Case.IDLE_TIMEOUT: (lambda traffic: traffic.idle_connections(45),),
     Case.LATE_CLOSE: (lambda traffic: traffic.late_closes(25),),
+    Case.SKIPDATA: (
+        lambda traffic: traffic.plain(20),
+        lambda traffic: traffic.late_syn_acks(15),
+    ),
     Case.PUBLIC_RANGES: (lambda traffic: traffic.public_ranges(40),),
     Case.SUBNET_EXCLUSION: (lambda traffic: traffic.subnet_exclusions(40),),
     Case.BROADCAST: (lambda traffic: traffic.broadcasts(25),),
@@ -148,6 +152,7 @@ _HARD: dict[Case, tuple[Callable[[RealTraffic], None], ...]] = {
 # The kinds whose worlds have more than a random world.
 _EXTENDED: dict[Case, Callable[[World, random.Random], World]] = {
     Case.LOAD_BALANCER: with_load_balancers,
+    Case.SKIPDATA: with_load_balancers,
     Case.TRANSIT_GATEWAY: with_transit_gateway,
     Case.FORWARDER: with_forwarders,
     Case.PUBLIC_RANGES: with_public_ranges,

@@ -45,13 +45,16 @@ from tests.simulator.decidable import (
 from tests.simulator.evaluator import AclAnswer, PacketView, evaluate_acl, evaluate_groups
 from tests.simulator.log_view import Log, clearly_closed, implied_leg, timeless_leg, was_open
 from tests.simulator.network import SYN, Cause, Hop, Leg, Observation, Tracking, view_of
+from tests.simulator.paths import PATH_VIRTUAL_PRIVATE_GATEWAY
 from tests.simulator.records import FlowKey, Format, key_of
+from tests.simulator.routes import PATH_PEERING
 from tests.simulator.world import ICMP, ICMPV6, TCP, World
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _WHOLE_LOG = (Case.LOST_RECORDS, Case.REJECT_ONLY, Case.AWS_STAMPS, Case.SKIPDATA)
+_PATHS_TO_OWN_NETWORKS = (PATH_VIRTUAL_PRIVATE_GATEWAY, PATH_PEERING)
 _ALLOWED = "rules-allow"
 _UNDETERMINED = "undetermined"
 _UNKNOWN = "unknown"
@@ -63,8 +66,10 @@ class Truth:
     """The truth about one rejected flow, as logged.
 
     ``network_acl_entry`` is the deny entry where the network ACL blocks, alone or with the groups.
-    ``mixed`` is whether packets of this flow were rejected for different causes or legs; the fields
-    then show the first of them, and ``causes`` all.
+    ``avoids_internet`` is whether the other end is in a network of the company's own, as the route
+    tables say, whatever its address looks like; ``shows_no_internet`` is whether ``traffic-path``
+    says so. ``mixed`` is whether packets of this flow were rejected for different causes or legs;
+    the fields then show the first of them, and ``causes`` all.
     """
 
     key: FlowKey
@@ -88,6 +93,8 @@ class Truth:
     reply_crosses: bool
     tracking: Tracking | None = None
     in_real_network: bool = False
+    avoids_internet: bool = False
+    shows_no_internet: bool = False
 
     @property
     def any_leg(self) -> bool:
@@ -96,10 +103,11 @@ class Truth:
 
     @property
     def right_legs(self) -> frozenset[str]:
-        """The legs that are right: the true leg, and ``unknown`` where the leg is not decidable."""
+        """The legs that are right: the true leg, and ``unknown`` unless the leg must be named."""
         if self.any_leg:
             return frozenset({*Leg, _UNKNOWN})
-        return frozenset({self.leg}) if self.leg_decidable else frozenset({self.leg, _UNKNOWN})
+        must_be_named = self.leg_decidable and not self.in_real_network
+        return frozenset({self.leg} if must_be_named else {self.leg, _UNKNOWN})
 
     @property
     def right_without_config(self) -> frozenset[str]:
@@ -230,6 +238,8 @@ def _truth(
         reply_crosses=hop.at_boundary if hop.reply_at_boundary is None else hop.reply_at_boundary,
         tracking=first.rules_check.tracking,
         in_real_network=log.as_aws,
+        shows_no_internet=log.fmt is not Format.V2 and hop.path in _PATHS_TO_OWN_NETWORKS,
+        avoids_internet=world.is_own_network(hop.interface.vpc_id, hop.peer),
     )
 
 

@@ -241,6 +241,17 @@ class World:
             if group.preserves and target.interface_id in group.targets and group.port == port
         ]
 
+    def is_own_network(self, vpc_id: str, address: Address) -> bool:
+        """Return whether an address is of any VPC, or of a network that a VPC has a route to."""
+        blocks: list[Block] = [
+            route.block for route in self.static_routes if route.vpc_id == vpc_id
+        ]
+        for vpc in self.vpcs.values():
+            blocks += [vpc.block, *vpc.more_blocks]
+            if vpc.block_v6 is not None:
+                blocks.append(vpc.block_v6)
+        return any(address.version == block.version and address in block for block in blocks)
+
     def with_interface(self, interface: Interface) -> World:
         """Return the same world with an interface added or replaced."""
         return replace(self, interfaces={**self.interfaces, interface.interface_id: interface})

@@ -121,7 +121,7 @@ def test_a_gateway_endpoint_says_whether_the_subnet_is_routed_to_it() -> None:
         "so traffic goes through a NAT gateway or internet gateway" in note
         for note in unrouted.notes
     )
-    without = endpoints("52.218.1.1", replace(SHOP, endpoints=()))
+    without = endpoints("52.218.1.1", replace(SHOP, endpoints=(), route_tables=()))
     assert without.path is Path.AWS_SERVICE
     assert (
         f"{VPC} has no gateway endpoint for it, "

@@ -59,13 +59,13 @@ def load_balancer_before(config: NetConfig, interface: Interface, packet: Packet
     if config.targets is None or config.target_groups is None:
         return _in_vpc(config, interface)
     by_arn = {balancer.arn: balancer for balancer in config.load_balancers or ()}
-    for group in _target_groups(config, interface, packet):
-        for arn in group.load_balancer_arns or ():
-            balancer = by_arn.get(arn)
-            known_type = None if balancer is None else balancer.load_balancer_type
-            if known_type == "network" or (known_type is None and ":loadbalancer/net/" in arn):
-                return _before(config, arn, balancer)
-    return None
+    arns = [
+        arn
+        for group in _target_groups(config, interface, packet)
+        for arn in group.load_balancer_arns or ()
+        if _is_network(arn, by_arn.get(arn))
+    ]
+    return _before(config, arns[0], by_arn.get(arns[0])) if arns else None
 
 
 def load_balancers_known(config: NetConfig) -> bool:
@@ -76,6 +76,11 @@ def load_balancers_known(config: NetConfig) -> bool:
         and config.targets is not None
         and not config.incomplete & {"load_balancers", "target_groups", "targets"}
     )
+
+
+def _is_network(arn: str, balancer: LoadBalancer | None) -> bool:
+    known = None if balancer is None else balancer.load_balancer_type
+    return ":loadbalancer/net/" in arn if known is None else known == "network"
 
 
 def _is_load_balancer(interface: Interface) -> bool:

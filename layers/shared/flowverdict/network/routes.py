@@ -109,6 +109,31 @@ def route_to(config: NetConfig, interface: Interface, remote: Address) -> Found 
     )
 
 
+def passes_middlebox(config: NetConfig, sender: Interface, receiver: Address) -> bool:
+    """Return whether an appliance or firewall endpoint stands on the route to an address.
+
+    References to security groups do not match what comes through one, since it forwards the packet:
+    https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html
+    """
+    route = route_to(config, sender, receiver)
+    if route is None or route.is_default:
+        return False
+    match route.target:
+        case Target.INTERFACE:
+            ends = [sender, *config.interfaces_with(receiver)]
+            own = {name for end in ends for name in (end.interface_id, end.instance_id)}
+            return route.target_id not in own
+        case Target.ENDPOINT:
+            endpoint = next(
+                (each for each in config.endpoints or () if each.endpoint_id == route.target_id),
+                None,
+            )
+            kind = None if endpoint is None else endpoint.endpoint_type
+            return (kind or "").casefold() == "gatewayloadbalancer"
+        case _:
+            return False
+
+
 def _networks(config: NetConfig, route: Route) -> Iterator[Network]:
     match route.destination:
         case None:

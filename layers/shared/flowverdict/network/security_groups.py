@@ -11,10 +11,10 @@ Whatever the data leaves open makes a match *possible* (see ``packet``), for exa
 holders belong to another account. The answer is ``unknown`` as soon as such a match could reverse
 it, and then names what is missing.
 
-Records do not show whether a packet came through a middlebox or a load balancer that keeps the
-client's address, and references to the client's group do not match such packets. Where a load
-balancer is known, such a match is possible; where load balancers are not known, the answer says
-that it holds for direct packets only.
+References do not match packets that a middlebox forwards, which the route shows. Nor does a
+reference to the client's group match what comes by a load balancer that keeps the client's address,
+which records do not show: where such a load balancer is known, the answer depends on it; where load
+balancers are not known, the answer says that it holds for direct packets only.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ from flowverdict.network.packet import (
     possible,
     sure,
 )
+from flowverdict.network.routes import passes_middlebox
 
 if TYPE_CHECKING:
     from flowverdict.core.addresses import Address
@@ -117,6 +118,16 @@ class _View:
     def address(self) -> Address:
         """The remote address."""
         return self.packet.peer(self.direction)
+
+    @property
+    def passes_middlebox(self) -> bool:
+        """Whether an appliance forwards the packet between its sender and its receiver."""
+        if self.direction is FlowDirection.EGRESS:
+            return passes_middlebox(self.config, self.interface, self.address)
+        sender = self.config.interface_at(self.interface.vpc_id, self.address)
+        if sender is None:
+            return passes_middlebox(self.config, self.interface, self.address)
+        return passes_middlebox(self.config, sender, self.packet.destination)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +322,7 @@ def _match_peer(view: _View, peer: Peer | None) -> Finding:
         case GroupReference():
             if view.before is not None:
                 return sure(matches=peer.group_id in view.before.group_ids)
-            return _match_reference(view, peer)
+            return NO if view.passes_middlebox else _match_reference(view, peer)
         case _:
             return sure(matches=view.address in peer)
 

@@ -128,7 +128,7 @@ def _by_rules_as_read(facts: Facts, leg: Leg) -> tuple[VerdictKind, Strength]:
     A layer that denies the packet now blocks it, whatever the other does. Hard evidence about the
     time of the reject does not show that, so the verdict is not certain.
     """
-    if facts.acl_denies() and facts.groups_deny():
+    if facts.acl_denies() and facts.groups_deny() and leg is not Leg.RESPONSE:
         # A security group blocks no reply that it tracks: with the leg unknown this is a guess.
         guess = leg is Leg.UNKNOWN
         return (

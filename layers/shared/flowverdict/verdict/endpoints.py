@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.core.untrusted import one_line
 from flowverdict.network.model import PrefixListReference
-from flowverdict.verdict.paths import Path, unreachable_from_internet
+from flowverdict.verdict.paths import Path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,7 +110,7 @@ def _notes(
                 "balancer that keeps the client's address: the interface's groups must let clients "
                 "in by address"
             )
-        case Path.INTERNET if unreachable_from_internet(interface, remote):
+        case Path.INTERNET if found.forwarded:
             yield (
                 f"{interface.interface_id} has no public address: such a packet comes by a load "
                 "balancer that keeps the client's address, or by AWS Global Accelerator"

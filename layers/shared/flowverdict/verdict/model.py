@@ -97,6 +97,7 @@ class EvidenceKind(StrEnum):
     NO_ENDPOINT = "no-endpoint"
     ICMP_ERROR = "icmp-error"
     ONLY_DIRECT = "only-direct"
+    NOT_CARRIED = "not-carried"
     NETWORK_ACL_ALLOWS = "network-acl-allows"
     NETWORK_ACL_DENIES = "network-acl-denies"
     SECURITY_GROUPS_ALLOW = "security-groups-allow"

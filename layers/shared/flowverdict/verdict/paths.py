@@ -124,6 +124,9 @@ class FoundPath:
         ``broadcast``, ``multicast`` or ``link-local``, which no VPC carries.
     load_balancer
         The name of the load balancer that the client came by, where that is known.
+    forwarded
+        Whether an internet host's packet reached an interface that no internet gateway reaches: a
+        load balancer or AWS Global Accelerator forwarded it.
     """
 
     path: Path
@@ -135,6 +138,7 @@ class FoundPath:
     route: Found | None = None
     special: str | None = None
     load_balancer: str | None = None
+    forwarded: bool = False
 
 
 def find_path(
@@ -327,11 +331,16 @@ def _by_address(
     remote = _remote(packet, logged)
     if logged.path is not Path.INTERNET and not _may_be_public(remote, route):
         return FoundPath(path=Path.OTHER_NETWORK, route=route)
-    if logged.direction is FlowDirection.INGRESS and unreachable_from_internet(interface, remote):
-        before = load_balancer_before(config, interface, packet)
-        if before is not None:
-            return FoundPath(path=Path.LOAD_BALANCER, route=route, load_balancer=before.name)
-    return FoundPath(path=Path.INTERNET, route=route)
+    incoming = logged.direction is FlowDirection.INGRESS
+    if not incoming or not _unreachable_from_internet(interface, remote):
+        return FoundPath(path=Path.INTERNET, route=route)
+    before = load_balancer_before(config, interface, packet)
+    return FoundPath(
+        path=Path.INTERNET if before is None else Path.LOAD_BALANCER,
+        route=route,
+        load_balancer=None if before is None else before.name,
+        forwarded=True,
+    )
 
 
 def _may_be_public(remote: Address, route: Found | None) -> bool:
@@ -341,7 +350,7 @@ def _may_be_public(remote: Address, route: Found | None) -> bool:
     return not is_inside(remote) and route is not None and route.target in INTERNET_GATEWAYS
 
 
-def unreachable_from_internet(interface: Interface, remote: Address) -> bool:
+def _unreachable_from_internet(interface: Interface, remote: Address) -> bool:
     """Return whether no internet gateway can have delivered a packet to the interface itself.
 
     An interface without a public IPv4 address gets packets of internet hosts only by a load

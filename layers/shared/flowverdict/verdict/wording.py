@@ -138,6 +138,8 @@ def because(explanation: Explanation) -> str:
     """Write what rejected the packet, and the evidence for that."""
     if explanation.verdict.kind in TRANSIT_GATEWAY_KINDS:
         return because_of_transit_gateway(explanation)
+    if explanation.not_carried is not None:
+        return f"a VPC does not carry {explanation.not_carried} packets, whatever its rules say"
     return _because_of_a_layer(explanation)
 
 

@@ -51,12 +51,28 @@ def _probably_solicited_syn_ack(facts: Facts) -> str | None:
     mirror = facts.flow.mirror
     if mirror is None or not _is_syn_ack(facts) or solicited_syn_ack(facts) is not None:
         return None
+    if facts.flow.records_lost:
+        return None
     what = "the SYN it answers" if opens(mirror.tcp_flags) else "the opposite direction"
     return f"tcp-flags have SYN-ACK, and {what} was accepted at {clock_time(mirror.first_start)}"
 
 
+def syn_ack_but_records_lost(facts: Facts) -> str | None:
+    """Return an observation for a SYN-ACK whose connection may have ended in lost records."""
+    if not facts.flow.records_lost or not _is_syn_ack(facts):
+        return None
+    if facts.flow.mirror is None and not _sent_by_interface(facts):
+        return None
+    return (
+        "tcp-flags have SYN-ACK, but AWS lost records of this interface (SKIPDATA), which may show "
+        "that the connection was over"
+    )
+
+
 def _sent_syn_ack(facts: Facts) -> str | None:
     if not _is_syn_ack(facts) or facts.flow.mirror is not None or not _sent_by_interface(facts):
+        return None
+    if facts.flow.records_lost:
         return None
     return (
         "the interface itself sent a SYN-ACK, so a SYN had reached it, "
@@ -85,7 +101,7 @@ def _request_accepted(facts: Facts) -> str | None:
     mirror = accepted_request(facts)
     if mirror is None or facts.flow.key.source_port == facts.flow.key.destination_port != 0:
         return None
-    if answered_late(facts):
+    if answered_late(facts) or facts.flow.records_lost:
         return None
     return (
         f"the opposite direction was accepted at {clock_time(mirror.first_start)}, "
@@ -156,7 +172,9 @@ def _opened_by_this_side(facts: Facts) -> str | None:
 
 def _one_way_accepted(facts: Facts) -> str | None:
     same = facts.flow.same
-    if same is None or facts.flow.mirror is not None or facts.flow.records_lost:
+    if same is None or facts.flow.mirror is not None:
+        return None
+    if facts.flow.records_lost or reply_like(facts):
         return None
     when = "before" if not_after(same, facts.flow.traffic) else "later"
     return (
@@ -190,7 +208,7 @@ CONNECTION: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.TCP_SYN_ACK,
         when="`tcp-flags` have SYN-ACK and the opposite direction was accepted, "
-        "but not all of the row on SYN-ACK above holds",
+        "but not all of the row on SYN-ACK above holds; AWS lost no record of the interface",
         strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
         strength=Strength.SOFT,
         source=CONNECTION_TRACKING,
@@ -198,11 +216,21 @@ CONNECTION: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.TCP_SYN_ACK,
-        when="`tcp-flags` have SYN-ACK, `flow-direction` is egress, and no request was seen",
+        when="`tcp-flags` have SYN-ACK, `flow-direction` is egress, and no request was seen; AWS "
+        "lost no record of the interface",
         strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,
         observe=_sent_syn_ack,
+    ),
+    Rule(
+        kind=EvidenceKind.TCP_SYN_ACK,
+        when="`tcp-flags` have SYN-ACK as in the two rows above, but AWS lost records of the "
+        "interface (SKIPDATA)",
+        strikes=(Leg.REQUEST, *AWS_CONTROLS),
+        strength=Strength.SOFT,
+        source=CONNECTION_TRACKING,
+        observe=syn_ack_but_records_lost,
     ),
     Rule(
         kind=EvidenceKind.TCP_SYN_ACK_UNSOLICITED,
@@ -216,7 +244,7 @@ CONNECTION: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.REQUEST_ACCEPTED,
         when="the opposite direction was accepted no later than the reject (UDP: at most 30 s "
-        "before), this direction never",
+        "before), this direction never, and AWS lost no record of the interface",
         strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,
@@ -260,7 +288,7 @@ CONNECTION: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.SAME_DIRECTION_ACCEPTED,
         when="the same direction was accepted at another time, the opposite one never, "
-        "and AWS lost no record of the interface",
+        "neither ports nor rules suggest a reply, and AWS lost no record of the interface",
         strikes=(Leg.RESPONSE,),
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,

@@ -7,10 +7,13 @@ https://docs.aws.amazon.com/vpc/latest/userguide/custom-network-acl.html#nacl-ep
 
 from __future__ import annotations
 
+from flowverdict.core.addresses import kind_not_carried
 from flowverdict.core.protocols import PortLook, Protocol
+from flowverdict.flowlog.flow_key import IPV4
 from flowverdict.network.packet import Outcome
 from flowverdict.verdict.evidence_rules.connection import (
     connection_ended,
+    syn_ack_but_records_lost,
     tracked_connection_goes_on,
 )
 from flowverdict.verdict.evidence_rules.network_rules import allowed_only_direct
@@ -25,20 +28,24 @@ from flowverdict.verdict.evidence_rules.predicates import (
     lacks_request,
     last_seen,
     not_after,
+    only_groups_deny,
     opens,
     ports_look,
+    public_access_or_rules,
     quiet_since,
     reply_like,
     served_by,
 )
 from flowverdict.verdict.evidence_rules.rule import (
     AWS_CONTROLS,
+    BLOCK_PUBLIC_ACCESS,
     CONNECTION_TRACKING,
     FLOW_LOG_RECORDS,
     LOAD_BALANCER_TARGETS,
     NETWORK_ACLS,
     PATH_MTU,
     RECORD_EXAMPLES,
+    SUBNET_SIZING,
     Rule,
     all_but,
 )
@@ -51,6 +58,36 @@ def _reply_without_request(facts: Facts) -> str | None:
     return (
         f"{_why_a_reply(facts)}, but no request was seen although accepted traffic is logged: "
         "the request may be older than the log, or the connection was idle for too long"
+    )
+
+
+def _not_carried(facts: Facts) -> str | None:
+    key = facts.flow.key
+    destination = key.packet_destination
+    by_rules = None if facts.rules_check is None else facts.rules_check.found_path.special
+    for end in (destination, key.packet_source):
+        special = by_rules if end is None else kind_not_carried(end) or by_rules
+        if special is not None:
+            return f"a VPC does not carry {special} packets, whatever its rules say"
+    if destination is None or facts.rules_check is not None or key.protocol != Protocol.UDP:
+        return None
+    if destination.version == IPV4 and destination.packed[-1] == _LAST_OF_256:
+        return (
+            f"{destination} may be the broadcast address of its subnet, and a VPC does not carry "
+            "broadcast packets"
+        )
+    return None
+
+
+def _changed_or_untracked(facts: Facts) -> str | None:
+    mirror = accepted_request(facts)
+    if mirror is None or not only_groups_deny(facts):
+        return None
+    if is_tcp(facts) and answers(facts.flow.traffic.tcp_flags):
+        return None
+    return (
+        "the network ACL lets the reply pass now: it has changed since, or the security groups do "
+        "not track the connection, and have no rule for the reply"
     )
 
 
@@ -105,10 +142,15 @@ def _symmetric_request_accepted(facts: Facts) -> str | None:
     )
 
 
-def _request_long_before(facts: Facts) -> str | None:
+def _request_accepted_in_doubt(facts: Facts) -> str | None:
     mirror = accepted_request(facts)
-    if mirror is None or not answered_late(facts):
+    if mirror is None or not (answered_late(facts) or facts.flow.records_lost):
         return None
+    if facts.flow.records_lost:
+        return (
+            f"the opposite direction was accepted at {clock_time(mirror.first_start)}, this "
+            "direction never was, but AWS lost records of this interface (SKIPDATA)"
+        )
     return (
         f"the opposite direction was accepted from {clock_time(mirror.first_start)} on, this "
         f"direction never was; the reject began at {clock_time(facts.flow.traffic.first_start)}, "
@@ -194,6 +236,8 @@ def _reply_ports(facts: Facts) -> str | None:
     return f"{_ports(facts)} look like a reply"
 
 
+_LAST_OF_256 = 255
+
 # An ICMP error quotes the packet that it is about: the header and eight bytes of it, or as much as
 # fits into the least size that every network carries (RFC 792, RFC 1812, RFC 4443).
 ICMP_ERROR_BYTES: dict[int | None, frozenset[int]] = {
@@ -207,6 +251,44 @@ def _ports(facts: Facts) -> str:
 
 
 HINTS: tuple[Rule, ...] = (
+    Rule(
+        kind=EvidenceKind.CONFLICT,
+        when="Block Public Access concerns an outbound packet that a layer denies too, and "
+        "`reject-reason` is not in the format",
+        strikes=(),
+        strength=Strength.WEAK,
+        source=BLOCK_PUBLIC_ACCESS,
+        observe=public_access_or_rules,
+        conflicts=True,
+    ),
+    Rule(
+        kind=EvidenceKind.NOT_CARRIED,
+        when="a packet's address is a multicast, broadcast or link-local address, or may be the "
+        "broadcast address of a subnet",
+        strikes=(),
+        strength=Strength.WEAK,
+        source=SUBNET_SIZING,
+        observe=_not_carried,
+        conflicts=True,
+    ),
+    Rule(
+        kind=EvidenceKind.CONFLICT,
+        when="a reply to an accepted request: the network ACL, as read, allows it, and no security "
+        "group would as a new connection",
+        strikes=(),
+        strength=Strength.WEAK,
+        source=CONNECTION_TRACKING,
+        observe=_changed_or_untracked,
+        conflicts=True,
+    ),
+    Rule(
+        kind=EvidenceKind.TCP_SYN_ACK,
+        when="`tcp-flags` have SYN-ACK, but AWS lost records of the interface (SKIPDATA)",
+        strikes=(Cause.CLOSED_CONNECTION,),
+        strength=Strength.WEAK,
+        source=CONNECTION_TRACKING,
+        observe=syn_ack_but_records_lost,
+    ),
     Rule(
         kind=EvidenceKind.ONLY_DIRECT,
         when="only a rule that refers to the sender's group allows the packet, and a load balancer "
@@ -245,11 +327,12 @@ HINTS: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.REQUEST_ACCEPTED,
-        when="UDP: the opposite direction was accepted more than 30 s before, this direction never",
+        when="the opposite direction was accepted no later than the reject, this direction never, "
+        "but AWS lost records of the interface, or the flow is UDP and more than 30 s passed",
         strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
         strength=Strength.WEAK,
         source=CONNECTION_TRACKING,
-        observe=_request_long_before,
+        observe=_request_accepted_in_doubt,
     ),
     Rule(
         kind=EvidenceKind.CONFLICT,

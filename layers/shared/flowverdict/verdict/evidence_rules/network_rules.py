@@ -106,7 +106,7 @@ NETWORK_RULES: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.BLOCK_PUBLIC_ACCESS_ON,
         when="Block Public Access is on in the subnet or VPC, the traffic passes an internet "
-        "gateway, and `reject-reason` is not in the format",
+        "gateway (outbound: and neither layer denies it), and `reject-reason` is not in the format",
         strikes=all_but(Cause.BLOCK_PUBLIC_ACCESS),
         strength=Strength.SOFT,
         source=BLOCK_PUBLIC_ACCESS,

@@ -15,8 +15,9 @@ from flowverdict.core.protocols import (
     is_service_port,
     port_look,
 )
-from flowverdict.flowlog.records import RejectReason
+from flowverdict.flowlog.records import FlowDirection, RejectReason
 from flowverdict.flows.model import epoch_to_datetime
+from flowverdict.network.packet import Outcome
 
 if TYPE_CHECKING:
     from flowverdict.flows.accepted_index import Activity
@@ -163,7 +164,19 @@ def reply_may_be_new(facts: Facts) -> bool:
     if flow.mirror is None:
         return reply_like(facts)
     seconds = _TRACKED_SECONDS.get(flow.key.protocol, _TRACKED_SECONDS_OTHER)
-    return answered_late(facts) or not starts_within(facts, flow.mirror, seconds)
+    late = answered_late(facts) or not starts_within(facts, flow.mirror, seconds)
+    return late or only_groups_deny(facts)
+
+
+def only_groups_deny(facts: Facts) -> bool:
+    """Whether the network ACL, as read, allows the packet, and the groups would as a request not.
+
+    Then a rule of the network ACL has changed, or the groups do not track the connection.
+    """
+    rules_check = facts.rules_check
+    return (
+        rules_check is not None and facts.groups_deny() and rules_check.acl_outcome is Outcome.ALLOW
+    )
 
 
 def lacks_request(facts: Facts) -> bool:
@@ -255,7 +268,29 @@ def reason_named(facts: Facts) -> bool:
 
 
 def public_access_blocked(facts: Facts) -> str | None:
-    """Return an observation if Block Public Access concerns the packet and no reason is logged."""
+    """Return an observation if Block Public Access concerns the packet and no reason is logged.
+
+    If a layer denies an outbound packet too, either may have rejected it.
+    """
+    if _public_access_concerns(facts) is None or _denied_going_out(facts):
+        return None
+    return _public_access_concerns(facts)
+
+
+def public_access_or_rules(facts: Facts) -> str | None:
+    """Return an observation if Block Public Access and a layer would reject an outbound packet."""
+    blocked = _public_access_concerns(facts)
+    if blocked is None or not _denied_going_out(facts):
+        return None
+    return f"{blocked}; the rules deny the packet too, and reject-reason is not logged"
+
+
+def _denied_going_out(facts: Facts) -> bool:
+    denied = facts.acl_denies() or facts.groups_deny()
+    return facts.flow.direction is FlowDirection.EGRESS and denied
+
+
+def _public_access_concerns(facts: Facts) -> str | None:
     rules_check = facts.rules_check
     if (
         not reason_unlogged(facts)

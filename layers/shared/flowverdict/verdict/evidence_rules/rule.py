@@ -48,6 +48,7 @@ CONNECTION_TRACKING = f"{EC2_GUIDE}security-group-connection-tracking.html"
 BLOCK_PUBLIC_ACCESS = f"{VPC_GUIDE}security-vpc-bpa-basics.html"
 ENCRYPTION_CONTROLS = f"{VPC_GUIDE}vpc-encryption-controls.html"
 NAT_GATEWAYS = f"{VPC_GUIDE}nat-gateway-basics.html"
+SUBNET_SIZING = f"{VPC_GUIDE}subnet-sizing.html"
 PATH_MTU = f"{EC2_GUIDE}network_mtu.html"
 LOAD_BALANCER_TARGETS = (
     "https://docs.aws.amazon.com/elasticloadbalancing/latest/network/"

@@ -1,0 +1,96 @@
+"""Remember what moto and the SDK compute anew for each client and call, though it never changes.
+
+Half of the time of a test on moto goes into that. ``tests/conftest.py`` puts this in place where
+the tests that were collected have imported moto.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import botocore.client
+import botocore.hooks
+import moto.core.models
+import moto.core.responses
+import moto.core.utils
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
+from moto.logs.models import logs_backends
+from moto.moto_api._internal import mock_random
+
+from flowverdict_cli import local_aws
+from flowverdict_cli.sample_world import make_sample_world
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+    from botocore.model import ServiceModel
+    from moto.ec2.models import EC2Backend
+    from moto.logs.models import LogsBackend
+
+    from flowverdict_cli.sample_world import SampleWorld
+
+
+def quick_aws(patch: pytest.MonkeyPatch) -> None:
+    """Put in place what remembers."""
+    # moto prepares 1,300 answers to the package requests at each start; nothing here uses that.
+    patch.setattr(moto.core.models, "RESPONSES_METHODS", [])
+    # The methods of moto's handler of a service are looked through at each call.
+    patch.setattr(
+        moto.core.responses,
+        "method_names_from_class",
+        cache(moto.core.utils.method_names_from_class),
+    )
+    # Each client renames the events of the SDK, and makes the methods of its service.
+    aliaser, creator = botocore.hooks.EventAliaser, botocore.client.ClientCreator
+    patch.setattr(aliaser, "_alias_event_name", _remember_names(aliaser._alias_event_name))  # type: ignore[attr-defined]  # noqa: SLF001 - what is slow
+    patch.setattr(creator, "_create_methods", _remember_methods(creator._create_methods))  # type: ignore[attr-defined]  # noqa: SLF001 - what is slow
+    patch.setattr(local_aws, "make_sample_world", _remember_world(make_sample_world))
+
+
+def _remember_names(alias_event_name: Callable[[Any, str], str]) -> Callable[[Any, str], str]:
+    names: dict[str, str] = {}
+
+    def remembered(aliaser: object, name: str) -> str:
+        if name not in names:
+            names[name] = alias_event_name(aliaser, name)
+        return names[name]
+
+    return remembered
+
+
+def _remember_methods(
+    create_methods: Callable[[Any, ServiceModel], dict[str, object]],
+) -> Callable[[Any, ServiceModel], dict[str, object]]:
+    methods: dict[str, dict[str, object]] = {}
+
+    def remembered(creator: object, service: ServiceModel) -> dict[str, object]:
+        if service.service_name not in methods:
+            methods[service.service_name] = create_methods(creator, service)
+        return dict(methods[service.service_name])  # the caller adds to it
+
+    return remembered
+
+
+def _remember_world(make: Callable[[], SampleWorld]) -> Callable[[], SampleWorld]:
+    """Make the sample VPC by 40 calls of EC2 once; then put copies of what they made into moto."""
+    made: list[tuple[SampleWorld, tuple[EC2Backend, LogsBackend], tuple[Any, ...]]] = []
+
+    def remembered() -> SampleWorld:
+        ec2, logs = ec2_backends[DEFAULT_ACCOUNT_ID], logs_backends[DEFAULT_ACCOUNT_ID]
+        if {*ec2, *logs}:
+            return make()  # it has more than the sample VPC
+        region = local_aws.REGION
+        if not made:
+            world = make()
+            made.append((world, copy.deepcopy((ec2[region], logs[region])), mock_random.getstate()))
+            return world
+        world, backends, random = made[0]
+        ec2[region], logs[region] = copy.deepcopy(backends)
+        mock_random.setstate(random)
+        return world
+
+    return remembered
