@@ -3,7 +3,7 @@
 - https://registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/vpc_security_group_ingress_rule
 - https://registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/network_acl_rule
 
-In a string of HCL a backslash starts an escape, and ``${`` and ``%{`` start templates, so their brace
+In a string of HCL a backslash starts an escape, and ``${`` and ``%{`` start templates. Their brace
 is written as an escape (https://developer.hashicorp.com/terraform/language/expressions/strings).
 """
 
