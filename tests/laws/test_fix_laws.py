@@ -187,7 +187,7 @@ def check_target(config: NetConfig, change: Change) -> None:
     group = config.security_group(change.rule.group_id)
     assert group is not None
     if is_default(group):
-        assert all(len(each.group_ids or ()) == 1 for each in config.holders(group.group_id))
+        assert any(len(each.group_ids or ()) == 1 for each in config.holders(group.group_id))
     peer = change.rule.peer
     if isinstance(peer, IPv4Network | IPv6Network) and not is_inside(peer.network_address):
         vpcs = [cidr for vpc in config.vpcs or () for cidr in vpc.cidrs]
