@@ -58,6 +58,10 @@ class Probe:
     def peer(self) -> Address:
         return self.packet.peer(self.direction)
 
+    @property
+    def is_outward(self) -> bool:
+        return self.direction is FlowDirection.EGRESS
+
     def acl(self, config: NetConfig) -> AclAnswer | None:
         return evaluate_subnet_acl(config, self.interface, self.packet, self.direction)
 
@@ -100,27 +104,29 @@ def with_all(config: NetConfig, changes: Iterable[Change]) -> NetConfig:
 
 def named_by(config: NetConfig, change: Change, probe: Probe) -> bool:
     """Whether a change says that it lets a packet pass."""
-    outward = probe.direction is FlowDirection.EGRESS
-    port = probe.packet.destination_port or 0
     if isinstance(change, AclChange):
-        entry = change.entry
-        acl = config.network_acl_of_subnet(probe.interface.subnet_id or "", probe.interface.vpc_id)
-        return (
-            acl is not None
-            and acl.network_acl_id == change.network_acl_id
-            and entry.egress is outward
-            and protocol_number(entry.protocol) == probe.packet.protocol
-            and (entry.ports is None or port in entry.ports)
-            and entry.network is not None
-            and probe.peer in entry.network
-        )
+        return named_by_entry(config, change, probe)
     rule = change.rule
     return (
         rule.group_id in (probe.interface.group_ids or ())
-        and rule.egress is outward
+        and rule.egress is probe.is_outward
         and protocol_number(rule.protocol) == probe.packet.protocol
-        and rule.from_port == rule.to_port == port
+        and rule.from_port == rule.to_port == probe.packet.destination_port
         and peer_is(config, rule.peer, probe.peer)
+    )
+
+
+def named_by_entry(config: NetConfig, change: AclChange, probe: Probe) -> bool:
+    entry = change.entry
+    acl = config.network_acl_of_subnet(probe.interface.subnet_id or "", probe.interface.vpc_id)
+    return (
+        acl is not None
+        and acl.network_acl_id == change.network_acl_id
+        and entry.egress is probe.is_outward
+        and protocol_number(entry.protocol) == probe.packet.protocol
+        and (entry.ports is None or (probe.packet.destination_port or 0) in entry.ports)
+        and entry.network is not None
+        and probe.peer in entry.network
     )
 
 
@@ -138,8 +144,22 @@ def peer_is(config: NetConfig, peer: Peer | None, address: Address) -> bool:
 
 
 def check(config: NetConfig, explanations: Sequence[Explanation]) -> None:
-    fixes = fixes_of(explanations)
-    changes = list(dict.fromkeys(change for fix in fixes for change in fix.changes))
+    """Check all fixes together: their numbers, what they open, and what they leave closed."""
+    changes = list(
+        dict.fromkeys(change for fix in fixes_of(explanations) for change in fix.changes)
+    )
+    check_numbers(config, changes)
+    after = with_all(config, changes)
+    for probe in probes(config, sorted({*PORTS, *map(first_port, changes)})):
+        check_entries(config, after, changes, probe)
+        if probe.groups(after) is Outcome.ALLOW and probe.groups(config) is not Outcome.ALLOW:
+            rules = [change for change in changes if isinstance(change, GroupChange)]
+            assert any(named_by(config, change, probe) for change in rules), probe
+    for change in changes:
+        check_target(config, change)
+
+
+def check_numbers(config: NetConfig, changes: Sequence[Change]) -> None:
     numbers = Counter(
         (change.network_acl_id, change.entry.egress, change.entry.rule_number)
         for change in changes
@@ -152,26 +172,19 @@ def check(config: NetConfig, explanations: Sequence[Explanation]) -> None:
     }
     assert all(count == 1 for count in numbers.values())
     assert not taken & set(numbers)
-    after = with_all(config, changes)
-    for probe in probes(config, sorted({*PORTS, *map(first_port, changes)})):
-        before_acl, after_acl = probe.acl(config), probe.acl(after)
-        if before_acl is not None and after_acl is not None:
-            if written_denial(before_acl) is not None and before_acl.outcome is Outcome.DENY:
-                assert after_acl.outcome is Outcome.DENY, (probe, before_acl)
-            if after_acl.outcome is Outcome.ALLOW and before_acl.outcome is not Outcome.ALLOW:
-                assert any(
-                    named_by(config, change, probe)
-                    for change in changes
-                    if isinstance(change, AclChange)
-                ), probe
-        if probe.groups(after) is Outcome.ALLOW and probe.groups(config) is not Outcome.ALLOW:
-            assert any(
-                named_by(config, change, probe)
-                for change in changes
-                if isinstance(change, GroupChange)
-            ), probe
-    for change in changes:
-        check_target(config, change)
+
+
+def check_entries(
+    config: NetConfig, after: NetConfig, changes: Sequence[Change], probe: Probe
+) -> None:
+    before, now = probe.acl(config), probe.acl(after)
+    if before is None or now is None:
+        return
+    if before.outcome is Outcome.DENY and written_denial(before) is not None:
+        assert now.outcome is Outcome.DENY, (probe, before)
+    if now.outcome is Outcome.ALLOW and before.outcome is not Outcome.ALLOW:
+        entries = [change for change in changes if isinstance(change, AclChange)]
+        assert any(named_by(config, change, probe) for change in entries), probe
 
 
 def first_port(change: Change) -> int:
