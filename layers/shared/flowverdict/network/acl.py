@@ -209,7 +209,7 @@ def evaluate_subnet_acl(
     """
     remote = packet.peer(direction)
     beside_attachment = _passes_attachment_in_subnet(config, interface, remote)
-    if beside_attachment and direction is FlowDirection.INGRESS:
+    if beside_attachment is True and direction is FlowDirection.INGRESS:
         return None
     crosses = crosses_subnet_boundary(config, interface, remote)
     if interface.interface_type == _ATTACHMENT:
@@ -222,6 +222,8 @@ def evaluate_subnet_acl(
     if acl is None:
         return _unknown(None, f"the network ACL of {interface.subnet_id} is not known")
     answer = evaluate_acl(acl, packet, direction)
+    if beside_attachment is None:
+        return _whether_attached_or_not(acl, packet, direction, answer)
     if beside_attachment and answer.outcome is Outcome.ALLOW:
         return evaluate_acl(acl, packet, FlowDirection.INGRESS)
     if crosses is None and answer.outcome is Outcome.DENY:
@@ -235,19 +237,41 @@ def evaluate_subnet_acl(
 _ATTACHMENT = "transit_gateway"
 
 
-def _passes_attachment_in_subnet(config: NetConfig, interface: Interface, remote: Address) -> bool:
-    """Whether traffic with an address passes an attachment that lies in the interface's subnet."""
+def _passes_attachment_in_subnet(
+    config: NetConfig, interface: Interface, remote: Address
+) -> bool | None:
+    """Return whether traffic with an address passes an attachment in the interface's own subnet.
+
+    ``None`` if the attachments of the subnet are not known.
+    """
     if interface.subnet_id is None or interface.interface_type == _ATTACHMENT:
         return False
     route = route_to(config, interface, remote)
-    return (
-        route is not None
-        and route.target is Target.TRANSIT_GATEWAY
-        and any(
-            each.interface_type == _ATTACHMENT and each.subnet_id == interface.subnet_id
-            for each in config.interfaces or ()
-        )
+    if route is None or route.target is not Target.TRANSIT_GATEWAY:
+        return False
+    found = any(
+        each.interface_type == _ATTACHMENT and each.subnet_id == interface.subnet_id
+        for each in config.interfaces or ()
     )
+    if found:
+        return True
+    return False if config.knows_all("interfaces") else None
+
+
+def _whether_attached_or_not(
+    acl: NetworkAcl, packet: Packet, direction: FlowDirection, as_usual: AclAnswer
+) -> AclAnswer:
+    """Return the answer where an attachment may lie in the subnet, if both cases agree."""
+    attached = (
+        Outcome.ALLOW
+        if direction is FlowDirection.INGRESS
+        else evaluate_acl(acl, packet, FlowDirection.INGRESS).outcome
+    )
+    both_block = direction is FlowDirection.EGRESS and as_usual.outcome is Outcome.DENY
+    if both_block or attached is as_usual.outcome:
+        return as_usual
+    reason = "whether a transit gateway is attached in the subnet itself is not known"
+    return replace(as_usual, outcome=Outcome.UNKNOWN, reasons=(*as_usual.reasons, reason))
 
 
 def _crosses_at_attachment(

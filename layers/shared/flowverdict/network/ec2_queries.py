@@ -109,6 +109,14 @@ QUERY_INTERFACES = Query(
 QUERY_HOLDERS = Query(
     listing=INTERFACES, filter="group-id", values_of=texts_at("Groups", "GroupId")
 )
+# Where a transit gateway is attached does not change often.
+QUERY_ATTACHMENTS = Query(
+    listing=INTERFACES,
+    filter="subnet-id",
+    values_of=texts_at("SubnetId"),
+    also=("interface-type", "transit_gateway"),
+    cache_factor=5,
+)
 QUERY_GROUPS = Query(listing=SECURITY_GROUPS, filter="group-id", values_of=texts_at("GroupId"))
 QUERY_ACLS = Query(
     listing=NETWORK_ACLS,

@@ -9,7 +9,7 @@ without any rules, nothing can be evaluated.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import batched
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from flowverdict.network.describe import (
     PEERINGS,
     PREFIX_LIST_ENTRIES,
     PREFIX_LISTS,
+    ROUTE_TABLES,
     SECURITY_GROUPS,
     VPCS,
     entries_of,
@@ -34,6 +35,7 @@ from flowverdict.network.ec2_queries import (
     ALL_OR_NOTHING,
     QUERY_ACCEPTED_PEERINGS,
     QUERY_ACLS,
+    QUERY_ATTACHMENTS,
     QUERY_ENDPOINTS,
     QUERY_GROUPS,
     QUERY_HOLDERS,
@@ -50,6 +52,7 @@ from flowverdict.network.ec2_queries import (
 )
 from flowverdict.network.elb import MAX_CALLS, possible_targets, with_load_balancers
 from flowverdict.network.model import GroupReference, PrefixListReference
+from flowverdict.network.routes import Target, target_of
 from flowverdict.network.snapshot import parse_snapshot
 
 if TYPE_CHECKING:
@@ -354,8 +357,12 @@ def gather(
     )
     reading.request(QUERY_VPCS, _vpc_ids(both_ends))
     _read_paths(reading, flow_vpcs)
+    attachments_known = _read_attachments(reading, flow_interfaces)
     targets = possible_targets(flows, flow_interfaces)
-    return with_load_balancers(reading, targets, _front_vpcs(reading, targets))
+    config = with_load_balancers(reading, targets, _front_vpcs(reading, targets))
+    if attachments_known:
+        return config
+    return replace(config, incomplete=config.incomplete | {"interfaces"})
 
 
 def _read_flow_interfaces(
@@ -419,6 +426,20 @@ def _read_paths(reading: Reading, vpc_ids: set[str]) -> None:
             if endpoint.endpoint_type == "Gateway" and endpoint.service_name is not None
         ),
     )
+
+
+def _read_attachments(reading: Reading, flow_interfaces: tuple[Interface, ...]) -> bool:
+    """Read the attachments of transit gateways in the flows' subnets; return whether all are known.
+
+    Network ACLs treat traffic of an attachment in the same subnet differently. Without a route to a
+    transit gateway nothing is read.
+    """
+    tables = reading.found(ROUTE_TABLES).route_tables or ()
+    routes = (route for table in tables for route in table.routes or ())
+    if not any(target_of(route.target) is Target.TRANSIT_GATEWAY for route in routes):
+        return True
+    subnet_ids = {each.subnet_id for each in flow_interfaces if each.subnet_id is not None}
+    return reading.request(QUERY_ATTACHMENTS, subnet_ids)
 
 
 def _remote_addresses(
