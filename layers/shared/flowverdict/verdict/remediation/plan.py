@@ -213,16 +213,21 @@ def _first_to_change(config: NetConfig, trip: Trip) -> Blocked | NotAvailable | 
 
 
 def _needs_address(config: NetConfig, blocked: Blocked) -> bool:
-    """Return whether only references are in doubt, because of a load balancer before the hop.
+    """Return whether only the client's group is in doubt, because of a load balancer before it.
 
     A rule for the client's address then settles it: that counts whichever way the client came.
     """
     hop, answer = blocked.hop, blocked.answer
+    client = hop.trip.far
+    if hop.is_far or client is None or not isinstance(answer, GroupsAnswer):
+        return False
+    refers_to_client = [
+        isinstance(rule.peer, GroupReference) and rule.peer.group_id in (client.group_ids or ())
+        for rule in answer.possible
+    ]
     return (
-        isinstance(answer, GroupsAnswer)
-        and not hop.is_far
-        and bool(answer.possible)
-        and all(isinstance(rule.peer, GroupReference) for rule in answer.possible)
+        bool(refers_to_client)
+        and all(refers_to_client)
         and intent.through(config, hop.trip.case) is not None
     )
 
