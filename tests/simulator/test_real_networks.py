@@ -272,6 +272,7 @@ def test_a_late_packet_shows_by_the_flags_that_were_accepted() -> None:
 # --- the kinds ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", REAL_NETWORKS)
 def test_real_networks_have_flows_that_can_be_known(kind: str) -> None:
     every = [truth for seed in range(3) for truth in simulate(seed, kind=kind, fmt="v8").truths]

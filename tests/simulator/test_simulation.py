@@ -98,6 +98,7 @@ def test_files_have_their_header_and_all_fields(fmt: Format) -> None:
 # --- truths ---
 
 
+@pytest.mark.slow  # the simulator changes rarely, and its kinds are many
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_seed_always_gives_the_same_simulation(kind: str) -> None:
     first, again = simulate(7, kind=kind, fmt="v5"), simulate(7, kind=kind, fmt="v5")
@@ -105,6 +106,7 @@ def test_a_seed_always_gives_the_same_simulation(kind: str) -> None:
     assert simulate(8, kind=kind, fmt="v5").files != first.files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_rejected_flow_logged_has_one_truth(kind: str) -> None:
     for seed in range(4):
@@ -127,6 +129,7 @@ def test_each_rejected_flow_logged_has_one_truth(kind: str) -> None:
                 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != Case.PLAIN])
 def test_each_kind_has_its_hard_case(kind: str) -> None:
     found = Counter(
