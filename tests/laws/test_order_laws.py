@@ -22,7 +22,7 @@ from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import Action, FlowRecord, LogStatus
 from flowverdict.flows.evidence import Evidence, FlowsByWindow
 from flowverdict.lifecycle.manager import AlertManager
-from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.state_machine import Intervals, Suppressed
 from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator, WindowFindings
 from flowverdict.verdict.batch import explain_flows
 from tests.helpers.alert_samples import NOW, Outbox
@@ -138,6 +138,11 @@ def test_no_order_and_no_split_changes_the_alerts(
         parted.deliver(deliveries[number::invocations], NOW + 10 * number)
 
     assert parted.alerts() == whole.alerts()
+    check_messages(parted)
+
+
+def check_messages(parted: Deployment) -> None:
+    """Check each message against the one before it, and the last message against the store."""
     # Each alert that does not stand was corrected. No alert was sent twice, except with a higher
     # severity.
     last: dict[str, Notification] = {}
@@ -151,6 +156,56 @@ def test_no_order_and_no_split_changes_the_alerts(
             assert notification.severity.rank < before.severity.rank
         last[notification.fingerprint] = notification
     for name, notification in last.items():
-        assert (notification.status is Status.FIRING) is parted.store.states[name].is_open
+        state = parted.store.states[name]
+        # An alert that opened again has no message if another alert explains it, or in the digest.
+        is_quiet = state.for_digest or state.suppressed is Suppressed.INHIBITED
+        assert state.was_sent or is_quiet or not state.is_open
+        assert (notification.status is Status.FIRING) is (state.is_open and state.was_sent)
         if notification.status is Status.RESOLVED:
             assert (notification.status_reason or "").startswith("Corrected: ")
+
+
+def test_a_corrected_alert_that_opens_again_is_not_sent_while_another_alert_explains_it() -> None:
+    request = FlowRecord(
+        version=5,
+        account_id="123456789012",
+        region="eu-west-1",
+        vpc_id="vpc-1",
+        interface_id="eni-1",
+        srcaddr=CLIENT,
+        dstaddr=SERVER,
+        srcport=40_001,
+        dstport=443,
+        protocol=6,
+        packets=1,
+        bytes=100,
+        start=START + WINDOW - 10,
+        end=START + WINDOW - 5,
+        action=Action.ACCEPT,
+        log_status=LogStatus.OK,
+        tcp_flags=2,
+    )
+    reply = request._replace(
+        srcaddr=SERVER,
+        dstaddr=CLIENT,
+        srcport=443,
+        dstport=40_001,
+        start=START + WINDOW,
+        end=START + WINDOW + 5,
+        action=Action.REJECT,
+        tcp_flags=18,
+    )
+    deployment = Deployment()
+    deployment.deliver([("reply", [reply])], NOW)
+    deployment.deliver([("request", [request])], NOW + 10)
+    (replies_blocked,) = deployment.alerts()
+    # Without its request, this reply may be what the network ACL drops as well.
+    other = reply._replace(dstaddr=PEER, end=START + WINDOW + 69, tcp_flags=19)
+    deployment.deliver([("another reply", [other])], NOW + 20)
+    reopened = deployment.store.states[deployment.outbox.sent[0].fingerprint]
+    assert reopened.suppressed is Suppressed.INHIBITED
+    assert set(deployment.alerts()) == {replies_blocked, reopened.fingerprint}
+    assert [
+        (sent.status, sent.fingerprint == replies_blocked) for sent in deployment.outbox.sent
+    ] == [(Status.FIRING, False), (Status.FIRING, True), (Status.RESOLVED, False)]
+    check_messages(deployment)
