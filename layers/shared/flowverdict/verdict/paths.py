@@ -96,11 +96,15 @@ class Logged:
         The values of ``traffic-path`` of the flow's records, ``None`` where it is not logged.
     remote_service
         ``pkt-src-aws-service`` or ``pkt-dst-aws-service``, whichever is about the remote end.
+    is_reply
+        Whether the records show that the packets answer the interface: replies from the internet
+        come to an interface without a public address as well, by a NAT gateway.
     """
 
     direction: FlowDirection | None = None
     traffic_paths: frozenset[int | None] = frozenset()
     remote_service: str | None = None
+    is_reply: bool = False
 
     @property
     def path(self) -> Path | None:
@@ -331,8 +335,8 @@ def _by_address(
     remote = _remote(packet, logged)
     if logged.path is not Path.INTERNET and not _may_be_public(remote, route):
         return FoundPath(path=Path.OTHER_NETWORK, route=route)
-    incoming = logged.direction is FlowDirection.INGRESS
-    if not incoming or not _unreachable_from_internet(interface, remote):
+    asks = logged.direction is FlowDirection.INGRESS and not logged.is_reply
+    if not asks or not _unreachable_from_internet(interface, remote):
         return FoundPath(path=Path.INTERNET, route=route)
     before = load_balancer_before(config, interface, packet)
     return FoundPath(

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from flowverdict.network.model import Interface, SecurityGroupRule
 
 
+_SYN_ACK = 18  # in tcp-flags
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RulesCheck:
     """What both layers of an interface do with a packet.
@@ -157,6 +160,7 @@ def _logged(flow: RejectedFlow) -> Logged:
         remote_service=context.pkt_src_aws_service
         if flow.direction is FlowDirection.INGRESS
         else context.pkt_dst_aws_service,
+        is_reply=flow.mirror is not None or ((flow.traffic.tcp_flags or 0) & _SYN_ACK) == _SYN_ACK,
     )
 
 
