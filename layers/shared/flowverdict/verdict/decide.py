@@ -22,6 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowverdict.core.protocols import Protocol
+from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.packet import Outcome
 from flowverdict.verdict.evidence_rules import RULES
 from flowverdict.verdict.evidence_rules.network_rules import rules_unclear
@@ -128,6 +129,8 @@ def _by_rules_as_read(facts: Facts, leg: Leg) -> tuple[VerdictKind, Strength]:
     A layer that denies the packet now blocks it, whatever the other does. Hard evidence about the
     time of the reject does not show that, so the verdict is not certain.
     """
+    if facts.groups_deny() and leg is Leg.REQUEST and _denied_at_attachment(facts):
+        return VerdictKind.SECURITY_GROUP, Strength.SOFT
     if facts.acl_denies() and facts.groups_deny() and leg is not Leg.RESPONSE:
         # A security group blocks no reply that it tracks: with the leg unknown this is a guess.
         guess = leg is Leg.UNKNOWN
@@ -140,6 +143,21 @@ def _by_rules_as_read(facts: Facts, leg: Leg) -> tuple[VerdictKind, Strength]:
     if facts.groups_deny() and leg is Leg.REQUEST and facts.flow.key.protocol not in _ICMP:
         return VerdictKind.SECURITY_GROUP, Strength.SOFT
     return VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP, Strength.HARD
+
+
+def _denied_at_attachment(facts: Facts) -> bool:
+    """Whether inbound entries deny an outbound packet: at a transit gateway's attachment beside it.
+
+    The packet comes there only after the groups of its own interface have let it out.
+    """
+    acl = None if facts.rules_check is None else facts.rules_check.acl
+    return (
+        acl is not None
+        and acl.outcome is Outcome.DENY
+        and acl.entry is not None
+        and not acl.entry.egress
+        and facts.flow.direction is FlowDirection.EGRESS
+    )
 
 
 def _rule_may_match(facts: Facts, kind: VerdictKind) -> bool:
