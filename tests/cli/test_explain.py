@@ -305,3 +305,34 @@ def test_the_table_names_the_rule_and_the_fix_stands_below_it_in_one_line(run: R
         "  aws ec2 authorize-security-group-ingress --region eu-west-1 "
         "--group-id sg-0ccc0000000000003 "
     )
+
+
+def test_explain_prints_the_fixes_as_terraform(run: Runner) -> None:
+    outcome = run(
+        "explain",
+        "--output",
+        "terraform",
+        "--config",
+        str(SCENARIOS / "fixes.config.json"),
+        str(SCENARIOS / "fix-one-problem.log"),
+    )
+    assert outcome.code == 0
+    assert outcome.out.count('resource "aws_network_acl_rule" ') == 2
+    assert "# Fix for TCP 10.60.1.20:40108 -> 10.60.2.10:8443 and 1 more flow\n" in outcome.out
+    assert "# This lets TCP to port 8443 into subnet-0f6002 (1 interface) from 10.60.1.20/31." in (
+        outcome.out
+    )
+
+
+def test_explain_tells_a_fix_once_with_its_undo_and_what_manages_the_rule(run: Runner) -> None:
+    outcome = run(
+        "explain",
+        "--config",
+        str(SCENARIOS / "fixes.config.json"),
+        str(SCENARIOS / "fix-one-problem.log"),
+        str(SCENARIOS / "fix-restricted-egress.log"),
+    )
+    assert outcome.out.count("create-network-acl-entry") == 2
+    assert outcome.out.count("delete-network-acl-entry") == 2
+    assert "  managed by CloudFormation stack network-base: change it there\n" in outcome.out
+    assert "If this is wanted: fix for TCP 10.60.1.30:40101 -> 203.0.113.90:443" in outcome.out

@@ -131,11 +131,9 @@ def test_a_column_of_a_wrong_type_is_refused_with_its_name_and_type(
 
 
 def test_an_unused_column_may_have_any_type() -> None:
-    assert "traffic-path" not in READ_FIELDS
-    assert counts_of(file_of({**ROW, "traffic-path": "x"}, types={"traffic-path": "VARCHAR"})) == {
-        "records": 1,
-        "rejected": 1,
-    }
+    assert "az-id" not in READ_FIELDS
+    file = file_of({**ROW, "az-id": 7}, names=[*NAMES, "az-id"], types={"az-id": "INTEGER"})
+    assert counts_of(file) == {"records": 1, "rejected": 1}
 
 
 def test_unknown_columns_are_listed_and_count_for_the_width() -> None:

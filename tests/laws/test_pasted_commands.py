@@ -144,6 +144,11 @@ def test_the_shell_notices_what_else_a_command_does(
             shell(command)
 
 
+UNDOING = {
+    "delete-network-acl-entry",
+    "revoke-security-group-egress",
+    "revoke-security-group-ingress",
+}
 OPTIONS = {
     "--region",
     "--filters",
@@ -207,6 +212,10 @@ def test_what_a_person_pastes_runs_aws_with_the_intended_words_and_nothing_else(
         ):
             assert shlex.split(command) == ["aws", *words_of(change, wanted)]
             assert shell(command) == [words_of(change, wanted)]
+        for undo in explanation.remediation.undo(region):
+            (words,) = shell(undo)
+            assert words[1] in UNDOING
+            assert ("--region" in words) is (wanted is not None)
 
 
 @pytest.mark.parametrize("key", ["GroupId", "NetworkAclId", "NetworkInterfaceId"])

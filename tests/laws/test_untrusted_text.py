@@ -252,7 +252,10 @@ class _Refusing:
         return cast(
             "BaseClient",
             SimpleNamespace(
-                assume_role=self._assume_role, get_paginator=self._paginator, meta=self._meta()
+                assume_role=self._assume_role,
+                can_paginate=lambda _: True,
+                get_paginator=self._paginator,
+                meta=self._meta(),
             ),
         )
 

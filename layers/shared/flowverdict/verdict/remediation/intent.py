@@ -9,6 +9,7 @@ from flowverdict.core.addresses import is_inside
 from flowverdict.core.formatting import with_port
 from flowverdict.core.protocols import SYSTEM_PORTS_END, Protocol, is_service_port
 from flowverdict.flowlog.records import FlowDirection
+from flowverdict.network.clients_through import load_balancer_before
 from flowverdict.network.model import ALL_PROTOCOLS, EVERYWHERE
 from flowverdict.network.packet import Outcome
 from flowverdict.network.security_groups import evaluate_groups
@@ -330,6 +331,9 @@ def doubt(case: Case, trip: Trip) -> str | None:
     check = case.rules_check
     if case.leg is Leg.RESPONSE:
         return None
+    before = through(case.config, case)
+    if check.groups.outcome is Outcome.UNKNOWN and before is not None:
+        return f"it is needed if the packets came by the load balancer {before}"
     if _calls_internet(case) or (
         check.direction is FlowDirection.EGRESS and case.found_path.path is Path.AWS_SERVICE
     ):
@@ -339,6 +343,15 @@ def doubt(case: Case, trip: Trip) -> str | None:
     if check.direction is FlowDirection.EGRESS and check.groups.outcome is Outcome.DENY:
         return _doubt_of_call(case, trip)
     return None
+
+
+def through(config: NetConfig, case: Case) -> str | None:
+    """Return the load balancer that a request may have come by; ``None`` if there is none."""
+    check = case.rules_check
+    if case.leg is not Leg.REQUEST or check.direction is not FlowDirection.INGRESS:
+        return None
+    before = load_balancer_before(config, check.interface, check.packet)
+    return None if before is None else before.name
 
 
 def _doubt_of_call(case: Case, trip: Trip) -> str | None:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowverdict.core.availability import NotAvailable
 from flowverdict.core.protocols import Protocol
 from flowverdict.network.acl import AclAnswer
-from flowverdict.network.model import EVERYWHERE
+from flowverdict.network.model import EVERYWHERE, GroupReference
 from flowverdict.network.packet import Outcome
+from flowverdict.network.security_groups import GroupsAnswer
 from flowverdict.verdict.attempts import is_attempt, is_scan, place_of
 from flowverdict.verdict.remediation import intent
 from flowverdict.verdict.remediation.blast_radius import opens
@@ -193,7 +194,7 @@ def _first_to_change(config: NetConfig, trip: Trip) -> Blocked | NotAvailable | 
     """Return the first layer that needs a change, or why none of them can get one."""
     first: Blocked | None = None
     for each in blocks(config, trip):
-        if each.outcome is Outcome.UNKNOWN:
+        if each.outcome is Outcome.UNKNOWN and not _needs_address(config, each):
             if each.hop.is_far:
                 continue  # what is not known there is said, see _tried
             return NotAvailable(
@@ -209,6 +210,26 @@ def _first_to_change(config: NetConfig, trip: Trip) -> Blocked | NotAvailable | 
     if first is None or isolated is None:
         return first
     return NotAvailable(isolated)
+
+
+def _needs_address(config: NetConfig, blocked: Blocked) -> bool:
+    """Return whether only the client's group is in doubt, because of a load balancer before it.
+
+    A rule for the client's address then settles it: that counts whichever way the client came.
+    """
+    hop, answer = blocked.hop, blocked.answer
+    client = hop.trip.far
+    if hop.is_far or client is None or not isinstance(answer, GroupsAnswer):
+        return False
+    refers_to_client = [
+        isinstance(rule.peer, GroupReference) and rule.peer.group_id in (client.group_ids or ())
+        for rule in answer.possible
+    ]
+    return (
+        bool(refers_to_client)
+        and all(refers_to_client)
+        and intent.through(config, hop.trip.case) is not None
+    )
 
 
 def _also(trip: Trip, named: Blocked) -> str:

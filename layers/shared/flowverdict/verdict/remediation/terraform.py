@@ -3,8 +3,8 @@
 - https://registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/vpc_security_group_ingress_rule
 - https://registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/network_acl_rule
 
-In a string of HCL a backslash starts an escape, and ``${`` and ``%{`` start templates; both are
-escaped (https://developer.hashicorp.com/terraform/language/expressions/strings).
+In a string of HCL a backslash starts an escape, and ``${`` and ``%{`` start templates. Their brace
+is written as an escape (https://developer.hashicorp.com/terraform/language/expressions/strings).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 type _Value = str | int | bool
 
+_TEMPLATE = re.compile(r"([$%])\{")
 _ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -88,7 +89,7 @@ def _value(value: _Value) -> str:
 def hcl_string(text: str) -> str:
     """Write a text as a string of HCL that means the text and nothing else."""
     escaped = "".join(map(_escaped, text))
-    return '"' + escaped.replace("${", "$${").replace("%{", "%%{") + '"'
+    return '"' + _TEMPLATE.sub(r"\1\\u007b", escaped) + '"'
 
 
 def _escaped(char: str) -> str:
