@@ -31,7 +31,6 @@ if TYPE_CHECKING:
         AclEntry,
         Address,
         Block,
-        Group,
         GroupRule,
         Interface,
         World,
@@ -63,21 +62,28 @@ def _at_acls(before: World, after: World, stated: list[Statement]) -> Iterator[T
     entries = [each for each in stated if isinstance(each, EntryStatement)]
     for acl_id, acl in after.acls.items():
         old = before.acls[acl_id]
-        denials = {(each.number, each.egress) for each in old.entries if is_written_denial(each)}
-        subnets = [each.subnet_id for each in after.subnets.values() if each.acl_id == acl_id]
+        subnet_ids = [each.subnet_id for each in after.subnets.values() if each.acl_id == acl_id]
         for view in _views_of_acl(after, old, acl):
-            was = evaluate_acl(old, view)
-            if was.allow or not evaluate_acl(acl, view).allow:
-                yield Tried()
-            elif (was.rule_number, was.egress) in denials:
-                yield Tried(overruled=f"written denial {was} overruled for {view}")
-            else:
-                unsaid = [
-                    subnet_id
-                    for subnet_id in subnets
-                    if not any(each.covers(subnet_id, acl_id, view) for each in entries)
-                ]
-                yield Tried(beyond=f"{acl_id} of {unsaid} lets {view} pass" if unsaid else None)
+            yield _at_acl(old, acl, view, entries, subnet_ids)
+
+
+def _at_acl(
+    old: Acl, acl: Acl, view: PacketView, stated: list[EntryStatement], subnet_ids: list[str]
+) -> Tried:
+    was = evaluate_acl(old, view)
+    if was.allow or not evaluate_acl(acl, view).allow:
+        return Tried()
+    decided = [
+        each for each in old.entries if (each.number, each.egress) == (was.rule_number, was.egress)
+    ]
+    if any(is_written_denial(each) for each in decided):
+        return Tried(overruled=f"written denial {was} overruled for {view}")
+    unsaid = [
+        subnet_id
+        for subnet_id in subnet_ids
+        if not any(each.covers(subnet_id, acl.acl_id, view) for each in stated)
+    ]
+    return Tried(beyond=f"{acl.acl_id} of {unsaid} lets {view} pass" if unsaid else None)
 
 
 def _views_of_acl(world: World, old: Acl, acl: Acl) -> Iterator[PacketView]:
@@ -103,44 +109,67 @@ def is_written_denial(entry: AclEntry) -> bool:
 # --- security groups ------------------------------------------------------------------------------
 
 
+@dataclass(slots=True)
+class _Groups:
+    """The groups before and after, those with the new rules alone, and who was opened so far."""
+
+    before: World
+    after: World
+    only: World
+    said: list[RuleStatement]
+    opened: defaultdict[tuple[object, ...], set[str]]
+
+    def try_at(self, interfaces: list[Interface]) -> Iterator[Tried]:
+        """Try packets at interfaces that hold the same groups in one VPC."""
+        first = interfaces[0]
+        rules = [rule for each in first.group_ids for rule in self.only.groups[each].rules]
+        for view in _views_of_rules(self.after, rules):
+            near = [each for each in interfaces if _talks_to(each, view.peer)]
+            yield self._tried(first, near, view) if near else Tried()
+
+    def _tried(self, first: Interface, near: list[Interface], view: PacketView) -> Tried:
+        if not evaluate_groups(self.only, first, view):
+            return Tried()
+        if evaluate_groups(self.before, first, view):
+            return Tried()
+        covering = [each for each in self.said if each.covers(self.after, first, view)]
+        for statement in covering:
+            key = _without_counts(statement, egress=view.egress)
+            self.opened[key] |= {each.interface_id for each in near}
+        missing = f"groups of {near[0].interface_id} let {view} pass"
+        return Tried(beyond=None if covering else missing)
+
+
 def _at_groups(before: World, after: World, stated: list[Statement]) -> Iterator[Tried]:
-    said = [each for each in stated if isinstance(each, RuleStatement)]
     new = {
-        group_id: tuple(rule for rule in group.rules if rule not in before.groups[group_id].rules)
+        group_id: replace(
+            group,
+            rules=tuple(each for each in group.rules if each not in before.groups[group_id].rules),
+        )
         for group_id, group in after.groups.items()
     }
-    only = replace(
-        after, groups={each: _only(after.groups[each], rules) for each, rules in new.items()}
-    )
-    opened: defaultdict[tuple[object, ...], set[str]] = defaultdict(set)
+    said = [each for each in stated if isinstance(each, RuleStatement)]
+    groups = _Groups(before, after, replace(after, groups=new), said, defaultdict(set))
     alike: defaultdict[tuple[str, tuple[str, ...]], list[Interface]] = defaultdict(list)
     for each in after.interfaces.values():
         alike[each.vpc_id, tuple(sorted(each.group_ids))].append(each)
-    for (_, group_ids), interfaces in alike.items():
-        rules = [rule for group_id in group_ids for rule in new[group_id]]
-        first = interfaces[0]
-        for view in _views_of_rules(after, rules):
-            near = [each for each in interfaces if _talks_to(each, view.peer)]
-            passes = evaluate_groups(only, first, view) and not evaluate_groups(before, first, view)
-            if not near or not passes:
-                yield Tried()
-                continue
-            covering = [each for each in said if each.covers(after, first, view)]
-            for statement in covering:
-                key = _without_counts(statement, egress=view.egress)
-                opened[key] |= {each.interface_id for each in near}
-            missing = f"groups of {near[0].interface_id} let {view} pass"
-            yield Tried(beyond=None if covering else missing)
-    for key, holders in opened.items():
-        counts = [
-            (each.client if egress else each.server).count
-            for each in said
-            for egress in (False, True)
-            if _without_counts(each, egress=egress) == key
-        ]
-        most = max((len(holders) if each is None else each for each in counts), default=0)
-        if len(holders) > most:
-            yield Tried(beyond=f"{len(holders)} interfaces, not {most}: {key}")
+    for interfaces in alike.values():
+        yield from groups.try_at(interfaces)
+    for key, holders in groups.opened.items():
+        yield _counted(key, holders, said)
+
+
+def _counted(key: tuple[object, ...], holders: set[str], said: list[RuleStatement]) -> Tried:
+    """Compare how many interfaces are opened with how many are said to be."""
+    counts = [
+        (each.client if egress else each.server).count
+        for each in said
+        for egress in (False, True)
+        if _without_counts(each, egress=egress) == key
+    ]
+    most = max((len(holders) if each is None else each for each in counts), default=0)
+    fewer = len(holders) <= most
+    return Tried(beyond=None if fewer else f"{len(holders)} interfaces, not {most}: {key}")
 
 
 def _without_counts(statement: RuleStatement, *, egress: bool) -> tuple[object, ...]:
@@ -153,10 +182,6 @@ def _talks_to(interface: Interface, address: Address) -> bool:
     """Return whether an interface has an address of the same IP version, and not that one."""
     reached = address.version == ANY_V4.version or bool(interface.addresses_v6)
     return reached and not interface.holds(address)
-
-
-def _only(group: Group, rules: tuple[GroupRule, ...]) -> Group:
-    return replace(group, rules=rules)
 
 
 def _views_of_rules(world: World, rules: list[GroupRule]) -> Iterator[PacketView]:
