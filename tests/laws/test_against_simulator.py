@@ -9,7 +9,6 @@ the fixes do when all their commands are run one after another.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections import Counter
@@ -20,14 +19,11 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from flowverdict.network.snapshot import parse_snapshot
-from flowverdict.verdict.batch import Batch, FixedConfig
-from flowverdict.verdict.contract import to_json
+from tests.helpers.simulated import explained
 from tests.simulator import (
     KINDS,
     REAL_NETWORKS,
     Outcome,
-    Simulation,
     falsely_certain,
     key_of_answer,
     mistakes,
@@ -49,18 +45,6 @@ SCHEMA = json.loads(
     (Path(__file__).parents[2] / "docs" / "schemas" / "explanation.schema.json").read_text()
 )
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
-
-
-def explained(simulation: Simulation, *, with_config: bool) -> list[dict[str, Any]]:
-    batch = Batch()
-    world = simulation.world
-    for number, text in enumerate(simulation.files):
-        name = (
-            f"{world.account_id}_vpcflowlogs_{world.region}_fl-0a1b_20261122T1200Z_{number:08x}.log"
-        )
-        batch.add_file(io.BytesIO(text.encode()), name=name)
-    configs = FixedConfig(parse_snapshot(simulation.config)) if with_config else None
-    return [json.loads(to_json(one)) for one in batch.explanations(configs)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,9 +133,9 @@ class _Groups:
         if evaluate_groups(self.before, first, view):
             return Tried()
         covering = [each for each in self.said if each.covers(self.after, first, view)]
-        for statement in covering:
-            key = _without_counts(statement, egress=view.egress)
-            self.opened[key] |= {each.interface_id for each in near}
+        keys = {_without_counts(each, egress=view.egress) for each in covering}
+        if len(keys) == 1:  # what several say, each need not count
+            self.opened[keys.pop()] |= {each.interface_id for each in near}
         missing = f"groups of {near[0].interface_id} let {view} pass"
         return Tried(beyond=None if covering else missing)
 
