@@ -28,16 +28,21 @@ if TYPE_CHECKING:
 
     from tests.simulator.simulation import Simulation
     from tests.simulator.truth import Truth
-    from tests.simulator.world import Interface, World
+    from tests.simulator.world import Address, Interface, World
 
 _SCAN = 20  # ports that one source tried at one interface, beyond any doubt a scan
 
 
 @dataclass(slots=True, kw_only=True)
 class Problem:
-    """The flows that one fix is for, and the fix as the JSON of ``explain`` has it."""
+    """The flows that one fix is for, and the fix as the JSON of ``explain`` has it.
+
+    ``shows_packets`` is whether the records have the packets' own addresses. Without them, the far
+    end can only be tried with the address that the records show for all of an interface's.
+    """
 
     remedy: Mapping[str, Any]
+    shows_packets: bool
     truths: list[Truth] = field(default_factory=list)
 
     def commands(self) -> list[Command]:
@@ -148,7 +153,8 @@ def problems_of(simulation: Simulation, answers: Sequence[Mapping[str, Any]]) ->
         if answer["remedy"] is None:
             continue
         text = json.dumps(answer["remedy"], sort_keys=True)
-        problem = found.setdefault(text, Problem(remedy=answer["remedy"]))
+        shows = answer["pkt_srcaddr"] is not None
+        problem = found.setdefault(text, Problem(remedy=answer["remedy"], shows_packets=shows))
         problem.truths.append(truths[key_of_answer(answer)])
     return list(found.values())
 
@@ -181,7 +187,13 @@ def passes(world: World, problem: Problem, truth: Truth) -> bool:
     if "far side" not in problem.remedy["tried"]:
         return True
     far = far_end(world, truth)
-    return far is None or _passes_far_end(world, truth, far)
+    source, destination = (
+        (truth.pkt_srcaddr, truth.pkt_dstaddr)
+        if problem.shows_packets
+        else (truth.key.srcaddr, truth.key.dstaddr)
+    )
+    here = ip_address(source if truth.egress else destination)
+    return far is None or _passes_far_end(world, truth, far, here)
 
 
 def far_end(world: World, truth: Truth) -> Interface | None:
@@ -206,9 +218,8 @@ def _reached_from(world: World, vpc_id: str) -> set[str]:
     return reached
 
 
-def _passes_far_end(world: World, truth: Truth, far: Interface) -> bool:
+def _passes_far_end(world: World, truth: Truth, far: Interface, here: Address) -> bool:
     packet, near = truth.packet, world.interfaces[truth.key.interface_id]
-    here = ip_address(truth.pkt_srcaddr if packet.egress else truth.pkt_dstaddr)
     same = PacketView(
         egress=not packet.egress,
         peer=here,
