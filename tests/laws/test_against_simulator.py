@@ -2,42 +2,35 @@
 
 Every sort of answer keeps the JSON contract of ``explain`` as well.
 
-``make accuracy`` runs it over more seeds and prints a table of the kinds: how many rejected flows,
-how many of them can be known, and how often an answer is right, unsure or wrong, over all flows.
+``make accuracy`` runs it over more seeds and prints two tables of the kinds: how many rejected
+flows, how many of them can be known, and how often an answer is right, unsure or wrong; and what
+the fixes do when all their commands are run one after another.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import shlex
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from ipaddress import ip_network
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
 
-from flowverdict.network.snapshot import parse_snapshot
-from flowverdict.verdict.batch import Batch, FixedConfig
-from flowverdict.verdict.contract import to_json
+from tests.helpers.simulated import explained
 from tests.simulator import (
     KINDS,
     REAL_NETWORKS,
     Outcome,
-    Simulation,
-    Truth,
     falsely_certain,
     key_of_answer,
     mistakes,
     outcome,
     simulate,
 )
-from tests.simulator.truth import lets_through
-from tests.simulator.world import AclEntry, GroupRule, World
+from tests.simulator.fix_scoring import FIX_HEAD, FixScore, score_fixes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,18 +45,6 @@ SCHEMA = json.loads(
     (Path(__file__).parents[2] / "docs" / "schemas" / "explanation.schema.json").read_text()
 )
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
-
-
-def explained(simulation: Simulation, *, with_config: bool) -> list[dict[str, Any]]:
-    batch = Batch()
-    world = simulation.world
-    for number, text in enumerate(simulation.files):
-        name = (
-            f"{world.account_id}_vpcflowlogs_{world.region}_fl-0a1b_20261122T1200Z_{number:08x}.log"
-        )
-        batch.add_file(io.BytesIO(text.encode()), name=name)
-    configs = FixedConfig(parse_snapshot(simulation.config)) if with_config else None
-    return [json.loads(to_json(one)) for one in batch.explanations(configs)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +78,7 @@ class Score:
     wrong: Counter[str] = field(default_factory=Counter)
     falsely_certain: Counter[str] = field(default_factory=Counter)
     certain: int = 0
-    remediations: int = 0
-    failing_remediations: Counter[str] = field(default_factory=Counter)
+    fixes: FixScore = field(default_factory=FixScore)
 
     @property
     def share_right(self) -> float:
@@ -113,8 +93,7 @@ class Score:
         self.wrong += other.wrong
         self.falsely_certain += other.falsely_certain
         self.certain += other.certain
-        self.remediations += other.remediations
-        self.failing_remediations += other.failing_remediations
+        self.fixes.add(other.fixes)
 
     def cells(self) -> list[str]:
         """Return the figures in the order of ``HEAD``."""
@@ -127,8 +106,6 @@ class Score:
             f"{self.wrong_answers:,}",
             f"{self.certain:,}",
             f"{self.falsely_certain.total():,}",
-            f"{self.remediations:,}",
-            f"{self.failing_remediations.total():,}",
         ]
 
 
@@ -173,84 +150,8 @@ def score(run: Run, fmt: str, *, with_config: bool) -> Score:
                 result.falsely_certain[
                     f"seed {seed} {truth.key}: {answer['verdict']}, but {truth.cause}"
                 ] += 1
-            if answer["remedy"] is not None:
-                result.remediations += 1
-                known = decidable or not truth.in_real_network
-                if known and not remediation_works(simulation.world, truth, answer):
-                    result.failing_remediations[
-                        f"seed {seed} {truth.key} {truth.leg}: {answer['remedy']['commands']}"
-                    ] += 1
+        result.fixes.add(score_fixes(simulation, answers, name=f"seed {seed}"))
     return result
-
-
-# --- remedies, applied to the world as the printed commands say -----------------------------------
-
-
-def remediation_works(world: World, truth: Truth, answer: dict[str, Any]) -> bool:
-    for command in answer["remedy"]["commands"]:
-        world = applied(world, command)
-    # Where a reply was taken for a request, packet and reply are exchanged too.
-    return all(lets_through(world, truth))
-
-
-def applied(world: World, command: str) -> World:
-    """Do to the world what the AWS CLI command would do to an account."""
-    program, service, operation, *words = shlex.split(command)
-    assert (program, service) == ("aws", "ec2")
-    flags = {"--ingress", "--egress"} & set(words)
-    values = [word for word in words if word not in flags]
-    options = dict(zip(values[::2], values[1::2], strict=True))
-    assert options["--region"] == world.region
-    if operation == "create-network-acl-entry":
-        return with_entry(world, options, egress="--egress" in flags)
-    assert operation in {"authorize-security-group-ingress", "authorize-security-group-egress"}
-    return with_rule(world, options, egress=operation.endswith("egress"))
-
-
-def pairs(text: str) -> dict[str, str]:
-    return dict(part.split("=", 1) for part in text.split(","))
-
-
-def with_entry(world: World, options: dict[str, str], *, egress: bool) -> World:
-    acl = world.acls[options["--network-acl-id"]]
-    number = int(options["--rule-number"])
-    assert number not in {entry.number for entry in acl.entries if entry.egress is egress}, (
-        "EC2 refuses a number twice"
-    )
-    assert 1 <= number <= 32_766
-    ports = pairs(options["--port-range"]) if "--port-range" in options else None
-    entry = AclEntry(
-        number=number,
-        egress=egress,
-        allow=options["--rule-action"] == "allow",
-        protocol=int(options["--protocol"]),
-        block=ip_network(options.get("--cidr-block") or options["--ipv6-cidr-block"]),
-        ports=None if ports is None else (int(ports["From"]), int(ports["To"])),
-    )
-    return world.with_acl(replace(acl, entries=(*acl.entries, entry)))
-
-
-NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58}
-
-
-def with_rule(world: World, options: dict[str, str], *, egress: bool) -> World:
-    group = world.groups[options["--group-id"]]
-    text = options["--ip-permissions"].replace("[{", "").replace("}]", "")
-    for inner in ("GroupId=", "CidrIpv6=", "CidrIp=", "PrefixListId="):
-        text = text.replace(f"={inner}", "=")
-    permission = pairs(text)
-    first = permission.get("FromPort")
-    peer = permission.get("IpRanges") or permission.get("Ipv6Ranges")
-    rule = GroupRule(
-        egress=egress,
-        protocol=NUMBERS.get(permission["IpProtocol"]) or int(permission["IpProtocol"]),
-        from_port=None if first in {None, "-1"} else int(str(first)),
-        to_port=None if first in {None, "-1"} else int(permission["ToPort"]),
-        block=None if peer is None else ip_network(peer),
-        prefix_list_id=permission.get("PrefixListIds"),
-        group_id=permission.get("UserIdGroupPairs"),
-    )
-    return world.with_group(replace(group, rules=(*group.rules, rule)))
 
 
 # --- the table ---
@@ -265,8 +166,6 @@ HEAD = (
     "decidable but wrong",
     "certain",
     "falsely certain",
-    "fixes",
-    "fixes that fail",
 )
 type Table = dict[tuple[Run, bool], Score]
 
@@ -277,24 +176,42 @@ def table() -> Iterator[Table]:
     rows: Table = {}
     yield rows
     print()  # noqa: T201 - `make accuracy` shows it
-    print(as_markdown(rows))  # noqa: T201
+    print(verdicts_as_markdown(rows))  # noqa: T201
+    print()  # noqa: T201
+    print(fixes_as_markdown(rows))  # noqa: T201
 
 
-def as_markdown(rows: Table) -> str:
-    """Return the table as Markdown, with columns that line up in a terminal too."""
+def verdicts_as_markdown(rows: Table) -> str:
     lines = [
         [str(run), "with" if with_config else "without", *total.cells()]
         for (run, with_config), total in rows.items()
     ]
-    table = [list(HEAD), *lines]
-    widths = [max(len(line[column]) for line in table) for column in range(len(HEAD))]
+    return as_markdown([list(HEAD), *lines], words=2)
+
+
+def fixes_as_markdown(rows: Table) -> str:
+    every = FixScore()
+    lines = []
+    for (run, with_config), total in rows.items():
+        if with_config:
+            lines.append([str(run), *total.fixes.cells()])
+            every.add(total.fixes)
+    return as_markdown([["kind", *FIX_HEAD], *lines, ["all", *every.cells()]], words=1)
+
+
+def as_markdown(table: Sequence[Sequence[str]], *, words: int) -> str:
+    """Return a table as Markdown, with columns that line up in a terminal too.
+
+    The first ``words`` columns are words, the others are figures.
+    """
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     ruler = [
-        "-" * width if column < 2 else "-" * (width - 1) + ":"
+        "-" * width if column < words else "-" * (width - 1) + ":"
         for column, width in enumerate(widths)
     ]
     shown = [
         [
-            cell.ljust(width) if column < 2 else cell.rjust(width)
+            cell.ljust(width) if column < words else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
         for line in table
@@ -328,7 +245,12 @@ def test_answers_are_right_and_certain_is_never_wrong(
     result = score(run, fmt, with_config=with_config)
     table.setdefault((run, with_config), Score()).add(result)
     assert result.falsely_certain == Counter()
-    assert result.failing_remediations == Counter()
+    fixes = result.fixes
+    assert fixes.unsolved == Counter()
+    assert fixes.beyond == Counter(), "a fix opens what it does not say"
+    assert fixes.refused == Counter(), "EC2 would refuse a command"
+    assert fixes.harmful == Counter(), "a reviewer would refuse a fix"
+    assert with_config or fixes.offered == 0
     if run.kind in REAL_NETWORKS or run.stamped_as_aws:
         assert result.wrong == Counter()
     else:

@@ -8,7 +8,9 @@ gateway, the inner side of a network load balancer that preserves client address
 addresses that AWS never logs, tracking that overflows, fragments, and the short time that a rule
 change takes to work. Untracked flows are simulated only in the kind of that name. The kinds of
 ``REAL_NETWORKS`` have what real networks have: time stamps as AWS writes them, load balancers,
-gateways, appliances, connections that tracking forgot or that are over, and what no VPC carries.
+gateways, appliances, connections that tracking forgot or that are over, and what no VPC carries;
+``fixes`` has what a careless fix breaks. ``fix_scoring`` runs the commands of all fixes of a
+simulation, one after another.
 """
 
 from tests.simulator.connections import REAL_NETWORKS

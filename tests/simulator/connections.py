@@ -42,6 +42,7 @@ class Case(StrEnum):
     PUBLIC_RANGES = "public-ranges"
     SUBNET_EXCLUSION = "subnet-exclusion"
     BROADCAST = "broadcast"
+    FIXES = "fixes"
 
 
 REAL_NETWORKS = tuple(Case)[tuple(Case).index(Case.AWS_STAMPS) :]

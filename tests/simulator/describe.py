@@ -63,7 +63,7 @@ def describe(world: World, rng: random.Random, *, read_at: datetime) -> Json:
             {
                 "SubnetId": subnet.subnet_id,
                 "VpcId": subnet.vpc_id,
-                "OwnerId": world.account_id,
+                "OwnerId": world.owner_of_vpc(subnet.vpc_id),
                 "AvailabilityZone": world.region + subnet.zone,
                 "State": "available",
                 "CidrBlock": str(subnet.block),
@@ -79,7 +79,7 @@ def describe(world: World, rng: random.Random, *, read_at: datetime) -> Json:
         "Vpcs": [
             {
                 "VpcId": vpc.vpc_id,
-                "OwnerId": world.account_id,
+                "OwnerId": world.owner_of_vpc(vpc.vpc_id),
                 "State": "available",
                 "CidrBlock": str(vpc.block),
                 "CidrBlockAssociationSet": [
@@ -129,7 +129,7 @@ def _interface(world: World, interface: Interface) -> Json:
             "Attachment": {
                 "AttachmentId": "eni-attach-" + interface.interface_id.removeprefix("eni-"),
                 "InstanceId": interface.owner_id,
-                "InstanceOwnerId": world.account_id,
+                "InstanceOwnerId": world.owner_of(interface),
                 "Status": "attached",
                 "DeviceIndex": 0,
             }
@@ -141,7 +141,7 @@ def _interface(world: World, interface: Interface) -> Json:
         "NetworkInterfaceId": interface.interface_id,
         "InterfaceType": _INTERFACE_TYPES.get(interface.kind, "interface"),
         "Description": _description(interface),
-        "OwnerId": world.account_id,
+        "OwnerId": world.owner_of(interface),
         "RequesterManaged": interface.kind is not Kind.INSTANCE,
         **requester,
         "VpcId": interface.vpc_id,
@@ -194,7 +194,7 @@ def _group(world: World, group: Group) -> Json:
         "GroupId": group.group_id,
         "GroupName": group.name,
         "Description": group.name,
-        "OwnerId": world.account_id,
+        "OwnerId": world.owner_of_group(group.group_id),
         "VpcId": group.vpc_id,
         "IpPermissions": [
             _permission(world, group, rule) for rule in group.rules if not rule.egress
@@ -222,8 +222,9 @@ def _permission(world: World, group: Group, rule: GroupRule) -> Json:
     elif rule.prefix_list_id is not None:
         permission["PrefixListIds"] = [{"PrefixListId": rule.prefix_list_id}]
     else:
-        pair: Json = {"GroupId": rule.group_id, "UserId": world.account_id}
         other = world.groups.get(rule.group_id or "")
+        owner = world.account_id if other is None else world.owner_of_group(other.group_id)
+        pair: Json = {"GroupId": rule.group_id, "UserId": owner}
         peering = None if other is None else world.peering_between(group.vpc_id, other.vpc_id)
         if other is not None and peering is not None and other.vpc_id != group.vpc_id:
             pair |= {
@@ -258,7 +259,7 @@ def _acl(world: World, acl: Acl, rng: random.Random) -> Json:
     return {
         "NetworkAclId": acl.acl_id,
         "VpcId": acl.vpc_id,
-        "OwnerId": world.account_id,
+        "OwnerId": world.owner_of_vpc(acl.vpc_id),
         "IsDefault": acl.is_default,
         "Associations": [
             {
@@ -296,7 +297,7 @@ def _peering(world: World, peering: Peering) -> Json:
         vpc = world.vpcs[vpc_id]
         return {
             "VpcId": vpc_id,
-            "OwnerId": world.account_id,
+            "OwnerId": world.owner_of_vpc(vpc_id),
             "Region": world.region,
             "CidrBlock": str(vpc.block),
             "CidrBlockSet": [{"CidrBlock": str(vpc.block)}],

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 EXCLUDED, BLOCKED = "off", ("block-bidirectional", "block-bidirectional", "block-ingress")
 
 
-class _Extension:
+class Extension:
     """Adds to one world; new hosts and subnets have numbers that a random world never uses."""
 
     def __init__(self, world: World, rng: random.Random) -> None:
@@ -119,7 +119,7 @@ class _Extension:
         return IPv4Address(f"18.195.{self.rng.randrange(256)}.{self.rng.randrange(1, 255)}")
 
 
-def _rule(
+def rule_of(
     protocol: int,
     ports: tuple[int, int] | None,
     *,
@@ -138,7 +138,7 @@ def _rule(
     )
 
 
-_ALL_OUT = _rule(ANY_PROTOCOL, None, egress=True, block=ANY_V4)
+ALL_OUT = rule_of(ANY_PROTOCOL, None, egress=True, block=ANY_V4)
 
 
 # --- load balancers ---
@@ -146,7 +146,7 @@ _ALL_OUT = _rule(ANY_PROTOCOL, None, egress=True, block=ANY_V4)
 
 def with_load_balancers(world: World, rng: random.Random) -> World:
     """Add two network load balancers to each VPC, each with two targets of a group of their own."""
-    made = _Extension(world, rng)
+    made = Extension(world, rng)
     groups: list[TargetGroup] = []
     for vpc in world.vpcs.values():
         public = made.subnets(vpc)[0]
@@ -160,7 +160,7 @@ def with_load_balancers(world: World, rng: random.Random) -> World:
 
 
 def _load_balancer(
-    made: _Extension, vpc: Vpc, subnet: Subnet, targets: list[Interface]
+    made: Extension, vpc: Vpc, subnet: Subnet, targets: list[Interface]
 ) -> TargetGroup:
     rng = made.rng
     port = rng.choice(SERVICE_PORTS)
@@ -168,7 +168,9 @@ def _load_balancer(
     own: tuple[str, ...] = ()
     if made.chance(0.6):
         clients = rng.choice((*(ANY_V4,) * 6, vpc.block, OFFICE))
-        own = (made.group("balancer", vpc, _rule(protocol, (port, port), block=clients), _ALL_OUT),)
+        own = (
+            made.group("balancer", vpc, rule_of(protocol, (port, port), block=clients), ALL_OUT),
+        )
     faces_internet = made.chance(0.4)
     balancer = made.interface(
         Kind.NETWORK_LOAD_BALANCER,
@@ -186,10 +188,10 @@ def _load_balancer(
         {"group_id": rng.choice(own or clients_of)},
     ]
     rules = [
-        _rule(protocol, (port, port), **source)
+        rule_of(protocol, (port, port), **source)
         for source in rng.sample(sources, rng.choice((0, 1, 1, 2)))
     ]
-    held = made.group("target", vpc, *rules, *((_ALL_OUT,) if made.chance(0.6) else ()))
+    held = made.group("target", vpc, *rules, *((ALL_OUT,) if made.chance(0.6) else ()))
     for target in targets:
         made.world = made.world.with_interface(replace(target, group_ids=(held,)))
     return TargetGroup(
@@ -208,7 +210,7 @@ def _load_balancer(
 
 def with_transit_gateway(world: World, rng: random.Random) -> World:
     """Attach each VPC to a transit gateway, in a workload subnet or in a subnet of its own."""
-    made = _Extension(world, rng)
+    made = Extension(world, rng)
     gateway = made.name("tgw")
     attachments, routes = [], []
     for vpc in world.vpcs.values():
@@ -225,7 +227,7 @@ def with_transit_gateway(world: World, rng: random.Random) -> World:
 
 def with_public_ranges(world: World, rng: random.Random) -> World:
     """Give the first VPC a public range of its own, and all a public network behind a VPN."""
-    made = _Extension(world, rng)
+    made = Extension(world, rng)
     first = next(iter(world.vpcs.values()))
     block = IPv4Network(f"51.15.{rng.randrange(64) * 4}.0/22")
     made.world = replace(
@@ -249,7 +251,7 @@ def with_public_ranges(world: World, rng: random.Random) -> World:
 
 def with_subnet_exclusions(world: World, rng: random.Random) -> World:
     """Turn Block Public Access on, but not for some of the public subnets."""
-    made = _Extension(world, rng)
+    made = Extension(world, rng)
     modes: dict[str, str] = {}
     for vpc in world.vpcs.values():
         public = made.subnets(vpc)[0]
@@ -272,7 +274,7 @@ def with_forwarders(world: World, rng: random.Random) -> World:
     None of these interfaces checks the addresses of packets. Often an answer takes another
     appliance than its request, which AWS calls asymmetric routing.
     """
-    made = _Extension(world, rng)
+    made = Extension(world, rng)
     appliances: dict[tuple[str, str], str] = {}
     nat_instances: dict[str, str] = {}
     for vpc in world.vpcs.values():
@@ -292,14 +294,14 @@ def with_forwarders(world: World, rng: random.Random) -> World:
     return replace(made.world, appliances=appliances, nat_instances=nat_instances)
 
 
-def _nat_instance(made: _Extension, vpc: Vpc, subnet: Subnet) -> Interface:
+def _nat_instance(made: Extension, vpc: Vpc, subnet: Subnet) -> Interface:
     ports = made.rng.choice(((443, 443), (80, 443), (0, 65535)))
     held = made.group(
         "nat",
         vpc,
-        _rule(TCP, ports, block=vpc.block),
-        _rule(TCP, (443, 443), egress=True, block=ANY_V4),
-        *((_ALL_OUT,) if made.chance(0.5) else ()),
+        rule_of(TCP, ports, block=vpc.block),
+        rule_of(TCP, (443, 443), egress=True, block=ANY_V4),
+        *((ALL_OUT,) if made.chance(0.5) else ()),
     )
     return made.interface(
         Kind.INSTANCE,
@@ -314,6 +316,6 @@ def _forwarding_rules(vpc: Vpc, rng: random.Random) -> list[GroupRule]:
     """Return rules that let services pass, and only sometimes all else."""
     ports = rng.choice(((0, 9000), (22, 9000), (0, 65535)))
     return [
-        _rule(TCP, ports, block=vpc.block),
-        rng.choice((_ALL_OUT, _rule(TCP, (0, 9000), egress=True, block=ANY_V4))),
+        rule_of(TCP, ports, block=vpc.block),
+        rng.choice((ALL_OUT, rule_of(TCP, (0, 9000), egress=True, block=ANY_V4))),
     ]

@@ -306,7 +306,7 @@ def _values(record: Record, world: World, fmt: Format) -> dict[str, object]:
     values: dict[str, object] = dict.fromkeys(FIELDS[fmt], "-")
     values |= {
         "version": fmt.removeprefix("v"),
-        "account-id": world.account_id,
+        "account-id": world.owner_of(interface),
         "interface-id": interface.interface_id,
         "start": record.start,
         "end": record.end,

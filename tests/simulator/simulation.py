@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from tests.simulator.connections import REAL_NETWORKS, Case
 from tests.simulator.describe import describe
+from tests.simulator.fix_traffic import FixTraffic
+from tests.simulator.fix_world import with_fix_traps
 from tests.simulator.log_view import Log
 from tests.simulator.network import Cause, Network, Observation
 from tests.simulator.random_world import make_world
-from tests.simulator.real_traffic import RealTraffic
 from tests.simulator.real_world import (
     with_forwarders,
     with_load_balancers,
@@ -86,7 +87,7 @@ def simulate(
     network = Network(world)
     network.forgets_idle = case in REAL_NETWORKS
     start = int(START.timestamp())
-    _run(RealTraffic(world, network, rng, start=start), case, rng)
+    _run(FixTraffic(world, network, rng, start=start), case, rng)
     as_aws = stamped_as_aws or case in REAL_NETWORKS
     logged = [seen for seen in network.observations if seen.packet.time >= start]
     combine = aggregate_as_aws if as_aws else aggregate
@@ -105,7 +106,7 @@ def simulate(
     )
 
 
-def _run(traffic: RealTraffic, case: Case, rng: random.Random) -> None:
+def _run(traffic: FixTraffic, case: Case, rng: random.Random) -> None:
     if case not in _HARD:
         traffic.prefer_secondary = case is Case.SECONDARY_ADDRESSES
         traffic.plain(rng.randint(20, 45))
@@ -123,7 +124,7 @@ def _run(traffic: RealTraffic, case: Case, rng: random.Random) -> None:
 
 # The cases that need packets of their own; the others are everyday traffic that is logged or
 # addressed in a hard way.
-_HARD: dict[Case, tuple[Callable[[RealTraffic], None], ...]] = {
+_HARD: dict[Case, tuple[Callable[[FixTraffic], None], ...]] = {
     Case.CLOSED_CONNECTION: (lambda traffic: traffic.closed_connections(20),),
     Case.RULE_CHANGE: (lambda traffic: traffic.traffic_over_change(40),),
     Case.SYMMETRIC_UDP: (lambda traffic: traffic.symmetric_datagrams(25),),
@@ -148,6 +149,15 @@ _HARD: dict[Case, tuple[Callable[[RealTraffic], None], ...]] = {
     Case.PUBLIC_RANGES: (lambda traffic: traffic.public_ranges(40),),
     Case.SUBNET_EXCLUSION: (lambda traffic: traffic.subnet_exclusions(40),),
     Case.BROADCAST: (lambda traffic: traffic.broadcasts(25),),
+    Case.FIXES: (
+        lambda traffic: traffic.scans(3),
+        lambda traffic: traffic.nat_gateway_scans(3),
+        lambda traffic: traffic.to_block_list(8),
+        lambda traffic: traffic.to_isolated(8),
+        lambda traffic: traffic.many_clients(4),
+        lambda traffic: traffic.load_balancers(8),
+        lambda traffic: traffic.broadcasts(4),
+    ),
 }
 # The kinds whose worlds have more than a random world.
 _EXTENDED: dict[Case, Callable[[World, random.Random], World]] = {
@@ -157,6 +167,7 @@ _EXTENDED: dict[Case, Callable[[World, random.Random], World]] = {
     Case.FORWARDER: with_forwarders,
     Case.PUBLIC_RANGES: with_public_ranges,
     Case.SUBNET_EXCLUSION: with_subnet_exclusions,
+    Case.FIXES: with_fix_traps,
 }
 
 

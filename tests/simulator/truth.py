@@ -289,7 +289,7 @@ def lets_through(world: World, truth: Truth) -> tuple[bool, bool]:
         peer=packet.peer,
         protocol=packet.protocol,
         port=truth.key.srcport,
-        icmp=None if packet.icmp is None else _ANSWERS_TO.get(packet.icmp, packet.icmp),
+        icmp=answer_to(packet.icmp),
     )
     crosses = truth.truth_at_read_time.network_acl is not None
     acl = world.acl_of(interface)
@@ -297,6 +297,11 @@ def lets_through(world: World, truth: Truth) -> tuple[bool, bool]:
     if truth.leg is Leg.REQUEST:
         out = out and evaluate_groups(world, interface, packet) is not False
     return out, not truth.reply_crosses or evaluate_acl(acl, reply).allow
+
+
+def answer_to(icmp: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return the ICMP type and code of the packet in the other direction."""
+    return None if icmp is None else _ANSWERS_TO.get(icmp, icmp)
 
 
 def _leg_must_be_named(log: Log, first: Observation, key: FlowKey) -> bool:

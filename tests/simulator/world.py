@@ -63,12 +63,13 @@ class GroupRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """A security group."""
+    """A security group; without ``owner_id`` it is the account's own."""
 
     group_id: str
     name: str
     vpc_id: str
     rules: tuple[GroupRule, ...]
+    owner_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +98,16 @@ class Acl:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vpc:
-    """A VPC; ``more_blocks`` are its other IPv4 ranges, which may be public ones."""
+    """A VPC; ``more_blocks`` are its other IPv4 ranges, which may be public ones.
+
+    ``owner_id`` is set where another account shares the subnets of the VPC, and owns its ACLs.
+    """
 
     vpc_id: str
     block: IPv4Network
     block_v6: IPv6Network | None
     more_blocks: tuple[IPv4Network, ...] = ()
+    owner_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +143,7 @@ class Interface:
     group_ids: tuple[str, ...] = ()
     owner_id: str = ""
     checks_addresses: bool = True
+    account_id: str = ""  # the owner, where that is not the account of the world
 
     def holds(self, address: Address) -> bool:
         """Return whether the address is a private address of the interface."""
@@ -216,6 +222,18 @@ class World:
     def acl_of(self, interface: Interface) -> Acl:
         """Return the network ACL of the interface's subnet."""
         return self.acls[self.subnets[interface.subnet_id].acl_id]
+
+    def owner_of_vpc(self, vpc_id: str) -> str:
+        """Return the account that owns a VPC, its subnets and its network ACLs."""
+        return self.vpcs[vpc_id].owner_id or self.account_id
+
+    def owner_of_group(self, group_id: str) -> str:
+        """Return the account that owns a security group."""
+        return self.groups[group_id].owner_id or self.account_id
+
+    def owner_of(self, interface: Interface) -> str:
+        """Return the account that owns an interface, and gets its records."""
+        return interface.account_id or self.account_id
 
     def peering_between(self, one: str, other: str) -> Peering | None:
         """Return the peering connection of two VPCs, in any status."""
