@@ -105,7 +105,7 @@ class _View:
     """A packet as an interface sees it, and the known configuration.
 
     ``before`` is the load balancer that the packet came by with the client's address; ``None`` if
-    the packet came directly.
+    the packet came directly. ``middlebox`` is whether an appliance stands between both ends.
     """
 
     config: NetConfig
@@ -113,21 +113,12 @@ class _View:
     packet: Packet
     direction: FlowDirection
     before: Before | None
+    middlebox: bool
 
     @property
     def address(self) -> Address:
         """The remote address."""
         return self.packet.peer(self.direction)
-
-    @property
-    def passes_middlebox(self) -> bool:
-        """Whether an appliance forwards the packet between its sender and its receiver."""
-        if self.direction is FlowDirection.EGRESS:
-            return passes_middlebox(self.config, self.interface, self.address)
-        sender = self.config.interface_at(self.interface.vpc_id, self.address)
-        if sender is None:
-            return passes_middlebox(self.config, self.interface, self.address)
-        return passes_middlebox(self.config, sender, self.packet.destination)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +161,25 @@ def evaluate_groups(
         if direction is FlowDirection.INGRESS
         else None
     )
-    direct = _evaluate(_View(config, interface, packet, direction, None), group_ids)
+    middlebox = _passes_middlebox(config, interface, packet, direction)
+    direct = _evaluate(_View(config, interface, packet, direction, None, middlebox), group_ids)
     if before is None:
         return direct
-    through = _evaluate(_View(config, interface, packet, direction, before), group_ids)
+    through = _evaluate(_View(config, interface, packet, direction, before, middlebox), group_ids)
     return direct if through.outcome is direct.outcome else _either_way(before, direct, through)
+
+
+def _passes_middlebox(
+    config: NetConfig, interface: Interface, packet: Packet, direction: FlowDirection
+) -> bool:
+    """Return whether an appliance forwards the packet between its sender and its receiver."""
+    remote = packet.peer(direction)
+    sender = (
+        None if direction is FlowDirection.EGRESS else config.interface_at(interface.vpc_id, remote)
+    )
+    if sender is None:  # the way back is then what is known
+        return passes_middlebox(config, interface, remote)
+    return passes_middlebox(config, sender, packet.destination)
 
 
 def _evaluate(view: _View, group_ids: tuple[str, ...]) -> GroupsAnswer:
@@ -322,7 +327,7 @@ def _match_peer(view: _View, peer: Peer | None) -> Finding:
         case GroupReference():
             if view.before is not None:
                 return sure(matches=peer.group_id in view.before.group_ids)
-            return NO if view.passes_middlebox else _match_reference(view, peer)
+            return NO if view.middlebox else _match_reference(view, peer)
         case _:
             return sure(matches=view.address in peer)
 

@@ -370,11 +370,7 @@ def _unreachable_from_internet(interface: Interface, remote: Address) -> bool:
 
 
 def by_internet_gateway(
-    config: NetConfig,
-    interface: Interface,
-    packet: Packet,
-    logged: Logged,
-    gateways: Collection[Target] = INTERNET_GATEWAYS,
+    found: FoundPath, packet: Packet, logged: Logged, gateways: Collection[Target]
 ) -> bool:
     """Return whether the next hop of the packet outside the subnet is an internet gateway.
 
@@ -385,7 +381,6 @@ def by_internet_gateway(
     values = {value for value in logged.traffic_paths if value is not None}
     if values and values <= WITHOUT_INTERNET_GATEWAY:
         return False
-    found = find_path(config, interface, packet, logged)
     if found.path not in {Path.INTERNET, Path.AWS_SERVICE, Path.GATEWAY_ENDPOINT}:
         return False
     if found.route is not None:

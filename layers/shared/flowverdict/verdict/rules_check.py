@@ -135,7 +135,7 @@ def check_rules(flow: RejectedFlow, config: NetConfig) -> RulesCheck | NotAvaila
         groups=evaluate_groups(config, interface, packet, flow.direction),
         found_path=found_path,
         stays_in_subnet=None if crosses is None else not crosses,
-        block_public_access=_blocked_publicly(config, interface, packet, logged),
+        block_public_access=_blocked_publicly(config, interface, found_path, packet, logged),
         served_by=rule_that_serves(config, interface, found_path.far, packet, flow.direction),
         read_at=config.read_at,
     )
@@ -151,6 +151,10 @@ def _is_own(interface: Interface, address: Address | None) -> bool:
     return address in interface.addresses or any(address in prefix for prefix in interface.prefixes)
 
 
+def _has_syn_ack(flags: int | None) -> bool:
+    return flags is not None and flags & _SYN_ACK == _SYN_ACK
+
+
 def _logged(flow: RejectedFlow) -> Logged:
     """Return what the records say of the path."""
     context = flow.context
@@ -160,12 +164,12 @@ def _logged(flow: RejectedFlow) -> Logged:
         remote_service=context.pkt_src_aws_service
         if flow.direction is FlowDirection.INGRESS
         else context.pkt_dst_aws_service,
-        is_reply=flow.mirror is not None or ((flow.traffic.tcp_flags or 0) & _SYN_ACK) == _SYN_ACK,
+        is_reply=flow.mirror is not None or _has_syn_ack(flow.traffic.tcp_flags),
     )
 
 
 def _blocked_publicly(
-    config: NetConfig, interface: Interface, packet: Packet, logged: Logged
+    config: NetConfig, interface: Interface, found: FoundPath, packet: Packet, logged: Logged
 ) -> str | None:
     """Return the mode of Block Public Access if the mode concerns this packet.
 
@@ -182,5 +186,4 @@ def _blocked_publicly(
     concerns = mode == "block-bidirectional" or (
         mode == "block-ingress" and not interface.is_nat_gateway
     )
-    by_gateway = by_internet_gateway(config, interface, packet, logged, gateways)
-    return mode if concerns and by_gateway else None
+    return mode if concerns and by_internet_gateway(found, packet, logged, gateways) else None

@@ -13,7 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import TYPE_CHECKING
 
 from flowverdict.core.availability import NotAvailable
-from flowverdict.core.protocols import Protocol
+from flowverdict.core.protocols import Protocol, protocol_name
 from flowverdict.network.acl import AclAnswer, evaluate_subnet_acl
 from flowverdict.network.clients_through import load_balancer_before
 from flowverdict.network.model import (
@@ -175,9 +175,8 @@ def entry_ports(hop: Hop) -> PortRange | None:
 def _packet_in_words(hop: Hop) -> str:
     ports = entry_ports(hop)
     port = "" if ports is None or hop.packet.protocol not in PROTOCOLS_WITH_PORTS else f" {ports}"
-    name = {6: "TCP", 17: "UDP", 1: "ICMP", 58: "ICMPv6"}.get(hop.packet.protocol or 0, "it")
     way = "out to" if hop.is_egress else "in from"
-    return f"{name}{port} {way} {hop.packet.peer(hop.direction)}"
+    return f"{protocol_name(hop.packet.protocol)}{port} {way} {hop.packet.peer(hop.direction)}"
 
 
 def _networks(config: NetConfig, hops: Sequence[Hop]) -> list[Network] | NotAvailable:
