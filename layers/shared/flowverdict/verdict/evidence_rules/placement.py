@@ -30,9 +30,13 @@ def _private_addresses(facts: Facts) -> str | None:
     )
 
 
+# Another resource in the VPC (1) may be a NAT gateway, behind which an internet gateway follows.
+_BESIDE_INTERNET_GATEWAYS = WITHOUT_INTERNET_GATEWAY - {1}
+
+
 def _path_without_internet_gateway(facts: Facts) -> str | None:
     paths = facts.flow.observed.integers("traffic-path")
-    if not paths or not paths <= WITHOUT_INTERNET_GATEWAY or reason_named(facts):
+    if not paths or not paths <= _BESIDE_INTERNET_GATEWAYS or reason_named(facts):
         return None
     logged = ", ".join(map(str, sorted(path for path in paths if path is not None)))
     return f"traffic-path is {logged}, and Block Public Access concerns internet gateways only"
@@ -81,7 +85,7 @@ PLACEMENT: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.PRIVATE_ADDRESSES,
-        when="`traffic-path` of all records leads through no internet gateway (1, 3 to 7)",
+        when="`traffic-path` of all records leads through no internet gateway (3 to 7)",
         strikes=(Cause.BLOCK_PUBLIC_ACCESS,),
         strength=Strength.HARD,
         source=FLOW_LOG_RECORDS,

@@ -18,6 +18,7 @@ from flowverdict.verdict.paths import FoundPath, Path
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flowverdict.core.addresses import Address
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.configuration import NetConfig
     from flowverdict.network.model import Interface
@@ -108,7 +109,7 @@ class Trip:
     far
         The interface at the other end, where its rules can be tried.
     far_note
-        What to say of the far side; ``None`` where it is tried.
+        What to say of the far side; ``None`` where it is tried as the packet is.
     far_exists
         Whether there is a far side whose rules would have to be tried.
     """
@@ -167,17 +168,16 @@ def trip_of(case: Case) -> Trip:
     is_reply = case.leg is Leg.RESPONSE
     request = check.packet.reply() if is_reply else check.packet
     direction = check.direction.opposite if is_reply else check.direction
-    far, note = found.far if known_ends else None, None
+    in_region = found.peering is None or not found.peering.crosses_regions
+    far = found.far if known_ends and in_region else None
     if not known_ends:
-        note = "far side: not tried, the records do not show the packets' own addresses"
-    elif found.peering is not None and found.peering.crosses_regions:
-        far, note = None, "far side: not tried, it is in another Region"
-    elif far is None and found.path in _WITHOUT_FAR_SIDE:
-        note = _WITHOUT_FAR_SIDE[found.path]
-    elif far is None and found.path is Path.LOAD_BALANCER:
-        note = "far side: not tried, the clients came by a load balancer"
+        note: str | None = "far side: not tried, the records do not show the packets' own addresses"
+    elif not in_region:
+        note = "far side: not tried, it is in another Region"
     elif far is None:
-        note = f"far side: not tried, no interface with {request.peer(direction)} was read"
+        note = _why_not_tried(found.path, request.peer(direction))
+    else:
+        note = None if case.flow.packet_addresses_logged else _on_shown_address(check.interface)
     return Trip(
         case=case,
         interface=check.interface,
@@ -186,6 +186,30 @@ def trip_of(case: Case) -> Trip:
         far=far,
         far_note=note,
         far_exists=not known_ends or found.path not in _WITHOUT_FAR_SIDE,
+    )
+
+
+def _why_not_tried(path: Path, remote: Address) -> str:
+    """Return what to say where no interface of the far side is known."""
+    if path in _WITHOUT_FAR_SIDE:
+        return _WITHOUT_FAR_SIDE[path]
+    if path is Path.LOAD_BALANCER:
+        return "far side: not tried, the clients came by a load balancer"
+    return f"far side: not tried, no interface with {remote} was read"
+
+
+def _on_shown_address(interface: Interface) -> str | None:
+    """Return what to say where records show the primary address of several that an interface has.
+
+    https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html
+    """
+    addresses = interface.ipv4_addresses or ()
+    if len(addresses) <= 1 and interface.prefixes == ():
+        return None
+    shown = addresses[0] if addresses else "the primary address"
+    return (
+        f"far side: tried with {shown} only, "
+        "which the records show for every address of the interface"
     )
 
 
