@@ -52,7 +52,7 @@ def _groups_allow(facts: Facts) -> str | None:
 
 
 def allowed_only_direct(facts: Facts) -> str | None:
-    """Return an observation if groups allow the packet only unless it came by a load balancer.
+    """Return an observation if groups allow the packet, but not if it came by a load balancer.
 
     If the network ACL denies the packet, the groups do not matter; accepted packets of the
     connection show that the rule is right for them.

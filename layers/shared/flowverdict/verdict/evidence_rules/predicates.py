@@ -156,7 +156,8 @@ def reply_may_be_new(facts: Facts) -> bool:
     """
     flow = facts.flow
     if is_tcp(facts) and answers(flow.traffic.tcp_flags):
-        return flow.mirror is None and forwards(facts)  # else the SYN has just passed
+        # A SYN-ACK follows its SYN at once, so the group still tracks a SYN that it saw.
+        return flow.mirror is None and forwards(facts)
     if flow.mirror is not None and flow.same is not None:
         return True
     if facts.rules_check is None:
@@ -169,7 +170,7 @@ def reply_may_be_new(facts: Facts) -> bool:
 
 
 def only_groups_deny(facts: Facts) -> bool:
-    """Whether the network ACL, as read, allows the packet, and the groups would as a request not.
+    """Whether the network ACL, as read, allows the packet, and the groups deny it as a request.
 
     Then a rule of the network ACL has changed, or the groups do not track the connection.
     """
