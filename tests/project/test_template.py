@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flowverdict.alerts.model import Severity
+from flowverdict.app.flow_log_queue import SOON_RECEIVES
 from flowverdict.app.settings import MESSAGES_PER_HOUR, Settings
 from flowverdict.flowlog.records import RecordFormat
 from flowverdict.lifecycle.dynamodb import KEPT
@@ -256,22 +257,24 @@ def test_environments_answer_questions_that_are_asked() -> None:
 # --- sources --------------------------------------------------------------------------------------
 
 
-def test_the_queue_waits_six_function_timeouts_and_has_a_dead_letter_queue() -> None:
+def test_the_queue_waits_six_timeouts_and_the_window_and_has_a_dead_letter_queue() -> None:
     queue = RESOURCES["FlowLogQueue"]["Properties"]
     assert queue["VisibilityTimeout"] == {
         "FindInMap": ["Waits", {"Ref": "S3FunctionTimeout"}, "Visibility"]
     }
     assert FUNCTIONS["ClassifyS3Function"]["Timeout"] == {"Ref": "S3FunctionTimeout"}
     assert list(TEMPLATE["Mappings"]["Waits"]) == PARAMETERS["S3FunctionTimeout"]["AllowedValues"]
+    trigger = FUNCTIONS["ClassifyS3Function"]["Events"]["FlowLogs"]["Properties"]
+    window = trigger["MaximumBatchingWindowInSeconds"]
     for timeout, waits in TEMPLATE["Mappings"]["Waits"].items():
-        assert 6 * int(timeout) <= waits["Visibility"] <= 43_200, (
-            "SQS hides no message for longer than 12 hours"
-        )
+        assert waits["Visibility"] == 6 * int(timeout) + window
+        assert waits["Visibility"] <= 43_200, "SQS hides no message for longer than 12 hours"
         assert waits["TwoTries"] == 2 * waits["Visibility"]
     assert queue["RedrivePolicy"] == {
         "deadLetterTargetArn": {"GetAtt": "FlowLogDeadLetterQueue.Arn"},
-        "maxReceiveCount": 3,
+        "maxReceiveCount": 5,
     }
+    assert SOON_RECEIVES <= 5 - 2  # one whole wait is left before the last try
 
 
 def test_the_queue_trigger_reports_single_failures_and_waits_for_a_delivery() -> None:
@@ -421,7 +424,7 @@ def test_evidence_is_kept_as_long_as_the_table_knows_its_source_and_goes_by_itse
 def test_the_functions_get_every_variable_they_read() -> None:
     given = set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
     read = set(re.findall(r"``([A-Z][A-Z_]+)``", Settings.__doc__ or "")) - {"AWS_REGION"}
-    assert read - given == {"LOG_FORMAT", "EVIDENCE_BUCKET"}
+    assert read - given == {"LOG_FORMAT", "EVIDENCE_BUCKET", "QUEUE_URL"}
     assert FUNCTIONS["ClassifyS3Function"]["Environment"]["Variables"] == {
         "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"}
     }
