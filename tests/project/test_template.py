@@ -426,7 +426,8 @@ def test_the_functions_get_every_variable_they_read() -> None:
     read = set(re.findall(r"``([A-Z][A-Z_]+)``", Settings.__doc__ or "")) - {"AWS_REGION"}
     assert read - given == {"LOG_FORMAT", "EVIDENCE_BUCKET", "QUEUE_URL"}
     assert FUNCTIONS["ClassifyS3Function"]["Environment"]["Variables"] == {
-        "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"}
+        "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},
+        "QUEUE_URL": {"Ref": "FlowLogQueue"},
     }
     assert FUNCTIONS["ClassifyCloudWatchLogsFunction"]["Environment"]["Variables"] == {
         "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},
