@@ -13,7 +13,7 @@ import numpy as np
 from flowverdict.flowlog.columnar import NOT_LOGGED, AcceptedFlows, RejectedLines
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,6 +41,21 @@ def rows_of(
             np.asarray(flows.flags)[rows].tolist(),
             strict=True,
         )
+
+
+def search(required: Collection[int]) -> Callable[[Column], list[int]]:
+    """Return what finds the rows of a sorted column of hashes that hold one of these."""
+    wanted = np.sort(np.fromiter(required, np.uint64, len(required)))
+
+    def rows(column: Column) -> list[int]:
+        known = np.asarray(column, np.uint64)
+        if not known.size:
+            return []
+        places = np.minimum(np.searchsorted(known, wanted), known.size - 1)
+        found: list[int] = places[known[places] == wanted].tolist()
+        return found
+
+    return rows
 
 
 def rows_among(hashes: NDArray[np.uint64], columns: Iterable[Column]) -> list[int]:
