@@ -17,6 +17,7 @@ from flowverdict.lifecycle.rate_limit import HOUR
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.verdict.model import VerdictKind
 from flowverdict_cli.local_aws import TABLE
+from scripts.choose_processor import PROCESSORS, choose_processor
 from tests.helpers.sam_template import read_template
 
 ROOT = Path(__file__).parents[2]
@@ -357,16 +358,39 @@ def test_a_reader_role_may_read_what_the_functions_may() -> None:
 # --- functions and alerts -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["DependenciesLayer", "EngineLayer"])
-def test_compiled_packages_are_built_for_the_processor_that_the_functions_run_on(name: str) -> None:
-    layer = RESOURCES[name]
-    architecture = TEMPLATE["Globals"]["Function"]["Architectures"]
-    assert architecture == [{"Ref": "Architecture"}]
-    assert (
-        [layer["Metadata"]["BuildArchitecture"]]
-        == layer["Properties"]["CompatibleArchitectures"]
-        == architecture
+def processors(template: dict[str, Any]) -> set[str]:
+    """Return every processor that the template names, wherever it does."""
+    named = [
+        *template["Parameters"]["Architecture"]["AllowedValues"],
+        template["Parameters"]["Architecture"]["Default"],
+        *template["Globals"]["Function"]["Architectures"],
+    ]
+    for name in ("DependenciesLayer", "EngineLayer"):  # what has compiled packages
+        layer = template["Resources"][name]
+        named += [layer["Metadata"]["BuildArchitecture"]]
+        named += layer["Properties"]["CompatibleArchitectures"]
+    return set(named)
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_a_build_names_its_processor_in_all_places_and_takes_no_other(
+    processor: str, tmp_path: Path
+) -> None:
+    built = tmp_path / "template.yaml"
+    built.write_text(choose_processor(TEXTS["template.yaml"], processor))
+    assert processors(read_template(built)) == {processor}
+
+
+def test_a_plain_sam_build_has_one_processor_and_another_is_refused() -> None:
+    assert processors(TEMPLATE) == {"arm64"}
+    assert "Ref Architecture]" not in TEXTS["template.yaml"], "two switches that nobody compares"
+    with pytest.raises(ValueError, match="'riscv' is none of arm64, x86_64"):
+        choose_processor(TEXTS["template.yaml"], "riscv")
+    (build,) = re.findall(
+        r"^build:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE
     )
+    assert "scripts/choose_processor.py" in build
+    assert "--parameter-overrides" not in build
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -303,7 +303,7 @@ def test_numbers_of_functions_are_the_users_to_choose(resources: dict[str, dict[
     for function in of_type(resources, "AWS::Lambda::Function").values():
         assert set(function["MemorySize"]) == set(function["Timeout"]) == {"Ref"}
         assert function["TracingConfig"] == {"Mode": {"Ref": "Tracing"}}
-        assert function["Architectures"] == [{"Ref": "Architecture"}]
+        assert function["Architectures"] == ["arm64"]
 
 
 def role_statements(resources: dict[str, dict[str, Any]], role: str) -> dict[str, dict[str, Any]]:
