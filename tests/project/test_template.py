@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from flowverdict.lifecycle.rate_limit import HOUR
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.verdict.model import VerdictKind
 from flowverdict_cli.local_aws import TABLE
-from scripts.choose_processor import PROCESSORS, choose_processor
+from tests.helpers.evaluated_template import Evaluated
 from tests.helpers.sam_template import read_template
 
 ROOT = Path(__file__).parents[2]
@@ -145,36 +144,9 @@ def test_what_makes_no_sense_is_refused_by_its_pattern(
     assert [text for text in bad if pattern.fullmatch(text)] == []
 
 
-def holds(condition: dict[str, Any], given: dict[str, str]) -> bool:
-    """Evaluate the function of a rule as CloudFormation does."""
-    ((function, arguments),) = condition.items()
-    match function:
-        case "Not":
-            return not holds(arguments[0], given)
-        case "Or":
-            return any(holds(argument, given) for argument in arguments)
-        case "Equals":
-            left, right = (
-                given[argument["Ref"]] if isinstance(argument, dict) else argument
-                for argument in arguments
-            )
-            return left == right
-    raise ValueError(function)
-
-
-def refused(**changed: str) -> set[str]:
-    """Return the rules that refuse a stack in eu-west-1 with these parameters."""
-    given = (
-        {name: str(parameter["Default"]) for name, parameter in PARAMETERS.items()}
-        | {"AWS::Region": "eu-west-1"}
-        | changed
-    )
-    return {
-        name
-        for name, rule in TEMPLATE["Rules"].items()
-        if ("RuleCondition" not in rule or holds(rule["RuleCondition"], given))
-        and not all(holds(assertion["Assert"], given) for assertion in rule["Assertions"])
-    }
+def stack(**given: str) -> Evaluated:
+    """Return the template for a stack in eu-west-1 with these parameters."""
+    return Evaluated(TEMPLATE, given)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +187,7 @@ def refused(**changed: str) -> set[str]:
     ],
 )
 def test_combinations_that_cannot_work_are_refused(changed: dict[str, str], by: set[str]) -> None:
-    assert refused(**changed) == by
+    assert stack(**changed).refusals == by
 
 
 def test_every_interval_has_a_default_that_is_the_programs_own() -> None:
@@ -230,28 +202,6 @@ def test_every_interval_has_a_default_that_is_the_programs_own() -> None:
         "DigestHours": own.digest // HOUR,
     }
     assert PARAMETERS["MessagesPerHour"]["Default"] == MESSAGES_PER_HOUR
-
-
-def test_environments_answer_questions_that_are_asked() -> None:
-    environments = tomllib.loads((ROOT / "samconfig.toml").read_text())
-    assert set(environments) == {"version", "default", "dev", "prod"}
-    for name in ("default", "dev", "prod"):
-        commands = environments[name]
-        assert set(commands) == {"global", "validate", "build", "deploy"}
-        overrides = dict(
-            override.split("=")
-            for override in commands["deploy"]["parameters"].get("parameter_overrides", [])
-        )
-        for parameter, value in overrides.items():
-            bounds = PARAMETERS[parameter]
-            assert (
-                value in map(str, bounds.get("AllowedValues", []))
-                or bounds["MinValue"] <= int(value) <= bounds["MaxValue"]
-            )
-    assert (
-        environments["dev"]["global"]["parameters"]["stack_name"]
-        != environments["prod"]["global"]["parameters"]["stack_name"]
-    )
 
 
 # --- sources --------------------------------------------------------------------------------------
@@ -356,41 +306,6 @@ def test_a_reader_role_may_read_what_the_functions_may() -> None:
 
 
 # --- functions and alerts -------------------------------------------------------------------------
-
-
-def processors(template: dict[str, Any]) -> set[str]:
-    """Return every processor that the template names, wherever it does."""
-    named = [
-        *template["Parameters"]["Architecture"]["AllowedValues"],
-        template["Parameters"]["Architecture"]["Default"],
-        *template["Globals"]["Function"]["Architectures"],
-    ]
-    for name in ("DependenciesLayer", "EngineLayer"):  # what has compiled packages
-        layer = template["Resources"][name]
-        named += [layer["Metadata"]["BuildArchitecture"]]
-        named += layer["Properties"]["CompatibleArchitectures"]
-    return set(named)
-
-
-@pytest.mark.parametrize("processor", PROCESSORS)
-def test_a_build_names_its_processor_in_all_places_and_takes_no_other(
-    processor: str, tmp_path: Path
-) -> None:
-    built = tmp_path / "template.yaml"
-    built.write_text(choose_processor(TEXTS["template.yaml"], processor))
-    assert processors(read_template(built)) == {processor}
-
-
-def test_a_plain_sam_build_has_one_processor_and_another_is_refused() -> None:
-    assert processors(TEMPLATE) == {"arm64"}
-    assert "Ref Architecture]" not in TEXTS["template.yaml"], "two switches that nobody compares"
-    with pytest.raises(ValueError, match="'riscv' is none of arm64, x86_64"):
-        choose_processor(TEXTS["template.yaml"], "riscv")
-    (build,) = re.findall(
-        r"^build:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE
-    )
-    assert "scripts/choose_processor.py" in build
-    assert "--parameter-overrides" not in build
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
