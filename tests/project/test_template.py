@@ -301,7 +301,13 @@ def test_a_reader_role_may_read_what_the_functions_may() -> None:
     ]
     (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
     assert set(trust["Condition"]["StringEquals"]) == {"sts:ExternalId"}
-    assert set(trust["Condition"]["ArnLike"]) == {"aws:PrincipalArn"}
+    assert Evaluated(
+        READER, {"TrustedRoles": "network/a,b", "TrustedAccountId": "123456789012"}
+    ).value(trust["Condition"]["ArnLike"]) == {
+        "aws:PrincipalArn": [
+            f"arn:aws:iam::123456789012:role/{name}" for name in ("network/a", "b", "network/a")
+        ]
+    }
     assert "Default" not in READER["Parameters"]["ExternalId"]
 
 
@@ -354,13 +360,20 @@ def test_evidence_is_kept_as_long_as_the_table_knows_its_source_and_goes_by_itse
     )
     # CloudFormation fails to delete a bucket that holds objects, and `sam delete` with it.
     assert "Condition" not in bucket
-    assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    # A first deployment that fails leaves no bucket behind.
+    for kept in RESOURCES.values():
+        if kept["Type"] != "AWS::S3::Bucket":
+            continue
+        assert (kept["DeletionPolicy"], kept["UpdateReplacePolicy"]) == (
+            "RetainExceptOnCreate",
+            "Retain",
+        )
 
 
 def test_the_functions_get_every_variable_they_read() -> None:
     given = set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
     read = set(re.findall(r"``([A-Z][A-Z_]+)``", Settings.__doc__ or "")) - {"AWS_REGION"}
-    assert read - given == {"LOG_FORMAT", "EVIDENCE_BUCKET"}
+    assert read - given == {"LOG_FORMAT", "EVIDENCE_BUCKET", "MISSING"}
     assert FUNCTIONS["ClassifyS3Function"]["Environment"]["Variables"] == {
         "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"}
     }
