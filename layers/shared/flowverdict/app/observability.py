@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from flowverdict.alerts.model import Severity
+    from flowverdict.app.settings import Missing
     from flowverdict.flowlog.records import RecordCounts
     from flowverdict.flows.read_source import Reading
     from flowverdict.lifecycle.notifier import Outcome
@@ -265,3 +266,7 @@ class Observability:
         """Count a source that was delivered again."""
         self.count(Metric.SOURCES_DELIVERED_AGAIN)
         self.logger.info("read before, not read again", extra={"source": name})
+
+    def missing(self, what: Missing) -> None:
+        """Log what the stack's parameters leave out."""
+        self.logger.warning("not in this stack", extra={"missing": what})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from flowverdict.core.errors import FormatError, SettingsError
@@ -30,6 +31,13 @@ _ROLE_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
 # second) and chat take far more.
 MESSAGES_PER_HOUR = 30
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9+=,.@:/-]{2,1224}")
+
+
+class Missing(StrEnum):
+    """What the parameters of the stack leave out, though nothing comes of a stack without it."""
+
+    RECIPIENT = "recipient"  # of alerts
+    SOURCE = "source"  # of records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +81,9 @@ class Settings:
     reader_role_name, reader_external_id
         ``READER_ROLE_NAME`` and ``READER_EXTERNAL_ID``: the role that lets this account read the
         rules of others. ``None`` reads no other account's.
+    missing
+        ``MISSING``: what the stack's parameters leave out, with blanks between the words.
+        Subscriptions and flow logs that are made outside the stack may stand in for it.
     """
 
     alert_topic_arn: str
@@ -90,6 +101,7 @@ class Settings:
     partition: str
     reader_role_name: str | None
     reader_external_id: str | None
+    missing: tuple[Missing, ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -140,6 +152,7 @@ class Settings:
             reader_external_id=_matching(
                 environment, "READER_EXTERNAL_ID", _EXTERNAL_ID, "an external id"
             ),
+            missing=_missing(environment.get("MISSING", "")),
         )
 
 
@@ -174,6 +187,13 @@ def _longest(environment: Mapping[str, str], name: str, default: int) -> int:
     """Return the largest of several numbers: one template knows the functions' time-outs."""
     words = environment.get(name, "").split()
     return max((_number({name: word}, name, default) for word in words), default=default)
+
+
+def _missing(text: str) -> tuple[Missing, ...]:
+    try:
+        return tuple(Missing(word) for word in text.split())
+    except ValueError as error:
+        raise SettingsError(f"MISSING: {error}") from error
 
 
 def _log_format(text: str) -> RecordFormat | None:
