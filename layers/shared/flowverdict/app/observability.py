@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.model import Severity
     from flowverdict.app.deadlines import BudgetedConfigSource
+    from flowverdict.app.settings import Missing
     from flowverdict.flowlog.records import RecordCounts
     from flowverdict.flows.read_source import Reading
     from flowverdict.lifecycle.notifier import Outcome
@@ -75,6 +76,7 @@ class LogCount(StrEnum):
     ALERTS_HELD_BACK = "alerts_held_back"
     FLOWS_MUTED = "flows_muted"
     SOURCES_DELIVERED_AGAIN = "sources_delivered_again"
+    PASSED_OVER = "passed_over"
     MESSAGES_POSTED = "messages_posted"
 
 
@@ -144,9 +146,8 @@ class Observability:
                 seconds = context.get_remaining_time_in_millis() / 1_000
                 return handle(event, seconds)
             except FlowVerdictError as error:
-                # The runtime's own report has the traceback; this is the one line that says what to
-                # look at.
-                self.logger.error("event failed", extra={"reason": str(error)})  # noqa: TRY400 - no second traceback
+                # The one line that says what to look at.
+                self.event_failed(error)
                 raise
             finally:
                 self._log_counts()
@@ -192,13 +193,25 @@ class Observability:
             fields = [name[:_MAX_NAME] for name in reading.unknown_fields[:_MAX_NAMES]]
             self.logger.warning("unknown fields", extra={"source": reading.name, "fields": fields})
 
-    def message_failed(self, message_id: str, reason: str, *, with_traceback: bool) -> None:
-        """Log why a queue message returns to its queue."""
+    def event_failed(self, error: Exception) -> None:
+        """Log why an event, or a part of it, failed; the runtime's own report has the traceback."""
+        self.logger.error("event failed", extra={"reason": str(error)})
+
+    def message_failed(self, message_id: str, error: Exception) -> None:
+        """Log why a queue message returns to its queue, with a traceback for a defect."""
         self.logger.error(
             "message failed",
-            extra={"message_id": message_id, "reason": reason},
-            exc_info=with_traceback,
+            extra={"message_id": message_id, "reason": str(error)},
+            exc_info=None if isinstance(error, FlowVerdictError) else error,
         )
+
+    def passed_over(self, name: str | None, reason: str) -> None:
+        """Count what is plainly not a flow log and therefore not read, and log what it is.
+
+        ``name`` is the object's, ``None`` for an event that names no object.
+        """
+        self.note(LogCount.PASSED_OVER)
+        self.logger.info("not a flow log, passed over", extra={"source": name, "reason": reason})
 
     def finished(self, counts: RecordCounts, outcome: Outcome, now: float) -> None:
         """Measure the records of a batch, its messages, and their lag.
@@ -305,3 +318,7 @@ class Observability:
         """Note a source that was delivered again."""
         self.note(LogCount.SOURCES_DELIVERED_AGAIN)
         self.logger.info("read before, not read again", extra={"source": name})
+
+    def missing(self, what: Missing) -> None:
+        """Log what the stack's parameters leave out."""
+        self.logger.warning("not in this stack", extra={"missing": what})
