@@ -155,7 +155,7 @@ class IngestService:
             return _findings(flows, rejected, configs, policy, now)
 
         outcome = self._evaluator.evaluate(dirty, explain, now)
-        self._observability.rules_not_read(configs.refused)
+        self._observability.rules_not_read(configs)
         self._observability.rejected(outcome.flows)
         if policy is not None:
             self._observability.muted(outcome.muted_flows)

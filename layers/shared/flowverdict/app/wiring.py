@@ -153,6 +153,7 @@ def _configs(settings: Settings, observability: Observability) -> ConfigSource:
             name=settings.reader_role_name,
             external_id=settings.reader_external_id,
             partition=settings.partition,
+            accounts=settings.reader_accounts,
         )
     return Ec2Config(
         clients=client_factory(),
