@@ -26,6 +26,7 @@ from flowverdict.flowlog.s3_events import ObjectRef, is_sqs_event, objects_in, o
 from flowverdict.flows.read_source import partition_key, read_log_events, read_object
 from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator, WindowFindings
 from flowverdict.verdict.batch import explain_flows
+from flowverdict.verdict.remediation.offers import OpenOffers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,10 +42,15 @@ if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.flows.ports import EvidenceStore
     from flowverdict.flows.read_source import SourceRead
+    from flowverdict.lifecycle.state_machine import Intervals
     from flowverdict.lifecycle.store import AlertStore
     from flowverdict.network.ports import ConfigSource
     from flowverdict.policy.model import Policy
     from flowverdict.policy.source import PolicySource
+    from flowverdict.verdict.explanation import Explanation
+
+
+_LATEST_SWEEP = 86_400  # seconds
 
 
 class IngestService:
@@ -55,6 +61,7 @@ class IngestService:
         *,
         evaluator: WindowEvaluator,
         store: AlertStore,
+        intervals: Intervals,
         evidence: EvidenceStore,
         configs: ConfigSource,
         policies: PolicySource | None,
@@ -63,6 +70,7 @@ class IngestService:
     ) -> None:
         self._evaluator = evaluator
         self._store = store
+        self._intervals = intervals
         self._evidence = evidence
         self._configs = configs
         self._policies = policies
@@ -117,8 +125,11 @@ class IngestService:
             None if self._policies is None else load_policy(self._policies, self._observability)
         )
 
+        open_offers = OpenOffers(store=self._store, now=now, kept=_offered_for(self._intervals))
+
         def explain(flows: FlowCollector, rejected: Sequence[RejectedFlow]) -> WindowFindings:
-            return _findings(flows, rejected, configs, policy, now)
+            explanations = explain_flows(rejected, configs, open_offers)
+            return _findings(flows, explanations, policy, now)
 
         outcome = self._evaluator.evaluate(dirty, explain, now)
         self._observability.rules_not_read(configs.refused)
@@ -128,15 +139,18 @@ class IngestService:
         self._observability.finished(counts, outcome, self._clock())
 
 
+def _offered_for(intervals: Intervals) -> int:
+    """Return for how many seconds an offer of a fix counts: longer than its alert may be open.
+
+    An alert is open until it is resolved or until its digest, and the sweep may be late.
+    """
+    return intervals.resolve + intervals.digest + _LATEST_SWEEP
+
+
 def _findings(
-    flows: FlowCollector,
-    rejected: Sequence[RejectedFlow],
-    configs: ConfigSource,
-    policy: Policy | None,
-    now: int,
+    flows: FlowCollector, explanations: Sequence[Explanation], policy: Policy | None, now: int
 ) -> WindowFindings:
     """Return what a window shows: what may become a message, and what the policy mutes."""
-    explanations = explain_flows(rejected, configs)
     if policy is None:
         return WindowFindings(detections=detections(explanations, flows))
     sifted = policy.sift(explanations, datetime.fromtimestamp(now, tz=UTC))
