@@ -151,7 +151,7 @@ def test_offers_of_fixes_mean_what_they_meant() -> None:
     item: Item = {"pk": {"S": "offers#x"}, "body": {"B": path.read_bytes()}, "version": {"N": "2"}}
     assert stored_offers_of(item) == StoredOffers(version=2, offers=offers)
     with pytest.raises(StateError, match="not readable"):
-        stored_offers_of(item | {"body": {"B": b"x"}})
+        stored_offers_of({**item, "body": {"B": b"x"}})
 
 
 # --- keys that another version has or lacks -------------------------------------------------------
