@@ -220,6 +220,7 @@ class Truth:
             service = IngestService(
                 evaluator=WindowEvaluator(evidence, self.store, manager, intervals),
                 store=self.store,
+                intervals=intervals,
                 evidence=evidence,
                 configs=Ec2Config(
                     clients=client_factory(),

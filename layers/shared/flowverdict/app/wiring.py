@@ -116,6 +116,7 @@ def _service(settings: Settings, observability: Observability) -> IngestService:
     return IngestService(
         evaluator=WindowEvaluator(evidence, store, manager, settings.intervals),
         store=store,
+        intervals=settings.intervals,
         evidence=evidence,
         configs=_configs(settings, observability),
         policies=_policies(settings, client),
