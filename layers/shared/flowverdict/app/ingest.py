@@ -18,11 +18,13 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
 
 from flowverdict.alerts.grouping import detections, group
 from flowverdict.app.deadlines import BudgetedConfigSource, ReadDeadline
-from flowverdict.core.errors import FlowVerdictError
+from flowverdict.core.errors import FlowVerdictError, ObjectError
 from flowverdict.flowlog.cloudwatch_logs import decode
-from flowverdict.flowlog.object_key import Origin, origin_of
+from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.flowlog.object_key import Origin, origin_of, time_of
 from flowverdict.flowlog.records import RecordCounts
 from flowverdict.flowlog.s3_events import ObjectRef, is_sqs_event, objects_in, objects_in_message
+from flowverdict.flows.evidence import Evidence
 from flowverdict.flows.read_source import partition_key, read_log_events, read_object
 from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator, WindowFindings
 from flowverdict.verdict.batch import explain_flows
@@ -104,6 +106,26 @@ class IngestService:
             for window, evidence in source.windows.items()
         )
         return IngestResult(counts=source.reading.counts, dirty=dirty)
+
+    def not_read(self, source_id: str, name: str, partition: str) -> IngestResult:
+        """Store that a source could not be read, in the window that its name shows.
+
+        What was not seen shows little there until the source is read, which replaces this evidence.
+
+        Raises
+        ------
+        EvidenceError
+            The evidence could not be stored.
+        """
+        first = time_of(name)
+        if first is None:
+            return IngestResult(counts=RecordCounts(), dirty=frozenset())
+        window = first // WINDOW
+        self._evidence.put(partition, window, source_id, Evidence.not_read(name))
+        return IngestResult(
+            counts=RecordCounts(),
+            dirty=frozenset({DirtyWindow(partition=partition, window=window, rejects=False)}),
+        )
 
     def evaluate(self, results: Iterable[IngestResult]) -> None:
         """Evaluate the dirty windows of all sources of an event, and send what is due."""
@@ -222,12 +244,14 @@ class ClassifyObjects:
     def _ingest(self, refs: Iterable[ObjectRef], deadline: ReadDeadline) -> Iterator[IngestResult]:
         for ref in dict.fromkeys(refs):
             deadline.check(ref.name)
-            yield self._service.ingest(
-                ref.source_id,
-                ref.name,
-                partition_key(origin_of(ref.key)),
-                partial(self._read, ref, deadline),
-            )
+            partition = partition_key(origin_of(ref.key))
+            try:
+                yield self._service.ingest(
+                    ref.source_id, ref.name, partition, partial(self._read, ref, deadline)
+                )
+            except ObjectError:
+                yield self._service.not_read(ref.source_id, ref.name, partition)
+                raise
 
     def _read(self, ref: ObjectRef, deadline: ReadDeadline, seed: int) -> SourceRead:
         with self._objects.open(ref) as stream:

@@ -1,4 +1,4 @@
-"""Read a flow log's account, Region and ID from the key of one of its objects.
+"""Read a flow log's account, Region, ID and time from the key of one of its objects.
 
 A record of the default format carries no Region, so only the key names it. AWS documents the keys:
 https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-path.html.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,3 +48,20 @@ def flow_log_of(key: str) -> str | None:
     """Return the flow log's ID from the name of a file, ``None`` if the name holds none."""
     match = _FLOW_LOG.search(key)
     return None if match is None else match["flow_log_id"]
+
+
+_TIME = re.compile(r"_fl-[0-9a-f]{1,32}_(?P<time>\d{8}T\d{4})Z_[^/]*$")
+
+
+def time_of(key: str) -> int | None:
+    """Return when the five minutes begin in which a file's records ended, in Unix seconds.
+
+    ``None`` if the name of the file does not show it.
+    """
+    match = _TIME.search(key)
+    if match is None:
+        return None
+    try:
+        return int(datetime.strptime(match["time"], "%Y%m%dT%H%M").replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return None

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from flowverdict.core.addresses import address_of
 from flowverdict.core.errors import EvidenceError
 from flowverdict.flowlog.flow_key import FlowKey, RecordId
+from flowverdict.flowlog.losses import Loss, Span
+from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flowlog.transit_gateway import PacketsLost
 from flowverdict.flows import evidence_0_1_0
@@ -77,6 +79,7 @@ _AGGREGATED_RECORDS = {
     "destination_port": None,
     "records": 0,
 }
+_LOSSES = dict.fromkeys(("loss", "interface", "account_id", "region", "first", "last"))
 
 _traffic_row = attrgetter(*_TRAFFIC)
 
@@ -133,6 +136,13 @@ def pack(evidence: Evidence) -> bytes:
                 (name, *what, records)
                 for name, aggregated in flows.aggregated.items()
                 for what, records in sorted(aggregated.what.items(), key=str)
+            ),
+        ),
+        "losses": _table(
+            _LOSSES,
+            (
+                (loss, interface, origin.account_id, origin.region, *span)
+                for loss, interface, origin, span in flows.losses
             ),
         ),
         "contexts": [
@@ -254,6 +264,9 @@ def _read(body: bytes, accepted: bytes) -> Evidence:
         _AGGREGATED_RECORDS, document["aggregated_records"]
     ):
         flows.aggregated[name].what[_direction(direction), protocol, port] = int(records)
+    for loss, interface, account_id, region, *span in _rows(_LOSSES, document.get("losses", {})):
+        origin = Origin(account_id=account_id, region=region)
+        flows.losses.add(Loss(loss), interface, origin, Span(*span))
     flows.accepted_index = AcceptedFlowIndex.unpack(accepted, document["accepted"])
     flow_log = document["flow_log"]
     return Evidence(
