@@ -15,8 +15,8 @@ from flowverdict.flowlog.column_fields import ADDRESSES, Fields
 from flowverdict.flowlog.columnar import InterfaceFacts, canonical_address
 from flowverdict.flowlog.flow_hash_numpy import (
     EGRESS,
-    INGRESS,
     IDENTITY,
+    INGRESS,
     UINT64,
     IdentifiedTokens,
     mixed,

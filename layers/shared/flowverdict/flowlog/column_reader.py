@@ -27,10 +27,9 @@ from flowverdict.flowlog.columnar import (
 )
 from flowverdict.flowlog.flow_hash_numpy import (
     PADDING,
-    UINT64,
-    Seed,
     Flags,
     Integers,
+    Seed,
     Tokens,
     Words,
     every_word,

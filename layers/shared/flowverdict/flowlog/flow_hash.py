@@ -4,11 +4,11 @@ Among *n* keys, two have the same hash with a probability of about n² / 2⁶⁵
 million flows. A look-up among *n* hashes finds a wrong flow with a probability of n / 2⁶⁴: 10,000
 rejects with six look-ups each among 5 million flows find a wrong flow once in 60 million such
 files.
-The hash is not cryptographic, but it has a secret seed, which the functions store in their table: it
-begins with the seed, and multiplies by a number that is derived from the seed. Whoever does not know
-the seed cannot choose two addresses of which a difference in one word undoes a difference in the
-word before: between two words of a field the state is mixed twice, so that 40 of its bits depend on
-the secret number.
+The hash is not cryptographic, but it has a secret seed, which the functions store in their table:
+it begins with the seed, and multiplies by a number that is derived from the seed. Whoever does not
+know the seed cannot choose two addresses of which a difference in one word undoes a difference in
+the word before: between two words of a field the state is mixed twice, so that 40 of its bits
+depend on the secret number.
 
 ``flow_hash_numpy`` computes the same hashes for columns; a test compares both.
 """
