@@ -213,7 +213,9 @@ def test_a_file_of_times_all_over_has_a_few_windows_and_loses_nothing() -> None:
 
 def test_what_ended_at_no_known_time_has_a_window_too() -> None:
     source = read_object(
-        io.BytesIO(f"{DEFAULT}\n2 1 eni-1 {CLIENT} {SERVER} 1 22 6 1 40 - - REJECT OK".encode()),
+        io.BytesIO(
+            f"{DEFAULT}\n2 123456789012 eni-1 {CLIENT} {SERVER} 1 22 6 1 40 - - REJECT OK".encode()
+        ),
         name="x",
         seed=SEED,
     )
