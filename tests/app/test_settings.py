@@ -42,16 +42,23 @@ def test_only_the_topic_and_the_table_are_required() -> None:
         partition="aws",
         reader_role_name=None,
         reader_external_id=None,
+        reader_accounts=frozenset(),
     )
 
 
 def test_the_reader_role_is_read() -> None:
     settings = Settings.from_environment(
-        NEEDED | {"READER_ROLE_NAME": "flowverdict-reader", "READER_EXTERNAL_ID": "a-secret:1"}
+        NEEDED
+        | {
+            "READER_ROLE_NAME": "flowverdict-reader",
+            "READER_EXTERNAL_ID": "a-secret:1",
+            "READER_ACCOUNTS": "123456789012,210987654321",
+        }
     )
-    assert (settings.reader_role_name, settings.reader_external_id) == (
+    assert (settings.reader_role_name, settings.reader_external_id, settings.reader_accounts) == (
         "flowverdict-reader",
         "a-secret:1",
+        frozenset({"123456789012", "210987654321"}),
     )
 
 
@@ -63,6 +70,7 @@ def test_the_reader_role_is_read() -> None:
         ("READER_ROLE_NAME", "x" * 65),
         ("READER_EXTERNAL_ID", "a b"),
         ("READER_EXTERNAL_ID", "x"),
+        ("READER_ACCOUNTS", "123456789012, 210987654321"),
     ],
 )
 def test_a_reader_role_that_makes_no_sense_is_refused_by_its_name(name: str, value: str) -> None:

@@ -15,7 +15,6 @@ from flowverdict.flowlog.records import RecordFormat
 from flowverdict.lifecycle.dynamodb import KEPT
 from flowverdict.lifecycle.rate_limit import HOUR
 from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict.verdict.model import VerdictKind
 from flowverdict_cli.local_aws import TABLE
 from tests.helpers.evaluated_template import Evaluated
 from tests.helpers.sam_template import read_template
@@ -185,6 +184,7 @@ def stack(**given: str) -> Evaluated:
         ({"TeamsWebhookSecretArn": "arn", "TeamsWebhookParameter": "/x"}, {"OneTeamsWebhook"}),
         ({"FlowLogFormat": "srcaddr dstaddr"}, {"FormatNeedsGroup"}),
         ({"ReaderExternalId": "id"}, {"ExternalIdNeedsRole"}),
+        ({"ReaderAccounts": "123456789012"}, {"ReaderAccountsNeedRole"}),
     ],
 )
 def test_combinations_that_cannot_work_are_refused(changed: dict[str, str], by: set[str]) -> None:
@@ -396,10 +396,18 @@ def test_filters_by_severity_let_the_more_severe_through() -> None:
         assert passing == ([*wanted, "info"] if level == "low" else wanted)
 
 
-def test_the_dashboard_knows_every_verdict_and_severity() -> None:
+def test_the_dashboard_knows_every_severity() -> None:
     body = RESOURCES["OperationsDashboard"]["Properties"]["DashboardBody"]["Sub"][0]
-    assert set(re.findall(r'verdict=\\"([a-z-]+)\\"', body)) == set(VerdictKind)
-    assert set(re.findall(r'severity=\\"([a-z-]+)\\"', body)) == set(Severity)
+    assert set(re.findall(r'"RejectedFlows", "severity", "([a-z]+)"', body)) == set(Severity)
+
+
+@pytest.mark.parametrize("function", ["ClassifyCloudWatchLogs", "NotifySlack", "NotifyTeams"])
+def test_functions_that_run_for_single_events_can_be_limited(function: str) -> None:
+    short = {"ClassifyCloudWatchLogs": "Logs"}.get(function, function.removeprefix("Notify"))
+    assert FUNCTIONS[f"{function}Function"]["ReservedConcurrentExecutions"] == {
+        "If": [f"Has{short}Reserved", {"Ref": f"{short}FunctionReserved"}, {"Ref": "AWS::NoValue"}]
+    }
+    assert PARAMETERS[f"{short}FunctionReserved"]["Default"] == 0
 
 
 def test_every_check_that_the_scan_leaves_out_has_its_reason() -> None:

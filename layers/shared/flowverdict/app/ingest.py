@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from flowverdict.flowlog.s3_events import (
 from flowverdict.flows.read_source import partition_key, read_log_events, read_object
 from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator, WindowFindings
 from flowverdict.verdict.batch import explain_flows
+from flowverdict.verdict.remediation.offers import OpenOffers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -49,11 +50,16 @@ if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.flows.ports import EvidenceStore
     from flowverdict.flows.read_source import SourceRead
+    from flowverdict.lifecycle.state_machine import Intervals
     from flowverdict.lifecycle.store import AlertStore
     from flowverdict.network.configuration import NetConfig
     from flowverdict.network.ports import ConfigSource
     from flowverdict.policy.model import Policy
     from flowverdict.policy.source import PolicySource
+    from flowverdict.verdict.explanation import Explanation
+
+
+_LATEST_SWEEP = 86_400  # seconds
 
 
 # Lambda tries an asynchronous event again after one minute and after two more
@@ -69,6 +75,7 @@ class IngestService:
         *,
         evaluator: WindowEvaluator,
         store: AlertStore,
+        intervals: Intervals,
         evidence: EvidenceStore,
         configs: ConfigSource,
         policies: PolicySource | None,
@@ -77,6 +84,7 @@ class IngestService:
     ) -> None:
         self._evaluator = evaluator
         self._store = store
+        self._intervals = intervals
         self._evidence = evidence
         self._configs = configs
         self._policies = policies
@@ -151,11 +159,16 @@ class IngestService:
             None if self._policies is None else load_policy(self._policies, self._observability)
         )
 
+        open_offers = OpenOffers(store=self._store, now=now, kept=_offered_for(self._intervals))
+
         def explain(flows: FlowCollector, rejected: Sequence[RejectedFlow]) -> WindowFindings:
-            return _findings(flows, rejected, configs, policy, now)
+            asked = _Asked(configs)
+            explanations = explain_flows(rejected, asked, open_offers)
+            findings = _findings(flows, explanations, policy, now)
+            return replace(findings, retry_helps=asked.retry_helps)
 
         outcome = self._evaluator.evaluate(dirty, explain, now)
-        self._observability.rules_not_read(configs.refused)
+        self._observability.rules_not_read(configs)
         self._observability.rejected(outcome.flows)
         if policy is not None:
             self._observability.muted(outcome.muted_flows)
@@ -163,20 +176,20 @@ class IngestService:
         return frozenset(outcome.postponed)
 
 
+def _offered_for(intervals: Intervals) -> int:
+    """Return for how many seconds an offer of a fix counts: longer than its alert may be open.
+
+    An alert is open until it is resolved or until its digest, and the sweep may be late.
+    """
+    return intervals.resolve + intervals.digest + _LATEST_SWEEP
+
+
 def _findings(
-    flows: FlowCollector,
-    rejected: Sequence[RejectedFlow],
-    configs: ConfigSource,
-    policy: Policy | None,
-    now: int,
+    flows: FlowCollector, explanations: Sequence[Explanation], policy: Policy | None, now: int
 ) -> WindowFindings:
     """Return what a window shows: what may become a message, and what the policy mutes."""
-    asked = _Asked(configs)
-    explanations = explain_flows(rejected, asked)
     if policy is None:
-        return WindowFindings(
-            detections=detections(explanations, flows), retry_helps=asked.retry_helps
-        )
+        return WindowFindings(detections=detections(explanations, flows))
     sifted = policy.sift(explanations, datetime.fromtimestamp(now, tz=UTC))
     found = detections(sifted.kept, flows)
     allowed = [detection for detection in found if policy.allows(detection.notification.severity)]
@@ -186,7 +199,6 @@ def _findings(
         muted_flows=Counter(muted.place for muted in sifted.muted),
         muted_alerts=frozenset(detection.notification.fingerprint for detection in muted)
         - {detection.notification.fingerprint for detection in allowed},
-        retry_helps=asked.retry_helps,
     )
 
 

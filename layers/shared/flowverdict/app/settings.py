@@ -30,6 +30,7 @@ _ROLE_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
 # A person reads a message in two minutes, and nobody reads more in an hour. The topic, email (10 a
 # second) and chat take far more.
 MESSAGES_PER_HOUR = 30
+_ACCOUNTS = re.compile(r"\d{12}(,\d{12})*")
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9+=,.@:/-]{2,1224}")
 
 
@@ -81,6 +82,8 @@ class Settings:
     reader_role_name, reader_external_id
         ``READER_ROLE_NAME`` and ``READER_EXTERNAL_ID``: the role that lets this account read the
         rules of others. ``None`` reads no other account's.
+    reader_accounts
+        ``READER_ACCOUNTS``: the accounts that have that role, with commas; empty for all.
     missing
         ``MISSING``: what the stack's parameters leave out, with blanks between the words.
         Subscriptions and flow logs that are made outside the stack may stand in for it.
@@ -101,6 +104,7 @@ class Settings:
     partition: str
     reader_role_name: str | None
     reader_external_id: str | None
+    reader_accounts: frozenset[str] = frozenset()
     missing: tuple[Missing, ...] = ()
 
     @classmethod
@@ -152,6 +156,12 @@ class Settings:
             reader_external_id=_matching(
                 environment, "READER_EXTERNAL_ID", _EXTERNAL_ID, "an external id"
             ),
+            reader_accounts=frozenset(
+                (_matching(environment, "READER_ACCOUNTS", _ACCOUNTS, "account ids") or "").split(
+                    ","
+                )
+            )
+            - {""},
             missing=_missing(environment.get("MISSING", "")),
         )
 

@@ -116,6 +116,7 @@ def _service(settings: Settings, observability: Observability) -> IngestService:
     return IngestService(
         evaluator=WindowEvaluator(evidence, store, manager, settings.intervals),
         store=store,
+        intervals=settings.intervals,
         evidence=evidence,
         configs=_configs(settings, observability),
         policies=_policies(settings, client),
@@ -153,6 +154,7 @@ def _configs(settings: Settings, observability: Observability) -> ConfigSource:
             name=settings.reader_role_name,
             external_id=settings.reader_external_id,
             partition=settings.partition,
+            accounts=settings.reader_accounts,
         )
     return Ec2Config(
         clients=client_factory(),

@@ -22,3 +22,8 @@ class NotAvailable:
 
     def __str__(self) -> str:
         return self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class NotSetUp(NotAvailable):
+    """The stand-in for a value that nobody has set up to be read, which is no failure."""

@@ -21,6 +21,7 @@ from flowverdict.core.errors import NotificationError, StateError
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.state_machine import AlertState, Suppressed
 from flowverdict.lifecycle.store import Window
+from flowverdict.verdict.remediation.offers import Offer, StoredOffers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -253,6 +254,21 @@ def contribution_of(item: Item) -> Notification:
 def fingerprints_of(item: Item) -> frozenset[str]:
     """Read the fingerprints of a window's alerts."""
     return unpack_fingerprints(bytes(item["fingerprints"]["B"]))
+
+
+def stored_offers_of(item: Item) -> StoredOffers:
+    """Read what fixes offer in one direction of a network ACL or of a security group."""
+    try:
+        stored = json.loads(zlib.decompress(bytes(item["body"]["B"])))
+        offers = tuple(read_flat(Offer, offer) for offer in stored["offers"])
+    except _UNREADABLE as error:
+        raise StateError(f"the offers are not readable: {error}") from error
+    return StoredOffers(version=version_of_item(item), offers=offers)
+
+
+def pack_offers(offers: Iterable[Offer]) -> bytes:
+    """Return offers as bytes."""
+    return _pack({"offers": [asdict(offer) for offer in offers]})
 
 
 def inhibited_until(item: Item) -> int:

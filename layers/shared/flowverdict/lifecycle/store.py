@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Notification
     from flowverdict.lifecycle.rate_limit import RateLimit
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
+    from flowverdict.verdict.remediation.offers import StoredOffers
 
 
 # Writes of a commit. DynamoDB takes 100 in a transaction. An alert is two writes, its state and its
@@ -146,6 +147,12 @@ class AlertStore(Protocol):
 
     def record_source(self, source_id: str, windows: Collection[int], now: int) -> None:
         """Record that all evidence of a source is stored."""
+
+    def load_offers(self, places: Collection[str]) -> Mapping[str, StoredOffers]:
+        """Return what fixes offer in these places, without those of which nothing is stored."""
+
+    def save_offers(self, place: str, stored: StoredOffers) -> bool:
+        """Store the offers over ``stored.version``; return ``False`` if that has changed."""
 
     def seed(self) -> int:
         """Return the secret seed of flow hashes (64 bits), the same as long as the store exists."""

@@ -87,7 +87,7 @@ class WindowFindings:
     retry_helps: bool = False
 
 
-# Pure: it is called again whenever a window is evaluated again.
+# It is called again whenever a window is evaluated again: what it stores, it stores once.
 type Explain = Callable[[FlowCollector, Sequence[RejectedFlow]], WindowFindings]
 
 
@@ -130,8 +130,8 @@ class WindowEvaluator:
         Parameters
         ----------
         explain
-            Returns everything that the flows of one window show. Pure, since a window may be
-            evaluated several times.
+            Returns everything that the flows of one window show, the same each time, since a
+            window may be evaluated several times.
         now
             Unix seconds.
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from flowverdict.network.configuration import NetConfig
     from flowverdict.network.ports import ConfigSource
     from flowverdict.verdict.explanation import Explanation
+    from flowverdict.verdict.remediation.offers import OpenOffers
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +91,15 @@ class Batch:
         return explain_flows([*self.flows.rejected()], configs)
 
 
-def explain_flows(flows: Sequence[RejectedFlow], configs: ConfigSource | None) -> list[Explanation]:
+def explain_flows(
+    flows: Sequence[RejectedFlow],
+    configs: ConfigSource | None,
+    open_offers: OpenOffers | None = None,
+) -> list[Explanation]:
     """Explain rejected flows, in their order; the rules are read once an account and Region.
 
     No rules are read for the flows of a transit gateway. Fixes are made for all flows together:
-    one for each problem, with rule numbers of its own.
+    one for each problem, with rule numbers of its own; ``open_offers`` is what other fixes offer.
     """
     by_place: dict[tuple[str | None, str | None], list[RejectedFlow]] = {}
     for flow in flows:
@@ -105,5 +110,6 @@ def explain_flows(flows: Sequence[RejectedFlow], configs: ConfigSource | None) -
         for place, flows_there in by_place.items()
     }
     return explain_together(
-        (flow, read.get((flow.context.account_id, flow.context.region))) for flow in flows
+        ((flow, read.get((flow.context.account_id, flow.context.region))) for flow in flows),
+        open_offers,
     )
