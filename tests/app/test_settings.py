@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from flowverdict.app.settings import Settings
+from flowverdict.app.observability import Observability
+from flowverdict.app.settings import Missing, Settings
 from flowverdict.core.errors import SettingsError
 from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
 from flowverdict.lifecycle.state_machine import Intervals
@@ -28,6 +31,7 @@ def test_only_the_topic_and_the_table_are_required() -> None:
         email_topic_arn=None,
         chat_topic_arn=None,
         alert_table="alerts",
+        queue_url=None,
         evidence_bucket=None,
         intervals=Intervals(),
         messages_per_hour=30,
@@ -38,16 +42,23 @@ def test_only_the_topic_and_the_table_are_required() -> None:
         partition="aws",
         reader_role_name=None,
         reader_external_id=None,
+        reader_accounts=frozenset(),
     )
 
 
 def test_the_reader_role_is_read() -> None:
     settings = Settings.from_environment(
-        NEEDED | {"READER_ROLE_NAME": "flowverdict-reader", "READER_EXTERNAL_ID": "a-secret:1"}
+        NEEDED
+        | {
+            "READER_ROLE_NAME": "flowverdict-reader",
+            "READER_EXTERNAL_ID": "a-secret:1",
+            "READER_ACCOUNTS": "123456789012,210987654321",
+        }
     )
-    assert (settings.reader_role_name, settings.reader_external_id) == (
+    assert (settings.reader_role_name, settings.reader_external_id, settings.reader_accounts) == (
         "flowverdict-reader",
         "a-secret:1",
+        frozenset({"123456789012", "210987654321"}),
     )
 
 
@@ -59,6 +70,7 @@ def test_the_reader_role_is_read() -> None:
         ("READER_ROLE_NAME", "x" * 65),
         ("READER_EXTERNAL_ID", "a b"),
         ("READER_EXTERNAL_ID", "x"),
+        ("READER_ACCOUNTS", "123456789012, 210987654321"),
     ],
 )
 def test_a_reader_role_that_makes_no_sense_is_refused_by_its_name(name: str, value: str) -> None:
@@ -155,6 +167,7 @@ def test_intervals_and_the_cap_are_read() -> None:
         "RESOLVE_MINUTES": "15",
         "DIGEST_HOURS": "12",
         "MESSAGES_PER_HOUR": "7",
+        "FUNCTION_SECONDS": "120 900 300",
     }
     settings = Settings.from_environment(NEEDED | told)
     assert (settings.intervals.repeat, settings.intervals.resolve, settings.intervals.digest) == (
@@ -162,7 +175,14 @@ def test_intervals_and_the_cap_are_read() -> None:
         900,
         43_200,
     )
+    assert settings.intervals.outbox == 900
     assert settings.messages_per_hour == 7
+
+
+@pytest.mark.parametrize("text", ["ten", "300,900", "300 0"])
+def test_time_outs_that_make_no_sense_are_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^FUNCTION_SECONDS: "):
+        Settings.from_environment(NEEDED | {"FUNCTION_SECONDS": text})
 
 
 @pytest.mark.parametrize(
@@ -194,3 +214,32 @@ def test_other_wrong_values_are_refused_by_their_names(name: str, text: str) -> 
 @pytest.mark.parametrize("text", ["ssm:/flowverdict/policy", "appconfig:flowverdict/prod/policy"])
 def test_where_the_policy_is(text: str) -> None:
     assert Settings.from_environment(NEEDED | {"POLICY": text}).policy == text
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("", ()),
+        (" ", ()),
+        ("recipient ", (Missing.RECIPIENT,)),
+        (" source", (Missing.SOURCE,)),
+        ("recipient source", (Missing.RECIPIENT, Missing.SOURCE)),
+    ],
+)
+def test_what_the_stack_leaves_out_is_read_and_logged(
+    text: str, missing: tuple[Missing, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings.from_environment(NEEDED | {"MISSING": text})
+    assert settings.missing == missing
+    observability = Observability("sweep_alerts")
+    for what in settings.missing:
+        observability.missing(what)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["level"], line["message"], line["missing"]) for line in lines] == [
+        ("WARNING", "not in this stack", what) for what in missing
+    ]
+
+
+def test_a_word_that_is_missing_from_what_can_be_missing_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"^MISSING: 'alarm'"):
+        Settings.from_environment(NEEDED | {"MISSING": "alarm"})

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from scripts.choose_processor import PROCESSORS
 from tests.e2e.contract import valid
 from tests.e2e.inventory import inventory
 from tests.e2e.samples import key, scenario, shop_delivery
-from tests.e2e.stack import SamError, Stack
+from tests.e2e.stack import HOST_ARCHITECTURE, SamError, Stack
 from tests.e2e.subscribers import (
     deployed_filter,
     function_log,
-    metric,
     posted,
     put_object,
     raw_log,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tests.e2e.emulator import Emulator
     from tests.e2e.stack import Build
 
+(OTHER_ARCHITECTURE,) = {*PROCESSORS} - {HOST_ARCHITECTURE}
 # For a changed layer SAM generates another logical id, and retains the old version.
 _KEPT_BY_SAM = "AWS::Serverless::LayerVersion"
 
@@ -42,6 +43,8 @@ _KEPT_BY_SAM = "AWS::Serverless::LayerVersion"
             "SlackWebhookSecretArn",
         ),
         ({"AlertEmail": "not an address"}, "AlertEmail"),
+        # The build is for this machine's processor.
+        ({"Architecture": OTHER_ARCHITECTURE}, "Architecture"),
         ({"OwnBucket": "no", "FlowLogGroupName": ""}, "There is nothing to read"),
         (
             {"ExistingBucketName": "elsewhere", "ExistingBucketRegion": "ap-south-2"},
@@ -78,7 +81,7 @@ def test_what_is_optional_is_not_there_unless_asked_for_and_the_schedule_starts_
     }
     assert functions == {"ClassifyS3Function", "SweepAlertsFunction"}
     wait_until(
-        lambda: metric(second, "SweepAlertsFunction", "EventsReceived") or None,
+        lambda: raw_log(second, "SweepAlertsFunction") or None,
         "the schedule to start the sweep",
         30,
     )

@@ -62,6 +62,7 @@ class MemoryStore:
         self._windows: dict[str, Window] = {}
         self._contributions: dict[tuple[str, str], Notification] = {}
         self._sources: dict[str, tuple[int, ...]] = {}
+        self._read_at: dict[str, int] = {}
         self._offers: dict[str, StoredOffers] = {}
 
     def load(self, fingerprints: Collection[str]) -> Mapping[str, AlertState]:
@@ -163,8 +164,13 @@ class MemoryStore:
         """Return the windows of a source."""
         return self._sources.get(source_id)
 
-    def record_source(self, source_id: str, windows: Collection[int], now: int) -> None:  # noqa: ARG002 - nothing expires here
+    def read_at(self, source_id: str) -> int | None:
+        """Return when a source was first read."""
+        return self._read_at.get(source_id)
+
+    def record_source(self, source_id: str, windows: Collection[int], now: int) -> None:
         """Record that a source was read."""
+        self._read_at[source_id] = now
         self._sources[source_id] = tuple(windows)
 
     def load_offers(self, places: Collection[str]) -> Mapping[str, StoredOffers]:

@@ -437,8 +437,9 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
 
     calls.clear()
     record(manager, [detection()], a_window(), NOW)
-    # The window, the state and the hour's budget are read; the message's mark is taken away.
-    assert calls == {"UpdateItem": 1, "BatchGetItem": 3, "TransactWriteItems": 1}
+    # The window, the state and the hour's budget are read, and the state again before the message
+    # is sent; the message's mark is taken away.
+    assert calls == {"UpdateItem": 1, "BatchGetItem": 4, "TransactWriteItems": 1}
 
     calls.clear()
     record(manager, [detection()], a_window(), NOW + 60)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
+from flowverdict.app.flow_log_queue import FlowLogQueue
 from flowverdict.app.ingest import ClassifyLogEvents, ClassifyObjects, IngestService
 from flowverdict.app.observability import Observability
 from flowverdict.app.settings import Settings
@@ -52,8 +53,12 @@ def classify_s3(environment: Mapping[str, str]) -> LambdaHandler:
     settings = Settings.from_environment(environment)
     observability = Observability("classify_s3")
     objects = S3Objects(boto3.client("s3", config=_CLIENT_CONFIG))
+    queue = None
+    if settings.queue_url is not None:
+        client = boto3.client("sqs", config=_CLIENT_CONFIG)
+        queue = FlowLogQueue(client, settings.queue_url, observability.logger)
     return observability.wrap(
-        ClassifyObjects(objects, _service(settings, observability), observability).handle
+        ClassifyObjects(objects, _service(settings, observability), observability, queue).handle
     )
 
 
@@ -79,6 +84,8 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
     """Build the function ``sweep_alerts``; raises ``SettingsError`` for a wrong environment."""
     settings = Settings.from_environment(environment)
     observability = Observability("sweep_alerts")
+    for missing in settings.missing:
+        observability.missing(missing)
     client = _table_client()
     store = DynamoDbStore(
         client, settings.alert_table, on_unreadable=observability.state_unreadable
@@ -147,6 +154,7 @@ def _configs(settings: Settings, observability: Observability) -> ConfigSource:
             name=settings.reader_role_name,
             external_id=settings.reader_external_id,
             partition=settings.partition,
+            accounts=settings.reader_accounts,
         )
     return Ec2Config(
         clients=client_factory(),

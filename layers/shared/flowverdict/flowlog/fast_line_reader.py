@@ -23,7 +23,13 @@ from flowverdict.flowlog.columnar import (
     Windows,
     canonical_address,
 )
-from flowverdict.flowlog.fields import FIELDS, MAX_INT_64, FieldKind
+from flowverdict.flowlog.fields import (
+    ACCOUNT_DIGITS,
+    FIELDS,
+    MAX_INT_64,
+    UNKNOWN_ACCOUNT,
+    FieldKind,
+)
 from flowverdict.flowlog.line_reader import (
     MAX_LINE_BYTES,
     LineReader,
@@ -106,6 +112,10 @@ def _word(name: str) -> str:
         return "[!-~]++"
     if known.kind is FieldKind.INTEGER:
         return f"[0-9]{{1,{18 if known.maximum == MAX_INT_64 else 9}}}|-"
+    if known.kind is FieldKind.ACCOUNT:
+        return f"[0-9]{{{ACCOUNT_DIGITS}}}|{UNKNOWN_ACCOUNT}|-"
+    if known.kind is FieldKind.ID:
+        return f"{known.prefix}[!-~]{{0,{MAX_TEXT - len(known.prefix)}}}+|-"
     return f"[!-~]{{1,{MAX_TEXT}}}+"
 
 

@@ -291,6 +291,7 @@ def window_of(item: Item) -> Window:
         version=version_of_item(item),
         judged=item["judged"]["S"] if "judged" in item else None,
         sources=int(item["sources"]["N"]) if "sources" in item else 0,
+        settled=item["settled"]["BOOL"] if "settled" in item else False,
         muted_flows={entry: int(count["N"]) for entry, count in item["muted"]["M"].items()}
         if "muted" in item
         else {},
@@ -302,6 +303,7 @@ def item_of_window(window: Window) -> dict[str, AttributeValueTypeDef]:
     item: dict[str, AttributeValueTypeDef] = {
         "pk": {"S": f"window#{window.window_id}"},
         "sources": {"N": str(window.sources)},
+        "settled": {"BOOL": window.settled},
     }
     if window.judged is not None:
         item["judged"] = {"S": window.judged}
