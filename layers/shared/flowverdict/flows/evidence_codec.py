@@ -81,6 +81,8 @@ _AGGREGATED_RECORDS = {
 }
 _LOSSES = dict.fromkeys(("loss", "interface", "account_id", "region", "first", "last"))
 
+_AGGREGATED_FROM = {"interface": None, "is_inside": False, "hash": 0}
+
 _traffic_row = attrgetter(*_TRAFFIC)
 
 type _Table = Mapping[str, Sequence[Any]]
@@ -143,6 +145,13 @@ def pack(evidence: Evidence) -> bytes:
             (
                 (loss, interface, origin.account_id, origin.region, *span)
                 for loss, interface, origin, span in flows.losses
+            ),
+        ),
+        "aggregated_from": _table(
+            _AGGREGATED_FROM,
+            (
+                (*group, hashed)
+                for group, hashed in sorted(flows.limit.aggregated_from.items(), key=str)
             ),
         ),
         "contexts": [
@@ -267,6 +276,11 @@ def _read(body: bytes, accepted: bytes) -> Evidence:
     for loss, interface, account_id, region, *span in _rows(_LOSSES, document.get("losses", {})):
         origin = Origin(account_id=account_id, region=region)
         flows.losses.add(Loss(loss), interface, origin, Span(*span))
+    # 0.2.0 and earlier choose by hash alone and have no such table.
+    for interface, is_inside, hashed in _rows(
+        _AGGREGATED_FROM, document.get("aggregated_from", {})
+    ):
+        flows.limit.lower({(interface, bool(is_inside)): int(hashed)})
     flows.accepted_index = AcceptedFlowIndex.unpack(accepted, document["accepted"])
     flow_log = document["flow_log"]
     return Evidence(
