@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import zlib
 from ipaddress import ip_address
+from random import Random
 
 import pytest
 
 from flowverdict.flowlog.flow_hash import key_hash
 from flowverdict.flowlog.flow_key import FlowKey
 from flowverdict.flowlog.records import FlowDirection
+from flowverdict.flows import accepted_index
 from flowverdict.flows.accepted_index import AcceptedFlowIndex, Activity
 
 NEAR, FAR = ip_address("10.0.0.5"), ip_address("203.0.113.7")
@@ -72,6 +74,31 @@ def test_what_was_found_is_nobody_elses() -> None:
     accepts.add(1, 10, 20, 2)
     accepts.lookup({1})[1].widen(0, 100, 255)
     assert accepts.lookup({1}) == {1: Activity(10, 20, 2)}
+
+
+@pytest.mark.parametrize("many", [1, 10**9], ids=["numpy", "plain"])
+@pytest.mark.parametrize(("kept", "wanted"), [(0, 3), (5, 3), (5, 200), (3_000, 3), (300, 3_000)])
+def test_the_rows_found_are_those_of_the_wanted_hashes(
+    monkeypatch: pytest.MonkeyPatch, kept: int, wanted: int, many: int
+) -> None:
+    pytest.importorskip("numpy")
+    monkeypatch.setattr(accepted_index, "_MANY", many)
+    random = Random(kept * wanted)  # noqa: S311 - the same hashes in each run
+    known = [random.getrandbits(64) for _ in range(kept)]
+    packed, plain = AcceptedFlowIndex(), AcceptedFlowIndex()
+    for missing in (0, 1):  # every third flow is in both columns
+        index = AcceptedFlowIndex()
+        for second, hashed in enumerate(known):
+            if second % 3 != missing:
+                index.add(hashed, second + missing, second + 2 * missing, 1 + missing)
+        plain.merge(index)
+        packed.merge(AcceptedFlowIndex.unpack(index.pack()))
+    required = {0, 2**64 - 1, *known[:wanted:2], *(random.getrandbits(64) for _ in range(wanted))}
+
+    found = packed.lookup(required)
+
+    assert found == plain.lookup(required)
+    assert found.keys() == set(known) & required
 
 
 def test_nothing_is_packed_twice() -> None:

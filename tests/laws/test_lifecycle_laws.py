@@ -386,6 +386,63 @@ def test_what_the_cap_held_back_is_not_told_later_if_it_is_explained_by_then() -
     assert fingerprint("consequence") not in told
 
 
+@pytest.mark.parametrize(
+    ("severity", "explained", "status"),
+    [
+        (Severity.HIGH, True, Status.RESOLVED),
+        (Severity.LOW, False, None),  # the digest reports it
+        (Severity.HIGH, False, Status.RESOLVED),
+    ],
+)
+def test_an_alert_that_one_window_retracts_and_the_next_one_shows_goes_on(
+    severity: Severity, status: Status | None, *, explained: bool
+) -> None:
+    store, outbox = MemoryStore(), Outbox()
+    manager = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=30)
+    before, after = a_window(), a_window()
+    record(manager, [seen("consequence", Severity.HIGH, 2)], before, NOW)
+    (read,) = store.load_windows([before.window_id]).values()
+    others = [seen("cause", Severity.CRITICAL, 1)] if explained else []
+    # One invocation: its messages are sent when all its windows are written.
+    outcome = manager.notify(
+        [
+            *manager.apply([], replace(read, judged="nothing"), NOW + 60),
+            *manager.apply([*others, seen("consequence", severity, 3)], after, NOW + 60),
+        ]
+    )
+    assert fingerprint("consequence") not in {sent.fingerprint for sent in outcome.notified}
+    name = fingerprint("consequence")
+    state = store.load([name])[name]
+    assert (state.is_open, state.was_sent, state.notification.records) == (True, True, 3)
+    assert state.opened_at == (NOW if explained or severity is Severity.LOW else NOW + 60)
+    manager.sweep(NOW + INTERVALS.resolve + SWEEP, None)
+    statuses = [sent.status for sent in outbox.sent if sent.fingerprint == name]
+    assert statuses == [Status.FIRING, *([] if status is None else [status])]
+
+
+@pytest.mark.parametrize("explained", [True, False])
+def test_an_alert_that_was_retracted_unsent_is_sent_once_no_other_explains_it(
+    *, explained: bool
+) -> None:
+    store, outbox = MemoryStore(), Outbox()
+    manager = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=30)
+    before, after, later = a_window(), a_window(), a_window()
+    outbox.broken = 1
+    record(manager, [seen("consequence", Severity.HIGH, 2)], before, NOW)
+    (read,) = store.load_windows([before.window_id]).values()
+    others = [seen("cause", Severity.CRITICAL, 1)] if explained else []
+    manager.notify(
+        [
+            *manager.apply([], replace(read, judged="nothing"), NOW + 60),
+            *manager.apply([*others, seen("consequence", Severity.HIGH, 3)], after, NOW + 60),
+        ]
+    )
+    manager.sweep(NOW + 60 + INTERVALS.outbox, None)
+    record(manager, [seen("consequence", Severity.HIGH, 1)], later, NOW + INTERVALS.resolve + 61)
+    name = fingerprint("consequence")
+    assert [sent.status for sent in outbox.sent if sent.fingerprint == name] == [Status.FIRING]
+
+
 def test_a_reminder_that_the_cap_took_back_makes_nothing_worse() -> None:
     outbox = Outbox()
     manager = AlertManager(

@@ -469,3 +469,18 @@ def test_functions_run_in_a_vpc_if_they_are_told_where() -> None:
         assert {"Ref": "VpcPolicy"} in role["ManagedPolicyArns"]
     for role in roles(outside).values():
         assert {"Ref": "VpcPolicy"} not in role.get("ManagedPolicyArns", [])
+
+
+def test_an_existing_topic_of_operators_stands_in_for_the_stacks_own() -> None:
+    arn = "arn:aws:sns:eu-west-1:123456789012:on-call"
+    evaluated = stack(OperatorTopicArn=arn, OperatorEmail="ops@example.com")
+    alarms = [
+        resource["Properties"]
+        for resource in evaluated.resources.values()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+    ]
+    assert len(alarms) > 5
+    assert all(alarm["AlarmActions"] == alarm["OKActions"] == [arn] for alarm in alarms)
+    assert "OperatorTopic" not in evaluated.resources
+    assert evaluated.properties("OperatorEmailSubscription")["TopicArn"] == arn
+    assert evaluated.outputs["OperatorTopicArn"] == arn

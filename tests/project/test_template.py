@@ -283,7 +283,7 @@ def test_objects_of_the_existing_bucket_reach_the_same_queue() -> None:
         "detail-type": ["Object Created"],
         "detail": {
             "bucket": {"name": {"Split": [",", {"Ref": "ExistingBucketName"}]}},
-            "object": {"key": [{"prefix": {"Ref": "ExistingBucketPrefix"}}]},
+            "object": {"key": [{"wildcard": {"Sub": "${ExistingBucketPrefix}*_vpcflowlogs_*"}}]},
         },
     }
     assert rule["Targets"] == [{"Id": "queue", "Arn": {"GetAtt": "FlowLogQueue.Arn"}}]

@@ -138,8 +138,10 @@ def test_what_a_function_fails_at_is_kept(resources: dict[str, dict[str, Any]], 
 
 
 def test_every_alarm_tells_the_operators(resources: dict[str, dict[str, Any]]) -> None:
+    made, existing = {"Ref": "OperatorTopic"}, {"Ref": "OperatorTopicArn"}
+    topic = {"Fn::If": ["MakesOperatorTopic", made, existing]}
     for name, alarm in of_type(resources, "AWS::CloudWatch::Alarm").items():
-        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "OperatorTopic"}], name
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [topic], name
         assert alarm["AlarmDescription"].endswith(f"Runbook: docs/operations.md#{name.lower()}"), (
             name
         )

@@ -45,7 +45,7 @@ from flowverdict.flowlog.line_reader import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -138,6 +138,7 @@ class _ChunkReader:
         self._seed = UINT64(seed & flow_hash.MASK)
         self._windows = windows
         self._buffer = bytearray(MAX_LINE_BYTES + CHUNK_BYTES + PADDING)
+        self._text = _texts_of(self._buffer)
         self._bytes = np.frombuffer(self._buffer, np.uint8)
         self._words = every_word(self._buffer)
         self._shifted = np.empty(len(self._buffer), np.uint8)
@@ -169,9 +170,6 @@ class _ChunkReader:
                 overlong, held = True, 0
         if held:
             self._read_line(0, held)
-
-    def _text(self, start: int, length: int) -> bytes:
-        return bytes(self._buffer[start : start + length])
 
     def _read_lines(self, begin: int, end: int) -> None:
         while begin < end:
@@ -347,6 +345,15 @@ class _ChunkReader:
         self._known_addresses[second_place(moved)] = moved
         self._known_addresses[first_place(new)] = new
         return known
+
+
+def _texts_of(buffer: bytearray) -> Callable[[int, int], bytes]:
+    """Return what copies text from the buffer, by its start and length.
+
+    A method of the reader would make the reader and its interfaces refer to each other, and the
+    garbage collector, which runs rarely, would have to free the reader's buffers.
+    """
+    return lambda start, length: bytes(buffer[start : start + length])
 
 
 def _narrow(times: Integers) -> NDArray[np.integer]:

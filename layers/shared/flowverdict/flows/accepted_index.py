@@ -11,19 +11,23 @@ import zlib
 from array import array
 from bisect import bisect_left
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from flowverdict.flowlog.columnar import NOT_LOGGED, AcceptedFlows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from flowverdict.flowlog.columnar import Column
 
 
 _LENGTH = 8  # bytes of a column's length
+# A binary search for one hash takes as long as looking at this many hashes of a column.
+_SEARCH_AS_LONG_AS = 10
+_MANY = 100  # hashes from which numpy, where it is loaded, searches faster
 _KINDS = "Qqqi"  # a hash, two times of 63 bits, and flags of 31 (Parquet's INT_32)
 
 
@@ -96,14 +100,17 @@ class AcceptedFlowIndex:
             found.setdefault(hashed, Activity()).widen(
                 _or_none(start), _or_none(end), _or_none(flags)
             )
+        search = _search(hashes)
         for packed in self._packed:
-            known, starts, ends, flag_column = _unpacked(packed)
-            for hashed in hashes:
-                row = bisect_left(known, hashed)
-                if row < len(known) and known[row] == hashed:
-                    found.setdefault(hashed, Activity()).widen(
-                        _or_none(starts[row]), _or_none(ends[row]), _or_none(flag_column[row])
-                    )
+            known = _uncompressed(_KINDS[0], packed[0])
+            # Most columns have none of the flows, so the others stay compressed until one is found.
+            if not (rows := search(known)):
+                continue
+            _, starts, ends, flag_column = _unpacked(packed)
+            for row in rows:
+                found.setdefault(known[row], Activity()).widen(
+                    _or_none(starts[row]), _or_none(ends[row]), _or_none(flag_column[row])
+                )
         return found
 
     def pack(self) -> bytes:
@@ -158,6 +165,22 @@ def _or_none(value: int) -> int | None:
     return None if value == NOT_LOGGED else value
 
 
+def _search(required: AbstractSet[int]) -> Callable[[array[int]], Sequence[int]]:
+    """Return what finds the rows of a sorted column that hold one of the hashes."""
+    if len(required) >= _MANY and "numpy" in sys.modules:
+        from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - numpy takes 65 ms to load
+
+        return accepted_numpy.search(required)
+    return partial(_rows_among, required)
+
+
+def _rows_among(required: AbstractSet[int], known: array[int]) -> Sequence[int]:
+    if len(known) <= _SEARCH_AS_LONG_AS * len(required):
+        return [row for row, hashed in enumerate(known) if hashed in required]
+    found = ((bisect_left(known, hashed), hashed) for hashed in required)
+    return [row for row, hashed in found if row < len(known) and known[row] == hashed]
+
+
 def _rows_of(
     columns: Sequence[AcceptedFlows], required: AbstractSet[int]
 ) -> Iterator[tuple[int, int, int, int]]:
@@ -168,8 +191,8 @@ def _rows_of(
             if hashed in required:
                 yield hashed, flows.starts[row], flows.ends[row], flows.flags[row]
     if len(few) < len(columns):
-        # numpy takes 65 ms to load; its columns exist only where it is loaded already.
-        from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - see above
+        # Columns of numpy exist only where it is loaded already.
+        from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - as above
 
         yield from accepted_numpy.rows_of(
             [flows for flows in columns if not isinstance(flows.hashes, array)], required

@@ -13,7 +13,7 @@ import numpy as np
 from flowverdict.flowlog.columnar import NOT_LOGGED, AcceptedFlows, RejectedLines
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,6 +41,21 @@ def rows_of(
             np.asarray(flows.flags)[rows].tolist(),
             strict=True,
         )
+
+
+def search(required: Collection[int]) -> Callable[[Column], list[int]]:
+    """Return what finds the rows of a sorted column of hashes that hold one of these."""
+    wanted = np.sort(np.fromiter(required, np.uint64, len(required)))
+
+    def rows(column: Column) -> list[int]:
+        known = np.asarray(column, np.uint64)
+        if not known.size:
+            return []
+        places = np.minimum(np.searchsorted(known, wanted), known.size - 1)
+        found: list[int] = places[known[places] == wanted].tolist()
+        return found
+
+    return rows
 
 
 def rows_among(hashes: NDArray[np.uint64], columns: Iterable[Column]) -> list[int]:
@@ -106,14 +121,8 @@ def summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
     )
 
 
-def nth_smallest(number: int, hashes: Sequence[Column]) -> int | None:
-    """Return the nth smallest of the distinct hashes; ``None`` if there are not more than n."""
-    distinct = np.unique(np.concatenate([np.asarray(column, np.uint64) for column in hashes]))
-    return int(distinct[number - 1]) if distinct.size > number else None
-
-
-def parted(lines: RejectedLines, highest: int) -> tuple[RejectedLines, RejectedLines]:
-    """Split lines into those with hashes up to ``highest`` and the rest."""
+def parted(lines: RejectedLines, apart: Sequence[bool]) -> tuple[RejectedLines, RejectedLines]:
+    """Split lines into the others and those that are ``apart``."""
     hashes = np.asarray(lines.hashes, np.uint64)
     related = np.frombuffer(lines.related, np.uint64).reshape(hashes.size, -1)
     texts = lines.text.split(b"\n")
@@ -126,5 +135,5 @@ def parted(lines: RejectedLines, highest: int) -> tuple[RejectedLines, RejectedL
             text=b"\n".join(compress(texts, among.tolist())),
         )
 
-    low = hashes <= np.uint64(highest)
-    return part(low), part(~low)
+    is_apart = np.fromiter(apart, np.bool_, hashes.size)
+    return part(~is_apart), part(is_apart)
