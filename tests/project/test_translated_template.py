@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.e2e.permissions import UNCHECKED
+from tests.helpers.sam_template import translated_resources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-sam" / "bin" / "python"
 
 # A function's queue of what it failed at, and its alarms, where they are not called after it.
 QUEUES = {"ClassifyS3": "FlowLogDeadLetterQueue"}
@@ -34,17 +31,7 @@ FUNCTIONS = ("ClassifyS3", "ClassifyCloudWatchLogs", "SweepAlerts", *CHANNELS)
 
 @pytest.fixture(scope="session")
 def resources() -> dict[str, dict[str, Any]]:
-    if not PYTHON.exists():
-        pytest.fail("the SAM CLI's environment is not built: make template")
-    command = [
-        str(PYTHON),
-        str(ROOT / "scripts" / "translate_template.py"),
-        str(ROOT / "template.yaml"),
-    ]
-    ran = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)  # noqa: S603
-    assert ran.returncode == 0, ran.stderr
-    found: dict[str, dict[str, Any]] = json.loads(ran.stdout)["Resources"]
-    return found
+    return translated_resources()
 
 
 def of_type(resources: dict[str, dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
