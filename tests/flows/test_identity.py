@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from flowverdict.core.addresses import address_of
 from flowverdict.flowlog.fields import OBSERVED_FIELDS
 from flowverdict.flowlog.flow_key import FlowKey
+from flowverdict.flowlog.losses import Loss
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flowlog.transit_gateway import PacketsLost
 from flowverdict.flows.accepted_index import Activity
@@ -49,7 +50,7 @@ _FIELDS: Mapping[str, st.SearchStrategy[Any]] = {
     "same": st.none() | _ACTIVITIES,
     "accepts_logged": st.booleans(),
     "accepts_logged_elsewhere": st.booleans(),
-    "records_lost": st.booleans(),
+    "losses": st.frozensets(st.sampled_from(Loss)),
     "forwards": st.booleans(),
     "same_subnet": st.none() | st.booleans(),
     "observed": st.builds(

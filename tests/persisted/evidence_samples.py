@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowverdict.flowlog.flow_hash import key_hash
+from flowverdict.flowlog.losses import Loss, Span
 from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import DEFAULT_FORMAT, TRANSIT_GATEWAY_FORMAT, RecordFormat
 from flowverdict.flowlog.transit_gateway import as_flow_record
@@ -114,8 +115,15 @@ def _transit_gateway() -> FlowCollector:
     return flows
 
 
+def _missing() -> FlowCollector:
+    flows = _collected(_REJECTS)
+    flows.losses.add(Loss.MALFORMED, "eni-1", _ORIGIN, Span(_START, _START + 60))
+    flows.losses.add(Loss.NOT_READ)
+    return flows
+
+
 # The first version that stored evidence of the kind, if not 0.1.0.
-SINCE = {"transit-gateway": "0.3.0", "aggregated-by-interface": "0.3.0"}
+SINCE = dict.fromkeys(("transit-gateway", "aggregated-by-interface", "missing"), "0.3.0")
 
 
 def evidence_samples() -> dict[str, Evidence]:
@@ -138,6 +146,7 @@ def evidence_samples() -> dict[str, Evidence]:
         "lost": Evidence(flows=_collected(_LOST), flow_log=flow_log),
         "aggregated": Evidence(flows=_collected_by_hash(flood, 20)),
         "aggregated-by-interface": Evidence(flows=_collected(flood, most=20)),
+        "missing": Evidence(flows=_missing()),
         "transit-gateway": Evidence(flows=_transit_gateway(), flow_log=flow_log),
         "all": Evidence(
             flows=_collected_by_hash([*_REJECTS, *_ACCEPTS, *_LOST, *flood], 100),

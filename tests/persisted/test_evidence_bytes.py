@@ -33,6 +33,7 @@ def content(evidence: Evidence) -> object:
         evidence.flow_log,
         flows.rejects,
         flows.interfaces,
+        flows.losses,
         flows.aggregated,
         flows.accepted_index.lookup(hashes),
     )

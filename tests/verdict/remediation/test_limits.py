@@ -16,11 +16,12 @@ from flowverdict.network.model import (
 from flowverdict.verdict.remediation.limits import (
     Ledger,
     entry_room,
-    free_number,
     manager_of,
     managing_service,
+    rule_number,
 )
 from flowverdict.verdict.remediation.model import AclChange
+from flowverdict.verdict.remediation.offers import OpenOffers
 from tests.helpers.fixes import fix_of, reason_of, rejected, with_group
 
 APP_TO_WEB = rejected("web", "10.60.1.20", "10.60.1.10", (40_100, 8080), "ingress")
@@ -34,6 +35,10 @@ def entry(number: int, *, egress: bool = False, action: str = "allow") -> Networ
         protocol="6",
         network=ip_network("192.0.2.0/24"),
     )
+
+
+def ledger() -> Ledger:
+    return Ledger(open_offers=OpenOffers())
 
 
 def acl_with(*numbers: int) -> NetworkAcl:
@@ -52,41 +57,43 @@ def acl_with(*numbers: int) -> NetworkAcl:
     ],
 )
 def test_entries_of_a_direction_are_counted_with_the_closing_one(numbers: range, room: int) -> None:
-    assert entry_room(acl_with(*numbers), Ledger(), egress=False) == room
-    assert entry_room(acl_with(*numbers), Ledger(), egress=True) == 19
+    assert entry_room(acl_with(*numbers), ledger(), egress=False) == room
+    assert entry_room(acl_with(*numbers), ledger(), egress=True) == 19
 
 
 def test_what_other_fixes_take_counts_too() -> None:
-    ledger = Ledger()
-    ledger.take(AclChange(network_acl_id="acl-0a1", entry=entry(500)))
-    assert entry_room(acl_with(*range(1, 19)), ledger, egress=False) == 0
-    copied = ledger.copy()
+    taken = ledger()
+    taken.take(AclChange(network_acl_id="acl-0a1", entry=entry(500)))
+    assert entry_room(acl_with(*range(1, 19)), taken, egress=False) == 0
+    copied = taken.copy()
     copied.take(AclChange(network_acl_id="acl-0a1", entry=entry(510)))
-    assert ledger.numbers["acl-0a1", False] == {500}
+    assert taken.numbers["acl-0a1 ingress"].keys() == {500}
 
 
 @pytest.mark.parametrize("before", [32_767, 1_500, 120])
 def test_a_number_is_free_behind_the_entries_before_and_the_same_each_time(before: int) -> None:
-    acl, ledger = acl_with(90, 100, before), Ledger()
-    found = set()
-    for seed in map(str, range(8)):
-        number = free_number(acl, ledger, egress=False, before=before, seed=seed)
+    acl, taken = acl_with(90, 100, before), ledger()
+    found = {}
+    for content in map(str, range(8)):
+        number = rule_number(acl, taken, content, egress=False, before=before)
         assert number is not None
-        assert number == free_number(acl, ledger, egress=False, before=before, seed=seed)
+        assert number == rule_number(acl, taken, content, egress=False, before=before)
         assert 100 < number < before
-        ledger.numbers["acl-0a1", False].add(number)
-        found.add(number)
-    assert len(found) == 8
+        taken.numbers["acl-0a1 ingress"][number] = content
+        found[content] = number
+    assert len(set(found.values())) == 8
+    for content, number in found.items():
+        assert number == rule_number(acl, taken, content, egress=False, before=before)
 
 
 @pytest.mark.parametrize(("highest", "number"), [(32_765, 32_766), (32_766, None)])
 def test_the_last_number_is_32766(highest: int, number: int | None) -> None:
     acl = acl_with(highest)
-    assert free_number(acl, Ledger(), egress=False, before=32_767, seed="a") == number
+    assert rule_number(acl, ledger(), "a", egress=False, before=32_767) == number
 
 
 def test_no_number_is_free_right_behind_an_entry() -> None:
-    assert free_number(acl_with(100, 101), Ledger(), egress=False, before=101, seed="a") is None
+    assert rule_number(acl_with(100, 101), ledger(), "a", egress=False, before=101) is None
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ class Sample:
             same=None,
             accepts_logged=False,
             accepts_logged_elsewhere=False,
-            records_lost=False,
+            losses=frozenset(),
             forwards=False,
             same_subnet=None,
             observed=NOTHING_OBSERVED,

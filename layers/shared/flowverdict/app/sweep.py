@@ -46,7 +46,7 @@ class SweepAlerts:
             load_policy(self._policies, self._observability)
         configs = BudgetedConfigSource(self._configs)
         outcome = self._manager.sweep(scheduled_at(event), configs)
-        self._observability.rules_not_read(configs.refused)
+        self._observability.rules_not_read(configs)
         self._observability.notified(outcome)
         if outcome.undelivered:
             raise DeliveryError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
+from flowverdict.app.flow_log_queue import FlowLogQueue
 from flowverdict.app.ingest import ClassifyLogEvents, ClassifyObjects, IngestService
 from flowverdict.app.observability import Observability
 from flowverdict.app.settings import Settings
@@ -52,8 +53,12 @@ def classify_s3(environment: Mapping[str, str]) -> LambdaHandler:
     settings = Settings.from_environment(environment)
     observability = Observability("classify_s3")
     objects = S3Objects(boto3.client("s3", config=_CLIENT_CONFIG))
+    queue = None
+    if settings.queue_url is not None:
+        client = boto3.client("sqs", config=_CLIENT_CONFIG)
+        queue = FlowLogQueue(client, settings.queue_url, observability.logger)
     return observability.wrap(
-        ClassifyObjects(objects, _service(settings, observability), observability).handle
+        ClassifyObjects(objects, _service(settings, observability), observability, queue).handle
     )
 
 
@@ -111,6 +116,7 @@ def _service(settings: Settings, observability: Observability) -> IngestService:
     return IngestService(
         evaluator=WindowEvaluator(evidence, store, manager, settings.intervals),
         store=store,
+        intervals=settings.intervals,
         evidence=evidence,
         configs=_configs(settings, observability),
         policies=_policies(settings, client),
@@ -148,6 +154,7 @@ def _configs(settings: Settings, observability: Observability) -> ConfigSource:
             name=settings.reader_role_name,
             external_id=settings.reader_external_id,
             partition=settings.partition,
+            accounts=settings.reader_accounts,
         )
     return Ec2Config(
         clients=client_factory(),

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from flowverdict.core.addresses import address_of
 from flowverdict.core.errors import EvidenceError
 from flowverdict.flowlog.flow_key import FlowKey, RecordId
+from flowverdict.flowlog.losses import Loss, Span
+from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flowlog.transit_gateway import PacketsLost
 from flowverdict.flows import evidence_0_1_0
@@ -77,6 +79,7 @@ _AGGREGATED_RECORDS = {
     "destination_port": None,
     "records": 0,
 }
+_LOSSES = dict.fromkeys(("loss", "interface", "account_id", "region", "first", "last"))
 
 _AGGREGATED_FROM = {"interface": None, "is_inside": False, "hash": 0}
 
@@ -142,6 +145,13 @@ def pack(evidence: Evidence) -> bytes:
             (
                 (*group, hashed)
                 for group, hashed in sorted(flows.limit.aggregated_from.items(), key=str)
+            ),
+        ),
+        "losses": _table(
+            _LOSSES,
+            (
+                (loss, interface, origin.account_id, origin.region, *span)
+                for loss, interface, origin, span in flows.losses
             ),
         ),
         "contexts": [
@@ -268,6 +278,9 @@ def _read(body: bytes, accepted: bytes) -> Evidence:
         _AGGREGATED_FROM, document.get("aggregated_from", {})
     ):
         flows.limit.lower({(interface, bool(is_inside)): int(hashed)})
+    for loss, interface, account_id, region, *span in _rows(_LOSSES, document.get("losses", {})):
+        origin = Origin(account_id=account_id, region=region)
+        flows.losses.add(Loss(loss), interface, origin, Span(*span))
     flows.accepted_index = AcceptedFlowIndex.unpack(accepted, document["accepted"])
     flow_log = document["flow_log"]
     return Evidence(

@@ -192,6 +192,8 @@ class Explanation:
 def _remedy(remediation: Remediation, region: str | None) -> dict[str, object]:
     return {
         "commands": list(remediation.commands(region)),
+        "shared": list(remediation.shared_commands(region)),
+        "shared_with": remediation.shared_with,
         "opens": remediation.opens,
         "verified": remediation.verified,
         "tried": list(remediation.tried),
