@@ -157,7 +157,7 @@ def _detection(
     ranked = [(severity_of(member), member) for member in members]
     severity = min((severity for severity, _ in ranked), key=lambda pair: (pair[0].rank, pair[1]))
     # The alert's words and samples are of flows that have the alert's severity.
-    decisive = [member for its_severity, member in ranked if its_severity == severity]
+    decisive = [member for each, member in ranked if each == severity]
     decisive.sort(key=_busiest_first)
     standing = decisive[0]
     if service is None and key.verdict in TRANSIT_GATEWAY_KINDS:
