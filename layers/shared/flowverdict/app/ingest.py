@@ -22,7 +22,7 @@ from flowverdict.app.flow_log_queue import comes_soon
 from flowverdict.core.errors import EmptyObjectError, FlowVerdictError, PostponedError
 from flowverdict.flowlog.cloudwatch_logs import decode
 from flowverdict.flowlog.object_key import Origin, origin_of, why_foreign
-from flowverdict.flowlog.records import RecordCounts
+from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flowlog.s3_events import (
     ObjectRef,
     event_of_message,
