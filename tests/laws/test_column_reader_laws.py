@@ -38,7 +38,6 @@ from flowverdict.flowlog.records import (
     FlowDirection,
     FlowRecord,
     LogStatus,
-    RecordCounts,
     RecordFormat,
 )
 from flowverdict.flows import collector, evidence
@@ -57,6 +56,8 @@ from tests.helpers.hypothesis_weight import examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from flowverdict.flowlog.record_counts import RecordCounts
 
 
 type Accepted = tuple[int, int, int, int]

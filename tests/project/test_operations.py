@@ -25,7 +25,7 @@ from flowverdict.app.observability import (
 )
 from flowverdict.core.availability import NotAvailable, NotSetUp
 from flowverdict.core.errors import EnvelopeError
-from flowverdict.flowlog.records import RecordCounts
+from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.lifecycle.notifier import Outcome
 from flowverdict.verdict.model import VerdictKind
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from flowverdict.app.deadlines import BudgetedConfigSource
     from flowverdict.app.settings import Missing
     from flowverdict.delivery.sns import Subscriptions
-    from flowverdict.flowlog.records import RecordCounts
+    from flowverdict.flowlog.record_counts import RecordCounts
     from flowverdict.flows.read_source import Reading
     from flowverdict.lifecycle.notifier import Outcome
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, BinaryIO
 from flowverdict.core.errors import EmptyObjectError, FormatError, NotAFlowLogError, ObjectError
 from flowverdict.flowlog.fields import FIELDS
 from flowverdict.flowlog.losses import Losses, add_malformed
+from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flowlog.records import (
     FlowRecord,
     MalformedLine,
     MalformedReason,
-    RecordCounts,
     RecordFormat,
 )
 from flowverdict.flowlog.transit_gateway import as_flow_record

@@ -463,8 +463,7 @@ class DynamoDbStore:
     def read_at(self, source_id: str) -> int | None:
         """Return when a source was first read; ``None`` for a source not read before."""
         for item in self._read([f"source#{source_id}"]):
-            expires_at = self._readable(item, lambda stored: int(stored["expires_at"]["N"]))
-            return None if expires_at is None else expires_at - KEPT
+            return self._readable(item, lambda stored: int(stored["expires_at"]["N"]) - KEPT)
         return None
 
     def record_source(self, source_id: str, windows: Collection[int], now: int) -> None:
