@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 from flowverdict.alerts.model import Alert, Status
 from flowverdict.app.ingest import IngestService
-from flowverdict.app.observability import Metric, Observability
+from flowverdict.app.observability import LogCount, Metric, Observability
 from flowverdict.flowlog.object_key import Origin, origin_of
 from flowverdict.flowlog.records import RecordFormat
 from flowverdict.flowlog.s3_events import ObjectRef
@@ -49,7 +49,7 @@ READERS: Final = ("ClassifyS3Function", "ClassifyCloudWatchLogsFunction")
 _KINDS = ("accepted", "rejected", "no_data", "skip_data", "malformed")
 _MEASURED = {
     "records": Metric.RECORDS_READ,
-    "rejected": Metric.RECORDS_REJECTED,
+    "rejected": LogCount.RECORDS_REJECTED,
     "malformed": Metric.RECORDS_MALFORMED,
     "skip_data": Metric.RECORDS_SKIP_DATA,
 }
@@ -220,6 +220,7 @@ class Truth:
             service = IngestService(
                 evaluator=WindowEvaluator(evidence, self.store, manager, intervals),
                 store=self.store,
+                intervals=intervals,
                 evidence=evidence,
                 configs=Ec2Config(
                     clients=client_factory(),

@@ -346,8 +346,8 @@ def test_objects_are_found_under_their_hostile_keys(aws: LocalAws) -> None:
     by_eventbridge = aws.invoke(queue_event(*map(eventbridge, KEYS.values())))
 
     assert (failed(by_s3), failed(by_eventbridge)) == ([], [])
-    assert by_s3.metrics["RecordsRejected"] == len(KEYS) + 1
-    assert by_eventbridge.metrics["SourcesDeliveredAgain"] == len(
+    assert by_s3.counts["records_rejected"] == len(KEYS) + 1
+    assert by_eventbridge.counts["sources_delivered_again"] == len(
         KEYS
     )  # the same ones, however they are named
     assert legs(aws) == ["request", "response"]

@@ -98,6 +98,7 @@ class Deployment:
         service = IngestService(
             evaluator=WindowEvaluator(evidence, store, manager, Intervals(), wait=lambda _: None),
             store=store,
+            intervals=Intervals(),
             evidence=evidence,
             configs=NoRules(),
             policies=None,

@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowverdict.core.addresses import Address, address_of
 from flowverdict.core.errors import FormatError
 from flowverdict.flowlog.fields import (
+    ACCOUNT_DIGITS,
     DEFAULT_FIELDS,
     FIELDS,
     MAX_PORT,
     TRANSIT_GATEWAY_DEFAULT_FIELDS,
     TRANSIT_GATEWAY_FIELDS,
+    UNKNOWN_ACCOUNT,
     Field,
     FieldKind,
 )
@@ -85,6 +87,7 @@ class MalformedReason(StrEnum):
     ACTION = "action"
     LOG_STATUS = "log-status"
     FLOW_DIRECTION = "flow-direction"
+    ID = "id"
     ENCODING = "encoding"
     LINE_TOO_LONG = "line-too-long"
     AMBIGUOUS_FORMAT = "ambiguous-format"
@@ -221,6 +224,22 @@ def _text(text: str) -> str:
     return text
 
 
+def _account(text: str) -> str:
+    is_account = len(text) == ACCOUNT_DIGITS and text.isascii() and text.isdigit()
+    if not is_account and text != UNKNOWN_ACCOUNT:
+        raise MalformedLine(MalformedReason.ID, f"{text[:64]!r} is not an account id")
+    return text
+
+
+def _id_reader(prefix: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not text.startswith(prefix):
+            raise MalformedLine(MalformedReason.ID, f"{text[:64]!r} does not begin with {prefix}")
+        return _text(text)
+
+    return read
+
+
 def _enum_reader[E: StrEnum](values: type[E], reason: MalformedReason) -> Callable[[str], E]:
     by_text = {member.value: member for member in values}
 
@@ -247,6 +266,10 @@ def _reader(described: Field) -> Callable[[str], object]:
             return _enum_reader(LogStatus, MalformedReason.LOG_STATUS)
         case FieldKind.FLOW_DIRECTION:
             return _enum_reader(FlowDirection, MalformedReason.FLOW_DIRECTION)
+        case FieldKind.ACCOUNT:
+            return _account
+        case FieldKind.ID:
+            return _id_reader(described.prefix)
         case FieldKind.TEXT | FieldKind.REJECT_REASON:
             return _text
 
@@ -268,6 +291,11 @@ _PLACES = {name: place for place, name in enumerate(FlowRecord._fields)}
 _INTEGERS = {
     _PLACES[known.attribute] for known in FIELDS.values() if known.kind is FieldKind.INTEGER
 }
+_TEXTS = {
+    _PLACES[known.attribute]
+    for known in FIELDS.values()
+    if known.kind in {FieldKind.TEXT, FieldKind.REJECT_REASON, FieldKind.ACCOUNT, FieldKind.ID}
+}
 _NOTHING = (None,) * len(_PLACES)
 
 
@@ -282,9 +310,12 @@ def _values(column: _Column, texts: Sequence[str]) -> Iterable[object]:
             if ABSENT not in texts
             else [None if text == ABSENT else int(text) for text in texts]
         )
+    is_text = column.attribute in _TEXTS
     if column.absent not in texts:
-        return texts if column.read is _text else map(column.read, texts)
-    return [None if text == column.absent else column.read(text) for text in texts]
+        return texts if is_text else map(column.read, texts)
+    return [
+        None if text == column.absent else text if is_text else column.read(text) for text in texts
+    ]
 
 
 @dataclass(frozen=True, slots=True)
