@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from flowverdict.alerts.detection import fingerprint
+from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import Alert, Kind, Severity, Status
+from flowverdict.alerts.recheck import Passage
 from flowverdict.lifecycle.manager import AlertManager
+from flowverdict.lifecycle.passing_time import Findings, RulesFound, on_sweep
 from flowverdict.lifecycle.rate_limit import HOUR, hour_of
-from flowverdict.lifecycle.state_machine import EpisodeContext, Intervals, on_detection, on_sweep
+from flowverdict.lifecycle.state_machine import EpisodeContext, Intervals, on_detection
 from flowverdict.lifecycle.store import Window
-from tests.helpers.alert_samples import NOW, Outbox, a_window, detection, record
+from tests.helpers.alert_samples import FEED, NOW, Outbox, a_window, detection, read_on, record
 from tests.helpers.hypothesis_weight import examples
 from tests.helpers.memory_stores import MemoryStore
 
@@ -74,7 +77,7 @@ class Told:
         """Whether the rate limit counts this message."""
         return (
             not self.waited
-            and self.notification.status is not Status.RESOLVED
+            and not self.notification.is_over
             and self.notification.kind in {Kind.REJECT, Kind.SCAN}
         )
 
@@ -103,6 +106,7 @@ class Life(RuleBasedStateMachine):
         self.inhibited = False  # whether the last detection of the consequence was inhibited
         self.noise_seen = self.noise_told = 0
         self.waiting: set[str] = set()
+        self.logs_come = True
 
     @initialize(hourly_limit=st.sampled_from([1, 3, 4, 30]))
     def begin(self, hourly_limit: int) -> None:
@@ -166,6 +170,15 @@ class Life(RuleBasedStateMachine):
         self.now += seconds
 
     @rule()
+    def logs_stop(self) -> None:
+        """Deliver no more flow logs: nothing may be told to be over because of that."""
+        self.logs_come = False
+
+    @rule()
+    def logs_come_again(self) -> None:
+        self.logs_come = True
+
+    @rule()
     def topic_away(self) -> None:
         """Refuse the next message: it is sent later, and nothing else changes."""
         self.outbox.broken = 1
@@ -174,6 +187,8 @@ class Life(RuleBasedStateMachine):
 
     def _sweep(self) -> None:
         self._note_waiting()
+        if self.logs_come:
+            read_on(self.store, self.now)
         self.manager.sweep(self.now, None)
         self._collect()
         for state in self.store.states.values():
@@ -208,7 +223,7 @@ class Life(RuleBasedStateMachine):
         )
         if name == "consequence" and not episode.messages and not told.waited:
             assert not self.inhibited, "told although another alert explains it"
-        match notification.status:
+        match notification.status if notification.ending is None else notification.ending:
             case Status.FIRING:
                 before = episode.told_as
                 assert before is None or notification.severity.rank < before.rank, (
@@ -221,11 +236,15 @@ class Life(RuleBasedStateMachine):
                 assert (
                     told.at - episode.messages[-1].at >= INTERVALS.repeat - INTERVALS.outbox - SWEEP
                 ), "reminded too soon"
-            case Status.RESOLVED:
-                assert episode.messages, "resolved what nobody was told"
-                assert episode.messages[-1].notification.status is not Status.RESOLVED, (
-                    "resolved twice"
-                )
+            case ending:
+                assert episode.messages, "an end of what nobody was told"
+                assert not episode.messages[-1].notification.is_over, "ended twice"
+                assert ending in {Ending.QUIET, Ending.UNKNOWN}
+                if ending is Ending.QUIET:
+                    read_to = self.store.feeds[FEED].read_to
+                    assert read_to - (notification.last_seen or 0) >= INTERVALS.resolve, (
+                        "told as quiet although no flow logs were read"
+                    )
         if not episode.messages:
             assert notification.status is Status.FIRING
         assert notification.records == episode.records, (
@@ -260,6 +279,7 @@ class Life(RuleBasedStateMachine):
         if not hasattr(self, "manager"):
             return
         self.outbox.broken = 0
+        self.logs_come = True
         end = self.now + INTERVALS.digest + HOUR
         while self.now < end:
             self.now += SWEEP
@@ -270,7 +290,7 @@ class Life(RuleBasedStateMachine):
             assert not state.is_open
             assert state.pending is None
             if episode.messages:
-                assert episode.messages[-1].notification.status is Status.RESOLVED
+                assert episode.messages[-1].notification.is_over
 
 
 TestLife = Life.TestCase
@@ -419,7 +439,10 @@ def test_records_that_come_late_open_nothing_that_the_rules_have_ended(
     state = on_detection(
         None, seen("fault-0", Severity.HIGH, 1), NOW, inhibited=False, context=AROUND
     ).sent()
-    over = on_sweep(state, mended, INTERVALS, passes=True).sent()
+    passing = Findings(
+        rules={state.fingerprint: RulesFound(passage=Passage.PASSES)}, read_to={}, accepted_at={}
+    )
+    over = on_sweep(state, mended, INTERVALS, passing).sent()
     assert over.closed_by_rules
     late = seen("fault-0", Severity.HIGH, 1)
     after_it = on_detection(

@@ -20,10 +20,11 @@ from flowverdict.alerts.grouping import detections, group
 from flowverdict.app.deadlines import BudgetedConfigSource, ReadDeadline
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.flowlog.cloudwatch_logs import decode
-from flowverdict.flowlog.object_key import Origin, origin_of
+from flowverdict.flowlog.object_key import Origin, flow_log_of, origin_of
 from flowverdict.flowlog.records import RecordCounts
 from flowverdict.flowlog.s3_events import ObjectRef, is_sqs_event, objects_in, objects_in_message
 from flowverdict.flows.read_source import partition_key, read_log_events, read_object
+from flowverdict.lifecycle.feeds import end_of_windows, feed_name
 from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator, WindowFindings
 from flowverdict.verdict.batch import explain_flows
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.flows.ports import EvidenceStore
     from flowverdict.flows.read_source import SourceRead
+    from flowverdict.lifecycle.feed_readings import FeedReadings
     from flowverdict.lifecycle.store import AlertStore
     from flowverdict.network.ports import ConfigSource
     from flowverdict.policy.model import Policy
@@ -55,6 +57,7 @@ class IngestService:
         *,
         evaluator: WindowEvaluator,
         store: AlertStore,
+        feeds: FeedReadings,
         evidence: EvidenceStore,
         configs: ConfigSource,
         policies: PolicySource | None,
@@ -63,6 +66,7 @@ class IngestService:
     ) -> None:
         self._evaluator = evaluator
         self._store = store
+        self._feeds = feeds
         self._evidence = evidence
         self._configs = configs
         self._policies = policies
@@ -70,7 +74,7 @@ class IngestService:
         self._clock = clock
 
     def ingest(
-        self, source_id: str, name: str, partition: str, read: Callable[[int], SourceRead]
+        self, source_id: str, name: str, place: SourcePlace, read: Callable[[int], SourceRead]
     ) -> IngestResult:
         """Read a source and store its evidence, unless that was done before.
 
@@ -85,33 +89,37 @@ class IngestService:
             self._observability.already_counted(name)
             return IngestResult(
                 counts=RecordCounts(),
-                dirty=frozenset(
-                    DirtyWindow(partition=partition, window=window, rejects=True)
-                    for window in known
-                ),
+                dirty=frozenset(place.dirty(window, rejects=True) for window in known),
+                feed=place.feed_name,
+                windows=frozenset(known),
             )
         source = read(self._store.seed())
         self._observability.read(source.reading)
         for window, evidence in source.windows.items():
-            self._evidence.put(partition, window, source_id, evidence)
+            self._evidence.put(place.partition, window, source_id, evidence)
         self._store.record_source(source_id, source.windows.keys(), int(self._clock()))
         dirty = frozenset(
-            DirtyWindow(
-                partition=partition,
-                window=window,
-                rejects=bool(evidence.flows.rejects) or any(evidence.flows.lost()),
-            )
+            place.dirty(window, rejects=bool(evidence.flows.rejects) or any(evidence.flows.lost()))
             for window, evidence in source.windows.items()
         )
-        return IngestResult(counts=source.reading.counts, dirty=dirty)
+        return IngestResult(
+            counts=source.reading.counts,
+            dirty=dirty,
+            feed=place.feed_name,
+            windows=source.windows_read,
+        )
 
     def evaluate(self, results: Iterable[IngestResult]) -> None:
         """Evaluate the dirty windows of all sources of an event, and send what is due."""
         now = int(self._clock())
         counts, dirty = RecordCounts(), set[DirtyWindow]()
+        read: dict[str, int] = {}
         for result in results:
             counts.merge(result.counts)
             dirty |= result.dirty
+            end = end_of_windows(result.windows, now)
+            if end is not None:
+                read[result.feed] = max(end, read.get(result.feed, end))
         configs = BudgetedConfigSource(self._configs)
         policy = (
             None if self._policies is None else load_policy(self._policies, self._observability)
@@ -121,6 +129,7 @@ class IngestService:
             return _findings(flows, rejected, configs, policy, now)
 
         outcome = self._evaluator.evaluate(dirty, explain, now)
+        self._feeds.note(read, now)
         self._observability.rules_not_read(configs.refused)
         self._observability.rejected(outcome.flows)
         if policy is not None:
@@ -152,11 +161,60 @@ def _findings(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourcePlace:
+    """Where a source belongs.
+
+    Parameters
+    ----------
+    partition
+        An account's Region, or one log stream of that Region.
+    feed
+        The feed without the ID of a flow log: an account's Region, or a log group of it.
+    flow_log_id
+        ``None`` if the name of the source does not show it.
+    """
+
+    partition: str
+    feed: str
+    flow_log_id: str | None = None
+
+    @classmethod
+    def of_object(cls, key: str) -> SourcePlace:
+        """Return the place of an object, as its key shows it."""
+        partition = partition_key(origin_of(key))
+        return cls(partition=partition, feed=partition, flow_log_id=flow_log_of(key))
+
+    @classmethod
+    def of_stream(cls, origin: Origin, log_group: str, name: str) -> SourcePlace:
+        """Return the place of a log stream; ``name`` holds the names of its group and stream."""
+        return cls(partition=partition_key(origin, name), feed=partition_key(origin, log_group))
+
+    @property
+    def feed_name(self) -> str:
+        """The name of the feed that the source is of."""
+        return feed_name(self.feed, self.flow_log_id)
+
+    def dirty(self, window: int, *, rejects: bool) -> DirtyWindow:
+        """Return a window of which the source has evidence."""
+        return DirtyWindow(partition=self.partition, window=window, rejects=rejects, feed=self.feed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestResult:
-    """What a source held, if it was read now, and the windows that it has evidence of."""
+    """What a source held, if it was read now, and the windows that it has evidence of.
+
+    Parameters
+    ----------
+    feed
+        The name of the source's feed.
+    windows
+        The windows that its records ended in, those without traffic among them.
+    """
 
     counts: RecordCounts
     dirty: frozenset[DirtyWindow]
+    feed: str
+    windows: frozenset[int]
 
 
 def load_policy(policies: PolicySource, observability: Observability) -> Policy:
@@ -225,7 +283,7 @@ class ClassifyObjects:
             yield self._service.ingest(
                 ref.source_id,
                 ref.name,
-                partition_key(origin_of(ref.key)),
+                SourcePlace.of_object(ref.key),
                 partial(self._read, ref, deadline),
             )
 
@@ -260,9 +318,9 @@ class ClassifyLogEvents:
             self._observability.logger.info("control message, nothing to do")
             return
         origin = Origin(account_id=logs.account_id, region=self._region)
-        partition = partition_key(origin, logs.name)
+        place = SourcePlace.of_stream(origin, logs.log_group, logs.name)
         result = self._service.ingest(
-            logs.source_id, logs.name, partition, partial(self._read, logs, origin)
+            logs.source_id, logs.name, place, partial(self._read, logs, origin)
         )
         self._service.evaluate([result])
 
