@@ -101,7 +101,9 @@ audit: .venv-audit/.done ## known vulnerabilities of every pin (AUDIT_REQUIRED=1
 	@.venv-audit/bin/python scripts/audit.py layers/*/requirements.txt requirements/*.txt
 
 build: .venv-sam/.done ## sam build and bytecode, into .aws-sam/build (ARCHITECTURE=arm64)
-	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" sam build --region us-east-1 --parameter-overrides Architecture=$${ARCHITECTURE:-arm64}
+	mkdir -p .aws-sam
+	.venv-sam/bin/python scripts/choose_processor.py "$${ARCHITECTURE:-arm64}" template.yaml >.aws-sam/source.yaml
+	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" sam build --region us-east-1 --template-file .aws-sam/source.yaml --base-dir .
 	.venv-sam/bin/python scripts/compile_build.py .aws-sam/build
 
 lock: $(UV) ## compile the pins from pyproject.toml (then commit them)

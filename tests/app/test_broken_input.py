@@ -32,7 +32,6 @@ GOOD = gzip.compress((SCENARIOS / "outbound-response.log").read_bytes())
 BROKEN: dict[str, tuple[bytes | None, str]] = {
     "truncated gzip": (GOOD[:-20], "truncated gzip"),
     "broken gzip": (GOOD[:30] + b"\xff" * 30 + GOOD[60:], "broken gzip"),
-    "empty object": (b"", "empty"),
     "not a flow log": (b"<html>hello</html>\n", "not a VPC flow log"),
     "wrong header": (
         b"version acount-id interface-id srcadr dstaddr\n2 1 eni-1 10.0.0.1 10.0.0.2\n",
@@ -57,6 +56,17 @@ def test_a_broken_object_fails_its_message_alone_and_says_why(aws: LocalAws, wha
     (line,) = invocation.failures
     assert f"s3://{BUCKET}/{broken_key}" in line
     assert reason in line
+    assert [alert["verdict"] for alert in aws.alerts()] == ["network-acl"]
+
+
+def test_a_broken_object_hides_no_good_one_after_it_in_its_message(aws: LocalAws) -> None:
+    both = notification(KEY % "gone")
+    both["Records"] += notification(put_scenario(aws, "outbound-response"))["Records"]
+
+    invocation = aws.invoke(queue_event(both))
+
+    assert failed(invocation) == ["message-0"]
+    assert KEY % "gone" in invocation.failures[0]
     assert [alert["verdict"] for alert in aws.alerts()] == ["network-acl"]
 
 
@@ -114,6 +124,21 @@ def test_a_direct_event_with_a_missing_object_raises(aws: LocalAws) -> None:
     assert isinstance(invocation.error, ObjectGoneError)
     (line,) = [line for line in invocation.log if line.get("message") == "event failed"]
     assert KEY % "gone" in line["reason"]
+
+
+def test_of_a_direct_event_with_a_missing_object_the_others_are_told(aws: LocalAws) -> None:
+    event = notification(KEY % "gone")
+    event["Records"] += notification(KEY % "gone-too")["Records"]
+    event["Records"] += notification(put_scenario(aws, "outbound-response"))["Records"]
+
+    invocation = aws.invoke(event)
+
+    assert isinstance(invocation.error, ObjectGoneError)
+    reasons = [line["reason"] for line in invocation.log if line["message"] == "event failed"]
+    assert [
+        KEY % name in reason for name, reason in zip(("gone-too", "gone"), reasons, strict=True)
+    ] == [True] * 2
+    assert len(aws.alerts()) == 1
 
 
 def test_a_direct_event_of_unknown_shape_raises(aws: LocalAws) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from flowverdict.app.settings import Settings
+from flowverdict.app.observability import Observability
+from flowverdict.app.settings import Missing, Settings
 from flowverdict.core.errors import SettingsError
 from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
 from flowverdict.lifecycle.state_machine import Intervals
@@ -194,3 +197,32 @@ def test_other_wrong_values_are_refused_by_their_names(name: str, text: str) -> 
 @pytest.mark.parametrize("text", ["ssm:/flowverdict/policy", "appconfig:flowverdict/prod/policy"])
 def test_where_the_policy_is(text: str) -> None:
     assert Settings.from_environment(NEEDED | {"POLICY": text}).policy == text
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("", ()),
+        (" ", ()),
+        ("recipient ", (Missing.RECIPIENT,)),
+        (" source", (Missing.SOURCE,)),
+        ("recipient source", (Missing.RECIPIENT, Missing.SOURCE)),
+    ],
+)
+def test_what_the_stack_leaves_out_is_read_and_logged(
+    text: str, missing: tuple[Missing, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings.from_environment(NEEDED | {"MISSING": text})
+    assert settings.missing == missing
+    observability = Observability("sweep_alerts")
+    for what in settings.missing:
+        observability.missing(what)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["level"], line["message"], line["missing"]) for line in lines] == [
+        ("WARNING", "not in this stack", what) for what in missing
+    ]
+
+
+def test_a_word_that_is_missing_from_what_can_be_missing_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"^MISSING: 'alarm'"):
+        Settings.from_environment(NEEDED | {"MISSING": "alarm"})

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from scripts.choose_processor import choose_processor
 from scripts.compile_build import compile_build
 from tests.e2e.emulator import ROOT, Place, base_environment
 
@@ -67,14 +68,17 @@ def build(folder: Path) -> Build:
         for name, value in os.environ.items()
         if name == "HOME" or name.startswith(("PIP_", "SSL_", "REQUESTS_"))
     }
+    source = folder / "source.yaml"
+    source.write_text(choose_processor((ROOT / "template.yaml").read_text(), HOST_ARCHITECTURE))
     _sam(
         folder,
         passed,
         "build",
+        f"--template-file={source}",
+        f"--base-dir={ROOT}",
         f"--build-dir={folder / 'build'}",
         f"--cache-dir={folder / 'cache'}",
         "--region=us-east-1",  # required by sam, not used
-        *_overrides({"Architecture": HOST_ARCHITECTURE}),
     )
     compile_build(folder / "build")
     return Build(folder=folder, seconds=time.monotonic() - started)
@@ -88,8 +92,10 @@ class Stack:
     place: Place
     name: str
 
-    def deploy(self, parameters: Mapping[str, str] | None = None) -> str:
+    def deploy(self, parameters: Mapping[str, str] | None = None, *options: str) -> str:
         """Run ``sam deploy``, for the first time or as an update, and return its output.
+
+        ``options`` are further options of the command.
 
         Raises
         ------
@@ -105,7 +111,8 @@ class Stack:
             f"--region={self.place.region}",
             "--no-confirm-changeset",
             "--no-progressbar",
-            *_overrides({"Architecture": HOST_ARCHITECTURE} | dict(parameters or {})),
+            *options,
+            *([] if parameters is None else _overrides(parameters)),
         )
 
     def delete(self) -> str:

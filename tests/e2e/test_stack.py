@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from scripts.choose_processor import PROCESSORS
 from tests.e2e.contract import valid
 from tests.e2e.inventory import inventory
 from tests.e2e.samples import key, scenario, shop_delivery
-from tests.e2e.stack import SamError, Stack
+from tests.e2e.stack import HOST_ARCHITECTURE, SamError, Stack
 from tests.e2e.subscribers import (
     deployed_filter,
     function_log,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tests.e2e.emulator import Emulator
     from tests.e2e.stack import Build
 
+(OTHER_ARCHITECTURE,) = {*PROCESSORS} - {HOST_ARCHITECTURE}
 # For a changed layer SAM generates another logical id, and retains the old version.
 _KEPT_BY_SAM = "AWS::Serverless::LayerVersion"
 
@@ -42,6 +44,8 @@ _KEPT_BY_SAM = "AWS::Serverless::LayerVersion"
             "SlackWebhookSecretArn",
         ),
         ({"AlertEmail": "not an address"}, "AlertEmail"),
+        # The build is for this machine's processor.
+        ({"Architecture": OTHER_ARCHITECTURE}, "Architecture"),
         ({"OwnBucket": "no", "FlowLogGroupName": ""}, "There is nothing to read"),
         (
             {"ExistingBucketName": "elsewhere", "ExistingBucketRegion": "ap-south-2"},

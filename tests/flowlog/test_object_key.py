@@ -1,10 +1,10 @@
-"""Read account and Region from the names of flow log files."""
+"""Read account and Region from the names of flow log files, and tell files of other services."""
 
 from __future__ import annotations
 
 import pytest
 
-from flowverdict.flowlog.object_key import Origin, origin_of
+from flowverdict.flowlog.object_key import Origin, origin_of, why_foreign
 
 KNOWN = Origin(account_id="123456789012", region="eu-west-1")
 FILE = "123456789012_vpcflowlogs_eu-west-1_fl-0fedcba9876543210_20261122T1200Z_9c0d1e2f.log.gz"
@@ -61,3 +61,48 @@ def test_file_name_takes_precedence_over_the_folders() -> None:
 )
 def test_other_name_holds_neither_account_nor_region(key: str) -> None:
     assert origin_of(key) == Origin(account_id=None, region=None)
+
+
+IN_ACCOUNT = "AWSLogs/123456789012/"
+FOREIGN = {
+    f"{IN_ACCOUNT}CloudTrail/eu-west-1/2026/11/22/trail.json.gz": ("a file of CloudTrail"),
+    "AWSLogs/o-a1b2c3d4e5/123456789012/CloudTrail-Digest/eu-west-1/2026/11/22/x.json.gz": (
+        "a file of CloudTrail-Digest"
+    ),
+    f"archive/{IN_ACCOUNT}elasticloadbalancing/eu-west-1/2026/11/22/x.log.gz": (
+        "a file of elasticloadbalancing"
+    ),
+    f"{IN_ACCOUNT}Config/eu-west-1/2026/11/22/ConfigHistory/x.json.gz": "a file of Config",
+    f"{IN_ACCOUNT}vpcdnsquerylogs/vpc-0a1b/2026/11/22/x.log.gz": "a file of vpcdnsquerylogs",
+    "AWSLogs/aws-account-id=123456789012/aws-service=elasticloadbalancing/x.log.gz": (
+        "a file of elasticloadbalancing"
+    ),
+    f"{IN_ACCOUNT}Config/ConfigWritabilityCheckFile": (
+        "a file by which AWS tries whether it may write"
+    ),
+    f"{IN_ACCOUNT}ELBAccessLogTestFile": "a file by which AWS tries whether it may write",
+    "prefix/AWSLogs/aws-logs-write-test": "a file by which AWS tries whether it may write",
+    f"{IN_ACCOUNT}vpcflowlogs/eu-west-1/2026/11/22/": "a folder marker",
+    "AWSLogs_$folder$": "a folder marker",
+}
+
+
+@pytest.mark.parametrize("key", FOREIGN)
+def test_what_is_plainly_not_a_flow_log_is_told_by_its_key(key: str) -> None:
+    assert why_foreign(key) == FOREIGN[key]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"{IN_ACCOUNT}vpcflowlogs/eu-west-1/2026/11/22/{FILE}",
+        f"AWSLogs/aws-account-id=123456789012/aws-service=vpcflowlogs/aws-region=eu-west-1/{FILE}",
+        f"AWSLogs/aws-account-id=123456789012/service=vpcflowlogs/aws-region=eu-west-1/{FILE}",
+        f"{IN_ACCOUNT}copied-by-hand/{FILE}",
+        f"{IN_ACCOUNT}renamed.log",
+        "flow.log",
+        "AWSLogs/renamed/flow.log",
+    ],
+)
+def test_what_may_be_a_flow_log_is_read_whatever_its_name(key: str) -> None:
+    assert why_foreign(key) is None

@@ -1,7 +1,7 @@
 """More rejected flows than are evaluated individually.
 
 The number of individual flows is limited, every record is counted, and neither order nor split
-changes which flows are individual.
+changes which flows are individual. A flood takes no place from another interface, nor from inside.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from flowverdict.alerts.grouping import detections
 from flowverdict.alerts.model import Alert, Kind, Notice
 from flowverdict.core.errors import ObjectError
 from flowverdict.flowlog.fields import DEFAULT_FIELDS
+from flowverdict.flowlog.flow_key import key_of
 from flowverdict.flowlog.records import Action, FlowRecord, LogStatus
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import Evidence, flows_of
@@ -36,11 +37,13 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flowverdict.flows.evidence.MAX_FLOWS", MOST)
 
 
-def reject(number: int, *, packets: int = 1) -> FlowRecord:
+def reject(
+    number: int, *, packets: int = 1, interface_id: str = "eni-1", source: str | None = None
+) -> FlowRecord:
     return FlowRecord(
         account_id="123456789012",
-        interface_id="eni-1",
-        srcaddr=ip_address(0xCB007100 + number % 200),
+        interface_id=interface_id,
+        srcaddr=ip_address(0xCB007100 + number % 200 if source is None else source),
         dstaddr=ip_address("10.0.0.5"),
         srcport=20_000 + number,
         dstport=445,
@@ -91,6 +94,37 @@ def test_a_flood_keeps_its_bound_and_every_record_is_counted() -> None:
     assert notice.kind is Kind.FLOW_OVERFLOW
     assert "TCP to port 445" in notice.sections[0].lines[0]
     assert all(isinstance(entry, Alert) for entry in notifications if entry is not notice)
+
+
+BESIDE = [
+    # At another interface, and at the same one from inside.
+    *(reject(number, interface_id="eni-2") for number in range(5)),
+    *(reject(number, source="10.0.3.7") for number in range(5)),
+]
+
+
+@pytest.mark.parametrize("objects", [1, 2, 7])
+def test_a_flood_folds_away_neither_another_interface_nor_what_comes_from_inside(
+    objects: int,
+) -> None:
+    records = random.Random(objects).sample(RECORDS + BESIDE, len(RECORDS + BESIDE))  # noqa: S311 - no secret
+    flows = collected([records[number::objects] for number in range(objects)])
+    individual = {flow.key for flow in flows.rejected()}
+    assert len(individual) == MOST
+    assert {key_of(record) for record in BESIDE} <= individual
+
+
+@pytest.mark.parametrize("objects", [2, 5])
+def test_flows_that_one_source_aggregates_are_not_replaced_by_those_of_another(
+    objects: int,
+) -> None:
+    # The last source alone has room for all of its flows, in both groups.
+    interfaces = [reject(n, interface_id=f"eni-{n % 9}", packets=1) for n in range(400)]
+    whole = collected([interfaces])
+    size = len(interfaces) - 12
+    parts = [interfaces[n:size:objects] for n in range(objects)] + [interfaces[size:]]
+    assert shown(collected(parts)) == shown(whole)
+    assert len([*whole.rejected()]) == MOST
 
 
 @pytest.mark.parametrize("objects", [1, 2, 7])

@@ -15,11 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from flowverdict.alerts.detection import fingerprint
 from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import Alert, Kind, Severity, Status
-from flowverdict.alerts.recheck import Passage
 from flowverdict.lifecycle.manager import AlertManager
-from flowverdict.lifecycle.passing_time import Findings, RulesFound, on_sweep
 from flowverdict.lifecycle.rate_limit import HOUR, hour_of
-from flowverdict.lifecycle.state_machine import EpisodeContext, Intervals, on_detection
+from flowverdict.lifecycle.state_machine import EpisodeContext, Intervals
 from flowverdict.lifecycle.store import Window
 from tests.helpers.alert_samples import FEED, NOW, Outbox, a_window, detection, read_on, record
 from tests.helpers.hypothesis_weight import examples
@@ -406,6 +404,63 @@ def test_what_the_cap_held_back_is_not_told_later_if_it_is_explained_by_then() -
     assert fingerprint("consequence") not in told
 
 
+@pytest.mark.parametrize(
+    ("severity", "explained", "status"),
+    [
+        (Severity.HIGH, True, Status.RESOLVED),
+        (Severity.LOW, False, None),  # the digest reports it
+        (Severity.HIGH, False, Status.RESOLVED),
+    ],
+)
+def test_an_alert_that_one_window_retracts_and_the_next_one_shows_goes_on(
+    severity: Severity, status: Status | None, *, explained: bool
+) -> None:
+    store, outbox = MemoryStore(), Outbox()
+    manager = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=30)
+    before, after = a_window(), a_window()
+    record(manager, [seen("consequence", Severity.HIGH, 2)], before, NOW)
+    (read,) = store.load_windows([before.window_id]).values()
+    others = [seen("cause", Severity.CRITICAL, 1)] if explained else []
+    # One invocation: its messages are sent when all its windows are written.
+    outcome = manager.notify(
+        [
+            *manager.apply([], replace(read, judged="nothing"), NOW + 60),
+            *manager.apply([*others, seen("consequence", severity, 3)], after, NOW + 60),
+        ]
+    )
+    assert fingerprint("consequence") not in {sent.fingerprint for sent in outcome.notified}
+    name = fingerprint("consequence")
+    state = store.load([name])[name]
+    assert (state.is_open, state.was_sent, state.notification.records) == (True, True, 3)
+    assert state.opened_at == (NOW if explained or severity is Severity.LOW else NOW + 60)
+    manager.sweep(NOW + INTERVALS.resolve + SWEEP, None)
+    statuses = [sent.status for sent in outbox.sent if sent.fingerprint == name]
+    assert statuses == [Status.FIRING, *([] if status is None else [status])]
+
+
+@pytest.mark.parametrize("explained", [True, False])
+def test_an_alert_that_was_retracted_unsent_is_sent_once_no_other_explains_it(
+    *, explained: bool
+) -> None:
+    store, outbox = MemoryStore(), Outbox()
+    manager = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=30)
+    before, after, later = a_window(), a_window(), a_window()
+    outbox.broken = 1
+    record(manager, [seen("consequence", Severity.HIGH, 2)], before, NOW)
+    (read,) = store.load_windows([before.window_id]).values()
+    others = [seen("cause", Severity.CRITICAL, 1)] if explained else []
+    manager.notify(
+        [
+            *manager.apply([], replace(read, judged="nothing"), NOW + 60),
+            *manager.apply([*others, seen("consequence", Severity.HIGH, 3)], after, NOW + 60),
+        ]
+    )
+    manager.sweep(NOW + 60 + INTERVALS.outbox, None)
+    record(manager, [seen("consequence", Severity.HIGH, 1)], later, NOW + INTERVALS.resolve + 61)
+    name = fingerprint("consequence")
+    assert [sent.status for sent in outbox.sent if sent.fingerprint == name] == [Status.FIRING]
+
+
 def test_a_reminder_that_the_cap_took_back_makes_nothing_worse() -> None:
     outbox = Outbox()
     manager = AlertManager(
@@ -427,54 +482,3 @@ def test_a_reminder_that_the_cap_took_back_makes_nothing_worse() -> None:
         for notification in outbox.sent
         if notification.fingerprint == fingerprint("fault-0")
     ] == [Status.FIRING]
-
-
-@pytest.mark.parametrize(("ends", "opens"), [(-300, False), (60, False), (61, True)])
-def test_records_that_come_late_open_nothing_that_the_rules_have_ended(
-    ends: int, *, opens: bool
-) -> None:
-    # A record may end up to a minute after its last packet, so a record that seems to end after the
-    # fix may be from before the fix.
-    mended = NOW + 1_800
-    state = on_detection(
-        None, seen("fault-0", Severity.HIGH, 1), NOW, inhibited=False, context=AROUND
-    ).sent()
-    passing = Findings(
-        rules={state.fingerprint: RulesFound(passage=Passage.PASSES)}, read_to={}, accepted_at={}
-    )
-    over = on_sweep(state, mended, INTERVALS, passing).sent()
-    assert over.closed_by_rules
-    late = seen("fault-0", Severity.HIGH, 1)
-    after_it = on_detection(
-        over,
-        replace(late, notification=replace(late.notification, last_seen=mended + ends)),
-        mended + 420,
-        inhibited=False,
-        context=AROUND,
-    )
-    assert after_it.is_open is opens
-    assert after_it.notification.records == (1 if opens else 2)
-
-
-def test_what_a_digest_has_told_of_a_window_is_not_told_again_when_more_of_it_comes() -> None:
-    store, outbox = MemoryStore(), Outbox()
-    manager = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=30)
-    midnight = INTERVALS.digest_end(NOW)
-
-    def judged(records: int, now: int) -> None:
-        window = store.load_windows(["place#1"]).get("place#1", Window(window_id="place#1"))
-        record(
-            manager,
-            [seen("noise-0", Severity.LOW, records)],
-            replace(window, judged=str(records)),
-            now,
-        )
-
-    judged(5, NOW)
-    manager.sweep(midnight + 60, None)
-    judged(7, midnight + 120)  # a file of the same five minutes, late
-    judged(8, midnight + 180)  # and another one
-    manager.sweep(midnight + INTERVALS.digest + 60, None)
-    assert [
-        notification.records for notification in outbox.sent if notification.kind is Kind.DIGEST
-    ] == [5, 3]

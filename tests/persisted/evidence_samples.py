@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowverdict.flowlog.flow_hash import key_hash
 from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import DEFAULT_FORMAT, TRANSIT_GATEWAY_FORMAT, RecordFormat
 from flowverdict.flowlog.transit_gateway import as_flow_record
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import Evidence, FlowLog
+from flowverdict.flows.flow_limit import flow_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +82,17 @@ def _collected(
     return flows
 
 
+def _collected_by_hash(rows: Sequence[tuple[str, str, str]], most: int) -> FlowCollector:
+    """Collect as versions before 0.3.0: the flows with the lowest hashes stay individual."""
+    flows = _collected(rows)
+    hashes = sorted({key_hash(key, _SEED) for key, _ in flows.rejects})
+    limited = _collected(())
+    groups = {flow_group(key.interface, key.source, key.destination) for key, _ in flows.rejects}
+    limited.limit.lower(dict.fromkeys(groups, hashes[most]))
+    limited.merge(flows)
+    return limited
+
+
 def _default_format() -> FlowCollector:
     flows = FlowCollector(_SEED)
     line = f"2 123456789012 eni-1 203.0.113.7 10.0.0.5 40001 22 6 1 40 {_START} {_START} REJECT OK"
@@ -102,7 +115,7 @@ def _transit_gateway() -> FlowCollector:
 
 
 # The first version that stored evidence of the kind, if not 0.1.0.
-SINCE = {"transit-gateway": "0.3.0"}
+SINCE = {"transit-gateway": "0.3.0", "aggregated-by-interface": "0.3.0"}
 
 
 def evidence_samples() -> dict[str, Evidence]:
@@ -123,9 +136,11 @@ def evidence_samples() -> dict[str, Evidence]:
         "rejects-distinct": Evidence(flows=_collected([*_REJECTS, _REJECTS[0]], distinct=True)),
         "accepts": Evidence(flows=_collected(_ACCEPTS), flow_log=flow_log),
         "lost": Evidence(flows=_collected(_LOST), flow_log=flow_log),
-        "aggregated": Evidence(flows=_collected(flood, most=20)),
+        "aggregated": Evidence(flows=_collected_by_hash(flood, 20)),
+        "aggregated-by-interface": Evidence(flows=_collected(flood, most=20)),
         "transit-gateway": Evidence(flows=_transit_gateway(), flow_log=flow_log),
         "all": Evidence(
-            flows=_collected([*_REJECTS, *_ACCEPTS, *_LOST, *flood], most=100), flow_log=flow_log
+            flows=_collected_by_hash([*_REJECTS, *_ACCEPTS, *_LOST, *flood], 100),
+            flow_log=flow_log,
         ),
     }

@@ -261,7 +261,7 @@ def test_who_classifies_and_nobody_else_reaches_the_evidence_and_only_that(
 
 def test_logs_expire_and_are_encrypted(resources: dict[str, dict[str, Any]]) -> None:
     for group in of_type(resources, "AWS::Logs::LogGroup").values():
-        assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+        assert group["RetentionInDays"]["Fn::If"][2] == {"Ref": "LogRetentionDays"}
         assert group["KmsKeyId"] == {
             "Fn::If": ["HasKey", {"Ref": "EncryptionKeyArn"}, {"Ref": "AWS::NoValue"}]
         }
@@ -302,8 +302,10 @@ def test_no_secret_is_in_a_variable(resources: dict[str, dict[str, Any]]) -> Non
 def test_numbers_of_functions_are_the_users_to_choose(resources: dict[str, dict[str, Any]]) -> None:
     for function in of_type(resources, "AWS::Lambda::Function").values():
         assert set(function["MemorySize"]) == set(function["Timeout"]) == {"Ref"}
-        assert function["TracingConfig"] == {"Mode": {"Ref": "Tracing"}}
-        assert function["Architectures"] == [{"Ref": "Architecture"}]
+        assert function["TracingConfig"] == {
+            "Mode": {"Fn::If": ["HasTracing", "Active", "PassThrough"]}
+        }
+        assert function["Architectures"] == ["arm64"]
 
 
 def role_statements(resources: dict[str, dict[str, Any]], role: str) -> dict[str, dict[str, Any]]:

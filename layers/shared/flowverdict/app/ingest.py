@@ -14,25 +14,30 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from flowverdict.alerts.grouping import detections, group
 from flowverdict.app.deadlines import BudgetedConfigSource, ReadDeadline
-from flowverdict.core.errors import FlowVerdictError
+from flowverdict.core.errors import EmptyObjectError
 from flowverdict.flowlog.cloudwatch_logs import decode
-from flowverdict.flowlog.object_key import Origin, flow_log_of, origin_of
+from flowverdict.flowlog.object_key import Origin, flow_log_of, origin_of, why_foreign
 from flowverdict.flowlog.records import RecordCounts
-from flowverdict.flowlog.s3_events import ObjectRef, is_sqs_event, objects_in, objects_in_message
+from flowverdict.flowlog.s3_events import (
+    ObjectRef,
+    event_of_message,
+    event_without_objects,
+    is_sqs_event,
+    objects_in,
+)
 from flowverdict.flows.read_source import partition_key, read_log_events, read_object
 from flowverdict.lifecycle.feeds import end_of_windows, feed_name
 from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator, WindowFindings
 from flowverdict.verdict.batch import explain_flows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
-    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
     from flowverdict.app.deadlines import Clock
     from flowverdict.app.observability import Observability
@@ -224,12 +229,21 @@ def load_policy(policies: PolicySource, observability: Observability) -> Policy:
     return reading.policy
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Readings:
+    """What the objects of an event held, and why others could not be read."""
+
+    results: tuple[IngestResult, ...] = ()
+    errors: tuple[Exception, ...] = ()
+
+
 class ClassifyObjects:
     """Turns flow log objects that events name into alerts.
 
     Events from a queue fail message by message: if one message names a broken object, the alerts of
     the other messages are still sent. Any other event fails whole, and Lambda retries it. An object
-    is counted once, however often it is named.
+    is counted once, however often it is named. What its key says to be no flow log, and what is
+    empty, is counted and fails nothing.
     """
 
     def __init__(
@@ -248,44 +262,75 @@ class ClassifyObjects:
         deadline = ReadDeadline(seconds)
         if is_sqs_event(event):
             return self._queue_messages(event, deadline)
-        self._service.evaluate(self._ingest(objects_in(event), deadline))
+        reading = self._read_objects(event, deadline)
+        self._service.evaluate(reading.results)
+        for error in reading.errors[1:]:
+            self._observability.event_failed(error)
+        if reading.errors:
+            raise reading.errors[0]
         return None
 
     def _queue_messages(
         self, event: dict[str, Any], deadline: ReadDeadline
     ) -> PartialItemFailureResponse:
+        messages = [SQSRecord(record) for record in event["Records"]]
+        readings = {
+            message.message_id: self._read_message(message, deadline) for message in messages
+        }
+        self._service.evaluate(
+            result for reading in readings.values() for result in reading.results
+        )
+        # What keeps failing ends in the DLQ.
+        return {
+            "batchItemFailures": [
+                {"itemIdentifier": message_id}
+                for message_id, reading in readings.items()
+                if reading.errors
+            ]
+        }
+
+    def _read_message(self, message: SQSRecord, deadline: ReadDeadline) -> _Readings:
+        try:
+            reading = self._read_objects(event_of_message(message.get("body")), deadline)
+        except Exception as error:  # noqa: BLE001 - logged, and the message fails alone
+            reading = _Readings(errors=(error,))
+        for each in reading.errors:
+            self._observability.message_failed(message.message_id, each)
+        return reading
+
+    def _read_objects(self, event: object, deadline: ReadDeadline) -> _Readings:
+        """Read every object that an event names; one that cannot be read hides no other.
+
+        Raises
+        ------
+        EnvelopeError
+            The shape of the event is not known.
+        """
+        refs = objects_in(event)
+        if not refs:
+            self._observability.passed_over(None, event_without_objects(event))
         results: list[IngestResult] = []
-
-        def ingest_message(record: SQSRecord) -> None:
-            try:
-                # One by one: the objects read before a failure are evaluated all the same.
-                for result in self._ingest(objects_in_message(record.get("body")), deadline):
-                    results.append(result)  # noqa: PERF402 - what came before an error counts
-            except Exception as error:
-                # Powertools returns the message to the queue and logs nothing.
-                expected = isinstance(error, FlowVerdictError)
-                self._observability.message_failed(
-                    record.message_id, str(error), with_traceback=not expected
-                )
-                raise
-
-        # Without raising, the answer has the same form however many messages fail. What keeps
-        # failing ends in the DLQ.
-        processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-        with processor(records=event["Records"], handler=ingest_message):
-            processor.process()
-        self._service.evaluate(results)
-        return processor.response()
-
-    def _ingest(self, refs: Iterable[ObjectRef], deadline: ReadDeadline) -> Iterator[IngestResult]:
+        errors: list[Exception] = []
         for ref in dict.fromkeys(refs):
-            deadline.check(ref.name)
-            yield self._service.ingest(
-                ref.source_id,
-                ref.name,
-                SourcePlace.of_object(ref.key),
-                partial(self._read, ref, deadline),
-            )
+            if (reason := why_foreign(ref.key)) is not None:
+                self._observability.passed_over(ref.name, reason)
+                continue
+            try:
+                results.append(self._ingest(ref, deadline))
+            except EmptyObjectError:
+                self._observability.passed_over(ref.name, "it is empty")
+            except Exception as error:  # noqa: BLE001 - raised or logged after the other objects
+                errors.append(error)
+        return _Readings(results=tuple(results), errors=tuple(errors))
+
+    def _ingest(self, ref: ObjectRef, deadline: ReadDeadline) -> IngestResult:
+        deadline.check(ref.name)
+        return self._service.ingest(
+            ref.source_id,
+            ref.name,
+            SourcePlace.of_object(ref.key),
+            partial(self._read, ref, deadline),
+        )
 
     def _read(self, ref: ObjectRef, deadline: ReadDeadline, seed: int) -> SourceRead:
         with self._objects.open(ref) as stream:

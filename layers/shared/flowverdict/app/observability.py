@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from flowverdict.alerts.model import Severity
+    from flowverdict.app.settings import Missing
     from flowverdict.flowlog.records import RecordCounts
     from flowverdict.flows.read_source import Reading
     from flowverdict.lifecycle.notifier import Outcome
@@ -62,6 +63,7 @@ class Metric(StrEnum):
     ALERTS_UNSENT = "AlertsUnsent"
     POLICY_UNUSABLE = "PolicyUnusable"
     FLOWS_MUTED = "FlowsMuted"
+    PASSED_OVER = "PassedOver"
     SOURCES_DELIVERED_AGAIN = "SourcesDeliveredAgain"
     EVIDENCE_UNREADABLE = "EvidenceUnreadable"
     STATE_UNREADABLE = "StateUnreadable"
@@ -123,9 +125,8 @@ class Observability:
                 seconds = context.get_remaining_time_in_millis() / 1_000
                 return handle(event, seconds)
             except FlowVerdictError as error:
-                # The runtime's own report has the traceback; this is the one line that says what to
-                # look at.
-                self.logger.error("event failed", extra={"reason": str(error)})  # noqa: TRY400 - no second traceback
+                # The one line that says what to look at.
+                self.event_failed(error)
                 raise
 
         measured = self.metrics.log_metrics(handler, capture_cold_start_metric=True)
@@ -152,13 +153,25 @@ class Observability:
             fields = [name[:_MAX_NAME] for name in reading.unknown_fields[:_MAX_NAMES]]
             self.logger.warning("unknown fields", extra={"source": reading.name, "fields": fields})
 
-    def message_failed(self, message_id: str, reason: str, *, with_traceback: bool) -> None:
-        """Log why a queue message returns to its queue."""
+    def event_failed(self, error: Exception) -> None:
+        """Log why an event, or a part of it, failed; the runtime's own report has the traceback."""
+        self.logger.error("event failed", extra={"reason": str(error)})
+
+    def message_failed(self, message_id: str, error: Exception) -> None:
+        """Log why a queue message returns to its queue, with a traceback for a defect."""
         self.logger.error(
             "message failed",
-            extra={"message_id": message_id, "reason": reason},
-            exc_info=with_traceback,
+            extra={"message_id": message_id, "reason": str(error)},
+            exc_info=None if isinstance(error, FlowVerdictError) else error,
         )
+
+    def passed_over(self, name: str | None, reason: str) -> None:
+        """Count what is plainly not a flow log and therefore not read, and log what it is.
+
+        ``name`` is the object's, ``None`` for an event that names no object.
+        """
+        self.count(Metric.PASSED_OVER)
+        self.logger.info("not a flow log, passed over", extra={"source": name, "reason": reason})
 
     def finished(self, counts: RecordCounts, outcome: Outcome, now: float) -> None:
         """Measure the records of a batch, its messages, and their lag.
@@ -253,3 +266,7 @@ class Observability:
         """Count a source that was delivered again."""
         self.count(Metric.SOURCES_DELIVERED_AGAIN)
         self.logger.info("read before, not read again", extra={"source": name})
+
+    def missing(self, what: Missing) -> None:
+        """Log what the stack's parameters leave out."""
+        self.logger.warning("not in this stack", extra={"missing": what})

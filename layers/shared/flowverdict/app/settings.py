@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from flowverdict.core.errors import FormatError, SettingsError
@@ -29,6 +30,13 @@ _ROLE_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
 # second) and chat take far more.
 MESSAGES_PER_HOUR = 30
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9+=,.@:/-]{2,1224}")
+
+
+class Missing(StrEnum):
+    """What the parameters of the stack leave out, though nothing comes of a stack without it."""
+
+    RECIPIENT = "recipient"  # of alerts
+    SOURCE = "source"  # of records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +76,9 @@ class Settings:
     reader_role_name, reader_external_id
         ``READER_ROLE_NAME`` and ``READER_EXTERNAL_ID``: the role that lets this account read the
         rules of others. ``None`` reads no other account's.
+    missing
+        ``MISSING``: what the stack's parameters leave out, with blanks between the words.
+        Subscriptions and flow logs that are made outside the stack may stand in for it.
     """
 
     alert_topic_arn: str
@@ -84,6 +95,7 @@ class Settings:
     partition: str
     reader_role_name: str | None
     reader_external_id: str | None
+    missing: tuple[Missing, ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -132,6 +144,7 @@ class Settings:
             reader_external_id=_matching(
                 environment, "READER_EXTERNAL_ID", _EXTERNAL_ID, "an external id"
             ),
+            missing=_missing(environment.get("MISSING", "")),
         )
 
 
@@ -160,6 +173,13 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
         raise SettingsError(f"{name}: {text!r} is not a whole number from 1 to 999999")
     return int(text)
+
+
+def _missing(text: str) -> tuple[Missing, ...]:
+    try:
+        return tuple(Missing(word) for word in text.split())
+    except ValueError as error:
+        raise SettingsError(f"MISSING: {error}") from error
 
 
 def _log_format(text: str) -> RecordFormat | None:

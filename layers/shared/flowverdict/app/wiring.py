@@ -82,6 +82,8 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
     """Build the function ``sweep_alerts``; raises ``SettingsError`` for a wrong environment."""
     settings = Settings.from_environment(environment)
     observability = Observability("sweep_alerts")
+    for missing in settings.missing:
+        observability.missing(missing)
     client = _table_client()
     store = DynamoDbStore(
         client, settings.alert_table, on_unreadable=observability.state_unreadable

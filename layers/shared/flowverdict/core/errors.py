@@ -6,6 +6,7 @@ FlowVerdictError
 |-- FormatUnknownError       EC2 did not describe a flow log's format this time
 |-- ObjectError              an object (or file) could not be read whole; names object and reason
 |   |-- NotAFlowLogError     the content is not a flow log
+|   |   `-- EmptyObjectError there is no content
 |   `-- ObjectGoneError      the object does not exist (any more)
 |-- DeliveryError            an alert could not be published
 |   `-- WebhookRefusedError  the webhook's address is not valid any more; a newer address may be
@@ -85,6 +86,10 @@ class ObjectError(FlowVerdictError):
 
 class NotAFlowLogError(ObjectError):
     """The content of an object is not a VPC flow log."""
+
+
+class EmptyObjectError(NotAFlowLogError):
+    """An object has no content, packed or not."""
 
 
 class ObjectGoneError(ObjectError):

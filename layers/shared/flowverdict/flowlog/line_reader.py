@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
-from flowverdict.core.errors import FormatError, NotAFlowLogError, ObjectError
+from flowverdict.core.errors import EmptyObjectError, FormatError, NotAFlowLogError, ObjectError
 from flowverdict.flowlog.fields import FIELDS
 from flowverdict.flowlog.records import (
     FlowRecord,
@@ -234,6 +234,8 @@ def first_record(
     ------
     NotAFlowLogError
         The first line is neither a header nor an allowed record, or all lines are blank.
+    EmptyObjectError
+        There is no line.
     """
     for line in lines:
         text = line.strip(b" \t\r\n")
@@ -256,7 +258,9 @@ def first_record(
         raise NotAFlowLogError(
             name, f"not a VPC flow log: its first line is over {MAX_LINE_BYTES} bytes long"
         )
-    raise NotAFlowLogError(name, "empty, so not a VPC flow log")
+    if reader.counts.blank_lines:
+        raise NotAFlowLogError(name, "empty but for blank lines, so not a VPC flow log")
+    raise EmptyObjectError(name, "empty, so not a VPC flow log")
 
 
 def _why_neither(text: bytes) -> str:

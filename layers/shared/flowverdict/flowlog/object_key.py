@@ -1,4 +1,4 @@
-"""Read a flow log's account, Region and ID from the key of one of its objects.
+"""Read from the key of an object which flow log it is of, and whether it can be of one at all.
 
 A record of the default format carries no Region, so only the key names it. AWS documents the keys:
 https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-path.html.
@@ -47,3 +47,32 @@ def flow_log_of(key: str) -> str | None:
     """Return the flow log's ID from the name of a file, ``None`` if the name holds none."""
     match = _FLOW_LOG.search(key)
     return None if match is None else match["flow_log_id"]
+
+
+# Folders of AWSLogs/ are named by service: CloudTrail, Config, elasticloadbalancing, vpcflowlogs.
+# An organization's trail has the organization's ID in front of the account's
+# (https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html).
+_SERVICE_FOLDER = re.compile(
+    r"(?:^|/)AWSLogs/(?:o-[a-z0-9]+/)?(?:aws-account-id=)?\d{12}/"
+    r"(?:(?:aws-)?service=)?(?P<service>[^/]+)/"
+)
+_SERVICE = "vpcflowlogs"  # of transit gateways' flow logs too
+# AWS writes these to try whether it may write.
+_WRITE_TESTS = {"aws-logs-write-test", "ConfigWritabilityCheckFile", "ELBAccessLogTestFile"}
+
+
+def why_foreign(key: str) -> str | None:
+    """Return why an object is plainly not a flow log; ``None`` for a key that a flow log may have.
+
+    A log archive holds the files of many services. A name that AWS did not make may be a flow
+    log's: people rename and copy files.
+    """
+    name = key.rpartition("/")[2]
+    if not name or name.endswith("_$folder$"):
+        return "a folder marker"
+    if name in _WRITE_TESTS:
+        return "a file by which AWS tries whether it may write"
+    folder = _SERVICE_FOLDER.search(key)
+    if folder is None or folder["service"] == _SERVICE or f"_{_SERVICE}_" in name:
+        return None
+    return f"a file of {folder['service']}"

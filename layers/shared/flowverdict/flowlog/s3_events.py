@@ -98,9 +98,14 @@ def scheduled_at(event: object) -> int:
     return seconds
 
 
+def event_of_message(body: object) -> object:
+    """Return the event that an SQS message holds; raises ``EnvelopeError`` for what is not JSON."""
+    return _from_json(body)
+
+
 def objects_in_message(body: object) -> tuple[ObjectRef, ...]:
     """Return the objects that an SQS message names; see ``objects_in``."""
-    return objects_in(_from_json(body))
+    return objects_in(event_of_message(body))
 
 
 def objects_in(event: object) -> tuple[ObjectRef, ...]:
@@ -114,6 +119,16 @@ def objects_in(event: object) -> tuple[ObjectRef, ...]:
         The shape of the event is not known.
     """
     return _objects_in(event, _objects)
+
+
+def event_without_objects(event: object) -> str:
+    """Return in one line what an event is in which ``objects_in`` finds no object."""
+    described = event if isinstance(event, dict) else {}
+    if described.get("Event") == "s3:TestEvent":
+        return "S3's test event"
+    if "detail-type" in described:
+        return f"an event of detail-type {_shown(described['detail-type'])}"
+    return "an event that names no created object"
 
 
 def _from_json(text: object) -> object:

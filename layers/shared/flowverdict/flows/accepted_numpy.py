@@ -121,14 +121,8 @@ def summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
     )
 
 
-def nth_smallest(number: int, hashes: Sequence[Column]) -> int | None:
-    """Return the nth smallest of the distinct hashes; ``None`` if there are not more than n."""
-    distinct = np.unique(np.concatenate([np.asarray(column, np.uint64) for column in hashes]))
-    return int(distinct[number - 1]) if distinct.size > number else None
-
-
-def parted(lines: RejectedLines, highest: int) -> tuple[RejectedLines, RejectedLines]:
-    """Split lines into those with hashes up to ``highest`` and the rest."""
+def parted(lines: RejectedLines, apart: Sequence[bool]) -> tuple[RejectedLines, RejectedLines]:
+    """Split lines into the others and those that are ``apart``."""
     hashes = np.asarray(lines.hashes, np.uint64)
     related = np.frombuffer(lines.related, np.uint64).reshape(hashes.size, -1)
     texts = lines.text.split(b"\n")
@@ -141,5 +135,5 @@ def parted(lines: RejectedLines, highest: int) -> tuple[RejectedLines, RejectedL
             text=b"\n".join(compress(texts, among.tolist())),
         )
 
-    low = hashes <= np.uint64(highest)
-    return part(low), part(~low)
+    is_apart = np.fromiter(apart, np.bool_, hashes.size)
+    return part(~is_apart), part(is_apart)

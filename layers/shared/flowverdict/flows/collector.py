@@ -12,8 +12,9 @@ split over files changes the result.
 from __future__ import annotations
 
 import sys
-from array import array
 from collections import defaultdict
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from flowverdict.flowlog.flow_hash import key_hash, related_hashes
@@ -22,6 +23,7 @@ from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import Action, FlowDirection, FlowRecord, LogStatus, RecordFormat
 from flowverdict.flowlog.transit_gateway import packets_lost
 from flowverdict.flows.accepted_index import AcceptedFlowIndex, Activity
+from flowverdict.flows.flow_limit import FlowLimit, flow_group
 from flowverdict.flows.model import (
     AggregatedRejects,
     Interface,
@@ -39,19 +41,36 @@ from flowverdict.flows.rejected_flows import (
     direction_from_addresses,
     same_subnet,
 )
-from flowverdict.flows.rejected_lines import aggregated_lines, rejects_of
+from flowverdict.flows.rejected_lines import aggregated_lines, groups_of, rejects_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from flowverdict.core.addresses import Address
-    from flowverdict.flowlog.columnar import Column, InterfaceFacts, RejectedLines
+    from flowverdict.flowlog.columnar import InterfaceFacts, RejectedLines
+    from flowverdict.flows.flow_limit import FlowGroup
 
 _MOST_HELD = 50_000  # lines that wait without a limit on flows: about 15 MB
 _MANY = 200  # from this number of keys on, hashing them in columns is faster
 # Flows evaluated individually per window (about 250 MB of a function's memory, 20 s); the rest are
 # only aggregated.
 MAX_FLOWS = 100_000
+
+
+class _HeldLines:
+    """Lines that are not totals of flows yet; their groups are found when first asked for."""
+
+    def __init__(self, lines: RejectedLines, origin: Origin) -> None:
+        self.lines = lines
+        self.origin = origin
+
+    @cached_property
+    def _groups(self) -> Sequence[FlowGroup]:
+        return groups_of(self.lines)
+
+    def places(self) -> Iterator[tuple[FlowGroup, int]]:
+        """Iterate over the group and the hash of each line's flow."""
+        return zip(self._groups, self.lines.hashes.tolist(), strict=True)
 
 
 class FlowCollector:
@@ -68,9 +87,8 @@ class FlowCollector:
         Count two equal records of a flow once. AWS writes one record of a flow in an interval, so
         the second comes from another flow log in the same log stream.
     most
-        Maximum number of individual flows, ``None`` for no limit. The flows with the smallest
-        hashes stay individual, so neither order nor split changes the choice; the rest are
-        aggregated.
+        Maximum number of individual flows, ``None`` for no limit. The rest are aggregated;
+        ``FlowLimit`` chooses.
     """
 
     def __init__(self, seed: int = 0, *, distinct: bool = False, most: int | None = None) -> None:
@@ -81,10 +99,10 @@ class FlowCollector:
             list
         )
         self._lines_to_aggregate = 0
-        self._most = most
-        self._highest: int | None = None  # hash of an individual flow, once the limit was reached
+        self.limit = FlowLimit(most)
+        self._is_settled = True  # no individual flow is beyond what ``limit`` has chosen so far
         self._rejects: dict[tuple[FlowKey, RecordId | None], RejectedTotals] = {}
-        self._held: list[tuple[RejectedLines, Origin]] = []  # not in _rejects yet
+        self._held: list[_HeldLines] = []  # not in _rejects yet
         self.accepted_index = AcceptedFlowIndex()
         self.interfaces: dict[str | None, Interface] = {}
         self._distinct = distinct
@@ -122,10 +140,9 @@ class FlowCollector:
 
     def add_lines(self, lines: RejectedLines, origin: Origin = Origin()) -> None:  # noqa: B008 - as above
         """Collect rejected records; the facts about their interfaces come with ``learn``."""
-        if self._highest is not None:
-            lines = self._aggregated_above(self._highest, lines, origin)
-        self._held.append((lines, origin))
-        most_held = _MOST_HELD if self._most is None else self._most + self._most // 4
+        self._held.append(self._without_aggregated(_HeldLines(lines, origin)))
+        most = self.limit.most
+        most_held = _MOST_HELD if most is None else most + most // 4
         if self._lines_held() > most_held:
             self._settle()
             if self._lines_held() > most_held:
@@ -139,12 +156,12 @@ class FlowCollector:
         return self._rejects
 
     def _lines_held(self) -> int:
-        return sum(len(lines.hashes) for lines, _ in self._held)
+        return sum(len(held.lines.hashes) for held in self._held)
 
     def _take_in(self) -> None:
-        held, self._held = self._held, []
-        for lines, origin in held:
-            for row, rejects in rejects_of(lines, origin, distinct=self._distinct):
+        all_held, self._held = self._held, []
+        for held in all_held:
+            for row, rejects in rejects_of(held.lines, held.origin, distinct=self._distinct):
                 self._count(row, rejects)
 
     def _count(self, row: tuple[FlowKey, RecordId | None], rejects: RejectedTotals) -> None:
@@ -164,45 +181,48 @@ class FlowCollector:
         self.interfaces.setdefault(interface, Interface()).learn_from(learned)
 
     def _reject(self, row: tuple[FlowKey, RecordId | None], rejects: RejectedTotals) -> None:
-        if self._highest is not None and key_hash(row[0], self.seed) > self._highest:
+        if self.limit.aggregated_from and self.limit.is_beyond(
+            _group(row[0]), key_hash(row[0], self.seed)
+        ):
             self._aggregate(row[0], rejects)
             return
         self._count(row, rejects)
-        if self._most is not None and len(self._rejects) > self._most + self._most // 4:
+        most = self.limit.most
+        if most is not None and len(self._rejects) > most + most // 4:
             self._settle()
 
     def _settle(self) -> None:
         """Aggregate the flows beyond the limit, if any."""
-        if self._most is None or len(self._rejects) + self._lines_held() <= self._most:
+        most = self.limit.most
+        is_within = most is None or len(self._rejects) + self._lines_held() <= most
+        if is_within and self._is_settled:
             return
-        hashes = {key: key_hash(key, self.seed) for key in {key for key, _ in self._rejects}}
-        highest = _nth_smallest(
-            self._most, [array("Q", hashes.values()), *(lines.hashes for lines, _ in self._held)]
-        )
-        if highest is None:
+        places = {key: (_group(key), key_hash(key, self.seed)) for key, _ in self._rejects}
+        hashes: defaultdict[FlowGroup, list[int]] = defaultdict(list)
+        for group, hashed in chain(places.values(), *(held.places() for held in self._held)):
+            if not self.limit.is_beyond(group, hashed):
+                hashes[group].append(hashed)
+        if not self.limit.choose(hashes) and self._is_settled:
             return
-        self._highest = highest
-        for row in [row for row in self._rejects if hashes[row[0]] > highest]:
+        self._is_settled = True
+        for row in [row for row in self._rejects if self.limit.is_beyond(*places[row[0]])]:
             self._aggregate(row[0], self._rejects.pop(row))
-        self._held = [
-            (self._aggregated_above(highest, lines, origin), origin) for lines, origin in self._held
-        ]
+        self._held = [self._without_aggregated(held) for held in self._held]
 
-    def _aggregated_above(
-        self, highest: int, lines: RejectedLines, origin: Origin
-    ) -> RejectedLines:
-        """Aggregate the lines with higher hashes; return the rest."""
-        if not lines.text:
-            return lines
+    def _without_aggregated(self, held: _HeldLines) -> _HeldLines:
+        """Aggregate the lines beyond the limit; return the rest."""
+        if not self.limit.aggregated_from or not held.lines.text:
+            return held
         from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - numpy made these lines
 
-        low, high = accepted_numpy.parted(lines, highest)
-        if high.text:
-            self._to_aggregate[lines.record_format, origin].append(high.text)
-            self._lines_to_aggregate += len(high.hashes)
+        beyond = [self.limit.is_beyond(group, hashed) for group, hashed in held.places()]
+        rest, aggregated = accepted_numpy.parted(held.lines, beyond)
+        if aggregated.text:
+            self._to_aggregate[aggregated.record_format, held.origin].append(aggregated.text)
+            self._lines_to_aggregate += len(aggregated.hashes)
             if self._lines_to_aggregate > _MOST_HELD:
                 self._aggregate_lines()
-        return low
+        return _HeldLines(rest, held.origin)
 
     @property
     def aggregated(self) -> dict[str | None, AggregatedRejects]:
@@ -238,10 +258,13 @@ class FlowCollector:
             self.interfaces.setdefault(name, Interface()).merge(interface)
         for name, aggregated in other.aggregated.items():
             self._aggregated.setdefault(name, AggregatedRejects()).merge(aggregated)
+        if other.limit.aggregated_from:
+            self.limit.lower(other.limit.aggregated_from)
+            self._is_settled = False
         for row, rejects in other._rejects.items():
             self._reject(row, rejects if spent else _copied(rejects))
-        for lines, origin in other._held:
-            self.add_lines(lines, origin)
+        for held in other._held:
+            self.add_lines(held.lines, held.origin)
 
     def learn_from(self, other: FlowCollector) -> None:
         """Add the accepted flows and interface facts of another collector.
@@ -370,12 +393,5 @@ def _copied(rejects: RejectedTotals) -> RejectedTotals:
     )
 
 
-def _nth_smallest(number: int, hashes: Sequence[Column]) -> int | None:
-    """Return the nth smallest of the distinct hashes; ``None`` if there are not more than n."""
-    if all(isinstance(column, array) for column in hashes):
-        distinct = sorted({hashed for column in hashes for hashed in column})
-        return distinct[number - 1] if len(distinct) > number else None
-    # numpy takes 65 ms to load; its columns exist only where it is loaded already.
-    from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - see above
-
-    return accepted_numpy.nth_smallest(number, hashes)
+def _group(key: FlowKey) -> FlowGroup:
+    return flow_group(key.interface, key.source, key.destination)

@@ -178,6 +178,7 @@ def _reported_only(evidence: Evidence, reporters: Mapping[_Ends, str]) -> FlowCo
     reported = FlowCollector()
     reported.accepted_index, reported.interfaces = flows.accepted_index, flows.interfaces
     reported.aggregated.update(flows.aggregated)
+    reported.limit.lower(flows.limit.aggregated_from)
     reported.rejects.update(
         (row, rejects)
         for row, rejects in flows.rejects.items()

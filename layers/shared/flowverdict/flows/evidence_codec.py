@@ -78,6 +78,8 @@ _AGGREGATED_RECORDS = {
     "records": 0,
 }
 
+_AGGREGATED_FROM = {"interface": None, "is_inside": False, "hash": 0}
+
 _traffic_row = attrgetter(*_TRAFFIC)
 
 type _Table = Mapping[str, Sequence[Any]]
@@ -133,6 +135,13 @@ def pack(evidence: Evidence) -> bytes:
                 (name, *what, records)
                 for name, aggregated in flows.aggregated.items()
                 for what, records in sorted(aggregated.what.items(), key=str)
+            ),
+        ),
+        "aggregated_from": _table(
+            _AGGREGATED_FROM,
+            (
+                (*group, hashed)
+                for group, hashed in sorted(flows.limit.aggregated_from.items(), key=str)
             ),
         ),
         "contexts": [
@@ -254,6 +263,11 @@ def _read(body: bytes, accepted: bytes) -> Evidence:
         _AGGREGATED_RECORDS, document["aggregated_records"]
     ):
         flows.aggregated[name].what[_direction(direction), protocol, port] = int(records)
+    # 0.2.0 and earlier choose by hash alone and have no such table.
+    for interface, is_inside, hashed in _rows(
+        _AGGREGATED_FROM, document.get("aggregated_from", {})
+    ):
+        flows.limit.lower({(interface, bool(is_inside)): int(hashed)})
     flows.accepted_index = AcceptedFlowIndex.unpack(accepted, document["accepted"])
     flow_log = document["flow_log"]
     return Evidence(

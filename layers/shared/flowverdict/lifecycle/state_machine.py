@@ -94,9 +94,11 @@ class AlertState:
         When it was last detected.
     notified_at, notified_severity, messages
         When it was last notified, the severity in that message, and the number of messages;
-        ``None`` and 0 if never in this episode. A message that the rate limit held back counts as
-        notified, because the notice of the rate limit reports it. Once a message is sent, the
-        store gets the severity that was sent, which may differ from what called for the message.
+        ``None`` and 0 if never in this episode. The severity is ``None`` too where the alert was
+        taken back before its message was surely sent. A message that the rate limit held back
+        counts as notified, because the notice of the rate limit reports it. Once a message is sent,
+        the store gets the severity that was sent, which may differ from what called for the
+        message.
     pending, pending_at
         The message to send, and since when. Written together with what caused it and removed once
         sent, so that a crash in between delays a message and never loses it.
@@ -243,6 +245,8 @@ def _opened_episode(  # noqa: PLR0913 - as on_detection
         probes=detection.probes,
         observed_at=now,
     )
+    if closed is not None and (inhibited or fresh.for_digest):
+        fresh = _with_unsent_end(fresh, closed)
     reason = None
     if closed is not None and closed.closed_at is not None and closed.was_sent:
         reason = f"Again: {_ended(closed)} at {isoformat(closed.closed_at)}."
@@ -264,6 +268,23 @@ def _ended(closed: AlertState) -> str:
             return "whether this goes on was told as unknown"
         case _:  # a correction, or what an earlier version stored
             return "this was resolved"
+
+
+def _with_unsent_end(fresh: AlertState, closed: AlertState) -> AlertState:
+    """Return an episode that calls for no message of its own as what recipients know of the alert.
+
+    The notification of the end of ``closed`` was not sent, and now it never is: for the recipients
+    the alert goes on, and its end is still to be sent.
+    """
+    if closed.pending is None or closed.notified_severity is None:
+        return fresh
+    return replace(
+        fresh,
+        notification=_opened(fresh.notification, closed.opened_at),
+        notified_at=closed.notified_at,
+        notified_severity=closed.notified_severity,
+        messages=closed.messages,
+    )
 
 
 def _continued_episode(  # noqa: PLR0913 - as on_detection
@@ -332,6 +353,9 @@ def on_retraction(
             "records that came later show that this is nothing, "
             "or what another alert counts already."
         )
+    if state.pending is not None:
+        # Nobody knows whether this message was sent: another invocation may be sending it.
+        state = replace(state, notified_severity=None)
     return calls_for_end(state, Ending.CORRECTED, CORRECTED + reason, now)
 
 

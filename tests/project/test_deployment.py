@@ -1,0 +1,264 @@
+"""What a stack is made of, by the parameters that it is deployed with."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowverdict.alerts.console_links import console_links
+from flowverdict.app.settings import Settings
+from scripts.choose_processor import PROCESSORS, choose_processor
+from tests.helpers.evaluated_template import Evaluated
+from tests.helpers.sam_template import read_template
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "template.yaml").read_text()
+TEMPLATE = read_template(ROOT / "template.yaml")
+PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
+
+
+def stack(**given: str) -> Evaluated:
+    """Return the template for a stack in eu-west-1 with these parameters."""
+    return Evaluated(TEMPLATE, given)
+
+
+# --- what kind of stack ---------------------------------------------------------------------------
+
+
+# Environment, and what a stack of it has: log level, days of logs and of flow logs, alarms,
+# dashboard, traces.
+ENVIRONMENTS = {
+    "standard": ("INFO", 30, 90, True, True, "PassThrough"),
+    "dev": ("DEBUG", 3, 7, False, False, "Active"),
+    "prod": ("INFO", 90, 365, True, True, "PassThrough"),
+}
+
+
+def kind(evaluated: Evaluated) -> tuple[Any, ...]:
+    function = evaluated.value(TEMPLATE["Globals"]["Function"])
+    (expiry, _) = evaluated.properties("FlowLogBucket")["LifecycleConfiguration"]["Rules"]
+    days = {
+        resource["Properties"]["RetentionInDays"]
+        for resource in evaluated.resources.values()
+        if resource["Type"] == "AWS::Logs::LogGroup"
+    }
+    (retention,) = days
+    return (
+        function["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"],
+        int(retention),
+        int(expiry["ExpirationInDays"]),
+        "SweepAlertsErrorAlarm" in evaluated.resources,
+        "OperationsDashboard" in evaluated.resources,
+        function["Tracing"],
+    )
+
+
+@pytest.mark.parametrize("environment", PARAMETERS["Environment"]["AllowedValues"])
+def test_one_word_says_what_kind_of_stack_it_is_beside_any_other_parameter(
+    environment: str,
+) -> None:
+    """What is given on the command line replaces the list of samconfig.toml."""
+    assert (
+        kind(stack(Environment=environment, AlertEmail="a@example.com"))
+        == (ENVIRONMENTS[environment])
+    )
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_each_setting_of_an_environment_can_be_said_by_itself(environment: str) -> None:
+    said = {
+        "LogLevel": "ERROR",
+        "LogRetentionDays": "14",
+        "FlowLogRetentionDays": "21",
+        "Alarms": "no",
+        "Dashboard": "yes",
+        "Tracing": "Active",
+    }
+    assert kind(stack(Environment=environment, **said)) == (
+        *("ERROR", 14, 21, False, True, "Active"),
+    )
+
+
+def test_no_list_of_parameters_stands_where_the_command_line_would_replace_it() -> None:
+    text = (ROOT / "samconfig.toml").read_text()
+    environments = tomllib.loads(text)
+    assert set(environments) == {"version", "default"}
+    assert "parameter_overrides" not in re.sub(r"^#.*", "", text, flags=re.MULTILINE)
+    for document in ("README.md", "samconfig.toml"):
+        assert "--parameter-overrides Environment=prod" in (ROOT / document).read_text(), document
+        assert "--config-env" not in (ROOT / document).read_text(), document
+
+
+# --- the processor --------------------------------------------------------------------------------
+
+
+def processors(template: dict[str, Any]) -> set[str]:
+    """Return every processor that the template names, wherever it does."""
+    named = [
+        *template["Parameters"]["Architecture"]["AllowedValues"],
+        template["Parameters"]["Architecture"]["Default"],
+        *template["Globals"]["Function"]["Architectures"],
+    ]
+    for name in ("DependenciesLayer", "EngineLayer"):  # what has compiled packages
+        layer = template["Resources"][name]
+        named += [layer["Metadata"]["BuildArchitecture"]]
+        named += layer["Properties"]["CompatibleArchitectures"]
+    return set(named)
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_a_build_names_its_processor_in_all_places_and_takes_no_other(
+    processor: str, tmp_path: Path
+) -> None:
+    built = tmp_path / "template.yaml"
+    built.write_text(choose_processor(TEXT, processor))
+    assert processors(read_template(built)) == {processor}
+
+
+def test_a_plain_sam_build_has_one_processor_and_another_is_refused() -> None:
+    assert processors(TEMPLATE) == {"arm64"}
+    assert "Ref Architecture]" not in TEXT, "two switches that nobody compares"
+    with pytest.raises(ValueError, match="'riscv' is none of arm64, x86_64"):
+        choose_processor(TEXT, "riscv")
+    (build,) = re.findall(
+        r"^build:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
+    assert "scripts/choose_processor.py" in build
+    assert "--parameter-overrides" not in build
+
+
+# --- names and roles ------------------------------------------------------------------------------
+
+ALL_FUNCTIONS = {
+    "FlowLogGroupName": "/flow/logs",
+    "SlackWebhookParameter": "/slack",
+    "TeamsWebhookParameter": "/teams",
+}
+IAM_NAME = 64  # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+LONGEST_REGION = "ap-southeast-1"
+
+
+def roles(evaluated: Evaluated) -> dict[str, dict[str, Any]]:
+    return {
+        name: resource["Properties"]
+        for name, resource in evaluated.resources.items()
+        if resource["Type"] == "AWS::IAM::Role"
+    }
+
+
+def test_two_stacks_of_an_account_have_layers_of_their_own() -> None:
+    layers = [
+        {
+            resource["Properties"]["LayerName"]
+            for resource in stack(**{"AWS::StackName": name}).resources.values()
+            if resource["Type"] == "AWS::Serverless::LayerVersion"
+        }
+        for name in ("flowverdict", "flowverdict-dev")
+    ]
+    assert [len(names) for names in layers] == [3, 3]
+    assert not layers[0] & layers[1]
+
+
+def test_no_role_is_named_placed_or_bounded_unless_it_is_asked_for() -> None:
+    found = roles(stack(**ALL_FUNCTIONS))
+    assert len(found) == 5
+    for role in found.values():
+        assert {"RoleName", "Path", "PermissionsBoundary"} & set(role) == set()
+
+
+def test_every_role_has_the_boundary_the_path_and_the_prefix_that_an_account_asks_for() -> None:
+    boundary = "arn:aws:iam::123456789012:policy/boundary"
+    evaluated = stack(
+        **ALL_FUNCTIONS,
+        PermissionsBoundaryArn=boundary,
+        RolePath="/network/",
+        RoleNamePrefix="team",
+    )
+    found = roles(evaluated)
+    for role in found.values():
+        assert (role["PermissionsBoundary"], role["Path"]) == (boundary, "/network/")
+    # IAM knows no Regions, so the name has to tell two stacks of one prefix apart.
+    names = {role["RoleName"] for role in found.values()}
+    assert len(names) == len(found)
+    assert all(name.startswith("team-eu-west-1-") for name in names)
+    for name, resource in evaluated.resources.items():
+        if resource["Type"] == "AWS::IAM::ManagedPolicy":
+            assert resource["Properties"]["Path"] == "/network/", name
+            assert resource["Properties"]["ManagedPolicyName"].startswith("team-eu-west-1-"), name
+
+
+def test_the_longest_prefix_makes_names_that_iam_takes() -> None:
+    (longest,) = re.findall(r"\{1,(\d+)\}", PARAMETERS["RoleNamePrefix"]["AllowedPattern"])
+    evaluated = stack(
+        **ALL_FUNCTIONS, **{"RoleNamePrefix": int(longest) * "x", "AWS::Region": LONGEST_REGION}
+    )
+    assert max(len(role["RoleName"]) for role in roles(evaluated).values()) <= IAM_NAME
+
+
+def test_a_reader_role_learns_the_roles_by_their_names_however_long_the_stacks_is() -> None:
+    """CloudFormation cuts the stack's name in a role's, so no pattern of it holds."""
+    name = {"Ref": "SweepAlertsRole"}
+    assert "StackName" not in str(TEMPLATE["Outputs"]["FunctionRoleNames"]["Value"])
+    for given, path in (({}, ""), ({"RolePath": "/network/"}, "network/")):
+        evaluated = stack(**ALL_FUNCTIONS, **given)
+        text, variables = TEMPLATE["Outputs"]["FunctionRoleNames"]["Value"]["Sub"]
+        assert text == "${Path}${SweepAlertsRole},${Path}${S3Role},${Path}${LogsRole}"
+        assert evaluated.value(variables) == {
+            "Path": path,
+            "S3Role": {"Ref": "ClassifyS3Role"},
+            "LogsRole": {"Ref": "ClassifyCloudWatchLogsRole"},
+        }
+    without = stack(OwnBucket="no", ExistingBucketName="")
+    assert without.value(variables) == {"Path": "", "S3Role": name, "LogsRole": name}
+
+
+@pytest.mark.parametrize(
+    ("partition", "region", "host"),
+    [
+        ("aws", "eu-west-1", "eu-west-1.console.aws.amazon.com"),
+        ("aws-us-gov", "us-gov-west-1", "us-gov-west-1.console.amazonaws-us-gov.com"),
+        ("aws-cn", "cn-north-1", "cn-north-1.console.amazonaws.cn"),
+    ],
+)
+def test_the_dashboard_is_where_its_partition_has_its_console(
+    partition: str, region: str, host: str
+) -> None:
+    given = {"AWS::Partition": partition, "AWS::Region": region}
+    address = stack(**given).outputs["DashboardUrl"]
+    assert address.startswith(f"https://{host}/cloudwatch/home?region={region}#dashboards/")
+    (link,) = console_links(
+        region, network_acl_id="acl-01234567", security_groups=(), interface_id=None
+    )
+    assert link.url.startswith(f"https://{host}/"), "the alerts' links agree"
+
+
+# --- nobody and nothing ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "outputs", "logged"),
+    [
+        ({}, {"NobodyIsTold", "NothingIsRead"}, "recipient source"),
+        ({"AlertEmail": "a@example.com"}, {"NothingIsRead"}, " source"),
+        ({"ChatTopic": "yes"}, {"NothingIsRead"}, " source"),
+        ({"FlowLogResourceId": "vpc-01234567"}, {"NobodyIsTold"}, "recipient "),
+        ({"DeliveringAccounts": "123456789012"}, {"NobodyIsTold"}, "recipient "),
+        ({"SlackWebhookParameter": "/slack", "FlowLogGroupName": "/flow/logs"}, set(), " "),
+        ({"TeamsWebhookParameter": "/teams", "ExistingBucketName": "central"}, set(), " "),
+    ],
+)
+def test_a_stack_without_recipient_or_source_says_so_by_an_output_and_to_its_log(
+    given: dict[str, str], outputs: set[str], logged: str
+) -> None:
+    evaluated = stack(**given)
+    assert {"NobodyIsTold", "NothingIsRead"} & set(evaluated.outputs) == outputs
+    variables = evaluated.properties("SweepAlertsFunction")["Environment"]["Variables"]
+    assert variables == {"MISSING": logged}
+    assert Settings.from_environment(
+        {"ALERT_TOPIC_ARN": "arn:aws:sns:eu-west-1:123456789012:t", "ALERT_TABLE": "t" * 3}
+        | variables
+    ).missing == tuple(logged.split())
