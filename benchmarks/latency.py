@@ -151,6 +151,7 @@ def _handler(
     from flowverdict.core.garbage_collection import collect_rarely  # noqa: PLC0415
     from flowverdict.flowlog.log_formats import FixedFormat  # noqa: PLC0415
     from flowverdict.flowlog.records import DEFAULT_FORMAT  # noqa: PLC0415
+    from flowverdict.lifecycle.feed_readings import FeedReadings  # noqa: PLC0415
     from flowverdict.lifecycle.manager import AlertManager  # noqa: PLC0415
     from flowverdict.lifecycle.state_machine import Intervals  # noqa: PLC0415
     from flowverdict.lifecycle.windows import WindowEvaluator  # noqa: PLC0415
@@ -164,6 +165,7 @@ def _handler(
         evaluator=WindowEvaluator(evidence, store, manager, intervals),
         store=store,
         intervals=intervals,
+        feeds=FeedReadings(store, intervals),
         evidence=evidence,
         configs=_NoRules(),
         policies=None,

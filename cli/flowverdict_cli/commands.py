@@ -225,7 +225,7 @@ def _webhook_options[Command: Callable[..., object]](command: Command) -> Comman
 @click.option(
     "--later",
     is_flag=True,
-    help="Also show the later messages: resolved alerts and the daily digest.",
+    help="Also show the later messages: how alerts end, and the daily digest.",
 )
 @click.option(
     "--verbose", is_flag=True, help="Also print the functions' log lines to standard error."

@@ -34,6 +34,8 @@ from flowverdict.core.errors import EnvelopeError, FlowVerdictError
 from flowverdict.core.formatting import isoformat
 from flowverdict.flowlog.s3_events import ObjectRef, is_sqs_event, objects_in, objects_in_message
 from flowverdict.flowlog.sources import source_of
+from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.feed_readings import FeedReadings
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict_cli.sample_world import make_sample_world
 
@@ -200,10 +202,28 @@ class LocalAws:
         )
 
     def later(self) -> None:
-        """Run the sweeps of a later time: open alerts resolve, and the digest is sent."""
+        """Run the sweeps of a later time: open alerts end, and the digest is sent.
+
+        Flow logs go on, and nothing more of the alerts is in them.
+        """
         now = int(time.time())
-        self.sweep(now + Intervals().resolve + 60)
+        after = now + Intervals().resolve + 60
+        self.read_flow_logs_until(after)
+        self.sweep(after)
         self.sweep(Intervals().digest_end(now) + 60)
+
+    def read_flow_logs_until(self, end: int) -> None:
+        """Note that flow logs up to ``end`` (Unix seconds) were read of all alerts' feeds."""
+        client = boto3.client("dynamodb")
+        store = DynamoDbStore(client, self.table)
+        keys = [
+            item["pk"]["S"]
+            for page in client.get_paginator("scan").paginate(TableName=self.table)
+            for item in page["Items"]
+        ]
+        alerts = [key.partition("#")[2] for key in keys if key.startswith("alert#")]
+        feeds = {feed for state in store.load(alerts).values() for feed in state.feeds}
+        FeedReadings(store, Intervals()).note(dict.fromkeys(feeds, end), end)
 
     def invoke(
         self,

@@ -96,6 +96,8 @@ _BORDERS = {
     "LOW": "blue",
     "INFO": "green",
 }
+# Only what is fixed is green.
+_ENDED = {"FIXED": "green", "QUIET": "white", "UNKNOWN": "yellow", "CORRECTED": "white"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,12 +237,21 @@ def show_outcome(console: Console, path: Path, invocation: Invocation, emails: i
 
 
 def show_later(console: Console, emails: Sequence[Email]) -> None:
-    """Print the later messages: the subjects of resolved alerts, and the digest."""
-    resolved = [email for email in emails if " RESOLVED]" in email.subject]
-    if resolved:
-        console.print(Text("Later, without further records:", "bold"))
-    for email in resolved:
-        console.print(Text(f"  {email.subject}", "green"), soft_wrap=True)
+    """Print the later messages: the subjects and reasons of alerts that ended, and the digest."""
+    ended = {
+        email.subject: style
+        for email in emails
+        for word, style in _ENDED.items()
+        if f" {word}]" in email.subject
+    }
+    if ended:
+        console.print(Text("Later, in flow logs without further records of these:", "bold"))
     for email in emails:
-        if email not in resolved:
+        if email.subject not in ended:
+            continue
+        console.print(Text(f"  {email.subject}", ended[email.subject]), soft_wrap=True)
+        reason = " ".join(email.body.partition("\n\n")[0].split())
+        console.print(Text(f"    {reason}"), soft_wrap=True)
+    for email in emails:
+        if email.subject not in ended:
             show_email(console, email)

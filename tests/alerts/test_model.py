@@ -20,7 +20,7 @@ from flowverdict.alerts.model import (
     RemediationText,
     Remote,
 )
-from flowverdict.alerts.recheck import Sample, passes
+from flowverdict.alerts.recheck import Passage, Sample, passage
 from flowverdict.core.errors import NotificationError
 from flowverdict.core.formatting import common_network
 from flowverdict.network.snapshot import parse_snapshot
@@ -369,18 +369,19 @@ def test_a_request_has_to_pass_both_layers_and_a_reply_the_network_acl(
     sample: Sample, shut: str | None, *, passing: bool
 ) -> None:
     assert (
-        passes(sample, parse_snapshot(shop(groups=shut != "groups", acl=shut != "acl"))) is passing
-    )
+        passage(sample, parse_snapshot(shop(groups=shut != "groups", acl=shut != "acl")))
+        is Passage.PASSES
+    ) is passing
 
 
 def test_an_interface_that_is_gone_lets_nothing_pass() -> None:
     config = shop()
     config["NetworkInterfaces"] = []
-    assert not passes(REQUEST, parse_snapshot(config))
+    assert passage(REQUEST, parse_snapshot(config)) is Passage.UNKNOWN
 
 
 @pytest.mark.parametrize("missing", ["SecurityGroups", "NetworkAcls"])
 def test_rules_that_were_not_read_let_nothing_pass(missing: str) -> None:
     config = shop()
     del config[missing]
-    assert not passes(REQUEST, parse_snapshot(config))
+    assert passage(REQUEST, parse_snapshot(config)) is Passage.UNKNOWN

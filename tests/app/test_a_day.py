@@ -79,7 +79,8 @@ class Message:
     @property
     def line(self) -> str:
         title = self.told["title"]
-        return f"{self.when}  {self.told['status']:<8}  {self.told['severity']:<8}  {title}"
+        ending = self.told["ending"] or self.told["status"]
+        return f"{self.when}  {ending:<8}  {self.told['severity']:<8}  {title}"
 
 
 @dataclass(slots=True)
@@ -193,7 +194,7 @@ def test_the_broken_network_acl_is_told_once_and_is_over_as_soon_as_it_is_mended
         resolved.when == "Tue 15:00"
     )  # the first sweep after the fix, without the wait for records to stop
     assert resolved.told["status_reason"] == (
-        "Resolved: the rules let it pass now "
+        "Fixed: the rules let it pass now "
         "(10 packets of it tried on the rules as read 2026-11-24T15:00:00Z)."
     )
     assert resolved.told["fingerprint"] == fired.told["fingerprint"]

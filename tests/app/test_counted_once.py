@@ -92,6 +92,7 @@ def told(aws: LocalAws) -> list[dict[str, Any]]:
     """Return all messages that subscribers got; those of ended alerts hold the whole counts."""
     now = int(time.time())  # of the travelled clock, which ticks on while a test runs
     aws.sweep(now + Intervals().outbox + 60)
+    aws.read_flow_logs_until(now + Intervals().resolve)
     aws.sweep(now + Intervals().resolve + 60)
     return aws.alerts()
 

@@ -127,7 +127,9 @@ def test_an_alert_is_resolved_when_no_more_such_records_come(aws: LocalAws) -> N
         assert the_alerts(aws) == []
 
         clock.move_to(NOON + 7_200)
+        aws.read_flow_logs_until(NOON + 7_000)
         aws.sweep(NOON + 7_200)
         (resolved,) = the_alerts(aws)
     assert (resolved["status"], resolved["fingerprint"]) == ("resolved", fired["fingerprint"])
-    assert "nothing of it was seen" in resolved["status_reason"]
+    assert resolved["ending"] == "quiet"
+    assert "nothing more of it was seen" in resolved["status_reason"]

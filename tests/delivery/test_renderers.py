@@ -120,7 +120,7 @@ def test_a_resolved_message_is_short_and_offers_nothing_to_do() -> None:
     assert (
         blocks[0]
         .to_dict()["text"]["text"]
-        .startswith("\N{WHITE HEAVY CHECK MARK} RESOLVED: Replies blocked by ")
+        .startswith("\N{WHITE HEAVY CHECK MARK} FIXED: Replies blocked by ")
     )
 
 

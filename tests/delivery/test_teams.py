@@ -44,7 +44,10 @@ def test_the_message_is_valid(name: str) -> None:
         ("critical", "attention", "CRITICAL"),
         ("high", "attention", "HIGH"),
         ("records-lost", "warning", "MEDIUM"),
-        ("resolved", "good", "RESOLVED"),
+        ("resolved", "good", "\N{WHITE HEAVY CHECK MARK} FIXED"),
+        ("quiet", "default", "\N{SPEAKER WITH CANCELLATION STROKE} QUIET"),
+        ("unknown", "attention", "\N{BLACK QUESTION MARK ORNAMENT} UNKNOWN"),
+        ("no-flow-logs", "attention", "HIGH"),
         ("reminder", "attention", "STILL CRITICAL"),
     ],
 )

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
 from flowverdict.alerts.model import Alert, Status
-from flowverdict.app.ingest import IngestService
+from flowverdict.app.ingest import IngestService, SourcePlace
 from flowverdict.app.observability import LogCount, Metric, Observability
-from flowverdict.flowlog.object_key import Origin, origin_of
+from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import RecordFormat
 from flowverdict.flowlog.s3_events import ObjectRef
-from flowverdict.flows.read_source import partition_key, read_log_events, read_object
+from flowverdict.flows.read_source import read_log_events, read_object
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.feed_readings import FeedReadings
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.windows import WindowEvaluator
@@ -221,6 +222,7 @@ class Truth:
                 evaluator=WindowEvaluator(evidence, self.store, manager, intervals),
                 store=self.store,
                 intervals=intervals,
+                feeds=FeedReadings(self.store, intervals),
                 evidence=evidence,
                 configs=Ec2Config(
                     clients=client_factory(),
@@ -239,7 +241,7 @@ class Truth:
                     service.ingest(
                         ref.source_id,
                         ref.name,
-                        partition_key(origin_of(flow_log.key)),
+                        SourcePlace.of_object(flow_log.key),
                         partial(_read_object, flow_log.text, ref.name),
                     )
                 )
@@ -249,7 +251,10 @@ class Truth:
                 reading = partial(_read_log_events, events.lines.texts, name, origin)
                 ingested.append(
                     service.ingest(
-                        f"log-events-{number}", name, partition_key(origin, name), reading
+                        f"log-events-{number}",
+                        name,
+                        SourcePlace.of_stream(origin, LOG_GROUP, name),
+                        reading,
                     )
                 )
             service.evaluate(ingested)

@@ -10,6 +10,8 @@ from flowverdict.alerts.detection import Detection, fingerprint
 from flowverdict.alerts.model import Alert, Kind, Notice, Remote, Severity
 from flowverdict.alerts.recheck import Sample
 from flowverdict.core.errors import DeliveryError
+from flowverdict.lifecycle.feed_readings import FeedReadings
+from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.store import Window
 
 if TYPE_CHECKING:
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Notification
     from flowverdict.lifecycle.manager import AlertManager
     from flowverdict.lifecycle.notifier import Outcome
+    from flowverdict.lifecycle.store import AlertStore
 
+FEED = "123456789012#eu-west-1#fl-0a1b"
 NOW = 1_795_348_800  # 2026-11-22T12:00:00Z
 
 ALERT = Alert(
@@ -92,6 +96,11 @@ def record(
     return manager.notify([*manager.apply(detections, window, now)])
 
 
+def read_on(store: AlertStore, until: int) -> None:
+    """Note that flow logs of the detections' feed were read up to ``until`` (Unix seconds)."""
+    FeedReadings(store, Intervals(), wait=lambda _: None).note({FEED: until}, until)
+
+
 def detection(
     name: str = "one",
     severity: Severity = Severity.HIGH,
@@ -110,6 +119,7 @@ def detection(
     )
     return Detection(
         notification=notification,
+        feeds=(FEED,),
         inhibits=inhibits,
         inhibited_by=inhibited_by,
     )

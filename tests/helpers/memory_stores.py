@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.model import Notification
     from flowverdict.flows.evidence import Evidence
+    from flowverdict.lifecycle.feeds import Feed
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
 
 
@@ -61,6 +62,7 @@ class MemoryStore:
         self._rate_limits: dict[int, RateLimit] = {}
         self._windows: dict[str, Window] = {}
         self._contributions: dict[tuple[str, str], Notification] = {}
+        self.feeds: dict[str, Feed] = {}
         self._sources: dict[str, tuple[int, ...]] = {}
         self._read_at: dict[str, int] = {}
         self._offers: dict[str, StoredOffers] = {}
@@ -79,6 +81,29 @@ class MemoryStore:
 
     def commit(self, commit: Commit, now: int, intervals: Intervals) -> None:  # noqa: ARG002 - nothing expires here
         """Write all changes, or raise ``ConflictError``."""
+        if self._is_stale(commit):
+            raise ConflictError
+        self._write_states(commit, intervals)
+        for inhibition in commit.inhibitions:
+            self._inhibitions[inhibition.key] = inhibition.until
+        if commit.rate_limit is not None:
+            rate_limit = commit.rate_limit
+            self._rate_limits[rate_limit.hour] = unpack_rate_limit(
+                rate_limit.hour, rate_limit.version + 1, pack_rate_limit(rate_limit)
+            )
+        if commit.window is not None:
+            self._write_window(commit.window)
+        if commit.feed is not None:
+            feed = commit.feed
+            self.feeds[feed.name] = replace(feed, version=feed.version + 1)
+        for contribution in commit.contributions:
+            self._contributions.pop((contribution.window_id, contribution.fingerprint), None)
+            if contribution.notification is not None:
+                self._contributions[contribution.window_id, contribution.fingerprint] = (
+                    contribution.notification
+                )
+
+    def _is_stale(self, commit: Commit) -> bool:
         stale = any(state.version != self._version(state.fingerprint) for state in commit.states)
         rate_limit = commit.rate_limit
         stale = stale or (
@@ -90,8 +115,14 @@ class MemoryStore:
             window is not None
             and window.version != self._windows.get(window.window_id, window).version
         )
-        if stale:
-            raise ConflictError
+        feed = commit.feed
+        if feed is not None:
+            stale = stale or (
+                feed.version != (self.feeds[feed.name].version if feed.name in self.feeds else 0)
+            )
+        return stale
+
+    def _write_states(self, commit: Commit, intervals: Intervals) -> None:
         for state in commit.states:
             self.states[state.fingerprint] = unpack_state(
                 state.fingerprint,
@@ -101,26 +132,13 @@ class MemoryStore:
                 state.pending_at,
             )
             self._due[state.fingerprint] = state.due_at(intervals)
-        for inhibition in commit.inhibitions:
-            self._inhibitions[inhibition.key] = inhibition.until
-        if rate_limit is not None:
-            self._rate_limits[rate_limit.hour] = unpack_rate_limit(
-                rate_limit.hour, rate_limit.version + 1, pack_rate_limit(rate_limit)
-            )
-        if window is not None:
-            before = self._windows.get(window.window_id, Window(window_id=window.window_id))
-            fingerprints = (
-                before.fingerprints if window.fingerprints is None else window.fingerprints
-            )
-            self._windows[window.window_id] = replace(
-                window, version=window.version + 1, fingerprints=fingerprints
-            )
-        for contribution in commit.contributions:
-            self._contributions.pop((contribution.window_id, contribution.fingerprint), None)
-            if contribution.notification is not None:
-                self._contributions[contribution.window_id, contribution.fingerprint] = (
-                    contribution.notification
-                )
+
+    def _write_window(self, window: Window) -> None:
+        before = self._windows.get(window.window_id, Window(window_id=window.window_id))
+        fingerprints = before.fingerprints if window.fingerprints is None else window.fingerprints
+        self._windows[window.window_id] = replace(
+            window, version=window.version + 1, fingerprints=fingerprints
+        )
 
     def _version(self, fingerprint: str) -> int:
         return self.states[fingerprint].version if fingerprint in self.states else 0
@@ -141,6 +159,19 @@ class MemoryStore:
             (at, name) for name, at in self._due.items() if at is not None and at <= now
         )
         return [name for _, name in waiting[:limit]]
+
+    def load_feeds(self, names: Collection[str]) -> Mapping[str, Feed]:
+        """Return the feeds that exist."""
+        return {name: self.feeds[name] for name in names if name in self.feeds}
+
+    def silent_feeds(self, now: int, limit: int) -> list[str]:
+        """Return the names of silent feeds, the longest silent first."""
+        silent = [
+            (feed.silent_from, name)
+            for name, feed in self.feeds.items()
+            if feed.silent_from is not None and feed.silent_from <= now
+        ]
+        return [name for _, name in sorted(silent)[:limit]]
 
     def load_windows(self, window_ids: Collection[str]) -> Mapping[str, Window]:
         """Return the windows that exist."""

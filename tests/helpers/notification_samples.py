@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.grouping import group
 from flowverdict.alerts.model import Alert, Kind, Notice, Section, Severity, Status
+from flowverdict.alerts.notices import no_flow_logs
 from flowverdict.network.snapshot import load_snapshot
 from flowverdict.verdict.batch import Batch, FixedConfig
 
@@ -111,7 +113,29 @@ NOTIFICATIONS: dict[str, Callable[[], Notification]] = {
         Status.REMINDER, "still happening: 3 more flows since 12:05"
     ),
     "resolved": lambda: scenario("rules-outbound-response").with_status(
-        Status.RESOLVED, "The packet that stood for it passes under the rules as read at 12:40."
+        Status.RESOLVED,
+        "The packet that stood for it passes under the rules as read at 12:40.",
+        Ending.FIXED,
+    ),
+    "quiet": lambda: scenario("rules-outbound-response").with_status(
+        Status.RESOLVED,
+        "Quiet, still blocked: the rules as read 2026-11-22T12:40:00Z deny it. Whoever tried has "
+        "stopped: nothing more of it was seen in the flow logs read up to 2026-11-22T12:35:00Z; "
+        "its last record ends at 2026-11-22T12:00:25Z.",
+        Ending.QUIET,
+    ),
+    "unknown": lambda: scenario("rules-outbound-response").with_status(
+        Status.REMINDER,
+        "Unknown: nobody can say whether this goes on. Flow logs of it were read up to "
+        "2026-11-22T12:05:00Z only; its last record ends at 2026-11-22T12:00:25Z. If it is seen "
+        "again, it is told as new.",
+        Ending.UNKNOWN,
+    ),
+    "no-flow-logs": lambda: no_flow_logs(
+        "123456789012",
+        "eu-west-1",
+        [("fl-0a1b2c3d4e5f60718", FOUND_AT - 180), ("/vpc/flow-logs", FOUND_AT - 120)],
+        read_at=FOUND_AT,
     ),
     "scan": scan,
     "digest": digest,

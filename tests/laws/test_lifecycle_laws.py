@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from flowverdict.alerts.detection import fingerprint
+from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import Alert, Kind, Severity, Status
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import HOUR, hour_of
-from flowverdict.lifecycle.state_machine import EpisodeContext, Intervals, on_detection, on_sweep
+from flowverdict.lifecycle.state_machine import EpisodeContext, Intervals
 from flowverdict.lifecycle.store import Window
-from tests.helpers.alert_samples import NOW, Outbox, a_window, detection, record
+from tests.helpers.alert_samples import FEED, NOW, Outbox, a_window, detection, read_on, record
 from tests.helpers.hypothesis_weight import examples
 from tests.helpers.memory_stores import MemoryStore
 
@@ -74,7 +75,7 @@ class Told:
         """Whether the rate limit counts this message."""
         return (
             not self.waited
-            and self.notification.status is not Status.RESOLVED
+            and not self.notification.is_over
             and self.notification.kind in {Kind.REJECT, Kind.SCAN}
         )
 
@@ -103,6 +104,7 @@ class Life(RuleBasedStateMachine):
         self.inhibited = False  # whether the last detection of the consequence was inhibited
         self.noise_seen = self.noise_told = 0
         self.waiting: set[str] = set()
+        self.logs_come = True
 
     @initialize(hourly_limit=st.sampled_from([1, 3, 4, 30]))
     def begin(self, hourly_limit: int) -> None:
@@ -166,6 +168,15 @@ class Life(RuleBasedStateMachine):
         self.now += seconds
 
     @rule()
+    def logs_stop(self) -> None:
+        """Deliver no more flow logs: nothing may be told to be over because of that."""
+        self.logs_come = False
+
+    @rule()
+    def logs_come_again(self) -> None:
+        self.logs_come = True
+
+    @rule()
     def topic_away(self) -> None:
         """Refuse the next message: it is sent later, and nothing else changes."""
         self.outbox.broken = 1
@@ -174,6 +185,8 @@ class Life(RuleBasedStateMachine):
 
     def _sweep(self) -> None:
         self._note_waiting()
+        if self.logs_come:
+            read_on(self.store, self.now)
         self.manager.sweep(self.now, None)
         self._collect()
         for state in self.store.states.values():
@@ -208,7 +221,7 @@ class Life(RuleBasedStateMachine):
         )
         if name == "consequence" and not episode.messages and not told.waited:
             assert not self.inhibited, "told although another alert explains it"
-        match notification.status:
+        match notification.status if notification.ending is None else notification.ending:
             case Status.FIRING:
                 before = episode.told_as
                 assert before is None or notification.severity.rank < before.rank, (
@@ -221,11 +234,15 @@ class Life(RuleBasedStateMachine):
                 assert (
                     told.at - episode.messages[-1].at >= INTERVALS.repeat - INTERVALS.outbox - SWEEP
                 ), "reminded too soon"
-            case Status.RESOLVED:
-                assert episode.messages, "resolved what nobody was told"
-                assert episode.messages[-1].notification.status is not Status.RESOLVED, (
-                    "resolved twice"
-                )
+            case ending:
+                assert episode.messages, "an end of what nobody was told"
+                assert not episode.messages[-1].notification.is_over, "ended twice"
+                assert ending in {Ending.QUIET, Ending.UNKNOWN}
+                if ending is Ending.QUIET:
+                    read_to = self.store.feeds[FEED].read_to
+                    assert read_to - (notification.last_seen or 0) >= INTERVALS.resolve, (
+                        "told as quiet although no flow logs were read"
+                    )
         if not episode.messages:
             assert notification.status is Status.FIRING
         assert notification.records == episode.records, (
@@ -260,6 +277,7 @@ class Life(RuleBasedStateMachine):
         if not hasattr(self, "manager"):
             return
         self.outbox.broken = 0
+        self.logs_come = True
         end = self.now + INTERVALS.digest + HOUR
         while self.now < end:
             self.now += SWEEP
@@ -270,7 +288,7 @@ class Life(RuleBasedStateMachine):
             assert not state.is_open
             assert state.pending is None
             if episode.messages:
-                assert episode.messages[-1].notification.status is Status.RESOLVED
+                assert episode.messages[-1].notification.is_over
 
 
 TestLife = Life.TestCase
@@ -464,51 +482,3 @@ def test_a_reminder_that_the_cap_took_back_makes_nothing_worse() -> None:
         for notification in outbox.sent
         if notification.fingerprint == fingerprint("fault-0")
     ] == [Status.FIRING]
-
-
-@pytest.mark.parametrize(("ends", "opens"), [(-300, False), (60, False), (61, True)])
-def test_records_that_come_late_open_nothing_that_the_rules_have_ended(
-    ends: int, *, opens: bool
-) -> None:
-    # A record may end up to a minute after its last packet, so a record that seems to end after the
-    # fix may be from before the fix.
-    mended = NOW + 1_800
-    state = on_detection(
-        None, seen("fault-0", Severity.HIGH, 1), NOW, inhibited=False, context=AROUND
-    ).sent()
-    over = on_sweep(state, mended, INTERVALS, passes=True).sent()
-    assert over.closed_by_rules
-    late = seen("fault-0", Severity.HIGH, 1)
-    after_it = on_detection(
-        over,
-        replace(late, notification=replace(late.notification, last_seen=mended + ends)),
-        mended + 420,
-        inhibited=False,
-        context=AROUND,
-    )
-    assert after_it.is_open is opens
-    assert after_it.notification.records == (1 if opens else 2)
-
-
-def test_what_a_digest_has_told_of_a_window_is_not_told_again_when_more_of_it_comes() -> None:
-    store, outbox = MemoryStore(), Outbox()
-    manager = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=30)
-    midnight = INTERVALS.digest_end(NOW)
-
-    def judged(records: int, now: int) -> None:
-        window = store.load_windows(["place#1"]).get("place#1", Window(window_id="place#1"))
-        record(
-            manager,
-            [seen("noise-0", Severity.LOW, records)],
-            replace(window, judged=str(records)),
-            now,
-        )
-
-    judged(5, NOW)
-    manager.sweep(midnight + 60, None)
-    judged(7, midnight + 120)  # a file of the same five minutes, late
-    judged(8, midnight + 180)  # and another one
-    manager.sweep(midnight + INTERVALS.digest + 60, None)
-    assert [
-        notification.records for notification in outbox.sent if notification.kind is Kind.DIGEST
-    ] == [5, 3]

@@ -89,7 +89,7 @@ class Deployment:
             for window, its_flows in flows.windows.items():
                 self.evidence.put(PLACE, window, source_id, Evidence(flows=its_flows))
                 rejects = bool(its_flows.rejects) or any(its_flows.lost())
-                dirty.add(DirtyWindow(partition=PLACE, window=window, rejects=rejects))
+                dirty.add(DirtyWindow(partition=PLACE, window=window, rejects=rejects, feed=PLACE))
         self.evaluator.evaluate(
             dirty,
             lambda flows, rejected: WindowFindings(

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowverdict.alerts.model import Alert, Status
-from flowverdict.app.ingest import IngestService
+from flowverdict.app.ingest import IngestService, SourcePlace
 from flowverdict.app.observability import Observability
 from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.columnar import WINDOW
-from flowverdict.flowlog.object_key import origin_of
-from flowverdict.flows.read_source import partition_key, read_object
+from flowverdict.flows.read_source import read_object
+from flowverdict.lifecycle.feed_readings import FeedReadings
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.windows import WindowEvaluator
@@ -99,6 +99,7 @@ class Deployment:
             evaluator=WindowEvaluator(evidence, store, manager, Intervals(), wait=lambda _: None),
             store=store,
             intervals=Intervals(),
+            feeds=FeedReadings(store, Intervals(), wait=lambda _: None),
             evidence=evidence,
             configs=NoRules(),
             policies=None,
@@ -111,9 +112,7 @@ class Deployment:
 
         service.evaluate(
             [
-                service.ingest(
-                    one.key, one.key, partition_key(origin_of(one.key)), partial(read, one)
-                )
+                service.ingest(one.key, one.key, SourcePlace.of_object(one.key), partial(read, one))
                 for one in files
             ]
         )

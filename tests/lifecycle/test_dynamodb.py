@@ -13,13 +13,13 @@ from flowverdict.alerts.detection import fingerprint
 from flowverdict.alerts.model import Severity, Status
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.manager import AlertManager
+from flowverdict.lifecycle.passing_time import Findings, on_sweep
 from flowverdict.lifecycle.rate_limit import RateLimit, hour_of
 from flowverdict.lifecycle.state_machine import (
     AlertState,
     EpisodeContext,
     Intervals,
     on_detection,
-    on_sweep,
 )
 from flowverdict.lifecycle.store import (
     MAX_STATES,
@@ -278,7 +278,8 @@ def test_noise_is_due_at_the_end_of_the_day_in_which_it_began_however_often_it_i
 
 def test_what_is_over_is_never_due(store: AlertStore) -> None:
     commit(store, fresh().sent())
-    over = on_sweep(load(store), NOW + INTERVALS.resolve, INTERVALS, passes=False)
+    read = Findings(rules={}, read_to={fingerprint("one"): NOW + INTERVALS.resolve}, accepted_at={})
+    over = on_sweep(load(store), NOW + INTERVALS.resolve, INTERVALS, read)
     assert over.pending is Status.RESOLVED
     commit(store, over)
     store.mark_sent(load(store), INTERVALS)
@@ -449,8 +450,9 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
 
     calls.clear()
     manager.sweep(NOW + 90, None)
-    # Nothing is due: one query, and a read of the rate limits of this hour and the hour before.
-    assert calls == {"Query": 1, "BatchGetItem": 2}
+    # Nothing is due: a query of alerts and one of feeds, and a read of the rate limits of this hour
+    # and the hour before.
+    assert calls == {"Query": 2, "BatchGetItem": 2}
 
 
 # --- offers of fixes ------------------------------------------------------------------------------

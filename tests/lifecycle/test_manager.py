@@ -24,7 +24,7 @@ from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import hour_of
 from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict.lifecycle.store import MAX_STATES
+from flowverdict.lifecycle.store import MAX_STATES, Window
 from flowverdict_cli.local_aws import REGION, LocalAws
 from tests.helpers.alert_samples import NOW, Outbox, a_window, detection, record
 from tests.helpers.at_once import NoRules
@@ -403,3 +403,27 @@ def test_a_table_that_is_not_there_is_one_clear_line() -> None:
     with pytest.raises(StateError, match=r"gone: could not be read: .*ResourceNotFound") as raised:
         record(manager, [detection()], a_window(), NOW)
     assert isinstance(raised.value.__cause__, ClientError)
+
+
+def test_what_a_digest_has_told_of_a_window_is_not_told_again_when_more_of_it_comes() -> None:
+    store, outbox = MemoryStore(), Outbox()
+    manager = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=30)
+    midnight = INTERVALS.digest_end(NOW)
+
+    def judged(records: int, now: int) -> None:
+        window = store.load_windows(["place#1"]).get("place#1", Window(window_id="place#1"))
+        record(
+            manager,
+            [detection("noise-0", Severity.LOW, records=records)],
+            replace(window, judged=str(records)),
+            now,
+        )
+
+    judged(5, NOW)
+    manager.sweep(midnight + 60, None)
+    judged(7, midnight + 120)  # a file of the same five minutes, late
+    judged(8, midnight + 180)  # and another one
+    manager.sweep(midnight + INTERVALS.digest + 60, None)
+    assert [
+        notification.records for notification in outbox.sent if notification.kind is Kind.DIGEST
+    ] == [5, 3]

@@ -16,7 +16,7 @@ from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import hour_of
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.store import Window
-from tests.helpers.alert_samples import NOW, Outbox, detection, record
+from tests.helpers.alert_samples import NOW, Outbox, detection, read_on, record
 from tests.helpers.at_once import NoRules
 from tests.helpers.events import BUCKET, notification, queue_message
 from tests.helpers.flow_log_lines import content_of, key_of, reply
@@ -82,6 +82,7 @@ def test_an_unreadable_alert_is_opened_again_and_never_resolved_before(
 
     now = NOW + 60 * 301
     deployment.show(2, "one", now=now)
+    read_on(deployment.store, now + INTERVALS.resolve)
     deployment.manager.sweep(now + INTERVALS.resolve, None)
     statuses = [sent.status for sent in deployment.outbox.sent]
     assert statuses == [Status.FIRING, Status.FIRING, Status.RESOLVED]
@@ -152,7 +153,7 @@ def deliver(aws: LocalAws, number: int) -> Invocation:
         "alert#",
         *(
             pytest.param(prefix, marks=pytest.mark.slow)
-            for prefix in ("window#", "alerts#", "part#", "source#")
+            for prefix in ("window#", "alerts#", "part#", "source#", "feed#")
         ),
     ],
 )
@@ -164,6 +165,7 @@ def test_a_batch_around_a_deployment_does_not_fail(
         "window#": ("sources", {"S": "two"}),
         "alerts#": ("fingerprints", {"S": "as texts"}),
         "source#": ("windows", {"S": "from 1 to 2"}),
+        "feed#": ("read_to", {"S": "some time"}),
     }
     with time_machine.travel(NOW, tick=True):
         first = deliver(aws, 1)
@@ -187,6 +189,7 @@ def test_a_batch_around_a_deployment_does_not_fail(
         assert {one["status"] for one in fired} == {"firing"}
         assert len(fired) == (2 if prefix == "alert#" else 1)
 
+        aws.read_flow_logs_until(NOW + INTERVALS.resolve + 60)
         aws.sweep(NOW + INTERVALS.resolve + 60)
         (resolved,) = aws.alerts()
         assert resolved["status"] == "resolved"

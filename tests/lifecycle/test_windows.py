@@ -76,7 +76,12 @@ class Deployment:
         for window, evidence in source.windows.items():
             self.evidence.put(partition, window, name, evidence)
         return {
-            DirtyWindow(partition=partition, window=window, rejects=bool(evidence.flows.rejects))
+            DirtyWindow(
+                partition=partition,
+                window=window,
+                rejects=bool(evidence.flows.rejects),
+                feed=partition,
+            )
             for window, evidence in source.windows.items()
         }
 

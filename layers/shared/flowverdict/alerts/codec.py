@@ -12,6 +12,7 @@ from functools import cache, partial
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import (
     JSON_KEYS,
     SCHEMA_VERSION,
@@ -157,6 +158,7 @@ _CONVERTED: Mapping[str, Callable[[Any], Any]] = {
     "kind": Kind,
     "status": Status,
     "severity": Severity,
+    "ending": lambda ending: None if ending is None else Ending(ending),
     "first_seen": _epoch,
     "last_seen": _epoch,
     "opened_at": _epoch,

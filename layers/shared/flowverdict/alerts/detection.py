@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from flowverdict.alerts.model import Alert, Kind, Notice, Severity
+    from flowverdict.alerts.probe import Probe
     from flowverdict.alerts.recheck import Sample
     from flowverdict.flowlog.records import FlowDirection
     from flowverdict.verdict.model import Leg, VerdictKind
@@ -55,6 +56,10 @@ class Detection:
     ----------
     samples
         Packets to evaluate again when the rules may have changed.
+    probes
+        What accepted traffic would show that all of it passes; nothing where no traffic would.
+    feeds
+        Names of the feeds (``lifecycle.feeds``) whose records show it.
     inhibits
         Inhibition keys: a detection with one of these keys in ``inhibited_by`` is explained by this
         one.
@@ -64,6 +69,8 @@ class Detection:
 
     notification: Alert | Notice
     samples: tuple[Sample, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    feeds: tuple[str, ...] = ()
     inhibits: tuple[str, ...] = ()
     inhibited_by: tuple[str, ...] = ()
 

@@ -26,6 +26,7 @@ from flowverdict.alerts.detection import Detection, GroupKey, Urgency, most_seve
 from flowverdict.alerts.inhibition import inhibited_by, inhibits
 from flowverdict.alerts.model import MAX_REMOTES, Kind, Severity
 from flowverdict.alerts.notices import aggregated_flows, lost_records
+from flowverdict.alerts.probe import probes_of
 from flowverdict.alerts.recheck import MAX_SAMPLES, sample_of
 from flowverdict.alerts.scans import Scan, split_scans
 from flowverdict.alerts.severity import service_port, severity_of
@@ -169,6 +170,7 @@ def _detection(
     return Detection(
         notification=alert,
         samples=tuple(samples[:MAX_SAMPLES]),
+        probes=probes_of(members),
         inhibits=inhibits(alert),
         inhibited_by=inhibited_by(alert, standing),
     )

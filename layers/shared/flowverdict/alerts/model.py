@@ -12,10 +12,11 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Self
 
-from flowverdict.core.formatting import common_network, counted, cut, isoformat, with_port
+from flowverdict.alerts.ending import Ending
+from flowverdict.alerts.merging import both_networks, greatest, least, most
+from flowverdict.core.formatting import counted, cut, isoformat, with_port
 from flowverdict.verdict.values import AclEntry, Miss  # noqa: TC001 - the codec reads the annotations
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Kind(StrEnum):
     """The kind of a notification. The first two are alerts, the others notices.
 
     ``flow-overflow``: an interface has more rejected flows than are evaluated one by one.
+    ``no-flow-logs``: flow logs that were read regularly come no more.
     ``rate-limited``: the hourly limit holds messages back.
     """
 
@@ -70,6 +72,7 @@ class Kind(StrEnum):
     DIGEST = "digest"
     FLOW_OVERFLOW = "flow-overflow"
     RATE_LIMITED = "rate-limited"
+    NO_FLOW_LOGS = "no-flow-logs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +175,9 @@ class _Notification:
         32 hexadecimal digits, the same for the same problem whenever it is detected.
     status_reason
         The reason of the status, in words; ``None`` where there is nothing to add.
+    ending
+        How the episode ended; ``None`` while it goes on. An ending that is unknown has the status
+        of a reminder, because no reader may take the problem for over.
     first_seen, last_seen
         Unix seconds of the records; ``None`` where the records have none.
     """
@@ -179,6 +185,7 @@ class _Notification:
     kind: Kind
     status: Status = Status.FIRING
     status_reason: str | None = None
+    ending: Ending | None = None
     fingerprint: str
     severity: Severity
     severity_reason: str
@@ -192,17 +199,26 @@ class _Notification:
     first_seen: int | None = None
     last_seen: int | None = None
 
-    def with_status(self, status: Status, reason: str | None) -> Self:
+    def with_status(self, status: Status, reason: str | None, ending: Ending | None = None) -> Self:
         """Return the notification with another status."""
-        return replace(self, status=status, status_reason=reason)
+        return replace(self, status=status, status_reason=reason, ending=ending)
+
+    def with_status_of(self, other: _Notification) -> Self:
+        """Return the notification with the status, reason and ending of another."""
+        return self.with_status(other.status, other.status_reason, other.ending)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this is the last message of an episode."""
+        return self.ending is not None or self.status is Status.RESOLVED
 
     @property
     def is_withdrawn(self) -> bool:
-        """Whether the notification is resolved because it was wrong, not because it is over."""
-        return (
+        """Whether the notification ends because it was wrong, not because it is over."""
+        return self.ending is Ending.CORRECTED or (
             self.status is Status.RESOLVED
             and self.status_reason is not None
-            and self.status_reason.startswith(CORRECTED)
+            and self.status_reason.startswith(CORRECTED)  # an earlier version stored no ending
         )
 
     @property
@@ -235,8 +251,8 @@ class _Notification:
         interfaces = {*self.interfaces, *newer.interfaces}
         return {
             "records": self.records + newer.records,
-            "first_seen": _least(self.first_seen, newer.first_seen),
-            "last_seen": _greatest(self.last_seen, newer.last_seen),
+            "first_seen": least(self.first_seen, newer.first_seen),
+            "last_seen": greatest(self.last_seen, newer.last_seen),
             "interfaces": tuple(sorted(interfaces)[:MAX_INTERFACES]),
             "interface_count": max(len(interfaces), self.interface_count, newer.interface_count),
         }
@@ -383,8 +399,9 @@ class Alert(_Notification):
             **self._widened(newer),
             status=newer.status,
             status_reason=newer.status_reason,
+            ending=newer.ending,
             near=first.near,
-            far_network=_both_networks(self.far_network, newer.far_network),
+            far_network=both_networks(self.far_network, newer.far_network),
             near_others=max(
                 self.near_others, newer.near_others, 0 if self.near == newer.near else 1
             ),
@@ -392,7 +409,7 @@ class Alert(_Notification):
             confidences=confidences,
             top_remotes=remotes[:MAX_REMOTES],
             remote_count=max(len(remotes), self.remote_count, newer.remote_count),
-            targets=_most(self.targets, newer.targets),
+            targets=most(self.targets, newer.targets),
             flows=self.flows + newer.flows,
             packets=self.packets + newer.packets,
             bytes=self.bytes + newer.bytes,
@@ -473,25 +490,3 @@ def _plain(notification: _Notification) -> dict[str, Any]:
 def busiest(remote: Remote) -> tuple[int, str]:
     """Return the sort key of a remote: most packets first, then by address."""
     return (-remote.packets, remote.address)
-
-
-def _both_networks(first: str | None, second: str | None) -> str | None:
-    if first is None or second is None:
-        return None
-    networks = [ip_network(first), ip_network(second)]
-    both = common_network(str(end) for network in networks for end in (network[0], network[-1]))
-    return None if both is None else str(both)
-
-
-def _least(first: int | None, second: int | None) -> int | None:
-    return min((value for value in (first, second) if value is not None), default=None)
-
-
-def _greatest(first: int | None, second: int | None) -> int | None:
-    return max((value for value in (first, second) if value is not None), default=None)
-
-
-def _most(first: tuple[int, int] | None, second: tuple[int, int] | None) -> tuple[int, int] | None:
-    if first is None or second is None:
-        return first if second is None else second
-    return (max(first[0], second[0]), max(first[1], second[1]))

@@ -1,4 +1,4 @@
-"""Notices about the flow log itself: records that AWS lost, and flows that are too many.
+"""Notices about the flow log itself: records lost, flows that are too many, flow logs missing.
 
 AWS writes SKIPDATA for traffic that it could not log
 (https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html). Beyond ``MAX_FLOWS`` the
@@ -7,18 +7,23 @@ rejected flows of a window are only aggregated by interface.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.detection import Detection, fingerprint
 from flowverdict.alerts.model import Kind, Notice, Section, Severity
-from flowverdict.core.formatting import cut, cut_or_none
+from flowverdict.core.formatting import counted, cut, cut_or_none, isoformat
 from flowverdict.flows.collector import MAX_FLOWS
 from flowverdict.verdict.wording import most_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from flowverdict.flows.model import AggregatedRejects, LostRecords
+
+
+_MAX_MISSING = 20  # lines
+_REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d")
 
 
 def lost_records(losses: Iterable[LostRecords]) -> list[Detection]:
@@ -56,6 +61,75 @@ def _lost(loss: LostRecords) -> Notice:
             ),
         ),
     )
+
+
+def no_flow_logs_fingerprint(account_id: str, region: str) -> str:
+    """Return the fingerprint of the notice that an account's Region delivers no flow logs."""
+    return fingerprint(Kind.NO_FLOW_LOGS, account_id, region)
+
+
+def no_flow_logs(
+    account_id: str, region: str, missing: Sequence[tuple[str, int]], *, read_at: int
+) -> Notice:
+    """Return the notice that flow logs of an account's Region are missing.
+
+    Parameters
+    ----------
+    missing
+        For each flow log or log group, its name and up to when it was read (Unix seconds), the one
+        that is missing for longest first.
+    read_at
+        When the one that is missing for longest was read for the last time (Unix seconds).
+    """
+    since = missing[0][1]
+    place = f"account {account_id}, {region}"
+    return Notice(
+        kind=Kind.NO_FLOW_LOGS,
+        fingerprint=no_flow_logs_fingerprint(account_id, region),
+        severity=Severity.HIGH,
+        severity_reason="what is rejected there is not seen",
+        title=cut(f"No flow logs from {place} since {isoformat(since)}"),
+        summary=cut(
+            f"Flow logs of {place} were read regularly, the last ones at {isoformat(read_at)}. "
+            f"Since {isoformat(since)} nothing is known of "
+            f"{counted(len(missing), 'flow log or log group')} there. Open alerts of "
+            "that place stay open: nobody knows whether they are over."
+        ),
+        account_id=cut(account_id),
+        region=cut(region),
+        first_seen=since,
+        last_seen=since,
+        sections=(
+            Section(
+                heading="Missing, and since when",
+                lines=tuple(
+                    cut(f"{name}: {isoformat(end)}") for name, end in missing[:_MAX_MISSING]
+                )
+                + (
+                    (f"and {len(missing) - _MAX_MISSING:,} more",)
+                    if len(missing) > _MAX_MISSING
+                    else ()
+                ),
+            ),
+            Section(
+                heading="What to do",
+                lines=(
+                    _deliveries(region),
+                    "See whether the bucket's policy, key or events have changed.",
+                    "See whether the log group's subscription filter is still there.",
+                    "If the flow log was deleted on purpose, nothing has to be done.",
+                ),
+            ),
+        ),
+    )
+
+
+def _deliveries(region: str) -> str:
+    """Return the first step; its command only with a Region that is one."""
+    step = "Is the flow log still there, and do its deliveries succeed?"
+    if not _REGION.fullmatch(region):
+        return step
+    return f"{step} aws ec2 describe-flow-logs --region {region}"
 
 
 def aggregated_flows(aggregated: Mapping[str | None, AggregatedRejects]) -> list[Detection]:

@@ -1,12 +1,13 @@
 """Check whether the rules by now let the packets of an alert pass.
 
 A few packets of each alert are stored with it. When the rules are read again and let all of these
-packets pass, the alert is resolved, long before the absence of further rejects would show that.
+packets pass, the alert is fixed, long before the absence of further rejects would show that.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -108,13 +109,25 @@ def sample_of(explanation: Explanation) -> Sample | None:
     )
 
 
-def passes(sample: Sample, config: NetConfig) -> bool:
-    """Whether the rules let the packet pass: a reply the network ACL, a request all rules.
+class Passage(StrEnum):
+    """What the rules do with a packet, as far as is certain."""
 
-    Only a certain answer counts: if the interface is gone or a rule leaves the answer open, the
-    packet does not pass.
+    PASSES = "passes"
+    BLOCKED = "blocked"
+    UNKNOWN = "unknown"
+
+
+def passage(sample: Sample, config: NetConfig) -> Passage:
+    """Return what the rules do with the packet: a reply the network ACL, a request all rules.
+
+    ``UNKNOWN`` if the interface is gone or a rule leaves the answer open.
     """
     rules_check = check_rules(sample.flow(), config)
-    if isinstance(rules_check, NotAvailable) or rules_check.acl_outcome is not Outcome.ALLOW:
-        return False
-    return sample.leg == Leg.RESPONSE or rules_check.groups.outcome is Outcome.ALLOW
+    if isinstance(rules_check, NotAvailable):
+        return Passage.UNKNOWN
+    outcomes = {rules_check.acl_outcome}
+    if sample.leg != Leg.RESPONSE:
+        outcomes.add(rules_check.groups.outcome)
+    if Outcome.DENY in outcomes:
+        return Passage.BLOCKED
+    return Passage.PASSES if outcomes == {Outcome.ALLOW} else Passage.UNKNOWN

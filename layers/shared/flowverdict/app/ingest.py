@@ -27,7 +27,7 @@ from flowverdict.core.errors import (
 )
 from flowverdict.flowlog.cloudwatch_logs import decode
 from flowverdict.flowlog.columnar import WINDOW
-from flowverdict.flowlog.object_key import Origin, origin_of, time_of, why_foreign
+from flowverdict.flowlog.object_key import Origin, flow_log_of, origin_of, time_of, why_foreign
 from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flowlog.s3_events import (
     ObjectRef,
@@ -38,6 +38,7 @@ from flowverdict.flowlog.s3_events import (
 )
 from flowverdict.flows.evidence import Evidence
 from flowverdict.flows.read_source import partition_key, read_log_events, read_object
+from flowverdict.lifecycle.feeds import end_of_windows, feed_name
 from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator, WindowFindings
 from flowverdict.verdict.batch import explain_flows
 from flowverdict.verdict.remediation.offers import OpenOffers
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.flows.ports import EvidenceStore
     from flowverdict.flows.read_source import SourceRead
+    from flowverdict.lifecycle.feed_readings import FeedReadings
     from flowverdict.lifecycle.state_machine import Intervals
     from flowverdict.lifecycle.store import AlertStore
     from flowverdict.network.configuration import NetConfig
@@ -83,6 +85,7 @@ class IngestService:
         evaluator: WindowEvaluator,
         store: AlertStore,
         intervals: Intervals,
+        feeds: FeedReadings,
         evidence: EvidenceStore,
         configs: ConfigSource,
         policies: PolicySource | None,
@@ -92,6 +95,7 @@ class IngestService:
         self._evaluator = evaluator
         self._store = store
         self._intervals = intervals
+        self._feeds = feeds
         self._evidence = evidence
         self._configs = configs
         self._policies = policies
@@ -102,7 +106,7 @@ class IngestService:
         self,
         source_id: str,
         name: str,
-        partition: str,
+        place: SourcePlace,
         read: Callable[[int], SourceRead],
         *,
         can_wait: bool | None = None,
@@ -126,32 +130,37 @@ class IngestService:
             return IngestResult(
                 counts=RecordCounts(),
                 dirty=frozenset(
-                    DirtyWindow(partition=partition, window=window, rejects=True, can_wait=can_wait)
-                    for window in known
+                    place.dirty(window, rejects=True, can_wait=can_wait) for window in known
                 ),
+                feed=place.feed_name,
+                windows=frozenset(known),
             )
         source = read(self._store.seed())
         self._observability.read(source.reading)
         for window, evidence in source.windows.items():
-            self._evidence.put(partition, window, source_id, evidence)
+            self._evidence.put(place.partition, window, source_id, evidence)
         self._store.record_source(source_id, source.windows.keys(), int(self._clock()))
         dirty = frozenset(
-            DirtyWindow(
-                partition=partition,
-                window=window,
+            place.dirty(
+                window,
                 rejects=bool(evidence.flows.rejects) or any(evidence.flows.lost()),
                 can_wait=can_wait is not False,
             )
             for window, evidence in source.windows.items()
         )
-        return IngestResult(counts=source.reading.counts, dirty=dirty)
+        return IngestResult(
+            counts=source.reading.counts,
+            dirty=dirty,
+            feed=place.feed_name,
+            windows=source.windows_read,
+        )
 
     def _comes_again(self, source_id: str) -> bool:
         """Return whether Lambda delivers an asynchronous event again if this try fails."""
         read_at = self._store.read_at(source_id)
         return read_at is not None and int(self._clock()) - read_at < _LAST_TRY_AFTER
 
-    def not_read(self, source_id: str, name: str, partition: str) -> IngestResult:
+    def not_read(self, source_id: str, name: str, place: SourcePlace) -> IngestResult:
         """Store that a source could not be read, in the window that its name shows.
 
         What was not seen shows little there until the source is read, which replaces this evidence.
@@ -162,13 +171,16 @@ class IngestService:
             The evidence could not be stored.
         """
         first = time_of(name)
-        if first is None:
-            return IngestResult(counts=RecordCounts(), dirty=frozenset())
-        window = first // WINDOW
-        self._evidence.put(partition, window, source_id, Evidence.not_read(name))
+        dirty = set[DirtyWindow]()
+        if first is not None:
+            window = first // WINDOW
+            self._evidence.put(place.partition, window, source_id, Evidence.not_read(name))
+            dirty.add(place.dirty(window, rejects=False))
         return IngestResult(
             counts=RecordCounts(),
-            dirty=frozenset({DirtyWindow(partition=partition, window=window, rejects=False)}),
+            dirty=frozenset(dirty),
+            feed=place.feed_name,
+            windows=frozenset(),
         )
 
     def evaluate(self, results: Iterable[IngestResult]) -> frozenset[str]:
@@ -178,9 +190,13 @@ class IngestService:
         """
         now = int(self._clock())
         counts, dirty = RecordCounts(), set[DirtyWindow]()
+        read: dict[str, int] = {}
         for result in results:
             counts.merge(result.counts)
             dirty |= result.dirty
+            end = end_of_windows(result.windows, now)
+            if end is not None:
+                read[result.feed] = max(end, read.get(result.feed, end))
         configs = BudgetedConfigSource(self._configs)
         policy = (
             None if self._policies is None else load_policy(self._policies, self._observability)
@@ -195,6 +211,7 @@ class IngestService:
             return replace(findings, retry_helps=asked.retry_helps)
 
         outcome = self._evaluator.evaluate(dirty, explain, now)
+        self._feeds.note(read, now)
         self._observability.rules_not_read(configs)
         self._observability.rejected(outcome.flows)
         if policy is not None:
@@ -245,11 +262,66 @@ class _Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourcePlace:
+    """Where a source belongs.
+
+    Parameters
+    ----------
+    partition
+        An account's Region, or one log stream of that Region.
+    feed
+        The feed without the ID of a flow log: an account's Region, or a log group of it.
+    flow_log_id
+        ``None`` if the name of the source does not show it.
+    """
+
+    partition: str
+    feed: str
+    flow_log_id: str | None = None
+
+    @classmethod
+    def of_object(cls, key: str) -> SourcePlace:
+        """Return the place of an object, as its key shows it."""
+        partition = partition_key(origin_of(key))
+        return cls(partition=partition, feed=partition, flow_log_id=flow_log_of(key))
+
+    @classmethod
+    def of_stream(cls, origin: Origin, log_group: str, name: str) -> SourcePlace:
+        """Return the place of a log stream; ``name`` holds the names of its group and stream."""
+        return cls(partition=partition_key(origin, name), feed=partition_key(origin, log_group))
+
+    @property
+    def feed_name(self) -> str:
+        """The name of the feed that the source is of."""
+        return feed_name(self.feed, self.flow_log_id)
+
+    def dirty(self, window: int, *, rejects: bool, can_wait: bool = False) -> DirtyWindow:
+        """Return a window of which the source has evidence."""
+        return DirtyWindow(
+            partition=self.partition,
+            window=window,
+            rejects=rejects,
+            feed=self.feed,
+            can_wait=can_wait,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestResult:
-    """What a source held, if it was read now, and the windows that it has evidence of."""
+    """What a source held, if it was read now, and the windows that it has evidence of.
+
+    Parameters
+    ----------
+    feed
+        The name of the source's feed.
+    windows
+        The windows that its records ended in, those without traffic among them.
+    """
 
     counts: RecordCounts
     dirty: frozenset[DirtyWindow]
+    feed: str
+    windows: frozenset[int]
 
     @property
     def partitions(self) -> frozenset[str]:
@@ -403,7 +475,7 @@ class ClassifyObjects:
         return _Readings(results=tuple(results), errors=tuple(errors))
 
     def _not_read(self, ref: ObjectRef) -> IngestResult:
-        return self._service.not_read(ref.source_id, ref.name, partition_key(origin_of(ref.key)))
+        return self._service.not_read(ref.source_id, ref.name, SourcePlace.of_object(ref.key))
 
     def _ingest(
         self, ref: ObjectRef, deadline: ReadDeadline, *, can_wait: bool | None
@@ -412,7 +484,7 @@ class ClassifyObjects:
         return self._service.ingest(
             ref.source_id,
             ref.name,
-            partition_key(origin_of(ref.key)),
+            SourcePlace.of_object(ref.key),
             partial(self._read, ref, deadline),
             can_wait=can_wait,
         )
@@ -448,9 +520,9 @@ class ClassifyLogEvents:
             self._observability.logger.info("control message, nothing to do")
             return
         origin = Origin(account_id=logs.account_id, region=self._region)
-        partition = partition_key(origin, logs.name)
+        place = SourcePlace.of_stream(origin, logs.log_group, logs.name)
         result = self._service.ingest(
-            logs.source_id, logs.name, partition, partial(self._read, logs, origin)
+            logs.source_id, logs.name, place, partial(self._read, logs, origin)
         )
         for error in _postponed(self._service.evaluate([result])):
             raise error

@@ -24,7 +24,9 @@ from flowverdict.delivery.sns import SnsTopics, subscriptions_of
 from flowverdict.flowlog.log_formats import DescribedFormats, FixedFormat
 from flowverdict.flowlog.s3_objects import S3Objects
 from flowverdict.flows.evidence_s3 import S3Evidence
+from flowverdict.lifecycle.accepted_traffic import AcceptedInEvidence
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.feed_readings import FeedReadings
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.windows import WindowEvaluator
 from flowverdict.network.ec2 import Ec2Config
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from flowverdict.flowlog.ports import FormatSource
+    from flowverdict.lifecycle.accepted_traffic import AcceptedTraffic
     from flowverdict.lifecycle.store import AlertStore
     from flowverdict.network.ports import ConfigSource
 
@@ -93,8 +96,13 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
         client, settings.alert_table, on_unreadable=observability.state_unreadable
     )
     sns = reject_malformed_responses(boto3.client("sns", config=_CLIENT_CONFIG))
+    accepted = None
+    if settings.evidence_bucket is not None:
+        accepted = AcceptedInEvidence(
+            _evidence(settings.evidence_bucket, observability), observability.evidence_unreadable
+        )
     sweep = SweepAlerts(
-        _manager(settings, store),
+        _manager(settings, store, accepted),
         _configs(settings, observability),
         _policies(settings, client),
         observability,
@@ -116,20 +124,22 @@ def _service(settings: Settings, observability: Observability) -> IngestService:
         client, settings.alert_table, on_unreadable=observability.state_unreadable
     )
     manager = _manager(settings, store)
-    evidence = S3Evidence(
-        boto3.client("s3", config=_CLIENT_CONFIG),
-        settings.evidence_bucket,
-        observability.evidence_unreadable,
-    )
+    evidence = _evidence(settings.evidence_bucket, observability)
     return IngestService(
         evaluator=WindowEvaluator(evidence, store, manager, settings.intervals),
         store=store,
         intervals=settings.intervals,
+        feeds=FeedReadings(store, settings.intervals),
         evidence=evidence,
         configs=_configs(settings, observability),
         policies=_policies(settings, client),
         observability=observability,
     )
+
+
+def _evidence(bucket: str, observability: Observability) -> S3Evidence:
+    client = boto3.client("s3", config=_CLIENT_CONFIG)
+    return S3Evidence(client, bucket, observability.evidence_unreadable)
 
 
 def _policies(settings: Settings, client: DynamoDBClient) -> PolicySource | None:
@@ -143,7 +153,9 @@ def _table_client() -> DynamoDBClient:
     return boto3.client("dynamodb", config=_CLIENT_CONFIG)
 
 
-def _manager(settings: Settings, store: AlertStore) -> AlertManager:
+def _manager(
+    settings: Settings, store: AlertStore, accepted: AcceptedTraffic | None = None
+) -> AlertManager:
     topics = SnsTopics(
         boto3.client("sns", config=_CLIENT_CONFIG),
         settings.alert_topic_arn,
@@ -151,7 +163,11 @@ def _manager(settings: Settings, store: AlertStore) -> AlertManager:
         settings.chat_topic_arn,
     )
     return AlertManager(
-        store, topics, intervals=settings.intervals, hourly_limit=settings.messages_per_hour
+        store,
+        topics,
+        intervals=settings.intervals,
+        hourly_limit=settings.messages_per_hour,
+        accepted=accepted,
     )
 
 

@@ -36,6 +36,8 @@ def attributes(notification: Notification) -> Mapping[str, MessageAttributeValue
         "status": notification.status.value,
         "severity": notification.severity.value,
     }
+    if notification.ending is not None:
+        values["ending"] = notification.ending.value
     if isinstance(notification, Alert):
         values |= {
             "verdict": notification.verdict,

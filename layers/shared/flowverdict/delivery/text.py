@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import Alert, Kind, Status
 from flowverdict.core.formatting import counted, isoformat
 from flowverdict.core.untrusted import one_line
@@ -34,14 +35,34 @@ _CHAT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "'"}
 
 
 def mark(notification: Notification) -> str:
-    """Return a subject's first words: ``CRITICAL``, ``STILL CRITICAL``, ``RESOLVED`` ...."""
+    """Return a subject's first words: ``CRITICAL``, ``STILL CRITICAL``, ``FIXED``, ``QUIET`` ....
+
+    An ending that an earlier version stored is not known: ``RESOLVED``.
+    """
     if notification.is_withdrawn:
         return "CORRECTED"
+    if notification.ending is not None:
+        return notification.ending.upper()
     return {
         Status.FIRING: notification.severity.upper(),
         Status.REMINDER: f"STILL {notification.severity.upper()}",
         Status.RESOLVED: "RESOLVED",
     }[notification.status]
+
+
+# One sign for each ending, unlike in shape and color. Only what is fixed has a green tick.
+ENDING_SIGNS = {
+    Ending.FIXED: "\N{WHITE HEAVY CHECK MARK}",
+    Ending.QUIET: "\N{SPEAKER WITH CANCELLATION STROKE}",
+    Ending.UNKNOWN: "\N{BLACK QUESTION MARK ORNAMENT}",
+    Ending.CORRECTED: "\N{PENCIL}",
+}
+
+
+def ending_sign(notification: Notification) -> str:
+    """Return the sign of how the notification ended; of an unknown kind of end, that of quiet."""
+    ending = Ending.CORRECTED if notification.is_withdrawn else notification.ending
+    return ENDING_SIGNS[Ending.QUIET if ending is None else ending]
 
 
 def confidence_in_words(alert: Alert) -> str:
@@ -113,12 +134,12 @@ def _place_and_time(notice: Notice) -> dict[str, str]:
     return found
 
 
-# The order of facts in a chat message. A resolved alert shows only where, how much and when.
+# The order of facts in a chat message. An alert that has ended shows only where, how much and when.
 CHAT_FACTS = (
     *("Severity", "Verdict", "Where", "Service", "How much", "When"),
     *("From/to", "Path", "Owner"),
 )
-RESOLVED_FACTS = ("Where", "How much", "When")
+ENDED_FACTS = ("Where", "How much", "When")
 
 
 def chat_facts(notification: Notification) -> list[tuple[str, str]]:
@@ -127,8 +148,8 @@ def chat_facts(notification: Notification) -> list[tuple[str, str]]:
     A digest covers alerts of all severities, so it shows none.
     """
     labels: Sequence[str] = CHAT_FACTS
-    if isinstance(notification, Alert) and notification.status is Status.RESOLVED:
-        labels = RESOLVED_FACTS
+    if isinstance(notification, Alert) and notification.is_over:
+        labels = ENDED_FACTS
     elif notification.kind is Kind.DIGEST:
         labels = CHAT_FACTS[1:]
     return chosen(facts(notification), labels)

@@ -45,10 +45,14 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRead:
-    """A source that was read to its end: its counts, and its evidence by window."""
+    """A source that was read to its end: its counts, and its evidence by window.
+
+    ``windows_read`` are all windows that its records ended in, those without traffic among them.
+    """
 
     reading: Reading
     windows: Mapping[int, Evidence]
+    windows_read: frozenset[int]
 
 
 def read_object(stream: BinaryIO, *, name: str, seed: int) -> SourceRead:
@@ -107,7 +111,7 @@ def _read(reading: Reading, flows: FlowsByWindow, flow_log: FlowLog | None) -> S
         # Else a window of NODATA only; nothing to store.
         if collector.interfaces or collector.losses
     }
-    return SourceRead(reading=reading, windows=windows)
+    return SourceRead(reading=reading, windows=windows, windows_read=frozenset(flows.windows))
 
 
 def read_text(  # noqa: PLR0913 - the parameters of the readers that it calls

@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from flowverdict.alerts.notices import no_flow_logs_fingerprint
 from flowverdict.lifecycle.digest import rate_limited_notice
+from flowverdict.lifecycle.passing_time import on_sweep
 from flowverdict.lifecycle.rate_limit import hour_of
+from flowverdict.lifecycle.silence import on_silence
 from flowverdict.lifecycle.state_machine import (
     MAX_WINDOWS,
     EpisodeContext,
@@ -19,7 +22,6 @@ from flowverdict.lifecycle.state_machine import (
     notice_state,
     on_detection,
     on_retraction,
-    on_sweep,
     rate_limited,
 )
 from flowverdict.lifecycle.store import Commit, Contribution, Inhibition, WindowChangedError
@@ -31,10 +33,11 @@ from flowverdict.lifecycle.transitions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from flowverdict.alerts.detection import Detection
     from flowverdict.alerts.model import Notification
+    from flowverdict.lifecycle.passing_time import Findings
     from flowverdict.lifecycle.rate_limit import RateLimit
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
     from flowverdict.lifecycle.store import AlertStore
@@ -259,16 +262,13 @@ class CommitBuilder:
         states = [state for state in self._store.load(fingerprints).values() if state.is_open]
         return Commit(states=tuple(closed_without_message(state, now) for state in states)), []
 
-    def sweep(self, fingerprints: Sequence[str], passing: frozenset[str], now: int) -> Computed:
-        """Resolve alerts, remind of alerts, and take up overdue messages.
-
-        ``passing`` are the alerts whose packets the rules let pass by now.
-        """
+    def sweep(self, fingerprints: Sequence[str], findings: Findings, now: int) -> Computed:
+        """End alerts, remind of alerts, and take up overdue messages."""
         states = self._store.load(fingerprints)
         transitions = [
             Transition(
                 before=state,
-                after=on_sweep(state, now, self._intervals, passes=state.fingerprint in passing),
+                after=on_sweep(state, now, self._intervals, findings),
             )
             for state in states.values()
         ]
@@ -279,6 +279,24 @@ class CommitBuilder:
         return Commit(
             states=tuple(transition.after for transition in changed), rate_limit=rate_limit
         ), changed
+
+    def silence(self, place: tuple[str, str], silent: Collection[str], now: int) -> Computed:
+        """Tell that feeds of a place are silent, that more are, or that all are read again.
+
+        ``silent`` are the names of feeds that may be silent.
+        """
+        name = no_flow_logs_fingerprint(*place)
+        state = self._store.load([name]).get(name)
+        told = () if state is None or not state.is_open else state.feeds
+        feeds = self._store.load_feeds(sorted({*silent, *told}))
+        after = on_silence(state, place, feeds, now, self._intervals)
+        if after is None or after is state:
+            return Commit(), []
+        transition = Transition(before=state, after=after)
+        rate_limit, transitions = self._limited([transition], now)
+        return Commit(
+            states=tuple(transition.after for transition in transitions), rate_limit=rate_limit
+        ), transitions
 
     def digest(
         self, reported: Mapping[str, int | None], digest: AlertState | None, now: int

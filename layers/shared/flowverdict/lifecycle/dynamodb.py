@@ -2,9 +2,10 @@
 
 The prefix of an item's key ``pk`` says what the item is: ``alert#``, ``shadow#`` (an inhibition),
 ``budget#`` (a rate limit), ``window#``, ``alerts#`` (the fingerprints of a window), ``part#`` (a
-contribution), ``source#``, ``offers#`` (what fixes of open alerts offer). An open alert has ``due``
-and ``due_at``, by which the index ``due`` finds it for the sweep. ``expires_at`` lets DynamoDB
-delete an item. Nothing relies on the deletion, which may take days
+contribution), ``source#``, ``feed#``, ``offers#`` (what fixes of open alerts offer). An open alert
+has ``due`` and ``due_at``, by which the index ``due`` finds it for the sweep; a feed has another
+``due``. ``expires_at`` lets DynamoDB delete an item. Nothing relies on the deletion, which may take
+days
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): each item has times of
 its own that say whether it still counts.
 
@@ -21,6 +22,7 @@ reported, and:
 - a rate limit counts as unused, so a few messages more may be sent in that hour;
 - a window counts as not evaluated, and a source as not read: both are computed again;
 - offers of fixes count as not made.
+- a feed counts as not read: its rhythm is learned anew.
 """
 
 from __future__ import annotations
@@ -40,8 +42,10 @@ from flowverdict.core.retry import equal_jitter
 from flowverdict.lifecycle.dynamodb_items import (
     Item,
     contribution_of,
+    feed_of,
     fingerprints_of,
     inhibited_until,
+    item_of_feed,
     item_of_window,
     name_of,
     pack_contribution,
@@ -66,11 +70,13 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
 
     from flowverdict.alerts.model import Notification
+    from flowverdict.lifecycle.feeds import Feed
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
     from flowverdict.verdict.remediation.offers import StoredOffers
 
 
 INDEX = "due"
+_DUE_FEED = "feed"
 _DUE = "1"  # one key of the index holds all due alerts: thousands are far below a key's limits
 _READ_AT_ONCE = 100  # BatchGetItem's limit
 _TRIES = 8
@@ -190,6 +196,12 @@ class DynamoDbStore:
                     contributions[window_id, fingerprint] = contribution
         return contributions
 
+    def load_feeds(self, names: Collection[str]) -> Mapping[str, Feed]:
+        """Return the feeds that exist and can be read, by name."""
+        items = self._read([f"feed#{name}" for name in names])
+        feeds = [self._readable(item, feed_of) for item in items]
+        return {feed.name: feed for feed in feeds if feed is not None}
+
     def _readable[T](self, item: Item, read: Callable[[Item], T]) -> T | None:
         """Read an item; report it and return ``None`` where that is not possible."""
         key = item["pk"]["S"]
@@ -205,20 +217,27 @@ class DynamoDbStore:
 
     def due(self, now: int, limit: int) -> Iterator[str]:
         """Return the fingerprints of alerts that are due at ``now``, the longest due first."""
+        return self._due(_DUE, now, limit)
+
+    def silent_feeds(self, now: int, limit: int) -> Iterator[str]:
+        """Return the names of feeds that are silent at ``now``, the longest silent first."""
+        return self._due(_DUE_FEED, now, limit)
+
+    def _due(self, due: str, now: int, limit: int) -> Iterator[str]:
         try:
             pages = self._client.get_paginator("query").paginate(
                 TableName=self._table,
                 IndexName=INDEX,
                 KeyConditionExpression="#due = :due AND due_at <= :now",
                 ExpressionAttributeNames={"#due": "due"},
-                ExpressionAttributeValues={":due": {"S": _DUE}, ":now": {"N": str(now)}},
+                ExpressionAttributeValues={":due": {"S": due}, ":now": {"N": str(now)}},
                 PaginationConfig={"MaxItems": limit},
             )
             for page in pages:
                 for item in page["Items"]:
                     yield item["pk"]["S"].partition("#")[2]
         except (BotoCoreError, ClientError) as error:
-            raise StateError(f"{self._table}: the due alerts could not be read: {error}") from error
+            raise StateError(f"{self._table}: what is due could not be read: {error}") from error
 
     def _read(self, keys: Sequence[str]) -> Iterator[Item]:
         for batch in batched(dict.fromkeys(keys), _READ_AT_ONCE, strict=False):
@@ -277,6 +296,12 @@ class DynamoDbStore:
         writes += [
             self._put_contribution(contribution, now) for contribution in commit.contributions
         ]
+        if commit.feed is not None:
+            feed = commit.feed
+            item = item_of_feed(feed) | {"expires_at": {"N": str(feed.read_at + KEPT)}}
+            if feed.silent_from is not None:
+                item |= {"due": {"S": _DUE_FEED}, "due_at": {"N": str(feed.silent_from)}}
+            writes.append(self._put(item, feed.version))
         self._transact(writes)
 
     def _put_state(self, state: AlertState, intervals: Intervals) -> TransactWriteItemTypeDef:

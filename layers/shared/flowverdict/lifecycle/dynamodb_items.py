@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from flowverdict.alerts.codec import notification_from_json, read_flat
 from flowverdict.alerts.model import Severity, Status
+from flowverdict.alerts.probe import Probe
 from flowverdict.alerts.recheck import Sample
 from flowverdict.core.errors import NotificationError, StateError
+from flowverdict.lifecycle.feeds import Feed
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.state_machine import AlertState, Suppressed
 from flowverdict.lifecycle.store import Window
@@ -56,6 +58,9 @@ def pack_state(state: AlertState) -> bytes:
             "held": state.suppressed,
             "closed_at": state.closed_at,
             "closed_by_rules": state.closed_by_rules,
+            "accepted_at": state.accepted_at,
+            "feeds": state.feeds,
+            "probes": [asdict(probe) for probe in state.probes],
         }
     )
 
@@ -78,7 +83,7 @@ def unpack_state(
             version=version,
             notification=notification_from_json(stored.values["document"]),
             windows=tuple(map(str, stored.values.get("windows", ()))),
-            samples=_samples(stored.values.get("samples", ())),
+            samples=_all_or_none(Sample, stored.values.get("samples", ())),
             observed_at=int(stored.values["observed_at"]),
             notified_at=stored.number("told_at"),
             notified_severity=None if severity is None else Severity(severity),
@@ -88,6 +93,9 @@ def unpack_state(
             pending_at=pending_at,
             closed_at=stored.number("closed_at"),
             closed_by_rules=bool(stored.values.get("closed_by_rules", False)),
+            accepted_at=stored.number("accepted_at"),
+            feeds=tuple(map(str, stored.values.get("feeds", ()))),
+            probes=_all_or_none(Probe, stored.values.get("probes", ())),
         )
     except _UNREADABLE as error:
         raise StateError(
@@ -95,14 +103,14 @@ def unpack_state(
         ) from error
 
 
-def _samples(stored: Iterable[Mapping[str, Any]]) -> tuple[Sample, ...]:
-    """Return all samples, or none if one is not readable.
+def _all_or_none[T](kind: type[T], stored: Iterable[Mapping[str, Any]]) -> tuple[T, ...]:
+    """Return all samples or probes, or none if one is not readable.
 
-    An alert is resolved once the rules let all samples pass, so a part of them could resolve it too
-    early. An alert without samples is resolved when nothing more is seen.
+    An alert is fixed once the rules let all samples pass, or all probes were seen accepted, so a
+    part of them could end it too early. An alert without any ends when nothing more is seen.
     """
     try:
-        return tuple(read_flat(Sample, sample) for sample in stored)
+        return tuple(read_flat(kind, one) for one in stored)
     except TypeError:
         return ()
 
@@ -282,6 +290,29 @@ def inhibited_until(item: Item) -> int:
 def windows_of_source(item: Item) -> tuple[int, ...]:
     """Read the numbers of the windows that a source has evidence for."""
     return tuple(int(number) for number in item["windows"]["S"].split())
+
+
+def feed_of(item: Item) -> Feed:
+    """Read what is known of a feed."""
+    return Feed(
+        name=name_of(item),
+        version=version_of_item(item),
+        read_to=int(item["read_to"]["N"]),
+        read_at=int(item["read_at"]["N"]),
+        gaps=int(item["gaps"]["N"]) if "gaps" in item else 0,
+        longest_gap=int(item["longest_gap"]["N"]) if "longest_gap" in item else 0,
+    )
+
+
+def item_of_feed(feed: Feed) -> dict[str, AttributeValueTypeDef]:
+    """Return the item of a feed, without its version, expiry and when it is due."""
+    return {
+        "pk": {"S": f"feed#{feed.name}"},
+        "read_to": {"N": str(feed.read_to)},
+        "read_at": {"N": str(feed.read_at)},
+        "gaps": {"N": str(feed.gaps)},
+        "longest_gap": {"N": str(feed.longest_gap)},
+    }
 
 
 def window_of(item: Item) -> Window:

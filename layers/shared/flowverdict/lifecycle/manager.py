@@ -11,19 +11,22 @@ marked.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from dataclasses import replace
 from functools import partial
 from itertools import batched
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.detection import most_severe_first
+from flowverdict.alerts.model import Kind
 from flowverdict.core.errors import StateError
 from flowverdict.core.retry import full_jitter
 from flowverdict.lifecycle.commits import CommitBuilder
 from flowverdict.lifecycle.digest import digest_fingerprint, digest_of
+from flowverdict.lifecycle.feeds import UNKNOWN, place_of
+from flowverdict.lifecycle.findings import Finder
 from flowverdict.lifecycle.notifier import Notifier, Outcome
 from flowverdict.lifecycle.rate_limit import HOUR, hour_of
-from flowverdict.lifecycle.rule_recheck import passing_alerts
 from flowverdict.lifecycle.state_machine import AlertState, Intervals, notice_state
 from flowverdict.lifecycle.store import MAX_STATES, Commit, ConflictError, Window
 from flowverdict.lifecycle.transitions import (
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.detection import Detection
     from flowverdict.alerts.model import Notification
+    from flowverdict.lifecycle.accepted_traffic import AcceptedTraffic
     from flowverdict.lifecycle.commits import Computed
     from flowverdict.lifecycle.store import AlertPublisher, AlertStore
     from flowverdict.network.ports import ConfigSource
@@ -48,6 +52,7 @@ _FIRST_WAIT = 0.02  # seconds; doubled with each try
 _LONGEST_WAIT = 1.0
 
 _MAX_DUE = 10_000  # alerts of one sweep; the others are due at the next, the longest due first
+_MAX_SILENT = 1_000  # feeds of one sweep
 
 
 class AlertManager:
@@ -57,21 +62,25 @@ class AlertManager:
     ----------
     hourly_limit
         Alerts and reminders an hour at most. The end of a notified alert is always sent.
+    accepted
+        Knows since when traffic is accepted; ``None`` looks for none.
     wait
         Sleeps for a number of seconds before another try.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is made of, each by its name
         self,
         store: AlertStore,
         publisher: AlertPublisher,
         *,
         intervals: Intervals,
         hourly_limit: int,
+        accepted: AcceptedTraffic | None = None,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store = store
         self._intervals = intervals
+        self._finder = Finder(store, accepted, intervals)
         self._wait = wait
         self._commits = CommitBuilder(store, intervals, hourly_limit)
         self._notifier = Notifier(store, publisher, intervals)
@@ -174,7 +183,7 @@ class AlertManager:
             self._apply(partial(self._commits.mute, names, now), now)
 
     def sweep(self, now: int, configs: ConfigSource | None) -> Outcome:
-        """Send what time brings: resolved alerts, reminders, the digest and unsent messages.
+        """Send what time brings: ended alerts, reminders, the digest and unsent messages.
 
         Raises
         ------
@@ -184,14 +193,22 @@ class AlertManager:
         outcome = Outcome()
         has_failed = False
         for_digest: list[AlertState] = []
+        silent_places: set[tuple[str, str]] = set()
         due = list(self._store.due(now, _MAX_DUE))
         for fingerprints in batched(due, MAX_STATES, strict=False):
-            states = self._store.load(fingerprints).values()
-            for_digest += [state for state in states if state.is_open and state.for_digest]
-            others = [state for state in states if not (state.is_open and state.for_digest)]
-            passing = passing_alerts(others, configs)
+            others: list[AlertState] = []
+            for state in self._store.load(fingerprints).values():
+                if state.is_open and state.for_digest:
+                    for_digest.append(state)
+                elif state.notification.kind is Kind.NO_FLOW_LOGS:
+                    silent_places.add(_place(state))
+                else:
+                    others.append(state)
+            findings = self._finder.find(others, configs, now)
             names = tuple(state.fingerprint for state in others)
-            transitions = self._apply(partial(self._commits.sweep, names, passing, now), now)
+            transitions = self._apply(partial(self._commits.sweep, names, findings, now), now)
+            has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
+        for transitions in self._silence(silent_places, now):
             has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
         for transitions in self._digest(for_digest, now):
             has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
@@ -199,6 +216,14 @@ class AlertManager:
             transitions = self._apply(partial(self._commits.rate_limited, hour, now), now)
             has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
         return outcome
+
+    def _silence(self, told: Collection[tuple[str, str]], now: int) -> Iterator[list[Transition]]:
+        """Tell which places have silent feeds; ``told`` are those with an open notice."""
+        silent: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for name in self._store.silent_feeds(now, _MAX_SILENT):
+            silent[place_of(name)].append(name)
+        for place in sorted({*silent, *told}):
+            yield self._apply(partial(self._commits.silence, place, silent[place], now), now)
 
     def _digest(self, states: list[AlertState], now: int) -> Iterator[list[Transition]]:
         """Close the alerts that are due for the digest, and create the digest with the first part.
@@ -242,3 +267,8 @@ class AlertManager:
                 for transition in transitions
             ]
         raise StateError(f"the alert table changed in each of {_TRIES} tries to write it")
+
+
+def _place(state: AlertState) -> tuple[str, str]:
+    """Return the place of a notice that flow logs are missing."""
+    return state.notification.account_id or UNKNOWN, state.notification.region or UNKNOWN

@@ -1,17 +1,19 @@
-"""Find the open alerts whose packets the rules, read now, let pass."""
+"""Find out what the rules, read now, do with the packets of open alerts."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from flowverdict.alerts.recheck import passes
-from flowverdict.network.configuration import NetConfig
+from flowverdict.alerts.recheck import Passage, passage
+from flowverdict.core.availability import NotAvailable
+from flowverdict.lifecycle.passing_time import RulesFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from flowverdict.lifecycle.state_machine import AlertState
+    from flowverdict.network.configuration import NetConfig
     from flowverdict.network.ports import ConfigSource
 
 
@@ -20,24 +22,41 @@ _MAX_RECHECKED = 200  # alerts whose rules are read again in one sweep
 type Place = tuple[str | None, str | None]
 
 
-def passing_alerts(states: Sequence[AlertState], configs: ConfigSource | None) -> frozenset[str]:
-    """Return the fingerprints of notified alerts whose samples all pass the rules by now.
+def recheck_rules(
+    states: Sequence[AlertState], configs: ConfigSource | None
+) -> Mapping[str, RulesFound]:
+    """Return what the rules do with the samples of notified alerts, by fingerprint.
 
     The most severe alerts are checked first, and of these the ones detected longest ago.
     """
     if configs is None:
-        return frozenset()
-    passing: set[str] = set()
+        return {}
+    found: dict[str, RulesFound] = {}
     for (account_id, region), alerts in _by_place(states).items():
         flows = [sample.flow() for state in alerts for sample in state.samples]
         config = configs.read(account_id, region, flows)
-        if isinstance(config, NetConfig):
-            passing |= {
-                state.fingerprint
-                for state in alerts
-                if all(passes(sample, config) for sample in state.samples)
-            }
-    return frozenset(passing)
+        for state in alerts:
+            found[state.fingerprint] = (
+                RulesFound(
+                    passage=Passage.UNKNOWN, reason=f"the rules were not read: {config.reason}"
+                )
+                if isinstance(config, NotAvailable)
+                else _rules_found(state, config)
+            )
+    return found
+
+
+def _rules_found(state: AlertState, config: NetConfig) -> RulesFound:
+    """Return ``PASSES`` if all packets pass, ``BLOCKED`` if one is certainly blocked."""
+    passages = {passage(sample, config) for sample in state.samples}
+    if Passage.BLOCKED in passages:
+        return RulesFound(passage=Passage.BLOCKED)
+    if passages == {Passage.PASSES}:
+        return RulesFound(passage=Passage.PASSES)
+    return RulesFound(
+        passage=Passage.UNKNOWN,
+        reason="the rules as read leave it open, or do not know its interface any more",
+    )
 
 
 def _by_place(states: Sequence[AlertState]) -> Mapping[Place, Sequence[AlertState]]:

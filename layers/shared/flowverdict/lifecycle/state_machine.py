@@ -1,10 +1,9 @@
 """Decide what happens to an alert over time, as a pure state machine: firing, reminder, resolved.
 
 The first detection of a problem is notified; later detections are counted. While the problem goes
-on, a reminder with the totals follows each ``repeat`` seconds. The alert is resolved when nothing
-was detected for ``resolve`` seconds, or when the rules let its packets pass. Alerts of low or
-informational severity wait for the digest. Times are Unix seconds of this program's clock, except
-those in the notification, which are the records' times.
+on, a reminder with the totals follows each ``repeat`` seconds. How it ends is in ``passing_time``.
+Alerts of low or informational severity wait for the digest. Times are Unix seconds of this
+program's clock, except those in the notification, which are the records' times.
 """
 
 from __future__ import annotations
@@ -13,8 +12,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import CORRECTED, Alert, Kind, Notice, Notification, Severity, Status
-from flowverdict.core.formatting import counted, duration, isoformat
+from flowverdict.alerts.probe import probes_of_both
+from flowverdict.core.formatting import isoformat
 from flowverdict.lifecycle.rate_limit import HOUR
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.detection import Detection
     from flowverdict.alerts.model import Counts
+    from flowverdict.alerts.probe import Probe
     from flowverdict.alerts.recheck import Sample
 
 # A record may end up to 60 seconds after its last packet
@@ -39,9 +41,9 @@ class Intervals:
         Between two messages of an alert that goes on. Four hours are twice in a working day, so
         that the alert is not forgotten.
     resolve
-        Without a detection, after which an alert is resolved. Records are aggregated for up to ten
-        minutes and delivered up to ten minutes later, so thirty minutes mean a missed delivery and
-        not a late one.
+        Of flow logs without a detection, after which an alert ends as quiet. Records are aggregated
+        for up to ten minutes and delivered up to ten minutes later, so thirty minutes mean a missed
+        delivery and not a late one.
     digest
         Between two digests. A day, because noise is worth one look a day.
     outbox
@@ -68,6 +70,7 @@ class Intervals:
 # Windows stored for an episode, to compute its totals anew: two hours of an account's Region. All
 # are read when one changes.
 MAX_WINDOWS = 24
+_MAX_FEEDS = 200
 PARTLY = ""  # stands for a window of which an earlier episode has notified a part
 
 
@@ -102,6 +105,12 @@ class AlertState:
         sent, so that a crash in between delays a message and never loses it.
     closed_at, closed_by_rules
         When the episode ended, and whether because the rules let its packets pass.
+    accepted_at
+        When its traffic was accepted again, if the episode ended because of that.
+    feeds
+        Names of the feeds (``lifecycle.feeds``) that showed it.
+    probes
+        What accepted traffic would show that all of it passes; nothing where no traffic would.
     """
 
     fingerprint: str
@@ -118,6 +127,9 @@ class AlertState:
     pending_at: int | None = None
     closed_at: int | None = None
     closed_by_rules: bool = False
+    accepted_at: int | None = None
+    feeds: tuple[str, ...] = ()
+    probes: tuple[Probe, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -148,8 +160,8 @@ class AlertState:
             return None
         if self.for_digest:
             return intervals.digest_end(self.opened_at)
-        if self.samples and self.was_sent:
-            return self.observed_at  # the rules are checked in every sweep
+        if self.notification.kind is Kind.NO_FLOW_LOGS or (self.samples and self.was_sent):
+            return self.observed_at  # feeds or rules are checked in every sweep
         quiet = self.observed_at + intervals.resolve
         return (
             quiet if self.notified_at is None else min(quiet, self.notified_at + intervals.repeat)
@@ -206,9 +218,7 @@ def on_detection(  # noqa: PLR0913 - the alert before, what is new, and what is 
     if added.records <= 0 or _is_late(state, notification):
         return replace(
             state,
-            notification=_merged(state.notification, added).with_status(
-                state.notification.status, state.notification.status_reason
-            ),
+            notification=_merged(state.notification, added).with_status_of(state.notification),
         )
     return _opened_episode(
         state, detection, added, now, context, inhibited=inhibited, corrects=corrects
@@ -232,13 +242,15 @@ def _opened_episode(  # noqa: PLR0913 - as on_detection
         notification=_opened(added, now),
         windows=(context.window_id if context.before is None else PARTLY,),
         samples=detection.samples,
+        feeds=detection.feeds,
+        probes=detection.probes,
         observed_at=now,
     )
     if closed is not None and (inhibited or fresh.for_digest):
         fresh = _with_unsent_end(fresh, closed)
     reason = None
     if closed is not None and closed.closed_at is not None and closed.was_sent:
-        reason = f"Again: this was resolved at {isoformat(closed.closed_at)}."
+        reason = f"Again: {_ended(closed)} at {isoformat(closed.closed_at)}."
     if corrects is not None:
         reason = (
             f"{CORRECTED}records that came later show what this is. "
@@ -247,13 +259,25 @@ def _opened_episode(  # noqa: PLR0913 - as on_detection
     return _notified(fresh, now, inhibited=inhibited, reason=reason)
 
 
+def _ended(closed: AlertState) -> str:
+    match closed.notification.ending:
+        case Ending.FIXED:
+            return "this was told as fixed"
+        case Ending.QUIET:
+            return "this was told as quiet"
+        case Ending.UNKNOWN:
+            return "whether this goes on was told as unknown"
+        case _:  # a correction, or what an earlier version stored
+            return "this was resolved"
+
+
 def _with_unsent_end(fresh: AlertState, closed: AlertState) -> AlertState:
     """Return an episode that calls for no message of its own as what recipients know of the alert.
 
     The notification of the end of ``closed`` was not sent, and now it never is: for the recipients
     the alert goes on, and its end is still to be sent.
     """
-    if closed.pending is not Status.RESOLVED or closed.notified_severity is None:
+    if closed.pending is None or closed.notified_severity is None:
         return fresh
     return replace(
         fresh,
@@ -280,7 +304,7 @@ def _continued_episode(  # noqa: PLR0913 - as on_detection
         merged = _opened(together((*context.others, detection.notification)), state.opened_at)
     if state.pending is not None:
         # A pending message keeps its status: a reminder that SNS did not take stays a reminder.
-        merged = merged.with_status(state.notification.status, state.notification.status_reason)
+        merged = merged.with_status_of(state.notification)
     windows = state.windows
     if context.window_id not in windows:
         windows = (*windows, context.window_id)[-MAX_WINDOWS:]
@@ -289,6 +313,8 @@ def _continued_episode(  # noqa: PLR0913 - as on_detection
         notification=merged,
         windows=windows,
         samples=detection.samples or state.samples,
+        feeds=tuple(sorted({*state.feeds, *detection.feeds}))[:_MAX_FEEDS],
+        probes=probes_of_both(state.probes, detection.probes),
         observed_at=max(state.observed_at, now),
     )
     return _notified(continued, now, inhibited=inhibited, reason=None)
@@ -313,9 +339,7 @@ def on_retraction(
         merged = _opened(together(context.others), state.opened_at)
         return replace(
             state,
-            notification=merged.with_status(
-                state.notification.status, state.notification.status_reason
-            ),
+            notification=merged.with_status_of(state.notification),
             windows=tuple(window for window in state.windows if window != context.window_id),
         )
     if not state.was_sent:
@@ -333,7 +357,7 @@ def on_retraction(
     if state.pending is not None:
         # Nobody knows whether this message was sent: another invocation may be sending it.
         state = replace(state, notified_severity=None)
-    return _calls_for_end(state, now, CORRECTED + reason)
+    return calls_for_end(state, Ending.CORRECTED, CORRECTED + reason, now)
 
 
 def together(notifications: Sequence[Notification]) -> Notification:
@@ -361,11 +385,11 @@ def _positive(counts: Counts) -> Counts:
 
 def _is_late(state: AlertState, notification: Notification) -> bool:
     """Whether late records predate the fix: logs arrive minutes after the packets."""
+    fixed_at = state.closed_at if state.closed_by_rules else state.accepted_at
     return (
-        state.closed_by_rules
-        and state.closed_at is not None
+        fixed_at is not None
         and notification.last_seen is not None
-        and notification.last_seen <= state.closed_at + _RECORD_SLACK
+        and notification.last_seen <= fixed_at + _RECORD_SLACK
     )
 
 
@@ -395,10 +419,11 @@ def _notified(state: AlertState, now: int, *, inhibited: bool, reason: str | Non
         return replace(state, suppressed=Suppressed.INHIBITED)
     if worse:
         reason = f"This was {state.notified_severity} before."
-    return _calls_for(state, Status.FIRING, reason, now)
+    return calls_for(state, Status.FIRING, reason, now)
 
 
-def _calls_for(state: AlertState, status: Status, reason: str | None, now: int) -> AlertState:
+def calls_for(state: AlertState, status: Status, reason: str | None, now: int) -> AlertState:
+    """Make a message pending, which the rate limit may take back."""
     return replace(
         state,
         notification=state.notification.with_status(status, reason),
@@ -422,70 +447,17 @@ def rate_limited(called: AlertState) -> AlertState:
     )
 
 
-def on_sweep(state: AlertState, now: int, intervals: Intervals, *, passes: bool) -> AlertState:
-    """Resolve the alert, remind of it, or leave it as it is.
-
-    ``passes`` says that the rules, just read, let its packets pass. A pending message that was not
-    sent stays pending.
-    """
-    if state.pending is not None:
-        return replace(state, pending_at=now) if _is_overdue(state, now, intervals) else state
-    if not state.is_open or state.for_digest:
-        return state
-    if passes and state.was_sent:
-        tried = counted(len(state.samples), "packet")
-        reason = (
-            f"Resolved: the rules let it pass now "
-            f"({tried} of it tried on the rules as read {isoformat(now)})."
-        )
-        return _closed(state, now, reason, by_rules=True)
-    if now - state.observed_at >= intervals.resolve:
-        last = isoformat(state.notification.last_seen)
-        reason = (
-            f"Resolved: nothing of it was seen for {duration(now - state.observed_at)}; "
-            f"the last record ends at {last}."
-        )
-        return _closed(state, now, reason, by_rules=False)
-    if state.notified_at is not None and now - state.notified_at >= intervals.repeat:
-        if not state.was_sent:
-            return _calls_for(
-                state,
-                Status.FIRING,
-                "This was held back before: there were too many messages.",
-                now,
-            )
-        opened = state.notification.opened_at if isinstance(state.notification, Alert) else None
-        since = "" if opened is None else f", for {duration(now - opened)} by now"
-        return _calls_for(
-            state,
-            Status.REMINDER,
-            f"Still happening{since}. The counts below are of the whole time.",
-            now,
-        )
-    return state
-
-
-def _is_overdue(state: AlertState, now: int, intervals: Intervals) -> bool:
-    return state.pending_at is not None and now - state.pending_at >= intervals.outbox
-
-
-def _closed(state: AlertState, now: int, reason: str, *, by_rules: bool) -> AlertState:
-    if not state.was_sent or state.notification.kind is Kind.RECORDS_LOST:
-        # The begin was never notified; and lost records stay lost.
-        return closed_without_message(state, now)
-    return _calls_for_end(state, now, reason, by_rules=by_rules)
-
-
-def _calls_for_end(
-    state: AlertState, now: int, reason: str, *, by_rules: bool = False
-) -> AlertState:
+def calls_for_end(state: AlertState, ending: Ending, reason: str, now: int) -> AlertState:
+    """Close the episode; its last message says how it ended."""
+    status = Status.REMINDER if ending is Ending.UNKNOWN else Status.RESOLVED
     return replace(
         state,
-        notification=state.notification.with_status(Status.RESOLVED, reason),
-        pending=Status.RESOLVED,
+        notification=state.notification.with_status(status, reason, ending),
+        pending=status,
         pending_at=now,
         closed_at=now,
-        closed_by_rules=by_rules,
+        closed_by_rules=False,
+        accepted_at=None,
         suppressed=None,
     )
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from flowverdict.alerts.model import Notification
+    from flowverdict.lifecycle.feeds import Feed
     from flowverdict.lifecycle.rate_limit import RateLimit
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
     from flowverdict.verdict.remediation.offers import StoredOffers
@@ -84,6 +85,8 @@ class Commit:
         As for states.
     contributions
         Of the window.
+    feed
+        As for states.
     """
 
     states: tuple[AlertState, ...] = ()
@@ -91,6 +94,7 @@ class Commit:
     rate_limit: RateLimit | None = None
     window: Window | None = None
     contributions: tuple[Contribution, ...] = ()
+    feed: Feed | None = None
 
 
 class ConflictError(Exception):
@@ -127,6 +131,12 @@ class AlertStore(Protocol):
 
     def due(self, now: int, limit: int) -> Iterable[str]:
         """Return the fingerprints of alerts that are due at ``now``, the longest due first."""
+
+    def load_feeds(self, names: Collection[str]) -> Mapping[str, Feed]:
+        """Return the feeds that exist, by name."""
+
+    def silent_feeds(self, now: int, limit: int) -> Iterable[str]:
+        """Return the names of feeds that are silent at ``now``, the longest silent first."""
 
     def load_windows(self, window_ids: Collection[str]) -> Mapping[str, Window]:
         """Return the windows that exist, by id."""

@@ -16,21 +16,25 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flowverdict.core.errors import FlowVerdictError, StateError
+from flowverdict.core.formatting import cut
 from flowverdict.core.retry import full_jitter
 from flowverdict.flows.evidence import AFTER, BEFORE, flows_of
 from flowverdict.flows.identity import identity_of
+from flowverdict.lifecycle.feeds import feed_name
 from flowverdict.lifecycle.store import Commit, ConflictError, Window, WindowChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from flowverdict.alerts.detection import Detection
+    from flowverdict.alerts.model import Notification
     from flowverdict.flows.collector import FlowCollector
+    from flowverdict.flows.evidence import Evidence
     from flowverdict.flows.model import AggregatedRejects, LostRecords, RejectedFlow
     from flowverdict.flows.ports import EvidenceStore
     from flowverdict.lifecycle.manager import AlertManager
@@ -56,11 +60,14 @@ class DirtyWindow:
         Whether the evidence is of rejected flows or lost records.
     can_wait
         Whether the source is delivered again soon, should its windows be postponed.
+    feed
+        The name of the partition's feed (``lifecycle.feeds``), without the ID of a flow log.
     """
 
     partition: str
     window: int
     rejects: bool
+    feed: str
     can_wait: bool = False
 
 
@@ -91,15 +98,17 @@ class WindowFindings:
 type Explain = Callable[[FlowCollector, Sequence[RejectedFlow]], WindowFindings]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Evaluation:
     """One call of ``evaluate``: what it works with, and what was written so far.
 
-    ``can_wait`` and ``postponed`` name partitions.
+    ``feed`` is that of the partition whose windows are evaluated at the moment. ``can_wait`` and
+    ``postponed`` name partitions.
     """
 
     explain: Explain
     now: int
+    feed: str = ""
     transitions: list[Transition] = field(default_factory=list)
     muted_flows: Counter[str] = field(default_factory=Counter)
     can_wait: set[str] = field(default_factory=set)
@@ -152,6 +161,9 @@ class WindowEvaluator:
                     for window in dirty
                     if window.partition == partition and window.rejects
                 }
+                evaluation.feed = next(
+                    window.feed for window in dirty if window.partition == partition
+                )
                 for run in _runs(_with_neighbours(numbers)):
                     self._evaluate_run(partition, run, fresh, evaluation)
         except FlowVerdictError:
@@ -225,7 +237,8 @@ class WindowEvaluator:
             evaluated = replace(
                 window, judged=digest, sources=sources, settled=not findings.retry_helps
             )
-            self._write(evaluated, findings, evaluation)
+            shown = _with_feeds(findings, evaluation.feed, evidence[number])
+            self._write(evaluated, shown, evaluation)
             has_written = True
         if has_written and self._evidence.count(partition, first, last) > sum(
             map(len, evidence.values())
@@ -240,6 +253,39 @@ class WindowEvaluator:
         ):
             evaluation.transitions.append(transition)
         evaluation.muted_flows.update(muted_flows_added(window.muted_flows, findings.muted_flows))
+
+
+def _with_feeds(
+    findings: WindowFindings, feed: str, evidence: Sequence[Evidence]
+) -> WindowFindings:
+    """Return the findings with the feeds whose records show each detection.
+
+    An interface that a detection does not name, because it has too many, counts with the others.
+    """
+    feeds: defaultdict[str, set[str]] = defaultdict(set)
+    every: set[str] = set()
+    for piece in evidence:
+        name = feed_name(feed, None if piece.flow_log is None else piece.flow_log.flow_log_id)
+        for interface in piece.flows.interfaces:
+            feeds[cut(str(interface))].add(name)
+        every.add(name)
+    return replace(
+        findings,
+        detections=[
+            replace(detection, feeds=tuple(sorted(_feeds_of(detection.notification, feeds, every))))
+            for detection in findings.detections
+        ],
+    )
+
+
+def _feeds_of(
+    notification: Notification, feeds: Mapping[str, set[str]], every: set[str]
+) -> set[str]:
+    named = notification.interfaces
+    if len(named) < notification.interface_count:
+        return every
+    found = {feed for interface in named for feed in feeds.get(interface, ())}
+    return found or every
 
 
 def muted_flows_added(before: Mapping[str, int], after: Mapping[str, int]) -> Counter[str]:

@@ -14,12 +14,13 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from flowverdict.alerts.model import Alert, Status
+from flowverdict.alerts.model import Alert
 from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.text import (
     chat_line,
     chosen,
     copyable_commands,
+    ending_sign,
     facts,
     fix_heading,
     fix_notes,
@@ -51,7 +52,7 @@ def render(notification: Notification) -> str:
     """Return the JSON to publish within all limits; the text says if paragraphs did not fit."""
     steps = (
         notification.next_steps
-        if isinstance(notification, Alert) and notification.status is not Status.RESOLVED
+        if isinstance(notification, Alert) and not notification.is_over
         else ()
     )
     keywords = [
@@ -66,14 +67,14 @@ def render(notification: Notification) -> str:
         "account": notification.account_id or "unknown",
         "region": notification.region or "unknown",
     }
+    if notification.ending is not None:
+        context["ending"] = notification.ending.value
     custom = {
         "version": "1.0",
         "source": "custom",
         "content": {
             "textType": "client-markdown",
-            "title": _markup(
-                shortened(f"{mark(notification)}: {notification.title}", MAX_TITLE), MAX_TITLE
-            ),
+            "title": _markup(shortened(_title(notification), MAX_TITLE), MAX_TITLE),
             "description": _description(notification),
             "nextSteps": [_step(step) for step in steps[:_MOST_STEPS]],
             "keywords": [_markup(word, MAX_KEYWORD) for word in keywords],
@@ -91,6 +92,11 @@ def render(notification: Notification) -> str:
         },
     }
     return json.dumps(custom)
+
+
+def _title(notification: Notification) -> str:
+    title = f"{mark(notification)}: {notification.title}"
+    return f"{ending_sign(notification)} {title}" if notification.is_over else title
 
 
 def _description(notification: Notification) -> str:
@@ -116,7 +122,7 @@ def _paragraphs(notification: Notification) -> Iterable[str]:
         yield _markup(notification.status_reason)
     yield _markup(notification.summary)
     yield _facts(notification)
-    if notification.status is Status.RESOLVED:
+    if notification.is_over:
         return
     if not isinstance(notification, Alert):
         for section in notification.sections:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from flowverdict.alerts.model import Alert, Status
+from flowverdict.alerts.model import Alert
 from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.text import (
     chosen,
@@ -39,8 +39,8 @@ _ALERT_FACTS = (
     *("Severity", "Verdict", "Service", "Where", "When", "How much"),
     *("From/to", "Path", "Owner"),
 )
-# A resolved alert needs neither its severity nor its fix.
-_RESOLVED_FACTS = ("Service", "Where", "When", "How much")
+# An alert that has ended needs neither its severity nor its fix.
+_ENDED_FACTS = ("Service", "Where", "When", "How much")
 
 
 def render(notification: Notification) -> str:
@@ -52,7 +52,7 @@ def subject(notification: Notification) -> str:
     """Return a subject that says what happened, at most 99 printable ASCII characters.
 
     ``[flowverdict CRITICAL] Replies blocked by acl-0a1b rule 120: 10.0.1.5:443 -> 203.0.113.0/24``.
-    Reminders and resolved notifications are marked as such. In a subject that is too long, ids lose
+    Reminders and endings are marked as such. In a subject that is too long, ids lose
     their middle; the text has the whole ids.
     """
     text = f"[flowverdict {mark(notification)}] {notification.title}"
@@ -77,8 +77,8 @@ def _status(notification: Notification) -> str:
 
 
 def _alert_blocks(alert: Alert) -> list[str]:
-    if alert.status is Status.RESOLVED:
-        return _resolved_blocks(alert)
+    if alert.is_over:
+        return _ended_blocks(alert)
     rows = _rows(alert, _ALERT_FACTS)
     if alert.remediation_reason is not None:
         rows.append(_row("Fix", alert.remediation_reason))
@@ -98,12 +98,12 @@ def _alert_blocks(alert: Alert) -> list[str]:
     ]
 
 
-def _resolved_blocks(alert: Alert) -> list[str]:
-    """Return what is over and what it was; a fix is not needed any more."""
+def _ended_blocks(alert: Alert) -> list[str]:
+    """Return how it ended and what it was; the first message has the fix."""
     return [
         _status(alert),
         _wrapped(f"It was: {alert.summary}"),
-        "\n".join(_rows(alert, _RESOLVED_FACTS)),
+        "\n".join(_rows(alert, _ENDED_FACTS)),
         _remotes(alert),
         f"Fingerprint {one_line(alert.fingerprint)}",
     ]

@@ -11,6 +11,7 @@ import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import Alert, Severity, Status
 from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.text import fix_notes, mark, shared_commands
@@ -29,6 +30,11 @@ _STATUSES = {
     Status.FIRING: (1, "New"),
     Status.REMINDER: (2, "In Progress"),
     Status.RESOLVED: (4, "Resolved"),
+}
+# OCSF has no status for these: 99 is "Other", with a caption of the source's own.
+_ENDING_STATUSES = {
+    Ending.QUIET: (99, "Quiet"),
+    Ending.UNKNOWN: (99, "Unknown"),
 }
 _SEVERITIES = {
     Severity.CRITICAL: (5, "Critical"),
@@ -60,6 +66,8 @@ def finding(notification: Notification, *, found_at: int) -> dict[str, Any]:
     """
     activity_id, activity = _ACTIVITIES[notification.status]
     status_id, status = _STATUSES[notification.status]
+    if notification.ending is not None:
+        status_id, status = _ENDING_STATUSES.get(notification.ending, (status_id, status))
     severity_id, severity = _SEVERITIES[notification.severity]
     attributes: dict[str, Any] = {
         "category_uid": 2,

@@ -18,6 +18,7 @@ from flowverdict.delivery.text import (
     fix_heading,
     fix_notes,
     how_much,
+    mark,
     remote_lines,
     shared_commands,
     short_undo,
@@ -51,8 +52,8 @@ def render(notification: Notification) -> str:
 def event(notification: Notification, routing_key: str) -> dict[str, Any]:
     """Return the event, which opens an incident, adds to an incident or resolves it.
 
-    The same problem always has the same ``dedup_key``, so a reminder adds to its incident and does
-    not open another.
+    An ending that is unknown adds to the incident: somebody has to look. The same problem always
+    has the same ``dedup_key``, so a reminder adds to its incident and does not open another.
 
     Parameters
     ----------
@@ -65,9 +66,7 @@ def event(notification: Notification, routing_key: str) -> dict[str, Any]:
     if notification.status is Status.RESOLVED:
         return identity | {"event_action": "resolve"}
     payload = {
-        "summary": shortened(
-            one_line(notification.title).strip() or notification.kind.value, MAX_SUMMARY
-        ),
+        "summary": shortened(_summary(notification) or notification.kind.value, MAX_SUMMARY),
         "source": one_line(notification.scope).strip() or "unknown place",
         "severity": _SEVERITIES[notification.severity],
         "timestamp": isoformat(notification.last_seen),
@@ -95,11 +94,17 @@ def event(notification: Notification, routing_key: str) -> dict[str, Any]:
     }
 
 
+def _summary(notification: Notification) -> str:
+    title = one_line(notification.title).strip()
+    return f"{mark(notification)}: {title}" if notification.is_over else title
+
+
 def _details(notification: Notification) -> dict[str, Any]:
     details: dict[str, Any] = {
         "summary": notification.summary,
         "status": notification.status.value,
         "status_reason": notification.status_reason,
+        "ending": None if notification.ending is None else notification.ending.value,
         "severity_reason": notification.severity_reason,
         "records": notification.records,
     }

@@ -30,13 +30,14 @@ from slack_sdk.models.blocks import (
     SectionBlock,
 )
 
-from flowverdict.alerts.model import Alert, Kind, Severity, Status
+from flowverdict.alerts.model import Alert, Kind, Severity
 from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.parts import Part, fitting
 from flowverdict.delivery.text import (
     chat_facts,
     chat_line,
     copyable_commands,
+    ending_sign,
     fix_heading,
     fix_notes,
     mark,
@@ -81,7 +82,6 @@ _MARKS = {
     Severity.LOW: "\N{LARGE BLUE CIRCLE}",
     Severity.INFO: "\N{MEDIUM WHITE CIRCLE}",
 }
-_RESOLVED_MARK = "\N{WHITE HEAVY CHECK MARK}"
 _DIGEST_MARK = "\N{CLIPBOARD}"
 
 
@@ -141,8 +141,8 @@ def characters(blocks: Iterable[Block]) -> int:
 
 def _head(notification: Notification) -> Iterable[Block]:
     shown = _MARKS[notification.severity]
-    if notification.status is Status.RESOLVED:
-        shown = _RESOLVED_MARK
+    if notification.is_over:
+        shown = ending_sign(notification)
     elif notification.kind is Kind.DIGEST:
         shown = _DIGEST_MARK
     title = one_line(notification.title)
@@ -158,8 +158,8 @@ def _head(notification: Notification) -> Iterable[Block]:
 
 def _alert_parts(alert: Alert) -> Iterable[Part[Block]]:
     yield Part(elements=list(_head(alert)))
-    if alert.status is Status.RESOLVED:
-        # The title says what is over, and the head says why.
+    if alert.is_over:
+        # The title says what has ended, and the head says how.
         yield Part(elements=[_fields(chat_facts(alert))])
         return
     summary = _section(chat_line(alert.summary, _MAX_SUMMARY))
@@ -185,7 +185,7 @@ def _notice_parts(notice: Notice) -> Iterable[Part[Block]]:
     yield Part(elements=[*_head(notice), _section(chat_line(notice.summary, _MAX_SUMMARY))])
     if known := chat_facts(notice):
         yield Part(elements=[_fields(known)])
-    if notice.status is not Status.RESOLVED:
+    if not notice.is_over:
         for section in notice.sections:
             heading = shortened(one_line(section.heading), 100)
             yield Part(

@@ -24,11 +24,13 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from flowverdict.alerts.model import Alert, Severity, Status
+from flowverdict.alerts.ending import Ending
+from flowverdict.alerts.model import Alert, Severity
 from flowverdict.delivery.parts import Part, fitting
 from flowverdict.delivery.text import (
     chat_facts,
     copyable_commands,
+    ending_sign,
     escaped_line,
     fix_heading,
     fix_notes,
@@ -75,6 +77,9 @@ _COLORS = {
     Severity.LOW: "accent",
     Severity.INFO: "default",
 }
+
+# Only what is fixed is green.
+_ENDING_COLORS = {Ending.FIXED: "good", Ending.UNKNOWN: "attention"}
 
 _WIDEST = 12  # bytes of JSON for a character beyond the Basic Multilingual Plane
 _ACTING = re.compile(r"(<)(?=/?at\b)|(\{)(?=\{)", re.IGNORECASE)
@@ -127,11 +132,15 @@ def _message(
 
 
 def _head(notification: Notification) -> Iterable[Element]:
-    is_over = notification.status is Status.RESOLVED
+    text, color = f"{mark(notification)}: {notification.title}", _COLORS[notification.severity]
+    if notification.is_over:
+        text = f"{ending_sign(notification)} {text}"
+        ending = notification.ending
+        color = "default" if ending is None else _ENDING_COLORS.get(ending, "default")
     yield {
         "type": "TextBlock",
-        "text": _markdown(f"{mark(notification)}: {notification.title}", _MAX_HEADING),
-        "color": "good" if is_over else _COLORS[notification.severity],
+        "text": _markdown(text, _MAX_HEADING),
+        "color": color,
         "size": "large",
         "weight": "bolder",
         "wrap": True,
@@ -142,8 +151,8 @@ def _head(notification: Notification) -> Iterable[Element]:
 
 def _alert_parts(alert: Alert) -> Iterable[Part[Element]]:
     yield Part(elements=list(_head(alert)))
-    if alert.status is Status.RESOLVED:
-        # The heading says what is over, and the status reason says why.
+    if alert.is_over:
+        # The heading says what has ended, and the status reason says how.
         yield Part(elements=[_fact_set(chat_facts(alert))])
         return
     yield Part(elements=[_line(alert.summary, _MAX_SUMMARY), _fact_set(chat_facts(alert))])
@@ -167,7 +176,7 @@ def _notice_parts(notice: Notice) -> Iterable[Part[Element]]:
     yield Part(elements=[*_head(notice), _line(notice.summary, _MAX_SUMMARY)])
     if known := chat_facts(notice):
         yield Part(elements=[_fact_set(known)])
-    if notice.status is not Status.RESOLVED:
+    if not notice.is_over:
         for section in notice.sections:
             heading = _plain(section.heading, 100)
             yield Part(name=heading, elements=_list(heading, section.lines, _MOST_LINES))

@@ -1,0 +1,20 @@
+"""How an alert ends: four ways that no message may confuse."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Ending(StrEnum):
+    """How an episode of an alert ended.
+
+    ``fixed``: the rules, read again, let its packets pass, or its traffic was seen accepted.
+    ``quiet``: flow logs were read and show nothing more of it; it may still be blocked.
+    ``unknown``: no flow logs that could show it were read; nobody knows whether it goes on.
+    ``corrected``: later records show that it was something else, or nothing.
+    """
+
+    FIXED = "fixed"
+    QUIET = "quiet"
+    UNKNOWN = "unknown"
+    CORRECTED = "corrected"
