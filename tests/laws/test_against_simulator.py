@@ -40,6 +40,7 @@ FORMATS = (
     pytest.param("v2", marks=pytest.mark.slow),
     "v5",
     pytest.param("v8", marks=pytest.mark.slow),
+    pytest.param("v11", marks=pytest.mark.slow),
 )
 SCHEMA = json.loads(
     (Path(__file__).parents[2] / "docs" / "schemas" / "explanation.schema.json").read_text()
