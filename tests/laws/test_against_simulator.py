@@ -38,6 +38,7 @@ FORMATS = (
     pytest.param("v2", marks=pytest.mark.slow),
     "v5",
     pytest.param("v8", marks=pytest.mark.slow),
+    pytest.param("v11", marks=pytest.mark.slow),
 )
 
 

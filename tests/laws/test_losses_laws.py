@@ -32,7 +32,7 @@ KINDS = ("skipdata", "load-balancer", "plain")
 
 @cache
 def simulation_of(kind: str, seed: int) -> Simulation:
-    return simulate(seed, kind=kind, fmt="v8")
+    return simulate(seed, kind=kind, fmt="v11")
 
 
 def explained(

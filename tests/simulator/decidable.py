@@ -75,7 +75,7 @@ class Knowledge:
         if cause is Cause.CLOSED_CONNECTION:
             return is_over(self.log, self.key)
         if cause not in BY_RULES:
-            return self.log.fmt is Format.V8
+            return self.log.fmt.has_reason
         if self._is_special or not self.leg_is_known:
             return False
         return self.first.packet.leg is Leg.REQUEST or self._has_flags
@@ -91,7 +91,7 @@ class Knowledge:
         if cause not in BY_RULES:
             return (
                 cause is Cause.NOT_CARRIED
-                or self.log.fmt is Format.V8
+                or self.log.fmt.has_reason
                 or (cause is Cause.BLOCK_PUBLIC_ACCESS and self.world.public_access is not None)
             )
         return self._decides_by_rules

@@ -41,6 +41,12 @@ class Format(StrEnum):
     V2 = "v2"
     V5 = "v5"
     V8 = "v8"
+    V11 = "v11"
+
+    @property
+    def has_reason(self) -> bool:
+        """Whether the format has reject-reason, which version 8 added."""
+        return self in {Format.V8, Format.V11}
 
 
 _V2 = (
@@ -82,7 +88,29 @@ _SERVICES = (
     (CLOUDFRONT_BLOCK, "CLOUDFRONT_ORIGIN_FACING"),
     (HEALTH_CHECK_BLOCK, "ROUTE53_HEALTHCHECKS"),
 )
-FIELDS = {Format.V2: _V2, Format.V5: _V5, Format.V8: (*_V5, "reject-reason")}
+_V8 = (*_V5, "reject-reason")
+_V11 = (
+    *_V8,
+    "resource-id",
+    "encryption-status",
+    "instance-tag",
+    "interface-tag",
+    "interface-type",
+    "next-hop-interface-id",
+    "next-hop-subnet-id",
+    "next-hop-az-id",
+    "next-hop-vpc-id",
+    "next-hop-interface-type",
+)
+FIELDS = {Format.V2: _V2, Format.V5: _V5, Format.V8: _V8, Format.V11: _V11}
+# Of all other interfaces the field interface-type is empty.
+_LOGGED_TYPES = {
+    Kind.NAT_GATEWAY: "nat_gateway",
+    Kind.ENDPOINT: "vpc_endpoint",
+    Kind.NETWORK_LOAD_BALANCER: "network_load_balancer",
+    Kind.TRANSIT_GATEWAY: "transit_gateway",
+}
+_IN_VPC = 1  # traffic-path: to another resource of the VPC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -300,6 +328,36 @@ def _line(record: Record, fields: Sequence[str], world: World, fmt: Format) -> s
     return " ".join(str(values[name]) for name in fields)
 
 
+def _zone_id(zone: str) -> str:
+    return f"az{'abc'.index(zone) + 1}"
+
+
+def _next_hop(record: Record, world: World) -> dict[str, object]:
+    """Return the next hop of what leaves an interface to another resource of its VPC.
+
+    AWS logs none towards internet gateways, other Regions, and what another account owns.
+    """
+    interface = record.interface
+    found = [
+        each
+        for each in world.interfaces.values()
+        if each.vpc_id == interface.vpc_id
+        and record.pkt_dstaddr
+        in {str(each.primary), *map(str, (*each.secondary, *each.addresses_v6))}
+        and world.owner_of(each) == world.account_id
+    ]
+    if not record.egress or record.path != _IN_VPC or len(found) != 1:
+        return {}
+    (hop,) = found
+    return {
+        "next-hop-interface-id": hop.interface_id,
+        "next-hop-subnet-id": hop.subnet_id,
+        "next-hop-az-id": _zone_id(world.subnets[hop.subnet_id].zone),
+        "next-hop-vpc-id": hop.vpc_id,
+        "next-hop-interface-type": _LOGGED_TYPES.get(hop.kind, "-"),
+    }
+
+
 def _values(record: Record, world: World, fmt: Format) -> dict[str, object]:
     interface, key = record.interface, record.key
     subnet = world.subnets[interface.subnet_id]
@@ -315,10 +373,17 @@ def _values(record: Record, world: World, fmt: Format) -> dict[str, object]:
         "subnet-id": interface.subnet_id,
         "instance-id": interface.owner_id if interface.kind is Kind.INSTANCE else "-",
         "region": world.region,
-        "az-id": f"az{'abc'.index(subnet.zone) + 1}",
+        "az-id": _zone_id(subnet.zone),
+        "interface-type": _LOGGED_TYPES.get(interface.kind, "-"),
+        # Tags are percent-encoded: the instance's name is "web server/i-0a1".
+        "instance-tag": f"web%20server%2F{interface.owner_id}"
+        if interface.kind is Kind.INSTANCE
+        else "-",
+        "interface-tag": f"{interface.kind.name.lower()}%20interface",
     }
     if key is None:
         return values
+    values |= _next_hop(record, world)
     return values | {
         "srcaddr": key.srcaddr,
         "dstaddr": key.dstaddr,

@@ -74,7 +74,8 @@ def simulate(
         One of ``KINDS``: everyday traffic, or a hard case among some everyday traffic.
     fmt
         ``v2`` is AWS's default format, ``v5`` has all fields up to version 5 in an order that
-        depends on the seed, and ``v8`` adds reject-reason.
+        depends on the seed, ``v8`` adds reject-reason, and ``v11`` the fields of versions 9 to 11:
+        interface type, tags and next hop.
     stamped_as_aws
         Whether the times of records are as ``aggregate_as_aws`` says. In the kinds of real networks
         they always are.

@@ -95,6 +95,27 @@ def test_files_have_their_header_and_all_fields(fmt: Format) -> None:
     assert (len(orders) == 1) is (fmt is Format.V2)
 
 
+def test_version_11_names_the_type_of_the_interface_and_the_next_hop() -> None:
+    types, hops = set(), 0
+    for seed in range(3):
+        sim = simulate(seed, kind="load-balancer", fmt="v11")
+        for text in sim.files:
+            header, *lines = text.splitlines()
+            for line in lines:
+                values = dict(zip(header.split(" "), line.split(" "), strict=True))
+                interface = sim.world.interfaces[values["interface-id"]]
+                is_balancer = interface.kind is Kind.NETWORK_LOAD_BALANCER
+                assert (values["interface-type"] == "network_load_balancer") is is_balancer
+                types.add(values["interface-type"])
+                hop = sim.world.interfaces.get(values["next-hop-interface-id"])
+                if hop is not None:
+                    hops += 1
+                    assert (values["flow-direction"], values["traffic-path"]) == ("egress", "1")
+                    assert values["next-hop-vpc-id"] == hop.vpc_id == interface.vpc_id
+    assert {"-", "network_load_balancer"} <= types
+    assert hops
+
+
 # --- truths ---
 
 

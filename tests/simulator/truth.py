@@ -254,7 +254,7 @@ def _decides_by_times(knowledge: Knowledge, cause: Cause, *, settled: bool) -> t
     if cause is Cause.CLOSED_CONNECTION:
         without = clearly_closed(log, key)
         return without, without or (settled and read.allows and was_open(log, key))
-    return log.fmt is Format.V8, log.fmt is Format.V8
+    return log.fmt.has_reason, log.fmt.has_reason
 
 
 def _is_mixed(rejects: Sequence[Observation]) -> bool:
