@@ -30,6 +30,7 @@ def test_only_the_topic_and_the_table_are_required() -> None:
         alert_topic_arn=TOPIC,
         email_topic_arn=None,
         chat_topic_arn=None,
+        operator_topic_arn=None,
         alert_table="alerts",
         queue_url=None,
         evidence_bucket=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowverdict.flowlog.line_reader import LineReader
-from flowverdict.flowlog.losses import Loss, Losses, Span, span_of_file
+from flowverdict.flowlog.losses import NOTHING_MISSING, Loss, Losses, Missing, Span, span_of_file
 from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import DEFAULT_FORMAT, TRANSIT_GATEWAY_FORMAT, RecordFormat
 
@@ -84,23 +84,28 @@ def test_many_damaged_interfaces_count_as_any() -> None:
 # --- whom a loss concerns -------------------------------------------------------------------------
 
 
-def concerning(losses: Losses, interface: str = ENI, origin: Origin = HOME) -> frozenset[Loss]:
+SKIPPED = frozenset({Loss.SKIPPED})
+
+
+def concerning(losses: Losses, interface: str | None = ENI, origin: Origin = HOME) -> Missing:
     return losses.concerning(interface, origin, START)
 
 
 def test_a_loss_concerns_its_interface_alone() -> None:
     losses = Losses()
     losses.add(Loss.SKIPPED, ENI, HOME)
-    assert concerning(losses) == {Loss.SKIPPED}
-    assert concerning(losses, OTHER) == frozenset()
+    assert concerning(losses) == Missing(surely=SKIPPED)
+    assert concerning(losses, OTHER) == concerning(losses, None) == NOTHING_MISSING
 
 
-def test_a_loss_without_an_interface_concerns_its_account_and_region() -> None:
+def test_a_loss_without_an_interface_may_concern_its_account_and_region() -> None:
     losses = Losses()
     losses.add(Loss.NOT_READ, None, HOME)
     elsewhere = Origin(account_id="111122223333", region="us-east-1")
-    assert concerning(losses) == concerning(losses, origin=Origin()) == {Loss.NOT_READ}
-    assert concerning(losses, origin=elsewhere) == frozenset()
+    may = Missing(perhaps=frozenset({Loss.NOT_READ}))
+    assert concerning(losses) == concerning(losses, origin=Origin()) == may
+    assert concerning(losses, None) == may
+    assert concerning(losses, origin=elsewhere) == NOTHING_MISSING
 
 
 @pytest.mark.parametrize(
@@ -119,9 +124,9 @@ def test_the_time_of_two_losses_is_known_only_if_both_are() -> None:
     late, unknown = Losses(), Losses()
     late.add(Loss.SKIPPED, ENI, span=Span(START + 9_000, START + 9_060))
     unknown.add(Loss.SKIPPED, ENI)
-    assert concerning(late) == frozenset()
+    assert concerning(late) == NOTHING_MISSING
     late.merge(unknown)
-    assert concerning(late) == {Loss.SKIPPED}
+    assert concerning(late) == Missing(surely=SKIPPED)
     assert len([*late]) == 1
 
 

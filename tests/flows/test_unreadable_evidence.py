@@ -122,13 +122,13 @@ def missing(aws: LocalAws) -> list[set[Loss]]:
     return [{loss for loss, *_ in unpack(body).flows.losses} for body in bodies]
 
 
-def test_a_verdict_beside_an_object_that_was_not_read_is_weaker(aws: LocalAws) -> None:
+def test_a_verdict_beside_an_object_that_was_not_read_says_so(aws: LocalAws) -> None:
     broken = deliver_bytes(aws, 1, b"not a flow log")
     assert "not a VPC flow log" in str(broken.failures)
     assert missing(aws) == [{Loss.NOT_READ}]
     deliver(aws, 2, CONNECTION)
     (alert,) = aws.alerts()
-    assert alert["confidence_counts"] == {"possible": 1}
+    assert alert["confidence_counts"] == {"likely": 1}
     assert "was not read" in str(alert["evidence"])
 
 
@@ -139,3 +139,4 @@ def test_an_object_that_is_read_in_the_end_weakens_nothing(aws: LocalAws) -> Non
     deliver(aws, 2, CONNECTION)
     (alert,) = aws.alerts()
     assert alert["confidence_counts"] == {"likely": 1}
+    assert "was not read" not in str(alert["evidence"])

@@ -289,7 +289,19 @@ def test_objects_of_the_existing_bucket_reach_the_same_queue() -> None:
             "object": {"key": [{"wildcard": {"Sub": "${ExistingBucketPrefix}*_vpcflowlogs_*"}}]},
         },
     }
-    assert rule["Targets"] == [{"Id": "queue", "Arn": {"GetAtt": "FlowLogQueue.Arn"}}]
+    assert rule["Targets"] == [
+        {
+            "Id": "queue",
+            "Arn": {"GetAtt": "FlowLogQueue.Arn"},
+            "DeadLetterConfig": {"Arn": {"GetAtt": "ExistingBucketDeadLetterQueue.Arn"}},
+        }
+    ]
+    policy = RESOURCES["ExistingBucketDeadLetterQueuePolicy"]["Properties"]["PolicyDocument"]
+    (statement,) = policy["Statement"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert statement["Condition"] == {
+        "ArnEquals": {"aws:SourceArn": {"GetAtt": "ExistingBucketRule.Arn"}}
+    }
 
 
 def test_deliveries_come_from_named_accounts_only() -> None:
@@ -392,7 +404,9 @@ def test_evidence_is_kept_as_long_as_the_table_knows_its_source_and_goes_by_itse
 def test_the_functions_get_every_variable_they_read() -> None:
     given = set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
     read = set(re.findall(r"``([A-Z][A-Z_]+)``", Settings.__doc__ or "")) - {"AWS_REGION"}
-    assert read - given == {"LOG_FORMAT", "EVIDENCE_BUCKET", "QUEUE_URL", "MISSING"}
+    assert read - given == {"LOG_FORMAT", "EVIDENCE_BUCKET", "QUEUE_URL", "MISSING"} | {
+        "OPERATOR_TOPIC_ARN"
+    }
     assert FUNCTIONS["ClassifyS3Function"]["Environment"]["Variables"] == {
         "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},
         "QUEUE_URL": {"Ref": "FlowLogQueue"},

@@ -28,7 +28,7 @@ from flowverdict.core.errors import (
 from flowverdict.flowlog.cloudwatch_logs import decode
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flowlog.object_key import Origin, origin_of, time_of, why_foreign
-from flowverdict.flowlog.records import RecordCounts
+from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flowlog.s3_events import (
     ObjectRef,
     event_of_message,

@@ -54,6 +54,8 @@ class Settings:
     chat_topic_arn
         ``CHAT_TOPIC_ARN``: the SNS topic of Amazon Q Developer in chat applications; ``None`` for
         nobody.
+    operator_topic_arn
+        ``OPERATOR_TOPIC_ARN``: the SNS topic of this program's own alarms; ``None`` for nobody.
     alert_table
         ``ALERT_TABLE``: the DynamoDB table that alerts are remembered in.
     evidence_bucket
@@ -92,6 +94,7 @@ class Settings:
     alert_topic_arn: str
     email_topic_arn: str | None
     chat_topic_arn: str | None
+    operator_topic_arn: str | None
     alert_table: str
     evidence_bucket: str | None
     queue_url: str | None
@@ -127,6 +130,9 @@ class Settings:
             ),
             chat_topic_arn=_matching(
                 environment, "CHAT_TOPIC_ARN", _TOPIC_ARN, "an SNS topic's ARN"
+            ),
+            operator_topic_arn=_matching(
+                environment, "OPERATOR_TOPIC_ARN", _TOPIC_ARN, "an SNS topic's ARN"
             ),
             alert_table=_required(environment, "ALERT_TABLE", _TABLE, "a DynamoDB table's name"),
             evidence_bucket=_matching(

@@ -6,6 +6,7 @@ import.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -16,9 +17,10 @@ from flowverdict.app.ingest import ClassifyLogEvents, ClassifyObjects, IngestSer
 from flowverdict.app.observability import Observability
 from flowverdict.app.settings import Settings
 from flowverdict.app.sweep import SweepAlerts
+from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import SettingsError
 from flowverdict.core.garbage_collection import collect_rarely
-from flowverdict.delivery.sns import SnsTopics
+from flowverdict.delivery.sns import SnsTopics, subscriptions_of
 from flowverdict.flowlog.log_formats import DescribedFormats, FixedFormat
 from flowverdict.flowlog.s3_objects import S3Objects
 from flowverdict.flows.evidence_s3 import S3Evidence
@@ -90,11 +92,17 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
     store = DynamoDbStore(
         client, settings.alert_table, on_unreadable=observability.state_unreadable
     )
+    sns = reject_malformed_responses(boto3.client("sns", config=_CLIENT_CONFIG))
     sweep = SweepAlerts(
         _manager(settings, store),
         _configs(settings, observability),
         _policies(settings, client),
         observability,
+        [
+            partial(subscriptions_of, sns, topic_arn)
+            for topic_arn in (settings.email_topic_arn, settings.operator_topic_arn)
+            if topic_arn is not None
+        ],
     )
     return observability.wrap(sweep.handle)
 

@@ -46,7 +46,7 @@ from flowverdict.flowlog.flow_hash_numpy import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -121,6 +121,11 @@ def _safe_digits(name: str) -> int:
     return 2 * WORD_BYTES if maximum == MAX_INT_64 else min(len(str(maximum)), WORD_BYTES)
 
 
+def _prefixes(names: Iterable[str]) -> dict[str, tuple[np.uint64, np.uint64]]:
+    known = {name: FIELDS[name].prefix.encode() for name in names if name in FIELDS}
+    return {name: (word_of(prefix), MASKS[len(prefix)]) for name, prefix in known.items() if prefix}
+
+
 @lru_cache(maxsize=16)
 def layout_of(record_format: RecordFormat) -> Layout | None:
     """Return a format's layout; ``None`` if its records lack an action or an interface."""
@@ -142,11 +147,7 @@ def layout_of(record_format: RecordFormat) -> Layout | None:
         keys=len(keys),
         maximum=np.array([_KEY_INTEGERS[name] for name in keys], np.uint64)[:, None],
         times=tuple(name for name in _TIMES if name in at),
-        prefixes={
-            name: (word_of(prefix), MASKS[len(prefix)])
-            for name in at
-            if name in FIELDS and (prefix := FIELDS[name].prefix.encode())
-        },
+        prefixes=_prefixes(at),
     )
 
 

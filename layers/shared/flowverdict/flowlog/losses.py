@@ -61,6 +61,20 @@ class _Concerned(NamedTuple):
     region: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """Why records of a flow's interface are missing, and why they only may be."""
+
+    surely: frozenset[Loss] = frozenset()
+    perhaps: frozenset[Loss] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.surely or self.perhaps)
+
+
+NOTHING_MISSING = Missing()
+
+
 @dataclass(slots=True)
 class Losses:
     """Losses of any number of sources: minima, maxima and sets, like all that is collected."""
@@ -98,10 +112,8 @@ class Losses:
         for loss in other:
             self.add(*loss)
 
-    def concerning(
-        self, interface: str | None, origin: Origin, last_end: int | None
-    ) -> frozenset[Loss]:
-        """Return why records may be missing that concern a flow.
+    def concerning(self, interface: str | None, origin: Origin, last_end: int | None) -> Missing:
+        """Return why records are or may be missing that concern a flow.
 
         Records of any time before the flow's may show its connection, and those of packets that
         were on the wire before the flow's last.
@@ -114,11 +126,19 @@ class Losses:
             When the flow's last record ended, in Unix seconds.
         """
         if not self._by_interface:
-            return frozenset()
+            return NOTHING_MISSING
+        perhaps = self._concerning(None, origin, last_end)
+        if interface is None:
+            return Missing(perhaps=perhaps)
+        surely = self._concerning(interface, origin, last_end)
+        return Missing(surely=surely, perhaps=perhaps - surely)
+
+    def _concerning(
+        self, interface: str | None, origin: Origin, last_end: int | None
+    ) -> frozenset[Loss]:
         return frozenset(
             concerned.loss
-            for name in {interface, None}
-            for concerned, span in self._by_interface.get(name, {}).items()
+            for concerned, span in self._by_interface.get(interface, {}).items()
             if _may_be_equal(concerned.account_id, origin.account_id)
             and _may_be_equal(concerned.region, origin.region)
             and (last_end is None or span.first is None or span.first <= last_end + _LATEST_SECONDS)

@@ -21,7 +21,8 @@ from flowverdict.flows.evidence import Evidence, FlowLog, FlowsByWindow
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from flowverdict.flowlog.records import RecordCounts, RecordFormat
+    from flowverdict.flowlog.record_counts import RecordCounts
+    from flowverdict.flowlog.records import RecordFormat
 
 
 # A malformed line is counted and skipped. If all lines are malformed, the format is wrong: that is

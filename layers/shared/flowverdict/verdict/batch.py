@@ -14,7 +14,7 @@ from flowverdict.core.errors import ObjectError
 from flowverdict.flowlog.line_reader import LineReader
 from flowverdict.flowlog.losses import Loss, span_of_file
 from flowverdict.flowlog.object_key import origin_of
-from flowverdict.flowlog.records import RecordCounts, RecordFormat
+from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import FlowsByWindow
 from flowverdict.flows.read_source import Reading, read_text
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowverdict.core.availability import NotAvailable
+    from flowverdict.flowlog.records import RecordFormat
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.configuration import NetConfig
     from flowverdict.network.ports import ConfigSource

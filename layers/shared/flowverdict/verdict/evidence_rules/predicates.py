@@ -110,14 +110,23 @@ def when_read(rules_check: RulesCheck) -> str:
 
 _MISSING = {
     Loss.SKIPPED: "AWS lost records of this interface (SKIPDATA)",
-    Loss.MALFORMED: "malformed lines may be records of this interface",
+    Loss.MALFORMED: "malformed lines are of this interface",
+    Loss.NOT_READ: "records of this interface were not read",
+}
+_PERHAPS_MISSING = {
+    Loss.SKIPPED: "AWS lost records that may be of this interface (SKIPDATA)",
+    Loss.MALFORMED: "malformed lines may be of this interface",
     Loss.NOT_READ: "a source that may have records of this interface was not read",
 }
 
 
 def records_missing(facts: Facts) -> str | None:
-    """Return why records of the interface may be missing, in words; ``None`` if none are."""
-    why = [text for loss, text in _MISSING.items() if loss in facts.flow.losses]
+    """Return why records of the interface are or may be missing, in words; ``None`` if none."""
+    losses = facts.flow.losses
+    why = [
+        *(text for loss, text in _MISSING.items() if loss in losses.surely),
+        *(text for loss, text in _PERHAPS_MISSING.items() if loss in losses.perhaps),
+    ]
     return " and ".join(why) if why else None
 
 

@@ -25,7 +25,8 @@ class Rule:
         Legs, causes and single hypotheses: a hypothesis with one of them is struck out.
     by_absence
         Those of ``strikes`` that rest on a record that was not seen. Where records of the interface
-        may be missing, this evidence is weak, and the rest of a hard rule is soft.
+        are missing, this evidence is weak. A hard rule is then soft in the rest, and as a whole
+        where records only may be missing: soft evidence can be overturned by a lost record anyway.
     source
         The AWS page that the rule rests on.
     observe
@@ -44,9 +45,11 @@ class Rule:
     conflicts: bool = False
 
     def parts(self, facts: Facts) -> tuple[Rule, ...]:
-        """Return the rule, or its parts of different strength where records may be missing."""
+        """Return the rule, or its parts of less strength where records are or may be missing."""
         if not (self.by_absence and facts.flow.losses):
             return (self,)
+        if not facts.flow.losses.surely:
+            return (replace(self, strength=max(self.strength, Strength.SOFT)),)
         rest = tuple(item for item in self.strikes if item not in self.by_absence)
         weak = replace(self, strikes=self.by_absence, strength=Strength.WEAK)
         if not rest:
