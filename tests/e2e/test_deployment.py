@@ -239,7 +239,7 @@ def test_the_documented_policy_deploys_and_deletes_a_stack(built: Build, aws: Em
     stack.delete()
 
 
-@pytest.mark.parametrize("statement", ["DeployStack", "TransformTemplate", "UploadCode"])
+@pytest.mark.parametrize("statement", ["DeployStack", "UploadCode"])
 def test_without_a_statement_for_the_sam_cli_nothing_is_deployed(
     built: Build, aws: Emulator, statement: str
 ) -> None:
