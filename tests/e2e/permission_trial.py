@@ -145,6 +145,8 @@ VARIANTS: Final[Sequence[Mapping[str, str]]] = (
         "Policy": _OTHER_POLICY,
         "EncryptionKeyArn": "{encryption_key}",
         "Tracing": "Active",
+        "SubnetIds": "subnet-01234567",
+        "SecurityGroupIds": "sg-01234567",
     },
 )
 

@@ -40,6 +40,9 @@ UNCHECKED: Final[Mapping[str, str]] = {
     "ReadPolicyConfiguration": "the emulator lets everybody read AppConfig's configurations",
     "SendTraces": "the emulator keeps no traces",
     "TakeFromQueue": "the emulator reads queues as itself",
+    "AttachToVpc": "the emulator runs no function in a VPC",
+    "SeeVpc": "the emulator runs no function in a VPC",
+    "AttachesNothingItself": "the emulator runs no function in a VPC",
     "UseKey": "the emulator encrypts nothing that is stored or sent",
     "WriteLogs": "the emulator writes log lines as itself",
 }

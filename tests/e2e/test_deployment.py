@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import gzip
 import json
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from tests.e2e.contract import valid
+from tests.e2e.emulator import ROOT, Place
 from tests.e2e.samples import key, notification, scenario
 from tests.e2e.stack import SamError, Stack
 from tests.e2e.subscribers import subscribe
@@ -179,3 +181,69 @@ def test_an_environment_is_kept_whatever_else_the_command_line_says(
     given = {entry["ParameterKey"]: entry["ParameterValue"] for entry in found["Parameters"]}
     assert (given["Environment"], given["MessagesPerHour"]) == ("dev", "7")
     cloudformation.delete_stack(StackName=stack.name)
+
+
+# --- who deploys ----------------------------------------------------------------------------------
+
+POLICY: Final[dict[str, Any]] = json.loads((ROOT / "docs" / "deployer-policy.json").read_text())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsersPlace(Place):
+    """A place where the SAM CLI works with a user's keys; clients stay the account's."""
+
+    access_key: str
+    secret_key: str
+
+    def environment(self) -> dict[str, str]:
+        return Place.environment(self) | {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+        }
+
+
+def deployer(place: Place, name: str, *, without: str | None = None) -> UsersPlace:
+    """Return the place of a new user that has the documented policy, less one statement."""
+    statements = [entry for entry in POLICY["Statement"] if entry["Sid"] != without]
+    iam = place.client("iam")
+    iam.create_user(UserName=name)
+    iam.put_user_policy(
+        UserName=name,
+        PolicyName="deploy",
+        PolicyDocument=json.dumps(POLICY | {"Statement": statements}),
+    )
+    made = iam.create_access_key(UserName=name)["AccessKey"]
+    return UsersPlace(
+        url=place.url,
+        account_id=place.account_id,
+        region=place.region,
+        certificate=place.certificate,
+        access_key=made["AccessKeyId"],
+        secret_key=made["SecretAccessKey"],
+    )
+
+
+def test_the_documented_policy_deploys_and_deletes_a_stack(built: Build, aws: Emulator) -> None:
+    """The emulator checks the SAM CLI's calls.
+
+    What CloudFormation does with the user's permissions is held by the schemas of AWS's handlers,
+    in ``tests/project/test_deployer_policy.py``.
+    """
+    stack = Stack(
+        build=built, place=deployer(aws.place, "deployer"), name="flowverdict-by-a-deployer"
+    )
+    stack.deploy({"Environment": "dev"})
+    assert "SweepAlertsFunction" in stack.of_type("AWS::Lambda::Function")
+    for rule in stack.of_type("AWS::Events::Rule").values():
+        aws.place.client("events").disable_rule(Name=rule)
+    stack.delete()
+
+
+@pytest.mark.parametrize("statement", ["DeployStack", "UploadCode"])
+def test_without_a_statement_for_the_sam_cli_nothing_is_deployed(
+    built: Build, aws: Emulator, statement: str
+) -> None:
+    place = deployer(aws.place, f"without-{statement}", without=statement)
+    stack = Stack(build=built, place=place, name=f"flowverdict-{statement.lower()}")
+    with pytest.raises(SamError, match=r"(?i)denied|not authorized|forbidden"):
+        stack.deploy({"Environment": "dev"}, "--no-execute-changeset")
