@@ -19,9 +19,15 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from flowverdict.alerts.grouping import detections, group
 from flowverdict.app.deadlines import BudgetedConfigSource, ReadDeadline
 from flowverdict.app.flow_log_queue import comes_soon
-from flowverdict.core.errors import EmptyObjectError, FlowVerdictError, PostponedError
+from flowverdict.core.errors import (
+    EmptyObjectError,
+    FlowVerdictError,
+    ObjectError,
+    PostponedError,
+)
 from flowverdict.flowlog.cloudwatch_logs import decode
-from flowverdict.flowlog.object_key import Origin, origin_of, why_foreign
+from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.flowlog.object_key import Origin, origin_of, time_of, why_foreign
 from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flowlog.s3_events import (
     ObjectRef,
@@ -30,6 +36,7 @@ from flowverdict.flowlog.s3_events import (
     is_sqs_event,
     objects_in,
 )
+from flowverdict.flows.evidence import Evidence
 from flowverdict.flows.read_source import partition_key, read_log_events, read_object
 from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator, WindowFindings
 from flowverdict.verdict.batch import explain_flows
@@ -143,6 +150,30 @@ class IngestService:
         """Return whether Lambda delivers an asynchronous event again if this try fails."""
         read_at = self._store.read_at(source_id)
         return read_at is not None and int(self._clock()) - read_at < _LAST_TRY_AFTER
+
+    def not_read(
+        self, source_id: str, name: str, partition: str, *, can_wait: bool = False
+    ) -> IngestResult:
+        """Store that a source could not be read, in the window that its name shows.
+
+        What was not seen shows little there until the source is read, which replaces this evidence.
+
+        Raises
+        ------
+        EvidenceError
+            The evidence could not be stored.
+        """
+        first = time_of(name)
+        if first is None:
+            return IngestResult(counts=RecordCounts(), dirty=frozenset())
+        window = first // WINDOW
+        self._evidence.put(partition, window, source_id, Evidence.not_read(name))
+        return IngestResult(
+            counts=RecordCounts(),
+            dirty=frozenset(
+                {DirtyWindow(partition=partition, window=window, rejects=False, can_wait=can_wait)}
+            ),
+        )
 
     def evaluate(self, results: Iterable[IngestResult]) -> frozenset[str]:
         """Evaluate the dirty windows of all sources of an event, and send what is due.
@@ -368,9 +399,22 @@ class ClassifyObjects:
                 results.append(self._ingest(ref, deadline, can_wait=can_wait))
             except EmptyObjectError:
                 self._observability.passed_over(ref.name, "it is empty")
+            except ObjectError as error:
+                errors.append(error)
+                if error.passing and can_wait is not False:
+                    continue  # read in a minute: what it shows is not told twice until then
+                try:
+                    results.append(self._not_read(ref, can_wait=can_wait is not False))
+                except FlowVerdictError as not_stored:
+                    errors.append(not_stored)
             except Exception as error:  # noqa: BLE001 - raised or logged after the other objects
                 errors.append(error)
         return _Readings(results=tuple(results), errors=tuple(errors))
+
+    def _not_read(self, ref: ObjectRef, *, can_wait: bool) -> IngestResult:
+        return self._service.not_read(
+            ref.source_id, ref.name, partition_key(origin_of(ref.key)), can_wait=can_wait
+        )
 
     def _ingest(
         self, ref: ObjectRef, deadline: ReadDeadline, *, can_wait: bool | None

@@ -27,15 +27,16 @@ from flowverdict.flowlog.fields import (
 from flowverdict.flowlog.flow_hash_numpy import (
     ABSENT,
     EGRESS,
+    IDENTITY,
     INGRESS,
     MASKS,
     MAX_TOKEN,
-    MULTIPLIER,
     SAME,
     TO_TOP,
     UINT64,
     WORD_BYTES,
     IdentifiedTokens,
+    Seed,
     Texts,
     Tokens,
     mixed,
@@ -384,9 +385,8 @@ class Fields(Texts):
 
     def _identities_of(self, tokens: Tokens) -> Words:
         """Return 64 bits for each word that distinguish the words of a column."""
-        return self.with_rest(
-            mixed(mixed(tokens.first * MULTIPLIER) ^ tokens.second), tokens, 2 * WORD_BYTES
-        )
+        state = mixed(mixed(tokens.first * IDENTITY, IDENTITY) ^ tokens.second, IDENTITY)
+        return self.with_rest(state, tokens, 2 * WORD_BYTES, IDENTITY)
 
     def seen(self, name: str) -> IdentifiedTokens:
         """Return a field's words with their identities."""
@@ -395,16 +395,15 @@ class Fields(Texts):
         tokens = self.tokens(name)
         return tokens.seen(self._identities_of(tokens))
 
-    def hashes(self, seed: np.uint64) -> tuple[Words, Words]:
+    def hashes(self, seed: Seed) -> tuple[Words, Words]:
         """Return the hash states after the interface, and the hashes of the keys; uint64."""
-        states = [np.full(self.size, seed, np.uint64)]
-        for index, tokens in enumerate(
-            (*self._key(), self.direction if self.direction is not None else self.constant(ABSENT))
-        ):
-            states.append(self.with_field(states[-1], index, tokens))
-        return states[1], mixed(mixed(states[-1]))
+        states = [np.full(self.size, seed.begin, np.uint64)]
+        for index, tokens in enumerate(self._key()):
+            states.append(self.with_field(states[-1], index, tokens, seed.multiplier))
+        direction = self.direction if self.direction is not None else self.constant(ABSENT)
+        return states[1], self.with_direction(states[-1], direction, seed.multiplier)
 
-    def related(self, rows: Integers, seed: np.uint64) -> Words:
+    def related(self, rows: Integers, seed: Seed) -> Words:
         """Return ``related_hashes`` of some of the lines; uint64, shape (rows, 6)."""
         return related(
             Texts(self._words, rows.size), [column.part(rows) for column in self._key()], seed

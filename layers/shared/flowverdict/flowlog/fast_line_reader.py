@@ -197,6 +197,7 @@ class _FastLineReader:
         self._reader = reader
         self._sink = sink
         self._seed = seed & flow_hash.MASK
+        self._multiplier = flow_hash.multiplier_of(seed)
         self._windows = windows
         self._formats: tuple[RecordFormat, ...] = ()
         self._line_pattern: _LinePattern | None = None
@@ -242,7 +243,7 @@ class _FastLineReader:
                 return False
             self._route_states[route] = state
         state = flow_hash.with_fields(
-            state, 5, (source_port, destination_port, protocol, direction)
+            state, self._multiplier, 5, (source_port, destination_port, protocol, direction)
         )
         last = start if end == _DASH else end
         window = self._windows.of(None if last == _DASH else int(last))
@@ -250,7 +251,7 @@ class _FastLineReader:
         if columns is None:
             columns = self._columns[window] = (array("Q"), array("q"), array("q"), array("i"))
         hashes, starts, ends, all_flags = columns
-        hashes.append(flow_hash.finished(state))
+        hashes.append(flow_hash.finished(state, self._multiplier))
         starts.append(NOT_LOGGED if start == _DASH else int(start))
         ends.append(NOT_LOGGED if last == _DASH else int(last))
         all_flags.append(NOT_LOGGED if flags == _DASH else int(flags))
@@ -272,12 +273,16 @@ class _FastLineReader:
         name = _interface_name(interface, resource)
         state = self._interface_states.get(name)
         if state is None:
-            state = self._interface_states[name] = flow_hash.with_fields(self._seed, 0, (name,))
+            state = self._interface_states[name] = flow_hash.with_fields(
+                self._seed, self._multiplier, 0, (name,)
+            )
         packet_addresses = (
             flow_hash.SAME if packet in {plain, _DASH} else packet
             for packet, plain in ((packet_source, source), (packet_destination, destination))
         )
-        return flow_hash.with_fields(state, 1, (source, destination, *packet_addresses))
+        return flow_hash.with_fields(
+            state, self._multiplier, 1, (source, destination, *packet_addresses)
+        )
 
     def _flush(self) -> None:
         """Hand the columns to the sink, and sum up what they show about interfaces."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from flowverdict.core.errors import EmptyObjectError, FormatError, NotAFlowLogError, ObjectError
 from flowverdict.flowlog.fields import FIELDS
+from flowverdict.flowlog.losses import Losses, add_malformed
 from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flowlog.records import (
     FlowRecord,
@@ -71,12 +72,15 @@ class LineReader:
         (CloudWatch Logs).
     samples
         The first ``MAX_SAMPLES`` malformed lines: line number and reason.
+    losses
+        The records that malformed lines may be.
     """
 
     formats: tuple[RecordFormat, ...]
     counts: RecordCounts = field(default_factory=RecordCounts)
     headers: bool = True
     samples: list[str] = field(default_factory=list)
+    losses: Losses = field(default_factory=Losses)
     _line_number: int = 0
     _header: bytes | None = None
 
@@ -94,7 +98,7 @@ class LineReader:
             record = self._parse(text)
         except MalformedLine as malformed:
             if not (self.headers and self.take_header(text)):
-                self._count_malformed(malformed)
+                self._count_malformed(malformed, text)
             return None
         if record is not None:
             self.counts.count(record)
@@ -176,8 +180,9 @@ class LineReader:
             )
         return next(iter(readings))
 
-    def _count_malformed(self, malformed: MalformedLine) -> None:
+    def _count_malformed(self, malformed: MalformedLine, text: bytes = b"") -> None:
         self.counts.malformed[malformed.reason] += 1
+        add_malformed(self.losses, text, self.formats)
         if len(self.samples) < MAX_SAMPLES:
             self.samples.append(f"line {self._line_number}: {malformed}")
 

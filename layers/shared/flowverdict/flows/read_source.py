@@ -89,6 +89,7 @@ def read_log_events(
     flows = FlowsByWindow(seed, origin, distinct=True)
     reader = LineReader(fitting_formats(formats, messages), headers=False)
     read_messages(messages, reader, flows, seed, flows.numbers)
+    flows.lost(reader.losses)
     return _read(_checked(name, reader), flows, None)
 
 
@@ -103,7 +104,8 @@ def _read(reading: Reading, flows: FlowsByWindow, flow_log: FlowLog | None) -> S
     windows = {
         number: Evidence(flows=collector, flow_log=flow_log)
         for number, collector in flows.windows.items()
-        if collector.interfaces  # else a window of NODATA only; nothing to store
+        # Else a window of NODATA only; nothing to store.
+        if collector.interfaces or collector.losses
     }
     return SourceRead(reading=reading, windows=windows)
 
@@ -148,6 +150,7 @@ def read_text(  # noqa: PLR0913 - the parameters of the readers that it calls
         seed=seed,
         windows=flows.numbers,
     )
+    flows.lost(reader.losses)
     return _checked(name, reader)
 
 

@@ -10,7 +10,9 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
+from flowverdict.core.errors import ObjectError
 from flowverdict.flowlog.line_reader import LineReader
+from flowverdict.flowlog.losses import Loss, span_of_file
 from flowverdict.flowlog.object_key import origin_of
 from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flows.collector import FlowCollector
@@ -71,17 +73,23 @@ class Batch:
         Raises
         ------
         ObjectError
-            The file is not a flow log or cannot be read to its end. The batch is then unchanged.
+            The file is not a flow log or cannot be read to its end. The batch then has nothing of
+            it, and knows that its records are missing.
         """
-        flows = FlowsByWindow(self.flows.seed, origin_of(name), apart=False, most=self.most)
-        reading = read_text(
-            stream,
-            flows,
-            LineReader(headerless),
-            name=name,
-            seed=self.flows.seed,
-            headerless=headerless,
-        )
+        origin = origin_of(name)
+        flows = FlowsByWindow(self.flows.seed, origin, name=name, apart=False, most=self.most)
+        try:
+            reading = read_text(
+                stream,
+                flows,
+                LineReader(headerless),
+                name=name,
+                seed=self.flows.seed,
+                headerless=headerless,
+            )
+        except ObjectError:
+            self.flows.losses.add(Loss.NOT_READ, None, origin, span_of_file(name))
+            raise
         for window_flows in flows.windows.values():
             self.flows.merge(window_flows, spent=True)
         self.counts.merge(reading.counts)

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from flowverdict.core.addresses import Address, Network
+    from flowverdict.network.clients_through import Before
     from flowverdict.network.configuration import NetConfig
     from flowverdict.network.model import (
         Interface,
@@ -129,8 +130,8 @@ def acl_changes(
     entries = [_entry(hop, network) for network in networks]
     planned = ledger.numbers[place_of(acl.network_acl_id, egress=hop.is_egress)]
     added = sum(content_of(entry) not in planned.values() for entry in entries)
-    if added > entry_room(acl, ledger, egress=hop.is_egress):
-        return NotAvailable(full_acl(acl, len(networks), egress=hop.is_egress))
+    if added > entry_room(config, acl, ledger, egress=hop.is_egress):
+        return NotAvailable(full_acl(config, acl, len(networks), egress=hop.is_egress))
     return _numbered(acl, entries, ledger, before=answer.entry.rule_number)
 
 
@@ -440,10 +441,7 @@ def _outside_peer(config: NetConfig, hop: Hop) -> Peer | NotAvailable | None:
         before = load_balancer_before(config, hop.interface, hop.packet)
         groups = () if before is None else before.group_ids
         if not groups:
-            return NotAvailable(
-                "clients come by a load balancer that keeps their addresses: which of them may "
-                "reach the interface is a decision"
-            )
+            return NotAvailable(_let_clients_in(hop, before))
         group_id = min(groups, key=lambda each: (len(config.holders(each)), each))
         return GroupReference(group_id=group_id)
     if found.prefix_list is not None and not hop.is_far:
@@ -453,6 +451,24 @@ def _outside_peer(config: NetConfig, hop: Hop) -> Peer | NotAvailable | None:
     if is_client_port(hop.packet):
         return EVERYWHERE[hop.packet.destination.version]
     return NotAvailable(f"outbound traffic of {hop.interface.interface_id} is restricted")
+
+
+def _let_clients_in(hop: Hop, before: Before | None) -> str:
+    """Say what the group of a target has to let in, where its clients keep their addresses.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-security-groups.html
+    """
+    named, port = ", ".join(hop.interface.group_ids or ()), hop.packet.destination_port
+    what = protocol_name(hop.packet.protocol) + ("" if port is None else f" {port}")
+    own = (
+        ", or from the load balancer's own group, if it has one"
+        if before is None
+        else f", since {before.name} has no group of its own that a rule could name"
+    )
+    return (
+        f"clients come by a load balancer that keeps their addresses. {named} must let {what} in "
+        f"by address: from their ranges, or from anywhere{own}. Which of them may is a decision"
+    )
 
 
 def _reference(config: NetConfig, hop: Hop, other: Interface) -> GroupReference | None:

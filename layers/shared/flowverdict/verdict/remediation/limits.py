@@ -36,6 +36,7 @@ _DEFAULT_ENTRIES, _MOST_ENTRIES = 20, 40
 # Rules of a security group in one direction, each IP version apart. Rules times groups of an
 # interface is 1,000 at most; by default an interface has 5 groups.
 _DEFAULT_RULES, _MOST_RULES = 60, 200
+_IPV6 = 6
 _STEP = 10  # between the numbers that people give to entries
 _SPREAD = 1_000  # numbers behind the last entry among which a fix chooses
 
@@ -108,24 +109,36 @@ class Ledger:
 # --- network ACLs ---------------------------------------------------------------------------------
 
 
-def entry_room(acl: NetworkAcl, ledger: Ledger, *, egress: bool) -> int:
+def entry_room(config: NetConfig, acl: NetworkAcl, ledger: Ledger, *, egress: bool) -> int:
     """Return how many entries can still be added to a network ACL in one direction.
 
     With more entries than the default quota, the quota was raised, to at most 40.
     """
-    listed = [entry for entry in acl.entries or () if entry.egress is egress]
-    closing = sum(entry.is_closing for entry in listed)
-    present = len(listed) - closing + max(closing, 1)
+    present = _entries(config, acl, egress=egress)
     most = _DEFAULT_ENTRIES if present <= _DEFAULT_ENTRIES else _MOST_ENTRIES
     return most - present - len(ledger.numbers[place_of(acl.network_acl_id, egress=egress)])
 
 
-def full_acl(acl: NetworkAcl, needed: int, *, egress: bool) -> str:
+def _entries(config: NetConfig, acl: NetworkAcl, *, egress: bool) -> int:
+    """Count the entries of one direction as the quota counts them.
+
+    The closing ``*`` of each IP version counts, listed or not: ``*`` for IPv6 is there where the
+    VPC has an IPv6 range, which a VPC that was not read may have
+    (https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html).
+    """
+    listed = [entry for entry in acl.entries or () if entry.egress is egress]
+    closing = sum(entry.is_closing for entry in listed)
+    vpc = None if acl.vpc_id is None else config.vpc(acl.vpc_id)
+    without_v6 = vpc is not None and all(cidr.version != _IPV6 for cidr in vpc.cidrs)
+    return len(listed) - closing + max(closing, 1 if without_v6 else 2)
+
+
+def full_acl(config: NetConfig, acl: NetworkAcl, needed: int, *, egress: bool) -> str:
     """Say that a network ACL has no room for the entries that a fix needs."""
     way = "outbound" if egress else "inbound"
-    listed = sum(entry.egress is egress for entry in acl.entries or ())
+    present = _entries(config, acl, egress=egress)
     return (
-        f"{acl.network_acl_id} has {listed} {way} entries with the closing *, and {needed} more "
+        f"{acl.network_acl_id} has {present} {way} entries with the closing *, and {needed} more "
         f"exceed AWS's quota of {_DEFAULT_ENTRIES} a direction ({_MOST_ENTRIES} at most, on "
         "request): join entries, or have the quota raised"
     )
