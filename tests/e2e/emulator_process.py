@@ -39,6 +39,8 @@ def _register(handlers: dict[str, Any], kind: str, folder: Path) -> None:
         # Always the same id: an update calls this again, and references to the resource must still
         # find it.
         physical_id = f"{stack_name}-{logical_id}"
+        if kind == "AWS::EC2::FlowLog":
+            _refuse_second_flow_log(properties, folder)
         kept = {
             "type": kind,
             "logical_id": logical_id,
@@ -75,6 +77,25 @@ def _keep_metric_math(provisioners: Any) -> None:  # noqa: ANN401 - a module of 
         return original(name, properties)
 
     provisioners._cw_metric_alarm_record = record  # noqa: SLF001 - as above
+
+
+def _refuse_second_flow_log(properties: dict[str, Any], folder: Path) -> None:
+    # CloudFormation replaces a changed flow log by making the new one first, which EC2 refuses as
+    # long as the old one has the same resource, traffic and destination (FlowLogAlreadyExists:
+    # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html).
+    same = ("ResourceId", "TrafficType", "LogDestination", "LogGroupName")
+    for path in folder.glob("*.json"):
+        kept = json.loads(path.read_text())
+        other = kept["properties"]
+        if (
+            kept["type"] == "AWS::EC2::FlowLog"
+            and other != json.loads(json.dumps(properties, default=str))
+            and all(other.get(name) == properties.get(name) for name in same)
+        ):
+            raise ValueError(
+                "Error. There is an existing Flow Log with the same configuration and log "
+                "destination. (FlowLogAlreadyExists)"
+            )
 
 
 def _name_prefix_lists(actions: Any) -> None:  # noqa: ANN401 - a module of ministack's, which has no types

@@ -119,10 +119,21 @@ def test_a_stack_can_be_made_with_every_answer_left_as_it_is() -> None:
                 "subnet-01234567",
                 "eni-0123456789abcdef0",
                 "tgw-01234567",
+                "vpc-01234567,nat-0123456789abcdef0",
             ],
-            ["i-0123456789abcdef0", "vpc-", "vpc-0123456789abcdefg", "tgw-attach-01234567"],
+            [
+                "vpc-01234567, vpc-01234568",
+                "i-0123456789abcdef0",
+                "vpc-",
+                "vpc-0123456789abcdefg",
+                "tgw-attach-01234567",
+            ],
         ),
-        ("ExistingBucketName", ["", "central-flow-logs"], ["arn:aws:s3:::central", "Central", "a"]),
+        (
+            "ExistingBucketName",
+            ["", "central-flow-logs", "one,two"],
+            ["one, two", "arn:aws:s3:::central", "Central", "a"],
+        ),
         ("ExistingBucketPrefix", ["", "AWSLogs/123456789012/"], ["*", "AWSLogs/?"]),
         ("ExistingBucketRegion", ["", "eu-west-1", "us-gov-west-1"], ["Ireland", "eu-west"]),
         (
@@ -184,6 +195,11 @@ def stack(**given: str) -> Evaluated:
         ({"TeamsWebhookSecretArn": "arn", "TeamsWebhookParameter": "/x"}, {"OneTeamsWebhook"}),
         ({"FlowLogFormat": "srcaddr dstaddr"}, {"FormatNeedsGroup"}),
         ({"ReaderExternalId": "id"}, {"ExternalIdNeedsRole"}),
+        ({"SubnetIds": "subnet-01234567"}, {"SubnetsNeedGroups"}),
+        ({"SecurityGroupIds": "sg-01234567"}, {"SubnetsNeedGroups"}),
+        ({"SubnetIds": "subnet-01234567", "SecurityGroupIds": "sg-01234567"}, set()),
+        ({"ExistingBucketAccounts": "123456789012"}, {"ExistingBucketIsNamed"}),
+        ({"SourceTopicArns": "arn:aws:sns:eu-west-1:123456789012:t"}, {"ExistingBucketIsNamed"}),
         ({"ReaderAccounts": "123456789012"}, {"ReaderAccountsNeedRole"}),
     ],
 )
@@ -239,7 +255,7 @@ def test_the_queue_trigger_reports_single_failures_and_waits_for_a_delivery() ->
 def test_the_flow_log_that_is_made_has_the_format_that_the_readme_recommends() -> None:
     flow_log = RESOURCES["FlowLog"]["Properties"]
     (recommended,) = re.findall(r"--log-format '([^']+)'", (ROOT / "README.md").read_text())
-    assert flow_log["LogFormat"] == recommended
+    assert stack().value(flow_log["LogFormat"]) == recommended
     names = RecordFormat.from_log_format(recommended).names
     assert {
         "tcp-flags",
@@ -269,7 +285,7 @@ def test_objects_of_the_existing_bucket_reach_the_same_queue() -> None:
         "source": ["aws.s3"],
         "detail-type": ["Object Created"],
         "detail": {
-            "bucket": {"name": [{"Ref": "ExistingBucketName"}]},
+            "bucket": {"name": {"Split": [",", {"Ref": "ExistingBucketName"}]}},
             "object": {"key": [{"wildcard": {"Sub": "${ExistingBucketPrefix}*_vpcflowlogs_*"}}]},
         },
     }

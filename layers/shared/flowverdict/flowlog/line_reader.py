@@ -148,10 +148,10 @@ class LineReader:
         record = record_format.parse(line)
         if not record_format.is_transit_gateway:
             return record
-        told = as_flow_record(record)
-        if told is None:
+        flow_record = as_flow_record(record)
+        if flow_record is None:
             self.counts.transit_gateway += 1
-        return told
+        return flow_record
 
     def _only_fit(self, line: str) -> RecordFormat:
         """Return the only format that can parse a line.
@@ -358,9 +358,10 @@ def unpacking(name: str) -> Iterator[None]:
     """Raise ``ObjectError`` with the object's name where its gzip is truncated or broken."""
     try:
         yield
-    except EOFError as error:
-        raise ObjectError(
-            name, "truncated gzip: it ends before its end-of-stream marker"
-        ) from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise ObjectError(name, f"broken gzip: {error}") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        # The standard library takes the first byte of a member, at the end, for something else.
+        if isinstance(error, EOFError) or str(error) == f"Not a gzipped file ({_GZIP_MAGIC[:1]!r})":
+            reason = "truncated gzip: it ends before its end-of-stream marker"
+        else:
+            reason = f"broken gzip: {error}"
+        raise ObjectError(name, reason) from error

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import replace
 from itertools import batched
 from typing import TYPE_CHECKING, Any
@@ -437,22 +438,19 @@ class DynamoDbStore:
 
     def load_offers(self, places: Collection[str]) -> Mapping[str, StoredOffers]:
         """Return what is stored of the places, without those of which nothing is stored."""
-        items = self._read([f"offers#{place}" for place in places])
-        found = {name_of(item): self._readable(item, stored_offers_of) for item in items}
-        return {place: stored for place, stored in found.items() if stored is not None}
+        items = {name_of(item): item for item in self._read([f"offers#{each}" for each in places])}
+        found = {name: self._readable(item, stored_offers_of) for name, item in items.items()}
+        return {name: stored for name, stored in found.items() if stored is not None}
 
     def save_offers(self, place: str, stored: StoredOffers) -> bool:
         """Store the offers over ``stored.version``; return ``False`` if that has changed."""
-        item: dict[str, AttributeValueTypeDef] = {
-            "pk": {"S": f"offers#{place}"},
-            "body": {"B": pack_offers(stored.offers)},
-            "expires_at": {"N": str(max(offer.until for offer in stored.offers))},
-        }
-        try:
+        expires_at = max(offer.until for offer in stored.offers)
+        item: dict[str, AttributeValueTypeDef] = {"pk": {"S": f"offers#{place}"}}
+        item |= {"body": {"B": pack_offers(stored.offers)}, "expires_at": {"N": str(expires_at)}}
+        with suppress(ConflictError):
             self._transact([self._put(item, stored.version)])
-        except ConflictError:
-            return False
-        return True
+            return True
+        return False
 
     # --- sources ------------------------------------------------------------------------------
 

@@ -200,8 +200,7 @@ def _networks(config: NetConfig, hops: Sequence[Hop]) -> list[Network] | NotAvai
 
 def _given_networks(config: NetConfig, hop: Hop) -> tuple[Network, ...] | None:
     """Return the ranges that the rules or AWS give for a hop; ``None`` for its address alone."""
-    peer = hop.packet.peer(hop.direction)
-    outside = hop.is_outside
+    peer, outside = hop.packet.peer(hop.direction), hop.is_outside
     listed = None if hop.is_far else hop.trip.case.found_path.prefix_list
     called = hop.is_egress is not hop.is_reply
     if outside and called and listed is not None:
@@ -444,10 +443,11 @@ def _outside_peer(config: NetConfig, hop: Hop) -> Peer | NotAvailable | None:
             return NotAvailable(_let_clients_in(hop, before))
         group_id = min(groups, key=lambda each: (len(config.holders(each)), each))
         return GroupReference(group_id=group_id)
-    if found.prefix_list is not None and not hop.is_far:
-        return PrefixListReference(prefix_list_id=found.prefix_list.prefix_list_id)
+    listed = None if hop.is_far else found.prefix_list
+    if listed is not None and (hop.is_egress or trusted_list(config, listed, hop.interface)):
+        return PrefixListReference(prefix_list_id=listed.prefix_list_id)
     if not hop.is_egress:
-        return None
+        return NotAvailable(f"no group lets {hop.packet.source} in, which may be intended")
     if is_client_port(hop.packet):
         return EVERYWHERE[hop.packet.destination.version]
     return NotAvailable(f"outbound traffic of {hop.interface.interface_id} is restricted")
