@@ -160,7 +160,9 @@ class IngestService:
         read_at = self._store.read_at(source_id)
         return read_at is not None and int(self._clock()) - read_at < _LAST_TRY_AFTER
 
-    def not_read(self, source_id: str, name: str, place: SourcePlace) -> IngestResult:
+    def not_read(
+        self, source_id: str, name: str, place: SourcePlace, *, can_wait: bool = False
+    ) -> IngestResult:
         """Store that a source could not be read, in the window that its name shows.
 
         What was not seen shows little there until the source is read, which replaces this evidence.
@@ -175,7 +177,7 @@ class IngestService:
         if first is not None:
             window = first // WINDOW
             self._evidence.put(place.partition, window, source_id, Evidence.not_read(name))
-            dirty.add(place.dirty(window, rejects=False))
+            dirty.add(place.dirty(window, rejects=False, can_wait=can_wait))
         return IngestResult(
             counts=RecordCounts(),
             dirty=frozenset(dirty),
@@ -469,13 +471,19 @@ class ClassifyObjects:
                 self._observability.passed_over(ref.name, "it is empty")
             except ObjectError as error:
                 errors.append(error)
-                results.append(self._not_read(ref))
+                if error.passing and can_wait is not False:
+                    continue  # read in a minute: what it shows is not told twice until then
+                try:
+                    results.append(self._not_read(ref, can_wait=can_wait is not False))
+                except FlowVerdictError as not_stored:
+                    errors.append(not_stored)
             except Exception as error:  # noqa: BLE001 - raised or logged after the other objects
                 errors.append(error)
         return _Readings(results=tuple(results), errors=tuple(errors))
 
-    def _not_read(self, ref: ObjectRef) -> IngestResult:
-        return self._service.not_read(ref.source_id, ref.name, SourcePlace.of_object(ref.key))
+    def _not_read(self, ref: ObjectRef, *, can_wait: bool) -> IngestResult:
+        place = SourcePlace.of_object(ref.key)
+        return self._service.not_read(ref.source_id, ref.name, place, can_wait=can_wait)
 
     def _ingest(
         self, ref: ObjectRef, deadline: ReadDeadline, *, can_wait: bool | None

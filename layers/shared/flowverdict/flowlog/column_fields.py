@@ -258,21 +258,29 @@ class Fields(Texts):
         self._read_addresses()
 
     def _check_ids(self) -> None:
-        for name in _IDENTIFIERS & self.layout.at.keys():
-            self.regular &= self._places(name)[1] <= MAX_TOKEN
-        for name, (prefix, mask) in self.layout.prefixes.items():
-            word = self._first_words(name)
-            self.regular &= (word & mask == prefix) | (word == ABSENT)
+        for name in (_IDENTIFIERS | self.layout.prefixes.keys()) & self.layout.at.keys():
+            starts, lengths = self._places(name)
+            if name in _IDENTIFIERS:
+                self.regular &= lengths <= MAX_TOKEN
+            if name in self.layout.prefixes:
+                prefix, mask = self.layout.prefixes[name]
+                good = self._words[starts] & mask == prefix
+                if not good.all():
+                    good |= self.word(starts, lengths) == ABSENT
+                    self.regular &= good
         if _ACCOUNT in self.layout.at:
-            starts, lengths = self._places(_ACCOUNT)
+            self._check_accounts(*self._places(_ACCOUNT))
+
+    def _check_accounts(self, starts: Integers, lengths: Integers) -> None:
+        # The eight digits at the beginning and those at the end, of twelve.
+        first, last = self._words[starts], self._words[starts + (ACCOUNT_DIGITS - WORD_BYTES)]
+        if first.size and (first == first[0]).all() and (last == last[0]).all():
+            first, last = first[:1], last[:1]  # one account, as in nearly every file
+        digits = _all_digits(first ^ _ZERO_DIGITS) & _all_digits(last ^ _ZERO_DIGITS)
+        good = digits & (lengths == ACCOUNT_DIGITS)
+        if not good.all():
             word = self.word(starts, lengths)
-            # The eight digits at the beginning and those at the end, of twelve.
-            digits = _all_digits(self._words[starts] ^ _ZERO_DIGITS)
-            digits &= _all_digits(
-                self._words[starts + (ACCOUNT_DIGITS - WORD_BYTES)] ^ _ZERO_DIGITS
-            )
-            digits &= lengths == ACCOUNT_DIGITS
-            self.regular &= digits | (word == _UNKNOWN) | (word == ABSENT)
+            self.regular &= good | (word == _UNKNOWN) | (word == ABSENT)
 
     def tokens(self, *names: str) -> Tokens:
         """Return the words of a field, or of several fields in sequence."""
