@@ -10,6 +10,8 @@ import pytest
 
 from flowverdict.alerts.model import Severity
 from flowverdict.app.settings import MESSAGES_PER_HOUR, Settings
+from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.flowlog.object_key import Origin, origin_of, why_foreign
 from flowverdict.flowlog.records import RecordFormat
 from flowverdict.lifecycle.dynamodb import KEPT
 from flowverdict.lifecycle.rate_limit import HOUR
@@ -181,6 +183,12 @@ def stack(**given: str) -> Evaluated:
         ),
         ({"SlackWebhookSecretArn": "arn", "SlackWebhookParameter": "/slack"}, {"OneWebhook"}),
         ({"TeamsWebhookSecretArn": "arn", "TeamsWebhookParameter": "/x"}, {"OneTeamsWebhook"}),
+        ({"FlowLogGroupName": "/vpc", "LogGroupDelivery": "firehose"}, set()),
+        ({"LogGroupDelivery": "firehose"}, {"FirehoseNeedsGroupAndBucket"}),
+        (
+            {"FlowLogGroupName": "/vpc", "LogGroupDelivery": "firehose", "OwnBucket": "no"},
+            {"FirehoseNeedsGroupAndBucket"},
+        ),
         ({"FlowLogFormat": "srcaddr dstaddr"}, {"FormatNeedsGroup"}),
         ({"ReaderExternalId": "id"}, {"ExternalIdNeedsRole"}),
         ({"ReaderAccounts": "123456789012"}, {"ReaderAccountsNeedRole"}),
@@ -271,6 +279,46 @@ def test_objects_of_the_existing_bucket_reach_the_same_queue() -> None:
         },
     }
     assert rule["Targets"] == [{"Id": "queue", "Arn": {"GetAtt": "FlowLogQueue.Arn"}}]
+
+
+def test_firehose_gathers_a_log_group_under_keys_that_name_the_place_and_errors_are_not_read() -> (
+    None
+):
+    stream = RESOURCES["LogGroupStream"]["Properties"]
+    to = stream["ExtendedS3DestinationConfiguration"]
+    assert to["CompressionFormat"] == "UNCOMPRESSED"  # CloudWatch Logs packs what it sends
+    assert "ProcessingConfiguration" not in to
+    prefix = to["Prefix"]["Sub"]
+    for name, value in (("AccountId", "123456789012"), ("Region", "eu-west-1")):
+        prefix = prefix.replace(f"${{AWS::{name}}}", value)
+    key = f"{prefix}2026/11/22/12/stream-1-2026-11-22-12-05-00-uuid"
+    assert origin_of(key) == Origin(account_id="123456789012", region="eu-west-1")
+    assert why_foreign(key) is None
+    assert why_foreign(f"{to['ErrorOutputPrefix']}2026/11/22/12/x") is not None
+    assert to["BufferingHints"]["IntervalInSeconds"] == WINDOW
+    (writes, *_) = RESOURCES["LogGroupStreamRole"]["Properties"]["Policies"][0]["PolicyDocument"][
+        "Statement"
+    ]
+    assert [resource["Sub"].partition("/")[2] for resource in writes["Resource"]] == [
+        f"{prefix.partition('/')[0]}/*",
+        f"{to['ErrorOutputPrefix'].partition('/')[0]}/*",
+    ]
+    subscription = RESOURCES["LogGroupSubscription"]["Properties"]
+    assert subscription["DestinationArn"] == {"GetAtt": "LogGroupStream.Arn"}
+    assert subscription["FilterPattern"] == ""
+
+
+def test_firehose_and_the_function_never_read_the_same_log_group() -> None:
+    conditions = TEMPLATE["Conditions"]
+    (_, direct), (_, gathered) = (
+        conditions[name]["And"] for name in ("HasFlowLogGroup", "HasFirehose")
+    )
+    assert direct == {"Equals": [{"Ref": "LogGroupDelivery"}, "direct"]}
+    assert gathered == {"Equals": [{"Ref": "LogGroupDelivery"}, "firehose"]}
+    assert PARAMETERS["LogGroupDelivery"]["Default"] == "direct"
+    for name, resource in RESOURCES.items():
+        if name.startswith("LogGroup"):
+            assert resource["Condition"] in {"HasFirehose", "HasFirehoseAlarms"}, name
 
 
 def test_deliveries_come_from_named_accounts_only() -> None:
@@ -375,7 +423,8 @@ def test_the_functions_get_every_variable_they_read() -> None:
     read = set(re.findall(r"``([A-Z][A-Z_]+)``", Settings.__doc__ or "")) - {"AWS_REGION"}
     assert read - given == {"LOG_FORMAT", "EVIDENCE_BUCKET", "MISSING"}
     assert FUNCTIONS["ClassifyS3Function"]["Environment"]["Variables"] == {
-        "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"}
+        "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},
+        "LOG_FORMAT": {"If": ["HasFirehose", {"Ref": "FlowLogFormat"}, ""]},
     }
     assert FUNCTIONS["ClassifyCloudWatchLogsFunction"]["Environment"]["Variables"] == {
         "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from flowverdict.flows.collector import FlowCollector
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.flows.ports import EvidenceStore
-    from flowverdict.flows.read_source import SourceRead
+    from flowverdict.flows.read_source import LogGroups, SourceRead
     from flowverdict.lifecycle.store import AlertStore
     from flowverdict.network.ports import ConfigSource
     from flowverdict.policy.model import Policy
@@ -189,8 +189,14 @@ class ClassifyObjects:
     """
 
     def __init__(
-        self, objects: ObjectStore, service: IngestService, observability: Observability
+        self,
+        objects: ObjectStore,
+        service: IngestService,
+        observability: Observability,
+        *,
+        log_groups: LogGroups | None = None,
     ) -> None:
+        self._log_groups = log_groups
         self._objects = objects
         self._service = service
         self._observability = observability
@@ -276,7 +282,12 @@ class ClassifyObjects:
 
     def _read(self, ref: ObjectRef, deadline: ReadDeadline, seed: int) -> SourceRead:
         with self._objects.open(ref) as stream:
-            return read_object(deadline.limit(stream, ref.name), name=ref.name, seed=seed)
+            return read_object(
+                deadline.limit(stream, ref.name),
+                name=ref.name,
+                seed=seed,
+                log_groups=self._log_groups,
+            )
 
 
 class ClassifyLogEvents:

@@ -6,6 +6,7 @@ import.
 
 from __future__ import annotations
 
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -21,6 +22,7 @@ from flowverdict.delivery.sns import SnsTopics
 from flowverdict.flowlog.log_formats import DescribedFormats, FixedFormat
 from flowverdict.flowlog.s3_objects import S3Objects
 from flowverdict.flows.evidence_s3 import S3Evidence
+from flowverdict.flows.read_source import LogGroups
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.windows import WindowEvaluator
@@ -52,8 +54,13 @@ def classify_s3(environment: Mapping[str, str]) -> LambdaHandler:
     settings = Settings.from_environment(environment)
     observability = Observability("classify_s3")
     objects = S3Objects(boto3.client("s3", config=_CLIENT_CONFIG))
+    log_groups = LogGroups(
+        formats=cache(partial(_formats, settings, observability)), region=settings.region
+    )
     return observability.wrap(
-        ClassifyObjects(objects, _service(settings, observability), observability).handle
+        ClassifyObjects(
+            objects, _service(settings, observability), observability, log_groups=log_groups
+        ).handle
     )
 
 
@@ -64,11 +71,7 @@ def classify_cloudwatch_logs(environment: Mapping[str, str]) -> LambdaHandler:
     """
     settings = Settings.from_environment(environment)
     observability = Observability("classify_cloudwatch_logs")
-    formats: FormatSource
-    if settings.log_format is None:
-        formats = DescribedFormats(boto3.client("ec2", config=_CLIENT_CONFIG), observability.logger)
-    else:
-        formats = FixedFormat(settings.log_format)
+    formats = _formats(settings, observability)
     service = _service(settings, observability)
     return observability.wrap(
         ClassifyLogEvents(formats, service, observability, region=settings.region).handle
@@ -92,6 +95,12 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
         observability,
     )
     return observability.wrap(sweep.handle)
+
+
+def _formats(settings: Settings, observability: Observability) -> FormatSource:
+    if settings.log_format is not None:
+        return FixedFormat(settings.log_format)
+    return DescribedFormats(boto3.client("ec2", config=_CLIENT_CONFIG), observability.logger)
 
 
 def _service(settings: Settings, observability: Observability) -> IngestService:

@@ -94,14 +94,15 @@ class FlowsByWindow:
         self._name = name
         self._read = 0
         self._seed = seed
-        self._origin = origin
+        # Account and Region of the records that come next.
+        self.origin = origin
         self._distinct = distinct
         self._most = MAX_FLOWS if apart else most
 
     def record(self, record: FlowRecord) -> None:
         """Collect a record."""
         self._count(1)
-        self._window(self.numbers.of(end_of(record))).add(record, self._origin)
+        self._window(self.numbers.of(end_of(record))).add(record, self.origin)
 
     def accepted(self, window: int, flows: AcceptedFlows) -> None:
         """Collect accepted records."""
@@ -111,7 +112,7 @@ class FlowsByWindow:
     def rejected(self, window: int, lines: RejectedLines) -> None:
         """Collect rejected records."""
         self._count(len(lines.hashes))
-        self._window(window).add_lines(lines, self._origin)
+        self._window(window).add_lines(lines, self.origin)
 
     def learned(self, window: int, interface: str | None, facts: InterfaceFacts) -> None:
         """Collect what these records show about an interface."""
