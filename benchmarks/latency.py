@@ -163,6 +163,7 @@ def _handler(
     service = ingest.IngestService(
         evaluator=WindowEvaluator(evidence, store, manager, intervals),
         store=store,
+        intervals=intervals,
         evidence=evidence,
         configs=_NoRules(),
         policies=None,

@@ -187,7 +187,7 @@ class LocalAws:
             )
             self._buckets.add(name)
 
-    def sweep(self, at: int) -> Invocation:
+    def sweep(self, at: int, environment: Mapping[str, str] | None = None) -> Invocation:
         """Run the sweep as if it were scheduled at ``at`` (Unix seconds)."""
         return self.invoke(
             {
@@ -195,7 +195,8 @@ class LocalAws:
                 "source": "aws.events",
                 "time": isoformat(at),
                 "detail": {},
-            }
+            },
+            environment,
         )
 
     def later(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,11 +22,11 @@ from tests.helpers.events import (
     queue_event,
 )
 from tests.helpers.sam_template import read_template
-from tests.project.test_template import ROOT
 
 if TYPE_CHECKING:
     from flowverdict_cli.local_aws import LocalAws
 
+ROOT = Path(__file__).parents[2]
 ARCHIVE = f"AWSLogs/{DEFAULT_ACCOUNT_ID}/"
 TRAIL = f"{ARCHIVE}CloudTrail/{REGION}/2026/11/22/trail.json.gz"
 NOT_FLOW_LOGS = {

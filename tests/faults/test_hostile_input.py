@@ -117,7 +117,12 @@ def test_a_hostile_line_has_its_reason(what: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "end"), [(253402300799, 253402300799), (0, 0), (253402300799, 0)]
+    ("start", "end"),
+    [
+        pytest.param(253402300799, 253402300799, marks=pytest.mark.slow),
+        pytest.param(0, 0, marks=pytest.mark.slow),
+        (253402300799, 0),
+    ],
 )
 def test_times_at_the_ends_of_the_calendar_are_told_resolved_and_do_not_hide_what_comes_later(
     aws: LocalAws, start: int, end: int

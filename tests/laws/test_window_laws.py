@@ -98,6 +98,7 @@ class Deployment:
         service = IngestService(
             evaluator=WindowEvaluator(evidence, store, manager, Intervals(), wait=lambda _: None),
             store=store,
+            intervals=Intervals(),
             evidence=evidence,
             configs=NoRules(),
             policies=None,
@@ -264,7 +265,7 @@ def in_one(case: Case) -> Deployment:
 
 # How often the functions interrupt each other: two interruptions make 20 times as many orders.
 @pytest.mark.parametrize("interruptions", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("other_first", [False, True])
+@pytest.mark.parametrize("other_first", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", CASES)
 def test_two_functions_at_once_miss_nothing_and_count_nothing_twice(
     name: str, *, other_first: bool, interruptions: int

@@ -25,7 +25,7 @@ from flowverdict.app.observability import (
 )
 from flowverdict.core.availability import NotAvailable, NotSetUp
 from flowverdict.core.errors import EnvelopeError
-from flowverdict.flowlog.records import RecordCounts
+from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.lifecycle.notifier import Outcome
 from flowverdict.verdict.model import VerdictKind
 
@@ -82,6 +82,9 @@ BOARD: dict[str, Any] = json.loads(
 )
 
 
+SUBSCRIPTIONS = "Email subscriptions"  # a widget of the sweep's own log line
+
+
 def on_dashboard() -> set[str]:
     """Return the names of the project's own metrics that the dashboard shows."""
     names: set[str] = set()
@@ -96,7 +99,9 @@ def on_dashboard() -> set[str]:
 def asked_of_logs() -> list[str]:
     """Return the fields that the dashboard asks the invocations' own log line for."""
     queries = [
-        widget["properties"]["query"] for widget in BOARD["widgets"] if widget["type"] == "log"
+        widget["properties"]["query"]
+        for widget in BOARD["widgets"]
+        if widget["type"] == "log" and widget["properties"]["title"] != SUBSCRIPTIONS
     ]
     assert all(f'filter message = "{COUNTS_LINE}"' in query for query in queries)
     return re.findall(r"sum\(([a-z_.]+)\)", "".join(queries))
@@ -114,15 +119,79 @@ def test_every_metric_is_measured_shown_and_explained() -> None:
     }
     explained = set(re.findall(r"^\| `(\w+)` \|", OPERATIONS, re.MULTILINE))
     assert explained == {*Metric, *LogCount, VERDICTS}
-    watched = {alarm["MetricName"] for alarm in ALARMS.values() if alarm["Namespace"] not in OF_AWS}
-    assert watched == {Metric.RULES_NOT_READ, Metric.POLICY_UNUSABLE}
+    watched = {
+        metric["MetricName"]
+        for alarm in ALARMS.values()
+        for metric in metrics_of(alarm)
+        if metric["Namespace"] not in OF_AWS
+    }
+    assert watched == {
+        Metric.RULES_NOT_READ,
+        Metric.POLICY_UNUSABLE,
+        Metric.RECORDS_READ,
+        Metric.RECORDS_MALFORMED,
+    }
+
+
+def metrics_of(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the metrics of an alarm: its own, or those of its expression."""
+    if "Metrics" not in alarm:
+        return [alarm]
+    # A condition is a list here: its name, the metric, and nothing instead.
+    parts = [part[1] if isinstance(part, list) else part for part in alarm["Metrics"]]
+    return [part["MetricStat"]["Metric"] for part in parts if "MetricStat" in part]
+
+
+def test_the_share_of_malformed_lines_is_watched_for_every_source() -> None:
+    for function in ("ClassifyS3", "ClassifyCloudWatchLogs"):
+        alarm = ALARMS[f"{function}MalformedAlarm"]
+        share, *parts = alarm["Metrics"]
+        assert share["Expression"] == "100 * malformed / read"
+        assert {part["Id"]: part["MetricStat"]["Metric"]["MetricName"] for part in parts} == {
+            "malformed": Metric.RECORDS_MALFORMED,
+            "read": Metric.RECORDS_READ,
+        }
+        # Over time: five lines of one event, which fail it, may never come on a quiet stream.
+        assert {part["MetricStat"]["Period"] for part in parts} == {3_600}
+
+
+def test_the_last_hops_are_watched() -> None:
+    keeping = {
+        name
+        for name, resource in RESOURCES.items()
+        if "OnFailure" in str(resource.get("Properties", {}).get("EventInvokeConfig"))
+    }
+    lost = metrics_of(ALARMS["FailedEventsLostAlarm"])
+    assert {metric["MetricName"] for metric in lost} == {"DestinationDeliveryFailures"}
+    assert {metric["Dimensions"][0]["Value"] for metric in lost} == keeping
+    topics = {name for name, one in RESOURCES.items() if one["Type"] == "AWS::SNS::Topic"}
+    failed = metrics_of(ALARMS["NotDeliveredAlarm"])
+    assert {metric["MetricName"] for metric in failed} == {"NumberOfNotificationsFailed"}
+    assert {metric["Dimensions"][0]["Value"] for metric in failed} == {
+        f"{topic}.TopicName" for topic in topics
+    }
+
+
+def test_a_failed_log_event_with_its_wrapper_fits_into_its_queue() -> None:
+    queue = RESOURCES["ClassifyCloudWatchLogsDeadLetterQueue"]["Properties"]
+    assert queue["MaximumMessageSize"] == 1 << 20  # the most SQS takes; beyond it the alarm above
+
+
+def test_the_dashboard_shows_how_many_email_subscriptions_are_confirmed() -> None:
+    (widget,) = [
+        widget for widget in BOARD["widgets"] if widget["properties"].get("title") == SUBSCRIPTIONS
+    ]
+    query = widget["properties"]["query"]
+    assert '"email subscriptions"' in query
+    assert "latest(confirmed)" in query
+    assert "latest(pending)" in query
 
 
 def test_a_zero_is_sent_only_where_an_alarm_stands_on_a_minimum() -> None:
     assert {
         (alarm["Dimensions"][0]["Value"], alarm["MetricName"])
         for alarm in ALARMS.values()
-        if alarm["Namespace"] not in OF_AWS and alarm["Statistic"] == "Minimum"
+        if alarm.get("Statistic") == "Minimum" and alarm["Namespace"] not in OF_AWS
     } == ZEROS
 
 

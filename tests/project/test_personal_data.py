@@ -12,8 +12,9 @@ from flowverdict.lifecycle.state_machine import Intervals
 from tests.helpers.sam_template import read_template
 
 ROOT = Path(__file__).parents[2]
-RESOURCES: dict[str, Any] = read_template(ROOT / "template.yaml")["Resources"]
-PARAMETERS: dict[str, Any] = read_template(ROOT / "template.yaml")["Parameters"]
+TEMPLATE: dict[str, Any] = read_template(ROOT / "template.yaml")
+RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
+STANDARD: dict[str, Any] = TEMPLATE["Mappings"]["Environments"]["standard"]
 TEXT = (ROOT / "docs" / "personal-data.md").read_text()
 ROWS = {
     cells[1]: cells[3]
@@ -41,12 +42,12 @@ def _evidence_days() -> int:
     [
         (
             "Flow logs in the stack's bucket",
-            f"{PARAMETERS['FlowLogRetentionDays']['Default']} days",
+            f"{STANDARD['FlowLogRetentionDays']} days",
         ),
         ("Evidence bucket", f"{_evidence_days()} days"),
         ("Alert table: ended alerts", f"{Intervals().keep // DAY} days after the end"),
         ("Alert table: windows and sources", f"{KEPT // DAY} days"),
-        ("Logs of the functions", f"{PARAMETERS['LogRetentionDays']['Default']} days"),
+        ("Logs of the functions", f"{STANDARD['LogRetentionDays']} days"),
         (
             "Queue of objects, and its dead-letter queue",
             f"{_queue_days('FlowLogQueue')} days, then {_queue_days('FlowLogDeadLetterQueue')}",

@@ -64,7 +64,8 @@ class BudgetedConfigSource:
         if self._clock() >= self._deadline:
             config = NotAvailable(
                 f"the rules were not read: {self._seconds:g} s for reading those of other accounts "
-                "and Regions were spent"
+                "and Regions were spent",
+                retry_helps=True,
             )
         else:
             config = self._configs.read(account_id, region, flows)

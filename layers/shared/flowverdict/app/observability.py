@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Severity
     from flowverdict.app.deadlines import BudgetedConfigSource
     from flowverdict.app.settings import Missing
-    from flowverdict.flowlog.records import RecordCounts
+    from flowverdict.delivery.sns import Subscriptions
+    from flowverdict.flowlog.record_counts import RecordCounts
     from flowverdict.flows.read_source import Reading
     from flowverdict.lifecycle.notifier import Outcome
 
@@ -318,6 +319,21 @@ class Observability:
         """Note a source that was delivered again."""
         self.note(LogCount.SOURCES_DELIVERED_AGAIN)
         self.logger.info("read before, not read again", extra={"source": name})
+
+    def subscribed(self, subscriptions: Subscriptions) -> None:
+        """Log how many subscriptions of a topic are confirmed, for the dashboard."""
+        self.logger.info(
+            "email subscriptions",
+            extra={
+                "topic": subscriptions.topic_arn,
+                "confirmed": subscriptions.confirmed,
+                "pending": subscriptions.pending,
+            },
+        )
+
+    def not_counted(self, error: Exception) -> None:
+        """Log why the subscriptions of a topic are not known; no alert depends on it."""
+        self.logger.warning("email subscriptions not counted", extra={"reason": str(error)})
 
     def missing(self, what: Missing) -> None:
         """Log what the stack's parameters leave out."""

@@ -22,6 +22,7 @@ _TOPIC_ARN = re.compile(
 )
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_QUEUE_URL = re.compile(r"https?://[A-Za-z0-9.:-]+/\d{12}/[A-Za-z0-9_-]{1,80}")
 _POLICY = re.compile(
     r"ssm:/?[A-Za-z0-9_./-]{1,1011}|appconfig:[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}"
 )
@@ -53,13 +54,19 @@ class Settings:
     chat_topic_arn
         ``CHAT_TOPIC_ARN``: the SNS topic of Amazon Q Developer in chat applications; ``None`` for
         nobody.
+    operator_topic_arn
+        ``OPERATOR_TOPIC_ARN``: the SNS topic of this program's own alarms; ``None`` for nobody.
     alert_table
         ``ALERT_TABLE``: the DynamoDB table that alerts are remembered in.
     evidence_bucket
         ``EVIDENCE_BUCKET``: the S3 bucket that the evidence of sources is kept in; ``None`` for a
         function that reads none.
+    queue_url
+        ``QUEUE_URL``: the SQS queue that messages come from; ``None`` for a function without one.
     intervals
-        ``REPEAT_MINUTES``, ``RESOLVE_MINUTES``, ``DIGEST_HOURS``: how long things take.
+        ``REPEAT_MINUTES``, ``RESOLVE_MINUTES``, ``DIGEST_HOURS``: how long things take; and
+        ``FUNCTION_SECONDS``: the time-outs of the functions that send alerts, with blanks between
+        them.
     messages_per_hour
         ``MESSAGES_PER_HOUR``: alerts and reminders an hour at the most.
     policy
@@ -87,8 +94,10 @@ class Settings:
     alert_topic_arn: str
     email_topic_arn: str | None
     chat_topic_arn: str | None
+    operator_topic_arn: str | None
     alert_table: str
     evidence_bucket: str | None
+    queue_url: str | None
     intervals: Intervals
     messages_per_hour: int
     policy: str | None
@@ -122,14 +131,19 @@ class Settings:
             chat_topic_arn=_matching(
                 environment, "CHAT_TOPIC_ARN", _TOPIC_ARN, "an SNS topic's ARN"
             ),
+            operator_topic_arn=_matching(
+                environment, "OPERATOR_TOPIC_ARN", _TOPIC_ARN, "an SNS topic's ARN"
+            ),
             alert_table=_required(environment, "ALERT_TABLE", _TABLE, "a DynamoDB table's name"),
             evidence_bucket=_matching(
                 environment, "EVIDENCE_BUCKET", _BUCKET, "an S3 bucket's name"
             ),
+            queue_url=_matching(environment, "QUEUE_URL", _QUEUE_URL, "an SQS queue's address"),
             intervals=Intervals(
                 repeat=60 * _number(environment, "REPEAT_MINUTES", Intervals().repeat // 60),
                 resolve=60 * _number(environment, "RESOLVE_MINUTES", Intervals().resolve // 60),
                 digest=HOUR * _number(environment, "DIGEST_HOURS", Intervals().digest // HOUR),
+                outbox=_longest(environment, "FUNCTION_SECONDS", Intervals().outbox),
             ),
             messages_per_hour=_number(environment, "MESSAGES_PER_HOUR", MESSAGES_PER_HOUR),
             policy=_matching(
@@ -183,6 +197,12 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
         raise SettingsError(f"{name}: {text!r} is not a whole number from 1 to 999999")
     return int(text)
+
+
+def _longest(environment: Mapping[str, str], name: str, default: int) -> int:
+    """Return the largest of several numbers: one template knows the functions' time-outs."""
+    words = environment.get(name, "").split()
+    return max((_number({name: word}, name, default) for word in words), default=default)
 
 
 def _missing(text: str) -> tuple[Missing, ...]:

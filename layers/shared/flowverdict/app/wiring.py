@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
+from flowverdict.app.flow_log_queue import FlowLogQueue
 from flowverdict.app.ingest import ClassifyLogEvents, ClassifyObjects, IngestService
 from flowverdict.app.observability import Observability
 from flowverdict.app.settings import Settings
 from flowverdict.app.sweep import SweepAlerts
+from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import SettingsError
 from flowverdict.core.garbage_collection import collect_rarely
-from flowverdict.delivery.sns import SnsTopics
+from flowverdict.delivery.sns import SnsTopics, subscriptions_of
 from flowverdict.flowlog.log_formats import DescribedFormats, FixedFormat
 from flowverdict.flowlog.s3_objects import S3Objects
 from flowverdict.flows.evidence_s3 import S3Evidence
@@ -57,10 +59,13 @@ def classify_s3(environment: Mapping[str, str]) -> LambdaHandler:
     log_groups = LogGroups(
         formats=cache(partial(_formats, settings, observability)), region=settings.region
     )
+    queue = None
+    if settings.queue_url is not None:
+        client = boto3.client("sqs", config=_CLIENT_CONFIG)
+        queue = FlowLogQueue(client, settings.queue_url, observability.logger)
+    service = _service(settings, observability)
     return observability.wrap(
-        ClassifyObjects(
-            objects, _service(settings, observability), observability, log_groups=log_groups
-        ).handle
+        ClassifyObjects(objects, service, observability, queue, log_groups=log_groups).handle
     )
 
 
@@ -88,11 +93,17 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
     store = DynamoDbStore(
         client, settings.alert_table, on_unreadable=observability.state_unreadable
     )
+    sns = reject_malformed_responses(boto3.client("sns", config=_CLIENT_CONFIG))
     sweep = SweepAlerts(
         _manager(settings, store),
         _configs(settings, observability),
         _policies(settings, client),
         observability,
+        [
+            partial(subscriptions_of, sns, topic_arn)
+            for topic_arn in (settings.email_topic_arn, settings.operator_topic_arn)
+            if topic_arn is not None
+        ],
     )
     return observability.wrap(sweep.handle)
 
@@ -120,6 +131,7 @@ def _service(settings: Settings, observability: Observability) -> IngestService:
     return IngestService(
         evaluator=WindowEvaluator(evidence, store, manager, settings.intervals),
         store=store,
+        intervals=settings.intervals,
         evidence=evidence,
         configs=_configs(settings, observability),
         policies=_policies(settings, client),

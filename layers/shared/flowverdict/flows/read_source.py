@@ -18,7 +18,7 @@ from flowverdict.flowlog.firehose import is_log_object, log_batches
 from flowverdict.flowlog.line_reader import MAX_SAMPLES, Continued, LineReader, fitting_formats
 from flowverdict.flowlog.object_key import Origin, flow_log_of, origin_of
 from flowverdict.flowlog.parquet import MAGIC, as_text
-from flowverdict.flowlog.records import RecordCounts
+from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flows.evidence import Evidence, FlowLog, FlowsByWindow
 
 if TYPE_CHECKING:
@@ -166,6 +166,7 @@ def read_log_events(
     flows = FlowsByWindow(seed, origin, distinct=True)
     reader = LineReader(fitting_formats(formats, messages), headers=False)
     read_messages(messages, reader, flows, seed, flows.numbers)
+    flows.lost(reader.losses)
     return _read(_checked(name, reader), flows, None)
 
 
@@ -180,7 +181,8 @@ def _read(reading: Reading, flows: FlowsByWindow, flow_log: FlowLog | None) -> S
     windows = {
         number: Evidence(flows=collector, flow_log=flow_log)
         for number, collector in flows.windows.items()
-        if collector.interfaces  # else a window of NODATA only; nothing to store
+        # Else a window of NODATA only; nothing to store.
+        if collector.interfaces or collector.losses
     }
     return SourceRead(reading=reading, windows=windows)
 
@@ -225,6 +227,7 @@ def read_text(  # noqa: PLR0913 - the parameters of the readers that it calls
         seed=seed,
         windows=flows.numbers,
     )
+    flows.lost(reader.losses)
     return _checked(name, reader)
 
 

@@ -2,10 +2,11 @@
 
 The prefix of an item's key ``pk`` says what the item is: ``alert#``, ``shadow#`` (an inhibition),
 ``budget#`` (a rate limit), ``window#``, ``alerts#`` (the fingerprints of a window), ``part#`` (a
-contribution), ``source#``. An open alert has ``due`` and ``due_at``, by which the index ``due``
-finds it for the sweep. ``expires_at`` lets DynamoDB delete an item. Nothing relies on the deletion,
-which may take days (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html):
-each item has times of its own that say whether it still counts.
+contribution), ``source#``, ``offers#`` (what fixes of open alerts offer). An open alert has ``due``
+and ``due_at``, by which the index ``due`` finds it for the sweep. ``expires_at`` lets DynamoDB
+delete an item. Nothing relies on the deletion, which may take days
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): each item has times of
+its own that say whether it still counts.
 
 Writes are transactions of at most 100 items
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html), each on
@@ -18,13 +19,15 @@ reported, and:
   then the item stays as it is, and the sweep sends nothing for it: no "resolved" that may be false;
 - a contribution counts as not known by itself, so later contributions add to the totals;
 - a rate limit counts as unused, so a few messages more may be sent in that hour;
-- a window counts as not evaluated, and a source as not read: both are computed again.
+- a window counts as not evaluated, and a source as not read: both are computed again;
+- offers of fixes count as not made.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import replace
 from itertools import batched
 from typing import TYPE_CHECKING, Any
@@ -43,10 +46,12 @@ from flowverdict.lifecycle.dynamodb_items import (
     name_of,
     pack_contribution,
     pack_fingerprints,
+    pack_offers,
     pack_rate_limit,
     pack_state,
     rate_limit_of,
     state_of,
+    stored_offers_of,
     version_of_item,
     window_of,
     windows_of_source,
@@ -62,6 +67,7 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.model import Notification
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
+    from flowverdict.verdict.remediation.offers import StoredOffers
 
 
 INDEX = "due"
@@ -428,12 +434,36 @@ class DynamoDbStore:
             "other invocations write the same item"
         )
 
+    # --- offers -------------------------------------------------------------------------------
+
+    def load_offers(self, places: Collection[str]) -> Mapping[str, StoredOffers]:
+        """Return what is stored of the places, without those of which nothing is stored."""
+        items = {name_of(item): item for item in self._read([f"offers#{each}" for each in places])}
+        found = {name: self._readable(item, stored_offers_of) for name, item in items.items()}
+        return {name: stored for name, stored in found.items() if stored is not None}
+
+    def save_offers(self, place: str, stored: StoredOffers) -> bool:
+        """Store the offers over ``stored.version``; return ``False`` if that has changed."""
+        expires_at = max(offer.until for offer in stored.offers)
+        item: dict[str, AttributeValueTypeDef] = {"pk": {"S": f"offers#{place}"}}
+        item |= {"body": {"B": pack_offers(stored.offers)}, "expires_at": {"N": str(expires_at)}}
+        with suppress(ConflictError):
+            self._transact([self._put(item, stored.version)])
+            return True
+        return False
+
     # --- sources ------------------------------------------------------------------------------
 
     def windows_of(self, source_id: str) -> tuple[int, ...] | None:
         """Return the numbers of the windows of a source; ``None`` for a source not read before."""
         for item in self._read([f"source#{source_id}"]):
             return self._readable(item, windows_of_source)
+        return None
+
+    def read_at(self, source_id: str) -> int | None:
+        """Return when a source was first read; ``None`` for a source not read before."""
+        for item in self._read([f"source#{source_id}"]):
+            return self._readable(item, lambda stored: int(stored["expires_at"]["N"]) - KEPT)
         return None
 
     def record_source(self, source_id: str, windows: Collection[int], now: int) -> None:

@@ -21,6 +21,7 @@ from flowverdict.core.errors import NotificationError, StateError
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.state_machine import AlertState, Suppressed
 from flowverdict.lifecycle.store import Window
+from flowverdict.verdict.remediation.offers import Offer, StoredOffers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -255,6 +256,21 @@ def fingerprints_of(item: Item) -> frozenset[str]:
     return unpack_fingerprints(bytes(item["fingerprints"]["B"]))
 
 
+def stored_offers_of(item: Item) -> StoredOffers:
+    """Read what fixes offer in one direction of a network ACL or of a security group."""
+    try:
+        stored = json.loads(zlib.decompress(bytes(item["body"]["B"])))
+        offers = tuple(read_flat(Offer, offer) for offer in stored["offers"])
+    except _UNREADABLE as error:
+        raise StateError(f"the offers are not readable: {error}") from error
+    return StoredOffers(version=version_of_item(item), offers=offers)
+
+
+def pack_offers(offers: Iterable[Offer]) -> bytes:
+    """Return offers as bytes."""
+    return _pack({"offers": [asdict(offer) for offer in offers]})
+
+
 def inhibited_until(item: Item) -> int:
     """Read when an inhibition ends (Unix seconds); 0 where that is not readable."""
     try:
@@ -275,6 +291,7 @@ def window_of(item: Item) -> Window:
         version=version_of_item(item),
         judged=item["judged"]["S"] if "judged" in item else None,
         sources=int(item["sources"]["N"]) if "sources" in item else 0,
+        settled=item["settled"]["BOOL"] if "settled" in item else False,
         muted_flows={entry: int(count["N"]) for entry, count in item["muted"]["M"].items()}
         if "muted" in item
         else {},
@@ -286,6 +303,7 @@ def item_of_window(window: Window) -> dict[str, AttributeValueTypeDef]:
     item: dict[str, AttributeValueTypeDef] = {
         "pk": {"S": f"window#{window.window_id}"},
         "sources": {"N": str(window.sources)},
+        "settled": {"BOOL": window.settled},
     }
     if window.judged is not None:
         item["judged"] = {"S": window.judged}

@@ -13,6 +13,7 @@ AWS refuses, or that would come too late, is *not known*, and the evaluation of 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -130,11 +131,15 @@ class Ec2Config:
         deadline = self._context.clock() + self._context.budget_seconds
         try:
             access = self._access(account_id, region)
-            return gather(Reading(self._context, access, deadline), flows, interface_ids)
+            reading = Reading(self._context, access, deadline)
+            config = gather(reading, flows, interface_ids)
         except NotReadError as error:
-            return NotAvailable(str(error))
+            return NotAvailable(str(error), retry_helps=not error.denied)
         except ConfigError as error:
             return NotAvailable(f"AWS's answer is not of a known shape: {error}")
+        if all(failure.denied for failure in reading.failures):
+            return config
+        return replace(config, retry_helps=True)
 
     def _is_own(self, account_id: str | None) -> bool:
         return self._own_account is None or account_id in {None, self._own_account}
