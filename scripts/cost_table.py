@@ -12,10 +12,13 @@ import argparse
 import gzip
 import io
 import random
+import re
 import statistics
 import sys
 import time
 from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.grouping import detections
@@ -28,8 +31,9 @@ from flowverdict_cli import cost_model
 from flowverdict_cli.cost_model import Line, Measured, Price, Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+TEMPLATE = Path(__file__).parents[1] / "template.yaml"
 _DEFAULT_FORMAT = (
     "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes"
     " start end action log-status"
@@ -45,39 +49,30 @@ FORMATS = {
 }
 # A flow log writes a file every five minutes, if it has records.
 _FILES_A_MONTH = cost_model.MONTH // WINDOW
+IDLE = "no"
 WORKLOADS = {
+    IDLE: Workload(records=0, objects=0, batch=1),
     "1 M": Workload(records=1e6, objects=_FILES_A_MONTH, batch=1),
     "100 M": Workload(records=1e8, objects=10 * _FILES_A_MONTH, batch=2, flow_logs=10),
     "10 G": Workload(records=1e10, objects=100 * _FILES_A_MONTH, batch=20, flow_logs=100),
 }
 CHECKED = "2026-11"
+_SNS = "https://aws.amazon.com/sns/pricing/"
+_CLOUDWATCH = "https://aws.amazon.com/cloudwatch/pricing/"
 SNS_PUBLISH = Price(
-    what="SNS, standard topic",
-    usd=0.50,
-    per=1_000_000,
-    unit="publishes",
-    page="https://aws.amazon.com/sns/pricing/",
+    what="SNS, standard topic", usd=0.50, per=1_000_000, unit="publishes", page=_SNS
 )
-SNS_EMAIL = Price(
-    what="SNS, email",
-    usd=2.00,
-    per=100_000,
-    unit="deliveries",
-    page="https://aws.amazon.com/sns/pricing/",
-)
+SNS_EMAIL = Price(what="SNS, email", usd=2.00, per=100_000, unit="deliveries", page=_SNS)
 METRIC = Price(
-    what="CloudWatch, custom metric",
-    usd=0.30,
-    per=1,
-    unit="metric and month",
-    page="https://aws.amazon.com/cloudwatch/pricing/",
+    what="CloudWatch, custom metric", usd=0.30, per=1, unit="metric and month", page=_CLOUDWATCH
 )
-ALARM = Price(
-    what="CloudWatch, alarm",
-    usd=0.10,
+ALARM = Price(what="CloudWatch, alarm", usd=0.10, per=1, unit="alarm and month", page=_CLOUDWATCH)
+FIREHOSE = Price(
+    what="Firehose, first tier",
+    usd=0.029,
     per=1,
-    unit="alarm and month",
-    page="https://aws.amazon.com/cloudwatch/pricing/",
+    unit="GB, each batch rounded up to 5 KB",
+    page="https://aws.amazon.com/firehose/pricing/",
 )
 _AIRBYTE = "https://airbyte.com/data-engineering-resources/dynamodb-pricing (2025-07)"
 _FACTUAL_MINDS = (
@@ -102,6 +97,7 @@ SOURCES = {
         "https://hivebook.wiki/wiki/"
         "cloudwatch-logs-cost-never-expire-retention-and-cardinality-blowups"
     ),
+    FIREHOSE: "https://github.com/i05nagai/memorandum (cloud/aws/kinesis_firehose.md, no date)",
     ALARM: "https://c3x.dev/resources/aws/aws_cloudwatch_metric_alarm",
 }
 SWEEP_SECONDS = 300  # between two sweeps; a test compares it with the template
@@ -111,10 +107,11 @@ ASSUMED_MESSAGES = 1_000  # a month; the limit of 30 an hour allows 21,600
 # (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html; with little traffic there
 # may be two only).
 _IDLE_RECEIVES = 5 * cost_model.MONTH // 20
-# About 15 of classify_s3, 8 of sweep_alerts and a few of RejectedFlows, by verdict and severity:
-# docs/operations.md.
-_METRICS = 28
-ALARMS = 19  # with every source, Slack and Teams; a test compares it with the template
+# Metrics that have data in every hour, if records come in every hour and many are rejected: four of
+# classify_s3 (read, lag, published, rules), one of the sweep, and three severities of
+# RejectedFlows. The others have data in hours with trouble only, and none in those without records.
+ASSUMED_METRICS = 8
+_ALARMS_OF_A_STACK = ("HasAlarms", "HasS3Alarms")  # with every answer left as it is
 _TOPICS = 2  # a message goes to the topic for machines and to the topic for email
 SEED = 1  # of the flows' hashes; a secret in a deployed stack
 REJECTED = 0.01
@@ -264,8 +261,20 @@ def measured_table(measured: Mapping[str, Measured]) -> str:
     return "\n".join(rows)
 
 
-def fixed_monthly_cost() -> tuple[Line, ...]:
-    """Return the lines of a month's bill that do not depend on traffic, plus notifications."""
+def alarms() -> int:
+    """Return how many alarms a stack has with every answer left as it is."""
+    conditions = re.findall(
+        r"Type: AWS::CloudWatch::Alarm\n    Condition: (\w+)\n", TEMPLATE.read_text()
+    )
+    return sum(condition in _ALARMS_OF_A_STACK for condition in conditions)
+
+
+def fixed_monthly_cost(*, is_idle: bool = False) -> tuple[Line, ...]:
+    """Return the lines of a month's bill that do not grow with the records.
+
+    ``is_idle``: of a stack that reads and tells nothing.
+    """
+    messages = 0 if is_idle else ASSUMED_MESSAGES
     sweeps = cost_model.MONTH // SWEEP_SECONDS
     gb_seconds = sweeps * ASSUMED_SWEEP_MS / 1_000 * cost_model.MEMORY_MB / 1_024
     return (
@@ -276,11 +285,121 @@ def fixed_monthly_cost() -> tuple[Line, ...]:
             price=cost_model.LOGS_INGESTED,
             amount=sweeps * cost_model.LOG_BYTES_PER_INVOCATION / 2**30,
         ),
-        Line(price=SNS_PUBLISH, amount=_TOPICS * ASSUMED_MESSAGES),
-        Line(price=SNS_EMAIL, amount=ASSUMED_MESSAGES),
-        Line(price=METRIC, amount=_METRICS),
-        Line(price=ALARM, amount=ALARMS),
+        Line(price=SNS_PUBLISH, amount=_TOPICS * messages),
+        Line(price=SNS_EMAIL, amount=messages),
+        Line(price=METRIC, amount=0 if is_idle else ASSUMED_METRICS),
+        Line(price=ALARM, amount=alarms()),
     )
+
+
+def monthly_usd(name: str, measured: Measured, factor: float = 1.0) -> float:
+    """Return the dollars of a month with one of the ``WORKLOADS``."""
+    reading = cost_model.reading_cost(WORKLOADS[name], measured, factor)
+    return cost_model.total(reading) + cost_model.total(fixed_monthly_cost(is_idle=name == IDLE))
+
+
+# --- a log group ----------------------------------------------------------------------------------
+
+INTERFACES = (1, 10, 100, 1_000)
+# An interface's log stream sends its records once a minute.
+ASSUMED_EVENTS_A_MONTH = cost_model.MONTH // 60
+ASSUMED_EVENT_RECORDS = 25
+ASSUMED_REJECTING = 0.1  # share of the events that have a rejected record
+ASSUMED_EVENT_CPU_MS = 25
+_EVENT_LOG_BYTES = cost_model.LOG_BYTES_PER_INVOCATION + 600
+_FIREHOSE_BYTES = 5 * 1_024  # a batch of 25 records is smaller, packed
+_FIREHOSE_ALARMS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventCalls:
+    """What one log event makes the function call, in billed units; a test counts them.
+
+    ``wait_ms`` is assumed: the calls follow each other.
+    """
+
+    read_units: int
+    write_units: int
+    gets: int
+    puts: int
+    wait_ms: int
+
+
+QUIET_EVENT = EventCalls(read_units=9, write_units=1, gets=0, puts=1, wait_ms=80)
+REJECTING_EVENT = EventCalls(read_units=18, write_units=13, gets=20, puts=3, wait_ms=400)
+
+
+def direct_usd(interfaces: int, factor: float = 1.0) -> float:
+    """Return the dollars of a month for log events that a function reads as they come."""
+    usd = 0.0
+    for calls, share in (
+        (QUIET_EVENT, 1 - ASSUMED_REJECTING),
+        (REJECTING_EVENT, ASSUMED_REJECTING),
+    ):
+        events = interfaces * ASSUMED_EVENTS_A_MONTH * share
+        ms = ASSUMED_EVENT_CPU_MS * factor + calls.wait_ms
+        usd += cost_model.total(
+            (
+                Line(
+                    price=cost_model.LAMBDA_DURATION,
+                    amount=events * ms / 1_000 * cost_model.MEMORY_MB / 1_024,
+                ),
+                Line(price=cost_model.LAMBDA_REQUEST, amount=events),
+                Line(price=cost_model.S3_GET, amount=events * calls.gets),
+                Line(price=cost_model.S3_PUT, amount=events * calls.puts),
+                Line(price=cost_model.DYNAMODB_WRITE, amount=events * calls.write_units),
+                Line(price=cost_model.DYNAMODB_READ, amount=events * calls.read_units),
+                Line(price=cost_model.LOGS_INGESTED, amount=events * _EVENT_LOG_BYTES / 2**30),
+            )
+        )
+    return usd
+
+
+def files_usd(interfaces: int, measured: Measured, factor: float = 1.0) -> float:
+    """Return the dollars of a month for the same records in files of one flow log in S3."""
+    records = interfaces * ASSUMED_EVENTS_A_MONTH * ASSUMED_EVENT_RECORDS
+    workload = Workload(records=records, objects=_FILES_A_MONTH, batch=1)
+    return cost_model.total(cost_model.reading_cost(workload, measured, factor))
+
+
+def firehose_usd(interfaces: int, measured: Measured, factor: float = 1.0) -> float:
+    """Return the dollars of a month for the same records in objects of Firehose.
+
+    They are taken to be read as fast as files; unpacking their JSON was not measured.
+    """
+    gathered = interfaces * ASSUMED_EVENTS_A_MONTH * _FIREHOSE_BYTES
+    return files_usd(interfaces, measured, factor) + cost_model.total(
+        (
+            Line(price=FIREHOSE, amount=gathered / 2**30),
+            Line(price=cost_model.S3_PUT, amount=_FILES_A_MONTH),
+            Line(price=ALARM, amount=_FIREHOSE_ALARMS),
+        )
+    )
+
+
+def cheaper_from(usd: Callable[[int], float]) -> int:
+    """Return from how many interfaces on a way costs less than an invocation for each log event."""
+    return next(number for number in count(1) if usd(number) < direct_usd(number))
+
+
+def log_group_table(measured: Measured, factor: float) -> str:
+    """Return what reading costs by the way that records take, as a Markdown table."""
+    ways: dict[str, Callable[[int], float]] = {
+        "CloudWatch Logs, `LogGroupDelivery=direct`": lambda number: direct_usd(number, factor),
+        "CloudWatch Logs, `LogGroupDelivery=firehose`": lambda number: firehose_usd(
+            number, measured, factor
+        ),
+        "S3": lambda number: files_usd(number, measured, factor),
+    }
+    rows = [
+        f"| interfaces | {' | '.join(f'{number:,}' for number in INTERFACES)} |",
+        f"|---|{'---:|' * len(INTERFACES)}",
+    ]
+    rows += [
+        f"| {name} | {' | '.join(f'${usd(number):,.2f}' for number in INTERFACES)} |"
+        for name, usd in ways.items()
+    ]
+    return "\n".join(rows)
 
 
 def bill(measured: Measured, factor: float) -> str:
@@ -299,12 +418,12 @@ def bill(measured: Measured, factor: float) -> str:
             f"| {label} | {' | '.join(_cell(lines[index]) for lines in reading.values())} |"
         )
     sums = [cost_model.total(lines) for lines in reading.values()]
-    fixed = fixed_monthly_cost()
+    fixed = {name: fixed_monthly_cost(is_idle=name == IDLE) for name in WORKLOADS}
     rows.append(f"| **reading them** | {' | '.join(f'**${usd:,.2f}**' for usd in sums)} |")
-    for line in fixed:
-        label = f"fixed: {line.price.what}: {line.price.unit}"
-        rows.append(f"| {label} | {' | '.join([_cell(line)] * len(sums))} |")
-    months = [usd + cost_model.total(fixed) for usd in sums]
+    for index, line in enumerate(fixed[IDLE]):
+        label = f"besides: {line.price.what}: {line.price.unit}"
+        rows.append(f"| {label} | {' | '.join(_cell(lines[index]) for lines in fixed.values())} |")
+    months = [monthly_usd(name, measured, factor) for name in WORKLOADS]
     rows.append(f"| **a month** | {' | '.join(f'**${usd:,.2f}**' for usd in months)} |")
     return "\n".join(rows)
 
@@ -364,6 +483,7 @@ def main() -> None:
     tables = (
         measured_table(measured),
         bill(measured["recommended"], given.factor),
+        log_group_table(measured["recommended"], given.factor),
         prices_table(),
     )
     sys.stdout.write("\n\n".join(tables) + "\n")

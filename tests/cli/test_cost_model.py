@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flowverdict.app.observability import Metric
 from flowverdict_cli import cost_model
 from flowverdict_cli.cost_model import Measured, Workload
 from scripts import cost_table
+from tests.helpers.sam_template import read_template
 
 if TYPE_CHECKING:
     from flowverdict_cli.cost_model import Line
@@ -92,7 +94,14 @@ def test_price_is_per_number_of_units() -> None:
 
 
 def test_model_has_the_settings_of_the_template() -> None:
-    assert TEMPLATE.count("Type: AWS::CloudWatch::Alarm") == cost_table.ALARMS
+    assert cost_table.alarms() == len(
+        [
+            name
+            for name, resource in read_template(ROOT / "template.yaml")["Resources"].items()
+            if resource["Type"] == "AWS::CloudWatch::Alarm"
+            and resource["Condition"] in {"HasAlarms", "HasS3Alarms"}
+        ]
+    )
     (memory,) = re.findall(r"S3FunctionMemory:\n    Type: Number\n    Default: (\d+)", TEMPLATE)
     assert int(memory) == cost_model.MEMORY_MB
     assert f"BatchSize: {cost_model.BATCH} #" in TEMPLATE
@@ -135,8 +144,37 @@ def test_the_document_shows_what_the_command_prints() -> None:
         [sys.executable, script, "--stated"], capture_output=True, text=True, check=True, timeout=60
     )
     tables = printed.stdout.strip().split("\n\n")
-    assert len(tables) == 3
+    assert len(tables) == 4
     assert [table for table in tables if table not in DOCUMENT] == []
+
+
+def test_a_stack_that_reads_nothing_costs_under_3_dollars_and_a_small_one_under_7() -> None:
+    measured = cost_model.MEASURED["recommended"]
+    idle, small = (cost_table.monthly_usd(name, measured) for name in (cost_table.IDLE, "1 M"))
+    assert 0 < idle < 3
+    assert idle < small < 7
+    printed = cost_table.bill(measured, 1.0)
+    assert f"**${idle:,.2f}** | **${small:,.2f}**" in printed
+    assert f"${idle:,.2f}" in DOCUMENT
+
+
+def test_metrics_cost_nothing_where_nothing_is_read() -> None:
+    idle, busy = (
+        by_unit(cost_table.fixed_monthly_cost(is_idle=is_idle)) for is_idle in (True, False)
+    )
+    assert idle["CloudWatch, custom metric: metric and month"] == 0
+    # Every metric that has data without trouble, and three severities in place of one.
+    steady = {Metric.RECORDS_READ, Metric.LAG, Metric.RULES_NOT_READ, Metric.ALERTS_PUBLISHED}
+    assert busy["CloudWatch, custom metric: metric and month"] == len(steady) + 1 + 3
+
+
+def test_readme_says_from_how_many_interfaces_on_s3_is_the_better_source() -> None:
+    measured = cost_model.MEASURED["recommended"]
+    files = cost_table.cheaper_from(lambda number: cost_table.files_usd(number, measured))
+    gathered = cost_table.cheaper_from(lambda number: cost_table.firehose_usd(number, measured))
+    assert files <= gathered
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert f"from {files} interfaces on, and Firehose from {gathered}" in readme
 
 
 def test_the_factor_and_the_size_are_options() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import math
@@ -16,6 +17,7 @@ from flowverdict.flowlog.s3_events import ObjectRef
 from flowverdict_cli import cost_model
 from flowverdict_cli.cost_model import Measured, Workload
 from flowverdict_cli.local_aws import local_aws
+from scripts import cost_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -146,3 +148,49 @@ def test_invocation_makes_the_calls_of_the_model(flow_logs: int) -> None:
     assert len(PORTS) == cost_model.ASSUMED_ALERTS
     assert bill.used == {what: amounts[what] for what in bill.used}
     assert len(bill.used) == 4
+
+
+def log_event(minute: int, *, rejects: bool) -> dict[str, Any]:
+    """Return the event of an interface's log stream, of which every minute has one."""
+    end = START + 60 * minute
+    messages = [
+        f"2 123456789012 eni-0a 10.0.2.9 10.0.1.5 {40_000 + number} "
+        f"{5432 if rejects and number == 0 else 443} 6 1 60 {end - 50} {end - 5} "
+        f"{'REJECT' if rejects and number == 0 else 'ACCEPT'} OK"
+        for number in range(cost_table.ASSUMED_EVENT_RECORDS)
+    ]
+    payload = {
+        "messageType": "DATA_MESSAGE",
+        "owner": "123456789012",
+        "logGroup": "/vpc",
+        "logStream": "eni-0a-all",
+        "logEvents": [
+            {"id": f"{minute:03d}{number:053d}", "message": message}
+            for number, message in enumerate(messages)
+        ],
+    }
+    packed = gzip.compress(json.dumps(payload).encode())
+    return {"awslogs": {"data": base64.b64encode(packed).decode()}}
+
+
+@pytest.mark.parametrize("rejects", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_log_event_makes_the_calls_of_the_model(*, rejects: bool) -> None:
+    stated = cost_table.REJECTING_EVENT if rejects else cost_table.QUIET_EVENT
+    bills = []
+    with local_aws() as aws:
+        assert boto3.DEFAULT_SESSION is not None
+        aws.keep_warm = True
+        bill = Bill()
+        boto3.DEFAULT_SESSION.events.register("before-call", bill.add)
+        for minute in range(26 if rejects else 8):
+            bill.used.clear()
+            environment = {"LOG_FORMAT": " ".join(HEADER.split()[:14])}
+            assert aws.invoke(log_event(minute, rejects=rejects), environment).error is None
+            bills.append(Counter(bill.used))
+    last = bills[-5:]
+    most = {name: max(used[name] for used in last) for used in last for name in used}
+    assert most["DynamoDB, on demand: read units"] == stated.read_units
+    assert most.get("S3 Standard, GET: requests", 0) == stated.gets
+    assert most["S3 Standard, PUT and LIST: requests"] == stated.puts
+    # A window begins in one of five events, and costs more.
+    assert min(used["DynamoDB, on demand: write units"] for used in last) == stated.write_units

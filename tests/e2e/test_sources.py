@@ -16,6 +16,7 @@ from tests.e2e.contract import valid
 from tests.e2e.samples import key, scenario
 from tests.e2e.stack import Stack
 from tests.e2e.subscribers import function_log, put_object, subscribe, wait_until
+from tests.helpers.firehose_objects import CONTROL, envelope, members
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 BUCKET = "logs-of-years"
 PREFIX = "archive/AWSLogs/"
+LOG_GROUP = "/gathered/vpc-flow-logs"
+RECORDS = scenario(
+    "inbound-request"
+).splitlines()  # the header, which log groups do not have, first
 VPC_ID = "vpc-0123456789abcdef0"
 DECISIVE = {
     "tcp-flags",
@@ -46,6 +51,7 @@ def sources(built: Build, aws: Emulator) -> Iterator[Stack]:
     s3.put_bucket_notification_configuration(
         Bucket=BUCKET, NotificationConfiguration={"EventBridgeConfiguration": {}}
     )
+    aws.place.client("logs").create_log_group(logGroupName=LOG_GROUP)
     stack = Stack(build=built, place=aws.place, name="flowverdict-sources")
     stack.deploy(
         {
@@ -53,6 +59,9 @@ def sources(built: Build, aws: Emulator) -> Iterator[Stack]:
             "ExistingBucketPrefix": PREFIX,
             "ExistingBucketRegion": aws.place.region,
             "FlowLogResourceId": VPC_ID,
+            "FlowLogGroupName": LOG_GROUP,
+            "FlowLogFormat": RECORDS[0],
+            "LogGroupDelivery": "firehose",
             "EncryptionKeyArn": aws.place.client("kms").create_key()["KeyMetadata"]["Arn"],
             "Tracing": "Active",
         }
@@ -84,6 +93,30 @@ def test_an_object_of_the_existing_bucket_and_one_of_the_stacks_own_are_both_rea
         if line["message"] == "flow logs read"
     ]
     assert f"s3://{BUCKET}/{name}" in read
+
+
+def test_an_object_as_firehose_writes_it_is_read(sources: Stack) -> None:
+    """The emulator's subscriptions do not deliver to Firehose, so the object is put by hand."""
+    (stream,) = sources.of_type("AWS::KinesisFirehose::DeliveryStream").values()
+    described = sources.place.client("firehose").describe_delivery_stream(
+        DeliveryStreamName=stream
+    )["DeliveryStreamDescription"]
+    (destination,) = described["Destinations"]
+    prefix = destination["ExtendedS3DestinationDescription"]["Prefix"]
+    assert "LogGroupSubscription" in {
+        resource["LogicalResourceId"] for resource in sources.resources
+    }
+    alerts = subscribe(sources.place, sources.outputs["AlertTopicArn"], "alerts-of-firehose")
+    batch = envelope(RECORDS[1:], log_group=LOG_GROUP, log_stream="eni-1-all")
+
+    sources.place.client("s3").put_object(
+        Bucket=sources.outputs["FlowLogBucketName"],
+        Key=f"{prefix}2026/11/22/12/{stream}-1-2026-11-22-12-05-00-x",
+        Body=members([CONTROL, batch, batch]),
+    )
+
+    (told,) = valid(alerts.take(1))
+    assert (told["leg"], told["service_port"]) == ("request", 443)
 
 
 def test_what_does_not_begin_with_the_prefix_is_nobodys_business(sources: Stack) -> None:

@@ -15,9 +15,11 @@ from flowverdict.core.errors import (
     EnvelopeError,
     FlowVerdictError,
     FormatError,
+    ObjectError,
 )
 from flowverdict.flowlog.cloudwatch_logs import decode
 from flowverdict.flowlog.fields import MAX_EPOCH, MAX_PORT
+from flowverdict.flowlog.firehose import log_batches
 from flowverdict.flowlog.line_reader import (
     MAX_SAMPLES,
     LineReader,
@@ -225,6 +227,22 @@ def check_subscription(data: bytes) -> bool:
     reader = LineReader((DEFAULT_FORMAT,), headers=False)
     assert len([*read_messages(batch.messages, reader)]) <= len(batch.messages)
     assert reader.counts.records + reader.counts.blank_lines == len(batch.messages)
+    return True
+
+
+def check_firehose_object(data: bytes) -> bool:
+    """Check an object of Firehose: the same batches as the input, packed once more or twice."""
+    outcomes = []
+    for content in (data, gzip.compress(data, 1, mtime=0)):
+        try:
+            outcomes.append([*log_batches(io.BytesIO(content), "object")])
+        except ObjectError as error:
+            refused(error)
+    if len(outcomes) < 2:
+        return False  # three times packed, for one, is refused
+    assert outcomes[0] == outcomes[1]
+    ids = [batch.source_id for batch in outcomes[0]]
+    assert len(ids) == len(set(ids))
     return True
 
 

@@ -26,6 +26,7 @@ from tests.fuzz.document_checks import (
     check_snapshot,
 )
 from tests.fuzz.flow_log_checks import (
+    check_firehose_object,
     check_gzip_file,
     check_log_messages,
     check_parquet_file,
@@ -100,6 +101,9 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         ),
         "subscription-data": Target(
             check=check_subscription_data, breaks="decode", max_bytes=1_024
+        ),
+        "firehose-object": Target(
+            check=check_firehose_object, breaks="log_batches", tokens=f"{_LOGS} {_JSON}"
         ),
         "envelope": Target(
             check=check_envelope,

@@ -38,7 +38,15 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = Path(flowverdict.__file__).parent
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 TEMPLATE = (ROOT / "template.yaml").read_text()
-OF_AWS = ("AWS/Lambda", "AWS/SQS", "AWS/SNS", "AWS/DynamoDB", "AWS/Logs", "AWS/Events")
+OF_AWS = (
+    "AWS/Lambda",
+    "AWS/SQS",
+    "AWS/SNS",
+    "AWS/DynamoDB",
+    "AWS/Logs",
+    "AWS/Events",
+    "AWS/Firehose",
+)
 
 
 CONTEXT = SimpleNamespace(

@@ -11,6 +11,8 @@ import pytest
 from flowverdict.alerts.model import Severity
 from flowverdict.app.flow_log_queue import SOON_RECEIVES
 from flowverdict.app.settings import MESSAGES_PER_HOUR, Settings
+from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.flowlog.object_key import Origin, origin_of, why_foreign
 from flowverdict.flowlog.records import RecordFormat
 from flowverdict.lifecycle.dynamodb import KEPT
 from flowverdict.lifecycle.rate_limit import HOUR
@@ -193,6 +195,12 @@ def stack(**given: str) -> Evaluated:
         ),
         ({"SlackWebhookSecretArn": "arn", "SlackWebhookParameter": "/slack"}, {"OneWebhook"}),
         ({"TeamsWebhookSecretArn": "arn", "TeamsWebhookParameter": "/x"}, {"OneTeamsWebhook"}),
+        ({"FlowLogGroupName": "/vpc", "LogGroupDelivery": "firehose"}, set()),
+        ({"LogGroupDelivery": "firehose"}, {"FirehoseNeedsGroupAndBucket"}),
+        (
+            {"FlowLogGroupName": "/vpc", "LogGroupDelivery": "firehose", "OwnBucket": "no"},
+            {"FirehoseNeedsGroupAndBucket"},
+        ),
         ({"FlowLogFormat": "srcaddr dstaddr"}, {"FormatNeedsGroup"}),
         ({"ReaderExternalId": "id"}, {"ExternalIdNeedsRole"}),
         ({"SubnetIds": "subnet-01234567"}, {"SubnetsNeedGroups"}),
@@ -304,6 +312,43 @@ def test_objects_of_the_existing_bucket_reach_the_same_queue() -> None:
     }
 
 
+def test_firehose_gathers_a_log_group_under_keys_that_name_the_place_and_errors_are_not_read() -> (
+    None
+):
+    stream = RESOURCES["LogGroupStream"]["Properties"]
+    to = stream["ExtendedS3DestinationConfiguration"]
+    assert to["CompressionFormat"] == "UNCOMPRESSED"  # CloudWatch Logs packs what it sends
+    assert "ProcessingConfiguration" not in to
+    prefix = to["Prefix"]["Sub"]
+    for name, value in (("AccountId", "123456789012"), ("Region", "eu-west-1")):
+        prefix = prefix.replace(f"${{AWS::{name}}}", value)
+    key = f"{prefix}2026/11/22/12/stream-1-2026-11-22-12-05-00-uuid"
+    assert origin_of(key) == Origin(account_id="123456789012", region="eu-west-1")
+    assert why_foreign(key) is None
+    assert why_foreign(f"{to['ErrorOutputPrefix']}2026/11/22/12/x") is not None
+    assert to["BufferingHints"]["IntervalInSeconds"] == WINDOW
+    (writes, *_) = RESOURCES["LogGroupStreamRole"]["Properties"]["Policies"][0]["PolicyDocument"][
+        "Statement"
+    ]
+    assert [resource["Sub"].partition("/")[2] for resource in writes["Resource"]] == [
+        f"{prefix.partition('/')[0]}/*",
+        f"{to['ErrorOutputPrefix'].partition('/')[0]}/*",
+    ]
+    subscription = RESOURCES["LogGroupSubscription"]["Properties"]
+    assert subscription["DestinationArn"] == {"GetAtt": "LogGroupStream.Arn"}
+    assert subscription["FilterPattern"] == ""
+
+
+def test_firehose_and_the_function_never_read_the_same_log_group() -> None:
+    conditions = TEMPLATE["Conditions"]
+    (_, direct), (_, gathered) = (
+        conditions[name]["And"] for name in ("HasFlowLogGroup", "HasFirehose")
+    )
+    assert direct == {"Equals": [{"Ref": "LogGroupDelivery"}, "direct"]}
+    assert gathered == {"Equals": [{"Ref": "LogGroupDelivery"}, "firehose"]}
+    assert PARAMETERS["LogGroupDelivery"]["Default"] == "direct"
+
+
 def test_deliveries_come_from_named_accounts_only() -> None:
     *deliveries, tls = RESOURCES["FlowLogBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     named = [
@@ -409,6 +454,7 @@ def test_the_functions_get_every_variable_they_read() -> None:
     }
     assert FUNCTIONS["ClassifyS3Function"]["Environment"]["Variables"] == {
         "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},
+        "LOG_FORMAT": {"If": ["HasFirehose", {"Ref": "FlowLogFormat"}, ""]},
         "QUEUE_URL": {"Ref": "FlowLogQueue"},
     }
     assert FUNCTIONS["ClassifyCloudWatchLogsFunction"]["Environment"]["Variables"] == {
@@ -431,13 +477,12 @@ def test_the_dashboard_knows_every_severity() -> None:
     assert set(re.findall(r'"RejectedFlows", "severity", "([a-z]+)"', body)) == set(Severity)
 
 
-@pytest.mark.parametrize("function", ["ClassifyCloudWatchLogs", "NotifySlack", "NotifyTeams"])
-def test_functions_that_run_for_single_events_can_be_limited(function: str) -> None:
-    short = {"ClassifyCloudWatchLogs": "Logs"}.get(function, function.removeprefix("Notify"))
+@pytest.mark.parametrize("name", ["Logs", "Slack", "Teams"])
+def test_functions_that_run_for_single_events_can_be_limited(name: str) -> None:
+    function = {"Logs": "ClassifyCloudWatchLogs"}.get(name, f"Notify{name}")
     assert FUNCTIONS[f"{function}Function"]["ReservedConcurrentExecutions"] == {
-        "If": [f"Has{short}Reserved", {"Ref": f"{short}FunctionReserved"}, {"Ref": "AWS::NoValue"}]
+        "If": [f"Has{name}Reserved", {"Ref": f"{name}FunctionReserved"}, {"Ref": "AWS::NoValue"}]
     }
-    assert PARAMETERS[f"{short}FunctionReserved"]["Default"] == 0
 
 
 def test_every_check_that_the_scan_leaves_out_has_its_reason() -> None:

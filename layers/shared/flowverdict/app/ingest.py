@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from flowverdict.flows.collector import FlowCollector
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.flows.ports import EvidenceStore
-    from flowverdict.flows.read_source import SourceRead
+    from flowverdict.flows.read_source import LogGroups, SourceRead
     from flowverdict.lifecycle.feed_readings import FeedReadings
     from flowverdict.lifecycle.state_machine import Intervals
     from flowverdict.lifecycle.store import AlertStore
@@ -383,7 +383,10 @@ class ClassifyObjects:
         service: IngestService,
         observability: Observability,
         queue: FlowLogQueue | None = None,
+        *,
+        log_groups: LogGroups | None = None,
     ) -> None:
+        self._log_groups = log_groups
         self._objects = objects
         self._service = service
         self._observability = observability
@@ -499,7 +502,12 @@ class ClassifyObjects:
 
     def _read(self, ref: ObjectRef, deadline: ReadDeadline, seed: int) -> SourceRead:
         with self._objects.open(ref) as stream:
-            return read_object(deadline.limit(stream, ref.name), name=ref.name, seed=seed)
+            return read_object(
+                deadline.limit(stream, ref.name),
+                name=ref.name,
+                seed=seed,
+                log_groups=self._log_groups,
+            )
 
 
 class ClassifyLogEvents:

@@ -6,7 +6,7 @@ import.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -24,6 +24,7 @@ from flowverdict.delivery.sns import SnsTopics, subscriptions_of
 from flowverdict.flowlog.log_formats import DescribedFormats, FixedFormat
 from flowverdict.flowlog.s3_objects import S3Objects
 from flowverdict.flows.evidence_s3 import S3Evidence
+from flowverdict.flows.read_source import LogGroups
 from flowverdict.lifecycle.accepted_traffic import AcceptedInEvidence
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.feed_readings import FeedReadings
@@ -58,12 +59,16 @@ def classify_s3(environment: Mapping[str, str]) -> LambdaHandler:
     settings = Settings.from_environment(environment)
     observability = Observability("classify_s3")
     objects = S3Objects(boto3.client("s3", config=_CLIENT_CONFIG))
+    log_groups = LogGroups(
+        formats=cache(partial(_formats, settings, observability)), region=settings.region
+    )
     queue = None
     if settings.queue_url is not None:
         client = boto3.client("sqs", config=_CLIENT_CONFIG)
         queue = FlowLogQueue(client, settings.queue_url, observability.logger)
+    service = _service(settings, observability)
     return observability.wrap(
-        ClassifyObjects(objects, _service(settings, observability), observability, queue).handle
+        ClassifyObjects(objects, service, observability, queue, log_groups=log_groups).handle
     )
 
 
@@ -74,11 +79,7 @@ def classify_cloudwatch_logs(environment: Mapping[str, str]) -> LambdaHandler:
     """
     settings = Settings.from_environment(environment)
     observability = Observability("classify_cloudwatch_logs")
-    formats: FormatSource
-    if settings.log_format is None:
-        formats = DescribedFormats(boto3.client("ec2", config=_CLIENT_CONFIG), observability.logger)
-    else:
-        formats = FixedFormat(settings.log_format)
+    formats = _formats(settings, observability)
     service = _service(settings, observability)
     return observability.wrap(
         ClassifyLogEvents(formats, service, observability, region=settings.region).handle
@@ -113,6 +114,12 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
         ],
     )
     return observability.wrap(sweep.handle)
+
+
+def _formats(settings: Settings, observability: Observability) -> FormatSource:
+    if settings.log_format is not None:
+        return FixedFormat(settings.log_format)
+    return DescribedFormats(boto3.client("ec2", config=_CLIENT_CONFIG), observability.logger)
 
 
 def _service(settings: Settings, observability: Observability) -> IngestService:

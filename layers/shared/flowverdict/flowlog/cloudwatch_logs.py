@@ -15,7 +15,7 @@ import io
 import json
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from flowverdict.core.errors import EnvelopeError
 
@@ -77,30 +77,32 @@ def decode(event: dict[str, Any]) -> LogBatch | None:
         ``MAX_PAYLOAD_BYTES``.
     """
     try:
-        payload = json.loads(_unpacked(event["awslogs"]["data"]))
-        if payload["messageType"] == "CONTROL_MESSAGE":
-            return None
-        log_events = payload["logEvents"]
-        return LogBatch(
-            account_id=_name(payload["owner"]),
-            log_group=_name(payload["logGroup"]),
-            log_stream=_name(payload["logStream"]),
-            messages=tuple(_text(log_event["message"]) for log_event in log_events),
-            event_ids=tuple(_text(log_event["id"]) for log_event in log_events),
-        )
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-        gzip.BadGzipFile,
-        zlib.error,
-        RecursionError,
-    ) as error:
+        return batch_of(json.loads(_unpacked(event["awslogs"]["data"])))
+    except (*UNFIT, EOFError, gzip.BadGzipFile, zlib.error, RecursionError) as error:
         # binascii.Error, UnicodeDecodeError and JSONDecodeError are ValueErrors.
         raise EnvelopeError(
             f"not a CloudWatch Logs subscription event: {type(error).__name__}: {str(error)[:200]}"
         ) from error
+
+
+UNFIT: Final = (ValueError, KeyError, TypeError)  # raised by ``batch_of``
+
+
+def batch_of(document: Any) -> LogBatch | None:  # noqa: ANN401 - JSON of any shape
+    """Return the messages of one envelope; ``None`` for CloudWatch Logs' control message.
+
+    Raises one of ``UNFIT`` for a document of another shape.
+    """
+    if document["messageType"] == "CONTROL_MESSAGE":
+        return None
+    log_events = document["logEvents"]
+    return LogBatch(
+        account_id=_name(document["owner"]),
+        log_group=_name(document["logGroup"]),
+        log_stream=_name(document["logStream"]),
+        messages=tuple(_text(log_event["message"]) for log_event in log_events),
+        event_ids=tuple(_text(log_event["id"]) for log_event in log_events),
+    )
 
 
 def _unpacked(data: str) -> bytes:

@@ -35,12 +35,17 @@ _PATTERNS = (
 
 def origin_of(key: str) -> Origin:
     """Return account and Region from a key or path; the file name takes precedence over folders."""
-    for pattern in _PATTERNS:
+    for pattern in (*_PATTERNS, _FIREHOSE):
         if match := pattern.search(key):
             return Origin(account_id=match["account"], region=match["region"])
     return Origin()
 
 
+# Where the template's Firehose writes what it gathers, and what it could not process.
+_FIREHOSE = re.compile(
+    r"(?:^|/)cloudwatch-logs/(?P<account>\d{12})/(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)/"
+)
+_FIREHOSE_ERRORS = "cloudwatch-logs-errors/"
 _FLOW_LOG = re.compile(r"_vpcflowlogs_[a-z0-9-]+_(?P<flow_log_id>fl-[0-9a-f]{1,32})_[^/]*$")
 
 
@@ -71,6 +76,8 @@ def why_foreign(key: str) -> str | None:
     name = key.rpartition("/")[2]
     if not name or name.endswith("_$folder$"):
         return "a folder marker"
+    if key.startswith(_FIREHOSE_ERRORS):
+        return "what Firehose could not process"
     if name in _WRITE_TESTS:
         return "a file by which AWS tries whether it may write"
     folder = _SERVICE_FOLDER.search(key)

@@ -107,14 +107,15 @@ class FlowsByWindow:
         self._name = name
         self._read = 0
         self._seed = seed
-        self._origin = origin
+        # Account and Region of the records that come next.
+        self.origin = origin
         self._distinct = distinct
         self._most = MAX_FLOWS if apart else most
 
     def record(self, record: FlowRecord) -> None:
         """Collect a record."""
         self._count(1)
-        self._window(self.numbers.of(end_of(record))).add(record, self._origin)
+        self._window(self.numbers.of(end_of(record))).add(record, self.origin)
 
     def accepted(self, window: int, flows: AcceptedFlows) -> None:
         """Collect accepted records."""
@@ -124,7 +125,7 @@ class FlowsByWindow:
     def rejected(self, window: int, lines: RejectedLines) -> None:
         """Collect rejected records."""
         self._count(len(lines.hashes))
-        self._window(window).add_lines(lines, self._origin)
+        self._window(window).add_lines(lines, self.origin)
 
     def learned(self, window: int, interface: str | None, facts: InterfaceFacts) -> None:
         """Collect what these records show about an interface."""
@@ -141,7 +142,7 @@ class FlowsByWindow:
             known = named.first is not None and named.last is not None
             span = named if known else of_file
             for number in self._windows_of(span, everywhere=not known):
-                self._window(number).losses.add(loss, interface, self._origin, span)
+                self._window(number).losses.add(loss, interface, self.origin, span)
 
     def _windows_of(self, span: Span, *, everywhere: bool) -> set[int]:
         """Return the windows of a loss: ``everywhere`` in the source, or only in its time."""

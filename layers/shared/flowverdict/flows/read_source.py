@@ -6,6 +6,7 @@ after the source was read to its end.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -13,15 +14,17 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from flowverdict.core.errors import NotAFlowLogError
 from flowverdict.flowlog.fast_line_reader import read_file, read_messages
-from flowverdict.flowlog.line_reader import Continued, LineReader, fitting_formats
+from flowverdict.flowlog.firehose import is_log_object, log_batches
+from flowverdict.flowlog.line_reader import MAX_SAMPLES, Continued, LineReader, fitting_formats
 from flowverdict.flowlog.object_key import Origin, flow_log_of, origin_of
 from flowverdict.flowlog.parquet import MAGIC, as_text
+from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flows.evidence import Evidence, FlowLog, FlowsByWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from flowverdict.flowlog.record_counts import RecordCounts
+    from flowverdict.flowlog.ports import FormatSource
     from flowverdict.flowlog.records import RecordFormat
 
 
@@ -31,6 +34,8 @@ _NO_ACCIDENT = 5
 # Bytes of a stored file: about 5,000 records, gzipped. For larger files, reading by column saves
 # more time than loading numpy costs.
 _SMALL_BYTES = 130_000
+_SNIFFED_BYTES = 4_096  # of a stored object, to tell JSON from a flow log; its first gzip block
+_MESSAGES_AT_ONCE = 20_000  # of a log group in an object of Firehose; a few MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +60,29 @@ class SourceRead:
     windows_read: frozenset[int]
 
 
-def read_object(stream: BinaryIO, *, name: str, seed: int) -> SourceRead:
+def read_object(
+    stream: BinaryIO, *, name: str, seed: int, log_groups: LogGroups | None = None
+) -> SourceRead:
     """Read one flow log object; account and Region come from its name where the records lack them.
+
+    Parameters
+    ----------
+    log_groups
+        What to know of log groups whose messages Firehose put into the object; without it such an
+        object is refused.
 
     Raises
     ------
     ObjectError
         The object is not a flow log or cannot be read to its end.
+    FormatUnknownError
+        EC2 did not describe the format of a log group this time.
     """
+    if log_groups is not None:
+        start = stream.read(_SNIFFED_BYTES)
+        stream = cast("BinaryIO", Continued(start, stream))
+        if is_log_object(start):
+            return _read_log_object(stream, name=name, seed=seed, log_groups=log_groups)
     flows = FlowsByWindow(seed, origin_of(name), name=name)
     reader = LineReader(())
     reading = read_text(stream, flows, reader, name=name, seed=seed)
@@ -73,6 +93,63 @@ def read_object(stream: BinaryIO, *, name: str, seed: int) -> SourceRead:
         else FlowLog(flow_log_id, max(len(record_format.names) for record_format in reader.formats))
     )
     return _read(reading, flows, flow_log)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogGroups:
+    """What is known of log groups, whose messages name neither their format nor their Region.
+
+    ``formats`` makes what knows the formats, when it is first needed.
+    """
+
+    formats: Callable[[], FormatSource]
+    region: str | None
+
+
+def _read_log_object(
+    stream: BinaryIO, *, name: str, seed: int, log_groups: LogGroups
+) -> SourceRead:
+    """Read an object of Firehose; the envelopes name the account, the key may name the Region.
+
+    A message that comes twice, in an object or in two, is an equal record, which counts once.
+    """
+    region = origin_of(name).region or log_groups.region
+    known = log_groups.formats()
+    flows = FlowsByWindow(seed, Origin(region=region), name=name, distinct=True)
+    readers: dict[tuple[str, str], LineReader] = {}
+    waiting: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+
+    def read(place: tuple[str, str]) -> None:
+        flows.origin = Origin(account_id=place[0], region=region)
+        read_messages(waiting.pop(place), readers[place], flows, seed, flows.numbers)
+
+    for batch in log_batches(stream, name):
+        place = batch.account_id, batch.log_group
+        if place not in readers:
+            readers[place] = LineReader(known.formats(batch.log_group), headers=False)
+        waiting[place].extend(batch.messages)
+        if len(waiting[place]) >= _MESSAGES_AT_ONCE:
+            read(place)
+    for place in [*waiting]:
+        read(place)
+    readings = [
+        _checked(f"{name} ({log_group})", reader) for (_, log_group), reader in readers.items()
+    ]
+    return _read(_together(name, readings), flows, None)
+
+
+def _together(name: str, readings: Sequence[Reading]) -> Reading:
+    counts = RecordCounts()
+    for reading in readings:
+        counts.merge(reading.counts)
+    return Reading(
+        name=name,
+        counts=counts,
+        samples=tuple(sample for reading in readings for sample in reading.samples)[:MAX_SAMPLES],
+        unknown_fields=tuple(
+            dict.fromkeys(field for reading in readings for field in reading.unknown_fields)
+        ),
+    )
 
 
 def read_log_events(
