@@ -79,7 +79,8 @@ class Message:
     @property
     def line(self) -> str:
         title = self.told["title"]
-        return f"{self.when}  {self.told['ending'] or self.told['status']:<8}  {self.told['severity']:<8}  {title}"
+        what = self.told["ending"] or self.told["status"]
+        return f"{self.when}  {what:<8}  {self.told['severity']:<8}  {title}"
 
 
 @dataclass(slots=True)
