@@ -76,7 +76,7 @@ def test_every_metric_is_measured_shown_and_explained() -> None:
     assert on_dashboard() == measured
     assert set(re.findall(r"^\| `(\w+)` \|", OPERATIONS, re.MULTILINE)) == measured
     watched = {alarm["MetricName"] for alarm in ALARMS.values() if alarm["Namespace"] not in OF_AWS}
-    assert watched == {Metric.RULES_NOT_READ, Metric.POLICY_UNUSABLE}
+    assert watched == {Metric.RECORDS_READ, Metric.RULES_NOT_READ, Metric.POLICY_UNUSABLE}
 
 
 def test_every_alarm_has_a_runbook_with_a_command_and_every_runbook_an_alarm() -> None:
