@@ -165,6 +165,7 @@ def _handler(
         evaluator=WindowEvaluator(evidence, store, manager, intervals),
         store=store,
         feeds=FeedReadings(store, intervals),
+        intervals=intervals,
         evidence=evidence,
         configs=_NoRules(),
         policies=None,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # How many examples a law gets, chosen by HYPOTHESIS_PROFILE: `dev` for `make test`, `ci` for
 # `make test-all`, `nightly` for a long search. No deadline: the first example pays for imports, and
 # a busy machine fails no law.
-for _profile, _examples in {"dev": 12, "ci": 100, "nightly": 1_000}.items():
+for _profile, _examples in {"dev": 8, "ci": 100, "nightly": 1_000}.items():
     settings.register_profile(_profile, max_examples=_examples, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 

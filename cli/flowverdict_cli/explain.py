@@ -158,6 +158,8 @@ def terraform(explanations: Sequence[Explanation]) -> list[str]:
         how = "Fix" if remediation.if_wanted is None else f"If wanted: {remediation.if_wanted}. Fix"
         comment = f"# {one_line(how)} for {one_line(_solved(solved))}"
         notes = [f"# This {one_line(opened)}." for opened in dict.fromkeys(remediation.opens_each)]
+        if remediation.shared_with is not None:
+            notes.append(f"# It needs resources for {one_line(remediation.shared_with)} too.")
         texts.append("\n".join([comment, *notes, *resources, ""]))
     return texts
 
@@ -188,11 +190,16 @@ def _fix_lines(remediation: Remediation, solved: Sequence[Explanation]) -> Itera
         yield f"  managed by {remediation.managed_by}: change it there\n"
     for command in remediation.commands(region):
         yield f"  {command}\n"
+    if remediation.shared_with is not None:
+        yield f"  needed, and offered for {one_line(remediation.shared_with)} too: run it once\n"
+        for command in remediation.shared_commands(region):
+            yield f"    {command}\n"
     for opened in dict.fromkeys(remediation.opens_each):
         yield f"  {opened}\n"
     if not remediation.verified:
         yield from (f"  {note}\n" for note in remediation.tried if "not tried" in note)
-    yield "  undo:\n"
+    if remediation.changes:
+        yield "  undo:\n"
     for command in remediation.undo(region):
         yield f"    {command}\n"
 

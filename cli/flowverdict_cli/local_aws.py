@@ -13,6 +13,7 @@ import io
 import json
 import os
 import time
+from collections import Counter
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,6 +29,7 @@ from moto.sns.models import sns_backends
 
 import flowverdict
 from flowverdict.alerts.codec import notification_from_json
+from flowverdict.app.observability import COUNTS_LINE, LogCount
 from flowverdict.core.errors import EnvelopeError, FlowVerdictError
 from flowverdict.core.formatting import isoformat
 from flowverdict.flowlog.s3_events import ObjectRef, is_sqs_event, objects_in, objects_in_message
@@ -77,13 +79,29 @@ class Email:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """The outcome of one event: the function's answer or error, its log lines and metrics."""
+    """The outcome of one event: the function's answer or error, its log lines and metrics.
+
+    A metric or count that the function did not write is 0.
+    """
 
     function: str
     answer: object
     error: FlowVerdictError | None
     log: tuple[Mapping[str, Any], ...]
-    metrics: Mapping[str, float]
+    metrics: Counter[str]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """The counts of the invocation's own log line (``LogCount``)."""
+        return Counter(
+            {
+                name: int(line[name])
+                for line in self.log
+                if line.get("message") == COUNTS_LINE
+                for name in LogCount
+                if name in line
+            }
+        )
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -171,7 +189,7 @@ class LocalAws:
             )
             self._buckets.add(name)
 
-    def sweep(self, at: int) -> Invocation:
+    def sweep(self, at: int, environment: Mapping[str, str] | None = None) -> Invocation:
         """Run the sweep as if it were scheduled at ``at`` (Unix seconds)."""
         return self.invoke(
             {
@@ -179,7 +197,8 @@ class LocalAws:
                 "source": "aws.events",
                 "time": isoformat(at),
                 "detail": {},
-            }
+            },
+            environment,
         )
 
     def later(self) -> None:
@@ -326,13 +345,13 @@ def _function_of(event: Mapping[str, Any]) -> str:
     return "sweep_alerts" if event.get("detail-type") == "Scheduled Event" else "classify_s3"
 
 
-def _metrics(lines: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+def _metrics(lines: Iterable[Mapping[str, Any]]) -> Counter[str]:
     """Return the metrics by name: the sums of the lists in CloudWatch's embedded metric format."""
-    values: dict[str, float] = {}
+    values: Counter[str] = Counter()
     for line in lines:
         for described in line.get("_aws", {}).get("CloudWatchMetrics", []):
             for metric in described["Metrics"]:
-                values[metric["Name"]] = values.get(metric["Name"], 0) + sum(line[metric["Name"]])
+                values[metric["Name"]] += sum(line[metric["Name"]])
     return values
 
 

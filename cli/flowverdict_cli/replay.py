@@ -12,6 +12,7 @@ import click
 from rich.text import Text
 
 import flowverdict
+from flowverdict.app.observability import LogCount
 from flowverdict.core.errors import DeliveryError, FlowVerdictError
 from flowverdict.core.formatting import counted
 from flowverdict.core.untrusted import one_line
@@ -228,7 +229,7 @@ def show_outcome(console: Console, path: Path, invocation: Invocation, emails: i
         if isinstance(counts, dict):
             totals.update(counts)
     shown = ", ".join(f"{totals[name]:,} {word}" for name, word in _COUNTED if totals[name] > 0)
-    quiet = int(invocation.metrics.get("AlertsCounted", 0))
+    quiet = invocation.counts[LogCount.ALERTS_COUNTED]
     outcome = f"{shown or 'no'} records, {counted(emails, 'alert')}"
     if quiet:
         outcome += f"; {quiet:,} more without a message: open already, or for the digest"

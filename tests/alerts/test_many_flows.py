@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pytest
 
 from flowverdict.alerts import grouping
 from flowverdict.alerts.detection import most_severe_first
 from flowverdict.alerts.grouping import group
 from flowverdict.alerts.model import Alert
 from tests.helpers.shop import APP, batch_of, line
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def test_a_scan_of_thousands_of_ports_is_one_alert_and_every_flow_is_counted() -> None:
@@ -29,6 +26,7 @@ def test_a_scan_of_thousands_of_ports_is_one_alert_and_every_flow_is_counted() -
     assert alert.title == "Scan of 3,000 ports on 1 address: 203.0.113.1 -> 10.0.2.20"
 
 
+@pytest.mark.slow
 def test_problems_beyond_the_limit_are_grouped_without_their_service_and_every_flow_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

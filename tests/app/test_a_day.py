@@ -148,7 +148,7 @@ def deliver(aws: LocalAws, day: Day, logs: dict[str, list[str]], started: int) -
         day.rejects += sum(" REJECT " in line for line in lines)
     read = aws.invoke({"Records": messages}, {"POLICY": "ssm:/policy"})
     day.failures += read.failures
-    day.muted += int(read.metrics["FlowsMuted"])
+    day.muted += int(read.counts["flows_muted"])
 
 
 @pytest.fixture(scope="module")

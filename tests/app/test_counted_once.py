@@ -153,7 +153,7 @@ def test_log_events_count_once_in_whatever_company_they_come(aws: LocalAws) -> N
 
 
 @pytest.mark.parametrize("together", [True, False])
-@pytest.mark.parametrize("first", ["fl-aa", "fl-bb"])
+@pytest.mark.parametrize("first", ["fl-aa", pytest.param("fl-bb", marks=pytest.mark.slow)])
 def test_a_flow_that_two_flow_logs_report_counts_once(
     aws: LocalAws, first: str, *, together: bool
 ) -> None:

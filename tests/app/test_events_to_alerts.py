@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
-import jsonschema
 import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
@@ -25,16 +24,13 @@ from tests.helpers.events import (
     put_scenario,
     queue_event,
 )
+from tests.helpers.published_schemas import validator
 
 if TYPE_CHECKING:
     from flowverdict_cli.local_aws import LocalAws
 
 ROOT = Path(__file__).parents[2]
 EVENTS = ROOT / "events"
-ALERTS = jsonschema.Draft202012Validator(
-    json.loads((ROOT / "docs" / "schemas" / "alert.schema.json").read_text()),
-    format_checker=jsonschema.FormatChecker(),
-)
 
 # --- the user's table -----------------------------------------------------------------------------
 
@@ -56,7 +52,7 @@ def test_the_four_rows_of_the_users_table_reach_the_subscriber(
 
     assert failed(invocation) == []
     (alert,) = aws.alerts()
-    ALERTS.validate(alert)
+    validator("alert").validate(alert)
     assert (alert["flow_direction"], alert["leg"], alert["verdict"], alert["severity"]) == expected
     assert (alert["account_id"], alert["region"]) == ("123456789012", REGION)
     (email,) = aws.emails()
@@ -107,7 +103,17 @@ def test_every_sample_event_has_an_expectation() -> None:
     assert set(EXPECTED_OF_EVENT) == {path.stem for path in EVENTS.glob("*.json")}
 
 
-@pytest.mark.parametrize("name", sorted(EXPECTED_OF_EVENT))
+# The others are replayed, byte for byte, in `tests/cli/test_unchanged_output.py`.
+EVERYDAY = {"sqs-s3-delivery", "cloudwatch-logs"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in EVERYDAY else pytest.param(name, marks=pytest.mark.slow)
+        for name in sorted(EXPECTED_OF_EVENT)
+    ],
+)
 def test_every_real_envelope_gives_its_alerts(aws: LocalAws, name: str) -> None:
     event = json.loads((EVENTS / f"{name}.json").read_text())
     aws.put_objects_of(event, EVENTS / "objects")
@@ -118,7 +124,7 @@ def test_every_real_envelope_gives_its_alerts(aws: LocalAws, name: str) -> None:
     assert invocation.error is None
     published = aws.alerts()
     for document in published:
-        ALERTS.validate(document)
+        validator("alert").validate(document)
     alerts = [notification for notification in published if notification["kind"] == "reject"]
     assert {
         (alert["leg"], alert["verdict"], alert["service_port"]) for alert in alerts

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from scripts.pack_cloudwatch_event import pack
 from tests.helpers.events import (
     SCENARIOS,
@@ -37,6 +39,7 @@ with local_aws() as aws:
 """
 
 
+@pytest.mark.slow  # `make size` measures what each built function imports
 def test_a_log_event_is_handled_without_the_engine_which_its_function_does_not_have() -> None:
     finished = subprocess.run(  # noqa: S603 - our own
         [sys.executable, "-c", _LOADED_BY_LOG_EVENT],

@@ -67,18 +67,18 @@ def test_five_files_of_one_window_with_a_muted_flow_each_count_five(aws: LocalAw
     put_policy(POLICY)
     bodies = [put(aws, number) for number in range(5)]
     deliveries = [deliver(aws, body) for body in bodies]
-    assert [one.metrics["FlowsMuted"] for one in deliveries] == [1, 1, 1, 1, 1]
+    assert [one.counts["flows_muted"] for one in deliveries] == [1, 1, 1, 1, 1]
     assert [logged(one) for one in deliveries] == [[("expected[0]", 1)]] * 5
 
     again = deliver(aws, bodies[2])
-    assert (again.metrics["FlowsMuted"], logged(again)) == (0, [])
+    assert (again.counts["flows_muted"], logged(again)) == (0, [])
     assert aws.alerts() == []
 
 
 def test_five_files_in_one_batch_count_five(aws: LocalAws) -> None:
     put_policy(POLICY)
     delivery = deliver(aws, *(put(aws, number) for number in range(5)))
-    assert (delivery.metrics["FlowsMuted"], logged(delivery)) == (5, [("expected[0]", 5)])
+    assert (delivery.counts["flows_muted"], logged(delivery)) == (5, [("expected[0]", 5)])
 
 
 def test_flows_that_another_entry_mutes_after_an_edit_are_not_counted_again(aws: LocalAws) -> None:
@@ -87,7 +87,7 @@ def test_flows_that_another_entry_mutes_after_an_edit_are_not_counted_again(aws:
     silence = {"match": {"port": 22}, "until": "2027-01-01T00:00:00Z", "reason": "a test"}
     put_policy({**POLICY, "silences": [silence]})
     third = deliver(aws, put(aws, 2))
-    assert (third.metrics["FlowsMuted"], logged(third)) == (1, [("silences[0]", 1)])
+    assert (third.counts["flows_muted"], logged(third)) == (1, [("silences[0]", 1)])
 
 
 def test_flows_counted_as_muted_are_those_that_came_to_a_window(aws: LocalAws) -> None:
@@ -95,10 +95,10 @@ def test_flows_counted_as_muted_are_those_that_came_to_a_window(aws: LocalAws) -
     # counts both flows.
     first = put(aws, 0)
     records = [queue_message("first", first)]
-    assert "FlowsMuted" not in aws.invoke({"Records": records}).metrics
+    assert aws.invoke({"Records": records}).counts["flows_muted"] == 0
     put_policy(POLICY)
-    assert deliver(aws, first).metrics["FlowsMuted"] == 0
-    assert deliver(aws, put(aws, 1)).metrics["FlowsMuted"] == 2
+    assert deliver(aws, first).counts["flows_muted"] == 0
+    assert deliver(aws, put(aws, 1)).counts["flows_muted"] == 2
 
 
 @pytest.mark.parametrize(

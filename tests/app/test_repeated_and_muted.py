@@ -29,7 +29,7 @@ def test_rejected_flows_are_measured_by_verdict_and_severity_and_alerts_by_their
     aws: LocalAws,
 ) -> None:
     told = aws.invoke(queue_event(notification(put_scenario(aws, "outbound-response"))))
-    assert (told.metrics["RecordsRejected"], told.metrics["RejectedFlows"]) == (1, 1)
+    assert (told.counts["records_rejected"], told.metrics["RejectedFlows"]) == (1, 1)
     assert "LagSeconds" in told.metrics
     assert told.metrics["RulesNotRead"] in {0, 1}
 
@@ -39,8 +39,8 @@ def test_rejected_flows_are_measured_by_verdict_and_severity_and_alerts_by_their
         queue_event(notification(put_scenario(aws, "inbound-request"))), {"POLICY": "ssm:/policy"}
     )
     assert (
-        muted.metrics["FlowsMuted"] + muted.metrics.get("RejectedFlows", 0)
-        == muted.metrics["RecordsRejected"]
+        muted.counts["flows_muted"] + muted.metrics.get("RejectedFlows", 0)
+        == muted.counts["records_rejected"]
     )
 
 
@@ -55,7 +55,7 @@ def test_what_is_delivered_again_adds_nothing(aws: LocalAws) -> None:
 
     assert failed(again) == []
     assert failed(later) == ["message-0"]
-    assert [one.metrics["SourcesDeliveredAgain"] for one in (again, later)] == [1, 1]
+    assert [one.counts["sources_delivered_again"] for one in (again, later)] == [1, 1]
     assert aws.alerts() == []
     aws.later()
     (resolved,) = aws.alerts()
@@ -89,7 +89,7 @@ def test_what_cannot_be_read_in_time_goes_back_to_the_queue_and_the_rest_is_told
 
     # The first object is skipped and the second is read: nothing is lost or counted twice.
     assert failed(again) == []
-    assert again.metrics["SourcesDeliveredAgain"] == 1
+    assert again.counts["sources_delivered_again"] == 1
     assert [alert["leg"] for alert in aws.alerts()] == ["request"]
 
 
@@ -132,7 +132,7 @@ def test_the_policy_mutes_what_it_names_and_a_broken_one_keeps_the_last_good(aws
     )
 
     assert aws.alerts() == []
-    assert (muted.metrics["FlowsMuted"], muted.metrics["PolicyUnusable"]) == (1, 0)
+    assert (muted.counts["flows_muted"], muted.metrics["PolicyUnusable"]) == (1, 0)
 
     ssm.put_parameter(Name="/policy", Value="{", Type="String", Overwrite=True)
     broken = aws.invoke(
@@ -141,6 +141,6 @@ def test_the_policy_mutes_what_it_names_and_a_broken_one_keeps_the_last_good(aws
 
     assert aws.alerts() == []
     # The flow muted before lies in the same window, which is evaluated again; it counts once.
-    assert (broken.metrics["FlowsMuted"], broken.metrics["PolicyUnusable"]) == (1, 1)
+    assert (broken.counts["flows_muted"], broken.metrics["PolicyUnusable"]) == (1, 1)
     (line,) = [line for line in broken.log if line["message"] == "policy not usable"]
     assert "the last good one applies" in line["reason"]

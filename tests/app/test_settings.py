@@ -30,7 +30,9 @@ def test_only_the_topic_and_the_table_are_required() -> None:
         alert_topic_arn=TOPIC,
         email_topic_arn=None,
         chat_topic_arn=None,
+        operator_topic_arn=None,
         alert_table="alerts",
+        queue_url=None,
         evidence_bucket=None,
         intervals=Intervals(),
         messages_per_hour=30,
@@ -41,16 +43,23 @@ def test_only_the_topic_and_the_table_are_required() -> None:
         partition="aws",
         reader_role_name=None,
         reader_external_id=None,
+        reader_accounts=frozenset(),
     )
 
 
 def test_the_reader_role_is_read() -> None:
     settings = Settings.from_environment(
-        NEEDED | {"READER_ROLE_NAME": "flowverdict-reader", "READER_EXTERNAL_ID": "a-secret:1"}
+        NEEDED
+        | {
+            "READER_ROLE_NAME": "flowverdict-reader",
+            "READER_EXTERNAL_ID": "a-secret:1",
+            "READER_ACCOUNTS": "123456789012,210987654321",
+        }
     )
-    assert (settings.reader_role_name, settings.reader_external_id) == (
+    assert (settings.reader_role_name, settings.reader_external_id, settings.reader_accounts) == (
         "flowverdict-reader",
         "a-secret:1",
+        frozenset({"123456789012", "210987654321"}),
     )
 
 
@@ -62,6 +71,7 @@ def test_the_reader_role_is_read() -> None:
         ("READER_ROLE_NAME", "x" * 65),
         ("READER_EXTERNAL_ID", "a b"),
         ("READER_EXTERNAL_ID", "x"),
+        ("READER_ACCOUNTS", "123456789012, 210987654321"),
     ],
 )
 def test_a_reader_role_that_makes_no_sense_is_refused_by_its_name(name: str, value: str) -> None:
@@ -158,6 +168,7 @@ def test_intervals_and_the_cap_are_read() -> None:
         "RESOLVE_MINUTES": "15",
         "DIGEST_HOURS": "12",
         "MESSAGES_PER_HOUR": "7",
+        "FUNCTION_SECONDS": "120 900 300",
     }
     settings = Settings.from_environment(NEEDED | told)
     assert (settings.intervals.repeat, settings.intervals.resolve, settings.intervals.digest) == (
@@ -165,7 +176,14 @@ def test_intervals_and_the_cap_are_read() -> None:
         900,
         43_200,
     )
+    assert settings.intervals.outbox == 900
     assert settings.messages_per_hour == 7
+
+
+@pytest.mark.parametrize("text", ["ten", "300,900", "300 0"])
+def test_time_outs_that_make_no_sense_are_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^FUNCTION_SECONDS: "):
+        Settings.from_environment(NEEDED | {"FUNCTION_SECONDS": text})
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import pytest
 import time_machine
 
@@ -17,6 +15,7 @@ from flowverdict.flowlog.s3_events import ObjectRef
 from scripts.pack_cloudwatch_event import pack
 from tests.helpers.events import BUCKET, SCENARIOS, failed, notification, put_scenario, queue_event
 from tests.helpers.parquet_files import parquet_of
+from tests.helpers.published_schemas import validator
 from tests.helpers.transit_gateway import ATTACHMENT, GATEWAY, NAME, file_of, line
 from tests.helpers.wire import Call, When, Wire
 
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 
     from flowverdict_cli.local_aws import LocalAws
 
-ALERT_SCHEMA = json.loads(
-    (Path(__file__).parents[2] / "docs" / "schemas" / "alert.schema.json").read_text()
-)
 VERDICTS = ("no-route", "blackhole-route", "mtu-exceeded", "ttl-expired")
 NOON = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp())
 
@@ -40,7 +36,7 @@ def deliver(aws: LocalAws, content: bytes, name: str = NAME) -> None:
 def the_alerts(aws: LocalAws) -> list[dict[str, Any]]:
     alerts = aws.alerts()
     for alert in alerts:
-        jsonschema.validate(alert, ALERT_SCHEMA, format_checker=jsonschema.FormatChecker())
+        validator("alert").validate(alert)
     return alerts
 
 

@@ -248,5 +248,5 @@ def test_function_reads_the_sent_objects_and_notifies_once(stage: Stage) -> None
     state_file().unlink()
     assert stage.run()[0] == 0
     again = stage.aws.invoke(event([body for body in stage.messages() if broken not in body], 100))
-    assert again.metrics["SourcesDeliveredAgain"] == 2
+    assert again.counts["sources_delivered_again"] == 2
     assert stage.aws.alerts() == []

@@ -102,6 +102,7 @@ def test_model_has_the_settings_of_the_template() -> None:
     assert re.search(r"Architecture:\n    Type: String\n    Default: arm64", TEMPLATE)
 
 
+@pytest.mark.slow
 def test_measured_file_has_the_stated_records() -> None:
     for fields in cost_table.FORMATS.values():
         measured = cost_table.measure(3_000, fields, runs=1)  # raises where a record is not read

@@ -118,7 +118,8 @@ def message(ref: ObjectRef) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("flow_logs", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow  # a figure of docs/cost.md
+@pytest.mark.parametrize("flow_logs", [1, 3])
 def test_invocation_makes_the_calls_of_the_model(flow_logs: int) -> None:
     bill = Bill()
     with local_aws() as aws:

@@ -29,6 +29,7 @@ def slack() -> Iterator[WebhookServer]:
         yield server
 
 
+@pytest.mark.slow  # what follows says what the command does
 def test_alerts_reach_the_listener_as_blocks_that_slacks_own_models_take(
     slack: WebhookServer,
 ) -> None:

@@ -51,9 +51,6 @@ KNOWN_GAPS: dict[str, tuple[str, ...]] = {
         "network-acl-boundary/vpc-resolver",
         "security-group-ranges/vpc-resolver",
     ),
-    "an entry for ICMPv6 with an IPv4 range is compared by its type": (
-        "network-acl-ipv6/icmpv6-with-ipv4-range",
-    ),
 }
 _GAPS = {vector_id: reason for reason, ids in KNOWN_GAPS.items() for vector_id in ids}
 

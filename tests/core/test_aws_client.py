@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -20,6 +25,7 @@ from flowverdict.core.aws_client import (
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest
 
+ROOT = Path(__file__).parents[2]
 PAGE = b"<html><body>Please sign in to the hotel's network<br></body>"
 
 
@@ -100,3 +106,74 @@ def test_an_error_response_stays_a_client_error() -> None:
 )
 def test_the_code_of_an_error(response: Any, code: str) -> None:  # noqa: ANN401 - botocore's
     assert error_code(ClientError(response, "GetObject")) == code
+
+
+# --- another SDK than today's ---------------------------------------------------------------------
+
+CBOR = "smithy-rpc-v2-cbor"
+EMPTY_MAP = b"\xa0"  # in CBOR; no XML and no JSON
+
+
+def test_an_answer_in_a_protocol_that_nobody_knows_yet_is_passed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("botocore.model.ServiceModel.resolved_protocol", CBOR)
+    answer = client_answered("cloudwatch", EMPTY_MAP).list_metrics()
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
+# Run with each version of the SDK: a malformed answer is told, a good one is returned.
+PROGRAM = """
+import io, boto3
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from flowverdict.core.aws_client import MalformedAnswerError, reject_malformed_responses
+
+class Raw(io.BytesIO):
+    def stream(self, **_):
+        return [self.read()]
+
+CALLS = {
+    "dynamodb": (lambda client: client.list_tables(), b"{}"),
+    "ec2": (lambda client: client.describe_vpcs(), b"<DescribeVpcsResponse/>"),
+    "sns": (lambda client: client.list_topics(), b"<R><ListTopicsResult/></R>"),
+    "sqs": (lambda client: client.list_queues(), b"{}"),
+    "sts": (lambda client: client.get_caller_identity(), b"<R><GetCallerIdentityResult/></R>"),
+}
+for service, (call, good) in CALLS.items():
+    for body in (good, b"<html>a hotel<br>"):
+        client = reject_malformed_responses(boto3.client(
+            service, region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x"
+        ))
+        client.meta.events.register_first(
+            "before-send",
+            lambda request, body=body, **_: AWSResponse(request.url, 200, HTTPHeaders(), Raw(body)),
+        )
+        try:
+            call(client)
+        except MalformedAnswerError:
+            print(service, "malformed" if body != good else "WRONGLY malformed")
+        else:
+            print(service, "good" if body == good else "WRONGLY good")
+print(boto3.__version__)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["boto3==1.35.0", "boto3==1.40.0", "boto3"])
+def test_older_sdks_and_the_newest_are_checked_alike(tmp_path: Path, version: str) -> None:
+    uv = shutil.which("uv") or ROOT / ".uv" / "bin" / "uv"
+    subprocess.run(  # noqa: S603 - our own program
+        [uv, "pip", "install", "-q", "--python", sys.executable, "--target", tmp_path, version],
+        check=True,
+    )
+    told = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-S", "-c", PROGRAM],
+        env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT / 'layers' / 'shared'}"},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split("\n")
+    services = ["dynamodb", "ec2", "sns", "sqs", "sts"]
+    assert told[:-2] == [f"{name} {what}" for name in services for what in ("good", "malformed")]
+    assert told[-2] >= version.partition("==")[2]

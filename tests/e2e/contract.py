@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
-
-from tests.e2e.emulator import ROOT
+from tests.helpers.published_schemas import validator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-ALERT_SCHEMA: Final = json.loads((ROOT / "docs" / "schemas" / "alert.schema.json").read_text())
 
 
 def valid(messages: Iterable[str]) -> list[dict[str, Any]]:
     """Parse alerts and validate each against the published schema."""
     found = [json.loads(message) for message in messages]
     for alert in found:
-        jsonschema.validate(alert, ALERT_SCHEMA, format_checker=jsonschema.FormatChecker())
+        validator("alert").validate(alert)
     return found
 
 

@@ -16,6 +16,7 @@ import importlib
 import inspect
 import json
 import os
+import select
 import signal
 import sys
 import termios
@@ -38,6 +39,8 @@ def _register(handlers: dict[str, Any], kind: str, folder: Path) -> None:
         # Always the same id: an update calls this again, and references to the resource must still
         # find it.
         physical_id = f"{stack_name}-{logical_id}"
+        if kind == "AWS::EC2::FlowLog":
+            _refuse_second_flow_log(properties, folder)
         kept = {
             "type": kind,
             "logical_id": logical_id,
@@ -55,6 +58,25 @@ def _register(handlers: dict[str, Any], kind: str, folder: Path) -> None:
         (folder / f"{physical_id}.json").unlink(missing_ok=True)
 
     handlers[kind] = {"create": create, "delete": delete}
+
+
+def _refuse_second_flow_log(properties: dict[str, Any], folder: Path) -> None:
+    # CloudFormation replaces a changed flow log by making the new one first, which EC2 refuses as
+    # long as the old one has the same resource, traffic and destination (FlowLogAlreadyExists:
+    # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html).
+    same = ("ResourceId", "TrafficType", "LogDestination", "LogGroupName")
+    for path in folder.glob("*.json"):
+        kept = json.loads(path.read_text())
+        other = kept["properties"]
+        if (
+            kept["type"] == "AWS::EC2::FlowLog"
+            and other != json.loads(json.dumps(properties, default=str))
+            and all(other.get(name) == properties.get(name) for name in same)
+        ):
+            raise ValueError(
+                "Error. There is an existing Flow Log with the same configuration and log "
+                "destination. (FlowLogAlreadyExists)"
+            )
 
 
 def _name_prefix_lists(actions: Any) -> None:  # noqa: ANN401 - a module of ministack's, which has no types
@@ -185,16 +207,71 @@ def _hurry_one_rate(events: Any) -> None:  # noqa: ANN401 - as above
     events._SCHEDULER_TICK_INTERVAL = 1  # noqa: SLF001 - no public way
 
 
+class _EveryLine:
+    """What a worker of ministack lacks: no line that a function has logged is lost.
+
+    ministack takes a worker's log as complete after 5 ms without a line, and loses the rest with
+    the worker. CloudWatch Logs has all lines.
+    """
+
+    _proc: Any = None
+    _stderr_queue: Any
+    _stderr_thread: Any = None
+
+    def __init__(self, *positional: Any, **named: Any) -> None:  # noqa: ANN401 - handed through
+        super().__init__(*positional, **named)
+        self._moving = threading.Lock()  # held while lines go from the pipe into the queue
+
+    def _read_stderr(self) -> None:
+        stream = self._proc.stderr  # referred to, so that its descriptor stays open
+        pipe, rest = stream.fileno(), b""
+        while True:
+            select.select([pipe], [], [])
+            with self._moving:
+                read = os.read(pipe, 65_536)
+                *lines, rest = (rest + read).split(b"\n")
+                for line in lines if read else [*lines, rest]:
+                    self._stderr_queue.put(line.decode(errors="replace"))
+            if not read:
+                return
+
+    def _drain_stderr(self) -> Any:  # noqa: ANN401 - ministack's own
+        if self._proc is None or self._proc.poll() is not None:
+            if self._stderr_thread is not None:
+                self._stderr_thread.join(1)  # ends with the process
+            return self._lines()
+        # The worker wrote its lines before its answer: they are in the pipe or in the queue.
+        unread = bytearray(4)
+        while self._stderr_thread.is_alive():
+            with self._moving:
+                fcntl.ioctl(self._proc.stderr, termios.FIONREAD, unread)
+                if not any(unread):
+                    break
+            time.sleep(0.001)
+        return self._lines()
+
+    def _lines(self) -> str:
+        lines = [self._stderr_queue.get_nowait() for _ in range(self._stderr_queue.qsize())]
+        return "\n".join(filter(None, lines))
+
+    def _drain_stderr_bounded(self, *_: Any, **__: Any) -> Any:  # noqa: ANN401 - ministack's own
+        return self._drain_stderr()
+
+    def _spawn(self) -> None:
+        left = self._drain_stderr()
+        try:
+            super()._spawn()  # type: ignore[misc]
+        finally:  # the new process may be killed while it starts
+            for line in left.splitlines():
+                self._stderr_queue.put(line)
+
+
 def _let_workers_be_killed(workers: Any) -> None:  # noqa: ANN401 - as above
     # If a worker is killed while it starts, ministack ends all other workers of its function, and
     # workers that start at that time fail too. Lambda loses one execution environment only.
-    # ministack also takes a worker's log as complete after 5 ms without a line, and loses the rest
-    # with the worker. CloudWatch Logs has all lines.
     base: Any = workers.Worker
 
-    class Worker(base):  # type: ignore[misc]
-        _proc: Any
-
+    class Worker(_EveryLine, base):  # type: ignore[misc]
         def invoke(self, *positional: Any, **named: Any) -> Any:  # noqa: ANN401 - handed through
             try:
                 return super().invoke(*positional, **named)
@@ -203,31 +280,29 @@ def _let_workers_be_killed(workers: Any) -> None:  # noqa: ANN401 - as above
                     self._proc.kill()
                     self._proc.wait()
                 self._proc = None
-                return {"status": "error", "error": str(error), "log": self._drain_stderr_bounded()}
-
-        def _drain_stderr_bounded(self) -> Any:  # noqa: ANN401 - as above
-            if self._proc is None:
-                if self._stderr_thread is not None:
-                    self._stderr_thread.join(1)  # ends with the process
-                return self._drain_stderr()
-            unread, deadline = bytearray(4), time.monotonic() + 1
-            while (
-                not fcntl.ioctl(self._proc.stderr, termios.FIONREAD, unread)
-                and any(unread)
-                and time.monotonic() < deadline
-            ):
-                time.sleep(0.001)
-            return super()._drain_stderr_bounded(
-                idle_confirm=0.05
-            )  # the thread that has read it puts it into the queue
-
-        def _spawn(self) -> None:
-            left = self._drain_stderr()
-            super()._spawn()
-            for line in left.splitlines():
-                self._stderr_queue.put(line)
+                return {"status": "error", "error": str(error), "log": self._drain_stderr()}
 
     workers.Worker = Worker
+
+
+def _say_which_failed(functions: Any) -> None:  # noqa: ANN401 - as above
+    # AWS names a failed invocation in its log by its id. In ministack's log it cannot be told from
+    # lines of the function, or has none.
+    emit = functions._emit_lambda_logs  # noqa: SLF001 - no public way
+
+    def emit_failure(
+        function: Any,  # noqa: ANN401 - as above
+        request_id: str,
+        log: str,
+        error: bool,  # noqa: FBT001 - ministack's own
+        duration: int,
+        **named: Any,  # noqa: ANN401 - as above
+    ) -> None:
+        if error:
+            log = "\n".join(filter(None, (log, f"RequestId: {request_id} Error: failed")))
+        emit(function, request_id, log, error, duration, **named)
+
+    functions._emit_lambda_logs = emit_failure  # noqa: SLF001 - as above
 
 
 def _place_load_balancers(balancers: Any, ec2: Any) -> None:  # noqa: ANN401 - as above
@@ -275,6 +350,7 @@ def _run() -> None:
     _resolve_in_conditions(importlib.import_module("ministack.services.cloudformation.engine"))
     _hurry_one_rate(importlib.import_module("ministack.services.eventbridge"))
     _let_workers_be_killed(importlib.import_module("ministack.core.lambda_runtime"))
+    _say_which_failed(importlib.import_module("ministack.services.lambda_svc"))
     _name_prefix_lists(importlib.import_module("ministack.core.iam_actions"))
     _place_load_balancers(
         importlib.import_module("ministack.services.alb"),

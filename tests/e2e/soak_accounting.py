@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import re
 from collections import Counter, defaultdict
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
 from flowverdict.alerts.model import Alert, Status
-from flowverdict.app.ingest import IngestService, SourcePlace
-from flowverdict.app.observability import Metric, Observability
+from flowverdict.app.ingest import IngestService
+from flowverdict.app.observability import LogCount, Metric, Observability
+from flowverdict.app.sources import SourcePlace
 from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import RecordFormat
 from flowverdict.flowlog.s3_events import ObjectRef
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.model import Notification
     from flowverdict.flows.read_source import SourceRead
+    from flowverdict.lifecycle.state_machine import AlertState
     from flowverdict.lifecycle.store import AlertStore
     from tests.e2e.emulator import Place
     from tests.e2e.soak_load import Load
@@ -48,12 +51,17 @@ READERS: Final = ("ClassifyS3Function", "ClassifyCloudWatchLogsFunction")
 _KINDS = ("accepted", "rejected", "no_data", "skip_data", "malformed")
 _MEASURED = {
     "records": Metric.RECORDS_READ,
-    "rejected": Metric.RECORDS_REJECTED,
+    "rejected": LogCount.RECORDS_REJECTED,
     "malformed": Metric.RECORDS_MALFORMED,
     "skip_data": Metric.RECORDS_SKIP_DATA,
 }
 _START = "START RequestId: "
-_OTHER_RUNTIME_LINES = ("END RequestId: ", "REPORT RequestId: ")
+# As ``emulator_process`` writes it, since a line of a failed invocation may also come in the log of
+# the next one.
+_FAILED = re.compile(r"RequestId: (?P<id>\S+) Error: failed")
+
+# Not an error of the accounting: a worker that had just started could not read the rules in time.
+_JUDGED_WITHOUT_RULES = " (judged without rules, which could not be read in time)"
 
 # A source by its name and its number of records: two log events of a stream differ in that.
 type _Source = tuple[str, int]
@@ -195,16 +203,9 @@ def ended_well(stack: Stack, function: str) -> int:
 
 
 def _failed(messages: Sequence[tuple[str, str]]) -> frozenset[str]:
-    """Return the ids of failed invocations.
-
-    Each has a log stream of its own, with a line that the function did not write.
-    """
-    ids = {stream: text.split()[2] for stream, text in messages if text.startswith(_START)}
-    return frozenset(
-        ids[stream]
-        for stream, text in messages
-        if not text.startswith(("{", _START, *_OTHER_RUNTIME_LINES))
-    )
+    """Return the ids of failed invocations: killed, stopped at the time limit, or with an error."""
+    found = (_FAILED.fullmatch(text) for _, text in messages)
+    return frozenset(match["id"] for match in found if match is not None)
 
 
 # --- alerts ---------------------------------------------------------------------------------------
@@ -222,6 +223,7 @@ class Truth:
                 evaluator=WindowEvaluator(evidence, self.store, manager, intervals),
                 store=self.store,
                 feeds=FeedReadings(self.store, intervals),
+                intervals=intervals,
                 evidence=evidence,
                 configs=Ec2Config(
                     clients=client_factory(),
@@ -282,16 +284,16 @@ def account_alerts(
     names = [key.partition("#")[2] for key in keys if key.startswith("alert#")]
     store = DynamoDbStore(client, table)
     found, expected = _open(store, names), _open(truth.store, truth.store.states)
+    stored = store.load(names)
     for name in sorted(found.keys() | expected.keys()):
         report.check(
             holds=found.get(name) == expected.get(name),
-            otherwise=f"{name} is {found.get(name)}, should be {expected.get(name)}",
+            otherwise=(
+                f"{name} is {found.get(name)}, should be {expected.get(name)}"
+                f"{_without_rules(stored.get(name), truth.store.states.get(name))}"
+            ),
         )
-    unsent = [
-        state.notification.title
-        for state in store.load(names).values()
-        if state.pending is not None
-    ]
+    unsent = [state.notification.title for state in stored.values() if state.pending is not None]
     report.check(holds=not unsent, otherwise=f"still to be sent: {unsent}")
 
     by_name: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -367,10 +369,23 @@ def _account_messages(
     )
 
 
+def _without_rules(found: AlertState | None, expected: AlertState | None) -> str:
+    """Name the case of an alert that was last judged while its rules could not be read in time."""
+    if found is None or expected is None:
+        return ""
+    ours, theirs = found.notification, expected.notification
+    if not (isinstance(ours, Alert) and isinstance(theirs, Alert)):
+        return ""
+    return _JUDGED_WITHOUT_RULES if ours.rules_read_at is None and theirs.rules_read_at else ""
+
+
 def _mismatch(
     name: str, messages: Sequence[Mapping[str, Any]], expected: Notification | None
 ) -> str:
     required = None if expected is None else (expected.severity, expected.title)
-    fields = ("status", "opened_at", "severity", "title", "status_reason")
+    fields = ("status", "opened_at", "severity", "title", "status_reason", "rules_read_at")
     sent = [tuple(message.get(field) for field in fields) for message in messages]
-    return f"{name} should be sent as {required}, was sent as {sent}"
+    # Every network of the soak has rules; a notice has no such key.
+    lacks = any(message.get("rules_read_at", "") is None for message in messages)
+    case = _JUDGED_WITHOUT_RULES if lacks else ""
+    return f"{name} should be sent as {required}, was sent as {sent}{case}"

@@ -244,10 +244,8 @@ def function_log(stack: Stack, logical_id: str) -> list[dict[str, Any]]:
 
 
 def metric(stack: Stack, logical_id: str, name: str) -> list[float]:
-    """Return the values of a metric in a function's embedded metric format: one per invocation."""
-    found = [
-        line[name] for line in _structured(stack, logical_id) if "_aws" in line and name in line
-    ]
+    """Return the values of a function's metric, or of a count in its log: one per invocation."""
+    found = [line[name] for line in _structured(stack, logical_id) if name in line]
     return [
         float(value)
         for measured in found

@@ -182,7 +182,7 @@ def test_the_policy_mutes_and_a_broken_one_is_measured_while_the_last_good_one_h
     put_policy(stack, json.dumps({"version": 1, "expected": [expected]}), "ClassifyS3Function")
     put_object(stack, key(stack.place, "muted"), scenario("same-subnet-request"))
     wait_until(
-        lambda: sum(metric(stack, "ClassifyS3Function", "FlowsMuted")) or None,
+        lambda: sum(metric(stack, "ClassifyS3Function", "flows_muted")) or None,
         "the flow to be muted",
     )
     assert alerts.rest() == []
@@ -204,7 +204,7 @@ def test_the_policy_mutes_and_a_broken_one_is_measured_while_the_last_good_one_h
     another_flow = scenario("same-subnet-request").replace(" 41200 ", " 41201 ")
     put_object(stack, key(stack.place, "still-muted"), another_flow)
     wait_until(
-        lambda: sum(metric(stack, "ClassifyS3Function", "FlowsMuted")) == 2 * FLOWS_OF_ONE or None,
+        lambda: sum(metric(stack, "ClassifyS3Function", "flows_muted")) == 2 * FLOWS_OF_ONE or None,
         "it to be muted too",
     )
     assert alerts.rest() == []

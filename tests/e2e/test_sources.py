@@ -107,6 +107,36 @@ def test_what_does_not_begin_with_the_prefix_is_nobodys_business(sources: Stack)
     assert not any("elsewhere" in line for line in read())
 
 
+def test_foreign_objects_in_the_existing_bucket_fail_nothing(sources: Stack) -> None:
+    s3 = sources.place.client("s3")
+    own = f"{PREFIX}{sources.place.account_id}/"
+    for name, body in {
+        f"{own}CloudTrail/{sources.place.region}/2026/11/22/trail.json.gz": b'{"Records": []}',
+        f"{own}Config/ConfigWritabilityCheckFile": b"",
+        f"{own}vpcflowlogs/": b"",
+    }.items():
+        s3.put_object(Bucket=BUCKET, Key=name, Body=body)
+    # These come to the function: one through the rule, for its name, and one from the stack's own
+    # bucket, whose notifications know no such names.
+    empty = PREFIX + key(sources.place, "empty")
+    s3.put_object(Bucket=BUCKET, Key=empty, Body=b"")
+    trail = "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/11/22/trail.json.gz"
+    s3.put_object(Bucket=sources.outputs["FlowLogBucketName"], Key=trail, Body=b"{}")
+
+    def passed_over() -> list[str]:
+        return [
+            line["source"].partition("//")[2].partition("/")[2]
+            for line in function_log(sources, "ClassifyS3Function")
+            if line["message"] == "not a flow log, passed over" and line["source"] is not None
+        ]
+
+    wait_until(lambda: {empty, trail} <= {*passed_over()} or None, "both to be passed over")
+    assert {*passed_over()} == {empty, trail}  # the rule let nothing else through
+    assert "message failed" not in [
+        line["message"] for line in function_log(sources, "ClassifyS3Function")
+    ]
+
+
 def test_the_flow_log_asks_for_all_that_decides(sources: Stack, aws: Emulator) -> None:
     (flow_log,) = aws.kept("AWS::EC2::FlowLog", sources.name)
     assert (flow_log["ResourceId"], flow_log["ResourceType"], flow_log["TrafficType"]) == (

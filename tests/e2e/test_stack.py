@@ -15,7 +15,6 @@ from tests.e2e.stack import HOST_ARCHITECTURE, SamError, Stack
 from tests.e2e.subscribers import (
     deployed_filter,
     function_log,
-    metric,
     posted,
     put_object,
     raw_log,
@@ -82,7 +81,7 @@ def test_what_is_optional_is_not_there_unless_asked_for_and_the_schedule_starts_
     }
     assert functions == {"ClassifyS3Function", "SweepAlertsFunction"}
     wait_until(
-        lambda: metric(second, "SweepAlertsFunction", "EventsReceived") or None,
+        lambda: raw_log(second, "SweepAlertsFunction") or None,
         "the schedule to start the sweep",
         30,
     )

@@ -221,13 +221,14 @@ def outcome(invocation: Invocation) -> tuple[str, bool]:
     ("trouble", "fails"),
     [
         ("none", 0),
-        ("a broken policy", 0),
-        ("no topic", 0),  # what is not sent is marked so, and the sweep sends it
-        ("no such object", 1),
-        ("no flow log", 2),
-        ("no table", 3),
+        pytest.param("a broken policy", 0, marks=pytest.mark.slow),
+        # What is not sent is marked so, and the sweep sends it.
+        pytest.param("no topic", 0, marks=pytest.mark.slow),
+        pytest.param("no such object", 1, marks=pytest.mark.slow),
+        pytest.param("no flow log", 2, marks=pytest.mark.slow),
+        pytest.param("no table", 3, marks=pytest.mark.slow),
         ("a defect", 3),
-        ("no event", 3),
+        pytest.param("no event", 3, marks=pytest.mark.slow),
     ],
 )
 def test_the_classifying_functions_tell_no_secret_and_no_whole_event(
@@ -338,11 +339,11 @@ def test_without_our_floor_the_sdk_would_tell_the_webhook(
     ("account", "region"),
     [
         ("210987654321", "evil.com/#"),
-        ("210987654321", "eu-west-1.evil.com"),
-        ("210987654321", "--region"),
+        pytest.param("210987654321", "eu-west-1.evil.com", marks=pytest.mark.slow),
+        pytest.param("210987654321", "--region", marks=pytest.mark.slow),
         ("210987654321:role/admin", REGION),
-        ("*", REGION),
-        ("21098765432", REGION),
+        pytest.param("*", REGION, marks=pytest.mark.slow),
+        pytest.param("21098765432", REGION, marks=pytest.mark.slow),
         ("210987654321", REGION),
     ],
 )

@@ -333,11 +333,22 @@ def test_default_is_assumed_with_a_warning_where_ec2_names_no_known_field(
     client: EC2Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert answer(client, described("${made-up}")) == DEFAULT_FORMATS
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("WARNING", "flow log format cannot be read"),
+        ("WARNING", "flow log format not known, default assumed"),
+    ]
+
+
+def test_a_format_that_was_assumed_is_told_where_ec2_knows_no_flow_log(
+    client: EC2Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert answer(client, described()) == DEFAULT_FORMATS
+    (line,) = caplog.records
+    assert line.message == "flow log format not known, default assumed"
 
 
 def test_no_warning_where_ec2_answers(client: EC2Client, caplog: pytest.LogCaptureFixture) -> None:
-    answer(client, described())
+    answer(client, described(CUSTOM))
     assert caplog.records == []
 
 

@@ -64,6 +64,8 @@ AWS_TRANSIT_GATEWAY_FORMAT = (
 PYTHON_TYPES: dict[FieldKind, frozenset[type]] = {
     FieldKind.INTEGER: frozenset({int}),
     FieldKind.TEXT: frozenset({str}),
+    FieldKind.ACCOUNT: frozenset({str}),
+    FieldKind.ID: frozenset({str}),
     FieldKind.ADDRESS: frozenset({IPv4Address, IPv6Address}),
     FieldKind.ACTION: frozenset({Action}),
     FieldKind.LOG_STATUS: frozenset({LogStatus}),

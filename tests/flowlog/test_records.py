@@ -9,6 +9,7 @@ import pytest
 
 from flowverdict.core.errors import FormatError
 from flowverdict.flowlog.fields import FIELDS
+from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flowlog.records import (
     DEFAULT_FORMAT,
     MAX_TEXT,
@@ -18,7 +19,6 @@ from flowverdict.flowlog.records import (
     LogStatus,
     MalformedLine,
     MalformedReason,
-    RecordCounts,
     RecordFormat,
     RejectReason,
 )

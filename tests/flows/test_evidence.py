@@ -14,6 +14,7 @@ from flowverdict.core.errors import EvidenceError
 from flowverdict.flowlog.columnar import MAX_WINDOWS, WINDOW
 from flowverdict.flowlog.fields import MAX_EPOCH
 from flowverdict.flowlog.line_reader import LineReader
+from flowverdict.flowlog.losses import NOTHING_MISSING, Loss, Missing
 from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import RecordFormat
 from flowverdict.flows.collector import FlowCollector
@@ -111,6 +112,63 @@ def test_what_is_judged_is_not_changed_by_judging_it() -> None:
     )
     first = list(flows_of(NUMBER, evidence, SEED).rejected())
     assert list(flows_of(NUMBER, evidence, SEED).rejected()) == first
+
+
+# --- what is missing ------------------------------------------------------------------------------
+
+CUT = "2 123456789012 eni-1 203.0."
+CUT_LINE = Missing(perhaps=frozenset({Loss.MALFORMED}))
+
+
+def losses_by_flow(*sources: SourceRead) -> dict[tuple[int, str | None], Missing]:
+    """Return why records may be missing, by the window and interface of a rejected flow."""
+    evidence = stored(*sources)
+    return {
+        (number, flow.key.interface): flow.losses
+        for number in sorted(evidence)
+        for flow in flows_of(number, evidence, SEED).rejected()
+    }
+
+
+def test_a_line_of_no_known_time_may_be_of_all_windows_of_its_file() -> None:
+    lines = [request(40_001, at, 0) for at in (0, WINDOW)]
+    assert losses_by_flow(file_of("fl-1", [*lines, CUT])) == {
+        (NUMBER, "eni-1"): CUT_LINE,
+        (NUMBER + 1, "eni-1"): CUT_LINE,
+    }
+
+
+def test_a_damaged_line_is_of_the_interface_and_the_window_that_it_names() -> None:
+    eni = "eni-0123456789abcdef0"
+    lines = [
+        request(40_001, at, 0).replace("eni-1", name)
+        for at in (0, 20 * WINDOW)
+        for name in (eni, "eni-2")
+    ]
+    damaged = request(40_002, 0, 0, action="ACCEPT").replace("eni-1", eni).replace("22", "2X2", 1)
+    assert losses_by_flow(file_of("fl-1", [*lines, damaged])) == {
+        (NUMBER, eni): Missing(surely=frozenset({Loss.MALFORMED})),
+        (NUMBER, "eni-2"): NOTHING_MISSING,
+        (NUMBER + 20, eni): NOTHING_MISSING,
+        (NUMBER + 20, "eni-2"): NOTHING_MISSING,
+    }
+
+
+def test_a_file_of_which_no_line_is_left_is_missing_in_the_window_of_its_name() -> None:
+    damaged = file_of("fl-2", [f"{CUT}{number}" for number in range(3)])
+    assert list(damaged.windows) == [NUMBER]
+    whole = file_of("fl-1", [request(40_001, 0, 0)])
+    assert losses_by_flow(whole, damaged) == {(NUMBER, "eni-1"): CUT_LINE}
+
+
+@pytest.mark.parametrize(("windows", "concerns"), [(1, True), (2, False)])
+def test_what_aws_lost_in_a_neighbouring_window_is_missing_too(
+    windows: int, *, concerns: bool
+) -> None:
+    at, skipped = START - windows * WINDOW, frozenset({Loss.SKIPPED})
+    lost = file_of("fl-2", [f"2 123456789012 eni-1 - - - - - - - {at} {at} - SKIPDATA"])
+    found = losses_by_flow(file_of("fl-1", [request(40_001, 0, 0)]), lost)
+    assert found == {(NUMBER, "eni-1"): Missing(surely=skipped if concerns else frozenset())}
 
 
 # --- two flow logs that report one flow -----------------------------------------------------------
@@ -213,7 +271,9 @@ def test_a_file_of_times_all_over_has_a_few_windows_and_loses_nothing() -> None:
 
 def test_what_ended_at_no_known_time_has_a_window_too() -> None:
     source = read_object(
-        io.BytesIO(f"{DEFAULT}\n2 1 eni-1 {CLIENT} {SERVER} 1 22 6 1 40 - - REJECT OK".encode()),
+        io.BytesIO(
+            f"{DEFAULT}\n2 123456789012 eni-1 {CLIENT} {SERVER} 1 22 6 1 40 - - REJECT OK".encode()
+        ),
         name="x",
         seed=SEED,
     )

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from flowverdict.core.addresses import address_of
 from flowverdict.flowlog.fields import OBSERVED_FIELDS
 from flowverdict.flowlog.flow_key import FlowKey
+from flowverdict.flowlog.losses import Loss, Missing
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flowlog.transit_gateway import PacketsLost
 from flowverdict.flows.accepted_index import Activity
@@ -33,6 +34,7 @@ _ADDRESSES = st.none() | st.sampled_from(
     [address_of(text) for text in ("10.0.0.1", "10.0.0.11", "2001:db8::1")]
 )
 _ACTIVITIES = st.builds(Activity, _NUMBERS, _NUMBERS, _NUMBERS)
+_LOSSES = st.sampled_from(Loss)
 _FIELDS: Mapping[str, st.SearchStrategy[Any]] = {
     "key": st.builds(
         FlowKey,
@@ -49,7 +51,7 @@ _FIELDS: Mapping[str, st.SearchStrategy[Any]] = {
     "same": st.none() | _ACTIVITIES,
     "accepts_logged": st.booleans(),
     "accepts_logged_elsewhere": st.booleans(),
-    "records_lost": st.booleans(),
+    "losses": st.builds(Missing, surely=st.frozensets(_LOSSES), perhaps=st.frozensets(_LOSSES)),
     "forwards": st.booleans(),
     "same_subnet": st.none() | st.booleans(),
     "observed": st.builds(

@@ -1,4 +1,4 @@
-"""Unreadable stored evidence counts as absent (through the function ``classify_s3`` on moto)."""
+"""Evidence and objects that cannot be read count as missing (``classify_s3`` on moto)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import boto3
 import pytest
 import time_machine
 
+from flowverdict.flowlog.losses import Loss
 from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.flows.evidence_codec import unpack
 from tests.helpers.alert_samples import NOW
 from tests.helpers.at_once import NoRules
 from tests.helpers.flow_log_lines import content_of, key_of, reply, request
@@ -32,8 +34,12 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def deliver(aws: LocalAws, number: int, lines: Sequence[str]) -> Invocation:
     """Store a flow log file and deliver its notification in a batch of one message."""
+    return deliver_bytes(aws, number, content_of(lines))
+
+
+def deliver_bytes(aws: LocalAws, number: int, content: bytes) -> Invocation:
     key = key_of("fl-aa", number)
-    aws.put_object(ObjectRef(bucket=BUCKET, key=key), content_of(lines))
+    aws.put_object(ObjectRef(bucket=BUCKET, key=key), content)
     s3 = {
         "s3SchemaVersion": "1.0",
         "bucket": {"name": BUCKET},
@@ -100,3 +106,37 @@ def test_evidence_that_becomes_unreadable_takes_nothing_back(aws: LocalAws) -> N
     assert third.metrics["EvidenceUnreadable"] == 2
     assert before["status"] == "firing"
     assert aws.alerts() == []
+
+
+# --- objects that cannot be read ------------------------------------------------------------------
+
+CONNECTION = [reply(40_001, 10, packets=3), request(40_001, 0, action="ACCEPT")]
+
+
+def missing(aws: LocalAws) -> list[set[Loss]]:
+    """Return why records are missing, by piece of evidence."""
+    bodies = [
+        boto3.client("s3").get_object(Bucket=aws.evidence_bucket, Key=key)["Body"].read()
+        for key in evidence_keys(aws)
+    ]
+    return [{loss for loss, *_ in unpack(body).flows.losses} for body in bodies]
+
+
+def test_a_verdict_beside_an_object_that_was_not_read_says_so(aws: LocalAws) -> None:
+    broken = deliver_bytes(aws, 1, b"not a flow log")
+    assert "not a VPC flow log" in str(broken.failures)
+    assert missing(aws) == [{Loss.NOT_READ}]
+    deliver(aws, 2, CONNECTION)
+    (alert,) = aws.alerts()
+    assert alert["confidence_counts"] == {"likely": 1}
+    assert "was not read" in str(alert["evidence"])
+
+
+def test_an_object_that_is_read_in_the_end_weakens_nothing(aws: LocalAws) -> None:
+    deliver_bytes(aws, 1, b"not a flow log")
+    deliver(aws, 1, [request(40_009, 0, action="ACCEPT")])
+    assert missing(aws) == [set()]
+    deliver(aws, 2, CONNECTION)
+    (alert,) = aws.alerts()
+    assert alert["confidence_counts"] == {"likely": 1}
+    assert "was not read" not in str(alert["evidence"])

@@ -28,7 +28,6 @@ from flowverdict.flowlog.records import (
     DEFAULT_FORMAT,
     MalformedLine,
     MalformedReason,
-    RecordCounts,
     RecordFormat,
 )
 from flowverdict.verdict.batch import Batch
@@ -36,6 +35,8 @@ from tests.helpers.line_by_line import read_file, read_messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from flowverdict.flowlog.record_counts import RecordCounts
 
 
 def refused(error: FlowVerdictError | MalformedLine) -> bool:

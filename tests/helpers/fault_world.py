@@ -51,8 +51,8 @@ ROLE = "flowverdict-reader"
 POLICY = {"version": 1, "minimum_severity": "low"}
 # As in the template: the queue's VisibilityTimeout for the default time-out, its maxReceiveCount,
 # and the sweep's interval.
-VISIBILITY = 30 * MINUTE
-RECEIVES = 3
+VISIBILITY = 31 * MINUTE
+RECEIVES = 5
 SWEEP_EVERY = 10 * MINUTE
 # Lambda tries an asynchronous event again after one minute and after two more
 # (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html).

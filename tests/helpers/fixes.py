@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.core.availability import NotAvailable
 from flowverdict.network.snapshot import load_snapshot
-from flowverdict.verdict.batch import Batch, FixedConfig
+from flowverdict.verdict.batch import Batch, FixedConfig, explain_flows
 from tests.helpers.shop import SCENARIOS
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flowverdict.network.model import NetworkAcl, SecurityGroup
     from flowverdict.verdict.explanation import Explanation
     from flowverdict.verdict.remediation.model import Remediation
+    from flowverdict.verdict.remediation.offers import OpenOffers
 
 NETWORK = load_snapshot(SCENARIOS / "fixes.config.json")
 _FIELDS = (
@@ -45,11 +46,13 @@ def rejected(  # noqa: PLR0913 - the parts of a record
     )
 
 
-def explained(*records: str, config: NetConfig = NETWORK) -> list[Explanation]:
+def explained(
+    *records: str, config: NetConfig = NETWORK, open_offers: OpenOffers | None = None
+) -> list[Explanation]:
     """Explain the rejected flows of the records together."""
     batch = Batch()
     batch.add_file(io.BytesIO("\n".join([_FIELDS, *records]).encode()), name="x")
-    return batch.explanations(FixedConfig(config))
+    return explain_flows([*batch.flows.rejected()], FixedConfig(config), open_offers)
 
 
 def fix_of(*records: str, config: NetConfig = NETWORK) -> Remediation:

@@ -99,8 +99,15 @@ def values(described: Field) -> st.SearchStrategy[object]:
             return st.sampled_from([*FlowDirection, *FlowDirection, None])
         case FieldKind.REJECT_REASON:
             return st.sampled_from(["-", "BPA"])
-        case FieldKind.TEXT:
-            return st.sampled_from([*_TEXTS, None]) | st.sampled_from(_TEXTS[:2])
+        case FieldKind.TEXT | FieldKind.ACCOUNT | FieldKind.ID:
+            return _texts(described)
+
+
+def _texts(described: Field) -> st.SearchStrategy[object]:
+    if described.kind is FieldKind.ACCOUNT:
+        return st.sampled_from(["123456789012", "210987654321", "unknown", None])
+    texts = [described.prefix + text for text in _TEXTS]
+    return st.sampled_from([*texts, None]) | st.sampled_from(texts[:2])
 
 
 # A line of these values is read without a complaint.
@@ -112,6 +119,8 @@ _FINE: dict[FieldKind, st.SearchStrategy[object]] = {
     FieldKind.FLOW_DIRECTION: st.sampled_from(FlowDirection),
     FieldKind.REJECT_REASON: st.just("-"),
     FieldKind.TEXT: st.sampled_from(_TEXTS[:3]),
+    FieldKind.ACCOUNT: st.just("123456789012"),
+    FieldKind.ID: st.sampled_from(_TEXTS[:3]),
 }
 # With one of the others, a format is a transit gateway's, whose records are not read by column.
 VPC_FIELDS = [name for name in FIELDS if name not in TRANSIT_GATEWAY_FIELDS]
@@ -156,8 +165,12 @@ def _fine(described: Field) -> st.SearchStrategy[object]:
     return (
         st.integers(1_700_000_000, 1_700_000_999)
         if described.name in {"start", "end"}
-        else _FINE[described.kind]
+        else _FINE[described.kind].map(lambda value: _with_prefix(described, value))
     )
+
+
+def _with_prefix(described: Field, value: object) -> object:
+    return f"{described.prefix}{value}" if described.kind is FieldKind.ID else value
 
 
 def _record_line(
@@ -173,6 +186,13 @@ def _record_line(
 
 
 HOSTILE_WORDS = [
+    b"eni-",
+    b"subnet",
+    b"vpc_1",
+    b"12345678901",
+    b"1234567890123",
+    b"12345678901x",
+    b"unknown1",
     b"080",
     b"-0",
     b"+1",

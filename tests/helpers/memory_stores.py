@@ -14,6 +14,7 @@ from flowverdict.lifecycle.dynamodb_items import (
 )
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.store import Commit, ConflictError, Window
+from flowverdict.verdict.remediation.offers import StoredOffers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -63,6 +64,8 @@ class MemoryStore:
         self._contributions: dict[tuple[str, str], Notification] = {}
         self.feeds: dict[str, Feed] = {}
         self._sources: dict[str, tuple[int, ...]] = {}
+        self._read_at: dict[str, int] = {}
+        self._offers: dict[str, StoredOffers] = {}
 
     def load(self, fingerprints: Collection[str]) -> Mapping[str, AlertState]:
         """Return the states that exist."""
@@ -192,9 +195,25 @@ class MemoryStore:
         """Return the windows of a source."""
         return self._sources.get(source_id)
 
-    def record_source(self, source_id: str, windows: Collection[int], now: int) -> None:  # noqa: ARG002 - nothing expires here
+    def read_at(self, source_id: str) -> int | None:
+        """Return when a source was first read."""
+        return self._read_at.get(source_id)
+
+    def record_source(self, source_id: str, windows: Collection[int], now: int) -> None:
         """Record that a source was read."""
+        self._read_at[source_id] = now
         self._sources[source_id] = tuple(windows)
+
+    def load_offers(self, places: Collection[str]) -> Mapping[str, StoredOffers]:
+        """Return what fixes offer in these places."""
+        return {place: self._offers[place] for place in places if place in self._offers}
+
+    def save_offers(self, place: str, stored: StoredOffers) -> bool:
+        """Store the offers, unless another version is stored by now."""
+        if self._offers.get(place, StoredOffers()).version != stored.version:
+            return False
+        self._offers[place] = replace(stored, version=stored.version + 1)
+        return True
 
     def seed(self) -> int:
         """Return a seed that is not a secret."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.client
 import botocore.hooks
+import botocore.useragent
 import moto.core.models
 import moto.core.responses
 import moto.core.utils
@@ -48,7 +49,22 @@ def quick_aws(patch: pytest.MonkeyPatch) -> None:
     aliaser, creator = botocore.hooks.EventAliaser, botocore.client.ClientCreator
     patch.setattr(aliaser, "_alias_event_name", _remember_names(aliaser._alias_event_name))  # type: ignore[attr-defined]  # noqa: SLF001 - what is slow
     patch.setattr(creator, "_create_methods", _remember_methods(creator._create_methods))  # type: ignore[attr-defined]  # noqa: SLF001 - what is slow
+    # Each client takes a copy of 400 nodes with the handlers of events, and each request names the
+    # SDK, letter by letter.
+    patch.setattr("botocore.hooks._PrefixTrie._recursive_copy", _copy_nodes)
+    sanitize = "sanitize_user_agent_string_component"
+    patch.setattr(botocore.useragent, sanitize, cache(getattr(botocore.useragent, sanitize)))
     patch.setattr(local_aws, "make_sample_world", _remember_world(make_sample_world))
+
+
+def _copy_nodes(trie: object, node: dict[str, Any]) -> dict[str, Any]:
+    copied: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, botocore.hooks.NodeList):
+            copied[key] = botocore.hooks.NodeList(value.first[:], value.middle[:], value.last[:])
+        else:
+            copied[key] = _copy_nodes(trie, value) if isinstance(value, dict) else value
+    return copied
 
 
 def _remember_names(alias_event_name: Callable[[Any, str], str]) -> Callable[[Any, str], str]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 
-if TYPE_CHECKING:
-    from pathlib import Path
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-sam" / "bin" / "python"
 
 
 class _Loader(yaml.CSafeLoader):
@@ -29,3 +34,19 @@ def read_template(path: Path) -> dict[str, Any]:
     """Return a template with CloudFormation's short intrinsic functions as ``{"Name": value}``."""
     template: dict[str, Any] = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506 - a safe loader
     return template
+
+
+@cache
+def translated_resources() -> dict[str, dict[str, Any]]:
+    """Return the resources that AWS makes of the SAM template, with all conditions at once."""
+    if not PYTHON.exists():
+        pytest.fail("the SAM CLI's environment is not built: make template")
+    command = [
+        str(PYTHON),
+        str(ROOT / "scripts" / "translate_template.py"),
+        str(ROOT / "template.yaml"),
+    ]
+    ran = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)  # noqa: S603
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, dict[str, Any]] = json.loads(ran.stdout)["Resources"]
+    return found

@@ -38,7 +38,6 @@ from flowverdict.flowlog.records import (
     FlowDirection,
     FlowRecord,
     LogStatus,
-    RecordCounts,
     RecordFormat,
 )
 from flowverdict.flows import collector, evidence
@@ -57,6 +56,8 @@ from tests.helpers.hypothesis_weight import examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from flowverdict.flowlog.record_counts import RecordCounts
 
 
 type Accepted = tuple[int, int, int, int]
@@ -211,7 +212,14 @@ def soon_by_column_again() -> Iterator[None]:
 
 
 # From whole files in one chunk to most lines in two chunks.
-@pytest.fixture(scope="module", params=[1 << 20, pytest.param(4096, marks=pytest.mark.slow), 97])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(1 << 20, marks=pytest.mark.slow),
+        pytest.param(4096, marks=pytest.mark.slow),
+        97,
+    ],
+)
 def chunk(request: pytest.FixtureRequest) -> Iterator[int]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(column_reader, "CHUNK_BYTES", request.param)
@@ -237,6 +245,13 @@ def test_a_file_in_pieces_without_header_or_damaged_says_the_same(
     packed = gzip.compress(content[:cut]) + gzip.compress(content[cut:])
     say_the_same(packed)
     say_the_same(packed[: data.draw(st.integers(0, len(packed)))])
+
+
+def test_a_gzip_cut_after_the_first_byte_of_a_member_is_truncated() -> None:
+    packed = gzip.compress(b" ".join(name.encode() for name in DEFAULT_FIELDS) + b"\n") + b"\x1f"
+    say_the_same(packed)
+    with pytest.raises(ObjectError, match="truncated gzip"):
+        list(line_by_line.read_file(io.BytesIO(packed), name="file"))
 
 
 _FINE_WORDS = {

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from flowverdict.core.errors import EvidenceError
 from flowverdict.flowlog.flow_hash import key_hash
+from flowverdict.flowlog.losses import Loss, Span
+from flowverdict.flowlog.object_key import Origin
 from flowverdict.flows.accepted_index import AcceptedFlowIndex, Activity
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import Evidence, FlowLog
@@ -31,6 +33,15 @@ _SEEDS = st.integers(0, 2**64 - 1)
 _TIMES = st.none() | st.integers(0, 3) | st.integers(0, 2**63 - 1)
 _FLAGS = st.none() | st.integers(0, 3) | st.integers(0, 2**31 - 1)
 _ACCEPTED = st.lists(st.tuples(st.integers(0, 5) | _SEEDS, _TIMES, _TIMES, _FLAGS), max_size=12)
+_LOSSES = st.lists(
+    st.tuples(
+        st.sampled_from(Loss),
+        st.sampled_from([None, "eni-1", "eni-2"]),
+        st.builds(Origin, account_id=st.sampled_from([None, "1"]), region=st.just(None)),
+        st.builds(Span, st.none() | st.integers(0, 9), st.none() | st.integers(0, 9)),
+    ),
+    max_size=4,
+)
 
 type Accepted = list[tuple[int, int | None, int | None, int | None]]
 
@@ -42,15 +53,23 @@ def evidence_of(seen: SeenRecords, flow_log: FlowLog | None, *, distinct: bool) 
     return Evidence(flows=flows, flow_log=flow_log)
 
 
-@given(seen=SEEN, more=SEEN, flow_log=_FLOW_LOGS, distinct=st.booleans())
+@given(seen=SEEN, more=SEEN, flow_log=_FLOW_LOGS, losses=_LOSSES, distinct=st.booleans())
 def test_evidence_is_the_same_after_it_was_kept(
-    seen: SeenRecords, more: SeenRecords, flow_log: FlowLog | None, *, distinct: bool
+    seen: SeenRecords,
+    more: SeenRecords,
+    flow_log: FlowLog | None,
+    losses: list[tuple[Loss, str | None, Origin, Span]],
+    *,
+    distinct: bool,
 ) -> None:
     evidence = evidence_of(seen, flow_log, distinct=distinct)
+    for loss in losses:
+        evidence.flows.losses.add(*loss)
     kept = unpack(pack(evidence))
     assert kept.flow_log == flow_log
     assert kept.flows.rejects == evidence.flows.rejects
     assert kept.flows.interfaces == evidence.flows.interfaces
+    assert kept.flows.losses == evidence.flows.losses
     # Merged with more records, the stored evidence gives the same flows as the evidence itself.
     direct, merged = collector_of(more), collector_of(more)
     direct.merge(evidence.flows)

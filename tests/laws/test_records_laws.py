@@ -49,6 +49,10 @@ def values(field: Field) -> st.SearchStrategy[object]:
         case FieldKind.REJECT_REASON:
             # Here "-" is a value, and None only possible where the format lacks the field.
             return _TEXT
+        case FieldKind.ACCOUNT:
+            return st.none() | st.sampled_from(["123456789012", "unknown"])
+        case FieldKind.ID:
+            return st.none() | _TEXT.map(lambda text: field.prefix + text)
         case FieldKind.TEXT:
             return st.none() | _TEXT.filter(lambda text: text != "-")
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from flowverdict.alerts.model import Alert, Status
+from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.observability import Observability
 from flowverdict.core.availability import NotAvailable
 from flowverdict.core.errors import ConfigError, FlowVerdictError, ObjectError
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Notification
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.ec2_clients import Credentials
+    from flowverdict.network.ports import ConfigSource
 
 
 # --- faces ----------------------------------------------------------------------------------------
@@ -179,7 +181,11 @@ def test_a_log_line_is_one_line_of_printable_ascii(given_: Input, key: str) -> N
         )
         observability.read(reading)
         observability.already_counted(key)
-        observability.rules_not_read({(key, key): key})
+        configs = BudgetedConfigSource(
+            cast("ConfigSource", SimpleNamespace(read=lambda *_: NotAvailable(key)))
+        )
+        configs.read(key, key, ())
+        observability.rules_not_read(configs)
         observability.passed_over(key, key)
         observability.message_failed(key, ObjectError(key, "broken"))
     lines = written.getvalue().split("\n")

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowverdict.alerts.model import Alert, Status
-from flowverdict.app.ingest import IngestService, SourcePlace
+from flowverdict.app.ingest import IngestService
 from flowverdict.app.observability import Observability
+from flowverdict.app.sources import SourcePlace
 from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flows.read_source import read_object
@@ -99,6 +100,7 @@ class Deployment:
             evaluator=WindowEvaluator(evidence, store, manager, Intervals(), wait=lambda _: None),
             store=store,
             feeds=FeedReadings(store, Intervals(), wait=lambda _: None),
+            intervals=Intervals(),
             evidence=evidence,
             configs=NoRules(),
             policies=None,
@@ -263,7 +265,7 @@ def in_one(case: Case) -> Deployment:
 
 # How often the functions interrupt each other: two interruptions make 20 times as many orders.
 @pytest.mark.parametrize("interruptions", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("other_first", [False, True])
+@pytest.mark.parametrize("other_first", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", CASES)
 def test_two_functions_at_once_miss_nothing_and_count_nothing_twice(
     name: str, *, other_first: bool, interruptions: int

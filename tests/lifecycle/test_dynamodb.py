@@ -30,6 +30,7 @@ from flowverdict.lifecycle.store import (
     Inhibition,
     Window,
 )
+from flowverdict.verdict.remediation.offers import Offer, StoredOffers
 from tests.helpers.alert_samples import NOW, SAMPLE, Outbox, a_window, detection, record
 from tests.helpers.memory_stores import MemoryStore
 
@@ -437,8 +438,9 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
 
     calls.clear()
     record(manager, [detection()], a_window(), NOW)
-    # The window, the state and the hour's budget are read; the message's mark is taken away.
-    assert calls == {"UpdateItem": 1, "BatchGetItem": 3, "TransactWriteItems": 1}
+    # The window, the state and the hour's budget are read, and the state again before the message
+    # is sent; the message's mark is taken away.
+    assert calls == {"UpdateItem": 1, "BatchGetItem": 4, "TransactWriteItems": 1}
 
     calls.clear()
     record(manager, [detection()], a_window(), NOW + 60)
@@ -451,3 +453,17 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
     # Nothing is due: a query of alerts and one of feeds, and a read of the rate limits of this hour
     # and the hour before.
     assert calls == {"Query": 2, "BatchGetItem": 2}
+
+
+# --- offers of fixes ------------------------------------------------------------------------------
+
+
+def test_of_two_who_read_the_same_offers_one_writes(store: AlertStore) -> None:
+    place = "acl-0a1b ingress"
+    offer = Offer(change="tcp", problem="0" * 16, title="x", rule_number=110, until=NOW)
+    assert store.load_offers([place]) == {}
+    assert store.save_offers(place, StoredOffers(offers=(offer,)))
+    assert not store.save_offers(place, StoredOffers(offers=(replace(offer, rule_number=120),)))
+    stored = store.load_offers([place, "acl-0a1b egress"])
+    assert stored == {place: StoredOffers(version=1, offers=(offer,))}
+    assert store.save_offers(place, stored[place])

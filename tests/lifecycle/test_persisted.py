@@ -18,15 +18,19 @@ from flowverdict.alerts.codec import notification_from_json
 from flowverdict.alerts.model import Alert, Notice, Severity, Status
 from flowverdict.core.errors import NotificationError, StateError
 from flowverdict.lifecycle.dynamodb_items import (
+    Item,
     pack_contribution,
+    pack_offers,
     pack_rate_limit,
     pack_state,
+    stored_offers_of,
     unpack_contribution,
     unpack_rate_limit,
     unpack_state,
 )
 from flowverdict.lifecycle.rate_limit import RateLimit, hour_of
 from flowverdict.lifecycle.state_machine import AlertState, Suppressed
+from flowverdict.verdict.remediation.offers import Offer, StoredOffers
 from tests.helpers.alert_samples import ALERT, LOST, NOW, SAMPLE
 
 if TYPE_CHECKING:
@@ -122,6 +126,32 @@ def test_rate_limits_and_contributions_mean_what_they_meant() -> None:
     assert read("contribution-scan").targets is not None
     assert read("contribution-digest").sections
     assert read("contribution-notice").kind is LOST.kind
+
+
+def test_offers_of_fixes_mean_what_they_meant() -> None:
+    path = FOLDER / "0.3.0" / "offers.bin"
+    offers = (
+        Offer(
+            change="6 8443 None 10.60.1.20/32",
+            problem="0123456789abcdef",
+            title="TCP 8443 requests blocked by acl-0a1b rule *",
+            rule_number=350,
+            until=NOW,
+        ),
+        Offer(
+            change="tcp 9000 9000 sg-0a1b",
+            problem="fedcba9876543210",
+            title="TCP 9000 requests blocked by sg-0a1c",
+            rule_number=None,
+            until=NOW,
+        ),
+    )
+    if "UPDATE_GOLDEN" in os.environ and not path.exists():
+        path.write_bytes(pack_offers(offers))
+    item: Item = {"pk": {"S": "offers#x"}, "body": {"B": path.read_bytes()}, "version": {"N": "2"}}
+    assert stored_offers_of(item) == StoredOffers(version=2, offers=offers)
+    with pytest.raises(StateError, match="not readable"):
+        stored_offers_of({**item, "body": {"B": b"x"}})
 
 
 # --- keys that another version has or lacks -------------------------------------------------------

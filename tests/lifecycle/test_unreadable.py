@@ -147,7 +147,16 @@ def deliver(aws: LocalAws, number: int) -> Invocation:
     return invocation
 
 
-@pytest.mark.parametrize("prefix", ["alert#", "window#", "alerts#", "part#", "source#", "feed#"])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "alert#",
+        *(
+            pytest.param(prefix, marks=pytest.mark.slow)
+            for prefix in ("window#", "alerts#", "part#", "source#", "feed#")
+        ),
+    ],
+)
 def test_a_batch_around_a_deployment_does_not_fail(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch, prefix: str
 ) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import boto3
 import pytest
 
+from flowverdict.core.availability import NotSetUp
 from flowverdict.network.configuration import NetConfig
 from flowverdict.network.ec2_clients import ReaderRole
 from flowverdict_cli.local_aws import REGION
@@ -126,6 +128,26 @@ def test_role_that_cannot_be_assumed_is_not_tried_again_for_a_minute(
     clock.seconds = 61.0
     refused(source, flow("eni-1", CLIENT, SERVER), account=OTHER)
     assert calls.calls == ["AssumeRole"] * 2
+
+
+def test_an_account_that_is_not_named_is_not_asked_and_is_no_failure(
+    calls: Aws, clock: Clock
+) -> None:
+    named = replace(ROLE, accounts=frozenset({"555555555555"}))
+    for role, reason in (
+        (named, f"account {OTHER} is not one whose rules are to be read"),
+        (None, f"the interface belongs to account {OTHER}, and no reader role is configured"),
+    ):
+        source = new_source(calls, clock, reader_role=role)
+        answer = source.read(OTHER, REGION, [flow("eni-1", CLIENT, SERVER)])
+        assert answer == NotSetUp(reason)
+    assert (calls.calls, calls.clients) == ([], [])
+    # Named, and without the role: that is a failure, which the alarm counts.
+    named = replace(ROLE, accounts=frozenset({OTHER}))
+    answer = new_source(calls, clock, reader_role=named).read(
+        OTHER, REGION, [flow("eni-1", CLIENT, SERVER)]
+    )
+    assert not isinstance(answer, NotSetUp)
 
 
 @pytest.mark.parametrize(

@@ -417,6 +417,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         load_snapshot(tmp_path / "absent.json")
 
 
+@pytest.mark.slow  # beside the seeds of the fuzz target `snapshot`
 def test_no_value_put_anywhere_crashes_the_reader() -> None:
     """Every value of a snapshot is replaced by each kind of JSON value, and read or refused."""
     kinds: tuple[object, ...] = (None, 0, 1.5, True, "x", [], [None], ["x"], {}, {"x": 1})

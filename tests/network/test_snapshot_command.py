@@ -261,11 +261,14 @@ def test_snapshot_has_load_balancers_with_the_attributes_and_targets_of_their_gr
     ("denied", "left"),
     [
         ("DescribeLoadBalancers", {"TargetGroups", "TargetHealthDescriptions"}),
-        ("DescribeTargetGroups", {"LoadBalancers"}),
-        ("DescribeTargetHealth", {"LoadBalancers", "TargetGroups"}),
-        (
+        pytest.param("DescribeTargetGroups", {"LoadBalancers"}, marks=pytest.mark.slow),
+        pytest.param(
+            "DescribeTargetHealth", {"LoadBalancers", "TargetGroups"}, marks=pytest.mark.slow
+        ),
+        pytest.param(
             "DescribeTargetGroupAttributes",
             {"LoadBalancers", "TargetGroups", "TargetHealthDescriptions"},
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowverdict.flowlog.flow_hash import key_hash
+from flowverdict.flowlog.flow_hash import AFTER_FIELD, MASK, columns_of_tokens
+from flowverdict.flowlog.flow_key import FlowKey, key_of
+from flowverdict.flowlog.losses import Loss, Span
 from flowverdict.flowlog.object_key import Origin
-from flowverdict.flowlog.records import DEFAULT_FORMAT, TRANSIT_GATEWAY_FORMAT, RecordFormat
+from flowverdict.flowlog.records import DEFAULT_FORMAT, TRANSIT_GATEWAY_FORMAT, Action, RecordFormat
 from flowverdict.flowlog.transit_gateway import as_flow_record
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import Evidence, FlowLog
-from flowverdict.flows.flow_limit import flow_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,12 +86,32 @@ def _collected(
 def _collected_by_hash(rows: Sequence[tuple[str, str, str]], most: int) -> FlowCollector:
     """Collect as versions before 0.3.0: the flows with the lowest hashes stay individual."""
     flows = _collected(rows)
-    hashes = sorted({key_hash(key, _SEED) for key, _ in flows.rejects})
-    limited = _collected(())
-    groups = {flow_group(key.interface, key.source, key.destination) for key, _ in flows.rejects}
-    limited.limit.lower(dict.fromkeys(groups, hashes[most]))
-    limited.merge(flows)
-    return limited
+    highest = sorted({_former_hash(key) for key, _ in flows.rejects})[most - 1]
+    stay, go = _collected(()), _collected((), most=0)
+    for number, row in enumerate(rows):
+        record = _FORMAT.parse(_line(number, row))
+        beyond = record.action is Action.REJECT and _former_hash(key_of(record)) > highest
+        (go if beyond else stay).add(record, _ORIGIN)
+    stay.aggregated.update(go.aggregated)
+    stay.interfaces = flows.interfaces
+    return stay
+
+
+def _former_hash(key: FlowKey) -> int:
+    """Return the first version of ``flow_hash.key_hash``."""
+    state = _SEED
+    tokens = (token for (token,) in columns_of_tokens([key]))
+    direction = b"-" if key.direction is None else key.direction.encode()
+    for token, after in zip((*tokens, direction), AFTER_FIELD, strict=True):
+        for at in range(0, len(token), 8):
+            state = _mixed(state ^ int.from_bytes(token[at : at + 8], "little"))
+        state = _mixed(state + after)
+    return _mixed(_mixed(state))
+
+
+def _mixed(value: int) -> int:
+    value = value * 0x9E3779B97F4A7C15 & MASK
+    return value ^ value >> 32
 
 
 def _default_format() -> FlowCollector:
@@ -114,8 +135,15 @@ def _transit_gateway() -> FlowCollector:
     return flows
 
 
+def _missing() -> FlowCollector:
+    flows = _collected(_REJECTS)
+    flows.losses.add(Loss.MALFORMED, "eni-1", _ORIGIN, Span(_START, _START + 60))
+    flows.losses.add(Loss.NOT_READ)
+    return flows
+
+
 # The first version that stored evidence of the kind, if not 0.1.0.
-SINCE = {"transit-gateway": "0.3.0", "aggregated-by-interface": "0.3.0"}
+SINCE = dict.fromkeys(("transit-gateway", "aggregated-by-interface", "missing"), "0.3.0")
 
 
 def evidence_samples() -> dict[str, Evidence]:
@@ -138,6 +166,7 @@ def evidence_samples() -> dict[str, Evidence]:
         "lost": Evidence(flows=_collected(_LOST), flow_log=flow_log),
         "aggregated": Evidence(flows=_collected_by_hash(flood, 20)),
         "aggregated-by-interface": Evidence(flows=_collected(flood, most=20)),
+        "missing": Evidence(flows=_missing()),
         "transit-gateway": Evidence(flows=_transit_gateway(), flow_log=flow_log),
         "all": Evidence(
             flows=_collected_by_hash([*_REJECTS, *_ACCEPTS, *_LOST, *flood], 100),

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowverdict.core.errors import EvidenceError
+from flowverdict.flowlog.losses import Loss
+from flowverdict.flows.accepted_index import AcceptedFlowIndex
 from flowverdict.flows.evidence_codec import pack, unpack
 from flowverdict.flows.observed import ObservedValues
 from tests.persisted.evidence_samples import SINCE, evidence_samples
@@ -33,6 +35,7 @@ def content(evidence: Evidence) -> object:
         evidence.flow_log,
         flows.rejects,
         flows.interfaces,
+        flows.losses,
         flows.aggregated,
         flows.accepted_index.lookup(hashes),
     )
@@ -54,6 +57,10 @@ def test_stored_evidence_is_read_whole(path: Path) -> None:
         for rejects in expected.flows.rejects.values():
             reasons = rejects.observed["reject-reason"]
             rejects.observed = ObservedValues.of({"reject-reason": reasons})
+        # Their accepted flows have hashes of another version.
+        if any(len(column) for column in expected.flows.accepted_index.hash_columns()):
+            expected.flows.accepted_index = AcceptedFlowIndex()
+            expected.flows.losses.add(Loss.NOT_READ)
     stored = unpack(path.read_bytes())
     assert content(stored) == content(expected)
     if path.stem.removeprefix("evidence-") in SINCE:

@@ -14,6 +14,7 @@ from flowverdict.policy.document import parse_policy, policy_schema
 from flowverdict.policy.entries import Match
 from flowverdict.policy.model import Policy
 from tests.helpers.policy_documents import REFUSED, document, matching, silence
+from tests.helpers.published_schemas import validator
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "docs" / "schemas" / "policy.schema.json"
@@ -58,9 +59,7 @@ GOOD = [
 @pytest.mark.parametrize("text", GOOD, ids=["least", "silence", "matchers", "example"])
 def test_what_the_code_reads_the_schema_accepts(text: str) -> None:
     parse_policy(text)
-    jsonschema.validate(
-        json.loads(text), policy_schema(), format_checker=jsonschema.FormatChecker()
-    )
+    validator("policy").validate(json.loads(text))
 
 
 # What JSON Schema cannot express, or the JSON parser has already dropped.
@@ -85,7 +84,7 @@ def test_what_the_code_refuses_the_schema_refuses(name: str, text: str) -> None:
     if name == "version true":
         text = text.replace("true", "null")
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(json.loads(text), policy_schema())
+        validator("policy").validate(json.loads(text))
 
 
 def test_the_example_shows_every_key() -> None:

@@ -262,3 +262,61 @@ def test_a_stack_without_recipient_or_source_says_so_by_an_output_and_to_its_log
         {"ALERT_TOPIC_ARN": "arn:aws:sns:eu-west-1:123456789012:t", "ALERT_TABLE": "t" * 3}
         | variables
     ).missing == tuple(logged.split())
+
+
+# --- a VPC ----------------------------------------------------------------------------------------
+
+
+def test_functions_run_in_a_vpc_if_they_are_told_where() -> None:
+    outside = stack(**ALL_FUNCTIONS)
+    assert "VpcConfig" not in outside.value(TEMPLATE["Globals"]["Function"])
+    assert "VpcPolicy" not in outside.resources
+    inside = stack(
+        **ALL_FUNCTIONS,
+        SubnetIds="subnet-01234567,subnet-89abcdef",
+        SecurityGroupIds="sg-01234567",
+    )
+    assert inside.value(TEMPLATE["Globals"]["Function"]["VpcConfig"]) == {
+        "SubnetIds": ["subnet-01234567", "subnet-89abcdef"],
+        "SecurityGroupIds": ["sg-01234567"],
+    }
+    for role in roles(inside).values():
+        assert {"Ref": "VpcPolicy"} in role["ManagedPolicyArns"]
+    for role in roles(outside).values():
+        assert {"Ref": "VpcPolicy"} not in role.get("ManagedPolicyArns", [])
+
+
+def test_an_existing_topic_of_operators_stands_in_for_the_stacks_own() -> None:
+    arn = "arn:aws:sns:eu-west-1:123456789012:on-call"
+    evaluated = stack(OperatorTopicArn=arn, OperatorEmail="ops@example.com")
+    alarms = [
+        resource["Properties"]
+        for resource in evaluated.resources.values()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+    ]
+    assert len(alarms) > 5
+    assert all(alarm["AlarmActions"] == alarm["OKActions"] == [arn] for alarm in alarms)
+    assert "OperatorTopic" not in evaluated.resources
+    assert evaluated.properties("OperatorEmailSubscription")["TopicArn"] == arn
+    assert evaluated.outputs["OperatorTopicArn"] == arn
+
+
+def test_every_service_that_functions_call_has_its_endpoint_in_the_table() -> None:
+    """Lambda itself writes logs and traces, and takes events; keys are used by the services."""
+    actions: set[str] = {"sts", "secretsmanager"}  # with other parameters
+    for resource in stack(**ALL_FUNCTIONS, Policy="appconfig:a/e/p").resources.values():
+        if not resource["Type"].startswith("AWS::IAM::"):
+            continue
+        properties = resource["Properties"]
+        documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+        documents += [properties["PolicyDocument"]] if "PolicyDocument" in properties else []
+        for statement in (entry for document in documents for entry in document["Statement"]):
+            found = statement["Action"]
+            actions |= {found} if isinstance(found, str) else set(found)
+    called = {action.partition(":")[0] for action in actions}
+    chapter = (ROOT / "docs" / "operations.md").read_text().partition("### Functions in a VPC")[2]
+    rows = re.findall(r"^\| (?:gateway|interface) \| ([^|]*) \|", chapter, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([a-z0-9]+)`", row)}
+    assert called - {"logs", "kms", "xray"} == {
+        name.removesuffix("data") if name == "appconfigdata" else name for name in named
+    }

@@ -137,6 +137,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_an_evidence_rule_costs_its_field_the_rule_the_readme_row_and_two_scenarios(
     copy: Path,
 ) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from flowverdict.alerts.model import Severity
+from flowverdict.app.flow_log_queue import SOON_RECEIVES
 from flowverdict.app.settings import MESSAGES_PER_HOUR, Settings
 from flowverdict.flowlog.records import RecordFormat
 from flowverdict.lifecycle.dynamodb import KEPT
 from flowverdict.lifecycle.rate_limit import HOUR
 from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict.verdict.model import VerdictKind
 from flowverdict_cli.local_aws import TABLE
 from tests.helpers.evaluated_template import Evaluated
 from tests.helpers.sam_template import read_template
@@ -119,10 +119,21 @@ def test_a_stack_can_be_made_with_every_answer_left_as_it_is() -> None:
                 "subnet-01234567",
                 "eni-0123456789abcdef0",
                 "tgw-01234567",
+                "vpc-01234567,nat-0123456789abcdef0",
             ],
-            ["i-0123456789abcdef0", "vpc-", "vpc-0123456789abcdefg", "tgw-attach-01234567"],
+            [
+                "vpc-01234567, vpc-01234568",
+                "i-0123456789abcdef0",
+                "vpc-",
+                "vpc-0123456789abcdefg",
+                "tgw-attach-01234567",
+            ],
         ),
-        ("ExistingBucketName", ["", "central-flow-logs"], ["arn:aws:s3:::central", "Central", "a"]),
+        (
+            "ExistingBucketName",
+            ["", "central-flow-logs", "one,two"],
+            ["one, two", "arn:aws:s3:::central", "Central", "a"],
+        ),
         ("ExistingBucketPrefix", ["", "AWSLogs/123456789012/"], ["*", "AWSLogs/?"]),
         ("ExistingBucketRegion", ["", "eu-west-1", "us-gov-west-1"], ["Ireland", "eu-west"]),
         (
@@ -184,6 +195,12 @@ def stack(**given: str) -> Evaluated:
         ({"TeamsWebhookSecretArn": "arn", "TeamsWebhookParameter": "/x"}, {"OneTeamsWebhook"}),
         ({"FlowLogFormat": "srcaddr dstaddr"}, {"FormatNeedsGroup"}),
         ({"ReaderExternalId": "id"}, {"ExternalIdNeedsRole"}),
+        ({"SubnetIds": "subnet-01234567"}, {"SubnetsNeedGroups"}),
+        ({"SecurityGroupIds": "sg-01234567"}, {"SubnetsNeedGroups"}),
+        ({"SubnetIds": "subnet-01234567", "SecurityGroupIds": "sg-01234567"}, set()),
+        ({"ExistingBucketAccounts": "123456789012"}, {"ExistingBucketIsNamed"}),
+        ({"SourceTopicArns": "arn:aws:sns:eu-west-1:123456789012:t"}, {"ExistingBucketIsNamed"}),
+        ({"ReaderAccounts": "123456789012"}, {"ReaderAccountsNeedRole"}),
     ],
 )
 def test_combinations_that_cannot_work_are_refused(changed: dict[str, str], by: set[str]) -> None:
@@ -207,22 +224,24 @@ def test_every_interval_has_a_default_that_is_the_programs_own() -> None:
 # --- sources --------------------------------------------------------------------------------------
 
 
-def test_the_queue_waits_six_function_timeouts_and_has_a_dead_letter_queue() -> None:
+def test_the_queue_waits_six_timeouts_and_the_window_and_has_a_dead_letter_queue() -> None:
     queue = RESOURCES["FlowLogQueue"]["Properties"]
     assert queue["VisibilityTimeout"] == {
         "FindInMap": ["Waits", {"Ref": "S3FunctionTimeout"}, "Visibility"]
     }
     assert FUNCTIONS["ClassifyS3Function"]["Timeout"] == {"Ref": "S3FunctionTimeout"}
     assert list(TEMPLATE["Mappings"]["Waits"]) == PARAMETERS["S3FunctionTimeout"]["AllowedValues"]
+    trigger = FUNCTIONS["ClassifyS3Function"]["Events"]["FlowLogs"]["Properties"]
+    window = trigger["MaximumBatchingWindowInSeconds"]
     for timeout, waits in TEMPLATE["Mappings"]["Waits"].items():
-        assert 6 * int(timeout) <= waits["Visibility"] <= 43_200, (
-            "SQS hides no message for longer than 12 hours"
-        )
+        assert waits["Visibility"] == 6 * int(timeout) + window
+        assert waits["Visibility"] <= 43_200, "SQS hides no message for longer than 12 hours"
         assert waits["TwoTries"] == 2 * waits["Visibility"]
     assert queue["RedrivePolicy"] == {
         "deadLetterTargetArn": {"GetAtt": "FlowLogDeadLetterQueue.Arn"},
-        "maxReceiveCount": 3,
+        "maxReceiveCount": 5,
     }
+    assert SOON_RECEIVES <= 5 - 2  # one whole wait is left before the last try
 
 
 def test_the_queue_trigger_reports_single_failures_and_waits_for_a_delivery() -> None:
@@ -236,7 +255,7 @@ def test_the_queue_trigger_reports_single_failures_and_waits_for_a_delivery() ->
 def test_the_flow_log_that_is_made_has_the_format_that_the_readme_recommends() -> None:
     flow_log = RESOURCES["FlowLog"]["Properties"]
     (recommended,) = re.findall(r"--log-format '([^']+)'", (ROOT / "README.md").read_text())
-    assert flow_log["LogFormat"] == recommended
+    assert stack().value(flow_log["LogFormat"]) == recommended
     names = RecordFormat.from_log_format(recommended).names
     assert {
         "tcp-flags",
@@ -266,11 +285,23 @@ def test_objects_of_the_existing_bucket_reach_the_same_queue() -> None:
         "source": ["aws.s3"],
         "detail-type": ["Object Created"],
         "detail": {
-            "bucket": {"name": [{"Ref": "ExistingBucketName"}]},
+            "bucket": {"name": {"Split": [",", {"Ref": "ExistingBucketName"}]}},
             "object": {"key": [{"wildcard": {"Sub": "${ExistingBucketPrefix}*_vpcflowlogs_*"}}]},
         },
     }
-    assert rule["Targets"] == [{"Id": "queue", "Arn": {"GetAtt": "FlowLogQueue.Arn"}}]
+    assert rule["Targets"] == [
+        {
+            "Id": "queue",
+            "Arn": {"GetAtt": "FlowLogQueue.Arn"},
+            "DeadLetterConfig": {"Arn": {"GetAtt": "ExistingBucketDeadLetterQueue.Arn"}},
+        }
+    ]
+    policy = RESOURCES["ExistingBucketDeadLetterQueuePolicy"]["Properties"]["PolicyDocument"]
+    (statement,) = policy["Statement"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert statement["Condition"] == {
+        "ArnEquals": {"aws:SourceArn": {"GetAtt": "ExistingBucketRule.Arn"}}
+    }
 
 
 def test_deliveries_come_from_named_accounts_only() -> None:
@@ -373,9 +404,12 @@ def test_evidence_is_kept_as_long_as_the_table_knows_its_source_and_goes_by_itse
 def test_the_functions_get_every_variable_they_read() -> None:
     given = set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
     read = set(re.findall(r"``([A-Z][A-Z_]+)``", Settings.__doc__ or "")) - {"AWS_REGION"}
-    assert read - given == {"LOG_FORMAT", "EVIDENCE_BUCKET", "MISSING"}
+    assert read - given == {"LOG_FORMAT", "EVIDENCE_BUCKET", "QUEUE_URL", "MISSING"} | {
+        "OPERATOR_TOPIC_ARN"
+    }
     assert FUNCTIONS["ClassifyS3Function"]["Environment"]["Variables"] == {
-        "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"}
+        "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},
+        "QUEUE_URL": {"Ref": "FlowLogQueue"},
     }
     assert FUNCTIONS["ClassifyCloudWatchLogsFunction"]["Environment"]["Variables"] == {
         "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},
@@ -392,10 +426,18 @@ def test_filters_by_severity_let_the_more_severe_through() -> None:
         assert passing == ([*wanted, "info"] if level == "low" else wanted)
 
 
-def test_the_dashboard_knows_every_verdict_and_severity() -> None:
+def test_the_dashboard_knows_every_severity() -> None:
     body = RESOURCES["OperationsDashboard"]["Properties"]["DashboardBody"]["Sub"][0]
-    assert set(re.findall(r'verdict=\\"([a-z-]+)\\"', body)) == set(VerdictKind)
-    assert set(re.findall(r'severity=\\"([a-z-]+)\\"', body)) == set(Severity)
+    assert set(re.findall(r'"RejectedFlows", "severity", "([a-z]+)"', body)) == set(Severity)
+
+
+@pytest.mark.parametrize("function", ["ClassifyCloudWatchLogs", "NotifySlack", "NotifyTeams"])
+def test_functions_that_run_for_single_events_can_be_limited(function: str) -> None:
+    short = {"ClassifyCloudWatchLogs": "Logs"}.get(function, function.removeprefix("Notify"))
+    assert FUNCTIONS[f"{function}Function"]["ReservedConcurrentExecutions"] == {
+        "If": [f"Has{short}Reserved", {"Ref": f"{short}FunctionReserved"}, {"Ref": "AWS::NoValue"}]
+    }
+    assert PARAMETERS[f"{short}FunctionReserved"]["Default"] == 0
 
 
 def test_every_check_that_the_scan_leaves_out_has_its_reason() -> None:

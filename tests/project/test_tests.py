@@ -5,13 +5,24 @@ from __future__ import annotations
 import ast
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TESTS = Path(__file__).parents[1]
 
 
 @cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+def text_of(path: Path) -> str:
+    return path.read_text()
+
+
+def parsed(part: str) -> Iterator[tuple[Path, ast.Module]]:
+    """Parse the modules that hold a text: to parse all of them takes seconds."""
+    for path in TESTS.rglob("*.py"):
+        if part in text_of(path):
+            yield path, ast.parse(text_of(path))
 
 
 def imported_names(module: ast.Module) -> set[str]:
@@ -30,11 +41,11 @@ def test_nothing_imports_a_test_module() -> None:
     imports = {
         str(path.relative_to(TESTS)): sorted(
             name
-            for name in imported_names(parsed(path))
+            for name in imported_names(module)
             if name.startswith("tests.")
             and any(part.startswith("test_") for part in name.split(".")[:-1])
         )
-        for path in TESTS.rglob("*.py")
+        for path, module in parsed(".test_")
     }
     assert {path: names for path, names in imports.items() if names} == {}
 
@@ -44,9 +55,10 @@ def test_profiles_alone_set_the_number_of_examples() -> None:
     allowed = {TESTS / "conftest.py", TESTS / "helpers" / "hypothesis_weight.py"}
     fixed = [
         f"{path.relative_to(TESTS)}:{node.value.lineno}"
-        for path in TESTS.rglob("*.py")
+        for setting in ("max_examples", "deadline")
+        for path, module in parsed(f"{setting}=")
         if path not in allowed
-        for node in ast.walk(parsed(path))
-        if isinstance(node, ast.keyword) and node.arg in {"max_examples", "deadline"}
+        for node in ast.walk(module)
+        if isinstance(node, ast.keyword) and node.arg == setting
     ]
     assert fixed == []

@@ -137,9 +137,9 @@ def _with_entry(world: World, command: Command, account_id: str) -> World:
 def closing_entries(world: World, acl: Acl) -> int:
     """Return how many closing entries count against the quota of one direction.
 
-    AWS lists one for each IP version. Where the description hides them, one is counted.
+    One for each IP version of the VPC, whether the description shows them or not.
     """
-    return 2 if acl.shows_closing and world.vpcs[acl.vpc_id].block_v6 is not None else 1
+    return 2 if world.vpcs[acl.vpc_id].block_v6 is not None else 1
 
 
 def _without_entry(world: World, command: Command, account_id: str) -> World:

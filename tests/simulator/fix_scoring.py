@@ -1,7 +1,8 @@
 """Run the offered fixes of a simulation, all commands one after another, and see what they do.
 
-Where two problems need the same rule of a group, both fixes name it. Whoever runs both gets EC2's
-answer that the rule is there: that command is counted as repeated, not as refused.
+Where two problems need the same change, one fix offers it and the other names it as shared. A
+command that two fixes offer is refused here as EC2 refuses it. A shared command must be among the
+commands that are offered.
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ class Problem:
         """Return the commands in order."""
         return [parse(text) for text in self.remedy["commands"]]
 
+    def needed(self) -> list[Command]:
+        """Return the commands, and those that another fix offers."""
+        return [*self.commands(), *(parse(text) for text in self.remedy["shared"])]
+
     def account_id(self, world: World) -> str:
         """Return the account whose records show the problem."""
         return world.owner_of(world.interfaces[self.truths[0].key.interface_id])
@@ -62,7 +67,7 @@ class FixScore:
     problems: int = 0
     offered: int = 0
     applied: int = 0
-    repeated: int = 0
+    shared: int = 0
     solved: int = 0
     probes: int = 0
     unsolved: Counter[str] = field(default_factory=Counter)
@@ -81,7 +86,7 @@ class FixScore:
         counters = (self.beyond, self.refused, self.harmful)
         return [
             *(f"{each:,}" for each in (self.flows, self.problems, self.offered, self.applied)),
-            f"{self.repeated:,}",
+            f"{self.shared:,}",
             f"{self.solved:,}",
             share,
             f"{self.probes:,}",
@@ -94,7 +99,7 @@ FIX_HEAD = (
     "problems",
     "commands",
     "applied in sequence",
-    "repeated",
+    "shared",
     "problems solved",
     "solved",
     "packets tried",
@@ -112,7 +117,7 @@ def score_fixes(
     problems = problems_of(simulation, answers)
     before = after = simulation.world
     stated: list[Statement] = []
-    done: dict[str, Command] = {}
+    done: set[str] = set()
     for problem in problems:
         result.problems += 1
         result.flows += len(problem.truths)
@@ -121,17 +126,18 @@ def score_fixes(
             result.harmful[f"{name}: {why}"] += 1
         for command in problem.commands():
             result.offered += 1
-            if command.text in done and command.operation.startswith("authorize"):
-                result.repeated += 1  # EC2 answers that the rule is there
-                continue
             try:
                 after = applied(after, command, account_id=problem.account_id(before))
             except RefusedError as refused:
                 result.refused[f"{name}: {refused}"] += 1
                 continue
-            done[command.text] = command
+            done.add(command.text)
             result.applied += 1
     for problem in problems:
+        shared = problem.remedy["shared"]
+        result.shared += len(shared)
+        for text in set(shared) - done:
+            result.refused[f"{name}: shared, but nobody offers it: {text}"] += 1
         failing = [
             truth
             for truth in problem.truths
@@ -250,7 +256,7 @@ def harm(world: World, problem: Problem) -> list[str]:
     """Return what a reviewer would refuse in a fix, whatever its commands open."""
     found = [
         f"default group edited: {command.text}"
-        for command in problem.commands()
+        for command in problem.needed()
         if command.target in world.groups and _edits_default_group(world, problem, command.target)
     ]
     scanned: defaultdict[tuple[str, str], set[int]] = defaultdict(set)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import pytest
 
+from flowverdict.core.errors import NotAFlowLogError
+from flowverdict.verdict.batch import FixedConfig
 from flowverdict.verdict.model import Confidence, VerdictKind
 from tests.helpers.shop import APP, NAT, SHOP, batch_of, explain, line, with_interface
+
+OUT = "10.0.1.220 203.0.113.9 egress -"
+OTHER_ACCOUNT = "999999999999_vpcflowlogs_eu-west-1_fl-0a1b_20261122T1200Z_4f2a.log"
 
 
 def test_within_a_subnet_is_not_certain_since_a_load_balancer_may_keep_the_clients_address() -> (
@@ -96,6 +102,26 @@ def test_lost_records_lower_the_confidence_of_a_missing_request() -> None:
         (explanation,) = batch_of(*lines).explanations()
         confidences[name] = explanation.verdict.confidence
     assert confidences == {"whole": Confidence.LIKELY, "lost": Confidence.POSSIBLE}
+
+
+def test_a_file_that_was_not_read_weakens_what_rests_on_absence() -> None:
+    lines = (
+        line(NAT, "10.0.1.220 203.0.113.9", "40000 443", f"2 {OUT}", more="6 ACCEPT"),
+        line(NAT, "203.0.113.9 10.0.1.220", "443 40000", "18 203.0.113.9 10.0.1.220 ingress -"),
+    )
+    confidences = {}
+    for name in (None, "x.log", OTHER_ACCOUNT):
+        batch = batch_of(*lines)
+        if name is not None:
+            with pytest.raises(NotAFlowLogError):
+                batch.add_file(io.BytesIO(b"hello"), name=name)
+        (explanation,) = batch.explanations(FixedConfig(SHOP))
+        confidences[name] = explanation.verdict.confidence
+    assert confidences == {
+        None: Confidence.CERTAIN,
+        "x.log": Confidence.LIKELY,
+        OTHER_ACCOUNT: Confidence.CERTAIN,
+    }
 
 
 @pytest.mark.parametrize("flags", [3, 6, 7])

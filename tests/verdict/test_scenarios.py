@@ -7,17 +7,16 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 from click.testing import CliRunner
 
 from flowverdict.verdict.batch import Batch
 from flowverdict_cli.commands import cli
+from tests.helpers.published_schemas import validator
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests" / "scenarios"
 SCENARIOS = sorted(path for path in FOLDER.glob("*.json") if not path.name.endswith(".config.json"))
-SCHEMA = json.loads((ROOT / "docs" / "schemas" / "explanation.schema.json").read_text())
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -53,7 +52,7 @@ def test_explain_says_what_the_scenario_expects(path: Path) -> None:
         assert shown == scenario["verdicts"], [verdict["evidence"] for verdict in verdicts]
         assert len(verdicts) == len(scenario["verdicts"])
         for verdict in verdicts:
-            jsonschema.validate(verdict, SCHEMA, format_checker=jsonschema.FormatChecker())
+            validator("explanation").validate(verdict)
             assert verdict["evidence"], "a verdict without evidence"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_network
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,16 +13,21 @@ from flowverdict.network.model import (
     NetworkAclEntry,
     SecurityGroup,
     SecurityGroupRule,
+    Vpc,
 )
 from flowverdict.verdict.remediation.limits import (
     Ledger,
     entry_room,
-    free_number,
     manager_of,
     managing_service,
+    rule_number,
 )
 from flowverdict.verdict.remediation.model import AclChange
-from tests.helpers.fixes import fix_of, reason_of, rejected, with_group
+from flowverdict.verdict.remediation.offers import OpenOffers
+from tests.helpers.fixes import NETWORK, fix_of, reason_of, rejected, with_group
+
+if TYPE_CHECKING:
+    from flowverdict.network.configuration import NetConfig
 
 APP_TO_WEB = rejected("web", "10.60.1.20", "10.60.1.10", (40_100, 8080), "ingress")
 
@@ -36,8 +42,22 @@ def entry(number: int, *, egress: bool = False, action: str = "allow") -> Networ
     )
 
 
+VPC = "vpc-0f60000000000060"
+WITHOUT_IPV6 = NETWORK
+
+
+def with_ipv6() -> NetConfig:
+    ranges = (ip_network("10.60.0.0/16"), ip_network("2001:db8:60::/56"))
+    return replace(NETWORK, vpcs=(Vpc(vpc_id=VPC, cidrs=ranges),))
+
+
+def ledger() -> Ledger:
+    return Ledger(open_offers=OpenOffers())
+
+
 def acl_with(*numbers: int) -> NetworkAcl:
-    return NetworkAcl(network_acl_id="acl-0a1", entries=tuple(entry(number) for number in numbers))
+    entries = tuple(entry(number) for number in numbers)
+    return NetworkAcl(network_acl_id="acl-0a1", vpc_id=VPC, entries=entries)
 
 
 @pytest.mark.parametrize(
@@ -52,41 +72,61 @@ def acl_with(*numbers: int) -> NetworkAcl:
     ],
 )
 def test_entries_of_a_direction_are_counted_with_the_closing_one(numbers: range, room: int) -> None:
-    assert entry_room(acl_with(*numbers), Ledger(), egress=False) == room
-    assert entry_room(acl_with(*numbers), Ledger(), egress=True) == 19
+    assert entry_room(WITHOUT_IPV6, acl_with(*numbers), ledger(), egress=False) == room
+    assert entry_room(WITHOUT_IPV6, acl_with(*numbers), ledger(), egress=True) == 19
+
+
+@pytest.mark.parametrize(
+    ("numbers", "room"),
+    [
+        (range(1, 1), 18),  # the closing * of IPv4 and of IPv6, where the data lists neither
+        (range(1, 18), 1),
+        (range(1, 19), 0),
+        ((*range(1, 18), 32_767), 1),
+        ((*range(1, 18), 32_767, 32_768), 1),
+    ],
+)
+def test_in_a_vpc_with_ipv6_two_closing_entries_count(numbers: range, room: int) -> None:
+    acl = acl_with(*numbers)
+    assert entry_room(with_ipv6(), acl, ledger(), egress=False) == room
+    # A VPC that was not read may have IPv6.
+    not_read = replace(NETWORK, vpcs=None)
+    assert entry_room(not_read, acl, ledger(), egress=False) == room
 
 
 def test_what_other_fixes_take_counts_too() -> None:
-    ledger = Ledger()
-    ledger.take(AclChange(network_acl_id="acl-0a1", entry=entry(500)))
-    assert entry_room(acl_with(*range(1, 19)), ledger, egress=False) == 0
-    copied = ledger.copy()
+    taken = ledger()
+    taken.take(AclChange(network_acl_id="acl-0a1", entry=entry(500)))
+    assert entry_room(WITHOUT_IPV6, acl_with(*range(1, 19)), taken, egress=False) == 0
+    copied = taken.copy()
     copied.take(AclChange(network_acl_id="acl-0a1", entry=entry(510)))
-    assert ledger.numbers["acl-0a1", False] == {500}
+    assert taken.numbers["acl-0a1 ingress"].keys() == {500}
 
 
 @pytest.mark.parametrize("before", [32_767, 1_500, 120])
 def test_a_number_is_free_behind_the_entries_before_and_the_same_each_time(before: int) -> None:
-    acl, ledger = acl_with(90, 100, before), Ledger()
-    found = set()
-    for seed in map(str, range(8)):
-        number = free_number(acl, ledger, egress=False, before=before, seed=seed)
+    acl, taken = acl_with(90, 100, before), ledger()
+    found = {}
+    for content in map(str, range(8)):
+        number = rule_number(acl, taken, content, egress=False, before=before)
         assert number is not None
-        assert number == free_number(acl, ledger, egress=False, before=before, seed=seed)
+        assert number == rule_number(acl, taken, content, egress=False, before=before)
         assert 100 < number < before
-        ledger.numbers["acl-0a1", False].add(number)
-        found.add(number)
-    assert len(found) == 8
+        taken.numbers["acl-0a1 ingress"][number] = content
+        found[content] = number
+    assert len(set(found.values())) == 8
+    for content, number in found.items():
+        assert number == rule_number(acl, taken, content, egress=False, before=before)
 
 
 @pytest.mark.parametrize(("highest", "number"), [(32_765, 32_766), (32_766, None)])
 def test_the_last_number_is_32766(highest: int, number: int | None) -> None:
     acl = acl_with(highest)
-    assert free_number(acl, Ledger(), egress=False, before=32_767, seed="a") == number
+    assert rule_number(acl, ledger(), "a", egress=False, before=32_767) == number
 
 
 def test_no_number_is_free_right_behind_an_entry() -> None:
-    assert free_number(acl_with(100, 101), Ledger(), egress=False, before=101, seed="a") is None
+    assert rule_number(acl_with(100, 101), ledger(), "a", egress=False, before=101) is None
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,8 @@ def _read_notice(stored: dict[str, Any]) -> Notice:
 
 
 def _remediation(stored: Mapping[str, Any]) -> RemediationText:
-    lists = {key: tuple(stored.get(key, ())) for key in ("commands", "tried", "undo", "terraform")}
+    keys = ("commands", "shared", "tried", "undo", "terraform")
+    lists = {key: tuple(stored.get(key, ())) for key in keys}
     return read_flat(RemediationText, {**stored, **lists})
 
 

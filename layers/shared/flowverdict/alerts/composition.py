@@ -147,6 +147,8 @@ def _with_remediation(alert: Alert, standing: Explanation) -> Alert:
     region = standing.flow.context.region
     text = RemediationText(
         commands=remediation.commands(region),
+        shared=remediation.shared_commands(region),
+        shared_with=cut_or_none(remediation.shared_with),
         opens=remediation.opens,
         verified=remediation.verified,
         tried=remediation.tried,

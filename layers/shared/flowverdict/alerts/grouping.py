@@ -157,9 +157,10 @@ def _detection(
 ) -> Detection:
     ranked = [(severity_of(member), member) for member in members]
     severity = min((severity for severity, _ in ranked), key=lambda pair: (pair[0].rank, pair[1]))
-    # The alert's words and samples are of flows that have the alert's severity.
-    decisive = [member for its_severity, member in ranked if its_severity == severity]
-    decisive.sort(key=_busiest_first)
+    # The alert's words and samples are of flows that have the alert's severity, first of those that
+    # the fix of the problem is for: who sends most must not decide that there is no fix.
+    decisive = [member for each, member in ranked if each == severity]
+    decisive.sort(key=lambda member: (not member.has_fix, _busiest_first(member)))
     standing = decisive[0]
     if service is None and key.verdict in TRANSIT_GATEWAY_KINDS:
         services = {(member.flow.key.protocol, service_port(member)) for member in members}

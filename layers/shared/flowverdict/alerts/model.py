@@ -104,11 +104,14 @@ class Link:
 class RemediationText:
     """Commands that together let packets and replies pass, as ``verdict/remediation`` made them.
 
-    A stored fix of an earlier version has only ``commands`` and ``opens``.
+    ``shared`` are needed too, and the fix of another problem, ``shared_with``, offers them. A
+    stored fix of an earlier version has only ``commands`` and ``opens``.
     """
 
     commands: tuple[str, ...]
     opens: str
+    shared: tuple[str, ...] = ()
+    shared_with: str | None = None
     verified: bool = True
     tried: tuple[str, ...] = ()
     if_wanted: str | None = None
@@ -467,12 +470,8 @@ def _merged_remotes(remotes: Iterable[Remote]) -> tuple[Remote, ...]:
     for remote in remotes:
         flows[remote.address] += remote.flows
         packets[remote.address] += remote.packets
-    merged = (
-        Remote(address=address, flows=count, packets=packets[address])
-        for address, count in flows.items()
-        if count > 0
-    )
-    return tuple(sorted(merged, key=busiest))
+    every = (Remote(address=each, flows=flows[each], packets=packets[each]) for each in flows)
+    return tuple(sorted((remote for remote in every if remote.flows > 0), key=busiest))
 
 
 def _merged_confidences(confidences: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
@@ -484,10 +483,8 @@ def _merged_confidences(confidences: Iterable[tuple[str, int]]) -> tuple[tuple[s
 
 def _plain(notification: _Notification) -> dict[str, Any]:
     written = {JSON_KEYS.get(name, name): value for name, value in asdict(notification).items()}
-    written["schema_version"] = SCHEMA_VERSION
-    written["first_seen"] = isoformat(notification.first_seen)
-    written["last_seen"] = isoformat(notification.last_seen)
-    return written
+    times = {name: isoformat(written[name]) for name in ("first_seen", "last_seen")}
+    return written | {"schema_version": SCHEMA_VERSION} | times
 
 
 def busiest(remote: Remote) -> tuple[int, str]:

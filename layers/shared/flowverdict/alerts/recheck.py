@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.flow_key import FlowKey
+from flowverdict.flowlog.losses import NOTHING_MISSING
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flows.model import Context, RejectedFlow, TrafficTotals
 from flowverdict.flows.observed import NOTHING_OBSERVED
@@ -70,7 +71,7 @@ class Sample:
             same=None,
             accepts_logged=False,
             accepts_logged_elsewhere=False,
-            records_lost=False,
+            losses=NOTHING_MISSING,
             forwards=False,
             same_subnet=None,
             observed=NOTHING_OBSERVED,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from flowverdict.core.availability import NotAvailable
+from flowverdict.core.availability import NotAvailable, NotSetUp
 from flowverdict.core.errors import OutOfTimeError
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ class BudgetedConfigSource:
     Attributes
     ----------
     refused
-        The reason why a configuration was not read, by account and Region.
+        Why a configuration was not read, by account and Region.
+    has_asked
+        Whether a configuration was asked for that is set up to be read.
     """
 
     def __init__(
@@ -51,7 +53,8 @@ class BudgetedConfigSource:
         self._seconds = seconds
         self._clock = clock
         self._deadline = clock() + seconds
-        self.refused: dict[tuple[str | None, str | None], str] = {}
+        self.refused: dict[tuple[str | None, str | None], NotAvailable] = {}
+        self.has_asked = False
 
     def read(
         self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
@@ -61,12 +64,14 @@ class BudgetedConfigSource:
         if self._clock() >= self._deadline:
             config = NotAvailable(
                 f"the rules were not read: {self._seconds:g} s for reading those of other accounts "
-                "and Regions were spent"
+                "and Regions were spent",
+                retry_helps=True,
             )
         else:
             config = self._configs.read(account_id, region, flows)
+        self.has_asked |= not isinstance(config, NotSetUp)
         if isinstance(config, NotAvailable):
-            self.refused[account_id, region] = config.reason
+            self.refused[account_id, region] = config
         return config
 
 

@@ -8,8 +8,8 @@ because an earlier invocation may have ended in between.
 from __future__ import annotations
 
 import time
-from collections import Counter
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,18 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from flowverdict.alerts.grouping import detections, group
 from flowverdict.app.deadlines import BudgetedConfigSource, ReadDeadline
-from flowverdict.core.errors import EmptyObjectError
+from flowverdict.app.flow_log_queue import comes_soon
+from flowverdict.app.sources import IngestResult, SourcePlace
+from flowverdict.core.errors import (
+    EmptyObjectError,
+    FlowVerdictError,
+    ObjectError,
+    PostponedError,
+)
 from flowverdict.flowlog.cloudwatch_logs import decode
-from flowverdict.flowlog.object_key import Origin, flow_log_of, origin_of, why_foreign
-from flowverdict.flowlog.records import RecordCounts
+from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.flowlog.object_key import Origin, time_of, why_foreign
+from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flowlog.s3_events import (
     ObjectRef,
     event_of_message,
@@ -29,10 +37,12 @@ from flowverdict.flowlog.s3_events import (
     is_sqs_event,
     objects_in,
 )
-from flowverdict.flows.read_source import partition_key, read_log_events, read_object
-from flowverdict.lifecycle.feeds import end_of_windows, feed_name
+from flowverdict.flows.evidence import Evidence
+from flowverdict.flows.read_source import read_log_events, read_object
+from flowverdict.lifecycle.feeds import end_of_windows
 from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator, WindowFindings
 from flowverdict.verdict.batch import explain_flows
+from flowverdict.verdict.remediation.offers import OpenOffers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -40,7 +50,9 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
     from flowverdict.app.deadlines import Clock
+    from flowverdict.app.flow_log_queue import FlowLogQueue
     from flowverdict.app.observability import Observability
+    from flowverdict.core.availability import NotAvailable
     from flowverdict.flowlog.cloudwatch_logs import LogBatch
     from flowverdict.flowlog.ports import FormatSource, ObjectStore
     from flowverdict.flows.collector import FlowCollector
@@ -48,10 +60,21 @@ if TYPE_CHECKING:
     from flowverdict.flows.ports import EvidenceStore
     from flowverdict.flows.read_source import SourceRead
     from flowverdict.lifecycle.feed_readings import FeedReadings
+    from flowverdict.lifecycle.state_machine import Intervals
     from flowverdict.lifecycle.store import AlertStore
+    from flowverdict.network.configuration import NetConfig
     from flowverdict.network.ports import ConfigSource
     from flowverdict.policy.model import Policy
     from flowverdict.policy.source import PolicySource
+    from flowverdict.verdict.explanation import Explanation
+
+
+_LATEST_SWEEP = 86_400  # seconds
+
+
+# Lambda tries an asynchronous event again after one minute and after two more
+# (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html).
+_LAST_TRY_AFTER = 150
 
 
 class IngestService:
@@ -63,6 +86,7 @@ class IngestService:
         evaluator: WindowEvaluator,
         store: AlertStore,
         feeds: FeedReadings,
+        intervals: Intervals,
         evidence: EvidenceStore,
         configs: ConfigSource,
         policies: PolicySource | None,
@@ -72,6 +96,7 @@ class IngestService:
         self._evaluator = evaluator
         self._store = store
         self._feeds = feeds
+        self._intervals = intervals
         self._evidence = evidence
         self._configs = configs
         self._policies = policies
@@ -79,9 +104,18 @@ class IngestService:
         self._clock = clock
 
     def ingest(
-        self, source_id: str, name: str, place: SourcePlace, read: Callable[[int], SourceRead]
+        self,
+        source_id: str,
+        name: str,
+        place: SourcePlace,
+        read: Callable[[int], SourceRead],
+        *,
+        can_wait: bool | None = None,
     ) -> IngestResult:
         """Read a source and store its evidence, unless that was done before.
+
+        ``can_wait`` says whether the source is delivered again soon if it fails; ``None`` to tell
+        it from the time since the source was first read.
 
         Raises
         ------
@@ -92,9 +126,13 @@ class IngestService:
         known = self._store.windows_of(source_id)
         if known is not None:
             self._observability.already_counted(name)
+            if can_wait is None:
+                can_wait = self._comes_again(source_id)
             return IngestResult(
                 counts=RecordCounts(),
-                dirty=frozenset(place.dirty(window, rejects=True) for window in known),
+                dirty=frozenset(
+                    place.dirty(window, rejects=True, can_wait=can_wait) for window in known
+                ),
                 feed=place.feed_name,
                 windows=frozenset(known),
             )
@@ -104,7 +142,11 @@ class IngestService:
             self._evidence.put(place.partition, window, source_id, evidence)
         self._store.record_source(source_id, source.windows.keys(), int(self._clock()))
         dirty = frozenset(
-            place.dirty(window, rejects=bool(evidence.flows.rejects) or any(evidence.flows.lost()))
+            place.dirty(
+                window,
+                rejects=bool(evidence.flows.rejects) or any(evidence.flows.lost()),
+                can_wait=can_wait is not False,
+            )
             for window, evidence in source.windows.items()
         )
         return IngestResult(
@@ -114,14 +156,51 @@ class IngestService:
             windows=source.windows_read,
         )
 
-    def evaluate(self, results: Iterable[IngestResult]) -> None:
-        """Evaluate the dirty windows of all sources of an event, and send what is due."""
+    def _comes_again(self, source_id: str) -> bool:
+        """Return whether Lambda delivers an asynchronous event again if this try fails."""
+        read_at = self._store.read_at(source_id)
+        return read_at is not None and int(self._clock()) - read_at < _LAST_TRY_AFTER
+
+    def not_read(self, source_id: str, name: str, place: SourcePlace) -> IngestResult:
+        """Store that a source could not be read, in the window that its name shows.
+
+        What was not seen shows little there until the source is read, which replaces this evidence.
+
+        Raises
+        ------
+        EvidenceError
+            The evidence could not be stored.
+        """
+        first = time_of(name)
+        if first is None:
+            return IngestResult(
+                counts=RecordCounts(),
+                dirty=frozenset(),
+                feed=place.feed_name,
+                windows=frozenset(),
+            )
+        window = first // WINDOW
+        self._evidence.put(place.partition, window, source_id, Evidence.not_read(name))
+        return IngestResult(
+            counts=RecordCounts(),
+            dirty=frozenset({place.dirty(window, rejects=False)}),
+            feed=place.feed_name,
+            windows=frozenset(),
+        )
+
+    def evaluate(self, results: Iterable[IngestResult]) -> frozenset[str]:
+        """Evaluate the dirty windows of all sources of an event, and send what is due.
+
+        Returns the partitions with windows that are postponed; their sources have to come again.
+        """
         now = int(self._clock())
         counts, dirty = RecordCounts(), set[DirtyWindow]()
         read: dict[str, int] = {}
+        partitions: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
         for result in results:
             counts.merge(result.counts)
             dirty |= result.dirty
+            partitions[result.feed] |= result.partitions
             end = end_of_windows(result.windows, now)
             if end is not None:
                 read[result.feed] = max(end, read.get(result.feed, end))
@@ -130,27 +209,37 @@ class IngestService:
             None if self._policies is None else load_policy(self._policies, self._observability)
         )
 
+        open_offers = OpenOffers(store=self._store, now=now, kept=_offered_for(self._intervals))
+
         def explain(flows: FlowCollector, rejected: Sequence[RejectedFlow]) -> WindowFindings:
-            return _findings(flows, rejected, configs, policy, now)
+            asked = _Asked(configs)
+            explanations = explain_flows(rejected, asked, open_offers)
+            findings = _findings(flows, explanations, policy, now)
+            return replace(findings, retry_helps=asked.retry_helps)
 
         outcome = self._evaluator.evaluate(dirty, explain, now)
-        self._feeds.note(read, now)
-        self._observability.rules_not_read(configs.refused)
+        late = {feed for feed, places in partitions.items() if places & outcome.postponed}
+        self._feeds.note({feed: end for feed, end in read.items() if feed not in late}, now)
+        self._observability.rules_not_read(configs)
         self._observability.rejected(outcome.flows)
         if policy is not None:
             self._observability.muted(outcome.muted_flows)
         self._observability.finished(counts, outcome, self._clock())
+        return frozenset(outcome.postponed)
+
+
+def _offered_for(intervals: Intervals) -> int:
+    """Return for how many seconds an offer of a fix counts: longer than its alert may be open.
+
+    An alert is open until it is resolved or until its digest, and the sweep may be late.
+    """
+    return intervals.resolve + intervals.digest + _LATEST_SWEEP
 
 
 def _findings(
-    flows: FlowCollector,
-    rejected: Sequence[RejectedFlow],
-    configs: ConfigSource,
-    policy: Policy | None,
-    now: int,
+    flows: FlowCollector, explanations: Sequence[Explanation], policy: Policy | None, now: int
 ) -> WindowFindings:
     """Return what a window shows: what may become a message, and what the policy mutes."""
-    explanations = explain_flows(rejected, configs)
     if policy is None:
         return WindowFindings(detections=detections(explanations, flows))
     sifted = policy.sift(explanations, datetime.fromtimestamp(now, tz=UTC))
@@ -165,61 +254,19 @@ def _findings(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourcePlace:
-    """Where a source belongs.
+class _Asked:
+    """Reads configurations, and remembers whether another try may bring more of any of them."""
 
-    Parameters
-    ----------
-    partition
-        An account's Region, or one log stream of that Region.
-    feed
-        The feed without the ID of a flow log: an account's Region, or a log group of it.
-    flow_log_id
-        ``None`` if the name of the source does not show it.
-    """
+    def __init__(self, configs: ConfigSource) -> None:
+        self._configs = configs
+        self.retry_helps = False
 
-    partition: str
-    feed: str
-    flow_log_id: str | None = None
-
-    @classmethod
-    def of_object(cls, key: str) -> SourcePlace:
-        """Return the place of an object, as its key shows it."""
-        partition = partition_key(origin_of(key))
-        return cls(partition=partition, feed=partition, flow_log_id=flow_log_of(key))
-
-    @classmethod
-    def of_stream(cls, origin: Origin, log_group: str, name: str) -> SourcePlace:
-        """Return the place of a log stream; ``name`` holds the names of its group and stream."""
-        return cls(partition=partition_key(origin, name), feed=partition_key(origin, log_group))
-
-    @property
-    def feed_name(self) -> str:
-        """The name of the feed that the source is of."""
-        return feed_name(self.feed, self.flow_log_id)
-
-    def dirty(self, window: int, *, rejects: bool) -> DirtyWindow:
-        """Return a window of which the source has evidence."""
-        return DirtyWindow(partition=self.partition, window=window, rejects=rejects, feed=self.feed)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IngestResult:
-    """What a source held, if it was read now, and the windows that it has evidence of.
-
-    Parameters
-    ----------
-    feed
-        The name of the source's feed.
-    windows
-        The windows that its records ended in, those without traffic among them.
-    """
-
-    counts: RecordCounts
-    dirty: frozenset[DirtyWindow]
-    feed: str
-    windows: frozenset[int]
+    def read(
+        self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
+    ) -> NetConfig | NotAvailable:
+        config = self._configs.read(account_id, region, flows)
+        self.retry_helps |= config.retry_helps
+        return config
 
 
 def load_policy(policies: PolicySource, observability: Observability) -> Policy:
@@ -236,6 +283,28 @@ class _Readings:
     results: tuple[IngestResult, ...] = ()
     errors: tuple[Exception, ...] = ()
 
+    def errors_with(self, postponed: frozenset[str]) -> tuple[Exception, ...]:
+        """Return the errors, with one more if windows of these partitions had to be postponed."""
+        own = frozenset().union(*(result.partitions for result in self.results))
+        return (*self.errors, *_postponed(own & postponed))
+
+
+def _postponed(partitions: frozenset[str]) -> tuple[PostponedError, ...]:
+    if not partitions:
+        return ()
+    return (
+        PostponedError(
+            f"{', '.join(sorted(partitions))}: the rules cannot be read for now; what was told "
+            "with them stands, and the source is judged again soon"
+        ),
+    )
+
+
+def _are_passing(errors: Sequence[Exception]) -> bool:
+    return bool(errors) and all(
+        isinstance(error, FlowVerdictError) and error.passing for error in errors
+    )
+
 
 class ClassifyObjects:
     """Turns flow log objects that events name into alerts.
@@ -247,11 +316,16 @@ class ClassifyObjects:
     """
 
     def __init__(
-        self, objects: ObjectStore, service: IngestService, observability: Observability
+        self,
+        objects: ObjectStore,
+        service: IngestService,
+        observability: Observability,
+        queue: FlowLogQueue | None = None,
     ) -> None:
         self._objects = objects
         self._service = service
         self._observability = observability
+        self._queue = queue
 
     def handle(self, event: dict[str, Any], seconds: float) -> PartialItemFailureResponse | None:
         """Classify all objects of the event; for a queue's event, return the failed messages.
@@ -262,12 +336,12 @@ class ClassifyObjects:
         deadline = ReadDeadline(seconds)
         if is_sqs_event(event):
             return self._queue_messages(event, deadline)
-        reading = self._read_objects(event, deadline)
-        self._service.evaluate(reading.results)
-        for error in reading.errors[1:]:
+        reading = self._read_objects(event, deadline, can_wait=None)
+        errors = (*reading.errors, *_postponed(self._service.evaluate(reading.results)))
+        for error in errors[1:]:
             self._observability.event_failed(error)
-        if reading.errors:
-            raise reading.errors[0]
+        if errors:
+            raise errors[0]
         return None
 
     def _queue_messages(
@@ -277,28 +351,42 @@ class ClassifyObjects:
         readings = {
             message.message_id: self._read_message(message, deadline) for message in messages
         }
-        self._service.evaluate(
-            result for reading in readings.values() for result in reading.results
+        try:
+            postponed = self._service.evaluate(
+                result for reading in readings.values() for result in reading.results
+            )
+        except FlowVerdictError as error:
+            if error.passing:
+                self._give_back_soon(messages)
+            raise
+        failed = {
+            message_id: errors
+            for message_id, reading in readings.items()
+            if (errors := reading.errors_with(postponed))
+        }
+        for message_id, errors in failed.items():
+            for each in errors:
+                self._observability.message_failed(message_id, each)
+        self._give_back_soon(
+            message for message in messages if _are_passing(failed.get(message.message_id, ()))
         )
         # What keeps failing ends in the DLQ.
-        return {
-            "batchItemFailures": [
-                {"itemIdentifier": message_id}
-                for message_id, reading in readings.items()
-                if reading.errors
-            ]
-        }
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+    def _give_back_soon(self, messages: Iterable[SQSRecord]) -> None:
+        if self._queue is not None:
+            self._queue.give_back_soon([message for message in messages if comes_soon(message)])
 
     def _read_message(self, message: SQSRecord, deadline: ReadDeadline) -> _Readings:
         try:
-            reading = self._read_objects(event_of_message(message.get("body")), deadline)
+            event = event_of_message(message.get("body"))
+            return self._read_objects(event, deadline, can_wait=comes_soon(message))
         except Exception as error:  # noqa: BLE001 - logged, and the message fails alone
-            reading = _Readings(errors=(error,))
-        for each in reading.errors:
-            self._observability.message_failed(message.message_id, each)
-        return reading
+            return _Readings(errors=(error,))
 
-    def _read_objects(self, event: object, deadline: ReadDeadline) -> _Readings:
+    def _read_objects(
+        self, event: object, deadline: ReadDeadline, *, can_wait: bool | None
+    ) -> _Readings:
         """Read every object that an event names; one that cannot be read hides no other.
 
         Raises
@@ -316,20 +404,30 @@ class ClassifyObjects:
                 self._observability.passed_over(ref.name, reason)
                 continue
             try:
-                results.append(self._ingest(ref, deadline))
+                results.append(self._ingest(ref, deadline, can_wait=can_wait))
             except EmptyObjectError:
                 self._observability.passed_over(ref.name, "it is empty")
+            except ObjectError as error:
+                errors.append(error)
+                results.append(self._not_read(ref))
             except Exception as error:  # noqa: BLE001 - raised or logged after the other objects
                 errors.append(error)
         return _Readings(results=tuple(results), errors=tuple(errors))
 
-    def _ingest(self, ref: ObjectRef, deadline: ReadDeadline) -> IngestResult:
+    def _not_read(self, ref: ObjectRef) -> IngestResult:
+        place = SourcePlace.of_object(ref.key)
+        return self._service.not_read(ref.source_id, ref.name, place)
+
+    def _ingest(
+        self, ref: ObjectRef, deadline: ReadDeadline, *, can_wait: bool | None
+    ) -> IngestResult:
         deadline.check(ref.name)
         return self._service.ingest(
             ref.source_id,
             ref.name,
             SourcePlace.of_object(ref.key),
             partial(self._read, ref, deadline),
+            can_wait=can_wait,
         )
 
     def _read(self, ref: ObjectRef, deadline: ReadDeadline, seed: int) -> SourceRead:
@@ -367,7 +465,8 @@ class ClassifyLogEvents:
         result = self._service.ingest(
             logs.source_id, logs.name, place, partial(self._read, logs, origin)
         )
-        self._service.evaluate([result])
+        for error in _postponed(self._service.evaluate([result])):
+            raise error
 
     def _read(self, logs: LogBatch, origin: Origin, seed: int) -> SourceRead:
         formats = self._formats.formats(logs.log_group)

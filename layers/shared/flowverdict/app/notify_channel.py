@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.data_classes import SNSEvent
 
 from flowverdict.alerts.codec import notification_from_json
-from flowverdict.app.observability import Metric, Observability
+from flowverdict.app.observability import LogCount, Observability
 from flowverdict.app.webhook_address import SecretReference, WebhookAddress
 from flowverdict.core.errors import EnvelopeError, WebhookRefusedError
 from flowverdict.delivery.webhook import Webhook
@@ -34,7 +34,6 @@ class NotifyChannel:
 
     channel: Channel
     address: WebhookAddress
-    posted: Metric
     observability: Observability
 
     def handle(self, event: dict[str, Any], _seconds: float) -> None:
@@ -70,7 +69,7 @@ class NotifyChannel:
             if fresh == address:
                 raise
             Webhook(self.channel, fresh).post(notification)
-        self.observability.count(self.posted)
+        self.observability.note(LogCount.MESSAGES_POSTED)
         about = {
             "fingerprint": notification.fingerprint,
             "kind": notification.kind,
@@ -86,7 +85,6 @@ def notify_channel(
     service: str,
     variable: str,
     channel: Channel,
-    posted: Metric,
 ) -> Callable[[dict[str, Any], Any], Any]:
     """Build a function that posts to a channel.
 
@@ -96,8 +94,6 @@ def notify_channel(
         The function's name in log lines and metrics.
     variable
         The environment variable that holds the reference to the webhook's address.
-    posted
-        The metric that counts accepted messages.
 
     Raises
     ------
@@ -109,7 +105,6 @@ def notify_channel(
     notify = NotifyChannel(
         channel=channel,
         address=WebhookAddress(reference),
-        posted=posted,
         observability=observability,
     )
     return observability.wrap(notify.handle)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowverdict.app.notify_channel import notify_channel
-from flowverdict.app.observability import Metric
 from flowverdict.delivery.slack_webhook import CHANNEL
 
 if TYPE_CHECKING:
@@ -19,5 +18,4 @@ def notify_slack(environment: Mapping[str, str]) -> Callable[[dict[str, Any], An
         service="notify_slack",
         variable="SLACK_WEBHOOK",
         channel=CHANNEL,
-        posted=Metric.SLACK_MESSAGES_POSTED,
     )

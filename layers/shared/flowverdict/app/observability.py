@@ -1,11 +1,13 @@
 """Write the logs and metrics of the functions, in CloudWatch's embedded metric format.
 
-A metric costs 0.30 USD a month, by the hours that it got data in. A function has at most 19 with
-the dimension ``service``; ``RejectedFlows`` has a verdict and a severity instead, of which 9 x 5
-can be and few are in one hour. Each of its values has a line of the log to itself, since the format
-has one value for a name in a line
+A metric costs 0.30 USD a month, by the hours that it got data in
+(https://aws.amazon.com/cloudwatch/pricing/). So a metric gets data only when it is above zero,
+unless its alarm needs the zero. What nobody sets an alarm on is a field of one log line an
+invocation (``LogCount``), and what Lambda counts itself is not counted again. ``RejectedFlows`` has
+a severity in place of the dimension ``service``. Each of its values has a log line of its own,
+since the format has one value for a name in a line
 (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
-``docs/operations.md`` says what each metric means.
+``docs/operations.md`` says what each metric and each field means.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ import json
 import logging
 import os
 import sys
+from collections import Counter
 from enum import StrEnum
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_metric
 
+from flowverdict.core.availability import NotSetUp
 from flowverdict.core.errors import FlowVerdictError
 
 if TYPE_CHECKING:
@@ -30,8 +34,10 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from flowverdict.alerts.model import Severity
+    from flowverdict.app.deadlines import BudgetedConfigSource
     from flowverdict.app.settings import Missing
-    from flowverdict.flowlog.records import RecordCounts
+    from flowverdict.delivery.sns import Subscriptions
+    from flowverdict.flowlog.record_counts import RecordCounts
     from flowverdict.flows.read_source import Reading
     from flowverdict.lifecycle.notifier import Outcome
 
@@ -47,29 +53,44 @@ _MAX_NAMES = 10  # of a header with unknown names; it may have thousands
 
 
 class Metric(StrEnum):
-    """Names of the metrics in CloudWatch; Powertools adds ``ColdStart``."""
+    """Names of the metrics in CloudWatch."""
 
-    EVENTS_RECEIVED = "EventsReceived"
     RECORDS_READ = "RecordsRead"
-    RECORDS_REJECTED = "RecordsRejected"
     RECORDS_MALFORMED = "RecordsMalformed"
     RECORDS_SKIP_DATA = "RecordsSkipData"
     REJECTED_FLOWS = "RejectedFlows"
     LAG = "LagSeconds"
     ALERTS_PUBLISHED = "AlertsPublished"
-    ALERTS_COUNTED = "AlertsCounted"
-    ALERTS_EXPLAINED = "AlertsExplained"
-    ALERTS_HELD_BACK = "AlertsHeldBack"
     ALERTS_UNSENT = "AlertsUnsent"
     POLICY_UNUSABLE = "PolicyUnusable"
-    FLOWS_MUTED = "FlowsMuted"
-    PASSED_OVER = "PassedOver"
-    SOURCES_DELIVERED_AGAIN = "SourcesDeliveredAgain"
     EVIDENCE_UNREADABLE = "EvidenceUnreadable"
     STATE_UNREADABLE = "StateUnreadable"
     RULES_NOT_READ = "RulesNotRead"
-    SLACK_MESSAGES_POSTED = "SlackMessagesPosted"
-    TEAMS_MESSAGES_POSTED = "TeamsMessagesPosted"
+
+
+class LogCount(StrEnum):
+    """Names of the counts in the log line ``COUNTS_LINE``, one for each invocation."""
+
+    RECORDS_REJECTED = "records_rejected"
+    ALERTS_COUNTED = "alerts_counted"
+    ALERTS_EXPLAINED = "alerts_explained"
+    ALERTS_HELD_BACK = "alerts_held_back"
+    FLOWS_MUTED = "flows_muted"
+    SOURCES_DELIVERED_AGAIN = "sources_delivered_again"
+    PASSED_OVER = "passed_over"
+    MESSAGES_POSTED = "messages_posted"
+
+
+COUNTS_LINE: Final = "invocation finished"
+VERDICTS: Final = "verdicts"  # field of that line: rejected flows by verdict, with _ in place of -
+# Metrics whose alarm needs a zero, by function: it stands on the hour's minimum. A test compares
+# them with the template.
+ZEROS: Final = frozenset(
+    {
+        ("classify_s3", Metric.RULES_NOT_READ),
+        ("classify_cloudwatch_logs", Metric.RULES_NOT_READ),
+    }
+)
 
 
 class _CurrentStdout(io.TextIOBase):
@@ -107,20 +128,21 @@ class Observability:
             logging.getLogger(name).setLevel(logging.INFO)
         # Ephemeral: the other class shares its metrics between all instances of a process, and a
         # replay has several.
+        self._service = service
+        self._counts: Counter[LogCount] = Counter()
+        self._verdicts: Counter[str] = Counter()
         self._namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE
         self.metrics = EphemeralMetrics(namespace=self._namespace, service=service)
 
     def wrap(
         self, handle: Callable[[dict[str, Any], float], Any]
     ) -> Callable[[dict[str, Any], Any], Any]:
-        """Wrap a handler: log lines get the request id, and metrics are written after an error too.
+        """Wrap a handler: log lines get the request id, and counts are written after an error too.
 
         ``handle`` gets the event and the seconds that the invocation has left.
         """
 
         def handler(event: dict[str, Any], context: LambdaContext) -> object:
-            # Counted first, so that an invocation that fails is counted too.
-            self.count(Metric.EVENTS_RECEIVED)
             try:
                 seconds = context.get_remaining_time_in_millis() / 1_000
                 return handle(event, seconds)
@@ -128,18 +150,37 @@ class Observability:
                 # The one line that says what to look at.
                 self.event_failed(error)
                 raise
+            finally:
+                self._log_counts()
+                # Powertools' own wrapper warns in the log of every invocation without metrics.
+                if self.metrics.metric_set:
+                    self.metrics.flush_metrics()
 
-        measured = self.metrics.log_metrics(handler, capture_cold_start_metric=True)
         wrapped: Callable[[dict[str, Any], Any], Any] = self.logger.inject_lambda_context(
-            measured,
+            handler,
             clear_state=True,
             log_event=False,  # whatever POWERTOOLS_LOGGER_LOG_EVENT says
         )
         return wrapped
 
     def count(self, metric: Metric, value: int = 1) -> None:
-        """Add to a metric of the function."""
-        self.metrics.add_metric(name=metric, unit=MetricUnit.Count, value=value)
+        """Add to a metric of the function; nothing, unless its alarm needs the zero, for zero."""
+        if value > 0 or (self._service, metric) in ZEROS:
+            self.metrics.add_metric(name=metric, unit=MetricUnit.Count, value=value)
+
+    def note(self, name: LogCount, value: int = 1) -> None:
+        """Add to a count of the invocation's log line."""
+        self._counts[name] += value
+
+    def _log_counts(self) -> None:
+        """Write the counts that are above zero in one line, and begin anew."""
+        counts: dict[str, object] = {name.value: count for name, count in (+self._counts).items()}
+        if self._verdicts:
+            counts[VERDICTS] = dict(self._verdicts)
+        if counts:
+            self.logger.info(COUNTS_LINE, extra=counts)
+        self._counts.clear()
+        self._verdicts.clear()
 
     def read(self, reading: Reading) -> None:
         """Log the counts of a source, with a warning for malformed lines and unknown fields."""
@@ -170,7 +211,7 @@ class Observability:
 
         ``name`` is the object's, ``None`` for an event that names no object.
         """
-        self.count(Metric.PASSED_OVER)
+        self.note(LogCount.PASSED_OVER)
         self.logger.info("not a flow log, passed over", extra={"source": name, "reason": reason})
 
     def finished(self, counts: RecordCounts, outcome: Outcome, now: float) -> None:
@@ -180,11 +221,11 @@ class Observability:
         """
         for name, value in (
             (Metric.RECORDS_READ, counts.records),
-            (Metric.RECORDS_REJECTED, counts.rejected),
             (Metric.RECORDS_MALFORMED, counts.malformed.total()),
             (Metric.RECORDS_SKIP_DATA, counts.skip_data),
         ):
             self.count(name, value)
+        self.note(LogCount.RECORDS_REJECTED, counts.rejected)
         for notification in outcome.notified:
             if notification.last_seen is not None:
                 # Clocks differ: a record may end in the future.
@@ -196,36 +237,48 @@ class Observability:
         self.notified(outcome)
 
     def rejected(self, flows: Mapping[tuple[str, Severity], int]) -> None:
-        """Measure rejected flows by verdict and severity."""
+        """Measure rejected flows by severity, and note them by verdict."""
+        by_severity: Counter[Severity] = Counter()
         for (verdict, severity), count in flows.items():
+            by_severity[severity] += count
+            self._verdicts[verdict.replace("-", "_")] += count
+        for severity, count in by_severity.items():
             with single_metric(
                 name=Metric.REJECTED_FLOWS,
                 unit=MetricUnit.Count,
                 value=count,
                 namespace=self._namespace,
             ) as metric:
-                metric.add_dimension(name="verdict", value=verdict)
                 metric.add_dimension(name="severity", value=severity.value)
 
-    def rules_not_read(self, reasons: Mapping[tuple[str | None, str | None], str]) -> None:
-        """Count the accounts and Regions whose rules were not read, with a log line for each."""
-        self.count(Metric.RULES_NOT_READ, len(reasons))
-        for (account_id, region), reason in reasons.items():
-            self.logger.warning(
-                "rules not read",
-                extra={"account_id": account_id, "region": region, "reason": reason},
-            )
+    def rules_not_read(self, configs: BudgetedConfigSource) -> None:
+        """Count the accounts and Regions whose rules should have been read and were not.
+
+        There is a log line for each place without rules, also for those that nobody has set up to
+        be read.
+        """
+        if configs.has_asked:
+            failed = [
+                reason for reason in configs.refused.values() if not isinstance(reason, NotSetUp)
+            ]
+            self.count(Metric.RULES_NOT_READ, len(failed))
+        for (account_id, region), reason in configs.refused.items():
+            about = {"account_id": account_id, "region": region, "reason": reason.reason}
+            if isinstance(reason, NotSetUp):
+                self.logger.info("rules not set up to be read", extra=about)
+            else:
+                self.logger.warning("rules not read", extra=about)
 
     def notified(self, outcome: Outcome) -> None:
         """Count what was sent and what was not, with a log line for each message."""
+        self.count(Metric.ALERTS_PUBLISHED, len(outcome.notified))
+        self.count(Metric.ALERTS_UNSENT, len(outcome.undelivered))
         for name, value in (
-            (Metric.ALERTS_PUBLISHED, len(outcome.notified)),
-            (Metric.ALERTS_COUNTED, outcome.counted),
-            (Metric.ALERTS_EXPLAINED, outcome.inhibited),
-            (Metric.ALERTS_HELD_BACK, outcome.suppressed),
-            (Metric.ALERTS_UNSENT, len(outcome.undelivered)),
+            (LogCount.ALERTS_COUNTED, outcome.counted),
+            (LogCount.ALERTS_EXPLAINED, outcome.inhibited),
+            (LogCount.ALERTS_HELD_BACK, outcome.suppressed),
         ):
-            self.count(name, value)
+            self.note(name, value)
         for notification in outcome.notified:
             notified = {
                 "fingerprint": notification.fingerprint,
@@ -247,8 +300,8 @@ class Observability:
             self.logger.error("policy not usable", extra={"reason": problem})
 
     def muted(self, flows: Mapping[str, int]) -> None:
-        """Count the flows that the policy mutes, with a log line for each of its entries."""
-        self.count(Metric.FLOWS_MUTED, sum(flows.values()))
+        """Note the flows that the policy mutes, with a log line for each of its entries."""
+        self.note(LogCount.FLOWS_MUTED, sum(flows.values()))
         for entry, count in flows.items():
             self.logger.info("muted by the policy", extra={"entry": entry, "flows": count})
 
@@ -263,9 +316,24 @@ class Observability:
         self.logger.warning("stored state unreadable", extra={"key": key, "reason": reason})
 
     def already_counted(self, name: str) -> None:
-        """Count a source that was delivered again."""
-        self.count(Metric.SOURCES_DELIVERED_AGAIN)
+        """Note a source that was delivered again."""
+        self.note(LogCount.SOURCES_DELIVERED_AGAIN)
         self.logger.info("read before, not read again", extra={"source": name})
+
+    def subscribed(self, subscriptions: Subscriptions) -> None:
+        """Log how many subscriptions of a topic are confirmed, for the dashboard."""
+        self.logger.info(
+            "email subscriptions",
+            extra={
+                "topic": subscriptions.topic_arn,
+                "confirmed": subscriptions.confirmed,
+                "pending": subscriptions.pending,
+            },
+        )
+
+    def not_counted(self, error: Exception) -> None:
+        """Log why the subscriptions of a topic are not known; no alert depends on it."""
+        self.logger.warning("email subscriptions not counted", extra={"reason": str(error)})
 
     def missing(self, what: Missing) -> None:
         """Log what the stack's parameters leave out."""

@@ -22,6 +22,7 @@ _TOPIC_ARN = re.compile(
 )
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_QUEUE_URL = re.compile(r"https?://[A-Za-z0-9.:-]+/\d{12}/[A-Za-z0-9_-]{1,80}")
 _POLICY = re.compile(
     r"ssm:/?[A-Za-z0-9_./-]{1,1011}|appconfig:[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}"
 )
@@ -29,6 +30,7 @@ _ROLE_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
 # A person reads a message in two minutes, and nobody reads more in an hour. The topic, email (10 a
 # second) and chat take far more.
 MESSAGES_PER_HOUR = 30
+_ACCOUNTS = re.compile(r"\d{12}(,\d{12})*")
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9+=,.@:/-]{2,1224}")
 
 
@@ -52,13 +54,19 @@ class Settings:
     chat_topic_arn
         ``CHAT_TOPIC_ARN``: the SNS topic of Amazon Q Developer in chat applications; ``None`` for
         nobody.
+    operator_topic_arn
+        ``OPERATOR_TOPIC_ARN``: the SNS topic of this program's own alarms; ``None`` for nobody.
     alert_table
         ``ALERT_TABLE``: the DynamoDB table that alerts are remembered in.
     evidence_bucket
         ``EVIDENCE_BUCKET``: the S3 bucket that the evidence of sources is kept in; ``None`` for a
         function that reads none.
+    queue_url
+        ``QUEUE_URL``: the SQS queue that messages come from; ``None`` for a function without one.
     intervals
-        ``REPEAT_MINUTES``, ``RESOLVE_MINUTES``, ``DIGEST_HOURS``: how long things take.
+        ``REPEAT_MINUTES``, ``RESOLVE_MINUTES``, ``DIGEST_HOURS``: how long things take; and
+        ``FUNCTION_SECONDS``: the time-outs of the functions that send alerts, with blanks between
+        them.
     messages_per_hour
         ``MESSAGES_PER_HOUR``: alerts and reminders an hour at the most.
     policy
@@ -76,6 +84,8 @@ class Settings:
     reader_role_name, reader_external_id
         ``READER_ROLE_NAME`` and ``READER_EXTERNAL_ID``: the role that lets this account read the
         rules of others. ``None`` reads no other account's.
+    reader_accounts
+        ``READER_ACCOUNTS``: the accounts that have that role, with commas; empty for all.
     missing
         ``MISSING``: what the stack's parameters leave out, with blanks between the words.
         Subscriptions and flow logs that are made outside the stack may stand in for it.
@@ -84,8 +94,10 @@ class Settings:
     alert_topic_arn: str
     email_topic_arn: str | None
     chat_topic_arn: str | None
+    operator_topic_arn: str | None
     alert_table: str
     evidence_bucket: str | None
+    queue_url: str | None
     intervals: Intervals
     messages_per_hour: int
     policy: str | None
@@ -95,6 +107,7 @@ class Settings:
     partition: str
     reader_role_name: str | None
     reader_external_id: str | None
+    reader_accounts: frozenset[str] = frozenset()
     missing: tuple[Missing, ...] = ()
 
     @classmethod
@@ -118,14 +131,19 @@ class Settings:
             chat_topic_arn=_matching(
                 environment, "CHAT_TOPIC_ARN", _TOPIC_ARN, "an SNS topic's ARN"
             ),
+            operator_topic_arn=_matching(
+                environment, "OPERATOR_TOPIC_ARN", _TOPIC_ARN, "an SNS topic's ARN"
+            ),
             alert_table=_required(environment, "ALERT_TABLE", _TABLE, "a DynamoDB table's name"),
             evidence_bucket=_matching(
                 environment, "EVIDENCE_BUCKET", _BUCKET, "an S3 bucket's name"
             ),
+            queue_url=_matching(environment, "QUEUE_URL", _QUEUE_URL, "an SQS queue's address"),
             intervals=Intervals(
                 repeat=60 * _number(environment, "REPEAT_MINUTES", Intervals().repeat // 60),
                 resolve=60 * _number(environment, "RESOLVE_MINUTES", Intervals().resolve // 60),
                 digest=HOUR * _number(environment, "DIGEST_HOURS", Intervals().digest // HOUR),
+                outbox=_longest(environment, "FUNCTION_SECONDS", Intervals().outbox),
             ),
             messages_per_hour=_number(environment, "MESSAGES_PER_HOUR", MESSAGES_PER_HOUR),
             policy=_matching(
@@ -144,6 +162,12 @@ class Settings:
             reader_external_id=_matching(
                 environment, "READER_EXTERNAL_ID", _EXTERNAL_ID, "an external id"
             ),
+            reader_accounts=frozenset(
+                (_matching(environment, "READER_ACCOUNTS", _ACCOUNTS, "account ids") or "").split(
+                    ","
+                )
+            )
+            - {""},
             missing=_missing(environment.get("MISSING", "")),
         )
 
@@ -173,6 +197,12 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
         raise SettingsError(f"{name}: {text!r} is not a whole number from 1 to 999999")
     return int(text)
+
+
+def _longest(environment: Mapping[str, str], name: str, default: int) -> int:
+    """Return the largest of several numbers: one template knows the functions' time-outs."""
+    words = environment.get(name, "").split()
+    return max((_number({name: word}, name, default) for word in words), default=default)
 
 
 def _missing(text: str) -> tuple[Missing, ...]:

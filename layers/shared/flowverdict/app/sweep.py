@@ -10,7 +10,10 @@ from flowverdict.core.errors import DeliveryError
 from flowverdict.flowlog.s3_events import scheduled_at
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from flowverdict.app.observability import Observability
+    from flowverdict.delivery.sns import Subscriptions
     from flowverdict.lifecycle.manager import AlertManager
     from flowverdict.network.ports import ConfigSource
     from flowverdict.policy.source import PolicySource
@@ -25,11 +28,13 @@ class SweepAlerts:
         configs: ConfigSource,
         policies: PolicySource | None,
         observability: Observability,
+        subscriptions: Sequence[Callable[[], Subscriptions]] = (),
     ) -> None:
         self._manager = manager
         self._configs = configs
         self._policies = policies
         self._observability = observability
+        self._subscriptions = subscriptions
 
     def handle(self, event: dict[str, Any], _seconds: float) -> None:
         """Process all alerts that are due at the event's time.
@@ -46,9 +51,18 @@ class SweepAlerts:
             load_policy(self._policies, self._observability)
         configs = BudgetedConfigSource(self._configs)
         outcome = self._manager.sweep(scheduled_at(event), configs)
-        self._observability.rules_not_read(configs.refused)
+        self._observability.rules_not_read(configs)
         self._observability.notified(outcome)
+        self._count_subscriptions()
         if outcome.undelivered:
             raise DeliveryError(
                 f"{len(outcome.undelivered)} messages not sent; the first: {outcome.undelivered[0]}"
             )
+
+    def _count_subscriptions(self) -> None:
+        """Log who is subscribed to email: a scanner that unsubscribes leaves no other trace."""
+        for count in self._subscriptions:
+            try:
+                self._observability.subscribed(count())
+            except DeliveryError as error:
+                self._observability.not_counted(error)

@@ -6,18 +6,21 @@ import.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 
+from flowverdict.app.flow_log_queue import FlowLogQueue
 from flowverdict.app.ingest import ClassifyLogEvents, ClassifyObjects, IngestService
 from flowverdict.app.observability import Observability
 from flowverdict.app.settings import Settings
 from flowverdict.app.sweep import SweepAlerts
+from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import SettingsError
 from flowverdict.core.garbage_collection import collect_rarely
-from flowverdict.delivery.sns import SnsTopics
+from flowverdict.delivery.sns import SnsTopics, subscriptions_of
 from flowverdict.flowlog.log_formats import DescribedFormats, FixedFormat
 from flowverdict.flowlog.s3_objects import S3Objects
 from flowverdict.flows.evidence_s3 import S3Evidence
@@ -55,8 +58,12 @@ def classify_s3(environment: Mapping[str, str]) -> LambdaHandler:
     settings = Settings.from_environment(environment)
     observability = Observability("classify_s3")
     objects = S3Objects(boto3.client("s3", config=_CLIENT_CONFIG))
+    queue = None
+    if settings.queue_url is not None:
+        client = boto3.client("sqs", config=_CLIENT_CONFIG)
+        queue = FlowLogQueue(client, settings.queue_url, observability.logger)
     return observability.wrap(
-        ClassifyObjects(objects, _service(settings, observability), observability).handle
+        ClassifyObjects(objects, _service(settings, observability), observability, queue).handle
     )
 
 
@@ -93,11 +100,17 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
         accepted = AcceptedInEvidence(
             _evidence(settings.evidence_bucket, observability), observability.evidence_unreadable
         )
+    sns = reject_malformed_responses(boto3.client("sns", config=_CLIENT_CONFIG))
     sweep = SweepAlerts(
         _manager(settings, store, accepted),
         _configs(settings, observability),
         _policies(settings, client),
         observability,
+        [
+            partial(subscriptions_of, sns, topic_arn)
+            for topic_arn in (settings.email_topic_arn, settings.operator_topic_arn)
+            if topic_arn is not None
+        ],
     )
     return observability.wrap(sweep.handle)
 
@@ -116,6 +129,7 @@ def _service(settings: Settings, observability: Observability) -> IngestService:
         evaluator=WindowEvaluator(evidence, store, manager, settings.intervals),
         store=store,
         feeds=FeedReadings(store, settings.intervals),
+        intervals=settings.intervals,
         evidence=evidence,
         configs=_configs(settings, observability),
         policies=_policies(settings, client),
@@ -164,6 +178,7 @@ def _configs(settings: Settings, observability: Observability) -> ConfigSource:
             name=settings.reader_role_name,
             external_id=settings.reader_external_id,
             partition=settings.partition,
+            accounts=settings.reader_accounts,
         )
     return Ec2Config(
         clients=client_factory(),

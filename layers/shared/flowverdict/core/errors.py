@@ -7,11 +7,13 @@ FlowVerdictError
 |-- ObjectError              an object (or file) could not be read whole; names object and reason
 |   |-- NotAFlowLogError     the content is not a flow log
 |   |   `-- EmptyObjectError there is no content
+|   |-- ObjectBusyError      S3 did not deliver the object this time
 |   `-- ObjectGoneError      the object does not exist (any more)
 |-- DeliveryError            an alert could not be published
 |   `-- WebhookRefusedError  the webhook's address is not valid any more; a newer address may be
 |-- NotificationError        a text is not an alert or notice, or has another version
 |-- EvidenceError            stored evidence could not be read or written
+|-- PostponedError           what a source shows is judged later, with the rules
 |-- OutOfTimeError           an object could not be read in the time that an invocation has for it
 |-- StateError               the stored state of alerts could not be read or written
 |-- ConfigError              a snapshot of the VPC configuration has a wrong shape; names the key
@@ -25,7 +27,7 @@ A malformed *line* is not an error: it is counted by reason and reading goes on
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +44,14 @@ class FlowVerdictError(Exception):
 
     Error texts quote names of objects and words of documents, which other people choose. Only this
     class escapes and cuts them.
+
+    Attributes
+    ----------
+    passing
+        Whether another try within minutes may succeed, with nothing mended in between.
     """
+
+    passing: ClassVar[bool] = False
 
     def __init__(self, text: str) -> None:
         line = text if text.isprintable() else "".join(map(_printable, text[:MAX_ERROR_TEXT]))
@@ -65,6 +74,8 @@ class FormatError(FlowVerdictError):
 
 class FormatUnknownError(FlowVerdictError):
     """EC2 did not describe a flow log's format; another try may succeed."""
+
+    passing = True
 
 
 class ObjectError(FlowVerdictError):
@@ -96,6 +107,12 @@ class ObjectGoneError(ObjectError):
     """The object that an event names does not exist."""
 
 
+class ObjectBusyError(ObjectError):
+    """S3 throttled, failed or did not answer in time; another try may succeed."""
+
+    passing = True
+
+
 class DeliveryError(FlowVerdictError):
     """An alert could not be published."""
 
@@ -111,13 +128,25 @@ class NotificationError(FlowVerdictError):
 class OutOfTimeError(FlowVerdictError):
     """An object could not be read in the time that an invocation has for reading."""
 
+    passing = True
+
+
+class PostponedError(FlowVerdictError):
+    """The rules cannot be read for now, and what was told with them must not get worse."""
+
+    passing = True
+
 
 class EvidenceError(FlowVerdictError):
     """Stored evidence could not be read or written; another try may succeed."""
 
+    passing = True
+
 
 class StateError(FlowVerdictError):
     """The alerts table could not be read or written; another try may succeed."""
+
+    passing = True
 
 
 class ConfigError(FlowVerdictError):

@@ -8,6 +8,7 @@ together may be 256 KiB.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -44,6 +45,34 @@ def attributes(notification: Notification) -> Mapping[str, MessageAttributeValue
             "direction": notification.flow_direction or "unknown",
         }
     return {name: {"DataType": "String", "StringValue": value} for name, value in values.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscriptions:
+    """How many subscriptions of a topic are confirmed, and how many wait for that."""
+
+    topic_arn: str
+    confirmed: int
+    pending: int
+
+
+def subscriptions_of(client: SNSClient, topic_arn: str) -> Subscriptions:
+    """Count the subscriptions of a topic.
+
+    Raises
+    ------
+    DeliveryError
+        SNS did not answer.
+    """
+    try:
+        told = client.get_topic_attributes(TopicArn=topic_arn)["Attributes"]
+        return Subscriptions(
+            topic_arn=topic_arn,
+            confirmed=int(told["SubscriptionsConfirmed"]),
+            pending=int(told["SubscriptionsPending"]),
+        )
+    except (BotoCoreError, ClientError, KeyError, ValueError) as error:
+        raise DeliveryError(f"{topic_arn}: subscriptions not counted: {error}") from error
 
 
 class SnsTopics:

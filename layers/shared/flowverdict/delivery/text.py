@@ -181,12 +181,31 @@ def copyable_commands(remediation: RemediationText, most: int | None = None) -> 
     """Return the commands of a fix as lines to copy, or ``None`` if they must not be copied.
 
     A command that is cut off, or that looks different from what it is (control characters, reading
-    direction), must not be copied. ``most`` is the number of characters that fit.
+    direction), must not be copied. ``most`` is the number of characters that fit, the shared
+    commands included, which ``shared_commands`` returns.
     """
-    commands = "\n".join(remediation.commands)
-    if most is not None and len(commands) > most:
+    every = (*remediation.shared, *remediation.commands)
+    if most is not None and len("\n".join(every)) > most:
         return None
-    return commands if all(command.isprintable() for command in remediation.commands) else None
+    return "\n".join(remediation.commands) if all(map(str.isprintable, every)) else None
+
+
+def shared_commands(remediation: RemediationText) -> tuple[str, str] | None:
+    """Return what to say of the commands that another fix offers too, and the commands as lines.
+
+    ``None`` without such commands. Each alert is read by itself, so the reader is not sent to
+    another message: whoever has not run the command runs it here.
+    """
+    if not remediation.shared:
+        return None
+    what, each = (
+        ("this command", "it") if len(remediation.shared) == 1 else ("these commands", "each")
+    )
+    note = (
+        f"The fix for {remediation.shared_with or 'another problem'} offers {what} too. Run {each} "
+        "once: where that is done, EC2 answers Duplicate or AlreadyExists, and nothing changes."
+    )
+    return note, "\n".join(remediation.shared)
 
 
 def fix_heading(remediation: RemediationText) -> str:

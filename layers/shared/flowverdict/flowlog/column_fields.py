@@ -15,19 +15,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowverdict.flowlog.columnar import NOT_LOGGED
-from flowverdict.flowlog.fields import FIELDS, MAX_INT_64, MAX_PORT, MAX_PROTOCOL, FieldKind
+from flowverdict.flowlog.fields import (
+    ACCOUNT_DIGITS,
+    FIELDS,
+    MAX_INT_64,
+    MAX_PORT,
+    MAX_PROTOCOL,
+    UNKNOWN_ACCOUNT,
+    FieldKind,
+)
 from flowverdict.flowlog.flow_hash_numpy import (
     ABSENT,
     EGRESS,
+    IDENTITY,
     INGRESS,
     MASKS,
     MAX_TOKEN,
-    MULTIPLIER,
     SAME,
     TO_TOP,
     UINT64,
     WORD_BYTES,
     IdentifiedTokens,
+    Seed,
     Texts,
     Tokens,
     mixed,
@@ -37,7 +46,7 @@ from flowverdict.flowlog.flow_hash_numpy import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -56,7 +65,9 @@ _ZERO_DIGITS, _OVER_NINE, _TOP_BITS, _COLONS, _LOW_SEVEN_BITS = (
     repeated(byte) for byte in (0x30, 0x76, 0x80, 0x3A, 0x7F)
 )
 
-_ACCEPT, _REJECT, _OK = (word_of(text) for text in (b"ACCEPT", b"REJECT", b"OK"))
+_ACCEPT, _REJECT, _OK, _UNKNOWN = (
+    word_of(text) for text in (b"ACCEPT", b"REJECT", b"OK", UNKNOWN_ACCOUNT.encode())
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,8 @@ class Layout:
         The largest value of each of these; shape (keys, 1).
     times
         Those of ``start`` and ``end`` that the format has.
+    prefixes
+        What the IDs begin with, and as many bytes of ones, by field name.
     """
 
     width: int
@@ -88,6 +101,7 @@ class Layout:
     keys: int
     maximum: Words
     times: tuple[str, ...]
+    prefixes: dict[str, tuple[np.uint64, np.uint64]]
 
 
 _KEY_INTEGERS = {"srcport": MAX_PORT, "dstport": MAX_PORT, "protocol": MAX_PROTOCOL}
@@ -95,6 +109,7 @@ _PACKET_FIELDS = ("pkt-srcaddr", "pkt-dstaddr")
 ADDRESSES = ("srcaddr", "dstaddr")
 _INTERFACES = {"interface-id", "resource-id"}
 _IDENTIFIERS = {*_INTERFACES, "vpc-id", "subnet-id"}
+_ACCOUNT = "account-id"
 _TIMES = ("start", "end")
 
 
@@ -104,6 +119,11 @@ def _safe_digits(name: str) -> int:
         return _FLAG_DIGITS
     maximum = _KEY_INTEGERS.get(name, FIELDS[name].maximum)
     return 2 * WORD_BYTES if maximum == MAX_INT_64 else min(len(str(maximum)), WORD_BYTES)
+
+
+def _prefixes(names: Iterable[str]) -> dict[str, tuple[np.uint64, np.uint64]]:
+    known = {name: FIELDS[name].prefix.encode() for name in names if name in FIELDS}
+    return {name: (word_of(prefix), MASKS[len(prefix)]) for name, prefix in known.items() if prefix}
 
 
 @lru_cache(maxsize=16)
@@ -127,6 +147,7 @@ def layout_of(record_format: RecordFormat) -> Layout | None:
         keys=len(keys),
         maximum=np.array([_KEY_INTEGERS[name] for name in keys], np.uint64)[:, None],
         times=tuple(name for name in _TIMES if name in at),
+        prefixes=_prefixes(at),
     )
 
 
@@ -229,13 +250,29 @@ class Fields(Texts):
                 | (self.direction.first == ABSENT)
             )
             self.regular &= known
-        for name in _IDENTIFIERS & layout.at.keys():
-            self.regular &= self._places(name)[1] <= MAX_TOKEN
+        self._check_ids()
         if layout.times:
             self._read_times()
         if layout.integers:
             self._read_integers()
         self._read_addresses()
+
+    def _check_ids(self) -> None:
+        for name in _IDENTIFIERS & self.layout.at.keys():
+            self.regular &= self._places(name)[1] <= MAX_TOKEN
+        for name, (prefix, mask) in self.layout.prefixes.items():
+            word = self._first_words(name)
+            self.regular &= (word & mask == prefix) | (word == ABSENT)
+        if _ACCOUNT in self.layout.at:
+            starts, lengths = self._places(_ACCOUNT)
+            word = self.word(starts, lengths)
+            # The eight digits at the beginning and those at the end, of twelve.
+            digits = _all_digits(self._words[starts] ^ _ZERO_DIGITS)
+            digits &= _all_digits(
+                self._words[starts + (ACCOUNT_DIGITS - WORD_BYTES)] ^ _ZERO_DIGITS
+            )
+            digits &= lengths == ACCOUNT_DIGITS
+            self.regular &= digits | (word == _UNKNOWN) | (word == ABSENT)
 
     def tokens(self, *names: str) -> Tokens:
         """Return the words of a field, or of several fields in sequence."""
@@ -348,9 +385,8 @@ class Fields(Texts):
 
     def _identities_of(self, tokens: Tokens) -> Words:
         """Return 64 bits for each word that distinguish the words of a column."""
-        return self.with_rest(
-            mixed(mixed(tokens.first * MULTIPLIER) ^ tokens.second), tokens, 2 * WORD_BYTES
-        )
+        state = mixed(mixed(tokens.first * IDENTITY, IDENTITY) ^ tokens.second, IDENTITY)
+        return self.with_rest(state, tokens, 2 * WORD_BYTES, IDENTITY)
 
     def seen(self, name: str) -> IdentifiedTokens:
         """Return a field's words with their identities."""
@@ -359,16 +395,15 @@ class Fields(Texts):
         tokens = self.tokens(name)
         return tokens.seen(self._identities_of(tokens))
 
-    def hashes(self, seed: np.uint64) -> tuple[Words, Words]:
+    def hashes(self, seed: Seed) -> tuple[Words, Words]:
         """Return the hash states after the interface, and the hashes of the keys; uint64."""
-        states = [np.full(self.size, seed, np.uint64)]
-        for index, tokens in enumerate(
-            (*self._key(), self.direction if self.direction is not None else self.constant(ABSENT))
-        ):
-            states.append(self.with_field(states[-1], index, tokens))
-        return states[1], mixed(mixed(states[-1]))
+        states = [np.full(self.size, seed.begin, np.uint64)]
+        for index, tokens in enumerate(self._key()):
+            states.append(self.with_field(states[-1], index, tokens, seed.multiplier))
+        direction = self.direction if self.direction is not None else self.constant(ABSENT)
+        return states[1], self.with_direction(states[-1], direction, seed.multiplier)
 
-    def related(self, rows: Integers, seed: np.uint64) -> Words:
+    def related(self, rows: Integers, seed: Seed) -> Words:
         """Return ``related_hashes`` of some of the lines; uint64, shape (rows, 6)."""
         return related(
             Texts(self._words, rows.size), [column.part(rows) for column in self._key()], seed

@@ -15,8 +15,8 @@ from flowverdict.flowlog.column_fields import ADDRESSES, Fields
 from flowverdict.flowlog.columnar import InterfaceFacts, canonical_address
 from flowverdict.flowlog.flow_hash_numpy import (
     EGRESS,
+    IDENTITY,
     INGRESS,
-    MULTIPLIER,
     UINT64,
     IdentifiedTokens,
     mixed,
@@ -67,7 +67,7 @@ class _SeenTexts:
             self._usual = _longer(self._usual, 2 * needed)
         new = self._usual[places] != seen.identities
         news = np.flatnonzero(new if among is None else new & among)
-        pairs = mixed(places[news].view(np.uint64) * MULTIPLIER) ^ seen.identities[news]
+        pairs = mixed(places[news].view(np.uint64) * IDENTITY, IDENTITY) ^ seen.identities[news]
         for row in news[np.unique(pairs, return_index=True)[1]].tolist():
             self.texts.setdefault(int(places[row]), set()).add(
                 self._text(seen.starts[row], seen.lengths[row])

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from isal import igzip, igzip_lib
 
-from flowverdict.flowlog import flow_hash
 from flowverdict.flowlog.column_fields import Fields, Layout, are_v4, layout_of
 from flowverdict.flowlog.column_interfaces import MEMO_BITS, Interfaces, first_place, second_place
 from flowverdict.flowlog.columnar import (
@@ -28,9 +27,9 @@ from flowverdict.flowlog.columnar import (
 )
 from flowverdict.flowlog.flow_hash_numpy import (
     PADDING,
-    UINT64,
     Flags,
     Integers,
+    Seed,
     Tokens,
     Words,
     every_word,
@@ -135,7 +134,7 @@ class _ChunkReader:
         np.empty(_FREED_ONCE_BYTES, np.uint8)
         self._reader = reader
         self._sink = sink
-        self._seed = UINT64(seed & flow_hash.MASK)
+        self._seed = Seed.of(seed)
         self._windows = windows
         self._buffer = bytearray(MAX_LINE_BYTES + CHUNK_BYTES + PADDING)
         self._text = _texts_of(self._buffer)

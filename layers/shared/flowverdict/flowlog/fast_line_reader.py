@@ -23,7 +23,13 @@ from flowverdict.flowlog.columnar import (
     Windows,
     canonical_address,
 )
-from flowverdict.flowlog.fields import FIELDS, MAX_INT_64, FieldKind
+from flowverdict.flowlog.fields import (
+    ACCOUNT_DIGITS,
+    FIELDS,
+    MAX_INT_64,
+    UNKNOWN_ACCOUNT,
+    FieldKind,
+)
 from flowverdict.flowlog.line_reader import (
     MAX_LINE_BYTES,
     LineReader,
@@ -106,6 +112,10 @@ def _word(name: str) -> str:
         return "[!-~]++"
     if known.kind is FieldKind.INTEGER:
         return f"[0-9]{{1,{18 if known.maximum == MAX_INT_64 else 9}}}|-"
+    if known.kind is FieldKind.ACCOUNT:
+        return f"[0-9]{{{ACCOUNT_DIGITS}}}|{UNKNOWN_ACCOUNT}|-"
+    if known.kind is FieldKind.ID:
+        return f"{known.prefix}[!-~]{{0,{MAX_TEXT - len(known.prefix)}}}+|-"
     return f"[!-~]{{1,{MAX_TEXT}}}+"
 
 
@@ -187,6 +197,7 @@ class _FastLineReader:
         self._reader = reader
         self._sink = sink
         self._seed = seed & flow_hash.MASK
+        self._multiplier = flow_hash.multiplier_of(seed)
         self._windows = windows
         self._formats: tuple[RecordFormat, ...] = ()
         self._line_pattern: _LinePattern | None = None
@@ -232,7 +243,7 @@ class _FastLineReader:
                 return False
             self._route_states[route] = state
         state = flow_hash.with_fields(
-            state, 5, (source_port, destination_port, protocol, direction)
+            state, self._multiplier, 5, (source_port, destination_port, protocol, direction)
         )
         last = start if end == _DASH else end
         window = self._windows.of(None if last == _DASH else int(last))
@@ -240,7 +251,7 @@ class _FastLineReader:
         if columns is None:
             columns = self._columns[window] = (array("Q"), array("q"), array("q"), array("i"))
         hashes, starts, ends, all_flags = columns
-        hashes.append(flow_hash.finished(state))
+        hashes.append(flow_hash.finished(state, self._multiplier))
         starts.append(NOT_LOGGED if start == _DASH else int(start))
         ends.append(NOT_LOGGED if last == _DASH else int(last))
         all_flags.append(NOT_LOGGED if flags == _DASH else int(flags))
@@ -262,12 +273,16 @@ class _FastLineReader:
         name = _interface_name(interface, resource)
         state = self._interface_states.get(name)
         if state is None:
-            state = self._interface_states[name] = flow_hash.with_fields(self._seed, 0, (name,))
+            state = self._interface_states[name] = flow_hash.with_fields(
+                self._seed, self._multiplier, 0, (name,)
+            )
         packet_addresses = (
             flow_hash.SAME if packet in {plain, _DASH} else packet
             for packet, plain in ((packet_source, source), (packet_destination, destination))
         )
-        return flow_hash.with_fields(state, 1, (source, destination, *packet_addresses))
+        return flow_hash.with_fields(
+            state, self._multiplier, 1, (source, destination, *packet_addresses)
+        )
 
     def _flush(self) -> None:
         """Hand the columns to the sink, and sum up what they show about interfaces."""

@@ -29,6 +29,8 @@ class FieldKind(StrEnum):
 
     INTEGER = "integer"
     TEXT = "text"
+    ACCOUNT = "account"
+    ID = "id"
     ADDRESS = "address"
     ACTION = "action"
     LOG_STATUS = "log-status"
@@ -50,6 +52,8 @@ class Field:
         The type of its values.
     maximum
         The largest value of an integer; all integers are non-negative.
+    prefix
+        What an ID begins with. Swapped columns show by it, since IDs are texts like all others.
     observed
         Whether its values (texts and integers) over all rejected records of a flow are shown to the
         evidence rules, see ``flows/observed.py``.
@@ -59,6 +63,7 @@ class Field:
     since: int
     kind: FieldKind = FieldKind.TEXT
     maximum: int = 0
+    prefix: str = ""
     observed: bool = False
 
     @property
@@ -78,13 +83,22 @@ def _texts(since: int, *names: str, observed: bool = False) -> list[Field]:
     return [Field(name=name, since=since, observed=observed) for name in names]
 
 
+def _accounts(since: int, *names: str) -> list[Field]:
+    return [Field(name=name, since=since, kind=FieldKind.ACCOUNT) for name in names]
+
+
+def _ids(since: int, prefix: str, *names: str) -> list[Field]:
+    return [Field(name=name, since=since, kind=FieldKind.ID, prefix=prefix) for name in names]
+
+
 def _addresses(since: int, *names: str) -> list[Field]:
     return [Field(name=name, since=since, kind=FieldKind.ADDRESS) for name in names]
 
 
 _TABLE = (
     *_integers(2, MAX_INT_32, "version"),
-    *_texts(2, "account-id", "interface-id"),
+    *_accounts(2, "account-id"),
+    *_ids(2, "eni-", "interface-id"),
     *_addresses(2, "srcaddr", "dstaddr"),
     *_integers(2, MAX_PORT, "srcport", "dstport"),
     *_integers(2, MAX_PROTOCOL, "protocol"),
@@ -92,7 +106,9 @@ _TABLE = (
     *_integers(2, MAX_EPOCH, "start", "end"),
     Field(name="action", since=2, kind=FieldKind.ACTION),
     Field(name="log-status", since=2, kind=FieldKind.LOG_STATUS),
-    *_texts(3, "vpc-id", "subnet-id", "instance-id"),
+    *_ids(3, "vpc-", "vpc-id"),
+    *_ids(3, "subnet-", "subnet-id"),
+    *_ids(3, "i-", "instance-id"),
     *_integers(3, MAX_INT_32, "tcp-flags"),
     *_texts(3, "type"),
     *_addresses(3, "pkt-srcaddr", "pkt-dstaddr"),
@@ -100,23 +116,15 @@ _TABLE = (
     *_texts(5, "pkt-src-aws-service", "pkt-dst-aws-service"),
     Field(name="flow-direction", since=5, kind=FieldKind.FLOW_DIRECTION),
     *_integers(5, MAX_INT_32, "traffic-path", observed=True),
-    *_texts(
-        6,
-        "resource-type",
-        "tgw-id",
-        "tgw-attachment-id",
-        "tgw-src-vpc-account-id",
-        "tgw-dst-vpc-account-id",
-        "tgw-src-vpc-id",
-        "tgw-dst-vpc-id",
-        "tgw-src-subnet-id",
-        "tgw-dst-subnet-id",
-        "tgw-src-eni",
-        "tgw-dst-eni",
-        "tgw-src-az-id",
-        "tgw-dst-az-id",
-        "tgw-pair-attachment-id",
-    ),
+    *_texts(6, "resource-type"),
+    *_ids(6, "tgw-", "tgw-id"),
+    *_ids(6, "tgw-attach-", "tgw-attachment-id"),
+    *_accounts(6, "tgw-src-vpc-account-id", "tgw-dst-vpc-account-id"),
+    *_ids(6, "vpc-", "tgw-src-vpc-id", "tgw-dst-vpc-id"),
+    *_ids(6, "subnet-", "tgw-src-subnet-id", "tgw-dst-subnet-id"),
+    *_ids(6, "eni-", "tgw-src-eni", "tgw-dst-eni"),
+    *_texts(6, "tgw-src-az-id", "tgw-dst-az-id"),
+    *_ids(6, "tgw-attach-", "tgw-pair-attachment-id"),
     *_integers(
         6,
         MAX_INT_64,
@@ -163,6 +171,11 @@ _TABLE = (
         observed=True,
     ),
 )
+
+ACCOUNT_DIGITS = 12
+# In place of the account, for an interface that an AWS service made
+# (https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html).
+UNKNOWN_ACCOUNT = "unknown"
 
 FIELDS: Mapping[str, Field] = MappingProxyType({field.name: field for field in _TABLE})
 

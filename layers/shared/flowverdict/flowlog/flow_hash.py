@@ -4,8 +4,11 @@ Among *n* keys, two have the same hash with a probability of about n² / 2⁶⁵
 million flows. A look-up among *n* hashes finds a wrong flow with a probability of n / 2⁶⁴: 10,000
 rejects with six look-ups each among 5 million flows find a wrong flow once in 60 million such
 files.
-The hash is not cryptographic, but it begins with a secret seed, which the functions store in their
-table: a sender of traffic cannot search for addresses and ports with equal hashes.
+The hash is not cryptographic, but it has a secret seed, which the functions store in their table:
+it begins with the seed, and multiplies by a number that is derived from the seed. Whoever does not
+know the seed cannot choose two addresses of which a difference in one word undoes a difference in
+the word before: between two words of a field the state is mixed twice, so that 40 of its bits
+depend on the secret number.
 
 ``flow_hash_numpy`` computes the same hashes for columns; a test compares both.
 """
@@ -13,6 +16,7 @@ table: a sender of traffic cannot search for addresses and ports with equal hash
 from __future__ import annotations
 
 from functools import lru_cache
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from flowverdict.flowlog.records import ABSENT
@@ -25,8 +29,8 @@ if TYPE_CHECKING:
 
 MASK = (1 << 64) - 1
 WORD = 8
-# Odd, with bits all over: 2^64 divided by the golden ratio.
-MULTIPLIER = 0x9E3779B97F4A7C15
+# The version of the hash, kept with stored hashes: other versions' hashes say nothing here.
+VERSION = 2
 # Added after each field, so that a token's end cannot pass for its neighbour's start: digits of pi.
 AFTER_FIELD = (
     0x243F6A8885A308D3,
@@ -44,38 +48,46 @@ DIRECTION = 8  # the index of the direction among the fields of a key
 SAME = b"="
 
 
-def mix(value: int) -> int:
-    """Return 64 bits in which each half of the value has influenced the other."""
-    value = value * MULTIPLIER & MASK
-    return value ^ value >> 32
+# Few seeds are in use: one, and in tests some more.
+@lru_cache(maxsize=1_024)
+def multiplier_of(seed: int) -> int:
+    """Return the odd number of 64 bits that a seed multiplies by."""
+    digest = blake2b((seed & MASK).to_bytes(WORD, "little"), digest_size=WORD).digest()
+    return int.from_bytes(digest, "little") | 1
 
 
-def with_fields(state: int, index: int, tokens: Iterable[bytes]) -> int:
+def with_fields(state: int, multiplier: int, index: int, tokens: Iterable[bytes]) -> int:
     """Return the state after more fields; ``index`` is the first field's place in the key."""
-    # mix() is written out, also for a token of one word: calls and a loop took half of the time.
+    # Mixing is written out, also for a token of one word: calls and a loop took half of the time.
     for place, token in enumerate(tokens, start=index):
-        if 0 < len(token) <= WORD:
-            state = (state ^ int.from_bytes(token, "little")) * MULTIPLIER & MASK
+        length = len(token)
+        if 0 < length <= WORD:
+            state = (state ^ int.from_bytes(token, "little")) * multiplier & MASK
             state ^= state >> 32
         else:
-            for at in range(0, len(token), WORD):
+            for at in range(0, length, WORD):
+                if at:
+                    state = state * multiplier & MASK
+                    state ^= state >> 32
                 state = (
                     state ^ int.from_bytes(token[at : at + WORD], "little")
-                ) * MULTIPLIER & MASK
+                ) * multiplier & MASK
                 state ^= state >> 32
-        state = (state + AFTER_FIELD[place]) * MULTIPLIER & MASK
+        state = (state + AFTER_FIELD[place]) * multiplier & MASK
         state ^= state >> 32
     return state
 
 
-def finished(state: int) -> int:
+def finished(state: int, multiplier: int) -> int:
     """Return the hash of a state: the last field influences all of its bits."""
-    return mix(mix(state))
+    state = state * multiplier & MASK
+    state = (state ^ state >> 32) * multiplier & MASK
+    return state ^ state >> 32
 
 
 def key_hash(key: FlowKey, seed: int = 0) -> int:
     """Return a key's 64-bit hash: equal for equal seeds on every machine and in every run."""
-    return _with_direction(_but_direction(key, seed), key)
+    return _with_direction(_but_direction(key, seed), multiplier_of(seed), key)
 
 
 def related_hashes(key: FlowKey, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -84,7 +96,7 @@ def related_hashes(key: FlowKey, seed: int) -> tuple[tuple[int, ...], tuple[int,
     The keys of each group differ in the direction alone, so their other fields are hashed once.
     """
     mirrors, same = (
-        tuple(_with_direction(state, related) for related in keys)
+        tuple(_with_direction(state, multiplier_of(seed), related) for related in keys)
         for keys in (key.mirrors(), key.same())
         for state in (_but_direction(keys[0], seed),)
     )
@@ -107,11 +119,13 @@ def columns_of_tokens(keys: Sequence[FlowKey]) -> list[list[bytes]]:
 
 
 def _but_direction(key: FlowKey, seed: int) -> int:
-    return with_fields(seed & MASK, 0, (token for (token,) in columns_of_tokens([key])))
+    tokens = (token for (token,) in columns_of_tokens([key]))
+    return with_fields(seed & MASK, multiplier_of(seed), 0, tokens)
 
 
-def _with_direction(state: int, key: FlowKey) -> int:
-    return finished(with_fields(state, DIRECTION, (_token(key.direction),)))
+def _with_direction(state: int, multiplier: int, key: FlowKey) -> int:
+    state = with_fields(state, multiplier, DIRECTION, (_token(key.direction),))
+    return finished(state, multiplier)
 
 
 # A file repeats few addresses; to format an address takes longer than to hash it.

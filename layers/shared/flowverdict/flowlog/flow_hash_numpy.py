@@ -45,23 +45,33 @@ TO_TOP = np.array(
     [8 * (WORD_BYTES - length) if length else 0 for length in range(WORD_BYTES + 1)], np.uint64
 )
 
-MULTIPLIER, _HALF = UINT64(flow_hash.MULTIPLIER), UINT64(32)
+_HALF = UINT64(32)
+# Multiplies where 64 bits stand for a word within one file: odd, 2^64 divided by the golden ratio.
+IDENTITY = UINT64(0x9E3779B97F4A7C15)
 _AFTER_FIELD = np.array(flow_hash.AFTER_FIELD, np.uint64)
 
 INGRESS, EGRESS, ABSENT = (word_of(text) for text in (b"ingress", b"egress", b"-"))
 SAME = word_of(flow_hash.SAME)
 
 
-def mixed(words: Words) -> Words:
-    """Mix a column as ``flow_hash.mix`` does; the column is overwritten and returned."""
-    words *= MULTIPLIER
+def mixed(words: Words, multiplier: np.uint64) -> Words:
+    """Mix a column as ``flow_hash`` mixes a state; the column is overwritten and returned."""
+    words *= multiplier
     words ^= words >> _HALF
     return words
 
 
-def _after_field(state: Words, index: int) -> Words:
-    state += _AFTER_FIELD[index]
-    return mixed(state)
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """Where hashes begin, and what they multiply by."""
+
+    begin: np.uint64
+    multiplier: np.uint64
+
+    @classmethod
+    def of(cls, seed: int) -> Seed:
+        """Return the seed of ``flow_hash.key_hash``."""
+        return cls(UINT64(seed & flow_hash.MASK), UINT64(flow_hash.multiplier_of(seed)))
 
 
 @dataclass(slots=True)
@@ -105,29 +115,41 @@ class Texts:
         )
         return Tokens(starts, lengths, self.word(starts, lengths), second)
 
-    def with_rest(self, state: Words, tokens: Tokens, offset: int) -> Words:
+    def with_rest(self, state: Words, tokens: Tokens, offset: int, multiplier: np.uint64) -> Words:
         """Return the states after the tokens' bytes from ``offset`` on; few tokens are so long."""
         if tokens.lengths.min(initial=MAX_TOKEN) > offset:
-            state = mixed(state ^ self.word(tokens.starts + offset, tokens.lengths - offset))
+            word = self.word(tokens.starts + offset, tokens.lengths - offset)
+            state = mixed(mixed(state, multiplier) ^ word, multiplier)
             offset += WORD_BYTES
         rows = np.flatnonzero(tokens.lengths > offset)
         while rows.size and offset < MAX_TOKEN:
             starts, lengths = tokens.starts[rows] + offset, tokens.lengths[rows] - offset
-            state[rows] = mixed(state[rows] ^ self.word(starts, lengths))
+            state[rows] = mixed(
+                mixed(state[rows], multiplier) ^ self.word(starts, lengths), multiplier
+            )
             offset += WORD_BYTES
             rows = rows[lengths > WORD_BYTES]
         return state
 
-    def with_field(self, state: Words, index: int, tokens: Tokens) -> Words:
+    def with_field(self, state: Words, index: int, tokens: Tokens, multiplier: np.uint64) -> Words:
         """Return the states after one field: ``flow_hash.with_fields`` for a column."""
-        state = mixed(state ^ tokens.first)
+        state = mixed(state ^ tokens.first, multiplier)
         more = tokens.lengths > WORD_BYTES
         if more.any():
-            longer = mixed(state ^ tokens.second)
+            longer = mixed(mixed(state.copy(), multiplier) ^ tokens.second, multiplier)
             state = self.with_rest(
-                longer if more.all() else np.where(more, longer, state), tokens, 2 * WORD_BYTES
+                longer if more.all() else np.where(more, longer, state),
+                tokens,
+                2 * WORD_BYTES,
+                multiplier,
             )
-        return _after_field(state, index)
+        state += _AFTER_FIELD[index]
+        return mixed(state, multiplier)
+
+    def with_direction(self, state: Words, tokens: Tokens, multiplier: np.uint64) -> Words:
+        """Return the hashes of states after their last field, the direction."""
+        state = self.with_field(state, flow_hash.DIRECTION, tokens, multiplier)
+        return mixed(mixed(state, multiplier), multiplier)
 
     def constant(self, word: np.uint64) -> Tokens:
         """Return a column of one repeated token of at most eight bytes."""
@@ -156,7 +178,7 @@ def related_hashes(keys: Sequence[FlowKey], seed: int) -> Words:
         strict=True,
     )
     columns = [texts.tokens_at(*field_places) for field_places in places]
-    return related(texts, columns, UINT64(seed & flow_hash.MASK))
+    return related(texts, columns, Seed.of(seed))
 
 
 def related_table(known: Sequence[bytes | None], keys: Sequence[FlowKey], seed: int) -> Words:
@@ -172,7 +194,7 @@ def related_table(known: Sequence[bytes | None], keys: Sequence[FlowKey], seed: 
     return table
 
 
-def related(texts: Texts, columns: Sequence[Tokens], seed: np.uint64) -> Words:
+def related(texts: Texts, columns: Sequence[Tokens], seed: Seed) -> Words:
     """Return ``related_hashes`` of a key's eight columns without the direction; shape (rows, 6)."""
     (
         interface,
@@ -196,14 +218,13 @@ def related(texts: Texts, columns: Sequence[Tokens], seed: np.uint64) -> Words:
     ]
     related = []
     for fields in (mirrored, columns):
-        state = np.full(texts.size, seed, np.uint64)
+        state = np.full(texts.size, seed.begin, np.uint64)
         for index, column in enumerate(fields):
-            state = texts.with_field(state, index, column)
-        directions = (
-            texts.with_field(state, flow_hash.DIRECTION, texts.constant(word))
+            state = texts.with_field(state, index, column, seed.multiplier)
+        related += [
+            texts.with_direction(state, texts.constant(word), seed.multiplier)
             for word in (ABSENT, INGRESS, EGRESS)
-        )
-        related += [mixed(mixed(direction)) for direction in directions]
+        ]
     return np.stack(related, axis=1)
 
 

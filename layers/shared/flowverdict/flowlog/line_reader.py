@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from flowverdict.core.errors import EmptyObjectError, FormatError, NotAFlowLogError, ObjectError
 from flowverdict.flowlog.fields import FIELDS
+from flowverdict.flowlog.losses import Losses, add_malformed
+from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flowlog.records import (
     FlowRecord,
     MalformedLine,
     MalformedReason,
-    RecordCounts,
     RecordFormat,
 )
 from flowverdict.flowlog.transit_gateway import as_flow_record
@@ -71,12 +72,15 @@ class LineReader:
         (CloudWatch Logs).
     samples
         The first ``MAX_SAMPLES`` malformed lines: line number and reason.
+    losses
+        The records that malformed lines may be.
     """
 
     formats: tuple[RecordFormat, ...]
     counts: RecordCounts = field(default_factory=RecordCounts)
     headers: bool = True
     samples: list[str] = field(default_factory=list)
+    losses: Losses = field(default_factory=Losses)
     _line_number: int = 0
     _header: bytes | None = None
 
@@ -94,7 +98,7 @@ class LineReader:
             record = self._parse(text)
         except MalformedLine as malformed:
             if not (self.headers and self.take_header(text)):
-                self._count_malformed(malformed)
+                self._count_malformed(malformed, text)
             return None
         if record is not None:
             self.counts.count(record)
@@ -144,10 +148,10 @@ class LineReader:
         record = record_format.parse(line)
         if not record_format.is_transit_gateway:
             return record
-        told = as_flow_record(record)
-        if told is None:
+        flow_record = as_flow_record(record)
+        if flow_record is None:
             self.counts.transit_gateway += 1
-        return told
+        return flow_record
 
     def _only_fit(self, line: str) -> RecordFormat:
         """Return the only format that can parse a line.
@@ -176,8 +180,9 @@ class LineReader:
             )
         return next(iter(readings))
 
-    def _count_malformed(self, malformed: MalformedLine) -> None:
+    def _count_malformed(self, malformed: MalformedLine, text: bytes = b"") -> None:
         self.counts.malformed[malformed.reason] += 1
+        add_malformed(self.losses, text, self.formats)
         if len(self.samples) < MAX_SAMPLES:
             self.samples.append(f"line {self._line_number}: {malformed}")
 
@@ -353,9 +358,10 @@ def unpacking(name: str) -> Iterator[None]:
     """Raise ``ObjectError`` with the object's name where its gzip is truncated or broken."""
     try:
         yield
-    except EOFError as error:
-        raise ObjectError(
-            name, "truncated gzip: it ends before its end-of-stream marker"
-        ) from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise ObjectError(name, f"broken gzip: {error}") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        # The standard library takes the first byte of a member, at the end, for something else.
+        if isinstance(error, EOFError) or str(error) == f"Not a gzipped file ({_GZIP_MAGIC[:1]!r})":
+            reason = "truncated gzip: it ends before its end-of-stream marker"
+        else:
+            reason = f"broken gzip: {error}"
+        raise ObjectError(name, reason) from error

@@ -40,7 +40,7 @@ class DescribedFormats:
     client
         A boto3 EC2 client of the log group's account and Region.
     logger
-        Logs a warning when EC2 denies access, and for each format that cannot be read.
+        Logs a warning when a default format is assumed, and for each format that cannot be read.
     clock
         Returns seconds; only their differences matter.
     """
@@ -69,7 +69,10 @@ class DescribedFormats:
         described = self._describe(log_group)
         if described is None:  # not cached: permission may be granted before the next try
             return DEFAULT_FORMATS
-        formats = self._readable(described, log_group) or DEFAULT_FORMATS
+        formats = self._readable(described, log_group)
+        if not formats:
+            self._warn_of_default(log_group, "EC2 describes no readable flow log into this group")
+            formats = DEFAULT_FORMATS
         self._cache[log_group] = (now, formats)
         return formats
 
@@ -90,11 +93,14 @@ class DescribedFormats:
                 raise FormatUnknownError(
                     f"{log_group}: the format of its flow logs could not be described: {error}"
                 ) from error
-            self._logger.warning(
-                "flow log format not known, default assumed",
-                extra={"log_group": log_group, "reason": str(error)},
-            )
+            self._warn_of_default(log_group, str(error))
             return None
+
+    def _warn_of_default(self, log_group: str, reason: str) -> None:
+        self._logger.warning(
+            "flow log format not known, default assumed",
+            extra={"log_group": log_group, "reason": reason},
+        )
 
     def _readable(self, log_formats: list[str], log_group: str) -> tuple[RecordFormat, ...]:
         found: dict[RecordFormat, None] = {}  # an ordered set: distinct formats in EC2's order

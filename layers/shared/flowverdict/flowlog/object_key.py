@@ -1,4 +1,4 @@
-"""Read from the key of an object which flow log it is of, and whether it can be of one at all.
+"""Read from the key of an object which flow log it is of and of what time, or that it is of none.
 
 A record of the default format carries no Region, so only the key names it. AWS documents the keys:
 https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-path.html.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,3 +77,20 @@ def why_foreign(key: str) -> str | None:
     if folder is None or folder["service"] == _SERVICE or f"_{_SERVICE}_" in name:
         return None
     return f"a file of {folder['service']}"
+
+
+_TIME = re.compile(r"_fl-[0-9a-f]{1,32}_(?P<time>\d{8}T\d{4})Z_[^/]*$")
+
+
+def time_of(key: str) -> int | None:
+    """Return when the five minutes begin in which a file's records ended, in Unix seconds.
+
+    ``None`` if the name of the file does not show it.
+    """
+    match = _TIME.search(key)
+    if match is None:
+        return None
+    try:
+        return int(datetime.strptime(match["time"], "%Y%m%dT%H%M").replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return None

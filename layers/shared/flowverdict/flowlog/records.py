@@ -21,17 +21,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowverdict.core.addresses import Address, address_of
 from flowverdict.core.errors import FormatError
 from flowverdict.flowlog.fields import (
+    ACCOUNT_DIGITS,
     DEFAULT_FIELDS,
     FIELDS,
     MAX_PORT,
     TRANSIT_GATEWAY_DEFAULT_FIELDS,
     TRANSIT_GATEWAY_FIELDS,
+    UNKNOWN_ACCOUNT,
     Field,
     FieldKind,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 
 ABSENT = "-"
@@ -85,6 +87,7 @@ class MalformedReason(StrEnum):
     ACTION = "action"
     LOG_STATUS = "log-status"
     FLOW_DIRECTION = "flow-direction"
+    ID = "id"
     ENCODING = "encoding"
     LINE_TOO_LONG = "line-too-long"
     AMBIGUOUS_FORMAT = "ambiguous-format"
@@ -221,6 +224,22 @@ def _text(text: str) -> str:
     return text
 
 
+def _account(text: str) -> str:
+    is_account = len(text) == ACCOUNT_DIGITS and text.isascii() and text.isdigit()
+    if not is_account and text != UNKNOWN_ACCOUNT:
+        raise MalformedLine(MalformedReason.ID, f"{text[:64]!r} is not an account id")
+    return text
+
+
+def _id_reader(prefix: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not text.startswith(prefix):
+            raise MalformedLine(MalformedReason.ID, f"{text[:64]!r} does not begin with {prefix}")
+        return _text(text)
+
+    return read
+
+
 def _enum_reader[E: StrEnum](values: type[E], reason: MalformedReason) -> Callable[[str], E]:
     by_text = {member.value: member for member in values}
 
@@ -247,6 +266,10 @@ def _reader(described: Field) -> Callable[[str], object]:
             return _enum_reader(LogStatus, MalformedReason.LOG_STATUS)
         case FieldKind.FLOW_DIRECTION:
             return _enum_reader(FlowDirection, MalformedReason.FLOW_DIRECTION)
+        case FieldKind.ACCOUNT:
+            return _account
+        case FieldKind.ID:
+            return _id_reader(described.prefix)
         case FieldKind.TEXT | FieldKind.REJECT_REASON:
             return _text
 
@@ -268,6 +291,11 @@ _PLACES = {name: place for place, name in enumerate(FlowRecord._fields)}
 _INTEGERS = {
     _PLACES[known.attribute] for known in FIELDS.values() if known.kind is FieldKind.INTEGER
 }
+_TEXTS = {
+    _PLACES[known.attribute]
+    for known in FIELDS.values()
+    if known.kind in {FieldKind.TEXT, FieldKind.REJECT_REASON, FieldKind.ACCOUNT, FieldKind.ID}
+}
 _NOTHING = (None,) * len(_PLACES)
 
 
@@ -282,9 +310,12 @@ def _values(column: _Column, texts: Sequence[str]) -> Iterable[object]:
             if ABSENT not in texts
             else [None if text == ABSENT else int(text) for text in texts]
         )
+    is_text = column.attribute in _TEXTS
     if column.absent not in texts:
-        return texts if column.read is _text else map(column.read, texts)
-    return [None if text == column.absent else column.read(text) for text in texts]
+        return texts if is_text else map(column.read, texts)
+    return [
+        None if text == column.absent else text if is_text else column.read(text) for text in texts
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,79 +445,3 @@ DEFAULT_FORMAT = RecordFormat(DEFAULT_FIELDS)
 TRANSIT_GATEWAY_FORMAT = RecordFormat(TRANSIT_GATEWAY_DEFAULT_FIELDS)
 # What a flow log writes if its format is not known. The two formats differ in their width.
 DEFAULT_FORMATS = (DEFAULT_FORMAT, TRANSIT_GATEWAY_FORMAT)
-
-
-@dataclass(slots=True, kw_only=True)
-class RecordCounts:
-    """Counts of everything that was read; nothing is dropped without being counted here.
-
-    ``records`` is the number of lines that should be records. Header lines and blank lines are
-    counted separately. ``transit_gateway`` counts the records of a transit gateway that report no
-    lost packet; those that do are ``rejected``.
-    """
-
-    accepted: int = 0
-    rejected: int = 0
-    no_data: int = 0
-    skip_data: int = 0
-    no_action: int = 0
-    transit_gateway: int = 0
-    malformed: Counter[str] = field(default_factory=Counter)
-    header_lines: int = 0
-    blank_lines: int = 0
-
-    @property
-    def records(self) -> int:
-        """The number of all lines except header lines and blank lines."""
-        read = (
-            self.accepted
-            + self.rejected
-            + self.no_data
-            + self.skip_data
-            + self.no_action
-            + self.transit_gateway
-        )
-        return read + self.malformed.total()
-
-    def count(self, record: FlowRecord) -> None:
-        """Count a record under its status and action."""
-        if record.log_status is LogStatus.NODATA:
-            self.no_data += 1
-        elif record.log_status is LogStatus.SKIPDATA:
-            self.skip_data += 1
-        elif record.action is Action.ACCEPT:
-            self.accepted += 1
-        elif record.action is Action.REJECT:
-            self.rejected += 1
-        else:
-            self.no_action += 1
-
-    def merge(self, other: RecordCounts) -> None:
-        """Add the counts of another source to these counts."""
-        self.accepted += other.accepted
-        self.rejected += other.rejected
-        self.no_data += other.no_data
-        self.skip_data += other.skip_data
-        self.no_action += other.no_action
-        self.transit_gateway += other.transit_gateway
-        self.malformed.update(other.malformed)
-        self.header_lines += other.header_lines
-        self.blank_lines += other.blank_lines
-
-    def as_mapping(self) -> Mapping[str, int]:
-        """Return the counts by name, with malformed lines also as ``malformed.<reason>``."""
-        flat = {
-            "records": self.records,
-            "accepted": self.accepted,
-            "rejected": self.rejected,
-            "no_data": self.no_data,
-            "skip_data": self.skip_data,
-            "no_action": self.no_action,
-            "transit_gateway": self.transit_gateway,
-            "malformed": self.malformed.total(),
-            "header_lines": self.header_lines,
-            "blank_lines": self.blank_lines,
-        }
-        return flat | {
-            f"malformed.{reason}": count for reason, count in sorted(self.malformed.items())
-        }

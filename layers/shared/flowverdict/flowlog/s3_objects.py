@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from flowverdict.core.aws_client import error_code, reject_malformed_responses
-from flowverdict.core.errors import ObjectError, ObjectGoneError
+from flowverdict.core.errors import ObjectBusyError, ObjectError, ObjectGoneError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 _GONE = {"NoSuchKey", "NoSuchBucket", "404"}
+_BUSY = {"SlowDown", "RequestTimeout", "TooManyRequests"}  # besides KMS.ThrottlingException and 5xx
 
 
 class S3Objects:
@@ -35,6 +37,8 @@ class S3Objects:
         ------
         ObjectGoneError
             The object does not exist (any more).
+        ObjectBusyError
+            S3 throttled, failed or did not answer; also raised while the caller reads the body.
         ObjectError
             The object cannot be read; also raised while the caller reads the body.
         """
@@ -43,8 +47,17 @@ class S3Objects:
             with body:
                 yield cast("BinaryIO", body)
         except ClientError as error:
-            code = error_code(error)
-            failure = ObjectGoneError if code in _GONE else ObjectError
-            raise failure(ref.name, f"cannot be read from S3: {code}") from error
+            raise _failure(error)(
+                ref.name, f"cannot be read from S3: {error_code(error)}"
+            ) from error
         except BotoCoreError as error:
-            raise ObjectError(ref.name, f"cannot be read from S3: {error}") from error
+            raise ObjectBusyError(ref.name, f"cannot be read from S3: {error}") from error
+
+
+def _failure(error: ClientError) -> type[ObjectError]:
+    code = error_code(error)
+    if code in _GONE:
+        return ObjectGoneError
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    is_busy = code in _BUSY or "Throttl" in code or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return ObjectBusyError if is_busy else ObjectError

@@ -45,14 +45,14 @@ def rows_of(
 
 def search(required: Collection[int]) -> Callable[[Column], list[int]]:
     """Return what finds the rows of a sorted column of hashes that hold one of these."""
-    wanted = np.sort(np.fromiter(required, np.uint64, len(required)))
+    required_hashes = np.sort(np.fromiter(required, np.uint64, len(required)))
 
     def rows(column: Column) -> list[int]:
         known = np.asarray(column, np.uint64)
         if not known.size:
             return []
-        places = np.minimum(np.searchsorted(known, wanted), known.size - 1)
-        found: list[int] = places[known[places] == wanted].tolist()
+        places = np.minimum(np.searchsorted(known, required_hashes), known.size - 1)
+        found: list[int] = places[known[places] == required_hashes].tolist()
         return found
 
     return rows

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowverdict.flowlog.flow_hash import MASK, columns_of_tokens, finished, key_hash, with_fields
+from flowverdict.flowlog.flow_hash import (
+    MASK,
+    columns_of_tokens,
+    finished,
+    key_hash,
+    multiplier_of,
+    with_fields,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,11 +31,15 @@ def hashes_of(key: FlowKey, seed: int, *, any_source_port: bool) -> frozenset[in
     """Return the hashes that accepted flows of a key have, of all source ports if any counts."""
     if not any_source_port:
         return frozenset({key_hash(key, seed)})
+    multiplier = multiplier_of(seed)
     tokens = [token for (token,) in columns_of_tokens([key])]
-    before = with_fields(seed & MASK, 0, tokens[:_SOURCE_PORT])
+    before = with_fields(seed & MASK, multiplier, 0, tokens[:_SOURCE_PORT])
     after = [*tokens[_SOURCE_PORT + 1 :], b"-" if key.direction is None else key.direction.encode()]
     return frozenset(
-        finished(with_fields(before, _SOURCE_PORT, (str(port).encode(), *after))) for port in _PORTS
+        finished(
+            with_fields(before, multiplier, _SOURCE_PORT, (str(port).encode(), *after)), multiplier
+        )
+        for port in _PORTS
     )
 
 

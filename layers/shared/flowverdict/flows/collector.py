@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.flowlog.flow_hash import key_hash, related_hashes
 from flowverdict.flowlog.flow_key import FlowKey, RecordId, end_of, key_of, record_id
+from flowverdict.flowlog.losses import Loss, Losses, Span
 from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import Action, FlowDirection, FlowRecord, LogStatus, RecordFormat
 from flowverdict.flowlog.transit_gateway import packets_lost
@@ -105,6 +106,7 @@ class FlowCollector:
         self._held: list[_HeldLines] = []  # not in _rejects yet
         self.accepted_index = AcceptedFlowIndex()
         self.interfaces: dict[str | None, Interface] = {}
+        self.losses = Losses()  # those of SKIPDATA are with the interfaces
         self._distinct = distinct
 
     def add(self, record: FlowRecord, origin: Origin = Origin()) -> None:  # noqa: B008 - frozen, nothing to share
@@ -254,6 +256,7 @@ class FlowCollector:
         afterwards.
         """
         self.accepted_index.merge(other.accepted_index)
+        self.losses.merge(other.losses)
         for name, interface in other.interfaces.items():
             self.interfaces.setdefault(name, Interface()).merge(interface)
         for name, aggregated in other.aggregated.items():
@@ -267,11 +270,12 @@ class FlowCollector:
             self.add_lines(held.lines, held.origin)
 
     def learn_from(self, other: FlowCollector) -> None:
-        """Add the accepted flows and interface facts of another collector.
+        """Add the accepted flows and interface facts of another collector, and what it lacks.
 
-        The rejects and losses of ``other`` are not added.
+        The rejects of ``other``, and the records that AWS lost there, are not counted here.
         """
         self.accepted_index.merge(other.accepted_index)
+        self.losses.merge(other.all_losses())
         for name, interface in other.interfaces.items():
             self.interfaces.setdefault(name, Interface()).learn_from(interface)
 
@@ -281,6 +285,7 @@ class FlowCollector:
         own = {name: interface.own_addresses() for name, interface in self.interfaces.items()}
         subnets = self._subnets_by_address()
         accepts_logged = any(interface.accepts_logged for interface in self.interfaces.values())
+        losses = self.all_losses()
         for (key, rejects), (mirror, same) in zip(flows, self._accepted_of(flows), strict=True):
             interface = self.interfaces[key.interface]
             direction = key.direction
@@ -295,7 +300,11 @@ class FlowCollector:
                 mirror=mirror,
                 same=same,
                 accepts_logged=interface.accepts_logged,
-                records_lost=interface.records_lost,
+                losses=losses.concerning(
+                    key.interface,
+                    Origin(account_id=rejects.context.account_id, region=rejects.context.region),
+                    rejects.traffic.last_end,
+                ),
                 forwards=interface.shows_several_addresses,
                 accepts_logged_elsewhere=accepts_logged and not interface.accepts_logged,
                 same_subnet=same_subnet(key, direction, interface, subnets),
@@ -354,6 +363,21 @@ class FlowCollector:
             else:
                 flows[key] = _copied(rejects)
         return [*flows.items()]
+
+    def all_losses(self) -> Losses:
+        """Return all losses, those of SKIPDATA among them."""
+        losses = Losses()
+        losses.merge(self.losses)
+        for name, interface in self.interfaces.items():
+            if interface.records_lost:
+                context, lost = interface.context, interface.lost
+                losses.add(
+                    Loss.SKIPPED,
+                    name,
+                    Origin(account_id=context.account_id, region=context.region),
+                    Span(lost.first_start, lost.last_end),
+                )
+        return losses
 
     def lost(self) -> Iterator[LostRecords]:
         """Iterate over the records that AWS lost (SKIPDATA) by interface, sorted by its id."""

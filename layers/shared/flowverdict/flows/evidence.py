@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowverdict.core.errors import ObjectError
-from flowverdict.flowlog.columnar import Windows
+from flowverdict.flowlog.columnar import WINDOW, Windows
 from flowverdict.flowlog.flow_key import FlowKey, end_of
+from flowverdict.flowlog.losses import Loss, Span, span_of_file
+from flowverdict.flowlog.object_key import Origin, origin_of
 from flowverdict.flows.collector import MAX_FLOWS, FlowCollector
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from flowverdict.core.addresses import Address
     from flowverdict.flowlog.columnar import AcceptedFlows, InterfaceFacts, RejectedLines
-    from flowverdict.flowlog.object_key import Origin
+    from flowverdict.flowlog.losses import Losses
     from flowverdict.flowlog.records import FlowRecord
 
 
@@ -69,7 +71,18 @@ class Evidence:
     @classmethod
     def unreadable(cls) -> Evidence:
         """Return the placeholder for stored evidence that cannot be read; it has no flows."""
-        return cls(flows=FlowCollector(), is_readable=False)
+        return cls(flows=_nothing_but_a_loss(Origin(), Span()), is_readable=False)
+
+    @classmethod
+    def not_read(cls, name: str) -> Evidence:
+        """Return evidence that a source, by its name, was not read; it has no flows."""
+        return cls(flows=_nothing_but_a_loss(origin_of(name), span_of_file(name)))
+
+
+def _nothing_but_a_loss(origin: Origin, span: Span) -> FlowCollector:
+    flows = FlowCollector()
+    flows.losses.add(Loss.NOT_READ, None, origin, span)
+    return flows
 
 
 class FlowsByWindow:
@@ -116,6 +129,31 @@ class FlowsByWindow:
     def learned(self, window: int, interface: str | None, facts: InterfaceFacts) -> None:
         """Collect what these records show about an interface."""
         self._window(window).learn(interface, facts)
+
+    def lost(self, losses: Losses) -> None:
+        """Collect what is missing from the source, in each window that it may concern.
+
+        What names no time is of the file's time, as far as the file's name shows it, and may
+        concern all windows of the source.
+        """
+        of_file = span_of_file(self._name)
+        for loss, interface, _, named in losses:
+            known = named.first is not None and named.last is not None
+            span = named if known else of_file
+            for number in self._windows_of(span, everywhere=not known):
+                self._window(number).losses.add(loss, interface, self._origin, span)
+
+    def _windows_of(self, span: Span, *, everywhere: bool) -> set[int]:
+        """Return the windows of a loss: ``everywhere`` in the source, or only in its time."""
+        if not self.numbers.are_apart:
+            return {self.numbers.of(None)}
+        numbers = {*self.windows}
+        if span.first is None or span.last is None:
+            return numbers
+        if not everywhere:
+            first, last = span.first // WINDOW, span.last // WINDOW
+            numbers = {number for number in numbers if first <= number <= last}
+        return numbers | {self.numbers.of(span.last)}
 
     def _count(self, records: int) -> None:
         self._read += records
@@ -177,6 +215,7 @@ def _reported_only(evidence: Evidence, reporters: Mapping[_Ends, str]) -> FlowCo
     reporter = evidence.flow_log.flow_log_id
     reported = FlowCollector()
     reported.accepted_index, reported.interfaces = flows.accepted_index, flows.interfaces
+    reported.losses = flows.losses
     reported.aggregated.update(flows.aggregated)
     reported.limit.lower(flows.limit.aggregated_from)
     reported.rejects.update(

@@ -19,7 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from flowverdict.core.addresses import address_of
 from flowverdict.core.errors import EvidenceError
+from flowverdict.flowlog import flow_hash
 from flowverdict.flowlog.flow_key import FlowKey, RecordId
+from flowverdict.flowlog.losses import Loss, Span
+from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flowlog.transit_gateway import PacketsLost
 from flowverdict.flows import evidence_0_1_0
@@ -77,6 +80,7 @@ _AGGREGATED_RECORDS = {
     "destination_port": None,
     "records": 0,
 }
+_LOSSES = dict.fromkeys(("loss", "interface", "account_id", "region", "first", "last"))
 
 _AGGREGATED_FROM = {"interface": None, "is_inside": False, "hash": 0}
 
@@ -144,11 +148,19 @@ def pack(evidence: Evidence) -> bytes:
                 for group, hashed in sorted(flows.limit.aggregated_from.items(), key=str)
             ),
         ),
+        "losses": _table(
+            _LOSSES,
+            (
+                (loss, interface, origin.account_id, origin.region, *span)
+                for loss, interface, origin, span in flows.losses
+            ),
+        ),
         "contexts": [
             {name: value for name, value in asdict(context).items() if value is not None}
             for context in contexts.numbers
         ],
         "accepted": AcceptedFlowIndex.COLUMNS,
+        "hash": flow_hash.VERSION,
         "observed": [
             {
                 name: sorted(values, key=str)
@@ -219,7 +231,11 @@ def unpack(packed: bytes) -> Evidence:
     end = start + int.from_bytes(packed[len(_MARK) : start], "little")
     body, accepted = packed[start:end], packed[end:]
     try:
-        return (_read if mark == _MARK else evidence_0_1_0.read_evidence)(body, accepted)
+        if mark == _MARK:
+            return _read(body, accepted)
+        evidence = evidence_0_1_0.read_evidence(body, accepted)
+        _forget_accepted(evidence.flows)
+        return evidence  # noqa: TRY300 - reading fails above
     except (
         ValueError,
         KeyError,
@@ -268,12 +284,27 @@ def _read(body: bytes, accepted: bytes) -> Evidence:
         _AGGREGATED_FROM, document.get("aggregated_from", {})
     ):
         flows.limit.lower({(interface, bool(is_inside)): int(hashed)})
+    for loss, interface, account_id, region, *span in _rows(_LOSSES, document.get("losses", {})):
+        origin = Origin(account_id=account_id, region=region)
+        flows.losses.add(Loss(loss), interface, origin, Span(*span))
     flows.accepted_index = AcceptedFlowIndex.unpack(accepted, document["accepted"])
+    if document.get("hash") != flow_hash.VERSION:
+        _forget_accepted(flows)
     flow_log = document["flow_log"]
     return Evidence(
         flows=flows,
         flow_log=None if flow_log is None else FlowLog(flow_log["flow_log_id"], flow_log["width"]),
     )
+
+
+def _forget_accepted(flows: FlowCollector) -> None:
+    """Take out accepted flows whose hashes are of another version, and say that they are missing.
+
+    That concerns the windows of some minutes, after a deployment.
+    """
+    if any(len(column) for column in flows.accepted_index.hash_columns()):
+        flows.accepted_index = AcceptedFlowIndex()
+        flows.losses.add(Loss.NOT_READ)
 
 
 def _rows(columns: Mapping[str, object], table: _Table) -> Iterator[tuple[Any, ...]]:

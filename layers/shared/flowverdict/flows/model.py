@@ -18,6 +18,7 @@ from flowverdict.flowlog.records import FlowDirection, FlowRecord
 from flowverdict.flows.accepted_index import Activity
 
 if TYPE_CHECKING:
+    from flowverdict.flowlog.losses import Missing
     from flowverdict.flowlog.object_key import Origin
     from flowverdict.flowlog.transit_gateway import PacketsLost
     from flowverdict.flows.observed import ObservedValues
@@ -256,8 +257,9 @@ class RejectedFlow:
     accepts_logged, accepts_logged_elsewhere
         Whether the batch has an accepted record of this interface, or of any other interface.
         Without accepted records, a missing mirror means nothing.
-    records_lost
-        Whether AWS reports lost records of this interface (SKIPDATA).
+    losses
+        Why records of this interface are or may be missing from what was read. What was not seen
+        then shows little.
     forwards
         Whether records show several local addresses on this interface: an appliance forwards
         packets of other hosts, and may see one direction of a connection only.
@@ -282,7 +284,7 @@ class RejectedFlow:
     same: Activity | None
     accepts_logged: bool
     accepts_logged_elsewhere: bool
-    records_lost: bool
+    losses: Missing
     forwards: bool
     same_subnet: bool | None
     observed: ObservedValues

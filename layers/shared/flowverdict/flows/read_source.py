@@ -21,7 +21,8 @@ from flowverdict.flows.evidence import Evidence, FlowLog, FlowsByWindow
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from flowverdict.flowlog.records import RecordCounts, RecordFormat
+    from flowverdict.flowlog.record_counts import RecordCounts
+    from flowverdict.flowlog.records import RecordFormat
 
 
 # A malformed line is counted and skipped. If all lines are malformed, the format is wrong: that is
@@ -92,6 +93,7 @@ def read_log_events(
     flows = FlowsByWindow(seed, origin, distinct=True)
     reader = LineReader(fitting_formats(formats, messages), headers=False)
     read_messages(messages, reader, flows, seed, flows.numbers)
+    flows.lost(reader.losses)
     return _read(_checked(name, reader), flows, None)
 
 
@@ -106,7 +108,8 @@ def _read(reading: Reading, flows: FlowsByWindow, flow_log: FlowLog | None) -> S
     windows = {
         number: Evidence(flows=collector, flow_log=flow_log)
         for number, collector in flows.windows.items()
-        if collector.interfaces  # else a window of NODATA only; nothing to store
+        # Else a window of NODATA only; nothing to store.
+        if collector.interfaces or collector.losses
     }
     return SourceRead(reading=reading, windows=windows, windows_read=frozenset(flows.windows))
 
@@ -151,6 +154,7 @@ def read_text(  # noqa: PLR0913 - the parameters of the readers that it calls
         seed=seed,
         windows=flows.numbers,
     )
+    flows.lost(reader.losses)
     return _checked(name, reader)
 
 

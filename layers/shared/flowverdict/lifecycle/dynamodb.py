@@ -2,9 +2,10 @@
 
 The prefix of an item's key ``pk`` says what the item is: ``alert#``, ``shadow#`` (an inhibition),
 ``budget#`` (a rate limit), ``window#``, ``alerts#`` (the fingerprints of a window), ``part#`` (a
-contribution), ``source#``, ``feed#``. An open alert has ``due`` and ``due_at``, by which the index
-``due`` finds it for the sweep; a feed has another ``due``. ``expires_at`` lets DynamoDB delete an
-item. Nothing relies on the deletion, which may take days
+contribution), ``source#``, ``feed#``, ``offers#`` (what fixes of open alerts offer). An open alert
+has ``due`` and ``due_at``, by which the index ``due`` finds it for the sweep; a feed has another
+``due``. ``expires_at`` lets DynamoDB delete an item. Nothing relies on the deletion, which may take
+days
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): each item has times of
 its own that say whether it still counts.
 
@@ -12,21 +13,19 @@ Writes are transactions of at most 100 items
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html), each on
 the condition that the item's version is the version that was read.
 
-An item that cannot be read, because it is damaged or of a later format, fails no batch. It is
-reported, and:
-
+An item that cannot be read, damaged or of a later format, fails no batch. It is reported, and:
 - an alert counts as absent. A new detection opens it again, in place of the unreadable item. Until
   then the item stays as it is, and the sweep sends nothing for it: no "resolved" that may be false;
 - a contribution counts as not known by itself, so later contributions add to the totals;
 - a rate limit counts as unused, so a few messages more may be sent in that hour;
 - a window counts as not evaluated, and a source as not read: both are computed again;
-- a feed counts as not read: its rhythm is learned anew.
+- a feed counts as not read, and offers of fixes as not made.
 """
 
 from __future__ import annotations
 
-import secrets
 import time
+from contextlib import suppress
 from dataclasses import replace
 from itertools import batched
 from typing import TYPE_CHECKING, Any
@@ -37,6 +36,7 @@ from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import StateError
 from flowverdict.core.retry import equal_jitter
 from flowverdict.lifecycle.dynamodb_items import (
+    DUE_FEED,
     Item,
     contribution_of,
     feed_of,
@@ -47,14 +47,17 @@ from flowverdict.lifecycle.dynamodb_items import (
     name_of,
     pack_contribution,
     pack_fingerprints,
+    pack_offers,
     pack_rate_limit,
     pack_state,
     rate_limit_of,
     state_of,
+    stored_offers_of,
     version_of_item,
     window_of,
     windows_of_source,
 )
+from flowverdict.lifecycle.dynamodb_seed import create_seed
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.store import Commit, ConflictError, Contribution, Window
 
@@ -67,10 +70,10 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Notification
     from flowverdict.lifecycle.feeds import Feed
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
+    from flowverdict.verdict.remediation.offers import StoredOffers
 
 
 INDEX = "due"
-_DUE_FEED = "feed"
 _DUE = "1"  # one key of the index holds all due alerts: thousands are far below a key's limits
 _READ_AT_ONCE = 100  # BatchGetItem's limit
 _TRIES = 8
@@ -78,7 +81,6 @@ _FIRST_WAIT = 0.05  # seconds; doubled with each try, 6 s in all
 _DAY = 86_400
 # A dead-letter queue keeps messages for 14 days and may return them at any time.
 KEPT = 15 * _DAY
-_SEED_BITS = 64
 _BUDGET_KEPT = 2 * _DAY
 # Reasons of a cancelled transaction that another try with fresh values can overcome.
 _CONFLICTS = {"ConditionalCheckFailed", "TransactionConflict"}
@@ -118,8 +120,7 @@ class DynamoDbStore:
         self._wait = wait
         self._on_unreadable = on_unreadable
         self._seed: int | None = None
-        # Versions of unreadable items: what takes such an item's place is written over that
-        # version.
+        # Versions of unreadable items, which what takes their place is written over.
         self._unreadable: dict[str, int] = {}
 
     # --- reading ------------------------------------------------------------------------------
@@ -192,8 +193,7 @@ class DynamoDbStore:
 
     def load_feeds(self, names: Collection[str]) -> Mapping[str, Feed]:
         """Return the feeds that exist and can be read, by name."""
-        items = self._read([f"feed#{name}" for name in names])
-        feeds = [self._readable(item, feed_of) for item in items]
+        feeds = [self._readable(item, feed_of) for item in self._read([f"feed#{n}" for n in names])]
         return {feed.name: feed for feed in feeds if feed is not None}
 
     def _readable[T](self, item: Item, read: Callable[[Item], T]) -> T | None:
@@ -215,7 +215,7 @@ class DynamoDbStore:
 
     def silent_feeds(self, now: int, limit: int) -> Iterator[str]:
         """Return the names of feeds that are silent at ``now``, the longest silent first."""
-        return self._due(_DUE_FEED, now, limit)
+        return self._due(DUE_FEED, now, limit)
 
     def _due(self, due: str, now: int, limit: int) -> Iterator[str]:
         try:
@@ -291,11 +291,7 @@ class DynamoDbStore:
             self._put_contribution(contribution, now) for contribution in commit.contributions
         ]
         if commit.feed is not None:
-            feed = commit.feed
-            item = item_of_feed(feed) | {"expires_at": {"N": str(feed.read_at + KEPT)}}
-            if feed.silent_from is not None:
-                item |= {"due": {"S": _DUE_FEED}, "due_at": {"N": str(feed.silent_from)}}
-            writes.append(self._put(item, feed.version))
+            writes.append(self._put(item_of_feed(commit.feed, KEPT), commit.feed.version))
         self._transact(writes)
 
     def _put_state(self, state: AlertState, intervals: Intervals) -> TransactWriteItemTypeDef:
@@ -453,12 +449,36 @@ class DynamoDbStore:
             "other invocations write the same item"
         )
 
+    # --- offers -------------------------------------------------------------------------------
+
+    def load_offers(self, places: Collection[str]) -> Mapping[str, StoredOffers]:
+        """Return what is stored of the places, without those of which nothing is stored."""
+        items = {name_of(item): item for item in self._read([f"offers#{each}" for each in places])}
+        found = {name: self._readable(item, stored_offers_of) for name, item in items.items()}
+        return {name: stored for name, stored in found.items() if stored is not None}
+
+    def save_offers(self, place: str, stored: StoredOffers) -> bool:
+        """Store the offers over ``stored.version``; return ``False`` if that has changed."""
+        expires_at = max(offer.until for offer in stored.offers)
+        item: dict[str, AttributeValueTypeDef] = {"pk": {"S": f"offers#{place}"}}
+        item |= {"body": {"B": pack_offers(stored.offers)}, "expires_at": {"N": str(expires_at)}}
+        with suppress(ConflictError):
+            self._transact([self._put(item, stored.version)])
+            return True
+        return False
+
     # --- sources ------------------------------------------------------------------------------
 
     def windows_of(self, source_id: str) -> tuple[int, ...] | None:
         """Return the numbers of the windows of a source; ``None`` for a source not read before."""
         for item in self._read([f"source#{source_id}"]):
             return self._readable(item, windows_of_source)
+        return None
+
+    def read_at(self, source_id: str) -> int | None:
+        """Return when a source was first read; ``None`` for a source not read before."""
+        for item in self._read([f"source#{source_id}"]):
+            return self._readable(item, lambda stored: int(stored["expires_at"]["N"]) - KEPT)
         return None
 
     def record_source(self, source_id: str, windows: Collection[int], now: int) -> None:
@@ -476,18 +496,5 @@ class DynamoDbStore:
     def seed(self) -> int:
         """Return the secret seed of flow hashes (64 bits), created once for the table."""
         if self._seed is None:
-            self._seed = self._create_seed()
+            self._seed = create_seed(self._client, self._table)
         return self._seed
-
-    def _create_seed(self) -> int:
-        try:
-            answer = self._client.update_item(
-                TableName=self._table,
-                Key={"pk": {"S": "seed"}},
-                UpdateExpression="SET seed = if_not_exists(seed, :new)",
-                ExpressionAttributeValues={":new": {"N": str(secrets.randbits(_SEED_BITS))}},
-                ReturnValues="ALL_NEW",
-            )
-        except (BotoCoreError, ClientError) as error:
-            raise StateError(f"{self._table}: could not be written: {error}") from error
-        return int(answer["Attributes"]["seed"]["N"])

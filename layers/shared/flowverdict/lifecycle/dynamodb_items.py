@@ -23,6 +23,7 @@ from flowverdict.lifecycle.feeds import Feed
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.state_machine import AlertState, Suppressed
 from flowverdict.lifecycle.store import Window
+from flowverdict.verdict.remediation.offers import Offer, StoredOffers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -221,6 +222,8 @@ def unpack_fingerprints(body: bytes) -> frozenset[str]:
 #
 # Readers of items raise ``StateError``, ``KeyError`` or ``ValueError`` for an unreadable item.
 
+DUE_FEED = "feed"  # the key of the index "due" that feeds have
+
 type Item = Mapping[str, AttributeValueTypeDef]
 
 
@@ -263,6 +266,21 @@ def fingerprints_of(item: Item) -> frozenset[str]:
     return unpack_fingerprints(bytes(item["fingerprints"]["B"]))
 
 
+def stored_offers_of(item: Item) -> StoredOffers:
+    """Read what fixes offer in one direction of a network ACL or of a security group."""
+    try:
+        stored = json.loads(zlib.decompress(bytes(item["body"]["B"])))
+        offers = tuple(read_flat(Offer, offer) for offer in stored["offers"])
+    except _UNREADABLE as error:
+        raise StateError(f"the offers are not readable: {error}") from error
+    return StoredOffers(version=version_of_item(item), offers=offers)
+
+
+def pack_offers(offers: Iterable[Offer]) -> bytes:
+    """Return offers as bytes."""
+    return _pack({"offers": [asdict(offer) for offer in offers]})
+
+
 def inhibited_until(item: Item) -> int:
     """Read when an inhibition ends (Unix seconds); 0 where that is not readable."""
     try:
@@ -288,15 +306,19 @@ def feed_of(item: Item) -> Feed:
     )
 
 
-def item_of_feed(feed: Feed) -> dict[str, AttributeValueTypeDef]:
-    """Return the item of a feed, without its version, expiry and when it is due."""
-    return {
+def item_of_feed(feed: Feed, kept: int) -> dict[str, AttributeValueTypeDef]:
+    """Return the item of a feed, without its version; ``kept`` is in seconds."""
+    item: dict[str, AttributeValueTypeDef] = {
         "pk": {"S": f"feed#{feed.name}"},
         "read_to": {"N": str(feed.read_to)},
         "read_at": {"N": str(feed.read_at)},
         "gaps": {"N": str(feed.gaps)},
         "longest_gap": {"N": str(feed.longest_gap)},
+        "expires_at": {"N": str(feed.read_at + kept)},
     }
+    if feed.silent_from is not None:
+        item |= {"due": {"S": DUE_FEED}, "due_at": {"N": str(feed.silent_from)}}
+    return item
 
 
 def window_of(item: Item) -> Window:
@@ -306,6 +328,7 @@ def window_of(item: Item) -> Window:
         version=version_of_item(item),
         judged=item["judged"]["S"] if "judged" in item else None,
         sources=int(item["sources"]["N"]) if "sources" in item else 0,
+        settled=item["settled"]["BOOL"] if "settled" in item else False,
         muted_flows={entry: int(count["N"]) for entry, count in item["muted"]["M"].items()}
         if "muted" in item
         else {},
@@ -317,6 +340,7 @@ def item_of_window(window: Window) -> dict[str, AttributeValueTypeDef]:
     item: dict[str, AttributeValueTypeDef] = {
         "pk": {"S": f"window#{window.window_id}"},
         "sources": {"N": str(window.sources)},
+        "settled": {"BOOL": window.settled},
     }
     if window.judged is not None:
         item["judged"] = {"S": window.judged}

@@ -2,7 +2,8 @@
 
 A transition marks a message as pending in the same commit that calls for the message. The message
 is sent, then the mark is removed. The sweep sends what a crash leaves marked, so a crash delays a
-message and may repeat it, but never loses it.
+message and may repeat it, but never loses it. The mark is looked at again just before the message
+is sent: an invocation that took long sends nothing that the sweep sends in its place.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Outcome:
         Rejected flows added to alerts, by verdict and severity.
     muted_flows
         Rejected flows that the policy mutes and that were not counted before, by policy entry.
+    postponed
+        Partitions with windows that were not evaluated, because the rules cannot be read for now.
     """
 
     notified: list[Notification] = field(default_factory=list)
@@ -50,6 +53,7 @@ class Outcome:
     undelivered: list[str] = field(default_factory=list)
     flows: Counter[tuple[str, Severity]] = field(default_factory=Counter)
     muted_flows: Counter[str] = field(default_factory=Counter)
+    postponed: set[str] = field(default_factory=set)
 
 
 class Notifier:
@@ -100,8 +104,10 @@ class Notifier:
                 )
                 continue
             try:
+                if self._is_taken_over(state):
+                    continue
                 self._publisher.publish(state.notification)
-            except DeliveryError as error:
+            except (DeliveryError, StateError) as error:
                 outcome.undelivered.append(str(error))
                 has_failed = True
                 continue
@@ -110,6 +116,19 @@ class Notifier:
             # of the same invocation may have changed the severity.
             self._mark_sent(state, state.notification.severity, outcome)
         return has_failed
+
+    def _is_taken_over(self, state: AlertState) -> bool:
+        """Return whether another invocation sends, or has sent, the message of a state.
+
+        This invocation took so long that the sweep took up its message. Another pending status is
+        another message, which follows this one.
+        """
+        stored = self._store.load([state.fingerprint]).get(state.fingerprint)
+        if stored is None:  # gone or not readable: twice is better than never
+            return False
+        return stored.pending is None or (
+            stored.pending is state.pending and stored.pending_at != state.pending_at
+        )
 
     def _mark_sent(self, state: AlertState, known: Severity, outcome: Outcome) -> None:
         """Remove the mark; ``known`` is the severity that recipients know from now on."""

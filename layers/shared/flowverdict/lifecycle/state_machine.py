@@ -47,7 +47,8 @@ class Intervals:
     digest
         Between two digests. A day, because noise is worth one look a day.
     outbox
-        After which the sweep sends a message that is still pending: as long as a function may run.
+        After which the sweep sends a message that is still pending: the longest time that a
+        function may run.
     keep
         For which a closed alert is stored, so that it can be notified as "again".
     """

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flowverdict.lifecycle.feeds import Feed
     from flowverdict.lifecycle.rate_limit import RateLimit
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
+    from flowverdict.verdict.remediation.offers import StoredOffers
 
 
 # Writes of a commit. DynamoDB takes 100 in a transaction. An alert is two writes, its state and its
@@ -45,6 +46,8 @@ class Window:
         Digest of the rejected flows whose alerts are all written; ``None`` while some are not.
     sources
         The highest number of sources in any evaluation.
+    settled
+        Whether no part of the rules was missing for a passing reason in the last evaluation.
     fingerprints
         All alerts that the window may contribute to. ``None`` in a commit leaves them as they are,
         because there may be 10,000.
@@ -56,6 +59,7 @@ class Window:
     version: int = 0
     judged: str | None = None
     sources: int = 0
+    settled: bool = False
     fingerprints: frozenset[str] | None = frozenset()
     muted_flows: Mapping[str, int] = field(default_factory=dict, hash=False)
 
@@ -148,8 +152,17 @@ class AlertStore(Protocol):
     def windows_of(self, source_id: str) -> tuple[int, ...] | None:
         """Return the numbers of the windows of a source; ``None`` for a source not read before."""
 
+    def read_at(self, source_id: str) -> int | None:
+        """Return when a source was first read (Unix seconds); ``None`` if not read before."""
+
     def record_source(self, source_id: str, windows: Collection[int], now: int) -> None:
         """Record that all evidence of a source is stored."""
+
+    def load_offers(self, places: Collection[str]) -> Mapping[str, StoredOffers]:
+        """Return what fixes offer in these places, without those of which nothing is stored."""
+
+    def save_offers(self, place: str, stored: StoredOffers) -> bool:
+        """Store the offers over ``stored.version``; return ``False`` if that has changed."""
 
     def seed(self) -> int:
         """Return the secret seed of flow hashes (64 bits), the same as long as the store exists."""

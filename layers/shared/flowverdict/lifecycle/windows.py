@@ -6,6 +6,8 @@ windows. If the digest of the rejected flows is unchanged, nothing is written. A
 evidence is counted again; if it grew, the windows are evaluated again, because the new evidence may
 retract what was just written. The version of a window is read before its evidence and written with
 the alerts, so of two invocations that evaluate a window at once, one has to evaluate it again. A
+window that was evaluated with all its rules is postponed while a part of them cannot be read and
+its source comes again soon: what was told must not get worse for a throttled call. A
 window without rejected flows is not stored. A window with rejected flows is therefore stored before
 its evidence is read for the first time.
 """
@@ -55,7 +57,9 @@ class DirtyWindow:
     Parameters
     ----------
     rejects
-        Whether the evidence has rejected flows or lost records.
+        Whether the evidence is of rejected flows or lost records.
+    can_wait
+        Whether the source is delivered again soon, should its windows be postponed.
     feed
         The name of the partition's feed (``lifecycle.feeds``), without the ID of a flow log.
     """
@@ -64,6 +68,7 @@ class DirtyWindow:
     window: int
     rejects: bool
     feed: str
+    can_wait: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +84,17 @@ class WindowFindings:
     muted_alerts
         Fingerprints of the window's alerts that the policy does not allow; open ones are closed
         without a message.
+    retry_helps
+        Whether a part of the rules was missing for a reason that may pass within minutes.
     """
 
     detections: Sequence[Detection]
     muted_flows: Mapping[str, int] = field(default_factory=dict)
     muted_alerts: frozenset[str] = frozenset()
+    retry_helps: bool = False
 
 
-# Pure: it is called again whenever a window is evaluated again.
+# It is called again whenever a window is evaluated again: what it stores, it stores once.
 type Explain = Callable[[FlowCollector, Sequence[RejectedFlow]], WindowFindings]
 
 
@@ -95,6 +103,7 @@ class _Evaluation:
     """One call of ``evaluate``: what it works with, and what was written so far.
 
     ``feed`` is that of the partition whose windows are evaluated at the moment.
+    ``can_wait`` and ``postponed`` name partitions.
     """
 
     explain: Explain
@@ -102,6 +111,8 @@ class _Evaluation:
     feed: str = ""
     transitions: list[Transition] = field(default_factory=list)
     muted_flows: Counter[str] = field(default_factory=Counter)
+    can_wait: set[str] = field(default_factory=set)
+    postponed: set[str] = field(default_factory=set)
 
 
 class WindowEvaluator:
@@ -128,8 +139,8 @@ class WindowEvaluator:
         Parameters
         ----------
         explain
-            Returns everything that the flows of one window show. Pure, since a window may be
-            evaluated several times.
+            Returns everything that the flows of one window show, the same each time, since a
+            window may be evaluated several times.
         now
             Unix seconds.
 
@@ -143,6 +154,8 @@ class WindowEvaluator:
         try:
             for partition in sorted({window.partition for window in dirty}):
                 numbers = {window.window for window in dirty if window.partition == partition}
+                if all(window.can_wait for window in dirty if window.partition == partition):
+                    evaluation.can_wait.add(partition)
                 fresh = {
                     window.window
                     for window in dirty
@@ -161,6 +174,7 @@ class WindowEvaluator:
         # opened.
         outcome = self._manager.notify(evaluation.transitions)
         outcome.muted_flows = evaluation.muted_flows
+        outcome.postponed = evaluation.postponed
         return outcome
 
     def _evaluate_run(
@@ -213,12 +227,19 @@ class WindowEvaluator:
             flows = flows_of(number, evidence, self._store.seed())
             rejected = [*flows.rejected()]
             digest = _digest(rejected, [*flows.lost()], flows.aggregated)
-            if digest != window.judged:
-                evaluated = replace(window, judged=digest, sources=sources)
-                findings = evaluation.explain(flows, rejected)
-                shown = _with_feeds(findings, evaluation.feed, evidence[number])
-                self._write(evaluated, shown, evaluation)
-                has_written = True
+            if digest == window.judged:
+                continue
+            findings = evaluation.explain(flows, rejected)
+            if findings.retry_helps and window.settled and partition in evaluation.can_wait:
+                # Alerts that name a rule would be taken back for others that cannot name it.
+                evaluation.postponed.add(partition)
+                continue
+            evaluated = replace(
+                window, judged=digest, sources=sources, settled=not findings.retry_helps
+            )
+            shown = _with_feeds(findings, evaluation.feed, evidence[number])
+            self._write(evaluated, shown, evaluation)
+            has_written = True
         if has_written and self._evidence.count(partition, first, last) > sum(
             map(len, evidence.values())
         ):

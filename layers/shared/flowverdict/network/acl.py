@@ -20,9 +20,10 @@ as such an entry could reverse it, and then names what is missing.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from ipaddress import ip_network
+from ipaddress import IPv4Network, ip_network
 from typing import TYPE_CHECKING
 
+from flowverdict.core.protocols import Protocol
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.model import closing_entry, protocol_number
 from flowverdict.network.packet import (
@@ -139,6 +140,9 @@ def _match_details(entry: NetworkAclEntry, packet: Packet) -> Finding:
     if number in PROTOCOLS_WITH_PORTS and entry.ports is not None:
         return match_port(entry.ports.first, entry.ports.last, packet)
     if number in PROTOCOLS_WITH_TYPES and entry.icmp is not None:
+        if number == Protocol.ICMPV6 and isinstance(entry.network, IPv4Network):
+            # AWS: with an IPv4 range, an entry for ICMPv6 is for all types and codes.
+            return YES
         return match_icmp(entry.icmp.type, entry.icmp.code, packet)
     return YES
 

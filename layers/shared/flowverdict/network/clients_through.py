@@ -6,7 +6,9 @@ interface sends itself
 (https://docs.aws.amazon.com/elasticloadbalancing/latest/network/target-group-register-targets.html);
 a rule that refers to the load balancer's own group matches
 (https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-security-groups.html).
-Only network load balancers keep addresses; records do not show who sent the packet.
+Only network load balancers keep addresses; records do not show who sent the packet. The target lies
+in the load balancer's VPC or in a peered VPC of the same Region
+(https://docs.aws.amazon.com/elasticloadbalancing/latest/network/edit-target-group-attributes.html).
 """
 
 from __future__ import annotations
@@ -15,13 +17,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowverdict.core.addresses import address_of
 from flowverdict.network.packet import PROTOCOLS_WITH_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowverdict.network.configuration import NetConfig
-    from flowverdict.network.load_balancers import LoadBalancer, TargetGroup
+    from flowverdict.network.load_balancers import LoadBalancer, Target, TargetGroup
     from flowverdict.network.model import Interface
     from flowverdict.network.packet import Packet
 
@@ -53,19 +56,26 @@ def load_balancer_before(config: NetConfig, interface: Interface, packet: Packet
     """
     if packet.protocol not in PROTOCOLS_WITH_PORTS or _is_load_balancer(interface):
         return None
-    sender = config.interface_at(interface.vpc_id, packet.source)
-    if sender is not None and _is_load_balancer(sender):
+    vpcs = _vpcs_of_load_balancers(config, interface)
+    if any(_is_one_of(vpcs, each) for each in config.interfaces_with(packet.source)):
         return None  # a health check, or a client's packet with the load balancer's own address
     if config.targets is None or config.target_groups is None:
-        return _in_vpc(config, interface)
+        return _in_vpcs(config, vpcs)
     by_arn = {balancer.arn: balancer for balancer in config.load_balancers or ()}
-    arns = [
+    arns = (
         arn
         for group in _target_groups(config, interface, packet)
+        if _may_reach(config, group, vpcs)
         for arn in group.load_balancer_arns or ()
         if _is_network(arn, by_arn.get(arn))
-    ]
-    return _before(config, arns[0], by_arn.get(arns[0])) if arns else None
+    )
+    first = next(arns, None)
+    return None if first is None else _before(config, first, by_arn.get(first))
+
+
+def _may_reach(config: NetConfig, group: TargetGroup, vpcs: frozenset[str]) -> bool:
+    """Return whether a target group's load balancer may lie in one of the VPCs, or in a peer."""
+    return not vpcs or group.vpc_id is None or group.vpc_id in vpcs or config.peerings is None
 
 
 def load_balancers_known(config: NetConfig) -> bool:
@@ -83,17 +93,30 @@ def _is_network(arn: str, balancer: LoadBalancer | None) -> bool:
     return ":loadbalancer/net/" in arn if known is None else known == "network"
 
 
+def _is_one_of(vpcs: frozenset[str], interface: Interface) -> bool:
+    return _is_load_balancer(interface) and interface.vpc_id in vpcs
+
+
 def _is_load_balancer(interface: Interface) -> bool:
     return interface.interface_type == _NETWORK_LOAD_BALANCER
 
 
-def _in_vpc(config: NetConfig, interface: Interface) -> Before | None:
-    """Return the load balancer of a VPC where the targets are not known; several are one."""
-    found = [
-        each
-        for each in config.interfaces or ()
-        if _is_load_balancer(each) and each.vpc_id is not None and each.vpc_id == interface.vpc_id
-    ]
+def _vpcs_of_load_balancers(config: NetConfig, interface: Interface) -> frozenset[str]:
+    """Return the VPCs whose load balancers may have an interface behind them; empty if unknown."""
+    if interface.vpc_id is None:
+        return frozenset()
+    peers = {
+        side.vpc_id
+        for peering in config.peerings_of(interface.vpc_id)
+        if peering.carries_traffic is not False and peering.crosses_regions is not True
+        if (side := peering.other_side(interface.vpc_id)) is not None and side.vpc_id is not None
+    }
+    return frozenset({interface.vpc_id, *peers})
+
+
+def _in_vpcs(config: NetConfig, vpcs: frozenset[str]) -> Before | None:
+    """Return the load balancer of some VPCs where the targets are not known; several are one."""
+    found = [each for each in config.interfaces or () if _is_one_of(vpcs, each)]
     if not found:
         return None
     names = sorted({_name(each) for each in found})
@@ -113,15 +136,30 @@ def _target_groups(
     config: NetConfig, interface: Interface, packet: Packet
 ) -> Iterator[TargetGroup]:
     """Yield the target groups that have the interface as a target and keep clients' addresses."""
-    own = {interface.instance_id, *map(str, interface.addresses)}
     arns = {
         target.target_group_arn
         for target in config.targets or ()
-        if target.target_id in own and target.port in {None, packet.destination_port}
+        if target.port in {None, packet.destination_port} and _is_target(interface, target)
     }
     for group in config.target_groups or ():
         if group.arn in arns and group.preserve_client_ip is not False:
             yield group
+
+
+def _is_target(interface: Interface, target: Target) -> bool:
+    """Whether an interface has a target's address, or is its instance's or load balancer's.
+
+    The target of a group of type ``alb`` is the ARN of an application load balancer:
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/network/application-load-balancer-target.html
+    """
+    if target.target_id.startswith("arn:"):
+        path = target.target_id.partition(":loadbalancer/")[2]
+        return path != "" and interface.description == f"ELB {path}"
+    try:
+        address = address_of(target.target_id)
+    except ValueError:
+        return target.target_id == interface.instance_id
+    return address in interface.addresses or any(address in each for each in interface.prefixes)
 
 
 def _before(config: NetConfig, arn: str, balancer: LoadBalancer | None) -> Before:

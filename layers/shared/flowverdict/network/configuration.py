@@ -37,8 +37,9 @@ class NetConfig:
     """The known configuration, and when it was read; a list that was not read is ``None``.
 
     ``incomplete`` names the lists, by their attribute here, that lack elements: the answer was cut
-    short, or an element could not be read. ``notes`` say so, one sentence each. Change a
-    configuration with ``dataclasses.replace``, which rebuilds the look-ups.
+    short, or an element could not be read. ``notes`` say so, one sentence each. ``retry_helps`` is
+    as in ``NotAvailable``, for any part. Change a configuration with ``dataclasses.replace``, which
+    rebuilds the look-ups.
     """
 
     interfaces: tuple[Interface, ...] | None = None
@@ -56,6 +57,7 @@ class NetConfig:
     incomplete: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     read_at: datetime | None = None
+    retry_helps: bool = field(default=False, compare=False)
     _index: _Index = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -13,13 +13,14 @@ AWS refuses, or that would come too late, is *not known*, and the evaluation of 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowverdict.core.availability import NotAvailable
+from flowverdict.core.availability import NotAvailable, NotSetUp
 from flowverdict.core.errors import ConfigError, NotReadError
 from flowverdict.core.untrusted import is_account_id, is_region, is_resource_id
 from flowverdict.network.describe import not_read
@@ -121,29 +122,43 @@ class Ec2Config:
             if flow.interface_id is not None and is_resource_id(flow.interface_id, "eni")
         }
         if not interface_ids:
-            return NotAvailable("no network interface is named")
+            return NotSetUp("no network interface is named")
         region = self._default_region if region is None else region
-        if account_id is not None and not is_account_id(account_id):
-            return NotAvailable(f"{ascii(account_id)[:_SHOWN]} is not an account id")
         if region is None:
             return NotAvailable("no Region is named")
-        if not is_region(region):
-            return NotAvailable(f"{ascii(region)[:_SHOWN]} is not a Region")
-        if self._reader_role is None and not self._is_own(account_id):
-            return NotAvailable(
-                f"the interface belongs to account {account_id}, and no reader role is configured"
-            )
+        if (reason := self._why_not(account_id, region)) is not None:
+            return NotSetUp(reason)
         deadline = self._context.clock() + self._context.budget_seconds
         try:
             access = self._access(account_id, region)
-            return gather(Reading(self._context, access, deadline), flows, interface_ids)
+            reading = Reading(self._context, access, deadline)
+            config = gather(reading, flows, interface_ids)
         except NotReadError as error:
-            return NotAvailable(str(error))
+            return NotAvailable(str(error), retry_helps=not error.denied)
         except ConfigError as error:
             return NotAvailable(f"AWS's answer is not of a known shape: {error}")
+        if all(failure.denied for failure in reading.failures):
+            return config
+        return replace(config, retry_helps=True)
 
     def _is_own(self, account_id: str | None) -> bool:
         return self._own_account is None or account_id in {None, self._own_account}
+
+    def _why_not(self, account_id: str | None, region: str) -> str | None:
+        """Return why nobody has set up this account and Region to be read; ``None`` if one has."""
+        if account_id is not None and not is_account_id(account_id):
+            return f"{ascii(account_id)[:_SHOWN]} is not an account id"
+        if not is_region(region):
+            return f"{ascii(region)[:_SHOWN]} is not a Region"
+        if self._is_own(account_id):
+            return None
+        if self._reader_role is None:
+            return (
+                f"the interface belongs to account {account_id}, and no reader role is configured"
+            )
+        if self._reader_role.accounts and account_id not in self._reader_role.accounts:
+            return f"account {account_id} is not one whose rules are to be read"
+        return None
 
     def _access(self, account_id: str | None, region: str) -> Ec2Access:
         account_region = AccountRegion(

@@ -45,11 +45,15 @@ class ClientFactory(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReaderRole:
-    """The role that lets this account read another account; it has the same name in each."""
+    """The role that lets this account read another account; it has the same name in each.
+
+    ``accounts`` are those that have it; empty for all.
+    """
 
     name: str
     external_id: str | None = None
     partition: str = "aws"
+    accounts: frozenset[str] = frozenset()
 
     def arn(self, account_id: str) -> str:
         """Return the ARN of the role in an account."""

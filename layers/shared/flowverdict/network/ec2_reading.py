@@ -123,7 +123,7 @@ class Reading:
         self._calls: Counter[str] = Counter()
         self._oldest: datetime | None = None
         self._holders_known = True
-        self.failure: NotReadError | None = None
+        self.failures: list[NotReadError] = []
 
     def request(self, query: Query, values: Iterable[str]) -> bool:
         """Read the values that are not cached; return whether all values are known now."""
@@ -327,7 +327,7 @@ class Reading:
             self._oldest = result.read_at
 
     def _record_failure(self, error: NotReadError) -> None:
-        self.failure = self.failure or error
+        self.failures.append(error)
 
 
 # --- what is read, in order -------------------------------------------------------------------
@@ -347,7 +347,7 @@ def gather(
     reading.request(QUERY_GROUPS, (group for end in both_ends for group in end.group_ids or ()))
     reading.request(QUERY_ACLS, subnet_ids)
     if not reading.knows_rules():
-        return NotAvailable(str(reading.failure))
+        return NotAvailable(str(reading.failures[0]))
     peers = [*_rule_peers(reading)]
     reading.request_holders(peer.group_id for peer in peers if isinstance(peer, GroupReference))
     reading.request(QUERY_SUBNETS, subnet_ids)
@@ -369,7 +369,7 @@ def _read_flow_interfaces(
     reading: Reading, interface_ids: set[str]
 ) -> tuple[Interface, ...] | NotAvailable:
     if not reading.request(QUERY_INTERFACES, interface_ids):
-        return NotAvailable(str(reading.failure))
+        return NotAvailable(str(reading.failures[0]))
     read = reading.found(INTERFACES)
     if read.notes and not read.interfaces:
         return NotAvailable(f"AWS's answer is not of a known shape: {read.notes[0]}")

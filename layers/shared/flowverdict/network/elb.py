@@ -374,12 +374,12 @@ def _read_targets(
 ) -> frozenset[str]:
     """Add target groups and targets to the lists; return which of both lack something."""
     # Those with the port of a flow come first, for the case that the calls end before the groups.
-    wanted = sorted(
+    required = sorted(
         filter(targets.may_be_in, groups),
         key=lambda item: all(item.get("Port") != port for port in targets.ports),
     )
     health, targets_known = reader.look_up(
-        _QUERY_TARGET_HEALTH, (str(item.get(TARGET_GROUPS.id_key)) for item in wanted)
+        _QUERY_TARGET_HEALTH, (str(item.get(TARGET_GROUPS.id_key)) for item in required)
     )
     attributes, attributes_known = reader.look_up(
         _QUERY_ATTRIBUTES,

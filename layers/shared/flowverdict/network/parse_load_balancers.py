@@ -56,7 +56,7 @@ def load_balancer(item: JsonObject) -> LoadBalancer:
 def target_group(item: JsonObject, attributes: Mapping[str, bool | None]) -> TargetGroup:
     """Parse a target group.
 
-    Whether client addresses are preserved is told by the element's own ``Attributes``, by the
+    Whether client addresses are preserved follows from the element's own ``Attributes``, by the
     ``attributes`` of ``client_ip_attributes``, or by AWS's default, in this order.
     """
     arn = item.identifier(_ARN)
@@ -117,7 +117,7 @@ def client_ip_attributes(lists: ListReader) -> Mapping[str, bool | None]:
     ``None`` if they cannot be read or contradict each other. An ARN without this attribute is left
     out.
     """
-    told: defaultdict[str, set[bool | None]] = defaultdict(set)
+    found: defaultdict[str, set[bool | None]] = defaultdict(set)
     for place, value in _by_target_group(lists.root, ATTRIBUTES, "Attributes"):
         with lists.skipping("target_groups", place):
             group = as_object(place, value)
@@ -125,11 +125,11 @@ def client_ip_attributes(lists: ListReader) -> Mapping[str, bool | None]:
             try:
                 flag = _client_ip_attribute(group, "Attributes")
             except ConfigError:
-                told[arn].add(None)
+                found[arn].add(None)
                 raise
             if flag is not None:
-                told[arn].add(flag)
-    return {arn: flags.pop() if len(flags) == 1 else None for arn, flags in told.items()}
+                found[arn].add(flag)
+    return {arn: flags.pop() if len(flags) == 1 else None for arn, flags in found.items()}
 
 
 def _client_ip_attribute(item: JsonObject, key: str) -> bool | None:

@@ -74,13 +74,13 @@ class ListReader:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was left out, one sentence each, with a few sentences for each list."""
-        told: list[str] = []
+        shown: list[str] = []
         for attribute, notes in self._notes.items():
-            told += notes[:_MAX_NOTES]
+            shown += notes[:_MAX_NOTES]
             more = len(notes) - _MAX_NOTES
             if more > 0:
-                told.append(f"{more:,} more elements of {attribute} are skipped")
-        return tuple(told)
+                shown.append(f"{more:,} more elements of {attribute} are skipped")
+        return tuple(shown)
 
     def read[T](
         self,

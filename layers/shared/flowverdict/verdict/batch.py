@@ -10,9 +10,11 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
+from flowverdict.core.errors import ObjectError
 from flowverdict.flowlog.line_reader import LineReader
+from flowverdict.flowlog.losses import Loss, span_of_file
 from flowverdict.flowlog.object_key import origin_of
-from flowverdict.flowlog.records import RecordCounts, RecordFormat
+from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import FlowsByWindow
 from flowverdict.flows.read_source import Reading, read_text
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowverdict.core.availability import NotAvailable
+    from flowverdict.flowlog.records import RecordFormat
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.configuration import NetConfig
     from flowverdict.network.ports import ConfigSource
     from flowverdict.verdict.explanation import Explanation
+    from flowverdict.verdict.remediation.offers import OpenOffers
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +73,23 @@ class Batch:
         Raises
         ------
         ObjectError
-            The file is not a flow log or cannot be read to its end. The batch is then unchanged.
+            The file is not a flow log or cannot be read to its end. The batch then has nothing of
+            it, and knows that its records are missing.
         """
-        flows = FlowsByWindow(self.flows.seed, origin_of(name), apart=False, most=self.most)
-        reading = read_text(
-            stream,
-            flows,
-            LineReader(headerless),
-            name=name,
-            seed=self.flows.seed,
-            headerless=headerless,
-        )
+        origin = origin_of(name)
+        flows = FlowsByWindow(self.flows.seed, origin, name=name, apart=False, most=self.most)
+        try:
+            reading = read_text(
+                stream,
+                flows,
+                LineReader(headerless),
+                name=name,
+                seed=self.flows.seed,
+                headerless=headerless,
+            )
+        except ObjectError:
+            self.flows.losses.add(Loss.NOT_READ, None, origin, span_of_file(name))
+            raise
         for window_flows in flows.windows.values():
             self.flows.merge(window_flows, spent=True)
         self.counts.merge(reading.counts)
@@ -90,11 +100,15 @@ class Batch:
         return explain_flows([*self.flows.rejected()], configs)
 
 
-def explain_flows(flows: Sequence[RejectedFlow], configs: ConfigSource | None) -> list[Explanation]:
+def explain_flows(
+    flows: Sequence[RejectedFlow],
+    configs: ConfigSource | None,
+    open_offers: OpenOffers | None = None,
+) -> list[Explanation]:
     """Explain rejected flows, in their order; the rules are read once an account and Region.
 
     No rules are read for the flows of a transit gateway. Fixes are made for all flows together:
-    one for each problem, with rule numbers of its own.
+    one for each problem, with rule numbers of its own; ``open_offers`` is what other fixes offer.
     """
     by_place: dict[tuple[str | None, str | None], list[RejectedFlow]] = {}
     for flow in flows:
@@ -105,5 +119,6 @@ def explain_flows(flows: Sequence[RejectedFlow], configs: ConfigSource | None) -
         for place, flows_there in by_place.items()
     }
     return explain_together(
-        (flow, read.get((flow.context.account_id, flow.context.region))) for flow in flows
+        ((flow, read.get((flow.context.account_id, flow.context.region))) for flow in flows),
+        open_offers,
     )

@@ -26,7 +26,11 @@ from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.packet import Outcome
 from flowverdict.verdict.evidence_rules import RULES
 from flowverdict.verdict.evidence_rules.network_rules import rules_unclear
-from flowverdict.verdict.evidence_rules.predicates import reason_named, reply_may_be_new
+from flowverdict.verdict.evidence_rules.predicates import (
+    reason_named,
+    records_missing,
+    reply_may_be_new,
+)
 from flowverdict.verdict.model import (
     HYPOTHESES,
     UNTRACKED_RESPONSE,
@@ -177,7 +181,13 @@ def _rule_may_match(facts: Facts, kind: VerdictKind) -> bool:
 
 def _observe(facts: Facts) -> list[tuple[Rule, str]]:
     """Return the rules that apply to the flow, each with its observation in words."""
-    observed = [(rule, detail) for rule in RULES if (detail := rule.observe(facts)) is not None]
+    missing = records_missing(facts)
+    observed = [
+        (part, detail if missing is None or not rule.by_absence else f"{detail}, but {missing}")
+        for rule in RULES
+        if (detail := rule.observe(facts)) is not None
+        for part in rule.parts(facts)
+    ]
     if reason_named(facts):
         # AWS names the reason: other evidence must not lower the confidence.
         return [(rule, detail) for rule, detail in observed if rule.strength is Strength.HARD]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from flowverdict.flows.model import RejectedFlow
+    from flowverdict.verdict.remediation.offers import OpenOffers
 
 
 def explain_one(flow: RejectedFlow, config: NetConfig | NotAvailable | None) -> Explanation:
@@ -38,8 +39,12 @@ def explain_one(flow: RejectedFlow, config: NetConfig | NotAvailable | None) -> 
 
 def explain_together(
     flows: Iterable[tuple[RejectedFlow, NetConfig | NotAvailable | None]],
+    open_offers: OpenOffers | None = None,
 ) -> list[Explanation]:
-    """Explain flows, each with its rules, in their order; flows of one problem get one fix."""
+    """Explain flows, each with its rules, in their order; flows of one problem get one fix.
+
+    ``open_offers`` is what the fixes of other problems offer; see ``plan_fixes``.
+    """
     explained = [(_explained(flow, config), config) for flow, config in flows]
     cases = {
         index: Case(
@@ -53,7 +58,7 @@ def explain_together(
         for index, (one, config) in enumerate(explained)
         if one.rules_check is not None and isinstance(config, NetConfig)
     }
-    fixes = dict(zip(cases, plan_fixes([*cases.values()]), strict=True))
+    fixes = dict(zip(cases, plan_fixes([*cases.values()], open_offers), strict=True))
     return [
         replace(one, remediation=fixes[index]) if index in fixes else one
         for index, (one, _) in enumerate(explained)

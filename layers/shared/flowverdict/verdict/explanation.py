@@ -50,6 +50,11 @@ class Explanation:
     endpoints: Endpoints | None = None
 
     @property
+    def has_fix(self) -> bool:
+        """Whether a fix is offered for the flow: the fix of its problem."""
+        return not isinstance(self.remediation, NotAvailable)
+
+    @property
     def blocking_entry(self) -> AclAnswer | None:
         """The network ACL's answer, if the network ACL blocks and the deciding entry is known."""
         if self.rules_check is None or self.verdict.kind not in _NETWORK_ACL_BLOCKS:
@@ -192,6 +197,8 @@ class Explanation:
 def _remedy(remediation: Remediation, region: str | None) -> dict[str, object]:
     return {
         "commands": list(remediation.commands(region)),
+        "shared": list(remediation.shared_commands(region)),
+        "shared_with": remediation.shared_with,
         "opens": remediation.opens,
         "verified": remediation.verified,
         "tried": list(remediation.tried),

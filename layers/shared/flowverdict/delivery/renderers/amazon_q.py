@@ -26,6 +26,7 @@ from flowverdict.delivery.text import (
     fix_notes,
     mark,
     remote_lines,
+    shared_commands,
     shortened,
     when,
 )
@@ -150,11 +151,16 @@ def _fix(alert: Alert) -> Iterable[str]:
             yield f"*Fix*: {_markup(alert.remediation_reason)}"
         return
     commands = copyable_commands(alert.remediation, _MAX_COMMANDS)
-    if commands is None or _UNSAFE_IN_CODE.search(commands):
+    shared = shared_commands(alert.remediation)
+    every = f"{commands}\n{'' if shared is None else shared[1]}"
+    if commands is None or _UNSAFE_IN_CODE.search(every):
         yield "*Fix*: there is one, but its commands cannot be shown here; the email has them"
-    else:
-        notes = "\n".join(_markup(note) for note in fix_notes(alert.remediation))
-        yield f"*{fix_heading(alert.remediation)}*\n```\n{commands}\n```\n{notes}"
+        return
+    notes = [_markup(note) for note in fix_notes(alert.remediation)]
+    if shared is not None:
+        notes = [_markup(shared[0]), f"```\n{shared[1]}\n```", *notes]
+    own = [f"```\n{commands}\n```"] if commands else []
+    yield "\n".join([f"*{fix_heading(alert.remediation)}*", *own, *notes])
 
 
 def _bullets(heading: str, lines: Iterable[str]) -> str:

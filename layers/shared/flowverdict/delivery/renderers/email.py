@@ -20,6 +20,7 @@ from flowverdict.delivery.text import (
     mark,
     remote_lines,
     remotes_heading,
+    shared_commands,
     shortened,
     split_command,
 )
@@ -135,10 +136,13 @@ def _fix(alert: Alert) -> str:
     if copyable_commands(alert.remediation) is None:
         return "Fix: there is one, but its commands cannot be shown"
     undo = [command for command in alert.remediation.undo if command.isprintable()]
+    shared = shared_commands(alert.remediation)
     return "\n".join(
         [
             fix_heading(alert.remediation),
             *(f"    {command}" for command in alert.remediation.commands),
+            *([] if shared is None else [_item(shared[0])]),
+            *(f"    {command}" for command in alert.remediation.shared),
             *map(_item, fix_notes(alert.remediation)),
             *(["  Undo", *(f"    {command}" for command in undo)] if undo else []),
         ]

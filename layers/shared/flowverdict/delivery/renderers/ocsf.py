@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any
 from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import Alert, Severity, Status
 from flowverdict.core.untrusted import one_line
-from flowverdict.delivery.text import fix_notes, mark
+from flowverdict.delivery.text import fix_notes, mark, shared_commands
 
 if TYPE_CHECKING:
     from flowverdict.alerts.model import Notification
-
-
 SCHEMA_VERSION = "1.4.0"
 _CLASS_UID = 2004
 _CREATE, _UPDATE, _CLOSE = 1, 2, 3
@@ -167,9 +165,9 @@ def _add_alert(attributes: dict[str, Any], alert: Alert) -> None:
     evidences += [{"data": {"kind": item.kind, "detail": item.detail}} for item in alert.evidence]
     attributes["evidences"] = evidences or None
     if alert.remediation is not None:
-        attributes["remediation"] = {
-            "desc": "\n".join([*alert.remediation.commands, *fix_notes(alert.remediation)])
-        }
+        shared = shared_commands(alert.remediation)
+        lines = [*alert.remediation.commands, *(shared or ()), *fix_notes(alert.remediation)]
+        attributes["remediation"] = {"desc": "\n".join(lines)}
 
 
 def _address(text: str) -> str | None:

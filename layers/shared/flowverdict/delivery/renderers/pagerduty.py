@@ -20,6 +20,7 @@ from flowverdict.delivery.text import (
     how_much,
     mark,
     remote_lines,
+    shared_commands,
     short_undo,
     shortened,
 )
@@ -112,6 +113,7 @@ def _details(notification: Notification) -> dict[str, Any]:
             "confidence": confidence_in_words(notification),
             "how_much": how_much(notification),
             "fix": _fix(notification),
+            "fix_shared": _shared(notification),
             "fix_opens": notification.remediation_reason
             if notification.remediation is None
             else notification.remediation.opens,
@@ -146,6 +148,16 @@ def _fix(alert: Alert) -> tuple[str, ...] | None:
     if not fit or copyable_commands(alert.remediation) is None:
         return ("there is one, but its commands cannot be shown here; the email has them",)
     return commands
+
+
+def _shared(alert: Alert) -> tuple[str, ...] | None:
+    """Return the commands that the fix of another problem offers too, after what to say of them."""
+    shared = None if alert.remediation is None else shared_commands(alert.remediation)
+    if alert.remediation is None or shared is None or copyable_commands(alert.remediation) is None:
+        return None
+    commands = alert.remediation.shared
+    fit = len(commands) < _MOST_ITEMS and all(len(command) <= _MAX_DETAIL for command in commands)
+    return (shared[0], *(commands if fit else ("the email has them",)))
 
 
 def _bounded(value: str | int | tuple[str, ...] | list[str]) -> str | int | list[str]:

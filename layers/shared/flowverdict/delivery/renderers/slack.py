@@ -44,6 +44,7 @@ from flowverdict.delivery.text import (
     remote_lines,
     remotes_heading,
     safe_url,
+    shared_commands,
     short_undo,
     shortened,
     split_command,
@@ -210,13 +211,18 @@ def _fix(alert: Alert) -> list[Block]:
             )
         ]
     notes = [chat_line(note, _MAX_LINE) for note in fix_notes(alert.remediation)]
-    undo = short_undo(alert.remediation)
+    undo, shared = short_undo(alert.remediation), shared_commands(alert.remediation)
     return [
         _section(f"*{fix_heading(alert.remediation)}*"),
         *_preformatted(commands),
+        *([] if shared is None else _shared(*shared)),
         _section("\n".join(notes)),
         *([] if undo is None or len(undo) > _MAX_COMMANDS else _undo(undo)),
     ]
+
+
+def _shared(note: str, commands: str) -> list[Block]:
+    return [_section(chat_line(note, _MAX_LINE)), *_preformatted(commands)]
 
 
 def _undo(command: str) -> list[Block]:

@@ -38,6 +38,7 @@ from flowverdict.delivery.text import (
     remote_lines,
     remotes_heading,
     safe_url,
+    shared_commands,
     short_undo,
     split_command,
 )
@@ -190,13 +191,18 @@ def _fix(alert: Alert) -> Iterable[Element]:
             yield _line(f"Fix: {alert.remediation_reason}")
         return
     commands = copyable_commands(alert.remediation, _MAX_COMMANDS)
-    if commands is None or _ACTING.search(commands):
+    shared = shared_commands(alert.remediation)
+    acting = _ACTING.search("\n".join((*alert.remediation.shared, *alert.remediation.commands)))
+    if commands is None or acting:
         yield _line(
             "Fix: there is one, but its commands cannot be shown in Teams; the email has them"
         )
         return
     yield _heading(fix_heading(alert.remediation))
     yield from _code(alert.remediation.commands)
+    if shared is not None:
+        yield _line(shared[0])
+        yield from _code(alert.remediation.shared)
     for note in fix_notes(alert.remediation):
         yield _line(note)
     undo = short_undo(alert.remediation)

@@ -16,7 +16,7 @@ from flowverdict.verdict.evidence_rules.hints import HINTS
 from flowverdict.verdict.evidence_rules.network_rules import NETWORK_RULES
 from flowverdict.verdict.evidence_rules.placement import PLACEMENT
 from flowverdict.verdict.evidence_rules.reject_reasons import REASONS_NAMED, REASONS_NOT_NAMED
-from flowverdict.verdict.model import Cause, Leg
+from flowverdict.verdict.model import Cause, Leg, Strength
 
 if TYPE_CHECKING:
     from flowverdict.verdict.evidence_rules.rule import Rule
@@ -35,11 +35,21 @@ RULES: tuple[Rule, ...] = (
 def decision_table() -> str:
     """Return ``RULES`` as the Markdown table of the README."""
     rows = (
-        f"| [{rule.when}]({rule.source}) | {_strikes_in_words(rule)} "
-        f"| {rule.strength.name.lower()} |"
+        f"| [{rule.when}]({rule.source}) | {_strikes_in_words(rule)} | {_strength_in_words(rule)} |"
         for rule in RULES
     )
     return "\n".join(["| evidence | strikes out | strength |", "|---|---|---|", *rows])
+
+
+def _strength_in_words(rule: Rule) -> str:
+    strength = rule.strength.name.lower()
+    if not rule.by_absence:
+        return strength
+    if set(rule.by_absence) == set(rule.strikes):
+        return f"{strength}; weak if records are missing"
+    softer = "soft, and " if rule.strength is Strength.HARD else ""
+    weak = ", ".join(str(item) for item in rule.by_absence)
+    return f"{strength}; if records are missing {softer}weak for {weak}"
 
 
 def _strikes_in_words(rule: Rule) -> str:

@@ -51,28 +51,12 @@ def _probably_solicited_syn_ack(facts: Facts) -> str | None:
     mirror = facts.flow.mirror
     if mirror is None or not _is_syn_ack(facts) or solicited_syn_ack(facts) is not None:
         return None
-    if facts.flow.records_lost:
-        return None
     what = "the SYN it answers" if opens(mirror.tcp_flags) else "the opposite direction"
     return f"tcp-flags have SYN-ACK, and {what} was accepted at {clock_time(mirror.first_start)}"
 
 
-def syn_ack_but_records_lost(facts: Facts) -> str | None:
-    """Return an observation for a SYN-ACK whose connection may have ended in lost records."""
-    if not facts.flow.records_lost or not _is_syn_ack(facts):
-        return None
-    if facts.flow.mirror is None and not _sent_by_interface(facts):
-        return None
-    return (
-        "tcp-flags have SYN-ACK, but AWS lost records of this interface (SKIPDATA), which may show "
-        "that the connection was over"
-    )
-
-
 def _sent_syn_ack(facts: Facts) -> str | None:
     if not _is_syn_ack(facts) or facts.flow.mirror is not None or not _sent_by_interface(facts):
-        return None
-    if facts.flow.records_lost:
         return None
     return (
         "the interface itself sent a SYN-ACK, so a SYN had reached it, "
@@ -101,7 +85,7 @@ def _request_accepted(facts: Facts) -> str | None:
     mirror = accepted_request(facts)
     if mirror is None or facts.flow.key.source_port == facts.flow.key.destination_port != 0:
         return None
-    if answered_late(facts) or facts.flow.records_lost:
+    if answered_late(facts):
         return None
     return (
         f"the opposite direction was accepted at {clock_time(mirror.first_start)}, "
@@ -174,7 +158,7 @@ def _one_way_accepted(facts: Facts) -> str | None:
     same = facts.flow.same
     if same is None or facts.flow.mirror is not None:
         return None
-    if facts.flow.records_lost or reply_like(facts):
+    if reply_like(facts):
         return None
     when = "before" if not_after(same, facts.flow.traffic) else "later"
     return (
@@ -184,11 +168,7 @@ def _one_way_accepted(facts: Facts) -> str | None:
 
 
 def _no_request_seen(facts: Facts) -> str | None:
-    if (
-        not (facts.flow.accepts_logged and lacks_request(facts))
-        or reply_like(facts)
-        or facts.flow.records_lost
-    ):
+    if not (facts.flow.accepts_logged and lacks_request(facts)) or reply_like(facts):
         return None
     return (
         "accepted traffic of this interface is logged, "
@@ -208,35 +188,28 @@ CONNECTION: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.TCP_SYN_ACK,
         when="`tcp-flags` have SYN-ACK and the opposite direction was accepted, "
-        "but not all of the row on SYN-ACK above holds; AWS lost no record of the interface",
+        "but not all of the row on SYN-ACK above holds",
         strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
+        by_absence=(Cause.CLOSED_CONNECTION,),
         strength=Strength.SOFT,
         source=CONNECTION_TRACKING,
         observe=_probably_solicited_syn_ack,
     ),
     Rule(
         kind=EvidenceKind.TCP_SYN_ACK,
-        when="`tcp-flags` have SYN-ACK, `flow-direction` is egress, and no request was seen; AWS "
-        "lost no record of the interface",
+        when="`tcp-flags` have SYN-ACK, `flow-direction` is egress, and no request was seen",
         strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
+        by_absence=(Cause.CLOSED_CONNECTION,),
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,
         observe=_sent_syn_ack,
-    ),
-    Rule(
-        kind=EvidenceKind.TCP_SYN_ACK,
-        when="`tcp-flags` have SYN-ACK as in the two rows above, but AWS lost records of the "
-        "interface (SKIPDATA)",
-        strikes=(Leg.REQUEST, *AWS_CONTROLS),
-        strength=Strength.SOFT,
-        source=CONNECTION_TRACKING,
-        observe=syn_ack_but_records_lost,
     ),
     Rule(
         kind=EvidenceKind.TCP_SYN_ACK_UNSOLICITED,
         when="`tcp-flags` have SYN-ACK, `flow-direction` is ingress or not logged, "
         "and no request was seen",
         strikes=(Cause.CLOSED_CONNECTION,),
+        by_absence=(Cause.CLOSED_CONNECTION,),
         strength=Strength.SOFT,
         source=CONNECTION_TRACKING,
         observe=_unsolicited_syn_ack,
@@ -244,8 +217,9 @@ CONNECTION: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.REQUEST_ACCEPTED,
         when="the opposite direction was accepted no later than the reject (UDP: at most 30 s "
-        "before), this direction never, and AWS lost no record of the interface",
+        "before), this direction never",
         strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
+        by_absence=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,
         observe=_request_accepted,
@@ -265,6 +239,7 @@ CONNECTION: tuple[Rule, ...] = (
         when="both directions were accepted, one of them still after the reject began, "
         "and no FIN or RST was seen",
         strikes=(Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
+        by_absence=(Cause.CLOSED_CONNECTION,),
         strength=Strength.SOFT,
         source=CONNECTION_TRACKING,
         observe=_connection_goes_on,
@@ -288,8 +263,9 @@ CONNECTION: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.SAME_DIRECTION_ACCEPTED,
         when="the same direction was accepted at another time, the opposite one never, "
-        "neither ports nor rules suggest a reply, and AWS lost no record of the interface",
+        "and neither ports nor rules suggest a reply",
         strikes=(Leg.RESPONSE,),
+        by_absence=(Leg.RESPONSE,),
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,
         observe=_one_way_accepted,
@@ -299,6 +275,7 @@ CONNECTION: tuple[Rule, ...] = (
         when="the opposite direction was not accepted, though accepted traffic of the interface is "
         "logged, and neither ports nor rules suggest a reply",
         strikes=(Leg.RESPONSE, Cause.CLOSED_CONNECTION),
+        by_absence=(Leg.RESPONSE, Cause.CLOSED_CONNECTION),
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,
         observe=_no_request_seen,

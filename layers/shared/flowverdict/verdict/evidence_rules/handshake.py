@@ -50,8 +50,8 @@ def _syn_in_some(facts: Facts) -> str | None:
 def solicited_syn_ack(facts: Facts) -> str | None:
     """Return an observation if the packets answer an accepted SYN and no group can block them."""
     mirror = facts.flow.mirror
-    if not _surely_tracked(facts) or reason_named(facts) or facts.flow.records_lost:
-        return None  # a lost record may show that packets of this direction were accepted
+    if not _surely_tracked(facts) or reason_named(facts):
+        return None
     if not (
         is_tcp(facts)
         and answers(facts.flow.traffic.common_flags)
@@ -96,9 +96,10 @@ HANDSHAKE: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.TCP_SYN_ACK,
         when="`tcp-flags` have SYN-ACK, its SYN was accepted here no later, no packet of this "
-        "direction ever was, AWS lost no record of the interface (SKIPDATA), and the interface is "
-        "of a kind that AWS always tracks (NAT gateway, NLB, endpoint, Lambda)",
+        "direction ever was, and the interface is of a kind that AWS always tracks (NAT gateway, "
+        "NLB, endpoint, Lambda)",
         strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
+        by_absence=(Cause.CLOSED_CONNECTION,),
         strength=Strength.HARD,
         source=CONNECTION_TRACKING,
         observe=solicited_syn_ack,

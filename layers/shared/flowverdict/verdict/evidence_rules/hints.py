@@ -13,7 +13,6 @@ from flowverdict.flowlog.flow_key import IPV4
 from flowverdict.network.packet import Outcome
 from flowverdict.verdict.evidence_rules.connection import (
     connection_ended,
-    syn_ack_but_records_lost,
     tracked_connection_goes_on,
 )
 from flowverdict.verdict.evidence_rules.network_rules import allowed_only_direct
@@ -114,17 +113,6 @@ def _source_port(facts: Facts) -> int | None:
     return facts.flow.key.source_port
 
 
-def _no_request_seen_but_records_lost(facts: Facts) -> str | None:
-    if not (
-        facts.flow.accepts_logged and facts.flow.records_lost and lacks_request(facts)
-    ) or reply_like(facts):
-        return None
-    return (
-        "nothing in the opposite direction of this flow was accepted, "
-        "but AWS lost records of this interface (SKIPDATA)"
-    )
-
-
 def _no_request_seen_anywhere(facts: Facts) -> str | None:
     if not (facts.flow.accepts_logged_elsewhere and lacks_request(facts)) or reply_like(facts):
         return None
@@ -144,13 +132,8 @@ def _symmetric_request_accepted(facts: Facts) -> str | None:
 
 def _request_accepted_in_doubt(facts: Facts) -> str | None:
     mirror = accepted_request(facts)
-    if mirror is None or not (answered_late(facts) or facts.flow.records_lost):
+    if mirror is None or not answered_late(facts):
         return None
-    if facts.flow.records_lost:
-        return (
-            f"the opposite direction was accepted at {clock_time(mirror.first_start)}, this "
-            "direction never was, but AWS lost records of this interface (SKIPDATA)"
-        )
     return (
         f"the opposite direction was accepted from {clock_time(mirror.first_start)} on, this "
         f"direction never was; the reject began at {clock_time(facts.flow.traffic.first_start)}, "
@@ -282,14 +265,6 @@ HINTS: tuple[Rule, ...] = (
         conflicts=True,
     ),
     Rule(
-        kind=EvidenceKind.TCP_SYN_ACK,
-        when="`tcp-flags` have SYN-ACK, but AWS lost records of the interface (SKIPDATA)",
-        strikes=(Cause.CLOSED_CONNECTION,),
-        strength=Strength.WEAK,
-        source=CONNECTION_TRACKING,
-        observe=syn_ack_but_records_lost,
-    ),
-    Rule(
         kind=EvidenceKind.ONLY_DIRECT,
         when="only a rule that refers to the sender's group allows the packet, and a load balancer "
         "that keeps the client's address is not excluded",
@@ -328,7 +303,7 @@ HINTS: tuple[Rule, ...] = (
     Rule(
         kind=EvidenceKind.REQUEST_ACCEPTED,
         when="the opposite direction was accepted no later than the reject, this direction never, "
-        "but AWS lost records of the interface, or the flow is UDP and more than 30 s passed",
+        "but the flow is UDP and more than 30 s passed",
         strikes=(Leg.REQUEST, Cause.CLOSED_CONNECTION, *AWS_CONTROLS),
         strength=Strength.WEAK,
         source=CONNECTION_TRACKING,
@@ -343,15 +318,6 @@ HINTS: tuple[Rule, ...] = (
         source=FLOW_LOG_RECORDS,
         observe=_reply_without_request,
         conflicts=True,
-    ),
-    Rule(
-        kind=EvidenceKind.NO_REQUEST_SEEN,
-        when="the opposite direction was not accepted, "
-        "but AWS lost records of the interface (SKIPDATA)",
-        strikes=(Leg.RESPONSE, Cause.CLOSED_CONNECTION),
-        strength=Strength.WEAK,
-        source=FLOW_LOG_RECORDS,
-        observe=_no_request_seen_but_records_lost,
     ),
     Rule(
         kind=EvidenceKind.NO_REQUEST_SEEN,

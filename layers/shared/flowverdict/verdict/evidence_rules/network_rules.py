@@ -108,6 +108,7 @@ NETWORK_RULES: tuple[Rule, ...] = (
         when="Block Public Access is on in the subnet or VPC, the traffic passes an internet "
         "gateway (outbound: and neither layer denies it), and `reject-reason` is not in the format",
         strikes=all_but(Cause.BLOCK_PUBLIC_ACCESS),
+        by_absence=all_but(Cause.BLOCK_PUBLIC_ACCESS),
         strength=Strength.SOFT,
         source=BLOCK_PUBLIC_ACCESS,
         observe=public_access_blocked,

@@ -15,6 +15,7 @@ from flowverdict.core.protocols import (
     is_service_port,
     port_look,
 )
+from flowverdict.flowlog.losses import Loss
 from flowverdict.flowlog.records import FlowDirection, RejectReason
 from flowverdict.flows.model import epoch_to_datetime
 from flowverdict.network.packet import Outcome
@@ -103,6 +104,30 @@ def clock_time(seconds: int | None) -> str:
 def when_read(rules_check: RulesCheck) -> str:
     """Write when the rules were read, in parentheses; empty where that is not known."""
     return "" if rules_check.read_at is None else f" (rules read {rules_check.read_at:%H:%M})"
+
+
+# --- what is missing ------------------------------------------------------------------------------
+
+_MISSING = {
+    Loss.SKIPPED: "AWS lost records of this interface (SKIPDATA)",
+    Loss.MALFORMED: "malformed lines are of this interface",
+    Loss.NOT_READ: "records of this interface were not read",
+}
+_PERHAPS_MISSING = {
+    Loss.SKIPPED: "AWS lost records that may be of this interface (SKIPDATA)",
+    Loss.MALFORMED: "malformed lines may be of this interface",
+    Loss.NOT_READ: "a source that may have records of this interface was not read",
+}
+
+
+def records_missing(facts: Facts) -> str | None:
+    """Return why records of the interface are or may be missing, in words; ``None`` if none."""
+    losses = facts.flow.losses
+    why = [
+        *(text for loss, text in _MISSING.items() if loss in losses.surely),
+        *(text for loss, text in _PERHAPS_MISSING.items() if loss in losses.perhaps),
+    ]
+    return " and ".join(why) if why else None
 
 
 # --- accepted traffic of the connection -----------------------------------------------------------

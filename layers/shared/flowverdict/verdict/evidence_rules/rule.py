@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from flowverdict.verdict.model import Cause, EvidenceKind, Facts, Hypothesis, Leg, Strength
+from flowverdict.verdict.model import Cause, Hypothesis, Leg, Strength
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from flowverdict.verdict.model import EvidenceKind, Facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,10 @@ class Rule:
         What must be observed, in words, for the table in the README.
     strikes
         Legs, causes and single hypotheses: a hypothesis with one of them is struck out.
+    by_absence
+        Those of ``strikes`` that rest on a record that was not seen. Where records of the interface
+        are missing, this evidence is weak. A hard rule is then soft in the rest, and as a whole
+        where records only may be missing: soft evidence can be overturned by a lost record anyway.
     source
         The AWS page that the rule rests on.
     observe
@@ -35,7 +41,20 @@ class Rule:
     strength: Strength
     source: str
     observe: Callable[[Facts], str | None]
+    by_absence: tuple[Leg | Cause | Hypothesis, ...] = ()
     conflicts: bool = False
+
+    def parts(self, facts: Facts) -> tuple[Rule, ...]:
+        """Return the rule, or its parts of less strength where records are or may be missing."""
+        if not (self.by_absence and facts.flow.losses):
+            return (self,)
+        if not facts.flow.losses.surely:
+            return (replace(self, strength=max(self.strength, Strength.SOFT)),)
+        rest = tuple(item for item in self.strikes if item not in self.by_absence)
+        weak = replace(self, strikes=self.by_absence, strength=Strength.WEAK)
+        if not rest:
+            return (weak,)
+        return replace(self, strikes=rest, strength=max(self.strength, Strength.SOFT)), weak
 
 
 VPC_GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide/"

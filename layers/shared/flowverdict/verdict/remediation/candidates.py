@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import TYPE_CHECKING
 
@@ -39,19 +40,20 @@ from flowverdict.verdict.remediation.limits import (
     Ledger,
     entry_room,
     foreign_acl,
-    free_number,
     full_acl,
     full_group,
     has_rule_room,
     is_default,
     managing_service,
+    rule_number,
 )
-from flowverdict.verdict.remediation.model import AclChange, GroupChange
+from flowverdict.verdict.remediation.model import AclChange, GroupChange, content_of, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from flowverdict.core.addresses import Address, Network
+    from flowverdict.network.clients_through import Before
     from flowverdict.network.configuration import NetConfig
     from flowverdict.network.model import (
         Interface,
@@ -106,12 +108,12 @@ def trusted_list(config: NetConfig, hop_list: PrefixList | None, interface: Inte
 
 
 def acl_changes(
-    config: NetConfig, blocked: Sequence[Blocked], ledger: Ledger, seed: str
+    config: NetConfig, blocked: Sequence[Blocked], ledger: Ledger
 ) -> tuple[AclChange, ...] | NotAvailable:
     """Choose entries of one network ACL that let the packets of all hops pass.
 
     The hops have the network ACL, the direction, the leg, the ports and the deciding entry in
-    common. ``seed`` decides which of the free rule numbers are taken.
+    common.
     """
     hop, answer = blocked[0].hop, blocked[0].answer
     if not isinstance(answer, AclAnswer) or answer.entry is None or answer.network_acl_id is None:
@@ -125,38 +127,41 @@ def acl_changes(
     networks = _networks(config, [each.hop for each in blocked])
     if isinstance(networks, NotAvailable):
         return networks
-    if len(networks) > entry_room(acl, ledger, egress=hop.is_egress):
-        return NotAvailable(full_acl(acl, len(networks), egress=hop.is_egress))
-    return _numbered(acl, hop, networks, ledger, seed=seed, before=answer.entry.rule_number)
+    entries = [_entry(hop, network) for network in networks]
+    planned = ledger.numbers[place_of(acl.network_acl_id, egress=hop.is_egress)]
+    added = sum(content_of(entry) not in planned.values() for entry in entries)
+    if added > entry_room(config, acl, ledger, egress=hop.is_egress):
+        return NotAvailable(full_acl(config, acl, len(networks), egress=hop.is_egress))
+    return _numbered(acl, entries, ledger, before=answer.entry.rule_number)
 
 
-def _numbered(  # noqa: PLR0913 - the parts of an entry
-    acl: NetworkAcl,
-    hop: Hop,
-    networks: Sequence[Network],
-    ledger: Ledger,
-    *,
-    seed: str,
-    before: int,
+def _entry(hop: Hop, network: Network) -> NetworkAclEntry:
+    """Return the entry that lets the packets of a hop pass to or from a range, yet unnumbered."""
+    packet = hop.packet
+    return NetworkAclEntry(
+        rule_number=0,
+        egress=hop.is_egress,
+        action="allow",
+        protocol=str(packet.protocol),
+        network=network,
+        ports=entry_ports(hop) if packet.protocol in PROTOCOLS_WITH_PORTS else None,
+        icmp=IcmpTypeCode(type=-1 if packet.icmp_type is None else packet.icmp_type, code=-1)
+        if packet.protocol in PROTOCOLS_WITH_TYPES
+        else None,
+    )
+
+
+def _numbered(
+    acl: NetworkAcl, entries: Sequence[NetworkAclEntry], ledger: Ledger, *, before: int
 ) -> tuple[AclChange, ...] | NotAvailable:
     changes = []
-    for network in networks:
-        number = free_number(acl, ledger, egress=hop.is_egress, before=before, seed=seed)
+    for entry in entries:
+        number = rule_number(acl, ledger, content_of(entry), egress=entry.egress, before=before)
         if number is None:
             return NotAvailable(f"{acl.network_acl_id} has no free rule number before {before}")
-        packet = hop.packet
-        entry = NetworkAclEntry(
-            rule_number=number,
-            egress=hop.is_egress,
-            action="allow",
-            protocol=str(packet.protocol),
-            network=network,
-            ports=entry_ports(hop) if packet.protocol in PROTOCOLS_WITH_PORTS else None,
-            icmp=IcmpTypeCode(type=-1 if packet.icmp_type is None else packet.icmp_type, code=-1)
-            if packet.protocol in PROTOCOLS_WITH_TYPES
-            else None,
+        change = AclChange(
+            network_acl_id=acl.network_acl_id, entry=replace(entry, rule_number=number)
         )
-        change = AclChange(network_acl_id=acl.network_acl_id, entry=entry)
         ledger.take(change)
         changes.append(change)
     return tuple(changes)
@@ -195,8 +200,7 @@ def _networks(config: NetConfig, hops: Sequence[Hop]) -> list[Network] | NotAvai
 
 def _given_networks(config: NetConfig, hop: Hop) -> tuple[Network, ...] | None:
     """Return the ranges that the rules or AWS give for a hop; ``None`` for its address alone."""
-    peer = hop.packet.peer(hop.direction)
-    outside = hop.is_outside
+    peer, outside = hop.packet.peer(hop.direction), hop.is_outside
     listed = None if hop.is_far else hop.trip.case.found_path.prefix_list
     called = hop.is_egress is not hop.is_reply
     if outside and called and listed is not None:
@@ -436,19 +440,35 @@ def _outside_peer(config: NetConfig, hop: Hop) -> Peer | NotAvailable | None:
         before = load_balancer_before(config, hop.interface, hop.packet)
         groups = () if before is None else before.group_ids
         if not groups:
-            return NotAvailable(
-                "clients come by a load balancer that keeps their addresses: which of them may "
-                "reach the interface is a decision"
-            )
+            return NotAvailable(_let_clients_in(hop, before))
         group_id = min(groups, key=lambda each: (len(config.holders(each)), each))
         return GroupReference(group_id=group_id)
-    if found.prefix_list is not None and not hop.is_far:
-        return PrefixListReference(prefix_list_id=found.prefix_list.prefix_list_id)
+    listed = None if hop.is_far else found.prefix_list
+    if listed is not None and (hop.is_egress or trusted_list(config, listed, hop.interface)):
+        return PrefixListReference(prefix_list_id=listed.prefix_list_id)
     if not hop.is_egress:
-        return None
+        return NotAvailable(f"no group lets {hop.packet.source} in, which may be intended")
     if is_client_port(hop.packet):
         return EVERYWHERE[hop.packet.destination.version]
     return NotAvailable(f"outbound traffic of {hop.interface.interface_id} is restricted")
+
+
+def _let_clients_in(hop: Hop, before: Before | None) -> str:
+    """Say what the group of a target has to let in, where its clients keep their addresses.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-security-groups.html
+    """
+    named, port = ", ".join(hop.interface.group_ids or ()), hop.packet.destination_port
+    what = protocol_name(hop.packet.protocol) + ("" if port is None else f" {port}")
+    own = (
+        ", or from the load balancer's own group, if it has one"
+        if before is None
+        else f", since {before.name} has no group of its own that a rule could name"
+    )
+    return (
+        f"clients come by a load balancer that keeps their addresses. {named} must let {what} in "
+        f"by address: from their ranges, or from anywhere{own}. Which of them may is a decision"
+    )
 
 
 def _reference(config: NetConfig, hop: Hop, other: Interface) -> GroupReference | None:

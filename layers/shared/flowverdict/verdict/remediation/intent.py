@@ -170,20 +170,29 @@ def _uninvited(case: Case) -> str | None:
     )
 
 
-def _reply_to_system_port(case: Case) -> str | None:
-    """Return why a reply to a low port of an internet host stays blocked.
+_FROM_ANYWHERE = frozenset({Path.INTERNET, Path.LOAD_BALANCER, Path.AWS_SERVICE})
+_SAME_PORT_AT_BOTH_ENDS = frozenset({123, 500})  # NTP, IKE
 
-    The host chooses the port that it sends from: an entry for it opens the port of a service.
+
+def _reply_to_system_port(case: Case) -> str | None:
+    """Return why a reply to a low port of a host outside stays blocked.
+
+    The host chooses the port that it sends from: an entry for it opens the port of a service. Only
+    of a few protocols both ends have the same low port.
     """
     packet, check = case.rules_check.packet, case.rules_check
     port = packet.destination_port
     if (
         case.leg is not Leg.RESPONSE
         or check.direction is not FlowDirection.EGRESS
-        or case.found_path.path is not Path.INTERNET
+        or case.found_path.path not in _FROM_ANYWHERE
         or port is None
         or port >= SYSTEM_PORTS_END
-        or (packet.protocol == Protocol.UDP and port == packet.source_port)
+        or (
+            packet.protocol == Protocol.UDP
+            and port == packet.source_port
+            and port in _SAME_PORT_AT_BOTH_ENDS
+        )
     ):
         return None
     return (

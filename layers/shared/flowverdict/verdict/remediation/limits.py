@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING
 
 from flowverdict.core.untrusted import one_line
 from flowverdict.network.model import PrefixListReference
-from flowverdict.verdict.remediation.model import LAST_RULE_NUMBER, AclChange, Change
+from flowverdict.verdict.remediation.model import (
+    LAST_RULE_NUMBER,
+    AclChange,
+    Change,
+    place_of,
+)
+from flowverdict.verdict.remediation.offers import MAX_OFFERS, OpenOffers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +36,7 @@ _DEFAULT_ENTRIES, _MOST_ENTRIES = 20, 40
 # Rules of a security group in one direction, each IP version apart. Rules times groups of an
 # interface is 1,000 at most; by default an interface has 5 groups.
 _DEFAULT_RULES, _MOST_RULES = 60, 200
+_IPV6 = 6
 _STEP = 10  # between the numbers that people give to entries
 _SPREAD = 1_000  # numbers behind the last entry among which a fix chooses
 
@@ -47,72 +54,118 @@ _WEIGHTS = {
 }
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Ledger:
-    """What the fixes that are offered together take: rule numbers and rules."""
+    """What the fixes that are planned together take, and what other open fixes offer.
 
-    numbers: defaultdict[tuple[str, bool], set[int]] = field(
-        default_factory=lambda: defaultdict(set)
-    )
-    rules: defaultdict[tuple[str, bool], set[SecurityGroupRule]] = field(
+    Parameters
+    ----------
+    numbers
+        The content of each new entry, by direction of a network ACL and by rule number.
+    rules
+        The new rules, by direction of a security group.
+    """
+
+    open_offers: OpenOffers
+    numbers: defaultdict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
+    rules: defaultdict[str, set[SecurityGroupRule]] = field(
         default_factory=lambda: defaultdict(set)
     )
 
     def copy(self) -> Ledger:
         """Return a ledger that can be changed without this one."""
-        copied = Ledger()
-        copied.numbers.update({key: set(taken) for key, taken in self.numbers.items()})
+        copied = Ledger(open_offers=self.open_offers)
+        copied.numbers.update({key: dict(taken) for key, taken in self.numbers.items()})
         copied.rules.update({key: set(taken) for key, taken in self.rules.items()})
         return copied
 
     def take(self, change: Change) -> None:
         """Note that a change is offered."""
         if isinstance(change, AclChange):
-            self.numbers[change.network_acl_id, change.entry.egress].add(change.entry.rule_number)
+            self.numbers[change.place][change.rule_number] = change.content
         else:
-            self.rules[change.rule.group_id, change.rule.egress].add(change.rule)
+            self.rules[change.place].add(change.rule)
+
+    def numbers_of(self, place: str, content: str) -> list[int]:
+        """Return the rule numbers that open fixes have for an entry, the oldest first."""
+        planned = [number for number, each in self.numbers[place].items() if each == content]
+        offered = [
+            offer.rule_number
+            for offer in self.open_offers.at(place)
+            if offer.change == content and offer.rule_number is not None
+        ]
+        return [*planned, *offered]
+
+    def numbers_of_all(self, place: str) -> set[int | None]:
+        """Return all rule numbers that open fixes have in one direction of a network ACL."""
+        offered = {offer.rule_number for offer in self.open_offers.at(place)}
+        return offered | set(self.numbers[place])
+
+    def has_room(self, place: str) -> bool:
+        """Return whether another offer of a place can be kept."""
+        return len(self.open_offers.at(place)) + len(self.numbers[place]) < MAX_OFFERS
 
 
 # --- network ACLs ---------------------------------------------------------------------------------
 
 
-def entry_room(acl: NetworkAcl, ledger: Ledger, *, egress: bool) -> int:
+def entry_room(config: NetConfig, acl: NetworkAcl, ledger: Ledger, *, egress: bool) -> int:
     """Return how many entries can still be added to a network ACL in one direction.
 
     With more entries than the default quota, the quota was raised, to at most 40.
     """
+    present = _entries(config, acl, egress=egress)
+    most = _DEFAULT_ENTRIES if present <= _DEFAULT_ENTRIES else _MOST_ENTRIES
+    return most - present - len(ledger.numbers[place_of(acl.network_acl_id, egress=egress)])
+
+
+def _entries(config: NetConfig, acl: NetworkAcl, *, egress: bool) -> int:
+    """Count the entries of one direction as the quota counts them.
+
+    The closing ``*`` of each IP version counts, listed or not: ``*`` for IPv6 is there where the
+    VPC has an IPv6 range, which a VPC that was not read may have
+    (https://docs.aws.amazon.com/vpc/latest/userguide/nacl-rules.html).
+    """
     listed = [entry for entry in acl.entries or () if entry.egress is egress]
     closing = sum(entry.is_closing for entry in listed)
-    present = len(listed) - closing + max(closing, 1)
-    most = _DEFAULT_ENTRIES if present <= _DEFAULT_ENTRIES else _MOST_ENTRIES
-    return most - present - len(ledger.numbers[acl.network_acl_id, egress])
+    vpc = None if acl.vpc_id is None else config.vpc(acl.vpc_id)
+    without_v6 = vpc is not None and all(cidr.version != _IPV6 for cidr in vpc.cidrs)
+    return len(listed) - closing + max(closing, 1 if without_v6 else 2)
 
 
-def full_acl(acl: NetworkAcl, needed: int, *, egress: bool) -> str:
+def full_acl(config: NetConfig, acl: NetworkAcl, needed: int, *, egress: bool) -> str:
     """Say that a network ACL has no room for the entries that a fix needs."""
     way = "outbound" if egress else "inbound"
-    listed = sum(entry.egress is egress for entry in acl.entries or ())
+    present = _entries(config, acl, egress=egress)
     return (
-        f"{acl.network_acl_id} has {listed} {way} entries with the closing *, and {needed} more "
+        f"{acl.network_acl_id} has {present} {way} entries with the closing *, and {needed} more "
         f"exceed AWS's quota of {_DEFAULT_ENTRIES} a direction ({_MOST_ENTRIES} at most, on "
         "request): join entries, or have the quota raised"
     )
 
 
-def free_number(
-    acl: NetworkAcl, ledger: Ledger, *, egress: bool, before: int, seed: str
+def rule_number(
+    acl: NetworkAcl, ledger: Ledger, content: str, *, egress: bool, before: int
 ) -> int | None:
-    """Return a free rule number behind all entries that stand before the number ``before``.
+    """Return the rule number of a new entry, behind all entries that stand before ``before``.
 
-    The number follows from ``seed``, so that a problem gets the same number in every window, and
-    two problems rarely get the same one although neither knows of the other.
+    The number that an open fix has for the same entry, else a number that no open fix has. Where
+    the search begins follows from the content of the entry, so that two evaluations that know
+    nothing of each other rarely choose one number for two entries. ``None`` if none is free.
     """
-    taken = {entry.rule_number for entry in acl.entries or () if entry.egress is egress}
-    highest = max((number for number in taken if number < before), default=0)
+    place = place_of(acl.network_acl_id, egress=egress)
+    present = {entry.rule_number for entry in acl.entries or () if entry.egress is egress}
+    present -= set(ledger.numbers[place])  # entries that this fix has added by now
+    highest = max((number for number in present if number < before), default=0)
     last = min(before - 1, LAST_RULE_NUMBER)
+    for number in ledger.numbers_of(place, content):
+        if highest < number <= last:
+            return number
+    if not ledger.has_room(place):
+        return None
+    offered = ledger.numbers_of_all(place)
     stepped = range((highest // _STEP + 1) * _STEP, min(last, highest + _SPREAD) + 1, _STEP)
-    offered = ledger.numbers[acl.network_acl_id, egress]
-    start = zlib.crc32(seed.encode())
+    start = zlib.crc32(f"{place} {content}".encode())
     for slots in (stepped, range(highest + 1, last + 1)):
         for step in range(len(slots)):
             number = slots[(start + step) % len(slots)]
@@ -181,7 +234,7 @@ def has_rule_room(config: NetConfig, rule: SecurityGroupRule, ledger: Ledger) ->
     if group is None:
         return False
     listed = {*((group.egress if rule.egress else group.ingress) or ())}
-    listed |= ledger.rules[rule.group_id, rule.egress]
+    listed |= ledger.rules[place_of(rule.group_id, egress=rule.egress)]
     if rule in listed:
         return True
     for version in (4, 6):

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 LAST_RULE_NUMBER = 32_766
 
 
+def place_of(resource_id: str, *, egress: bool) -> str:
+    """Name one direction of a network ACL or of a security group."""
+    return f"{resource_id} {'egress' if egress else 'ingress'}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AclChange:
     """A new allowing entry of a network ACL."""
@@ -39,6 +44,21 @@ class AclChange:
         )
         return replace(config, network_acls=acls)
 
+    @property
+    def place(self) -> str:
+        """The direction of the network ACL that is changed."""
+        return place_of(self.network_acl_id, egress=self.entry.egress)
+
+    @property
+    def content(self) -> str:
+        """What the entry lets pass, without its number."""
+        return content_of(self.entry)
+
+    @property
+    def rule_number(self) -> int:
+        """The number of the entry."""
+        return self.entry.rule_number
+
     def command(self, region: str) -> str:
         """Return the AWS CLI command that makes the change."""
         return create_entry(self.network_acl_id, self.entry, region)
@@ -51,6 +71,11 @@ class AclChange:
     def terraform(self) -> str:
         """The change as a Terraform resource."""
         return entry_resource(self.network_acl_id, self.entry)
+
+
+def content_of(entry: NetworkAclEntry) -> str:
+    """Write what an allowing entry lets pass: two entries with one content are the same entry."""
+    return f"{entry.protocol} {entry.ports} {entry.icmp} {entry.network}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +95,22 @@ class GroupChange:
             for group in config.security_groups or ()
         )
         return replace(config, security_groups=groups)
+
+    @property
+    def place(self) -> str:
+        """The direction of the group that is changed."""
+        return place_of(self.rule.group_id, egress=self.rule.egress)
+
+    @property
+    def content(self) -> str:
+        """What the rule lets pass: EC2 takes a rule with the same content once."""
+        rule = self.rule
+        return f"{rule.protocol} {rule.from_port} {rule.to_port} {rule.peer}"
+
+    @property
+    def rule_number(self) -> None:
+        """Rules of groups have no number."""
+        return
 
     def command(self, region: str) -> str:
         """Return the AWS CLI command that makes the change."""
@@ -94,8 +135,15 @@ class Remediation:
 
     Parameters
     ----------
-    opens
-        What the changes let pass beside the packets, one text for each change.
+    changes
+        What this fix offers, in order.
+    shared
+        Changes that are needed too, and that the fix of another open problem offers: EC2 takes
+        each of them once.
+    shared_with
+        The problems of those fixes, in words; ``None`` without shared changes.
+    opens_each
+        What the changes let pass beside the packets, one text for each change, shared or not.
     tried
         Where packet and reply were tried with the changes: this side, reply path, far side.
     verified
@@ -108,19 +156,34 @@ class Remediation:
     """
 
     changes: tuple[Change, ...]
+    shared: tuple[Change, ...] = ()
+    shared_with: str | None = None
     opens_each: tuple[str, ...]
     tried: tuple[str, ...]
     verified: bool
     if_wanted: str | None = None
     managed_by: str | None = None
 
+    @property
+    def needed(self) -> tuple[Change, ...]:
+        """All changes that the packets need, the shared changes first."""
+        return (*self.shared, *self.changes)
+
     def commands(self, region: str | None) -> tuple[str, ...]:
         """Return the AWS CLI commands, in order; without the Region if it is unknown or invalid."""
         option = region_option(region)
         return tuple(change.command(option) for change in self.changes)
 
+    def shared_commands(self, region: str | None) -> tuple[str, ...]:
+        """Return the AWS CLI commands of the shared changes."""
+        option = region_option(region)
+        return tuple(change.command(option) for change in self.shared)
+
     def undo(self, region: str | None) -> tuple[str, ...]:
-        """Return the AWS CLI commands that take the changes back, the last change first."""
+        """Return the AWS CLI commands that take the changes back, the last change first.
+
+        Shared changes stay, because another problem needs them.
+        """
         option = region_option(region)
         return tuple(change.undo(option) for change in reversed(self.changes))
 

@@ -7,31 +7,40 @@ all flows that the layer blocks, and are then tried together.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowverdict.core.availability import NotAvailable
-from flowverdict.core.protocols import Protocol
+from flowverdict.core.errors import StateError
+from flowverdict.core.protocols import Protocol, protocol_name
 from flowverdict.network.acl import AclAnswer
 from flowverdict.network.model import EVERYWHERE, GroupReference
 from flowverdict.network.packet import Outcome
 from flowverdict.network.security_groups import GroupsAnswer
 from flowverdict.verdict.attempts import is_attempt, is_scan, place_of
+from flowverdict.verdict.model import Leg
 from flowverdict.verdict.remediation import intent
 from flowverdict.verdict.remediation.blast_radius import opens
 from flowverdict.verdict.remediation.candidates import acl_changes, entry_ports, group_changes
 from flowverdict.verdict.remediation.case import Blocked, Case, Trip, blocks, trip_of
 from flowverdict.verdict.remediation.limits import Ledger, is_default, manager_of
 from flowverdict.verdict.remediation.model import AclChange, Remediation
+from flowverdict.verdict.remediation.offers import OpenOffers
 from flowverdict.verdict.service import service_port
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
+    from flowverdict.flowlog.records import FlowDirection
     from flowverdict.network.configuration import NetConfig
+    from flowverdict.verdict.model import VerdictKind
     from flowverdict.verdict.remediation.model import Change
+    from flowverdict.verdict.remediation.offers import NewOffer, Offer
 
+_TRIES = 8  # to store what is offered, while other invocations store their offers
 _MAX_ROUNDS = 8  # request and reply at both ends pass at most six layers
 _MAX_CHANGES = 40  # commands that a person can review
 _MAX_PORTS = 3  # different ports of one problem that are opened one by one
@@ -43,20 +52,64 @@ class _Problem(NamedTuple):
     account_id: str | None
     region: str | None
     place: str | None
-    direction: str | None
-    leg: str
-    verdict: str
+    direction: FlowDirection | None
+    leg: Leg
+    verdict: VerdictKind
     protocol: int | None
     service_port: int | None
     blocker: str | None
 
 
-def plan_fixes(cases: Sequence[Case]) -> list[Remediation | NotAvailable]:
+def plan_fixes(
+    cases: Sequence[Case], open_offers: OpenOffers | None = None
+) -> list[Remediation | NotAvailable]:
     """Plan fixes for rejected flows that are seen together; return one for each case, in order.
 
-    The cases of a problem get the same fix. No two fixes have a rule number in common.
+    The cases of a problem get the same fix. No two fixes offer the same change, and no two changes
+    have a rule number in common: among these fixes, and with those in ``open_offers``.
+
+    Raises
+    ------
+    StateError
+        The store of ``open_offers`` cannot be reached, or other invocations were faster again and
+        again. Plan again later: what was offered by then is offered again.
     """
-    found: dict[int, Remediation | NotAvailable] = {}
+    open_offers = OpenOffers() if open_offers is None else open_offers
+    for _ in range(_TRIES):
+        planned = _plan(cases, open_offers)
+        fixes = {
+            problem: fix
+            for problem, fix in planned
+            if problem is not None and isinstance(fix, Remediation)
+        }
+        made = [
+            open_offers.make(change, _key(problem), _title(problem))
+            for problem in sorted(fixes, key=lambda each: _smallest_first(each, fixes[each]))
+            for change in fixes[problem].changes
+        ]
+        first = _first_offers(made, open_offers)
+        if open_offers.keep(made):
+            fixes = {
+                problem: _without_repeated(fix, _key(problem), first)
+                for problem, fix in fixes.items()
+            }
+            return [
+                fixes[problem] if problem in fixes and isinstance(fix, Remediation) else fix
+                for problem, fix in planned
+            ]
+    raise StateError(f"other invocations planned fixes of the same rules in each of {_TRIES} tries")
+
+
+class _Planned(NamedTuple):
+    """What is planned for a case; its problem is known where a fix was looked for."""
+
+    problem: _Problem | None
+    fix: Remediation | NotAvailable
+
+
+def _plan(cases: Sequence[Case], open_offers: OpenOffers) -> list[_Planned]:
+    """Return what is planned for each case, as if its problem were the only one."""
+    found: dict[int, _Planned] = {}
     problems: defaultdict[_Problem, list[int]] = defaultdict(list)
     scans = _of_scans(cases)
     for index, case in enumerate(cases):
@@ -66,14 +119,67 @@ def plan_fixes(cases: Sequence[Case]) -> list[Remediation | NotAvailable]:
         if reason is None:
             problems[_problem_of(case)].append(index)
         else:
-            found[index] = NotAvailable(reason)
-    ledger = Ledger()
+            found[index] = _Planned(None, NotAvailable(reason))
+    ledger = Ledger(open_offers=open_offers)
     # In an order that does not depend on the order of the records.
     for problem in sorted(problems, key=repr):
-        indices = problems[problem]
-        members = {index: _as_sent(trip_of(cases[index])) for index in indices}
-        found |= _solve(problem, members, ledger)
+        members = {index: _as_sent(trip_of(cases[index])) for index in problems[problem]}
+        for index, fix in _solve(members, ledger).items():
+            found[index] = _Planned(problem, fix)
     return [found[index] for index in range(len(cases))]
+
+
+# --- what several fixes need ----------------------------------------------------------------------
+
+
+def _key(problem: _Problem) -> str:
+    return hashlib.sha256(json.dumps(problem).encode()).hexdigest()[:16]
+
+
+_PACKETS = {Leg.REQUEST: "requests", Leg.RESPONSE: "replies", Leg.UNKNOWN: "packets"}
+
+
+def _title(problem: _Problem) -> str:
+    """Name a problem: ``TCP 8080 requests blocked by sg-0a1b``."""
+    port = "" if problem.service_port is None else f" {problem.service_port}"
+    by = (problem.blocker or problem.verdict).replace("rule 32767", "rule *")
+    return f"{protocol_name(problem.protocol)}{port} {_PACKETS[problem.leg]} blocked by {by}"
+
+
+def _smallest_first(problem: _Problem, fix: Remediation) -> tuple[bool, int, str]:
+    """Return what orders the fixes that need the same change: a plain small fix keeps it."""
+    return fix.if_wanted is not None, len(fix.changes), repr(problem)
+
+
+type _Offers = dict[tuple[str, str, int | None], Offer]
+
+
+def _first_offers(made: Sequence[NewOffer], open_offers: OpenOffers) -> _Offers:
+    """Return for each change that is offered who offered it first."""
+    places = list(dict.fromkeys(each.place for each in made))
+    open_offers.load(places)
+    earlier = [(place, offer) for place in places for offer in open_offers.at(place)]
+    first: _Offers = {}
+    for place, offer in [*earlier, *((each.place, each.offer) for each in made)]:
+        first.setdefault((place, offer.change, offer.rule_number), offer)
+    return first
+
+
+def _without_repeated(fix: Remediation, problem: str, first: _Offers) -> Remediation:
+    """Return the fix of a problem without the changes that the fix of another problem offers."""
+    offers = {
+        change: first[change.place, change.content, change.rule_number] for change in fix.changes
+    }
+    shared = tuple(change for change, offer in offers.items() if offer.problem != problem)
+    if not shared:
+        return fix
+    titles = dict.fromkeys(offers[change].title for change in shared)
+    return replace(
+        fix,
+        changes=tuple(change for change in fix.changes if change not in shared),
+        shared=shared,
+        shared_with="; ".join(titles),
+    )
 
 
 def _of_scans(cases: Sequence[Case]) -> set[int]:
@@ -122,9 +228,7 @@ def _as_sent(trip: Trip) -> Trip:
 # --- one problem ----------------------------------------------------------------------------------
 
 
-def _solve(
-    problem: _Problem, members: dict[int, Trip], ledger: Ledger
-) -> dict[int, Remediation | NotAvailable]:
+def _solve(members: dict[int, Trip], ledger: Ledger) -> dict[int, Remediation | NotAvailable]:
     """Find the fix of a problem for all its flows, or without those for which there is none."""
     found: dict[int, Remediation | NotAvailable] = {}
     left = dict(members)
@@ -135,7 +239,7 @@ def _solve(
         return dict.fromkeys(left, NotAvailable(reason))
     while left:
         taken = ledger.copy()
-        changes, failed = _search(repr(problem), left, taken)
+        changes, failed = _search(left, taken)
         if failed:
             found |= {index: NotAvailable(reason) for index, reason in failed.items()}
             left = {index: trip for index, trip in left.items() if index not in failed}
@@ -150,9 +254,7 @@ def _solve(
     return found
 
 
-def _search(
-    seed: str, members: dict[int, Trip], ledger: Ledger
-) -> tuple[tuple[Change, ...], dict[int, str]]:
+def _search(members: dict[int, Trip], ledger: Ledger) -> tuple[tuple[Change, ...], dict[int, str]]:
     """Return the changes that let all members pass, or the members for which there are none."""
     changed = next(iter(members.values())).case.config
     changes: list[Change] = []
@@ -173,7 +275,7 @@ def _search(
         same = {index: each for index, each in blocked.items() if _bucket(each) == bucket}
         members_of_bucket = list(same.values())
         found = (
-            acl_changes(changed, members_of_bucket, ledger, seed)
+            acl_changes(changed, members_of_bucket, ledger)
             if isinstance(members_of_bucket[0].answer, AclAnswer)
             else group_changes(changed, members_of_bucket, ledger)
         )
