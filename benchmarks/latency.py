@@ -164,8 +164,8 @@ def _handler(
     service = ingest.IngestService(
         evaluator=WindowEvaluator(evidence, store, manager, intervals),
         store=store,
-        intervals=intervals,
         feeds=FeedReadings(store, intervals),
+        intervals=intervals,
         evidence=evidence,
         configs=_NoRules(),
         policies=None,

@@ -61,7 +61,7 @@ def _instructions(aws: Emulator, stack: Stack, folder: Path) -> str:
     environment.write_text(f"{exports}\n")
     (folder / "shop.log").write_text(shop_delivery())
     # So much later that the alerts are due whenever the user tries these events.
-    for name, seconds in (("two-hours-later", 2 * 3600), ("two-days-later", 48 * 3600)):
+    for name, seconds in (("five-hours-later", 5 * 3600), ("two-days-later", 48 * 3600)):
         (folder / f"{name}.json").write_text(json.dumps(scheduled(seconds)))
     muted = {"match": {"port": 5432}, "reason": "tried out"}
     (folder / "policy.json").write_text(json.dumps({"version": 1, "expected": [muted]}))
@@ -78,9 +78,9 @@ In a second terminal, from the project's folder, try:
    does not have, so the alert has no fix:
      cp tests/scenarios/same-subnet-request.log {folder}/put-here/
 
-4. Run the sweep as of some hours later, without more such records: the alerts are resolved. Run the
+4. Run the sweep as of some hours later, without more flow logs: the alerts end as unknown. Run the
    sweep as of some days later: the digest of the internet's noise is sent.
-     cp {folder}/two-hours-later.json {folder}/put-here/
+     cp {folder}/five-hours-later.json {folder}/put-here/
      cp {folder}/two-days-later.json {folder}/put-here/
 5. Mute port 5432 by a policy, which takes effect within a minute. Slack then gets no message of
    this file:

@@ -89,10 +89,10 @@ def _try_classify_cloudwatch_logs(trial: Trial) -> list[str]:
 
 def _try_sweep_alerts(trial: Trial) -> list[str]:
     manager = _open_alerts(trial)
-    outcome = trial.invoke("SweepAlertsFunction", scheduled(31 * 60), manager)
+    outcome = trial.invoke("SweepAlertsFunction", scheduled(241 * 60), manager)
     return outcome.missed(
         {
-            "the end of an alert is told": outcome.has_alert_of(trial.own, "resolved"),
+            "the end of an alert is told": outcome.has_alert_of(trial.own, "reminder"),
             **outcome.everybody(),
             "the policy is looked at": "policy not usable" not in outcome.log,
             "email subscriptions are counted": "subscriptions not counted" not in outcome.log,

@@ -79,8 +79,9 @@ def notification(bucket: str, object_key: str) -> dict[str, Any]:
     }
 
 
-HALF_AN_HOUR: Final = 31 * 60  # seconds; longer than ResolveMinutes
-A_DAY: Final = 24 * 3600 + HALF_AN_HOUR
+# Seconds; longer than RepeatMinutes. No more flow logs come, so alerts end as unknown.
+FOUR_HOURS: Final = 241 * 60
+A_DAY: Final = 24 * 3600 + FOUR_HOURS
 
 
 def scheduled(seconds_from_now: float = 0) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
 from flowverdict.alerts.model import Alert, Status
-from flowverdict.app.ingest import IngestService, SourcePlace
+from flowverdict.app.ingest import IngestService
 from flowverdict.app.observability import LogCount, Metric, Observability
+from flowverdict.app.sources import SourcePlace
 from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import RecordFormat
 from flowverdict.flowlog.s3_events import ObjectRef
@@ -221,8 +222,8 @@ class Truth:
             service = IngestService(
                 evaluator=WindowEvaluator(evidence, self.store, manager, intervals),
                 store=self.store,
-                intervals=intervals,
                 feeds=FeedReadings(self.store, intervals),
+                intervals=intervals,
                 evidence=evidence,
                 configs=Ec2Config(
                     clients=client_factory(),

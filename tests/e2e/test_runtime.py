@@ -176,7 +176,7 @@ def an_event(stack: Stack, logical_id: str, alert: str) -> dict[str, Any]:
             )
             return packed
         case "SweepAlertsFunction":
-            return scheduled(31 * 60)
+            return scheduled(241 * 60)
         case "NotifySlackFunction" | "NotifyTeamsFunction":
             sns = {
                 "Type": "Notification",
@@ -249,7 +249,7 @@ def test_every_function_does_its_work_and_the_first_answer_takes_so_long(  # noq
 ) -> None:
     """Invoke all functions one after the other, with the emulator's services and one alert table.
 
-    The alerts are detected, sent, posted and resolved.
+    The alerts are detected, sent, posted and ended.
     """
     functions = built_functions(built)
     assert set(functions) == set(stack.of_type("AWS::Lambda::Function"))
@@ -272,7 +272,7 @@ def test_every_function_does_its_work_and_the_first_answer_takes_so_long(  # noq
     assert [alert["status"] for alert in told] == ["firing", "firing"]
     over = valid(alerts.take(2) + alerts.rest())
     assert {alert["fingerprint"] for alert in over} == {alert["fingerprint"] for alert in told}
-    assert {alert["status"] for alert in over} == {"resolved"}
+    assert {alert["ending"] for alert in over} == {"unknown"}
     # The stack's own function posts these alerts some time later. Wait for that, so that the posts
     # do not reach another test.
     wait_until(

@@ -433,6 +433,7 @@ def test_an_alert_that_one_window_retracts_and_the_next_one_shows_goes_on(
     state = store.load([name])[name]
     assert (state.is_open, state.was_sent, state.notification.records) == (True, True, 3)
     assert state.opened_at == (NOW if explained or severity is Severity.LOW else NOW + 60)
+    read_on(store, NOW + INTERVALS.resolve + SWEEP)
     manager.sweep(NOW + INTERVALS.resolve + SWEEP, None)
     statuses = [sent.status for sent in outbox.sent if sent.fingerprint == name]
     assert statuses == [Status.FIRING, *([] if status is None else [status])]

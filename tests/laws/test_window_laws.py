@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowverdict.alerts.model import Alert, Status
-from flowverdict.app.ingest import IngestService, SourcePlace
+from flowverdict.app.ingest import IngestService
 from flowverdict.app.observability import Observability
+from flowverdict.app.sources import SourcePlace
 from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flows.read_source import read_object
@@ -98,8 +99,8 @@ class Deployment:
         service = IngestService(
             evaluator=WindowEvaluator(evidence, store, manager, Intervals(), wait=lambda _: None),
             store=store,
-            intervals=Intervals(),
             feeds=FeedReadings(store, Intervals(), wait=lambda _: None),
+            intervals=Intervals(),
             evidence=evidence,
             configs=NoRules(),
             policies=None,

@@ -8,7 +8,7 @@ because an earlier invocation may have ended in between.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +19,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from flowverdict.alerts.grouping import detections, group
 from flowverdict.app.deadlines import BudgetedConfigSource, ReadDeadline
 from flowverdict.app.flow_log_queue import comes_soon
+from flowverdict.app.sources import IngestResult, SourcePlace
 from flowverdict.core.errors import (
     EmptyObjectError,
     FlowVerdictError,
@@ -27,7 +28,7 @@ from flowverdict.core.errors import (
 )
 from flowverdict.flowlog.cloudwatch_logs import decode
 from flowverdict.flowlog.columnar import WINDOW
-from flowverdict.flowlog.object_key import Origin, flow_log_of, origin_of, time_of, why_foreign
+from flowverdict.flowlog.object_key import Origin, time_of, why_foreign
 from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flowlog.s3_events import (
     ObjectRef,
@@ -37,8 +38,8 @@ from flowverdict.flowlog.s3_events import (
     objects_in,
 )
 from flowverdict.flows.evidence import Evidence
-from flowverdict.flows.read_source import partition_key, read_log_events, read_object
-from flowverdict.lifecycle.feeds import end_of_windows, feed_name
+from flowverdict.flows.read_source import read_log_events, read_object
+from flowverdict.lifecycle.feeds import end_of_windows
 from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator, WindowFindings
 from flowverdict.verdict.batch import explain_flows
 from flowverdict.verdict.remediation.offers import OpenOffers
@@ -84,8 +85,8 @@ class IngestService:
         *,
         evaluator: WindowEvaluator,
         store: AlertStore,
-        intervals: Intervals,
         feeds: FeedReadings,
+        intervals: Intervals,
         evidence: EvidenceStore,
         configs: ConfigSource,
         policies: PolicySource | None,
@@ -94,8 +95,8 @@ class IngestService:
     ) -> None:
         self._evaluator = evaluator
         self._store = store
-        self._intervals = intervals
         self._feeds = feeds
+        self._intervals = intervals
         self._evidence = evidence
         self._configs = configs
         self._policies = policies
@@ -193,9 +194,11 @@ class IngestService:
         now = int(self._clock())
         counts, dirty = RecordCounts(), set[DirtyWindow]()
         read: dict[str, int] = {}
+        partitions: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
         for result in results:
             counts.merge(result.counts)
             dirty |= result.dirty
+            partitions[result.feed] |= result.partitions
             end = end_of_windows(result.windows, now)
             if end is not None:
                 read[result.feed] = max(end, read.get(result.feed, end))
@@ -213,7 +216,8 @@ class IngestService:
             return replace(findings, retry_helps=asked.retry_helps)
 
         outcome = self._evaluator.evaluate(dirty, explain, now)
-        self._feeds.note(read, now)
+        late = {feed for feed, places in partitions.items() if places & outcome.postponed}
+        self._feeds.note({feed: end for feed, end in read.items() if feed not in late}, now)
         self._observability.rules_not_read(configs)
         self._observability.rejected(outcome.flows)
         if policy is not None:
@@ -261,74 +265,6 @@ class _Asked:
         config = self._configs.read(account_id, region, flows)
         self.retry_helps |= config.retry_helps
         return config
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourcePlace:
-    """Where a source belongs.
-
-    Parameters
-    ----------
-    partition
-        An account's Region, or one log stream of that Region.
-    feed
-        The feed without the ID of a flow log: an account's Region, or a log group of it.
-    flow_log_id
-        ``None`` if the name of the source does not show it.
-    """
-
-    partition: str
-    feed: str
-    flow_log_id: str | None = None
-
-    @classmethod
-    def of_object(cls, key: str) -> SourcePlace:
-        """Return the place of an object, as its key shows it."""
-        partition = partition_key(origin_of(key))
-        return cls(partition=partition, feed=partition, flow_log_id=flow_log_of(key))
-
-    @classmethod
-    def of_stream(cls, origin: Origin, log_group: str, name: str) -> SourcePlace:
-        """Return the place of a log stream; ``name`` holds the names of its group and stream."""
-        return cls(partition=partition_key(origin, name), feed=partition_key(origin, log_group))
-
-    @property
-    def feed_name(self) -> str:
-        """The name of the feed that the source is of."""
-        return feed_name(self.feed, self.flow_log_id)
-
-    def dirty(self, window: int, *, rejects: bool, can_wait: bool = False) -> DirtyWindow:
-        """Return a window of which the source has evidence."""
-        return DirtyWindow(
-            partition=self.partition,
-            window=window,
-            rejects=rejects,
-            feed=self.feed,
-            can_wait=can_wait,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IngestResult:
-    """What a source held, if it was read now, and the windows that it has evidence of.
-
-    Parameters
-    ----------
-    feed
-        The name of the source's feed.
-    windows
-        The windows that its records ended in, those without traffic among them.
-    """
-
-    counts: RecordCounts
-    dirty: frozenset[DirtyWindow]
-    feed: str
-    windows: frozenset[int]
-
-    @property
-    def partitions(self) -> frozenset[str]:
-        """The partitions of the windows."""
-        return frozenset(window.partition for window in self.dirty)
 
 
 def load_policy(policies: PolicySource, observability: Observability) -> Policy:

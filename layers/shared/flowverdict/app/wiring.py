@@ -96,12 +96,12 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
     store = DynamoDbStore(
         client, settings.alert_table, on_unreadable=observability.state_unreadable
     )
-    sns = reject_malformed_responses(boto3.client("sns", config=_CLIENT_CONFIG))
     accepted = None
     if settings.evidence_bucket is not None:
         accepted = AcceptedInEvidence(
             _evidence(settings.evidence_bucket, observability), observability.evidence_unreadable
         )
+    sns = reject_malformed_responses(boto3.client("sns", config=_CLIENT_CONFIG))
     sweep = SweepAlerts(
         _manager(settings, store, accepted),
         _configs(settings, observability),
@@ -135,8 +135,8 @@ def _service(settings: Settings, observability: Observability) -> IngestService:
     return IngestService(
         evaluator=WindowEvaluator(evidence, store, manager, settings.intervals),
         store=store,
-        intervals=settings.intervals,
         feeds=FeedReadings(store, settings.intervals),
+        intervals=settings.intervals,
         evidence=evidence,
         configs=_configs(settings, observability),
         policies=_policies(settings, client),

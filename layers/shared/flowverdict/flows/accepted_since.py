@@ -31,6 +31,7 @@ def hashes_of(key: FlowKey, seed: int, *, any_source_port: bool) -> frozenset[in
     """Return the hashes that accepted flows of a key have, of all source ports if any counts."""
     if not any_source_port:
         return frozenset({key_hash(key, seed)})
+    multiplier = multiplier_of(seed)
     tokens = [token for (token,) in columns_of_tokens([key])]
     multiplier = multiplier_of(seed)
     before = with_fields(seed & MASK, multiplier, 0, tokens[:_SOURCE_PORT])

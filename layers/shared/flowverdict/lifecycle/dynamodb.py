@@ -13,21 +13,17 @@ Writes are transactions of at most 100 items
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html), each on
 the condition that the item's version is the version that was read.
 
-An item that cannot be read, because it is damaged or of a later format, fails no batch. It is
-reported, and:
-
+An item that cannot be read, damaged or of a later format, fails no batch. It is reported, and:
 - an alert counts as absent. A new detection opens it again, in place of the unreadable item. Until
   then the item stays as it is, and the sweep sends nothing for it: no "resolved" that may be false;
 - a contribution counts as not known by itself, so later contributions add to the totals;
 - a rate limit counts as unused, so a few messages more may be sent in that hour;
 - a window counts as not evaluated, and a source as not read: both are computed again;
-- offers of fixes count as not made.
-- a feed counts as not read: its rhythm is learned anew.
+- a feed counts as not read, and offers of fixes as not made.
 """
 
 from __future__ import annotations
 
-import secrets
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -40,6 +36,7 @@ from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import StateError
 from flowverdict.core.retry import equal_jitter
 from flowverdict.lifecycle.dynamodb_items import (
+    DUE_FEED,
     Item,
     contribution_of,
     feed_of,
@@ -60,6 +57,7 @@ from flowverdict.lifecycle.dynamodb_items import (
     window_of,
     windows_of_source,
 )
+from flowverdict.lifecycle.dynamodb_seed import create_seed
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.store import Commit, ConflictError, Contribution, Window
 
@@ -76,7 +74,6 @@ if TYPE_CHECKING:
 
 
 INDEX = "due"
-_DUE_FEED = "feed"
 _DUE = "1"  # one key of the index holds all due alerts: thousands are far below a key's limits
 _READ_AT_ONCE = 100  # BatchGetItem's limit
 _TRIES = 8
@@ -84,7 +81,6 @@ _FIRST_WAIT = 0.05  # seconds; doubled with each try, 6 s in all
 _DAY = 86_400
 # A dead-letter queue keeps messages for 14 days and may return them at any time.
 KEPT = 15 * _DAY
-_SEED_BITS = 64
 _BUDGET_KEPT = 2 * _DAY
 # Reasons of a cancelled transaction that another try with fresh values can overcome.
 _CONFLICTS = {"ConditionalCheckFailed", "TransactionConflict"}
@@ -124,8 +120,7 @@ class DynamoDbStore:
         self._wait = wait
         self._on_unreadable = on_unreadable
         self._seed: int | None = None
-        # Versions of unreadable items: what takes such an item's place is written over that
-        # version.
+        # Versions of unreadable items, which what takes their place is written over.
         self._unreadable: dict[str, int] = {}
 
     # --- reading ------------------------------------------------------------------------------
@@ -198,8 +193,7 @@ class DynamoDbStore:
 
     def load_feeds(self, names: Collection[str]) -> Mapping[str, Feed]:
         """Return the feeds that exist and can be read, by name."""
-        items = self._read([f"feed#{name}" for name in names])
-        feeds = [self._readable(item, feed_of) for item in items]
+        feeds = [self._readable(item, feed_of) for item in self._read([f"feed#{n}" for n in names])]
         return {feed.name: feed for feed in feeds if feed is not None}
 
     def _readable[T](self, item: Item, read: Callable[[Item], T]) -> T | None:
@@ -221,7 +215,7 @@ class DynamoDbStore:
 
     def silent_feeds(self, now: int, limit: int) -> Iterator[str]:
         """Return the names of feeds that are silent at ``now``, the longest silent first."""
-        return self._due(_DUE_FEED, now, limit)
+        return self._due(DUE_FEED, now, limit)
 
     def _due(self, due: str, now: int, limit: int) -> Iterator[str]:
         try:
@@ -297,11 +291,7 @@ class DynamoDbStore:
             self._put_contribution(contribution, now) for contribution in commit.contributions
         ]
         if commit.feed is not None:
-            feed = commit.feed
-            item = item_of_feed(feed) | {"expires_at": {"N": str(feed.read_at + KEPT)}}
-            if feed.silent_from is not None:
-                item |= {"due": {"S": _DUE_FEED}, "due_at": {"N": str(feed.silent_from)}}
-            writes.append(self._put(item, feed.version))
+            writes.append(self._put(item_of_feed(commit.feed, KEPT), commit.feed.version))
         self._transact(writes)
 
     def _put_state(self, state: AlertState, intervals: Intervals) -> TransactWriteItemTypeDef:
@@ -506,18 +496,5 @@ class DynamoDbStore:
     def seed(self) -> int:
         """Return the secret seed of flow hashes (64 bits), created once for the table."""
         if self._seed is None:
-            self._seed = self._create_seed()
+            self._seed = create_seed(self._client, self._table)
         return self._seed
-
-    def _create_seed(self) -> int:
-        try:
-            answer = self._client.update_item(
-                TableName=self._table,
-                Key={"pk": {"S": "seed"}},
-                UpdateExpression="SET seed = if_not_exists(seed, :new)",
-                ExpressionAttributeValues={":new": {"N": str(secrets.randbits(_SEED_BITS))}},
-                ReturnValues="ALL_NEW",
-            )
-        except (BotoCoreError, ClientError) as error:
-            raise StateError(f"{self._table}: could not be written: {error}") from error
-        return int(answer["Attributes"]["seed"]["N"])

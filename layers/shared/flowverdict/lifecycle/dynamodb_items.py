@@ -222,6 +222,8 @@ def unpack_fingerprints(body: bytes) -> frozenset[str]:
 #
 # Readers of items raise ``StateError``, ``KeyError`` or ``ValueError`` for an unreadable item.
 
+DUE_FEED = "feed"  # the key of the index "due" that feeds have
+
 type Item = Mapping[str, AttributeValueTypeDef]
 
 
@@ -304,15 +306,19 @@ def feed_of(item: Item) -> Feed:
     )
 
 
-def item_of_feed(feed: Feed) -> dict[str, AttributeValueTypeDef]:
-    """Return the item of a feed, without its version, expiry and when it is due."""
-    return {
+def item_of_feed(feed: Feed, kept: int) -> dict[str, AttributeValueTypeDef]:
+    """Return the item of a feed, without its version; ``kept`` is in seconds."""
+    item: dict[str, AttributeValueTypeDef] = {
         "pk": {"S": f"feed#{feed.name}"},
         "read_to": {"N": str(feed.read_to)},
         "read_at": {"N": str(feed.read_at)},
         "gaps": {"N": str(feed.gaps)},
         "longest_gap": {"N": str(feed.longest_gap)},
+        "expires_at": {"N": str(feed.read_at + kept)},
     }
+    if feed.silent_from is not None:
+        item |= {"due": {"S": DUE_FEED}, "due_at": {"N": str(feed.silent_from)}}
+    return item
 
 
 def window_of(item: Item) -> Window:

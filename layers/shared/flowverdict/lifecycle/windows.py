@@ -102,8 +102,8 @@ type Explain = Callable[[FlowCollector, Sequence[RejectedFlow]], WindowFindings]
 class _Evaluation:
     """One call of ``evaluate``: what it works with, and what was written so far.
 
-    ``feed`` is that of the partition whose windows are evaluated at the moment. ``can_wait`` and
-    ``postponed`` name partitions.
+    ``feed`` is that of the partition whose windows are evaluated at the moment.
+    ``can_wait`` and ``postponed`` name partitions.
     """
 
     explain: Explain

@@ -1,0 +1,83 @@
+"""Where a source belongs, and what was read of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flowverdict.flowlog.object_key import flow_log_of, origin_of
+from flowverdict.flows.read_source import partition_key
+from flowverdict.lifecycle.feeds import feed_name
+from flowverdict.lifecycle.windows import DirtyWindow
+
+if TYPE_CHECKING:
+    from flowverdict.flowlog.object_key import Origin
+    from flowverdict.flowlog.record_counts import RecordCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcePlace:
+    """Where a source belongs.
+
+    Parameters
+    ----------
+    partition
+        An account's Region, or one log stream of that Region.
+    feed
+        The feed without the ID of a flow log: an account's Region, or a log group of it.
+    flow_log_id
+        ``None`` if the name of the source does not show it.
+    """
+
+    partition: str
+    feed: str
+    flow_log_id: str | None = None
+
+    @classmethod
+    def of_object(cls, key: str) -> SourcePlace:
+        """Return the place of an object, as its key shows it."""
+        partition = partition_key(origin_of(key))
+        return cls(partition=partition, feed=partition, flow_log_id=flow_log_of(key))
+
+    @classmethod
+    def of_stream(cls, origin: Origin, log_group: str, name: str) -> SourcePlace:
+        """Return the place of a log stream; ``name`` holds the names of its group and stream."""
+        return cls(partition=partition_key(origin, name), feed=partition_key(origin, log_group))
+
+    @property
+    def feed_name(self) -> str:
+        """The name of the feed that the source is of."""
+        return feed_name(self.feed, self.flow_log_id)
+
+    def dirty(self, window: int, *, rejects: bool, can_wait: bool = False) -> DirtyWindow:
+        """Return a window of which the source has evidence."""
+        return DirtyWindow(
+            partition=self.partition,
+            window=window,
+            rejects=rejects,
+            feed=self.feed,
+            can_wait=can_wait,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestResult:
+    """What a source held, if it was read now, and the windows that it has evidence of.
+
+    Parameters
+    ----------
+    feed
+        The name of the source's feed.
+    windows
+        The windows that its records ended in, those without traffic among them.
+    """
+
+    counts: RecordCounts
+    dirty: frozenset[DirtyWindow]
+    feed: str
+    windows: frozenset[int]
+
+    @property
+    def partitions(self) -> frozenset[str]:
+        """The partitions of the windows."""
+        return frozenset(window.partition for window in self.dirty)
