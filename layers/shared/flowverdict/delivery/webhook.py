@@ -14,12 +14,14 @@ import http.client
 import json
 import random
 import re
+import ssl
 from dataclasses import dataclass, field
+from functools import cache
 from http import HTTPStatus
 from time import monotonic, sleep
 from typing import IO, TYPE_CHECKING, cast, override
 from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from flowverdict.core.errors import DeliveryError, WebhookRefusedError
 
@@ -109,6 +111,14 @@ class _NoRedirects(HTTPRedirectHandler):
         """Follow no redirect: the answer becomes an ``HTTPError``, as any other failure."""
 
 
+@cache
+def _tls() -> ssl.SSLContext:
+    """Read the trusted certificates, once: that takes longer than to send a message."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])  # as the standard library's own
+    return context
+
+
 def is_webhook_address(text: str) -> bool:
     """Whether messages may be sent there: ``https``, or ``http`` to this machine for a replay."""
     return _ADDRESS.fullmatch(text) is not None
@@ -188,7 +198,8 @@ class Webhook:
         headers = {"Content-Type": "application/json;charset=utf-8", "User-Agent": "flowverdict"}
         request = Request(self._address, message, headers, method="POST")  # noqa: S310 - checked above
         try:
-            with build_opener(_NoRedirects).open(request, timeout=self._timeout_seconds) as answer:
+            opener = build_opener(_NoRedirects, HTTPSHandler(context=_tls()))
+            with opener.open(request, timeout=self._timeout_seconds) as answer:
                 return _read(answer, answer.status, answer.headers)
         except HTTPError as error:
             with error:
