@@ -143,8 +143,8 @@ def full_acl(
     others = f", other fixes add {planned}" if planned else ""
     return (
         f"{acl.network_acl_id} has {present} {way} entries with the closing *{others}, and "
-        f"{needed} more exceed AWS's quota of {_DEFAULT_ENTRIES} a direction ({_MOST_ENTRIES} at most, on "
-        "request): join entries, or have the quota raised"
+        f"{needed} more exceed AWS's quota of {_DEFAULT_ENTRIES} a direction ({_MOST_ENTRIES} at "
+        "most, on request): join entries, or have the quota raised"
     )
 
 
