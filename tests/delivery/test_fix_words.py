@@ -8,8 +8,8 @@ import pytest
 
 from flowverdict.alerts.codec import read_flat
 from flowverdict.alerts.model import RemediationText
-from flowverdict.delivery.renderers import email
-from flowverdict.delivery.text import fix_heading, fix_notes, short_undo
+from flowverdict.delivery.renderers import RENDERERS, email
+from flowverdict.delivery.text import copyable_commands, fix_heading, fix_notes, short_undo
 from tests.helpers.notification_samples import scenario
 
 FIX = RemediationText(
@@ -69,3 +69,23 @@ def test_the_email_has_every_undo_below_the_fix() -> None:
         scenario("rules-outbound-response"), remediation=replace(FIX, undo=("u1", "u2"))
     )
     assert "\n  Undo\n    u1\n    u2\n" in email.body(alert)
+
+
+SHARED = "aws ec2 authorize-security-group-ingress --group-id sg-0a1"
+
+
+@pytest.mark.parametrize("own", [FIX.commands, ()], ids=["beside its own", "alone"])
+@pytest.mark.parametrize("name", sorted(RENDERERS))
+def test_every_format_shows_the_command_that_another_fix_offers_too(
+    name: str, own: tuple[str, ...]
+) -> None:
+    fix = replace(FIX, commands=own, shared=(SHARED,), shared_with="TCP 443 requests")
+    shown = RENDERERS[name].render(replace(scenario("rules-outbound-response"), remediation=fix))
+    for text in (*own, SHARED, "The fix for TCP 443 requests offers this command too. Run it once"):
+        assert " ".join(text.split()) in " ".join(shown.split())
+
+
+def test_a_shared_command_that_looks_like_another_is_not_shown() -> None:
+    fix = replace(FIX, shared=("aws ec2 \x1b[2Jx",), shared_with="TCP 443 requests")
+    assert copyable_commands(fix) is None
+    assert "\x1b" not in email.body(replace(scenario("rules-outbound-response"), remediation=fix))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flowverdict.verdict.remediation.offers import OpenOffers
 
 NETWORK = load_snapshot(SCENARIOS / "fixes.config.json")
-_FIELDS = (
+FIELDS = (
     "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start "
     "end action log-status tcp-flags pkt-srcaddr pkt-dstaddr region flow-direction reject-reason"
 )
@@ -51,7 +51,7 @@ def explained(
 ) -> list[Explanation]:
     """Explain the rejected flows of the records together."""
     batch = Batch()
-    batch.add_file(io.BytesIO("\n".join([_FIELDS, *records]).encode()), name="x")
+    batch.add_file(io.BytesIO("\n".join([FIELDS, *records]).encode()), name="x")
     return explain_flows([*batch.flows.rejected()], FixedConfig(config), open_offers)
 
 

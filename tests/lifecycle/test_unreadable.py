@@ -16,6 +16,7 @@ from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import hour_of
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.store import Window
+from flowverdict.verdict.remediation.offers import Offer, StoredOffers
 from tests.helpers.alert_samples import NOW, Outbox, detection, read_on, record
 from tests.helpers.at_once import NoRules
 from tests.helpers.events import BUCKET, notification, queue_message
@@ -194,3 +195,15 @@ def test_a_batch_around_a_deployment_does_not_fail(
         (resolved,) = aws.alerts()
         assert resolved["status"] == "resolved"
         assert resolved["records"] == (2 if prefix == "source#" else 3)
+
+
+def test_offers_that_cannot_be_read_count_as_not_made(aws: LocalAws) -> None:
+    deployed, place = Deployment(aws), "acl-0a1b ingress"
+    offer = Offer(change="tcp", problem="0" * 16, title="x", rule_number=110, until=NOW)
+    assert deployed.store.save_offers(place, StoredOffers(offers=(offer,)))
+    deployed.damage(f"offers#{place}")
+    assert deployed.store.load_offers([place]) == {}
+    assert deployed.reports == [f"offers#{place}"]
+    # A new list takes the place of the unreadable one, unless that was replaced meanwhile.
+    assert deployed.store.save_offers(place, StoredOffers(offers=(offer,)))
+    assert deployed.store.load_offers([place])[place].offers == (offer,)

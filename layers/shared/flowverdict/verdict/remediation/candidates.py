@@ -131,7 +131,7 @@ def acl_changes(
     planned = ledger.numbers[place_of(acl.network_acl_id, egress=hop.is_egress)]
     added = sum(content_of(entry) not in planned.values() for entry in entries)
     if added > entry_room(config, acl, ledger, egress=hop.is_egress):
-        return NotAvailable(full_acl(config, acl, len(networks), egress=hop.is_egress))
+        return NotAvailable(full_acl(config, acl, ledger, added, egress=hop.is_egress))
     return _numbered(acl, entries, ledger, before=answer.entry.rule_number)
 
 

@@ -133,14 +133,18 @@ def _entries(config: NetConfig, acl: NetworkAcl, *, egress: bool) -> int:
     return len(listed) - closing + max(closing, 1 if without_v6 else 2)
 
 
-def full_acl(config: NetConfig, acl: NetworkAcl, needed: int, *, egress: bool) -> str:
+def full_acl(
+    config: NetConfig, acl: NetworkAcl, ledger: Ledger, needed: int, *, egress: bool
+) -> str:
     """Say that a network ACL has no room for the entries that a fix needs."""
     way = "outbound" if egress else "inbound"
     present = _entries(config, acl, egress=egress)
+    planned = len(ledger.numbers[place_of(acl.network_acl_id, egress=egress)])
+    others = f", other fixes add {planned}" if planned else ""
     return (
-        f"{acl.network_acl_id} has {present} {way} entries with the closing *, and {needed} more "
-        f"exceed AWS's quota of {_DEFAULT_ENTRIES} a direction ({_MOST_ENTRIES} at most, on "
-        "request): join entries, or have the quota raised"
+        f"{acl.network_acl_id} has {present} {way} entries with the closing *{others}, and "
+        f"{needed} more exceed AWS's quota of {_DEFAULT_ENTRIES} a direction ({_MOST_ENTRIES} at "
+        "most, on request): join entries, or have the quota raised"
     )
 
 

@@ -1,0 +1,91 @@
+"""Fixes of alerts that two invocations send: no command twice, no rule number for two entries."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from flowverdict.alerts.model import Alert, RemediationText
+from flowverdict.app.ingest import IngestService
+from flowverdict.app.observability import Observability
+from flowverdict.flowlog.object_key import origin_of
+from flowverdict.flows.read_source import partition_key, read_object
+from flowverdict.lifecycle.manager import AlertManager
+from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.windows import WindowEvaluator
+from flowverdict.verdict.batch import FixedConfig
+from tests.helpers.alert_samples import Outbox
+from tests.helpers.fixes import FIELDS, NETWORK, rejected
+from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
+
+if TYPE_CHECKING:
+    from flowverdict.flows.read_source import SourceRead
+
+NOW = 1_795_349_000
+KEY = (
+    "AWSLogs/210987654321/vpcflowlogs/eu-central-1/2026/11/22/"
+    "210987654321_vpcflowlogs_eu-central-1_fl-0a1_20261122T12{number:02}Z_0a1b2c3d.log"
+)
+BOTH_LAYERS = rejected("api", "10.60.1.21", "10.60.2.10", (40_130, 9000), "ingress")
+GROUP_ONLY = rejected("denied", "10.60.1.21", "10.60.4.10", (40_131, 9000), "ingress")
+
+
+class Stack:
+    """Stores and a topic; each delivery is an invocation of its own."""
+
+    def __init__(self) -> None:
+        self.store, self.evidence, self.outbox = MemoryStore(), MemoryEvidence(), Outbox()
+
+    def deliver(self, number: int, *records: str) -> None:
+        intervals = Intervals()
+        manager = AlertManager(self.store, self.outbox, intervals=intervals, hourly_limit=1_000)
+        service = IngestService(
+            evaluator=WindowEvaluator(self.evidence, self.store, manager, intervals),
+            store=self.store,
+            intervals=intervals,
+            evidence=self.evidence,
+            configs=FixedConfig(NETWORK),
+            policies=None,
+            observability=Observability("tried"),
+            clock=lambda: NOW,
+        )
+        key = KEY.format(number=number)
+        content = "\n".join([FIELDS, *records]).encode()
+
+        def read(seed: int) -> SourceRead:
+            return read_object(io.BytesIO(content), name=key, seed=seed)
+
+        result = service.ingest(key, key, partition_key(origin_of(key)), read)
+        service.evaluate([result])
+
+    def fixes(self) -> dict[str, RemediationText]:
+        """Return the fix of each open alert, by its verdict."""
+        alerts = [state.notification for state in self.store.states.values()]
+        return {
+            alert.verdict: alert.remediation
+            for alert in alerts
+            if isinstance(alert, Alert) and alert.remediation is not None
+        }
+
+
+def test_two_alerts_of_two_invocations_offer_a_rule_once() -> None:
+    stack = Stack()
+    stack.deliver(1, BOTH_LAYERS)
+    stack.deliver(2, GROUP_ONLY)
+    both = stack.fixes()["network-acl-and-security-group"]
+    group_only = stack.fixes()["security-group"]
+    assert len(both.commands) == 2
+    assert group_only.commands == ()
+    assert group_only.shared == both.commands[1:]
+    sent = [alert for alert in stack.outbox.sent if isinstance(alert, Alert)]
+    assert [alert.remediation for alert in sent] == [both, group_only]
+
+
+def test_what_is_delivered_again_changes_no_fix() -> None:
+    stack = Stack()
+    stack.deliver(1, BOTH_LAYERS)
+    stack.deliver(2, GROUP_ONLY)
+    before = stack.fixes()
+    for number, record in ((2, GROUP_ONLY), (1, BOTH_LAYERS), (3, BOTH_LAYERS), (4, GROUP_ONLY)):
+        stack.deliver(number, record)
+    assert stack.fixes() == before
