@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.model import Notification
     from flowverdict.core.availability import NotAvailable
-    from flowverdict.flowlog.s3_events import ObjectRef
+    from flowverdict.flowlog.object_key import ObjectRef
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.configuration import NetConfig
 

@@ -32,7 +32,7 @@ from flowverdict.alerts.codec import notification_from_json
 from flowverdict.app.observability import COUNTS_LINE, LogCount
 from flowverdict.core.errors import EnvelopeError, FlowVerdictError
 from flowverdict.core.formatting import isoformat
-from flowverdict.flowlog.s3_events import ObjectRef, is_sqs_event, objects_in, objects_in_message
+from flowverdict.flowlog.s3_events import is_sqs_event, objects_in, objects_in_message
 from flowverdict.flowlog.sources import source_of
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.feed_readings import FeedReadings
@@ -40,6 +40,7 @@ from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict_cli.sample_world import make_sample_world
 
 if TYPE_CHECKING:
+    from flowverdict.flowlog.object_key import ObjectRef
     from collections.abc import Iterable, Iterator, Mapping
     from types import ModuleType
 

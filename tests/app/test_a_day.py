@@ -19,7 +19,7 @@ import time_machine
 
 from flowverdict.alerts.grouping import group
 from flowverdict.app import wiring
-from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.network.ec2 import Ec2Config
 from flowverdict.verdict.batch import Batch
 from flowverdict_cli.local_aws import REGION, LocalAws, local_aws

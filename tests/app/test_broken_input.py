@@ -12,7 +12,7 @@ import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from flowverdict.core.errors import DeliveryError, EnvelopeError, ObjectGoneError
-from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict_cli.local_aws import REGION
 from tests.helpers.events import (
     BUCKET,

@@ -21,7 +21,7 @@ import pytest
 import time_machine
 
 from flowverdict.flowlog.columnar import WINDOW
-from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict_cli.local_aws import REGION
 from scripts.pack_cloudwatch_event import pack

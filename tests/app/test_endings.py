@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import time_machine
 
-from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict_cli.local_aws import REGION, LocalAws
 from tests.helpers.at_once import NoRules
 from tests.helpers.events import BUCKET, notification, queue_event

@@ -12,7 +12,7 @@ import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from flowverdict.delivery.sns import MAX_MESSAGE_BYTES
-from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict_cli.local_aws import REGION
 from scripts.pack_cloudwatch_event import pack
 from tests.helpers.events import (

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flowverdict.flowlog.object_key import origin_of
-from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.flowlog.object_key import ObjectRef, origin_of
 from flowverdict_cli.local_aws import REGION
 from tests.helpers.events import BUCKET, SCENARIOS, failed, notification, queue_event
 from tests.helpers.firehose_objects import CONTROL, OWNER, SHAPES, envelope, members

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from flowverdict.alerts.model import Alert, RemediationText
 from flowverdict.app.ingest import IngestService
 from flowverdict.app.observability import Observability
-from flowverdict.flowlog.object_key import origin_of
-from flowverdict.flows.read_source import partition_key, read_object
+from flowverdict.app.sources import SourcePlace
+from flowverdict.flows.read_source import read_object
+from flowverdict.lifecycle.feed_readings import FeedReadings
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.windows import WindowEvaluator
@@ -43,6 +44,7 @@ class Stack:
             evaluator=WindowEvaluator(self.evidence, self.store, manager, intervals),
             store=self.store,
             intervals=intervals,
+            feeds=FeedReadings(self.store, intervals),
             evidence=self.evidence,
             configs=FixedConfig(NETWORK),
             policies=None,
@@ -55,7 +57,7 @@ class Stack:
         def read(seed: int) -> SourceRead:
             return read_object(io.BytesIO(content), name=key, seed=seed)
 
-        result = service.ingest(key, key, partition_key(origin_of(key)), read)
+        result = service.ingest(key, key, SourcePlace.of_object(key), read)
         service.evaluate([result])
 
     def fixes(self) -> dict[str, RemediationText]:

@@ -9,7 +9,7 @@ import boto3
 import pytest
 import time_machine
 
-from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.lifecycle.windows import muted_flows_added
 from tests.helpers.alert_samples import NOW
 from tests.helpers.at_once import NoRules

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import boto3
 
 from flowverdict.app import deadlines
-from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.flowlog.object_key import ObjectRef
 from tests.helpers.events import (
     BUCKET,
     KEY,

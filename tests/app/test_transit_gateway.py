@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import time_machine
 
+from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.flowlog.records import TRANSIT_GATEWAY_FORMAT
-from flowverdict.flowlog.s3_events import ObjectRef
 from scripts.pack_cloudwatch_event import pack
 from tests.helpers.events import BUCKET, SCENARIOS, failed, notification, put_scenario, queue_event
 from tests.helpers.parquet_files import parquet_of

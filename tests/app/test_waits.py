@@ -18,8 +18,8 @@ from botocore.exceptions import ClientError
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from flowverdict.core.errors import PostponedError, StateError
+from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.flowlog.records import RecordFormat
-from flowverdict.flowlog.s3_events import ObjectRef
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict_cli.local_aws import REGION
 from flowverdict_cli.sample_world import LOG_FORMAT, LOG_GROUP, make_sample_world

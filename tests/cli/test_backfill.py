@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flowverdict.flowlog.s3_events import ObjectRef, objects_in_message
+from flowverdict.flowlog.object_key import ObjectRef
+from flowverdict.flowlog.s3_events import objects_in_message
 from flowverdict_cli import backfill, commands, cost_model
 from flowverdict_cli.backfill_listing import Location, Selection
 from flowverdict_cli.backfill_queue import Pace

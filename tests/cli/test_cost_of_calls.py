@@ -13,7 +13,7 @@ import boto3
 import pytest
 
 from flowverdict.flowlog.columnar import WINDOW
-from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict_cli import cost_model
 from flowverdict_cli.cost_model import Measured, Workload
 from flowverdict_cli.local_aws import local_aws

@@ -18,9 +18,8 @@ from flowverdict.alerts.model import Alert, Status
 from flowverdict.app.ingest import IngestService
 from flowverdict.app.observability import LogCount, Metric, Observability
 from flowverdict.app.sources import SourcePlace
-from flowverdict.flowlog.object_key import Origin
+from flowverdict.flowlog.object_key import ObjectRef, Origin
 from flowverdict.flowlog.records import RecordFormat
-from flowverdict.flowlog.s3_events import ObjectRef
 from flowverdict.flows.read_source import read_log_events, read_object
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.feed_readings import FeedReadings

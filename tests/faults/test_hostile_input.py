@@ -22,7 +22,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from flowverdict.app.deadlines import ReadDeadline
-from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.verdict.batch import Batch
 from tests.helpers.events import (
     BUCKET,

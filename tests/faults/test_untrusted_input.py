@@ -17,7 +17,7 @@ import pytest
 
 from flowverdict.app.ingest import IngestService
 from flowverdict.core.errors import FlowVerdictError
-from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict_cli.local_aws import REGION, load_function
 from tests.helpers.alert_samples import LOST

@@ -56,6 +56,7 @@ def test_documents_that_end_anywhere_in_a_chunk_are_whole(monkeypatch: pytest.Mo
         b"\x1f\x8bnothing that is gzip",
         gzip.compress(gzip.compress(gzip.compress(b"{}"))),
     ],
+    ids=["nothing", "a header", "a header, packed", "parquet", "broken", "packed three times"],
 )
 def test_what_does_not_begin_as_json_is_none(start: bytes) -> None:
     assert not is_log_object(start)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from flowverdict.core.errors import EnvelopeError
-from flowverdict.flowlog.s3_events import ObjectRef, is_sqs_event, objects_in, objects_in_message
+from flowverdict.flowlog.object_key import ObjectRef
+from flowverdict.flowlog.s3_events import is_sqs_event, objects_in, objects_in_message
 
 BUCKET = "amzn-s3-demo-bucket"
 KEY = "AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/22/file.log.gz"

@@ -10,7 +10,7 @@ import pytest
 import time_machine
 
 from flowverdict.flowlog.losses import Loss
-from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.flows.evidence_codec import unpack
 from tests.helpers.alert_samples import NOW
 from tests.helpers.at_once import NoRules

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flowverdict.alerts.model import Notification
-    from flowverdict.flowlog.s3_events import ObjectRef
+    from flowverdict.flowlog.object_key import ObjectRef
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.configuration import NetConfig
 

@@ -27,8 +27,8 @@ from moto.sns.models import sns_backends
 
 from flowverdict.alerts.model import Alert
 from flowverdict.core.formatting import isoformat
+from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.flowlog.records import RecordFormat
-from flowverdict.flowlog.s3_events import ObjectRef
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict_cli.local_aws import REGION, Invocation, LocalAws, local_aws
 from flowverdict_cli.sample_world import LOG_FORMAT, LOG_GROUP, make_sample_world

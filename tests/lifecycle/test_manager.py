@@ -19,7 +19,7 @@ from flowverdict.alerts.model import Kind, Severity, Status
 from flowverdict.core.errors import StateError
 from flowverdict.core.formatting import isoformat
 from flowverdict.delivery.sns import SnsTopics
-from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import hour_of

@@ -10,7 +10,7 @@ import time_machine
 
 from flowverdict.alerts.detection import fingerprint
 from flowverdict.alerts.model import Severity, Status
-from flowverdict.flowlog.s3_events import ObjectRef
+from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import hour_of

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from mypy_boto3_sqs import SQSClient
 
-    from flowverdict.flowlog.cloudwatch_logs import AnyLogger
+    from flowverdict.flowlog.log_formats import AnyLogger
 
 
 SOON_SECONDS = 60

@@ -28,10 +28,9 @@ from flowverdict.core.errors import (
 )
 from flowverdict.flowlog.cloudwatch_logs import decode
 from flowverdict.flowlog.columnar import WINDOW
-from flowverdict.flowlog.object_key import Origin, time_of, why_foreign
+from flowverdict.flowlog.object_key import ObjectRef, Origin, time_of, why_foreign
 from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flowlog.s3_events import (
-    ObjectRef,
     event_of_message,
     event_without_objects,
     is_sqs_event,

@@ -21,12 +21,7 @@ from flowverdict.core.errors import EnvelopeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from logging import LoggerAdapter
 
-    from aws_lambda_powertools import Logger
-
-
-type AnyLogger = Logger | LoggerAdapter[Any]
 
 # Eight times what CloudWatch Logs accepts in one batch: 1,048,576 bytes, 26 of them for each of at
 # most 10,000 messages

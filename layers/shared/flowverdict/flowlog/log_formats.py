@@ -8,7 +8,7 @@ changes once the flow log is created.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -18,10 +18,13 @@ from flowverdict.flowlog.records import DEFAULT_FORMATS, RecordFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from logging import LoggerAdapter
 
+    from aws_lambda_powertools import Logger
     from mypy_boto3_ec2 import EC2Client
 
-    from flowverdict.flowlog.cloudwatch_logs import AnyLogger
+
+type AnyLogger = Logger | LoggerAdapter[Any]
 
 # A new flow log may start to write into the group at any time; its format is known this much later.
 FORMAT_CACHE_SECONDS = 900

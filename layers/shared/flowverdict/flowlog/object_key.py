@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-s3-path.html.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,27 @@ class Origin:
 
     account_id: str | None = None
     region: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectRef:
+    """An object in S3: its bucket and its decoded key."""
+
+    bucket: str
+    key: str
+
+    @property
+    def name(self) -> str:
+        """The object's name in errors and logs."""
+        return f"s3://{self.bucket}/{self.key}"
+
+    @property
+    def source_id(self) -> str:
+        """The object's ID among all sources, each of which is counted once.
+
+        AWS never writes two flow log files under one key.
+        """
+        return hashlib.sha256(self.name.encode()).hexdigest()[:40]
 
 
 _PATTERNS = (

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from flowverdict.flowlog.object_key import ObjectRef
     from flowverdict.flowlog.records import RecordFormat
-    from flowverdict.flowlog.s3_events import ObjectRef
 
 
 class ObjectStore(Protocol):

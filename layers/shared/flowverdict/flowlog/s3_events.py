@@ -9,9 +9,7 @@ key is encoded like a form (``=`` is ``%3D``, a blank is ``+``), in an EventBrid
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,6 +23,7 @@ from aws_lambda_powertools.utilities.data_classes.sns_event import SNSMessage
 
 from flowverdict.core.errors import EnvelopeError
 from flowverdict.flowlog.fields import MAX_EPOCH
+from flowverdict.flowlog.object_key import ObjectRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,27 +33,6 @@ _SUPPORTED_MAJOR_VERSION = "2"
 _CREATED = "ObjectCreated:"
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html; bucket names are shorter.
 _MAX_KEY_BYTES = 1_024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectRef:
-    """An object in S3: its bucket and its decoded key."""
-
-    bucket: str
-    key: str
-
-    @property
-    def name(self) -> str:
-        """The object's name in errors and logs."""
-        return f"s3://{self.bucket}/{self.key}"
-
-    @property
-    def source_id(self) -> str:
-        """The object's ID among all sources, each of which is counted once.
-
-        AWS never writes two flow log files under one key.
-        """
-        return hashlib.sha256(self.name.encode()).hexdigest()[:40]
 
 
 def is_object_event(event: Mapping[str, object]) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from flowverdict.flowlog.s3_events import ObjectRef
+    from flowverdict.flowlog.object_key import ObjectRef
 
 
 _GONE = {"NoSuchKey", "NoSuchBucket", "404"}
