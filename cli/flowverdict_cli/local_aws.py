@@ -40,11 +40,11 @@ from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict_cli.sample_world import make_sample_world
 
 if TYPE_CHECKING:
-    from flowverdict.flowlog.object_key import ObjectRef
     from collections.abc import Iterable, Iterator, Mapping
     from types import ModuleType
 
     from flowverdict.alerts.model import Notification
+    from flowverdict.flowlog.object_key import ObjectRef
 
 
 REGION: Final = "eu-west-1"
