@@ -91,11 +91,11 @@ class Outcome:
     Parameters
     ----------
     messages
-        How often each message came: topic or channel, fingerprint or subject, and status.
+        How often each message came: topic or channel, fingerprint or subject, and status or ending.
     counts
         Records, packets and flows of each alert, as the table has them.
     about
-        The connection (or title) and the status of each alert, whatever its verdict.
+        The connection (or title) and the status or ending of each alert, whatever its verdict.
     summaries
         The first summary of each alert, by fingerprint.
     lost
@@ -282,10 +282,10 @@ class World:
                     outcome.messages[arn.rpartition(":")[2], str(subject)] += 1
                     continue
                 notification = json.loads(message)
-                outcome.messages["alert", notification["fingerprint"], notification["status"]] += 1
-                outcome.about.add(
-                    (notification.get("connection", notification["title"]), notification["status"])
-                )
+                # An ending that is unknown has the status of a reminder and is another message.
+                told = notification.get("ending") or notification["status"]
+                outcome.messages["alert", notification["fingerprint"], told] += 1
+                outcome.about.add((notification.get("connection", notification["title"]), told))
                 outcome.summaries.setdefault(notification["fingerprint"], notification["summary"])
         outcome.messages.update(
             ("chat", "card" if b"adaptive" in body else json.loads(body)["text"])
