@@ -325,7 +325,7 @@ class EventCalls:
     wait_ms: int
 
 
-QUIET_EVENT = EventCalls(read_units=9, write_units=1, gets=0, puts=1, wait_ms=80)
+QUIET_EVENT = EventCalls(read_units=10, write_units=1, gets=0, puts=1, wait_ms=80)
 REJECTING_EVENT = EventCalls(read_units=18, write_units=13, gets=20, puts=3, wait_ms=400)
 
 

@@ -288,16 +288,17 @@ def test_subjects_are_short_printable_ascii_and_attributes_are_text(name: str) -
 
 @pytest.mark.parametrize(
     "hostile",
-    ["eni-1;curl${IFS}x|sh", "--endpoint-url=https://evil.example", "file:///etc/passwd", "eni-*"],
+    ["1;curl${IFS}x|sh", "--endpoint-url=https://evil.example", "file:///etc/passwd", "*"],
 )
 def test_what_is_no_id_is_in_no_command(hostile: str) -> None:
+    interface, attachment = f"eni-{hostile}", f"tgw-attach-{hostile}"
     alerts = alerts_of(
-        "default-format-outbound-response", edits=(("eni-0aaaaaaaaaaaaaaa1", hostile),)
+        "default-format-outbound-response", edits=(("eni-0aaaaaaaaaaaaaaa1", interface),)
     )
-    (alert,) = [alert for alert in alerts if hostile in alert.interfaces]
+    (alert,) = [alert for alert in alerts if interface in alert.interfaces]
     assert alert.next_steps
     assert not any("aws ec2" in step for step in alert.next_steps)
-    alerts = alerts_of("transit-gateway-no-route", edits=((ATTACHMENT, hostile),), beside=False)
-    assert [alert.interfaces for alert in alerts] == [(hostile,)]
+    alerts = alerts_of("transit-gateway-no-route", edits=((ATTACHMENT, attachment),), beside=False)
+    assert [alert.interfaces for alert in alerts] == [(attachment,)]
     assert not any("aws ec2" in step for step in alerts[0].next_steps)
     assert alerts[0].links == ()

@@ -90,7 +90,9 @@ def test_an_event_of_another_detail_type_is_logged_and_counted(
 @pytest.mark.parametrize("prefix", ["", "AWSLogs/", ARCHIVE])
 def test_the_rule_of_the_existing_bucket_lets_flow_logs_pass_and_nothing_else(prefix: str) -> None:
     rule = read_template(ROOT / "template.yaml")["Resources"]["ExistingBucketRule"]["Properties"]
-    text = json.dumps(rule["EventPattern"]).replace('{"Ref": "ExistingBucketName"}', '"logs"')
+    text = json.dumps(rule["EventPattern"]).replace(
+        '{"Split": [",", {"Ref": "ExistingBucketName"}]}', '["logs"]'
+    )
     assert '{"Sub": "${ExistingBucketPrefix}' in text
     text = text.replace(
         '{"Sub": "${ExistingBucketPrefix}*_vpcflowlogs_*"}', f'"{prefix}*_vpcflowlogs_*"'

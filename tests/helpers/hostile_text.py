@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from flowverdict.alerts.grouping import group
 from flowverdict.alerts.notices import lost_records
+from flowverdict.flowlog.fields import FIELDS as FIELDS_BY_NAME
+from flowverdict.flowlog.fields import FieldKind
 from flowverdict.network.snapshot import parse_snapshot
 from flowverdict.verdict.batch import Batch, FixedConfig
 
@@ -122,11 +124,17 @@ TRANSIT_GATEWAY_NAMES = (
 
 
 def hostile_log(name: str, edits: dict[str, str]) -> bytes:
-    """Return a scenario's flow log with other values in some fields, or with more fields."""
+    """Return a scenario's flow log with other values in some fields, or with more fields.
+
+    An id keeps its prefix, and an account id stays one: a line with another is malformed.
+    """
     header, *lines = (SCENARIOS / f"{name}.log").read_text().splitlines()
     names = header.split()
     rows = [line.split() for line in lines]
-    for field, value in edits.items():
+    for field, free in edits.items():
+        if FIELDS_BY_NAME[field].kind is FieldKind.ACCOUNT:
+            continue
+        value = FIELDS_BY_NAME[field].prefix + free
         if field in names:
             for row in rows:
                 row[names.index(field)] = value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,7 +29,8 @@ from flowverdict.verdict.remediation.case import blocks, trip_of
 from flowverdict.verdict.remediation.intent import written_denial
 from flowverdict.verdict.remediation.limits import is_default
 from flowverdict.verdict.remediation.model import AclChange, GroupChange, Remediation
-from tests.helpers.fixes import NETWORK, explained, rejected
+from tests.helpers.fix_records import OUTSIDERS, PORTS, records
+from tests.helpers.fixes import NETWORK, explained
 from tests.helpers.hypothesis_weight import examples
 from tests.simulator import KINDS, simulate
 
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
     from flowverdict.network.model import Interface, Peer
     from flowverdict.verdict.explanation import Explanation
     from flowverdict.verdict.remediation.model import Change
-
-OUTSIDERS = [ip_address(text) for text in ("198.51.100.77", "203.0.113.66", "130.176.10.10")]
-PORTS = [22, 80, 123, 443, 1023, 1024, 5432, 8080, 8443, 40_000]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,28 +260,6 @@ def test_fixes_of_simulated_worlds_keep_the_laws(kind: str) -> None:
     explanations = batch.explanations(FixedConfig(config))
     check(config, explanations)
     check_each_solves(config, explanations)
-
-
-NAMES = [each.interface_id.removeprefix("eni-0f") for each in NETWORK.interfaces or ()]
-ADDRESSES = {
-    each.interface_id.removeprefix("eni-0f"): str(each.addresses[0])
-    for each in NETWORK.interfaces or ()
-}
-FAR = [*ADDRESSES.values(), *map(str, OUTSIDERS), "169.254.171.33", "52.219.45.7", "10.99.1.1"]
-
-
-@st.composite
-def records(draw: st.DrawFn) -> str:
-    name = draw(st.sampled_from(NAMES))
-    own, far = ADDRESSES[name], draw(st.sampled_from(FAR))
-    way = draw(st.sampled_from(("ingress", "egress")))
-    ports = (draw(st.sampled_from((25, 443, 40_000))), draw(st.sampled_from(PORTS)))
-    if draw(st.booleans()):
-        ports = ports[::-1]
-    ends = (far, own) if way == "ingress" else (own, far)
-    flags = draw(st.sampled_from(("2", "18", "-")))
-    action = draw(st.sampled_from(("REJECT", "REJECT", "ACCEPT")))
-    return rejected(name, *ends, ports, way, flags=flags, action=action)
 
 
 @examples(1)

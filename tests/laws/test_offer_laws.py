@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from flowverdict.verdict.remediation.model import Remediation
 from flowverdict.verdict.remediation.offers import OpenOffers, StoredOffers
 from flowverdict.verdict.service import service_port
+from tests.helpers.fix_records import records
 from tests.helpers.fixes import explained
 from tests.helpers.hypothesis_weight import examples
 from tests.helpers.memory_stores import MemoryStore
-from tests.laws.test_fix_laws import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -53,6 +53,10 @@ def _evidence_days() -> int:
             f"{_queue_days('FlowLogQueue')} days, then {_queue_days('FlowLogDeadLetterQueue')}",
         ),
         (
+            "Dead-letter queue of the existing bucket's events",
+            f"{_queue_days('ExistingBucketDeadLetterQueue')} days",
+        ),
+        (
             "Dead-letter queue of log events",
             f"{_queue_days('ClassifyCloudWatchLogsDeadLetterQueue')} days",
         ),
@@ -80,6 +84,7 @@ def test_every_bucket_table_and_queue_is_on_the_page() -> None:
         "AlertTable",
         "FlowLogQueue",
         "FlowLogDeadLetterQueue",
+        "ExistingBucketDeadLetterQueue",
         "ClassifyCloudWatchLogsDeadLetterQueue",
         "NotifySlackDeadLetterQueue",
         "NotifyTeamsDeadLetterQueue",

@@ -231,7 +231,8 @@ def test_every_verdict_has_evidence_and_certain_never_rests_on_less_than_hard(
             ("10.0.2.20 10.0.1.5", "50122 443") if forward else ("10.0.1.5 10.0.2.20", "443 50122")
         )
         text = (
-            f"8 1 eni-1 {ends} {ports} {protocol} 1 44 {start} {start} {action} OK {flags} "
+            f"8 123456789012 eni-1 {ends} {ports} {protocol} 1 44 {start} {start} "
+            f"{action} OK {flags} "
             f"{ends} {direction} {reason} -"
         )
         collector.add(FORMAT.parse(text))
