@@ -127,8 +127,9 @@ _KEYS_PER_LIST = 1_000  # the maximum of one ListObjectsV2
 # a delete and a put. The window's contribution to the alert costs the same, without an index entry.
 _WRITES_PER_ALERT = 2 * 2 + 2 + 2 * 2
 _READS_PER_ALERT = 2  # the alert, and the alert that inhibits it
-_WRITES_PER_OBJECT = 1  # the mark that it was read
-_READS_PER_OBJECT = 1  # of that mark
+# The mark that it was read, and up to when its flow log was read, with an index entry.
+_WRITES_PER_OBJECT = 1 + 2
+_READS_PER_OBJECT = 1 + 1
 _WRITES_PER_WINDOW = 2  # in a transaction, with its alerts or before them
 # Before its evidence is read; and its list of alerts, with the first alert.
 _WRITES_PER_NEW_WINDOW = 2 * 2

@@ -68,11 +68,13 @@ def test_reading_is_billed_by_what_it_uses() -> None:
     assert amounts["S3 Standard, PUT and LIST: requests"] == 1_000 * 2 + 50 * 2
     assert amounts["S3 Standard, first tier: GB-month"] == 10 * 15 / 30
     assert amounts["SQS, standard queue: requests"] == 1_000 + 50 * 2 * 2
-    # A mark per object; ten new windows; two windows evaluated per invocation, with three alerts
-    # in each.
-    assert amounts["DynamoDB, on demand: write units"] == 1_000 + 10 * 4 + 100 * 2 + 100 * 3 * 10
-    assert (
-        amounts["DynamoDB, on demand: read units"] == 1_000 + 50 * 12 + 100 * 3 * 24 + 100 * 3 * 2
+    # A mark per object, and up to when its flow log was read; ten new windows; two windows
+    # evaluated per invocation, with three alerts in each.
+    assert amounts["DynamoDB, on demand: write units"] == (
+        1_000 * 3 + 10 * 4 + 100 * 2 + 100 * 3 * 10
+    )
+    assert amounts["DynamoDB, on demand: read units"] == (
+        1_000 * 2 + 50 * 12 + 100 * 3 * 24 + 100 * 3 * 2
     )
 
 

@@ -65,13 +65,13 @@ class Bill:
                 self.used[other] += 1
 
 
-def write_units(item: Mapping[str, Mapping[str, str]]) -> int:
-    """Return the write units of an item, whose binary values are base64.
+def write_units(item: Mapping[str, Mapping[str, str | bool]]) -> int:
+    """Return the write units of an item, whose binary values are base64; a Boolean takes a byte.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
     """
     size = sum(
-        len(name) + len(text) * (0.75 if kind == "B" else 1)
+        len(name) + (1 if isinstance(text, bool) else len(text) * (0.75 if kind == "B" else 1))
         for name, value in item.items()
         for kind, text in value.items()
     )

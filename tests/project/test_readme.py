@@ -66,7 +66,7 @@ def test_the_demo_can_be_read_and_its_commands_copied() -> None:
         "[flowverdict LOW",  # the digest
         "[flowverdict CRITICAL",  # the first once more
     ]
-    assert sum(line.startswith("  [flowverdict RESOLVED]") for line in lines) == 5
+    assert sum(line.startswith("  [flowverdict QUIET]") for line in lines) == 5
     slack = json.loads("\n".join(lines[lines.index("{") :]))
     assert slack["blocks"][0]["type"] == "header"
     whole = (
@@ -74,7 +74,8 @@ def test_the_demo_can_be_read_and_its_commands_copied() -> None:
         "    fields ",
         "    https://",
         "Fix for ",
-        "  [flowverdict RESOLVED]",
+        "  [flowverdict QUIET]",
+        "    Quiet, still blocked: ",
         "sqs-s3-delivery.json -> ",
     )
     emails = lines[: lines.index("{")]
