@@ -69,8 +69,6 @@ if TYPE_CHECKING:
 
 
 _LATEST_SWEEP = 86_400  # seconds
-
-
 # Lambda tries an asynchronous event again after one minute and after two more
 # (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html).
 _LAST_TRY_AFTER = 150
@@ -228,9 +226,10 @@ class IngestService:
 def _offered_for(intervals: Intervals) -> int:
     """Return for how many seconds an offer of a fix counts: longer than its alert may be open.
 
-    An alert is open until it is resolved or until its digest, and the sweep may be late.
+    An alert ends after ``resolve``, without flow logs after ``repeat``, or with its digest, and the
+    sweep may be late.
     """
-    return intervals.resolve + intervals.digest + _LATEST_SWEEP
+    return max(intervals.resolve, intervals.repeat) + intervals.digest + _LATEST_SWEEP
 
 
 def _findings(
