@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from flowverdict.alerts.grouping import group
 from flowverdict.alerts.notices import lost_records
+from flowverdict.core.untrusted import is_account_id
 from flowverdict.flowlog.fields import FIELDS as FIELDS_BY_NAME
 from flowverdict.flowlog.fields import FieldKind
 from flowverdict.network.snapshot import parse_snapshot
@@ -132,7 +133,7 @@ def hostile_log(name: str, edits: dict[str, str]) -> bytes:
     names = header.split()
     rows = [line.split() for line in lines]
     for field, free in edits.items():
-        if FIELDS_BY_NAME[field].kind is FieldKind.ACCOUNT:
+        if FIELDS_BY_NAME[field].kind is FieldKind.ACCOUNT and not is_account_id(free):
             continue
         value = FIELDS_BY_NAME[field].prefix + free
         if field in names:
