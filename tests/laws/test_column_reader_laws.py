@@ -262,6 +262,8 @@ _FINE_WORDS = {
     FieldKind.FLOW_DIRECTION: b"egress",
     FieldKind.REJECT_REASON: b"-",
     FieldKind.TEXT: b"eni-0123456789abcdef0",
+    FieldKind.ACCOUNT: b"123456789012",
+    FieldKind.ID: b"eni-0123456789abcdef0",
 }
 _ODD_WORDS = [
     *HOSTILE_WORDS,
