@@ -61,8 +61,11 @@ def read_files(
     names: Sequence[str],
     headerless: tuple[RecordFormat, ...] = DEFAULT_FORMATS,
     most: int | None = None,
-) -> tuple[Batch, list[Reading]]:
+) -> tuple[Batch, list[Reading], list[ObjectError]]:
     """Read all files into one batch, with a progress bar on a terminal.
+
+    Returns the errors of the files that do not exist, cannot be read or are not flow logs. The
+    batch has nothing of them, and knows that their records are missing.
 
     Parameters
     ----------
@@ -73,17 +76,23 @@ def read_files(
 
     Raises
     ------
-    ObjectError
-        A file does not exist, cannot be read, or is not a flow log.
+    FlowVerdictError
+        A file is Parquet, and DuckDB is not installed.
     """
     collect_rarely()
     batch = Batch(most)
     readings = []
+    errors = []
     with _progress(names) as progress:
         for name in names:
-            with _opened(name, progress) as stream, _parquet_installed(_title(name)):
-                readings.append(batch.add_file(stream, name=_title(name), headerless=headerless))
-    return batch, readings
+            title = _title(name)
+            try:
+                with _opened(name, progress) as stream, _parquet_installed(title):
+                    readings.append(batch.add_file(stream, name=title, headerless=headerless))
+            except ObjectError as error:
+                batch.add_unread(title)  # a file that was not opened was not added either
+                errors.append(error)
+    return batch, readings, errors
 
 
 @contextmanager
