@@ -100,7 +100,7 @@ def explain(
     batch, readings, errors = explain.read_files(
         files, explain.headerless_formats(log_format), None if most == 0 else most
     )
-    _print_errors(errors)
+    explain.print_errors(errors)
     if not readings:
         sys.exit(EXIT_USAGE)
     explanations = batch.explanations(configs)
@@ -114,7 +114,7 @@ def explain(
         explain.show(explanations)
     if sys.stdout is not None:
         sys.stdout.flush()
-    _print_remarks(readings)
+    explain.print_remarks(readings)
     for line in explain.aggregated_lines(batch):
         click.echo(one_line(line), err=True)
     click.echo(explain.summary(batch, len(explanations)), err=True)
@@ -131,24 +131,6 @@ def _load_rules(path: Path) -> FixedConfig:
     for note in config.notes:
         click.echo(one_line(f"{path}: {note}"), err=True)
     return FixedConfig(config)
-
-
-def _print_errors(errors: Sequence[FlowVerdictError]) -> None:
-    for error in errors:
-        click.echo(f"flowverdict: {error}", err=True)
-
-
-def _print_remarks(readings: Sequence[Reading]) -> None:
-    for reading in readings:
-        for sample in reading.samples:
-            click.echo(one_line(f"{reading.name}: {sample}"), err=True)
-        if reading.unknown_fields:
-            click.echo(
-                one_line(
-                    f"{reading.name}: unknown fields, ignored: {', '.join(reading.unknown_fields)}"
-                ),
-                err=True,
-            )
 
 
 @cli.command()
@@ -376,7 +358,7 @@ def check(  # noqa: PLR0913, PLR0917 - one argument for each option
         policy_check.show(checked)
     if sys.stdout is not None:
         sys.stdout.flush()
-    _print_remarks(readings)
+    explain.print_remarks(readings)
     if summary is not None:
         click.echo(summary, err=True)
 
@@ -497,7 +479,7 @@ def run() -> None:
         error.show()
         sys.exit(EXIT_USAGE)
     except FlowVerdictError as error:
-        _print_errors([error])
+        click.echo(f"flowverdict: {error}", err=True)
         sys.exit(EXIT_USAGE)
     except OSError as error:
         # The output cannot be written. A closed pipe does not lead here: click and rich exit

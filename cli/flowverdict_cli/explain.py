@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -142,6 +143,26 @@ def _opened(name: str, progress: Progress | None) -> Iterator[BinaryIO]:
                 yield progress.wrap_file(plain, total=size, description=Path(name).name)
     except OSError as error:
         raise ObjectError(name, (error.strerror or str(error)).lower()) from error
+
+
+def print_errors(errors: Sequence[FlowVerdictError]) -> None:
+    """Print one line for each error to standard error."""
+    for error in errors:
+        click.echo(f"flowverdict: {error}", err=True)
+
+
+def print_remarks(readings: Sequence[Reading]) -> None:
+    """Print what was malformed or unknown in the files to standard error."""
+    for reading in readings:
+        for sample in reading.samples:
+            click.echo(one_line(f"{reading.name}: {sample}"), err=True)
+        if reading.unknown_fields:
+            click.echo(
+                one_line(
+                    f"{reading.name}: unknown fields, ignored: {', '.join(reading.unknown_fields)}"
+                ),
+                err=True,
+            )
 
 
 def show(explanations: Sequence[Explanation]) -> None:

@@ -45,6 +45,7 @@ from flowverdict.verdict.remediation.limits import (
     has_rule_room,
     is_default,
     managing_service,
+    ranges_of_list,
     rule_number,
 )
 from flowverdict.verdict.remediation.model import AclChange, GroupChange, content_of, place_of
@@ -190,6 +191,8 @@ def _networks(config: NetConfig, hops: Sequence[Hop]) -> list[Network] | NotAvai
     hosts: dict[Address, Interface] = {}
     for hop in hops:
         found = _given_networks(config, hop)
+        if isinstance(found, NotAvailable):
+            return found
         if found is None:
             hosts[hop.packet.peer(hop.direction)] = hop.interface
         else:
@@ -198,13 +201,13 @@ def _networks(config: NetConfig, hops: Sequence[Hop]) -> list[Network] | NotAvai
     return named if isinstance(named, NotAvailable) else _collapsed([*given, *named])
 
 
-def _given_networks(config: NetConfig, hop: Hop) -> tuple[Network, ...] | None:
+def _given_networks(config: NetConfig, hop: Hop) -> tuple[Network, ...] | NotAvailable | None:
     """Return the ranges that the rules or AWS give for a hop; ``None`` for its address alone."""
     peer, outside = hop.packet.peer(hop.direction), hop.is_outside
     listed = None if hop.is_far else hop.trip.case.found_path.prefix_list
     called = hop.is_egress is not hop.is_reply
     if outside and called and listed is not None:
-        return tuple(each for each in listed.cidrs or () if each.version == peer.version)
+        return ranges_of_list(listed, peer.version)
     if hop.is_reply:
         return _networks_that_ask(config, hop, outside=outside)
     if not outside:
@@ -230,20 +233,14 @@ def _networks_that_ask(config: NetConfig, hop: Hop, *, outside: bool) -> tuple[N
     return (max(ranges, key=lambda each: each.prefixlen),) if ranges else None
 
 
-def _networks_let_in(config: NetConfig, hop: Hop) -> tuple[Network, ...] | None:
+def _networks_let_in(config: NetConfig, hop: Hop) -> tuple[Network, ...] | NotAvailable | None:
     """Return the ranges that the security groups offer the service to."""
     rule = evaluate_groups(config, hop.interface, hop.packet, hop.direction).rule
     peer = None if rule is None else rule.peer
     if isinstance(peer, IPv4Network | IPv6Network):
         return (peer,)
     if isinstance(peer, PrefixListReference):
-        listed = config.prefix_list(peer.prefix_list_id)
-        version = hop.packet.source.version
-        return tuple(
-            each
-            for each in (() if listed is None else listed.cidrs or ())
-            if each.version == version
-        )
+        return ranges_of_list(config.prefix_list(peer.prefix_list_id), hop.packet.source.version)
     return None
 
 

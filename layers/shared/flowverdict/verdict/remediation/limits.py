@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
+from flowverdict.core.availability import NotAvailable
 from flowverdict.core.untrusted import one_line
 from flowverdict.network.model import PrefixListReference
 from flowverdict.verdict.remediation.model import (
@@ -27,8 +28,15 @@ from flowverdict.verdict.remediation.offers import MAX_OFFERS, OpenOffers
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flowverdict.core.addresses import Network
     from flowverdict.network.configuration import NetConfig
-    from flowverdict.network.model import NetworkAcl, Peer, SecurityGroup, SecurityGroupRule
+    from flowverdict.network.model import (
+        NetworkAcl,
+        Peer,
+        PrefixList,
+        SecurityGroup,
+        SecurityGroupRule,
+    )
 
 # Entries of a network ACL in one direction, both IP versions and the closing `*` counted. AWS
 # raises the quota to 40 at most.
@@ -277,6 +285,15 @@ def _weight_of_list(config: NetConfig, prefix_list_id: str) -> int:
     name = listed.name or ""
     weights = [weight for suffix, weight in _WEIGHTS.items() if name.endswith(f".{suffix}")]
     return weights[0] if weights else max(len(listed.cidrs or ()), 1)
+
+
+def ranges_of_list(listed: PrefixList | None, version: int) -> tuple[Network, ...] | NotAvailable:
+    """Return the ranges of a prefix list for a network ACL, which cannot refer to the list."""
+    if listed is None or listed.cidrs is None:
+        return NotAvailable("the entries of the prefix list are not known")
+    if listed.is_cut:
+        return NotAvailable(f"only some entries of {listed.prefix_list_id} are known")
+    return tuple(network for network in listed.cidrs if network.version == version)
 
 
 # --- rules as code --------------------------------------------------------------------------------
