@@ -168,7 +168,7 @@ def test_a_list_too_long_for_a_network_acl_gets_no_half_of_it() -> None:
 def test_a_list_that_was_cut_gets_no_part_of_it_in_a_network_acl() -> None:
     lists = tuple(replace(each, is_cut=True) for each in NETWORK.prefix_lists or ())
     record = rejected("batch", "10.60.6.10", "52.219.45.7", (40_100, 443), "egress")
-    assert fix_of(record)
+    assert fix_of(record).changes
     reason = reason_of(record, config=replace(NETWORK, prefix_lists=lists))
     assert "only some entries of pl-0f60s3 are known" in reason
 

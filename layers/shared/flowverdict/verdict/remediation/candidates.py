@@ -42,13 +42,13 @@ from flowverdict.verdict.remediation.limits import (
     foreign_acl,
     full_acl,
     full_group,
-    has_rule_room,
     is_default,
     managing_service,
     ranges_of_list,
     rule_number,
+    with_room,
 )
-from flowverdict.verdict.remediation.model import AclChange, GroupChange, content_of, place_of
+from flowverdict.verdict.remediation.model import AclChange, GroupChange, content_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -129,11 +129,15 @@ def acl_changes(
     if isinstance(networks, NotAvailable):
         return networks
     entries = [_entry(hop, network) for network in networks]
-    planned = ledger.numbers[place_of(acl.network_acl_id, egress=hop.is_egress)]
-    added = sum(content_of(entry) not in planned.values() for entry in entries)
-    if added > entry_room(config, acl, ledger, egress=hop.is_egress):
-        return NotAvailable(full_acl(config, acl, ledger, added, egress=hop.is_egress))
-    return _numbered(acl, entries, ledger, before=answer.entry.rule_number)
+    room = entry_room(config, acl, ledger, egress=hop.is_egress)
+    offered = ledger.entries_to_come(acl, egress=hop.is_egress)
+    changes = _numbered(acl, entries, ledger, before=answer.entry.rule_number)
+    if isinstance(changes, NotAvailable):
+        return changes
+    added = len({change.rule_number for change in changes} - offered.keys())
+    if added > room:
+        return NotAvailable(full_acl(config, acl, len(offered), added, egress=hop.is_egress))
+    return changes
 
 
 def _entry(hop: Hop, network: Network) -> NetworkAclEntry:
@@ -318,13 +322,10 @@ def group_changes(
     preferred = None if near is None else near.rule.group_id
     changes = []
     for peer in peers:
-        rules = [
-            rule
-            for group in usable
-            if has_rule_room(config, rule := _rule(group, hops[0], peer), ledger)
-        ]
+        possible = [_rule(group, hops[0], peer) for group in usable]
+        rules = with_room(config, possible, ledger)
         if not rules:
-            return NotAvailable(full_group(tuple(group.group_id for group in usable)))
+            return NotAvailable(full_group(possible, ledger))
         chosen = min(rules, key=lambda rule: _rank(config, rule, preferred))
         change = GroupChange(rule=chosen)
         ledger.take(change)
