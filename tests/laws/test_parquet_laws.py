@@ -47,6 +47,11 @@ def values(name: str) -> st.SearchStrategy[object]:
         good = [one for one in good if isinstance(one, int) and one <= known.maximum]
         widest = MAX_INT_64 if type_of(name) == "BIGINT" else 2**31 - 1
         bad = [-1, widest if widest > known.maximum else -widest]
+    elif known.kind is FieldKind.ACCOUNT:
+        good, bad = ["123456789012", "unknown"], ["12345678901", "eni-0123456789abcdef0"]
+    elif known.kind is FieldKind.ID:
+        good = [f"{known.prefix}0123456789abcdef0", known.prefix + "x" * 70]
+        bad = ["BPA", "123456789012", known.prefix + "x" * 2_048]
     elif known.kind is FieldKind.ADDRESS:
         good, bad = [*_V4, *_V6], ["10.0.0.256", "fe80::1%eth0", "010.0.0.1"]
     else:
