@@ -218,6 +218,7 @@ def test_block_public_access_is_by_subnet_and_only_at_an_internet_gateway() -> N
 # --- stamps, and what they leave known ---
 
 
+@pytest.mark.slow
 def test_the_records_of_a_window_share_its_bounds_and_are_at_most_a_minute_late() -> None:
     intervals, shared = set(), set()
     for seed in range(12):
@@ -280,6 +281,7 @@ def test_real_networks_have_flows_that_can_be_known(kind: str) -> None:
     assert sum(truth.decidable_with_config for truth in every) > 0.6 * len(every)
 
 
+@pytest.mark.slow
 def test_lists_of_load_balancers_are_described_or_missing() -> None:
     found = []
     for seed in range(8):
@@ -297,6 +299,7 @@ def test_lists_of_load_balancers_are_described_or_missing() -> None:
     assert set(found) == {True, False}
 
 
+@pytest.mark.slow
 def test_both_ways_through_appliances_are_simulated() -> None:
     every = [
         truth for seed in range(6) for truth in simulate(seed, kind=Case.FORWARDER, fmt="v5").truths
