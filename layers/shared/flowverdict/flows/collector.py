@@ -106,6 +106,7 @@ class FlowCollector:
         self._held: list[_HeldLines] = []  # not in _rejects yet
         self.accepted_index = AcceptedFlowIndex()
         self.interfaces: dict[str | None, Interface] = {}
+        self.accepts_elsewhere = False  # whether interfaces that were left out have accepted flows
         self.losses = Losses()  # those of SKIPDATA are with the interfaces
         self._distinct = distinct
 
@@ -256,6 +257,7 @@ class FlowCollector:
         afterwards.
         """
         self.accepted_index.merge(other.accepted_index)
+        self.accepts_elsewhere |= other.accepts_elsewhere
         self.losses.merge(other.losses)
         for name, interface in other.interfaces.items():
             self.interfaces.setdefault(name, Interface()).merge(interface)
@@ -269,12 +271,21 @@ class FlowCollector:
         for held in other._held:
             self.add_lines(held.lines, held.origin)
 
+    def without_facts(self) -> FlowCollector:
+        """Return the same rejects and losses, without interfaces and accepted flows."""
+        flows = FlowCollector(self.seed, distinct=self._distinct)
+        flows._rejects = self.rejects
+        flows._aggregated = self.aggregated
+        flows.limit, flows.losses = self.limit, self.losses
+        return flows
+
     def learn_from(self, other: FlowCollector) -> None:
         """Add the accepted flows and interface facts of another collector, and what it lacks.
 
         The rejects of ``other``, and the records that AWS lost there, are not counted here.
         """
         self.accepted_index.merge(other.accepted_index)
+        self.accepts_elsewhere |= other.accepts_elsewhere
         self.losses.merge(other.all_losses())
         for name, interface in other.interfaces.items():
             self.interfaces.setdefault(name, Interface()).learn_from(interface)
@@ -284,7 +295,9 @@ class FlowCollector:
         flows = sorted(self._by_flow(), key=by_time)
         own = {name: interface.own_addresses() for name, interface in self.interfaces.items()}
         subnets = self._subnets_by_address()
-        accepts_logged = any(interface.accepts_logged for interface in self.interfaces.values())
+        accepts_logged = self.accepts_elsewhere or any(
+            interface.accepts_logged for interface in self.interfaces.values()
+        )
         losses = self.all_losses()
         for (key, rejects), (mirror, same) in zip(flows, self._accepted_of(flows), strict=True):
             interface = self.interfaces[key.interface]
