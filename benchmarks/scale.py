@@ -286,6 +286,7 @@ class _Stack:
             policies=None,
             observability=observability,
             clock=simulation.now,
+            monotonic=simulation.now,
         )
         classify = ClassifyObjects(self.files, service, observability)
         return lambda event: classify.handle(event, _SECONDS)

@@ -118,12 +118,14 @@ def test_a_window_shows_the_same_without_the_facts_that_it_does_not_need(
     by_numpy: bool,
 ) -> None:
     kept: dict[int, list[StoredEvidence]] = {}
+    everything: dict[int, list[Evidence]] = {}
     for window, seen, flow_log, distinct in sources:
         flows = FlowCollector(distinct=distinct, most=most)
         for record, origin in seen:
             flows.add(record, origin)
-        kept.setdefault(window, []).append(unpack(pack(Evidence(flows=flows, flow_log=flow_log))))
-    everything = {window: [*map(whole, pieces)] for window, pieces in kept.items()}
+        packed = pack(Evidence(flows=flows, flow_log=flow_log))
+        kept.setdefault(window, []).append(unpack(packed))
+        everything.setdefault(window, []).append(whole(unpack(packed)))
     with pytest.MonkeyPatch.context() as patch:
         if by_numpy:
             patch.setattr(stored_evidence, "_MANY", 1)

@@ -45,9 +45,7 @@ class EvidenceByTurns(MemoryEvidence):
         self.broken_from: int | None = None
         self.gone: set[int] = set()
 
-    def read(
-        self, partition: str, first: int, last: int
-    ) -> Mapping[int, Sequence[StoredEvidence]]:
+    def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[StoredEvidence]]:
         self.reads.append((first, last))
         if self.broken_from is not None and last >= self.broken_from:
             raise EvidenceError("the bucket is away")

@@ -89,6 +89,7 @@ class IngestService:
         policies: PolicySource | None,
         observability: Observability,
         clock: Clock = time.time,
+        monotonic: Clock = time.monotonic,
     ) -> None:
         self._evaluator = evaluator
         self._store = store
@@ -99,6 +100,7 @@ class IngestService:
         self._policies = policies
         self._observability = observability
         self._clock = clock
+        self._monotonic = monotonic
 
     def ingest(
         self,
@@ -199,7 +201,7 @@ class IngestService:
             end = end_of_windows(result.windows, now)
             if end is not None:
                 read[result.feed] = max(end, read.get(result.feed, end))
-        configs = BudgetedConfigSource(self._configs)
+        configs = BudgetedConfigSource(self._configs, clock=self._monotonic)
         policy = (
             None if self._policies is None else load_policy(self._policies, self._observability)
         )

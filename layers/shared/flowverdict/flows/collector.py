@@ -12,6 +12,7 @@ split over files changes the result.
 from __future__ import annotations
 
 import sys
+from array import array
 from collections import defaultdict
 from functools import cached_property
 from itertools import chain
@@ -334,7 +335,10 @@ class FlowCollector:
         if len(keys) < _MANY or "numpy" not in sys.modules:
             rows: Sequence[int] = range(len(keys))
             related: Sequence[tuple[Collection[int], Collection[int]]] = [
-                related_hashes(key, self.seed) for key in keys
+                related_hashes(key, self.seed)
+                if rejects.related is None
+                else _of_direction(key.direction, array("Q", rejects.related))
+                for key, rejects in flows
             ]
         else:
             from flowverdict.flowlog import flow_hash_numpy  # noqa: PLC0415 - as above
@@ -344,15 +348,8 @@ class FlowCollector:
                 [rejects.related for _, rejects in flows], keys, self.seed
             )
             rows = accepted_numpy.rows_among(table, self.accepted_index.hash_columns())
-            # A mirror or a flow has three hashes: without a direction, ingress, egress. Take those
-            # that agree with the flow's direction.
             related = [
-                (hashes[:3], hashes[3:])
-                if keys[row].direction is None
-                else (
-                    (hashes[0], hashes[2 if keys[row].direction is FlowDirection.INGRESS else 1]),
-                    (hashes[3], hashes[4 if keys[row].direction is FlowDirection.INGRESS else 5]),
-                )
+                _of_direction(keys[row].direction, hashes)
                 for row, hashes in zip(rows, table[rows].tolist(), strict=True)
             ]
         activities = self.accepted_index.lookup(
@@ -417,6 +414,19 @@ class FlowCollector:
                 for address in interface.own_addresses():
                     subnets.setdefault((interface.vpc_id, address), set()).update(interface.subnets)
         return subnets
+
+
+def _of_direction(
+    direction: FlowDirection | None, hashes: Sequence[int]
+) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the hashes of mirrors and of the flow itself that agree with the flow's direction.
+
+    Both have three: without a direction, ingress, egress.
+    """
+    if direction is None:
+        return hashes[:3], hashes[3:]
+    opposite, own = (2, 4) if direction is FlowDirection.INGRESS else (1, 5)
+    return (hashes[0], hashes[opposite]), (hashes[3], hashes[own])
 
 
 def _copied(rejects: RejectedTotals) -> RejectedTotals:

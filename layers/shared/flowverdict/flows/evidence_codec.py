@@ -53,6 +53,7 @@ _KEY: dict[str, Any] = dict.fromkeys(FlowKey._fields)
 _RECORD: dict[str, Any] = dict.fromkeys(f"record_{name}" for name in RecordId._fields)
 _TRAFFIC = asdict(TrafficTotals())
 _LOST = {f"lost_{name}": value for name, value in _TRAFFIC.items()}
+_NOTHING_LOGGED = ObservedValues.of({})
 _NOTHING_LOST, _NO_LOSS = TrafficTotals(), tuple(_TRAFFIC.values())
 _REJECTS = {
     **_KEY,
@@ -333,6 +334,8 @@ def _columns(columns: Mapping[str, object], table: _Table) -> list[Iterable[Any]
 def _read_rejects(
     table: _Table, contexts: Mapping[int | None, Context], observed: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[tuple[FlowKey, RecordId | None], RejectedTotals]]:
+    if not table:
+        return iter(())
     columns = dict(zip(_REJECTS, _columns(_REJECTS, table), strict=True))
     for name in ("source", "destination", "packet_source", "packet_destination"):
         columns[name] = map(_address, columns[name])
@@ -342,7 +345,7 @@ def _read_rejects(
     values: dict[int | None, ObservedValues] = {
         number: ObservedValues.of(by_name) for number, by_name in enumerate(observed)
     }
-    values[None] = ObservedValues.of({})
+    values[None] = _NOTHING_LOGGED
     totals = map(
         RejectedTotals,
         traffics,

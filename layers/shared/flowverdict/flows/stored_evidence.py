@@ -9,12 +9,13 @@ through a filter and is dropped.
 from __future__ import annotations
 
 import sys
+from array import array
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowverdict.core.addresses import address_of
-from flowverdict.flowlog.flow_hash import related_hashes
+from flowverdict.flowlog.flow_hash import related_bytes
 from flowverdict.flows.accepted_index import AcceptedFlowIndex, HashSearch
 from flowverdict.flows.evidence import Evidence, FlowLog
 from flowverdict.flows.model import Interface
@@ -148,9 +149,14 @@ def evidence_for(
 def _related(
     keys: Sequence[FlowKey], totals: Sequence[RejectedTotals], seed: int
 ) -> AbstractSet[int]:
-    """Return the hashes of all flows that belong to a connection of these."""
+    """Return the hashes of all flows of the connections of these keys, which keep their own."""
     if len(keys) < _MANY or ("numpy" not in sys.modules and find_spec("numpy") is None):
-        return {hashed for key in keys for hashes in related_hashes(key, seed) for hashed in hashes}
+        hashes = array("Q")
+        for key, rejects in zip(keys, totals, strict=True):
+            if rejects.related is None:
+                rejects.related = related_bytes(key, seed)
+            hashes.frombytes(rejects.related)
+        return set(hashes)
     from flowverdict.flowlog import flow_hash_numpy  # noqa: PLC0415 - numpy takes 65 ms to load
 
     table = flow_hash_numpy.related_table([each.related for each in totals], keys, seed)
