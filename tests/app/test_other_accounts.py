@@ -178,5 +178,7 @@ def test_no_flow_log_displaces_the_reject_reason_of_another(aws: LocalAws) -> No
     deliver(aws, another, "block-public-access", **outbound, **wider)
     aws.later()
 
-    details = {alert["verdict"]: str(alert["evidence"]) for alert in told(aws) if "verdict" in alert}
+    details = {
+        alert["verdict"]: str(alert["evidence"]) for alert in told(aws) if "verdict" in alert
+    }
     assert "the flow's records do not agree" in details["undetermined"]
