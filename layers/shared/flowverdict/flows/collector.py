@@ -403,6 +403,7 @@ class FlowCollector:
                     records=interface.lost.records,
                     first_start=interface.lost.first_start,
                     last_end=interface.lost.last_end,
+                    reported_by=interface.context.reported_by,
                 )
 
     def _subnets_by_address(self) -> dict[tuple[str | None, Address], set[str]]:
