@@ -73,6 +73,8 @@ class Load:
         replies, which are open before.
     at_once
         Functions at once.
+    batch
+        Files that come to one function together, at the most.
     """
 
     files: int
@@ -81,6 +83,7 @@ class Load:
     rejected: float = 0.01
     alerts: int = 10
     at_once: int = 10
+    batch: int = BATCH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +104,9 @@ class Figures:
         Seconds from the first file's arrival until the last function ended.
     longest
         Seconds of the longest invocation.
-    memory
-        MiB that an invocation takes which judges the whole period once more.
+    judging, memory
+        Seconds of the processor, and MiB, that an invocation takes which judges the last window
+        and those around once more.
     """
 
     files: int
@@ -114,6 +118,7 @@ class Figures:
     latency: tuple[float, float]
     finished: float
     longest: float
+    judging: float
     memory: float
 
     @property
@@ -240,18 +245,18 @@ class _Batch:
     received: int = 0
 
 
-def _batches(keys: Sequence[str], start: float) -> list[_Batch]:
-    """Return the files as the queue hands them over: after a minute, or once there are twenty."""
+def _batches(keys: Sequence[str], start: float, most: int) -> list[_Batch]:
+    """Return the files as the queue hands them over: after a minute, or once there are enough."""
     batches: list[_Batch] = []
     for number, key in enumerate(keys):
         at = start + _ARRIVING * number / len(keys)
         last = batches[-1] if batches else None
-        if last is None or len(last.keys) == BATCH or at > last.arrived[0] + _BATCHING:
+        if last is None or len(last.keys) == most or at > last.arrived[0] + _BATCHING:
             last = _Batch(0, [], [])
             batches.append(last)
         last.keys.append(key)
         last.arrived.append(at)
-        last.at = at if len(last.keys) == BATCH else last.arrived[0] + _BATCHING
+        last.at = at if len(last.keys) == most else last.arrived[0] + _BATCHING
     return batches
 
 
@@ -302,11 +307,11 @@ def _unreadable(name: str, reason: str) -> None:
 class _Period:
     """The last period: functions at once that take one batch after the other."""
 
-    def __init__(self, stack: _Stack, keys: Sequence[str]) -> None:
+    def __init__(self, stack: _Stack, keys: Sequence[str], batch: int) -> None:
         self._stack = stack
         self._simulation = stack.simulation
         self.start = self._simulation.now()
-        self._waiting = deque(_batches(keys, self.start))
+        self._waiting = deque(_batches(keys, self.start, batch))
         self.invocations = len(self._waiting)
         self.begun = self.done = 0
         self.latencies: list[float] = []
@@ -358,13 +363,18 @@ def measure(
         simulation.wait(max(0, _BEGIN + _PERIODS * WINDOW - simulation.now()))
         before, cpu_before = simulation.calls.copy(), simulation.cpu
         simulation.cpu_budget = cpu_before + cpu_budget
-        period = _Period(stack, stack.files.keys[-1])
+        period = _Period(stack, stack.files.keys[-1], load.batch)
         simulation.run([period.work] * load.at_once)
         finished = simulation.now() - period.start
         calls, cpu = simulation.calls - before, simulation.cpu - cpu_before
         simulation.cpu_budget = float("inf")
+        once_more = _event(stack.files.keys[-1][-1:])
+        cpu_before = simulation.cpu
+        stack.function()(once_more)
+        simulation.wait(0)
+        judging = simulation.cpu - cpu_before
         tracemalloc.start()
-        stack.function()(_event(stack.files.keys[-1][-BATCH:]))
+        stack.function()(once_more)
         memory = tracemalloc.get_traced_memory()[1] / 2**20
         tracemalloc.stop()
     return Figures(
@@ -377,6 +387,7 @@ def measure(
         latency=(median(period.latencies or [0]), max(period.latencies, default=0)),
         finished=finished,
         longest=max(period.durations, default=0),
+        judging=judging,
         memory=memory,
     )
 
@@ -400,7 +411,8 @@ _COLUMNS: Mapping[str, Callable[[Figures], str]] = {
     "tries again": lambda figures: f"{figures.calls.get('tries again', 0):,}",
     "gave up": lambda figures: f"{figures.calls.get('gave up', 0):,}",
     "CPU s": lambda figures: f"{figures.cpu:,.1f}",
-    "MiB": lambda figures: f"{figures.memory:,.0f}",
+    "one judging, s": lambda figures: f"{figures.judging:,.2f}",
+    "one judging, MiB": lambda figures: f"{figures.memory:,.0f}",
     "longest s": lambda figures: f"{figures.longest:,.0f}",
     "file to alert s": lambda figures: "{:,.0f}, at most {:,.0f}".format(*figures.latency),
     "done after s": lambda figures: f"{figures.finished:,.0f}",
@@ -438,6 +450,9 @@ def main() -> None:
     parser.add_argument("--alerts", type=int, default=usual.alerts, help="open before")
     parser.add_argument("--at-once", type=int, default=usual.at_once, help="functions at once")
     parser.add_argument(
+        "--batch", type=int, default=usual.batch, help="files of an invocation at the most"
+    )
+    parser.add_argument(
         "--cpu", type=float, default=300, help="seconds after which one number of files stops"
     )
     arguments = parser.parse_args()
@@ -451,6 +466,7 @@ def main() -> None:
             rejected=arguments.rejected,
             alerts=arguments.alerts,
             at_once=arguments.at_once,
+            batch=arguments.batch,
         )
         measured.append(measure(load, arguments.cpu))
         print(f"{files:,} files: {measured[-1].cpu:,.1f} s of CPU", file=sys.stderr)
