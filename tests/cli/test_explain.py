@@ -164,7 +164,7 @@ NOT_READABLE: Iterable[tuple[str, bytes | None, str]] = [
     (
         "misspelt.log",
         HEADER.replace(b"action", b"acton") + RDP,
-        "not a VPC flow log: its header is wrong: it lacks action and has words that name no field",
+        "not a VPC flow log: its header is wrong: 'acton' is not a field name; action is the nearest",
     ),
 ]
 
