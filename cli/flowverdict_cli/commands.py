@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_INCOMPLETE = 3
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 
 
@@ -88,16 +89,20 @@ def explain(
     aws logs filter-log-events --log-group-name vpc --output text \\
         --query 'events[].[message]' | flowverdict explain -
 
-    A summary of the records goes to standard error. Exit status: 0 if all files were read, 2 if a
-    file could not be read.
+    A summary of the records goes to standard error. A file that cannot be read is named there; the
+    flows of the other files are explained, and what depends on the missing records is said with
+    less confidence. Exit status: 0 if all files were read, 3 if some were, 2 if none was.
     """  # noqa: D301 - \b is click's mark for lines to leave alone
     from flowverdict.verdict.contract import to_json  # noqa: PLC0415 - --help starts fast
     from flowverdict_cli import explain  # noqa: PLC0415 - as above
 
     configs = None if config is None else _load_rules(config)
-    batch, readings = explain.read_files(
+    batch, readings, errors = explain.read_files(
         files, explain.headerless_formats(log_format), None if most == 0 else most
     )
+    explain.print_errors(errors)
+    if not readings:
+        sys.exit(EXIT_USAGE)
     explanations = batch.explanations(configs)
     if output == "json":
         for explanation in explanations:
@@ -109,10 +114,12 @@ def explain(
         explain.show(explanations)
     if sys.stdout is not None:
         sys.stdout.flush()
-    _print_remarks(readings)
+    explain.print_remarks(readings)
     for line in explain.aggregated_lines(batch):
         click.echo(one_line(line), err=True)
     click.echo(explain.summary(batch, len(explanations)), err=True)
+    if errors:
+        sys.exit(EXIT_INCOMPLETE)
 
 
 def _load_rules(path: Path) -> FixedConfig:
@@ -124,19 +131,6 @@ def _load_rules(path: Path) -> FixedConfig:
     for note in config.notes:
         click.echo(one_line(f"{path}: {note}"), err=True)
     return FixedConfig(config)
-
-
-def _print_remarks(readings: Sequence[Reading]) -> None:
-    for reading in readings:
-        for sample in reading.samples:
-            click.echo(one_line(f"{reading.name}: {sample}"), err=True)
-        if reading.unknown_fields:
-            click.echo(
-                one_line(
-                    f"{reading.name}: unknown fields, ignored: {', '.join(reading.unknown_fields)}"
-                ),
-                err=True,
-            )
 
 
 @cli.command()
@@ -352,7 +346,9 @@ def check(  # noqa: PLR0913, PLR0917 - one argument for each option
     readings: list[Reading] = []
     if logs:
         configs = None if config is None else _load_rules(config)
-        batch, readings = explain.read_files(logs, explain.headerless_formats(log_format))
+        batch, readings, errors = explain.read_files(logs, explain.headerless_formats(log_format))
+        if errors:
+            raise errors[0]
         explanations = batch.explanations(configs)
         summary = explain.summary(batch, len(explanations))
     checked = policy_check.check(file, notification, moment, explanations)
@@ -362,7 +358,7 @@ def check(  # noqa: PLR0913, PLR0917 - one argument for each option
         policy_check.show(checked)
     if sys.stdout is not None:
         sys.stdout.flush()
-    _print_remarks(readings)
+    explain.print_remarks(readings)
     if summary is not None:
         click.echo(summary, err=True)
 

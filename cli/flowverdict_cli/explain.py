@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -61,8 +62,11 @@ def read_files(
     names: Sequence[str],
     headerless: tuple[RecordFormat, ...] = DEFAULT_FORMATS,
     most: int | None = None,
-) -> tuple[Batch, list[Reading]]:
+) -> tuple[Batch, list[Reading], list[ObjectError]]:
     """Read all files into one batch, with a progress bar on a terminal.
+
+    Returns the errors of the files that do not exist, cannot be read or are not flow logs. The
+    batch has nothing of them, and knows that their records are missing.
 
     Parameters
     ----------
@@ -73,17 +77,23 @@ def read_files(
 
     Raises
     ------
-    ObjectError
-        A file does not exist, cannot be read, or is not a flow log.
+    FlowVerdictError
+        A file is Parquet, and DuckDB is not installed.
     """
     collect_rarely()
     batch = Batch(most)
     readings = []
+    errors = []
     with _progress(names) as progress:
         for name in names:
-            with _opened(name, progress) as stream, _parquet_installed(_title(name)):
-                readings.append(batch.add_file(stream, name=_title(name), headerless=headerless))
-    return batch, readings
+            title = _title(name)
+            try:
+                with _opened(name, progress) as stream, _parquet_installed(title):
+                    readings.append(batch.add_file(stream, name=title, headerless=headerless))
+            except ObjectError as error:
+                batch.add_unread(title)  # a file that was not opened was not added either
+                errors.append(error)
+    return batch, readings, errors
 
 
 @contextmanager
@@ -133,6 +143,26 @@ def _opened(name: str, progress: Progress | None) -> Iterator[BinaryIO]:
                 yield progress.wrap_file(plain, total=size, description=Path(name).name)
     except OSError as error:
         raise ObjectError(name, (error.strerror or str(error)).lower()) from error
+
+
+def print_errors(errors: Sequence[FlowVerdictError]) -> None:
+    """Print one line for each error to standard error."""
+    for error in errors:
+        click.echo(f"flowverdict: {error}", err=True)
+
+
+def print_remarks(readings: Sequence[Reading]) -> None:
+    """Print what was malformed or unknown in the files to standard error."""
+    for reading in readings:
+        for sample in reading.samples:
+            click.echo(one_line(f"{reading.name}: {sample}"), err=True)
+        if reading.unknown_fields:
+            click.echo(
+                one_line(
+                    f"{reading.name}: unknown fields, ignored: {', '.join(reading.unknown_fields)}"
+                ),
+                err=True,
+            )
 
 
 def show(explanations: Sequence[Explanation]) -> None:

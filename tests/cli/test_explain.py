@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flowverdict_cli import commands
+from tests.helpers import shop
 from tests.helpers.command import HEADER, PING, PONG, RDP, SSH, SUMMARY, write
 
 if TYPE_CHECKING:
@@ -176,9 +177,52 @@ def test_explain_of_a_file_that_is_not_a_flow_log_is_one_line_and_exit_2(
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
-    good = write(tmp_path / "good.log", HEADER, RDP)
-    outcome = run("explain", good, path)
+    outcome = run("explain", path)
     assert (outcome.code, outcome.out, outcome.err) == (2, "", f"flowverdict: {path}: {reason}\n")
+
+
+@pytest.mark.parametrize("output", ["json", "table", "terraform"])
+def test_files_that_cannot_be_read_are_named_and_the_others_explained_with_exit_3(
+    run: Runner, tmp_path: Path, output: str
+) -> None:
+    missing, picture = tmp_path / "missing.log", write(tmp_path / "picture.png", b"\x89PNG\r\n")
+    good = write(tmp_path / "good.log", HEADER, RDP)
+    alone = run("explain", "--output", output, good)
+    assert alone.code == 0
+    answers, remarks = len(alone.out.splitlines()), alone.err.splitlines()
+    outcome = run("explain", "--output", output, missing, good, picture)
+    assert outcome.code == 3
+    assert outcome.err.splitlines() == [
+        f"flowverdict: {missing}: no such file or directory",
+        f"flowverdict: {picture}: {NEITHER}",
+        *remarks,
+    ]
+    assert len(outcome.out.splitlines()) == answers
+
+
+def test_what_depends_on_a_file_that_cannot_be_read_is_said_with_less_confidence(
+    run: Runner, tmp_path: Path
+) -> None:
+    ends = "203.0.113.9 10.0.1.220"
+    lines = (
+        shop.line(
+            shop.NAT,
+            "10.0.1.220 203.0.113.9",
+            "40000 443",
+            "2 10.0.1.220 203.0.113.9 egress -",
+            more="6 ACCEPT",
+        ),
+        shop.line(shop.NAT, ends, "443 40000", f"18 {ends} ingress -"),
+    )
+    good = write(tmp_path / "good.log", "\n".join([" ".join(shop.NAMES), *lines]).encode())
+    confidences = []
+    for files in ([good], [tmp_path / "missing.log", good]):
+        outcome = run(
+            "explain", "--config", SCENARIOS / "shop.config.json", "--output", "json", *files
+        )
+        (explanation,) = map(json.loads, outcome.out.splitlines())
+        confidences.append(explanation["confidence"])
+    assert confidences == ["certain", "likely"]
 
 
 def test_explain_names_standard_input_that_is_not_a_flow_log(run: Runner) -> None:

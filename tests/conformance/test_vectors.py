@@ -41,17 +41,7 @@ VECTORS: dict[str, Json] = {
 }
 
 # What flowverdict does not answer as AWS would, by the reason. Whoever mends a gap takes it out.
-KNOWN_GAPS: dict[str, tuple[str, ...]] = {
-    "of a prefix list that was cut short, the known entries are not used either": (
-        "security-group-prefix-lists/cut-short-in-the-known-part",
-    ),
-    "traffic that no rule filters is evaluated; flow logs never record it": (
-        "network-acl-boundary/instance-metadata",
-        "network-acl-boundary/time-sync",
-        "network-acl-boundary/vpc-resolver",
-        "security-group-ranges/vpc-resolver",
-    ),
-}
+KNOWN_GAPS: dict[str, tuple[str, ...]] = {}
 _GAPS = {vector_id: reason for reason, ids in KNOWN_GAPS.items() for vector_id in ids}
 
 

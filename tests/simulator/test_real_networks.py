@@ -91,6 +91,9 @@ def test_a_target_sees_the_client_only_where_addresses_are_preserved(
     middle = End(address=balancer.primary, port=443, interface=balancer)
     hops = to_target(world, HOST, middle, end(world, "eni-1", 443), own_port=own_port)
     assert (hops[-1].interface.interface_id, str(hops[-1].source)) == ("eni-1", seen)
+    inner = hops[-2]
+    assert (inner.interface, inner.egress, str(inner.source)) == (balancer, True, seen)
+    assert inner.logged_source == balancer.primary, "its own address is shown"
 
 
 def test_an_appliance_that_never_saw_the_request_takes_the_answer_for_a_new_flow() -> None:
@@ -295,6 +298,24 @@ def test_lists_of_load_balancers_are_described_or_missing() -> None:
             ]
             assert len(targets) == 2
     assert set(found) == {True, False}
+
+
+def test_load_balancers_have_targets_in_peered_vpcs_and_rejects_on_their_inner_side() -> None:
+    peered, rejecting = 0, 0
+    for seed in range(6):
+        sim = simulate(seed, kind=Case.LOAD_BALANCER, fmt="v5")
+        for group in sim.world.target_groups:
+            balancer = sim.world.interfaces[group.balancer]
+            vpcs = {sim.world.interfaces[each].vpc_id for each in group.targets}
+            peered += vpcs != {balancer.vpc_id}
+            rejecting += any(
+                truth.key.interface_id == balancer.interface_id
+                and truth.egress
+                and truth.pkt_srcaddr != str(balancer.primary)
+                for truth in sim.truths
+            )
+    assert peered
+    assert rejecting
 
 
 def test_both_ways_through_appliances_are_simulated() -> None:

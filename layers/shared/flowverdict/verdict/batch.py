@@ -76,8 +76,9 @@ class Batch:
             The file is not a flow log or cannot be read to its end. The batch then has nothing of
             it, and knows that its records are missing.
         """
-        origin = origin_of(name)
-        flows = FlowsByWindow(self.flows.seed, origin, name=name, apart=False, most=self.most)
+        flows = FlowsByWindow(
+            self.flows.seed, origin_of(name), name=name, apart=False, most=self.most
+        )
         try:
             reading = read_text(
                 stream,
@@ -88,12 +89,16 @@ class Batch:
                 headerless=headerless,
             )
         except ObjectError:
-            self.flows.losses.add(Loss.NOT_READ, None, origin, span_of_file(name))
+            self.add_unread(name)
             raise
         for window_flows in flows.windows.values():
             self.flows.merge(window_flows, spent=True)
         self.counts.merge(reading.counts)
         return reading
+
+    def add_unread(self, name: str) -> None:
+        """Note that the records of a file are missing, since it could not be read."""
+        self.flows.losses.add(Loss.NOT_READ, None, origin_of(name), span_of_file(name))
 
     def explanations(self, configs: ConfigSource | None = None) -> list[Explanation]:
         """Explain every rejected flow, in the order in which the flows were first seen."""
