@@ -7,13 +7,13 @@ after the source was read to its end.
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from flowverdict.core.errors import NotAFlowLogError
+from flowverdict.core.errors import EmptyObjectError, NotAFlowLogError
 from flowverdict.flowlog.fast_line_reader import read_file, read_messages
 from flowverdict.flowlog.firehose import is_log_object, is_of_subscription, log_batches
 from flowverdict.flowlog.line_reader import MAX_SAMPLES, Continued, LineReader, fitting_formats
@@ -236,15 +236,17 @@ def read_text(  # noqa: PLR0913 - the parameters of the readers that it calls
     with nullcontext(whole) if shape is None else shape.as_text(whole, name) as text:
         if shape is not None and shape.wrapping is not Wrapping.TEXT:
             reader.wrapped = True
-        _read_lines(
-            text,
-            flows,
-            reader,
-            name=name,
-            seed=seed,
-            headerless=formats if reader.wrapped else headerless,
-            is_small=len(start) < _SMALL_BYTES,
-        )
+        # A list of events may be empty, as an hour without traffic is.
+        with suppress(EmptyObjectError) if reader.wrapped else nullcontext():
+            _read_lines(
+                text,
+                flows,
+                reader,
+                name=name,
+                seed=seed,
+                headerless=formats if reader.wrapped else headerless,
+                is_small=len(start) < _SMALL_BYTES,
+            )
     flows.lost(reader.losses)
     return _checked(name, reader, asked=bool(headerless))
 
