@@ -19,6 +19,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from flowverdict.alerts.grouping import detections, group
 from flowverdict.app.deadlines import BudgetedConfigSource, ReadDeadline
 from flowverdict.app.flow_log_queue import comes_soon
+from flowverdict.app.held_back import HeldBack
 from flowverdict.app.sources import IngestResult, SourcePlace
 from flowverdict.core.errors import (
     EmptyObjectError,
@@ -75,7 +76,10 @@ _LAST_TRY_AFTER = 150
 
 
 class IngestService:
-    """Reads each source once, stores its evidence, re-evaluates dirty windows and notifies."""
+    """Reads each source once, stores its evidence, re-evaluates dirty windows and notifies.
+
+    ``held_back`` takes the sources that cannot be read.
+    """
 
     def __init__(  # noqa: PLR0913 - what it is made of, each by its name
         self,
@@ -99,6 +103,7 @@ class IngestService:
         self._policies = policies
         self._observability = observability
         self._clock = clock
+        self.held_back = HeldBack(store, observability, clock)
 
     def ingest(
         self,
@@ -126,12 +131,14 @@ class IngestService:
             if can_wait is None:
                 can_wait = self._comes_again(source_id)
             return IngestResult(
+                source_id=source_id,
                 counts=RecordCounts(),
                 dirty=frozenset(
                     place.dirty(window, rejects=True, can_wait=can_wait) for window in known
                 ),
                 feed=place.feed_name,
                 windows=frozenset(known),
+                came_again=True,
             )
         source = read(self._store.seed())
         self._observability.read(source.reading)
@@ -147,6 +154,7 @@ class IngestService:
             for window, evidence in source.windows.items()
         )
         return IngestResult(
+            source_id=source_id,
             counts=source.reading.counts,
             dirty=dirty,
             feed=place.feed_name,
@@ -177,6 +185,7 @@ class IngestService:
             self._evidence.put(place.partition, window, source_id, Evidence.not_read(name))
             dirty.add(place.dirty(window, rejects=False, can_wait=can_wait))
         return IngestResult(
+            source_id=source_id,
             counts=RecordCounts(),
             dirty=frozenset(dirty),
             feed=place.feed_name,
@@ -189,6 +198,7 @@ class IngestService:
         Returns the partitions with windows that are postponed; their sources have to come again.
         """
         now = int(self._clock())
+        results = [*results]
         counts, dirty = RecordCounts(), set[DirtyWindow]()
         read: dict[str, int] = {}
         partitions: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
@@ -212,7 +222,9 @@ class IngestService:
             findings = _findings(flows, explanations, policy, now)
             return replace(findings, retry_helps=asked.retry_helps)
 
-        outcome = self._evaluator.evaluate(dirty, explain, now)
+        outcome = self.held_back.unless_judged(
+            results, partial(self._evaluator.evaluate, dirty, explain, now)
+        )
         late = {feed for feed, places in partitions.items() if places & outcome.postponed}
         self._feeds.note({feed: end for feed, end in read.items() if feed not in late}, now)
         self._observability.rules_not_read(configs)
@@ -425,14 +437,11 @@ class ClassifyObjects:
     def _ingest(
         self, ref: ObjectRef, deadline: ReadDeadline, *, can_wait: bool | None
     ) -> IngestResult:
-        deadline.check(ref.name)
-        return self._service.ingest(
-            ref.source_id,
-            ref.name,
-            SourcePlace.of_object(ref.key),
-            partial(self._read, ref, deadline),
-            can_wait=can_wait,
-        )
+        place = SourcePlace.of_object(ref.key)
+        with self._service.held_back.unless_read(ref.source_id, ref.name, place.feed_name):
+            deadline.check(ref.name)
+            read = partial(self._read, ref, deadline)
+            return self._service.ingest(ref.source_id, ref.name, place, read, can_wait=can_wait)
 
     def _read(self, ref: ObjectRef, deadline: ReadDeadline, seed: int) -> SourceRead:
         with self._objects.open(ref) as stream:
@@ -471,9 +480,10 @@ class ClassifyLogEvents:
             return
         origin = Origin(account_id=logs.account_id, region=self._region)
         place = SourcePlace.of_stream(origin, logs.log_group, logs.name)
-        result = self._service.ingest(
-            logs.source_id, logs.name, place, partial(self._read, logs, origin)
-        )
+        with self._service.held_back.unless_read(logs.source_id, logs.name, place.feed_name):
+            result = self._service.ingest(
+                logs.source_id, logs.name, place, partial(self._read, logs, origin)
+            )
         for error in _postponed(self._service.evaluate([result])):
             raise error
 

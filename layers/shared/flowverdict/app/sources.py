@@ -66,16 +66,22 @@ class IngestResult:
 
     Parameters
     ----------
+    source_id
+        Identifies the source.
     feed
         The name of the source's feed.
     windows
         The windows that its records ended in, those without traffic among them.
+    came_again
+        Whether it was read before.
     """
 
+    source_id: str
     counts: RecordCounts
     dirty: frozenset[DirtyWindow]
     feed: str
     windows: frozenset[int]
+    came_again: bool = False
 
     @property
     def partitions(self) -> frozenset[str]:
