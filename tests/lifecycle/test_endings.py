@@ -163,6 +163,19 @@ def test_each_line_of_the_digest_says_how_it_ended(
         assert [line.rpartition(" - ")[2] for line in section.lines] == [end]
 
 
+@pytest.mark.parametrize(("read_for", "ending"), [(INTERVALS.resolve, "quiet"), (None, "unknown")])
+def test_the_digest_asks_what_was_read_of_each_alert(read_for: int | None, ending: str) -> None:
+    store, outbox = MemoryStore(), Outbox()
+    manager = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=30)
+    record(manager, [LOW], a_window(), NOW)
+    if read_for is not None:
+        read_on(store, NOW + read_for)
+    manager.sweep(INTERVALS.digest_end(NOW) + 60, None)
+    (digest,) = outbox.sent
+    assert isinstance(digest, Notice)
+    assert [line.rpartition(" - ")[2] for line in digest.sections[0].lines] == [ending]
+
+
 def test_what_comes_after_an_end_says_how_that_was_told() -> None:
     over = on_sweep(told(), FOUR_HOURS, INTERVALS, found()).sent()
     again = on_detection(over, detection(), FOUR_HOURS + 60, inhibited=False, context=AROUND)
