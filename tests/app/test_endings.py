@@ -147,6 +147,7 @@ def office(aws: LocalAws) -> Iterator[Office]:
 FIRED = ("reject", "firing", None)
 
 
+@pytest.mark.slow
 def test_half_an_hour_without_flow_logs_resolves_nothing(office: Office) -> None:
     office.wait(30, logs=True)
     office.company.keep_replies_in()
@@ -179,6 +180,7 @@ def test_half_an_hour_without_flow_logs_resolves_nothing(office: Office) -> None
     assert office.take() == [("no-flow-logs", "resolved", "fixed")]
 
 
+@pytest.mark.slow
 def test_flow_logs_that_come_again_let_the_alerts_end_as_they_are(office: Office) -> None:
     office.wait(30, logs=True)
     office.company.keep_replies_in()
@@ -227,6 +229,7 @@ def accepted(office: Office, remote: str, port: int = 34_567, flags: int = SYN) 
     return office.line(DATABASE, remote, (port, 5432), flags, accepted=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("remotes", "later", "ending"),
     [
@@ -267,6 +270,7 @@ def test_accepted_connections_of_every_client_are_fixed(
         )
 
 
+@pytest.mark.slow
 def test_what_was_accepted_before_the_last_reject_proves_nothing(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +285,7 @@ def test_what_was_accepted_before_the_last_reject_proves_nothing(
     assert office.take() == [("reject", "resolved", "quiet")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("port", "ending"), [(50_000, "fixed"), (50_001, "quiet")])
 def test_a_reply_is_fixed_only_by_a_reply_to_the_same_port(
     office: Office, monkeypatch: pytest.MonkeyPatch, port: int, ending: str
@@ -298,6 +303,7 @@ def test_a_reply_is_fixed_only_by_a_reply_to_the_same_port(
     assert office.take() == [("reject", "resolved", ending)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("for_ever", [False, True])
 def test_evidence_that_cannot_be_read_lets_an_alert_wait_and_is_counted(
     office: Office, monkeypatch: pytest.MonkeyPatch, *, for_ever: bool
@@ -347,6 +353,7 @@ def test_a_file_that_was_not_read_holds_back_quiet_until_it_is_read(office: Offi
     assert office.take() == [("reject", "resolved", "quiet")] * 2
 
 
+@pytest.mark.slow
 def test_a_file_that_is_never_read_lets_an_alert_end_as_unknown(office: Office) -> None:
     office.company.keep_replies_in()
     office.deliver(*office.replies_blocked())
@@ -364,6 +371,7 @@ def test_a_file_that_is_never_read_lets_an_alert_end_as_unknown(office: Office) 
     assert reason.endswith(" A part of its later flow logs could not be read or judged.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("minutes", [-10, 45])
 def test_a_file_of_another_time_holds_nothing_back(office: Office, minutes: int) -> None:
     # One from before the alert's last record, and one that failed when the half hour was read.
@@ -377,6 +385,7 @@ def test_a_file_of_another_time_holds_nothing_back(office: Office, minutes: int)
     assert office.take() == [("reject", "resolved", "quiet")] * 2
 
 
+@pytest.mark.slow
 def test_a_file_of_another_flow_log_holds_nothing_back(office: Office) -> None:
     office.company.keep_replies_in()
     office.deliver(*office.replies_blocked())
@@ -388,6 +397,7 @@ def test_a_file_of_another_flow_log_holds_nothing_back(office: Office) -> None:
     assert office.take() == [("reject", "resolved", "quiet")] * 2
 
 
+@pytest.mark.slow
 def test_a_file_whose_windows_wait_for_the_rules_holds_back_quiet(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:

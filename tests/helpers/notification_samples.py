@@ -116,7 +116,7 @@ ENDINGS = (
     "quiet",
     "quiet, still blocked",
     "unknown",
-    "corrected: told as high",
+    "corrected: notified as high",
     "goes on",
     "1 goes on; 3 quiet; 1 unknown",
 )
@@ -143,7 +143,7 @@ NOTIFICATIONS: dict[str, Callable[[], Notification]] = {
         Status.REMINDER,
         "Unknown: nobody can say whether this goes on. Flow logs of it were read up to "
         "2026-11-22T12:05:00Z only; its last record ends at 2026-11-22T12:00:25Z. If it is seen "
-        "again, it is told as new.",
+        "again, it is notified as new.",
         Ending.UNKNOWN,
     ),
     "no-flow-logs": lambda: no_flow_logs(

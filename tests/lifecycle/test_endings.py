@@ -140,7 +140,7 @@ RECENT = INTERVALS.resolve - 1
         (found(read_to=ENOUGH - 1), INTERVALS.resolve, False, "unknown"),
         (found(), INTERVALS.resolve, False, "unknown"),
         # Told as severe, then taken back in part: what is left waits for the digest.
-        (found(read_to=ENOUGH), INTERVALS.resolve, True, "corrected: told as high"),
+        (found(read_to=ENOUGH), INTERVALS.resolve, True, "corrected: notified as high"),
     ],
 )
 def test_each_line_of_the_digest_says_how_it_ended(
@@ -181,7 +181,7 @@ def test_what_comes_after_an_end_says_how_that_was_told() -> None:
     again = on_detection(over, detection(), FOUR_HOURS + 60, inhibited=False, context=AROUND)
     assert again.notification.ending is None
     assert (again.notification.status_reason or "").startswith(
-        "Again: whether this goes on was told as unknown at "
+        "Again: whether this goes on was notified as unknown at "
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,16 +20,22 @@ from flowverdict.alerts.grouping import detections, group
 from flowverdict.app.deadlines import BudgetedConfigSource, ReadDeadline
 from flowverdict.app.flow_log_queue import comes_soon
 from flowverdict.app.held_back import HeldBack
-from flowverdict.app.sources import IngestResult, SourcePlace
+from flowverdict.app.sources import IngestResult, Readings, SourcePlace, postponed_errors
 from flowverdict.core.errors import (
     EmptyObjectError,
     FlowVerdictError,
+    NotAFlowLogError,
     ObjectError,
-    PostponedError,
 )
 from flowverdict.flowlog.cloudwatch_logs import decode
 from flowverdict.flowlog.columnar import WINDOW
-from flowverdict.flowlog.object_key import ObjectRef, Origin, time_of, why_foreign
+from flowverdict.flowlog.object_key import (
+    ObjectRef,
+    Origin,
+    contradiction_in,
+    time_of,
+    why_foreign,
+)
 from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flowlog.s3_events import (
     event_of_message,
@@ -93,6 +99,7 @@ class IngestService:
         policies: PolicySource | None,
         observability: Observability,
         clock: Clock = time.time,
+        monotonic: Clock = time.monotonic,
     ) -> None:
         self._evaluator = evaluator
         self._store = store
@@ -103,6 +110,7 @@ class IngestService:
         self._policies = policies
         self._observability = observability
         self._clock = clock
+        self._monotonic = monotonic
         self.held_back = HeldBack(store, observability, clock)
 
     def ingest(
@@ -209,7 +217,7 @@ class IngestService:
             end = end_of_windows(result.windows, now)
             if end is not None:
                 read[result.feed] = max(end, read.get(result.feed, end))
-        configs = BudgetedConfigSource(self._configs)
+        configs = BudgetedConfigSource(self._configs, clock=self._monotonic)
         policy = (
             None if self._policies is None else load_policy(self._policies, self._observability)
         )
@@ -284,30 +292,6 @@ def load_policy(policies: PolicySource, observability: Observability) -> Policy:
     return reading.policy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Readings:
-    """What the objects of an event held, and why others could not be read."""
-
-    results: tuple[IngestResult, ...] = ()
-    errors: tuple[Exception, ...] = ()
-
-    def errors_with(self, postponed: frozenset[str]) -> tuple[Exception, ...]:
-        """Return the errors, with one more if windows of these partitions had to be postponed."""
-        own = frozenset().union(*(result.partitions for result in self.results))
-        return (*self.errors, *_postponed(own & postponed))
-
-
-def _postponed(partitions: frozenset[str]) -> tuple[PostponedError, ...]:
-    if not partitions:
-        return ()
-    return (
-        PostponedError(
-            f"{', '.join(sorted(partitions))}: the rules cannot be read for now; what was told "
-            "with them stands, and the source is judged again soon"
-        ),
-    )
-
-
 def _are_passing(errors: Sequence[Exception]) -> bool:
     return bool(errors) and all(
         isinstance(error, FlowVerdictError) and error.passing for error in errors
@@ -348,7 +332,7 @@ class ClassifyObjects:
         if is_sqs_event(event):
             return self._queue_messages(event, deadline)
         reading = self._read_objects(event, deadline, can_wait=None)
-        errors = (*reading.errors, *_postponed(self._service.evaluate(reading.results)))
+        errors = (*reading.errors, *postponed_errors(self._service.evaluate(reading.results)))
         for error in errors[1:]:
             self._observability.event_failed(error)
         if errors:
@@ -388,16 +372,16 @@ class ClassifyObjects:
         if self._queue is not None:
             self._queue.give_back_soon([message for message in messages if comes_soon(message)])
 
-    def _read_message(self, message: SQSRecord, deadline: ReadDeadline) -> _Readings:
+    def _read_message(self, message: SQSRecord, deadline: ReadDeadline) -> Readings:
         try:
             event = event_of_message(message.get("body"))
             return self._read_objects(event, deadline, can_wait=comes_soon(message))
         except Exception as error:  # noqa: BLE001 - logged, and the message fails alone
-            return _Readings(errors=(error,))
+            return Readings(errors=(error,))
 
     def _read_objects(
         self, event: object, deadline: ReadDeadline, *, can_wait: bool | None
-    ) -> _Readings:
+    ) -> Readings:
         """Read every object that an event names; one that cannot be read hides no other.
 
         Raises
@@ -414,6 +398,10 @@ class ClassifyObjects:
             if (reason := why_foreign(ref.key)) is not None:
                 self._observability.passed_over(ref.name, reason)
                 continue
+            if (reason := contradiction_in(ref.key)) is not None:
+                # Of neither account is anything stored, not even that records are missing.
+                errors.append(NotAFlowLogError(ref.name, reason))
+                continue
             try:
                 results.append(self._ingest(ref, deadline, can_wait=can_wait))
             except EmptyObjectError:
@@ -428,7 +416,7 @@ class ClassifyObjects:
                     errors.append(not_stored)
             except Exception as error:  # noqa: BLE001 - raised or logged after the other objects
                 errors.append(error)
-        return _Readings(results=tuple(results), errors=tuple(errors))
+        return Readings(results=tuple(results), errors=tuple(errors))
 
     def _not_read(self, ref: ObjectRef, *, can_wait: bool) -> IngestResult:
         place = SourcePlace.of_object(ref.key)
@@ -484,7 +472,7 @@ class ClassifyLogEvents:
             result = self._service.ingest(
                 logs.source_id, logs.name, place, partial(self._read, logs, origin)
             )
-        for error in _postponed(self._service.evaluate([result])):
+        for error in postponed_errors(self._service.evaluate([result])):
             raise error
 
     def _read(self, logs: LogBatch, origin: Origin, seed: int) -> SourceRead:

@@ -92,9 +92,7 @@ class AcceptedInEvidence:
                 self._on_unreadable(partition, str(error))
                 not_read.update(state.fingerprint for state in alerts)
                 continue
-            indexes = [
-                piece.flows.accepted_index for window in evidence.values() for piece in window
-            ]
+            indexes = [piece.accepted for window in evidence.values() for piece in window]
             for state in alerts:
                 since = _accepted_since(state, indexes, seed)
                 if since is not None:

@@ -102,10 +102,10 @@ def ending_in_words(state: AlertState, now: int, intervals: Intervals, findings:
     """Return how an alert ended that the digest reports, or that it goes on.
 
     The words are those of the endings (``Ending``). An alert of the digest that had a message of
-    its own was told as more severe.
+    its own was notified as more severe.
     """
     if state.was_sent:
-        told = "" if state.notified_severity is None else f": told as {state.notified_severity}"
+        told = "" if state.notified_severity is None else f": notified as {state.notified_severity}"
         return f"{Ending.CORRECTED}{told}"
     passage = findings.rules.get(state.fingerprint, RULES_NOT_TRIED).passage
     if passage is Passage.PASSES:
@@ -201,7 +201,7 @@ def _unknown(state: AlertState, read_to: int | None, rules: RulesFound, now: int
     )
     return (
         f"Unknown: nobody can say whether this goes on. {read}; {_last_record(state)}.{blocked} "
-        "If it is seen again, it is told as new."
+        "If it is seen again, it is notified as new."
     )
 
 
