@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.model import Alert, RemediationText
+from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.ingest import IngestService
 from flowverdict.app.observability import Observability
 from flowverdict.app.sources import SourcePlace
@@ -46,7 +47,7 @@ class Stack:
             intervals=intervals,
             feeds=FeedReadings(self.store, intervals),
             evidence=self.evidence,
-            configs=FixedConfig(NETWORK),
+            configs=lambda: BudgetedConfigSource(FixedConfig(NETWORK)),
             policies=None,
             observability=Observability("tried"),
             clock=lambda: NOW,
