@@ -220,6 +220,7 @@ def _reported_only(evidence: Evidence, reporters: Mapping[_Ends, str]) -> FlowCo
     reporter = evidence.flow_log.flow_log_id
     reported = FlowCollector()
     reported.accepted_index, reported.interfaces = flows.accepted_index, flows.interfaces
+    reported.accepts_elsewhere = flows.accepts_elsewhere
     reported.losses = flows.losses
     reported.aggregated.update(flows.aggregated)
     reported.limit.lower(flows.limit.aggregated_from)
