@@ -182,7 +182,7 @@ def test_a_log_line_is_one_line_of_printable_ascii(given_: Input, key: str) -> N
         observability.read(reading)
         observability.already_counted(key)
         configs = BudgetedConfigSource(
-            cast("ConfigSource", SimpleNamespace(read=lambda *_: NotAvailable(key)))
+            cast("ConfigSource", SimpleNamespace(read=lambda *_, **__: NotAvailable(key)))
         )
         configs.read(key, key, ())
         observability.rules_not_read(configs)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from flowverdict.alerts.grouping import detections, group
-from flowverdict.app.deadlines import BudgetedConfigSource, ReadDeadline
+from flowverdict.app.deadlines import ReadDeadline
 from flowverdict.app.flow_log_queue import comes_soon
 from flowverdict.app.held_back import HeldBack
 from flowverdict.app.sources import IngestResult, Readings, SourcePlace, postponed_errors
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
-    from flowverdict.app.deadlines import Clock
+    from flowverdict.app.deadlines import BudgetedConfigSource, Clock
     from flowverdict.app.flow_log_queue import FlowLogQueue
     from flowverdict.app.observability import Observability
     from flowverdict.core.availability import NotAvailable
@@ -95,11 +95,10 @@ class IngestService:
         feeds: FeedReadings,
         intervals: Intervals,
         evidence: EvidenceStore,
-        configs: ConfigSource,
+        configs: Callable[[], BudgetedConfigSource],
         policies: PolicySource | None,
         observability: Observability,
         clock: Clock = time.time,
-        monotonic: Clock = time.monotonic,
     ) -> None:
         self._evaluator = evaluator
         self._store = store
@@ -110,7 +109,6 @@ class IngestService:
         self._policies = policies
         self._observability = observability
         self._clock = clock
-        self._monotonic = monotonic
         self.held_back = HeldBack(store, observability, clock)
 
     def ingest(
@@ -217,7 +215,7 @@ class IngestService:
             end = end_of_windows(result.windows, now)
             if end is not None:
                 read[result.feed] = max(end, read.get(result.feed, end))
-        configs = BudgetedConfigSource(self._configs, clock=self._monotonic)
+        configs = self._configs()
         policy = (
             None if self._policies is None else load_policy(self._policies, self._observability)
         )
@@ -278,9 +276,14 @@ class _Asked:
         self.retry_helps = False
 
     def read(
-        self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
+        self,
+        account_id: str | None,
+        region: str | None,
+        flows: Sequence[RejectedFlow],
+        *,
+        seconds: float | None = None,
     ) -> NetConfig | NotAvailable:
-        config = self._configs.read(account_id, region, flows)
+        config = self._configs.read(account_id, region, flows, seconds=seconds)
         self.retry_helps |= config.retry_helps
         return config
 
