@@ -91,12 +91,16 @@ class Batch:
                 headerless=headerless,
             )
         except ObjectError:
-            self.flows.losses.add(Loss.NOT_READ, None, origin, span_of_file(name))
+            self.add_unread(name)
             raise
         for window_flows in flows.windows.values():
             self.flows.merge(window_flows, spent=True)
         self.counts.merge(reading.counts)
         return reading
+
+    def add_unread(self, name: str) -> None:
+        """Note that the records of a file are missing, since it could not be read."""
+        self.flows.losses.add(Loss.NOT_READ, None, origin_of(name), span_of_file(name))
 
     def explanations(self, configs: ConfigSource | None = None) -> list[Explanation]:
         """Explain every rejected flow, in the order in which the flows were first seen."""
