@@ -66,6 +66,7 @@ def test_explain_gives_one_object_a_line_for_each_rejected_flow(
     assert [(line["dstport"], line["records"]) for line in lines] == [(3389, 2), (3390, 1)]
 
 
+@pytest.mark.slow
 def test_explain_evaluates_the_most_flows_and_counts_the_others_together(
     run: Runner, tmp_path: Path
 ) -> None:

@@ -221,6 +221,7 @@ def test_block_public_access_is_by_subnet_and_only_at_an_internet_gateway() -> N
 # --- stamps, and what they leave known ---
 
 
+@pytest.mark.slow
 def test_the_records_of_a_window_share_its_bounds_and_are_at_most_a_minute_late() -> None:
     intervals, shared = set(), set()
     for seed in range(12):
@@ -283,6 +284,7 @@ def test_real_networks_have_flows_that_can_be_known(kind: str) -> None:
     assert sum(truth.decidable_with_config for truth in every) > 0.6 * len(every)
 
 
+@pytest.mark.slow
 def test_lists_of_load_balancers_are_described_or_missing() -> None:
     found = []
     for seed in range(8):
@@ -300,6 +302,7 @@ def test_lists_of_load_balancers_are_described_or_missing() -> None:
     assert set(found) == {True, False}
 
 
+@pytest.mark.slow
 def test_load_balancers_have_targets_in_peered_vpcs_and_rejects_on_their_inner_side() -> None:
     peered, rejecting = 0, 0
     for seed in range(6):
@@ -318,6 +321,7 @@ def test_load_balancers_have_targets_in_peered_vpcs_and_rejects_on_their_inner_s
     assert rejecting
 
 
+@pytest.mark.slow
 def test_both_ways_through_appliances_are_simulated() -> None:
     every = [
         truth for seed in range(6) for truth in simulate(seed, kind=Case.FORWARDER, fmt="v5").truths

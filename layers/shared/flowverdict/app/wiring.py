@@ -189,6 +189,7 @@ def _configs(settings: Settings, observability: Observability) -> ConfigSource:
             external_id=settings.reader_external_id,
             partition=settings.partition,
             accounts=settings.reader_accounts,
+            organization=settings.reader_organization,
         )
     return Ec2Config(
         clients=client_factory(),

@@ -235,9 +235,9 @@ def _account(text: str) -> str:
 
 def _id_reader(prefix: str) -> Callable[[str], str]:
     def read(text: str) -> str:
-        if not text.startswith(prefix):
+        if not _text(text).startswith(prefix):
             raise MalformedLine(MalformedReason.ID, f"{text[:64]!r} does not begin with {prefix}")
-        return _text(text)
+        return text
 
     return read
 

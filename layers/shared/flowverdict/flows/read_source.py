@@ -17,7 +17,7 @@ from flowverdict.core.errors import EmptyObjectError, NotAFlowLogError
 from flowverdict.flowlog.fast_line_reader import read_file, read_messages
 from flowverdict.flowlog.firehose import is_log_object, is_of_subscription, log_batches
 from flowverdict.flowlog.line_reader import MAX_SAMPLES, Continued, LineReader, fitting_formats
-from flowverdict.flowlog.object_key import Origin, flow_log_of, origin_of
+from flowverdict.flowlog.object_key import Origin, flow_log_of, is_of_firehose, origin_of
 from flowverdict.flowlog.parquet import MAGIC, as_text
 from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flowlog.records import DEFAULT_FORMATS
@@ -118,9 +118,13 @@ def _read_log_object(
 ) -> SourceRead:
     """Read an object of Firehose; the envelopes name the account, the key may name the Region.
 
+    In the folder of another account's flow logs, an envelope cannot speak for its account.
+
     A message that comes twice, in an object or in two, is an equal record, which counts once.
     """
-    region = origin_of(name).region or log_groups.region
+    claimed = origin_of(name)
+    region = claimed.region or log_groups.region
+    allowed = None if is_of_firehose(name) else claimed.account_id
     known = log_groups.formats()
     flows = FlowsByWindow(seed, Origin(region=region), name=name, distinct=True)
     readers: dict[tuple[str, str], LineReader] = {}
@@ -131,6 +135,10 @@ def _read_log_object(
         read_messages(waiting.pop(place), readers[place], flows, seed, flows.numbers)
 
     for batch in log_batches(stream, name):
+        if allowed is not None and batch.account_id != allowed:
+            raise NotAFlowLogError(
+                name, f"its key names account {allowed}, an envelope in it {batch.account_id}"
+            )
         place = batch.account_id, batch.log_group
         if place not in readers:
             readers[place] = LineReader(known.formats(batch.log_group), headers=False)
