@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _BOM: Final = b"\xef\xbb\xbf"
 _SAMPLE_BYTES: Final = 1 << 16
+_HEADER_BYTES: Final = 1 << 11  # all 72 fields have 1,100
 _BLOCK_BYTES: Final = 1 << 16
 _OVERLONG: Final = "x" * (MAX_LINE_BYTES + 1)  # counted as a line that is too long
 
@@ -127,6 +128,8 @@ def recognise(
     NotAFlowLogError
         The file is of a kind that is not read, which the error names.
     """
+    if _begins_as_aws_files(start):
+        return None
     sample = _sample(start, name)
     if sample is None:
         return None
@@ -136,14 +139,18 @@ def recognise(
     lines = _sample_lines(sample.removeprefix(_BOM))
     if not lines:
         return None
-    if not marked and header_format(lines[0].strip().encode()) is not None:
-        return None
     shape = _shape_of(lines, formats, bare=bare)
     if shape is not None:
         is_first = shape.wrapping is Wrapping.TEXT and not is_stray(lines[0])
         return None if is_first and not marked else shape
     _refuse(lines, name, formats, bare=bare)
     return Shape(wrapping=Wrapping.TEXT, formats=formats) if marked else None
+
+
+def _begins_as_aws_files(start: bytes) -> bool:
+    """Whether a file's first line is a header; for nearly all files nothing more is unpacked."""
+    line, _, _ = plain_start(start, _HEADER_BYTES, times=1).partition(b"\n")
+    return header_format(line.strip()) is not None
 
 
 def _sample(start: bytes, name: str) -> bytes | None:
