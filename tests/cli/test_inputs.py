@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import boto3
@@ -91,6 +92,15 @@ def test_files_that_only_begin_alike_are_both_read(run: Runner, tmp_path: Path) 
     assert summary.startswith("4,002 records: 4,000 accepted, 2 rejected")
 
 
+def test_files_of_quiet_hours_which_have_a_header_alone_are_no_copies(
+    run: Runner, tmp_path: Path
+) -> None:
+    for name in ("1.log", "2.log"):
+        write(tmp_path / name, HEADER)
+    outcome = run("explain", tmp_path)
+    assert (outcome.code, outcome.err) == (0, "0 records: 0 accepted, 0 rejected in 0 flows\n")
+
+
 def test_contents_that_differ_are_not_opened_again() -> None:
     opened: list[str] = []
 
@@ -100,9 +110,10 @@ def test_contents_that_differ_are_not_opened_again() -> None:
 
     contents = Contents()
     for name in ("one", "two"):
-        found = Input(name=name, open=lambda name=name: opener(name, name.encode()))  # type: ignore[misc]
-        earlier, stream = contents.seen(found, io.BytesIO(name.encode()))
-        assert (earlier, stream.read(10)) == (None, name.encode())
+        content = f"{name}\nand more\n".encode()
+        found = Input(name=name, open=partial(opener, name, content))
+        earlier, stream = contents.seen(found, io.BytesIO(content))
+        assert (earlier, stream.read(100)) == (None, content)
     assert opened == []
 
 
