@@ -18,6 +18,7 @@ from flowverdict.core.errors import FlowVerdictError, ObjectError
 from flowverdict.core.formatting import counted
 from flowverdict.flowlog.line_reader import Continued, plain_bytes
 from flowverdict.flowlog.object_key import time_of, why_foreign
+from flowverdict.flowlog.parquet import MAGIC
 from flowverdict_cli.extras import require
 
 if TYPE_CHECKING:
@@ -157,7 +158,8 @@ def _files_below(folder: Path) -> list[str]:
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [str(Path(parent, name)) for name in sorted(files) if not name.startswith(".")]
+        paths = (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+        found += [str(path) for path in paths if path.is_file()]  # not a pipe, which would wait
     return found
 
 
@@ -231,8 +233,8 @@ class Contents:
             begin += more
         whole = cast("BinaryIO", Continued(begin, stream))
         start = _start_of(begin)
-        if not start:
-            return None, whole
+        if b"\n" not in start.strip() and not start.startswith(MAGIC):
+            return None, whole  # empty, or a header alone, as all files of quiet hours are
         alike = self._by_start.setdefault(hashlib.sha256(start).digest(), [])
         digests: list[bytes] = []
         for earlier, known in alike:

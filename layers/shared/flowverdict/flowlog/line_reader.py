@@ -248,7 +248,10 @@ def header_format(text: bytes) -> RecordFormat | None:
     misspelt otherwise.
     """
     try:
-        record_format = RecordFormat.from_header(text.decode("ascii"))
+        words = text.decode("ascii").split()
+        if all(word.startswith("${") and word.endswith("}") for word in words):
+            words = [word[2:-1] for word in words]  # as EC2 shows a format
+        record_format = RecordFormat(tuple(words))
     except (UnicodeDecodeError, FormatError):
         return None
     unknown = record_format.unknown_names
@@ -294,7 +297,7 @@ def first_record(
             continue
         if reader.take_first(text):
             return
-        is_header = _is_wrong_header(text)
+        is_header = is_wrong_header(text)
         if reader.strays and not is_header and reader.pass_stray(text):
             continue
         if not headerless or is_header:
@@ -324,7 +327,7 @@ def _without_record(reader: LineReader, name: str) -> NotAFlowLogError:
     return NotAFlowLogError(name, why)
 
 
-def _is_wrong_header(text: bytes) -> bool:
+def is_wrong_header(text: bytes) -> bool:
     """Whether a line that is no header was meant to be one."""
     words = text[:MAX_LINE_BYTES].decode("ascii", "replace").split()
     return sum(word in FIELDS for word in words) >= _NO_SENTENCE

@@ -8,15 +8,23 @@ the same shapes.
 
 from __future__ import annotations
 
+import io
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from flowverdict.core.errors import NotAFlowLogError
 from flowverdict.flowlog.cloudwatch_logs import MAX_PAYLOAD_BYTES
 from flowverdict.flowlog.firehose import plain_start, text_chunks
-from flowverdict.flowlog.framed_lines import STRAY, FramedLines, is_stray, width_of_records
+from flowverdict.flowlog.framed_lines import (
+    STRAY,
+    FramedLines,
+    are_joined,
+    is_stray,
+    width_of_records,
+)
 from flowverdict.flowlog.json_records import JsonRecords
 from flowverdict.flowlog.json_text import JsonText
 from flowverdict.flowlog.line_reader import (
@@ -24,6 +32,7 @@ from flowverdict.flowlog.line_reader import (
     MAX_STRAYS_BEFORE,
     Blocks,
     header_format,
+    is_wrong_header,
     plain_bytes,
     unpacking,
     why_no_format,
@@ -41,6 +50,7 @@ if TYPE_CHECKING:
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _BOM: Final = b"\xef\xbb\xbf"
 _SAMPLE_BYTES: Final = 1 << 16
+_HEADER_BYTES: Final = 1 << 11  # all 72 fields have 1,100
 _BLOCK_BYTES: Final = 1 << 16
 _OVERLONG: Final = "x" * (MAX_LINE_BYTES + 1)  # counted as a line that is too long
 
@@ -50,6 +60,7 @@ class Wrapping(StrEnum):
 
     TEXT = "text"  # as AWS writes them, behind a mark of the encoding or behind other lines
     FRAMED = "framed"
+    JOINED = "joined"  # by tabs, on one line
     TABLE = "table"
     JSON = "json"
 
@@ -87,7 +98,7 @@ class Shape:
         if self.wrapping is Wrapping.JSON:
             text = JsonText(text_chunks(stream, name), name, MAX_PAYLOAD_BYTES)
             return JsonRecords(name).lines(text.documents_and_lines())
-        lines = _plain_lines(stream, name)
+        lines = _plain_lines(stream, name, joined=self.wrapping is Wrapping.JOINED)
         if self.wrapping is Wrapping.FRAMED:
             framed = FramedLines(self.formats)
             return (line if line is _OVERLONG else framed.unframed(line) for line in lines)
@@ -117,6 +128,8 @@ def recognise(
     NotAFlowLogError
         The file is of a kind that is not read, which the error names.
     """
+    if _begins_as_aws_files(start):
+        return None
     sample = _sample(start, name)
     if sample is None:
         return None
@@ -126,14 +139,18 @@ def recognise(
     lines = _sample_lines(sample.removeprefix(_BOM))
     if not lines:
         return None
-    if not marked and header_format(lines[0].strip().encode()) is not None:
-        return None
     shape = _shape_of(lines, formats, bare=bare)
     if shape is not None:
         is_first = shape.wrapping is Wrapping.TEXT and not is_stray(lines[0])
         return None if is_first and not marked else shape
     _refuse(lines, name, formats, bare=bare)
     return Shape(wrapping=Wrapping.TEXT, formats=formats) if marked else None
+
+
+def _begins_as_aws_files(start: bytes) -> bool:
+    """Whether a file's first line is a header; for nearly all files nothing more is unpacked."""
+    line, _, _ = plain_start(start, _HEADER_BYTES, times=1).partition(b"\n")
+    return header_format(line.strip()) is not None
 
 
 def _sample(start: bytes, name: str) -> bytes | None:
@@ -161,26 +178,47 @@ def _shape_of(
 ) -> Shape | None:
     """Return the shape that the first line decides of which any shape has."""
     framed = FramedLines(formats)
-    columns: Columns | None = None
-    messages = False
+    table: Shape | None = None
     for line in lines:
         text = line.strip()
-        if columns is None and not messages and _begins_json(text, lines):
+        encoded = text.encode("utf-8", "replace")
+        if table is None and _begins_json(text, lines):
             return Shape(wrapping=Wrapping.JSON, formats=formats)
-        if header_format(text.encode("utf-8", "replace")) is not None:
+        if header_format(encoded) is not None:
             return Shape(wrapping=Wrapping.TEXT, formats=formats)
-        if (record := framed.record_in(line)) is not None:
-            if record != " ".join(text.split()):
-                return Shape(wrapping=Wrapping.FRAMED, formats=formats)
-            return Shape(wrapping=Wrapping.TEXT, formats=formats) if bare else None
-        if columns is None and not messages:
-            columns = columns_of(text)
-            messages = is_message_table(text)
-            if columns is not None and not messages:
-                return Shape(wrapping=Wrapping.TABLE, columns=columns)
+        wrapping = _wrapping_of_records(line, framed, formats)
+        if wrapping is not None:
+            # In S3 the format of records that stand alone is not known.
+            is_alone = wrapping is not Wrapping.FRAMED
+            return None if is_alone and not bare else Shape(wrapping=wrapping, formats=formats)
+        if table is None:
+            has_messages = is_message_table(text)
+            table = _table_of(text, formats, has_messages=has_messages)
+            if table is not None and not has_messages:
+                return table
+            if table is None and is_wrong_header(encoded):
+                return None  # the order of the fields is not known, whatever reads the records
+    return table
+
+
+def _wrapping_of_records(
+    line: str, framed: FramedLines, formats: Sequence[RecordFormat]
+) -> Wrapping | None:
+    """Return how a line holds records, ``None`` if it holds none."""
+    if "\t" in line and are_joined(line, formats):
+        return Wrapping.JOINED
+    record = framed.record_in(line)
+    if record is None:
+        return None
+    return Wrapping.TEXT if record == " ".join(line.split()) else Wrapping.FRAMED
+
+
+def _table_of(text: str, formats: tuple[RecordFormat, ...], *, has_messages: bool) -> Shape | None:
+    """Return the shape of a table by its header; whole records, if it has any, stand in frames."""
+    columns = columns_of(text)
     if columns is not None:
         return Shape(wrapping=Wrapping.TABLE, columns=columns)
-    return Shape(wrapping=Wrapping.FRAMED, formats=formats) if messages else None
+    return Shape(wrapping=Wrapping.FRAMED, formats=formats) if has_messages else None
 
 
 def _begins_json(text: str, lines: Sequence[str]) -> bool:
@@ -211,10 +249,16 @@ def _refuse(
             return
 
 
-def _plain_lines(stream: BinaryIO, name: str) -> Iterator[str]:
-    """Yield the lines of a text, without the mark of its encoding and without line ends."""
+def _plain_lines(stream: BinaryIO, name: str, *, joined: bool) -> Iterator[str]:
+    """Yield the lines of a text, without the mark of its encoding and without line ends.
+
+    ``joined`` says whether a tab ends a line too.
+    """
     with unpacking(name):
-        plain = plain_bytes(stream)
+        plain: io.BufferedIOBase = plain_bytes(stream)
+        if joined:
+            pieces = iter(partial(plain.read, _BLOCK_BYTES), b"")
+            plain = io.BufferedReader(Blocks(piece.replace(b"\t", b"\n") for piece in pieces))
         mark = _BOM
         while line := plain.readline(MAX_LINE_BYTES + 1):
             if len(line) <= MAX_LINE_BYTES:

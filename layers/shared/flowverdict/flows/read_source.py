@@ -240,7 +240,7 @@ def read_text(  # noqa: PLR0913 - the parameters of the readers that it calls
             return read_text(text, flows, reader, name=name, seed=seed)
     formats = headerless or assumed
     shape = recognise(start, name=name, formats=formats, bare=bool(headerless))
-    reader.strays = shape is not None or bool(headerless)
+    reader.strays = reader.headers and (shape is not None or bool(headerless))
     with nullcontext(whole) if shape is None else shape.as_text(whole, name) as text:
         if shape is not None and shape.wrapping is not Wrapping.TEXT:
             reader.wrapped = True
