@@ -1,0 +1,107 @@
+"""Options that commands share. Nothing heavy is imported here: ``--help`` answers at once."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from ipaddress import ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flowverdict.delivery.renderers import RENDERERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from enum import Enum
+
+    from flowverdict.core.addresses import Network
+
+OUTPUTS = ("table", "json", "csv", "markdown", "html", "terraform", *RENDERERS)
+
+
+class _Member(click.ParamType):
+    """A member of an enumeration, which is imported when the option is given."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.name = name
+        self._module = module
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Enum:
+        """Return the member."""
+        members: type[Enum] = getattr(import_module(self._module), self.name)
+        try:
+            return members(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is not one of {', '.join(str(each) for each in members)}", param, ctx
+            )
+
+
+class _Range(click.ParamType):
+    """An address or a range of addresses."""
+
+    name = "range"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Network:
+        """Return the range; an address is a range of one."""
+        try:
+            return ip_network(str(value), strict=False)
+        except ValueError:
+            self.fail(f"{value!r} is not an address or a range", param, ctx)
+
+
+_FILTERS = (
+    click.option(
+        "--severity",
+        type=_Member("flowverdict.alerts.model", "Severity"),
+        metavar="SEVERITY",
+        help="Only what is at least this severe: critical, high, medium, low or info.",
+    ),
+    click.option("--interface", metavar="ENI", help="Only flows of this interface."),
+    click.option("--vpc", metavar="VPC", help="Only flows of this VPC."),
+    click.option(
+        "--remote", type=_Range(), metavar="RANGE", help="Only flows from or to these addresses."
+    ),
+    click.option(
+        "--port",
+        type=click.IntRange(0, 65_535),
+        metavar="PORT",
+        help="Only flows of the service at this port.",
+    ),
+    click.option(
+        "--verdict",
+        type=_Member("flowverdict.verdict.model", "VerdictKind"),
+        metavar="VERDICT",
+        help="Only flows with this verdict, as JSON spells it.",
+    ),
+)
+
+
+def selecting[**P, R](command: Callable[P, R]) -> Callable[P, R]:
+    """Add the filters to a command: the attributes of ``selection.Selection``."""
+    for option in reversed(_FILTERS):
+        command = option(command)
+    return command
+
+
+def rules_option[**P, R](command: Callable[P, R]) -> Callable[P, R]:
+    """Add ``--rules`` to a command, also as ``--config``: a snapshot file."""
+    return click.option(
+        "--rules",
+        "--config",
+        "config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Rules of the account, as `flowverdict snapshot` writes them.",
+    )(command)
