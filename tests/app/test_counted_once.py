@@ -232,9 +232,9 @@ def test_a_request_that_comes_late_corrects_the_alert_and_says_what_it_is(aws: L
         "critical",
         totals(fired),
     )
-    assert corrected["status_reason"].endswith(f"It was told before as: {fired['title']}")
+    assert corrected["status_reason"].endswith(f"It was notified before as: {fired['title']}")
     assert (withdrawn["status"], withdrawn["fingerprint"]) == ("resolved", fired["fingerprint"])
-    assert withdrawn["status_reason"].endswith(f"It is told as: {corrected['title']}")
+    assert withdrawn["status_reason"].endswith(f"It is notified as: {corrected['title']}")
     assert (unrelated["status"], unrelated["status_reason"]) == ("firing", None)
     check_golden([email for email in aws.emails() if "10.0.2.20" in email.subject])
 

@@ -150,7 +150,6 @@ def test_explain_prints_malformed_lines_and_unknown_fields_to_standard_error(
 NEITHER = "not a VPC flow log: its first line is neither a header nor a record"
 NOT_READABLE: Iterable[tuple[str, bytes | None, str]] = [
     ("missing.log", None, "no such file or directory"),
-    ("", None, "is a directory"),
     ("picture.png", b"\x89PNG\r\n\x1a\n", NEITHER),
     ("empty.log", b"", "empty, so not a VPC flow log"),
     (
@@ -166,7 +165,10 @@ NOT_READABLE: Iterable[tuple[str, bytes | None, str]] = [
     (
         "misspelt.log",
         HEADER.replace(b"action", b"acton") + RDP,
-        "not a VPC flow log: its header is wrong: it lacks action and has words that name no field",
+        (
+            "not a VPC flow log: its header is wrong: 'acton' is not a field name; "
+            "action is the nearest"
+        ),
     ),
 ]
 

@@ -399,7 +399,6 @@ def test_an_answer_of_another_shape_is_logged_and_the_rest_stands(
     assert record.__dict__["reason"].startswith("AWS's answer is not of a known shape: LoadB")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "items",
     [
@@ -422,7 +421,6 @@ def test_elements_of_another_shape_raise_nothing(
 # --- bounds -----------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_pages_are_followed(scene: Scene, ec2: EC2Client, monkeypatch: pytest.MonkeyPatch) -> None:
     second = make_balancer(ec2, scene.world.public, f"2-{scene.world.server[-8:]}")
     one_each = replace(elb.LOAD_BALANCERS, page_size=1)
@@ -461,7 +459,6 @@ def test_too_many_pages_are_not_followed(
     assert record.__dict__["reason"] == "not read, 20 calls were made already"
 
 
-@pytest.mark.slow
 def test_a_reading_goes_on_where_the_one_before_had_to_stop(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ def compose_alert(
         severity_reason=severity[1],
         summary=cut(sentence(standing)),
         account_id=cut_or_none(key.account_id),
+        reported_by=cut_or_none(key.reported_by),
         region=cut_or_none(key.region),
         vpc_id=cut_or_none(key.vpc_id),
         interfaces=tuple(cut(str(interface)) for interface in interfaces[:MAX_INTERFACES]),

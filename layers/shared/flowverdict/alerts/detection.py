@@ -36,11 +36,23 @@ class GroupKey(NamedTuple):
     # Requests to the same port from the internet and from inside are two alerts: the first waits
     # for the digest, the second is sent at once.
     for_digest: bool = False
+    # The account that delivered the records, where it is not the interface's own.
+    reported_by: str | None = None
 
     @property
     def fingerprint(self) -> str:
         """The alert's identity over time: 32 hexadecimal digits of a SHA-256 over the key."""
-        return fingerprint(*self)
+        *before, reported_by = self
+        return fingerprint(*before, *reporters(reported_by))
+
+
+def reporters(reported_by: str | None) -> tuple[str, ...]:
+    """Return what a fingerprint has in addition where another account delivered the records.
+
+    Nothing where the interface's own account did: such fingerprints stay as earlier versions stored
+    them.
+    """
+    return () if reported_by is None else (f"reported by {reported_by}",)
 
 
 def fingerprint(*parts: object) -> str:

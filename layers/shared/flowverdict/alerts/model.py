@@ -178,6 +178,8 @@ class _Notification:
     ending
         How the episode ended; ``None`` while it goes on. An ending that is unknown has the status
         of a reminder, because no reader may take the problem for over.
+    reported_by
+        The account that delivered the records, where it is not ``account_id``.
     first_seen, last_seen
         Unix seconds of the records; ``None`` where the records have none.
     """
@@ -191,6 +193,7 @@ class _Notification:
     severity_reason: str
     summary: str
     account_id: str | None = None
+    reported_by: str | None = None
     region: str | None = None
     vpc_id: str | None = None
     interfaces: tuple[str, ...] = ()
@@ -235,6 +238,7 @@ class _Notification:
         """The place: ``account 1234..., eu-west-1, vpc-..., eni-... and 3 more interfaces``."""
         parts = [
             None if self.account_id is None else f"account {self.account_id}",
+            None if self.reported_by is None else f"reported by {self.reported_by}",
             self.region,
             self.vpc_id,
             self._interfaces_in_words() or None,
@@ -483,6 +487,8 @@ def _merged_confidences(confidences: Iterable[tuple[str, int]]) -> tuple[tuple[s
 
 def _plain(notification: _Notification) -> dict[str, Any]:
     written = {JSON_KEYS.get(name, name): value for name, value in asdict(notification).items()}
+    if notification.reported_by is None:
+        del written["reported_by"]
     times = {name: isoformat(written[name]) for name in ("first_seen", "last_seen")}
     return written | {"schema_version": SCHEMA_VERSION} | times
 

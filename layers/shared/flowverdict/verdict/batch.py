@@ -10,10 +10,10 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
-from flowverdict.core.errors import ObjectError
+from flowverdict.core.errors import NotAFlowLogError, ObjectError
 from flowverdict.flowlog.line_reader import LineReader
 from flowverdict.flowlog.losses import Loss, span_of_file
-from flowverdict.flowlog.object_key import origin_of
+from flowverdict.flowlog.object_key import contradiction_in, origin_of
 from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import FlowsByWindow
@@ -76,9 +76,11 @@ class Batch:
             The file is not a flow log or cannot be read to its end. The batch then has nothing of
             it, and knows that its records are missing.
         """
-        flows = FlowsByWindow(
-            self.flows.seed, origin_of(name), name=name, apart=False, most=self.most
-        )
+        if (reason := contradiction_in(name)) is not None:
+            self.flows.losses.add(Loss.NOT_READ)
+            raise NotAFlowLogError(name, reason)
+        origin = origin_of(name)
+        flows = FlowsByWindow(self.flows.seed, origin, name=name, apart=False, most=self.most)
         try:
             reading = read_text(
                 stream,
