@@ -28,6 +28,7 @@ from flowverdict.flowlog.line_reader import (
 from flowverdict.flowlog.parquet import MAGIC
 from flowverdict.flowlog.records import (
     DEFAULT_FORMAT,
+    DEFAULT_FORMATS,
     MalformedLine,
     MalformedReason,
     RecordFormat,
@@ -138,6 +139,26 @@ def check_parquet_file(data: bytes) -> bool:
         assert all(sample.isprintable() and len(sample) < 1_000 for sample in reading.samples)
         outcomes.append(reading.counts)
     assert outcomes[0] == outcomes[1]
+    return not isinstance(outcomes[0], str)
+
+
+def check_wrapped_file(data: bytes) -> bool:
+    """Check that any wrapping is taken off or refused, packed and in small pieces too."""
+    outcomes: list[tuple[Mapping[str, int], tuple[str, ...]] | str] = []
+    packed = gzip.compress(data, 1, mtime=0)
+    contents = (data, data) if data.startswith(b"\x1f\x8b") else (data, packed)
+    for content, most in ((data, 1 + len(data) % 61), *((content, None) for content in contents)):
+        stream = io.BytesIO(content) if most is None else cast("BinaryIO", Dribble(content, most))
+        try:
+            reading = Batch().add_file(stream, name="file", headerless=DEFAULT_FORMATS)
+        except FlowVerdictError as error:
+            refused(error)
+            outcomes.append(str(error))
+            continue
+        assert all(sample.isprintable() and len(sample) < 1_000 for sample in reading.samples)
+        outcomes.append((reading.counts.as_mapping(), reading.samples))
+    assert outcomes[0] == outcomes[1]
+    assert isinstance(outcomes[1], str) == isinstance(outcomes[2], str)
     return not isinstance(outcomes[0], str)
 
 

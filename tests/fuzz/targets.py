@@ -34,6 +34,7 @@ from tests.fuzz.flow_log_checks import (
     check_subscription,
     check_subscription_data,
     check_text_file,
+    check_wrapped_file,
 )
 
 
@@ -73,6 +74,8 @@ _EVENT = """Records eventSource EventSource aws:s3 aws:sqs aws:sns Sns Message T
 source aws.s3 Event
     s3:TestEvent time %2E%2E%2F ../ +"""
 _LOGS = "messageType DATA_MESSAGE CONTROL_MESSAGE owner logGroup logStream logEvents id message"
+_WRAPPINGS = r"""events results field value @message @timestamp srcAddr dst_addr ResultSet Rows
+    Data VarCharValue EVENTS ``` # $ | , ; \t \" \ufeff 2026-11-26T12:00:00.000Z"""
 _POLICY = """version minimum_severity silences expected match until reason cidr port interface_id \
 vpc_id
     verdict"""
@@ -104,6 +107,11 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         ),
         "firehose-object": Target(
             check=check_firehose_object, breaks="log_batches", tokens=f"{_LOGS} {_JSON}"
+        ),
+        "wrapped-file": Target(
+            check=check_wrapped_file,
+            breaks="Batch",
+            tokens=f"{_FIELD_NAMES} {_VALUES} {_LOGS} {_WRAPPINGS}",
         ),
         "envelope": Target(
             check=check_envelope,

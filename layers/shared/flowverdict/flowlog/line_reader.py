@@ -294,7 +294,7 @@ def first_record(
             continue
         if reader.take_first(text):
             return
-        is_header = _is_wrong_header(text)
+        is_header = is_wrong_header(text)
         if reader.strays and not is_header and reader.pass_stray(text):
             continue
         if not headerless or is_header:
@@ -324,7 +324,7 @@ def _without_record(reader: LineReader, name: str) -> NotAFlowLogError:
     return NotAFlowLogError(name, why)
 
 
-def _is_wrong_header(text: bytes) -> bool:
+def is_wrong_header(text: bytes) -> bool:
     """Whether a line that is no header was meant to be one."""
     words = text[:MAX_LINE_BYTES].decode("ascii", "replace").split()
     return sum(word in FIELDS for word in words) >= _NO_SENTENCE

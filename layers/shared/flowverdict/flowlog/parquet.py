@@ -5,7 +5,8 @@ reads the columns in use and writes the lines, two thousand at a time. A charact
 word of a line is replaced by a mark, so that no part of a value passes for another field or record.
 Types are those of https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html,
 names those of https://docs.aws.amazon.com/athena/latest/ug/vpc-flow-logs-parquet.html. There
-``protocol`` is wider, so every integer type is accepted.
+``protocol`` is wider, so every integer type is accepted. Files of Security Lake have columns of
+their own (``security_lake``).
 """
 
 from __future__ import annotations
@@ -20,11 +21,19 @@ from flowverdict.core.errors import FormatError, NotAFlowLogError, ObjectError
 from flowverdict.flowlog.fields import FIELDS, READ_FIELDS, FieldKind
 from flowverdict.flowlog.line_reader import Blocks
 from flowverdict.flowlog.records import ABSENT, MAX_TEXT, RecordFormat
+from flowverdict.flowlog.security_lake import (
+    CLASS,
+    OTHER_CLASSES,
+    expressions,
+    is_of_ocsf,
+    lacks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from duckdb import DuckDBPyConnection
+    from duckdb.sqltypes import DuckDBPyType
 
 
 MAGIC = b"PAR1"
@@ -112,10 +121,14 @@ def _copy(stream: BinaryIO, file: BinaryIO, name: str) -> None:
 
 def _lines(database: DuckDBPyConnection, path: str, stream: BinaryIO, name: str) -> Iterator[bytes]:
     """Yield the header, then blocks of lines."""
-    columns = _columns(database, path, name)
-    used = [column for column in columns if column in READ_FIELDS]
-    unused = [column for column in columns if column not in READ_FIELDS]
-    yield f"{' '.join(used + unused)}\n".encode()
+    words = _words_of_ocsf(database, path, name)
+    if words is None:
+        columns = _columns(database, path, name)
+        words = {column: _word(column) for column in columns if column in READ_FIELDS}
+        unused = [column for column in columns if column not in READ_FIELDS]
+    else:
+        unused = []
+    yield f"{' '.join([*words, *unused])}\n".encode()
     ((expected,),) = database.execute(
         "SELECT num_rows FROM parquet_file_metadata($path)", {"path": path}
     ).fetchall()
@@ -125,8 +138,8 @@ def _lines(database: DuckDBPyConnection, path: str, stream: BinaryIO, name: str)
             f"a Parquet file of {expected:,} records; "
             f"files of more than {MAX_RECORDS:,} are not read",
         )
-    words = [_word(column) for column in used] + [f"'{ABSENT}'"] * len(unused)
-    query = f"SELECT concat_ws(' ', {', '.join(words)}) FROM {_TABLE}"  # noqa: S608 - built of known names
+    values = [*words.values(), *[f"'{ABSENT}'"] * len(unused)]
+    query = f"SELECT concat_ws(' ', {', '.join(values)}) FROM {_TABLE}"  # noqa: S608 - built of known names
     rows = database.execute(query, {"path": path})
     while lines := rows.fetchmany(_ROWS):
         stream.read(1)
@@ -140,6 +153,44 @@ def _lines(database: DuckDBPyConnection, path: str, stream: BinaryIO, name: str)
 
 # Text columns need no UTF-8 annotation. Nothing in the path is a partition.
 _TABLE = "read_parquet($path, binary_as_string = true, hive_partitioning = false)"
+
+
+def _words_of_ocsf(database: DuckDBPyConnection, path: str, name: str) -> dict[str, str] | None:
+    """Return the SQL of each field's word for a file of Security Lake, ``None`` for another file.
+
+    Raises
+    ------
+    NotAFlowLogError
+        The file is of another class of events, or lacks an endpoint.
+    """
+    database.execute(f"SELECT * FROM {_TABLE} LIMIT 0", {"path": path})  # noqa: S608 - a constant
+    columns: dict[str, str] = {}
+    waiting = [(described[0], described[1]) for described in database.description or []]
+    while waiting:
+        place, kind = waiting.pop()
+        columns[place] = str(kind)
+        if kind.id == "struct":
+            members = cast("list[tuple[str, DuckDBPyType]]", kind.children)
+            waiting += [(f"{place}.{member}", inner) for member, inner in members]
+    if not is_of_ocsf(columns):
+        return None
+    ((first, last),) = database.execute(
+        f"SELECT min(class_uid::BIGINT), max(class_uid::BIGINT) FROM {_TABLE}",  # noqa: S608 - a constant
+        {"path": path},
+    ).fetchall()
+    others = {first, last} - {CLASS, None}
+    if others:
+        other = min(others)
+        what = OTHER_CLASSES.get(other, "other events")
+        raise NotAFlowLogError(
+            name, f"this is a file of OCSF class {other} ({what}); flow logs are of class {CLASS}"
+        )
+    if (missing := lacks(columns)) is not None:
+        raise NotAFlowLogError(name, f"a file of OCSF class {CLASS} without column {missing}")
+    return {
+        field: _word_of(expression, is_text=FIELDS[field].kind is not FieldKind.INTEGER)
+        for field, expression in expressions(columns).items()
+    }
 
 
 def _columns(database: DuckDBPyConnection, path: str, name: str) -> list[str]:
@@ -187,8 +238,11 @@ def _word(name: str) -> str:
     costs next to nothing.
     """
     field = FIELDS[name]
-    column = f'"{field.attribute}"'
-    if field.kind is FieldKind.INTEGER:
+    return _word_of(f'"{field.attribute}"', is_text=field.kind is not FieldKind.INTEGER)
+
+
+def _word_of(column: str, *, is_text: bool) -> str:
+    if not is_text:
         return f"coalesce({column}::VARCHAR, '{ABSENT}')"
     one_word = f"regexp_replace({column}, '[^!-~]', '{_MARK}', 'g')"
     # A constant stands in for a text that is too long; left() would be evaluated for every record.

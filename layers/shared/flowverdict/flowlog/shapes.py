@@ -24,6 +24,7 @@ from flowverdict.flowlog.line_reader import (
     MAX_STRAYS_BEFORE,
     Blocks,
     header_format,
+    is_wrong_header,
     plain_bytes,
     unpacking,
     why_no_format,
@@ -161,26 +162,34 @@ def _shape_of(
 ) -> Shape | None:
     """Return the shape that the first line decides of which any shape has."""
     framed = FramedLines(formats)
-    columns: Columns | None = None
-    messages = False
+    table: Shape | None = None
     for line in lines:
         text = line.strip()
-        if columns is None and not messages and _begins_json(text, lines):
+        encoded = text.encode("utf-8", "replace")
+        if table is None and _begins_json(text, lines):
             return Shape(wrapping=Wrapping.JSON, formats=formats)
-        if header_format(text.encode("utf-8", "replace")) is not None:
+        if header_format(encoded) is not None:
             return Shape(wrapping=Wrapping.TEXT, formats=formats)
         if (record := framed.record_in(line)) is not None:
             if record != " ".join(text.split()):
                 return Shape(wrapping=Wrapping.FRAMED, formats=formats)
             return Shape(wrapping=Wrapping.TEXT, formats=formats) if bare else None
-        if columns is None and not messages:
-            columns = columns_of(text)
-            messages = is_message_table(text)
-            if columns is not None and not messages:
-                return Shape(wrapping=Wrapping.TABLE, columns=columns)
+        if table is None:
+            has_messages = is_message_table(text)
+            table = _table_of(text, formats, has_messages=has_messages)
+            if table is not None and not has_messages:
+                return table
+            if table is None and is_wrong_header(encoded):
+                return None  # the order of the fields is not known, whatever reads the records
+    return table
+
+
+def _table_of(text: str, formats: tuple[RecordFormat, ...], *, has_messages: bool) -> Shape | None:
+    """Return the shape of a table by its header; whole records, if it has any, stand in frames."""
+    columns = columns_of(text)
     if columns is not None:
         return Shape(wrapping=Wrapping.TABLE, columns=columns)
-    return Shape(wrapping=Wrapping.FRAMED, formats=formats) if messages else None
+    return Shape(wrapping=Wrapping.FRAMED, formats=formats) if has_messages else None
 
 
 def _begins_json(text: str, lines: Sequence[str]) -> bool:

@@ -99,7 +99,7 @@ def decide(facts: Facts, rules_not_read: str | None = None) -> Verdict:
     if kind is VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP:
         kind, strength = _by_rules_as_read(facts, leg)
         required = max(required, strength)
-    if _rule_may_match(facts, kind):
+    if _rule_may_match(facts, kind) or _lacks_addresses(facts):
         required = Strength.WEAK
     return Verdict(
         kind=kind,
@@ -162,6 +162,15 @@ def _denied_at_attachment(facts: Facts) -> bool:
         and not acl.entry.egress
         and facts.flow.direction is FlowDirection.EGRESS
     )
+
+
+def _lacks_addresses(facts: Facts) -> bool:
+    """Whether the records name no addresses, so that many connections look like one flow.
+
+    A reason that AWS names itself is true of each of them.
+    """
+    key = facts.flow.key
+    return (key.source is None or key.destination is None) and not reason_named(facts)
 
 
 def _rule_may_match(facts: Facts, kind: VerdictKind) -> bool:
