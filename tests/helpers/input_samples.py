@@ -6,6 +6,7 @@ AWS CLI and the services write; the names are those of the table in ``docs/input
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import tempfile
@@ -172,6 +173,10 @@ def _ocsf_row(words: Sequence[str], class_uid: int, direction: str) -> str:
         '{activity}' AS activity_name, '{action}' AS action"""
 
 
+def _packed(document: object) -> str:
+    return base64.b64encode(gzip.compress(json.dumps(document).encode(), mtime=0)).decode()
+
+
 _EXPORTED: Final = "".join(f"2026-11-26T12:00:00.000Z {record}\n" for record in RECORDS).encode()
 _OF_FIREHOSE: Final = [json.dumps({"message": record}) for record in RECORDS]
 
@@ -214,6 +219,12 @@ READ: Final[Mapping[str, bytes]] = MappingProxyType(
         "aws logs tail": _TAIL.encode(),
         "aws logs tail short": "".join(f"2026-11-26T12:00:00 {r}\n" for r in RECORDS).encode(),
         "--output text": _text_output().encode(),
+        "messages on one line": "\t".join(RECORDS).encode(),
+        "grep": "".join(f"flow.log:{number}:{r}\n" for number, r in enumerate(RECORDS)).encode(),
+        "format of EC2 and records": (
+            " ".join(f"${{{name}}}" for name in FIELDS) + f"\n{_LINES}"
+        ).encode(),
+        "subscription event": json.dumps({"awslogs": {"data": _packed(envelope())}}).encode(),
         "--output table": _table_output().encode(),
         "Athena TSV": _table(_ATHENA, "\t", "").encode(),
         "Athena old names": _table(_ATHENA_OF_OLD, ",", '"').encode(),

@@ -16,13 +16,15 @@ from flowverdict.core.addresses import address_of
 from flowverdict.flowlog.records import MalformedLine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from flowverdict.flowlog.records import RecordFormat
 
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of `aws logs tail` on a terminal
-_MARKS = re.compile(r"""[\s,;|"'`\\]+""")
+_MARKS = re.compile(r"""[\s,;|"'`\\\u2018-\u201f]+""")
+# The name and the number of a line that grep puts in front of it.
+_PLACE = re.compile(r"\s*\S*:(?=[^\s:]+\s)")
 # Words in front of and behind a record, of which no known frame has half as many: without a bound
 # a line of 64 KiB would be tried at thirty thousand places.
 _MAX_FRAME = 64
@@ -39,22 +41,24 @@ class FramedLines:
 
     def __init__(self, formats: Sequence[RecordFormat]) -> None:
         self._formats = formats
-        self._frame: tuple[bool, int, int] | None = None
+        self._frame: tuple[Callable[[str], list[str]], int, int] | None = None
 
     def record_in(self, line: str) -> str | None:
         """Return the record in a line, its words separated by one blank; ``None`` without one.
 
         Also ``None`` if the line has two readings, so that neither is chosen.
         """
-        for by_marks in (False, True):
-            words = _words(line, by_marks=by_marks)
+        if "\x1b" in line:
+            line = _COLOURS.sub("", line)
+        for split in (str.split, _split_at_marks, _split_behind_place):
+            words = split(line)
             found = {
                 (begin, len(words) - begin - width): " ".join(words[begin : begin + width])
                 for begin, width in self._runs(words)
             }
             if len(found) == 1:
                 ((before, behind), record) = next(iter(found.items()))
-                self._frame = (by_marks, before, behind)
+                self._frame = (split, before, behind)
                 return record
             if found:
                 return None
@@ -69,12 +73,12 @@ class FramedLines:
         record = self.record_in(line)
         if record is not None:
             return record
-        if is_stray(line) or not _names_one(_words(line, by_marks=True)):
+        if is_stray(line) or not _names_one(_split_at_marks(line)):
             return STRAY if line.strip() else line
         if self._frame is None:
             return line
-        by_marks, before, behind = self._frame
-        words = _words(line, by_marks=by_marks)
+        split, before, behind = self._frame
+        words = split(line)
         return " ".join(words[before : len(words) - behind]) or line
 
     def _runs(self, words: Sequence[str]) -> list[tuple[int, int]]:
@@ -92,10 +96,22 @@ class FramedLines:
         return runs
 
 
-def _words(line: str, *, by_marks: bool) -> list[str]:
-    if "\x1b" in line:
-        line = _COLOURS.sub("", line)
-    return [word for word in _MARKS.split(line) if word] if by_marks else line.split()
+def are_joined(line: str, formats: Sequence[RecordFormat]) -> bool:
+    """Whether a line has several records with tabs between them.
+
+    So the AWS CLI writes a list of texts (``--query 'events[].message' --output text``).
+    """
+    cells = line.split("\t", _MAX_FRAME)
+    records = sum(any(_reads(known, cell) for known in formats) for cell in cells)
+    return records >= 2  # noqa: PLR2004 - several
+
+
+def _split_at_marks(line: str) -> list[str]:
+    return [word for word in _MARKS.split(line) if word]
+
+
+def _split_behind_place(line: str) -> list[str]:
+    return _PLACE.sub("", line, count=1).split()
 
 
 def _reads(record_format: RecordFormat, text: str) -> bool:
@@ -132,7 +148,7 @@ def is_stray(line: str) -> bool:
 
     A damaged record is not stray: at least a third of its words look like a record's.
     """
-    words = [word for word in _MARKS.split(line) if word]
+    words = _split_at_marks(line)
     alike = sum(looks_like_a_record(word) for word in words)
     return is_marked(line) or (
         alike * 3 < max(1, len(words)) and not any(map(_ID.fullmatch, words))
@@ -143,7 +159,7 @@ def is_marked(line: str) -> bool:
     """Whether a line begins as a comment, a prompt or a fence does, and is no damaged record."""
     if not _STRAY.match(line):
         return False
-    words = [word for word in _MARKS.split(line) if word]
+    words = _split_at_marks(line)
     return sum(looks_like_a_record(word) for word in words) * 2 < max(1, len(words))
 
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from flowverdict.core.errors import NotAFlowLogError
-from flowverdict.flowlog.cloudwatch_logs import UNFIT, batch_of
+from flowverdict.core.errors import EnvelopeError, NotAFlowLogError
+from flowverdict.flowlog.cloudwatch_logs import UNFIT, batch_of, decode, is_subscription_event
 from flowverdict.flowlog.field_names import is_message
 from flowverdict.flowlog.framed_lines import STRAY
 from flowverdict.flowlog.json_text import Between
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 
-_LISTS = ("events", "logEvents", "results", "Records", "records", "Rows", "hits", "data")
+_INSIDE = (
+    *("ResultSet", "Rows", "events", "logEvents", "results", "Records", "records"),
+    *("hits", "_source", "data"),
+)
 _MAX_DEPTH = 6  # of what holds records; AWS's documents have three
 
 
@@ -81,7 +84,7 @@ class JsonRecords:
     def _lines_of_object(self, found: Mapping[str, object], depth: int) -> Iterator[str]:
         if (other := log_of_object(found)) is not None:
             raise NotAFlowLogError(self._name, other)
-        if "messageType" in found and "logEvents" in found:
+        if _is_batch(found):
             yield from self._lines_of_batch(found)
             return
         message = next((found[key] for key in found if is_message(key)), None)
@@ -99,17 +102,17 @@ class JsonRecords:
         if isinstance(cells := found.get("Data"), list):
             yield from self._lines_of_athena([_cell(cell) for cell in cells])
             return
-        for key in ("ResultSet", *_LISTS):
+        for key in _INSIDE:
             if isinstance(inside := found.get(key), list | dict):
                 self._found = self._found or inside == [] or key == "ResultSet"
                 yield from self._lines_in(inside, depth + 1)
 
-    def _lines_of_batch(self, envelope: Mapping[str, object]) -> Iterator[str]:
+    def _lines_of_batch(self, found: Mapping[str, object]) -> Iterator[str]:
         """Yield the messages of an envelope of CloudWatch Logs, once if it comes twice."""
         self._found = True
         try:
-            batch = batch_of(envelope)
-        except UNFIT as error:
+            batch = decode({**found}) if is_subscription_event(found) else batch_of(found)
+        except (*UNFIT, EnvelopeError) as error:
             raise NotAFlowLogError(
                 self._name,
                 "a JSON document in it is not an envelope of CloudWatch Logs: "
@@ -138,6 +141,11 @@ class JsonRecords:
             self._athena = fields_of(str(cell) for cell in cells)
         elif len(cells) == len(self._athena):
             yield from self._lines_of_row(self._athena, cells)
+
+
+def _is_batch(found: Mapping[str, object]) -> bool:
+    """Whether an object is an envelope of CloudWatch Logs, or the event that holds one."""
+    return is_subscription_event(found) or ("messageType" in found and "logEvents" in found)
 
 
 def _pairs(value: list[object]) -> dict[str, object] | None:

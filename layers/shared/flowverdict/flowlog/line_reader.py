@@ -248,7 +248,10 @@ def header_format(text: bytes) -> RecordFormat | None:
     misspelt otherwise.
     """
     try:
-        record_format = RecordFormat.from_header(text.decode("ascii"))
+        words = text.decode("ascii").split()
+        if all(word.startswith("${") and word.endswith("}") for word in words):
+            words = [word[2:-1] for word in words]  # as EC2 shows a format
+        record_format = RecordFormat(tuple(words))
     except (UnicodeDecodeError, FormatError):
         return None
     unknown = record_format.unknown_names

@@ -8,15 +8,23 @@ the same shapes.
 
 from __future__ import annotations
 
+import io
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from flowverdict.core.errors import NotAFlowLogError
 from flowverdict.flowlog.cloudwatch_logs import MAX_PAYLOAD_BYTES
 from flowverdict.flowlog.firehose import plain_start, text_chunks
-from flowverdict.flowlog.framed_lines import STRAY, FramedLines, is_stray, width_of_records
+from flowverdict.flowlog.framed_lines import (
+    STRAY,
+    FramedLines,
+    are_joined,
+    is_stray,
+    width_of_records,
+)
 from flowverdict.flowlog.json_records import JsonRecords
 from flowverdict.flowlog.json_text import JsonText
 from flowverdict.flowlog.line_reader import (
@@ -51,6 +59,7 @@ class Wrapping(StrEnum):
 
     TEXT = "text"  # as AWS writes them, behind a mark of the encoding or behind other lines
     FRAMED = "framed"
+    JOINED = "joined"  # by tabs, on one line
     TABLE = "table"
     JSON = "json"
 
@@ -88,7 +97,7 @@ class Shape:
         if self.wrapping is Wrapping.JSON:
             text = JsonText(text_chunks(stream, name), name, MAX_PAYLOAD_BYTES)
             return JsonRecords(name).lines(text.documents_and_lines())
-        lines = _plain_lines(stream, name)
+        lines = _plain_lines(stream, name, joined=self.wrapping is Wrapping.JOINED)
         if self.wrapping is Wrapping.FRAMED:
             framed = FramedLines(self.formats)
             return (line if line is _OVERLONG else framed.unframed(line) for line in lines)
@@ -170,10 +179,11 @@ def _shape_of(
             return Shape(wrapping=Wrapping.JSON, formats=formats)
         if header_format(encoded) is not None:
             return Shape(wrapping=Wrapping.TEXT, formats=formats)
-        if (record := framed.record_in(line)) is not None:
-            if record != " ".join(text.split()):
-                return Shape(wrapping=Wrapping.FRAMED, formats=formats)
-            return Shape(wrapping=Wrapping.TEXT, formats=formats) if bare else None
+        wrapping = _wrapping_of_records(line, framed, formats)
+        if wrapping is not None:
+            # In S3 the format of records that stand alone is not known.
+            is_alone = wrapping is not Wrapping.FRAMED
+            return None if is_alone and not bare else Shape(wrapping=wrapping, formats=formats)
         if table is None:
             has_messages = is_message_table(text)
             table = _table_of(text, formats, has_messages=has_messages)
@@ -182,6 +192,18 @@ def _shape_of(
             if table is None and is_wrong_header(encoded):
                 return None  # the order of the fields is not known, whatever reads the records
     return table
+
+
+def _wrapping_of_records(
+    line: str, framed: FramedLines, formats: Sequence[RecordFormat]
+) -> Wrapping | None:
+    """Return how a line holds records, ``None`` if it holds none."""
+    if "\t" in line and are_joined(line, formats):
+        return Wrapping.JOINED
+    record = framed.record_in(line)
+    if record is None:
+        return None
+    return Wrapping.TEXT if record == " ".join(line.split()) else Wrapping.FRAMED
 
 
 def _table_of(text: str, formats: tuple[RecordFormat, ...], *, has_messages: bool) -> Shape | None:
@@ -220,10 +242,16 @@ def _refuse(
             return
 
 
-def _plain_lines(stream: BinaryIO, name: str) -> Iterator[str]:
-    """Yield the lines of a text, without the mark of its encoding and without line ends."""
+def _plain_lines(stream: BinaryIO, name: str, *, joined: bool) -> Iterator[str]:
+    """Yield the lines of a text, without the mark of its encoding and without line ends.
+
+    ``joined`` says whether a tab ends a line too.
+    """
     with unpacking(name):
-        plain = plain_bytes(stream)
+        plain: io.BufferedIOBase = plain_bytes(stream)
+        if joined:
+            pieces = iter(partial(plain.read, _BLOCK_BYTES), b"")
+            plain = io.BufferedReader(Blocks(piece.replace(b"\t", b"\n") for piece in pieces))
         mark = _BOM
         while line := plain.readline(MAX_LINE_BYTES + 1):
             if len(line) <= MAX_LINE_BYTES:
