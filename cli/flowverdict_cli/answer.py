@@ -23,6 +23,7 @@ from flowverdict.delivery.text import (
     how_much,
     mark,
     shared_commands,
+    split_command,
     when,
 )
 
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.model import Notice, Notification, RemediationText
     from flowverdict.flows.model import RejectedFlow
-    from flowverdict.verdict.batch import Batch
-    from flowverdict.verdict.explanation import Explanation
+    from flowverdict_cli.explain import Explained
 
 MAX_WHOLE = 50  # problems that are shown whole; further problems are one line each
 MAX_TITLES = 200
@@ -107,21 +107,21 @@ class Answer:
         return sum(each.records for each in self.noise)
 
 
-def answer_of(
-    explanations: Sequence[Explanation],
-    batch: Batch,
-    *,
-    has_rules: bool,
-    least: Severity = Severity.INFO,
-) -> Answer:
-    """Return the answer to explained flows; problems and noise less severe than ``least`` not."""
-    found = [each.notification for each in detections(explanations, batch.flows)]
-    shown = [each for each in found if each.severity.rank <= least.rank]
+def notifications(explained: Explained) -> list[Notification]:
+    """Return the alerts and notices for explained flows, the most severe first."""
+    found = detections(explained.explanations, explained.read.batch.flows)
+    shown = (each.notification for each in found)
+    return [each for each in shown if each.severity.rank <= explained.least.rank]
+
+
+def answer_of(explained: Explained) -> Answer:
+    """Return the answer to explained flows."""
+    shown = notifications(explained)
     noise = [each for each in shown if _is_noise(each)]
     return Answer(
         problems=tuple(each for each in shown if not _is_noise(each)),
         noise=_noise(each for each in noise if isinstance(each, Alert)),
-        lacks=tuple(_lacks(explanations, batch, has_rules=has_rules)),
+        lacks=tuple(_lacks(explained)),
     )
 
 
@@ -138,10 +138,16 @@ def _noise(alerts: Iterable[Alert]) -> tuple[Noise, ...]:
     by_kind: defaultdict[tuple[str, str], list[Alert]] = defaultdict(list)
     for alert in alerts:
         where = alert.interfaces[0] if alert.interface_count == 1 else alert.vpc_id
-        what = "Scans" if alert.kind is Kind.SCAN else alert.headline
-        by_kind[what, where or "an unknown place"].append(alert)
-    lines = [_noise_of(f"{what} at {where}", same) for (what, where), same in by_kind.items()]
+        by_kind[_what(alert), where or "an unknown place"].append(alert)
+    lines = [_noise_of(f"{what}, at {where}", same) for (what, where), same in by_kind.items()]
     return tuple(sorted(lines, key=lambda line: (-line.records, line.what)))
+
+
+def _what(alert: Alert) -> str:
+    what = "Scans" if alert.kind is Kind.SCAN else alert.headline
+    # Inbound, only what comes from the internet is of low severity (``alerts.severity``).
+    is_outside = alert.severity is Severity.LOW and alert.outbound is False
+    return f"{what}, from the internet" if is_outside else what
 
 
 def _noise_of(what: str, alerts: Sequence[Alert]) -> Noise:
@@ -165,14 +171,15 @@ def _noise_of(what: str, alerts: Sequence[Alert]) -> Noise:
     )
 
 
-def _lacks(explanations: Sequence[Explanation], batch: Batch, *, has_rules: bool) -> Iterator[str]:
+def _lacks(explained: Explained) -> Iterator[str]:
     """Yield what the input lacks, the most important first."""
-    flows = [each.flow for each in explanations if each.flow.packets_lost is None]
+    batch = explained.read.batch
+    flows = [each.flow for each in explained.explanations if each.flow.packets_lost is None]
     if not flows:
         return
-    if not has_rules:
+    if not explained.has_rules:
         yield (
-            "No rules: --config FILE (flowverdict snapshot writes it) names the rule that blocks "
+            "No rules: --rules FILE (flowverdict snapshot writes it) names the rule that blocks "
             "and gives the fix."
         )
     if not batch.counts.accepted:
@@ -219,8 +226,8 @@ def lines_of(answer: Answer) -> Iterator[Line]:
         yield Line()
     if answer.noise:
         yield from _noise_lines(answer)
-    if answer.lacks:
         yield Line()
+    if answer.lacks:
         yield Line("What would make this surer", "bold")
         for sentence in answer.lacks:
             yield Line(f"- {sentence}", indent=2)
@@ -264,13 +271,17 @@ def _alert(alert: Alert) -> Iterator[Line]:
     elif alert.remediation_reason is not None:
         yield _row("Fix", alert.remediation_reason)
     for step in alert.next_steps:
-        yield _row("Look at", step)
+        prose, command = split_command(step)
+        yield _row("Look at", prose)
+        if command is not None and command.isprintable():
+            yield Line(f"    {command}", fold=False)
     for title in alert.explains:
         yield _row("Explains", title)
 
 
 def _fix(fix: RemediationText) -> Iterator[Line]:
-    yield _row("Fix", fix_heading(fix).removeprefix("Fix ").removeprefix("(").removesuffix(")"))
+    heading = fix_heading(fix)
+    yield _row("Fix", heading[5:-1] if heading.startswith("Fix (") else heading)
     commands = copyable_commands(fix)
     if commands is None:
         yield _row("", "a name in the command has characters that cannot be shown: not offered")

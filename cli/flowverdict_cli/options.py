@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
     from flowverdict.core.addresses import Network
 
+EXIT_USAGE = 2
+EXIT_INCOMPLETE = 3
 OUTPUTS = ("table", "json", "csv", "markdown", "html", "terraform", *RENDERERS)
 
 
-class _Member(click.ParamType):
+class _Member(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
     """A member of an enumeration, which is imported when the option is given."""
 
     def __init__(self, module: str, name: str) -> None:
@@ -43,7 +45,7 @@ class _Member(click.ParamType):
             )
 
 
-class _Range(click.ParamType):
+class _Range(click.ParamType):  # type: ignore[type-arg]  # as above
     """An address or a range of addresses."""
 
     name = "range"
@@ -93,6 +95,39 @@ def selecting[**P, R](command: Callable[P, R]) -> Callable[P, R]:
     for option in reversed(_FILTERS):
         command = option(command)
     return command
+
+
+_READING = (
+    click.option(
+        "--log-format",
+        metavar="FIELDS",
+        help="Fields of lines without a header: names, or ${name} as EC2 shows them. "
+        "\"auto\" tries AWS's known formats. Default: AWS's default format.",
+    ),
+    click.option(
+        "--most",
+        type=click.IntRange(min=0),
+        default=75_000,
+        show_default=True,
+        metavar="FLOWS",
+        help="Maximum number of flows to explain; the rest are only counted. "
+        "0: all flows, at 2 KB of memory each.",
+    ),
+    click.option(
+        "--since",
+        metavar="TIME",
+        help="Read only files named after this time or later, and records of a log group from then "
+        "on (2026-11-01 or 2026-11-01T12:00:00Z). Default for a log group: its last hour.",
+    ),
+    click.option("--until", metavar="TIME", help="The same, before this time."),
+)
+
+
+def reading[**P, R](command: Callable[P, R]) -> Callable[P, R]:
+    """Add the options that say what of the files is read, and with which rules."""
+    for option in reversed(_READING):
+        command = option(command)
+    return rules_option(command)
 
 
 def rules_option[**P, R](command: Callable[P, R]) -> Callable[P, R]:

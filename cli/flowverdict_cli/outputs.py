@@ -12,36 +12,22 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from flowverdict.alerts.grouping import detections
-from flowverdict.alerts.model import Severity
 from flowverdict.delivery.renderers import RENDERERS
 from flowverdict.verdict.contract import to_json
-from flowverdict_cli import answer, explain
+from flowverdict_cli import answer, explain, report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from flowverdict.core.errors import ObjectError
-    from flowverdict.flows.read_source import Reading
-    from flowverdict.verdict.batch import Batch
     from flowverdict.verdict.explanation import Explanation
+    from flowverdict_cli.explain import Explained
 
 _NARROWEST, _WIDEST = 60, 120  # columns of the answer
 _MARKUP = frozenset("\\`*_{}[]<>#|!&~")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write(  # noqa: PLR0913 - what was read, and how to print it
-    output: str,
-    explanations: Sequence[Explanation],
-    batch: Batch,
-    *,
-    readings: Sequence[Reading],
-    errors: Sequence[ObjectError],
-    has_rules: bool,
-    flows: bool,
-    least: Severity | None,
-) -> None:
+def write(output: str, explained: Explained, *, flows: bool) -> None:
     """Print explained flows to standard output.
 
     Parameters
@@ -50,9 +36,8 @@ def write(  # noqa: PLR0913 - what was read, and how to print it
         One of ``options.OUTPUTS``.
     flows
         With ``table``: one row for each flow in place of the answer.
-    least
-        The least severe problem that is shown, ``None`` for all.
     """
+    explanations = explained.explanations
     if output == "json":
         _print(map(to_json, explanations))
     elif output == "csv":
@@ -60,27 +45,18 @@ def write(  # noqa: PLR0913 - what was read, and how to print it
     elif output == "terraform":
         _print(explain.terraform(explanations))
     elif output in RENDERERS:
-        found = (each.notification for each in detections(explanations, batch.flows))
-        render = RENDERERS[output].render
-        _print(render(each) for each in found if least is None or each.severity.rank <= least.rank)
-    elif output == "table" and flows:
-        if explanations:
-            explain.show(explanations)
-    else:
-        found_answer = answer.answer_of(
-            explanations, batch, has_rules=has_rules, least=least or Severity.INFO
-        )
-        if output == "html":
-            from flowverdict_cli import report  # noqa: PLC0415 - the other forms need it not
-
-            click.echo(report.page_of(found_answer, explanations, batch, readings, errors))
-        elif output == "markdown":
-            _print(markdown_lines(found_answer))
-        else:
-            _show(found_answer)
+        _print(map(RENDERERS[output].render, answer.notifications(explained)))
+    elif output == "html":
+        click.echo(report.page_of(explained))
+    elif output == "markdown":
+        _print(markdown_lines(answer.answer_of(explained)))
+    elif not flows:
+        _show(answer.answer_of(explained))
+    elif explanations:
+        explain.show(explanations)
 
 
-def _print(lines: Iterator[str] | Sequence[str]) -> None:
+def _print(lines: Iterable[str]) -> None:
     for line in lines:
         click.echo(line)
 

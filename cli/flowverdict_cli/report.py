@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING
 
 from flowverdict.alerts.model import Remote, Severity, busiest
 from flowverdict.alerts.severity import severity_of
+from flowverdict.core.errors import FlowVerdictError
 from flowverdict.core.formatting import counted, isoformat
 from flowverdict.delivery.page.charts import Bars
 from flowverdict.delivery.page.page import Page, render
+from flowverdict_cli.answer import answer_of
+from flowverdict_cli.files import replace_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from flowverdict.core.errors import ObjectError
     from flowverdict.flows.read_source import Reading
     from flowverdict.verdict.batch import Batch
     from flowverdict.verdict.explanation import Explanation
-    from flowverdict_cli.answer import Answer
+    from flowverdict_cli.explain import Explained
 
 _INTERVALS = 60  # bars at the most
 _STEPS = (60, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 86_400)  # seconds
@@ -26,14 +30,25 @@ _MAX_SERIES = 8
 _MAX_REMOTES = 25
 
 
-def page_of(
-    answer: Answer,
-    explanations: Sequence[Explanation],
-    batch: Batch,
-    readings: Sequence[Reading],
-    errors: Sequence[ObjectError] = (),
-) -> str:
+def write(path: Path, explained: Explained) -> None:
+    """Write the page to a file, whole or not at all.
+
+    Raises
+    ------
+    FlowVerdictError
+        The file cannot be written.
+    """
+    try:
+        replace_whole(path, page_of(explained))
+    except OSError as error:
+        raise FlowVerdictError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def page_of(explained: Explained) -> str:
     """Return the page as HTML."""
+    answer = answer_of(explained)
+    explanations, read = explained.explanations, explained.read
+    batch, readings, errors = read.batch, read.readings, read.errors
     counts = batch.counts
     first = min(_starts(explanations), default=None)
     last = max((each.flow.traffic.last_end or 0 for each in explanations), default=None)

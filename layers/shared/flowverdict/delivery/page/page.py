@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from xml.etree.ElementTree import Element
 
+    from flowverdict.alerts.model import Link as ConsoleLink
     from flowverdict.alerts.model import Notice, Notification, RemediationText, Remote
 
 MAX_WHOLE = 200  # problems with all their details
@@ -188,22 +189,11 @@ def _problem(notification: Notification) -> Element:
 
 def _alert(alert: Alert) -> Iterator[Element]:
     yield element("p", alert.summary)
-    ends = "; ".join(end for end in (alert.local_end, alert.remote_end) if end is not None)
-    rows = [
-        ("Who", ends),
-        ("Where", alert.scope),
-        ("How much", how_much(alert)),
-        ("When", when(alert)),
-        ("Verdict", f"{alert.verdict_caption} ({confidence_in_words(alert)})"),
-        ("Service", alert.service),
-        ("Owner", ", ".join(f"{name} {value}" for name, value in alert.owners)),
-        ("Path", "; ".join([*([alert.path] if alert.path else []), *alert.notes])),
-    ]
     yield element(
         "dl",
         *(
             part
-            for label, text in rows
+            for label, text in _facts(alert).items()
             if text
             for part in (element("dt", label), element("dd", text))
         ),
@@ -212,21 +202,39 @@ def _alert(alert: Alert) -> Iterator[Element]:
         yield from _fix(alert.remediation)
     elif alert.remediation_reason is not None:
         yield element("p", element("b", "Fix: "), alert.remediation_reason)
-    if alert.evidence:
-        yield element("h3", "Why")
-        yield _list(item.detail for item in alert.evidence)
-    if alert.next_steps:
-        yield element("h3", "What to look at next")
-        yield _list(alert.next_steps)
-    if alert.explains:
-        yield element("h3", "This also explains")
-        yield _list(alert.explains)
-    urls = [(link.title, safe_url(link.url)) for link in alert.links]
+    for heading, lines in (
+        ("Why", [item.detail for item in alert.evidence]),
+        ("What to look at next", alert.next_steps),
+        ("This also explains", alert.explains),
+    ):
+        if lines:
+            yield element("h3", heading)
+            yield _list(lines)
+    yield from _places(alert.links)
+    yield element("p", f"Fingerprint {alert.fingerprint}", class_="quiet")
+
+
+def _facts(alert: Alert) -> dict[str, str]:
+    """Return what is known of an alert by its label; an empty text where nothing is."""
+    ends = (alert.local_end, alert.remote_end)
+    return {
+        "Who": "; ".join(end for end in ends if end is not None),
+        "Where": alert.scope,
+        "How much": how_much(alert),
+        "When": when(alert),
+        "Verdict": f"{alert.verdict_caption} ({confidence_in_words(alert)})",
+        "Service": alert.service,
+        "Owner": ", ".join(f"{name} {value}" for name, value in alert.owners),
+        "Path": "; ".join([*([alert.path] if alert.path else []), *alert.notes]),
+    }
+
+
+def _places(links: Sequence[ConsoleLink]) -> Iterator[Element]:
+    urls = [(link.title, safe_url(link.url)) for link in links]
     shown = [element("li", element("a", title, href=url)) for title, url in urls if url]
     if shown:
         yield element("h3", "Where to look")
         yield element("ul", *shown)
-    yield element("p", f"Fingerprint {alert.fingerprint}", class_="quiet")
 
 
 def _fix(fix: RemediationText) -> Iterator[Element]:
