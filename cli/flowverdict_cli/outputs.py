@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
+from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.renderers import RENDERERS
 from flowverdict.verdict.contract import to_json
 from flowverdict_cli import answer, explain, report
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _NARROWEST, _WIDEST = 60, 120  # columns of the answer
 _MARKUP = frozenset("\\`*_{}[]<>#|!&~")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 
 
 def write(output: str, explained: Explained, *, flows: bool) -> None:
@@ -98,7 +99,8 @@ def _cell(value: object) -> str:
         value = "; ".join(value)
     if not isinstance(value, str):
         return json.dumps(value)
-    return f"'{value}" if value.startswith(_FORMULA) else value
+    text = one_line(value)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
 
 
 def markdown_lines(shown: answer.Answer) -> Iterator[str]:
