@@ -11,8 +11,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowverdict.alerts.model import Alert
+
 if TYPE_CHECKING:
-    from flowverdict.alerts.model import Alert, Kind, Notice, Severity
+    from flowverdict.alerts.model import Kind, Notice, Severity
     from flowverdict.alerts.probe import Probe
     from flowverdict.alerts.recheck import Sample
     from flowverdict.flowlog.records import FlowDirection
@@ -36,11 +38,15 @@ class GroupKey(NamedTuple):
     # Requests to the same port from the internet and from inside are two alerts: the first waits
     # for the digest, the second is sent at once.
     for_digest: bool = False
+    # What hosts outside may have caused is never one alert with what they cannot cause: they choose
+    # its words, numbers and end.
+    is_from_outside: bool = False
 
     @property
     def fingerprint(self) -> str:
         """The alert's identity over time: 32 hexadecimal digits of a SHA-256 over the key."""
-        return fingerprint(*self)
+        *before, is_from_outside = self
+        return fingerprint(*before, *(("from outside",) if is_from_outside else ()))
 
 
 def fingerprint(*parts: object) -> str:
@@ -73,6 +79,11 @@ class Detection:
     feeds: tuple[str, ...] = ()
     inhibits: tuple[str, ...] = ()
     inhibited_by: tuple[str, ...] = ()
+
+    @property
+    def is_from_outside(self) -> bool:
+        """Whether hosts outside may have caused all that an alert tells."""
+        return isinstance(self.notification, Alert) and self.notification.from_outside
 
 
 type Urgency = tuple[int, bool, int, str]

@@ -264,6 +264,8 @@ class Alert(_Notification):
 
     Parameters
     ----------
+    from_outside
+        Whether hosts outside the organisation may have caused all of it by themselves.
     headline
         What happened, without addresses: ``Replies blocked by acl-0a1b rule 120``.
     near, far_port, outbound
@@ -294,6 +296,7 @@ class Alert(_Notification):
         When the first message of this episode was due, in Unix seconds; ``None`` before that.
     """
 
+    from_outside: bool = False
     headline: str
     near: str
     near_others: int = 0
@@ -430,6 +433,8 @@ class Alert(_Notification):
             else {"ports": self.targets[0], "addresses": self.targets[1]}
         )
         written["opened_at"] = isoformat(self.opened_at)
+        if not self.from_outside:
+            del written["from_outside"]
         del written["confidences"]
         return json.dumps(written)
 

@@ -133,7 +133,8 @@ def rate_limited_notice(rate_limit: RateLimit, hourly_limit: int, now: int) -> N
         title=f"{held_back} held back{so_far}: more than {hourly_limit:,} an hour",
         summary=(
             f"In the hour from {hour} there were more alerts than the {hourly_limit:,} messages "
-            f"that an hour may have. {held_back} {were} held back{so_far} ({by_severity}). "
+            "that an hour may have, or than the shares of them that an account's VPC and hosts of "
+            f"the internet may have. {held_back} {were} held back{so_far} ({by_severity}). "
             "They are counted; what still happens is told when its reminder is due."
         ),
         first_seen=rate_limit.hour,
