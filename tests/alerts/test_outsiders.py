@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from flowverdict.alerts import grouping
 from flowverdict.alerts.grouping import group
 from flowverdict.alerts.model import Alert
 from flowverdict.verdict.batch import FixedConfig
+from tests.helpers.fixes import NETWORK, explained, rejected
 from tests.helpers.shop import SHOP, WEB, batch_of, line
 
 WEB_ADDRESS, POD = "10.0.1.5", "10.0.1.7"  # at one interface
@@ -108,6 +111,43 @@ def test_only_the_alert_of_outsiders_says_so_in_json() -> None:
     (outside,) = alerts(*exchange("203.0.113.12", (50_122, 443)))
     assert '"from_outside": true' in outside.to_json()
     assert "from_outside" not in within.to_json()
+
+
+# --- services that anybody can use ----------------------------------------------------------------
+
+CLOUDFRONT, S3, LATTICE = "130.176.10.10", "3.5.134.9", "169.254.171.7"
+
+
+@pytest.mark.parametrize("server", [("web", "10.60.1.10"), ("cdn", "10.60.1.43")])
+def test_a_request_of_a_service_that_anybody_can_use_is_noise(server: tuple[str, str]) -> None:
+    interface, address = server
+    explanations = explained(rejected(interface, CLOUDFRONT, address, (40_117, 80), "ingress"))
+    (alert,) = (detection.notification for detection in group(explanations))
+    assert isinstance(alert, Alert)
+    assert (alert.severity, alert.path, alert.from_outside) == ("low", "internet", True)
+    assert alert.remote_end == (
+        f"{CLOUDFRONT}, on the internet: origin-facing (pl-0f60cloudfront), which anybody can use"
+    )
+
+
+@pytest.mark.parametrize(
+    ("remote", "port", "way", "path"),
+    [
+        (CLOUDFRONT, 443, "ingress", "aws-service"),  # the group lets the list in there
+        (CLOUDFRONT, 444, "ingress", "internet"),
+        (CLOUDFRONT, 444, "egress", "aws-service"),
+        (S3, 80, "ingress", "aws-service"),  # begins no connection
+        (LATTICE, 80, "ingress", "aws-service"),  # only for the VPC's own users
+    ],
+)
+def test_a_service_is_one_where_a_group_expects_it_or_no_stranger_uses_it(
+    remote: str, port: int, way: str, path: str
+) -> None:
+    ends = (remote, "10.60.1.43") if way == "ingress" else ("10.60.1.43", remote)
+    config = replace(NETWORK, endpoints=(), route_tables=())
+    (one,) = explained(rejected("cdn", *ends, (40_117, port), way), config=config)
+    assert one.endpoints is not None
+    assert one.endpoints.path == path
 
 
 # --- what stands for an alert ---------------------------------------------------------------------

@@ -61,13 +61,15 @@ def handshake(
     return [request, reply]
 
 
-def deliver(aws: LocalAws, name: str, lines: Sequence[str]) -> list[dict[str, Any]]:
+def deliver(
+    aws: LocalAws, name: str, lines: Sequence[str], header: str = HEADER
+) -> list[dict[str, Any]]:
     """Deliver a file and return the messages that follow."""
     key = (
         f"AWSLogs/{ACCOUNT}/vpcflowlogs/{REGION}/2026/11/22/"
         f"{ACCOUNT}_vpcflowlogs_{REGION}_fl-0a1b_20261122T1150Z_{name}.log"
     )
-    aws.put_object(ObjectRef(bucket=BUCKET, key=key), "\n".join([HEADER, *lines]).encode())
+    aws.put_object(ObjectRef(bucket=BUCKET, key=key), "\n".join([header, *lines]).encode())
     read = aws.invoke({"Records": [queue_message(name, notification(key))]})
     assert failed(read) == []
     return aws.alerts()
@@ -89,6 +91,22 @@ def test_a_handshake_from_a_port_that_no_client_sends_from_pages_nobody(aws: Loc
     (digest,) = aws.alerts()
     assert (digest["kind"], digest["records"]) == ("digest", 3)
     assert "create-network-acl-entry" not in str(digest)
+
+
+def test_a_service_that_anybody_can_use_pages_nobody(aws: LocalAws) -> None:
+    database = place(Company.found(), DATABASE)
+    lines = [
+        f"{line(database, (address, DATABASE), (41_000, 5432), 'ingress')} {service}"
+        for address, service in (
+            ("15.177.1.1", "ROUTE53_HEALTHCHECKS"),
+            ("130.176.1.1", "CLOUDFRONT_ORIGIN_FACING"),
+            ("198.51.100.1", "CODEBUILD"),
+        )
+    ]
+    assert deliver(aws, "services", lines, f"{HEADER} pkt-src-aws-service") == []
+    aws.later()
+    (digest,) = aws.alerts()
+    assert (digest["kind"], digest["records"]) == ("digest", 3)
 
 
 def outage(company: Company) -> list[str]:
