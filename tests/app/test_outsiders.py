@@ -152,6 +152,32 @@ def test_an_outage_is_told_as_it_would_be_without_an_attack() -> None:
     assert attacked == alone
 
 
+# --- text in the place of an id -------------------------------------------------------------------
+
+
+def test_a_name_in_the_place_of_an_interface_is_no_link_in_any_mail(aws: LocalAws) -> None:
+    hostile = ("vpc-evil.example", "subnet-0a1b", "eni-evil.example/x")
+    lost = f"8 {ACCOUNT} eni-evil.example/y - - - - - - - {NOW - 600} {NOW - 580} - SKIPDATA"
+    told = deliver(
+        aws,
+        "names",
+        [
+            line(hostile, (COLLEAGUE, "10.1.0.5"), (41_000, 5432), "ingress"),
+            line(hostile, (OUTSIDER, "10.1.0.5"), (41_000, 5432), "ingress"),
+            f"{lost} {hostile[0]} {hostile[1]} - - - - - {REGION} - -",
+        ],
+    )
+    assert {one["kind"] for one in told} == {"reject", "records-lost"}
+    aws.later()
+    assert any(one["kind"] == "digest" for one in aws.alerts())
+    mails = aws.emails()
+    assert len(mails) >= 3
+    for mail in mails:
+        assert "evil.example" not in mail.subject
+        assert "evil.example" not in mail.body
+    assert any("not an id: eni-evil[.]example[/]y" in mail.subject for mail in mails)
+
+
 # --- the hour's messages --------------------------------------------------------------------------
 
 

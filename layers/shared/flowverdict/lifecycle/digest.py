@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from flowverdict.alerts.detection import fingerprint
 from flowverdict.alerts.model import Alert, Kind, Notice, Section, Severity
 from flowverdict.core.formatting import counted, duration, isoformat
+from flowverdict.core.untrusted import shown_id
 from flowverdict.lifecycle.rate_limit import HOUR
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def _section(heading: str, alerts: Iterable[Alert]) -> Section:
     """Build a section with a line for each subject, the subject with the most packets first."""
     by_subject: defaultdict[str, list[Alert]] = defaultdict(list)
     for alert in alerts:
-        place = alert.vpc_id or ", ".join(alert.interfaces)
+        ids = alert.interfaces if alert.vpc_id is None else (alert.vpc_id,)
+        place = ", ".join(map(shown_id, ids))
         what = alert.headline if alert.kind is Kind.SCAN else alert.service
         by_subject[f"{what} at {place}"].append(alert)
     ranked = sorted(
