@@ -16,7 +16,7 @@ export AWS_EC2_METADATA_DISABLED := true
 # Else each of the processes that tests start compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-all accuracy cost bench bench-small e2e e2e-iam size local check lint format types imports template scan build lock clean audit fuzz fuzz-merge soak
+.PHONY: help setup demo test test-all accuracy cost bench bench-small scale e2e e2e-iam size local check lint format types imports template scan build lock clean audit fuzz fuzz-merge soak
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,7 +33,7 @@ test: .venv/.done .venv-sam/.done ## run the fast tests, in parallel
 # Whole files to each worker: the slow ones build a world for all their tests.
 test-all: .venv/.done .venv-sam/.done ## run all tests but the end-to-end ones (HYPOTHESIS_PROFILE=ci, SIMULATOR_SEEDS=3)
 	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} SIMULATOR_SEEDS=$${SIMULATOR_SEEDS:-3} \
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not e2e"
+	$(BIN)/python -m pytest -n auto --dist loadfile --durations=30 -m "not e2e"
 
 accuracy: .venv/.done ## verdicts and fixes against simulated VPCs, with figures (SIMULATOR_SEEDS=40)
 	SIMULATOR_SEEDS=$${SIMULATOR_SEEDS:-40} $(BIN)/python -m pytest -s tests/laws/test_against_simulator.py
@@ -64,6 +64,9 @@ bench: .venv-bench/.done ## how fast big files are read, beside gunzip and other
 
 bench-small: .venv-bench/.done ## the same on 200,000 records, failing where the ratios are far off
 	@.venv-bench/bin/python -m benchmarks --check --designs flowlogs-reader duckdb flowverdict parquet -- default-200k custom-200k
+
+scale: .venv/.done ## how the work for a file grows with the files of an account's Region (FILES="10 100 1000 5000", SCALE="--records 1000 --rejected 0.3")
+	@$(BIN)/python -m benchmarks.scale $${FILES:-} $${SCALE:-}
 
 size: $(LOCAL_STACK) ## size, cold start and imports of each built function, against a budget
 	$(BIN)/python -m scripts.measure_functions

@@ -26,6 +26,7 @@ from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flows.evidence import flows_of
 from flowverdict.flows.evidence_codec import pack, unpack
 from flowverdict.flows.read_source import read_object
+from flowverdict.flows.stored_evidence import evidence_for
 from flowverdict.verdict.batch import explain_flows
 from flowverdict_cli import cost_model
 from flowverdict_cli.cost_model import Line, Measured, Price, Workload
@@ -224,8 +225,8 @@ def measure(records: int, fields: str, runs: int) -> Measured:
         stored = {window: pack(evidence) for window, evidence in source.windows.items()}
         read = time.process_time()
         window, packed = max(stored.items(), key=lambda item: len(item[1]))
-        near = [unpack(packed)]
-        flows = flows_of(window, {window - 1: near, window: near, window + 1: near}, SEED)
+        near = {number: [unpack(packed)] for number in (window - 1, window, window + 1)}
+        flows = flows_of(window, evidence_for([window], near, SEED), SEED)
         alerts = detections(explain_flows([*flows.rejected()], None), flows)
         evaluated = time.process_time()
         counts = source.reading.counts

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -104,27 +103,6 @@ class Clients:
             except BotoCoreError as error:
                 raise FlowVerdictError(f"AWS: {error}") from error
         return self._made[service]
-
-
-def moment(text: str | None) -> datetime | None:
-    """Parse the time of ``--since`` and ``--until``; ``None`` without one.
-
-    A date alone is its midnight. A time without a zone is UTC.
-
-    Raises
-    ------
-    FlowVerdictError
-        The text is not a time.
-    """
-    if text is None:
-        return None
-    try:
-        read = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise FlowVerdictError(
-            f"{text!a} is not a time such as 2026-11-01 or 2026-11-01T12:00:00Z"
-        ) from error
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
 
 
 # --- the stack

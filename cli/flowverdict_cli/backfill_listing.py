@@ -111,7 +111,7 @@ class Selection:
     def skips(self, found: HistoryObject) -> Skipped | None:
         """Return why an object is not sent; ``None`` if it is sent."""
         if not self.all_objects:
-            if origin_of(found.key) == Origin():
+            if origin_of(found.key).region is None:
                 return Skipped.NOT_A_FLOW_LOG
             if found.size == 0:
                 return Skipped.EMPTY

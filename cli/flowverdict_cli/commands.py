@@ -22,12 +22,10 @@ from flowverdict_cli.extras import require
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from flowverdict.flows.read_source import Reading
-    from flowverdict.verdict.batch import FixedConfig
-
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_INCOMPLETE = 3
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 
 
@@ -61,7 +59,7 @@ def cli() -> None:
     "--log-format",
     metavar="FIELDS",
     help="Fields of lines without a header: names, or ${name} as EC2 shows them. "
-    "Default: AWS's default format.",
+    "\"auto\" tries AWS's known formats. Default: AWS's default format.",
 )
 @click.option(
     "--most",
@@ -72,32 +70,57 @@ def cli() -> None:
     help="Maximum number of flows to explain; the rest are only counted. "
     "0: all flows, at 2 KB of memory each.",
 )
-def explain(
-    files: Sequence[str], output: str, config: Path | None, log_format: str | None, most: int
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="Read only files named after this time or later, and records of a log group from then on "
+    "(2026-11-01 or 2026-11-01T12:00:00Z). Default for a log group: its last hour.",
+)
+@click.option("--until", metavar="TIME", help="The same, before this time.")
+def explain(  # noqa: PLR0913, PLR0917 - one argument for each option
+    files: Sequence[str],
+    output: str,
+    config: Path | None,
+    log_format: str | None,
+    most: int,
+    since: str | None,
+    until: str | None,
 ) -> None:
     """Explain why each flow in FILEs was rejected.
 
-    FILEs are VPC flow logs as AWS delivers them to S3: text, gzipped text or Parquet; "-" is
-    standard input. All files are read before the first verdict, because a request and its reply may
-    be in different files.
+    FILEs are files, folders, patterns such as "logs/*.gz", s3://BUCKET/PREFIX or
+    cloudwatch:LOG-GROUP; "-" is standard input. Flow logs are read as AWS delivers them to S3,
+    text, gzipped text or Parquet, and as AWS's console, CLI, Athena, Firehose and Security Lake
+    write them (docs/inputs.md). A file that is there twice is read once. All files are read before
+    the first verdict, because a request and its reply may be in different files.
 
     \b
     flowverdict explain 123456789012_vpcflowlogs_eu-west-1_fl-0a1b_20261122T1200Z_4f2a.log.gz
     flowverdict explain --config rules.json *.log.gz
     flowverdict explain --output json *.log.gz | jq 'select(.verdict == "network-acl")'
-    aws logs filter-log-events --log-group-name vpc --output text \\
-        --query 'events[].[message]' | flowverdict explain -
+    flowverdict explain --since 2026-11-22 --until 2026-11-23 s3://my-flow-logs/AWSLogs/
+    flowverdict explain cloudwatch:vpc-flow-logs
+    aws logs tail vpc-flow-logs | flowverdict explain -
 
-    A summary of the records goes to standard error. Exit status: 0 if all files were read, 2 if a
-    file could not be read.
+    A summary of the records goes to standard error. A file that cannot be read is named there; the
+    flows of the other files are explained, and what depends on the missing records is said with
+    less confidence. Exit status: 0 if all files were read, 3 if some were, 2 if none was.
     """  # noqa: D301 - \b is click's mark for lines to leave alone
     from flowverdict.verdict.contract import to_json  # noqa: PLC0415 - --help starts fast
     from flowverdict_cli import explain  # noqa: PLC0415 - as above
+    from flowverdict_cli.inputs import Period, moment  # noqa: PLC0415 - as above
 
-    configs = None if config is None else _load_rules(config)
-    batch, readings = explain.read_files(
-        files, explain.headerless_formats(log_format), None if most == 0 else most
+    configs = None if config is None else explain.load_rules(config)
+    read = explain.read_files(
+        files,
+        explain.headerless_formats(log_format),
+        None if most == 0 else most,
+        Period(since=moment(since), until=moment(until)),
     )
+    batch, errors = read.batch, read.errors
+    explain.print_errors(errors)
+    if errors and not read.readings:
+        sys.exit(EXIT_USAGE)
     explanations = batch.explanations(configs)
     if output == "json":
         for explanation in explanations:
@@ -109,34 +132,12 @@ def explain(
         explain.show(explanations)
     if sys.stdout is not None:
         sys.stdout.flush()
-    _print_remarks(readings)
+    explain.print_remarks(read.readings, read.notes)
     for line in explain.aggregated_lines(batch):
         click.echo(one_line(line), err=True)
     click.echo(explain.summary(batch, len(explanations)), err=True)
-
-
-def _load_rules(path: Path) -> FixedConfig:
-    """Return the rules of a snapshot file; print what had to be left out to standard error."""
-    from flowverdict.network.snapshot import load_snapshot  # noqa: PLC0415 - --help starts fast
-    from flowverdict.verdict.batch import FixedConfig  # noqa: PLC0415 - as above
-
-    config = load_snapshot(path)
-    for note in config.notes:
-        click.echo(one_line(f"{path}: {note}"), err=True)
-    return FixedConfig(config)
-
-
-def _print_remarks(readings: Sequence[Reading]) -> None:
-    for reading in readings:
-        for sample in reading.samples:
-            click.echo(one_line(f"{reading.name}: {sample}"), err=True)
-        if reading.unknown_fields:
-            click.echo(
-                one_line(
-                    f"{reading.name}: unknown fields, ignored: {', '.join(reading.unknown_fields)}"
-                ),
-                err=True,
-            )
+    if errors:
+        sys.exit(EXIT_INCOMPLETE)
 
 
 @cli.command()
@@ -348,13 +349,13 @@ def check(  # noqa: PLR0913, PLR0917 - one argument for each option
         for problem in error.problems:
             click.echo(one_line(f"{file}: {problem}"), err=True)
         sys.exit(EXIT_USAGE)
-    explanations = summary = None
-    readings: list[Reading] = []
+    explanations = read = None
     if logs:
-        configs = None if config is None else _load_rules(config)
-        batch, readings = explain.read_files(logs, explain.headerless_formats(log_format))
-        explanations = batch.explanations(configs)
-        summary = explain.summary(batch, len(explanations))
+        configs = None if config is None else explain.load_rules(config)
+        read = explain.read_files(logs, explain.headerless_formats(log_format))
+        if read.errors:
+            raise read.errors[0]
+        explanations = read.batch.explanations(configs)
     checked = policy_check.check(file, notification, moment, explanations)
     if output == "json":
         click.echo(policy_check.to_json(checked))
@@ -362,9 +363,9 @@ def check(  # noqa: PLR0913, PLR0917 - one argument for each option
         policy_check.show(checked)
     if sys.stdout is not None:
         sys.stdout.flush()
-    _print_remarks(readings)
-    if summary is not None:
-        click.echo(summary, err=True)
+    if read is not None and explanations is not None:
+        explain.print_remarks(read.readings, read.notes)
+        click.echo(explain.summary(read.batch, len(explanations)), err=True)
 
 
 @cli.command()
@@ -452,12 +453,11 @@ def backfill(  # noqa: PLR0913, PLR0917 - one argument for each option
     require("aws", "backfill")
     from flowverdict_cli import backfill  # noqa: PLC0415 - the AWS SDK is an extra
     from flowverdict_cli.backfill_listing import Location, Selection  # noqa: PLC0415 - as above
+    from flowverdict_cli.inputs import moment  # noqa: PLC0415 - as above
 
     request = backfill.Request(
         location=Location.from_url(source),
-        selection=Selection(
-            since=backfill.moment(since), until=backfill.moment(until), all_objects=all_objects
-        ),
+        selection=Selection(since=moment(since), until=moment(until), all_objects=all_objects),
         stack_name=stack_name,
         queue_url=queue_url,
         region=region,

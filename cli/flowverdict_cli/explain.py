@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,17 +21,19 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from flowverdict.core.errors import FlowVerdictError, ObjectError
+from flowverdict.core.errors import EmptyObjectError, FlowVerdictError, ObjectError
 from flowverdict.core.formatting import counted
 from flowverdict.core.garbage_collection import collect_rarely
 from flowverdict.core.untrusted import one_line
-from flowverdict.flowlog.records import DEFAULT_FORMATS, RecordFormat
+from flowverdict.flowlog.records import DEFAULT_FORMATS, KNOWN_FORMATS, RecordFormat
 from flowverdict.flows.model import epoch_to_datetime
-from flowverdict.verdict.batch import Batch
+from flowverdict.network.snapshot import load_snapshot
+from flowverdict.verdict.batch import Batch, FixedConfig
 from flowverdict.verdict.model import Confidence, VerdictKind
 from flowverdict.verdict.remediation.model import Remediation
 from flowverdict.verdict.wording import because, caption, connection, most_of, what_was_rejected
 from flowverdict_cli.extras import missing
+from flowverdict_cli.inputs import Contents, Input, Period, find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,51 +43,115 @@ if TYPE_CHECKING:
     from flowverdict.verdict.explanation import Explanation
 
 
-STDIN = "-"
 # A megabyte of gzip takes a second or two; smaller inputs need no progress bar.
 _PROGRESS_FROM_BYTES = 1_000_000
 _MAX_AGGREGATED = 10  # interfaces whose aggregated flows are printed
 _UNFOLDED_WIDTH = 10_000  # of a table in a file or a pipe: each flow on one line
 
 
-def headerless_formats(text: str | None) -> tuple[RecordFormat, ...]:
-    """Return the formats of lines without a header; ``None`` and ``default`` are AWS's defaults.
+def headerless_formats(text: str | None) -> tuple[RecordFormat, ...] | None:
+    """Return the formats of lines without a header.
+
+    ``default`` stands for AWS's default formats, ``auto`` for all formats that AWS's console and
+    documentation make; ``None`` where none are given.
 
     Raises
     ------
     FormatError
-        The text does not name a field.
+        The text does not name a field, or a name is misspelt.
     """
-    return DEFAULT_FORMATS if text in {None, "default"} else (RecordFormat.from_text(str(text)),)
+    if text is None:
+        return None
+    if text == "auto":
+        return KNOWN_FORMATS
+    return DEFAULT_FORMATS if text == "default" else (RecordFormat.from_text(text),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesRead:
+    """All files that were read, and what is to be said about them.
+
+    Parameters
+    ----------
+    batch
+        What was read. It has nothing of the files that could not be read, and knows that their
+        records are missing.
+    readings
+        The counts of each file.
+    errors
+        Of the files that do not exist, cannot be read or are not flow logs.
+    notes
+        What was not read, and why that is no error.
+    """
+
+    batch: Batch
+    readings: list[Reading]
+    errors: list[ObjectError]
+    notes: list[str]
 
 
 def read_files(
     names: Sequence[str],
-    headerless: tuple[RecordFormat, ...] = DEFAULT_FORMATS,
+    headerless: tuple[RecordFormat, ...] | None = None,
     most: int | None = None,
-) -> tuple[Batch, list[Reading]]:
+    period: Period = Period(),  # noqa: B008 - frozen, nothing to share
+) -> FilesRead:
     """Read all files into one batch, with a progress bar on a terminal.
 
     Parameters
     ----------
+    names
+        Files, folders, patterns, ``s3://bucket/prefix``, ``cloudwatch:LOG-GROUP``, ``-``.
     headerless
-        Formats that lines without a header may have.
+        Formats that lines without a header may have; ``None`` for those that AWS describes, or
+        else its default formats.
     most
         Maximum number of rejected flows to evaluate individually, ``None`` for all.
+    period
+        The time of the records.
 
     Raises
     ------
-    ObjectError
-        A file does not exist, cannot be read, or is not a flow log.
+    FlowVerdictError
+        A file is Parquet and DuckDB is not installed, or a place cannot be listed.
     """
     collect_rarely()
-    batch = Batch(most)
-    readings = []
-    with _progress(names) as progress:
-        for name in names:
-            with _opened(name, progress) as stream, _parquet_installed(_title(name)):
-                readings.append(batch.add_file(stream, name=_title(name), headerless=headerless))
-    return batch, readings
+    inputs, notes = find(names, period)
+    read = FilesRead(batch=Batch(most), readings=[], errors=[], notes=notes)
+    contents = Contents()
+    with _progress(inputs) as progress:
+        for found in inputs:
+            try:
+                with found.open() as plain, _parquet_installed(found.name):
+                    earlier, stream = contents.seen(found, _shown(found, plain, progress))
+                    if earlier is not None:
+                        notes.append(f"{found.name}: the same content as {earlier.name}, read once")
+                        continue
+                    formats = headerless or found.formats or DEFAULT_FORMATS
+                    read.readings.append(
+                        read.batch.add_file(stream, name=found.name, headerless=formats)
+                    )
+            except EmptyObjectError as error:
+                if found.may_be_empty:
+                    notes.append(f"{found.name}: no records of that time")
+                else:
+                    _failed(read, found, error)
+            except ObjectError as error:
+                _failed(read, found, error)
+    return read
+
+
+def _failed(read: FilesRead, found: Input, error: ObjectError) -> None:
+    read.batch.add_unread(found.name)  # a file that was not opened was not added either
+    read.errors.append(error)
+
+
+def load_rules(path: Path) -> FixedConfig:
+    """Return the rules of a snapshot file; print what had to be left out to standard error."""
+    config = load_snapshot(path)
+    for note in config.notes:
+        click.echo(one_line(f"{path}: {note}"), err=True)
+    return FixedConfig(config)
 
 
 @contextmanager
@@ -97,14 +165,8 @@ def _parquet_installed(name: str) -> Iterator[None]:
         raise FlowVerdictError(missing("parquet", f"{name}: Parquet", "duckdb")) from error
 
 
-def _title(name: str) -> str:
-    return "standard input" if name == STDIN else name
-
-
-def _progress(names: Sequence[str]) -> AbstractContextManager[Progress | None]:
-    total = sum(
-        Path(name).stat().st_size for name in names if name != STDIN and Path(name).is_file()
-    )
+def _progress(inputs: Sequence[Input]) -> AbstractContextManager[Progress | None]:
+    total = sum(found.size or 0 for found in inputs)
     if not sys.stderr.isatty() or total < _PROGRESS_FROM_BYTES:
         return nullcontext()
     columns = (
@@ -117,22 +179,32 @@ def _progress(names: Sequence[str]) -> AbstractContextManager[Progress | None]:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-@contextmanager
-def _opened(name: str, progress: Progress | None) -> Iterator[BinaryIO]:
-    if name == STDIN:
-        if sys.stdin is None:
-            raise ObjectError(_title(name), "closed")
-        yield sys.stdin.buffer
-        return
-    try:
-        with Path(name).open("rb") as plain:
-            if progress is None:
-                yield plain
-            else:
-                size = Path(name).stat().st_size
-                yield progress.wrap_file(plain, total=size, description=Path(name).name)
-    except OSError as error:
-        raise ObjectError(name, (error.strerror or str(error)).lower()) from error
+def _shown(found: Input, stream: BinaryIO, progress: Progress | None) -> BinaryIO:
+    if progress is None or found.size is None:
+        return stream
+    return progress.wrap_file(stream, total=found.size, description=Path(found.name).name)
+
+
+def print_errors(errors: Sequence[FlowVerdictError]) -> None:
+    """Print one line for each error to standard error."""
+    for error in errors:
+        click.echo(f"flowverdict: {error}", err=True)
+
+
+def print_remarks(readings: Sequence[Reading], notes: Sequence[str] = ()) -> None:
+    """Print what was not read, malformed or unknown in the files to standard error."""
+    for note in notes:
+        click.echo(one_line(note), err=True)
+    for reading in readings:
+        for sample in reading.samples:
+            click.echo(one_line(f"{reading.name}: {sample}"), err=True)
+        if reading.unknown_fields:
+            click.echo(
+                one_line(
+                    f"{reading.name}: unknown fields, ignored: {', '.join(reading.unknown_fields)}"
+                ),
+                err=True,
+            )
 
 
 def show(explanations: Sequence[Explanation]) -> None:
@@ -271,11 +343,13 @@ def summary(batch: Batch, flows: int) -> str:
         (counts.transit_gateway, "of a transit gateway without a lost packet"),
         (counts.malformed.total(), "malformed"),
     ]
+    strays = counts.stray_lines
+    between = f"; {counted(strays, 'line')} of other text passed over" if strays else ""
     left_out = "".join(f", {count:,} {what}" for count, what in extras if count)
     others = " and more, counted together" if batch.flows.aggregated else ""
     return (
         f"{counted(counts.records, 'record')}: {counts.accepted:,} accepted, "
-        f"{counts.rejected:,} rejected in {counted(flows, 'flow')}{others}{left_out}"
+        f"{counts.rejected:,} rejected in {counted(flows, 'flow')}{others}{left_out}{between}"
     )
 
 

@@ -23,7 +23,8 @@ from flowverdict.core.untrusted import one_line
 from flowverdict.policy.document import MAX_DOCUMENT_BYTES, parse_policy
 from flowverdict.policy.entries import Silence
 from flowverdict.policy.values import parse_time
-from flowverdict_cli.explain import STDIN, console_for_stdout
+from flowverdict_cli.explain import console_for_stdout
+from flowverdict_cli.inputs import STDIN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,6 +11,7 @@ from flowverdict.alerts.model import Alert
 from tests.helpers.shop import APP, batch_of, line
 
 
+@pytest.mark.slow
 def test_a_scan_of_thousands_of_ports_is_one_alert_and_every_flow_is_counted() -> None:
     tail = "2 203.0.113.1 10.0.2.20 ingress -"
     scan = (line(APP, "203.0.113.1 10.0.2.20", f"40000 {port}", tail) for port in range(1, 3_001))

@@ -43,6 +43,7 @@ BROKEN: dict[str, tuple[bytes | None, str]] = {
 
 
 # The readers' own tests have every way in which an object is broken.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "what",
     [
@@ -109,6 +110,7 @@ def test_an_object_broken_half_way_contributes_nothing(aws: LocalAws) -> None:
     assert aws.alerts() == []
 
 
+@pytest.mark.slow
 def test_of_a_message_with_one_broken_object_of_two_the_other_is_told_once(aws: LocalAws) -> None:
     both = notification(put_scenario(aws, "outbound-response"))
     both["Records"] += notification(KEY % "gone")["Records"]
@@ -153,6 +155,7 @@ def test_a_direct_event_of_unknown_shape_raises(aws: LocalAws) -> None:
     assert isinstance(aws.invoke({"awslogs": {"data": "!"}}).error, EnvelopeError)
 
 
+@pytest.mark.slow
 def test_a_poison_message_ends_in_the_dead_letter_queue_and_the_others_do_not(
     aws: LocalAws,
 ) -> None:

@@ -119,6 +119,7 @@ def test_an_object_delivered_again_counts_once(aws: LocalAws, times: int, batche
     check_told_once(aws)
 
 
+@pytest.mark.slow
 def test_an_object_counts_once_in_whatever_form_it_is_named(aws: LocalAws) -> None:
     key = put(aws, key_of("fl-aa"), REPLY)
     by_sns = {
@@ -142,6 +143,7 @@ def test_a_log_event_delivered_again_counts_once(aws: LocalAws, times: int) -> N
     check_told_once(aws)
 
 
+@pytest.mark.slow
 def test_log_events_count_once_in_whatever_company_they_come(aws: LocalAws) -> None:
     lines = [reply(40_001, at, packets=3) for at in (0, 60, 120)]
     parts = [lines, lines[:1], lines[1:], lines[::-1], lines[1:2] * 2]
@@ -152,6 +154,7 @@ def test_log_events_count_once_in_whatever_company_they_come(aws: LocalAws) -> N
     check_told_once(aws, records=3, packets=9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("first", ["fl-aa", pytest.param("fl-bb", marks=pytest.mark.slow)])
 def test_a_flow_that_two_flow_logs_report_counts_once(
@@ -177,6 +180,7 @@ def test_a_flow_that_two_flow_logs_report_counts_once(
     assert len(messages) == (2 if together or first == "fl-bb" else 4)
 
 
+@pytest.mark.slow
 def test_ten_minutes_records_and_a_minutes_records_count_once(aws: LocalAws) -> None:
     minutes = [reply(40_001, 60 * minute, 59) for minute in range(10)]
     for number, line in enumerate(minutes):
@@ -228,9 +232,9 @@ def test_a_request_that_comes_late_corrects_the_alert_and_says_what_it_is(aws: L
         "critical",
         totals(fired),
     )
-    assert corrected["status_reason"].endswith(f"It was told before as: {fired['title']}")
+    assert corrected["status_reason"].endswith(f"It was notified before as: {fired['title']}")
     assert (withdrawn["status"], withdrawn["fingerprint"]) == ("resolved", fired["fingerprint"])
-    assert withdrawn["status_reason"].endswith(f"It is told as: {corrected['title']}")
+    assert withdrawn["status_reason"].endswith(f"It is notified as: {corrected['title']}")
     assert (unrelated["status"], unrelated["status_reason"]) == ("firing", None)
     check_golden([email for email in aws.emails() if "10.0.2.20" in email.subject])
 

@@ -126,6 +126,7 @@ def office(aws: LocalAws) -> Iterator[Office]:
 FIRED = ("reject", "firing", None)
 
 
+@pytest.mark.slow
 def test_half_an_hour_without_flow_logs_resolves_nothing(office: Office) -> None:
     office.wait(30, logs=True)
     office.company.keep_replies_in()
@@ -158,6 +159,7 @@ def test_half_an_hour_without_flow_logs_resolves_nothing(office: Office) -> None
     assert office.take() == [("no-flow-logs", "resolved", "fixed")]
 
 
+@pytest.mark.slow
 def test_flow_logs_that_come_again_let_the_alerts_end_as_they_are(office: Office) -> None:
     office.wait(30, logs=True)
     office.company.keep_replies_in()
@@ -206,6 +208,7 @@ def accepted(office: Office, remote: str, port: int = 34_567, flags: int = SYN) 
     return office.line(DATABASE, remote, (port, 5432), flags, accepted=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("remotes", "later", "ending"),
     [
@@ -246,6 +249,7 @@ def test_accepted_connections_of_every_client_are_fixed(
         )
 
 
+@pytest.mark.slow
 def test_what_was_accepted_before_the_last_reject_proves_nothing(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,6 +264,7 @@ def test_what_was_accepted_before_the_last_reject_proves_nothing(
     assert office.take() == [("reject", "resolved", "quiet")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("port", "ending"), [(50_000, "fixed"), (50_001, "quiet")])
 def test_a_reply_is_fixed_only_by_a_reply_to_the_same_port(
     office: Office, monkeypatch: pytest.MonkeyPatch, port: int, ending: str
@@ -277,6 +282,7 @@ def test_a_reply_is_fixed_only_by_a_reply_to_the_same_port(
     assert office.take() == [("reject", "resolved", ending)]
 
 
+@pytest.mark.slow
 def test_evidence_that_cannot_be_read_ends_an_alert_as_quiet_and_is_counted(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:

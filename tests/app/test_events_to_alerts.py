@@ -107,6 +107,7 @@ def test_every_sample_event_has_an_expectation() -> None:
 EVERYDAY = {"sqs-s3-delivery", "cloudwatch-logs"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

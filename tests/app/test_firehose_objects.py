@@ -123,6 +123,7 @@ def test_a_broken_object_fails_alone_and_whole(aws: LocalAws) -> None:
     assert len(aws.alerts()) == 1
 
 
+@pytest.mark.slow
 def test_a_log_group_of_another_format_is_refused_and_named(aws: LocalAws) -> None:
     aws.make_samples()
     words = [envelope([f"no record {n}" for n in range(9)], log_group=GROUP, log_stream="odd")]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.model import Alert, RemediationText
@@ -14,13 +16,15 @@ from flowverdict.lifecycle.feed_readings import FeedReadings
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.windows import WindowEvaluator
+from flowverdict.network.model import NetworkAclEntry
 from flowverdict.verdict.batch import FixedConfig
 from tests.helpers.alert_samples import Outbox
-from tests.helpers.fixes import FIELDS, NETWORK, rejected
+from tests.helpers.fixes import FIELDS, NETWORK, crowded, rejected, with_acl, with_group
 from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
 
 if TYPE_CHECKING:
     from flowverdict.flows.read_source import SourceRead
+    from flowverdict.network.configuration import NetConfig
 
 NOW = 1_795_349_000
 KEY = (
@@ -34,7 +38,8 @@ GROUP_ONLY = rejected("denied", "10.60.1.21", "10.60.4.10", (40_131, 9000), "ing
 class Stack:
     """Stores and a topic; each delivery is an invocation of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: NetConfig = NETWORK) -> None:
+        self.config = config
         self.store, self.evidence, self.outbox = MemoryStore(), MemoryEvidence(), Outbox()
 
     def deliver(self, number: int, *records: str) -> None:
@@ -46,7 +51,7 @@ class Stack:
             intervals=intervals,
             feeds=FeedReadings(self.store, intervals),
             evidence=self.evidence,
-            configs=FixedConfig(NETWORK),
+            configs=FixedConfig(self.config),
             policies=None,
             observability=Observability("tried"),
             clock=lambda: NOW,
@@ -81,6 +86,49 @@ def test_two_alerts_of_two_invocations_offer_a_rule_once() -> None:
     assert group_only.shared == both.commands[1:]
     sent = [alert for alert in stack.outbox.sent if isinstance(alert, Alert)]
     assert [alert.remediation for alert in sent] == [both, group_only]
+
+
+TO_WEB = [
+    rejected("web", "10.60.1.20", "10.60.1.10", (40_100, port), "ingress") for port in (8080, 8081)
+]
+
+
+def test_a_group_with_room_for_one_rule_gets_one_of_two_windows() -> None:
+    stack = Stack(with_group("sg-0f60web", lambda group: crowded(group, 59)))
+    stack.deliver(1, TO_WEB[0])
+    stack.deliver(2, TO_WEB[1])
+    first, second = (alert for alert in stack.outbox.sent if isinstance(alert, Alert))
+    assert first.remediation is not None
+    assert second.remediation is None
+    assert "what open fixes add counts too" in (second.remediation_reason or "")
+    # Evaluated again, the first alert keeps its fix.
+    stack.deliver(3, TO_WEB[0])
+    assert [*stack.fixes().values()] == [first.remediation]
+
+
+def test_a_network_acl_with_room_for_one_entry_gets_one_of_two_windows() -> None:
+    entries = tuple(
+        NetworkAclEntry(
+            rule_number=number,
+            egress=False,
+            action="allow",
+            protocol="50",
+            network=ip_network("192.0.2.0/24"),
+        )
+        for number in range(1, 18)
+    )
+    stack = Stack(
+        with_acl(
+            "acl-0f60closed", lambda acl: replace(acl, entries=(*(acl.entries or ()), *entries))
+        )
+    )
+    for number, port in enumerate((8443, 9000)):
+        record = rejected("api", "10.60.1.20", "10.60.2.10", (40_100, port), "ingress")
+        stack.deliver(number, record)
+    first, second = (alert for alert in stack.outbox.sent if isinstance(alert, Alert))
+    assert first.remediation is not None
+    assert second.remediation is None
+    assert "open fixes add 1" in (second.remediation_reason or "")
 
 
 def test_what_is_delivered_again_changes_no_fix() -> None:

@@ -61,6 +61,7 @@ def test_an_object_that_claims_to_be_a_flow_log_and_is_none_still_fails(aws: Loc
     assert invocation.counts["passed_over"] == 0
 
 
+@pytest.mark.slow
 def test_a_foreign_object_of_a_direct_event_is_acknowledged_too(aws: LocalAws) -> None:
     invocation = aws.invoke(notification(TRAIL))
     assert invocation.error is None

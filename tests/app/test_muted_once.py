@@ -90,6 +90,7 @@ def test_flows_that_another_entry_mutes_after_an_edit_are_not_counted_again(aws:
     assert (third.counts["flows_muted"], logged(third)) == (1, [("silences[0]", 1)])
 
 
+@pytest.mark.slow
 def test_flows_counted_as_muted_are_those_that_came_to_a_window(aws: LocalAws) -> None:
     # Without a policy the flow is not muted. With the policy, the next evaluation of the window
     # counts both flows.

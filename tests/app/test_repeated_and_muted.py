@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import boto3
+import pytest
 
 from flowverdict.app import deadlines
 from flowverdict.flowlog.object_key import ObjectRef
@@ -20,8 +21,6 @@ from tests.helpers.events import (
 )
 
 if TYPE_CHECKING:
-    import pytest
-
     from flowverdict_cli.local_aws import LocalAws
 
 
@@ -62,6 +61,7 @@ def test_what_is_delivered_again_adds_nothing(aws: LocalAws) -> None:
     assert (resolved["status"], resolved["records"]) == ("resolved", 1)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_in_time_goes_back_to_the_queue_and_the_rest_is_told(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +93,7 @@ def test_what_cannot_be_read_in_time_goes_back_to_the_queue_and_the_rest_is_told
     assert [alert["leg"] for alert in aws.alerts()] == ["request"]
 
 
+@pytest.mark.slow
 def test_what_is_muted_while_it_goes_on_ends_without_a_word(aws: LocalAws) -> None:
     aws.invoke(queue_event(notification(put_scenario(aws, "outbound-response"))))
     assert len(aws.alerts()) == 1

@@ -54,8 +54,10 @@ def test_the_reader_role_is_read() -> None:
             "READER_ROLE_NAME": "flowverdict-reader",
             "READER_EXTERNAL_ID": "a-secret:1",
             "READER_ACCOUNTS": "123456789012,210987654321",
+            "READER_ORGANIZATION": "o-a1b2c3d4e5",
         }
     )
+    assert settings.reader_organization == "o-a1b2c3d4e5"
     assert (settings.reader_role_name, settings.reader_external_id, settings.reader_accounts) == (
         "flowverdict-reader",
         "a-secret:1",
@@ -68,6 +70,7 @@ def test_the_reader_role_is_read() -> None:
     [
         ("READER_ROLE_NAME", "arn:aws:iam::123456789012:role/reader"),
         ("READER_ROLE_NAME", "path/reader"),
+        ("READER_ORGANIZATION", "a1b2c3d4e5"),
         ("READER_ROLE_NAME", "x" * 65),
         ("READER_EXTERNAL_ID", "a b"),
         ("READER_EXTERNAL_ID", "x"),

@@ -124,6 +124,7 @@ def check_comes_again(queue: Queue, at: int) -> None:
     assert len(queue.aws.alerts()) == 1
 
 
+@pytest.mark.slow
 def test_a_throttled_file_comes_again_in_a_minute(
     queue: Queue, throttle: Callable[[str | None], None]
 ) -> None:
@@ -183,6 +184,7 @@ def test_an_object_that_no_other_try_brings_waits_as_long_as_the_queue_says(queu
     assert queue.poll(WHOLE_WAIT) is not None
 
 
+@pytest.mark.slow
 def test_a_message_that_cannot_be_given_back_soon_comes_back_later_and_the_log_says_so(
     queue: Queue, throttle: Callable[[str | None], None]
 ) -> None:
@@ -236,6 +238,7 @@ def check_named(alerts: list[dict[str, Any]]) -> str:
     return str(alert["fingerprint"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["Describe", "DescribeSecurityGroups"])
 def test_an_alert_that_names_a_rule_stands_while_the_rules_cannot_be_read_for_now(
     queue: Queue,
@@ -266,6 +269,7 @@ def test_an_alert_that_names_a_rule_stands_while_the_rules_cannot_be_read_for_no
     assert not over["status_reason"].startswith("Corrected")
 
 
+@pytest.mark.slow
 def test_the_last_try_goes_on_without_the_rules(
     queue: Queue, samples: SampleWorld, throttle: Callable[[str | None], None]
 ) -> None:
@@ -280,6 +284,7 @@ def test_the_last_try_goes_on_without_the_rules(
     assert {alert["status"] for alert in queue.aws.alerts()} == {"firing", "resolved"}
 
 
+@pytest.mark.slow
 def test_a_window_that_never_had_its_rules_is_told_at_once_without_them(
     queue: Queue, samples: SampleWorld, throttle: Callable[[str | None], None]
 ) -> None:
@@ -295,6 +300,7 @@ def test_a_window_that_never_had_its_rules_is_told_at_once_without_them(
     assert "security-group" in {alert["verdict"] for alert in queue.aws.alerts()}
 
 
+@pytest.mark.slow
 def test_rules_that_nobody_may_read_postpone_nothing(
     queue: Queue, samples: SampleWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,6 +321,7 @@ def test_rules_that_nobody_may_read_postpone_nothing(
     assert failed(second) == []
 
 
+@pytest.mark.slow
 def test_a_death_between_evidence_and_verdict_loses_no_patience_with_the_rules(
     queue: Queue,
     samples: SampleWorld,
@@ -348,6 +355,7 @@ def test_a_death_between_evidence_and_verdict_loses_no_patience_with_the_rules(
     assert (over["fingerprint"], over["flows"]) == (fingerprint, 2)
 
 
+@pytest.mark.slow
 def test_a_log_event_is_postponed_twice_and_its_last_try_goes_on_without_the_rules(
     aws: LocalAws, samples: SampleWorld, throttle: Callable[[str | None], None]
 ) -> None:

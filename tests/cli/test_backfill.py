@@ -58,6 +58,7 @@ def test_every_object_of_several_pages_is_sent_once_and_an_interrupted_run_conti
     assert stage.newly_sent() == [key_of(1_300)]
 
 
+@pytest.mark.slow
 def test_progress_is_printed_in_lines_without_a_terminal(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,6 +75,7 @@ def test_progress_is_printed_in_lines_without_a_terminal(
     assert backfill.ALERTS_NOTE in err
 
 
+@pytest.mark.slow
 def test_skipped_objects_are_counted(stage: Stage) -> None:
     stage.put(
         key_of(0),
@@ -114,6 +116,7 @@ def test_a_window_of_time_is_what_is_sent(stage: Stage) -> None:
     assert 'the state of another backfill: until is "2026-10-04T00:00:00+00:00", not null' in err
 
 
+@pytest.mark.slow
 def test_a_state_of_another_queue_is_refused(stage: Stage) -> None:
     stage.put(key_of(0))
     assert stage.run()[0] == 0
@@ -127,6 +130,7 @@ def test_a_state_of_another_queue_is_refused(stage: Stage) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_rate_is_kept(stage: Stage) -> None:
     stage.put(*(key_of(number) for number in range(45)))
     now = [0.0]
@@ -183,6 +187,7 @@ def test_a_dry_run_says_all_and_sends_nothing(stage: Stage) -> None:
     assert [*Path().iterdir()] == []
 
 
+@pytest.mark.slow
 def test_a_dry_run_after_an_interrupted_one_says_what_is_left(stage: Stage) -> None:
     stage.put(*(key_of(number) for number in range(30)))
 

@@ -75,6 +75,7 @@ def refusing(stage: Stage, times: Mapping[str, int], *, sender_fault: bool = Fal
     return client
 
 
+@pytest.mark.slow
 def test_message_that_the_queue_refuses_at_first_is_tried_again(
     stage: Stage, waits: list[float]
 ) -> None:
@@ -88,6 +89,7 @@ def test_message_that_the_queue_refuses_at_first_is_tried_again(
     assert waits == [0.5, 1.0, 2.0, 0.5]
 
 
+@pytest.mark.slow
 def test_refused_message_is_printed_and_tried_first_by_the_next_run(
     stage: Stage, waits: list[float]
 ) -> None:
@@ -121,6 +123,7 @@ def test_message_with_a_sender_fault_is_not_tried_again(stage: Stage, waits: lis
     assert (client.offered, waits) == ([key_of(0), key_of(1)], [])
 
 
+@pytest.mark.slow
 def test_queue_that_refuses_all_messages_ends_the_run(stage: Stage, waits: list[float]) -> None:
     keys = [key_of(number) for number in range(120)]
     stage.put(*keys)
@@ -134,6 +137,7 @@ def test_queue_that_refuses_all_messages_ends_the_run(stage: Stage, waits: list[
     )
 
 
+@pytest.mark.slow
 def test_a_queue_that_goes_away_is_one_line_and_the_rest_is_sent_later(stage: Stage) -> None:
     keys = [key_of(number) for number in range(35)]
     stage.put(*keys)
@@ -171,6 +175,7 @@ def test_no_such_queue_and_no_such_bucket_are_one_line(stage: Stage) -> None:
     assert [*Path().iterdir()] == []
 
 
+@pytest.mark.slow
 def test_a_bucket_that_may_not_be_listed_is_one_line(stage: Stage) -> None:
     stage.clients.get("s3").meta.events.register("before-call.s3.ListObjectsV2", _deny)
     code, out, err = stage.run()

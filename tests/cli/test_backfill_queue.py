@@ -27,6 +27,7 @@ from flowverdict_cli.backfill_queue import (
     default_state_path,
     message,
 )
+from flowverdict_cli.inputs import moment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,9 +111,7 @@ def test_since_is_inclusive_and_until_is_exclusive(
     since: str | None, until: str | None, *, wanted: bool
 ) -> None:
     for all_objects in (False, True):
-        selection = Selection(
-            since=backfill.moment(since), until=backfill.moment(until), all_objects=all_objects
-        )
+        selection = Selection(since=moment(since), until=moment(until), all_objects=all_objects)
         assert (selection.skips(one()) is None) == wanted
 
 
@@ -178,7 +177,7 @@ def test_text_that_is_not_a_time_is_an_error(text: str) -> None:
     with pytest.raises(
         FlowVerdictError, match="is not a time such as 2026-11-01 or 2026-11-01T12:00:00Z"
     ):
-        backfill.moment(text)
+        moment(text)
 
 
 # --- the message

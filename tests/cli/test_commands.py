@@ -142,6 +142,7 @@ def test_replay_of_records_that_are_not_objects_is_one_line_and_exit_1(
     assert outcome.code == 1
 
 
+@pytest.mark.slow
 def test_replay_says_which_file_an_object_would_have_been(run: Runner) -> None:
     outcome = run("replay", str(EVENTS / "sqs-s3-partial-failure.json"))
     assert outcome.code == commands.EXIT_FAILED

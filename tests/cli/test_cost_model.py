@@ -140,6 +140,7 @@ def test_the_bytes_of_a_record_are_as_stated() -> None:
         )
 
 
+@pytest.mark.slow
 def test_the_document_shows_what_the_command_prints() -> None:
     script = ROOT / "scripts" / "cost_table.py"
     printed = subprocess.run(  # noqa: S603 - ours

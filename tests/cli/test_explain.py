@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flowverdict_cli import commands
+from tests.helpers import shop
 from tests.helpers.command import HEADER, PING, PONG, RDP, SSH, SUMMARY, write
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def test_explain_gives_one_object_a_line_for_each_rejected_flow(
     assert [(line["dstport"], line["records"]) for line in lines] == [(3389, 2), (3390, 1)]
 
 
+@pytest.mark.slow
 def test_explain_evaluates_the_most_flows_and_counts_the_others_together(
     run: Runner, tmp_path: Path
 ) -> None:
@@ -148,7 +150,6 @@ def test_explain_prints_malformed_lines_and_unknown_fields_to_standard_error(
 NEITHER = "not a VPC flow log: its first line is neither a header nor a record"
 NOT_READABLE: Iterable[tuple[str, bytes | None, str]] = [
     ("missing.log", None, "no such file or directory"),
-    ("", None, "is a directory"),
     ("picture.png", b"\x89PNG\r\n\x1a\n", NEITHER),
     ("empty.log", b"", "empty, so not a VPC flow log"),
     (
@@ -164,7 +165,10 @@ NOT_READABLE: Iterable[tuple[str, bytes | None, str]] = [
     (
         "misspelt.log",
         HEADER.replace(b"action", b"acton") + RDP,
-        "not a VPC flow log: its header is wrong: it lacks action and has words that name no field",
+        (
+            "not a VPC flow log: its header is wrong: 'acton' is not a field name; "
+            "action is the nearest"
+        ),
     ),
 ]
 
@@ -176,9 +180,52 @@ def test_explain_of_a_file_that_is_not_a_flow_log_is_one_line_and_exit_2(
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
-    good = write(tmp_path / "good.log", HEADER, RDP)
-    outcome = run("explain", good, path)
+    outcome = run("explain", path)
     assert (outcome.code, outcome.out, outcome.err) == (2, "", f"flowverdict: {path}: {reason}\n")
+
+
+@pytest.mark.parametrize("output", ["json", "table", "terraform"])
+def test_files_that_cannot_be_read_are_named_and_the_others_explained_with_exit_3(
+    run: Runner, tmp_path: Path, output: str
+) -> None:
+    missing, picture = tmp_path / "missing.log", write(tmp_path / "picture.png", b"\x89PNG\r\n")
+    good = write(tmp_path / "good.log", HEADER, RDP)
+    alone = run("explain", "--output", output, good)
+    assert alone.code == 0
+    answers, remarks = len(alone.out.splitlines()), alone.err.splitlines()
+    outcome = run("explain", "--output", output, missing, good, picture)
+    assert outcome.code == 3
+    assert outcome.err.splitlines() == [
+        f"flowverdict: {missing}: no such file or directory",
+        f"flowverdict: {picture}: {NEITHER}",
+        *remarks,
+    ]
+    assert len(outcome.out.splitlines()) == answers
+
+
+def test_what_depends_on_a_file_that_cannot_be_read_is_said_with_less_confidence(
+    run: Runner, tmp_path: Path
+) -> None:
+    ends = "203.0.113.9 10.0.1.220"
+    lines = (
+        shop.line(
+            shop.NAT,
+            "10.0.1.220 203.0.113.9",
+            "40000 443",
+            "2 10.0.1.220 203.0.113.9 egress -",
+            more="6 ACCEPT",
+        ),
+        shop.line(shop.NAT, ends, "443 40000", f"18 {ends} ingress -"),
+    )
+    good = write(tmp_path / "good.log", "\n".join([" ".join(shop.NAMES), *lines]).encode())
+    confidences = []
+    for files in ([good], [tmp_path / "missing.log", good]):
+        outcome = run(
+            "explain", "--config", SCENARIOS / "shop.config.json", "--output", "json", *files
+        )
+        (explanation,) = map(json.loads, outcome.out.splitlines())
+        confidences.append(explanation["confidence"])
+    assert confidences == ["certain", "likely"]
 
 
 def test_explain_names_standard_input_that_is_not_a_flow_log(run: Runner) -> None:

@@ -58,6 +58,7 @@ def test_alerts_reach_the_listener_as_blocks_that_slacks_own_models_take(
     assert len(headers) == 10
 
 
+@pytest.mark.slow
 def test_a_message_that_slack_does_not_take_is_one_clear_line_and_the_others_arrive(
     slack: WebhookServer,
 ) -> None:

@@ -15,6 +15,7 @@ from tests.helpers.webhook_server import webhook_server
 DELIVERY = Path(__file__).parents[2] / "events" / "sqs-s3-delivery.json"
 
 
+@pytest.mark.slow
 @pytest.mark.allow_hosts(["127.0.0.1"])
 def test_alerts_reach_the_listener_as_valid_cards() -> None:
     with webhook_server(otherwise=TOOLS["teams"].accepted) as teams:

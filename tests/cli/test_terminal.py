@@ -56,6 +56,7 @@ def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_progress_is_shown_on_a_terminal_for_a_long_file(long_file: Path) -> None:
     shown = explained_on_terminal(long_file)
     assert "long.log" in shown
@@ -63,6 +64,7 @@ def test_progress_is_shown_on_a_terminal_for_a_long_file(long_file: Path) -> Non
     assert "rejected in 1 flow" in shown
 
 
+@pytest.mark.slow
 def test_no_progress_is_shown_on_a_terminal_for_a_short_file(tmp_path: Path) -> None:
     assert explained_on_terminal(
         write(tmp_path / "short.log", HEADER, SSH, RDP)
@@ -103,6 +105,7 @@ def closed_pipe(
     )
 
 
+@pytest.mark.slow
 def test_closed_pipe_is_quiet(closed_pipe: subprocess.CompletedProcess[bytes]) -> None:
     assert closed_pipe.stderr == b""
     assert closed_pipe.returncode != 0
@@ -139,6 +142,7 @@ def test_standard_input_that_is_closed_is_one_line_and_exit_2(
 FULL = Path("/dev/full")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FULL.exists(), reason="Linux has a device that is always full")
 def test_full_disk_is_one_line(tmp_path: Path) -> None:
     command = [

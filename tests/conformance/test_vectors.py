@@ -40,20 +40,6 @@ VECTORS: dict[str, Json] = {
     vector["id"]: vector for file in FILES.values() for vector in file["vectors"]
 }
 
-# What flowverdict does not answer as AWS would, by the reason. Whoever mends a gap takes it out.
-KNOWN_GAPS: dict[str, tuple[str, ...]] = {
-    "of a prefix list that was cut short, the known entries are not used either": (
-        "security-group-prefix-lists/cut-short-in-the-known-part",
-    ),
-    "traffic that no rule filters is evaluated; flow logs never record it": (
-        "network-acl-boundary/instance-metadata",
-        "network-acl-boundary/time-sync",
-        "network-acl-boundary/vpc-resolver",
-        "security-group-ranges/vpc-resolver",
-    ),
-}
-_GAPS = {vector_id: reason for reason, ids in KNOWN_GAPS.items() for vector_id in ids}
-
 
 # --- the answers of flowverdict, in the words of the vectors ----------------------------------
 
@@ -145,13 +131,7 @@ def _agrees(layer: str, found: Json, expected: Json) -> bool:
 # --- the tests --------------------------------------------------------------------------------
 
 
-def _marked(vector_id: str) -> Any:  # noqa: ANN401 - pytest does not name the type
-    gap = _GAPS.get(vector_id)
-    marks = [] if gap is None else [pytest.mark.xfail(reason=gap, strict=True)]
-    return pytest.param(vector_id, id=vector_id, marks=marks)
-
-
-@pytest.mark.parametrize("vector_id", [_marked(vector_id) for vector_id in VECTORS])
+@pytest.mark.parametrize("vector_id", VECTORS)
 def test_the_rules_are_evaluated_as_aws_documents_them(vector_id: str) -> None:
     vector = VECTORS[vector_id]
     found = answers(vector)
@@ -194,10 +174,9 @@ def test_the_schema_is_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
-def test_every_id_is_there_once_and_every_gap_has_a_vector() -> None:
+def test_every_id_is_there_once() -> None:
     assert len(VECTORS) == sum(len(file["vectors"]) for file in FILES.values())
     assert len(VECTORS) >= 150
-    assert set(_GAPS) <= set(VECTORS)
 
 
 def test_a_denial_of_security_groups_names_no_rule_and_an_allowance_does() -> None:

@@ -218,6 +218,7 @@ def deploy_variant(stack: Stack, variant: Mapping[str, str]) -> None:
         "FlowLogGroupName": LOG_GROUP,
         "ReaderRoleName": READER_ROLE,
         "ReaderExternalId": _EXTERNAL_ID,
+        "ReaderAccounts": MEMBER_ACCOUNT_ID,
         "ChatTopic": "yes",
     }
     stack.deploy(

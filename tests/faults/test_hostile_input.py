@@ -122,6 +122,7 @@ def test_a_hostile_line_has_its_reason(what: str) -> None:
     assert batch.counts.malformed == {reason: 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "end"),
     [
@@ -187,6 +188,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 }
 
 
+@pytest.mark.slow
 def test_hostile_objects_are_refused_by_name_and_cost_nobody_an_alert(aws: LocalAws) -> None:
     keys = [KEY % f"hostile{number}" for number in range(len(REFUSED))]
     for key, (content, _) in zip(keys, REFUSED.values(), strict=True):

@@ -106,6 +106,7 @@ def test_a_bomb_of_gzip_in_gzip_ends_at_a_bound_of_bytes(monkeypatch: pytest.Mon
         streams(gzip.compress(content))
 
 
+@pytest.mark.slow
 def test_many_documents_take_the_memory_of_a_few() -> None:
     content = gzip.compress((json.dumps(CONTROL).encode() + b" " * 2_000) * 5_000)
     tracemalloc.start()

@@ -181,12 +181,24 @@ def test_content_of_one_endless_line_is_not_called_empty(content: bytes) -> None
 def test_header_that_lacks_an_identifying_field_is_wrong_and_the_message_names_the_field(
     field: str,
 ) -> None:
-    misspelt = HEADER.replace(b" " + field.encode(), b" " + field.encode() + b"x")
+    other = HEADER.replace(b" " + field.encode(), b" quite-another-word")
     with pytest.raises(
         NotAFlowLogError,
         match=f"its header is wrong: it lacks {field} and has words that name no field",
     ):
-        read(misspelt + RDP)
+        read(other + RDP)
+
+
+@pytest.mark.parametrize("field", ["interface-id", "srcaddr", "dstport", "protocol", "action"])
+def test_header_with_a_misspelt_field_is_wrong_and_the_message_names_the_nearest_field(
+    field: str,
+) -> None:
+    swapped = f"{field[0]}{field[2]}{field[1]}{field[3:]}"
+    with pytest.raises(
+        NotAFlowLogError,
+        match=f"its header is wrong: '{swapped}' is not a field name; {field} is the nearest",
+    ):
+        read(HEADER.replace(field.encode(), swapped.encode()) + RDP)
 
 
 @pytest.mark.parametrize("header", [b"version action action\n", b"action SRCADDR\n" + HEADER])

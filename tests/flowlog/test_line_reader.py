@@ -251,6 +251,7 @@ def test_overlong_line_is_never_held_in_memory() -> None:
     assert peak < 3_000_000  # two buffers of 256 KiB, a few lines of 64 KiB
 
 
+@pytest.mark.slow
 def test_a_gzip_bomb_reads_its_stream_again_after_every_few_mib() -> None:
     line = b"x" * 60_000 + b"\n"
     content = io.BytesIO(gzip.compress(HEADER + line * 1_100, 9))  # 63 MiB of 64 KiB

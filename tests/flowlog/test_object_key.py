@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowverdict.flowlog.object_key import Origin, origin_of, why_foreign
+from flowverdict.flowlog.object_key import Origin, contradiction_in, origin_of, why_foreign
 
 KNOWN = Origin(account_id="123456789012", region="eu-west-1")
 FILE = "123456789012_vpcflowlogs_eu-west-1_fl-0fedcba9876543210_20261122T1200Z_9c0d1e2f.log.gz"
@@ -39,9 +39,39 @@ def test_regions_of_all_partitions_are_read(region: str) -> None:
     )
 
 
-def test_file_name_takes_precedence_over_the_folders() -> None:
-    copied = f"AWSLogs/999999999999/vpcflowlogs/us-east-1/2026/11/22/{FILE}"
-    assert origin_of(copied) == KNOWN
+@pytest.mark.parametrize(
+    "key",
+    [
+        "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/11/22/trail.json.gz",
+        "AWSLogs/o-a1b2c3d4e5/123456789012/renamed.log",
+        "AWSLogs/123456789012/vpcflowlogs/nowhere/2026/file.log",
+        "AWSLogs/aws-account-id=123456789012/renamed.log",
+    ],
+)
+def test_a_folder_of_an_account_names_the_account_alone(key: str) -> None:
+    assert origin_of(key) == Origin(account_id="123456789012")
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        (f"AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/22/{FILE}", None),
+        (f"a/cloudwatch-logs/123456789012/eu-west-1/{FILE}", None),
+        ("renamed.log", None),
+        (
+            f"AWSLogs/999999999999/vpcflowlogs/eu-west-1/2026/11/22/{FILE}",
+            "account: 123456789012 and 999999999999",
+        ),
+        (f"AWSLogs/999999999999/{FILE}", "account: 123456789012 and 999999999999"),
+        (
+            f"AWSLogs/123456789012/vpcflowlogs/us-east-1/2026/11/22/{FILE}",
+            "Region: eu-west-1 and us-east-1",
+        ),
+    ],
+)
+def test_folders_and_file_name_agree_or_the_key_says_nothing(key: str, reason: str | None) -> None:
+    found = contradiction_in(key)
+    assert found is None if reason is None else found is not None and found.endswith(reason)
 
 
 @pytest.mark.parametrize(
@@ -50,9 +80,7 @@ def test_file_name_takes_precedence_over_the_folders() -> None:
         "",
         "flow.log",
         "standard input",
-        "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/11/22/trail.json.gz",
         "AWSLogs/12345/vpcflowlogs/eu-west-1/2026/11/22/short-account.log",
-        "AWSLogs/123456789012/vpcflowlogs/nowhere/2026/file.log",
         "xAWSLogs/123456789012/vpcflowlogs/eu-west-1/file.log",
         "9123456789012_vpcflowlogs_eu-west-1_fl-0a1b_20261122T1200Z_4f2a.log.gz",
         # still encoded: what S3's event carries, not what the key is

@@ -163,7 +163,7 @@ def test_a_missing_column_counts_as_in_a_text_file_with_that_header(missing: str
 
 def test_a_misspelt_column_is_refused_as_a_misspelt_header_is() -> None:
     names = ["acton" if name == "action" else name for name in NAMES]
-    with pytest.raises(NotAFlowLogError, match="its header is wrong: it lacks action"):
+    with pytest.raises(NotAFlowLogError, match="'acton' is not a field name; action is"):
         read(file_of({**ROW, "acton": "REJECT"}, names=names))
 
 

@@ -381,6 +381,7 @@ def test_number_of_records_includes_malformed_lines_but_not_headers_and_blank_li
         malformed=Counter({"integer": 7, "address": 8}),
         header_lines=100,
         blank_lines=100,
+        stray_lines=1_000,
     )
     assert counts.records == 36
 
@@ -396,6 +397,7 @@ def test_merging_adds_every_counter() -> None:
         malformed=Counter({"integer": 7}),
         header_lines=8,
         blank_lines=9,
+        stray_lines=10,
     )
     other = RecordCounts(
         accepted=10,
@@ -407,6 +409,7 @@ def test_merging_adds_every_counter() -> None:
         malformed=Counter({"integer": 70, "address": 1}),
         header_lines=80,
         blank_lines=90,
+        stray_lines=100,
     )
     counts.merge(other)
     assert counts == RecordCounts(
@@ -419,6 +422,7 @@ def test_merging_adds_every_counter() -> None:
         malformed=Counter({"integer": 77, "address": 1}),
         header_lines=88,
         blank_lines=99,
+        stray_lines=110,
     )
     assert other.malformed == Counter({"integer": 70, "address": 1})
 
@@ -438,6 +442,7 @@ def test_mapping_is_flat_and_names_malformed_lines_by_reason() -> None:
         "malformed": 3,
         "header_lines": 1,
         "blank_lines": 0,
+        "stray_lines": 0,
         "malformed.address": 1,
         "malformed.integer": 2,
     }

@@ -21,6 +21,7 @@ from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import Evidence, FlowsByWindow, flows_of
 from flowverdict.flows.evidence_codec import pack, unpack
 from flowverdict.flows.read_source import SourceRead, read_log_events, read_object
+from flowverdict.flows.stored_evidence import evidence_for
 from tests.helpers.flow_log_lines import (
     CLIENT,
     DEFAULT,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flowverdict.flows.model import RejectedFlow
+    from flowverdict.flows.stored_evidence import StoredEvidence
 
 SEED = 7
 
@@ -47,12 +49,12 @@ def file_of(flow_log_id: str, lines: Sequence[str]) -> SourceRead:
 
 
 def stored(*sources: SourceRead) -> dict[int, list[Evidence]]:
-    """Return the evidence of these sources as a store returns it: packed and unpacked."""
-    evidence: dict[int, list[Evidence]] = {}
+    """Return the evidence of these sources as windows are judged from it: packed and unpacked."""
+    evidence: dict[int, list[StoredEvidence]] = {}
     for source in sources:
         for number, piece in source.windows.items():
             evidence.setdefault(number, []).append(unpack(pack(piece)))
-    return evidence
+    return evidence_for(evidence, evidence, SEED)
 
 
 def evaluated(*sources: SourceRead) -> list[RejectedFlow]:

@@ -25,6 +25,7 @@ from flowverdict.flows.evidence_codec import pack, unpack
 from flowverdict.flows.read_source import read_object
 from flowverdict.verdict.batch import explain_flows
 from tests.helpers.alert_samples import NOW
+from tests.helpers.whole_evidence import whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +69,7 @@ def collected(sources: Sequence[Sequence[FlowRecord]]) -> FlowCollector:
         flows = FlowCollector(SEED, most=MOST)
         for record in records:
             flows.add(record)
-        evidence.append(unpack(pack(Evidence(flows=flows))))
+        evidence.append(whole(unpack(pack(Evidence(flows=flows)))))
     return flows_of(WINDOW_NUMBER, {WINDOW_NUMBER: evidence}, SEED)
 
 

@@ -38,6 +38,7 @@ def test_a_source_without_any_record_is_refused_unless_it_is_a_single_line() -> 
     assert read.windows == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("records", [100, 20_000])
 def test_nothing_that_was_read_waits_for_the_garbage_collector(records: int) -> None:
     # It runs rarely while records are read: what waits for it is memory of one file after another.

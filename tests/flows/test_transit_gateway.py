@@ -16,6 +16,7 @@ from flowverdict.flows.evidence import Evidence
 from flowverdict.flows.evidence_codec import pack, unpack
 from tests.helpers.collected_records import reject
 from tests.helpers.transit_gateway import ATTACHMENT, GATEWAY, line
+from tests.helpers.whole_evidence import whole
 
 if TYPE_CHECKING:
     from flowverdict.flowlog.records import FlowRecord
@@ -87,7 +88,7 @@ def test_lost_packets_add_up_however_they_were_split_and_stored(
     together = collected(*map(lost_record, losses))
     merged = FlowCollector()
     for part in (losses[split:], losses[:split]):
-        merged.merge(unpack(pack(Evidence(flows=collected(*map(lost_record, part))))).flows)
+        merged.merge(whole(unpack(pack(Evidence(flows=collected(*map(lost_record, part)))))).flows)
     for flows in (together, merged):
         (flow,) = flows.rejected()
         assert flow.packets_lost == expected

@@ -96,6 +96,7 @@ def test_unreadable_evidence_is_reported_once_by_an_execution_environment(aws: L
     assert [len(unreadable_lines(invocation)) for invocation in invocations] == [1, 0]
 
 
+@pytest.mark.slow
 def test_evidence_that_becomes_unreadable_takes_nothing_back(aws: LocalAws) -> None:
     deliver(aws, 1, [reply(40_001, 10, packets=3), request(40_001, 0, action="ACCEPT")])
     deliver(aws, 2, [reply(40_002, 10, packets=3), request(40_002, 0, action="ACCEPT")])

@@ -135,4 +135,5 @@ class Evaluated:
             value = self.value(variables[name]) if name in variables else self._reference(name)
             return value if isinstance(value, str) else found[0]
 
-        return re.sub(r"\$\{([A-Za-z0-9_.:]+)\}", replaced, text)
+        text = re.sub(r"\$\{([A-Za-z0-9_.:]+)\}", replaced, text)
+        return re.sub(r"\$\{!", "${", text)  # text of its own, as a variable of IAM

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from flowverdict.core.availability import NotAvailable
+from flowverdict.network.model import SecurityGroupRule
 from flowverdict.network.snapshot import load_snapshot
 from flowverdict.verdict.batch import Batch, FixedConfig, explain_flows
 from tests.helpers.shop import SCENARIOS
@@ -87,5 +89,23 @@ def with_group(group_id: str, change: Callable[[SecurityGroup], SecurityGroup]) 
         NETWORK,
         security_groups=tuple(
             change(group) if group.group_id == group_id else group for group in groups
+        ),
+    )
+
+
+def crowded(group: SecurityGroup, rules: int) -> SecurityGroup:
+    """Return the group with so many inbound rules in place of its own."""
+    return replace(
+        group,
+        ingress=tuple(
+            SecurityGroupRule(
+                group_id=group.group_id,
+                egress=False,
+                protocol="tcp",
+                from_port=20_000 + number,
+                to_port=20_000 + number,
+                peer=ip_network("192.0.2.1/32"),
+            )
+            for number in range(rules)
         ),
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.model import Notification
     from flowverdict.flows.evidence import Evidence
+    from flowverdict.flows.stored_evidence import StoredEvidence
     from flowverdict.lifecycle.feeds import Feed
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
 
@@ -35,9 +36,9 @@ class MemoryEvidence:
         """Store what a source shows of a window."""
         self._stored[partition, window, source_id] = pack(evidence)
 
-    def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[Evidence]]:
+    def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[StoredEvidence]]:
         """Return the evidence of these windows."""
-        found: dict[int, list[Evidence]] = {}
+        found: dict[int, list[StoredEvidence]] = {}
         for (stored_partition, window, _), packed in sorted(self._stored.items()):
             if stored_partition == partition and first <= window <= last:
                 found.setdefault(window, []).append(unpack(packed))

@@ -128,7 +128,7 @@ NOTIFICATIONS: dict[str, Callable[[], Notification]] = {
         Status.REMINDER,
         "Unknown: nobody can say whether this goes on. Flow logs of it were read up to "
         "2026-11-22T12:05:00Z only; its last record ends at 2026-11-22T12:00:25Z. If it is seen "
-        "again, it is told as new.",
+        "again, it is notified as new.",
         Ending.UNKNOWN,
     ),
     "no-flow-logs": lambda: no_flow_logs(

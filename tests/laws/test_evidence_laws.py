@@ -11,6 +11,7 @@ import json
 import zlib
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,13 +19,17 @@ from flowverdict.core.errors import EvidenceError
 from flowverdict.flowlog.flow_hash import key_hash
 from flowverdict.flowlog.losses import Loss, Span
 from flowverdict.flowlog.object_key import Origin
+from flowverdict.flows import accepted_index, stored_evidence
 from flowverdict.flows.accepted_index import AcceptedFlowIndex, Activity
 from flowverdict.flows.collector import FlowCollector
-from flowverdict.flows.evidence import Evidence, FlowLog
+from flowverdict.flows.evidence import Evidence, FlowLog, flows_of
 from flowverdict.flows.evidence_codec import pack, unpack
+from flowverdict.flows.stored_evidence import evidence_for
 from tests.helpers.flow_records import SEEN, collector_of, maybe
+from tests.helpers.whole_evidence import whole
 
 if TYPE_CHECKING:
+    from flowverdict.flows.stored_evidence import StoredEvidence
     from tests.helpers.flow_records import Activity as SeenRecords
 
 _FLOW_LOGS = maybe(FlowLog("fl-1", 14), FlowLog("fl-2", 29))
@@ -65,7 +70,7 @@ def test_evidence_is_the_same_after_it_was_kept(
     evidence = evidence_of(seen, flow_log, distinct=distinct)
     for loss in losses:
         evidence.flows.losses.add(*loss)
-    kept = unpack(pack(evidence))
+    kept = whole(unpack(pack(evidence)))
     assert kept.flow_log == flow_log
     assert kept.flows.rejects == evidence.flows.rejects
     assert kept.flows.interfaces == evidence.flows.interfaces
@@ -88,13 +93,50 @@ def test_damaged_evidence_is_said_to_be_damaged_and_nothing_else_is_raised(
     end = data.draw(st.sampled_from([at, at + 1, len(packed)]))
     damaged = packed[:at] + data.draw(st.binary(max_size=3)) + packed[end:]
     try:
-        kept = unpack(damaged)
+        kept = whole(unpack(damaged))
     except EvidenceError:
         return
     # A few bits in the header of a compressed stream do not affect its content.
     assert kept.flows.rejects == evidence.flows.rejects
     assert kept.flows.interfaces == evidence.flows.interfaces
     assert kept.flow_log == evidence.flow_log
+
+
+_SOURCES = st.lists(
+    st.tuples(st.integers(0, 3), SEEN, _FLOW_LOGS, st.booleans()), min_size=1, max_size=5
+)
+
+
+@given(
+    sources=_SOURCES, judged=st.sets(st.integers(0, 3)), by_numpy=st.booleans(), most=maybe(1, 3)
+)
+def test_a_window_shows_the_same_without_the_facts_that_it_does_not_need(
+    sources: list[tuple[int, SeenRecords, FlowLog | None, bool]],
+    judged: set[int],
+    most: int | None,
+    *,
+    by_numpy: bool,
+) -> None:
+    kept: dict[int, list[StoredEvidence]] = {}
+    everything: dict[int, list[Evidence]] = {}
+    for window, seen, flow_log, distinct in sources:
+        flows = FlowCollector(distinct=distinct, most=most)
+        for record, origin in seen:
+            flows.add(record, origin)
+        packed = pack(Evidence(flows=flows, flow_log=flow_log))
+        kept.setdefault(window, []).append(unpack(packed))
+        everything.setdefault(window, []).append(whole(unpack(packed)))
+    with pytest.MonkeyPatch.context() as patch:
+        if by_numpy:
+            patch.setattr(stored_evidence, "_MANY", 1)
+            patch.setattr(accepted_index, "_MANY", 1)
+        needed = evidence_for(judged, kept, 0)
+    for window in judged:
+        flows, expected = flows_of(window, needed, 0), flows_of(window, everything, 0)
+        assert [*flows.rejected()] == [*expected.rejected()]
+        assert [*flows.lost()] == [*expected.lost()]
+        assert flows.aggregated == expected.aggregated
+        assert flows.all_losses() == expected.all_losses()
 
 
 _PLAIN = st.none() | st.booleans() | st.integers(-1, 2**70) | st.text(max_size=3)

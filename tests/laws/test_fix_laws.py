@@ -263,6 +263,7 @@ def test_fixes_of_simulated_worlds_keep_the_laws(kind: str) -> None:
     check_each_solves(config, explanations)
 
 
+@pytest.mark.slow
 @examples(1)
 @given(given_=st.lists(records(), min_size=1, max_size=8))
 def test_whatever_is_rejected_fixes_keep_the_laws(given_: list[str]) -> None:

@@ -11,6 +11,7 @@ import random  # noqa: TC003 - Hypothesis resolves the annotations of what it ca
 from functools import cache
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
@@ -59,6 +60,7 @@ def damaged(line: str, way: int) -> str:
     return " ".join(words)
 
 
+@pytest.mark.slow
 @examples(0.5)
 @given(
     kind=st.sampled_from(KINDS),

@@ -36,6 +36,16 @@ _V4 = ["10.0.0.1", "10.0.0.2", "203.0.113.12", "255.255.255.255"]
 _V6 = ["2001:db8::1", "::ffff:1.2.3.4", "::", "2001:DB8::1"]
 
 
+_WORDS: dict[FieldKind, tuple[list[object], list[object]]] = {
+    FieldKind.ADDRESS: ([*_V4, *_V6], ["10.0.0.256", "fe80::1%eth0", "010.0.0.1"]),
+    FieldKind.ACCOUNT: (["123456789012", "unknown"], ["12345678901", "eni-0123456789abcdef0"]),
+    FieldKind.ACTION: (["ACCEPT", "REJECT"], ["accept", "OK2"]),
+    FieldKind.LOG_STATUS: (["OK", "OK", "OK", "NODATA", "SKIPDATA"], ["accept", "OK2"]),
+    FieldKind.FLOW_DIRECTION: (["ingress", "egress"], ["accept", "OK2"]),
+    FieldKind.REJECT_REASON: (["BPA", "EC"], []),
+}
+
+
 def values(name: str) -> st.SearchStrategy[object]:
     """Return a few good values of a field, and rarely a bad value if the field is read."""
     known = FIELDS.get(name)
@@ -47,20 +57,11 @@ def values(name: str) -> st.SearchStrategy[object]:
         good = [one for one in good if isinstance(one, int) and one <= known.maximum]
         widest = MAX_INT_64 if type_of(name) == "BIGINT" else 2**31 - 1
         bad = [-1, widest if widest > known.maximum else -widest]
-    elif known.kind is FieldKind.ADDRESS:
-        good, bad = [*_V4, *_V6], ["10.0.0.256", "fe80::1%eth0", "010.0.0.1"]
+    elif known.kind is FieldKind.ID:
+        good = [f"{known.prefix}0123456789abcdef0", known.prefix + "x" * 70]
+        bad = ["BPA", "123456789012", known.prefix + "x" * 2_048]
     else:
-        words = {
-            FieldKind.ACTION: ["ACCEPT", "REJECT"],
-            FieldKind.LOG_STATUS: ["OK", "OK", "OK", "NODATA", "SKIPDATA"],
-        }
-        good = [
-            *words.get(
-                known.kind,
-                ["ingress", "egress"] if known.kind is FieldKind.FLOW_DIRECTION else ["BPA", "EC"],
-            )
-        ]
-        bad = [] if known.kind is FieldKind.REJECT_REASON else ["accept", "OK2"]
+        good, bad = _WORDS[known.kind]
     usual = st.sampled_from([*good, *good, None])
     return usual | st.sampled_from([*good * 9, *bad]) if bad and name in READ_FIELDS else usual
 

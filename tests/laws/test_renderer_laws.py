@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from markdown_it import MarkdownIt
 
@@ -112,6 +113,7 @@ def test_email_subjects_fit_sns(notification: Notification) -> None:
     assert subject.isprintable()
 
 
+@pytest.mark.slow
 @any_notification
 @given(notification=NOTIFICATION)
 def test_teams_takes_any_notification_and_nothing_in_it_acts(notification: Notification) -> None:

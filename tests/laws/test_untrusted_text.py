@@ -302,7 +302,7 @@ def test_no_text_reaches_a_host_name_or_a_roles_arn(
         logger=Observability("test").logger,
         default_region="eu-west-1",
         own_account="123456789012",
-        reader_role=ReaderRole(name="reader", external_id="shared"),
+        reader_role=ReaderRole(name="reader", external_id="shared", organization="o-a1b2c3d4e5"),
     )
     flow = cast("RejectedFlow", SimpleNamespace(interface_id=interface))
     with redirect_stdout(io.StringIO()):

@@ -204,6 +204,10 @@ CASES = {
         packets=4,
     ),
 }
+_EVERY_DAY = ("two objects of one window", "the request after its reply")
+_NAMES = [
+    name if name in _EVERY_DAY else pytest.param(name, marks=pytest.mark.slow) for name in CASES
+]
 
 
 def at_once(
@@ -266,7 +270,7 @@ def in_one(case: Case) -> Deployment:
 # How often the functions interrupt each other: two interruptions make 20 times as many orders.
 @pytest.mark.parametrize("interruptions", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("other_first", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", _NAMES)
 def test_two_functions_at_once_miss_nothing_and_count_nothing_twice(
     name: str, *, other_first: bool, interruptions: int
 ) -> None:
@@ -293,7 +297,7 @@ class Died(Exception):  # noqa: N818 - nothing that the program raises
     """Stands for the end of the process."""
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", _NAMES)
 def test_a_function_that_dies_anywhere_leaves_nothing_uncounted_and_nothing_to_be_counted_twice(
     name: str,
 ) -> None:

@@ -104,7 +104,7 @@ def test_what_comes_after_an_end_says_how_that_was_told() -> None:
     again = on_detection(over, detection(), FOUR_HOURS + 60, inhibited=False, context=AROUND)
     assert again.notification.ending is None
     assert (again.notification.status_reason or "").startswith(
-        "Again: whether this goes on was told as unknown at "
+        "Again: whether this goes on was notified as unknown at "
     )
 
 

@@ -132,6 +132,7 @@ def test_some_hundred_problems_at_once_are_written_in_full_transactions(
     assert len(names) == records(aws, names) == many
 
 
+@pytest.mark.slow
 def test_the_cap_speaks_at_once_and_once_more_when_the_hour_is_over(aws: LocalAws) -> None:
     store, outbox = DynamoDbStore(boto3.client("dynamodb"), aws.table), Outbox()
     manager = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=3)
@@ -239,6 +240,7 @@ def test_a_topic_that_is_away_delays_a_message_and_sends_it_once(aws: LocalAws) 
     assert (alert["status"], alert["records"]) == ("firing", 1)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_cannot_send_says_so_and_the_next_one_sends(aws: LocalAws) -> None:
     away = {"ALERT_TOPIC_ARN": f"arn:aws:sns:{REGION}:{DEFAULT_ACCOUNT_ID}:gone"}
     aws.invoke(one_fault(aws), away)
@@ -317,6 +319,7 @@ def test_a_message_that_was_sent_and_cannot_be_noted_stops_nothing_else(aws: Loc
     assert ["could not be recorded" in line for line in outcome.undelivered] == [True, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["UpdateItem", "BatchGetItem", "TransactWriteItems"])
 def test_without_the_table_the_message_goes_back_and_nothing_is_told(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch, call: str

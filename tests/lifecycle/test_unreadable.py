@@ -197,6 +197,7 @@ def test_a_batch_around_a_deployment_does_not_fail(
         assert resolved["records"] == (2 if prefix == "source#" else 3)
 
 
+@pytest.mark.slow
 def test_offers_that_cannot_be_read_count_as_not_made(aws: LocalAws) -> None:
     deployed, place = Deployment(aws), "acl-0a1b ingress"
     offer = Offer(change="tcp", problem="0" * 16, title="x", rule_number=110, until=NOW)

@@ -27,7 +27,7 @@ from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from flowverdict.flows.evidence import Evidence
+    from flowverdict.flows.stored_evidence import StoredEvidence
     from flowverdict.lifecycle.store import Commit
 
 PLACE, OTHER_PLACE = "123456789012#eu-west-1", "123456789012#us-east-1"
@@ -45,7 +45,7 @@ class EvidenceByTurns(MemoryEvidence):
         self.broken_from: int | None = None
         self.gone: set[int] = set()
 
-    def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[Evidence]]:
+    def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[StoredEvidence]]:
         self.reads.append((first, last))
         if self.broken_from is not None and last >= self.broken_from:
             raise EvidenceError("the bucket is away")

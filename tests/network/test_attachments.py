@@ -121,6 +121,7 @@ def test_what_is_not_known_of_attachments_is_never_decided(
     assert unread is (possible.pop() if len(possible) == 1 else Outcome.UNKNOWN)
 
 
+@pytest.mark.slow
 def test_attachments_are_read_only_where_a_route_leads_to_a_transit_gateway(
     ec2: EC2Client, calls: Aws, clock: Clock
 ) -> None:

@@ -182,6 +182,7 @@ def test_prefix_lists_of_rules_and_of_gateway_endpoints_are_read_with_their_entr
     assert [endpoint.service_name for endpoint in config.endpoints or ()] == [service]
 
 
+@pytest.mark.slow
 def test_interface_in_a_peered_vpc_is_found_behind_the_connection(
     source: Ec2Config, changing: World, ec2: EC2Client
 ) -> None:

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("local_ec2")
 
-ROLE = ReaderRole(name="flowverdict-reader", external_id="a shared secret")
+ROLE = ReaderRole(
+    name="flowverdict-reader", external_id="a shared secret", organization="o-a1b2c3d4e5"
+)
 
 
 def client_of(account: str) -> EC2Client:
@@ -67,6 +69,24 @@ def test_other_account_is_read_through_its_role(calls: Aws, clock: Clock, world:
     # The same ids in the function's own account are other interfaces, with results of their own.
     assert interface_ids(read(source, flow(theirs.server, CLIENT, SERVER))) == set()
     assert world.server in interface_ids(read(source, flow(world.server, CLIENT, SERVER)))
+
+
+@pytest.mark.parametrize(
+    ("accounts", "organization", "given"),
+    [
+        ({OTHER}, None, "a shared secret"),
+        (set(), "o-a1b2c3d4e5", "a shared secret"),
+        (set(), None, None),
+    ],
+)
+def test_the_external_id_goes_only_to_listed_accounts_or_within_the_organization(
+    calls: Aws, clock: Clock, accounts: set[str], organization: str | None, given: str | None
+) -> None:
+    """A role of the same name in a stranger's account, whose id stands in a record, learns none."""
+    role = replace(ROLE, accounts=frozenset(accounts), organization=organization)
+    source = new_source(calls, clock, reader_role=role, now=lambda: datetime.now(UTC))
+    source.read(OTHER, REGION, [flow("eni-0aaaaaaaaaaaaaaa1", CLIENT, SERVER)])
+    assert calls.requests[0].get("ExternalId") == given
 
 
 @pytest.mark.slow

@@ -141,6 +141,7 @@ def test_clients_determine_the_number_of_tries(world: World, clock: Clock) -> No
     )
 
 
+@pytest.mark.slow
 def test_spent_budget_stops_the_calls_and_what_was_read_stands(world: World) -> None:
     outcomes = [read_within(seconds, world) for seconds in range(CALLS_FOR_ONE_FLOW + 3)]
     # Interfaces, VPC, peerings twice, the remote interface: without them nothing can be evaluated.

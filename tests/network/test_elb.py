@@ -150,6 +150,7 @@ def test_the_target_groups_of_an_interface_are_read_with_what_they_preserve(scen
     }
 
 
+@pytest.mark.slow
 def test_an_instance_is_found_by_its_id(
     calls: Aws, changing: World, ec2: EC2Client, front: Balancer, answers: Answers
 ) -> None:
@@ -183,6 +184,7 @@ def test_only_what_carries_the_flows_protocol_is_asked_for_targets(scene: Scene)
     assert set(scene.answers.attributes()) == {udp, both}
 
 
+@pytest.mark.slow
 def test_load_balancers_of_other_vpcs_are_left_out_and_those_of_peered_vpcs_are_not(
     scene: Scene, ec2: EC2Client
 ) -> None:
@@ -276,6 +278,7 @@ def test_flows_at_the_load_balancer_itself_ask_for_no_targets(
     assert not made_of_load_balancing(calls)
 
 
+@pytest.mark.slow
 def test_what_was_read_is_used_again_for_five_minutes(scene: Scene) -> None:
     add_target_group(scene.front, f"own-{scene.world.server[-8:]}", SERVER)
     blocked = flow(scene.world.server, INTERNET, SERVER)

@@ -226,6 +226,18 @@ S3 = PrefixListReference(prefix_list_id="pl-s3")
             ALLOW,
         ),
         ((PrefixList(prefix_list_id="pl-s3", cidrs=(ip_network("3.5.0.0/16"),)),), DENY),
+        (
+            (PrefixList(prefix_list_id="pl-s3", cidrs=(ip_network("3.5.0.0/16"),), is_cut=True),),
+            UNKNOWN,
+        ),
+        (
+            (
+                PrefixList(
+                    prefix_list_id="pl-s3", cidrs=(ip_network("52.216.0.0/15"),), is_cut=True
+                ),
+            ),
+            ALLOW,
+        ),
     ],
 )
 def test_a_prefix_list_is_its_entries(

@@ -88,6 +88,7 @@ def test_snapshot_file_holds_what_reading_directly_gives(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.slow
 def test_snapshot_of_one_vpc_leaves_the_others_out(
     snapshot: Command, world: World, ec2: EC2Client
 ) -> None:
@@ -165,6 +166,7 @@ def test_ranges_of_services_stand_in_for_entries_that_are_denied(
     assert ranges == ({None} if also_denied else {(ip_network("52.218.0.0/17"),)})
 
 
+@pytest.mark.slow
 def test_snapshot_holds_what_the_elements_say_of_owners_names_and_public_addresses(
     snapshot: Command, changing: World, ec2: EC2Client
 ) -> None:
@@ -229,6 +231,7 @@ def test_errors_other_than_denials_end_the_snapshot() -> None:
         snapshot_module.read_snapshot(calls("ec2", REGION, None))
 
 
+@pytest.mark.slow
 def test_snapshot_has_load_balancers_with_the_attributes_and_targets_of_their_groups(
     snapshot: Command, changing: World, ec2: EC2Client
 ) -> None:
@@ -257,6 +260,7 @@ def test_snapshot_has_load_balancers_with_the_attributes_and_targets_of_their_gr
     assert {balancer.arn, elsewhere.arn} <= {item["LoadBalancerArn"] for item in everywhere}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("denied", "left"),
     [

@@ -299,14 +299,38 @@ def test_ranges_that_differ_are_not_known() -> None:
     assert "PrefixLists[0]: Entries and Cidrs are not the same ranges" in config.notes[0]
 
 
-def test_entries_that_were_cut_are_not_known() -> None:
+def test_of_entries_that_were_cut_the_rest_is_used_and_said_to_be_cut() -> None:
     cut = MANAGED | {"Entries": [{"Cidr": RANGES[0]}], "NextToken": TOKEN}
     config = parse_snapshot({"ManagedPrefixLists": [cut]})
-    assert config.prefix_list("pl-6da54004") is None
-    assert config.incomplete == {"prefix_lists"}
-    assert config.notes[0].startswith(
-        "ManagedPrefixLists[0].NextToken: the list of entries was cut"
-    )
+    listed = config.prefix_list("pl-6da54004")
+    assert listed is not None
+    assert (listed.cidrs, listed.is_cut) == (NETWORKS[:1], True)
+    (note,) = config.notes
+    assert note.startswith("pl-6da54004: its entries were cut (NextToken); what depends on")
+
+
+@pytest.mark.parametrize("other_first", [False, True])
+@pytest.mark.parametrize(
+    ("ranges", "token", "expected"),
+    [
+        (RANGES, None, (NETWORKS, False)),  # the other call returned all
+        (RANGES[1:], None, None),  # all, without an entry that was seen
+        (RANGES[1:], TOKEN, (NETWORKS, True)),  # two parts
+    ],
+)
+def test_entries_that_were_cut_are_completed_by_another_call(
+    ranges: list[str], token: str | None, expected: object, *, other_first: bool
+) -> None:
+    cut = MANAGED | {"Entries": [{"Cidr": RANGES[0]}], "NextToken": TOKEN}
+    both = [cut, DESCRIBED | {"Cidrs": ranges, "NextToken": token}]
+    config = parse_snapshot({"PrefixLists": both[::-1] if other_first else both})
+    listed = config.prefix_list("pl-6da54004")
+    if expected is None:
+        assert listed is None
+        assert "pl-6da54004 occurs more than once" in config.notes[0]
+    else:
+        assert listed is not None
+        assert (tuple(sorted(listed.cidrs or (), key=NETWORKS.index)), listed.is_cut) == expected
 
 
 # --- public addresses -------------------------------------------------------------------------

@@ -142,8 +142,17 @@ def _missing() -> FlowCollector:
     return flows
 
 
+def _reported_by() -> FlowCollector:
+    flows = FlowCollector(_SEED)
+    for number, row in enumerate((*_REJECTS, *_LOST)):
+        flows.add(_FORMAT.parse(_line(number, row)), Origin(account_id="222222222222"))
+    return flows
+
+
 # The first version that stored evidence of the kind, if not 0.1.0.
-SINCE = dict.fromkeys(("transit-gateway", "aggregated-by-interface", "missing"), "0.3.0")
+SINCE = dict.fromkeys(
+    ("transit-gateway", "aggregated-by-interface", "missing", "reported-by"), "0.3.0"
+)
 
 
 def evidence_samples() -> dict[str, Evidence]:
@@ -167,6 +176,7 @@ def evidence_samples() -> dict[str, Evidence]:
         "aggregated": Evidence(flows=_collected_by_hash(flood, 20)),
         "aggregated-by-interface": Evidence(flows=_collected(flood, most=20)),
         "missing": Evidence(flows=_missing()),
+        "reported-by": Evidence(flows=_reported_by(), flow_log=flow_log),
         "transit-gateway": Evidence(flows=_transit_gateway(), flow_log=flow_log),
         "all": Evidence(
             flows=_collected_by_hash([*_REJECTS, *_ACCEPTS, *_LOST, *flood], 100),

@@ -14,6 +14,7 @@ from flowverdict.flowlog.losses import Loss
 from flowverdict.flows.accepted_index import AcceptedFlowIndex
 from flowverdict.flows.evidence_codec import pack, unpack
 from flowverdict.flows.observed import ObservedValues
+from tests.helpers.whole_evidence import whole
 from tests.persisted.evidence_samples import SINCE, evidence_samples
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def test_stored_evidence_is_read_whole(path: Path) -> None:
         if any(len(column) for column in expected.flows.accepted_index.hash_columns()):
             expected.flows.accepted_index = AcceptedFlowIndex()
             expected.flows.losses.add(Loss.NOT_READ)
-    stored = unpack(path.read_bytes())
+    stored = whole(unpack(path.read_bytes()))
     assert content(stored) == content(expected)
     if path.stem.removeprefix("evidence-") in SINCE:
         assert stored.flows.limit.aggregated_from == expected.flows.limit.aggregated_from
@@ -91,7 +92,7 @@ def test_names_that_this_version_does_not_know_are_passed_over() -> None:
             named["tomorrow"] = "value"
 
     evidence = evidence_samples()["all"]
-    assert content(unpack(edited(evidence, add))) == content(evidence)
+    assert content(whole(unpack(edited(evidence, add)))) == content(evidence)
 
 
 def test_columns_that_are_missing_have_their_defaults() -> None:
@@ -101,7 +102,7 @@ def test_columns_that_are_missing_have_their_defaults() -> None:
         del document["interfaces"]["subnets"]
 
     evidence = evidence_samples()["rejects"]
-    flows = unpack(edited(evidence, remove)).flows
+    flows = whole(unpack(edited(evidence, remove))).flows
     assert flows.rejects.keys() == evidence.flows.rejects.keys()
     for row, totals in flows.rejects.items():
         known = evidence.flows.rejects[row]
@@ -116,7 +117,7 @@ def test_accepted_columns_are_found_by_their_names() -> None:
         document["accepted"] = ["hashes", "starts", "ends", "tomorrow"]
 
     evidence = evidence_samples()["accepts"]
-    flows = unpack(edited(evidence, rename)).flows
+    flows = whole(unpack(edited(evidence, rename))).flows
     (hashes,) = evidence.flows.accepted_index.hash_columns()
     for hashed, known in evidence.flows.accepted_index.lookup(set(hashes)).items():
         (found,) = flows.accepted_index.lookup({hashed}).values()

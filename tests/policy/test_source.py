@@ -191,6 +191,7 @@ def test_a_good_document_is_saved_once(
     assert (store.text, store.calls) == (HIGH, ["load", "save", "save"])
 
 
+@pytest.mark.slow
 def test_a_new_process_does_not_save_what_is_saved_already(
     parameters: Parameters, source_of: Sources
 ) -> None:
@@ -351,6 +352,7 @@ def test_a_reference_that_makes_no_sense_is_refused(reference: str) -> None:
         PolicySource(reference)
 
 
+@pytest.mark.slow
 def test_pydantic_is_imported_only_where_there_is_a_policy() -> None:
     code = (
         "import json, sys\n"

@@ -47,6 +47,7 @@ def test_importing_every_module_and_function_makes_no_client_and_reads_no_enviro
     assert recorded["modules"] == sorted(names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("channel", "other"), [("slack", "teams"), ("teams", "slack")])
 def test_a_function_that_posts_loads_neither_the_pipeline_nor_another_renderer(
     channel: str, other: str

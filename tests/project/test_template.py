@@ -202,7 +202,11 @@ def stack(**given: str) -> Evaluated:
             {"FirehoseNeedsGroupAndBucket"},
         ),
         ({"FlowLogFormat": "srcaddr dstaddr"}, {"FormatNeedsGroup"}),
-        ({"ReaderExternalId": "id"}, {"ExternalIdNeedsRole"}),
+        ({"ReaderExternalId": "id"}, {"ExternalIdNeedsRole", "ExternalIdNeedsAccounts"}),
+        ({"ReaderExternalId": "id", "ReaderRoleName": "r"}, {"ExternalIdNeedsAccounts"}),
+        ({"ReaderExternalId": "id", "ReaderRoleName": "r", "ReaderAccounts": "1"}, set()),
+        ({"ReaderExternalId": "id", "ReaderRoleName": "r", "OrganizationId": "o-1"}, set()),
+        ({"OrganizationId": "o-1"}, {"OrganizationNeedsRole"}),
         ({"SubnetIds": "subnet-01234567"}, {"SubnetsNeedGroups"}),
         ({"SecurityGroupIds": "sg-01234567"}, {"SubnetsNeedGroups"}),
         ({"SubnetIds": "subnet-01234567", "SecurityGroupIds": "sg-01234567"}, set()),
@@ -347,19 +351,6 @@ def test_firehose_and_the_function_never_read_the_same_log_group() -> None:
     assert direct == {"Equals": [{"Ref": "LogGroupDelivery"}, "direct"]}
     assert gathered == {"Equals": [{"Ref": "LogGroupDelivery"}, "firehose"]}
     assert PARAMETERS["LogGroupDelivery"]["Default"] == "direct"
-
-
-def test_deliveries_come_from_named_accounts_only() -> None:
-    *deliveries, tls = RESOURCES["FlowLogBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
-    named = [
-        "HasDeliveringAccounts",
-        {"Split": [",", {"Sub": "${AWS::AccountId},${DeliveringAccounts}"}]},
-        {"Ref": "AWS::AccountId"},
-    ]
-    assert [
-        statement["Condition"]["StringEquals"]["aws:SourceAccount"] for statement in deliveries
-    ] == [{"If": named}] * 2
-    assert (tls["Effect"], tls["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
 
 def test_a_reader_role_may_read_what_the_functions_may() -> None:

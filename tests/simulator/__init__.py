@@ -4,13 +4,12 @@ It imports nothing of flowverdict. ``simulate(seed, kind=..., fmt=...)`` returns
 configuration snapshot, and the truth about every rejected flow.
 
 Not simulated: regional NAT gateways, groups of other accounts, references to groups over a transit
-gateway, the inner side of a network load balancer that preserves client addresses, traffic to the
-addresses that AWS never logs, tracking that overflows, fragments, and the short time that a rule
-change takes to work. Untracked flows are simulated only in the kind of that name. The kinds of
-``REAL_NETWORKS`` have what real networks have: time stamps as AWS writes them, load balancers,
-gateways, appliances, connections that tracking forgot or that are over, and what no VPC carries;
-``fixes`` has what a careless fix breaks. ``fix_scoring`` runs the commands of all fixes of a
-simulation, one after another.
+gateway, traffic to the addresses that AWS never logs, tracking that overflows, fragments, and the
+short time that a rule change takes to work. Untracked flows are simulated only in the kind of that
+name. The kinds of ``REAL_NETWORKS`` have what real networks have: time stamps as AWS writes them,
+load balancers, gateways, appliances, connections that tracking forgot or that are over, and what no
+VPC carries; ``fixes`` has what a careless fix breaks. ``fix_scoring`` runs the commands of all
+fixes of a simulation, one after another.
 """
 
 from tests.simulator.connections import REAL_NETWORKS

@@ -95,12 +95,18 @@ def to_target(
     """Return the hops of a packet to a target.
 
     With ``own_port`` the load balancer uses its own address and that port; with ``None`` it
-    preserves the client's. Its inner side is then not simulated.
+    preserves the client's. Its inner side is then that of any interface that forwards: the rules
+    see the packet's addresses, the record shows its own address in place of the client's.
     """
     outer = direct(world, client, balancer)
     if own_port is not None:
         return [*outer, *direct(world, replace(balancer, port=own_port), target)]
-    return [*outer, enters(client, target, forwarded_by=_interface(balancer).group_ids)]
+    middle = _interface(balancer)
+    return [
+        *outer,
+        passes(middle, client, target, egress=True),
+        enters(client, target, forwarded_by=middle.group_ids),
+    ]
 
 
 def from_target(
@@ -110,7 +116,11 @@ def from_target(
     outer = direct(world, balancer, client)
     if own_port is not None:
         return [*direct(world, target, replace(balancer, port=own_port)), *outer]
-    return [leaves(target, client, path=None), *outer]
+    return [
+        leaves(target, client, path=None),
+        passes(_interface(balancer), target, client, egress=False),
+        *outer,
+    ]
 
 
 def to_transit_gateway(attachment: Interface, source: End, destination: End) -> list[Hop]:

@@ -104,10 +104,15 @@ class RealTraffic(HardTraffic):
                 )
             self.converse(self.made(route, group.protocol, Case.LOAD_BALANCER))
 
-    def _client_of(self, target: Interface) -> Interface:
-        """Return an instance of another subnet: often one that a rule of the target names."""
+    def _client_of(self, target: Interface, vpc_id: str | None = None) -> Interface:
+        """Return an instance of another subnet: often one that a rule of the target names.
+
+        It is one of the target's VPC where ``vpc_id`` is ``None``.
+        """
         near = [
-            each for each in self.workloads(target.vpc_id) if each.subnet_id != target.subnet_id
+            each
+            for each in self.workloads(target.vpc_id if vpc_id is None else vpc_id)
+            if each.subnet_id != target.subnet_id
         ]
         named = {rule.group_id for rule in self._rules_of(target)}
         favoured = [each for each in near if named.intersection(each.group_ids)]
@@ -126,7 +131,7 @@ class RealTraffic(HardTraffic):
             number = self.rng.randrange(1, 250)
             client = self.outside(self.internet_host() if block is None else block[number])
         else:
-            client = self.end_of(self._client_of(target))
+            client = self.end_of(self._client_of(target, balancer.vpc_id))
         middle, server = (self.end_of(each, port=group.port) for each in (balancer, target))
         own_port = None if group.preserves else self.fresh_port(Kind.NAT_GATEWAY)
         return Route(

@@ -159,18 +159,42 @@ def with_load_balancers(world: World, rng: random.Random) -> World:
     return replace(made.world, target_groups=tuple(groups), hides_load_balancers=made.chance(0.3))
 
 
+def with_peered_load_balancers(world: World, rng: random.Random) -> World:
+    """Add load balancers, and to each active peering connection one with targets on its other side.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/network/edit-target-group-attributes.html
+    """
+    extended = with_load_balancers(world, rng)
+    made = Extension(extended, rng)
+    made.host, made.subnet_number = 160, 220
+    taken = {each for group in extended.target_groups for each in group.targets}
+    groups = []
+    for peering in extended.peerings:
+        if peering.status == "active":
+            sides = [peering.requester, peering.accepter]
+            rng.shuffle(sides)
+            near, far = (extended.vpcs[side] for side in sides)
+            front = made.subnet(near, public=True, is_open=made.chance(0.8))
+            free = [each for each in made.instances(far) if each.interface_id not in taken]
+            groups.append(_load_balancer(made, near, front, rng.sample(free, 2)))
+    return replace(made.world, target_groups=(*extended.target_groups, *groups))
+
+
 def _load_balancer(
     made: Extension, vpc: Vpc, subnet: Subnet, targets: list[Interface]
 ) -> TargetGroup:
     rng = made.rng
+    is_peered = targets[0].vpc_id != vpc.vpc_id
     port = rng.choice(SERVICE_PORTS)
     protocol = rng.choice((TCP, TCP, TCP, UDP))
     own: tuple[str, ...] = ()
     if made.chance(0.6):
         clients = rng.choice((*(ANY_V4,) * 6, vpc.block, OFFICE))
-        own = (
-            made.group("balancer", vpc, rule_of(protocol, (port, port), block=clients), ALL_OUT),
-        )
+        out = ALL_OUT
+        if made.chance(0.3):  # to the subnet of one target
+            block = made.world.subnets[targets[0].subnet_id].block
+            out = rule_of(protocol, (port, port), egress=True, block=block)
+        own = (made.group("balancer", vpc, rule_of(protocol, (port, port), block=clients), out),)
     faces_internet = made.chance(0.4)
     balancer = made.interface(
         Kind.NETWORK_LOAD_BALANCER,
@@ -179,7 +203,7 @@ def _load_balancer(
         public_address=made.public_address() if faces_internet else None,
         owner_id=f"net/edge-{rng.randrange(1000)}/{rng.getrandbits(64):016x}",
     )
-    by_address = made.chance(0.4)
+    by_address = is_peered or made.chance(0.4)
     clients_of = rng.choice(made.instances(vpc)).group_ids
     sources: list[dict[str, Any]] = [
         {"block": vpc.block},
@@ -187,11 +211,14 @@ def _load_balancer(
         {"group_id": rng.choice(clients_of)},
         {"group_id": rng.choice(own or clients_of)},
     ]
+    if is_peered:  # AWS does not say whether a reference reaches the group of a load balancer there
+        sources.pop()
     rules = [
         rule_of(protocol, (port, port), **source)
         for source in rng.sample(sources, rng.choice((0, 1, 1, 2)))
     ]
-    held = made.group("target", vpc, *rules, *((ALL_OUT,) if made.chance(0.6) else ()))
+    behind = made.world.vpcs[targets[0].vpc_id]
+    held = made.group("target", behind, *rules, *((ALL_OUT,) if made.chance(0.6) else ()))
     for target in targets:
         made.world = made.world.with_interface(replace(target, group_ids=(held,)))
     return TargetGroup(

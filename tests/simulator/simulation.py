@@ -17,6 +17,7 @@ from tests.simulator.random_world import make_world
 from tests.simulator.real_world import (
     with_forwarders,
     with_load_balancers,
+    with_peered_load_balancers,
     with_public_ranges,
     with_subnet_exclusions,
     with_transit_gateway,
@@ -162,7 +163,7 @@ _HARD: dict[Case, tuple[Callable[[FixTraffic], None], ...]] = {
 }
 # The kinds whose worlds have more than a random world.
 _EXTENDED: dict[Case, Callable[[World, random.Random], World]] = {
-    Case.LOAD_BALANCER: with_load_balancers,
+    Case.LOAD_BALANCER: with_peered_load_balancers,
     Case.SKIPDATA: with_load_balancers,
     Case.TRANSIT_GATEWAY: with_transit_gateway,
     Case.FORWARDER: with_forwarders,

@@ -91,6 +91,9 @@ def test_a_target_sees_the_client_only_where_addresses_are_preserved(
     middle = End(address=balancer.primary, port=443, interface=balancer)
     hops = to_target(world, HOST, middle, end(world, "eni-1", 443), own_port=own_port)
     assert (hops[-1].interface.interface_id, str(hops[-1].source)) == ("eni-1", seen)
+    inner = hops[-2]
+    assert (inner.interface, inner.egress, str(inner.source)) == (balancer, True, seen)
+    assert inner.logged_source == balancer.primary, "its own address is shown"
 
 
 def test_an_appliance_that_never_saw_the_request_takes_the_answer_for_a_new_flow() -> None:
@@ -218,6 +221,7 @@ def test_block_public_access_is_by_subnet_and_only_at_an_internet_gateway() -> N
 # --- stamps, and what they leave known ---
 
 
+@pytest.mark.slow
 def test_the_records_of_a_window_share_its_bounds_and_are_at_most_a_minute_late() -> None:
     intervals, shared = set(), set()
     for seed in range(12):
@@ -280,6 +284,7 @@ def test_real_networks_have_flows_that_can_be_known(kind: str) -> None:
     assert sum(truth.decidable_with_config for truth in every) > 0.6 * len(every)
 
 
+@pytest.mark.slow
 def test_lists_of_load_balancers_are_described_or_missing() -> None:
     found = []
     for seed in range(8):
@@ -297,6 +302,26 @@ def test_lists_of_load_balancers_are_described_or_missing() -> None:
     assert set(found) == {True, False}
 
 
+@pytest.mark.slow
+def test_load_balancers_have_targets_in_peered_vpcs_and_rejects_on_their_inner_side() -> None:
+    peered, rejecting = 0, 0
+    for seed in range(6):
+        sim = simulate(seed, kind=Case.LOAD_BALANCER, fmt="v5")
+        for group in sim.world.target_groups:
+            balancer = sim.world.interfaces[group.balancer]
+            vpcs = {sim.world.interfaces[each].vpc_id for each in group.targets}
+            peered += vpcs != {balancer.vpc_id}
+            rejecting += any(
+                truth.key.interface_id == balancer.interface_id
+                and truth.egress
+                and truth.pkt_srcaddr != str(balancer.primary)
+                for truth in sim.truths
+            )
+    assert peered
+    assert rejecting
+
+
+@pytest.mark.slow
 def test_both_ways_through_appliances_are_simulated() -> None:
     every = [
         truth for seed in range(6) for truth in simulate(seed, kind=Case.FORWARDER, fmt="v5").truths

@@ -179,6 +179,7 @@ def test_plain_simulations_hold_every_cause_and_are_nearly_all_decidable() -> No
     assert {32767, 32768} < numbers
 
 
+@pytest.mark.slow
 def test_decidable_plain_flows_are_what_the_described_rules_say() -> None:
     for seed in range(10):
         for truth in simulate(seed, fmt="v5").truths:
@@ -257,6 +258,7 @@ def answer_for(truth: Truth, **changes: object) -> dict[str, object]:
     }
 
 
+@pytest.mark.slow
 def test_the_truth_scores_without_mistakes_and_false_answers_do_not() -> None:
     for kind in KINDS:
         for truth in simulate(2, kind=kind, fmt="v8").truths:
@@ -280,6 +282,7 @@ def test_the_truth_scores_without_mistakes_and_false_answers_do_not() -> None:
 # --- the snapshot ---
 
 
+@pytest.mark.slow
 def test_the_snapshot_has_the_lists_and_is_json() -> None:
     for seed in range(10):
         sim = simulate(seed)

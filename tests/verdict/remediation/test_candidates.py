@@ -165,6 +165,14 @@ def test_a_list_too_long_for_a_network_acl_gets_no_half_of_it() -> None:
     assert "31 more exceed AWS's quota" in reason_of(record, config=config)
 
 
+def test_a_list_that_was_cut_gets_no_part_of_it_in_a_network_acl() -> None:
+    lists = tuple(replace(each, is_cut=True) for each in NETWORK.prefix_lists or ())
+    record = rejected("batch", "10.60.6.10", "52.219.45.7", (40_100, 443), "egress")
+    assert fix_of(record).changes
+    reason = reason_of(record, config=replace(NETWORK, prefix_lists=lists))
+    assert "only some entries of pl-0f60s3 are known" in reason
+
+
 def test_an_unknown_far_side_is_said_and_not_called_verified() -> None:
     record = rejected("web", "10.60.7.99", "10.60.1.10", (40_100, 8080), "ingress")
     fix = fix_of(record)

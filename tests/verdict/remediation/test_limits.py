@@ -12,7 +12,6 @@ from flowverdict.network.model import (
     NetworkAcl,
     NetworkAclEntry,
     SecurityGroup,
-    SecurityGroupRule,
     Vpc,
 )
 from flowverdict.verdict.remediation.limits import (
@@ -24,7 +23,7 @@ from flowverdict.verdict.remediation.limits import (
 )
 from flowverdict.verdict.remediation.model import AclChange
 from flowverdict.verdict.remediation.offers import OpenOffers
-from tests.helpers.fixes import NETWORK, fix_of, reason_of, rejected, with_group
+from tests.helpers.fixes import NETWORK, crowded, fix_of, reason_of, rejected, with_group
 
 if TYPE_CHECKING:
     from flowverdict.network.configuration import NetConfig
@@ -162,29 +161,24 @@ def test_tags_say_what_manages_a_rule(tags: dict[str, str], manager: str | None)
     assert found is None if manager is None else (found or "").startswith(manager)
 
 
-def crowded(group: SecurityGroup, rules: int) -> SecurityGroup:
-    return replace(
-        group,
-        ingress=tuple(
-            SecurityGroupRule(
-                group_id=group.group_id,
-                egress=False,
-                protocol="tcp",
-                from_port=20_000 + number,
-                to_port=20_000 + number,
-                peer=ip_network("192.0.2.1/32"),
-            )
-            for number in range(rules)
-        ),
-    )
-
-
 def test_a_group_takes_sixty_rules_and_more_where_the_quota_was_raised() -> None:
     for rules in (59, 61, 199):
         fix_of(APP_TO_WEB, config=with_group("sg-0f60web", lambda g, n=rules: crowded(g, n)))  # type: ignore[misc]
     for rules in (60, 200):
         config = with_group("sg-0f60web", lambda g, n=rules: crowded(g, n))  # type: ignore[misc]
         assert "sg-0f60web would exceed AWS's quota" in reason_of(APP_TO_WEB, config=config)
+
+
+def test_rules_times_groups_of_an_interface_are_a_thousand() -> None:
+    config = with_group("sg-0f60web", lambda group: crowded(group, 100))
+    fix_of(APP_TO_WEB, config=config)
+    held = tuple(f"sg-{number}" for number in range(10))
+    interfaces = tuple(
+        replace(each, group_ids=held) if each.interface_id == "eni-0fother0" else each
+        for each in config.interfaces or ()
+    )
+    reason = reason_of(APP_TO_WEB, config=replace(config, interfaces=interfaces))
+    assert "sg-0f60web would exceed AWS's quota" in reason
 
 
 def test_a_group_of_another_account_is_not_changed() -> None:

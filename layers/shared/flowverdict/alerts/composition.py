@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.console_links import console_links, logs_query
+from flowverdict.alerts.merging import CONFIDENCES
 from flowverdict.alerts.model import (
-    CONFIDENCES,
     MAX_INTERFACES,
     MAX_REMOTES,
     Alert,
@@ -79,6 +79,7 @@ def compose_alert(
         from_outside=key.is_from_outside,
         summary=cut(sentence(standing)),
         account_id=cut_or_none(key.account_id),
+        reported_by=cut_or_none(key.reported_by),
         region=cut_or_none(key.region),
         vpc_id=cut_or_none(key.vpc_id),
         interfaces=tuple(cut(str(interface)) for interface in interfaces[:MAX_INTERFACES]),

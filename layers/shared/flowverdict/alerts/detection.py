@@ -38,6 +38,8 @@ class GroupKey(NamedTuple):
     # Requests to the same port from the internet and from inside are two alerts: the first waits
     # for the digest, the second is sent at once.
     for_digest: bool = False
+    # The account that delivered the records, where it is not the interface's own.
+    reported_by: str | None = None
     # What hosts outside may have caused is never one alert with what they cannot cause: they choose
     # its words, numbers and end.
     is_from_outside: bool = False
@@ -45,8 +47,18 @@ class GroupKey(NamedTuple):
     @property
     def fingerprint(self) -> str:
         """The alert's identity over time: 32 hexadecimal digits of a SHA-256 over the key."""
-        *before, is_from_outside = self
-        return fingerprint(*before, *(("from outside",) if is_from_outside else ()))
+        *before, reported_by, is_from_outside = self
+        outside = ("from outside",) if is_from_outside else ()
+        return fingerprint(*before, *reporters(reported_by), *outside)
+
+
+def reporters(reported_by: str | None) -> tuple[str, ...]:
+    """Return what a fingerprint has in addition where another account delivered the records.
+
+    Nothing where the interface's own account did: such fingerprints stay as earlier versions stored
+    them.
+    """
+    return () if reported_by is None else (f"reported by {reported_by}",)
 
 
 def fingerprint(*parts: object) -> str:

@@ -1,12 +1,12 @@
 """Group explained flows into alerts: few, and each a single thing that a person can act on.
 
-Rejected flows with the same account, Region, VPC (or interface, where the VPC is not logged),
-direction, leg, verdict, blocking rule or groups, protocol and service port are one alert. Never
-part of the key are an ephemeral port, a remote address or a time: those differ with every
-connection. What hosts outside may have caused is never one alert with what only the organisation's
-own hosts cause. What a transit gateway drops is grouped by attachment, verdict and destination
-range, whatever the service: a missing route is one alert. What one source tries at many ports or
-hosts is a scan (``scans``), which is grouped first.
+Rejected flows with the same account, account that reported them, Region, VPC (or interface, where
+the VPC is not logged), direction, leg, verdict, blocking rule or groups, protocol and service port
+are one alert. Never part of the key are an ephemeral port, a remote address or a time: those differ
+with every connection. What hosts outside may have caused is never one alert with what only the
+organisation's own hosts cause. What a transit gateway drops is grouped by attachment, verdict and
+destination range, whatever the service: a missing route is one alert. What one source tries at many
+ports or hosts is a scan (``scans``), which is grouped first.
 """
 
 from __future__ import annotations
@@ -127,6 +127,7 @@ def _key(explanation: Explanation) -> GroupKey:
             direction=flow.direction,
             verdict=verdict.kind,
             blocker=_destination_range(flow.key.packet_destination),
+            reported_by=flow.context.reported_by,
             is_from_outside=explanation.is_from_outside,
         )
     return GroupKey(
@@ -142,6 +143,7 @@ def _key(explanation: Explanation) -> GroupKey:
         service_port=service_port(explanation),
         blocker=explanation.blocker,
         for_digest=severity_of(explanation)[0].rank >= Severity.LOW.rank,
+        reported_by=flow.context.reported_by,
         is_from_outside=explanation.is_from_outside,
     )
 
@@ -232,6 +234,7 @@ def _scan_detection(scan: Scan) -> Detection:
         direction=place.direction,
         # A scan from inside and a scan from the internet never are one alert.
         blocker="inside" if place.inside else None,
+        reported_by=place.reported_by,
         is_from_outside=scan.is_from_outside and place.inside,
     )
     standing = _representative_first(scan.members)[0]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowverdict.alerts.detection import fingerprint
+from flowverdict.alerts.detection import fingerprint, reporters
 from flowverdict.alerts.model import Alert, Severity
 from flowverdict.core.protocols import has_ports
 from flowverdict.verdict.model import Leg, VerdictKind
@@ -83,9 +83,10 @@ def _entry_keys(alert: Alert, *, from_outside: bool) -> tuple[str, ...]:
     )
 
 
-def _place(alert: Alert) -> tuple[str | None, str | None, str | None]:
+def _place(alert: Alert) -> tuple[str | None, ...]:
     return (
         alert.account_id,
         alert.region,
         alert.vpc_id if alert.vpc_id is not None else "/".join(alert.interfaces),
+        *reporters(alert.reported_by),
     )

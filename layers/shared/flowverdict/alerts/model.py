@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from flowverdict.alerts.ending import Ending
-from flowverdict.alerts.merging import both_networks, greatest, least, most
+from flowverdict.alerts.merging import all_confidences, both_networks, greatest, least, most
 from flowverdict.core.formatting import counted, cut, isoformat, with_port
 from flowverdict.verdict.values import AclEntry, Miss  # noqa: TC001 - the codec reads the annotations
 
@@ -178,6 +178,8 @@ class _Notification:
     ending
         How the episode ended; ``None`` while it goes on. An ending that is unknown has the status
         of a reminder, because no reader may take the problem for over.
+    reported_by
+        The account that delivered the records, where it is not ``account_id``.
     first_seen, last_seen
         Unix seconds of the records; ``None`` where the records have none.
     """
@@ -191,6 +193,7 @@ class _Notification:
     severity_reason: str
     summary: str
     account_id: str | None = None
+    reported_by: str | None = None
     region: str | None = None
     vpc_id: str | None = None
     interfaces: tuple[str, ...] = ()
@@ -235,6 +238,7 @@ class _Notification:
         """The place: ``account 1234..., eu-west-1, vpc-..., eni-... and 3 more interfaces``."""
         parts = [
             None if self.account_id is None else f"account {self.account_id}",
+            None if self.reported_by is None else f"reported by {self.reported_by}",
             self.region,
             self.vpc_id,
             self._interfaces_in_words() or None,
@@ -396,7 +400,7 @@ class Alert(_Notification):
         worded = self if _words_rank(self) < _words_rank(newer) else newer
         first = self if _beginning(self) <= _beginning(newer) else newer
         remotes = _merged_remotes((*self.top_remotes, *newer.top_remotes))
-        confidences = _merged_confidences((*self.confidences, *newer.confidences))
+        confidences = all_confidences((*self.confidences, *newer.confidences))
         return replace(
             worded,
             **self._widened(newer),
@@ -433,8 +437,6 @@ class Alert(_Notification):
             else {"ports": self.targets[0], "addresses": self.targets[1]}
         )
         written["opened_at"] = isoformat(self.opened_at)
-        if not self.from_outside:
-            del written["from_outside"]
         del written["confidences"]
         return json.dumps(written)
 
@@ -457,8 +459,6 @@ class Notice(_Notification):
 
 type Notification = Alert | Notice
 
-CONFIDENCES = ("certain", "likely", "possible")
-
 
 def _words_rank(alert: Alert) -> tuple[int, int, str]:
     return (alert.severity.rank, -(alert.last_seen or 0), alert.summary)
@@ -479,15 +479,13 @@ def _merged_remotes(remotes: Iterable[Remote]) -> tuple[Remote, ...]:
     return tuple(sorted((remote for remote in every if remote.flows > 0), key=busiest))
 
 
-def _merged_confidences(confidences: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
-    counts: Counter[str] = Counter()
-    for level, count in confidences:
-        counts[level] += count
-    return tuple((level, counts[level]) for level in CONFIDENCES if counts[level] > 0)
+def _is_written(key: str, value: object) -> bool:
+    return key not in {"reported_by", "from_outside"} or value not in {None, False}
 
 
 def _plain(notification: _Notification) -> dict[str, Any]:
-    written = {JSON_KEYS.get(name, name): value for name, value in asdict(notification).items()}
+    every = asdict(notification).items()
+    written = {JSON_KEYS.get(key, key): value for key, value in every if _is_written(key, value)}
     times = {name: isoformat(written[name]) for name in ("first_seen", "last_seen")}
     return written | {"schema_version": SCHEMA_VERSION} | times
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from flowverdict.alerts.detection import Detection, fingerprint
+from flowverdict.alerts.detection import Detection, fingerprint, reporters
 from flowverdict.alerts.model import Kind, Notice, Section, Severity
 from flowverdict.core.formatting import counted, cut, cut_or_none, isoformat
 from flowverdict.core.untrusted import shown_id
@@ -37,7 +37,13 @@ def _lost(loss: LostRecords) -> Notice:
     shown = shown_id(interface)
     return Notice(
         kind=Kind.RECORDS_LOST,
-        fingerprint=fingerprint(Kind.RECORDS_LOST, loss.account_id, loss.region, loss.interface_id),
+        fingerprint=fingerprint(
+            Kind.RECORDS_LOST,
+            loss.account_id,
+            loss.region,
+            loss.interface_id,
+            *reporters(loss.reported_by),
+        ),
         severity=Severity.MEDIUM,
         severity_reason="what was rejected there in that time cannot be known",
         title=f"Flow log records lost at {shown}",
@@ -46,6 +52,7 @@ def _lost(loss: LostRecords) -> Notice:
             "that time, and a verdict there may lack the record that would have changed it."
         ),
         account_id=cut_or_none(loss.account_id),
+        reported_by=cut_or_none(loss.reported_by),
         region=cut_or_none(loss.region),
         vpc_id=cut_or_none(loss.vpc_id),
         interfaces=(interface,),
@@ -149,7 +156,13 @@ def _aggregated(interface_id: str | None, rejects: AggregatedRejects) -> Notice:
     return Notice(
         kind=Kind.FLOW_OVERFLOW,
         # "folded" is the word of schema version 1: fingerprints are stored.
-        fingerprint=fingerprint("folded", context.account_id, context.region, interface_id),
+        fingerprint=fingerprint(
+            "folded",
+            context.account_id,
+            context.region,
+            interface_id,
+            *reporters(context.reported_by),
+        ),
         severity=Severity.MEDIUM,
         severity_reason="so many flows are rejected there that they are not evaluated one by one",
         title=f"More rejected flows at {shown} than are evaluated one by one",
@@ -159,6 +172,7 @@ def _aggregated(interface_id: str | None, rejects: AggregatedRejects) -> Notice:
             "counted here together; the cause of each reject is not known."
         ),
         account_id=cut_or_none(context.account_id),
+        reported_by=cut_or_none(context.reported_by),
         region=cut_or_none(context.region),
         vpc_id=cut_or_none(context.vpc_id),
         interfaces=(interface,),

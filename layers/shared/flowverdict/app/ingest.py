@@ -23,12 +23,19 @@ from flowverdict.app.sources import IngestResult, SourcePlace
 from flowverdict.core.errors import (
     EmptyObjectError,
     FlowVerdictError,
+    NotAFlowLogError,
     ObjectError,
     PostponedError,
 )
 from flowverdict.flowlog.cloudwatch_logs import decode
 from flowverdict.flowlog.columnar import WINDOW
-from flowverdict.flowlog.object_key import ObjectRef, Origin, time_of, why_foreign
+from flowverdict.flowlog.object_key import (
+    ObjectRef,
+    Origin,
+    contradiction_in,
+    time_of,
+    why_foreign,
+)
 from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flowlog.s3_events import (
     event_of_message,
@@ -89,6 +96,7 @@ class IngestService:
         policies: PolicySource | None,
         observability: Observability,
         clock: Clock = time.time,
+        monotonic: Clock = time.monotonic,
     ) -> None:
         self._evaluator = evaluator
         self._store = store
@@ -99,6 +107,7 @@ class IngestService:
         self._policies = policies
         self._observability = observability
         self._clock = clock
+        self._monotonic = monotonic
 
     def ingest(
         self,
@@ -199,7 +208,7 @@ class IngestService:
             end = end_of_windows(result.windows, now)
             if end is not None:
                 read[result.feed] = max(end, read.get(result.feed, end))
-        configs = BudgetedConfigSource(self._configs)
+        configs = BudgetedConfigSource(self._configs, clock=self._monotonic)
         policy = (
             None if self._policies is None else load_policy(self._policies, self._observability)
         )
@@ -401,6 +410,10 @@ class ClassifyObjects:
         for ref in dict.fromkeys(refs):
             if (reason := why_foreign(ref.key)) is not None:
                 self._observability.passed_over(ref.name, reason)
+                continue
+            if (reason := contradiction_in(ref.key)) is not None:
+                # Of neither account is anything stored, not even that records are missing.
+                errors.append(NotAFlowLogError(ref.name, reason))
                 continue
             try:
                 results.append(self._ingest(ref, deadline, can_wait=can_wait))

@@ -31,6 +31,7 @@ _ROLE_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
 # second) and chat take far more.
 MESSAGES_PER_HOUR = 30
 _ACCOUNTS = re.compile(r"\d{12}(,\d{12})*")
+_ORGANIZATION = re.compile(r"o-[a-z0-9]{10,32}")
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9+=,.@:/-]{2,1224}")
 
 
@@ -86,6 +87,9 @@ class Settings:
         rules of others. ``None`` reads no other account's.
     reader_accounts
         ``READER_ACCOUNTS``: the accounts that have that role, with commas; empty for all.
+    reader_organization
+        ``READER_ORGANIZATION``: the organization outside which IAM lets no role be assumed;
+        ``None`` if it is not known.
     missing
         ``MISSING``: what the stack's parameters leave out, with blanks between the words.
         Subscriptions and flow logs that are made outside the stack may stand in for it.
@@ -108,6 +112,7 @@ class Settings:
     reader_role_name: str | None
     reader_external_id: str | None
     reader_accounts: frozenset[str] = frozenset()
+    reader_organization: str | None = None
     missing: tuple[Missing, ...] = ()
 
     @classmethod
@@ -168,6 +173,9 @@ class Settings:
                 )
             )
             - {""},
+            reader_organization=_matching(
+                environment, "READER_ORGANIZATION", _ORGANIZATION, "the id of an organization"
+            ),
             missing=_missing(environment.get("MISSING", "")),
         )
 

@@ -22,6 +22,7 @@ from flowverdict.core.errors import SettingsError
 from flowverdict.core.garbage_collection import collect_rarely
 from flowverdict.delivery.sns import SnsTopics, subscriptions_of
 from flowverdict.flowlog.log_formats import DescribedFormats, FixedFormat
+from flowverdict.flowlog.records import DEFAULT_FORMATS
 from flowverdict.flowlog.s3_objects import S3Objects
 from flowverdict.flows.evidence_s3 import S3Evidence
 from flowverdict.flows.read_source import LogGroups
@@ -60,7 +61,9 @@ def classify_s3(environment: Mapping[str, str]) -> LambdaHandler:
     observability = Observability("classify_s3")
     objects = S3Objects(boto3.client("s3", config=_CLIENT_CONFIG))
     log_groups = LogGroups(
-        formats=cache(partial(_formats, settings, observability)), region=settings.region
+        formats=cache(partial(_formats, settings, observability)),
+        region=settings.region,
+        assumed=DEFAULT_FORMATS if settings.log_format is None else (settings.log_format,),
     )
     queue = None
     if settings.queue_url is not None:
@@ -186,6 +189,7 @@ def _configs(settings: Settings, observability: Observability) -> ConfigSource:
             external_id=settings.reader_external_id,
             partition=settings.partition,
             accounts=settings.reader_accounts,
+            organization=settings.reader_organization,
         )
     return Ec2Config(
         clients=client_factory(),

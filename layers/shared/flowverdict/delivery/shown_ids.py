@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 def with_shown_ids[N: Notification](notification: N) -> N:
     """Return a notification for people: no text in it has an id that has not an id's shape."""
-    named = (notification.account_id, notification.region, notification.vpc_id)
-    ids = {text for text in (*named, *notification.interfaces) if text}
+    accounts = (notification.account_id, notification.reported_by)
+    places = (notification.region, notification.vpc_id, *notification.interfaces)
+    ids = {text for text in (*accounts, *places) if text}
     shown = {text: shown_id(text) for text in ids if shown_id(text) != text}
     if not shown:
         return notification

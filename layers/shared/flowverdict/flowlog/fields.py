@@ -206,6 +206,20 @@ TRANSIT_GATEWAY_DEFAULT_FIELDS = (
     *("tcp-flags", "region", "flow-direction", "pkt-src-aws-service", "pkt-dst-aws-service"),
 )
 
+
+def fields_by_version() -> tuple[tuple[str, ...], ...]:
+    """Return all fields of a VPC's flow logs up to each version, in the order of AWS's table."""
+    versions = sorted({field.since for field in _TABLE} - {_TRANSIT_GATEWAY_VERSION})
+    return tuple(
+        tuple(
+            field.name
+            for field in _TABLE
+            if field.since <= version and field.since != _TRANSIT_GATEWAY_VERSION
+        )
+        for version in versions
+    )
+
+
 # The fields that any rule or report uses: the columns that are read of a Parquet file.
 READ_FIELDS = frozenset(
     {

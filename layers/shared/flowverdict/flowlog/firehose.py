@@ -8,6 +8,8 @@ many members of gzip in a row. Firehose's own compression packs them once more; 
 leaves the JSON documents, with a line break between them or without
 (https://docs.aws.amazon.com/firehose/latest/dev/writing-with-cloudwatch-logs.html). Its "message
 extraction" leaves bare records, without account, log group and format: such an object is refused.
+A flow log that writes to Firehose itself sends objects with a ``message`` each, which
+``json_records`` reads.
 
 What an object is, its first bytes decide, never its name. A document is bounded as an event of a
 function is, and so is what an object unpacks to.
@@ -16,12 +18,12 @@ function is, and so is what an object unpacks to.
 from __future__ import annotations
 
 import codecs
-import json
 import zlib
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from flowverdict.core.errors import NotAFlowLogError, ObjectError
 from flowverdict.flowlog.cloudwatch_logs import MAX_PAYLOAD_BYTES, UNFIT, batch_of
+from flowverdict.flowlog.json_text import JsonText
 from flowverdict.flowlog.line_reader import plain_bytes, unpacking
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = 31  # zlib's window bits for gzip
-_SNIFFED_BYTES = 64
+_SNIFFED_BYTES = 1_024
 _READ_BYTES = 1 << 16
 # Firehose gathers 128 MB at the most before it writes an object
 # (https://docs.aws.amazon.com/firehose/latest/APIReference/API_BufferingHints.html), and JSON of
@@ -43,13 +45,23 @@ MAX_OBJECT_BYTES = 2 << 30
 
 def is_log_object(start: bytes) -> bool:
     """Whether an object that starts with these bytes holds JSON documents, packed twice or less."""
-    for _ in range(2):
+    return plain_start(start).lstrip(b" \t\r\n").startswith(b"{")
+
+
+def plain_start(start: bytes, most: int = _SNIFFED_BYTES, times: int = 2) -> bytes:
+    """Return what the first bytes of an object are, unpacked so often; empty if broken."""
+    for _ in range(times):
         if start.startswith(_GZIP_MAGIC):
             try:
-                start = zlib.decompressobj(_GZIP).decompress(start, _SNIFFED_BYTES)
+                start = zlib.decompressobj(_GZIP).decompress(start, most)
             except zlib.error:
-                return False
-    return start.lstrip(b" \t\r\n").startswith(b"{")
+                return b""
+    return start
+
+
+def is_of_subscription(start: bytes) -> bool:
+    """Whether an object of JSON that starts with these bytes holds envelopes of CloudWatch Logs."""
+    return b'"messageType"' in plain_start(start)
 
 
 def log_batches(stream: BinaryIO, name: str) -> Iterator[LogBatch]:
@@ -63,7 +75,7 @@ def log_batches(stream: BinaryIO, name: str) -> Iterator[LogBatch]:
         The object is broken or truncated, or a document or the object is too large.
     """
     seen: set[str] = set()
-    for document in _documents(stream, name):
+    for document in JsonText(text_chunks(stream, name), name, MAX_PAYLOAD_BYTES).documents():
         try:
             batch = batch_of(document)
         except UNFIT as error:
@@ -77,56 +89,14 @@ def log_batches(stream: BinaryIO, name: str) -> Iterator[LogBatch]:
             yield batch
 
 
-def _documents(stream: BinaryIO, name: str) -> Iterator[object]:
-    decoder = json.JSONDecoder()
-    chunks = _chunks(stream, name)
-    text, begin, ended = "", 0, False
-    while True:
-        begin = _after_blanks(text, begin)
-        if begin < len(text):
-            try:
-                document, begin = decoder.raw_decode(text, begin)
-            except RecursionError as error:
-                raise NotAFlowLogError(name, "JSON that is nested too deeply") from error
-            except ValueError as error:
-                if ended:
-                    raise ObjectError(
-                        name, f"truncated or broken JSON: {str(error)[:200]}"
-                    ) from error
-            else:
-                yield document
-                continue
-        if ended:
-            return
-        text, begin = text[begin:], 0
-        if len(text) > MAX_PAYLOAD_BYTES:
-            raise ObjectError(
-                name, f"a JSON document of more than {MAX_PAYLOAD_BYTES:,} characters"
-            )
-        # As much again, so that the beginning of a document is parsed a few times only.
-        more, ended = _next(chunks, max(_READ_BYTES, len(text)))
-        text += more
+def text_chunks(stream: BinaryIO, name: str) -> Iterator[str]:
+    """Yield the text of a stream, packed twice or less, in pieces.
 
-
-def _after_blanks(text: str, begin: int) -> int:
-    while begin < len(text) and text[begin] in " \t\r\n":
-        begin += 1
-    return begin
-
-
-def _next(chunks: Iterator[str], wanted: int) -> tuple[str, bool]:
-    """Return at least so many characters, and whether the object ended before."""
-    parts: list[str] = []
-    size = 0
-    for chunk in chunks:
-        parts.append(chunk)
-        size += len(chunk)
-        if size >= wanted:
-            return "".join(parts), False
-    return "".join(parts), True
-
-
-def _chunks(stream: BinaryIO, name: str) -> Iterator[str]:
+    Raises
+    ------
+    ObjectError
+        The gzip or the text is broken, or the text is too long.
+    """
     plain: io.BufferedIOBase = plain_bytes(stream)
     decode = codecs.getincrementaldecoder("utf-8")().decode
     size = 0

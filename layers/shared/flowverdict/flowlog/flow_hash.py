@@ -15,6 +15,7 @@ depend on the secret number.
 
 from __future__ import annotations
 
+from array import array
 from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -101,6 +102,12 @@ def related_hashes(key: FlowKey, seed: int) -> tuple[tuple[int, ...], tuple[int,
         for state in (_but_direction(keys[0], seed),)
     )
     return mirrors, same
+
+
+def related_bytes(key: FlowKey, seed: int) -> bytes:
+    """Return the hashes of related flows as ``columnar.RejectedLines`` has them: any direction."""
+    mirrors, same = related_hashes(key._replace(direction=None), seed)
+    return array("Q", (*mirrors, *same)).tobytes()
 
 
 def columns_of_tokens(keys: Sequence[FlowKey]) -> list[list[bytes]]:

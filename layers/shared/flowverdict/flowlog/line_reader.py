@@ -17,10 +17,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from flowverdict.core.errors import EmptyObjectError, FormatError, NotAFlowLogError, ObjectError
+from flowverdict.flowlog.field_names import misspelt
 from flowverdict.flowlog.fields import FIELDS
+from flowverdict.flowlog.framed_lines import is_marked, is_stray, width_of_records
 from flowverdict.flowlog.losses import Losses, add_malformed
 from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flowlog.records import (
+    DEFAULT_FORMAT,
+    DEFAULT_FORMATS,
     FlowRecord,
     MalformedLine,
     MalformedReason,
@@ -37,6 +41,7 @@ type BufferedBytes = io.BufferedReader[Continued] | io.BufferedReader[gzip.GzipF
 # All 72 fields with tags of 256 percent-encoded characters and ARNs of 2,048 stay below this.
 MAX_LINE_BYTES = 65_536
 MAX_SAMPLES = 5
+MAX_STRAYS_BEFORE = 200  # lines before the first record; a text of another kind has no record
 _GZIP_MAGIC = b"\x1f\x8b"
 _BUFFER_BYTES = 1 << 18
 # The stream checks its deadline when it is read. Deflate packs at most 1,032 bytes into one, so a
@@ -53,6 +58,8 @@ _IDENTIFYING_FIELDS = (
     "protocol",
     "action",
 )
+# Field names in a line that no sentence has: some of them are words of English.
+_NO_SENTENCE = 3
 _IDENTIFYING_FIELDS_OF_TRANSIT_GATEWAYS = ("tgw-attachment-id", *_IDENTIFYING_FIELDS[1:-1])
 
 
@@ -74,6 +81,12 @@ class LineReader:
         The first ``MAX_SAMPLES`` malformed lines: line number and reason.
     losses
         The records that malformed lines may be.
+    strays
+        Whether lines may stand between the records that are none: in what a person pasted, never
+        in a file of AWS.
+    wrapped
+        Whether a wrapping was recognised (``shapes``), so that a damaged first record or the lack
+        of records does not show a file of another kind.
     """
 
     formats: tuple[RecordFormat, ...]
@@ -81,6 +94,9 @@ class LineReader:
     headers: bool = True
     samples: list[str] = field(default_factory=list)
     losses: Losses = field(default_factory=Losses)
+    strays: bool = False
+    wrapped: bool = False
+    _odd: str | None = None
     _line_number: int = 0
     _header: bytes | None = None
 
@@ -97,7 +113,11 @@ class LineReader:
         try:
             record = self._parse(text)
         except MalformedLine as malformed:
-            if not (self.headers and self.take_header(text)):
+            if self.headers and self.take_header(text):
+                return None
+            if self.strays and self._is_stray(text):
+                self.counts.stray_lines += 1
+            else:
                 self._count_malformed(malformed, text)
             return None
         if record is not None:
@@ -127,6 +147,24 @@ class LineReader:
     def pass_over(self, lines: int) -> None:
         """Advance the line number past lines that a faster reader reads and counts."""
         self._line_number += lines
+
+    def why_no_format(self, *, asked: bool) -> str:
+        """Return why no line is a record: its number of fields, or what is wrong with the first."""
+        hint = None if self._odd is None else why_no_format(self._odd, self.formats, asked=asked)
+        return hint or self.samples[0]
+
+    def pass_stray(self, text: bytes) -> bool:
+        """Count a line that stands before the records and is none; return whether it is such."""
+        if self.counts.stray_lines >= MAX_STRAYS_BEFORE or not self._is_stray(text):
+            return False
+        self._line_number += 1
+        self.counts.stray_lines += 1
+        return True
+
+    def _is_stray(self, text: bytes) -> bool:
+        """Whether a line is none of a record; behind a header, AWS's own, no sentence is."""
+        line = text.decode("utf-8", "replace")
+        return is_stray(line) if self._header is None or self.wrapped else is_marked(line)
 
     def skip_overlong(self) -> None:
         """Count a line that is too long to be parsed."""
@@ -182,6 +220,8 @@ class LineReader:
 
     def _count_malformed(self, malformed: MalformedLine, text: bytes = b"") -> None:
         self.counts.malformed[malformed.reason] += 1
+        if self._odd is None and malformed.reason is MalformedReason.FIELD_COUNT:
+            self._odd = text.decode("ascii", "replace")
         add_malformed(self.losses, text, self.formats)
         if len(self.samples) < MAX_SAMPLES:
             self.samples.append(f"line {self._line_number}: {malformed}")
@@ -204,7 +244,8 @@ def header_format(text: bytes) -> RecordFormat | None:
     """Return the format that a header line names, or ``None`` if the line is not a header.
 
     A header consists of field names, at least one of them known. Unknown names are newer than this
-    program if all identifying fields are present, and misspelt otherwise.
+    program if all identifying fields are present and none of the names is nearly a field's, and
+    misspelt otherwise.
     """
     try:
         record_format = RecordFormat.from_header(text.decode("ascii"))
@@ -219,6 +260,8 @@ def header_format(text: bytes) -> RecordFormat | None:
     )
     if known == 0 or (unknown and not all(name in record_format.names for name in identifying)):
         return None
+    if misspelt(record_format.names) is not None:
+        return None
     return record_format
 
 
@@ -226,6 +269,8 @@ def first_record(
     lines: Iterator[bytes], reader: LineReader, name: str, headerless: tuple[RecordFormat, ...]
 ) -> Iterator[FlowRecord]:
     """Read the first line that is not blank: the header, or (if allowed) a record to yield.
+
+    A reader that knows stray lines also passes over those that stand before, a bounded number.
 
     Parameters
     ----------
@@ -249,28 +294,71 @@ def first_record(
             continue
         if reader.take_first(text):
             return
-        if headerless:
-            reader.formats = fitting_formats(headerless, (text.decode("ascii", "replace"),))
-            record = reader.read(line)
-            if reader.counts.malformed:
-                raise NotAFlowLogError(name, f"not a VPC flow log: {_why_neither(text)}")
-            if record is not None:
-                yield record
-        else:
+        is_header = _is_wrong_header(text)
+        if reader.strays and not is_header and reader.pass_stray(text):
+            continue
+        if not headerless or is_header:
             raise NotAFlowLogError(name, f"not a VPC flow log: {_why_no_header(text)}")
+        reader.formats = fitting_formats(headerless, (text.decode("ascii", "replace"),))
+        record = reader.read(line)
+        if record is not None:
+            yield record
+        elif reader.counts.malformed and not reader.wrapped:
+            raise NotAFlowLogError(name, f"not a VPC flow log: {_why_neither(text, headerless)}")
         return
+    raise _without_record(reader, name)
+
+
+def _without_record(reader: LineReader, name: str) -> NotAFlowLogError:
+    """Return the error of a source that ended before its first record."""
     if reader.counts.malformed:
-        raise NotAFlowLogError(
-            name, f"not a VPC flow log: its first line is over {MAX_LINE_BYTES} bytes long"
-        )
-    if reader.counts.blank_lines:
-        raise NotAFlowLogError(name, "empty but for blank lines, so not a VPC flow log")
-    raise EmptyObjectError(name, "empty, so not a VPC flow log")
+        why = f"not a VPC flow log: its first line is over {MAX_LINE_BYTES} bytes long"
+    elif reader.wrapped:
+        return EmptyObjectError(name, "it holds no record")
+    elif reader.counts.stray_lines:
+        why = "not a VPC flow log: its first line is neither a header nor a record"
+    elif reader.counts.blank_lines:
+        why = "empty but for blank lines, so not a VPC flow log"
+    else:
+        return EmptyObjectError(name, "empty, so not a VPC flow log")
+    return NotAFlowLogError(name, why)
 
 
-def _why_neither(text: bytes) -> str:
-    why = _why_no_header(text)
-    return why if "header is wrong" in why else "its first line is neither a header nor a record"
+def _is_wrong_header(text: bytes) -> bool:
+    """Whether a line that is no header was meant to be one."""
+    words = text[:MAX_LINE_BYTES].decode("ascii", "replace").split()
+    return sum(word in FIELDS for word in words) >= _NO_SENTENCE
+
+
+def _why_neither(text: bytes, formats: tuple[RecordFormat, ...]) -> str:
+    hint = why_no_format(text.decode("ascii", "replace"), formats, asked=True)
+    return hint or "its first line is neither a header nor a record"
+
+
+def why_no_format(text: str, formats: tuple[RecordFormat, ...], *, asked: bool) -> str | None:
+    """Return why none of the formats reads a line that looks like a record, and what to do.
+
+    ``None`` for a line that does not look like a record, or that has as many fields as a format.
+
+    Parameters
+    ----------
+    asked
+        Whether a person can answer with an option of the command; else the stack's parameter is
+        named.
+    """
+    width = width_of_records((text,))
+    if width is None or any(len(known.names) == width for known in formats):
+        return None
+    is_default = DEFAULT_FORMAT in formats
+    of_format = f"{'the default' if is_default else 'the given'} format has {len(formats[0].names)}"
+    if not asked:
+        return f"{width} fields, {of_format}: give `FlowLogFormat`"
+    if len(formats) > len(DEFAULT_FORMATS):
+        return f"{width} fields, which none of AWS's known formats has: give `--log-format`"
+    return (
+        f"{width} fields, {of_format}: give `--log-format`, or `--log-format auto` tries AWS's "
+        "known formats"
+    )
 
 
 def _why_no_header(text: bytes) -> str:
@@ -278,6 +366,9 @@ def _why_no_header(text: bytes) -> str:
     known = [word for word in words if word in FIELDS]
     if not known:
         return "its first line is not a header of field names"
+    wrong = None if len(words) > len(FIELDS) else misspelt(words)
+    if wrong is not None:
+        return f"its header is wrong: {wrong}"
     missing = [name for name in _IDENTIFYING_FIELDS if name not in known]
     if missing:
         return (
@@ -320,6 +411,30 @@ class Continued(io.RawIOBase):
         self._start = self._start[size:]
         buffer[: len(chunk)] = chunk
         return len(chunk)
+
+
+class Blocks(io.RawIOBase):
+    """A raw stream of blocks of bytes, each made when it is read."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self._block = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Return ``True``."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill the buffer from the block at hand; return the number of bytes, 0 at the end."""
+        while not self._block:
+            block = next(self._blocks, None)
+            if block is None:
+                return 0
+            self._block = memoryview(block)
+        size = min(len(buffer), len(self._block))
+        buffer[:size] = self._block[:size]
+        self._block = self._block[size:]
+        return size
 
 
 class _SmallReads(io.BufferedReader):

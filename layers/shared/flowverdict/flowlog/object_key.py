@@ -41,32 +41,67 @@ class ObjectRef:
         return hashlib.sha256(self.name.encode()).hexdigest()[:40]
 
 
-_PATTERNS = (
+_ACCOUNT = r"(?P<account>\d{12})"
+_REGION = r"(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)"
+# Each begins where a folder or file name begins, and ends before the slash that ends it: a name
+# within a name is found too. The Region of a folder of AWS's may be missing, in a copy.
+_CLAIMS = (
+    re.compile(rf"(?<![^/]){_ACCOUNT}_vpcflowlogs_{_REGION}_fl-[0-9a-f]+_"),
+    re.compile(rf"(?<![^/])AWSLogs/(?:o-[a-z0-9]+/)?{_ACCOUNT}(?:/vpcflowlogs/{_REGION})?(?=/)"),
     re.compile(
-        r"(?:^|/)(?P<account>\d{12})_vpcflowlogs_(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)_fl-[0-9a-f]+_"
+        rf"(?<![^/])AWSLogs/aws-account-id={_ACCOUNT}"
+        rf"(?:/(?:aws-)?service=vpcflowlogs/aws-region={_REGION})?(?=/)"
     ),
-    re.compile(
-        r"(?:^|/)AWSLogs/(?P<account>\d{12})/vpcflowlogs/(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)/"
-    ),
-    re.compile(
-        r"(?:^|/)AWSLogs/aws-account-id=(?P<account>\d{12})/(?:aws-)?service=vpcflowlogs/"
-        r"aws-region=(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)/"
-    ),
+    # Where the template's Firehose writes what it gathers.
+    re.compile(rf"(?<![^/])cloudwatch-logs/{_ACCOUNT}/{_REGION}(?=/)"),
 )
 
 
 def origin_of(key: str) -> Origin:
-    """Return account and Region from a key or path; the file name takes precedence over folders."""
-    for pattern in (*_PATTERNS, _FIREHOSE):
-        if match := pattern.search(key):
-            return Origin(account_id=match["account"], region=match["region"])
-    return Origin()
+    """Return account and Region from a key or path, as far as its folders and file name say.
+
+    Of a key that names several, ``contradiction_in`` says so.
+    """
+    found = _origins_in(key)
+    return Origin(
+        account_id=next((origin.account_id for origin in found), None),
+        region=next((origin.region for origin in found if origin.region is not None), None),
+    )
 
 
-# Where the template's Firehose writes what it gathers, and what it could not process.
-_FIREHOSE = re.compile(
-    r"(?:^|/)cloudwatch-logs/(?P<account>\d{12})/(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)/"
-)
+def contradiction_in(key: str) -> str | None:
+    """Return why a key names two accounts or Regions; ``None`` where its parts agree.
+
+    AWS repeats the account and the Region of the folders in the file name. Only the folders bind
+    who may write (``docs/operations.md``), so a name that says otherwise speaks for another
+    account.
+    """
+    found = _origins_in(key)
+    for what, named in (
+        ("account", {origin.account_id for origin in found}),
+        ("Region", {origin.region for origin in found} - {None}),
+    ):
+        if len(named) > 1:
+            return (
+                f"its folders and its name do not agree about the {what}: "
+                f"{' and '.join(sorted(map(str, named)))}"
+            )
+    return None
+
+
+def _origins_in(key: str) -> list[Origin]:
+    return [
+        Origin(account_id=match["account"], region=match["region"])
+        for pattern in _CLAIMS
+        for match in pattern.finditer(key)
+    ]
+
+
+def is_of_firehose(key: str) -> bool:
+    """Return whether the template's Firehose names an object so."""
+    return _CLAIMS[-1].search(key) is not None
+
+
 _FIREHOSE_ERRORS = "cloudwatch-logs-errors/"
 _FLOW_LOG = re.compile(r"_vpcflowlogs_[a-z0-9-]+_(?P<flow_log_id>fl-[0-9a-f]{1,32})_[^/]*$")
 
@@ -98,7 +133,7 @@ def why_foreign(key: str) -> str | None:
     name = key.rpartition("/")[2]
     if not name or name.endswith("_$folder$"):
         return "a folder marker"
-    if key.startswith(_FIREHOSE_ERRORS):
+    if key.startswith(_FIREHOSE_ERRORS):  # the template's
         return "what Firehose could not process"
     if name in _WRITE_TESTS:
         return "a file by which AWS tries whether it may write"

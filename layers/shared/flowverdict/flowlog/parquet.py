@@ -10,7 +10,6 @@ names those of https://docs.aws.amazon.com/athena/latest/ug/vpc-flow-logs-parque
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from flowverdict.core.errors import FormatError, NotAFlowLogError, ObjectError
 from flowverdict.flowlog.fields import FIELDS, READ_FIELDS, FieldKind
+from flowverdict.flowlog.line_reader import Blocks
 from flowverdict.flowlog.records import ABSENT, MAX_TEXT, RecordFormat
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def as_text(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
                     f"SET allowed_paths = ['{path}']; SET enable_external_access = false; "
                     "SET lock_configuration = true"
                 )
-                yield cast("BinaryIO", _Text(_lines(database, path, stream, name)))
+                yield cast("BinaryIO", Blocks(_lines(database, path, stream, name)))
         except duckdb.Error as error:
             reason = re.sub(
                 rf"""[Ff]ile ['"]{path}['"]""", "the file", str(error).split("\n", 1)[0]
@@ -195,22 +195,3 @@ def _word(name: str) -> str:
     too_long = f"repeat('x', {MAX_TEXT + 1})"
     word = f"CASE WHEN strlen({column}) > {MAX_TEXT} THEN {too_long} ELSE {one_word} END"
     return f"coalesce({word}, '{ABSENT}')"
-
-
-class _Text(io.RawIOBase):
-    """A raw stream of blocks of bytes."""
-
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        self._blocks = blocks
-        self._block = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        if not self._block:
-            self._block = memoryview(next(self._blocks, b""))
-        size = min(len(buffer), len(self._block))
-        buffer[:size] = self._block[:size]
-        self._block = self._block[size:]
-        return size

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 class RecordCounts:
     """Counts of everything that was read; nothing is dropped without being counted here.
 
-    ``records`` is the number of lines that should be records. Header lines and blank lines are
-    counted separately. ``transit_gateway`` counts the records of a transit gateway that report no
-    lost packet; those that do are ``rejected``.
+    ``records`` is the number of lines that should be records. Header lines, blank lines and stray
+    lines (comments, prompts, frames of tables around pasted records) are counted separately.
+    ``transit_gateway`` counts the records of a transit gateway that report no lost packet; those
+    that do are ``rejected``.
     """
 
     accepted: int = 0
@@ -32,10 +33,11 @@ class RecordCounts:
     malformed: Counter[str] = field(default_factory=Counter)
     header_lines: int = 0
     blank_lines: int = 0
+    stray_lines: int = 0
 
     @property
     def records(self) -> int:
-        """The number of all lines except header lines and blank lines."""
+        """The number of all lines except header lines, blank lines and stray lines."""
         read = (
             self.accepted
             + self.rejected
@@ -70,6 +72,7 @@ class RecordCounts:
         self.malformed.update(other.malformed)
         self.header_lines += other.header_lines
         self.blank_lines += other.blank_lines
+        self.stray_lines += other.stray_lines
 
     def as_mapping(self) -> Mapping[str, int]:
         """Return the counts by name, with malformed lines also as ``malformed.<reason>``."""
@@ -84,6 +87,7 @@ class RecordCounts:
             "malformed": self.malformed.total(),
             "header_lines": self.header_lines,
             "blank_lines": self.blank_lines,
+            "stray_lines": self.stray_lines,
         }
         return flat | {
             f"malformed.{reason}": count for reason, count in sorted(self.malformed.items())

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowverdict.core.addresses import Address, address_of
 from flowverdict.core.errors import FormatError
+from flowverdict.flowlog.field_names import misspelt
 from flowverdict.flowlog.fields import (
     ACCOUNT_DIGITS,
     DEFAULT_FIELDS,
@@ -30,6 +31,7 @@ from flowverdict.flowlog.fields import (
     UNKNOWN_ACCOUNT,
     Field,
     FieldKind,
+    fields_by_version,
 )
 
 if TYPE_CHECKING:
@@ -233,9 +235,9 @@ def _account(text: str) -> str:
 
 def _id_reader(prefix: str) -> Callable[[str], str]:
     def read(text: str) -> str:
-        if not text.startswith(prefix):
+        if not _text(text).startswith(prefix):
             raise MalformedLine(MalformedReason.ID, f"{text[:64]!r} does not begin with {prefix}")
-        return _text(text)
+        return text
 
     return read
 
@@ -370,8 +372,14 @@ class RecordFormat:
 
     @classmethod
     def from_text(cls, text: str) -> RecordFormat:
-        """Parse a format in either spelling: field names, or as EC2 returns them."""
-        return cls.from_log_format(text) if "${" in text else cls.from_header(text)
+        """Parse a format in either spelling: field names, or as EC2 returns them.
+
+        Raises ``FormatError`` for a misspelt name too, since a person wrote the text.
+        """
+        found = cls.from_log_format(text) if "${" in text else cls.from_header(text)
+        if (wrong := misspelt(found.names)) is not None:
+            raise FormatError(wrong)
+        return found
 
     @property
     def unknown_names(self) -> tuple[str, ...]:
@@ -445,3 +453,17 @@ DEFAULT_FORMAT = RecordFormat(DEFAULT_FIELDS)
 TRANSIT_GATEWAY_FORMAT = RecordFormat(TRANSIT_GATEWAY_DEFAULT_FIELDS)
 # What a flow log writes if its format is not known. The two formats differ in their width.
 DEFAULT_FORMATS = (DEFAULT_FORMAT, TRANSIT_GATEWAY_FORMAT)
+# The default formats, and all fields up to each version: in the order of AWS's table, and in the
+# alphabetical order in which the console puts the fields that a person selects.
+KNOWN_FORMATS = tuple(
+    dict.fromkeys(
+        [
+            *DEFAULT_FORMATS,
+            *(
+                RecordFormat(names)
+                for fields in fields_by_version()
+                for names in (fields, tuple(sorted(fields)))
+            ),
+        ]
+    )
+)

@@ -53,6 +53,25 @@ class Activity:
             self.tcp_flags = flags if self.tcp_flags is None else flags | self.tcp_flags
 
 
+class HashSearch:
+    """Searches sorted columns for hashes."""
+
+    def __init__(self, hashes: AbstractSet[int]) -> None:
+        self.hashes = hashes
+        self.rows: Callable[[array[int]], Sequence[int]] = partial(_rows_among, hashes)
+        if len(hashes) >= _MANY and "numpy" in sys.modules:
+            from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - numpy takes 65 ms to load
+
+            self.rows = accepted_numpy.search(hashes)
+
+
+def _rows_among(required: AbstractSet[int], known: array[int]) -> Sequence[int]:
+    if len(known) <= _SEARCH_AS_LONG_AS * len(required):
+        return [row for row, hashed in enumerate(known) if hashed in required]
+    found = ((bisect_left(known, hashed), hashed) for hashed in required)
+    return [row for row, hashed in found if row < len(known) and known[row] == hashed]
+
+
 class AcceptedFlowIndex:
     """Accepted flows of any number of sources, by the hashes of ``keyhash``.
 
@@ -90,21 +109,30 @@ class AcceptedFlowIndex:
 
     def lookup(self, hashes: AbstractSet[int]) -> dict[int, Activity]:
         """Return the activity of the flows with these hashes; unknown hashes are left out."""
+        return self._found(HashSearch(hashes))
+
+    def among(self, search: HashSearch) -> AcceptedFlowIndex:
+        """Return an index of the flows with the hashes of a search."""
+        chosen = AcceptedFlowIndex()
+        chosen._table = self._found(search)
+        return chosen
+
+    def _found(self, search: HashSearch) -> dict[int, Activity]:
         found: dict[int, Activity] = {}
-        if not hashes:
+        if not search.hashes:
             return found
-        for hashed in hashes:
-            if (seen := self._table.get(hashed)) is not None:
-                found[hashed] = replace(seen)
-        for hashed, start, end, flags in _rows_of(self._columns, hashes):
+        if self._table:
+            for hashed in search.hashes:
+                if (seen := self._table.get(hashed)) is not None:
+                    found[hashed] = replace(seen)
+        for hashed, start, end, flags in _rows_of(self._columns, search.hashes):
             found.setdefault(hashed, Activity()).widen(
                 _or_none(start), _or_none(end), _or_none(flags)
             )
-        search = _search(hashes)
         for packed in self._packed:
             known = _uncompressed(_KINDS[0], packed[0])
             # Most columns have none of the flows, so the others stay compressed until one is found.
-            if not (rows := search(known)):
+            if not (rows := search.rows(known)):
                 continue
             _, starts, ends, flag_column = _unpacked(packed)
             for row in rows:
@@ -163,22 +191,6 @@ def _or_absent(value: int | None) -> int:
 
 def _or_none(value: int) -> int | None:
     return None if value == NOT_LOGGED else value
-
-
-def _search(required: AbstractSet[int]) -> Callable[[array[int]], Sequence[int]]:
-    """Return what finds the rows of a sorted column that hold one of the hashes."""
-    if len(required) >= _MANY and "numpy" in sys.modules:
-        from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - numpy takes 65 ms to load
-
-        return accepted_numpy.search(required)
-    return partial(_rows_among, required)
-
-
-def _rows_among(required: AbstractSet[int], known: array[int]) -> Sequence[int]:
-    if len(known) <= _SEARCH_AS_LONG_AS * len(required):
-        return [row for row, hashed in enumerate(known) if hashed in required]
-    found = ((bisect_left(known, hashed), hashed) for hashed in required)
-    return [row for row, hashed in found if row < len(known) and known[row] == hashed]
 
 
 def _rows_of(

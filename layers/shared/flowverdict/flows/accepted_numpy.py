@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 _MOST_BITS = 24  # 16 MB
+# A binary search for one hash takes as long as looking at this many hashes of a column.
+_SEARCHED_BEYOND = 100
 
 
 def rows_of(
@@ -46,14 +48,21 @@ def rows_of(
 def search(required: Collection[int]) -> Callable[[Column], list[int]]:
     """Return what finds the rows of a sorted column of hashes that hold one of these."""
     required_hashes = np.sort(np.fromiter(required, np.uint64, len(required)))
+    prefilter = _Prefilter(required_hashes)
 
     def rows(column: Column) -> list[int]:
         known = np.asarray(column, np.uint64)
-        if not known.size:
-            return []
-        places = np.minimum(np.searchsorted(known, required_hashes), known.size - 1)
-        found: list[int] = places[known[places] == required_hashes].tolist()
-        return found
+        if known.size > _SEARCHED_BEYOND * required_hashes.size:
+            places = np.minimum(np.searchsorted(known, required_hashes), known.size - 1)
+            found = places[known[places] == required_hashes]
+        else:
+            found = np.flatnonzero(prefilter.may_contain(known))
+            places = np.searchsorted(required_hashes, known[found])
+            found = found[
+                required_hashes[np.minimum(places, required_hashes.size - 1)] == known[found]
+            ]
+        chosen: list[int] = found.tolist()
+        return chosen
 
     return rows
 

@@ -12,6 +12,7 @@ split over files changes the result.
 from __future__ import annotations
 
 import sys
+from array import array
 from collections import defaultdict
 from functools import cached_property
 from itertools import chain
@@ -106,6 +107,7 @@ class FlowCollector:
         self._held: list[_HeldLines] = []  # not in _rejects yet
         self.accepted_index = AcceptedFlowIndex()
         self.interfaces: dict[str | None, Interface] = {}
+        self.accepts_elsewhere = False  # whether interfaces that were left out have accepted flows
         self.losses = Losses()  # those of SKIPDATA are with the interfaces
         self._distinct = distinct
 
@@ -256,6 +258,7 @@ class FlowCollector:
         afterwards.
         """
         self.accepted_index.merge(other.accepted_index)
+        self.accepts_elsewhere |= other.accepts_elsewhere
         self.losses.merge(other.losses)
         for name, interface in other.interfaces.items():
             self.interfaces.setdefault(name, Interface()).merge(interface)
@@ -269,12 +272,21 @@ class FlowCollector:
         for held in other._held:
             self.add_lines(held.lines, held.origin)
 
+    def without_facts(self) -> FlowCollector:
+        """Return the same rejects and losses, without interfaces and accepted flows."""
+        flows = FlowCollector(self.seed, distinct=self._distinct)
+        flows._rejects = self.rejects
+        flows._aggregated = self.aggregated
+        flows.limit, flows.losses = self.limit, self.losses
+        return flows
+
     def learn_from(self, other: FlowCollector) -> None:
         """Add the accepted flows and interface facts of another collector, and what it lacks.
 
         The rejects of ``other``, and the records that AWS lost there, are not counted here.
         """
         self.accepted_index.merge(other.accepted_index)
+        self.accepts_elsewhere |= other.accepts_elsewhere
         self.losses.merge(other.all_losses())
         for name, interface in other.interfaces.items():
             self.interfaces.setdefault(name, Interface()).learn_from(interface)
@@ -284,7 +296,9 @@ class FlowCollector:
         flows = sorted(self._by_flow(), key=by_time)
         own = {name: interface.own_addresses() for name, interface in self.interfaces.items()}
         subnets = self._subnets_by_address()
-        accepts_logged = any(interface.accepts_logged for interface in self.interfaces.values())
+        accepts_logged = self.accepts_elsewhere or any(
+            interface.accepts_logged for interface in self.interfaces.values()
+        )
         losses = self.all_losses()
         for (key, rejects), (mirror, same) in zip(flows, self._accepted_of(flows), strict=True):
             interface = self.interfaces[key.interface]
@@ -321,7 +335,10 @@ class FlowCollector:
         if len(keys) < _MANY or "numpy" not in sys.modules:
             rows: Sequence[int] = range(len(keys))
             related: Sequence[tuple[Collection[int], Collection[int]]] = [
-                related_hashes(key, self.seed) for key in keys
+                related_hashes(key, self.seed)
+                if rejects.related is None
+                else _of_direction(key.direction, array("Q", rejects.related))
+                for key, rejects in flows
             ]
         else:
             from flowverdict.flowlog import flow_hash_numpy  # noqa: PLC0415 - as above
@@ -331,15 +348,8 @@ class FlowCollector:
                 [rejects.related for _, rejects in flows], keys, self.seed
             )
             rows = accepted_numpy.rows_among(table, self.accepted_index.hash_columns())
-            # A mirror or a flow has three hashes: without a direction, ingress, egress. Take those
-            # that agree with the flow's direction.
             related = [
-                (hashes[:3], hashes[3:])
-                if keys[row].direction is None
-                else (
-                    (hashes[0], hashes[2 if keys[row].direction is FlowDirection.INGRESS else 1]),
-                    (hashes[3], hashes[4 if keys[row].direction is FlowDirection.INGRESS else 5]),
-                )
+                _of_direction(keys[row].direction, hashes)
                 for row, hashes in zip(rows, table[rows].tolist(), strict=True)
             ]
         activities = self.accepted_index.lookup(
@@ -393,6 +403,7 @@ class FlowCollector:
                     records=interface.lost.records,
                     first_start=interface.lost.first_start,
                     last_end=interface.lost.last_end,
+                    reported_by=interface.context.reported_by,
                 )
 
     def _subnets_by_address(self) -> dict[tuple[str | None, Address], set[str]]:
@@ -404,6 +415,19 @@ class FlowCollector:
                 for address in interface.own_addresses():
                     subnets.setdefault((interface.vpc_id, address), set()).update(interface.subnets)
         return subnets
+
+
+def _of_direction(
+    direction: FlowDirection | None, hashes: Sequence[int]
+) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the hashes of mirrors and of the flow itself that agree with the flow's direction.
+
+    Both have three: without a direction, ingress, egress.
+    """
+    if direction is None:
+        return hashes[:3], hashes[3:]
+    opposite, own = (2, 4) if direction is FlowDirection.INGRESS else (1, 5)
+    return (hashes[0], hashes[opposite]), (hashes[3], hashes[own])
 
 
 def _copied(rejects: RejectedTotals) -> RejectedTotals:

@@ -20,6 +20,7 @@ from flowverdict.flowlog.flow_key import FlowKey, end_of
 from flowverdict.flowlog.losses import Loss, Span, span_of_file
 from flowverdict.flowlog.object_key import Origin, origin_of
 from flowverdict.flows.collector import MAX_FLOWS, FlowCollector
+from flowverdict.flows.observed import NOT_LOGGED, ObservedValues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from flowverdict.flowlog.columnar import AcceptedFlows, InterfaceFacts, RejectedLines
     from flowverdict.flowlog.losses import Losses
     from flowverdict.flowlog.records import FlowRecord
+    from flowverdict.flows.observed import ObservedValue
 
 
 # Windows before and after a rejected flow's window that may hold records of its connection. The
@@ -39,13 +41,14 @@ BEFORE, AFTER = 1, 2
 # Accepted records that fit into a function of 1,024 MB: 20 bytes each, and several times as much
 # while they are sorted. AWS's files hold at most half as many, 75 MB gzipped.
 MAX_RECORDS = 6_000_000
+_REASON = "reject-reason"
 
 
 class FlowLog(NamedTuple):
     """A flow log, identified by the names of its files.
 
     ``width`` is the number of fields of its records. If two flow logs report a flow, the wider flow
-    log is used, because its records have more fields.
+    log is counted, because its records have more fields; the reject reasons of both are kept.
     """
 
     flow_log_id: str
@@ -184,6 +187,7 @@ def flows_of(window: int, evidence: Mapping[int, Iterable[Evidence]], seed: int)
     flows = FlowCollector(seed, most=MAX_FLOWS)
     for piece in evidence.get(window, ()):
         flows.merge(_reported_only(piece, reporters))
+    _add_reasons(flows, (piece for number in near for piece in evidence.get(number, ())), reporters)
     for number in near:
         if number != window:
             for piece in evidence.get(number, ()):
@@ -216,6 +220,7 @@ def _reported_only(evidence: Evidence, reporters: Mapping[_Ends, str]) -> FlowCo
     reporter = evidence.flow_log.flow_log_id
     reported = FlowCollector()
     reported.accepted_index, reported.interfaces = flows.accepted_index, flows.interfaces
+    reported.accepts_elsewhere = flows.accepts_elsewhere
     reported.losses = flows.losses
     reported.aggregated.update(flows.aggregated)
     reported.limit.lower(flows.limit.aggregated_from)
@@ -225,6 +230,28 @@ def _reported_only(evidence: Evidence, reporters: Mapping[_Ends, str]) -> FlowCo
         if reporters.get(_ends(row[0]), reporter) == reporter
     )
     return reported
+
+
+def _add_reasons(
+    flows: FlowCollector, near: Iterable[Evidence], reporters: Mapping[_Ends, str]
+) -> None:
+    """Add the reject reasons that the flow logs which are not counted name.
+
+    Where two flow logs do not agree, the evidence rules see both; a flow log without the field says
+    nothing.
+    """
+    if not reporters:
+        return
+    named: defaultdict[_Ends, set[ObservedValue]] = defaultdict(set)
+    for piece in near:
+        if piece.flow_log is not None:
+            for (key, _), rejects in piece.flows.rejects.items():
+                if reporters.get(_ends(key)) not in {None, piece.flow_log.flow_log_id}:
+                    named[_ends(key)] |= rejects.observed[_REASON] - NOT_LOGGED
+    for (key, _), rejects in flows.rejects.items():
+        if more := named.get(_ends(key)):
+            reasons = (rejects.observed[_REASON] - NOT_LOGGED) | more
+            rejects.observed = ObservedValues.of({**rejects.observed, _REASON: reasons})
 
 
 def _ends(key: FlowKey) -> _Ends:

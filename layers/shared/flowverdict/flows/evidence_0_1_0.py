@@ -12,18 +12,18 @@ from flowverdict.flowlog.flow_key import FlowKey, RecordId
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flows.accepted_index import AcceptedFlowIndex
 from flowverdict.flows.collector import FlowCollector
-from flowverdict.flows.evidence import Evidence, FlowLog
+from flowverdict.flows.evidence import FlowLog
 from flowverdict.flows.model import (
     AggregatedRejects,
     Context,
-    Interface,
     RejectedTotals,
     TrafficTotals,
 )
 from flowverdict.flows.observed import ObservedValues
+from flowverdict.flows.stored_evidence import InterfaceRow, StoredEvidence, check_rows
 
 
-def read_evidence(body: bytes, accepted: bytes) -> Evidence:
+def read_evidence(body: bytes, accepted: bytes) -> StoredEvidence:
     """Read evidence from its compressed JSON and its packed accepted flows.
 
     Raises
@@ -35,18 +35,21 @@ def read_evidence(body: bytes, accepted: bytes) -> Evidence:
     contexts = [Context(**values) for values in stored["contexts"]]
     flows = FlowCollector()
     flows.rejects.update(_read_row(row, contexts) for row in stored["rejects"])
-    flows.interfaces = {
-        name: _read_interface(values, contexts) for name, *values in stored["interfaces"]
-    }
+    interfaces = {name: _read_interface(values, contexts) for name, *values in stored["interfaces"]}
+    check_rows(interfaces.values())
     for name, traffic, context, counts in stored["folded"]:
         flows.aggregated[name] = AggregatedRejects(
             traffic=TrafficTotals(*traffic),
             context=contexts[context],
             what=Counter(dict(map(_read_count, counts))),
         )
-    flows.accepted_index = AcceptedFlowIndex.unpack(accepted)
     flow_log = stored["flow_log"]
-    return Evidence(flows=flows, flow_log=None if flow_log is None else FlowLog(*flow_log))
+    return StoredEvidence(
+        flows=flows,
+        interfaces=interfaces,
+        accepted=AcceptedFlowIndex.unpack(accepted),
+        flow_log=None if flow_log is None else FlowLog(*flow_log),
+    )
 
 
 def _read_count(
@@ -95,14 +98,8 @@ def _read_row(
     return (key, None if record is None else RecordId(*record)), rejects
 
 
-def _read_interface(values: list[Any], contexts: list[Context]) -> Interface:
+def _read_interface(values: list[Any], contexts: list[Context]) -> InterfaceRow:
     own, shared, subnets, vpc_id, accepts_logged, lost, context = values
-    return Interface(
-        own=set(map(address_of, own)),
-        shared=None if shared is None else set(map(address_of, shared)),
-        subnets=set(subnets),
-        vpc_id=vpc_id,
-        accepts_logged=bool(accepts_logged),
-        lost=TrafficTotals(*lost),
-        context=contexts[context],
+    return InterfaceRow(
+        own, shared, subnets, vpc_id, bool(accepts_logged), TrafficTotals(*lost), contexts[context]
     )

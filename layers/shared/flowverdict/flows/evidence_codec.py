@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -28,20 +28,21 @@ from flowverdict.flowlog.transit_gateway import PacketsLost
 from flowverdict.flows import evidence_0_1_0
 from flowverdict.flows.accepted_index import AcceptedFlowIndex
 from flowverdict.flows.collector import FlowCollector
-from flowverdict.flows.evidence import Evidence, FlowLog
+from flowverdict.flows.evidence import FlowLog
 from flowverdict.flows.model import (
     AggregatedRejects,
     Context,
-    Interface,
     RejectedTotals,
     TrafficTotals,
 )
 from flowverdict.flows.observed import NOT_LOGGED, ObservedValues
+from flowverdict.flows.stored_evidence import InterfaceRow, StoredEvidence, check_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from flowverdict.core.addresses import Address
+    from flowverdict.flows.evidence import Evidence
 
 _MARK = b"FVE2"
 _MARK_0_1_0 = b"FVE1"
@@ -52,6 +53,8 @@ _KEY: dict[str, Any] = dict.fromkeys(FlowKey._fields)
 _RECORD: dict[str, Any] = dict.fromkeys(f"record_{name}" for name in RecordId._fields)
 _TRAFFIC = asdict(TrafficTotals())
 _LOST = {f"lost_{name}": value for name, value in _TRAFFIC.items()}
+_NOTHING_LOGGED = ObservedValues.of({})
+_NOTHING_LOST, _NO_LOSS = TrafficTotals(), tuple(_TRAFFIC.values())
 _REJECTS = {
     **_KEY,
     **_TRAFFIC,
@@ -214,7 +217,7 @@ def _packets_lost_column(rejects: Iterable[RejectedTotals]) -> _Table:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def unpack(packed: bytes) -> Evidence:
+def unpack(packed: bytes) -> StoredEvidence:
     """Read evidence from bytes of ``pack``, of this version or of 0.1.0.
 
     The bytes do not hold the seed of the hashes: merge the result into a collector that has it.
@@ -233,9 +236,7 @@ def unpack(packed: bytes) -> Evidence:
     try:
         if mark == _MARK:
             return _read(body, accepted)
-        evidence = evidence_0_1_0.read_evidence(body, accepted)
-        _forget_accepted(evidence.flows)
-        return evidence  # noqa: TRY300 - reading fails above
+        return _without_accepted(evidence_0_1_0.read_evidence(body, accepted))
     except (
         ValueError,
         KeyError,
@@ -250,7 +251,7 @@ def unpack(packed: bytes) -> Evidence:
         ) from error
 
 
-def _read(body: bytes, accepted: bytes) -> Evidence:
+def _read(body: bytes, accepted: bytes) -> StoredEvidence:
     document: dict[str, Any] = json.loads(zlib.decompress(body))
     contexts: dict[int | None, Context] = {
         number: _context(values) for number, values in enumerate(document["contexts"])
@@ -258,19 +259,21 @@ def _read(body: bytes, accepted: bytes) -> Evidence:
     contexts[None] = Context()
     flows = FlowCollector()
     flows.rejects.update(_read_rejects(document["rejects"], contexts, document["observed"]))
-    for name, own, shared, subnets, vpc_id, accepts_logged, *rest in _rows(
+    names, own, shared, subnets, vpc_ids, accepts_logged, *lost, context = _columns(
         _INTERFACES, document["interfaces"]
-    ):
-        *lost, context = rest
-        flows.interfaces[name] = Interface(
-            own=set(map(address_of, own)),
-            shared=None if shared is None else set(map(address_of, shared)),
-            subnets=set(subnets),
-            vpc_id=vpc_id,
-            accepts_logged=bool(accepts_logged),
-            lost=TrafficTotals(*lost),
-            context=contexts[context],
-        )
+    )
+    rows = map(
+        InterfaceRow,
+        own,
+        shared,
+        subnets,
+        vpc_ids,
+        map(bool, accepts_logged),
+        map(_lost, zip(*lost, strict=True)),
+        map(contexts.__getitem__, context),
+    )
+    interfaces = dict(zip(names, rows, strict=True))
+    check_rows(interfaces.values())
     for name, *traffic, context in _rows(_AGGREGATED, document["aggregated"]):
         flows.aggregated[name] = AggregatedRejects(
             traffic=TrafficTotals(*traffic), context=contexts[context], what=Counter()
@@ -287,24 +290,29 @@ def _read(body: bytes, accepted: bytes) -> Evidence:
     for loss, interface, account_id, region, *span in _rows(_LOSSES, document.get("losses", {})):
         origin = Origin(account_id=account_id, region=region)
         flows.losses.add(Loss(loss), interface, origin, Span(*span))
-    flows.accepted_index = AcceptedFlowIndex.unpack(accepted, document["accepted"])
-    if document.get("hash") != flow_hash.VERSION:
-        _forget_accepted(flows)
     flow_log = document["flow_log"]
-    return Evidence(
+    evidence = StoredEvidence(
         flows=flows,
+        interfaces=interfaces,
+        accepted=AcceptedFlowIndex.unpack(accepted, document["accepted"]),
         flow_log=None if flow_log is None else FlowLog(flow_log["flow_log_id"], flow_log["width"]),
     )
+    return evidence if document.get("hash") == flow_hash.VERSION else _without_accepted(evidence)
 
 
-def _forget_accepted(flows: FlowCollector) -> None:
+def _lost(values: tuple[Any, ...]) -> TrafficTotals:
+    return _NOTHING_LOST if values == _NO_LOSS else TrafficTotals(*values)
+
+
+def _without_accepted(evidence: StoredEvidence) -> StoredEvidence:
     """Take out accepted flows whose hashes are of another version, and say that they are missing.
 
     That concerns the windows of some minutes, after a deployment.
     """
-    if any(len(column) for column in flows.accepted_index.hash_columns()):
-        flows.accepted_index = AcceptedFlowIndex()
-        flows.losses.add(Loss.NOT_READ)
+    if not any(len(column) for column in evidence.accepted.hash_columns()):
+        return evidence
+    evidence.flows.losses.add(Loss.NOT_READ)
+    return replace(evidence, accepted=AcceptedFlowIndex())
 
 
 def _rows(columns: Mapping[str, object], table: _Table) -> Iterator[tuple[Any, ...]]:
@@ -326,6 +334,8 @@ def _columns(columns: Mapping[str, object], table: _Table) -> list[Iterable[Any]
 def _read_rejects(
     table: _Table, contexts: Mapping[int | None, Context], observed: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[tuple[FlowKey, RecordId | None], RejectedTotals]]:
+    if not table:
+        return iter(())
     columns = dict(zip(_REJECTS, _columns(_REJECTS, table), strict=True))
     for name in ("source", "destination", "packet_source", "packet_destination"):
         columns[name] = map(_address, columns[name])
@@ -335,7 +345,7 @@ def _read_rejects(
     values: dict[int | None, ObservedValues] = {
         number: ObservedValues.of(by_name) for number, by_name in enumerate(observed)
     }
-    values[None] = ObservedValues.of({})
+    values[None] = _NOTHING_LOGGED
     totals = map(
         RejectedTotals,
         traffics,

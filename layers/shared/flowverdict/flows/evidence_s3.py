@@ -15,13 +15,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import EvidenceError
-from flowverdict.flows.evidence import Evidence
 from flowverdict.flows.evidence_codec import pack, unpack
+from flowverdict.flows.stored_evidence import StoredEvidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mypy_boto3_s3 import S3Client
+
+    from flowverdict.flows.evidence import Evidence
 
 
 _DIGITS = 12  # of a window's number, so that keys sort by it; the year 9999 has nine
@@ -61,9 +63,9 @@ class S3Evidence:
                 f"s3://{self._bucket}/{key}: could not be written: {error}"
             ) from error
 
-    def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[Evidence]]:
+    def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[StoredEvidence]]:
         """Return the evidence of the windows ``first`` to ``last``, in the order of the sources."""
-        found: dict[int, list[Evidence]] = {}
+        found: dict[int, list[StoredEvidence]] = {}
         folder = _folder(partition)
         try:
             found_keys = list(self._keys(folder, first, last))
@@ -77,20 +79,20 @@ class S3Evidence:
             ) from error
         return found
 
-    def _get(self, key: str) -> Evidence | EvidenceError:
+    def _get(self, key: str) -> StoredEvidence | EvidenceError:
         body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         try:
             return unpack(body)
         except EvidenceError as error:
             return error
 
-    def _reported(self, key: str, evidence: Evidence | EvidenceError) -> Evidence:
-        if isinstance(evidence, Evidence):
+    def _reported(self, key: str, evidence: StoredEvidence | EvidenceError) -> StoredEvidence:
+        if isinstance(evidence, StoredEvidence):
             return evidence
         if key not in self._unreadable:
             self._unreadable.add(key)
             self._on_unreadable(f"s3://{self._bucket}/{key}", str(evidence))
-        return Evidence.unreadable()
+        return StoredEvidence.unreadable()
 
     def count(self, partition: str, first: int, last: int) -> int:
         """Count the objects of evidence of these windows."""

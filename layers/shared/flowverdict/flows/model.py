@@ -73,7 +73,17 @@ class TrafficTotals(Activity):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Where a rejected flow was logged; ``None`` for values that its records lack."""
+    """Where a rejected flow was logged; ``None`` for values that its records lack.
+
+    Parameters
+    ----------
+    account_id
+        The account that owns the interface.
+    reported_by
+        The account that delivered the records, where it is another: the owner of a shared subnet
+        logs the interfaces of the accounts that use the subnet
+        (https://docs.aws.amazon.com/vpc/latest/userguide/vpc-sharing-share-subnet-working-with.html).
+    """
 
     account_id: str | None = None
     region: str | None = None
@@ -84,6 +94,7 @@ class Context:
     resource_id: str | None = None
     pkt_src_aws_service: str | None = None
     pkt_dst_aws_service: str | None = None
+    reported_by: str | None = None
 
     def filled_from(self, other: Context) -> Context:
         """Fill unknown attributes from another record; of two values the smaller wins."""
@@ -99,6 +110,7 @@ class Context:
             resource_id=agreed(self.resource_id, other.resource_id),
             pkt_src_aws_service=agreed(self.pkt_src_aws_service, other.pkt_src_aws_service),
             pkt_dst_aws_service=agreed(self.pkt_dst_aws_service, other.pkt_dst_aws_service),
+            reported_by=agreed(self.reported_by, other.reported_by),
         )
 
 
@@ -131,13 +143,16 @@ def context_of(record: FlowRecord, origin: Origin) -> Context:
 def context_at(
     origin: Origin, account_id: str | None, region: str | None, *others: str | None
 ) -> Context:
-    """Return the context with these attributes; the origin supplies the account and Region."""
+    """Return the context with these attributes; the origin supplies the account and Region.
+
+    The origin's account is the one that delivered the records.
+    """
+    owner = origin.account_id if account_id in {None, _UNKNOWN_ACCOUNT} else account_id
     return _context(
-        account_id
-        if account_id is not None and account_id != _UNKNOWN_ACCOUNT
-        else origin.account_id,
+        owner,
         region if region is not None else origin.region,
         *others,
+        None if origin.account_id == owner else origin.account_id,
     )
 
 
@@ -345,7 +360,10 @@ class RejectedFlow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostRecords:
-    """Records of an interface that AWS lost (SKIPDATA): their number and time (Unix seconds)."""
+    """Records of an interface that AWS lost (SKIPDATA): their number and time (Unix seconds).
+
+    ``reported_by`` is the account that delivered the records, where it is not ``account_id``.
+    """
 
     account_id: str | None
     region: str | None
@@ -354,6 +372,7 @@ class LostRecords:
     records: int
     first_start: int | None
     last_end: int | None
+    reported_by: str | None = None
 
 
 def epoch_to_datetime(seconds: int) -> datetime:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from flowverdict.flows.evidence import Evidence
+    from flowverdict.flows.stored_evidence import StoredEvidence
 
 
 class EvidenceStore(Protocol):
@@ -16,10 +17,10 @@ class EvidenceStore(Protocol):
     def put(self, partition: str, window: int, source_id: str, evidence: Evidence) -> None:
         """Store what a source shows of a window; to store it again changes nothing."""
 
-    def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[Evidence]]:
+    def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[StoredEvidence]]:
         """Return the evidence of the windows ``first`` to ``last``, in the order of the sources.
 
-        Stored evidence that cannot be read is ``Evidence.unreadable()``, reported once and not
+        Evidence that cannot be read is ``StoredEvidence.unreadable()``, reported once and not
         raised: the other sources still count.
         """
 

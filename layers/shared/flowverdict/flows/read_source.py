@@ -7,18 +7,21 @@ after the source was read to its end.
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from flowverdict.core.errors import NotAFlowLogError
+from flowverdict.core.errors import EmptyObjectError, NotAFlowLogError
 from flowverdict.flowlog.fast_line_reader import read_file, read_messages
-from flowverdict.flowlog.firehose import is_log_object, log_batches
+from flowverdict.flowlog.firehose import is_log_object, is_of_subscription, log_batches
 from flowverdict.flowlog.line_reader import MAX_SAMPLES, Continued, LineReader, fitting_formats
-from flowverdict.flowlog.object_key import Origin, flow_log_of, origin_of
+from flowverdict.flowlog.object_key import Origin, flow_log_of, is_of_firehose, origin_of
 from flowverdict.flowlog.parquet import MAGIC, as_text
 from flowverdict.flowlog.record_counts import RecordCounts
+from flowverdict.flowlog.records import DEFAULT_FORMATS
+from flowverdict.flowlog.shapes import Wrapping, recognise
 from flowverdict.flows.evidence import Evidence, FlowLog, FlowsByWindow
 
 if TYPE_CHECKING:
@@ -81,11 +84,12 @@ def read_object(
     if log_groups is not None:
         start = stream.read(_SNIFFED_BYTES)
         stream = cast("BinaryIO", Continued(start, stream))
-        if is_log_object(start):
+        if is_log_object(start) and is_of_subscription(start):
             return _read_log_object(stream, name=name, seed=seed, log_groups=log_groups)
     flows = FlowsByWindow(seed, origin_of(name), name=name)
     reader = LineReader(())
-    reading = read_text(stream, flows, reader, name=name, seed=seed)
+    assumed = DEFAULT_FORMATS if log_groups is None else log_groups.assumed
+    reading = read_text(stream, flows, reader, name=name, seed=seed, assumed=assumed)
     flow_log_id = flow_log_of(name)
     flow_log = (
         None
@@ -99,11 +103,14 @@ def read_object(
 class LogGroups:
     """What is known of log groups, whose messages name neither their format nor their Region.
 
-    ``formats`` makes what knows the formats, when it is first needed.
+    ``formats`` makes what knows the formats, when it is first needed; ``assumed`` are those of
+    records whose log group is not known either: of what CloudWatch Logs exported, or a flow log
+    sent to Firehose.
     """
 
     formats: Callable[[], FormatSource]
     region: str | None
+    assumed: tuple[RecordFormat, ...] = DEFAULT_FORMATS
 
 
 def _read_log_object(
@@ -111,9 +118,13 @@ def _read_log_object(
 ) -> SourceRead:
     """Read an object of Firehose; the envelopes name the account, the key may name the Region.
 
+    In the folder of another account's flow logs, an envelope cannot speak for its account.
+
     A message that comes twice, in an object or in two, is an equal record, which counts once.
     """
-    region = origin_of(name).region or log_groups.region
+    claimed = origin_of(name)
+    region = claimed.region or log_groups.region
+    allowed = None if is_of_firehose(name) else claimed.account_id
     known = log_groups.formats()
     flows = FlowsByWindow(seed, Origin(region=region), name=name, distinct=True)
     readers: dict[tuple[str, str], LineReader] = {}
@@ -124,6 +135,10 @@ def _read_log_object(
         read_messages(waiting.pop(place), readers[place], flows, seed, flows.numbers)
 
     for batch in log_batches(stream, name):
+        if allowed is not None and batch.account_id != allowed:
+            raise NotAFlowLogError(
+                name, f"its key names account {allowed}, an envelope in it {batch.account_id}"
+            )
         place = batch.account_id, batch.log_group
         if place not in readers:
             readers[place] = LineReader(known.formats(batch.log_group), headers=False)
@@ -199,8 +214,16 @@ def read_text(  # noqa: PLR0913 - the parameters of the readers that it calls
     name: str,
     seed: int,
     headerless: tuple[RecordFormat, ...] = (),
+    assumed: tuple[RecordFormat, ...] = DEFAULT_FORMATS,
 ) -> Reading:
-    """Read one flow log file, text or Parquet.
+    """Read one flow log file: text, Parquet, or another shape (``flowlog/shapes.py``).
+
+    Parameters
+    ----------
+    headerless
+        Formats that bare lines may have; without them, a file of bare lines is refused.
+    assumed
+        Formats of records inside another shape, where ``headerless`` is empty.
 
     Raises
     ------
@@ -215,7 +238,38 @@ def read_text(  # noqa: PLR0913 - the parameters of the readers that it calls
         reader.headers = False  # all lines after the first are records
         with as_text(whole, name) as text:
             return read_text(text, flows, reader, name=name, seed=seed)
-    if len(start) < _SMALL_BYTES or not _columns_installed():
+    formats = headerless or assumed
+    shape = recognise(start, name=name, formats=formats, bare=bool(headerless))
+    reader.strays = shape is not None or bool(headerless)
+    with nullcontext(whole) if shape is None else shape.as_text(whole, name) as text:
+        if shape is not None and shape.wrapping is not Wrapping.TEXT:
+            reader.wrapped = True
+        # A list of events may be empty, as an hour without traffic is.
+        with suppress(EmptyObjectError) if reader.wrapped else nullcontext():
+            _read_lines(
+                text,
+                flows,
+                reader,
+                name=name,
+                seed=seed,
+                headerless=formats if reader.wrapped else headerless,
+                is_small=len(start) < _SMALL_BYTES,
+            )
+    flows.lost(reader.losses)
+    return _checked(name, reader, asked=bool(headerless))
+
+
+def _read_lines(  # noqa: PLR0913 - the parameters of the readers that it calls
+    stream: BinaryIO,
+    flows: FlowsByWindow,
+    reader: LineReader,
+    *,
+    name: str,
+    seed: int,
+    headerless: tuple[RecordFormat, ...],
+    is_small: bool,
+) -> None:
+    if is_small or not _columns_installed():
         read = read_file
     else:
         # Imported here because numpy takes 65 ms to load.
@@ -223,7 +277,7 @@ def read_text(  # noqa: PLR0913 - the parameters of the readers that it calls
 
         read = read_columns
     read(
-        whole,
+        stream,
         flows,
         name=name,
         reader=reader,
@@ -231,8 +285,6 @@ def read_text(  # noqa: PLR0913 - the parameters of the readers that it calls
         seed=seed,
         windows=flows.numbers,
     )
-    flows.lost(reader.losses)
-    return _checked(name, reader)
 
 
 @cache
@@ -241,8 +293,20 @@ def _columns_installed() -> bool:
     return all(find_spec(package) is not None for package in ("numpy", "isal"))
 
 
-def _checked(name: str, reader: LineReader) -> Reading:
+def _checked(name: str, reader: LineReader, *, asked: bool = False) -> Reading:
+    """Return the reading of a source.
+
+    ``asked`` says whether a person can give the format with an option of the command.
+
+    Raises
+    ------
+    NotAFlowLogError
+        None of the lines is a record.
+    """
     malformed = reader.counts.malformed.total()
+    if reader.wrapped and malformed and malformed == reader.counts.records:
+        why = reader.why_no_format(asked=asked)
+        raise NotAFlowLogError(name, f"none of its records can be read: {why}")
     if malformed >= _NO_ACCIDENT and malformed == reader.counts.records:
         raise NotAFlowLogError(
             name, f"none of its {malformed:,} lines is a record of its format; {reader.samples[0]}"

@@ -78,9 +78,7 @@ class AcceptedInEvidence:
                 # The alerts end as quiet, which claims less; reminders and the digest go on.
                 self._on_unreadable(partition, str(error))
                 continue
-            indexes = [
-                piece.flows.accepted_index for window in evidence.values() for piece in window
-            ]
+            indexes = [piece.accepted for window in evidence.values() for piece in window]
             for state in alerts:
                 since = _accepted_since(state, indexes, seed)
                 if since is not None:

@@ -169,7 +169,7 @@ def _unknown(state: AlertState, read_to: int | None, rules: RulesFound, now: int
     )
     return (
         f"Unknown: nobody can say whether this goes on. {read}; {_last_record(state)}.{blocked} "
-        "If it is seen again, it is told as new."
+        "If it is seen again, it is notified as new."
     )
 
 

@@ -123,8 +123,12 @@ def may_be_from_outside(notification: Notification) -> bool:
 
 
 def place_of(notification: Notification) -> str:
-    """Return the account and VPC that a message counts for; the account where no VPC is known."""
-    return f"{notification.account_id or ''}/{notification.vpc_id or ''}"
+    """Return the account and VPC that a message counts for; the account where no VPC is known.
+
+    The account is the one that delivered the records: nobody uses up the share of another account.
+    """
+    account = notification.reported_by or notification.account_id or ""
+    return f"{account}/{notification.vpc_id or ''}"
 
 
 def hour_of(now: int) -> int:

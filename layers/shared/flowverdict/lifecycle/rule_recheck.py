@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MAX_RECHECKED = 200  # alerts whose rules are read again in one sweep
 
-type Place = tuple[str | None, str | None]
+type AccountRegion = tuple[str | None, str | None]
 
 
 def recheck_rules(
@@ -32,7 +32,7 @@ def recheck_rules(
     if configs is None:
         return {}
     found: dict[str, RulesFound] = {}
-    for (account_id, region), alerts in _by_place(states).items():
+    for (account_id, region), alerts in _by_account_region(states).items():
         flows = [sample.flow() for state in alerts for sample in state.samples]
         config = configs.read(account_id, region, flows)
         for state in alerts:
@@ -59,7 +59,9 @@ def _rules_found(state: AlertState, config: NetConfig) -> RulesFound:
     )
 
 
-def _by_place(states: Sequence[AlertState]) -> Mapping[Place, Sequence[AlertState]]:
+def _by_account_region(
+    states: Sequence[AlertState],
+) -> Mapping[AccountRegion, Sequence[AlertState]]:
     """Return the alerts to check by account and Region, whose rules are read together."""
     candidates = sorted(
         (
@@ -69,7 +71,7 @@ def _by_place(states: Sequence[AlertState]) -> Mapping[Place, Sequence[AlertStat
         ),
         key=lambda state: (state.notification.severity.rank, state.observed_at),
     )
-    places: defaultdict[Place, list[AlertState]] = defaultdict(list)
+    alerts: defaultdict[AccountRegion, list[AlertState]] = defaultdict(list)
     for state in candidates[:_MAX_RECHECKED]:
-        places[state.samples[0].account_id, state.samples[0].region].append(state)
-    return places
+        alerts[state.samples[0].account_id, state.samples[0].region].append(state)
+    return alerts

@@ -111,6 +111,6 @@ def _ended(state: AlertState, feeds: Mapping[str, Feed], now: int) -> AlertState
         return closed_without_message(state, now)
     reason = (
         f"Fixed: flow logs are read again, up to {isoformat(max(read))}. What was rejected "
-        "meanwhile is told as those flow logs come."
+        "meanwhile is notified as those flow logs come."
     )
     return calls_for_end(state, Ending.FIXED, reason, now)

@@ -254,7 +254,7 @@ def _opened_episode(  # noqa: PLR0913 - as on_detection
     if corrects is not None:
         reason = (
             f"{CORRECTED}records that came later show what this is. "
-            f"It was told before as: {corrects}"
+            f"It was notified before as: {corrects}"
         )
     return _notified(fresh, now, inhibited=inhibited, reason=reason)
 
@@ -262,11 +262,11 @@ def _opened_episode(  # noqa: PLR0913 - as on_detection
 def _ended(closed: AlertState) -> str:
     match closed.notification.ending:
         case Ending.FIXED:
-            return "this was told as fixed"
+            return "this was notified as fixed"
         case Ending.QUIET:
-            return "this was told as quiet"
+            return "this was notified as quiet"
         case Ending.UNKNOWN:
-            return "whether this goes on was told as unknown"
+            return "whether this goes on was notified as unknown"
         case _:  # a correction, or what an earlier version stored
             return "this was resolved"
 
@@ -347,7 +347,7 @@ def on_retraction(
     if titles:
         reason = (
             "this is not over, it is something else, as records that came later show. "
-            f"It is told as: {'; '.join(titles)}"
+            f"It is notified as: {'; '.join(titles)}"
         )
     else:
         reason = (

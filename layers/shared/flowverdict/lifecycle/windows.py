@@ -25,6 +25,7 @@ from flowverdict.core.formatting import cut
 from flowverdict.core.retry import full_jitter
 from flowverdict.flows.evidence import AFTER, BEFORE, flows_of
 from flowverdict.flows.identity import identity_of
+from flowverdict.flows.stored_evidence import evidence_for
 from flowverdict.lifecycle.feeds import feed_name
 from flowverdict.lifecycle.store import Commit, ConflictError, Window, WindowChangedError
 
@@ -217,14 +218,15 @@ class WindowEvaluator:
         self, partition: str, known: dict[int, Window], evaluation: _Evaluation
     ) -> None:
         first, last = min(known) - BEFORE, max(known) + AFTER
-        evidence = self._evidence.read(partition, first, last)
+        seed = self._store.seed()
+        evidence = evidence_for(known, self._evidence.read(partition, first, last), seed)
         has_written = False
         for number, window in sorted(known.items()):
             # An unreadable source counts as absent: it takes nothing back that it has contributed.
             sources = sum(source.is_readable for source in evidence.get(number, ()))
             if sources < window.sources:
                 continue  # so old that its evidence is being deleted; its contribution stands
-            flows = flows_of(number, evidence, self._store.seed())
+            flows = flows_of(number, evidence, seed)
             rejected = [*flows.rejected()]
             digest = _digest(rejected, [*flows.lost()], flows.aggregated)
             if digest == window.judged:

@@ -41,6 +41,7 @@ from flowverdict.network.packet import (
     sure,
 )
 from flowverdict.network.routes import Target, route_to
+from flowverdict.network.unfiltered import unfiltered_service
 
 if TYPE_CHECKING:
     from flowverdict.core.addresses import Address, Network
@@ -208,9 +209,11 @@ def evaluate_subnet_acl(
 ) -> AclAnswer | None:
     """Evaluate the network ACL of an interface's subnet for a packet.
 
-    ``None`` if no network ACL is checked: the packet stays inside the subnet, or comes from a
-    transit gateway's attachment in the subnet.
+    ``None`` if no network ACL is checked: the packet stays inside the subnet, comes from a transit
+    gateway's attachment in the subnet, or is of a service that no rule filters.
     """
+    if unfiltered_service(config, interface, packet, direction) is not None:
+        return None
     remote = packet.peer(direction)
     beside_attachment = _passes_attachment_in_subnet(config, interface, remote)
     if beside_attachment is True and direction is FlowDirection.INGRESS:

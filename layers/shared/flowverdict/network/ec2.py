@@ -219,10 +219,11 @@ class Ec2Config:
                 "sts:AssumeRole", "no reader role is configured, or no Region to ask in"
             )
         client = cast("StsClient", self._client("sts", region, None))
-        external_id = {} if role.external_id is None else {"ExternalId": role.external_id}
+        external_id = role.external_id_for(account_id)
+        arguments = {} if external_id is None else {"ExternalId": external_id}
         try:
             answer = client.assume_role(
-                RoleArn=role.arn(account_id), RoleSessionName=_SESSION_NAME, **external_id
+                RoleArn=role.arn(account_id), RoleSessionName=_SESSION_NAME, **arguments
             )
         except (ClientError, BotoCoreError) as error:
             raise not_read(f"sts:AssumeRole of {role.arn(account_id)}", error) from error

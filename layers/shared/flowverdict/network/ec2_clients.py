@@ -47,17 +47,31 @@ class ClientFactory(Protocol):
 class ReaderRole:
     """The role that lets this account read another account; it has the same name in each.
 
-    ``accounts`` are those that have it; empty for all.
+    Parameters
+    ----------
+    accounts
+        Those that have the role; empty for all. Account ids come from records.
+    organization
+        The organization outside which IAM refuses to assume the role; ``None`` if it is not known.
     """
 
     name: str
     external_id: str | None = None
     partition: str = "aws"
     accounts: frozenset[str] = frozenset()
+    organization: str | None = None
 
     def arn(self, account_id: str) -> str:
         """Return the ARN of the role in an account."""
         return f"arn:{self.partition}:iam::{account_id}:role/{self.name}"
+
+    def external_id_for(self, account_id: str) -> str | None:
+        """Return the external id for an account that is listed or, by IAM, in the organization.
+
+        A role of this name in any other account would learn it.
+        """
+        is_ours = account_id in self.accounts or self.organization is not None
+        return self.external_id if is_ours else None
 
 
 def client_factory(config: Config | None = None) -> ClientFactory:

@@ -455,7 +455,8 @@ class RouteTable:
 class PrefixList:
     """A managed prefix list of a customer or of AWS.
 
-    ``max_entries`` is what a reference to the list counts against the quota of rules.
+    ``max_entries`` is what a reference to the list counts against the quota of rules. ``cidrs`` are
+    the known entries, which are not all if ``is_cut``.
     """
 
     prefix_list_id: str
@@ -463,3 +464,4 @@ class PrefixList:
     owner_id: str | None = None
     max_entries: int | None = None
     cidrs: tuple[Network, ...] | None = None
+    is_cut: bool = False

@@ -18,6 +18,7 @@ from flowverdict.network.model import ALL_PROTOCOLS, protocol_number
 
 if TYPE_CHECKING:
     from flowverdict.core.addresses import Address
+    from flowverdict.network.model import PrefixList, PrefixListReference
 
 
 PROTOCOLS_WITH_PORTS = frozenset({Protocol.TCP, Protocol.UDP})
@@ -142,3 +143,14 @@ def match_icmp(kind: int, code: int, packet: Packet) -> Finding:
     if packet.icmp_code is None:
         return possible("flow logs do not tell the ICMP type and code")
     return sure(matches=code == packet.icmp_code)
+
+
+def match_prefix_list(
+    reference: PrefixListReference, listed: PrefixList | None, address: Address
+) -> Finding:
+    """Match a reference to a prefix list, as far as its entries are known, with an address."""
+    if listed is None or listed.cidrs is None:
+        return possible(f"the entries of {reference} are not known")
+    if any(address in network for network in listed.cidrs):
+        return YES
+    return possible(f"only some entries of {reference} are known") if listed.is_cut else NO

@@ -23,7 +23,7 @@ from flowverdict.network.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from flowverdict.core.addresses import Network
     from flowverdict.network.json_object import JsonObject
@@ -144,12 +144,11 @@ def prefix_list(item: JsonObject) -> PrefixList:
         owner_id=item.text("OwnerId"),
         max_entries=item.number("MaxEntries"),
         cidrs=_ranges(item),
+        is_cut=bool(item.text("NextToken")),
     )
 
 
 def _ranges(item: JsonObject) -> tuple[Network, ...] | None:
-    if item.text("NextToken"):
-        raise ConfigError(f"{item.place('NextToken')}: the list of entries was cut")
     entries, cidrs = item.each("Entries", _prefix_list_entry), item.networks("Cidrs")
     if entries is not None and cidrs is not None and set(entries) != set(cidrs):
         raise ConfigError(f"{item.path}: Entries and Cidrs are not the same ranges")
@@ -168,22 +167,35 @@ def combine_prefix_lists(first: PrefixList, second: PrefixList) -> PrefixList | 
 
     Two calls of AWS describe the same list, each with facts that the other call leaves out.
     """
-    facts = (
-        (first.name, second.name),
-        (first.owner_id, second.owner_id),
-        (first.max_entries, second.max_entries),
-        (_as_set(first.cidrs), _as_set(second.cidrs)),
-    )
-    if any(one is not None and other is not None and one != other for one, other in facts):
+    both = (first, second)
+    names, owners = {each.name for each in both}, {each.owner_id for each in both}
+    sizes = {each.max_entries for each in both}
+    if max(len(values - {None}) for values in (names, owners, sizes)) > 1:
         return None
+    ranges = _combined_ranges([each for each in both if each.cidrs is not None])
+    if ranges is None:
+        return None
+    cidrs, is_cut = ranges
     return PrefixList(
         prefix_list_id=first.prefix_list_id,
-        name=second.name if first.name is None else first.name,
-        owner_id=second.owner_id if first.owner_id is None else first.owner_id,
-        max_entries=second.max_entries if first.max_entries is None else first.max_entries,
-        cidrs=second.cidrs if first.cidrs is None else first.cidrs,
+        name=_known(names),
+        owner_id=_known(owners),
+        max_entries=_known(sizes),
+        cidrs=cidrs,
+        is_cut=is_cut,
     )
 
 
-def _as_set(cidrs: tuple[Network, ...] | None) -> frozenset[Network] | None:
-    return None if cidrs is None else frozenset(cidrs)
+def _combined_ranges(
+    listed: Sequence[PrefixList],
+) -> tuple[tuple[Network, ...] | None, bool] | None:
+    """Return all known entries and whether entries are missing; ``None`` for a contradiction."""
+    if not listed:
+        return None, False
+    known = tuple(dict.fromkeys(network for each in listed for network in each.cidrs or ()))
+    whole = [set(each.cidrs or ()) for each in listed if not each.is_cut]
+    return (known, not whole) if all(each == {*known} for each in whole) else None
+
+
+def _known[T](values: set[T | None]) -> T | None:
+    return next((value for value in values if value is not None), None)

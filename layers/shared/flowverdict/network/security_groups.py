@@ -48,11 +48,13 @@ from flowverdict.network.packet import (
     Packet,
     match_icmp,
     match_port,
+    match_prefix_list,
     match_protocol,
     possible,
     sure,
 )
 from flowverdict.network.routes import passes_middlebox
+from flowverdict.network.unfiltered import unfiltered_service
 
 if TYPE_CHECKING:
     from flowverdict.core.addresses import Address
@@ -156,6 +158,10 @@ def evaluate_groups(
     if interface.is_nat_gateway or not interface.group_ids:
         return _answer_without_groups(interface)
     group_ids = interface.group_ids
+    service = unfiltered_service(config, interface, packet, direction)
+    if service is not None:
+        reason = f"security groups do not filter traffic of {service}"
+        return GroupsAnswer(outcome=Outcome.ALLOW, group_ids=group_ids, reasons=(reason,))
     before = (
         load_balancer_before(config, interface, packet)
         if direction is FlowDirection.INGRESS
@@ -320,10 +326,8 @@ def _match_peer(view: _View, peer: Peer | None) -> Finding:
         case None:
             return possible("its peer is not one this program knows")
         case PrefixListReference():
-            known = view.config.prefix_list(peer.prefix_list_id)
-            if known is None or known.cidrs is None:
-                return possible(f"the entries of {peer.prefix_list_id} are not known")
-            return sure(matches=any(view.address in network for network in known.cidrs))
+            listed = view.config.prefix_list(peer.prefix_list_id)
+            return match_prefix_list(peer, listed, view.address)
         case GroupReference():
             if view.before is not None:
                 return sure(matches=peer.group_id in view.before.group_ids)

@@ -86,6 +86,10 @@ def parse_snapshot(answers: Mapping[str, object]) -> NetConfig:
     lists = ListReader(JsonObject("", answers))
     lists.mark_cut()
     attributes = client_ip_attributes(lists)
+    prefix_lists = lists.read(
+        "prefix_lists", parse_rules.prefix_list, parse_rules.combine_prefix_lists
+    )
+    lists.note_cut_entries(prefix_lists or ())
     return NetConfig(
         interfaces=lists.read("interfaces", parse_places.interface),
         security_groups=lists.read("security_groups", parse_rules.security_group),
@@ -95,9 +99,7 @@ def parse_snapshot(answers: Mapping[str, object]) -> NetConfig:
         peerings=lists.read("peerings", parse_places.peering),
         endpoints=lists.read("endpoints", parse_places.vpc_endpoint),
         route_tables=lists.read("route_tables", parse_places.route_table),
-        prefix_lists=lists.read(
-            "prefix_lists", parse_rules.prefix_list, parse_rules.combine_prefix_lists
-        ),
+        prefix_lists=prefix_lists,
         load_balancers=lists.read("load_balancers", load_balancer),
         target_groups=lists.read("target_groups", lambda item: target_group(item, attributes)),
         targets=targets(lists),

@@ -18,9 +18,10 @@ from flowverdict.core.errors import ConfigError
 from flowverdict.network.json_object import as_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from flowverdict.network.json_object import JsonObject
+    from flowverdict.network.model import PrefixList
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +166,15 @@ class ListReader:
                 self._notes[token].append(
                     f"{token}: {cut}; what depends on missing elements is not known"
                 )
+
+    def note_cut_entries(self, prefix_lists: Iterable[PrefixList]) -> None:
+        """Note the prefix lists of which ``NextToken`` says that entries are missing."""
+        self._notes["entries"] += [
+            f"{each.prefix_list_id}: its entries were cut (NextToken); what depends on the missing "
+            "entries is not known"
+            for each in prefix_lists
+            if each.is_cut
+        ]
 
     def _note(self, attribute: str, sentence: str) -> None:
         self.incomplete.add(attribute)

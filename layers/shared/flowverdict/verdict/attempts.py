@@ -44,6 +44,7 @@ class Place(NamedTuple):
     interface_id: str | None
     direction: FlowDirection | None
     inside: bool
+    reported_by: str | None
 
 
 def is_attempt(flow: RejectedFlow, verdict: Verdict) -> bool:
@@ -68,6 +69,7 @@ def place_of(flow: RejectedFlow, *, inside: bool) -> Place:
         interface_id=flow.key.interface if context.vpc_id is None else None,
         direction=flow.direction,
         inside=inside,
+        reported_by=context.reported_by,
     )
 
 

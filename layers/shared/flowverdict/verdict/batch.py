@@ -10,10 +10,10 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
-from flowverdict.core.errors import ObjectError
+from flowverdict.core.errors import NotAFlowLogError, ObjectError
 from flowverdict.flowlog.line_reader import LineReader
 from flowverdict.flowlog.losses import Loss, span_of_file
-from flowverdict.flowlog.object_key import origin_of
+from flowverdict.flowlog.object_key import contradiction_in, origin_of
 from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import FlowsByWindow
@@ -76,6 +76,9 @@ class Batch:
             The file is not a flow log or cannot be read to its end. The batch then has nothing of
             it, and knows that its records are missing.
         """
+        if (reason := contradiction_in(name)) is not None:
+            self.flows.losses.add(Loss.NOT_READ)
+            raise NotAFlowLogError(name, reason)
         origin = origin_of(name)
         flows = FlowsByWindow(self.flows.seed, origin, name=name, apart=False, most=self.most)
         try:
@@ -88,12 +91,16 @@ class Batch:
                 headerless=headerless,
             )
         except ObjectError:
-            self.flows.losses.add(Loss.NOT_READ, None, origin, span_of_file(name))
+            self.add_unread(name)
             raise
         for window_flows in flows.windows.values():
             self.flows.merge(window_flows, spent=True)
         self.counts.merge(reading.counts)
         return reading
+
+    def add_unread(self, name: str) -> None:
+        """Note that the records of a file are missing, since it could not be read."""
+        self.flows.losses.add(Loss.NOT_READ, None, origin_of(name), span_of_file(name))
 
     def explanations(self, configs: ConfigSource | None = None) -> list[Explanation]:
         """Explain every rejected flow, in the order in which the flows were first seen."""

@@ -17,6 +17,7 @@ from flowverdict.network.packet import Outcome, Packet
 from flowverdict.network.routes import INTERNET_GATEWAYS, Target
 from flowverdict.network.security_groups import GroupsAnswer, evaluate_groups
 from flowverdict.network.served_ports import rule_that_serves
+from flowverdict.network.unfiltered import unfiltered_service
 from flowverdict.verdict.paths import FoundPath, Logged, by_internet_gateway, find_path
 
 if TYPE_CHECKING:
@@ -38,12 +39,14 @@ class RulesCheck:
     Parameters
     ----------
     acl
-        ``None`` where the packet stays inside the subnet, so that no network ACL is evaluated.
+        ``None`` where no network ACL is evaluated, for example inside the subnet.
     groups
         As for the first packet of a connection; a reply of a tracked connection always passes.
     served_by
         A rule that shows the packet's source port to be a service's, so that the packet looks like
         a reply.
+    unfiltered
+        The service at the remote end if no rule filters its traffic.
     """
 
     interface: Interface
@@ -55,6 +58,7 @@ class RulesCheck:
     stays_in_subnet: bool | None
     block_public_access: str | None
     served_by: SecurityGroupRule | None
+    unfiltered: str | None
     read_at: datetime | None
 
     @property
@@ -137,6 +141,7 @@ def check_rules(flow: RejectedFlow, config: NetConfig) -> RulesCheck | NotAvaila
         stays_in_subnet=None if crosses is None else not crosses,
         block_public_access=_blocked_publicly(config, interface, found_path, packet, logged),
         served_by=rule_that_serves(config, interface, found_path.far, packet, flow.direction),
+        unfiltered=unfiltered_service(config, interface, packet, flow.direction),
         read_at=config.read_at,
     )
 

@@ -140,6 +140,13 @@ def because(explanation: Explanation) -> str:
         return because_of_transit_gateway(explanation)
     if explanation.not_carried is not None:
         return f"a VPC does not carry {explanation.not_carried} packets, whatever its rules say"
+    check = explanation.rules_check
+    if (
+        check is not None
+        and check.unfiltered is not None
+        and explanation.verdict.kind is VerdictKind.RULES_ALLOW
+    ):
+        return f"no rule filters traffic of {check.unfiltered}; what rejected it is not known"
     return _because_of_a_layer(explanation)
 
 

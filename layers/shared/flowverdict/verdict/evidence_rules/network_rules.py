@@ -13,6 +13,7 @@ from flowverdict.verdict.evidence_rules.predicates import public_access_blocked,
 from flowverdict.verdict.evidence_rules.rule import (
     AWS_CONTROLS,
     BLOCK_PUBLIC_ACCESS,
+    FLOW_LOG_LIMITATIONS,
     NETWORK_ACLS,
     SECURITY_GROUP_RULES,
     Rule,
@@ -22,6 +23,8 @@ from flowverdict.verdict.model import Cause, EvidenceKind, Facts, Hypothesis, Le
 
 
 def _acl_allows(facts: Facts) -> str | None:
+    if facts.rules_check is not None and facts.rules_check.unfiltered is not None:
+        return f"network ACLs do not filter traffic of {facts.rules_check.unfiltered}"
     return _acl_observation(facts, Outcome.ALLOW, "lets it pass")
 
 
@@ -83,6 +86,15 @@ def _groups_deny(facts: Facts) -> str | None:
     return f"if it is a request, no rule of {groups} lets it {way}{nearest}{when_read(rules_check)}"
 
 
+def _unfiltered(facts: Facts) -> str | None:
+    if facts.rules_check is None or facts.rules_check.unfiltered is None:
+        return None
+    return (
+        f"no rule filters traffic of {facts.rules_check.unfiltered}, and AWS does not record it in "
+        "flow logs: this record is not explained"
+    )
+
+
 def rules_unclear(facts: Facts) -> str | None:
     """Return what the rules leave open, in words; ``None`` if the rules decide or were not read."""
     if facts.rules_check is None:
@@ -104,6 +116,16 @@ def rules_unclear(facts: Facts) -> str | None:
 
 NETWORK_RULES: tuple[Rule, ...] = (
     Rule(
+        kind=EvidenceKind.CONFLICT,
+        when="no rule filters traffic of the remote end (resolver, instance metadata, time), and "
+        "AWS does not record it",
+        strikes=(),
+        strength=Strength.WEAK,
+        source=FLOW_LOG_LIMITATIONS,
+        observe=_unfiltered,
+        conflicts=True,
+    ),
+    Rule(
         kind=EvidenceKind.BLOCK_PUBLIC_ACCESS_ON,
         when="Block Public Access is on in the subnet or VPC, the traffic passes an internet "
         "gateway (outbound: and neither layer denies it), and `reject-reason` is not in the format",
@@ -115,7 +137,8 @@ NETWORK_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.NETWORK_ACL_ALLOWS,
-        when="the network ACL, as read, allows the packet",
+        when="the network ACL, as read, allows the packet, or does not filter it (traffic of the "
+        "VPC's resolver, instance metadata, time)",
         strikes=(Cause.NETWORK_ACL,),
         strength=Strength.SOFT,
         source=NETWORK_ACLS,
@@ -131,7 +154,7 @@ NETWORK_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.SECURITY_GROUPS_ALLOW,
-        when="a security group of the interface, as read, allows the packet",
+        when="a security group of the interface, as read, allows the packet, or none filters it",
         strikes=(Cause.SECURITY_GROUP,),
         strength=Strength.SOFT,
         source=SECURITY_GROUP_RULES,

@@ -42,12 +42,13 @@ from flowverdict.verdict.remediation.limits import (
     foreign_acl,
     full_acl,
     full_group,
-    has_rule_room,
     is_default,
     managing_service,
+    ranges_of_list,
     rule_number,
+    with_room,
 )
-from flowverdict.verdict.remediation.model import AclChange, GroupChange, content_of, place_of
+from flowverdict.verdict.remediation.model import AclChange, GroupChange, content_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -128,11 +129,15 @@ def acl_changes(
     if isinstance(networks, NotAvailable):
         return networks
     entries = [_entry(hop, network) for network in networks]
-    planned = ledger.numbers[place_of(acl.network_acl_id, egress=hop.is_egress)]
-    added = sum(content_of(entry) not in planned.values() for entry in entries)
-    if added > entry_room(config, acl, ledger, egress=hop.is_egress):
-        return NotAvailable(full_acl(config, acl, ledger, added, egress=hop.is_egress))
-    return _numbered(acl, entries, ledger, before=answer.entry.rule_number)
+    room = entry_room(config, acl, ledger, egress=hop.is_egress)
+    offered = ledger.entries_to_come(acl, egress=hop.is_egress)
+    changes = _numbered(acl, entries, ledger, before=answer.entry.rule_number)
+    if isinstance(changes, NotAvailable):
+        return changes
+    added = len({change.rule_number for change in changes} - offered.keys())
+    if added > room:
+        return NotAvailable(full_acl(config, acl, len(offered), added, egress=hop.is_egress))
+    return changes
 
 
 def _entry(hop: Hop, network: Network) -> NetworkAclEntry:
@@ -190,6 +195,8 @@ def _networks(config: NetConfig, hops: Sequence[Hop]) -> list[Network] | NotAvai
     hosts: dict[Address, Interface] = {}
     for hop in hops:
         found = _given_networks(config, hop)
+        if isinstance(found, NotAvailable):
+            return found
         if found is None:
             hosts[hop.packet.peer(hop.direction)] = hop.interface
         else:
@@ -198,13 +205,13 @@ def _networks(config: NetConfig, hops: Sequence[Hop]) -> list[Network] | NotAvai
     return named if isinstance(named, NotAvailable) else _collapsed([*given, *named])
 
 
-def _given_networks(config: NetConfig, hop: Hop) -> tuple[Network, ...] | None:
+def _given_networks(config: NetConfig, hop: Hop) -> tuple[Network, ...] | NotAvailable | None:
     """Return the ranges that the rules or AWS give for a hop; ``None`` for its address alone."""
     peer, outside = hop.packet.peer(hop.direction), hop.is_outside
     listed = None if hop.is_far else hop.trip.case.found_path.prefix_list
     called = hop.is_egress is not hop.is_reply
     if outside and called and listed is not None:
-        return tuple(each for each in listed.cidrs or () if each.version == peer.version)
+        return ranges_of_list(listed, peer.version)
     if hop.is_reply:
         return _networks_that_ask(config, hop, outside=outside)
     if not outside:
@@ -230,20 +237,14 @@ def _networks_that_ask(config: NetConfig, hop: Hop, *, outside: bool) -> tuple[N
     return (max(ranges, key=lambda each: each.prefixlen),) if ranges else None
 
 
-def _networks_let_in(config: NetConfig, hop: Hop) -> tuple[Network, ...] | None:
+def _networks_let_in(config: NetConfig, hop: Hop) -> tuple[Network, ...] | NotAvailable | None:
     """Return the ranges that the security groups offer the service to."""
     rule = evaluate_groups(config, hop.interface, hop.packet, hop.direction).rule
     peer = None if rule is None else rule.peer
     if isinstance(peer, IPv4Network | IPv6Network):
         return (peer,)
     if isinstance(peer, PrefixListReference):
-        listed = config.prefix_list(peer.prefix_list_id)
-        version = hop.packet.source.version
-        return tuple(
-            each
-            for each in (() if listed is None else listed.cidrs or ())
-            if each.version == version
-        )
+        return ranges_of_list(config.prefix_list(peer.prefix_list_id), hop.packet.source.version)
     return None
 
 
@@ -321,13 +322,10 @@ def group_changes(
     preferred = None if near is None else near.rule.group_id
     changes = []
     for peer in peers:
-        rules = [
-            rule
-            for group in usable
-            if has_rule_room(config, rule := _rule(group, hops[0], peer), ledger)
-        ]
+        possible = [_rule(group, hops[0], peer) for group in usable]
+        rules = with_room(config, possible, ledger)
         if not rules:
-            return NotAvailable(full_group(tuple(group.group_id for group in usable)))
+            return NotAvailable(full_group(possible, ledger))
         chosen = min(rules, key=lambda rule: _rank(config, rule, preferred))
         change = GroupChange(rule=chosen)
         ledger.take(change)

@@ -11,24 +11,33 @@ import re
 import zlib
 from collections import defaultdict
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING
 
+from flowverdict.core.availability import NotAvailable
 from flowverdict.core.untrusted import one_line
 from flowverdict.network.model import PrefixListReference
 from flowverdict.verdict.remediation.model import (
     LAST_RULE_NUMBER,
     AclChange,
     Change,
+    GroupChange,
     place_of,
 )
 from flowverdict.verdict.remediation.offers import MAX_OFFERS, OpenOffers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from flowverdict.core.addresses import Network
     from flowverdict.network.configuration import NetConfig
-    from flowverdict.network.model import NetworkAcl, Peer, SecurityGroup, SecurityGroupRule
+    from flowverdict.network.model import (
+        NetworkAcl,
+        Peer,
+        PrefixList,
+        SecurityGroup,
+        SecurityGroupRule,
+    )
 
 # Entries of a network ACL in one direction, both IP versions and the closing `*` counted. AWS
 # raises the quota to 40 at most.
@@ -36,6 +45,7 @@ _DEFAULT_ENTRIES, _MOST_ENTRIES = 20, 40
 # Rules of a security group in one direction, each IP version apart. Rules times groups of an
 # interface is 1,000 at most; by default an interface has 5 groups.
 _DEFAULT_RULES, _MOST_RULES = 60, 200
+_DEFAULT_GROUPS, _RULES_TIMES_GROUPS = 5, 1_000
 _IPV6 = 6
 _STEP = 10  # between the numbers that people give to entries
 _SPREAD = 1_000  # numbers behind the last entry among which a fix chooses
@@ -101,6 +111,21 @@ class Ledger:
         offered = {offer.rule_number for offer in self.open_offers.at(place)}
         return offered | set(self.numbers[place])
 
+    def entries_to_come(self, acl: NetworkAcl, *, egress: bool) -> dict[int, str]:
+        """Return the entries, by number, that a network ACL may get from open fixes."""
+        place = place_of(acl.network_acl_id, egress=egress)
+        entries = {
+            offer.rule_number: offer.change
+            for offer in self.open_offers.at(place)
+            if offer.rule_number is not None
+        } | self.numbers[place]
+        present = {entry.rule_number for entry in acl.entries or () if entry.egress is egress}
+        return {number: entries[number] for number in entries.keys() - present}
+
+    def rules_to_come(self, place: str) -> set[str]:
+        """Return the content of the rules that open fixes offer in one direction of a group."""
+        return {offer.change for offer in self.open_offers.at(place)}
+
     def has_room(self, place: str) -> bool:
         """Return whether another offer of a place can be kept."""
         return len(self.open_offers.at(place)) + len(self.numbers[place]) < MAX_OFFERS
@@ -112,11 +137,12 @@ class Ledger:
 def entry_room(config: NetConfig, acl: NetworkAcl, ledger: Ledger, *, egress: bool) -> int:
     """Return how many entries can still be added to a network ACL in one direction.
 
-    With more entries than the default quota, the quota was raised, to at most 40.
+    What open fixes offer counts too, since somebody may run it first. With more entries than the
+    default quota, the quota was raised, to at most 40.
     """
     present = _entries(config, acl, egress=egress)
     most = _DEFAULT_ENTRIES if present <= _DEFAULT_ENTRIES else _MOST_ENTRIES
-    return most - present - len(ledger.numbers[place_of(acl.network_acl_id, egress=egress)])
+    return most - present - len(ledger.entries_to_come(acl, egress=egress))
 
 
 def _entries(config: NetConfig, acl: NetworkAcl, *, egress: bool) -> int:
@@ -133,16 +159,13 @@ def _entries(config: NetConfig, acl: NetworkAcl, *, egress: bool) -> int:
     return len(listed) - closing + max(closing, 1 if without_v6 else 2)
 
 
-def full_acl(
-    config: NetConfig, acl: NetworkAcl, ledger: Ledger, needed: int, *, egress: bool
-) -> str:
-    """Say that a network ACL has no room for the entries that a fix needs."""
+def full_acl(config: NetConfig, acl: NetworkAcl, offered: int, needed: int, *, egress: bool) -> str:
+    """Say that a network ACL has no room for the entries of a fix beside those of open fixes."""
     way = "outbound" if egress else "inbound"
     present = _entries(config, acl, egress=egress)
-    planned = len(ledger.numbers[place_of(acl.network_acl_id, egress=egress)])
-    others = f", other fixes add {planned}" if planned else ""
+    added = f", open fixes add {offered}" if offered else ""
     return (
-        f"{acl.network_acl_id} has {present} {way} entries with the closing *{others}, and "
+        f"{acl.network_acl_id} has {present} {way} entries with the closing *{added}, and "
         f"{needed} more exceed AWS's quota of {_DEFAULT_ENTRIES} a direction ({_MOST_ENTRIES} at "
         "most, on request): join entries, or have the quota raised"
     )
@@ -232,29 +255,52 @@ def is_default(group: SecurityGroup) -> bool:
     return group.name == "default"
 
 
-def has_rule_room(config: NetConfig, rule: SecurityGroupRule, ledger: Ledger) -> bool:
-    """Return whether a rule can still be added to its group."""
+def with_room(
+    config: NetConfig, rules: Sequence[SecurityGroupRule], ledger: Ledger
+) -> list[SecurityGroupRule]:
+    """Return the rules that can still be added to their groups, beside those of open fixes.
+
+    With more rules than the default quota, the quota was raised.
+    """
+    ledger.open_offers.load([place_of(rule.group_id, egress=rule.egress) for rule in rules])
+    return [rule for rule in rules if _has_room(config, rule, ledger)]
+
+
+def _has_room(config: NetConfig, rule: SecurityGroupRule, ledger: Ledger) -> bool:
     group = config.security_group(rule.group_id)
     if group is None:
         return False
-    listed = {*((group.egress if rule.egress else group.ingress) or ())}
-    listed |= ledger.rules[place_of(rule.group_id, egress=rule.egress)]
-    if rule in listed:
+    place = place_of(rule.group_id, egress=rule.egress)
+    listed = {*((group.egress if rule.egress else group.ingress) or ())} | ledger.rules[place]
+    offered = ledger.rules_to_come(place)
+    if rule in listed or GroupChange(rule=rule).content in offered:
         return True
+    offered -= {GroupChange(rule=each).content for each in listed}
     for version in (4, 6):
         added = _weight(config, rule.peer, version)
         present = sum(_weight(config, each.peer, version) for each in listed)
-        most = _DEFAULT_RULES if present <= _DEFAULT_RULES else _MOST_RULES
-        if added and present + added > most:
+        others = sum(_weight_of_offer(config, content, version) for content in offered)
+        most = _DEFAULT_RULES if present <= _DEFAULT_RULES else _most_rules(config)
+        if added and present + others + added > most:
             return False
     return True
 
 
-def full_group(group_ids: tuple[str, ...]) -> str:
-    """Say that no group has room for another rule."""
+def _most_rules(config: NetConfig) -> int:
+    """Return the highest quota of rules that goes with the groups that an interface may have."""
+    held = max((len(each.group_ids or ()) for each in config.interfaces or ()), default=0)
+    return min(_MOST_RULES, _RULES_TIMES_GROUPS // max(held, _DEFAULT_GROUPS))
+
+
+def full_group(rules: Sequence[SecurityGroupRule], ledger: Ledger) -> str:
+    """Say that no group has room for another rule, one rule of each group that was tried."""
+    names = ", ".join(rule.group_id for rule in rules)
+    places = (place_of(rule.group_id, egress=rule.egress) for rule in rules)
+    offered = any(ledger.rules_to_come(place) for place in places)
+    also = ", and what open fixes add counts too" if offered else ""
     return (
-        f"{', '.join(group_ids)} would exceed AWS's quota of {_DEFAULT_RULES} rules a direction "
-        "(a prefix list counts with all that it may hold): join rules, or have the quota raised"
+        f"{names} would exceed AWS's quota of {_DEFAULT_RULES} rules a direction (a prefix list "
+        f"counts with all that it may hold{also}): join rules, or have the quota raised"
     )
 
 
@@ -268,6 +314,17 @@ def _weight(config: NetConfig, peer: Peer | None, version: int) -> int:
             return 1
 
 
+def _weight_of_offer(config: NetConfig, content: str, version: int) -> int:
+    """Return what the rule of an offer counts; its peer is the last word of its content."""
+    peer = content.rpartition(" ")[2]
+    if peer.startswith("pl-"):
+        return _weight_of_list(config, peer)
+    try:
+        return int(ip_network(peer).version == version)
+    except ValueError:
+        return 1  # a group
+
+
 def _weight_of_list(config: NetConfig, prefix_list_id: str) -> int:
     listed = config.prefix_list(prefix_list_id)
     if listed is None:
@@ -277,6 +334,15 @@ def _weight_of_list(config: NetConfig, prefix_list_id: str) -> int:
     name = listed.name or ""
     weights = [weight for suffix, weight in _WEIGHTS.items() if name.endswith(f".{suffix}")]
     return weights[0] if weights else max(len(listed.cidrs or ()), 1)
+
+
+def ranges_of_list(listed: PrefixList | None, version: int) -> tuple[Network, ...] | NotAvailable:
+    """Return the ranges of a prefix list for a network ACL, which cannot refer to the list."""
+    if listed is None or listed.cidrs is None:
+        return NotAvailable("the entries of the prefix list are not known")
+    if listed.is_cut:
+        return NotAvailable(f"only some entries of {listed.prefix_list_id} are known")
+    return tuple(network for network in listed.cidrs if network.version == version)
 
 
 # --- rules as code --------------------------------------------------------------------------------
