@@ -162,6 +162,20 @@ def test_offers_of_fixes_mean_what_they_meant() -> None:
         stored_offers_of({**item, "body": {"B": b"x"}})
 
 
+def test_shares_of_the_hour_and_what_is_from_outside_mean_what_they_meant() -> None:
+    outside = replace(ALERT, from_outside=True)
+    stored = {
+        "rate-limit-shares": RateLimit(hour=HOUR, version=3).use(ALERT).use(outside),
+        "contribution-from-outside": outside,
+    }
+    for name, value in stored.items():
+        path = FOLDER / "0.3.0" / f"{name}.bin"
+        if "UPDATE_GOLDEN" in os.environ and not path.exists():
+            path.write_bytes(format_of(path).pack(value))
+        assert read(name, "0.3.0") == value
+    assert dict(read("rate-limit-shares", "0.3.0").used_by_place) == {"123456789012/vpc-0a1b": 2}
+
+
 STATE = replace(
     AlertState(
         fingerprint=ALERT.fingerprint,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from flowverdict.alerts.detection import fingerprint
 from flowverdict.alerts.model import Alert, Kind, Notice, Section, Severity
 from flowverdict.core.formatting import counted, duration, isoformat
+from flowverdict.core.untrusted import shown_id
 from flowverdict.lifecycle.rate_limit import HOUR
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def _section(heading: str, alerts: Iterable[Alert], endings: Mapping[str, str]) 
     """Build a section with a line for each subject, the subject with the most packets first."""
     by_subject: defaultdict[str, list[Alert]] = defaultdict(list)
     for alert in alerts:
-        place = alert.vpc_id or ", ".join(alert.interfaces)
+        ids = alert.interfaces if alert.vpc_id is None else (alert.vpc_id,)
+        place = ", ".join(map(shown_id, ids))
         what = alert.headline if alert.kind is Kind.SCAN else alert.service
         by_subject[f"{what} at {place}"].append(alert)
     ranked = sorted(
@@ -148,7 +150,8 @@ def rate_limited_notice(rate_limit: RateLimit, hourly_limit: int, now: int) -> N
         title=f"{held_back} held back{so_far}: more than {hourly_limit:,} an hour",
         summary=(
             f"In the hour from {hour} there were more alerts than the {hourly_limit:,} messages "
-            f"that an hour may have. {held_back} {were} held back{so_far} ({by_severity}). "
+            "that an hour may have, or than the shares of them that an account's VPC and hosts of "
+            f"the internet may have. {held_back} {were} held back{so_far} ({by_severity}). "
             "They are counted; what still happens is told when its reminder is due."
         ),
         first_seen=rate_limit.hour,

@@ -120,6 +120,8 @@ def pack_rate_limit(rate_limit: RateLimit) -> bytes:
     return _pack(
         {
             "used": rate_limit.used,
+            "outsiders": rate_limit.used_by_outsiders,
+            "places": dict(rate_limit.used_by_place),
             "held": dict(rate_limit.suppressed),
             "titles": rate_limit.titles,
             "told": rate_limit.announced,
@@ -145,6 +147,10 @@ def unpack_rate_limit(hour: int, version: int, body: bytes) -> RateLimit:
             hour=hour,
             version=version,
             used=stored.number("used") or 0,
+            used_by_outsiders=stored.number("outsiders") or 0,
+            used_by_place=MappingProxyType(
+                {str(place): int(used) for place, used in stored.values.get("places", {}).items()}
+            ),
             suppressed=MappingProxyType(suppressed),
             titles=tuple(map(str, stored.values.get("titles", ()))),
             announced=stored.number("told") or 0,
