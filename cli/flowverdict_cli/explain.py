@@ -34,7 +34,8 @@ from flowverdict.verdict.model import Confidence, VerdictKind
 from flowverdict.verdict.remediation.model import Remediation
 from flowverdict.verdict.wording import because, caption, connection, most_of, what_was_rejected
 from flowverdict_cli.extras import missing
-from flowverdict_cli.inputs import Contents, Input, Period, find, moment
+from flowverdict_cli.input_search import find
+from flowverdict_cli.inputs import Contents, Input, Period, moment
 from flowverdict_cli.options import EXIT_INCOMPLETE, EXIT_USAGE
 from flowverdict_cli.selection import Selection
 
