@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def find(
     names: Sequence[str],
-    period: Period = Period(),
+    period: Period = Period(),  # noqa: B008 - frozen, nothing to share
 ) -> tuple[list[Input], list[str]]:
     """Return all inputs in the order of their names, and a note for what is passed over.
 
