@@ -92,6 +92,15 @@ def test_what_windows_farther_away_accepted_is_not(request_at: int) -> None:
     assert flow.mirror is None
 
 
+def test_an_interface_without_rejects_is_known_by_the_address_that_a_reject_names() -> None:
+    rejected = file_of("fl-1", [wide(request(40_001, 0))])
+    accepted = wide(request(40_002, -WINDOW, action="ACCEPT"))
+    other_end = accepted.replace("eni-1", "eni-2").replace("ingress", "egress")
+    (flow,) = evaluated(rejected, file_of("fl-2", [other_end]))
+    assert flow.same_subnet is True
+    assert flow.accepts_logged_elsewhere
+
+
 def test_each_window_counts_its_own_rejects_and_losses_and_no_others() -> None:
     lost = "2 123456789012 eni-1 - - - - - - - {0} {0} - SKIPDATA"
     lines = [

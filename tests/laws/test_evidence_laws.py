@@ -27,10 +27,11 @@ from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import Evidence, FlowLog, flows_of
 from flowverdict.flows.evidence_codec import pack, unpack
 from flowverdict.flows.stored_evidence import evidence_for
-from tests.helpers.flow_records import SEEN, collector_of, maybe
+from tests.helpers.flow_records import SEEN, collector_of, maybe, records
 from tests.helpers.whole_evidence import whole
 
 if TYPE_CHECKING:
+    from flowverdict.core.addresses import Address
     from flowverdict.flows.stored_evidence import StoredEvidence
     from tests.helpers.flow_records import Activity as SeenRecords
 
@@ -104,29 +105,26 @@ def test_damaged_evidence_is_said_to_be_damaged_and_nothing_else_is_raised(
     assert kept.flow_log == evidence.flow_log
 
 
-def with_packet_addresses(record: FlowRecord) -> FlowRecord:
-    return record._replace(pkt_srcaddr=record.srcaddr, pkt_dstaddr=record.dstaddr)
+_ENDS = st.sampled_from([ip_address(f"10.0.0.{host}") for host in (1, 2, 3)])
 
 
-_ENDS = [ip_address(f"10.0.0.{host}") for host in (1, 2, 3)]
-# Records of one network, so that most rejects have something to do with other records.
-_MEETING = st.builds(
-    FlowRecord,
-    interface_id=st.sampled_from(["eni-1", "eni-2", "eni-3"]),
-    srcaddr=st.sampled_from(_ENDS),
-    dstaddr=st.sampled_from(_ENDS),
-    srcport=st.sampled_from([443, 50_122]),
-    dstport=st.sampled_from([443, 50_122]),
-    protocol=st.just(6),
-    start=st.sampled_from([1_000, 2_000]),
-    end=st.just(2_060),
-    action=st.sampled_from([Action.ACCEPT, Action.REJECT]),
-    log_status=st.sampled_from([LogStatus.OK] * 9 + [LogStatus.SKIPDATA]),
-    subnet_id=maybe("subnet-1", "subnet-1", "subnet-2"),
-    vpc_id=st.just("vpc-1"),
-    flow_direction=maybe(*FlowDirection),
+def meeting(record: FlowRecord, source: Address, destination: Address) -> FlowRecord:
+    """Return a record of one small network, so that rejects have to do with other records."""
+    return record._replace(
+        srcaddr=source,
+        dstaddr=destination,
+        pkt_srcaddr=source,
+        pkt_dstaddr=destination,
+        action=record.action or Action.REJECT,
+        log_status=LogStatus.OK,
+        vpc_id="vpc-1",
+    )
+
+
+_MET = st.lists(
+    st.tuples(st.builds(meeting, records(maybe(*FlowDirection)), _ENDS, _ENDS), st.just(Origin())),
+    max_size=8,
 )
-_MET = st.lists(st.tuples(_MEETING.map(with_packet_addresses), st.just(Origin())), max_size=8)
 _SOURCES = st.lists(
     st.tuples(st.integers(0, 3), _MET | SEEN, _FLOW_LOGS, st.booleans()), min_size=1, max_size=5
 )
