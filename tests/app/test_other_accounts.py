@@ -130,14 +130,14 @@ def test_explain_names_both_accounts_too() -> None:
 
 def test_what_its_own_account_reports_keeps_its_fingerprint(aws: LocalAws) -> None:
     """An open alert of before there were reporters is not told anew."""
-    aws.invoke(queue_event(notification(put_scenario(aws, "outbound-response"))))
+    aws.invoke(queue_event(notification(put_scenario(aws, "inbound-request"))))
     (alert,) = told(aws)
-    assert alert["fingerprint"] == "cb5ec5673858bac0b82522506b4e4f74"
+    assert alert["fingerprint"] == "0812e00dc422e8618bfe8c8b73595638"
     assert "reported_by" not in alert
 
 
 def test_another_accounts_records_hold_back_no_alert(aws: LocalAws) -> None:
-    """Blocked replies explain blocked requests to the same service, of the same reporter alone."""
+    """Blocked replies of one reporter explain nothing of another's."""
     deliver(aws, OF_TENANT + NAME_OF_TENANT % "x", "outbound-response")
     assert [alert["severity"] for alert in told(aws)] == ["critical"]
 
