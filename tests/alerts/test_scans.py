@@ -154,7 +154,7 @@ def test_an_inside_source_that_cannot_reach_one_port_of_many_hosts_is_a_fault_an
 
 def test_an_inside_source_that_tries_many_ports_scans_and_is_told() -> None:
     (scan,) = scans_in(tries(APP, PORTS[:SCAN_TARGETS], ["10.0.7.1"]))
-    assert scan.place.inside
+    assert scan.scope.inside
     (detection,) = detections(tries(APP, PORTS[:SCAN_TARGETS], ["10.0.7.1"]))
     assert (detection.notification.kind, detection.notification.severity) == (
         Kind.SCAN,
@@ -173,7 +173,7 @@ def test_high_ports_count_as_one_inside() -> None:
 
 def test_from_inside_and_from_the_internet_are_two_scans() -> None:
     lines = tries(INTERNET, PORTS, ["10.0.7.1"]) + tries(APP, PORTS, ["10.0.7.1"])
-    assert sorted(scan.place.inside for scan in scans_in(lines)) == [False, True]
+    assert sorted(scan.scope.inside for scan in scans_in(lines)) == [False, True]
     assert len({detection.notification.fingerprint for detection in detections(lines)}) == 2
 
 

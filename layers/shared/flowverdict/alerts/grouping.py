@@ -224,18 +224,18 @@ def _hosts(remotes: Collection[Address | None]) -> tuple[int, int]:
 
 
 def _scan_detection(scan: Scan) -> Detection:
-    place = scan.place
+    scope = scan.scope
     key = GroupKey(
         kind=Kind.SCAN,
-        account_id=place.account_id,
-        region=place.region,
-        vpc_id=place.vpc_id,
-        interface_id=place.interface_id,
-        direction=place.direction,
+        account_id=scope.account_id,
+        region=scope.region,
+        vpc_id=scope.vpc_id,
+        interface_id=scope.interface_id,
+        direction=scope.direction,
         # A scan from inside and a scan from the internet never are one alert.
-        blocker="inside" if place.inside else None,
-        reported_by=place.reported_by,
-        is_from_outside=scan.is_from_outside and place.inside,
+        blocker="inside" if scope.inside else None,
+        reported_by=scope.reported_by,
+        is_from_outside=scan.is_from_outside and scope.inside,
     )
     standing = _representative_first(scan.members)[0]
     alert = compose_alert(
@@ -258,7 +258,7 @@ def _scan_detection(scan: Scan) -> Detection:
             next_steps=(
                 "See what the host runs and who uses it: nothing here should try so many ports.",
             )
-            if place.inside
+            if scope.inside
             else (),
             top_remotes=sources[:MAX_REMOTES],
             remote_count=len(sources),
@@ -273,7 +273,7 @@ def _scan_detection(scan: Scan) -> Detection:
 
 
 def _severity_of_scan(scan: Scan) -> tuple[Severity, str]:
-    if scan.place.inside:
+    if scan.scope.inside:
         return (
             Severity.MEDIUM,
             "a host of your own tries closed ports: your own scanner, or a compromised host",

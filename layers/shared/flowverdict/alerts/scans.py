@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowverdict.verdict.attempts import Place, is_attempt, is_scan, place_of
+from flowverdict.verdict.attempts import ScanScope, is_attempt, is_scan, scan_scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from flowverdict.verdict.explanation import Explanation
 
 
-type _Seen = tuple[Place, bool]  # and whether hosts outside may have caused it
+type _Seen = tuple[ScanScope, bool]  # and whether hosts outside may have caused it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """Everything that scanning sources tried at one place.
+    """Everything that scanning sources tried in one scope.
 
     ``sources`` counts the scanning addresses, ``ports`` and ``addresses`` the different targets.
     ``is_from_outside``: hosts outside may have caused it; from inside, by what is replied to them.
     """
 
-    place: Place
+    scope: ScanScope
     is_from_outside: bool
     members: tuple[Explanation, ...]
     sources: int
@@ -38,14 +38,14 @@ class Scan:
 
 
 def split_scans(explanations: Iterable[Explanation]) -> tuple[list[Scan], list[Explanation]]:
-    """Return the scans, one a place, and the explanations that belong to none, in their order."""
+    """Return the scans, one a scope, and the explanations that belong to none, in their order."""
     everything = list(explanations)
     attempts: defaultdict[tuple[_Seen, str], list[Explanation]] = defaultdict(list)
     for explanation in everything:
         if is_attempt(explanation.flow, explanation.verdict):
             source = str(explanation.flow.key.packet_source)
-            place = place_of(explanation.flow, inside=explanation.source_is_inside)
-            attempts[(place, explanation.is_from_outside), source].append(explanation)
+            scope = scan_scope_of(explanation.flow, inside=explanation.source_is_inside)
+            attempts[(scope, explanation.is_from_outside), source].append(explanation)
     members: defaultdict[_Seen, list[Explanation]] = defaultdict(list)
     sources: defaultdict[_Seen, int] = defaultdict(int)
     for (seen, _), tried in attempts.items():
@@ -58,10 +58,10 @@ def split_scans(explanations: Iterable[Explanation]) -> tuple[list[Scan], list[E
 
 
 def _scan(seen: _Seen, members: list[Explanation], sources: int) -> Scan:
-    place, is_from_outside = seen
+    scope, is_from_outside = seen
     keys = [member.flow.key for member in members]
     return Scan(
-        place=place,
+        scope=scope,
         is_from_outside=is_from_outside,
         members=tuple(members),
         sources=sources,

@@ -152,7 +152,7 @@ def rate_limited_notice(rate_limit: RateLimit, hourly_limit: int, now: int) -> N
             f"In the hour from {hour} there were more alerts than the {hourly_limit:,} messages "
             "that an hour may have, or than the shares of them that an account's VPC and hosts of "
             f"the internet may have. {held_back} {were} held back{so_far} ({by_severity}). "
-            "They are counted; what still happens is told when its reminder is due."
+            "They are counted; what still happens is notified when its reminder is due."
         ),
         first_seen=rate_limit.hour,
         last_seen=now,

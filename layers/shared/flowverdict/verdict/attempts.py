@@ -35,7 +35,7 @@ _BLOCKED = {
 }
 
 
-class Place(NamedTuple):
+class ScanScope(NamedTuple):
     """Where a scan was seen, and whether it came from inside."""
 
     account_id: str | None
@@ -59,10 +59,10 @@ def is_attempt(flow: RejectedFlow, verdict: Verdict) -> bool:
     )
 
 
-def place_of(flow: RejectedFlow, *, inside: bool) -> Place:
+def scan_scope_of(flow: RejectedFlow, *, inside: bool) -> ScanScope:
     """Return where a flow counts towards a scan; ``inside`` is where its source is."""
     context = flow.context
-    return Place(
+    return ScanScope(
         account_id=context.account_id,
         region=context.region,
         vpc_id=context.vpc_id,
@@ -74,7 +74,7 @@ def place_of(flow: RejectedFlow, *, inside: bool) -> Place:
 
 
 def is_scan(keys: Iterable[FlowKey], *, inside: bool) -> bool:
-    """Return whether what one source tried at one place is so much that it is a scan."""
+    """Return whether what one source tried in one scope is so much that it is a scan."""
     if inside:
         return (
             len({(key.protocol, without_ephemeral(key.destination_port)) for key in keys})

@@ -20,7 +20,7 @@ from flowverdict.network.acl import AclAnswer
 from flowverdict.network.model import EVERYWHERE, GroupReference
 from flowverdict.network.packet import Outcome
 from flowverdict.network.security_groups import GroupsAnswer
-from flowverdict.verdict.attempts import is_attempt, is_scan, place_of
+from flowverdict.verdict.attempts import is_attempt, is_scan, scan_scope_of
 from flowverdict.verdict.model import Leg
 from flowverdict.verdict.remediation import intent
 from flowverdict.verdict.remediation.blast_radius import opens
@@ -191,9 +191,9 @@ def _of_scans(cases: Sequence[Case]) -> set[int]:
     attempts: defaultdict[Hashable, list[int]] = defaultdict(list)
     for index, case in enumerate(cases):
         if is_attempt(case.flow, case.verdict):
-            place = place_of(case.flow, inside=case.source_is_inside)
+            scope = scan_scope_of(case.flow, inside=case.source_is_inside)
             source = str(case.flow.key.packet_source)
-            attempts[place, source, case.is_from_outside].append(index)
+            attempts[scope, source, case.is_from_outside].append(index)
     return {
         index
         for indices in attempts.values()
