@@ -130,9 +130,9 @@ def test_explain_names_both_accounts_too() -> None:
 
 def test_what_its_own_account_reports_keeps_its_fingerprint(aws: LocalAws) -> None:
     """An open alert of before there were reporters is not told anew."""
-    aws.invoke(queue_event(notification(put_scenario(aws, "outbound-response"))))
+    aws.invoke(queue_event(notification(put_scenario(aws, "inbound-request"))))
     (alert,) = told(aws)
-    assert alert["fingerprint"] == "cb5ec5673858bac0b82522506b4e4f74"
+    assert alert["fingerprint"] == "0812e00dc422e8618bfe8c8b73595638"
     assert "reported_by" not in alert
 
 
