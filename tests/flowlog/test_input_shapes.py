@@ -208,3 +208,13 @@ def test_hostile_text_in_a_name_is_one_line() -> None:
     with pytest.raises(NotAFlowLogError) as caught:
         read(f"{' '.join(FIELDS)} \x1b[31mred\x07\n{RECORDS[0]} x\n".encode())
     assert re.fullmatch(r"[ -~]+", str(caught.value))
+
+
+@pytest.mark.parametrize("frame", ["{}\n", "2026-11-26T12:00:00.000Z {}\n", "1795694400000,{}\n"])
+def test_a_longer_format_that_begins_with_the_default_fields_is_not_read_as_the_default(
+    frame: str,
+) -> None:
+    """Else the packet's addresses, which follow, would be passed over without a word."""
+    further = "vpc-0a1b2c3d subnet-0a1b2c3d - 2 IPv4 203.0.113.9 10.0.1.5"
+    with pytest.raises(NotAFlowLogError, match="21 fields, the default format has 14"):
+        read("".join(frame.format(f"{record} {further}") for record in RECORDS).encode())
