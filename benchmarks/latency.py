@@ -74,11 +74,16 @@ class _NoRules:
     """A source of rules without an answer: EC2's time is not measured here."""
 
     def read(
-        self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
+        self,
+        account_id: str | None,
+        region: str | None,
+        flows: Sequence[RejectedFlow],
+        *,
+        seconds: float | None = None,
     ) -> NetConfig | NotAvailable:
         from flowverdict.core.availability import NotAvailable  # noqa: PLC0415 - as below
 
-        del account_id, region, flows
+        del account_id, region, flows, seconds
         return NotAvailable("not asked")
 
 
@@ -147,6 +152,7 @@ def _handler(
 ) -> Callable[[dict[str, Any]], object]:
     """Build a handler as ``wiring`` builds it for Lambda, with empty stores."""
     from flowverdict.app import ingest  # noqa: PLC0415 - a cold start's import, to be measured
+    from flowverdict.app.deadlines import BudgetedConfigSource  # noqa: PLC0415
     from flowverdict.app.observability import Observability  # noqa: PLC0415
     from flowverdict.core.garbage_collection import collect_rarely  # noqa: PLC0415
     from flowverdict.flowlog.log_formats import FixedFormat  # noqa: PLC0415
@@ -167,7 +173,7 @@ def _handler(
         feeds=FeedReadings(store, intervals),
         intervals=intervals,
         evidence=evidence,
-        configs=_NoRules(),
+        configs=lambda: BudgetedConfigSource(_NoRules()),
         policies=None,
         observability=observability,
     )

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from benchmarks.counted_aws import LATENCY, Bucket, Simulation, Table, Topic
 from benchmarks.generate import DEFAULT_HEADER
+from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.ingest import ClassifyObjects, IngestService
 from flowverdict.app.observability import Observability
 from flowverdict.core.availability import NotAvailable
@@ -136,9 +137,14 @@ class _NoRules:
     """A source of rules without an answer."""
 
     def read(
-        self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
+        self,
+        account_id: str | None,
+        region: str | None,
+        flows: Sequence[RejectedFlow],
+        *,
+        seconds: float | None = None,
     ) -> NotAvailable:
-        del account_id, region, flows
+        del account_id, region, flows, seconds
         return NotAvailable("not asked")
 
 
@@ -287,11 +293,10 @@ class _Stack:
             feeds=FeedReadings(store, intervals, wait=self._wait),
             intervals=intervals,
             evidence=evidence,
-            configs=_NoRules(),
+            configs=lambda: BudgetedConfigSource(_NoRules(), clock=simulation.now),
             policies=None,
             observability=observability,
             clock=simulation.now,
-            monotonic=simulation.now,
         )
         classify = ClassifyObjects(self.files, service, observability)
         return lambda event: classify.handle(event, _SECONDS)

@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,14 +18,13 @@ from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.channels import CHANNELS
 from flowverdict.delivery.renderers import RENDERERS
 from flowverdict_cli.extras import require
+from flowverdict_cli.options import EXIT_USAGE, OUTPUTS, reading, rules_option, selecting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
 EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_INCOMPLETE = 3
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 
 
@@ -44,49 +43,23 @@ def cli() -> None:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
     "--output",
-    type=click.Choice(["table", "json", "terraform"]),
+    type=click.Choice(OUTPUTS),
     default="table",
     show_default=True,
-    help="A table, one line of JSON for each rejected flow, or the fixes as Terraform resources.",
+    help="table, markdown, html: problems, then noise. json, csv: each rejected flow. "
+    "terraform: the fixes. The others: each problem as that channel shows it.",
 )
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Rules of the account, as `flowverdict snapshot` writes them.",
-)
-@click.option(
-    "--log-format",
-    metavar="FIELDS",
-    help="Fields of lines without a header: names, or ${name} as EC2 shows them. "
-    "\"auto\" tries AWS's known formats. Default: AWS's default format.",
-)
-@click.option(
-    "--most",
-    type=click.IntRange(min=0),
-    default=75_000,
-    show_default=True,
-    metavar="FLOWS",
-    help="Maximum number of flows to explain; the rest are only counted. "
-    "0: all flows, at 2 KB of memory each.",
-)
-@click.option(
-    "--since",
-    metavar="TIME",
-    help="Read only files named after this time or later, and records of a log group from then on "
-    "(2026-11-01 or 2026-11-01T12:00:00Z). Default for a log group: its last hour.",
-)
-@click.option("--until", metavar="TIME", help="The same, before this time.")
-def explain(  # noqa: PLR0913, PLR0917 - one argument for each option
+@click.option("--flows", is_flag=True, help="With table: a row for each rejected flow.")
+@reading
+@selecting
+def explain(
     files: Sequence[str],
+    *,
     output: str,
-    config: Path | None,
-    log_format: str | None,
-    most: int,
-    since: str | None,
-    until: str | None,
+    flows: bool,
+    **options: Any,  # noqa: ANN401 - click's values
 ) -> None:
-    """Explain why each flow in FILEs was rejected.
+    """Explain why flows in FILEs were rejected: problems first, then noise, then what is missing.
 
     FILEs are files, folders, patterns such as "logs/*.gz", s3://BUCKET/PREFIX or
     cloudwatch:LOG-GROUP; "-" is standard input. Flow logs are read as AWS delivers them to S3,
@@ -96,7 +69,8 @@ def explain(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     \b
     flowverdict explain 123456789012_vpcflowlogs_eu-west-1_fl-0a1b_20261122T1200Z_4f2a.log.gz
-    flowverdict explain --config rules.json *.log.gz
+    flowverdict explain --rules rules.json *.log.gz
+    flowverdict explain --flows --remote 203.0.113.0/24 *.log.gz
     flowverdict explain --output json *.log.gz | jq 'select(.verdict == "network-acl")'
     flowverdict explain --since 2026-11-22 --until 2026-11-23 s3://my-flow-logs/AWSLogs/
     flowverdict explain cloudwatch:vpc-flow-logs
@@ -106,38 +80,42 @@ def explain(  # noqa: PLR0913, PLR0917 - one argument for each option
     flows of the other files are explained, and what depends on the missing records is said with
     less confidence. Exit status: 0 if all files were read, 3 if some were, 2 if none was.
     """  # noqa: D301 - \b is click's mark for lines to leave alone
-    from flowverdict.verdict.contract import to_json  # noqa: PLC0415 - --help starts fast
-    from flowverdict_cli import explain  # noqa: PLC0415 - as above
-    from flowverdict_cli.inputs import Period, moment  # noqa: PLC0415 - as above
+    from flowverdict_cli import explain, outputs  # noqa: PLC0415 - --help starts fast
 
-    configs = None if config is None else explain.load_rules(config)
-    read = explain.read_files(
-        files,
-        explain.headerless_formats(log_format),
-        None if most == 0 else most,
-        Period(since=moment(since), until=moment(until)),
-    )
-    batch, errors = read.batch, read.errors
-    explain.print_errors(errors)
-    if errors and not read.readings:
-        sys.exit(EXIT_USAGE)
-    explanations = batch.explanations(configs)
-    if output == "json":
-        for explanation in explanations:
-            click.echo(to_json(explanation))
-    elif output == "terraform":
-        for text in explain.terraform(explanations):
-            click.echo(text)
-    elif explanations:
-        explain.show(explanations)
-    if sys.stdout is not None:
-        sys.stdout.flush()
-    explain.print_remarks(read.readings, read.notes)
-    for line in explain.aggregated_lines(batch):
-        click.echo(one_line(line), err=True)
-    click.echo(explain.summary(batch, len(explanations)), err=True)
-    if errors:
-        sys.exit(EXIT_INCOMPLETE)
+    sys.exit(explain.run(files, options, lambda shown: outputs.write(output, shown, flows=flows)))
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("report.html"),
+    show_default=True,
+    metavar="PAGE",
+    help="The page to write.",
+)
+@reading
+@selecting
+def report(
+    files: Sequence[str],
+    *,
+    path: Path,
+    **options: Any,  # noqa: ANN401 - click's values
+) -> None:
+    """Write a page about the rejected flows in FILEs: a map, charts, problems and their fixes.
+
+    The page is one file for a browser. It has no script and loads nothing, so it can be kept with a
+    ticket. FILEs, options and exit status are those of `explain`.
+
+    \b
+    flowverdict report --rules rules.json *.log.gz -o rejects.html
+    """  # noqa: D301 - \b is click's mark for lines to leave alone
+    from flowverdict_cli import explain, report  # noqa: PLC0415 - --help starts fast
+
+    sys.exit(explain.run(files, options, lambda shown: report.write(path, shown)))
 
 
 @cli.command()
@@ -305,12 +283,7 @@ def policy() -> None:
 @click.option(
     "--at", metavar="TIME", help="Time of the check, such as 2026-12-01T00:00:00Z. Default: now."
 )
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    metavar="RULES",
-    help="Rules of the account, as for `flowverdict explain`.",
-)
+@rules_option
 @click.option(
     "--log-format",
     metavar="FIELDS",

@@ -6,7 +6,7 @@ import sys
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 from rich.console import Console
@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from flowverdict.alerts.model import Severity
 from flowverdict.core.errors import EmptyObjectError, FlowVerdictError, ObjectError
 from flowverdict.core.formatting import counted
 from flowverdict.core.garbage_collection import collect_rarely
@@ -33,10 +34,13 @@ from flowverdict.verdict.model import Confidence, VerdictKind
 from flowverdict.verdict.remediation.model import Remediation
 from flowverdict.verdict.wording import because, caption, connection, most_of, what_was_rejected
 from flowverdict_cli.extras import missing
-from flowverdict_cli.inputs import Contents, Input, Period, find
+from flowverdict_cli.input_search import find
+from flowverdict_cli.inputs import Contents, Input, Period, moment
+from flowverdict_cli.options import EXIT_INCOMPLETE, EXIT_USAGE
+from flowverdict_cli.selection import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from flowverdict.flows.read_source import Reading
@@ -139,6 +143,64 @@ def read_files(
             except ObjectError as error:
                 _failed(read, found, error)
     return read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """The rejected flows of files that are shown, and what is known of the files.
+
+    ``least`` is the least severity of the problems that are shown.
+    """
+
+    read: FilesRead
+    explanations: Sequence[Explanation]
+    has_rules: bool
+    least: Severity
+
+
+def explained(read: FilesRead, configs: FixedConfig | None, selection: Selection) -> Explained:
+    """Explain all rejected flows, and keep those that are selected."""
+    return Explained(
+        read=read,
+        explanations=[each for each in read.batch.explanations(configs) if each in selection],
+        has_rules=configs is not None,
+        least=selection.severity or Severity.INFO,
+    )
+
+
+def run(
+    files: Sequence[str], options: Mapping[str, Any], write: Callable[[Explained], None]
+) -> int:
+    """Read and explain files, write what is wanted of it, and say what was read.
+
+    Parameters
+    ----------
+    options
+        The values of ``options.reading`` and ``options.selecting`` by name.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    left = dict(options)
+    log_format, most, config = (left.pop(name) for name in ("log_format", "most", "config"))
+    period = Period(since=moment(left.pop("since")), until=moment(left.pop("until")))
+    selection = Selection(**left)
+    configs = None if config is None else load_rules(config)
+    read = read_files(files, headerless_formats(log_format), None if most == 0 else most, period)
+    print_errors(read.errors)
+    if read.errors and not read.readings:
+        return EXIT_USAGE
+    found = explained(read, configs, selection)
+    write(found)
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    print_remarks(read.readings, read.notes)
+    for line in aggregated_lines(read.batch):
+        click.echo(one_line(line), err=True)
+    click.echo(summary(read.batch, len(found.explanations)), err=True)
+    return EXIT_INCOMPLETE if read.errors else 0
 
 
 def _failed(read: FilesRead, found: Input, error: ObjectError) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-import sys
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ from flowverdict.core.formatting import counted
 from flowverdict.flowlog.line_reader import Continued, plain_bytes
 from flowverdict.flowlog.object_key import time_of, why_foreign
 from flowverdict.flowlog.parquet import MAGIC
-from flowverdict_cli.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -110,37 +108,14 @@ class Input:
     may_be_empty: bool = False
 
 
-def find(
-    names: Sequence[str],
-    period: Period = Period(),
-) -> tuple[list[Input], list[str]]:
-    """Return all inputs in the order of their names, and a note for what is passed over.
+def local_inputs(name: str, period: Period) -> tuple[list[Input], list[str]]:
+    """Return the files that a name, a folder or a pattern means, and a note of what is passed over.
 
     Raises
     ------
     FlowVerdictError
-        A pattern fits no file, a bucket or a log group cannot be read, or the AWS SDK is missing.
+        A pattern fits no file.
     """
-    inputs: list[Input] = []
-    notes: list[str] = []
-    for name in names:
-        if name == STDIN:
-            inputs.append(Input(name="standard input", open=_stdin, is_stored=False))
-        elif name.startswith((S3, CLOUDWATCH)):
-            require("aws", name.partition(":")[0])
-            from flowverdict_cli import cloud_inputs  # noqa: PLC0415 - the AWS SDK is an extra
-
-            found, more = cloud_inputs.find(name, period)
-            inputs += found
-            notes += more
-        else:
-            found, more = _local(name, period)
-            inputs += found
-            notes += more
-    return inputs, notes
-
-
-def _local(name: str, period: Period) -> tuple[list[Input], list[str]]:
     path = Path(name)
     if path.is_dir():
         return _selected(name, _files_below(path), period)
@@ -198,13 +173,6 @@ def _opened(name: str) -> Iterator[BinaryIO]:
             yield file
     except OSError as error:
         raise ObjectError(name, (error.strerror or str(error)).lower()) from error
-
-
-@contextmanager
-def _stdin() -> Iterator[BinaryIO]:
-    if sys.stdin is None:
-        raise ObjectError("standard input", "closed")
-    yield sys.stdin.buffer
 
 
 @dataclass(slots=True)

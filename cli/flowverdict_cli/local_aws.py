@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 
 REGION: Final = "eu-west-1"
+_LONGEST: Final = 900  # seconds: Lambda's longest time-out
 # The alerts table of the template; a test compares both.
 TABLE: Final[Any] = {
     "BillingMode": "PAY_PER_REQUEST",
@@ -117,6 +118,7 @@ class Invocation:
 @dataclass(frozen=True, slots=True)
 class _LambdaContext:
     function_name: str
+    seconds: int
     memory_limit_in_mb: int = 512
     aws_request_id: str = "00000000-0000-0000-0000-000000000000"
     invoked_function_arn: str = field(
@@ -124,8 +126,8 @@ class _LambdaContext:
     )
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return Lambda's longest time-out, since a replay has no time limit."""
-        return 900_000
+        """Return the time left, which does not get less."""
+        return self.seconds * 1_000
 
 
 class LocalAws:
@@ -232,8 +234,11 @@ class LocalAws:
         environment: Mapping[str, str] | None = None,
         *,
         function: str | None = None,
+        seconds: int = _LONGEST,
     ) -> Invocation:
         """Run a function, by default the function that AWS would invoke for the event.
+
+        ``seconds`` is the time that it has.
 
         The project's errors are part of the outcome; any other exception is a defect and is raised.
         """
@@ -252,7 +257,9 @@ class LocalAws:
         }
         with _environment(variables | dict(environment or {})), redirect_stdout(written):
             try:
-                answer = self._module(function).lambda_handler(event, _LambdaContext(function))
+                answer = self._module(function).lambda_handler(
+                    event, _LambdaContext(function, seconds)
+                )
             except FlowVerdictError as raised:
                 error = raised
         # Not splitlines(), which also splits at other characters than "\n".

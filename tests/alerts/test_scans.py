@@ -297,42 +297,53 @@ def inhibits(cause: Iterable[str], other: Iterable[str], config: NetConfig | Non
     return together
 
 
-def blocked_replies(vpc: str = "vpc-0123456789abcdef0", port: int = 443) -> list[str]:
+def blocked_replies(
+    client: str = "203.0.113.12", *, vpc: str = "vpc-0123456789abcdef0", port: int = 443
+) -> list[str]:
     return [
-        line("203.0.113.12", WEB, (50_122, port), action="ACCEPT", vpc=vpc),
-        line(WEB, "203.0.113.12", (port, 50_122), flags=SYN_ACK, egress=True, vpc=vpc),
+        line(client, WEB, (50_122, port), action="ACCEPT", vpc=vpc),
+        line(WEB, client, (port, 50_122), flags=SYN_ACK, egress=True, vpc=vpc),
     ]
 
 
-def test_a_network_acl_that_drops_replies_explains_the_requests_that_nobody_knows_who_dropped() -> (
-    None
-):
-    assert inhibits(blocked_replies(), [line(APP, WEB, (41_000, 443))])
+def test_replies_to_clients_inside_explain_those_to_clients_outside_and_not_the_reverse() -> None:
+    within, outside = blocked_replies("172.16.0.9"), blocked_replies()
+    assert inhibits(within, outside, SHOP)
+    assert not inhibits(outside, within, SHOP)
+
+
+@pytest.mark.parametrize("port", [22, 8443])
+def test_they_explain_no_other_service(port: int) -> None:
+    assert not inhibits(blocked_replies("172.16.0.9"), blocked_replies(port=port), SHOP)
 
 
 @pytest.mark.parametrize(
     "other",
-    [line(APP, WEB, (41_000, 22)), line(APP, WEB, (41_000, 443), vpc="vpc-0fedcba9876543210")],
-    ids=["another port", "another VPC"],
+    [
+        blocked_replies(),
+        [line(APP, WEB, (41_000, 443))],
+        [line(APP, WEB, (41_000, 443), vpc="vpc-0fedcba9876543210")],
+    ],
+    ids=["replies outside", "requests", "another VPC"],
 )
-def test_it_explains_no_other_service_and_no_other_vpc(other: str) -> None:
-    assert not inhibits(blocked_replies(), [other])
+def test_an_entry_that_is_not_known_explains_nothing(other: list[str]) -> None:
+    assert not inhibits(blocked_replies("172.16.0.9"), other)
 
 
-def test_with_the_rules_at_hand_it_explains_what_the_same_list_drops_and_not_another_ones() -> None:
-    (cause,) = detections(blocked_replies(), SHOP)
+def test_an_entry_explains_nothing_that_another_entry_or_network_acl_drops() -> None:
+    (cause,) = detections(blocked_replies("172.16.0.9"), SHOP)
     entry = alert(cause).network_acl_entry
     assert entry is not None
     assert entry.network_acl_id == "acl-0aaa0000000000001"
     # Dropped by the database's own network ACL: another service and another network ACL.
     (elsewhere,) = detections([line("10.0.1.5", DATABASE, (41_200, 3306))], SHOP)
     assert set(cause.inhibits).isdisjoint(elsewhere.inhibited_by)
-    # The same network ACL and the same service: a range that rule 90 denies.
+    # The same network ACL and the same service: a range that rule 90 denies on the way in.
     (same,) = detections([line("198.51.100.7", WEB, (41_200, 443))], SHOP)
     blocking = alert(same).network_acl_entry
     assert blocking is not None
     assert (blocking.network_acl_id, blocking.rule_number) == ("acl-0aaa0000000000001", 90)
-    assert not set(cause.inhibits).isdisjoint(same.inhibited_by)
+    assert set(cause.inhibits).isdisjoint(same.inhibited_by)
 
 
 def test_what_a_security_group_blocks_it_does_not_explain() -> None:
@@ -377,11 +388,11 @@ def test_a_shaded_alert_is_named_by_the_one_that_explains_it() -> None:
     outbox = Outbox()
     record(
         AlertManager(MemoryStore(), outbox, intervals=Intervals(), hourly_limit=30),
-        [*detections(blocked_replies()), *detections([line(APP, WEB, (41_000, 443))])],
+        detections([*blocked_replies("172.16.0.9"), *blocked_replies()], SHOP),
         a_window(),
         NOW,
     )
     (sent,) = outbox.sent
     assert isinstance(sent, Alert)
     assert len(sent.explains) == 1
-    assert "10.0.1.5:443" in sent.explains[0]
+    assert "10.0.1.5:443 -> 203.0.113.12" in sent.explains[0]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import pytest
@@ -38,9 +38,6 @@ from tests.helpers.small_company import (
     Company,
     at,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.slow
 
@@ -100,10 +97,10 @@ class Day:
         ]
 
 
-def run_day(aws: LocalAws) -> Day:
+def run_day(aws: LocalAws, *, has_attacker: bool = False) -> Day:
     aws.keep_warm = True
     boto3.client("ssm").put_parameter(Name="/policy", Value=json.dumps(POLICY), Type="String")
-    day = Day(company=Company.found())
+    day = Day(company=Company.found(has_attacker=has_attacker))
     company = day.company
     shop = company.places[SHOP].vpc_id
     changes = {
@@ -151,13 +148,17 @@ def deliver(aws: LocalAws, day: Day, logs: dict[str, list[str]], started: int) -
     day.muted += int(read.counts["flows_muted"])
 
 
-@pytest.fixture(scope="module")
-def day() -> Iterator[Day]:
+def live_through(*, has_attacker: bool) -> Day:
     # The day runs on a travelled clock, so a configuration cached for a minute must use it too.
     with pytest.MonkeyPatch.context() as patch, local_aws() as aws:
         quick_transactions(patch)
         patch.setattr(wiring, "Ec2Config", partial(Ec2Config, clock=time.time))
-        yield run_day(aws)
+        return run_day(aws, has_attacker=has_attacker)
+
+
+@pytest.fixture(scope="module")
+def day() -> Day:
+    return live_through(has_attacker=False)
 
 
 def test_nothing_failed_and_mail_says_what_machines_are_told(day: Day) -> None:
@@ -271,3 +272,18 @@ def test_what_two_silences_mute_would_have_been_told_and_is_not(day: Day) -> Non
     )
     assert day.of(kind="scan") == []
     assert day.of(port=EXPORTER_PORT) == []
+
+
+def test_an_attacker_changes_no_message_but_the_noise_of_the_digest(day: Day) -> None:
+    attacked = live_through(has_attacker=True)
+    assert attacked.failures == []
+    assert attacked.rejects > day.rejects + 5_000
+    without_digest, without_digest_attacked = (
+        [(one.at, one.told) for one in each.messages if one.told["kind"] != "digest"]
+        for each in (day, attacked)
+    )
+    assert without_digest_attacked == without_digest
+    (digest,), (noisier,) = day.of(kind="digest"), attacked.of(kind="digest")
+    assert (noisier.at, noisier.told["severity"]) == (digest.at, digest.told["severity"])
+    assert noisier.told["records"] > digest.told["records"]
+    assert len(attacked.messages) == len(day.messages)

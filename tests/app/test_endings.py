@@ -11,6 +11,8 @@ import pytest
 import time_machine
 
 from flowverdict.flowlog.object_key import ObjectRef
+from flowverdict.lifecycle.notifier import Outcome
+from flowverdict.lifecycle.windows import WindowEvaluator
 from flowverdict_cli.local_aws import REGION, LocalAws
 from tests.helpers.at_once import NoRules
 from tests.helpers.events import BUCKET, notification, queue_event
@@ -27,7 +29,9 @@ from tests.helpers.small_company import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
+
+    from flowverdict.lifecycle.windows import DirtyWindow
 
 EVERY = 300  # seconds of a file, as AWS writes them
 LATE = 120  # seconds from the end of a file's records to its delivery
@@ -78,29 +82,46 @@ class Office:
             )
         ]
 
-    def deliver(self, *lines: str) -> None:
-        """Deliver a file; without lines, one without traffic."""
+    def idle(self) -> str:
+        """Return the record of an interface without traffic in the next five minutes."""
         start = self.now - LATE - EVERY
-        self.files += 1
-        idle = (
+        return (
             f"8 {ACCOUNT} {self.company.places[SHOP].interface_id} - - - - - - - {start} "
             f"{start + EVERY - 1} - NODATA {'- ' * 9}-"
         )
+
+    @staticmethod
+    def content(*lines: str) -> bytes:
+        """Return the content of a file."""
+        return gzip.compress("\n".join([HEADER, *lines]).encode(), mtime=0)
+
+    def put(self, content: bytes, *, flow_log: str = "fl-0a1b", minutes: int = 0) -> str:
+        """Put a file of the next five minutes, or of minutes later; return its key."""
+        self.files += 1
+        start = self.now - LATE - EVERY + 60 * minutes
         stamp = f"{datetime.fromtimestamp(start, tz=UTC):%Y%m%dT%H%MZ}"
         key = (
             f"AWSLogs/{ACCOUNT}/vpcflowlogs/{REGION}/2026/11/24/"
-            f"{ACCOUNT}_vpcflowlogs_{REGION}_fl-0a1b_{stamp}_{self.files:08x}.log.gz"
+            f"{ACCOUNT}_vpcflowlogs_{REGION}_{flow_log}_{stamp}_{self.files:08x}.log.gz"
         )
-        content = gzip.compress("\n".join([HEADER, *(lines or (idle,))]).encode(), mtime=0)
         self.aws.put_object(ObjectRef(bucket=BUCKET, key=key), content)
+        return key
+
+    def deliver(self, *lines: str) -> None:
+        """Deliver a file; without lines, one without traffic."""
+        key = self.put(self.content(*(lines or (self.idle(),))))
         assert self.aws.invoke(queue_event(notification(key))).failures == ()
         self._collect()
+
+    def tick(self, seconds: int = EVERY) -> None:
+        """Let time pass in which nothing happens."""
+        self.now += seconds
+        self.clock.move_to(self.now)
 
     def wait(self, minutes: int, *, logs: bool) -> None:
         """Let time pass, with a sweep every five minutes, and idle flow logs if they come."""
         for _ in range(minutes // 5):
-            self.now += EVERY
-            self.clock.move_to(self.now)
+            self.tick()
             if logs:
                 self.deliver()
             assert self.aws.sweep(self.now).failures == ()
@@ -283,26 +304,118 @@ def test_a_reply_is_fixed_only_by_a_reply_to_the_same_port(
 
 
 @pytest.mark.slow
-def test_evidence_that_cannot_be_read_ends_an_alert_as_quiet_and_is_counted(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("for_ever", [False, True])
+def test_evidence_that_cannot_be_read_lets_an_alert_wait_and_is_counted(
+    office: Office, monkeypatch: pytest.MonkeyPatch, *, for_ever: bool
 ) -> None:
     monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
     office.deliver(*blocked(office, [APP]))
-    office.wait(25, logs=True)
+    office.wait(10, logs=True)
+    office.deliver(accepted(office, APP))
+    office.wait(15, logs=True)
     office.take()
-    office.now += EVERY
-    office.clock.move_to(office.now)
+    office.tick()
     office.deliver()
-    swept = office.aws.invoke(
-        {
-            "detail-type": "Scheduled Event",
-            "source": "aws.events",
-            "time": f"{datetime.fromtimestamp(office.now, tz=UTC):%Y-%m-%dT%H:%M:%SZ}",
-            "detail": {},
-        },
-        {"EVIDENCE_BUCKET": "gone-away"},
-    )
+    swept = office.aws.sweep(office.now, {"EVIDENCE_BUCKET": "gone-away"})
     assert swept.failures == ()
+    assert office.aws.alerts() == []  # neither "quiet" nor "fixed" is known
+    assert swept.metrics["EvidenceUnreadable"] == 1
+    if not for_ever:
+        office.wait(5, logs=True)
+        assert office.take() == [("reject", "resolved", "fixed")]
+        return
+    office.tick(4 * 3_600)
+    office.deliver()
+    office.aws.sweep(office.now, {"EVIDENCE_BUCKET": "gone-away"})
     (told,) = office.aws.alerts()
     assert told["ending"] == "quiet"
-    assert swept.metrics["EvidenceUnreadable"] == 1
+
+
+# --- a file that failed ---------------------------------------------------------------------------
+
+
+def test_a_file_that_was_not_read_holds_back_quiet_until_it_is_read(office: Office) -> None:
+    office.company.keep_replies_in()
+    office.deliver(*office.replies_blocked())
+    office.take()
+    office.wait(10, logs=True)
+    office.tick()
+    key = office.put(b"no flow log")
+    assert office.aws.invoke(queue_event(notification(key))).failures != ()
+    # The files after it are read, and show nothing of the alerts.
+    office.wait(60, logs=True)
+    assert office.take() == []
+
+    # Whatever was wrong with the file is put right, and the dead-letter queue is emptied.
+    office.aws.put_object(ObjectRef(bucket=BUCKET, key=key), office.content(office.idle()))
+    assert office.aws.invoke(queue_event(notification(key))).failures == ()
+    office.wait(5, logs=True)
+    assert office.take() == [("reject", "resolved", "quiet")] * 2
+
+
+@pytest.mark.slow
+def test_a_file_that_is_never_read_lets_an_alert_end_as_unknown(office: Office) -> None:
+    office.company.keep_replies_in()
+    office.deliver(*office.replies_blocked())
+    office.take()
+    office.wait(10, logs=True)
+    office.tick()
+    end = f"{datetime.fromtimestamp(office.now - LATE - EVERY, tz=UTC):%Y-%m-%dT%H:%M:%SZ}"
+    assert office.aws.invoke(queue_event(notification(office.put(b"no flow log")))).failures != ()
+    office.tick(4 * 3_600)
+    office.deliver()
+    office.wait(5, logs=True)
+    assert office.take() == [("reject", "reminder", "unknown")] * 2
+    reason = office.told[-1]["status_reason"]
+    assert f"Flow logs of it were read up to {end} only; " in reason
+    assert reason.endswith(" A part of its later flow logs could not be read or judged.")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("minutes", [-10, 45])
+def test_a_file_of_another_time_holds_nothing_back(office: Office, minutes: int) -> None:
+    # One from before the alert's last record, and one that failed when the half hour was read.
+    office.tick(600)
+    office.company.keep_replies_in()
+    office.deliver(*office.replies_blocked())
+    office.take()
+    key = office.put(b"no flow log", minutes=minutes)
+    assert office.aws.invoke(queue_event(notification(key))).failures != ()
+    office.wait(45, logs=True)
+    assert office.take() == [("reject", "resolved", "quiet")] * 2
+
+
+@pytest.mark.slow
+def test_a_file_of_another_flow_log_holds_nothing_back(office: Office) -> None:
+    office.company.keep_replies_in()
+    office.deliver(*office.replies_blocked())
+    office.take()
+    office.wait(10, logs=True)
+    key = office.put(b"no flow log", flow_log="fl-0c1d")
+    assert office.aws.invoke(queue_event(notification(key))).failures != ()
+    office.wait(35, logs=True)
+    assert office.take() == [("reject", "resolved", "quiet")] * 2
+
+
+@pytest.mark.slow
+def test_a_file_whose_windows_wait_for_the_rules_holds_back_quiet(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.company.keep_replies_in()
+    office.deliver(*office.replies_blocked())
+    office.take()
+    office.wait(10, logs=True)
+    office.tick()
+    with monkeypatch.context() as patch:
+        patch.setattr(WindowEvaluator, "evaluate", _all_postponed)
+        key = office.put(office.content(accepted(office, APP)))
+        assert office.aws.invoke(queue_event(notification(key))).failures != ()
+    office.wait(35, logs=True)
+    assert office.take() == []
+    assert office.aws.invoke(queue_event(notification(key))).failures == ()
+    office.wait(5, logs=True)
+    assert office.take() == [("reject", "resolved", "quiet")] * 2
+
+
+def _all_postponed(_: object, dirty: Collection[DirtyWindow], *__: object) -> Outcome:
+    return Outcome(postponed={window.partition for window in dirty})

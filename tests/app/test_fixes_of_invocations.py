@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.model import Alert, RemediationText
+from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.ingest import IngestService
 from flowverdict.app.observability import Observability
 from flowverdict.app.sources import SourcePlace
@@ -51,7 +52,7 @@ class Stack:
             intervals=intervals,
             feeds=FeedReadings(self.store, intervals),
             evidence=self.evidence,
-            configs=FixedConfig(self.config),
+            configs=lambda: BudgetedConfigSource(FixedConfig(self.config)),
             policies=None,
             observability=Observability("tried"),
             clock=lambda: NOW,

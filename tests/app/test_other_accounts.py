@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,10 @@ import boto3
 import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
+from flowverdict.core.errors import NotAFlowLogError
 from flowverdict.flowlog.object_key import ObjectRef
+from flowverdict.verdict.batch import Batch
+from flowverdict.verdict.contract import to_json
 from flowverdict_cli.local_aws import REGION
 from tests.helpers.events import (
     BUCKET,
@@ -110,6 +114,18 @@ def test_a_log_group_of_another_account_is_named_too(aws: LocalAws) -> None:
     aws.invoke({"awslogs": {"data": data}}, {"LOG_FORMAT": header})
     (alert,) = told(aws)
     assert (alert["account_id"], alert["reported_by"]) == (DEFAULT_ACCOUNT_ID, TENANT)
+
+
+def test_explain_names_both_accounts_too() -> None:
+    content = (SCENARIOS / "outbound-response.log").read_bytes()
+    batch = Batch()
+    batch.add_file(io.BytesIO(content), name=OF_TENANT + NAME_OF_TENANT % "x")
+    (explained,) = [json.loads(to_json(each)) for each in batch.explanations()]
+    validator("explanation").validate(explained)
+    assert (explained["account_id"], explained["reported_by"]) == (DEFAULT_ACCOUNT_ID, TENANT)
+
+    with pytest.raises(NotAFlowLogError, match="do not agree about the account"):
+        batch.add_file(io.BytesIO(content), name=OF_TENANT + NAME % "x")
 
 
 def test_what_its_own_account_reports_keeps_its_fingerprint(aws: LocalAws) -> None:

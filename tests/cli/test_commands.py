@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flowverdict_cli import commands
+from flowverdict_cli.options import EXIT_USAGE
 from tests.helpers.command import write
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def test_wrong_usage_is_printed_to_standard_error_with_exit_2(
             ["explain"],
             [
                 "FILE...",
-                "--output [table|json|terraform]",
+                "--output [table|json|csv|markdown|html|terraform|email",
                 "default: table",
                 "standard input",
                 "Exit status",
@@ -150,7 +151,7 @@ def test_replay_says_which_file_an_object_would_have_been(run: Runner) -> None:
     assert f"no such file: {EVENTS / 'objects' / 'flow-logs-example'}" in outcome.err
     assert (
         run("replay", "--objects", "nowhere", str(EVENTS / "s3-object-created.json")).code
-        == commands.EXIT_USAGE
+        == EXIT_USAGE
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flowverdict_cli import commands
+from flowverdict_cli.options import EXIT_USAGE
 from tests.helpers import shop
 from tests.helpers.command import HEADER, PING, PONG, RDP, SSH, SUMMARY, write
 
@@ -47,8 +47,8 @@ def test_explain_reads_text_gzip_and_pasted_lines_from_a_file_or_standard_input(
     assert outcome.err == SUMMARY
 
 
-def test_explain_shows_a_table_by_default(run: Runner, tmp_path: Path) -> None:
-    outcome = run("explain", write(tmp_path / "flow.log", HEADER, SSH, RDP))
+def test_explain_shows_a_row_for_each_flow_if_asked(run: Runner, tmp_path: Path) -> None:
+    outcome = run("explain", "--flows", write(tmp_path / "flow.log", HEADER, SSH, RDP))
     assert outcome.code == 0
     assert "TCP 172.31.9.69:49761 -> 172.31.9.12:3389" in outcome.out
     assert "2014-12-14 04:06:50" in outcome.out
@@ -256,7 +256,7 @@ def test_rules_of_the_wrong_shape_are_one_line_and_exit_2(
     if content is not None:
         config.write_bytes(content)
     outcome = run("explain", "--config", str(config), str(SCENARIOS / "inbound-request.log"))
-    assert outcome.code == commands.EXIT_USAGE
+    assert outcome.code == EXIT_USAGE
     assert (outcome.err.count("\n"), outcome.out) == (1, "")
     assert str(config) in outcome.err
     assert reason in outcome.err
@@ -328,10 +328,10 @@ def test_lines_without_a_header_are_read_in_the_format_that_is_given(
     ):
         outcome = run("explain", "--output", "json", "--log-format", fields, str(lines))
         assert (outcome.code, json.loads(outcome.out)["dstport"]) == (0, 443)
-    assert run("explain", "--log-format", "default", str(lines)).code == commands.EXIT_USAGE
+    assert run("explain", "--log-format", "default", str(lines)).code == EXIT_USAGE
     wrong = run("explain", "--log-format", "made-up", str(lines))
     assert (wrong.code, wrong.err) == (
-        commands.EXIT_USAGE,
+        EXIT_USAGE,
         "flowverdict: the format names no flow log field\n",
     )
 
@@ -339,6 +339,7 @@ def test_lines_without_a_header_are_read_in_the_format_that_is_given(
 def test_the_table_names_the_rule_and_the_fix_stands_below_it_in_one_line(run: Runner) -> None:
     out = run(
         "explain",
+        "--flows",
         "--config",
         str(SCENARIOS / "shop.config.json"),
         str(SCENARIOS / "rules-inbound-request.log"),
@@ -374,6 +375,7 @@ def test_explain_prints_the_fixes_as_terraform(run: Runner) -> None:
 def test_explain_tells_a_fix_once_with_its_undo_and_what_manages_the_rule(run: Runner) -> None:
     outcome = run(
         "explain",
+        "--flows",
         "--config",
         str(SCENARIOS / "fixes.config.json"),
         str(SCENARIOS / "fix-one-problem.log"),

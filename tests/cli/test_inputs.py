@@ -15,7 +15,8 @@ import pytest
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict_cli import cloud_inputs
 from flowverdict_cli.backfill_listing import Location
-from flowverdict_cli.inputs import Contents, Input, Period, find, moment
+from flowverdict_cli.input_search import find
+from flowverdict_cli.inputs import Contents, Input, Period, moment
 from flowverdict_cli.local_aws import REGION
 from tests.helpers.command import HEADER, PING, PONG, RDP, SSH, SUMMARY, write
 

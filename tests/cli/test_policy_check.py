@@ -281,7 +281,7 @@ def test_help_mentions_arguments_and_options() -> None:
         "FILE [LOGS]...",
         "--output [table|json]",
         "--at TIME",
-        "--config RULES",
+        "--rules, --config FILE",
         "--log-format FIELDS",
         "Exit status",
     ]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
 from flowverdict.alerts.model import Alert, Severity, Status
+from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.ingest import IngestService
 from flowverdict.app.observability import LogCount, Metric, Observability
 from flowverdict.app.sources import SourcePlace
@@ -218,19 +219,20 @@ class Truth:
         observability, intervals, evidence = Observability("soak"), Intervals(), MemoryEvidence()
         manager = AlertManager(self.store, outbox, intervals=intervals, hourly_limit=hourly_limit)
         with patch.dict(os.environ, rules.environment()), redirect_stdout(io.StringIO()):
+            source = Ec2Config(
+                clients=client_factory(),
+                logger=observability.logger,
+                default_region=REGION,
+                own_account=ACCOUNT_ID,
+                reader_role=None,
+            )
             service = IngestService(
                 evaluator=WindowEvaluator(evidence, self.store, manager, intervals),
                 store=self.store,
                 feeds=FeedReadings(self.store, intervals),
                 intervals=intervals,
                 evidence=evidence,
-                configs=Ec2Config(
-                    clients=client_factory(),
-                    logger=observability.logger,
-                    default_region=REGION,
-                    own_account=ACCOUNT_ID,
-                    reader_role=None,
-                ),
+                configs=lambda: BudgetedConfigSource(source),
                 policies=None,
                 observability=observability,
             )

@@ -17,24 +17,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.helpers.aws_errors_table import document
+from tests.helpers.aws_errors_table import AGAIN, document
 from tests.helpers.aws_faults import Broken, Fault
 from tests.helpers.fault_runs import Row, Run, RunResult, lacks
 from tests.helpers.fault_world import (
+    EPISODES,
     LOG_EVENTS,
     OBJECTS,
     SLACK,
     SWEEP,
     TEAMS,
-    Copy,
     Episode,
     World,
-    ask_all,
-    in_a_copy,
     warm_fault_world,
 )
 from tests.helpers.sam_template import read_template
 from tests.helpers.wire import WEBHOOK, Call
+from tests.helpers.world_copies import Copy, ask_all, in_a_copy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -67,7 +66,8 @@ def rows_of(
     world.play_until(episode)
     world.environment |= variables
     well = in_a_copy(Run(world, episode).result)
-    calls = [call for call in well.calls if call != WEBHOOK and (episode.name, call) not in known]
+    function = episode.first.function
+    calls = [call for call in well.calls if call != WEBHOOK and (function, call) not in known]
     copies = {}
     for call, fault in product(calls, Fault):
         copies[call, fault] = copy = Copy()
@@ -76,7 +76,7 @@ def rows_of(
     results: dict[tuple[Call, Fault], RunResult] = ask_all(copies)
     return [
         Row(
-            function=episode.name,
+            function=function,
             call=call,
             well=well,
             results={fault: results[call, fault] for fault in Fault},
@@ -96,7 +96,7 @@ def rows(world: World) -> list[Row]:
             partial(rows_of, world, world.episodes[name], variables, found.keys())
         ):
             found[row.function, row.call] = row
-    order = [*world.episodes]
+    order = [*AGAIN]
     return sorted(found.values(), key=lambda row: order.index(row.function))
 
 
@@ -141,7 +141,7 @@ def is_retried(call: Call, fault: Fault) -> bool:
 
 
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault.is_transient])
-@pytest.mark.parametrize("name", [OBJECTS, LOG_EVENTS, SWEEP, SLACK, TEAMS])
+@pytest.mark.parametrize("name", EPISODES)
 def test_one_failure_of_every_call_changes_nothing(world: World, name: str, fault: Fault) -> None:
     episode = world.episodes[name]
 

@@ -29,22 +29,10 @@ from tests.helpers.crash_points import (
     raised_at_points,
     undisturbed,
 )
-from tests.helpers.fault_world import (
-    LOG_EVENTS,
-    OBJECTS,
-    SLACK,
-    SWEEP,
-    TEAMS,
-    Copy,
-    Episode,
-    Outcome,
-    World,
-    ask_all,
-    in_a_copy,
-    warm_fault_world,
-)
+from tests.helpers.fault_world import EPISODES, Episode, Outcome, World, warm_fault_world
 from tests.helpers.quick_tables import quick_transactions
 from tests.helpers.wire import Call, When
+from tests.helpers.world_copies import Copy, ask_all, in_a_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -157,7 +145,7 @@ type Selector = Callable[[Point, Call], bool]
 
 
 @pytest.mark.parametrize("way", [raised_at_points, killed_at_points])
-@pytest.mark.parametrize("name", [OBJECTS, LOG_EVENTS, SWEEP, SLACK, TEAMS])
+@pytest.mark.parametrize("name", EPISODES)
 def test_wherever_a_function_dies_everything_is_sent_and_counted_once(
     world: World, name: str, way: Way
 ) -> None:

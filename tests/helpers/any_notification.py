@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from flowverdict.alerts.merging import CONFIDENCES
 from flowverdict.alerts.model import (
-    CONFIDENCES,
     Alert,
     Evidence,
     Kind,

@@ -31,8 +31,14 @@ class NoRules:
     def __init__(self, **_: object) -> None:
         pass
 
-    def read(self, *_: object) -> NotAvailable:
+    def has_seen(self, account_id: str) -> bool:
+        """Return whether an account is known: none is."""
+        del account_id
+        return False
+
+    def read(self, *_: object, seconds: float | None = None) -> NotAvailable:
         """Return the reason why there are no rules."""
+        del seconds
         return NotAvailable("the rules were not asked for")
 
 

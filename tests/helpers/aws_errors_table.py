@@ -65,7 +65,7 @@ def cell(row: Row, fault: Fault, footnotes: list[str]) -> str:
         or result.outcome.messages > well.outcome.messages
     ):
         words += ", sent twice"
-    if not result.failed and news(result, well):
+    if (well.failed or not result.failed) and news(result, well):
         words += f" [{number_of(footnote(result, well), footnotes)}]"
     return f"{tries} tries, then {words}" if tries > 1 else words
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tests.helpers.fault_world import Copy, Episode, Outcome, World, ask_all
 from tests.helpers.wire import WEBHOOK, Call, When
+from tests.helpers.world_copies import Copy, ask_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from tests.helpers.fault_world import Episode, Outcome, World
 
 MESSAGE_CALLS = {Call("sns", "Publish"), WEBHOOK}
 READS = ("Get", "BatchGet", "Query", "Scan", "List", "Describe", "Head")

@@ -8,15 +8,10 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-import pickle
-import random
-import traceback
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -35,12 +30,13 @@ from flowverdict_cli.sample_world import LOG_FORMAT, LOG_GROUP, make_sample_worl
 from scripts.pack_cloudwatch_event import pack
 from tests.helpers.alert_samples import ALERT, NOW
 from tests.helpers.events import BUCKET, notification, queue_message
+from tests.helpers.firehose_objects import envelope, members
 from tests.helpers.network_load_balancer import add_target_group, make_balancer
 from tests.helpers.small_company import HEADER
 from tests.helpers.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from flowverdict_cli.sample_world import SampleWorld
 
@@ -63,25 +59,38 @@ LOG_EVENTS = "classify_cloudwatch_logs"
 SWEEP = "sweep_alerts"
 SLACK = "notify_slack"
 TEAMS = "notify_teams"
+# Episodes of the same functions that make other calls.
+OUT_OF_TIME = "classify_s3, out of time"
+FIREHOSE = "classify_s3, objects of Firehose"
+ACCEPTED = "sweep_alerts, accepted traffic"
+EPISODES = (OBJECTS, LOG_EVENTS, SWEEP, SLACK, TEAMS, OUT_OF_TIME, FIREHOSE, ACCEPTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """An event delivered to a function at a time (Unix seconds); ``received`` counts deliveries."""
+    """An event delivered to a function at a time (Unix seconds); ``received`` counts deliveries.
+
+    ``seconds`` is the time that the function has.
+    """
 
     function: str
     event: dict[str, Any]
     at: int
     received: int = 1
+    seconds: int = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """A delivery and the sweeps after it; the last sweep leaves no message unsent."""
+    """A delivery and the sweeps after it; the last sweep leaves no message unsent.
+
+    ``before`` is what has to happen first.
+    """
 
     name: str
     first: Delivery
     sweeps: tuple[int, ...] = ()
+    before: tuple[Delivery, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,7 +135,8 @@ class World:
             "POLICY": "ssm:/flowverdict/policy",
             "READER_ROLE_NAME": ROLE,
             "RESOLVE_MINUTES": "110",
-            "REPEAT_MINUTES": "100",
+            "REPEAT_MINUTES": "150",
+            "QUEUE_URL": boto3.client("sqs").create_queue(QueueName="flow-logs")["QueueUrl"],
             "SLACK_WEBHOOK": "secretsmanager:slack/webhook",
             "TEAMS_WEBHOOK": "secretsmanager:teams/webhook",
         }
@@ -189,8 +199,65 @@ class World:
                 name=TEAMS,
                 first=Delivery(function=TEAMS, event=notice, at=sweep_at + 4 * SWEEP_EVERY),
             ),
+            *self._later_episodes(sweep_at + 5 * SWEEP_EVERY),
         )
         return {episode.name: episode for episode in episodes}
+
+    def _later_episodes(self, begin: int) -> Iterator[Episode]:
+        self._put("late", _vanished_request(port=42_000, place=51, at=begin))
+        yield Episode(
+            name=OUT_OF_TIME,
+            first=Delivery(
+                function=OBJECTS, event=self._received("late", begin), at=begin, seconds=0
+            ),
+            sweeps=(begin + 100 * MINUTE,),
+        )
+        # What is rejected comes by way of Firehose, and is accepted twenty minutes later.
+        firehose_at = begin + 110 * MINUTE
+        lines = [
+            _vanished_request(port=42_100 + number, place=52, at=firehose_at) for number in range(5)
+        ]
+        key = f"cloudwatch-logs/{DEFAULT_ACCOUNT_ID}/{REGION}/2026/11/22/12/flowverdict-1"
+        self.aws.put_object(ObjectRef(bucket=BUCKET, key=key), _firehose_object(*lines))
+        yield Episode(
+            name=FIREHOSE,
+            first=Delivery(
+                function=OBJECTS,
+                event={"Records": [queue_message("firehose", notification(key))]},
+                at=firehose_at,
+            ),
+            sweeps=(firehose_at + 65 * MINUTE,),
+        )
+        accepted_at = firehose_at + 111 * MINUTE
+        self._put(
+            "accepted",
+            *(
+                _vanished_request(port=42_200, place=52, at=at) | {"action": "ACCEPT"}
+                for at in (firehose_at + 20 * MINUTE, accepted_at)
+            ),
+        )
+        swept_at = accepted_at + 4 * MINUTE
+        yield Episode(
+            name=ACCEPTED,
+            before=(
+                Delivery(
+                    function=OBJECTS,
+                    event={"Records": [queue_message("accepted", notification(_key("accepted")))]},
+                    at=accepted_at,
+                ),
+            ),
+            first=Delivery(function=SWEEP, event=_scheduled(swept_at), at=swept_at),
+            sweeps=(swept_at + SWEEP_EVERY, swept_at + 2 * SWEEP_EVERY),
+        )
+
+    def _received(self, name: str, at: int) -> dict[str, Any]:
+        """Return the event of a message that really is in the queue, and is being received."""
+        sqs, queue = boto3.client("sqs"), self.environment["QUEUE_URL"]
+        with time_machine.travel(at, tick=False):
+            sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(notification(_key(name))))
+            (message,) = sqs.receive_message(QueueUrl=queue)["Messages"]
+        handle = {"receiptHandle": message["ReceiptHandle"]}
+        return {"Records": [queue_message(name, message["Body"]) | handle]}
 
     def many_alerts(self) -> Episode:
         """Build an episode of more alerts than one commit takes, with few messages.
@@ -227,11 +294,18 @@ class World:
             waiting += self.deliver(delivery)
 
     def play_until(self, episode: Episode) -> None:
-        """Play all episodes before this one."""
+        """Play all episodes before this one, and what has to happen before it."""
         for earlier in self.episodes.values():
             if earlier == episode:
-                return
+                break
+            self.prepare(earlier)
             self.play(earlier)
+        self.prepare(episode)
+
+    def prepare(self, episode: Episode) -> None:
+        """Let happen what has to happen before an episode."""
+        for delivery in episode.before:
+            assert self.deliver(delivery) == []
 
     def deliver(self, delivery: Delivery) -> list[Delivery]:
         """Invoke the function; return what AWS will deliver again."""
@@ -240,7 +314,12 @@ class World:
     def invoke(self, delivery: Delivery) -> Invocation:
         """Invoke the function with the clock at the delivery's time."""
         with time_machine.travel(delivery.at, tick=False):
-            return self.aws.invoke(delivery.event, self.environment, function=delivery.function)
+            return self.aws.invoke(
+                delivery.event,
+                self.environment,
+                function=delivery.function,
+                seconds=delivery.seconds,
+            )
 
     def again(self, delivery: Delivery, invocation: Invocation | None) -> list[Delivery]:
         """Return what AWS delivers again after an invocation; ``None`` stands for a death."""
@@ -267,7 +346,12 @@ class World:
             return []
         wait = waits[delivery.received - 1]
         return [
-            replace(delivery, event=event, at=delivery.at + wait, received=delivery.received + 1)
+            Delivery(
+                function=delivery.function,
+                event=event,
+                at=delivery.at + wait,
+                received=delivery.received + 1,
+            )
         ]
 
     # --- outcome ----------------------------------------------------------------------------------
@@ -321,12 +405,13 @@ class World:
         return _rejected(DEFAULT_ACCOUNT_ID, self._interfaces["shop-database"], self._vpc, ends)
 
 
-def _vanished_request(port: int, place: int = 99) -> dict[str, object]:
+def _vanished_request(port: int, place: int = 99, at: int = NOW) -> dict[str, object]:
     """Build a request to an interface that no longer exists; each place has its own VPC."""
     ends = {"srcaddr": "10.0.2.20", "dstaddr": f"10.0.3.{place}", "srcport": port, "dstport": 6379}
-    return _rejected(
+    request = _rejected(
         DEFAULT_ACCOUNT_ID, f"eni-0a1b2c3d4e5f60{place:03}", f"vpc-0a1b2c3d4e5f60{place:03}", ends
     )
+    return request | {"start": at - 600, "end": at - 580}
 
 
 def _member_request(port: int = 41_002) -> dict[str, object]:
@@ -346,10 +431,21 @@ def _rejected(account: str, interface: str, vpc: str, ends: dict[str, object]) -
 
 
 def _subscription_event(*records: dict[str, object]) -> dict[str, Any]:
-    names = RecordFormat.from_log_format(LOG_FORMAT).names
-    lines = [" ".join(str(record.get(name, "-")) for name in names) for record in records]
+    lines = _lines(records)
     event: dict[str, Any] = json.loads(pack(lines, log_group=LOG_GROUP, log_stream="eni-all"))
     return event
+
+
+def _firehose_object(*records: dict[str, object]) -> bytes:
+    document = envelope(
+        _lines(records), log_group=LOG_GROUP, log_stream="eni-all", owner=DEFAULT_ACCOUNT_ID
+    )
+    return members([document])
+
+
+def _lines(records: Sequence[dict[str, object]]) -> list[str]:
+    names = RecordFormat.from_log_format(LOG_FORMAT).names
+    return [" ".join(str(record.get(name, "-")) for name in names) for record in records]
 
 
 def _key(name: str) -> str:
@@ -385,91 +481,7 @@ def warm_fault_world() -> Iterator[World]:
     """
     with fault_world() as world:
         for episode in world.episodes.values():
+            world.prepare(episode)
             world.play(episode)
     with fault_world() as world:
         yield world
-
-
-# --- copies of the world --------------------------------------------------------------------------
-
-
-class Copy:
-    """A forked copy of this process, with moto: what happens in the copy changes nothing here.
-
-    The copy sleeps until it is woken, so that no time passes in the world that it was copied from.
-    """
-
-    asleep: ClassVar[list[int]] = []  # the ends of pipes that wake other copies
-
-    def __init__(self) -> None:
-        sleep_end, self._wake = os.pipe()
-        self._answer, self._answer_end = os.pipe()
-        self._pid = os.fork()
-        self.is_here = self._pid == 0
-        if not self.is_here:
-            os.close(sleep_end)
-            os.close(self._answer_end)
-            self.asleep.append(self._wake)
-            return
-        for end in (self._answer, self._wake, *self.asleep):
-            os.close(end)
-        self.asleep.clear()
-        gc.disable()  # it lives for less than a second
-        random.seed()  # no two copies wait alike
-        if not os.read(sleep_end, 1):
-            os._exit(1)  # the parent has gone
-
-    def answer(self, do: Callable[[], object]) -> NoReturn:
-        """Run ``do``, send its result or traceback to the parent, and end this copy."""
-        try:
-            answer = (True, do())
-        except BaseException:  # noqa: BLE001 - the parent shows it
-            answer = (False, traceback.format_exc())
-        with os.fdopen(self._answer_end, "wb") as pipe:
-            pickle.dump(answer, pipe)
-        os._exit(0)
-
-    def wake(self) -> None:
-        """Let the copy begin."""
-        os.write(self._wake, b".")
-        self.asleep.remove(self._wake)
-        os.close(self._wake)
-
-    def listen(self) -> Any:  # noqa: ANN401 - the result of ``do``
-        """Return the result of a copy that was woken.
-
-        Raises
-        ------
-        AssertionError
-            With the traceback of what ``do`` raised, or with the code that the copy ended with.
-        """
-        with os.fdopen(self._answer, "rb") as pipe:
-            result = pipe.read()
-        status = os.waitpid(self._pid, 0)[1]
-        assert result, f"the copy ended with {os.waitstatus_to_exitcode(status)}"
-        went_well, answer = pickle.loads(result)  # noqa: S301 - from ourselves
-        assert went_well, answer
-        return answer
-
-
-def in_a_copy[T](do: Callable[[], T]) -> T:
-    """Return the result of ``do`` in a copy; raise ``AssertionError`` where ``do`` raises."""
-    copy = Copy()
-    if copy.is_here:
-        copy.answer(do)
-    copy.wake()
-    answer: T = copy.listen()
-    return answer
-
-
-def ask_all[K](copies: Mapping[K, Copy]) -> dict[K, Any]:
-    """Wake all copies, as many at a time as there are cores; return their results."""
-    asleep = iter(copies.values())
-    for first in islice(asleep, os.process_cpu_count() or 1):
-        first.wake()
-    answers = {}
-    for key, copy in copies.items():
-        answers[key] = copy.listen()
-        for following in islice(asleep, 1):
-            following.wake()
-    return answers

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Notification
     from flowverdict.flows.evidence import Evidence
     from flowverdict.flows.stored_evidence import StoredEvidence
-    from flowverdict.lifecycle.feeds import Feed
+    from flowverdict.lifecycle.feeds import Feed, UnreadSpan
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
 
 
@@ -67,6 +67,7 @@ class MemoryStore:
         self._sources: dict[str, tuple[int, ...]] = {}
         self._read_at: dict[str, int] = {}
         self._offers: dict[str, StoredOffers] = {}
+        self._held_back: dict[str, tuple[str, UnreadSpan]] = {}
 
     def load(self, fingerprints: Collection[str]) -> Mapping[str, AlertState]:
         """Return the states that exist."""
@@ -204,6 +205,20 @@ class MemoryStore:
         """Record that a source was read."""
         self._read_at[source_id] = now
         self._sources[source_id] = tuple(windows)
+        self._held_back.pop(source_id, None)
+
+    def hold_back(self, source_id: str, feed: str, span: UnreadSpan, now: int) -> None:  # noqa: ARG002 - nothing expires here
+        """Note that a source is not read."""
+        self._held_back.setdefault(source_id, (feed, span))
+
+    def release(self, source_id: str, feed: str) -> None:  # noqa: ARG002 - a source has one feed
+        """Note that a source is read and judged."""
+        self._held_back.pop(source_id, None)
+
+    def unread(self, feed: str, after: int, limit: int) -> list[UnreadSpan] | None:
+        """Return the spans of a feed that are held back; ``None`` for more than ``limit``."""
+        found = [span for of, span in self._held_back.values() if of == feed and span.end > after]
+        return None if len(found) > limit else found
 
     def load_offers(self, places: Collection[str]) -> Mapping[str, StoredOffers]:
         """Return what fixes offer in these places."""

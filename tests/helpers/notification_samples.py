@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,10 @@ def digest() -> Notice:
             ),
             Section(
                 heading="Scans",
-                lines=tuple(f"192.0.2.{host}: 120 ports on 4 addresses" for host in range(1, 21)),
+                lines=tuple(
+                    f"192.0.2.{host}: 120 ports on 4 addresses - {ending}"
+                    for host, ending in zip(range(1, 21), cycle(ENDINGS), strict=False)
+                ),
             ),
         ),
     )
@@ -105,6 +109,17 @@ def records_lost() -> Notice:
         ),
     )
 
+
+# As ``passing_time.ending_in_words`` has them, and of several alerts on one line.
+ENDINGS = (
+    "fixed",
+    "quiet",
+    "quiet, still blocked",
+    "unknown",
+    "corrected: notified as high",
+    "goes on",
+    "1 goes on; 3 quiet; 1 unknown",
+)
 
 NOTIFICATIONS: dict[str, Callable[[], Notification]] = {
     "critical": lambda: scenario("rules-outbound-response"),

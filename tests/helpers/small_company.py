@@ -40,6 +40,7 @@ SCANNERS = {
     for last, hours in enumerate([(2, 4), (3, 4), (8, 10), (13, 16), (19, 20), (22, 24)], 10)
 }
 SLOW_SCANNERS = {"192.0.2.66": (22, 23), "192.0.2.77": (3389,), "192.0.2.88": (6379, 5900, 2375)}
+ATTACKER = "192.0.2.99"
 # What the policy mutes: the auditors' scanner, and an exporter whose security group opens at noon.
 AUDITORS, AUDITED_PORTS = "10.0.9.99", range(8_001, 8_015)
 EXPORTER_PORT = 9_100
@@ -86,15 +87,16 @@ class Company:
     """The company in moto; two of its rules can be broken and fixed."""
 
     ec2: EC2Client
+    has_attacker: bool = False
     places: dict[str, Place] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
     shop_acl: str = ""
 
     @classmethod
-    def found(cls) -> Company:
+    def found(cls, *, has_attacker: bool = False) -> Company:
         """Create the company, with the same ids each time."""
         mock_random.seed(20261124)
-        company = cls(ec2=boto3.client("ec2"))
+        company = cls(ec2=boto3.client("ec2"), has_attacker=has_attacker)
         company._make_vpc("10.0", {"web": SHOP, "app": APP, "database": DATABASE})
         company._make_vpc("10.1", {"api": API})
         company._make_vpc("10.2", {"office": OFFICE})
@@ -203,6 +205,7 @@ class Company:
             *self._internet(start),
             *self._odd_ones(start),
             *self.muted(start),
+            *self.attacked(start),
         ):
             lines[self.places[near].vpc_id].append(line)
         return lines
@@ -315,6 +318,35 @@ class Company:
                 yield self._line(
                     DATABASE, APP, (46_000 + number, EXPORTER_PORT), start + number * 60
                 )
+
+    def attacked(self, start: int) -> Iterator[tuple[str, str]]:
+        """Yield what an attacker causes in a window, if there is one: all day, and much.
+
+        It shakes hands with the shop from ports that no client sends from, so that replies are
+        blocked at the entry that breaks at 14:00; sends millions of packets; tries the database and
+        the API from one host and many; and answers nobody.
+        """
+        if not self.has_attacker:
+            return
+        for number, port in enumerate((25, 80, 443, 1_023)):
+            when = start + 10 + number
+            yield self._line(SHOP, ATTACKER, (port, 443), when, rejected=False, packets=4)
+            yield self._line(
+                SHOP,
+                ATTACKER,
+                (443, port),
+                when,
+                egress=True,
+                flags=SYN_ACK,
+                packets=9_000_000,
+            )
+        for number, port in enumerate((5432, 443, 8080, 3306)):
+            yield self._line(DATABASE, ATTACKER, (45_000, port), start + 20 + number)
+            yield self._line(
+                API, ATTACKER, (port, 45_000 + number), start + 40, flags=SYN_ACK, packets=9_000
+            )
+        for last in range(1, 40):
+            yield self._line(APP, f"192.0.2.{100 + last}", (443, 5432), start + 60, packets=9_000)
 
     def _odd_ones(self, start: int) -> Iterator[tuple[str, str]]:
         """Yield a packet of an ended connection per window; at 11:20 AWS loses records once."""

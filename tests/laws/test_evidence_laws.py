@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ from flowverdict.core.errors import EvidenceError
 from flowverdict.flowlog.flow_hash import key_hash
 from flowverdict.flowlog.losses import Loss, Span
 from flowverdict.flowlog.object_key import Origin
+from flowverdict.flowlog.records import Action, FlowDirection, FlowRecord, LogStatus
 from flowverdict.flows import accepted_index, stored_evidence
 from flowverdict.flows.accepted_index import AcceptedFlowIndex, Activity
 from flowverdict.flows.collector import FlowCollector
@@ -102,8 +104,31 @@ def test_damaged_evidence_is_said_to_be_damaged_and_nothing_else_is_raised(
     assert kept.flow_log == evidence.flow_log
 
 
+def with_packet_addresses(record: FlowRecord) -> FlowRecord:
+    return record._replace(pkt_srcaddr=record.srcaddr, pkt_dstaddr=record.dstaddr)
+
+
+_ENDS = [ip_address(f"10.0.0.{host}") for host in (1, 2, 3)]
+# Records of one network, so that most rejects have something to do with other records.
+_MEETING = st.builds(
+    FlowRecord,
+    interface_id=st.sampled_from(["eni-1", "eni-2", "eni-3"]),
+    srcaddr=st.sampled_from(_ENDS),
+    dstaddr=st.sampled_from(_ENDS),
+    srcport=st.sampled_from([443, 50_122]),
+    dstport=st.sampled_from([443, 50_122]),
+    protocol=st.just(6),
+    start=st.sampled_from([1_000, 2_000]),
+    end=st.just(2_060),
+    action=st.sampled_from([Action.ACCEPT, Action.REJECT]),
+    log_status=st.sampled_from([LogStatus.OK] * 9 + [LogStatus.SKIPDATA]),
+    subnet_id=maybe("subnet-1", "subnet-1", "subnet-2"),
+    vpc_id=st.just("vpc-1"),
+    flow_direction=maybe(*FlowDirection),
+)
+_MET = st.lists(st.tuples(_MEETING.map(with_packet_addresses), st.just(Origin())), max_size=8)
 _SOURCES = st.lists(
-    st.tuples(st.integers(0, 3), SEEN, _FLOW_LOGS, st.booleans()), min_size=1, max_size=5
+    st.tuples(st.integers(0, 3), _MET | SEEN, _FLOW_LOGS, st.booleans()), min_size=1, max_size=5
 )
 
 

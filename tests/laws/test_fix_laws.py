@@ -239,6 +239,7 @@ def check_each_solves(config: NetConfig, explanations: Sequence[Explanation]) ->
             rules_check=one.rules_check,
             config=config,
             source_is_inside=one.source_is_inside,
+            is_from_outside=one.is_from_outside,
             blocker=one.blocker,
         )
         if one.flow.key.protocol in {1, 58}:

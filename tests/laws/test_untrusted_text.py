@@ -18,7 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from flowverdict.alerts.model import Alert, Status
+from flowverdict.alerts.model import Alert, Severity, Status
 from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.observability import Observability
 from flowverdict.core.availability import NotAvailable
@@ -30,7 +30,7 @@ from flowverdict.policy.document import parse_policy
 from flowverdict.policy.values import MAX_REASON
 from flowverdict.verdict.batch import Batch
 from flowverdict.verdict.contract import to_json
-from flowverdict_cli import explain, policy_check
+from flowverdict_cli import explain, outputs, policy_check, report
 from tests.helpers.any_notification import NOTIFICATION
 from tests.helpers.hostile_text import (
     EXPLAINED,
@@ -42,6 +42,7 @@ from tests.helpers.hostile_text import (
     notifications,
 )
 from tests.helpers.hypothesis_weight import examples
+from tests.helpers.pages import assert_inert
 from tests.helpers.slack_blocks import texts
 from tests.helpers.teams_cards import assert_valid_message
 
@@ -182,7 +183,7 @@ def test_a_log_line_is_one_line_of_printable_ascii(given_: Input, key: str) -> N
         observability.read(reading)
         observability.already_counted(key)
         configs = BudgetedConfigSource(
-            cast("ConfigSource", SimpleNamespace(read=lambda *_: NotAvailable(key)))
+            cast("ConfigSource", SimpleNamespace(read=lambda *_, **__: NotAvailable(key)))
         )
         configs.read(key, key, ())
         observability.rules_not_read(configs)
@@ -223,6 +224,23 @@ def test_the_commands_table_and_fixes_do_nothing_to_a_terminal(given_: Input) ->
         explanations
     )
     assert all(to_json(one).isprintable() and to_json(one).isascii() for one in explanations)
+
+
+@examples(0.6, lenient)
+@given(given_=EXPLAINED)
+def test_the_commands_answer_in_every_form_does_nothing(given_: Input) -> None:
+    explanations, batch = explained(given_)
+    read = explain.FilesRead(batch=batch, readings=[], errors=[], notes=[])
+    shown = explain.Explained(
+        read=read, explanations=explanations, has_rules=False, least=Severity.INFO
+    )
+    for output in ("table", "markdown", "csv"):
+        written = io.StringIO()
+        with redirect_stdout(written):
+            outputs.write(output, shown, flows=False)
+        assert written.getvalue()
+        assert is_plain(written.getvalue())
+    assert_inert(report.page_of(shown))
 
 
 @given(reason=FREE, name=FREE)

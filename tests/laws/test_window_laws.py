@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flowverdict.alerts.model import Alert, Status
+from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.ingest import IngestService
 from flowverdict.app.observability import Observability
 from flowverdict.app.sources import SourcePlace
@@ -57,9 +58,14 @@ def file(flow_log_id: str, number: int, *lines: str) -> File:
 
 class NoRules:
     def read(
-        self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
+        self,
+        account_id: str | None,
+        region: str | None,
+        flows: Sequence[RejectedFlow],
+        *,
+        seconds: float | None = None,
     ) -> NotAvailable:
-        del account_id, region, flows
+        del account_id, region, flows, seconds
         return NotAvailable("the rules were not asked for")
 
 
@@ -102,7 +108,7 @@ class Deployment:
             feeds=FeedReadings(store, Intervals(), wait=lambda _: None),
             intervals=Intervals(),
             evidence=evidence,
-            configs=NoRules(),
+            configs=lambda: BudgetedConfigSource(NoRules()),
             policies=None,
             observability=Observability("tried"),
             clock=lambda: NOW,

@@ -31,7 +31,7 @@ from flowverdict.lifecycle.store import (
     Window,
 )
 from flowverdict.verdict.remediation.offers import Offer, StoredOffers
-from tests.helpers.alert_samples import NOW, SAMPLE, Outbox, a_window, detection, record
+from tests.helpers.alert_samples import ALERT, NOW, SAMPLE, Outbox, a_window, detection, record
 from tests.helpers.memory_stores import MemoryStore
 
 if TYPE_CHECKING:
@@ -150,18 +150,22 @@ def test_an_hour_has_one_budget_and_nobody_writes_over_anothers(store: AlertStor
     hour = hour_of(NOW)
     unused = store.load_rate_limit(hour)
     assert (unused.used, unused.version) == (0, 0)
-    held = unused.use().suppress(detection().notification)
+    message = ALERT
+    outside = replace(message, from_outside=True, vpc_id=None)
+    held = unused.use(message).use(outside).suppress(message)
     commit(store, rate_limit=held)
     kept = store.load_rate_limit(hour)
+    assert dict(kept.used_by_place) == {"123456789012/vpc-0a1b": 1, "123456789012/": 1}
+    assert kept.used_by_outsiders == 1
     assert (kept.used, dict(kept.suppressed), kept.titles, kept.version) == (
-        1,
+        2,
         {Severity.HIGH: 1},
         held.titles,
         1,
     )
     assert store.load_rate_limit(hour - 3_600).used == 0
     with pytest.raises(ConflictError):
-        commit(store, rate_limit=unused.use())
+        commit(store, rate_limit=unused.use(message))
     assert store.load_rate_limit(hour) == kept
 
 

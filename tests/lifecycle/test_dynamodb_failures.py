@@ -15,6 +15,7 @@ from flowverdict.alerts.model import Severity
 from flowverdict.core.errors import StateError
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.dynamodb_items import pack_state
+from flowverdict.lifecycle.feeds import UnreadSpan
 from flowverdict.lifecycle.state_machine import (
     AlertState,
     EpisodeContext,
@@ -201,6 +202,9 @@ CALLS: dict[str, Callable[[AlertStore], object]] = {
     "batch_get_item": lambda store: store.load([fingerprint("one")]),
     "transact_write_items": lambda store: commit(store, fresh()),
     "update_item": lambda store: store.mark_sent(fresh(), INTERVALS),
+    "update_item, held back": lambda store: store.hold_back(
+        "object", "feed", UnreadSpan(start=1, end=2), NOW
+    ),
     "put_item": lambda store: store.record_source("object", (1,), NOW),
     "query": lambda store: list(store.due(NOW, 10)),
 }
@@ -216,7 +220,9 @@ CALLS: dict[str, Callable[[AlertStore], object]] = {
     ],
 )
 def test_what_dynamodb_refuses_is_one_clear_line(bad: Bad, call: str, code: str) -> None:
-    bad.stub.add_client_error(call, code, "the reason that AWS gives", http_status_code=400)
+    bad.stub.add_client_error(
+        call.partition(",")[0], code, "the reason that AWS gives", http_status_code=400
+    )
     with pytest.raises(StateError) as raised:
         CALLS[call](bad.store)
     text = str(raised.value)

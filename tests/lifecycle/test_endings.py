@@ -12,10 +12,16 @@ from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import Kind, Notice, Severity, Status
 from flowverdict.alerts.probe import MAX_PROBES, Probe, probes_of_both
 from flowverdict.alerts.recheck import Passage
+from flowverdict.lifecycle.digest import digest_of
 from flowverdict.lifecycle.feed_readings import FeedReadings
-from flowverdict.lifecycle.feeds import GIVEN_UP_AFTER, Feed, end_of_windows
+from flowverdict.lifecycle.feeds import GIVEN_UP_AFTER, Feed, UnreadSpan, end_of_windows
 from flowverdict.lifecycle.manager import AlertManager
-from flowverdict.lifecycle.passing_time import Findings, RulesFound, on_sweep
+from flowverdict.lifecycle.passing_time import (
+    Findings,
+    RulesFound,
+    ending_in_words,
+    on_sweep,
+)
 from flowverdict.lifecycle.state_machine import (
     AlertState,
     EpisodeContext,
@@ -28,6 +34,7 @@ from tests.helpers.alert_samples import (
     Outbox,
     a_window,
     detection,
+    read_on,
     record,
 )
 from tests.helpers.memory_stores import MemoryStore
@@ -97,6 +104,76 @@ def test_how_an_alert_ends(findings: Findings, at: int, ending: Ending | None, w
     # Whoever reads only the status takes an unknown end for what it is: not over.
     expected = Status.REMINDER if ending is Ending.UNKNOWN else Status.RESOLVED
     assert (after.pending, after.notification.status) == (expected, expected)
+
+
+def test_an_alert_whose_accepted_traffic_could_not_be_read_waits_for_the_next_sweep() -> None:
+    state, findings = told(), replace(found(read_to=ENOUGH), not_looked_up=frozenset({ONE}))
+    assert on_sweep(state, FOUR_HOURS - 1, INTERVALS, findings) is state
+    over = on_sweep(state, FOUR_HOURS, INTERVALS, findings)
+    assert over.notification.ending is Ending.QUIET
+
+
+def test_more_files_that_failed_than_can_be_told_leave_the_end_unknown() -> None:
+    store, outbox = MemoryStore(), Outbox()
+    manager = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=30)
+    record(manager, [detection()], a_window(), NOW)
+    read_on(store, FOUR_HOURS)
+    for number in range(1_001):
+        store.hold_back(str(number), FEED, UnreadSpan(start=FOUR_HOURS, end=FOUR_HOURS + 1), NOW)
+    manager.sweep(HALF_AN_HOUR, None)
+    assert len(outbox.sent) == 1
+    manager.sweep(FOUR_HOURS, None)
+    assert outbox.sent[-1].ending is Ending.UNKNOWN
+
+
+LOW = detection(severity=Severity.LOW)
+RECENT = INTERVALS.resolve - 1
+
+
+@pytest.mark.parametrize(
+    ("findings", "after", "was_sent", "words"),
+    [
+        (found(), RECENT, False, "goes on"),
+        (found(Passage.PASSES), RECENT, False, "fixed"),
+        (found(read_to=ENOUGH), INTERVALS.resolve, False, "quiet"),
+        (found(Passage.BLOCKED, ENOUGH), INTERVALS.resolve, False, "quiet, still blocked"),
+        (found(read_to=ENOUGH - 1), INTERVALS.resolve, False, "unknown"),
+        (found(), INTERVALS.resolve, False, "unknown"),
+        # Told as severe, then taken back in part: what is left waits for the digest.
+        (found(read_to=ENOUGH), INTERVALS.resolve, True, "corrected: notified as high"),
+    ],
+)
+def test_each_line_of_the_digest_says_how_it_ended(
+    findings: Findings, after: int, words: str, *, was_sent: bool
+) -> None:
+    state = on_detection(None, LOW, NOW, inhibited=False, context=AROUND)
+    if was_sent:
+        state = replace(state, messages=1, notified_severity=Severity.HIGH)
+    now = NOW + after
+    in_words = ending_in_words(state, now, INTERVALS, findings)
+    assert in_words == words
+    other = replace(state, notification=replace(LOW.notification, fingerprint="other"))
+    for endings, end in (
+        ({ONE: in_words}, words),
+        ({ONE: in_words, "other": in_words}, words),
+        ({ONE: in_words, "other": "zzz"}, f"1 {words}; 1 zzz"),
+    ):
+        states = [each for each in (state, other) if each.notification.fingerprint in endings]
+        (section,) = digest_of(states, endings, now, INTERVALS).sections
+        assert [line.rpartition(" - ")[2] for line in section.lines] == [end]
+
+
+@pytest.mark.parametrize(("read_for", "ending"), [(INTERVALS.resolve, "quiet"), (None, "unknown")])
+def test_the_digest_asks_what_was_read_of_each_alert(read_for: int | None, ending: str) -> None:
+    store, outbox = MemoryStore(), Outbox()
+    manager = AlertManager(store, outbox, intervals=INTERVALS, hourly_limit=30)
+    record(manager, [LOW], a_window(), NOW)
+    if read_for is not None:
+        read_on(store, NOW + read_for)
+    manager.sweep(INTERVALS.digest_end(NOW) + 60, None)
+    (digest,) = outbox.sent
+    assert isinstance(digest, Notice)
+    assert [line.rpartition(" - ")[2] for line in digest.sections[0].lines] == [ending]
 
 
 def test_what_comes_after_an_end_says_how_that_was_told() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from flowverdict.core.availability import NotSetUp
 from flowverdict.network.configuration import NetConfig
+from flowverdict.network.ec2 import MAX_ACCOUNT_REGIONS
 from flowverdict.network.ec2_clients import ReaderRole
 from flowverdict_cli.local_aws import REGION
 from tests.helpers.ec2_vpc import (
@@ -87,6 +88,19 @@ def test_the_external_id_goes_only_to_listed_accounts_or_within_the_organization
     source = new_source(calls, clock, reader_role=role, now=lambda: datetime.now(UTC))
     source.read(OTHER, REGION, [flow("eni-0aaaaaaaaaaaaaaa1", CLIENT, SERVER)])
     assert calls.requests[0].get("ExternalId") == given
+
+
+def test_accounts_that_refuse_push_no_known_one_out(calls: Aws, clock: Clock) -> None:
+    """A record may name any number of accounts; one whose role was assumed stays known."""
+    source = new_source(calls, clock, reader_role=ROLE, now=lambda: datetime.now(UTC))
+    source.read(OTHER, REGION, [flow("eni-0aaaaaaaaaaaaaaa1", CLIENT, SERVER)])
+    assert source.has_seen(OTHER)
+    calls.denied = {"AssumeRole"}
+    for number in range(2 * MAX_ACCOUNT_REGIONS):
+        account = f"{500_000_000_000 + number}"
+        source.read(account, REGION, [flow("eni-0aaaaaaaaaaaaaaa1", CLIENT, SERVER)])
+        assert not source.has_seen(account)
+    assert source.has_seen(OTHER)
 
 
 @pytest.mark.slow

@@ -264,6 +264,63 @@ def test_a_stack_without_recipient_or_source_says_so_by_an_output_and_to_its_log
     ).missing == tuple(logged.split())
 
 
+# What an account with rules of its own, or with other sources, asks for. A stack without them is
+# what it was before they came.
+ASKED_FOR = (
+    *("OperatorTopicArn", "PermissionsBoundaryArn", "RolePath", "RoleNamePrefix"),
+    *("SubnetIds", "SecurityGroupIds", "ExistingBucketName", "ExistingBucketAccounts"),
+    *("SourceTopicArns", "FlowLogGroupName", "FlowLogResourceId", "FlowLogFolder"),
+)
+
+
+def test_no_parameter_changes_a_stack_that_does_not_ask_for_it() -> None:
+    assert {name: PARAMETERS[name]["Default"] for name in ASKED_FOR} == dict.fromkeys(ASKED_FOR, "")
+    evaluated = stack()
+    kinds = {resource["Type"] for resource in evaluated.resources.values()}
+    assert not kinds & {
+        *("AWS::EC2::FlowLog", "AWS::Events::Rule", "AWS::KinesisFirehose::DeliveryStream"),
+        "AWS::Logs::SubscriptionFilter",
+    }
+    assert "OperatorTopic" in evaluated.resources
+    statements = evaluated.properties("FlowLogQueuePolicy")["PolicyDocument"]["Statement"]
+    senders = {str(one["Principal"]) for one in statements if one["Effect"] == "Allow"}
+    assert senders == {str({"Service": "s3.amazonaws.com"})}
+
+
+def test_a_first_deployment_that_fails_leaves_no_bucket_and_a_later_one_keeps_each() -> None:
+    buckets = {
+        name: one["DeletionPolicy"]
+        for name, one in TEMPLATE["Resources"].items()
+        if one["Type"] == "AWS::S3::Bucket"
+    }
+    assert buckets == dict.fromkeys(("EvidenceBucket", "FlowLogBucket"), "RetainExceptOnCreate")
+
+
+@pytest.mark.parametrize(
+    ("given", "alarms"),
+    [
+        ({}, set()),
+        ({"SilenceAlarmMinutes": "90"}, {"ClassifyS3SilenceAlarm"}),
+        (
+            {"SilenceAlarmMinutes": "90", "FlowLogGroupName": "/flow/logs"},
+            {"ClassifyS3SilenceAlarm", "ClassifyCloudWatchLogsSilenceAlarm"},
+        ),
+    ],
+)
+def test_a_silent_source_is_an_alarm_if_it_is_asked_for(
+    given: dict[str, str], alarms: set[str]
+) -> None:
+    evaluated = stack(**given)
+    assert {name for name in evaluated.resources if name.endswith("SilenceAlarm")} == alarms
+    for name in alarms:
+        alarm = evaluated.properties(name)
+        # Nothing is what a source that is silent sends.
+        assert alarm["TreatMissingData"] == "breaching"
+        assert alarm["Period"] * int(alarm["EvaluationPeriods"]) == 90 * 60
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+    assert PARAMETERS["SilenceAlarmMinutes"]["MaxValue"] * 60 <= 86_400
+
+
 # --- a VPC ----------------------------------------------------------------------------------------
 
 

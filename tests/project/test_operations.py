@@ -374,9 +374,14 @@ class Refusing:
     """A source of rules that reads none; account 333333333333 was never to be read."""
 
     def read(
-        self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
+        self,
+        account_id: str | None,
+        region: str | None,
+        flows: Sequence[RejectedFlow],
+        *,
+        seconds: float | None = None,
     ) -> NotAvailable:
-        del region, flows
+        del region, flows, seconds
         kind = NotSetUp if account_id == "333333333333" else NotAvailable
         return kind(f"{account_id}: AccessDenied")
 

@@ -19,11 +19,38 @@ def test_every_file_that_it_names_is_there(name: str) -> None:
     ]
 
 
+WHO = (
+    "A host on the internet",
+    "A tenant that delivers",
+    "A writer of one record",
+    "A namer of resources",
+    "An operator",
+)
+
+
 def test_every_test_that_it_names_is_there() -> None:
     written = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
-    named = re.findall(r"`(test_\w+?)_?(?:[.]{3})?`", TEXT)
-    assert len(named) > 8
-    assert [name for name in named if f"def {name}" not in written] == []
+    there = set(re.findall(r"^def (test_\w+)", written, re.MULTILINE))
+    named = set(re.findall(r"`(test_\w+)`", TEXT))
+    assert len(named) > 40
+    assert named - there == set()
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_every_row_names_who_can_try_it_what_stops_it_and_the_test_that_holds_it(who: str) -> None:
+    (section,) = re.findall(rf"^### {who}$(.*?)^##", TEXT, re.MULTILINE | re.DOTALL)
+    head, _, *rows = re.findall(r"^\|(.*)\|$", section, re.MULTILINE)
+    assert head.split("|") == [" can try ", " what stops it ", " held by "]
+    assert rows
+    for row in rows:
+        tried, stopped, held = row.split(" | ")
+        assert tried.strip()
+        assert stopped.strip()
+        assert re.search(r"`test_\w+`", held), row
+
+
+def test_everybody_has_a_section() -> None:
+    assert tuple(re.findall(r"^### (.*)$", TEXT, re.MULTILINE)) == WHO
 
 
 def test_every_file_that_holds_a_promise_exists() -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.console_links import console_links, logs_query
+from flowverdict.alerts.merging import CONFIDENCES
 from flowverdict.alerts.model import (
-    CONFIDENCES,
     MAX_INTERFACES,
     MAX_REMOTES,
     Alert,
@@ -76,6 +76,7 @@ def compose_alert(
         fingerprint=key.fingerprint,
         severity=severity[0],
         severity_reason=severity[1],
+        from_outside=key.is_from_outside,
         summary=cut(sentence(standing)),
         account_id=cut_or_none(key.account_id),
         reported_by=cut_or_none(key.reported_by),
@@ -128,14 +129,15 @@ def compose_alert(
             interface_id=flow.interface_id,
             attachment_id=flow.attachment_id,
         ),
-        logs_query=_records_query(flow, key, remotes),
+        logs_query=_records_query(flow, key),
     )
     alert = _with_remediation(alert, standing)
     return alert if standing.endpoints is None else _with_endpoints(alert, standing.endpoints)
 
 
-def _records_query(flow: RejectedFlow, key: GroupKey, remotes: Sequence[Remote]) -> str | None:
-    remote = remotes[0].address if remotes else None
+def _records_query(flow: RejectedFlow, key: GroupKey) -> str | None:
+    far = far_end(flow)
+    remote = None if far is None else str(far)
     if flow.packets_lost is not None:
         return logs_query(flow.key.interface, None, remote, action=None)
     return logs_query(flow.interface_id, key.service_port, remote)
@@ -212,16 +214,12 @@ def _ends(standing: Explanation, service_port: int | None) -> _Ends:
 
 
 def _remotes(members: Sequence[Explanation]) -> tuple[Remote, ...]:
-    # Where the direction is not known, the source is the end that a reader can act on.
-    return busiest_addresses(
-        (
-            member.flow.remote
-            if member.flow.direction is not None
-            else member.flow.key.packet_source,
-            member,
-        )
-        for member in members
-    )
+    return busiest_addresses((far_end(member.flow), member) for member in members)
+
+
+def far_end(flow: RejectedFlow) -> Address | None:
+    """Return the remote address; without a direction the source, which a reader can act on."""
+    return flow.remote if flow.direction is not None else flow.key.packet_source
 
 
 def busiest_addresses(

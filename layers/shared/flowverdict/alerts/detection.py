@@ -11,8 +11,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowverdict.alerts.model import Alert
+
 if TYPE_CHECKING:
-    from flowverdict.alerts.model import Alert, Kind, Notice, Severity
+    from flowverdict.alerts.model import Kind, Notice, Severity
     from flowverdict.alerts.probe import Probe
     from flowverdict.alerts.recheck import Sample
     from flowverdict.flowlog.records import FlowDirection
@@ -38,12 +40,16 @@ class GroupKey(NamedTuple):
     for_digest: bool = False
     # The account that delivered the records, where it is not the interface's own.
     reported_by: str | None = None
+    # What hosts outside may have caused is never one alert with what they cannot cause: they choose
+    # its words, numbers and end.
+    is_from_outside: bool = False
 
     @property
     def fingerprint(self) -> str:
         """The alert's identity over time: 32 hexadecimal digits of a SHA-256 over the key."""
-        *before, reported_by = self
-        return fingerprint(*before, *reporters(reported_by))
+        *before, reported_by, is_from_outside = self
+        outside = ("from outside",) if is_from_outside else ()
+        return fingerprint(*before, *reporters(reported_by), *outside)
 
 
 def reporters(reported_by: str | None) -> tuple[str, ...]:
@@ -85,6 +91,11 @@ class Detection:
     feeds: tuple[str, ...] = ()
     inhibits: tuple[str, ...] = ()
     inhibited_by: tuple[str, ...] = ()
+
+    @property
+    def is_from_outside(self) -> bool:
+        """Whether hosts outside may have caused all that an alert tells."""
+        return isinstance(self.notification, Alert) and self.notification.from_outside
 
 
 type Urgency = tuple[int, bool, int, str]

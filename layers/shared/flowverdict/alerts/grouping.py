@@ -3,7 +3,8 @@
 Rejected flows with the same account, account that reported them, Region, VPC (or interface, where
 the VPC is not logged), direction, leg, verdict, blocking rule or groups, protocol and service port
 are one alert. Never part of the key are an ephemeral port, a remote address or a time: those differ
-with every connection. What a transit gateway drops is grouped by attachment, verdict and
+with every connection. What hosts outside may have caused is never one alert with what only the
+organisation's own hosts cause. What a transit gateway drops is grouped by attachment, verdict and
 destination range, whatever the service: a missing route is one alert. What one source tries at many
 ports or hosts is a scan (``scans``), which is grouped first.
 """
@@ -19,6 +20,7 @@ from flowverdict.alerts.composition import (
     SEVERAL_SERVICES,
     busiest_addresses,
     compose_alert,
+    far_end,
     network_of,
     service_in_words,
 )
@@ -31,12 +33,13 @@ from flowverdict.alerts.recheck import MAX_SAMPLES, sample_of
 from flowverdict.alerts.scans import Scan, split_scans
 from flowverdict.alerts.severity import service_port, severity_of
 from flowverdict.core.addresses import is_inside
+from flowverdict.core.availability import NotAvailable
 from flowverdict.core.formatting import counted
 from flowverdict.flowlog.flow_key import IPV4
 from flowverdict.verdict.transit_gateway import TRANSIT_GATEWAY_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from flowverdict.core.addresses import Address
     from flowverdict.flows.collector import FlowCollector
@@ -74,6 +77,9 @@ def group(explanations: Iterable[Explanation]) -> list[Detection]:
     ]
     found += [(most_severe_first(scan), scan) for scan in map(_scan_detection, scans)]
     found.sort(key=lambda ranked: ranked[0])
+    if len(found) > MAX_ALERTS:
+        # What outsiders cause, however much and severe, leaves the other alerts their services.
+        found.sort(key=lambda ranked: ranked[1].is_from_outside)
     # Only the alerts that are returned are composed: to compose an alert takes longer than to
     # evaluate its flow.
     most_severe = [
@@ -82,6 +88,7 @@ def group(explanations: Iterable[Explanation]) -> list[Detection]:
     ]
     scans_left = [item for _, item in found[MAX_ALERTS:] if isinstance(item, Detection)]
     keys_left = [item for _, item in found[MAX_ALERTS:] if isinstance(item, GroupKey)]
+    most_severe.sort(key=most_severe_first)
     return [*most_severe, *scans_left, *_without_services(keys_left, groups)]
 
 
@@ -121,6 +128,7 @@ def _key(explanation: Explanation) -> GroupKey:
             verdict=verdict.kind,
             blocker=_destination_range(flow.key.packet_destination),
             reported_by=flow.context.reported_by,
+            is_from_outside=explanation.is_from_outside,
         )
     return GroupKey(
         kind=Kind.REJECT,
@@ -136,6 +144,7 @@ def _key(explanation: Explanation) -> GroupKey:
         blocker=explanation.blocker,
         for_digest=severity_of(explanation)[0].rank >= Severity.LOW.rank,
         reported_by=flow.context.reported_by,
+        is_from_outside=explanation.is_from_outside,
     )
 
 
@@ -159,10 +168,8 @@ def _detection(
 ) -> Detection:
     ranked = [(severity_of(member), member) for member in members]
     severity = min((severity for severity, _ in ranked), key=lambda pair: (pair[0].rank, pair[1]))
-    # The alert's words and samples are of flows that have the alert's severity, first of those that
-    # the fix of the problem is for: who sends most must not decide that there is no fix.
-    decisive = [member for each, member in ranked if each == severity]
-    decisive.sort(key=lambda member: (not member.has_fix, _busiest_first(member)))
+    # The alert's words and samples are of flows that have the alert's severity.
+    decisive = _representative_first([member for each, member in ranked if each == severity])
     standing = decisive[0]
     if service is None and key.verdict in TRANSIT_GATEWAY_KINDS:
         services = {(member.flow.key.protocol, service_port(member)) for member in members}
@@ -178,8 +185,42 @@ def _detection(
     )
 
 
-def _busiest_first(member: Explanation) -> tuple[int, str]:
-    return (-member.flow.traffic.packets, repr(member.flow.key))
+def _representative_first(members: Sequence[Explanation]) -> list[Explanation]:
+    """Sort flows, the one that stands for all first.
+
+    First come those that the fix of the problem is for, then those of the outcome and of the local
+    host that most remote hosts show, hosts inside before all others. The packets of an outsider do
+    not count, who sends as many as it likes.
+    """
+    by_outcome: defaultdict[str | None, set[Address | None]] = defaultdict(set)
+    by_host: defaultdict[Address | None, set[Address | None]] = defaultdict(set)
+    for member in members:
+        by_outcome[_no_fix(member)].add(far_end(member.flow))
+        by_host[member.flow.local].add(far_end(member.flow))
+    outcomes = {outcome: _hosts(remotes) for outcome, remotes in by_outcome.items()}
+    hosts = {host: _hosts(remotes) for host, remotes in by_host.items()}
+
+    def rank(member: Explanation) -> tuple[bool, tuple[int, int], tuple[int, int], int, str]:
+        return (
+            not member.has_fix,
+            outcomes[_no_fix(member)],
+            hosts[member.flow.local],
+            0 if member.is_from_outside else -member.flow.traffic.packets,
+            repr(member.flow.key),
+        )
+
+    return sorted(members, key=rank)
+
+
+def _no_fix(member: Explanation) -> str | None:
+    """Return why a flow has no fix; ``None`` where it has that of its problem."""
+    return member.remediation.reason if isinstance(member.remediation, NotAvailable) else None
+
+
+def _hosts(remotes: Collection[Address | None]) -> tuple[int, int]:
+    """Return the sort key of the remote hosts of some flows: most inside, then most in all."""
+    inside = sum(remote is not None and is_inside(remote) for remote in remotes)
+    return -inside, -len(remotes)
 
 
 def _scan_detection(scan: Scan) -> Detection:
@@ -194,8 +235,9 @@ def _scan_detection(scan: Scan) -> Detection:
         # A scan from inside and a scan from the internet never are one alert.
         blocker="inside" if place.inside else None,
         reported_by=place.reported_by,
+        is_from_outside=scan.is_from_outside and place.inside,
     )
-    standing = min(scan.members, key=_busiest_first)
+    standing = _representative_first(scan.members)[0]
     alert = compose_alert(
         key, _severity_of_scan(scan), standing, scan.members, service=SEVERAL_SERVICES
     )
@@ -210,6 +252,7 @@ def _scan_detection(scan: Scan) -> Detection:
             f"One of the packets: {alert.connection} - {alert.summary}",
             headline=f"Scan of {tried}",
             blocker=None,
+            from_outside=scan.is_from_outside,
             remediation=None,
             remediation_reason="none needed: a scan is answered by staying closed",
             next_steps=(

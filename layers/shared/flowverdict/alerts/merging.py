@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from ipaddress import ip_network
+from typing import TYPE_CHECKING
 
 from flowverdict.core.formatting import common_network
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CONFIDENCES = ("certain", "likely", "possible")
 
 
 def both_networks(first: str | None, second: str | None) -> str | None:
@@ -31,3 +38,11 @@ def most(first: tuple[int, int] | None, second: tuple[int, int] | None) -> tuple
     if first is None or second is None:
         return first if second is None else second
     return (max(first[0], second[0]), max(first[1], second[1]))
+
+
+def all_confidences(confidences: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """Add up the numbers of each confidence, the surest first."""
+    counts: Counter[str] = Counter()
+    for level, count in confidences:
+        counts[level] += count
+    return tuple((level, counts[level]) for level in CONFIDENCES if counts[level] > 0)

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from flowverdict.alerts.ending import Ending
-from flowverdict.alerts.merging import both_networks, greatest, least, most
+from flowverdict.alerts.merging import all_confidences, both_networks, greatest, least, most
 from flowverdict.core.formatting import counted, cut, isoformat, with_port
 from flowverdict.verdict.values import AclEntry, Miss  # noqa: TC001 - the codec reads the annotations
 
@@ -268,6 +268,8 @@ class Alert(_Notification):
 
     Parameters
     ----------
+    from_outside
+        Whether hosts outside the organisation may have caused all of it by themselves.
     headline
         What happened, without addresses: ``Replies blocked by acl-0a1b rule 120``.
     near, far_port, outbound
@@ -298,6 +300,7 @@ class Alert(_Notification):
         When the first message of this episode was due, in Unix seconds; ``None`` before that.
     """
 
+    from_outside: bool = False
     headline: str
     near: str
     near_others: int = 0
@@ -397,7 +400,7 @@ class Alert(_Notification):
         worded = self if _words_rank(self) < _words_rank(newer) else newer
         first = self if _beginning(self) <= _beginning(newer) else newer
         remotes = _merged_remotes((*self.top_remotes, *newer.top_remotes))
-        confidences = _merged_confidences((*self.confidences, *newer.confidences))
+        confidences = all_confidences((*self.confidences, *newer.confidences))
         return replace(
             worded,
             **self._widened(newer),
@@ -456,8 +459,6 @@ class Notice(_Notification):
 
 type Notification = Alert | Notice
 
-CONFIDENCES = ("certain", "likely", "possible")
-
 
 def _words_rank(alert: Alert) -> tuple[int, int, str]:
     return (alert.severity.rank, -(alert.last_seen or 0), alert.summary)
@@ -478,17 +479,13 @@ def _merged_remotes(remotes: Iterable[Remote]) -> tuple[Remote, ...]:
     return tuple(sorted((remote for remote in every if remote.flows > 0), key=busiest))
 
 
-def _merged_confidences(confidences: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
-    counts: Counter[str] = Counter()
-    for level, count in confidences:
-        counts[level] += count
-    return tuple((level, counts[level]) for level in CONFIDENCES if counts[level] > 0)
+def _is_written(key: str, value: object) -> bool:
+    return key not in {"reported_by", "from_outside"} or value not in {None, False}
 
 
 def _plain(notification: _Notification) -> dict[str, Any]:
-    written = {JSON_KEYS.get(name, name): value for name, value in asdict(notification).items()}
-    if notification.reported_by is None:
-        del written["reported_by"]
+    every = asdict(notification).items()
+    written = {JSON_KEYS.get(key, key): value for key, value in every if _is_written(key, value)}
     times = {name: isoformat(written[name]) for name in ("first_seen", "last_seen")}
     return written | {"schema_version": SCHEMA_VERSION} | times
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from flowverdict.alerts.detection import Detection, fingerprint, reporters
 from flowverdict.alerts.model import Kind, Notice, Section, Severity
 from flowverdict.core.formatting import counted, cut, cut_or_none, isoformat
+from flowverdict.core.untrusted import shown_id
 from flowverdict.flows.collector import MAX_FLOWS
 from flowverdict.verdict.wording import most_of
 
@@ -33,6 +34,7 @@ def lost_records(losses: Iterable[LostRecords]) -> list[Detection]:
 
 def _lost(loss: LostRecords) -> Notice:
     interface = cut(loss.interface_id or "unknown interface")
+    shown = shown_id(interface)
     return Notice(
         kind=Kind.RECORDS_LOST,
         fingerprint=fingerprint(
@@ -44,9 +46,9 @@ def _lost(loss: LostRecords) -> Notice:
         ),
         severity=Severity.MEDIUM,
         severity_reason="what was rejected there in that time cannot be known",
-        title=f"Flow log records lost at {interface}",
+        title=f"Flow log records lost at {shown}",
         summary=(
-            f"AWS could not log all traffic of {interface} (SKIPDATA). Rejects are missing from "
+            f"AWS could not log all traffic of {shown} (SKIPDATA). Rejects are missing from "
             "that time, and a verdict there may lack the record that would have changed it."
         ),
         account_id=cut_or_none(loss.account_id),
@@ -89,7 +91,7 @@ def no_flow_logs(
         When the one that is missing for longest was read for the last time (Unix seconds).
     """
     since = missing[0][1]
-    place = f"account {account_id}, {region}"
+    place = f"account {shown_id(account_id)}, {shown_id(region)}"
     return Notice(
         kind=Kind.NO_FLOW_LOGS,
         fingerprint=no_flow_logs_fingerprint(account_id, region),
@@ -149,6 +151,7 @@ def aggregated_flows(aggregated: Mapping[str | None, AggregatedRejects]) -> list
 
 def _aggregated(interface_id: str | None, rejects: AggregatedRejects) -> Notice:
     interface = cut(interface_id or "unknown interface")
+    shown = shown_id(interface)
     context, traffic = rejects.context, rejects.traffic
     return Notice(
         kind=Kind.FLOW_OVERFLOW,
@@ -162,10 +165,10 @@ def _aggregated(interface_id: str | None, rejects: AggregatedRejects) -> Notice:
         ),
         severity=Severity.MEDIUM,
         severity_reason="so many flows are rejected there that they are not evaluated one by one",
-        title=f"More rejected flows at {interface} than are evaluated one by one",
+        title=f"More rejected flows at {shown} than are evaluated one by one",
         summary=(
             f"More than {MAX_FLOWS:,} different flows were rejected in five minutes. "
-            f"{traffic.records:,} further records of {interface} ({traffic.packets:,} packets) are "
+            f"{traffic.records:,} further records of {shown} ({traffic.packets:,} packets) are "
             "counted here together; the cause of each reject is not known."
         ),
         account_id=cut_or_none(context.account_id),

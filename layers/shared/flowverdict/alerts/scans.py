@@ -18,14 +18,19 @@ if TYPE_CHECKING:
     from flowverdict.verdict.explanation import Explanation
 
 
+type _Seen = tuple[Place, bool]  # and whether hosts outside may have caused it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
     """Everything that scanning sources tried at one place.
 
     ``sources`` counts the scanning addresses, ``ports`` and ``addresses`` the different targets.
+    ``is_from_outside``: hosts outside may have caused it; from inside, by what is replied to them.
     """
 
     place: Place
+    is_from_outside: bool
     members: tuple[Explanation, ...]
     sources: int
     ports: int
@@ -35,27 +40,29 @@ class Scan:
 def split_scans(explanations: Iterable[Explanation]) -> tuple[list[Scan], list[Explanation]]:
     """Return the scans, one a place, and the explanations that belong to none, in their order."""
     everything = list(explanations)
-    attempts: defaultdict[tuple[Place, str], list[Explanation]] = defaultdict(list)
+    attempts: defaultdict[tuple[_Seen, str], list[Explanation]] = defaultdict(list)
     for explanation in everything:
         if is_attempt(explanation.flow, explanation.verdict):
             source = str(explanation.flow.key.packet_source)
             place = place_of(explanation.flow, inside=explanation.source_is_inside)
-            attempts[place, source].append(explanation)
-    members: defaultdict[Place, list[Explanation]] = defaultdict(list)
-    sources: defaultdict[Place, int] = defaultdict(int)
-    for (place, _), tried in attempts.items():
-        if is_scan([member.flow.key for member in tried], inside=place.inside):
-            members[place] += tried
-            sources[place] += 1
-    scans = [_scan(place, members[place], sources[place]) for place in members]
+            attempts[(place, explanation.is_from_outside), source].append(explanation)
+    members: defaultdict[_Seen, list[Explanation]] = defaultdict(list)
+    sources: defaultdict[_Seen, int] = defaultdict(int)
+    for (seen, _), tried in attempts.items():
+        if is_scan([member.flow.key for member in tried], inside=seen[0].inside):
+            members[seen] += tried
+            sources[seen] += 1
+    scans = [_scan(seen, members[seen], sources[seen]) for seen in members]
     of_scans = {id(member) for scan in scans for member in scan.members}
     return scans, [explanation for explanation in everything if id(explanation) not in of_scans]
 
 
-def _scan(place: Place, members: list[Explanation], sources: int) -> Scan:
+def _scan(seen: _Seen, members: list[Explanation], sources: int) -> Scan:
+    place, is_from_outside = seen
     keys = [member.flow.key for member in members]
     return Scan(
         place=place,
+        is_from_outside=is_from_outside,
         members=tuple(members),
         sources=sources,
         ports=len({(key.protocol, key.destination_port) for key in keys}),

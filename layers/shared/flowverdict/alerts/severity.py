@@ -5,7 +5,7 @@
   that a transit gateway drops;
 - *medium*: requests out to the internet, which may be intended egress control; a scan from inside;
   packets whose time to live ended in a transit gateway;
-- *low*: unsolicited traffic from the internet;
+- *low*: unsolicited traffic from the internet, and replies to ports below 1024 of internet hosts;
 - *info*: packets of closed connections, packets that the rules allow by now, and broadcast,
   multicast and link-local traffic, which no VPC carries.
 
@@ -20,6 +20,7 @@ from flowverdict.alerts.model import Severity
 from flowverdict.core.addresses import is_inside
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.verdict.model import Confidence, Leg, VerdictKind
+from flowverdict.verdict.outsiders import answers_system_port
 from flowverdict.verdict.paths import NOT_A_SERVICE, Path
 from flowverdict.verdict.service import service_port as port_of_service
 
@@ -53,6 +54,13 @@ def severity_of(explanation: Explanation) -> tuple[Severity, str]:
             return Severity.INFO, "a packet of a connection that was over; this is normal"
         case VerdictKind.RULES_ALLOW:
             return Severity.INFO, "the rules allow it now"
+        case VerdictKind.NETWORK_ACL if explanation.is_from_outside and answers_system_port(
+            explanation.flow, verdict
+        ):
+            return (
+                Severity.LOW,
+                "a reply to a port below 1024 on the internet, which no client sends from",
+            )
         case VerdictKind.NETWORK_ACL if (
             verdict.leg is Leg.RESPONSE and verdict.confidence is not Confidence.POSSIBLE
         ):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from flowverdict.alerts.grouping import detections, group
-from flowverdict.app.deadlines import BudgetedConfigSource, ReadDeadline
+from flowverdict.app.deadlines import ReadDeadline
 from flowverdict.app.flow_log_queue import comes_soon
-from flowverdict.app.sources import IngestResult, SourcePlace
+from flowverdict.app.held_back import HeldBack
+from flowverdict.app.sources import IngestResult, Readings, SourcePlace, postponed_errors
 from flowverdict.core.errors import (
     EmptyObjectError,
     FlowVerdictError,
     NotAFlowLogError,
     ObjectError,
-    PostponedError,
 )
 from flowverdict.flowlog.cloudwatch_logs import decode
 from flowverdict.flowlog.columnar import WINDOW
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
-    from flowverdict.app.deadlines import Clock
+    from flowverdict.app.deadlines import BudgetedConfigSource, Clock
     from flowverdict.app.flow_log_queue import FlowLogQueue
     from flowverdict.app.observability import Observability
     from flowverdict.core.availability import NotAvailable
@@ -82,7 +82,10 @@ _LAST_TRY_AFTER = 150
 
 
 class IngestService:
-    """Reads each source once, stores its evidence, re-evaluates dirty windows and notifies."""
+    """Reads each source once, stores its evidence, re-evaluates dirty windows and notifies.
+
+    ``held_back`` takes the sources that cannot be read.
+    """
 
     def __init__(  # noqa: PLR0913 - what it is made of, each by its name
         self,
@@ -92,11 +95,10 @@ class IngestService:
         feeds: FeedReadings,
         intervals: Intervals,
         evidence: EvidenceStore,
-        configs: ConfigSource,
+        configs: Callable[[], BudgetedConfigSource],
         policies: PolicySource | None,
         observability: Observability,
         clock: Clock = time.time,
-        monotonic: Clock = time.monotonic,
     ) -> None:
         self._evaluator = evaluator
         self._store = store
@@ -107,7 +109,7 @@ class IngestService:
         self._policies = policies
         self._observability = observability
         self._clock = clock
-        self._monotonic = monotonic
+        self.held_back = HeldBack(store, observability, clock)
 
     def ingest(
         self,
@@ -135,12 +137,14 @@ class IngestService:
             if can_wait is None:
                 can_wait = self._comes_again(source_id)
             return IngestResult(
+                source_id=source_id,
                 counts=RecordCounts(),
                 dirty=frozenset(
                     place.dirty(window, rejects=True, can_wait=can_wait) for window in known
                 ),
                 feed=place.feed_name,
                 windows=frozenset(known),
+                came_again=True,
             )
         source = read(self._store.seed())
         self._observability.read(source.reading)
@@ -156,6 +160,7 @@ class IngestService:
             for window, evidence in source.windows.items()
         )
         return IngestResult(
+            source_id=source_id,
             counts=source.reading.counts,
             dirty=dirty,
             feed=place.feed_name,
@@ -186,6 +191,7 @@ class IngestService:
             self._evidence.put(place.partition, window, source_id, Evidence.not_read(name))
             dirty.add(place.dirty(window, rejects=False, can_wait=can_wait))
         return IngestResult(
+            source_id=source_id,
             counts=RecordCounts(),
             dirty=frozenset(dirty),
             feed=place.feed_name,
@@ -198,6 +204,7 @@ class IngestService:
         Returns the partitions with windows that are postponed; their sources have to come again.
         """
         now = int(self._clock())
+        results = [*results]
         counts, dirty = RecordCounts(), set[DirtyWindow]()
         read: dict[str, int] = {}
         partitions: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
@@ -208,7 +215,7 @@ class IngestService:
             end = end_of_windows(result.windows, now)
             if end is not None:
                 read[result.feed] = max(end, read.get(result.feed, end))
-        configs = BudgetedConfigSource(self._configs, clock=self._monotonic)
+        configs = self._configs()
         policy = (
             None if self._policies is None else load_policy(self._policies, self._observability)
         )
@@ -221,7 +228,9 @@ class IngestService:
             findings = _findings(flows, explanations, policy, now)
             return replace(findings, retry_helps=asked.retry_helps)
 
-        outcome = self._evaluator.evaluate(dirty, explain, now)
+        outcome = self.held_back.unless_judged(
+            results, partial(self._evaluator.evaluate, dirty, explain, now)
+        )
         late = {feed for feed, places in partitions.items() if places & outcome.postponed}
         self._feeds.note({feed: end for feed, end in read.items() if feed not in late}, now)
         self._observability.rules_not_read(configs)
@@ -267,9 +276,14 @@ class _Asked:
         self.retry_helps = False
 
     def read(
-        self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
+        self,
+        account_id: str | None,
+        region: str | None,
+        flows: Sequence[RejectedFlow],
+        *,
+        seconds: float | None = None,
     ) -> NetConfig | NotAvailable:
-        config = self._configs.read(account_id, region, flows)
+        config = self._configs.read(account_id, region, flows, seconds=seconds)
         self.retry_helps |= config.retry_helps
         return config
 
@@ -279,30 +293,6 @@ def load_policy(policies: PolicySource, observability: Observability) -> Policy:
     reading = policies.current()
     observability.policy_read(reading.problem)
     return reading.policy
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Readings:
-    """What the objects of an event held, and why others could not be read."""
-
-    results: tuple[IngestResult, ...] = ()
-    errors: tuple[Exception, ...] = ()
-
-    def errors_with(self, postponed: frozenset[str]) -> tuple[Exception, ...]:
-        """Return the errors, with one more if windows of these partitions had to be postponed."""
-        own = frozenset().union(*(result.partitions for result in self.results))
-        return (*self.errors, *_postponed(own & postponed))
-
-
-def _postponed(partitions: frozenset[str]) -> tuple[PostponedError, ...]:
-    if not partitions:
-        return ()
-    return (
-        PostponedError(
-            f"{', '.join(sorted(partitions))}: the rules cannot be read for now; what was told "
-            "with them stands, and the source is judged again soon"
-        ),
-    )
 
 
 def _are_passing(errors: Sequence[Exception]) -> bool:
@@ -345,7 +335,7 @@ class ClassifyObjects:
         if is_sqs_event(event):
             return self._queue_messages(event, deadline)
         reading = self._read_objects(event, deadline, can_wait=None)
-        errors = (*reading.errors, *_postponed(self._service.evaluate(reading.results)))
+        errors = (*reading.errors, *postponed_errors(self._service.evaluate(reading.results)))
         for error in errors[1:]:
             self._observability.event_failed(error)
         if errors:
@@ -385,16 +375,16 @@ class ClassifyObjects:
         if self._queue is not None:
             self._queue.give_back_soon([message for message in messages if comes_soon(message)])
 
-    def _read_message(self, message: SQSRecord, deadline: ReadDeadline) -> _Readings:
+    def _read_message(self, message: SQSRecord, deadline: ReadDeadline) -> Readings:
         try:
             event = event_of_message(message.get("body"))
             return self._read_objects(event, deadline, can_wait=comes_soon(message))
         except Exception as error:  # noqa: BLE001 - logged, and the message fails alone
-            return _Readings(errors=(error,))
+            return Readings(errors=(error,))
 
     def _read_objects(
         self, event: object, deadline: ReadDeadline, *, can_wait: bool | None
-    ) -> _Readings:
+    ) -> Readings:
         """Read every object that an event names; one that cannot be read hides no other.
 
         Raises
@@ -429,7 +419,7 @@ class ClassifyObjects:
                     errors.append(not_stored)
             except Exception as error:  # noqa: BLE001 - raised or logged after the other objects
                 errors.append(error)
-        return _Readings(results=tuple(results), errors=tuple(errors))
+        return Readings(results=tuple(results), errors=tuple(errors))
 
     def _not_read(self, ref: ObjectRef, *, can_wait: bool) -> IngestResult:
         place = SourcePlace.of_object(ref.key)
@@ -438,14 +428,11 @@ class ClassifyObjects:
     def _ingest(
         self, ref: ObjectRef, deadline: ReadDeadline, *, can_wait: bool | None
     ) -> IngestResult:
-        deadline.check(ref.name)
-        return self._service.ingest(
-            ref.source_id,
-            ref.name,
-            SourcePlace.of_object(ref.key),
-            partial(self._read, ref, deadline),
-            can_wait=can_wait,
-        )
+        place = SourcePlace.of_object(ref.key)
+        with self._service.held_back.unless_read(ref.source_id, ref.name, place.feed_name):
+            deadline.check(ref.name)
+            read = partial(self._read, ref, deadline)
+            return self._service.ingest(ref.source_id, ref.name, place, read, can_wait=can_wait)
 
     def _read(self, ref: ObjectRef, deadline: ReadDeadline, seed: int) -> SourceRead:
         with self._objects.open(ref) as stream:
@@ -484,10 +471,11 @@ class ClassifyLogEvents:
             return
         origin = Origin(account_id=logs.account_id, region=self._region)
         place = SourcePlace.of_stream(origin, logs.log_group, logs.name)
-        result = self._service.ingest(
-            logs.source_id, logs.name, place, partial(self._read, logs, origin)
-        )
-        for error in _postponed(self._service.evaluate([result])):
+        with self._service.held_back.unless_read(logs.source_id, logs.name, place.feed_name):
+            result = self._service.ingest(
+                logs.source_id, logs.name, place, partial(self._read, logs, origin)
+            )
+        for error in postponed_errors(self._service.evaluate([result])):
             raise error
 
     def _read(self, logs: LogBatch, origin: Origin, seed: int) -> SourceRead:

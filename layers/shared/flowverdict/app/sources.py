@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowverdict.core.errors import PostponedError
 from flowverdict.flowlog.object_key import flow_log_of, origin_of
 from flowverdict.flows.read_source import partition_key
 from flowverdict.lifecycle.feeds import feed_name
@@ -66,18 +67,49 @@ class IngestResult:
 
     Parameters
     ----------
+    source_id
+        Identifies the source.
     feed
         The name of the source's feed.
     windows
         The windows that its records ended in, those without traffic among them.
+    came_again
+        Whether it was read before.
     """
 
+    source_id: str
     counts: RecordCounts
     dirty: frozenset[DirtyWindow]
     feed: str
     windows: frozenset[int]
+    came_again: bool = False
 
     @property
     def partitions(self) -> frozenset[str]:
         """The partitions of the windows."""
         return frozenset(window.partition for window in self.dirty)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """What the objects of an event held, and why others could not be read."""
+
+    results: tuple[IngestResult, ...] = ()
+    errors: tuple[Exception, ...] = ()
+
+    def errors_with(self, postponed: frozenset[str]) -> tuple[Exception, ...]:
+        """Return the errors, with one more if windows of these partitions had to be postponed."""
+        own = frozenset().union(*(result.partitions for result in self.results))
+        return (*self.errors, *postponed_errors(own & postponed))
+
+
+def postponed_errors(partitions: frozenset[str]) -> tuple[PostponedError, ...]:
+    """Return an error if windows of these partitions had to be postponed."""
+    if not partitions:
+        return ()
+    return (
+        PostponedError(
+            f"{', '.join(sorted(partitions))}: the rules cannot be read for now; what was told "
+            "with them stands, and the source is judged again soon"
+        ),
+    )

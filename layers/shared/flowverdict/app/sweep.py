@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.ingest import load_policy
 from flowverdict.core.errors import DeliveryError
 from flowverdict.flowlog.s3_events import scheduled_at
@@ -12,10 +11,10 @@ from flowverdict.flowlog.s3_events import scheduled_at
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from flowverdict.app.deadlines import BudgetedConfigSource
     from flowverdict.app.observability import Observability
     from flowverdict.delivery.sns import Subscriptions
     from flowverdict.lifecycle.manager import AlertManager
-    from flowverdict.network.ports import ConfigSource
     from flowverdict.policy.source import PolicySource
 
 
@@ -25,7 +24,7 @@ class SweepAlerts:
     def __init__(
         self,
         manager: AlertManager,
-        configs: ConfigSource,
+        configs: Callable[[], BudgetedConfigSource],
         policies: PolicySource | None,
         observability: Observability,
         subscriptions: Sequence[Callable[[], Subscriptions]] = (),
@@ -49,7 +48,7 @@ class SweepAlerts:
         if self._policies is not None:
             # Read here too, so that a broken document is reported when no flow logs arrive.
             load_policy(self._policies, self._observability)
-        configs = BudgetedConfigSource(self._configs)
+        configs = self._configs()
         outcome = self._manager.sweep(scheduled_at(event), configs)
         self._observability.rules_not_read(configs)
         self._observability.notified(outcome)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
+from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.flow_log_queue import FlowLogQueue
 from flowverdict.app.ingest import ClassifyLogEvents, ClassifyObjects, IngestService
 from flowverdict.app.observability import Observability
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from flowverdict.flowlog.ports import FormatSource
     from flowverdict.lifecycle.accepted_traffic import AcceptedTraffic
     from flowverdict.lifecycle.store import AlertStore
-    from flowverdict.network.ports import ConfigSource
 
 
 type LambdaHandler = Callable[[dict[str, Any], Any], Any]
@@ -181,7 +181,10 @@ def _manager(
     )
 
 
-def _configs(settings: Settings, observability: Observability) -> ConfigSource:
+def _configs(
+    settings: Settings, observability: Observability
+) -> Callable[[], BudgetedConfigSource]:
+    """Return what makes the source of rules of each invocation."""
     role = None
     if settings.reader_role_name is not None:
         role = ReaderRole(
@@ -191,10 +194,13 @@ def _configs(settings: Settings, observability: Observability) -> ConfigSource:
             accounts=settings.reader_accounts,
             organization=settings.reader_organization,
         )
-    return Ec2Config(
+    source = Ec2Config(
         clients=client_factory(),
         logger=observability.logger,
         default_region=settings.region,
         own_account=settings.account_id,
         reader_role=role,
+    )
+    return partial(
+        BudgetedConfigSource, source, own_account=settings.account_id, seen=source.has_seen
     )

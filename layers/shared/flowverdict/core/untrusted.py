@@ -34,6 +34,20 @@ def is_resource_id(text: str, kind: str | None = None) -> bool:
     return match is not None and kind in {None, match["kind"]}
 
 
+# Words in the place of an id: AWS's own for an account, and this program's for an interface.
+_NOT_KNOWN = frozenset({"unknown", "unknown interface"})
+
+
+def shown_id(text: str) -> str:
+    """Return an ID of a resource, account or Region as people may read it.
+
+    Other text is named as such, and no mail client or chat makes a link of it.
+    """
+    if is_resource_id(text) or is_account_id(text) or is_region(text) or text in _NOT_KNOWN:
+        return text
+    return f"not an id: {one_line(text).replace('.', '[.]').replace('/', '[/]')}"
+
+
 def one_line(text: str) -> str:
     """Return the text without line ends, terminal controls and changes of the reading direction.
 

@@ -1,6 +1,6 @@
 """Find the alerts whose traffic was accepted after their last reject, in the stored evidence.
 
-Looked for once in an alert's life: when it would end as quiet. ``alerts.probe`` says what an
+Looked for when an alert would end as quiet, once if it can be read. ``alerts.probe`` says what an
 accepted flow must be, so that "fixed" is never false. An accepted flow counts if its first record
 begins after the last reject ended, and a request only if the flow opened a connection: its TCP
 flags have SYN, and not the SYN-ACK of a reply
@@ -10,6 +10,7 @@ flags have SYN, and not the SYN-ACK of a reply
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from flowverdict.core.errors import EvidenceError
@@ -32,14 +33,25 @@ _MAX_PROBES = 40  # 0.2 s of a core each
 _SYN, _ACK = 2, 16
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """Since when traffic is accepted (Unix seconds), and whose traffic could not be read.
+
+    Both by fingerprint. An alert in neither has traffic that was not seen accepted.
+    """
+
+    since: Mapping[str, int]
+    not_read: frozenset[str] = frozenset()
+
+
+NOTHING_ACCEPTED = Accepted(since={})
+
+
 class AcceptedTraffic(Protocol):
     """Knows since when the traffic of alerts is accepted."""
 
-    def since(self, states: Sequence[AlertState], seed: int, now: int) -> Mapping[str, int]:
-        """Return since when (Unix seconds), by fingerprint; without those that are not accepted.
-
-        Never raises: what cannot be read shows nothing.
-        """
+    def since(self, states: Sequence[AlertState], seed: int, now: int) -> Accepted:
+        """Return since when. Never raises: what cannot be read is named."""
 
 
 class AcceptedInEvidence:
@@ -55,8 +67,8 @@ class AcceptedInEvidence:
         self._evidence = evidence
         self._on_unreadable = on_unreadable
 
-    def since(self, states: Sequence[AlertState], seed: int, now: int) -> Mapping[str, int]:
-        """Return since when the traffic of alerts is accepted, by fingerprint."""
+    def since(self, states: Sequence[AlertState], seed: int, now: int) -> Accepted:
+        """Return since when the traffic of alerts is accepted."""
         by_partition: defaultdict[str, list[AlertState]] = defaultdict(list)
         probes = 0
         for state in states:
@@ -65,6 +77,7 @@ class AcceptedInEvidence:
             if len(partitions) == 1 and state.probes and probes <= _MAX_PROBES:
                 by_partition[partitions.pop()].append(state)
         found: dict[str, int] = {}
+        not_read: set[str] = set()
         pieces = 0
         for partition, alerts in sorted(by_partition.items()):
             first = min(_last_reject(state) for state in alerts) // WINDOW
@@ -75,15 +88,16 @@ class AcceptedInEvidence:
                     break
                 evidence = self._evidence.read(partition, first, last)
             except EvidenceError as error:
-                # The alerts end as quiet, which claims less; reminders and the digest go on.
+                # The alerts wait for the next sweep; reminders and the digest go on.
                 self._on_unreadable(partition, str(error))
+                not_read.update(state.fingerprint for state in alerts)
                 continue
             indexes = [piece.accepted for window in evidence.values() for piece in window]
             for state in alerts:
                 since = _accepted_since(state, indexes, seed)
                 if since is not None:
                     found[state.fingerprint] = since
-        return found
+        return Accepted(since=found, not_read=frozenset(not_read))
 
 
 def _last_reject(state: AlertState) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flowverdict.alerts.notices import no_flow_logs_fingerprint
 from flowverdict.lifecycle.digest import rate_limited_notice
 from flowverdict.lifecycle.passing_time import on_sweep
-from flowverdict.lifecycle.rate_limit import hour_of
+from flowverdict.lifecycle.rate_limit import hour_of, may_be_from_outside
 from flowverdict.lifecycle.silence import on_silence
 from flowverdict.lifecycle.state_machine import (
     MAX_WINDOWS,
@@ -213,7 +213,7 @@ class CommitBuilder:
     def _limited(
         self, transitions: list[Transition], now: int
     ) -> tuple[RateLimit | None, list[Transition]]:
-        """Hold back messages over the hour's limit, the most severe pass first.
+        """Hold back messages over the hour's limit, the most severe and inside ones pass first.
 
         The rate limit is ``None`` where no message is due.
         """
@@ -229,11 +229,15 @@ class CommitBuilder:
         before = rate_limit = self._store.load_rate_limit(hour_of(now))
         suppressed: dict[str, AlertState] = {}
         for transition in sorted(
-            due, key=lambda transition: transition.after.notification.severity.rank
+            due,
+            key=lambda transition: (
+                transition.after.notification.severity.rank,
+                may_be_from_outside(transition.after.notification),
+            ),
         ):
             notification = transition.after.notification
-            if rate_limit.allows(notification.severity, self._hourly_limit):
-                rate_limit = rate_limit.use()
+            if rate_limit.allows(notification, self._hourly_limit):
+                rate_limit = rate_limit.use(notification)
             else:
                 rate_limit = rate_limit.suppress(notification)
                 suppressed[transition.after.fingerprint] = rate_limited(transition.after)

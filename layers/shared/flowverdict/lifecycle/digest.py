@@ -6,16 +6,17 @@ ports, and closed connections.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.detection import fingerprint
 from flowverdict.alerts.model import Alert, Kind, Notice, Section, Severity
 from flowverdict.core.formatting import counted, duration, isoformat
+from flowverdict.core.untrusted import shown_id
 from flowverdict.lifecycle.rate_limit import HOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from flowverdict.lifecycle.rate_limit import RateLimit
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
@@ -29,8 +30,13 @@ def digest_fingerprint(end: int) -> str:
     return fingerprint(Kind.DIGEST, end)
 
 
-def digest_of(states: Sequence[AlertState], end: int, intervals: Intervals) -> Notice:
-    """Return the digest of the low and informational alerts in ``states``."""
+def digest_of(
+    states: Sequence[AlertState], endings: Mapping[str, str], end: int, intervals: Intervals
+) -> Notice:
+    """Return the digest of the low and informational alerts in ``states``.
+
+    ``endings`` says of each alert how it ended, by fingerprint.
+    """
     alerts = [state.notification for state in states if isinstance(state.notification, Alert)]
     records = sum(alert.records for alert in alerts)
     sources = sum(alert.remote_count for alert in alerts)
@@ -49,7 +55,7 @@ def digest_of(states: Sequence[AlertState], end: int, intervals: Intervals) -> N
         records=records,
         first_seen=first_seen,
         last_seen=last_seen,
-        sections=_sections(alerts),
+        sections=_sections(alerts, endings),
     )
 
 
@@ -60,41 +66,44 @@ def _times(alerts: Sequence[Alert]) -> tuple[int | None, int | None]:
     return min(first, default=None), max(last, default=None)
 
 
-def _sections(alerts: Sequence[Alert]) -> tuple[Section, ...]:
+def _sections(alerts: Sequence[Alert], endings: Mapping[str, str]) -> tuple[Section, ...]:
     """Return the sections that have lines: scans, other low alerts, informational alerts."""
     scans = [alert for alert in alerts if alert.kind is Kind.SCAN]
     others = [alert for alert in alerts if alert.kind is not Kind.SCAN]
     sections = (
-        _section("Scans", scans),
+        _section("Scans", scans, endings),
         _section(
             "Knocking on what is closed",
             [alert for alert in others if alert.severity is Severity.LOW],
+            endings,
         ),
         _section(
             "Of no consequence (closed connections, or allowed by now)",
             [alert for alert in alerts if alert.severity is Severity.INFO],
+            endings,
         ),
     )
     return tuple(section for section in sections if section.lines)
 
 
-def _section(heading: str, alerts: Iterable[Alert]) -> Section:
+def _section(heading: str, alerts: Iterable[Alert], endings: Mapping[str, str]) -> Section:
     """Build a section with a line for each subject, the subject with the most packets first."""
     by_subject: defaultdict[str, list[Alert]] = defaultdict(list)
     for alert in alerts:
-        place = alert.vpc_id or ", ".join(alert.interfaces)
+        ids = alert.interfaces if alert.vpc_id is None else (alert.vpc_id,)
+        place = ", ".join(map(shown_id, ids))
         what = alert.headline if alert.kind is Kind.SCAN else alert.service
         by_subject[f"{what} at {place}"].append(alert)
     ranked = sorted(
         by_subject.items(), key=lambda item: (-sum(alert.packets for alert in item[1]), item[0])
     )
-    lines = [_line(subject, alerts) for subject, alerts in ranked[:_MAX_LINES]]
+    lines = [_line(subject, alerts, endings) for subject, alerts in ranked[:_MAX_LINES]]
     if len(ranked) > _MAX_LINES:
         lines.append(f"and {len(ranked) - _MAX_LINES:,} more")
     return Section(heading=heading, lines=tuple(lines))
 
 
-def _line(subject: str, alerts: Sequence[Alert]) -> str:
+def _line(subject: str, alerts: Sequence[Alert], endings: Mapping[str, str]) -> str:
     packets = sum(alert.packets for alert in alerts)
     remotes = [remote for alert in alerts for remote in alert.top_remotes]
     busiest = max(remotes, key=lambda remote: (remote.packets, remote.address), default=None)
@@ -105,7 +114,15 @@ def _line(subject: str, alerts: Sequence[Alert]) -> str:
         remote = f" from {busiest.address}"
     else:
         remote = f" from {count:,} addresses, most from {busiest.address}"
-    return f"{subject}: {counted(packets, 'packet')}{remote}"
+    return f"{subject}: {counted(packets, 'packet')}{remote} - {_endings(alerts, endings)}"
+
+
+def _endings(alerts: Sequence[Alert], endings: Mapping[str, str]) -> str:
+    """Return how the alerts of a line ended: one word for all, or the number of each."""
+    found = Counter(endings[alert.fingerprint] for alert in alerts)
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{count:,} {ending}" for ending, count in sorted(found.items()))
 
 
 def rate_limited_notice(rate_limit: RateLimit, hourly_limit: int, now: int) -> Notice:
@@ -133,7 +150,8 @@ def rate_limited_notice(rate_limit: RateLimit, hourly_limit: int, now: int) -> N
         title=f"{held_back} held back{so_far}: more than {hourly_limit:,} an hour",
         summary=(
             f"In the hour from {hour} there were more alerts than the {hourly_limit:,} messages "
-            f"that an hour may have. {held_back} {were} held back{so_far} ({by_severity}). "
+            "that an hour may have, or than the shares of them that an account's VPC and hosts of "
+            f"the internet may have. {held_back} {were} held back{so_far} ({by_severity}). "
             "They are counted; what still happens is told when its reminder is due."
         ),
         first_seen=rate_limit.hour,

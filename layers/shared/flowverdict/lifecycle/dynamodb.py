@@ -3,9 +3,9 @@
 The prefix of an item's key ``pk`` says what the item is: ``alert#``, ``shadow#`` (an inhibition),
 ``budget#`` (a rate limit), ``window#``, ``alerts#`` (the fingerprints of a window), ``part#`` (a
 contribution), ``source#``, ``feed#``, ``offers#`` (what fixes of open alerts offer). An open alert
-has ``due`` and ``due_at``, by which the index ``due`` finds it for the sweep; a feed has another
-``due``. ``expires_at`` lets DynamoDB delete an item. Nothing relies on the deletion, which may take
-days
+has ``due`` and ``due_at``, by which the index ``due`` finds it for the sweep. A feed has another
+``due``, and a source that is held back has that of its feed. ``expires_at`` lets DynamoDB delete an
+item. Nothing relies on the deletion, which may take days
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): each item has times of
 its own that say whether it still counts.
 
@@ -27,16 +27,14 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import replace
-from itertools import batched
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import StateError
-from flowverdict.core.retry import equal_jitter
 from flowverdict.lifecycle.dynamodb_items import (
     DUE_FEED,
+    DUE_UNREAD,
     Item,
     contribution_of,
     feed_of,
@@ -53,11 +51,13 @@ from flowverdict.lifecycle.dynamodb_items import (
     rate_limit_of,
     state_of,
     stored_offers_of,
+    unread_span_of,
     version_of_item,
     window_of,
     windows_of_source,
 )
 from flowverdict.lifecycle.dynamodb_seed import create_seed
+from flowverdict.lifecycle.dynamodb_table import DynamoDbTable
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.store import Commit, ConflictError, Contribution, Window
 
@@ -68,30 +68,23 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
 
     from flowverdict.alerts.model import Notification
-    from flowverdict.lifecycle.feeds import Feed
+    from flowverdict.lifecycle.feeds import Feed, UnreadSpan
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
     from flowverdict.verdict.remediation.offers import StoredOffers
 
 
-INDEX = "due"
 _DUE = "1"  # one key of the index holds all due alerts: thousands are far below a key's limits
-_READ_AT_ONCE = 100  # BatchGetItem's limit
-_TRIES = 8
-_FIRST_WAIT = 0.05  # seconds; doubled with each try, 6 s in all
 _DAY = 86_400
 # A dead-letter queue keeps messages for 14 days and may return them at any time.
 KEPT = 15 * _DAY
 _BUDGET_KEPT = 2 * _DAY
-# Reasons of a cancelled transaction that another try with fresh values can overcome.
-_CONFLICTS = {"ConditionalCheckFailed", "TransactionConflict"}
-_BUSY = {"ThrottlingError", "ProvisionedThroughputExceeded"}
 
 
 def _ignore(key: str, reason: str) -> None:
     """Report nothing."""
 
 
-class DynamoDbStore:
+class DynamoDbStore(DynamoDbTable):
     """Implements ``AlertStore`` on a DynamoDB table.
 
     Parameters
@@ -115,9 +108,7 @@ class DynamoDbStore:
         wait: Callable[[float], None] = time.sleep,
         on_unreadable: Callable[[str, str], None] = _ignore,
     ) -> None:
-        self._client = reject_malformed_responses(client)
-        self._table = table
-        self._wait = wait
+        super().__init__(client, table, wait)
         self._on_unreadable = on_unreadable
         self._seed: int | None = None
         # Versions of unreadable items, which what takes their place is written over.
@@ -218,44 +209,8 @@ class DynamoDbStore:
         return self._due(DUE_FEED, now, limit)
 
     def _due(self, due: str, now: int, limit: int) -> Iterator[str]:
-        try:
-            pages = self._client.get_paginator("query").paginate(
-                TableName=self._table,
-                IndexName=INDEX,
-                KeyConditionExpression="#due = :due AND due_at <= :now",
-                ExpressionAttributeNames={"#due": "due"},
-                ExpressionAttributeValues={":due": {"S": due}, ":now": {"N": str(now)}},
-                PaginationConfig={"MaxItems": limit},
-            )
-            for page in pages:
-                for item in page["Items"]:
-                    yield item["pk"]["S"].partition("#")[2]
-        except (BotoCoreError, ClientError) as error:
-            raise StateError(f"{self._table}: what is due could not be read: {error}") from error
-
-    def _read(self, keys: Sequence[str]) -> Iterator[Item]:
-        for batch in batched(dict.fromkeys(keys), _READ_AT_ONCE, strict=False):
-            left: Any = {
-                self._table: {"Keys": [{"pk": {"S": key}} for key in batch], "ConsistentRead": True}
-            }
-            for attempt in range(_TRIES):
-                try:
-                    answer = self._client.batch_get_item(RequestItems=left)
-                except (BotoCoreError, ClientError) as error:
-                    raise StateError(f"{self._table}: could not be read: {error}") from error
-                yield from answer["Responses"].get(self._table, [])
-                left = answer.get("UnprocessedKeys")
-                if not left:
-                    break
-                self._back_off(attempt)
-            else:
-                raise StateError(
-                    f"{self._table}: could not be read whole in {_TRIES} tries; "
-                    "DynamoDB is throttling"
-                )
-
-    def _back_off(self, attempt: int) -> None:
-        self._wait(equal_jitter(attempt, first=_FIRST_WAIT))
+        for key in self._query(due, "due_at <= :at", now, limit):
+            yield key.partition("#")[2]
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -357,32 +312,6 @@ class DynamoDbStore:
                 }
             }
 
-    def _transact(self, writes: Sequence[TransactWriteItemTypeDef]) -> None:
-        if not writes:
-            return
-        for attempt in range(_TRIES):
-            try:
-                self._client.transact_write_items(TransactItems=writes)
-            except self._client.exceptions.TransactionCanceledException as error:
-                codes = {
-                    str(reason.get("Code"))
-                    for reason in error.response.get("CancellationReasons", [])
-                } - {"None"}
-                if codes & _CONFLICTS and codes <= _CONFLICTS | _BUSY:
-                    raise ConflictError from error
-                if not codes or codes - _BUSY:
-                    raise StateError(
-                        f"{self._table}: not written: {', '.join(sorted(codes)) or error}"
-                    ) from error
-                self._back_off(attempt)
-            except (BotoCoreError, ClientError) as error:
-                raise StateError(f"{self._table}: could not be written: {error}") from error
-            else:
-                return
-        raise StateError(
-            f"{self._table}: could not be written in {_TRIES} tries; DynamoDB is throttling"
-        )
-
     def mark_sent(self, state: AlertState, intervals: Intervals) -> None:
         """Remove the pending message from the stored state, if it is still the same message.
 
@@ -415,38 +344,6 @@ class DynamoDbStore:
             "pending = :pending AND pending_at = :at",
             values,
             {"#due": "due"},
-        )
-
-    def _update(
-        self,
-        key: str,
-        update: str,
-        condition: str,
-        values: Mapping[str, AttributeValueTypeDef],
-        names: Mapping[str, str],
-    ) -> bool:
-        for attempt in range(_TRIES):
-            try:
-                self._client.update_item(
-                    TableName=self._table,
-                    Key={"pk": {"S": key}},
-                    UpdateExpression=update,
-                    ConditionExpression=condition,
-                    ExpressionAttributeValues=values,
-                    ExpressionAttributeNames=names,
-                )
-            except self._client.exceptions.ConditionalCheckFailedException:
-                return False
-            except self._client.exceptions.TransactionConflictException:
-                # A transaction holds the item for a moment; botocore does not retry this.
-                self._back_off(attempt)
-            except (BotoCoreError, ClientError) as error:
-                raise StateError(f"{self._table}: could not be written: {error}") from error
-            else:
-                return True
-        raise StateError(
-            f"{self._table}: could not be written in {_TRIES} tries; "
-            "other invocations write the same item"
         )
 
     # --- offers -------------------------------------------------------------------------------
@@ -492,6 +389,41 @@ class DynamoDbStore:
             self._client.put_item(TableName=self._table, Item=item)
         except (BotoCoreError, ClientError) as error:
             raise StateError(f"{self._table}: could not be written: {error}") from error
+
+    def hold_back(self, source_id: str, feed: str, span: UnreadSpan, now: int) -> None:
+        """Note that the records of a source are not read, or not judged, unless that is noted."""
+        self._update(
+            f"source#{source_id}",
+            "SET #due = :due, due_at = :end, unread_from = :start, "
+            "expires_at = if_not_exists(expires_at, :expires)",
+            "attribute_not_exists(#due)",
+            {
+                ":due": {"S": f"{DUE_UNREAD}#{feed}"},
+                ":start": {"N": str(span.start)},
+                ":end": {"N": str(span.end)},
+                ":expires": {"N": str(now + KEPT)},
+            },
+            {"#due": "due"},
+        )
+
+    def release(self, source_id: str, feed: str) -> None:
+        """Note that a source that was held back is read and judged."""
+        self._update(
+            f"source#{source_id}",
+            "REMOVE #due, due_at, unread_from",
+            "#due = :due",
+            {":due": {"S": f"{DUE_UNREAD}#{feed}"}},
+            {"#due": "due"},
+        )
+
+    def unread(self, feed: str, after: int, limit: int) -> Sequence[UnreadSpan] | None:
+        """Return the spans of a feed that end after a time and are held back."""
+        keys = [*self._query(f"{DUE_UNREAD}#{feed}", "due_at > :at", after, limit + 1)]
+        if len(keys) > limit:
+            return None
+        # The index may be behind: what was read meanwhile has no span.
+        spans = [self._readable(item, unread_span_of) for item in self._read(keys)]
+        return [span for span in spans if span is not None]
 
     def seed(self) -> int:
         """Return the secret seed of flow hashes (64 bits), created once for the table."""

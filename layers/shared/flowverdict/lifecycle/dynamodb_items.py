@@ -19,7 +19,7 @@ from flowverdict.alerts.model import Severity, Status
 from flowverdict.alerts.probe import Probe
 from flowverdict.alerts.recheck import Sample
 from flowverdict.core.errors import NotificationError, StateError
-from flowverdict.lifecycle.feeds import Feed
+from flowverdict.lifecycle.feeds import Feed, UnreadSpan
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.state_machine import AlertState, Suppressed
 from flowverdict.lifecycle.store import Window
@@ -120,6 +120,8 @@ def pack_rate_limit(rate_limit: RateLimit) -> bytes:
     return _pack(
         {
             "used": rate_limit.used,
+            "outsiders": rate_limit.used_by_outsiders,
+            "places": dict(rate_limit.used_by_place),
             "held": dict(rate_limit.suppressed),
             "titles": rate_limit.titles,
             "told": rate_limit.announced,
@@ -145,6 +147,10 @@ def unpack_rate_limit(hour: int, version: int, body: bytes) -> RateLimit:
             hour=hour,
             version=version,
             used=stored.number("used") or 0,
+            used_by_outsiders=stored.number("outsiders") or 0,
+            used_by_place=MappingProxyType(
+                {str(place): int(used) for place, used in stored.values.get("places", {}).items()}
+            ),
             suppressed=MappingProxyType(suppressed),
             titles=tuple(map(str, stored.values.get("titles", ()))),
             announced=stored.number("told") or 0,
@@ -222,7 +228,9 @@ def unpack_fingerprints(body: bytes) -> frozenset[str]:
 #
 # Readers of items raise ``StateError``, ``KeyError`` or ``ValueError`` for an unreadable item.
 
-DUE_FEED = "feed"  # the key of the index "due" that feeds have
+# Keys of the index "due": that of feeds, and the first word of those of sources that are not read.
+DUE_FEED = "feed"
+DUE_UNREAD = "unread"
 
 type Item = Mapping[str, AttributeValueTypeDef]
 
@@ -289,9 +297,18 @@ def inhibited_until(item: Item) -> int:
         return 0
 
 
-def windows_of_source(item: Item) -> tuple[int, ...]:
-    """Read the numbers of the windows that a source has evidence for."""
+def windows_of_source(item: Item) -> tuple[int, ...] | None:
+    """Read the windows that a source has evidence for; ``None`` for a source not read yet."""
+    if "windows" not in item and "unread_from" in item:
+        return None
     return tuple(int(number) for number in item["windows"]["S"].split())
+
+
+def unread_span_of(item: Item) -> UnreadSpan | None:
+    """Read which time a source is held back for; ``None`` for one that is read."""
+    if "unread_from" not in item:
+        return None
+    return UnreadSpan(start=int(item["unread_from"]["N"]), end=int(item["due_at"]["N"]))
 
 
 def feed_of(item: Item) -> Feed:

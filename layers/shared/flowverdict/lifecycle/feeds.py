@@ -8,6 +8,9 @@ longest gap seen, at least 30 minutes and at most a day. A gap is forgotten with
 a week, and one gap at most doubles what is known, so that an outage does not become the rhythm.
 Flow logs of a backfill are not a rhythm: only those count that end less than an hour before they
 are read.
+
+A source that failed, or whose windows wait for the rules, is *held back*: what its feed showed at
+that time is not known until it is read and judged.
 """
 
 from __future__ import annotations
@@ -16,9 +19,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.flowlog.object_key import time_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 
 UNKNOWN = "unknown"  # as in the names of partitions
@@ -84,6 +88,27 @@ class Feed:
         """The flow log's ID or the log group's name."""
         _, _, *source = self.name.split("#", 2)
         return source[0] if source else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadSpan:
+    """The time (Unix seconds) in which the records of a source ended that is not read."""
+
+    start: int
+    end: int
+
+    @classmethod
+    def of_source(cls, name: str, now: int) -> UnreadSpan:
+        """Return the five minutes that the name of a file shows, else the hour before ``now``."""
+        start = time_of(name)
+        if start is None:
+            return cls(start=now - _LIVE, end=now)
+        return cls(start=start, end=start + WINDOW)
+
+    @classmethod
+    def of_windows(cls, windows: Collection[int]) -> UnreadSpan:
+        """Return the time from the first window to the end of the last."""
+        return cls(start=min(windows) * WINDOW, end=(max(windows) + 1) * WINDOW)
 
 
 def feed_name(base: str, flow_log_id: str | None) -> str:

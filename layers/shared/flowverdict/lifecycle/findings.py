@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.recheck import Passage
-from flowverdict.lifecycle.passing_time import RULES_NOT_TRIED, Findings, is_read
+from flowverdict.lifecycle.accepted_traffic import NOTHING_ACCEPTED
+from flowverdict.lifecycle.passing_time import RULES_NOT_TRIED, Findings, is_read, last_record
 from flowverdict.lifecycle.rule_recheck import recheck_rules
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
     from flowverdict.lifecycle.store import AlertStore
     from flowverdict.network.ports import ConfigSource
+
+
+_MOST_UNREAD = 1_000  # sources of a feed that are held back; with more, nothing is known of it
 
 
 class Finder:
@@ -35,15 +39,33 @@ class Finder:
         self, states: Sequence[AlertState], configs: ConfigSource | None, now: int
     ) -> Findings:
         """Return what was found out about the alerts."""
-        rules = recheck_rules(states, configs)
+        rules = recheck_rules([state for state in states if state.was_sent], configs)
         ending = [state for state in states if self._may_end(state, now)]
         read_to = self._read_to(ending)
-        accepted_at: Mapping[str, int] = {}
+        whole = self._without_held_back(ending, read_to)
+        accepted = NOTHING_ACCEPTED
         if self._accepted is not None:
-            unsure = [state for state in ending if self._is_unsure(state, rules, read_to)]
+            unsure = [state for state in ending if self._is_unsure(state, rules, whole)]
             if unsure:
-                accepted_at = self._accepted.since(unsure, self._store.seed(), now)
-        return Findings(rules=rules, read_to=read_to, accepted_at=accepted_at)
+                accepted = self._accepted.since(unsure, self._store.seed(), now)
+        return Findings(
+            rules=rules,
+            read_to=whole,
+            held_back=frozenset(name for name, end in whole.items() if end < read_to[name]),
+            accepted_at=accepted.since,
+            not_looked_up=accepted.not_read,
+        )
+
+    def find_for_digest(
+        self, states: Sequence[AlertState], configs: ConfigSource | None
+    ) -> Findings:
+        """Return what was found out about alerts of the digest; no accepted traffic."""
+        read_to = self._read_to(states)
+        return Findings(
+            rules=recheck_rules(states, configs),
+            read_to=self._without_held_back(states, read_to),
+            accepted_at={},
+        )
 
     def _may_end(self, state: AlertState, now: int) -> bool:
         return (
@@ -61,6 +83,38 @@ class Finder:
             for state in states
             if state.feeds and feeds.keys() >= set(state.feeds)
         }
+
+    def _without_held_back(
+        self, states: Sequence[AlertState], read_to: Mapping[str, int]
+    ) -> Mapping[str, int]:
+        """Return up to when an alert's feeds were read whole since its last record.
+
+        Asked only of alerts that would end as quiet without it.
+        """
+        asked = [
+            state
+            for state in states
+            if is_read(state, read_to.get(state.fingerprint), self._intervals)
+        ]
+        first: dict[str, int] = {}
+        for state in asked:
+            for feed in state.feeds:
+                first[feed] = min(first.get(feed, last_record(state)), last_record(state))
+        unread = {
+            feed: self._store.unread(feed, after, _MOST_UNREAD) for feed, after in first.items()
+        }
+        whole = dict(read_to)
+        for state in asked:
+            last = last_record(state)
+            for feed in state.feeds:
+                spans = unread[feed]
+                starts = (
+                    [last]  # too many to tell
+                    if spans is None
+                    else [span.start for span in spans if span.end > last]
+                )
+                whole[state.fingerprint] = min([whole[state.fingerprint], *starts])
+        return whole
 
     def _is_unsure(
         self,

@@ -26,6 +26,7 @@ from flowverdict.lifecycle.digest import digest_fingerprint, digest_of
 from flowverdict.lifecycle.feeds import UNKNOWN, place_of
 from flowverdict.lifecycle.findings import Finder
 from flowverdict.lifecycle.notifier import Notifier, Outcome
+from flowverdict.lifecycle.passing_time import ending_in_words
 from flowverdict.lifecycle.rate_limit import HOUR, hour_of
 from flowverdict.lifecycle.state_machine import AlertState, Intervals, notice_state
 from flowverdict.lifecycle.store import MAX_STATES, Commit, ConflictError, Window
@@ -210,7 +211,7 @@ class AlertManager:
             has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
         for transitions in self._silence(silent_places, now):
             has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
-        for transitions in self._digest(for_digest, now):
+        for transitions in self._digest(for_digest, configs, now):
             has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
         for hour in (hour_of(now) - HOUR, hour_of(now)):
             transitions = self._apply(partial(self._commits.rate_limited, hour, now), now)
@@ -225,7 +226,9 @@ class AlertManager:
         for place in sorted({*silent, *told}):
             yield self._apply(partial(self._commits.silence, place, silent[place], now), now)
 
-    def _digest(self, states: list[AlertState], now: int) -> Iterator[list[Transition]]:
+    def _digest(
+        self, states: list[AlertState], configs: ConfigSource | None, now: int
+    ) -> Iterator[list[Transition]]:
         """Close the alerts that are due for the digest, and create the digest with the first part.
 
         Created with the first part, so that a crash in between creates no second digest. What the
@@ -236,12 +239,15 @@ class AlertManager:
             return
         end = now // self._intervals.digest * self._intervals.digest
         fingerprint = digest_fingerprint(end)
-        digest = (
-            None
-            if fingerprint in self._store.load([fingerprint])
-            else notice_state(digest_of(states, end, self._intervals), now)
-        )
-        is_new = digest is not None
+        is_new = fingerprint not in self._store.load([fingerprint])
+        digest = None
+        if is_new:
+            findings = self._finder.find_for_digest(states, configs)
+            endings = {
+                state.fingerprint: ending_in_words(state, now, self._intervals, findings)
+                for state in states
+            }
+            digest = notice_state(digest_of(states, endings, end, self._intervals), now)
         for part in batched(states, MAX_STATES - 1, strict=False):
             reported = {state.fingerprint: state.version if is_new else None for state in part}
             yield self._apply(partial(self._commits.digest, reported, digest, now), now)

@@ -6,9 +6,9 @@ Three endings are told apart, because "nothing more was seen" has three reasons:
   was accepted after the last reject.
 - *quiet*: flow logs of ``resolve`` seconds after its last record were read, and show nothing of it.
   Whoever tried may have given up: the reason says whether the rules still block it.
-- *unknown*: no such flow logs were read. The alert stays open, because they may only be late, until
-  its last detection is ``repeat`` seconds ago; a notice of its own (``silence``) says at once that
-  they are missing.
+- *unknown*: no such flow logs were read, or not all of them. The alert stays open, because they may
+  only be late, until its last detection is ``repeat`` seconds ago; a notice of its own
+  (``silence``) says at once that no flow logs come.
 """
 
 from __future__ import annotations
@@ -54,14 +54,21 @@ class Findings:
     rules
         What the rules, just read, do with its packets.
     read_to
-        The end of the flow logs that were read of all its feeds (Unix seconds).
+        The end of the flow logs that were read of all its feeds (Unix seconds), without a source
+        that is held back since its last record.
+    held_back
+        The alerts for which such a source shortens ``read_to``.
     accepted_at
         Since when all of its traffic was seen accepted (Unix seconds).
+    not_looked_up
+        The alerts whose accepted traffic could not be read.
     """
 
     rules: Mapping[str, RulesFound]
     read_to: Mapping[str, int]
     accepted_at: Mapping[str, int]
+    held_back: frozenset[str] = frozenset()
+    not_looked_up: frozenset[str] = frozenset()
 
 
 NOTHING_FOUND = Findings(rules={}, read_to={}, accepted_at={})
@@ -91,6 +98,25 @@ def on_sweep(
     return _reminded(state, now, intervals)
 
 
+def ending_in_words(state: AlertState, now: int, intervals: Intervals, findings: Findings) -> str:
+    """Return how an alert ended that the digest reports, or that it goes on.
+
+    The words are those of the endings (``Ending``). An alert of the digest that had a message of
+    its own was notified as more severe.
+    """
+    if state.was_sent:
+        told = "" if state.notified_severity is None else f": notified as {state.notified_severity}"
+        return f"{Ending.CORRECTED}{told}"
+    passage = findings.rules.get(state.fingerprint, RULES_NOT_TRIED).passage
+    if passage is Passage.PASSES:
+        return Ending.FIXED
+    if now - state.observed_at < intervals.resolve:
+        return "goes on"
+    if not is_read(state, findings.read_to.get(state.fingerprint), intervals):
+        return Ending.UNKNOWN
+    return f"{Ending.QUIET}, still blocked" if passage is Passage.BLOCKED else Ending.QUIET
+
+
 def is_overdue(state: AlertState, now: int, intervals: Intervals) -> bool:
     """Whether no invocation can be sending the pending message any more."""
     return state.pending_at is not None and now - state.pending_at >= intervals.outbox
@@ -101,11 +127,13 @@ def is_read(state: AlertState, read_to: int | None, intervals: Intervals) -> boo
 
     A record may claim any time; no record that was seen ended after it was read.
     """
-    if read_to is None:
-        return False
+    return read_to is not None and read_to >= last_record(state) + intervals.resolve
+
+
+def last_record(state: AlertState) -> int:
+    """Return when the alert's last record ended, at the latest when it was detected."""
     last_seen = state.notification.last_seen
-    last = state.observed_at if last_seen is None else min(last_seen, state.observed_at)
-    return read_to >= last + intervals.resolve
+    return state.observed_at if last_seen is None else min(last_seen, state.observed_at)
 
 
 def _not_seen_lately(
@@ -116,12 +144,16 @@ def _not_seen_lately(
         return closed_without_message(state, now)  # lost records stay lost
     read_to = findings.read_to.get(state.fingerprint)
     known = is_read(state, read_to, intervals)
-    if not known and now - state.observed_at < max(intervals.repeat, intervals.resolve):
+    may_wait = now - state.observed_at < max(intervals.repeat, intervals.resolve)
+    if may_wait and (not known or state.fingerprint in findings.not_looked_up):
         return state  # not "still happening", which nobody knows
     if not state.was_sent:
         return closed_without_message(state, now)  # its begin was never told
     if not known:
-        return calls_for_end(state, Ending.UNKNOWN, _unknown(state, read_to, rules, now), now)
+        reason = _unknown(state, read_to, rules, now)
+        if state.fingerprint in findings.held_back:
+            reason += " A part of its later flow logs could not be read or judged."
+        return calls_for_end(state, Ending.UNKNOWN, reason, now)
     accepted_at = findings.accepted_at.get(state.fingerprint)
     if accepted_at is not None and rules.passage is not Passage.BLOCKED:
         reason = (

@@ -25,7 +25,7 @@ type AccountRegion = tuple[str | None, str | None]
 def recheck_rules(
     states: Sequence[AlertState], configs: ConfigSource | None
 ) -> Mapping[str, RulesFound]:
-    """Return what the rules do with the samples of notified alerts, by fingerprint.
+    """Return what the rules do with the samples of open alerts, by fingerprint.
 
     The most severe alerts are checked first, and of these the ones detected longest ago.
     """
@@ -64,11 +64,7 @@ def _by_account_region(
 ) -> Mapping[AccountRegion, Sequence[AlertState]]:
     """Return the alerts to check by account and Region, whose rules are read together."""
     candidates = sorted(
-        (
-            state
-            for state in states
-            if state.is_open and state.samples and state.was_sent and state.pending is None
-        ),
+        (state for state in states if state.is_open and state.samples and state.pending is None),
         key=lambda state: (state.notification.severity.rank, state.observed_at),
     )
     alerts: defaultdict[AccountRegion, list[AlertState]] = defaultdict(list)

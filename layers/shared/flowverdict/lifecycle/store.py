@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from flowverdict.alerts.model import Notification
-    from flowverdict.lifecycle.feeds import Feed
+    from flowverdict.lifecycle.feeds import Feed, UnreadSpan
     from flowverdict.lifecycle.rate_limit import RateLimit
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
     from flowverdict.verdict.remediation.offers import StoredOffers
@@ -157,6 +157,21 @@ class AlertStore(Protocol):
 
     def record_source(self, source_id: str, windows: Collection[int], now: int) -> None:
         """Record that all evidence of a source is stored."""
+
+    def hold_back(self, source_id: str, feed: str, span: UnreadSpan, now: int) -> None:
+        """Note that the records of a source are not read, or not judged, unless that is noted.
+
+        ``record_source`` and ``release`` end it.
+        """
+
+    def release(self, source_id: str, feed: str) -> None:
+        """Note that a source that was held back is read and judged."""
+
+    def unread(self, feed: str, after: int, limit: int) -> Sequence[UnreadSpan] | None:
+        """Return the spans of a feed that end after a time (Unix seconds) and are held back.
+
+        ``None`` where there are more than ``limit``.
+        """
 
     def load_offers(self, places: Collection[str]) -> Mapping[str, StoredOffers]:
         """Return what fixes offer in these places, without those of which nothing is stored."""

@@ -2,12 +2,13 @@
 
 The evidence of a source is stored first. Then each window that the source has evidence for is
 evaluated, together with the neighbouring windows, because a request and its reply may lie in two
-windows. If the digest of the rejected flows is unchanged, nothing is written. After a write, the
-evidence is counted again; if it grew, the windows are evaluated again, because the new evidence may
-retract what was just written. The version of a window is read before its evidence and written with
-the alerts, so of two invocations that evaluate a window at once, one has to evaluate it again. A
-window that was evaluated with all its rules is postponed while a part of them cannot be read and
-its source comes again soon: what was told must not get worse for a throttled call. A
+windows. If the digest of the rejected flows is unchanged, nothing is written, unless a part of the
+rules was missing because time was spent or AWS throttled: such a window is evaluated again. After a
+write, the evidence is counted again; if it grew, the windows are evaluated again, because the new
+evidence may retract what was just written. The version of a window is read before its evidence and
+written with the alerts, so of two invocations that evaluate a window at once, one has to evaluate
+it again. A window that was evaluated with all its rules is postponed while a part of them cannot be
+read and its source comes again soon: what was told must not get worse for a throttled call. A
 window without rejected flows is not stored. A window with rejected flows is therefore stored before
 its evidence is read for the first time.
 """
@@ -229,7 +230,7 @@ class WindowEvaluator:
             flows = flows_of(number, evidence, seed)
             rejected = [*flows.rejected()]
             digest = _digest(rejected, [*flows.lost()], flows.aggregated)
-            if digest == window.judged:
+            if digest == window.judged and window.settled:
                 continue
             findings = evaluation.explain(flows, rejected)
             if findings.retry_helps and window.settled and partition in evaluation.can_wait:

@@ -109,12 +109,24 @@ class Ec2Config:
         self._accesses: dict[AccountRegion, Ec2Access] = {}
         self._roles: dict[str, Credentials | Refusal] = {}
 
+    def has_seen(self, account_id: str) -> bool:
+        """Return whether an account is listed, or its role was assumed lately."""
+        role = self._reader_role
+        is_listed = role is not None and account_id in role.accounts
+        return is_listed or isinstance(self._roles.get(account_id), Credentials)
+
     def read(
-        self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
+        self,
+        account_id: str | None,
+        region: str | None,
+        flows: Sequence[RejectedFlow],
+        *,
+        seconds: float | None = None,
     ) -> NetConfig | NotAvailable:
         """Return the configuration that the flows, all of one account and Region, need.
 
-        ``NotAvailable`` gives the reason in one line where it cannot be read.
+        ``seconds`` shortens the time for reading. ``NotAvailable`` gives the reason in one line
+        where it cannot be read.
         """
         interface_ids = {
             flow.interface_id
@@ -128,10 +140,13 @@ class Ec2Config:
             return NotAvailable("no Region is named")
         if (reason := self._why_not(account_id, region)) is not None:
             return NotSetUp(reason)
-        deadline = self._context.clock() + self._context.budget_seconds
+        context = self._context
+        if seconds is not None:
+            context = replace(context, budget_seconds=min(seconds, context.budget_seconds))
+        deadline = context.clock() + context.budget_seconds
         try:
             access = self._access(account_id, region)
-            reading = Reading(self._context, access, deadline)
+            reading = Reading(context, access, deadline)
             config = gather(reading, flows, interface_ids)
         except NotReadError as error:
             return NotAvailable(str(error), retry_helps=not error.denied)
@@ -210,7 +225,9 @@ class Ec2Config:
         self._roles.pop(account_id, None)
         self._roles[account_id] = outcome
         if len(self._roles) > MAX_ACCOUNT_REGIONS:
-            del self._roles[next(iter(self._roles))]
+            # First what refused: hundreds of accounts that a record names push no known one out.
+            refused = (name for name, held in self._roles.items() if isinstance(held, Refusal))
+            del self._roles[next(refused, next(iter(self._roles)))]
 
     def _assume_role(self, account_id: str) -> Credentials:
         role, region = self._reader_role, self._default_region

@@ -16,10 +16,16 @@ class ConfigSource(Protocol):
     """Knows the rules that applied to rejected flows."""
 
     def read(
-        self, account_id: str | None, region: str | None, flows: Sequence[RejectedFlow]
+        self,
+        account_id: str | None,
+        region: str | None,
+        flows: Sequence[RejectedFlow],
+        *,
+        seconds: float | None = None,
     ) -> NetConfig | NotAvailable:
         """Return the configuration that the flows, all of one account and Region, need.
 
+        ``seconds`` bounds the time for reading; ``None`` leaves it to the source.
         ``NotAvailable`` gives the reason in one line where it cannot be read. Never raises for what
         AWS answers or what the records name: a verdict stands without configuration.
         """

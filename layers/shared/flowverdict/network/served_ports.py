@@ -1,14 +1,17 @@
-"""Find a security group rule that shows a packet's source port to be a service's port.
+"""Find out which ports security group rules are for.
 
-Such a packet looks like a reply: the service sends it to the ephemeral port of a client.
+A rule may show a packet's source port to be a service's port. Such a packet looks like a reply: the
+service sends it to the ephemeral port of a client.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowverdict.core.protocols import has_ports
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.model import protocol_number
+from flowverdict.network.packet import Match, match_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +41,15 @@ def rule_that_serves(
     sender, receiver = (far, interface) if incoming else (interface, far)
     rules = (*_rules(config, sender, egress=False), *_rules(config, receiver, egress=True))
     return min((rule for rule in rules if _names(rule, packet)), key=str, default=None)
+
+
+def is_for_port(rule: SecurityGroupRule, packet: Packet) -> bool:
+    """Return whether a rule may be for the packet's protocol and port, whoever its peer is."""
+    if match_protocol(rule.protocol, packet).match is Match.NO:
+        return False
+    first, last, port = rule.from_port, rule.to_port, packet.destination_port
+    is_range = has_ports(protocol_number(rule.protocol)) and first is not None and first >= 0
+    return not is_range or port is None or last is None or (first or 0) <= port <= last
 
 
 def _rules(

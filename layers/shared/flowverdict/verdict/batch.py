@@ -43,6 +43,8 @@ class FixedConfig:
         account_id: str | None,  # noqa: ARG002 - the same for all
         region: str | None,  # noqa: ARG002
         flows: Sequence[RejectedFlow],  # noqa: ARG002
+        *,
+        seconds: float | None = None,  # noqa: ARG002
     ) -> NetConfig:
         """Return the configuration."""
         return self.config

@@ -50,6 +50,7 @@ def to_json(explanation: Explanation) -> str:
             "packets": flow.traffic.packets,
             "bytes": flow.traffic.bytes,
             **_of_transit_gateway(flow),
+            **({} if context.reported_by is None else {"reported_by": context.reported_by}),
         }
     )
 

@@ -65,6 +65,10 @@ def _remote_in_words(
         case Path.PEERING:
             other = None if found.peering is None else found.peering.other_side(interface.vpc_id)
             return f"{name}, in {'the peer VPC' if other is None else other.vpc_id}"
+        case Path.INTERNET if found.prefix_list is not None:
+            prefix_list = found.prefix_list
+            service = f"{_service_name(prefix_list)} ({prefix_list.prefix_list_id})"
+            return f"{remote}, on the internet: {service}, which anybody can use"
         case Path.INTERNET:
             return f"{remote}, on the internet"
         case Path.LOAD_BALANCER:

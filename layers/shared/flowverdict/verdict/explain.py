@@ -53,6 +53,7 @@ def explain_together(
             rules_check=one.rules_check,
             config=config,
             source_is_inside=one.source_is_inside,
+            is_from_outside=one.is_from_outside,
             blocker=one.blocker,
         )
         for index, (one, config) in enumerate(explained)

@@ -14,6 +14,7 @@ from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.packet import Outcome
 from flowverdict.verdict.model import Verdict, VerdictKind
+from flowverdict.verdict.outsiders import may_be_from_outside
 from flowverdict.verdict.owners import describe_next_hop, name_local_end
 from flowverdict.verdict.paths import INSIDE_PATHS
 from flowverdict.verdict.values import AclEntry, Miss
@@ -161,6 +162,11 @@ class Explanation:
             return True
         endpoints = (self.flow.key.packet_source, self.flow.key.packet_destination)
         return all(end is not None and is_inside(end) for end in endpoints)
+
+    @property
+    def is_from_outside(self) -> bool:
+        """Whether a host outside the organisation may have caused the packet by itself."""
+        return may_be_from_outside(self.flow, self.verdict, ends_are_inside=self.is_inside)
 
     @property
     def local_end(self) -> str | None:

@@ -9,7 +9,7 @@ last resort: networks behind a virtual private gateway or a transit gateway may 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,9 @@ from flowverdict.core.addresses import is_inside, kind_not_carried
 from flowverdict.flowlog.flow_key import IPV4
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.clients_through import load_balancer_before
-from flowverdict.network.model import FORWARDING_TYPES, NAT_GATEWAY_TYPES
+from flowverdict.network.model import FORWARDING_TYPES, NAT_GATEWAY_TYPES, PrefixListReference
 from flowverdict.network.routes import INTERNET_GATEWAYS, Found, Target, route_to
+from flowverdict.network.served_ports import is_for_port
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -85,6 +86,12 @@ _BY_TARGET = {
 # content may be behind.
 NOT_A_SERVICE = frozenset({None, "AMAZON", "EC2", "CLOUDFRONT", "GLOBALACCELERATOR"})
 
+# Anybody can have the other services (CloudFront, health checks of Route 53 ...) send requests to
+# any address. These send none, or only what the organisation's own users have them send. Lists:
+# https://docs.aws.amazon.com/vpc/latest/userguide/working-with-aws-managed-prefix-lists.html
+_OF_NO_STRANGERS = (".s3", ".s3express", ".dynamodb", ".vpc-lattice", ".ec2-instance-connect")
+_SERVICES_OF_NO_STRANGERS = frozenset({"S3", "DYNAMODB", "EC2_INSTANCE_CONNECT"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logged:
@@ -105,6 +112,11 @@ class Logged:
     traffic_paths: frozenset[int | None] = frozenset()
     remote_service: str | None = None
     is_reply: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether the packets may be requests of the remote end."""
+        return self.direction is FlowDirection.INGRESS and not self.is_reply
 
     @property
     def path(self) -> Path | None:
@@ -158,10 +170,10 @@ def find_path(
         return inside
     route = route_to(config, interface, remote)
     return (
-        _outside_by_log(config, interface, remote, logged, route)
+        _outside_by_log(config, interface, packet, logged, route)
         or _by_specific_route(config, interface, remote, route)
         or _peered(config, interface, remote, route)
-        or _to_service(config, interface, remote, logged, route)
+        or _to_service(config, interface, packet, logged, route)
         or _by_address(config, interface, packet, logged, route)
     )
 
@@ -214,13 +226,14 @@ def _in_vpc(config: NetConfig, interface: Interface, remote: Address) -> bool:
 
 
 def _outside_by_log(
-    config: NetConfig, interface: Interface, remote: Address, logged: Logged, route: Found | None
+    config: NetConfig, interface: Interface, packet: Packet, logged: Logged, route: Found | None
 ) -> FoundPath | None:
     match logged.path:
         case Path.PEERING:
+            remote = _remote(packet, logged)
             return _peered(config, interface, remote, route) or FoundPath(path=Path.PEERING)
         case Path.GATEWAY_ENDPOINT:
-            return _to_service(config, interface, remote, logged, route) or FoundPath(
+            return _to_service(config, interface, packet, logged, route) or FoundPath(
                 path=Path.GATEWAY_ENDPOINT
             )
         case Path.VIRTUAL_PRIVATE_GATEWAY | Path.LOCAL_GATEWAY:
@@ -289,24 +302,21 @@ def _peering_with(config: NetConfig, interface: Interface, remote: Address) -> P
 
 
 def _to_service(
-    config: NetConfig, interface: Interface, remote: Address, logged: Logged, route: Found | None
+    config: NetConfig, interface: Interface, packet: Packet, logged: Logged, route: Found | None
 ) -> FoundPath | None:
-    """Return the path to an AWS service: by its prefix list, or by the name in the record."""
-    prefix_list = _service_list(config, remote)
+    """Return the path to an AWS service: by its prefix list, or by the name in the record.
+
+    A request of a service that anybody can use comes from the internet, unless a group expects it.
+    """
+    prefix_list = _service_list(config, _remote(packet, logged))
+    if _may_be_of_anybody(config, interface, packet, logged, prefix_list):
+        found = _by_address(config, interface, packet, logged, route)
+        return replace(found, prefix_list=prefix_list)
     if prefix_list is None:
         if logged.remote_service in NOT_A_SERVICE:
             return None
         return FoundPath(path=Path.AWS_SERVICE, route=route)
-    endpoint = next(
-        (
-            endpoint
-            for endpoint in config.endpoints or ()
-            if endpoint.vpc_id == interface.vpc_id
-            and endpoint.service_name == prefix_list.name
-            and (endpoint.endpoint_type or "").casefold() == "gateway"
-        ),
-        None,
-    )
+    endpoint = _gateway_endpoint(config, interface, prefix_list)
     routed = route is not None and route.target is Target.ENDPOINT
     return FoundPath(
         path=Path.AWS_SERVICE if endpoint is None and not routed else Path.GATEWAY_ENDPOINT,
@@ -316,6 +326,54 @@ def _to_service(
         endpoint=endpoint,
         prefix_list=prefix_list,
         route=route,
+    )
+
+
+def _gateway_endpoint(
+    config: NetConfig, interface: Interface, prefix_list: PrefixList
+) -> VpcEndpoint | None:
+    """Return the gateway endpoint of the interface's VPC for a service."""
+    return next(
+        (
+            endpoint
+            for endpoint in config.endpoints or ()
+            if endpoint.vpc_id == interface.vpc_id
+            and endpoint.service_name == prefix_list.name
+            and (endpoint.endpoint_type or "").casefold() == "gateway"
+        ),
+        None,
+    )
+
+
+def _may_be_of_anybody(
+    config: NetConfig,
+    interface: Interface,
+    packet: Packet,
+    logged: Logged,
+    prefix_list: PrefixList | None,
+) -> bool:
+    """Return whether any user of a service may have it send the packet."""
+    if not logged.asks:
+        return False
+    if prefix_list is None:
+        return logged.remote_service not in NOT_A_SERVICE | _SERVICES_OF_NO_STRANGERS
+    return not (
+        (prefix_list.name or "").endswith(_OF_NO_STRANGERS)
+        or _is_expected(config, interface, packet, prefix_list)
+    )
+
+
+def _is_expected(
+    config: NetConfig, interface: Interface, packet: Packet, listed: PrefixList
+) -> bool:
+    """Return whether a group of the interface lets the list in for the packet's port."""
+    reference = PrefixListReference(prefix_list_id=listed.prefix_list_id)
+    groups = (config.security_group(group_id) for group_id in interface.group_ids or ())
+    return any(
+        rule.peer == reference and is_for_port(rule, packet)
+        for group in groups
+        if group is not None
+        for rule in group.ingress or ()
     )
 
 
@@ -335,8 +393,7 @@ def _by_address(
     remote = _remote(packet, logged)
     if logged.path is not Path.INTERNET and not _may_be_public(remote, route):
         return FoundPath(path=Path.OTHER_NETWORK, route=route)
-    asks = logged.direction is FlowDirection.INGRESS and not logged.is_reply
-    if not asks or not _unreachable_from_internet(interface, remote):
+    if not logged.asks or not _unreachable_from_internet(interface, remote):
         return FoundPath(path=Path.INTERNET, route=route)
     before = load_balancer_before(config, interface, packet)
     return FoundPath(

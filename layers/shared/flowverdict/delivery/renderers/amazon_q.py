@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.alerts.model import Alert
 from flowverdict.core.untrusted import one_line
+from flowverdict.delivery.shown_ids import with_shown_ids
 from flowverdict.delivery.text import (
     chat_line,
     chosen,
@@ -50,6 +51,7 @@ _UNSAFE_IN_CODE = re.compile(r"```|[<>&]")
 
 def render(notification: Notification) -> str:
     """Return the JSON to publish within all limits; the text says if paragraphs did not fit."""
+    notification = with_shown_ids(notification)
     steps = (
         notification.next_steps
         if isinstance(notification, Alert) and not notification.is_over

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.alerts.model import Alert
 from flowverdict.core.untrusted import one_line
+from flowverdict.delivery.shown_ids import with_shown_ids
 from flowverdict.delivery.text import (
     chosen,
     copyable_commands,
@@ -55,7 +56,7 @@ def subject(notification: Notification) -> str:
     Reminders and endings are marked as such. In a subject that is too long, ids lose
     their middle; the text has the whole ids.
     """
-    text = f"[flowverdict {mark(notification)}] {notification.title}"
+    text = f"[flowverdict {mark(notification)}] {with_shown_ids(notification).title}"
     text = "".join(
         character if character.isascii() and character.isprintable() else "?" for character in text
     )
@@ -64,6 +65,7 @@ def subject(notification: Notification) -> str:
 
 def body(notification: Notification) -> str:
     """Return the text: what, why, how sure, the fix, where, how much, who, and where to look."""
+    notification = with_shown_ids(notification)
     blocks = (
         _alert_blocks(notification)
         if isinstance(notification, Alert)

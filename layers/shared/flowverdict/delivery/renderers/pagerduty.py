@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flowverdict.alerts.model import Alert, Severity, Status
 from flowverdict.core.formatting import isoformat
 from flowverdict.core.untrusted import one_line
+from flowverdict.delivery.shown_ids import with_shown_ids
 from flowverdict.delivery.text import (
     confidence_in_words,
     copyable_commands,
@@ -62,6 +63,7 @@ def event(notification: Notification, routing_key: str) -> dict[str, Any]:
     routing_key
         The integration's key of 32 characters.
     """
+    notification = with_shown_ids(notification)
     identity = {"routing_key": routing_key, "dedup_key": notification.fingerprint}
     if notification.status is Status.RESOLVED:
         return identity | {"event_action": "resolve"}

@@ -33,6 +33,7 @@ from slack_sdk.models.blocks import (
 from flowverdict.alerts.model import Alert, Kind, Severity
 from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.parts import Part, fitting
+from flowverdict.delivery.shown_ids import with_shown_ids
 from flowverdict.delivery.text import (
     chat_facts,
     chat_line,
@@ -92,8 +93,9 @@ def render(notification: Notification) -> str:
 
 def message(notification: Notification) -> dict[str, object]:
     """Return the ``text`` of the phone's notification and the ``blocks`` that the channel shows."""
+    title = with_shown_ids(notification).title
     return {
-        "text": chat_line(f"{mark(notification)}: {notification.title}", MAX_FALLBACK),
+        "text": chat_line(f"{mark(notification)}: {title}", MAX_FALLBACK),
         "blocks": [block.to_dict() for block in blocks(notification)],
     }
 
@@ -103,6 +105,7 @@ def blocks(notification: Notification) -> list[Block]:
 
     The last block names the parts that were left out.
     """
+    notification = with_shown_ids(notification)
     parts = list(
         _alert_parts(notification)
         if isinstance(notification, Alert)

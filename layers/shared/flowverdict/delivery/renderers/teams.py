@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import Alert, Severity
 from flowverdict.delivery.parts import Part, fitting
+from flowverdict.delivery.shown_ids import with_shown_ids
 from flowverdict.delivery.text import (
     chat_facts,
     copyable_commands,
@@ -97,6 +98,7 @@ def message(notification: Notification) -> Element:
 
     The last line of the card names the parts that were left out.
     """
+    notification = with_shown_ids(notification)
     parts = list(
         _alert_parts(notification)
         if isinstance(notification, Alert)

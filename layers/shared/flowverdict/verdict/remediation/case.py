@@ -34,6 +34,8 @@ class Case:
     ----------
     source_is_inside
         Whether the packet was sent from inside the organisation.
+    is_from_outside
+        Whether a host outside may have caused the packet by itself.
     blocker
         The blocking rule or groups as text, ``None`` where not known.
     """
@@ -43,6 +45,7 @@ class Case:
     rules_check: RulesCheck
     config: NetConfig
     source_is_inside: bool
+    is_from_outside: bool
     blocker: str | None
 
     @property

@@ -58,6 +58,8 @@ class _Problem(NamedTuple):
     protocol: int | None
     service_port: int | None
     blocker: str | None
+    # What an outsider may have caused has a fix of its own, made after the others.
+    is_from_outside: bool
 
 
 def plan_fixes(
@@ -122,7 +124,7 @@ def _plan(cases: Sequence[Case], open_offers: OpenOffers) -> list[_Planned]:
             found[index] = _Planned(None, NotAvailable(reason))
     ledger = Ledger(open_offers=open_offers)
     # In an order that does not depend on the order of the records.
-    for problem in sorted(problems, key=repr):
+    for problem in sorted(problems, key=lambda each: (each.is_from_outside, repr(each))):
         members = {index: _as_sent(trip_of(cases[index])) for index in problems[problem]}
         for index, fix in _solve(members, ledger).items():
             found[index] = _Planned(problem, fix)
@@ -133,7 +135,9 @@ def _plan(cases: Sequence[Case], open_offers: OpenOffers) -> list[_Planned]:
 
 
 def _key(problem: _Problem) -> str:
-    return hashlib.sha256(json.dumps(problem).encode()).hexdigest()[:16]
+    # Stored: without the last field, as earlier versions made it, but where that field is set.
+    parts = problem if problem.is_from_outside else problem[:-1]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 _PACKETS = {Leg.REQUEST: "requests", Leg.RESPONSE: "replies", Leg.UNKNOWN: "packets"}
@@ -146,9 +150,9 @@ def _title(problem: _Problem) -> str:
     return f"{protocol_name(problem.protocol)}{port} {_PACKETS[problem.leg]} blocked by {by}"
 
 
-def _smallest_first(problem: _Problem, fix: Remediation) -> tuple[bool, int, str]:
+def _smallest_first(problem: _Problem, fix: Remediation) -> tuple[bool, bool, int, str]:
     """Return what orders the fixes that need the same change: a plain small fix keeps it."""
-    return fix.if_wanted is not None, len(fix.changes), repr(problem)
+    return problem.is_from_outside, fix.if_wanted is not None, len(fix.changes), repr(problem)
 
 
 type _Offers = dict[tuple[str, str, int | None], Offer]
@@ -188,7 +192,8 @@ def _of_scans(cases: Sequence[Case]) -> set[int]:
     for index, case in enumerate(cases):
         if is_attempt(case.flow, case.verdict):
             place = place_of(case.flow, inside=case.source_is_inside)
-            attempts[place, str(case.flow.key.packet_source)].append(index)
+            source = str(case.flow.key.packet_source)
+            attempts[place, source, case.is_from_outside].append(index)
     return {
         index
         for indices in attempts.values()
@@ -211,6 +216,7 @@ def _problem_of(case: Case) -> _Problem:
         protocol=flow.key.protocol,
         service_port=service_port(flow, case.verdict.leg),
         blocker=case.blocker,
+        is_from_outside=case.is_from_outside,
     )
 
 

@@ -1,0 +1,301 @@
+"""The page: problems with evidence and fix, charts, noise, remote addresses, data quality.
+
+It is one file that shows everything without a script and without the network, in light and dark,
+on a telephone and on a desktop. Its policy (CSP) forbids scripts and everything that would have to
+be loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flowverdict.alerts.model import Alert, Severity
+from flowverdict.core.formatting import counted
+from flowverdict.delivery.page.charts import Bars, Link, bars, flow_map
+from flowverdict.delivery.page.html import document, element
+from flowverdict.delivery.page.style import STYLE
+from flowverdict.delivery.text import (
+    confidence_in_words,
+    copyable_commands,
+    fix_heading,
+    fix_notes,
+    how_much,
+    mark,
+    safe_url,
+    shared_commands,
+    when,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from xml.etree.ElementTree import Element
+
+    from flowverdict.alerts.model import Link as ConsoleLink
+    from flowverdict.alerts.model import Notice, Notification, RemediationText, Remote
+
+MAX_WHOLE = 200  # problems with all their details
+MAX_ROWS = 2_000  # problems after these, one row each
+MAX_LINKS = 24  # problems on the map
+_OPEN = {Severity.CRITICAL, Severity.HIGH}
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What a page shows.
+
+    Parameters
+    ----------
+    title, subtitle
+        What was read, and when.
+    totals
+        Counts with what they count, the most important first.
+    problems
+        The most severe first.
+    noise, lacks
+        One line each.
+    over_time
+        Charts of rejected records over time, with their titles.
+    remotes
+        The remote addresses of most rejected packets.
+    quality
+        What is known of the data: one line each.
+    """
+
+    title: str
+    subtitle: str
+    totals: Sequence[tuple[int, str]]
+    problems: Sequence[Notification] = ()
+    noise: Sequence[str] = ()
+    lacks: Sequence[str] = ()
+    over_time: Sequence[tuple[str, Bars]] = ()
+    remotes: Sequence[Remote] = field(default=())
+    quality: Sequence[str] = ()
+
+
+def render(page: Page) -> str:
+    """Return the page as HTML."""
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", name="referrer", content="no-referrer"),
+        element("title", page.title),
+        element("style", STYLE),
+    )
+    body = element("body", element("main", *_sections(page)))
+    return document(element("html", head, body, lang="en"))
+
+
+def _sections(page: Page) -> Iterator[Element]:
+    yield element(
+        "header",
+        element("h1", page.title),
+        element("p", page.subtitle, class_="quiet"),
+        element(
+            "ul",
+            *(element("li", element("b", f"{count:,}"), f" {what}") for count, what in page.totals),
+            class_="totals",
+        ),
+    )
+    links = [_link(each) for each in page.problems if isinstance(each, Alert)]
+    if links:
+        yield _section(
+            "Who could not reach whom",
+            flow_map("Rejected traffic, and the rule that stands between", links[:MAX_LINKS]),
+            *_rest(len(links), MAX_LINKS, "problem"),
+        )
+    if any(shown.intervals > 1 for _, shown in page.over_time):
+        yield _section("Over time", *(bars(title, shown) for title, shown in page.over_time))
+    yield _section(
+        "Problems",
+        *(
+            [_problem(each) for each in page.problems[:MAX_WHOLE]]
+            or [element("p", "Nothing here needs a fix.")]
+        ),
+        *_rows(page.problems[MAX_WHOLE:]),
+    )
+    if page.noise:
+        yield _section("Noise: nobody has to act", _list(page.noise))
+    if page.remotes:
+        yield _section("Remote addresses", _remotes(page.remotes))
+    if page.lacks:
+        yield _section("What would make this surer", _list(page.lacks))
+    if page.quality:
+        yield _section("Data", _list(page.quality))
+
+
+def _section(heading: str, *children: Element) -> Element:
+    return element("section", element("h2", heading), *children)
+
+
+def _list(lines: Iterable[str]) -> Element:
+    return element("ul", *(element("li", line) for line in lines))
+
+
+def _rest(count: int, most: int, noun: str) -> list[Element]:
+    more = count - most
+    return (
+        [element("p", f"and {counted(more, f'more {noun}')}", class_="quiet")] if more > 0 else []
+    )
+
+
+def _link(alert: Alert) -> Link:
+    near = _short(alert.local_end) or alert.near
+    far = _far(alert)
+    source, destination = (far, near) if alert.outbound is False else (near, far)
+    return Link(
+        source=source,
+        rule=alert.blocker or alert.verdict_caption,
+        destination=destination,
+        style=alert.severity,
+        records=alert.records,
+    )
+
+
+def _far(alert: Alert) -> str:
+    if alert.path == "internet":
+        return "the internet"
+    if alert.remote_count > 1:
+        return alert.far_network or f"{alert.remote_count:,} addresses"
+    named = _short(alert.remote_end)
+    if named is not None:
+        return named
+    return alert.top_remotes[0].address if alert.top_remotes else (alert.far or "an unknown end")
+
+
+def _short(end: str | None) -> str | None:
+    """Return what names an end: ``shop-web`` of ``instance i-0aaa (shop-web), eni-0aaa``."""
+    if end is None:
+        return None
+    name, _, inside = end.split(", ")[0].partition(" (")
+    return inside.removesuffix(")") if inside and name.startswith("instance ") else name
+
+
+def _problem(notification: Notification) -> Element:
+    heading = element(
+        "summary",
+        element("span", mark(notification), class_=f"badge {notification.severity}"),
+        f" {notification.title}",
+    )
+    parts = _alert(notification) if isinstance(notification, Alert) else _notice(notification)
+    attributes = {"open": "open"} if notification.severity in _OPEN else {}
+    return element(
+        "details", heading, *parts, class_="problem", id=notification.fingerprint, **attributes
+    )
+
+
+def _alert(alert: Alert) -> Iterator[Element]:
+    yield element("p", alert.summary)
+    yield element(
+        "dl",
+        *(
+            part
+            for label, text in _facts(alert).items()
+            if text
+            for part in (element("dt", label), element("dd", text))
+        ),
+    )
+    if alert.remediation is not None:
+        yield from _fix(alert.remediation)
+    elif alert.remediation_reason is not None:
+        yield element("p", element("b", "Fix: "), alert.remediation_reason)
+    for heading, lines in (
+        ("Why", [item.detail for item in alert.evidence]),
+        ("What to look at next", alert.next_steps),
+        ("This also explains", alert.explains),
+    ):
+        if lines:
+            yield element("h3", heading)
+            yield _list(lines)
+    yield from _places(alert.links)
+    yield element("p", f"Fingerprint {alert.fingerprint}", class_="quiet")
+
+
+def _facts(alert: Alert) -> dict[str, str]:
+    """Return what is known of an alert by its label; an empty text where nothing is."""
+    ends = (alert.local_end, alert.remote_end)
+    return {
+        "Who": "; ".join(end for end in ends if end is not None),
+        "Where": alert.scope,
+        "How much": how_much(alert),
+        "When": when(alert),
+        "Verdict": f"{alert.verdict_caption} ({confidence_in_words(alert)})",
+        "Service": alert.service,
+        "Owner": ", ".join(f"{name} {value}" for name, value in alert.owners),
+        "Path": "; ".join([*([alert.path] if alert.path else []), *alert.notes]),
+    }
+
+
+def _places(links: Sequence[ConsoleLink]) -> Iterator[Element]:
+    urls = [(link.title, safe_url(link.url)) for link in links]
+    shown = [element("li", element("a", title, href=url)) for title, url in urls if url]
+    if shown:
+        yield element("h3", "Where to look")
+        yield element("ul", *shown)
+
+
+def _fix(fix: RemediationText) -> Iterator[Element]:
+    yield element("h3", fix_heading(fix))
+    commands = copyable_commands(fix)
+    if commands is None:
+        yield element("p", "A name in the command has characters that cannot be shown.")
+        return
+    shared = shared_commands(fix)
+    if shared is not None:
+        note, lines = shared
+        yield element("p", note)
+        yield from _commands(lines.splitlines())
+    yield from _commands(commands.splitlines())
+    yield _list(fix_notes(fix))
+    if fix.undo and all(map(str.isprintable, fix.undo)):
+        yield element("h3", "Undo")
+        yield from _commands(fix.undo)
+
+
+def _commands(lines: Iterable[str]) -> Iterator[Element]:
+    for line in lines:
+        yield element("pre", element("code", line))
+
+
+def _notice(notice: Notice) -> Iterator[Element]:
+    yield element("p", notice.summary)
+    for section in notice.sections:
+        yield element("h3", section.heading)
+        yield _list(section.lines)
+
+
+def _rows(rest: Sequence[Notification]) -> Iterator[Element]:
+    if not rest:
+        return
+    rows = [
+        element(
+            "tr",
+            element("td", element("span", each.severity, class_=f"badge {each.severity}")),
+            element("td", each.title),
+            element("td", f"{each.records:,}", class_="number"),
+        )
+        for each in rest[:MAX_ROWS]
+    ]
+    yield _table(("Severity", "Problem", "Records"), rows)
+    yield from _rest(len(rest), MAX_ROWS, "problem")
+
+
+def _remotes(remotes: Sequence[Remote]) -> Element:
+    rows = [
+        element(
+            "tr",
+            element("td", remote.address),
+            element("td", f"{remote.flows:,}", class_="number"),
+            element("td", f"{remote.packets:,}", class_="number"),
+        )
+        for remote in remotes
+    ]
+    return _table(("Address", "Flows", "Packets"), rows)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Element]) -> Element:
+    head = element("thead", element("tr", *(element("th", text, scope="col") for text in heads)))
+    return element("div", element("table", head, element("tbody", *rows)), class_="wide")
