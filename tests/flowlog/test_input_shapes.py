@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flowverdict.core.errors import NotAFlowLogError, ObjectError
+from flowverdict.flowlog import shapes
 from flowverdict.flowlog.records import DEFAULT_FORMATS, KNOWN_FORMATS
 from flowverdict.verdict.batch import Batch
 from tests.helpers.input_samples import COUNTS, FIELDS, NAMED, READ, RECORDS, STREAM, envelope
@@ -189,10 +190,13 @@ def test_records_without_addresses_make_nothing_likely() -> None:
 
 
 @pytest.mark.slow
-def test_a_list_of_many_events_needs_no_more_memory_than_a_few() -> None:
+def test_a_list_of_many_events_needs_no_more_memory_than_a_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Two sizes of one JSON document, both longer than the bound of a document."""
+    monkeypatch.setattr(shapes, "MAX_PAYLOAD_BYTES", 100_000)
     peaks = []
-    for many in (60_000, 240_000):
+    for many in (2_000, 8_000):
         event = json.dumps({"timestamp": 1795694400000, "message": RECORDS[0]})
         content = b'{"events": [' + ",".join([event] * many).encode() + b"]}"
         batch = Batch()
@@ -208,3 +212,13 @@ def test_hostile_text_in_a_name_is_one_line() -> None:
     with pytest.raises(NotAFlowLogError) as caught:
         read(f"{' '.join(FIELDS)} \x1b[31mred\x07\n{RECORDS[0]} x\n".encode())
     assert re.fullmatch(r"[ -~]+", str(caught.value))
+
+
+@pytest.mark.parametrize("frame", ["{}\n", "2026-11-26T12:00:00.000Z {}\n", "1795694400000,{}\n"])
+def test_a_longer_format_that_begins_with_the_default_fields_is_not_read_as_the_default(
+    frame: str,
+) -> None:
+    """Else the packet's addresses, which follow, would be passed over without a word."""
+    further = "vpc-0a1b2c3d subnet-0a1b2c3d - 2 IPv4 203.0.113.9 10.0.1.5"
+    with pytest.raises(NotAFlowLogError, match="21 fields, the default format has 14"):
+        read("".join(frame.format(f"{record} {further}") for record in RECORDS).encode())

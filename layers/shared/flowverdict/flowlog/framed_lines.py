@@ -10,7 +10,7 @@ the record does not: it is the only run of words in the line that one of the for
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowverdict.core.addresses import address_of
 from flowverdict.flowlog.records import MalformedLine
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of `aws logs tail` on a terminal
 _MARKS = re.compile(r"""[\s,;|"'`\\\u2018-\u201f]+""")
+_MARKS_KEPT = re.compile(f"({_MARKS.pattern})")
 # The name and the number of a line that grep puts in front of it.
 _PLACE = re.compile(r"\s*\S*:(?=[^\s:]+\s)")
 # Words in front of and behind a record, of which no known frame has half as many: without a bound
@@ -41,7 +42,7 @@ class FramedLines:
 
     def __init__(self, formats: Sequence[RecordFormat]) -> None:
         self._formats = formats
-        self._frame: tuple[Callable[[str], list[str]], int, int] | None = None
+        self._frame: tuple[Callable[[str], _Words], int, int] | None = None
 
     def record_in(self, line: str) -> str | None:
         """Return the record in a line, its words separated by one blank; ``None`` without one.
@@ -50,11 +51,13 @@ class FramedLines:
         """
         if "\x1b" in line:
             line = _COLOURS.sub("", line)
-        for split in (str.split, _split_at_marks, _split_behind_place):
-            words = split(line)
+        for split in (_split_at_blanks, _split_at_marks, _split_behind_place):
+            found_words = split(line)
+            words = found_words.words
             found = {
                 (begin, len(words) - begin - width): " ".join(words[begin : begin + width])
                 for begin, width in self._runs(words)
+                if found_words.are_apart(begin, begin + width)
             }
             if len(found) == 1:
                 ((before, behind), record) = next(iter(found.items()))
@@ -73,12 +76,12 @@ class FramedLines:
         record = self.record_in(line)
         if record is not None:
             return record
-        if is_stray(line) or not _names_one(_split_at_marks(line)):
+        if is_stray(line) or not _names_one(_split_at_marks(line).words):
             return STRAY if line.strip() else line
         if self._frame is None:
             return line
         split, before, behind = self._frame
-        words = split(line)
+        words = split(line).words
         return " ".join(words[before : len(words) - behind]) or line
 
     def _runs(self, words: Sequence[str]) -> list[tuple[int, int]]:
@@ -106,12 +109,51 @@ def are_joined(line: str, formats: Sequence[RecordFormat]) -> bool:
     return records >= 2  # noqa: PLR2004 - several
 
 
-def _split_at_marks(line: str) -> list[str]:
-    return [word for word in _MARKS.split(line) if word]
+class _Words(NamedTuple):
+    """The words of a line, and what stands between each and the next."""
+
+    words: list[str]
+    gaps: list[str]
+
+    def are_apart(self, begin: int, end: int) -> bool:
+        """Whether the words from ``begin`` to ``end`` are all of a record, and not a part of it.
+
+        What follows a record is set off by another mark than its words are: else the record is of
+        another format, which only begins with these fields. In front of it may also be a time, a
+        name, or the number of an event.
+        """
+        if end - begin < 2:  # noqa: PLR2004 - a single word has no mark of its own
+            return len(self.words) == 1
+        inner = self.gaps[begin].strip(" ") or " "
+        if end < len(self.words) and (self.gaps[end - 1].strip(" ") or " ") == inner:
+            return False
+        if begin == 0 or (self.gaps[begin - 1].strip(" ") or " ") != inner:
+            return True
+        before = self.words[begin - 1]
+        is_number = before.isdigit() and len(before) < _EPOCH_DIGITS
+        return is_number is False and (before.isdigit() or not looks_like_a_record(before))
 
 
-def _split_behind_place(line: str) -> list[str]:
-    return _PLACE.sub("", line, count=1).split()
+_EPOCH_DIGITS = 13  # of a time in milliseconds; an account has twelve
+
+
+def _split_at_blanks(line: str) -> _Words:
+    parts = re.split(r"(\s+)", line.strip())
+    return _Words(parts[::2], parts[1::2])
+
+
+def _split_at_marks(line: str) -> _Words:
+    parts = _MARKS_KEPT.split(line)
+    words, gaps = parts[::2], parts[1::2]
+    if words and not words[0]:
+        words, gaps = words[1:], gaps[1:]
+    if words and not words[-1]:
+        words, gaps = words[:-1], gaps[:-1]
+    return _Words(words, gaps)
+
+
+def _split_behind_place(line: str) -> _Words:
+    return _split_at_blanks(_PLACE.sub("", line, count=1))
 
 
 def _reads(record_format: RecordFormat, text: str) -> bool:
@@ -148,7 +190,7 @@ def is_stray(line: str) -> bool:
 
     A damaged record is not stray: at least a third of its words look like a record's.
     """
-    words = _split_at_marks(line)
+    words = _split_at_marks(line).words
     alike = sum(looks_like_a_record(word) for word in words)
     return is_marked(line) or (
         alike * 3 < max(1, len(words)) and not any(map(_ID.fullmatch, words))
@@ -159,7 +201,7 @@ def is_marked(line: str) -> bool:
     """Whether a line begins as a comment, a prompt or a fence does, and is no damaged record."""
     if not _STRAY.match(line):
         return False
-    words = _split_at_marks(line)
+    words = _split_at_marks(line).words
     return sum(looks_like_a_record(word) for word in words) * 2 < max(1, len(words))
 
 
