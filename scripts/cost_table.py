@@ -327,7 +327,7 @@ class EventCalls:
 
 
 QUIET_EVENT = EventCalls(read_units=10, write_units=1, gets=0, puts=1, wait_ms=80)
-REJECTING_EVENT = EventCalls(read_units=18, write_units=13, gets=20, puts=3, wait_ms=400)
+REJECTING_EVENT = EventCalls(read_units=17, write_units=13, gets=20, puts=3, wait_ms=400)
 
 
 def direct_usd(interfaces: int, factor: float = 1.0) -> float:

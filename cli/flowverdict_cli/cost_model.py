@@ -126,7 +126,7 @@ _KEYS_PER_LIST = 1_000  # the maximum of one ListObjectsV2
 # An alert is just under 2 KB packed; units double in a transaction; its index entry moves, which is
 # a delete and a put. The window's contribution to the alert costs the same, without an index entry.
 _WRITES_PER_ALERT = 2 * 2 + 2 + 2 * 2
-_READS_PER_ALERT = 2  # the alert, and the alert that inhibits it
+_READS_PER_ALERT = 1  # the alert; of the few that another may inhibit, that one too
 # The mark that it was read, and up to when its flow log was read, with an index entry.
 _WRITES_PER_OBJECT = 1 + 2
 _READS_PER_OBJECT = 1 + 1

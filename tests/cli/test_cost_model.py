@@ -74,7 +74,7 @@ def test_reading_is_billed_by_what_it_uses() -> None:
         1_000 * 3 + 10 * 4 + 100 * 2 + 100 * 3 * 10
     )
     assert amounts["DynamoDB, on demand: read units"] == (
-        1_000 * 2 + 50 * 12 + 100 * 3 * 24 + 100 * 3 * 2
+        1_000 * 2 + 50 * 12 + 100 * 3 * 24 + 100 * 3
     )
 
 

@@ -79,7 +79,7 @@ LINES: dict[str, tuple[bytes, str]] = {
         REJECT.replace(b" eu-west-1 ", b" %s " % (b"x" * 3_000)),
         "out-of-range",
     ),
-    "an interface of 3,000 characters": (REJECT.replace(b"eni-", b"x" * 3_000), "id"),
+    "an interface of 3,000 characters": (REJECT.replace(b"eni-", b"x" * 3_000), "out-of-range"),
     "an account of letters": (REJECT.replace(b"123456789012", b"12345678901a"), "id"),
     "a VPC that steps up": (REJECT.replace(b"vpc-0123", b"../../0123"), "id"),
     "an action that is none": (REJECT.replace(b" REJECT ", b" DROP "), "action"),
@@ -174,7 +174,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "nothing but blank lines": (gzip.compress(b"\n" * MIB), "empty"),
     "gzip in gzip in gzip": (
         gzip.compress(gzip.compress(gzip.compress(HEADER + REJECT))),
-        "its first line is not a header",
+        "gzip in gzip, which is not read: unpack it once",
     ),
     "a bomb of NULs": (bomb(b"", bytes(MIB), 100), "its first line is over 65536 bytes long"),
     "a bomb that is no gzip in the end": (

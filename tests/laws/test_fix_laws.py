@@ -137,10 +137,17 @@ def named_by_entry(config: NetConfig, change: AclChange, probe: Probe) -> bool:
     )
 
 
+def groups_of_load_balancers(config: NetConfig) -> set[str]:
+    return {group for each in config.load_balancers or () for group in each.group_ids or ()}
+
+
 def peer_is(config: NetConfig, peer: Peer | None, address: Address) -> bool:
     match peer:
         case GroupReference():
-            return any(address in each.addresses for each in config.holders(peer.group_id))
+            # Clients of a load balancer that holds the group come with their own addresses.
+            return peer.group_id in groups_of_load_balancers(config) or any(
+                address in each.addresses for each in config.holders(peer.group_id)
+            )
         case PrefixListReference():
             listed = config.prefix_list(peer.prefix_list_id)
             return listed is not None and any(address in cidr for cidr in listed.cidrs or ())
@@ -166,6 +173,23 @@ def check(config: NetConfig, explanations: Sequence[Explanation]) -> None:
             assert any(named_by(config, change, probe) for change in rules), probe
     for change in changes:
         check_target(config, change)
+    for fix in fixes:
+        if any(lets_clients_in(config, change) for change in fix.changes):
+            assert "clients that come by load balancer " in fix.opens
+
+
+def lets_clients_in(config: NetConfig, change: Change) -> bool:
+    """Whether a rule lets in the clients of a load balancer that keeps their addresses."""
+    if isinstance(change, AclChange) or change.rule.egress:
+        return False
+    peer = change.rule.peer
+    return isinstance(peer, GroupReference) and any(
+        peer.group_id in (balancer.group_ids or ())
+        and balancer.arn in (group.load_balancer_arns or ())
+        for balancer in config.load_balancers or ()
+        for group in config.target_groups or ()
+        if group.preserve_client_ip is not False
+    )
 
 
 def check_numbers(config: NetConfig, changes: Sequence[Change]) -> None:

@@ -24,7 +24,7 @@ def with_shown_ids[N: Notification](notification: N) -> N:
     # Not a part of a longer word.
     pattern = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-])")
     replaced: N = _replaced(notification, pattern, shown)
-    return replaced
+    return replace(replaced, fingerprint=notification.fingerprint)  # ours, whatever an id is
 
 
 def _replaced(value: Any, pattern: re.Pattern[str], shown: dict[str, str]) -> Any:  # noqa: ANN401 - any field

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.core.formatting import counted
 from flowverdict.core.protocols import Protocol, protocol_name
+from flowverdict.core.untrusted import one_line
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.model import GroupReference, PrefixListReference, protocol_number
 from flowverdict.network.packet import PROTOCOLS_WITH_PORTS, PROTOCOLS_WITH_TYPES, Outcome, Packet
@@ -116,8 +117,33 @@ def _rule_opens(config: NetConfig, rule: SecurityGroupRule) -> str:
         what += f" port {port}"
     elif number in PROTOCOLS_WITH_TYPES and port not in {None, -1}:
         what += f" type {port}"
+    if not rule.egress:
+        far += _clients_in_words(config, rule.peer)
     client, server = (here, far) if rule.egress else (far, here)
     return f"lets {client} reach {what} of {server}"
+
+
+def _clients_in_words(config: NetConfig, peer: Peer | None) -> str:
+    """Return whom a group reference lets in besides its holders: clients of a load balancer.
+
+    Where a load balancer keeps its clients' addresses, a reference to the load balancer's own group
+    lets these clients in
+    (https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-security-groups.html).
+    """
+    if not isinstance(peer, GroupReference):
+        return ""
+    keeping = {
+        arn
+        for group in config.target_groups or ()
+        if group.preserve_client_ip is not False
+        for arn in group.load_balancer_arns or ()
+    }
+    names = [
+        one_line(each.name or each.arn)
+        for each in config.load_balancers or ()
+        if peer.group_id in (each.group_ids or ()) and each.arn in keeping
+    ]
+    return f" (and clients that come by load balancer {', '.join(sorted(names))})" if names else ""
 
 
 def _peer_in_words(config: NetConfig, peer: Peer | None) -> str:
