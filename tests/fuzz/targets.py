@@ -75,7 +75,7 @@ source aws.s3 Event
     s3:TestEvent time %2E%2E%2F ../ +"""
 _LOGS = "messageType DATA_MESSAGE CONTROL_MESSAGE owner logGroup logStream logEvents id message"
 _WRAPPINGS = r"""events results field value @message @timestamp srcAddr dst_addr ResultSet Rows
-    Data VarCharValue EVENTS ``` # $ | , ; \t \" \ufeff 2026-11-26T12:00:00.000Z"""
+    Data VarCharValue EVENTS ``` # $ | , ; \x09 " \xEF\xBB\xBF 2026-11-26T12:00:00.000Z"""
 _POLICY = """version minimum_severity silences expected match until reason cidr port interface_id \
 vpc_id
     verdict"""
