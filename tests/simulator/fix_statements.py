@@ -18,7 +18,10 @@ _ENTRY = re.compile(
     r" (?:from|to) (?P<block>\S+)"
 )
 _RULE = re.compile(r"lets (?P<client>.+) reach (?P<what>.+?) of (?P<server>.+)")
-_HOLDERS = re.compile(r"(?:(?P<count>\d+) interfaces?|every interface) with (?P<group>sg-\S+)")
+_HOLDERS = re.compile(
+    r"(?:(?P<count>\d+) interfaces?|every interface) with (?P<group>sg-\S+)"
+    r"(?: \(and clients that come by load balancer [^()]+\))?"
+)
 _LIST = re.compile(r"(?:.+ \()?(?P<list>pl-\w+)\)?")
 _WHAT = re.compile(
     r"(?P<name>all traffic|protocol \d+|\w+)(?: (?:to )?ports? (?P<first>\d+)(?:-(?P<last>\d+))?)?"
