@@ -72,7 +72,7 @@ class Noise:
 
     def __str__(self) -> str:
         """Return the noise in one line."""
-        sources = counted(self.addresses, "address").replace("addresss", "addresses")
+        sources = "1 address" if self.addresses == 1 else f"{self.addresses:,} addresses"
         most = f", most {self.busiest}" if self.addresses > 1 and self.busiest is not None else ""
         if self.addresses == 1 and self.busiest is not None:
             sources = self.busiest
@@ -182,7 +182,7 @@ def _lacks(explained: Explained) -> Iterator[str]:
             "No rules: --rules FILE (flowverdict snapshot writes it) names the rule that blocks "
             "and gives the fix."
         )
-    if not batch.counts.accepted:
+    if batch.counts.accepted == 0:
         yield (
             "Only rejected records: without the accepted ones a reply cannot be told from a "
             "request for sure."

@@ -51,7 +51,8 @@ def page_of(explained: Explained) -> str:
     batch, readings, errors = read.batch, read.readings, read.errors
     counts = batch.counts
     first = min(_starts(explanations), default=None)
-    last = max((each.flow.traffic.last_end or 0 for each in explanations), default=None)
+    ends = (each.flow.traffic.last_end for each in explanations)
+    last = max((end for end in ends if end is not None), default=first)
     period = "" if first is None else f", {isoformat(first)} to {isoformat(last)}"
     return render(
         Page(

@@ -51,13 +51,13 @@ def bars(title: str, shown: Bars) -> Element:
     """Return stacked bars with a legend."""
     count = shown.intervals
     totals = [sum(counts[at] for counts in shown.series.values()) for at in range(count)]
-    highest = max(totals, default=0) or 1
+    highest = max((1, *totals))
     width = _WIDTH / max(count, 1)
     parts = [element("title", title)]
     for at in range(count):
         top = float(_ABOVE + _HEIGHT)
         for number, (name, counts) in enumerate(shown.series.items()):
-            if not counts[at]:
+            if counts[at] == 0:
                 continue
             height = max(counts[at] / highest * _HEIGHT, 1.0)
             top -= height

@@ -16,15 +16,14 @@ from flowverdict.delivery.page.charts import Bars, Link, bars, flow_map
 from flowverdict.delivery.page.html import document, element
 from flowverdict.delivery.page.style import STYLE
 from flowverdict.delivery.text import (
-    confidence_in_words,
+    chosen,
     copyable_commands,
+    facts,
     fix_heading,
     fix_notes,
-    how_much,
     mark,
     safe_url,
     shared_commands,
-    when,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 MAX_WHOLE = 200  # problems with all their details
 MAX_ROWS = 2_000  # problems after these, one row each
 MAX_LINKS = 24  # problems on the map
+_FACTS = ("From/to", "Where", "How much", "When", "Verdict", "Service", "Owner", "Path")
 _OPEN = {Severity.CRITICAL, Severity.HIGH}
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -193,8 +193,7 @@ def _alert(alert: Alert) -> Iterator[Element]:
         "dl",
         *(
             part
-            for label, text in _facts(alert).items()
-            if text
+            for label, text in chosen(facts(alert), _FACTS)
             for part in (element("dt", label), element("dd", text))
         ),
     )
@@ -212,21 +211,6 @@ def _alert(alert: Alert) -> Iterator[Element]:
             yield _list(lines)
     yield from _places(alert.links)
     yield element("p", f"Fingerprint {alert.fingerprint}", class_="quiet")
-
-
-def _facts(alert: Alert) -> dict[str, str]:
-    """Return what is known of an alert by its label; an empty text where nothing is."""
-    ends = (alert.local_end, alert.remote_end)
-    return {
-        "Who": "; ".join(end for end in ends if end is not None),
-        "Where": alert.scope,
-        "How much": how_much(alert),
-        "When": when(alert),
-        "Verdict": f"{alert.verdict_caption} ({confidence_in_words(alert)})",
-        "Service": alert.service,
-        "Owner": ", ".join(f"{name} {value}" for name, value in alert.owners),
-        "Path": "; ".join([*([alert.path] if alert.path else []), *alert.notes]),
-    }
 
 
 def _places(links: Sequence[ConsoleLink]) -> Iterator[Element]:
