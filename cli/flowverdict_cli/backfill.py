@@ -8,8 +8,6 @@ counts once.
 
 from __future__ import annotations
 
-import sys
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import batched
 from pathlib import Path
@@ -18,8 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from flowverdict.core.aws_client import error_code
 from flowverdict.core.errors import FlowVerdictError
@@ -29,13 +26,16 @@ from flowverdict.lifecycle.dynamodb import KEPT
 from flowverdict_cli import cost_model
 from flowverdict_cli.backfill_listing import Location, Skipped, Tally, list_objects
 from flowverdict_cli.backfill_queue import Pace, Queue, State, StateFile, Task, default_state_path
+from flowverdict_cli.progress import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from botocore.client import BaseClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
+    from rich.progress import Progress
 
     from flowverdict_cli.backfill_listing import HistoryObject, Selection
 
@@ -371,16 +371,12 @@ class Backfill:
                     )
 
 
-@contextmanager
-def _progress() -> Iterator[Progress]:
+def _progress() -> AbstractContextManager[Progress]:
     """Show a progress bar on a terminal."""
-    console = Console(stderr=True, highlight=False)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    progress = Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
-    with progress:
-        yield progress
+    return shown(*columns)

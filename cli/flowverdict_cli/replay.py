@@ -21,7 +21,7 @@ from flowverdict.delivery.renderers import RENDERERS
 from flowverdict.delivery.webhook import Webhook
 from flowverdict.flowlog.records import DEFAULT_FORMAT
 from flowverdict_cli.explain import console_for_stdout
-from flowverdict_cli.local_aws import local_aws
+from flowverdict_cli.local_aws import has_records, local_aws, rules_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from flowverdict.alerts.model import Notification
+    from flowverdict.verdict.batch import FixedConfig
     from flowverdict_cli.local_aws import Email, Invocation, LocalAws
 
 
@@ -112,6 +113,8 @@ class Replay:
         Addresses to post the alerts to, by the name of their channel.
     later
         Whether time passes after the last event.
+    rules
+        The rules that the functions read, in place of those of the sample VPC.
     """
 
     objects: Path | None = None
@@ -120,6 +123,7 @@ class Replay:
     webhooks: Mapping[str, str] = field(default_factory=dict)
     later: bool = False
     verbose: bool = False
+    rules: FixedConfig | None = None
 
     def run(self, events: Sequence[Path]) -> bool:
         """Replay the events in their order; return whether nothing failed.
@@ -133,9 +137,10 @@ class Replay:
         webhooks = [Webhook(load_channel(name), address) for name, address in self.webhooks.items()]
         console = console_for_stdout()
         failed = False
-        with local_aws() as aws:
-            aws.make_samples()
+        with local_aws() as aws, rules_in_place(self.rules):
             for path, event in loaded:
+                if has_records(event):
+                    aws.make_samples()
                 failed |= self._replay_event(aws, console, path, event, webhooks)
             if self.later:
                 aws.later()
