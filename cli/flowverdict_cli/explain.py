@@ -152,20 +152,25 @@ def read_files(
 class Explained:
     """The rejected flows of files that are shown, and what is known of the files.
 
-    ``least`` is the least severity of the problems that are shown.
+    ``least`` is the least severity of the problems that are shown; ``some_left_out`` is whether
+    filters left out flows.
     """
 
     read: FilesRead
     explanations: Sequence[Explanation]
     has_rules: bool
     least: Severity
+    some_left_out: bool
 
 
 def explained(read: FilesRead, configs: FixedConfig | None, selection: Selection) -> Explained:
     """Explain all rejected flows, and keep those that are selected."""
+    explanations = read.batch.explanations(configs)
+    shown = [each for each in explanations if each in selection]
     return Explained(
         read=read,
-        explanations=[each for each in read.batch.explanations(configs) if each in selection],
+        explanations=shown,
+        some_left_out=len(shown) < len(explanations),
         has_rules=configs is not None,
         least=selection.severity or Severity.INFO,
     )

@@ -25,7 +25,7 @@ class Selection:
     is explained first: what is not shown may be the request that explains a reply.
     """
 
-    period: Period
+    period: Period | None = None
     severity: Severity | None = None
     interface: str | None = None
     vpc: str | None = None
@@ -49,6 +49,8 @@ class Selection:
 
     def _is_of_period(self, flow: RejectedFlow) -> bool:
         """Whether the flow's records are of the period; one without times may be of any."""
+        if self.period is None:
+            return True
         first, last = flow.traffic.first_start, flow.traffic.last_end
         first, last = last if first is None else first, first if last is None else last
         if first is None or last is None:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 SHOP = ROOT / "tests" / "scenarios" / "shop.config.json"
 LOG = ROOT / "tests" / "scenarios" / "rules-inbound-request.log"
 SAMPLES = sorted((ROOT / "events" / "objects").rglob("*.log"))[:2]
-DELIVERY = ROOT / "events" / "s3-object-created.json"
+DELIVERY = ROOT / "events" / "sqs-s3-delivery.json"
 
 
 @time_machine.travel("2026-11-22T12:06:00Z", tick=False)  # the time when the rules were read
@@ -61,6 +61,8 @@ def test_account_that_aws_does_not_show_is_one_line_and_exit_2(
         raise NotReadError("ec2:DescribeVpcs", "UnauthorizedOperation", denied=True)
 
     monkeypatch.setattr(snapshot, "read_snapshot", denied)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     outcome = run(*command)
     assert (outcome.code, outcome.out) == (2, "")

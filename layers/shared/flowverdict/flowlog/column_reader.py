@@ -265,6 +265,7 @@ class _ChunkReader:
         line_ends: Integers,
     ) -> None:
         interfaces, hashes = fields.hashes(self._seed)
+        services = fields.services(interfaces, self._seed) if self._reader.with_services else None
         starts, ends = fields.times.get("start"), fields.times.get("end", fields.times.get("start"))
         for window, window_rows in self._by_window(ends, rows):
             facts = self.interfaces.setdefault(window, Interfaces(self._text))
@@ -287,6 +288,7 @@ class _ChunkReader:
                     starts=not_logged if starts is None else _narrow(starts[accepted]),
                     ends=not_logged if ends is None else _narrow(ends[accepted]),
                     flags=not_logged if fields.flags is None else fields.flags[accepted],
+                    services=None if services is None else services[accepted],
                 )
                 self._sink.accepted(window, flows)
 

@@ -10,6 +10,7 @@ import sys
 import zlib
 from array import array
 from bisect import bisect_left
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -85,10 +86,15 @@ class AcceptedFlowIndex:
         self._table: dict[int, Activity] = {}
         self._columns: list[AcceptedFlows] = []
         self._packed: list[tuple[bytes, ...]] = []
+        self._services: dict[int, int] = {}  # of the flows in the table, by their hashes
 
     def add(self, hashed: int, start: int | None, end: int | None, flags: int | None) -> None:
         """Add a record of a flow."""
         self._table.setdefault(hashed, Activity()).widen(start, end, flags)
+
+    def add_service(self, hashed: int, service: int) -> None:
+        """Note what a flow of ``add`` goes to."""
+        self._services[hashed] = service
 
     def add_columns(self, flows: AcceptedFlows) -> None:
         """Add many records, in any order."""
@@ -98,6 +104,7 @@ class AcceptedFlowIndex:
         """Add the flows of another index."""
         for hashed, seen in other._table.items():
             self.add(hashed, seen.first_start, seen.last_end, seen.tcp_flags)
+        self._services |= other._services
         self._columns += other._columns
         self._packed += other._packed
 
@@ -140,6 +147,27 @@ class AcceptedFlowIndex:
                     _or_none(starts[row]), _or_none(ends[row]), _or_none(flag_column[row])
                 )
         return found
+
+    def count_by_service(self, services: AbstractSet[int]) -> Counter[int]:
+        """Return how many flows go to each of these services (``flow_hash.service_hash``).
+
+        Packed flows have no services and are not counted.
+        """
+        found: defaultdict[int, set[int]] = defaultdict(set)
+        for hashed, service in self._services.items():
+            if service in services:
+                found[service].add(hashed)
+        for flows in self._columns:
+            if isinstance(flows.services, array):
+                for row, service in enumerate(flows.services):
+                    if service in services:
+                        found[service].add(flows.hashes[row])
+            elif flows.services is not None and services:
+                from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - as above
+
+                for service, hashed in accepted_numpy.of_services(flows, services):
+                    found[service].add(hashed)
+        return Counter({service: len(hashes) for service, hashes in found.items()})
 
     def pack(self) -> bytes:
         """Return the added flows as bytes, sorted by hash: equal flows give equal bytes.

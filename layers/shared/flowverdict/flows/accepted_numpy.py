@@ -45,6 +45,17 @@ def rows_of(
         )
 
 
+def of_services(flows: AcceptedFlows, services: Collection[int]) -> Iterator[tuple[int, int]]:
+    """Iterate over service and hash of the flows that go to one of these services."""
+    column = np.asarray(flows.services, np.uint32)
+    wanted = np.sort(np.fromiter(services, np.uint32, len(services)))
+    may_be = np.zeros(1 << 16, np.bool_)
+    may_be[wanted >> 16] = True
+    rows = np.flatnonzero(may_be[column >> 16])
+    rows = rows[np.isin(column[rows], wanted)]
+    yield from zip(column[rows].tolist(), np.asarray(flows.hashes)[rows].tolist(), strict=True)
+
+
 def search(required: Collection[int]) -> Callable[[Column], list[int]]:
     """Return what finds the rows of a sorted column of hashes that hold one of these."""
     required_hashes = np.sort(np.fromiter(required, np.uint64, len(required)))
