@@ -99,6 +99,7 @@ class Batch:
             raise
         for window_flows in flows.windows.values():
             self.flows.merge(window_flows, spent=True)
+        self.flows.accepted_index.shrink()
         self.counts.merge(reading.counts)
         return reading
 
