@@ -255,12 +255,23 @@ def replay(  # noqa: PLR0913 - one argument for each option
 
 
 @cli.command()
-def demo() -> None:
-    """Replay the project's sample events and show their alerts."""
+@click.option(
+    "--output",
+    type=click.Choice(["short", "json", *RENDERERS]),
+    default="short",
+    show_default=True,
+    help="short: a few lines for each alert. The others: whole messages, as `replay` shows them.",
+)
+def demo(output: str) -> None:
+    """Replay the project's sample events, and say what was seen and what to try next."""
     require("replay", "demo")
-    from flowverdict_cli import replay  # noqa: PLC0415 - moto takes a second to import
+    from flowverdict_cli import demo, replay  # noqa: PLC0415 - moto takes a second to import
 
-    if not replay.demo():
+    if output == demo.SHORT:
+        succeeded = demo.run()
+    else:
+        succeeded = replay.Replay(later=True, output=output).run(replay.demo_events())
+    if not succeeded:
         sys.exit(EXIT_FAILED)
 
 
@@ -369,7 +380,8 @@ def check(  # noqa: PLR0913, PLR0917 - one argument for each option
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Print what would be sent, the duration and the cost; send nothing.",
+    help="Print what would be sent, the duration and the cost; send nothing. The stack need not be "
+    "there yet.",
 )
 @click.option(
     "--region", metavar="REGION", help="Region of the stack. Default: the AWS configuration's."
@@ -427,6 +439,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - one argument for each option
         region=region,
         rate=rate,
         state=state,
+        dry_run=dry_run,
     )
     prepared = backfill.Backfill(request)
     if dry_run:
