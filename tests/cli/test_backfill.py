@@ -199,7 +199,7 @@ def test_a_dry_run_needs_no_stack(stage: Stage) -> None:
         "would be sent: 1 object, 2 bytes",
     ]
     code, _, err = stage.run()
-    assert (code, err) == (2, f"flowverdict: no stack 'flowverdict' in eu-west-1\n")
+    assert (code, err) == (2, "flowverdict: no stack 'flowverdict' in eu-west-1\n")
 
 
 @pytest.mark.slow
