@@ -24,7 +24,7 @@ from flowverdict.alerts.model import (
 )
 from flowverdict.core.availability import NotAvailable
 from flowverdict.core.formatting import common_network, cut, cut_or_none, with_port
-from flowverdict.core.protocols import WELL_KNOWN_PORTS, has_ports, protocol_name
+from flowverdict.core.protocols import has_ports, protocol_name, service_name
 from flowverdict.core.untrusted import one_line
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flows.model import TrafficTotals
@@ -183,7 +183,7 @@ def service_in_words(protocol: int | None, port: int | None) -> str:
     name = protocol_name(protocol)
     if port is None:
         return f"{name}, high ports" if has_ports(protocol) else name
-    known = WELL_KNOWN_PORTS.get(port)
+    known = service_name(protocol, port)
     return f"{name} {port}" + ("" if known is None else f" ({known})")
 
 
