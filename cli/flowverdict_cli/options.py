@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from flowverdict.delivery.renderers import RENDERERS
 
@@ -43,6 +44,17 @@ class _Member(click.ParamType):  # type: ignore[type-arg]  # generic since click
             self.fail(
                 f"{value!r} is not one of {', '.join(str(each) for each in members)}", param, ctx
             )
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Return the members that begin with what is typed."""
+        members: type[Enum] = getattr(import_module(self._module), self.name)
+        names = (str(each.value) for each in members)
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 class _Range(click.ParamType):  # type: ignore[type-arg]  # as above
