@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from flowverdict.delivery.renderers import RENDERERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from enum import Enum
+
+    from click.shell_completion import CompletionItem
 
     from flowverdict.core.addresses import Network
 
@@ -52,6 +53,8 @@ class _Member(click.ParamType):  # type: ignore[type-arg]  # generic since click
         incomplete: str,
     ) -> list[CompletionItem]:
         """Return the members that begin with what is typed."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - --help starts fast
+
         members: type[Enum] = getattr(import_module(self._module), self.name)
         names = (str(each.value) for each in members)
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
