@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flowverdict.core.aws_client import error_code
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.core.formatting import counted, isoformat
 from flowverdict.core.untrusted import one_line
@@ -29,9 +28,10 @@ from flowverdict.lifecycle.dynamodb import KEPT
 from flowverdict_cli import cost_model
 from flowverdict_cli.backfill_listing import Location, Skipped, Tally, list_objects
 from flowverdict_cli.backfill_queue import Pace, Queue, State, StateFile, Task, default_state_path
+from flowverdict_cli.stack import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from botocore.client import BaseClient
     from mypy_boto3_s3 import S3Client
@@ -116,7 +116,8 @@ def find_queue(clients: Clients, stack_name: str, bucket: str) -> str:
     FlowVerdictError
         The stack does not exist, cannot be described, lacks the output, or reads another bucket.
     """
-    outputs = _outputs(clients, stack_name)
+    client = clients.get("cloudformation")
+    outputs = describe(client, stack_name, "--queue-url avoids this call").outputs
     url = outputs.get(QUEUE_OUTPUT)
     if url is None:
         raise FlowVerdictError(
@@ -131,26 +132,6 @@ def find_queue(clients: Clients, stack_name: str, bucket: str) -> str:
             "use --queue-url"
         )
     return url
-
-
-def _outputs(clients: Clients, stack_name: str) -> Mapping[str, str]:
-    client = cast("Any", clients.get("cloudformation"))
-    try:
-        (stack,) = client.describe_stacks(StackName=stack_name)["Stacks"]
-    except ClientError as error:
-        code = error_code(error)
-        if code == "ValidationError":  # what CloudFormation answers for a stack that does not exist
-            raise FlowVerdictError(
-                f"no stack {stack_name!a} in {client.meta.region_name}"
-            ) from error
-        raise FlowVerdictError(
-            f"cloudformation:DescribeStacks: {code}; --queue-url avoids this call"
-        ) from error
-    except BotoCoreError as error:
-        raise FlowVerdictError(f"cloudformation:DescribeStacks: {error}") from error
-    return {
-        str(output["OutputKey"]): str(output["OutputValue"]) for output in stack.get("Outputs", [])
-    }
 
 
 # --- messages to the user
