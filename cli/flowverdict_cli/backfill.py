@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from flowverdict.core.aws_client import error_code
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.core.formatting import counted, isoformat
 from flowverdict.core.untrusted import one_line
@@ -27,9 +26,10 @@ from flowverdict_cli import cost_model
 from flowverdict_cli.backfill_listing import Location, Skipped, Tally, list_objects
 from flowverdict_cli.backfill_queue import Pace, Queue, State, StateFile, Task, default_state_path
 from flowverdict_cli.progress import shown
+from flowverdict_cli.stack import NoStackError, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from botocore.client import BaseClient
@@ -79,10 +79,6 @@ class Request:
     dry_run: bool = False
 
 
-class NoStackError(FlowVerdictError):
-    """The stack does not exist."""
-
-
 @dataclass(slots=True)
 class Clients:
     """Clients with the user's own configuration and credentials, created on first use."""
@@ -124,7 +120,8 @@ def find_queue(clients: Clients, stack_name: str, bucket: str) -> str:
         The stack cannot be described, lacks the output, or reads another bucket; ``NoStackError``
         where it does not exist.
     """
-    outputs = _outputs(clients, stack_name)
+    client = clients.get("cloudformation")
+    outputs = describe(client, stack_name, "--queue-url avoids this call").outputs
     url = outputs.get(QUEUE_OUTPUT)
     if url is None:
         raise FlowVerdictError(
@@ -139,24 +136,6 @@ def find_queue(clients: Clients, stack_name: str, bucket: str) -> str:
             "use --queue-url"
         )
     return url
-
-
-def _outputs(clients: Clients, stack_name: str) -> Mapping[str, str]:
-    client = cast("Any", clients.get("cloudformation"))
-    try:
-        (stack,) = client.describe_stacks(StackName=stack_name)["Stacks"]
-    except ClientError as error:
-        code = error_code(error)
-        if code == "ValidationError":  # what CloudFormation answers for a stack that does not exist
-            raise NoStackError(f"no stack {stack_name!a} in {client.meta.region_name}") from error
-        raise FlowVerdictError(
-            f"cloudformation:DescribeStacks: {code}; --queue-url avoids this call"
-        ) from error
-    except BotoCoreError as error:
-        raise FlowVerdictError(f"cloudformation:DescribeStacks: {error}") from error
-    return {
-        str(output["OutputKey"]): str(output["OutputValue"]) for output in stack.get("Outputs", [])
-    }
 
 
 # --- messages to the user

@@ -17,6 +17,7 @@ from flowverdict.core.errors import FlowVerdictError, PolicyError
 from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.channels import CHANNELS
 from flowverdict.delivery.renderers import RENDERERS
+from flowverdict_cli.alerts_commands import alerts
 from flowverdict_cli.extras import require
 from flowverdict_cli.options import EXIT_USAGE, OUTPUTS, reading, rules_option, selecting
 
@@ -447,6 +448,9 @@ def backfill(  # noqa: PLR0913, PLR0917 - one argument for each option
         prepared.dry_run()
     elif not prepared.run():
         sys.exit(EXIT_FAILED)
+
+
+cli.add_command(alerts)
 
 
 def run() -> None:

@@ -123,6 +123,11 @@ def _urgency(key: GroupKey, members: Iterable[Explanation]) -> Urgency:
     return urgency(severity, first_seen, key.fingerprint)
 
 
+def fingerprint_of(explanation: Explanation) -> str:
+    """Return the fingerprint of the alert that a flow belongs to unless it is part of a scan."""
+    return _key(explanation).fingerprint
+
+
 def _key(explanation: Explanation) -> GroupKey:
     flow, verdict = explanation.flow, explanation.verdict
     if verdict.kind in TRANSIT_GATEWAY_KINDS:

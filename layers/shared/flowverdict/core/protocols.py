@@ -170,6 +170,12 @@ def _registered(table: str) -> Mapping[int, str]:
     return found
 
 
+def protocol_number(name: str) -> int | None:
+    """Return the number of a protocol that ``protocol_name`` names, in any case of letters."""
+    wanted = name.casefold()
+    return next((n for n, known in _PROTOCOL_NAMES.items() if known.casefold() == wanted), None)
+
+
 def is_service_port(port: int) -> bool:
     """Whether a service is likely to listen on the port."""
     return port < SYSTEM_PORTS_END or port in WELL_KNOWN_PORTS
