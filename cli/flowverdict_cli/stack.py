@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+class NoStackError(FlowVerdictError):
+    """The stack does not exist."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
     """The outputs and parameters of a stack."""
@@ -33,16 +37,14 @@ def describe(client: Any, stack_name: str, otherwise: str) -> Stack:  # noqa: AN
     Raises
     ------
     FlowVerdictError
-        The stack does not exist or cannot be described.
+        The stack cannot be described; ``NoStackError`` where it does not exist.
     """
     try:
         (stack,) = client.describe_stacks(StackName=stack_name)["Stacks"]
     except ClientError as error:
         code = error_code(error)
         if code == "ValidationError":  # what CloudFormation answers for a stack that does not exist
-            raise FlowVerdictError(
-                f"no stack {stack_name!a} in {client.meta.region_name}"
-            ) from error
+            raise NoStackError(f"no stack {stack_name!a} in {client.meta.region_name}") from error
         raise FlowVerdictError(f"cloudformation:DescribeStacks: {code}; {otherwise}") from error
     except BotoCoreError as error:
         raise FlowVerdictError(f"cloudformation:DescribeStacks: {error}") from error
