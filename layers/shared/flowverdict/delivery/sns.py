@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from flowverdict.alerts.model import Alert
 from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import DeliveryError
+from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
 from flowverdict.delivery.renderers import amazon_q, email
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class SnsTopics:
         Receives the text of an email with its subject; ``None`` for no email.
     chat_topic_arn
         Receives custom notifications of Amazon Q Developer in chat applications; ``None`` for none.
+    settings
+        The time zone of the mail, and where its links lead.
     """
 
     def __init__(
@@ -96,11 +99,13 @@ class SnsTopics:
         alert_topic_arn: str,
         email_topic_arn: str | None = None,
         chat_topic_arn: str | None = None,
+        settings: MessageSettings = DEFAULTS,
     ) -> None:
         self._client = reject_malformed_responses(client)
         self._alert_topic_arn = alert_topic_arn
         self._email_topic_arn = email_topic_arn
         self._chat_topic_arn = chat_topic_arn
+        self._settings = settings
 
     def publish(self, notification: Notification) -> None:
         """Publish one notification to every topic.
@@ -113,7 +118,9 @@ class SnsTopics:
         """
         self._send(self._alert_topic_arn, notification, notification.to_json())
         if self._email_topic_arn is not None:
-            self._send(self._email_topic_arn, notification, email.body(notification))
+            self._send(
+                self._email_topic_arn, notification, email.body(notification, self._settings)
+            )
         if self._chat_topic_arn is not None:
             self._send(self._chat_topic_arn, notification, amazon_q.render(notification))
 
