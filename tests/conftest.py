@@ -18,13 +18,21 @@ if TYPE_CHECKING:
 # How many examples a law gets, chosen by HYPOTHESIS_PROFILE: `dev` for `make test`, `ci` for
 # `make test-all`, `nightly` for a long search. No deadline: the first example pays for imports, and
 # a busy machine fails no law.
-for _profile, _examples in {"dev": 8, "ci": 100, "nightly": 1_000}.items():
+for _profile, _examples in {"dev": 8, "ci": 40, "nightly": 1_000}.items():
     settings.register_profile(_profile, max_examples=_examples, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 # Often enough that the worlds of earlier tests, which are full of cycles, do not pile up.
 _GC_THRESHOLD = (200_000, 10, 10)
 gc.disable()  # until all modules are imported: they make objects that stay
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file on one worker of `--dist loadgroup`, but for those `apart`."""
+    for item in items:
+        if item.get_closest_marker("apart") is None:
+            item.add_marker(pytest.mark.xdist_group(item.location[0]))
 
 
 def pytest_collection_finish() -> None:

@@ -26,12 +26,15 @@ from flowverdict.delivery.text import (
     split_command,
     when,
 )
+from flowverdict_cli import connections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from flowverdict.alerts.grouping import Members
     from flowverdict.alerts.model import Notice, Notification, RemediationText
     from flowverdict.flows.model import RejectedFlow
+    from flowverdict_cli.connections import Connections
     from flowverdict_cli.explain import Explained
 
 MAX_WHOLE = 50  # problems that are shown whole; further problems are one line each
@@ -95,11 +98,15 @@ class Answer:
         The rest, the most records first.
     lacks
         What the input lacks that would make the answer surer, one sentence each.
+    connections
+        How many connections of how many failed, by the fingerprint of a problem; only where the
+        input shows it.
     """
 
     problems: tuple[Notification, ...]
     noise: tuple[Noise, ...]
     lacks: tuple[str, ...]
+    connections: Mapping[str, Connections]
 
     @property
     def noise_records(self) -> int:
@@ -107,21 +114,29 @@ class Answer:
         return sum(each.records for each in self.noise)
 
 
-def notifications(explained: Explained) -> list[Notification]:
-    """Return the alerts and notices for explained flows, the most severe first."""
-    found = detections(explained.explanations, explained.read.batch.flows)
+def notifications(explained: Explained, members: Members | None = None) -> list[Notification]:
+    """Return the alerts and notices for explained flows, the most severe first.
+
+    The flows of the alerts are put into ``members`` (``grouping.group``).
+    """
+    found = detections(explained.explanations, explained.read.batch.flows, members)
     shown = (each.notification for each in found)
     return [each for each in shown if each.severity.rank <= explained.least.rank]
 
 
 def answer_of(explained: Explained) -> Answer:
     """Return the answer to explained flows."""
-    shown = notifications(explained)
+    members: Members = {}
+    shown = notifications(explained, members)
     noise = [each for each in shown if _is_noise(each)]
+    problems = tuple(each for each in shown if not _is_noise(each))
+    # Of some of the flows alone it is not known how many failed in all.
+    alerts = [each for each in problems if isinstance(each, Alert) and not explained.some_left_out]
     return Answer(
-        problems=tuple(each for each in shown if not _is_noise(each)),
+        problems=problems,
         noise=_noise(each for each in noise if isinstance(each, Alert)),
         lacks=tuple(_lacks(explained)),
+        connections=connections.count(explained.read.batch, alerts, members),
     )
 
 
@@ -214,7 +229,7 @@ def _listed(names: Sequence[str]) -> str:
 def lines_of(answer: Answer) -> Iterator[Line]:
     """Yield the lines of the answer."""
     for problem in answer.problems[:MAX_WHOLE]:
-        yield from _problem(problem)
+        yield from _problem(problem, answer.connections.get(problem.fingerprint))
         yield Line()
     titles = answer.problems[MAX_WHOLE : MAX_WHOLE + MAX_TITLES]
     for problem in titles:
@@ -250,19 +265,23 @@ def _title(notification: Notification) -> Line:
     return Line(text, STYLES[notification.severity], indent=_LABEL)
 
 
-def _problem(notification: Notification) -> Iterator[Line]:
+def _problem(notification: Notification, of_how_much: Connections | None) -> Iterator[Line]:
     yield _title(notification)
-    yield from _alert(notification) if isinstance(notification, Alert) else _notice(notification)
+    if isinstance(notification, Alert):
+        yield from _alert(notification, of_how_much)
+    else:
+        yield from _notice(notification)
 
 
 def _row(label: str, text: str) -> Line:
     return Line(f"  {label:<{_LABEL}}{one_line(text)}", indent=_LABEL + 2)
 
 
-def _alert(alert: Alert) -> Iterator[Line]:
+def _alert(alert: Alert, of_how_much: Connections | None) -> Iterator[Line]:
     ends = [end for end in (alert.local_end, alert.remote_end) if end is not None]
     yield _row("Who", "; ".join(ends) if ends else alert.scope)
-    yield _row("How much", f"{how_much(alert)}; {when(alert)}")
+    share = "" if of_how_much is None else f"{of_how_much}: "
+    yield _row("How much", f"{share}{how_much(alert)}; {when(alert)}")
     if alert.owners:
         yield _row("Owner", ", ".join(f"{name} {value}" for name, value in alert.owners))
     yield _row("Why", f"{alert.verdict_caption} ({confidence_in_words(alert)}). {alert.summary}")

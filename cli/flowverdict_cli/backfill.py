@@ -8,8 +8,6 @@ counts once.
 
 from __future__ import annotations
 
-import sys
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import batched
 from pathlib import Path
@@ -17,11 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from botocore.exceptions import BotoCoreError
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from flowverdict.core.aws_client import error_code
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.core.formatting import counted, isoformat
 from flowverdict.core.untrusted import one_line
@@ -29,13 +25,17 @@ from flowverdict.lifecycle.dynamodb import KEPT
 from flowverdict_cli import cost_model
 from flowverdict_cli.backfill_listing import Location, Skipped, Tally, list_objects
 from flowverdict_cli.backfill_queue import Pace, Queue, State, StateFile, Task, default_state_path
+from flowverdict_cli.progress import shown
+from flowverdict_cli.stack import NoStackError, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from botocore.client import BaseClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
+    from rich.progress import Progress
 
     from flowverdict_cli.backfill_listing import HistoryObject, Selection
 
@@ -65,6 +65,8 @@ class Request:
         Maximum objects a second.
     state
         The state file; ``None`` for the default.
+    dry_run
+        Whether nothing will be sent, so that the stack need not be there yet.
     """
 
     location: Location
@@ -74,6 +76,7 @@ class Request:
     region: str | None = None
     rate: float = DEFAULT_RATE
     state: Path | None = None
+    dry_run: bool = False
 
 
 @dataclass(slots=True)
@@ -114,9 +117,11 @@ def find_queue(clients: Clients, stack_name: str, bucket: str) -> str:
     Raises
     ------
     FlowVerdictError
-        The stack does not exist, cannot be described, lacks the output, or reads another bucket.
+        The stack cannot be described, lacks the output, or reads another bucket; ``NoStackError``
+        where it does not exist.
     """
-    outputs = _outputs(clients, stack_name)
+    client = clients.get("cloudformation")
+    outputs = describe(client, stack_name, "--queue-url avoids this call").outputs
     url = outputs.get(QUEUE_OUTPUT)
     if url is None:
         raise FlowVerdictError(
@@ -131,26 +136,6 @@ def find_queue(clients: Clients, stack_name: str, bucket: str) -> str:
             "use --queue-url"
         )
     return url
-
-
-def _outputs(clients: Clients, stack_name: str) -> Mapping[str, str]:
-    client = cast("Any", clients.get("cloudformation"))
-    try:
-        (stack,) = client.describe_stacks(StackName=stack_name)["Stacks"]
-    except ClientError as error:
-        code = error_code(error)
-        if code == "ValidationError":  # what CloudFormation answers for a stack that does not exist
-            raise FlowVerdictError(
-                f"no stack {stack_name!a} in {client.meta.region_name}"
-            ) from error
-        raise FlowVerdictError(
-            f"cloudformation:DescribeStacks: {code}; --queue-url avoids this call"
-        ) from error
-    except BotoCoreError as error:
-        raise FlowVerdictError(f"cloudformation:DescribeStacks: {error}") from error
-    return {
-        str(output["OutputKey"]): str(output["OutputValue"]) for output in stack.get("Outputs", [])
-    }
 
 
 # --- messages to the user
@@ -198,7 +183,7 @@ def _skipped_lines(tally: Tally) -> Iterator[str]:
 def plan_lines(request: Request, task: Task, tally: Tally, state: State) -> Iterator[str]:
     """Yield the lines of a dry run: what would be sent, the duration and the cost."""
     yield f"from: {task.location}"
-    yield f"to: {task.queue_url}"
+    yield f"to: {task.queue_url or 'the stack, which is not deployed yet'}"
     if state.sent:
         last_key = one_line(state.last_key or "")
         yield f"sent before: {counted(state.sent, 'object')}, up to {last_key}"
@@ -226,7 +211,7 @@ def _cost_lines(tally: Tally) -> Iterator[str]:
     lines = cost_model.reading_cost(workload, measured)
     yield (
         f"estimate: {workload.records:,.0f} records if gzipped, "
-        f"{cost_model.duration_ms(workload, measured):,.0f} ms of Lambda "
+        f"{_duration(cost_model.duration_ms(workload, measured) / 1_000)} of Lambda "
         f"({cost_model.MEMORY_MB:,} MB), ${cost_model.total(lines):,.2f} at list prices of "
         f"{cost_model.REGION}"
     )
@@ -258,20 +243,28 @@ class Backfill:
         self._request = request
         self._clients = Clients(region=request.region) if clients is None else clients
         self._pace = pace(request.rate)
-        url = request.queue_url or find_queue(
-            self._clients, request.stack_name, request.location.bucket
-        )
+        url = request.queue_url or self._find_queue()
         self._task = Task(location=request.location, queue_url=url, selection=request.selection)
         self._file = StateFile(
             request.state or Path(default_state_path(request.location)), self._task
         )
-        self._state = self._file.load()
+        self._state = self._file.load() if url else State()
         sqs = cast("SQSClient", self._clients.get("sqs"))
         self._queue = (
             Queue(sqs, url, request.location.bucket)
             if wait is None
             else Queue(sqs, url, request.location.bucket, wait=wait)
         )
+
+    def _find_queue(self) -> str:
+        """Return the address of the queue; of a dry run before there is a stack, nothing."""
+        request = self._request
+        try:
+            return find_queue(self._clients, request.stack_name, request.location.bucket)
+        except NoStackError:
+            if not request.dry_run:
+                raise
+            return ""
 
     def dry_run(self) -> None:
         """Print what would be sent; send nothing."""
@@ -371,16 +364,12 @@ class Backfill:
                     )
 
 
-@contextmanager
-def _progress() -> Iterator[Progress]:
+def _progress() -> AbstractContextManager[Progress]:
     """Show a progress bar on a terminal."""
-    console = Console(stderr=True, highlight=False)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    progress = Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
-    with progress:
-        yield progress
+    return shown(*columns)

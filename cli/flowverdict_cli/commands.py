@@ -17,6 +17,7 @@ from flowverdict.core.errors import FlowVerdictError, PolicyError
 from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.channels import CHANNELS
 from flowverdict.delivery.renderers import RENDERERS
+from flowverdict_cli.alerts_commands import alerts
 from flowverdict_cli.extras import require
 from flowverdict_cli.options import EXIT_USAGE, OUTPUTS, reading, rules_option, selecting
 
@@ -153,16 +154,10 @@ def snapshot(region: str | None, vpc_ids: Sequence[str], output: str) -> None:
     0 if a snapshot was written, 2 if not.
     """  # noqa: D301 - \b is click's mark for lines to leave alone
     require("aws", "snapshot")
-    from flowverdict_cli import snapshot  # noqa: PLC0415 - the AWS SDK is an extra
-    from flowverdict_cli.snapshot_load_balancers import (  # noqa: PLC0415 - as above
-        with_load_balancers,
-    )
+    from flowverdict_cli import rules, snapshot  # noqa: PLC0415 - the AWS SDK is an extra
 
-    read = snapshot.read_snapshot(snapshot.user_client(region), vpc_ids)
-    read = with_load_balancers(read, snapshot.user_client(region, "elbv2"), vpc_ids)
+    read = rules.read_account(region, vpc_ids)
     snapshot.write_snapshot(read, output)
-    for denied in read.denied:
-        click.echo(f"flowverdict: left out, not permitted: {denied}", err=True)
     click.echo(snapshot.summary(read), err=True)
 
 
@@ -201,6 +196,7 @@ def _webhook_options[Command: Callable[..., object]](command: Command) -> Comman
     help="Form of the alerts. All but email are JSON, one message a line.",
 )
 @_webhook_options
+@rules_option
 @click.option(
     "--later",
     is_flag=True,
@@ -215,6 +211,8 @@ def replay(  # noqa: PLR0913 - one argument for each option
     log_format: str | None,
     output: str,
     *,
+    config: Path | None,
+    account: bool,
     later: bool,
     verbose: bool,
     **webhooks: str | None,
@@ -225,7 +223,8 @@ def replay(  # noqa: PLR0913 - one argument for each option
     needed. An EVENT is a Lambda event in JSON: an S3 notification, directly or through SNS or SQS,
     an EventBridge event, a CloudWatch Logs subscription or a scheduled event. For an object
     "….log.gz", the folder may hold the text without .gz. The events run in the given order on one
-    state.
+    state. With --rules or --account the functions use your own account's rules, so that the alerts
+    are those that a deployed stack would send.
 
     \b
     flowverdict replay events/sqs-s3-delivery.json
@@ -237,9 +236,10 @@ def replay(  # noqa: PLR0913 - one argument for each option
     rejected a message (the other alerts are shown); 2 if an EVENT file could not be read.
     """  # noqa: D301 - \b is click's mark for lines to leave alone
     require("replay", "replay")
-    from flowverdict_cli import replay  # noqa: PLC0415 - moto takes a second to import
+    from flowverdict_cli import replay, rules  # noqa: PLC0415 - moto takes a second to import
 
     replayed = replay.Replay(
+        rules=rules.rules_of(config, account=account),
         objects=objects,
         log_format=log_format,
         output=output,
@@ -256,12 +256,23 @@ def replay(  # noqa: PLR0913 - one argument for each option
 
 
 @cli.command()
-def demo() -> None:
-    """Replay the project's sample events and show their alerts."""
+@click.option(
+    "--output",
+    type=click.Choice(["short", "json", *RENDERERS]),
+    default="short",
+    show_default=True,
+    help="short: a few lines for each alert. The others: whole messages, as `replay` shows them.",
+)
+def demo(output: str) -> None:
+    """Replay the project's sample events, and say what was seen and what to try next."""
     require("replay", "demo")
-    from flowverdict_cli import replay  # noqa: PLC0415 - moto takes a second to import
+    from flowverdict_cli import demo, replay  # noqa: PLC0415 - moto takes a second to import
 
-    if not replay.demo():
+    if output == demo.SHORT:
+        succeeded = demo.run()
+    else:
+        succeeded = replay.Replay(later=True, output=output).run(replay.demo_events())
+    if not succeeded:
         sys.exit(EXIT_FAILED)
 
 
@@ -296,6 +307,8 @@ def check(  # noqa: PLR0913, PLR0917 - one argument for each option
     at: str | None,
     config: Path | None,
     log_format: str | None,
+    *,
+    account: bool,
 ) -> None:
     """Check whether the policy document FILE is valid, and which silences end within a week.
 
@@ -313,32 +326,22 @@ def check(  # noqa: PLR0913, PLR0917 - one argument for each option
     if a file could not be read.
     """  # noqa: D301 - \b is click's mark for lines to leave alone
     require("policy", "policy check")
-    from flowverdict_cli import explain, policy_check  # noqa: PLC0415 - pydantic is an extra
+    from flowverdict_cli import policy_check  # noqa: PLC0415 - pydantic is an extra
 
-    moment = policy_check.moment(at)
     try:
-        notification = policy_check.read_policy(file)
+        policy_check.run(
+            file,
+            logs,
+            output=output,
+            at=at,
+            config=config,
+            account=account,
+            log_format=log_format,
+        )
     except PolicyError as error:
         for problem in error.problems:
             click.echo(one_line(f"{file}: {problem}"), err=True)
         sys.exit(EXIT_USAGE)
-    explanations = read = None
-    if logs:
-        configs = None if config is None else explain.load_rules(config)
-        read = explain.read_files(logs, explain.headerless_formats(log_format))
-        if read.errors:
-            raise read.errors[0]
-        explanations = read.batch.explanations(configs)
-    checked = policy_check.check(file, notification, moment, explanations)
-    if output == "json":
-        click.echo(policy_check.to_json(checked))
-    else:
-        policy_check.show(checked)
-    if sys.stdout is not None:
-        sys.stdout.flush()
-    if read is not None and explanations is not None:
-        explain.print_remarks(read.readings, read.notes)
-        click.echo(explain.summary(read.batch, len(explanations)), err=True)
 
 
 @cli.command()
@@ -378,7 +381,8 @@ def check(  # noqa: PLR0913, PLR0917 - one argument for each option
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Print what would be sent, the duration and the cost; send nothing.",
+    help="Print what would be sent, the duration and the cost; send nothing. The stack need not be "
+    "there yet.",
 )
 @click.option(
     "--region", metavar="REGION", help="Region of the stack. Default: the AWS configuration's."
@@ -436,12 +440,16 @@ def backfill(  # noqa: PLR0913, PLR0917 - one argument for each option
         region=region,
         rate=rate,
         state=state,
+        dry_run=dry_run,
     )
     prepared = backfill.Backfill(request)
     if dry_run:
         prepared.dry_run()
     elif not prepared.run():
         sys.exit(EXIT_FAILED)
+
+
+cli.add_command(alerts)
 
 
 def run() -> None:

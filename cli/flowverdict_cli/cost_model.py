@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from flowverdict.flows.evidence import AFTER, BEFORE
-from flowverdict.lifecycle.state_machine import MAX_WINDOWS
+from flowverdict.lifecycle.episodes import MAX_WINDOWS
 
 REGION: Final = "us-east-1"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    Progress,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -28,22 +27,26 @@ from flowverdict.core.garbage_collection import collect_rarely
 from flowverdict.core.untrusted import one_line
 from flowverdict.flowlog.records import DEFAULT_FORMATS, KNOWN_FORMATS, RecordFormat
 from flowverdict.flows.model import epoch_to_datetime
-from flowverdict.network.snapshot import load_snapshot
-from flowverdict.verdict.batch import Batch, FixedConfig
+from flowverdict.verdict.batch import Batch
 from flowverdict.verdict.model import Confidence, VerdictKind
 from flowverdict.verdict.remediation.model import Remediation
 from flowverdict.verdict.wording import because, caption, connection, most_of, what_was_rejected
+from flowverdict_cli import progress
 from flowverdict_cli.extras import missing
 from flowverdict_cli.input_search import find
 from flowverdict_cli.inputs import Contents, Input, Period, moment
 from flowverdict_cli.options import EXIT_INCOMPLETE, EXIT_USAGE
+from flowverdict_cli.rules import rules_of
 from flowverdict_cli.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from rich.progress import Progress
+
     from flowverdict.flows.read_source import Reading
+    from flowverdict.verdict.batch import FixedConfig
     from flowverdict.verdict.explanation import Explanation
 
 
@@ -123,11 +126,11 @@ def read_files(
     inputs, notes = find(names, period)
     read = FilesRead(batch=Batch(most), readings=[], errors=[], notes=notes)
     contents = Contents()
-    with _progress(inputs) as progress:
+    with _progress(inputs) as bars:
         for found in inputs:
             try:
                 with found.open() as plain, _parquet_installed(found.name):
-                    earlier, stream = contents.seen(found, _shown(found, plain, progress))
+                    earlier, stream = contents.seen(found, _shown(found, plain, bars))
                     if earlier is not None:
                         notes.append(f"{found.name}: the same content as {earlier.name}, read once")
                         continue
@@ -149,20 +152,25 @@ def read_files(
 class Explained:
     """The rejected flows of files that are shown, and what is known of the files.
 
-    ``least`` is the least severity of the problems that are shown.
+    ``least`` is the least severity of the problems that are shown; ``some_left_out`` is whether
+    filters left out flows.
     """
 
     read: FilesRead
     explanations: Sequence[Explanation]
     has_rules: bool
     least: Severity
+    some_left_out: bool
 
 
 def explained(read: FilesRead, configs: FixedConfig | None, selection: Selection) -> Explained:
     """Explain all rejected flows, and keep those that are selected."""
+    explanations = read.batch.explanations(configs)
+    shown = [each for each in explanations if each in selection]
     return Explained(
         read=read,
-        explanations=[each for each in read.batch.explanations(configs) if each in selection],
+        explanations=shown,
+        some_left_out=len(shown) < len(explanations),
         has_rules=configs is not None,
         least=selection.severity or Severity.INFO,
     )
@@ -184,10 +192,10 @@ def run(
         The exit status.
     """
     left = dict(options)
-    log_format, most, config = (left.pop(name) for name in ("log_format", "most", "config"))
+    log_format, most = left.pop("log_format"), left.pop("most")
+    configs = rules_of(left.pop("config"), account=left.pop("account"))
     period = Period(since=moment(left.pop("since")), until=moment(left.pop("until")))
-    selection = Selection(**left)
-    configs = None if config is None else load_rules(config)
+    selection = Selection(period=period, **left)
     read = read_files(files, headerless_formats(log_format), None if most == 0 else most, period)
     print_errors(read.errors)
     if read.errors and not read.readings:
@@ -208,14 +216,6 @@ def _failed(read: FilesRead, found: Input, error: ObjectError) -> None:
     read.errors.append(error)
 
 
-def load_rules(path: Path) -> FixedConfig:
-    """Return the rules of a snapshot file; print what had to be left out to standard error."""
-    config = load_snapshot(path)
-    for note in config.notes:
-        click.echo(one_line(f"{path}: {note}"), err=True)
-    return FixedConfig(config)
-
-
 @contextmanager
 def _parquet_installed(name: str) -> Iterator[None]:
     """Turn the import error of a Parquet file without DuckDB into the project's own error."""
@@ -227,10 +227,8 @@ def _parquet_installed(name: str) -> Iterator[None]:
         raise FlowVerdictError(missing("parquet", f"{name}: Parquet", "duckdb")) from error
 
 
-def _progress(inputs: Sequence[Input]) -> AbstractContextManager[Progress | None]:
+def _progress(inputs: Sequence[Input]) -> AbstractContextManager[Progress]:
     total = sum(found.size or 0 for found in inputs)
-    if not sys.stderr.isatty() or total < _PROGRESS_FROM_BYTES:
-        return nullcontext()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -238,13 +236,13 @@ def _progress(inputs: Sequence[Input]) -> AbstractContextManager[Progress | None
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    return progress.shown(*columns, wanted=total >= _PROGRESS_FROM_BYTES)
 
 
-def _shown(found: Input, stream: BinaryIO, progress: Progress | None) -> BinaryIO:
-    if progress is None or found.size is None:
+def _shown(found: Input, stream: BinaryIO, bars: Progress) -> BinaryIO:
+    if bars.disable or found.size is None:
         return stream
-    return progress.wrap_file(stream, total=found.size, description=Path(found.name).name)
+    return bars.wrap_file(stream, total=found.size, description=Path(found.name).name)
 
 
 def print_errors(errors: Sequence[FlowVerdictError]) -> None:

@@ -116,10 +116,10 @@ _READING = (
     click.option(
         "--since",
         metavar="TIME",
-        help="Read only files named after this time or later, and records of a log group from then "
-        "on (2026-11-01 or 2026-11-01T12:00:00Z). Default for a log group: its last hour.",
+        help="Only flows with records of this time or later (2026-11-01 or 2026-11-01T12:00:00Z); "
+        "files named after earlier times are not read. Default for a log group: its last hour.",
     ),
-    click.option("--until", metavar="TIME", help="The same, before this time."),
+    click.option("--until", metavar="TIME", help="Only flows with records before this time."),
 )
 
 
@@ -131,7 +131,13 @@ def reading[**P, R](command: Callable[P, R]) -> Callable[P, R]:
 
 
 def rules_option[**P, R](command: Callable[P, R]) -> Callable[P, R]:
-    """Add ``--rules`` to a command, also as ``--config``: a snapshot file."""
+    """Add ``--rules`` to a command, also as ``--config``, and ``--account``; see ``rules``."""
+    command = click.option(
+        "--account",
+        is_flag=True,
+        help="Read the rules from AWS, with your own credentials and Region, as `flowverdict "
+        "snapshot` does.",
+    )(command)
     return click.option(
         "--rules",
         "--config",

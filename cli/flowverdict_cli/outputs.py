@@ -82,17 +82,19 @@ def csv_lines(explanations: Sequence[Explanation]) -> Iterator[str]:
         values = json.loads(to_json(explanation))
         if number == 0:
             columns = list(values)
-            yield _csv_row(columns)
-        yield _csv_row([_cell(values.get(name)) for name in columns])
+            yield csv_row(columns)
+        yield csv_row([cell(values.get(name)) for name in columns])
 
 
-def _csv_row(cells: Sequence[str]) -> str:
+def csv_row(cells: Sequence[str]) -> str:
+    """Return a row of a CSV file, without its line end."""
     row = io.StringIO()
     csv.writer(row, lineterminator="").writerow(cells)
     return row.getvalue()
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """Return a value as a cell that no spreadsheet takes for a formula."""
     if value is None:
         return ""
     if isinstance(value, list) and all(isinstance(each, str) for each in value):

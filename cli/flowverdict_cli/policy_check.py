@@ -23,8 +23,10 @@ from flowverdict.core.untrusted import one_line
 from flowverdict.policy.document import MAX_DOCUMENT_BYTES, parse_policy
 from flowverdict.policy.entries import Silence
 from flowverdict.policy.values import parse_time
+from flowverdict_cli import explain
 from flowverdict_cli.explain import console_for_stdout
 from flowverdict_cli.inputs import STDIN
+from flowverdict_cli.rules import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,6 +109,46 @@ class Check:
     def counts(self, state: State) -> int:
         """Return the number of entries in a state."""
         return sum(entry.state is state for entry in self.entries)
+
+
+def run(  # noqa: PLR0913 - one argument for each option
+    file: str,
+    logs: Sequence[str],
+    *,
+    output: str,
+    at: str | None,
+    config: Path | None,
+    account: bool,
+    log_format: str | None,
+) -> None:
+    """Check a policy document, and print what it does to logs if there are any.
+
+    Raises
+    ------
+    PolicyError
+        The document is not valid.
+    FlowVerdictError
+        A file or the rules cannot be read.
+    """
+    at_time = moment(at)
+    policy = read_policy(file)
+    explanations = read = None
+    if logs:
+        configs = rules_of(config, account=account)
+        read = explain.read_files(logs, explain.headerless_formats(log_format))
+        if read.errors:
+            raise read.errors[0]
+        explanations = read.batch.explanations(configs)
+    checked = check(file, policy, at_time, explanations)
+    if output == "json":
+        click.echo(to_json(checked))
+    else:
+        show(checked)
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    if read is not None and explanations is not None:
+        explain.print_remarks(read.readings, read.notes)
+        click.echo(explain.summary(read.batch, len(explanations)), err=True)
 
 
 def read_policy(name: str) -> Policy:

@@ -21,7 +21,7 @@ from flowverdict.delivery.renderers import RENDERERS
 from flowverdict.delivery.webhook import Webhook
 from flowverdict.flowlog.records import DEFAULT_FORMAT
 from flowverdict_cli.explain import console_for_stdout
-from flowverdict_cli.local_aws import local_aws
+from flowverdict_cli.local_aws import has_records, local_aws, rules_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from flowverdict.alerts.model import Notification
+    from flowverdict.verdict.batch import FixedConfig
     from flowverdict_cli.local_aws import Email, Invocation, LocalAws
 
 
@@ -113,6 +114,8 @@ class Replay:
         Addresses to post the alerts to, by the name of their channel.
     later
         Whether time passes after the last event.
+    rules
+        The rules that the functions read, in place of those of the sample VPC.
     """
 
     objects: Path | None = None
@@ -121,6 +124,7 @@ class Replay:
     webhooks: Mapping[str, str] = field(default_factory=dict)
     later: bool = False
     verbose: bool = False
+    rules: FixedConfig | None = None
 
     def run(self, events: Sequence[Path]) -> bool:
         """Replay the events in their order; return whether nothing failed.
@@ -134,9 +138,10 @@ class Replay:
         webhooks = [Webhook(load_channel(name), address) for name, address in self.webhooks.items()]
         console = console_for_stdout()
         failed = False
-        with local_aws() as aws:
-            aws.make_samples()
+        with local_aws() as aws, rules_in_place(self.rules):
             for path, event in loaded:
+                if has_records(event):
+                    aws.make_samples()
                 failed |= self._replay_event(aws, console, path, event, webhooks)
             if self.later:
                 aws.later()
@@ -160,7 +165,8 @@ class Replay:
         invocation = aws.invoke(event, _environment(self.log_format))
         emails, notifications = aws.emails(), aws.notifications()
         if self.output == "email":
-            show_outcome(console, path, invocation, len(emails))
+            outcome = outcome_in_words(path, invocation, len(emails))
+            console.print(Text(outcome, "bold"))
             for email in emails:
                 show_email(console, email)
         problems = [*invocation.failures, *self._show(notifications, webhooks)]
@@ -191,26 +197,6 @@ def as_json(notification: Notification, output: str) -> str:
     return notification.to_json() if output == "json" else RENDERERS[output].render(notification)
 
 
-def demo() -> bool:
-    """Replay the sample events with later messages, then show one alert as Slack receives it."""
-    events = demo_events()
-    if not Replay(later=True).run(events):
-        return False
-    with local_aws() as aws:
-        aws.make_samples()
-        event = load_event(events[0])
-        aws.put_objects_of(event, events[0].parent / OBJECTS_FOLDER)
-        aws.invoke(event)
-        email, notification = aws.emails()[0], aws.notifications()[0]
-    console = console_for_stdout()
-    console.print(
-        Text("The most severe alert again, as an email and as Slack receives it:", "bold")
-    )
-    show_email(console, email)
-    click.echo(json.dumps(json.loads(as_json(notification, "slack")), indent=1))
-    return True
-
-
 def show_email(console: Console, email: Email) -> None:
     """Print an email with unfolded lines, since some are commands to copy."""
     style = next(
@@ -222,8 +208,8 @@ def show_email(console: Console, email: Email) -> None:
     )
 
 
-def show_outcome(console: Console, path: Path, invocation: Invocation, emails: int) -> None:
-    """Print the counts of an event's records and alerts."""
+def outcome_in_words(path: Path, invocation: Invocation, alerts: int) -> str:
+    """Return the counts of an event's records and alerts in one line."""
     totals: Counter[str] = Counter()
     for line in invocation.log:
         counts = line.get("counts")
@@ -231,10 +217,10 @@ def show_outcome(console: Console, path: Path, invocation: Invocation, emails: i
             totals.update(counts)
     shown = ", ".join(f"{totals[name]:,} {word}" for name, word in _COUNTED if totals[name] > 0)
     quiet = invocation.counts[LogCount.ALERTS_COUNTED]
-    outcome = f"{shown or 'no'} records, {counted(emails, 'alert')}"
+    outcome = f"{shown or 'no'} records, {counted(alerts, 'alert')}"
     if quiet:
         outcome += f"; {quiet:,} more without a message: open already, or for the digest"
-    console.print(Text(f"{one_line(path.name)} -> {invocation.function}: {outcome}", "bold"))
+    return f"{one_line(path.name)} -> {invocation.function}: {outcome}"
 
 
 def show_later(console: Console, emails: Sequence[Email]) -> None:

@@ -11,7 +11,6 @@ from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-import click
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
@@ -33,6 +32,7 @@ from flowverdict.network.describe import (
     not_read,
 )
 from flowverdict_cli.files import replace_whole
+from flowverdict_cli.progress import counting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
 
     from flowverdict.network.describe import Item, Listing
+    from flowverdict_cli.progress import Counter
 
 
 STDOUT = "-"
@@ -99,15 +100,27 @@ def read_snapshot(
     for vpc_id in vpc_ids:
         if not _VPC_ID.fullmatch(vpc_id):
             raise FlowVerdictError(f"{vpc_id!a} is not a VPC id")
-    answers: dict[str, object] = {"ReadAt": read_at or datetime.now(UTC)}
+    with counting() as progress:
+        answers, denied = _read_lists(client, vpc_ids, progress)
+    if len(denied) >= len(_FILTERS):
+        raise denied[0]
+    return Snapshot(
+        answers={"ReadAt": read_at or datetime.now(UTC), **answers},
+        denied=tuple({error.action: error for error in denied}.values()),
+    )
+
+
+def _read_lists(
+    client: BaseClient, vpc_ids: Sequence[str], progress: Counter
+) -> tuple[dict[str, object], list[NotReadError]]:
+    """Return the lists by their keys, and the calls that were denied."""
+    answers: dict[str, object] = {}
     denied: list[NotReadError] = []
-    progress = Progress()
     for listing, names in _FILTERS:
         try:
             items = _read(client, listing, names, vpc_ids, progress)
         except NotReadError as error:
             if not error.denied:
-                progress.end()
                 raise
             denied.append(error)
             continue
@@ -117,16 +130,10 @@ def read_snapshot(
         if listing is VPCS:
             missing = sorted(set(vpc_ids) - {str(item.get("VpcId")) for item in items})
             if missing:
-                progress.end()
                 raise FlowVerdictError(
                     f"no such VPC in {client.meta.region_name}: {', '.join(missing)}"
                 )
-    progress.end()
-    if len(denied) >= len(_FILTERS):
-        raise denied[0]
-    return Snapshot(
-        answers=answers, denied=tuple({error.action: error for error in denied}.values())
-    )
+    return answers, denied
 
 
 def _read(
@@ -134,7 +141,7 @@ def _read(
     listing: Listing,
     names: tuple[str, ...],
     vpc_ids: Sequence[str],
-    progress: Progress,
+    progress: Counter,
 ) -> list[Item]:
     found: dict[str, Item] = {}
     for filters in _filters(names, vpc_ids):
@@ -156,7 +163,7 @@ def _filters(
 
 
 def _with_entries(
-    client: BaseClient, item: Item, denied: list[NotReadError], progress: Progress
+    client: BaseClient, item: Item, denied: list[NotReadError], progress: Counter
 ) -> Item:
     """Return a prefix list with its entries, or with its ranges where AWS denies the entries.
 
@@ -170,7 +177,6 @@ def _with_entries(
             progress.show(name, len(entries))
     except NotReadError as error:
         if not error.denied:
-            progress.end()
             raise
         denied.append(error)
         return {**item, **_ranges_of_service(client, name)}
@@ -192,23 +198,6 @@ def _ranges_of_service(client: BaseClient, prefix_list_id: str) -> Item:
         if not error.denied:
             raise
     return {}
-
-
-class Progress:
-    """One line on a terminal with the current list, removed at the end."""
-
-    def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
-
-    def show(self, what: str, count: int) -> None:
-        """Show the current list, and the number of elements so far."""
-        if self._shown:
-            click.echo(f"\r\x1b[Kreading {what}: {count:,}", err=True, nl=False)
-
-    def end(self) -> None:
-        """Remove the line."""
-        if self._shown:
-            click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def write_snapshot(snapshot: Snapshot, output: str) -> None:

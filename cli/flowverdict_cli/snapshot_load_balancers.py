@@ -16,7 +16,7 @@ from flowverdict.network.elb import (
     of_target_group,
     with_attributes,
 )
-from flowverdict_cli.snapshot import Progress
+from flowverdict_cli.progress import counting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
 
     from flowverdict.network.describe import Item, Listing
+    from flowverdict_cli.progress import Counter
     from flowverdict_cli.snapshot import Snapshot
 
 
@@ -40,17 +41,15 @@ def with_load_balancers(
     NotReadError
         A call failed otherwise than by a denial.
     """
-    reader = _Reader()
     lists: dict[str, list[Item]] = {}
-    try:
+    with counting() as progress:
+        reader = _Reader(progress)
         balancers = reader.read(LOAD_BALANCERS.snapshot_key, describe(client, LOAD_BALANCERS))
         if balancers is not None:
             lists[LOAD_BALANCERS.snapshot_key] = _of_vpcs(balancers, vpc_ids)
         groups = reader.read(TARGET_GROUPS.snapshot_key, describe(client, TARGET_GROUPS))
         if groups is not None:
             lists |= _with_targets(reader, client, _of_vpcs(groups, vpc_ids))
-    finally:
-        reader.progress.end()
     return replace(
         snapshot,
         answers={**snapshot.answers, **lists},
@@ -61,8 +60,8 @@ def with_load_balancers(
 class _Reader:
     """Reads lists page by page; a list that AWS denies is left out."""
 
-    def __init__(self) -> None:
-        self.progress = Progress()
+    def __init__(self, progress: Counter) -> None:
+        self.progress = progress
         self.denied: list[NotReadError] = []
 
     def read(self, name: str, pages: Iterable[list[Item]]) -> list[Item] | None:

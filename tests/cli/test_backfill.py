@@ -167,6 +167,7 @@ def test_a_dry_run_says_all_and_sends_nothing(stage: Stage) -> None:
         records=2_000, objects=2, batch=cost_model.BATCH, flow_logs=1, windows=cost_model.BATCH + 1
     )
     milliseconds = cost_model.duration_ms(workload, cost_model.MEASURED["recommended"])
+    assert round(milliseconds / 1_000) == 1
     assert out.splitlines()[:9] == [
         f"from: {SOURCE}",
         f"to: {stage.queue_url}",
@@ -175,8 +176,8 @@ def test_a_dry_run_says_all_and_sends_nothing(stage: Stage) -> None:
         "written: 2026-10-01T00:00:00Z to 2026-10-02T00:05:00Z",
         "at 0.5 a second: 4 s",
         (
-            f"estimate: 2,000 records if gzipped, {milliseconds:,.0f} ms of Lambda (1,024 MB), "
-            "$0.00 at list prices of us-east-1"
+            "estimate: 2,000 records if gzipped, 1 s of Lambda (1,024 MB), $0.00 at list prices of "
+            "us-east-1"
         ),
         "estimated with figures from another processor than Lambda's: docs/cost.md",
         "",
@@ -185,6 +186,20 @@ def test_a_dry_run_says_all_and_sends_nothing(stage: Stage) -> None:
     assert backfill.COUNTED_NOTE in out
     assert stage.messages() == []
     assert [*Path().iterdir()] == []
+
+
+def test_a_dry_run_needs_no_stack(stage: Stage) -> None:
+    stage.put(key_of(0), content=b"ab")
+    stage.stack_error = "ValidationError"
+    code, out, err = stage.run("--dry-run")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[:3] == [
+        f"from: {SOURCE}",
+        "to: the stack, which is not deployed yet",
+        "would be sent: 1 object, 2 bytes",
+    ]
+    code, _, err = stage.run()
+    assert (code, err) == (2, "flowverdict: no stack 'flowverdict' in eu-west-1\n")
 
 
 @pytest.mark.slow

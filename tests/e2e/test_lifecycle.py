@@ -6,11 +6,15 @@ Also the sweep, the digest, and the mutes of the policy.
 from __future__ import annotations
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.flowlog.records import DEFAULT_FORMATS
 from scripts.pack_cloudwatch_event import pack
 from tests.e2e.contract import valid
 from tests.e2e.policies import start_anew
@@ -25,6 +29,7 @@ from tests.e2e.samples import (
     shop_delivery,
 )
 from tests.e2e.subscribers import function_log, metric, put_object, sweep, wait_until
+from tests.helpers.parquet_files import parquet_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,6 +159,77 @@ def test_what_is_over_is_told_and_what_is_noise_comes_in_the_digest(
 
     sweep(stack, A_DAY)
     assert inboxes.alerts.rest() == []
+
+
+def deliver(stack: Stack, window: int, *actions: str) -> None:
+    """Put a file of five minutes, with one record of each action, and wait until it is read."""
+    start = window * WINDOW
+    stamp = f"{datetime.fromtimestamp(start, UTC):%Y%m%dT%H%MZ}"
+    name = key(stack.place, f"live-{stamp}").replace("fl-0a1b_20261122T1200Z", f"fl-0c2d_{stamp}")
+    header, *records = scenario("same-subnet-request").splitlines()
+    lines = [
+        record.replace("1795348808", str(start)).replace("1795348828", str(start + 20))
+        for record in records
+        if any(f" {action} " in record for action in actions)
+    ]
+    put_object(stack, name, "".join(f"{line}\n" for line in (header, *lines)))
+    wait_until(lambda: name in read_by(stack) or None, "the file to be read")
+
+
+def test_a_source_that_falls_silent_is_a_problem_of_its_own_until_it_comes_again(
+    stack: Stack, alerts: Queue
+) -> None:
+    """Deliver files often enough for a rhythm; then only the clock of the sweeps goes on."""
+    latest = int(time.time()) // WINDOW - 1
+    deliver(stack, latest - 4, "REJECT", "ACCEPT")
+    (alert,) = valid(alerts.take(1))
+    for window in range(latest - 3, latest):
+        deliver(stack, window, "ACCEPT")
+
+    silent_from = time.time() + 1_801  # half an hour, which ends no alert without flow logs
+    sweep(stack, silent_from - time.time())
+    (silent,) = valid(alerts.take(1) + alerts.rest())
+    assert (silent["kind"], silent["status"]) == ("no-flow-logs", "firing")
+    assert silent["severity"] == "high"
+    place = stack.place
+    assert f"from account {place.account_id}, {place.region} since 20" in silent["title"]
+
+    sweep(stack, FOUR_HOURS)
+    (ended,) = valid(alerts.take(1) + alerts.rest())
+    assert (ended["fingerprint"], ended["ending"]) == (alert["fingerprint"], "unknown")
+
+    wait_until(lambda: time.time() > silent_from - 1_798 or None, "a later second")
+    deliver(stack, latest, "ACCEPT")
+    sweep(stack, silent_from - time.time())
+    (again,) = valid(alerts.take(1) + alerts.rest())
+    assert (again["fingerprint"], again["status"]) == (silent["fingerprint"], "resolved")
+    assert again["ending"] == "fixed"
+
+
+def test_two_flow_logs_of_different_formats_show_one_traffic(stack: Stack, alerts: Queue) -> None:
+    """Put the same flow as text in the default format, and as Parquet with all fields."""
+    header, *records = scenario("same-subnet-request").splitlines()
+    fields = DEFAULT_FORMATS[0].names
+    short = [
+        {**dict(zip(header.split(), record.split(), strict=True)), "version": "2"}
+        for record in records
+    ]
+    lines = (" ".join(fields), *(" ".join(record[name] for name in fields) for record in short))
+    put_object(stack, key(stack.place, "default"), "".join(f"{line}\n" for line in lines))
+    (alert,) = valid(alerts.take(1))
+    columns = key(stack.place, "all").replace("fl-0a1b", "fl-0c2d").replace("log.gz", "log.parquet")
+    stack.place.client("s3").put_object(
+        Bucket=stack.outputs["FlowLogBucketName"],
+        Key=columns,
+        Body=parquet_of(scenario("same-subnet-request").encode()),
+    )
+    told = {one["status"]: one for one in valid(alerts.take(2) + alerts.rest())}
+
+    assert alert["vpc_id"] is None  # the default format has no VPC, and no word that decides
+    assert told.keys() == {"firing", "resolved"}
+    assert told["resolved"]["fingerprint"] == alert["fingerprint"]
+    assert all(one["status_reason"].startswith("Corrected: ") for one in told.values())
+    assert (told["firing"]["verdict"], told["firing"]["flows"]) == ("security-group", FLOWS_OF_ONE)
 
 
 @pytest.fixture

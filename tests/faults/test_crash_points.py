@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-pytestmark = [pytest.mark.slow, pytest.mark.allow_hosts(["127.0.0.1"])]
+# A test costs far more than the world that its worker builds first.
+pytestmark = [pytest.mark.slow, pytest.mark.apart, pytest.mark.allow_hosts(["127.0.0.1"])]
 
 ALL_POINTS = os.environ.get("CRASH_POINTS") == "all"
 

@@ -7,6 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.detection import Detection, fingerprint
+from flowverdict.alerts.matching import Key
 from flowverdict.alerts.model import Alert, Kind, Notice, Remote, Severity
 from flowverdict.alerts.recheck import Sample
 from flowverdict.core.errors import DeliveryError
@@ -58,6 +59,23 @@ ALERT = Alert(
     packets=4,
     bytes=240,
 )
+# A value of each key that a silence or a policy entry may ask for, as text.
+ONE_OF_EACH = {
+    Key.VERDICT: "security-group",
+    Key.ACCOUNT: "123456789012",
+    Key.REGION: "eu-west-1",
+    Key.VPC: "vpc-0a1b",
+    Key.SUBNET: "subnet-0a1b",
+    Key.INTERFACE: "eni-0a1b",
+    Key.PROTOCOL: "6",
+    Key.PORT: "5432",
+    Key.CIDR: "10.0.2.0/24",
+    Key.SECURITY_GROUP: "sg-0a1b",
+    Key.NETWORK_ACL: "acl-0a1b",
+    Key.OWNER: "team=payments",
+    Key.SEVERITY: "high",
+    Key.FINGERPRINT: ALERT.fingerprint,
+}
 LOST = Notice(
     kind=Kind.RECORDS_LOST,
     fingerprint=fingerprint("lost"),

@@ -12,6 +12,7 @@ from flowverdict.lifecycle.dynamodb_items import (
     unpack_rate_limit,
     unpack_state,
 )
+from flowverdict.lifecycle.on_call import Silences
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.store import Commit, ConflictError, Window
 from flowverdict.verdict.remediation.offers import StoredOffers
@@ -68,6 +69,7 @@ class MemoryStore:
         self._read_at: dict[str, int] = {}
         self._offers: dict[str, StoredOffers] = {}
         self._held_back: dict[str, tuple[str, UnreadSpan]] = {}
+        self.silences = Silences()
 
     def load(self, fingerprints: Collection[str]) -> Mapping[str, AlertState]:
         """Return the states that exist."""
@@ -80,6 +82,10 @@ class MemoryStore:
     def load_rate_limit(self, hour: int) -> RateLimit:
         """Return the rate limit of an hour."""
         return self._rate_limits.get(hour, RateLimit(hour=hour))
+
+    def load_silences(self) -> Silences:
+        """Return the silences of people on call."""
+        return self.silences
 
     def commit(self, commit: Commit, now: int, intervals: Intervals) -> None:  # noqa: ARG002 - nothing expires here
         """Write all changes, or raise ``ConflictError``."""
@@ -98,6 +104,8 @@ class MemoryStore:
         if commit.feed is not None:
             feed = commit.feed
             self.feeds[feed.name] = replace(feed, version=feed.version + 1)
+        if commit.silences is not None:
+            self.silences = replace(commit.silences, version=commit.silences.version + 1)
         for contribution in commit.contributions:
             self._contributions.pop((contribution.window_id, contribution.fingerprint), None)
             if contribution.notification is not None:
@@ -122,7 +130,8 @@ class MemoryStore:
             stale = stale or (
                 feed.version != (self.feeds[feed.name].version if feed.name in self.feeds else 0)
             )
-        return stale
+        silences = commit.silences
+        return stale or (silences is not None and silences.version != self.silences.version)
 
     def _write_states(self, commit: Commit, intervals: Intervals) -> None:
         for state in commit.states:

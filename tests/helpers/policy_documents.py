@@ -156,7 +156,9 @@ REFUSED: list[tuple[str, str | bytes, list[str]]] = [
         [
             (
                 "expected[0].match: empty, so it would match every flow; "
-                "give at least one of cidr, port, interface_id, vpc_id, verdict"
+                "give at least one of cidr, port, interface_id, vpc_id, verdict, account_id, "
+                "region, subnet_id, security_group_id, network_acl_id, protocol, owner, severity, "
+                "fingerprint"
             )
         ],
     ),

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowverdict.alerts.severity import service_port
+from flowverdict.alerts.grouping import fingerprint_of
+from flowverdict.alerts.model import Severity
+from flowverdict.alerts.severity import service_port, severity_of
 from flowverdict.flowlog.records import Action, FlowDirection, FlowRecord
 from flowverdict.flows.collector import FlowCollector
 from flowverdict.policy.entries import Expected, Match, Silence
@@ -58,6 +60,9 @@ _MATCHES = (
             "interface_id": some(["eni-1", "eni-2"]),
             "vpc_id": some(["vpc-1", "vpc-2"]),
             "verdict": some([*VerdictKind]),
+            "protocol": some([1, 6]),
+            "account_id": some(["123456789012"]),
+            "severity": some([*Severity]),
         }
     )
     .map(lambda given: {name: values for name, values in given.items() if values is not None})
@@ -86,6 +91,7 @@ def _explained(records: list[FlowRecord]) -> list[Explanation]:
 _EXPLANATIONS = st.lists(
     st.builds(
         FlowRecord,
+        account_id=st.sampled_from([None, "123456789012"]),
         interface_id=st.sampled_from([None, "eni-1", "eni-2"]),
         resource_id=st.sampled_from([None, "nat-1"]),
         srcaddr=st.sampled_from([None, *_ADDRESSES]),
@@ -110,16 +116,22 @@ def holds(match: Match, explanation: Explanation) -> bool:
         if flow.direction is not None
         else {flow.key.packet_source, flow.key.packet_destination}
     )
-    ports = {port} if port is not None else {flow.key.source_port, flow.key.destination_port}
-    return (
-        (
-            not match.cidr
-            or any(end is not None and end in network for end in ends for network in match.cidr)
-        )
-        and (not match.port or bool(ports & set(match.port)))
-        and (not match.interface_id or flow.interface_id in match.interface_id)
-        and (not match.vpc_id or flow.context.vpc_id in match.vpc_id)
-        and (not match.verdict or explanation.verdict.kind in match.verdict)
+    ports: set[object] = {flow.key.source_port, flow.key.destination_port}
+    ports = ports if port is None else {port}
+    holding: dict[str, set[object]] = {
+        "port": ports,
+        "interface_id": {flow.interface_id},
+        "vpc_id": {flow.context.vpc_id},
+        "verdict": {explanation.verdict.kind},
+        "protocol": {flow.key.protocol},
+        "account_id": {flow.context.account_id},
+        "severity": {severity_of(explanation)[0]},
+        "fingerprint": {fingerprint_of(explanation)},
+    }
+    asked = {key: set(getattr(match, key)) for key in holding}
+    return all(not asked[key] or bool(asked[key] & values) for key, values in holding.items()) and (
+        not match.cidr
+        or any(end is not None and end in network for end in ends for network in match.cidr)
     )
 
 

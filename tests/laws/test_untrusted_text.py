@@ -232,7 +232,11 @@ def test_the_commands_answer_in_every_form_does_nothing(given_: Input) -> None:
     explanations, batch = explained(given_)
     read = explain.FilesRead(batch=batch, readings=[], errors=[], notes=[])
     shown = explain.Explained(
-        read=read, explanations=explanations, has_rules=False, least=Severity.INFO
+        read=read,
+        explanations=explanations,
+        has_rules=False,
+        least=Severity.INFO,
+        some_left_out=False,
     )
     for output in ("table", "markdown", "csv"):
         written = io.StringIO()

@@ -12,14 +12,13 @@ import pytest
 from flowverdict.alerts.detection import fingerprint
 from flowverdict.alerts.model import Severity, Status
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.episodes import EpisodeContext, on_detection
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.passing_time import Findings, on_sweep
 from flowverdict.lifecycle.rate_limit import RateLimit, hour_of
 from flowverdict.lifecycle.state_machine import (
     AlertState,
-    EpisodeContext,
     Intervals,
-    on_detection,
 )
 from flowverdict.lifecycle.store import (
     MAX_STATES,
@@ -442,9 +441,9 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
 
     calls.clear()
     record(manager, [detection()], a_window(), NOW)
-    # The window, the state and the hour's budget are read, and the state again before the message
-    # is sent; the message's mark is taken away.
-    assert calls == {"UpdateItem": 1, "BatchGetItem": 4, "TransactWriteItems": 1}
+    # The window, the state, the silences and the hour's budget are read, and the state again before
+    # the message is sent; the message's mark is taken away.
+    assert calls == {"UpdateItem": 1, "BatchGetItem": 5, "TransactWriteItems": 1}
 
     calls.clear()
     record(manager, [detection()], a_window(), NOW + 60)
@@ -454,9 +453,9 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
 
     calls.clear()
     manager.sweep(NOW + 90, None)
-    # Nothing is due: a query of alerts and one of feeds, and a read of the rate limits of this hour
-    # and the hour before.
-    assert calls == {"Query": 2, "BatchGetItem": 2}
+    # Nothing is due: a query of alerts and one of feeds, and a read of the silences and of the rate
+    # limits of this hour and the hour before.
+    assert calls == {"Query": 2, "BatchGetItem": 3}
 
 
 # --- offers of fixes ------------------------------------------------------------------------------

@@ -15,12 +15,11 @@ from flowverdict.alerts.model import Severity
 from flowverdict.core.errors import StateError
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.dynamodb_items import pack_state
+from flowverdict.lifecycle.episodes import EpisodeContext, on_detection
 from flowverdict.lifecycle.feeds import UnreadSpan
 from flowverdict.lifecycle.state_machine import (
     AlertState,
-    EpisodeContext,
     Intervals,
-    on_detection,
 )
 from flowverdict.lifecycle.store import (
     AlertStore,

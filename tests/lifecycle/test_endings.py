@@ -13,6 +13,7 @@ from flowverdict.alerts.model import Kind, Notice, Severity, Status
 from flowverdict.alerts.probe import MAX_PROBES, Probe, probes_of_both
 from flowverdict.alerts.recheck import Passage
 from flowverdict.lifecycle.digest import digest_of
+from flowverdict.lifecycle.episodes import EpisodeContext, on_detection
 from flowverdict.lifecycle.feed_readings import FeedReadings
 from flowverdict.lifecycle.feeds import GIVEN_UP_AFTER, Feed, UnreadSpan, end_of_windows
 from flowverdict.lifecycle.manager import AlertManager
@@ -24,9 +25,7 @@ from flowverdict.lifecycle.passing_time import (
 )
 from flowverdict.lifecycle.state_machine import (
     AlertState,
-    EpisodeContext,
     Intervals,
-    on_detection,
 )
 from tests.helpers.alert_samples import (
     FEED,

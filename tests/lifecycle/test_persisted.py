@@ -17,6 +17,7 @@ import pytest
 
 from flowverdict.alerts.codec import notification_from_json
 from flowverdict.alerts.ending import Ending
+from flowverdict.alerts.matching import Key, parse_value
 from flowverdict.alerts.model import Alert, Notice, Severity, Status
 from flowverdict.alerts.probe import Probe
 from flowverdict.core.errors import NotificationError, StateError
@@ -27,18 +28,22 @@ from flowverdict.lifecycle.dynamodb_items import (
     pack_contribution,
     pack_offers,
     pack_rate_limit,
+    pack_silences,
     pack_state,
+    silences_of,
     stored_offers_of,
     unpack_contribution,
     unpack_rate_limit,
     unpack_state,
 )
 from flowverdict.lifecycle.feeds import Feed, UnreadSpan
+from flowverdict.lifecycle.history import Event, What
+from flowverdict.lifecycle.on_call import Silence, Silences
 from flowverdict.lifecycle.rate_limit import RateLimit, hour_of
 from flowverdict.lifecycle.state_machine import AlertState, Intervals, Suppressed
 from flowverdict.lifecycle.store import Commit
 from flowverdict.verdict.remediation.offers import Offer, StoredOffers
-from tests.helpers.alert_samples import ALERT, LOST, NOW, SAMPLE
+from tests.helpers.alert_samples import ALERT, LOST, NOW, ONE_OF_EACH, SAMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,6 +197,7 @@ ENDED: dict[Ending, dict[str, Any]] = {
     Ending.FIXED: {"accepted_at": NOW - 60},
     Ending.QUIET: {},
     Ending.UNKNOWN: {},
+    Ending.CLOSED: {},
     Ending.CORRECTED: {},
 }
 FEED = Feed(
@@ -234,12 +240,71 @@ def test_endings_feeds_and_probes_mean_what_they_meant(ending: Ending) -> None:
     assert FORMATS["state"].unpack(path.read_bytes()) == ended(ending)
 
 
+ACKNOWLEDGED = Event(
+    at=NOW, what=What.ACKNOWLEDGED, by="arn:aws:iam::123456789012:user/ana", reason="on it"
+)
+SILENCES = Silences(
+    version=4,
+    silences=(
+        Silence(
+            silence_id="0a1b2c3d",
+            asked={key: (parse_value(key, text),) for key, text in ONE_OF_EACH.items()},
+            until=NOW + 3_600,
+            reason="a test",
+            by="arn:aws:iam::123456789012:user/ana",
+            created_at=NOW,
+        ),
+    ),
+)
+
+
+def stored_once(name: str, body: bytes) -> bytes:
+    path = FOLDER / LATEST / name
+    if "UPDATE_GOLDEN" in os.environ and not path.exists():
+        path.write_bytes(body)
+    return path.read_bytes()
+
+
+def test_what_people_said_of_an_alert_means_what_it_meant() -> None:
+    fired = Event(at=NOW - 60, what=What.FIRING, reason="it was seen")
+    state = replace(STATE, acknowledged=ACKNOWLEDGED, history=(fired, ACKNOWLEDGED))
+    body = stored_once("state-acknowledged.bin", pack_state(state))
+    assert FORMATS["state"].unpack(body) == state
+
+
+def test_an_event_of_a_later_version_is_left_out_of_the_history() -> None:
+    stored = json.loads(zlib.decompress(pack_state(replace(STATE, history=(ACKNOWLEDGED,)))))
+    stored["history"].append({"at": NOW, "what": "forwarded", "by": "somebody"})
+    stored["history"][0]["later"] = 1
+    state = FORMATS["state"].unpack(zlib.compress(json.dumps(stored).encode()))
+    assert isinstance(state, AlertState)
+    assert state.history == (ACKNOWLEDGED,)
+
+
+def test_silences_mean_what_they_meant_and_ask_for_every_key() -> None:
+    item: Item = {
+        "pk": {"S": "silences"},
+        "version": {"N": "4"},
+        "body": {"B": stored_once("silences.bin", pack_silences(SILENCES))},
+    }
+    assert silences_of(item) == SILENCES
+    assert [*SILENCES.silences[0].asked] == [*Key]
+
+
+def test_a_silence_with_a_key_of_a_later_version_holds_nothing_back() -> None:
+    stored = json.loads(zlib.decompress(pack_silences(SILENCES)))
+    stored["silences"].append({**stored["silences"][0], "match": {"zone": ["a"], "port": ["443"]}})
+    body = zlib.compress(json.dumps(stored).encode())
+    assert silences_of({"body": {"B": body}}).silences == SILENCES.silences
+
+
 @pytest.mark.parametrize("path", [*files(FIRST), *files(CURRENT)], ids=lambda path: path.stem)
 def test_states_of_before_endings_feeds_and_probes_have_none(path: Path) -> None:
     value = format_of(path).unpack(path.read_bytes())
     if isinstance(value, AlertState):
         assert value.notification.ending is None
         assert (value.feeds, value.probes, value.accepted_at) == ((), (), None)
+        assert (value.acknowledged, value.history) == (None, ())
 
 
 # What DynamoDB holds of a feed and of a source has attributes, and no bytes.

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from flowverdict.alerts.grouping import group
+from flowverdict.alerts.model import Alert
+from flowverdict.network.snapshot import load_snapshot
 from flowverdict.policy.document import parse_policy
-from flowverdict.verdict.batch import Batch
+from flowverdict.policy.model import Policy
+from flowverdict.verdict.batch import Batch, FixedConfig
 from tests.helpers.policy_documents import document, matching, silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SCENARIOS = Path(__file__).parents[1] / "scenarios"
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 FIELDS = (
     "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes "
@@ -59,12 +66,47 @@ def places(text: str, line: str = INBOUND, at: datetime = NOW) -> list[str]:
         ({"verdict": "network-acl"}, False),
         ({"cidr": "203.0.113.9", "port": 22, "interface_id": "eni-1", "vpc_id": "vpc-1"}, True),
         ({"cidr": "203.0.113.9", "port": 23}, False),
+        ({"account_id": "123456789012"}, True),
+        ({"account_id": "210987654321"}, False),
+        ({"region": "eu-west-1"}, False),  # no field of these records
+        ({"subnet_id": "subnet-1"}, False),
+        ({"security_group_id": "sg-1"}, False),
+        ({"network_acl_id": "acl-1"}, False),
+        ({"owner": "team=payments"}, False),
+        ({"protocol": "tcp"}, True),
+        ({"protocol": 17}, False),
+        ({"severity": ["medium", "low"]}, True),
+        ({"severity": "critical"}, False),
+        ({"fingerprint": "0" * 32}, False),
     ],
 )
 def test_all_matchers_have_to_hold_and_any_value_is_enough(
     matchers: dict[str, object], *, muted: bool
 ) -> None:
     assert places(matching(**matchers)) == ["expected[0]"] * muted
+
+
+def test_the_fingerprint_is_that_of_the_alert_the_flow_becomes() -> None:
+    (detection,) = group(batch_of(INBOUND).explanations())
+    found = detection.notification.fingerprint
+    assert places(matching(fingerprint=["0" * 32, found])) == ["expected[0]"]
+
+
+@pytest.mark.parametrize("scenario", ["fix-block-list", "network-acl-changed-under-connection"])
+def test_what_the_rules_show_is_matched_where_they_were_read(scenario: str) -> None:
+    files = json.loads((SCENARIOS / f"{scenario}.json").read_text())
+    batch = Batch()
+    with (SCENARIOS / f"{scenario}.log").open("rb") as log:
+        batch.add_file(log, name="flow.log")
+    configs = FixedConfig(load_snapshot(SCENARIOS / files["config"]))
+    explanations = batch.explanations(configs)
+    alert = group(explanations)[0].notification
+    assert isinstance(alert, Alert)
+    assert alert.network_acl_entry is not None
+    blocker = alert.network_acl_entry.network_acl_id
+    assert Policy().sift(explanations, NOW).muted == ()
+    assert len(parse_policy(matching(network_acl_id=blocker)).sift(explanations, NOW).muted) > 0
+    assert parse_policy(matching(network_acl_id="acl-0")).sift(explanations, NOW).muted == ()
 
 
 def test_ipv6_is_matched_by_its_leading_bits() -> None:

@@ -87,7 +87,7 @@ def test_nightly_run_calls_targets_that_exist() -> None:
     job = yaml.safe_load(WORKFLOWS[1].read_text())["jobs"]["run"]
     commands = [entry["command"].split() for entry in job["strategy"]["matrix"]["include"]]
     assert {command[1] for command in commands} == {"test-all", "fuzz", "soak", "bench"}
-    assert job["env"] == {"HYPOTHESIS_PROFILE": "nightly"}
+    assert job["env"] == {"HYPOTHESIS_PROFILE": "nightly", "SIMULATOR_SEEDS": "10"}
     for make, target, *_ in commands:
         assert make == "make"
         assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -109,3 +110,53 @@ def test_a_pin_without_a_hash_and_a_source_distribution_fail_the_build(tmp_path:
     source.write_bytes(b"setup.py would run here")
     hashes = {"source": hashlib.sha256(source.read_bytes()).hexdigest()}
     assert "No matching distribution found" in built(tmp_path, "arm64", hashes).stderr
+
+
+def sam_build(copy: Path, wheels: Path) -> subprocess.CompletedProcess[str]:
+    """Build a layer of a copy of the project by ``sam build``, from a folder of wheels alone."""
+    command = ["build", "DependenciesLayer"]
+    return subprocess.run(  # noqa: S603 - the pinned sam
+        [ROOT / ".venv-sam" / "bin" / "sam", *command, "--region", "us-east-1"],
+        cwd=copy,
+        env={
+            "PATH": f"{ROOT / '.venv-sam' / 'bin'}:{os.environ['PATH']}",
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_NO_INDEX": "1",
+            "PIP_NO_CACHE_DIR": "1",
+            "PIP_FIND_LINKS": wheels.as_uri(),
+            "HOME": str(wheels),
+            "SAM_CLI_TELEMETRY": "0",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.slow
+def test_sam_build_refuses_a_swapped_wheel(tmp_path: Path) -> None:
+    processor = "arm64"  # of the template
+    copy, wheels = tmp_path / "copy", tmp_path / "wheels"
+    wheels.mkdir()
+    shutil.copytree(ROOT / "layers", copy / "layers")
+    shutil.copy(ROOT / "template.yaml", copy)
+    hashes = {
+        of: make_wheel(wheels, f"manylinux_2_28_{wheel}", f"of = {of!r}\n")
+        for of, wheel in WHEELS_OF.items()
+    }
+    pins = " ".join(f"--hash=sha256:{each}" for each in hashes.values())
+    (copy / "layers" / "dependencies" / "requirements.txt").write_text(f"sample==1.0 {pins}\n")
+    whole = sam_build(copy, wheels)
+    assert whole.returncode == 0, whole.stderr
+    (sample,) = (copy / ".aws-sam" / "build").rglob("sample.py")
+    assert sample.read_text() == f"of = {processor!r}\n"
+
+    make_wheel(wheels, f"manylinux_2_28_{WHEELS_OF[processor]}", "of = 'somebody else'\n")
+    swapped = sam_build(copy, wheels)
+
+    assert swapped.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in swapped.stderr
+    assert "somebody else" not in "".join(
+        path.read_text() for path in (copy / ".aws-sam").rglob("sample.py")
+    )

@@ -121,7 +121,7 @@ def compose_alert(
         bytes=traffic.bytes,
         local_end=cut_or_none(standing.local_end),
         notes=tuple(map(cut, standing.notes)),
-        owners=_owners(standing),
+        owners=owners_shown(standing),
         links=console_links(
             key.region,
             network_acl_id=None if entry is None else entry.network_acl_id,
@@ -244,7 +244,7 @@ def network_of(remotes: Sequence[Remote]) -> str | None:
     return None if network is None else str(network)
 
 
-def _owners(standing: Explanation) -> tuple[tuple[str, str], ...]:
+def owners_shown(standing: Explanation) -> tuple[tuple[str, str], ...]:
     """Return what names an owner, as text that cannot fake a line.
 
     Of the interface's own tags, those with a usual name; and what the records show: the ECS

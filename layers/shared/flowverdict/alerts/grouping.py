@@ -51,22 +51,28 @@ if TYPE_CHECKING:
 MAX_ALERTS = 10_000
 
 
-def detections(explanations: Iterable[Explanation], collected: FlowCollector) -> list[Detection]:
+type Members = dict[str, list[Explanation]]  # of an alert, by its fingerprint
+
+
+def detections(
+    explanations: Iterable[Explanation], collected: FlowCollector, members: Members | None = None
+) -> list[Detection]:
     """Group explanations into alerts, most severe first; then add the notices of the batch.
 
     Notices: the records that AWS lost, and the flows that are too many to be evaluated one by one.
     """
     return [
-        *group(explanations),
+        *group(explanations, members),
         *lost_records(collected.lost()),
         *aggregated_flows(collected.aggregated),
     ]
 
 
-def group(explanations: Iterable[Explanation]) -> list[Detection]:
+def group(explanations: Iterable[Explanation], members: Members | None = None) -> list[Detection]:
     """Group explanations into alerts, most severe first; then the first seen, then by fingerprint.
 
-    Beyond ``MAX_ALERTS`` the key leaves out the service; every flow is still counted.
+    Beyond ``MAX_ALERTS`` the key leaves out the service; every flow is still counted. The flows of
+    alerts that have a service and are no scans are put into ``members``.
     """
     scans, rest = split_scans(explanations)
     groups: defaultdict[GroupKey, list[Explanation]] = defaultdict(list)
@@ -88,6 +94,8 @@ def group(explanations: Iterable[Explanation]) -> list[Detection]:
     ]
     scans_left = [item for _, item in found[MAX_ALERTS:] if isinstance(item, Detection)]
     keys_left = [item for _, item in found[MAX_ALERTS:] if isinstance(item, GroupKey)]
+    if members is not None:
+        members |= {key.fingerprint: flows for key, flows in groups.items()}
     most_severe.sort(key=most_severe_first)
     return [*most_severe, *scans_left, *_without_services(keys_left, groups)]
 
@@ -113,6 +121,11 @@ def _urgency(key: GroupKey, members: Iterable[Explanation]) -> Urgency:
     starts = (member.flow.traffic.first_start for member in members)
     first_seen = min((start for start in starts if start is not None), default=None)
     return urgency(severity, first_seen, key.fingerprint)
+
+
+def fingerprint_of(explanation: Explanation) -> str:
+    """Return the fingerprint of the alert that a flow belongs to unless it is part of a scan."""
+    return _key(explanation).fingerprint
 
 
 def _key(explanation: Explanation) -> GroupKey:

@@ -147,6 +147,12 @@ def protocol_name(protocol: int | None) -> str:
     return _PROTOCOL_NAMES.get(protocol, f"protocol {protocol}")
 
 
+def protocol_number(name: str) -> int | None:
+    """Return the number of a protocol that ``protocol_name`` names, in any case of letters."""
+    wanted = name.casefold()
+    return next((n for n, known in _PROTOCOL_NAMES.items() if known.casefold() == wanted), None)
+
+
 def is_service_port(port: int) -> bool:
     """Whether a service is likely to listen on the port."""
     return port < SYSTEM_PORTS_END or port in WELL_KNOWN_PORTS

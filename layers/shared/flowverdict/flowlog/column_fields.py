@@ -24,6 +24,7 @@ from flowverdict.flowlog.fields import (
     UNKNOWN_ACCOUNT,
     FieldKind,
 )
+from flowverdict.flowlog.flow_hash import SERVICE_FIELDS
 from flowverdict.flowlog.flow_hash_numpy import (
     ABSENT,
     EGRESS,
@@ -410,6 +411,14 @@ class Fields(Texts):
             states.append(self.with_field(states[-1], index, tokens, seed.multiplier))
         direction = self.direction if self.direction is not None else self.constant(ABSENT)
         return states[1], self.with_direction(states[-1], direction, seed.multiplier)
+
+    def services(self, interface_states: Words, seed: Seed) -> NDArray[np.uint32]:
+        """Return ``flow_hash.service_hash`` of the lines, from the states after the interface."""
+        key, state = self._key(), interface_states
+        for place in SERVICE_FIELDS[1:]:
+            state = self.with_field(state, place, key[place], seed.multiplier)
+        direction = self.direction if self.direction is not None else self.constant(ABSENT)
+        return self.with_direction(state, direction, seed.multiplier).astype(np.uint32)
 
     def related(self, rows: Integers, seed: Seed) -> Words:
         """Return ``related_hashes`` of some of the lines; uint64, shape (rows, 6)."""

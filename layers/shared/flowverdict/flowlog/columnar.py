@@ -91,12 +91,16 @@ class AcceptedFlows:
         Unix seconds, signed; -1 where not logged. The end is the start if only the start is logged.
     flags
         ``tcp-flags`` in signed 32 bits; -1 where not logged.
+    services
+        What each flow goes to (``flow_hash.service_hash``), unsigned 32 bits, where the reader was
+        asked for it.
     """
 
     hashes: Column
     starts: Column
     ends: Column
     flags: Column
+    services: Column | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ from flowverdict.flowlog.fields import (
     UNKNOWN_ACCOUNT,
     FieldKind,
 )
+from flowverdict.flowlog.flow_hash import DIRECTION, SERVICE_FIELDS, SERVICE_MASK
 from flowverdict.flowlog.line_reader import (
     MAX_LINE_BYTES,
     LineReader,
@@ -91,7 +92,7 @@ IPV4 = 4
 # Accepted rows, and with them routes and interfaces, that are held before they are summed up.
 _MAX_ROWS = 50_000
 
-type _Columns = tuple[array[int], array[int], array[int], array[int]]
+type _Columns = tuple[array[int], array[int], array[int], array[int], array[int]]
 type _Route = tuple[bytes, ...]  # the words of the first six captured fields
 
 
@@ -204,6 +205,7 @@ class _FastLineReader:
         # Hash states after the interface, and after the interface and the four addresses.
         self._interface_states: dict[bytes, int] = {}
         self._route_states: dict[_Route, int] = {}
+        self._services: dict[tuple[bytes, ...], int] = {}
         self._columns: dict[int, _Columns] = {}
         self._rows = 0
         # Rows by window, route, direction, subnet and VPC.
@@ -249,12 +251,24 @@ class _FastLineReader:
         window = self._windows.of(None if last == _DASH else int(last))
         columns = self._columns.get(window)
         if columns is None:
-            columns = self._columns[window] = (array("Q"), array("q"), array("q"), array("i"))
-        hashes, starts, ends, all_flags = columns
+            columns = self._columns[window] = (
+                array("Q"),
+                array("q"),
+                array("q"),
+                array("i"),
+                array("I"),
+            )
+        hashes, starts, ends, all_flags, services = columns
         hashes.append(flow_hash.finished(state, self._multiplier))
         starts.append(NOT_LOGGED if start == _DASH else int(start))
         ends.append(NOT_LOGGED if last == _DASH else int(last))
         all_flags.append(NOT_LOGGED if flags == _DASH else int(flags))
+        if self._reader.with_services:
+            services.append(
+                self._service(
+                    _interface_name(*route[:2]), route[3], destination_port, protocol, direction
+                )
+            )
         self._row_counts[window, route, direction, subnet, vpc] += 1
         self._rows += 1
         if self._rows >= _MAX_ROWS:
@@ -284,12 +298,28 @@ class _FastLineReader:
             state, self._multiplier, 1, (source, destination, *packet_addresses)
         )
 
+    def _service(self, interface: bytes, *words: bytes) -> int:
+        """Return ``flow_hash.service_hash`` by the words of its fields and of the direction."""
+        known = self._services.get((interface, *words))
+        if known is None:
+            state = self._interface_states[interface]
+            for place, word in zip((*SERVICE_FIELDS[1:], DIRECTION), words, strict=True):
+                state = flow_hash.with_fields(state, self._multiplier, place, (word,))
+            known = flow_hash.finished(state, self._multiplier) & SERVICE_MASK
+            self._services[interface, *words] = known
+        return known
+
     def _flush(self) -> None:
         """Hand the columns to the sink, and sum up what they show about interfaces."""
-        for window, (hashes, starts, ends, flags) in self._columns.items():
-            self._sink.accepted(
-                window, AcceptedFlows(hashes=hashes, starts=starts, ends=ends, flags=flags)
+        for window, (hashes, starts, ends, flags, services) in self._columns.items():
+            flows = AcceptedFlows(
+                hashes=hashes,
+                starts=starts,
+                ends=ends,
+                flags=flags,
+                services=services if self._reader.with_services else None,
             )
+            self._sink.accepted(window, flows)
         for (window, route, direction, subnet, vpc), rows in self._row_counts.items():
             interface, resource, source, destination, *_ = route
             name = _text(_interface_name(interface, resource))
@@ -305,6 +335,7 @@ class _FastLineReader:
         self._row_counts.clear()
         self._route_states.clear()
         self._interface_states.clear()
+        self._services.clear()
 
     def finish(self) -> None:
         """Hand the remaining rows to the sink, then the facts of each interface and window."""

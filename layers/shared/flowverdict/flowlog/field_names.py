@@ -72,6 +72,7 @@ def is_message(name: str) -> bool:
     return name.lower() in _MESSAGES
 
 
+@lru_cache(maxsize=1_024)  # a document of a million events has few names
 def meant_by(name: str) -> str | None:
     """Return the field that a misspelt name was most likely meant to be, ``None`` for none.
 

@@ -104,6 +104,24 @@ def related_hashes(key: FlowKey, seed: int) -> tuple[tuple[int, ...], tuple[int,
     return mirrors, same
 
 
+# The fields of a key that name a service at an interface, by their places in it.
+SERVICE_FIELDS = (0, 2, 6, 7)  # interface, destination, destination port, protocol
+SERVICE_MASK = (1 << 32) - 1
+
+
+def service_hash(key: FlowKey, seed: int = 0) -> int:
+    """Return 32 bits for what a flow goes to: address and port at an interface, in a direction.
+
+    Four bytes for each accepted flow are enough to count the flows of few services: among a million
+    flows, one flow of another service is counted once in 4,000 services.
+    """
+    multiplier = multiplier_of(seed)
+    state = seed & MASK
+    for place in SERVICE_FIELDS:
+        state = with_fields(state, multiplier, place, (_token(key[place]),))
+    return _with_direction(state, multiplier, key) & SERVICE_MASK
+
+
 def related_bytes(key: FlowKey, seed: int) -> bytes:
     """Return the hashes of related flows as ``columnar.RejectedLines`` has them: any direction."""
     mirrors, same = related_hashes(key._replace(direction=None), seed)

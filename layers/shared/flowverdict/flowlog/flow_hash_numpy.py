@@ -18,6 +18,8 @@ from flowverdict.flowlog.columnar import RELATED_BYTES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from flowverdict.flowlog.flow_key import FlowKey
 
 # Bytes after the text in a buffer: words of the last token may reach past its end.
@@ -234,6 +236,11 @@ def every_word(buffer: bytes | bytearray) -> Words:
     numpy reads unaligned words as fast as aligned words.
     """
     return np.ndarray((len(buffer) - WORD_BYTES + 1,), "<u8", buffer=buffer, strides=(1,))
+
+
+def narrow(values: NDArray[np.integer], kind: type[np.signedinteger]) -> NDArray[np.integer]:
+    """Return times or flags in a smaller kind if they fit: 4 bytes for times until 2038."""
+    return values.astype(kind) if values.max(initial=0) <= np.iinfo(kind).max else values
 
 
 @dataclass(slots=True)

@@ -71,6 +71,7 @@ _BY_KEYS: Final = (
     (("logGroups",), "the output of `aws logs describe-log-groups`, without records"),
     (("logStreams",), "the output of `aws logs describe-log-streams`, without records"),
 )
+_FIRST_KEYS: Final = frozenset(keys[0] for keys, _ in _BY_KEYS)
 
 
 def log_of_object(document: Mapping[str, object]) -> str | None:
@@ -80,6 +81,8 @@ def log_of_object(document: Mapping[str, object]) -> str | None:
         document = inside[0]
         if document.get("eventSource") in {"aws:s3", "aws:sqs"}:
             return _named("an event that names objects (for `flowverdict replay`)")
+    if _FIRST_KEYS.isdisjoint(document):
+        return None
     for keys, log in _BY_KEYS:
         if all(key in document for key in keys):
             return _named(log)

@@ -10,8 +10,10 @@ import sys
 import zlib
 from array import array
 from bisect import bisect_left
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _LENGTH = 8  # bytes of a column's length
 # A binary search for one hash takes as long as looking at this many hashes of a column.
 _SEARCH_AS_LONG_AS = 10
+MERGED_ROWS = 500_000  # 10 MB; to merge fewer rows saves too little
 _MANY = 100  # hashes from which numpy, where it is loaded, searches faster
 _KINDS = "Qqqi"  # a hash, two times of 63 bits, and flags of 31 (Parquet's INT_32)
 
@@ -85,10 +88,16 @@ class AcceptedFlowIndex:
         self._table: dict[int, Activity] = {}
         self._columns: list[AcceptedFlows] = []
         self._packed: list[tuple[bytes, ...]] = []
+        self._services: dict[int, int] = {}  # of the flows in the table, by their hashes
+        self._merge_from = MERGED_ROWS  # rows of columns
 
     def add(self, hashed: int, start: int | None, end: int | None, flags: int | None) -> None:
         """Add a record of a flow."""
         self._table.setdefault(hashed, Activity()).widen(start, end, flags)
+
+    def add_service(self, hashed: int, service: int) -> None:
+        """Note what a flow of ``add`` goes to."""
+        self._services[hashed] = service
 
     def add_columns(self, flows: AcceptedFlows) -> None:
         """Add many records, in any order."""
@@ -98,8 +107,26 @@ class AcceptedFlowIndex:
         """Add the flows of another index."""
         for hashed, seen in other._table.items():
             self.add(hashed, seen.first_start, seen.last_end, seen.tcp_flags)
+        self._services |= other._services
         self._columns += other._columns
         self._packed += other._packed
+
+    def shrink(self) -> None:
+        """Merge the rows of flows that many sources have, as those of a long connection.
+
+        Memory grows with the flows then, not with the sources: by 20 bytes for each flow, 22 with
+        TCP flags.
+        """
+        rows = sum(len(flows.hashes) for flows in self._columns)
+        if rows < self._merge_from or find_spec("numpy") is None:
+            return
+        from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - as below
+
+        merged = accepted_numpy.without_repetition(self._columns)
+        if merged is not None:
+            self._columns = [merged]
+            rows = len(merged.hashes)
+        self._merge_from = max(MERGED_ROWS, 2 * rows)
 
     def hash_columns(self) -> Iterator[Column]:
         """Iterate over columns with the hashes of all flows; a hash may occur several times."""
@@ -140,6 +167,27 @@ class AcceptedFlowIndex:
                     _or_none(starts[row]), _or_none(ends[row]), _or_none(flag_column[row])
                 )
         return found
+
+    def count_by_service(self, services: AbstractSet[int]) -> Counter[int]:
+        """Return how many flows go to each of these services (``flow_hash.service_hash``).
+
+        Packed flows have no services and are not counted.
+        """
+        found: defaultdict[int, set[int]] = defaultdict(set)
+        for hashed, service in self._services.items():
+            if service in services:
+                found[service].add(hashed)
+        for flows in self._columns:
+            if isinstance(flows.services, array):
+                for row, service in enumerate(flows.services):
+                    if service in services:
+                        found[service].add(flows.hashes[row])
+            elif flows.services is not None and services:
+                from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - as above
+
+                for service, hashed in accepted_numpy.of_services(flows, services):
+                    found[service].add(hashed)
+        return Counter({service: len(hashes) for service, hashes in found.items()})
 
     def pack(self) -> bytes:
         """Return the added flows as bytes, sorted by hash: equal flows give equal bytes.

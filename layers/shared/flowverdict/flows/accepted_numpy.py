@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowverdict.flowlog.columnar import NOT_LOGGED, AcceptedFlows, RejectedLines
+from flowverdict.flowlog.flow_hash_numpy import narrow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from flowverdict.flowlog.columnar import Column
 
 
+_ONE_OF = np.uint64(64)
 _MOST_BITS = 24  # 16 MB
 # A binary search for one hash takes as long as looking at this many hashes of a column.
 _SEARCHED_BEYOND = 100
@@ -43,6 +45,17 @@ def rows_of(
             np.asarray(flows.flags)[rows].tolist(),
             strict=True,
         )
+
+
+def of_services(flows: AcceptedFlows, services: Collection[int]) -> Iterator[tuple[int, int]]:
+    """Iterate over service and hash of the flows that go to one of these services."""
+    column = np.asarray(flows.services, np.uint32)
+    wanted = np.sort(np.fromiter(services, np.uint32, len(services)))
+    may_be = np.zeros(1 << 16, np.bool_)
+    may_be[wanted >> 16] = True
+    rows = np.flatnonzero(may_be[column >> 16])
+    rows = rows[np.isin(column[rows], wanted)]
+    yield from zip(column[rows].tolist(), np.asarray(flows.hashes)[rows].tolist(), strict=True)
 
 
 def search(required: Collection[int]) -> Callable[[Column], list[int]]:
@@ -127,6 +140,36 @@ def summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
         starts=starts,
         ends=np.maximum.reduceat(column([flows.ends for flows in columns]), firsts),
         flags=np.where(logged, np.bitwise_or.reduceat(flags, firsts), NOT_LOGGED).astype(np.int32),
+    )
+
+
+def without_repetition(columns: Sequence[AcceptedFlows]) -> AcceptedFlows | None:
+    """Return one row for each flow, with its service; ``None`` where few flows are repeated.
+
+    Whether many are is found by one flow of 64, chosen by its hash. Where few are, merging would
+    take more memory for a while than is saved by it.
+    """
+    chosen = [
+        hashes[hashes % _ONE_OF == 0]
+        for hashes in (np.asarray(flows.hashes, np.uint64) for flows in columns)
+    ]
+    sample = np.concatenate(chosen)
+    if np.unique(sample).size * 2 > sample.size:
+        return None
+    merged = summed_up(columns)
+    services = None
+    if all(flows.services is not None for flows in columns):
+        hashes = np.concatenate([np.asarray(flows.hashes, np.uint64) for flows in columns])
+        order = np.argsort(hashes)
+        places = order[np.searchsorted(hashes, merged.hashes, sorter=order)]
+        services = np.concatenate([np.asarray(flows.services, np.uint32) for flows in columns])
+        services = services[places]
+    return AcceptedFlows(
+        hashes=merged.hashes,
+        starts=narrow(np.asarray(merged.starts), np.int32),
+        ends=narrow(np.asarray(merged.ends), np.int32),
+        flags=narrow(np.asarray(merged.flags), np.int16),
+        services=services,
     )
 
 

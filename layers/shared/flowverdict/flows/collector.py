@@ -18,7 +18,7 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from flowverdict.flowlog.flow_hash import key_hash, related_hashes
+from flowverdict.flowlog.flow_hash import key_hash, related_hashes, service_hash
 from flowverdict.flowlog.flow_key import FlowKey, RecordId, end_of, key_of, record_id
 from flowverdict.flowlog.losses import Loss, Losses, Span
 from flowverdict.flowlog.object_key import Origin
@@ -46,7 +46,7 @@ from flowverdict.flows.rejected_flows import (
 from flowverdict.flows.rejected_lines import aggregated_lines, groups_of, rejects_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from flowverdict.core.addresses import Address
     from flowverdict.flowlog.columnar import InterfaceFacts, RejectedLines
@@ -91,9 +91,19 @@ class FlowCollector:
     most
         Maximum number of individual flows, ``None`` for no limit. The rest are aggregated;
         ``FlowLimit`` chooses.
+    with_services
+        Whether accepted flows can be counted by what they go to (``accepted_to``).
     """
 
-    def __init__(self, seed: int = 0, *, distinct: bool = False, most: int | None = None) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        distinct: bool = False,
+        most: int | None = None,
+        with_services: bool = False,
+    ) -> None:
+        self._with_services = with_services
         self.seed = seed
         self._aggregated: dict[str | None, AggregatedRejects] = {}
         # Lines that are not aggregated yet, and their number.
@@ -129,9 +139,10 @@ class FlowCollector:
                 interface.subnets.add(record.subnet_id)
         if record.action is Action.ACCEPT:
             interface.accepts_logged = True
-            self.accepted_index.add(
-                key_hash(key, self.seed), record.start, end_of(record), record.tcp_flags
-            )
+            hashed = key_hash(key, self.seed)
+            self.accepted_index.add(hashed, record.start, end_of(record), record.tcp_flags)
+            if self._with_services:
+                self.accepted_index.add_service(hashed, service_hash(key, self.seed))
             return
         rejects = RejectedTotals(
             TrafficTotals.of(record),
@@ -290,6 +301,19 @@ class FlowCollector:
         self.losses.merge(other.all_losses())
         for name, interface in other.interfaces.items():
             self.interfaces.setdefault(name, Interface()).learn_from(interface)
+
+    def accepted_to(self, groups: Sequence[Iterable[FlowKey]]) -> list[int]:
+        """Return for each group how many accepted flows go where one of its flows goes.
+
+        That is the same address and port at the same interface, in the same direction where one is
+        logged. A flow counts once, however many records it has.
+        """
+        services = [
+            {service_hash(same, self.seed) for key in keys for same in key.same()}
+            for keys in groups
+        ]
+        counts = self.accepted_index.count_by_service(set().union(*services))
+        return [sum(counts[service] for service in of_group) for of_group in services]
 
     def rejected(self) -> Iterator[RejectedFlow]:
         """Iterate over the rejected flows: earliest first, then by key, never by input order."""

@@ -92,7 +92,7 @@ class FlowsByWindow:
     """Collects the records of a source by the window in which they end; readers write to it.
 
     With ``apart``, as in the functions, a source of more than ``MAX_RECORDS`` records raises
-    ``ObjectError``; without, all records go to one window.
+    ``ObjectError``; without, all records go to one window. ``with_services`` is of the collectors.
     """
 
     def __init__(  # noqa: PLR0913 - each by its name
@@ -104,7 +104,9 @@ class FlowsByWindow:
         apart: bool = True,
         distinct: bool = False,
         most: int | None = None,
+        with_services: bool = False,
     ) -> None:
+        self.with_services = with_services
         self.windows: dict[int, FlowCollector] = {}
         self.numbers = Windows(apart=apart)
         self._name = name
@@ -169,7 +171,10 @@ class FlowsByWindow:
     def _window(self, number: int) -> FlowCollector:
         if number not in self.windows:
             self.windows[number] = FlowCollector(
-                self._seed, distinct=self._distinct, most=self._most
+                self._seed,
+                distinct=self._distinct,
+                most=self._most,
+                with_services=self.with_services,
             )
         return self.windows[number]
 

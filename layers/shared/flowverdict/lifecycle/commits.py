@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING
 
 from flowverdict.alerts.notices import no_flow_logs_fingerprint
 from flowverdict.lifecycle.digest import rate_limited_notice
+from flowverdict.lifecycle.episodes import (
+    MAX_WINDOWS,
+    EpisodeContext,
+    on_detection,
+    on_retraction,
+)
+from flowverdict.lifecycle.on_call import held_back, on_silence_end
 from flowverdict.lifecycle.passing_time import on_sweep
 from flowverdict.lifecycle.rate_limit import hour_of, may_be_from_outside
 from flowverdict.lifecycle.silence import on_silence
 from flowverdict.lifecycle.state_machine import (
-    MAX_WINDOWS,
-    EpisodeContext,
     closed_without_message,
     deferred_to_next_digest,
     notice_state,
-    on_detection,
-    on_retraction,
     rate_limited,
 )
 from flowverdict.lifecycle.store import Commit, Contribution, Inhibition, WindowChangedError
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.detection import Detection
     from flowverdict.alerts.model import Notification
+    from flowverdict.lifecycle.on_call import Silences
     from flowverdict.lifecycle.passing_time import Findings
     from flowverdict.lifecycle.rate_limit import RateLimit
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
@@ -80,7 +84,7 @@ class CommitBuilder:
             *self._detections(change, states, contributions, inhibitions, now),
             *self._retractions(change, states, contributions, now),
         ]
-        rate_limit, transitions = self._limited(transitions, now)
+        rate_limit, transitions = self._limited(self._silenced(transitions, now), now)
         inhibiting = {key for detection in change.detections for key in detection.inhibits}
         until = now + self._intervals.resolve
         return Commit(
@@ -217,13 +221,7 @@ class CommitBuilder:
 
         The rate limit is ``None`` where no message is due.
         """
-        due = [
-            transition
-            for transition in transitions
-            if transition.is_message_due
-            and transition.after.is_open
-            and not was_due_before(transition)
-        ]
+        due = [transition for transition in transitions if _calls_anew(transition)]
         if not due:
             return None, transitions
         before = rate_limit = self._store.load_rate_limit(hour_of(now))
@@ -248,6 +246,32 @@ class CommitBuilder:
             for transition in transitions
         ]
         return (None if rate_limit is before else rate_limit), limited
+
+    # --- people on call -----------------------------------------------------------------------
+
+    def _silenced(self, transitions: list[Transition], now: int) -> list[Transition]:
+        """Hold back messages of open alerts that a silence of the table matches."""
+        if not any(_calls_anew(transition) for transition in transitions):
+            return transitions
+        silences = self._store.load_silences().active(now)
+        held = []
+        for transition in transitions:
+            after = transition.after
+            if silences.silences and _calls_anew(transition):
+                for silence in silences.matching(after.notification)[:1]:
+                    counts_more = transition.contribution is not None
+                    after = held_back(transition.before, after, silence, counts_more=counts_more)
+            held.append(replace(transition, after=after))
+        return held
+
+    def after_silences(self, fingerprints: Sequence[str], silences: Silences, now: int) -> Computed:
+        """Notify and remind of what goes on after the end of silences."""
+        transitions = []
+        for state in self._store.load(fingerprints).values():
+            for silence in silences.matching(state.notification)[:1]:
+                after = on_silence_end(state, silence, now, self._intervals)
+                transitions.append(Transition(before=state, after=after))
+        return self._told(transitions, now)
 
     def rate_limited(self, hour: int, now: int) -> Computed:
         """Create the notice of what the rate limit of an hour held back, if it is due."""
@@ -276,13 +300,16 @@ class CommitBuilder:
             )
             for state in states.values()
         ]
-        changed = [
-            transition for transition in transitions if transition.after is not transition.before
-        ]
-        rate_limit, changed = self._limited(changed, now)
-        return Commit(
-            states=tuple(transition.after for transition in changed), rate_limit=rate_limit
-        ), changed
+        return self._told(transitions, now)
+
+    def _told(self, transitions: list[Transition], now: int) -> Computed:
+        """Return the transitions that change an alert, without messages that are held back."""
+        changed = [each for each in transitions if each.after is not each.before]
+        silenced = self._silenced(changed, now)
+        rate_limit, changed = self._limited(
+            [each for each in silenced if each.after is not each.before], now
+        )
+        return Commit(states=tuple(each.after for each in changed), rate_limit=rate_limit), changed
 
     def silence(self, place: tuple[str, str], silent: Collection[str], now: int) -> Computed:
         """Tell that feeds of a place are silent, that more are, or that all are read again.
@@ -294,13 +321,9 @@ class CommitBuilder:
         told = () if state is None or not state.is_open else state.feeds
         feeds = self._store.load_feeds(sorted({*silent, *told}))
         after = on_silence(state, place, feeds, now, self._intervals)
-        if after is None or after is state:
+        if after is None:
             return Commit(), []
-        transition = Transition(before=state, after=after)
-        rate_limit, transitions = self._limited([transition], now)
-        return Commit(
-            states=tuple(transition.after for transition in transitions), rate_limit=rate_limit
-        ), transitions
+        return self._told([Transition(before=state, after=after)], now)
 
     def digest(
         self, reported: Mapping[str, int | None], digest: AlertState | None, now: int
@@ -324,3 +347,8 @@ class CommitBuilder:
         return Commit(states=(*new, *after)), [
             Transition(before=None, after=state) for state in new
         ]
+
+
+def _calls_anew(transition: Transition) -> bool:
+    """Whether a transition calls for a message of an open alert that was not called for before."""
+    return transition.is_message_due and transition.after.is_open and not was_due_before(transition)

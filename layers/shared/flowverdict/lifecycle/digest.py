@@ -31,11 +31,16 @@ def digest_fingerprint(end: int) -> str:
 
 
 def digest_of(
-    states: Sequence[AlertState], endings: Mapping[str, str], end: int, intervals: Intervals
+    states: Sequence[AlertState],
+    endings: Mapping[str, str],
+    end: int,
+    intervals: Intervals,
+    people: Section | None = None,
 ) -> Notice:
     """Return the digest of the low and informational alerts in ``states``.
 
-    ``endings`` says of each alert how it ended, by fingerprint.
+    ``endings`` says of each alert how it ended, by fingerprint; ``people``, what is silenced and
+    acknowledged.
     """
     alerts = [state.notification for state in states if isinstance(state.notification, Alert)]
     records = sum(alert.records for alert in alerts)
@@ -47,7 +52,9 @@ def digest_of(
         fingerprint=digest_fingerprint(end),
         severity=Severity.LOW,
         severity_reason="background noise, for the record",
-        title=f"Background noise: {counted(records, 'rejected record')} in {period}",
+        title=f"Background noise: {counted(records, 'rejected record')} in {period}"
+        if alerts or people is None
+        else f"Silenced and acknowledged; no background noise in {period}",
         summary=(
             f"{counted(records, 'rejected record')} of background noise from about {sources:,} "
             f"addresses in the {period} to {isoformat(end)}. Nobody has to do anything."
@@ -55,7 +62,7 @@ def digest_of(
         records=records,
         first_seen=first_seen,
         last_seen=last_seen,
-        sections=_sections(alerts, endings),
+        sections=(*_sections(alerts, endings), *(() if people is None else (people,))),
     )
 
 

@@ -2,10 +2,11 @@
 
 The prefix of an item's key ``pk`` says what the item is: ``alert#``, ``shadow#`` (an inhibition),
 ``budget#`` (a rate limit), ``window#``, ``alerts#`` (the fingerprints of a window), ``part#`` (a
-contribution), ``source#``, ``feed#``, ``offers#`` (what fixes of open alerts offer). An open alert
-has ``due`` and ``due_at``, by which the index ``due`` finds it for the sweep. A feed has another
-``due``, and a source that is held back has that of its feed. ``expires_at`` lets DynamoDB delete an
-item. Nothing relies on the deletion, which may take days
+contribution), ``source#``, ``feed#``, ``offers#`` (what fixes of open alerts offer). The item
+``silences`` holds those of people on call. An open alert has ``due`` and ``due_at``, by which the
+index ``due`` finds it for the sweep. A feed has another ``due``, and a source that is held back has
+that of its feed. ``expires_at`` lets DynamoDB delete an item. Nothing relies on the deletion, which
+may take days
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): each item has times of
 its own that say whether it still counts.
 
@@ -19,7 +20,8 @@ An item that cannot be read, damaged or of a later format, fails no batch. It is
 - a contribution counts as not known by itself, so later contributions add to the totals;
 - a rate limit counts as unused, so a few messages more may be sent in that hour;
 - a window counts as not evaluated, and a source as not read: both are computed again;
-- a feed counts as not read, and offers of fixes as not made.
+- a feed counts as not read, and offers of fixes as not made;
+- silences count as not set, since a message too many does less harm than one that is missing.
 """
 
 from __future__ import annotations
@@ -47,8 +49,10 @@ from flowverdict.lifecycle.dynamodb_items import (
     pack_fingerprints,
     pack_offers,
     pack_rate_limit,
+    pack_silences,
     pack_state,
     rate_limit_of,
+    silences_of,
     state_of,
     stored_offers_of,
     unread_span_of,
@@ -58,6 +62,7 @@ from flowverdict.lifecycle.dynamodb_items import (
 )
 from flowverdict.lifecycle.dynamodb_seed import create_seed
 from flowverdict.lifecycle.dynamodb_table import DynamoDbTable
+from flowverdict.lifecycle.on_call import Silences
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.store import Commit, ConflictError, Contribution, Window
 
@@ -78,6 +83,7 @@ _DAY = 86_400
 # A dead-letter queue keeps messages for 14 days and may return them at any time.
 KEPT = 15 * _DAY
 _BUDGET_KEPT = 2 * _DAY
+_SILENCES = "silences"
 
 
 def _ignore(key: str, reason: str) -> None:
@@ -137,6 +143,14 @@ class DynamoDbStore(DynamoDbTable):
             if rate_limit is not None:
                 return rate_limit
         return RateLimit(hour=hour)
+
+    def load_silences(self) -> Silences:
+        """Return the silences of people on call, none if none are stored or can be read."""
+        for item in self._read([_SILENCES]):
+            silences = self._readable(item, silences_of)
+            if silences is not None:
+                return silences
+        return Silences()
 
     def load_windows(self, window_ids: Collection[str]) -> Mapping[str, Window]:
         """Return the windows that exist, by id."""
@@ -247,6 +261,9 @@ class DynamoDbStore(DynamoDbTable):
         ]
         if commit.feed is not None:
             writes.append(self._put(item_of_feed(commit.feed, KEPT), commit.feed.version))
+        if commit.silences is not None:
+            item = {"pk": {"S": _SILENCES}, "body": {"B": pack_silences(commit.silences)}}
+            writes.append(self._put(item, commit.silences.version))
         self._transact(writes)
 
     def _put_state(self, state: AlertState, intervals: Intervals) -> TransactWriteItemTypeDef:

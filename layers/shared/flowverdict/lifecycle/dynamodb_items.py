@@ -15,11 +15,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from flowverdict.alerts.codec import notification_from_json, read_flat
+from flowverdict.alerts.matching import Key, parse_value, value_as_text
 from flowverdict.alerts.model import Severity, Status
 from flowverdict.alerts.probe import Probe
 from flowverdict.alerts.recheck import Sample
 from flowverdict.core.errors import NotificationError, StateError
 from flowverdict.lifecycle.feeds import Feed, UnreadSpan
+from flowverdict.lifecycle.history import Event, What
+from flowverdict.lifecycle.on_call import Silence, Silences
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.state_machine import AlertState, Suppressed
 from flowverdict.lifecycle.store import Window
@@ -42,6 +45,8 @@ _UNREADABLE = (
     zlib.error,
     NotificationError,
 )
+_KNOWN = frozenset(What)
+_KEYS = frozenset(Key)
 
 
 def pack_state(state: AlertState) -> bytes:
@@ -61,6 +66,8 @@ def pack_state(state: AlertState) -> bytes:
             "accepted_at": state.accepted_at,
             "feeds": state.feeds,
             "probes": [asdict(probe) for probe in state.probes],
+            "acknowledged": None if state.acknowledged is None else asdict(state.acknowledged),
+            "history": [asdict(event) for event in state.history],
         }
     )
 
@@ -96,6 +103,8 @@ def unpack_state(
             accepted_at=stored.number("accepted_at"),
             feeds=tuple(map(str, stored.values.get("feeds", ()))),
             probes=_all_or_none(Probe, stored.values.get("probes", ())),
+            acknowledged=next(iter(_events([stored.values.get("acknowledged")])), None),
+            history=_events(stored.values.get("history", ())),
         )
     except _UNREADABLE as error:
         raise StateError(
@@ -113,6 +122,65 @@ def _all_or_none[T](kind: type[T], stored: Iterable[Mapping[str, Any]]) -> tuple
         return tuple(read_flat(kind, one) for one in stored)
     except TypeError:
         return ()
+
+
+def _events(stored: Iterable[Mapping[str, Any] | None]) -> tuple[Event, ...]:
+    """Return the events that can be read: one of a kind that a later version added is left out."""
+    known = [{**one, "what": What(one["what"])} for one in stored if one and one["what"] in _KNOWN]
+    return tuple(read_flat(Event, one) for one in known)
+
+
+def pack_silences(silences: Silences) -> bytes:
+    """Return silences as bytes, without version."""
+    return _pack(
+        {
+            "silences": [
+                {
+                    "id": silence.silence_id,
+                    "match": {
+                        key: [value_as_text(key, value) for value in values]
+                        for key, values in silence.asked.items()
+                    },
+                    "until": silence.until,
+                    "reason": silence.reason,
+                    "by": silence.by,
+                    "at": silence.created_at,
+                }
+                for silence in silences.silences
+            ]
+        }
+    )
+
+
+def silences_of(item: Item) -> Silences:
+    """Read the silences of people on call.
+
+    A silence that cannot be read, because a later version knows more keys, holds nothing back.
+    """
+    try:
+        stored = _Stored(bytes(item["body"]["B"]))
+        silences = tuple(_silence(one) for one in stored.values["silences"] if _is_known(one))
+    except _UNREADABLE as error:
+        raise StateError(f"the silences are not readable: {error}") from error
+    return Silences(version=version_of_item(item), silences=silences)
+
+
+def _is_known(stored: Mapping[str, Any]) -> bool:
+    return bool(stored["match"]) and all(key in _KEYS for key in stored["match"])
+
+
+def _silence(stored: Mapping[str, Any]) -> Silence:
+    return Silence(
+        silence_id=str(stored["id"]),
+        asked={
+            Key(key): tuple(parse_value(Key(key), text) for text in values)
+            for key, values in stored["match"].items()
+        },
+        until=int(stored["until"]),
+        reason=str(stored["reason"]),
+        by=str(stored["by"]),
+        created_at=int(stored["at"]),
+    )
 
 
 def pack_rate_limit(rate_limit: RateLimit) -> bytes:

@@ -26,6 +26,7 @@ from flowverdict.lifecycle.digest import digest_fingerprint, digest_of
 from flowverdict.lifecycle.feeds import UNKNOWN, place_of
 from flowverdict.lifecycle.findings import Finder
 from flowverdict.lifecycle.notifier import Notifier, Outcome
+from flowverdict.lifecycle.on_call import digest_section
 from flowverdict.lifecycle.passing_time import ending_in_words
 from flowverdict.lifecycle.rate_limit import HOUR, hour_of
 from flowverdict.lifecycle.state_machine import AlertState, Intervals, notice_state
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Notification
     from flowverdict.lifecycle.accepted_traffic import AcceptedTraffic
     from flowverdict.lifecycle.commits import Computed
+    from flowverdict.lifecycle.on_call import Silences
     from flowverdict.lifecycle.store import AlertPublisher, AlertStore
     from flowverdict.network.ports import ConfigSource
 
@@ -54,6 +56,7 @@ _LONGEST_WAIT = 1.0
 
 _MAX_DUE = 10_000  # alerts of one sweep; the others are due at the next, the longest due first
 _MAX_SILENT = 1_000  # feeds of one sweep
+_FOREVER = 10**11  # seconds: later than any alert is due
 
 
 class AlertManager:
@@ -195,6 +198,9 @@ class AlertManager:
         has_failed = False
         for_digest: list[AlertState] = []
         silent_places: set[tuple[str, str]] = set()
+        silences = self._store.load_silences()
+        for transitions in self._after_silences(silences.ended(now), now):
+            has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
         due = list(self._store.due(now, _MAX_DUE))
         for fingerprints in batched(due, MAX_STATES, strict=False):
             others: list[AlertState] = []
@@ -211,7 +217,7 @@ class AlertManager:
             has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
         for transitions in self._silence(silent_places, now):
             has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
-        for transitions in self._digest(for_digest, configs, now):
+        for transitions in self._digest(for_digest, silences, configs, now):
             has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
         for hour in (hour_of(now) - HOUR, hour_of(now)):
             transitions = self._apply(partial(self._commits.rate_limited, hour, now), now)
@@ -226,8 +232,21 @@ class AlertManager:
         for place in sorted({*silent, *told}):
             yield self._apply(partial(self._commits.silence, place, silent[place], now), now)
 
+    def _after_silences(self, ended: Silences, now: int) -> Iterator[list[Transition]]:
+        """Notify and remind of the open alerts that silences matched until lately."""
+        if not ended.silences:
+            return
+        every = [*self._store.due(_FOREVER, _MAX_DUE)]  # each open alert is due at some time
+        for fingerprints in batched(every, MAX_STATES, strict=False):
+            compute = partial(self._commits.after_silences, fingerprints, ended, now)
+            yield self._apply(compute, now)
+
     def _digest(
-        self, states: list[AlertState], configs: ConfigSource | None, now: int
+        self,
+        states: list[AlertState],
+        silences: Silences,
+        configs: ConfigSource | None,
+        now: int,
     ) -> Iterator[list[Transition]]:
         """Close the alerts that are due for the digest, and create the digest with the first part.
 
@@ -235,9 +254,10 @@ class AlertManager:
         digest does not report - an alert seen again meanwhile, or due later - waits for the next
         digest: nothing is lost, and little is reported twice.
         """
-        if not states:
-            return
         end = now // self._intervals.digest * self._intervals.digest
+        # What people silenced is reported although there may be no noise.
+        if not states and all(each.created_at >= end for each in silences.active(now).silences):
+            return
         fingerprint = digest_fingerprint(end)
         is_new = fingerprint not in self._store.load([fingerprint])
         digest = None
@@ -247,11 +267,24 @@ class AlertManager:
                 state.fingerprint: ending_in_words(state, now, self._intervals, findings)
                 for state in states
             }
-            digest = notice_state(digest_of(states, endings, end, self._intervals), now)
+            people = digest_section(silences, self._acknowledged(), now)
+            notice = digest_of(states, endings, end, self._intervals, people)
+            digest = notice_state(notice, now)
+            if not states:
+                yield self._apply(partial(self._commits.digest, {}, digest, now), now)
         for part in batched(states, MAX_STATES - 1, strict=False):
             reported = {state.fingerprint: state.version if is_new else None for state in part}
             yield self._apply(partial(self._commits.digest, reported, digest, now), now)
             digest = None
+
+    def _acknowledged(self) -> list[AlertState]:
+        """Return the alerts of which somebody said so, among the first that are due."""
+        found: list[AlertState] = []
+        due = self._store.due(_FOREVER, _MAX_SILENT)
+        for fingerprints in batched(due, MAX_STATES, strict=False):
+            states = self._store.load(fingerprints).values()
+            found += [state for state in states if state.acknowledged is not None]
+        return found
 
     def _apply(self, compute: Callable[[], Computed], now: int) -> list[Transition]:
         """Compute a commit and write it; compute it again where another invocation was faster."""

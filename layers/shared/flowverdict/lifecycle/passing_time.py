@@ -208,6 +208,8 @@ def _unknown(state: AlertState, read_to: int | None, rules: RulesFound, now: int
 def _reminded(state: AlertState, now: int, intervals: Intervals) -> AlertState:
     if state.notified_at is None or now - state.notified_at < intervals.repeat:
         return state
+    if state.acknowledged is not None:
+        return state  # somebody knows and works on it
     if not state.was_sent:
         held_back = "This was held back before: there were too many messages."
         return calls_for(state, Status.FIRING, held_back, now)

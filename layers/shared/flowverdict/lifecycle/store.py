@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.model import Notification
     from flowverdict.lifecycle.feeds import Feed, UnreadSpan
+    from flowverdict.lifecycle.on_call import Silences
     from flowverdict.lifecycle.rate_limit import RateLimit
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
     from flowverdict.verdict.remediation.offers import StoredOffers
@@ -85,7 +86,7 @@ class Commit:
         As for states.
     contributions
         Of the window.
-    feed
+    feed, silences
         As for states.
     """
 
@@ -95,6 +96,7 @@ class Commit:
     window: Window | None = None
     contributions: tuple[Contribution, ...] = ()
     feed: Feed | None = None
+    silences: Silences | None = None
 
 
 class ConflictError(Exception):
@@ -131,6 +133,9 @@ class AlertStore(Protocol):
 
     def due(self, now: int, limit: int) -> Iterable[str]:
         """Return the fingerprints of alerts that are due at ``now``, the longest due first."""
+
+    def load_silences(self) -> Silences:
+        """Return the silences of people on call, none if none are stored."""
 
     def load_feeds(self, names: Collection[str]) -> Mapping[str, Feed]:
         """Return the feeds that exist, by name."""

@@ -6,12 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from flowverdict.alerts.matching import Key
 from flowverdict.policy.values import (
+    AccountId,
     Bounded,
     Cidr,
+    FingerprintText,
     InterfaceId,
+    NetworkAclId,
+    Owner,
     Port,
+    Protocol,
     Reason,
+    Region,
+    SecurityGroupId,
+    Severe,
+    SubnetId,
     Time,
     Verdict,
     VpcId,
@@ -20,7 +30,10 @@ from flowverdict.policy.values import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
+
+    from flowverdict.alerts.matching import Value
 
 
 class Strict(BaseModel):
@@ -75,6 +88,85 @@ class Match(Strict):
         ),
         Bounded,
     ] = Field(default=(), description="What rejected the flow, as the verdict says: one of these.")
+    account_id: Annotated[
+        tuple[AccountId, ...],
+        BeforeValidator(
+            to_list, json_schema_input_type=AccountId | Annotated[list[AccountId], Bounded]
+        ),
+        Bounded,
+    ] = Field(default=(), description="Account of the interface: one of these.")
+    region: Annotated[
+        tuple[Region, ...],
+        BeforeValidator(to_list, json_schema_input_type=Region | Annotated[list[Region], Bounded]),
+        Bounded,
+    ] = Field(default=(), description="Region of the interface: one of these.")
+    subnet_id: Annotated[
+        tuple[SubnetId, ...],
+        BeforeValidator(
+            to_list, json_schema_input_type=SubnetId | Annotated[list[SubnetId], Bounded]
+        ),
+        Bounded,
+    ] = Field(
+        default=(),
+        description="Subnet of the interface, which the flow log has to carry: one of these.",
+    )
+    security_group_id: Annotated[
+        tuple[SecurityGroupId, ...],
+        BeforeValidator(
+            to_list,
+            json_schema_input_type=SecurityGroupId | Annotated[list[SecurityGroupId], Bounded],
+        ),
+        Bounded,
+    ] = Field(
+        default=(),
+        description="Security group that blocks or may block, as the rules show it: one of these.",
+    )
+    network_acl_id: Annotated[
+        tuple[NetworkAclId, ...],
+        BeforeValidator(
+            to_list, json_schema_input_type=NetworkAclId | Annotated[list[NetworkAclId], Bounded]
+        ),
+        Bounded,
+    ] = Field(
+        default=(), description="Network ACL whose rule blocks, as the rules show it: one of these."
+    )
+    protocol: Annotated[
+        tuple[Protocol, ...],
+        BeforeValidator(
+            to_list, json_schema_input_type=Protocol | Annotated[list[Protocol], Bounded]
+        ),
+        Bounded,
+    ] = Field(default=(), description="Protocol of the packet: one of these.")
+    owner: Annotated[
+        tuple[Owner, ...],
+        BeforeValidator(to_list, json_schema_input_type=Owner | Annotated[list[Owner], Bounded]),
+        Bounded,
+    ] = Field(
+        default=(),
+        description="Owner, as the interface's tags or the records name it: NAME=VALUE of a tag, "
+        "or its value.",
+    )
+    severity: Annotated[
+        tuple[Severe, ...],
+        BeforeValidator(to_list, json_schema_input_type=Severe | Annotated[list[Severe], Bounded]),
+        Bounded,
+    ] = Field(default=(), description="Severity that the flow has: one of these.")
+    fingerprint: Annotated[
+        tuple[FingerprintText, ...],
+        BeforeValidator(
+            to_list,
+            json_schema_input_type=FingerprintText | Annotated[list[FingerprintText], Bounded],
+        ),
+        Bounded,
+    ] = Field(
+        default=(),
+        description="Fingerprint of the alert that the flow belongs to, unless it is part of "
+        "a scan.",
+    )
+
+    def asked(self) -> Mapping[Key, tuple[Value, ...]]:
+        """Return the values that are asked for, by key."""
+        return {key: getattr(self, key) for key in Key if getattr(self, key)}
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> Match:

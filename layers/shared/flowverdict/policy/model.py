@@ -18,7 +18,7 @@ would mute more, or less, than its author meant.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import (
@@ -27,9 +27,10 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from flowverdict.alerts.matching import EntryIndex, first_matching
 from flowverdict.alerts.model import Severity
 from flowverdict.policy.entries import Entry, Expected, Silence, Strict
-from flowverdict.policy.index import EntryIndex, first_matching
+from flowverdict.policy.index import clauses_of_flow
 from flowverdict.policy.values import (
     to_version,
 )
@@ -114,7 +115,7 @@ class Policy(Strict):
         kept: list[Explanation] = []
         muted: list[Muted] = []
         for explanation in explanations:
-            matching = self._index.matching(explanation, asked) if asked else 0
+            matching = self._matching(explanation, asked) if asked else 0
             if not matching:
                 kept.append(explanation)
                 continue
@@ -124,10 +125,13 @@ class Policy(Strict):
 
     def matching(self, explanation: Explanation) -> tuple[str, ...]:
         """Return the places of all entries that match, in order, also of ended silences."""
-        found = self._index.matching(explanation, (1 << len(self._placed)) - 1)
+        found = self._matching(explanation, (1 << len(self._placed)) - 1)
         return tuple(
             place for position, (place, _) in enumerate(self._placed) if found >> position & 1
         )
+
+    def _matching(self, explanation: Explanation, asked: int) -> int:
+        return self._index.matching(asked, partial(clauses_of_flow, explanation))
 
     @cached_property
     def _placed(self) -> tuple[tuple[str, Entry], ...]:
@@ -143,4 +147,4 @@ class Policy(Strict):
 
     @cached_property
     def _index(self) -> EntryIndex:
-        return EntryIndex.of([entry.match for _, entry in self._placed])
+        return EntryIndex.of([entry.match.asked() for _, entry in self._placed])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_interface
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from flowverdict.alerts.matching import Key, parse_value
+from flowverdict.alerts.model import Severity
 from flowverdict.core.errors import PolicyError
 from flowverdict.verdict.model import VerdictKind
 
@@ -81,6 +84,25 @@ def _to_identifier(prefix: str, what: str) -> Callable[[object], str]:
         return value
 
     return check
+
+
+def _to_text(key: Key, what: str) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if isinstance(value, str):
+            with suppress(ValueError):
+                return str(parse_value(key, value))
+        raise wrong(f"{shown(value)} is not {what}")
+
+    return check
+
+
+def _to_protocol(value: object) -> int:
+    if isinstance(value, int | str) and not isinstance(value, bool):
+        with suppress(ValueError):
+            number = parse_value(Key.PROTOCOL, str(value))
+            if isinstance(number, int):
+                return number
+    raise wrong(f"{shown(value)} is no protocol: a number up to 255 is, or TCP, UDP, ICMP")
 
 
 def _to_time(value: object) -> datetime:
@@ -166,6 +188,73 @@ VpcId = Annotated[
         {"type": "string", "pattern": "^vpc-[0-9a-z]{1,40}$", "description": "id of a VPC"}
     ),
 ]
+SubnetId = Annotated[
+    str,
+    PlainValidator(_to_identifier("subnet", "a subnet")),
+    WithJsonSchema(
+        {"type": "string", "pattern": "^subnet-[0-9a-z]{1,40}$", "description": "id of a subnet"}
+    ),
+]
+SecurityGroupId = Annotated[
+    str,
+    PlainValidator(_to_identifier("sg", "a security group")),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^sg-[0-9a-z]{1,40}$",
+            "description": "id of a security group",
+        }
+    ),
+]
+NetworkAclId = Annotated[
+    str,
+    PlainValidator(_to_identifier("acl", "a network ACL")),
+    WithJsonSchema(
+        {"type": "string", "pattern": "^acl-[0-9a-z]{1,40}$", "description": "id of a network ACL"}
+    ),
+]
+AccountId = Annotated[
+    str,
+    PlainValidator(_to_text(Key.ACCOUNT, "an account ID: 12 digits")),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9]{12}$", "description": "account ID"}),
+]
+Region = Annotated[
+    str,
+    PlainValidator(_to_text(Key.REGION, "a Region like eu-west-1")),
+    WithJsonSchema({"type": "string", "description": "Region"}),
+]
+Protocol = Annotated[
+    int,
+    PlainValidator(_to_protocol),
+    WithJsonSchema(
+        {
+            "type": ["integer", "string"],
+            "minimum": 0,
+            "maximum": 255,
+            "description": "protocol: its number, or TCP, UDP, ICMP ...",
+        }
+    ),
+]
+Owner = Annotated[
+    str,
+    PlainValidator(_to_text(Key.OWNER, "NAME=VALUE of a tag, or a tag's value, in one line")),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 256,
+            "description": "NAME=VALUE of a tag that names an owner, or the value of any such tag",
+        }
+    ),
+]
+FingerprintText = Annotated[
+    str,
+    PlainValidator(_to_text(Key.FINGERPRINT, "a fingerprint: 32 hexadecimal digits")),
+    WithJsonSchema(
+        {"type": "string", "pattern": "^[0-9a-f]{32}$", "description": "fingerprint of an alert"}
+    ),
+]
+Severe = Annotated[Severity, Field(strict=False)]
 Verdict = Annotated[VerdictKind, Field(strict=False)]  # strict takes no text for an enum's member
 Reason = Annotated[
     str,

@@ -65,7 +65,7 @@ class Batch:
     counts: RecordCounts = field(init=False, default_factory=RecordCounts)
 
     def __post_init__(self) -> None:
-        self.flows = FlowCollector(secrets.randbits(64), most=self.most)
+        self.flows = FlowCollector(secrets.randbits(64), most=self.most, with_services=True)
 
     def add_file(
         self, stream: BinaryIO, *, name: str, headerless: tuple[RecordFormat, ...] = ()
@@ -82,7 +82,9 @@ class Batch:
             self.flows.losses.add(Loss.NOT_READ)
             raise NotAFlowLogError(name, reason)
         origin = origin_of(name)
-        flows = FlowsByWindow(self.flows.seed, origin, name=name, apart=False, most=self.most)
+        flows = FlowsByWindow(
+            self.flows.seed, origin, name=name, apart=False, most=self.most, with_services=True
+        )
         try:
             reading = read_text(
                 stream,
@@ -97,6 +99,7 @@ class Batch:
             raise
         for window_flows in flows.windows.values():
             self.flows.merge(window_flows, spent=True)
+        self.flows.accepted_index.shrink()
         self.counts.merge(reading.counts)
         return reading
 

@@ -35,6 +35,7 @@ _STATUSES = {
 _ENDING_STATUSES = {
     Ending.QUIET: (99, "Quiet"),
     Ending.UNKNOWN: (99, "Unknown"),
+    Ending.CLOSED: (99, "Closed by hand"),
 }
 _SEVERITIES = {
     Severity.CRITICAL: (5, "Critical"),
