@@ -18,8 +18,12 @@ import click
 from click.testing import CliRunner
 
 from flowverdict.alerts.ending import Ending
+from flowverdict.delivery.renderers import RENDERERS
+from flowverdict.lifecycle.on_call import closed_by_person
+from flowverdict.lifecycle.state_machine import AlertState
 from flowverdict.verdict.model import VerdictKind
 from flowverdict_cli.commands import cli
+from tests.helpers.notification_samples import FOUND_AT, scenario
 from tests.helpers.sam_template import read_template
 
 if TYPE_CHECKING:
@@ -43,11 +47,12 @@ MESSAGES: Final = {
     VerdictKind.TTL_EXPIRED: ("transit-gateway-ttl-expired.log", None),
     VerdictKind.UNDETERMINED: ("reply-looking-without-request.log", None),
 }
-# A message that shows each ending: one of the texts that the tests of the renderers hold.
+# A message that shows each ending: one of the texts that the tests of the renderers hold, or made.
 ENDINGS: Final = {
     Ending.FIXED: "email-resolved.txt",
     Ending.QUIET: "email-quiet.txt",
     Ending.UNKNOWN: "email-unknown.txt",
+    Ending.CLOSED: None,
     Ending.CORRECTED: "email-corrected.txt",
 }
 _GENERATED = "<!-- Written by `make reference` from {}. -->\n"
@@ -72,7 +77,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     for verdict in VerdictKind:
         yield runbook(verdict), _with_message(runbook(verdict), _message_of(verdict))
     for ending, name in ENDINGS.items():
-        text = (ROOT / "tests" / "golden" / name).read_text()
+        text = _closed() if name is None else (ROOT / "tests" / "golden" / name).read_text()
         yield runbook(ending), _with_message(runbook(ending), text)
 
 
@@ -289,6 +294,22 @@ def _message_of(verdict: VerdictKind) -> str:
     if printed.exit_code != 0:
         raise ValueError(f"{verdict}: {printed.output}")
     return printed.stdout
+
+
+def _closed() -> str:
+    """Return the email about an alert that a person closed."""
+    alert = scenario("rules-outbound-response")
+    told = AlertState(
+        fingerprint=alert.fingerprint,
+        notification=alert,
+        observed_at=FOUND_AT,
+        notified_at=FOUND_AT,
+        notified_severity=alert.severity,
+        messages=1,
+    )
+    person = "arn:aws:sts::123456789012:assumed-role/network/ada"
+    closed = closed_by_person(told, person, "it was our own test", FOUND_AT + 3_600)
+    return RENDERERS["email"].render(closed.notification)
 
 
 def _with_message(page: Path, message: str) -> str:

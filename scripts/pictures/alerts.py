@@ -14,16 +14,10 @@ from typing import TYPE_CHECKING, Final
 from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import Severity, Status
 from flowverdict.alerts.recheck import Passage
+from flowverdict.lifecycle.episodes import EpisodeContext, on_detection, on_retraction
+from flowverdict.lifecycle.on_call import Silence, closed_by_person, held_back, on_silence_end
 from flowverdict.lifecycle.passing_time import Findings, RulesFound, on_sweep
-from flowverdict.lifecycle.state_machine import (
-    AlertState,
-    EpisodeContext,
-    Intervals,
-    Suppressed,
-    on_detection,
-    on_retraction,
-    rate_limited,
-)
+from flowverdict.lifecycle.state_machine import AlertState, Intervals, Suppressed, rate_limited
 from scripts.pictures.svg import Box, Picture
 from tests.helpers.alert_samples import NOW, detection
 
@@ -37,7 +31,11 @@ SENT: Final = "open, message sent"
 EXPLAINED: Final = "open, explained"
 HELD_BACK: Final = "open, held back"
 FOR_DIGEST: Final = "open, for the digest"
-CLOSED: Final = "closed without a message"
+SILENCED: Final = "open, silenced"
+OVER: Final = "over without a message"
+_SILENCE: Final = Silence(
+    silence_id="one", asked={}, until=NOW + 3_600, reason="a change", by="ada", created_at=NOW - 1
+)
 
 # Where each state stands, its caption and its look.
 _PLACES: Final = {
@@ -45,11 +43,13 @@ _PLACES: Final = {
     SENT: (430, 190, "reminder every RepeatMinutes", "work"),
     EXPLAINED: (760, 125, "another alert says why", "box"),
     HELD_BACK: (720, 255, "too many messages this hour", "box"),
-    FOR_DIGEST: (110, 190, "low and info, once a day", "box"),
-    Ending.FIXED: (110, 390, "it passes again", "good"),
-    Ending.QUIET: (325, 390, "nothing more was seen", "box"),
-    Ending.UNKNOWN: (540, 390, "no flow logs came", "bad"),
-    Ending.CORRECTED: (755, 390, "it was something else", "box"),
+    FOR_DIGEST: (110, 170, "low and info, once a day", "box"),
+    SILENCED: (215, 242, "by a person, until a time", "box"),
+    Ending.FIXED: (90, 390, "it passes again", "good"),
+    Ending.QUIET: (262, 390, "nothing more was seen", "box"),
+    Ending.UNKNOWN: (434, 390, "no flow logs came", "bad"),
+    Ending.CLOSED: (606, 390, "by a person", "box"),
+    Ending.CORRECTED: (778, 390, "it was something else", "box"),
 }
 
 
@@ -66,11 +66,13 @@ def _name(state: AlertState | None) -> str:
     if state is None:
         return NEW
     if not state.is_open:
-        return state.notification.ending or CLOSED
+        return state.notification.ending or OVER
     if state.suppressed is Suppressed.INHIBITED:
         return EXPLAINED
     if state.suppressed is Suppressed.RATE_LIMITED:
         return HELD_BACK
+    if state.suppressed is Suppressed.SILENCED:
+        return SILENCED
     return FOR_DIGEST if state.for_digest else SENT
 
 
@@ -106,6 +108,31 @@ def _swept(
     return happen
 
 
+def _silenced(state: AlertState | None, now: int) -> AlertState:
+    called = on_detection(
+        state,
+        detection(),
+        now,
+        inhibited=False,
+        context=EpisodeContext(window_id=f"place#{now}"),
+    )
+    if called.pending is None:
+        return called
+    return held_back(state, called, _SILENCE, counts_more=True)
+
+
+def _silence_ended(state: AlertState | None, now: int) -> AlertState | None:
+    if state is None:
+        return None
+    return on_silence_end(state, _SILENCE, now, _INTERVALS).sent()
+
+
+def _closed(state: AlertState | None, now: int) -> AlertState | None:
+    if state is None or not state.is_open:
+        return state
+    return closed_by_person(state, "ada", "it was our own test", now).sent()
+
+
 def _retracted(state: AlertState | None, now: int) -> AlertState | None:
     if state is None or not state.is_open:
         return state
@@ -131,6 +158,9 @@ _EVENTS: Final[dict[str, Callable[[AlertState | None, int], AlertState | None]]]
     "no flow logs": _swept(_INTERVALS.repeat),
     "goes on": _goes_on,
     "later records": _retracted,
+    "silence": _silenced,
+    "silence ends": _silence_ended,
+    "closed by hand": _closed,
 }
 
 
@@ -159,42 +189,48 @@ def reminded() -> bool:
     return on_sweep(told, NOW + _INTERVALS.repeat, _INTERVALS).pending is Status.REMINDER
 
 
-def draw_life() -> Picture:
-    """Draw the states of an alert, and what leads from one to the other."""
-    picture = Picture(width=870, height=470, about="The life of an alert, and its four endings")
+def shown_arrows() -> set[tuple[str, str]]:
+    """Return the changes that are drawn; the words below the picture say the others."""
     ends = set(Ending)
     arrows = {
         (change.before, change.after)
         for change in changes()
-        if CLOSED not in (change.before, change.after) and change.before not in ends
+        if OVER not in (change.before, change.after) and change.before not in ends
     }
     # What gets more severe while it waits for the digest goes the ways of a first detection.
-    arrows -= {(FOR_DIGEST, EXPLAINED), (FOR_DIGEST, HELD_BACK)}
+    unsent = {EXPLAINED, HELD_BACK, SILENCED}
+    arrows -= {(FOR_DIGEST, after) for after in unsent}
+    arrows -= {(a, b) for a in unsent for b in unsent if SILENCED in (a, b)}
+    return arrows - {(before, Ending.CLOSED) for before in {*unsent, FOR_DIGEST}}
+
+
+def draw_life() -> Picture:
+    """Draw the states of an alert, and what leads from one to the other."""
+    picture = Picture(width=870, height=470, about="The life of an alert, and its endings")
     if not reminded():
         raise ValueError("an open alert is not reminded of")
+    ends = set(Ending)
     boxes = {
-        name: Box(x=x, y=y, title=str(name), caption=caption, kind=kind)
+        name: Box(
+            x=x, y=y, width=164 if name in ends else 200, title=name, caption=caption, kind=kind
+        )
         for name, (x, y, caption, kind) in _PLACES.items()
     }
+    arrows = shown_arrows()
     for before, after in sorted(arrows):
         start, end = boxes[before], boxes[after]
         if (after, before) in arrows:
             if before < after:
                 picture.both(start.bottom, end.top)
-        elif {before, after} <= {SENT, EXPLAINED, HELD_BACK, FOR_DIGEST}:
-            right = start.x < end.x
-            (x1, y1), (x2, y2) = start.side(right=right), end.side(right=not right)
-            bend, tip = (50, -3) if right else (-50, 3)
-            picture.path(
-                f"M{x1:g},{y1:g} C{x1 + bend:g},{y1:g} {x2 - bend:g},{y2:g} {x2 + tip:g},{y2:g}"
-            )
-        else:
+        elif before == NEW or after in ends:
             picture.down(start.bottom, end.top)
+        else:
+            picture.across(start, end)
     for box in boxes.values():
         picture.box(box)
     picture.label(430, 118, "first detection")
-    picture.label(270, 186, "more severe")
-    note = "Seen again after an ending: open once more. Only what was sent gets a last message."
+    picture.label(268, 176, "more severe")
+    note = "Seen again after an ending: open once more. A person may close any open alert."
     picture.text(430, 446, note, "small")
     return picture
 

@@ -113,6 +113,13 @@ class Picture:
         kind = "arrow" if head else "part"
         self.path(f"M{x1:g},{y1:g} C{x1:g},{y1 + bend:g} {x2:g},{y2 - bend:g} {x2:g},{y3:g}", kind)
 
+    def across(self, start: Box, end: Box) -> None:
+        """Draw an arrow from the side of a box to the side of another."""
+        right = start.x < end.x
+        (x1, y1), (x2, y2) = start.side(right=right), end.side(right=not right)
+        bend, tip = (50, -3) if right else (-50, 3)
+        self.path(f"M{x1:g},{y1:g} C{x1 + bend:g},{y1:g} {x2 - bend:g},{y2:g} {x2 + tip:g},{y2:g}")
+
     def both(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Draw a line with a head at each end."""
         (x1, y1), (x2, y2) = start, end
