@@ -269,7 +269,7 @@ def _make_policy(place: Place) -> None:
 
 
 def _member_account(place: Place) -> Place:
-    """Make the reader role in another account, as the README describes.
+    """Make the reader role in another account, as docs/how-to/other-accounts.md describes.
 
     The trust policy of the role names this account and an external id.
     """

@@ -122,7 +122,7 @@ def come_to_rest(stack: Stack) -> None:
 
 
 def documented(built: Build, resources: list[dict[str, Any]]) -> set[str]:
-    """Return what remains after `sam delete` according to the README.
+    """Return what remains after `sam delete` according to docs/start/deploy.md.
 
     The buckets remain, and SAM retains the versions of the layers.
     """

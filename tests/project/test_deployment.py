@@ -88,7 +88,7 @@ def test_no_list_of_parameters_stands_where_the_command_line_would_replace_it() 
     environments = tomllib.loads(text)
     assert set(environments) == {"version", "default"}
     assert "parameter_overrides" not in re.sub(r"^#.*", "", text, flags=re.MULTILINE)
-    for document in ("README.md", "samconfig.toml"):
+    for document in ("docs/start/deploy.md", "samconfig.toml"):
         assert "--parameter-overrides Environment=prod" in (ROOT / document).read_text(), document
         assert "--config-env" not in (ROOT / document).read_text(), document
 

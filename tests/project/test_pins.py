@@ -40,6 +40,7 @@ def test_all_files_are_checked() -> None:
         "audit.txt",
         "bench.txt",
         "dev.txt",
+        "docs.txt",
         "emulator.txt",
         "fuzz.txt",
         "runtime.txt",

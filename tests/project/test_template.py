@@ -264,9 +264,11 @@ def test_the_queue_trigger_reports_single_failures_and_waits_for_a_delivery() ->
     assert trigger["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "S3FunctionConcurrency"}}
 
 
-def test_the_flow_log_that_is_made_has_the_format_that_the_readme_recommends() -> None:
+def test_the_flow_log_that_is_made_has_the_format_that_the_guide_recommends() -> None:
     flow_log = RESOURCES["FlowLog"]["Properties"]
-    (recommended,) = re.findall(r"--log-format '([^']+)'", (ROOT / "README.md").read_text())
+    (recommended,) = re.findall(
+        r"--log-format '([^']+)'", (ROOT / "docs" / "start" / "deploy.md").read_text()
+    )
     assert stack().value(flow_log["LogFormat"]) == recommended
     names = RecordFormat.from_log_format(recommended).names
     assert {
