@@ -22,7 +22,7 @@ _TOPIC_ARN = re.compile(
 )
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_QUEUE_URL = re.compile(r"https?://[A-Za-z0-9.:-]+/\d{12}/[A-Za-z0-9_-]{1,80}")
+_QUEUE_URL = re.compile(r"https?://[A-Za-z0-9.:-]+/\d{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?")
 _POLICY = re.compile(
     r"ssm:/?[A-Za-z0-9_./-]{1,1011}|appconfig:[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}"
 )
@@ -64,6 +64,9 @@ class Settings:
         function that reads none.
     queue_url
         ``QUEUE_URL``: the SQS queue that messages come from; ``None`` for a function without one.
+    signal_queue_url
+        ``SIGNAL_QUEUE_URL``: the FIFO queue that windows are signalled with; ``None`` for a
+        function that signals none.
     intervals
         ``REPEAT_MINUTES``, ``RESOLVE_MINUTES``, ``DIGEST_HOURS``: how long things take; and
         ``FUNCTION_SECONDS``: the time-outs of the functions that send alerts, with blanks between
@@ -102,6 +105,7 @@ class Settings:
     alert_table: str
     evidence_bucket: str | None
     queue_url: str | None
+    signal_queue_url: str | None
     intervals: Intervals
     messages_per_hour: int
     policy: str | None
@@ -144,6 +148,9 @@ class Settings:
                 environment, "EVIDENCE_BUCKET", _BUCKET, "an S3 bucket's name"
             ),
             queue_url=_matching(environment, "QUEUE_URL", _QUEUE_URL, "an SQS queue's address"),
+            signal_queue_url=_matching(
+                environment, "SIGNAL_QUEUE_URL", _QUEUE_URL, "an SQS queue's address"
+            ),
             intervals=Intervals(
                 repeat=60 * _number(environment, "REPEAT_MINUTES", Intervals().repeat // 60),
                 resolve=60 * _number(environment, "RESOLVE_MINUTES", Intervals().resolve // 60),
