@@ -34,6 +34,7 @@ def test_only_the_topic_and_the_table_are_required() -> None:
         alert_table="alerts",
         queue_url=None,
         signal_queue_url=None,
+        signal_delay=90,
         evidence_bucket=None,
         intervals=Intervals(),
         messages_per_hour=30,

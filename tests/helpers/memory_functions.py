@@ -79,7 +79,7 @@ class MemorySignals:
         failed: set[str] = {message["messageId"] for message in event["Records"]}
         try:
             answer = evaluate.handle(event, _SECONDS)
-            failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+            failed = {str(failure["itemIdentifier"]) for failure in answer["batchItemFailures"]}
         finally:
             self.give_back(event, failed)
         return not failed

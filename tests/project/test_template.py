@@ -443,12 +443,14 @@ def test_the_functions_get_every_variable_they_read() -> None:
     assert read - given == {"LOG_FORMAT", "EVIDENCE_BUCKET", "QUEUE_URL", "MISSING"} | {
         "OPERATOR_TOPIC_ARN",
         "SIGNAL_QUEUE_URL",
+        "SIGNAL_DELAY_SECONDS",
     }
     assert FUNCTIONS["ClassifyS3Function"]["Environment"]["Variables"] == {
         "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},
         "LOG_FORMAT": {"If": ["HasFirehose", {"Ref": "FlowLogFormat"}, ""]},
         "QUEUE_URL": {"Ref": "FlowLogQueue"},
         "SIGNAL_QUEUE_URL": {"Ref": "SignalQueue"},
+        "SIGNAL_DELAY_SECONDS": {"Ref": "EvaluationDelaySeconds"},
     }
     assert FUNCTIONS["EvaluateWindowsFunction"]["Environment"]["Variables"] == {
         "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},
@@ -458,6 +460,7 @@ def test_the_functions_get_every_variable_they_read() -> None:
         "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},
         "LOG_FORMAT": {"Ref": "FlowLogFormat"},
         "SIGNAL_QUEUE_URL": {"Ref": "SignalQueue"},
+        "SIGNAL_DELAY_SECONDS": {"Ref": "EvaluationDelaySeconds"},
     }
 
 

@@ -113,10 +113,9 @@ def test_every_function_has_its_neighbours(resources: dict[str, dict[str, Any]],
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_what_a_function_fails_at_is_kept(resources: dict[str, dict[str, Any]], name: str) -> None:
     arn = {"Fn::GetAtt": [QUEUES.get(name, f"{name}DeadLetterQueue"), "Arn"]}
-    if name == "ClassifyS3":
-        assert (
-            resources["FlowLogQueue"]["Properties"]["RedrivePolicy"]["deadLetterTargetArn"] == arn
-        )
+    if name in QUEUES:
+        queue = {"ClassifyS3": "FlowLogQueue", "EvaluateWindows": "SignalQueue"}[name]
+        assert resources[queue]["Properties"]["RedrivePolicy"]["deadLetterTargetArn"] == arn
         return
     invocation = resources[f"{name}FunctionEventInvokeConfig"]["Properties"]
     assert invocation["DestinationConfig"]["OnFailure"]["Destination"] == arn

@@ -4,9 +4,10 @@ The signals go through a FIFO queue. A place is a message group, of which SQS ha
 while another one is in flight, so a place has one evaluator
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-key-terms.html).
 Equal signals of the same minute have equal deduplication ids: SQS keeps the first. The queue's
-delay is longer than that minute and the difference of two senders' clocks, so that the signal that
+delay is as long as that minute and the difference of two senders' clocks, so that the signal that
 stays is handed out after the evidence of all that it stands for was stored. The minute is therefore
-read from the clock after the evidence was stored.
+read from the clock after the evidence was stored. It is a minute with the template's default delay;
+another delay changes its length.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from flowverdict.app.deadlines import Clock
 
 
-SAME_SIGNAL_SECONDS = 60
+CLOCKS_DIFFER = 30  # seconds at the most, between two functions
 _MAX_ENTRIES = 10  # of a request
 _MAX_WINDOW = 10**12  # evidence has twelve digits for the number of a window
 
@@ -81,11 +82,12 @@ class Received:
 
 
 class SqsSignals:
-    """Implements ``Signals`` with a FIFO queue of SQS."""
+    """Implements ``Signals`` with a FIFO queue of SQS, whose delay is ``delay`` seconds."""
 
-    def __init__(self, client: SQSClient, url: str, clock: Clock = time.time) -> None:
+    def __init__(self, client: SQSClient, url: str, delay: int, clock: Clock = time.time) -> None:
         self._client = reject_malformed_responses(client)
         self._url = url
+        self._same = max(delay - CLOCKS_DIFFER, 1)
         self._clock = clock
 
     def send(self, signals: Collection[Signal]) -> None:
@@ -95,7 +97,10 @@ class SqsSignals:
             try:
                 answer = self._client.send_message_batch(
                     QueueUrl=self._url,
-                    Entries=[_entry(number, each, now) for number, each in enumerate(batch)],
+                    Entries=[
+                        _entry(number, each, now, now // self._same)
+                        for number, each in enumerate(batch)
+                    ],
                 )
             except (BotoCoreError, ClientError) as error:
                 raise SignalError(f"windows could not be signalled: {error}") from error
@@ -161,8 +166,9 @@ def _fields(signal: Signal) -> dict[str, str | int]:
             return fields | {"source": signal.source_id}
 
 
-def _entry(number: int, signal: Signal, now: int) -> SendMessageBatchRequestEntryTypeDef:
-    minute = now // SAME_SIGNAL_SECONDS
+def _entry(
+    number: int, signal: Signal, now: int, minute: int
+) -> SendMessageBatchRequestEntryTypeDef:
     same = json.dumps(_fields(signal) | {"minute": minute}, sort_keys=True)
     return {
         "Id": str(number),

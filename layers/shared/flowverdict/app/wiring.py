@@ -155,7 +155,11 @@ def _service(settings: Settings, observability: Observability) -> IngestService:
     if settings.signal_queue_url is None:
         raise SettingsError("SIGNAL_QUEUE_URL: missing; an SQS queue's address is needed")
     store = _store(settings, observability)
-    signals = SqsSignals(boto3.client("sqs", config=_CLIENT_CONFIG), settings.signal_queue_url)
+    signals = SqsSignals(
+        boto3.client("sqs", config=_CLIENT_CONFIG),
+        settings.signal_queue_url,
+        settings.signal_delay,
+    )
     return IngestService(
         store=store,
         marks=WindowMarks(store, settings.intervals),
