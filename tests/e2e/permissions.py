@@ -56,12 +56,22 @@ def _try_classify_s3(trial: Trial) -> list[str]:
     )
     return outcome.missed(
         {
+            "an object is read and signalled": len(outcome.signals) > 0,
+            "an object that is gone is told from a forbidden one": "NoSuchKey" in outcome.log,
+        }
+    )
+
+
+def _try_evaluate_windows(trial: Trial) -> list[str]:
+    read = trial.invoke("ClassifyS3Function", {"Records": [_message(trial, trial.object_key)]})
+    outcome = trial.invoke_with_signals(read.signals)
+    return outcome.missed(
+        {
             "the alert of an object arrives": outcome.has_alert_of(trial.own, "firing"),
             **outcome.everybody(),
             "its rules are read": outcome.has_rules_of(trial.own),
             "the rules of a member account are read": outcome.has_rules_of(trial.member),
             "the policy mutes what it should": _mutes(outcome),
-            "an object that is gone is told from a forbidden one": "NoSuchKey" in outcome.log,
         }
     )
 

@@ -8,6 +8,7 @@ because an earlier invocation may have ended in between.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,7 @@ class IngestService:
                 partition=place.partition,
                 counts=RecordCounts(),
                 dirty=place.dirty(known),
+                with_rejects=frozenset(known),  # which of them have any is not known
                 feed=place.feed_name,
                 windows=frozenset(known),
                 was_held_back=True,
@@ -116,19 +118,19 @@ class IngestService:
         self._observability.read(source.reading)
         for window, evidence in source.windows.items():
             self._evidence.put(place.partition, window, source_id, evidence)
-        now = int(self._clock())
-        with_rejects = [
-            window
-            for window, evidence in source.windows.items()
-            if bool(evidence.flows.rejects) or any(evidence.flows.lost())
-        ]
-        self._marks.mark(place.partition, with_rejects, now)
-        was_held_back = self._store.record_source(source_id, source.windows.keys(), now)
+        was_held_back = self._store.record_source(
+            source_id, source.windows.keys(), int(self._clock())
+        )
         return IngestResult(
             source_id=source_id,
             partition=place.partition,
             counts=source.reading.counts,
             dirty=place.dirty(source.windows),
+            with_rejects=frozenset(
+                window
+                for window, evidence in source.windows.items()
+                if evidence.flows.rejects or any(evidence.flows.lost())
+            ),
             feed=place.feed_name,
             windows=source.windows_read,
             was_held_back=was_held_back,
@@ -172,8 +174,14 @@ class IngestService:
         for result in results:
             counts.merge(result.counts)
         self._observability.counted(counts)
+        now = int(self._clock())
+        marked: defaultdict[str, set[int]] = defaultdict(set)
+        for result in results:
+            marked[result.partition] |= result.with_rejects
         with self.held_back.unless_signalled(results):
-            signals = _signals_of(results, int(self._clock()))
+            for partition, numbers in sorted(marked.items()):
+                self._marks.mark(partition, numbers, now)
+            signals = _signals_of(results, now)
             if signals:
                 self._signals.send(signals)
 

@@ -69,6 +69,8 @@ class IngestResult:
         Identifies the source.
     partition
         The place of the windows.
+    with_rejects
+        The windows that it may have rejected flows or lost records of.
     feed
         The name of the source's feed.
     windows
@@ -83,6 +85,7 @@ class IngestResult:
     dirty: frozenset[DirtyWindow]
     feed: str
     windows: frozenset[int]
+    with_rejects: frozenset[int] = frozenset()
     was_held_back: bool = False
 
 

@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 
 _LONGEST_RUN = 6
-_MOST_MARKED = 10_000  # window ids; files may name any time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +117,6 @@ class WindowMarks:
     def __init__(self, store: AlertStore, intervals: Intervals) -> None:
         self._store = store
         self._intervals = intervals
-        # What this execution environment knows to be stored: it is not written again.
-        self._known: set[str] = set()
 
     def mark(self, partition: str, windows: Iterable[int], now: int) -> None:
         """Store the windows that are not stored yet.
@@ -129,14 +126,14 @@ class WindowMarks:
         StateError
             The store cannot be reached.
         """
-        for window_id in sorted(f"{partition}#{window}" for window in windows):
-            if window_id in self._known:
-                continue
-            with suppress(ConflictError):  # it is stored
-                self._store.commit(Commit(window=Window(window_id=window_id)), now, self._intervals)
-            if len(self._known) >= _MOST_MARKED:
-                self._known.clear()
-            self._known.add(window_id)
+        window_ids = sorted({f"{partition}#{window}" for window in windows})
+        known = self._store.load_windows(window_ids) if window_ids else {}
+        for window_id in window_ids:
+            if window_id not in known:
+                with suppress(ConflictError):  # another invocation stored it meanwhile
+                    self._store.commit(
+                        Commit(window=Window(window_id=window_id)), now, self._intervals
+                    )
 
 
 class WindowEvaluator:
