@@ -207,7 +207,7 @@ class _Stack:
 
         def handle(event: dict[str, Any]) -> Collection[str]:
             answer = evaluate.handle(event, _SECONDS)
-            return {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+            return {str(failure["itemIdentifier"]) for failure in answer["batchItemFailures"]}
 
         return handle
 

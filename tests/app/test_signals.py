@@ -35,6 +35,7 @@ from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from flowverdict.app.signals import Signal
     from flowverdict.app.sources import IngestResult
     from flowverdict.flows.read_source import SourceRead
     from flowverdict.flows.stored_evidence import StoredEvidence
@@ -64,7 +65,7 @@ class Sent:
         return {"Failed": [{"Id": name, "Code": "Busy"} for name in self._refused]}
 
 
-def entries(*signals: DirtyWindow | FeedRead | SourceJudged, at: float = NOW) -> list[Any]:
+def entries(*signals: Signal, at: float = NOW) -> list[Any]:
     client: Any = Sent()
     SqsSignals(client, "queue", DELAY, lambda: at).send(signals)
     return [entry for batch in client.batches for entry in batch]
@@ -75,8 +76,8 @@ def window(number: int = NUMBER, partition: str = PLACE) -> DirtyWindow:
 
 
 def test_signals_go_ten_in_a_request_and_come_as_they_were_sent() -> None:
-    signals = [window(number) for number in range(11)]
-    signals_after = [
+    signals: list[Signal] = [window(number) for number in range(11)]
+    signals_after: list[Signal] = [
         FeedRead(partition=PLACE, feed=FEED, read_to=NOW),
         SourceJudged(partition=PLACE, feed=FEED, source_id="object"),
     ]
@@ -89,7 +90,7 @@ def test_signals_go_ten_in_a_request_and_come_as_they_were_sent() -> None:
 
 
 def test_what_is_not_the_same_has_another_id_and_a_place_is_a_group() -> None:
-    many = [
+    many: list[Signal] = [
         window(),
         window(NUMBER + 1),
         window(partition=f"{PLACE}x"),
@@ -207,17 +208,17 @@ class Stack:
         }
 
 
-FILES = [
-    (1, request(40_001, 0, action="ACCEPT")),
-    (2, reply(40_001, 10)),
-    (3, reply(40_002, 20), reply(40_001, WINDOW)),
-    (4, request(40_002, -WINDOW, action="ACCEPT")),
+FILES: list[tuple[int, tuple[str, ...]]] = [
+    (1, (request(40_001, 0, action="ACCEPT"),)),
+    (2, (reply(40_001, 10),)),
+    (3, (reply(40_002, 20), reply(40_001, WINDOW))),
+    (4, (request(40_002, -WINDOW, action="ACCEPT"),)),
 ]
 
 
 def in_order() -> Stack:
     stack = Stack()
-    for number, *lines in FILES:
+    for number, lines in FILES:
         stack.deliver(number, *lines)
         stack.functions.evaluate_all()
     return stack
@@ -227,7 +228,7 @@ def in_order() -> Stack:
 def test_signals_that_come_twice_late_and_in_any_order_change_nothing(seed: int) -> None:
     random = Random(seed)  # noqa: S311 - the same order each time
     stack = Stack()
-    for number, *lines in FILES:
+    for number, lines in FILES:
         stack.deliver(number, *lines)
         if random.random() < 0.5:
             stack.functions.evaluate_all()
@@ -242,7 +243,7 @@ def test_signals_that_come_twice_late_and_in_any_order_change_nothing(seed: int)
 
 def test_one_signal_does_for_all_that_it_stands_for() -> None:
     stack = Stack()
-    for number, *lines in FILES:
+    for number, lines in FILES:
         stack.deliver(number, *lines)
     kept: dict[object, dict[str, Any]] = {}
     for message in stack.signals.messages:
