@@ -11,20 +11,18 @@ out, the row says how far the functions came, and its figures are a lower bound.
 from __future__ import annotations
 
 import argparse
-import gzip
 import io
 import sys
 import time
 import tracemalloc
 from collections import deque
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import dataclass
-from random import Random
 from statistics import median
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.counted_aws import LATENCY, Bucket, SignalQueue, Simulation, Table, Topic
-from benchmarks.generate import DEFAULT_HEADER
+from benchmarks.scale_files import BEGIN, PERIODS, Files, Load, event_of
 from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.evaluate import EvaluateWindows
 from flowverdict.app.ingest import ClassifyObjects, IngestService
@@ -40,17 +38,13 @@ from flowverdict.lifecycle.feed_readings import FeedReadings
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.windows import WindowEvaluator, WindowMarks
-from flowverdict_cli.cost_model import BATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from flowverdict.flowlog.object_key import ObjectRef
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.flows.stored_evidence import StoredEvidence
 
-_BEGIN = 1_795_521_600
-_PERIODS = 4
 _ARRIVING = 60  # seconds in which the files of a period arrive: most do within a minute
 _BATCHING = 60  # seconds that the queue waits for more files, as in the template
 _GIVEN_BACK = 60  # seconds until a batch that failed comes again
@@ -61,36 +55,6 @@ _POLL = 1  # second between two looks at the queue of signals
 _RECEIVES = 5
 _SECONDS = 100_000.0  # that an invocation has, so that none breaks off
 _CALLS = ("GET", "PUT", "LIST")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """What comes in.
-
-    Parameters
-    ----------
-    files
-        Flow logs of an account's Region; each writes a file in five minutes.
-    records, interfaces
-        Of a file.
-    rejected
-        Share of the records. Half of them are replies to an accepted request of the file.
-    alerts
-        Interfaces whose records are rejected: each has an alert of its requests, and one of its
-        replies, which are open before.
-    at_once
-        Functions at once.
-    batch
-        Files that come to one function together, at the most.
-    """
-
-    files: int
-    records: int = 100
-    interfaces: int = 10
-    rejected: float = 0.01
-    alerts: int = 10
-    at_once: int = 10
-    batch: int = BATCH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,89 +128,6 @@ class _Evidence(S3Evidence):
         return super().read(partition, first, last)
 
 
-class _Files:
-    """The bucket of flow log files, made before they are read."""
-
-    def __init__(self, load: Load, simulation: Simulation) -> None:
-        self._simulation = simulation
-        self.keys = [
-            [_key(number, period) for number in range(load.files)] for period in range(_PERIODS)
-        ]
-        rng = Random(1)  # noqa: S311 - the same files each time
-        self._contents = {
-            key: gzip.compress(_text(load, number, period, rng).encode(), 1)
-            for period, keys in enumerate(self.keys)
-            for number, key in enumerate(keys)
-        }
-
-    @contextmanager
-    def open(self, ref: ObjectRef) -> Iterator[BinaryIO]:
-        self._simulation.call("GET")
-        yield cast("BinaryIO", io.BytesIO(self._contents[ref.key]))
-
-
-def _key(number: int, period: int) -> str:
-    return (
-        "AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/24/"
-        f"123456789012_vpcflowlogs_eu-west-1_fl-{number:017x}_20261124T12{5 * period:02d}Z_"
-        f"{number:08x}.log.gz"
-    )
-
-
-def _text(load: Load, number: int, period: int, rng: Random) -> str:
-    """Return a file: its records end in its own five minutes and in the first of the next."""
-    lines = [DEFAULT_HEADER]
-    begin = _BEGIN + period * WINDOW + 30
-    rejects = round(load.rejected * load.records * (number + 1)) - round(
-        load.rejected * load.records * number
-    )
-    for _ in range(load.records - rejects):
-        interface = rng.randrange(load.interfaces)
-        own = f"10.{number >> 8}.{number & 255}.{4 + interface}"
-        name = f"eni-0{number:08x}{interface:08x}"
-        request = f"{_remote(rng)} {own} {_port(rng)} 443"
-        lines.append(_line(name, request, begin + rng.randrange(WINDOW), "ACCEPT"))
-    for record in range(rejects):
-        problem = (number + record) % load.alerts
-        name, own = f"eni-0{'f' * 8}{problem:08x}", f"10.200.{problem >> 8}.{problem & 255}"
-        remote, port = _remote(rng), _port(rng)
-        request = f"{remote} {own} {port} 5432"
-        is_reply = (number + record) // load.alerts % 2 == 1
-        if is_reply:
-            lines.append(_line(name, request, begin, "ACCEPT"))
-            request = f"{own} {remote} 5432 {port}"
-        lines.append(_line(name, request, begin + rng.randrange(WINDOW), "REJECT"))
-    return "\n".join([*lines, ""])
-
-
-def _remote(rng: Random) -> str:
-    return f"203.0.{rng.randrange(256)}.{rng.randrange(1, 255)}"
-
-
-def _port(rng: Random) -> int:
-    return 1_024 + rng.randrange(64_000)
-
-
-def _line(interface: str, ends: str, end: int, action: str) -> str:
-    return f"2 123456789012 {interface} {ends} 6 3 180 {end - 20} {end} {action} OK"
-
-
-def _event(keys: Sequence[str]) -> dict[str, Any]:
-    record = {
-        "eventSource": "aws:s3",
-        "awsRegion": "eu-west-1",
-        "eventName": "ObjectCreated:Put",
-        "eventVersion": "2.1",
-    }
-    return {
-        "Records": [
-            record
-            | {"s3": {"bucket": {"name": "logs"}, "object": {"key": key, "size": 1, "eTag": "e"}}}
-            for key in keys
-        ]
-    }
-
-
 @dataclass(slots=True)
 class _Batch:
     """Files that come to one invocation; ``at`` is when, in Unix seconds."""
@@ -276,8 +157,8 @@ class _Stack:
     """The functions on stores that count."""
 
     def __init__(self, load: Load, cpu_seconds: Callable[[], float]) -> None:
-        self.simulation = Simulation(_BEGIN + WINDOW, cpu_seconds)
-        self.files = _Files(load, self.simulation)
+        self.simulation = Simulation(BEGIN + WINDOW, cpu_seconds)
+        self.files = Files(load, self.simulation)
         self.topic = Topic(self.simulation)
         self.signals = SignalQueue(self.simulation, _DELAY)
         self._bucket: Any = Bucket(self.simulation)
@@ -401,7 +282,7 @@ class _Period:
             self._simulation.count("messages", len(batch.keys))
             began = self._simulation.now()
             try:
-                handle(_event(batch.keys))
+                handle(event_of(batch.keys))
             except FlowVerdictError:
                 self._simulation.count("gave up")
                 batch.received += 1
@@ -431,9 +312,9 @@ def measure(
         stack = _Stack(load, cpu_seconds)
         simulation = stack.simulation
         for keys in stack.files.keys[:-1]:
-            stack.reader()(_event(keys))
+            stack.reader()(event_of(keys))
             stack.evaluate_all(stack.evaluator())
-        simulation.wait(max(0, _BEGIN + _PERIODS * WINDOW - simulation.now()))
+        simulation.wait(max(0, BEGIN + PERIODS * WINDOW - simulation.now()))
         before, cpu_before = simulation.calls.copy(), simulation.cpu
         simulation.cpu_budget = cpu_before + cpu_budget
         period = _Period(stack, stack.files.keys[-1], load.batch)
@@ -441,7 +322,7 @@ def measure(
         finished = simulation.now() - period.start
         calls, cpu = simulation.calls - before, simulation.cpu - cpu_before
         simulation.cpu_budget = float("inf")
-        once_more = _event(stack.files.keys[-1][-1:])
+        once_more = event_of(stack.files.keys[-1][-1:])
         stack.reader()(once_more)
         simulation.wait(_DELAY)
         cpu_before = simulation.cpu

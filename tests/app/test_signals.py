@@ -65,7 +65,7 @@ class Sent:
         return {"Failed": [{"Id": name, "Code": "Busy"} for name in self._refused]}
 
 
-def entries(*signals: DirtyWindow | FeedRead | SourceJudged, at: float = NOW) -> list[Any]:
+def entries(*signals: Signal, at: float = NOW) -> list[Any]:
     client: Any = Sent()
     SqsSignals(client, "queue", DELAY, lambda: at).send(signals)
     return [entry for batch in client.batches for entry in batch]
@@ -208,11 +208,11 @@ class Stack:
         }
 
 
-FILES: list[tuple[int, list[str]]] = [
-    (1, [request(40_001, 0, action="ACCEPT")]),
-    (2, [reply(40_001, 10)]),
-    (3, [reply(40_002, 20), reply(40_001, WINDOW)]),
-    (4, [request(40_002, -WINDOW, action="ACCEPT")]),
+FILES: list[tuple[int, tuple[str, ...]]] = [
+    (1, (request(40_001, 0, action="ACCEPT"),)),
+    (2, (reply(40_001, 10),)),
+    (3, (reply(40_002, 20), reply(40_001, WINDOW))),
+    (4, (request(40_002, -WINDOW, action="ACCEPT"),)),
 ]
 
 

@@ -8,7 +8,8 @@ from itertools import count
 import pytest
 
 from benchmarks.counted_aws import BudgetSpentError, Simulation, Table
-from benchmarks.scale import Load, measure, table
+from benchmarks.scale import measure, table
+from benchmarks.scale_files import Load
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.store import Commit, ConflictError, Window

@@ -22,6 +22,7 @@ import sys
 import termios
 import threading
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,18 @@ def _close_topics(provisioners: Any) -> None:  # noqa: ANN401 - as above
         return physical_id, attributes
 
     handler["create"] = create_closed
+
+
+def _know_batches(iam_actions: Any) -> None:  # noqa: ANN401 - as above
+    # SQS lets whoever may do an action do it in a batch, and IAM has no action of a batch:
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
+    original = iam_actions.extract_iam_action
+
+    def extract(service: str, *request: Any, **rest: Any) -> Any:  # noqa: ANN401 - handed through
+        action = original(service, *request, **rest)
+        return action.removesuffix("Batch") if service == "sqs" and action else action
+
+    iam_actions.extract_iam_action = extract
 
 
 def _read_numbers(provisioners: Any) -> None:  # noqa: ANN401 - as above
@@ -364,6 +377,7 @@ def _run() -> None:
     _keep_metric_math(provisioners)
     _close_topics(provisioners)
     _read_numbers(provisioners)
+    _know_batches(import_module("ministack.core.iam_actions"))
     topics: Any = importlib.import_module("ministack.services.sns")
     topics._lambda_svc = _Lambda(topics._lambda_svc)  # noqa: SLF001 - as above
     _retry_log_events(importlib.import_module("ministack.services.cloudwatch_logs"))

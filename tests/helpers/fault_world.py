@@ -21,16 +21,21 @@ from moto.dynamodb.models import dynamodb_backends
 from moto.sns.models import sns_backends
 
 from flowverdict.alerts.model import Alert
-from flowverdict.core.formatting import isoformat
 from flowverdict.flowlog.object_key import ObjectRef
-from flowverdict.flowlog.records import RecordFormat
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict_cli.local_aws import EVALUATE, REGION, Invocation, LocalAws, local_aws
-from flowverdict_cli.sample_world import LOG_FORMAT, LOG_GROUP, make_sample_world
-from scripts.pack_cloudwatch_event import pack
+from flowverdict_cli.sample_world import make_sample_world
 from tests.helpers.alert_samples import ALERT, NOW
 from tests.helpers.events import BUCKET, notification, queue_message
-from tests.helpers.firehose_objects import envelope, members
+from tests.helpers.fault_records import (
+    firehose_object,
+    key_of,
+    member_request,
+    rejected,
+    scheduled,
+    subscription_event,
+    vanished_request,
+)
 from tests.helpers.network_load_balancer import add_target_group, make_balancer
 from tests.helpers.small_company import HEADER
 from tests.helpers.wire import Wire
@@ -42,7 +47,6 @@ if TYPE_CHECKING:
 
 MINUTE = 60
 MANY = 130  # DynamoDB takes 100 items in a transaction
-MEMBER = "210987654321"
 ROLE = "flowverdict-reader"
 POLICY = {"version": 1, "minimum_severity": "low"}
 # As in the template: the queue's VisibilityTimeout for the default time-out, its maxReceiveCount,
@@ -159,16 +163,16 @@ class World:
     # --- episodes ---------------------------------------------------------------------------------
 
     def _make_episodes(self) -> dict[str, Episode]:
-        self._put("first", self._blocked_database_request(), _member_request())
+        self._put("first", self._blocked_database_request(), member_request())
         self._put("second", self._blocked_database_request(port=41_100))
         messages = [
-            queue_message(name, notification(_key(key)))
+            queue_message(name, notification(key_of(key)))
             for name, key in (("1", "first"), ("2", "second"), ("3", "first"))
         ]
         # So many lines that no other format fits all of them by accident.
-        logs = _subscription_event(
-            _member_request(port=41_200),
-            *[_vanished_request(port=41_300 + number) for number in range(5)],
+        logs = subscription_event(
+            member_request(port=41_200),
+            *[vanished_request(port=41_300 + number) for number in range(5)],
         )
         sweep_at = NOW + 170 * MINUTE
         notice = {
@@ -194,7 +198,7 @@ class World:
             # By now one alert is over, one goes on and gets a reminder, and one is new.
             Episode(
                 name=SWEEP,
-                first=Delivery(function=SWEEP, event=_scheduled(sweep_at), at=sweep_at),
+                first=Delivery(function=SWEEP, event=scheduled(sweep_at), at=sweep_at),
                 sweeps=(sweep_at + SWEEP_EVERY, sweep_at + 2 * SWEEP_EVERY),
             ),
             Episode(
@@ -212,9 +216,9 @@ class World:
     def _evaluation(self) -> Episode:
         """Build an episode in which two files were read that are to be evaluated."""
         at = NOW + 92 * MINUTE
-        self._put("third", _member_request(port=41_500))
-        self._put("fourth", _vanished_request(port=41_400, place=50, at=at))
-        messages = [queue_message(name, notification(_key(name))) for name in ("third", "fourth")]
+        self._put("third", member_request(port=41_500))
+        self._put("fourth", vanished_request(port=41_400, place=50, at=at))
+        messages = [queue_message(name, notification(key_of(name))) for name in ("third", "fourth")]
         return Episode(
             name=EVALUATE,
             before=(Delivery(function=OBJECTS, event={"Records": messages}, at=at),),
@@ -223,7 +227,7 @@ class World:
         )
 
     def _later_episodes(self, begin: int) -> Iterator[Episode]:
-        self._put("late", _vanished_request(port=42_000, place=51, at=begin))
+        self._put("late", vanished_request(port=42_000, place=51, at=begin))
         yield Episode(
             name=OUT_OF_TIME,
             first=Delivery(
@@ -234,10 +238,10 @@ class World:
         # What is rejected comes by way of Firehose, and is accepted twenty minutes later.
         firehose_at = begin + 110 * MINUTE
         lines = [
-            _vanished_request(port=42_100 + number, place=52, at=firehose_at) for number in range(5)
+            vanished_request(port=42_100 + number, place=52, at=firehose_at) for number in range(5)
         ]
         key = f"cloudwatch-logs/{DEFAULT_ACCOUNT_ID}/{REGION}/2026/11/22/12/flowverdict-1"
-        self.aws.put_object(ObjectRef(bucket=BUCKET, key=key), _firehose_object(*lines))
+        self.aws.put_object(ObjectRef(bucket=BUCKET, key=key), firehose_object(*lines))
         yield Episode(
             name=FIREHOSE,
             first=Delivery(
@@ -251,7 +255,7 @@ class World:
         self._put(
             "accepted",
             *(
-                _vanished_request(port=42_200, place=52, at=at) | {"action": "ACCEPT"}
+                vanished_request(port=42_200, place=52, at=at) | {"action": "ACCEPT"}
                 for at in (firehose_at + 20 * MINUTE, accepted_at)
             ),
         )
@@ -261,11 +265,13 @@ class World:
             before=(
                 Delivery(
                     function=OBJECTS,
-                    event={"Records": [queue_message("accepted", notification(_key("accepted")))]},
+                    event={
+                        "Records": [queue_message("accepted", notification(key_of("accepted")))]
+                    },
                     at=accepted_at,
                 ),
             ),
-            first=Delivery(function=SWEEP, event=_scheduled(swept_at), at=swept_at),
+            first=Delivery(function=SWEEP, event=scheduled(swept_at), at=swept_at),
             sweeps=(swept_at + SWEEP_EVERY, swept_at + 2 * SWEEP_EVERY),
         )
 
@@ -273,7 +279,7 @@ class World:
         """Return the event of a message that really is in the queue, and is being received."""
         sqs, queue = boto3.client("sqs"), self.environment["QUEUE_URL"]
         with time_machine.travel(at, tick=False):
-            sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(notification(_key(name))))
+            sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(notification(key_of(name))))
             (message,) = sqs.receive_message(QueueUrl=queue)["Messages"]
         handle = {"receiptHandle": message["ReceiptHandle"]}
         return {"Records": [queue_message(name, message["Body"]) | handle]}
@@ -283,8 +289,8 @@ class World:
 
         It needs no other episode.
         """
-        self._put("many", *(_vanished_request(port=40_000, place=place) for place in range(MANY)))
-        event = {"Records": [queue_message("many", notification(_key("many")))]}
+        self._put("many", *(vanished_request(port=40_000, place=place) for place in range(MANY)))
+        event = {"Records": [queue_message("many", notification(key_of("many")))]}
         self.environment["MESSAGES_PER_HOUR"] = "3"
         return Episode(
             name="many alerts",
@@ -297,7 +303,7 @@ class World:
             " ".join(str(record.get(field, "-")) for field in HEADER.split()) for record in records
         ]
         self.aws.put_object(
-            ObjectRef(bucket=BUCKET, key=_key(name)), "\n".join([HEADER, *lines]).encode()
+            ObjectRef(bucket=BUCKET, key=key_of(name)), "\n".join([HEADER, *lines]).encode()
         )
 
     def play(self, episode: Episode, deliveries: Sequence[Delivery] | None = None) -> None:
@@ -306,7 +312,7 @@ class World:
         ``deliveries`` replace the first one where a part of the episode has happened.
         """
         waiting = [episode.first] if deliveries is None else [*deliveries]
-        waiting += [Delivery(function=SWEEP, event=_scheduled(at), at=at) for at in episode.sweeps]
+        waiting += [Delivery(function=SWEEP, event=scheduled(at), at=at) for at in episode.sweeps]
         self._deliver_all(waiting)
 
     def _deliver_all(self, waiting: list[Delivery]) -> None:
@@ -464,63 +470,7 @@ class World:
     def _blocked_database_request(self, port: int = 41_000) -> dict[str, object]:
         """Build a request that the database's security group rejects; EC2 knows all its rules."""
         ends = {"srcaddr": "10.0.2.20", "dstaddr": "10.0.3.30", "srcport": port, "dstport": 5432}
-        return _rejected(DEFAULT_ACCOUNT_ID, self._interfaces["shop-database"], self._vpc, ends)
-
-
-def _vanished_request(port: int, place: int = 99, at: int = NOW) -> dict[str, object]:
-    """Build a request to an interface that no longer exists; each place has its own VPC."""
-    ends = {"srcaddr": "10.0.2.20", "dstaddr": f"10.0.3.{place}", "srcport": port, "dstport": 6379}
-    request = _rejected(
-        DEFAULT_ACCOUNT_ID, f"eni-0a1b2c3d4e5f60{place:03}", f"vpc-0a1b2c3d4e5f60{place:03}", ends
-    )
-    return request | {"start": at - 600, "end": at - 580}
-
-
-def _member_request(port: int = 41_002) -> dict[str, object]:
-    """Build a request in a member account, whose rules are read with the account's role."""
-    ends = {"srcaddr": "10.7.0.1", "dstaddr": "10.7.0.2", "srcport": port, "dstport": 443}
-    return _rejected(MEMBER, "eni-0a1b2c3d4e5f60077", "vpc-0a1b2c3d4e5f60077", ends)
-
-
-def _rejected(account: str, interface: str, vpc: str, ends: dict[str, object]) -> dict[str, object]:
-    record = {
-        "version": 8, "account-id": account, "interface-id": interface, "vpc-id": vpc,
-        "subnet-id": "subnet-0a1b2c3d", "protocol": 6, "packets": 3, "bytes": 180,
-        "start": NOW - 600, "end": NOW - 580, "action": "REJECT", "log-status": "OK",
-        "tcp-flags": 2, "type": "IPv4", "region": REGION, "flow-direction": "ingress",
-    }  # fmt: skip
-    return record | ends | {"pkt-srcaddr": ends["srcaddr"], "pkt-dstaddr": ends["dstaddr"]}
-
-
-def _subscription_event(*records: dict[str, object]) -> dict[str, Any]:
-    lines = _lines(records)
-    event: dict[str, Any] = json.loads(pack(lines, log_group=LOG_GROUP, log_stream="eni-all"))
-    return event
-
-
-def _firehose_object(*records: dict[str, object]) -> bytes:
-    document = envelope(
-        _lines(records), log_group=LOG_GROUP, log_stream="eni-all", owner=DEFAULT_ACCOUNT_ID
-    )
-    return members([document])
-
-
-def _lines(records: Sequence[dict[str, object]]) -> list[str]:
-    names = RecordFormat.from_log_format(LOG_FORMAT).names
-    return [" ".join(str(record.get(name, "-")) for name in names) for record in records]
-
-
-def _key(name: str) -> str:
-    return f"AWSLogs/{DEFAULT_ACCOUNT_ID}/vpcflowlogs/{REGION}/2026/11/22/{name}.log"
-
-
-def _scheduled(at: int) -> dict[str, Any]:
-    return {
-        "detail-type": "Scheduled Event",
-        "source": "aws.events",
-        "time": isoformat(at),
-        "detail": {},
-    }
+        return rejected(DEFAULT_ACCOUNT_ID, self._interfaces["shop-database"], self._vpc, ends)
 
 
 @contextmanager

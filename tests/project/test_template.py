@@ -442,11 +442,9 @@ def test_evidence_is_kept_as_long_as_the_table_knows_its_source_and_goes_by_itse
 def test_the_functions_get_every_variable_they_read() -> None:
     given = set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
     read = set(re.findall(r"``([A-Z][A-Z_]+)``", Settings.__doc__ or "")) - {"AWS_REGION"}
-    assert read - given == {"LOG_FORMAT", "EVIDENCE_BUCKET", "QUEUE_URL", "MISSING"} | {
-        "OPERATOR_TOPIC_ARN",
-        "SIGNAL_QUEUE_URL",
-        "SIGNAL_DELAY_SECONDS",
-    }
+    assert read - given == {"LOG_FORMAT", "EVIDENCE_BUCKET", "QUEUE_URL", "MISSING"} | (
+        {"OPERATOR_TOPIC_ARN", "SIGNAL_QUEUE_URL", "SIGNAL_DELAY_SECONDS"}
+    )
     assert FUNCTIONS["ClassifyS3Function"]["Environment"]["Variables"] == {
         "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},
         "LOG_FORMAT": {"If": ["HasFirehose", {"Ref": "FlowLogFormat"}, ""]},

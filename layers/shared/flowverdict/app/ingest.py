@@ -262,8 +262,8 @@ class ClassifyObjects:
                 result for reading in readings.values() for result in reading.results
             )
         except FlowVerdictError as error:
-            if error.passing and self._queue is not None:
-                self._queue.give_back_soon(messages)
+            if error.passing:
+                self._give_back_soon(messages)
             raise
         failed = {
             message_id: reading.errors for message_id, reading in readings.items() if reading.errors
@@ -271,12 +271,15 @@ class ClassifyObjects:
         for message_id, errors in failed.items():
             for each in errors:
                 self._observability.message_failed(message_id, each)
-        if self._queue is not None:
-            self._queue.give_back_soon(
-                [message for message in messages if are_passing(failed.get(message.message_id, ()))]
-            )
+        self._give_back_soon(
+            [message for message in messages if are_passing(failed.get(message.message_id, ()))]
+        )
         # What keeps failing ends in the DLQ.
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+    def _give_back_soon(self, messages: Sequence[SQSRecord]) -> None:
+        if self._queue is not None:
+            self._queue.give_back_soon(messages)
 
     def _read_message(self, message: SQSRecord, deadline: ReadDeadline) -> Readings:
         try:
