@@ -43,6 +43,7 @@ from flowverdict.flowlog.s3_events import (
     is_sqs_event,
     objects_in,
 )
+from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import Evidence
 from flowverdict.flows.read_source import read_log_events, read_object
 from flowverdict.lifecycle.feeds import end_of_windows
@@ -51,7 +52,7 @@ from flowverdict.verdict.batch import explain_flows
 from flowverdict.verdict.remediation.offers import OpenOffers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
     from flowverdict.core.availability import NotAvailable
     from flowverdict.flowlog.cloudwatch_logs import LogBatch
     from flowverdict.flowlog.ports import FormatSource, ObjectStore
-    from flowverdict.flows.collector import FlowCollector
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.flows.ports import EvidenceStore
     from flowverdict.flows.read_source import LogGroups, SourceRead
@@ -148,16 +148,17 @@ class IngestService:
             )
         source = read(self._store.seed())
         self._observability.read(source.reading)
-        for window, evidence in source.windows.items():
+        windows = self._with_named_window(source_id, name, source.windows)
+        for window, evidence in windows.items():
             self._evidence.put(place.partition, window, source_id, evidence)
-        self._store.record_source(source_id, source.windows.keys(), int(self._clock()))
+        self._store.record_source(source_id, windows.keys(), int(self._clock()))
         dirty = frozenset(
             place.dirty(
                 window,
                 rejects=bool(evidence.flows.rejects) or any(evidence.flows.lost()),
                 can_wait=can_wait is not False,
             )
-            for window, evidence in source.windows.items()
+            for window, evidence in windows.items()
         )
         return IngestResult(
             source_id=source_id,
@@ -166,6 +167,19 @@ class IngestService:
             feed=place.feed_name,
             windows=source.windows_read,
         )
+
+    def _with_named_window(
+        self, source_id: str, name: str, windows: Mapping[int, Evidence]
+    ) -> Mapping[int, Evidence]:
+        """Add the window of ``not_read`` where a source failed before and has no records of it."""
+        first = time_of(name)
+        if (
+            first is None
+            or first // WINDOW in windows
+            or self._store.read_at(source_id) is None  # it was not held back
+        ):
+            return windows
+        return {**windows, first // WINDOW: Evidence(flows=FlowCollector())}
 
     def _comes_again(self, source_id: str) -> bool:
         """Return whether Lambda delivers an asynchronous event again if this try fails."""
