@@ -70,7 +70,7 @@ e2e: $(LOCAL_STACK) ## sam build and deploy to an emulator on 127.0.0.1, and try
 soak: $(LOCAL_STACK) ## minutes of load on that stack while its workers are killed; every record accounted for (SOAK_MINUTES=3)
 	$(BIN)/python -m tests.e2e.soak
 
-e2e-iam: $(LOCAL_STACK) ## what fails without each IAM statement, into docs/permissions.md
+e2e-iam: $(LOCAL_STACK) ## what IAM refuses without each statement, into docs/permissions.md
 	$(BIN)/python -m tests.e2e.permissions docs/permissions.md
 
 bench: .venv-bench/.done ## how fast big files are read, beside gunzip and others (BENCH_FILES="default-1m ...")

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
 import pytest
 
+from flowverdict.app.sources import SourcePlace
 from flowverdict.core.errors import EvidenceError
+from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.flowlog.object_key import ObjectRef
+from flowverdict.flows.evidence_s3 import S3Evidence
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.windows import WindowEvaluator
 from flowverdict_cli.local_aws import REGION
-from tests.helpers.events import failed, notification, put_scenario, queue_event
+from tests.helpers.events import BUCKET, failed, notification, put_scenario, queue_event
+from tests.helpers.shop import SCENARIOS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +80,28 @@ def test_an_object_that_fails_is_held_back(
     assert feed.startswith(f"{OWNER}#{REGION}")
     assert aws.invoke(event).failures == ()
     assert held_back(aws) == []
+
+
+def test_of_a_file_that_is_read_later_no_loss_stays_where_it_has_no_records(aws: LocalAws) -> None:
+    content = (SCENARIOS / "rules-inbound-request.log").read_bytes()  # of 12:00
+    key = f"{OWNER}_vpcflowlogs_{REGION}_fl-0a1b_20261122T1130Z_late.log"
+    ref = ObjectRef(bucket=BUCKET, key=f"AWSLogs/{OWNER}/vpcflowlogs/{REGION}/2026/11/22/{key}")
+    event = queue_event(notification(ref.key))
+    aws.put_object(ref, b"no flow log")
+    assert failed(aws.invoke(event)) != []
+    assert losses(aws, ref.key) == 1
+
+    aws.put_object(ref, content)
+    assert failed(aws.invoke(event)) == []
+    assert losses(aws, ref.key) == 0
+
+
+def losses(aws: LocalAws, key: str) -> int:
+    """Count the pieces of evidence that say that records are missing."""
+    window = int(datetime(2026, 11, 22, 11, 30, tzinfo=UTC).timestamp()) // WINDOW
+    store = S3Evidence(boto3.client("s3"), aws.evidence_bucket, lambda *_: None)
+    found = store.read(SourcePlace.of_object(key).partition, window, window + 6)
+    return sum(bool(piece.flows.losses) for pieces in found.values() for piece in pieces)
 
 
 def test_what_is_read_at_once_writes_nothing_more(

@@ -109,6 +109,41 @@ def test_a_service_that_anybody_can_use_pages_nobody(aws: LocalAws) -> None:
     assert (digest["kind"], digest["records"]) == ("digest", 3)
 
 
+def test_answers_that_an_outsider_has_services_give_page_nobody(aws: LocalAws) -> None:
+    """It sends requests to them in the name of the database."""
+    database = place(Company.found(), DATABASE)
+    lines = [
+        f"{line(database, (address, DATABASE), (443, 41_000), 'ingress', flags=SYN_ACK)} {service}"
+        for address, service in (("52.95.1.1", "S3"), ("52.94.1.1", "DYNAMODB"))
+    ]
+    assert deliver(aws, "backscatter", lines, f"{HEADER} pkt-src-aws-service") == []
+
+
+@pytest.mark.parametrize(("protocol", "port"), [(17, 53), (17, 443), (17, 123), (1, 0)])
+def test_what_may_be_the_reply_to_a_port_that_an_outsider_chose_gets_no_command(
+    aws: LocalAws, protocol: int, port: int
+) -> None:
+    """Only rejects are logged, so a request to a resolver looks the same."""
+    company = Company.found()
+    company.keep_replies_in()
+    record = line(place(company, SHOP), (SHOP, OUTSIDER), (51_820, port), "egress", flags=0)
+    (told,) = deliver(aws, "replies", [record.replace(" 6 4 ", f" {protocol} 4 ")])
+    assert (told["severity"], told["remedy"], told["from_outside"]) == ("medium", None, True)
+
+
+def test_the_reply_to_a_ping_is_no_reply_to_a_port(aws: LocalAws) -> None:
+    company = Company.found()
+    company.keep_replies_in()
+    shop = place(company, SHOP)
+    ends = (
+        line(shop, (OUTSIDER, SHOP), (0, 0), "ingress", action="ACCEPT", flags=0),
+        line(shop, (SHOP, OUTSIDER), (0, 0), "egress", flags=0),
+    )
+    (told,) = deliver(aws, "ping", [each.replace(" 6 4 ", " 1 4 ") for each in ends])
+    assert told["remedy"] is None
+    assert "port 0" not in told["remedy_reason"]
+
+
 def outage(company: Company) -> list[str]:
     """Return what an outage shows: replies to colleagues are dropped, and a database is shut."""
     shop, database = place(company, SHOP), place(company, DATABASE)

@@ -116,6 +116,12 @@ class Emulator:
         """All output of the emulator so far."""
         return (self.folder / "emulator.log").read_text(errors="replace")
 
+    @property
+    def decisions(self) -> list[dict[str, str]]:
+        """What IAM has decided so far: the principal, the action, the resource, the decision."""
+        text = _decisions(self.folder).read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
     def kept(self, kind: str, stack_name: str) -> list[dict[str, Any]]:
         """Return the properties of a stack's resources of a type that ministack does not know."""
         found = [
@@ -221,6 +227,10 @@ def base_environment(folder: Path) -> dict[str, str]:
     }
 
 
+def _decisions(folder: Path) -> Path:
+    return folder / "decisions.jsonl"
+
+
 def _environment(
     folder: Path, place: Place, ec2_url: str | None, *, enforce_iam: bool
 ) -> Mapping[str, str]:
@@ -238,6 +248,7 @@ def _environment(
         "STATE_DIR": str(folder / "state"),
         "S3_DATA_DIR": str(folder / "s3"),
         "KEPT_RESOURCES_DIR": str(folder / "kept"),
+        "DECISIONS_FILE": str(_decisions(folder)),
         "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.2",  # a minute on AWS
         "AUTH": "true" if enforce_iam else "false",
         # The Lambda workers inherit these; their credentials come from their role.

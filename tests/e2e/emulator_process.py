@@ -80,6 +80,27 @@ def _keep_metric_math(provisioners: Any) -> None:  # noqa: ANN401 - a module of 
     provisioners._cw_metric_alarm_record = record  # noqa: SLF001 - as above
 
 
+def _keep_decisions(evaluator: Any, file: Path) -> None:  # noqa: ANN401 - a module of ministack's, which has no types
+    # Which calls a function makes with its role is what its permissions are for. The root user is
+    # not evaluated.
+    original = evaluator.evaluate
+    lock = threading.Lock()
+
+    def evaluate(context: Any, *policies: Any) -> Any:  # noqa: ANN401 - handed through
+        result = original(context, *policies)
+        line = {
+            "principal": context.principal_arn,
+            "action": context.action,
+            "resource": context.resource_arn,
+            "decision": result.decision,
+        }
+        with lock, file.open("a") as decisions:
+            decisions.write(f"{json.dumps(line)}\n")
+        return result
+
+    evaluator.evaluate = evaluate
+
+
 def _refuse_second_flow_log(properties: dict[str, Any], folder: Path) -> None:
     # CloudFormation replaces a changed flow log by making the new one first, which EC2 refuses as
     # long as the old one has the same resource, traffic and destination (FlowLogAlreadyExists:
@@ -385,6 +406,9 @@ def _run() -> None:
     _hurry_one_rate(importlib.import_module("ministack.services.eventbridge"))
     _let_workers_be_killed(importlib.import_module("ministack.core.lambda_runtime"))
     _say_which_failed(importlib.import_module("ministack.services.lambda_svc"))
+    _keep_decisions(
+        importlib.import_module("ministack.core.iam_evaluator"), Path(os.environ["DECISIONS_FILE"])
+    )
     _name_prefix_lists(importlib.import_module("ministack.core.iam_actions"))
     _place_load_balancers(
         importlib.import_module("ministack.services.alb"),

@@ -31,6 +31,7 @@ from tests.e2e.webhook import ACCEPTED, webhook
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from tests.e2e.emulator import Emulator
     from tests.e2e.samples import Network
     from tests.e2e.stack import Build
     from tests.e2e.webhook import Webhook
@@ -55,6 +56,7 @@ MUTED_PORT: Final = 9999  # of the policy document, and of one record
 class Trial:
     """A deployed stack with rejected flows in two accounts, and all recipients of its messages."""
 
+    aws: Emulator
     stack: Stack
     queues: Mapping[str, Queue]  # of each topic, by the kind of subscriber
     signals: Queue
@@ -222,6 +224,7 @@ def trial(built: Build) -> Iterator[Trial]:
         )
         _keep_signals(stack)
         yield Trial(
+            aws=aws,
             stack=stack,
             queues={
                 who: subscribe(place, outputs[topic], who.replace(" ", "-"))

@@ -1,8 +1,10 @@
-"""What each permission is for: assertions per function, and a table of what fails without each.
+"""What each permission is for: assertions per function, and a table of what IAM refuses without it.
 
 ``python -m tests.e2e.permissions docs/permissions.md`` (``make e2e-iam``) writes the table. A new
 function needs an entry in ``TRIALS``: a trial that needs all permissions of the function and
-asserts what the function does with them.
+asserts what the function does with them. Each trial runs once for each set of parameters, and the
+emulator keeps what IAM decided of the function's calls. The table says which of these calls IAM
+refuses if a statement is missing.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import defaultdict
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
 from scripts.pack_cloudwatch_event import pack
 from tests.e2e.permission_trial import LOG_GROUP, MUTED_PORT, VARIANTS, Trial, deploy_variant, trial
-from tests.e2e.policies import policy_statements, without
+from tests.e2e.policies import Call, Role, policy_statements, roles, start_anew
 from tests.e2e.samples import key, notification, scheduled
 from tests.e2e.stack import build
 from tests.e2e.subscribers import forget
@@ -29,9 +33,9 @@ if TYPE_CHECKING:
     from tests.e2e.policies import Statement
     from tests.e2e.webhook import Webhook
 
-# What the emulator grants without the policy, by Sid. Policies that SAM or AWS writes are named by
-# the policy.
-UNCHECKED: Final[Mapping[str, str]] = {
+# Calls that nobody makes here, by Sid and with the reason: IAM is asked whether it would allow what
+# the statement names. Policies that SAM or AWS writes are named by the policy.
+NOT_MADE: Final[Mapping[str, str]] = {
     "TellMissingFromForbidden": (
         "the emulator answers NoSuchKey with or without it; S3 says AccessDenied without"
     ),
@@ -42,10 +46,17 @@ UNCHECKED: Final[Mapping[str, str]] = {
     "TakeFromQueue": "the emulator reads queues as itself",
     "AttachToVpc": "the emulator runs no function in a VPC",
     "SeeVpc": "the emulator runs no function in a VPC",
-    "AttachesNothingItself": "the emulator runs no function in a VPC",
     "UseKey": "the emulator encrypts nothing that is stored or sent",
     "WriteLogs": "the emulator writes log lines as itself",
+    # By function and Sid, where other functions make the calls.
+    "SweepAlertsFunction: ReadEvidence": "no alert here ends while its rules are not known",
+    "SweepAlertsFunction: ListEvidence": "no alert here ends while its rules are not known",
 }
+
+
+def _why_not_made(statement: Statement) -> str | None:
+    sid = statement.sid
+    return NOT_MADE.get(sid, NOT_MADE.get(f"{statement.function}: {sid}"))
 
 
 def _try_classify_s3(trial: Trial) -> list[str]:
@@ -164,11 +175,14 @@ TRIALS: Final[Mapping[str, Callable[[Trial], list[str]]]] = {
 }
 
 
+# Denies calls to the function's own code which the role needs for Lambda.
+DENIES: Final = "AttachesNothingItself"
+
 type Row = tuple[Statement, list[str]]
 
 
 def table(permitted: Trial) -> list[Row]:
-    """Take out each statement, action and resource in turn, and return what then fails.
+    """Return what IAM refuses without each statement, action and resource.
 
     Each variant of the parameters is deployed in turn.
 
@@ -177,61 +191,95 @@ def table(permitted: Trial) -> list[Row]:
     LookupError
         A function has no entry in ``TRIALS``, or something fails with all permissions there.
     """
+    stack = permitted.stack
     rows: dict[tuple[str, str], Row] = {}
     for variant in VARIANTS:
         if rows:
-            deploy_variant(permitted.stack, variant)
-        statements = [
-            new
-            for new in policy_statements(permitted.stack)
-            if (new.function, str(new)) not in rows
-        ]
-        for function in sorted({statement.function for statement in statements}):
+            deploy_variant(stack, variant)
+        names = roles(stack)
+        for function in names:
             if function not in TRIALS:
                 raise LookupError(f"{function} has no entry in TRIALS")
+            start_anew(stack, function)
             if missed := TRIALS[function](permitted):
                 raise LookupError(f"{function} with all its permissions: {missed}")
-        for statement in statements:
-            if statement.sid in UNCHECKED:
-                rows[statement.function, str(statement)] = (statement, [])
-                continue
-            with without(permitted.stack, statement):
-                rows[statement.function, str(statement)] = (
-                    statement,
-                    TRIALS[statement.function](permitted),
-                )
+        calls = _calls_by_role(permitted)
+        deployed = {name: Role.deployed(stack, name) for name in names.values()}
+        for statement in policy_statements(stack):
+            role = deployed[names[statement.function]]
+            row = rows.get((statement.function, str(statement)), (statement, []))
+            row[1].extend(
+                action
+                for action in _refused(role, statement, calls[role.name])
+                if action not in row[1]
+            )
+            rows[statement.function, str(statement)] = row
     return [row for _, row in sorted(rows.items(), key=lambda item: item[0][0])]
 
 
-def markdown(rows: Sequence[tuple[Statement, list[str]]]) -> str:
+def _calls_by_role(permitted: Trial) -> Mapping[str, frozenset[Call]]:
+    """Return the calls that IAM has allowed so far, by the name of the role."""
+    found: defaultdict[str, set[Call]] = defaultdict(set)
+    for each in permitted.aws.decisions:
+        _, _, session = each["principal"].partition(":assumed-role/")
+        if session and each["decision"] == "Allow":
+            found[session.partition("/")[0]].add(Call(each["action"], each["resource"]))
+    return defaultdict(frozenset, {name: frozenset(calls) for name, calls in found.items()})
+
+
+def _refused(role: Role, statement: Statement, made: frozenset[Call]) -> list[str]:
+    """Return the actions that are refused without a statement; of one that denies, allowed."""
+    if statement.sid == DENIES:
+        denied = {call.action for call in role.calls_of(statement)} & {
+            call.action for call in role.allowed(role.calls)
+        }
+        return sorted(denied if statement.action is None else denied & {statement.action})
+    calls = made if _why_not_made(statement) is None else role.calls_of(statement)
+    can = role.allowed(calls)
+    return sorted({call.action for call in can - role.allowed(can, less=statement)})
+
+
+def _needless(rows: Sequence[Row]) -> list[Statement]:
+    """Return the statements without which no function is refused anything.
+
+    A policy that several functions have may hold what only one of them needs.
+    """
+    needed = {(each.policy.title, str(each)) for each, refused in rows if refused}
+    return [each for each, _ in rows if (each.policy.title, str(each)) not in needed]
+
+
+_HOW: Final = (
+    "Written by `make e2e-iam`: the deployed functions did their work in an emulator that enforces "
+    "IAM, and nothing was refused. Then IAM was asked which of the calls that they had made it "
+    "refuses without each statement of the function's role, and without each action and resource "
+    "of those that have several. `tests/e2e/test_permissions.py` takes one statement of each "
+    "function out of its role, and the function fails. Where nobody makes the call here, IAM was "
+    "asked about what the statement names, and the reason is given. Conditions count as met."
+)
+
+
+def markdown(rows: Sequence[Row]) -> str:
     """Return the table as a Markdown document."""
     lines = [
         "# What each permission is for",
         "",
-        (
-            "Written by `make e2e-iam`: each statement of each function's role, and each action "
-            "and resource of those that have"
-        ),
-        (
-            "several, was taken out of the deployed role in turn, and the function invoked. "
-            "This is what then failed; with all of"
-        ),
-        (
-            "them nothing did. What the emulator grants by itself is not checked here; "
-            "that the template asks for it is held by"
-        ),
-        "`tests/project/test_translated_template.py`.",
+        *wrap(_HOW, 120),
         "",
-        "| function | without | fails |",
+        "| function | without | refused |",
         "|---|---|---|",
     ]
-    for statement, missed in rows:
-        unchecked = (
-            f"not checked: {UNCHECKED[statement.sid]}"
-            if statement.sid in UNCHECKED
-            else "**nothing**"
-        )
-        lines.append(f"| {statement.function} | {statement} | {'; '.join(missed) or unchecked} |")
+    needless = {*_needless(rows)}
+    for statement, refused in rows:
+        what = ", ".join(f"`{action}`" for action in refused)
+        if not refused:
+            what = (
+                "**nothing**" if statement in needless else "nothing: another statement allows it"
+            )
+        elif statement.sid == DENIES:
+            what = f"nothing: the function's own code may {what}"
+        if (reason := _why_not_made(statement)) is not None:
+            what = f"{what} (not made here: {reason})"
+        lines.append(f"| {statement.function} | {statement} | {what} |")
     return "\n".join(lines) + "\n"
 
 
@@ -255,14 +303,9 @@ def _main(target: Path) -> int:
         rows = table(deployed)
     text = markdown(rows)
     target.write_text(text)
-    needless = [
-        f"{statement.function}: {statement}"
-        for statement, missed in rows
-        if not missed and statement.sid not in UNCHECKED
-    ]
+    needless = [f"{statement.function}: {statement}" for statement in _needless(rows)]
     sys.stdout.write(
-        f"{text}\n{len(rows)} taken out in {time.monotonic() - started:.0f} s, "
-        f"written to {target}\n"
+        f"{text}\n{len(rows)} rows in {time.monotonic() - started:.0f} s, written to {target}\n"
     )
     for line in needless:
         sys.stdout.write(f"not needed, or not tested: {line}\n")

@@ -1,21 +1,22 @@
-"""What the deployed functions may do, by statement, and what fails without each statement.
+"""What the deployed functions may do, by statement, and what IAM refuses without each statement.
 
-Policies are least privilege if everything works with them and each statement is needed. This module
-takes each statement in turn out of its role, through the IAM API, so that the function can be
-started anew and invoked with its role's credentials. ``make e2e-iam`` records which assertion then
-fails. If no assertion fails, that is an error: the statement is not needed, or not tested.
+Policies are least privilege if everything works with them and each statement is needed. ``Role``
+asks the emulator's IAM which calls of a function its role's policies allow, all of them or less one
+statement. ``without`` takes a statement out of the deployed role, so that the function can be
+started anew and invoked.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from tests.e2e.emulator import Place
     from tests.e2e.stack import Stack
@@ -53,6 +54,13 @@ class Statement:
         return self.sid if part is None else f"{self.sid}: {part}"
 
 
+class Call(NamedTuple):
+    """What IAM is asked: an action and the ARN of its resource."""
+
+    action: str
+    resource: str
+
+
 def policy_statements(stack: Stack) -> Iterator[Statement]:
     """Yield every deployed statement of the roles of the functions.
 
@@ -64,7 +72,7 @@ def policy_statements(stack: Stack) -> Iterator[Statement]:
         resource["PhysicalResourceId"]: resource["LogicalResourceId"]
         for resource in stack.resources
     }
-    for function, role_name in _roles(stack).items():
+    for function, role_name in roles(stack).items():
         for policy in sorted(_policies(stack.place, role_name), key=lambda item: item.title):
             if policy.arn is not None and policy.arn.startswith(AWS_MANAGED):
                 yield Statement(function=function, policy=policy, sid=policy.title)
@@ -117,6 +125,87 @@ def without(stack: Stack, statement: Statement) -> Iterator[None]:
         start_anew(stack, statement.function)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """The policies of a function's role, as deployed."""
+
+    place: Place
+    name: str
+    policies: tuple[tuple[Policy, list[dict[str, Any]]], ...]
+    physical_ids: Mapping[str, str]
+
+    @classmethod
+    def deployed(cls, stack: Stack, name: str) -> Role:
+        """Read the policies of a role."""
+        ids = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in stack.resources}
+        policies = [
+            (policy, _statements(stack.place, policy)) for policy in _policies(stack.place, name)
+        ]
+        return cls(place=stack.place, name=name, policies=tuple(policies), physical_ids=ids)
+
+    def allowed(self, calls: Iterable[Call], *, less: Statement | None = None) -> frozenset[Call]:
+        """Return the calls that the role may make, with all its policies or less a statement.
+
+        IAM is asked. Conditions count as met, and statements that deny are left out.
+        """
+        documents = [
+            json.dumps({"Version": "2012-10-17", "Statement": statements})
+            for policy, whole in self.policies
+            if (statements := self._left(policy, whole, less))
+        ]
+        by_resource: defaultdict[str, list[str]] = defaultdict(list)
+        for call in calls:
+            by_resource[call.resource].append(call.action)
+        found: set[Call] = set()
+        for resource, actions in by_resource.items():
+            answer = self.place.client("iam").simulate_custom_policy(
+                PolicyInputList=documents, ActionNames=actions, ResourceArns=[resource]
+            )
+            found |= {
+                Call(result["EvalActionName"], resource)
+                for result in answer["EvaluationResults"]
+                if result["EvalDecision"] == "allowed"
+            }
+        return frozenset(found)
+
+    @property
+    def calls(self) -> frozenset[Call]:
+        """A call for each action and resource of every statement."""
+        return self._calls(each for _, whole in self.policies for each in whole)
+
+    def calls_of(self, statement: Statement) -> frozenset[Call]:
+        """Return a call for each action and resource of a statement."""
+        return self._calls(
+            each
+            for policy, whole in self.policies
+            for each in whole
+            if policy == statement.policy and _sid(each, policy) == statement.sid
+        )
+
+    @staticmethod
+    def _calls(statements: Iterable[dict[str, Any]]) -> frozenset[Call]:
+        return frozenset(
+            Call(action, resource)
+            for each in statements
+            for action in _as_list(each["Action"])
+            for resource in _as_list(each["Resource"])
+        )
+
+    def _left(
+        self, policy: Policy, whole: list[dict[str, Any]], less: Statement | None
+    ) -> list[dict[str, Any]]:
+        """Return what is left of a policy, without conditions."""
+        left: list[dict[str, Any] | None] = [*whole]
+        if less is not None and less.policy == policy:
+            of_aws = policy.arn is not None and policy.arn.startswith(AWS_MANAGED)
+            left = [] if of_aws else [_less(each, less, self.physical_ids) for each in whole]
+        return [
+            {name: value for name, value in each.items() if name != "Condition"}
+            for each in left
+            if each is not None and each["Effect"] == "Allow"
+        ]
+
+
 def start_anew(stack: Stack, function: str) -> None:
     """Make the next invocation a cold start.
 
@@ -132,7 +221,8 @@ def start_anew(stack: Stack, function: str) -> None:
 _STAND_IN = "what-is-left"
 
 
-def _roles(stack: Stack) -> dict[str, str]:
+def roles(stack: Stack) -> dict[str, str]:
+    """Return the name of each function's role, by the function's logical id."""
     client = stack.place.client("lambda")
     functions = stack.of_type("AWS::Lambda::Function")
     roles = {
@@ -164,6 +254,10 @@ def _statements(place: Place, policy: Policy) -> list[dict[str, Any]]:
     notification = json.loads(found) if isinstance(found, str) else found
     statements = notification["Statement"]
     return [statements] if isinstance(statements, dict) else [*statements]
+
+
+def _as_list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 def _several(value: str | list[str]) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.emulator import ROOT
 from tests.e2e.permission_trial import Trial, trial
-from tests.e2e.permissions import TRIALS, UNCHECKED, markdown
+from tests.e2e.permissions import NOT_MADE, TRIALS, markdown
 from tests.e2e.policies import Policy, Statement, policy_statements, without
 from tests.helpers.sam_template import read_template
 
@@ -89,7 +89,7 @@ def test_without_a_permission_that_it_needs_a_function_fails_its_trial(
 ) -> None:
     """Take one statement out, which shows that a missing permission is noticed.
 
-    ``make e2e-iam`` takes out all of them in turn.
+    ``make e2e-iam`` asks IAM about all of them.
     """
     statements = [*policy_statements(permitted.stack)]
     (statement,) = [
@@ -130,4 +130,4 @@ def test_a_statement_that_nothing_misses_stands_out() -> None:
         line for line in markdown([(STATEMENT, [])]).splitlines() if "PublishAlerts" in line
     ]
     assert needless.endswith("| **nothing** |")
-    assert "PublishAlerts" not in UNCHECKED
+    assert "PublishAlerts" not in NOT_MADE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.permissions import UNCHECKED
+from tests.e2e.permissions import NOT_MADE
 from tests.helpers.sam_template import translated_resources
 
 if TYPE_CHECKING:
@@ -361,7 +361,7 @@ def role_statements(resources: dict[str, dict[str, Any]], role: str) -> dict[str
 def test_every_function_has_the_permissions_that_no_emulator_checks(
     resources: dict[str, dict[str, Any]], name: str
 ) -> None:
-    """Each statement exists; ``make e2e-iam`` cannot show what these are needed for."""
+    """Each statement exists; in ``make e2e-iam`` nobody makes the calls that these are for."""
     found = role_statements(resources, f"{name}Role")
     key_and_traces = {
         "UseKey": {"kms:Decrypt", "kms:GenerateDataKey"},
@@ -383,7 +383,7 @@ def test_every_function_has_the_permissions_that_no_emulator_checks(
             "appconfig:GetLatestConfiguration",
         }
     assert {sid: set(listed(found[sid]["Action"])) for sid in wanted} == wanted
-    assert set(UNCHECKED) & set(found) == set(wanted)
+    assert set(NOT_MADE) & set(found) == set(wanted)
     assert found["WriteLogs"]["Resource"] == {"Fn::GetAtt": [f"{name}LogGroup", "Arn"]}
     if name not in QUEUES:
         assert found["KeepFailedEvents"]["Resource"] == {

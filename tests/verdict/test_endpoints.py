@@ -109,6 +109,30 @@ def test_the_remote_address_decides_the_path(remote: str, path: Path, path_id: s
     assert (shown.path, shown.path_id) == (path, path_id)
 
 
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("gateway_load_balancer_endpoint", Path.INTERNET),
+        ("vpc_endpoint", Path.INTERFACE_ENDPOINT),
+    ],
+)
+def test_a_gateway_load_balancers_endpoint_is_on_the_way_of_the_internet(
+    kind: str, path: Path
+) -> None:
+    interface = SHOP.interface("eni-0eeeeeeeeeeeeeee4")  # of an endpoint
+    assert interface is not None
+    outsider = Packet(
+        source=ip_address("203.0.113.66"),
+        destination=interface.addresses[0],
+        protocol=6,
+        source_port=41_000,
+        destination_port=443,
+    )
+    endpoint = replace(interface, interface_type=kind)
+    found = find_path(SHOP, endpoint, outsider, Logged(direction=FlowDirection.INGRESS))
+    assert found.path is path
+
+
 def test_a_gateway_endpoint_says_whether_the_subnet_is_routed_to_it() -> None:
     assert (
         "rtb-0bbb0000000000002 routes it through vpce-0bbb0000000000002"

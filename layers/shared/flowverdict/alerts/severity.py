@@ -20,7 +20,7 @@ from flowverdict.alerts.model import Severity
 from flowverdict.core.addresses import is_inside
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.verdict.model import Confidence, Leg, VerdictKind
-from flowverdict.verdict.outsiders import answers_system_port
+from flowverdict.verdict.outsiders import answers_system_port, is_backscatter
 from flowverdict.verdict.paths import NOT_A_SERVICE, Path
 from flowverdict.verdict.service import service_port as port_of_service
 
@@ -83,8 +83,9 @@ def severity_of(explanation: Explanation) -> tuple[Severity, str]:
 
 def _severity_of_request(explanation: Explanation) -> tuple[Severity, str]:
     flow, key, context = explanation.flow, explanation.flow.key, explanation.flow.context
-    if explanation.endpoints is not None and explanation.endpoints.path in _PATHS_IN_WORDS:
-        return Severity.HIGH, _PATHS_IN_WORDS[explanation.endpoints.path]
+    path = None if explanation.endpoints is None else explanation.endpoints.path
+    if path in _PATHS_IN_WORDS and not _is_provoked(explanation):
+        return Severity.HIGH, _PATHS_IN_WORDS[path]
     ends = [end for end in (key.packet_source, key.packet_destination) if end is not None]
     if ends and all(is_inside(end) for end in ends):
         return Severity.HIGH, "traffic between private addresses, inside the organisation"
@@ -102,6 +103,15 @@ def _severity_of_request(explanation: Explanation) -> tuple[Severity, str]:
             return Severity.LOW, "traffic from the internet that seems unsolicited"
         case None:
             return Severity.MEDIUM, "the direction is not known"
+
+
+def _is_provoked(explanation: Explanation) -> bool:
+    """Whether an outsider may have had somebody answer to this side, by requests in its name."""
+    return (
+        explanation.flow.direction is FlowDirection.INGRESS
+        and explanation.is_from_outside
+        and is_backscatter(explanation.flow, explanation.verdict)
+    )
 
 
 def _severity_at_transit_gateway(explanation: Explanation) -> tuple[Severity, str]:

@@ -41,12 +41,13 @@ from flowverdict.flowlog.s3_events import (
     is_sqs_event,
     objects_in,
 )
+from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import Evidence
 from flowverdict.flows.read_source import read_log_events, read_object
 from flowverdict.lifecycle.feeds import end_of_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
@@ -108,7 +109,7 @@ class IngestService:
                 source_id=source_id,
                 partition=place.partition,
                 counts=RecordCounts(),
-                dirty=place.dirty(known),
+                dirty=place.dirty(known) | self._without_loss(source_id, name, place, known),
                 with_rejects=frozenset(known),  # which of them have any is not known
                 feed=place.feed_name,
                 windows=frozenset(known),
@@ -118,14 +119,17 @@ class IngestService:
         self._observability.read(source.reading)
         for window, evidence in source.windows.items():
             self._evidence.put(place.partition, window, source_id, evidence)
+        dirty = place.dirty(source.windows)
         was_held_back = self._store.record_source(
             source_id, source.windows.keys(), int(self._clock())
         )
+        if was_held_back:
+            dirty |= self._without_loss(source_id, name, place, source.windows)
         return IngestResult(
             source_id=source_id,
             partition=place.partition,
             counts=source.reading.counts,
-            dirty=place.dirty(source.windows),
+            dirty=dirty,
             with_rejects=frozenset(
                 window
                 for window, evidence in source.windows.items()
@@ -135,6 +139,17 @@ class IngestService:
             windows=source.windows_read,
             was_held_back=was_held_back,
         )
+
+    def _without_loss(
+        self, source_id: str, name: str, place: SourcePlace, windows: Collection[int]
+    ) -> frozenset[DirtyWindow]:
+        """Replace what ``not_read`` stored where the source, now read, has no records."""
+        first = time_of(name)
+        if first is None or first // WINDOW in windows:
+            return frozenset()
+        window = first // WINDOW
+        self._evidence.put(place.partition, window, source_id, Evidence(flows=FlowCollector()))
+        return place.dirty([window])
 
     def not_read(self, source_id: str, name: str, place: SourcePlace) -> IngestResult:
         """Store that a source could not be read, in the window that its name shows.

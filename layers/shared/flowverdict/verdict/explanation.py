@@ -158,7 +158,9 @@ class Explanation:
     @property
     def is_inside(self) -> bool:
         """Whether both ends are inside the organisation: by their addresses, or by the path."""
-        if self.endpoints is not None and self.endpoints.path in INSIDE_PATHS:
+        by_path = self.endpoints is not None and self.endpoints.path in INSIDE_PATHS
+        # What a transit gateway itself logs may come from an internet host, by a VPC at the edge.
+        if by_path and self.flow.packets_lost is None:
             return True
         endpoints = (self.flow.key.packet_source, self.flow.key.packet_destination)
         return all(end is not None and is_inside(end) for end in endpoints)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowverdict.core.addresses import is_inside
 from flowverdict.core.protocols import SYSTEM_PORTS_END, Protocol
 from flowverdict.flowlog.records import FlowDirection
+from flowverdict.verdict.evidence_rules.predicates import opens
 from flowverdict.verdict.model import Confidence, Leg
 
 if TYPE_CHECKING:
@@ -32,20 +32,23 @@ def may_be_from_outside(flow: RejectedFlow, verdict: Verdict, *, ends_are_inside
     """
     if ends_are_inside:
         return False
-    begun_inside = Leg.REQUEST if _goes_out(flow) else Leg.RESPONSE
+    if flow.direction is None:  # nor do the addresses show one, as those of IPv6 do not
+        return True
+    begun_inside = Leg.REQUEST if flow.direction is FlowDirection.EGRESS else Leg.RESPONSE
     return verdict.leg is not begun_inside or verdict.confidence is Confidence.POSSIBLE
 
 
 def answers_system_port(flow: RejectedFlow, verdict: Verdict) -> bool:
     """Return whether a packet outwards answers a port below 1024, which no client sends from.
 
-    Not of a protocol whose both ends have the same low port.
+    Not of a protocol whose both ends have the same low port. A packet without a direction may go
+    outwards.
     """
     key = flow.key
     port = key.destination_port
     return (
         verdict.leg is Leg.RESPONSE
-        and _goes_out(flow)
+        and flow.direction is not FlowDirection.INGRESS
         and port is not None
         and port < SYSTEM_PORTS_END
         and key.protocol in {Protocol.TCP, Protocol.UDP}
@@ -57,9 +60,18 @@ def answers_system_port(flow: RejectedFlow, verdict: Verdict) -> bool:
     )
 
 
-def _goes_out(flow: RejectedFlow) -> bool:
-    """Return whether the packet goes to the far end; without a direction, by its source."""
-    if flow.direction is not None:
-        return flow.direction is FlowDirection.EGRESS
-    source = flow.key.packet_source
-    return source is not None and is_inside(source)
+def is_backscatter(flow: RejectedFlow, verdict: Verdict) -> bool:
+    """Return whether a packet answers a request that nobody here sent.
+
+    Whoever sends requests in the name of a public address has a third party answer to it:
+    https://www.caida.org/projects/network_telescope/.
+    """
+    flags = flow.traffic.tcp_flags
+    return (
+        verdict.leg is not Leg.RESPONSE
+        and flow.key.protocol == Protocol.TCP
+        and flags is not None
+        and not opens(flags)
+        and flow.mirror is None
+        and flow.same is None
+    )

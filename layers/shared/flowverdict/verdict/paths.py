@@ -201,7 +201,10 @@ def _not_carried(config: NetConfig, interface: Interface, packet: Packet) -> str
 
 def _inside_vpc(config: NetConfig, interface: Interface, remote: Address) -> FoundPath | None:
     far = config.interface_at(interface.vpc_id, remote)
-    endpoint = config.endpoint_of_interface(interface.interface_id)
+    # A Gateway Load Balancer's endpoint is on the way of packets from anywhere:
+    # https://docs.aws.amazon.com/vpc/latest/privatelink/vpce-gateway-load-balancer.html
+    on_the_way = interface.interface_type in FORWARDING_TYPES
+    endpoint = None if on_the_way else config.endpoint_of_interface(interface.interface_id)
     if far is not None:
         endpoint = config.endpoint_of_interface(far.interface_id) or endpoint
     if endpoint is not None:

@@ -13,8 +13,8 @@ from flowverdict.network.clients_through import load_balancer_before
 from flowverdict.network.model import ALL_PROTOCOLS, EVERYWHERE
 from flowverdict.network.packet import Outcome
 from flowverdict.network.security_groups import evaluate_groups
-from flowverdict.verdict.evidence_rules.predicates import opens
 from flowverdict.verdict.model import Confidence, EvidenceKind, Leg, Verdict, VerdictKind
+from flowverdict.verdict.outsiders import is_backscatter, may_be_from_outside
 from flowverdict.verdict.paths import INSIDE_PATHS, Path
 from flowverdict.verdict.remediation.candidates import is_client_port, trusted_list
 
@@ -100,10 +100,7 @@ def _untracked(case: Case) -> str | None:
 
 
 def _backscatter(case: Case) -> str | None:
-    flow, flags = case.flow, case.flow.traffic.tcp_flags
-    opening = flow.key.protocol != Protocol.TCP or flags is None or opens(flags)
-    unanswered = flow.mirror is None and flow.same is None
-    if case.verdict.leg is not Leg.RESPONSE and not opening and unanswered:
+    if is_backscatter(case.flow, case.verdict):
         return (
             "none offered: the packet answers no request (backscatter); opening is not the answer"
         )
@@ -172,6 +169,7 @@ def _uninvited(case: Case) -> str | None:
 
 _FROM_ANYWHERE = frozenset({Path.INTERNET, Path.LOAD_BALANCER, Path.AWS_SERVICE})
 _SAME_PORT_AT_BOTH_ENDS = frozenset({123, 500})  # NTP, IKE
+_DNS = 53
 
 
 def _reply_to_system_port(case: Case) -> str | None:
@@ -186,6 +184,7 @@ def _reply_to_system_port(case: Case) -> str | None:
         case.leg is not Leg.RESPONSE
         or check.direction is not FlowDirection.EGRESS
         or case.found_path.path not in _FROM_ANYWHERE
+        or packet.protocol not in {Protocol.TCP, Protocol.UDP}
         or port is None
         or port >= SYSTEM_PORTS_END
         or (
@@ -195,8 +194,10 @@ def _reply_to_system_port(case: Case) -> str | None:
         )
     ):
         return None
+    both_ends = packet.protocol == Protocol.UDP and port == packet.source_port
+    who = "a DNS server alone" if both_ends and port == _DNS else "no client"
     return (
-        f"none offered: a host on the internet sent its request from port {port}, which no client "
+        f"none offered: a host on the internet sent its request from port {port}, which {who} "
         "does; a reply to it opens nothing that is needed"
     )
 
@@ -204,12 +205,16 @@ def _reply_to_system_port(case: Case) -> str | None:
 def _restricted_call(case: Case) -> str | None:
     """Return why a call to the internet that the groups or the network ACL restrict stays so."""
     check = case.rules_check
-    if not _calls_internet(case) or is_client_port(check.packet):
+    if not _calls_internet(case):
         return None
     port = check.packet.destination_port
     known_service = port is not None and is_service_port(port)
-    if check.groups.outcome is Outcome.ALLOW and (
-        known_service or check.packet.protocol not in {Protocol.TCP, Protocol.UDP}
+    of_no_port = check.packet.protocol not in {Protocol.TCP, Protocol.UDP}
+    # What may be the reply to a host outside has the port that this host has chosen.
+    is_sure = not may_be_from_outside(case.flow, case.verdict, ends_are_inside=False)
+    if is_sure and (
+        is_client_port(check.packet)
+        or (check.groups.outcome is Outcome.ALLOW and (known_service or of_no_port))
     ):
         return None
     return (
