@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
@@ -23,7 +23,7 @@ from tests.helpers.flow_log_lines import content_of, key_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from time_machine import Coordinates
+    from time_machine import Traveller
 
     from flowverdict_cli.local_aws import Invocation, LocalAws
 
@@ -32,10 +32,10 @@ POLICY = {"POLICY": "ssm:/policy"}
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Coordinates]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traveller]:
     monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
-    with time_machine.travel(NOW, tick=False) as coordinates:
-        yield coordinates
+    with time_machine.travel(NOW, tick=False) as traveller:
+        yield traveller
 
 
 class Company:
@@ -85,7 +85,7 @@ def told(aws: LocalAws) -> list[tuple[str, str | None]]:
 @pytest.mark.slow
 def test_an_owners_alert_from_its_silence_to_its_closing(
     aws: LocalAws,
-    clock: Coordinates,
+    clock: Traveller,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -133,14 +133,12 @@ def test_an_owners_alert_from_its_silence_to_its_closing(
 
 
 def test_a_topic_that_does_not_take_it_costs_nobody_the_message(
-    aws: LocalAws, clock: Coordinates
+    aws: LocalAws, clock: Traveller
 ) -> None:
     company = Company(aws, f"arn:aws:sns:{REGION}:{DEFAULT_ACCOUNT_ID}:deleted")
     read = company.see_it()
     assert len(aws.emails()) == 1
     assert [status for status, _ in told(aws)] == ["firing"]
-    logged: list[dict[str, Any]] = [
-        line for line in read.log if line["message"] == "owner's topic not usable"
-    ]
+    logged = [line for line in read.log if line["message"] == "owner's topic not usable"]
     assert [line["topic"] for line in logged] == [company.topic_arn]
     del clock
