@@ -104,7 +104,7 @@ def list_alerts(*, output: str, **options: Any) -> None:  # noqa: ANN401 - click
 
     found, now = _deployed(options), int(time.time())
     states = [state for state in found.open_alerts() if _is_selected(state.notification, options)]
-    shown = alerts_view.rows(states, found.store.load_silences(), now)
+    shown = alerts_view.rows(states, found.silences_to_show(), now)
     alerts_view.show_list(shown, output, now)
 
 
@@ -122,7 +122,7 @@ def show(fingerprint: str, *, output: str, **options: Any) -> None:  # noqa: ANN
 
     found = _deployed(options)
     state = found.find(fingerprint)
-    (row,) = alerts_view.rows([state], found.store.load_silences(), int(time.time()))
+    (row,) = alerts_view.rows([state], found.silences_to_show(), int(time.time()))
     alerts_view.show_one(row, output)
 
 
