@@ -16,7 +16,7 @@ export AWS_EC2_METADATA_DISABLED := true
 # Else each of the processes that tests start compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-all accuracy cost bench bench-small scale e2e e2e-iam size local check lint format types imports template scan build lock clean audit fuzz fuzz-merge soak
+.PHONY: help setup demo test test-all accuracy cost bench bench-small scale pictures e2e e2e-iam size local check lint format types imports template scan build lock clean audit fuzz fuzz-merge soak
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,9 @@ bench-small: .venv-bench/.done ## the same on 200,000 records, failing where the
 
 scale: .venv/.done ## how the work for a file grows with the files of an account's Region (FILES="10 100 1000 5000", SCALE="--records 1000 --rejected 0.3")
 	@$(BIN)/python -m benchmarks.scale $${FILES:-} $${SCALE:-}
+
+pictures: .venv/.done ## draw docs/images anew from the golden files (needs Chromium)
+	$(BIN)/python scripts/pictures.py
 
 size: $(LOCAL_STACK) ## size, cold start and imports of each built function, against a budget
 	$(BIN)/python -m scripts.measure_functions

@@ -15,6 +15,7 @@ from botocore.config import Config
 from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.flow_log_queue import FlowLogQueue
 from flowverdict.app.ingest import ClassifyLogEvents, ClassifyObjects, IngestService
+from flowverdict.app.message_settings import log_unknown_zone
 from flowverdict.app.observability import Observability
 from flowverdict.app.settings import Settings
 from flowverdict.app.sweep import SweepAlerts
@@ -94,6 +95,7 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
     """Build the function ``sweep_alerts``; raises ``SettingsError`` for a wrong environment."""
     settings = Settings.from_environment(environment)
     observability = Observability("sweep_alerts")
+    log_unknown_zone(settings.messages, observability.logger)
     for missing in settings.missing:
         observability.missing(missing)
     client = _table_client()
@@ -129,6 +131,7 @@ def _formats(settings: Settings, observability: Observability) -> FormatSource:
 
 def _service(settings: Settings, observability: Observability) -> IngestService:
     collect_rarely()
+    log_unknown_zone(settings.messages, observability.logger)
     if settings.evidence_bucket is None:
         raise SettingsError("EVIDENCE_BUCKET: missing; an S3 bucket's name is needed")
     client = _table_client()
@@ -182,6 +185,7 @@ def _manager(
         settings.alert_topic_arn,
         settings.email_topic_arn,
         settings.chat_topic_arn,
+        settings.messages,
         owners_topic=owners_topic,
         on_refused=observability.route_refused,
     )

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from flowverdict.alerts.model import Alert
 from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import DeliveryError
+from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
 from flowverdict.delivery.renderers import amazon_q, email
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ class SnsTopics:
         Receives the text of an email with its subject; ``None`` for no email.
     chat_topic_arn
         Receives custom notifications of Amazon Q Developer in chat applications; ``None`` for none.
+    settings
+        The time zone of the mail, and where its links lead.
     owners_topic
         Returns the ARN of the topic that gets the text in place of the email topic; ``None`` for
         what no owner gets. A topic that does not take the text costs nobody a message: the email
@@ -110,6 +113,7 @@ class SnsTopics:
         alert_topic_arn: str,
         email_topic_arn: str | None = None,
         chat_topic_arn: str | None = None,
+        settings: MessageSettings = DEFAULTS,
         *,
         owners_topic: Callable[[Notification], str | None] = _no_owner,
         on_refused: Callable[[str, str], None] = _ignore,
@@ -120,6 +124,7 @@ class SnsTopics:
         self._chat_topic_arn = chat_topic_arn
         self._owners_topic = owners_topic
         self._on_refused = on_refused
+        self._settings = settings
 
     def publish(self, notification: Notification) -> None:
         """Publish one notification to every topic.
@@ -132,7 +137,9 @@ class SnsTopics:
         """
         self._send(self._alert_topic_arn, notification, notification.to_json())
         if not self._is_sent_to_owner(notification) and self._email_topic_arn is not None:
-            self._send(self._email_topic_arn, notification, email.body(notification))
+            self._send(
+                self._email_topic_arn, notification, email.body(notification, self._settings)
+            )
         if self._chat_topic_arn is not None:
             self._send(self._chat_topic_arn, notification, amazon_q.render(notification))
 
@@ -142,7 +149,7 @@ class SnsTopics:
         if topic_arn is None:
             return False
         try:
-            self._send(topic_arn, notification, email.body(notification))
+            self._send(topic_arn, notification, email.body(notification, self._settings))
         except DeliveryError as error:
             self._on_refused(topic_arn, str(error))
             return False
