@@ -67,13 +67,21 @@ def _on_stack[**P, R](command: Callable[P, R]) -> Callable[P, R]:
 
 
 _FORM = click.option(
-    "--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
+    "--output",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="A table, or an object or row for each alert.",
 )
 _FORM_OF_ONE = click.option(
-    "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Text, or JSON for machines.",
 )
 _REASON = click.option(
-    "--reason", required=True, metavar="TEXT", help="Why, in one line, for whoever reads it next."
+    "--reason", required=True, metavar="TEXT", help="Why, for whoever reads it next."
 )
 _FINGERPRINT = click.argument("fingerprint", metavar="FINGERPRINT")
 
@@ -227,7 +235,7 @@ def silence(
 
 
 @alerts.command()
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@_FORM_OF_ONE
 @_on_stack
 def silences(*, output: str, **options: Any) -> None:  # noqa: ANN401 - click's values
     """List the silences that have not ended, the first to end first."""
