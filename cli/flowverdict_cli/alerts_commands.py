@@ -67,13 +67,21 @@ def _on_stack[**P, R](command: Callable[P, R]) -> Callable[P, R]:
 
 
 _FORM = click.option(
-    "--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
+    "--output",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="A table, or an object or row for each alert.",
 )
 _FORM_OF_ONE = click.option(
-    "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Text, or JSON for machines.",
 )
 _REASON = click.option(
-    "--reason", required=True, metavar="TEXT", help="Why, in one line, for whoever reads it next."
+    "--reason", required=True, metavar="TEXT", help="Why, for whoever reads it next."
 )
 _FINGERPRINT = click.argument("fingerprint", metavar="FINGERPRINT")
 
@@ -104,7 +112,7 @@ def list_alerts(*, output: str, **options: Any) -> None:  # noqa: ANN401 - click
 
     found, now = _deployed(options), int(time.time())
     states = [state for state in found.open_alerts() if _is_selected(state.notification, options)]
-    shown = alerts_view.rows(states, found.store.load_silences(), now)
+    shown = alerts_view.rows(states, found.silences_to_show(), now)
     alerts_view.show_list(shown, output, now)
 
 
@@ -122,7 +130,7 @@ def show(fingerprint: str, *, output: str, **options: Any) -> None:  # noqa: ANN
 
     found = _deployed(options)
     state = found.find(fingerprint)
-    (row,) = alerts_view.rows([state], found.store.load_silences(), int(time.time()))
+    (row,) = alerts_view.rows([state], found.silences_to_show(), int(time.time()))
     alerts_view.show_one(row, output)
 
 
@@ -227,7 +235,7 @@ def silence(
 
 
 @alerts.command()
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@_FORM_OF_ONE
 @_on_stack
 def silences(*, output: str, **options: Any) -> None:  # noqa: ANN401 - click's values
     """List the silences that have not ended, the first to end first."""

@@ -6,13 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import click
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from flowverdict.core.aws_client import error_code
 from flowverdict.core.errors import FlowVerdictError, StateError
-from flowverdict.lifecycle.dynamodb import DynamoDbStore
-from flowverdict.lifecycle.on_call import author_from
+from flowverdict.core.untrusted import one_line
+from flowverdict.lifecycle.dynamodb import SILENCES, DynamoDbStore
+from flowverdict.lifecycle.on_call import Silences, author_from
 from flowverdict.lifecycle.rate_limit import HOUR
 from flowverdict.lifecycle.state_machine import AlertState, Intervals
 from flowverdict_cli.stack import describe
@@ -55,6 +57,14 @@ class Deployed:
     intervals: Intervals
     policy: str | None
     caller: Callable[[], str]
+
+    def silences_to_show(self) -> Silences:
+        """Return the silences; none, with a remark, where this version cannot read them."""
+        try:
+            return self.store.load_silences()
+        except StateError as error:
+            click.echo(f"flowverdict: {error}", err=True)
+            return Silences()
 
     def open_alerts(self) -> list[AlertState]:
         """Return the open alerts, the most severe and oldest first.
@@ -173,5 +183,8 @@ def _number(parameters: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _refuse_unreadable(key: str, reason: str) -> None:
-    """Refuse to go on: what cannot be read would be written over, or be missing without a word."""
-    raise StateError(f"{key} cannot be read by this version: {reason}")
+    """Name what cannot be read; refuse to go on where it would be written over."""
+    text = f"{key} cannot be read by this version: {reason}"
+    if key == SILENCES:
+        raise StateError(text)
+    click.echo(one_line(f"flowverdict: {text}"), err=True)

@@ -34,8 +34,8 @@ POLICY = {"POLICY": "ssm:/policy"}
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traveller]:
     monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
-    with time_machine.travel(NOW, tick=False) as coordinates:
-        yield coordinates
+    with time_machine.travel(NOW, tick=False) as traveller:
+        yield traveller
 
 
 class Company:

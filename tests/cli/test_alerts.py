@@ -264,6 +264,22 @@ def test_silences_that_this_version_cannot_read_are_not_written_over(desk: Desk)
     failed = desk("silence", ONE, "--for", "1h", "--reason", "x")
     assert failed.code == 2
     assert "silences cannot be read by this version" in failed.err
+    listed = desk("list", "--output", "json")
+    assert (listed.code, len(listed.out.splitlines())) == (0, 2)
+    assert "silences cannot be read by this version" in listed.err
+
+
+def test_an_alert_that_cannot_be_read_hides_no_other(desk: Desk) -> None:
+    boto3.client("dynamodb").update_item(
+        TableName=desk.table,
+        Key={"pk": {"S": f"alert#{ONE}"}},
+        UpdateExpression="SET body = :body",
+        ExpressionAttributeValues={":body": {"B": b"damaged"}},
+    )
+    listed = desk("list", "--output", "json")
+    assert [json.loads(line)["fingerprint"] for line in listed.out.splitlines()] == [TWO]
+    assert f"alert#{ONE} cannot be read by this version" in listed.err
+    assert desk("ack", ONE, "--reason", "x").code == 2
 
 
 # --- the stack ------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ _DAY = 86_400
 # A dead-letter queue keeps messages for 14 days and may return them at any time.
 KEPT = 15 * _DAY
 _BUDGET_KEPT = 2 * _DAY
-_SILENCES = "silences"
+SILENCES = "silences"  # the key of the item
 
 
 def _ignore(key: str, reason: str) -> None:
@@ -146,7 +146,7 @@ class DynamoDbStore(DynamoDbTable):
 
     def load_silences(self) -> Silences:
         """Return the silences of people on call, none if none are stored or can be read."""
-        for item in self._read([_SILENCES]):
+        for item in self._read([SILENCES]):
             silences = self._readable(item, silences_of)
             if silences is not None:
                 return silences
@@ -262,7 +262,7 @@ class DynamoDbStore(DynamoDbTable):
         if commit.feed is not None:
             writes.append(self._put(item_of_feed(commit.feed, KEPT), commit.feed.version))
         if commit.silences is not None:
-            item = {"pk": {"S": _SILENCES}, "body": {"B": pack_silences(commit.silences)}}
+            item = {"pk": {"S": SILENCES}, "body": {"B": pack_silences(commit.silences)}}
             writes.append(self._put(item, commit.silences.version))
         self._transact(writes)
 

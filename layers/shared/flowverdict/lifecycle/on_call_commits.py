@@ -130,7 +130,6 @@ class OnCall:
             states=tuple(
                 replace(state, history=with_event(state.history, note))
                 for state in self._store.load(named).values()
-                if state.pending is None
             ),
         )
 
