@@ -175,8 +175,8 @@ def main() -> None:
         camera.draw("mail", mail(name, 860), 892, most=860)
         page = camera.folder / "report.html"
         report(page)
-        camera.shoot("page-light", page, "1100,1000")
-        camera.shoot("page-dark", page, "1100,1000", "--blink-settings=preferredColorScheme=0")
+        camera.shoot("page-light", page, "1100,940")
+        camera.shoot("page-dark", page, "1100,940", "--blink-settings=preferredColorScheme=0")
 
 
 if __name__ == "__main__":
