@@ -194,8 +194,8 @@ def _lacks(explained: Explained) -> Iterator[str]:
         return
     if not explained.has_rules:
         yield (
-            "No rules: --rules FILE (flowverdict snapshot writes it) names the rule that blocks "
-            "and gives the fix."
+            "No rules: --rules FILE (flowverdict snapshot writes it) or --account names the rule "
+            "that blocks and gives the fix."
         )
     if batch.counts.accepted == 0:
         yield (

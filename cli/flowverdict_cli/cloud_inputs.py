@@ -27,6 +27,7 @@ from flowverdict.flowlog.object_key import ObjectRef, why_foreign
 from flowverdict.flowlog.s3_objects import S3Objects
 from flowverdict_cli.backfill_listing import Location
 from flowverdict_cli.inputs import CLOUDWATCH, S3, Input, Period, passed_over
+from flowverdict_cli.progress import counting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
+
+    from flowverdict_cli.progress import Counter
 
 
 # Objects of a busy account's day are some thousand; reading so many takes an hour.
@@ -96,10 +99,17 @@ def objects_in(
     FlowVerdictError
         The bucket cannot be listed, or there are more objects than are read.
     """
+    with counting() as progress:
+        return _selected(client, location, period, progress)
+
+
+def _selected(
+    client: S3Client, location: Location, period: Period, progress: Counter
+) -> tuple[list[Input], list[str]]:
     listed = _Listed()
     store = S3Objects(client)
     inputs: list[Input] = []
-    for key, size in _objects(client, location, period, listed):
+    for key, size in _objects(client, location, period, listed, progress):
         if why_foreign(key) is not None:
             listed.foreign += 1
         elif not period.has_file(key):
@@ -118,7 +128,7 @@ def objects_in(
 
 
 def _objects(
-    client: S3Client, location: Location, period: Period, listed: _Listed
+    client: S3Client, location: Location, period: Period, listed: _Listed, progress: Counter
 ) -> Iterator[tuple[str, int]]:
     """Yield key and size of each object, folder by folder."""
     waiting = [location.prefix]
@@ -129,6 +139,7 @@ def _objects(
             for page in pages:
                 objects, folders = page.get("Contents", []), page.get("CommonPrefixes", [])
                 listed.keys += len(objects) + len(folders)
+                progress.show(f"the list of {location}", listed.keys)
                 if listed.keys > MAX_KEYS:
                     raise FlowVerdictError(
                         f"{location}: more than {MAX_KEYS:,} keys: give a longer prefix, or "
@@ -203,11 +214,12 @@ def log_group(logs: CloudWatchLogsClient, ec2: EC2Client, group: str, period: Pe
 def _events(
     logs: CloudWatchLogsClient, group: str, since: datetime, until: datetime
 ) -> Iterator[BinaryIO]:
-    yield cast("BinaryIO", Blocks(_messages(logs, group, since, until)))
+    with counting() as progress:
+        yield cast("BinaryIO", Blocks(_messages(logs, group, since, until, progress)))
 
 
 def _messages(
-    logs: CloudWatchLogsClient, group: str, since: datetime, until: datetime
+    logs: CloudWatchLogsClient, group: str, since: datetime, until: datetime, progress: Counter
 ) -> Iterator[bytes]:
     """Yield the messages of each page, a line for each.
 
@@ -224,6 +236,7 @@ def _messages(
         for page in pages:
             messages = [event["message"] for event in page["events"]]
             events += len(messages)
+            progress.show(f"events of {name}", events)
             if events > MAX_EVENTS:
                 raise ObjectError(
                     name, f"more than {MAX_EVENTS:,} events: give a later --since or --until"

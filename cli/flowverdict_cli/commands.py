@@ -167,7 +167,7 @@ def _webhook_options[Command: Callable[..., object]](command: Command) -> Comman
         command = click.option(
             f"--{name}-webhook",
             metavar="URL",
-            help="Post the alerts there too; http is allowed to this machine only.",
+            help=f"Post the alerts to {name.capitalize()} too.",
         )(command)
     return command
 
@@ -224,7 +224,8 @@ def replay(  # noqa: PLR0913 - one argument for each option
     an EventBridge event, a CloudWatch Logs subscription or a scheduled event. For an object
     "….log.gz", the folder may hold the text without .gz. The events run in the given order on one
     state. With --rules or --account the functions use your own account's rules, so that the alerts
-    are those that a deployed stack would send.
+    are those that a deployed stack would send. A webhook's URL begins with https, or with http on
+    this machine.
 
     \b
     flowverdict replay events/sqs-s3-delivery.json
@@ -455,7 +456,7 @@ cli.add_command(alerts)
 def run() -> None:
     """Run the command. Its errors are one line; Ctrl-C and a closed pipe print nothing."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="flowverdict", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(EXIT_INTERRUPTED)
     except KeyboardInterrupt:

@@ -32,6 +32,7 @@ from flowverdict.verdict.model import Confidence, VerdictKind
 from flowverdict.verdict.remediation.model import Remediation
 from flowverdict.verdict.wording import because, caption, connection, most_of, what_was_rejected
 from flowverdict_cli import progress
+from flowverdict_cli.aws_ranges import load_ranges
 from flowverdict_cli.extras import missing
 from flowverdict_cli.input_search import find
 from flowverdict_cli.inputs import Contents, Input, Period, moment
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from flowverdict.flows.read_source import Reading
     from flowverdict.verdict.batch import FixedConfig
     from flowverdict.verdict.explanation import Explanation
+    from flowverdict_cli.aws_ranges import AwsRanges
 
 
 # A megabyte of gzip takes a second or two; smaller inputs need no progress bar.
@@ -163,9 +165,16 @@ class Explained:
     some_left_out: bool
 
 
-def explained(read: FilesRead, configs: FixedConfig | None, selection: Selection) -> Explained:
+def explained(
+    read: FilesRead,
+    configs: FixedConfig | None,
+    selection: Selection,
+    ranges: AwsRanges | None = None,
+) -> Explained:
     """Explain all rejected flows, and keep those that are selected."""
     explanations = read.batch.explanations(configs)
+    if ranges is not None:
+        explanations = [ranges.named(each) for each in explanations]
     shown = [each for each in explanations if each in selection]
     return Explained(
         read=read,
@@ -192,6 +201,8 @@ def run(
         The exit status.
     """
     left = dict(options)
+    path = left.pop("aws_ranges")
+    ranges = None if path is None else load_ranges(path)
     log_format, most = left.pop("log_format"), left.pop("most")
     configs = rules_of(left.pop("config"), account=left.pop("account"))
     period = Period(since=moment(left.pop("since")), until=moment(left.pop("until")))
@@ -200,7 +211,7 @@ def run(
     print_errors(read.errors)
     if read.errors and not read.readings:
         return EXIT_USAGE
-    found = explained(read, configs, selection)
+    found = explained(read, configs, selection, ranges)
     write(found)
     if sys.stdout is not None:
         sys.stdout.flush()

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from enum import Enum
 
+    from click.shell_completion import CompletionItem
+
     from flowverdict.core.addresses import Network
 
 EXIT_USAGE = 2
@@ -43,6 +45,19 @@ class _Member(click.ParamType):  # type: ignore[type-arg]  # generic since click
             self.fail(
                 f"{value!r} is not one of {', '.join(str(each) for each in members)}", param, ctx
             )
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Return the members that begin with what is typed."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - --help starts fast
+
+        members: type[Enum] = getattr(import_module(self._module), self.name)
+        names = (str(each.value) for each in members)
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 class _Range(click.ParamType):  # type: ignore[type-arg]  # as above
@@ -118,6 +133,13 @@ _READING = (
         metavar="TIME",
         help="Only flows with records of this time or later (2026-11-01 or 2026-11-01T12:00:00Z); "
         "files named after earlier times are not read. Default for a log group: its last hour.",
+    ),
+    click.option(
+        "--aws-ranges",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="AWS's ip-ranges.json: names the service of an address that neither the records nor "
+        "the rules name. No verdict depends on it.",
     ),
     click.option("--until", metavar="TIME", help="Only flows with records before this time."),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from flowverdict_cli.local_aws import REGION
 from tests.helpers.command import HEADER, PING, PONG, RDP, SSH, SUMMARY, write
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import BinaryIO
@@ -35,6 +36,12 @@ ROOT = f"AWSLogs/123456789012/vpcflowlogs/{REGION}"
 def file_name(day: int, hour: int) -> str:
     """Return the name that AWS gives a file of an hour in November 2026."""
     return f"123456789012_vpcflowlogs_{REGION}_fl-0a1b_202611{day:02}T{hour:02}00Z_4f2a.log.gz"
+
+
+def at(line: bytes, time: datetime) -> bytes:
+    """Return a record that begins at a time."""
+    start = int(time.timestamp())
+    return line.replace(b" 1418530010 1418530070 ", b" %d %d " % (start, start + 60))
 
 
 # --- files
@@ -162,7 +169,7 @@ def bucket(aws: LocalAws) -> None:  # noqa: ARG001 - AWS on moto
         s3.put_object(
             Bucket=BUCKET,
             Key=f"{ROOT}/2026/11/{day}/{file_name(day, hour)}",
-            Body=gzip.compress(HEADER + line),
+            Body=gzip.compress(HEADER + at(line, datetime(2026, 11, day, hour, tzinfo=UTC))),
         )
     s3.put_object(
         Bucket=BUCKET, Key=f"AWSLogs/123456789012/CloudTrail/{REGION}/2026/11/22/x.gz", Body=b"x"
@@ -214,6 +221,49 @@ def test_more_objects_or_keys_than_are_read_end_the_listing(
         listed_prefixes(Period())
 
 
+class _EndlessPrefix:
+    """An S3 whose prefix has a million keys of another service, and more."""
+
+    def __init__(self, *, interrupted_at: int | None = None) -> None:
+        self.pages = 0
+        self._interrupted_at = interrupted_at
+
+    def get_paginator(self, _: str) -> _EndlessPrefix:
+        return self
+
+    def paginate(self, **_: str) -> Iterator[dict[str, object]]:
+        while True:
+            if self.pages == self._interrupted_at:
+                raise KeyboardInterrupt
+            self.pages += 1
+            yield {"Contents": [{"Key": f"x{self.pages}.parquet.crc", "Size": 1}] * 1_000}
+
+
+@pytest.mark.slow
+def test_a_prefix_of_a_million_keys_is_listed_to_the_bound(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = _EndlessPrefix()
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: endless)
+    monkeypatch.setattr(cloud_inputs, "S3Objects", lambda client: client)
+    monkeypatch.setattr(cloud_inputs, "why_foreign", lambda _: "another service's")
+    outcome = run("explain", "s3://flow-logs/")
+    assert (outcome.code, endless.pages) == (2, 1_001)
+    assert outcome.err == (
+        "flowverdict: s3://flow-logs/: more than 1,000,000 keys: give a longer prefix, or --since "
+        "and --until\n"
+    )
+
+
+def test_a_long_listing_can_be_interrupted(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = _EndlessPrefix(interrupted_at=3)
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: endless)
+    monkeypatch.setattr(cloud_inputs, "S3Objects", lambda client: client)
+    monkeypatch.setattr(cloud_inputs, "why_foreign", lambda _: "another service's")
+    outcome = run("explain", "s3://flow-logs/")
+    assert (outcome.code, outcome.out, outcome.err.strip()) == (130, "", "")
+
+
 @pytest.mark.usefixtures("bucket")
 def test_one_broken_object_is_named_and_the_others_are_answered(run: Runner) -> None:
     key = f"{ROOT}/2026/11/22/{file_name(22, 12)}"
@@ -256,13 +306,19 @@ def log_group(aws: LocalAws) -> str:  # noqa: ARG001 - AWS on moto
     logs = boto3.client("logs")
     logs.create_log_group(logGroupName="vpc-flow-logs")
     logs.create_log_stream(logGroupName="vpc-flow-logs", logStreamName="eni-1-all")
-    now = int(datetime.now(UTC).timestamp() * 1_000)
+    now = datetime.now(UTC)
     logs.put_log_events(
         logGroupName="vpc-flow-logs",
         logStreamName="eni-1-all",
         logEvents=[
-            {"timestamp": now - 7_200_000, "message": SSH.decode().strip()},
-            {"timestamp": now - 60_000, "message": RDP.decode().strip()},
+            {
+                "timestamp": int(time.timestamp() * 1_000),
+                "message": at(line, time).decode().strip(),
+            }
+            for line, time in (
+                (SSH, now - timedelta(hours=2)),
+                (RDP, now - timedelta(minutes=1)),
+            )
         ],
     )
     return "cloudwatch:vpc-flow-logs"

@@ -139,6 +139,7 @@ def test_standard_input_that_is_closed_is_one_line_and_exit_2(
         commands.run()
 
 
+SCENARIOS = Path(__file__).parents[1] / "scenarios"
 FULL = Path("/dev/full")
 
 
@@ -192,6 +193,26 @@ def test_file_name_does_not_control_a_terminal(run: Runner, tmp_path: Path) -> N
         failed = run(*arguments)
         assert (failed.code, is_shown_as_text(failed)) == (2, True)
         assert "all is well" in failed.err
+
+
+@pytest.mark.parametrize("output", ["table", "csv", "markdown", "html", "email", "terraform"])
+def test_tags_of_the_rules_do_not_control_a_terminal(
+    run: Runner, tmp_path: Path, output: str
+) -> None:
+    document = json.loads((SCENARIOS / "shop.config.json").read_text())
+    for interface in document["NetworkInterfaces"]:
+        interface["TagSet"] = [
+            {"Key": "Name", "Value": ACTING},
+            {"Key": ACTING, "Value": f"<script>{ACTING}"},
+        ]
+    for group in document["SecurityGroups"]:
+        group["GroupName"] = group["Description"] = ACTING
+    rules = write(tmp_path / "rules.json", json.dumps(document).encode())
+    logs = sorted(SCENARIOS.glob("rules-*.log"))
+    outcome = run("explain", "--rules", rules, "--output", output, *logs)
+    assert (outcome.code, is_shown_as_text(outcome)) == (0, True)
+    assert "<script" not in outcome.out or output in {"table", "csv", "email"}
+    assert "\nflowverdict: all" not in outcome.out
 
 
 def test_object_key_does_not_control_a_terminal(run: Runner, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from flowverdict.core.protocols import (
     is_service_port,
     port_look,
     protocol_name,
+    service_name,
 )
 
 
@@ -22,8 +23,9 @@ from flowverdict.core.protocols import (
         (17, "UDP"),
         (58, "ICMPv6"),
         (132, "SCTP"),
-        (0, "protocol 0"),
-        (89, "protocol 89"),
+        (0, "HOPOPT"),
+        (89, "OSPFIGP"),
+        (253, "protocol 253"),
         (None, "unknown protocol"),
     ],
 )
@@ -71,6 +73,27 @@ def test_service_ports_are_the_system_ports_and_the_well_known_ones(
 def test_well_known_port_is_a_port_with_a_name(port: int) -> None:
     assert 0 < port <= 65_535
     assert WELL_KNOWN_PORTS[port]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "port", "name"),
+    [
+        (6, 443, "HTTPS"),
+        (6, 8080, "HTTP"),
+        (6, 113, "ident"),
+        (17, 113, "auth"),
+        (17, 514, "syslog"),
+        (6, 515, "printer"),
+        (17, 515, "printer"),
+        (6, 1023, None),
+        (6, 8081, None),  # IANA's name of a higher port is that of a product of the past
+        (132, 113, None),
+    ],
+)
+def test_service_has_our_name_or_that_of_a_system_port(
+    protocol: int, port: int, name: str | None
+) -> None:
+    assert service_name(protocol, port) == name
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,9 @@ def commands(page: Path) -> Iterator[Command]:
 
 def links(page: Path) -> Iterator[str]:
     """Yield the targets of the page's links and pictures, outside code."""
-    yield from _LINK.findall(_CODE.sub("", page.read_text()))
+    text = _CODE.sub("", page.read_text())
+    yield from _LINK.findall(text)
+    yield from re.findall(r'<img src="([^"]+)"', text)
 
 
 def anchors(page: Path) -> set[str]:

@@ -331,6 +331,10 @@ class Observability:
             },
         )
 
+    def route_refused(self, topic_arn: str, reason: str) -> None:
+        """Log that an owner's topic did not take a text, which the email topic got then."""
+        self.logger.error("owner's topic not usable", extra={"topic": topic_arn, "reason": reason})
+
     def not_counted(self, error: Exception) -> None:
         """Log why the subscriptions of a topic are not known; no alert depends on it."""
         self.logger.warning("email subscriptions not counted", extra={"reason": str(error)})

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from flowverdict.app.message_settings import message_settings
 from flowverdict.core.errors import FormatError, SettingsError
+from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
 from flowverdict.flowlog.line_reader import header_format
 from flowverdict.flowlog.records import RecordFormat
 from flowverdict.lifecycle.rate_limit import HOUR
@@ -90,6 +92,8 @@ class Settings:
     reader_organization
         ``READER_ORGANIZATION``: the organization outside which IAM lets no role be assumed;
         ``None`` if it is not known.
+    messages
+        The time zone of messages, and where their links lead (``app.message_settings``).
     missing
         ``MISSING``: what the stack's parameters leave out, with blanks between the words.
         Subscriptions and flow logs that are made outside the stack may stand in for it.
@@ -113,6 +117,7 @@ class Settings:
     reader_external_id: str | None
     reader_accounts: frozenset[str] = frozenset()
     reader_organization: str | None = None
+    messages: MessageSettings = DEFAULTS
     missing: tuple[Missing, ...] = ()
 
     @classmethod
@@ -176,6 +181,7 @@ class Settings:
             reader_organization=_matching(
                 environment, "READER_ORGANIZATION", _ORGANIZATION, "the id of an organization"
             ),
+            messages=message_settings(environment),
             missing=_missing(environment.get("MISSING", "")),
         )
 

@@ -15,6 +15,7 @@ from botocore.config import Config
 from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.flow_log_queue import FlowLogQueue
 from flowverdict.app.ingest import ClassifyLogEvents, ClassifyObjects, IngestService
+from flowverdict.app.message_settings import log_unknown_zone
 from flowverdict.app.observability import Observability
 from flowverdict.app.settings import Settings
 from flowverdict.app.sweep import SweepAlerts
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from flowverdict.alerts.model import Notification
     from flowverdict.flowlog.ports import FormatSource
     from flowverdict.lifecycle.accepted_traffic import AcceptedTraffic
     from flowverdict.lifecycle.store import AlertStore
@@ -93,6 +95,7 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
     """Build the function ``sweep_alerts``; raises ``SettingsError`` for a wrong environment."""
     settings = Settings.from_environment(environment)
     observability = Observability("sweep_alerts")
+    log_unknown_zone(settings.messages, observability.logger)
     for missing in settings.missing:
         observability.missing(missing)
     client = _table_client()
@@ -105,10 +108,11 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
             _evidence(settings.evidence_bucket, observability), observability.evidence_unreadable
         )
     sns = reject_malformed_responses(boto3.client("sns", config=_CLIENT_CONFIG))
+    policies = _policies(settings, client)
     sweep = SweepAlerts(
-        _manager(settings, store, accepted),
+        _manager(settings, store, policies, observability, accepted),
         _configs(settings, observability),
-        _policies(settings, client),
+        policies,
         observability,
         [
             partial(subscriptions_of, sns, topic_arn)
@@ -127,13 +131,15 @@ def _formats(settings: Settings, observability: Observability) -> FormatSource:
 
 def _service(settings: Settings, observability: Observability) -> IngestService:
     collect_rarely()
+    log_unknown_zone(settings.messages, observability.logger)
     if settings.evidence_bucket is None:
         raise SettingsError("EVIDENCE_BUCKET: missing; an S3 bucket's name is needed")
     client = _table_client()
     store = DynamoDbStore(
         client, settings.alert_table, on_unreadable=observability.state_unreadable
     )
-    manager = _manager(settings, store)
+    policies = _policies(settings, client)
+    manager = _manager(settings, store, policies, observability)
     evidence = _evidence(settings.evidence_bucket, observability)
     return IngestService(
         evaluator=WindowEvaluator(evidence, store, manager, settings.intervals),
@@ -142,7 +148,7 @@ def _service(settings: Settings, observability: Observability) -> IngestService:
         intervals=settings.intervals,
         evidence=evidence,
         configs=_configs(settings, observability),
-        policies=_policies(settings, client),
+        policies=policies,
         observability=observability,
     )
 
@@ -164,13 +170,24 @@ def _table_client() -> DynamoDBClient:
 
 
 def _manager(
-    settings: Settings, store: AlertStore, accepted: AcceptedTraffic | None = None
+    settings: Settings,
+    store: AlertStore,
+    policies: PolicySource | None,
+    observability: Observability,
+    accepted: AcceptedTraffic | None = None,
 ) -> AlertManager:
+    def owners_topic(notification: Notification) -> str | None:
+        found = None if policies is None else policies.current().policy.route_of(notification)
+        return None if found is None else found[1].topic
+
     topics = SnsTopics(
         boto3.client("sns", config=_CLIENT_CONFIG),
         settings.alert_topic_arn,
         settings.email_topic_arn,
         settings.chat_topic_arn,
+        settings.messages,
+        owners_topic=owners_topic,
+        on_refused=observability.route_refused,
     )
     return AlertManager(
         store,

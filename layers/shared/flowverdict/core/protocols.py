@@ -141,10 +141,33 @@ class PortLook(StrEnum):
 
 
 def protocol_name(protocol: int | None) -> str:
-    """Return a protocol's name: ``TCP``, ``protocol 89``."""
+    """Return a protocol's name: ``TCP``, ``OSPFIGP``, ``protocol 253``."""
     if protocol is None:
         return "unknown protocol"
-    return _PROTOCOL_NAMES.get(protocol, f"protocol {protocol}")
+    if protocol in _PROTOCOL_NAMES:
+        return _PROTOCOL_NAMES[protocol]
+    return _registered("PROTOCOLS").get(protocol, f"protocol {protocol}")
+
+
+def service_name(protocol: int | None, port: int) -> str | None:
+    """Return the name of the service at a port, ``None`` for none that is known.
+
+    Of system ports that are not among the well-known ones, it is IANA's.
+    """
+    if port in WELL_KNOWN_PORTS:
+        return WELL_KNOWN_PORTS[port]
+    if port >= SYSTEM_PORTS_END or protocol not in {Protocol.TCP, Protocol.UDP}:
+        return None
+    of_udp = _registered("UDP_PORTS").get(port) if protocol == Protocol.UDP else None
+    return of_udp if of_udp is not None else _registered("TCP_PORTS").get(port)
+
+
+def _registered(table: str) -> Mapping[int, str]:
+    """Return a table of IANA's names, which are loaded with the first of them."""
+    from flowverdict.core import registered_names  # noqa: PLC0415 - few names are ever needed
+
+    found: Mapping[int, str] = getattr(registered_names, table)
+    return found
 
 
 def protocol_number(name: str) -> int | None:

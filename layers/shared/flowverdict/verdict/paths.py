@@ -90,7 +90,7 @@ NOT_A_SERVICE = frozenset({None, "AMAZON", "EC2", "CLOUDFRONT", "GLOBALACCELERAT
 # any address. These send none, or only what the organisation's own users have them send. Lists:
 # https://docs.aws.amazon.com/vpc/latest/userguide/working-with-aws-managed-prefix-lists.html
 _OF_NO_STRANGERS = (".s3", ".s3express", ".dynamodb", ".vpc-lattice", ".ec2-instance-connect")
-_SERVICES_OF_NO_STRANGERS = frozenset({"S3", "DYNAMODB", "EC2_INSTANCE_CONNECT"})
+SERVICES_OF_NO_STRANGERS = frozenset({"S3", "DYNAMODB", "EC2_INSTANCE_CONNECT"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,7 +356,7 @@ def _may_be_of_anybody(
     if not logged.asks:
         return False
     if prefix_list is None:
-        return logged.remote_service not in NOT_A_SERVICE | _SERVICES_OF_NO_STRANGERS
+        return logged.remote_service not in NOT_A_SERVICE | SERVICES_OF_NO_STRANGERS
     return not (
         (prefix_list.name or "").endswith(_OF_NO_STRANGERS)
         or _is_expected(config, interface, packet, prefix_list)

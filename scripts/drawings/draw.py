@@ -2,13 +2,12 @@
 
 ``--check`` writes nothing and exits with 1 where a picture differs.
 
-python -m scripts.pictures.draw [--check] (``make pictures``, ``make docs``)
+python -m scripts.drawings.draw [--check] (``make pictures``, ``make docs``)
 """
 
 from __future__ import annotations
 
 import io
-import json
 import re
 import sys
 import tomllib
@@ -21,10 +20,9 @@ from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 from flowverdict_cli.commands import cli
-from scripts.pictures.alerts import draw_day, draw_life
-from scripts.pictures.slack import draw_slack
-from scripts.pictures.stack import draw
-from scripts.pictures.svg import Box, Picture
+from scripts.drawings.alerts import draw_day, draw_life
+from scripts.drawings.stack import draw
+from scripts.drawings.svg import Box, Picture
 from tests.helpers.sam_template import read_template
 
 if TYPE_CHECKING:
@@ -72,8 +70,6 @@ def pictures() -> Iterator[tuple[Path, str]]:
     yield IMAGES / "alert-life.svg", str(draw_life())
     day = (ROOT / "tests" / "golden" / "a-day.txt").read_text().splitlines()
     yield IMAGES / "a-day.svg", str(draw_day(day))
-    message = json.loads((ROOT / "tests" / "golden" / "slack-critical.json").read_text())
-    yield IMAGES / "slack-message.svg", draw_slack(message)
     yield IMAGES / "record.svg", str(_record())
     yield IMAGES / "terminal.svg", _terminal()
 
