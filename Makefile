@@ -29,9 +29,13 @@ demo: .venv/.done ## run the main job on sample events, no AWS account needed
 # Built into .site. `--strict`: a link that leads nowhere fails.
 docs: .venv/.done .venv-docs/.done ## build the documentation's site into .site, after comparing generated pages
 	$(BIN)/python -m scripts.reference_pages --check
-	$(BIN)/python -m scripts.drawings.draw --check
+	$(BIN)/python -m scripts.pictures.draw --check
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet --site-dir .site
 	echo "site built in .site: .venv-docs/bin/mkdocs serve shows it"
+
+pictures: .venv/.done ## draw docs/images anew: from the template, the state machine, the command, the golden files (needs Chromium)
+	$(BIN)/python -m scripts.pictures.draw
+	$(BIN)/python -m scripts.pictures.screens
 
 reference: .venv/.done ## write the generated pages of docs/reference and the messages in docs/runbooks anew
 	$(BIN)/python -m scripts.reference_pages
@@ -77,10 +81,6 @@ bench-small: .venv-bench/.done ## the same on 200,000 records, failing where the
 
 scale: .venv/.done ## how the work for a file grows with the files of an account's Region (FILES="10 100 1000 5000", SCALE="--records 1000 --rejected 0.3")
 	@$(BIN)/python -m benchmarks.scale $${FILES:-} $${SCALE:-}
-
-pictures: .venv/.done ## draw docs/images anew: from the template, the state machine and the command; from the golden files (needs Chromium)
-	$(BIN)/python -m scripts.drawings.draw
-	$(BIN)/python scripts/pictures.py
 
 size: $(LOCAL_STACK) ## size, cold start and imports of each built function, against a budget
 	$(BIN)/python -m scripts.measure_functions

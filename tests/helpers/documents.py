@@ -52,9 +52,7 @@ def commands(page: Path) -> Iterator[Command]:
 
 def links(page: Path) -> Iterator[str]:
     """Yield the targets of the page's links and pictures, outside code."""
-    text = _CODE.sub("", page.read_text())
-    yield from _LINK.findall(text)
-    yield from re.findall(r'<img src="([^"]+)"', text)
+    yield from _LINK.findall(_CODE.sub("", page.read_text()))
 
 
 def anchors(page: Path) -> set[str]:

@@ -11,8 +11,8 @@ import yaml
 
 from flowverdict.alerts.ending import Ending
 from flowverdict.verdict.model import VerdictKind
-from scripts.drawings.draw import IMAGES, SHOWN, pictures
-from scripts.drawings.stack import read_stack
+from scripts.pictures.draw import IMAGES, SHOWN, pictures
+from scripts.pictures.stack import read_stack
 from scripts.reference_pages import ENDINGS, MESSAGES, pages, runbook
 from tests.helpers.documents import DOCS, DOCUMENTS, README, ROOT, anchors, links
 from tests.helpers.sam_template import read_template

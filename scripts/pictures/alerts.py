@@ -18,7 +18,7 @@ from flowverdict.lifecycle.episodes import EpisodeContext, on_detection, on_retr
 from flowverdict.lifecycle.on_call import Silence, closed_by_person, held_back, on_silence_end
 from flowverdict.lifecycle.passing_time import Findings, RulesFound, on_sweep
 from flowverdict.lifecycle.state_machine import AlertState, Intervals, Suppressed, rate_limited
-from scripts.drawings.svg import Box, Picture
+from scripts.pictures.svg import Box, Picture
 from tests.helpers.alert_samples import NOW, detection
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, Final
 
-from scripts.drawings.svg import Box, Picture
+from scripts.pictures.svg import Box, Picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -2,7 +2,7 @@
 
 ``--check`` writes nothing and exits with 1 where a picture differs.
 
-python -m scripts.drawings.draw [--check] (``make pictures``, ``make docs``)
+python -m scripts.pictures.draw [--check] (``make pictures``, ``make docs``)
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 from flowverdict_cli.commands import cli
-from scripts.drawings.alerts import draw_day, draw_life
-from scripts.drawings.stack import draw
-from scripts.drawings.svg import Box, Picture
+from scripts.pictures.alerts import draw_day, draw_life
+from scripts.pictures.stack import draw
+from scripts.pictures.svg import Box, Picture
 from tests.helpers.sam_template import read_template
 
 if TYPE_CHECKING:
