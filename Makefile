@@ -16,7 +16,7 @@ export AWS_EC2_METADATA_DISABLED := true
 # Else each of the processes that tests start compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-all accuracy cost bench bench-small scale e2e e2e-iam size local check lint format types imports template scan build lock clean audit fuzz fuzz-merge soak
+.PHONY: help setup demo docs reference pictures test test-all accuracy cost bench bench-small scale e2e e2e-iam size local release check lint format types imports template scan build lock clean audit fuzz fuzz-merge soak
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,20 @@ setup: .venv/.done ## build .venv with the flowverdict command
 
 demo: .venv/.done ## run the main job on sample events, no AWS account needed
 	@$(BIN)/flowverdict demo
+
+# Built into .site. `--strict`: a link that leads nowhere fails.
+docs: .venv/.done .venv-docs/.done ## build the documentation's site into .site, after comparing generated pages
+	$(BIN)/python -m scripts.reference_pages --check
+	$(BIN)/python -m scripts.pictures.draw --check
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet --site-dir .site
+	echo "site built in .site: .venv-docs/bin/mkdocs serve shows it"
+
+pictures: .venv/.done ## draw docs/images anew: from the template, the state machine, the command, the golden files (needs Chromium)
+	$(BIN)/python -m scripts.pictures.draw
+	$(BIN)/python -m scripts.pictures.screens
+
+reference: .venv/.done ## write the generated pages of docs/reference and the messages in docs/runbooks anew
+	$(BIN)/python -m scripts.reference_pages
 
 # Two minutes on two cores: what is marked slow is left to test-all, and laws get few examples.
 test: .venv/.done .venv-sam/.done ## run the fast tests, in parallel
@@ -96,8 +110,9 @@ template: .venv-sam/.done ## sam validate --lint (cfn-lint), both templates
 	sam validate --lint --region us-east-1
 	sam validate --lint --region us-east-1 --template templates/reader-role.yaml
 
-scan: .venv-scan/.done ## security scan of the templates (checkov, offline)
+scan: .venv-scan/.done ## security scan of the templates (checkov, offline); the Terraform module
 	.venv-scan/bin/checkov --config-file .checkov.yaml
+	.venv-scan/bin/python scripts/check_terraform.py
 
 # Asks a service on the internet. Where that cannot be reached it says so and passes, unless AUDIT_REQUIRED=1.
 audit: .venv-audit/.done ## known vulnerabilities of every pin (AUDIT_REQUIRED=1, AUDIT_SERVICE=osv)
@@ -108,6 +123,18 @@ build: .venv-sam/.done ## sam build and bytecode, into .aws-sam/build (ARCHITECT
 	.venv-sam/bin/python scripts/choose_processor.py "$${ARCHITECTURE:-arm64}" template.yaml >.aws-sam/source.yaml
 	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" sam build --region us-east-1 --template-file .aws-sam/source.yaml --base-dir .
 	.venv-sam/bin/python scripts/compile_build.py .aws-sam/build
+
+release: .venv/.done .venv-sam/.done ## the files of a release into dist/, and its notes into .release/ (TAG=v0.2.0)
+	rm -rf dist .release
+	mkdir -p dist .release
+	$(BIN)/python -m scripts.make_release notes "$${TAG:?such as v0.2.0}" >.release/notes.md
+	$(BIN)/python -m hatchling build -d dist
+	for processor in arm64 x86_64; do
+		$(MAKE) build ARCHITECTURE="$$processor"
+		$(BIN)/python -m scripts.make_release archive "$$processor"
+	done
+	$(BIN)/python -m scripts.make_release components
+	$(BIN)/python -m scripts.make_release checksums
 
 lock: $(UV) ## compile the pins from pyproject.toml (then commit them)
 	@export UV_CUSTOM_COMPILE_COMMAND="make lock"
@@ -122,10 +149,11 @@ lock: $(UV) ## compile the pins from pyproject.toml (then commit them)
 	$$compile --group pyproject.toml:runtime --output-file requirements/runtime.txt
 	$$compile --group pyproject.toml:bench --output-file requirements/bench.txt
 	$$compile --group pyproject.toml:fuzz --output-file requirements/fuzz.txt
+	$$compile --group pyproject.toml:docs --output-file requirements/docs.txt
 	$$compile --group pyproject.toml:uv --output-file requirements/uv.txt
 
 clean: ## remove everything that make built
-	rm -rf .venv .venv-sam .venv-scan .venv-emulator .venv-runtime .venv-bench .bench .uv .aws-sam .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .venv-audit .venv-fuzz .fuzz
+	rm -rf .venv .venv-sam .venv-scan .venv-emulator .venv-runtime .venv-bench .bench .uv .aws-sam .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .venv-audit .venv-fuzz .fuzz .venv-docs .site .release
 
 # uv comes into the project's own folder where the machine has none.
 .uv/bin/uv: requirements/uv.txt
@@ -173,6 +201,11 @@ clean: ## remove everything that make built
 .venv-fuzz/.done: requirements/fuzz.txt .python-version | $(UV)
 	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-fuzz
 	$(UV) pip sync --quiet --python .venv-fuzz/bin/python --require-hashes requirements/fuzz.txt
+	touch $@
+
+.venv-docs/.done: requirements/docs.txt .python-version | $(UV)
+	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-docs
+	$(UV) pip sync --quiet --python .venv-docs/bin/python --require-hashes requirements/docs.txt
 	touch $@
 
 # Lambda's own runtime client and SDK, nothing else.

@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError
 from flowverdict_cli.cost_model import MEMORY_MB, VCPU_MB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from flowverdict.alerts.model import Notification
 
@@ -44,6 +44,7 @@ _GETS_AT_ONCE = 10
 # AWS's units: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
 _READ_UNIT, _WRITE_UNIT = 4_096, 1_024
 _KEYS_A_PAGE = 1_000
+_DEDUPLICATED = 300.0  # seconds
 _SECTION = re.compile(r"\b(SET|REMOVE|ADD)\b")
 
 
@@ -346,6 +347,79 @@ def _update(
                 item.setdefault(name, values[value.rstrip(")").rpartition(" ")[2]])
             else:
                 item[name] = values[value]
+
+
+class SignalQueue(_Client):
+    """A FIFO queue of SQS with a delay, and how Lambda takes batches from it.
+
+    Of a message group one batch is under way at a time. Equal deduplication ids of five minutes are
+    one message.
+    """
+
+    def __init__(self, simulation: Simulation, delay: float) -> None:
+        super().__init__(simulation)
+        self._delay = delay
+        self._seen: dict[str, float] = {}
+        self._busy: set[str] = set()
+        self._number = 0
+        self._waiting: list[tuple[float, dict[str, Any]]] = []
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: Sequence[Mapping[str, str]]) -> object:  # noqa: N803 - boto3's
+        """Keep the messages that are not equal to others."""
+        del QueueUrl
+        self._simulation.call("messages")
+        now = self._simulation.now()
+        for entry in Entries:
+            same = entry["MessageDeduplicationId"]
+            if now - self._seen.get(same, -_DEDUPLICATED) < _DEDUPLICATED:
+                continue
+            self._seen[same] = now
+            self._number += 1
+            self._simulation.count("signals")
+            attributes = {
+                "MessageGroupId": entry["MessageGroupId"],
+                "ApproximateReceiveCount": "0",
+            }
+            message = {
+                "messageId": str(self._number),
+                "receiptHandle": "",
+                "body": entry["MessageBody"],
+                "attributes": attributes,
+            }
+            self._waiting.append((now + self._delay, message))
+        return {"Successful": [], "Failed": []}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no message waits, and none is under way."""
+        return not self._waiting and not self._busy
+
+    def take(self, most: int) -> dict[str, Any] | None:
+        """Return the event of up to ``most`` messages; ``None`` for none that may be taken now."""
+        now = self._simulation.now()
+        taken: list[dict[str, Any]] = []
+        stopped = set(self._busy)
+        left = []
+        for visible_at, message in self._waiting:
+            group = message["attributes"]["MessageGroupId"]
+            if len(taken) < most and group not in stopped and visible_at <= now:
+                received = int(message["attributes"]["ApproximateReceiveCount"]) + 1
+                message["attributes"]["ApproximateReceiveCount"] = str(received)
+                taken.append(message)
+            else:
+                stopped.add(group)
+                left.append((visible_at, message))
+        self._waiting = left
+        self._busy |= {message["attributes"]["MessageGroupId"] for message in taken}
+        return {"Records": taken} if taken else None
+
+    def done(self, event: Mapping[str, Any], failed: Collection[str], wait: float) -> None:
+        """Delete the messages of an event, but keep those that failed, for ``wait`` seconds."""
+        again = self._simulation.now() + wait
+        records = event["Records"]
+        back = [(again, message) for message in records if message["messageId"] in failed]
+        self._waiting = [*back, *self._waiting]
+        self._busy -= {message["attributes"]["MessageGroupId"] for message in records}
 
 
 class Topic:

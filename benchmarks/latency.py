@@ -157,34 +157,33 @@ def _handler(
     from flowverdict.core.garbage_collection import collect_rarely  # noqa: PLC0415
     from flowverdict.flowlog.log_formats import FixedFormat  # noqa: PLC0415
     from flowverdict.flowlog.records import DEFAULT_FORMAT  # noqa: PLC0415
-    from flowverdict.lifecycle.feed_readings import FeedReadings  # noqa: PLC0415
-    from flowverdict.lifecycle.manager import AlertManager  # noqa: PLC0415
-    from flowverdict.lifecycle.state_machine import Intervals  # noqa: PLC0415
-    from flowverdict.lifecycle.windows import WindowEvaluator  # noqa: PLC0415
+    from tests.helpers.memory_functions import memory_functions  # noqa: PLC0415
     from tests.helpers.memory_stores import MemoryEvidence, MemoryStore  # noqa: PLC0415
 
     collect_rarely()
-    observability, intervals = Observability("benchmark"), Intervals()
-    store, evidence = MemoryStore(), MemoryEvidence()
-    manager = AlertManager(store, channel, intervals=intervals, hourly_limit=1_000_000)
-    service = ingest.IngestService(
-        evaluator=WindowEvaluator(evidence, store, manager, intervals),
-        store=store,
-        feeds=FeedReadings(store, intervals),
-        intervals=intervals,
-        evidence=evidence,
+    observability = Observability("benchmark")
+    functions = memory_functions(
+        store=MemoryStore(),
+        evidence=MemoryEvidence(),
+        publisher=channel,
         configs=lambda: BudgetedConfigSource(_NoRules()),
-        policies=None,
-        observability=observability,
+        hourly_limit=1_000_000,
     )
-    seconds = 300.0
+    service, seconds = functions.reader, 300.0
     if is_logs:
         logs = ingest.ClassifyLogEvents(
             FixedFormat(DEFAULT_FORMAT), service, observability, region="eu-west-1"
         )
-        return lambda event: logs.handle(event, seconds)
-    of_objects = ingest.ClassifyObjects(objects, service, observability)
-    return lambda event: of_objects.handle(event, seconds)
+        reader: ingest.ClassifyLogEvents | ingest.ClassifyObjects = logs
+    else:
+        reader = ingest.ClassifyObjects(objects, service, observability)
+
+    def read_and_evaluate(event: dict[str, Any]) -> object:
+        answer = reader.handle(event, seconds)
+        functions.evaluate_all()
+        return answer
+
+    return read_and_evaluate
 
 
 def _drawn(event: Event) -> list[str]:

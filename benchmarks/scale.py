@@ -3,9 +3,9 @@
 The application's real classes read files of as many flow logs, on stores in memory that count
 (``counted_aws``), in simulated time. Every flow log writes a file in five minutes. Files of three
 periods were read before; those of the fourth come one after the other, and functions at once read
-and judge them, up to twenty files at a time, as the queue hands them over. Rules are not asked for.
-Where the processor time runs out, the row says how far the functions came, and its figures are a
-lower bound.
+them, up to twenty files at a time, as the queue hands them over. Two functions at once evaluate
+what is signalled, after the queue's delay. Rules are not asked for. Where the processor time runs
+out, the row says how far the functions came, and its figures are a lower bound.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from random import Random
 from statistics import median
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from benchmarks.counted_aws import LATENCY, Bucket, Simulation, Table, Topic
+from benchmarks.counted_aws import LATENCY, Bucket, SignalQueue, Simulation, Table, Topic
 from benchmarks.generate import DEFAULT_HEADER
 from flowverdict.app.deadlines import BudgetedConfigSource
+from flowverdict.app.evaluate import EvaluateWindows
 from flowverdict.app.ingest import ClassifyObjects, IngestService
 from flowverdict.app.observability import Observability
+from flowverdict.app.signals import SqsSignals
 from flowverdict.core.availability import NotAvailable
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.core.garbage_collection import collect_rarely
@@ -37,11 +39,11 @@ from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.feed_readings import FeedReadings
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict.lifecycle.windows import WindowEvaluator
+from flowverdict.lifecycle.windows import WindowEvaluator, WindowMarks
 from flowverdict_cli.cost_model import BATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from flowverdict.flowlog.object_key import ObjectRef
     from flowverdict.flows.model import RejectedFlow
@@ -52,6 +54,10 @@ _PERIODS = 4
 _ARRIVING = 60  # seconds in which the files of a period arrive: most do within a minute
 _BATCHING = 60  # seconds that the queue waits for more files, as in the template
 _GIVEN_BACK = 60  # seconds until a batch that failed comes again
+_DELAY = 90  # seconds until signals are handed out, as in the template
+_SIGNALS = 10  # of a batch
+_EVALUATORS = 2
+_POLL = 1  # second between two looks at the queue of signals
 _RECEIVES = 5
 _SECONDS = 100_000.0  # that an invocation has, so that none breaks off
 _CALLS = ("GET", "PUT", "LIST")
@@ -98,7 +104,7 @@ class Figures:
     begun
         Files that functions began to read: all, unless the processor time was spent.
     done
-        Invocations that ended well, of ``invocations``.
+        Invocations that read files and ended well, of ``invocations``.
     latency
         Seconds from a file's arrival until its alerts were told, median and longest.
     finished
@@ -273,12 +279,33 @@ class _Stack:
         self.simulation = Simulation(_BEGIN + WINDOW, cpu_seconds)
         self.files = _Files(load, self.simulation)
         self.topic = Topic(self.simulation)
+        self.signals = SignalQueue(self.simulation, _DELAY)
         self._bucket: Any = Bucket(self.simulation)
         self._table: Any = Table(self.simulation)
         self.simulation.forget_cpu()
 
-    def function(self) -> Callable[[dict[str, Any]], object]:
+    def reader(self) -> Callable[[dict[str, Any]], object]:
         """Return a new execution environment of ``classify_s3``."""
+        simulation, intervals = self.simulation, Intervals()
+        store = DynamoDbStore(self._table, "alerts", wait=self._wait)
+        observability = Observability("scale")
+        queue: Any = self.signals
+        service = IngestService(
+            store=store,
+            marks=WindowMarks(store, intervals),
+            evidence=S3Evidence(self._bucket, "evidence", _unreadable),
+            signals=SqsSignals(queue, "signals", _DELAY, simulation.now),
+            observability=observability,
+            clock=simulation.now,
+        )
+        classify = ClassifyObjects(self.files, service, observability)
+        return lambda event: classify.handle(event, _SECONDS)
+
+    def evaluator(self) -> Callable[[dict[str, Any]], Collection[str]]:
+        """Return a new execution environment of ``evaluate_windows``.
+
+        It returns the ids of the messages that failed.
+        """
         simulation, intervals = self.simulation, Intervals()
         store = DynamoDbStore(self._table, "alerts", wait=self._wait)
         evidence = _Evidence(self._bucket, "evidence", _unreadable)
@@ -286,20 +313,31 @@ class _Stack:
         manager = AlertManager(
             store, self.topic, intervals=intervals, hourly_limit=1_000_000, wait=self._wait
         )
-        observability = Observability("scale")
-        service = IngestService(
-            evaluator=WindowEvaluator(evidence, store, manager, intervals, wait=self._wait),
+        evaluate = EvaluateWindows(
+            evaluator=WindowEvaluator(evidence, store, manager, intervals),
             store=store,
             feeds=FeedReadings(store, intervals, wait=self._wait),
             intervals=intervals,
-            evidence=evidence,
             configs=lambda: BudgetedConfigSource(_NoRules(), clock=simulation.now),
             policies=None,
-            observability=observability,
+            observability=Observability("scale"),
             clock=simulation.now,
         )
-        classify = ClassifyObjects(self.files, service, observability)
-        return lambda event: classify.handle(event, _SECONDS)
+
+        def handle(event: dict[str, Any]) -> Collection[str]:
+            answer = evaluate.handle(event, _SECONDS)
+            return {str(failure["itemIdentifier"]) for failure in answer["batchItemFailures"]}
+
+        return handle
+
+    def evaluate_all(self, evaluate: Callable[[dict[str, Any]], Collection[str]]) -> None:
+        """Evaluate what is signalled, once it may be taken."""
+        while not self.signals.is_empty:
+            event = self.signals.take(_SIGNALS)
+            if event is None:
+                self.simulation.wait(_POLL)
+            else:
+                self.signals.done(event, evaluate(event), _GIVEN_BACK)
 
     def _wait(self, seconds: float) -> None:
         self.simulation.call("tries again", seconds=seconds)
@@ -310,7 +348,7 @@ def _unreadable(name: str, reason: str) -> None:
 
 
 class _Period:
-    """The last period: functions at once that take one batch after the other."""
+    """The last period: functions at once that take one batch after the other, and evaluators."""
 
     def __init__(self, stack: _Stack, keys: Sequence[str], batch: int) -> None:
         self._stack = stack
@@ -318,13 +356,42 @@ class _Period:
         self.start = self._simulation.now()
         self._waiting = deque(_batches(keys, self.start, batch))
         self.invocations = len(self._waiting)
-        self.begun = self.done = 0
+        self.begun = self.done = self._reading = 0
         self.latencies: list[float] = []
         self.durations: list[float] = []
+        # Files that are read and not evaluated: when they arrived, and when they were read.
+        self._read: list[tuple[float, float]] = []
+
+    def evaluate(self) -> None:
+        """Evaluate batches of signals until all files are read and evaluated."""
+        handle, signals = self._stack.evaluator(), self._stack.signals
+        while self._waiting or self._reading or not signals.is_empty:
+            event = signals.take(_SIGNALS)
+            if event is None:
+                self._simulation.wait(_POLL)
+                continue
+            began = self._simulation.now()
+            self._simulation.count("batches of signals")
+            failed = handle(event)
+            self._simulation.count("gave up", 1 if failed else 0)
+            now = self._simulation.now()
+            signals.done(event, failed, _GIVEN_BACK)
+            self.durations.append(now - began)
+            if not failed:
+                told = [(at, read) for at, read in self._read if read <= began]
+                self._read = [(at, read) for at, read in self._read if read > began]
+                self.latencies += [now - at for at, _ in told]
 
     def work(self) -> None:
-        """Handle batches as one execution environment after the other does."""
-        handle = self._stack.function()
+        """Read batches as one execution environment after the other does."""
+        self._reading += 1
+        try:
+            self._read_batches()
+        finally:
+            self._reading -= 1
+
+    def _read_batches(self) -> None:
+        handle = self._stack.reader()
         while self._waiting:
             batch = self._waiting.popleft()
             if batch.at > self._simulation.now():
@@ -345,7 +412,7 @@ class _Period:
             finally:
                 self.durations.append(self._simulation.now() - began)
             self.done += 1
-            self.latencies += [self._simulation.now() - at for at in batch.arrived]
+            self._read += [(at, self._simulation.now()) for at in batch.arrived]
 
 
 def measure(
@@ -364,22 +431,28 @@ def measure(
         stack = _Stack(load, cpu_seconds)
         simulation = stack.simulation
         for keys in stack.files.keys[:-1]:
-            stack.function()(_event(keys))
+            stack.reader()(_event(keys))
+            stack.evaluate_all(stack.evaluator())
         simulation.wait(max(0, _BEGIN + _PERIODS * WINDOW - simulation.now()))
         before, cpu_before = simulation.calls.copy(), simulation.cpu
         simulation.cpu_budget = cpu_before + cpu_budget
         period = _Period(stack, stack.files.keys[-1], load.batch)
-        simulation.run([period.work] * load.at_once)
+        simulation.run([*[period.work] * load.at_once, *[period.evaluate] * _EVALUATORS])
         finished = simulation.now() - period.start
         calls, cpu = simulation.calls - before, simulation.cpu - cpu_before
         simulation.cpu_budget = float("inf")
         once_more = _event(stack.files.keys[-1][-1:])
+        stack.reader()(once_more)
+        simulation.wait(_DELAY)
         cpu_before = simulation.cpu
-        stack.function()(once_more)
+        stack.evaluate_all(stack.evaluator())
         simulation.wait(0)
         judging = simulation.cpu - cpu_before
+        simulation.wait(WINDOW)  # else the same signals would be those of before
+        stack.reader()(once_more)
+        simulation.wait(_DELAY)
         tracemalloc.start()
-        stack.function()(once_more)
+        stack.evaluate_all(stack.evaluator())
         memory = tracemalloc.get_traced_memory()[1] / 2**20
         tracemalloc.stop()
     return Figures(
@@ -409,7 +482,7 @@ _COLUMNS: Mapping[str, Callable[[Figures], str]] = {
     "invocations": lambda figures: f"{figures.done:,} of {figures.invocations:,}",
     **{
         name: lambda figures, name=name: f"{figures.calls.get(name, 0):,}"  # type: ignore[misc]  # a default binds the name
-        for name in (*_CALLS, "read units", "write units", "messages")
+        for name in (*_CALLS, "read units", "write units", "messages", "signals")
     },
     "MB read back": lambda figures: f"{figures.calls.get('bytes read back', 0) / 1e6:,.1f}",
     "evaluations": lambda figures: f"{figures.calls.get('evaluations', 0):,}",

@@ -39,7 +39,7 @@ _DEFAULT_FORMAT = (
     "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes"
     " start end action log-status"
 )
-# The README's recommended format, and AWS's default.
+# The recommended format (docs/start/deploy.md), and AWS's default.
 FORMATS = {
     "recommended": (
         f"{_DEFAULT_FORMAT} vpc-id subnet-id instance-id tcp-flags type pkt-srcaddr pkt-dstaddr"

@@ -28,6 +28,7 @@ from tests.e2e.stack import Build, build
 MAX_MEGABYTES: Final = {
     "ClassifyS3Function": 200.0,  # includes the engine layer
     "ClassifyCloudWatchLogsFunction": 60.0,
+    "EvaluateWindowsFunction": 200.0,  # as above
     "NotifySlackFunction": 60.0,
     "NotifyTeamsFunction": 60.0,
     "SweepAlertsFunction": 60.0,
@@ -45,12 +46,14 @@ _TEST_MESSAGE = {
     "messageId": "1",
     "eventSource": "aws:sqs",
     "body": json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent"}),
+    "attributes": {"MessageGroupId": "1", "ApproximateReceiveCount": "1"},
 }
 _ANY_EVENT = {"Records": [_TEST_MESSAGE]}
 _SETTINGS = {
     "ALERT_TOPIC_ARN": "arn:aws:sns:eu-west-1:123456789012:alerts",
     "ALERT_TABLE": "alerts",
     "EVIDENCE_BUCKET": "evidence",
+    "SIGNAL_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/signals.fifo",
     "SLACK_WEBHOOK": "ssm:/slack/webhook",
     "TEAMS_WEBHOOK": "ssm:/teams/webhook",
     "AWS_REGION": "eu-west-1",

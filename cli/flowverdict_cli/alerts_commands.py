@@ -83,8 +83,8 @@ def alerts() -> None:
     """Show, acknowledge, silence and close the alerts of the deployed stack.
 
     FINGERPRINT is the one in a message, or its beginning where only one open alert begins so. The
-    stack's table is read and written with your own AWS credentials (docs/permissions.md has the
-    permissions); nothing of it is public. What you write bears your ARN.
+    stack's table is read and written with your own AWS credentials (docs/operator-policy.json);
+    nothing of it is public. What you write bears your ARN.
     """
 
 

@@ -159,8 +159,8 @@ class Measured:
 
 
 # By `make cost` on 2026-11-24: Python 3.13, one core of a shared and busy two-core x86_64 machine,
-# median of 3 runs of 200,000 records, 1 % rejected. "recommended" is the README's format, "default"
-# AWS's own.
+# median of 3 runs of 200,000 records, 1 % rejected. "recommended" is the format of
+# docs/start/deploy.md, "default" AWS's own.
 MEASURED: Final = {
     "recommended": Measured(read_ms=2_600, evaluate_ms=1_700, gzip_bytes=31.0, evidence_bytes=12.3),
     "default": Measured(read_ms=1_700, evaluate_ms=2_400, gzip_bytes=21.6, evidence_bytes=11.9),

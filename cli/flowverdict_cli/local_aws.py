@@ -15,7 +15,7 @@ import os
 import time
 from collections import Counter
 from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 
 REGION: Final = "eu-west-1"
+EVALUATE: Final = "evaluate_windows"
 _LONGEST: Final = 900  # seconds: Lambda's longest time-out
 # The alerts table of the template; a test compares both.
 TABLE: Final[Any] = {
@@ -96,6 +97,15 @@ class Invocation:
     log: tuple[Mapping[str, Any], ...]
     metrics: Counter[str]
 
+    def and_then(self, other: Invocation) -> Invocation:
+        """Return the outcome of both: the answer and the function of this one."""
+        return replace(
+            self,
+            error=self.error or other.error,
+            log=(*self.log, *other.log),
+            metrics=self.metrics + other.metrics,
+        )
+
     @property
     def counts(self) -> Counter[str]:
         """The counts of the invocation's own log line (``LogCount``)."""
@@ -137,6 +147,9 @@ class _LambdaContext:
 class LocalAws:
     """Puts objects, invokes functions, and reads the emails and notifications that arrived.
 
+    The windows that a function signals are evaluated at once, without the queue's delay. What fails
+    there is evaluated again after the next invocation.
+
     With ``keep_warm`` a function keeps its state between invocations, as on Lambda, with the
     environment of its first invocation.
     """
@@ -161,6 +174,11 @@ class LocalAws:
         self._buckets: set[str] = set()
         self.evidence_bucket = "flowverdict-evidence"
         self._make_bucket(self.evidence_bucket)
+        self.signal_queue_url = self._sqs.create_queue(
+            QueueName="flowverdict-signals.fifo",
+            # As long as in the template, for its default time-out.
+            Attributes={"FifoQueue": "true", "VisibilityTimeout": "1860"},
+        )["QueueUrl"]
         self._emails_read = 0
         self._has_samples = False
 
@@ -240,14 +258,77 @@ class LocalAws:
         function: str | None = None,
         seconds: int = _LONGEST,
     ) -> Invocation:
-        """Run a function, by default the function that AWS would invoke for the event.
+        """Run the function that AWS would invoke for the event, and evaluate what it signals.
 
-        ``seconds`` is the time that it has.
+        The outcome is that of both together. ``function`` runs a function by its name, and
+        evaluates nothing. ``seconds`` is the time that each function has.
 
         The project's errors are part of the outcome; any other exception is a defect and is raised.
         """
-        if function is None:
-            function = _function_of(event)
+        if function is not None:
+            return self._run(function, event, environment, seconds)
+        invocation = self._run(_function_of(event), event, environment, seconds)
+        kept: list[str] = []
+        while (signals := self.receive_signals()) is not None:
+            evaluation = self._run(EVALUATE, signals, environment, seconds)
+            kept += self.delete_signals(signals, evaluation)
+            invocation = invocation.and_then(evaluation)
+        for handle in kept:
+            self._sqs.change_message_visibility(
+                QueueUrl=self.signal_queue_url, ReceiptHandle=handle, VisibilityTimeout=0
+            )
+        return invocation
+
+    def receive_signals(self) -> dict[str, Any] | None:
+        """Return an event of up to ten signals that the queue hands out now; ``None`` for none."""
+        messages = self._sqs.receive_message(
+            QueueUrl=self.signal_queue_url,
+            MaxNumberOfMessages=10,
+            MessageSystemAttributeNames=["All"],
+        ).get("Messages", [])
+        if not messages:
+            return None
+        records = [
+            {
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": message["Attributes"],
+                "messageAttributes": {},
+                "eventSource": "aws:sqs",
+            }
+            for message in messages
+        ]
+        return {"Records": records}
+
+    def delete_signals(
+        self, signals: Mapping[str, Any], evaluation: Invocation | None
+    ) -> list[str]:
+        """Delete the signals that are done, as Lambda does; return the handles of the others.
+
+        ``None`` stands for an evaluation that died.
+        """
+        failed: set[object] | None = None
+        if evaluation is not None and isinstance(evaluation.answer, dict):
+            failures = evaluation.answer["batchItemFailures"]
+            failed = {failure["itemIdentifier"] for failure in failures}
+        kept = []
+        for record in signals["Records"]:
+            if failed is None or record["messageId"] in failed:
+                kept.append(record["receiptHandle"])
+            else:
+                self._sqs.delete_message(
+                    QueueUrl=self.signal_queue_url, ReceiptHandle=record["receiptHandle"]
+                )
+        return kept
+
+    def _run(
+        self,
+        function: str,
+        event: dict[str, Any],
+        environment: Mapping[str, str] | None,
+        seconds: int,
+    ) -> Invocation:
         written = io.StringIO()
         answer: object = None
         error: FlowVerdictError | None = None
@@ -256,10 +337,14 @@ class LocalAws:
             "EMAIL_TOPIC_ARN": self.email_topic_arn,
             "ALERT_TABLE": self.table,
             "EVIDENCE_BUCKET": self.evidence_bucket,
+            "SIGNAL_QUEUE_URL": self.signal_queue_url,
             "AWS_REGION": REGION,
             "POWERTOOLS_METRICS_NAMESPACE": "flowverdict",
         }
-        with _environment(variables | dict(environment or {})), redirect_stdout(written):
+        variables |= dict(environment or {})
+        if function == EVALUATE:
+            variables["QUEUE_URL"] = self.signal_queue_url
+        with _environment(variables), redirect_stdout(written):
             try:
                 answer = self._module(function).lambda_handler(
                     event, _LambdaContext(function, seconds)

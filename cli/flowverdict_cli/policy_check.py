@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from flowverdict.alerts.model import Notification
     from flowverdict.policy.entries import Entry
     from flowverdict.policy.model import Policy
     from flowverdict.verdict.explanation import Explanation
@@ -81,6 +82,17 @@ class EntryCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Routed:
+    """An alert that is left, and where its text goes: a route of the policy, or ``None``."""
+
+    fingerprint: str
+    severity: Severity
+    title: str
+    place: str | None
+    topic: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """The effect of the whole policy on the flows of the logs and on their alerts."""
 
@@ -91,6 +103,7 @@ class Effect:
     alerts: int
     alerts_of_kept: int
     dropped_alerts: tuple[tuple[Severity, int], ...]
+    routed: tuple[Routed, ...]
 
     @property
     def alerts_sent(self) -> int:
@@ -252,7 +265,8 @@ def _effect(
 ) -> Effect:
     # Severity belongs to an alert, not to a flow: the flows that are left are grouped without the
     # muted ones.
-    severities = Counter(detection.notification.severity for detection in group(kept))
+    left = [detection.notification for detection in group(kept)]
+    severities = Counter(alert.severity for alert in left)
     return Effect(
         flows=len(explanations),
         records=sum(explanation.flow.traffic.records for explanation in explanations),
@@ -265,6 +279,18 @@ def _effect(
             for severity in Severity
             if severities[severity] and not policy.allows(severity)
         ),
+        routed=tuple(_routed(policy, alert) for alert in left if policy.allows(alert.severity)),
+    )
+
+
+def _routed(policy: Policy, alert: Notification) -> Routed:
+    found = policy.route_of(alert)
+    return Routed(
+        fingerprint=alert.fingerprint,
+        severity=alert.severity,
+        title=alert.title,
+        place=None if found is None else found[0],
+        topic=None if found is None else found[1].topic,
     )
 
 
@@ -278,6 +304,7 @@ def to_json(checked: Check) -> str:
             "minimum_severity": checked.policy.minimum_severity,
             "silences": len(checked.policy.silences),
             "expected": len(checked.policy.expected),
+            "routes": len(checked.policy.routes),
             "entries": [
                 {
                     "place": entry.place,
@@ -301,6 +328,7 @@ def to_json(checked: Check) -> str:
                 "alerts_of_kept_flows": effect.alerts_of_kept,
                 "alerts_below_minimum_severity": dict(effect.dropped_alerts),
                 "alerts_sent": effect.alerts_sent,
+                "routed": [asdict(routed) for routed in effect.routed],
             },
         }
     )
@@ -317,6 +345,9 @@ def show(checked: Check) -> None:
         console.print()
         for line in _effect_in_words(checked.policy, checked.effect):
             console.print(Text(line))
+        if checked.policy.routes and checked.effect.routed:
+            console.print()
+            console.print(_routes(checked.effect.routed))
 
 
 def _headline(checked: Check) -> str:
@@ -330,10 +361,11 @@ def _headline(checked: Check) -> str:
         if count
     ]
     silences = counted(len(policy.silences), "silence")
+    routes = f"{counted(len(policy.routes), 'route')}, " if policy.routes else ""
     if endings:
         silences += f" ({', '.join(endings)})"
     return (
-        f"{checked.name}: valid, {silences}, {len(policy.expected):,} expected, "
+        f"{checked.name}: valid, {silences}, {len(policy.expected):,} expected, {routes}"
         f"minimum severity {policy.minimum_severity}"
     )
 
@@ -358,6 +390,20 @@ def _table(checked: Check) -> Table:
             *effect,
             Text(one_line(entry.entry.reason)),
             Text(remark, style="yellow" if remark else ""),
+        )
+    return shown
+
+
+def _routes(routed: Sequence[Routed]) -> Table:
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("route", "goes to", "severity", "alert"):
+        shown.add_column(column, overflow="fold")
+    for alert in routed:
+        shown.add_row(
+            alert.place or "none",
+            "the email topic" if alert.topic is None else alert.topic.rpartition(":")[2],
+            alert.severity,
+            Text(one_line(alert.title)),
         )
     return shown
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 
 OBJECTS_FOLDER = "objects"
-# First a delivery through the queue, then a log stream, in the order of the README.
+# First a delivery through the queue, then a log stream, in the order of
+# docs/how-to/replay-an-incident.md.
 DEMO_EVENTS = ("sqs-s3-delivery.json", "cloudwatch-logs.json")
 
 

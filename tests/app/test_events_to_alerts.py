@@ -57,11 +57,11 @@ def test_the_four_rows_of_the_users_table_reach_the_subscriber(
     assert (alert["account_id"], alert["region"]) == ("123456789012", REGION)
     (email,) = aws.emails()
     word = "Inbound" if direction == "ingress" else "Outbound"
-    who = "Replies" if leg == "response" else "Requests"
-    assert email.subject.startswith(
-        f"[flowverdict {severity.upper()}] {who} blocked by network ACL"
-    )
-    assert email.body.startswith(f"{word} {leg} rejected: ")
+    what = "replies" if leg == "response" else "requests"
+    assert email.subject.startswith(f"[flowverdict {severity.upper()}] ")
+    assert f": {what} " in email.subject
+    assert " dropped by the network ACL" in email.body.splitlines()[0]
+    assert f"\nWhy\n  - {word} {leg} rejected: " in email.body
 
 
 # --- every envelope -------------------------------------------------------------------------------

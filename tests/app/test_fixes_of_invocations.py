@@ -9,18 +9,13 @@ from typing import TYPE_CHECKING
 
 from flowverdict.alerts.model import Alert, RemediationText
 from flowverdict.app.deadlines import BudgetedConfigSource
-from flowverdict.app.ingest import IngestService
-from flowverdict.app.observability import Observability
 from flowverdict.app.sources import SourcePlace
 from flowverdict.flows.read_source import read_object
-from flowverdict.lifecycle.feed_readings import FeedReadings
-from flowverdict.lifecycle.manager import AlertManager
-from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict.lifecycle.windows import WindowEvaluator
 from flowverdict.network.model import NetworkAclEntry
 from flowverdict.verdict.batch import FixedConfig
 from tests.helpers.alert_samples import Outbox
 from tests.helpers.fixes import FIELDS, NETWORK, crowded, rejected, with_acl, with_group
+from tests.helpers.memory_functions import memory_functions
 from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
 
 if TYPE_CHECKING:
@@ -44,17 +39,11 @@ class Stack:
         self.store, self.evidence, self.outbox = MemoryStore(), MemoryEvidence(), Outbox()
 
     def deliver(self, number: int, *records: str) -> None:
-        intervals = Intervals()
-        manager = AlertManager(self.store, self.outbox, intervals=intervals, hourly_limit=1_000)
-        service = IngestService(
-            evaluator=WindowEvaluator(self.evidence, self.store, manager, intervals),
+        functions = memory_functions(
             store=self.store,
-            intervals=intervals,
-            feeds=FeedReadings(self.store, intervals),
             evidence=self.evidence,
+            publisher=self.outbox,
             configs=lambda: BudgetedConfigSource(FixedConfig(self.config)),
-            policies=None,
-            observability=Observability("tried"),
             clock=lambda: NOW,
         )
         key = KEY.format(number=number)
@@ -63,8 +52,9 @@ class Stack:
         def read(seed: int) -> SourceRead:
             return read_object(io.BytesIO(content), name=key, seed=seed)
 
-        result = service.ingest(key, key, SourcePlace.of_object(key), read)
-        service.evaluate([result])
+        result = functions.reader.ingest(key, key, SourcePlace.of_object(key), read)
+        functions.reader.signal([result])
+        functions.evaluate_all()
 
     def fixes(self) -> dict[str, RemediationText]:
         """Return the fix of each open alert, by its verdict."""

@@ -33,6 +33,8 @@ def test_only_the_topic_and_the_table_are_required() -> None:
         operator_topic_arn=None,
         alert_table="alerts",
         queue_url=None,
+        signal_queue_url=None,
+        signal_delay=90,
         evidence_bucket=None,
         intervals=Intervals(),
         messages_per_hour=30,

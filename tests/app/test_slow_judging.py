@@ -55,7 +55,7 @@ def test_the_functions_know_the_time_outs_of_all_that_send_alerts() -> None:
     senders = {
         f"{name}.Arn"
         for name, resource in resources.items()
-        if "'ClassifyPolicy'" in str(resource.get("Properties", {}).get("ManagedPolicyArns"))
+        if "'JudgePolicy'" in str(resource.get("Properties", {}).get("ManagedPolicyArns"))
     }
     timeouts = {
         function["Properties"]["Timeout"]["Ref"]
@@ -63,7 +63,7 @@ def test_the_functions_know_the_time_outs_of_all_that_send_alerts() -> None:
         if function["Type"] == "AWS::Serverless::Function"
         and function["Properties"]["Role"]["GetAtt"] in senders
     }
-    assert len(senders) == len(timeouts) == 3
+    assert len(senders) == len(timeouts) == 2
     variables = template["Globals"]["Function"]["Environment"]["Variables"]
     told = variables["FUNCTION_SECONDS"]["Sub"]
     assert {f"${{{timeout}}}" for timeout in timeouts} == {*told.split()}

@@ -52,7 +52,7 @@ def test_an_object_of_a_transit_gateway_reaches_the_subscriber(aws: LocalAws, ve
     assert alert["remedy"] is None
     assert alert["next_steps"]
     (email,) = aws.emails()
-    assert email.body.startswith("Packets dropped by a transit gateway: ")
+    assert "\nWhy\n  - Packets dropped by a transit gateway: " in email.body
 
 
 def test_a_parquet_file_says_what_the_text_file_says(aws: LocalAws) -> None:

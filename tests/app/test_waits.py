@@ -17,11 +17,11 @@ import time_machine
 from botocore.exceptions import ClientError
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
-from flowverdict.core.errors import PostponedError, StateError
+from flowverdict.core.errors import StateError
 from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.flowlog.records import RecordFormat
 from flowverdict.lifecycle.manager import AlertManager
-from flowverdict_cli.local_aws import REGION
+from flowverdict_cli.local_aws import EVALUATE, REGION
 from flowverdict_cli.sample_world import LOG_FORMAT, LOG_GROUP, make_sample_world
 from scripts.pack_cloudwatch_event import pack
 from tests.helpers.alert_samples import NOW
@@ -47,7 +47,7 @@ BUSY: Any = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """The queue of the stack: sends messages, and invokes the function as Lambda's poller does."""
+    """The stack's two queues: sends messages, and invokes the functions as Lambda's pollers do."""
 
     aws: LocalAws
     url: str
@@ -56,33 +56,49 @@ class Queue:
         boto3.client("sqs").send_message(QueueUrl=self.url, MessageBody=json.dumps(body))
 
     def poll(self, at: int, received: int = 1) -> Invocation | None:
-        """Deliver what is visible ``at`` seconds after the beginning; ``None`` for nothing."""
-        sqs = boto3.client("sqs")
+        """Deliver what is visible ``at`` seconds after the beginning; ``None`` for nothing.
+
+        First the files are read, then the signals are evaluated, without the queue's delay.
+        """
         with time_machine.travel(NOW + at, tick=False):
-            found = sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get(
-                "Messages", []
-            )
-            if not found:
-                return None
-            records = [
-                {
-                    "messageId": message["MessageId"],
-                    "receiptHandle": message["ReceiptHandle"],
-                    "body": message["Body"],
-                    "attributes": {"ApproximateReceiveCount": str(received)},
-                    "messageAttributes": {},
-                    "eventSource": "aws:sqs",
-                }
-                for message in found
-            ]
-            invocation = self.aws.invoke({"Records": records}, {"QUEUE_URL": self.url})
-            kept = failed(invocation) if invocation.error is None else {*map(str, records)}
-            for record in records:
-                if invocation.error is None and record["messageId"] not in kept:
-                    sqs.delete_message(
-                        QueueUrl=self.url, ReceiptHandle=str(record["receiptHandle"])
-                    )
+            reading = self._read(received)
+            evaluation = self._evaluate()
+        if reading is None or evaluation is None:
+            return reading or evaluation
+        return reading.and_then(evaluation)
+
+    def _read(self, received: int) -> Invocation | None:
+        sqs = boto3.client("sqs")
+        found = sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get("Messages", [])
+        if not found:
+            return None
+        records = [
+            {
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": {"ApproximateReceiveCount": str(received)},
+                "messageAttributes": {},
+                "eventSource": "aws:sqs",
+            }
+            for message in found
+        ]
+        environment = {"QUEUE_URL": self.url}
+        event = {"Records": records}
+        invocation = self.aws.invoke(event, environment, function="classify_s3")
+        kept = failed(invocation) if invocation.error is None else {*map(str, records)}
+        for record in records:
+            if invocation.error is None and record["messageId"] not in kept:
+                sqs.delete_message(QueueUrl=self.url, ReceiptHandle=str(record["receiptHandle"]))
         return invocation
+
+    def _evaluate(self) -> Invocation | None:
+        signals = self.aws.receive_signals()
+        if signals is None:
+            return None
+        evaluation = self.aws.invoke(signals, function=EVALUATE)
+        self.aws.delete_signals(signals, evaluation)
+        return evaluation
 
 
 @pytest.fixture
@@ -158,7 +174,7 @@ def test_a_batch_whose_table_is_throttled_comes_again_in_a_minute(
     throttle("TransactWriteItems")
     first = queue.poll(0)
     assert first is not None
-    assert isinstance(first.error, StateError)
+    assert "could not be written" in first.failures[0]
     throttle(None)
     check_comes_again(queue, MINUTE)
 
@@ -278,7 +294,10 @@ def test_the_last_try_goes_on_without_the_rules(
     queue.aws.alerts()
     send_blocked(queue, samples, 41_100)
     throttle("Describe")
-    last = queue.poll(MINUTE, 4)
+    for number in (1, 2, 3):
+        queue.poll(number * MINUTE)
+        assert queue.aws.alerts() == []
+    last = queue.poll(4 * MINUTE)
     assert last is not None
     assert failed(last) == []
     assert {alert["status"] for alert in queue.aws.alerts()} == {"firing", "resolved"}
@@ -340,13 +359,13 @@ def test_a_death_between_evidence_and_verdict_loses_no_patience_with_the_rules(
         dying.setattr(AlertManager, "apply", die)
         dead = queue.poll(MINUTE)
         assert dead is not None
-        assert isinstance(dead.error, StateError)
+        assert dead.failures[0] == "the function ends here"
     throttle("Describe")
-    postponed = queue.poll(2 * MINUTE, 2)
+    postponed = queue.poll(2 * MINUTE)
     assert postponed is not None
     assert "the rules cannot be read for now" in postponed.failures[0]
     throttle(None)
-    last = queue.poll(3 * MINUTE, 3)
+    last = queue.poll(3 * MINUTE)
     assert last is not None
     assert failed(last) == []
     assert queue.aws.alerts() == []
@@ -356,23 +375,32 @@ def test_a_death_between_evidence_and_verdict_loses_no_patience_with_the_rules(
 
 
 @pytest.mark.slow
-def test_a_log_event_is_postponed_twice_and_its_last_try_goes_on_without_the_rules(
-    aws: LocalAws, samples: SampleWorld, throttle: Callable[[str | None], None]
+def test_what_a_log_event_shows_is_postponed_too_and_the_last_try_goes_on_without_the_rules(
+    queue: Queue, samples: SampleWorld, throttle: Callable[[str | None], None]
 ) -> None:
     names = RecordFormat.from_log_format(LOG_FORMAT).names
 
-    def deliver(port: int, at: int) -> Invocation:
+    def deliver(port: int, at: int) -> None:
         record = blocked(samples, port)
         lines = [" ".join(str(record.get(name, "-")) for name in names)] * (port - 41_000)
         event = json.loads(pack(lines, log_group=LOG_GROUP, log_stream="eni-all"))
         with time_machine.travel(NOW + at, tick=False):
-            return aws.invoke(event, {"LOG_FORMAT": LOG_FORMAT})
+            read = queue.aws.invoke(
+                event, {"LOG_FORMAT": LOG_FORMAT}, function="classify_cloudwatch_logs"
+            )
+        assert read.error is None
 
-    assert deliver(41_001, 0).error is None
-    check_named(aws.alerts())
+    deliver(41_001, 0)
+    queue.poll(0)
+    check_named(queue.aws.alerts())
     throttle("Describe")
-    for at in (MINUTE, 2 * MINUTE):
-        assert isinstance(deliver(41_002, at).error, PostponedError)
-        assert aws.alerts() == []
-    assert deliver(41_002, 4 * MINUTE).error is None
-    assert {alert["status"] for alert in aws.alerts()} == {"firing", "resolved"}
+    deliver(41_002, MINUTE)
+    for number in (1, 2, 3):
+        postponed = queue.poll(number * MINUTE)
+        assert postponed is not None
+        assert "the rules cannot be read for now" in postponed.failures[0]
+        assert queue.aws.alerts() == []
+    last = queue.poll(4 * MINUTE)
+    assert last is not None
+    assert last.failures == ()
+    assert {alert["status"] for alert in queue.aws.alerts()} == {"firing", "resolved"}

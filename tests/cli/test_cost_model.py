@@ -125,8 +125,10 @@ def test_measured_file_has_the_stated_records() -> None:
     assert text.count(b" REJECT ") / 20_000 == pytest.approx(0.01, abs=0.002)
 
 
-def test_the_recommended_format_is_the_readmes() -> None:
-    (log_format,) = re.findall(r"--log-format '([^']+)'", (ROOT / "README.md").read_text())
+def test_the_recommended_format_is_the_guides() -> None:
+    (log_format,) = re.findall(
+        r"--log-format '([^']+)'", (ROOT / "docs" / "start" / "deploy.md").read_text()
+    )
     assert re.sub(r"[${}]", "", log_format) == cost_table.FORMATS["recommended"]
 
 
@@ -171,13 +173,13 @@ def test_metrics_cost_nothing_where_nothing_is_read() -> None:
     assert busy["CloudWatch, custom metric: metric and month"] == len(steady) + 1 + 3
 
 
-def test_readme_says_from_how_many_interfaces_on_s3_is_the_better_source() -> None:
+def test_guide_says_from_how_many_interfaces_on_s3_is_the_better_source() -> None:
     measured = cost_model.MEASURED["recommended"]
     files = cost_table.cheaper_from(lambda number: cost_table.files_usd(number, measured))
     gathered = cost_table.cheaper_from(lambda number: cost_table.firehose_usd(number, measured))
     assert files <= gathered
-    readme = " ".join((ROOT / "README.md").read_text().split())
-    assert f"from {files} interfaces on, and Firehose from {gathered}" in readme
+    guide = " ".join((ROOT / "docs" / "start" / "deploy.md").read_text().split())
+    assert f"from {files} interfaces on, and Firehose from {gathered}" in guide
 
 
 def test_the_factor_and_the_size_are_options() -> None:

@@ -7,7 +7,9 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, NamedTuple
@@ -90,11 +92,11 @@ class Installed(NamedTuple):
         return run([str(self.bin / "flowverdict"), *arguments])
 
 
-def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def run(command: Sequence[str], cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run a command in the project's root, without the environment that finds the sources."""
     return subprocess.run(  # noqa: S603 - commands of this test
         command,
-        cwd=ROOT,
+        cwd=cwd,
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         capture_output=True,
         check=False,
@@ -103,9 +105,15 @@ def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     )
 
 
-def succeed(*command: str) -> str:
+def files_of(wheel: Path) -> dict[str, int]:
+    """Return the names and checksums of a wheel's files."""
+    with zipfile.ZipFile(wheel) as packed:
+        return {entry.filename: entry.CRC for entry in packed.infolist()}
+
+
+def succeed(*command: str, cwd: Path = ROOT) -> str:
     """Run a command that must succeed; return its standard output."""
-    finished = run(command)
+    finished = run(command, cwd)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
 
@@ -115,9 +123,18 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """Build the wheel and install it, with the versions of requirements/dev.txt."""
     folder = tmp_path_factory.mktemp("wheel")
     uv = which("uv") or str(ROOT / ".uv" / "bin" / "uv")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    # As a release does: the sdist too, and the wheel from what the sdist holds, not from the clone.
+    build = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
     succeed(*build)
-    (wheel,) = folder.glob("*.whl")
+    (sdist,) = folder.glob("*.tar.gz")
+    with tarfile.open(sdist) as packed:
+        packed.extractall(folder / "sdist", filter="data")
+    (unpacked,) = (folder / "sdist").iterdir()
+    (direct,) = folder.glob("*.whl")
+    succeed(*build[:-1], str(folder / "again"), "-t", "wheel", cwd=unpacked)
+    (wheel,) = (folder / "again").glob("*.whl")
+    assert wheel.name == direct.name
+    assert files_of(wheel) == files_of(direct)
     environment = folder / "environment"
     succeed(uv, "venv", "--quiet", "--python", sys.executable, str(environment))
     target = ["--python", str(environment / "bin" / "python")]

@@ -108,6 +108,32 @@ def test_with_logs_it_says_what_each_entry_mutes_and_what_is_left(policy: Path) 
     assert result.stderr.endswith("rejected in 3 flows\n")
 
 
+def test_routes_are_tried_on_the_alerts_that_are_left(tmp_path: Path) -> None:
+    topic = "arn:aws:sns:eu-west-1:123456789012:database-team"
+    routes = [
+        {"match": {"owner": "team=payments"}, "topic": f"{topic}-payments"},
+        {"match": {"port": 5432}, "topic": topic},
+        {"match": {"port": [5432, 443]}, "topic": f"{topic}-later"},
+    ]
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps({"version": 1, "routes": routes[:2]}))
+    answer = checked(path, *LOGS)
+    assert answer["routes"] == 2
+    routed = answer["effect"]["routed"]
+    assert [(one["place"], one["topic"]) for one in routed if "5432" in one["title"]] == [
+        ("routes[1]", topic)
+    ]
+    assert {one["topic"] for one in routed if "5432" not in one["title"]} == {None}
+    path.write_text(json.dumps({"version": 1, "routes": routes}))
+    shown = run("--at", NOW, path, *LOGS).stdout
+    assert "2 routes" not in shown
+    assert "3 routes, minimum severity" in shown
+    table = [re.split(r"  +", line.strip()) for line in shown.split("\n\n")[-1].splitlines()]
+    assert table[0] == ["route", "goes to", "severity", "alert"]
+    assert ["routes[1]", "database-team", "high"] in [row[:3] for row in table]
+    assert {row[1] for row in table[1:]} >= {"database-team", "database-team-later"}
+
+
 def test_json_has_the_same_for_machines(policy: Path) -> None:
     answer = checked(policy, *LOGS)
     assert answer == {
@@ -116,6 +142,7 @@ def test_json_has_the_same_for_machines(policy: Path) -> None:
         "minimum_severity": "low",
         "silences": 3,
         "expected": 1,
+        "routes": 0,
         "entries": [
             entry("silences[0]", "ended", NOW, "over", (2, 0, 0)),
             entry("silences[1]", "ends soon", "2026-11-29T12:00:00Z", "[red]soon[/red]", (1, 1, 1)),
@@ -131,6 +158,7 @@ def test_json_has_the_same_for_machines(policy: Path) -> None:
             "alerts_of_kept_flows": 2,
             "alerts_below_minimum_severity": {"info": 1},
             "alerts_sent": 1,
+            "routed": answer["effect"]["routed"],
         },
     }
     alone = checked(policy)

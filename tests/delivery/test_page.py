@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowverdict.alerts.lead import lead
 from flowverdict.delivery.page.charts import Bars
 from flowverdict.delivery.page.page import MAX_ROWS, MAX_WHOLE, Page, render
 from tests.helpers.any_notification import COUNT, NOTIFICATION, TEXT, several
@@ -54,7 +55,7 @@ def test_a_problem_has_who_how_much_why_and_the_fix() -> None:
     text = assert_inert(render(page_of(alert))).text
     assert alert.remediation is not None
     for said in (
-        alert.title,
+        lead(alert),
         alert.summary,
         alert.local_end,
         "1 flow, 1 record, 4 packets",
@@ -66,9 +67,7 @@ def test_a_problem_has_who_how_much_why_and_the_fix() -> None:
         assert said is not None
         assert said in text
     # The map: who, the rule, to whom.
-    places = [
-        text.index(word) for word in ("shop-web", "acl-0aaa0000000000001 rule", "the internet")
-    ]
+    places = [text.index(word) for word in ("shop-web", "network ACL shop-public", "the internet")]
     assert places == sorted(places)
 
 

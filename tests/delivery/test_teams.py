@@ -87,8 +87,10 @@ def test_a_command_that_cannot_be_shown_as_it_is_is_not_shown(command: str) -> N
 
 def test_a_resolved_message_is_short_and_offers_nothing_to_do() -> None:
     message = teams.message(NOTIFICATIONS["resolved"]())
-    assert len(card(message)["body"]) <= 4
-    assert commands(message) == []
+    assert len(card(message)["body"]) <= 5
+    assert commands(message) == [
+        [f"flowverdict alerts show {NOTIFICATIONS['resolved']().fingerprint}"]
+    ]
 
 
 def test_links_are_https_actions() -> None:

@@ -20,7 +20,7 @@ def valid(messages: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def attributes(alert: Mapping[str, Any]) -> dict[str, str]:
-    """Return the message attributes that the README promises for filter policies."""
+    """Return the message attributes that the documents promise for filter policies."""
     found = {name: alert[name] for name in ("kind", "status", "severity")}
     if "flow_direction" in alert:  # all but notices, which are of no single flow
         found |= {

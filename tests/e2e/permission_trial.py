@@ -57,6 +57,7 @@ class Trial:
 
     stack: Stack
     queues: Mapping[str, Queue]  # of each topic, by the kind of subscriber
+    signals: Queue
     slack: Webhook
     teams: Webhook
     own: Network
@@ -64,15 +65,22 @@ class Trial:
     object_key: str
 
     def invoke(
-        self, function: str, event: object, manager: Sequence[Mapping[str, Any]] = ()
+        self,
+        function: str,
+        event: object,
+        manager: Sequence[Mapping[str, Any]] = (),
+        *,
+        forgets: bool = True,
     ) -> Outcome:
         """Invoke a function with the credentials of its role and return the outcome.
 
-        ``manager`` are the items that the alert table has before the invocation.
+        ``manager`` are the items that the alert table has before the invocation; without
+        ``forgets``, table and evidence stay as they are.
         """
-        forget(self.stack)
+        if forgets:
+            forget(self.stack)
         remember(self.stack, manager)
-        for queue in self.queues.values():
+        for queue in (*self.queues.values(), self.signals):
             queue.rest()
         before = len(raw_log(self.stack, function))
         answer = self.stack.place.client("lambda").invoke(
@@ -85,7 +93,26 @@ class Trial:
         )
         # SNS has delivered to its queues before it answers the function.
         told = {name: tuple(queue.rest()) for name, queue in self.queues.items()}
-        return Outcome(payload=payload, log="\n".join(log), told=told)
+        return Outcome(
+            payload=payload,
+            log="\n".join(log),
+            told=told,
+            signals=tuple(self.signals.rest()),
+        )
+
+    def read_and_evaluate(self, event: object) -> Outcome:
+        """Let an object be read, and return the outcome of evaluating what it signals."""
+        read = self.invoke("ClassifyS3Function", event)
+        records = [
+            {
+                "messageId": str(number),
+                "receiptHandle": "",
+                "body": body,
+                "attributes": {"MessageGroupId": "trial", "ApproximateReceiveCount": "1"},
+            }
+            for number, body in enumerate(read.signals)
+        ]
+        return self.invoke("EvaluateWindowsFunction", {"Records": records}, forgets=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +122,7 @@ class Outcome:
     payload: Any
     log: str
     told: Mapping[str, tuple[str, ...]]
+    signals: tuple[str, ...]
 
     @property
     def alerts(self) -> list[Mapping[str, Any]]:
@@ -192,18 +220,32 @@ def trial(built: Build) -> Iterator[Trial]:
             lambda: function_log(stack, "ClassifyS3Function") or None,
             "the stack to have read the object by itself",
         )
+        _keep_signals(stack)
         yield Trial(
             stack=stack,
             queues={
                 who: subscribe(place, outputs[topic], who.replace(" ", "-"))
                 for who, topic in topics.items()
             },
+            signals=Queue(place=place, url=stack.physical_id("SignalQueue")),
             slack=slack,
             teams=teams,
             own=own,
             member=member,
             object_key=object_key,
         )
+
+
+def _keep_signals(stack: Stack) -> None:
+    """Let the signals stay in their queue, where a trial finds them at once."""
+    client = stack.place.client("lambda")
+    for mapping in client.list_event_source_mappings(
+        FunctionName=stack.physical_id("EvaluateWindowsFunction")
+    )["EventSourceMappings"]:
+        client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    stack.place.client("sqs").set_queue_attributes(
+        QueueUrl=stack.physical_id("SignalQueue"), Attributes={"DelaySeconds": "0"}
+    )
 
 
 def deploy_variant(stack: Stack, variant: Mapping[str, str]) -> None:
@@ -269,7 +311,7 @@ def _make_policy(place: Place) -> None:
 
 
 def _member_account(place: Place) -> Place:
-    """Make the reader role in another account, as the README describes.
+    """Make the reader role in another account, as docs/how-to/other-accounts.md describes.
 
     The trust policy of the role names this account and an external id.
     """

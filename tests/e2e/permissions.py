@@ -56,12 +56,21 @@ def _try_classify_s3(trial: Trial) -> list[str]:
     )
     return outcome.missed(
         {
+            "an object is read and signalled": len(outcome.signals) > 0,
+            "an object that is gone is told from a forbidden one": "NoSuchKey" in outcome.log,
+        }
+    )
+
+
+def _try_evaluate_windows(trial: Trial) -> list[str]:
+    outcome = trial.read_and_evaluate({"Records": [_message(trial, trial.object_key)]})
+    return outcome.missed(
+        {
             "the alert of an object arrives": outcome.has_alert_of(trial.own, "firing"),
             **outcome.everybody(),
             "its rules are read": outcome.has_rules_of(trial.own),
             "the rules of a member account are read": outcome.has_rules_of(trial.member),
             "the policy mutes what it should": _mutes(outcome),
-            "an object that is gone is told from a forbidden one": "NoSuchKey" in outcome.log,
         }
     )
 
@@ -78,11 +87,8 @@ def _try_classify_cloudwatch_logs(trial: Trial) -> list[str]:
     )
     return outcome.missed(
         {
-            "the alert of a log event arrives": outcome.has_alert_of(trial.own, "firing"),
-            **outcome.everybody(),
-            "its rules are read": outcome.has_rules_of(trial.own),
-            "the rules of a member account are read": outcome.has_rules_of(trial.member),
-            "the policy mutes what it should": _mutes(outcome),
+            "a log event is read and signalled": len(outcome.signals) > 0,
+            "its format is read": "flow log format not known" not in outcome.log,
         }
     )
 
@@ -136,9 +142,7 @@ def _open_alerts(trial: Trial) -> list[dict[str, Any]]:
     They are made once for each stack, with all permissions.
     """
     if trial.object_key not in _BOOKS:
-        outcome = trial.invoke(
-            "ClassifyS3Function", {"Records": [_message(trial, trial.object_key)]}
-        )
+        outcome = trial.read_and_evaluate({"Records": [_message(trial, trial.object_key)]})
         _BOOKS[trial.object_key] = (forget(trial.stack), outcome.told["machines"][0])
     return _BOOKS[trial.object_key][0]
 
@@ -153,6 +157,7 @@ _BOOKS: Final[dict[str, tuple[list[dict[str, Any]], str]]] = {}
 TRIALS: Final[Mapping[str, Callable[[Trial], list[str]]]] = {
     "ClassifyCloudWatchLogsFunction": _try_classify_cloudwatch_logs,
     "ClassifyS3Function": _try_classify_s3,
+    "EvaluateWindowsFunction": _try_evaluate_windows,
     "NotifySlackFunction": _try_notify_slack,
     "NotifyTeamsFunction": _try_notify_teams,
     "SweepAlertsFunction": _try_sweep_alerts,

@@ -75,7 +75,12 @@ _DRAIN_SECONDS = 300.0
 # Characters of the emulator's log that are shown if the stack does not finish its work.
 _LOG_END = 10_000
 _CAP = 1_000
-_DEAD_LETTERS: Final = ("FlowLogDeadLetterQueue", "ClassifyCloudWatchLogsDeadLetterQueue")
+_QUEUES: Final = ("FlowLogQueue", "SignalQueue")
+_DEAD_LETTERS: Final = (
+    "FlowLogDeadLetterQueue",
+    "SignalDeadLetterQueue",
+    "ClassifyCloudWatchLogsDeadLetterQueue",
+)
 _PARAMETERS: Final = {
     "FlowLogGroupName": LOG_GROUP,
     "FlowLogFormat": HEADER,
@@ -132,17 +137,19 @@ def soak(built: Build, seconds: float, seed: int) -> Report:
 
 
 def _be_impatient(stack: Stack) -> None:
-    sqs, url = stack.place.client("sqs"), stack.physical_id("FlowLogQueue")
-    redrive = json.loads(
-        sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])["Attributes"][
-            "RedrivePolicy"
-        ]
-    )
-    attributes = {
-        "VisibilityTimeout": str(_VISIBLE_AFTER),
-        "RedrivePolicy": json.dumps(redrive | {"maxReceiveCount": _RECEIVED_AT_MOST}),
-    }
-    sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+    sqs = stack.place.client("sqs")
+    for name in _QUEUES:
+        url = stack.physical_id(name)
+        redrive = json.loads(
+            sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])["Attributes"][
+                "RedrivePolicy"
+            ]
+        )
+        attributes = {
+            "VisibilityTimeout": str(_VISIBLE_AFTER),
+            "RedrivePolicy": json.dumps(redrive | {"maxReceiveCount": _RECEIVED_AT_MOST}),
+        }
+        sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
 
 
 def _feed(stack: Stack, load: Load, seconds: float) -> None:
@@ -239,25 +246,24 @@ def _cpu(pid: int) -> int:
 
 
 def _left(stack: Stack) -> int:
-    """Return the number of messages in the queue, those in progress included."""
+    """Return the number of messages in the queues, those in progress included."""
     names = [
         "ApproximateNumberOfMessages",
         "ApproximateNumberOfMessagesNotVisible",
         "ApproximateNumberOfMessagesDelayed",
     ]
-    url = stack.physical_id("FlowLogQueue")
+    sqs = stack.place.client("sqs")
     return sum(
-        map(
-            int,
-            stack.place.client("sqs")
-            .get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-            .values(),
-        )
+        int(number)
+        for queue in _QUEUES
+        for number in sqs.get_queue_attributes(
+            QueueUrl=stack.physical_id(queue), AttributeNames=names
+        )["Attributes"].values()
     )
 
 
 def _drain(aws: Emulator, stack: Stack, load: Load) -> None:
-    """Wait until the queue is empty and all log events are evaluated."""
+    """Wait until the queues are empty and all log events are read."""
     deadline = time.monotonic() + _DRAIN_SECONDS
     while True:
         left = _left(stack)

@@ -16,23 +16,19 @@ from unittest.mock import patch
 
 from flowverdict.alerts.model import Alert, Severity, Status
 from flowverdict.app.deadlines import BudgetedConfigSource
-from flowverdict.app.ingest import IngestService
 from flowverdict.app.observability import LogCount, Metric, Observability
 from flowverdict.app.sources import SourcePlace
 from flowverdict.flowlog.object_key import ObjectRef, Origin
 from flowverdict.flowlog.records import RecordFormat
 from flowverdict.flows.read_source import read_log_events, read_object
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
-from flowverdict.lifecycle.feed_readings import FeedReadings
-from flowverdict.lifecycle.manager import AlertManager
-from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict.lifecycle.windows import WindowEvaluator
 from flowverdict.network.ec2 import Ec2Config
 from flowverdict.network.ec2_clients import client_factory
 from tests.e2e.samples import ACCOUNT_ID, HEADER, REGION
 from tests.e2e.soak_load import LOG_GROUP
 from tests.e2e.subscribers import log_events
 from tests.helpers.alert_samples import Outbox
+from tests.helpers.memory_functions import memory_functions
 from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
 
 if TYPE_CHECKING:
@@ -216,8 +212,7 @@ class Truth:
 
     def __init__(self, rules: Place, load: Load, bucket: str, hourly_limit: int) -> None:
         self.store, outbox = MemoryStore(), Outbox()
-        observability, intervals, evidence = Observability("soak"), Intervals(), MemoryEvidence()
-        manager = AlertManager(self.store, outbox, intervals=intervals, hourly_limit=hourly_limit)
+        observability, evidence = Observability("soak"), MemoryEvidence()
         with patch.dict(os.environ, rules.environment()), redirect_stdout(io.StringIO()):
             source = Ec2Config(
                 clients=client_factory(),
@@ -226,16 +221,14 @@ class Truth:
                 own_account=ACCOUNT_ID,
                 reader_role=None,
             )
-            service = IngestService(
-                evaluator=WindowEvaluator(evidence, self.store, manager, intervals),
+            functions = memory_functions(
                 store=self.store,
-                feeds=FeedReadings(self.store, intervals),
-                intervals=intervals,
                 evidence=evidence,
+                publisher=outbox,
                 configs=lambda: BudgetedConfigSource(source),
-                policies=None,
-                observability=observability,
+                hourly_limit=hourly_limit,
             )
+            service = functions.reader
             ingested = []
             for flow_log in load.objects.values():
                 ref = ObjectRef(bucket=bucket, key=flow_log.key)
@@ -259,7 +252,8 @@ class Truth:
                         reading,
                     )
                 )
-            service.evaluate(ingested)
+            service.signal(ingested)
+            functions.evaluate_all()
         self.messages: Mapping[str, Notification] = {
             notification.fingerprint: notification for notification in outbox.sent
         }

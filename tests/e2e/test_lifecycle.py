@@ -235,7 +235,7 @@ def test_two_flow_logs_of_different_formats_show_one_traffic(stack: Stack, alert
 @pytest.fixture
 def _policy_of_its_own(stack: Stack) -> Iterator[None]:
     yield
-    put_policy(stack, SILENT_ON_NOTHING, "ClassifyS3Function", "SweepAlertsFunction")
+    put_policy(stack, SILENT_ON_NOTHING, "EvaluateWindowsFunction", "SweepAlertsFunction")
 
 
 def put_policy(stack: Stack, text: str, *functions: str) -> None:
@@ -255,16 +255,16 @@ def test_the_policy_mutes_and_a_broken_one_is_measured_while_the_last_good_one_h
     stack: Stack, alerts: Queue
 ) -> None:
     expected = {"match": {"port": 5432}, "reason": "a wanted reject"}
-    put_policy(stack, json.dumps({"version": 1, "expected": [expected]}), "ClassifyS3Function")
+    put_policy(stack, json.dumps({"version": 1, "expected": [expected]}), "EvaluateWindowsFunction")
     put_object(stack, key(stack.place, "muted"), scenario("same-subnet-request"))
     wait_until(
-        lambda: sum(metric(stack, "ClassifyS3Function", "flows_muted")) or None,
+        lambda: sum(metric(stack, "EvaluateWindowsFunction", "flows_muted")) or None,
         "the flow to be muted",
     )
     assert alerts.rest() == []
     assert sum(metric(stack, "SweepAlertsFunction", "PolicyUnusable")) == 0
 
-    put_policy(stack, "{", "ClassifyS3Function", "SweepAlertsFunction")
+    put_policy(stack, "{", "EvaluateWindowsFunction", "SweepAlertsFunction")
     sweep(stack, 0)
 
     wait_until(
@@ -280,7 +280,9 @@ def test_the_policy_mutes_and_a_broken_one_is_measured_while_the_last_good_one_h
     another_flow = scenario("same-subnet-request").replace(" 41200 ", " 41201 ")
     put_object(stack, key(stack.place, "still-muted"), another_flow)
     wait_until(
-        lambda: sum(metric(stack, "ClassifyS3Function", "flows_muted")) == 2 * FLOWS_OF_ONE or None,
+        lambda: (
+            sum(metric(stack, "EvaluateWindowsFunction", "flows_muted")) == 2 * FLOWS_OF_ONE or None
+        ),
         "it to be muted too",
     )
     assert alerts.rest() == []

@@ -79,7 +79,7 @@ def test_what_is_optional_is_not_there_unless_asked_for_and_the_schedule_starts_
         for resource in resources
         if resource["ResourceType"] == "AWS::Lambda::Function"
     }
-    assert functions == {"ClassifyS3Function", "SweepAlertsFunction"}
+    assert functions == {"ClassifyS3Function", "EvaluateWindowsFunction", "SweepAlertsFunction"}
     wait_until(
         lambda: raw_log(second, "SweepAlertsFunction") or None,
         "the schedule to start the sweep",
@@ -122,7 +122,7 @@ def come_to_rest(stack: Stack) -> None:
 
 
 def documented(built: Build, resources: list[dict[str, Any]]) -> set[str]:
-    """Return what remains after `sam delete` according to the README.
+    """Return what remains after `sam delete` according to docs/start/deploy.md.
 
     The buckets remain, and SAM retains the versions of the layers.
     """

@@ -109,6 +109,9 @@ def test_two_functions_at_once_send_one_message_and_count_each_object_once(
         "ALERT_TOPIC_ARN": topic,
         "ALERT_TABLE": "alerts",
         "EVIDENCE_BUCKET": "evidence",
+        "SIGNAL_QUEUE_URL": sqs.create_queue(
+            QueueName="signals.fifo", Attributes={"FifoQueue": "true"}
+        )["QueueUrl"],
     }
 
     events: list[list[dict[str, Any]]] = [[], []]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flowverdict_cli.local_aws import EVALUATE
 from tests.helpers.aws_errors_table import AGAIN, document
 from tests.helpers.aws_faults import Broken, Fault
 from tests.helpers.fault_runs import Row, Run, RunResult, lacks
@@ -181,7 +182,14 @@ def test_retries_leave_the_function_its_time(rows: list[Row]) -> None:
 def time_outs() -> dict[str, int]:
     """Return the default time-out of each function in the template, in seconds."""
     parameters = read_template(ROOT / "template.yaml")["Parameters"]
-    names = {OBJECTS: "S3", LOG_EVENTS: "Logs", SWEEP: "Sweep", SLACK: "Slack", TEAMS: "Teams"}
+    names = {
+        OBJECTS: "S3",
+        LOG_EVENTS: "Logs",
+        EVALUATE: "Evaluate",
+        SWEEP: "Sweep",
+        SLACK: "Slack",
+        TEAMS: "Teams",
+    }
     return {
         function: int(parameters[f"{name}FunctionTimeout"]["Default"])
         for function, name in names.items()

@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 
+from flowverdict_cli.local_aws import EVALUATE
 from tests.helpers.aws_faults import Broken, Fault
 from tests.helpers.crash_points import (
     Point,
@@ -32,7 +33,7 @@ from tests.helpers.fault_world import (
 from tests.helpers.wire import WEBHOOK, When
 from tests.helpers.world_copies import in_a_copy
 
-FUNCTIONS = (OBJECTS, LOG_EVENTS, SWEEP, SLACK, TEAMS)
+FUNCTIONS = (OBJECTS, LOG_EVENTS, EVALUATE, SWEEP, SLACK, TEAMS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ def runs() -> dict[str, Tried]:
         world.aws.keep_warm = True  # loading a function anew takes longer than running it
         for name in FUNCTIONS:
             episode = world.episodes[name]
+            world.prepare(episode)
             found[name] = in_a_copy(partial(tried, world, episode))
             world.play(episode)
     return found

@@ -7,6 +7,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 
 from flowverdict.core.availability import NotAvailable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from multiprocessing.queues import Queue
     from multiprocessing.synchronize import Barrier
+    from types import ModuleType
 
     from flowverdict.lifecycle.state_machine import Intervals
     from flowverdict.lifecycle.store import Commit
@@ -80,10 +82,35 @@ def classify_together(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
         patch.setattr(DynamoDbStore, "commit", together)
-        function = load_function("classify_s3")
+        reader, evaluate = load_function("classify_s3"), load_function("evaluate_windows")
         for event in events:
             commits = lost = 0
             with redirect_stdout(StringIO()):
-                answer = function.lambda_handler(event, _Context())
-            assert answer == {"batchItemFailures": []}, answer
+                answer = reader.lambda_handler(event, _Context())
+                assert answer == {"batchItemFailures": []}, answer
+                barrier.wait(
+                    LONGEST_WAIT
+                )  # as the queue waits until both have stored what they saw
+                commits = 1
+                _evaluate_all(environment["SIGNAL_QUEUE_URL"], evaluate)
             conflicts.put(lost)
+
+
+def _evaluate_all(queue: str, evaluate: ModuleType) -> None:
+    sqs = boto3.client("sqs")
+    while messages := sqs.receive_message(
+        QueueUrl=queue, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+    ).get("Messages", []):
+        records = [
+            {
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": message["Attributes"],
+            }
+            for message in messages
+        ]
+        answer = evaluate.lambda_handler({"Records": records}, _Context())
+        assert answer == {"batchItemFailures": []}, answer
+        for message in messages:
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowverdict_cli.local_aws import EVALUATE
 from tests.helpers.aws_faults import Fault
 from tests.helpers.fault_runs import Row, RunResult, is_degraded
 from tests.helpers.fault_world import LOG_EVENTS, OBJECTS, SLACK, SWEEP, TEAMS
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 AGAIN = {
     OBJECTS: "back to the queue",
     LOG_EVENTS: "Lambda tries again",
+    EVALUATE: "back to the queue",
     SWEEP: "the next sweep does it",
     SLACK: "Lambda tries again",
     TEAMS: "Lambda tries again",

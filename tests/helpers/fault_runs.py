@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from flowverdict_cli.local_aws import EVALUATE
 from tests.helpers.aws_faults import Broken, Fault, appconfig
 from tests.helpers.fault_world import Delivery, Episode, Outcome, World
 from tests.helpers.wire import Call, Try, When
@@ -146,8 +147,10 @@ class Run:
             for message in delivery.event.get("Records", [])
             if "messageId" in message
         ]
-        self._result.failed = invocation.error is not None or any(
-            message != "3" for message in messages
+        self._result.failed = (
+            invocation.error is not None
+            or any(message != "3" for message in messages)
+            or any(delivery.function == EVALUATE and delivery.received > 1 for delivery in again)
         )
         return again
 

@@ -25,7 +25,7 @@ from flowverdict.core.formatting import isoformat
 from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.flowlog.records import RecordFormat
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
-from flowverdict_cli.local_aws import REGION, Invocation, LocalAws, local_aws
+from flowverdict_cli.local_aws import EVALUATE, REGION, Invocation, LocalAws, local_aws
 from flowverdict_cli.sample_world import LOG_FORMAT, LOG_GROUP, make_sample_world
 from scripts.pack_cloudwatch_event import pack
 from tests.helpers.alert_samples import ALERT, NOW
@@ -50,6 +50,7 @@ POLICY = {"version": 1, "minimum_severity": "low"}
 VISIBILITY = 31 * MINUTE
 RECEIVES = 5
 SWEEP_EVERY = 10 * MINUTE
+DELAY = 90  # seconds until signals are handed out
 # Lambda tries an asynchronous event again after one minute and after two more
 # (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html).
 ASYNC_WAITS = (MINUTE, 2 * MINUTE)
@@ -63,18 +64,20 @@ TEAMS = "notify_teams"
 OUT_OF_TIME = "classify_s3, out of time"
 FIREHOSE = "classify_s3, objects of Firehose"
 ACCEPTED = "sweep_alerts, accepted traffic"
-EPISODES = (OBJECTS, LOG_EVENTS, SWEEP, SLACK, TEAMS, OUT_OF_TIME, FIREHOSE, ACCEPTED)
+READERS = (OBJECTS, LOG_EVENTS)
+EPISODES = (OBJECTS, LOG_EVENTS, EVALUATE, SWEEP, SLACK, TEAMS, OUT_OF_TIME, FIREHOSE, ACCEPTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """An event delivered to a function at a time (Unix seconds); ``received`` counts deliveries.
 
-    ``seconds`` is the time that the function has.
+    The function that evaluates gets what the queue of signals hands out then. ``seconds`` is the
+    time that the function has.
     """
 
     function: str
-    event: dict[str, Any]
+    event: dict[str, Any] = field(default_factory=dict)
     at: int
     received: int = 1
     seconds: int = 900
@@ -84,7 +87,8 @@ class Delivery:
 class Episode:
     """A delivery and the sweeps after it; the last sweep leaves no message unsent.
 
-    ``before`` is what has to happen first.
+    ``before`` is what has to happen first; what it signals is evaluated before the first delivery,
+    or by it.
     """
 
     name: str
@@ -126,6 +130,7 @@ class World:
         self.wire = wire
         self.posted: list[bytes] = []
         self.lost: list[str] = []
+        self._signals: dict[str, Any] | None = None  # that the last evaluation got
         wire.post = self.posted.append
         self._interfaces = samples.interfaces
         balancer = make_balancer(boto3.client("ec2"), samples.subnets["database"])
@@ -185,6 +190,7 @@ class World:
                 first=Delivery(function=LOG_EVENTS, event=logs, at=NOW + 80 * MINUTE),
                 sweeps=(NOW + 90 * MINUTE,),
             ),
+            self._evaluation(),
             # By now one alert is over, one goes on and gets a reminder, and one is new.
             Episode(
                 name=SWEEP,
@@ -202,6 +208,19 @@ class World:
             *self._later_episodes(sweep_at + 5 * SWEEP_EVERY),
         )
         return {episode.name: episode for episode in episodes}
+
+    def _evaluation(self) -> Episode:
+        """Build an episode in which two files were read that are to be evaluated."""
+        at = NOW + 92 * MINUTE
+        self._put("third", _member_request(port=41_500))
+        self._put("fourth", _vanished_request(port=41_400, place=50, at=at))
+        messages = [queue_message(name, notification(_key(name))) for name in ("third", "fourth")]
+        return Episode(
+            name=EVALUATE,
+            before=(Delivery(function=OBJECTS, event={"Records": messages}, at=at),),
+            first=Delivery(function=EVALUATE, at=at + DELAY),
+            sweeps=(at + SWEEP_EVERY,),
+        )
 
     def _later_episodes(self, begin: int) -> Iterator[Episode]:
         self._put("late", _vanished_request(port=42_000, place=51, at=begin))
@@ -288,6 +307,9 @@ class World:
         """
         waiting = [episode.first] if deliveries is None else [*deliveries]
         waiting += [Delivery(function=SWEEP, event=_scheduled(at), at=at) for at in episode.sweeps]
+        self._deliver_all(waiting)
+
+    def _deliver_all(self, waiting: list[Delivery]) -> None:
         while waiting:
             delivery = min(waiting, key=lambda delivery: delivery.at)
             waiting.remove(delivery)
@@ -305,7 +327,11 @@ class World:
     def prepare(self, episode: Episode) -> None:
         """Let happen what has to happen before an episode."""
         for delivery in episode.before:
-            assert self.deliver(delivery) == []
+            if episode.first.function == EVALUATE:
+                assert self.invoke(delivery).error is None
+            else:
+                self._deliver_all([delivery])
+        assert self.lost == []
 
     def deliver(self, delivery: Delivery) -> list[Delivery]:
         """Invoke the function; return what AWS will deliver again."""
@@ -314,15 +340,51 @@ class World:
     def invoke(self, delivery: Delivery) -> Invocation:
         """Invoke the function with the clock at the delivery's time."""
         with time_machine.travel(delivery.at, tick=False):
+            event = delivery.event
+            if delivery.function == EVALUATE:
+                with self.wire.deaf():
+                    self._signals = self.aws.receive_signals()
+                event = self._signals or {"Records": []}
             return self.aws.invoke(
-                delivery.event,
+                event,
                 self.environment,
                 function=delivery.function,
                 seconds=delivery.seconds,
             )
 
     def again(self, delivery: Delivery, invocation: Invocation | None) -> list[Delivery]:
-        """Return what AWS delivers again after an invocation; ``None`` stands for a death."""
+        """Return what AWS delivers after an invocation, or again; ``None`` stands for a death."""
+        if delivery.function == EVALUATE:
+            return self._signals_after(delivery, invocation)
+        again = self._again(delivery, invocation)
+        if delivery.function in READERS:
+            again.append(Delivery(function=EVALUATE, at=delivery.at + DELAY))
+        return again
+
+    def _signals_after(self, delivery: Delivery, invocation: Invocation | None) -> list[Delivery]:
+        """Return the evaluations that follow: of what has failed, and of what still waits."""
+        if self._signals is None and invocation is not None:
+            return []
+        kept = ["what a process had that was killed"]
+        if self._signals is not None:
+            with time_machine.travel(delivery.at, tick=False), self.wire.deaf():
+                kept = self.aws.delete_signals(self._signals, invocation)
+        more = Delivery(function=EVALUATE, at=delivery.at + 1)
+        if not kept:
+            return [more]
+        if delivery.received == RECEIVES:
+            self.lost.append(f"{EVALUATE}: given up after {RECEIVES} tries")
+            return [more]
+        return [
+            more,
+            Delivery(
+                function=EVALUATE,
+                at=delivery.at + VISIBILITY + 1,
+                received=delivery.received + 1,
+            ),
+        ]
+
+    def _again(self, delivery: Delivery, invocation: Invocation | None) -> list[Delivery]:
         event = delivery.event
         if invocation is not None and invocation.error is None:
             answer = invocation.answer

@@ -66,7 +66,6 @@ class MemoryStore:
         self._contributions: dict[tuple[str, str], Notification] = {}
         self.feeds: dict[str, Feed] = {}
         self._sources: dict[str, tuple[int, ...]] = {}
-        self._read_at: dict[str, int] = {}
         self._offers: dict[str, StoredOffers] = {}
         self._held_back: dict[str, tuple[str, UnreadSpan]] = {}
         self.silences = Silences()
@@ -206,15 +205,10 @@ class MemoryStore:
         """Return the windows of a source."""
         return self._sources.get(source_id)
 
-    def read_at(self, source_id: str) -> int | None:
-        """Return when a source was first read."""
-        return self._read_at.get(source_id)
-
-    def record_source(self, source_id: str, windows: Collection[int], now: int) -> None:
+    def record_source(self, source_id: str, windows: Collection[int], now: int) -> bool:  # noqa: ARG002 - nothing expires here
         """Record that a source was read."""
-        self._read_at[source_id] = now
         self._sources[source_id] = tuple(windows)
-        self._held_back.pop(source_id, None)
+        return source_id in self._held_back
 
     def hold_back(self, source_id: str, feed: str, span: UnreadSpan, now: int) -> None:  # noqa: ARG002 - nothing expires here
         """Note that a source is not read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +15,16 @@ HOSTILE = (
     " <https://evil.example|click> & ```\n*Fix*\n```rm -rf /``` :rotating_light: "
     "\u202egnp.exe\u2066 \u05e9\u05dc\u05d5\u05dd \N{FIRE}\x1b[31m\u2028line"
 )
+
+
+_DATE = re.compile(
+    r"<!date\^\d{1,12}\^\{date_short_pretty\} \{time\}\|\d\d? [A-Z][a-z]{2} \d\d:\d\d UTC>"
+)
+
+
+def without_dates(text: str) -> str:
+    """Return the text without the renderer's own dates, which each reader sees in their zone."""
+    return _DATE.sub("", text)
 
 
 def texts(blocks: list[Block]) -> list[str]:

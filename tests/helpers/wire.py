@@ -124,6 +124,16 @@ class Wire:
         finally:
             self._listener = self._interceptor = None
 
+    @contextmanager
+    def deaf(self) -> Iterator[None]:
+        """Neither hear nor answer calls: the test makes them in the place of AWS."""
+        before = self._listener, self._interceptor
+        self._listener = self._interceptor = None
+        try:
+            yield
+        finally:
+            self._listener, self._interceptor = before
+
     def _patch_sdk(self, patch: pytest.MonkeyPatch) -> None:
         # All of boto3's and Powertools' sessions come down to this.
         create_client = botocore.session.Session.create_client

@@ -23,7 +23,12 @@ from flowverdict.flowlog.records import Action, FlowRecord, LogStatus
 from flowverdict.flows.evidence import Evidence, FlowsByWindow
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.state_machine import Intervals, Suppressed
-from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator, WindowFindings
+from flowverdict.lifecycle.windows import (
+    DirtyWindow,
+    WindowEvaluator,
+    WindowFindings,
+    WindowMarks,
+)
 from flowverdict.verdict.batch import explain_flows
 from tests.helpers.alert_samples import NOW, Outbox
 from tests.helpers.hypothesis_weight import examples
@@ -75,9 +80,8 @@ class Deployment:
     def __init__(self) -> None:
         self.store, self.evidence, self.outbox = MemoryStore(), MemoryEvidence(), Outbox()
         manager = AlertManager(self.store, self.outbox, intervals=Intervals(), hourly_limit=1_000)
-        self.evaluator = WindowEvaluator(
-            self.evidence, self.store, manager, Intervals(), wait=lambda _: None
-        )
+        self.evaluator = WindowEvaluator(self.evidence, self.store, manager, Intervals())
+        self.marks = WindowMarks(self.store, Intervals())
 
     def deliver(self, sources: Iterable[tuple[str, Sequence[FlowRecord]]], now: int) -> None:
         """Handle one invocation's sources."""
@@ -88,8 +92,9 @@ class Deployment:
                 flows.record(record)
             for window, its_flows in flows.windows.items():
                 self.evidence.put(PLACE, window, source_id, Evidence(flows=its_flows))
-                rejects = bool(its_flows.rejects) or any(its_flows.lost())
-                dirty.add(DirtyWindow(partition=PLACE, window=window, rejects=rejects, feed=PLACE))
+                if its_flows.rejects or any(its_flows.lost()):
+                    self.marks.mark(PLACE, [window], now)
+                dirty.add(DirtyWindow(partition=PLACE, window=window, feed=PLACE))
         self.evaluator.evaluate(
             dirty,
             lambda flows, rejected: WindowFindings(

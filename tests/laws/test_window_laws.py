@@ -1,9 +1,10 @@
 """Functions that run at once, or die, miss no alert and count nothing twice.
 
 Requirement: "The same object or log event delivered twice, ten times, concurrently, or
-half-processed before a crash adds to counts once and alerts once." The functions run here on stores
-in memory, one call of a store or the topic at a time, in every order with one or two interruptions;
-and they die at every such call.
+half-processed before a crash adds to counts once and alerts once." Two readers, each followed by an
+evaluator, run here on stores in memory, one call of a store or the topic at a time, in every order
+with one or two interruptions; and they die at every such call. The evaluators take each other's
+signals, and so meet at one place, which the queue lets happen only when something goes wrong.
 """
 
 from __future__ import annotations
@@ -19,18 +20,15 @@ import pytest
 
 from flowverdict.alerts.model import Alert, Status
 from flowverdict.app.deadlines import BudgetedConfigSource
-from flowverdict.app.ingest import IngestService
-from flowverdict.app.observability import Observability
 from flowverdict.app.sources import SourcePlace
 from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flows.read_source import read_object
-from flowverdict.lifecycle.feed_readings import FeedReadings
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict.lifecycle.windows import WindowEvaluator
 from tests.helpers.alert_samples import NOW, Outbox
 from tests.helpers.flow_log_lines import content_of, key_of, reply, request, wide
+from tests.helpers.memory_functions import MemoryFunctions, MemorySignals, memory_functions
 from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
 
 if TYPE_CHECKING:
@@ -93,36 +91,44 @@ class Deployment:
 
     def __init__(self) -> None:
         self.store, self.evidence, self.outbox = MemoryStore(), MemoryEvidence(), Outbox()
+        self.signals = MemorySignals(lambda: NOW)
 
-    def deliver(self, *files: File, before: Callable[[str], None] = lambda _: None) -> None:
-        """Let a function handle one event; ``before`` gets the name of each call that it makes."""
+    def functions(self, before: Callable[[str], None] = lambda _: None) -> MemoryFunctions:
+        """Return functions; ``before`` gets the name of each call that they make."""
         store: Any = Watched(self.store, before)
         evidence: Any = Watched(self.evidence, before)
         outbox: Any = Watched(self.outbox, before)
-        manager = AlertManager(
-            store, outbox, intervals=Intervals(), hourly_limit=1_000, wait=lambda _: None
-        )
-        service = IngestService(
-            evaluator=WindowEvaluator(evidence, store, manager, Intervals(), wait=lambda _: None),
+        signals: Any = Watched(self.signals, before)
+        return memory_functions(
             store=store,
-            feeds=FeedReadings(store, Intervals(), wait=lambda _: None),
-            intervals=Intervals(),
             evidence=evidence,
+            publisher=outbox,
+            signals=signals,
             configs=lambda: BudgetedConfigSource(NoRules()),
-            policies=None,
-            observability=Observability("tried"),
             clock=lambda: NOW,
+            wait=lambda _: None,
         )
+
+    def deliver(self, *files: File, before: Callable[[str], None] = lambda _: None) -> None:
+        """Let a function handle one event, and another one evaluate what is signalled."""
+        functions = self.functions(before)
+        service = functions.reader
 
         def read(one: File, seed: int) -> SourceRead:
             return read_object(io.BytesIO(content_of(one.lines)), name=one.key, seed=seed)
 
-        service.evaluate(
+        service.signal(
             [
                 service.ingest(one.key, one.key, SourcePlace.of_object(one.key), partial(read, one))
                 for one in files
             ]
         )
+        while self.signals.messages and self.signals.evaluate_some(functions.evaluate):
+            pass
+
+    def settle(self) -> None:
+        """Let a function evaluate what was given back."""
+        self.signals.evaluate_all(self.functions().evaluate)
 
     def sweep(self) -> None:
         """Let a sweep send the messages that a dead function did not send."""
@@ -131,7 +137,8 @@ class Deployment:
         )
 
     def alerts(self) -> dict[str, tuple[object, ...]]:
-        """Return the open notifications with their counts."""
+        """Return the open notifications with their counts, when all is evaluated."""
+        self.settle()
         return {
             name: (state.notification.severity, state.notification.title, state.notification.counts)
             for name, state in self.store.states.items()
@@ -299,7 +306,7 @@ def test_two_functions_at_once_miss_nothing_and_count_nothing_twice(
     print(f"{name}: {tried:,} orders")  # noqa: T201 - a figure to read
 
 
-class Died(Exception):  # noqa: N818 - nothing that the program raises
+class Died(BaseException):
     """Stands for the end of the process."""
 
 

@@ -437,7 +437,7 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
     assert store.windows_of("object") is None
     store.record_source("object", (1,), NOW)
     # One read to see that the object is new, one write to mark it as read.
-    assert calls == {"BatchGetItem": 1, "PutItem": 1}
+    assert calls == {"BatchGetItem": 1, "UpdateItem": 1}
 
     calls.clear()
     record(manager, [detection()], a_window(), NOW)

@@ -204,7 +204,7 @@ CALLS: dict[str, Callable[[AlertStore], object]] = {
     "update_item, held back": lambda store: store.hold_back(
         "object", "feed", UnreadSpan(start=1, end=2), NOW
     ),
-    "put_item": lambda store: store.record_source("object", (1,), NOW),
+    "update_item, read": lambda store: store.record_source("object", (1,), NOW),
     "query": lambda store: list(store.due(NOW, 10)),
 }
 

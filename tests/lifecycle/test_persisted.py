@@ -172,6 +172,7 @@ def test_shares_of_the_hour_and_what_is_from_outside_mean_what_they_meant() -> N
     stored = {
         "rate-limit-shares": RateLimit(hour=HOUR, version=3).use(ALERT).use(outside),
         "contribution-from-outside": outside,
+        "contribution-named": replace(ALERT, names=(("acl-0a1b", "prod-public"),)),
     }
     for name, value in stored.items():
         path = FOLDER / "0.3.0" / f"{name}.bin"

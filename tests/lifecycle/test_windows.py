@@ -17,18 +17,21 @@ from flowverdict.flows.evidence import AFTER, BEFORE
 from flowverdict.flows.read_source import read_object
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict.lifecycle.store import ConflictError
-from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator, WindowFindings
+from flowverdict.lifecycle.windows import (
+    DirtyWindow,
+    WindowEvaluator,
+    WindowFindings,
+    WindowMarks,
+)
 from flowverdict.verdict.batch import explain_flows
 from tests.helpers.alert_samples import NOW, Outbox
 from tests.helpers.flow_log_lines import NUMBER, content_of, reply, request
 from tests.helpers.memory_stores import MemoryEvidence, MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from flowverdict.flows.stored_evidence import StoredEvidence
-    from flowverdict.lifecycle.store import Commit
 
 PLACE, OTHER_PLACE = "123456789012#eu-west-1", "123456789012#us-east-1"
 
@@ -36,7 +39,8 @@ PLACE, OTHER_PLACE = "123456789012#eu-west-1", "123456789012#us-east-1"
 class EvidenceByTurns(MemoryEvidence):
     """Evidence that records each read.
 
-    ``broken_from`` is the first window that cannot be read, ``gone`` the windows that were removed.
+    ``broken_from`` is the first window that cannot be read, ``gone`` the windows that were removed,
+    ``meanwhile`` what happens after evidence was read.
     """
 
     def __init__(self) -> None:
@@ -44,45 +48,37 @@ class EvidenceByTurns(MemoryEvidence):
         self.reads: list[tuple[int, int]] = []
         self.broken_from: int | None = None
         self.gone: set[int] = set()
+        self.meanwhile: Callable[[], None] | None = None
 
     def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[StoredEvidence]]:
         self.reads.append((first, last))
         if self.broken_from is not None and last >= self.broken_from:
             raise EvidenceError("the bucket is away")
-        return {
+        found = {
             window: some
             for window, some in super().read(partition, first, last).items()
             if window not in self.gone
         }
+        if self.meanwhile is not None:
+            self.meanwhile()
+        return found
 
 
 class Deployment:
     def __init__(self, store: MemoryStore | None = None) -> None:
         self.store, self.evidence, self.outbox = store or MemoryStore(), EvidenceByTurns(), Outbox()
-        self.waits = 0
-        manager = AlertManager(
-            self.store, self.outbox, intervals=Intervals(), hourly_limit=1_000, wait=self.wait
-        )
-        self.evaluator = WindowEvaluator(
-            self.evidence, self.store, manager, Intervals(), wait=self.wait
-        )
-
-    def wait(self, seconds: float) -> None:
-        assert 0 <= seconds <= 2
-        self.waits += 1
+        manager = AlertManager(self.store, self.outbox, intervals=Intervals(), hourly_limit=1_000)
+        self.evaluator = WindowEvaluator(self.evidence, self.store, manager, Intervals())
 
     def keep(self, name: str, *lines: str, partition: str = PLACE) -> set[DirtyWindow]:
         source = read_object(io.BytesIO(content_of(lines)), name=name, seed=self.store.seed())
         for window, evidence in source.windows.items():
             self.evidence.put(partition, window, name, evidence)
+        rejects = [number for number, each in source.windows.items() if each.flows.rejects]
+        WindowMarks(self.store, Intervals()).mark(partition, rejects, NOW)
         return {
-            DirtyWindow(
-                partition=partition,
-                window=window,
-                rejects=bool(evidence.flows.rejects),
-                feed=partition,
-            )
-            for window, evidence in source.windows.items()
+            DirtyWindow(partition=partition, window=window, feed=partition)
+            for window in source.windows
         }
 
     def tell(self, dirty: set[DirtyWindow]) -> None:
@@ -149,13 +145,13 @@ def test_what_was_written_before_an_error_is_told_and_the_rest_comes_with_the_ne
 def test_what_was_cleared_away_takes_nothing_back() -> None:
     deployment = Deployment()
     deployment.tell(deployment.keep("old", reply(40_001, 0), reply(40_002, WINDOW)))
-    told, windows = deployment.records(), deployment.store.load_windows([f"{PLACE}#{NUMBER}"])
+    told, before = deployment.records(), deployment.store.load_windows([f"{PLACE}#{NUMBER}"])
     assert told == [2]
     deployment.evidence.gone = {NUMBER}
     # New evidence of a window has the window before it evaluated too.
     deployment.tell(deployment.keep("late", reply(40_003, WINDOW)))
     assert deployment.records() == [3]
-    assert deployment.store.load_windows([f"{PLACE}#{NUMBER}"]) == windows
+    assert deployment.store.load_windows([f"{PLACE}#{NUMBER}"]) == before
     assert len(deployment.outbox.sent) == 1
 
 
@@ -172,18 +168,37 @@ def test_nothing_is_explained_or_written_again_where_nothing_new_is_known() -> N
     assert {name: state.version for name, state in deployment.store.states.items()} == versions
 
 
-class Contested(MemoryStore):
-    """A store whose windows another invocation always writes first."""
+@pytest.mark.parametrize("news", [True, False])
+def test_of_two_evaluations_at_once_one_fails_also_where_it_has_nothing_new(*, news: bool) -> None:
+    deployment = Deployment()
+    dirty = deployment.keep("one", reply(40_001, 0))
+    if not news:
+        deployment.tell(dirty)
 
-    def commit(self, commit: Commit, now: int, intervals: Intervals) -> None:
-        del commit, now, intervals
-        raise ConflictError
+    def other() -> None:
+        deployment.evidence.meanwhile = None
+        deployment.tell(dirty)
+
+    deployment.evidence.meanwhile = other
+    with pytest.raises(StateError, match="another evaluation changed the same windows"):
+        deployment.tell(dirty)
+    assert deployment.records() == [1]
 
 
-def test_what_others_write_all_the_time_is_given_up_in_the_end() -> None:
-    deployment = Deployment(Contested())
-    with pytest.raises(
-        StateError, match=r"^other invocations changed the same windows in each of 12 tries"
-    ):
-        deployment.tell(deployment.keep("one", reply(40_001, 0)))
-    assert deployment.waits == 12
+def test_every_evaluation_of_a_window_writes_its_version() -> None:
+    deployment = Deployment()
+    dirty = deployment.keep("one", reply(40_001, 0))
+    versions = []
+    for _ in range(3):
+        deployment.tell(dirty)
+        versions.append(deployment.store.version_of(f"{PLACE}#{NUMBER}"))
+    assert versions == sorted(set(versions))
+    assert deployment.records() == [1]
+
+
+def test_a_window_is_marked_once_and_its_mark_takes_nothing_from_it() -> None:
+    deployment = Deployment()
+    deployment.tell(deployment.keep("one", reply(40_001, 0)))
+    before = deployment.store.load_windows([f"{PLACE}#{NUMBER}"])
+    WindowMarks(deployment.store, Intervals()).mark(PLACE, [NUMBER], NOW)
+    assert deployment.store.load_windows([f"{PLACE}#{NUMBER}"]) == before

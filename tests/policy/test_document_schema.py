@@ -34,7 +34,7 @@ def test_the_schema_is_one_and_describes_every_property() -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     assert {"$schema", "$id", "title", "description"} <= schema.keys()
     parts = [schema, *(part for part in schema["$defs"].values() if part["type"] == "object")]
-    assert len(parts) == 4
+    assert len(parts) == 5
     for part in parts:
         assert part["additionalProperties"] is False
         assert part["description"]

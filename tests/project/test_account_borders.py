@@ -81,9 +81,7 @@ def test_without_delivering_accounts_nobody_else_may_write() -> None:
 @pytest.mark.parametrize("organization", ["", "o-a1b2c3d4e5"])
 def test_iam_refuses_the_roles_of_accounts_outside_the_organization(organization: str) -> None:
     given = {"ReaderRoleName": "reader", "OrganizationId": organization}
-    statements = Evaluated(TEMPLATE, given).properties("ClassifyPolicy")["PolicyDocument"][
-        "Statement"
-    ]
+    statements = Evaluated(TEMPLATE, given).properties("JudgePolicy")["PolicyDocument"]["Statement"]
     (assume,) = [each for each in statements if each["Action"] == "sts:AssumeRole"]
     assert assume.get("Condition") == (
         {"StringEquals": {"aws:ResourceOrgID": organization}} if organization else None
@@ -101,7 +99,7 @@ def test_a_reader_role_trusts_the_stacks_own_roles_by_default() -> None:
     (stack,) = re.findall(
         r'^stack_name = "(.*)"$', (ROOT / "samconfig.toml").read_text(), re.MULTILINE
     )
-    reading = {"SweepAlertsRole", "ClassifyS3Role", "ClassifyCloudWatchLogsRole"}
+    reading = {"SweepAlertsRole", "EvaluateWindowsRole"}
     for role in [name for name in TEMPLATE["Resources"] if name.endswith("Role")]:
         arn = f"arn:aws:iam::{OWN}:role/{stack}-{role}-1A2B3C4D5E6F"
         assert any(fnmatchcase(arn, pattern) for pattern in patterns) is (role in reading)

@@ -18,6 +18,11 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 FORMS = [ROOT / ".github" / "ISSUE_TEMPLATE" / name for name in ("bug.yml", "feature.yml")]
 ISSUE_CONFIG = ROOT / ".github" / "ISSUE_TEMPLATE" / "config.yml"
 HOOKS = ROOT / ".pre-commit-config.yaml"
+# What a job may do beyond reading: publish the pages, and create the release of a tag.
+MAY_WRITE = {
+    "pages.yml": {"publish": {"pages": "write", "id-token": "write"}},
+    "release.yml": {"release": {"contents": "write"}},
+}
 MAKEFILE = (ROOT / "Makefile").read_text()
 GATE = (ROOT / ".ci" / "run").read_text()
 SCHEMAS = dict.fromkeys(WORKFLOWS, "vendor.github-workflows") | {
@@ -43,23 +48,33 @@ def test_schema_of_github_refuses_a_wrong_workflow(tmp_path: Path) -> None:
     assert check_schema(wrong, "vendor.github-workflows").exit_code == 1
 
 
-def test_workflows_are_the_gate_and_the_nightly_run() -> None:
-    assert [path.name for path in WORKFLOWS] == ["ci.yml", "nightly.yml"]
+def test_workflows_are_the_gate_the_nightly_run_the_pages_and_the_release() -> None:
+    assert [path.name for path in WORKFLOWS] == [
+        "ci.yml",
+        "nightly.yml",
+        "pages.yml",
+        "release.yml",
+    ]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_workflow_may_only_read_has_a_time_limit_and_pins_its_actions(path: Path) -> None:
     workflow = yaml.safe_load(path.read_text())
     assert workflow["permissions"] == {"contents": "read"}
+    granted = {name: job.get("permissions", {}) for name, job in workflow["jobs"].items()}
+    assert {name: given for name, given in granted.items() if given} == MAY_WRITE.get(path.name, {})
     version = (ROOT / ".python-version").read_text().strip()
     for job in workflow["jobs"].values():
         assert job["timeout-minutes"] <= 180
         actions = [step["uses"] for step in job["steps"] if "uses" in step]
         assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", action) for action in actions)
-        (python,) = [
-            step["with"] for step in job["steps"] if "setup-python" in step.get("uses", "")
+        pythons = [
+            step["with"]["python-version"]
+            for step in job["steps"]
+            if "setup-python" in step.get("uses", "")
         ]
-        assert python["python-version"] == version
+        runs_ours = any(re.match(r"make|\.ci", step.get("run", "")) for step in job["steps"])
+        assert pythons == ([version] if runs_ours or "matrix" in str(job) else [])
 
 
 def test_gate_runs_on_every_push_and_pull_request() -> None:

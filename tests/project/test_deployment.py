@@ -88,7 +88,7 @@ def test_no_list_of_parameters_stands_where_the_command_line_would_replace_it() 
     environments = tomllib.loads(text)
     assert set(environments) == {"version", "default"}
     assert "parameter_overrides" not in re.sub(r"^#.*", "", text, flags=re.MULTILINE)
-    for document in ("README.md", "samconfig.toml"):
+    for document in ("docs/start/deploy.md", "samconfig.toml"):
         assert "--parameter-overrides Environment=prod" in (ROOT / document).read_text(), document
         assert "--config-env" not in (ROOT / document).read_text(), document
 
@@ -165,7 +165,7 @@ def test_two_stacks_of_an_account_have_layers_of_their_own() -> None:
 
 def test_no_role_is_named_placed_or_bounded_unless_it_is_asked_for() -> None:
     found = roles(stack(**ALL_FUNCTIONS))
-    assert len(found) == 5
+    assert len(found) == 6
     for role in found.values():
         assert {"RoleName", "Path", "PermissionsBoundary"} & set(role) == set()
 
@@ -201,19 +201,12 @@ def test_the_longest_prefix_makes_names_that_iam_takes() -> None:
 
 def test_a_reader_role_learns_the_roles_by_their_names_however_long_the_stacks_is() -> None:
     """CloudFormation cuts the stack's name in a role's, so no pattern of it holds."""
-    name = {"Ref": "SweepAlertsRole"}
     assert "StackName" not in str(TEMPLATE["Outputs"]["FunctionRoleNames"]["Value"])
     for given, path in (({}, ""), ({"RolePath": "/network/"}, "network/")):
         evaluated = stack(**ALL_FUNCTIONS, **given)
         text, variables = TEMPLATE["Outputs"]["FunctionRoleNames"]["Value"]["Sub"]
-        assert text == "${Path}${SweepAlertsRole},${Path}${S3Role},${Path}${LogsRole}"
-        assert evaluated.value(variables) == {
-            "Path": path,
-            "S3Role": {"Ref": "ClassifyS3Role"},
-            "LogsRole": {"Ref": "ClassifyCloudWatchLogsRole"},
-        }
-    without = stack(OwnBucket="no", ExistingBucketName="")
-    assert without.value(variables) == {"Path": "", "S3Role": name, "LogsRole": name}
+        assert text == "${Path}${SweepAlertsRole},${Path}${EvaluateWindowsRole}"
+        assert evaluated.value(variables) == {"Path": path}
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ def test_all_functions_are_among_what_is_imported() -> None:
     assert [path.parent.name for path in FUNCTIONS] == [
         "classify_cloudwatch_logs",
         "classify_s3",
+        "evaluate_windows",
         "notify_slack",
         "notify_teams",
         "sweep_alerts",

@@ -25,7 +25,6 @@ from flowverdict.app.observability import (
 )
 from flowverdict.core.availability import NotAvailable, NotSetUp
 from flowverdict.core.errors import EnvelopeError
-from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.lifecycle.notifier import Outcome
 from flowverdict.verdict.model import VerdictKind
 
@@ -255,8 +254,11 @@ def test_what_every_sweep_finds_is_one_alarm_however_rare_sweeps_are(
 def test_a_batch_that_fails_whole_again_and_again_is_one_alarm(timeout: int) -> None:
     # SQS's waiting time and the 60 s in which Lambda gathers a batch, and the invocation.
     visibility = TEMPLATE_DATA["Mappings"]["Waits"][str(timeout)]["Visibility"]
-    watch = Watch.of("ClassifyS3ErrorAlarm", S3FunctionTimeout=timeout)
-    assert_no_flapping(watch, visibility + 60 + timeout)
+    for watch in (
+        Watch.of("ClassifyS3ErrorAlarm", S3FunctionTimeout=timeout),
+        Watch.of("EvaluateWindowsErrorAlarm", EvaluateFunctionTimeout=timeout),
+    ):
+        assert_no_flapping(watch, visibility + 60 + timeout)
 
 
 def test_the_failed_sweeps_wait_longer_than_the_rarest_sweep() -> None:
@@ -346,12 +348,12 @@ def notice(last_seen: int | None) -> Notice:
 def test_lag_is_measured_for_each_alert_that_is_told_and_never_negative(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    observability = Observability("classify_s3")
+    observability = Observability("evaluate_windows")
     told = Outcome(notified=[notice(1_000), notice(2_000), notice(None)])
-    observability.finished(RecordCounts(), told, 1_600.0)
+    observability.told(told, 1_600.0)
     (line,) = measured(capsys, observability)
     assert line["LagSeconds"] == [600.0, 0.0]
-    assert line["service"] == "classify_s3"
+    assert line["service"] == "evaluate_windows"
 
 
 def test_only_rejected_flows_count_as_such(capsys: pytest.CaptureFixture[str]) -> None:
@@ -422,9 +424,9 @@ def test_counters_are_sent_only_above_zero_and_an_invocation_without_news_writes
 
     observability.count(Metric.RULES_NOT_READ, 0)
     assert observability.metrics.metric_set == {}
-    reader = Observability("classify_s3")
-    reader.count(Metric.RULES_NOT_READ, 0)  # its alarm stands on the hour's minimum
-    assert [*reader.metrics.metric_set] == [Metric.RULES_NOT_READ]
+    judge = Observability("evaluate_windows")
+    judge.count(Metric.RULES_NOT_READ, 0)  # its alarm stands on the hour's minimum
+    assert [*judge.metrics.metric_set] == [Metric.RULES_NOT_READ]
 
 
 def test_what_has_no_alarm_is_one_log_line_also_of_an_invocation_that_fails(

@@ -84,6 +84,8 @@ def test_every_bucket_table_and_queue_is_on_the_page() -> None:
         "AlertTable",
         "FlowLogQueue",
         "FlowLogDeadLetterQueue",
+        "SignalQueue",
+        "SignalDeadLetterQueue",
         "ExistingBucketDeadLetterQueue",
         "ClassifyCloudWatchLogsDeadLetterQueue",
         "NotifySlackDeadLetterQueue",

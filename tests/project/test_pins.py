@@ -40,6 +40,7 @@ def test_all_files_are_checked() -> None:
         "audit.txt",
         "bench.txt",
         "dev.txt",
+        "docs.txt",
         "emulator.txt",
         "fuzz.txt",
         "runtime.txt",
@@ -72,7 +73,7 @@ def test_every_pin_has_hashes_and_no_line_names_an_index(path: Path) -> None:
 def test_the_layers_pins_are_those_that_are_tested() -> None:
     dependencies, engine = map(pins, LAYERS)
     tested = pins(ROOT / "requirements" / "dev.txt")
-    assert {"pydantic", "slack-sdk", "aws-lambda-powertools"} <= dependencies.keys()
+    assert {"pydantic", "slack-sdk", "aws-lambda-powertools", "tzdata"} <= dependencies.keys()
     assert {"numpy", "isal"} <= engine.keys()
     # Of a package in both layers, Python would load the first layer's.
     assert dependencies.keys() & engine.keys() == set()

@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("layers/shared", "cli", "tests/scenarios", "README.md")
+COPIED = ("layers/shared", "cli", "tests/scenarios", "docs/understand/evidence.md")
 RECIPE = (ROOT / "docs" / "recipes" / "evidence-rule.md").read_text()
+PAGE = "docs/understand/evidence.md"
 FIELDS = "layers/shared/flowverdict/flowlog/fields.py"
 FAMILY = "layers/shared/flowverdict/verdict/evidence_rules/reject_reasons.py"
 TABLE = "REASONS_NAMED: tuple[Rule, ...] = (\n"  # the module's first table
 
-# Prints the scenarios whose verdicts are not the expected ones, and whether the README has the
-# table.
+# Prints the scenarios whose verdicts are not the expected ones, and the table of the
+# evidence page.
 PROGRAM = """
 import json, sys
 from pathlib import Path
@@ -138,7 +139,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_an_evidence_rule_costs_its_field_the_rule_the_readme_row_and_two_scenarios(
+def test_an_evidence_rule_costs_its_field_the_rule_its_row_and_two_scenarios(
     copy: Path,
 ) -> None:
     before = contents(copy)
@@ -160,13 +161,13 @@ def test_an_evidence_rule_costs_its_field_the_rule_the_readme_row_and_two_scenar
     text = (copy / FAMILY).read_text().rstrip()
     assert text.endswith("\n)")
     (copy / FAMILY).write_text(f"{text[:-1]}{row})\n")
-    # 3. The README's table.
+    # 3. The table of the evidence page.
     with_rule = run(copy, "type-*.json")
-    edit(copy / "README.md", without["table"], with_rule["table"])
+    edit(copy / PAGE, without["table"], with_rule["table"])
 
     assert run(copy, "*.json")["failed"] == []
     after = contents(copy)
     assert before.keys() <= after.keys()
     touched = {str(path) for path in after if after[path] != before.get(path)}
-    assert touched == {FIELDS, FAMILY, "README.md", *scenarios}
+    assert touched == {FIELDS, FAMILY, PAGE, *scenarios}
     assert len(scenarios) == 2 * 2

@@ -264,9 +264,11 @@ def test_the_queue_trigger_reports_single_failures_and_waits_for_a_delivery() ->
     assert trigger["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "S3FunctionConcurrency"}}
 
 
-def test_the_flow_log_that_is_made_has_the_format_that_the_readme_recommends() -> None:
+def test_the_flow_log_that_is_made_has_the_format_that_the_guide_recommends() -> None:
     flow_log = RESOURCES["FlowLog"]["Properties"]
-    (recommended,) = re.findall(r"--log-format '([^']+)'", (ROOT / "README.md").read_text())
+    (recommended,) = re.findall(
+        r"--log-format '([^']+)'", (ROOT / "docs" / "start" / "deploy.md").read_text()
+    )
     assert stack().value(flow_log["LogFormat"]) == recommended
     names = RecordFormat.from_log_format(recommended).names
     assert {
@@ -356,7 +358,7 @@ def test_firehose_and_the_function_never_read_the_same_log_group() -> None:
 def test_a_reader_role_may_read_what_the_functions_may() -> None:
     own = {
         statement["Sid"]: statement
-        for statement in RESOURCES["ClassifyPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+        for statement in RESOURCES["JudgePolicy"]["Properties"]["PolicyDocument"]["Statement"]
         if "Sid" in statement
     }
     role = READER["Resources"]["ReaderRole"]["Properties"]
@@ -441,16 +443,26 @@ def test_the_functions_get_every_variable_they_read() -> None:
     given = set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
     read = set(re.findall(r"``([A-Z][A-Z_]+)``", Settings.__doc__ or "")) - {"AWS_REGION"}
     assert read - given == {"LOG_FORMAT", "EVIDENCE_BUCKET", "QUEUE_URL", "MISSING"} | {
-        "OPERATOR_TOPIC_ARN"
+        "OPERATOR_TOPIC_ARN",
+        "SIGNAL_QUEUE_URL",
+        "SIGNAL_DELAY_SECONDS",
     }
     assert FUNCTIONS["ClassifyS3Function"]["Environment"]["Variables"] == {
         "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},
         "LOG_FORMAT": {"If": ["HasFirehose", {"Ref": "FlowLogFormat"}, ""]},
         "QUEUE_URL": {"Ref": "FlowLogQueue"},
+        "SIGNAL_QUEUE_URL": {"Ref": "SignalQueue"},
+        "SIGNAL_DELAY_SECONDS": {"Ref": "EvaluationDelaySeconds"},
+    }
+    assert FUNCTIONS["EvaluateWindowsFunction"]["Environment"]["Variables"] == {
+        "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},
+        "QUEUE_URL": {"Ref": "SignalQueue"},
     }
     assert FUNCTIONS["ClassifyCloudWatchLogsFunction"]["Environment"]["Variables"] == {
         "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},
         "LOG_FORMAT": {"Ref": "FlowLogFormat"},
+        "SIGNAL_QUEUE_URL": {"Ref": "SignalQueue"},
+        "SIGNAL_DELAY_SECONDS": {"Ref": "EvaluationDelaySeconds"},
     }
 
 

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 # A function's queue of what it failed at, and its alarms, where they are not called after it.
-QUEUES = {"ClassifyS3": "FlowLogDeadLetterQueue"}
+QUEUES = {"ClassifyS3": "FlowLogDeadLetterQueue", "EvaluateWindows": "SignalDeadLetterQueue"}
 ALARMS = {
     "ClassifyS3": ("ClassifyS3ErrorAlarm", "FlowLogDeadLetterAlarm", "FlowLogAgeAlarm"),
+    "EvaluateWindows": ("EvaluateWindowsErrorAlarm", "SignalDeadLetterAlarm", "SignalAgeAlarm"),
     "SweepAlerts": (
         "SweepAlertsErrorAlarm",
         "SweepAlertsDeadLetterAlarm",
@@ -26,7 +27,9 @@ ALARMS = {
     ),
 }
 CHANNELS = ("NotifySlack", "NotifyTeams")
-FUNCTIONS = ("ClassifyS3", "ClassifyCloudWatchLogs", "SweepAlerts", *CHANNELS)
+READERS = ("ClassifyS3", "ClassifyCloudWatchLogs")
+JUDGES = ("EvaluateWindows", "SweepAlerts")
+FUNCTIONS = (*READERS, *JUDGES, *CHANNELS)
 
 
 @pytest.fixture(scope="session")
@@ -110,10 +113,9 @@ def test_every_function_has_its_neighbours(resources: dict[str, dict[str, Any]],
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_what_a_function_fails_at_is_kept(resources: dict[str, dict[str, Any]], name: str) -> None:
     arn = {"Fn::GetAtt": [QUEUES.get(name, f"{name}DeadLetterQueue"), "Arn"]}
-    if name == "ClassifyS3":
-        assert (
-            resources["FlowLogQueue"]["Properties"]["RedrivePolicy"]["deadLetterTargetArn"] == arn
-        )
+    if name in QUEUES:
+        queue = {"ClassifyS3": "FlowLogQueue", "EvaluateWindows": "SignalQueue"}[name]
+        assert resources[queue]["Properties"]["RedrivePolicy"]["deadLetterTargetArn"] == arn
         return
     invocation = resources[f"{name}FunctionEventInvokeConfig"]["Properties"]
     assert invocation["DestinationConfig"]["OnFailure"]["Destination"] == arn
@@ -184,7 +186,7 @@ def test_tracing_is_allowed_only_where_it_is_on(resources: dict[str, dict[str, A
     assert (
         text.count('"SendTraces"')
         == text.count('{"Fn::If": ["HasTracing", {"Sid": "SendTraces"')
-        == 1 + len(CHANNELS)
+        == 2 + len(CHANNELS)
     )
 
 
@@ -192,6 +194,7 @@ def test_no_role_has_a_policy_of_awss(resources: dict[str, dict[str, Any]]) -> N
     for name, role in of_type(resources, "AWS::IAM::Role").items():
         own = [
             {"Ref": "ClassifyPolicy"},
+            {"Ref": "JudgePolicy"},
             {"Ref": "EvidencePolicy"},
             {"Fn::If": ["HasVpc", {"Ref": "VpcPolicy"}, {"Ref": "AWS::NoValue"}]},
         ]
@@ -256,7 +259,7 @@ def test_no_bucket_is_public_or_reached_without_tls(resources: dict[str, dict[st
         assert denied["Resource"] == [arn, {"Fn::Sub": f"${{{name}.Arn}}/*"}]
 
 
-def test_who_classifies_writes_the_evidence_and_the_sweep_reads_it_and_nobody_else(
+def test_who_classifies_writes_the_evidence_and_who_judges_reads_it_and_nobody_else(
     resources: dict[str, dict[str, Any]],
 ) -> None:
     objects = {"Fn::Sub": "${EvidenceBucket.Arn}/evidence/*"}
@@ -279,8 +282,8 @@ def test_who_classifies_writes_the_evidence_and_the_sweep_reads_it_and_nobody_el
             "EVIDENCE_BUCKET"
         )
         # The sweep looks in the evidence whether traffic that was rejected is accepted by now.
-        may = set(wanted) if name.startswith("Classify") else {"ReadEvidence", "ListEvidence"}
-        if not name.startswith(("Classify", "Sweep")):
+        may = {"PutEvidence"} if name in READERS else {"ReadEvidence", "ListEvidence"}
+        if name in CHANNELS:
             may = set()
         assert found == {sid: wanted[sid] for sid in may}
         assert bucket == ({"Ref": "EvidenceBucket"} if may else None)
@@ -296,7 +299,9 @@ def test_logs_expire_and_are_encrypted(resources: dict[str, dict[str, Any]]) -> 
     assert len(of_type(resources, "AWS::Logs::LogGroup")) == len(FUNCTIONS) + 1
 
 
-def test_only_what_reads_objects_has_the_engine(resources: dict[str, dict[str, Any]]) -> None:
+def test_only_what_reads_objects_or_evaluates_them_has_the_engine(
+    resources: dict[str, dict[str, Any]],
+) -> None:
     layers = of_type(resources, "AWS::Lambda::LayerVersion")
     description = {name: layer["Description"] for name, layer in layers.items()}
     assert len(description) == 3
@@ -304,7 +309,7 @@ def test_only_what_reads_objects_has_the_engine(resources: dict[str, dict[str, A
         found = [description[layer["Ref"]] for layer in function["Layers"]]
         engine = (
             ["What reads big objects fast, pinned with hashes"]
-            if name == "ClassifyS3Function"
+            if name in {"ClassifyS3Function", "EvaluateWindowsFunction"}
             else []
         )
         assert found == [
@@ -363,15 +368,16 @@ def test_every_function_has_the_permissions_that_no_emulator_checks(
         "SendTraces": {"xray:PutTelemetryRecords", "xray:PutTraceSegments"},
     }
     wanted = {"WriteLogs": {"logs:CreateLogStream", "logs:PutLogEvents"}, **key_and_traces}
-    if name == "ClassifyS3":
+    if name in QUEUES:
         wanted |= {
             "TakeFromQueue": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
-            "TellMissingFromForbidden": {"s3:ListBucket"},
             "GiveBackSoon": {"sqs:ChangeMessageVisibility"},
         }
     else:
         wanted["KeepFailedEvents"] = {"sqs:SendMessage"}
-    if name not in CHANNELS:
+    if name == "ClassifyS3":
+        wanted["TellMissingFromForbidden"] = {"s3:ListBucket"}
+    if name in JUDGES:
         wanted["ReadPolicyConfiguration"] = {
             "appconfig:StartConfigurationSession",
             "appconfig:GetLatestConfiguration",
@@ -379,7 +385,7 @@ def test_every_function_has_the_permissions_that_no_emulator_checks(
     assert {sid: set(listed(found[sid]["Action"])) for sid in wanted} == wanted
     assert set(UNCHECKED) & set(found) == set(wanted)
     assert found["WriteLogs"]["Resource"] == {"Fn::GetAtt": [f"{name}LogGroup", "Arn"]}
-    if name != "ClassifyS3":
+    if name not in QUEUES:
         assert found["KeepFailedEvents"]["Resource"] == {
             "Fn::GetAtt": [f"{name}DeadLetterQueue", "Arn"]
         }

@@ -83,8 +83,8 @@ def test_port_numbers_are_never_more_than_weak() -> None:
     assert {rule.strength for rule in RULES if rule.kind == "ports"} == {Strength.WEAK}
 
 
-def test_the_readme_holds_the_table_of_the_code() -> None:
-    assert decision_table() in (ROOT / "README.md").read_text()
+def test_the_page_holds_the_table_of_the_code() -> None:
+    assert decision_table() in (ROOT / "docs" / "understand" / "evidence.md").read_text()
 
 
 def test_certain_needs_hard_evidence_alone() -> None:

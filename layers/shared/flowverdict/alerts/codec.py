@@ -165,6 +165,7 @@ _CONVERTED: Mapping[str, Callable[[Any], Any]] = {
 }
 _CONVERTED_OF_ALERTS: Mapping[str, Callable[[Any], Any]] = {
     "owners": lambda owners: tuple(owners.items()),
+    "names": lambda names: tuple(names.items()),
     "targets": lambda targets: (targets["ports"], targets["addresses"]),
     "remediation": _remediation,
     "network_acl_entry": partial(read_flat, AclEntry),

@@ -15,6 +15,7 @@ from flowverdict.alerts.console_links import console_links, logs_query
 from flowverdict.alerts.merging import CONFIDENCES
 from flowverdict.alerts.model import (
     MAX_INTERFACES,
+    MAX_NAMES,
     MAX_REMOTES,
     Alert,
     Evidence,
@@ -25,11 +26,10 @@ from flowverdict.alerts.model import (
 from flowverdict.core.availability import NotAvailable
 from flowverdict.core.formatting import common_network, cut, cut_or_none, with_port
 from flowverdict.core.protocols import has_ports, protocol_name, service_name
-from flowverdict.core.untrusted import one_line
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.flows.model import TrafficTotals
-from flowverdict.verdict.endpoints import MAX_TAG
 from flowverdict.verdict.model import Confidence
+from flowverdict.verdict.names import shown_name
 from flowverdict.verdict.owners import owners_of
 from flowverdict.verdict.wording import caption, connection, headline, next_steps, sentence
 
@@ -169,6 +169,7 @@ def _with_endpoints(alert: Alert, endpoints: Endpoints) -> Alert:
         remote_end=cut(endpoints.remote),
         path=endpoints.path,
         path_id=endpoints.path_id,
+        names=tuple((key, cut(name)) for key, name in endpoints.names[:MAX_NAMES]),
     )
 
 
@@ -252,9 +253,7 @@ def owners_shown(standing: Explanation) -> tuple[tuple[str, str], ...]:
     """
     tags = {} if standing.rules_check is None else standing.rules_check.interface.tags
     owners = [
-        (name, one_line(tags[name]).strip()[:MAX_TAG])
-        for name in sorted(tags)
-        if name.casefold() in _OWNER_TAGS
+        (name, shown_name(tags[name])) for name in sorted(tags) if name.casefold() in _OWNER_TAGS
     ]
     named = [(name, value) for name, value in owners if value]
     known = {value for _, value in named}

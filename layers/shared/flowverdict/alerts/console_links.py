@@ -45,9 +45,7 @@ def console_links(
             attachment_id,
         ),
     ]
-    host = next(
-        (host for part, host in _HOSTS.items() if region.startswith(f"{part}-")), _DEFAULT_HOST
-    )
+    host = console_host(region)
     return tuple(
         Link(
             title=f"{what} {resource_id}",
@@ -55,6 +53,13 @@ def console_links(
         )
         for what, page, fragment, resource_id in pages
         if resource_id is not None and is_resource_id(resource_id)
+    )
+
+
+def console_host(region: str) -> str:
+    """Return the host of the Region's partition, without the Region before it."""
+    return next(
+        (host for part, host in _HOSTS.items() if region.startswith(f"{part}-")), _DEFAULT_HOST
     )
 
 

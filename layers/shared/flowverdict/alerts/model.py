@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_REMOTES = 10  # shown: more is not read
 MAX_INTERFACES = 10
+MAX_NAMES = 20  # an interface has at most 16 groups
 
 SCHEMA_VERSION = 2
 # An attribute that was renamed keeps its key in the JSON contract.
@@ -294,6 +295,8 @@ class Alert(_Notification):
         Of a scan: how many ports and local addresses were tried.
     owners
         What names the owner: tags of the interface; the ECS service and tags of the records.
+    names
+        Ids of the interface, its groups, subnet, network ACL and VPC, with the names people gave.
     explains
         Titles of the alerts that this alert inhibits.
     opened_at
@@ -340,6 +343,7 @@ class Alert(_Notification):
     packets: int = 0
     bytes: int = 0
     owners: tuple[tuple[str, str], ...] = ()
+    names: tuple[tuple[str, str], ...] = ()
     links: tuple[Link, ...] = ()
     logs_query: str | None = None
     explains: tuple[str, ...] = ()
@@ -421,6 +425,7 @@ class Alert(_Notification):
             packets=self.packets + newer.packets,
             bytes=self.bytes + newer.bytes,
             owners=tuple(dict((*self.owners, *newer.owners)).items()),
+            names=tuple(dict((*self.names, *newer.names)).items())[:MAX_NAMES],
             explains=tuple(dict.fromkeys((*self.explains, *newer.explains))),
             opened_at=self.opened_at,
         )
@@ -431,11 +436,9 @@ class Alert(_Notification):
         written["title"] = self.title
         written["confidence_counts"] = dict(self.confidences)
         written["owners"] = dict(self.owners)
-        written["targets"] = (
-            None
-            if self.targets is None
-            else {"ports": self.targets[0], "addresses": self.targets[1]}
-        )
+        written["names"] = dict(self.names)
+        if self.targets is not None:
+            written["targets"] = dict(zip(("ports", "addresses"), self.targets, strict=True))
         written["opened_at"] = isoformat(self.opened_at)
         del written["confidences"]
         return json.dumps(written)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from flowverdict.core.aws_client import reject_malformed_responses
+from flowverdict.core.errors import FlowVerdictError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +38,15 @@ def comes_soon(message: SQSRecord) -> bool:
     return int(received) <= SOON_RECEIVES
 
 
+def are_passing(errors: Sequence[Exception]) -> bool:
+    """Whether a message may succeed soon that failed for these reasons."""
+    return bool(errors) and all(
+        isinstance(error, FlowVerdictError) and error.passing for error in errors
+    )
+
+
 class FlowLogQueue:
-    """The queue whose messages name flow log objects."""
+    """A queue that messages come from: those that name flow log objects, or signals."""
 
     def __init__(self, client: SQSClient, url: str, logger: AnyLogger) -> None:
         self._client = reject_malformed_responses(client)
@@ -46,11 +54,12 @@ class FlowLogQueue:
         self._logger = logger
 
     def give_back_soon(self, messages: Sequence[SQSRecord]) -> None:
-        """Make messages visible in a minute; where that fails, they come back later by themselves.
+        """Make messages visible in a minute that have not come often.
 
-        Called last in an invocation: the minute begins now.
+        Where that fails, they come back later by themselves. The minute begins now.
         """
-        for batch in batched(messages, _MAX_ENTRIES, strict=False):
+        soon = filter(comes_soon, messages)
+        for batch in batched(soon, _MAX_ENTRIES, strict=False):
             try:
                 answer = self._client.change_message_visibility_batch(
                     QueueUrl=self._url,

@@ -12,13 +12,13 @@ from flowverdict.core.errors import EmptyObjectError, FlowVerdictError, StateErr
 from flowverdict.lifecycle.feeds import UnreadSpan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from flowverdict.app.deadlines import Clock
     from flowverdict.app.observability import Observability
     from flowverdict.app.sources import IngestResult
-    from flowverdict.lifecycle.notifier import Outcome
     from flowverdict.lifecycle.store import AlertStore
+    from flowverdict.lifecycle.windows import DirtyWindow
 
 
 class HeldBack:
@@ -31,7 +31,7 @@ class HeldBack:
 
     @contextmanager
     def unless_read(self, source_id: str, name: str, feed: str) -> Iterator[None]:
-        """Hold back a source if reading it fails; recording it as read ends that.
+        """Hold back a source if reading it fails, until it is read and judged.
 
         Raises
         ------
@@ -51,36 +51,53 @@ class HeldBack:
                 raise
             raise
 
-    def unless_judged(
-        self, results: Collection[IngestResult], evaluate: Callable[[], Outcome]
-    ) -> Outcome:
-        """Evaluate; hold back the sources whose windows are not evaluated, or have to wait.
+    @contextmanager
+    def unless_signalled(self, results: Collection[IngestResult]) -> Iterator[None]:
+        """Hold back sources if their windows cannot be signalled.
 
         Raises
         ------
-        FlowVerdictError
-            As ``evaluate`` does, or ``StateError`` where that could not be noted.
+        StateError
+            That could not be noted. The reason why signalling failed is logged.
         """
         try:
-            outcome = evaluate()
+            yield
         except FlowVerdictError as error:
             try:
-                self._hold_back(results)
+                for result in results:
+                    if result.dirty:
+                        span = UnreadSpan.of_windows({window.window for window in result.dirty})
+                        self._note(result.source_id, result.feed, span)
             except StateError:
                 self._observability.event_failed(error)
                 raise
             raise
-        waiting = [
-            result for result in results if not result.partitions.isdisjoint(outcome.postponed)
-        ]
-        self._hold_back(waiting)
-        for result in results:
-            if result.came_again and result not in waiting:
-                self._store.release(result.source_id, result.feed)
-        return outcome
 
-    def _hold_back(self, results: Collection[IngestResult]) -> None:
-        for result in results:
-            if result.dirty:
-                span = UnreadSpan.of_windows({window.window for window in result.dirty})
-                self._store.hold_back(result.source_id, result.feed, span, int(self._clock()))
+    def not_judged(self, windows: Iterable[DirtyWindow]) -> None:
+        """Hold back what all feeds of the windows' places have shown in them.
+
+        Raises
+        ------
+        StateError
+            That could not be noted.
+        """
+        for window in windows:
+            self._note(_name_of(window), window.feed, UnreadSpan.of_windows({window.window}))
+
+    def judged(self, windows: Iterable[DirtyWindow]) -> None:
+        """End what ``not_judged`` began.
+
+        Raises
+        ------
+        StateError
+            That could not be noted.
+        """
+        for window in windows:
+            self._store.release(_name_of(window), window.feed)
+
+    def _note(self, name: str, feed: str, span: UnreadSpan) -> None:
+        self._store.hold_back(name, feed, span, int(self._clock()))
+
+
+def _name_of(window: DirtyWindow) -> str:
+    return f"window#{window.partition}#{window.window}"

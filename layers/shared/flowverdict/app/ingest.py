@@ -1,26 +1,24 @@
-"""Turn events into alerts: read each source once, store its evidence, evaluate the dirty windows.
+"""Turn events into evidence: read each source once, store its evidence, signal the dirty windows.
 
 A source is an S3 object or a CloudWatch Logs event. Which sources were read is recorded in the
-alert table, so a source that is delivered again is not read again; its windows are evaluated again,
+alert table, so a source that is delivered again is not read again; its windows are signalled again,
 because an earlier invocation may have ended in between.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from flowverdict.alerts.grouping import detections, group
 from flowverdict.app.deadlines import ReadDeadline
-from flowverdict.app.flow_log_queue import comes_soon
+from flowverdict.app.flow_log_queue import are_passing, comes_soon
 from flowverdict.app.held_back import HeldBack
-from flowverdict.app.sources import IngestResult, Readings, SourcePlace, postponed_errors
+from flowverdict.app.signals import FeedRead, SourceJudged
+from flowverdict.app.sources import IngestResult, Readings, SourcePlace
 from flowverdict.core.errors import (
     EmptyObjectError,
     FlowVerdictError,
@@ -46,43 +44,26 @@ from flowverdict.flowlog.s3_events import (
 from flowverdict.flows.evidence import Evidence
 from flowverdict.flows.read_source import read_log_events, read_object
 from flowverdict.lifecycle.feeds import end_of_windows
-from flowverdict.lifecycle.windows import DirtyWindow, WindowEvaluator, WindowFindings
-from flowverdict.verdict.batch import explain_flows
-from flowverdict.verdict.remediation.offers import OpenOffers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
-    from flowverdict.app.deadlines import BudgetedConfigSource, Clock
+    from flowverdict.app.deadlines import Clock
     from flowverdict.app.flow_log_queue import FlowLogQueue
     from flowverdict.app.observability import Observability
-    from flowverdict.core.availability import NotAvailable
+    from flowverdict.app.signals import Signal, Signals
     from flowverdict.flowlog.cloudwatch_logs import LogBatch
     from flowverdict.flowlog.ports import FormatSource, ObjectStore
-    from flowverdict.flows.collector import FlowCollector
-    from flowverdict.flows.model import RejectedFlow
     from flowverdict.flows.ports import EvidenceStore
     from flowverdict.flows.read_source import LogGroups, SourceRead
-    from flowverdict.lifecycle.feed_readings import FeedReadings
-    from flowverdict.lifecycle.state_machine import Intervals
     from flowverdict.lifecycle.store import AlertStore
-    from flowverdict.network.configuration import NetConfig
-    from flowverdict.network.ports import ConfigSource
-    from flowverdict.policy.model import Policy
-    from flowverdict.policy.source import PolicySource
-    from flowverdict.verdict.explanation import Explanation
-
-
-_LATEST_SWEEP = 86_400  # seconds
-# Lambda tries an asynchronous event again after one minute and after two more
-# (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html).
-_LAST_TRY_AFTER = 150
+    from flowverdict.lifecycle.windows import DirtyWindow, WindowMarks
 
 
 class IngestService:
-    """Reads each source once, stores its evidence, re-evaluates dirty windows and notifies.
+    """Reads each source once, stores its evidence and signals its windows.
 
     ``held_back`` takes the sources that cannot be read.
     """
@@ -90,23 +71,17 @@ class IngestService:
     def __init__(  # noqa: PLR0913 - what it is made of, each by its name
         self,
         *,
-        evaluator: WindowEvaluator,
         store: AlertStore,
-        feeds: FeedReadings,
-        intervals: Intervals,
+        marks: WindowMarks,
         evidence: EvidenceStore,
-        configs: Callable[[], BudgetedConfigSource],
-        policies: PolicySource | None,
+        signals: Signals,
         observability: Observability,
         clock: Clock = time.time,
     ) -> None:
-        self._evaluator = evaluator
         self._store = store
-        self._feeds = feeds
-        self._intervals = intervals
+        self._marks = marks
         self._evidence = evidence
-        self._configs = configs
-        self._policies = policies
+        self._signals = signals
         self._observability = observability
         self._clock = clock
         self.held_back = HeldBack(store, observability, clock)
@@ -117,13 +92,8 @@ class IngestService:
         name: str,
         place: SourcePlace,
         read: Callable[[int], SourceRead],
-        *,
-        can_wait: bool | None = None,
     ) -> IngestResult:
         """Read a source and store its evidence, unless that was done before.
-
-        ``can_wait`` says whether the source is delivered again soon if it fails; ``None`` to tell
-        it from the time since the source was first read.
 
         Raises
         ------
@@ -134,47 +104,39 @@ class IngestService:
         known = self._store.windows_of(source_id)
         if known is not None:
             self._observability.already_counted(name)
-            if can_wait is None:
-                can_wait = self._comes_again(source_id)
             return IngestResult(
                 source_id=source_id,
+                partition=place.partition,
                 counts=RecordCounts(),
-                dirty=frozenset(
-                    place.dirty(window, rejects=True, can_wait=can_wait) for window in known
-                ),
+                dirty=place.dirty(known),
+                with_rejects=frozenset(known),  # which of them have any is not known
                 feed=place.feed_name,
                 windows=frozenset(known),
-                came_again=True,
+                was_held_back=True,
             )
         source = read(self._store.seed())
         self._observability.read(source.reading)
         for window, evidence in source.windows.items():
             self._evidence.put(place.partition, window, source_id, evidence)
-        self._store.record_source(source_id, source.windows.keys(), int(self._clock()))
-        dirty = frozenset(
-            place.dirty(
-                window,
-                rejects=bool(evidence.flows.rejects) or any(evidence.flows.lost()),
-                can_wait=can_wait is not False,
-            )
-            for window, evidence in source.windows.items()
+        was_held_back = self._store.record_source(
+            source_id, source.windows.keys(), int(self._clock())
         )
         return IngestResult(
             source_id=source_id,
+            partition=place.partition,
             counts=source.reading.counts,
-            dirty=dirty,
+            dirty=place.dirty(source.windows),
+            with_rejects=frozenset(
+                window
+                for window, evidence in source.windows.items()
+                if evidence.flows.rejects or any(evidence.flows.lost())
+            ),
             feed=place.feed_name,
             windows=source.windows_read,
+            was_held_back=was_held_back,
         )
 
-    def _comes_again(self, source_id: str) -> bool:
-        """Return whether Lambda delivers an asynchronous event again if this try fails."""
-        read_at = self._store.read_at(source_id)
-        return read_at is not None and int(self._clock()) - read_at < _LAST_TRY_AFTER
-
-    def not_read(
-        self, source_id: str, name: str, place: SourcePlace, *, can_wait: bool = False
-    ) -> IngestResult:
+    def not_read(self, source_id: str, name: str, place: SourcePlace) -> IngestResult:
         """Store that a source could not be read, in the window that its name shows.
 
         What was not seen shows little there until the source is read, which replaces this evidence.
@@ -185,129 +147,75 @@ class IngestService:
             The evidence could not be stored.
         """
         first = time_of(name)
-        dirty = set[DirtyWindow]()
+        dirty: frozenset[DirtyWindow] = frozenset()
         if first is not None:
             window = first // WINDOW
             self._evidence.put(place.partition, window, source_id, Evidence.not_read(name))
-            dirty.add(place.dirty(window, rejects=False, can_wait=can_wait))
+            dirty = place.dirty([window])
         return IngestResult(
             source_id=source_id,
+            partition=place.partition,
             counts=RecordCounts(),
-            dirty=frozenset(dirty),
+            dirty=dirty,
             feed=place.feed_name,
             windows=frozenset(),
         )
 
-    def evaluate(self, results: Iterable[IngestResult]) -> frozenset[str]:
-        """Evaluate the dirty windows of all sources of an event, and send what is due.
+    def signal(self, results: Iterable[IngestResult]) -> None:
+        """Signal the windows of all sources of an event, and after them what was read.
 
-        Returns the partitions with windows that are postponed; their sources have to come again.
+        Raises
+        ------
+        FlowVerdictError
+            They could not be signalled; the sources are held back, and have to come again.
         """
-        now = int(self._clock())
         results = [*results]
-        counts, dirty = RecordCounts(), set[DirtyWindow]()
-        read: dict[str, int] = {}
-        partitions: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+        counts = RecordCounts()
         for result in results:
             counts.merge(result.counts)
-            dirty |= result.dirty
-            partitions[result.feed] |= result.partitions
-            end = end_of_windows(result.windows, now)
-            if end is not None:
-                read[result.feed] = max(end, read.get(result.feed, end))
-        configs = self._configs()
-        policy = (
-            None if self._policies is None else load_policy(self._policies, self._observability)
-        )
-
-        open_offers = OpenOffers(store=self._store, now=now, kept=_offered_for(self._intervals))
-
-        def explain(flows: FlowCollector, rejected: Sequence[RejectedFlow]) -> WindowFindings:
-            asked = _Asked(configs)
-            explanations = explain_flows(rejected, asked, open_offers)
-            findings = _findings(flows, explanations, policy, now)
-            return replace(findings, retry_helps=asked.retry_helps)
-
-        outcome = self.held_back.unless_judged(
-            results, partial(self._evaluator.evaluate, dirty, explain, now)
-        )
-        late = {feed for feed, places in partitions.items() if places & outcome.postponed}
-        self._feeds.note({feed: end for feed, end in read.items() if feed not in late}, now)
-        self._observability.rules_not_read(configs)
-        self._observability.rejected(outcome.flows)
-        if policy is not None:
-            self._observability.muted(outcome.muted_flows)
-        self._observability.finished(counts, outcome, self._clock())
-        return frozenset(outcome.postponed)
+        self._observability.counted(counts)
+        now = int(self._clock())
+        marked: defaultdict[str, set[int]] = defaultdict(set)
+        for result in results:
+            marked[result.partition] |= result.with_rejects
+        with self.held_back.unless_signalled(results):
+            for partition, numbers in sorted(marked.items()):
+                self._marks.mark(partition, numbers, now)
+            signals = _signals_of(results, now)
+            if signals:
+                self._signals.send(signals)
 
 
-def _offered_for(intervals: Intervals) -> int:
-    """Return for how many seconds an offer of a fix counts: longer than its alert may be open.
-
-    An alert ends after ``resolve``, without flow logs after ``repeat``, or with its digest, and the
-    sweep may be late.
-    """
-    return max(intervals.resolve, intervals.repeat) + intervals.digest + _LATEST_SWEEP
-
-
-def _findings(
-    flows: FlowCollector, explanations: Sequence[Explanation], policy: Policy | None, now: int
-) -> WindowFindings:
-    """Return what a window shows: what may become a message, and what the policy mutes."""
-    if policy is None:
-        return WindowFindings(detections=detections(explanations, flows))
-    sifted = policy.sift(explanations, datetime.fromtimestamp(now, tz=UTC))
-    found = detections(sifted.kept, flows)
-    allowed = [detection for detection in found if policy.allows(detection.notification.severity)]
-    muted = [*group(muted.explanation for muted in sifted.muted), *found]
-    return WindowFindings(
-        detections=allowed,
-        muted_flows=Counter(muted.place for muted in sifted.muted),
-        muted_alerts=frozenset(detection.notification.fingerprint for detection in muted)
-        - {detection.notification.fingerprint for detection in allowed},
-    )
-
-
-class _Asked:
-    """Reads configurations, and remembers whether another try may bring more of any of them."""
-
-    def __init__(self, configs: ConfigSource) -> None:
-        self._configs = configs
-        self.retry_helps = False
-
-    def read(
-        self,
-        account_id: str | None,
-        region: str | None,
-        flows: Sequence[RejectedFlow],
-        *,
-        seconds: float | None = None,
-    ) -> NetConfig | NotAvailable:
-        config = self._configs.read(account_id, region, flows, seconds=seconds)
-        self.retry_helps |= config.retry_helps
-        return config
-
-
-def load_policy(policies: PolicySource, observability: Observability) -> Policy:
-    """Return the policy in force, and report a document that cannot be used."""
-    reading = policies.current()
-    observability.policy_read(reading.problem)
-    return reading.policy
-
-
-def _are_passing(errors: Sequence[Exception]) -> bool:
-    return bool(errors) and all(
-        isinstance(error, FlowVerdictError) and error.passing for error in errors
-    )
+def _signals_of(results: Sequence[IngestResult], now: int) -> list[Signal]:
+    """Return the signals of sources: their windows first, then what holds once they are judged."""
+    windows = {window for result in results for window in result.dirty}
+    read: dict[tuple[str, str], int] = {}
+    for result in results:
+        end = end_of_windows(result.windows, now)
+        if end is not None:
+            name = result.partition, result.feed
+            read[name] = max(end, read.get(name, end))
+    return [
+        *sorted(windows, key=lambda window: (window.partition, window.window)),
+        *(
+            FeedRead(partition=partition, feed=feed, read_to=end)
+            for (partition, feed), end in sorted(read.items())
+        ),
+        *(
+            SourceJudged(partition=result.partition, feed=result.feed, source_id=result.source_id)
+            for result in results
+            if result.was_held_back
+        ),
+    ]
 
 
 class ClassifyObjects:
-    """Turns flow log objects that events name into alerts.
+    """Turns flow log objects that events name into evidence of windows, and signals these.
 
-    Events from a queue fail message by message: if one message names a broken object, the alerts of
-    the other messages are still sent. Any other event fails whole, and Lambda retries it. An object
-    is counted once, however often it is named. What its key says to be no flow log, and what is
-    empty, is counted and fails nothing.
+    Events from a queue fail message by message: if one message names a broken object, the windows
+    of the other messages are still signalled. Any other event fails whole, and Lambda retries it.
+    An object is counted once, however often it is named. What its key says to be no flow log, and
+    what is empty, is counted and fails nothing.
     """
 
     def __init__(
@@ -326,20 +234,20 @@ class ClassifyObjects:
         self._queue = queue
 
     def handle(self, event: dict[str, Any], seconds: float) -> PartialItemFailureResponse | None:
-        """Classify all objects of the event; for a queue's event, return the failed messages.
+        """Read all objects of the event; for a queue's event, return the failed messages.
 
-        Objects that cannot be read in time go back to the queue; what was read is evaluated.
+        Objects that cannot be read in time go back to the queue; what was read is signalled.
         ``seconds`` is the time that the invocation has left.
         """
         deadline = ReadDeadline(seconds)
         if is_sqs_event(event):
             return self._queue_messages(event, deadline)
         reading = self._read_objects(event, deadline, can_wait=None)
-        errors = (*reading.errors, *postponed_errors(self._service.evaluate(reading.results)))
-        for error in errors[1:]:
+        self._service.signal(reading.results)
+        for error in reading.errors[1:]:
             self._observability.event_failed(error)
-        if errors:
-            raise errors[0]
+        if reading.errors:
+            raise reading.errors[0]
         return None
 
     def _queue_messages(
@@ -350,30 +258,25 @@ class ClassifyObjects:
             message.message_id: self._read_message(message, deadline) for message in messages
         }
         try:
-            postponed = self._service.evaluate(
+            self._service.signal(
                 result for reading in readings.values() for result in reading.results
             )
         except FlowVerdictError as error:
-            if error.passing:
-                self._give_back_soon(messages)
+            if error.passing and self._queue is not None:
+                self._queue.give_back_soon(messages)
             raise
         failed = {
-            message_id: errors
-            for message_id, reading in readings.items()
-            if (errors := reading.errors_with(postponed))
+            message_id: reading.errors for message_id, reading in readings.items() if reading.errors
         }
         for message_id, errors in failed.items():
             for each in errors:
                 self._observability.message_failed(message_id, each)
-        self._give_back_soon(
-            message for message in messages if _are_passing(failed.get(message.message_id, ()))
-        )
+        if self._queue is not None:
+            self._queue.give_back_soon(
+                [message for message in messages if are_passing(failed.get(message.message_id, ()))]
+            )
         # What keeps failing ends in the DLQ.
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
-
-    def _give_back_soon(self, messages: Iterable[SQSRecord]) -> None:
-        if self._queue is not None:
-            self._queue.give_back_soon([message for message in messages if comes_soon(message)])
 
     def _read_message(self, message: SQSRecord, deadline: ReadDeadline) -> Readings:
         try:
@@ -406,7 +309,7 @@ class ClassifyObjects:
                 errors.append(NotAFlowLogError(ref.name, reason))
                 continue
             try:
-                results.append(self._ingest(ref, deadline, can_wait=can_wait))
+                results.append(self._ingest(ref, deadline))
             except EmptyObjectError:
                 self._observability.passed_over(ref.name, "it is empty")
             except ObjectError as error:
@@ -414,25 +317,22 @@ class ClassifyObjects:
                 if error.passing and can_wait is not False:
                     continue  # read in a minute: what it shows is not told twice until then
                 try:
-                    results.append(self._not_read(ref, can_wait=can_wait is not False))
+                    results.append(self._not_read(ref))
                 except FlowVerdictError as not_stored:
                     errors.append(not_stored)
             except Exception as error:  # noqa: BLE001 - raised or logged after the other objects
                 errors.append(error)
         return Readings(results=tuple(results), errors=tuple(errors))
 
-    def _not_read(self, ref: ObjectRef, *, can_wait: bool) -> IngestResult:
-        place = SourcePlace.of_object(ref.key)
-        return self._service.not_read(ref.source_id, ref.name, place, can_wait=can_wait)
+    def _not_read(self, ref: ObjectRef) -> IngestResult:
+        return self._service.not_read(ref.source_id, ref.name, SourcePlace.of_object(ref.key))
 
-    def _ingest(
-        self, ref: ObjectRef, deadline: ReadDeadline, *, can_wait: bool | None
-    ) -> IngestResult:
+    def _ingest(self, ref: ObjectRef, deadline: ReadDeadline) -> IngestResult:
         place = SourcePlace.of_object(ref.key)
         with self._service.held_back.unless_read(ref.source_id, ref.name, place.feed_name):
             deadline.check(ref.name)
             read = partial(self._read, ref, deadline)
-            return self._service.ingest(ref.source_id, ref.name, place, read, can_wait=can_wait)
+            return self._service.ingest(ref.source_id, ref.name, place, read)
 
     def _read(self, ref: ObjectRef, deadline: ReadDeadline, seed: int) -> SourceRead:
         with self._objects.open(ref) as stream:
@@ -445,7 +345,7 @@ class ClassifyObjects:
 
 
 class ClassifyLogEvents:
-    """Turns flow log records of a CloudWatch Logs subscription into alerts.
+    """Turns records of a CloudWatch Logs subscription into evidence, and signals its windows.
 
     A failure fails the event, and Lambda retries it.
     """
@@ -464,7 +364,7 @@ class ClassifyLogEvents:
         self._region = region
 
     def handle(self, event: dict[str, Any], _seconds: float) -> None:
-        """Classify the records of the event."""
+        """Read the records of the event."""
         logs = decode(event)
         if logs is None:
             self._observability.logger.info("control message, nothing to do")
@@ -475,8 +375,7 @@ class ClassifyLogEvents:
             result = self._service.ingest(
                 logs.source_id, logs.name, place, partial(self._read, logs, origin)
             )
-        for error in postponed_errors(self._service.evaluate([result])):
-            raise error
+        self._service.signal([result])
 
     def _read(self, logs: LogBatch, origin: Origin, seed: int) -> SourceRead:
         formats = self._formats.formats(logs.log_group)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.data_classes import SNSEvent
 
 from flowverdict.alerts.codec import notification_from_json
+from flowverdict.app.message_settings import log_unknown_zone, message_settings
 from flowverdict.app.observability import LogCount, Observability
 from flowverdict.app.webhook_address import SecretReference, WebhookAddress
 from flowverdict.core.errors import EnvelopeError, WebhookRefusedError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from flowverdict.alerts.model import Notification
+    from flowverdict.delivery.message_settings import MessageSettings
     from flowverdict.delivery.webhook import Channel
 
 
@@ -35,6 +37,7 @@ class NotifyChannel:
     channel: Channel
     address: WebhookAddress
     observability: Observability
+    settings: MessageSettings
 
     def handle(self, event: dict[str, Any], _seconds: float) -> None:
         """Post every notification of the event.
@@ -62,13 +65,13 @@ class NotifyChannel:
     def _post(self, notification: Notification) -> None:
         address = self.address.read()
         try:
-            Webhook(self.channel, address).post(notification)
+            Webhook(self.channel, address, settings=self.settings).post(notification)
         except WebhookRefusedError:
             # The webhook may have been replaced since its address was read.
             fresh = self.address.read(afresh=True)
             if fresh == address:
                 raise
-            Webhook(self.channel, fresh).post(notification)
+            Webhook(self.channel, fresh, settings=self.settings).post(notification)
         self.observability.note(LogCount.MESSAGES_POSTED)
         about = {
             "fingerprint": notification.fingerprint,
@@ -98,13 +101,16 @@ def notify_channel(
     Raises
     ------
     SettingsError
-        The variable is missing or not a reference.
+        The variable is missing or not a reference, or a setting of the messages is wrong.
     """
     reference = SecretReference.from_environment(environment, variable)
     observability = Observability(service)
+    settings = message_settings(environment)
+    log_unknown_zone(settings, observability.logger)
     notify = NotifyChannel(
         channel=channel,
         address=WebhookAddress(reference),
         observability=observability,
+        settings=settings,
     )
     return observability.wrap(notify.handle)

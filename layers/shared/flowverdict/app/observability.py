@@ -87,8 +87,7 @@ VERDICTS: Final = "verdicts"  # field of that line: rejected flows by verdict, w
 # them with the template.
 ZEROS: Final = frozenset(
     {
-        ("classify_s3", Metric.RULES_NOT_READ),
-        ("classify_cloudwatch_logs", Metric.RULES_NOT_READ),
+        ("evaluate_windows", Metric.RULES_NOT_READ),
     }
 )
 
@@ -214,11 +213,8 @@ class Observability:
         self.note(LogCount.PASSED_OVER)
         self.logger.info("not a flow log, passed over", extra={"source": name, "reason": reason})
 
-    def finished(self, counts: RecordCounts, outcome: Outcome, now: float) -> None:
-        """Measure the records of a batch, its messages, and their lag.
-
-        ``now`` is Unix seconds. The lag is the time from the last record to the message.
-        """
+    def counted(self, counts: RecordCounts) -> None:
+        """Measure the records of a batch."""
         for name, value in (
             (Metric.RECORDS_READ, counts.records),
             (Metric.RECORDS_MALFORMED, counts.malformed.total()),
@@ -226,6 +222,12 @@ class Observability:
         ):
             self.count(name, value)
         self.note(LogCount.RECORDS_REJECTED, counts.rejected)
+
+    def told(self, outcome: Outcome, now: float) -> None:
+        """Measure the messages of an evaluation, and their lag.
+
+        ``now`` is Unix seconds. The lag is the time from the last record to the message.
+        """
         for notification in outcome.notified:
             if notification.last_seen is not None:
                 # Clocks differ: a record may end in the future.
@@ -330,6 +332,10 @@ class Observability:
                 "pending": subscriptions.pending,
             },
         )
+
+    def route_refused(self, topic_arn: str, reason: str) -> None:
+        """Log that an owner's topic did not take a text, which the email topic got then."""
+        self.logger.error("owner's topic not usable", extra={"topic": topic_arn, "reason": reason})
 
     def not_counted(self, error: Exception) -> None:
         """Log why the subscriptions of a topic are not known; no alert depends on it."""

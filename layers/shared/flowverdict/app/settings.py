@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from flowverdict.app.message_settings import message_settings
 from flowverdict.core.errors import FormatError, SettingsError
+from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
 from flowverdict.flowlog.line_reader import header_format
 from flowverdict.flowlog.records import RecordFormat
 from flowverdict.lifecycle.rate_limit import HOUR
@@ -22,7 +24,7 @@ _TOPIC_ARN = re.compile(
 )
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_QUEUE_URL = re.compile(r"https?://[A-Za-z0-9.:-]+/\d{12}/[A-Za-z0-9_-]{1,80}")
+_QUEUE_URL = re.compile(r"https?://[A-Za-z0-9.:-]+/\d{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?")
 _POLICY = re.compile(
     r"ssm:/?[A-Za-z0-9_./-]{1,1011}|appconfig:[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}"
 )
@@ -30,6 +32,7 @@ _ROLE_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
 # A person reads a message in two minutes, and nobody reads more in an hour. The topic, email (10 a
 # second) and chat take far more.
 MESSAGES_PER_HOUR = 30
+SIGNAL_DELAY = 90  # seconds, as in the template
 _ACCOUNTS = re.compile(r"\d{12}(,\d{12})*")
 _ORGANIZATION = re.compile(r"o-[a-z0-9]{10,32}")
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9+=,.@:/-]{2,1224}")
@@ -64,6 +67,11 @@ class Settings:
         function that reads none.
     queue_url
         ``QUEUE_URL``: the SQS queue that messages come from; ``None`` for a function without one.
+    signal_queue_url
+        ``SIGNAL_QUEUE_URL``: the FIFO queue that windows are signalled with; ``None`` for a
+        function that signals none.
+    signal_delay
+        ``SIGNAL_DELAY_SECONDS``: the delay of that queue.
     intervals
         ``REPEAT_MINUTES``, ``RESOLVE_MINUTES``, ``DIGEST_HOURS``: how long things take; and
         ``FUNCTION_SECONDS``: the time-outs of the functions that send alerts, with blanks between
@@ -90,6 +98,8 @@ class Settings:
     reader_organization
         ``READER_ORGANIZATION``: the organization outside which IAM lets no role be assumed;
         ``None`` if it is not known.
+    messages
+        The time zone of messages, and where their links lead (``app.message_settings``).
     missing
         ``MISSING``: what the stack's parameters leave out, with blanks between the words.
         Subscriptions and flow logs that are made outside the stack may stand in for it.
@@ -102,6 +112,8 @@ class Settings:
     alert_table: str
     evidence_bucket: str | None
     queue_url: str | None
+    signal_queue_url: str | None
+    signal_delay: int
     intervals: Intervals
     messages_per_hour: int
     policy: str | None
@@ -113,6 +125,7 @@ class Settings:
     reader_external_id: str | None
     reader_accounts: frozenset[str] = frozenset()
     reader_organization: str | None = None
+    messages: MessageSettings = DEFAULTS
     missing: tuple[Missing, ...] = ()
 
     @classmethod
@@ -144,6 +157,10 @@ class Settings:
                 environment, "EVIDENCE_BUCKET", _BUCKET, "an S3 bucket's name"
             ),
             queue_url=_matching(environment, "QUEUE_URL", _QUEUE_URL, "an SQS queue's address"),
+            signal_queue_url=_matching(
+                environment, "SIGNAL_QUEUE_URL", _QUEUE_URL, "an SQS queue's address"
+            ),
+            signal_delay=_number(environment, "SIGNAL_DELAY_SECONDS", SIGNAL_DELAY),
             intervals=Intervals(
                 repeat=60 * _number(environment, "REPEAT_MINUTES", Intervals().repeat // 60),
                 resolve=60 * _number(environment, "RESOLVE_MINUTES", Intervals().resolve // 60),
@@ -176,6 +193,7 @@ class Settings:
             reader_organization=_matching(
                 environment, "READER_ORGANIZATION", _ORGANIZATION, "the id of an organization"
             ),
+            messages=message_settings(environment),
             missing=_missing(environment.get("MISSING", "")),
         )
 

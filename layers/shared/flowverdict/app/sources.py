@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowverdict.core.errors import PostponedError
 from flowverdict.flowlog.object_key import flow_log_of, origin_of
 from flowverdict.flows.read_source import partition_key
 from flowverdict.lifecycle.feeds import feed_name
 from flowverdict.lifecycle.windows import DirtyWindow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from flowverdict.flowlog.object_key import Origin
     from flowverdict.flowlog.record_counts import RecordCounts
 
@@ -50,14 +51,11 @@ class SourcePlace:
         """The name of the feed that the source is of."""
         return feed_name(self.feed, self.flow_log_id)
 
-    def dirty(self, window: int, *, rejects: bool, can_wait: bool = False) -> DirtyWindow:
-        """Return a window of which the source has evidence."""
-        return DirtyWindow(
-            partition=self.partition,
-            window=window,
-            rejects=rejects,
-            feed=self.feed,
-            can_wait=can_wait,
+    def dirty(self, windows: Iterable[int]) -> frozenset[DirtyWindow]:
+        """Return windows of which the source has evidence."""
+        return frozenset(
+            DirtyWindow(partition=self.partition, window=window, feed=self.feed)
+            for window in windows
         )
 
 
@@ -69,25 +67,26 @@ class IngestResult:
     ----------
     source_id
         Identifies the source.
+    partition
+        The place of the windows.
+    with_rejects
+        The windows that it may have rejected flows or lost records of.
     feed
         The name of the source's feed.
     windows
         The windows that its records ended in, those without traffic among them.
-    came_again
-        Whether it was read before.
+    was_held_back
+        Whether it may be held back until its windows are judged.
     """
 
     source_id: str
+    partition: str
     counts: RecordCounts
     dirty: frozenset[DirtyWindow]
     feed: str
     windows: frozenset[int]
-    came_again: bool = False
-
-    @property
-    def partitions(self) -> frozenset[str]:
-        """The partitions of the windows."""
-        return frozenset(window.partition for window in self.dirty)
+    with_rejects: frozenset[int] = frozenset()
+    was_held_back: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,20 +95,3 @@ class Readings:
 
     results: tuple[IngestResult, ...] = ()
     errors: tuple[Exception, ...] = ()
-
-    def errors_with(self, postponed: frozenset[str]) -> tuple[Exception, ...]:
-        """Return the errors, with one more if windows of these partitions had to be postponed."""
-        own = frozenset().union(*(result.partitions for result in self.results))
-        return (*self.errors, *postponed_errors(own & postponed))
-
-
-def postponed_errors(partitions: frozenset[str]) -> tuple[PostponedError, ...]:
-    """Return an error if windows of these partitions had to be postponed."""
-    if not partitions:
-        return ()
-    return (
-        PostponedError(
-            f"{', '.join(sorted(partitions))}: the rules cannot be read for now; what was told "
-            "with them stands, and the source is judged again soon"
-        ),
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowverdict.app.ingest import load_policy
+from flowverdict.app.evaluate import load_policy
 from flowverdict.core.errors import DeliveryError
 from flowverdict.flowlog.s3_events import scheduled_at
 

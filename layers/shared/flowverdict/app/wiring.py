@@ -13,10 +13,13 @@ import boto3
 from botocore.config import Config
 
 from flowverdict.app.deadlines import BudgetedConfigSource
+from flowverdict.app.evaluate import EvaluateWindows
 from flowverdict.app.flow_log_queue import FlowLogQueue
 from flowverdict.app.ingest import ClassifyLogEvents, ClassifyObjects, IngestService
+from flowverdict.app.message_settings import log_unknown_zone
 from flowverdict.app.observability import Observability
 from flowverdict.app.settings import Settings
+from flowverdict.app.signals import SqsSignals
 from flowverdict.app.sweep import SweepAlerts
 from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import SettingsError
@@ -31,7 +34,7 @@ from flowverdict.lifecycle.accepted_traffic import AcceptedInEvidence
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.feed_readings import FeedReadings
 from flowverdict.lifecycle.manager import AlertManager
-from flowverdict.lifecycle.windows import WindowEvaluator
+from flowverdict.lifecycle.windows import WindowEvaluator, WindowMarks
 from flowverdict.network.ec2 import Ec2Config
 from flowverdict.network.ec2_clients import ReaderRole, client_factory
 from flowverdict.policy.last_good import LastGoodPolicy
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from flowverdict.alerts.model import Notification
     from flowverdict.flowlog.ports import FormatSource
     from flowverdict.lifecycle.accepted_traffic import AcceptedTraffic
     from flowverdict.lifecycle.store import AlertStore
@@ -65,10 +69,7 @@ def classify_s3(environment: Mapping[str, str]) -> LambdaHandler:
         region=settings.region,
         assumed=DEFAULT_FORMATS if settings.log_format is None else (settings.log_format,),
     )
-    queue = None
-    if settings.queue_url is not None:
-        client = boto3.client("sqs", config=_CLIENT_CONFIG)
-        queue = FlowLogQueue(client, settings.queue_url, observability.logger)
+    queue = _queue(settings, observability)
     service = _service(settings, observability)
     return observability.wrap(
         ClassifyObjects(objects, service, observability, queue, log_groups=log_groups).handle
@@ -89,26 +90,50 @@ def classify_cloudwatch_logs(environment: Mapping[str, str]) -> LambdaHandler:
     )
 
 
+def evaluate_windows(environment: Mapping[str, str]) -> LambdaHandler:
+    """Build the function ``evaluate_windows``; raises ``SettingsError`` for a wrong environment."""
+    settings = Settings.from_environment(environment)
+    observability = Observability("evaluate_windows")
+    log_unknown_zone(settings.messages, observability.logger)
+    collect_rarely()
+    store = _store(settings, observability)
+    policies = _policies(settings, _table_client())
+    manager = _manager(settings, store, policies, observability)
+    evaluator = WindowEvaluator(
+        _evidence(settings, observability), store, manager, settings.intervals
+    )
+    evaluate = EvaluateWindows(
+        evaluator=evaluator,
+        store=store,
+        feeds=FeedReadings(store, settings.intervals),
+        intervals=settings.intervals,
+        configs=_configs(settings, observability),
+        policies=policies,
+        observability=observability,
+        queue=_queue(settings, observability),
+    )
+    return observability.wrap(evaluate.handle)
+
+
 def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
     """Build the function ``sweep_alerts``; raises ``SettingsError`` for a wrong environment."""
     settings = Settings.from_environment(environment)
     observability = Observability("sweep_alerts")
+    log_unknown_zone(settings.messages, observability.logger)
     for missing in settings.missing:
         observability.missing(missing)
-    client = _table_client()
-    store = DynamoDbStore(
-        client, settings.alert_table, on_unreadable=observability.state_unreadable
-    )
+    store = _store(settings, observability)
     accepted = None
     if settings.evidence_bucket is not None:
         accepted = AcceptedInEvidence(
-            _evidence(settings.evidence_bucket, observability), observability.evidence_unreadable
+            _evidence(settings, observability), observability.evidence_unreadable
         )
     sns = reject_malformed_responses(boto3.client("sns", config=_CLIENT_CONFIG))
+    policies = _policies(settings, _table_client())
     sweep = SweepAlerts(
-        _manager(settings, store, accepted),
+        _manager(settings, store, policies, observability, accepted),
         _configs(settings, observability),
-        _policies(settings, client),
+        policies,
         observability,
         [
             partial(subscriptions_of, sns, topic_arn)
@@ -119,6 +144,13 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
     return observability.wrap(sweep.handle)
 
 
+def _queue(settings: Settings, observability: Observability) -> FlowLogQueue | None:
+    if settings.queue_url is None:
+        return None
+    client = boto3.client("sqs", config=_CLIENT_CONFIG)
+    return FlowLogQueue(client, settings.queue_url, observability.logger)
+
+
 def _formats(settings: Settings, observability: Observability) -> FormatSource:
     if settings.log_format is not None:
         return FixedFormat(settings.log_format)
@@ -127,29 +159,34 @@ def _formats(settings: Settings, observability: Observability) -> FormatSource:
 
 def _service(settings: Settings, observability: Observability) -> IngestService:
     collect_rarely()
-    if settings.evidence_bucket is None:
-        raise SettingsError("EVIDENCE_BUCKET: missing; an S3 bucket's name is needed")
-    client = _table_client()
-    store = DynamoDbStore(
-        client, settings.alert_table, on_unreadable=observability.state_unreadable
+    if settings.signal_queue_url is None:
+        raise SettingsError("SIGNAL_QUEUE_URL: missing; an SQS queue's address is needed")
+    store = _store(settings, observability)
+    signals = SqsSignals(
+        boto3.client("sqs", config=_CLIENT_CONFIG),
+        settings.signal_queue_url,
+        settings.signal_delay,
     )
-    manager = _manager(settings, store)
-    evidence = _evidence(settings.evidence_bucket, observability)
     return IngestService(
-        evaluator=WindowEvaluator(evidence, store, manager, settings.intervals),
         store=store,
-        feeds=FeedReadings(store, settings.intervals),
-        intervals=settings.intervals,
-        evidence=evidence,
-        configs=_configs(settings, observability),
-        policies=_policies(settings, client),
+        marks=WindowMarks(store, settings.intervals),
+        evidence=_evidence(settings, observability),
+        signals=signals,
         observability=observability,
     )
 
 
-def _evidence(bucket: str, observability: Observability) -> S3Evidence:
+def _store(settings: Settings, observability: Observability) -> DynamoDbStore:
+    return DynamoDbStore(
+        _table_client(), settings.alert_table, on_unreadable=observability.state_unreadable
+    )
+
+
+def _evidence(settings: Settings, observability: Observability) -> S3Evidence:
+    if settings.evidence_bucket is None:
+        raise SettingsError("EVIDENCE_BUCKET: missing; an S3 bucket's name is needed")
     client = boto3.client("s3", config=_CLIENT_CONFIG)
-    return S3Evidence(client, bucket, observability.evidence_unreadable)
+    return S3Evidence(client, settings.evidence_bucket, observability.evidence_unreadable)
 
 
 def _policies(settings: Settings, client: DynamoDBClient) -> PolicySource | None:
@@ -164,13 +201,24 @@ def _table_client() -> DynamoDBClient:
 
 
 def _manager(
-    settings: Settings, store: AlertStore, accepted: AcceptedTraffic | None = None
+    settings: Settings,
+    store: AlertStore,
+    policies: PolicySource | None,
+    observability: Observability,
+    accepted: AcceptedTraffic | None = None,
 ) -> AlertManager:
+    def owners_topic(notification: Notification) -> str | None:
+        found = None if policies is None else policies.current().policy.route_of(notification)
+        return None if found is None else found[1].topic
+
     topics = SnsTopics(
         boto3.client("sns", config=_CLIENT_CONFIG),
         settings.alert_topic_arn,
         settings.email_topic_arn,
         settings.chat_topic_arn,
+        settings.messages,
+        owners_topic=owners_topic,
+        on_refused=observability.route_refused,
     )
     return AlertManager(
         store,

@@ -137,6 +137,12 @@ class PostponedError(FlowVerdictError):
     passing = True
 
 
+class SignalError(FlowVerdictError):
+    """Windows could not be signalled for evaluation; another try may succeed."""
+
+    passing = True
+
+
 class EvidenceError(FlowVerdictError):
     """Stored evidence could not be read or written; another try may succeed."""
 

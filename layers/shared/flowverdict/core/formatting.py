@@ -31,6 +31,12 @@ def isoformat(seconds: int | None) -> str | None:
     )
 
 
+def day_and_minute(moment: datetime) -> str:
+    """Return a moment as ``22 Nov 12:07Z``: what is read later needs the day and the zone."""
+    utc = moment.astimezone(UTC)
+    return f"{utc.day} {utc:%b %H:%MZ}"
+
+
 def cut(text: str) -> str:
     """Return at most ``MAX_TEXT`` characters of the text; a cut text ends in ``...``."""
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}..."

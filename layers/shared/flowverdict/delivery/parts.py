@@ -15,6 +15,7 @@ _DROP_FIRST = (
     "remote addresses",
     "what this explains",
     "evidence",
+    "details",
     "next steps",
     "fix",
 )

@@ -11,6 +11,7 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
 from flowverdict.delivery.renderers import slack
 from flowverdict.delivery.webhook import Channel
 
@@ -22,9 +23,9 @@ _RENEW = "make a new webhook in Slack and store its address where this address i
 _OTHER_CHANNEL = "have the app allowed, or choose another channel"
 
 
-def _message(notification: Notification) -> dict[str, object]:
+def _message(notification: Notification, settings: MessageSettings = DEFAULTS) -> dict[str, object]:
     # Slack would show a preview of each linked page.
-    return slack.message(notification) | {"unfurl_links": False, "unfurl_media": False}
+    return slack.message(notification, settings) | {"unfurl_links": False, "unfurl_media": False}
 
 
 def _is_accepted(status: int, body: str) -> bool:

@@ -16,10 +16,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from flowverdict.alerts.model import Alert
 from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import DeliveryError
+from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
 from flowverdict.delivery.renderers import amazon_q, email
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sns.type_defs import MessageAttributeValueTypeDef
@@ -75,6 +76,14 @@ def subscriptions_of(client: SNSClient, topic_arn: str) -> Subscriptions:
         raise DeliveryError(f"{topic_arn}: subscriptions not counted: {error}") from error
 
 
+def _no_owner(_: Notification) -> None:
+    """Return no topic."""
+
+
+def _ignore(topic_arn: str, reason: str) -> None:
+    """Report nothing."""
+
+
 class SnsTopics:
     """The topics of alerts and notices.
 
@@ -88,19 +97,34 @@ class SnsTopics:
         Receives the text of an email with its subject; ``None`` for no email.
     chat_topic_arn
         Receives custom notifications of Amazon Q Developer in chat applications; ``None`` for none.
+    settings
+        The time zone of the mail, and where its links lead.
+    owners_topic
+        Returns the ARN of the topic that gets the text in place of the email topic; ``None`` for
+        what no owner gets. A topic that does not take the text costs nobody a message: the email
+        topic gets the text then.
+    on_refused
+        Called with an owner's topic and the reason where the topic did not take a text.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a topic for each form, each by its name
         self,
         client: SNSClient,
         alert_topic_arn: str,
         email_topic_arn: str | None = None,
         chat_topic_arn: str | None = None,
+        settings: MessageSettings = DEFAULTS,
+        *,
+        owners_topic: Callable[[Notification], str | None] = _no_owner,
+        on_refused: Callable[[str, str], None] = _ignore,
     ) -> None:
         self._client = reject_malformed_responses(client)
         self._alert_topic_arn = alert_topic_arn
         self._email_topic_arn = email_topic_arn
         self._chat_topic_arn = chat_topic_arn
+        self._owners_topic = owners_topic
+        self._on_refused = on_refused
+        self._settings = settings
 
     def publish(self, notification: Notification) -> None:
         """Publish one notification to every topic.
@@ -112,10 +136,24 @@ class SnsTopics:
             accepted it.
         """
         self._send(self._alert_topic_arn, notification, notification.to_json())
-        if self._email_topic_arn is not None:
-            self._send(self._email_topic_arn, notification, email.body(notification))
+        if not self._is_sent_to_owner(notification) and self._email_topic_arn is not None:
+            self._send(
+                self._email_topic_arn, notification, email.body(notification, self._settings)
+            )
         if self._chat_topic_arn is not None:
             self._send(self._chat_topic_arn, notification, amazon_q.render(notification))
+
+    def _is_sent_to_owner(self, notification: Notification) -> bool:
+        """Send the text to the topic of its owner, if it has one; return whether that took it."""
+        topic_arn = self._owners_topic(notification)
+        if topic_arn is None:
+            return False
+        try:
+            self._send(topic_arn, notification, email.body(notification, self._settings))
+        except DeliveryError as error:
+            self._on_refused(topic_arn, str(error))
+            return False
+        return True
 
     def _send(self, topic_arn: str, notification: Notification, message: str) -> None:
         try:

@@ -8,16 +8,20 @@ that text through ``untrusted.one_line`` first.
 from __future__ import annotations
 
 import re
+from datetime import UTC
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from flowverdict.alerts.ending import Ending
+from flowverdict.alerts.lead import lead
 from flowverdict.alerts.model import Alert, Kind, Status
-from flowverdict.core.formatting import counted, isoformat
+from flowverdict.core.formatting import counted
 from flowverdict.core.untrusted import one_line
+from flowverdict.delivery.times import span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import tzinfo
 
     from flowverdict.alerts.model import Notice, Notification, RemediationText, Remote
 
@@ -74,10 +78,16 @@ def confidence_in_words(alert: Alert) -> str:
     return f"at least {alert.confidence}: {levels} of {alert.flows:,} flows"
 
 
-def when(notification: Notification) -> str:
-    """Return the time range of the records."""
-    first, last = isoformat(notification.first_seen), isoformat(notification.last_seen)
-    return f"{first or 'unknown'} to {last or 'unknown'}"
+def heading(notification: Notification, *, brief: bool = False) -> str:
+    """Return what happened in one line, by names; of a notice its title."""
+    return (
+        lead(notification, brief=brief) if isinstance(notification, Alert) else notification.title
+    )
+
+
+def when(notification: Notification, zone: tzinfo = UTC) -> str:
+    """Return the time range of the records: ``22 Nov 2026 12:00:05 to 12:00:25 UTC``."""
+    return span(notification.first_seen, notification.last_seen, zone)
 
 
 def how_much(alert: Alert) -> str:
@@ -91,22 +101,22 @@ def how_much(alert: Alert) -> str:
     return ", ".join(counted(count, noun) for count, noun in totals)
 
 
-def facts(notification: Notification) -> dict[str, str]:
+def facts(notification: Notification, zone: tzinfo = UTC) -> dict[str, str]:
     """Return what is known about a notification, by the label that people read.
 
     An alert always has ``Severity``, ``Verdict``, ``Service``, ``Where``, ``When`` and ``How
-    much``; ``From/to``, ``Path`` and ``Owner`` where they are known. A notice always has
-    ``Severity``; ``Where`` and ``When`` where they are known. A renderer chooses the labels and
-    their order (``chosen``).
+    much``; ``From/to``, ``Path``, ``Names`` and ``Owner`` where they are known. A
+    notice always has ``Severity``; ``Where`` and ``When`` where they are known. A renderer chooses
+    the labels and their order (``chosen``).
     """
     found = {"Severity": f"{notification.severity} - {notification.severity_reason}"}
     if not isinstance(notification, Alert):
-        return found | _place_and_time(notification)
+        return found | _place_and_time(notification, zone)
     found |= {
         "Verdict": f"{notification.verdict_caption} ({confidence_in_words(notification)})",
         "Service": notification.service,
         "Where": notification.scope,
-        "When": when(notification),
+        "When": when(notification, zone),
         "How much": how_much(notification),
     }
     if notification.local_end is not None:
@@ -121,44 +131,82 @@ def facts(notification: Notification) -> dict[str, str]:
         found["Path"] = "; ".join([path, *notification.notes])
     elif notification.notes:
         found["Path"] = "; ".join(notification.notes)
+    shown = {*notification.interfaces}  # ``From/to`` has the name of the interface
+    if names := [f"{key} is {name}" for key, name in notification.names if key not in shown]:
+        found["Names"] = ", ".join(names)
     if notification.owners:
         found["Owner"] = ", ".join(f"{name} {value}" for name, value in notification.owners)
     return found
 
 
-def _place_and_time(notice: Notice) -> dict[str, str]:
+def _place_and_time(notice: Notice, zone: tzinfo) -> dict[str, str]:
     found = {}
     if notice.interfaces or notice.account_id is not None:
         found["Where"] = notice.scope
     if notice.first_seen is not None:
-        found["When"] = when(notice)
+        found["When"] = when(notice, zone)
     return found
 
 
-# The order of facts in a chat message. An alert that has ended shows only where, how much and when.
-CHAT_FACTS = (
-    *("Severity", "Verdict", "Where", "Service", "How much", "When"),
-    *("From/to", "Path", "Owner"),
-)
-ENDED_FACTS = ("Where", "How much", "When")
+# What a reader needs before the fix, and what comes last, small: ids, and words on the words.
+FIRST_FACTS = ("When", "How much", "Severity", "Verdict", "Owner")
+LAST_FACTS = ("From/to", "Path", "Service", "Where", "Names")
+ENDED_FACTS = ("When", "How much", "Where")
+NOTICE_FACTS = ("Severity", "When", "Where")
 
 
-def chat_facts(notification: Notification) -> list[tuple[str, str]]:
-    """Return the facts that a chat message shows, in their order.
-
-    A digest covers alerts of all severities, so it shows none.
-    """
-    labels: Sequence[str] = CHAT_FACTS
-    if isinstance(notification, Alert) and notification.is_over:
-        labels = ENDED_FACTS
-    elif notification.kind is Kind.DIGEST:
-        labels = CHAT_FACTS[1:]
-    return chosen(facts(notification), labels)
+def notice_facts(notice: Notice, zone: tzinfo = UTC) -> list[tuple[str, str]]:
+    """Return the facts of a notice; a digest covers alerts of all severities, so it shows none."""
+    labels = NOTICE_FACTS[1:] if notice.kind is Kind.DIGEST else NOTICE_FACTS
+    return chosen(facts(notice, zone), labels)
 
 
 def chosen(found: dict[str, str], labels: Sequence[str]) -> list[tuple[str, str]]:
     """Return the facts with these labels, in the order of the labels, where they are known."""
     return [(label, found[label]) for label in labels if label in found]
+
+
+# The evidence that decides, by verdict: it is read first.
+_DECIDES: Mapping[str, tuple[str, ...]] = {
+    "network-acl": ("network-acl-denies", "tcp-syn-ack", "request-accepted"),
+    "security-group": ("security-groups-deny",),
+    "network-acl-and-security-group": ("network-acl-denies", "security-groups-deny"),
+    "network-acl-or-security-group": ("rules-unclear", "rules-not-read"),
+    "block-public-access": ("reject-reason", "block-public-access-on"),
+    "encryption-controls": ("reject-reason", "encryption-status"),
+    "closed-connection": ("connection-ended", "tcp-late-packet", "connection-accepted"),
+    "rules-allow": ("network-acl-allows", "security-groups-allow"),
+    "undetermined": ("conflict", "rules-unclear"),
+}
+# Evidence that holds for most flows, whatever rejected them: it is read last.
+_BACKGROUND = {"reject-reason", "private-addresses", "not-a-connection", "no-endpoint"}
+
+
+def reasons(alert: Alert) -> list[str]:
+    """Return the evidence as sentences: what decides first, what rules out others last."""
+    decides = _DECIDES.get(alert.verdict, ())
+
+    def rank(kind: str) -> int:
+        if kind in decides:
+            return decides.index(kind)
+        return len(decides) + (1 if kind in _BACKGROUND else 0)
+
+    return [item.detail for item in sorted(alert.evidence, key=lambda item: rank(item.kind))]
+
+
+_FINGERPRINT = re.compile(r"[0-9a-f]{32}")
+# A digest and the limit of an hour are about no problem that could be looked up or silenced.
+_NOT_STORED_BY_NAME = {Kind.DIGEST, Kind.RATE_LIMITED}
+
+
+def way_back(notification: Notification) -> list[str]:
+    """Return the commands that look the problem up and silence it; what is over is not silenced."""
+    fingerprint = notification.fingerprint
+    if notification.kind in _NOT_STORED_BY_NAME or not _FINGERPRINT.fullmatch(fingerprint):
+        return []
+    show = f"flowverdict alerts show {fingerprint}"
+    silence = f'flowverdict alerts silence {fingerprint} --for 4h --reason "..."'
+    return [show] if notification.is_over else [show, silence]
 
 
 def remotes_heading(alert: Alert) -> str:

@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
 from time import monotonic, sleep
-from typing import IO, TYPE_CHECKING, cast, override
+from typing import IO, TYPE_CHECKING, Protocol, cast, override
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from flowverdict.core.errors import DeliveryError, WebhookRefusedError
+from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,6 +51,16 @@ _SECONDS = re.compile(r"[0-9]{1,6}")
 # not among these: the message may be in the channel already.
 _NOT_DELIVERED = (URLError, ConnectionResetError, http.client.RemoteDisconnected)
 _FAULTS = frozenset({HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE})
+
+
+class RendersMessage(Protocol):
+    """Renders a notification as the JSON object to post."""
+
+    def __call__(
+        self, notification: Notification, settings: MessageSettings = DEFAULTS
+    ) -> Mapping[str, object]:
+        """Return the message."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +91,7 @@ class Channel:
     """
 
     title: str
-    message: Callable[[Notification], Mapping[str, object]]
+    message: RendersMessage
     is_accepted: Callable[[int, str], bool]
     error_code: Callable[[str], str]
     refusals: frozenset[int]
@@ -140,6 +151,8 @@ class Webhook:
         For connecting, and for each read of the answer.
     longest_wait
         Seconds that a ``Retry-After`` may ask for.
+    settings
+        The time zone of the messages, and where their links lead.
 
     Raises
     ------
@@ -154,6 +167,7 @@ class Webhook:
         *,
         timeout_seconds: int = TIMEOUT_SECONDS,
         longest_wait: int = LONGEST_WAIT_SECONDS,
+        settings: MessageSettings = DEFAULTS,
     ) -> None:
         if not is_webhook_address(address):
             raise DeliveryError(f"the {channel.title} webhook's address is not an https address")
@@ -161,6 +175,7 @@ class Webhook:
         self._address = address
         self._timeout_seconds = timeout_seconds
         self._longest_wait = longest_wait
+        self._settings = settings
 
     def post(self, notification: Notification) -> None:
         """Post one notification; the chat tool has accepted it when this returns.
@@ -173,7 +188,7 @@ class Webhook:
             The chat tool could not be reached, is overloaded, or did not understand the message;
             the text says what to do.
         """
-        message = json.dumps(self._channel.message(notification)).encode()
+        message = json.dumps(self._channel.message(notification, self._settings)).encode()
         for retries in range(MAX_RETRIES + 1):
             try:
                 answer = self._send(message)

@@ -389,23 +389,22 @@ class DynamoDbStore(DynamoDbTable):
             return self._readable(item, windows_of_source)
         return None
 
-    def read_at(self, source_id: str) -> int | None:
-        """Return when a source was first read; ``None`` for a source not read before."""
-        for item in self._read([f"source#{source_id}"]):
-            return self._readable(item, lambda stored: int(stored["expires_at"]["N"]) - KEPT)
-        return None
-
-    def record_source(self, source_id: str, windows: Collection[int], now: int) -> None:
-        """Record that all evidence of a source is stored."""
-        item: dict[str, AttributeValueTypeDef] = {
-            "pk": {"S": f"source#{source_id}"},
-            "windows": {"S": " ".join(map(str, sorted(windows)))},
-            "expires_at": {"N": str(now + KEPT)},
-        }
+    def record_source(self, source_id: str, windows: Collection[int], now: int) -> bool:
+        """Record that all evidence of a source is stored; return whether it is held back."""
         try:
-            self._client.put_item(TableName=self._table, Item=item)
+            before = self._client.update_item(
+                TableName=self._table,
+                Key={"pk": {"S": f"source#{source_id}"}},
+                UpdateExpression="SET windows = :windows, expires_at = :expires",
+                ExpressionAttributeValues={
+                    ":windows": {"S": " ".join(map(str, sorted(windows)))},
+                    ":expires": {"N": str(now + KEPT)},
+                },
+                ReturnValues="ALL_OLD",
+            )
         except (BotoCoreError, ClientError) as error:
             raise StateError(f"{self._table}: could not be written: {error}") from error
+        return "unread_from" in before.get("Attributes", {})
 
     def hold_back(self, source_id: str, feed: str, span: UnreadSpan, now: int) -> None:
         """Note that the records of a source are not read, or not judged, unless that is noted."""

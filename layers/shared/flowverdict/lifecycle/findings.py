@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.alerts.recheck import Passage
 from flowverdict.lifecycle.accepted_traffic import NOTHING_ACCEPTED
+from flowverdict.lifecycle.feeds import place_of
 from flowverdict.lifecycle.passing_time import RULES_NOT_TRIED, Findings, is_read, last_record
 from flowverdict.lifecycle.rule_recheck import recheck_rules
 
@@ -100,13 +101,15 @@ class Finder:
         for state in asked:
             for feed in state.feeds:
                 first[feed] = min(first.get(feed, last_record(state)), last_record(state))
+                place = "#".join(place_of(feed))
+                first[place] = min(first.get(place, last_record(state)), last_record(state))
         unread = {
             feed: self._store.unread(feed, after, _MOST_UNREAD) for feed, after in first.items()
         }
         whole = dict(read_to)
         for state in asked:
             last = last_record(state)
-            for feed in state.feeds:
+            for feed in {*state.feeds, *("#".join(place_of(feed)) for feed in state.feeds)}:
                 spans = unread[feed]
                 starts = (
                     [last]  # too many to tell

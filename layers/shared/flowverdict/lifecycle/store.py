@@ -157,16 +157,13 @@ class AlertStore(Protocol):
     def windows_of(self, source_id: str) -> tuple[int, ...] | None:
         """Return the numbers of the windows of a source; ``None`` for a source not read before."""
 
-    def read_at(self, source_id: str) -> int | None:
-        """Return when a source was first read (Unix seconds); ``None`` if not read before."""
-
-    def record_source(self, source_id: str, windows: Collection[int], now: int) -> None:
-        """Record that all evidence of a source is stored."""
+    def record_source(self, source_id: str, windows: Collection[int], now: int) -> bool:
+        """Record that all evidence of a source is stored; return whether it is held back."""
 
     def hold_back(self, source_id: str, feed: str, span: UnreadSpan, now: int) -> None:
         """Note that the records of a source are not read, or not judged, unless that is noted.
 
-        ``record_source`` and ``release`` end it.
+        ``release`` ends it.
         """
 
     def release(self, source_id: str, feed: str) -> None:

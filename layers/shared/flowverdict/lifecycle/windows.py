@@ -1,29 +1,32 @@
 """Evaluate windows: turn the evidence of a five-minute window into changes of alerts.
 
-The evidence of a source is stored first. Then each window that the source has evidence for is
-evaluated, together with the neighbouring windows, because a request and its reply may lie in two
-windows. If the digest of the rejected flows is unchanged, nothing is written, unless a part of the
-rules was missing because time was spent or AWS throttled: such a window is evaluated again. After a
-write, the evidence is counted again; if it grew, the windows are evaluated again, because the new
-evidence may retract what was just written. The version of a window is read before its evidence and
-written with the alerts, so of two invocations that evaluate a window at once, one has to evaluate
-it again. A window that was evaluated with all its rules is postponed while a part of them cannot be
-read and its source comes again soon: what was told must not get worse for a throttled call. A
-window without rejected flows is not stored. A window with rejected flows is therefore stored before
-its evidence is read for the first time.
+The evidence of a source is stored first, and after that a signal is sent for each window that the
+source has evidence for. The window is then evaluated, together with the neighbouring windows,
+because a request and its reply may lie in two windows. If the digest of the rejected flows is
+unchanged, no alert is computed, unless a part of the rules was missing because time was spent or
+AWS throttled. Evidence that comes later has a signal of its own, so nothing is looked for again.
+
+The version of a window is read before its evidence and written by every evaluation, also by one
+that changes nothing else. So of two evaluations at once, one fails, and its signals come again. If
+an evaluation that changes nothing wrote no version, an older one could still write what it has seen
+of less evidence.
+
+A window that was evaluated with all its rules is postponed while a part of them cannot be read and
+its signal comes again soon: what was told must not get worse for a throttled call. A window without
+rejected flows is not stored. Whoever stores evidence of rejected flows therefore stores the window
+(``WindowMarks``) before the signal is sent, so that evidence of its neighbours finds it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flowverdict.core.errors import FlowVerdictError, StateError
 from flowverdict.core.formatting import cut
-from flowverdict.core.retry import full_jitter
 from flowverdict.flows.evidence import AFTER, BEFORE, flows_of
 from flowverdict.flows.identity import identity_of
 from flowverdict.flows.stored_evidence import evidence_for
@@ -31,7 +34,7 @@ from flowverdict.lifecycle.feeds import feed_name
 from flowverdict.lifecycle.store import Commit, ConflictError, Window, WindowChangedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from flowverdict.alerts.detection import Detection
     from flowverdict.alerts.model import Notification
@@ -46,9 +49,6 @@ if TYPE_CHECKING:
     from flowverdict.lifecycle.transitions import Transition
 
 
-_TRIES = 12
-_FIRST_WAIT = 0.05  # seconds; doubled with each try
-_LONGEST_WAIT = 2.0
 _LONGEST_RUN = 6
 
 
@@ -58,19 +58,13 @@ class DirtyWindow:
 
     Parameters
     ----------
-    rejects
-        Whether the evidence is of rejected flows or lost records.
-    can_wait
-        Whether the source is delivered again soon, should its windows be postponed.
     feed
         The name of the partition's feed (``lifecycle.feeds``), without the ID of a flow log.
     """
 
     partition: str
     window: int
-    rejects: bool
     feed: str
-    can_wait: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +90,7 @@ class WindowFindings:
     retry_helps: bool = False
 
 
-# It is called again whenever a window is evaluated again: what it stores, it stores once.
+# It is called whenever a window is evaluated again: what it stores, it stores once.
 type Explain = Callable[[FlowCollector, Sequence[RejectedFlow]], WindowFindings]
 
 
@@ -105,16 +99,41 @@ class _Evaluation:
     """One call of ``evaluate``: what it works with, and what was written so far.
 
     ``feed`` is that of the partition whose windows are evaluated at the moment.
-    ``can_wait`` and ``postponed`` name partitions.
+    ``postponed`` names partitions.
     """
 
     explain: Explain
     now: int
+    can_wait: bool
     feed: str = ""
     transitions: list[Transition] = field(default_factory=list)
     muted_flows: Counter[str] = field(default_factory=Counter)
-    can_wait: set[str] = field(default_factory=set)
     postponed: set[str] = field(default_factory=set)
+
+
+class WindowMarks:
+    """Stores the windows that have rejected flows or lost records, before they are evaluated."""
+
+    def __init__(self, store: AlertStore, intervals: Intervals) -> None:
+        self._store = store
+        self._intervals = intervals
+
+    def mark(self, partition: str, windows: Iterable[int], now: int) -> None:
+        """Store the windows that are not stored yet.
+
+        Raises
+        ------
+        StateError
+            The store cannot be reached.
+        """
+        window_ids = sorted({f"{partition}#{window}" for window in windows})
+        known = self._store.load_windows(window_ids) if window_ids else {}
+        for window_id in window_ids:
+            if window_id not in known:
+                with suppress(ConflictError):  # another invocation stored it meanwhile
+                    self._store.commit(
+                        Commit(window=Window(window_id=window_id)), now, self._intervals
+                    )
 
 
 class WindowEvaluator:
@@ -126,16 +145,20 @@ class WindowEvaluator:
         store: AlertStore,
         manager: AlertManager,
         intervals: Intervals,
-        *,
-        wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._evidence = evidence
         self._store = store
         self._manager = manager
         self._intervals = intervals
-        self._wait = wait
 
-    def evaluate(self, dirty: Collection[DirtyWindow], explain: Explain, now: int) -> Outcome:
+    def evaluate(
+        self,
+        dirty: Collection[DirtyWindow],
+        explain: Explain,
+        now: int,
+        *,
+        can_wait: bool = False,
+    ) -> Outcome:
         """Evaluate the dirty windows and their neighbours, then send the messages that are due.
 
         Parameters
@@ -145,29 +168,24 @@ class WindowEvaluator:
             window may be evaluated several times.
         now
             Unix seconds.
+        can_wait
+            Whether the windows are evaluated again soon if they are postponed.
 
         Raises
         ------
         StateError, EvidenceError
-            A store cannot be reached, or other invocations changed the same windows again and
-            again. The next evaluation of a window adds what is missing.
+            A store cannot be reached, or another evaluation changed the same windows. The next
+            evaluation of a window adds what is missing.
         """
-        evaluation = _Evaluation(explain=explain, now=now)
+        evaluation = _Evaluation(explain=explain, now=now, can_wait=can_wait)
         try:
             for partition in sorted({window.partition for window in dirty}):
                 numbers = {window.window for window in dirty if window.partition == partition}
-                if all(window.can_wait for window in dirty if window.partition == partition):
-                    evaluation.can_wait.add(partition)
-                fresh = {
-                    window.window
-                    for window in dirty
-                    if window.partition == partition and window.rejects
-                }
                 evaluation.feed = next(
                     window.feed for window in dirty if window.partition == partition
                 )
                 for run in _runs(_with_neighbours(numbers)):
-                    self._evaluate_run(partition, run, fresh, evaluation)
+                    self._evaluate_run(partition, run, evaluation)
         except FlowVerdictError:
             # What is written down is sent, whatever failed after it.
             self._manager.notify(evaluation.transitions)
@@ -179,41 +197,21 @@ class WindowEvaluator:
         outcome.postponed = evaluation.postponed
         return outcome
 
-    def _evaluate_run(
-        self,
-        partition: str,
-        run: Sequence[int],
-        fresh: Collection[int],
-        evaluation: _Evaluation,
-    ) -> None:
-        """Evaluate consecutive windows, again while other invocations change them."""
-        for attempt in range(_TRIES):
-            try:
-                known = self._stored_windows(partition, run, fresh, evaluation.now)
-                if known:
-                    self._evaluate_known(partition, known, evaluation)
-            except (WindowChangedError, ConflictError):
-                self._wait(full_jitter(attempt, first=_FIRST_WAIT, longest=_LONGEST_WAIT))
-                continue
-            return
-        raise StateError(
-            f"other invocations changed the same windows in each of {_TRIES} tries to evaluate them"
-        )
-
-    def _stored_windows(
-        self, partition: str, run: Sequence[int], fresh: Collection[int], now: int
-    ) -> dict[int, Window]:
-        """Return the windows with rejected flows, stored before their evidence is read."""
+    def _evaluate_run(self, partition: str, run: Sequence[int], evaluation: _Evaluation) -> None:
+        """Evaluate consecutive windows."""
         ids = {window: f"{partition}#{window}" for window in run}
-        known = self._store.load_windows(list(ids.values()))
-        stored = {
-            window: known[window_id] for window, window_id in ids.items() if window_id in known
+        stored = self._store.load_windows(list(ids.values()))
+        known = {
+            window: stored[window_id] for window, window_id in ids.items() if window_id in stored
         }
-        for window in sorted(set(run) & set(fresh) - set(stored)):
-            first = Window(window_id=ids[window])
-            self._store.commit(Commit(window=first), now, self._intervals)
-            stored[window] = replace(first, version=1)
-        return stored
+        if not known:
+            return
+        try:
+            self._evaluate_known(partition, known, evaluation)
+        except (WindowChangedError, ConflictError) as error:
+            raise StateError(
+                f"{partition}: another evaluation changed the same windows; this one comes again"
+            ) from error
 
     def _evaluate_known(
         self, partition: str, known: dict[int, Window], evaluation: _Evaluation
@@ -221,7 +219,6 @@ class WindowEvaluator:
         first, last = min(known) - BEFORE, max(known) + AFTER
         seed = self._store.seed()
         evidence = evidence_for(known, self._evidence.read(partition, first, last), seed)
-        has_written = False
         for number, window in sorted(known.items()):
             # An unreadable source counts as absent: it takes nothing back that it has contributed.
             sources = sum(source.is_readable for source in evidence.get(number, ()))
@@ -231,9 +228,11 @@ class WindowEvaluator:
             rejected = [*flows.rejected()]
             digest = _digest(rejected, [*flows.lost()], flows.aggregated)
             if digest == window.judged and window.settled:
+                same = replace(window, sources=sources, fingerprints=None)
+                self._store.commit(Commit(window=same), evaluation.now, self._intervals)
                 continue
             findings = evaluation.explain(flows, rejected)
-            if findings.retry_helps and window.settled and partition in evaluation.can_wait:
+            if findings.retry_helps and window.settled and evaluation.can_wait:
                 # Alerts that name a rule would be taken back for others that cannot name it.
                 evaluation.postponed.add(partition)
                 continue
@@ -242,11 +241,6 @@ class WindowEvaluator:
             )
             shown = _with_feeds(findings, evaluation.feed, evidence[number])
             self._write(evaluated, shown, evaluation)
-            has_written = True
-        if has_written and self._evidence.count(partition, first, last) > sum(
-            map(len, evidence.values())
-        ):
-            raise WindowChangedError(f"{partition}#{first}-{last}")
 
     def _write(self, window: Window, findings: WindowFindings, evaluation: _Evaluation) -> None:
         """Write what a window shows, then count the flows that the policy mutes."""

@@ -23,6 +23,7 @@ from flowverdict.policy.values import (
     Severe,
     SubnetId,
     Time,
+    TopicArn,
     Verdict,
     VpcId,
     to_list,
@@ -199,6 +200,15 @@ class Expected(Strict):
     match: Match = Field(description="Which flows.")
     reason: Reason = Field(
         description="Why they are wanted, in one line, for whoever reads this later."
+    )
+
+
+class Route(Strict):
+    """Alerts whose text goes to a topic of their owner, in place of the email topic."""
+
+    match: Match = Field(description="Which alerts.")
+    topic: TopicArn = Field(
+        description="Topic that gets the text; one of the stack's parameter RouteTopicArns."
     )
 
 

@@ -5,7 +5,8 @@ is an example:
 
 - ``silences`` mute flows until a time: an announced test, a migration;
 - ``expected`` mutes flows for good: a filter that does what it is for;
-- ``minimum_severity`` drops alerts that are less severe.
+- ``minimum_severity`` drops alerts that are less severe;
+- ``routes`` name the topics of owners, which get the text of their own alerts.
 
 An entry matches a flow if all of its matchers match, and a matcher if any of its values matches.
 The first entry that matches mutes the flow: silences before expected entries, each in the order of
@@ -27,9 +28,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from flowverdict.alerts.matching import EntryIndex, first_matching
+from flowverdict.alerts.matching import EntryIndex, clauses_of_alert, first_matching
 from flowverdict.alerts.model import Severity
-from flowverdict.policy.entries import Entry, Expected, Silence, Strict
+from flowverdict.policy.entries import Entry, Expected, Route, Silence, Strict
 from flowverdict.policy.index import clauses_of_flow
 from flowverdict.policy.values import (
     to_version,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from flowverdict.alerts.model import Notification
     from flowverdict.verdict.explanation import Explanation
 
 
@@ -83,6 +85,25 @@ class Policy(Strict):
         default=(),
         description="Flows whose rejection is wanted, muted for good. Asked after all silences.",
     )
+
+    routes: Annotated[tuple[Route, ...], Field(strict=False, max_length=MAX_ENTRIES)] = Field(
+        default=(),
+        description="Which owner's topic gets the text of an alert. The first entry that matches "
+        "counts; what none matches goes to the email topic.",
+    )
+
+    def route_of(self, notification: Notification) -> tuple[str, Route] | None:
+        """Return the place and entry of the route of an alert or notice, the first that matches.
+
+        ``None`` for what no owner gets. An entry that asks for what a notification does not have
+        does not match.
+        """
+        every = (1 << len(self.routes)) - 1
+        found = self._routes.matching(every, partial(clauses_of_alert, notification))
+        if not found:
+            return None
+        at = first_matching(found)
+        return f"routes[{at}]", self.routes[at]
 
     def allows(self, severity: Severity) -> bool:
         """Whether alerts of this severity are sent."""
@@ -144,6 +165,10 @@ class Policy(Strict):
             for kind, entries in kinds
             for number, entry in enumerate(entries)
         )
+
+    @cached_property
+    def _routes(self) -> EntryIndex:
+        return EntryIndex.of([route.match.asked() for route in self.routes])
 
     @cached_property
     def _index(self) -> EntryIndex:

@@ -36,6 +36,7 @@ _CIDR = re.compile(r"[0-9a-fA-F:.]{2,45}(/[0-9]{1,3})?")
 _TIME = re.compile(
     r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(?P<offset>Z|[+-]\d{2}:\d{2})?", re.ASCII
 )
+_TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}")
 # Neither control characters nor anything else that ends a line.
 _LINE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"
 
@@ -103,6 +104,12 @@ def _to_protocol(value: object) -> int:
             if isinstance(number, int):
                 return number
     raise wrong(f"{shown(value)} is no protocol: a number up to 255 is, or TCP, UDP, ICMP")
+
+
+def _to_topic(value: object) -> str:
+    if not isinstance(value, str) or not _TOPIC_ARN.fullmatch(value):
+        raise wrong(f"{shown(value)} is not the ARN of an SNS topic")
+    return value
 
 
 def _to_time(value: object) -> datetime:
@@ -252,6 +259,13 @@ FingerprintText = Annotated[
     PlainValidator(_to_text(Key.FINGERPRINT, "a fingerprint: 32 hexadecimal digits")),
     WithJsonSchema(
         {"type": "string", "pattern": "^[0-9a-f]{32}$", "description": "fingerprint of an alert"}
+    ),
+]
+TopicArn = Annotated[
+    str,
+    PlainValidator(_to_topic),
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^{_TOPIC_ARN.pattern}$", "description": "ARN of a topic"}
     ),
 ]
 Severe = Annotated[Severity, Field(strict=False)]

@@ -8,7 +8,7 @@ Encryption Controls.
 
 A hypothesis is a leg and a cause. The decision starts from all hypotheses, each piece of evidence
 strikes some out, and what is left is the verdict. ``evidence_rules.RULES`` is the whole decision,
-in order; the README's table is printed from it.
+in order; the table of docs/understand/evidence.md is printed from it.
 
 The confidence follows from the weakest evidence that the verdict needs. *Hard* evidence follows
 from how AWS works and cannot mislead; if hard evidence alone gives the verdict, it is ``certain``.

@@ -13,8 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowverdict.core.untrusted import one_line
 from flowverdict.network.model import PrefixListReference
+from flowverdict.verdict.names import name_in, names_around
 from flowverdict.verdict.paths import Path
 
 if TYPE_CHECKING:
@@ -26,15 +26,13 @@ if TYPE_CHECKING:
     from flowverdict.verdict.paths import FoundPath
 
 
-MAX_TAG = 64  # characters of a tag's value that are shown: enough for a name, not for a message
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoints:
     """Both ends in words, the path between them, and notes about the path.
 
     ``local`` is the interface or transit gateway attachment of the record. ``path_id`` is the VPC
-    endpoint, peering connection or transit gateway.
+    endpoint, peering connection or transit gateway. ``names`` are ids with the names that people
+    gave them.
     """
 
     local: str
@@ -42,6 +40,7 @@ class Endpoints:
     path: Path
     path_id: str | None
     notes: tuple[str, ...]
+    names: tuple[tuple[str, str], ...] = ()
 
 
 def describe_endpoints(
@@ -54,6 +53,7 @@ def describe_endpoints(
         path=found.path,
         path_id=found.path_id,
         notes=tuple(_notes(config, interface, remote, found)),
+        names=names_around(config, interface),
     )
 
 
@@ -183,7 +183,7 @@ def interface_in_words(config: NetConfig, interface: Interface) -> str:
         service = endpoint.service_name or "unknown service"
         return f"VPC endpoint {endpoint.endpoint_id} ({service}), {interface.interface_id}"
     owner = _owner(interface)
-    name = one_line(interface.tags.get("Name", "")).strip()[:MAX_TAG]
+    name = name_in(interface.tags)
     named = f" ({name})" if name else ""
     return (
         f"{owner}{named}, {interface.interface_id}" if owner else f"{interface.interface_id}{named}"

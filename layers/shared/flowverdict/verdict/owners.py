@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from flowverdict.core.untrusted import one_line
-from flowverdict.verdict.endpoints import MAX_TAG
+from flowverdict.verdict.names import shown_name
 
 if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
@@ -79,8 +79,7 @@ def tags_of(flow: RejectedFlow) -> tuple[tuple[str, str], ...]:
     return tuple(
         (words, text)
         for words, value in found
-        if value is not None
-        and (text := one_line(unquote(value, errors="replace")).strip()[:MAX_TAG])
+        if value is not None and (text := shown_name(unquote(value, errors="replace")))
     )
 
 

@@ -7,9 +7,10 @@ Commands only read; a value that came from a log is checked before it goes into 
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING
 
-from flowverdict.core.formatting import counted, with_port
+from flowverdict.core.formatting import counted, day_and_minute, with_port
 from flowverdict.core.protocols import has_ports, protocol_name
 from flowverdict.core.untrusted import is_region, is_resource_id
 from flowverdict.flowlog.records import FlowDirection
@@ -226,14 +227,18 @@ def _may_match(explanation: Explanation) -> str:
 def _read_at(explanation: Explanation) -> str:
     read_at = None if explanation.rules_check is None else explanation.rules_check.read_at
     start = explanation.flow.traffic.first_start
-    seen = "an unknown time" if start is None else f"{epoch_to_datetime(start):%H:%M}"
-    return "" if read_at is None else f" (rules read {read_at:%H:%M}, flow at {seen})"
+    if read_at is None or start is None:
+        return "" if read_at is None else f" (rules read {day_and_minute(read_at)})"
+    read_at, seen = read_at.astimezone(UTC), epoch_to_datetime(start)
+    if read_at.date() == seen.date():
+        return f" (rules read {read_at:%H:%MZ}, flow {seen:%H:%MZ})"
+    return f" (rules read {day_and_minute(read_at)}, flow {day_and_minute(seen)})"
 
 
 def _request_was_accepted(flow: RejectedFlow, verdict: Verdict) -> str:
     if flow.mirror is None or flow.mirror.first_start is None:
         return decisive(verdict)
-    return f"the request was accepted at {epoch_to_datetime(flow.mirror.first_start):%H:%M:%S}"
+    return f"the request was accepted at {epoch_to_datetime(flow.mirror.first_start):%H:%M:%SZ}"
 
 
 def _layers_in_order(direction: FlowDirection | None) -> str:

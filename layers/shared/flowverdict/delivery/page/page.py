@@ -10,21 +10,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from flowverdict.alerts.lead import blocker_in_words, name_of_end
 from flowverdict.alerts.model import Alert, Severity
 from flowverdict.core.formatting import counted
 from flowverdict.delivery.page.charts import Bars, Link, bars, flow_map
 from flowverdict.delivery.page.html import document, element
 from flowverdict.delivery.page.style import STYLE
 from flowverdict.delivery.text import (
+    FIRST_FACTS,
+    LAST_FACTS,
     chosen,
     copyable_commands,
     facts,
     fix_heading,
     fix_notes,
     mark,
+    reasons,
     safe_url,
     shared_commands,
 )
+from flowverdict.delivery.text import heading as heading_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +41,6 @@ if TYPE_CHECKING:
 MAX_WHOLE = 200  # problems with all their details
 MAX_ROWS = 2_000  # problems after these, one row each
 MAX_LINKS = 24  # problems on the map
-_FACTS = ("From/to", "Where", "How much", "When", "Verdict", "Service", "Owner", "Path")
 _OPEN = {Severity.CRITICAL, Severity.HIGH}
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -143,12 +147,12 @@ def _rest(count: int, most: int, noun: str) -> list[Element]:
 
 
 def _link(alert: Alert) -> Link:
-    near = _short(alert.local_end) or alert.near
+    near = name_of_end(alert.local_end) or alert.near
     far = _far(alert)
     source, destination = (far, near) if alert.outbound is False else (near, far)
     return Link(
         source=source,
-        rule=alert.blocker or alert.verdict_caption,
+        rule=blocker_in_words(alert),
         destination=destination,
         style=alert.severity,
         records=alert.records,
@@ -160,25 +164,17 @@ def _far(alert: Alert) -> str:
         return "the internet"
     if alert.remote_count > 1:
         return alert.far_network or f"{alert.remote_count:,} addresses"
-    named = _short(alert.remote_end)
+    named = name_of_end(alert.remote_end)
     if named is not None:
         return named
     return alert.top_remotes[0].address if alert.top_remotes else (alert.far or "an unknown end")
-
-
-def _short(end: str | None) -> str | None:
-    """Return what names an end: ``shop-web`` of ``instance i-0aaa (shop-web), eni-0aaa``."""
-    if end is None:
-        return None
-    name, _, inside = end.split(", ")[0].partition(" (")
-    return inside.removesuffix(")") if inside and name.startswith("instance ") else name
 
 
 def _problem(notification: Notification) -> Element:
     heading = element(
         "summary",
         element("span", mark(notification), class_=f"badge {notification.severity}"),
-        f" {notification.title}",
+        f" {heading_of(notification)}",
     )
     parts = _alert(notification) if isinstance(notification, Alert) else _notice(notification)
     attributes = {"open": "open"} if notification.severity in _OPEN else {}
@@ -188,29 +184,29 @@ def _problem(notification: Notification) -> Element:
 
 
 def _alert(alert: Alert) -> Iterator[Element]:
-    yield element("p", alert.summary)
-    yield element(
-        "dl",
-        *(
-            part
-            for label, text in chosen(facts(alert), _FACTS)
-            for part in (element("dt", label), element("dd", text))
-        ),
-    )
+    known = facts(alert)
+    yield _facts(chosen(known, FIRST_FACTS))
     if alert.remediation is not None:
         yield from _fix(alert.remediation)
     elif alert.remediation_reason is not None:
         yield element("p", element("b", "Fix: "), alert.remediation_reason)
     for heading, lines in (
-        ("Why", [item.detail for item in alert.evidence]),
         ("What to look at next", alert.next_steps),
+        ("Why", [alert.summary, *reasons(alert)]),
         ("This also explains", alert.explains),
     ):
         if lines:
             yield element("h3", heading)
             yield _list(lines)
     yield from _places(alert.links)
+    yield element("h3", "Details")
+    yield _facts(chosen(known, LAST_FACTS))
     yield element("p", f"Fingerprint {alert.fingerprint}", class_="quiet")
+
+
+def _facts(known: Sequence[tuple[str, str]]) -> Element:
+    pairs = ((element("dt", label), element("dd", text)) for label, text in known)
+    return element("dl", *(part for pair in pairs for part in pair))
 
 
 def _places(links: Sequence[ConsoleLink]) -> Iterator[Element]:

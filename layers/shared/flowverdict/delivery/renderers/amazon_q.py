@@ -25,10 +25,13 @@ from flowverdict.delivery.text import (
     facts,
     fix_heading,
     fix_notes,
+    heading,
     mark,
+    reasons,
     remote_lines,
     shared_commands,
     shortened,
+    way_back,
     when,
 )
 
@@ -97,7 +100,7 @@ def render(notification: Notification) -> str:
 
 
 def _title(notification: Notification) -> str:
-    title = f"{mark(notification)}: {notification.title}"
+    title = f"{mark(notification)}: {heading(notification)}"
     return f"{ending_sign(notification)} {title}" if notification.is_over else title
 
 
@@ -122,26 +125,28 @@ def _step(step: str) -> str:
 def _paragraphs(notification: Notification) -> Iterable[str]:
     if notification.status_reason:
         yield _markup(notification.status_reason)
-    yield _markup(notification.summary)
-    yield _facts(notification)
-    if notification.is_over:
-        return
     if not isinstance(notification, Alert):
-        for section in notification.sections:
-            yield _bullets(section.heading, section.lines)
-        return
-    yield from _fix(notification)
-    yield _bullets("Why", [item.detail for item in notification.evidence])
-    yield _bullets(
-        "Remote addresses", remote_lines(notification.top_remotes, notification.remote_count)
-    )
-    yield _bullets("This also explains", notification.explains)
+        yield _markup(notification.summary)
+        yield _facts(notification)
+        if not notification.is_over:
+            for section in notification.sections:
+                yield _bullets(section.heading, section.lines)
+    elif notification.is_over:
+        yield _facts(notification)
+    else:
+        yield _facts(notification)
+        yield from _fix(notification)
+        yield _bullets("Why", [notification.summary, *reasons(notification)])
+        remotes = remote_lines(notification.top_remotes, notification.remote_count)
+        yield _bullets("Remote addresses", remotes)
+        yield _bullets("This also explains", notification.explains)
+    yield "\n".join(_markup(command) for command in way_back(notification))
 
 
 def _facts(notification: Notification) -> str:
     # The message always names a place and a time, even those of a notice that has neither.
     found = {"Where": notification.scope, "When": when(notification)} | facts(notification)
-    shown = chosen(found, ("Severity", "Verdict", "Service", "Where", "When", "How much"))
+    shown = chosen(found, ("When", "How much", "Severity", "Verdict", "Service", "Where"))
     if isinstance(notification, Alert):
         shown += [("Owner", f"{name} {value}") for name, value in notification.owners]
     return "\n".join(f"*{name}*: {_markup(value)}" for name, value in shown)

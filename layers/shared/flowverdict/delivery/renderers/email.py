@@ -1,33 +1,42 @@
-"""Render a notification as an email.
+"""Render a notification as an email: what happened, the fix, why, where to look, and the rest.
 
 The text is plain, because SNS sends no other
-(https://docs.aws.amazon.com/sns/latest/dg/sns-email-notifications.html).
+(https://docs.aws.amazon.com/sns/latest/dg/sns-email-notifications.html). A paragraph is one line,
+which the reader's mail program wraps at the reader's width.
 """
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.model import Alert
 from flowverdict.core.untrusted import one_line
+from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
+from flowverdict.delivery.record_links import athena_query, further_links, records_query
 from flowverdict.delivery.shown_ids import with_shown_ids
 from flowverdict.delivery.text import (
+    ENDED_FACTS,
+    FIRST_FACTS,
+    LAST_FACTS,
+    NOTICE_FACTS,
     chosen,
     copyable_commands,
     facts,
     fix_heading,
     fix_notes,
+    heading,
     mark,
+    reasons,
     remote_lines,
     remotes_heading,
     shared_commands,
     shortened,
     split_command,
+    way_back,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from flowverdict.alerts.model import Notice, Notification
 
@@ -35,94 +44,96 @@ if TYPE_CHECKING:
 # SNS: fewer than 100 characters, no line breaks, no control characters
 # (https://docs.aws.amazon.com/sns/latest/api/API_Publish.html). Every mail program shows ASCII.
 MAX_SUBJECT = 99
-_WIDTH = 100
-_ALERT_FACTS = (
-    *("Severity", "Verdict", "Service", "Where", "When", "How much"),
-    *("From/to", "Path", "Owner"),
-)
-# An alert that has ended needs neither its severity nor its fix.
-_ENDED_FACTS = ("Service", "Where", "When", "How much")
 
 
-def render(notification: Notification) -> str:
+def render(notification: Notification, settings: MessageSettings = DEFAULTS) -> str:
     """Return the subject, an empty line and the text."""
-    return f"{subject(notification)}\n\n{body(notification)}"
+    return f"{subject(notification)}\n\n{body(notification, settings)}"
 
 
 def subject(notification: Notification) -> str:
     """Return a subject that says what happened, at most 99 printable ASCII characters.
 
-    ``[flowverdict CRITICAL] Replies blocked by acl-0a1b rule 120: 10.0.1.5:443 -> 203.0.113.0/24``.
+    ``[flowverdict CRITICAL] shop-web:443: replies to 203.0.113.12 dropped by network ACL prod``.
     Reminders and endings are marked as such. In a subject that is too long, ids lose
     their middle; the text has the whole ids.
     """
-    text = f"[flowverdict {mark(notification)}] {with_shown_ids(notification).title}"
+    text = f"[flowverdict {mark(notification)}] {heading(with_shown_ids(notification), brief=True)}"
     text = "".join(
         character if character.isascii() and character.isprintable() else "?" for character in text
     )
     return shortened(text, MAX_SUBJECT)
 
 
-def body(notification: Notification) -> str:
-    """Return the text: what, why, how sure, the fix, where, how much, who, and where to look."""
+def body(notification: Notification, settings: MessageSettings = DEFAULTS) -> str:
+    """Return the text: what, since when, the fix, why, where to look, and the rest with ids."""
     notification = with_shown_ids(notification)
     blocks = (
-        _alert_blocks(notification)
+        _alert_blocks(notification, settings)
         if isinstance(notification, Alert)
-        else _notice_blocks(notification)
+        else _notice_blocks(notification, settings)
     )
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def _status(notification: Notification) -> str:
-    return "" if notification.status_reason is None else _wrapped(notification.status_reason)
+    return "" if notification.status_reason is None else one_line(notification.status_reason)
 
 
-def _alert_blocks(alert: Alert) -> list[str]:
+def _alert_blocks(alert: Alert, settings: MessageSettings) -> list[str]:
     if alert.is_over:
-        return _ended_blocks(alert)
-    rows = _rows(alert, _ALERT_FACTS)
+        return _ended_blocks(alert, settings)
+    known = facts(alert, settings.zone)
+    rows = _rows(chosen(known, FIRST_FACTS))
     if alert.remediation_reason is not None:
         rows.append(_row("Fix", alert.remediation_reason))
     return [
+        f"{one_line(heading(alert))}.",
         _status(alert),
-        _wrapped(alert.summary),
         "\n".join(rows),
         _fix(alert),
-        "Why\n" + "\n".join(_item(item.detail) for item in alert.evidence)
-        if alert.evidence
-        else "",
-        _remotes(alert),
-        _listed("This also explains", alert.explains),
         _listed("What to look at next", alert.next_steps),
-        _look(alert),
-        f"Fingerprint {one_line(alert.fingerprint)}",
+        _listed("Why", [alert.summary, *reasons(alert)]),
+        _listed("This also explains", alert.explains),
+        _look(alert, settings),
+        "\n".join(["Details", *_rows(chosen(known, LAST_FACTS))]),
+        _remotes(alert),
+        _last(alert),
     ]
 
 
-def _ended_blocks(alert: Alert) -> list[str]:
+def _ended_blocks(alert: Alert, settings: MessageSettings) -> list[str]:
     """Return how it ended and what it was; the first message has the fix."""
     return [
         _status(alert),
-        _wrapped(f"It was: {alert.summary}"),
-        "\n".join(_rows(alert, _ENDED_FACTS)),
+        f"It was: {one_line(heading(alert))}.",
+        "\n".join(_rows(chosen(facts(alert, settings.zone), ENDED_FACTS))),
+        _listed("Why", [alert.summary]),
+        _look(alert, settings),
         _remotes(alert),
-        f"Fingerprint {one_line(alert.fingerprint)}",
+        _last(alert),
     ]
 
 
-def _notice_blocks(notice: Notice) -> list[str]:
+def _notice_blocks(notice: Notice, settings: MessageSettings) -> list[str]:
     return [
         _status(notice),
-        _wrapped(notice.summary),
-        "\n".join(_rows(notice, ("Severity", "Where", "When"))),
+        one_line(notice.summary),
+        "\n".join(_rows(chosen(facts(notice, settings.zone), NOTICE_FACTS))),
         *(_listed(section.heading, section.lines) for section in notice.sections),
-        f"Fingerprint {one_line(notice.fingerprint)}",
+        _look(notice, settings),
+        _last(notice),
     ]
 
 
-def _listed(heading: str, texts: tuple[str, ...]) -> str:
-    return "\n".join([one_line(heading), *(_item(text) for text in texts)]) if texts else ""
+def _last(notification: Notification) -> str:
+    """Return the fingerprint, and the commands that take it."""
+    commands = (f"    {command}" for command in way_back(notification))
+    return "\n".join([f"Fingerprint {one_line(notification.fingerprint)}", *commands])
+
+
+def _listed(title: str, texts: Sequence[str]) -> str:
+    return "\n".join([one_line(title), *(_item(text) for text in texts)]) if texts else ""
 
 
 def _remotes(alert: Alert) -> str:
@@ -151,43 +162,28 @@ def _fix(alert: Alert) -> str:
     )
 
 
-def _look(alert: Alert) -> str:
-    lines = [f"  {one_line(link.title)}\n    {one_line(link.url)}" for link in alert.links]
-    if alert.logs_query is not None:
-        lines.append(
-            f"  the records, in CloudWatch Logs Insights\n    {one_line(alert.logs_query)}"
-        )
+def _look(notification: Notification, settings: MessageSettings) -> str:
+    found = [(link.title, link.url) for link in further_links(notification, settings)]
+    if isinstance(notification, Alert) and not notification.is_over:
+        found += [(link.title, link.url) for link in notification.links]
+        queries = {
+            "the records, as a query of CloudWatch Logs Insights": records_query(notification),
+            "the records, as a query of Athena": athena_query(notification, settings),
+        }
+        found += [(title, query) for title, query in queries.items() if query is not None]
+    lines = [f"  {one_line(title)}\n    {one_line(text)}" for title, text in found]
     return "\n".join(["Where to look", *lines]) if lines else ""
 
 
-def _rows(notification: Notification, labels: Sequence[str]) -> list[str]:
-    return [_row(label, value) for label, value in chosen(facts(notification), labels)]
+def _rows(known: Iterable[tuple[str, str]]) -> list[str]:
+    return [_row(label, value) for label, value in known]
 
 
 def _row(name: str, value: str) -> str:
-    return textwrap.fill(
-        one_line(value),
-        _WIDTH,
-        initial_indent=f"{name:<10}",
-        subsequent_indent=" " * 10,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return f"{name:<10}{one_line(value)}"
 
 
 def _item(text: str) -> str:
     # A command on a line of its own can be copied as a whole.
     prose, command = split_command(one_line(text))
-    first = textwrap.fill(
-        prose,
-        _WIDTH,
-        initial_indent="  - ",
-        subsequent_indent="    ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return first if command is None else f"{first}\n    {command}"
-
-
-def _wrapped(text: str) -> str:
-    return textwrap.fill(one_line(text), _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return f"  - {prose}" if command is None else f"  - {prose}\n    {command}"

@@ -18,8 +18,10 @@ from flowverdict.delivery.text import (
     copyable_commands,
     fix_heading,
     fix_notes,
+    heading,
     how_much,
     mark,
+    reasons,
     remote_lines,
     shared_commands,
     short_undo,
@@ -97,7 +99,7 @@ def event(notification: Notification, routing_key: str) -> dict[str, Any]:
 
 
 def _summary(notification: Notification) -> str:
-    title = one_line(notification.title).strip()
+    title = one_line(heading(notification)).strip()
     return f"{mark(notification)}: {title}" if notification.is_over else title
 
 
@@ -125,7 +127,7 @@ def _details(notification: Notification) -> dict[str, Any]:
             "fix_undo": None
             if notification.remediation is None
             else short_undo(notification.remediation),
-            "why": [item.detail for item in notification.evidence],
+            "why": reasons(notification),
             "remotes": remote_lines(notification.top_remotes, notification.remote_count),
             "explains": notification.explains,
             "next_steps": notification.next_steps,

@@ -1,4 +1,7 @@
-"""Render a notification as a Slack message: what happened, how severe, and the commands to copy.
+"""Render a notification as a Slack message: what happened, the commands to copy, why, the rest.
+
+What a reader needs in the first fifteen seconds fits the first screen of a telephone: who, what,
+since when, and the fix. Ids and the rest are small, at the end.
 
 Limits of Block Kit: 150 characters in a header
 (https://docs.slack.dev/reference/block-kit/blocks/header-block), 3,000 in a section's text, 10
@@ -31,17 +34,25 @@ from slack_sdk.models.blocks import (
 )
 
 from flowverdict.alerts.model import Alert, Kind, Severity
+from flowverdict.core.formatting import counted
 from flowverdict.core.untrusted import one_line
+from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
 from flowverdict.delivery.parts import Part, fitting
+from flowverdict.delivery.record_links import further_links
 from flowverdict.delivery.shown_ids import with_shown_ids
 from flowverdict.delivery.text import (
-    chat_facts,
     chat_line,
+    chosen,
+    confidence_in_words,
     copyable_commands,
     ending_sign,
+    facts,
     fix_heading,
     fix_notes,
+    heading,
     mark,
+    notice_facts,
+    reasons,
     remote_lines,
     remotes_heading,
     safe_url,
@@ -49,7 +60,9 @@ from flowverdict.delivery.text import (
     short_undo,
     shortened,
     split_command,
+    way_back,
 )
+from flowverdict.delivery.times import slack_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -63,15 +76,16 @@ MAX_BLOCKS = 50
 MAX_CHARACTERS = 12_000
 MAX_FALLBACK = 300  # characters; a phone's notification shows fewer
 
-# Parts that are never left out must fit together: 10 fields, status, summary and fix are below
-# 9,000 characters of JSON, even if each character needs an escape.
+# Parts that are never left out must fit together: head, status and the last lines are below 6,000
+# characters of JSON, even if each character needs an escape.
 _MAX_STATUS = 400
 _MAX_SUMMARY = 1_000
-_MAX_FIELD = 240
+_MAX_FACT = 240
+_MAX_LINK = 2_000
 _MAX_COMMANDS = 2_500
 _MAX_LINE = 400
 _MAX_PREFORMATTED = 2_000
-_MOST_EVIDENCE = 6
+_MOST_EVIDENCE = 2  # with the summary before them
 _MOST_STEPS = 4
 _MOST_LINES = 12
 _MOST_LINKS = 6
@@ -86,30 +100,30 @@ _MARKS = {
 _DIGEST_MARK = "\N{CLIPBOARD}"
 
 
-def render(notification: Notification) -> str:
+def render(notification: Notification, settings: MessageSettings = DEFAULTS) -> str:
     """Return the message as one line of JSON."""
-    return json.dumps(message(notification))
+    return json.dumps(message(notification, settings))
 
 
-def message(notification: Notification) -> dict[str, object]:
+def message(notification: Notification, settings: MessageSettings = DEFAULTS) -> dict[str, object]:
     """Return the ``text`` of the phone's notification and the ``blocks`` that the channel shows."""
-    title = with_shown_ids(notification).title
+    happened = heading(with_shown_ids(notification))
     return {
-        "text": chat_line(f"{mark(notification)}: {title}", MAX_FALLBACK),
-        "blocks": [block.to_dict() for block in blocks(notification)],
+        "text": chat_line(f"{mark(notification)}: {happened}", MAX_FALLBACK),
+        "blocks": [block.to_dict() for block in blocks(notification, settings)],
     }
 
 
-def blocks(notification: Notification) -> list[Block]:
+def blocks(notification: Notification, settings: MessageSettings = DEFAULTS) -> list[Block]:
     """Return the blocks of any notification, within all limits of the module's docstring.
 
     The last block names the parts that were left out.
     """
     notification = with_shown_ids(notification)
     parts = list(
-        _alert_parts(notification)
+        _alert_parts(notification, settings)
         if isinstance(notification, Alert)
-        else _notice_parts(notification)
+        else _notice_parts(notification, settings)
     )
 
     def fits(remaining: Sequence[Part[Block]], left_out: Sequence[str]) -> bool:
@@ -123,14 +137,15 @@ def blocks(notification: Notification) -> list[Block]:
 def _together(
     parts: Iterable[Part[Block]], notification: Notification, left_out: Sequence[str]
 ) -> list[Block]:
-    texts = [chat_line(f"Fingerprint {notification.fingerprint}", _MAX_LINE)]
+    commands = way_back(notification)
+    texts = [] if commands else [f"Fingerprint {notification.fingerprint}"]
     if left_out:
-        texts.append(
-            chat_line(f"Too long for Slack, see the email: {', '.join(left_out)}", _MAX_LINE)
-        )
+        texts.append(f"Too long for Slack, see the email: {', '.join(left_out)}")
+    small = "\n".join(chat_line(text, _MAX_LINE) for text in texts)
     return [
         *(block for part in parts for block in part.elements),
-        ContextBlock(elements=[_text(text) for text in texts]),
+        *([ContextBlock(elements=[_text(small)])] if small else []),
+        *_preformatted("\n".join(commands)),
     ]
 
 
@@ -148,52 +163,82 @@ def _head(notification: Notification) -> Iterable[Block]:
         shown = ending_sign(notification)
     elif notification.kind is Kind.DIGEST:
         shown = _DIGEST_MARK
-    title = one_line(notification.title)
+    happened = one_line(heading(notification))
     text = (
-        f"{shown} {title}"
+        f"{shown} {happened}"
         if notification.kind is Kind.DIGEST
-        else f"{shown} {mark(notification)}: {title}"
+        else f"{shown} {mark(notification)}: {happened}"
     )
     yield HeaderBlock(text=PlainTextObject(text=shortened(text, MAX_HEADER), emoji=False))
     if notification.status_reason:
         yield _section(chat_line(notification.status_reason, _MAX_STATUS))
 
 
-def _alert_parts(alert: Alert) -> Iterable[Part[Block]]:
-    yield Part(elements=list(_head(alert)))
-    if alert.is_over:
-        # The title says what has ended, and the head says how.
-        yield Part(elements=[_fields(chat_facts(alert))])
-        return
-    summary = _section(chat_line(alert.summary, _MAX_SUMMARY))
-    yield Part(elements=[summary, _fields(chat_facts(alert))])
-    yield Part(name="fix", elements=_fix(alert))
-    evidence = [item.detail for item in alert.evidence]
-    yield Part(name="evidence", elements=_list("Why", evidence, _MOST_EVIDENCE))
-    remotes = remote_lines(alert.top_remotes, alert.remote_count)
-    yield Part(name="remote addresses", elements=_columns(remotes_heading(alert), remotes))
-    yield Part(
-        name="what this explains", elements=_list("This also explains", alert.explains, _MOST_LINES)
-    )
-    yield Part(name="next steps", elements=list(_steps(alert)))
-    yield Part(name="links", elements=_links(alert.links))
-    if alert.logs_query is not None:
+def _alert_parts(alert: Alert, settings: MessageSettings) -> Iterable[Part[Block]]:
+    yield Part(elements=[*_head(alert), _since(alert)])
+    if not alert.is_over:
+        yield Part(name="fix", elements=_fix(alert))
+        yield Part(name="next steps", elements=list(_steps(alert)))
+        # Where a rule blocks, the summary has the deciding evidence already.
+        why = [alert.summary, *reasons(alert)[0 if alert.blocker is None else 1 :]]
+        yield Part(name="evidence", elements=_list("Why", why, 1 + _MOST_EVIDENCE))
         yield Part(
-            name="logs query",
-            elements=_columns("The records, in CloudWatch Logs Insights", [alert.logs_query]),
+            name="what this explains",
+            elements=_list("This also explains", alert.explains, _MOST_LINES),
         )
+    links = (*further_links(alert, settings), *(() if alert.is_over else alert.links))
+    yield Part(name="links", elements=_links(links))
+    if alert.is_over:
+        # The header says what has ended, and the head says how.
+        yield Part(name="details", elements=_details(chosen(facts(alert), ("Where",))))
+        return
+    if alert.remote_count > 1:
+        remotes = remote_lines(alert.top_remotes, alert.remote_count)
+        yield Part(name="remote addresses", elements=_columns(remotes_heading(alert), remotes))
+    labels = ("Severity", "From/to", "Path", "Where", "Names")
+    yield Part(name="details", elements=_details(chosen(facts(alert), labels)))
 
 
-def _notice_parts(notice: Notice) -> Iterable[Part[Block]]:
+def _since(alert: Alert) -> Block:
+    """Return since when, how much, how sure and whose, in one line."""
+    known = [
+        f"{counted(alert.flows, 'flow')}, {counted(alert.packets, 'packet')}",
+        f"{alert.verdict_caption}, {confidence_in_words(alert)}",
+    ]
+    if alert.owners:
+        known.append(", ".join(f"{name} {value}" for name, value in alert.owners))
+    rest = " \N{MIDDLE DOT} ".join(chat_line(text, _MAX_FACT) for text in known)
+    return _section(f"*Since* {_range(alert, ', last seen ')}\n{rest}")
+
+
+def _range(notification: Notification, between: str) -> str:
+    """Return when it began and was seen last; once where a reader sees no difference."""
+    times = (slack_moment(notification.first_seen), slack_moment(notification.last_seen))
+    minutes = {
+        None if seconds is None else seconds // 60
+        for seconds in (notification.first_seen, notification.last_seen)
+    }
+    return times[0] if len(minutes) == 1 else between.join(times)
+
+
+def _details(known: Sequence[tuple[str, str]]) -> list[Block]:
+    """Return facts as small print, a line each."""
+    lines = [f"{name}: {chat_line(value, _MAX_FACT)}" for name, value in known]
+    return [ContextBlock(elements=[_text("\n".join(lines))])] if lines else []
+
+
+def _notice_parts(notice: Notice, settings: MessageSettings) -> Iterable[Part[Block]]:
     yield Part(elements=[*_head(notice), _section(chat_line(notice.summary, _MAX_SUMMARY))])
-    if known := chat_facts(notice):
-        yield Part(elements=[_fields(known)])
     if not notice.is_over:
         for section in notice.sections:
-            heading = shortened(one_line(section.heading), 100)
-            yield Part(
-                name=heading or "section", elements=_list(heading, section.lines, _MOST_LINES)
-            )
+            title = shortened(one_line(section.heading), 100)
+            yield Part(name=title or "section", elements=_list(title, section.lines, _MOST_LINES))
+    yield Part(name="links", elements=_links(further_links(notice, settings)))
+    known = dict(notice_facts(notice))
+    if "When" in known:
+        del known["When"]
+        yield Part(elements=[ContextBlock(elements=[_text(f"When: {_range(notice, ' to ')}")])])
+    yield Part(name="details", elements=_details(list(known.items())))
 
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -237,9 +282,9 @@ def _steps(alert: Alert) -> Iterable[Block]:
     more = len(alert.next_steps) - len(shown)
     for number, step in enumerate(shown):
         prose, command = split_command(step)
-        heading = "" if number else "*What to look at next*\n"
+        title = "" if number else "*What to look at next*\n"
         tail = f"\n... {more:,} more" if more and number == len(shown) - 1 else ""
-        yield _section(f"{heading}\N{BULLET} {chat_line(prose, _MAX_LINE)}{tail}")
+        yield _section(f"{title}\N{BULLET} {chat_line(prose, _MAX_LINE)}{tail}")
         if (
             command is not None
             and len(command) <= _MAX_PREFORMATTED + len("aws ")
@@ -249,25 +294,29 @@ def _steps(alert: Alert) -> Iterable[Block]:
 
 
 def _links(links: Sequence[Link]) -> list[Block]:
-    shown = [text for link in links[:_MOST_LINKS] if (text := _link(link)) is not None]
-    more = len(links) - len(shown)
-    lines = [*shown, *([f"... {more:,} more"] if more and shown else [])]
-    return [_section("*Where to look*: " + " \N{MIDDLE DOT} ".join(lines))] if lines else []
+    text, between, count = "*Where to look*: ", " \N{MIDDLE DOT} ", 0
+    for shown in filter(None, map(_link, links[:_MOST_LINKS])):
+        if len(text) + len(between) + len(shown) > MAX_SECTION - len(" ... 1,000 more"):
+            break
+        text += f"{between if count else ''}{shown}"
+        count += 1
+    more = len(links) - count
+    return [_section(text + (f"{between}... {more:,} more" if more else ""))] if count else []
 
 
 def _link(link: Link) -> str | None:
     # Inside <...|...> a bar or a bracket would end the address.
     url = safe_url(link.url)
-    if url is None or len(url := url.replace("&", "&amp;")) > _MAX_LINE:
+    if url is None or len(url := url.replace("&", "&amp;")) > _MAX_LINK:
         return None
     return f"<{url}|{chat_line(link.title or 'link', 80).replace('|', '/')}>"
 
 
-def _list(heading: str, lines: Sequence[str], most: int) -> list[Block]:
+def _list(title: str, lines: Sequence[str], most: int) -> list[Block]:
     """Return one section of bullets: as many lines as fit, and the number of lines left out."""
     if not lines:
         return []
-    text = f"*{chat_line(heading, 120)}*" if heading else ""
+    text = f"*{chat_line(title, 120)}*" if title else ""
     count = 0
     for line in lines[:most]:
         bullet = f"\n\N{BULLET} {chat_line(line, _MAX_LINE)}"
@@ -279,11 +328,11 @@ def _list(heading: str, lines: Sequence[str], most: int) -> list[Block]:
     return [_section(text + (f"\n... {more:,} more" if more else ""))]
 
 
-def _columns(heading: str, lines: Sequence[str]) -> list[Block]:
+def _columns(title: str, lines: Sequence[str]) -> list[Block]:
     text = "\n".join(one_line(line) for line in lines)
     if not text.strip() or len(text) > _MAX_PREFORMATTED:
         return []
-    return [_section(f"*{heading}*"), *_preformatted(text)]
+    return [_section(f"*{title}*"), *_preformatted(text)]
 
 
 def _preformatted(text: str) -> list[Block]:
@@ -294,12 +343,6 @@ def _preformatted(text: str) -> list[Block]:
             elements=[RichTextPreformattedElement(elements=[RichTextElementParts.Text(text=text)])]
         )
     ]
-
-
-def _fields(facts: Sequence[tuple[str, str]]) -> Block:
-    return SectionBlock(
-        fields=[_text(f"*{name}*\n{chat_line(value, _MAX_FIELD)}") for name, value in facts]
-    )
 
 
 def _section(text: str) -> Block:

@@ -26,22 +26,32 @@ from typing import TYPE_CHECKING, Any
 
 from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import Alert, Severity
+from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
 from flowverdict.delivery.parts import Part, fitting
+from flowverdict.delivery.record_links import athena_query, further_links, records_query
 from flowverdict.delivery.shown_ids import with_shown_ids
 from flowverdict.delivery.text import (
-    chat_facts,
+    ENDED_FACTS,
+    FIRST_FACTS,
+    LAST_FACTS,
+    chosen,
     copyable_commands,
     ending_sign,
     escaped_line,
+    facts,
     fix_heading,
     fix_notes,
+    heading,
     mark,
+    notice_facts,
+    reasons,
     remote_lines,
     remotes_heading,
     safe_url,
     shared_commands,
     short_undo,
     split_command,
+    way_back,
 )
 
 if TYPE_CHECKING:
@@ -56,8 +66,8 @@ MAX_BYTES = 20_000
 CONTENT_TYPE = "application/vnd.microsoft.card.adaptive"
 VERSION = "1.4"
 
-# Bytes of JSON. The parts that are never left out (heading, status, summary and nine facts) are
-# below 6,000 bytes together.
+# Bytes of JSON. The parts that are never left out (heading, status and facts) are below 5,000
+# bytes together.
 _MAX_HEADING = 240
 _MAX_STATUS = 400
 _MAX_SUMMARY = 1_000
@@ -65,7 +75,7 @@ _MAX_FACT = 240
 _MAX_COMMANDS = 2_500
 _MAX_LINE = 400
 _MAX_TITLE = 80
-_MAX_URL = 1_000
+_MAX_URL = 2_000
 _MOST_EVIDENCE = 6
 _MOST_STEPS = 4
 _MOST_LINES = 12
@@ -88,21 +98,21 @@ _MARKDOWN = re.compile(r"[\\`*_\[\]<~]|&(?=[#A-Za-z])|:(?=//)|^[-+#>]")
 _NUMBERED = re.compile(r"^(\d+)([.)])")
 
 
-def render(notification: Notification) -> str:
+def render(notification: Notification, settings: MessageSettings = DEFAULTS) -> str:
     """Return the message as one line of JSON."""
-    return json.dumps(message(notification))
+    return json.dumps(message(notification, settings))
 
 
-def message(notification: Notification) -> Element:
+def message(notification: Notification, settings: MessageSettings = DEFAULTS) -> Element:
     """Return the message with its card, within ``MAX_BYTES`` whatever the notification holds.
 
     The last line of the card names the parts that were left out.
     """
     notification = with_shown_ids(notification)
     parts = list(
-        _alert_parts(notification)
+        _alert_parts(notification, settings)
         if isinstance(notification, Alert)
-        else _notice_parts(notification)
+        else _notice_parts(notification, settings)
     )
 
     def fits(remaining: Sequence[Part[Element]], left_out: Sequence[str]) -> bool:
@@ -117,6 +127,7 @@ def _message(
 ) -> Element:
     body = [element for part in parts for element in part.elements]
     body.append(_line(f"Fingerprint {notification.fingerprint}", subtle=True))
+    body.extend(_code(way_back(notification)))
     if left_out:
         body.append(_line(f"... more in the email: {', '.join(left_out)}", subtle=True))
     card = {
@@ -134,7 +145,8 @@ def _message(
 
 
 def _head(notification: Notification) -> Iterable[Element]:
-    text, color = f"{mark(notification)}: {notification.title}", _COLORS[notification.severity]
+    text = f"{mark(notification)}: {heading(notification)}"
+    color = _COLORS[notification.severity]
     if notification.is_over:
         text = f"{ending_sign(notification)} {text}"
         ending = notification.ending
@@ -151,37 +163,45 @@ def _head(notification: Notification) -> Iterable[Element]:
         yield _line(notification.status_reason, _MAX_STATUS)
 
 
-def _alert_parts(alert: Alert) -> Iterable[Part[Element]]:
-    yield Part(elements=list(_head(alert)))
+def _alert_parts(alert: Alert, settings: MessageSettings) -> Iterable[Part[Element]]:
+    known = facts(alert, settings.zone)
+    labels = ENDED_FACTS if alert.is_over else FIRST_FACTS
+    yield Part(elements=[*_head(alert), _fact_set(chosen(known, labels))])
+    links = further_links(alert, settings)
     if alert.is_over:
         # The heading says what has ended, and the status reason says how.
-        yield Part(elements=[_fact_set(chat_facts(alert))])
+        yield Part(name="links", elements=_links(links))
         return
-    yield Part(elements=[_line(alert.summary, _MAX_SUMMARY), _fact_set(chat_facts(alert))])
     yield Part(name="fix", elements=list(_fix(alert)))
-    evidence = [item.detail for item in alert.evidence]
-    yield Part(name="evidence", elements=_list("Why", evidence, _MOST_EVIDENCE))
-    remotes = remote_lines(alert.top_remotes, alert.remote_count)
-    yield Part(name="remote addresses", elements=_columns(remotes_heading(alert), remotes))
+    yield Part(name="next steps", elements=list(_steps(alert)))
+    why = [alert.summary, *reasons(alert)]
+    yield Part(name="evidence", elements=_list("Why", why, 1 + _MOST_EVIDENCE))
     yield Part(
         name="what this explains",
         elements=_list("This also explains", alert.explains, _MOST_LINES),
     )
-    yield Part(name="next steps", elements=list(_steps(alert)))
-    yield Part(name="links", elements=_links(alert.links))
-    if alert.logs_query is not None:
-        query = _columns("The records, in CloudWatch Logs Insights", [alert.logs_query])
-        yield Part(name="logs query", elements=query)
+    yield Part(name="links", elements=_links((*links, *alert.links)))
+    yield Part(name="details", elements=[_fact_set(chosen(known, LAST_FACTS))])
+    remotes = remote_lines(alert.top_remotes, alert.remote_count)
+    yield Part(name="remote addresses", elements=_columns(remotes_heading(alert), remotes))
+    queries = {
+        "The records, in CloudWatch Logs Insights": records_query(alert),
+        "The records, in Athena": athena_query(alert, settings),
+    }
+    for title, query in queries.items():
+        if query is not None:
+            yield Part(name="logs query", elements=_columns(title, [query]))
 
 
-def _notice_parts(notice: Notice) -> Iterable[Part[Element]]:
+def _notice_parts(notice: Notice, settings: MessageSettings) -> Iterable[Part[Element]]:
     yield Part(elements=[*_head(notice), _line(notice.summary, _MAX_SUMMARY)])
-    if known := chat_facts(notice):
-        yield Part(elements=[_fact_set(known)])
     if not notice.is_over:
         for section in notice.sections:
-            heading = _plain(section.heading, 100)
-            yield Part(name=heading, elements=_list(heading, section.lines, _MOST_LINES))
+            title = _plain(section.heading, 100)
+            yield Part(name=title, elements=_list(title, section.lines, _MOST_LINES))
+    yield Part(name="links", elements=_links(further_links(notice, settings)))
+    if known := notice_facts(notice, settings.zone):
+        yield Part(name="details", elements=[_fact_set(known)])
 
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -234,17 +254,17 @@ def _links(links: Sequence[Link]) -> list[Element]:
     return [{"type": "ActionSet", "actions": actions[:_MOST_LINKS]}] if actions else []
 
 
-def _list(heading: str, lines: Sequence[str], most: int) -> list[Element]:
+def _list(title: str, lines: Sequence[str], most: int) -> list[Element]:
     if not lines:
         return []
     shown = [_bullet(line) for line in lines[:most]]
-    return [_heading(heading), *shown, *_more(len(lines) - most)]
+    return [_heading(title), *shown, *_more(len(lines) - most)]
 
 
-def _columns(heading: str, lines: Sequence[str]) -> list[Element]:
+def _columns(title: str, lines: Sequence[str]) -> list[Element]:
     if not any(line.strip() for line in lines):
         return []
-    return [_heading(heading), *_code([_plain(line, _MAX_COMMANDS) for line in lines])]
+    return [_heading(title), *_code([_plain(line, _MAX_COMMANDS) for line in lines])]
 
 
 def _more(count: int) -> Iterable[Element]:

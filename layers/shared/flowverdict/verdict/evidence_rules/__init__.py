@@ -33,7 +33,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def decision_table() -> str:
-    """Return ``RULES`` as the Markdown table of the README."""
+    """Return ``RULES`` as the Markdown table of docs/understand/evidence.md."""
     rows = (
         f"| [{rule.when}]({rule.source}) | {_strikes_in_words(rule)} | {_strength_in_words(rule)} |"
         for rule in RULES

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowverdict.core.formatting import day_and_minute
 from flowverdict.core.protocols import (
     EPHEMERAL_PORTS_START,
     PortLook,
@@ -97,13 +98,14 @@ def starts_within(facts: Facts, mirror: Activity, seconds: int) -> bool:
 
 
 def clock_time(seconds: int | None) -> str:
-    """Write Unix seconds as the time of day in UTC: ``12:00:05``."""
-    return "an unknown time" if seconds is None else f"{epoch_to_datetime(seconds):%H:%M:%S}"
+    """Write Unix seconds as the time of day in UTC: ``12:00:05Z``."""
+    return "an unknown time" if seconds is None else f"{epoch_to_datetime(seconds):%H:%M:%SZ}"
 
 
 def when_read(rules_check: RulesCheck) -> str:
     """Write when the rules were read, in parentheses; empty where that is not known."""
-    return "" if rules_check.read_at is None else f" (rules read {rules_check.read_at:%H:%M})"
+    read_at = rules_check.read_at
+    return "" if read_at is None else f" (rules read {day_and_minute(read_at)})"
 
 
 # --- what is missing ------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ class Rule:
     Parameters
     ----------
     when
-        What must be observed, in words, for the table in the README.
+        What must be observed, in words, for the table in docs/understand/evidence.md.
     strikes
         Legs, causes and single hypotheses: a hypothesis with one of them is struck out.
     by_absence

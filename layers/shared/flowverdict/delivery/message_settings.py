@@ -1,0 +1,40 @@
+"""What a stack's owner chooses for the messages: the time zone, and where links lead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageSettings:
+    """Settings of all messages; the default shows UTC and links to the AWS console alone.
+
+    Parameters
+    ----------
+    zone
+        Of the times in mail and Teams. Slack shows each reader their own.
+    runbook_url
+        The beginning of the address of a page for each verdict and ending; ``None`` for no link.
+    athena_table
+        The table of the flow logs in S3, as AWS's page on partition projection makes it; ``None``
+        for no query.
+    log_groups
+        The log groups of the stack's flow logs, which lie in ``region``.
+    unknown_zone
+        A time zone that was asked for and is not known, so that UTC stands for it.
+    """
+
+    zone: tzinfo = UTC
+    runbook_url: str | None = None
+    athena_table: str | None = None
+    log_groups: tuple[str, ...] = ()
+    region: str | None = None
+    unknown_zone: str | None = None
+
+
+DEFAULTS = MessageSettings()
