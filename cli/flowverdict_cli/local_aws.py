@@ -16,10 +16,9 @@ import time
 from collections import Counter
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from unittest.mock import patch
 
 import boto3
 import botocore.session
@@ -30,7 +29,6 @@ from moto.sns.models import sns_backends
 
 import flowverdict
 from flowverdict.alerts.codec import notification_from_json
-from flowverdict.app import wiring
 from flowverdict.app.observability import COUNTS_LINE, LogCount
 from flowverdict.core.errors import EnvelopeError, FlowVerdictError
 from flowverdict.core.formatting import isoformat
@@ -48,7 +46,6 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.model import Notification
     from flowverdict.flowlog.object_key import ObjectRef
-    from flowverdict.verdict.batch import FixedConfig
 
 
 REGION: Final = "eu-west-1"
@@ -468,27 +465,6 @@ def content_in_folder(folder: Path, ref: ObjectRef) -> bytes | None:
     if path.suffix == ".gz" and plain.is_file():
         return gzip.compress(plain.read_bytes(), mtime=0)
     return None
-
-
-@contextmanager
-def rules_in_place(rules: FixedConfig | None) -> Iterator[None]:
-    """Let the functions read these rules in place of EC2's; ``None`` changes nothing."""
-    if rules is None:
-        yield
-        return
-    with patch.object(wiring, "Ec2Config", partial(_KnownRules, rules)):
-        yield
-
-
-class _KnownRules:
-    """Stands for ``network.ec2.Ec2Config``: every account has these rules."""
-
-    def __init__(self, rules: FixedConfig, **_: object) -> None:
-        self.read = rules.read
-
-    def has_seen(self, account_id: str) -> bool:  # noqa: ARG002 - one configuration for all
-        """Return whether the account's rules were read before."""
-        return True
 
 
 def has_records(event: object) -> bool:

@@ -395,9 +395,7 @@ def _table(checked: Check) -> Table:
 
 
 def _routes(routed: Sequence[Routed]) -> Table:
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("route", "goes to", "severity", "alert"):
-        shown.add_column(column, overflow="fold")
+    shown = plain_table("route", "goes to", "severity", "alert")
     for alert in routed:
         shown.add_row(
             alert.place or "none",
