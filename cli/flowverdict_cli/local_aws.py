@@ -32,7 +32,6 @@ from flowverdict.alerts.codec import notification_from_json
 from flowverdict.app.observability import COUNTS_LINE, LogCount
 from flowverdict.core.errors import EnvelopeError, FlowVerdictError
 from flowverdict.core.formatting import isoformat
-from flowverdict.flowlog.cloudwatch_logs import decode
 from flowverdict.flowlog.s3_events import is_sqs_event, objects_in, objects_in_message
 from flowverdict.flowlog.sources import source_of
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
@@ -193,7 +192,7 @@ class LocalAws:
     def put_objects_of(self, event: object, folder: Path) -> list[Path]:
         """Put every object that an event names and the folder has; return the missing files."""
         missing = []
-        for ref in _objects_named(event):
+        for ref in objects_named(event):
             content = content_in_folder(folder, ref)
             if content is None:
                 missing.append(folder / ref.bucket / ref.key)
@@ -467,16 +466,8 @@ def content_in_folder(folder: Path, ref: ObjectRef) -> bytes | None:
     return None
 
 
-def has_records(event: object) -> bool:
-    """Whether an event may bring records of a flow log: it names objects, or has log data."""
-    if isinstance(event, dict) and "awslogs" in event:
-        with suppress(EnvelopeError):  # the handler reports that
-            return decode(event) is not None
-        return False
-    return bool(_objects_named(event))
-
-
-def _objects_named(event: object) -> tuple[ObjectRef, ...]:
+def objects_named(event: object) -> tuple[ObjectRef, ...]:
+    """Return the objects that an event names."""
     if not isinstance(event, dict) or "awslogs" in event:
         return ()
     named: list[ObjectRef] = []

@@ -1,13 +1,16 @@
-"""Rules of a file or of an account in place of those of moto, for ``flowverdict replay``."""
+"""Which rules an event of ``flowverdict replay`` needs, and those of a file or an account."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from flowverdict.app import wiring
+from flowverdict.core.errors import EnvelopeError
+from flowverdict.flowlog.cloudwatch_logs import decode
+from flowverdict_cli.local_aws import objects_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,3 +37,12 @@ class _KnownRules:
     def has_seen(self, account_id: str) -> bool:  # noqa: ARG002 - one configuration for all
         """Return whether the account's rules were read before."""
         return True
+
+
+def has_records(event: object) -> bool:
+    """Whether an event may bring records of a flow log: it names objects, or has log data."""
+    if isinstance(event, dict) and "awslogs" in event:
+        with suppress(EnvelopeError):  # the handler reports that
+            return decode(event) is not None
+        return False
+    return bool(objects_named(event))
