@@ -17,6 +17,7 @@ from flowverdict.core.untrusted import one_line
 from flowverdict.lifecycle.state_machine import AlertState, Suppressed
 from flowverdict_cli.explain import console_for_stdout
 from flowverdict_cli.outputs import cell, csv_row
+from flowverdict_cli.tables import plain_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -86,7 +87,7 @@ def show_list(shown: Sequence[Row], output: str, now: int) -> None:
 
 def _print_table(shown: Sequence[Row], now: int) -> None:
     digits = _digits([row.state.fingerprint for row in shown])
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = plain_table()
     for column in ("alert", "severity", "for"):
         table.add_column(column, no_wrap=True)
     table.add_column("state", overflow="fold", max_width=17)

@@ -17,7 +17,6 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
 from flowverdict.alerts.model import Severity
@@ -39,12 +38,14 @@ from flowverdict_cli.inputs import Contents, Input, Period, moment
 from flowverdict_cli.options import EXIT_INCOMPLETE, EXIT_USAGE
 from flowverdict_cli.rules import rules_of
 from flowverdict_cli.selection import Selection
+from flowverdict_cli.tables import plain_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from rich.progress import Progress
+    from rich.table import Table
 
     from flowverdict.flows.read_source import Reading
     from flowverdict.verdict.batch import FixedConfig
@@ -352,9 +353,7 @@ _COLUMNS = ("time (UTC)", "rejected", "flow", "by", "sure", "because")
 
 def table(explanations: Sequence[Explanation]) -> Table:
     """Return the verdicts as a table, one flow a row, folded to the terminal's width."""
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for column in _COLUMNS:
-        shown.add_column(column, overflow="fold")
+    shown = plain_table(*_COLUMNS)
     for explanation in explanations:
         time, rejected, flow, by, sure, why = _row(explanation)
         confidence = explanation.verdict.confidence

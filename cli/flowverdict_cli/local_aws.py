@@ -16,10 +16,9 @@ import time
 from collections import Counter
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from unittest.mock import patch
 
 import boto3
 import botocore.session
@@ -30,11 +29,9 @@ from moto.sns.models import sns_backends
 
 import flowverdict
 from flowverdict.alerts.codec import notification_from_json
-from flowverdict.app import wiring
 from flowverdict.app.observability import COUNTS_LINE, LogCount
 from flowverdict.core.errors import EnvelopeError, FlowVerdictError
 from flowverdict.core.formatting import isoformat
-from flowverdict.flowlog.cloudwatch_logs import decode
 from flowverdict.flowlog.s3_events import is_sqs_event, objects_in, objects_in_message
 from flowverdict.flowlog.sources import source_of
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
@@ -48,7 +45,6 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.model import Notification
     from flowverdict.flowlog.object_key import ObjectRef
-    from flowverdict.verdict.batch import FixedConfig
 
 
 REGION: Final = "eu-west-1"
@@ -196,7 +192,7 @@ class LocalAws:
     def put_objects_of(self, event: object, folder: Path) -> list[Path]:
         """Put every object that an event names and the folder has; return the missing files."""
         missing = []
-        for ref in _objects_named(event):
+        for ref in objects_named(event):
             content = content_in_folder(folder, ref)
             if content is None:
                 missing.append(folder / ref.bucket / ref.key)
@@ -470,37 +466,8 @@ def content_in_folder(folder: Path, ref: ObjectRef) -> bytes | None:
     return None
 
 
-@contextmanager
-def rules_in_place(rules: FixedConfig | None) -> Iterator[None]:
-    """Let the functions read these rules in place of EC2's; ``None`` changes nothing."""
-    if rules is None:
-        yield
-        return
-    with patch.object(wiring, "Ec2Config", partial(_KnownRules, rules)):
-        yield
-
-
-class _KnownRules:
-    """Stands for ``network.ec2.Ec2Config``: every account has these rules."""
-
-    def __init__(self, rules: FixedConfig, **_: object) -> None:
-        self.read = rules.read
-
-    def has_seen(self, account_id: str) -> bool:  # noqa: ARG002 - one configuration for all
-        """Return whether the account's rules were read before."""
-        return True
-
-
-def has_records(event: object) -> bool:
-    """Whether an event may bring records of a flow log: it names objects, or has log data."""
-    if isinstance(event, dict) and "awslogs" in event:
-        with suppress(EnvelopeError):  # the handler reports that
-            return decode(event) is not None
-        return False
-    return bool(_objects_named(event))
-
-
-def _objects_named(event: object) -> tuple[ObjectRef, ...]:
+def objects_named(event: object) -> tuple[ObjectRef, ...]:
+    """Return the objects that an event names."""
     if not isinstance(event, dict) or "awslogs" in event:
         return ()
     named: list[ObjectRef] = []

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from flowverdict.alerts.grouping import group
@@ -27,9 +26,12 @@ from flowverdict_cli import explain
 from flowverdict_cli.explain import console_for_stdout
 from flowverdict_cli.inputs import STDIN
 from flowverdict_cli.rules import rules_of
+from flowverdict_cli.tables import plain_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.table import Table
 
     from flowverdict.alerts.model import Notification
     from flowverdict.policy.entries import Entry
@@ -369,9 +371,7 @@ def _headline(checked: Check) -> str:
 
 
 def _table(checked: Check) -> Table:
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("entry", "until (UTC)"):
-        shown.add_column(column, overflow="fold")
+    shown = plain_table("entry", "until (UTC)")
     if checked.effect is not None:
         for column in ("flows", "records"):
             shown.add_column(column, justify="right")
@@ -395,9 +395,7 @@ def _table(checked: Check) -> Table:
 
 
 def _routes(routed: Sequence[Routed]) -> Table:
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("route", "goes to", "severity", "alert"):
-        shown.add_column(column, overflow="fold")
+    shown = plain_table("route", "goes to", "severity", "alert")
     for alert in routed:
         shown.add_row(
             alert.place or "none",

@@ -21,7 +21,8 @@ from flowverdict.delivery.renderers import RENDERERS
 from flowverdict.delivery.webhook import Webhook
 from flowverdict.flowlog.records import DEFAULT_FORMAT
 from flowverdict_cli.explain import console_for_stdout
-from flowverdict_cli.local_aws import has_records, local_aws, rules_in_place
+from flowverdict_cli.local_aws import local_aws
+from flowverdict_cli.replay_rules import has_records, rules_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
