@@ -22,12 +22,9 @@ from tests.helpers.evaluated_template import Evaluated
 from tests.helpers.sam_template import read_template
 
 ROOT = Path(__file__).parents[2]
-TEMPLATE, READER = (
-    read_template(ROOT / name) for name in ("template.yaml", "templates/reader-role.yaml")
-)
-TEXTS = {
-    name: (ROOT / name).read_text() for name in ("template.yaml", "templates/reader-role.yaml")
-}
+NAMES = ("template.yaml", "templates/reader-role.yaml")
+TEMPLATE, READER = (read_template(ROOT / name) for name in NAMES)
+TEXTS = {name: (ROOT / name).read_text() for name in NAMES}
 PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
 RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
 
