@@ -112,7 +112,7 @@ def soak(built: Build, seconds: float, seed: int) -> Report:
         # S3 sends a test event when the bucket is made. If a worker had received the event before
         # ``_be_impatient`` and were killed, the event would come back after half an hour.
         wait_until(
-            lambda: None if stack.waiting_messages() else True,
+            lambda: stack.waiting_messages() == 0 or None,
             "the end of what came with the deployment",
         )
         told = subscribe(aws.place, stack.outputs["AlertTopicArn"], "told")
