@@ -26,6 +26,7 @@ EXTRAS: Final = {
         "duckdb": "duckdb",
         "pydantic": "pydantic",
         "slack-sdk": "slack_sdk",
+        "tzdata": "tzdata",
     },
 }
 
