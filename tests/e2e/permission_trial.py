@@ -175,6 +175,7 @@ VARIANTS: Final[Sequence[Mapping[str, str]]] = (
         "Policy": _OTHER_POLICY,
         "EncryptionKeyArn": "{encryption_key}",
         "Tracing": "Active",
+        "RouteTopicArns": f"arn:aws:sns:{REGION}:{ACCOUNT_ID}:owners",
         "SubnetIds": "subnet-01234567",
         "SecurityGroupIds": "sg-01234567",
     },

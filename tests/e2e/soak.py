@@ -39,7 +39,7 @@ from tests.e2e.soak_accounting import (
     ended_well,
 )
 from tests.e2e.soak_load import LOG_GROUP, FlowLogObject, Load, make_network
-from tests.e2e.stack import Build, Stack, build
+from tests.e2e.stack import QUEUES, Build, Stack, build
 from tests.e2e.subscribers import (
     Queue,
     function_log,
@@ -75,7 +75,6 @@ _DRAIN_SECONDS = 300.0
 # Characters of the emulator's log that are shown if the stack does not finish its work.
 _LOG_END = 10_000
 _CAP = 1_000
-_QUEUES: Final = ("FlowLogQueue", "SignalQueue")
 _DEAD_LETTERS: Final = (
     "FlowLogDeadLetterQueue",
     "SignalDeadLetterQueue",
@@ -113,7 +112,8 @@ def soak(built: Build, seconds: float, seed: int) -> Report:
         # S3 sends a test event when the bucket is made. If a worker had received the event before
         # ``_be_impatient`` and were killed, the event would come back after half an hour.
         wait_until(
-            lambda: None if _left(stack) else True, "the end of what came with the deployment"
+            lambda: None if stack.waiting_messages() else True,
+            "the end of what came with the deployment",
         )
         told = subscribe(aws.place, stack.outputs["AlertTopicArn"], "told")
         with _killing(aws, stack, Random(seed), report):  # noqa: S311 - as above
@@ -138,7 +138,7 @@ def soak(built: Build, seconds: float, seed: int) -> Report:
 
 def _be_impatient(stack: Stack) -> None:
     sqs = stack.place.client("sqs")
-    for name in _QUEUES:
+    for name in QUEUES:
         url = stack.physical_id(name)
         redrive = json.loads(
             sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])["Attributes"][
@@ -245,28 +245,11 @@ def _cpu(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def _left(stack: Stack) -> int:
-    """Return the number of messages in the queues, those in progress included."""
-    names = [
-        "ApproximateNumberOfMessages",
-        "ApproximateNumberOfMessagesNotVisible",
-        "ApproximateNumberOfMessagesDelayed",
-    ]
-    sqs = stack.place.client("sqs")
-    return sum(
-        int(number)
-        for queue in _QUEUES
-        for number in sqs.get_queue_attributes(
-            QueueUrl=stack.physical_id(queue), AttributeNames=names
-        )["Attributes"].values()
-    )
-
-
 def _drain(aws: Emulator, stack: Stack, load: Load) -> None:
     """Wait until the queues are empty and all log events are read."""
     deadline = time.monotonic() + _DRAIN_SECONDS
     while True:
-        left = _left(stack)
+        left = stack.waiting_messages()
         judged = ended_well(stack, READERS[1])
         if not left and judged >= len(load.log_events):
             return

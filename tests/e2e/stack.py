@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
+
 SAM: Final = ROOT / ".venv-sam" / "bin"
 # The emulator runs the functions on this machine, so the compiled wheels of the layer must be for
 # this machine.
 HOST_ARCHITECTURE: Final = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[
     platform.machine()
 ]
+QUEUES: Final = ("FlowLogQueue", "SignalQueue")  # of what is to be read, and to be evaluated
 _COMMAND_SECONDS = (
     300.0  # a build takes 6 s, a deployment 4 s; a first build on a cold package cache longer
 )
@@ -121,12 +124,28 @@ class Stack:
             *options,
             *([] if hurried is None else _overrides(hurried)),
         )
-        if hurried is not None:
+        if hurried is not None and "--no-execute-changeset" not in options:
             self.place.client("sqs").set_queue_attributes(
                 QueueUrl=self.physical_id("SignalQueue"),
                 Attributes={"DelaySeconds": str(_SIGNAL_SECONDS)},
             )
         return output
+
+    def waiting_messages(self) -> int:
+        """Return how many messages the queues of sources and signals have, also those in flight."""
+        names: list[QueueAttributeNameType] = [
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+            "ApproximateNumberOfMessagesDelayed",
+        ]
+        sqs = self.place.client("sqs")
+        return sum(
+            int(number)
+            for queue in QUEUES
+            for number in sqs.get_queue_attributes(
+                QueueUrl=self.physical_id(queue), AttributeNames=names
+            )["Attributes"].values()
+        )
 
     def delete(self) -> str:
         """Run ``sam delete`` and return its output.

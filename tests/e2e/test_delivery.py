@@ -158,7 +158,8 @@ def test_a_webhook_gets_the_alert_as_text_for_machines(
 
     sent = json.loads(hook.wait_for(lambda request: kind(request) == "Notification").body)
     (alert,) = valid([sent["Message"]])
-    assert alert["title"] in sent["Subject"]
+    assert sent["Subject"].startswith("[flowverdict CRITICAL] ")
+    assert "replies to 203.0.113.12 dropped by" in sent["Subject"]
     sns.unsubscribe(SubscriptionArn=subscription_arn)
 
 

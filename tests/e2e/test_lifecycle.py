@@ -162,7 +162,7 @@ def test_what_is_over_is_told_and_what_is_noise_comes_in_the_digest(
 
 
 def deliver(stack: Stack, window: int, *actions: str) -> None:
-    """Put a file of five minutes, with one record of each action, and wait until it is read."""
+    """Put a file of five minutes, with one record of each action; wait until it is evaluated."""
     start = window * WINDOW
     stamp = f"{datetime.fromtimestamp(start, UTC):%Y%m%dT%H%MZ}"
     name = key(stack.place, f"live-{stamp}").replace("fl-0a1b_20261122T1200Z", f"fl-0c2d_{stamp}")
@@ -174,6 +174,7 @@ def deliver(stack: Stack, window: int, *actions: str) -> None:
     ]
     put_object(stack, name, "".join(f"{line}\n" for line in (header, *lines)))
     wait_until(lambda: name in read_by(stack) or None, "the file to be read")
+    wait_until(lambda: stack.waiting_messages() == 0 or None, "its signals to be evaluated")
 
 
 def test_a_source_that_falls_silent_is_a_problem_of_its_own_until_it_comes_again(

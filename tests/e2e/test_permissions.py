@@ -29,8 +29,9 @@ STATEMENT = Statement(
 )
 # One statement of each function that the function needs.
 NEEDED = {
-    "ClassifyCloudWatchLogsFunction": "PublishAlerts",
-    "ClassifyS3Function": "ListEvidence",
+    "ClassifyCloudWatchLogsFunction": "SignalWindows",
+    "ClassifyS3Function": "SignalWindows",
+    "EvaluateWindowsFunction": "PublishAlerts",
     "NotifySlackFunction": "ReadWebhookSecret",
     "NotifyTeamsFunction": "ReadWebhookSecret",
     "SweepAlertsFunction": "FindWhatIsDue",

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
+from datetime import UTC, datetime
 from importlib.util import cache_from_source
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from flowverdict.app.signals import group_of, message_of
+from flowverdict.app.sources import SourcePlace
+from flowverdict.flowlog.columnar import WINDOW
 from scripts.pack_cloudwatch_event import pack
 from tests.e2e.contract import valid
 from tests.e2e.emulator import base_environment
@@ -161,6 +166,25 @@ def put_outside(stack: Stack, name: str, flow_log: str) -> dict[str, Any]:
     return notification(bucket, object_key)
 
 
+def signal_of(name: str, stack: Stack) -> dict[str, Any]:
+    """Return the signal of the window that a scenario's flow log has records of."""
+    place = SourcePlace.of_object(key(stack.place, name))
+    window = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()) // WINDOW
+    (signal,) = place.dirty([window])
+    message = {
+        "messageId": name,
+        "receiptHandle": name,
+        "eventSource": "aws:sqs",
+        "body": message_of(signal, int(time.time())),
+        "attributes": {
+            "ApproximateReceiveCount": "1",
+            "MessageGroupId": group_of(signal.partition),
+        },
+        "messageAttributes": {},
+    }
+    return {"Records": [message]}
+
+
 def an_event(stack: Stack, logical_id: str, alert: str) -> dict[str, Any]:
     """Return an event that makes a function do all its work."""
     match logical_id:
@@ -175,6 +199,8 @@ def an_event(stack: Stack, logical_id: str, alert: str) -> dict[str, Any]:
                 )
             )
             return packed
+        case "EvaluateWindowsFunction":
+            return signal_of("runtime", stack)
         case "SweepAlertsFunction":
             return scheduled(241 * 60)
         case "NotifySlackFunction" | "NotifyTeamsFunction":

@@ -129,9 +129,11 @@ def killed_at(world: World, aws: Aws, episode: Episode, point: Point) -> Outcome
         if (calls - 1, when) == point:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    event = world.take(episode.first)
+
     def run() -> None:
         with world.wire.listening(kill):
-            world.invoke(episode.first)
+            world.invoke_with(event, episode.first)
 
     assert aws.serve_until_death(run) == signal.SIGKILL
     return after_death(world, episode)

@@ -345,12 +345,19 @@ class World:
 
     def invoke(self, delivery: Delivery) -> Invocation:
         """Invoke the function with the clock at the delivery's time."""
+        return self.invoke_with(self.take(delivery), delivery)
+
+    def take(self, delivery: Delivery) -> dict[str, Any]:
+        """Return the event of a delivery; signals are taken from their queue."""
+        if delivery.function != EVALUATE:
+            return delivery.event
+        with time_machine.travel(delivery.at, tick=False), self.wire.deaf():
+            self._signals = self.aws.receive_signals()
+        return self._signals or {"Records": []}
+
+    def invoke_with(self, event: dict[str, Any], delivery: Delivery) -> Invocation:
+        """Invoke the function of a delivery with an event that was taken."""
         with time_machine.travel(delivery.at, tick=False):
-            event = delivery.event
-            if delivery.function == EVALUATE:
-                with self.wire.deaf():
-                    self._signals = self.aws.receive_signals()
-                event = self._signals or {"Records": []}
             return self.aws.invoke(
                 event,
                 self.environment,
