@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowverdict.alerts.grouping import detections
 from flowverdict.flowlog.columnar import WINDOW
@@ -27,6 +27,7 @@ from flowverdict.flows.evidence import flows_of
 from flowverdict.flows.evidence_codec import pack, unpack
 from flowverdict.flows.read_source import read_object
 from flowverdict.flows.stored_evidence import evidence_for
+from flowverdict.lifecycle.episodes import MAX_WINDOWS
 from flowverdict.verdict.batch import explain_flows
 from flowverdict_cli import cost_model
 from flowverdict_cli.cost_model import Line, Measured, Price, Workload
@@ -86,6 +87,7 @@ SOURCES = {
         "https://git.mcrn.ar/mariano/lambda_local_runner (docs/lambdas-md/lambda-13-cost.md)"
     ),
     cost_model.SQS_REQUEST: "https://cloudburn.io/blog/amazon-sqs-pricing (2026-03)",
+    cost_model.SQS_FIFO_REQUEST: "https://cloudburn.io/blog/amazon-sqs-pricing (2026-03)",
     cost_model.S3_GET: "https://c3x.dev/blog/s3-request-fees-explained",
     cost_model.S3_PUT: "https://c3x.dev/blog/s3-request-fees-explained",
     cost_model.S3_STORED: "https://c3x.dev/blog/s3-storage-class-comparison",
@@ -104,13 +106,15 @@ SOURCES = {
 SWEEP_SECONDS = 300  # between two sweeps; a test compares it with the template
 ASSUMED_SWEEP_MS = 500
 ASSUMED_MESSAGES = 1_000  # a month; the limit of 30 an hour allows 21,600
-# Lambda asks the queue with five pollers, each of which waits up to 20 s
-# (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html; with little traffic there
-# may be two only).
+# Lambda asks a queue with five pollers, each of which waits up to 20 s, and with no fewer where
+# little comes, since both functions have a maximum concurrency
+# (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html). AWS says this of
+# standard queues, and nothing of FIFO queues: as many are assumed there.
 _IDLE_RECEIVES = 5 * cost_model.MONTH // 20
-# Metrics that have data in every hour, if records come in every hour and many are rejected: four of
-# classify_s3 (read, lag, published, rules), one of the sweep, and three severities of
-# RejectedFlows. The others have data in hours with trouble only, and none in those without records.
+# Metrics that have data in every hour, if records come in every hour and many are rejected: one of
+# classify_s3 (read), three of evaluate_windows (lag, published, rules) with three severities of
+# RejectedFlows, and one of the sweep. The others have data in hours with trouble only, and none in
+# those without records.
 ASSUMED_METRICS = 8
 _ALARMS_OF_A_STACK = ("HasAlarms", "HasS3Alarms")  # with every answer left as it is
 _TOPICS = 2  # a message goes to the topic for machines and to the topic for email
@@ -119,14 +123,13 @@ REJECTED = 0.01
 NAME = "123456789012_vpcflowlogs_us-east-1_fl-0a1b2c3d4e5f60718_20261122T1200Z_0123abcd.log.gz"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Packet:
+class _Packet(NamedTuple):
     source: str
     target: str
     source_port: int
     target_port: int
     flags: int
-    egress: bool
+    direction: str
     action: str
 
 
@@ -144,37 +147,11 @@ def flow_logs(records: int, fields: str, seed: int = 20261122) -> bytes:
         at = 1_795_348_800 + len(lines) * 300 // records
         # An accepted connection makes two records, a rejected request makes one.
         if rng.random() < REJECTED * 2:
-            packets = [
-                _Packet(
-                    source=client,
-                    target=server,
-                    source_port=other,
-                    target_port=23,
-                    flags=2,
-                    egress=False,
-                    action="REJECT",
-                )
-            ]
+            packets = [_Packet(client, server, other, 23, 2, "ingress", "REJECT")]
         else:
             packets = [
-                _Packet(
-                    source=client,
-                    target=server,
-                    source_port=other,
-                    target_port=port,
-                    flags=3,
-                    egress=False,
-                    action="ACCEPT",
-                ),
-                _Packet(
-                    source=server,
-                    target=client,
-                    source_port=port,
-                    target_port=other,
-                    flags=19,
-                    egress=True,
-                    action="ACCEPT",
-                ),
+                _Packet(client, server, other, port, 3, "ingress", "ACCEPT"),
+                _Packet(server, client, port, other, 19, "egress", "ACCEPT"),
             ]
         lines += [_line(names, packet, server, rng, at) for packet in packets]
     return gzip.compress("\n".join([*lines[: records + 1], ""]).encode(), compresslevel=6, mtime=0)
@@ -206,8 +183,8 @@ def _line(names: list[str], packet: _Packet, server: str, rng: random.Random, at
         "pkt-srcaddr": packet.source,
         "pkt-dstaddr": packet.target,
         "region": "us-east-1",
-        "flow-direction": "egress" if packet.egress else "ingress",
-        "traffic-path": 8 if packet.egress else "-",
+        "flow-direction": packet.direction,
+        "traffic-path": 8 if packet.direction == "egress" else "-",
         "reject-reason": "-",
         "interface-type": "interface",
     }
@@ -282,6 +259,7 @@ def fixed_monthly_cost(*, is_idle: bool = False) -> tuple[Line, ...]:
         Line(price=cost_model.LAMBDA_DURATION, amount=gb_seconds),
         Line(price=cost_model.LAMBDA_REQUEST, amount=sweeps),
         Line(price=cost_model.SQS_REQUEST, amount=_IDLE_RECEIVES),
+        Line(price=cost_model.SQS_FIFO_REQUEST, amount=_IDLE_RECEIVES),
         Line(
             price=cost_model.LOGS_INGESTED,
             amount=sweeps * cost_model.LOG_BYTES_PER_INVOCATION / 2**30,
@@ -305,55 +283,80 @@ INTERFACES = (1, 10, 100, 1_000)
 # An interface's log stream sends its records once a minute.
 ASSUMED_EVENTS_A_MONTH = cost_model.MONTH // 60
 ASSUMED_EVENT_RECORDS = 25
-ASSUMED_REJECTING = 0.1  # share of the events that have a rejected record
-ASSUMED_EVENT_CPU_MS = 25
-_EVENT_LOG_BYTES = cost_model.LOG_BYTES_PER_INVOCATION + 600
+# Share of the interfaces; each of their events has a rejected record, those of the others none.
+ASSUMED_REJECTING = 0.1
+ASSUMED_EVENT_CPU_MS = 25  # of an invocation
+# Of two invocations, and the line "flow logs read".
+_EVENT_LOG_BYTES = 2 * cost_model.LOG_BYTES_PER_INVOCATION + 600
 _FIREHOSE_BYTES = 5 * 1_024  # a batch of 25 records is smaller, packed
 _FIREHOSE_ALARMS = 3
+EVENTS_OF_A_WINDOW = WINDOW // 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventCalls:
-    """What one log event makes the function call, in billed units; a test counts them.
+class Calls:
+    """What the log events of a window make a function call, in billed units; a test counts them.
 
-    ``wait_ms`` is assumed: the calls follow each other.
+    ``requests`` are those of the FIFO queue. ``wait_ms`` is assumed: the calls follow each other.
     """
 
     read_units: int
     write_units: int
-    gets: int
-    puts: int
+    gets: int = 0
+    puts: int = 0
+    requests: int
     wait_ms: int
 
 
-QUIET_EVENT = EventCalls(read_units=10, write_units=1, gets=0, puts=1, wait_ms=80)
-REJECTING_EVENT = EventCalls(read_units=17, write_units=13, gets=20, puts=3, wait_ms=400)
+# Of the function that reads, and of the function that evaluates. An event is looked up and
+# recorded, its evidence put and its signals sent. Then its window and the three around it are
+# looked up, and once in a window the feed is read, and written with an index entry. An event is an
+# invocation of each: at the most, since SQS may hand out signals of several interfaces together.
+QUIET_EVENTS = (
+    Calls(read_units=5, write_units=5, puts=5, requests=5, wait_ms=400),
+    Calls(read_units=41, write_units=4, requests=10, wait_ms=150),
+)
+# Besides, an alert is rebuilt from the contributions of all its windows.
+REJECTING_EVENTS = (
+    Calls(read_units=15, write_units=7, puts=5, requests=5, wait_ms=500),
+    Calls(
+        read_units=51 + EVENTS_OF_A_WINDOW * MAX_WINDOWS,
+        write_units=86,
+        gets=90,
+        puts=5,
+        requests=10,
+        wait_ms=1_500,
+    ),
+)
 
 
 def direct_usd(interfaces: int, factor: float = 1.0) -> float:
     """Return the dollars of a month for log events that a function reads as they come."""
     usd = 0.0
-    for calls, share in (
-        (QUIET_EVENT, 1 - ASSUMED_REJECTING),
-        (REJECTING_EVENT, ASSUMED_REJECTING),
+    for functions, share in (
+        (QUIET_EVENTS, 1 - ASSUMED_REJECTING),
+        (REJECTING_EVENTS, ASSUMED_REJECTING),
     ):
-        events = interfaces * ASSUMED_EVENTS_A_MONTH * share
-        ms = ASSUMED_EVENT_CPU_MS * factor + calls.wait_ms
-        usd += cost_model.total(
-            (
-                Line(
-                    price=cost_model.LAMBDA_DURATION,
-                    amount=events * ms / 1_000 * cost_model.MEMORY_MB / 1_024,
-                ),
-                Line(price=cost_model.LAMBDA_REQUEST, amount=events),
-                Line(price=cost_model.S3_GET, amount=events * calls.gets),
-                Line(price=cost_model.S3_PUT, amount=events * calls.puts),
-                Line(price=cost_model.DYNAMODB_WRITE, amount=events * calls.write_units),
-                Line(price=cost_model.DYNAMODB_READ, amount=events * calls.read_units),
-                Line(price=cost_model.LOGS_INGESTED, amount=events * _EVENT_LOG_BYTES / 2**30),
-            )
+        windows = interfaces * ASSUMED_EVENTS_A_MONTH * share / EVENTS_OF_A_WINDOW
+        usd += windows * (
+            sum(_window_usd(calls, factor) for calls in functions)
+            + cost_model.LOGS_INGESTED.of(EVENTS_OF_A_WINDOW * _EVENT_LOG_BYTES / 2**30)
         )
     return usd
+
+
+def _window_usd(calls: Calls, factor: float) -> float:
+    """Return the dollars of a function for the log events of a window."""
+    ms = EVENTS_OF_A_WINDOW * ASSUMED_EVENT_CPU_MS * factor + calls.wait_ms
+    return (
+        cost_model.LAMBDA_DURATION.of(ms / 1_000 * cost_model.MEMORY_MB / 1_024)
+        + cost_model.LAMBDA_REQUEST.of(EVENTS_OF_A_WINDOW)
+        + cost_model.SQS_FIFO_REQUEST.of(calls.requests)
+        + cost_model.S3_GET.of(calls.gets)
+        + cost_model.S3_PUT.of(calls.puts)
+        + cost_model.DYNAMODB_WRITE.of(calls.write_units)
+        + cost_model.DYNAMODB_READ.of(calls.read_units)
+    )
 
 
 def files_usd(interfaces: int, measured: Measured, factor: float = 1.0) -> float:

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from flowverdict_cli.backfill_listing import HistoryObject, Selection
 
 
-# 50 objects of 10,000 records each are half a million records a second, which keep some 30
-# functions busy. That is a thirtieth of an account's default concurrency, so new flow logs in the
-# same queue do not wait long.
+# 50 objects of 10,000 records each are half a million records a second, which by the cost model
+# keep some ten functions busy that read. With the template's default S3FunctionConcurrency the rest
+# waits in the queue, and what was read waits for the one evaluator of each account's Region.
 DEFAULT_RATE = 50.0
 QUEUE_OUTPUT = "FlowLogQueueUrl"
 BUCKET_OUTPUT = "FlowLogBucketName"
@@ -206,7 +206,8 @@ def _cost_lines(tally: Tally) -> Iterator[str]:
         batch=cost_model.BATCH,
         flow_logs=tally.flow_logs_of_a_partition,
         # Keys sort by flow log, then by time, so a batch has successive files of one flow log.
-        windows=cost_model.BATCH + 1,
+        windows=min(tally.objects, cost_model.BATCH) + 1,
+        minutes=tally.objects,
     )
     lines = cost_model.reading_cost(workload, measured)
     yield (

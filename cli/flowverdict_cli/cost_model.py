@@ -1,9 +1,10 @@
 """Estimate what reading flow logs costs on AWS: list prices, and what an object and a record use.
 
 Amounts that were not measured on AWS are constants named ``ASSUMED_...``. ``make cost`` measures
-the milliseconds and bytes of a record. A test counts the calls of S3 and DynamoDB at the real
-handlers. Free tiers, taxes and discounts are left out, and so are costs that arise without
-flowverdict too: the flow logs themselves and their storage.
+the milliseconds and bytes of a record. A test counts the calls of S3, SQS and DynamoDB at the real
+handlers: of the function that reads, and of the function that evaluates. Free tiers, taxes and
+discounts are left out, and so are costs that arise without flowverdict too: the flow logs
+themselves and their storage.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flows.evidence import AFTER, BEFORE
 from flowverdict.lifecycle.episodes import MAX_WINDOWS
 
@@ -62,6 +64,13 @@ SQS_REQUEST: Final = Price(
     unit="requests",
     page="https://aws.amazon.com/sqs/pricing/",
 )
+SQS_FIFO_REQUEST: Final = Price(
+    what="SQS, FIFO queue",
+    usd=0.50,
+    per=1_000_000,
+    unit="requests",
+    page="https://aws.amazon.com/sqs/pricing/",
+)
 S3_GET: Final = Price(
     what="S3 Standard, GET",
     usd=0.0004,
@@ -105,12 +114,14 @@ LOGS_INGESTED: Final = Price(
     page="https://aws.amazon.com/cloudwatch/pricing/",
 )
 
-# A test compares MEMORY_MB, BATCH and EVIDENCE_DAYS with the template.
+# A test compares MEMORY_MB, EVIDENCE_DAYS, and those of batches and signals with the template.
 MEMORY_MB: Final = 1_024
 # Memory of a function at one full vCPU: Lambda assigns CPU in proportion to memory
 # (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html).
 VCPU_MB: Final = 1_769
 BATCH: Final = 20  # maximum objects of an invocation
+SIGNAL_BATCH: Final = 10  # maximum signals of a request, and of an invocation that evaluates
+SIGNAL_SECONDS: Final = 60  # in which equal signals are one
 MONTH: Final = 30 * 24 * 3_600  # seconds
 # Windows of a file. AWS writes one every five minutes, but not at the windows' edges, so its
 # records end in two windows.
@@ -118,8 +129,11 @@ ASSUMED_WINDOWS: Final = 2
 # S3's first byte, two pieces of evidence put, and the mark in DynamoDB that the object was read.
 ASSUMED_WAIT_MS_PER_OBJECT: Final = 150
 ASSUMED_WAIT_MS_PER_EVIDENCE: Final = 3  # S3's first byte in 30; ten are read at a time
+# The windows looked up and stored, and the signals sent.
+ASSUMED_WAIT_MS_PER_SIGNALLING: Final = 100
 # EC2's Describe calls, whose answers are cached for a minute, and DynamoDB's transactions.
-ASSUMED_WAIT_MS_PER_INVOCATION: Final = 500
+ASSUMED_WAIT_MS_PER_EVALUATION: Final = 500
+ASSUMED_WAIT_MS_PER_FEED: Final = 20  # the write up to when a flow log was read
 ASSUMED_ALERTS: Final = 3  # alerts of a window, open before
 EVIDENCE_DAYS: Final = 15
 _KEYS_PER_LIST = 1_000  # the maximum of one ListObjectsV2
@@ -127,12 +141,15 @@ _KEYS_PER_LIST = 1_000  # the maximum of one ListObjectsV2
 # a delete and a put. The window's contribution to the alert costs the same, without an index entry.
 _WRITES_PER_ALERT = 2 * 2 + 2 + 2 * 2
 _READS_PER_ALERT = 1  # the alert; of the few that another may inhibit, that one too
-# The mark that it was read, and up to when its flow log was read, with an index entry.
-_WRITES_PER_OBJECT = 1 + 2
-_READS_PER_OBJECT = 1 + 1
-_WRITES_PER_WINDOW = 2  # in a transaction, with its alerts or before them
-# Before its evidence is read; and its list of alerts, with the first alert.
+_WRITES_PER_OBJECT = 1  # the mark that it was read
+_READS_PER_OBJECT = 1
+# Up to when a flow log was read: in a transaction, and its index entry moves.
+_WRITES_PER_FEED = 2 + 2
+_READS_PER_FEED = 1
+_WRITES_PER_WINDOW = 2  # in a transaction, with its alerts or without
+# Before it is signalled; and its list of alerts, with the first alert.
 _WRITES_PER_NEW_WINDOW = 2 * 2
+_LONGEST_RUN = 6  # windows whose evidence is read together
 _LOG_BYTES_PER_OBJECT = 800  # the line "flow logs read", as replays write it
 LOG_BYTES_PER_INVOCATION: Final = 1_500  # the metrics, and Lambda's own START, END and REPORT
 
@@ -169,7 +186,7 @@ MEASURED: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """Flow logs of one account and Region, where every invocation reads the evidence of the others.
+    """Flow logs of one account and Region, whose windows one function evaluates at a time.
 
     Parameters
     ----------
@@ -181,6 +198,9 @@ class Workload:
         Windows that the objects of an invocation have records of.
     seen_in
         Windows that contributed to an open alert, up to the number that is stored.
+    minutes
+        Different minutes, at the most, in which the objects of the same five minutes are read.
+        Equal signals of a minute are one.
     """
 
     records: float
@@ -189,27 +209,66 @@ class Workload:
     flow_logs: float = 1
     windows: int = ASSUMED_WINDOWS
     seen_in: int = MAX_WINDOWS
+    minutes: int = WINDOW // SIGNAL_SECONDS
 
     @property
     def invocations(self) -> int:
-        """Number of invocations."""
+        """Number of invocations that read objects."""
         return -(-self.objects // self.batch)
 
     @property
-    def evaluated_windows(self) -> int:
-        """Windows that an invocation evaluates: the windows of its records, and the two before.
+    def feeds(self) -> int:
+        """Flow logs of an invocation that reads: each has one signal, how far it was read."""
+        successive = max(self.windows - ASSUMED_WINDOWS + 1, 1)
+        return min(math.ceil(self.flow_logs), math.ceil(self.batch / successive))
 
-        The window after them has no evidence yet.
-        """
-        return self.windows + AFTER
+    @property
+    def evaluations(self) -> float:
+        """How often windows are evaluated: once for all invocations that read in a minute."""
+        return self.invocations * min(1, self.minutes * self.batch / self.flow_logs)
+
+    @property
+    def evaluating_invocations(self) -> float:
+        """Invocations that signals go to, ten at the most: first the windows', then the feeds'."""
+        if self.evaluations == 0:
+            return 0
+        feeds = self.feeds * self.invocations / self.evaluations
+        return self.evaluations * math.ceil((self.windows + feeds) / SIGNAL_BATCH)
+
+    @property
+    def signalled(self) -> tuple[int, ...]:
+        """The signalled windows of an evaluation, by the invocation that they go to."""
+        return tuple(
+            min(SIGNAL_BATCH, self.windows - first)
+            for first in range(0, self.windows, SIGNAL_BATCH)
+        )
+
+    @property
+    def near(self) -> int:
+        """Windows that an evaluation looks up: the signalled ones and those around them."""
+        return sum(windows + AFTER + BEFORE for windows in self.signalled)
+
+    @property
+    def runs(self) -> int:
+        """Consecutive windows whose evidence is listed and read together."""
+        return sum(
+            math.ceil((windows + AFTER + BEFORE) / _LONGEST_RUN) for windows in self.signalled
+        )
+
+    @property
+    def evaluated_windows(self) -> int:
+        """Windows that an evaluation evaluates: those after the last have no evidence yet."""
+        return self.near - BEFORE
 
     @property
     def evidence(self) -> float:
-        """Pieces of evidence that an invocation reads: of the evaluated windows and those around.
+        """Pieces of evidence that an evaluation reads: of the windows near, and those around.
 
-        The last window with records has half of its evidence yet, the window after it none.
+        The last window with records has half of its evidence yet, the three after it have none.
         """
-        return self.flow_logs * (ASSUMED_WINDOWS * self.evaluated_windows + ASSUMED_WINDOWS - 1)
+        read = self.near + self.runs * (AFTER + BEFORE)
+        missing = 1 + ASSUMED_WINDOWS * (AFTER + BEFORE)
+        return self.flow_logs * (ASSUMED_WINDOWS * read - missing)
 
     @property
     def evaluated_records(self) -> float:
@@ -217,7 +276,7 @@ class Workload:
         if self.objects == 0:
             return 0
         records_of_a_window = self.records * self.flow_logs / self.objects
-        return self.invocations * self.evaluated_windows * records_of_a_window
+        return self.evaluations * self.evaluated_windows * records_of_a_window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +293,7 @@ class Line:
 
 
 def duration_ms(workload: Workload, measured: Measured, factor: float = 1.0) -> float:
-    """Return the milliseconds that the function runs in total.
+    """Return the milliseconds that reading and evaluating take in total.
 
     Parameters
     ----------
@@ -245,40 +304,55 @@ def duration_ms(workload: Workload, measured: Measured, factor: float = 1.0) -> 
         workload.records / 1e6 * measured.read_ms
         + workload.evaluated_records / 1e6 * measured.evaluate_ms
     )
-    waiting = workload.objects * ASSUMED_WAIT_MS_PER_OBJECT + workload.invocations * (
-        ASSUMED_WAIT_MS_PER_INVOCATION + workload.evidence * ASSUMED_WAIT_MS_PER_EVIDENCE
+    reading = workload.objects * ASSUMED_WAIT_MS_PER_OBJECT + workload.invocations * (
+        ASSUMED_WAIT_MS_PER_SIGNALLING + workload.feeds * ASSUMED_WAIT_MS_PER_FEED
     )
-    return busy * factor * VCPU_MB / MEMORY_MB + waiting
+    evaluating = workload.evaluations * (
+        len(workload.signalled) * ASSUMED_WAIT_MS_PER_EVALUATION
+        + workload.evidence * ASSUMED_WAIT_MS_PER_EVIDENCE
+    )
+    return busy * factor * VCPU_MB / MEMORY_MB + reading + evaluating
 
 
 def reading_cost(workload: Workload, measured: Measured, factor: float = 1.0) -> tuple[Line, ...]:
     """Return the lines of the bill that grow with the records."""
-    calls = workload.invocations
+    calls, evaluations = workload.invocations, workload.evaluations
+    evaluating = workload.evaluating_invocations
     # Evaluations with a new outcome: of the windows with records. Windows next to them mostly have
     # the same outcome as before.
-    changed = calls * workload.windows
+    changed = evaluations * workload.windows
     alerts = changed * ASSUMED_ALERTS
     new_windows = workload.objects / workload.flow_logs
-    # The windows with records and those around, each with its list of alerts; those with records
-    # once more before the write.
-    window_reads = calls * (2 * (workload.windows + AFTER + BEFORE) + workload.windows)
+    feeds = calls * workload.feeds
+    # Each window with its list of alerts: those with records before they are signalled; those and
+    # the windows around when they are evaluated; those with records once more before the write.
+    window_reads = calls * 2 * workload.windows + evaluations * (
+        2 * workload.near + workload.windows
+    )
     # An alert is rebuilt from the contributions of all its windows.
     contribution_reads = alerts * workload.seen_in
-    log_bytes = workload.objects * _LOG_BYTES_PER_OBJECT + calls * LOG_BYTES_PER_INVOCATION
+    log_bytes = (
+        workload.objects * _LOG_BYTES_PER_OBJECT + (calls + evaluating) * LOG_BYTES_PER_INVOCATION
+    )
+    lists = (
+        evaluations * workload.runs * math.ceil(workload.evidence / workload.runs / _KEYS_PER_LIST)
+    )
     return (
         Line(
             price=LAMBDA_DURATION,
             amount=duration_ms(workload, measured, factor) / 1_000 * MEMORY_MB / 1_024,
         ),
-        Line(price=LAMBDA_REQUEST, amount=calls),
+        Line(price=LAMBDA_REQUEST, amount=calls + evaluating),
         # S3 sends single messages; Lambda receives and deletes ten messages a call.
         Line(price=SQS_REQUEST, amount=workload.objects + 2 * calls * -(-workload.batch // 10)),
-        Line(price=S3_GET, amount=workload.objects + calls * workload.evidence),
+        # A request is paid by each 64 KB; ten signals have less.
         Line(
-            price=S3_PUT,
-            amount=workload.objects * ASSUMED_WINDOWS
-            + 2 * calls * math.ceil(workload.evidence / _KEYS_PER_LIST),
+            price=SQS_FIFO_REQUEST,
+            amount=calls * math.ceil((workload.windows + workload.feeds) / SIGNAL_BATCH)
+            + 2 * evaluating,
         ),
+        Line(price=S3_GET, amount=workload.objects + evaluations * workload.evidence),
+        Line(price=S3_PUT, amount=workload.objects * ASSUMED_WINDOWS + lists),
         Line(
             price=S3_STORED,
             amount=workload.records
@@ -292,15 +366,17 @@ def reading_cost(workload: Workload, measured: Measured, factor: float = 1.0) ->
             price=DYNAMODB_WRITE,
             amount=workload.objects * _WRITES_PER_OBJECT
             + new_windows * _WRITES_PER_NEW_WINDOW
-            + changed * _WRITES_PER_WINDOW
-            + alerts * _WRITES_PER_ALERT,
+            + evaluations * workload.evaluated_windows * _WRITES_PER_WINDOW
+            + alerts * _WRITES_PER_ALERT
+            + feeds * _WRITES_PER_FEED,
         ),
         Line(
             price=DYNAMODB_READ,
             amount=workload.objects * _READS_PER_OBJECT
             + window_reads
             + contribution_reads
-            + alerts * _READS_PER_ALERT,
+            + alerts * _READS_PER_ALERT
+            + feeds * _READS_PER_FEED,
         ),
         Line(price=LOGS_INGESTED, amount=log_bytes / 2**30),
     )

@@ -164,7 +164,7 @@ def test_a_dry_run_says_all_and_sends_nothing(stage: Stage) -> None:
     code, out, err = stage.run("--dry-run", "--rate", "0.5")
     assert (code, err) == (0, "")
     workload = cost_model.Workload(
-        records=2_000, objects=2, batch=cost_model.BATCH, flow_logs=1, windows=cost_model.BATCH + 1
+        records=2_000, objects=2, batch=cost_model.BATCH, flow_logs=1, windows=3, minutes=2
     )
     milliseconds = cost_model.duration_ms(workload, cost_model.MEASURED["recommended"])
     assert round(milliseconds / 1_000) == 1

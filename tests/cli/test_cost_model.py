@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flowverdict.app.observability import Metric
+from flowverdict.app.signals import CLOCKS_DIFFER
 from flowverdict_cli import cost_model
 from flowverdict_cli.cost_model import Measured, Workload
 from scripts import cost_table
@@ -30,6 +31,11 @@ def by_unit(lines: tuple[Line, ...]) -> dict[str, float]:
     return {f"{line.price.what}: {line.price.unit}": line.amount for line in lines}
 
 
+def default_of(parameter: str) -> str:
+    (default,) = re.findall(rf"  {parameter}:\n    Type: Number\n    Default: (\d+)", TEMPLATE)
+    return str(default)
+
+
 def test_cpu_time_is_scaled_by_the_share_of_a_vcpu_and_by_the_factor() -> None:
     workload = Workload(records=1e6, objects=0, batch=20)
     assert cost_model.duration_ms(workload, ONE_SECOND) == pytest.approx(1_000 * 1_769 / 1_024)
@@ -38,23 +44,44 @@ def test_cpu_time_is_scaled_by_the_share_of_a_vcpu_and_by_the_factor() -> None:
     )
 
 
-def test_window_is_evaluated_by_every_invocation_with_records_of_the_window_or_the_next() -> None:
-    # Ten flow logs and five minutes: five invocations of two files each. An invocation evaluates
-    # four windows of 10,000 records.
+def test_a_window_is_evaluated_once_for_what_is_read_in_a_minute() -> None:
+    # Ten flow logs and five minutes: five invocations of two files each, each in a minute of its
+    # own. An evaluation has four windows of 10,000 records.
     workload = Workload(records=10_000, objects=10, batch=2, flow_logs=10)
+    assert (workload.invocations, workload.evaluations) == (5, 5)
     assert workload.evaluated_records == 5 * 4 * 10_000
     assert workload.evidence == 10 * 2 * 4 + 10
-    waiting = 10 * 150 + 5 * (500 + 90 * 3)
+    reading = 10 * 150 + 5 * (100 + 2 * 20)
+    evaluating = 5 * (500 + 90 * 3)
     busy = 10_000 / 1e6 * 1_000 + 200_000 / 1e6 * 100
     assert cost_model.duration_ms(workload, ONE_SECOND) == pytest.approx(
-        busy * 1_769 / 1_024 + waiting
+        busy * 1_769 / 1_024 + reading + evaluating
     )
+    # Ten invocations in the same five minutes are two in each minute.
+    assert Workload(records=0, objects=10, batch=1, flow_logs=10).evaluations == 5
 
 
-def test_waiting_counts_objects_invocations_and_evidence() -> None:
+def test_ten_signals_go_to_an_invocation_those_of_windows_first() -> None:
+    # Two windows, and each flow log's own signal.
+    ten = Workload(records=0, objects=8, batch=8, flow_logs=8)
+    assert (ten.signalled, ten.evaluating_invocations) == ((2,), 1)
+    eleven = Workload(records=0, objects=9, batch=9, flow_logs=9)
+    assert (eleven.signalled, eleven.evaluating_invocations) == ((2,), 2)
+    # Two invocations that read in the same minute: their windows' signals are one.
+    merged = Workload(records=0, objects=10, batch=1, flow_logs=10)
+    assert merged.evaluating_invocations == 5
+    # Twenty successive files of a flow log have 21 windows.
+    successive = Workload(records=0, objects=20, batch=20, windows=21)
+    assert (successive.feeds, successive.signalled) == (1, (10, 10, 1))
+    assert successive.evaluating_invocations == 3
+
+
+def test_waiting_counts_objects_invocations_evaluations_and_evidence() -> None:
     workload = Workload(records=0, objects=45, batch=20)
     assert workload.invocations == 3
-    assert cost_model.duration_ms(workload, ONE_SECOND) == 45 * 150 + 3 * (500 + 9 * 3)
+    assert cost_model.duration_ms(workload, ONE_SECOND) == (
+        45 * 150 + 3 * (100 + 20) + 3 * (500 + 9 * 3)
+    )
 
 
 def test_reading_is_billed_by_what_it_uses() -> None:
@@ -63,30 +90,38 @@ def test_reading_is_billed_by_what_it_uses() -> None:
             Workload(records=2**30, objects=1_000, batch=20, flow_logs=100), ONE_SECOND
         )
     )
-    assert amounts["Lambda: requests"] == 50
+    # 22 signals of an invocation: of two windows, and of twenty flow logs.
+    assert amounts["Lambda: requests"] == 50 + 50 * 3
     assert amounts["S3 Standard, GET: requests"] == 1_000 + 50 * 900
-    assert amounts["S3 Standard, PUT and LIST: requests"] == 1_000 * 2 + 50 * 2
+    assert amounts["S3 Standard, PUT and LIST: requests"] == 1_000 * 2 + 50
     assert amounts["S3 Standard, first tier: GB-month"] == 10 * 15 / 30
     assert amounts["SQS, standard queue: requests"] == 1_000 + 50 * 2 * 2
-    # A mark per object, and up to when its flow log was read; ten new windows; two windows
-    # evaluated per invocation, with three alerts in each.
+    assert amounts["SQS, FIFO queue: requests"] == 50 * 3 + 50 * 3 * 2
+    # A mark per object, and up to when its flow log was read; ten new windows; four windows
+    # evaluated, of which two have a new outcome, with three alerts in each.
     assert amounts["DynamoDB, on demand: write units"] == (
-        1_000 * 3 + 10 * 4 + 100 * 2 + 100 * 3 * 10
+        1_000 * (1 + 4) + 10 * 4 + 50 * 4 * 2 + 100 * 3 * 10
     )
     assert amounts["DynamoDB, on demand: read units"] == (
-        1_000 * 2 + 50 * 12 + 100 * 3 * 24 + 100 * 3
+        1_000 * 2 + 50 * 2 * 2 + 50 * 12 + 100 * 3 * 24 + 100 * 3
     )
 
 
 def test_a_file_that_is_listed_takes_a_page_of_a_thousand_keys() -> None:
-    workload = Workload(records=0, objects=200, batch=20, flow_logs=200)
+    workload = Workload(records=0, objects=200, batch=40, flow_logs=200)
+    assert workload.evaluations == 5
     assert workload.evidence == 1_800
     assert (
         by_unit(cost_model.reading_cost(workload, ONE_SECOND))[
             "S3 Standard, PUT and LIST: requests"
         ]
-        == 200 * 2 + 10 * 2 * 2
+        == 200 * 2 + 5 * 2
     )
+
+
+def test_nothing_read_costs_nothing() -> None:
+    workload = Workload(records=0, objects=0, batch=1)
+    assert cost_model.total(cost_model.reading_cost(workload, ONE_SECOND)) == 0
 
 
 def test_price_is_per_number_of_units() -> None:
@@ -104,12 +139,13 @@ def test_model_has_the_settings_of_the_template() -> None:
             and resource["Condition"] in {"HasAlarms", "HasS3Alarms"}
         ]
     )
-    (memory,) = re.findall(r"S3FunctionMemory:\n    Type: Number\n    Default: (\d+)", TEMPLATE)
-    assert int(memory) == cost_model.MEMORY_MB
+    for function in ("S3", "Evaluate", "Logs"):
+        assert int(default_of(f"{function}FunctionMemory")) == cost_model.MEMORY_MB
+    assert int(default_of("EvaluationDelaySeconds")) == cost_model.SIGNAL_SECONDS + CLOCKS_DIFFER
     assert f"BatchSize: {cost_model.BATCH} #" in TEMPLATE
+    assert f"BatchSize: {cost_model.SIGNAL_BATCH} #" in TEMPLATE
     assert f"ExpirationInDays: {cost_model.EVIDENCE_DAYS} #" in TEMPLATE
-    (sweep,) = re.findall(r"SweepMinutes:\n    Type: Number\n    Default: (\d+)", TEMPLATE)
-    assert 60 * int(sweep) == cost_table.SWEEP_SECONDS
+    assert 60 * int(default_of("SweepMinutes")) == cost_table.SWEEP_SECONDS
     assert re.search(r"Architecture:\n    Type: String\n    Default: arm64", TEMPLATE)
 
 

@@ -1,4 +1,4 @@
-"""The cost model against the real handlers: their calls of S3 and DynamoDB in steady operation."""
+"""The cost model against the real handlers: their calls of AWS in steady operation."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ import pytest
 
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flowlog.object_key import ObjectRef
+from flowverdict.lifecycle.episodes import MAX_WINDOWS
 from flowverdict_cli import cost_model
 from flowverdict_cli.cost_model import Measured, Workload
-from flowverdict_cli.local_aws import local_aws
+from flowverdict_cli.local_aws import EVALUATE, local_aws
 from scripts import cost_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from flowverdict_cli.local_aws import LocalAws
 
 BUCKET = "flow-logs"
 HEADER = (
@@ -31,6 +34,14 @@ PORTS = (3306, 5432, 6379)
 START = 1_795_348_800  # a window's first second
 ROUNDS = 5  # afterwards every window that is read is at its fullest
 INDEX_UNITS = 2  # the entry in the index is deleted and put
+READS = "DynamoDB, on demand: read units"
+PART_READS = "reads of contributions"  # in READS too
+WRITES = "DynamoDB, on demand: write units"
+GETS = "S3 Standard, GET: requests"
+PUTS = "S3 Standard, PUT and LIST: requests"
+SIGNALS = "SQS, FIFO queue: requests"
+INVOCATIONS = "Lambda: requests"
+BILLED = {READS, WRITES, GETS, PUTS, SIGNALS, INVOCATIONS}
 
 
 class Bill:
@@ -43,26 +54,49 @@ class Bill:
         """Count a call; botocore's ``before-call``."""
         match model.name:
             case "GetObject":
-                self.used["S3 Standard, GET: requests"] += 1
+                self.used[GETS] += 1
             case "PutObject" | "ListObjectsV2":
-                self.used["S3 Standard, PUT and LIST: requests"] += 1
+                self.used[PUTS] += 1
             case "BatchGetItem":
                 tables = json.loads(params["body"])["RequestItems"].values()
-                self.used["DynamoDB, on demand: read units"] += sum(
-                    len(table["Keys"])
-                    for table in tables  # no item is over 4 KB
-                )
+                keys = [key["pk"]["S"] for table in tables for key in table["Keys"]]
+                self.used[READS] += len(keys)  # no item is over 4 KB
+                self.used[PART_READS] += sum(key.startswith("part#") for key in keys)
             case "PutItem":
-                self.used["DynamoDB, on demand: write units"] += write_units(
-                    json.loads(params["body"])["Item"]
-                )
+                self.used[WRITES] += write_units(json.loads(params["body"])["Item"])
+            case "UpdateItem":
+                self.used[WRITES] += 1  # what is updated in steady operation is small
             case "TransactWriteItems":
                 for write in json.loads(params["body"])["TransactItems"]:
                     item = write["Put"]["Item"]
                     indexed = INDEX_UNITS * ("due_at" in item)
-                    self.used["DynamoDB, on demand: write units"] += 2 * write_units(item) + indexed
+                    self.used[WRITES] += 2 * write_units(item) + indexed
+            case "SendMessageBatch":
+                self.used[SIGNALS] += 1
             case other:
                 self.used[other] += 1
+
+
+def bills_of(
+    aws: LocalAws,
+    bill: Bill,
+    function: str,
+    event: dict[str, Any],
+    environment: Mapping[str, str] | None = None,
+) -> tuple[Counter[str], Counter[str]]:
+    """Return what a function uses that reads, and what the evaluation of its signals uses."""
+    bill.used.clear()
+    invocation = aws.invoke(event, environment, function=function)
+    assert (invocation.error, invocation.failures) == (None, ())
+    reading, evaluating = bill.used | Counter({INVOCATIONS: 1}), Counter[str]()
+    while (signals := aws.receive_signals()) is not None:
+        bill.used.clear()
+        evaluation = aws.invoke(signals, environment, function=EVALUATE)
+        assert (evaluation.error, evaluation.failures) == (None, ())
+        # Lambda's own calls: it receives ten signals in a request, and deletes them in another one.
+        evaluating += bill.used + Counter({INVOCATIONS: 1, SIGNALS: 2})
+        assert aws.delete_signals(signals, evaluation) == []
+    return reading, evaluating
 
 
 def write_units(item: Mapping[str, Mapping[str, str | bool]]) -> int:
@@ -120,34 +154,65 @@ def message(ref: ObjectRef) -> dict[str, Any]:
     }
 
 
-@pytest.mark.slow  # a figure of docs/cost.md
-@pytest.mark.parametrize("flow_logs", [1, 3])
-def test_invocation_makes_the_calls_of_the_model(flow_logs: int) -> None:
+def amounts_of(workload: Workload) -> dict[str, float]:
+    lines = cost_model.reading_cost(
+        workload, Measured(read_ms=0, evaluate_ms=0, gzip_bytes=0, evidence_bytes=0)
+    )
+    return {f"{line.price.what}: {line.price.unit}": line.amount for line in lines}
+
+
+def of_invocation(batches: list[list[tuple[ObjectRef, bytes]]]) -> Counter[str]:
+    """Return what the last invocation uses, and the evaluation after it."""
     bill = Bill()
     with local_aws() as aws:
         assert boto3.DEFAULT_SESSION is not None
         boto3.DEFAULT_SESSION.events.register("before-call", bill.add)
         aws.keep_warm = True
-        for number in range(ROUNDS):
-            files = [
-                flow_log_file(flow_log, START + number * WINDOW) for flow_log in range(flow_logs)
-            ]
+        for files in batches:
             for ref, content in files:
                 aws.put_object(ref, content)
-            bill.used.clear()
-            invocation = aws.invoke({"Records": [message(ref) for ref, _ in files]})
-            assert (invocation.error, invocation.answer) == (None, {"batchItemFailures": []})
+            event = {"Records": [message(ref) for ref, _ in files]}
+            reading, evaluating = bills_of(aws, bill, "classify_s3", event)
+    return reading + evaluating
 
-    workload = Workload(
-        records=0, objects=flow_logs, batch=flow_logs, flow_logs=flow_logs, seen_in=ROUNDS
+
+@pytest.mark.slow  # a figure of docs/cost.md
+@pytest.mark.parametrize("flow_logs", [1, 3])
+def test_files_make_the_calls_of_the_model(flow_logs: int) -> None:
+    used = of_invocation(
+        [
+            [flow_log_file(flow_log, START + number * WINDOW) for flow_log in range(flow_logs)]
+            for number in range(ROUNDS)
+        ]
     )
-    lines = cost_model.reading_cost(
-        workload, Measured(read_ms=0, evaluate_ms=0, gzip_bytes=0, evidence_bytes=0)
+    amounts = amounts_of(
+        Workload(records=0, objects=flow_logs, batch=flow_logs, flow_logs=flow_logs, seen_in=ROUNDS)
     )
-    amounts = {f"{line.price.what}: {line.price.unit}": line.amount for line in lines}
     assert len(PORTS) == cost_model.ASSUMED_ALERTS
-    assert bill.used == {what: amounts[what] for what in bill.used}
-    assert len(bill.used) == 4
+    # So old files show no rhythm of their flow log, which is what has an entry in the index.
+    used[WRITES] += INDEX_UNITS * flow_logs
+    assert {what: used[what] for what in BILLED} == {what: amounts[what] for what in BILLED}
+
+
+@pytest.mark.slow  # what `flowverdict backfill` estimates
+def test_successive_files_of_a_flow_log_make_the_calls_of_the_model() -> None:
+    files = 10
+    used = of_invocation(
+        [
+            [flow_log_file(0, START + (number * files + each) * WINDOW) for each in range(files)]
+            for number in range(2)
+        ]
+    )
+    amounts = amounts_of(
+        Workload(records=0, objects=files, batch=files, windows=files + 1, minutes=files)
+    )
+    exact = PUTS, SIGNALS, INVOCATIONS
+    assert {what: used[what] for what in exact} == {what: amounts[what] for what in exact}
+    # The first ten windows are evaluated before files come that have records of those after them.
+    assert 0.8 * amounts[GETS] <= used[GETS] <= amounts[GETS]
+    # Assumed: each window has three alerts, and each alert as many windows as are stored.
+    assert used[READS] <= amounts[READS]
+    assert used[WRITES] <= amounts[WRITES]
 
 
 def log_event(minute: int, *, rejects: bool) -> dict[str, Any]:
@@ -174,8 +239,9 @@ def log_event(minute: int, *, rejects: bool) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("rejects", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_a_log_event_makes_the_calls_of_the_model(*, rejects: bool) -> None:
-    stated = cost_table.REJECTING_EVENT if rejects else cost_table.QUIET_EVENT
+def test_log_events_make_the_calls_of_the_model(*, rejects: bool) -> None:
+    stated = cost_table.REJECTING_EVENTS if rejects else cost_table.QUIET_EVENTS
+    environment = {"LOG_FORMAT": " ".join(HEADER.split()[:14])}
     bills = []
     with local_aws() as aws:
         assert boto3.DEFAULT_SESSION is not None
@@ -183,14 +249,20 @@ def test_a_log_event_makes_the_calls_of_the_model(*, rejects: bool) -> None:
         bill = Bill()
         boto3.DEFAULT_SESSION.events.register("before-call", bill.add)
         for minute in range(26 if rejects else 8):
-            bill.used.clear()
-            environment = {"LOG_FORMAT": " ".join(HEADER.split()[:14])}
-            assert aws.invoke(log_event(minute, rejects=rejects), environment).error is None
-            bills.append(Counter(bill.used))
-    last = bills[-5:]
-    most = {name: max(used[name] for used in last) for used in last for name in used}
-    assert most["DynamoDB, on demand: read units"] == stated.read_units
-    assert most.get("S3 Standard, GET: requests", 0) == stated.gets
-    assert most["S3 Standard, PUT and LIST: requests"] == stated.puts
-    # A window begins in one of five events, and costs more.
-    assert min(used["DynamoDB, on demand: write units"] for used in last) == stated.write_units
+            event = log_event(minute, rejects=rejects)
+            bills.append(bills_of(aws, bill, "classify_cloudwatch_logs", event, environment))
+    # A window begins in one of five events.
+    last = bills[-cost_table.EVENTS_OF_A_WINDOW :]
+    used = [sum(each, Counter[str]()) for each in zip(*last, strict=True)]
+    used[1][WRITES] += INDEX_UNITS  # as above
+    used[1][READS] += cost_table.EVENTS_OF_A_WINDOW * MAX_WINDOWS * rejects - used[1][PART_READS]
+    assert len(used) == len(stated)
+    for counted, calls in zip(used, stated, strict=True):
+        assert {what: counted[what] for what in BILLED} == {
+            READS: calls.read_units,
+            WRITES: calls.write_units,
+            GETS: calls.gets,
+            PUTS: calls.puts,
+            SIGNALS: calls.requests,
+            INVOCATIONS: cost_table.EVENTS_OF_A_WINDOW,
+        }
