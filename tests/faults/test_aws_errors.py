@@ -28,7 +28,6 @@ from tests.helpers.fault_world import (
     SLACK,
     SWEEP,
     TEAMS,
-    Episode,
     World,
     warm_fault_world,
 )
@@ -38,6 +37,8 @@ from tests.helpers.world_copies import Copy, ask_all, in_a_copy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
+
+    from tests.helpers.fault_records import Episode
 
 pytestmark = pytest.mark.slow
 

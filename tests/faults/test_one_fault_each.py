@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -25,13 +26,15 @@ from tests.helpers.fault_world import (
     SLACK,
     SWEEP,
     TEAMS,
-    Episode,
     Outcome,
     World,
     fault_world,
 )
 from tests.helpers.wire import WEBHOOK, When
 from tests.helpers.world_copies import in_a_copy
+
+if TYPE_CHECKING:
+    from tests.helpers.fault_records import Episode
 
 FUNCTIONS = (OBJECTS, LOG_EVENTS, EVALUATE, SWEEP, SLACK, TEAMS)
 

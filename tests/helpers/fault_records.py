@@ -1,8 +1,9 @@
-"""Records, files and events of the tests of crashes and AWS errors."""
+"""Records, files, events and deliveries of the tests of crashes and AWS errors."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
@@ -19,6 +20,35 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MEMBER = "210987654321"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """An event delivered to a function at a time (Unix seconds); ``received`` counts deliveries.
+
+    The function that evaluates gets what the queue of signals hands out then. ``seconds`` is the
+    time that the function has.
+    """
+
+    function: str
+    event: dict[str, Any] = field(default_factory=dict)
+    at: int
+    received: int = 1
+    seconds: int = 900
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """A delivery and the sweeps after it; the last sweep leaves no message unsent.
+
+    ``before`` is what has to happen first; what it signals is evaluated before the first delivery,
+    or by it.
+    """
+
+    name: str
+    first: Delivery
+    sweeps: tuple[int, ...] = ()
+    before: tuple[Delivery, ...] = ()
 
 
 def vanished_request(port: int, place: int = 99, at: int = NOW) -> dict[str, object]:

@@ -10,7 +10,7 @@ import pytest
 
 from flowverdict_cli.local_aws import EVALUATE
 from tests.helpers.aws_faults import Broken, Fault, appconfig
-from tests.helpers.fault_world import Delivery, Episode, Outcome, World
+from tests.helpers.fault_world import Outcome, World
 from tests.helpers.wire import Call, Try, When
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
 
     from flowverdict_cli.local_aws import Invocation
+    from tests.helpers.fault_records import Delivery, Episode
 
 
 @dataclass(slots=True, kw_only=True)

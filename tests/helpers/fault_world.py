@@ -28,6 +28,8 @@ from flowverdict_cli.sample_world import make_sample_world
 from tests.helpers.alert_samples import ALERT, NOW
 from tests.helpers.events import BUCKET, notification, queue_message
 from tests.helpers.fault_records import (
+    Delivery,
+    Episode,
     firehose_object,
     key_of,
     member_request,
@@ -70,35 +72,6 @@ FIREHOSE = "classify_s3, objects of Firehose"
 ACCEPTED = "sweep_alerts, accepted traffic"
 READERS = (OBJECTS, LOG_EVENTS)
 EPISODES = (OBJECTS, LOG_EVENTS, EVALUATE, SWEEP, SLACK, TEAMS, OUT_OF_TIME, FIREHOSE, ACCEPTED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """An event delivered to a function at a time (Unix seconds); ``received`` counts deliveries.
-
-    The function that evaluates gets what the queue of signals hands out then. ``seconds`` is the
-    time that the function has.
-    """
-
-    function: str
-    event: dict[str, Any] = field(default_factory=dict)
-    at: int
-    received: int = 1
-    seconds: int = 900
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Episode:
-    """A delivery and the sweeps after it; the last sweep leaves no message unsent.
-
-    ``before`` is what has to happen first; what it signals is evaluated before the first delivery,
-    or by it.
-    """
-
-    name: str
-    first: Delivery
-    sweeps: tuple[int, ...] = ()
-    before: tuple[Delivery, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
