@@ -223,7 +223,6 @@ def trial(built: Build) -> Iterator[Trial]:
             lambda: function_log(stack, "ClassifyS3Function") or None,
             "the stack to have read the object by itself",
         )
-        _keep_signals(stack)
         yield Trial(
             aws=aws,
             stack=stack,
@@ -279,6 +278,7 @@ def deploy_variant(stack: Stack, variant: Mapping[str, str]) -> None:
     ]:
         if subscription["Protocol"] == "lambda":
             sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
+    _keep_signals(stack)
 
 
 def _make_policy(place: Place) -> None:
