@@ -62,9 +62,8 @@ def cell(row: Row, fault: Fault, footnotes: list[str]) -> str:
         words = "same alert"
     else:
         words = "no difference"
-    if (
-        any(count > 1 for count in (result.outcome.messages - well.outcome.messages).values())
-        or result.outcome.messages > well.outcome.messages
+    if any(count > 1 for count in (result.outcome.messages - well.outcome.messages).values()) or (
+        result.outcome.messages > well.outcome.messages and not is_degraded(result, well)
     ):
         words += ", sent twice"
     if (well.failed or not result.failed) and news(result, well):

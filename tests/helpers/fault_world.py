@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import gc
 import json
+import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -21,8 +23,10 @@ from moto.dynamodb.models import dynamodb_backends
 from moto.sns.models import sns_backends
 
 from flowverdict.alerts.model import Alert
+from flowverdict.app import wiring
 from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.network.ec2 import Ec2Config
 from flowverdict_cli.local_aws import EVALUATE, REGION, Invocation, LocalAws, local_aws
 from flowverdict_cli.sample_world import make_sample_world
 from tests.helpers.alert_samples import ALERT, NOW
@@ -458,6 +462,8 @@ def fault_world() -> Iterator[World]:
     """Yield a world in which nothing has happened yet."""
     with pytest.MonkeyPatch.context() as patch:
         wire = Wire(patch)
+        # What is cached for a minute must be so on the travelled clock, which deliveries follow.
+        patch.setattr(wiring, "Ec2Config", partial(Ec2Config, clock=time.time))
         with local_aws() as aws:
             world = World(aws, wire, make_sample_world())
             gc.freeze()  # a collection would write to, and so copy, the pages that copies share

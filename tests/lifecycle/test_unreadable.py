@@ -180,10 +180,11 @@ def test_a_batch_around_a_deployment_does_not_fail(
 
         second = deliver(aws, 1 if prefix == "source#" else 2)
         lines = [line for line in second.log if line["message"] == "stored state unreadable"]
-        assert [(line["level"], line["key"]) for line in lines] == [
+        # A window's alerts are read once more before they are written.
+        assert {(line["level"], line["key"]) for line in lines} == {
             ("WARNING", key) for key in keys
-        ]
-        assert second.metrics["StateUnreadable"] == len(keys)
+        }
+        assert second.metrics["StateUnreadable"] == len(lines)
         deliver(aws, 3)
         assert aws.sweep(NOW + 60).failures == ()
         fired = aws.alerts()
