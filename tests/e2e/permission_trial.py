@@ -265,6 +265,7 @@ def deploy_variant(stack: Stack, variant: Mapping[str, str]) -> None:
         "ReaderExternalId": _EXTERNAL_ID,
         "ReaderAccounts": MEMBER_ACCOUNT_ID,
         "ChatTopic": "yes",
+        "EvaluationDelaySeconds": "31",  # signals are equal for a second, so each trial has its own
     }
     stack.deploy(
         of_all

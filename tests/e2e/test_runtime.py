@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tests.e2e.subscribers import Queue
     from tests.e2e.webhook import Webhook
 
+DONE = ((None, None), (None, {"batchItemFailures": []}))  # of a queue's event, no message failed
 ALERT_EVENTS = ("ClassifyCloudWatchLogsFunction", "ClassifyS3Function")
 
 # Prints every module that `app` imports, and the file of each. In Lambda the runtime client is
@@ -285,9 +286,9 @@ def test_every_function_does_its_work_and_the_first_answer_takes_so_long(  # noq
         event = an_event(stack, logical_id, json.dumps(told[0]) if told else "")
         with runtime(functions[logical_id], tmp_path, variables(aws, stack, logical_id)) as started:
             cold = started.invoke(event)
-            assert (cold.error_type, cold.payload) == (None, None), logical_id
+            assert (cold.error_type, cold.payload) in DONE, logical_id
             warm = started.invoke(event)
-            assert (warm.error_type, warm.payload) == (None, None), logical_id
+            assert (warm.error_type, warm.payload) in DONE, logical_id
         assert warm.seconds < cold.seconds
         lines.append(
             f"{logical_id:32} first answer after {cold.seconds:.2f} s, "
