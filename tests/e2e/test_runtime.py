@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from tests.e2e.subscribers import Queue
     from tests.e2e.webhook import Webhook
 
-DONE = ((None, None), (None, {"batchItemFailures": []}))  # of a queue's event, no message failed
+DONE: tuple[tuple[None, object], ...] = (
+    (None, None),
+    (None, {"batchItemFailures": []}),
+)  # of a queue's event, no message failed
 ALERT_EVENTS = ("ClassifyCloudWatchLogsFunction", "ClassifyS3Function")
 
 # Prints every module that `app` imports, and the file of each. In Lambda the runtime client is
