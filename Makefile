@@ -44,10 +44,10 @@ reference: .venv/.done ## write the generated pages of docs/reference and the me
 test: .venv/.done .venv-sam/.done ## run the fast tests, in parallel
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not e2e"
 
-# Whole files to each worker, but for tests marked `apart`: most slow files build a world for all their tests.
+# Whole files to each worker: the slow ones build a world for all their tests.
 test-all: .venv/.done .venv-sam/.done ## run all tests but the end-to-end ones (HYPOTHESIS_PROFILE=ci, SIMULATOR_SEEDS=1)
 	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} \
-	$(BIN)/python -m pytest -n auto --dist loadgroup --durations=30 -m "not e2e"
+	$(BIN)/python -m pytest -n auto --dist loadfile --durations=30 -m "not e2e"
 
 accuracy: .venv/.done ## verdicts and fixes against simulated VPCs, with figures (SIMULATOR_SEEDS=40)
 	SIMULATOR_SEEDS=$${SIMULATOR_SEEDS:-40} $(BIN)/python -m pytest -s tests/laws/test_against_simulator.py

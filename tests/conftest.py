@@ -27,14 +27,6 @@ _GC_THRESHOLD = (200_000, 10, 10)
 gc.disable()  # until all modules are imported: they make objects that stay
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file on one worker of `--dist loadgroup`, but for those `apart`."""
-    for item in items:
-        if item.get_closest_marker("apart") is None:
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
-
-
 def pytest_collection_finish() -> None:
     """Let the garbage collector pass by what was imported, and moto remember what never changes."""
     if "moto" in sys.modules:

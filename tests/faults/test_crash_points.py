@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-# A test costs far more than the world that its worker builds first.
-pytestmark = [pytest.mark.slow, pytest.mark.apart, pytest.mark.allow_hosts(["127.0.0.1"])]
+pytestmark = [pytest.mark.slow, pytest.mark.allow_hosts(["127.0.0.1"])]
 
 ALL_POINTS = os.environ.get("CRASH_POINTS") == "all"
 
