@@ -93,12 +93,13 @@ class Queue:
         return invocation
 
     def _evaluate(self) -> Invocation | None:
-        signals = self.aws.receive_signals()
-        if signals is None:
-            return None
-        evaluation = self.aws.invoke(signals, function=EVALUATE)
-        self.aws.delete_signals(signals, evaluation)
-        return evaluation
+        # The queue here may hand out a later message of a group before earlier ones.
+        whole: Invocation | None = None
+        while (signals := self.aws.receive_signals()) is not None:
+            evaluation = self.aws.invoke(signals, function=EVALUATE)
+            self.aws.delete_signals(signals, evaluation)
+            whole = evaluation if whole is None else whole.and_then(evaluation)
+        return whole
 
 
 @pytest.fixture
