@@ -23,6 +23,7 @@ from flowverdict.lifecycle.on_call import closed_by_person
 from flowverdict.lifecycle.state_machine import AlertState
 from flowverdict.verdict.model import VerdictKind
 from flowverdict_cli.commands import cli
+from scripts.generated import write_or_check
 from tests.helpers.notification_samples import FOUND_AT, scenario
 from tests.helpers.sam_template import read_template
 
@@ -322,19 +323,5 @@ def _with_message(page: Path, message: str) -> str:
     return text
 
 
-def main(arguments: list[str]) -> int:
-    """Write the pages, or with ``--check`` name those that differ."""
-    differing = []
-    for page, text in pages():
-        if page.is_file() and page.read_text() == text:
-            continue
-        differing.append(page.relative_to(ROOT))
-        if "--check" not in arguments:
-            page.write_text(text)
-    state = "differs from the code: make reference" if "--check" in arguments else "written"
-    sys.stderr.writelines(f"{page}: {state}\n" for page in differing)
-    return 1 if differing and "--check" in arguments else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_or_check(pages(), "reference", sys.argv[1:]))

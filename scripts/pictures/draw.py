@@ -20,6 +20,7 @@ from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 from flowverdict_cli.commands import cli
+from scripts.generated import write_or_check
 from scripts.pictures.alerts import draw_day, draw_life
 from scripts.pictures.stack import draw
 from scripts.pictures.svg import Box, Picture
@@ -141,19 +142,5 @@ def _short(text: str, beside: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
 
 
-def main(arguments: list[str]) -> int:
-    """Write the pictures, or with ``--check`` name those that differ."""
-    differing = []
-    for path, text in pictures():
-        if path.is_file() and path.read_text() == text:
-            continue
-        differing.append(path.relative_to(ROOT))
-        if "--check" not in arguments:
-            path.write_text(text)
-    state = "differs from the code: make pictures" if "--check" in arguments else "written"
-    sys.stderr.writelines(f"{path}: {state}\n" for path in differing)
-    return 1 if differing and "--check" in arguments else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_or_check(pictures(), "pictures", sys.argv[1:]))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MAX_SILENCES = 200  # that have not ended: one item holds them all
 MAX_REASON = 500  # characters, as in the policy document
 _MAX_AUTHOR = 300
-# What is to stay longer belongs into the policy document, where others review it.
+# What is to stay longer belongs in the policy document, where others review it.
 MAX_SILENCE = 30 * 86_400
 KEPT_AFTER_END = 86_400  # so that the sweep and `show` know why messages were held back
 # The sweep tells what goes on after the end of a silence; a sweep that is later than this leaves it
@@ -110,7 +110,7 @@ class Silences:
         if not now < silence.until <= now + MAX_SILENCE:
             raise ValueError(
                 f"a silence ends within {MAX_SILENCE // 86_400} days; what is to stay longer "
-                "belongs into the policy document"
+                "belongs in the policy document"
             )
         kept = self.without_old(now)
         if len(kept.active(now).silences) >= MAX_SILENCES:
