@@ -382,6 +382,7 @@ def test_every_function_has_the_permissions_that_no_emulator_checks(
             "appconfig:StartConfigurationSession",
             "appconfig:GetLatestConfiguration",
         }
+        wanted["PublishToOwners"] = {"sns:Publish"}
     assert {sid: set(listed(found[sid]["Action"])) for sid in wanted} == wanted
     assert set(NOT_MADE) & set(found) == set(wanted)
     assert found["WriteLogs"]["Resource"] == {"Fn::GetAtt": [f"{name}LogGroup", "Arn"]}
