@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from flowverdict.app.signals import CLOCKS_DIFFER
 from tests.e2e.emulator import Place, emulator
 from tests.e2e.samples import POLICY_NAME, key, make_network
 from tests.e2e.stack import Stack
@@ -50,6 +52,7 @@ _OTHER_POLICY = "appconfig:network/live/policy"
 _PARAMETER = "/slack/webhook"
 _TEAMS_PARAMETER = "/teams/webhook"
 MUTED_PORT: Final = 9999  # of the policy document, and of one record
+SIGNALS_ARE_EQUAL: Final = 1  # seconds during which the deployed readers send a signal once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,7 @@ class Trial:
         if forgets:
             forget(self.stack)
         remember(self.stack, manager)
+        time.sleep(SIGNALS_ARE_EQUAL)  # else the queue drops the signals of this invocation
         for queue in (*self.queues.values(), self.signals):
             queue.rest()
         before = len(raw_log(self.stack, function))
@@ -265,7 +269,7 @@ def deploy_variant(stack: Stack, variant: Mapping[str, str]) -> None:
         "ReaderExternalId": _EXTERNAL_ID,
         "ReaderAccounts": MEMBER_ACCOUNT_ID,
         "ChatTopic": "yes",
-        "EvaluationDelaySeconds": "31",  # signals are equal for a second, so each trial has its own
+        "EvaluationDelaySeconds": str(CLOCKS_DIFFER + SIGNALS_ARE_EQUAL),
     }
     stack.deploy(
         of_all
