@@ -191,7 +191,8 @@ def test_a_header_in_quotes_names_the_fields_of_the_lines_in_quotes(marks: str) 
 
 
 def test_an_empty_prompt_behind_records_is_text() -> None:
-    counts, _, _ = read("\n".join(["$ cat flow.log", " ".join(FIELDS), *RECORDS, "$ ", ""]).encode())
+    lines = ["$ cat flow.log", " ".join(FIELDS), *RECORDS, "$ ", ""]
+    counts, _, _ = read("\n".join(lines).encode())
     assert (counts["malformed"], counts["stray_lines"]) == (0, 2)
 
 
