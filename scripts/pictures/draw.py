@@ -94,6 +94,7 @@ def _terminal() -> str:
         for line in [f"$ {SHOWN}", *Text.from_ansi(printed.stdout.rstrip()).plain.split("\n")]
         for start in range(0, max(1, len(line)), _COLUMNS)
     ]
+    lines.append("")  # else the lower edge cuts the last line
     console = Console(record=True, width=_COLUMNS, file=io.StringIO(), force_terminal=True)
     for number, line in enumerate(lines):
         style = "bold" if number == 0 or re.match(r"[A-Z]+ {2,}", line) else ""
