@@ -27,6 +27,7 @@ CHOSEN = {
     "ATHENA_TABLE": "vpc_flow_logs",
     "FLOW_LOG_GROUPS": "/vpc/flow-logs,other",
     "AWS_REGION": "eu-west-1",
+    "SLACK_BUTTONS": "yes",
 }
 PATTERNS = {
     name: re.compile(TEMPLATE["Parameters"][name]["AllowedPattern"])
@@ -41,6 +42,7 @@ def test_what_is_chosen_is_read() -> None:
         athena_table="vpc_flow_logs",
         log_groups=("/vpc/flow-logs", "other"),
         region="eu-west-1",
+        buttons=True,
     )
 
 
@@ -78,6 +80,7 @@ def test_a_time_zone_that_is_known_is_not_logged(capsys: pytest.CaptureFixture[s
         ("ATHENA_TABLE", "database.table"),
         ("FLOW_LOG_GROUPS", "a group"),
         ("FLOW_LOG_GROUPS", ",".join("abcdef")),
+        ("SLACK_BUTTONS", "no"),
     ],
 )
 def test_what_cannot_be_is_refused_by_its_name(name: str, text: str) -> None:

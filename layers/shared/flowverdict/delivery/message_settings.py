@@ -27,6 +27,8 @@ class MessageSettings:
         The log groups of the stack's flow logs, which lie in ``region``.
     unknown_zone
         A time zone that was asked for and is not known, so that UTC stands for it.
+    buttons
+        Whether Slack's messages have buttons, which the function ``slack_actions`` answers.
     """
 
     zone: tzinfo = UTC
@@ -35,6 +37,7 @@ class MessageSettings:
     log_groups: tuple[str, ...] = ()
     region: str | None = None
     unknown_zone: str | None = None
+    buttons: bool = False
 
 
 DEFAULTS = MessageSettings()
