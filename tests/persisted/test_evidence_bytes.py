@@ -73,7 +73,7 @@ def test_a_stored_bundle_is_read_whole() -> None:
     (path,) = FOLDER.glob("*/bundle-*.bin")
     read, not_read = pieces_in(path.stem, path.read_bytes())
     assert [read.source_id, not_read.source_id] == ["source-a", "source-b"]
-    assert content(whole(read.evidence)) == content(evidence_samples()["all"])
+    assert content(whole(read.evidence)) == content(evidence_samples()["all"]())
     assert [loss for loss, *_ in not_read.evidence.flows.losses] == [Loss.NOT_READ]
     assert read.rank < not_read.rank
 
