@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ import click
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.core.untrusted import one_line
 from flowverdict_cli.extras import require
+from flowverdict_cli.files import replace_whole
 from flowverdict_cli.options import selecting
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Alert, Notification
     from flowverdict.core.addresses import Network
     from flowverdict.lifecycle.on_call_commits import OnCall, Person
-    from flowverdict_cli.alerts_stack import Deployed
+    from flowverdict_cli.alerts_stack import Deployed, Place
 
 # How --match names a key, beside the policy document's own name of it.
 _SHORT = {
@@ -88,7 +90,7 @@ _FINGERPRINT = click.argument("fingerprint", metavar="FINGERPRINT")
 
 @click.group()
 def alerts() -> None:
-    """Show, acknowledge, silence and close the alerts of the deployed stack.
+    """Show, acknowledge, silence and close the stack's alerts.
 
     FINGERPRINT is the one in a message, or its beginning where only one open alert begins so. The
     stack's table is read and written with your own AWS credentials (docs/operator-policy.json);
@@ -118,11 +120,41 @@ def list_alerts(*, output: str, **options: Any) -> None:  # noqa: ANN401 - click
 
 
 @alerts.command()
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write.",
+)
+@click.option("--bucket", metavar="NAME", help="Its bucket, without asking CloudFormation.")
+@_on_stack
+def page(*, path: Path, bucket: str | None, **options: Any) -> None:  # noqa: ANN401 - click's values
+    """Save the page of open problems, for a browser.
+
+    The sweep writes the page where something changed: a map, a time line, each problem with its
+    evidence, fix and history, and what ended in the last day. It is one file without scripts.
+
+    \b
+    flowverdict alerts page -o problems.html
+    """  # noqa: D301 - \b is click's mark for lines to leave alone
+    require("aws", "alerts")
+    from flowverdict_cli.alerts_stack import read_page  # noqa: PLC0415 - the AWS SDK is an extra
+
+    text = read_page(_place(options), bucket)
+    try:
+        replace_whole(path, text)
+    except OSError as error:
+        raise FlowVerdictError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+
+
+@alerts.command()
 @_FINGERPRINT
 @_FORM_OF_ONE
 @_on_stack
 def show(fingerprint: str, *, output: str, **options: Any) -> None:  # noqa: ANN401 - click's values
-    """Show an alert: what it is, what was sent when, who acknowledged or silenced it.
+    """Show an alert: what it is, what was sent, who acted on it.
 
     \b
     flowverdict alerts show 3f2a9c41
@@ -205,7 +237,7 @@ def silence(
     matchers: Sequence[str],
     **options: Any,  # noqa: ANN401 - click's values
 ) -> None:
-    """Hold back the messages of an alert, or of all that match, until a time.
+    """Hold back the messages of an alert, or of all that match.
 
     The alerts go on and are counted. What still happens when the silence ends is told then, and the
     end of an alert that was notified is told at once. Planned and lasting silences belong into the
@@ -275,7 +307,7 @@ def unsilence(silence_id: str, **options: Any) -> None:  # noqa: ANN401 - click'
 )
 @_on_stack
 def expect(fingerprint: str, *, reason: str, **options: Any) -> None:  # noqa: ANN401 - click's values
-    """Print the policy entry that mutes such rejects for good, and how to put it in force.
+    """Print the policy entry that mutes such rejects for good.
 
     Nothing is written: the policy document is reviewed and deployed as you do it today.
 
@@ -323,15 +355,19 @@ def _how_to_put(policy: str | None) -> Sequence[str]:
 
 def _deployed(options: Mapping[str, Any]) -> Deployed:
     require("aws", "alerts")
-    from flowverdict_cli.alerts_stack import Place, deployed  # noqa: PLC0415 - the AWS SDK is an extra
+    from flowverdict_cli.alerts_stack import deployed  # noqa: PLC0415 - the AWS SDK is an extra
 
-    return deployed(
-        Place(
-            stack_name=options["stack_name"],
-            table=options["table"],
-            region=options["region"],
-            profile=options["profile"],
-        )
+    return deployed(_place(options))
+
+
+def _place(options: Mapping[str, Any]) -> Place:
+    from flowverdict_cli.alerts_stack import Place  # noqa: PLC0415 - the AWS SDK is an extra
+
+    return Place(
+        stack_name=options["stack_name"],
+        table=options["table"],
+        region=options["region"],
+        profile=options["profile"],
     )
 
 
