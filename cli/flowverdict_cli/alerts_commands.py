@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ import click
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.core.untrusted import one_line
 from flowverdict_cli.extras import require
+from flowverdict_cli.files import replace_whole
 from flowverdict_cli.options import selecting
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Alert, Notification
     from flowverdict.core.addresses import Network
     from flowverdict.lifecycle.on_call_commits import OnCall, Person
-    from flowverdict_cli.alerts_stack import Deployed
+    from flowverdict_cli.alerts_stack import Deployed, Place
 
 # How --match names a key, beside the policy document's own name of it.
 _SHORT = {
@@ -115,6 +117,36 @@ def list_alerts(*, output: str, **options: Any) -> None:  # noqa: ANN401 - click
     states = [state for state in found.open_alerts() if _is_selected(state.notification, options)]
     shown = alert_lines.rows(states, found.silences_to_show(), now)
     alerts_view.show_list(shown, output, now)
+
+
+@alerts.command()
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write.",
+)
+@click.option("--bucket", metavar="NAME", help="Its bucket, without asking CloudFormation.")
+@_on_stack
+def page(*, path: Path, bucket: str | None, **options: Any) -> None:  # noqa: ANN401 - click's values
+    """Save the page of open problems, for a browser.
+
+    The sweep writes the page where something changed: a map, a time line, each problem with its
+    evidence, fix and history, and what ended in the last day. It is one file without scripts.
+
+    \b
+    flowverdict alerts page -o problems.html
+    """  # noqa: D301 - \b is click's mark for lines to leave alone
+    require("aws", "alerts")
+    from flowverdict_cli.alerts_stack import read_page  # noqa: PLC0415 - the AWS SDK is an extra
+
+    text = read_page(_place(options), bucket)
+    try:
+        replace_whole(path, text)
+    except OSError as error:
+        raise FlowVerdictError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 
 
 @alerts.command()
@@ -323,15 +355,19 @@ def _how_to_put(policy: str | None) -> Sequence[str]:
 
 def _deployed(options: Mapping[str, Any]) -> Deployed:
     require("aws", "alerts")
-    from flowverdict_cli.alerts_stack import Place, deployed  # noqa: PLC0415 - the AWS SDK is an extra
+    from flowverdict_cli.alerts_stack import deployed  # noqa: PLC0415 - the AWS SDK is an extra
 
-    return deployed(
-        Place(
-            stack_name=options["stack_name"],
-            table=options["table"],
-            region=options["region"],
-            profile=options["profile"],
-        )
+    return deployed(_place(options))
+
+
+def _place(options: Mapping[str, Any]) -> Place:
+    from flowverdict_cli.alerts_stack import Place  # noqa: PLC0415 - the AWS SDK is an extra
+
+    return Place(
+        stack_name=options["stack_name"],
+        table=options["table"],
+        region=options["region"],
+        profile=options["profile"],
     )
 
 

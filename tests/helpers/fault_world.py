@@ -104,6 +104,7 @@ class World:
             "RESOLVE_MINUTES": "110",
             "REPEAT_MINUTES": "150",
             "QUEUE_URL": boto3.client("sqs").create_queue(QueueName="flow-logs")["QueueUrl"],
+            "PAGE_BUCKET": aws.evidence_bucket,
             "SLACK_WEBHOOK": "secretsmanager:slack/webhook",
             "TEAMS_WEBHOOK": "secretsmanager:teams/webhook",
             "SLACK_SIGNING_SECRET": "secretsmanager:slack/signing",

@@ -26,6 +26,7 @@ CHOSEN = {
     "RUNBOOK_URL": "https://wiki.example.com/flowverdict/",
     "ATHENA_TABLE": "vpc_flow_logs",
     "FLOW_LOG_GROUPS": "/vpc/flow-logs,other",
+    "PAGE_BUCKET": "flowverdict-evidence",
     "AWS_REGION": "eu-west-1",
     "SLACK_BUTTONS": "yes",
 }
@@ -41,6 +42,7 @@ def test_what_is_chosen_is_read() -> None:
         runbook_url="https://wiki.example.com/flowverdict/",
         athena_table="vpc_flow_logs",
         log_groups=("/vpc/flow-logs", "other"),
+        page_bucket="flowverdict-evidence",
         region="eu-west-1",
         buttons=True,
     )

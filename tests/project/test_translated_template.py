@@ -278,6 +278,11 @@ def test_who_classifies_writes_the_evidence_and_who_judges_reads_it_and_nobody_e
             {"Fn::GetAtt": ["EvidenceBucket", "Arn"]},
             {"StringLike": {"s3:prefix": "evidence/*"}},
         ),
+        "WritePage": (
+            ["s3:GetObject", "s3:PutObject"],
+            {"Fn::Sub": "${EvidenceBucket.Arn}/pages/problems.html"},
+            None,
+        ),
     }
     for name in FUNCTIONS:
         found = {
@@ -292,6 +297,8 @@ def test_who_classifies_writes_the_evidence_and_who_judges_reads_it_and_nobody_e
         may = {"PutEvidence"} if name in READERS else {"ReadEvidence", "ListEvidence"}
         if name in {*CHANNELS, *ANSWERS}:
             may = set()
+        if name == "SweepAlerts":
+            may |= {"WritePage"}
         assert found == {sid: wanted[sid] for sid in may}
         assert bucket == ({"Ref": "EvidenceBucket"} if may else None)
 
