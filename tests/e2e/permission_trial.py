@@ -29,6 +29,7 @@ from tests.e2e.subscribers import (
     wait_until,
 )
 from tests.e2e.webhook import ACCEPTED, webhook
+from tests.helpers.slack_api import CHANNEL, TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -183,6 +184,11 @@ VARIANTS: Final[Sequence[Mapping[str, str]]] = (
         "SubnetIds": "subnet-01234567",
         "SecurityGroupIds": "sg-01234567",
     },
+    {
+        "SlackWebhookParameter": "",
+        "SlackTokenSecretArn": "{slack_token}",
+        "SlackChannel": CHANNEL,
+    },
 )
 
 
@@ -208,6 +214,7 @@ def trial(built: Build) -> Iterator[Trial]:
                 Name=parameter, Value=hook.address, Type="SecureString"
             )
             place.client("secretsmanager").create_secret(Name=secret, SecretString=hook.address)
+        place.client("secretsmanager").create_secret(Name="slack_token", SecretString=TOKEN)
         stack = Stack(build=built, place=place, name="permissions")
         deploy_variant(stack, VARIANTS[0])
         member = make_network(_member_account(place))
@@ -261,7 +268,7 @@ def deploy_variant(stack: Stack, variant: Mapping[str, str]) -> None:
     secretsmanager = stack.place.client("secretsmanager")
     secrets = {
         name: secretsmanager.describe_secret(SecretId=name)["ARN"]
-        for name in ("slack_secret", "teams_secret")
+        for name in ("slack_secret", "slack_token", "teams_secret")
     }
     of_all = {
         "FlowLogGroupName": LOG_GROUP,

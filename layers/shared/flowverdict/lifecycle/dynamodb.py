@@ -2,8 +2,9 @@
 
 The prefix of an item's key ``pk`` says what the item is: ``alert#``, ``shadow#`` (an inhibition),
 ``budget#`` (a rate limit), ``window#``, ``alerts#`` (the fingerprints of a window), ``part#`` (a
-contribution), ``source#``, ``feed#``, ``offers#`` (what fixes of open alerts offer). The item
-``silences`` holds those of people on call. An open alert has ``due`` and ``due_at``, by which the
+contribution), ``source#``, ``feed#``, ``offers#`` (what fixes of open alerts offer), ``slack#``
+(a thread, which ``delivery.slack_thread_items`` alone reads and writes). The item ``silences`` has
+those of people on call. An open alert has ``due`` and ``due_at``, by which the
 index ``due`` finds it for the sweep. A feed has another ``due``, and a source that is held back has
 that of its feed. ``expires_at`` lets DynamoDB delete an item. Nothing relies on the deletion, which
 may take days
