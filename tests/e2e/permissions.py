@@ -15,6 +15,7 @@ import tempfile
 import time
 import uuid
 from collections import defaultdict
+from http import HTTPStatus
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,7 @@ from tests.e2e.samples import key, notification, scheduled
 from tests.e2e.stack import build
 from tests.e2e.subscribers import forget, post_to
 from tests.helpers.slack_api import slack_api
+from tests.helpers.slack_requests import pressed, signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -114,6 +116,7 @@ def _try_sweep_alerts(trial: Trial) -> list[str]:
             **outcome.everybody(),
             "the policy is looked at": "policy not usable" not in outcome.log,
             "email subscriptions are counted": "subscriptions not counted" not in outcome.log,
+            "the page of problems is written": "page of problems not written" not in outcome.log,
         }
     )
 
@@ -152,6 +155,21 @@ def _sns_event(trial: Trial) -> dict[str, Any]:
     return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": sns}]}
 
 
+def _try_slack_actions(trial: Trial) -> list[str]:
+    manager = _open_alerts(trial)
+    fingerprint = json.loads(_first_alert(trial))["fingerprint"]
+    body = pressed(f"flowverdict:silence-1h:{fingerprint}", answers_to=None)
+    event = signed(body, int(time.time()))
+    outcome = trial.invoke("SlackActionsFunction", event, manager)
+    again = trial.invoke("SlackActionsFunction", event, forgets=False)
+    return outcome.missed(
+        {
+            "a press is done": outcome.payload.get("statusCode") == HTTPStatus.OK,
+            "a press is done once": again.payload.get("statusCode") == HTTPStatus.UNAUTHORIZED,
+        }
+    )
+
+
 def _mutes(outcome: Outcome) -> bool:
     return "muted by the policy" in outcome.log and not any(
         alert["service_port"] == MUTED_PORT for alert in outcome.alerts
@@ -182,6 +200,7 @@ TRIALS: Final[Mapping[str, Callable[[Trial], list[str]]]] = {
     "EvaluateWindowsFunction": _try_evaluate_windows,
     "NotifySlackFunction": _try_notify_slack,
     "NotifyTeamsFunction": _try_notify_teams,
+    "SlackActionsFunction": _try_slack_actions,
     "SweepAlertsFunction": _try_sweep_alerts,
 }
 

@@ -52,7 +52,7 @@ def notify_slack(environment: Mapping[str, str]) -> Callable[[dict[str, Any], An
 
 def _notify_threads(environment: Mapping[str, str]) -> Callable[[dict[str, Any], Any], Any]:
     reference = SecretReference.from_environment(environment, "SLACK_TOKEN")
-    channel = _matching(environment, "SLACKCHANNEL_FORM", CHANNEL_FORM, "a channel's id or #name")
+    channel = _matching(environment, "SLACK_CHANNEL", CHANNEL_FORM, "a channel's id or #name")
     table = _matching(environment, "ALERT_TABLE", _TABLE, "a DynamoDB table's name")
     api = environment.get("SLACK_API") or API
     if not is_api_address(api):

@@ -1,6 +1,6 @@
-"""Read a webhook's address or a bot token from Secrets Manager or Parameter Store, and cache it.
+"""Read a secret, such as a webhook's address, from where AWS stores it, and cache it.
 
-Both are secrets: no error text of this module holds one.
+No error text of this module holds a secret.
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ class StoredSecret:
         Whether a text is such a secret.
     what
         What the secret is, for errors.
+    config
+        How long the client waits, and how often it tries.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class StoredSecret:
         *,
         is_right: Callable[[str], bool] = is_webhook_address,
         what: str = "a webhook's https address",
+        config: Config = _CLIENT_CONFIG,
     ) -> None:
         self._reference = reference
         self._is_right = is_right
@@ -96,7 +99,7 @@ class StoredSecret:
         self._read: Callable[[bool], object]
         if reference.store == "ssm":
             parameters = SSMProvider(
-                boto3_client=reject_malformed_responses(boto3.client("ssm", config=_CLIENT_CONFIG))
+                boto3_client=reject_malformed_responses(boto3.client("ssm", config=config))
             )
             self._read = lambda afresh: parameters.get(
                 reference.name, max_age=MAX_AGE_SECONDS, decrypt=True, force_fetch=afresh
@@ -104,7 +107,7 @@ class StoredSecret:
         else:
             secrets = SecretsProvider(
                 boto3_client=reject_malformed_responses(
-                    boto3.client("secretsmanager", config=_CLIENT_CONFIG)
+                    boto3.client("secretsmanager", config=config)
                 )
             )
             self._read = lambda afresh: secrets.get(

@@ -65,7 +65,7 @@ class JsonPost:
     """Posts JSON objects to one chat tool.
 
     Failed connections, faults of the chat tool and rate limits of up to ``longest_wait`` seconds
-    are tried again, at most ``MAX_RETRIES`` times together.
+    are tried again, at most ``max_retries`` times together.
 
     Parameters
     ----------
@@ -79,6 +79,8 @@ class JsonPost:
         For connecting, and for each read of the answer.
     longest_wait
         Seconds that a ``Retry-After`` may ask for.
+    max_retries
+        Tries after the first one.
     most_bytes
         Of an answer that are read.
     """
@@ -88,6 +90,7 @@ class JsonPost:
     faults: frozenset[int] = FAULTS
     timeout_seconds: int = TIMEOUT_SECONDS
     longest_wait: int = LONGEST_WAIT_SECONDS
+    max_retries: int = MAX_RETRIES
     most_bytes: int = MAX_ANSWER_BYTES
 
     def send(
@@ -116,7 +119,7 @@ class JsonPost:
             try:
                 answer = self._send(address, body)
             except (OSError, http.client.HTTPException, ValueError, LookupError) as error:
-                if retries == MAX_RETRIES or not isinstance(error, _NOT_DELIVERED):
+                if retries == self.max_retries or not isinstance(error, _NOT_DELIVERED):
                     # Only the error's class: the rest of its text may hold the address.
                     reason = type(getattr(error, "reason", error)).__name__
                     raise DeliveryError(
@@ -125,7 +128,7 @@ class JsonPost:
                 wait = _backoff(retries)
             else:
                 asked = self._wait(answer, retries, is_limited=is_limited(answer))
-                if asked is None or retries == MAX_RETRIES:
+                if asked is None or retries == self.max_retries:
                     return answer
                 wait = asked
             retries += 1
