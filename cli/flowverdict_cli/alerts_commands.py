@@ -110,11 +110,12 @@ def list_alerts(*, output: str, **options: Any) -> None:  # noqa: ANN401 - click
     flowverdict alerts list --severity high --vpc vpc-0a1b2c3d
     flowverdict alerts list --output json | jq -r .fingerprint
     """  # noqa: D301 - \b is click's mark for lines to leave alone
-    from flowverdict_cli import alerts_view  # noqa: PLC0415 - --help starts fast
+    from flowverdict.lifecycle import alert_lines  # noqa: PLC0415 - --help starts fast
+    from flowverdict_cli import alerts_view  # noqa: PLC0415 - as above
 
     found, now = _deployed(options), int(time.time())
     states = [state for state in found.open_alerts() if _is_selected(state.notification, options)]
-    shown = alerts_view.rows(states, found.silences_to_show(), now)
+    shown = alert_lines.rows(states, found.silences_to_show(), now)
     alerts_view.show_list(shown, output, now)
 
 
@@ -158,11 +159,12 @@ def show(fingerprint: str, *, output: str, **options: Any) -> None:  # noqa: ANN
     \b
     flowverdict alerts show 3f2a9c41
     """  # noqa: D301 - \b is click's mark for lines to leave alone
-    from flowverdict_cli import alerts_view  # noqa: PLC0415 - --help starts fast
+    from flowverdict.lifecycle import alert_lines  # noqa: PLC0415 - --help starts fast
+    from flowverdict_cli import alerts_view  # noqa: PLC0415 - as above
 
     found = _deployed(options)
     state = found.find(fingerprint)
-    (row,) = alerts_view.rows([state], found.silences_to_show(), int(time.time()))
+    (row,) = alert_lines.rows([state], found.silences_to_show(), int(time.time()))
     alerts_view.show_one(row, output)
 
 
@@ -257,11 +259,11 @@ def silence(
     if not asked:
         raise FlowVerdictError("give the FINGERPRINT of an alert, or --match KEY=VALUE")
     made = _allowed(lambda: _on_call(found).silence(asked, person.now + seconds, person))
-    from flowverdict_cli import alerts_view  # noqa: PLC0415 - --help starts fast
+    from flowverdict.lifecycle import alert_lines  # noqa: PLC0415 - --help starts fast
 
-    rows = alerts_view.rows(found.open_alerts(), found.store.load_silences(), person.now)
+    rows = alert_lines.rows(found.open_alerts(), found.store.load_silences(), person.now)
     matching = sum(made in row.silences for row in rows)
-    _say(alerts_view.silence_line(made))
+    _say(alert_lines.silence_line(made))
     _say(f"open alerts that it matches: {matching:,}")
     _say(f"to lift it: flowverdict alerts unsilence {made.silence_id}")
 
@@ -271,14 +273,15 @@ def silence(
 @_on_stack
 def silences(*, output: str, **options: Any) -> None:  # noqa: ANN401 - click's values
     """List the silences that have not ended, the first to end first."""
-    from flowverdict_cli import alerts_view  # noqa: PLC0415 - --help starts fast
+    from flowverdict.lifecycle import alert_lines  # noqa: PLC0415 - --help starts fast
+    from flowverdict_cli import alerts_view  # noqa: PLC0415 - as above
 
     active = _deployed(options).store.load_silences().active(int(time.time())).silences
     for each in sorted(active, key=lambda silence: (silence.until, silence.silence_id)):
         if output == "json":
             click.echo(json.dumps(alerts_view.silence_as_json(each)))
         else:
-            _say(alerts_view.silence_line(each))
+            _say(alert_lines.silence_line(each))
     if not active and output != "json":
         _say("no silences")
 
@@ -312,15 +315,15 @@ def expect(fingerprint: str, *, reason: str, **options: Any) -> None:  # noqa: A
     flowverdict alerts expect 3f2a9c41 --reason "this host may not send mail"
     """  # noqa: D301 - \b is click's mark for lines to leave alone
     from flowverdict.alerts.model import Alert  # noqa: PLC0415 - --help starts fast
+    from flowverdict.alerts.policy_entry import policy_entry  # noqa: PLC0415 - as above
     from flowverdict.lifecycle.on_call import reason_from  # noqa: PLC0415 - as above
-    from flowverdict_cli import alerts_view  # noqa: PLC0415 - as above
 
     found = _deployed(options)
     alert = found.find(fingerprint).notification
     if not isinstance(alert, Alert):
         raise FlowVerdictError(f"{alert.fingerprint} is a notice: the policy mutes rejected flows")
     why = _allowed(lambda: reason_from(reason))
-    click.echo(json.dumps(alerts_view.policy_entry(alert, why), indent=2))
+    click.echo(json.dumps(policy_entry(alert, why), indent=2))
     for line in _how_to_put(found.policy):
         click.echo(line, err=True)
 

@@ -151,8 +151,9 @@ def test_another_accounts_records_hold_back_no_alert(aws: LocalAws) -> None:
     "changes",
     [
         {"REJECT": "ACCEPT"},  # as if all of it passed
-        {},  # the same again, to add to the alert and take it back
-        {"vpc-0123456789abcdef0": "vpc-0fedcba9876543210"},
+        # The same again, to add to the alert and take it back.
+        pytest.param({}, marks=pytest.mark.slow),
+        pytest.param({"vpc-0123456789abcdef0": "vpc-0fedcba9876543210"}, marks=pytest.mark.slow),
     ],
 )
 def test_another_accounts_records_neither_change_nor_end_an_alert(
@@ -171,6 +172,7 @@ def test_another_accounts_records_neither_change_nor_end_an_alert(
     assert (ended["records"], ended["ending"]) == (before["records"], "quiet")
 
 
+@pytest.mark.slow
 def test_a_notice_of_lost_records_is_its_reporters(aws: LocalAws) -> None:
     lost = {"203.0.113.12 10.0.1.5 50122 443 6 4 240": "- - - - - - -", "ACCEPT OK": "- SKIPDATA"}
     for key in (OWN + NAME % "x", OF_TENANT + NAME_OF_TENANT % "x"):
@@ -180,6 +182,7 @@ def test_a_notice_of_lost_records_is_its_reporters(aws: LocalAws) -> None:
     assert len({notice["fingerprint"] for notice in notices}) == 2
 
 
+@pytest.mark.slow
 def test_no_flow_log_displaces_the_reject_reason_of_another(aws: LocalAws) -> None:
     """Of two flow logs of one account, the wider one is counted, and both are heard."""
     outbound = {

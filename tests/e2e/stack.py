@@ -8,6 +8,7 @@ import platform
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from scripts.choose_processor import choose_processor
@@ -16,7 +17,6 @@ from tests.e2e.emulator import ROOT, Place, base_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from mypy_boto3_sqs.literals import QueueAttributeNameType
 
@@ -210,8 +210,9 @@ def _overrides(parameters: Mapping[str, str]) -> list[str]:
 
 
 def _sam(folder: Path, variables: Mapping[str, str], *arguments: str) -> str:
-    application = folder / "sam"
+    application, zips = folder / "sam", folder / "zips"
     application.mkdir(exist_ok=True)
+    zips.mkdir(exist_ok=True)
     # Without this record of an earlier check, every run in a fresh folder would ask the package
     # index for a newer version.
     (application / "metadata.json").write_text(json.dumps({"lastVersionCheck": time.time()}))
@@ -220,12 +221,18 @@ def _sam(folder: Path, variables: Mapping[str, str], *arguments: str) -> str:
         "SAM_CLI_TELEMETRY": "0",
         # Seconds between looks at the stack; the default of 5 is for a real account.
         "SAM_CLI_POLL_DELAY": "0.3",
+        "KEPT_ZIPS": str(zips),
         **variables,
         # `sam build` uses the pip of the first Python in the path.
         "PATH": f"{SAM}{os.pathsep}{os.environ['PATH']}",
     }
     finished = subprocess.run(  # noqa: S603 - the pinned sam
-        [SAM / "sam", *arguments, f"--config-file={ROOT / 'samconfig.toml'}"],
+        [
+            SAM / "python",
+            Path(__file__).with_name("sam_process.py"),
+            *arguments,
+            f"--config-file={ROOT / 'samconfig.toml'}",
+        ],
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,

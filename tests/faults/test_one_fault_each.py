@@ -23,10 +23,10 @@ from tests.helpers.fault_runs import Run, RunResult, lacks
 from tests.helpers.fault_world import (
     LOG_EVENTS,
     OBJECTS,
+    PRESS,
     SLACK,
     SWEEP,
     TEAMS,
-    Outcome,
     World,
     fault_world,
 )
@@ -34,9 +34,11 @@ from tests.helpers.wire import WEBHOOK, When
 from tests.helpers.world_copies import in_a_copy
 
 if TYPE_CHECKING:
-    from tests.helpers.fault_records import Episode
+    from collections.abc import Iterator
 
-FUNCTIONS = (OBJECTS, LOG_EVENTS, EVALUATE, SWEEP, SLACK, TEAMS)
+    from tests.helpers.fault_records import Episode, Outcome
+
+FUNCTIONS = (OBJECTS, LOG_EVENTS, EVALUATE, SWEEP, SLACK, TEAMS, PRESS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,22 +63,32 @@ def tried(world: World, episode: Episode) -> Tried:
     return Tried(well=well, dead=dead, failed=in_a_copy(run.result))
 
 
+class Runs:
+    """The runs of each episode, which are played one after the other."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._found: dict[str, Tried] = {}
+
+    def __getitem__(self, name: str) -> Tried:
+        for before in FUNCTIONS[len(self._found) : FUNCTIONS.index(name) + 1]:
+            episode = self._world.episodes[before]
+            self._world.prepare(episode)
+            self._found[before] = in_a_copy(partial(tried, self._world, episode))
+            self._world.play(episode)
+        return self._found[name]
+
+
 @pytest.fixture(scope="module")
-def runs() -> dict[str, Tried]:
-    found = {}
+def runs() -> Iterator[Runs]:
     with fault_world() as world:
         world.aws.keep_warm = True  # loading a function anew takes longer than running it
-        for name in FUNCTIONS:
-            episode = world.episodes[name]
-            world.prepare(episode)
-            found[name] = in_a_copy(partial(tried, world, episode))
-            world.play(episode)
-    return found
+        yield Runs(world)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_that_dies_before_its_last_write_loses_and_repeats_nothing(
-    runs: dict[str, Tried], name: str
+    runs: Runs, name: str
 ) -> None:
     run = runs[name]
     assert run.well.outcome.lost == []
@@ -85,9 +97,7 @@ def test_a_function_that_dies_before_its_last_write_loses_and_repeats_nothing(
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_whose_last_call_is_denied_loses_nothing(
-    runs: dict[str, Tried], name: str
-) -> None:
+def test_a_function_whose_last_call_is_denied_loses_nothing(runs: Runs, name: str) -> None:
     run = runs[name]
     assert run.failed.tries, "the call was not made"
     assert run.failed.unforeseen == []

@@ -348,7 +348,7 @@ def test_without_our_floor_the_sdk_would_tell_the_webhook(
         ("210987654321", "evil.com/#"),
         pytest.param("210987654321", "eu-west-1.evil.com", marks=pytest.mark.slow),
         pytest.param("210987654321", "--region", marks=pytest.mark.slow),
-        ("210987654321:role/admin", REGION),
+        pytest.param("210987654321:role/admin", REGION, marks=pytest.mark.slow),
         pytest.param("*", REGION, marks=pytest.mark.slow),
         pytest.param("21098765432", REGION, marks=pytest.mark.slow),
         ("210987654321", REGION),

@@ -7,16 +7,20 @@ the tests that were collected have imported moto.
 from __future__ import annotations
 
 import copy
+import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import botocore.client
 import botocore.hooks
+import botocore.regions
 import botocore.useragent
 import moto.core.models
 import moto.core.responses
 import moto.core.utils
+from botocore.endpoint_provider import EndpointProvider
 from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.core.utils import camelcase_to_underscores
 from moto.ec2.models import ec2_backends
 from moto.logs.models import logs_backends
 from moto.moto_api._internal import mock_random
@@ -49,11 +53,18 @@ def quick_aws(patch: pytest.MonkeyPatch) -> None:
     aliaser, creator = botocore.hooks.EventAliaser, botocore.client.ClientCreator
     patch.setattr(aliaser, "_alias_event_name", _remember_names(aliaser._alias_event_name))  # type: ignore[attr-defined]  # noqa: SLF001 - what is slow
     patch.setattr(creator, "_create_methods", _remember_methods(creator._create_methods))  # type: ignore[attr-defined]  # noqa: SLF001 - what is slow
+    # Each client parses the description of its service, and the rules for its endpoint.
+    patch.setattr(creator, "_load_service_model", _remember_models(creator._load_service_model))  # type: ignore[attr-defined]  # noqa: SLF001 - what is slow
+    patch.setattr(botocore.regions, "EndpointProvider", _remember_endpoints())
     # Each client takes a copy of 400 nodes with the handlers of events, and each request names the
     # SDK, letter by letter.
     patch.setattr("botocore.hooks._PrefixTrie._recursive_copy", _copy_nodes)
     sanitize = "sanitize_user_agent_string_component"
     patch.setattr(botocore.useragent, sanitize, cache(getattr(botocore.useragent, sanitize)))
+    _remember_everywhere(patch, camelcase_to_underscores)
+    patch.setattr(
+        botocore.hooks, "accepts_kwargs", _remember_by_code(botocore.hooks.accepts_kwargs)
+    )
     patch.setattr(local_aws, "make_sample_world", _remember_world(make_sample_world))
 
 
@@ -87,6 +98,53 @@ def _remember_methods(
         if service.service_name not in methods:
             methods[service.service_name] = create_methods(creator, service)
         return dict(methods[service.service_name])  # the caller adds to it
+
+    return remembered
+
+
+def _remember_everywhere(patch: pytest.MonkeyPatch, function: Callable[[str], str]) -> None:
+    """Replace a function of moto in each module that has imported it."""
+    remembered = cache(function)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("moto.") and vars(module).get(function.__name__) is function:
+            patch.setattr(module, function.__name__, remembered)
+
+
+def _remember_by_code(accepts_kwargs: Callable[[Any], object]) -> Callable[[Any], object]:
+    answers: dict[object, object] = {}
+
+    def remembered(function: Any) -> object:  # noqa: ANN401 - a handler of any kind
+        code = getattr(function, "__code__", None)
+        if code is None:
+            return accepts_kwargs(function)
+        if code not in answers:
+            answers[code] = accepts_kwargs(function)
+        return answers[code]
+
+    return remembered
+
+
+def _remember_models(
+    load: Callable[..., ServiceModel],
+) -> Callable[..., ServiceModel]:
+    models: dict[tuple[str, str | None], ServiceModel] = {}
+
+    def remembered(creator: object, name: str, api_version: str | None = None) -> ServiceModel:
+        if (name, api_version) not in models:
+            models[name, api_version] = load(creator, name, api_version=api_version)
+        return models[name, api_version]
+
+    return remembered
+
+
+def _remember_endpoints() -> Callable[..., EndpointProvider]:
+    made: dict[tuple[int, ...], tuple[EndpointProvider, object]] = {}
+
+    def remembered(**data: Any) -> EndpointProvider:  # noqa: ANN401 - botocore's
+        key = tuple(id(part) for part in data.values())
+        if key not in made:  # kept beside the data, so that no other data get the same ids
+            made[key] = (EndpointProvider(**data), data)
+        return made[key][0]
 
     return remembered
 

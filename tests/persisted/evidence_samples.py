@@ -14,7 +14,7 @@ from flowverdict.flows.collector import FlowCollector
 from flowverdict.flows.evidence import Evidence, FlowLog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _SEED = 7
 _START = 1_795_348_500  # 2026-11-22T11:55:00Z
@@ -155,8 +155,8 @@ SINCE = dict.fromkeys(
 )
 
 
-def evidence_samples() -> dict[str, Evidence]:
-    """Return evidence by the name of its file."""
+def evidence_samples() -> dict[str, Callable[[], Evidence]]:
+    """Return what makes the evidence of a file, by the file's name."""
     flood = [
         (
             f"eni-{port % 2} 203.0.113.7 10.0.0.5 {port} 22 {6 + port % 2} 1 40",
@@ -167,18 +167,20 @@ def evidence_samples() -> dict[str, Evidence]:
     ]
     flow_log = FlowLog("fl-0123456789abcdef0", 26)
     return {
-        "empty": Evidence(flows=FlowCollector()),
-        "rejects": Evidence(flows=_collected(_REJECTS), flow_log=flow_log),
-        "rejects-default-format": Evidence(flows=_default_format()),
-        "rejects-distinct": Evidence(flows=_collected([*_REJECTS, _REJECTS[0]], distinct=True)),
-        "accepts": Evidence(flows=_collected(_ACCEPTS), flow_log=flow_log),
-        "lost": Evidence(flows=_collected(_LOST), flow_log=flow_log),
-        "aggregated": Evidence(flows=_collected_by_hash(flood, 20)),
-        "aggregated-by-interface": Evidence(flows=_collected(flood, most=20)),
-        "missing": Evidence(flows=_missing()),
-        "reported-by": Evidence(flows=_reported_by(), flow_log=flow_log),
-        "transit-gateway": Evidence(flows=_transit_gateway(), flow_log=flow_log),
-        "all": Evidence(
+        "empty": lambda: Evidence(flows=FlowCollector()),
+        "rejects": lambda: Evidence(flows=_collected(_REJECTS), flow_log=flow_log),
+        "rejects-default-format": lambda: Evidence(flows=_default_format()),
+        "rejects-distinct": lambda: Evidence(
+            flows=_collected([*_REJECTS, _REJECTS[0]], distinct=True)
+        ),
+        "accepts": lambda: Evidence(flows=_collected(_ACCEPTS), flow_log=flow_log),
+        "lost": lambda: Evidence(flows=_collected(_LOST), flow_log=flow_log),
+        "aggregated": lambda: Evidence(flows=_collected_by_hash(flood, 20)),
+        "aggregated-by-interface": lambda: Evidence(flows=_collected(flood, most=20)),
+        "missing": lambda: Evidence(flows=_missing()),
+        "reported-by": lambda: Evidence(flows=_reported_by(), flow_log=flow_log),
+        "transit-gateway": lambda: Evidence(flows=_transit_gateway(), flow_log=flow_log),
+        "all": lambda: Evidence(
             flows=_collected_by_hash([*_REJECTS, *_ACCEPTS, *_LOST, *flood], 100),
             flow_log=flow_log,
         ),

@@ -53,7 +53,7 @@ def test_there_are_bytes_of_every_kind_of_evidence() -> None:
 
 @pytest.mark.parametrize("path", STORED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_stored_evidence_is_read_whole(path: Path) -> None:
-    expected = evidence_samples()[path.stem.removeprefix("evidence-")]
+    expected = evidence_samples()[path.stem.removeprefix("evidence-")]()
     if path.parent.name in ONLY_REASONS_OBSERVED:
         for rejects in expected.flows.rejects.values():
             reasons = rejects.observed["reject-reason"]
@@ -91,7 +91,7 @@ def test_names_that_this_version_does_not_know_are_passed_over() -> None:
         for named in (*document["contexts"], *document["observed"]):
             named["tomorrow"] = "value"
 
-    evidence = evidence_samples()["all"]
+    evidence = evidence_samples()["all"]()
     assert content(whole(unpack(edited(evidence, add)))) == content(evidence)
 
 
@@ -101,7 +101,7 @@ def test_columns_that_are_missing_have_their_defaults() -> None:
             del document["rejects"][name]
         del document["interfaces"]["subnets"]
 
-    evidence = evidence_samples()["rejects"]
+    evidence = evidence_samples()["rejects"]()
     flows = whole(unpack(edited(evidence, remove))).flows
     assert flows.rejects.keys() == evidence.flows.rejects.keys()
     for row, totals in flows.rejects.items():
@@ -116,7 +116,7 @@ def test_accepted_columns_are_found_by_their_names() -> None:
     def rename(document: dict[str, Any]) -> None:
         document["accepted"] = ["hashes", "starts", "ends", "tomorrow"]
 
-    evidence = evidence_samples()["accepts"]
+    evidence = evidence_samples()["accepts"]()
     flows = whole(unpack(edited(evidence, rename))).flows
     (hashes,) = evidence.flows.accepted_index.hash_columns()
     for hashed, known in evidence.flows.accepted_index.lookup(set(hashes)).items():
@@ -130,4 +130,4 @@ def test_columns_of_different_lengths_are_not_evidence() -> None:
         document["rejects"]["packets"].pop()
 
     with pytest.raises(EvidenceError, match="columns of different lengths"):
-        unpack(edited(evidence_samples()["rejects"], shorten))
+        unpack(edited(evidence_samples()["rejects"](), shorten))

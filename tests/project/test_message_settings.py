@@ -28,6 +28,7 @@ CHOSEN = {
     "FLOW_LOG_GROUPS": "/vpc/flow-logs,other",
     "PAGE_BUCKET": "flowverdict-evidence",
     "AWS_REGION": "eu-west-1",
+    "SLACK_BUTTONS": "yes",
 }
 PATTERNS = {
     name: re.compile(TEMPLATE["Parameters"][name]["AllowedPattern"])
@@ -43,6 +44,7 @@ def test_what_is_chosen_is_read() -> None:
         log_groups=("/vpc/flow-logs", "other"),
         page_bucket="flowverdict-evidence",
         region="eu-west-1",
+        buttons=True,
     )
 
 
@@ -80,6 +82,7 @@ def test_a_time_zone_that_is_known_is_not_logged(capsys: pytest.CaptureFixture[s
         ("ATHENA_TABLE", "database.table"),
         ("FLOW_LOG_GROUPS", "a group"),
         ("FLOW_LOG_GROUPS", ",".join("abcdef")),
+        ("SLACK_BUTTONS", "no"),
     ],
 )
 def test_what_cannot_be_is_refused_by_its_name(name: str, text: str) -> None:

@@ -80,6 +80,8 @@ class LogCount(StrEnum):
     SOURCES_DELIVERED_AGAIN = "sources_delivered_again"
     PASSED_OVER = "passed_over"
     MESSAGES_POSTED = "messages_posted"
+    BUTTONS_PRESSED = "buttons_pressed"
+    REQUESTS_REFUSED = "requests_refused"
 
 
 COUNTS_LINE: Final = "invocation finished"

@@ -31,6 +31,8 @@ class MessageSettings:
         The bucket, in ``region``, that the page of problems is in; ``None`` for no page.
     unknown_zone
         A time zone that was asked for and is not known, so that UTC stands for it.
+    buttons
+        Whether Slack's messages have buttons, which the function ``slack_actions`` answers.
     """
 
     zone: tzinfo = UTC
@@ -40,6 +42,7 @@ class MessageSettings:
     region: str | None = None
     page_bucket: str | None = None
     unknown_zone: str | None = None
+    buttons: bool = False
 
 
 DEFAULTS = MessageSettings()

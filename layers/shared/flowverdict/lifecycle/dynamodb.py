@@ -2,11 +2,11 @@
 
 The prefix of an item's key ``pk`` says what the item is: ``alert#``, ``shadow#`` (an inhibition),
 ``budget#`` (a rate limit), ``window#``, ``alerts#`` (the fingerprints of a window), ``part#`` (a
-contribution), ``source#``, ``feed#``, ``offers#`` (what fixes of open alerts offer). The item
-``silences`` holds those of people on call. An open alert has ``due`` and ``due_at``, by which the
-index ``due`` finds it for the sweep. An alert that has ended has another ``due``, a feed too, and a
-source that is held back has that of its feed. ``expires_at`` lets DynamoDB delete an item. Nothing
-relies on the deletion, which may take days
+contribution), ``source#``, ``feed#``, ``offers#`` (what fixes of open alerts offer), ``request#``
+(of a chat tool, done once). The item ``silences`` holds those of people on call. An open alert has
+``due`` and ``due_at``, by which the index ``due`` finds it for the sweep. An alert that has ended
+has another ``due``, a feed too, and a source that is held back has that of its feed. ``expires_at``
+lets DynamoDB delete an item. Nothing relies on the deletion, which may take days
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): each item has times of
 its own that say whether it still counts.
 
@@ -26,6 +26,7 @@ An item that cannot be read, damaged or of a later format, fails no batch. It is
 
 from __future__ import annotations
 
+import secrets
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -84,6 +85,7 @@ _DAY = 86_400
 # A dead-letter queue keeps messages for 14 days and may return them at any time.
 KEPT = 15 * _DAY
 _BUDGET_KEPT = 2 * _DAY
+_REQUEST_KEPT = 3_600  # seconds; a signature is taken for 5 minutes
 SILENCES = "silences"  # the key of the item
 
 
@@ -396,6 +398,21 @@ class DynamoDbStore(DynamoDbTable):
             self._transact([self._put(item, stored.version)])
             return True
         return False
+
+    # --- requests of chat tools ---------------------------------------------------------------
+
+    def is_new_request(self, name: str, signed_at: int) -> bool:
+        """Record a request; return whether it was not recorded before.
+
+        The record outlives the minutes in which the request's signature is taken. A try that the
+        SDK repeats finds its own record, and is new.
+        """
+        return self._update(
+            f"request#{name}",
+            "SET expires_at = :expires, taken_by = :me",
+            "attribute_not_exists(pk) OR taken_by = :me",
+            {":expires": {"N": str(signed_at + _REQUEST_KEPT)}, ":me": {"S": secrets.token_hex(8)}},
+        )
 
     # --- sources ------------------------------------------------------------------------------
 
