@@ -53,7 +53,7 @@ accuracy: .venv/.done ## verdicts and fixes against simulated VPCs, with figures
 	SIMULATOR_SEEDS=$${SIMULATOR_SEEDS:-40} $(BIN)/python -m pytest -s tests/laws/test_against_simulator.py
 
 cost: .venv/.done ## what months of records cost on AWS, measured here (FACTOR=1)
-	$(BIN)/python scripts/cost_table.py --factor $${FACTOR:-1}
+	$(BIN)/python -m scripts.cost_table --factor $${FACTOR:-1}
 
 fuzz: .venv-fuzz/.done ## hostile inputs against every decoder, guided by coverage (FUZZ_SECONDS=60 for each, FUZZ_TARGETS=)
 	@PYTHONPATH=layers/shared:cli .venv-fuzz/bin/python -m tests.fuzz --seconds $${FUZZ_SECONDS:-60} $${FUZZ_TARGETS:-}
