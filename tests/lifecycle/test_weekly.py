@@ -11,7 +11,7 @@ import pytest
 
 from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.matching import Key
-from flowverdict.alerts.model import Kind, Severity
+from flowverdict.alerts.model import Alert, Kind, Severity
 from flowverdict.alerts.notices import no_flow_logs
 from flowverdict.lifecycle.on_call import Silence, Silences
 from flowverdict.lifecycle.state_machine import AlertState
@@ -74,8 +74,8 @@ def state(
     name: int, began: int, ended: int | None = None, of: Notification = ALERT, **changed: object
 ) -> AlertState:
     notification = replace(of, **changed)  # type: ignore[arg-type]  # any field
-    if notification.kind is Kind.REJECT:
-        notification = replace(notification, opened_at=NOW - began * HOUR)  # type: ignore[call-arg]  # an alert
+    if isinstance(notification, Alert):
+        notification = replace(notification, opened_at=NOW - began * HOUR)
     return AlertState(
         fingerprint=f"{name:032x}",
         notification=notification,
