@@ -131,9 +131,9 @@ def weekly_summary() -> Notice:
         seen_of(
             AlertState(
                 fingerprint=f"{number:032x}",
-                notification=notification.with_status(Status.FIRING, None, ending)
-                if isinstance(notification, Notice)
-                else replace(notification, opened_at=FOUND_AT - ago * hour, ending=ending),
+                notification=replace(notification, opened_at=FOUND_AT - ago * hour, ending=ending)
+                if isinstance(notification, Alert)
+                else notification,
                 observed_at=FOUND_AT - ago * hour,
                 messages=1,
                 closed_at=None if ending is None else FOUND_AT - (ago - 10 * number) * hour,

@@ -440,7 +440,7 @@ def test_the_functions_get_every_variable_they_read() -> None:
     given = set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"])
     read = set(re.findall(r"``([A-Z][A-Z_]+)``", Settings.__doc__ or "")) - {"AWS_REGION"}
     assert read - given == {"LOG_FORMAT", "EVIDENCE_BUCKET", "QUEUE_URL", "MISSING"} | (
-        {"OPERATOR_TOPIC_ARN", "SIGNAL_QUEUE_URL", "SIGNAL_DELAY_SECONDS"}
+        {"OPERATOR_TOPIC_ARN", "SIGNAL_QUEUE_URL", "SIGNAL_DELAY_SECONDS", "WEEKLY_SUMMARY"}
     )
     assert FUNCTIONS["ClassifyS3Function"]["Environment"]["Variables"] == {
         "EVIDENCE_BUCKET": {"Ref": "EvidenceBucket"},
