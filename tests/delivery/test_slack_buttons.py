@@ -12,6 +12,7 @@ from flowverdict.delivery.message_settings import MessageSettings
 from flowverdict.delivery.renderers.slack import MAX_CHARACTERS, message
 from flowverdict.delivery.slack_buttons import Answer, button_of, buttons, message_of
 from tests.helpers.alert_samples import ALERT, LOST, detection
+from tests.helpers.slack_blocks import blocks_of
 
 ONE = detection().notification.fingerprint
 
@@ -37,7 +38,7 @@ def test_what_is_shown_fits_into_slacks_limits_and_acts_nowhere() -> None:
     lines = tuple("<!channel>\u202e\n" + "x" * 400 for _ in range(100))
     answer: Any = message_of(Answer(text="title", lines=lines))
     assert len(json.dumps(answer, ensure_ascii=False)) <= MAX_CHARACTERS
-    assert not any("\u202e" in line for line in shown(answer))
+    assert not any("\u202e" in line for line in preformatted(answer))
     (_, block) = answer["blocks"]
     assert block["elements"][0]["type"] == "rich_text_preformatted"
 
@@ -46,12 +47,12 @@ def test_a_message_has_buttons_only_where_they_are_on() -> None:
     alert = replace(ALERT, fingerprint=ONE)
     kinds = {}
     for on in (False, True):
-        rendered: Any = message(alert, MessageSettings(buttons=on))
-        kinds[on] = [block["type"] for block in rendered["blocks"]]
+        shown = blocks_of(message(alert, MessageSettings(buttons=on)))
+        kinds[on] = [block["type"] for block in shown]
     assert kinds[True] == [*kinds[False], "actions"]
 
 
-def shown(message: dict[str, Any]) -> list[str]:
+def preformatted(message: dict[str, Any]) -> list[str]:
     """Return the preformatted lines of an answer."""
     text: str = message["blocks"][1]["elements"][0]["elements"][0]["text"]
     return text.split("\n")

@@ -21,6 +21,7 @@ from flowverdict.lifecycle.state_machine import Intervals
 from tests.e2e.contract import valid
 from tests.e2e.samples import key, scenario
 from tests.e2e.subscribers import function_log, put_object, sweep, wait_until
+from tests.helpers.slack_blocks import blocks_of
 from tests.helpers.slack_requests import pressed, signed
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def test_a_silence_from_slack_holds_back_until_its_end_and_then_reminds(
     posted = wait_until(lambda: slack.requests or None, "the message with its buttons")
     actions = [
         element["action_id"]
-        for block in json.loads(posted[0].body)["blocks"]
+        for block in blocks_of(json.loads(posted[0].body))
         if block["type"] == "actions"
         for element in block["elements"]
     ]

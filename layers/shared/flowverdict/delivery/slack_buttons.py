@@ -25,9 +25,10 @@ from slack_sdk.models.blocks import (
     SectionBlock,
 )
 
+from flowverdict.core.errors import DeliveryError
 from flowverdict.core.untrusted import one_line
+from flowverdict.delivery.json_post import JsonPost
 from flowverdict.delivery.text import chat_line, shortened, way_back
-from flowverdict.delivery.webhook import Channel, Webhook
 
 if TYPE_CHECKING:
     from flowverdict.alerts.model import Notification
@@ -39,7 +40,7 @@ _MAX_TEXT = SectionBlock.text_max_length
 _MAX_LINES = 8_000  # characters; a message of 12,000 was refused (``renderers/slack.py``)
 _MAX_FALLBACK = 300
 # The whole press has three seconds, after which Slack shows a warning beside the button.
-_TIMEOUT_SECONDS = 1
+_POST = JsonPost(title="Slack", timeout_seconds=1, longest_wait=0, max_retries=0)
 
 
 class Act(StrEnum):
@@ -135,16 +136,8 @@ def send(answer: Answer, address: str) -> None:
     DeliveryError
         The address is not Slack's, or Slack did not take the answer.
     """
-    webhook = Webhook(_ANSWERS, address, timeout_seconds=_TIMEOUT_SECONDS, max_retries=0)
-    webhook.post_message(message_of(answer))
-
-
-_ANSWERS = Channel(
-    title="Slack",
-    message=lambda *_, **__: {},  # answers are rendered before they are sent
-    is_accepted=lambda status, _: status == HTTPStatus.OK,
-    error_code=lambda _: "",
-    refusals=frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}),
-    renew="press the button again",
-    right_address="check the address in Slack's request",
-)
+    if not takes_answers(address):
+        raise DeliveryError("the address for the answer is not Slack's")
+    status = _POST.send(address, message_of(answer)).status
+    if status != HTTPStatus.OK:
+        raise DeliveryError(f"Slack did not take the answer ({status})")

@@ -16,7 +16,6 @@ from flowverdict.core.errors import DeliveryError, WebhookRefusedError
 from flowverdict.delivery.json_post import (
     FAULTS,
     LONGEST_WAIT_SECONDS,
-    MAX_RETRIES,
     TIMEOUT_SECONDS,
     Answer,
     JsonPost,
@@ -102,8 +101,6 @@ class Webhook:
         For connecting, and for each read of the answer.
     longest_wait
         Seconds that a ``Retry-After`` may ask for.
-    max_retries
-        Tries after the first one.
     settings
         The time zone of the messages, and where their links lead.
 
@@ -113,14 +110,13 @@ class Webhook:
         Messages may not be sent to the address.
     """
 
-    def __init__(  # noqa: PLR0913 - keywords with defaults
+    def __init__(
         self,
         channel: Channel,
         address: str,
         *,
         timeout_seconds: int = TIMEOUT_SECONDS,
         longest_wait: int = LONGEST_WAIT_SECONDS,
-        max_retries: int = MAX_RETRIES,
         settings: MessageSettings = DEFAULTS,
     ) -> None:
         if not is_webhook_address(address):
@@ -133,7 +129,6 @@ class Webhook:
             faults=channel.faults,
             timeout_seconds=timeout_seconds,
             longest_wait=longest_wait,
-            max_retries=max_retries,
         )
 
     def post(self, notification: Notification) -> None:
@@ -147,10 +142,7 @@ class Webhook:
             The chat tool could not be reached, is overloaded, or did not understand the message;
             the text says what to do.
         """
-        self.post_message(self._channel.message(notification, self._settings))
-
-    def post_message(self, message: Mapping[str, object]) -> None:
-        """Post a message that is rendered; raises as ``post`` does."""
+        message = self._channel.message(notification, self._settings)
         self._check(self._post.send(self._address, message))
 
     def _check(self, answer: Answer) -> None:
