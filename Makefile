@@ -28,7 +28,7 @@ demo: .venv/.done ## run the main job on sample events, no AWS account needed
 
 # Built into .site. `--strict`: a link that leads nowhere fails.
 docs: .venv/.done .venv-docs/.done ## build the documentation's site into .site, after comparing generated pages
-	$(BIN)/python -m scripts.reference_pages --check
+	@$(BIN)/python -m scripts.reference_pages --check
 	$(BIN)/python -m scripts.pictures.draw --check
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet --site-dir .site
 	echo "site built in .site: .venv-docs/bin/mkdocs serve shows it"
@@ -135,6 +135,8 @@ release: .venv/.done .venv-sam/.done ## the files of a release into dist/, and i
 	done
 	$(BIN)/python -m scripts.make_release components
 	$(BIN)/python -m scripts.make_release checksums
+	echo "made in dist/, with the notes in .release/notes.md:"
+	cat dist/SHA256SUMS
 
 lock: $(UV) ## compile the pins from pyproject.toml (then commit them)
 	@export UV_CUSTOM_COMPILE_COMMAND="make lock"
@@ -162,54 +164,63 @@ clean: ## remove everything that make built
 	touch $@
 
 .venv/.done: pyproject.toml requirements/dev.txt .python-version | $(UV)
-	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv
+	@echo "setting up $(@D), once" >&2
+	$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
 # The SAM CLI pins boto3 and others exactly, so it lives by itself. `sam build` calls the pip of the Python it finds first.
 .venv-sam/.done: requirements/sam.txt .python-version | $(UV)
-	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-sam
+	@echo "setting up $(@D), once" >&2
+	$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-sam
 	$(UV) pip sync --quiet --python .venv-sam/bin/python --require-hashes requirements/sam.txt
 	touch $@
 
 # Checkov pins boto3 and others as well.
 .venv-scan/.done: requirements/scan.txt .python-version | $(UV)
-	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-scan
+	@echo "setting up $(@D), once" >&2
+	$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-scan
 	$(UV) pip sync --quiet --python .venv-scan/bin/python --require-hashes requirements/scan.txt
 	touch $@
 
 .venv-audit/.done: requirements/audit.txt .python-version | $(UV)
-	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-audit
+	@echo "setting up $(@D), once" >&2
+	$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-audit
 	$(UV) pip sync --quiet --python .venv-audit/bin/python --require-hashes requirements/audit.txt
 	touch $@
 
 # Not beside the functions' packages: the emulator's workers see its site-packages, which would hide a missing dependency.
 .venv-emulator/.done: requirements/emulator.txt .python-version | $(UV)
-	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-emulator
+	@echo "setting up $(@D), once" >&2
+	$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-emulator
 	$(UV) pip sync --quiet --python .venv-emulator/bin/python --require-hashes requirements/emulator.txt
 	touch $@
 
 # Beside what is measured only what it is measured against: no tools of ours in the way.
 .venv-bench/.done: pyproject.toml requirements/bench.txt .python-version | $(UV)
-	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-bench
+	@echo "setting up $(@D), once" >&2
+	$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-bench
 	$(UV) pip sync --quiet --compile-bytecode --python .venv-bench/bin/python --require-hashes requirements/bench.txt
 	$(UV) pip install --quiet --python .venv-bench/bin/python --no-deps --no-build-isolation --editable .
 	touch $@
 
 # What the layers have, and the fuzzer.
 .venv-fuzz/.done: requirements/fuzz.txt .python-version | $(UV)
-	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-fuzz
+	@echo "setting up $(@D), once" >&2
+	$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-fuzz
 	$(UV) pip sync --quiet --python .venv-fuzz/bin/python --require-hashes requirements/fuzz.txt
 	touch $@
 
 .venv-docs/.done: requirements/docs.txt .python-version | $(UV)
-	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-docs
+	@echo "setting up $(@D), once" >&2
+	$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-docs
 	$(UV) pip sync --quiet --python .venv-docs/bin/python --require-hashes requirements/docs.txt
 	touch $@
 
 # Lambda's own runtime client and SDK, nothing else.
 .venv-runtime/.done: requirements/runtime.txt .python-version | $(UV)
-	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-runtime
+	@echo "setting up $(@D), once" >&2
+	$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv-runtime
 	$(UV) pip sync --quiet --python .venv-runtime/bin/python --require-hashes requirements/runtime.txt
 	touch $@

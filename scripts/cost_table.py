@@ -105,6 +105,7 @@ SOURCES = {
 }
 SWEEP_SECONDS = 300  # between two sweeps; a test compares it with the template
 ASSUMED_SWEEP_MS = 500
+ASSUMED_OPEN_PROBLEMS = 20  # each is read for the page, taken to change with each sweep
 ASSUMED_MESSAGES = 1_000  # a month; the limit of 30 an hour allows 21,600
 # Lambda asks a queue with five pollers, each of which waits up to 20 s, and with no fewer where
 # little comes, since both functions have a maximum concurrency
@@ -248,11 +249,8 @@ def alarms() -> int:
 
 
 def fixed_monthly_cost(*, is_idle: bool = False) -> tuple[Line, ...]:
-    """Return the lines of a month's bill that do not grow with the records.
-
-    ``is_idle``: of a stack that reads and tells nothing.
-    """
-    messages = 0 if is_idle else ASSUMED_MESSAGES
+    """Return the lines of a month's bill that do not grow; an idle stack reads and tells none."""
+    messages, problems = (0, 0) if is_idle else (ASSUMED_MESSAGES, ASSUMED_OPEN_PROBLEMS)
     sweeps = cost_model.MONTH // SWEEP_SECONDS
     gb_seconds = sweeps * ASSUMED_SWEEP_MS / 1_000 * cost_model.MEMORY_MB / 1_024
     return (
@@ -264,6 +262,10 @@ def fixed_monthly_cost(*, is_idle: bool = False) -> tuple[Line, ...]:
             price=cost_model.LOGS_INGESTED,
             amount=sweeps * cost_model.LOG_BYTES_PER_INVOCATION / 2**30,
         ),
+        # The page: what it was written from, two queries, its problems, and what they became.
+        Line(price=cost_model.S3_GET, amount=sweeps),
+        Line(price=cost_model.S3_PUT, amount=cost_model.MONTH // 86_400 if is_idle else sweeps),
+        Line(price=cost_model.DYNAMODB_READ, amount=sweeps * (1 + problems)),
         Line(price=SNS_PUBLISH, amount=_TOPICS * messages),
         Line(price=SNS_EMAIL, amount=messages),
         Line(price=METRIC, amount=0 if is_idle else ASSUMED_METRICS),

@@ -31,6 +31,7 @@ MAX_MEGABYTES: Final = {
     "EvaluateWindowsFunction": 200.0,  # as above
     "NotifySlackFunction": 60.0,
     "NotifyTeamsFunction": 60.0,
+    "SlackActionsFunction": 60.0,
     "SweepAlertsFunction": 60.0,
 }
 # Until the first answer, as a multiple of the seconds in which the same machine starts Python and
@@ -56,6 +57,7 @@ _SETTINGS = {
     "SIGNAL_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/signals.fifo",
     "SLACK_WEBHOOK": "ssm:/slack/webhook",
     "TEAMS_WEBHOOK": "ssm:/teams/webhook",
+    "SLACK_SIGNING_SECRET": "ssm:/slack/signing",
     "AWS_REGION": "eu-west-1",
     "AWS_DEFAULT_REGION": "eu-west-1",
     "AWS_ACCESS_KEY_ID": "none",

@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ import click
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.core.untrusted import one_line
 from flowverdict_cli.extras import require
+from flowverdict_cli.files import replace_whole
 from flowverdict_cli.options import selecting
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Alert, Notification
     from flowverdict.core.addresses import Network
     from flowverdict.lifecycle.on_call_commits import OnCall, Person
-    from flowverdict_cli.alerts_stack import Deployed
+    from flowverdict_cli.alerts_stack import Deployed, Place
 
 # How --match names a key, beside the policy document's own name of it.
 _SHORT = {
@@ -108,12 +110,43 @@ def list_alerts(*, output: str, **options: Any) -> None:  # noqa: ANN401 - click
     flowverdict alerts list --severity high --vpc vpc-0a1b2c3d
     flowverdict alerts list --output json | jq -r .fingerprint
     """  # noqa: D301 - \b is click's mark for lines to leave alone
-    from flowverdict_cli import alerts_view  # noqa: PLC0415 - --help starts fast
+    from flowverdict.lifecycle import alert_lines  # noqa: PLC0415 - --help starts fast
+    from flowverdict_cli import alerts_view  # noqa: PLC0415 - as above
 
     found, now = _deployed(options), int(time.time())
     states = [state for state in found.open_alerts() if _is_selected(state.notification, options)]
-    shown = alerts_view.rows(states, found.silences_to_show(), now)
+    shown = alert_lines.rows(states, found.silences_to_show(), now)
     alerts_view.show_list(shown, output, now)
+
+
+@alerts.command()
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write.",
+)
+@click.option("--bucket", metavar="NAME", help="Its bucket, without asking CloudFormation.")
+@_on_stack
+def page(*, path: Path, bucket: str | None, **options: Any) -> None:  # noqa: ANN401 - click's values
+    """Save the page of open problems, for a browser.
+
+    The sweep writes the page where something changed: a map, a time line, each problem with its
+    evidence, fix and history, and what ended in the last day. It is one file without scripts.
+
+    \b
+    flowverdict alerts page -o problems.html
+    """  # noqa: D301 - \b is click's mark for lines to leave alone
+    require("aws", "alerts")
+    from flowverdict_cli.alerts_stack import read_page  # noqa: PLC0415 - the AWS SDK is an extra
+
+    text = read_page(_place(options), bucket)
+    try:
+        replace_whole(path, text)
+    except OSError as error:
+        raise FlowVerdictError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 
 
 @alerts.command()
@@ -126,11 +159,12 @@ def show(fingerprint: str, *, output: str, **options: Any) -> None:  # noqa: ANN
     \b
     flowverdict alerts show 3f2a9c41
     """  # noqa: D301 - \b is click's mark for lines to leave alone
-    from flowverdict_cli import alerts_view  # noqa: PLC0415 - --help starts fast
+    from flowverdict.lifecycle import alert_lines  # noqa: PLC0415 - --help starts fast
+    from flowverdict_cli import alerts_view  # noqa: PLC0415 - as above
 
     found = _deployed(options)
     state = found.find(fingerprint)
-    (row,) = alerts_view.rows([state], found.silences_to_show(), int(time.time()))
+    (row,) = alert_lines.rows([state], found.silences_to_show(), int(time.time()))
     alerts_view.show_one(row, output)
 
 
@@ -225,11 +259,11 @@ def silence(
     if not asked:
         raise FlowVerdictError("give the FINGERPRINT of an alert, or --match KEY=VALUE")
     made = _allowed(lambda: _on_call(found).silence(asked, person.now + seconds, person))
-    from flowverdict_cli import alerts_view  # noqa: PLC0415 - --help starts fast
+    from flowverdict.lifecycle import alert_lines  # noqa: PLC0415 - --help starts fast
 
-    rows = alerts_view.rows(found.open_alerts(), found.store.load_silences(), person.now)
+    rows = alert_lines.rows(found.open_alerts(), found.store.load_silences(), person.now)
     matching = sum(made in row.silences for row in rows)
-    _say(alerts_view.silence_line(made))
+    _say(alert_lines.silence_line(made))
     _say(f"open alerts that it matches: {matching:,}")
     _say(f"to lift it: flowverdict alerts unsilence {made.silence_id}")
 
@@ -239,14 +273,15 @@ def silence(
 @_on_stack
 def silences(*, output: str, **options: Any) -> None:  # noqa: ANN401 - click's values
     """List the silences that have not ended, the first to end first."""
-    from flowverdict_cli import alerts_view  # noqa: PLC0415 - --help starts fast
+    from flowverdict.lifecycle import alert_lines  # noqa: PLC0415 - --help starts fast
+    from flowverdict_cli import alerts_view  # noqa: PLC0415 - as above
 
     active = _deployed(options).store.load_silences().active(int(time.time())).silences
     for each in sorted(active, key=lambda silence: (silence.until, silence.silence_id)):
         if output == "json":
             click.echo(json.dumps(alerts_view.silence_as_json(each)))
         else:
-            _say(alerts_view.silence_line(each))
+            _say(alert_lines.silence_line(each))
     if not active and output != "json":
         _say("no silences")
 
@@ -280,15 +315,15 @@ def expect(fingerprint: str, *, reason: str, **options: Any) -> None:  # noqa: A
     flowverdict alerts expect 3f2a9c41 --reason "this host may not send mail"
     """  # noqa: D301 - \b is click's mark for lines to leave alone
     from flowverdict.alerts.model import Alert  # noqa: PLC0415 - --help starts fast
+    from flowverdict.alerts.policy_entry import policy_entry  # noqa: PLC0415 - as above
     from flowverdict.lifecycle.on_call import reason_from  # noqa: PLC0415 - as above
-    from flowverdict_cli import alerts_view  # noqa: PLC0415 - as above
 
     found = _deployed(options)
     alert = found.find(fingerprint).notification
     if not isinstance(alert, Alert):
         raise FlowVerdictError(f"{alert.fingerprint} is a notice: the policy mutes rejected flows")
     why = _allowed(lambda: reason_from(reason))
-    click.echo(json.dumps(alerts_view.policy_entry(alert, why), indent=2))
+    click.echo(json.dumps(policy_entry(alert, why), indent=2))
     for line in _how_to_put(found.policy):
         click.echo(line, err=True)
 
@@ -320,15 +355,19 @@ def _how_to_put(policy: str | None) -> Sequence[str]:
 
 def _deployed(options: Mapping[str, Any]) -> Deployed:
     require("aws", "alerts")
-    from flowverdict_cli.alerts_stack import Place, deployed  # noqa: PLC0415 - the AWS SDK is an extra
+    from flowverdict_cli.alerts_stack import deployed  # noqa: PLC0415 - the AWS SDK is an extra
 
-    return deployed(
-        Place(
-            stack_name=options["stack_name"],
-            table=options["table"],
-            region=options["region"],
-            profile=options["profile"],
-        )
+    return deployed(_place(options))
+
+
+def _place(options: Mapping[str, Any]) -> Place:
+    from flowverdict_cli.alerts_stack import Place  # noqa: PLC0415 - the AWS SDK is an extra
+
+    return Place(
+        stack_name=options["stack_name"],
+        table=options["table"],
+        region=options["region"],
+        profile=options["profile"],
     )
 
 

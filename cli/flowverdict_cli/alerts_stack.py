@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from flowverdict.core.aws_client import error_code
 from flowverdict.core.errors import FlowVerdictError, StateError
 from flowverdict.core.untrusted import one_line
+from flowverdict.delivery.message_settings import PAGE_KEY
 from flowverdict.lifecycle.dynamodb import SILENCES, DynamoDbStore
 from flowverdict.lifecycle.on_call import Silences, author_from
 from flowverdict.lifecycle.rate_limit import HOUR
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from botocore.client import BaseClient
 
 TABLE_OUTPUT = "AlertTableName"
+BUCKET_OUTPUT = "EvidenceBucketName"
 _MAX_OPEN = 10_000
 _FOREVER = 10**11  # seconds: later than any alert is due
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
@@ -151,6 +153,47 @@ def deployed(place: Place) -> Deployed:
         policy=parameters.get("Policy") or None,
         caller=lambda: _caller(clients("sts")),
     )
+
+
+def read_page(place: Place, bucket: str | None) -> str:
+    """Return the page of problems of a stack; a bucket that is given is read without asking.
+
+    Raises
+    ------
+    FlowVerdictError
+        The stack has no bucket, the bucket has no page, or the page cannot be read.
+    """
+    clients = _clients(place)
+    if bucket is None:
+        stack = describe(clients("cloudformation"), place.stack_name, "--bucket avoids this call")
+        bucket = stack.outputs.get(BUCKET_OUTPUT)
+        if bucket is None:
+            raise FlowVerdictError(
+                f"stack {place.stack_name} has no output {BUCKET_OUTPUT}: is it flowverdict's?"
+            )
+    address = f"s3://{bucket}/{PAGE_KEY}"
+    try:
+        answer = cast("Any", clients("s3")).get_object(Bucket=bucket, Key=PAGE_KEY)
+        return bytes(answer["Body"].read()).decode()
+    except ClientError as error:
+        raise FlowVerdictError(f"{address}: {_why_no_page(error_code(error))}") from error
+    except (BotoCoreError, ValueError) as error:
+        raise FlowVerdictError(f"{address}: could not be read: {error}") from error
+
+
+def _why_no_page(code: str) -> str:
+    """Say what an error means: S3 hides what is not there from whoever may not list the bucket.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+    """
+    if code == "NoSuchKey":
+        return "there is no page yet: the next sweep writes it"
+    if code == "AccessDenied":
+        return (
+            "AccessDenied: you may not read it (s3:GetObject), or there is no page yet, which S3 "
+            "tells only to those who may list the bucket"
+        )
+    return code
 
 
 def _clients(place: Place) -> Callable[[str], BaseClient]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from flowverdict.alerts.matching import Key, value_as_text
-from flowverdict.alerts.model import Alert, Kind
+from flowverdict.alerts.matching import value_as_text
+from flowverdict.alerts.model import Alert
 from flowverdict.core.formatting import duration, isoformat
 from flowverdict.core.untrusted import one_line
-from flowverdict.lifecycle.state_machine import AlertState, Suppressed
+from flowverdict.lifecycle.alert_lines import facts, history, said
 from flowverdict_cli.explain import console_for_stdout
 from flowverdict_cli.outputs import cell, csv_row
 from flowverdict_cli.tables import plain_table
@@ -24,43 +23,11 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from flowverdict.lifecycle.alert_lines import Row
     from flowverdict.lifecycle.history import Event
-    from flowverdict.lifecycle.on_call import Silence, Silences
+    from flowverdict.lifecycle.on_call import Silence
 
 _SHORTEST = 8  # digits of a fingerprint that are shown, if they are enough
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """An alert, and the silences that match it, the last to end first."""
-
-    state: AlertState
-    silences: tuple[Silence, ...]
-
-    @property
-    def standing(self) -> str:
-        """What people do about it, or why nobody is told."""
-        state = self.state
-        if not state.is_open:
-            ending = state.notification.ending
-            return "ended" if ending is None else f"ended: {ending}"
-        if self.silences:
-            return f"silenced until {_minute(self.silences[0].until)}"
-        if state.acknowledged is not None:
-            return "acknowledged"
-        if state.for_digest:
-            return "for the digest"
-        if state.suppressed is Suppressed.INHIBITED:
-            return "explained by another"
-        if state.suppressed is Suppressed.RATE_LIMITED:
-            return "held back by the limit"
-        return "firing"
-
-
-def rows(states: Iterable[AlertState], silences: Silences, now: int) -> list[Row]:
-    """Return alerts with the silences that match them now."""
-    active = silences.active(now)
-    return [Row(state=each, silences=active.matching(each.notification)) for each in states]
 
 
 # --- the list -------------------------------------------------------------------------------------
@@ -145,15 +112,15 @@ def show_one(row: Row, output: str) -> None:
         return
     console = console_for_stdout()
     console.print(Text(one_line(row.state.notification.title)))
-    _print_block(console, "", _facts(row))
+    _print_block(console, "", facts(row))
     notification = row.state.notification
     if isinstance(notification, Alert) and notification.remediation is not None:
         console.print()
         console.print(Text("fix", style="bold"))
         for command in notification.remediation.commands:  # each one line, to be copied
             console.print(Text(one_line(command)), soft_wrap=True)
-    _print_block(console, "people", _said(row))
-    _print_block(console, "history", _history(row.state))
+    _print_block(console, "people", said(row))
+    _print_block(console, "history", history(row.state))
 
 
 def _print_block(console: Console, heading: str, lines: Iterable[tuple[str, str]]) -> None:
@@ -202,100 +169,3 @@ def silence_as_json(silence: Silence) -> dict[str, Any]:
         "by": silence.by,
         "created_at": isoformat(silence.created_at),
     }
-
-
-def _facts(row: Row) -> Iterable[tuple[str, str]]:
-    state, notification = row.state, row.state.notification
-    facts: list[tuple[str, str | None]] = [
-        ("fingerprint", state.fingerprint),
-        ("severity", f"{notification.severity}: {notification.severity_reason}"),
-        ("state", row.standing),
-        ("where", notification.scope),
-        ("open since", _minute(state.opened_at)),
-        ("records", f"{notification.records:,}, {_seen(state)}"),
-    ]
-    if isinstance(notification, Alert):
-        facts += [
-            ("verdict", f"{notification.verdict}, {notification.confidence}"),
-            ("blocked by", notification.blocker),
-            ("clients", _remotes(notification)),
-            ("owner", ", ".join(f"{name} {value}" for name, value in notification.owners) or None),
-            ("because", notification.summary),
-        ]
-    if state.closed_at is not None:
-        facts.append(("ended", f"{_minute(state.closed_at)}: {notification.status_reason or ''}"))
-    return [(name, text) for name, text in facts if text is not None]
-
-
-def _seen(state: AlertState) -> str:
-    notification = state.notification
-    if notification.first_seen is None or notification.last_seen is None:
-        return f"detected {_minute(state.observed_at)}"
-    return f"{_minute(notification.first_seen)} to {_minute(notification.last_seen)}"
-
-
-def _remotes(alert: Alert) -> str | None:
-    if not alert.top_remotes:
-        return None
-    shown = ", ".join(remote.address for remote in alert.top_remotes[:5])
-    more = alert.remote_count - len(alert.top_remotes[:5])
-    return shown + (f" and {more:,} more" if more > 0 else "")
-
-
-def _said(row: Row) -> Iterable[tuple[str, str]]:
-    said = row.state.acknowledged
-    if said is not None:
-        yield _minute(said.at), f"acknowledged by {said.by}: {said.reason}"
-    for silence in row.silences:
-        yield _minute(silence.created_at), silence_line(silence)
-
-
-def silence_line(silence: Silence) -> str:
-    """Return a silence in one line, with the id that lifts it."""
-    return one_line(
-        f"silence {silence.silence_id} until {_minute(silence.until)} by {silence.by}: "
-        f"{silence.reason} ({silence.in_words})"
-    )
-
-
-def _history(state: AlertState) -> Iterable[tuple[str, str]]:
-    if not state.history:
-        yield "", "nothing is kept: an earlier version opened it"
-    for event in state.history:
-        by = "" if event.by is None else f" by {event.by}"
-        reason = "" if event.reason is None else f": {event.reason}"
-        yield _minute(event.at), f"{event.what}{by}{reason}"
-    if state.pending is not None:
-        yield "", "the last message is not sent yet; the next sweep sends it"
-
-
-def _minute(seconds: int) -> str:
-    """Return a time as people read it: ``2026-11-22 12:00Z``."""
-    text = isoformat(seconds)
-    return "" if text is None else f"{text[:10]} {text[11:16]}Z"
-
-
-# --- the policy entry -----------------------------------------------------------------------------
-
-_MAX_REMOTES = 10
-
-
-def policy_entry(alert: Alert, reason: str) -> dict[str, object]:
-    """Return the entry of ``expected`` in the policy document that would mute an alert."""
-    match: dict[str, object] = {}
-    if alert.kind is Kind.REJECT:
-        match[Key.VERDICT] = alert.verdict
-    place = (Key.VPC, alert.vpc_id), (Key.ACCOUNT, alert.account_id)
-    match |= {key: value for key, value in place if value is not None}
-    if alert.interface_count == 1 and alert.interfaces:
-        match[Key.INTERFACE] = alert.interfaces[0]
-    if alert.service_port is not None:
-        match[Key.PORT] = alert.service_port
-    if alert.protocol is not None:
-        match[Key.PROTOCOL] = alert.protocol
-    remotes = [remote.address for remote in alert.top_remotes]
-    if 0 < len(remotes) == alert.remote_count <= _MAX_REMOTES:
-        match[Key.CIDR] = remotes
-    elif alert.far_network is not None:
-        match[Key.CIDR] = alert.far_network
-    return {"match": match, "reason": reason}

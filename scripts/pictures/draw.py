@@ -38,6 +38,14 @@ SHOWN: Final = (
 )
 # Rich's own format loads a font from another host, which this one does not.
 _COLUMNS: Final = 106
+# The recording: the command, and after a moment its answer, line by line. It stays as it is then.
+_UNTIL_ANSWER: Final = 1.0  # seconds
+_FOR_A_LINE: Final = 0.15
+_RECORDING: Final = """@keyframes shown {{ from {{ opacity: 0 }} to {{ opacity: 1 }} }}
+@media (prefers-reduced-motion: no-preference) {{
+{lines}
+}}
+"""
 _TERMINAL: Final = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" \
 xmlns="http://www.w3.org/2000/svg" role="img" aria-label="The answer of flowverdict explain">
 <style>
@@ -76,7 +84,7 @@ def pictures() -> Iterator[tuple[Path, str]]:
 
 
 def _terminal() -> str:
-    """Return what the README's command prints, as a terminal shows it."""
+    """Return a recording of the README's command in a terminal."""
     words = [str(ROOT / word) if "/" in word else word for word in SHOWN.split()[1:]]
     printed = CliRunner().invoke(cli, words, color=True, env={"COLUMNS": "100"})
     if printed.exit_code != 0:
@@ -86,6 +94,7 @@ def _terminal() -> str:
         for line in [f"$ {SHOWN}", *Text.from_ansi(printed.stdout.rstrip()).plain.split("\n")]
         for start in range(0, max(1, len(line)), _COLUMNS)
     ]
+    lines.append("")  # else the lower edge cuts the last line
     console = Console(record=True, width=_COLUMNS, file=io.StringIO(), force_terminal=True)
     for number, line in enumerate(lines):
         style = "bold" if number == 0 or re.match(r"[A-Z]+ {2,}", line) else ""
@@ -96,6 +105,13 @@ def _terminal() -> str:
         code_format=_TERMINAL,
         unique_id="terminal",
     )
+    typed = -(-len(f"$ {SHOWN}") // _COLUMNS)
+    shown = "\n".join(
+        f'text[clip-path="url(#terminal-line-{line})"] {{ animation: shown 0.1s'
+        f" {_UNTIL_ANSWER + _FOR_A_LINE * (line - typed):.2f}s both }}"
+        for line in range(typed, len(lines))
+    )
+    text = text.replace("</style>", f"{_RECORDING.format(lines=shown)}</style>", 1)
     return re.sub(r" +$", "", text, flags=re.MULTILINE)
 
 

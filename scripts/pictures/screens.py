@@ -177,6 +177,9 @@ def main() -> None:
         report(page)
         camera.shoot("page-light", page, "1100,940")
         camera.shoot("page-dark", page, "1100,940", "--blink-settings=preferredColorScheme=0")
+        page = GOLDEN / "problems-page.html"
+        camera.shoot("problems-light", page, "1100,1000")
+        camera.shoot("problems-dark", page, "1100,1000", "--blink-settings=preferredColorScheme=0")
 
 
 if __name__ == "__main__":

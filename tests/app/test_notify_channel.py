@@ -203,7 +203,7 @@ def test_a_secret_that_cannot_be_read_is_named_by_its_reference(
     [
         ("s3cr3t", ""),
         ("http://hooks.slack.com/s3cr3t", ""),
-        ('{"url": "https://hooks.slack.com/s3cr3t"}', "; store the address alone"),
+        ('{"url": "https://hooks.slack.com/s3cr3t"}', "; store it alone"),
     ],
 )
 def test_a_secret_that_is_not_an_address_is_not_shown(

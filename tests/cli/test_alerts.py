@@ -28,6 +28,7 @@ from tests.helpers.alert_samples import ALERT, LOST, NOW, Outbox, a_window, dete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from flowverdict_cli.local_aws import LocalAws
     from tests.helpers.command import Outcome, Runner
@@ -203,6 +204,24 @@ def test_a_notice_has_no_policy_entry_and_its_facts_are_shown(desk: Desk) -> Non
     assert "Flow log records lost" in desk("show", LOST.fingerprint).out
     shown = json.loads(desk("list", "--output", "json").out.splitlines()[-1])
     assert (shown["kind"], shown["verdict"]) == (Kind.RECORDS_LOST, None)
+
+
+def test_the_page_is_saved_or_it_is_said_why_not(desk: Desk, aws: LocalAws, tmp_path: Path) -> None:
+    path = tmp_path / "problems.html"
+    options = ("page", "-o", str(path), "--bucket", aws.evidence_bucket)
+    failed = desk(*options)
+    assert (failed.code, failed.out) == (2, "")
+    assert failed.err == (
+        "flowverdict: s3://flowverdict-evidence/pages/problems.html: there is no page yet: the "
+        "next sweep writes it\n"
+    )
+    aws.sweep(NOW, {"PAGE_BUCKET": aws.evidence_bucket})
+    saved = desk(*options)
+    assert (saved.code, saved.out, saved.err) == (0, "", "")
+    assert ONE in path.read_text()
+    assert path.stat().st_mode & 0o077 == 0
+    failed = desk("page", "-o", str(tmp_path / "none" / "x"), "--bucket", aws.evidence_bucket)
+    assert "no such file or directory" in failed.err
 
 
 REFUSED: list[tuple[list[str], str]] = [

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from flowverdict.alerts.lead import lead
 from flowverdict.delivery.page.charts import Bars
-from flowverdict.delivery.page.page import MAX_ROWS, MAX_WHOLE, Page, render
+from flowverdict.delivery.page.page import MAX_ROWS, MAX_WHOLE, Ended, Page, render
+from flowverdict.delivery.page.time_line import Moment, Span, TimeLine
 from tests.helpers.any_notification import COUNT, NOTIFICATION, TEXT, several
 from tests.helpers.hypothesis_weight import examples
 from tests.helpers.notification_samples import digest, scenario
@@ -38,6 +39,12 @@ def test_no_text_of_a_notification_becomes_markup(
         subtitle=title,
         totals=((count, title),),
         problems=problems,
+        happened={each.fingerprint: lines for each in problems},
+        ended=[Ended(title, title, title, title)],
+        more_ended=count,
+        time_line=TimeLine(
+            0, 86_400, [Span(title, title, 0, None, [Moment(1, title, by_person=True)])]
+        ),
         noise=lines,
         lacks=lines,
         over_time=(bars,),
@@ -106,6 +113,35 @@ def test_bars_stand_on_each_other_and_are_as_high_as_they_count() -> None:
     text = Parsed(render(page)).text
     assert "2026-11-22T12:00:00Z: 3 critical" in text
     assert "low: 0" not in text
+
+
+def test_a_time_line_has_a_bar_for_each_problem_and_a_mark_for_each_moment_in_it() -> None:
+    begin, end = 1_795_348_800, 1_795_348_800 + 86_400
+    spans = [
+        Span(
+            "goes on", "high", begin - 3_600, None, [Moment(begin - 60, "before", by_person=False)]
+        ),
+        Span(
+            "over",
+            "low",
+            begin,
+            begin + 43_200,
+            [Moment(begin + 60, "acknowledged", by_person=True)],
+        ),
+    ]
+    page = render(Page(title="t", subtitle="s", totals=(), time_line=TimeLine(begin, end, spans)))
+    found = [dict(attributes) for _, attributes in elements_of(page)]
+    bars = [each for each in found if (each.get("class") or "").startswith("span ")]
+    assert [(each["class"], each["x"], each["width"]) for each in bars] == [
+        ("span high", "240.0", "472.0"),
+        ("span low over", "240.0", "236.0"),
+    ]
+    assert [each["class"] for each in found if (each.get("class") or "").startswith("mark")] == [
+        "mark person"
+    ]
+    text = assert_inert(page).text
+    assert "over: from 2026-11-22T12:00:00Z, ended 2026-11-23T00:00:00Z" in text
+    assert "2026-11-22T12:01:00Z: acknowledged" in text
 
 
 def elements_of(page: str) -> list[tuple[str, list[tuple[str, str | None]]]]:

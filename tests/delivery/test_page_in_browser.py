@@ -22,6 +22,7 @@ from tests.helpers.command import HEADER
 pytestmark = pytest.mark.slow
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
+GOLDEN = Path(__file__).parents[1] / "golden"
 BEGIN = 1_795_348_800
 
 
@@ -61,8 +62,10 @@ def report(path: Path, *arguments: str) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["report", "sweep"])
+def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if request.param == "sweep":
+        return GOLDEN / "problems-page.html"
     logs = [str(path) for path in sorted(SCENARIOS.glob("rules-*.log"))]
     rules = ["--rules", str(SCENARIOS / "shop.config.json")]
     return report(tmp_path_factory.mktemp("page") / "report.html", *rules, *logs)

@@ -15,7 +15,7 @@ from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
 from flowverdict.delivery.record_links import athena_query, further_links, records_query
 from flowverdict.delivery.renderers import email, slack, teams
 from flowverdict.delivery.text import safe_url
-from tests.helpers.notification_samples import NOTIFICATIONS, records_lost, scenario
+from tests.helpers.notification_samples import NOTIFICATIONS, digest, records_lost, scenario
 from tests.helpers.slack_blocks import texts
 
 if TYPE_CHECKING:
@@ -42,6 +42,21 @@ def decoded(url: str) -> str:
     """Decode as the console does: ``$`` is ``%``, twice; then ``*`` within values."""
     once = unquote(url.partition("logs-insights")[2].replace("$", "%"))
     return unquote(unquote(once).replace("*", "%"))
+
+
+def test_the_page_of_problems_is_linked_where_there_is_one() -> None:
+    page = replace(CHOSEN, page_bucket="flowverdict-evidence")
+    titles = [[link.title for link in further_links(alert(), each)] for each in (CHOSEN, page)]
+    assert {*titles[1]} - {*titles[0]} == {"the page of all problems"}
+    (url,) = [link.url for link in further_links(alert(), page) if "problems" in link.title]
+    assert url == (
+        "https://eu-west-1.console.aws.amazon.com/s3/object/flowverdict-evidence"
+        "?region=eu-west-1&prefix=pages/problems.html"
+    )
+    for render in (email.render, slack.render, teams.render):
+        assert "pages/problems.html" in render(alert(), page)
+    for region in (None, "eu-west-1.example.com"):
+        assert further_links(digest(), replace(page, region=region)) == ()
 
 
 def test_the_console_gets_the_log_groups_the_range_and_the_query() -> None:

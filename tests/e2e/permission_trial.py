@@ -29,6 +29,7 @@ from tests.e2e.subscribers import (
     wait_until,
 )
 from tests.e2e.webhook import ACCEPTED, webhook
+from tests.helpers.slack_requests import SIGNING_SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,6 +52,7 @@ _REFUSED = re.compile(
 _OTHER_POLICY = "appconfig:network/live/policy"
 _PARAMETER = "/slack/webhook"
 _TEAMS_PARAMETER = "/teams/webhook"
+_SIGNING_PARAMETER = "/slack/signing"
 MUTED_PORT: Final = 9999  # of the policy document, and of one record
 SIGNALS_ARE_EQUAL: Final = 1  # seconds during which the deployed readers send a signal once
 
@@ -168,12 +170,15 @@ class Outcome:
 VARIANTS: Final[Sequence[Mapping[str, str]]] = (
     {
         "SlackWebhookSecretArn": "{slack_secret}",
+        "SlackSigningSecretArn": "{signing_secret}",
         "TeamsWebhookSecretArn": "{teams_secret}",
         "Policy": f"ssm:{POLICY_NAME}",
     },
     {
         "SlackWebhookSecretArn": "",
         "SlackWebhookParameter": _PARAMETER,
+        "SlackSigningSecretArn": "",
+        "SlackSigningParameter": _SIGNING_PARAMETER,
         "TeamsWebhookSecretArn": "",
         "TeamsWebhookParameter": _TEAMS_PARAMETER,
         "Policy": _OTHER_POLICY,
@@ -200,14 +205,13 @@ def trial(built: Build) -> Iterator[Trial]:
         place = aws.place
         place.client("logs").create_log_group(logGroupName=LOG_GROUP)
         _make_policy(place)
-        for parameter, secret, hook in (
-            (_PARAMETER, "slack_secret", slack),
-            (_TEAMS_PARAMETER, "teams_secret", teams),
+        for parameter, secret, text in (
+            (_PARAMETER, "slack_secret", slack.address),
+            (_SIGNING_PARAMETER, "signing_secret", SIGNING_SECRET),
+            (_TEAMS_PARAMETER, "teams_secret", teams.address),
         ):
-            place.client("ssm").put_parameter(
-                Name=parameter, Value=hook.address, Type="SecureString"
-            )
-            place.client("secretsmanager").create_secret(Name=secret, SecretString=hook.address)
+            place.client("ssm").put_parameter(Name=parameter, Value=text, Type="SecureString")
+            place.client("secretsmanager").create_secret(Name=secret, SecretString=text)
         stack = Stack(build=built, place=place, name="permissions")
         deploy_variant(stack, VARIANTS[0])
         member = make_network(_member_account(place))
@@ -261,7 +265,7 @@ def deploy_variant(stack: Stack, variant: Mapping[str, str]) -> None:
     secretsmanager = stack.place.client("secretsmanager")
     secrets = {
         name: secretsmanager.describe_secret(SecretId=name)["ARN"]
-        for name in ("slack_secret", "teams_secret")
+        for name in ("slack_secret", "signing_secret", "teams_secret")
     }
     of_all = {
         "FlowLogGroupName": LOG_GROUP,

@@ -15,6 +15,7 @@ import tempfile
 import time
 import uuid
 from collections import defaultdict
+from http import HTTPStatus
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,7 @@ from tests.e2e.policies import Call, Role, policy_statements, roles, start_anew
 from tests.e2e.samples import key, notification, scheduled
 from tests.e2e.stack import build
 from tests.e2e.subscribers import forget
+from tests.helpers.slack_requests import pressed, signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -113,6 +115,7 @@ def _try_sweep_alerts(trial: Trial) -> list[str]:
             **outcome.everybody(),
             "the policy is looked at": "policy not usable" not in outcome.log,
             "email subscriptions are counted": "subscriptions not counted" not in outcome.log,
+            "the page of problems is written": "page of problems not written" not in outcome.log,
         }
     )
 
@@ -139,6 +142,21 @@ def _try_notify(trial: Trial, function: str, title: str, hook: Webhook) -> list[
         {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": sns}]},
     )
     return outcome.missed({f"the alert is posted to {title}": len(hook.requests) == 1})
+
+
+def _try_slack_actions(trial: Trial) -> list[str]:
+    manager = _open_alerts(trial)
+    fingerprint = json.loads(_first_alert(trial))["fingerprint"]
+    body = pressed(f"flowverdict:silence-1h:{fingerprint}", answers_to=None)
+    event = signed(body, int(time.time()))
+    outcome = trial.invoke("SlackActionsFunction", event, manager)
+    again = trial.invoke("SlackActionsFunction", event, forgets=False)
+    return outcome.missed(
+        {
+            "a press is done": outcome.payload.get("statusCode") == HTTPStatus.OK,
+            "a press is done once": again.payload.get("statusCode") == HTTPStatus.UNAUTHORIZED,
+        }
+    )
 
 
 def _mutes(outcome: Outcome) -> bool:
@@ -171,6 +189,7 @@ TRIALS: Final[Mapping[str, Callable[[Trial], list[str]]]] = {
     "EvaluateWindowsFunction": _try_evaluate_windows,
     "NotifySlackFunction": _try_notify_slack,
     "NotifyTeamsFunction": _try_notify_teams,
+    "SlackActionsFunction": _try_slack_actions,
     "SweepAlertsFunction": _try_sweep_alerts,
 }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowverdict_cli.sample_world import LOG_GROUP
 from tests.e2e.emulator import ROOT
+from tests.helpers.slack_requests import SIGNING_SECRET
 
 if TYPE_CHECKING:
     from tests.e2e.emulator import Place
@@ -19,6 +20,7 @@ REGION: Final = "eu-west-1"
 
 SECRET_NAME: Final = "slack-webhook"  # noqa: S105 - a name
 TEAMS_PARAMETER: Final = "/teams/webhook"
+SIGNING_PARAMETER: Final = "/slack/signing"
 POLICY_NAME: Final = "/flowverdict/policy"
 SILENT_ON_NOTHING: Final = json.dumps({"version": 1})
 EVENTS: Final = ROOT / "events"
@@ -43,15 +45,15 @@ def prepare(place: Place, webhook_address: str, teams_address: str) -> dict[str,
     secret = place.client("secretsmanager").create_secret(
         Name=SECRET_NAME, SecretString=webhook_address
     )
-    place.client("ssm").put_parameter(
-        Name=TEAMS_PARAMETER, Value=teams_address, Type="SecureString"
-    )
+    for name, value in ((TEAMS_PARAMETER, teams_address), (SIGNING_PARAMETER, SIGNING_SECRET)):
+        place.client("ssm").put_parameter(Name=name, Value=value, Type="SecureString")
     return {
         "FlowLogGroupName": LOG_GROUP,
         "AlertEmail": "alerts@example.com",
         "EmailFromSeverity": "high",
         "SlackWebhookSecretArn": secret["ARN"],
         "SlackFromSeverity": "medium",
+        "SlackSigningParameter": SIGNING_PARAMETER,
         "TeamsWebhookParameter": TEAMS_PARAMETER,
         "TeamsFromSeverity": "high",
         "ChatTopic": "yes",

@@ -34,6 +34,7 @@ NEEDED = {
     "EvaluateWindowsFunction": "PublishAlerts",
     "NotifySlackFunction": "ReadWebhookSecret",
     "NotifyTeamsFunction": "ReadWebhookSecret",
+    "SlackActionsFunction": "WriteWhatIsPressed",
     "SweepAlertsFunction": "FindWhatIsDue",
 }
 

@@ -29,8 +29,8 @@ from tests.helpers.crash_points import (
     raised_at_points,
     undisturbed,
 )
-from tests.helpers.fault_records import Episode
-from tests.helpers.fault_world import EPISODES, Outcome, World, warm_fault_world
+from tests.helpers.fault_records import Episode, Outcome
+from tests.helpers.fault_world import EPISODES, World, warm_fault_world
 from tests.helpers.quick_tables import quick_transactions
 from tests.helpers.wire import Call, When
 from tests.helpers.world_copies import Copy, ask_all, in_a_copy

@@ -23,10 +23,10 @@ from tests.helpers.fault_runs import Run, RunResult, lacks
 from tests.helpers.fault_world import (
     LOG_EVENTS,
     OBJECTS,
+    PRESS,
     SLACK,
     SWEEP,
     TEAMS,
-    Outcome,
     World,
     fault_world,
 )
@@ -36,9 +36,9 @@ from tests.helpers.world_copies import in_a_copy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.helpers.fault_records import Episode
+    from tests.helpers.fault_records import Episode, Outcome
 
-FUNCTIONS = (OBJECTS, LOG_EVENTS, EVALUATE, SWEEP, SLACK, TEAMS)
+FUNCTIONS = (OBJECTS, LOG_EVENTS, EVALUATE, SWEEP, SLACK, TEAMS, PRESS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

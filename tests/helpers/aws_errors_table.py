@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flowverdict_cli.local_aws import EVALUATE
 from tests.helpers.aws_faults import Fault
 from tests.helpers.fault_runs import Row, RunResult, is_degraded
-from tests.helpers.fault_world import LOG_EVENTS, OBJECTS, SLACK, SWEEP, TEAMS
+from tests.helpers.fault_world import LOG_EVENTS, OBJECTS, PRESS, SLACK, SWEEP, TEAMS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,7 @@ AGAIN = {
     SWEEP: "the next sweep does it",
     SLACK: "Lambda tries again",
     TEAMS: "Lambda tries again",
+    PRESS: "the person presses again",
 }
 
 
@@ -117,6 +118,7 @@ INTRODUCTION = [
     "  log says so); after five tries the dead-letter queue has them.",
     "  *Lambda tries again*: after one minute and after two more minutes; then the dead-letter",
     "  queue has the event.",
+    "  *the person presses again*: Slack shows a warning beside the button.",
     "- *the sweep sends it*: a message is stored before it is sent, and the sweep finds it",
     "  there.",
     "- *less evidence*: the alert is sent, without what could not be read. *same alert*: the",

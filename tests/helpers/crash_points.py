@@ -15,8 +15,8 @@ from tests.helpers.world_copies import Copy, ask_all
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from tests.helpers.fault_records import Episode
-    from tests.helpers.fault_world import Outcome, World
+    from tests.helpers.fault_records import Episode, Outcome
+    from tests.helpers.fault_world import World
 
 MESSAGE_CALLS = {Call("sns", "Publish"), WEBHOOK}
 READS = ("Get", "BatchGet", "Query", "Scan", "List", "Describe", "Head")

@@ -29,6 +29,7 @@ DOCUMENTS = (
 _BLOCK = re.compile(r"^( *)```sh\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"^ *```.*?^ *```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_PICTURE = re.compile(r"\b(?:src|srcset)=\"([^\"]+)\"")
 _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 
 
@@ -52,7 +53,9 @@ def commands(page: Path) -> Iterator[Command]:
 
 def links(page: Path) -> Iterator[str]:
     """Yield the targets of the page's links and pictures, outside code."""
-    yield from _LINK.findall(_CODE.sub("", page.read_text()))
+    text = _CODE.sub("", page.read_text())
+    yield from _LINK.findall(text)
+    yield from _PICTURE.findall(text)
 
 
 def anchors(page: Path) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,31 @@ class Episode:
     first: Delivery
     sweeps: tuple[int, ...] = ()
     before: tuple[Delivery, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """The messages sent, and what the table holds.
+
+    Parameters
+    ----------
+    messages
+        How often each message came: topic or channel, fingerprint or subject, and status or ending.
+    counts
+        Records, packets and flows of each alert, as the table has them.
+    about
+        The connection (or title) and the status or ending of each alert, whatever its verdict.
+    summaries
+        The first summary of each alert, by fingerprint.
+    lost
+        Deliveries that AWS gave up.
+    """
+
+    messages: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    counts: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    about: set[tuple[str, str]] = field(default_factory=set)
+    summaries: dict[str, str] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
 
 
 def vanished_request(port: int, place: int = 99, at: int = NOW) -> dict[str, object]:

@@ -10,7 +10,7 @@ import pytest
 
 from flowverdict_cli.local_aws import EVALUATE
 from tests.helpers.aws_faults import Broken, Fault, appconfig
-from tests.helpers.fault_world import Outcome, World
+from tests.helpers.fault_records import Outcome
 from tests.helpers.wire import Call, Try, When
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from flowverdict_cli.local_aws import Invocation
     from tests.helpers.fault_records import Delivery, Episode
+    from tests.helpers.fault_world import World
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,23 +9,20 @@ from __future__ import annotations
 import gc
 import json
 import time
-from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 import time_machine
 from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.dynamodb.models import dynamodb_backends
 from moto.sns.models import sns_backends
 
 from flowverdict.alerts.model import Alert
 from flowverdict.app import wiring
 from flowverdict.flowlog.object_key import ObjectRef
-from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.network.ec2 import Ec2Config
 from flowverdict_cli.local_aws import EVALUATE, REGION, Invocation, LocalAws, local_aws
 from flowverdict_cli.sample_world import make_sample_world
@@ -34,6 +31,7 @@ from tests.helpers.events import BUCKET, notification, queue_message
 from tests.helpers.fault_records import (
     Delivery,
     Episode,
+    Outcome,
     firehose_object,
     key_of,
     member_request,
@@ -43,7 +41,9 @@ from tests.helpers.fault_records import (
     vanished_request,
 )
 from tests.helpers.network_load_balancer import add_target_group, make_balancer
+from tests.helpers.slack_requests import SIGNING_SECRET, pressed, signed
 from tests.helpers.small_company import HEADER
+from tests.helpers.stored_alerts import stored_alerts
 from tests.helpers.wire import Wire
 
 if TYPE_CHECKING:
@@ -70,37 +70,18 @@ LOG_EVENTS = "classify_cloudwatch_logs"
 SWEEP = "sweep_alerts"
 SLACK = "notify_slack"
 TEAMS = "notify_teams"
+PRESS = "slack_actions"
 # Episodes of the same functions that make other calls.
 OUT_OF_TIME = "classify_s3, out of time"
 FIREHOSE = "classify_s3, objects of Firehose"
 ACCEPTED = "sweep_alerts, accepted traffic"
 READERS = (OBJECTS, LOG_EVENTS)
-EPISODES = (OBJECTS, LOG_EVENTS, EVALUATE, SWEEP, SLACK, TEAMS, OUT_OF_TIME, FIREHOSE, ACCEPTED)
-
-
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """The messages sent, and what the table holds.
-
-    Parameters
-    ----------
-    messages
-        How often each message came: topic or channel, fingerprint or subject, and status or ending.
-    counts
-        Records, packets and flows of each alert, as the table has them.
-    about
-        The connection (or title) and the status or ending of each alert, whatever its verdict.
-    summaries
-        The first summary of each alert, by fingerprint.
-    lost
-        Deliveries that AWS gave up.
-    """
-
-    messages: Counter[tuple[str, ...]] = field(default_factory=Counter)
-    counts: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    about: set[tuple[str, str]] = field(default_factory=set)
-    summaries: dict[str, str] = field(default_factory=dict)
-    lost: list[str] = field(default_factory=list)
+# A button that silences writes two items, and one that acknowledges writes one.
+SILENCED = "slack_actions, a silence"
+EPISODES = (
+    *(OBJECTS, LOG_EVENTS, EVALUATE, SWEEP, SLACK, TEAMS),
+    *(OUT_OF_TIME, FIREHOSE, ACCEPTED, PRESS, SILENCED),
+)
 
 
 class World:
@@ -123,8 +104,10 @@ class World:
             "RESOLVE_MINUTES": "110",
             "REPEAT_MINUTES": "150",
             "QUEUE_URL": boto3.client("sqs").create_queue(QueueName="flow-logs")["QueueUrl"],
+            "PAGE_BUCKET": aws.evidence_bucket,
             "SLACK_WEBHOOK": "secretsmanager:slack/webhook",
             "TEAMS_WEBHOOK": "secretsmanager:teams/webhook",
+            "SLACK_SIGNING_SECRET": "secretsmanager:slack/signing",
         }
         boto3.client("ssm").put_parameter(
             Name="/flowverdict/policy", Value=json.dumps(POLICY), Type="String"
@@ -132,6 +115,7 @@ class World:
         for name, address in (
             ("slack/webhook", "https://hooks.slack.com/services/T0/B0/x"),
             ("teams/webhook", "https://0a1b.9.environment.api.powerplatform.com/workflows/x"),
+            ("slack/signing", SIGNING_SECRET),
         ):
             boto3.client("secretsmanager").create_secret(Name=name, SecretString=address)
             boto3.client("ssm").put_parameter(Name=f"/{name}", Value=address, Type="SecureString")
@@ -251,6 +235,15 @@ class World:
             first=Delivery(function=SWEEP, event=scheduled(swept_at), at=swept_at),
             sweeps=(swept_at + SWEEP_EVERY, swept_at + 2 * SWEEP_EVERY),
         )
+        at = swept_at + 3 * SWEEP_EVERY
+        self._put("pressed", vanished_request(port=43_000, place=53, at=at))
+        event = {"Records": [queue_message("pressed", notification(key_of("pressed")))]}
+        before = (Delivery(function=OBJECTS, event=event, at=at),)
+        at += 5 * MINUTE
+        acknowledge = Delivery(function=PRESS, event={"act": "ack"}, at=at)
+        yield Episode(name=PRESS, before=before, first=acknowledge)
+        silence = Delivery(function=PRESS, event={"act": "silence-1h"}, at=at + 5 * MINUTE)
+        yield Episode(name=SILENCED, first=silence)
 
     def _received(self, name: str, at: int) -> dict[str, Any]:
         """Return the event of a message that really is in the queue, and is being received."""
@@ -326,11 +319,21 @@ class World:
 
     def take(self, delivery: Delivery) -> dict[str, Any]:
         """Return the event of a delivery; signals are taken from their queue."""
+        if delivery.function == PRESS:
+            return self._pressed(delivery)
         if delivery.function != EVALUATE:
             return delivery.event
         with time_machine.travel(delivery.at, tick=False), self.wire.deaf():
             self._signals = self.aws.receive_signals()
         return self._signals or {"Records": []}
+
+    def _pressed(self, delivery: Delivery) -> dict[str, Any]:
+        """Return the event of a button of the newest problem, pressed and signed now."""
+        with time_machine.travel(delivery.at, tick=False), self.wire.deaf():
+            states = [state for state in stored_alerts(self.aws.table).values() if state.is_open]
+        newest = max(states, key=lambda state: (state.opened_at, state.fingerprint))
+        body = pressed(f"flowverdict:{delivery.event['act']}:{newest.fingerprint}")
+        return signed(body, delivery.at)
 
     def invoke_with(self, event: dict[str, Any], delivery: Delivery) -> Invocation:
         """Invoke the function of a delivery with an event that was taken."""
@@ -378,6 +381,10 @@ class World:
         event = delivery.event
         if invocation is not None and invocation.error is None:
             answer = invocation.answer
+            if delivery.function == PRESS:
+                assert isinstance(answer, dict)
+                assert answer["statusCode"] == HTTPStatus.OK
+                return []
             failed = (
                 {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
                 if isinstance(answer, dict)
@@ -430,13 +437,7 @@ class World:
         return outcome
 
     def _counts(self) -> dict[str, tuple[int, ...]]:
-        # The keys from moto itself: a scan by the SDK would need another client.
-        keys = [
-            str(key.value)
-            for key in dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables[self.aws.table].items
-        ]
-        names = [key.removeprefix("alert#") for key in keys if key.startswith("alert#")]
-        states = DynamoDbStore(boto3.client("dynamodb"), self.aws.table).load(names)
+        states = stored_alerts(self.aws.table)
         notifications = {name: state.notification for name, state in states.items()}
         return {
             f"{name} {notification.status}": (

@@ -170,6 +170,15 @@ class MemoryStore:
         )
         return [name for _, name in waiting[:limit]]
 
+    def ended(self, since: int, limit: int) -> list[str]:
+        """Return what ended, the first first."""
+        over = sorted(
+            (state.closed_at, name)
+            for name, state in self.states.items()
+            if state.closed_at is not None and state.pending is None and not state.for_digest
+        )
+        return [name for at, name in over if at > since][:limit]
+
     def load_feeds(self, names: Collection[str]) -> Mapping[str, Feed]:
         """Return the feeds that exist."""
         return {name: self.feeds[name] for name in names if name in self.feeds}

@@ -136,6 +136,7 @@ def test_a_plain_sam_build_has_one_processor_and_another_is_refused() -> None:
 ALL_FUNCTIONS = {
     "FlowLogGroupName": "/flow/logs",
     "SlackWebhookParameter": "/slack",
+    "SlackSigningParameter": "/signing",
     "TeamsWebhookParameter": "/teams",
 }
 IAM_NAME = 64  # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
@@ -165,7 +166,7 @@ def test_two_stacks_of_an_account_have_layers_of_their_own() -> None:
 
 def test_no_role_is_named_placed_or_bounded_unless_it_is_asked_for() -> None:
     found = roles(stack(**ALL_FUNCTIONS))
-    assert len(found) == 6
+    assert len(found) == 7
     for role in found.values():
         assert {"RoleName", "Path", "PermissionsBoundary"} & set(role) == set()
 

@@ -68,6 +68,13 @@ def test_a_function_that_posts_loads_neither_the_pipeline_nor_another_renderer(
     assert f"flowverdict.delivery.renderers.{channel}" in loaded
 
 
+@pytest.mark.slow
+def test_the_function_that_answers_slack_does_not_load_the_pipeline() -> None:
+    loaded = import_and_record([PACKAGE], ["flowverdict.app.slack_actions"])["modules"]
+    unwanted = {"app.wiring", "app.ingest", "network.ec2", "policy.document", "delivery.page.page"}
+    assert unwanted & {name.removeprefix("flowverdict.") for name in loaded} == set()
+
+
 def test_all_functions_are_among_what_is_imported() -> None:
     assert [path.parent.name for path in FUNCTIONS] == [
         "classify_cloudwatch_logs",
@@ -75,6 +82,7 @@ def test_all_functions_are_among_what_is_imported() -> None:
         "evaluate_windows",
         "notify_slack",
         "notify_teams",
+        "slack_actions",
         "sweep_alerts",
     ]
     assert "flowverdict.app.wiring" in module_names()

@@ -26,7 +26,9 @@ CHOSEN = {
     "RUNBOOK_URL": "https://wiki.example.com/flowverdict/",
     "ATHENA_TABLE": "vpc_flow_logs",
     "FLOW_LOG_GROUPS": "/vpc/flow-logs,other",
+    "PAGE_BUCKET": "flowverdict-evidence",
     "AWS_REGION": "eu-west-1",
+    "SLACK_BUTTONS": "yes",
 }
 PATTERNS = {
     name: re.compile(TEMPLATE["Parameters"][name]["AllowedPattern"])
@@ -40,7 +42,9 @@ def test_what_is_chosen_is_read() -> None:
         runbook_url="https://wiki.example.com/flowverdict/",
         athena_table="vpc_flow_logs",
         log_groups=("/vpc/flow-logs", "other"),
+        page_bucket="flowverdict-evidence",
         region="eu-west-1",
+        buttons=True,
     )
 
 
@@ -78,6 +82,7 @@ def test_a_time_zone_that_is_known_is_not_logged(capsys: pytest.CaptureFixture[s
         ("ATHENA_TABLE", "database.table"),
         ("FLOW_LOG_GROUPS", "a group"),
         ("FLOW_LOG_GROUPS", ",".join("abcdef")),
+        ("SLACK_BUTTONS", "no"),
     ],
 )
 def test_what_cannot_be_is_refused_by_its_name(name: str, text: str) -> None:

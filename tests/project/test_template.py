@@ -475,9 +475,9 @@ def test_the_dashboard_knows_every_severity() -> None:
     assert set(re.findall(r'"RejectedFlows", "severity", "([a-z]+)"', body)) == set(Severity)
 
 
-@pytest.mark.parametrize("name", ["Logs", "Slack", "Teams"])
+@pytest.mark.parametrize("name", ["Logs", "Slack", "SlackActions", "Teams"])
 def test_functions_that_run_for_single_events_can_be_limited(name: str) -> None:
-    function = {"Logs": "ClassifyCloudWatchLogs"}.get(name, f"Notify{name}")
+    function = {"Logs": "ClassifyCloudWatchLogs", "SlackActions": name}.get(name, f"Notify{name}")
     assert FUNCTIONS[f"{function}Function"]["ReservedConcurrentExecutions"] == {
         "If": [f"Has{name}Reserved", {"Ref": f"{name}FunctionReserved"}, {"Ref": "AWS::NoValue"}]
     }

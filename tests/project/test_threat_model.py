@@ -25,6 +25,7 @@ WHO = (
     "A writer of one record",
     "A namer of resources",
     "An operator",
+    "A stranger at the URL of Slack's buttons",
 )
 
 

@@ -29,7 +29,8 @@ ALARMS = {
 CHANNELS = ("NotifySlack", "NotifyTeams")
 READERS = ("ClassifyS3", "ClassifyCloudWatchLogs")
 JUDGES = ("EvaluateWindows", "SweepAlerts")
-FUNCTIONS = (*READERS, *JUDGES, *CHANNELS)
+ANSWERS = ("SlackActions",)  # who waits is told at once, so nothing is kept
+FUNCTIONS = (*READERS, *JUDGES, *CHANNELS, *ANSWERS)
 
 
 @pytest.fixture(scope="session")
@@ -86,16 +87,22 @@ def test_there_are_these_functions_and_no_other(resources: dict[str, dict[str, A
 def test_every_function_has_its_neighbours(resources: dict[str, dict[str, Any]], name: str) -> None:
     function = resources[f"{name}Function"]
     role, log_group = f"{name}Role", f"{name}LogGroup"
-    queue = QUEUES.get(name, f"{name}DeadLetterQueue")
-    alarms = ALARMS.get(name, (f"{name}ErrorAlarm", f"{name}DeadLetterAlarm", f"{name}AgeAlarm"))
     assert function["Properties"]["Role"] == {"Fn::GetAtt": [role, "Arn"]}
     assert function["Properties"]["LoggingConfig"] == {"LogGroup": {"Ref": log_group}}
+    errors = resources[f"{name}ErrorAlarm"]["Properties"]
+    assert (errors["Namespace"], errors["MetricName"]) == ("AWS/Lambda", "Errors")
+    assert errors["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": f"{name}Function"}}]
+    if name in ANSWERS:
+        neighbours = (role, log_group, f"{name}FunctionUrl")
+        assert {resources[each]["Condition"] for each in neighbours} == {function["Condition"]}
+        return
+    queue = QUEUES.get(name, f"{name}DeadLetterQueue")
+    alarms = ALARMS.get(name, (f"{name}ErrorAlarm", f"{name}DeadLetterAlarm", f"{name}AgeAlarm"))
     assert {resources[neighbour].get("Condition") for neighbour in (role, log_group, queue)} == {
         function.get("Condition")
     }
-    errors, letters, waiting = (resources[alarm]["Properties"] for alarm in alarms)
-    assert (errors["Namespace"], errors["MetricName"]) == ("AWS/Lambda", "Errors")
-    assert errors["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": f"{name}Function"}}]
+    assert alarms[0] == f"{name}ErrorAlarm"
+    letters, waiting = (resources[alarm]["Properties"] for alarm in alarms[1:])
     assert (letters["Namespace"], letters["MetricName"]) == (
         "AWS/SQS",
         "ApproximateNumberOfMessagesVisible",
@@ -110,7 +117,7 @@ def test_every_function_has_its_neighbours(resources: dict[str, dict[str, Any]],
     }
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in ANSWERS])
 def test_what_a_function_fails_at_is_kept(resources: dict[str, dict[str, Any]], name: str) -> None:
     arn = {"Fn::GetAtt": [QUEUES.get(name, f"{name}DeadLetterQueue"), "Arn"]}
     if name in QUEUES:
@@ -186,7 +193,7 @@ def test_tracing_is_allowed_only_where_it_is_on(resources: dict[str, dict[str, A
     assert (
         text.count('"SendTraces"')
         == text.count('{"Fn::If": ["HasTracing", {"Sid": "SendTraces"')
-        == 2 + len(CHANNELS)
+        == 2 + len(CHANNELS) + len(ANSWERS)
     )
 
 
@@ -271,6 +278,11 @@ def test_who_classifies_writes_the_evidence_and_who_judges_reads_it_and_nobody_e
             {"Fn::GetAtt": ["EvidenceBucket", "Arn"]},
             {"StringLike": {"s3:prefix": "evidence/*"}},
         ),
+        "WritePage": (
+            ["s3:GetObject", "s3:PutObject"],
+            {"Fn::Sub": "${EvidenceBucket.Arn}/pages/problems.html"},
+            None,
+        ),
     }
     for name in FUNCTIONS:
         found = {
@@ -283,8 +295,10 @@ def test_who_classifies_writes_the_evidence_and_who_judges_reads_it_and_nobody_e
         )
         # The sweep looks in the evidence whether traffic that was rejected is accepted by now.
         may = {"PutEvidence"} if name in READERS else {"ReadEvidence", "ListEvidence"}
-        if name in CHANNELS:
+        if name in {*CHANNELS, *ANSWERS}:
             may = set()
+        if name == "SweepAlerts":
+            may |= {"WritePage"}
         assert found == {sid: wanted[sid] for sid in may}
         assert bucket == ({"Ref": "EvidenceBucket"} if may else None)
 
@@ -319,15 +333,18 @@ def test_only_what_reads_objects_or_evaluates_them_has_the_engine(
         ]
 
 
+REFERENCES = ("SLACK_WEBHOOK", "TEAMS_WEBHOOK", "SLACK_SIGNING_SECRET")
+
+
 def test_no_secret_is_in_a_variable(resources: dict[str, dict[str, Any]]) -> None:
     for function in of_type(resources, "AWS::Lambda::Function").values():
         variables = function["Environment"]["Variables"]
         assert "{{resolve:" not in json.dumps(variables)
         strange = {
             name for name in variables if re.search("PASSWORD|SECRET|TOKEN|KEY|WEBHOOK", name)
-        } - {"SLACK_WEBHOOK", "TEAMS_WEBHOOK"}
+        } - {*REFERENCES}
         assert strange == set()
-        for name in ("SLACK_WEBHOOK", "TEAMS_WEBHOOK"):
+        for name in REFERENCES:
             places = variables.get(name, {"Fn::If": [None]})["Fn::If"][1:]
             assert all(re.match(r"(secretsmanager|ssm):\$", place["Fn::Sub"]) for place in places)
 
@@ -373,8 +390,10 @@ def test_every_function_has_the_permissions_that_no_emulator_checks(
             "TakeFromQueue": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
             "GiveBackSoon": {"sqs:ChangeMessageVisibility"},
         }
-    else:
+    elif name not in ANSWERS:
         wanted["KeepFailedEvents"] = {"sqs:SendMessage"}
+    if name in ANSWERS:
+        wanted["UseKey"] = {"kms:Decrypt"}
     if name == "ClassifyS3":
         wanted["TellMissingFromForbidden"] = {"s3:ListBucket"}
     if name in JUDGES:
@@ -386,7 +405,7 @@ def test_every_function_has_the_permissions_that_no_emulator_checks(
     assert {sid: set(listed(found[sid]["Action"])) for sid in wanted} == wanted
     assert set(NOT_MADE) & set(found) == set(wanted)
     assert found["WriteLogs"]["Resource"] == {"Fn::GetAtt": [f"{name}LogGroup", "Arn"]}
-    if name not in QUEUES:
+    if "KeepFailedEvents" in wanted:
         assert found["KeepFailedEvents"]["Resource"] == {
             "Fn::GetAtt": [f"{name}DeadLetterQueue", "Arn"]
         }

@@ -23,15 +23,19 @@ _ZONE = re.compile(r"[A-Za-z0-9_+/-]{1,64}")
 _ADDRESS = re.compile(r"https://[A-Za-z0-9.-]{1,253}(:\d{1,5})?/[A-Za-z0-9._~/?&=#%+-]{0,400}")
 # https://docs.aws.amazon.com/athena/latest/ug/tables-databases-columns-names.html
 _TABLE = re.compile(r"[a-z0-9_]{1,128}")
+_YES = re.compile(r"yes")
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html
 _LOG_GROUPS = re.compile(r"[A-Za-z0-9._/#-]{1,512}(,[A-Za-z0-9._/#-]{1,512}){0,4}")
 
 
 def message_settings(environment: Mapping[str, str]) -> MessageSettings:
-    """Read ``MESSAGE_TIME_ZONE``, ``RUNBOOK_URL``, ``ATHENA_TABLE`` and ``FLOW_LOG_GROUPS``.
+    """Read what a stack's owner chose for the messages.
 
-    Where this machine does not know the time zone, times are in UTC: that must not keep an alert
-    from being sent (``log_unknown_zone`` says it).
+    The variables are ``MESSAGE_TIME_ZONE``, ``RUNBOOK_URL``, ``ATHENA_TABLE``, ``FLOW_LOG_GROUPS``,
+    ``PAGE_BUCKET`` and ``SLACK_BUTTONS``. Where this machine does not know the time zone, times are
+    in UTC: that must not keep an alert from being sent (``log_unknown_zone`` says it).
 
     Raises
     ------
@@ -49,7 +53,9 @@ def message_settings(environment: Mapping[str, str]) -> MessageSettings:
         ),
         athena_table=_matching(environment, "ATHENA_TABLE", _TABLE, "a table's name"),
         log_groups=() if groups is None else tuple(groups.split(",")),
+        page_bucket=_matching(environment, "PAGE_BUCKET", _BUCKET, "an S3 bucket's name"),
         region=environment.get("AWS_REGION") or None,
+        buttons=_matching(environment, "SLACK_BUTTONS", _YES, "yes or empty") is not None,
     )
 
 

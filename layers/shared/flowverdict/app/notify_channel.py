@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.data_classes import SNSEvent
 from flowverdict.alerts.codec import notification_from_json
 from flowverdict.app.message_settings import log_unknown_zone, message_settings
 from flowverdict.app.observability import LogCount, Observability
-from flowverdict.app.webhook_address import SecretReference, WebhookAddress
+from flowverdict.app.webhook_address import SecretReference, StoredSecret
 from flowverdict.core.errors import EnvelopeError, WebhookRefusedError
 from flowverdict.delivery.webhook import Webhook
 
@@ -35,7 +35,7 @@ class NotifyChannel:
     """
 
     channel: Channel
-    address: WebhookAddress
+    address: StoredSecret
     observability: Observability
     settings: MessageSettings
 
@@ -109,7 +109,7 @@ def notify_channel(
     log_unknown_zone(settings, observability.logger)
     notify = NotifyChannel(
         channel=channel,
-        address=WebhookAddress(reference),
+        address=StoredSecret(reference),
         observability=observability,
         settings=settings,
     )

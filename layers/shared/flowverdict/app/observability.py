@@ -66,6 +66,7 @@ class Metric(StrEnum):
     EVIDENCE_UNREADABLE = "EvidenceUnreadable"
     STATE_UNREADABLE = "StateUnreadable"
     RULES_NOT_READ = "RulesNotRead"
+    PAGE_NOT_WRITTEN = "PageNotWritten"
 
 
 class LogCount(StrEnum):
@@ -79,6 +80,8 @@ class LogCount(StrEnum):
     SOURCES_DELIVERED_AGAIN = "sources_delivered_again"
     PASSED_OVER = "passed_over"
     MESSAGES_POSTED = "messages_posted"
+    BUTTONS_PRESSED = "buttons_pressed"
+    REQUESTS_REFUSED = "requests_refused"
 
 
 COUNTS_LINE: Final = "invocation finished"
@@ -336,6 +339,11 @@ class Observability:
     def route_refused(self, topic_arn: str, reason: str) -> None:
         """Log that an owner's topic did not take a text, which the email topic got then."""
         self.logger.error("owner's topic not usable", extra={"topic": topic_arn, "reason": reason})
+
+    def page_not_written(self, error: Exception) -> None:
+        """Count a page of problems that could not be written, and log why."""
+        self.count(Metric.PAGE_NOT_WRITTEN)
+        self.logger.error("page of problems not written", extra={"reason": str(error)})
 
     def not_counted(self, error: Exception) -> None:
         """Log why the subscriptions of a topic are not known; no alert depends on it."""

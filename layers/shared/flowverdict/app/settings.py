@@ -152,7 +152,7 @@ class Settings:
             operator_topic_arn=_matching(
                 environment, "OPERATOR_TOPIC_ARN", _TOPIC_ARN, "an SNS topic's ARN"
             ),
-            alert_table=_required(environment, "ALERT_TABLE", _TABLE, "a DynamoDB table's name"),
+            alert_table=alert_table(environment),
             evidence_bucket=_matching(
                 environment, "EVIDENCE_BUCKET", _BUCKET, "an S3 bucket's name"
             ),
@@ -161,12 +161,7 @@ class Settings:
                 environment, "SIGNAL_QUEUE_URL", _QUEUE_URL, "an SQS queue's address"
             ),
             signal_delay=_number(environment, "SIGNAL_DELAY_SECONDS", SIGNAL_DELAY),
-            intervals=Intervals(
-                repeat=60 * _number(environment, "REPEAT_MINUTES", Intervals().repeat // 60),
-                resolve=60 * _number(environment, "RESOLVE_MINUTES", Intervals().resolve // 60),
-                digest=HOUR * _number(environment, "DIGEST_HOURS", Intervals().digest // HOUR),
-                outbox=_longest(environment, "FUNCTION_SECONDS", Intervals().outbox),
-            ),
+            intervals=intervals(environment),
             messages_per_hour=_number(environment, "MESSAGES_PER_HOUR", MESSAGES_PER_HOUR),
             policy=_matching(
                 environment,
@@ -196,6 +191,21 @@ class Settings:
             messages=message_settings(environment),
             missing=_missing(environment.get("MISSING", "")),
         )
+
+
+def alert_table(environment: Mapping[str, str]) -> str:
+    """Read ``ALERT_TABLE``; raises ``SettingsError`` if it is missing or wrong."""
+    return _required(environment, "ALERT_TABLE", _TABLE, "a DynamoDB table's name")
+
+
+def intervals(environment: Mapping[str, str]) -> Intervals:
+    """Read how long things take; raises ``SettingsError`` if a variable is wrong."""
+    return Intervals(
+        repeat=60 * _number(environment, "REPEAT_MINUTES", Intervals().repeat // 60),
+        resolve=60 * _number(environment, "RESOLVE_MINUTES", Intervals().resolve // 60),
+        digest=HOUR * _number(environment, "DIGEST_HOURS", Intervals().digest // HOUR),
+        outbox=_longest(environment, "FUNCTION_SECONDS", Intervals().outbox),
+    )
 
 
 def _matching(

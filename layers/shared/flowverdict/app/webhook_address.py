@@ -1,6 +1,6 @@
-"""Read the address of a webhook from Secrets Manager or Parameter Store, and cache it.
+"""Read a secret, such as a webhook's address, from where AWS stores it, and cache it.
 
-The address is a secret: no error text of this module holds it.
+No error text of this module holds a secret.
 """
 
 from __future__ import annotations
@@ -70,18 +70,36 @@ class SecretReference:
         return f"{self.store}:{self.name}"
 
 
-class WebhookAddress:
-    """A webhook's address in Secrets Manager or in a SecureString of Parameter Store.
+class StoredSecret:
+    """A secret in Secrets Manager or in a SecureString of Parameter Store.
 
-    The address is cached for ``MAX_AGE_SECONDS``.
+    The secret is cached for ``MAX_AGE_SECONDS``.
+
+    Parameters
+    ----------
+    is_right
+        Whether a text is such a secret.
+    what
+        What the secret is, for errors.
+    config
+        How long the client waits, and how often it tries.
     """
 
-    def __init__(self, reference: SecretReference) -> None:
+    def __init__(
+        self,
+        reference: SecretReference,
+        *,
+        is_right: Callable[[str], bool] = is_webhook_address,
+        what: str = "a webhook's https address",
+        config: Config = _CLIENT_CONFIG,
+    ) -> None:
         self._reference = reference
+        self._is_right = is_right
+        self._what = what
         self._read: Callable[[bool], object]
         if reference.store == "ssm":
             parameters = SSMProvider(
-                boto3_client=reject_malformed_responses(boto3.client("ssm", config=_CLIENT_CONFIG))
+                boto3_client=reject_malformed_responses(boto3.client("ssm", config=config))
             )
             self._read = lambda afresh: parameters.get(
                 reference.name, max_age=MAX_AGE_SECONDS, decrypt=True, force_fetch=afresh
@@ -89,7 +107,7 @@ class WebhookAddress:
         else:
             secrets = SecretsProvider(
                 boto3_client=reject_malformed_responses(
-                    boto3.client("secretsmanager", config=_CLIENT_CONFIG)
+                    boto3.client("secretsmanager", config=config)
                 )
             )
             self._read = lambda afresh: secrets.get(
@@ -97,14 +115,14 @@ class WebhookAddress:
             )
 
     def read(self, *, afresh: bool = False) -> str:
-        """Return the address; ``afresh`` ignores the cache.
+        """Return the secret; ``afresh`` ignores the cache.
 
         Raises
         ------
         DeliveryError
             The secret cannot be read.
         SettingsError
-            The secret is not a webhook's address; the error text does not hold it.
+            The secret is not what it should be; the error text does not hold it.
         """
         reference = self._reference
         try:
@@ -113,10 +131,10 @@ class WebhookAddress:
             raise DeliveryError(
                 f"{reference.variable}: {reference} cannot be read: {error}"
             ) from error
-        address = stored.strip() if isinstance(stored, str) else ""
-        if not is_webhook_address(address):
-            hint = "; store the address alone, not JSON" if address.startswith("{") else ""
+        secret = stored.strip() if isinstance(stored, str) else ""
+        if not self._is_right(secret):
+            hint = "; store it alone, not JSON" if secret.startswith("{") else ""
             raise SettingsError(
-                f"{reference.variable}: {reference} does not hold a webhook's https address{hint}"
+                f"{reference.variable}: {reference} does not hold {self._what}{hint}"
             )
-        return address
+        return secret

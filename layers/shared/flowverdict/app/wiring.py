@@ -18,12 +18,14 @@ from flowverdict.app.flow_log_queue import FlowLogQueue
 from flowverdict.app.ingest import ClassifyLogEvents, ClassifyObjects, IngestService
 from flowverdict.app.message_settings import log_unknown_zone
 from flowverdict.app.observability import Observability
+from flowverdict.app.problem_page import ProblemPage
 from flowverdict.app.settings import Settings
 from flowverdict.app.signals import SqsSignals
 from flowverdict.app.sweep import SweepAlerts
 from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import SettingsError
 from flowverdict.core.garbage_collection import collect_rarely
+from flowverdict.delivery.page.stored import StoredPage
 from flowverdict.delivery.sns import SnsTopics, subscriptions_of
 from flowverdict.flowlog.log_formats import DescribedFormats, FixedFormat
 from flowverdict.flowlog.records import DEFAULT_FORMATS
@@ -140,8 +142,16 @@ def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
             for topic_arn in (settings.email_topic_arn, settings.operator_topic_arn)
             if topic_arn is not None
         ],
+        page=_page(settings, store),
     )
     return observability.wrap(sweep.handle)
+
+
+def _page(settings: Settings, store: AlertStore) -> ProblemPage | None:
+    bucket = settings.messages.page_bucket
+    if bucket is None:
+        return None
+    return ProblemPage(store, StoredPage(boto3.client("s3", config=_CLIENT_CONFIG), bucket))
 
 
 def _queue(settings: Settings, observability: Observability) -> FlowLogQueue | None:

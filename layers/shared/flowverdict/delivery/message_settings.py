@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import tzinfo
 
+PAGE_KEY = "pages/problems.html"  # of the page of problems, in the bucket of the evidence
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSettings:
@@ -25,8 +27,12 @@ class MessageSettings:
         for no query.
     log_groups
         The log groups of the stack's flow logs, which lie in ``region``.
+    page_bucket
+        The bucket, in ``region``, that the page of problems is in; ``None`` for no page.
     unknown_zone
         A time zone that was asked for and is not known, so that UTC stands for it.
+    buttons
+        Whether Slack's messages have buttons, which the function ``slack_actions`` answers.
     """
 
     zone: tzinfo = UTC
@@ -34,7 +40,9 @@ class MessageSettings:
     athena_table: str | None = None
     log_groups: tuple[str, ...] = ()
     region: str | None = None
+    page_bucket: str | None = None
     unknown_zone: str | None = None
+    buttons: bool = False
 
 
 DEFAULTS = MessageSettings()

@@ -15,6 +15,7 @@ from flowverdict.alerts.console_links import console_host
 from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import Alert, Link
 from flowverdict.core.untrusted import is_account_id, is_region, is_resource_id
+from flowverdict.delivery.message_settings import PAGE_KEY
 from flowverdict.flowlog.fields import MAX_EPOCH
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ _MARGIN = timedelta(minutes=10)  # around the records: an aggregation interval
 
 
 def further_links(notification: Notification, settings: MessageSettings) -> tuple[Link, ...]:
-    """Return the links that the stack's settings allow: a runbook, and the records themselves."""
-    found = [_runbook(notification, settings)]
+    """Return the links that the stack's settings allow: a runbook, the page, the records."""
+    found = [_runbook(notification, settings), _page(settings)]
     if isinstance(notification, Alert):
         found.append(_insights(notification, settings))
     return tuple(link for link in found if link is not None)
@@ -48,6 +49,18 @@ def _runbook(notification: Notification, settings: MessageSettings) -> Link | No
         return None
     name = subject.replace("_", "-")
     return Link(title="runbook", url=f"{settings.runbook_url}{name}")
+
+
+def _page(settings: MessageSettings) -> Link | None:
+    """Return the console's page of the object, which whoever may read it opens from there."""
+    bucket, region = settings.page_bucket, settings.region
+    if bucket is None or region is None or not is_region(region):
+        return None
+    return Link(
+        title="the page of all problems",
+        url=f"https://{region}.{console_host(region)}/s3/object/{bucket}"
+        f"?region={region}&prefix={PAGE_KEY}",
+    )
 
 
 # --- CloudWatch Logs Insights ---------------------------------------------------------------------

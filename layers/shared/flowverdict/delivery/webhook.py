@@ -139,7 +139,7 @@ class Webhook:
     """A webhook of a channel.
 
     Failed connections, faults of the chat tool and rate limits of up to ``longest_wait`` seconds
-    are tried again, at most ``MAX_RETRIES`` times together.
+    are tried again, at most ``max_retries`` times together.
 
     Parameters
     ----------
@@ -151,6 +151,8 @@ class Webhook:
         For connecting, and for each read of the answer.
     longest_wait
         Seconds that a ``Retry-After`` may ask for.
+    max_retries
+        Tries after the first one.
     settings
         The time zone of the messages, and where their links lead.
 
@@ -160,13 +162,14 @@ class Webhook:
         Messages may not be sent to the address.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords with defaults
         self,
         channel: Channel,
         address: str,
         *,
         timeout_seconds: int = TIMEOUT_SECONDS,
         longest_wait: int = LONGEST_WAIT_SECONDS,
+        max_retries: int = MAX_RETRIES,
         settings: MessageSettings = DEFAULTS,
     ) -> None:
         if not is_webhook_address(address):
@@ -175,6 +178,7 @@ class Webhook:
         self._address = address
         self._timeout_seconds = timeout_seconds
         self._longest_wait = longest_wait
+        self._max_retries = max_retries
         self._settings = settings
 
     def post(self, notification: Notification) -> None:
@@ -188,12 +192,16 @@ class Webhook:
             The chat tool could not be reached, is overloaded, or did not understand the message;
             the text says what to do.
         """
-        message = json.dumps(self._channel.message(notification, self._settings)).encode()
-        for retries in range(MAX_RETRIES + 1):
+        self.post_message(self._channel.message(notification, self._settings))
+
+    def post_message(self, message: Mapping[str, object]) -> None:
+        """Post a message that is rendered; raises as ``post`` does."""
+        body = json.dumps(message).encode()
+        for retries in range(self._max_retries + 1):
             try:
-                answer = self._send(message)
+                answer = self._send(body)
             except (OSError, http.client.HTTPException, ValueError, LookupError) as error:
-                if retries == MAX_RETRIES or not isinstance(error, _NOT_DELIVERED):
+                if retries == self._max_retries or not isinstance(error, _NOT_DELIVERED):
                     # Only the error's class: the rest of its text may hold the address.
                     reason = type(getattr(error, "reason", error)).__name__
                     raise DeliveryError(
@@ -202,7 +210,7 @@ class Webhook:
                     ) from None
                 wait = _backoff(retries)
             else:
-                again = None if retries == MAX_RETRIES else self._wait(answer, retries)
+                again = None if retries == self._max_retries else self._wait(answer, retries)
                 if again is None:
                     self._check(answer)
                     return

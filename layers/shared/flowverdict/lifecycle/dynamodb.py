@@ -2,11 +2,11 @@
 
 The prefix of an item's key ``pk`` says what the item is: ``alert#``, ``shadow#`` (an inhibition),
 ``budget#`` (a rate limit), ``window#``, ``alerts#`` (the fingerprints of a window), ``part#`` (a
-contribution), ``source#``, ``feed#``, ``offers#`` (what fixes of open alerts offer). The item
-``silences`` holds those of people on call. An open alert has ``due`` and ``due_at``, by which the
-index ``due`` finds it for the sweep. A feed has another ``due``, and a source that is held back has
-that of its feed. ``expires_at`` lets DynamoDB delete an item. Nothing relies on the deletion, which
-may take days
+contribution), ``source#``, ``feed#``, ``offers#`` (what fixes of open alerts offer), ``request#``
+(of a chat tool, done once). The item ``silences`` holds those of people on call. An open alert has
+``due`` and ``due_at``, by which the index ``due`` finds it for the sweep. An alert that has ended
+has another ``due``, a feed too, and a source that is held back has that of its feed. ``expires_at``
+lets DynamoDB delete an item. Nothing relies on the deletion, which may take days
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): each item has times of
 its own that say whether it still counts.
 
@@ -26,6 +26,7 @@ An item that cannot be read, damaged or of a later format, fails no batch. It is
 
 from __future__ import annotations
 
+import secrets
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -79,11 +80,23 @@ if TYPE_CHECKING:
 
 
 _DUE = "1"  # one key of the index holds all due alerts: thousands are far below a key's limits
+_ENDED = "ended"  # those that ended, by when; without those of the digest, which are many
 _DAY = 86_400
 # A dead-letter queue keeps messages for 14 days and may return them at any time.
 KEPT = 15 * _DAY
 _BUDGET_KEPT = 2 * _DAY
+_REQUEST_KEPT = 3_600  # seconds; a signature is taken for 5 minutes
 SILENCES = "silences"  # the key of the item
+
+
+def _place_in_index(state: AlertState, intervals: Intervals) -> tuple[str, int] | None:
+    """Return under which key and time the index has a state; ``None`` for not at all."""
+    due_at = state.due_at(intervals)
+    if due_at is not None:
+        return _DUE, due_at
+    if state.closed_at is not None and not state.for_digest:
+        return _ENDED, state.closed_at
+    return None
 
 
 def _ignore(key: str, reason: str) -> None:
@@ -218,6 +231,11 @@ class DynamoDbStore(DynamoDbTable):
         """Return the fingerprints of alerts that are due at ``now``, the longest due first."""
         return self._due(_DUE, now, limit)
 
+    def ended(self, since: int, limit: int) -> Iterator[str]:
+        """Return the fingerprints of those that ended after a time, the first first."""
+        for key in self._query(_ENDED, "due_at > :at", since, limit):
+            yield key.partition("#")[2]
+
     def silent_feeds(self, now: int, limit: int) -> Iterator[str]:
         """Return the names of feeds that are silent at ``now``, the longest silent first."""
         return self._due(DUE_FEED, now, limit)
@@ -273,9 +291,9 @@ class DynamoDbStore(DynamoDbTable):
         }
         if state.pending is not None and state.pending_at is not None:
             item |= {"pending": {"S": state.pending}, "pending_at": {"N": str(state.pending_at)}}
-        due_at = state.due_at(intervals)
-        if due_at is not None:
-            item |= {"due": {"S": _DUE}, "due_at": {"N": str(due_at)}}
+        due = _place_in_index(state, intervals)
+        if due is not None:
+            item |= {"due": {"S": due[0]}, "due_at": {"N": str(due[1])}}
         if state.closed_at is not None and state.pending is None:
             item["expires_at"] = {"N": str(state.closed_at + intervals.keep)}
         return self._put(item, state.version)
@@ -335,7 +353,7 @@ class DynamoDbStore(DynamoDbTable):
         The severity becomes an attribute, because another invocation may have changed the body.
         """
         after = state.sent()
-        due_at = after.due_at(intervals)
+        due = _place_in_index(after, intervals)
         remove = ["pending", "pending_at"]
         sets = []
         values: dict[str, AttributeValueTypeDef] = {
@@ -343,11 +361,11 @@ class DynamoDbStore(DynamoDbTable):
             ":at": {"N": str(state.pending_at)},
             ":one": {"N": "1"},
         }
-        if due_at is None:
+        if due is None:
             remove += ["#due", "due_at"]
         else:
             sets += ["#due = :due", "due_at = :due_at"]
-            values |= {":due": {"S": _DUE}, ":due_at": {"N": str(due_at)}}
+            values |= {":due": {"S": due[0]}, ":due_at": {"N": str(due[1])}}
         if after.closed_at is not None:
             sets.append("expires_at = :expires_at")
             values[":expires_at"] = {"N": str(after.closed_at + intervals.keep)}
@@ -380,6 +398,21 @@ class DynamoDbStore(DynamoDbTable):
             self._transact([self._put(item, stored.version)])
             return True
         return False
+
+    # --- requests of chat tools ---------------------------------------------------------------
+
+    def is_new_request(self, name: str, signed_at: int) -> bool:
+        """Record a request; return whether it was not recorded before.
+
+        The record outlives the minutes in which the request's signature is taken. A try that the
+        SDK repeats finds its own record, and is new.
+        """
+        return self._update(
+            f"request#{name}",
+            "SET expires_at = :expires, taken_by = :me",
+            "attribute_not_exists(pk) OR taken_by = :me",
+            {":expires": {"N": str(signed_at + _REQUEST_KEPT)}, ":me": {"S": secrets.token_hex(8)}},
+        )
 
     # --- sources ------------------------------------------------------------------------------
 

@@ -114,8 +114,9 @@ class DynamoDbTable:
         update: str,
         condition: str,
         values: Mapping[str, AttributeValueTypeDef],
-        names: Mapping[str, str],
+        names: Mapping[str, str] | None = None,
     ) -> bool:
+        named: Any = {} if names is None else {"ExpressionAttributeNames": names}
         for attempt in range(_TRIES):
             try:
                 self._client.update_item(
@@ -124,7 +125,7 @@ class DynamoDbTable:
                     UpdateExpression=update,
                     ConditionExpression=condition,
                     ExpressionAttributeValues=values,
-                    ExpressionAttributeNames=names,
+                    **named,
                 )
             except self._client.exceptions.ConditionalCheckFailedException:
                 return False

@@ -24,6 +24,8 @@ class What(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     SILENCE_SET = "silence set"
     SILENCE_LIFTED = "silence lifted"
+    ENTRY_SHOWN = "policy entry shown"
+    EVIDENCE_SHOWN = "evidence shown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ class Person:
 
 
 class OnCall:
-    """Acknowledges, silences and closes alerts for a person.
+    """Acknowledges, silences and closes alerts for a person, and notes what a person looked at.
 
     Every method raises ``StateError`` if the store cannot be reached, and ``ValueError``, with a
     text for the person, for what cannot be done.
@@ -79,6 +79,16 @@ class OnCall:
             fingerprint,
             lambda state: closed_by_person(state, person.by, person.reason, person.now),
             person.now,
+        )
+
+    def note(self, fingerprint: str, what: What, person: Person) -> AlertState:
+        """Add to the history of an alert, open or not, what a person did; return its new state."""
+        event = Event(at=person.now, what=what, by=person.by, reason=person.reason)
+        return self._changed(
+            fingerprint,
+            lambda state: replace(state, history=with_event(state.history, event)),
+            person.now,
+            is_over_too=True,
         )
 
     def silence(self, asked: Asked, until: int, person: Person) -> Silence:
@@ -134,7 +144,12 @@ class OnCall:
         )
 
     def _changed(
-        self, fingerprint: str, change: Callable[[AlertState], AlertState], now: int
+        self,
+        fingerprint: str,
+        change: Callable[[AlertState], AlertState],
+        now: int,
+        *,
+        is_over_too: bool = False,
     ) -> AlertState:
         changed: list[AlertState] = []
 
@@ -142,7 +157,7 @@ class OnCall:
             state = self._store.load([fingerprint]).get(fingerprint)
             if state is None:
                 raise ValueError(f"no alert {fingerprint!a} is stored")
-            if not state.is_open:
+            if not state.is_open and not is_over_too:
                 raise ValueError(f"alert {fingerprint} is not open")
             changed[:] = [change(state)]
             return Commit(states=tuple(changed))

@@ -134,6 +134,12 @@ class AlertStore(Protocol):
     def due(self, now: int, limit: int) -> Iterable[str]:
         """Return the fingerprints of alerts that are due at ``now``, the longest due first."""
 
+    def ended(self, since: int, limit: int) -> Iterable[str]:
+        """Return the fingerprints of alerts and notices that ended after a time, the first first.
+
+        Without those that wait for the digest, and those whose last message is not sent yet.
+        """
+
     def load_silences(self) -> Silences:
         """Return the silences of people on call, none if none are stored."""
 

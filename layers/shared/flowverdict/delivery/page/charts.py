@@ -93,7 +93,7 @@ def bars(title: str, shown: Bars) -> Element:
     return element(
         "figure",
         element("figcaption", title),
-        _svg(parts, _ABOVE + _HEIGHT + _BELOW, title),
+        drawing(parts, _ABOVE + _HEIGHT + _BELOW, title),
         element("ul", *legend, class_="legend"),
     )
 
@@ -136,7 +136,7 @@ def flow_map(title: str, links: Sequence[Link]) -> Element:
     for at, middle in enumerate(middles):
         for name, y in middle.items():
             parts.append(_box(name, _COLUMNS[at], y, "rule" if at == 1 else "end"))
-    return element("figure", element("figcaption", title), _svg(parts, height, title))
+    return element("figure", element("figcaption", title), drawing(parts, height, title))
 
 
 def _curve(x: float, y: float, to_x: float, to_y: float) -> str:
@@ -155,8 +155,9 @@ def _box(name: str, x: float, y: float, kind: str) -> Element:
     )
 
 
-def _svg(parts: Sequence[Element], height: float, label: str) -> Element:
-    drawing = element(
+def drawing(parts: Sequence[Element], height: float, label: str) -> Element:
+    """Return a drawing as wide as its place, which scrolls where the place is too narrow."""
+    drawn = element(
         "svg",
         *parts,
         xmlns="http://www.w3.org/2000/svg",
@@ -164,4 +165,4 @@ def _svg(parts: Sequence[Element], height: float, label: str) -> Element:
         role="img",
         aria_label=label,
     )
-    return element("div", drawing, class_="wide")
+    return element("div", drawn, class_="wide")

@@ -1,14 +1,15 @@
 """The page: problems with evidence and fix, charts, noise, remote addresses, data quality.
 
-It is one file that shows everything without a script and without the network, in light and dark,
-on a telephone and on a desktop. Its policy (CSP) forbids scripts and everything that would have to
-be loaded.
+``flowverdict report`` makes it of files, the sweep of the problems that are stored. It is one file
+that shows everything without a script and without the network, in light and dark, on a telephone
+and on a desktop. Its policy (CSP) forbids scripts and everything that would have to be loaded.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowverdict.alerts.lead import blocker_in_words, name_of_end
 from flowverdict.alerts.model import Alert, Severity
@@ -16,6 +17,7 @@ from flowverdict.core.formatting import counted
 from flowverdict.delivery.page.charts import Bars, Link, bars, flow_map
 from flowverdict.delivery.page.html import document, element
 from flowverdict.delivery.page.style import STYLE
+from flowverdict.delivery.page.time_line import TimeLine, time_line
 from flowverdict.delivery.text import (
     FIRST_FACTS,
     LAST_FACTS,
@@ -32,7 +34,7 @@ from flowverdict.delivery.text import (
 from flowverdict.delivery.text import heading as heading_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
     from flowverdict.alerts.model import Link as ConsoleLink
@@ -41,8 +43,19 @@ if TYPE_CHECKING:
 MAX_WHOLE = 200  # problems with all their details
 MAX_ROWS = 2_000  # problems after these, one row each
 MAX_LINKS = 24  # problems on the map
+MAX_SPANS = 40  # problems on the time line
+MAX_ENDED = 200  # problems that have ended, one row each
 _OPEN = {Severity.CRITICAL, Severity.HIGH}
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+class Ended(NamedTuple):
+    """A problem that has ended: in one line, how and when."""
+
+    severity: str
+    problem: str
+    how: str
+    when: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +70,16 @@ class Page:
         Counts with what they count, the most important first.
     problems
         The most severe first.
+    more
+        How many problems there are beside these.
+    happened
+        What happened to a problem, one line each, by its fingerprint.
+    ended
+        Problems that have ended, the last first; ``None`` where nobody knows of ends.
+    more_ended
+        How many have ended beside these.
+    time_line
+        Problems over time; ``None`` where nobody knows when they began.
     noise, lacks
         One line each.
     over_time
@@ -71,6 +94,11 @@ class Page:
     subtitle: str
     totals: Sequence[tuple[int, str]]
     problems: Sequence[Notification] = ()
+    more: int = 0
+    happened: Mapping[str, Sequence[str]] = MappingProxyType({})
+    ended: Sequence[Ended] | None = None
+    more_ended: int = 0
+    time_line: TimeLine | None = None
     noise: Sequence[str] = ()
     lacks: Sequence[str] = ()
     over_time: Sequence[tuple[str, Bars]] = ()
@@ -104,6 +132,28 @@ def _sections(page: Page) -> Iterator[Element]:
             class_="totals",
         ),
     )
+    yield from _drawings(page)
+    yield _section(
+        "Problems",
+        *(
+            [_problem(each, page.happened) for each in page.problems[:MAX_WHOLE]]
+            or [element("p", "Nothing here needs a fix.")]
+        ),
+        *_rows(page.problems[MAX_WHOLE:], page.more),
+    )
+    if page.ended is not None:
+        yield _section("Ended in the last day", *_ended(page.ended, page.more_ended))
+    if page.noise:
+        yield _section("Noise: nobody has to act", _list(page.noise))
+    if page.remotes:
+        yield _section("Remote addresses", _remotes(page.remotes))
+    if page.lacks:
+        yield _section("What would make this surer", _list(page.lacks))
+    if page.quality:
+        yield _section("Data", _list(page.quality))
+
+
+def _drawings(page: Page) -> Iterator[Element]:
     links = [_link(each) for each in page.problems if isinstance(each, Alert)]
     if links:
         yield _section(
@@ -113,22 +163,16 @@ def _sections(page: Page) -> Iterator[Element]:
         )
     if any(shown.intervals > 1 for _, shown in page.over_time):
         yield _section("Over time", *(bars(title, shown) for title, shown in page.over_time))
-    yield _section(
-        "Problems",
-        *(
-            [_problem(each) for each in page.problems[:MAX_WHOLE]]
-            or [element("p", "Nothing here needs a fix.")]
-        ),
-        *_rows(page.problems[MAX_WHOLE:]),
-    )
-    if page.noise:
-        yield _section("Noise: nobody has to act", _list(page.noise))
-    if page.remotes:
-        yield _section("Remote addresses", _remotes(page.remotes))
-    if page.lacks:
-        yield _section("What would make this surer", _list(page.lacks))
-    if page.quality:
-        yield _section("Data", _list(page.quality))
+    if page.time_line is not None and page.time_line.spans:
+        spans = page.time_line.spans
+        yield _section(
+            "Time line",
+            time_line(
+                "A mark is a message or an end, a filled one what a person did",
+                page.time_line._replace(spans=spans[:MAX_SPANS]),
+            ),
+            *_rest(len(spans), MAX_SPANS, "problem"),
+        )
 
 
 def _section(heading: str, *children: Element) -> Element:
@@ -170,13 +214,16 @@ def _far(alert: Alert) -> str:
     return alert.top_remotes[0].address if alert.top_remotes else (alert.far or "an unknown end")
 
 
-def _problem(notification: Notification) -> Element:
+def _problem(notification: Notification, happened: Mapping[str, Sequence[str]]) -> Element:
     heading = element(
         "summary",
         element("span", mark(notification), class_=f"badge {notification.severity}"),
         f" {heading_of(notification)}",
     )
-    parts = _alert(notification) if isinstance(notification, Alert) else _notice(notification)
+    parts = [
+        *(_alert(notification) if isinstance(notification, Alert) else _notice(notification)),
+        *_happened(happened.get(notification.fingerprint, ())),
+    ]
     attributes = {"open": "open"} if notification.severity in _OPEN else {}
     return element(
         "details", heading, *parts, class_="problem", id=notification.fingerprint, **attributes
@@ -202,6 +249,12 @@ def _alert(alert: Alert) -> Iterator[Element]:
     yield element("h3", "Details")
     yield _facts(chosen(known, LAST_FACTS))
     yield element("p", f"Fingerprint {alert.fingerprint}", class_="quiet")
+
+
+def _happened(lines: Sequence[str]) -> Iterator[Element]:
+    if lines:
+        yield element("h3", "What happened")
+        yield _list(lines)
 
 
 def _facts(known: Sequence[tuple[str, str]]) -> Element:
@@ -247,7 +300,8 @@ def _notice(notice: Notice) -> Iterator[Element]:
         yield _list(section.lines)
 
 
-def _rows(rest: Sequence[Notification]) -> Iterator[Element]:
+def _rows(rest: Sequence[Notification], more: int) -> Iterator[Element]:
+    """Yield a table of problems; ``more`` are counted only."""
     if not rest:
         return
     rows = [
@@ -260,7 +314,23 @@ def _rows(rest: Sequence[Notification]) -> Iterator[Element]:
         for each in rest[:MAX_ROWS]
     ]
     yield _table(("Severity", "Problem", "Records"), rows)
-    yield from _rest(len(rest), MAX_ROWS, "problem")
+    yield from _rest(len(rest) + more, MAX_ROWS, "problem")
+
+
+def _ended(ended: Sequence[Ended], more: int) -> Iterator[Element]:
+    if not ended:
+        yield element("p", "None.")
+        return
+    rows = [
+        element(
+            "tr",
+            element("td", element("span", each.severity, class_=f"badge {each.severity}")),
+            *(element("td", text) for text in each[1:]),
+        )
+        for each in ended[:MAX_ENDED]
+    ]
+    yield _table(("Severity", "Problem", "How it ended", "When"), rows)
+    yield from _rest(len(ended) + more, MAX_ENDED, "problem")
 
 
 def _remotes(remotes: Sequence[Remote]) -> Element:

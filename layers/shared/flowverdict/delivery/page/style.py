@@ -33,6 +33,10 @@ svg .head { fill: var(--quiet); }
 .line.medium { stroke: var(--medium); } .line.low { stroke: var(--low); }
 .box { fill: var(--soft); stroke: var(--edge); }
 .box.rule { stroke: var(--critical); }
+.span { fill: var(--info); } .span.critical { fill: var(--critical); }
+.span.high { fill: var(--high); } .span.medium { fill: var(--medium); }
+.span.low { fill: var(--low); } .span.over { opacity: .4; }
+.mark { fill: var(--back); stroke: var(--text); } .mark.person { fill: var(--link); }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: .25rem 1rem; padding: 0;
   font-size: .875rem; }
 .key { display: inline-block; width: .75rem; height: .75rem; border-radius: 2px; }

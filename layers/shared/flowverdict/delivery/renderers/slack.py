@@ -40,6 +40,7 @@ from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
 from flowverdict.delivery.parts import Part, fitting
 from flowverdict.delivery.record_links import further_links
 from flowverdict.delivery.shown_ids import with_shown_ids
+from flowverdict.delivery.slack_buttons import buttons
 from flowverdict.delivery.text import (
     chat_line,
     chosen,
@@ -127,15 +128,18 @@ def blocks(notification: Notification, settings: MessageSettings = DEFAULTS) -> 
     )
 
     def fits(remaining: Sequence[Part[Block]], left_out: Sequence[str]) -> bool:
-        together = _together(remaining, notification, left_out)
+        together = _together(remaining, notification, left_out, settings)
         return len(together) <= MAX_BLOCKS and characters(together) <= MAX_CHARACTERS
 
     remaining, left_out = fitting(parts, fits)
-    return _together(remaining, notification, left_out)
+    return _together(remaining, notification, left_out, settings)
 
 
 def _together(
-    parts: Iterable[Part[Block]], notification: Notification, left_out: Sequence[str]
+    parts: Iterable[Part[Block]],
+    notification: Notification,
+    left_out: Sequence[str],
+    settings: MessageSettings,
 ) -> list[Block]:
     commands = way_back(notification)
     texts = [] if commands else [f"Fingerprint {notification.fingerprint}"]
@@ -146,6 +150,7 @@ def _together(
         *(block for part in parts for block in part.elements),
         *([ContextBlock(elements=[_text(small)])] if small else []),
         *_preformatted("\n".join(commands)),
+        *(buttons(notification) if settings.buttons else []),
     ]
 
 
