@@ -16,7 +16,7 @@ export AWS_EC2_METADATA_DISABLED := true
 # Else each of the processes that tests start compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo docs reference pictures test test-all accuracy cost bench bench-small scale e2e e2e-iam size local release check lint format types imports template scan build lock clean audit fuzz fuzz-merge soak
+.PHONY: help setup demo docs reference pictures test test-all accuracy cost bench bench-small scale memory e2e e2e-iam size local release check lint format types imports template scan build lock clean audit fuzz fuzz-merge soak
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -81,6 +81,9 @@ bench-small: .venv-bench/.done ## the same on 200,000 records, failing where the
 
 scale: .venv/.done ## how the work for a file grows with the files of an account's Region (FILES="10 100 1000 5000", SCALE="--records 1000 --rejected 0.3")
 	@$(BIN)/python -m benchmarks.scale $${FILES:-} $${SCALE:-}
+
+memory: .venv/.done ## how the memory of explain grows with its files, up to 60
+	@$(BIN)/python -m benchmarks.memory
 
 size: $(LOCAL_STACK) ## size, cold start and imports of each built function, against a budget
 	$(BIN)/python -m scripts.measure_functions

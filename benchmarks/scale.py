@@ -25,7 +25,8 @@ from benchmarks.counted_aws import LATENCY, Bucket, SignalQueue, Simulation, Tab
 from benchmarks.scale_files import BEGIN, PERIODS, Files, Load, event_of
 from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.evaluate import EvaluateWindows
-from flowverdict.app.ingest import ClassifyObjects, IngestService
+from flowverdict.app.ingest import ClassifyObjects
+from flowverdict.app.ingestion import IngestService
 from flowverdict.app.observability import Observability
 from flowverdict.app.signals import SqsSignals
 from flowverdict.core.availability import NotAvailable

@@ -57,7 +57,11 @@ WORKLOADS = {
     "1 M": Workload(records=1e6, objects=_FILES_A_MONTH, batch=1),
     "100 M": Workload(records=1e8, objects=10 * _FILES_A_MONTH, batch=2, flow_logs=10),
     "10 G": Workload(records=1e10, objects=100 * _FILES_A_MONTH, batch=20, flow_logs=100),
+    "1 T": Workload(records=1e12, objects=5_000 * _FILES_A_MONTH, batch=20, flow_logs=5_000),
 }
+# Flow logs of one account and Region, with files of as many records.
+FLOW_LOGS = (1, 10, 100, 1_000, 5_000)
+RECORDS_OF_A_FILE = 1_000
 CHECKED = "2026-11"
 _SNS = "https://aws.amazon.com/sns/pricing/"
 _CLOUDWATCH = "https://aws.amazon.com/cloudwatch/pricing/"
@@ -434,6 +438,41 @@ def bill(measured: Measured, factor: float) -> str:
     return "\n".join(rows)
 
 
+def flow_logs_table(measured: Measured, factor: float) -> str:
+    """Return what reading a month costs by the flow logs of an account's Region, as Markdown."""
+    workloads = [
+        Workload(
+            records=number * _FILES_A_MONTH * RECORDS_OF_A_FILE,
+            objects=number * _FILES_A_MONTH,
+            batch=min(max(number // 5, 1), cost_model.BATCH),
+            flow_logs=number,
+        )
+        for number in FLOW_LOGS
+    ]
+    bills = [cost_model.reading_cost(workload, measured, factor) for workload in workloads]
+    files = [each.objects for each in workloads]
+    requests = [
+        sum(line.amount for line in lines if line.price in {cost_model.S3_GET, cost_model.S3_PUT})
+        for lines in bills
+    ]
+    sums = [cost_model.total(lines) for lines in bills]
+    rows = {
+        "flow logs": [f"{number:,}" for number in FLOW_LOGS],
+        "|": [],
+        "requests of S3, a file": [
+            f"{made / number:.1f}" for made, number in zip(requests, files, strict=True)
+        ],
+        "$ for a million files": [
+            f"{usd / number * 1e6:,.2f}" for usd, number in zip(sums, files, strict=True)
+        ],
+        "**reading a month**": [f"**${usd:,.2f}**" for usd in sums],
+    }
+    return "\n".join(
+        f"| {name} | {' | '.join(cells)} |" if cells else f"|---|{'---:|' * len(FLOW_LOGS)}"
+        for name, cells in rows.items()
+    )
+
+
 def _cell(line: Line) -> str:
     amount = f"{line.amount:,.0f}" if line.amount >= 10 else f"{line.amount:.2f}"  # noqa: PLR2004 - two digits at least
     return f"{amount} = ${line.usd:,.2f}"
@@ -489,6 +528,7 @@ def main() -> None:
     tables = (
         measured_table(measured),
         bill(measured["recommended"], given.factor),
+        flow_logs_table(measured["recommended"], given.factor),
         log_group_table(measured["recommended"], given.factor),
         prices_table(),
     )

@@ -90,7 +90,7 @@ _FINGERPRINT = click.argument("fingerprint", metavar="FINGERPRINT")
 
 @click.group()
 def alerts() -> None:
-    """Show, acknowledge, silence and close the alerts of the deployed stack.
+    """Show, acknowledge, silence and close the stack's alerts.
 
     FINGERPRINT is the one in a message, or its beginning where only one open alert begins so. The
     stack's table is read and written with your own AWS credentials (docs/operator-policy.json);
@@ -154,7 +154,7 @@ def page(*, path: Path, bucket: str | None, **options: Any) -> None:  # noqa: AN
 @_FORM_OF_ONE
 @_on_stack
 def show(fingerprint: str, *, output: str, **options: Any) -> None:  # noqa: ANN401 - click's values
-    """Show an alert: what it is, what was sent when, who acknowledged or silenced it.
+    """Show an alert: what it is, what was sent, who acted on it.
 
     \b
     flowverdict alerts show 3f2a9c41
@@ -237,7 +237,7 @@ def silence(
     matchers: Sequence[str],
     **options: Any,  # noqa: ANN401 - click's values
 ) -> None:
-    """Hold back the messages of an alert, or of all that match, until a time.
+    """Hold back the messages of an alert, or of all that match.
 
     The alerts go on and are counted. What still happens when the silence ends is told then, and the
     end of an alert that was notified is told at once. Planned and lasting silences belong into the
@@ -307,7 +307,7 @@ def unsilence(silence_id: str, **options: Any) -> None:  # noqa: ANN401 - click'
 )
 @_on_stack
 def expect(fingerprint: str, *, reason: str, **options: Any) -> None:  # noqa: ANN401 - click's values
-    """Print the policy entry that mutes such rejects for good, and how to put it in force.
+    """Print the policy entry that mutes such rejects for good.
 
     Nothing is written: the policy document is reviewed and deployed as you do it today.
 

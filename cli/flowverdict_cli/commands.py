@@ -47,8 +47,9 @@ def cli() -> None:
     type=click.Choice(OUTPUTS),
     default="table",
     show_default=True,
+    metavar="FORM",
     help="table, markdown, html: problems, then noise. json, csv: each rejected flow. "
-    "terraform: the fixes. The others: each problem as that channel shows it.",
+    f"terraform: the fixes. {', '.join(RENDERERS)}: each problem as that channel shows it.",
 )
 @click.option("--flows", is_flag=True, help="With table: a row for each rejected flow.")
 @reading
@@ -60,20 +61,21 @@ def explain(
     flows: bool,
     **options: Any,  # noqa: ANN401 - click's values
 ) -> None:
-    """Explain why flows in FILEs were rejected: problems first, then noise, then what is missing.
+    """Explain why flows in FILEs were rejected.
 
-    FILEs are files, folders, patterns such as "logs/*.gz", s3://BUCKET/PREFIX or
-    cloudwatch:LOG-GROUP; "-" is standard input. Flow logs are read as AWS delivers them to S3,
-    text, gzipped text or Parquet, and as AWS's console, CLI, Athena, Firehose and Security Lake
-    write them (docs/inputs.md). A file that is there twice is read once. All files are read before
-    the first verdict, because a request and its reply may be in different files.
+    Problems come first, the most severe on top, then noise, then what the input lacks. FILEs are
+    files, folders, patterns such as "logs/*.gz", s3://BUCKET/PREFIX or cloudwatch:LOG-GROUP; "-" is
+    standard input. Flow logs are read as AWS delivers them to S3, text, gzipped text or Parquet,
+    and as AWS's console, CLI, Athena, Firehose and Security Lake write them (docs/inputs.md). A
+    file that is there twice is read once. All files are read before the first verdict, because a
+    request and its reply may be in different files.
 
     \b
-    flowverdict explain 123456789012_vpcflowlogs_eu-west-1_fl-0a1b_20261122T1200Z_4f2a.log.gz
+    flowverdict explain *.log.gz
     flowverdict explain --rules rules.json *.log.gz
     flowverdict explain --flows --remote 203.0.113.0/24 *.log.gz
-    flowverdict explain --output json *.log.gz | jq 'select(.verdict == "network-acl")'
-    flowverdict explain --since 2026-11-22 --until 2026-11-23 s3://my-flow-logs/AWSLogs/
+    flowverdict explain --output json *.log.gz | jq .verdict
+    flowverdict explain --since 2026-11-22 s3://my-flow-logs/AWSLogs/
     flowverdict explain cloudwatch:vpc-flow-logs
     aws logs tail vpc-flow-logs | flowverdict explain -
 
@@ -106,10 +108,11 @@ def report(
     path: Path,
     **options: Any,  # noqa: ANN401 - click's values
 ) -> None:
-    """Write a page about the rejected flows in FILEs: a map, charts, problems and their fixes.
+    """Write a page about the rejected flows in FILEs.
 
-    The page is one file for a browser. It has no script and loads nothing, so it can be kept with a
-    ticket. FILEs, options and exit status are those of `explain`.
+    It has a map, charts, the problems and their fixes. The page is one file for a browser. It has
+    no script and loads nothing, so it can be kept with a ticket. FILEs, options and exit status are
+    those of `explain`.
 
     \b
     flowverdict report --rules rules.json *.log.gz -o rejects.html
@@ -138,7 +141,7 @@ def report(
     help='File to write; "-" is standard output. A file is replaced only when all lists are read.',
 )
 def snapshot(region: str | None, vpc_ids: Sequence[str], output: str) -> None:
-    """Write the rules of an AWS account to a file for "explain --config".
+    """Write the rules of an AWS account to a file for `--rules`.
 
     The rules are interfaces, security groups, network ACLs, subnets, routes, peerings, endpoints,
     prefix lists, and load balancers with their targets. The file is one JSON object with the lists
@@ -230,8 +233,8 @@ def replay(  # noqa: PLR0913 - one argument for each option
     \b
     flowverdict replay events/sqs-s3-delivery.json
     flowverdict replay --later events/sqs-s3-delivery.json
-    flowverdict replay --objects ~/downloaded --output json my-event.json | jq .severity
-    flowverdict replay --slack-webhook http://127.0.0.1:8000/hook events/cloudwatch-logs.json
+    flowverdict replay --objects ~/objects --output json event.json | jq .severity
+    flowverdict replay --slack-webhook http://127.0.0.1:8000/hook event.json
 
     Exit status: 0 if all records were classified; 1 if an object or event failed, or a webhook
     rejected a message (the other alerts are shown); 2 if an EVENT file could not be read.
@@ -265,7 +268,10 @@ def replay(  # noqa: PLR0913 - one argument for each option
     help="short: a few lines for each alert. The others: whole messages, as `replay` shows them.",
 )
 def demo(output: str) -> None:
-    """Replay the project's sample events, and say what was seen and what to try next."""
+    """Replay the project's sample events.
+
+    The end says what was seen and what to try next.
+    """
     require("replay", "demo")
     from flowverdict_cli import demo, replay  # noqa: PLC0415 - moto takes a second to import
 
@@ -311,15 +317,16 @@ def check(  # noqa: PLR0913, PLR0917 - one argument for each option
     *,
     account: bool,
 ) -> None:
-    """Check whether the policy document FILE is valid, and which silences end within a week.
+    """Check whether the policy document FILE is valid.
 
-    With LOGS, which are VPC flow logs as for "flowverdict explain", also show what each entry would
-    mute, which entries match no flow, and how many alerts are left. "-" is standard input.
+    Also show which silences end within a week. With LOGS, which are VPC flow logs as for
+    "flowverdict explain", also show what each entry would mute, which entries match no flow, and
+    how many alerts are left. "-" is standard input.
 
     \b
     flowverdict policy check policy.json
     flowverdict policy check policy.json --at 2026-12-01T00:00:00Z *.log.gz
-    flowverdict policy check --output json --config rules.json policy.json *.log.gz | jq .effect
+    flowverdict policy check --rules rules.json policy.json *.log.gz
     aws ssm get-parameter --name /flowverdict/policy --output text \\
         --query Parameter.Value | flowverdict policy check -
 
@@ -401,7 +408,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - one argument for each option
     all_objects: bool,
     dry_run: bool,
 ) -> None:
-    """Send flow logs that are already in a bucket to the deployed stack.
+    """Send flow logs that are in a bucket to the deployed stack.
 
     The stack's queue receives one message for each object, so Lambda reads the objects, and a
     broken object fails alone. By default only objects that are named as AWS names VPC flow logs are
@@ -419,7 +426,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     \b
     flowverdict backfill --dry-run s3://my-flow-logs/AWSLogs/
-    flowverdict backfill --since 2026-10-01 --until 2026-11-01 s3://my-flow-logs/AWSLogs/
+    flowverdict backfill --since 2026-10-01 --until 2026-11-01 s3://logs/AWSLogs/
     flowverdict backfill s3://other-bucket/logs/ \\
         --queue-url https://sqs.eu-west-1.amazonaws.com/123456789012/flow-logs
 

@@ -126,8 +126,9 @@ MONTH: Final = 30 * 24 * 3_600  # seconds
 # Windows of a file. AWS writes one every five minutes, but not at the windows' edges, so its
 # records end in two windows.
 ASSUMED_WINDOWS: Final = 2
-# S3's first byte, two pieces of evidence put, and the mark in DynamoDB that the object was read.
-ASSUMED_WAIT_MS_PER_OBJECT: Final = 150
+# S3's first byte, the look whether the object was read, and the mark that it was.
+ASSUMED_WAIT_MS_PER_OBJECT: Final = 50
+ASSUMED_WAIT_MS_PER_PUT: Final = 50  # of the evidence of an invocation and a window
 ASSUMED_WAIT_MS_PER_EVIDENCE: Final = 3  # S3's first byte in 30; ten are read at a time
 # The windows looked up and stored, and the signals sent.
 ASSUMED_WAIT_MS_PER_SIGNALLING: Final = 100
@@ -219,8 +220,12 @@ class Workload:
     @property
     def feeds(self) -> int:
         """Flow logs of an invocation that reads: each has one signal, how far it was read."""
-        successive = max(self.windows - ASSUMED_WINDOWS + 1, 1)
-        return min(math.ceil(self.flow_logs), math.ceil(self.batch / successive))
+        return min(math.ceil(self.flow_logs), math.ceil(self.batch / self.successive))
+
+    @property
+    def successive(self) -> int:
+        """Files of a flow log, one after the other, that an invocation reads."""
+        return max(self.windows - ASSUMED_WINDOWS + 1, 1)
 
     @property
     def evaluations(self) -> float:
@@ -262,13 +267,16 @@ class Workload:
 
     @property
     def evidence(self) -> float:
-        """Pieces of evidence that an evaluation reads: of the windows near, and those around.
+        """Objects of evidence that an evaluation reads: of the windows near, and those around.
 
-        The last window with records has half of its evidence yet, the three after it have none.
+        An invocation puts one object of a window. The last window with records has half of its
+        evidence yet, the three after it have none.
         """
         read = self.near + self.runs * (AFTER + BEFORE)
-        missing = 1 + ASSUMED_WINDOWS * (AFTER + BEFORE)
-        return self.flow_logs * (ASSUMED_WINDOWS * read - missing)
+        at_once = math.ceil(self.flow_logs * self.successive / self.batch)
+        if self.successive > 1:  # both files with records of a window are read by one invocation
+            return at_once * (read - (AFTER + BEFORE) + 1)
+        return at_once * (ASSUMED_WINDOWS * (read - (AFTER + BEFORE)) - 1)
 
     @property
     def evaluated_records(self) -> float:
@@ -305,7 +313,9 @@ def duration_ms(workload: Workload, measured: Measured, factor: float = 1.0) -> 
         + workload.evaluated_records / 1e6 * measured.evaluate_ms
     )
     reading = workload.objects * ASSUMED_WAIT_MS_PER_OBJECT + workload.invocations * (
-        ASSUMED_WAIT_MS_PER_SIGNALLING + workload.feeds * ASSUMED_WAIT_MS_PER_FEED
+        ASSUMED_WAIT_MS_PER_SIGNALLING
+        + workload.windows * ASSUMED_WAIT_MS_PER_PUT
+        + workload.feeds * ASSUMED_WAIT_MS_PER_FEED
     )
     evaluating = workload.evaluations * (
         len(workload.signalled) * ASSUMED_WAIT_MS_PER_EVALUATION
@@ -352,7 +362,7 @@ def reading_cost(workload: Workload, measured: Measured, factor: float = 1.0) ->
             + 2 * evaluating,
         ),
         Line(price=S3_GET, amount=workload.objects + evaluations * workload.evidence),
-        Line(price=S3_PUT, amount=workload.objects * ASSUMED_WINDOWS + lists),
+        Line(price=S3_PUT, amount=calls * workload.windows + lists),
         Line(
             price=S3_STORED,
             amount=workload.records

@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from flowverdict.flows.read_source import Reading
+    from flowverdict.verdict.aws_ranges import AwsRanges
     from flowverdict.verdict.batch import FixedConfig
     from flowverdict.verdict.explanation import Explanation
-    from flowverdict_cli.aws_ranges import AwsRanges
 
 
 # A megabyte of gzip takes a second or two; smaller inputs need no progress bar.
@@ -173,9 +173,7 @@ def explained(
     ranges: AwsRanges | None = None,
 ) -> Explained:
     """Explain all rejected flows, and keep those that are selected."""
-    explanations = read.batch.explanations(configs)
-    if ranges is not None:
-        explanations = [ranges.named(each) for each in explanations]
+    explanations = read.batch.explanations(configs, ranges)
     shown = [each for each in explanations if each in selection]
     return Explained(
         read=read,

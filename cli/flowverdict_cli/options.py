@@ -134,14 +134,15 @@ _READING = (
         help="Only flows with records of this time or later (2026-11-01 or 2026-11-01T12:00:00Z); "
         "files named after earlier times are not read. Default for a log group: its last hour.",
     ),
+    click.option("--until", metavar="TIME", help="Only flows with records before this time."),
     click.option(
         "--aws-ranges",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="AWS's ip-ranges.json: names the service of an address that neither the records nor "
-        "the rules name. No verdict depends on it.",
+        help="AWS's ip-ranges.json, newer than the list that comes with this version: names the "
+        "service of an address that neither the records nor the rules name. No verdict depends "
+        "on it.",
     ),
-    click.option("--until", metavar="TIME", help="Only flows with records before this time."),
 )
 
 

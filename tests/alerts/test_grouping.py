@@ -192,9 +192,9 @@ def test_severity_and_its_reason(scenario: str, edits: Edits, severity: str) -> 
 def test_egress_to_an_aws_service_is_high_but_to_anybodys_ec2_machine_is_not() -> None:
     header = (SCENARIOS / "aws-9-service-and-path.log").read_text().splitlines()[0]
     line = (
-        "5 10.0.0.71 52.95.128.179 34210 443 6 1616729292 1616729349 IPv4 7 471 123456789012 "
+        "5 10.0.0.71 203.0.113.179 34210 443 6 1616729292 1616729349 IPv4 7 471 123456789012 "
         "vpc-1 subnet-1 i-1 eni-1 eu-west-1 euw1-az1 - - REJECT 2 "
-        "10.0.0.71 52.95.128.179 - {service} 8 egress OK"
+        "10.0.0.71 203.0.113.179 - {service} 8 egress OK"
     )
     severities = {}
     for service in ("S3", "EC2", "-"):

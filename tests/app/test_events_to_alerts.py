@@ -13,6 +13,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from flowverdict.delivery.sns import MAX_MESSAGE_BYTES
 from flowverdict.flowlog.object_key import ObjectRef
+from flowverdict.verdict.aws_ranges import compiled_ranges
 from flowverdict_cli.local_aws import REGION
 from scripts.pack_cloudwatch_event import pack
 from tests.helpers.events import (
@@ -62,6 +63,23 @@ def test_the_four_rows_of_the_users_table_reach_the_subscriber(
     assert f": {what} " in email.subject
     assert " dropped by the network ACL" in email.body.splitlines()[0]
     assert f"\nWhy\n  - {word} {leg} rejected: " in email.body
+
+
+def test_an_address_of_s3_is_not_on_the_internet_where_no_rules_name_it(aws: LocalAws) -> None:
+    header, line, *_ = (SCENARIOS / "outbound-request.log").read_text().splitlines()
+    fields = dict(zip(header.split(), line.split(), strict=True))
+    fields |= {name: "52.218.24.10" for name in ("dstaddr", "pkt-dstaddr") if name in fields}
+    text = "\n".join([" ".join(fields), " ".join(fields.values()), ""])
+    aws.put_object(ObjectRef(bucket=BUCKET, key=KEY), text.encode())
+
+    assert failed(aws.invoke(queue_event(notification(KEY)))) == []
+    (alert,) = aws.alerts()
+    named = f"52.218.24.10, S3 in eu-west-1 by AWS's list of {compiled_ranges().date}"
+    assert (alert["remote_end"], alert["path"]) == (named, "aws-service")
+    assert (alert["severity"], alert["verdict"]) == ("high", "network-acl-or-security-group")
+    (email,) = aws.emails()
+    assert named in email.body
+    assert "internet" not in email.body
 
 
 # --- every envelope -------------------------------------------------------------------------------

@@ -52,8 +52,9 @@ class Stack:
         def read(seed: int) -> SourceRead:
             return read_object(io.BytesIO(content), name=key, seed=seed)
 
-        result = functions.reader.ingest(key, key, SourcePlace.of_object(key), read)
-        functions.reader.signal([result])
+        ingestion = functions.reader.begin()
+        ingestion.ingest(key, key, SourcePlace.of_object(key), read)
+        assert ingestion.finish() == {}
         functions.evaluate_all()
 
     def fixes(self) -> dict[str, RemediationText]:

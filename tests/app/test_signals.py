@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from flowverdict.app.signals import Signal
-    from flowverdict.app.sources import IngestResult
     from flowverdict.flows.read_source import SourceRead
     from flowverdict.flows.stored_evidence import StoredEvidence
 
@@ -187,18 +185,16 @@ class Stack:
             wait=lambda _: None,
         )
 
-    def read(self, number: int, *lines: str, region: str = "eu-west-1") -> IngestResult:
-        """Read a file, and signal nothing."""
+    def deliver(self, number: int, *lines: str, region: str = "eu-west-1") -> None:
+        """Let a function read a file."""
         key = key_of("fl-aa", number).replace("eu-west-1", region)
 
         def read(seed: int) -> SourceRead:
             return read_object(io.BytesIO(content_of(lines)), name=key, seed=seed)
 
-        reader = self.functions.reader
-        return reader.ingest(key, key, SourcePlace.of_object(key), partial(read))
-
-    def deliver(self, number: int, *lines: str, region: str = "eu-west-1") -> None:
-        self.functions.reader.signal([self.read(number, *lines, region=region)])
+        ingestion = self.functions.reader.begin()
+        ingestion.ingest(key, key, SourcePlace.of_object(key), read)
+        assert ingestion.finish() == {}
 
     def alerts(self) -> dict[str, tuple[object, ...]]:
         return {
@@ -265,8 +261,8 @@ def test_a_signal_without_evidence_of_any_time_does_nothing(number: int) -> None
 
 def test_evidence_without_a_signal_is_judged_with_the_next_signal_of_its_neighbours() -> None:
     stack = Stack()
-    lost = stack.read(1, reply(40_001, 10))
-    stack.functions.reader._marks.mark(PLACE, lost.with_rejects, NOW)  # noqa: SLF001 - as before a death
+    stack.deliver(1, reply(40_001, 10))
+    stack.signals.messages.clear()
     stack.functions.evaluate_all()
     assert stack.alerts() == {}
     stack.deliver(2, request(40_003, WINDOW, action="ACCEPT"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flowverdict.verdict.aws_ranges import compiled_ranges
 from flowverdict_cli.aws_ranges import load_ranges
 from tests.helpers.command import write
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 SHOP = Path(__file__).parents[1] / "scenarios" / "shop.config.json"
 # Entries of the kinds that https://ip-ranges.amazonaws.com/ip-ranges.json has.
 RANGES = {
+    "syncToken": "1795517825",
+    "createDate": "2026-11-24-12-17-05",
     "prefixes": [
         {"ip_prefix": "52.218.0.0/17", "region": "eu-west-1", "service": "AMAZON"},
         {"ip_prefix": "52.218.0.0/17", "region": "eu-west-1", "service": "S3"},
@@ -95,12 +98,21 @@ def test_far_end_is_named_and_the_verdict_stays(  # noqa: PLR0913, PLR0917 - the
 ) -> None:
     direction = "egress" if source == "10.0.2.45" else "ingress"
     log = write(tmp_path / "flow.log", HEADER, rejected(source, destination, 443, direction))
-    plain = json.loads(run("explain", "--output", "json", log).out)
     named = json.loads(run("explain", "--output", "json", "--aws-ranges", ranges, log).out)
-    assert (named["remote_end"], named["path"]) == (remote_end, path)
-    assert {key for key in plain if plain[key] != named[key]} <= {"local_end", "remote_end", "path"}
+    words = None if remote_end is None else f"{remote_end} by AWS's list of 2026-11-24"
+    assert (named["remote_end"], named["path"]) == (words, path)
+    none = write(tmp_path / "none.json", b'{"prefixes": [], "ipv6_prefixes": []}')
+    plain = json.loads(run("explain", "--output", "json", "--aws-ranges", none, log).out)
+    assert {**plain, "remote_end": words, "path": path} == named
     alert = run("explain", "--output", "email", "--aws-ranges", ranges, log).out
     assert f"{severity} - " in alert.casefold() or f" {severity.upper()}]" in alert
+
+
+def test_without_the_option_the_list_of_this_version_names(run: Runner, tmp_path: Path) -> None:
+    log = write(tmp_path / "flow.log", HEADER, rejected("10.0.2.45", "52.218.24.10", 443, "egress"))
+    named = json.loads(run("explain", "--output", "json", log).out)
+    date = compiled_ranges().date
+    assert named["remote_end"] == f"52.218.24.10, S3 in eu-west-1 by AWS's list of {date}"
 
 
 def test_what_the_record_names_stays(run: Runner, tmp_path: Path, ranges: Path) -> None:
@@ -126,6 +138,8 @@ def test_what_the_record_names_stays(run: Runner, tmp_path: Path, ranges: Path) 
             b'{"prefixes": [{"ip_prefix": "1.0.0.0/8", "region": "a", "service": "\\u001b[2J"}],'
             b' "ipv6_prefixes": []}'
         ),
+        b'{"prefixes": [{"ip_prefix": 16777216, "region": "a", "service": "b"}]}',
+        b'{"createDate": "soon", "prefixes": [], "ipv6_prefixes": []}',
         b"[" * 100_000,
     ],
 )

@@ -48,7 +48,8 @@ def test_wrong_usage_is_printed_to_standard_error_with_exit_2(
             ["explain"],
             [
                 "FILE...",
-                "--output [table|json|csv|markdown|html|terraform|email",
+                "--output FORM",
+                "terraform: the fixes.",
                 "default: table",
                 "standard input",
                 "Exit status",

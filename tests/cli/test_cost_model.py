@@ -50,9 +50,9 @@ def test_a_window_is_evaluated_once_for_what_is_read_in_a_minute() -> None:
     workload = Workload(records=10_000, objects=10, batch=2, flow_logs=10)
     assert (workload.invocations, workload.evaluations) == (5, 5)
     assert workload.evaluated_records == 5 * 4 * 10_000
-    assert workload.evidence == 10 * 2 * 4 + 10
-    reading = 10 * 150 + 5 * (100 + 2 * 20)
-    evaluating = 5 * (500 + 90 * 3)
+    assert workload.evidence == 5 * (2 * 4 + 1)
+    reading = 10 * 50 + 5 * (100 + 2 * 50 + 2 * 20)
+    evaluating = 5 * (500 + 45 * 3)
     busy = 10_000 / 1e6 * 1_000 + 200_000 / 1e6 * 100
     assert cost_model.duration_ms(workload, ONE_SECOND) == pytest.approx(
         busy * 1_769 / 1_024 + reading + evaluating
@@ -80,7 +80,7 @@ def test_waiting_counts_objects_invocations_evaluations_and_evidence() -> None:
     workload = Workload(records=0, objects=45, batch=20)
     assert workload.invocations == 3
     assert cost_model.duration_ms(workload, ONE_SECOND) == (
-        45 * 150 + 3 * (100 + 20) + 3 * (500 + 9 * 3)
+        45 * 50 + 3 * (100 + 2 * 50 + 20) + 3 * (500 + 9 * 3)
     )
 
 
@@ -92,8 +92,8 @@ def test_reading_is_billed_by_what_it_uses() -> None:
     )
     # 22 signals of an invocation: of two windows, and of twenty flow logs.
     assert amounts["Lambda: requests"] == 50 + 50 * 3
-    assert amounts["S3 Standard, GET: requests"] == 1_000 + 50 * 900
-    assert amounts["S3 Standard, PUT and LIST: requests"] == 1_000 * 2 + 50
+    assert amounts["S3 Standard, GET: requests"] == 1_000 + 50 * 5 * 9
+    assert amounts["S3 Standard, PUT and LIST: requests"] == 50 * 2 + 50
     assert amounts["S3 Standard, first tier: GB-month"] == 10 * 15 / 30
     assert amounts["SQS, standard queue: requests"] == 1_000 + 50 * 2 * 2
     assert amounts["SQS, FIFO queue: requests"] == 50 * 3 + 50 * 3 * 2
@@ -110,12 +110,12 @@ def test_reading_is_billed_by_what_it_uses() -> None:
 def test_a_file_that_is_listed_takes_a_page_of_a_thousand_keys() -> None:
     workload = Workload(records=0, objects=200, batch=40, flow_logs=200)
     assert workload.evaluations == 5
-    assert workload.evidence == 1_800
+    assert workload.evidence == 5 * 9
     assert (
         by_unit(cost_model.reading_cost(workload, ONE_SECOND))[
             "S3 Standard, PUT and LIST: requests"
         ]
-        == 200 * 2 + 5 * 2
+        == 5 * 2 + 5
     )
 
 
@@ -185,7 +185,7 @@ def test_the_document_shows_what_the_command_prints() -> None:
         [sys.executable, script, "--stated"], capture_output=True, text=True, check=True, timeout=60
     )
     tables = printed.stdout.strip().split("\n\n")
-    assert len(tables) == 4
+    assert len(tables) == 5
     assert [table for table in tables if table not in DOCUMENT] == []
 
 

@@ -74,6 +74,16 @@ def test_each_option_has_help_of_its_own(words: tuple[str, ...]) -> None:
     assert len(set(texts)) == len(texts)
 
 
+@pytest.mark.parametrize("words", [(), *COMMANDS], ids=" ".join)
+def test_help_at_80_columns_cuts_and_overflows_no_line(
+    run: Runner, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    usage, *lines = run(*words, "--help").out.splitlines()
+    assert usage.startswith("Usage: ")
+    assert [line for line in lines if len(line) > 80 or line.endswith("...")] == []
+
+
 # --- completion
 
 

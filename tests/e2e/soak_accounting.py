@@ -228,31 +228,26 @@ class Truth:
                 configs=lambda: BudgetedConfigSource(source),
                 hourly_limit=hourly_limit,
             )
-            service = functions.reader
-            ingested = []
+            ingestion = functions.reader.begin()
             for flow_log in load.objects.values():
                 ref = ObjectRef(bucket=bucket, key=flow_log.key)
-                ingested.append(
-                    service.ingest(
-                        ref.source_id,
-                        ref.name,
-                        SourcePlace.of_object(flow_log.key),
-                        partial(_read_object, flow_log.text, ref.name),
-                    )
+                ingestion.ingest(
+                    ref.source_id,
+                    ref.name,
+                    SourcePlace.of_object(flow_log.key),
+                    partial(_read_object, flow_log.text, ref.name),
                 )
             origin = Origin(account_id=ACCOUNT_ID, region=REGION)
             for number, events in enumerate(load.log_events):
                 name = f"{LOG_GROUP}:{events.stream}"
                 reading = partial(_read_log_events, events.lines.texts, name, origin)
-                ingested.append(
-                    service.ingest(
-                        f"log-events-{number}",
-                        name,
-                        SourcePlace.of_stream(origin, LOG_GROUP, name),
-                        reading,
-                    )
+                ingestion.ingest(
+                    f"log-events-{number}",
+                    name,
+                    SourcePlace.of_stream(origin, LOG_GROUP, name),
+                    reading,
                 )
-            service.signal(ingested)
+            assert ingestion.finish() == {}
             functions.evaluate_all()
         self.messages: Mapping[str, Notification] = {
             notification.fingerprint: notification for notification in outbox.sent

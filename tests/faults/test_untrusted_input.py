@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from flowverdict.app.ingest import IngestService
+from flowverdict.app.ingestion import Ingestion
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.lifecycle.manager import AlertManager
@@ -181,7 +181,7 @@ def prepare(aws: LocalAws, monkeypatch: pytest.MonkeyPatch, trouble: str) -> dic
         case "no table":
             boto3.client("dynamodb").delete_table(TableName=aws.table)
         case "a defect":
-            monkeypatch.setattr(IngestService, "ingest", broken)
+            monkeypatch.setattr(Ingestion, "ingest", broken)
             monkeypatch.setattr(AlertManager, "sweep", broken)
         case "a broken policy":
             policy = {

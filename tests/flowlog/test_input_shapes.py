@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import pytest
 
 from flowverdict.core.errors import NotAFlowLogError, ObjectError
 from flowverdict.flowlog import shapes
+from flowverdict.flowlog.framed_lines import FramedLines
 from flowverdict.flowlog.records import DEFAULT_FORMATS, KNOWN_FORMATS
 from flowverdict.verdict.batch import Batch
 from tests.helpers.input_samples import COUNTS, FIELDS, NAMED, READ, RECORDS, STREAM, envelope
@@ -176,6 +178,31 @@ def test_a_sentence_in_a_file_with_a_header_is_malformed() -> None:
     text = f"{' '.join(FIELDS)}\n{RECORDS[0]}\nsome words of text\n# a comment\n"
     counts, _, _ = read(text.encode())
     assert (counts["malformed"], counts["stray_lines"]) == (1, 1)
+
+
+@pytest.mark.parametrize("marks", ['""', "'',", "\u201c\u201d"])
+def test_a_header_in_quotes_names_the_fields_of_the_lines_in_quotes(marks: str) -> None:
+    header = "interface-id dstaddr srcaddr dstport srcport protocol action log-status"
+    record = "eni-0a1b2c3d 10.0.1.5 10.0.3.7 22 40022 6 REJECT OK"
+    content = "".join(f"{marks[0]}{line}{marks[1:]}\n" for line in (header, record))
+    counts, flows, samples = read(content.encode())
+    assert (counts["rejected"], counts["malformed"], samples) == (1, 0, ())
+    assert flows == [("10.0.3.7", 22)]
+
+
+def test_an_empty_prompt_behind_records_is_text() -> None:
+    lines = ["$ cat flow.log", " ".join(FIELDS), *RECORDS, "$ ", ""]
+    counts, _, _ = read("\n".join(lines).encode())
+    assert (counts["malformed"], counts["stray_lines"]) == (0, 2)
+
+
+@pytest.mark.parametrize("unit", ["\0", "x", "x:", ":", "a ", '"', "$"])
+def test_a_line_without_an_end_of_a_word_takes_no_longer_than_its_length(unit: str) -> None:
+    framed = FramedLines(DEFAULT_FORMATS)
+    began = time.process_time()
+    assert framed.record_in(unit * (60_000 // len(unit))) is None
+    assert framed.unframed(unit * (60_000 // len(unit)))
+    assert time.process_time() - began < 2  # a search for the name of a file took a minute
 
 
 def test_records_without_addresses_make_nothing_likely() -> None:

@@ -11,7 +11,7 @@ import time_machine
 
 from flowverdict.flowlog.losses import Loss
 from flowverdict.flowlog.object_key import ObjectRef
-from flowverdict.flows.evidence_codec import unpack
+from flowverdict.flows.bundle import chosen, pieces_in
 from tests.helpers.alert_samples import NOW
 from tests.helpers.at_once import NoRules
 from tests.helpers.flow_log_lines import content_of, key_of, reply, request
@@ -117,11 +117,16 @@ CONNECTION = [reply(40_001, 10, packets=3), request(40_001, 0, action="ACCEPT")]
 
 def missing(aws: LocalAws) -> list[set[Loss]]:
     """Return why records are missing, by piece of evidence."""
-    bodies = [
-        boto3.client("s3").get_object(Bucket=aws.evidence_bucket, Key=key)["Body"].read()
+    s3 = boto3.client("s3")
+    pieces = chosen(
+        piece
         for key in evidence_keys(aws)
-    ]
-    return [{loss for loss, *_ in unpack(body).flows.losses} for body in bodies]
+        for piece in pieces_in(
+            key.rpartition("/")[2],
+            s3.get_object(Bucket=aws.evidence_bucket, Key=key)["Body"].read(),
+        )
+    )
+    return [{loss for loss, *_ in piece.evidence.flows.losses} for piece in pieces]
 
 
 def test_a_verdict_beside_an_object_that_was_not_read_says_so(aws: LocalAws) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowverdict.app.evaluate import EvaluateWindows
-from flowverdict.app.ingest import IngestService
+from flowverdict.app.ingestion import IngestService
 from flowverdict.app.observability import Observability
 from flowverdict.app.signals import group_of, message_of
 from flowverdict.lifecycle.feed_readings import FeedReadings

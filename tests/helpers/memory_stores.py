@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flowverdict.flows.evidence_codec import pack, unpack
+from flowverdict.flows.bundle import Piece, chosen, name_of, pack_bundle, pieces_in, sources_in
 from flowverdict.lifecycle.dynamodb_items import (
     pack_rate_limit,
     pack_state,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from flowverdict.alerts.model import Notification
-    from flowverdict.flows.evidence import Evidence
+    from flowverdict.flows.bundle import Section
     from flowverdict.flows.stored_evidence import StoredEvidence
     from flowverdict.lifecycle.feeds import Feed, UnreadSpan
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
@@ -33,23 +33,25 @@ class MemoryEvidence:
     def __init__(self) -> None:
         self._stored: dict[tuple[str, int, str], bytes] = {}
 
-    def put(self, partition: str, window: int, source_id: str, evidence: Evidence) -> None:
-        """Store what a source shows of a window."""
-        self._stored[partition, window, source_id] = pack(evidence)
+    def put(self, partition: str, window: int, sections: Sequence[Section]) -> None:
+        """Store what sources show of a window."""
+        self._stored[partition, window, name_of(sections)] = pack_bundle(sections)
 
     def read(self, partition: str, first: int, last: int) -> Mapping[int, Sequence[StoredEvidence]]:
         """Return the evidence of these windows."""
-        found: dict[int, list[StoredEvidence]] = {}
-        for (stored_partition, window, _), packed in sorted(self._stored.items()):
+        found: dict[int, list[Piece]] = {}
+        for (stored_partition, window, name), packed in sorted(self._stored.items()):
             if stored_partition == partition and first <= window <= last:
-                found.setdefault(window, []).append(unpack(packed))
-        return found
+                found.setdefault(window, []).extend(pieces_in(name, packed))
+        return {
+            window: [piece.evidence for piece in chosen(pieces)] for window, pieces in found.items()
+        }
 
     def count(self, partition: str, first: int, last: int) -> int:
-        """Count the evidence of these windows."""
+        """Count the pieces of evidence of these windows."""
         return sum(
-            1
-            for stored_partition, window, _ in self._stored
+            sources_in(name)
+            for stored_partition, window, name in self._stored
             if stored_partition == partition and first <= window <= last
         )
 

@@ -20,6 +20,7 @@ from flowverdict.alerts.model import Alert, Status
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import Action, FlowRecord, LogStatus
+from flowverdict.flows.bundle import Section
 from flowverdict.flows.evidence import Evidence, FlowsByWindow
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.state_machine import Intervals, Suppressed
@@ -91,7 +92,8 @@ class Deployment:
             for record in records:
                 flows.record(record)
             for window, its_flows in flows.windows.items():
-                self.evidence.put(PLACE, window, source_id, Evidence(flows=its_flows))
+                section = Section.of(source_id, Evidence(flows=its_flows))
+                self.evidence.put(PLACE, window, [section])
                 if its_flows.rejects or any(its_flows.lost()):
                     self.marks.mark(PLACE, [window], now)
                 dirty.add(DirtyWindow(partition=PLACE, window=window, feed=PLACE))

@@ -112,17 +112,15 @@ class Deployment:
     def deliver(self, *files: File, before: Callable[[str], None] = lambda _: None) -> None:
         """Let a function handle one event, and another one evaluate what is signalled."""
         functions = self.functions(before)
-        service = functions.reader
+        ingestion = functions.reader.begin()
 
         def read(one: File, seed: int) -> SourceRead:
             return read_object(io.BytesIO(content_of(one.lines)), name=one.key, seed=seed)
 
-        service.signal(
-            [
-                service.ingest(one.key, one.key, SourcePlace.of_object(one.key), partial(read, one))
-                for one in files
-            ]
-        )
+        for one in files:
+            place = SourcePlace.of_object(one.key)
+            ingestion.ingest(one.key, one.key, place, partial(read, one))
+        assert ingestion.finish() == {}
         while self.signals.messages and self.signals.evaluate_some(functions.evaluate):
             pass
 

@@ -13,6 +13,7 @@ import pytest
 from flowverdict.alerts.grouping import detections
 from flowverdict.core.errors import EvidenceError, StateError
 from flowverdict.flowlog.columnar import WINDOW
+from flowverdict.flows.bundle import Section
 from flowverdict.flows.evidence import AFTER, BEFORE
 from flowverdict.flows.read_source import read_object
 from flowverdict.lifecycle.manager import AlertManager
@@ -73,7 +74,7 @@ class Deployment:
     def keep(self, name: str, *lines: str, partition: str = PLACE) -> set[DirtyWindow]:
         source = read_object(io.BytesIO(content_of(lines)), name=name, seed=self.store.seed())
         for window, evidence in source.windows.items():
-            self.evidence.put(partition, window, name, evidence)
+            self.evidence.put(partition, window, [Section.of(name, evidence)])
         rejects = [number for number, each in source.windows.items() if each.flows.rejects]
         WindowMarks(self.store, Intervals()).mark(partition, rejects, NOW)
         return {

@@ -12,6 +12,7 @@ import pytest
 from flowverdict.core.errors import EvidenceError
 from flowverdict.flowlog.losses import Loss
 from flowverdict.flows.accepted_index import AcceptedFlowIndex
+from flowverdict.flows.bundle import pieces_in
 from flowverdict.flows.evidence_codec import pack, unpack
 from flowverdict.flows.observed import ObservedValues
 from tests.helpers.whole_evidence import whole
@@ -66,6 +67,15 @@ def test_stored_evidence_is_read_whole(path: Path) -> None:
     assert content(stored) == content(expected)
     if path.stem.removeprefix("evidence-") in SINCE:
         assert stored.flows.limit.aggregated_from == expected.flows.limit.aggregated_from
+
+
+def test_a_stored_bundle_is_read_whole() -> None:
+    (path,) = FOLDER.glob("*/bundle-*.bin")
+    read, not_read = pieces_in(path.stem, path.read_bytes())
+    assert [read.source_id, not_read.source_id] == ["source-a", "source-b"]
+    assert content(whole(read.evidence)) == content(evidence_samples()["all"]())
+    assert [loss for loss, *_ in not_read.evidence.flows.losses] == [Loss.NOT_READ]
+    assert read.rank < not_read.rank
 
 
 # --- what other versions may write in the present format ------------------------------------------

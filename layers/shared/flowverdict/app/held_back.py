@@ -53,7 +53,7 @@ class HeldBack:
 
     @contextmanager
     def unless_signalled(self, results: Collection[IngestResult]) -> Iterator[None]:
-        """Hold back sources if their windows cannot be signalled.
+        """Hold back sources if their evidence cannot be stored or their windows not be signalled.
 
         Raises
         ------
@@ -67,7 +67,7 @@ class HeldBack:
                 for result in results:
                     if result.dirty:
                         span = UnreadSpan.of_windows({window.window for window in result.dirty})
-                        self._note(result.source_id, result.feed, span)
+                        self._note(result.source_id, result.place.feed_name, span)
             except StateError:
                 self._observability.event_failed(error)
                 raise

@@ -1,14 +1,7 @@
-"""Turn events into evidence: read each source once, store its evidence, signal the dirty windows.
-
-A source is an S3 object or a CloudWatch Logs event. Which sources were read is recorded in the
-alert table, so a source that is delivered again is not read again; its windows are signalled again,
-because an earlier invocation may have ended in between.
-"""
+"""Turn events into evidence: an S3 object or a CloudWatch Logs event is a source to be read."""
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +9,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from flowverdict.app.deadlines import ReadDeadline
 from flowverdict.app.flow_log_queue import are_passing, comes_soon
-from flowverdict.app.held_back import HeldBack
-from flowverdict.app.signals import FeedRead, SourceJudged
-from flowverdict.app.sources import IngestResult, Readings, SourcePlace
+from flowverdict.app.sources import Readings, SourcePlace
 from flowverdict.core.errors import (
     EmptyObjectError,
     FlowVerdictError,
@@ -26,202 +17,31 @@ from flowverdict.core.errors import (
     ObjectError,
 )
 from flowverdict.flowlog.cloudwatch_logs import decode
-from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flowlog.object_key import (
     ObjectRef,
     Origin,
     contradiction_in,
-    time_of,
     why_foreign,
 )
-from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flowlog.s3_events import (
     event_of_message,
     event_without_objects,
     is_sqs_event,
     objects_in,
 )
-from flowverdict.flows.collector import FlowCollector
-from flowverdict.flows.evidence import Evidence
 from flowverdict.flows.read_source import read_log_events, read_object
-from flowverdict.lifecycle.feeds import end_of_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Sequence
 
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
-    from flowverdict.app.deadlines import Clock
     from flowverdict.app.flow_log_queue import FlowLogQueue
+    from flowverdict.app.ingestion import Ingestion, IngestService
     from flowverdict.app.observability import Observability
-    from flowverdict.app.signals import Signal, Signals
     from flowverdict.flowlog.cloudwatch_logs import LogBatch
     from flowverdict.flowlog.ports import FormatSource, ObjectStore
-    from flowverdict.flows.ports import EvidenceStore
     from flowverdict.flows.read_source import LogGroups, SourceRead
-    from flowverdict.lifecycle.store import AlertStore
-    from flowverdict.lifecycle.windows import DirtyWindow, WindowMarks
-
-
-class IngestService:
-    """Reads each source once, stores its evidence and signals its windows.
-
-    ``held_back`` takes the sources that cannot be read.
-    """
-
-    def __init__(  # noqa: PLR0913 - what it is made of, each by its name
-        self,
-        *,
-        store: AlertStore,
-        marks: WindowMarks,
-        evidence: EvidenceStore,
-        signals: Signals,
-        observability: Observability,
-        clock: Clock = time.time,
-    ) -> None:
-        self._store = store
-        self._marks = marks
-        self._evidence = evidence
-        self._signals = signals
-        self._observability = observability
-        self._clock = clock
-        self.held_back = HeldBack(store, observability, clock)
-
-    def ingest(
-        self,
-        source_id: str,
-        name: str,
-        place: SourcePlace,
-        read: Callable[[int], SourceRead],
-    ) -> IngestResult:
-        """Read a source and store its evidence, unless that was done before.
-
-        Raises
-        ------
-        FlowVerdictError
-            The source cannot be read, or its evidence not be stored. Nothing is recorded, and the
-            source is read again when it is delivered again.
-        """
-        known = self._store.windows_of(source_id)
-        if known is not None:
-            self._observability.already_counted(name)
-            return IngestResult(
-                source_id=source_id,
-                partition=place.partition,
-                counts=RecordCounts(),
-                dirty=place.dirty(known) | self._without_loss(source_id, name, place, known),
-                with_rejects=frozenset(known),  # which of them have any is not known
-                feed=place.feed_name,
-                windows=frozenset(known),
-                was_held_back=True,
-            )
-        source = read(self._store.seed())
-        self._observability.read(source.reading)
-        for window, evidence in source.windows.items():
-            self._evidence.put(place.partition, window, source_id, evidence)
-        dirty = place.dirty(source.windows)
-        was_held_back = self._store.record_source(
-            source_id, source.windows.keys(), int(self._clock())
-        )
-        if was_held_back:
-            dirty |= self._without_loss(source_id, name, place, source.windows)
-        return IngestResult(
-            source_id=source_id,
-            partition=place.partition,
-            counts=source.reading.counts,
-            dirty=dirty,
-            with_rejects=frozenset(
-                window
-                for window, evidence in source.windows.items()
-                if evidence.flows.rejects or any(evidence.flows.lost())
-            ),
-            feed=place.feed_name,
-            windows=source.windows_read,
-            was_held_back=was_held_back,
-        )
-
-    def _without_loss(
-        self, source_id: str, name: str, place: SourcePlace, windows: Collection[int]
-    ) -> frozenset[DirtyWindow]:
-        """Replace what ``not_read`` stored where the source, now read, has no records."""
-        first = time_of(name)
-        if first is None or first // WINDOW in windows:
-            return frozenset()
-        window = first // WINDOW
-        self._evidence.put(place.partition, window, source_id, Evidence(flows=FlowCollector()))
-        return place.dirty([window])
-
-    def not_read(self, source_id: str, name: str, place: SourcePlace) -> IngestResult:
-        """Store that a source could not be read, in the window that its name shows.
-
-        What was not seen shows little there until the source is read, which replaces this evidence.
-
-        Raises
-        ------
-        EvidenceError
-            The evidence could not be stored.
-        """
-        first = time_of(name)
-        dirty: frozenset[DirtyWindow] = frozenset()
-        if first is not None:
-            window = first // WINDOW
-            self._evidence.put(place.partition, window, source_id, Evidence.not_read(name))
-            dirty = place.dirty([window])
-        return IngestResult(
-            source_id=source_id,
-            partition=place.partition,
-            counts=RecordCounts(),
-            dirty=dirty,
-            feed=place.feed_name,
-            windows=frozenset(),
-        )
-
-    def signal(self, results: Iterable[IngestResult]) -> None:
-        """Signal the windows of all sources of an event, and after them what was read.
-
-        Raises
-        ------
-        FlowVerdictError
-            They could not be signalled; the sources are held back, and have to come again.
-        """
-        results = [*results]
-        counts = RecordCounts()
-        for result in results:
-            counts.merge(result.counts)
-        self._observability.counted(counts)
-        now = int(self._clock())
-        marked: defaultdict[str, set[int]] = defaultdict(set)
-        for result in results:
-            marked[result.partition] |= result.with_rejects
-        with self.held_back.unless_signalled(results):
-            for partition, numbers in sorted(marked.items()):
-                self._marks.mark(partition, numbers, now)
-            signals = _signals_of(results, now)
-            if signals:
-                self._signals.send(signals)
-
-
-def _signals_of(results: Sequence[IngestResult], now: int) -> list[Signal]:
-    """Return the signals of sources: their windows first, then what holds once they are judged."""
-    windows = {window for result in results for window in result.dirty}
-    read: dict[tuple[str, str], int] = {}
-    for result in results:
-        end = end_of_windows(result.windows, now)
-        if end is not None:
-            name = result.partition, result.feed
-            read[name] = max(end, read.get(name, end))
-    return [
-        *sorted(windows, key=lambda window: (window.partition, window.window)),
-        *(
-            FeedRead(partition=partition, feed=feed, read_to=end)
-            for (partition, feed), end in sorted(read.items())
-        ),
-        *(
-            SourceJudged(partition=result.partition, feed=result.feed, source_id=result.source_id)
-            for result in results
-            if result.was_held_back
-        ),
-    ]
 
 
 class ClassifyObjects:
@@ -257,31 +77,34 @@ class ClassifyObjects:
         deadline = ReadDeadline(seconds)
         if is_sqs_event(event):
             return self._queue_messages(event, deadline)
-        reading = self._read_objects(event, deadline, can_wait=None)
-        self._service.signal(reading.results)
-        for error in reading.errors[1:]:
+        ingestion = self._service.begin()
+        reading = self._read_objects(event, ingestion, deadline, can_wait=None)
+        errors = reading.errors_with(ingestion.finish())
+        for error in errors[1:]:
             self._observability.event_failed(error)
-        if reading.errors:
-            raise reading.errors[0]
+        if errors:
+            raise errors[0]
         return None
 
     def _queue_messages(
         self, event: dict[str, Any], deadline: ReadDeadline
     ) -> PartialItemFailureResponse:
         messages = [SQSRecord(record) for record in event["Records"]]
+        ingestion = self._service.begin()
         readings = {
-            message.message_id: self._read_message(message, deadline) for message in messages
+            message.message_id: self._read_message(message, ingestion, deadline)
+            for message in messages
         }
         try:
-            self._service.signal(
-                result for reading in readings.values() for result in reading.results
-            )
+            not_recorded = ingestion.finish()
         except FlowVerdictError as error:
             if error.passing:
                 self._give_back_soon(messages)
             raise
         failed = {
-            message_id: reading.errors for message_id, reading in readings.items() if reading.errors
+            message_id: errors
+            for message_id, reading in readings.items()
+            if (errors := reading.errors_with(not_recorded))
         }
         for message_id, errors in failed.items():
             for each in errors:
@@ -296,15 +119,22 @@ class ClassifyObjects:
         if self._queue is not None:
             self._queue.give_back_soon(messages)
 
-    def _read_message(self, message: SQSRecord, deadline: ReadDeadline) -> Readings:
+    def _read_message(
+        self, message: SQSRecord, ingestion: Ingestion, deadline: ReadDeadline
+    ) -> Readings:
         try:
             event = event_of_message(message.get("body"))
-            return self._read_objects(event, deadline, can_wait=comes_soon(message))
+            return self._read_objects(event, ingestion, deadline, can_wait=comes_soon(message))
         except Exception as error:  # noqa: BLE001 - logged, and the message fails alone
             return Readings(errors=(error,))
 
     def _read_objects(
-        self, event: object, deadline: ReadDeadline, *, can_wait: bool | None
+        self,
+        event: object,
+        ingestion: Ingestion,
+        deadline: ReadDeadline,
+        *,
+        can_wait: bool | None,
     ) -> Readings:
         """Read every object that an event names; one that cannot be read hides no other.
 
@@ -316,7 +146,7 @@ class ClassifyObjects:
         refs = objects_in(event)
         if not refs:
             self._observability.passed_over(None, event_without_objects(event))
-        results: list[IngestResult] = []
+        source_ids: list[str] = []
         errors: list[Exception] = []
         for ref in dict.fromkeys(refs):
             if (reason := why_foreign(ref.key)) is not None:
@@ -327,7 +157,8 @@ class ClassifyObjects:
                 errors.append(NotAFlowLogError(ref.name, reason))
                 continue
             try:
-                results.append(self._ingest(ref, deadline))
+                self._ingest(ref, ingestion, deadline)
+                source_ids.append(ref.source_id)
             except EmptyObjectError:
                 self._observability.passed_over(ref.name, "it is empty")
             except ObjectError as error:
@@ -335,22 +166,20 @@ class ClassifyObjects:
                 if error.passing and can_wait is not False:
                     continue  # read in a minute: what it shows is not told twice until then
                 try:
-                    results.append(self._not_read(ref))
+                    place = SourcePlace.of_object(ref.key)
+                    ingestion.not_read(ref.source_id, ref.name, place)
                 except FlowVerdictError as not_stored:
                     errors.append(not_stored)
             except Exception as error:  # noqa: BLE001 - raised or logged after the other objects
                 errors.append(error)
-        return Readings(results=tuple(results), errors=tuple(errors))
+        return Readings(source_ids=tuple(source_ids), errors=tuple(errors))
 
-    def _not_read(self, ref: ObjectRef) -> IngestResult:
-        return self._service.not_read(ref.source_id, ref.name, SourcePlace.of_object(ref.key))
-
-    def _ingest(self, ref: ObjectRef, deadline: ReadDeadline) -> IngestResult:
+    def _ingest(self, ref: ObjectRef, ingestion: Ingestion, deadline: ReadDeadline) -> None:
         place = SourcePlace.of_object(ref.key)
         with self._service.held_back.unless_read(ref.source_id, ref.name, place.feed_name):
             deadline.check(ref.name)
             read = partial(self._read, ref, deadline)
-            return self._service.ingest(ref.source_id, ref.name, place, read)
+            ingestion.ingest(ref.source_id, ref.name, place, read)
 
     def _read(self, ref: ObjectRef, deadline: ReadDeadline, seed: int) -> SourceRead:
         with self._objects.open(ref) as stream:
@@ -389,11 +218,11 @@ class ClassifyLogEvents:
             return
         origin = Origin(account_id=logs.account_id, region=self._region)
         place = SourcePlace.of_stream(origin, logs.log_group, logs.name)
+        ingestion = self._service.begin()
         with self._service.held_back.unless_read(logs.source_id, logs.name, place.feed_name):
-            result = self._service.ingest(
-                logs.source_id, logs.name, place, partial(self._read, logs, origin)
-            )
-        self._service.signal([result])
+            ingestion.ingest(logs.source_id, logs.name, place, partial(self._read, logs, origin))
+        for error in ingestion.finish().values():
+            raise error
 
     def _read(self, logs: LogBatch, origin: Origin, seed: int) -> SourceRead:
         formats = self._formats.formats(logs.log_group)

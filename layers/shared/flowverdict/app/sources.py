@@ -11,7 +11,7 @@ from flowverdict.lifecycle.feeds import feed_name
 from flowverdict.lifecycle.windows import DirtyWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from flowverdict.flowlog.object_key import Origin
     from flowverdict.flowlog.record_counts import RecordCounts
@@ -67,31 +67,36 @@ class IngestResult:
     ----------
     source_id
         Identifies the source.
-    partition
-        The place of the windows.
+    name
+        Its name in errors and logs.
     with_rejects
         The windows that it may have rejected flows or lost records of.
-    feed
-        The name of the source's feed.
     windows
         The windows that its records ended in, those without traffic among them.
+    evidence_of
+        The windows that it was found to have evidence of, if it was read now and is to be recorded.
     was_held_back
         Whether it may be held back until its windows are judged.
     """
 
     source_id: str
-    partition: str
+    name: str
+    place: SourcePlace
     counts: RecordCounts
     dirty: frozenset[DirtyWindow]
-    feed: str
     windows: frozenset[int]
     with_rejects: frozenset[int] = frozenset()
+    evidence_of: frozenset[int] | None = None
     was_held_back: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """What the objects of an event held, and why others could not be read."""
+    """The sources that an event names, and why others could not be read."""
 
-    results: tuple[IngestResult, ...] = ()
+    source_ids: tuple[str, ...] = ()
     errors: tuple[Exception, ...] = ()
+
+    def errors_with(self, failed: Mapping[str, Exception]) -> tuple[Exception, ...]:
+        """Return the errors, with those of sources that failed later."""
+        return self.errors + tuple(failed[each] for each in self.source_ids if each in failed)

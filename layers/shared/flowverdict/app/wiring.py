@@ -15,7 +15,8 @@ from botocore.config import Config
 from flowverdict.app.deadlines import BudgetedConfigSource
 from flowverdict.app.evaluate import EvaluateWindows
 from flowverdict.app.flow_log_queue import FlowLogQueue
-from flowverdict.app.ingest import ClassifyLogEvents, ClassifyObjects, IngestService
+from flowverdict.app.ingest import ClassifyLogEvents, ClassifyObjects
+from flowverdict.app.ingestion import IngestService
 from flowverdict.app.message_settings import log_unknown_zone
 from flowverdict.app.observability import Observability
 from flowverdict.app.problem_page import ProblemPage

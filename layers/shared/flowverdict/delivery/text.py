@@ -119,9 +119,9 @@ def facts(notification: Notification, zone: tzinfo = UTC) -> dict[str, str]:
         "When": when(notification, zone),
         "How much": how_much(notification),
     }
-    if notification.local_end is not None:
-        ends = (notification.local_end, notification.remote_end)
-        found["From/to"] = "; ".join(end for end in ends if end is not None)
+    ends = (notification.local_end, notification.remote_end)
+    if known := [end for end in ends if end is not None]:
+        found["From/to"] = "; ".join(known)
     if notification.path is not None:
         path = (
             notification.path

@@ -153,7 +153,8 @@ def _split_at_marks(line: str) -> _Words:
 
 
 def _split_behind_place(line: str) -> _Words:
-    return _split_at_blanks(_PLACE.sub("", line, count=1))
+    place = _PLACE.match(line)  # at the start alone: a search takes minutes for a long word
+    return _split_at_blanks(line if place is None else line[place.end() :])
 
 
 def _reads(record_format: RecordFormat, text: str) -> bool:
@@ -177,7 +178,7 @@ def _names_one(words: Sequence[str]) -> bool:
 
 # Comments, prompts of shells, fences and rules of Markdown and of tables.
 _STRAY = re.compile(
-    r"""\s*(?:[#;%>]|//|```|~~~|--|==|\*\*|<|\$\s|\S*[$%#>]\s+(?:aws|cat|head|zcat|grep|jq)\b
+    r"""\s*(?:[#;%>]|//|```|~~~|--|==|\*\*|<|\$(?:\s|$)|\S*[$%#>]\s+(?:aws|cat|head|zcat|grep|jq)\b
     |\[?[\w.-]+@[\w.-]+|[+|:=\-\s*_]+$|[\]\[{}(),"'\s]+$)""",
     re.VERBOSE,
 )

@@ -52,6 +52,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 _SAMPLE_BYTES: Final = 1 << 16
 _HEADER_BYTES: Final = 1 << 11  # all 72 fields have 1,100
 _BLOCK_BYTES: Final = 1 << 16
+_QUOTES: Final = ('"', "'", "`", "\u2018", "\u201c")
 _OVERLONG: Final = "x" * (MAX_LINE_BYTES + 1)  # counted as a line that is too long
 
 
@@ -101,7 +102,10 @@ class Shape:
         lines = _plain_lines(stream, name, joined=self.wrapping is Wrapping.JOINED)
         if self.wrapping is Wrapping.FRAMED:
             framed = FramedLines(self.formats)
-            return (line if line is _OVERLONG else framed.unframed(line) for line in lines)
+            return (
+                line if line is _OVERLONG else _header_in(line) or framed.unframed(line)
+                for line in lines
+            )
         if self.columns is not None:
             return iter(rows(self.columns, lines, STRAY))
         return lines
@@ -186,6 +190,8 @@ def _shape_of(
             return Shape(wrapping=Wrapping.JSON, formats=formats)
         if header_format(encoded) is not None:
             return Shape(wrapping=Wrapping.TEXT, formats=formats)
+        if (header := _header_in(text)) and (quoted := header_format(header.encode())) is not None:
+            return Shape(wrapping=Wrapping.FRAMED, formats=(quoted,))
         wrapping = _wrapping_of_records(line, framed, formats)
         if wrapping is not None:
             # In S3 the format of records that stand alone is not known.
@@ -199,6 +205,15 @@ def _shape_of(
             if table is None and is_wrong_header(encoded):
                 return None  # the order of the fields is not known, whatever reads the records
     return table
+
+
+def _header_in(line: str) -> str | None:
+    """Return the header in a line of quotes, ``None`` without one."""
+    text = line.strip()
+    if not text.startswith(_QUOTES):
+        return None
+    unquoted = text.strip("".join(_QUOTES) + "\u2019\u201d,; ")
+    return None if header_format(unquoted.encode("utf-8", "replace")) is None else unquoted
 
 
 def _wrapping_of_records(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.network.configuration import NetConfig
     from flowverdict.network.ports import ConfigSource
+    from flowverdict.verdict.aws_ranges import AwsRanges
     from flowverdict.verdict.explanation import Explanation
     from flowverdict.verdict.remediation.offers import OpenOffers
 
@@ -107,20 +108,27 @@ class Batch:
         """Note that the records of a file are missing, since it could not be read."""
         self.flows.losses.add(Loss.NOT_READ, None, origin_of(name), span_of_file(name))
 
-    def explanations(self, configs: ConfigSource | None = None) -> list[Explanation]:
-        """Explain every rejected flow, in the order in which the flows were first seen."""
-        return explain_flows([*self.flows.rejected()], configs)
+    def explanations(
+        self, configs: ConfigSource | None = None, ranges: AwsRanges | None = None
+    ) -> list[Explanation]:
+        """Explain every rejected flow, in the order in which the flows were first seen.
+
+        ``ranges`` is a list of AWS's ranges in place of the one that comes with this version.
+        """
+        return explain_flows([*self.flows.rejected()], configs, ranges=ranges)
 
 
 def explain_flows(
     flows: Sequence[RejectedFlow],
     configs: ConfigSource | None,
     open_offers: OpenOffers | None = None,
+    ranges: AwsRanges | None = None,
 ) -> list[Explanation]:
     """Explain rejected flows, in their order; the rules are read once an account and Region.
 
     No rules are read for the flows of a transit gateway. Fixes are made for all flows together:
-    one for each problem, with rule numbers of its own; ``open_offers`` is what other fixes offer.
+    one for each problem, with rule numbers of its own; ``open_offers`` is what other fixes offer,
+    ``ranges`` a list of AWS's ranges in place of the one that comes with this version.
     """
     by_place: dict[tuple[str | None, str | None], list[RejectedFlow]] = {}
     for flow in flows:
@@ -133,4 +141,5 @@ def explain_flows(
     return explain_together(
         ((flow, read.get((flow.context.account_id, flow.context.region))) for flow in flows),
         open_offers,
+        ranges,
     )

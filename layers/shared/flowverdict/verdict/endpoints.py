@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 class Endpoints:
     """Both ends in words, the path between them, and notes about the path.
 
-    ``local`` is the interface or transit gateway attachment of the record. ``path_id`` is the VPC
+    ``local`` is the interface or transit gateway attachment of the record, ``None`` where no rules
+    name it. ``path_id`` is the VPC
     endpoint, peering connection or transit gateway. ``names`` are ids with the names that people
     gave them.
     """
 
-    local: str
+    local: str | None
     remote: str
     path: Path
     path_id: str | None

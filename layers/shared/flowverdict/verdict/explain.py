@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.core.availability import NotAvailable
 from flowverdict.network.configuration import NetConfig
+from flowverdict.verdict.aws_ranges import name_far_end
 from flowverdict.verdict.decide import decide
 from flowverdict.verdict.endpoints import describe_endpoints
 from flowverdict.verdict.explanation import Explanation
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from flowverdict.flows.model import RejectedFlow
+    from flowverdict.verdict.aws_ranges import AwsRanges
     from flowverdict.verdict.remediation.offers import OpenOffers
 
 
@@ -40,10 +42,12 @@ def explain_one(flow: RejectedFlow, config: NetConfig | NotAvailable | None) -> 
 def explain_together(
     flows: Iterable[tuple[RejectedFlow, NetConfig | NotAvailable | None]],
     open_offers: OpenOffers | None = None,
+    ranges: AwsRanges | None = None,
 ) -> list[Explanation]:
     """Explain flows, each with its rules, in their order; flows of one problem get one fix.
 
-    ``open_offers`` is what the fixes of other problems offer; see ``plan_fixes``.
+    ``open_offers`` is what the fixes of other problems offer; see ``plan_fixes``. ``ranges`` is a
+    list of AWS's ranges; see ``name_far_end``.
     """
     explained = [(_explained(flow, config), config) for flow, config in flows]
     cases = {
@@ -61,7 +65,7 @@ def explain_together(
     }
     fixes = dict(zip(cases, plan_fixes([*cases.values()], open_offers), strict=True))
     return [
-        replace(one, remediation=fixes[index]) if index in fixes else one
+        name_far_end(replace(one, remediation=fixes[index]) if index in fixes else one, ranges)
         for index, (one, _) in enumerate(explained)
     ]
 

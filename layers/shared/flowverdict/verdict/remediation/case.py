@@ -154,7 +154,7 @@ class Trip:
 _ECHO_REPLIES = {8: 0, 128: 129}  # by the type of the request, ICMP and ICMPv6
 _OUTSIDE = frozenset({Path.INTERNET, Path.AWS_SERVICE, Path.GATEWAY_ENDPOINT, Path.LOAD_BALANCER})
 _WITHOUT_FAR_SIDE = {
-    Path.INTERNET: "far side: none of yours, it is on the internet",
+    Path.INTERNET: "far side: none of yours, its address is public",
     Path.AWS_SERVICE: "far side: none of yours, it is an AWS service",
     Path.GATEWAY_ENDPOINT: "far side: none of yours, it is an AWS service",
 }

@@ -219,7 +219,7 @@ def _restricted_call(case: Case) -> str | None:
         return None
     return (
         f"none offered: outbound traffic is restricted here, and "
-        f"{with_port(str(check.packet.destination), port)} is on the internet: see what the host "
+        f"{with_port(str(check.packet.destination), port)} is a public address: see what the host "
         "runs, and whether it should call there"
     )
 
