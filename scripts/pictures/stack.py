@@ -31,6 +31,7 @@ SHOWN: Final = {
 FLOW_LOGS: Final = "VPC Flow Logs"  # stands for each EC2::FlowLog, and for those of others
 EMAIL: Final = "email"
 SCHEDULE: Final = "every SweepMinutes"
+BUTTONS: Final = "buttons in Slack"
 # Actions of a role that make an arrow from its function to the resource.
 _SENDS: Final = {"sns:Publish", "sqs:SendMessage"}
 _KEEPS: Final = {"s3:PutObject", "s3:GetObject", "dynamodb:PutItem", "dynamodb:Query"}
@@ -94,6 +95,7 @@ def read_stack(template: Mapping[str, Any]) -> Stack:
         FLOW_LOGS: "of the stack, or your own",
         EMAIL: "subscribers",
         SCHEDULE: "EventBridge schedule",
+        BUTTONS: "function URL",
     }
     for name in _functions(resources):
         captions[name] = resources[name]["Properties"].get("Description", shown[name])
@@ -181,7 +183,11 @@ def _arrows(
 def _starts(
     function: str, properties: Mapping[str, Any], shown: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield an arrow from each thing that starts a function."""
+    """Yield an arrow from each thing that starts a function, and to the buttons that it posts."""
+    if "FunctionUrlConfig" in properties:
+        yield BUTTONS, function
+    if "SLACK_BUTTONS" in properties.get("Environment", {}).get("Variables", {}):
+        yield function, BUTTONS
     for event in properties.get("Events", {}).values():
         if event["Type"] == "Schedule":
             yield SCHEDULE, function
