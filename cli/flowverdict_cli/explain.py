@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
@@ -279,8 +280,11 @@ def print_remarks(readings: Sequence[Reading], notes: Sequence[str] = ()) -> Non
 
 def show(explanations: Sequence[Explanation]) -> None:
     """Print the table, and below it the fixes in unfolded lines, to be copied."""
-    if sys.stdout.isatty():
-        console_for_stdout().print(table(explanations))
+    console = console_for_stdout()
+    if sys.stdout.isatty() and console.width < _TABLE_WIDTH:
+        sys.stdout.writelines(blocks(explanations, console.width))
+    elif sys.stdout.isatty():
+        console.print(table(explanations))
     else:
         sys.stdout.writelines(lines(explanations))
     for remediation, solved in _fixes(explanations).items():
@@ -346,24 +350,46 @@ def _fix_lines(remediation: Remediation, solved: Sequence[Explanation]) -> Itera
         yield f"    {command}\n"
 
 
-_COLUMNS = ("time (UTC)", "rejected", "flow", "by", "sure", "because")
+_COLUMNS = ("time (UTC)", "rejected", "flow", "interface", "account", "by", "sure", "because")
+_TABLE_WIDTH = 180  # columns in which the reasons of a table are not narrower than its ids
 
 
 def table(explanations: Sequence[Explanation]) -> Table:
     """Return the verdicts as a table, one flow a row, folded to the terminal's width."""
     shown = plain_table(*_COLUMNS)
     for explanation in explanations:
-        time, rejected, flow, by, sure, why = _row(explanation)
+        time, rejected, flow, interface, account, by, sure, why = _row(explanation)
         confidence = explanation.verdict.confidence
         shown.add_row(
             time,
             rejected,
             Text(flow),
+            Text(interface),
+            Text(account),
             Text(by, style=_style(explanation.verdict.kind)),
             Text(sure, style="" if confidence is Confidence.CERTAIN else "dim"),
             Text(why, style="dim"),
         )
     return shown
+
+
+def blocks(explanations: Sequence[Explanation], width: int) -> Iterator[str]:
+    """Yield the rows of the table as a few lines each, for a terminal too narrow for columns."""
+    for explanation in explanations:
+        time, rejected, flow, interface, account, by, sure, why = _row(explanation)
+        place = ", ".join(filter(None, [interface, account and f"account {account}"]))
+        at = f" at {place}" if place else ""
+        yield f"{time}  {flow}\n"
+        for text in (f"{rejected}{at}: {by}, {sure}", why):
+            folded = fill(
+                text,
+                width,
+                initial_indent="  ",
+                subsequent_indent="  ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            yield f"{folded}\n"
 
 
 def lines(explanations: Sequence[Explanation]) -> list[str]:
@@ -383,6 +409,8 @@ def _row(explanation: Explanation) -> tuple[str, ...]:
         "" if start is None else f"{epoch_to_datetime(start):%Y-%m-%d %H:%M:%S}",
         what_was_rejected(flow.direction, verdict.leg).lower(),
         connection(flow),
+        one_line(flow.interface_id or flow.attachment_id or ""),
+        one_line(flow.context.account_id or ""),
         caption(verdict.kind),
         verdict.confidence,
         one_line(because(explanation)),

@@ -46,6 +46,7 @@ pre { font: 12px/1.5 "DejaVu Sans Mono", monospace; background: var(--code); pad
 a { color: var(--link); text-decoration: none }
 i { display: inline-block; width: 13px; height: 13px; border-radius: 50% }
 code { font: 12px "DejaVu Sans Mono", monospace }
+.bar { border-left: 4px solid; border-radius: 4px; padding: 2px 0 1px 12px; margin-bottom: 4px }
 .fold { position: absolute; left: 0; right: 0; border-top: 2px dashed #e01e5a }
 .mail { font: 13px/1.5 "DejaVu Sans Mono", monospace; white-space: pre-wrap;
   overflow-wrap: anywhere }
@@ -84,11 +85,20 @@ def slack_block(block: dict[str, Any]) -> str:
             raise ValueError(f"a block of type {other} has no picture")
 
 
+def slack_message(message: dict[str, Any]) -> str:
+    """Return HTML of a message: blocks, then attachments, each behind its bar."""
+    bars = (
+        f"<div class=bar style='border-color:{attachment['color']}'>"
+        f"{''.join(map(slack_block, attachment['blocks']))}</div>"
+        for attachment in message["attachments"]
+    )
+    return "".join([*map(slack_block, message["blocks"]), *bars])
+
+
 def slack(name: str, width: int, *, dark: bool, fold: bool) -> str:
     """Return a page with a golden message; ``fold`` draws where a telephone's screen ends."""
-    blocks = json.loads((GOLDEN / f"slack-{name}.json").read_text())["blocks"]
+    message = slack_message(json.loads((GOLDEN / f"slack-{name}.json").read_text()))
     lines = "".join(f"<div class=fold style='top:{PHONE_SCREEN * n}px'></div>" for n in (1, 2))
-    message = "".join(map(slack_block, blocks))
     return (
         f"<div class='screen{' dark' if dark else ''}' style='width:{width}px'>"
         "<div class=from>flowverdict <span class=app>APP</span> <span>12:08</span></div>"

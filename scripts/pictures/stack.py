@@ -31,8 +31,7 @@ SHOWN: Final = {
 FLOW_LOGS: Final = "VPC Flow Logs"  # stands for each EC2::FlowLog, and for those of others
 EMAIL: Final = "email"
 SCHEDULE: Final = "every SweepMinutes"
-BUTTONS: Final = "buttons in Slack"  # what calls a function's URL
-POSTS_BUTTONS: Final = "NotifySlackFunction"
+BUTTONS: Final = "buttons in Slack"
 # Actions of a role that make an arrow from its function to the resource.
 _SENDS: Final = {"sns:Publish", "sqs:SendMessage"}
 _KEEPS: Final = {"s3:PutObject", "s3:GetObject", "dynamodb:PutItem", "dynamodb:Query"}
@@ -96,7 +95,7 @@ def read_stack(template: Mapping[str, Any]) -> Stack:
         FLOW_LOGS: "of the stack, or your own",
         EMAIL: "subscribers",
         SCHEDULE: "EventBridge schedule",
-        BUTTONS: "function URL, requests signed",
+        BUTTONS: "function URL",
     }
     for name in _functions(resources):
         captions[name] = resources[name]["Properties"].get("Description", shown[name])
@@ -184,10 +183,11 @@ def _arrows(
 def _starts(
     function: str, properties: Mapping[str, Any], shown: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield an arrow from each thing that starts a function, and to the buttons that do."""
+    """Yield an arrow from each thing that starts a function, and to the buttons that it posts."""
     if "FunctionUrlConfig" in properties:
-        yield POSTS_BUTTONS, BUTTONS
         yield BUTTONS, function
+    if "SLACK_BUTTONS" in properties.get("Environment", {}).get("Variables", {}):
+        yield function, BUTTONS
     for event in properties.get("Events", {}).values():
         if event["Type"] == "Schedule":
             yield SCHEDULE, function
@@ -298,7 +298,7 @@ def _above(
 
 def _box(name: str, x: float, y: float, stack: Stack) -> Box:
     caption = stack.captions[name]
-    if name in {FLOW_LOGS, EMAIL, SCHEDULE, BUTTONS}:
+    if name in {FLOW_LOGS, EMAIL, SCHEDULE}:
         kind = "outside"
     elif name.endswith("Function"):
         kind = "work"

@@ -141,6 +141,7 @@ class Office:
 
 @pytest.fixture
 def office(aws: LocalAws) -> Iterator[Office]:
+    aws.keep_warm = True
     with time_machine.travel(at(12), tick=False) as clock:
         yield Office(aws, Company.found(), clock)
 
@@ -310,6 +311,7 @@ def test_evidence_that_cannot_be_read_lets_an_alert_wait_and_is_counted(
     office: Office, monkeypatch: pytest.MonkeyPatch, *, for_ever: bool
 ) -> None:
     monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
+    office.aws.keep_warm = False  # the environment changes
     office.deliver(*blocked(office, [APP]))
     office.wait(10, logs=True)
     office.deliver(accepted(office, APP))

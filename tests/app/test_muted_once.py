@@ -75,12 +75,14 @@ def test_five_files_of_one_window_with_a_muted_flow_each_count_five(aws: LocalAw
     assert aws.alerts() == []
 
 
+@pytest.mark.slow
 def test_five_files_in_one_batch_count_five(aws: LocalAws) -> None:
     put_policy(POLICY)
     delivery = deliver(aws, *(put(aws, number) for number in range(5)))
     assert (delivery.counts["flows_muted"], logged(delivery)) == (5, [("expected[0]", 5)])
 
 
+@pytest.mark.slow
 def test_flows_that_another_entry_mutes_after_an_edit_are_not_counted_again(aws: LocalAws) -> None:
     put_policy(POLICY)
     deliver(aws, put(aws, 0), put(aws, 1))

@@ -10,6 +10,7 @@ import pytest
 
 from flowverdict.lifecycle.manager import AlertManager
 from tests.helpers.events import failed, notification, put_scenario, queue_event
+from tests.helpers.one_fast import one_fast
 from tests.helpers.sam_template import read_template
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ TIMEOUTS = "600 900 300"
 
 
 # The second is a minute below the longest time-out, since the invocation itself takes some seconds.
-@pytest.mark.parametrize("seconds", [301, 840, 901])
+@pytest.mark.parametrize("seconds", one_fast([301, 840, 901], 901))
 def test_an_alert_is_sent_once_when_judging_takes_over_300_seconds(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:

@@ -55,6 +55,7 @@ def test_an_object_of_a_transit_gateway_reaches_the_subscriber(aws: LocalAws, ve
     assert "\nWhy\n  - Packets dropped by a transit gateway: " in email.body
 
 
+@pytest.mark.slow
 def test_a_parquet_file_says_what_the_text_file_says(aws: LocalAws) -> None:
     text = file_of([line(packets_lost_no_route=5), line(dstaddr="10.2.0.9")])
     deliver(aws, gzip.compress(text))
@@ -65,6 +66,7 @@ def test_a_parquet_file_says_what_the_text_file_says(aws: LocalAws) -> None:
     assert from_text["packets"] == 5
 
 
+@pytest.mark.slow
 def test_a_parquet_file_alone_is_read(aws: LocalAws) -> None:
     deliver(aws, parquet_of((SCENARIOS / "transit-gateway-blackhole-route.log").read_bytes()))
 

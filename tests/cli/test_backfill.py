@@ -97,6 +97,7 @@ def test_skipped_objects_are_counted(stage: Stage) -> None:
     assert len(stage.sent()) == 6
 
 
+@pytest.mark.slow
 def test_hostile_keys_arrive_as_they_are(stage: Stage) -> None:
     keys = sorted(
         f"{FOLDER}{name}"

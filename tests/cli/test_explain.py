@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flowverdict_cli import explain
 from flowverdict_cli.options import EXIT_USAGE
 from tests.helpers import shop
 from tests.helpers.command import HEADER, PING, PONG, RDP, SSH, SUMMARY, write
@@ -52,7 +53,19 @@ def test_explain_shows_a_row_for_each_flow_if_asked(run: Runner, tmp_path: Path)
     assert outcome.code == 0
     assert "TCP 172.31.9.69:49761 -> 172.31.9.12:3389" in outcome.out
     assert "2014-12-14 04:06:50" in outcome.out
+    header, row, *_ = outcome.out.splitlines()
+    assert header.split()[4:6] == ["interface", "account"]
+    assert "  eni-1235b8ca123456789  123456789010  " in row
     assert outcome.err == SUMMARY
+
+
+def test_flows_are_readable_on_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    read = explain.read_files([str(write(tmp_path / "flow.log", HEADER, SSH, RDP))])
+    first, place, *why = "".join(explain.blocks(read.batch.explanations(), 80)).splitlines()
+    assert first == "2014-12-14 04:06:50  TCP 172.31.9.69:49761 -> 172.31.9.12:3389"
+    assert place.startswith("  request at eni-1235b8ca123456789, account 123456789010: ")
+    assert 1 < len(why) < 8
+    assert all(line.startswith("  ") and len(line) <= 80 for line in why)
 
 
 def test_explain_gives_one_object_a_line_for_each_rejected_flow(

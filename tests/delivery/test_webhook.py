@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flowverdict.core.errors import DeliveryError, WebhookRefusedError
-from flowverdict.delivery import webhook as transport
+from flowverdict.delivery import json_post as transport
 from flowverdict.delivery.channels import CHANNELS, load_channel
 from flowverdict.delivery.webhook import Webhook, is_webhook_address
 from tests.helpers.notification_samples import records_lost

@@ -6,12 +6,13 @@ ministack refuses templates with resource types that it does not know. The types
 templates like this project's, and no other resource depends on what they do. So this process
 accepts them and stores their properties as files, which tests read.
 The process also corrects ministack where ministack refuses what AWS allows, restricts it to its
-one port, and speeds up one schedule so that a test can wait for it.
+one port, speeds up one schedule so that a test can wait for it, and unpacks layers once.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import importlib
 import inspect
 import json
@@ -19,11 +20,14 @@ import os
 import select
 import signal
 import sys
+import tempfile
 import termios
 import threading
 import time
+import zipfile
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import yaml
@@ -274,6 +278,35 @@ def _hurry_one_rate(events: Any) -> None:  # noqa: ANN401 - as above
     events._SCHEDULER_TICK_INTERVAL = 1  # noqa: SLF001 - no public way
 
 
+class _UnpackedOnce(zipfile.ZipFile):
+    """A zip of a function or layer, which each worker gets as links to one unpacked copy."""
+
+    folder: Path
+    _lock = threading.Lock()
+
+    def extractall(self, path: Any = None, *_: Any, **__: Any) -> None:  # noqa: ANN401 - zipfile's
+        content = hashlib.sha256(Path(str(self.filename)).read_bytes())
+        unpacked = self.folder / content.hexdigest()
+        with self._lock:
+            if not unpacked.is_dir():
+                part = unpacked.with_suffix(".part")
+                super().extractall(part, super().namelist())
+                part.rename(unpacked)
+        for entry in unpacked.iterdir():
+            (Path(path) / entry.name).symlink_to(entry)
+
+    def namelist(self) -> list[str]:
+        """Return no name: ministack resolves each path of all these files before it unpacks."""
+        return []
+
+
+def _unpack_once(workers: Any) -> None:  # noqa: ANN401 - as above
+    # ministack unpacks all layers for each worker that it starts, which takes seconds of a core and
+    # hundreds of megabytes of the disk.
+    _UnpackedOnce.folder = Path(tempfile.mkdtemp(prefix="unpacked-"))
+    workers.zipfile = SimpleNamespace(**vars(zipfile) | {"ZipFile": _UnpackedOnce})
+
+
 class _EveryLine:
     """What a worker of ministack lacks: no line that a function has logged is lost.
 
@@ -421,6 +454,7 @@ def _run() -> None:
     _resolve_in_conditions(importlib.import_module("ministack.services.cloudformation.engine"))
     _hurry_one_rate(importlib.import_module("ministack.services.eventbridge"))
     _let_workers_be_killed(importlib.import_module("ministack.core.lambda_runtime"))
+    _unpack_once(importlib.import_module("ministack.core.lambda_runtime"))
     _say_which_failed(importlib.import_module("ministack.services.lambda_svc"))
     _keep_decisions(
         importlib.import_module("ministack.core.iam_evaluator"), Path(os.environ["DECISIONS_FILE"])

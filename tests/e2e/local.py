@@ -36,6 +36,7 @@ from tests.e2e.samples import (
 from tests.e2e.stack import Stack, build
 from tests.e2e.subscribers import put_log_events, put_object, subscribe
 from tests.e2e.webhook import ACCEPTED, webhook
+from tests.helpers.slack_blocks import blocks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -135,7 +136,7 @@ def _take_document(stack: Stack, text: str) -> str:
 
 def slack_lines(message: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a Block Kit message as Slack shows them, without colours and columns."""
-    for block in message["blocks"]:
+    for block in blocks_of(message):
         match block["type"]:
             case "header":
                 yield block["text"]["text"]

@@ -29,6 +29,7 @@ from tests.e2e.subscribers import (
     wait_until,
 )
 from tests.e2e.webhook import ACCEPTED, webhook
+from tests.helpers.slack_api import CHANNEL, TOKEN
 from tests.helpers.slack_requests import SIGNING_SECRET
 
 if TYPE_CHECKING:
@@ -188,6 +189,11 @@ VARIANTS: Final[Sequence[Mapping[str, str]]] = (
         "SubnetIds": "subnet-01234567",
         "SecurityGroupIds": "sg-01234567",
     },
+    {
+        "SlackWebhookParameter": "",
+        "SlackTokenSecretArn": "{slack_token}",
+        "SlackChannel": CHANNEL,
+    },
 )
 
 
@@ -212,6 +218,7 @@ def trial(built: Build) -> Iterator[Trial]:
         ):
             place.client("ssm").put_parameter(Name=parameter, Value=text, Type="SecureString")
             place.client("secretsmanager").create_secret(Name=secret, SecretString=text)
+        place.client("secretsmanager").create_secret(Name="slack_token", SecretString=TOKEN)
         stack = Stack(build=built, place=place, name="permissions")
         deploy_variant(stack, VARIANTS[0])
         member = make_network(_member_account(place))
@@ -265,7 +272,7 @@ def deploy_variant(stack: Stack, variant: Mapping[str, str]) -> None:
     secretsmanager = stack.place.client("secretsmanager")
     secrets = {
         name: secretsmanager.describe_secret(SecretId=name)["ARN"]
-        for name in ("slack_secret", "signing_secret", "teams_secret")
+        for name in ("slack_secret", "slack_token", "signing_secret", "teams_secret")
     }
     of_all = {
         "FlowLogGroupName": LOG_GROUP,

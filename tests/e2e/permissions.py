@@ -25,7 +25,8 @@ from tests.e2e.permission_trial import LOG_GROUP, MUTED_PORT, VARIANTS, Trial, d
 from tests.e2e.policies import Call, Role, policy_statements, roles, start_anew
 from tests.e2e.samples import key, notification, scheduled
 from tests.e2e.stack import build
-from tests.e2e.subscribers import forget
+from tests.e2e.subscribers import forget, post_to
+from tests.helpers.slack_api import slack_api
 from tests.helpers.slack_requests import pressed, signed
 
 if TYPE_CHECKING:
@@ -121,7 +122,16 @@ def _try_sweep_alerts(trial: Trial) -> list[str]:
 
 
 def _try_notify_slack(trial: Trial) -> list[str]:
-    return _try_notify(trial, "NotifySlackFunction", "Slack", trial.slack)
+    with slack_api() as (slack, address):
+        if not post_to(trial.stack, address):
+            return _try_notify(trial, "NotifySlackFunction", "Slack", trial.slack)
+        outcome = trial.invoke("NotifySlackFunction", _sns_event(trial))
+        return outcome.missed(
+            {
+                "the alert is posted with the token": len(slack.firsts) == 1,
+                "its thread is remembered": "thread not as it should be" not in outcome.log,
+            }
+        )
 
 
 def _try_notify_teams(trial: Trial) -> list[str]:
@@ -129,19 +139,20 @@ def _try_notify_teams(trial: Trial) -> list[str]:
 
 
 def _try_notify(trial: Trial, function: str, title: str, hook: Webhook) -> list[str]:
-    notification = _first_alert(trial)
+    event = _sns_event(trial)
     hook.forget()
+    outcome = trial.invoke(function, event)
+    return outcome.missed({f"the alert is posted to {title}": len(hook.requests) == 1})
+
+
+def _sns_event(trial: Trial) -> dict[str, Any]:
     sns = {
         "Type": "Notification",
         "MessageId": "1",
         "TopicArn": trial.stack.outputs["AlertTopicArn"],
-        "Message": notification,
+        "Message": _first_alert(trial),
     }
-    outcome = trial.invoke(
-        function,
-        {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": sns}]},
-    )
-    return outcome.missed({f"the alert is posted to {title}": len(hook.requests) == 1})
+    return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": sns}]}
 
 
 def _try_slack_actions(trial: Trial) -> list[str]:

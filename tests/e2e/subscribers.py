@@ -282,6 +282,21 @@ def sweep(stack: Stack, seconds_from_now: float) -> None:
     assert "FunctionError" not in answer, answer["Payload"].read()
 
 
+def post_to(stack: Stack, api: str) -> bool:
+    """Let the function that posts to Slack with a token do so at an address of this machine.
+
+    Return whether the function has a token.
+    """
+    client, name = stack.place.client("lambda"), stack.physical_id("NotifySlackFunction")
+    variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    if not variables.get("SLACK_TOKEN"):
+        return False
+    client.update_function_configuration(
+        FunctionName=name, Environment={"Variables": variables | {"SLACK_API": api}}
+    )
+    return True
+
+
 def posted(stack: Stack) -> int:
     """Count the messages that Slack accepted."""
     return sum(

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from slack_sdk.models.blocks import Block, HeaderBlock
 
+from flowverdict.alerts.codec import notification_from_json
+from flowverdict.alerts.model import Status
+from flowverdict.delivery.sns import attributes
 from tests.e2e.samples import A_DAY, key, scenario, shop_delivery
 from tests.e2e.subscribers import (
     Queue,
@@ -19,9 +23,13 @@ from tests.e2e.subscribers import (
     wait_until,
 )
 from tests.e2e.webhook import Answer
+from tests.helpers.slack_api import CHANNEL, TOKEN, slack_api
+from tests.helpers.slack_blocks import blocks_of
 from tests.helpers.webhook_server import SECRET_PATH
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from tests.e2e.conftest import Inboxes
     from tests.e2e.stack import Stack
     from tests.e2e.webhook import Webhook
@@ -37,9 +45,10 @@ def headers(slack: Webhook) -> list[str]:
     for request in slack.requests:
         assert request.path == SECRET_PATH
         message: dict[str, Any] = json.loads(request.body)
-        blocks = Block.parse_all(message["blocks"])
+        shown = blocks_of(message)
+        blocks = Block.parse_all(shown)
         # to_dict validates lengths and counts.
-        assert [block.to_dict() for block in blocks] == message["blocks"]
+        assert [block.to_dict() for block in blocks] == shown
         assert message["text"]
         (header,) = [block for block in blocks if isinstance(block, HeaderBlock)]
         assert header.text is not None
@@ -105,6 +114,63 @@ def test_a_removed_webhook_leaves_the_message_in_a_queue_and_its_address_in_no_l
     secret = SECRET_PATH.rpartition("/")[2]
     assert not [line for line in log if secret in line]
     assert secret not in letter
+
+
+@contextmanager
+def token(stack: Stack, variables: Mapping[str, str]) -> Iterator[None]:
+    """Give the function that posts to Slack a token in place of its webhook, until the block ends.
+
+    A deployment with a token would take minutes and differ from this in its parameters alone.
+    """
+    client, name = stack.place.client("lambda"), stack.physical_id("NotifySlackFunction")
+    before = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    client.update_function_configuration(
+        FunctionName=name, Environment={"Variables": {**before, **variables}}
+    )
+    try:
+        yield
+    finally:
+        client.update_function_configuration(FunctionName=name, Environment={"Variables": before})
+
+
+def test_firing_reminder_and_end_are_one_thread_and_the_first_message_says_how_it_stands(
+    stack: Stack, inboxes: Inboxes
+) -> None:
+    secret = stack.place.client("secretsmanager").create_secret(
+        Name="slack-token", SecretString=TOKEN
+    )
+    with slack_api() as (api, address):
+        variables = {
+            "SLACK_TOKEN": f"secretsmanager:{secret['ARN']}",
+            "SLACK_CHANNEL": CHANNEL,
+            "SLACK_API": address,
+        }
+        with token(stack, variables):
+            put_object(stack, key(stack.place, "thread"), scenario("outbound-response"))
+            (fired,) = inboxes.alerts.take(1)
+            wait_until(lambda: len(api.messages) == 1 or None, "the first message", _SLOW)
+            reminder = notification_from_json(fired).with_status(Status.REMINDER, "It goes on.")
+            for _ in range(2):  # SNS may deliver a message twice
+                stack.place.client("sns").publish(
+                    TopicArn=stack.outputs["AlertTopicArn"],
+                    Message=reminder.to_json(),
+                    MessageAttributes=attributes(reminder),
+                )
+            wait_until(lambda: len(api.messages) == 2 or None, "the reminder", _SLOW)
+            sweep(stack, A_DAY)
+            wait_until(lambda: len(api.messages) == 3 or None, "the end", _SLOW)
+            time.sleep(_SETTLED)
+
+    (first,) = api.firsts
+    reminded, ended = api.replies(first)
+    severity = reminder.severity.upper()
+    assert reminded.text.startswith(f"STILL {severity}: ")
+    assert reminded.is_in_channel
+    assert ended.text.startswith("UNKNOWN: ")
+    assert not ended.is_in_channel
+    assert first.text == ended.text
+    assert first.updates == 2
+    assert failed(stack).rest() == []
 
 
 def failed(stack: Stack) -> Queue:

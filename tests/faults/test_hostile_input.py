@@ -343,6 +343,7 @@ KEYS = {
 }
 
 
+@pytest.mark.slow
 def test_objects_are_found_under_their_hostile_keys(aws: LocalAws) -> None:
     for key in KEYS.values():
         aws.put_object(ObjectRef(bucket=BUCKET, key=key), HEADER + ACCEPT + REJECT)

@@ -18,7 +18,7 @@ from tests.helpers.alert_samples import NOW
 from tests.helpers.firehose_objects import envelope, members
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 MEMBER = "210987654321"
 
@@ -28,7 +28,7 @@ class Delivery:
     """An event delivered to a function at a time (Unix seconds); ``received`` counts deliveries.
 
     The function that evaluates gets what the queue of signals hands out then. ``seconds`` is the
-    time that the function has.
+    time that the function has, ``variables`` those that it has beside the world's.
     """
 
     function: str
@@ -36,6 +36,7 @@ class Delivery:
     at: int
     received: int = 1
     seconds: int = 900
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

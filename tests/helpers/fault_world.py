@@ -20,14 +20,14 @@ import time_machine
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
 
-from flowverdict.alerts.model import Alert
+from flowverdict.alerts.model import Alert, Status
 from flowverdict.app import wiring
 from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.network.ec2 import Ec2Config
 from flowverdict_cli.local_aws import EVALUATE, REGION, Invocation, LocalAws, local_aws
 from flowverdict_cli.sample_world import make_sample_world
 from tests.helpers.alert_samples import ALERT, NOW
-from tests.helpers.events import BUCKET, notification, queue_message
+from tests.helpers.events import BUCKET, notification, queue_message, sns_event
 from tests.helpers.fault_records import (
     Delivery,
     Episode,
@@ -75,12 +75,13 @@ PRESS = "slack_actions"
 OUT_OF_TIME = "classify_s3, out of time"
 FIREHOSE = "classify_s3, objects of Firehose"
 ACCEPTED = "sweep_alerts, accepted traffic"
+THREADS = "notify_slack, threads"
 READERS = (OBJECTS, LOG_EVENTS)
 # A button that silences writes two items, and one that acknowledges writes one.
 SILENCED = "slack_actions, a silence"
 EPISODES = (
     *(OBJECTS, LOG_EVENTS, EVALUATE, SWEEP, SLACK, TEAMS),
-    *(OUT_OF_TIME, FIREHOSE, ACCEPTED, PRESS, SILENCED),
+    *(OUT_OF_TIME, FIREHOSE, ACCEPTED, PRESS, SILENCED, THREADS),
 )
 
 
@@ -119,6 +120,7 @@ class World:
         ):
             boto3.client("secretsmanager").create_secret(Name=name, SecretString=address)
             boto3.client("ssm").put_parameter(Name=f"/{name}", Value=address, Type="SecureString")
+        boto3.client("secretsmanager").create_secret(Name="slack/token", SecretString="xoxb-1-2-x")
         self.episodes = self._make_episodes()
 
     # --- episodes ---------------------------------------------------------------------------------
@@ -136,14 +138,7 @@ class World:
             *[vanished_request(port=41_300 + number) for number in range(5)],
         )
         sweep_at = NOW + 170 * MINUTE
-        notice = {
-            "Records": [
-                {
-                    "EventSource": "aws:sns",
-                    "Sns": {"Type": "Notification", "Message": ALERT.to_json()},
-                }
-            ]
-        }
+        notice = sns_event(ALERT.to_json())
         episodes = (
             Episode(
                 name=OBJECTS,
@@ -244,6 +239,19 @@ class World:
         yield Episode(name=PRESS, before=before, first=acknowledge)
         silence = Delivery(function=PRESS, event={"act": "silence-1h"}, at=at + 5 * MINUTE)
         yield Episode(name=SILENCED, first=silence)
+        yield self._thread(at + 10 * MINUTE)
+
+    def _thread(self, at: int) -> Episode:
+        """Build an episode in which the thread of a problem gets a reply."""
+        token = {"SLACK_TOKEN": "secretsmanager:slack/token", "SLACK_CHANNEL": "#network"}
+        first, second = (
+            Delivery(function=SLACK, event=sns_event(text), at=at + later, variables=token)
+            for later, text in (
+                (0, ALERT.to_json()),
+                (MINUTE, ALERT.with_status(Status.REMINDER, None).to_json()),
+            )
+        )
+        return Episode(name=THREADS, before=(first,), first=second)
 
     def _received(self, name: str, at: int) -> dict[str, Any]:
         """Return the event of a message that really is in the queue, and is being received."""
@@ -340,7 +348,7 @@ class World:
         with time_machine.travel(delivery.at, tick=False):
             return self.aws.invoke(
                 event,
-                self.environment,
+                {**self.environment, **delivery.variables},
                 function=delivery.function,
                 seconds=delivery.seconds,
             )
@@ -410,6 +418,7 @@ class World:
                 event=event,
                 at=delivery.at + wait,
                 received=delivery.received + 1,
+                variables=delivery.variables,
             )
         ]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from slack_sdk.models.blocks import Block
 
@@ -25,6 +25,12 @@ _DATE = re.compile(
 def without_dates(text: str) -> str:
     """Return the text without the renderer's own dates, which each reader sees in their zone."""
     return _DATE.sub("", text)
+
+
+def blocks_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the blocks of a message: those before the bar, and those behind it."""
+    attached = [block for attachment in message["attachments"] for block in attachment["blocks"]]
+    return [*message["blocks"], *attached]
 
 
 def texts(blocks: list[Block]) -> list[str]:

@@ -21,6 +21,8 @@ import botocore.session
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.models import botocore_stubber
 
+from flowverdict.delivery.slack_bot import API
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -66,6 +68,9 @@ class Try:
 
 
 WEBHOOK = Call("chat", "webhook")
+CHANGED = Call("chat", "update")  # a message is replaced: doing it twice changes nothing
+
+_TAKEN = b'{"ok": true, "channel": "C012AB3CD", "ts": "1795349001.000100"}'
 
 type Listener = Callable[[Call, When], None]
 type Interceptor = Callable[[Try], AWSResponse | None]
@@ -192,13 +197,16 @@ class Wire:
         def post(
             _: object, request: urllib.request.Request, *__: object, **___: object
         ) -> addinfourl:
-            self._notify(WEBHOOK, When.BEFORE)
+            call = CHANGED if request.full_url.endswith("/chat.update") else WEBHOOK
+            self._notify(call, When.BEFORE)
             assert isinstance(request.data, bytes)
-            self.post(request.data)
-            self._notify(WEBHOOK, When.AFTER)
+            if call == WEBHOOK:
+                self.post(request.data)
+            self._notify(call, When.AFTER)
             is_slack = "slack" in request.full_url
             status = HTTPStatus.OK if is_slack else HTTPStatus.ACCEPTED
-            return addinfourl(io.BytesIO(b"ok"), Message(), request.full_url, status)
+            body = _TAKEN if request.full_url.startswith(API) else b"ok"
+            return addinfourl(io.BytesIO(body), Message(), request.full_url, status)
 
         patch.setattr(urllib.request.OpenerDirector, "open", post)
 

@@ -39,18 +39,20 @@ if TYPE_CHECKING:
 
     from flowverdict.core.addresses import Address
     from flowverdict.network.configuration import NetConfig
-    from flowverdict.network.model import Interface, Peer
+    from flowverdict.network.model import Interface, NetworkAcl, Peer, SecurityGroup
     from flowverdict.verdict.explanation import Explanation
     from flowverdict.verdict.remediation.model import Change
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A packet at an interface."""
+    """A packet at an interface, and which of its layers a fix changes."""
 
     interface: Interface
     packet: Packet
     direction: FlowDirection
+    acl_changes: bool
+    groups_change: bool
 
     @property
     def peer(self) -> Address:
@@ -72,7 +74,9 @@ def probes(config: NetConfig, after: NetConfig, ports: Iterable[int]) -> Iterato
     interfaces = config.interfaces or ()
     ends = [*OUTSIDERS, *(each.addresses[0] for each in interfaces if each.addresses)]
     for interface in interfaces:
-        if rules_of(config, interface) == rules_of(after, interface):
+        acl_changes = acl_of(config, interface) != acl_of(after, interface)
+        groups_change = groups_of(config, interface) != groups_of(after, interface)
+        if not acl_changes and not groups_change:
             continue
         for own in interface.addresses[:1]:
             for far in ends:
@@ -88,13 +92,15 @@ def probes(config: NetConfig, after: NetConfig, ports: Iterable[int]) -> Iterato
                             source_port=40_001,
                             destination_port=port,
                         )
-                        yield Probe(interface, packet, direction)
+                        yield Probe(interface, packet, direction, acl_changes, groups_change)
 
 
-def rules_of(config: NetConfig, interface: Interface) -> list[object]:
-    """Return the network ACL and the groups that apply to an interface."""
-    acl = config.network_acl_of_subnet(interface.subnet_id or "", interface.vpc_id)
-    return [acl, *map(config.security_group, interface.group_ids or ())]
+def acl_of(config: NetConfig, interface: Interface) -> NetworkAcl | None:
+    return config.network_acl_of_subnet(interface.subnet_id or "", interface.vpc_id)
+
+
+def groups_of(config: NetConfig, interface: Interface) -> list[SecurityGroup | None]:
+    return [config.security_group(group_id) for group_id in interface.group_ids or ()]
 
 
 def fixes_of(explanations: Sequence[Explanation]) -> list[Remediation]:
@@ -125,7 +131,7 @@ def named_by(config: NetConfig, change: Change, probe: Probe) -> bool:
 
 def named_by_entry(config: NetConfig, change: AclChange, probe: Probe) -> bool:
     entry = change.entry
-    acl = config.network_acl_of_subnet(probe.interface.subnet_id or "", probe.interface.vpc_id)
+    acl = acl_of(config, probe.interface)
     return (
         acl is not None
         and acl.network_acl_id == change.network_acl_id
@@ -167,7 +173,10 @@ def check(config: NetConfig, explanations: Sequence[Explanation]) -> None:
     check_numbers(config, changes)
     after = with_all(config, changes)
     for probe in probes(config, after, sorted({*PORTS, *map(first_port, changes)})):
-        check_entries(config, after, changes, probe)
+        if probe.acl_changes:
+            check_entries(config, after, changes, probe)
+        if not probe.groups_change:
+            continue
         if probe.groups(after) is Outcome.ALLOW and probe.groups(config) is not Outcome.ALLOW:
             rules = [change for change in changes if isinstance(change, GroupChange)]
             assert any(named_by(config, change, probe) for change in rules), probe

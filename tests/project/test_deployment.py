@@ -242,6 +242,11 @@ def test_the_dashboard_is_where_its_partition_has_its_console(
         ({"FlowLogResourceId": "vpc-01234567"}, {"NobodyIsTold"}, "recipient "),
         ({"DeliveringAccounts": "123456789012"}, {"NobodyIsTold"}, "recipient "),
         ({"SlackWebhookParameter": "/slack", "FlowLogGroupName": "/flow/logs"}, set(), " "),
+        (
+            {"SlackTokenParameter": "/slack", "SlackChannel": "#x", "FlowLogGroupName": "/logs"},
+            set(),
+            " ",
+        ),
         ({"TeamsWebhookParameter": "/teams", "ExistingBucketName": "central"}, set(), " "),
     ],
 )

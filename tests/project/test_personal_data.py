@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flowverdict.delivery.slack_thread_items import KEPT as THREADS_KEPT
 from flowverdict.lifecycle.dynamodb import KEPT
 from flowverdict.lifecycle.state_machine import Intervals
 from tests.helpers.sam_template import read_template
@@ -47,6 +48,7 @@ def _evidence_days() -> int:
         ("Evidence bucket", f"{_evidence_days()} days"),
         ("Alert table: ended alerts", f"{Intervals().keep // DAY} days after the end"),
         ("Alert table: windows and sources", f"{KEPT // DAY} days"),
+        ("Alert table: Slack threads", f"{THREADS_KEPT // DAY} days after the last message"),
         ("Logs of the functions", f"{STANDARD['LogRetentionDays']} days"),
         (
             "Queue of objects, and its dead-letter queue",

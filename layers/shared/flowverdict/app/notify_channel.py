@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from flowverdict.alerts.model import Notification
-    from flowverdict.delivery.message_settings import MessageSettings
     from flowverdict.delivery.webhook import Channel
 
 
@@ -32,12 +31,21 @@ class NotifyChannel:
 
     A failure fails the event: Lambda tries again twice, then sends the event to the dead-letter
     queue.
+
+    Parameters
+    ----------
+    title
+        The chat tool's name.
+    secret
+        The webhook's address, or the token.
+    post
+        Posts a notification with that secret; returns whether it was posted now, and not before.
     """
 
-    channel: Channel
-    address: StoredSecret
+    title: str
+    secret: StoredSecret
+    post: Callable[[str, Notification], bool]
     observability: Observability
-    settings: MessageSettings
 
     def handle(self, event: dict[str, Any], _seconds: float) -> None:
         """Post every notification of the event.
@@ -53,7 +61,7 @@ class NotifyChannel:
         DeliveryError
             The chat tool did not accept a message.
         SettingsError
-            The secret is not a webhook's address.
+            The secret is not what it should be.
         """
         try:
             messages = [record.sns.message for record in SNSEvent(event).records]
@@ -63,23 +71,26 @@ class NotifyChannel:
             self._post(notification_from_json(message))
 
     def _post(self, notification: Notification) -> None:
-        address = self.address.read()
+        secret = self.secret.read()
         try:
-            Webhook(self.channel, address, settings=self.settings).post(notification)
+            is_new = self.post(secret, notification)
         except WebhookRefusedError:
-            # The webhook may have been replaced since its address was read.
-            fresh = self.address.read(afresh=True)
-            if fresh == address:
+            # The secret may have been replaced since it was read.
+            fresh = self.secret.read(afresh=True)
+            if fresh == secret:
                 raise
-            Webhook(self.channel, fresh, settings=self.settings).post(notification)
-        self.observability.note(LogCount.MESSAGES_POSTED)
+            is_new = self.post(fresh, notification)
         about = {
             "fingerprint": notification.fingerprint,
             "kind": notification.kind,
             "status": notification.status,
             "title": notification.title,
         }
-        self.observability.logger.info("posted to %s", self.channel.title, extra=about)
+        if is_new:
+            self.observability.note(LogCount.MESSAGES_POSTED)
+            self.observability.logger.info("posted to %s", self.title, extra=about)
+        else:
+            self.observability.logger.info("posted to %s before", self.title, extra=about)
 
 
 def notify_channel(
@@ -89,7 +100,7 @@ def notify_channel(
     variable: str,
     channel: Channel,
 ) -> Callable[[dict[str, Any], Any], Any]:
-    """Build a function that posts to a channel.
+    """Build a function that posts to a channel by a webhook.
 
     Parameters
     ----------
@@ -107,10 +118,15 @@ def notify_channel(
     observability = Observability(service)
     settings = message_settings(environment)
     log_unknown_zone(settings, observability.logger)
+
+    def post(address: str, notification: Notification) -> bool:
+        Webhook(channel, address, settings=settings).post(notification)
+        return True
+
     notify = NotifyChannel(
-        channel=channel,
-        address=StoredSecret(reference),
+        title=channel.title,
+        secret=StoredSecret(reference),
+        post=post,
         observability=observability,
-        settings=settings,
     )
     return observability.wrap(notify.handle)

@@ -1,21 +1,99 @@
-"""Build the function ``notify_slack``: notifications of the alert topic to a channel of Slack."""
+"""Build the function ``notify_slack``: notifications of the alert topic to a channel of Slack.
+
+With a bot token the messages about a problem are a thread; with a webhook each stands by itself.
+"""
 
 from __future__ import annotations
 
+import re
+import time
 from typing import TYPE_CHECKING, Any
 
-from flowverdict.app.notify_channel import notify_channel
+import boto3
+from botocore.config import Config
+
+from flowverdict.app.message_settings import log_unknown_zone, message_settings
+from flowverdict.app.notify_channel import NotifyChannel, notify_channel
+from flowverdict.app.observability import Observability
+from flowverdict.app.webhook_address import SecretReference, StoredSecret
+from flowverdict.core.errors import SettingsError
+from flowverdict.delivery.slack_bot import API, SlackBot, is_api_address, is_bot_token
+from flowverdict.delivery.slack_thread_items import DynamoDbThreads
+from flowverdict.delivery.slack_threads import SlackThreads
 from flowverdict.delivery.slack_webhook import CHANNEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from flowverdict.alerts.model import Notification
+
+_SERVICE = "notify_slack"
+CHANNEL_FORM = re.compile(r"[CG][A-Z0-9]{2,30}|#[a-z0-9_-]{1,80}")
+_TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+# Three tries of at most 3 + 5 s: three calls of the table leave Slack its time.
+_CLIENT_CONFIG = Config(
+    connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}
+)
+
 
 def notify_slack(environment: Mapping[str, str]) -> Callable[[dict[str, Any], Any], Any]:
-    """Build the function; raises ``SettingsError`` if ``SLACK_WEBHOOK`` is not a reference."""
-    return notify_channel(
-        environment,
-        service="notify_slack",
-        variable="SLACK_WEBHOOK",
-        channel=CHANNEL,
+    """Build the function.
+
+    Raises
+    ------
+    SettingsError
+        Neither ``SLACK_TOKEN`` nor ``SLACK_WEBHOOK`` is a reference, or what belongs to the token
+        is missing or wrong.
+    """
+    if environment.get("SLACK_TOKEN"):
+        return _notify_threads(environment)
+    return notify_channel(environment, service=_SERVICE, variable="SLACK_WEBHOOK", channel=CHANNEL)
+
+
+def _notify_threads(environment: Mapping[str, str]) -> Callable[[dict[str, Any], Any], Any]:
+    reference = SecretReference.from_environment(environment, "SLACK_TOKEN")
+    channel = _matching(environment, "SLACK_CHANNEL", CHANNEL_FORM, "a channel's id or #name")
+    table = _matching(environment, "ALERT_TABLE", _TABLE, "a DynamoDB table's name")
+    api = environment.get("SLACK_API") or API
+    if not is_api_address(api):
+        raise SettingsError("SLACK_API: a Slack token is sent to Slack alone")
+    observability = Observability(_SERVICE)
+    settings = message_settings(environment)
+    log_unknown_zone(settings, observability.logger)
+
+    def degraded(reason: str) -> None:
+        observability.logger.warning("thread not as it should be", extra={"reason": reason})
+
+    threads = SlackThreads(
+        store=DynamoDbThreads(
+            boto3.client("dynamodb", config=_CLIENT_CONFIG), table, clock=time.time
+        ),
+        channel=channel,
+        clock=time.time,
+        on_degraded=degraded,
+        settings=settings,
     )
+
+    def post(token: str, notification: Notification) -> bool:
+        return threads.post(SlackBot(token, api=api), notification)
+
+    notify = NotifyChannel(
+        title=CHANNEL.title,
+        secret=StoredSecret(
+            reference,
+            is_right=is_bot_token,
+            what="a bot token (xoxb-...) that does not expire",
+        ),
+        post=post,
+        observability=observability,
+    )
+    return observability.wrap(notify.handle)
+
+
+def _matching(
+    environment: Mapping[str, str], name: str, pattern: re.Pattern[str], what: str
+) -> str:
+    text = environment.get(name, "")
+    if not pattern.fullmatch(text):
+        raise SettingsError(f"{name}: is not {what}")
+    return text

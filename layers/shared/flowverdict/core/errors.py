@@ -10,7 +10,9 @@ FlowVerdictError
 |   |-- ObjectBusyError      S3 did not deliver the object this time
 |   `-- ObjectGoneError      the object does not exist (any more)
 |-- DeliveryError            an alert could not be published
-|   `-- WebhookRefusedError  the webhook's address is not valid any more; a newer address may be
+|   |-- WebhookRefusedError  the address or token is not valid any more; a newer one may be
+|   |-- MessageGoneError     the message that is to be changed or answered does not exist any more
+|   `-- MessageFixedError    the message that is to be changed stays as it is
 |-- NotificationError        a text is not an alert or notice, or has another version
 |-- EvidenceError            stored evidence could not be read or written
 |-- PostponedError           what a source shows is judged later, with the rules
@@ -118,7 +120,15 @@ class DeliveryError(FlowVerdictError):
 
 
 class WebhookRefusedError(DeliveryError):
-    """A webhook does not accept messages at this address (any more)."""
+    """A webhook or API does not accept messages at this address, or with this token (any more)."""
+
+
+class MessageGoneError(DeliveryError):
+    """A chat tool does not have the message (any more) that is to be changed or answered."""
+
+
+class MessageFixedError(DeliveryError):
+    """A chat tool does not let a message be changed (any more)."""
 
 
 class NotificationError(FlowVerdictError):

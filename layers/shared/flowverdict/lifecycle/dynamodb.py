@@ -3,10 +3,11 @@
 The prefix of an item's key ``pk`` says what the item is: ``alert#``, ``shadow#`` (an inhibition),
 ``budget#`` (a rate limit), ``window#``, ``alerts#`` (the fingerprints of a window), ``part#`` (a
 contribution), ``source#``, ``feed#``, ``offers#`` (what fixes of open alerts offer), ``request#``
-(of a chat tool, done once). The item ``silences`` holds those of people on call. An open alert has
-``due`` and ``due_at``, by which the index ``due`` finds it for the sweep. An alert that has ended
-has another ``due``, a feed too, and a source that is held back has that of its feed. ``expires_at``
-lets DynamoDB delete an item. Nothing relies on the deletion, which may take days
+(of a chat tool, done once), ``slack#`` (a thread, which ``delivery.slack_thread_items`` alone reads
+and writes). The item ``silences`` holds those of people on call. An open alert has ``due`` and
+``due_at``, by which the index ``due`` finds it for the sweep. An alert that has ended has another
+``due``, a feed too, and a source that is held back has that of its feed. ``expires_at`` lets
+DynamoDB delete an item. Nothing relies on the deletion, which may take days
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): each item has times of
 its own that say whether it still counts.
 

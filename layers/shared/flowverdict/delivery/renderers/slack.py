@@ -10,6 +10,14 @@ message. Slack also refuses messages whose blocks together are too long (``msg_b
 which was seen near 13,200 characters (https://github.com/slackapi/bolt-js/issues/2509); the limit
 here is 12,000 characters of JSON.
 
+Only attachments have a colored bar (https://docs.slack.dev/legacy/legacy-messaging/
+legacy-secondary-message-attachments). The header stands before them as a block, because with blocks
+the ``text`` is for notifications alone. An attachment has a color and blocks and nothing else:
+Slack refuses blocks beside the older keys (https://github.com/slackapi/bolt-js/issues/717), and
+more than 20 blocks in one attachment (https://github.com/slackapi/bolt-python/issues/914). Clients
+fold long attachments (https://github.com/nathanheffley/laravel-slack-blocks/issues/15), so each has
+few blocks, and the fix stands in the first.
+
 Notifications hold text that anyone in the account may write, such as tags. In ``mrkdwn`` that text
 is escaped (https://docs.slack.dev/messaging/formatting-message-text#escaping) and not parsed for
 mentions (``verbatim``). Commands to copy are preformatted rich text, in which Slack parses nothing
@@ -19,6 +27,8 @@ mentions (``verbatim``). Commands to copy are preformatted rich text, in which S
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from itertools import batched
 from typing import TYPE_CHECKING
 
 from slack_sdk.models.blocks import (
@@ -33,6 +43,7 @@ from slack_sdk.models.blocks import (
     SectionBlock,
 )
 
+from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import Alert, Kind, Severity
 from flowverdict.core.formatting import counted
 from flowverdict.core.untrusted import one_line
@@ -76,6 +87,7 @@ MAX_SECTION = SectionBlock.text_max_length
 MAX_BLOCKS = 50
 MAX_CHARACTERS = 12_000
 MAX_FALLBACK = 300  # characters; a phone's notification shows fewer
+MAX_ATTACHED = 5  # blocks in an attachment
 
 # Parts that are never left out must fit together: head, status and the last lines are below 6,000
 # characters of JSON, even if each character needs an escape.
@@ -99,6 +111,29 @@ _MARKS = {
     Severity.INFO: "\N{MEDIUM WHITE CIRCLE}",
 }
 _DIGEST_MARK = "\N{CLIPBOARD}"
+_COLORS = {
+    Severity.CRITICAL: "#d0021b",
+    Severity.HIGH: "#f5841f",
+    Severity.MEDIUM: "#f2c744",
+    Severity.LOW: "#2f80ed",
+    Severity.INFO: "#9aa0a6",
+}
+# Only what is fixed is green. What nobody knows is not as calm as what was quiet.
+_ENDED_COLORS = {
+    Ending.FIXED: "#2eb67d",
+    Ending.QUIET: "#9aa0a6",
+    Ending.UNKNOWN: "#7b4fb5",
+    Ending.CLOSED: "#6b7280",
+    Ending.CORRECTED: "#6b7280",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Updated:
+    """When a message was first posted, and when its text was replaced, in Unix seconds."""
+
+    first_at: int
+    now: int
 
 
 def render(notification: Notification, settings: MessageSettings = DEFAULTS) -> str:
@@ -106,19 +141,51 @@ def render(notification: Notification, settings: MessageSettings = DEFAULTS) -> 
     return json.dumps(message(notification, settings))
 
 
-def message(notification: Notification, settings: MessageSettings = DEFAULTS) -> dict[str, object]:
-    """Return the ``text`` of the phone's notification and the ``blocks`` that the channel shows."""
+def message(
+    notification: Notification,
+    settings: MessageSettings = DEFAULTS,
+    updated: Updated | None = None,
+) -> dict[str, object]:
+    """Return the message; ``updated`` says that the text replaces that of an earlier message."""
+    return _with_bar(notification, blocks(notification, settings, updated))
+
+
+def reply(notification: Notification) -> dict[str, object]:
+    """Return a reply in the thread of a problem: the news, since the first message has the rest."""
+    shown = with_shown_ids(notification)
+    return _with_bar(notification, list(_news(shown)))
+
+
+def color(notification: Notification) -> str:
+    """Return the color of a notification's bar: of its severity, or of how it ended."""
+    if not notification.is_over:
+        return _COLORS[notification.severity]
+    ending = Ending.CORRECTED if notification.is_withdrawn else notification.ending
+    return _ENDED_COLORS[Ending.QUIET if ending is None else ending]
+
+
+def _with_bar(notification: Notification, every: Sequence[Block]) -> dict[str, object]:
+    """Return the header, the other blocks behind a bar, and the ``text`` of the notification."""
     happened = heading(with_shown_ids(notification))
+    head, *rest = (block.to_dict() for block in every)
     return {
         "text": chat_line(f"{mark(notification)}: {happened}", MAX_FALLBACK),
-        "blocks": [block.to_dict() for block in blocks(notification, settings)],
+        "blocks": [head],
+        "attachments": [
+            {"color": color(notification), "blocks": list(some)}
+            for some in batched(rest, MAX_ATTACHED, strict=False)
+        ],
     }
 
 
-def blocks(notification: Notification, settings: MessageSettings = DEFAULTS) -> list[Block]:
+def blocks(
+    notification: Notification,
+    settings: MessageSettings = DEFAULTS,
+    updated: Updated | None = None,
+) -> list[Block]:
     """Return the blocks of any notification, within all limits of the module's docstring.
 
-    The last block names the parts that were left out.
+    The first block is the header. The last block names the parts that were left out.
     """
     notification = with_shown_ids(notification)
     parts = list(
@@ -126,6 +193,8 @@ def blocks(notification: Notification, settings: MessageSettings = DEFAULTS) -> 
         if isinstance(notification, Alert)
         else _notice_parts(notification, settings)
     )
+    if updated is not None:
+        parts.insert(1, Part(elements=[_history(notification, updated)]))
 
     def fits(remaining: Sequence[Part[Block]], left_out: Sequence[str]) -> bool:
         together = _together(remaining, notification, left_out, settings)
@@ -179,8 +248,27 @@ def _head(notification: Notification) -> Iterable[Block]:
         yield _section(chat_line(notification.status_reason, _MAX_STATUS))
 
 
+def _news(notification: Notification) -> Iterable[Block]:
+    """Return what every message has: what happened, since when, or in short what it means."""
+    yield from _head(notification)
+    yield (
+        _since(notification)
+        if isinstance(notification, Alert)
+        else _section(chat_line(notification.summary, _MAX_SUMMARY))
+    )
+
+
+def _history(notification: Notification, updated: Updated) -> Block:
+    """Return when a message was first posted and when the text was replaced, as small print."""
+    now = "Updated"
+    if notification.is_over:
+        now = mark(notification).capitalize()
+    first_at, at = slack_moment(updated.first_at), slack_moment(updated.now)
+    return ContextBlock(elements=[_text(f"First told {first_at} \N{MIDDLE DOT} {now} {at}")])
+
+
 def _alert_parts(alert: Alert, settings: MessageSettings) -> Iterable[Part[Block]]:
-    yield Part(elements=[*_head(alert), _since(alert)])
+    yield Part(elements=list(_news(alert)))
     if not alert.is_over:
         yield Part(name="fix", elements=_fix(alert))
         yield Part(name="next steps", elements=list(_steps(alert)))
@@ -233,7 +321,7 @@ def _details(known: Sequence[tuple[str, str]]) -> list[Block]:
 
 
 def _notice_parts(notice: Notice, settings: MessageSettings) -> Iterable[Part[Block]]:
-    yield Part(elements=[*_head(notice), _section(chat_line(notice.summary, _MAX_SUMMARY))])
+    yield Part(elements=list(_news(notice)))
     if not notice.is_over:
         for section in notice.sections:
             title = shortened(one_line(section.heading), 100)
