@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
@@ -10,8 +11,12 @@ from typing import TYPE_CHECKING
 
 from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.grouping import group
+from flowverdict.alerts.matching import Key
 from flowverdict.alerts.model import Alert, Kind, Notice, Section, Severity, Status
 from flowverdict.alerts.notices import no_flow_logs
+from flowverdict.lifecycle.on_call import Silence, Silences
+from flowverdict.lifecycle.state_machine import AlertState
+from flowverdict.lifecycle.weekly import seen_of, weekly_of
 from flowverdict.network.snapshot import load_snapshot
 from flowverdict.verdict.batch import Batch, FixedConfig
 
@@ -110,6 +115,43 @@ def records_lost() -> Notice:
     )
 
 
+def weekly_summary() -> Notice:
+    """Return the summary of a week with problems of two owners, silences and lost records."""
+    hour = 3_600
+    replies = scenario("rules-outbound-response")
+    request = scenario("rules-inbound-request")
+    unknown = replace(scenario("rules-both-layers"), verdict="undetermined")
+    rows: tuple[tuple[Notification, int, Ending | None], ...] = (
+        (replace(replies, owners=(("team", "shop"),)), 90, None),
+        (replace(request, owners=(("team", "payments"),), records=412), 60, Ending.FIXED),
+        (replace(unknown, owners=(("team", "payments"),), records=38), 50, Ending.QUIET),
+        (records_lost(), 30, None),
+    )
+    seen = [
+        seen_of(
+            AlertState(
+                fingerprint=f"{number:032x}",
+                notification=notification.with_status(Status.FIRING, None, ending)
+                if isinstance(notification, Notice)
+                else replace(notification, opened_at=FOUND_AT - ago * hour, ending=ending),
+                observed_at=FOUND_AT - ago * hour,
+                messages=1,
+                closed_at=None if ending is None else FOUND_AT - (ago - 10 * number) * hour,
+            )
+        )
+        for number, (notification, ago, ending) in enumerate(rows)
+    ]
+    silence = Silence(
+        silence_id="5f1c0a2b",
+        asked={Key.PORT: (443,)},
+        until=FOUND_AT + 48 * hour,
+        reason="a change runs",
+        by="arn:aws:sts::123456789012:assumed-role/on-call/ada",
+        created_at=FOUND_AT - hour,
+    )
+    return weekly_of(seen, Silences(silences=(silence,)), FOUND_AT, is_cut=False)
+
+
 # As ``passing_time.ending_in_words`` has them, and of several alerts on one line.
 ENDINGS = (
     "fixed",
@@ -155,5 +197,6 @@ NOTIFICATIONS: dict[str, Callable[[], Notification]] = {
     "scan": scan,
     "digest": digest,
     "records-lost": records_lost,
+    "weekly-summary": weekly_summary,
     "transit-gateway": lambda: scenario("transit-gateway-no-route"),
 }

@@ -74,6 +74,7 @@ class Kind(StrEnum):
     FLOW_OVERFLOW = "flow-overflow"
     RATE_LIMITED = "rate-limited"
     NO_FLOW_LOGS = "no-flow-logs"
+    WEEKLY_SUMMARY = "weekly-summary"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

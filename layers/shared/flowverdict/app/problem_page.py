@@ -50,7 +50,7 @@ _LEFT_OUT = (
     "neither shown nor counted here."
 )
 # About no problem: they say what others are, or were held back.
-_NO_PROBLEMS = frozenset({Kind.DIGEST, Kind.RATE_LIMITED})
+_NO_PROBLEMS = frozenset({Kind.DIGEST, Kind.RATE_LIMITED, Kind.WEEKLY_SUMMARY})
 
 
 class Problems(NamedTuple):

@@ -14,9 +14,11 @@ from flowverdict.flowlog.line_reader import header_format
 from flowverdict.flowlog.records import RecordFormat
 from flowverdict.lifecycle.rate_limit import HOUR
 from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.weekly import WeeklyTime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import tzinfo
 
 
 _TOPIC_ARN = re.compile(
@@ -100,6 +102,9 @@ class Settings:
         ``None`` if it is not known.
     messages
         The time zone of messages, and where their links lead (``app.message_settings``).
+    weekly
+        ``WEEKLY_SUMMARY``: day and time of the weekly summary in the time zone of messages, as
+        ``MON 07:00``; ``None`` (unset or empty) for none.
     missing
         ``MISSING``: what the stack's parameters leave out, with blanks between the words.
         Subscriptions and flow logs that are made outside the stack may stand in for it.
@@ -126,6 +131,7 @@ class Settings:
     reader_accounts: frozenset[str] = frozenset()
     reader_organization: str | None = None
     messages: MessageSettings = DEFAULTS
+    weekly: WeeklyTime | None = None
     missing: tuple[Missing, ...] = ()
 
     @classmethod
@@ -141,6 +147,7 @@ class Settings:
         topic = _TOPIC_ARN.fullmatch(topic_arn)
         if topic is None:
             raise SettingsError(f"ALERT_TOPIC_ARN: {topic_arn!r} is not an SNS topic's ARN")
+        messages = message_settings(environment)
         return cls(
             alert_topic_arn=topic_arn,
             email_topic_arn=_matching(
@@ -188,7 +195,8 @@ class Settings:
             reader_organization=_matching(
                 environment, "READER_ORGANIZATION", _ORGANIZATION, "the id of an organization"
             ),
-            messages=message_settings(environment),
+            messages=messages,
+            weekly=_weekly(environment.get("WEEKLY_SUMMARY", ""), messages.zone),
             missing=_missing(environment.get("MISSING", "")),
         )
 
@@ -239,6 +247,13 @@ def _longest(environment: Mapping[str, str], name: str, default: int) -> int:
     """Return the largest of several numbers: one template knows the functions' time-outs."""
     words = environment.get(name, "").split()
     return max((_number({name: word}, name, default) for word in words), default=default)
+
+
+def _weekly(text: str, zone: tzinfo) -> WeeklyTime | None:
+    try:
+        return WeeklyTime.parse(text, zone) if text else None
+    except ValueError as error:
+        raise SettingsError(f"WEEKLY_SUMMARY: {error}") from error
 
 
 def _missing(text: str) -> tuple[Missing, ...]:

@@ -237,6 +237,7 @@ def _manager(
         intervals=settings.intervals,
         hourly_limit=settings.messages_per_hour,
         accepted=accepted,
+        weekly=settings.weekly,
     )
 
 

@@ -148,6 +148,8 @@ def _place_and_time(notice: Notice, zone: tzinfo) -> dict[str, str]:
     return found
 
 
+# Notices about many alerts, which nobody has to act on.
+REPORTS = frozenset({Kind.DIGEST, Kind.WEEKLY_SUMMARY})
 # What a reader needs before the fix, and what comes last, small: ids, and words on the words.
 FIRST_FACTS = ("When", "How much", "Severity", "Verdict", "Owner")
 LAST_FACTS = ("From/to", "Path", "Service", "Where", "Names")
@@ -156,8 +158,8 @@ NOTICE_FACTS = ("Severity", "When", "Where")
 
 
 def notice_facts(notice: Notice, zone: tzinfo = UTC) -> list[tuple[str, str]]:
-    """Return the facts of a notice; a digest covers alerts of all severities, so it shows none."""
-    labels = NOTICE_FACTS[1:] if notice.kind is Kind.DIGEST else NOTICE_FACTS
+    """Return the facts of a notice; a report covers alerts of all severities, so it shows none."""
+    labels = NOTICE_FACTS[1:] if notice.kind in REPORTS else NOTICE_FACTS
     return chosen(facts(notice, zone), labels)
 
 
@@ -195,8 +197,8 @@ def reasons(alert: Alert) -> list[str]:
 
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
-# A digest and the limit of an hour are about no problem that could be looked up or silenced.
-_NOT_STORED_BY_NAME = {Kind.DIGEST, Kind.RATE_LIMITED}
+# Reports and the limit of an hour are about no problem that could be looked up or silenced.
+_NOT_STORED_BY_NAME = {*REPORTS, Kind.RATE_LIMITED}
 
 
 def way_back(notification: Notification) -> list[str]:

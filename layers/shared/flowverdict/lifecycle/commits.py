@@ -348,6 +348,12 @@ class CommitBuilder:
             Transition(before=None, after=state) for state in new
         ]
 
+    def once(self, notice: AlertState) -> Computed:
+        """Create a notice, unless it was created before."""
+        if self._store.load([notice.fingerprint]):
+            return Commit(), []
+        return Commit(states=(notice,)), [Transition(before=None, after=notice)]
+
 
 def _calls_anew(transition: Transition) -> bool:
     """Whether a transition calls for a message of an open alert that was not called for before."""

@@ -37,6 +37,7 @@ from flowverdict.lifecycle.transitions import (
     split_for_commits,
     with_inhibited_titles,
 )
+from flowverdict.lifecycle.weekly import WEEK, belongs, seen_of, weekly_fingerprint, weekly_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from flowverdict.lifecycle.commits import Computed
     from flowverdict.lifecycle.on_call import Silences
     from flowverdict.lifecycle.store import AlertPublisher, AlertStore
+    from flowverdict.lifecycle.weekly import Seen, WeeklyTime
     from flowverdict.network.ports import ConfigSource
 
 
@@ -56,6 +58,7 @@ _LONGEST_WAIT = 1.0
 
 _MAX_DUE = 10_000  # alerts of one sweep; the others are due at the next, the longest due first
 _MAX_SILENT = 1_000  # feeds of one sweep
+_SUMMARY_DUE = 86_400  # seconds; a stack that stood still for longer tells of the next week
 _FOREVER = 10**11  # seconds: later than any alert is due
 
 
@@ -68,6 +71,8 @@ class AlertManager:
         Alerts and reminders an hour at most. The end of a notified alert is always sent.
     accepted
         Knows since when traffic is accepted; ``None`` looks for none.
+    weekly
+        When the weekly summary is due; ``None`` makes none.
     wait
         Sleeps for a number of seconds before another try.
     """
@@ -80,11 +85,13 @@ class AlertManager:
         intervals: Intervals,
         hourly_limit: int,
         accepted: AcceptedTraffic | None = None,
+        weekly: WeeklyTime | None = None,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store = store
         self._intervals = intervals
         self._finder = Finder(store, accepted, intervals)
+        self._weekly = weekly
         self._wait = wait
         self._commits = CommitBuilder(store, intervals, hourly_limit)
         self._notifier = Notifier(store, publisher, intervals)
@@ -219,6 +226,8 @@ class AlertManager:
             has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
         for transitions in self._digest(for_digest, silences, configs, now):
             has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
+        for transitions in self._weekly_summary(silences, now):
+            has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
         for hour in (hour_of(now) - HOUR, hour_of(now)):
             transitions = self._apply(partial(self._commits.rate_limited, hour, now), now)
             has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
@@ -276,6 +285,21 @@ class AlertManager:
             reported = {state.fingerprint: state.version if is_new else None for state in part}
             yield self._apply(partial(self._commits.digest, reported, digest, now), now)
             digest = None
+
+    def _weekly_summary(self, silences: Silences, now: int) -> Iterator[list[Transition]]:
+        """Create the summary of the week, once, within a day after its time."""
+        end = now if self._weekly is None else self._weekly.last(now)
+        is_due = self._weekly is not None and now - end < _SUMMARY_DUE
+        if not is_due or self._store.load([weekly_fingerprint(end)]):
+            return
+        due = [*self._store.due(_FOREVER, _MAX_DUE)]
+        over = [*self._store.ended(end - WEEK, _MAX_DUE)]
+        seen: list[Seen] = []
+        for names in batched(dict.fromkeys((*due, *over)), MAX_STATES, strict=False):
+            states = self._store.load(names).values()
+            seen += [seen_of(state) for state in states if belongs(state, end)]
+        notice = weekly_of(seen, silences, end, is_cut=_MAX_DUE in {len(due), len(over)})
+        yield self._apply(partial(self._commits.once, notice_state(notice, now)), now)
 
     def _acknowledged(self) -> list[AlertState]:
         """Return the alerts of which somebody said so, among the first that are due."""

@@ -45,14 +45,15 @@ class Intervals:
         After which the sweep sends a message that is still pending: the longest time that a
         function may run.
     keep
-        For which a closed alert is stored, so that it can be notified as "again".
+        For which a closed alert is stored, so that it can be notified as "again" and is in the
+        weekly summary: a day more than a week.
     """
 
     repeat: int = 4 * HOUR
     resolve: int = HOUR // 2
     digest: int = 24 * HOUR
     outbox: int = 300
-    keep: int = 7 * 24 * HOUR
+    keep: int = 8 * 24 * HOUR
 
     def digest_end(self, now: int) -> int:
         """Return the end of the digest period of ``now``.

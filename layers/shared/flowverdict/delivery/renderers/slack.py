@@ -44,7 +44,7 @@ from slack_sdk.models.blocks import (
 )
 
 from flowverdict.alerts.ending import Ending
-from flowverdict.alerts.model import Alert, Kind, Severity
+from flowverdict.alerts.model import Alert, Severity
 from flowverdict.core.formatting import counted
 from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
@@ -53,6 +53,7 @@ from flowverdict.delivery.record_links import further_links
 from flowverdict.delivery.shown_ids import with_shown_ids
 from flowverdict.delivery.slack_buttons import buttons
 from flowverdict.delivery.text import (
+    REPORTS,
     chat_line,
     chosen,
     confidence_in_words,
@@ -235,12 +236,12 @@ def _head(notification: Notification) -> Iterable[Block]:
     shown = _MARKS[notification.severity]
     if notification.is_over:
         shown = ending_sign(notification)
-    elif notification.kind is Kind.DIGEST:
+    elif notification.kind in REPORTS:
         shown = _DIGEST_MARK
     happened = one_line(heading(notification))
     text = (
         f"{shown} {happened}"
-        if notification.kind is Kind.DIGEST
+        if notification.kind in REPORTS
         else f"{shown} {mark(notification)}: {happened}"
     )
     yield HeaderBlock(text=PlainTextObject(text=shortened(text, MAX_HEADER), emoji=False))
