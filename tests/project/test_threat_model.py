@@ -63,3 +63,10 @@ def test_every_file_that_holds_a_promise_exists() -> None:
 def test_it_is_found() -> None:
     assert "docs/threat-model.md" in (ROOT / "README.md").read_text()
     assert "docs/threat-model.md" in (ROOT / "SECURITY.md").read_text()
+
+
+def test_the_promise_on_errors_of_aws_counts_the_calls_of_the_table() -> None:
+    table = (ROOT / "docs" / "aws-errors.md").read_text()
+    calls = len(re.findall(r"^\| [a-z0-9]+:\w+ \|", table, re.MULTILINE))
+    faults = table.partition("| function, call |")[2].partition("\n")[0].count("|")
+    assert f"{calls} calls, {faults} faults: {calls * faults} cases" in RELIABILITY
