@@ -20,9 +20,9 @@ LOAD = Load(files=3, records=20, interfaces=2, rejected=0.1, alerts=1, at_once=2
 def test_the_calls_of_a_period_are_counted_and_compared_by_file() -> None:
     figures = measure(LOAD, 60, lambda: 0.0)
     assert (figures.begun, figures.done, figures.invocations) == (3, 1, 1)
-    # Of each file two windows; judging reads those of the four periods, the first of which has one.
-    assert figures.calls["PUT"] == 3 * 2
-    assert figures.calls["GET"] == 3 + 3 * (1 + 2 + 2 + 2 + 1)
+    # A bundle of each window; judging reads those of the four periods, the first of which has one.
+    assert figures.calls["PUT"] == 2
+    assert figures.calls["GET"] == 3 + (1 + 2 + 2 + 2 + 1)
     assert figures.calls["LIST"] == 1
     assert figures.calls["evaluations"] == figures.calls["batches of signals"] == 1
     assert figures.calls["signals"] == 2 + 3  # two windows, and how far three feeds were read
@@ -35,7 +35,7 @@ def test_the_calls_of_a_period_are_counted_and_compared_by_file() -> None:
     one, more = replace(figures, cpu=0.03), replace(figures, cpu=0.03, files=6, begun=6)
     last = table([one, more]).splitlines()[-1]
     assert last == (
-        "per file, 6 against 3: 5.7 calls of S3 against 11.3 (0.5 x), "
+        "per file, 6 against 3: 2.3 calls of S3 against 4.7 (0.5 x), "
         "5.0 ms of CPU against 10.0 (0.5 x)"
     )
 

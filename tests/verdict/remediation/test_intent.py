@@ -127,8 +127,8 @@ def test_a_call_whose_server_lets_it_in_lacks_a_rule_by_mistake() -> None:
 def test_no_command_for_a_call_to_an_internet_host_that_groups_restrict(port: int) -> None:
     call = rejected("task", "10.60.1.30", "203.0.113.66", (40_100, port), "egress")
     assert reason_of(call) == (
-        f"none offered: outbound traffic is restricted here, and 203.0.113.66:{port} is on the "
-        "internet: see what the host runs, and whether it should call there"
+        f"none offered: outbound traffic is restricted here, and 203.0.113.66:{port} is a "
+        "public address: see what the host runs, and whether it should call there"
     )
 
 
