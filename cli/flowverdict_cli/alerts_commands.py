@@ -240,7 +240,7 @@ def silence(
     """Hold back the messages of an alert, or of all that match.
 
     The alerts go on and are counted. What still happens when the silence ends is told then, and the
-    end of an alert that was notified is told at once. Planned and lasting silences belong into the
+    end of an alert that was notified is told at once. Planned and lasting silences belong in the
     policy document; a silence here never brings back what that mutes.
 
     \b

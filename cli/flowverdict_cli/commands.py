@@ -119,7 +119,11 @@ def report(
     """  # noqa: D301 - \b is click's mark for lines to leave alone
     from flowverdict_cli import explain, report  # noqa: PLC0415 - --help starts fast
 
-    sys.exit(explain.run(files, options, lambda shown: report.write(path, shown)))
+    def save(shown: explain.Explained) -> None:
+        report.write(path, shown)
+        click.echo(one_line(f"{path}: written, for a browser"), err=True)
+
+    sys.exit(explain.run(files, options, save))
 
 
 @cli.command()
