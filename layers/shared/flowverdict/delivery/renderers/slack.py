@@ -28,8 +28,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from itertools import batched
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slack_sdk.models.blocks import (
     Block,
@@ -78,7 +77,7 @@ from flowverdict.delivery.text import (
 from flowverdict.delivery.times import slack_moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from flowverdict.alerts.model import Link, Notice, Notification
 
@@ -172,11 +171,22 @@ def _with_bar(notification: Notification, every: Sequence[Block]) -> dict[str, o
     return {
         "text": chat_line(f"{mark(notification)}: {happened}", MAX_FALLBACK),
         "blocks": [head],
-        "attachments": [
-            {"color": color(notification), "blocks": list(some)}
-            for some in batched(rest, MAX_ATTACHED, strict=False)
-        ],
+        "attachments": [{"color": color(notification), "blocks": some} for some in _attached(rest)],
     }
+
+
+def _attached(blocks: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the blocks of each attachment; what stands before a command stays with the command."""
+    some: list[dict[str, Any]] = []
+    for block in blocks:
+        if len(some) == MAX_ATTACHED:
+            is_command = block["type"] == "rich_text" != some[-1]["type"]
+            kept = [some.pop()] if is_command else []
+            yield some
+            some = kept
+        some.append(block)
+    if some:
+        yield some
 
 
 def blocks(
