@@ -120,8 +120,17 @@ def test_a_removed_webhook_leaves_the_message_in_a_queue_and_its_address_in_no_l
 def token(stack: Stack, variables: Mapping[str, str]) -> Iterator[None]:
     """Give the function that posts to Slack a token in place of its webhook, until the block ends.
 
-    A deployment with a token would take minutes and differ from this in its parameters alone.
+    ``test_permissions`` deploys a token; here its parameters alone would differ, so the function
+    gets the variables, and its role what the trial there needs.
     """
+    iam, role = stack.place.client("iam"), stack.physical_id("NotifySlackRole")
+    statement = {
+        "Effect": "Allow",
+        "Action": ["secretsmanager:GetSecretValue", "dynamodb:GetItem", "dynamodb:PutItem"],
+        "Resource": "*",
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_role_policy(RoleName=role, PolicyName="token", PolicyDocument=policy)
     client, name = stack.place.client("lambda"), stack.physical_id("NotifySlackFunction")
     before = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     client.update_function_configuration(
@@ -131,6 +140,7 @@ def token(stack: Stack, variables: Mapping[str, str]) -> Iterator[None]:
         yield
     finally:
         client.update_function_configuration(FunctionName=name, Environment={"Variables": before})
+        iam.delete_role_policy(RoleName=role, PolicyName="token")
 
 
 def test_firing_reminder_and_end_are_one_thread_and_the_first_message_says_how_it_stands(

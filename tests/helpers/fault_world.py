@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -440,7 +441,8 @@ class World:
                 outcome.about.add((notification.get("connection", notification["title"]), told))
                 outcome.summaries.setdefault(notification["fingerprint"], notification["summary"])
         outcome.messages.update(
-            ("chat", "card" if b"adaptive" in body else json.loads(body)["text"])
+            # A silence has a random id.
+            ("chat", re.sub(r"unsilence \w+", "unsilence ID", json.loads(body).get("text", "card")))
             for body in self.posted
         )
         return outcome
