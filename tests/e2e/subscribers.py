@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from tests.e2e.emulator import Place
     from tests.e2e.stack import Stack
 
-_WAIT = 60.0  # seconds for what takes 0.1 to 2 s; a cold worker on a busy machine takes 10 and more
+# Seconds for what takes 0.1 to 2 s. A cold worker on a busy machine takes 10 and more, and what
+# failed for a reason that passes comes again after a minute.
+_WAIT = 240.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.e2e.stack import Stack
     from tests.e2e.webhook import Webhook
 
-_SLOW = 40.0  # seconds for several messages: each may start a worker of its own
+_SLOW = 240.0  # seconds for several messages: each may start a worker of its own
 
 
 def headings(teams: Webhook) -> list[str]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tests.e2e.webhook import Webhook
 
 
-_SLOW = 40.0  # seconds for several messages: each may start a worker of its own
+_SLOW = 240.0  # seconds for several messages: each may start a worker of its own
 _SETTLED = 1.0  # seconds in which a surplus message would arrive; a message takes 0.1 s
 
 
