@@ -20,12 +20,12 @@ def test_demo_says_what_was_seen_and_what_to_try_next_on_few_lines(run: Runner) 
     lines = outcome.out.splitlines()
     assert sum(max(1, -(-len(line) // COLUMNS)) for line in lines) < 100
     assert [line.split()[0] for line in lines if line[:1].isupper() and line[9:10] == " "] == [
-        *["CRITICAL", "CRITICAL", "HIGH", "MEDIUM", "MEDIUM", "MEDIUM"],
+        *["CRITICAL", "CRITICAL", "HIGH", "MEDIUM", "MEDIUM", "HIGH"],
         *["QUIET"] * 5,
         "DIGEST",
     ]
     assert outcome.out.count("Fix: aws ec2 ") == 5
-    assert "- 6 messages, 3 of them urgent. 5 have a fix" in outcome.out
+    assert "- 6 messages, 4 of them urgent. 5 have a fix" in outcome.out
     end = lines[lines.index("What to try next") + 1 :]
     assert end[0].startswith("  flowverdict demo --output email ")
     assert all(len(line) <= COLUMNS for line in end)

@@ -441,8 +441,8 @@ class World:
                 outcome.about.add((notification.get("connection", notification["title"]), told))
                 outcome.summaries.setdefault(notification["fingerprint"], notification["summary"])
         outcome.messages.update(
-            # A silence has a random id.
-            ("chat", re.sub(r"unsilence \w+", "unsilence ID", json.loads(body).get("text", "card")))
+            # A silence has a random id, and its end is of the clock.
+            ("chat", re.sub(r"(unsilence|until) \S+", r"\1", json.loads(body).get("text", "card")))
             for body in self.posted
         )
         return outcome

@@ -231,7 +231,7 @@ def test_the_demo_can_be_read_and_its_commands_copied() -> None:
         "[flowverdict HIGH",
         "[flowverdict MEDIUM",
         "[flowverdict MEDIUM",
-        "[flowverdict MEDIUM",
+        "[flowverdict HIGH",
         "[flowverdict LOW",  # the digest
     ]
     assert sum(line.startswith("  [flowverdict QUIET]") for line in lines) == 5
