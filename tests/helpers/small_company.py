@@ -44,6 +44,7 @@ ATTACKER = "192.0.2.99"
 # What the policy mutes: the auditors' scanner, and an exporter whose security group opens at noon.
 AUDITORS, AUDITED_PORTS = "10.0.9.99", range(8_001, 8_015)
 EXPORTER_PORT = 9_100
+OWNER = "payments"  # the team of the database, as a tag of its interface says
 SCANNED_PORTS = [
     21,
     22,
@@ -105,6 +106,10 @@ class Company:
         company._let_in("api", 8443, EVERYWHERE)
         company.let_app_reach_database()
         company._make_shop_acl()
+        company.ec2.create_tags(
+            Resources=[company.places[DATABASE].interface_id],
+            Tags=[{"Key": "team", "Value": OWNER}],
+        )
         return company
 
     def _make_vpc(self, network: str, hosts: dict[str, str]) -> None:
