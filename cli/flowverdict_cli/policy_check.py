@@ -83,13 +83,14 @@ class EntryCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routed:
-    """An alert that is left, and where its text goes: a route of the policy, or ``None``."""
+    """An alert that is left, and where it goes: what a route of the policy names, or ``None``."""
 
     fingerprint: str
     severity: Severity
     title: str
     place: str | None
     topic: str | None
+    slack_channel: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +292,7 @@ def _routed(policy: Policy, alert: Notification) -> Routed:
         title=alert.title,
         place=None if found is None else found[0],
         topic=None if found is None else found[1].topic,
+        slack_channel=None if found is None else found[1].slack_channel,
     )
 
 
@@ -395,11 +397,12 @@ def _table(checked: Check) -> Table:
 
 
 def _routes(routed: Sequence[Routed]) -> Table:
-    shown = plain_table("route", "goes to", "severity", "alert")
+    shown = plain_table("route", "text goes to", "Slack", "severity", "alert")
     for alert in routed:
         shown.add_row(
             alert.place or "none",
             "the email topic" if alert.topic is None else alert.topic.rpartition(":")[2],
+            "the stack's channel" if alert.slack_channel is None else alert.slack_channel,
             alert.severity,
             Text(one_line(alert.title)),
         )

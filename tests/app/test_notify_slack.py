@@ -15,7 +15,16 @@ from flowverdict.core.errors import DeliveryError, SettingsError, WebhookRefused
 from flowverdict_cli.local_aws import load_function
 from tests.helpers.alert_samples import ALERT
 from tests.helpers.events import sns_event
-from tests.helpers.slack_api import CHANNEL, TOKEN, SlackApi, refusal, slack_api
+from tests.helpers.slack_api import (
+    CHANNEL,
+    CHANNEL_ID,
+    OWNERS,
+    OWNERS_ID,
+    TOKEN,
+    SlackApi,
+    refusal,
+    slack_api,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,6 +92,48 @@ def test_a_problem_is_a_thread_and_what_comes_twice_is_posted_once(
         "invocation finished",
     ]
     assert "s3cr3t" not in json.dumps(lines)
+
+
+def test_an_owners_problem_is_a_thread_in_the_owners_channel(
+    slack: SlackApi, handle: Handler
+) -> None:
+    for notification in (ALERT, ALERT, FIXED):
+        handle(sns_event(notification.to_json(), slack_channel=OWNERS))
+    (first,) = slack.firsts
+    assert first.text.startswith("FIXED: ")
+    assert [message.channel_id for message in slack.messages] == [OWNERS_ID] * 2
+    handle(sns_event(ALERT.to_json()))  # the route is gone: the stack's channel has its own thread
+    assert [message.channel_id for message in slack.firsts] == [OWNERS_ID, CHANNEL_ID]
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ("#not-there", "Slack did not take the message (200 channel_not_found): the channel does"),
+        ("U012AB3CD", "not a channel's id or #name"),
+        ("#x\n<!channel>" * 99, "not a channel's id or #name"),
+        ("", "not a channel's id or #name"),
+    ],
+)
+def test_a_channel_that_takes_nothing_costs_nobody_the_message(
+    slack: SlackApi, handle: Handler, capsys: pytest.CaptureFixture[str], asked: str, reason: str
+) -> None:
+    for notification in (ALERT, ALERT, FIXED):
+        handle(sns_event(notification.to_json(), slack_channel=asked))
+    (first,) = slack.firsts
+    assert (first.channel_id, len(slack.replies(first))) == (CHANNEL_ID, 1)
+    logged = [line for line in log_lines(capsys) if line["message"] == "owner's channel not usable"]
+    assert [line["channel"] for line in logged] == [asked[:100]] * 3
+    assert all(line["reason"].startswith(reason) for line in logged)
+
+
+def test_the_app_that_was_removed_from_the_owners_channel_goes_on_in_the_stacks(
+    slack: SlackApi, handle: Handler
+) -> None:
+    handle(sns_event(ALERT.to_json(), slack_channel=OWNERS))
+    del slack.channels[OWNERS]
+    handle(sns_event(FIXED.to_json(), slack_channel=OWNERS))
+    assert [message.channel_id for message in slack.messages] == [OWNERS_ID, CHANNEL_ID]
 
 
 def test_a_token_that_was_replaced_is_read_afresh(slack: SlackApi, handle: Handler) -> None:

@@ -47,7 +47,9 @@ class Company:
         self.topic_arn = made if topic_arn is None else topic_arn
         self.made = made
         routes = [{"match": {"vpc_id": "vpc-none"}, "topic": made}]
-        routes += [{"match": {"region": REGION}, "topic": self.topic_arn}]
+        routes += [
+            {"match": {"region": REGION}, "topic": self.topic_arn, "slack_channel": "#payments"}
+        ]
         document = json.dumps({"version": 1, "routes": routes})
         boto3.client("ssm").put_parameter(Name="/policy", Value=document, Type="String")
         self._number = 0
@@ -137,6 +139,11 @@ def test_a_topic_that_does_not_take_it_costs_nobody_the_message(
 ) -> None:
     company = Company(aws, f"arn:aws:sns:{REGION}:{DEFAULT_ACCOUNT_ID}:deleted")
     read = company.see_it()
+    ((_, _, _, attributes, *_),) = (
+        sns_backends[DEFAULT_ACCOUNT_ID][REGION].topics[aws.topic_arn].sent_notifications
+    )
+    assert attributes is not None
+    assert attributes["slack_channel"] == {"Type": "String", "Value": "#payments"}
     assert len(aws.emails()) == 1
     assert [status for status, _ in told(aws)] == ["firing"]
     logged = [line for line in read.log if line["message"] == "owner's topic not usable"]

@@ -112,7 +112,7 @@ def test_routes_are_tried_on_the_alerts_that_are_left(tmp_path: Path) -> None:
     topic = "arn:aws:sns:eu-west-1:123456789012:database-team"
     routes = [
         {"match": {"owner": "team=payments"}, "topic": f"{topic}-payments"},
-        {"match": {"port": 5432}, "topic": topic},
+        {"match": {"port": 5432}, "topic": topic, "slack_channel": "#database"},
         {"match": {"port": [5432, 443]}, "topic": f"{topic}-later"},
     ]
     path = tmp_path / "policy.json"
@@ -123,14 +123,17 @@ def test_routes_are_tried_on_the_alerts_that_are_left(tmp_path: Path) -> None:
     assert [(one["place"], one["topic"]) for one in routed if "5432" in one["title"]] == [
         ("routes[1]", topic)
     ]
-    assert {one["topic"] for one in routed if "5432" not in one["title"]} == {None}
+    assert {one["slack_channel"] for one in routed if "5432" in one["title"]} == {"#database"}
+    others = [one for one in routed if "5432" not in one["title"]]
+    assert {(one["topic"], one["slack_channel"]) for one in others} == {(None, None)}
     path.write_text(json.dumps({"version": 1, "routes": routes}))
     shown = run("--at", NOW, path, *LOGS).stdout
     assert "2 routes" not in shown
     assert "3 routes, minimum severity" in shown
     table = [re.split(r"  +", line.strip()) for line in shown.split("\n\n")[-1].splitlines()]
-    assert table[0] == ["route", "goes to", "severity", "alert"]
-    assert ["routes[1]", "database-team", "high"] in [row[:3] for row in table]
+    assert table[0] == ["route", "text goes to", "Slack", "severity", "alert"]
+    assert ["routes[1]", "database-team", "#database", "high"] in [row[:4] for row in table]
+    assert ["routes[2]", "database-team-later", "the stack's channel"] in [row[:3] for row in table]
     assert {row[1] for row in table[1:]} >= {"database-team", "database-team-later"}
 
 

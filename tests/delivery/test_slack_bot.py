@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flowverdict.core.errors import (
+    ChannelRefusedError,
     DeliveryError,
     MessageFixedError,
     MessageGoneError,
@@ -126,6 +127,8 @@ def test_an_error_code_has_advice(slack: SlackApi, bot: SlackBot, code: str, adv
         bot.post(CHANNEL, MESSAGE)
     assert "<b>" not in str(raised.value)
     assert len(slack.calls) == 1
+    of_channel = {"channel_not_found", "not_in_channel", "is_archived", "restricted_action"}
+    assert isinstance(raised.value, ChannelRefusedError) is (code in of_channel)
 
 
 @pytest.mark.parametrize(

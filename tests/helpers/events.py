@@ -63,8 +63,8 @@ def queue_event(*bodies: object) -> dict[str, Any]:
     }
 
 
-def sns_event(*messages: str) -> dict[str, Any]:
-    """Build the event by which SNS invokes a function."""
+def sns_event(*messages: str, **attributes: str) -> dict[str, Any]:
+    """Build the event by which SNS invokes a function, with attributes of each message."""
     return {
         "Records": [
             {
@@ -76,7 +76,9 @@ def sns_event(*messages: str) -> dict[str, Any]:
                     "MessageId": "1",
                     "Subject": "x",
                     "Message": message,
-                    "MessageAttributes": {},
+                    "MessageAttributes": {
+                        name: {"Type": "String", "Value": text} for name, text in attributes.items()
+                    },
                 },
             }
             for message in messages

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 TOKEN = "xoxb-1234567890-s3cr3t"  # noqa: S105 - of no real workspace
 CHANNEL = "#network"
 CHANNEL_ID = "C012AB3CD"
+OWNERS, OWNERS_ID = "#payments", "C0PAYMENTS"
 FIRST_TS = 1_795_349_000
 
 
 @dataclass(slots=True, kw_only=True)
 class Message:
-    """A message of the channel: its thread, and the arguments that it was posted with."""
+    """A message of a channel: its thread, and the arguments that it was posted with."""
 
+    channel_id: str
     ts: str
     thread: str | None
     shown: dict[str, Any]
@@ -45,11 +47,14 @@ class Message:
 class SlackApi:
     """Answers as Slack does; ``script`` has the answers to the next calls, by method.
 
-    The channel's name is taken by chat.postMessage alone, as by Slack. ``None`` in a script stands
+    A channel's name is taken by chat.postMessage alone, as by Slack. ``None`` in a script stands
     for the answer that Slack itself gives.
     """
 
     token: str = TOKEN
+    channels: dict[str, str] = field(
+        default_factory=lambda: {CHANNEL: CHANNEL_ID, OWNERS: OWNERS_ID}
+    )
     messages: list[Message] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     script: dict[str, list[Answer | None]] = field(default_factory=dict)
@@ -85,26 +90,31 @@ class SlackApi:
         if authorization != f"Bearer {self.token}":
             return {"ok": False, "error": "invalid_auth"}
         channel = arguments.pop("channel")
-        names = {CHANNEL, CHANNEL_ID} if method == "chat.postMessage" else {CHANNEL_ID}
-        if channel not in names:
+        if method == "chat.postMessage":
+            channel = self.channels.get(channel, channel)
+        if channel not in self.channels.values():
             return {"ok": False, "error": "channel_not_found"}
         if method == "chat.update":
-            return self._update(arguments)
+            return self._update(channel, arguments)
         assert method == "chat.postMessage"
         thread = arguments.pop("thread_ts", None)
-        if thread is not None and not any(thread == message.ts for message in self.firsts):
+        if thread is not None and (channel, thread) not in self._places:
             return {"ok": False, "error": "thread_not_found"}
         ts = f"{FIRST_TS + len(self.calls)}.000100"
-        self.messages.append(Message(ts=ts, thread=thread, shown=arguments))
-        return {"ok": True, "channel": CHANNEL_ID, "ts": ts, "message": arguments}
+        self.messages.append(Message(channel_id=channel, ts=ts, thread=thread, shown=arguments))
+        return {"ok": True, "channel": channel, "ts": ts, "message": arguments}
 
-    def _update(self, arguments: dict[str, Any]) -> dict[str, object]:
+    @property
+    def _places(self) -> set[tuple[str, str]]:
+        return {(message.channel_id, message.ts) for message in self.firsts}
+
+    def _update(self, channel: str, arguments: dict[str, Any]) -> dict[str, object]:
         ts = arguments.pop("ts")
         for message in self.messages:
-            if message.ts == ts:
+            if (message.channel_id, message.ts) == (channel, ts):
                 message.shown |= arguments
                 message.updates += 1
-                return {"ok": True, "channel": CHANNEL_ID, "ts": ts}
+                return {"ok": True, "channel": channel, "ts": ts}
         return {"ok": False, "error": "message_not_found"}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowverdict.app import notify_slack
+from flowverdict.core.untrusted import SLACK_CHANNEL
 from flowverdict.delivery.slack_thread_items import PREFIX
 from tests.helpers.evaluated_template import Evaluated
 from tests.helpers.sam_template import read_template
@@ -41,7 +41,7 @@ def test_a_token_is_no_parameter_and_a_channel_is_an_id_or_a_name(
 def test_the_function_takes_the_channels_that_the_template_takes() -> None:
     pattern = TEMPLATE["Parameters"]["SlackChannel"]["AllowedPattern"]
     assert {part.strip("^$") for part in pattern.split("|")} - {""} == {
-        *notify_slack.CHANNEL_FORM.pattern.split("|")
+        *SLACK_CHANNEL.pattern.split("|")
     }
 
 

@@ -16,10 +16,13 @@ from flowverdict.app.message_settings import log_unknown_zone, message_settings
 from flowverdict.app.observability import LogCount, Observability
 from flowverdict.app.webhook_address import SecretReference, StoredSecret
 from flowverdict.core.errors import EnvelopeError, WebhookRefusedError
+from flowverdict.delivery.message_settings import SLACK_CHANNEL_ATTRIBUTE
 from flowverdict.delivery.webhook import Webhook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from aws_lambda_powertools.utilities.data_classes.sns_event import SNSMessage
 
     from flowverdict.alerts.model import Notification
     from flowverdict.delivery.webhook import Channel
@@ -39,12 +42,13 @@ class NotifyChannel:
     secret
         The webhook's address, or the token.
     post
-        Posts a notification with that secret; returns whether it was posted now, and not before.
+        Posts a notification with that secret, to the channel of Slack that a route of the policy
+        names, if one does; returns whether it was posted now, and not before.
     """
 
     title: str
     secret: StoredSecret
-    post: Callable[[str, Notification], bool]
+    post: Callable[[str, Notification, str | None], bool]
     observability: Observability
 
     def handle(self, event: dict[str, Any], _seconds: float) -> None:
@@ -64,22 +68,24 @@ class NotifyChannel:
             The secret is not what it should be.
         """
         try:
-            messages = [record.sns.message for record in SNSEvent(event).records]
-        except (KeyError, TypeError) as error:
+            messages = [
+                (record.sns.message, _routed_to(record.sns)) for record in SNSEvent(event).records
+            ]
+        except (KeyError, TypeError, AttributeError) as error:
             raise EnvelopeError(f"not an event of SNS: {type(error).__name__} {error}") from error
-        for message in messages:
-            self._post(notification_from_json(message))
+        for message, channel in messages:
+            self._post(notification_from_json(message), channel)
 
-    def _post(self, notification: Notification) -> None:
+    def _post(self, notification: Notification, channel: str | None) -> None:
         secret = self.secret.read()
         try:
-            is_new = self.post(secret, notification)
+            is_new = self.post(secret, notification, channel)
         except WebhookRefusedError:
             # The secret may have been replaced since it was read.
             fresh = self.secret.read(afresh=True)
             if fresh == secret:
                 raise
-            is_new = self.post(fresh, notification)
+            is_new = self.post(fresh, notification, channel)
         about = {
             "fingerprint": notification.fingerprint,
             "kind": notification.kind,
@@ -91,6 +97,13 @@ class NotifyChannel:
             self.observability.logger.info("posted to %s", self.title, extra=about)
         else:
             self.observability.logger.info("posted to %s before", self.title, extra=about)
+
+
+def _routed_to(message: SNSMessage) -> str | None:
+    """Return the channel of Slack in the message's attributes; ``None`` if none is there."""
+    attributes: Any = message.get("MessageAttributes", {})
+    attribute = attributes.get(SLACK_CHANNEL_ATTRIBUTE)
+    return None if attribute is None else str(attribute["Value"])
 
 
 def notify_channel(
@@ -119,7 +132,8 @@ def notify_channel(
     settings = message_settings(environment)
     log_unknown_zone(settings, observability.logger)
 
-    def post(address: str, notification: Notification) -> bool:
+    def post(address: str, notification: Notification, _channel: str | None) -> bool:
+        # A webhook has a channel of its own.
         Webhook(channel, address, settings=settings).post(notification)
         return True
 

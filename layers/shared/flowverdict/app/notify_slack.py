@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -16,7 +17,8 @@ from flowverdict.app.message_settings import log_unknown_zone, message_settings
 from flowverdict.app.notify_channel import NotifyChannel, notify_channel
 from flowverdict.app.observability import Observability
 from flowverdict.app.webhook_address import SecretReference, StoredSecret
-from flowverdict.core.errors import SettingsError
+from flowverdict.core.errors import ChannelRefusedError, SettingsError
+from flowverdict.core.untrusted import SLACK_CHANNEL, is_slack_channel
 from flowverdict.delivery.slack_bot import API, SlackBot, is_api_address, is_bot_token
 from flowverdict.delivery.slack_thread_items import DynamoDbThreads
 from flowverdict.delivery.slack_threads import SlackThreads
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Notification
 
 _SERVICE = "notify_slack"
-CHANNEL_FORM = re.compile(r"[CG][A-Z0-9]{2,30}|#[a-z0-9_-]{1,80}")
+_MAX_SHOWN = 100
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 # Three tries of at most 3 + 5 s: three calls of the table leave Slack its time.
 _CLIENT_CONFIG = Config(
@@ -52,7 +54,7 @@ def notify_slack(environment: Mapping[str, str]) -> Callable[[dict[str, Any], An
 
 def _notify_threads(environment: Mapping[str, str]) -> Callable[[dict[str, Any], Any], Any]:
     reference = SecretReference.from_environment(environment, "SLACK_TOKEN")
-    channel = _matching(environment, "SLACK_CHANNEL", CHANNEL_FORM, "a channel's id or #name")
+    channel = _matching(environment, "SLACK_CHANNEL", SLACK_CHANNEL, "a channel's id or #name")
     table = _matching(environment, "ALERT_TABLE", _TABLE, "a DynamoDB table's name")
     api = environment.get("SLACK_API") or API
     if not is_api_address(api):
@@ -74,8 +76,21 @@ def _notify_threads(environment: Mapping[str, str]) -> Callable[[dict[str, Any],
         settings=settings,
     )
 
-    def post(token: str, notification: Notification) -> bool:
-        return threads.post(SlackBot(token, api=api), notification)
+    def refused(asked: str, reason: str) -> None:
+        """Log that the stack's channel has a message in place of the owner's."""
+        about = {"channel": asked[:_MAX_SHOWN], "reason": reason}
+        observability.logger.error("owner's channel not usable", extra=about)
+
+    def post(token: str, notification: Notification, asked: str | None) -> bool:
+        bot = SlackBot(token, api=api)
+        if asked is not None and not is_slack_channel(asked):
+            refused(asked, "not a channel's id or #name")
+        elif asked is not None and asked != channel:
+            try:
+                return replace(threads, channel=asked).post(bot, notification)
+            except ChannelRefusedError as error:
+                refused(asked, str(error))
+        return threads.post(bot, notification)
 
     notify = NotifyChannel(
         title=CHANNEL.title,

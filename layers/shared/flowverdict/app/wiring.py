@@ -27,7 +27,7 @@ from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import SettingsError
 from flowverdict.core.garbage_collection import collect_rarely
 from flowverdict.delivery.page.stored import StoredPage
-from flowverdict.delivery.sns import SnsTopics, subscriptions_of
+from flowverdict.delivery.sns import NOBODY, Owner, SnsTopics, subscriptions_of
 from flowverdict.flowlog.log_formats import DescribedFormats, FixedFormat
 from flowverdict.flowlog.records import DEFAULT_FORMATS
 from flowverdict.flowlog.s3_objects import S3Objects
@@ -218,9 +218,12 @@ def _manager(
     observability: Observability,
     accepted: AcceptedTraffic | None = None,
 ) -> AlertManager:
-    def owners_topic(notification: Notification) -> str | None:
+    def owner_of(notification: Notification) -> Owner:
         found = None if policies is None else policies.current().policy.route_of(notification)
-        return None if found is None else found[1].topic
+        if found is None:
+            return NOBODY
+        _, route = found
+        return Owner(topic_arn=route.topic, slack_channel=route.slack_channel)
 
     topics = SnsTopics(
         boto3.client("sns", config=_CLIENT_CONFIG),
@@ -228,7 +231,7 @@ def _manager(
         settings.email_topic_arn,
         settings.chat_topic_arn,
         settings.messages,
-        owners_topic=owners_topic,
+        owner_of=owner_of,
         on_refused=observability.route_refused,
     )
     return AlertManager(

@@ -123,6 +123,10 @@ class WebhookRefusedError(DeliveryError):
     """A webhook or API does not accept messages at this address, or with this token (any more)."""
 
 
+class ChannelRefusedError(DeliveryError):
+    """The chat tool takes no messages of this app in this channel; in another one it may."""
+
+
 class MessageGoneError(DeliveryError):
     """A chat tool does not have the message (any more) that is to be changed or answered."""
 

@@ -12,6 +12,8 @@ import re
 _ACCOUNT_ID = re.compile(r"[0-9]{12}")
 # The longest name today, ap-southeast-1, has 14 characters.
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]{1,16}){1,3}-[0-9]{1,2}")
+# The id of a channel, or its name with #. The ids of people and of direct messages begin otherwise.
+SLACK_CHANNEL = re.compile(r"[CG][A-Z0-9]{2,30}|#[a-z0-9_-]{1,80}")
 _RESOURCE_ID = re.compile(r"(?P<kind>[a-z]+(?:-attach)?)-[0-9a-z]{1,40}")
 
 
@@ -32,6 +34,11 @@ def is_resource_id(text: str, kind: str | None = None) -> bool:
     """
     match = _RESOURCE_ID.fullmatch(text)
     return match is not None and kind in {None, match["kind"]}
+
+
+def is_slack_channel(text: str) -> bool:
+    """Whether the text is a channel of Slack's: its id, or its name with ``#``."""
+    return SLACK_CHANNEL.fullmatch(text) is not None
 
 
 # Words in the place of an id: AWS's own for an account, and this program's for an interface.

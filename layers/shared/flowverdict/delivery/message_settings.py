@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import tzinfo
 
+# The attribute of a message of the alert topic that names the owner's channel of Slack.
+SLACK_CHANNEL_ATTRIBUTE = "slack_channel"
 PAGE_KEY = "pages/problems.html"  # of the page of problems, in the bucket of the evidence
 
 

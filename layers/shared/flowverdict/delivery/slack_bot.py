@@ -21,6 +21,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from flowverdict.core.errors import (
+    ChannelRefusedError,
     DeliveryError,
     MessageFixedError,
     MessageGoneError,
@@ -71,13 +72,15 @@ _REFUSED = {
 }
 _ADVICE = {
     "access_denied": "have the app allowed in the workspace",
+    "ekm_access_denied": "the workspace's administrators suspended posting",
+    "missing_scope": "give the app the scope chat:write, and install it again",
+}
+_CHANNEL_ADVICE = {
     "channel_not_found": (
         "the channel does not exist, or is private and the app is not in it: "
         "invite the app, and give the channel by its id"
     ),
-    "ekm_access_denied": "the workspace's administrators suspended posting",
     "is_archived": "the channel is archived: unarchive it, or choose another channel",
-    "missing_scope": "give the app the scope chat:write, and install it again",
     "no_permission": "invite the app into the channel",
     "not_in_channel": "invite the app into the channel: /invite @flowverdict",
     "restricted_action": "the workspace's administrators restrict posting there: have the app "
@@ -176,6 +179,8 @@ class SlackBot:
             The thread does not exist any more.
         WebhookRefusedError
             Slack does not take the token (any more).
+        ChannelRefusedError
+            The channel does not exist, or takes no messages of the app.
         DeliveryError
             Slack could not be reached, is overloaded, or did not take the message; the text says
             what to do.
@@ -222,6 +227,10 @@ class SlackBot:
         shown = f"{answer.status} {code}".strip()
         if code in _REFUSED:
             raise WebhookRefusedError(f"Slack refused the token ({shown}): {_REFUSED[code]}")
+        if code in _CHANNEL_ADVICE:
+            raise ChannelRefusedError(
+                f"Slack did not take the message ({shown}): {_CHANNEL_ADVICE[code]}"
+            )
         raise DeliveryError(f"Slack did not take the message ({shown}): {_advice(answer, code)}")
 
 

@@ -16,7 +16,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from flowverdict.alerts.model import Alert
 from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import DeliveryError
-from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
+from flowverdict.delivery.message_settings import (
+    DEFAULTS,
+    SLACK_CHANNEL_ATTRIBUTE,
+    MessageSettings,
+)
 from flowverdict.delivery.renderers import amazon_q, email
 
 if TYPE_CHECKING:
@@ -76,8 +80,29 @@ def subscriptions_of(client: SNSClient, topic_arn: str) -> Subscriptions:
         raise DeliveryError(f"{topic_arn}: subscriptions not counted: {error}") from error
 
 
-def _no_owner(_: Notification) -> None:
-    """Return no topic."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Where the alerts of an owner go; ``None`` for what stays as it is.
+
+    Parameters
+    ----------
+    topic_arn
+        Gets the text in place of the email topic.
+    slack_channel
+        Has the thread in place of the stack's channel. ``notify_slack`` reads it from the message
+        attribute of the same name.
+    """
+
+    topic_arn: str | None = None
+    slack_channel: str | None = None
+
+
+NOBODY = Owner()
+
+
+def _no_owner(_: Notification) -> Owner:
+    """Return nobody."""
+    return NOBODY
 
 
 def _ignore(topic_arn: str, reason: str) -> None:
@@ -99,10 +124,9 @@ class SnsTopics:
         Receives custom notifications of Amazon Q Developer in chat applications; ``None`` for none.
     settings
         The time zone of the mail, and where its links lead.
-    owners_topic
-        Returns the ARN of the topic that gets the text in place of the email topic; ``None`` for
-        what no owner gets. A topic that does not take the text costs nobody a message: the email
-        topic gets the text then.
+    owner_of
+        Returns where a notification goes. A topic that does not take the text costs nobody a
+        message: the email topic gets the text then.
     on_refused
         Called with an owner's topic and the reason where the topic did not take a text.
     """
@@ -115,14 +139,14 @@ class SnsTopics:
         chat_topic_arn: str | None = None,
         settings: MessageSettings = DEFAULTS,
         *,
-        owners_topic: Callable[[Notification], str | None] = _no_owner,
+        owner_of: Callable[[Notification], Owner] = _no_owner,
         on_refused: Callable[[str, str], None] = _ignore,
     ) -> None:
         self._client = reject_malformed_responses(client)
         self._alert_topic_arn = alert_topic_arn
         self._email_topic_arn = email_topic_arn
         self._chat_topic_arn = chat_topic_arn
-        self._owners_topic = owners_topic
+        self._owner_of = owner_of
         self._on_refused = on_refused
         self._settings = settings
 
@@ -135,33 +159,46 @@ class SnsTopics:
             SNS did not accept a message after the retries of botocore; another topic may have
             accepted it.
         """
-        self._send(self._alert_topic_arn, notification, notification.to_json())
-        if not self._is_sent_to_owner(notification) and self._email_topic_arn is not None:
+        owner = self._owner_of(notification)
+        self._send(self._alert_topic_arn, notification, notification.to_json(), owner.slack_channel)
+        if not self._is_sent_to(owner, notification) and self._email_topic_arn is not None:
             self._send(
                 self._email_topic_arn, notification, email.body(notification, self._settings)
             )
         if self._chat_topic_arn is not None:
             self._send(self._chat_topic_arn, notification, amazon_q.render(notification))
 
-    def _is_sent_to_owner(self, notification: Notification) -> bool:
+    def _is_sent_to(self, owner: Owner, notification: Notification) -> bool:
         """Send the text to the topic of its owner, if it has one; return whether that took it."""
-        topic_arn = self._owners_topic(notification)
-        if topic_arn is None:
+        if owner.topic_arn is None:
             return False
         try:
-            self._send(topic_arn, notification, email.body(notification, self._settings))
+            self._send(owner.topic_arn, notification, email.body(notification, self._settings))
         except DeliveryError as error:
-            self._on_refused(topic_arn, str(error))
+            self._on_refused(owner.topic_arn, str(error))
             return False
         return True
 
-    def _send(self, topic_arn: str, notification: Notification, message: str) -> None:
+    def _send(
+        self,
+        topic_arn: str,
+        notification: Notification,
+        message: str,
+        slack_channel: str | None = None,
+    ) -> None:
+        named = attributes(notification)
+        if slack_channel is not None:
+            channel: MessageAttributeValueTypeDef = {
+                "DataType": "String",
+                "StringValue": slack_channel,
+            }
+            named = {**named, SLACK_CHANNEL_ATTRIBUTE: channel}
         try:
             self._client.publish(
                 TopicArn=topic_arn,
                 Subject=email.subject(notification),
                 Message=message,
-                MessageAttributes=attributes(notification),
+                MessageAttributes=named,
             )
         except (BotoCoreError, ClientError) as error:
             raise DeliveryError(

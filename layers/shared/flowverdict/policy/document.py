@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from flowverdict.core.errors import PolicyError
-from flowverdict.policy.entries import Match
+from flowverdict.policy.entries import Match, Route
 from flowverdict.policy.model import Policy
 from flowverdict.policy.values import MAX_SHOWN, shown
 
@@ -149,6 +149,11 @@ def policy_schema() -> dict[str, object]:
                 # stand there already.
                 for key in ("default", "minLength", "maxLength"):
                     matcher.pop(key)
+        if name == Route.__name__:
+            places = [key for key, place in part["properties"].items() if "default" in place]
+            part["anyOf"] = [{"required": [key]} for key in places]
+            for key in places:
+                part["properties"][key].pop("default")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "policy.schema.json",

@@ -21,6 +21,7 @@ from flowverdict.policy.values import (
     Region,
     SecurityGroupId,
     Severe,
+    SlackChannel,
     SubnetId,
     Time,
     TopicArn,
@@ -204,12 +205,29 @@ class Expected(Strict):
 
 
 class Route(Strict):
-    """Alerts whose text goes to a topic of their owner, in place of the email topic."""
+    """Alerts that go to their owner: to a topic, to a channel of Slack, or to both.
+
+    In Python a place that is not given is ``None``.
+    """
 
     match: Match = Field(description="Which alerts.")
     topic: TopicArn = Field(
-        description="Topic that gets the text; one of the stack's parameter RouteTopicArns."
+        default=None,
+        description="Topic that gets the text in place of the email topic; one of the stack's "
+        "parameter RouteTopicArns.",
     )
+    slack_channel: SlackChannel = Field(
+        default=None,
+        description="Channel of Slack that has the thread in place of the stack's parameter "
+        "SlackChannel: its id, or its name with #. A stack with a webhook posts to the webhook's "
+        "channel alone.",
+    )
+
+    @model_validator(mode="after")
+    def _goes_somewhere(self) -> Route:
+        if self.topic is None and self.slack_channel is None:
+            raise wrong("goes nowhere; give a topic, a slack_channel, or both")
+        return self
 
 
 type Entry = Silence | Expected

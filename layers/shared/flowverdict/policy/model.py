@@ -6,7 +6,7 @@ is an example:
 - ``silences`` mute flows until a time: an announced test, a migration;
 - ``expected`` mutes flows for good: a filter that does what it is for;
 - ``minimum_severity`` drops alerts that are less severe;
-- ``routes`` name the topics of owners, which get the text of their own alerts.
+- ``routes`` name the topics and the channels of Slack of owners, which get their own alerts.
 
 An entry matches a flow if all of its matchers match, and a matcher if any of its values matches.
 The first entry that matches mutes the flow: silences before expected entries, each in the order of
@@ -88,8 +88,9 @@ class Policy(Strict):
 
     routes: Annotated[tuple[Route, ...], Field(strict=False, max_length=MAX_ENTRIES)] = Field(
         default=(),
-        description="Which owner's topic gets the text of an alert. The first entry that matches "
-        "counts; what none matches goes to the email topic.",
+        description="To whom an alert goes. The first entry that matches counts. What no entry "
+        "matches, or the entry does not name, stays as it is: the text goes to the email topic, "
+        "the message in Slack to the stack's channel.",
     )
 
     def route_of(self, notification: Notification) -> tuple[str, Route] | None:

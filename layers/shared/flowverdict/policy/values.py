@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from flowverdict.alerts.matching import Key, parse_value
 from flowverdict.alerts.model import Severity
 from flowverdict.core.errors import PolicyError
+from flowverdict.core.untrusted import SLACK_CHANNEL, is_slack_channel
 from flowverdict.verdict.model import VerdictKind
 
 if TYPE_CHECKING:
@@ -109,6 +110,15 @@ def _to_protocol(value: object) -> int:
 def _to_topic(value: object) -> str:
     if not isinstance(value, str) or not _TOPIC_ARN.fullmatch(value):
         raise wrong(f"{shown(value)} is not the ARN of an SNS topic")
+    return value
+
+
+def _to_slack_channel(value: object) -> str:
+    if not isinstance(value, str) or not is_slack_channel(value):
+        raise wrong(
+            f"{shown(value)} is not a channel of Slack: its id like C012AB3CD, or #name in small "
+            "letters"
+        )
     return value
 
 
@@ -262,10 +272,21 @@ FingerprintText = Annotated[
     ),
 ]
 TopicArn = Annotated[
-    str,
+    str | None,
     PlainValidator(_to_topic),
     WithJsonSchema(
         {"type": "string", "pattern": f"^{_TOPIC_ARN.pattern}$", "description": "ARN of a topic"}
+    ),
+]
+SlackChannel = Annotated[
+    str | None,
+    PlainValidator(_to_slack_channel),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": f"^({SLACK_CHANNEL.pattern})$",
+            "description": "channel of Slack: its id, or its name with #",
+        }
     ),
 ]
 Severe = Annotated[Severity, Field(strict=False)]
