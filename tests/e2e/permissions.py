@@ -27,7 +27,7 @@ from tests.e2e.samples import key, notification, scheduled
 from tests.e2e.stack import build
 from tests.e2e.subscribers import forget, post_to
 from tests.helpers.slack_api import slack_api
-from tests.helpers.slack_requests import pressed, signed
+from tests.helpers.slack_requests import pressed, signed, submitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -158,16 +158,25 @@ def _sns_event(trial: Trial) -> dict[str, Any]:
 def _try_slack_actions(trial: Trial) -> list[str]:
     manager = _open_alerts(trial)
     fingerprint = json.loads(_first_alert(trial))["fingerprint"]
-    body = pressed(f"flowverdict:silence-1h:{fingerprint}", answers_to=None)
-    event = signed(body, int(time.time()))
-    outcome = trial.invoke("SlackActionsFunction", event, manager)
-    again = trial.invoke("SlackActionsFunction", event, forgets=False)
-    return outcome.missed(
+    button = f"flowverdict:silence-1h:{fingerprint}"
+    event = signed(pressed(button, answers_to=None), int(time.time()))
+    with slack_api() as (slack, address):
+        asks = post_to(trial.stack, address, "SlackActionsFunction")
+        outcome = trial.invoke("SlackActionsFunction", event, manager)
+    missed = outcome.missed(
         {
             "a press is done": outcome.payload.get("statusCode") == HTTPStatus.OK,
-            "a press is done once": again.payload.get("statusCode") == HTTPStatus.UNAUTHORIZED,
+            "the reason is asked for with the token": len(slack.views) == int(asks),
         }
     )
+    if asks:
+        event = signed(submitted(button, "a change", private_metadata=""), int(time.time()))
+        outcome = trial.invoke("SlackActionsFunction", event, forgets=False)
+        done = outcome.payload.get("statusCode") == HTTPStatus.OK
+        missed += outcome.missed({"a submitted reason is taken": done})
+    again = trial.invoke("SlackActionsFunction", event, forgets=False)
+    status = again.payload.get("statusCode")
+    return missed + again.missed({"a press is done once": status == HTTPStatus.UNAUTHORIZED})
 
 
 def _mutes(outcome: Outcome) -> bool:

@@ -284,12 +284,12 @@ def sweep(stack: Stack, seconds_from_now: float) -> None:
     assert "FunctionError" not in answer, answer["Payload"].read()
 
 
-def post_to(stack: Stack, api: str) -> bool:
-    """Let the function that posts to Slack with a token do so at an address of this machine.
+def post_to(stack: Stack, api: str, function: str = "NotifySlackFunction") -> bool:
+    """Let a function that has a Slack token use it at an address of this machine.
 
     Return whether the function has a token.
     """
-    client, name = stack.place.client("lambda"), stack.physical_id("NotifySlackFunction")
+    client, name = stack.place.client("lambda"), stack.physical_id(function)
     variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     if not variables.get("SLACK_TOKEN"):
         return False

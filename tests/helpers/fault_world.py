@@ -80,9 +80,10 @@ THREADS = "notify_slack, threads"
 READERS = (OBJECTS, LOG_EVENTS)
 # A button that silences writes two items, and one that acknowledges writes one.
 SILENCED = "slack_actions, a silence"
+ASKED = "slack_actions, a reason is asked for"
 EPISODES = (
     *(OBJECTS, LOG_EVENTS, EVALUATE, SWEEP, SLACK, TEAMS),
-    *(OUT_OF_TIME, FIREHOSE, ACCEPTED, PRESS, SILENCED, THREADS),
+    *(OUT_OF_TIME, FIREHOSE, ACCEPTED, PRESS, SILENCED, ASKED, THREADS),
 )
 
 
@@ -236,10 +237,12 @@ class World:
         event = {"Records": [queue_message("pressed", notification(key_of("pressed")))]}
         before = (Delivery(function=OBJECTS, event=event, at=at),)
         at += 5 * MINUTE
-        acknowledge = Delivery(function=PRESS, event={"act": "ack"}, at=at)
-        yield Episode(name=PRESS, before=before, first=acknowledge)
-        silence = Delivery(function=PRESS, event={"act": "silence-1h"}, at=at + 5 * MINUTE)
-        yield Episode(name=SILENCED, first=silence)
+        press = partial(Delivery, function=PRESS)
+        yield Episode(name=PRESS, before=before, first=press(event={"act": "ack"}, at=at))
+        silence = partial(press, event={"act": "silence-1h"})
+        yield Episode(name=SILENCED, first=silence(at=at + 5 * MINUTE))
+        token = {"SLACK_TOKEN": "secretsmanager:slack/token"}
+        yield Episode(name=ASKED, first=silence(at=at + 8 * MINUTE, variables=token))
         yield self._thread(at + 10 * MINUTE)
 
     def _thread(self, at: int) -> Episode:

@@ -58,6 +58,7 @@ class SlackApi:
     messages: list[Message] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     script: dict[str, list[Answer | None]] = field(default_factory=dict)
+    views: list[dict[str, Any]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -89,6 +90,10 @@ class SlackApi:
     ) -> dict[str, object]:
         if authorization != f"Bearer {self.token}":
             return {"ok": False, "error": "invalid_auth"}
+        if method == "views.open":
+            assert arguments.keys() == {"trigger_id", "view"}
+            self.views.append(arguments["view"])
+            return {"ok": True, "view": {"id": "V0001"} | arguments["view"]}
         channel = arguments.pop("channel")
         if method == "chat.postMessage":
             channel = self.channels.get(channel, channel)
@@ -124,9 +129,9 @@ def refusal(code: str, status: int = HTTPStatus.OK, **headers: str) -> Answer:
 
 
 @contextmanager
-def slack_api() -> Iterator[tuple[SlackApi, str]]:
+def slack_api(api: SlackApi | None = None) -> Iterator[tuple[SlackApi, str]]:
     """Serve the API on a free port of 127.0.0.1; yield its state and its address."""
-    state = SlackApi()
+    state = SlackApi() if api is None else api
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -40,6 +40,28 @@ def pressed(
     return urlencode({"payload": json.dumps(payload | changed)})
 
 
+def submitted(callback_id: object, reason: object, **changed: object) -> str:
+    """Return the body of a request for a submitted modal; ``changed`` replace keys of its view."""
+    view = {
+        "id": "V0001",
+        "type": "modal",
+        "callback_id": callback_id,
+        "private_metadata": ANSWERS_TO,
+        "state": {
+            "values": {"reason": {"text": {"type": "plain_text_input", "value": reason}}},
+        },
+    }
+    payload = {
+        "type": "view_submission",
+        "user": ANA,
+        "api_app_id": "A0001",
+        "trigger_id": "12466734323.1395872398",
+        "view": view | changed,
+        "response_urls": [],
+    }
+    return urlencode({"payload": json.dumps(payload)})
+
+
 def signed(
     body: str, at: int, secret: str = SIGNING_SECRET, **headers: str | None
 ) -> dict[str, Any]:

@@ -68,6 +68,24 @@ def test_slacks_messages_have_buttons_where_something_answers_them() -> None:
         assert ("SlackActionsUrl" in evaluated.outputs) is deployed
 
 
+def test_what_answers_slack_has_the_token_where_the_stack_has_one() -> None:
+    signing = {"SlackSigningParameter": "/signing"}
+    for given, reference, action in (
+        ({"SlackWebhookParameter": "/slack"}, "", None),
+        ({"SlackTokenParameter": "/token", "SlackChannel": "#x"}, "ssm:/token", "ssm:GetParameter"),
+    ):
+        evaluated = Evaluated(TEMPLATE, signing | given)
+        function = evaluated.properties("SlackActionsFunction")
+        assert function["Environment"]["Variables"]["SLACK_TOKEN"] == reference
+        (policy,) = evaluated.properties("SlackActionsRole")["Policies"]
+        found = [
+            each["Action"]
+            for each in policy["PolicyDocument"]["Statement"]
+            if each.get("Sid") == "ReadToken"
+        ]
+        assert found == ([] if action is None else [action])
+
+
 def test_the_public_url_exists_only_where_it_is_asked_for_and_reaches_one_function(
     resources: dict[str, dict[str, Any]],
 ) -> None:
@@ -127,6 +145,7 @@ def test_what_answers_slack_reaches_alerts_silences_and_records_of_requests_alon
         "WriteLogs",
         "ReadSigningSecret",
         "ReadSigningParameter",
+        "ReadToken",
         "UseKey",
         "SendTraces",
     }

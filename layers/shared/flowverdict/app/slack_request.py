@@ -25,6 +25,7 @@ from slack_sdk.signature import SignatureVerifier
 
 from flowverdict.core.errors import EnvelopeError
 from flowverdict.delivery.slack_buttons import takes_answers
+from flowverdict.delivery.slack_modal import reason_in
 from flowverdict.lifecycle.on_call import author_from
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 _MAX_FIELDS = 10
 _MAX_NAME = 80  # as Slack's own limit of a name
 _USER_ID = re.compile(r"[A-Z0-9]{1,32}")
+_TRIGGER_ID = re.compile(r"[A-Za-z0-9.]{1,200}")
 
 
 class RefusedError(Exception):
@@ -62,21 +64,27 @@ class SignedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Press:
-    """A button that was pressed.
+    """A button that was pressed, or the modal of a button that was submitted.
 
     Parameters
     ----------
     action_id
-        The button's.
+        The button's; a modal has its button's.
     by
         The person, as Slack names them, with their id.
     answers_to
         The address that takes the answer; ``None`` if it is not Slack's.
+    trigger_id
+        What a modal can be opened with, once; ``None`` if there is none.
+    submitted
+        What was written into the modal; ``None`` for a pressed button.
     """
 
     action_id: str
     by: str
     answers_to: str | None
+    trigger_id: str | None = None
+    submitted: str | None = None
 
 
 class _Clock:
@@ -151,16 +159,23 @@ def press_of(body: str) -> Press:
     Raises
     ------
     RefusedError
-        The body is not the form of a pressed button.
+        The body is not the form of a pressed button, or of a submitted modal of ours.
     """
     try:
         (payload,) = parse_qs(body, strict_parsing=True, max_num_fields=_MAX_FIELDS)["payload"]
         document = json.loads(payload)
         kind, user = _text(document, "type"), _object(document, "user")
-        if kind != "block_actions":
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "not a pressed button")
-        (action,) = document["actions"]  # Slack sends one for each press
-        action_id = _text(action, "action_id")
+        submitted: str | None = None
+        match kind:
+            case "block_actions":
+                (action,) = document["actions"]  # Slack sends one for each press
+                action_id, address = _text(action, "action_id"), document.get("response_url")
+            case "view_submission":
+                view = _object(document, "view")
+                action_id, address = _text(view, "callback_id"), view.get("private_metadata")
+                submitted = reason_in(view)
+            case _:
+                raise RefusedError(HTTPStatus.BAD_REQUEST, "not a pressed button")
         user_id = _text(user, "id")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RefusedError(HTTPStatus.BAD_REQUEST, "not an interaction of Slack's") from error
@@ -168,11 +183,15 @@ def press_of(body: str) -> Press:
         raise RefusedError(HTTPStatus.BAD_REQUEST, "not an id of a person")
     name = user.get("username") or user.get("name")
     called = name if isinstance(name, str) else ""
-    address = document.get("response_url")
+    trigger_id = document.get("trigger_id")
     return Press(
         action_id=action_id,
         by=author_from(f"{called[:_MAX_NAME]} (Slack {user_id})"),
         answers_to=address if isinstance(address, str) and takes_answers(address) else None,
+        trigger_id=trigger_id
+        if isinstance(trigger_id, str) and _TRIGGER_ID.fullmatch(trigger_id)
+        else None,
+        submitted=submitted,
     )
 
 

@@ -83,6 +83,8 @@ class JsonPost:
         Tries after the first one.
     most_bytes
         Of an answer that are read.
+    answer_seconds
+        For which an answer is read, however slowly it comes.
     """
 
     title: str
@@ -92,6 +94,7 @@ class JsonPost:
     longest_wait: int = LONGEST_WAIT_SECONDS
     max_retries: int = MAX_RETRIES
     most_bytes: int = MAX_ANSWER_BYTES
+    answer_seconds: int = MAX_ANSWER_SECONDS
 
     def send(
         self,
@@ -152,7 +155,7 @@ class JsonPost:
                 )
 
     def _read(self, answer: http.client.HTTPResponse, status: int, headers: Message) -> Answer:
-        until = monotonic() + MAX_ANSWER_SECONDS
+        until = monotonic() + self.answer_seconds
         body = b""
         while (
             len(body) < self.most_bytes

@@ -1,10 +1,11 @@
 """Post and update messages of a Slack channel with a bot token, by Slack's Web API.
 
-See https://docs.slack.dev/reference/methods/chat.postMessage and
-https://docs.slack.dev/reference/methods/chat.update. The token is a secret that needs the scope
-``chat:write`` alone. It is sent to Slack's own address and to no other; tests have theirs on this
-machine. slack-sdk's ``WebClient`` is not used here: it follows a redirect with the token, and reads
-an answer of any length for any time.
+See https://docs.slack.dev/reference/methods/chat.postMessage,
+https://docs.slack.dev/reference/methods/chat.update and
+https://docs.slack.dev/reference/methods/views.open. The token is a secret that needs the scope
+``chat:write`` alone (``views.open`` needs none). It is sent to Slack's own address and to no other;
+tests have theirs on this machine. slack-sdk's ``WebClient`` is not used here: it follows a redirect
+with the token, and reads an answer of any length for any time.
 
 Slack answers ``200`` and ``{"ok": false, "error": CODE}`` where it refuses; ``ratelimited`` comes
 with ``429`` (https://docs.slack.dev/apis/web-api/rate-limits). Slack knows no key by which it would
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -73,6 +74,8 @@ _REFUSED = {
 _ADVICE = {
     "access_denied": "have the app allowed in the workspace",
     "ekm_access_denied": "the workspace's administrators suspended posting",
+    "exchanged_trigger_id": "the press has opened a modal before",
+    "expired_trigger_id": "the press is more than three seconds old",
     "missing_scope": "give the app the scope chat:write, and install it again",
 }
 _CHANNEL_ADVICE = {
@@ -136,6 +139,8 @@ class SlackBot:
         The bot token, secret.
     api
         Where the methods are.
+    is_quick
+        Whether each call is made once, and given up after a second: somebody waits.
 
     Raises
     ------
@@ -143,16 +148,19 @@ class SlackBot:
         The token may not be sent to the address.
     """
 
-    def __init__(self, token: str, *, api: str = API) -> None:
+    def __init__(self, token: str, *, api: str = API, is_quick: bool = False) -> None:
         if not is_api_address(api):
             raise DeliveryError("a Slack token is sent to Slack alone")
         self._api = api
-        self._post = JsonPost(
+        post = JsonPost(
             title="Slack",
             headers={"Authorization": f"Bearer {token}"},
             longest_wait=LONGEST_WAIT_SECONDS,
             most_bytes=MAX_ANSWER_BYTES,
         )
+        if is_quick:
+            post = replace(post, timeout_seconds=1, answer_seconds=1, longest_wait=0, max_retries=0)
+        self._post = post
 
     def post(
         self,
@@ -211,6 +219,18 @@ class SlackBot:
             {"channel": place.channel_id, "ts": place.ts, **message, "parse": "none"},
             gone=_GONE | {"channel_not_found", "is_inactive"},
         )
+
+    def open_view(self, trigger_id: str, view: Mapping[str, object]) -> None:
+        """Open a modal for the person who has just pressed a button.
+
+        Slack takes the press's ``trigger_id`` once, within three seconds.
+
+        Raises
+        ------
+        WebhookRefusedError, DeliveryError
+            As ``post`` raises them.
+        """
+        self._call("views.open", {"trigger_id": trigger_id, "view": view})
 
     def _call(
         self, method: str, arguments: Mapping[str, object], gone: set[str] = _GONE

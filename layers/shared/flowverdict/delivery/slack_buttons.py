@@ -40,7 +40,7 @@ _MAX_TEXT = SectionBlock.text_max_length
 _MAX_LINES = 8_000  # characters; a message of 12,000 was refused (``renderers/slack.py``)
 _MAX_FALLBACK = 300
 # The whole press has three seconds, after which Slack shows a warning beside the button.
-_POST = JsonPost(title="Slack", timeout_seconds=1, longest_wait=0, max_retries=0)
+_POST = JsonPost(title="Slack", timeout_seconds=1, answer_seconds=1, longest_wait=0, max_retries=0)
 
 
 class Act(StrEnum):
@@ -91,12 +91,17 @@ def buttons(notification: Notification) -> list[Block]:
             elements=[
                 ButtonElement(
                     text=PlainTextObject(text=label, emoji=False),
-                    action_id=f"flowverdict:{act}:{notification.fingerprint}",
+                    action_id=action_id_of(Button(act=act, fingerprint=notification.fingerprint)),
                 )
                 for act, label in _LABELS.items()
             ]
         )
     ]
+
+
+def action_id_of(button: Button) -> str:
+    """Return the ``action_id`` of a button."""
+    return f"flowverdict:{button.act}:{button.fingerprint}"
 
 
 def button_of(action_id: str) -> Button | None:
