@@ -48,12 +48,19 @@ i { display: inline-block; width: 13px; height: 13px; border-radius: 50% }
 code { font: 12px "DejaVu Sans Mono", monospace }
 .bar { border-left: 4px solid; border-radius: 4px; padding: 2px 0 1px 12px; margin-bottom: 4px }
 .fold { position: absolute; left: 0; right: 0; border-top: 2px dashed #e01e5a }
+.top { border-bottom: 1px solid var(--edge); margin: 0 -16px 12px; padding: 0 16px 10px;
+  color: var(--quiet) } .top b { color: var(--text); margin-right: 6px }
+.count { color: var(--quiet); font-size: 12.5px; display: flex; align-items: center; gap: 8px }
+.count::after { content: ""; flex: 1; border-top: 1px solid var(--edge) }
+.reply { margin-top: 12px }
 .mail { font: 13px/1.5 "DejaVu Sans Mono", monospace; white-space: pre-wrap;
   overflow-wrap: anywhere }
 .mail h1 { font: 700 17px/1.4 "Noto Sans", "DejaVu Sans", sans-serif }
 """
 # Signs that a machine may have no letters for.
 _SIGNS = {"\N{LARGE RED CIRCLE}": "#d62728"}
+_FROM = "<div class=from>flowverdict <span class=app>APP</span> <span>{}</span></div>"
+_ALSO = "<p class=context>replied to the thread, and sent to the channel</p>"
 _MEASURE = "<script>document.title = document.documentElement.scrollHeight</script>"
 
 
@@ -101,8 +108,22 @@ def slack(name: str, width: int, *, dark: bool, fold: bool) -> str:
     lines = "".join(f"<div class=fold style='top:{PHONE_SCREEN * n}px'></div>" for n in (1, 2))
     return (
         f"<div class='screen{' dark' if dark else ''}' style='width:{width}px'>"
-        "<div class=from>flowverdict <span class=app>APP</span> <span>12:08</span></div>"
-        f"{message}{lines if fold else ''}</div>"
+        f"{_FROM.format('12:08')}{message}{lines if fold else ''}</div>"
+    )
+
+
+def thread(width: int) -> str:
+    """Return a page with the golden thread of a problem, as Slack shows it on a telephone."""
+    first, *replies = json.loads((GOLDEN / "slack-thread.json").read_text())
+    shown = "".join(
+        f"<div class=reply>{_FROM.format(reply['at'])}"
+        f"{_ALSO if reply['is_in_channel'] else ''}{slack_message(reply)}</div>"
+        for reply in replies
+    )
+    return (
+        f"<div class=screen style='width:{width}px'><div class=top><b>Thread</b> #network</div>"
+        f"{_FROM.format(first['at'])}{slack_message(first)}"
+        f"<div class=count>{len(replies)} replies</div>{shown}</div>"
     )
 
 
@@ -182,6 +203,7 @@ def main() -> None:
             # Chromium's narrowest window is 500 points wide.
             message = slack(name, 390, dark=dark, fold=True)
             camera.draw(f"slack-phone{ending}", message, 500)
+        camera.draw("slack-thread", thread(390), 500)
         camera.draw("mail", mail(name, 860), 892, most=860)
         page = camera.folder / "report.html"
         report(page)

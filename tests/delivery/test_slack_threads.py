@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import time_machine
 
 from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import Status
@@ -13,8 +18,8 @@ from flowverdict.core.errors import DeliveryError, StateError
 from flowverdict.delivery.slack_bot import SlackBot
 from flowverdict.delivery.slack_threads import CLAIM_SECONDS, SlackThreads, Thread
 from tests.helpers.alert_samples import ALERT, NOW
-from tests.helpers.notification_samples import digest
-from tests.helpers.slack_api import CHANNEL, TOKEN, SlackApi, refusal, slack_api
+from tests.helpers.notification_samples import FOUND_AT, NOTIFICATIONS, digest
+from tests.helpers.slack_api import CHANNEL, FIRST_TS, TOKEN, SlackApi, refusal, slack_api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "slack-thread.json"
 HOUR = 3_600
 FIRING = replace(ALERT, opened_at=NOW)
 REMINDER = replace(FIRING, status=Status.REMINDER, records=7, flows=7)
@@ -106,7 +112,31 @@ def world(_served: tuple[SlackApi, str], monkeypatch: pytest.MonkeyPatch) -> Wor
         monkeypatch.delenv(variable, raising=False)
     state, address = _served
     state.messages, state.calls, state.script = [], [], {}
+    state.first_ts = FIRST_TS
     return World(slack=state, bot=SlackBot(TOKEN, api=address))
+
+
+def test_a_thread_equals_the_golden_file(world: World) -> None:
+    """``UPDATE_GOLDEN=1`` writes the file, from which the picture of a thread is drawn."""
+    minutes = {"critical": 0, "reminder": 22, "resolved": 34}
+    for name, after in minutes.items():
+        world.now = FOUND_AT + after * 60
+        with time_machine.travel(datetime.fromtimestamp(FOUND_AT, UTC), tick=False):
+            world.slack.first_ts = world.now - len(world.slack.calls) - 1
+            world.post(NOTIFICATIONS[name]())
+    thread = [
+        {
+            "at": f"{datetime.fromtimestamp(float(message.ts), UTC):%H:%M}",
+            "is_reply": message.thread is not None,
+            "is_in_channel": message.is_in_channel,
+            **{key: message.shown[key] for key in ("text", "blocks", "attachments")},
+        }
+        for message in world.slack.messages
+    ]
+    text = json.dumps(thread, indent=2, ensure_ascii=False) + "\n"
+    if os.environ.get("UPDATE_GOLDEN"):
+        GOLDEN.write_text(text)
+    assert GOLDEN.read_text() == text
 
 
 def test_firing_reminder_and_end_are_one_thread_and_the_first_message_says_how_it_stands(

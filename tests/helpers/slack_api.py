@@ -52,6 +52,7 @@ class SlackApi:
     """
 
     token: str = TOKEN
+    first_ts: int = FIRST_TS
     channels: dict[str, str] = field(
         default_factory=lambda: {CHANNEL: CHANNEL_ID, OWNERS: OWNERS_ID}
     )
@@ -105,7 +106,7 @@ class SlackApi:
         thread = arguments.pop("thread_ts", None)
         if thread is not None and (channel, thread) not in self._places:
             return {"ok": False, "error": "thread_not_found"}
-        ts = f"{FIRST_TS + len(self.calls)}.000100"
+        ts = f"{self.first_ts + len(self.calls)}.000100"
         self.messages.append(Message(channel_id=channel, ts=ts, thread=thread, shown=arguments))
         return {"ok": True, "channel": channel, "ts": ts, "message": arguments}
 
