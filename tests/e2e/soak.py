@@ -6,9 +6,10 @@ emulator runs a function is killed (SIGKILL). The queue messages of a killed wor
 their visibility time-out, and its log event is tried again, as on AWS. The truth is the alerts of
 the same records in one undisturbed run in memory (``tests/helpers/memory_stores.py``).
 
-Three settings differ from the deployed ones, since minutes stand for days here. A message comes
+Four settings differ from the deployed ones, since minutes stand for days here. A message comes
 back after ``_VISIBLE_AFTER`` seconds and not after half an hour. It may come back more than three
 times, since a worker is killed every few seconds. The sweep runs every ``_SWEEP_EVERY`` seconds.
+No soak sends as many messages as the limit of an hour.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ _LOOK_EVERY = 2.0
 _DRAIN_SECONDS = 300.0
 # Characters of the emulator's log that are shown if the stack does not finish its work.
 _LOG_END = 10_000
-_CAP = 1_000
+_CAP = 100_000  # messages an hour
 _DEAD_LETTERS: Final = (
     "FlowLogDeadLetterQueue",
     "SignalDeadLetterQueue",
@@ -84,7 +85,6 @@ _DEAD_LETTERS: Final = (
 _PARAMETERS: Final = {
     "FlowLogGroupName": LOG_GROUP,
     "FlowLogFormat": HEADER,
-    "MessagesPerHour": str(_CAP),
     "ResolveMinutes": "1440",
     "RepeatMinutes": "1440",
     "DigestHours": "720",
@@ -151,6 +151,12 @@ def _be_impatient(stack: Stack) -> None:
             "RedrivePolicy": json.dumps(redrive | {"maxReceiveCount": _RECEIVED_AT_MOST}),
         }
         sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+    functions = stack.place.client("lambda")
+    for name in ("EvaluateWindowsFunction", "SweepAlertsFunction"):
+        function = stack.physical_id(name)
+        variables = functions.get_function_configuration(FunctionName=function)["Environment"]
+        variables["Variables"]["MESSAGES_PER_HOUR"] = str(_CAP)
+        functions.update_function_configuration(FunctionName=function, Environment=variables)
 
 
 def _feed(stack: Stack, load: Load, seconds: float, speed: float) -> None:
