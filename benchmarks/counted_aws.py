@@ -14,6 +14,7 @@ import re
 import time
 from bisect import bisect_right, insort
 from collections import Counter
+from itertools import batched
 from threading import Lock, Semaphore, Thread, get_ident
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ _GETS_AT_ONCE = 10
 # AWS's units: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
 _READ_UNIT, _WRITE_UNIT = 4_096, 1_024
 _KEYS_A_PAGE = 1_000
+_ENTRIES_A_PAGE = 10_000  # some 100 bytes each; a page has 1 MB
 _DEDUPLICATED = 300.0  # seconds
 _SECTION = re.compile(r"\b(SET|REMOVE|ADD)\b")
 
@@ -293,6 +295,37 @@ class Table(_Client):
         self._put(item)
         return {"Attributes": item}
 
+    def _pages_of_query(
+        self,
+        *,
+        ExpressionAttributeValues: Mapping[str, Any],  # noqa: N803 - boto3's
+        KeyConditionExpression: str,  # noqa: N803 - as above
+        PaginationConfig: Mapping[str, int],  # noqa: N803
+        ExclusiveStartKey: Mapping[str, Any] | None = None,  # noqa: N803
+        **_: object,
+    ) -> Iterator[dict[str, list[_Item]]]:
+        """Yield what the index has of a key up to a time, those with the earliest ``due_at`` first.
+
+        Of the conditions, it knows the one by which the sweep finds what is due.
+        """
+        if KeyConditionExpression != "#due = :due AND due_at <= :at":
+            raise ValueError(KeyConditionExpression)
+        due, until = ExpressionAttributeValues[":due"], int(ExpressionAttributeValues[":at"]["N"])
+        after = _place(ExclusiveStartKey) if ExclusiveStartKey is not None else (-1, "")
+        found = sorted(
+            place
+            for item in self.items.values()
+            if item.get("due") == due and after < (place := _place(item)) and place[0] <= until
+        )
+        for entries in batched(
+            found[: PaginationConfig["MaxItems"]], _ENTRIES_A_PAGE, strict=False
+        ):
+            self._simulation.call("table read")
+            items = [{"pk": {"S": key}, "due_at": {"N": str(at)}} for at, key in entries]
+            size = sum(_size(item | {"due": due}) for item in items)
+            self._simulation.count("read units", -(-size // (2 * _READ_UNIT)))  # not consistent
+            yield {"Items": items}
+
     def _holds(self, put: Mapping[str, Any]) -> bool:
         condition = put.get("ConditionExpression")
         known = self.items.get(put["Item"]["pk"]["S"], {})
@@ -318,6 +351,10 @@ class Table(_Client):
 
 def _entry(item: _Item) -> tuple[object, object] | None:
     return (item["due"], item["due_at"]) if "due" in item else None
+
+
+def _place(item: Mapping[str, Any]) -> tuple[int, str]:
+    return int(item["due_at"]["N"]), item["pk"]["S"]
 
 
 def _size(item: _Item) -> int:
