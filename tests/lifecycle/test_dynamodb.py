@@ -453,8 +453,8 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
 
     calls.clear()
     manager.sweep(NOW + 90, None)
-    # Nothing is due: queries of the nine keys of alerts and of feeds, and a read of the silences, of
-    # the turn, and of the rate limits of this hour and the hour before.
+    # Nothing is due: queries of the nine keys of alerts and of feeds, and a read of the silences,
+    # of the turn, and of the rate limits of this hour and the hour before.
     assert calls == {"Query": 9 + 1, "BatchGetItem": 4}
 
 
