@@ -13,7 +13,7 @@ import io
 import re
 import time
 from bisect import bisect_right, insort
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from itertools import batched
 from threading import Lock, Semaphore, Thread, get_ident
 from types import SimpleNamespace
@@ -399,7 +399,8 @@ class SignalQueue(_Client):
         self._seen: dict[str, float] = {}
         self._busy: set[str] = set()
         self._number = 0
-        self._waiting: list[tuple[float, dict[str, Any]]] = []
+        # By message group, since all of thousands may be of one that is under way.
+        self._waiting: defaultdict[str, deque[tuple[float, dict[str, Any]]]] = defaultdict(deque)
 
     def send_message_batch(self, *, QueueUrl: str, Entries: Sequence[Mapping[str, str]]) -> object:  # noqa: N803 - boto3's
         """Keep the messages that are not equal to others."""
@@ -423,30 +424,26 @@ class SignalQueue(_Client):
                 "body": entry["MessageBody"],
                 "attributes": attributes,
             }
-            self._waiting.append((now + self._delay, message))
+            self._waiting[entry["MessageGroupId"]].append((now + self._delay, message))
         return {"Successful": [], "Failed": []}
 
     @property
     def is_empty(self) -> bool:
         """Whether no message waits, and none is under way."""
-        return not self._waiting and not self._busy
+        return not any(self._waiting.values()) and not self._busy
 
     def take(self, most: int) -> dict[str, Any] | None:
         """Return the event of up to ``most`` messages; ``None`` for none that may be taken now."""
         now = self._simulation.now()
         taken: list[dict[str, Any]] = []
-        stopped = set(self._busy)
-        left = []
-        for visible_at, message in self._waiting:
-            group = message["attributes"]["MessageGroupId"]
-            if len(taken) < most and group not in stopped and visible_at <= now:
+        for group, waiting in self._waiting.items():
+            while group not in self._busy and waiting and waiting[0][0] <= now:
+                if len(taken) == most:
+                    break
+                message = waiting.popleft()[1]
                 received = int(message["attributes"]["ApproximateReceiveCount"]) + 1
                 message["attributes"]["ApproximateReceiveCount"] = str(received)
                 taken.append(message)
-            else:
-                stopped.add(group)
-                left.append((visible_at, message))
-        self._waiting = left
         self._busy |= {message["attributes"]["MessageGroupId"] for message in taken}
         return {"Records": taken} if taken else None
 
@@ -454,8 +451,10 @@ class SignalQueue(_Client):
         """Delete the messages of an event, but keep those that failed, for ``wait`` seconds."""
         again = self._simulation.now() + wait
         records = event["Records"]
-        back = [(again, message) for message in records if message["messageId"] in failed]
-        self._waiting = [*back, *self._waiting]
+        for message in reversed(records):
+            if message["messageId"] in failed:
+                group = message["attributes"]["MessageGroupId"]
+                self._waiting[group].appendleft((again, message))
         self._busy -= {message["attributes"]["MessageGroupId"] for message in records}
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -194,6 +196,18 @@ def test_a_turn_that_cannot_be_read_begins_anew(until: object, places: str) -> N
     assert next(sweeps) == names[:3]
     assert counted.reports == ["turn"]
     assert next(sweeps) == [*names[3:], names[0]]
+
+
+def test_a_turn_means_what_it_meant() -> None:
+    counted = Counted()
+    names = [
+        counted.add(NOW - 10 + number, OLD_KEY if number == 2 else None) for number in range(5)
+    ]
+    path = Path(__file__).parents[1] / "persisted" / "0.3.0" / "turn.json"
+    counted.table.items["turn"] = json.loads(path.read_text())
+    assert next(counted.sweeps(NOW, 2)) == names[3:]
+    assert counted.reports == []
+    assert next(counted.sweeps(NOW, 2)) == names[:2]
 
 
 def test_an_event_of_an_earlier_time_begins_anew() -> None:
