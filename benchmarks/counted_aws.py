@@ -13,7 +13,8 @@ import io
 import re
 import time
 from bisect import bisect_right, insort
-from collections import Counter
+from collections import Counter, defaultdict, deque
+from itertools import batched
 from threading import Lock, Semaphore, Thread, get_ident
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ _GETS_AT_ONCE = 10
 # AWS's units: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
 _READ_UNIT, _WRITE_UNIT = 4_096, 1_024
 _KEYS_A_PAGE = 1_000
+_ENTRIES_A_PAGE = 10_000  # some 100 bytes each; a page has 1 MB
 _DEDUPLICATED = 300.0  # seconds
 _SECTION = re.compile(r"\b(SET|REMOVE|ADD)\b")
 
@@ -293,6 +295,37 @@ class Table(_Client):
         self._put(item)
         return {"Attributes": item}
 
+    def _pages_of_query(
+        self,
+        *,
+        ExpressionAttributeValues: Mapping[str, Any],  # noqa: N803 - boto3's
+        KeyConditionExpression: str,  # noqa: N803 - as above
+        PaginationConfig: Mapping[str, int],  # noqa: N803
+        ExclusiveStartKey: Mapping[str, Any] | None = None,  # noqa: N803
+        **_: object,
+    ) -> Iterator[dict[str, list[_Item]]]:
+        """Yield what the index has of a key up to a time, those with the earliest ``due_at`` first.
+
+        Of the conditions, it knows the one by which the sweep finds what is due.
+        """
+        if KeyConditionExpression != "#due = :due AND due_at <= :at":
+            raise ValueError(KeyConditionExpression)
+        due, until = ExpressionAttributeValues[":due"], int(ExpressionAttributeValues[":at"]["N"])
+        after = _place(ExclusiveStartKey) if ExclusiveStartKey is not None else (-1, "")
+        found = sorted(
+            place
+            for item in self.items.values()
+            if item.get("due") == due and after < (place := _place(item)) and place[0] <= until
+        )
+        for entries in batched(
+            found[: PaginationConfig["MaxItems"]], _ENTRIES_A_PAGE, strict=False
+        ):
+            self._simulation.call("table read")
+            items = [{"pk": {"S": key}, "due_at": {"N": str(at)}} for at, key in entries]
+            size = sum(_size(item | {"due": due}) for item in items)
+            self._simulation.count("read units", -(-size // (2 * _READ_UNIT)))  # not consistent
+            yield {"Items": items}
+
     def _holds(self, put: Mapping[str, Any]) -> bool:
         condition = put.get("ConditionExpression")
         known = self.items.get(put["Item"]["pk"]["S"], {})
@@ -318,6 +351,10 @@ class Table(_Client):
 
 def _entry(item: _Item) -> tuple[object, object] | None:
     return (item["due"], item["due_at"]) if "due" in item else None
+
+
+def _place(item: Mapping[str, Any]) -> tuple[int, str]:
+    return int(item["due_at"]["N"]), item["pk"]["S"]
 
 
 def _size(item: _Item) -> int:
@@ -362,7 +399,8 @@ class SignalQueue(_Client):
         self._seen: dict[str, float] = {}
         self._busy: set[str] = set()
         self._number = 0
-        self._waiting: list[tuple[float, dict[str, Any]]] = []
+        # By message group, since all of thousands may be of one that is under way.
+        self._waiting: defaultdict[str, deque[tuple[float, dict[str, Any]]]] = defaultdict(deque)
 
     def send_message_batch(self, *, QueueUrl: str, Entries: Sequence[Mapping[str, str]]) -> object:  # noqa: N803 - boto3's
         """Keep the messages that are not equal to others."""
@@ -386,30 +424,26 @@ class SignalQueue(_Client):
                 "body": entry["MessageBody"],
                 "attributes": attributes,
             }
-            self._waiting.append((now + self._delay, message))
+            self._waiting[entry["MessageGroupId"]].append((now + self._delay, message))
         return {"Successful": [], "Failed": []}
 
     @property
     def is_empty(self) -> bool:
         """Whether no message waits, and none is under way."""
-        return not self._waiting and not self._busy
+        return not any(self._waiting.values()) and not self._busy
 
     def take(self, most: int) -> dict[str, Any] | None:
         """Return the event of up to ``most`` messages; ``None`` for none that may be taken now."""
         now = self._simulation.now()
         taken: list[dict[str, Any]] = []
-        stopped = set(self._busy)
-        left = []
-        for visible_at, message in self._waiting:
-            group = message["attributes"]["MessageGroupId"]
-            if len(taken) < most and group not in stopped and visible_at <= now:
+        for group, waiting in self._waiting.items():
+            while group not in self._busy and waiting and waiting[0][0] <= now:
+                if len(taken) == most:
+                    break
+                message = waiting.popleft()[1]
                 received = int(message["attributes"]["ApproximateReceiveCount"]) + 1
                 message["attributes"]["ApproximateReceiveCount"] = str(received)
                 taken.append(message)
-            else:
-                stopped.add(group)
-                left.append((visible_at, message))
-        self._waiting = left
         self._busy |= {message["attributes"]["MessageGroupId"] for message in taken}
         return {"Records": taken} if taken else None
 
@@ -417,8 +451,10 @@ class SignalQueue(_Client):
         """Delete the messages of an event, but keep those that failed, for ``wait`` seconds."""
         again = self._simulation.now() + wait
         records = event["Records"]
-        back = [(again, message) for message in records if message["messageId"] in failed]
-        self._waiting = [*back, *self._waiting]
+        for message in reversed(records):
+            if message["messageId"] in failed:
+                group = message["attributes"]["MessageGroupId"]
+                self._waiting[group].appendleft((again, message))
         self._busy -= {message["attributes"]["MessageGroupId"] for message in records}
 
 

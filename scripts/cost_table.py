@@ -64,7 +64,12 @@ FLOW_LOGS = (1, 10, 100, 1_000, 5_000)
 RECORDS_OF_A_FILE = 1_000
 SWEEP_SECONDS = 300  # between two sweeps; a test compares it with the template
 ASSUMED_SWEEP_MS = 500
-ASSUMED_OPEN_PROBLEMS = 20  # each is read for the page, taken to change with each sweep
+ASSUMED_OPEN_PROBLEMS = 20  # the page is taken to change with each sweep
+# Half a unit for each query of the index: of nine keys of what is due, and of one of feeds or of
+# what ended, once to look after alerts and once for the page. The turn, two rate limits, and the
+# silences twice are a unit each.
+READS_OF_A_SWEEP = 2 * (9 + 1) / 2 + 5
+_READS_OF_A_PROBLEM = 3  # to find out how it stands, to write that, and for the page
 ASSUMED_MESSAGES = 1_000  # a month; the limit of 30 an hour allows 21,600
 # Lambda asks a queue with five pollers, each of which waits up to 20 s, and with no fewer where
 # little comes, since both functions have a maximum concurrency
@@ -221,10 +226,13 @@ def fixed_monthly_cost(*, is_idle: bool = False) -> tuple[Line, ...]:
             price=cost_model.LOGS_INGESTED,
             amount=sweeps * cost_model.LOG_BYTES_PER_INVOCATION / 2**30,
         ),
-        # The page: what it was written from, two queries, its problems, and what they became.
+        # The page: what it was written from, and what its problems became.
         Line(price=cost_model.S3_GET, amount=sweeps),
         Line(price=cost_model.S3_PUT, amount=cost_model.MONTH // 86_400 if is_idle else sweeps),
-        Line(price=cost_model.DYNAMODB_READ, amount=sweeps * (1 + problems)),
+        Line(
+            price=cost_model.DYNAMODB_READ,
+            amount=sweeps * (READS_OF_A_SWEEP + problems * _READS_OF_A_PROBLEM),
+        ),
         Line(price=SNS_PUBLISH, amount=_TOPICS * messages),
         Line(price=SNS_EMAIL, amount=messages),
         Line(price=METRIC, amount=0 if is_idle else ASSUMED_METRICS),

@@ -172,6 +172,12 @@ class MemoryStore:
         )
         return [name for _, name in waiting[:limit]]
 
+    def due_in_turn(self, now: int, limit: int) -> list[str]:
+        """Return what is due; there is never more than one call takes."""
+        taken = self.due(now, limit)
+        assert len(taken) < limit
+        return taken
+
     def ended(self, since: int, limit: int) -> list[str]:
         """Return what ended, the first first."""
         over = sorted(

@@ -453,9 +453,9 @@ def test_what_a_quiet_batch_and_an_alert_cost(aws: LocalAws) -> None:
 
     calls.clear()
     manager.sweep(NOW + 90, None)
-    # Nothing is due: a query of alerts and one of feeds, and a read of the silences and of the rate
-    # limits of this hour and the hour before.
-    assert calls == {"Query": 2, "BatchGetItem": 3}
+    # Nothing is due: queries of the nine keys of alerts and of feeds, and a read of the silences,
+    # of the turn, and of the rate limits of this hour and the hour before.
+    assert calls == {"Query": 9 + 1, "BatchGetItem": 4}
 
 
 # --- offers of fixes ------------------------------------------------------------------------------

@@ -80,9 +80,10 @@ class CommitBuilder:
             [(window.window_id, name) for name in names if name in change.known]
         )
         inhibitions = self._inhibitions(change, now)
+        contexts = self._episode_contexts(change, states, contributions)
         transitions = [
-            *self._detections(change, states, contributions, inhibitions, now),
-            *self._retractions(change, states, contributions, now),
+            *self._detections(change, states, contexts, inhibitions, now),
+            *self._retractions(change, states, contexts, now),
         ]
         rate_limit, transitions = self._limited(self._silenced(transitions, now), now)
         inhibiting = {key for detection in change.detections for key in detection.inhibits}
@@ -109,7 +110,7 @@ class CommitBuilder:
         self,
         change: WindowChange,
         states: Mapping[str, AlertState],
-        contributions: Contributions,
+        contexts: Mapping[str, EpisodeContext],
         inhibitions: frozenset[str],
         now: int,
     ) -> Iterator[Transition]:
@@ -117,39 +118,37 @@ class CommitBuilder:
         for detection in change.detections:
             name = detection.notification.fingerprint
             state = states.get(name)
-            before = None
-            if state is not None:
-                before = contributions.get((change.window.window_id, name))
-            if before != detection.notification:
+            context = contexts.get(name)
+            if state is None:
+                context = EpisodeContext(window_id=change.window.window_id)
+            if context is not None:
                 inhibited = not inhibitions.isdisjoint(detection.inhibited_by)
-                yield self._detected(change, detection, state, before, now, inhibited=inhibited)
+                yield self._detected(change, detection, state, context, now, inhibited=inhibited)
 
     def _retractions(
         self,
         change: WindowChange,
         states: Mapping[str, AlertState],
-        contributions: Contributions,
+        contexts: Mapping[str, EpisodeContext],
         now: int,
     ) -> Iterator[Transition]:
         """Return a transition for each alert to which the window contributes no longer."""
         for name in change.gone:
-            state = states.get(name)
-            before = contributions.get((change.window.window_id, name))
-            if state is not None and before is not None:
-                yield self._retracted(change, state, before, now)
+            context = contexts.get(name)
+            if context is not None and context.before is not None:
+                yield self._retracted(change, states[name], context, context.before, now)
 
     def _detected(  # noqa: PLR0913 - the alert before, what is new, and what is around it
         self,
         change: WindowChange,
         detection: Detection,
         state: AlertState | None,
-        before: Notification | None,
+        context: EpisodeContext,
         now: int,
         *,
         inhibited: bool,
     ) -> Transition:
-        notification, window_id = detection.notification, change.window.window_id
-        context = self._episode_context(state, before, window_id)
+        notification, before = detection.notification, context.before
         corrects = next(
             (old.title for old in change.retracted if may_replace(notification, old)), None
         )
@@ -161,7 +160,7 @@ class CommitBuilder:
             before=state,
             after=after,
             contribution=Contribution(
-                window_id=window_id,
+                window_id=context.window_id,
                 fingerprint=notification.fingerprint,
                 notification=notification,
             ),
@@ -169,48 +168,63 @@ class CommitBuilder:
         )
 
     def _retracted(
-        self, change: WindowChange, state: AlertState, before: Notification, now: int
+        self,
+        change: WindowChange,
+        state: AlertState,
+        context: EpisodeContext,
+        before: Notification,
+        now: int,
     ) -> Transition:
-        window_id = change.window.window_id
         titles = [
             notification.title
             for notification in change.shown
             if may_replace(notification, state.notification)
         ]
-        context = self._episode_context(state, before, window_id)
         return Transition(
             before=state,
             after=on_retraction(state, before, context, now, titles[:MAX_TITLES]),
             contribution=Contribution(
-                window_id=window_id, fingerprint=state.fingerprint, notification=None
+                window_id=context.window_id, fingerprint=state.fingerprint, notification=None
             ),
             # Another invocation may be sending the pending message; the sweep sends the correction
             # later, when no invocation can be sending any more.
             must_notify=None if state.pending is None else False,
         )
 
-    def _episode_context(
-        self, state: AlertState | None, before: Notification | None, window_id: str
-    ) -> EpisodeContext:
-        """Return what the episode's other windows contribute, if known of each by itself.
+    def _episode_contexts(
+        self,
+        change: WindowChange,
+        states: Mapping[str, AlertState],
+        contributions: Contributions,
+    ) -> Mapping[str, EpisodeContext]:
+        """Return what the other windows of each changed alert contribute, if known by itself.
 
-        ``before`` may be missing for a window that contributed, if its contribution is not
-        readable. Put together from all windows, the totals are right nevertheless.
+        What all alerts need is read at once: a call for each of them would take longer.
         """
-        windows = () if state is None or not state.is_open else state.windows
-        others = [other for other in windows if other != window_id]
-        is_apart = before is None or window_id in windows
-        if state is None or not is_apart or len(others) >= MAX_WINDOWS - 1:
-            return EpisodeContext(window_id=window_id, before=before, others=None)
-        contributions = self._store.load_contributions(
-            [(other, state.fingerprint) for other in others]
+        window_id = change.window.window_id
+        shown = {
+            detection.notification.fingerprint: detection.notification
+            for detection in change.detections
+        }
+        befores = {name: contributions.get((window_id, name)) for name in states}
+        others = {
+            name: _other_windows(state, befores[name], window_id)
+            for name, state in states.items()
+            if befores[name] != shown.get(name)
+        }
+        found = self._store.load_contributions(
+            [(other, name) for name, windows in others.items() for other in windows or ()]
         )
-        # The entry for a part of a window has no contribution of its own.
-        return EpisodeContext(
-            window_id=window_id,
-            before=before,
-            others=tuple(contributions.values()) if len(contributions) == len(others) else None,
-        )
+        contexts = {}
+        for name, windows in others.items():
+            known = [found.get((other, name)) for other in windows or ()]
+            parts = tuple(part for part in known if part is not None)
+            # The entry for a part of a window has no contribution of its own.
+            is_whole = windows is not None and len(parts) == len(known)
+            contexts[name] = EpisodeContext(
+                window_id=window_id, before=befores[name], others=parts if is_whole else None
+            )
+        return contexts
 
     # --- the rate limit -----------------------------------------------------------------------
 
@@ -353,6 +367,20 @@ class CommitBuilder:
         if self._store.load([notice.fingerprint]):
             return Commit(), []
         return Commit(states=(notice,)), [Transition(before=None, after=notice)]
+
+
+def _other_windows(
+    state: AlertState, before: Notification | None, window_id: str
+) -> Sequence[str] | None:
+    """Return the other windows of an episode; ``None`` where it is not known from them alone.
+
+    ``before`` may be missing for a window that contributed, if its contribution is not readable.
+    Put together from all windows, the totals are right nevertheless.
+    """
+    windows = state.windows if state.is_open else ()
+    others = [other for other in windows if other != window_id]
+    is_apart = before is None or window_id in windows
+    return others if is_apart and len(others) < MAX_WINDOWS - 1 else None
 
 
 def _calls_anew(transition: Transition) -> bool:

@@ -4,9 +4,10 @@ The prefix of an item's key ``pk`` says what the item is: ``alert#``, ``shadow#`
 ``budget#`` (a rate limit), ``window#``, ``alerts#`` (the fingerprints of a window), ``part#`` (a
 contribution), ``source#``, ``feed#``, ``offers#`` (what fixes of open alerts offer), ``request#``
 (of a chat tool, done once), ``slack#`` (a thread, which ``delivery.slack_thread_items`` alone reads
-and writes). The item ``silences`` holds those of people on call. An open alert has ``due`` and
-``due_at``, by which the index ``due`` finds it for the sweep. An alert that has ended has another
-``due``, a feed too, and a source that is held back has that of its feed. ``expires_at`` lets
+and writes). The item ``silences`` holds those of people on call, and ``turn`` how far sweeps came
+where more is due than one can take. An open alert has ``due`` and ``due_at``, by which the index
+``due`` finds it for the sweep (``dynamodb_due``). An alert that has ended has another ``due``, a
+feed too, and a source that is held back has that of its feed. ``expires_at`` lets
 DynamoDB delete an item. Nothing relies on the deletion, which may take days
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html): each item has times of
 its own that say whether it still counts.
@@ -36,10 +37,9 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from flowverdict.core.errors import StateError
+from flowverdict.lifecycle.dynamodb_due import DueIndex, place_in_index
 from flowverdict.lifecycle.dynamodb_items import (
-    DUE_FEED,
     DUE_UNREAD,
-    Item,
     contribution_of,
     feed_of,
     fingerprints_of,
@@ -58,12 +58,10 @@ from flowverdict.lifecycle.dynamodb_items import (
     state_of,
     stored_offers_of,
     unread_span_of,
-    version_of_item,
     window_of,
     windows_of_source,
 )
 from flowverdict.lifecycle.dynamodb_seed import create_seed
-from flowverdict.lifecycle.dynamodb_table import DynamoDbTable
 from flowverdict.lifecycle.on_call import Silences
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.store import Commit, ConflictError, Contribution, Window
@@ -80,8 +78,6 @@ if TYPE_CHECKING:
     from flowverdict.verdict.remediation.offers import StoredOffers
 
 
-_DUE = "1"  # one key of the index holds all due alerts: thousands are far below a key's limits
-_ENDED = "ended"  # those that ended, by when; without those of the digest, which are many
 _DAY = 86_400
 # A dead-letter queue keeps messages for 14 days and may return them at any time.
 KEPT = 15 * _DAY
@@ -90,21 +86,11 @@ _REQUEST_KEPT = 3_600  # seconds; a signature is taken for 5 minutes
 SILENCES = "silences"  # the key of the item
 
 
-def _place_in_index(state: AlertState, intervals: Intervals) -> tuple[str, int] | None:
-    """Return under which key and time the index has a state; ``None`` for not at all."""
-    due_at = state.due_at(intervals)
-    if due_at is not None:
-        return _DUE, due_at
-    if state.closed_at is not None and not state.for_digest:
-        return _ENDED, state.closed_at
-    return None
-
-
 def _ignore(key: str, reason: str) -> None:
     """Report nothing."""
 
 
-class DynamoDbStore(DynamoDbTable):
+class DynamoDbStore(DueIndex):
     """Implements ``AlertStore`` on a DynamoDB table.
 
     Parameters
@@ -128,11 +114,8 @@ class DynamoDbStore(DynamoDbTable):
         wait: Callable[[float], None] = time.sleep,
         on_unreadable: Callable[[str, str], None] = _ignore,
     ) -> None:
-        super().__init__(client, table, wait)
-        self._on_unreadable = on_unreadable
+        super().__init__(client, table, wait, on_unreadable)
         self._seed: int | None = None
-        # Versions of unreadable items, which what takes their place is written over.
-        self._unreadable: dict[str, int] = {}
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -215,36 +198,6 @@ class DynamoDbStore(DynamoDbTable):
         feeds = [self._readable(item, feed_of) for item in self._read([f"feed#{n}" for n in names])]
         return {feed.name: feed for feed in feeds if feed is not None}
 
-    def _readable[T](self, item: Item, read: Callable[[Item], T]) -> T | None:
-        """Read an item; report it and return ``None`` where that is not possible."""
-        key = item["pk"]["S"]
-        try:
-            value = read(item)
-        except (StateError, KeyError, ValueError) as error:
-            if key not in self._unreadable:
-                self._on_unreadable(key, f"{type(error).__name__}: {error}")
-            self._unreadable[key] = version_of_item(item)
-            return None
-        self._unreadable.pop(key, None)
-        return value
-
-    def due(self, now: int, limit: int) -> Iterator[str]:
-        """Return the fingerprints of alerts that are due at ``now``, the longest due first."""
-        return self._due(_DUE, now, limit)
-
-    def ended(self, since: int, limit: int) -> Iterator[str]:
-        """Return the fingerprints of those that ended after a time, the first first."""
-        for key in self._query(_ENDED, "due_at > :at", since, limit):
-            yield key.partition("#")[2]
-
-    def silent_feeds(self, now: int, limit: int) -> Iterator[str]:
-        """Return the names of feeds that are silent at ``now``, the longest silent first."""
-        return self._due(DUE_FEED, now, limit)
-
-    def _due(self, due: str, now: int, limit: int) -> Iterator[str]:
-        for key in self._query(due, "due_at <= :at", now, limit):
-            yield key.partition("#")[2]
-
     # --- writing ------------------------------------------------------------------------------
 
     def commit(self, commit: Commit, now: int, intervals: Intervals) -> None:
@@ -292,36 +245,12 @@ class DynamoDbStore(DynamoDbTable):
         }
         if state.pending is not None and state.pending_at is not None:
             item |= {"pending": {"S": state.pending}, "pending_at": {"N": str(state.pending_at)}}
-        due = _place_in_index(state, intervals)
+        due = place_in_index(state, intervals)
         if due is not None:
             item |= {"due": {"S": due[0]}, "due_at": {"N": str(due[1])}}
         if state.closed_at is not None and state.pending is None:
             item["expires_at"] = {"N": str(state.closed_at + intervals.keep)}
         return self._put(item, state.version)
-
-    def _put(
-        self, item: dict[str, AttributeValueTypeDef], version: int
-    ) -> TransactWriteItemTypeDef:
-        """Put an item if its stored version is ``version``; 0 means that none is stored."""
-        if version == 0:
-            version = self._unreadable.get(item["pk"]["S"], 0)
-        item["version"] = {"N": str(version + 1)}
-        if version == 0:
-            return {
-                "Put": {
-                    "TableName": self._table,
-                    "Item": item,
-                    "ConditionExpression": "attribute_not_exists(version)",
-                }
-            }
-        return {
-            "Put": {
-                "TableName": self._table,
-                "Item": item,
-                "ConditionExpression": "version = :version",
-                "ExpressionAttributeValues": {":version": {"N": str(version)}},
-            }
-        }
 
     def _put_contribution(self, contribution: Contribution, now: int) -> TransactWriteItemTypeDef:
         item: dict[str, AttributeValueTypeDef] = {
@@ -354,7 +283,7 @@ class DynamoDbStore(DynamoDbTable):
         The severity becomes an attribute, because another invocation may have changed the body.
         """
         after = state.sent()
-        due = _place_in_index(after, intervals)
+        due = place_in_index(after, intervals)
         remove = ["pending", "pending_at"]
         sets = []
         values: dict[str, AttributeValueTypeDef] = {
@@ -468,7 +397,8 @@ class DynamoDbStore(DynamoDbTable):
 
     def unread(self, feed: str, after: int, limit: int) -> Sequence[UnreadSpan] | None:
         """Return the spans of a feed that end after a time and are held back."""
-        keys = [*self._query(f"{DUE_UNREAD}#{feed}", "due_at > :at", after, limit + 1)]
+        found = self._query(f"{DUE_UNREAD}#{feed}", "due_at > :at", after, limit + 1)
+        keys = [entry.key for entry in found]
         if len(keys) > limit:
             return None
         # The index may be behind: what was read meanwhile has no span.

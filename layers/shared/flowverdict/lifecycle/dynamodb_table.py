@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import batched
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import StateError
 from flowverdict.core.retry import equal_jitter
+from flowverdict.lifecycle.dynamodb_items import version_of_item
 from flowverdict.lifecycle.store import ConflictError
 
 if TYPE_CHECKING:
@@ -30,19 +31,42 @@ _CONFLICTS = {"ConditionalCheckFailed", "TransactionConflict"}
 _BUSY = {"ThrottlingError", "ProvisionedThroughputExceeded"}
 
 
+class Entry(NamedTuple):
+    """An entry of the index: since when it is due (Unix seconds), and the key of the item."""
+
+    at: int
+    key: str
+
+
 class DynamoDbTable:
     """Reads and writes items; every method raises ``StateError`` if the table cannot be reached."""
 
-    def __init__(self, client: DynamoDBClient, table: str, wait: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        wait: Callable[[float], None],
+        on_unreadable: Callable[[str, str], None],
+    ) -> None:
         self._client = reject_malformed_responses(client)
         self._table = table
         self._wait = wait
+        self._on_unreadable = on_unreadable
+        # Versions of unreadable items, which what takes their place is written over.
+        self._unreadable: dict[str, int] = {}
 
-    def _query(self, due: str, condition: str, at: int, limit: int) -> Iterator[str]:
-        """Return keys of the index, those with the earliest ``due_at`` first.
+    def _query(
+        self, due: str, condition: str, at: int, limit: int, after: Entry | None = None
+    ) -> Iterator[Entry]:
+        """Return entries of the index, those with the earliest ``due_at`` first.
 
-        ``condition`` compares ``due_at`` with ``:at``.
+        ``condition`` compares ``due_at`` with ``:at``. With ``after``, only the entries behind it
+        are returned; it need not be in the index any more.
         """
+        start: Any = {}
+        if after is not None:
+            place = {"pk": {"S": after.key}, "due": {"S": due}, "due_at": {"N": str(after.at)}}
+            start = {"ExclusiveStartKey": place}
         try:
             pages = self._client.get_paginator("query").paginate(
                 TableName=self._table,
@@ -51,10 +75,11 @@ class DynamoDbTable:
                 ExpressionAttributeNames={"#due": "due"},
                 ExpressionAttributeValues={":due": {"S": due}, ":at": {"N": str(at)}},
                 PaginationConfig={"MaxItems": limit},
+                **start,
             )
             for page in pages:
                 for item in page["Items"]:
-                    yield item["pk"]["S"]
+                    yield Entry(int(item["due_at"]["N"]), item["pk"]["S"])
         except (BotoCoreError, ClientError) as error:
             raise StateError(f"{self._table}: what is due could not be read: {error}") from error
 
@@ -79,8 +104,45 @@ class DynamoDbTable:
                     "DynamoDB is throttling"
                 )
 
+    def _readable[T](self, item: Item, read: Callable[[Item], T]) -> T | None:
+        """Read an item; report it and return ``None`` where that is not possible."""
+        key = item["pk"]["S"]
+        try:
+            value = read(item)
+        except (StateError, KeyError, ValueError) as error:
+            if key not in self._unreadable:
+                self._on_unreadable(key, f"{type(error).__name__}: {error}")
+            self._unreadable[key] = version_of_item(item)
+            return None
+        self._unreadable.pop(key, None)
+        return value
+
     def _back_off(self, attempt: int) -> None:
         self._wait(equal_jitter(attempt, first=_FIRST_WAIT))
+
+    def _put(
+        self, item: dict[str, AttributeValueTypeDef], version: int
+    ) -> TransactWriteItemTypeDef:
+        """Put an item if its stored version is ``version``; 0 means that none is stored."""
+        if version == 0:
+            version = self._unreadable.get(item["pk"]["S"], 0)
+        item["version"] = {"N": str(version + 1)}
+        if version == 0:
+            return {
+                "Put": {
+                    "TableName": self._table,
+                    "Item": item,
+                    "ConditionExpression": "attribute_not_exists(version)",
+                }
+            }
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": item,
+                "ConditionExpression": "version = :version",
+                "ExpressionAttributeValues": {":version": {"N": str(version)}},
+            }
+        }
 
     def _transact(self, writes: Sequence[TransactWriteItemTypeDef]) -> None:
         if not writes:

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 # A record may end up to 60 seconds after its last packet
 # (https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html).
 _RECORD_SLACK = 60
-# Windows stored for an episode, to compute its totals anew: two hours of an account's Region. All
-# are read when one changes.
-MAX_WINDOWS = 24
+# Windows stored for an episode, to compute its totals anew: an hour of an account's Region. All are
+# read when one changes, as long as there are fewer; an episode that goes on is added to. Records
+# that come later than an hour are few, and of them too the counts are right.
+MAX_WINDOWS = 12
 _MAX_FEEDS = 200
 PARTLY = ""  # stands for a window of which an earlier episode has notified a part
 

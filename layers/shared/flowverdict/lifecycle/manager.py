@@ -56,7 +56,7 @@ _TRIES = 12  # with a wait of up to a second before each: more invocations never
 _FIRST_WAIT = 0.02  # seconds; doubled with each try
 _LONGEST_WAIT = 1.0
 
-_MAX_DUE = 10_000  # alerts of one sweep; the others are due at the next, the longest due first
+_MAX_DUE = 10_000  # alerts of one sweep; the next begins with the others
 _MAX_SILENT = 1_000  # feeds of one sweep
 _SUMMARY_DUE = 86_400  # seconds; a stack that stood still for longer tells of the next week
 _FOREVER = 10**11  # seconds: later than any alert is due
@@ -208,7 +208,7 @@ class AlertManager:
         silences = self._store.load_silences()
         for transitions in self._after_silences(silences.ended(now), now):
             has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
-        due = list(self._store.due(now, _MAX_DUE))
+        due = self._store.due_in_turn(now, _MAX_DUE)
         for fingerprints in batched(due, MAX_STATES, strict=False):
             others: list[AlertState] = []
             for state in self._store.load(fingerprints).values():

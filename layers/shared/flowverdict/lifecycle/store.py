@@ -134,6 +134,13 @@ class AlertStore(Protocol):
     def due(self, now: int, limit: int) -> Iterable[str]:
         """Return the fingerprints of alerts that are due at ``now``, the longest due first."""
 
+    def due_in_turn(self, now: int, limit: int) -> Sequence[str]:
+        """Return alerts that are due at ``now``, those that earlier calls left out first.
+
+        Each alert that is due comes once before any comes again. Of those that did not come yet,
+        the longest due come first.
+        """
+
     def ended(self, since: int, limit: int) -> Iterable[str]:
         """Return the fingerprints of alerts and notices that ended after a time, the first first.
 
