@@ -58,7 +58,7 @@ code { font: 12px "DejaVu Sans Mono", monospace }
 .mail h1 { font: 700 17px/1.4 "Noto Sans", "DejaVu Sans", sans-serif }
 """
 # Signs that a machine may have no letters for.
-_SIGNS = {"\N{LARGE RED CIRCLE}": "#d62728"}
+_SIGNS = {"\N{LARGE RED CIRCLE}": "#d62728", "\N{WHITE HEAVY CHECK MARK}": "#2eb67d"}
 _FROM = "<div class=from>flowverdict <span class=app>APP</span> <span>{}</span></div>"
 _ALSO = "<p class=context>replied to the thread, and sent to the channel</p>"
 _MEASURE = "<script>document.title = document.documentElement.scrollHeight</script>"
