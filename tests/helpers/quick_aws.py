@@ -71,9 +71,11 @@ def quick_aws(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(trie, "__copy__", _share_nodes)
     patch.setattr(trie, "append_item", _append_to_copy)
     patch.setattr(trie, "remove_item", _remove_from_copy(trie.remove_item))
-    # Each request names the SDK, letter by letter.
+    # Each request names the SDK, letter by letter, and then once more with its own features.
     sanitize = "sanitize_user_agent_string_component"
     patch.setattr(botocore.useragent, sanitize, cache(getattr(botocore.useragent, sanitize)))
+    agent = botocore.useragent.UserAgentString
+    patch.setattr(agent, "rebuild_and_replace_user_agent_handler", lambda *_, **__: None)
     _remember_everywhere(patch, camelcase_to_underscores)
     patch.setattr(
         botocore.hooks, "accepts_kwargs", _remember_by_code(botocore.hooks.accepts_kwargs)
