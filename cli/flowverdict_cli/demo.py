@@ -47,9 +47,10 @@ def run() -> bool:
 
     seen: list[Notification] = []
     failed = False
+    events = demo_events()
     with local_aws() as aws:
         aws.make_samples()
-        for path in demo_events():
+        for path in events:
             event = load_event(path)
             aws.put_objects_of(event, path.parent / OBJECTS_FOLDER)
             invocation = aws.invoke(event)

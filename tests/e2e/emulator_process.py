@@ -282,12 +282,12 @@ class _UnpackedOnce(zipfile.ZipFile):
     """A zip of a function or layer, which each worker gets as links to one unpacked copy."""
 
     folder: Path
-    _lock = threading.Lock()
+    _unpacking = threading.Lock()  # of all instances; ``_lock`` is each ZipFile's own
 
     def extractall(self, path: Any = None, *_: Any, **__: Any) -> None:  # noqa: ANN401 - zipfile's
         content = hashlib.sha256(Path(str(self.filename)).read_bytes())
         unpacked = self.folder / content.hexdigest()
-        with self._lock:
+        with self._unpacking:
             if not unpacked.is_dir():
                 part = unpacked.with_suffix(".part")
                 super().extractall(part, super().namelist())

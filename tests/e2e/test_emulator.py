@@ -6,15 +6,20 @@ import json
 import time
 import urllib.error
 import urllib.request
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from tests.e2e.emulator import emulator
+from tests.e2e.emulator_process import _UnpackedOnce
 from tests.e2e.webhook import Answer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.e2e.connections import Watch
     from tests.e2e.emulator import Emulator
     from tests.e2e.webhook import Webhook
@@ -76,6 +81,29 @@ def test_a_test_that_fails_leaves_neither_process_nor_file(watch: Watch) -> None
     assert not running.folder.exists()
     with pytest.raises(EndpointConnectionError):
         running.place.client("sqs").list_queues()
+
+
+def test_workers_that_start_at_once_share_one_unpacked_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpacked, layer = tmp_path / "unpacked", tmp_path / "layer.zip"
+    unpacked.mkdir()
+    monkeypatch.setattr(_UnpackedOnce, "folder", unpacked, raising=False)
+    names = {f"module_{number}.py" for number in range(500)}
+    with zipfile.ZipFile(layer, "w") as file:
+        for name in names:
+            file.writestr(f"python/{name}", "")
+
+    def unpack(worker: int) -> set[str]:
+        folder = tmp_path / f"worker-{worker}"
+        folder.mkdir()
+        with _UnpackedOnce(layer) as file:
+            file.extractall(folder)
+        return {path.name for path in (folder / "python").iterdir()}
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(found == names for found in pool.map(unpack, range(4)))
+    assert len([*unpacked.iterdir()]) == 1
 
 
 def test_the_webhook_answers_as_told(hook: Webhook) -> None:

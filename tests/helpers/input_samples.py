@@ -274,6 +274,7 @@ NAMED: Final[Mapping[str, bytes]] = MappingProxyType(
         "zip": b"PK\x03\x04\x14\x00\x00\x00\x08\x00",
         "gzip in gzip": gzip.compress(gzip.compress((_HEADER + _LINES).encode())),
         "UTF-16": (_HEADER + _LINES).encode("utf-16"),
+        "UTF-32": (_HEADER + _LINES).encode("utf-32-le"),
         "CloudTrail": gzip.compress(json.dumps(_CLOUDTRAIL).encode()),
         "ELB": gzip.compress(_ELB.encode()),
         "S3 access": _S3_ACCESS.encode(),

@@ -134,7 +134,7 @@ class ProblemPage:
                     if state.is_open:
                         by_severity[state.notification.severity] += 1
                         yield state
-                    elif (state.closed_at or 0) > now - _DAY:
+                    elif _ended_at(state) > now - _DAY:
                         counts["ended"] += 1
                         ended.append(state)
                         if len(ended) > 2 * MAX_ENDED:
@@ -158,7 +158,12 @@ class ProblemPage:
 
 
 def _latest(ended: Sequence[AlertState]) -> list[AlertState]:
-    return nlargest(MAX_ENDED, ended, key=lambda state: (state.closed_at or 0, state.fingerprint))
+    return nlargest(MAX_ENDED, ended, key=lambda state: (_ended_at(state), state.fingerprint))
+
+
+def _ended_at(state: AlertState) -> int:
+    """Return when an alert ended; 0 where that is not stored."""
+    return 0 if state.closed_at is None else state.closed_at
 
 
 def _urgency(state: AlertState) -> tuple[int, int, str]:

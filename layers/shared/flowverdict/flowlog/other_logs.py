@@ -28,7 +28,7 @@ _PACKINGS: Final = (
     (b"\x0a\x0d\x0d\x0a", "a packet capture (pcapng), not a flow log"),
     (b"SQLite format 3\x00", "an SQLite database"),
 )
-_UTF_16: Final = "text in UTF-16, which is not read: save it as UTF-8 or ASCII"
+_ENCODED: Final = "text in {}, which is not read: save it as UTF-8 or ASCII"
 _FEW_BYTES = 64
 
 
@@ -37,13 +37,25 @@ def packing_of(start: bytes) -> str | None:
     for magic, what in _PACKINGS:
         if start.startswith(magic):
             return what
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return _UTF_16
     head = start[:_FEW_BYTES]
+    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")) or _is_utf_32(head):
+        return _ENCODED.format("UTF-32")
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return _ENCODED.format("UTF-16")
     for zeros, letters in ((head[1::2], head[::2]), (head[::2], head[1::2])):
         if len(zeros) > 1 and not zeros.strip(b"\x00") and b"\x00" not in letters:
-            return _UTF_16
+            return _ENCODED.format("UTF-16")
     return None
+
+
+def _is_utf_32(head: bytes) -> bool:
+    """Return whether three of each four bytes are zero, as in ASCII text that is in UTF-32."""
+    return any(
+        len(head[letter::4]) > 1
+        and b"\0" not in head[letter::4]
+        and not any(head[zero::4].strip(b"\0") for zero in range(4) if zero != letter)
+        for letter in (0, 3)
+    )
 
 
 def _named(log: str) -> str:
