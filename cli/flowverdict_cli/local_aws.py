@@ -37,6 +37,7 @@ from flowverdict.flowlog.sources import source_of
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.feed_readings import FeedReadings
 from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict_cli.local_stack import EVIDENCE_BUCKET, TABLE_NAME, create_bucket, make_stack
 from flowverdict_cli.sample_world import make_sample_world
 
 if TYPE_CHECKING:
@@ -50,26 +51,6 @@ if TYPE_CHECKING:
 REGION: Final = "eu-west-1"
 EVALUATE: Final = "evaluate_windows"
 _LONGEST: Final = 900  # seconds: Lambda's longest time-out
-# The alerts table of the template; a test compares both.
-TABLE: Final[Any] = {
-    "BillingMode": "PAY_PER_REQUEST",
-    "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
-    "AttributeDefinitions": [
-        {"AttributeName": "pk", "AttributeType": "S"},
-        {"AttributeName": "due", "AttributeType": "S"},
-        {"AttributeName": "due_at", "AttributeType": "N"},
-    ],
-    "GlobalSecondaryIndexes": [
-        {
-            "IndexName": "due",
-            "KeySchema": [
-                {"AttributeName": "due", "KeyType": "HASH"},
-                {"AttributeName": "due_at", "KeyType": "RANGE"},
-            ],
-            "Projection": {"ProjectionType": "KEYS_ONLY"},
-        }
-    ],
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,28 +134,15 @@ class LocalAws:
     def __init__(self) -> None:
         self.keep_warm = False
         self._warm: dict[str, ModuleType] = {}
-        self._s3 = boto3.client("s3")
-        self._sns = boto3.client("sns")
-        self._sqs = boto3.client("sqs")
-        self.topic_arn = self._sns.create_topic(Name="flowverdict-alerts")["TopicArn"]
-        self._queue_url = self._sqs.create_queue(QueueName="alert-subscriber")["QueueUrl"]
-        self._sns.subscribe(
-            TopicArn=self.topic_arn,
-            Protocol="sqs",
-            Endpoint=f"arn:aws:sqs:{REGION}:{DEFAULT_ACCOUNT_ID}:alert-subscriber",
-            Attributes={"RawMessageDelivery": "true"},
-        )
-        self.email_topic_arn = self._sns.create_topic(Name="flowverdict-emails")["TopicArn"]
-        self.table = "flowverdict-alerts"
-        boto3.client("dynamodb").create_table(TableName=self.table, **TABLE)
-        self._buckets: set[str] = set()
-        self.evidence_bucket = "flowverdict-evidence"
-        self._make_bucket(self.evidence_bucket)
-        self.signal_queue_url = self._sqs.create_queue(
-            QueueName="flowverdict-signals.fifo",
-            # As long as in the template, for its default time-out.
-            Attributes={"FifoQueue": "true", "VisibilityTimeout": "1860"},
-        )["QueueUrl"]
+        stack = make_stack()
+        self._s3, self._sqs = stack.s3, stack.sqs
+        self.topic_arn = stack.topic_arn
+        self._queue_url = stack.subscriber_url
+        self.email_topic_arn = stack.email_topic_arn
+        self.table = TABLE_NAME
+        self.evidence_bucket = EVIDENCE_BUCKET
+        self._buckets = {EVIDENCE_BUCKET}
+        self.signal_queue_url = stack.signal_queue_url
         self._emails_read = 0
         self._has_samples = False
 
@@ -205,9 +173,7 @@ class LocalAws:
 
     def _make_bucket(self, name: str) -> None:
         if name not in self._buckets:
-            self._s3.create_bucket(
-                Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION}
-            )
+            create_bucket(self._s3, name)
             self._buckets.add(name)
 
     def sweep(self, at: int, environment: Mapping[str, str] | None = None) -> Invocation:

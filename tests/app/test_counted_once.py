@@ -209,6 +209,7 @@ def _mirrored(line: str) -> str:
     return line.replace("203.0.113.7", "10.0.2.20").replace(" 22 ", " 20 ")
 
 
+@pytest.mark.slow
 def test_a_request_that_comes_late_corrects_the_alert_and_says_what_it_is(aws: LocalAws) -> None:
     reply_first = _mirrored(request(50_000, 10, packets=3))
     asked_later = _mirrored(reply(50_000, 0, action="ACCEPT"))

@@ -194,6 +194,7 @@ def test_flow_logs_that_come_again_let_the_alerts_end_as_they_are(office: Office
     assert ended.count(("reject", "resolved", "quiet")) == 2
 
 
+@pytest.mark.slow
 def test_customers_who_gave_up_while_the_rule_still_denies_are_quiet_and_not_fixed(
     office: Office,
 ) -> None:
@@ -337,6 +338,7 @@ def test_evidence_that_cannot_be_read_lets_an_alert_wait_and_is_counted(
 # --- a file that failed ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_file_that_was_not_read_holds_back_quiet_until_it_is_read(office: Office) -> None:
     office.company.keep_replies_in()
     office.deliver(*office.replies_blocked())

@@ -63,6 +63,7 @@ def logged(invocation: Invocation) -> list[tuple[str, int]]:
     ]
 
 
+@pytest.mark.slow
 def test_five_files_of_one_window_with_a_muted_flow_each_count_five(aws: LocalAws) -> None:
     put_policy(POLICY)
     bodies = [put(aws, number) for number in range(5)]

@@ -22,7 +22,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
-from flowverdict_cli.local_aws import REGION, TABLE
+from flowverdict_cli.local_aws import REGION
+from flowverdict_cli.local_stack import TABLE
 from tests.helpers.at_once import LONGEST_WAIT, classify_together
 from tests.helpers.events import BUCKET, notification, queue_message
 from tests.helpers.flow_log_lines import content_of, reply

@@ -36,7 +36,7 @@ from tests.helpers.wire import Call, When
 from tests.helpers.world_copies import Copy, ask_all, in_a_copy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 pytestmark = [pytest.mark.slow, pytest.mark.allow_hosts(["127.0.0.1"])]
@@ -102,14 +102,13 @@ class Aws:
         self._world.wire.post = post
 
 
-def killed_at_points(world: World, episode: Episode) -> dict[Point, Outcome]:
+def killed_at_points(world: World, episode: Episode, calls: Sequence[Call]) -> dict[Point, Outcome]:
     """Run the function once for each point, in a copy of AWS that outlives the function.
 
     A kill after a call and a kill before the next call leave AWS the same and the process gone, so
     only one of both is tried.
     """
     aws = Aws(world)
-    calls, _ = in_a_copy(lambda: undisturbed(world, episode))
     points = [(number, When.BEFORE) for number in range(len(calls))]
     points.append((len(calls) - 1, When.AFTER))
     copies = {}
@@ -143,22 +142,34 @@ def killed_at(world: World, aws: Aws, episode: Episode, point: Point) -> Outcome
 
 
 type Tried = tuple[list[Call], Outcome, dict[Point, Outcome]]
-type Way = Callable[[World, Episode], dict[Point, Outcome]]
 type Selector = Callable[[Point, Call], bool]
 
 
-@pytest.mark.parametrize("way", [raised_at_points, killed_at_points])
+@pytest.fixture(scope="module")
+def tried(world: World) -> dict[tuple[str, str], Tried]:
+    found: dict[tuple[str, str], Tried] = in_a_copy(partial(try_all_points, world))
+    return found
+
+
+def try_all_points(world: World) -> dict[tuple[str, str], Tried]:
+    """Play all episodes, and try both ways to die in copies of the world before each."""
+    found: dict[tuple[str, str], Tried] = {}
+    for name, episode in world.episodes.items():
+        world.prepare(episode)
+        calls, expected = in_a_copy(partial(undisturbed, world, episode))
+        raised = in_a_copy(partial(raised_at_points, world, episode))
+        found[name, "raised"] = calls, expected, raised
+        found[name, "killed"] = calls, expected, killed_at_points(world, episode, calls)
+        world.play(episode)
+    return found
+
+
+@pytest.mark.parametrize("way", ["raised", "killed"])
 @pytest.mark.parametrize("name", EPISODES)
 def test_wherever_a_function_dies_everything_is_sent_and_counted_once(
-    world: World, name: str, way: Way
+    tried: dict[tuple[str, str], Tried], name: str, way: str
 ) -> None:
-    episode = world.episodes[name]
-
-    def all_points() -> Tried:
-        world.play_until(episode)
-        return tried_at_points(world, episode, way)
-
-    assert_nothing_differs(in_a_copy(all_points), any_point)
+    assert_nothing_differs(tried[name, way], any_point)
 
 
 def test_death_among_many_alerts_loses_none_and_counts_none_twice(
@@ -167,14 +178,13 @@ def test_death_among_many_alerts_loses_none_and_counts_none_twice(
     quick_transactions(monkeypatch)
     # The test above dies at reads as well, and with CRASH_POINTS=all so does this one.
     selects = any_point if ALL_POINTS else at_writes
-    way = partial(raised_at_points, selects=selects)
-    tried = in_a_copy(lambda: tried_at_points(world, world.many_alerts(), way))
-    assert_nothing_differs(tried, selects)
 
+    def many() -> Tried:
+        episode = world.many_alerts()
+        calls, expected = in_a_copy(partial(undisturbed, world, episode))
+        return calls, expected, raised_at_points(world, episode, selects)
 
-def tried_at_points(world: World, episode: Episode, way: Way) -> Tried:
-    calls, expected = in_a_copy(lambda: undisturbed(world, episode))
-    return calls, expected, way(world, episode)
+    assert_nothing_differs(in_a_copy(many), selects)
 
 
 def assert_nothing_differs(tried: Tried, selects: Selector) -> None:

@@ -86,6 +86,7 @@ def test_two_keys_have_equal_hashes_only_if_they_are_equal(
     assert (key_hash(one, seed) == key_hash(other, seed)) == (one == other)
 
 
+@pytest.mark.slow
 def test_nobody_can_choose_addresses_that_have_equal_hashes_without_the_seed() -> None:
     # The last character of one word of the address, and two of the next word: where the multiplier
     # is known, the difference that the first makes is the most probable of the other two.

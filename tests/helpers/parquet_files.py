@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/athena/latest/ug/vpc-flow-logs-parquet.html
 from __future__ import annotations
 
 import tempfile
+from functools import cache
 from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,11 @@ def type_of(name: str) -> str:
     return "BIGINT" if known.maximum == MAX_INT_64 or name in {"start", "end"} else "INTEGER"
 
 
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={"threads": 1})  # takes longer than to write a file
+
+
 def parquet(
     names: Sequence[str],
     rows: Iterable[Sequence[object]],
@@ -39,11 +45,12 @@ def parquet(
 
     ``types`` replaces AWS's types of some columns; ``group`` is the number of rows of a row group.
     """
-    with tempfile.TemporaryDirectory() as folder, duckdb.connect(config={"threads": 1}) as database:
+    with tempfile.TemporaryDirectory() as folder:
+        database = _database()
         path = Path(folder) / "file.parquet"
         kinds = {name: (types or {}).get(name, type_of(name)) for name in names}
         columns = ", ".join(f'"{name.replace("-", "_")}" {kind}' for name, kind in kinds.items())
-        database.execute(f"CREATE TABLE records ({columns})")
+        database.execute(f"CREATE OR REPLACE TABLE records ({columns})")
         # One statement for many rows: DuckDB takes milliseconds for each statement.
         row_of_marks = f"({', '.join('?' * len(names))})"
         for some in batched(rows, 250, strict=False):

@@ -59,7 +59,8 @@ def ana(now: int, reason: str = "on it") -> Person:
     return Person(by=ANA, reason=reason, now=now)
 
 
-@pytest.fixture(params=["table", "memory"])
+# The items of the table are tried in every fast run by ``tests/app/test_on_call``.
+@pytest.fixture(params=[pytest.param("table", marks=pytest.mark.slow), "memory"])
 def store(request: pytest.FixtureRequest) -> AlertStore:
     if request.param == "memory":
         return MemoryStore()

@@ -37,6 +37,7 @@ def import_and_record(own: list[Path], targets: list[str]) -> dict[str, list[str
     return recorded
 
 
+@pytest.mark.slow
 def test_importing_every_module_and_function_makes_no_client_and_reads_no_environment() -> None:
     names = module_names()
     recorded = import_and_record(

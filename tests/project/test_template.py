@@ -17,7 +17,7 @@ from flowverdict.flowlog.records import RecordFormat
 from flowverdict.lifecycle.dynamodb import KEPT
 from flowverdict.lifecycle.rate_limit import HOUR
 from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict_cli.local_aws import TABLE
+from flowverdict_cli.local_stack import TABLE
 from tests.helpers.evaluated_template import Evaluated
 from tests.helpers.sam_template import read_template
 
