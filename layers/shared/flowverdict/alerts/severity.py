@@ -3,8 +3,9 @@
 - *critical*: replies of accepted connections are dropped, which is always a misconfiguration;
 - *high*: requests inside the organisation or to an AWS service, and packets to an address inside
   that a transit gateway drops;
-- *medium*: requests out to the internet, which may be intended egress control; a scan from inside;
-  packets whose time to live ended in a transit gateway;
+- *medium*: requests out to the internet, which may be intended egress control; requests of the
+  organisation's own public addresses; a scan from inside; packets whose time to
+  live ended in a transit gateway;
 - *low*: unsolicited traffic from the internet, and replies to ports below 1024 of internet hosts;
 - *info*: packets of closed connections, packets that the rules allow by now, and broadcast,
   multicast and link-local traffic, which no VPC carries.
@@ -97,12 +98,19 @@ def _severity_of_request(explanation: Explanation) -> tuple[Severity, str]:
                 Severity.MEDIUM,
                 "traffic out to the internet; this may be intended egress control",
             )
+        case FlowDirection.INGRESS if _is_from_own_public_address(explanation):
+            return Severity.MEDIUM, "traffic from a public address of the organisation's own"
         case FlowDirection.INGRESS if explanation.verdict.leg is Leg.REQUEST:
             return Severity.LOW, "an unsolicited request from the internet"
         case FlowDirection.INGRESS:
             return Severity.LOW, "traffic from the internet that seems unsolicited"
         case None:
             return Severity.MEDIUM, "the direction is not known"
+
+
+def _is_from_own_public_address(explanation: Explanation) -> bool:
+    check = explanation.rules_check
+    return check is not None and check.found_path.public_of is not None
 
 
 def _is_provoked(explanation: Explanation) -> bool:

@@ -93,6 +93,10 @@ class NetConfig:
             (found for found in self.interfaces_with(address) if found.vpc_id == vpc_id), None
         )
 
+    def interface_with_public_address(self, address: Address) -> Interface | None:
+        """Return the known interface that has this public IPv4 address."""
+        return self._index.public_addresses.get(address)
+
     def holders(self, group_id: str) -> tuple[Interface, ...]:
         """Return the known interfaces that hold a security group."""
         return self._index.holders.get(group_id, ())
@@ -239,6 +243,7 @@ class _Index:
         "owners",
         "peerings",
         "prefix_lists",
+        "public_addresses",
         "route_tables_by_subnet",
         "security_groups",
         "subnets",
@@ -261,6 +266,9 @@ class _Index:
             table for table in config.route_tables or () if table.is_main
         )
         self.endpoints_by_interface = _by_each(config.endpoints, lambda item: item.interface_ids)
+        self.public_addresses = _by_each(
+            config.interfaces, lambda item: item.public_addresses or ()
+        )
         self._index_holders(config.interfaces or ())
         self._index_addresses(config.interfaces or ())
 

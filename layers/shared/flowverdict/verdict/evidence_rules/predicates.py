@@ -40,6 +40,9 @@ _TRACKED_SECONDS: dict[int | None, int] = {Protocol.TCP: 350, Protocol.UDP: 30}
 _TRACKED_SECONDS_OTHER = 600
 
 
+_FTP_DATA = 20
+
+
 # --- TCP flags ------------------------------------------------------------------------------------
 
 
@@ -262,6 +265,20 @@ def reply_like(facts: Facts) -> bool:
     if is_service_port(source) or served_by(facts) is not None:
         return True
     return source < destination or destination >= EPHEMERAL_PORTS_START
+
+
+def sent_by_service(facts: Facts) -> bool:
+    """Whether a known service, not only the lower port, sends the packets to a client's port.
+
+    Services listen on high ports too: RPC, passive FTP, the containers behind a load balancer
+    (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PortMapping.html), whose clients
+    send from any port. FTP's server opens connections from port 20, which is then no reply
+    (https://www.rfc-editor.org/rfc/rfc959#section-3.2).
+    """
+    source = facts.flow.key.source_port
+    if not reply_like(facts) or source is None:
+        return False
+    return served_by(facts) is not None or (is_service_port(source) and source != _FTP_DATA)
 
 
 def served_by(facts: Facts) -> SecurityGroupRule | None:

@@ -13,6 +13,7 @@ from flowverdict.network.clients_through import load_balancer_before
 from flowverdict.network.model import ALL_PROTOCOLS, EVERYWHERE
 from flowverdict.network.packet import Outcome
 from flowverdict.network.security_groups import evaluate_groups
+from flowverdict.verdict.endpoints import PRIVATE_ADDRESSES_ONLY
 from flowverdict.verdict.model import Confidence, EvidenceKind, Leg, Verdict, VerdictKind
 from flowverdict.verdict.outsiders import is_backscatter, may_be_from_outside
 from flowverdict.verdict.paths import INSIDE_PATHS, Path
@@ -161,6 +162,12 @@ def _uninvited(case: Case) -> str | None:
         or trusted_list(case.config, case.found_path.prefix_list, check.interface)
     ):
         return None
+    if case.found_path.public_of is not None:
+        return (
+            f"none offered: {check.packet.source} is the public address of "
+            f"{case.found_path.public_of.interface_id}, and {PRIVATE_ADDRESSES_ONLY}; "
+            f"in one VPC, connect to the private address {check.packet.destination}"
+        )
     return (
         "none offered: nothing here is meant to answer this from the internet; "
         "opening is not the answer"
