@@ -6,9 +6,10 @@ emulator runs a function is killed (SIGKILL). The queue messages of a killed wor
 their visibility time-out, and its log event is tried again, as on AWS. The truth is the alerts of
 the same records in one undisturbed run in memory (``tests/helpers/memory_stores.py``).
 
-Three settings differ from the deployed ones, since minutes stand for days here. A message comes
+Four settings differ from the deployed ones, since minutes stand for days here. A message comes
 back after ``_VISIBLE_AFTER`` seconds and not after half an hour. It may come back more than three
 times, since a worker is killed every few seconds. The sweep runs every ``_SWEEP_EVERY`` seconds.
+No soak sends as many messages as the limit of an hour.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
 _STEADY, _BURST = 1.0, 10.0  # deliveries a second
 _BURST_SECONDS, _BURST_EVERY = 30.0, 90.0
+_FILES = 171.0  # a minute at these rates; five of seven deliveries are files
 _KILL_PAUSES = (1.0, 4.0)  # seconds between two kills
 # Seconds until an idle worker may be killed as well: on a quick machine few workers are seen busy,
 # and to kill a worker just before its work serves the purpose too.
@@ -74,7 +76,7 @@ _LOOK_EVERY = 2.0
 _DRAIN_SECONDS = 300.0
 # Characters of the emulator's log that are shown if the stack does not finish its work.
 _LOG_END = 10_000
-_CAP = 1_000
+_CAP = 100_000  # messages an hour
 _DEAD_LETTERS: Final = (
     "FlowLogDeadLetterQueue",
     "SignalDeadLetterQueue",
@@ -83,7 +85,6 @@ _DEAD_LETTERS: Final = (
 _PARAMETERS: Final = {
     "FlowLogGroupName": LOG_GROUP,
     "FlowLogFormat": HEADER,
-    "MessagesPerHour": str(_CAP),
     "ResolveMinutes": "1440",
     "RepeatMinutes": "1440",
     "DigestHours": "720",
@@ -91,8 +92,8 @@ _PARAMETERS: Final = {
 }
 
 
-def soak(built: Build, seconds: float, seed: int) -> Report:
-    """Run the load, drain, and account for everything.
+def soak(built: Build, seconds: float, seed: int, speed: float = 1.0) -> Report:
+    """Run the load at ``speed`` times the usual rates, drain, and account for everything.
 
     Raises
     ------
@@ -117,7 +118,7 @@ def soak(built: Build, seconds: float, seed: int) -> Report:
         )
         told = subscribe(aws.place, stack.outputs["AlertTopicArn"], "told")
         with _killing(aws, stack, Random(seed), report):  # noqa: S311 - as above
-            _feed(stack, load, seconds)
+            _feed(stack, load, seconds, speed)
         _drain(aws, stack, load)
         # Sends the messages that a killed worker has stored and not sent.
         _sweep(stack, "RequestResponse", _OVERDUE)
@@ -150,9 +151,15 @@ def _be_impatient(stack: Stack) -> None:
             "RedrivePolicy": json.dumps(redrive | {"maxReceiveCount": _RECEIVED_AT_MOST}),
         }
         sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+    functions = stack.place.client("lambda")
+    for name in ("EvaluateWindowsFunction", "SweepAlertsFunction"):
+        function = stack.physical_id(name)
+        variables = functions.get_function_configuration(FunctionName=function)["Environment"]
+        variables["Variables"]["MESSAGES_PER_HOUR"] = str(_CAP)
+        functions.update_function_configuration(FunctionName=function, Environment=variables)
 
 
-def _feed(stack: Stack, load: Load, seconds: float) -> None:
+def _feed(stack: Stack, load: Load, seconds: float, speed: float) -> None:
     """Deliver for so many seconds.
 
     If a burst is more than the emulator takes, the deliveries come later, and none is dropped.
@@ -170,7 +177,7 @@ def _feed(stack: Stack, load: Load, seconds: float) -> None:
             put_object(stack, delivery.key, delivery.text)
         else:
             put_log_events(stack.place, LOG_GROUP, delivery.stream, delivery.lines.texts)
-        due += 1 / (_BURST if _is_burst(due, seconds) else _STEADY)
+        due += 1 / (_BURST if _is_burst(due, seconds) else _STEADY) / speed
 
 
 def _is_burst(at: float, seconds: float) -> bool:
@@ -283,8 +290,8 @@ def _sweep(stack: Stack, kind: str, seconds_from_now: float) -> None:
 def main() -> int:
     """Run the soak, print its figures, and return 1 if a figure differs from the load or truth.
 
-    ``SOAK_SECONDS`` or ``SOAK_MINUTES`` set the duration, ``SOAK_SEED`` the seed of the load, and
-    ``SOAK_BUILT`` a finished build.
+    ``SOAK_SECONDS`` or ``SOAK_MINUTES`` set the duration, ``SOAK_FILES`` the files a minute,
+    ``SOAK_SEED`` the seed of the load, and ``SOAK_BUILT`` a finished build.
     """
     seconds = float(
         os.environ.get("SOAK_SECONDS") or 60 * float(os.environ.get("SOAK_MINUTES") or 3)
@@ -292,11 +299,11 @@ def main() -> int:
     # moto's server writes a line for each request.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     seed = int(os.environ.get("SOAK_SEED") or 1)
+    speed = float(os.environ.get("SOAK_FILES") or _FILES) / _FILES
     with tempfile.TemporaryDirectory(prefix="flowverdict-soak-") as name:
         built = os.environ.get("SOAK_BUILT")
-        report = soak(
-            Build(folder=Path(built), seconds=0.0) if built else build(Path(name)), seconds, seed
-        )
+        folder = Build(folder=Path(built), seconds=0.0) if built else build(Path(name))
+        report = soak(folder, seconds, seed, speed)
     sys.stdout.writelines(f"{line}\n" for line in (*report.wrong, *report.lines()))
     return 1 if report.wrong else 0
 

@@ -19,7 +19,8 @@ With *soft* evidence, which a lost or late record can overturn, the verdict is `
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowverdict.core.protocols import Protocol
 from flowverdict.flowlog.records import FlowDirection
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
     from flowverdict.verdict.evidence_rules.rule import Rule
 
+type _Strikes = tuple[Strength, tuple[Leg | Cause | Hypothesis, ...]]
 
 _CONFIDENCE = {
     Strength.HARD: Confidence.CERTAIN,
@@ -88,9 +90,8 @@ def decide(facts: Facts, rules_not_read: str | None = None) -> Verdict:
     with the evidence.
     """
     observed = _observe(facts)
-    remaining, contradicted = _eliminate(possible_hypotheses(facts), [rule for rule, _ in observed])
-    required = _weakest_required(remaining)
-    kind, leg = _reading(remaining[required])
+    strikes = tuple((rule.strength, rule.strikes) for rule, _ in observed)
+    kind, leg, required, causes, contradicted = _conclude(possible_hypotheses(facts), strikes)
     conflicting = contradicted or any(rule.conflicts for rule, _ in observed)
     if kind is VerdictKind.UNDETERMINED or conflicting:
         required = Strength.WEAK
@@ -105,7 +106,7 @@ def decide(facts: Facts, rules_not_read: str | None = None) -> Verdict:
         kind=kind,
         leg=leg,
         confidence=_CONFIDENCE[required],
-        causes=frozenset(hypothesis.cause for hypothesis in remaining[Strength.WEAK]),
+        causes=causes,
         evidence=(
             *_evidence(observed, required),
             *_remarks(rules_unclear(facts), rules_not_read),
@@ -119,11 +120,16 @@ def possible_hypotheses(facts: Facts) -> frozenset[Hypothesis]:
     Whether a rule has changed shows only where the rules were read. A security group blocks a
     response only if it may not track the connection.
     """
+    return _hypotheses(rules_read=facts.rules_check is not None, untracked=reply_may_be_new(facts))
+
+
+@cache
+def _hypotheses(*, rules_read: bool, untracked: bool) -> frozenset[Hypothesis]:
     return frozenset(
         hypothesis
         for hypothesis in HYPOTHESES
-        if (hypothesis.cause is not Cause.CHANGED_RULE or facts.rules_check is not None)
-        and (hypothesis != UNTRACKED_RESPONSE or reply_may_be_new(facts))
+        if (hypothesis.cause is not Cause.CHANGED_RULE or rules_read)
+        and (hypothesis != UNTRACKED_RESPONSE or untracked)
     )
 
 
@@ -203,8 +209,29 @@ def _observe(facts: Facts) -> list[tuple[Rule, str]]:
     return observed
 
 
+class _Conclusion(NamedTuple):
+    """What is left; ``required`` is the weakest evidence that it needs."""
+
+    kind: VerdictKind
+    leg: Leg
+    required: Strength
+    causes: frozenset[Cause]
+    contradicted: bool
+
+
+# The flows of a file show a few hundred sets of evidence.
+@lru_cache(maxsize=4096)
+def _conclude(hypotheses: frozenset[Hypothesis], strikes: tuple[_Strikes, ...]) -> _Conclusion:
+    """Conclude from evidence, given as what it strikes out, in the order of the rules."""
+    remaining, contradicted = _eliminate(hypotheses, strikes)
+    required = _weakest_required(remaining)
+    kind, leg = _reading(remaining[required])
+    causes = frozenset(hypothesis.cause for hypothesis in remaining[Strength.WEAK])
+    return _Conclusion(kind, leg, required, causes, contradicted)
+
+
 def _eliminate(
-    hypotheses: frozenset[Hypothesis], rules: Sequence[Rule]
+    hypotheses: frozenset[Hypothesis], strikes: Sequence[_Strikes]
 ) -> tuple[Mapping[Strength, frozenset[Hypothesis]], bool]:
     """Strike hypotheses out, strongest evidence first.
 
@@ -214,7 +241,7 @@ def _eliminate(
     remaining: dict[Strength, frozenset[Hypothesis]] = {}
     contradicted = False
     for strength in Strength:
-        left = _strike(hypotheses, [rule for rule in rules if rule.strength is strength])
+        left = _strike(hypotheses, [items for of, items in strikes if of is strength])
         # Evidence of one strength that leaves nothing contradicts what is stronger, and is ignored.
         contradicted = contradicted or (not left and strength is not Strength.WEAK)
         hypotheses = left if left or strength is Strength.HARD else hypotheses
@@ -222,8 +249,10 @@ def _eliminate(
     return remaining, contradicted
 
 
-def _strike(hypotheses: frozenset[Hypothesis], rules: Iterable[Rule]) -> frozenset[Hypothesis]:
-    struck = {item for rule in rules for item in rule.strikes}
+def _strike(
+    hypotheses: frozenset[Hypothesis], strikes: Iterable[Sequence[Leg | Cause | Hypothesis]]
+) -> frozenset[Hypothesis]:
+    struck = {item for items in strikes for item in items}
     return frozenset(
         hypothesis
         for hypothesis in hypotheses
