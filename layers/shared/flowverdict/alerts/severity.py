@@ -4,8 +4,8 @@
 - *high*: requests inside the organisation or to an AWS service, and packets to an address inside
   that a transit gateway drops;
 - *medium*: requests out to the internet, which may be intended egress control; requests of the
-  organisation's own public addresses; a scan from inside; packets whose time to
-  live ended in a transit gateway;
+  organisation's own public addresses, and of hosts whom a group's rule lets in for something else;
+  a scan from inside; packets whose time to live ended in a transit gateway;
 - *low*: unsolicited traffic from the internet, and replies to ports below 1024 of internet hosts;
 - *info*: packets of closed connections, packets that the rules allow by now, and broadcast,
   multicast and link-local traffic, which no VPC carries.
@@ -21,7 +21,7 @@ from flowverdict.alerts.model import Severity
 from flowverdict.core.addresses import is_inside
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.verdict.model import Confidence, Leg, VerdictKind
-from flowverdict.verdict.outsiders import answers_system_port, is_backscatter
+from flowverdict.verdict.outsiders import answers_system_port, invitation, is_backscatter
 from flowverdict.verdict.paths import NOT_A_SERVICE, Path
 from flowverdict.verdict.service import service_port as port_of_service
 
@@ -100,6 +100,8 @@ def _severity_of_request(explanation: Explanation) -> tuple[Severity, str]:
             )
         case FlowDirection.INGRESS if _is_from_own_public_address(explanation):
             return Severity.MEDIUM, "traffic from a public address of the organisation's own"
+        case FlowDirection.INGRESS if _is_invited(explanation):
+            return Severity.MEDIUM, "a request of somebody whom the rules let in for something else"
         case FlowDirection.INGRESS if explanation.verdict.leg is Leg.REQUEST:
             return Severity.LOW, "an unsolicited request from the internet"
         case FlowDirection.INGRESS:
@@ -111,6 +113,13 @@ def _severity_of_request(explanation: Explanation) -> tuple[Severity, str]:
 def _is_from_own_public_address(explanation: Explanation) -> bool:
     check = explanation.rules_check
     return check is not None and check.found_path.public_of is not None
+
+
+def _is_invited(explanation: Explanation) -> bool:
+    check = explanation.rules_check
+    if check is None or explanation.verdict.leg is not Leg.REQUEST:
+        return False
+    return invitation(check) is not None
 
 
 def _is_provoked(explanation: Explanation) -> bool:

@@ -15,7 +15,7 @@ from flowverdict.network.packet import Outcome
 from flowverdict.network.security_groups import evaluate_groups
 from flowverdict.verdict.endpoints import PRIVATE_ADDRESSES_ONLY
 from flowverdict.verdict.model import Confidence, EvidenceKind, Leg, Verdict, VerdictKind
-from flowverdict.verdict.outsiders import is_backscatter, may_be_from_outside
+from flowverdict.verdict.outsiders import invitation, is_backscatter, may_be_from_outside
 from flowverdict.verdict.paths import INSIDE_PATHS, Path
 from flowverdict.verdict.remediation.candidates import is_client_port, trusted_list
 
@@ -168,6 +168,8 @@ def _uninvited(case: Case) -> str | None:
             f"{case.found_path.public_of.interface_id}, and {PRIVATE_ADDRESSES_ONLY}; "
             f"in one VPC, connect to the private address {check.packet.destination}"
         )
+    if (invited := invitation(check)) is not None:
+        return f"none offered: {invited}; add a rule if this is wanted"
     return (
         "none offered: nothing here is meant to answer this from the internet; "
         "opening is not the answer"
