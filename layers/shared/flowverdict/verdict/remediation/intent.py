@@ -149,6 +149,21 @@ def _written_denial_here(case: Case) -> str | None:
     return None if denial is None else f"none offered: {denial}"
 
 
+def _by_public_address(case: Case) -> str | None:
+    """Return why a request between hosts of the user's own, by a public address, is not let pass.
+
+    A rule for the public address would open more than the rule that refers to the hosts' group.
+    """
+    check, owner = case.rules_check, case.found_path.public_of
+    if owner is None or case.leg is not Leg.REQUEST or check.groups.outcome is Outcome.ALLOW:
+        return None
+    return (
+        f"none offered: {check.packet.peer(check.direction)} is the public address of "
+        f"{owner.interface_id}, and {PRIVATE_ADDRESSES_ONLY}; in one VPC, connect by private "
+        "addresses"
+    )
+
+
 def _uninvited(case: Case) -> str | None:
     """Return why a request from the internet is not let in: no group offers it anything."""
     check = case.rules_check
@@ -162,12 +177,6 @@ def _uninvited(case: Case) -> str | None:
         or trusted_list(case.config, case.found_path.prefix_list, check.interface)
     ):
         return None
-    if case.found_path.public_of is not None:
-        return (
-            f"none offered: {check.packet.source} is the public address of "
-            f"{case.found_path.public_of.interface_id}, and {PRIVATE_ADDRESSES_ONLY}; "
-            f"in one VPC, connect to the private address {check.packet.destination}"
-        )
     if (invited := invitation(check)) is not None:
         return f"none offered: {invited}; add a rule if this is wanted"
     return (
@@ -315,6 +324,7 @@ _OBSTACLES: tuple[Callable[[Case], str | None], ...] = (
     _leg_not_certain,
     _idle_peering,
     _written_denial_here,
+    _by_public_address,
     _uninvited,
     _reply_to_system_port,
     _restricted_call,
