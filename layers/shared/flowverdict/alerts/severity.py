@@ -98,28 +98,21 @@ def _severity_of_request(explanation: Explanation) -> tuple[Severity, str]:
                 Severity.MEDIUM,
                 "traffic out to the internet; this may be intended egress control",
             )
-        case FlowDirection.INGRESS if _is_from_own_public_address(explanation):
-            return Severity.MEDIUM, "traffic from a public address of the organisation's own"
-        case FlowDirection.INGRESS if _is_invited(explanation):
-            return Severity.MEDIUM, "a request of somebody whom the rules let in for something else"
-        case FlowDirection.INGRESS if explanation.verdict.leg is Leg.REQUEST:
-            return Severity.LOW, "an unsolicited request from the internet"
         case FlowDirection.INGRESS:
-            return Severity.LOW, "traffic from the internet that seems unsolicited"
+            return _severity_from_internet(explanation)
         case None:
             return Severity.MEDIUM, "the direction is not known"
 
 
-def _is_from_own_public_address(explanation: Explanation) -> bool:
+def _severity_from_internet(explanation: Explanation) -> tuple[Severity, str]:
+    if explanation.verdict.leg is not Leg.REQUEST:
+        return Severity.LOW, "traffic from the internet that seems unsolicited"
     check = explanation.rules_check
-    return check is not None and check.found_path.public_of is not None
-
-
-def _is_invited(explanation: Explanation) -> bool:
-    check = explanation.rules_check
-    if check is None or explanation.verdict.leg is not Leg.REQUEST:
-        return False
-    return invitation(check) is not None
+    if check is not None and check.found_path.public_of is not None:
+        return Severity.MEDIUM, "a request from a public address of the organisation's own"
+    if check is not None and invitation(check) is not None:
+        return Severity.MEDIUM, "a request of somebody whom the rules let in for something else"
+    return Severity.LOW, "an unsolicited request from the internet"
 
 
 def _is_provoked(explanation: Explanation) -> bool:
