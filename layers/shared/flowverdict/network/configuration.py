@@ -266,9 +266,6 @@ class _Index:
             table for table in config.route_tables or () if table.is_main
         )
         self.endpoints_by_interface = _by_each(config.endpoints, lambda item: item.interface_ids)
-        self.public_addresses = _by_each(
-            config.interfaces, lambda item: item.public_addresses or ()
-        )
         self._index_holders(config.interfaces or ())
         self._index_addresses(config.interfaces or ())
 
@@ -304,6 +301,11 @@ class _Index:
                 self._addresses[address].append(interface)
             for prefix in interface.prefixes:
                 self._prefixes[prefix].append(interface)
+        self.public_addresses: dict[Address, Interface] = {
+            address: interface
+            for interface in interfaces
+            for address in interface.public_addresses or ()
+        }
         # Few lengths occur (AWS delegates /28 and /80), so an address is looked up once per length.
         self._prefix_lengths = {(prefix.version, prefix.prefixlen) for prefix in self._prefixes}
 
