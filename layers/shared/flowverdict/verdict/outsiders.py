@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from flowverdict.core.protocols import SYSTEM_PORTS_END, Protocol
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.model import EVERYWHERE
-from flowverdict.network.security_groups import Criterion
+from flowverdict.network.packet import Criterion
 from flowverdict.verdict.evidence_rules.predicates import opens
 from flowverdict.verdict.model import Confidence, Leg
 
