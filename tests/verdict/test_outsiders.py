@@ -8,17 +8,19 @@ import pytest
 
 from flowverdict.alerts.severity import severity_of
 from flowverdict.flowlog.records import DEFAULT_FORMATS
-from flowverdict.verdict.batch import Batch
+from flowverdict.network.snapshot import load_snapshot
+from flowverdict.verdict.batch import Batch, FixedConfig
 from tests.helpers.shop import SCENARIOS
 
 OUTSIDER, HOST = "2a00:bad::1", "2001:db8:1::5"
 
 
-def seen(text: str) -> list[tuple[str, bool]]:
+def seen(text: str, config: str | None = None) -> list[tuple[str, bool]]:
     """Return the severity of each rejected flow, and whether an outsider may have caused it."""
     batch = Batch()
     batch.add_file(io.BytesIO(text.encode()), name="log", headerless=DEFAULT_FORMATS)
-    return [(severity_of(one)[0], one.is_from_outside) for one in batch.explanations(None)]
+    rules = None if config is None else FixedConfig(load_snapshot(SCENARIOS / config))
+    return [(severity_of(one)[0], one.is_from_outside) for one in batch.explanations(rules)]
 
 
 @pytest.mark.parametrize(("port", "severity"), [(25, "low"), (40_000, "critical")])
@@ -39,3 +41,19 @@ def test_what_a_transit_gateway_drops_is_an_outsiders_by_its_addresses(
 ) -> None:
     text = (SCENARIOS / "transit-gateway-no-route.log").read_text().replace("10.0.1.5", source)
     assert [outside for _, outside in seen(text)] == [is_from_outside]
+
+
+@pytest.mark.parametrize(
+    ("name", "sender", "severity"),
+    [
+        ("own-public-address", "198.51.100.50", "medium"),
+        ("own-public-address", "198.51.100.51", "low"),
+        ("fix-offered-over-ipv4-alone", "2001:db8:1::9", "medium"),
+        ("fix-partner-other-port", "203.0.113.4", "medium"),
+        ("fix-partner-other-port", "203.0.113.5", "low"),
+    ],
+)
+def test_a_sender_whom_the_rules_know_is_no_noise(name: str, sender: str, severity: str) -> None:
+    known = {"own-public-address": "198.51.100.50", "fix-partner-other-port": "203.0.113.4"}
+    text = (SCENARIOS / f"{name}.log").read_text().replace(known.get(name, sender), sender)
+    assert seen(text, f"{name}.config.json") == [(severity, True)]

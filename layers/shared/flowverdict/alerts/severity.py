@@ -3,8 +3,9 @@
 - *critical*: replies of accepted connections are dropped, which is always a misconfiguration;
 - *high*: requests inside the organisation or to an AWS service, and packets to an address inside
   that a transit gateway drops;
-- *medium*: requests out to the internet, which may be intended egress control; a scan from inside;
-  packets whose time to live ended in a transit gateway;
+- *medium*: requests out to the internet, which may be intended egress control; requests of the
+  organisation's own public addresses, and of hosts whom a group's rule lets in for something else;
+  a scan from inside; packets whose time to live ended in a transit gateway;
 - *low*: unsolicited traffic from the internet, and replies to ports below 1024 of internet hosts;
 - *info*: packets of closed connections, packets that the rules allow by now, and broadcast,
   multicast and link-local traffic, which no VPC carries.
@@ -20,7 +21,7 @@ from flowverdict.alerts.model import Severity
 from flowverdict.core.addresses import is_inside
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.verdict.model import Confidence, Leg, VerdictKind
-from flowverdict.verdict.outsiders import answers_system_port, is_backscatter
+from flowverdict.verdict.outsiders import answers_system_port, invitation, is_backscatter
 from flowverdict.verdict.paths import NOT_A_SERVICE, Path
 from flowverdict.verdict.service import service_port as port_of_service
 
@@ -97,12 +98,21 @@ def _severity_of_request(explanation: Explanation) -> tuple[Severity, str]:
                 Severity.MEDIUM,
                 "traffic out to the internet; this may be intended egress control",
             )
-        case FlowDirection.INGRESS if explanation.verdict.leg is Leg.REQUEST:
-            return Severity.LOW, "an unsolicited request from the internet"
         case FlowDirection.INGRESS:
-            return Severity.LOW, "traffic from the internet that seems unsolicited"
+            return _severity_from_internet(explanation)
         case None:
             return Severity.MEDIUM, "the direction is not known"
+
+
+def _severity_from_internet(explanation: Explanation) -> tuple[Severity, str]:
+    if explanation.verdict.leg is not Leg.REQUEST:
+        return Severity.LOW, "traffic from the internet that seems unsolicited"
+    check = explanation.rules_check
+    if check is not None and check.found_path.public_of is not None:
+        return Severity.MEDIUM, "a request from a public address of the organisation's own"
+    if check is not None and invitation(check) is not None:
+        return Severity.MEDIUM, "a request of somebody whom the rules let in for something else"
+    return Severity.LOW, "an unsolicited request from the internet"
 
 
 def _is_provoked(explanation: Explanation) -> bool:

@@ -93,6 +93,10 @@ class NetConfig:
             (found for found in self.interfaces_with(address) if found.vpc_id == vpc_id), None
         )
 
+    def interface_with_public_address(self, address: Address) -> Interface | None:
+        """Return the known interface that has this public IPv4 address."""
+        return self._index.public_addresses.get(address)
+
     def holders(self, group_id: str) -> tuple[Interface, ...]:
         """Return the known interfaces that hold a security group."""
         return self._index.holders.get(group_id, ())
@@ -239,6 +243,7 @@ class _Index:
         "owners",
         "peerings",
         "prefix_lists",
+        "public_addresses",
         "route_tables_by_subnet",
         "security_groups",
         "subnets",
@@ -296,6 +301,11 @@ class _Index:
                 self._addresses[address].append(interface)
             for prefix in interface.prefixes:
                 self._prefixes[prefix].append(interface)
+        self.public_addresses: dict[Address, Interface] = {
+            address: interface
+            for interface in interfaces
+            for address in interface.public_addresses or ()
+        }
         # Few lengths occur (AWS delegates /28 and /80), so an address is looked up once per length.
         self._prefix_lengths = {(prefix.version, prefix.prefixlen) for prefix in self._prefixes}
 

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from flowverdict.network.model import Interface, Peering, PrefixList, VpcEndpoint
     from flowverdict.verdict.paths import FoundPath
 
+# https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html
+PRIVATE_ADDRESSES_ONLY = (
+    "a rule that refers to a security group matches the private addresses of its members, not "
+    "their public ones"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoints:
@@ -66,12 +72,8 @@ def _remote_in_words(
         case Path.PEERING:
             other = None if found.peering is None else found.peering.other_side(interface.vpc_id)
             return f"{name}, in {'the peer VPC' if other is None else other.vpc_id}"
-        case Path.INTERNET if found.prefix_list is not None:
-            prefix_list = found.prefix_list
-            service = f"{_service_name(prefix_list)} ({prefix_list.prefix_list_id})"
-            return f"{remote}, on the internet: {service}, which anybody can use"
         case Path.INTERNET:
-            return f"{remote}, on the internet"
+            return f"{remote}, {_internet_host_in_words(config, found)}"
         case Path.LOAD_BALANCER:
             return f"{remote}, on the internet, through load balancer {found.load_balancer}"
         case Path.NOT_CARRIED:
@@ -88,6 +90,15 @@ def _remote_in_words(
             return f"{remote}, an AWS service"
         case _:
             return name
+
+
+def _internet_host_in_words(config: NetConfig, found: FoundPath) -> str:
+    if found.public_of is not None:
+        return f"the public address of {interface_in_words(config, found.public_of)}"
+    if found.prefix_list is None:
+        return "on the internet"
+    service = f"{_service_name(found.prefix_list)} ({found.prefix_list.prefix_list_id})"
+    return f"on the internet: {service}, which anybody can use"
 
 
 def _notes(
@@ -115,16 +126,23 @@ def _notes(
                 "balancer that keeps the client's address: the interface's groups must let clients "
                 "in by address"
             )
-        case Path.INTERNET if found.forwarded:
-            yield (
-                f"{interface.interface_id} has no public address: such a packet comes by a load "
-                "balancer that keeps the client's address, or by AWS Global Accelerator"
-            )
+        case Path.INTERNET:
+            yield from _internet_notes(interface, remote, found)
         case Path.OTHER_NETWORK:
             note = _not_transitive(config, interface, remote)
             yield from () if note is None else (note,)
         case _:
             return
+
+
+def _internet_notes(interface: Interface, remote: Address, found: FoundPath) -> Iterator[str]:
+    if found.public_of is not None:
+        yield f"{remote} is an address of yours; {PRIVATE_ADDRESSES_ONLY}"
+    if found.forwarded:
+        yield (
+            f"{interface.interface_id} has no public address: such a packet comes by a load "
+            "balancer that keeps the client's address, or by AWS Global Accelerator"
+        )
 
 
 def _not_carried_notes(found: FoundPath) -> Iterator[str]:

@@ -7,16 +7,20 @@ internet is not, nor is the reply to it. Where that is not sure, an outsider may
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from flowverdict.core.protocols import SYSTEM_PORTS_END, Protocol
 from flowverdict.flowlog.records import FlowDirection
+from flowverdict.network.model import EVERYWHERE
+from flowverdict.network.packet import Criterion
 from flowverdict.verdict.evidence_rules.predicates import opens
 from flowverdict.verdict.model import Confidence, Leg
 
 if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.verdict.model import Verdict
+    from flowverdict.verdict.rules_check import RulesCheck
 
 
 # DNS between servers (https://www.rfc-editor.org/rfc/rfc5452#section-4.5), NTP
@@ -58,6 +62,30 @@ def answers_system_port(flow: RejectedFlow, verdict: Verdict) -> bool:
             and port in _SAME_PORT_AT_BOTH_ENDS
         )
     )
+
+
+# A range of no more addresses than this is somebody's, whom a rule names on purpose.
+_LEAST_PREFIX = {4: 24, 6: 48}
+
+
+def invitation(check: RulesCheck) -> str | None:
+    """Return what a group's rule offers the sender, or everybody, though not this; else ``None``.
+
+    Such a sender is no stranger: the rule names its address for another port or protocol, or offers
+    this port to all addresses of the other IP version. IPv4 and IPv6 need a rule each:
+    https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html.
+    """
+    miss, source = check.groups.nearest_miss, check.packet.source
+    if miss is None or not isinstance(miss.rule.peer, IPv4Network | IPv6Network):
+        return None
+    peer = miss.rule.peer
+    if miss.differs is Criterion.PEER:
+        if peer.version == source.version or peer != EVERYWHERE[peer.version]:
+            return None
+        return f"{miss.rule} is for IPv{peer.version} alone, and this came over IPv{source.version}"
+    if peer.prefixlen < _LEAST_PREFIX[peer.version]:
+        return None
+    return f"{miss.rule} lets the sender in, for another {miss.differs}"
 
 
 def is_backscatter(flow: RejectedFlow, verdict: Verdict) -> bool:

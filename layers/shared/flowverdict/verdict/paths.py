@@ -138,6 +138,9 @@ class FoundPath:
         The interface that has the remote address, in this VPC or in a peer VPC.
     special
         ``broadcast``, ``multicast`` or ``link-local``, which no VPC carries.
+    public_of
+        The interface that has the remote address as its public address, where that is known. The
+        packet went through an internet gateway all the same.
     load_balancer
         The name of the load balancer that the client came by, where that is known.
     forwarded
@@ -153,6 +156,7 @@ class FoundPath:
     prefix_list: PrefixList | None = None
     route: Found | None = None
     special: str | None = None
+    public_of: Interface | None = None
     load_balancer: str | None = None
     forwarded: bool = False
 
@@ -397,7 +401,8 @@ def _by_address(
     if logged.path is not Path.INTERNET and not _may_be_public(remote, route):
         return FoundPath(path=Path.OTHER_NETWORK, route=route)
     if not logged.asks or not _unreachable_from_internet(interface, remote):
-        return FoundPath(path=Path.INTERNET, route=route)
+        public_of = config.interface_with_public_address(remote)
+        return FoundPath(path=Path.INTERNET, route=route, public_of=public_of)
     before = load_balancer_before(config, interface, packet)
     return FoundPath(
         path=Path.INTERNET if before is None else Path.LOAD_BALANCER,

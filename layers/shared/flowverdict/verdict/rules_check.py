@@ -47,6 +47,8 @@ class RulesCheck:
         a reply.
     unfiltered
         The service at the remote end if no rule filters its traffic.
+    source_is_elsewhere
+        Whether another interface of the VPC, and not this one, has the packet's source address.
     """
 
     interface: Interface
@@ -60,6 +62,7 @@ class RulesCheck:
     served_by: SecurityGroupRule | None
     unfiltered: str | None
     read_at: datetime | None
+    source_is_elsewhere: bool = False
 
     @property
     def acl_outcome(self) -> Outcome:
@@ -143,6 +146,8 @@ def check_rules(flow: RejectedFlow, config: NetConfig) -> RulesCheck | NotAvaila
         served_by=rule_that_serves(config, interface, found_path.far, packet, flow.direction),
         unfiltered=unfiltered_service(config, interface, packet, flow.direction),
         read_at=config.read_at,
+        source_is_elsewhere=not _is_own(interface, source)
+        and config.interface_at(interface.vpc_id, source) is not None,
     )
 
 

@@ -33,6 +33,7 @@ from flowverdict.verdict.evidence_rules.predicates import (
     public_access_or_rules,
     quiet_since,
     reply_like,
+    sent_by_service,
     served_by,
 )
 from flowverdict.verdict.evidence_rules.rule import (
@@ -92,7 +93,7 @@ def _changed_or_untracked(facts: Facts) -> str | None:
 
 def _tracking_gone(facts: Facts) -> str | None:
     rules_check = facts.rules_check
-    if not lacks_request(facts) or not reply_like(facts) or rules_check is None:
+    if not lacks_request(facts) or not sent_by_service(facts) or rules_check is None:
         return None
     if rules_check.acl_outcome is not Outcome.ALLOW or not facts.groups_deny():
         return None
@@ -293,8 +294,8 @@ HINTS: tuple[Rule, ...] = (
     ),
     Rule(
         kind=EvidenceKind.CONNECTION_ENDED,
-        when="a reply, by its ports or by a rule, to a request that was not seen; the network ACL, "
-        "as read, allows it, and the security groups do not",
+        when="a reply of a service, by its port or by a rule, to a request that was not seen; the "
+        "network ACL, as read, allows it, and the security groups do not",
         strikes=all_but(Cause.CLOSED_CONNECTION),
         strength=Strength.WEAK,
         source=CONNECTION_TRACKING,

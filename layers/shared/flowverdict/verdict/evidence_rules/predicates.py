@@ -40,6 +40,9 @@ _TRACKED_SECONDS: dict[int | None, int] = {Protocol.TCP: 350, Protocol.UDP: 30}
 _TRACKED_SECONDS_OTHER = 600
 
 
+_FTP_DATA = 20
+
+
 # --- TCP flags ------------------------------------------------------------------------------------
 
 
@@ -177,14 +180,15 @@ def reply_may_be_new(facts: Facts) -> bool:
     """Whether a security group may take a reply for a new connection.
 
     A group lets a reply pass only while it tracks the connection. It does not if it never saw the
-    request (asymmetric routes through appliances), if the connection was idle for too long, or if
-    the connection was accepted by rules that leave it untracked and one of them was removed:
+    request (asymmetric routes through appliances or a host's second interface), if the connection
+    was idle for too long, or if the connection was accepted by rules that leave it untracked and
+    one of them was removed:
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html
     """
     flow = facts.flow
     if is_tcp(facts) and answers(flow.traffic.tcp_flags):
         # A SYN-ACK follows its SYN at once, so the group still tracks a SYN that it saw.
-        return flow.mirror is None and forwards(facts)
+        return flow.mirror is None and (forwards(facts) or _sends_for_another(facts))
     if flow.mirror is not None and flow.same is not None:
         return True
     if facts.rules_check is None:
@@ -194,6 +198,17 @@ def reply_may_be_new(facts: Facts) -> bool:
     seconds = _TRACKED_SECONDS.get(flow.key.protocol, _TRACKED_SECONDS_OTHER)
     late = answered_late(facts) or not starts_within(facts, flow.mirror, seconds)
     return late or only_groups_deny(facts)
+
+
+def _sends_for_another(facts: Facts) -> bool:
+    """Whether the interface sends from an address that another interface has, by the rules.
+
+    The host got the request on that interface, and its own route sends the reply by this one.
+    """
+    check = facts.rules_check
+    return (
+        check is not None and check.direction is FlowDirection.EGRESS and check.source_is_elsewhere
+    )
 
 
 def only_groups_deny(facts: Facts) -> bool:
@@ -262,6 +277,20 @@ def reply_like(facts: Facts) -> bool:
     if is_service_port(source) or served_by(facts) is not None:
         return True
     return source < destination or destination >= EPHEMERAL_PORTS_START
+
+
+def sent_by_service(facts: Facts) -> bool:
+    """Whether a known service, not only the lower port, sends the packets to a client's port.
+
+    Services listen on high ports too: RPC, passive FTP, the containers behind a load balancer
+    (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PortMapping.html), whose clients
+    send from any port. FTP's server opens connections from port 20, which is then no reply
+    (https://www.rfc-editor.org/rfc/rfc959#section-3.2).
+    """
+    source = facts.flow.key.source_port
+    if not reply_like(facts) or source is None:
+        return False
+    return served_by(facts) is not None or (is_service_port(source) and source != _FTP_DATA)
 
 
 def served_by(facts: Facts) -> SecurityGroupRule | None:

@@ -69,7 +69,6 @@ if TYPE_CHECKING:
     from flowverdict.verdict.remediation.case import Blocked, Hop
 
 
-_EPHEMERAL = PortRange(first=1_024, last=65_535)
 _MAX_RANGES = 3  # beyond, the networks of the addresses are named in place of the addresses
 
 # Services whose clients reach them at addresses that change, all over the internet: HTTP, HTTPS,
@@ -177,9 +176,8 @@ def entry_ports(hop: Hop) -> PortRange | None:
     port = hop.packet.destination_port
     if port is None:
         return None
-    if hop.is_reply and port in _EPHEMERAL:
-        return _EPHEMERAL
-    return PortRange(first=port, last=port)
+    reply_ports = next((ports for ports in hop.client_ports if port in ports), None)
+    return PortRange(first=port, last=port) if reply_ports is None else reply_ports
 
 
 def _packet_in_words(hop: Hop) -> str:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowverdict.core.addresses import is_inside
-from flowverdict.core.protocols import PortLook, port_look
+from flowverdict.core.protocols import PortLook, Protocol, port_look
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.network.acl import AclAnswer, evaluate_subnet_acl
+from flowverdict.network.model import PortRange
 from flowverdict.network.packet import Outcome
 from flowverdict.network.security_groups import GroupsAnswer, evaluate_groups
 from flowverdict.verdict.evidence_rules.predicates import reply_like
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from flowverdict.network.model import Interface
     from flowverdict.network.packet import Packet
     from flowverdict.verdict.rules_check import RulesCheck
+
+
+_EPHEMERAL = PortRange(first=1_024, last=65_535)
+_NFS = 2_049
+# Of Linux: https://github.com/torvalds/linux/blob/master/include/linux/sunrpc/xprtsock.h
+_RESERVED_OF_NFS = PortRange(first=665, last=1_023)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +95,18 @@ class Hop:
     def is_egress(self) -> bool:
         """Whether the packet leaves the interface."""
         return self.direction is FlowDirection.EGRESS
+
+    @property
+    def client_ports(self) -> tuple[PortRange, ...]:
+        """The ports that clients of the service send from, where the packet is a reply to one.
+
+        NFS clients send from a reserved port too, and from another with each new connection:
+        https://docs.aws.amazon.com/efs/latest/ug/mount-helper-setting.html (``noresvport``).
+        """
+        if not self.is_reply:
+            return ()
+        of_nfs = self.packet.source_port == _NFS and self.packet.protocol == Protocol.TCP
+        return (_EPHEMERAL, _RESERVED_OF_NFS) if of_nfs else (_EPHEMERAL,)
 
     @property
     def is_outside(self) -> bool:

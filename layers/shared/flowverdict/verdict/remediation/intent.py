@@ -13,8 +13,9 @@ from flowverdict.network.clients_through import load_balancer_before
 from flowverdict.network.model import ALL_PROTOCOLS, EVERYWHERE
 from flowverdict.network.packet import Outcome
 from flowverdict.network.security_groups import evaluate_groups
+from flowverdict.verdict.endpoints import PRIVATE_ADDRESSES_ONLY
 from flowverdict.verdict.model import Confidence, EvidenceKind, Leg, Verdict, VerdictKind
-from flowverdict.verdict.outsiders import is_backscatter, may_be_from_outside
+from flowverdict.verdict.outsiders import invitation, is_backscatter, may_be_from_outside
 from flowverdict.verdict.paths import INSIDE_PATHS, Path
 from flowverdict.verdict.remediation.candidates import is_client_port, trusted_list
 
@@ -148,6 +149,21 @@ def _written_denial_here(case: Case) -> str | None:
     return None if denial is None else f"none offered: {denial}"
 
 
+def _by_public_address(case: Case) -> str | None:
+    """Return why a request between hosts of the user's own, by a public address, is not let pass.
+
+    A rule for the public address would open more than the rule that refers to the hosts' group.
+    """
+    check, owner = case.rules_check, case.found_path.public_of
+    if owner is None or case.leg is not Leg.REQUEST or check.groups.outcome is Outcome.ALLOW:
+        return None
+    return (
+        f"none offered: {check.packet.peer(check.direction)} is the public address of "
+        f"{owner.interface_id}, and {PRIVATE_ADDRESSES_ONLY}; in one VPC, connect by private "
+        "addresses"
+    )
+
+
 def _uninvited(case: Case) -> str | None:
     """Return why a request from the internet is not let in: no group offers it anything."""
     check = case.rules_check
@@ -161,6 +177,8 @@ def _uninvited(case: Case) -> str | None:
         or trusted_list(case.config, case.found_path.prefix_list, check.interface)
     ):
         return None
+    if (invited := invitation(check)) is not None:
+        return f"none offered: {invited}; add a rule if this is wanted"
     return (
         "none offered: nothing here is meant to answer this from the internet; "
         "opening is not the answer"
@@ -306,6 +324,7 @@ _OBSTACLES: tuple[Callable[[Case], str | None], ...] = (
     _leg_not_certain,
     _idle_peering,
     _written_denial_here,
+    _by_public_address,
     _uninvited,
     _reply_to_system_port,
     _restricted_call,
