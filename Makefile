@@ -65,7 +65,7 @@ fuzz-merge: .venv-fuzz/.done ## add to the seeds what fuzzing has found that rea
 LOCAL_STACK := .venv/.done .venv-sam/.done .venv-emulator/.done .venv-runtime/.done
 
 e2e: $(LOCAL_STACK) ## sam build and deploy to an emulator on 127.0.0.1, and try the whole way
-	$(BIN)/python -m pytest -m e2e --allow-hosts=127.0.0.1 -o tmp_path_retention_policy=none --durations=5 tests/e2e
+	$(BIN)/python -m pytest -m e2e --allow-hosts=127.0.0.1 -o tmp_path_retention_policy=failed -o tmp_path_retention_count=1 --durations=5 tests/e2e
 
 soak: $(LOCAL_STACK) ## minutes of load on that stack while its workers are killed; every record accounted for (SOAK_MINUTES=3 SOAK_FILES=171)
 	$(BIN)/python -m tests.e2e.soak

@@ -31,8 +31,16 @@ _Loader.add_multi_constructor("!", _intrinsic)
 
 
 def read_template(path: Path) -> dict[str, Any]:
-    """Return a template with CloudFormation's short intrinsic functions as ``{"Name": value}``."""
-    template: dict[str, Any] = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506 - a safe loader
+    """Return a template with CloudFormation's short intrinsic functions as ``{"Name": value}``.
+
+    Templates of the same text are one object, which nobody may change.
+    """
+    return _read(path.read_text())
+
+
+@cache
+def _read(text: str) -> dict[str, Any]:
+    template: dict[str, Any] = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
     return template
 
 
