@@ -48,7 +48,7 @@ def test_what_a_transit_gateway_drops_is_an_outsiders_by_its_addresses(
     [
         ("own-public-address", "198.51.100.50", "medium"),
         ("own-public-address", "198.51.100.51", "low"),
-        ("fix-offered-over-ipv4-alone", "2001:db8:1::9", "medium"),
+        ("fix-offered-over-ipv4-alone", "2001:db8:1::9", "low"),  # anybody can send that
         ("fix-partner-other-port", "203.0.113.4", "medium"),
         ("fix-partner-other-port", "203.0.113.5", "low"),
     ],

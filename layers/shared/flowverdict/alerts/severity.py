@@ -21,7 +21,7 @@ from flowverdict.alerts.model import Severity
 from flowverdict.core.addresses import is_inside
 from flowverdict.flowlog.records import FlowDirection
 from flowverdict.verdict.model import Confidence, Leg, VerdictKind
-from flowverdict.verdict.outsiders import answers_system_port, invitation, is_backscatter
+from flowverdict.verdict.outsiders import answers_system_port, is_backscatter, knows_sender
 from flowverdict.verdict.paths import NOT_A_SERVICE, Path
 from flowverdict.verdict.service import service_port as port_of_service
 
@@ -110,7 +110,7 @@ def _severity_from_internet(explanation: Explanation) -> tuple[Severity, str]:
     check = explanation.rules_check
     if check is not None and check.found_path.public_of is not None:
         return Severity.MEDIUM, "a request from a public address of the organisation's own"
-    if check is not None and invitation(check) is not None:
+    if check is not None and knows_sender(check):
         return Severity.MEDIUM, "a request of somebody whom the rules let in for something else"
     return Severity.LOW, "an unsolicited request from the internet"
 

@@ -71,21 +71,38 @@ _LEAST_PREFIX = {4: 24, 6: 48}
 def invitation(check: RulesCheck) -> str | None:
     """Return what a group's rule offers the sender, or everybody, though not this; else ``None``.
 
-    Such a sender is no stranger: the rule names its address for another port or protocol, or offers
-    this port to all addresses of the other IP version. IPv4 and IPv6 need a rule each:
+    The rule names the sender's address for another port or protocol, or offers this port to all
+    addresses of the other IP version. IPv4 and IPv6 need a rule each:
     https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html.
     """
     miss, source = check.groups.nearest_miss, check.packet.source
-    if miss is None or not isinstance(miss.rule.peer, IPv4Network | IPv6Network):
+    if miss is None:
         return None
+    if knows_sender(check):
+        return f"{miss.rule} lets the sender in, for another {miss.differs}"
     peer = miss.rule.peer
-    if miss.differs is Criterion.PEER:
-        if peer.version == source.version or peer != EVERYWHERE[peer.version]:
-            return None
+    if (
+        miss.differs is Criterion.PEER
+        and isinstance(peer, IPv4Network | IPv6Network)
+        and peer.version != source.version
+        and peer == EVERYWHERE[peer.version]
+    ):
         return f"{miss.rule} is for IPv{peer.version} alone, and this came over IPv{source.version}"
-    if peer.prefixlen < _LEAST_PREFIX[peer.version]:
-        return None
-    return f"{miss.rule} lets the sender in, for another {miss.differs}"
+    return None
+
+
+def knows_sender(check: RulesCheck) -> bool:
+    """Return whether a group's rule names the sender's address, for another port or protocol.
+
+    Such a sender is no stranger. Whoever can send over the other IP version may be one.
+    """
+    miss = check.groups.nearest_miss
+    return (
+        miss is not None
+        and miss.differs is not Criterion.PEER
+        and isinstance(miss.rule.peer, IPv4Network | IPv6Network)
+        and miss.rule.peer.prefixlen >= _LEAST_PREFIX[miss.rule.peer.version]
+    )
 
 
 def is_backscatter(flow: RejectedFlow, verdict: Verdict) -> bool:
