@@ -40,7 +40,7 @@ pictures: .venv/.done ## draw docs/images anew: from the template, the state mac
 reference: .venv/.done ## write the generated pages of docs/reference and the messages in docs/runbooks anew
 	$(BIN)/python -m scripts.reference_pages
 
-# Less than four minutes of CPU time: what is marked slow is left to test-all, and laws get few examples.
+# Less than five minutes of CPU time: what is marked slow is left to test-all, and laws get few examples.
 test: .venv/.done .venv-sam/.done ## run the fast tests, in parallel
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not e2e"
 
