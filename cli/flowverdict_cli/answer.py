@@ -26,15 +26,12 @@ from flowverdict.delivery.text import (
     split_command,
     when,
 )
-from flowverdict_cli import connections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from flowverdict.alerts.grouping import Members
     from flowverdict.alerts.model import Notice, Notification, RemediationText
     from flowverdict.flows.model import RejectedFlow
-    from flowverdict_cli.connections import Connections
     from flowverdict_cli.explain import Explained
 
 MAX_WHOLE = 50  # problems that are shown whole; further problems are one line each
@@ -98,15 +95,11 @@ class Answer:
         The rest, the most records first.
     lacks
         What the input lacks that would make the answer surer, one sentence each.
-    connections
-        How many connections of how many failed, by the fingerprint of a problem; only where the
-        input shows it.
     """
 
     problems: tuple[Notification, ...]
     noise: tuple[Noise, ...]
     lacks: tuple[str, ...]
-    connections: Mapping[str, Connections]
 
     @property
     def noise_records(self) -> int:
@@ -114,29 +107,27 @@ class Answer:
         return sum(each.records for each in self.noise)
 
 
-def notifications(explained: Explained, members: Members | None = None) -> list[Notification]:
-    """Return the alerts and notices for explained flows, the most severe first.
-
-    The flows of the alerts are put into ``members`` (``grouping.group``).
-    """
-    found = detections(explained.explanations, explained.read.batch.flows, members)
+def notifications(explained: Explained) -> list[Notification]:
+    """Return the alerts and notices for explained flows, the most severe first."""
+    # Of some of the flows alone it is not known how many connections failed in all.
+    found = detections(
+        explained.explanations,
+        explained.read.batch.flows,
+        count_connections=not explained.some_left_out,
+    )
     shown = (each.notification for each in found)
     return [each for each in shown if each.severity.rank <= explained.least.rank]
 
 
 def answer_of(explained: Explained) -> Answer:
     """Return the answer to explained flows."""
-    members: Members = {}
-    shown = notifications(explained, members)
+    shown = notifications(explained)
     noise = [each for each in shown if _is_noise(each)]
     problems = tuple(each for each in shown if not _is_noise(each))
-    # Of some of the flows alone it is not known how many failed in all.
-    alerts = [each for each in problems if isinstance(each, Alert) and not explained.some_left_out]
     return Answer(
         problems=problems,
         noise=_noise(each for each in noise if isinstance(each, Alert)),
         lacks=tuple(_lacks(explained)),
-        connections=connections.count(explained.read.batch, alerts, members),
     )
 
 
@@ -229,7 +220,7 @@ def _listed(names: Sequence[str]) -> str:
 def lines_of(answer: Answer) -> Iterator[Line]:
     """Yield the lines of the answer."""
     for problem in answer.problems[:MAX_WHOLE]:
-        yield from _problem(problem, answer.connections.get(problem.fingerprint))
+        yield from _problem(problem)
         yield Line()
     titles = answer.problems[MAX_WHOLE : MAX_WHOLE + MAX_TITLES]
     for problem in titles:
@@ -265,10 +256,10 @@ def _title(notification: Notification) -> Line:
     return Line(text, STYLES[notification.severity], indent=_LABEL)
 
 
-def _problem(notification: Notification, of_how_much: Connections | None) -> Iterator[Line]:
+def _problem(notification: Notification) -> Iterator[Line]:
     yield _title(notification)
     if isinstance(notification, Alert):
-        yield from _alert(notification, of_how_much)
+        yield from _alert(notification)
     else:
         yield from _notice(notification)
 
@@ -277,11 +268,10 @@ def _row(label: str, text: str) -> Line:
     return Line(f"  {label:<{_LABEL}}{one_line(text)}", indent=_LABEL + 2)
 
 
-def _alert(alert: Alert, of_how_much: Connections | None) -> Iterator[Line]:
+def _alert(alert: Alert) -> Iterator[Line]:
     ends = [end for end in (alert.local_end, alert.remote_end) if end is not None]
     yield _row("Who", "; ".join(ends) if ends else alert.scope)
-    share = "" if of_how_much is None else f"{of_how_much}: "
-    yield _row("How much", f"{share}{how_much(alert)}; {when(alert)}")
+    yield _row("How much", f"{how_much(alert)}; {when(alert)}")
     if alert.owners:
         yield _row("Owner", ", ".join(f"{name} {value}" for name, value in alert.owners))
     yield _row("Why", f"{alert.verdict_caption} ({confidence_in_words(alert)}). {alert.summary}")

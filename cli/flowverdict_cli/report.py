@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from flowverdict.alerts.model import Remote, Severity, busiest
+from flowverdict.alerts.counts import Remote, busiest
+from flowverdict.alerts.model import (
+    Severity,
+)
 from flowverdict.alerts.severity import severity_of
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.core.formatting import counted, isoformat

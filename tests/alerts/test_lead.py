@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from flowverdict.alerts.counts import Remote
 from flowverdict.alerts.lead import lead, name_of_end
-from flowverdict.alerts.model import Alert, Remote
+from flowverdict.alerts.model import (
+    Alert,
+)
 from tests.helpers.notification_samples import NOTIFICATIONS, scenario
 
 

@@ -11,14 +11,13 @@ import pytest
 
 from flowverdict.alerts.codec import notification_from_json
 from flowverdict.alerts.console_links import console_links, logs_query
+from flowverdict.alerts.counts import MAX_REMOTES, Remote
 from flowverdict.alerts.model import (
     MAX_INTERFACES,
-    MAX_REMOTES,
     Alert,
     Kind,
     Notice,
     RemediationText,
-    Remote,
 )
 from flowverdict.alerts.recheck import Passage, Sample, passage
 from flowverdict.core.errors import NotificationError

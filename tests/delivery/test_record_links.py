@@ -9,8 +9,11 @@ from urllib.parse import unquote
 
 import pytest
 
+from flowverdict.alerts.counts import Remote
 from flowverdict.alerts.ending import Ending
-from flowverdict.alerts.model import Remote, Status
+from flowverdict.alerts.model import (
+    Status,
+)
 from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
 from flowverdict.delivery.record_links import athena_query, further_links, records_query
 from flowverdict.delivery.renderers import email, slack, teams

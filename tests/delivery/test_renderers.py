@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import time_machine
 
-from flowverdict.alerts.model import Alert, Evidence, Link, RemediationText, Remote, Status
+from flowverdict.alerts.counts import Remote
+from flowverdict.alerts.model import (
+    Alert,
+    Evidence,
+    Link,
+    RemediationText,
+    Status,
+)
 from flowverdict.delivery.renderers import RENDERERS, amazon_q, pagerduty, slack
 from flowverdict.delivery.text import chat_line, shortened
 from tests.helpers.notification_samples import FOUND_AT, NOTIFICATIONS, scenario

@@ -9,7 +9,13 @@ from dataclasses import replace
 import pytest
 from markdown_it import MarkdownIt
 
-from flowverdict.alerts.model import Evidence, Link, RemediationText, Remote, Severity
+from flowverdict.alerts.counts import Remote
+from flowverdict.alerts.model import (
+    Evidence,
+    Link,
+    RemediationText,
+    Severity,
+)
 from flowverdict.delivery.renderers import teams
 from tests.helpers.notification_samples import NOTIFICATIONS, digest, records_lost, scenario
 from tests.helpers.slack_blocks import HOSTILE

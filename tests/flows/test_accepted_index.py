@@ -60,18 +60,19 @@ def test_seeds_give_hashes_that_have_nothing_in_common() -> None:
 
 def test_the_largest_values_that_records_hold_are_kept() -> None:
     accepts = AcceptedFlowIndex()
-    accepts.add(2**64 - 1, 2**63 - 1, 2**63 - 1, 2**31 - 1)
-    accepts.add(0, None, None, None)
+    accepts.add(2**64 - 1, 2**63 - 1, 2**63 - 1, 2**31 - 1, 2**32 - 1)
+    accepts.add(0, None, None, None, 0)
     unpacked = AcceptedFlowIndex.unpack(accepts.pack())
     assert unpacked.lookup({0, 1, 2**64 - 1}) == {
         0: Activity(),
         2**64 - 1: Activity(2**63 - 1, 2**63 - 1, 2**31 - 1),
     }
+    assert unpacked.by_service({0, 1, 2**32 - 1}) == {0: {0}, 2**32 - 1: {2**64 - 1}}
 
 
 def test_what_was_found_is_nobody_elses() -> None:
     accepts = AcceptedFlowIndex()
-    accepts.add(1, 10, 20, 2)
+    accepts.add(1, 10, 20, 2, 0)
     accepts.lookup({1})[1].widen(0, 100, 255)
     assert accepts.lookup({1}) == {1: Activity(10, 20, 2)}
 
@@ -90,7 +91,8 @@ def test_the_rows_found_are_those_of_the_wanted_hashes(
         index = AcceptedFlowIndex()
         for second, hashed in enumerate(known):
             if second % 3 != missing:
-                index.add(hashed, second + missing, second + 2 * missing, 1 + missing)
+                times = second + missing, second + 2 * missing
+                index.add(hashed, *times, 1 + missing, service=hashed % 7)
         plain.merge(index)
         packed.merge(AcceptedFlowIndex.unpack(index.pack()))
     required = {0, 2**64 - 1, *known[:wanted:2], *(random.getrandbits(64) for _ in range(wanted))}
@@ -99,6 +101,24 @@ def test_the_rows_found_are_those_of_the_wanted_hashes(
 
     assert found == plain.lookup(required)
     assert found.keys() == set(known) & required
+    monkeypatch.setattr(accepted_index, "_MANY_ROWS", many)
+    services = {2, 3, 9}
+    by_service = {service: {one for one in known if one % 7 == service} for service in (2, 3)}
+    found_by_service = packed.by_service(services)
+    assert found_by_service == plain.by_service(services)
+    assert found_by_service == {service: some for service, some in by_service.items() if some}
+
+
+def test_services_of_an_earlier_version_are_not_known() -> None:
+    index = AcceptedFlowIndex()
+    index.add(1, 10, 20, 2, 5)
+    written = index.pack()
+    before = AcceptedFlowIndex.unpack(written, ("hashes", "starts", "ends", "flags", "tomorrow"))
+    assert before.lookup({1}) == {1: Activity(10, 20, 2)}
+    assert (before.knows_services, before.by_service({5})) == (False, {})
+    assert AcceptedFlowIndex.unpack(written).knows_services
+    index.merge(before)
+    assert not index.knows_services
 
 
 def test_nothing_is_packed_twice() -> None:
@@ -107,7 +127,7 @@ def test_nothing_is_packed_twice() -> None:
         unpacked.pack()
 
 
-@pytest.mark.parametrize("columns", [0, 3, 5])
+@pytest.mark.parametrize("columns", [0, 3, 6])
 def test_another_number_of_columns_is_none_of_it(columns: int) -> None:
     column = zlib.compress(b"")
     packed = b"".join(len(column).to_bytes(8, "little") + column for _ in range(columns))
@@ -116,7 +136,7 @@ def test_another_number_of_columns_is_none_of_it(columns: int) -> None:
 
 
 def test_columns_of_different_lengths_are_none_of_it() -> None:
-    columns = [zlib.compress(bytes(length)) for length in (16, 8, 16, 8)]
+    columns = [zlib.compress(bytes(length)) for length in (16, 8, 16, 8, 8)]
     with pytest.raises(ValueError, match="different lengths"):
         AcceptedFlowIndex.unpack(
             b"".join(len(column).to_bytes(8, "little") + column for column in columns)

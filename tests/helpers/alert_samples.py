@@ -6,9 +6,15 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
+from flowverdict.alerts.counts import Remote
 from flowverdict.alerts.detection import Detection, fingerprint
 from flowverdict.alerts.matching import Key
-from flowverdict.alerts.model import Alert, Kind, Notice, Remote, Severity
+from flowverdict.alerts.model import (
+    Alert,
+    Kind,
+    Notice,
+    Severity,
+)
 from flowverdict.alerts.recheck import Sample
 from flowverdict.core.errors import DeliveryError
 from flowverdict.lifecycle.feed_readings import FeedReadings

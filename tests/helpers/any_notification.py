@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from flowverdict.alerts.counts import Remote
 from flowverdict.alerts.merging import CONFIDENCES
 from flowverdict.alerts.model import (
     Alert,
@@ -14,7 +15,6 @@ from flowverdict.alerts.model import (
     Link,
     Notice,
     RemediationText,
-    Remote,
     Section,
     Severity,
     Status,

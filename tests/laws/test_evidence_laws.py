@@ -212,7 +212,7 @@ def plain(accepted: Accepted) -> dict[int, Activity]:
 def accepts_of(accepted: Accepted) -> AcceptedFlowIndex:
     accepts = AcceptedFlowIndex()
     for one in accepted:
-        accepts.add(*one)
+        accepts.add(*one, service=one[0] % 3)
     return accepts
 
 
@@ -230,6 +230,10 @@ def test_accepted_flows_are_found_as_in_a_dict_however_they_were_kept(
     everything = plain([one for accepted, _ in parts for one in accepted])
     hashes = {*asked, *everything}
     assert together.lookup(hashes) == everything
+    services = {hashed % 3 for hashed in everything}
+    assert together.by_service({0, 1, 2, 3}) == {
+        service: {hashed for hashed in everything if hashed % 3 == service} for service in services
+    }
     assert together.lookup({*asked}) == {
         hashed: everything[hashed] for hashed in asked if hashed in everything
     }

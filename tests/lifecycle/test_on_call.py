@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
+from flowverdict.alerts.counts import Remote
 from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.matching import Asked, Key, parse_value
-from flowverdict.alerts.model import Alert, Kind, Notice, Remote, Severity, Status
+from flowverdict.alerts.model import (
+    Alert,
+    Kind,
+    Notice,
+    Severity,
+    Status,
+)
 from flowverdict.alerts.notices import no_flow_logs_fingerprint
 from flowverdict.core.errors import StateError
 from flowverdict.lifecycle.dynamodb import DynamoDbStore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowverdict.flowlog.flow_hash import AFTER_FIELD, MASK, columns_of_tokens
+from flowverdict.flowlog.flow_hash import AFTER_FIELD, MASK, columns_of_tokens, service_hash
 from flowverdict.flowlog.flow_key import FlowKey, key_of
 from flowverdict.flowlog.losses import Loss, Span
 from flowverdict.flowlog.object_key import Origin
@@ -83,6 +83,12 @@ def _collected(
     return flows
 
 
+def accepted_services() -> set[int]:
+    """Return what the accepted flows of the samples go to."""
+    records = (_FORMAT.parse(_line(number, row)) for number, row in enumerate(_ACCEPTS))
+    return {service_hash(key_of(record), _SEED) for record in records}
+
+
 def _collected_by_hash(rows: Sequence[tuple[str, str, str]], most: int) -> FlowCollector:
     """Collect as versions before 0.3.0: the flows with the lowest hashes stay individual."""
     flows = _collected(rows)
@@ -151,7 +157,7 @@ def _reported_by() -> FlowCollector:
 
 # The first version that stored evidence of the kind, if not 0.1.0.
 SINCE = dict.fromkeys(
-    ("transit-gateway", "aggregated-by-interface", "missing", "reported-by"), "0.3.0"
+    ("transit-gateway", "aggregated-by-interface", "missing", "reported-by", "services"), "0.3.0"
 )
 
 
@@ -174,6 +180,7 @@ def evidence_samples() -> dict[str, Callable[[], Evidence]]:
             flows=_collected([*_REJECTS, _REJECTS[0]], distinct=True)
         ),
         "accepts": lambda: Evidence(flows=_collected(_ACCEPTS), flow_log=flow_log),
+        "services": lambda: Evidence(flows=_collected(_ACCEPTS), flow_log=flow_log),
         "lost": lambda: Evidence(flows=_collected(_LOST), flow_log=flow_log),
         "aggregated": lambda: Evidence(flows=_collected_by_hash(flood, 20)),
         "aggregated-by-interface": lambda: Evidence(flows=_collected(flood, most=20)),

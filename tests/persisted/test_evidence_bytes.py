@@ -16,7 +16,7 @@ from flowverdict.flows.bundle import pieces_in
 from flowverdict.flows.evidence_codec import pack, unpack
 from flowverdict.flows.observed import ObservedValues
 from tests.helpers.whole_evidence import whole
-from tests.persisted.evidence_samples import SINCE, evidence_samples
+from tests.persisted.evidence_samples import SINCE, accepted_services, evidence_samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +65,11 @@ def test_stored_evidence_is_read_whole(path: Path) -> None:
             expected.flows.losses.add(Loss.NOT_READ)
     stored = whole(unpack(path.read_bytes()))
     assert content(stored) == content(expected)
+    if path.stem == "evidence-services":
+        services = accepted_services()
+        found = stored.flows.accepted_index.by_service(services)
+        assert found == expected.flows.accepted_index.by_service(services)
+        assert found.keys() == services
     if path.stem.removeprefix("evidence-") in SINCE:
         assert stored.flows.limit.aggregated_from == expected.flows.limit.aggregated_from
 

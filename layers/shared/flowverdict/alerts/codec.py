@@ -12,6 +12,7 @@ from functools import cache, partial
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from flowverdict.alerts.counts import Remote
 from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import (
     JSON_KEYS,
@@ -23,7 +24,6 @@ from flowverdict.alerts.model import (
     Notice,
     Notification,
     RemediationText,
-    Remote,
     Section,
     Severity,
     Status,

@@ -12,16 +12,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.console_links import console_links, logs_query
+from flowverdict.alerts.counts import MAX_REMOTES, Remote, busiest
 from flowverdict.alerts.merging import CONFIDENCES
 from flowverdict.alerts.model import (
     MAX_INTERFACES,
     MAX_NAMES,
-    MAX_REMOTES,
     Alert,
     Evidence,
     RemediationText,
-    Remote,
-    busiest,
 )
 from flowverdict.core.availability import NotAvailable
 from flowverdict.core.formatting import common_network, cut, cut_or_none, with_port

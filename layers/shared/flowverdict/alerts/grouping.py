@@ -24,9 +24,14 @@ from flowverdict.alerts.composition import (
     network_of,
     service_in_words,
 )
+from flowverdict.alerts.connections import with_connections
+from flowverdict.alerts.counts import MAX_REMOTES
 from flowverdict.alerts.detection import Detection, GroupKey, Urgency, most_severe_first, urgency
 from flowverdict.alerts.inhibition import inhibited_by, inhibits
-from flowverdict.alerts.model import MAX_REMOTES, Kind, Severity
+from flowverdict.alerts.model import (
+    Kind,
+    Severity,
+)
 from flowverdict.alerts.notices import aggregated_flows, lost_records
 from flowverdict.alerts.probe import probes_of
 from flowverdict.alerts.recheck import MAX_SAMPLES, sample_of
@@ -55,14 +60,17 @@ type Members = dict[str, list[Explanation]]  # of an alert, by its fingerprint
 
 
 def detections(
-    explanations: Iterable[Explanation], collected: FlowCollector, members: Members | None = None
+    explanations: Iterable[Explanation], collected: FlowCollector, *, count_connections: bool = True
 ) -> list[Detection]:
     """Group explanations into alerts, most severe first; then add the notices of the batch.
 
     Notices: the records that AWS lost, and the flows that are too many to be evaluated one by one.
+    ``count_connections`` may be true where ``explanations`` are of all flows that were collected.
     """
+    members: Members = {}
+    alerts = group(explanations, members)
     return [
-        *group(explanations, members),
+        *(with_connections(alerts, members, collected) if count_connections else alerts),
         *lost_records(collected.lost()),
         *aggregated_flows(collected.aggregated),
     ]

@@ -46,3 +46,13 @@ def all_confidences(confidences: Iterable[tuple[str, int]]) -> tuple[tuple[str, 
     for level, count in confidences:
         counts[level] += count
     return tuple((level, counts[level]) for level in CONFIDENCES if counts[level] > 0)
+
+
+def total(one: int | None, other: int | None) -> int | None:
+    """Return the sum of two counts; ``None`` where one of them is not known."""
+    return None if one is None or other is None else one + other
+
+
+def difference(whole: int | None, part: int | None) -> int | None:
+    """Return what is left of a count; ``None`` where that is not known."""
+    return None if whole is None or part is None else whole - part

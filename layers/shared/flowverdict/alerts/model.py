@@ -9,20 +9,23 @@ ISO 8601 in UTC in JSON. Terms are Alertmanager's: fingerprint, severity, firing
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
+from flowverdict.alerts.counts import MAX_REMOTES, Counts, Remote, merged_remotes
 from flowverdict.alerts.ending import Ending
-from flowverdict.alerts.merging import all_confidences, both_networks, greatest, least, most
+from flowverdict.alerts.merging import (
+    all_confidences,
+    both_networks,
+    greatest,
+    least,
+    most,
+    total,
+)
 from flowverdict.core.formatting import counted, cut, isoformat, with_port
 from flowverdict.verdict.values import AclEntry, Miss  # noqa: TC001 - the codec reads the annotations
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-MAX_REMOTES = 10  # shown: more is not read
 MAX_INTERFACES = 10
 MAX_NAMES = 20  # an interface has at most 16 groups
 
@@ -78,15 +81,6 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remote:
-    """A remote address, and how much of its traffic was rejected."""
-
-    address: str
-    flows: int
-    packets: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """One observation, in words."""
 
@@ -128,43 +122,6 @@ class Section:
 
     heading: str
     lines: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """What adds up over the detections of a problem and can be taken back."""
-
-    records: int = 0
-    flows: int = 0
-    packets: int = 0
-    bytes: int = 0
-    confidences: tuple[tuple[str, int], ...] = ()
-    remotes: tuple[Remote, ...] = ()
-
-    def minus(self, other: Counts) -> Counts:
-        """Return what must be added to ``other`` to have these counts."""
-        levels, other_levels = dict(self.confidences), dict(other.confidences)
-        remotes = {remote.address: remote for remote in self.remotes}
-        other_addresses = {remote.address for remote in other.remotes}
-        return Counts(
-            records=self.records - other.records,
-            flows=self.flows - other.flows,
-            packets=self.packets - other.packets,
-            bytes=self.bytes - other.bytes,
-            confidences=tuple(
-                (level, levels.get(level, 0) - other_levels.get(level, 0))
-                for level in {**levels, **other_levels}
-            ),
-            remotes=(
-                *(remote for remote in self.remotes if remote.address not in other_addresses),
-                *(_remote_minus(remotes.get(remote.address), remote) for remote in other.remotes),
-            ),
-        )
-
-
-def _remote_minus(remote: Remote | None, other: Remote) -> Remote:
-    flows, packets = (0, 0) if remote is None else (remote.flows, remote.packets)
-    return Remote(address=other.address, flows=flows - other.flows, packets=packets - other.packets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,6 +251,10 @@ class Alert(_Notification):
         The busiest remote addresses, and how many there are (at least, after several detections).
     targets
         Of a scan: how many ports and local addresses were tried.
+    connections, connections_at_least
+        How many connections to the service were seen in the same five minutes, of which ``flows``
+        failed; ``None`` where the flow logs do not show it. Whether there may be more, since
+        records are missing. Connections from outside and from inside are not counted together.
     owners
         What names the owner: tags of the interface; the ECS service and tags of the records.
     names
@@ -343,6 +304,8 @@ class Alert(_Notification):
     flows: int = 0
     packets: int = 0
     bytes: int = 0
+    connections: int | None = None
+    connections_at_least: bool = False
     owners: tuple[tuple[str, str], ...] = ()
     names: tuple[tuple[str, str], ...] = ()
     links: tuple[Link, ...] = ()
@@ -358,6 +321,7 @@ class Alert(_Notification):
             flows=self.flows,
             packets=self.packets,
             bytes=self.bytes,
+            connections=self.connections,
             confidences=self.confidences,
             remotes=self.top_remotes,
         )
@@ -370,6 +334,7 @@ class Alert(_Notification):
             flows=counts.flows,
             packets=counts.packets,
             bytes=counts.bytes,
+            connections=counts.connections,
             confidences=counts.confidences,
             top_remotes=counts.remotes,
         )
@@ -404,7 +369,7 @@ class Alert(_Notification):
         """
         worded = self if _words_rank(self) < _words_rank(newer) else newer
         first = self if _beginning(self) <= _beginning(newer) else newer
-        remotes = _merged_remotes((*self.top_remotes, *newer.top_remotes))
+        remotes = merged_remotes((*self.top_remotes, *newer.top_remotes))
         confidences = all_confidences((*self.confidences, *newer.confidences))
         return replace(
             worded,
@@ -425,6 +390,8 @@ class Alert(_Notification):
             flows=self.flows + newer.flows,
             packets=self.packets + newer.packets,
             bytes=self.bytes + newer.bytes,
+            connections=total(self.connections, newer.connections),
+            connections_at_least=self.connections_at_least or newer.connections_at_least,
             owners=tuple(dict((*self.owners, *newer.owners)).items()),
             names=tuple(dict((*self.names, *newer.names)).items())[:MAX_NAMES],
             explains=tuple(dict.fromkeys((*self.explains, *newer.explains))),
@@ -472,17 +439,6 @@ def _beginning(alert: Alert) -> tuple[int, str]:
     return (alert.first_seen or 0, alert.near)
 
 
-def _merged_remotes(remotes: Iterable[Remote]) -> tuple[Remote, ...]:
-    """Add up by address, the busiest first; without addresses that count no flow any more."""
-    flows: Counter[str] = Counter()
-    packets: Counter[str] = Counter()
-    for remote in remotes:
-        flows[remote.address] += remote.flows
-        packets[remote.address] += remote.packets
-    every = (Remote(address=each, flows=flows[each], packets=packets[each]) for each in flows)
-    return tuple(sorted((remote for remote in every if remote.flows > 0), key=busiest))
-
-
 def _is_written(key: str, value: object) -> bool:
     return key not in {"reported_by", "from_outside"} or value not in {None, False}
 
@@ -492,8 +448,3 @@ def _plain(notification: _Notification) -> dict[str, Any]:
     written = {JSON_KEYS.get(key, key): value for key, value in every if _is_written(key, value)}
     times = {name: isoformat(written[name]) for name in ("first_seen", "last_seen")}
     return written | {"schema_version": SCHEMA_VERSION} | times
-
-
-def busiest(remote: Remote) -> tuple[int, str]:
-    """Return the sort key of a remote: most packets first, then by address."""
-    return (-remote.packets, remote.address)

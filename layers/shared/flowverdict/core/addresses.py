@@ -16,11 +16,11 @@ from ipaddress import IPv4Network, IPv6Network
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 type Network = IPv4Network | IPv6Network
 
-_INSIDE_V4 = tuple(
+INSIDE_V4 = tuple(
     IPv4Network(cidr)
     for cidr in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16")
 )
-_INSIDE_V6 = tuple(IPv6Network(cidr) for cidr in ("fc00::/7", "fe80::/10"))
+INSIDE_V6 = tuple(IPv6Network(cidr) for cidr in ("fc00::/7", "fe80::/10"))
 
 # Link-local addresses at which a VPC offers services: metadata, time and DNS; credentials of ECS
 # tasks; VPC Lattice. https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html,
@@ -74,8 +74,8 @@ def address_of(text: str) -> Address:
 def is_inside(address: Address) -> bool:
     """Whether the address is in a range that no internet gateway forwards."""
     if isinstance(address, ipaddress.IPv4Address):
-        return any(address in network for network in _INSIDE_V4)
-    return any(address in network for network in _INSIDE_V6)
+        return any(address in network for network in INSIDE_V4)
+    return any(address in network for network in INSIDE_V6)
 
 
 @lru_cache(maxsize=65_536)

@@ -16,14 +16,21 @@ from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.lead import lead
 from flowverdict.alerts.model import Alert, Kind, Status
 from flowverdict.core.formatting import counted
+from flowverdict.core.protocols import Protocol
 from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.times import span
+from flowverdict.verdict.model import Leg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import tzinfo
 
-    from flowverdict.alerts.model import Notice, Notification, RemediationText, Remote
+    from flowverdict.alerts.counts import Remote
+    from flowverdict.alerts.model import (
+        Notice,
+        Notification,
+        RemediationText,
+    )
 
     type Sizer = Callable[[str], int]
 
@@ -91,14 +98,32 @@ def when(notification: Notification, zone: tzinfo = UTC) -> str:
 
 
 def how_much(alert: Alert) -> str:
-    """Return the totals: ``1 flow, 1 record, 4 packets, 240 bytes``."""
+    """Return the totals: ``1 flow, 1 record, 4 packets, 240 bytes``.
+
+    Before them how much of how much that is, where it is known: ``1 of 480 inbound connections
+    failed``.
+    """
     totals = (
         (alert.flows, "flow"),
         (alert.records, "record"),
         (alert.packets, "packet"),
         (alert.bytes, "byte"),
     )
-    return ", ".join(counted(count, noun) for count, noun in totals)
+    failed = _failed_connections(alert)
+    share = "" if failed is None else f"{failed}: "
+    return share + ", ".join(counted(count, noun) for count, noun in totals)
+
+
+def _failed_connections(alert: Alert) -> str | None:
+    if alert.connections is None or alert.connections < alert.flows:
+        return None
+    noun = "connection" if alert.protocol == Protocol.TCP else "flow"
+    way = ""
+    if alert.outbound is not None:
+        # The reply goes the other way.
+        way = "outbound " if alert.outbound is (alert.leg == Leg.REQUEST) else "inbound "
+    least = "at least " if alert.connections_at_least else ""
+    return f"{alert.flows:,} of {least}{counted(alert.connections, f'{way}{noun}')} failed"
 
 
 def facts(notification: Notification, zone: tzinfo = UTC) -> dict[str, str]:

@@ -24,7 +24,7 @@ from flowverdict.flowlog.fields import (
     UNKNOWN_ACCOUNT,
     FieldKind,
 )
-from flowverdict.flowlog.flow_hash import SERVICE_FIELDS
+from flowverdict.flowlog.flow_hash import MASK, SERVICE_FIELDS, service_of
 from flowverdict.flowlog.flow_hash_numpy import (
     ABSENT,
     EGRESS,
@@ -45,6 +45,7 @@ from flowverdict.flowlog.flow_hash_numpy import (
     repeated,
     word_of,
 )
+from flowverdict.flowlog.inside_numpy import are_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
 
 _MAX_ADDRESS = 39
+_SERVICE_BITS = UINT64(service_of(MASK, from_inside=False))
 
 _MAX_DIGIT, _MAX_OCTET, _OCTETS = 9, 255, 4  # of IPv4 addresses
 
@@ -418,7 +420,11 @@ class Fields(Texts):
         for place in SERVICE_FIELDS[1:]:
             state = self.with_field(state, place, key[place], seed.multiplier)
         direction = self.direction if self.direction is not None else self.constant(ABSENT)
-        return self.with_direction(state, direction, seed.multiplier).astype(np.uint32)
+        hashes = self.with_direction(state, direction, seed.multiplier)
+        hashes &= _SERVICE_BITS
+        if "srcaddr" in self.addresses:
+            hashes |= are_inside(self.addresses["srcaddr"].first)
+        return hashes.astype(np.uint32)
 
     def related(self, rows: Integers, seed: Seed) -> Words:
         """Return ``related_hashes`` of some of the lines; uint64, shape (rows, 6)."""

@@ -265,7 +265,7 @@ class _ChunkReader:
         line_ends: Integers,
     ) -> None:
         interfaces, hashes = fields.hashes(self._seed)
-        services = fields.services(interfaces, self._seed) if self._reader.with_services else None
+        services = fields.services(interfaces, self._seed)
         starts, ends = fields.times.get("start"), fields.times.get("end", fields.times.get("start"))
         for window, window_rows in self._by_window(ends, rows):
             facts = self.interfaces.setdefault(window, Interfaces(self._text))
@@ -290,7 +290,7 @@ class _ChunkReader:
                     flags=not_logged
                     if fields.flags is None
                     else narrow(fields.flags[accepted], np.int16),
-                    services=None if services is None else services[accepted],
+                    services=services[accepted],
                 )
                 self._sink.accepted(window, flows)
 

@@ -92,15 +92,14 @@ class AcceptedFlows:
     flags
         ``tcp-flags`` in signed 32 bits; -1 where not logged.
     services
-        What each flow goes to (``flow_hash.service_hash``), unsigned 32 bits, where the reader was
-        asked for it.
+        What each flow goes to (``flow_hash.service_hash``), unsigned 32 bits.
     """
 
     hashes: Column
     starts: Column
     ends: Column
     flags: Column
-    services: Column | None = None
+    services: Column
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from flowverdict.core.addresses import is_inside
 from flowverdict.flowlog import flow_hash
 from flowverdict.flowlog.columnar import (
     NOT_LOGGED,
@@ -30,7 +31,7 @@ from flowverdict.flowlog.fields import (
     UNKNOWN_ACCOUNT,
     FieldKind,
 )
-from flowverdict.flowlog.flow_hash import DIRECTION, SERVICE_FIELDS, SERVICE_MASK
+from flowverdict.flowlog.flow_hash import DIRECTION, SERVICE_FIELDS, service_of
 from flowverdict.flowlog.line_reader import (
     MAX_LINE_BYTES,
     LineReader,
@@ -205,7 +206,7 @@ class _FastLineReader:
         # Hash states after the interface, and after the interface and the four addresses.
         self._interface_states: dict[bytes, int] = {}
         self._route_states: dict[_Route, int] = {}
-        self._services: dict[tuple[bytes, ...], int] = {}
+        self._services: dict[tuple[bytes | bool, ...], int] = {}
         self._columns: dict[int, _Columns] = {}
         self._rows = 0
         # Rows by window, route, direction, subnet and VPC.
@@ -263,12 +264,11 @@ class _FastLineReader:
         starts.append(NOT_LOGGED if start == _DASH else int(start))
         ends.append(NOT_LOGGED if last == _DASH else int(last))
         all_flags.append(NOT_LOGGED if flags == _DASH else int(flags))
-        if self._reader.with_services:
-            services.append(
-                self._service(
-                    _interface_name(*route[:2]), route[3], destination_port, protocol, direction
-                )
+        services.append(
+            self._service(
+                _interface_name(*route[:2]), *route[2:4], destination_port, protocol, direction
             )
+        )
         self._row_counts[window, route, direction, subnet, vpc] += 1
         self._rows += 1
         if self._rows >= _MAX_ROWS:
@@ -298,15 +298,17 @@ class _FastLineReader:
             state, self._multiplier, 1, (source, destination, *packet_addresses)
         )
 
-    def _service(self, interface: bytes, *words: bytes) -> int:
+    def _service(self, interface: bytes, source: bytes, *words: bytes) -> int:
         """Return ``flow_hash.service_hash`` by the words of its fields and of the direction."""
-        known = self._services.get((interface, *words))
+        from_inside = _is_inside(source)
+        known = self._services.get((interface, from_inside, *words))
         if known is None:
             state = self._interface_states[interface]
             for place, word in zip((*SERVICE_FIELDS[1:], DIRECTION), words, strict=True):
                 state = flow_hash.with_fields(state, self._multiplier, place, (word,))
-            known = flow_hash.finished(state, self._multiplier) & SERVICE_MASK
-            self._services[interface, *words] = known
+            hashed = flow_hash.finished(state, self._multiplier)
+            known = service_of(hashed, from_inside=from_inside)
+            self._services[interface, from_inside, *words] = known
         return known
 
     def _flush(self) -> None:
@@ -317,7 +319,7 @@ class _FastLineReader:
                 starts=starts,
                 ends=ends,
                 flags=flags,
-                services=services if self._reader.with_services else None,
+                services=services,
             )
             self._sink.accepted(window, flows)
         for (window, route, direction, subnet, vpc), rows in self._row_counts.items():
@@ -342,6 +344,12 @@ class _FastLineReader:
         self._flush()
         for (window, name), facts in self._facts.items():
             self._sink.learned(window, name, facts)
+
+
+@lru_cache(maxsize=65_536)
+def _is_inside(word: bytes) -> bool:
+    address = canonical_address(word)
+    return address is not None and is_inside(address)
 
 
 def _interface_name(interface: bytes, resource: bytes) -> bytes:

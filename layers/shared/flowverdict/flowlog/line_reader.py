@@ -87,8 +87,6 @@ class LineReader:
     wrapped
         Whether a wrapping was recognised (``shapes``), so that a damaged first record or the lack
         of records does not show a file of another kind.
-    with_services
-        Whether readers by column tell what accepted flows go to.
     """
 
     formats: tuple[RecordFormat, ...]
@@ -98,7 +96,6 @@ class LineReader:
     losses: Losses = field(default_factory=Losses)
     strays: bool = False
     wrapped: bool = False
-    with_services: bool = False
     _odd: str | None = None
     _line_number: int = 0
     _header: bytes | None = None

@@ -10,11 +10,11 @@ import sys
 import zlib
 from array import array
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import TYPE_CHECKING
 
 from flowverdict.flowlog.columnar import NOT_LOGGED, AcceptedFlows
@@ -31,7 +31,10 @@ _LENGTH = 8  # bytes of a column's length
 _SEARCH_AS_LONG_AS = 10
 MERGED_ROWS = 500_000  # 10 MB; to merge fewer rows saves too little
 _MANY = 100  # hashes from which numpy, where it is loaded, searches faster
-_KINDS = "Qqqi"  # a hash, two times of 63 bits, and flags of 31 (Parquet's INT_32)
+_MANY_ROWS = 1_000  # the same, rows of services
+# A hash, two times of 63 bits, flags of 31 (Parquet's INT_32), and what the flow goes to.
+_KINDS = "QqqiI"
+_SERVICES = 4  # the index of that column
 
 
 @dataclass(slots=True)
@@ -82,21 +85,21 @@ class AcceptedFlowIndex:
     30 MB.
     """
 
-    COLUMNS = ("hashes", "starts", "ends", "flags")  # of AcceptedFlows, in the order of pack
+    # Of AcceptedFlows, in the order of pack. Versions before 0.3.0 wrote no services.
+    COLUMNS = ("hashes", "starts", "ends", "flags", "services")
 
     def __init__(self) -> None:
         self._table: dict[int, Activity] = {}
         self._columns: list[AcceptedFlows] = []
-        self._packed: list[tuple[bytes, ...]] = []
+        self._packed: list[tuple[bytes | None, ...]] = []
         self._services: dict[int, int] = {}  # of the flows in the table, by their hashes
         self._merge_from = MERGED_ROWS  # rows of columns
 
-    def add(self, hashed: int, start: int | None, end: int | None, flags: int | None) -> None:
-        """Add a record of a flow."""
+    def add(
+        self, hashed: int, start: int | None, end: int | None, flags: int | None, service: int
+    ) -> None:
+        """Add a record of a flow; ``service`` is what it goes to (``flow_hash.service_hash``)."""
         self._table.setdefault(hashed, Activity()).widen(start, end, flags)
-
-    def add_service(self, hashed: int, service: int) -> None:
-        """Note what a flow of ``add`` goes to."""
         self._services[hashed] = service
 
     def add_columns(self, flows: AcceptedFlows) -> None:
@@ -106,7 +109,8 @@ class AcceptedFlowIndex:
     def merge(self, other: AcceptedFlowIndex) -> None:
         """Add the flows of another index."""
         for hashed, seen in other._table.items():
-            self.add(hashed, seen.first_start, seen.last_end, seen.tcp_flags)
+            known = self._table.setdefault(hashed, Activity())
+            known.widen(seen.first_start, seen.last_end, seen.tcp_flags)
         self._services |= other._services
         self._columns += other._columns
         self._packed += other._packed
@@ -132,7 +136,7 @@ class AcceptedFlowIndex:
         """Iterate over columns with the hashes of all flows; a hash may occur several times."""
         yield array("Q", self._table)
         yield from (flows.hashes for flows in self._columns)
-        yield from (_uncompressed(_KINDS[0], packed[0]) for packed in self._packed)
+        yield from (_hashes_in(packed) for packed in self._packed)
 
     def lookup(self, hashes: AbstractSet[int]) -> dict[int, Activity]:
         """Return the activity of the flows with these hashes; unknown hashes are left out."""
@@ -157,37 +161,40 @@ class AcceptedFlowIndex:
                 _or_none(start), _or_none(end), _or_none(flags)
             )
         for packed in self._packed:
-            known = _uncompressed(_KINDS[0], packed[0])
+            known = _hashes_in(packed)
             # Most columns have none of the flows, so the others stay compressed until one is found.
             if not (rows := search.rows(known)):
                 continue
-            _, starts, ends, flag_column = _unpacked(packed)
+            starts, ends, flag_column = _activity_in(packed, len(known))
             for row in rows:
                 found.setdefault(known[row], Activity()).widen(
                     _or_none(starts[row]), _or_none(ends[row]), _or_none(flag_column[row])
                 )
         return found
 
-    def count_by_service(self, services: AbstractSet[int]) -> Counter[int]:
-        """Return how many flows go to each of these services (``flow_hash.service_hash``).
+    @property
+    def knows_services(self) -> bool:
+        """Whether it is known of all flows what they go to."""
+        return all(packed[_SERVICES] is not None for packed in self._packed)
 
-        Packed flows have no services and are not counted.
+    def by_service(self, services: AbstractSet[int]) -> dict[int, set[int]]:
+        """Return the hashes of the flows that go to each of these services; without flows, none.
+
+        It takes 60 bytes for each of these flows.
         """
         found: defaultdict[int, set[int]] = defaultdict(set)
+        if not services:
+            return found
         for hashed, service in self._services.items():
             if service in services:
                 found[service].add(hashed)
         for flows in self._columns:
-            if isinstance(flows.services, array):
-                for row, service in enumerate(flows.services):
-                    if service in services:
-                        found[service].add(flows.hashes[row])
-            elif flows.services is not None and services:
-                from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - as above
-
-                for service, hashed in accepted_numpy.of_services(flows, services):
-                    found[service].add(hashed)
-        return Counter({service: len(hashes) for service, hashes in found.items()})
+            _add_rows(found, services, flows.services, partial(getattr, flows, "hashes"))
+        for packed in self._packed:
+            if (column := packed[_SERVICES]) is not None:
+                known = _uncompressed(_KINDS[_SERVICES], column)
+                _add_rows(found, services, known, partial(_hashes_in, packed))
+        return found
 
     def pack(self) -> bytes:
         """Return the added flows as bytes, sorted by hash: equal flows give equal bytes.
@@ -199,7 +206,7 @@ class AcceptedFlowIndex:
         """
         if self._packed:
             raise ValueError("what was unpacked is packed already")
-        flows = _columns_of(self._table)
+        flows = _columns_of(self._table, self._services)
         if self._columns:
             flows = _summed_up([flows, *self._columns])
         columns = [
@@ -222,12 +229,13 @@ class AcceptedFlowIndex:
         """
         unpacked = cls()
         by_name = dict(zip(names, _split(packed), strict=True))
-        hashes = by_name["hashes"]
-        columns = tuple(
-            by_name[name] if name in by_name else _not_logged(kind, hashes)
-            for kind, name in zip(_KINDS, cls.COLUMNS, strict=True)
-        )
-        if len({len(column) for column in _unpacked(columns)}) != 1:
+        columns = (by_name["hashes"], *map(by_name.get, cls.COLUMNS[1:]))
+        lengths = {
+            len(_uncompressed(kind, column))
+            for kind, column in zip(_KINDS, columns, strict=True)
+            if column is not None
+        }
+        if len(lengths) != 1:
             raise ValueError("columns of different lengths")
         unpacked._packed.append(columns)
         return unpacked
@@ -259,6 +267,26 @@ def _rows_of(
         )
 
 
+def _add_rows(
+    found: defaultdict[int, set[int]],
+    services: AbstractSet[int],
+    column: Column,
+    hashes: Callable[[], Column],
+) -> None:
+    """Add the hashes of the rows that go to one of the services; they are read if there are any."""
+    if isinstance(column, array) and (len(column) < _MANY_ROWS or "numpy" not in sys.modules):
+        rows = [row for row, service in enumerate(column) if service in services]
+        if rows:
+            known = hashes()
+            for row in rows:
+                found[column[row]].add(known[row])
+        return
+    from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - as above
+
+    for service, hashed in accepted_numpy.of_services(column, services, hashes):
+        found[service].add(hashed)
+
+
 def _summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
     """Merge the rows of each flow; sort them by hash."""
     if not all(isinstance(flows.hashes, array) for flows in columns):
@@ -268,30 +296,39 @@ def _summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
     rows = sorted(
         row
         for flows in columns
-        for row in zip(flows.hashes, flows.starts, flows.ends, flows.flags, strict=True)
+        for row in zip(
+            flows.hashes, flows.starts, flows.ends, flows.flags, flows.services, strict=True
+        )
     )
     # Often true of few lines; then no object is needed for each row.
     if all(row[0] != following[0] for row, following in pairwise(rows)):
-        hashes, starts, ends, all_flags = zip(*rows, strict=True) if rows else ((), (), (), ())
         return AcceptedFlows(
-            hashes=array("Q", hashes),
-            starts=array("q", starts),
-            ends=array("q", ends),
-            flags=array("i", all_flags),
+            **{
+                name: array(kind, values)
+                for name, kind, values in zip(
+                    AcceptedFlowIndex.COLUMNS,
+                    _KINDS,
+                    zip(*rows, strict=True) if rows else repeat(()),
+                    strict=False,
+                )
+            }
         )
     table: dict[int, Activity] = {}
-    for hashed, start, end, flags in rows:
+    services: dict[int, int] = {}
+    for hashed, start, end, flags, service in rows:
         table.setdefault(hashed, Activity()).widen(_or_none(start), _or_none(end), _or_none(flags))
-    return _columns_of(table)
+        services[hashed] = service
+    return _columns_of(table, services)
 
 
-def _columns_of(table: Mapping[int, Activity]) -> AcceptedFlows:
+def _columns_of(table: Mapping[int, Activity], services: Mapping[int, int]) -> AcceptedFlows:
     rows = sorted(table.items())
     return AcceptedFlows(
         hashes=array("Q", (hashed for hashed, _ in rows)),
         starts=array("q", (_or_absent(seen.first_start) for _, seen in rows)),
         ends=array("q", (_or_absent(seen.last_end) for _, seen in rows)),
         flags=array("i", (_or_absent(seen.tcp_flags) for _, seen in rows)),
+        services=array("I", (services[hashed] for hashed, _ in rows)),
     )
 
 
@@ -304,12 +341,19 @@ def _compressed(kind: str, values: Column) -> bytes:
     return zlib.compress(column.tobytes(), 1)
 
 
-def _not_logged(kind: str, hashes: bytes) -> bytes:
-    return _compressed(kind, array(kind, [NOT_LOGGED]) * len(_uncompressed(_KINDS[0], hashes)))
+def _hashes_in(packed: tuple[bytes | None, ...]) -> array[int]:
+    hashes = packed[0]
+    if hashes is None:  # unpack sees to it
+        raise ValueError("columns without hashes")
+    return _uncompressed(_KINDS[0], hashes)
 
 
-def _unpacked(columns: tuple[bytes, ...]) -> list[array[int]]:
-    return [_uncompressed(kind, packed) for kind, packed in zip(_KINDS, columns, strict=True)]
+def _activity_in(packed: tuple[bytes | None, ...], size: int) -> list[array[int]]:
+    """Return the columns of starts, ends and flags."""
+    return [
+        array(kind, [NOT_LOGGED]) * size if column is None else _uncompressed(kind, column)
+        for kind, column in zip(_KINDS[1:_SERVICES], packed[1:_SERVICES], strict=True)
+    ]
 
 
 def _uncompressed(kind: str, packed: bytes) -> array[int]:

@@ -47,15 +47,21 @@ def rows_of(
         )
 
 
-def of_services(flows: AcceptedFlows, services: Collection[int]) -> Iterator[tuple[int, int]]:
-    """Iterate over service and hash of the flows that go to one of these services."""
-    column = np.asarray(flows.services, np.uint32)
+def of_services(
+    known: Column, services: Collection[int], hashes: Callable[[], Column]
+) -> Iterator[tuple[int, int]]:
+    """Iterate over service and hash of the flows that go to one of these services.
+
+    ``known`` are the services of the rows; the ``hashes`` are read if there are such flows.
+    """
+    column = np.asarray(known, np.uint32)
     wanted = np.sort(np.fromiter(services, np.uint32, len(services)))
     may_be = np.zeros(1 << 16, np.bool_)
     may_be[wanted >> 16] = True
     rows = np.flatnonzero(may_be[column >> 16])
     rows = rows[np.isin(column[rows], wanted)]
-    yield from zip(column[rows].tolist(), np.asarray(flows.hashes)[rows].tolist(), strict=True)
+    if rows.size:
+        yield from zip(column[rows].tolist(), np.asarray(hashes())[rows].tolist(), strict=True)
 
 
 def search(required: Collection[int]) -> Callable[[Column], list[int]]:
@@ -135,11 +141,13 @@ def summed_up(columns: Sequence[AcceptedFlows]) -> AcceptedFlows:
     flags = column([flows.flags for flows in columns])
     logged = np.maximum.reduceat(flags, firsts) != NOT_LOGGED
     flags[flags == NOT_LOGGED] = 0
+    services = np.concatenate([np.asarray(flows.services, np.uint32) for flows in columns])
     return AcceptedFlows(
         hashes=hashes[firsts],
         starts=starts,
         ends=np.maximum.reduceat(column([flows.ends for flows in columns]), firsts),
         flags=np.where(logged, np.bitwise_or.reduceat(flags, firsts), NOT_LOGGED).astype(np.int32),
+        services=services[order[firsts]],
     )
 
 
@@ -157,19 +165,12 @@ def without_repetition(columns: Sequence[AcceptedFlows]) -> AcceptedFlows | None
     if np.unique(sample).size * 2 > sample.size:
         return None
     merged = summed_up(columns)
-    services = None
-    if all(flows.services is not None for flows in columns):
-        hashes = np.concatenate([np.asarray(flows.hashes, np.uint64) for flows in columns])
-        order = np.argsort(hashes)
-        places = order[np.searchsorted(hashes, merged.hashes, sorter=order)]
-        services = np.concatenate([np.asarray(flows.services, np.uint32) for flows in columns])
-        services = services[places]
     return AcceptedFlows(
         hashes=merged.hashes,
         starts=narrow(np.asarray(merged.starts), np.int32),
         ends=narrow(np.asarray(merged.ends), np.int32),
         flags=narrow(np.asarray(merged.flags), np.int16),
-        services=services,
+        services=merged.services,
     )
 
 

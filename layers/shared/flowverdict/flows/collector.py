@@ -18,6 +18,7 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from flowverdict.core.addresses import is_inside
 from flowverdict.flowlog.flow_hash import key_hash, related_hashes, service_hash
 from flowverdict.flowlog.flow_key import FlowKey, RecordId, end_of, key_of, record_id
 from flowverdict.flowlog.losses import Loss, Losses, Span
@@ -46,7 +47,7 @@ from flowverdict.flows.rejected_flows import (
 from flowverdict.flows.rejected_lines import aggregated_lines, groups_of, rejects_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from flowverdict.core.addresses import Address
     from flowverdict.flowlog.columnar import InterfaceFacts, RejectedLines
@@ -91,8 +92,6 @@ class FlowCollector:
     most
         Maximum number of individual flows, ``None`` for no limit. The rest are aggregated;
         ``FlowLimit`` chooses.
-    with_services
-        Whether accepted flows can be counted by what they go to (``accepted_to``).
     """
 
     def __init__(
@@ -101,9 +100,7 @@ class FlowCollector:
         *,
         distinct: bool = False,
         most: int | None = None,
-        with_services: bool = False,
     ) -> None:
-        self._with_services = with_services
         self.seed = seed
         self._aggregated: dict[str | None, AggregatedRejects] = {}
         # Lines that are not aggregated yet, and their number.
@@ -116,6 +113,8 @@ class FlowCollector:
         self._rejects: dict[tuple[FlowKey, RecordId | None], RejectedTotals] = {}
         self._held: list[_HeldLines] = []  # not in _rejects yet
         self.accepted_index = AcceptedFlowIndex()
+        # All accepted flows, where the index has only what the rejects need; by ``flows_of``.
+        self.all_accepted: AcceptedFlowIndex | None = None
         self.interfaces: dict[str | None, Interface] = {}
         self.accepts_elsewhere = False  # whether interfaces that were left out have accepted flows
         self.losses = Losses()  # those of SKIPDATA are with the interfaces
@@ -139,10 +138,13 @@ class FlowCollector:
                 interface.subnets.add(record.subnet_id)
         if record.action is Action.ACCEPT:
             interface.accepts_logged = True
-            hashed = key_hash(key, self.seed)
-            self.accepted_index.add(hashed, record.start, end_of(record), record.tcp_flags)
-            if self._with_services:
-                self.accepted_index.add_service(hashed, service_hash(key, self.seed))
+            self.accepted_index.add(
+                key_hash(key, self.seed),
+                record.start,
+                end_of(record),
+                record.tcp_flags,
+                service_hash(key, self.seed),
+            )
             return
         rejects = RejectedTotals(
             TrafficTotals.of(record),
@@ -302,18 +304,47 @@ class FlowCollector:
         for name, interface in other.interfaces.items():
             self.interfaces.setdefault(name, Interface()).learn_from(interface)
 
-    def accepted_to(self, groups: Sequence[Iterable[FlowKey]]) -> list[int]:
-        """Return for each group how many accepted flows go where one of its flows goes.
+    def connections_to(self, groups: Sequence[Mapping[FlowKey, bool]]) -> Sequence[int] | None:
+        """Return for each group of requests how many connections go where one of the group goes.
 
         That is the same address and port at the same interface, in the same direction where one is
-        logged. A flow counts once, however many records it has.
+        logged; from inside for a request from inside, else from outside. A connection counts once,
+        whether its request was accepted, is in the group, or both. ``None`` if it is not known what
+        the accepted flows go to.
+
+        Parameters
+        ----------
+        groups
+            The requests of each group, and whether records of some window near accepted them.
         """
-        services = [
-            {service_hash(same, self.seed) for key in keys for same in key.same()}
-            for keys in groups
-        ]
-        counts = self.accepted_index.count_by_service(set().union(*services))
-        return [sum(counts[service] for service in of_group) for of_group in services]
+        accepted = self.accepted_index if self.all_accepted is None else self.all_accepted
+        if not accepted.knows_services:
+            return None
+        services = [self._services_of(requests) for requests in groups]
+        by_service = accepted.by_service(set().union(*services))
+        counts = []
+        for requests, of_group in zip(groups, services, strict=True):
+            seen = set[int]().union(*(by_service.get(service, ()) for service in of_group))
+            more = sum(
+                not (near and any(key_hash(same, self.seed) in seen for same in request.same()))
+                for request, near in requests.items()
+            )
+            counts.append(len(seen) + more)
+        return counts
+
+    def _services_of(self, requests: Iterable[FlowKey]) -> set[int]:
+        alike = {
+            (
+                key.interface,
+                key.destination,
+                key.destination_port,
+                key.protocol,
+                key.direction,
+                key.source is not None and is_inside(key.source),
+            ): key
+            for key in requests
+        }
+        return {service_hash(same, self.seed) for key in alike.values() for same in key.same()}
 
     def rejected(self) -> Iterator[RejectedFlow]:
         """Iterate over the rejected flows: earliest first, then by key, never by input order."""

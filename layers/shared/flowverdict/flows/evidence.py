@@ -19,6 +19,7 @@ from flowverdict.flowlog.columnar import WINDOW, Windows
 from flowverdict.flowlog.flow_key import FlowKey, end_of
 from flowverdict.flowlog.losses import Loss, Span, span_of_file
 from flowverdict.flowlog.object_key import Origin, origin_of
+from flowverdict.flows.accepted_index import AcceptedFlowIndex
 from flowverdict.flows.collector import MAX_FLOWS, FlowCollector
 from flowverdict.flows.observed import NOT_LOGGED, ObservedValues
 
@@ -65,11 +66,14 @@ class Evidence:
         The flow log that wrote the source; ``None`` if the name of the source does not show it.
     is_readable
         False for an empty collector in place of stored evidence that cannot be read.
+    all_accepted
+        All accepted flows, where ``flows`` has only what the rejects need.
     """
 
     flows: FlowCollector
     flow_log: FlowLog | None = None
     is_readable: bool = True
+    all_accepted: AcceptedFlowIndex | None = None
 
     @classmethod
     def unreadable(cls) -> Evidence:
@@ -92,7 +96,7 @@ class FlowsByWindow:
     """Collects the records of a source by the window in which they end; readers write to it.
 
     With ``apart``, as in the functions, a source of more than ``MAX_RECORDS`` records raises
-    ``ObjectError``; without, all records go to one window. ``with_services`` is of the collectors.
+    ``ObjectError``; without, all records go to one window.
     """
 
     def __init__(  # noqa: PLR0913 - each by its name
@@ -104,9 +108,7 @@ class FlowsByWindow:
         apart: bool = True,
         distinct: bool = False,
         most: int | None = None,
-        with_services: bool = False,
     ) -> None:
-        self.with_services = with_services
         self.windows: dict[int, FlowCollector] = {}
         self.numbers = Windows(apart=apart)
         self._name = name
@@ -171,10 +173,7 @@ class FlowsByWindow:
     def _window(self, number: int) -> FlowCollector:
         if number not in self.windows:
             self.windows[number] = FlowCollector(
-                self._seed,
-                distinct=self._distinct,
-                most=self._most,
-                with_services=self.with_services,
+                self._seed, distinct=self._distinct, most=self._most
             )
         return self.windows[number]
 
@@ -190,8 +189,10 @@ def flows_of(window: int, evidence: Mapping[int, Iterable[Evidence]], seed: int)
     near = range(window - BEFORE, window + AFTER + 1)
     reporters = _reporters(piece for number in near for piece in evidence.get(number, ()))
     flows = FlowCollector(seed, most=MAX_FLOWS)
+    flows.all_accepted = AcceptedFlowIndex()
     for piece in evidence.get(window, ()):
         flows.merge(_reported_only(piece, reporters))
+        flows.all_accepted.merge(piece.all_accepted or piece.flows.accepted_index)
     _add_reasons(flows, (piece for number in near for piece in evidence.get(number, ())), reporters)
     for number in near:
         if number != window:

@@ -22,6 +22,8 @@ from flowverdict.flows.model import (
 from flowverdict.flows.observed import ObservedValues
 from flowverdict.flows.stored_evidence import InterfaceRow, StoredEvidence, check_rows
 
+_ACCEPTED_COLUMNS = ("hashes", "starts", "ends", "flags")
+
 
 def read_evidence(body: bytes, accepted: bytes) -> StoredEvidence:
     """Read evidence from its compressed JSON and its packed accepted flows.
@@ -47,7 +49,7 @@ def read_evidence(body: bytes, accepted: bytes) -> StoredEvidence:
     return StoredEvidence(
         flows=flows,
         interfaces=interfaces,
-        accepted=AcceptedFlowIndex.unpack(accepted),
+        accepted=AcceptedFlowIndex.unpack(accepted, _ACCEPTED_COLUMNS),
         flow_log=None if flow_log is None else FlowLog(*flow_log),
     )
 

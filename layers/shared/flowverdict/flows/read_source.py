@@ -230,7 +230,6 @@ def read_text(  # noqa: PLR0913 - the parameters of the readers that it calls
     ObjectError
         The object is not a flow log or cannot be read to its end.
     """
-    reader.with_services = flows.with_services
     start = b""
     while len(start) < _SMALL_BYTES and (more := stream.read(_SMALL_BYTES - len(start))):
         start += more  # a pipe may return fewer bytes than asked for

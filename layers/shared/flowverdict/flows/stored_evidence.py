@@ -102,7 +102,12 @@ class StoredEvidence:
         }
         flows.accepts_elsewhere = any(row.accepts_logged for row in self.interfaces.values())
         flows.accepted_index = self.accepted.among(search)
-        return Evidence(flows=flows, flow_log=self.flow_log, is_readable=self.is_readable)
+        return Evidence(
+            flows=flows,
+            flow_log=self.flow_log,
+            is_readable=self.is_readable,
+            all_accepted=self.accepted,
+        )
 
 
 def evidence_for(

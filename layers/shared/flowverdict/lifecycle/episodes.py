@@ -25,8 +25,8 @@ from flowverdict.lifecycle.state_machine import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from flowverdict.alerts.counts import Counts
     from flowverdict.alerts.detection import Detection
-    from flowverdict.alerts.model import Counts
 
 
 # A record may end up to 60 seconds after its last packet

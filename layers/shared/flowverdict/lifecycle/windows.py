@@ -226,7 +226,7 @@ class WindowEvaluator:
                 continue  # so old that its evidence is being deleted; its contribution stands
             flows = flows_of(number, evidence, seed)
             rejected = [*flows.rejected()]
-            digest = _digest(rejected, [*flows.lost()], flows.aggregated)
+            digest = _digest(rejected, [*flows.lost()], flows.aggregated, sources)
             if digest == window.judged and window.settled:
                 same = replace(window, sources=sources, fingerprints=None)
                 self._store.commit(Commit(window=same), evaluation.now, self._intervals)
@@ -329,11 +329,16 @@ def _digest(
     flows: Sequence[RejectedFlow],
     lost: Sequence[LostRecords],
     aggregated: Mapping[str | None, AggregatedRejects],
+    sources: int,
 ) -> str:
-    """Identify everything that alerts are made of, except the rules, which are read on a change."""
+    """Identify everything that alerts are made of, except the rules, which are read on a change.
+
+    A further source may have further connections of the services that flows are rejected at.
+    """
     digest = hashlib.sha256()
     for flow in flows:
         digest.update(identity_of(flow))
     digest.update(identity_of(list(lost)))
     digest.update(identity_of({name: together.traffic for name, together in aggregated.items()}))
+    digest.update(identity_of(sources if flows else 0))
     return digest.hexdigest()[:32]

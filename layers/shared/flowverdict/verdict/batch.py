@@ -66,7 +66,7 @@ class Batch:
     counts: RecordCounts = field(init=False, default_factory=RecordCounts)
 
     def __post_init__(self) -> None:
-        self.flows = FlowCollector(secrets.randbits(64), most=self.most, with_services=True)
+        self.flows = FlowCollector(secrets.randbits(64), most=self.most)
 
     def add_file(
         self, stream: BinaryIO, *, name: str, headerless: tuple[RecordFormat, ...] = ()
@@ -83,9 +83,7 @@ class Batch:
             self.flows.losses.add(Loss.NOT_READ)
             raise NotAFlowLogError(name, reason)
         origin = origin_of(name)
-        flows = FlowsByWindow(
-            self.flows.seed, origin, name=name, apart=False, most=self.most, with_services=True
-        )
+        flows = FlowsByWindow(self.flows.seed, origin, name=name, apart=False, most=self.most)
         try:
             reading = read_text(
                 stream,

@@ -37,8 +37,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
+    from flowverdict.alerts.counts import Remote
     from flowverdict.alerts.model import Link as ConsoleLink
-    from flowverdict.alerts.model import Notice, Notification, RemediationText, Remote
+    from flowverdict.alerts.model import (
+        Notice,
+        Notification,
+        RemediationText,
+    )
 
 MAX_WHOLE = 200  # problems with all their details
 MAX_ROWS = 2_000  # problems after these, one row each
