@@ -129,7 +129,7 @@ def test_columns_that_are_missing_have_their_defaults() -> None:
 
 def test_accepted_columns_are_found_by_their_names() -> None:
     def rename(document: dict[str, Any]) -> None:
-        document["accepted"] = ["hashes", "starts", "ends", "tomorrow"]
+        document["accepted"] = ["hashes", "starts", "ends", "tomorrow", "services"]
 
     evidence = evidence_samples()["accepts"]()
     flows = whole(unpack(edited(evidence, rename))).flows

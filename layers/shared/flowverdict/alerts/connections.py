@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.model import Alert
-from flowverdict.verdict.model import Confidence, Leg
+from flowverdict.verdict.model import Confidence, Leg, VerdictKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,6 +59,7 @@ def _is_countable(detection: Detection, members: Mapping[str, Sequence[Explanati
         and alert.service_port is not None
         and alert.leg in {Leg.REQUEST, Leg.RESPONSE}
         and alert.confidence != Confidence.POSSIBLE
+        and alert.verdict != VerdictKind.CLOSED_CONNECTION  # it was over, and did not fail
         and all(each.flow.accepts_logged for each in members.get(alert.fingerprint, ()))
         and alert.fingerprint in members
     )

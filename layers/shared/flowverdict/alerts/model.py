@@ -439,8 +439,11 @@ def _beginning(alert: Alert) -> tuple[int, str]:
     return (alert.first_seen or 0, alert.near)
 
 
+_ONLY_WHERE_KNOWN = {"reported_by", "from_outside", "connections", "connections_at_least"}
+
+
 def _is_written(key: str, value: object) -> bool:
-    return key not in {"reported_by", "from_outside"} or value not in {None, False}
+    return key not in _ONLY_WHERE_KNOWN or value not in {None, False}
 
 
 def _plain(notification: _Notification) -> dict[str, Any]:

@@ -179,6 +179,8 @@ def _continued_episode(  # noqa: PLR0913 - as on_detection
     windows = state.windows
     if context.window_id not in windows:
         windows = (*windows, context.window_id)[-MAX_WINDOWS:]
+    # A further source of the window may have connections alone, of which none was rejected.
+    has_more = context.before is None or added.records != 0
     continued = replace(
         state,
         notification=merged,
@@ -186,7 +188,7 @@ def _continued_episode(  # noqa: PLR0913 - as on_detection
         samples=detection.samples or state.samples,
         feeds=tuple(sorted({*state.feeds, *detection.feeds}))[:_MAX_FEEDS],
         probes=probes_of_both(state.probes, detection.probes),
-        observed_at=max(state.observed_at, now),
+        observed_at=max(state.observed_at, now) if has_more else state.observed_at,
     )
     return _notified(continued, now, inhibited=inhibited, reason=None)
 
