@@ -162,8 +162,9 @@ def test_the_runbook_is_of_the_ending_else_of_the_verdict(
     assert callable(notification)
     links = further_links(notification(), replace(CHOSEN, log_groups=()))
     expected = [] if page is None else [f"https://wiki.example.com/flowverdict/{page}"]
-    assert [link.url for link in links] == expected
-    assert further_links(notification(), DEFAULTS) == ()
+    assert [link.url for link in links if link.title != "who changed it"] == expected
+    links = further_links(notification(), DEFAULTS)
+    assert [link for link in links if link.title != "who changed it"] == []
 
 
 def test_every_face_has_the_links() -> None:
@@ -178,3 +179,68 @@ def test_every_face_has_the_links() -> None:
     card = teams.render(alert(), CHOSEN)
     assert f'"{runbook}"' in card
     assert f'"{insights(alert())}"' in card
+
+
+# --- objects in S3, and who changed what ----------------------------------------------------------
+
+FOLDER = "AWSLogs/123456789012/vpcflowlogs/eu-west-1/2026/11/22"
+FILE = "123456789012_vpcflowlogs_eu-west-1_fl-0a1b_20261122T1200Z_1a2b3c4d.log.gz"
+
+
+def object_links(name: str, region: str | None = "eu-west-1") -> list[tuple[str, str]]:
+    settings = replace(DEFAULTS, region=region)
+    links = further_links(replace(alert(), objects=(name,)), settings)
+    return [(link.title, link.url) for link in links if "/s3/object/" in link.url]
+
+
+def test_the_records_in_s3_are_the_consoles_page_of_the_object() -> None:
+    name = f"s3://flow-logs/{FOLDER}/{FILE}"
+    page = "https://eu-west-1.console.aws.amazon.com/s3/object/flow-logs?region=eu-west-1"
+    title = "the records, in S3: 20261122T1200Z_1a2b3c4d"
+    assert object_links(name) == [(title, f"{page}&prefix={FOLDER}/{FILE}")]
+    told, settings = replace(alert(), objects=(name,)), replace(DEFAULTS, region="eu-west-1")
+    for shown in (
+        email.body(told, settings),
+        str([block.to_dict() for block in slack.blocks(told, settings)]),
+    ):
+        assert f"prefix={FOLDER}/{FILE}" in shown
+
+
+@pytest.mark.parametrize(
+    "key", ["x&prefix=other", "a b|c>.log", "\u202egol.exe", "x\n*bold*", "[x](javascript:1)"]
+)
+def test_a_hostile_key_stays_within_its_link(key: str) -> None:
+    ((title, url),) = object_links(f"s3://flow-logs/{key}")
+    assert title == "the records, in S3"
+    assert re.fullmatch(r"https://[a-z0-9.-]+/s3/object/flow-logs\?[\w=&-]+prefix=[\w%.-]+", url)
+    assert unquote(url.rpartition("prefix=")[2]) == key
+
+
+@pytest.mark.parametrize(
+    ("name", "region"),
+    [
+        (f"s3://flow-logs/{FILE}", None),
+        (f"s3://flow-logs/{FILE}", "evil.example/"),
+        (f"s3://evil.example/x/../{FILE}?a".replace("evil.example", "Evil_"), "eu-west-1"),
+        ("s3://flow-logs/", "eu-west-1"),
+        ("https://evil.example/", "eu-west-1"),
+        (f"s3://flow-logs/{'x' * 1025}", "eu-west-1"),
+    ],
+)
+def test_what_is_no_object_of_the_region_has_no_link(name: str, region: str | None) -> None:
+    assert object_links(name, region) == []
+
+
+def test_who_changed_what_blocks_is_asked_of_cloudtrail() -> None:
+    def changes(of: Alert) -> list[str]:
+        links = further_links(of, DEFAULTS)
+        return [link.url for link in links if link.title == "who changed it"]
+
+    page = "https://eu-west-1.console.aws.amazon.com/cloudtrailv2/home?region=eu-west-1#/events"
+    assert changes(alert()) == [f"{page}?ResourceName=acl-0aaa0000000000001"]
+    groups = replace(alert(), network_acl_entry=None, security_groups=("sg-0a1b", "sg-0c2d"))
+    assert changes(groups) == [f"{page}?ResourceName=sg-0a1b"]
+    nothing = replace(alert(), network_acl_entry=None)
+    for each in (nothing, replace(alert(), region="x.example"), NOTIFICATIONS["resolved"]()):
+        assert changes(each) == []  # type: ignore[arg-type]
+    assert changes(replace(groups, security_groups=("sg-x?evil",))) == []

@@ -106,7 +106,8 @@ def test_links_are_https_actions() -> None:
         Link(title="x", url="http://aws.example/"),
         *(Link(title=f"link {number}", url="https://aws.example/") for number in range(9)),
     )
-    message = teams.message(replace(scenario("rules-outbound-response"), links=links))
+    alert = replace(scenario("rules-outbound-response"), links=links, network_acl_entry=None)
+    message = teams.message(alert)
     (actions,) = [e["actions"] for e in card(message)["body"] if e["type"] == "ActionSet"]
     assert len(actions) == 6
     assert actions[0] == {

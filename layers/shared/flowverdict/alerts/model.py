@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from flowverdict.alerts.counts import MAX_REMOTES, Counts, Remote, merged_remotes
 from flowverdict.alerts.ending import Ending
@@ -26,8 +26,12 @@ from flowverdict.alerts.merging import (
 from flowverdict.core.formatting import counted, cut, isoformat, with_port
 from flowverdict.verdict.values import AclEntry, Miss  # noqa: TC001 - the codec reads the annotations
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 MAX_INTERFACES = 10
 MAX_NAMES = 20  # an interface has at most 16 groups
+MAX_OBJECTS = 3  # that messages link to
 
 SCHEMA_VERSION = 2
 # An attribute that was renamed keeps its key in the JSON contract.
@@ -259,6 +263,9 @@ class Alert(_Notification):
         What names the owner: tags of the interface; the ECS service and tags of the records.
     names
         Ids of the interface, its groups, subnet, network ACL and VPC, with the names people gave.
+    objects
+        Objects in S3 with rejected records of the alert's interfaces, as ``s3://bucket/key``: the
+        last ones by name, which begins with the day.
     explains
         Titles of the alerts that this alert inhibits.
     opened_at
@@ -310,6 +317,7 @@ class Alert(_Notification):
     names: tuple[tuple[str, str], ...] = ()
     links: tuple[Link, ...] = ()
     logs_query: str | None = None
+    objects: tuple[str, ...] = ()
     explains: tuple[str, ...] = ()
     opened_at: int | None = None
 
@@ -394,6 +402,7 @@ class Alert(_Notification):
             connections_at_least=self.connections_at_least or newer.connections_at_least,
             owners=tuple(dict((*self.owners, *newer.owners)).items()),
             names=tuple(dict((*self.names, *newer.names)).items())[:MAX_NAMES],
+            objects=last_objects((*self.objects, *newer.objects)),
             explains=tuple(dict.fromkeys((*self.explains, *newer.explains))),
             opened_at=self.opened_at,
         )
@@ -431,6 +440,11 @@ class Notice(_Notification):
 type Notification = Alert | Notice
 
 
+def last_objects(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the objects that an alert names, of all that it may name."""
+    return tuple(sorted({*names})[-MAX_OBJECTS:])
+
+
 def _words_rank(alert: Alert) -> tuple[int, int, str]:
     return (alert.severity.rank, -(alert.last_seen or 0), alert.summary)
 
@@ -439,11 +453,17 @@ def _beginning(alert: Alert) -> tuple[int, str]:
     return (alert.first_seen or 0, alert.near)
 
 
-_ONLY_WHERE_KNOWN = {"reported_by", "from_outside", "connections", "connections_at_least"}
+_ONLY_WHERE_KNOWN = {
+    "reported_by",
+    "from_outside",
+    "connections",
+    "connections_at_least",
+    "objects",
+}
 
 
 def _is_written(key: str, value: object) -> bool:
-    return key not in _ONLY_WHERE_KNOWN or value not in {None, False}
+    return key not in _ONLY_WHERE_KNOWN or bool(value)
 
 
 def _plain(notification: _Notification) -> dict[str, Any]:

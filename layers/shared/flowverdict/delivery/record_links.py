@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from flowverdict.alerts.console_links import console_host
 from flowverdict.alerts.ending import Ending
-from flowverdict.alerts.model import Alert, Link
+from flowverdict.alerts.model import Alert, Kind, Link
 from flowverdict.core.untrusted import is_account_id, is_region, is_resource_id
 from flowverdict.delivery.message_settings import PAGE_KEY
 from flowverdict.flowlog.fields import MAX_EPOCH
@@ -38,6 +38,8 @@ def further_links(notification: Notification, settings: MessageSettings) -> tupl
     found = [_runbook(notification, settings), _page(settings)]
     if isinstance(notification, Alert):
         found.append(_insights(notification, settings))
+        found += (_object(name, settings) for name in notification.objects)
+        found.append(_changes(notification))
     return tuple(link for link in found if link is not None)
 
 
@@ -60,6 +62,46 @@ def _page(settings: MessageSettings) -> Link | None:
         title="the page of all problems",
         url=f"https://{region}.{console_host(region)}/s3/object/{bucket}"
         f"?region={region}&prefix={PAGE_KEY}",
+    )
+
+
+_S3_OBJECT = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,62})/(?P<key>.{1,1024})", re.DOTALL)
+# The end of a file's name as AWS writes it: when its records ended, and a hash.
+_FILE_NAME = re.compile(r"_(\d{8}T\d{4}Z_[0-9a-f]{1,32})\.log")
+
+
+def _object(name: str, settings: MessageSettings) -> Link | None:
+    """Return the console's page of a flow log object; S3 notifies functions of its Region alone.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/how-to-enable-disable-notification-intro.html
+    """
+    found, region = _S3_OBJECT.fullmatch(name), settings.region
+    if found is None or region is None or not is_region(region):
+        return None
+    named = _FILE_NAME.search(found["key"].rpartition("/")[2])
+    shown = "" if named is None else f": {named[1]}"
+    return Link(
+        title=f"the records, in S3{shown}",
+        url=f"https://{region}.{console_host(region)}/s3/object/{found['bucket']}"
+        f"?region={region}&prefix={quote(found['key'], safe='/', errors='replace')}",
+    )
+
+
+def _changes(alert: Alert) -> Link | None:
+    """Return the console's page of who changed what blocks, in the last 90 days.
+
+    https://repost.aws/knowledge-center/cloudtrail-event-history-changed
+    """
+    entry, region = alert.network_acl_entry, alert.region
+    blockers = alert.security_groups if entry is None else (entry.network_acl_id,)
+    if alert.kind is Kind.SCAN or alert.is_over or region is None or not is_region(region):
+        return None
+    if not blockers or not is_resource_id(blockers[0]):
+        return None
+    return Link(
+        title="who changed it",
+        url=f"https://{region}.{console_host(region)}/cloudtrailv2/home?region={region}"
+        f"#/events?ResourceName={quote(blockers[0])}",
     )
 
 

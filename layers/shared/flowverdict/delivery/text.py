@@ -109,12 +109,13 @@ def how_much(alert: Alert) -> str:
         (alert.packets, "packet"),
         (alert.bytes, "byte"),
     )
-    failed = _failed_connections(alert)
+    failed = failed_connections(alert)
     share = "" if failed is None else f"{failed}: "
     return share + ", ".join(counted(count, noun) for count, noun in totals)
 
 
-def _failed_connections(alert: Alert) -> str | None:
+def failed_connections(alert: Alert) -> str | None:
+    """Return how many connections failed of how many, where that is known."""
     if alert.connections is None or alert.connections < alert.flows:
         return None
     noun = "connection" if alert.protocol == Protocol.TCP else "flow"
@@ -325,10 +326,15 @@ def split_command(step: str) -> tuple[str, str | None]:
     return (f"{prose}?", f"aws {command}") if separator else (prose, None)
 
 
+def short_ids(text: str) -> str:
+    """Return the text with ids that lack their middle: ``sg-0ccc..0003``."""
+    return _LONG_ID.sub(r"\1..\2", text)
+
+
 def shortened(text: str, limit: int) -> str:
     """Return at most ``limit`` characters: ids lose their middle first, then the end is cut off."""
     if len(text) > limit:
-        text = _LONG_ID.sub(r"\1..\2", text)
+        text = short_ids(text)
     return text if len(text) <= limit else text[: limit - len(_ELLIPSIS)] + _ELLIPSIS
 
 

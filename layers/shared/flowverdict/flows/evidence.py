@@ -68,12 +68,15 @@ class Evidence:
         False for an empty collector in place of stored evidence that cannot be read.
     all_accepted
         All accepted flows, where ``flows`` has only what the rejects need.
+    object_name
+        The object that is the source, as ``s3://bucket/key``; ``None`` for log events.
     """
 
     flows: FlowCollector
     flow_log: FlowLog | None = None
     is_readable: bool = True
     all_accepted: AcceptedFlowIndex | None = None
+    object_name: str | None = None
 
     @classmethod
     def unreadable(cls) -> Evidence:

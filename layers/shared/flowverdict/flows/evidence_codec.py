@@ -162,6 +162,7 @@ def pack(evidence: Evidence) -> bytes:
             {name: value for name, value in asdict(context).items() if value is not None}
             for context in contexts.numbers
         ],
+        "object": evidence.object_name,
         "accepted": AcceptedFlowIndex.COLUMNS,
         "hash": flow_hash.VERSION,
         "observed": [
@@ -296,6 +297,7 @@ def _read(body: bytes, accepted: bytes) -> StoredEvidence:
         interfaces=interfaces,
         accepted=AcceptedFlowIndex.unpack(accepted, document["accepted"]),
         flow_log=None if flow_log is None else FlowLog(flow_log["flow_log_id"], flow_log["width"]),
+        object_name=document.get("object"),
     )
     return evidence if document.get("hash") == flow_hash.VERSION else _without_accepted(evidence)
 

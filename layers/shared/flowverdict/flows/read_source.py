@@ -96,7 +96,7 @@ def read_object(
         if flow_log_id is None
         else FlowLog(flow_log_id, max(len(record_format.names) for record_format in reader.formats))
     )
-    return _read(reading, flows, flow_log)
+    return _read(reading, flows, flow_log, object_name=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +150,7 @@ def _read_log_object(
     readings = [
         _checked(f"{name} ({log_group})", reader) for (_, log_group), reader in readers.items()
     ]
-    return _read(_together(name, readings), flows, None)
+    return _read(_together(name, readings), flows, None, object_name=name)
 
 
 def _together(name: str, readings: Sequence[Reading]) -> Reading:
@@ -196,9 +196,15 @@ def partition_key(origin: Origin, stream: str | None = None) -> str:
     )
 
 
-def _read(reading: Reading, flows: FlowsByWindow, flow_log: FlowLog | None) -> SourceRead:
+def _read(
+    reading: Reading,
+    flows: FlowsByWindow,
+    flow_log: FlowLog | None,
+    *,
+    object_name: str | None = None,
+) -> SourceRead:
     windows = {
-        number: Evidence(flows=collector, flow_log=flow_log)
+        number: Evidence(flows=collector, flow_log=flow_log, object_name=object_name)
         for number, collector in flows.windows.items()
         # Else a window of NODATA only; nothing to store.
         if collector.interfaces or collector.losses

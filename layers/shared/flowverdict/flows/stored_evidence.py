@@ -79,7 +79,7 @@ class StoredEvidence:
     ----------
     flows
         Its rejects, aggregated rejects and losses, without interfaces and accepted flows.
-    flow_log, is_readable
+    flow_log, is_readable, object_name
         As in ``Evidence``.
     """
 
@@ -88,6 +88,7 @@ class StoredEvidence:
     accepted: AcceptedFlowIndex = field(default_factory=AcceptedFlowIndex)
     flow_log: FlowLog | None = None
     is_readable: bool = True
+    object_name: str | None = None
 
     @classmethod
     def unreadable(cls) -> StoredEvidence:
@@ -107,6 +108,7 @@ class StoredEvidence:
             flow_log=self.flow_log,
             is_readable=self.is_readable,
             all_accepted=self.accepted,
+            object_name=self.object_name,
         )
 
 

@@ -25,6 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from flowverdict.alerts.model import Alert, last_objects
 from flowverdict.core.errors import FlowVerdictError, StateError
 from flowverdict.core.formatting import cut
 from flowverdict.flows.evidence import AFTER, BEFORE, flows_of
@@ -239,7 +240,7 @@ class WindowEvaluator:
             evaluated = replace(
                 window, judged=digest, sources=sources, settled=not findings.retry_helps
             )
-            shown = _with_feeds(findings, evaluation.feed, evidence[number])
+            shown = _with_sources(findings, evaluation.feed, evidence[number])
             self._write(evaluated, shown, evaluation)
 
     def _write(self, window: Window, findings: WindowFindings, evaluation: _Evaluation) -> None:
@@ -252,16 +253,20 @@ class WindowEvaluator:
         evaluation.muted_flows.update(muted_flows_added(window.muted_flows, findings.muted_flows))
 
 
-def _with_feeds(
+def _with_sources(
     findings: WindowFindings, feed: str, evidence: Sequence[Evidence]
 ) -> WindowFindings:
-    """Return the findings with the feeds whose records show each detection.
+    """Return the findings with the feeds and objects whose records show each detection.
 
     An interface that a detection does not name, because it has too many, counts with the others.
     """
     feeds: defaultdict[str, set[str]] = defaultdict(set)
+    objects: defaultdict[str, set[str]] = defaultdict(set)
     every: set[str] = set()
     for piece in evidence:
+        if piece.object_name is not None:
+            for interface in {key.interface for key, _ in piece.flows.rejects}:
+                objects[cut(str(interface))].add(piece.object_name)
         name = feed_name(feed, None if piece.flow_log is None else piece.flow_log.flow_log_id)
         for interface in piece.flows.interfaces:
             feeds[cut(str(interface))].add(name)
@@ -269,10 +274,21 @@ def _with_feeds(
     return replace(
         findings,
         detections=[
-            replace(detection, feeds=tuple(sorted(_feeds_of(detection.notification, feeds, every))))
+            replace(
+                detection,
+                notification=_with_objects(detection.notification, objects),
+                feeds=tuple(sorted(_feeds_of(detection.notification, feeds, every))),
+            )
             for detection in findings.detections
         ],
     )
+
+
+def _with_objects(notification: Notification, objects: Mapping[str, set[str]]) -> Notification:
+    if not isinstance(notification, Alert):
+        return notification
+    names = (name for each in notification.interfaces for name in objects.get(each, ()))
+    return replace(notification, objects=last_objects(names))
 
 
 def _feeds_of(

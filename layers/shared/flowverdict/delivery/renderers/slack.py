@@ -59,6 +59,7 @@ from flowverdict.delivery.text import (
     copyable_commands,
     ending_sign,
     facts,
+    failed_connections,
     fix_heading,
     fix_notes,
     heading,
@@ -69,6 +70,7 @@ from flowverdict.delivery.text import (
     remotes_heading,
     safe_url,
     shared_commands,
+    short_ids,
     short_undo,
     shortened,
     split_command,
@@ -304,9 +306,10 @@ def _alert_parts(alert: Alert, settings: MessageSettings) -> Iterable[Part[Block
 
 
 def _since(alert: Alert) -> Block:
-    """Return since when, how much, how sure and whose, in one line."""
+    """Return since when, how much of how much, how sure and whose, in one line."""
     known = [
-        f"{counted(alert.flows, 'flow')}, {counted(alert.packets, 'packet')}",
+        failed_connections(alert)
+        or f"{counted(alert.flows, 'flow')}, {counted(alert.packets, 'packet')}",
         f"{alert.verdict_caption}, {confidence_in_words(alert)}",
     ]
     if alert.owners:
@@ -413,7 +416,8 @@ def _link(link: Link) -> str | None:
     url = safe_url(link.url)
     if url is None or len(url := url.replace("&", "&amp;")) > _MAX_LINK:
         return None
-    return f"<{url}|{chat_line(link.title or 'link', 80).replace('|', '/')}>"
+    title = chat_line(short_ids(link.title or "link"), 80).replace("|", "/")
+    return f"<{url}|{title}>"
 
 
 def _list(title: str, lines: Sequence[str], most: int) -> list[Block]:
