@@ -26,7 +26,7 @@ from flowverdict_cli.cost_model import MEMORY_MB, VCPU_MB
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from flowverdict.alerts.model import Notification
+    from flowverdict.alerts.model import Alert, Notification
 
 type _Item = dict[str, dict[str, Any]]
 
@@ -468,3 +468,8 @@ class Topic:
         """Count a message."""
         del notification
         self._simulation.call("messages")
+
+    def publish_ends(self, alerts: Sequence[Alert]) -> None:
+        """Count messages."""
+        for alert in alerts:
+            self.publish(alert)

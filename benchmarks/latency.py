@@ -25,7 +25,7 @@ from scripts.pack_cloudwatch_event import pack
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from flowverdict.alerts.model import Notification
+    from flowverdict.alerts.model import Alert, Notification
     from flowverdict.core.availability import NotAvailable
     from flowverdict.flowlog.object_key import ObjectRef
     from flowverdict.flows.model import RejectedFlow
@@ -68,6 +68,10 @@ class _Channel:
         del notification
         if self.first is None:
             self.first = time.perf_counter()
+
+    def publish_ends(self, alerts: Sequence[Alert]) -> None:
+        for alert in alerts:
+            self.publish(alert)
 
 
 class _NoRules:

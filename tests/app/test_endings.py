@@ -216,9 +216,19 @@ def test_rules_that_let_it_pass_end_it_at_once_as_fixed(office: Office) -> None:
     office.deliver(*office.replies_blocked())
     office.company.let_replies_out()
     office.take()
+    office.aws.emails()
     office.wait(10, logs=False)
-    assert office.take() == [("reject", "resolved", "fixed")] * 2
+    # Machines know each by its fingerprint; people read one message.
+    assert office.take() == [
+        ("ends", "resolved", "fixed"),
+        *[("reject", "resolved", "fixed")] * 2,
+    ]
     assert office.told[-1]["status_reason"].startswith("Fixed: the rules let it pass now")
+    (mail,) = office.aws.emails()
+    assert mail.subject == "[flowverdict FIXED] 2 problems are fixed"
+    for each in office.told[-2:]:
+        assert f"Fingerprint {each['fingerprint']}" in mail.body
+    assert mail.body.count("Fixed: the rules let it pass now") == 2
 
 
 # --- accepted traffic, where nobody may read the rules --------------------------------------------

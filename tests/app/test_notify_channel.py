@@ -21,6 +21,7 @@ from flowverdict.delivery.channels import CHANNELS, load_channel
 from flowverdict_cli.local_aws import REGION, load_function
 from tests.helpers.alert_samples import LOST
 from tests.helpers.events import sns_event
+from tests.helpers.notification_samples import NOTIFICATIONS
 from tests.helpers.webhook_answers import TOOLS, Tool
 from tests.helpers.webhook_server import Answer, WebhookServer, webhook_server
 
@@ -115,6 +116,19 @@ def test_a_notice_arrives(
     assert (finished["service"], finished["messages_posted"]) == (function.name, 1)
     assert [line for line in lines if "_aws" in line] == []  # an invocation is Lambda's to count
     assert "s3cr3t" not in json.dumps(lines)
+
+
+def test_an_end_that_a_message_about_several_tells_too_is_not_posted(
+    function: Function, server: WebhookServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = function.handler(monkeypatch, f"secretsmanager:{store_secret(server.address)}")
+    handle(sns_event(NOTIFICATIONS["resolved"]().to_json(), in_ends="true"), None)
+    assert server.received == []
+    handle(sns_event(NOTIFICATIONS["ends"]().to_json()), None)
+    (message,) = server.received
+    shown = json.dumps(message)
+    assert "FIXED: 2 problems are fixed" in shown
+    assert shown.count("Fixed: the rules let it pass now") == 2
 
 
 def test_the_address_is_read_once_for_many_messages(

@@ -15,6 +15,7 @@ from flowverdict.core.errors import DeliveryError, SettingsError, WebhookRefused
 from flowverdict_cli.local_aws import load_function
 from tests.helpers.alert_samples import ALERT
 from tests.helpers.events import sns_event
+from tests.helpers.notification_samples import NOTIFICATIONS
 from tests.helpers.slack_api import (
     CHANNEL,
     CHANNEL_ID,
@@ -92,6 +93,17 @@ def test_a_problem_is_a_thread_and_what_comes_twice_is_posted_once(
         "invocation finished",
     ]
     assert "s3cr3t" not in json.dumps(lines)
+
+
+def test_each_thread_tells_its_own_end_and_no_message_tells_several(
+    slack: SlackApi, handle: Handler
+) -> None:
+    handle(sns_event(ALERT.to_json()))
+    handle(sns_event(NOTIFICATIONS["ends"]().to_json()))
+    handle(sns_event(FIXED.to_json(), in_ends="true"))
+    (first,) = slack.firsts
+    assert first.text.startswith("FIXED: ")
+    assert len(slack.replies(first)) == 1
 
 
 def test_an_owners_problem_is_a_thread_in_the_owners_channel(

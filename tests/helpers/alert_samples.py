@@ -162,3 +162,8 @@ class Outbox:
             self.broken -= 1
             raise DeliveryError(f"{notification.fingerprint}: the topic is away")
         self.sent.append(notification)
+
+    def publish_ends(self, alerts: Sequence[Alert]) -> None:
+        """Store the alerts, or raise ``DeliveryError``."""
+        for alert in alerts:
+            self.publish(alert)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.ending import Ending
+from flowverdict.alerts.ends import ends_of
 from flowverdict.alerts.grouping import group
 from flowverdict.alerts.matching import Key
 from flowverdict.alerts.model import Alert, Kind, Notice, Section, Severity, Status
@@ -187,6 +188,20 @@ NOTIFICATIONS: dict[str, Callable[[], Notification]] = {
         "2026-11-22T12:05:00Z only; its last record ends at 2026-11-22T12:00:25Z. If it is seen "
         "again, it is notified as new.",
         Ending.UNKNOWN,
+    ),
+    "ends": lambda: ends_of(
+        [
+            replace(
+                scenario(name).with_status(
+                    Status.RESOLVED,
+                    "Fixed: the rules let it pass now (1 packet of it tried on the rules as read "
+                    "2026-11-22T12:40:00Z).",
+                    Ending.FIXED,
+                ),
+                fingerprint=f"{number:032x}",
+            )
+            for number, name in enumerate(("rules-outbound-response", "rules-inbound-request"))
+        ]
     ),
     "no-flow-logs": lambda: no_flow_logs(
         "123456789012",

@@ -35,7 +35,7 @@ from tests.helpers.small_company import HEADER
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from flowverdict.alerts.model import Notification
+    from flowverdict.alerts.model import Alert, Notification
     from flowverdict.lifecycle.state_machine import AlertState
 
 INTERVALS = Intervals()
@@ -266,6 +266,9 @@ class DyingTopics:
 
     def publish(self, notification: Notification) -> None:
         raise CrashError(notification.fingerprint)
+
+    def publish_ends(self, alerts: Sequence[Alert]) -> None:
+        raise CrashError(len(alerts))
 
 
 class BadStore(DynamoDbStore):

@@ -72,6 +72,7 @@ class Kind(StrEnum):
     ``flow-overflow``: an interface has more rejected flows than are evaluated one by one.
     ``no-flow-logs``: flow logs that were read regularly come no more.
     ``rate-limited``: the hourly limit holds messages back.
+    ``ends``: several alerts ended alike; each is published by itself too.
     """
 
     REJECT = "reject"
@@ -82,6 +83,7 @@ class Kind(StrEnum):
     RATE_LIMITED = "rate-limited"
     NO_FLOW_LOGS = "no-flow-logs"
     WEEKLY_SUMMARY = "weekly-summary"
+    ENDS = "ends"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

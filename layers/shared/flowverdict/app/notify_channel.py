@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.data_classes import SNSEvent
 
 from flowverdict.alerts.codec import notification_from_json
+from flowverdict.alerts.model import Kind
 from flowverdict.app.message_settings import log_unknown_zone, message_settings
 from flowverdict.app.observability import LogCount, Observability
 from flowverdict.app.webhook_address import SecretReference, StoredSecret
 from flowverdict.core.errors import EnvelopeError, WebhookRefusedError
-from flowverdict.delivery.message_settings import SLACK_CHANNEL_ATTRIBUTE
+from flowverdict.delivery.message_settings import IN_ENDS_ATTRIBUTE, SLACK_CHANNEL_ATTRIBUTE
 from flowverdict.delivery.webhook import Webhook
 
 if TYPE_CHECKING:
@@ -44,12 +45,15 @@ class NotifyChannel:
     post
         Posts a notification with that secret, to the channel of Slack that a route of the policy
         names, if one does; returns whether it was posted now, and not before.
+    is_thread
+        Whether each problem has a thread: it tells its own end, and no message tells several.
     """
 
     title: str
     secret: StoredSecret
     post: Callable[[str, Notification, str | None], bool]
     observability: Observability
+    is_thread: bool = False
 
     def handle(self, event: dict[str, Any], _seconds: float) -> None:
         """Post every notification of the event.
@@ -69,12 +73,16 @@ class NotifyChannel:
         """
         try:
             messages = [
-                (record.sns.message, _routed_to(record.sns)) for record in SNSEvent(event).records
+                (record.sns.message, _attribute(record.sns, SLACK_CHANNEL_ATTRIBUTE))
+                for record in SNSEvent(event).records
+                if self.is_thread or _attribute(record.sns, IN_ENDS_ATTRIBUTE) is None
             ]
         except (KeyError, TypeError, AttributeError) as error:
             raise EnvelopeError(f"not an event of SNS: {type(error).__name__} {error}") from error
         for message, channel in messages:
-            self._post(notification_from_json(message), channel)
+            notification = notification_from_json(message)
+            if not (self.is_thread and notification.kind is Kind.ENDS):
+                self._post(notification, channel)
 
     def _post(self, notification: Notification, channel: str | None) -> None:
         secret = self.secret.read()
@@ -99,10 +107,10 @@ class NotifyChannel:
             self.observability.logger.info("posted to %s before", self.title, extra=about)
 
 
-def _routed_to(message: SNSMessage) -> str | None:
-    """Return the channel of Slack in the message's attributes; ``None`` if none is there."""
+def _attribute(message: SNSMessage, name: str) -> str | None:
+    """Return the value of one of the message's attributes; ``None`` if it is not there."""
     attributes: Any = message.get("MessageAttributes", {})
-    attribute = attributes.get(SLACK_CHANNEL_ATTRIBUTE)
+    attribute = attributes.get(name)
     return None if attribute is None else str(attribute["Value"])
 
 

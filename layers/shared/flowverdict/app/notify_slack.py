@@ -101,6 +101,7 @@ def _notify_threads(environment: Mapping[str, str]) -> Callable[[dict[str, Any],
         ),
         post=post,
         observability=observability,
+        is_thread=True,
     )
     return observability.wrap(notify.handle)
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # The attribute of a message of the alert topic that names the owner's channel of Slack.
 SLACK_CHANNEL_ATTRIBUTE = "slack_channel"
+# The attribute of an end that a message of the kind ``ends`` on the alert topic tells too.
+IN_ENDS_ATTRIBUTE = "in_ends"
 PAGE_KEY = "pages/problems.html"  # of the page of problems, in the bucket of the evidence
 
 

@@ -8,23 +8,26 @@ together may be 256 KiB.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from flowverdict.alerts.ends import ends_of
 from flowverdict.alerts.model import Alert
 from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import DeliveryError
 from flowverdict.delivery.message_settings import (
     DEFAULTS,
+    IN_ENDS_ATTRIBUTE,
     SLACK_CHANNEL_ATTRIBUTE,
     MessageSettings,
 )
 from flowverdict.delivery.renderers import amazon_q, email
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sns.type_defs import MessageAttributeValueTypeDef
@@ -168,6 +171,29 @@ class SnsTopics:
         if self._chat_topic_arn is not None:
             self._send(self._chat_topic_arn, notification, amazon_q.render(notification))
 
+    def publish_ends(self, alerts: Sequence[Alert]) -> None:
+        """Publish alerts that ended alike: each by itself to machines, one text to people.
+
+        Raises
+        ------
+        DeliveryError
+            As ``publish``; the text goes first, since a person can read it twice.
+        """
+        by_owner: defaultdict[Owner, list[Alert]] = defaultdict(list)
+        for alert in alerts:
+            by_owner[replace(self._owner_of(alert), slack_channel=None)].append(alert)
+        for owner, its in by_owner.items():
+            told = its[0] if len(its) == 1 else ends_of(its)
+            if not self._is_sent_to(owner, told) and self._email_topic_arn is not None:
+                self._send(self._email_topic_arn, told, email.body(told, self._settings))
+        together = ends_of(alerts)
+        if self._chat_topic_arn is not None:
+            self._send(self._chat_topic_arn, together, amazon_q.render(together))
+        self._send(self._alert_topic_arn, together, together.to_json())
+        for alert in alerts:
+            channel = self._owner_of(alert).slack_channel
+            self._send(self._alert_topic_arn, alert, alert.to_json(), channel, in_ends=True)
+
     def _is_sent_to(self, owner: Owner, notification: Notification) -> bool:
         """Send the text to the topic of its owner, if it has one; return whether that took it."""
         if owner.topic_arn is None:
@@ -185,8 +211,12 @@ class SnsTopics:
         notification: Notification,
         message: str,
         slack_channel: str | None = None,
+        *,
+        in_ends: bool = False,
     ) -> None:
         named = attributes(notification)
+        if in_ends:
+            named = {**named, IN_ENDS_ATTRIBUTE: {"DataType": "String", "StringValue": "true"}}
         if slack_channel is not None:
             channel: MessageAttributeValueTypeDef = {
                 "DataType": "String",

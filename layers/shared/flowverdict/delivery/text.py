@@ -175,7 +175,7 @@ def _place_and_time(notice: Notice, zone: tzinfo) -> dict[str, str]:
 
 
 # Notices about many alerts, which nobody has to act on.
-REPORTS = frozenset({Kind.DIGEST, Kind.WEEKLY_SUMMARY})
+REPORTS = frozenset({Kind.DIGEST, Kind.WEEKLY_SUMMARY, Kind.ENDS})
 # What a reader needs before the fix, and what comes last, small: ids, and words on the words.
 FIRST_FACTS = ("When", "How much", "Severity", "Verdict", "Owner")
 LAST_FACTS = ("From/to", "Path", "Service", "Where", "Names")

@@ -18,7 +18,7 @@ from itertools import batched
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.detection import most_severe_first
-from flowverdict.alerts.model import Kind
+from flowverdict.alerts.model import Alert, Kind
 from flowverdict.core.errors import StateError
 from flowverdict.core.retry import full_jitter
 from flowverdict.lifecycle.commits import CommitBuilder
@@ -205,6 +205,7 @@ class AlertManager:
         has_failed = False
         for_digest: list[AlertState] = []
         silent_places: set[tuple[str, str]] = set()
+        ended: list[Transition] = []
         silences = self._store.load_silences()
         for transitions in self._after_silences(silences.ended(now), now):
             has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
@@ -221,7 +222,10 @@ class AlertManager:
             findings = self._finder.find(others, configs, now)
             names = tuple(state.fingerprint for state in others)
             transitions = self._apply(partial(self._commits.sweep, names, findings, now), now)
-            has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
+            ended += filter(_is_end, transitions)
+            others_due = [each for each in transitions if not _is_end(each)]
+            has_failed = self._notifier.send(others_due, outcome, has_failed=has_failed)
+        has_failed = self._notifier.send_ends(ended, outcome, has_failed=has_failed)
         for transitions in self._silence(silent_places, now):
             has_failed = self._notifier.send(transitions, outcome, has_failed=has_failed)
         for transitions in self._digest(for_digest, silences, configs, now):
@@ -335,3 +339,9 @@ class AlertManager:
 def _place(state: AlertState) -> tuple[str, str]:
     """Return the place of a notice that flow logs are missing."""
     return state.notification.account_id or UNKNOWN, state.notification.region or UNKNOWN
+
+
+def _is_end(transition: Transition) -> bool:
+    """Whether a transition calls for the message that an alert ended."""
+    ended = transition.after.notification
+    return isinstance(ended, Alert) and ended.is_over and transition.is_message_due

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from flowverdict.alerts.model import Alert
 from flowverdict.core.errors import DeliveryError, StateError
 from flowverdict.lifecycle.state_machine import Suppressed
 from flowverdict.lifecycle.transitions import count_flows_added, severity_known
@@ -19,6 +20,7 @@ from flowverdict.lifecycle.transitions import count_flows_added, severity_known
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from flowverdict.alerts.ending import Ending
     from flowverdict.alerts.model import Notification, Severity
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
     from flowverdict.lifecycle.store import AlertPublisher, AlertStore
@@ -116,6 +118,37 @@ class Notifier:
             # of the same invocation may have changed the severity.
             self._mark_sent(state, state.notification.severity, outcome)
         return has_failed
+
+    def send_ends(
+        self, transitions: Sequence[Transition], outcome: Outcome, *, has_failed: bool
+    ) -> bool:
+        """Publish what one sweep ended, problems with the same ending together; as ``send``."""
+        by_ending: defaultdict[Ending | None, list[Transition]] = defaultdict(list)
+        for transition in transitions:
+            by_ending[transition.after.notification.ending].append(transition)
+        for _, alike in sorted(by_ending.items(), key=str):
+            if len(alike) == 1 or has_failed:
+                has_failed = self.send(alike, outcome, has_failed=has_failed)
+            else:
+                has_failed = self._send_together([each.after for each in alike], outcome)
+        return has_failed
+
+    def _send_together(self, states: Sequence[AlertState], outcome: Outcome) -> bool:
+        """Publish the ends of several alerts; return whether that failed."""
+        try:
+            due = [state for state in states if not self._is_taken_over(state)]
+            ended = [each.notification for each in due if isinstance(each.notification, Alert)]
+            if len(ended) == 1:
+                self._publisher.publish(ended[0])
+            elif ended:
+                self._publisher.publish_ends(ended)
+        except (DeliveryError, StateError) as error:
+            outcome.undelivered += [f"{state.fingerprint}: {error}" for state in states]
+            return True
+        for state in due:
+            outcome.notified.append(state.notification)
+            self._mark_sent(state, state.notification.severity, outcome)
+        return False
 
     def _is_taken_over(self, state: AlertState) -> bool:
         """Return whether another invocation sends, or has sent, the message of a state.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from flowverdict.alerts.model import Notification
+    from flowverdict.alerts.model import Alert, Notification
     from flowverdict.lifecycle.feeds import Feed, UnreadSpan
     from flowverdict.lifecycle.on_call import Silences
     from flowverdict.lifecycle.rate_limit import RateLimit
@@ -203,3 +203,9 @@ class AlertPublisher(Protocol):
 
     def publish(self, notification: Notification) -> None:
         """Publish one alert or notice; raises ``DeliveryError`` if that is not possible."""
+
+    def publish_ends(self, alerts: Sequence[Alert]) -> None:
+        """Publish two or more alerts that ended alike, to people in one message.
+
+        Raises ``DeliveryError`` if that is not possible; some of it may be published then.
+        """

@@ -43,7 +43,7 @@ from slack_sdk.models.blocks import (
 )
 
 from flowverdict.alerts.ending import Ending
-from flowverdict.alerts.model import Alert, Severity
+from flowverdict.alerts.model import Alert, Kind, Severity
 from flowverdict.core.formatting import counted
 from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
@@ -336,7 +336,7 @@ def _details(known: Sequence[tuple[str, str]]) -> list[Block]:
 
 def _notice_parts(notice: Notice, settings: MessageSettings) -> Iterable[Part[Block]]:
     yield Part(elements=list(_news(notice)))
-    if not notice.is_over:
+    if not notice.is_over or notice.kind is Kind.ENDS:
         for section in notice.sections:
             title = shortened(one_line(section.heading), 100)
             yield Part(name=title or "section", elements=_list(title, section.lines, _MOST_LINES))

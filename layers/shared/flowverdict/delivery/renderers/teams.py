@@ -25,7 +25,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from flowverdict.alerts.ending import Ending
-from flowverdict.alerts.model import Alert, Severity
+from flowverdict.alerts.model import Alert, Kind, Severity
 from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
 from flowverdict.delivery.parts import Part, fitting
 from flowverdict.delivery.record_links import athena_query, further_links, records_query
@@ -195,7 +195,7 @@ def _alert_parts(alert: Alert, settings: MessageSettings) -> Iterable[Part[Eleme
 
 def _notice_parts(notice: Notice, settings: MessageSettings) -> Iterable[Part[Element]]:
     yield Part(elements=[*_head(notice), _line(notice.summary, _MAX_SUMMARY)])
-    if not notice.is_over:
+    if not notice.is_over or notice.kind is Kind.ENDS:
         for section in notice.sections:
             title = _plain(section.heading, 100)
             yield Part(name=title, elements=_list(title, section.lines, _MOST_LINES))
