@@ -119,12 +119,15 @@ class Fields(Texts):
         self.addresses: dict[str, Tokens] = {}
         self._packet_addresses: dict[str, Tokens] = {}
         self._identities: dict[str, Words] = {}
+        self._tokens: dict[tuple[str, ...], Tokens] = {}
         self.interface = self._interface()
         self.direction = self.tokens("flow-direction") if "flow-direction" in names else None
 
     def tokens(self, *names: str) -> Tokens:
         """Return the words of a field, or of several fields in sequence."""
-        return self.tokens_at(*self._places(*names))
+        if names not in self._tokens:
+            self._tokens[names] = self.tokens_at(*self._places(*names))
+        return self._tokens[names]
 
     def _places(self, *names: str) -> tuple[Integers, Integers]:
         """Return where the words of fields start, and their lengths, field after field."""

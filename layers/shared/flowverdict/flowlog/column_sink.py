@@ -110,7 +110,12 @@ class ColumnSink:
             yield 0, rows
             return
         numbers = ends[rows] // WINDOW
-        distinct = np.unique(numbers)
+        first = numbers.min()
+        # Counting takes a tenth of the time of sorting, but as many places as there are numbers.
+        if numbers.max() - first < numbers.size:
+            distinct = np.flatnonzero(np.bincount(numbers - first)) + first
+        else:
+            distinct = np.unique(numbers)
         stand_for = np.array([self._windows.numbered(number) for number in distinct.tolist()])[
             np.searchsorted(distinct, numbers)
         ]

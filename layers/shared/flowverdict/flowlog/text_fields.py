@@ -172,7 +172,8 @@ class TextFields(Fields):
     ) -> None:
         self.layout = layout
         self._begins = begins
-        self._stops = stops
+        # A word's places are read from two columns, each several times.
+        self._stops = np.ascontiguousarray(stops.T)
         super().__init__(words, begins.size, layout.at.keys(), are_addresses)
         action = self._first_words("action")
         self.accepted = action == _ACCEPT
@@ -195,14 +196,17 @@ class TextFields(Fields):
 
     def _check_ids(self) -> None:
         for name in (_IDENTIFIERS | self.layout.prefixes.keys()) & self.layout.at.keys():
-            starts, lengths = self._places(name)
             if name in _IDENTIFIERS:
-                self.regular &= lengths <= MAX_TOKEN
+                tokens = self.tokens(name)
+                self.regular &= tokens.lengths <= MAX_TOKEN
+                words = tokens.first
+            else:
+                words = self.words[self._places(name)[0]]
             if name in self.layout.prefixes:
                 prefix, mask = self.layout.prefixes[name]
-                good = self.words[starts] & mask == prefix
+                good = words & mask == prefix
                 if not good.all():
-                    good |= self.word(starts, lengths) == ABSENT
+                    good |= self._first_words(name) == ABSENT
                     self.regular &= good
         if _ACCOUNT in self.layout.at:
             self._check_accounts(*self._places(_ACCOUNT))
@@ -219,16 +223,12 @@ class TextFields(Fields):
             self.regular &= good | (word == _UNKNOWN) | (word == ABSENT)
 
     def _places(self, *names: str) -> tuple[Integers, Integers]:
-        """Return where the words of fields start, and their lengths, field after field."""
-        starts, stops = (
-            np.empty(self.size * len(names), np.int64),
-            np.empty(self.size * len(names), np.int64),
-        )
-        for index, name in enumerate(names):
-            rows, column = slice(index * self.size, (index + 1) * self.size), self.layout.at[name]
-            starts[rows] = self._stops[:, column - 1] + 1 if column else self._begins
-            stops[rows] = self._stops[:, column]
-        return starts, stops - starts
+        if len(names) == 1:
+            column = self.layout.at[names[0]]
+            starts = self._stops[column - 1] + 1 if column else self._begins
+            return starts, self._stops[column] - starts
+        starts, lengths = zip(*(self._places(name) for name in names), strict=True)
+        return np.concatenate(starts), np.concatenate(lengths)
 
     def _first_words(self, name: str) -> Words:
         return self.word(*self._places(name))
