@@ -120,6 +120,7 @@ class Fields(Texts):
         self._packet_addresses: dict[str, Tokens] = {}
         self._identities: dict[str, Words] = {}
         self._tokens: dict[tuple[str, ...], Tokens] = {}
+        self._hashed: list[Tokens] | None = None
         self.interface = self._interface()
         self.direction = self.tokens("flow-direction") if "flow-direction" in names else None
 
@@ -215,11 +216,16 @@ class Fields(Texts):
 
     def _key(self) -> list[Tokens]:
         """Return the fields of the key without the direction, in the order of hashing."""
+        if self._hashed is not None:
+            return self._hashed
         plain = (self.addresses.get(name) for name in ADDRESSES)
         packets = (self._packet_addresses.get(name, self.constant(SAME)) for name in PACKET_FIELDS)
         integers = (self.tokens(name) if name in self.names else None for name in KEY_INTEGERS)
         columns = (self.interface, *plain, *packets, *integers)
-        return [column if column is not None else self.constant(ABSENT) for column in columns]
+        self._hashed = [
+            column if column is not None else self.constant(ABSENT) for column in columns
+        ]
+        return self._hashed
 
     def _interface(self) -> Tokens:
         """Return each line's interface ID, or its resource ID where the interface is absent."""
