@@ -359,6 +359,22 @@ def test_a_footer_with_a_wrong_number_of_records_is_refused() -> None:
         read(GOOD[:at] + b"\xd6\x04" + GOOD[at + 2 :])
 
 
+def test_a_footer_that_lies_about_the_values_of_a_column_spares_them_no_check() -> None:
+    content = file_of(ROW, {**ROW, "srcport": 70_000})
+    begin = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    greatest, lie = (struct.pack("<i", value) for value in (70_000, 50_123))
+    assert greatest in content[begin:]
+    lying = content[:begin] + content[begin:].replace(greatest, lie)
+    assert counts_of(lying) == counts_of(content)
+    assert counts_of(lying)["malformed.out-of-range"] == 1
+
+
+def test_a_column_whose_name_is_no_text_is_refused() -> None:
+    content = file_of(ROW).replace(b"traffic_path", b"traffic\xffpath")
+    with pytest.raises(ObjectError, match="broken Parquet"):
+        read(content)
+
+
 def test_too_many_records_and_too_many_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "MAX_RECORDS", 299)
     with pytest.raises(ObjectError, match="of 300 records; files of more than 299 are not read"):

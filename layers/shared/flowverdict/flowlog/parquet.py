@@ -92,6 +92,9 @@ def read_parquet(  # noqa: PLR0913 - as column_reader.read_columns
             with duckdb.connect(
                 config={"threads": 1, "memory_limit": _MEMORY, "temp_directory": ""}
             ) as database:
+                # A footer may lie about the least and the greatest value of a column. DuckDB would
+                # leave out a check that they make needless.
+                database.execute("SET disabled_optimizers = 'statistics_propagation'")
                 database.execute(
                     "SET autoinstall_known_extensions = false; "
                     "SET autoload_known_extensions = false"
@@ -202,10 +205,15 @@ def _values_of_ocsf(
     ------
     NotAFlowLogError
         The file is of another class of events, or lacks an endpoint.
+    ObjectError
+        A column's name is not text.
     """
     database.execute(f"SELECT * FROM {_TABLE} LIMIT 0", {"path": path})  # noqa: S608 - a constant
     columns: dict[str, str] = {}
-    waiting = [(described[0], described[1]) for described in database.description or []]
+    try:
+        waiting = [(described[0], described[1]) for described in database.description or []]
+    except RuntimeError as error:  # DuckDB's, for a name that is not UTF-8
+        raise ObjectError(name, f"broken Parquet: {error}") from error
     while waiting:
         place, kind = waiting.pop()
         columns[place] = str(kind)
