@@ -177,37 +177,36 @@ def _kind(
         if not values[name].is_clean
     ]
     v6 = [
-        f"coalesce(contains({places[name]}, ':'), false)"
-        for name in (*ADDRESSES, *PACKET_FIELDS)
-        if name in values
+        f"contains({places[name]}, ':')" for name in (*ADDRESSES, *PACKET_FIELDS) if name in values
     ]
-    return (
-        f"CASE WHEN NOT ({' AND '.join(checks)}) THEN {Kind.LINE} "
-        f"WHEN {places['action']} = 'REJECT' THEN {Kind.REJECTED} "
+    valid = (
+        f"CASE WHEN {places['action']} = 'REJECT' THEN {Kind.REJECTED} "
         f"WHEN {' OR '.join(v6 or ['false'])} THEN {Kind.ACCEPTED_V6} ELSE {Kind.ACCEPTED} END"
     )
+    return f"CASE WHEN {' AND '.join(checks)} THEN {valid} ELSE {Kind.LINE} END"
 
 
 def _check(name: str, text: str, number: str | None) -> str:
-    """Return the SQL of whether a value is valid, and absent only where this is usual."""
+    """Return the SQL of whether a value is valid; ``NULL`` where one that must be is absent."""
     known = FIELDS[name]
     if number is not None:
         least, most = 0, known.maximum
         if name in _INTEGERS and name not in KEY_INTEGERS:
             least, most = (0, _MAX_FLAGS) if name == "tcp-flags" else _EPOCHS
         is_optional = name == "tcp-flags" or name not in _INTEGERS
-        return f"coalesce({number} BETWEEN {least} AND {most}, {is_optional})"
+        in_range = f"{number} BETWEEN {least} AND {most}"
+        return f"coalesce({in_range}, true)" if is_optional else in_range
     match known.kind:
         case FieldKind.ACTION:
-            return f"coalesce({text} IN ('ACCEPT', 'REJECT'), false)"
+            return f"{text} IN ('ACCEPT', 'REJECT')"
         case FieldKind.LOG_STATUS:
-            return f"coalesce({text} = 'OK', false)"
+            return f"{text} = 'OK'"
         case FieldKind.FLOW_DIRECTION:
             return f"coalesce({text} IN ('ingress', 'egress', '{ABSENT}'), true)"
         case FieldKind.ADDRESS if name in PACKET_FIELDS:
             return f"coalesce({_matches(text, f'{_ADDRESS}|{ABSENT}')}, true)"
         case FieldKind.ADDRESS:
-            return f"coalesce({_matches(text, _ADDRESS)}, false)"
+            return _matches(text, _ADDRESS)
         case FieldKind.ACCOUNT:
             accounts = f"[0-9]{{{ACCOUNT_DIGITS}}}|{UNKNOWN_ACCOUNT}|{ABSENT}"
             return f"coalesce({_matches(text, accounts)}, true)"
