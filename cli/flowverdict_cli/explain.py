@@ -33,7 +33,7 @@ from flowverdict.verdict.remediation.model import Remediation
 from flowverdict.verdict.wording import because, caption, connection, most_of, what_was_rejected
 from flowverdict_cli import progress
 from flowverdict_cli.aws_ranges import load_ranges
-from flowverdict_cli.extras import missing
+from flowverdict_cli.extras import EXTRAS, missing
 from flowverdict_cli.input_search import find
 from flowverdict_cli.inputs import Contents, Input, Period, moment
 from flowverdict_cli.options import EXIT_INCOMPLETE, EXIT_USAGE
@@ -229,13 +229,13 @@ def _failed(read: FilesRead, found: Input, error: ObjectError) -> None:
 
 @contextmanager
 def _parquet_installed(name: str) -> Iterator[None]:
-    """Turn the import error of a Parquet file without DuckDB into the project's own error."""
+    """Turn the import error of a Parquet file without its extra into the project's own error."""
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name != "duckdb":
+        if error.name not in EXTRAS["parquet"]:
             raise
-        raise FlowVerdictError(missing("parquet", f"{name}: Parquet", "duckdb")) from error
+        raise FlowVerdictError(missing("parquet", f"{name}: Parquet", error.name)) from error
 
 
 def _progress(inputs: Sequence[Input]) -> AbstractContextManager[Progress]:

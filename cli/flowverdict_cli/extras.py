@@ -17,13 +17,14 @@ from flowverdict.core.errors import FlowVerdictError
 EXTRAS: Final = {
     "aws": {"boto3": "boto3"},
     "fast": {"isal": "isal", "numpy": "numpy"},
-    "parquet": {"duckdb": "duckdb"},
+    "parquet": {"duckdb": "duckdb", "numpy": "numpy"},
     "policy": {"pydantic": "pydantic"},
     "replay": {
         "moto": "moto",
         "aws-lambda-powertools": "aws_lambda_powertools",
         "boto3": "boto3",
         "duckdb": "duckdb",
+        "numpy": "numpy",
         "pydantic": "pydantic",
         "slack-sdk": "slack_sdk",
         "tzdata": "tzdata",

@@ -17,7 +17,7 @@ from flowverdict.core.errors import FlowVerdictError, ObjectError
 from flowverdict.core.formatting import counted
 from flowverdict.flowlog.line_reader import Continued, plain_bytes
 from flowverdict.flowlog.object_key import time_of, why_foreign
-from flowverdict.flowlog.parquet import MAGIC
+from flowverdict.flowlog.shapes import PARQUET_MAGIC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -201,7 +201,7 @@ class Contents:
             begin += more
         whole = cast("BinaryIO", Continued(begin, stream))
         start = _start_of(begin)
-        if b"\n" not in start.strip() and not start.startswith(MAGIC):
+        if b"\n" not in start.strip() and not start.startswith(PARQUET_MAGIC):
             return None, whole  # empty, or a header alone, as all files of quiet hours are
         alike = self._by_start.setdefault(hashlib.sha256(start).digest(), [])
         digests: list[bytes] = []

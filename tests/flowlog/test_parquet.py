@@ -17,6 +17,7 @@ from flowverdict.app.deadlines import ReadDeadline
 from flowverdict.core.errors import NotAFlowLogError, ObjectError, OutOfTimeError
 from flowverdict.flowlog import parquet as reading
 from flowverdict.flowlog.fields import DEFAULT_FIELDS, FIELDS, READ_FIELDS
+from flowverdict.flowlog.line_reader import LineReader
 from flowverdict.flowlog.records import TRANSIT_GATEWAY_FORMAT, FlowRecord, RecordFormat
 from flowverdict.flowlog.transit_gateway import as_flow_record
 from flowverdict.flows.collector import FlowCollector
@@ -25,7 +26,7 @@ from flowverdict.verdict.batch import Batch
 from tests.helpers import transit_gateway
 from tests.helpers.flow_log_files import VPC_FIELDS
 from tests.helpers.measured import measured
-from tests.helpers.parquet_files import parquet
+from tests.helpers.parquet_files import parquet, repeated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -188,6 +189,62 @@ def test_two_columns_of_one_name_are_refused() -> None:
         read(content)
 
 
+@pytest.mark.parametrize(
+    ("row", "lines"),
+    [
+        (ROW, 0),
+        (ACCEPT, 0),
+        ({**ACCEPT, "srcaddr": "2001:db8::1"}, 0),
+        ({**ACCEPT, "srcaddr": "2001:DB8::1"}, 5),
+        ({**ROW, "dstaddr": "2001:db8:0::1"}, 5),
+        (NO_DATA, 5),
+    ],
+)
+def test_only_a_record_that_is_not_well_formed_is_read_by_its_line(
+    row: Mapping[str, object], lines: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "ROWS", 3)
+    read_lines: list[bytes] = []
+    whole = LineReader.read
+
+    def watched(self: LineReader, line: bytes) -> FlowRecord | None:
+        read_lines.append(line)
+        return whole(self, line)
+
+    monkeypatch.setattr(LineReader, "read", watched)
+    assert counts_of(file_of(*[row] * 5))["records"] == 5
+    assert len(read_lines) == lines
+
+
+@pytest.mark.parametrize("action", ["ACCEPT", "REJECT"])
+def test_lines_that_are_not_with_the_columns_are_those_of_their_records(
+    action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "ROWS", 4)
+    names = [*NAMES, "instance-tag"]
+    row = {**ROW, "action": action, "instance-tag": "x" * 30}
+    odd = [
+        {**row, "srcaddr": "2001:DB8::1"},
+        {**row, "instance-tag": "x" * 1_500},
+        {**row, "instance-tag": "x" * 2_049},
+        {**row, "instance-tag": "é" * 400},
+        {**row, "srcaddr": "2001:db8::2"},
+    ]
+    rows = [{**odd[place % 6], "srcport": place} if place % 6 < 5 else row for place in range(50)]
+    text = "\n".join(
+        [" ".join(names)]
+        + [" ".join("-" if one[n] is None else str(one[n]) for n in names) for one in rows]
+    )
+    parsed, expected = read(file_of(*rows, names=names)), read(text.encode())
+    assert parsed.reading.counts == expected.reading.counts
+    assert {number: one.flows.rejects for number, one in parsed.windows.items()} == {
+        number: one.flows.rejects for number, one in expected.windows.items()
+    }
+    assert [sample.partition(":")[0] for sample in parsed.reading.samples] == [
+        sample.partition(":")[0] for sample in expected.reading.samples
+    ]
+
+
 # --- values that try to be more than one word ----------------------------------------------------
 
 FORGED = f"eni-1\n{' '.join('-' if ROW[name] is None else str(ROW[name]) for name in NAMES)}"
@@ -302,6 +359,22 @@ def test_a_footer_with_a_wrong_number_of_records_is_refused() -> None:
         read(GOOD[:at] + b"\xd6\x04" + GOOD[at + 2 :])
 
 
+def test_a_footer_that_lies_about_the_values_of_a_column_spares_them_no_check() -> None:
+    content = file_of(ROW, {**ROW, "srcport": 70_000})
+    begin = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    greatest, lie = (struct.pack("<i", value) for value in (70_000, 50_123))
+    assert greatest in content[begin:]
+    lying = content[:begin] + content[begin:].replace(greatest, lie)
+    assert counts_of(lying) == counts_of(content)
+    assert counts_of(lying)["malformed.out-of-range"] == 1
+
+
+def test_a_column_whose_name_is_no_text_is_refused() -> None:
+    content = file_of(ROW).replace(b"traffic_path", b"traffic\xffpath")
+    with pytest.raises(ObjectError, match="broken Parquet"):
+        read(content)
+
+
 def test_too_many_records_and_too_many_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "MAX_RECORDS", 299)
     with pytest.raises(ObjectError, match="of 300 records; files of more than 299 are not read"):
@@ -320,6 +393,14 @@ def test_memory_stays_bounded_whatever_a_few_bytes_unpack_to(tmp_path: Path) -> 
     outcome = measured("file", path)
     assert outcome.refusal is not None or outcome.counts["malformed"] == 4
     assert outcome.mib < 600
+    # 300,000 records, each with the longest texts there are, in some 50 KB.
+    texts = ["asg-tag", "instance-tag", *[f"next-hop-{place}-id" for place in ("vpc", "subnet")]]
+    path = tmp_path / "wide.parquet"
+    path.write_bytes(repeated(300_000, {**ACCEPT, **dict.fromkeys(texts, "x" * 2_048)}))
+    assert path.stat().st_size < 1_000_000
+    outcome = measured("file", path)
+    assert outcome.counts["records"] == 300_000
+    assert outcome.mib < 400
     path = tmp_path / "footer.parquet"
     path.write_bytes(BROKEN["a footer of 2 GiB"])
     outcome = measured("file", path)

@@ -25,7 +25,6 @@ from flowverdict.flowlog.line_reader import (
     LineReader,
     header_format,
 )
-from flowverdict.flowlog.parquet import MAGIC
 from flowverdict.flowlog.records import (
     DEFAULT_FORMAT,
     DEFAULT_FORMATS,
@@ -33,6 +32,7 @@ from flowverdict.flowlog.records import (
     MalformedReason,
     RecordFormat,
 )
+from flowverdict.flowlog.shapes import PARQUET_MAGIC
 from flowverdict.verdict.batch import Batch
 from tests.helpers.line_by_line import read_file, read_messages
 
@@ -126,7 +126,7 @@ def check_gzip_file(data: bytes) -> bool:
 
 def check_parquet_file(data: bytes) -> bool:
     """Check that a Parquet file is refused, or all its records counted, in small pieces too."""
-    content = data if data.startswith(MAGIC) else MAGIC + data
+    content = data if data.startswith(PARQUET_MAGIC) else PARQUET_MAGIC + data
     outcomes: list[RecordCounts | str] = []
     for stream in (io.BytesIO(content), cast("BinaryIO", Dribble(content, 1 + len(data) % 61))):
         try:

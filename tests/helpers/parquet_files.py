@@ -63,6 +63,18 @@ def parquet(
         return path.read_bytes()
 
 
+def repeated(times: int, row: Mapping[str, object]) -> bytes:
+    """Return a file of one record many times."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file.parquet"
+        columns = ", ".join(f'?::{type_of(name)} AS "{name.replace("-", "_")}"' for name in row)
+        _database().execute(
+            f"COPY (SELECT {columns} FROM range({times})) TO '{path}' (FORMAT parquet, CODEC gzip)",  # noqa: S608 - our names
+            list(row.values()),
+        )
+        return path.read_bytes()
+
+
 def parquet_of(text: bytes, **how: object) -> bytes:
     """Return a file of the records of a text flow log."""
     header, *lines = text.decode("utf-8", "surrogateescape").splitlines()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from flowverdict.flowlog.fields import (
     TRANSIT_GATEWAY_DEFAULT_FIELDS,
     FieldKind,
 )
+from flowverdict.flowlog.parquet_columns import ROWS
 from flowverdict.flows.read_source import read_object
 from tests.helpers.flow_log_files import VPC_FIELDS
 from tests.helpers.hypothesis_weight import examples
@@ -98,9 +100,15 @@ def outcome(content: bytes) -> tuple[object, ...] | str:
 
 
 @examples(0.6)
-@given(st.data(), _FORMATS, st.sampled_from(["gzip", "snappy"]), st.sampled_from([1, 10]))
+@given(
+    st.data(),
+    _FORMATS,
+    st.sampled_from(["gzip", "snappy"]),
+    st.sampled_from([1, 10]),
+    st.sampled_from([3, ROWS]),
+)
 def test_parquet_and_text_say_the_same(
-    data: st.DataObject, names: tuple[str, ...], codec: str, times: int
+    data: st.DataObject, names: tuple[str, ...], codec: str, times: int, rows_at_once: int
 ) -> None:
     row: st.SearchStrategy[Mapping[str, object]] = st.fixed_dictionaries(
         {name: values(name) for name in names}
@@ -111,6 +119,6 @@ def test_parquet_and_text_say_the_same(
         *(" ".join("-" if one[name] is None else str(one[name]) for name in names) for one in rows),
     ]
     text = "".join(f"{line}\n" for line in lines).encode()
-    assert outcome(
-        parquet(names, [[one[name] for name in names] for one in rows], codec=codec)
-    ) == outcome(text)
+    content = parquet(names, [[one[name] for name in names] for one in rows], codec=codec)
+    with patch("flowverdict.flowlog.parquet.ROWS", rows_at_once):
+        assert outcome(content) == outcome(text)

@@ -1,39 +1,17 @@
-"""Parse the fields of many lines at once, and hash their keys.
-
-Every check is one numpy expression over a column: numbers within their field's range, addresses,
-actions, ``log-status`` OK. A line that passes all of them is *regular*: an accepted or rejected
-record with traffic, in the spelling of ``RecordFormat.render``. Fields and ranges are AWS's
-(https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html).
-"""
+"""Hash the keys of many records at once, and tell their addresses: of text or of Parquet."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flowverdict.flowlog.columnar import NOT_LOGGED
-from flowverdict.flowlog.fields import (
-    ACCOUNT_DIGITS,
-    FIELDS,
-    MAX_INT_64,
-    MAX_PORT,
-    MAX_PROTOCOL,
-    UNKNOWN_ACCOUNT,
-    FieldKind,
-)
+from flowverdict.flowlog.fields import MAX_PORT, MAX_PROTOCOL
 from flowverdict.flowlog.flow_hash import MASK, SERVICE_FIELDS, service_of
 from flowverdict.flowlog.flow_hash_numpy import (
     ABSENT,
-    EGRESS,
     IDENTITY,
-    INGRESS,
-    MASKS,
-    MAX_TOKEN,
     SAME,
-    TO_TOP,
     UINT64,
     WORD_BYTES,
     IdentifiedTokens,
@@ -43,17 +21,16 @@ from flowverdict.flowlog.flow_hash_numpy import (
     mixed,
     related,
     repeated,
-    word_of,
 )
 from flowverdict.flowlog.inside_numpy import are_inside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
     from flowverdict.flowlog.flow_hash_numpy import Flags, Integers, Words
-    from flowverdict.flowlog.records import RecordFormat
 
 
 _MAX_ADDRESS = 39
@@ -61,97 +38,12 @@ _SERVICE_BITS = UINT64(service_of(MASK, from_inside=False))
 
 _MAX_DIGIT, _MAX_OCTET, _OCTETS = 9, 255, 4  # of IPv4 addresses
 
-_EPOCH_DIGITS = 10  # until the year 2286
-_FLAG_DIGITS = 3
+_TOP_BITS, _COLONS, _LOW_SEVEN_BITS = (repeated(byte) for byte in (0x80, 0x3A, 0x7F))
 
-_ZERO_DIGITS, _OVER_NINE, _TOP_BITS, _COLONS, _LOW_SEVEN_BITS = (
-    repeated(byte) for byte in (0x30, 0x76, 0x80, 0x3A, 0x7F)
-)
-
-_ACCEPT, _REJECT, _OK, _UNKNOWN = (
-    word_of(text) for text in (b"ACCEPT", b"REJECT", b"OK", UNKNOWN_ACCOUNT.encode())
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The places and limits of a format's columns.
-
-    Parameters
-    ----------
-    width
-        The number of words in a line.
-    at
-        The index of each field's word.
-    integers
-        Integer fields without start and end: first those of the key, then ``tcp-flags``.
-    digits
-        The largest number of digits of each integer; shape (integers, 1).
-    keys
-        How many of the integers belong to the key.
-    maximum
-        The largest value of each of these; shape (keys, 1).
-    times
-        Those of ``start`` and ``end`` that the format has.
-    prefixes
-        What the IDs begin with, and as many bytes of ones, by field name.
-    """
-
-    width: int
-    at: dict[str, int]
-    integers: tuple[str, ...]
-    digits: Integers
-    keys: int
-    maximum: Words
-    times: tuple[str, ...]
-    prefixes: dict[str, tuple[np.uint64, np.uint64]]
-
-
-_KEY_INTEGERS = {"srcport": MAX_PORT, "dstport": MAX_PORT, "protocol": MAX_PROTOCOL}
-_PACKET_FIELDS = ("pkt-srcaddr", "pkt-dstaddr")
+KEY_INTEGERS = {"srcport": MAX_PORT, "dstport": MAX_PORT, "protocol": MAX_PROTOCOL}
+PACKET_FIELDS = ("pkt-srcaddr", "pkt-dstaddr")
 ADDRESSES = ("srcaddr", "dstaddr")
-_INTERFACES = {"interface-id", "resource-id"}
-_IDENTIFIERS = {*_INTERFACES, "vpc-id", "subnet-id"}
-_ACCOUNT = "account-id"
-_TIMES = ("start", "end")
-
-
-def _safe_digits(name: str) -> int:
-    """Digits that always fit the field's range; integers of the key are also range-checked."""
-    if name == "tcp-flags":
-        return _FLAG_DIGITS
-    maximum = _KEY_INTEGERS.get(name, FIELDS[name].maximum)
-    return 2 * WORD_BYTES if maximum == MAX_INT_64 else min(len(str(maximum)), WORD_BYTES)
-
-
-def _prefixes(names: Iterable[str]) -> dict[str, tuple[np.uint64, np.uint64]]:
-    known = {name: FIELDS[name].prefix.encode() for name in names if name in FIELDS}
-    return {name: (word_of(prefix), MASKS[len(prefix)]) for name, prefix in known.items() if prefix}
-
-
-@lru_cache(maxsize=16)
-def layout_of(record_format: RecordFormat) -> Layout | None:
-    """Return a format's layout; ``None`` if its records lack an action or an interface."""
-    at = {name: index for index, name in enumerate(record_format.names)}
-    if "action" not in at or not _INTERFACES & at.keys() or record_format.is_transit_gateway:
-        return None
-    named = [
-        name
-        for name in at
-        if name in FIELDS and FIELDS[name].kind is FieldKind.INTEGER and name not in _TIMES
-    ]
-    integers = sorted(named, key=lambda name: (name not in _KEY_INTEGERS, name != "tcp-flags"))
-    keys = [name for name in integers if name in _KEY_INTEGERS]
-    return Layout(
-        width=len(at),
-        at=at,
-        integers=tuple(integers),
-        digits=np.array([_safe_digits(name) for name in integers], np.int64)[:, None],
-        keys=len(keys),
-        maximum=np.array([_KEY_INTEGERS[name] for name in keys], np.uint64)[:, None],
-        times=tuple(name for name in _TIMES if name in at),
-        prefixes=_prefixes(at),
-    )
+INTERFACES = ("interface-id", "resource-id")
 
 
 def are_v4(first: Words, second: Words, lengths: Integers) -> Flags:
@@ -177,177 +69,76 @@ def are_v4(first: Words, second: Words, lengths: Integers) -> Flags:
     return valid
 
 
-def _numbers(digits: Words) -> Words:
-    """Return the numbers of eight decimal digits each, with three multiplications.
-
-    Each byte holds a digit 0-9, the lowest byte the first digit.
-    """
-    digits = digits * UINT64(10) + (digits >> UINT64(8))
-    low = (digits & UINT64(0x000000FF000000FF)) * UINT64(0x000F424000000064)
-    high = (digits >> UINT64(16) & UINT64(0x000000FF000000FF)) * UINT64(0x0000271000000001)
-    return (low + high) >> UINT64(32)
-
-
-def _all_digits(digits: Words) -> Flags:
-    digits_only: Flags = (digits + _OVER_NINE) & _TOP_BITS == 0
-    return digits_only
+def have_colon(words: Words) -> Flags:
+    """Whether any of a word's eight bytes is a colon; all bytes are ASCII."""
+    some: Flags = ((words ^ _COLONS) + _LOW_SEVEN_BITS) & _TOP_BITS != _TOP_BITS
+    return some
 
 
 class Fields(Texts):
-    """The columns of those lines of a chunk that have as many words as the format has fields.
+    """The columns of some records.
 
-    All results are columns with one row for each line, and valid for regular lines only.
+    All results are columns with one row for each record, and valid for regular records only.
 
     Parameters
     ----------
     words
-        Every eight bytes of the chunk; see ``every_word``.
-    begins
-        Where each line begins; int64, shape (lines,).
-    stops
-        Where each word ends; int64, shape (lines, words).
+        Every eight bytes of the buffer that the words stand in; see ``every_word``.
+    size
+        The number of records.
+    names
+        The fields that the format has.
     are_addresses
         Whether words are addresses, from their tokens and identities.
 
     Attributes
     ----------
     regular
-        Which lines are regular (see the module); bool.
+        Which records can be handed on by column; bool.
     accepted
-        Which lines are accepted; bool.
+        Which records are accepted; bool.
     times
         Unix seconds by field name; int64.
     flags
         TCP flags, -1 where not logged; int32. ``None`` if the format lacks them.
     """
 
+    regular: Flags
+    accepted: Flags
+
     def __init__(
         self,
         words: Words,
-        layout: Layout,
-        begins: Integers,
-        stops: Integers,
+        size: int,
+        names: AbstractSet[str],
         are_addresses: Callable[[Tokens, Words], Flags],
     ) -> None:
-        super().__init__(words, begins.size)
-        self.layout = layout
-        self._begins = begins
-        self._stops = stops
+        super().__init__(words, size)
+        self.names = names
         self._are_addresses = are_addresses
         self.flags: NDArray[np.int32] | None = None
         self.times: dict[str, Integers] = {}
         self.addresses: dict[str, Tokens] = {}
         self._packet_addresses: dict[str, Tokens] = {}
         self._identities: dict[str, Words] = {}
+        self._tokens: dict[tuple[str, ...], Tokens] = {}
+        self._hashed: list[Tokens] | None = None
         self.interface = self._interface()
-        self.direction = self.tokens("flow-direction") if "flow-direction" in layout.at else None
-        action = self._first_words("action")
-        self.accepted = action == _ACCEPT
-        self.regular = self.accepted | (action == _REJECT)
-        if "log-status" in layout.at:
-            self.regular &= self._first_words("log-status") == _OK
-        if self.direction is not None:
-            known = (
-                (self.direction.first == INGRESS)
-                | (self.direction.first == EGRESS)
-                | (self.direction.first == ABSENT)
-            )
-            self.regular &= known
-        self._check_ids()
-        if layout.times:
-            self._read_times()
-        if layout.integers:
-            self._read_integers()
-        self._read_addresses()
-
-    def _check_ids(self) -> None:
-        for name in (_IDENTIFIERS | self.layout.prefixes.keys()) & self.layout.at.keys():
-            starts, lengths = self._places(name)
-            if name in _IDENTIFIERS:
-                self.regular &= lengths <= MAX_TOKEN
-            if name in self.layout.prefixes:
-                prefix, mask = self.layout.prefixes[name]
-                good = self._words[starts] & mask == prefix
-                if not good.all():
-                    good |= self.word(starts, lengths) == ABSENT
-                    self.regular &= good
-        if _ACCOUNT in self.layout.at:
-            self._check_accounts(*self._places(_ACCOUNT))
-
-    def _check_accounts(self, starts: Integers, lengths: Integers) -> None:
-        # The eight digits at the beginning and those at the end, of twelve.
-        first, last = self._words[starts], self._words[starts + (ACCOUNT_DIGITS - WORD_BYTES)]
-        if first.size and (first == first[0]).all() and (last == last[0]).all():
-            first, last = first[:1], last[:1]  # one account, as in nearly every file
-        digits = _all_digits(first ^ _ZERO_DIGITS) & _all_digits(last ^ _ZERO_DIGITS)
-        good = digits & (lengths == ACCOUNT_DIGITS)
-        if not good.all():
-            word = self.word(starts, lengths)
-            self.regular &= good | (word == _UNKNOWN) | (word == ABSENT)
+        self.direction = self.tokens("flow-direction") if "flow-direction" in names else None
 
     def tokens(self, *names: str) -> Tokens:
         """Return the words of a field, or of several fields in sequence."""
-        return self.tokens_at(*self._places(*names))
+        if names not in self._tokens:
+            self._tokens[names] = self.tokens_at(*self._places(*names))
+        return self._tokens[names]
 
     def _places(self, *names: str) -> tuple[Integers, Integers]:
         """Return where the words of fields start, and their lengths, field after field."""
-        starts, stops = (
-            np.empty(self.size * len(names), np.int64),
-            np.empty(self.size * len(names), np.int64),
-        )
-        for index, name in enumerate(names):
-            rows, column = slice(index * self.size, (index + 1) * self.size), self.layout.at[name]
-            starts[rows] = self._stops[:, column - 1] + 1 if column else self._begins
-            stops[rows] = self._stops[:, column]
-        return starts, stops - starts
+        raise NotImplementedError
 
-    def _first_words(self, name: str) -> Words:
-        return self.word(*self._places(name))
-
-    def _read_times(self) -> None:
-        starts, lengths = self._places(*self.layout.times)
-        # Ten digits: the first eight and the last eight.
-        first, last = (
-            self._words[starts] ^ _ZERO_DIGITS,
-            self._words[starts + (_EPOCH_DIGITS - WORD_BYTES)] ^ _ZERO_DIGITS,
-        )
-        good = _all_digits(first) & _all_digits(last)
-        good &= lengths == _EPOCH_DIGITS
-        rows = (len(self.layout.times), -1)
-        self.regular &= good.reshape(rows).all(axis=0)
-        leading = (first & UINT64(0xFF)) * UINT64(10) + (first >> UINT64(8) & UINT64(0xFF))
-        values = (leading * UINT64(10**WORD_BYTES) + _numbers(last)).view(np.int64)
-        self.times = dict(zip(self.layout.times, values.reshape(rows), strict=True))
-
-    def _read_integers(self) -> None:
-        layout = self.layout
-        starts, lengths = (
-            places.reshape(len(layout.integers), -1) for places in self._places(*layout.integers)
-        )
-        digits = (self._words[starts] ^ _ZERO_DIGITS) & MASKS.take(lengths, mode="clip")
-        good = _all_digits(digits) & (lengths <= layout.digits)
-        long = np.flatnonzero(lengths.ravel() > WORD_BYTES)
-        if long.size:
-            rest = self._words[starts.ravel()[long] + WORD_BYTES] ^ _ZERO_DIGITS
-            good.ravel()[long] &= _all_digits(
-                rest & MASKS.take(lengths.ravel()[long] - WORD_BYTES, mode="clip")
-            )
-        absent = (digits[layout.keys :] == (ABSENT ^ UINT64(ord("0")))) & (
-            lengths[layout.keys :] == 1
-        )
-        good[layout.keys :] |= absent
-        flagged = "tcp-flags" in layout.integers
-        valued = layout.keys + flagged
-        values = _numbers(digits[:valued] << TO_TOP.take(lengths[:valued], mode="clip"))
-        good[: layout.keys] &= values[: layout.keys] <= layout.maximum
-        zero_first = (digits[: layout.keys] & UINT64(0xFF) == 0) & (lengths[: layout.keys] > 1)
-        good[: layout.keys] &= ~zero_first
-        self.regular &= good.all(axis=0)
-        if flagged:
-            self.flags = np.where(absent[0], NOT_LOGGED, values[-1].view(np.int64)).astype(np.int32)
-
-    def _read_addresses(self) -> None:
-        names = [name for name in ADDRESSES if name in self.layout.at]
+    def read_addresses(self) -> None:
+        """Read the addresses; a record with a word that is none is not regular."""
+        names = [name for name in ADDRESSES if name in self.names]
         if names:
             tokens = self.tokens(*names)
             identities = self._identities_of(tokens)
@@ -356,8 +147,8 @@ class Fields(Texts):
                 rows = slice(index * self.size, (index + 1) * self.size)
                 self.addresses[name], self._identities[name] = tokens.part(rows), identities[rows]
                 self.regular &= good[rows]
-        for name, plain in zip(_PACKET_FIELDS, ADDRESSES, strict=True):
-            if name in self.layout.at:
+        for name, plain in zip(PACKET_FIELDS, ADDRESSES, strict=True):
+            if name in self.names:
                 self._packet_addresses[name] = self._read_packet_address(name, plain)
 
     def _read_packet_address(self, name: str, plain: str) -> Tokens:
@@ -389,10 +180,7 @@ class Fields(Texts):
 
     def is_v6(self, name: str) -> Flags:
         """Whether addresses are IPv6: only these have a colon among their first eight bytes."""
-        v6: Flags = (
-            (self.addresses[name].first ^ _COLONS) + _LOW_SEVEN_BITS
-        ) & _TOP_BITS != _TOP_BITS
-        return v6
+        return have_colon(self.addresses[name].first)
 
     def _identities_of(self, tokens: Tokens) -> Words:
         """Return 64 bits for each word that distinguish the words of a column."""
@@ -429,20 +217,25 @@ class Fields(Texts):
     def related(self, rows: Integers, seed: Seed) -> Words:
         """Return ``related_hashes`` of some of the lines; uint64, shape (rows, 6)."""
         return related(
-            Texts(self._words, rows.size), [column.part(rows) for column in self._key()], seed
+            Texts(self.words, rows.size), [column.part(rows) for column in self._key()], seed
         )
 
     def _key(self) -> list[Tokens]:
         """Return the fields of the key without the direction, in the order of hashing."""
+        if self._hashed is not None:
+            return self._hashed
         plain = (self.addresses.get(name) for name in ADDRESSES)
-        packets = (self._packet_addresses.get(name, self.constant(SAME)) for name in _PACKET_FIELDS)
-        integers = (self.tokens(name) if name in self.layout.at else None for name in _KEY_INTEGERS)
+        packets = (self._packet_addresses.get(name, self.constant(SAME)) for name in PACKET_FIELDS)
+        integers = (self.tokens(name) if name in self.names else None for name in KEY_INTEGERS)
         columns = (self.interface, *plain, *packets, *integers)
-        return [column if column is not None else self.constant(ABSENT) for column in columns]
+        self._hashed = [
+            column if column is not None else self.constant(ABSENT) for column in columns
+        ]
+        return self._hashed
 
     def _interface(self) -> Tokens:
         """Return each line's interface ID, or its resource ID where the interface is absent."""
-        names = [name for name in ("interface-id", "resource-id") if name in self.layout.at]
+        names = [name for name in INTERFACES if name in self.names]
         found = self.tokens(names[0])
         if len(names) == 1 or not (absent := found.first == ABSENT).any():
             return found

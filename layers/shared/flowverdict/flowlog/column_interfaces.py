@@ -155,7 +155,7 @@ class Interfaces:
         places = self._places(fields.interface.seen(states).pick(rows))
         self._accepts += np.bincount(places[fields.accepted[rows]], minlength=self._accepts.size)
         for name, known in (("subnet-id", self._subnets), ("vpc-id", self._vpcs)):
-            if name in fields.layout.at:
+            if name in fields.names:
                 known.learn(places, fields.seen(name).pick(rows))
         if len(fields.addresses) < len(ADDRESSES):
             return

@@ -15,26 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from isal import igzip, igzip_lib
 
-from flowverdict.flowlog.column_fields import Fields, Layout, are_v4, layout_of
-from flowverdict.flowlog.column_interfaces import MEMO_BITS, Interfaces, first_place, second_place
-from flowverdict.flowlog.columnar import (
-    NOT_LOGGED,
-    WINDOW,
-    AcceptedFlows,
-    RejectedLines,
-    Windows,
-    canonical_address,
-)
-from flowverdict.flowlog.flow_hash_numpy import (
-    PADDING,
-    Flags,
-    Integers,
-    Seed,
-    Tokens,
-    Words,
-    every_word,
-    narrow,
-)
+from flowverdict.flowlog.column_sink import ColumnSink, KnownAddresses, texts_of
+from flowverdict.flowlog.flow_hash_numpy import PADDING, every_word
 from flowverdict.flowlog.line_reader import (
     MAX_LINE_BYTES,
     LineReader,
@@ -43,27 +25,24 @@ from flowverdict.flowlog.line_reader import (
     plain_bytes,
     unpacking,
 )
+from flowverdict.flowlog.text_fields import TextFields, layout_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from flowverdict.flowlog.columnar import Sink
+    from flowverdict.flowlog.columnar import Sink, Windows
+    from flowverdict.flowlog.flow_hash_numpy import Integers
     from flowverdict.flowlog.line_reader import BufferedBytes
     from flowverdict.flowlog.records import RecordFormat
+    from flowverdict.flowlog.text_fields import Layout
 
 
 CHUNK_BYTES = 1 << 21
-# After a block of this size was freed once, glibc keeps twice as much memory for later allocations.
-# Otherwise each chunk's columns go back to the system: a quarter of the run time was page faults.
-_FREED_ONCE_BYTES = 1 << 24
 # Lines that are read individually after a header, so that a file of nothing but headers costs no
 # more than one that is read line by line.
 _LINES_AFTER_HEADER = 64
 
 _MAX_REGULAR_LINE = 2_048  # bytes; no text in such a line can be too long
 
-_NOT_LOGGED = np.int32(NOT_LOGGED)
-_BLANK, _NEWLINE, _DASH = 0x20, 0x0A, 0x2D
+_BLANK, _NEWLINE = 0x20, 0x0A
 _PRINTABLE_FROM, _PRINTABLES = 0x21, 0x7E - 0x21
 
 
@@ -103,15 +82,14 @@ def read_columns(  # noqa: PLR0913 - all but stream and sink are options
         The gzip is truncated or broken.
     """
     reader = reader if reader is not None else LineReader(headerless)
-    chunks = _ChunkReader(reader, sink, seed, Windows(apart=False) if windows is None else windows)
+    chunks = _ChunkReader(reader, sink, seed, windows)
     plain = plain_bytes(stream, _Gunzip)
     lines = lines_of(plain, reader, name)
     for record in first_record(lines, reader, name, headerless):
         sink.record(record)
     with unpacking(name):
         chunks.read(plain)
-    for window, interfaces in chunks.interfaces.items():
-        interfaces.hand_over(window, sink)
+    chunks.columns.finish()
 
 
 class _Gunzip(igzip.IGzipFile):
@@ -130,21 +108,18 @@ class _Gunzip(igzip.IGzipFile):
 class _ChunkReader:
     """Reads the chunks of one file into columns."""
 
-    def __init__(self, reader: LineReader, sink: Sink, seed: int, windows: Windows) -> None:
-        np.empty(_FREED_ONCE_BYTES, np.uint8)
+    def __init__(self, reader: LineReader, sink: Sink, seed: int, windows: Windows | None) -> None:
         self._reader = reader
         self._sink = sink
-        self._seed = Seed.of(seed)
-        self._windows = windows
         self._buffer = bytearray(MAX_LINE_BYTES + CHUNK_BYTES + PADDING)
-        self._text = _texts_of(self._buffer)
+        self._text = texts_of(self._buffer)
         self._bytes = np.frombuffer(self._buffer, np.uint8)
         self._words = every_word(self._buffer)
         self._shifted = np.empty(len(self._buffer), np.uint8)
         self._is_stop = np.empty(len(self._buffer), np.bool_)
         self._single_lines = 0  # lines to read individually before the next columns
-        self._known_addresses: Words = np.zeros(1 << MEMO_BITS, np.uint64)
-        self.interfaces: dict[int, Interfaces] = {}
+        self._known = KnownAddresses(self._text)
+        self.columns = ColumnSink(reader, sink, seed=seed, windows=windows, text=self._text)
 
     def read(self, stream: BufferedBytes) -> None:
         """Read the rest of a file."""
@@ -224,7 +199,9 @@ class _ChunkReader:
             regular &= (np.diff(table, axis=1, prepend=line_starts[lines][:, None] - 1) > 1).all(
                 axis=1
             )
-        fields = Fields(self._words, layout, line_starts[lines], table, self._are_addresses)
+        fields = TextFields(
+            self._words, layout, line_starts[lines], table, self._known.are_addresses
+        )
         regular &= fields.regular
         is_regular = np.zeros(lasts.size, np.bool_)
         is_regular[lines[regular]] = True
@@ -232,10 +209,12 @@ class _ChunkReader:
         read = self._read_others(np.flatnonzero(~is_regular), line_starts, line_ends)
         regular &= lines < read
         if (rows := np.flatnonzero(regular)).size:
-            accepted = int(np.count_nonzero(fields.accepted[rows]))
-            self._reader.counts.accepted += accepted
-            self._reader.counts.rejected += rows.size - accepted
-            self._hand_over(record_format, fields, rows, line_starts[lines], line_ends[lines] - 1)
+            begins, ends = line_starts[lines], line_ends[lines] - 1
+
+            def text_of(some: Integers) -> bytes:
+                return b"\n".join(map(self._line, begins[some].tolist(), ends[some].tolist()))
+
+            self.columns.hand_over(record_format, fields, rows, text_of)
         return int(line_ends[read - 1])
 
     def _read_others(self, others: Integers, line_starts: Integers, line_ends: Integers) -> int:
@@ -256,104 +235,5 @@ class _ChunkReader:
         self._reader.pass_over(lines - done)
         return lines
 
-    def _hand_over(
-        self,
-        record_format: RecordFormat,
-        fields: Fields,
-        rows: Integers,
-        line_begins: Integers,
-        line_ends: Integers,
-    ) -> None:
-        interfaces, hashes = fields.hashes(self._seed)
-        services = fields.services(interfaces, self._seed)
-        starts, ends = fields.times.get("start"), fields.times.get("end", fields.times.get("start"))
-        for window, window_rows in self._by_window(ends, rows):
-            facts = self.interfaces.setdefault(window, Interfaces(self._text))
-            facts.learn(fields, interfaces, window_rows)
-            is_accepted = fields.accepted[window_rows]
-            if (rejected := window_rows[~is_accepted]).size:
-                text = b"\n".join(
-                    map(self._line, line_begins[rejected].tolist(), line_ends[rejected].tolist())
-                )
-                related = fields.related(rejected, self._seed).tobytes()
-                lines = RejectedLines(
-                    record_format=record_format, hashes=hashes[rejected], related=related, text=text
-                )
-                self._sink.rejected(window, lines)
-            accepted = window_rows[is_accepted] if rejected.size else window_rows
-            if accepted.size:
-                not_logged = np.broadcast_to(_NOT_LOGGED, accepted.size)  # takes no memory
-                flows = AcceptedFlows(
-                    hashes=hashes[accepted],
-                    starts=not_logged if starts is None else narrow(starts[accepted], np.int32),
-                    ends=not_logged if ends is None else narrow(ends[accepted], np.int32),
-                    flags=not_logged
-                    if fields.flags is None
-                    else narrow(fields.flags[accepted], np.int16),
-                    services=services[accepted],
-                )
-                self._sink.accepted(window, flows)
-
     def _line(self, begin: int, end: int) -> bytearray:
         return self._buffer[begin:end]
-
-    def _by_window(self, ends: Integers | None, rows: Integers) -> Iterator[tuple[int, Integers]]:
-        """Yield the number and the rows of each window."""
-        if ends is None or not self._windows.are_apart:
-            yield 0, rows
-            return
-        numbers = ends[rows] // WINDOW
-        distinct = np.unique(numbers)
-        stand_for = np.array([self._windows.numbered(number) for number in distinct.tolist()])[
-            np.searchsorted(distinct, numbers)
-        ]
-        for number in np.unique(stand_for).tolist():
-            yield number, rows[stand_for == number]
-
-    def _are_addresses(self, tokens: Tokens, identities: Words) -> Flags:
-        """Whether words are addresses as ``ipaddress`` spells them; recent addresses are cached.
-
-        ``identities`` are 64 bits that stand for each word.
-        """
-        known: Flags = self._known_addresses[first_place(identities)] == identities
-        unknown = np.flatnonzero(~known)
-        known[unknown] = (
-            self._known_addresses[second_place(identities[unknown])] == identities[unknown]
-        )
-        unknown = unknown[~known[unknown]]
-        if not unknown.size:
-            return known
-        lengths = tokens.lengths[unknown]
-        valid = are_v4(tokens.first[unknown], tokens.second[unknown], lengths)
-        others = np.flatnonzero(~valid)
-        if others.size:
-            distinct, rows, where = np.unique(
-                identities[unknown[others]], return_index=True, return_inverse=True
-            )
-            places = unknown[others[rows]]
-            texts = zip(
-                tokens.starts[places].tolist(), tokens.lengths[places].tolist(), strict=True
-            )
-            canonical = np.fromiter(
-                (canonical_address(self._text(*place)) is not None for place in texts),
-                np.bool_,
-                distinct.size,
-            )
-            valid[others] = canonical[where]
-        known[unknown] = valid
-        new = identities[unknown[valid]]
-        # An address that is replaced moves to its second place in the cache; otherwise nearly every
-        # chunk would have some addresses to check again.
-        moved = self._known_addresses[first_place(new)]
-        self._known_addresses[second_place(moved)] = moved
-        self._known_addresses[first_place(new)] = new
-        return known
-
-
-def _texts_of(buffer: bytearray) -> Callable[[int, int], bytes]:
-    """Return what copies text from the buffer, by its start and length.
-
-    A method of the reader would make the reader and its interfaces refer to each other, and the
-    garbage collector, which runs rarely, would have to free the reader's buffers.
-    """
-    return lambda start, length: bytes(buffer[start : start + length])

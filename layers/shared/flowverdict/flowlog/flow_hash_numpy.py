@@ -92,6 +92,15 @@ class Tokens:
         """Return the tokens of some rows."""
         return Tokens(self.starts[rows], self.lengths[rows], self.first[rows], self.second[rows])
 
+    def before(self, other: Tokens) -> Tokens:
+        """Return the tokens with another column's after them."""
+        return Tokens(
+            np.concatenate((self.starts, other.starts)),
+            np.concatenate((self.lengths, other.lengths)),
+            np.concatenate((self.first, other.first)),
+            np.concatenate((self.second, other.second)),
+        )
+
     def seen(self, identities: Words) -> IdentifiedTokens:
         """Return the tokens' places with an identity of 64 bits for each."""
         return IdentifiedTokens(identities, self.starts, self.lengths)
@@ -101,12 +110,12 @@ class Texts:
     """Tokens in a buffer of ``size`` rows, and hash states of columns of them."""
 
     def __init__(self, words: Words, size: int) -> None:
-        self._words = words
+        self.words = words
         self.size = size
 
     def word(self, starts: Integers, lengths: Integers) -> Words:
         """Return the word from each start, with zeros after the length."""
-        return self._words[starts] & MASKS.take(lengths, mode="clip")
+        return self.words[starts] & MASKS.take(lengths, mode="clip")
 
     def tokens_at(self, starts: Integers, lengths: Integers) -> Tokens:
         """Return the tokens at starts and lengths."""
@@ -218,16 +227,17 @@ def related(texts: Texts, columns: Sequence[Tokens], seed: Seed) -> Words:
         source_port,
         protocol,
     ]
-    related = []
-    for fields in (mirrored, columns):
-        state = np.full(texts.size, seed.begin, np.uint64)
-        for index, column in enumerate(fields):
-            state = texts.with_field(state, index, column, seed.multiplier)
-        related += [
-            texts.with_direction(state, texts.constant(word), seed.multiplier)
-            for word in (ABSENT, INGRESS, EGRESS)
-        ]
-    return np.stack(related, axis=1)
+    # Both hashed as one column, since few lines at a time are rejected.
+    size = columns[0].lengths.size
+    both = Texts(texts.words, 2 * size)
+    state = np.full(2 * size, seed.begin, np.uint64)
+    for index, (first, second) in enumerate(zip(mirrored, columns, strict=True)):
+        state = both.with_field(state, index, first.before(second), seed.multiplier)
+    hashes = [
+        both.with_direction(state, both.constant(word), seed.multiplier).reshape(2, size)
+        for word in (ABSENT, INGRESS, EGRESS)
+    ]
+    return np.stack(hashes, axis=1).reshape(6, size).T.copy()
 
 
 def every_word(buffer: bytes | bytearray) -> Words:

@@ -1,8 +1,9 @@
-"""Convert Parquet flow logs to the text that AWS would have written for the same records.
+"""Read Parquet flow logs by column, with DuckDB.
 
-So one reader alone decides what a value means, what is malformed and what is counted. DuckDB
-reads the columns in use and writes the lines, two thousand at a time. A character that could end a
-word of a line is replaced by a mark, so that no part of a value passes for another field or record.
+A record is read by its columns where its values are what ``LineReader`` would accept; every other
+record becomes the line that AWS would have written, and ``LineReader`` alone decides what it means,
+whether it is malformed and how it is counted. A character that could end a word of a line is
+replaced by a mark, so that no part of a value passes for another field or record.
 Types are those of https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html,
 names those of https://docs.aws.amazon.com/athena/latest/ug/vpc-flow-logs-parquet.html. There
 ``protocol`` is wider, so every integer type is accepted. Files of Security Lake have columns of
@@ -14,13 +15,17 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+import duckdb
+
 from flowverdict.core.errors import FormatError, NotAFlowLogError, ObjectError
+from flowverdict.flowlog.arrow import ArrowError, batches
 from flowverdict.flowlog.fields import FIELDS, READ_FIELDS, FieldKind
-from flowverdict.flowlog.line_reader import Blocks
-from flowverdict.flowlog.records import ABSENT, MAX_TEXT, RecordFormat
+from flowverdict.flowlog.line_reader import first_record
+from flowverdict.flowlog.parquet_columns import ROWS, ParquetReader
+from flowverdict.flowlog.parquet_query import query_of, value_of_column, value_of_text
+from flowverdict.flowlog.records import RecordFormat
 from flowverdict.flowlog.security_lake import (
     CLASS,
     OTHER_CLASSES,
@@ -32,11 +37,13 @@ from flowverdict.flowlog.security_lake import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from duckdb import DuckDBPyConnection
     from duckdb.sqltypes import DuckDBPyType
 
+    from flowverdict.flowlog.columnar import Sink, Windows
+    from flowverdict.flowlog.line_reader import LineReader
+    from flowverdict.flowlog.parquet_query import Value
 
-MAGIC = b"PAR1"
+
 # The footer is at the end of a file, so the whole file is copied to disk. Three times the 75 MB
 # that AWS's files have at most (https://docs.aws.amazon.com/vpc/latest/tgw/flow-logs-s3.html), half
 # of a function's /tmp.
@@ -48,38 +55,36 @@ _COPY_BYTES = 1 << 20
 _OPEN_FILES = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"  # Lambda has no /dev/fd
 # 75 MB as one row group need 150 MB.
 _MEMORY = "384MB"
-_ROWS = 2_048  # the size of DuckDB's own vectors; more are slower
+_LINES = 64  # of long records, read at once
 _INTEGERS = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG")} | {
     "INTEGER",
     "UINTEGER",
 }
-_MARK = "\N{REPLACEMENT CHARACTER}"  # not ASCII, so the line is counted as malformed
 
 
-@contextmanager
-def as_text(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """Return a Parquet flow log as a text flow log: a header line, and a line for each record.
+def read_parquet(  # noqa: PLR0913 - as column_reader.read_columns
+    stream: BinaryIO,
+    sink: Sink,
+    *,
+    name: str,
+    reader: LineReader,
+    seed: int = 0,
+    windows: Windows | None = None,
+) -> None:
+    """Read one Parquet flow log into a sink; parameters are those of ``read_columns``.
 
-    The header names all columns; the values of unused columns are ``-``. The file is copied to disk
-    without a name, so that nothing of it is left even if the process is killed.
-
-    Parameters
-    ----------
-    stream
-        The file's bytes, read forward only. The stream is also read between lines, when it is at
-        its end: a stream with a deadline checks it there.
-    name
-        The file's name in errors.
+    The format of the lines has all columns; the values of unused columns are ``-``. The file is
+    copied to disk without a name, so that nothing of it is left even if the process is killed. The
+    stream is also read between records, when it is at its end: a stream with a deadline checks it
+    there.
 
     Raises
     ------
     NotAFlowLogError
         A column has a name or a type that no flow log has.
     ObjectError
-        The file is too long or not a whole Parquet file. Also raised while the caller reads.
+        The file is too long or not a whole Parquet file.
     """
-    import duckdb  # noqa: PLC0415 - 68 MB and 40 ms, and only one function has it
-
     with tempfile.TemporaryFile() as file:
         _copy(stream, file, name)
         path = f"{_OPEN_FILES}/{file.fileno()}"
@@ -87,6 +92,9 @@ def as_text(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
             with duckdb.connect(
                 config={"threads": 1, "memory_limit": _MEMORY, "temp_directory": ""}
             ) as database:
+                # A footer may lie about the least and the greatest value of a column. DuckDB would
+                # leave out a check that they make needless.
+                database.execute("SET disabled_optimizers = 'statistics_propagation'")
                 database.execute(
                     "SET autoinstall_known_extensions = false; "
                     "SET autoload_known_extensions = false"
@@ -95,8 +103,17 @@ def as_text(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
                     f"SET allowed_paths = ['{path}']; SET enable_external_access = false; "
                     "SET lock_configuration = true"
                 )
-                yield cast("BinaryIO", Blocks(_lines(database, path, stream, name)))
-        except duckdb.Error as error:
+                _read(
+                    database,
+                    stream,
+                    sink,
+                    path=path,
+                    name=name,
+                    reader=reader,
+                    seed=seed,
+                    windows=windows,
+                )
+        except (duckdb.Error, ArrowError) as error:
             reason = re.sub(
                 rf"""[Ff]ile ['"]{path}['"]""", "the file", str(error).split("\n", 1)[0]
             )
@@ -119,16 +136,28 @@ def _copy(stream: BinaryIO, file: BinaryIO, name: str) -> None:
         raise ObjectError(name, f"no room to read a Parquet file: {error.strerror}") from error
 
 
-def _lines(database: DuckDBPyConnection, path: str, stream: BinaryIO, name: str) -> Iterator[bytes]:
-    """Yield the header, then blocks of lines."""
-    words = _words_of_ocsf(database, path, name)
-    if words is None:
+def _read(  # noqa: PLR0913 - those of its only caller
+    database: duckdb.DuckDBPyConnection,
+    stream: BinaryIO,
+    sink: Sink,
+    *,
+    path: str,
+    name: str,
+    reader: LineReader,
+    seed: int,
+    windows: Windows | None,
+) -> None:
+    """Read the records of a file that DuckDB may open."""
+    values = _values_of_ocsf(database, path, name)
+    unused: list[str] = []
+    if values is None:
         columns = _columns(database, path, name)
-        words = {column: _word(column) for column in columns if column in READ_FIELDS}
+        values = {column: value_of_column(column) for column in columns if column in READ_FIELDS}
         unused = [column for column in columns if column not in READ_FIELDS]
-    else:
-        unused = []
-    yield f"{' '.join([*words, *unused])}\n".encode()
+    header = f"{' '.join([*values, *unused])}\n".encode()
+    reader.headers = False  # all that follows are records
+    for _ in first_record(iter([header]), reader, name, ()):
+        raise AssertionError("a header is no record")
     ((expected,),) = database.execute(
         "SELECT num_rows FROM parquet_file_metadata($path)", {"path": path}
     ).fetchall()
@@ -138,13 +167,25 @@ def _lines(database: DuckDBPyConnection, path: str, stream: BinaryIO, name: str)
             f"a Parquet file of {expected:,} records; "
             f"files of more than {MAX_RECORDS:,} are not read",
         )
-    values = [*words.values(), *[f"'{ABSENT}'"] * len(unused)]
-    query = f"SELECT concat_ws(' ', {', '.join(values)}) FROM {_TABLE}"  # noqa: S608 - built of known names
-    rows = database.execute(query, {"path": path})
-    while lines := rows.fetchmany(_ROWS):
-        stream.read(1)
-        expected -= len(lines)
-        yield "\n".join([*(line for (line,) in lines), ""]).encode()
+    query = query_of(values, len(unused), _TABLE.replace("$path", f"'{path}'"))
+
+    def lines() -> Iterator[bytes]:
+        with database.cursor() as other:
+            rows = other.execute(query.lines)
+            while some := rows.fetchmany(_LINES):
+                stream.read(1)
+                yield from (line.encode() for (line,) in some)
+
+    records = ParquetReader(
+        reader, sink, seed=seed, windows=windows, kinds=query.kinds, lines=lines
+    )
+    found = database.sql(query.columns)
+    for batch in batches(found.__arrow_c_stream__(), query.kinds):
+        expected -= batch.rows
+        for begin in range(0, batch.rows, ROWS):
+            stream.read(1)
+            records.read(batch, begin, min(begin + ROWS, batch.rows))
+    records.finish()
     if expected:
         raise ObjectError(
             name, f"broken Parquet: its footer's number of records is off by {abs(expected):,}"
@@ -155,17 +196,24 @@ def _lines(database: DuckDBPyConnection, path: str, stream: BinaryIO, name: str)
 _TABLE = "read_parquet($path, binary_as_string = true, hive_partitioning = false)"
 
 
-def _words_of_ocsf(database: DuckDBPyConnection, path: str, name: str) -> dict[str, str] | None:
-    """Return the SQL of each field's word for a file of Security Lake, ``None`` for another file.
+def _values_of_ocsf(
+    database: duckdb.DuckDBPyConnection, path: str, name: str
+) -> dict[str, Value] | None:
+    """Return the SQL of each field's value for a file of Security Lake, ``None`` for another file.
 
     Raises
     ------
     NotAFlowLogError
         The file is of another class of events, or lacks an endpoint.
+    ObjectError
+        A column's name is not text.
     """
     database.execute(f"SELECT * FROM {_TABLE} LIMIT 0", {"path": path})  # noqa: S608 - a constant
     columns: dict[str, str] = {}
-    waiting = [(described[0], described[1]) for described in database.description or []]
+    try:
+        waiting = [(described[0], described[1]) for described in database.description or []]
+    except RuntimeError as error:  # DuckDB's, for a name that is not UTF-8
+        raise ObjectError(name, f"broken Parquet: {error}") from error
     while waiting:
         place, kind = waiting.pop()
         columns[place] = str(kind)
@@ -188,12 +236,12 @@ def _words_of_ocsf(database: DuckDBPyConnection, path: str, name: str) -> dict[s
     if (missing := lacks(columns)) is not None:
         raise NotAFlowLogError(name, f"a file of OCSF class {CLASS} without column {missing}")
     return {
-        field: _word_of(expression, is_text=FIELDS[field].kind is not FieldKind.INTEGER)
+        field: value_of_text(field, expression)
         for field, expression in expressions(columns).items()
     }
 
 
-def _columns(database: DuckDBPyConnection, path: str, name: str) -> list[str]:
+def _columns(database: duckdb.DuckDBPyConnection, path: str, name: str) -> list[str]:
     """Return the columns' names as in a text file's header.
 
     Raises
@@ -229,23 +277,3 @@ def _columns(database: DuckDBPyConnection, path: str, name: str) -> list[str]:
                 f"a Parquet file whose column {known.attribute} is {types[column]}, not {required}",
             )
     return list(types)
-
-
-def _word(name: str) -> str:
-    """Return the SQL expression of a field's word in a line.
-
-    DuckDB evaluates it once for all records that share an entry of the column's dictionary, so it
-    costs next to nothing.
-    """
-    field = FIELDS[name]
-    return _word_of(f'"{field.attribute}"', is_text=field.kind is not FieldKind.INTEGER)
-
-
-def _word_of(column: str, *, is_text: bool) -> str:
-    if not is_text:
-        return f"coalesce({column}::VARCHAR, '{ABSENT}')"
-    one_word = f"regexp_replace({column}, '[^!-~]', '{_MARK}', 'g')"
-    # A constant stands in for a text that is too long; left() would be evaluated for every record.
-    too_long = f"repeat('x', {MAX_TEXT + 1})"
-    word = f"CASE WHEN strlen({column}) > {MAX_TEXT} THEN {too_long} ELSE {one_word} END"
-    return f"coalesce({word}, '{ABSENT}')"

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from flowverdict.flowlog.records import RecordFormat
 
 
+PARQUET_MAGIC: Final = b"PAR1"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _BOM: Final = b"\xef\xbb\xbf"
 _SAMPLE_BYTES: Final = 1 << 16

@@ -18,10 +18,9 @@ from flowverdict.flowlog.fast_line_reader import read_file, read_messages
 from flowverdict.flowlog.firehose import is_log_object, is_of_subscription, log_batches
 from flowverdict.flowlog.line_reader import MAX_SAMPLES, Continued, LineReader, fitting_formats
 from flowverdict.flowlog.object_key import Origin, flow_log_of, is_of_firehose, origin_of
-from flowverdict.flowlog.parquet import MAGIC, as_text
 from flowverdict.flowlog.record_counts import RecordCounts
 from flowverdict.flowlog.records import DEFAULT_FORMATS
-from flowverdict.flowlog.shapes import Wrapping, recognise
+from flowverdict.flowlog.shapes import PARQUET_MAGIC, Wrapping, recognise
 from flowverdict.flows.evidence import Evidence, FlowLog, FlowsByWindow
 
 if TYPE_CHECKING:
@@ -240,10 +239,13 @@ def read_text(  # noqa: PLR0913 - the parameters of the readers that it calls
     while len(start) < _SMALL_BYTES and (more := stream.read(_SMALL_BYTES - len(start))):
         start += more  # a pipe may return fewer bytes than asked for
     whole = cast("BinaryIO", Continued(start, stream))
-    if start.startswith(MAGIC):
-        reader.headers = False  # all lines after the first are records
-        with as_text(whole, name) as text:
-            return read_text(text, flows, reader, name=name, seed=seed)
+    if start.startswith(PARQUET_MAGIC):
+        # Imported here because numpy and DuckDB take 100 ms to load, and one function has them.
+        from flowverdict.flowlog.parquet import read_parquet  # noqa: PLC0415 - see above
+
+        read_parquet(whole, flows, name=name, reader=reader, seed=seed, windows=flows.numbers)
+        flows.lost(reader.losses)
+        return _checked(name, reader)
     formats = headerless or assumed
     shape = recognise(start, name=name, formats=formats, bare=bool(headerless))
     reader.strays = reader.headers and (shape is not None or bool(headerless))

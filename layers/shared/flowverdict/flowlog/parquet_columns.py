@@ -1,0 +1,218 @@
+"""Read the records of a Parquet file from columns, as ``column_reader`` reads those of text."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flowverdict.flowlog.column_fields import KEY_INTEGERS, Fields, have_colon
+from flowverdict.flowlog.column_sink import ColumnSink, KnownAddresses, texts_of
+from flowverdict.flowlog.fields import MAX_PORT
+from flowverdict.flowlog.flow_hash_numpy import (
+    MAX_TOKEN,
+    PADDING,
+    UINT64,
+    Tokens,
+    every_word,
+)
+from flowverdict.flowlog.line_reader import MAX_LINE_BYTES
+from flowverdict.flowlog.parquet_query import KIND, LINE, Kind
+from flowverdict.flowlog.records import ABSENT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from flowverdict.flowlog.arrow import Batch
+    from flowverdict.flowlog.columnar import Sink, Windows
+    from flowverdict.flowlog.flow_hash_numpy import Flags, Integers, Words
+    from flowverdict.flowlog.line_reader import LineReader
+
+
+ROWS = 16_384  # that are read at once: their columns fit into the processor's cache
+
+
+@cache
+def _decimals() -> tuple[Integers, Words]:
+    """Return the length and the word of each port's number as text."""
+    numbers = np.arange(MAX_PORT + 1)
+    words, lengths = np.zeros(numbers.size, np.uint64), np.zeros(numbers.size, np.int64)
+    rest = numbers.copy()
+    while (more := (rest > 0) | (lengths == 0)).any():
+        digit = (rest % 10 + ord("0")).astype(np.uint64)
+        words[more] = (words[more] << UINT64(8)) | digit[more]
+        lengths[more] += 1
+        rest //= 10
+    return lengths, words
+
+
+class _ParquetFields(Fields):
+    """The columns of some rows of a batch; ``regular`` rows have no address that is none.
+
+    Parameters
+    ----------
+    rows
+        Which rows of the batch.
+    buffer
+        Where the texts are put, from the second byte on; the first is ``-``.
+    words
+        Every eight bytes of the buffer.
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        rows: slice,
+        buffer: np.ndarray[tuple[int], np.dtype[np.uint8]],
+        words: Words,
+        are_addresses: Callable[[Tokens, Words], Flags],
+    ) -> None:
+        self._batch = batch
+        self._rows = rows
+        self._texts: dict[str, tuple[Integers, Integers]] = {}
+        size = rows.stop - rows.start
+        at = 1
+        integers: dict[str, Integers] = {}
+        for name in batch.columns.keys() - {KIND, LINE}:
+            if name in KEY_INTEGERS or name in _NUMBERS:
+                integers[name] = batch.integers(name)[rows].astype(np.int64)
+                continue
+            column = batch.text(name)
+            offsets = column.offsets[rows.start : rows.stop + 1].astype(np.int64)
+            begin, end = int(offsets[0]), int(offsets[-1])
+            buffer[at : at + end - begin] = column.data[begin:end]
+            starts, lengths = offsets[:-1] + (at - begin), np.diff(offsets)
+            if column.valid is not None and not (valid := column.valid[rows]).all():
+                starts[~valid], lengths[~valid] = 0, 1
+            self._texts[name] = starts, lengths
+            at += end - begin
+        self._integers = integers
+        kinds = batch.integers(KIND)[rows]
+        self.accepted = kinds != Kind.REJECTED
+        self.regular = kinds != Kind.LINE
+        super().__init__(words, size, self._texts.keys() | integers.keys(), are_addresses)
+        self.times = {name: integers[name] for name in ("start", "end") if name in integers}
+        if "tcp-flags" in integers:
+            self.flags = integers["tcp-flags"].astype(np.int32)
+        self.read_addresses()
+
+    def tokens(self, *names: str) -> Tokens:
+        """Return the words of a field, or of several fields of text in sequence."""
+        if names[0] not in KEY_INTEGERS:
+            return super().tokens(*names)
+        lengths, words = _decimals()
+        # Whatever a row that is not regular has.
+        numbers = self._integers[names[0]] & MAX_PORT
+        zeros = np.zeros(self.size, np.int64)
+        return Tokens(zeros, lengths[numbers], words[numbers], zeros.view(np.uint64))
+
+    def _places(self, *names: str) -> tuple[Integers, Integers]:
+        starts, lengths = zip(*(self._texts[name] for name in names), strict=True)
+        return np.concatenate(starts), np.concatenate(lengths)
+
+
+_NUMBERS = ("start", "end", "tcp-flags")
+
+
+class ParquetReader:
+    """Reads the records of one file into a sink; the reader has the format of the lines.
+
+    Parameters
+    ----------
+    kinds
+        The columns of the batches.
+    lines
+        Returns the lines that batches lack, in their order; see ``parquet_query.Query``.
+    """
+
+    def __init__(  # noqa: PLR0913 - as column_reader.read_columns
+        self,
+        reader: LineReader,
+        sink: Sink,
+        *,
+        seed: int,
+        windows: Windows | None,
+        kinds: Mapping[str, str],
+        lines: Callable[[], Iterator[bytes]],
+    ) -> None:
+        self._reader = reader
+        self._sink = sink
+        self._has_columns = len(kinds) > len((KIND, LINE))
+        buffer = bytearray(1 + ROWS * MAX_TOKEN * list(kinds.values()).count("u") + PADDING)
+        buffer[:1] = ABSENT.encode()
+        self._bytes = np.frombuffer(buffer, np.uint8)
+        self._words = every_word(buffer)
+        self._known = KnownAddresses(texts_of(buffer))
+        self._columns = ColumnSink(reader, sink, seed=seed, windows=windows, text=texts_of(buffer))
+        self._lines = lines
+        self._lacking: Iterator[bytes] | None = None
+        self._passed = 0  # lacking lines that were not asked for since the last that was
+
+    def read(self, batch: Batch, begin: int, end: int) -> None:
+        """Read some rows of a batch, at most ``ROWS``."""
+        rows = slice(begin, end)
+        kinds = batch.integers(KIND)[rows]
+        lines = batch.text(LINE)
+        fields = None
+        regular = np.zeros(end - begin, np.bool_)
+        lacks = kinds != Kind.ACCEPTED
+        if lines.valid is not None:
+            lacks &= ~lines.valid[rows]
+        else:
+            lacks[:] = False
+        if self._has_columns:
+            fields = _ParquetFields(batch, rows, self._bytes, self._words, self._are_addresses)
+            # A long rejected record is read by its line.
+            regular = fields.regular & ~(lacks & (kinds == Kind.REJECTED))
+        done = 0
+        passed = np.concatenate(([0], np.cumsum(lacks)))
+        counted = 0
+        for row in np.flatnonzero(~regular).tolist():
+            self._reader.pass_over(row - done)
+            if lacks[row]:
+                self._passed += int(passed[row]) - counted
+                line = self._next_lacking()
+                counted = int(passed[row]) + 1
+            else:
+                line = lines.text(begin + row) or b""
+            self._read_line(line)
+            done = row + 1
+        self._passed += int(passed[-1]) - counted
+        self._reader.pass_over(end - begin - done)
+        if fields is not None and (some := np.flatnonzero(regular)).size:
+            self._columns.hand_over(
+                self._reader.formats[0],
+                fields,
+                some,
+                lambda rejected: b"\n".join(
+                    lines.text(row) or b"" for row in (rejected + begin).tolist()
+                ),
+            )
+
+    def finish(self) -> None:
+        """Hand what was learned about interfaces to the sink."""
+        self._columns.finish()
+
+    def _read_line(self, line: bytes) -> None:
+        if len(line) > MAX_LINE_BYTES:
+            self._reader.skip_overlong()
+        elif (record := self._reader.read(line)) is not None:
+            self._sink.record(record)
+
+    def _next_lacking(self) -> bytes:
+        """Return the line after those that were passed by."""
+        if self._lacking is None:
+            self._lacking = self._lines()
+        for _ in range(self._passed):
+            next(self._lacking)
+        self._passed = 0
+        return next(self._lacking)
+
+    def _are_addresses(self, tokens: Tokens, identities: Words) -> Flags:
+        """Whether words are addresses; the query has checked those of IPv4."""
+        good = ~have_colon(tokens.first)
+        rows = np.flatnonzero(~good)
+        if rows.size:
+            good[rows] = self._known.are_addresses(tokens.part(rows), identities[rows])
+        return good
