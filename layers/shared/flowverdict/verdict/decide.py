@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowverdict.core.protocols import Protocol
 from flowverdict.flowlog.records import FlowDirection
+from flowverdict.flows.observed import NOT_LOGGED
 from flowverdict.network.packet import Outcome
 from flowverdict.verdict.evidence_rules import RULES
 from flowverdict.verdict.evidence_rules.network_rules import rules_unclear
@@ -199,7 +200,7 @@ def _observe(facts: Facts) -> list[tuple[Rule, str]]:
     missing = records_missing(facts)
     observed = [
         (part, detail if missing is None or not rule.by_absence else f"{detail}, but {missing}")
-        for rule in RULES
+        for rule in _rules_about(known_of(facts))
         if (detail := rule.observe(facts)) is not None
         for part in rule.parts(facts)
     ]
@@ -207,6 +208,25 @@ def _observe(facts: Facts) -> list[tuple[Rule, str]]:
         # AWS names the reason: other evidence must not lower the confidence.
         return [(rule, detail) for rule, detail in observed if rule.strength is Strength.HARD]
     return observed
+
+
+def known_of(facts: Facts) -> int:
+    """Return what is known of a flow, of all that rules may need."""
+    flow = facts.flow
+    return (
+        (facts.rules_check is not None)
+        | (flow.mirror is not None) << 1
+        | (flow.same is not None) << 2
+        | (flow.traffic.tcp_flags is not None) << 3
+        | (flow.reject_reasons != NOT_LOGGED) << 4
+        | (flow.mirror is not None or flow.same is not None) << 5
+    )
+
+
+@cache
+def _rules_about(known: int) -> tuple[Rule, ...]:
+    """Return the rules that may apply to a flow of which so much is known."""
+    return tuple(rule for rule in RULES if rule.needs & known == rule.needs)
 
 
 class _Conclusion(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import IntFlag
 from typing import TYPE_CHECKING
 
 from flowverdict.verdict.model import Cause, Hypothesis, Leg, Strength
@@ -11,6 +12,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowverdict.verdict.model import EvidenceKind, Facts
+
+
+class Need(IntFlag):
+    """What is known of some flows only. A rule that needs what a flow lacks is not asked about it.
+
+    ``FLAGS`` are TCP flags of the rejected records, ``REASON`` a logged ``reject-reason``,
+    ``ACCEPTED`` accepted traffic of either direction.
+    """
+
+    NOTHING = 0
+    RULES = 1
+    MIRROR = 2
+    SAME = 4
+    FLAGS = 8
+    REASON = 16
+    ACCEPTED = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +48,8 @@ class Rule:
         The AWS page that the rule rests on.
     observe
         Returns the observation in words for a flow; ``None`` where the rule does not apply.
+    needs
+        Without all of it, ``observe`` returns ``None``.
     conflicts
         The evidence contradicts itself: nothing is struck out, and the verdict is at most possible.
     """
@@ -42,6 +61,7 @@ class Rule:
     source: str
     observe: Callable[[Facts], str | None]
     by_absence: tuple[Leg | Cause | Hypothesis, ...] = ()
+    needs: Need = Need.NOTHING
     conflicts: bool = False
 
     def parts(self, facts: Facts) -> tuple[Rule, ...]:
