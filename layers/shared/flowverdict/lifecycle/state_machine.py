@@ -170,7 +170,7 @@ class AlertState:
 
 def with_opening(notification: Notification, at: int) -> Notification:
     """Return an alert with the time at which its episode began."""
-    return replace(notification, opened_at=at) if isinstance(notification, Alert) else notification
+    return notification.but(opened_at=at) if isinstance(notification, Alert) else notification
 
 
 def calls_for(state: AlertState, status: Status, reason: str | None, now: int) -> AlertState:

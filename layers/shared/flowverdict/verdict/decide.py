@@ -91,13 +91,9 @@ def decide(facts: Facts, rules_not_read: str | None = None) -> Verdict:
     with the evidence.
     """
     observed = _observe(facts)
-    strikes = tuple((rule.strength, rule.strikes) for rule, _ in observed)
-    kind, leg, required, causes, contradicted = _conclude(possible_hypotheses(facts), strikes)
-    conflicting = contradicted or any(rule.conflicts for rule, _ in observed)
-    if kind is VerdictKind.UNDETERMINED or conflicting:
-        required = Strength.WEAK
-    if kind is VerdictKind.RULES_ALLOW:
-        required = max(required, Strength.SOFT)  # the rules as of now, not as of the reject
+    kind, leg, required, causes = _conclude(
+        possible_hypotheses(facts), tuple([rule for rule, _ in observed])
+    )
     if kind is VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP:
         kind, strength = _by_rules_as_read(facts, leg)
         required = max(required, strength)
@@ -236,18 +232,23 @@ class _Conclusion(NamedTuple):
     leg: Leg
     required: Strength
     causes: frozenset[Cause]
-    contradicted: bool
 
 
 # The flows of a file show a few hundred sets of evidence.
 @lru_cache(maxsize=4096)
-def _conclude(hypotheses: frozenset[Hypothesis], strikes: tuple[_Strikes, ...]) -> _Conclusion:
-    """Conclude from evidence, given as what it strikes out, in the order of the rules."""
+def _conclude(hypotheses: frozenset[Hypothesis], rules: tuple[Rule, ...]) -> _Conclusion:
+    """Conclude from what the rules strike out that apply, in their order."""
+    strikes: tuple[_Strikes, ...] = tuple((rule.strength, rule.strikes) for rule in rules)
     remaining, contradicted = _eliminate(hypotheses, strikes)
     required = _weakest_required(remaining)
     kind, leg = _reading(remaining[required])
     causes = frozenset(hypothesis.cause for hypothesis in remaining[Strength.WEAK])
-    return _Conclusion(kind, leg, required, causes, contradicted)
+    conflicting = contradicted or any(rule.conflicts for rule in rules)
+    if kind is VerdictKind.UNDETERMINED or conflicting:
+        required = Strength.WEAK
+    if kind is VerdictKind.RULES_ALLOW:
+        required = max(required, Strength.SOFT)  # the rules as of now, not as of the reject
+    return _Conclusion(kind, leg, required, causes)
 
 
 def _eliminate(

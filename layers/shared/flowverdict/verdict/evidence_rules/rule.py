@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntFlag
+from functools import cache
 from typing import TYPE_CHECKING
 
 from flowverdict.verdict.model import Cause, Hypothesis, Leg, Strength
@@ -30,9 +31,9 @@ class Need(IntFlag):
     ACCEPTED = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rule:
-    """A row of the decision table.
+    """A row of the decision table; there is one object for each row and each part of one.
 
     Parameters
     ----------
@@ -68,13 +69,18 @@ class Rule:
         """Return the rule, or its parts of less strength where records are or may be missing."""
         if not (self.by_absence and facts.flow.losses):
             return (self,)
-        if not facts.flow.losses.surely:
-            return (replace(self, strength=max(self.strength, Strength.SOFT)),)
-        rest = tuple(item for item in self.strikes if item not in self.by_absence)
-        weak = replace(self, strikes=self.by_absence, strength=Strength.WEAK)
-        if not rest:
-            return (weak,)
-        return replace(self, strikes=rest, strength=max(self.strength, Strength.SOFT)), weak
+        return _parts(self, surely=bool(facts.flow.losses.surely))
+
+
+@cache
+def _parts(rule: Rule, *, surely: bool) -> tuple[Rule, ...]:
+    if not surely:
+        return (replace(rule, strength=max(rule.strength, Strength.SOFT)),)
+    rest = tuple(item for item in rule.strikes if item not in rule.by_absence)
+    weak = replace(rule, strikes=rule.by_absence, strength=Strength.WEAK)
+    if not rest:
+        return (weak,)
+    return replace(rule, strikes=rest, strength=max(rule.strength, Strength.SOFT)), weak
 
 
 VPC_GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide/"
