@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import sys
+from itertools import batched
 from typing import TYPE_CHECKING
 
 import click
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from flowverdict_cli.explain import Explained
 
 _NARROWEST, _WIDEST = 60, 120  # columns of the answer
+_LINES_AT_ONCE = 500  # each call writes them out
 _MARKUP = frozenset("\\`*_{}[]<>#|!&~")
 _FORMULA = ("=", "+", "-", "@")
 
@@ -58,8 +60,8 @@ def write(output: str, explained: Explained, *, flows: bool) -> None:
 
 
 def _print(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line)
+    for some in batched(lines, _LINES_AT_ONCE, strict=False):
+        click.echo("\n".join(some))
 
 
 def _show(shown: answer.Answer) -> None:
