@@ -11,7 +11,6 @@ from itertools import batched
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.renderers import RENDERERS
@@ -28,6 +27,11 @@ _NARROWEST, _WIDEST = 60, 120  # columns of the answer
 _LINES_AT_ONCE = 500  # each call writes them out
 _MARKUP = frozenset("\\`*_{}[]<>#|!&~")
 _FORMULA = ("=", "+", "-", "@")
+
+
+def is_answer(output: str, *, flows: bool) -> bool:
+    """Return whether an output says how many connections of a problem failed."""
+    return output in {"markdown", "html"} or (output == "table" and not flows)
 
 
 def write(output: str, explained: Explained, *, flows: bool) -> None:
@@ -66,6 +70,8 @@ def _print(lines: Iterable[str]) -> None:
 
 def _show(shown: answer.Answer) -> None:
     """Print the answer, folded to the terminal's width; a command is one line, to be copied."""
+    from rich.console import Console  # noqa: PLC0415 - only for this output
+
     columns = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
     width = min(max(columns, _NARROWEST), _WIDEST)
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
