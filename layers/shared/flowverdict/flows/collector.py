@@ -364,7 +364,7 @@ class FlowCollector:
                     Origin(account_id=rejects.context.account_id, region=rejects.context.region),
                     rejects.traffic.last_end,
                 )
-                if losses
+                if losses  # else not even the origin is needed
                 else NOTHING_MISSING,
                 forwards=forwards[key.interface],
                 accepts_logged_elsewhere=accepts_logged and not interface.accepts_logged,
