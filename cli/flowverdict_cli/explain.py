@@ -114,7 +114,7 @@ def read_files(
     period
         The time of the records.
     with_services
-        Whether accepted flows are counted by what they go to; see ``FlowCollector``.
+        As of ``Batch``.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def run(
     options
         The values of ``options.reading`` and ``options.selecting`` by name.
     with_services
-        As ``read_files`` takes it: what is written says how many connections of a problem failed.
+        As of ``read_files``.
 
     Returns
     -------
@@ -210,13 +210,8 @@ def run(
     configs = rules_of(left.pop("config"), account=left.pop("account"))
     period = Period(since=moment(left.pop("since")), until=moment(left.pop("until")))
     selection = Selection(period=period, **left)
-    read = read_files(
-        files,
-        headerless_formats(log_format),
-        None if most == 0 else most,
-        period,
-        with_services=with_services,
-    )
+    most, formats = None if most == 0 else most, headerless_formats(log_format)
+    read = read_files(files, formats, most, period, with_services=with_services)
     print_errors(read.errors)
     if read.errors and not read.readings:
         return EXIT_USAGE
