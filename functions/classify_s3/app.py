@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import aws_lambda_powertools.utilities.data_classes  # noqa: F401 - loaded at import, as said above
+
 from flowverdict.app import wiring
 
 if TYPE_CHECKING:
