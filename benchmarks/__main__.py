@@ -75,7 +75,8 @@ def measure(design: str, path: Path, core: int) -> Run:
     if process.returncode:
         raise SystemExit(f"{design} failed on {path}")
     found, peak = output.splitlines()
-    return Run(wall, usage.ru_utime + usage.ru_stime, int(peak) / 1024, json.loads(found))
+    memory = (int(peak) or usage.ru_maxrss) / 1024
+    return Run(wall, usage.ru_utime + usage.ru_stime, memory, json.loads(found))
 
 
 def compare(path: Path, designs: list[str], times: int, core: int) -> dict[str, list[Run]]:
@@ -107,7 +108,7 @@ def print_latencies(core: int, events: Iterable[str]) -> None:
     SystemExit
         An event failed.
     """
-    print("\nevents to alerts, through the handlers; AWS's time is not in it")
+    print("\nwhole handlers, from an event to its alerts; AWS's time is not in it")
     print(f"{'':<40}{'cold ms':>10}{'warm ms':>10}{'first alert after ms':>22}")
     for event in events:
         command = [sys.executable, "-W", "ignore", "-m", "benchmarks.latency", str(core), event]
@@ -172,11 +173,11 @@ def _compare_file(
     # CPU seconds, because wall seconds include what other processes did on the core meanwhile.
     cpus = {design: statistics.median(run.cpu for run in runs[design]) for design in chosen}
     print(
-        f"\n{spec.name}: {spec.records:,} records, {spec.reject_share:.0%} rejected, "
+        f"\n{spec.name}: {spec.records:,} records, {spec.reject_share:.1%} rejected, "
         f"{path.stat().st_size / 1e6:.1f} MB gzipped"
     )
     print(
-        f"{'':<18}{'x gunzip':>10}{'x ' + OURS:>15}{'CPU s':>10}{'wall s':>8}"
+        f"{'':<20}{'x gunzip':>10}{'x ' + OURS:>15}{'CPU s':>10}{'wall s':>8}"
         f"{'records/s':>12}{'MiB':>8}"
     )
     for design in chosen:
@@ -184,7 +185,7 @@ def _compare_file(
         memory = max(run.memory for run in runs[design])
         ours = cpus[design] / cpus[OURS] if OURS in cpus else float("nan")
         print(
-            f"{design:<18}{cpus[design] / cpus[FLOOR]:>10.2f}{ours:>15.2f}{cpus[design]:>10.2f}"
+            f"{design:<20}{cpus[design] / cpus[FLOOR]:>10.2f}{ours:>15.2f}{cpus[design]:>10.2f}"
             f"{wall:>8.2f}{spec.records / cpus[design]:>12,.0f}{memory:>8.0f}"
         )
     return cpus

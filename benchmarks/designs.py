@@ -1,7 +1,8 @@
 """Every design by its name.
 
 ``python -m benchmarks.designs <design> <file> <core>`` does the job once, and prints what it found
-and the peak of its memory in KiB.
+and the peak of its memory in KiB. The designs that begin with "whole command" print a verdict for
+each flow, or the answer, as the command does.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from benchmarks.own_designs import (
     parquet,
     read_by_column,
     read_quickly,
+    whole_command_json,
+    whole_command_text,
 )
 
 if TYPE_CHECKING:
@@ -64,6 +67,8 @@ DESIGNS: dict[str, Callable[[Path], Found]] = {
     "parquet": parquet,
     "read-by-column": read_by_column,
     "read-quickly": read_quickly,
+    "whole command, json": whole_command_json,
+    "whole command, text": whole_command_text,
 }
 
 

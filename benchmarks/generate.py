@@ -80,6 +80,8 @@ FILES = {
         Spec("default-200k", "default", 200_000, 0.01),
         Spec("default-1m", "default", 1_000_000, 0.01),
         Spec("default-5m", "default", 5_000_000, 0.01),
+        # What is rejected in most accounts: little, and each time something else.
+        Spec("default-1m-few-rejects", "default", 1_000_000, 0.005, distinct=True),
         Spec("custom-200k", "custom", 200_000, 0.01),
         Spec("custom-1m", "custom", 1_000_000, 0.01),
         Spec("custom-5m", "custom", 5_000_000, 0.01),

@@ -15,7 +15,7 @@ import statistics
 import sys
 import time
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -23,13 +23,16 @@ from benchmarks.generate import DEFAULT_HEADER, Spec, lines
 from scripts.pack_cloudwatch_event import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from flowverdict.alerts.model import Alert, Notification
     from flowverdict.core.availability import NotAvailable
     from flowverdict.flowlog.object_key import ObjectRef
     from flowverdict.flows.model import RejectedFlow
+    from flowverdict.lifecycle.state_machine import AlertState, Intervals
+    from flowverdict.lifecycle.store import Commit
     from flowverdict.network.configuration import NetConfig
+    from tests.helpers.memory_stores import MemoryStore
 
 _TIMES = 15
 _WINDOW = 300
@@ -72,6 +75,45 @@ class _Channel:
     def publish_ends(self, alerts: Sequence[Alert]) -> None:
         for alert in alerts:
             self.publish(alert)
+
+
+def _empty_store() -> MemoryStore:
+    """Return a store that packs what is written and unpacks what is read, as that of the table."""
+    from flowverdict.lifecycle import dynamodb_items as items  # noqa: PLC0415 - as in _handler
+    from tests.helpers.memory_stores import MemoryStore  # noqa: PLC0415
+
+    class Store(MemoryStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self._bodies: dict[str, bytes] = {}
+
+        def load(self, fingerprints: Collection[str]) -> Mapping[str, AlertState]:
+            return {
+                name: items.unpack_state(
+                    name, state.version, self._bodies[name], state.pending, state.pending_at
+                )
+                for name, state in super().load(fingerprints).items()
+            }
+
+        def commit(self, commit: Commit, now: int, intervals: Intervals) -> None:
+            super().commit(commit, now, intervals)
+            for contribution in commit.contributions:
+                if contribution.notification is not None:
+                    items.pack_contribution(contribution.notification)
+
+        def _write_states(self, commit: Commit, intervals: Intervals) -> None:
+            for state in commit.states:
+                self._bodies[state.fingerprint] = items.pack_state(state)
+                self._keep(state, intervals)
+
+        def mark_sent(self, state: AlertState, intervals: Intervals) -> None:
+            self._keep(self.states[state.fingerprint].sent(), intervals)  # a change of attributes
+
+        def _keep(self, state: AlertState, intervals: Intervals) -> None:
+            self.states[state.fingerprint] = replace(state, version=state.version + 1)
+            self._due[state.fingerprint] = state.due_at(intervals)
+
+    return Store()
 
 
 class _NoRules:
@@ -162,12 +204,12 @@ def _handler(
     from flowverdict.flowlog.log_formats import FixedFormat  # noqa: PLC0415
     from flowverdict.flowlog.records import DEFAULT_FORMAT  # noqa: PLC0415
     from tests.helpers.memory_functions import memory_functions  # noqa: PLC0415
-    from tests.helpers.memory_stores import MemoryEvidence, MemoryStore  # noqa: PLC0415
+    from tests.helpers.memory_stores import MemoryEvidence  # noqa: PLC0415
 
     collect_rarely()
     observability = Observability("benchmark")
     functions = memory_functions(
-        store=MemoryStore(),
+        store=_empty_store(),
         evidence=MemoryEvidence(),
         publisher=channel,
         configs=lambda: BudgetedConfigSource(_NoRules()),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.generate import write_parquet
@@ -194,6 +198,29 @@ def _collected(path: Path, most: int | None) -> Found:
         groups=len(groups),
         mirrored=sum(records for records, _ in mirrored),
         starts=sum(records * start for records, start in mirrored),
+    )
+
+
+def whole_command_json(path: Path) -> Found:
+    """Become ``flowverdict explain --output json``, whose process is measured to its end."""
+    return _command(path, "json")
+
+
+def whole_command_text(path: Path) -> Found:
+    """Become ``flowverdict explain``, as above."""
+    return _command(path, "table")
+
+
+def _command(path: Path, output: str) -> Found:
+    print(json.dumps(asdict(Found())))
+    print(0)  # the command does not print its peak of memory
+    sys.stdout.flush()
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nothing, stream)
+    command = "from flowverdict_cli.commands import run; run()"
+    os.execv(  # noqa: S606 - our own command, in place of this process
+        sys.executable, [sys.executable, "-c", command, "explain", "--output", output, str(path)]
     )
 
 

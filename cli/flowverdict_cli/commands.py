@@ -85,7 +85,10 @@ def explain(
     """  # noqa: D301 - \b is click's mark for lines to leave alone
     from flowverdict_cli import explain, outputs  # noqa: PLC0415 - --help starts fast
 
-    sys.exit(explain.run(files, options, lambda shown: outputs.write(output, shown, flows=flows)))
+    def write(shown: explain.Explained) -> None:
+        outputs.write(output, shown, flows=flows)
+
+    sys.exit(explain.run(files, options, write))
 
 
 @cli.command()

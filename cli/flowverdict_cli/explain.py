@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.text import Text
 
 from flowverdict.alerts.model import Severity
 from flowverdict.core.errors import EmptyObjectError, FlowVerdictError, ObjectError
@@ -39,12 +30,12 @@ from flowverdict_cli.inputs import Contents, Input, Period, moment
 from flowverdict_cli.options import EXIT_INCOMPLETE, EXIT_USAGE
 from flowverdict_cli.rules import rules_of
 from flowverdict_cli.selection import Selection
-from flowverdict_cli.tables import plain_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from rich.console import Console
     from rich.progress import Progress
     from rich.table import Table
 
@@ -186,7 +177,9 @@ def explained(
 
 
 def run(
-    files: Sequence[str], options: Mapping[str, Any], write: Callable[[Explained], None]
+    files: Sequence[str],
+    options: Mapping[str, Any],
+    write: Callable[[Explained], None],
 ) -> int:
     """Read and explain files, write what is wanted of it, and say what was read.
 
@@ -207,7 +200,8 @@ def run(
     configs = rules_of(left.pop("config"), account=left.pop("account"))
     period = Period(since=moment(left.pop("since")), until=moment(left.pop("until")))
     selection = Selection(period=period, **left)
-    read = read_files(files, headerless_formats(log_format), None if most == 0 else most, period)
+    most, formats = None if most == 0 else most, headerless_formats(log_format)
+    read = read_files(files, formats, most, period)
     print_errors(read.errors)
     if read.errors and not read.readings:
         return EXIT_USAGE
@@ -238,8 +232,20 @@ def _parquet_installed(name: str) -> Iterator[None]:
         raise FlowVerdictError(missing("parquet", f"{name}: Parquet", error.name)) from error
 
 
-def _progress(inputs: Sequence[Input]) -> AbstractContextManager[Progress]:
-    total = sum(found.size or 0 for found in inputs)
+def _progress(inputs: Sequence[Input]) -> AbstractContextManager[Progress | None]:
+    if (
+        sum(found.size or 0 for found in inputs) < _PROGRESS_FROM_BYTES
+        or not progress.on_terminal()
+    ):
+        return nullcontext()
+    from rich.progress import (  # noqa: PLC0415 - only for a terminal
+        BarColumn,
+        DownloadColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -247,11 +253,11 @@ def _progress(inputs: Sequence[Input]) -> AbstractContextManager[Progress]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    return progress.shown(*columns, wanted=total >= _PROGRESS_FROM_BYTES)
+    return progress.shown(*columns)
 
 
-def _shown(found: Input, stream: BinaryIO, bars: Progress) -> BinaryIO:
-    if bars.disable or found.size is None:
+def _shown(found: Input, stream: BinaryIO, bars: Progress | None) -> BinaryIO:
+    if bars is None or found.size is None:
         return stream
     return bars.wrap_file(stream, total=found.size, description=Path(found.name).name)
 
@@ -356,6 +362,10 @@ _TABLE_WIDTH = 180  # columns in which the reasons of a table are not narrower t
 
 def table(explanations: Sequence[Explanation]) -> Table:
     """Return the verdicts as a table, one flow a row, folded to the terminal's width."""
+    from rich.text import Text  # noqa: PLC0415 - only for this output
+
+    from flowverdict_cli.tables import plain_table  # noqa: PLC0415 - as above
+
     shown = plain_table(*_COLUMNS)
     for explanation in explanations:
         time, rejected, flow, interface, account, by, sure, why = _row(explanation)
@@ -469,6 +479,8 @@ def aggregated_lines(batch: Batch) -> list[str]:
 
 def console_for_stdout() -> Console:
     """Return a console that folds lines for a terminal and does not fold them for a pipe."""
+    from rich.console import Console  # noqa: PLC0415 - only for this output
+
     return Console(
         width=None if sys.stdout.isatty() else _UNFOLDED_WIDTH, highlight=False, soft_wrap=False
     )

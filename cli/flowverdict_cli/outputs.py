@@ -7,10 +7,10 @@ import io
 import json
 import shutil
 import sys
+from itertools import batched
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.renderers import RENDERERS
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flowverdict_cli.explain import Explained
 
 _NARROWEST, _WIDEST = 60, 120  # columns of the answer
+_LINES_AT_ONCE = 500  # each call writes them out
 _MARKUP = frozenset("\\`*_{}[]<>#|!&~")
 _FORMULA = ("=", "+", "-", "@")
 
@@ -58,12 +59,14 @@ def write(output: str, explained: Explained, *, flows: bool) -> None:
 
 
 def _print(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line)
+    for some in batched(lines, _LINES_AT_ONCE, strict=False):
+        click.echo("\n".join(some))
 
 
 def _show(shown: answer.Answer) -> None:
     """Print the answer, folded to the terminal's width; a command is one line, to be copied."""
+    from rich.console import Console  # noqa: PLC0415 - only for this output
+
     columns = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
     width = min(max(columns, _NARROWEST), _WIDEST)
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)

@@ -6,26 +6,30 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn
-
 from flowverdict.core.untrusted import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.progress import ProgressColumn, TaskID
+    from rich.progress import Progress, ProgressColumn, TaskID
+
+
+def on_terminal() -> bool:
+    """Return whether standard error is a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 @contextmanager
-def shown(*columns: ProgressColumn, wanted: bool = True) -> Iterator[Progress]:
-    """Show tasks in these columns while the block runs; ``wanted`` is whether at all."""
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+def shown(*columns: ProgressColumn) -> Iterator[Progress]:
+    """Show tasks in these columns while the block runs."""
+    from rich.console import Console  # noqa: PLC0415 - takes as long as reading 100,000 records
+    from rich.progress import Progress  # noqa: PLC0415 - as above
+
     with Progress(
         *columns,
         console=Console(stderr=True, highlight=False),
         transient=True,
-        disable=not (wanted and is_terminal),
+        disable=not on_terminal(),
     ) as progress:
         yield progress
 
@@ -51,6 +55,8 @@ class Counter:
 @contextmanager
 def counting() -> Iterator[Counter]:
     """Show what is read, by its name, and how many elements."""
+    from rich.progress import SpinnerColumn, TextColumn  # noqa: PLC0415 - as above
+
     columns = (
         SpinnerColumn(),
         TextColumn("reading {task.description}: {task.completed:,.0f}", markup=False),

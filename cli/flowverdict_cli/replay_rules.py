@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from flowverdict.app import wiring
 from flowverdict.core.errors import EnvelopeError
 from flowverdict.flowlog.cloudwatch_logs import decode
+from flowverdict.network import ec2
 from flowverdict_cli.local_aws import objects_named
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def rules_in_place(rules: FixedConfig | None) -> Iterator[None]:
     if rules is None:
         yield
         return
-    with patch.object(wiring, "Ec2Config", partial(_KnownRules, rules)):
+    with patch.object(ec2, "Ec2Config", partial(_KnownRules, rules)):
         yield
 
 

@@ -1,6 +1,9 @@
 """Turn flow log objects that S3 events name into alerts. Nothing happens at import.
 
 The events come through a queue or directly.
+
+What it needs is loaded at import, while Lambda gives the start a whole processor, and not with the
+first event.
 """
 
 from __future__ import annotations
@@ -8,6 +11,8 @@ from __future__ import annotations
 import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+import aws_lambda_powertools.utilities.data_classes  # noqa: F401 - loaded at import, as said above
 
 from flowverdict.app import wiring
 

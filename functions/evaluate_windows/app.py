@@ -1,4 +1,8 @@
-"""Turn signals of windows that there is new evidence of into alerts. Nothing happens at import."""
+"""Turn signals of windows that there is new evidence of into alerts. Nothing happens at import.
+
+What it needs is loaded at import, while Lambda gives the start a whole processor, and not with the
+first event.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,10 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import flowverdict.alerts.grouping
+import flowverdict.app.evaluate
+import flowverdict.network.ec2
+import flowverdict.verdict.batch  # noqa: F401 - loaded at import, as said above
 from flowverdict.app import wiring
 
 if TYPE_CHECKING:

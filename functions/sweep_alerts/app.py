@@ -1,6 +1,9 @@
 """Notify about open alerts as time passes: reminders, resolved alerts, the digest.
 
 Nothing happens at import.
+
+What it needs is loaded at import, while Lambda gives the start a whole processor, and not with the
+first event.
 """
 
 from __future__ import annotations
@@ -9,6 +12,9 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import flowverdict.app.sweep
+import flowverdict.lifecycle.manager
+import flowverdict.network.ec2  # noqa: F401 - loaded at import, as said above
 from flowverdict.app import wiring
 
 if TYPE_CHECKING:

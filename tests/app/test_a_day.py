@@ -28,7 +28,6 @@ from moto.sns.models import sns_backends
 
 from flowverdict.alerts.codec import notification_from_json
 from flowverdict.alerts.grouping import group
-from flowverdict.app import wiring
 from flowverdict.delivery.message_settings import MessageSettings
 from flowverdict.delivery.renderers import slack
 from flowverdict.flowlog.object_key import ObjectRef
@@ -219,7 +218,7 @@ def live_through(*, has_attacker: bool) -> Day:
         quick_transactions(patch)
         quick_queries(patch)
         quick_descriptions(patch)
-        patch.setattr(wiring, "Ec2Config", partial(Ec2Config, clock=time.time))
+        patch.setattr("flowverdict.network.ec2.Ec2Config", partial(Ec2Config, clock=time.time))
         answers: list[dict[str, Any]] = []
 
         def take(_: object, request: urllib.request.Request, **__: object) -> addinfourl:

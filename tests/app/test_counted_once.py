@@ -43,7 +43,7 @@ REQUEST, REPLY = [request(40_001, 0, action="ACCEPT")], [reply(40_001, 10, packe
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
     # The rate limit counts by the hours of the clock, so no hour may end during a test.
     with time_machine.travel(NOW, tick=True):
         yield

@@ -265,7 +265,7 @@ def test_accepted_connections_of_every_client_are_fixed(
     later: list[tuple[str, int, int]],
     ending: str,
 ) -> None:
-    monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
     office.deliver(*blocked(office, remotes))
     assert office.take() == [FIRED]
     office.wait(10, logs=True)
@@ -287,7 +287,7 @@ def test_accepted_connections_of_every_client_are_fixed(
 def test_what_was_accepted_before_the_last_reject_proves_nothing(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
     office.deliver(*blocked(office, [APP]))
     office.wait(10, logs=True)
     office.deliver(accepted(office, APP))
@@ -304,7 +304,7 @@ def test_a_reply_is_fixed_only_by_a_reply_to_the_same_port(
     office: Office, monkeypatch: pytest.MonkeyPatch, port: int, ending: str
 ) -> None:
     # The network ACL looks at the client's port: a reply to another one says nothing of it.
-    monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
     office.deliver(
         office.line(SHOP, CUSTOMER, (50_000, 443), SYN, accepted=True),
         office.line(SHOP, CUSTOMER, (443, 50_000), SYN_ACK, egress=True),
@@ -321,7 +321,7 @@ def test_a_reply_is_fixed_only_by_a_reply_to_the_same_port(
 def test_evidence_that_cannot_be_read_lets_an_alert_wait_and_is_counted(
     office: Office, monkeypatch: pytest.MonkeyPatch, *, for_ever: bool
 ) -> None:
-    monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
     office.aws.keep_warm = False  # the environment changes
     office.deliver(*blocked(office, [APP]))
     office.wait(10, logs=True)

@@ -169,7 +169,7 @@ class Stack:
 
 @pytest.fixture
 def stack(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> Stack:
-    monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
     return Stack(aws)
 
 

@@ -27,7 +27,7 @@ ADA = Person(by="ada", reason="done", now=NOW - 2 * DAY)
 
 @pytest.fixture
 def manager(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> AlertManager:
-    monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
     store = DynamoDbStore(boto3.client("dynamodb"), aws.table)
     return AlertManager(
         store, Outbox(), intervals=Intervals(), hourly_limit=30, wait=lambda _: None

@@ -80,7 +80,7 @@ def classify_together(
             raise
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
+        patch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
         patch.setattr(DynamoDbStore, "commit", together)
         reader, evaluate = load_function("classify_s3"), load_function("evaluate_windows")
         for event in events:

@@ -22,7 +22,6 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sns.models import sns_backends
 
 from flowverdict.alerts.model import Alert, Status
-from flowverdict.app import wiring
 from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.network.ec2 import Ec2Config
 from flowverdict_cli.local_aws import EVALUATE, REGION, Invocation, LocalAws, local_aws
@@ -478,7 +477,7 @@ def fault_world() -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
         wire = Wire(patch)
         # What is cached for a minute must be so on the travelled clock, which deliveries follow.
-        patch.setattr(wiring, "Ec2Config", partial(Ec2Config, clock=time.time))
+        patch.setattr("flowverdict.network.ec2.Ec2Config", partial(Ec2Config, clock=time.time))
         with local_aws() as aws:
             world = World(aws, wire, make_sample_world())
             gc.freeze()  # a collection would write to, and so copy, the pages that copies share

@@ -108,7 +108,7 @@ def test_ten_thousand_problems_at_once_are_a_few_messages(
 ) -> None:
     many, store = 10_000, MemoryStore()
     monkeypatch.setattr("flowverdict.app.wiring.DynamoDbStore", lambda *_, **__: store)
-    monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
     notice = check_few_messages(aws, flood_event(aws, many), many)
     states = [state for name, state in store.states.items() if name != notice]
     assert len(states) == sum(state.notification.records for state in states) == many
@@ -123,7 +123,7 @@ def test_some_hundred_problems_at_once_are_written_in_full_transactions(
     throttled = Counter({"BatchGetItem": 5})
     count_calls_of_dynamodb(monkeypatch, calls, throttled)
     # EC2 on moto is slow for many interfaces, and its answers do not matter here.
-    monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
     event = flood_event(aws, many)
     notice = check_few_messages(aws, event, many)
     assert throttled["BatchGetItem"] == 0, "the keys left out were requested again"

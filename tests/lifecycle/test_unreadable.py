@@ -161,7 +161,7 @@ def deliver(aws: LocalAws, number: int) -> Invocation:
 def test_a_batch_around_a_deployment_does_not_fail(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch, prefix: str
 ) -> None:
-    monkeypatch.setattr("flowverdict.app.wiring.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
     attributes: dict[str, tuple[str, Any]] = {
         "window#": ("sources", {"S": "two"}),
         "alerts#": ("fingerprints", {"S": "as texts"}),

@@ -117,17 +117,22 @@ def read_flat[T](kind: type[T], stored: Mapping[str, Any]) -> T:
 
 def _known(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
     # Fields that a newer version added are ignored: a deployment in progress runs both versions.
-    hints = _hints(kind)
+    hints, fitting = _hints(kind)
     known = {name: value for name, value in stored.items() if name in hints}
     for name, value in known.items():
+        if (name, type(value)) in fitting:
+            continue
         if not _is_a(value, hints[name]):
             raise TypeError(f"{name} is of another kind")
+        if not isinstance(value, tuple):  # of a tuple, what is in it counts
+            fitting.add((name, type(value)))
     return known
 
 
 @cache
-def _hints(kind: type) -> Mapping[str, Any]:
-    return get_type_hints(kind)
+def _hints(kind: type) -> tuple[Mapping[str, Any], set[tuple[str, type]]]:
+    """Return the types of a dataclass's fields, and a set for classes of values that fit."""
+    return get_type_hints(kind), set()
 
 
 def _is_a(value: object, hint: Any) -> bool:  # noqa: ANN401 - a type or a union

@@ -69,6 +69,8 @@ def compose_alert(
     remotes = _remotes(members)
     ends = _ends(standing, key.service_port)
     entry = standing.acl_entry
+    remediation = standing.remediation
+    reason = remediation.reason if isinstance(remediation, NotAvailable) else None
     alert = Alert(
         kind=key.kind,
         fingerprint=key.fingerprint,
@@ -128,8 +130,9 @@ def compose_alert(
             attachment_id=flow.attachment_id,
         ),
         logs_query=_records_query(flow, key),
+        remediation=_remediation_text(standing),
+        remediation_reason=reason,
     )
-    alert = _with_remediation(alert, standing)
     return alert if standing.endpoints is None else _with_endpoints(alert, standing.endpoints)
 
 
@@ -141,12 +144,12 @@ def _records_query(flow: RejectedFlow, key: GroupKey) -> str | None:
     return logs_query(flow.interface_id, key.service_port, remote)
 
 
-def _with_remediation(alert: Alert, standing: Explanation) -> Alert:
+def _remediation_text(standing: Explanation) -> RemediationText | None:
     remediation = standing.remediation
     if isinstance(remediation, NotAvailable):
-        return replace(alert, remediation_reason=remediation.reason)
+        return None
     region = standing.flow.context.region
-    text = RemediationText(
+    return RemediationText(
         commands=remediation.commands(region),
         shared=remediation.shared_commands(region),
         shared_with=cut_or_none(remediation.shared_with),
@@ -158,7 +161,6 @@ def _with_remediation(alert: Alert, standing: Explanation) -> Alert:
         undo=remediation.undo(region),
         terraform=remediation.terraform,
     )
-    return replace(alert, remediation=text)
 
 
 def _with_endpoints(alert: Alert, endpoints: Endpoints) -> Alert:

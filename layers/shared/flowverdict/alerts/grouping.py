@@ -57,6 +57,7 @@ MAX_ALERTS = 10_000
 
 
 type Members = dict[str, list[Explanation]]  # of an alert, by its fingerprint
+type _Ranked = tuple[tuple[Severity, str], Explanation]  # with its severity
 
 
 def detections(
@@ -83,11 +84,12 @@ def group(explanations: Iterable[Explanation], members: Members | None = None) -
     alerts that have a service and are no scans are put into ``members``.
     """
     scans, rest = split_scans(explanations)
-    groups: defaultdict[GroupKey, list[Explanation]] = defaultdict(list)
+    groups: defaultdict[GroupKey, list[_Ranked]] = defaultdict(list)
     for explanation in rest:
-        groups[_key(explanation)].append(explanation)
+        severity = severity_of(explanation)
+        groups[_key(explanation, severity[0])].append((severity, explanation))
     found: list[tuple[Urgency, GroupKey | Detection]] = [
-        (_urgency(key, members), key) for key, members in groups.items()
+        (_urgency(key, ranked), key) for key, ranked in groups.items()
     ]
     found += [(most_severe_first(scan), scan) for scan in map(_scan_detection, scans)]
     found.sort(key=lambda ranked: ranked[0])
@@ -103,40 +105,38 @@ def group(explanations: Iterable[Explanation], members: Members | None = None) -
     scans_left = [item for _, item in found[MAX_ALERTS:] if isinstance(item, Detection)]
     keys_left = [item for _, item in found[MAX_ALERTS:] if isinstance(item, GroupKey)]
     if members is not None:
-        members |= {key.fingerprint: flows for key, flows in groups.items()}
+        members |= {key.fingerprint: [each for _, each in flows] for key, flows in groups.items()}
     most_severe.sort(key=most_severe_first)
     return [*most_severe, *scans_left, *_without_services(keys_left, groups)]
 
 
 def _without_services(
-    keys: Iterable[GroupKey], groups: defaultdict[GroupKey, list[Explanation]]
+    keys: Iterable[GroupKey], groups: defaultdict[GroupKey, list[_Ranked]]
 ) -> list[Detection]:
     """Merge groups that differ only in service and blocker."""
-    merged: defaultdict[GroupKey, list[Explanation]] = defaultdict(list)
+    merged: defaultdict[GroupKey, list[_Ranked]] = defaultdict(list)
     for key in keys:
         merged[key._replace(protocol=None, service_port=None, blocker=None)] += groups[key]
     return sorted(
-        (_detection(key, members, service=SEVERAL_SERVICES) for key, members in merged.items()),
+        (_detection(key, ranked, service=SEVERAL_SERVICES) for key, ranked in merged.items()),
         key=most_severe_first,
     )
 
 
-def _urgency(key: GroupKey, members: Iterable[Explanation]) -> Urgency:
-    """Return what ``most_severe_first`` returns of the detection of ``members``."""
-    severity = min(
-        (severity_of(member)[0] for member in members), key=lambda severity: severity.rank
-    )
-    starts = (member.flow.traffic.first_start for member in members)
+def _urgency(key: GroupKey, ranked: Iterable[_Ranked]) -> Urgency:
+    """Return what ``most_severe_first`` returns of the detection of these flows."""
+    severity = min((severity for (severity, _), _ in ranked), key=lambda severity: severity.rank)
+    starts = (member.flow.traffic.first_start for _, member in ranked)
     first_seen = min((start for start in starts if start is not None), default=None)
     return urgency(severity, first_seen, key.fingerprint)
 
 
 def fingerprint_of(explanation: Explanation) -> str:
     """Return the fingerprint of the alert that a flow belongs to unless it is part of a scan."""
-    return _key(explanation).fingerprint
+    return _key(explanation, severity_of(explanation)[0]).fingerprint
 
 
-def _key(explanation: Explanation) -> GroupKey:
+def _key(explanation: Explanation, severity: Severity) -> GroupKey:
     flow, verdict = explanation.flow, explanation.verdict
     if verdict.kind in TRANSIT_GATEWAY_KINDS:
         return GroupKey(
@@ -163,7 +163,7 @@ def _key(explanation: Explanation) -> GroupKey:
         protocol=flow.key.protocol,
         service_port=service_port(explanation),
         blocker=explanation.blocker,
-        for_digest=severity_of(explanation)[0].rank >= Severity.LOW.rank,
+        for_digest=severity.rank >= Severity.LOW.rank,
         reported_by=flow.context.reported_by,
         is_from_outside=explanation.is_from_outside,
     )
@@ -185,9 +185,9 @@ def _destination_range(destination: Address | None) -> str | None:
 
 
 def _detection(
-    key: GroupKey, members: list[Explanation], *, service: str | None = None
+    key: GroupKey, ranked: Sequence[_Ranked], *, service: str | None = None
 ) -> Detection:
-    ranked = [(severity_of(member), member) for member in members]
+    members = [member for _, member in ranked]
     severity = min((severity for severity, _ in ranked), key=lambda pair: (pair[0].rank, pair[1]))
     # The alert's words and samples are of flows that have the alert's severity.
     decisive = _representative_first([member for each, member in ranked if each == severity])
@@ -213,6 +213,8 @@ def _representative_first(members: Sequence[Explanation]) -> list[Explanation]:
     host that most remote hosts show, hosts inside before all others. The packets of an outsider do
     not count, who sends as many as it likes.
     """
+    if len(members) == 1:
+        return [*members]
     by_outcome: defaultdict[str | None, set[Address | None]] = defaultdict(set)
     by_host: defaultdict[Address | None, set[Address | None]] = defaultdict(set)
     for member in members:

@@ -8,8 +8,7 @@ ISO 8601 in UTC in JSON. Terms are Alertmanager's: fingerprint, severity, firing
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,6 +23,7 @@ from flowverdict.alerts.merging import (
     total,
 )
 from flowverdict.core.formatting import counted, cut, isoformat, with_port
+from flowverdict.core.values import but, encode, fields_of
 from flowverdict.verdict.values import AclEntry, Miss  # noqa: TC001 - the codec reads the annotations
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class _Notification:
 
     def with_status(self, status: Status, reason: str | None, ending: Ending | None = None) -> Self:
         """Return the notification with another status."""
-        return replace(self, status=status, status_reason=reason, ending=ending)
+        return but(self, status=status, status_reason=reason, ending=ending)
 
     def with_status_of(self, other: _Notification) -> Self:
         """Return the notification with the status, reason and ending of another."""
@@ -420,7 +420,7 @@ class Alert(_Notification):
             written["targets"] = dict(zip(("ports", "addresses"), self.targets, strict=True))
         written["opened_at"] = isoformat(self.opened_at)
         del written["confidences"]
-        return json.dumps(written)
+        return encode(written)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -436,7 +436,7 @@ class Notice(_Notification):
 
     def to_json(self) -> str:
         """Return the notice as JSON, as the schema describes it."""
-        return json.dumps(_plain(self))
+        return encode(_plain(self))
 
 
 type Notification = Alert | Notice
@@ -464,12 +464,11 @@ _ONLY_WHERE_KNOWN = {
 }
 
 
-def _is_written(key: str, value: object) -> bool:
-    return key not in _ONLY_WHERE_KNOWN or bool(value)
-
-
 def _plain(notification: _Notification) -> dict[str, Any]:
-    every = asdict(notification).items()
-    written = {JSON_KEYS.get(key, key): value for key, value in every if _is_written(key, value)}
+    every = fields_of(notification).items()
+    written = {JSON_KEYS.get(key, key): value for key, value in every}
+    for key in _ONLY_WHERE_KNOWN:
+        if not written.get(key):
+            written.pop(key, None)
     times = {name: isoformat(written[name]) for name in ("first_seen", "last_seen")}
     return written | {"schema_version": SCHEMA_VERSION} | times

@@ -14,16 +14,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-
-from flowverdict.alerts.grouping import detections, group
 from flowverdict.app.deadlines import ReadDeadline
-from flowverdict.app.flow_log_queue import are_passing, comes_soon
+from flowverdict.app.flow_log_queue import QueueMessage, are_passing, comes_soon
 from flowverdict.app.held_back import HeldBack
 from flowverdict.app.signals import FeedRead, SourceJudged, signal_in
 from flowverdict.core.errors import FlowVerdictError, PostponedError
 from flowverdict.lifecycle.windows import DirtyWindow, WindowFindings
-from flowverdict.verdict.batch import explain_flows
 from flowverdict.verdict.remediation.offers import OpenOffers
 
 if TYPE_CHECKING:
@@ -96,12 +92,12 @@ class EvaluateWindows:
         comes again.
         """
         deadline = ReadDeadline(seconds)
-        groups: defaultdict[str, list[SQSRecord]] = defaultdict(list)
+        groups: defaultdict[str, list[QueueMessage]] = defaultdict(list)
         for record in event["Records"]:
-            message = SQSRecord(record)
+            message = QueueMessage(record)
             groups[record["attributes"]["MessageGroupId"]].append(message)
         judging = self._judging()
-        failed: list[SQSRecord] = []
+        failed: list[QueueMessage] = []
         for messages in groups.values():
             failed += self._group(messages, judging, deadline)
         self._observability.rules_not_read(judging.configs)
@@ -118,6 +114,8 @@ class EvaluateWindows:
         offers = OpenOffers(store=self._store, now=now, kept=_offered_for(self._intervals))
 
         def explain(flows: FlowCollector, rejected: Sequence[RejectedFlow]) -> WindowFindings:
+            from flowverdict.verdict.batch import explain_flows  # noqa: PLC0415 - only for rejects
+
             asked = _Asked(configs)
             explanations = explain_flows(rejected, asked, offers)
             findings = _findings(flows, explanations, policy, now)
@@ -126,15 +124,15 @@ class EvaluateWindows:
         return _Judging(now=now, configs=configs, explain=explain)
 
     def _group(
-        self, messages: Sequence[SQSRecord], judging: _Judging, deadline: ReadDeadline
-    ) -> Sequence[SQSRecord]:
+        self, messages: Sequence[QueueMessage], judging: _Judging, deadline: ReadDeadline
+    ) -> Sequence[QueueMessage]:
         """Handle the signals of one place; return the messages that have to come again."""
         received: list[Received] = []
         first_failed = len(messages)
         error: Exception | None = None
         for number, message in enumerate(messages):
             try:
-                received.append(signal_in(message.get("body")))
+                received.append(signal_in(message.body))
             except FlowVerdictError as malformed:
                 first_failed, error = number, malformed
                 break
@@ -152,7 +150,7 @@ class EvaluateWindows:
         return failed
 
     def _judge(
-        self, received: Sequence[Received], messages: Sequence[SQSRecord], judging: _Judging
+        self, received: Sequence[Received], messages: Sequence[QueueMessage], judging: _Judging
     ) -> None:
         windows = {each.signal for each in received if isinstance(each.signal, DirtyWindow)}
         if windows:
@@ -169,7 +167,7 @@ class EvaluateWindows:
             each.signal
             for each, message in zip(received, messages, strict=False)
             if isinstance(each.signal, DirtyWindow)
-            and (message.attributes.approximate_receive_count != "1" or self._is_late(each))
+            and (message.receives > 1 or self._is_late(each))
         )
         read: dict[str, int] = {}
         for each in received:
@@ -235,6 +233,8 @@ def _findings(
     flows: FlowCollector, explanations: Sequence[Explanation], policy: Policy | None, now: int
 ) -> WindowFindings:
     """Return what a window shows: what may become a message, and what the policy mutes."""
+    from flowverdict.alerts.grouping import detections, group  # noqa: PLC0415 - only for rejects
+
     if policy is None:
         return WindowFindings(detections=detections(explanations, flows))
     sifted = policy.sift(explanations, datetime.fromtimestamp(now, tz=UTC))

@@ -7,8 +7,9 @@ an hour and more. What fails because of throttling or lack of time mostly succee
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import batched
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -16,9 +17,8 @@ from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import FlowVerdictError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from mypy_boto3_sqs import SQSClient
 
     from flowverdict.flowlog.log_formats import AnyLogger
@@ -31,11 +31,40 @@ SOON_RECEIVES = 3
 _MAX_ENTRIES = 10  # of a request
 
 
-def comes_soon(message: SQSRecord) -> bool:
+@dataclass(frozen=True, slots=True)
+class QueueMessage:
+    """A message as SQS's event has it.
+
+    To import the class that Powertools has for it takes a tenth of a cold start.
+    """
+
+    record: Mapping[str, Any]
+
+    @property
+    def message_id(self) -> str:
+        """The message's ID, by which its failure is reported."""
+        return str(self.record["messageId"])
+
+    @property
+    def body(self) -> object:
+        """The text of the message."""
+        return self.record.get("body")
+
+    @property
+    def receipt_handle(self) -> str:
+        """What names this receive of the message."""
+        return str(self.record["receiptHandle"])
+
+    @property
+    def receives(self) -> int:
+        """How often the message was received, this time among them."""
+        attributes = self.record.get("attributes") or {}
+        return int(attributes.get("ApproximateReceiveCount", "1"))
+
+
+def comes_soon(message: QueueMessage) -> bool:
     """Return whether a message comes again within a minute if it fails for a passing reason."""
-    attributes = message.get("attributes") or {}
-    received = attributes.get("ApproximateReceiveCount", "1")
-    return int(received) <= SOON_RECEIVES
+    return message.receives <= SOON_RECEIVES
 
 
 def are_passing(errors: Sequence[Exception]) -> bool:
@@ -53,7 +82,7 @@ class FlowLogQueue:
         self._url = url
         self._logger = logger
 
-    def give_back_soon(self, messages: Sequence[SQSRecord]) -> None:
+    def give_back_soon(self, messages: Sequence[QueueMessage]) -> None:
         """Make messages visible in a minute that have not come often.
 
         Where that fails, they come back later by themselves. The minute begins now.

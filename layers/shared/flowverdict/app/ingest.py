@@ -5,10 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-
 from flowverdict.app.deadlines import ReadDeadline
-from flowverdict.app.flow_log_queue import are_passing, comes_soon
+from flowverdict.app.flow_log_queue import QueueMessage, are_passing, comes_soon
 from flowverdict.app.sources import Readings, SourcePlace
 from flowverdict.core.errors import (
     EmptyObjectError,
@@ -89,7 +87,7 @@ class ClassifyObjects:
     def _queue_messages(
         self, event: dict[str, Any], deadline: ReadDeadline
     ) -> PartialItemFailureResponse:
-        messages = [SQSRecord(record) for record in event["Records"]]
+        messages = [QueueMessage(record) for record in event["Records"]]
         ingestion = self._service.begin()
         readings = {
             message.message_id: self._read_message(message, ingestion, deadline)
@@ -115,15 +113,15 @@ class ClassifyObjects:
         # What keeps failing ends in the DLQ.
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
-    def _give_back_soon(self, messages: Sequence[SQSRecord]) -> None:
+    def _give_back_soon(self, messages: Sequence[QueueMessage]) -> None:
         if self._queue is not None:
             self._queue.give_back_soon(messages)
 
     def _read_message(
-        self, message: SQSRecord, ingestion: Ingestion, deadline: ReadDeadline
+        self, message: QueueMessage, ingestion: Ingestion, deadline: ReadDeadline
     ) -> Readings:
         try:
-            event = event_of_message(message.get("body"))
+            event = event_of_message(message.body)
             return self._read_objects(event, ingestion, deadline, can_wait=comes_soon(message))
         except Exception as error:  # noqa: BLE001 - logged, and the message fails alone
             return Readings(errors=(error,))

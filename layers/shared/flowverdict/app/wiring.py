@@ -13,7 +13,6 @@ import boto3
 from botocore.config import Config
 
 from flowverdict.app.deadlines import BudgetedConfigSource
-from flowverdict.app.evaluate import EvaluateWindows
 from flowverdict.app.flow_log_queue import FlowLogQueue
 from flowverdict.app.ingest import ClassifyLogEvents, ClassifyObjects
 from flowverdict.app.ingestion import IngestService
@@ -22,7 +21,6 @@ from flowverdict.app.observability import Observability
 from flowverdict.app.problem_page import ProblemPage
 from flowverdict.app.settings import Settings
 from flowverdict.app.signals import SqsSignals
-from flowverdict.app.sweep import SweepAlerts
 from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import SettingsError
 from flowverdict.core.garbage_collection import collect_rarely
@@ -33,13 +31,8 @@ from flowverdict.flowlog.records import DEFAULT_FORMATS
 from flowverdict.flowlog.s3_objects import S3Objects
 from flowverdict.flows.evidence_s3 import S3Evidence
 from flowverdict.flows.read_source import LogGroups
-from flowverdict.lifecycle.accepted_traffic import AcceptedInEvidence
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
-from flowverdict.lifecycle.feed_readings import FeedReadings
-from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.windows import WindowEvaluator, WindowMarks
-from flowverdict.network.ec2 import Ec2Config
-from flowverdict.network.ec2_clients import ReaderRole, client_factory
 from flowverdict.policy.last_good import LastGoodPolicy
 from flowverdict.policy.source import PolicySource
 
@@ -51,6 +44,7 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Notification
     from flowverdict.flowlog.ports import FormatSource
     from flowverdict.lifecycle.accepted_traffic import AcceptedTraffic
+    from flowverdict.lifecycle.manager import AlertManager
     from flowverdict.lifecycle.store import AlertStore
 
 
@@ -95,6 +89,9 @@ def classify_cloudwatch_logs(environment: Mapping[str, str]) -> LambdaHandler:
 
 def evaluate_windows(environment: Mapping[str, str]) -> LambdaHandler:
     """Build the function ``evaluate_windows``; raises ``SettingsError`` for a wrong environment."""
+    from flowverdict.app.evaluate import EvaluateWindows  # noqa: PLC0415 - not for the readers
+    from flowverdict.lifecycle.feed_readings import FeedReadings  # noqa: PLC0415 - as above
+
     settings = Settings.from_environment(environment)
     observability = Observability("evaluate_windows")
     log_unknown_zone(settings.messages, observability.logger)
@@ -120,6 +117,9 @@ def evaluate_windows(environment: Mapping[str, str]) -> LambdaHandler:
 
 def sweep_alerts(environment: Mapping[str, str]) -> LambdaHandler:
     """Build the function ``sweep_alerts``; raises ``SettingsError`` for a wrong environment."""
+    from flowverdict.app.sweep import SweepAlerts  # noqa: PLC0415 - as above
+    from flowverdict.lifecycle.accepted_traffic import AcceptedInEvidence  # noqa: PLC0415
+
     settings = Settings.from_environment(environment)
     observability = Observability("sweep_alerts")
     log_unknown_zone(settings.messages, observability.logger)
@@ -218,6 +218,8 @@ def _manager(
     observability: Observability,
     accepted: AcceptedTraffic | None = None,
 ) -> AlertManager:
+    from flowverdict.lifecycle.manager import AlertManager  # noqa: PLC0415 - as above
+
     def owner_of(notification: Notification) -> Owner:
         found = None if policies is None else policies.current().policy.route_of(notification)
         if found is None:
@@ -248,6 +250,9 @@ def _configs(
     settings: Settings, observability: Observability
 ) -> Callable[[], BudgetedConfigSource]:
     """Return what makes the source of rules of each invocation."""
+    from flowverdict.network.ec2 import Ec2Config  # noqa: PLC0415 - as above
+    from flowverdict.network.ec2_clients import ReaderRole, client_factory  # noqa: PLC0415
+
     role = None
     if settings.reader_role_name is not None:
         role = ReaderRole(

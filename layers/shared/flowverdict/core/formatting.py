@@ -7,8 +7,11 @@ SNS takes messages of up to 256 KiB
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from ipaddress import ip_address, ip_network
+from functools import lru_cache
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
+
+from flowverdict.core.addresses import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,6 +27,7 @@ _SHORTEST_PREFIX = {4: 16, 6: 48}
 _DAYS_FROM = 2 * 1_440  # minutes; longer durations are written in days and hours
 
 
+@lru_cache(maxsize=8_192)  # the records of a file begin and end in a few hundred seconds
 def isoformat(seconds: int | None) -> str | None:
     """Return Unix seconds as ``2026-11-22T12:00:05Z``, ``None`` for ``None``."""
     return (
@@ -66,7 +70,7 @@ def common_network(addresses: Iterable[str]) -> Network | None:
     or if a text is not an address.
     """
     try:
-        parsed = [ip_address(address) for address in addresses]
+        parsed = [address_of(address) for address in addresses]
     except ValueError:
         return None
     if len({address.version for address in parsed}) != 1:

@@ -125,7 +125,7 @@ class Losses:
         last_end
             When the flow's last record ended, in Unix seconds.
         """
-        if not self._by_interface:
+        if interface not in self._by_interface and None not in self._by_interface:
             return NOTHING_MISSING
         perhaps = self._concerning(None, origin, last_end)
         if interface is None:

@@ -13,14 +13,6 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from aws_lambda_powertools.utilities.data_classes import (
-    EventBridgeEvent,
-    S3Event,
-    S3EventBridgeNotificationEvent,
-    SNSEvent,
-)
-from aws_lambda_powertools.utilities.data_classes.sns_event import SNSMessage
-
 from flowverdict.core.errors import EnvelopeError
 from flowverdict.flowlog.fields import MAX_EPOCH
 from flowverdict.flowlog.object_key import ObjectRef
@@ -61,6 +53,8 @@ def scheduled_at(event: object) -> int:
     EnvelopeError
         The event is not a scheduled event.
     """
+    from aws_lambda_powertools.utilities.data_classes import EventBridgeEvent  # noqa: PLC0415 - takes a tenth of a cold start
+
     try:
         scheduled = EventBridgeEvent(cast("dict[str, Any]", event))
         if scheduled.detail_type != "Scheduled Event":
@@ -132,6 +126,11 @@ def _objects_in(
 
 
 def _objects(event: dict[str, Any]) -> Iterator[ObjectRef]:
+    from aws_lambda_powertools.utilities.data_classes import SNSEvent  # noqa: PLC0415 - as above
+    from aws_lambda_powertools.utilities.data_classes.sns_event import (  # noqa: PLC0415 - as above
+        SNSMessage,
+    )
+
     # SNS does not deliver to topics, so its message is S3's and never another SNS envelope.
     if event.get("Type") == "Notification":
         yield from _objects_in(_from_json(SNSMessage(event).message), _objects_of_s3)
@@ -143,6 +142,10 @@ def _objects(event: dict[str, Any]) -> Iterator[ObjectRef]:
 
 
 def _objects_of_s3(event: dict[str, Any]) -> Iterator[ObjectRef]:
+    from aws_lambda_powertools.utilities.data_classes import (  # noqa: PLC0415 - as above
+        S3EventBridgeNotificationEvent,
+    )
+
     if event.get("Event") == "s3:TestEvent":
         return
     if event.get("source") == "aws.s3" and event.get("detail-type") != "Object Created":
@@ -157,6 +160,8 @@ def _objects_of_s3(event: dict[str, Any]) -> Iterator[ObjectRef]:
 
 
 def _objects_in_notification(event: dict[str, Any]) -> Iterator[ObjectRef]:
+    from aws_lambda_powertools.utilities.data_classes import S3Event  # noqa: PLC0415 - as above
+
     notification = S3Event(event)
     if not event["Records"]:
         raise EnvelopeError("an event of unknown shape: it has no records")

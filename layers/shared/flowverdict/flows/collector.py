@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from flowverdict.core.addresses import is_inside
 from flowverdict.flowlog.flow_hash import key_hash, related_hashes, service_hash
 from flowverdict.flowlog.flow_key import FlowKey, RecordId, end_of, key_of, record_id
-from flowverdict.flowlog.losses import Loss, Losses, Span
+from flowverdict.flowlog.losses import NOTHING_MISSING, Loss, Losses, Span
 from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import Action, FlowDirection, FlowRecord, LogStatus, RecordFormat
 from flowverdict.flowlog.transit_gateway import packets_lost
@@ -58,22 +58,29 @@ _MANY = 200  # from this number of keys on, hashing them in columns is faster
 # Flows evaluated individually per window (about 250 MB of a function's memory, 20 s); the rest are
 # only aggregated.
 MAX_FLOWS = 100_000
+_NO_HASH = 1 << 64  # higher than any
+# Where the hash of a flow's own key is among its related hashes.
+_OWN_HASH = {None: 3 * 8, FlowDirection.INGRESS: 4 * 8, FlowDirection.EGRESS: 5 * 8}
 
 
 class _HeldLines:
     """Lines that are not totals of flows yet; their groups are found when first asked for."""
 
-    def __init__(self, lines: RejectedLines, origin: Origin) -> None:
+    def __init__(
+        self, lines: RejectedLines, origin: Origin, groups: Sequence[FlowGroup] | None = None
+    ) -> None:
         self.lines = lines
         self.origin = origin
+        self._known_groups = groups
 
     @cached_property
-    def _groups(self) -> Sequence[FlowGroup]:
-        return groups_of(self.lines)
+    def groups(self) -> Sequence[FlowGroup]:
+        """The group of each line's flow."""
+        return groups_of(self.lines) if self._known_groups is None else self._known_groups
 
     def places(self) -> Iterator[tuple[FlowGroup, int]]:
         """Iterate over the group and the hash of each line's flow."""
-        return zip(self._groups, self.lines.hashes.tolist(), strict=True)
+        return zip(self.groups, self.lines.hashes.tolist(), strict=True)
 
 
 class FlowCollector:
@@ -198,9 +205,7 @@ class FlowCollector:
         self.interfaces.setdefault(interface, Interface()).learn_from(learned)
 
     def _reject(self, row: tuple[FlowKey, RecordId | None], rejects: RejectedTotals) -> None:
-        if self.limit.aggregated_from and self.limit.is_beyond(
-            _group(row[0]), key_hash(row[0], self.seed)
-        ):
+        if self.limit.aggregated_from and self.limit.is_beyond(*self._place(row[0], rejects)):
             self._aggregate(row[0], rejects)
             return
         self._count(row, rejects)
@@ -208,16 +213,25 @@ class FlowCollector:
         if most is not None and len(self._rejects) > most + most // 4:
             self._settle()
 
+    def _place(self, key: FlowKey, rejects: RejectedTotals) -> tuple[FlowGroup, int]:
+        """Return the group and the hash of a flow, which its related hashes hold."""
+        group = flow_group(key.interface, key.source, key.destination)
+        if rejects.related is None:
+            return group, key_hash(key, self.seed)
+        at = _OWN_HASH[key.direction]
+        return group, int.from_bytes(rejects.related[at : at + 8], sys.byteorder)
+
     def _settle(self) -> None:
         """Aggregate the flows beyond the limit, if any."""
         most = self.limit.most
         is_within = most is None or len(self._rejects) + self._lines_held() <= most
         if is_within and self._is_settled:
             return
-        places = {key: (_group(key), key_hash(key, self.seed)) for key, _ in self._rejects}
+        places = {key: self._place(key, rejects) for (key, _), rejects in self._rejects.items()}
         hashes: defaultdict[FlowGroup, list[int]] = defaultdict(list)
+        lowest = self.limit.aggregated_from.get
         for group, hashed in chain(places.values(), *(held.places() for held in self._held)):
-            if not self.limit.is_beyond(group, hashed):
+            if hashed < lowest(group, _NO_HASH):
                 hashes[group].append(hashed)
         if not self.limit.choose(hashes) and self._is_settled:
             return
@@ -232,14 +246,18 @@ class FlowCollector:
             return held
         from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - numpy made these lines
 
-        beyond = [self.limit.is_beyond(group, hashed) for group, hashed in held.places()]
+        lowest = self.limit.aggregated_from.get
+        beyond = [hashed >= lowest(group, _NO_HASH) for group, hashed in held.places()]
         rest, aggregated = accepted_numpy.parted(held.lines, beyond)
         if aggregated.text:
             self._to_aggregate[aggregated.record_format, held.origin].append(aggregated.text)
             self._lines_to_aggregate += len(aggregated.hashes)
             if self._lines_to_aggregate > _MOST_HELD:
                 self._aggregate_lines()
-        return _HeldLines(rest, held.origin)
+        stay = [
+            group for group, is_beyond in zip(held.groups, beyond, strict=True) if not is_beyond
+        ]
+        return _HeldLines(rest, held.origin, stay)
 
     @property
     def aggregated(self) -> dict[str | None, AggregatedRejects]:
@@ -350,6 +368,9 @@ class FlowCollector:
         """Iterate over the rejected flows: earliest first, then by key, never by input order."""
         flows = sorted(self._by_flow(), key=by_time)
         own = {name: interface.own_addresses() for name, interface in self.interfaces.items()}
+        forwards = {
+            name: interface.shows_several_addresses for name, interface in self.interfaces.items()
+        }
         subnets = self._subnets_by_address()
         accepts_logged = self.accepts_elsewhere or any(
             interface.accepts_logged for interface in self.interfaces.values()
@@ -373,8 +394,10 @@ class FlowCollector:
                     key.interface,
                     Origin(account_id=rejects.context.account_id, region=rejects.context.region),
                     rejects.traffic.last_end,
-                ),
-                forwards=interface.shows_several_addresses,
+                )
+                if losses  # else not even the origin is needed
+                else NOTHING_MISSING,
+                forwards=forwards[key.interface],
                 accepts_logged_elsewhere=accepts_logged and not interface.accepts_logged,
                 same_subnet=same_subnet(key, direction, interface, subnets),
                 observed=rejects.observed,
@@ -494,7 +517,3 @@ def _copied(rejects: RejectedTotals) -> RejectedTotals:
         rejects.related,
         rejects.packets_lost,
     )
-
-
-def _group(key: FlowKey) -> FlowGroup:
-    return flow_group(key.interface, key.source, key.destination)

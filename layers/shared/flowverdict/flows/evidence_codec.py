@@ -275,14 +275,15 @@ def _read(body: bytes, accepted: bytes) -> StoredEvidence:
     )
     interfaces = dict(zip(names, rows, strict=True))
     check_rows(interfaces.values())
+    aggregated = flows.aggregated
     for name, *traffic, context in _rows(_AGGREGATED, document["aggregated"]):
-        flows.aggregated[name] = AggregatedRejects(
+        aggregated[name] = AggregatedRejects(
             traffic=TrafficTotals(*traffic), context=contexts[context], what=Counter()
         )
     for name, direction, protocol, port, records in _rows(
         _AGGREGATED_RECORDS, document["aggregated_records"]
     ):
-        flows.aggregated[name].what[_direction(direction), protocol, port] = int(records)
+        aggregated[name].what[_direction(direction), protocol, port] = int(records)
     # 0.2.0 and earlier choose by hash alone and have no such table.
     for interface, is_inside, hashed in _rows(
         _AGGREGATED_FROM, document.get("aggregated_from", {})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import Alert, Kind, Notification, Severity, Status
+from flowverdict.core.values import but
 from flowverdict.lifecycle.history import Event, What, with_event
 from flowverdict.lifecycle.rate_limit import HOUR
 
@@ -170,7 +171,7 @@ class AlertState:
 
 def with_opening(notification: Notification, at: int) -> Notification:
     """Return an alert with the time at which its episode began."""
-    return replace(notification, opened_at=at) if isinstance(notification, Alert) else notification
+    return but(notification, opened_at=at) if isinstance(notification, Alert) else notification
 
 
 def calls_for(state: AlertState, status: Status, reason: str | None, now: int) -> AlertState:

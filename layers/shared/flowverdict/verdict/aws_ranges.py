@@ -125,7 +125,7 @@ def name_far_end(explanation: Explanation, ranges: AwsRanges | None = None) -> E
     ):
         return explanation
     ranges = compiled_ranges() if ranges is None else ranges
-    service = ranges.service_of(flow.remote)
+    service = _service_at(ranges, flow.remote)
     unnamed = f"{flow.remote}, on the internet"
     if service is None or (known is not None and known.remote != unnamed):
         return explanation
@@ -137,6 +137,11 @@ def name_far_end(explanation: Explanation, ranges: AwsRanges | None = None) -> E
     if known is None:
         known = Endpoints(local=None, remote=words, path=path, path_id=None, notes=())
     return replace(explanation, endpoints=replace(known, remote=words, path=path))
+
+
+@lru_cache(maxsize=65_536)  # many flows have one far end
+def _service_at(ranges: AwsRanges, address: Address) -> Service | None:
+    return ranges.service_of(address)
 
 
 def _may_be_internet(service: Service, direction: FlowDirection) -> bool:

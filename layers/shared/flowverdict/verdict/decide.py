@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowverdict.core.protocols import Protocol
 from flowverdict.flowlog.records import FlowDirection
+from flowverdict.flows.observed import NOT_LOGGED
 from flowverdict.network.packet import Outcome
 from flowverdict.verdict.evidence_rules import RULES
 from flowverdict.verdict.evidence_rules.network_rules import rules_unclear
@@ -90,13 +91,9 @@ def decide(facts: Facts, rules_not_read: str | None = None) -> Verdict:
     with the evidence.
     """
     observed = _observe(facts)
-    strikes = tuple((rule.strength, rule.strikes) for rule, _ in observed)
-    kind, leg, required, causes, contradicted = _conclude(possible_hypotheses(facts), strikes)
-    conflicting = contradicted or any(rule.conflicts for rule, _ in observed)
-    if kind is VerdictKind.UNDETERMINED or conflicting:
-        required = Strength.WEAK
-    if kind is VerdictKind.RULES_ALLOW:
-        required = max(required, Strength.SOFT)  # the rules as of now, not as of the reject
+    kind, leg, required, causes = _conclude(
+        possible_hypotheses(facts), tuple([rule for rule, _ in observed])
+    )
     if kind is VerdictKind.NETWORK_ACL_OR_SECURITY_GROUP:
         kind, strength = _by_rules_as_read(facts, leg)
         required = max(required, strength)
@@ -199,7 +196,7 @@ def _observe(facts: Facts) -> list[tuple[Rule, str]]:
     missing = records_missing(facts)
     observed = [
         (part, detail if missing is None or not rule.by_absence else f"{detail}, but {missing}")
-        for rule in RULES
+        for rule in _rules_about(known_of(facts))
         if (detail := rule.observe(facts)) is not None
         for part in rule.parts(facts)
     ]
@@ -209,6 +206,25 @@ def _observe(facts: Facts) -> list[tuple[Rule, str]]:
     return observed
 
 
+def known_of(facts: Facts) -> int:
+    """Return what is known of a flow, of all that rules may need."""
+    flow = facts.flow
+    return (
+        (facts.rules_check is not None)
+        | (flow.mirror is not None) << 1
+        | (flow.same is not None) << 2
+        | (flow.traffic.tcp_flags is not None) << 3
+        | (flow.reject_reasons != NOT_LOGGED) << 4
+        | (flow.mirror is not None or flow.same is not None) << 5
+    )
+
+
+@cache
+def _rules_about(known: int) -> tuple[Rule, ...]:
+    """Return the rules that may apply to a flow of which so much is known."""
+    return tuple(rule for rule in RULES if rule.needs & known == rule.needs)
+
+
 class _Conclusion(NamedTuple):
     """What is left; ``required`` is the weakest evidence that it needs."""
 
@@ -216,18 +232,23 @@ class _Conclusion(NamedTuple):
     leg: Leg
     required: Strength
     causes: frozenset[Cause]
-    contradicted: bool
 
 
 # The flows of a file show a few hundred sets of evidence.
 @lru_cache(maxsize=4096)
-def _conclude(hypotheses: frozenset[Hypothesis], strikes: tuple[_Strikes, ...]) -> _Conclusion:
-    """Conclude from evidence, given as what it strikes out, in the order of the rules."""
+def _conclude(hypotheses: frozenset[Hypothesis], rules: tuple[Rule, ...]) -> _Conclusion:
+    """Conclude from what the rules strike out that apply, in their order."""
+    strikes: tuple[_Strikes, ...] = tuple((rule.strength, rule.strikes) for rule in rules)
     remaining, contradicted = _eliminate(hypotheses, strikes)
     required = _weakest_required(remaining)
     kind, leg = _reading(remaining[required])
     causes = frozenset(hypothesis.cause for hypothesis in remaining[Strength.WEAK])
-    return _Conclusion(kind, leg, required, causes, contradicted)
+    conflicting = contradicted or any(rule.conflicts for rule in rules)
+    if kind is VerdictKind.UNDETERMINED or conflicting:
+        required = Strength.WEAK
+    if kind is VerdictKind.RULES_ALLOW:
+        required = max(required, Strength.SOFT)  # the rules as of now, not as of the reject
+    return _Conclusion(kind, leg, required, causes)
 
 
 def _eliminate(

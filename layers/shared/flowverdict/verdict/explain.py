@@ -14,15 +14,15 @@ from flowverdict.verdict.explanation import Explanation
 from flowverdict.verdict.model import Facts
 from flowverdict.verdict.remediation.case import Case
 from flowverdict.verdict.remediation.intent import reason_without_rules
-from flowverdict.verdict.remediation.plan import plan_fixes
 from flowverdict.verdict.rules_check import check_rules, with_interface_facts
 from flowverdict.verdict.transit_gateway import explain_packets_lost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.verdict.aws_ranges import AwsRanges
+    from flowverdict.verdict.remediation.model import Remediation
     from flowverdict.verdict.remediation.offers import OpenOffers
 
 
@@ -63,11 +63,19 @@ def explain_together(
         for index, (one, config) in enumerate(explained)
         if one.rules_check is not None and isinstance(config, NetConfig)
     }
-    fixes = dict(zip(cases, plan_fixes([*cases.values()], open_offers), strict=True))
+    fixes = _fixes(cases, open_offers) if cases else {}
     return [
         name_far_end(replace(one, remediation=fixes[index]) if index in fixes else one, ranges)
         for index, (one, _) in enumerate(explained)
     ]
+
+
+def _fixes(
+    cases: Mapping[int, Case], open_offers: OpenOffers | None
+) -> dict[int, Remediation | NotAvailable]:
+    from flowverdict.verdict.remediation.plan import plan_fixes  # noqa: PLC0415 - needs rules
+
+    return dict(zip(cases, plan_fixes([*cases.values()], open_offers), strict=True))
 
 
 def _explained(flow: RejectedFlow, config: NetConfig | NotAvailable | None) -> Explanation:

@@ -8,6 +8,7 @@ the records of a flow do not agree on a value, nothing is said of it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -16,6 +17,7 @@ from flowverdict.verdict.names import shown_name
 
 if TYPE_CHECKING:
     from flowverdict.flows.model import RejectedFlow
+    from flowverdict.flows.observed import ObservedValues
 
 _MAX_NAME = 255  # the longest name of an ECS service or cluster
 _CONTAINER_ID = 12  # digits of a container's id, as Docker shows it
@@ -53,7 +55,7 @@ def name_local_end(flow: RejectedFlow, shown: str | None) -> str | None:
         ``ECS task ... of service shop-web (cluster prod), eni-...``; ``shown`` where the records
         name no task. Without both, the interface with its tags; ``None`` if there are none.
     """
-    task = _ecs_task(flow)
+    task = _ecs_task(flow.observed)
     interface = shown if shown is not None else flow.interface_id
     if task is not None:
         if interface is None:
@@ -68,13 +70,18 @@ def name_local_end(flow: RejectedFlow, shown: str | None) -> str | None:
 
 def owners_of(flow: RejectedFlow) -> tuple[tuple[str, str], ...]:
     """Return who to ask, as the records show it: the ECS service, then tags; what, and its name."""
-    service = _named(flow, "ecs-service-name")
+    service = _named(flow.observed, "ecs-service-name")
     return (*(() if service is None else (("ECS service", service),)), *tags_of(flow))
 
 
 def tags_of(flow: RejectedFlow) -> tuple[tuple[str, str], ...]:
     """Return the tags that the records show: whose tag, and its value. Records have no tag keys."""
-    found = ((words, _value(flow, name)) for name, words in _TAGS.items())
+    return _tags_of(flow.observed)
+
+
+@lru_cache(maxsize=1_024)  # the flows of an interface share their values, as below
+def _tags_of(observed: ObservedValues) -> tuple[tuple[str, str], ...]:
+    found = ((words, _value(observed, name)) for name, words in _TAGS.items())
     # AWS writes special characters of tags percent-encoded.
     return tuple(
         (words, text)
@@ -85,14 +92,19 @@ def tags_of(flow: RejectedFlow) -> tuple[tuple[str, str], ...]:
 
 def describe_next_hop(flow: RejectedFlow) -> str | None:
     """Return a note on the path: where the packet was to go next; ``None`` if it is not logged."""
-    kind = _value(flow, "next-hop-interface-type")
-    interface = _value(flow, "next-hop-interface-id")
+    return _next_hop(flow.observed)
+
+
+@lru_cache(maxsize=1_024)
+def _next_hop(observed: ObservedValues) -> str | None:
+    kind = _value(observed, "next-hop-interface-type")
+    interface = _value(observed, "next-hop-interface-id")
     hop = None if kind is None else _HOPS.get(kind, f"of type {kind}")
     named = f"interface {interface}" if interface is not None else "an interface"
     places = [
         value
         for name in ("next-hop-subnet-id", "next-hop-vpc-id", "next-hop-az-id")
-        if (value := _value(flow, name)) is not None
+        if (value := _value(observed, name)) is not None
     ]
     if interface is None and hop is None and not places:
         return None
@@ -100,16 +112,17 @@ def describe_next_hop(flow: RejectedFlow) -> str | None:
     return f"the next hop is {what}" + (f", in {', '.join(places)}" if places else "")
 
 
-def _ecs_task(flow: RejectedFlow) -> str | None:
-    task = _named(flow, "ecs-task-id", "ecs-task-arn")
-    service = _named(flow, "ecs-service-name")
-    definition = _named(flow, "ecs-task-definition-arn")
-    cluster = _named(flow, "ecs-cluster-name", "ecs-cluster-arn")
-    host = _named(flow, "ecs-container-instance-id", "ecs-container-instance-arn")
+@lru_cache(maxsize=1_024)
+def _ecs_task(observed: ObservedValues) -> str | None:
+    task = _named(observed, "ecs-task-id", "ecs-task-arn")
+    service = _named(observed, "ecs-service-name")
+    definition = _named(observed, "ecs-task-definition-arn")
+    cluster = _named(observed, "ecs-cluster-name", "ecs-cluster-arn")
+    host = _named(observed, "ecs-container-instance-id", "ecs-container-instance-arn")
     containers = [
         container[:_CONTAINER_ID]
         for name in ("ecs-container-id", "ecs-second-container-id")
-        if (container := _named(flow, name)) is not None
+        if (container := _named(observed, name)) is not None
     ]
     if not any((task, service, definition, cluster, host, containers)):
         return None
@@ -128,18 +141,18 @@ def _ecs_task(flow: RejectedFlow) -> str | None:
     return " ".join([*words, f"({shown})"] if shown else words)
 
 
-def _named(flow: RejectedFlow, *names: str) -> str | None:
+def _named(observed: ObservedValues, *names: str) -> str | None:
     """Return the first of the fields that is logged: a name or id, or the end of an ARN."""
     for name in names:
-        value = _value(flow, name)
+        value = _value(observed, name)
         if value is not None:
             return value.rpartition("/")[2][:_MAX_NAME] or None
     return None
 
 
-def _value(flow: RejectedFlow, name: str) -> str | None:
+def _value(observed: ObservedValues, name: str) -> str | None:
     """Return a field's value, as text that cannot fake a line, if the records agree on it."""
-    values = flow.observed.texts(name) - {None}
+    values = observed.texts(name) - {None}
     if len(values) != 1:
         return None
     (value,) = values

@@ -35,6 +35,7 @@ from flowverdict.verdict.evidence_rules.rule import (
     CONNECTION_TRACKING,
     FLOW_LOG_RECORDS,
     RECORD_EXAMPLES,
+    Need,
     Rule,
     all_but,
 )
@@ -194,6 +195,7 @@ CONNECTION: tuple[Rule, ...] = (
         strength=Strength.SOFT,
         source=CONNECTION_TRACKING,
         observe=_probably_solicited_syn_ack,
+        needs=Need.MIRROR,
     ),
     Rule(
         kind=EvidenceKind.TCP_SYN_ACK,
@@ -203,6 +205,7 @@ CONNECTION: tuple[Rule, ...] = (
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,
         observe=_sent_syn_ack,
+        needs=Need.FLAGS,
     ),
     Rule(
         kind=EvidenceKind.TCP_SYN_ACK_UNSOLICITED,
@@ -213,6 +216,7 @@ CONNECTION: tuple[Rule, ...] = (
         strength=Strength.SOFT,
         source=CONNECTION_TRACKING,
         observe=_unsolicited_syn_ack,
+        needs=Need.FLAGS,
     ),
     Rule(
         kind=EvidenceKind.REQUEST_ACCEPTED,
@@ -223,6 +227,7 @@ CONNECTION: tuple[Rule, ...] = (
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,
         observe=_request_accepted,
+        needs=Need.MIRROR,
     ),
     Rule(
         kind=EvidenceKind.CONNECTION_ENDED,
@@ -233,6 +238,7 @@ CONNECTION: tuple[Rule, ...] = (
         strength=Strength.SOFT,
         source=FLOW_LOG_RECORDS,
         observe=connection_ended,
+        needs=Need.MIRROR | Need.SAME,
     ),
     Rule(
         kind=EvidenceKind.CONNECTION_ACCEPTED,
@@ -243,6 +249,7 @@ CONNECTION: tuple[Rule, ...] = (
         strength=Strength.SOFT,
         source=CONNECTION_TRACKING,
         observe=_connection_goes_on,
+        needs=Need.MIRROR | Need.SAME,
     ),
     Rule(
         kind=EvidenceKind.INITIATOR,
@@ -251,6 +258,7 @@ CONNECTION: tuple[Rule, ...] = (
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,
         observe=_opened_by_other_side,
+        needs=Need.SAME,
     ),
     Rule(
         kind=EvidenceKind.INITIATOR,
@@ -259,6 +267,7 @@ CONNECTION: tuple[Rule, ...] = (
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,
         observe=_opened_by_this_side,
+        needs=Need.ACCEPTED,
     ),
     Rule(
         kind=EvidenceKind.SAME_DIRECTION_ACCEPTED,
@@ -269,6 +278,7 @@ CONNECTION: tuple[Rule, ...] = (
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,
         observe=_one_way_accepted,
+        needs=Need.SAME,
     ),
     Rule(
         kind=EvidenceKind.NO_REQUEST_SEEN,

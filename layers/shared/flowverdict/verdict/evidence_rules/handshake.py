@@ -27,6 +27,7 @@ from flowverdict.verdict.evidence_rules.rule import (
     AWS_CONTROLS,
     CONNECTION_TRACKING,
     RECORD_EXAMPLES,
+    Need,
     Rule,
 )
 from flowverdict.verdict.model import Cause, EvidenceKind, Facts, Leg, Strength
@@ -92,6 +93,7 @@ HANDSHAKE: tuple[Rule, ...] = (
         strength=Strength.HARD,
         source=RECORD_EXAMPLES,
         observe=_syn,
+        needs=Need.FLAGS,
     ),
     Rule(
         kind=EvidenceKind.TCP_SYN_ACK,
@@ -103,6 +105,7 @@ HANDSHAKE: tuple[Rule, ...] = (
         strength=Strength.HARD,
         source=CONNECTION_TRACKING,
         observe=solicited_syn_ack,
+        needs=Need.MIRROR,
     ),
     Rule(
         kind=EvidenceKind.TCP_SYN,
@@ -112,5 +115,6 @@ HANDSHAKE: tuple[Rule, ...] = (
         strength=Strength.SOFT,
         source=RECORD_EXAMPLES,
         observe=_syn_in_some,
+        needs=Need.FLAGS,
     ),
 )

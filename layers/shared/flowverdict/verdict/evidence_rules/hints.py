@@ -46,6 +46,7 @@ from flowverdict.verdict.evidence_rules.rule import (
     PATH_MTU,
     RECORD_EXAMPLES,
     SUBNET_SIZING,
+    Need,
     Rule,
     all_but,
 )
@@ -243,6 +244,7 @@ HINTS: tuple[Rule, ...] = (
         strength=Strength.WEAK,
         source=BLOCK_PUBLIC_ACCESS,
         observe=public_access_or_rules,
+        needs=Need.RULES,
         conflicts=True,
     ),
     Rule(
@@ -263,6 +265,7 @@ HINTS: tuple[Rule, ...] = (
         strength=Strength.WEAK,
         source=CONNECTION_TRACKING,
         observe=_changed_or_untracked,
+        needs=Need.RULES | Need.MIRROR,
         conflicts=True,
     ),
     Rule(
@@ -273,6 +276,7 @@ HINTS: tuple[Rule, ...] = (
         strength=Strength.WEAK,
         source=LOAD_BALANCER_TARGETS,
         observe=allowed_only_direct,
+        needs=Need.RULES,
         conflicts=True,
     ),
     Rule(
@@ -282,6 +286,7 @@ HINTS: tuple[Rule, ...] = (
         strength=Strength.WEAK,
         source=PATH_MTU,
         observe=_icmp_error,
+        needs=Need.RULES,
     ),
     Rule(
         kind=EvidenceKind.CONNECTION_ACCEPTED,
@@ -291,6 +296,7 @@ HINTS: tuple[Rule, ...] = (
         strength=Strength.WEAK,
         source=CONNECTION_TRACKING,
         observe=tracked_connection_goes_on,
+        needs=Need.MIRROR | Need.SAME,
     ),
     Rule(
         kind=EvidenceKind.CONNECTION_ENDED,
@@ -300,6 +306,7 @@ HINTS: tuple[Rule, ...] = (
         strength=Strength.WEAK,
         source=CONNECTION_TRACKING,
         observe=_tracking_gone,
+        needs=Need.RULES,
     ),
     Rule(
         kind=EvidenceKind.REQUEST_ACCEPTED,
@@ -309,6 +316,7 @@ HINTS: tuple[Rule, ...] = (
         strength=Strength.WEAK,
         source=CONNECTION_TRACKING,
         observe=_request_accepted_in_doubt,
+        needs=Need.MIRROR,
     ),
     Rule(
         kind=EvidenceKind.CONFLICT,
@@ -337,6 +345,7 @@ HINTS: tuple[Rule, ...] = (
         strength=Strength.WEAK,
         source=CONNECTION_TRACKING,
         observe=_symmetric_request_accepted,
+        needs=Need.MIRROR,
     ),
     Rule(
         kind=EvidenceKind.TCP_LATE_PACKET,
@@ -345,6 +354,7 @@ HINTS: tuple[Rule, ...] = (
         strength=Strength.WEAK,
         source=FLOW_LOG_RECORDS,
         observe=_late_packet,
+        needs=Need.FLAGS,
     ),
     Rule(
         kind=EvidenceKind.CONNECTION_ACCEPTED,
@@ -354,6 +364,7 @@ HINTS: tuple[Rule, ...] = (
         strength=Strength.WEAK,
         source=FLOW_LOG_RECORDS,
         observe=_connection_went_quiet,
+        needs=Need.MIRROR | Need.SAME,
     ),
     Rule(
         kind=EvidenceKind.REQUEST_ACCEPTED,
@@ -362,6 +373,7 @@ HINTS: tuple[Rule, ...] = (
         strength=Strength.WEAK,
         source=FLOW_LOG_RECORDS,
         observe=_accepted_only_later,
+        needs=Need.MIRROR,
     ),
     Rule(
         kind=EvidenceKind.ACCEPTS_NOT_LOGGED,

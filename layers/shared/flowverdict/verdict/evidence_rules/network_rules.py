@@ -16,6 +16,7 @@ from flowverdict.verdict.evidence_rules.rule import (
     FLOW_LOG_LIMITATIONS,
     NETWORK_ACLS,
     SECURITY_GROUP_RULES,
+    Need,
     Rule,
     all_but,
 )
@@ -123,6 +124,7 @@ NETWORK_RULES: tuple[Rule, ...] = (
         strength=Strength.WEAK,
         source=FLOW_LOG_LIMITATIONS,
         observe=_unfiltered,
+        needs=Need.RULES,
         conflicts=True,
     ),
     Rule(
@@ -134,6 +136,7 @@ NETWORK_RULES: tuple[Rule, ...] = (
         strength=Strength.SOFT,
         source=BLOCK_PUBLIC_ACCESS,
         observe=public_access_blocked,
+        needs=Need.RULES,
     ),
     Rule(
         kind=EvidenceKind.NETWORK_ACL_ALLOWS,
@@ -143,6 +146,7 @@ NETWORK_RULES: tuple[Rule, ...] = (
         strength=Strength.SOFT,
         source=NETWORK_ACLS,
         observe=_acl_allows,
+        needs=Need.RULES,
     ),
     Rule(
         kind=EvidenceKind.NETWORK_ACL_DENIES,
@@ -151,6 +155,7 @@ NETWORK_RULES: tuple[Rule, ...] = (
         strength=Strength.SOFT,
         source=NETWORK_ACLS,
         observe=_acl_denies,
+        needs=Need.RULES,
     ),
     Rule(
         kind=EvidenceKind.SECURITY_GROUPS_ALLOW,
@@ -159,6 +164,7 @@ NETWORK_RULES: tuple[Rule, ...] = (
         strength=Strength.SOFT,
         source=SECURITY_GROUP_RULES,
         observe=_groups_allow,
+        needs=Need.RULES,
     ),
     Rule(
         kind=EvidenceKind.SECURITY_GROUPS_DENY,
@@ -170,5 +176,6 @@ NETWORK_RULES: tuple[Rule, ...] = (
         strength=Strength.SOFT,
         source=SECURITY_GROUP_RULES,
         observe=_groups_deny,
+        needs=Need.RULES,
     ),
 )

@@ -19,6 +19,7 @@ from flowverdict.core.protocols import (
 from flowverdict.flowlog.losses import Loss
 from flowverdict.flowlog.records import FlowDirection, RejectReason
 from flowverdict.flows.model import epoch_to_datetime
+from flowverdict.flows.observed import NOT_LOGGED
 from flowverdict.network.packet import Outcome
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ _TRACKED_SECONDS_OTHER = 600
 
 
 _FTP_DATA = 20
+
+_NAMED = ({RejectReason.BLOCK_PUBLIC_ACCESS}, {RejectReason.ENCRYPTION_CONTROLS})
 
 
 # --- TCP flags ------------------------------------------------------------------------------------
@@ -128,6 +131,8 @@ _PERHAPS_MISSING = {
 def records_missing(facts: Facts) -> str | None:
     """Return why records of the interface are or may be missing, in words; ``None`` if none."""
     losses = facts.flow.losses
+    if not losses:
+        return None
     why = [
         *(text for loss, text in _MISSING.items() if loss in losses.surely),
         *(text for loss, text in _PERHAPS_MISSING.items() if loss in losses.perhaps),
@@ -310,18 +315,13 @@ def ports_look(facts: Facts) -> PortLook:
 
 def reason_unlogged(facts: Facts) -> bool:
     """Whether some records log no reject reason, and no record logs a named reason."""
-    return None in facts.flow.reject_reasons and facts.flow.reject_reasons <= {
-        None,
-        RejectReason.OTHER,
-    }
+    reasons = facts.flow.reject_reasons
+    return reasons == NOT_LOGGED or (None in reasons and reasons <= {None, RejectReason.OTHER})
 
 
 def reason_named(facts: Facts) -> bool:
     """Whether AWS itself names the reason, which no inference overrules."""
-    return facts.flow.reject_reasons in (
-        {RejectReason.BLOCK_PUBLIC_ACCESS},
-        {RejectReason.ENCRYPTION_CONTROLS},
-    )
+    return facts.flow.reject_reasons in _NAMED
 
 
 def public_access_blocked(facts: Facts) -> str | None:

@@ -20,6 +20,7 @@ from flowverdict.verdict.evidence_rules.rule import (
     AWS_CONTROLS,
     ENCRYPTION_CONTROLS,
     FLOW_LOG_RECORDS,
+    Need,
     Rule,
     all_but,
 )
@@ -111,6 +112,7 @@ REASONS_NAMED: tuple[Rule, ...] = (
         strength=Strength.HARD,
         source=FLOW_LOG_RECORDS,
         observe=_block_public_access,
+        needs=Need.REASON,
     ),
     Rule(
         kind=EvidenceKind.REJECT_REASON,
@@ -119,6 +121,7 @@ REASONS_NAMED: tuple[Rule, ...] = (
         strength=Strength.HARD,
         source=FLOW_LOG_RECORDS,
         observe=_encryption_controls,
+        needs=Need.REASON,
     ),
     Rule(
         kind=EvidenceKind.REJECT_REASON,
@@ -127,6 +130,7 @@ REASONS_NAMED: tuple[Rule, ...] = (
         strength=Strength.HARD,
         source=FLOW_LOG_RECORDS,
         observe=_other_reason,
+        needs=Need.REASON,
     ),
 )
 
@@ -138,6 +142,7 @@ REASONS_NOT_NAMED: tuple[Rule, ...] = (
         strength=Strength.HARD,
         source=ENCRYPTION_CONTROLS,
         observe=_no_endpoint,
+        needs=Need.RULES,
     ),
     Rule(
         kind=EvidenceKind.ENCRYPTION_STATUS,
@@ -155,6 +160,7 @@ REASONS_NOT_NAMED: tuple[Rule, ...] = (
         strength=Strength.SOFT,
         source=FLOW_LOG_RECORDS,
         observe=_reasons_disagree,
+        needs=Need.REASON,
         conflicts=True,
     ),
     Rule(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import IntFlag
+from functools import cache
 from typing import TYPE_CHECKING
 
 from flowverdict.verdict.model import Cause, Hypothesis, Leg, Strength
@@ -13,9 +15,25 @@ if TYPE_CHECKING:
     from flowverdict.verdict.model import EvidenceKind, Facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Need(IntFlag):
+    """What is known of some flows only. A rule that needs what a flow lacks is not asked about it.
+
+    ``FLAGS`` are TCP flags of the rejected records, ``REASON`` a logged ``reject-reason``,
+    ``ACCEPTED`` accepted traffic of either direction.
+    """
+
+    NOTHING = 0
+    RULES = 1
+    MIRROR = 2
+    SAME = 4
+    FLAGS = 8
+    REASON = 16
+    ACCEPTED = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rule:
-    """A row of the decision table.
+    """A row of the decision table; there is one object for each row and each part of one.
 
     Parameters
     ----------
@@ -31,6 +49,8 @@ class Rule:
         The AWS page that the rule rests on.
     observe
         Returns the observation in words for a flow; ``None`` where the rule does not apply.
+    needs
+        Without all of it, ``observe`` returns ``None``.
     conflicts
         The evidence contradicts itself: nothing is struck out, and the verdict is at most possible.
     """
@@ -42,19 +62,25 @@ class Rule:
     source: str
     observe: Callable[[Facts], str | None]
     by_absence: tuple[Leg | Cause | Hypothesis, ...] = ()
+    needs: Need = Need.NOTHING
     conflicts: bool = False
 
     def parts(self, facts: Facts) -> tuple[Rule, ...]:
         """Return the rule, or its parts of less strength where records are or may be missing."""
         if not (self.by_absence and facts.flow.losses):
             return (self,)
-        if not facts.flow.losses.surely:
-            return (replace(self, strength=max(self.strength, Strength.SOFT)),)
-        rest = tuple(item for item in self.strikes if item not in self.by_absence)
-        weak = replace(self, strikes=self.by_absence, strength=Strength.WEAK)
-        if not rest:
-            return (weak,)
-        return replace(self, strikes=rest, strength=max(self.strength, Strength.SOFT)), weak
+        return _parts(self, surely=bool(facts.flow.losses.surely))
+
+
+@cache
+def _parts(rule: Rule, *, surely: bool) -> tuple[Rule, ...]:
+    if not surely:
+        return (replace(rule, strength=max(rule.strength, Strength.SOFT)),)
+    rest = tuple(item for item in rule.strikes if item not in rule.by_absence)
+    weak = replace(rule, strikes=rule.by_absence, strength=Strength.WEAK)
+    if not rest:
+        return (weak,)
+    return replace(rule, strikes=rest, strength=max(rule.strength, Strength.SOFT)), weak
 
 
 VPC_GUIDE = "https://docs.aws.amazon.com/vpc/latest/userguide/"
