@@ -24,7 +24,7 @@ _PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "dev")
 settings.load_profile(_PROFILE)
 
 # Seconds of CPU time that a test of the fast suite may take; most take less than 0.1 s, the dearest
-# 7 s. A slow or busy machine needs twice the time.
+# 12 s. A slow or busy machine needs twice the time.
 _MOST_CPU = 40.0
 _CPU_BEFORE = pytest.StashKey[float]()
 

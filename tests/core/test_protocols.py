@@ -69,10 +69,9 @@ def test_service_ports_are_the_system_ports_and_the_well_known_ones(
     assert is_service_port(port) is expected
 
 
-@pytest.mark.parametrize("port", WELL_KNOWN_PORTS)
-def test_well_known_port_is_a_port_with_a_name(port: int) -> None:
-    assert 0 < port <= 65_535
-    assert WELL_KNOWN_PORTS[port]
+def test_well_known_ports_are_ports_with_names() -> None:
+    assert [port for port in WELL_KNOWN_PORTS if not 0 < port <= 65_535] == []
+    assert [port for port, name in WELL_KNOWN_PORTS.items() if not name] == []
 
 
 @pytest.mark.parametrize(

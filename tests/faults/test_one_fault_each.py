@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import pytest
-
 from flowverdict_cli.local_aws import EVALUATE
 from tests.helpers.aws_faults import Broken, Fault
 from tests.helpers.crash_points import (
@@ -34,8 +32,6 @@ from tests.helpers.wire import WEBHOOK, When
 from tests.helpers.world_copies import in_a_copy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.helpers.fault_records import Episode, Outcome
 
 FUNCTIONS = (OBJECTS, LOG_EVENTS, EVALUATE, SWEEP, SLACK, TEAMS, PRESS)
@@ -63,42 +59,18 @@ def tried(world: World, episode: Episode) -> Tried:
     return Tried(well=well, dead=dead, failed=in_a_copy(run.result))
 
 
-class Runs:
-    """The runs of each episode, which are played one after the other."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._found: dict[str, Tried] = {}
-
-    def __getitem__(self, name: str) -> Tried:
-        for before in FUNCTIONS[len(self._found) : FUNCTIONS.index(name) + 1]:
-            episode = self._world.episodes[before]
-            self._world.prepare(episode)
-            self._found[before] = in_a_copy(partial(tried, self._world, episode))
-            self._world.play(episode)
-        return self._found[name]
-
-
-@pytest.fixture(scope="module")
-def runs() -> Iterator[Runs]:
+def test_death_before_the_last_write_and_its_denial_lose_and_repeat_nothing() -> None:
+    """Play all functions in one test: with a test for each, each worker would play them all."""
     with fault_world() as world:
         world.aws.keep_warm = True  # loading a function anew takes longer than running it
-        yield Runs(world)
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_that_dies_before_its_last_write_loses_and_repeats_nothing(
-    runs: Runs, name: str
-) -> None:
-    run = runs[name]
-    assert run.well.outcome.lost == []
-    assert len(run.dead) == 1
-    assert differences(run.well.sequence, run.well.outcome, run.dead) == {}
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_whose_last_call_is_denied_loses_nothing(runs: Runs, name: str) -> None:
-    run = runs[name]
-    assert run.failed.tries, "the call was not made"
-    assert run.failed.unforeseen == []
-    assert lacks(run.failed, run.well) == []
+        for name in FUNCTIONS:
+            episode = world.episodes[name]
+            world.prepare(episode)
+            run: Tried = in_a_copy(partial(tried, world, episode))
+            assert run.well.outcome.lost == [], name
+            assert len(run.dead) == 1, name
+            assert differences(run.well.sequence, run.well.outcome, run.dead) == {}, name
+            assert run.failed.tries, f"{name}: the call was not made"
+            assert run.failed.unforeseen == [], name
+            assert lacks(run.failed, run.well) == [], name
+            world.play(episode)

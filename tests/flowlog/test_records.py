@@ -73,9 +73,8 @@ def test_formats_of_other_order_differ() -> None:
     assert RecordFormat(("srcaddr", "dstaddr")) != RecordFormat(("dstaddr", "srcaddr"))
 
 
-@pytest.mark.parametrize("name", FIELDS)
-def test_each_field_alone_makes_a_format(name: str) -> None:
-    assert RecordFormat((name,)).unknown_names == ()
+def test_each_field_alone_makes_a_format() -> None:
+    assert [name for name in FIELDS if RecordFormat((name,)).unknown_names != ()] == []
 
 
 def test_unknown_names_are_accepted_and_listed() -> None:
@@ -171,9 +170,9 @@ def test_record_without_traffic_has_only_interface_times_and_status(
     assert record.action is None
 
 
-@pytest.mark.parametrize("name", [name for name in FIELDS if name != "reject-reason"])
-def test_dash_is_absent(name: str) -> None:
-    assert parse_one(name, "-") is None
+def test_dash_is_absent() -> None:
+    read = {name: parse_one(name, "-") for name in FIELDS if name != "reject-reason"}
+    assert {name: value for name, value in read.items() if value is not None} == {}
 
 
 @pytest.mark.parametrize(

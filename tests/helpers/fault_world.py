@@ -11,7 +11,7 @@ import json
 import re
 import time
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ from moto.sns.models import sns_backends
 
 from flowverdict.alerts.model import Alert, Status
 from flowverdict.flowlog.object_key import ObjectRef
+from flowverdict.flows.accepted_since import hashes_of
+from flowverdict.lifecycle import accepted_traffic
 from flowverdict.network.ec2 import Ec2Config
 from flowverdict_cli.local_aws import EVALUATE, REGION, Invocation, LocalAws, local_aws
 from flowverdict_cli.sample_world import make_sample_world
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
     from flowverdict_cli.sample_world import SampleWorld
 
+_hashes_of = cache(hashes_of)
 MINUTE = 60
 MANY = 130  # DynamoDB takes 100 items in a transaction
 ROLE = "flowverdict-reader"
@@ -302,15 +305,6 @@ class World:
             waiting.remove(delivery)
             waiting += self.deliver(delivery)
 
-    def play_until(self, episode: Episode) -> None:
-        """Play all episodes before this one, and what has to happen before it."""
-        for earlier in self.episodes.values():
-            if earlier == episode:
-                break
-            self.prepare(earlier)
-            self.play(earlier)
-        self.prepare(episode)
-
     def prepare(self, episode: Episode) -> None:
         """Let happen what has to happen before an episode."""
         for delivery in episode.before:
@@ -478,6 +472,7 @@ def fault_world() -> Iterator[World]:
         wire = Wire(patch)
         # What is cached for a minute must be so on the travelled clock, which deliveries follow.
         patch.setattr("flowverdict.network.ec2.Ec2Config", partial(Ec2Config, clock=time.time))
+        patch.setattr(accepted_traffic, "hashes_of", _hashes_of)  # of 65,536 ports, in each sweep
         with local_aws() as aws:
             world = World(aws, wire, make_sample_world())
             gc.freeze()  # a collection would write to, and so copy, the pages that copies share

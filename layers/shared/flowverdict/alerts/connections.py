@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.model import Alert
+from flowverdict.flows.connections import connections_to
 from flowverdict.verdict.model import Confidence, Leg, VerdictKind
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def with_connections(
     """
     countable = (each for each in detections if _is_countable(each, members))
     names = [each.notification.fingerprint for each in islice(countable, _MAX_ALERTS)]
-    counts = collected.connections_to([_requests(members[name]) for name in names])
+    counts = connections_to(collected, [_requests(members[name]) for name in names])
     if counts is None:
         return [*detections]
     seen = dict(zip(names, counts, strict=True))

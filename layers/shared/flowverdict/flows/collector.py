@@ -18,7 +18,6 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from flowverdict.core.addresses import is_inside
 from flowverdict.flowlog.flow_hash import key_hash, related_hashes, service_hash
 from flowverdict.flowlog.flow_key import FlowKey, RecordId, end_of, key_of, record_id
 from flowverdict.flowlog.losses import NOTHING_MISSING, Loss, Losses, Span
@@ -47,7 +46,7 @@ from flowverdict.flows.rejected_flows import (
 from flowverdict.flows.rejected_lines import aggregated_lines, groups_of, rejects_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from flowverdict.core.addresses import Address
     from flowverdict.flowlog.columnar import InterfaceFacts, RejectedLines
@@ -321,48 +320,6 @@ class FlowCollector:
         self.losses.merge(other.all_losses())
         for name, interface in other.interfaces.items():
             self.interfaces.setdefault(name, Interface()).learn_from(interface)
-
-    def connections_to(self, groups: Sequence[Mapping[FlowKey, bool]]) -> Sequence[int] | None:
-        """Return for each group of requests how many connections go where one of the group goes.
-
-        That is the same address and port at the same interface, in the same direction where one is
-        logged; from inside for a request from inside, else from outside. A connection counts once,
-        whether its request was accepted, is in the group, or both. ``None`` if it is not known what
-        the accepted flows go to.
-
-        Parameters
-        ----------
-        groups
-            The requests of each group, and whether records of some window near accepted them.
-        """
-        accepted = self.accepted_index if self.all_accepted is None else self.all_accepted
-        if not accepted.knows_services:
-            return None
-        services = [self._services_of(requests) for requests in groups]
-        by_service = accepted.by_service(set().union(*services))
-        counts = []
-        for requests, of_group in zip(groups, services, strict=True):
-            seen = set[int]().union(*(by_service.get(service, ()) for service in of_group))
-            more = sum(
-                not (near and any(key_hash(same, self.seed) in seen for same in request.same()))
-                for request, near in requests.items()
-            )
-            counts.append(len(seen) + more)
-        return counts
-
-    def _services_of(self, requests: Iterable[FlowKey]) -> set[int]:
-        alike = {
-            (
-                key.interface,
-                key.destination,
-                key.destination_port,
-                key.protocol,
-                key.direction,
-                key.source is not None and is_inside(key.source),
-            ): key
-            for key in requests
-        }
-        return {service_hash(same, self.seed) for key in alike.values() for same in key.same()}
 
     def rejected(self) -> Iterator[RejectedFlow]:
         """Iterate over the rejected flows: earliest first, then by key, never by input order."""
