@@ -153,12 +153,16 @@ class Outcome:
         )
 
     def everybody(self) -> dict[str, bool]:
-        """Whether each topic had messages, and as many as every other topic."""
-        most = max(len(messages) for messages in self.told.values())
-        return {
-            f"{who} are told": most > 0 and len(messages) == most
-            for who, messages in self.told.items()
-        }
+        """Whether each topic had messages, and as many as every other topic.
+
+        What machines get of several ends, people get in one message of the kind ``ends``.
+        """
+        together = {alert["ending"] for alert in self.alerts if alert["kind"] == "ends"}
+        alone = [alert for alert in self.alerts if alert["ending"] not in together]
+        counts = {who: len(messages) for who, messages in self.told.items()}
+        counts["machines"] = len(alone) + len(together)
+        most = max(counts.values())
+        return {f"{who} are told": most > 0 and count == most for who, count in counts.items()}
 
     def missed(self, assertions: Mapping[str, bool]) -> list[str]:
         """Return the assertions that do not hold; a refusal in the log is one more."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.ends import ends_of
-from flowverdict.alerts.grouping import group
+from flowverdict.alerts.grouping import detections
 from flowverdict.alerts.matching import Key
 from flowverdict.alerts.model import Alert, Kind, Notice, Section, Severity, Status
 from flowverdict.alerts.notices import no_flow_logs
@@ -34,9 +34,8 @@ def alert_of(text: str, name: str) -> Alert:
     """Return the alert for the text of a flow log, with the rules of the sample shop."""
     batch = Batch()
     batch.add_file(io.BytesIO(text.encode()), name=f"{name}.log")
-    notification = group(
-        batch.explanations(FixedConfig(load_snapshot(SCENARIOS / "shop.config.json")))
-    )[0].notification
+    config = FixedConfig(load_snapshot(SCENARIOS / "shop.config.json"))
+    notification = detections(batch.explanations(config), batch.flows)[0].notification
     assert isinstance(notification, Alert)
     return notification
 
