@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from flowverdict.alerts.model import Alert, Severity
+from flowverdict.alerts.model import Alert, Kind, Severity
 from flowverdict.core.formatting import counted
 from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.text import mark
@@ -87,7 +87,7 @@ def _later(notifications: Sequence[Notification]) -> Iterator[Line]:
     for alert in ended:
         yield Line(f"{mark(alert):<{_LABEL}}{one_line(alert.title)}", indent=_LABEL)
     for notice in notifications:
-        if not isinstance(notice, Alert):
+        if not isinstance(notice, Alert) and notice.kind is not Kind.ENDS:
             yield Line(f"{'DIGEST':<{_LABEL}}{one_line(notice.title)}", indent=_LABEL)
     yield Line()
 

@@ -12,6 +12,7 @@ import click
 from rich.text import Text
 
 import flowverdict
+from flowverdict.alerts.model import Kind
 from flowverdict.app.observability import LogCount
 from flowverdict.core.errors import DeliveryError, FlowVerdictError
 from flowverdict.core.formatting import counted
@@ -182,10 +183,13 @@ class Replay:
     ) -> list[str]:
         """Print the notifications if they are JSON and post them; return the failures."""
         problems = []
+        # What ended alike is one message to people.
+        together = {each.ending for each in notifications if each.kind is Kind.ENDS}
         for notification in notifications:
             if self.output != "email":
                 click.echo(as_json(notification, self.output))
-            for webhook in webhooks:
+            is_alone = notification.kind is Kind.ENDS or notification.ending not in together
+            for webhook in webhooks if is_alone else ():
                 try:
                     webhook.post(notification)
                 except DeliveryError as error:

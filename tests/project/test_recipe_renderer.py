@@ -63,6 +63,6 @@ def test_a_renderer_is_one_module_one_line_and_one_test_file(tmp_path: Path) -> 
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    # Its own test, and the registry's test for each of twelve sample notifications.
-    assert re.search(r"\b13 passed\b|^\.{13} ", ran.stdout, re.MULTILINE), ran.stdout
+    # Its own test, and the registry's test for each of thirteen sample notifications.
+    assert re.search(r"\b14 passed\b|^\.{14} ", ran.stdout, re.MULTILINE), ran.stdout
     assert touched == {RENDERERS / "plain.py", RENDERERS / "__init__.py", Path(TESTS[0])}

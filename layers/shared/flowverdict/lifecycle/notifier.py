@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from flowverdict.alerts.model import Alert
 from flowverdict.core.errors import DeliveryError, StateError
+from flowverdict.lifecycle.rate_limit import may_be_from_outside
 from flowverdict.lifecycle.state_machine import Suppressed
 from flowverdict.lifecycle.transitions import count_flows_added, severity_known
 
@@ -122,11 +123,15 @@ class Notifier:
     def send_ends(
         self, transitions: Sequence[Transition], outcome: Outcome, *, has_failed: bool
     ) -> bool:
-        """Publish what one sweep ended, problems with the same ending together; as ``send``."""
-        by_ending: defaultdict[Ending | None, list[Transition]] = defaultdict(list)
+        """Publish what one sweep ended, problems with the same ending together; as ``send``.
+
+        What hosts outside may have caused is not told with what they cannot cause.
+        """
+        kinds: defaultdict[tuple[Ending | None, bool], list[Transition]] = defaultdict(list)
         for transition in transitions:
-            by_ending[transition.after.notification.ending].append(transition)
-        for _, alike in sorted(by_ending.items(), key=str):
+            ended = transition.after.notification
+            kinds[ended.ending, may_be_from_outside(ended)].append(transition)
+        for _, alike in sorted(kinds.items(), key=str):
             if len(alike) == 1 or has_failed:
                 has_failed = self.send(alike, outcome, has_failed=has_failed)
             else:

@@ -253,7 +253,7 @@ def _head(notification: Notification) -> Iterable[Block]:
     happened = one_line(heading(notification))
     text = (
         f"{shown} {happened}"
-        if notification.kind in REPORTS
+        if notification.kind in REPORTS and not notification.is_over
         else f"{shown} {mark(notification)}: {happened}"
     )
     yield HeaderBlock(text=PlainTextObject(text=shortened(text, MAX_HEADER), emoji=False))
