@@ -12,7 +12,7 @@ import click
 from rich.text import Text
 
 import flowverdict
-from flowverdict.alerts.model import Kind
+from flowverdict.alerts.model import Kind, Notice
 from flowverdict.app.observability import LogCount
 from flowverdict.core.errors import DeliveryError, FlowVerdictError
 from flowverdict.core.formatting import counted
@@ -184,11 +184,17 @@ class Replay:
         """Print the notifications if they are JSON and post them; return the failures."""
         problems = []
         # What ended alike is one message to people.
-        together = {each.ending for each in notifications if each.kind is Kind.ENDS}
+        together = " ".join(
+            line
+            for each in notifications
+            if isinstance(each, Notice) and each.kind is Kind.ENDS
+            for section in each.sections
+            for line in section.lines
+        )
         for notification in notifications:
             if self.output != "email":
                 click.echo(as_json(notification, self.output))
-            is_alone = notification.kind is Kind.ENDS or notification.ending not in together
+            is_alone = notification.ending is None or notification.fingerprint not in together
             for webhook in webhooks if is_alone else ():
                 try:
                     webhook.post(notification)

@@ -157,10 +157,11 @@ class Outcome:
 
         What machines get of several ends, people get in one message of the kind ``ends``.
         """
-        together = {alert["ending"] for alert in self.alerts if alert["kind"] == "ends"}
-        alone = [alert for alert in self.alerts if alert["ending"] not in together]
+        ends = [alert for alert in self.alerts if alert["kind"] == "ends"]
+        together = json.dumps([alert["sections"] for alert in ends])
+        alone = [alert for alert in self.alerts if alert["fingerprint"] not in together]
         counts = {who: len(messages) for who, messages in self.told.items()}
-        counts["machines"] = len(alone) + len(together)
+        counts["machines"] -= len(self.alerts) - len(alone)
         most = max(counts.values())
         return {f"{who} are told": most > 0 and count == most for who, count in counts.items()}
 

@@ -64,7 +64,7 @@ def test_alerts_from_the_chosen_severity_are_posted(
     wait_until(lambda: len(slack.requests) >= 5 or None, "the five immediate alerts", _SLOW)
     sweep(stack, A_DAY)
     inboxes.alerts.take(11)
-    wait_until(lambda: len(slack.requests) >= 6 or None, "the ends of four alerts", _SLOW)
+    wait_until(lambda: len(slack.requests) >= 7 or None, "the ends of four alerts", _SLOW)
     time.sleep(_SETTLED)
 
     severities = [header.partition(":")[0] for header in headers(slack)]
@@ -73,11 +73,11 @@ def test_alerts_from_the_chosen_severity_are_posted(
         "CRITICAL": 2,
         "HIGH": 1,
         "MEDIUM": 2,  # an alert, and the notice of lost records
-        "UNKNOWN": 1,  # of four alerts, in one message
+        "UNKNOWN": 2,  # of three alerts, and of one that hosts outside may have caused
     }
     # The digest has severity low and was published before the sweep answered: the filter policy
     # excludes the digest from Slack.
-    assert len(slack.requests) == 6
+    assert len(slack.requests) == 7
 
 
 def test_a_rate_limited_message_arrives_once(
