@@ -3,3 +3,9 @@
 Data passes the packages in one direction: flowlog (sources to records), flows, network, verdict,
 alerts, then lifecycle, policy and delivery, with app on top (see CONTRIBUTING.md).
 """
+
+import os
+
+# numpy loads OpenBLAS, which starts a thread for each further processor. A thread without work runs
+# in a loop at first: twice the time that numpy itself takes to load. Nothing here needs it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
