@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from flowverdict.core.availability import NotAvailable
     from flowverdict.flowlog.object_key import ObjectRef
     from flowverdict.flows.model import RejectedFlow
-    from flowverdict.lifecycle.state_machine import AlertState, Intervals
+    from flowverdict.lifecycle.intervals import Intervals
+    from flowverdict.lifecycle.state_machine import AlertState
     from flowverdict.lifecycle.store import Commit
     from flowverdict.network.configuration import NetConfig
     from tests.helpers.memory_stores import MemoryStore

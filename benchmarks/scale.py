@@ -36,9 +36,9 @@ from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flows.evidence_s3 import S3Evidence
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.feed_readings import FeedReadings
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.manager import AlertManager
-from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict.lifecycle.windows import WindowEvaluator, WindowMarks
+from flowverdict.lifecycle.windows import WindowEvaluator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -168,13 +168,12 @@ class _Stack:
 
     def reader(self) -> Callable[[dict[str, Any]], object]:
         """Return a new execution environment of ``classify_s3``."""
-        simulation, intervals = self.simulation, Intervals()
+        simulation = self.simulation
         store = DynamoDbStore(self._table, "alerts", wait=self._wait)
         observability = Observability("scale")
         queue: Any = self.signals
         service = IngestService(
             store=store,
-            marks=WindowMarks(store, intervals),
             evidence=S3Evidence(self._bucket, "evidence", _unreadable),
             signals=SqsSignals(queue, "signals", _DELAY, simulation.now),
             observability=observability,

@@ -15,15 +15,16 @@ from flowverdict.core.errors import FlowVerdictError, StateError
 from flowverdict.core.untrusted import one_line
 from flowverdict.delivery.message_settings import PAGE_KEY
 from flowverdict.lifecycle.dynamodb import SILENCES, DynamoDbStore
+from flowverdict.lifecycle.intervals import HOUR, Intervals
 from flowverdict.lifecycle.on_call import Silences, author_from
-from flowverdict.lifecycle.rate_limit import HOUR
-from flowverdict.lifecycle.state_machine import AlertState, Intervals
 from flowverdict_cli.stack import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from botocore.client import BaseClient
+
+    from flowverdict.lifecycle.state_machine import AlertState
 
 TABLE_OUTPUT = "AlertTableName"
 BUCKET_OUTPUT = "EvidenceBucketName"

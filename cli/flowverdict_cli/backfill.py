@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.core.formatting import counted, isoformat
 from flowverdict.core.untrusted import one_line
-from flowverdict.lifecycle.dynamodb import KEPT
+from flowverdict.lifecycle.dynamodb_source_items import KEPT
 from flowverdict_cli import cost_model
 from flowverdict_cli.backfill_listing import Location, Skipped, Tally, list_objects
 from flowverdict_cli.backfill_queue import Pace, Queue, State, StateFile, Task, default_state_path

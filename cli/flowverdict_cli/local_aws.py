@@ -36,7 +36,7 @@ from flowverdict.flowlog.s3_events import is_sqs_event, objects_in, objects_in_m
 from flowverdict.flowlog.sources import source_of
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.feed_readings import FeedReadings
-from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict_cli.local_stack import EVIDENCE_BUCKET, TABLE_NAME, create_bucket, make_stack
 from flowverdict_cli.sample_world import make_sample_world
 

@@ -6,15 +6,17 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from flowverdict.app import wiring
+from flowverdict.app.reader_wiring import classify_cloudwatch_logs
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from flowverdict.app.clients import LambdaHandler
+
 
 @cache
-def _handler() -> wiring.LambdaHandler:
-    return wiring.classify_cloudwatch_logs(os.environ)
+def _handler() -> LambdaHandler:
+    return classify_cloudwatch_logs(os.environ)
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:

@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import aws_lambda_powertools.utilities.data_classes  # noqa: F401 - loaded at import, as said above
 
-from flowverdict.app import wiring
+from flowverdict.app.reader_wiring import classify_s3
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from flowverdict.app.clients import LambdaHandler
+
 
 @cache
-def _handler() -> wiring.LambdaHandler:
-    return wiring.classify_s3(os.environ)
+def _handler() -> LambdaHandler:
+    return classify_s3(os.environ)
 
 
 def lambda_handler(

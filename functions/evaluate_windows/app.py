@@ -11,19 +11,19 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import flowverdict.alerts.grouping
-import flowverdict.app.evaluate
-import flowverdict.network.ec2
 import flowverdict.verdict.batch  # noqa: F401 - loaded at import, as said above
-from flowverdict.app import wiring
+from flowverdict.app.alert_wiring import evaluate_windows
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from flowverdict.app.clients import LambdaHandler
+
 
 @cache
-def _handler() -> wiring.LambdaHandler:
-    return wiring.evaluate_windows(os.environ)
+def _handler() -> LambdaHandler:
+    return evaluate_windows(os.environ)
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:

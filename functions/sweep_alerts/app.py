@@ -1,9 +1,6 @@
 """Notify about open alerts as time passes: reminders, resolved alerts, the digest.
 
 Nothing happens at import.
-
-What it needs is loaded at import, while Lambda gives the start a whole processor, and not with the
-first event.
 """
 
 from __future__ import annotations
@@ -12,18 +9,17 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import flowverdict.app.sweep
-import flowverdict.lifecycle.manager
-import flowverdict.network.ec2  # noqa: F401 - loaded at import, as said above
-from flowverdict.app import wiring
+from flowverdict.app.alert_wiring import sweep_alerts
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from flowverdict.app.clients import LambdaHandler
+
 
 @cache
-def _handler() -> wiring.LambdaHandler:
-    return wiring.sweep_alerts(os.environ)
+def _handler() -> LambdaHandler:
+    return sweep_alerts(os.environ)
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:

@@ -15,9 +15,10 @@ from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import Severity, Status
 from flowverdict.alerts.recheck import Passage
 from flowverdict.lifecycle.episodes import EpisodeContext, on_detection, on_retraction
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.on_call import Silence, closed_by_person, held_back, on_silence_end
 from flowverdict.lifecycle.passing_time import Findings, RulesFound, on_sweep
-from flowverdict.lifecycle.state_machine import AlertState, Intervals, Suppressed, rate_limited
+from flowverdict.lifecycle.state_machine import AlertState, Suppressed, rate_limited
 from scripts.pictures.svg import Box, Picture
 from tests.helpers.alert_samples import NOW, detection
 

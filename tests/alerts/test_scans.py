@@ -12,9 +12,9 @@ from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.grouping import group
 from flowverdict.alerts.model import Alert, Kind, Severity
 from flowverdict.alerts.scans import split_scans
+from flowverdict.lifecycle.intervals import HOUR, Intervals
 from flowverdict.lifecycle.manager import AlertManager
-from flowverdict.lifecycle.rate_limit import HOUR
-from flowverdict.lifecycle.state_machine import Intervals, Suppressed
+from flowverdict.lifecycle.state_machine import Suppressed
 from flowverdict.network.snapshot import load_snapshot
 from flowverdict.verdict.attempts import SCAN_TARGETS
 from flowverdict.verdict.batch import Batch, FixedConfig

@@ -218,7 +218,7 @@ def live_through(*, has_attacker: bool) -> Day:
         quick_transactions(patch)
         quick_queries(patch)
         quick_descriptions(patch)
-        patch.setattr("flowverdict.network.ec2.Ec2Config", partial(Ec2Config, clock=time.time))
+        patch.setattr("flowverdict.app.alert_wiring.Ec2Config", partial(Ec2Config, clock=time.time))
         answers: list[dict[str, Any]] = []
 
         def take(_: object, request: urllib.request.Request, **__: object) -> addinfourl:

@@ -13,7 +13,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from flowverdict.core.errors import DeliveryError, EnvelopeError, ObjectGoneError
 from flowverdict.flowlog.object_key import ObjectRef
-from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict_cli.local_aws import REGION
 from tests.helpers.events import (
     BUCKET,

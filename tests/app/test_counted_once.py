@@ -22,7 +22,7 @@ import time_machine
 
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flowlog.object_key import ObjectRef
-from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict_cli.local_aws import REGION
 from scripts.pack_cloudwatch_event import pack
 from tests.helpers.alert_samples import NOW
@@ -43,7 +43,7 @@ REQUEST, REPLY = [request(40_001, 0, action="ACCEPT")], [reply(40_001, 10, packe
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.app.alert_wiring.Ec2Config", NoRules)
     # The rate limit counts by the hours of the clock, so no hour may end during a test.
     with time_machine.travel(NOW, tick=True):
         yield

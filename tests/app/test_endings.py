@@ -32,7 +32,7 @@ from tests.helpers.small_company import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from flowverdict.lifecycle.windows import DirtyWindow
+    from flowverdict.lifecycle.dirty_window import DirtyWindow
 
 EVERY = 300  # seconds of a file, as AWS writes them
 LATE = 120  # seconds from the end of a file's records to its delivery
@@ -263,7 +263,7 @@ def test_accepted_connections_of_every_client_are_fixed(
     later: list[tuple[str, int, int]],
     ending: str,
 ) -> None:
-    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.app.alert_wiring.Ec2Config", NoRules)
     office.deliver(*blocked(office, remotes))
     assert office.take() == [FIRED]
     office.wait(10, logs=True)
@@ -285,7 +285,7 @@ def test_accepted_connections_of_every_client_are_fixed(
 def test_what_was_accepted_before_the_last_reject_proves_nothing(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.app.alert_wiring.Ec2Config", NoRules)
     office.deliver(*blocked(office, [APP]))
     office.wait(10, logs=True)
     office.deliver(accepted(office, APP))
@@ -302,7 +302,7 @@ def test_a_reply_is_fixed_only_by_a_reply_to_the_same_port(
     office: Office, monkeypatch: pytest.MonkeyPatch, port: int, ending: str
 ) -> None:
     # The network ACL looks at the client's port: a reply to another one says nothing of it.
-    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.app.alert_wiring.Ec2Config", NoRules)
     office.deliver(
         office.line(SHOP, CUSTOMER, (50_000, 443), SYN, accepted=True),
         office.line(SHOP, CUSTOMER, (443, 50_000), SYN_ACK, egress=True),
@@ -319,7 +319,7 @@ def test_a_reply_is_fixed_only_by_a_reply_to_the_same_port(
 def test_evidence_that_cannot_be_read_lets_an_alert_wait_and_is_counted(
     office: Office, monkeypatch: pytest.MonkeyPatch, *, for_ever: bool
 ) -> None:
-    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.app.alert_wiring.Ec2Config", NoRules)
     office.aws.keep_warm = False  # the environment changes
     office.deliver(*blocked(office, [APP]))
     office.wait(10, logs=True)

@@ -26,7 +26,7 @@ POLICY = {"version": 1, "expected": [{"match": {"port": 22}, "reason": "a filter
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.app.alert_wiring.Ec2Config", NoRules)
     with time_machine.travel(NOW, tick=True):
         yield
 

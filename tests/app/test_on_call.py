@@ -33,7 +33,7 @@ POLICY = {"POLICY": "ssm:/policy"}
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traveller]:
-    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.app.alert_wiring.Ec2Config", NoRules)
     with time_machine.travel(NOW, tick=False) as traveller:
         yield traveller
 

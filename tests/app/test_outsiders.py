@@ -223,7 +223,7 @@ def vpc(number: int) -> tuple[str, str, str]:
 def test_handshakes_in_thirty_vpcs_leave_an_outage_its_messages(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.app.alert_wiring.Ec2Config", NoRules)
     quick_transactions(monkeypatch)
     flood = [
         line
@@ -250,7 +250,7 @@ def test_handshakes_in_thirty_vpcs_leave_an_outage_its_messages(
 def test_one_vpc_leaves_messages_to_the_others(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.app.alert_wiring.Ec2Config", NoRules)
     quick_transactions(monkeypatch)
     many = [
         record

@@ -21,10 +21,10 @@ from flowverdict.delivery.message_settings import PAGE_KEY
 from flowverdict.delivery.page.page import MAX_ROWS, MAX_SPANS, MAX_WHOLE, render
 from flowverdict.delivery.page.stored import StoredPage
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.on_call import Silence, Silences
 from flowverdict.lifecycle.on_call_commits import OnCall, Person
-from flowverdict.lifecycle.state_machine import AlertState, Intervals
 from tests.helpers.alert_samples import NOW, Outbox, a_window, detection, record
 from tests.helpers.at_once import NoRules
 from tests.helpers.memory_stores import MemoryStore
@@ -34,6 +34,7 @@ from tests.helpers.problem_page import PERSON, opened, over, sample_page, sample
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from flowverdict.lifecycle.state_machine import AlertState
     from flowverdict_cli.local_aws import LocalAws
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "problems-page.html"
@@ -169,7 +170,7 @@ class Stack:
 
 @pytest.fixture
 def stack(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> Stack:
-    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.app.alert_wiring.Ec2Config", NoRules)
     return Stack(aws)
 
 

@@ -10,7 +10,7 @@ from flowverdict.app.observability import Observability
 from flowverdict.app.settings import Missing, Settings
 from flowverdict.core.errors import SettingsError
 from flowverdict.flowlog.records import DEFAULT_FORMAT, RecordFormat
-from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.intervals import Intervals
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:alerts"
 NEEDED = {"ALERT_TOPIC_ARN": TOPIC, "ALERT_TABLE": "alerts"}

@@ -25,7 +25,7 @@ from flowverdict.core.availability import NotAvailable
 from flowverdict.core.errors import EnvelopeError, EvidenceError, SignalError
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flows.read_source import read_object
-from flowverdict.lifecycle.windows import DirtyWindow
+from flowverdict.lifecycle.dirty_window import DirtyWindow
 from tests.helpers.alert_samples import NOW, Outbox
 from tests.helpers.flow_log_lines import NUMBER, content_of, key_of, reply, request
 from tests.helpers.memory_functions import MemoryFunctions, MemorySignals, memory_functions

@@ -11,9 +11,9 @@ from flowverdict.alerts.model import Kind
 from flowverdict.app.settings import Settings
 from flowverdict.core.errors import SettingsError
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.on_call_commits import OnCall, Person
-from flowverdict.lifecycle.state_machine import Intervals
 from tests.helpers.alert_samples import NOW, Outbox, a_window, detection, record
 from tests.helpers.at_once import NoRules
 
@@ -27,7 +27,7 @@ ADA = Person(by="ada", reason="done", now=NOW - 2 * DAY)
 
 @pytest.fixture
 def manager(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> AlertManager:
-    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.app.alert_wiring.Ec2Config", NoRules)
     store = DynamoDbStore(boto3.client("dynamodb"), aws.table)
     return AlertManager(
         store, Outbox(), intervals=Intervals(), hourly_limit=30, wait=lambda _: None

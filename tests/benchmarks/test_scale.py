@@ -11,7 +11,7 @@ from benchmarks.counted_aws import BudgetSpentError, Simulation, Table
 from benchmarks.scale import measure, table
 from benchmarks.scale_files import Load
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
-from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.store import Commit, ConflictError, Window
 
 LOAD = Load(files=3, records=20, interfaces=2, rejected=0.1, alerts=1, at_once=2)

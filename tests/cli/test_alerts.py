@@ -17,8 +17,8 @@ from botocore.stub import Stubber
 from flowverdict.alerts.model import Kind, Severity
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.manager import AlertManager
-from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.policy.document import parse_policy
 from flowverdict_cli import alerts_stack
 from flowverdict_cli.alerts_stack import Place, deployed

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flowverdict.core.errors import FlowVerdictError
 from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.flowlog.s3_events import objects_in_message
-from flowverdict.lifecycle.dynamodb import KEPT
+from flowverdict.lifecycle.dynamodb_source_items import KEPT
 from flowverdict_cli import backfill, commands
 from flowverdict_cli.backfill_listing import HistoryObject, Location, Selection, Skipped, Tally
 from flowverdict_cli.backfill_queue import (

@@ -17,8 +17,8 @@ from urllib.error import HTTPError
 from uuid import uuid4
 
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.on_call_commits import OnCall
-from flowverdict.lifecycle.state_machine import Intervals
 from tests.e2e.contract import valid
 from tests.e2e.samples import key, scenario
 from tests.e2e.subscribers import function_log, put_object, sweep, wait_until

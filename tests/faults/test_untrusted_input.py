@@ -303,6 +303,7 @@ def test_the_function_that_posts_tells_neither_the_webhook_nor_the_event(
             Name="slack/webhook", SecretString=server.address
         )
         monkeypatch.setenv("SLACK_WEBHOOK", "secretsmanager:slack/webhook")
+    output.forget()
     server.answers = [*answers]
     event = sns_event(LOST.to_json())
     event["Records"][0]["Sns"] |= {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flowverdict.app import wiring
+from flowverdict.app import reader_wiring
 from flowverdict.flowlog.sources import SOURCES, Source, source_of
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def test_sample_event_belongs_to_one_source_by_its_name(path: Path) -> None:
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.function)
 def test_source_has_an_entry_point_and_a_builder(source: Source) -> None:
     assert (ROOT / "functions" / source.function / "app.py").is_file()
-    assert callable(getattr(wiring, source.function))
+    assert callable(getattr(reader_wiring, source.function))
 
 
 @pytest.mark.parametrize("event", [{}, {"source": "aws.ec2"}, {"detail-type": "Scheduled Event"}])

@@ -28,7 +28,7 @@ GARBAGE = {"damaged": b"\x00garbage", "of a later version": b"FVE9" + bytes(40)}
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.app.alert_wiring.Ec2Config", NoRules)
     with time_machine.travel(NOW, tick=True):
         yield
 

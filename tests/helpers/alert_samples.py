@@ -18,7 +18,7 @@ from flowverdict.alerts.model import (
 from flowverdict.alerts.recheck import Sample
 from flowverdict.core.errors import DeliveryError
 from flowverdict.lifecycle.feed_readings import FeedReadings
-from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.store import Window
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
     from types import ModuleType
 
-    from flowverdict.lifecycle.state_machine import Intervals
+    from flowverdict.lifecycle.intervals import Intervals
     from flowverdict.lifecycle.store import Commit
 
 LONGEST_WAIT = 60  # seconds; after them the other process has failed
@@ -80,7 +80,7 @@ def classify_together(
             raise
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
+        patch.setattr("flowverdict.app.alert_wiring.Ec2Config", NoRules)
         patch.setattr(DynamoDbStore, "commit", together)
         reader, evaluate = load_function("classify_s3"), load_function("evaluate_windows")
         for event in events:

@@ -471,7 +471,7 @@ def fault_world() -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
         wire = Wire(patch)
         # What is cached for a minute must be so on the travelled clock, which deliveries follow.
-        patch.setattr("flowverdict.network.ec2.Ec2Config", partial(Ec2Config, clock=time.time))
+        patch.setattr("flowverdict.app.alert_wiring.Ec2Config", partial(Ec2Config, clock=time.time))
         patch.setattr(accepted_traffic, "hashes_of", _hashes_of)  # of 65,536 ports, in each sweep
         with local_aws() as aws:
             world = World(aws, wire, make_sample_world())

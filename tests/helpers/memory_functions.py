@@ -12,9 +12,9 @@ from flowverdict.app.ingestion import IngestService
 from flowverdict.app.observability import Observability
 from flowverdict.app.signals import group_of, message_of
 from flowverdict.lifecycle.feed_readings import FeedReadings
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.manager import AlertManager
-from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict.lifecycle.windows import WindowEvaluator, WindowMarks
+from flowverdict.lifecycle.windows import WindowEvaluator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -127,7 +127,6 @@ def memory_functions(  # noqa: PLR0913 - what they are made of, each by its name
     return MemoryFunctions(
         reader=IngestService(
             store=store,
-            marks=WindowMarks(store, intervals),
             evidence=evidence,
             signals=signals,
             observability=observability,

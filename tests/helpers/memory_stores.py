@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from flowverdict.flows.bundle import Section
     from flowverdict.flows.stored_evidence import StoredEvidence
     from flowverdict.lifecycle.feeds import Feed, UnreadSpan
-    from flowverdict.lifecycle.state_machine import AlertState, Intervals
+    from flowverdict.lifecycle.intervals import Intervals
+    from flowverdict.lifecycle.state_machine import AlertState
 
 
 class MemoryEvidence:
@@ -151,6 +152,11 @@ class MemoryStore:
         self._windows[window.window_id] = replace(
             window, version=window.version + 1, fingerprints=fingerprints
         )
+
+    def mark_windows(self, window_ids: Collection[str], now: int) -> None:  # noqa: ARG002 - nothing expires here
+        """Store the windows that are not stored yet."""
+        for window_id in sorted(set(window_ids) - self._windows.keys()):
+            self._write_window(Window(window_id=window_id))
 
     def _version(self, fingerprint: str) -> int:
         return self.states[fingerprint].version if fingerprint in self.states else 0

@@ -14,8 +14,8 @@ from urllib.response import addinfourl
 import boto3
 
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.manager import AlertManager
-from flowverdict.lifecycle.state_machine import Intervals
 from tests.helpers.alert_samples import NOW, Outbox, a_window, detection, record
 from tests.helpers.slack_requests import ANSWERS_TO, SIGNING_SECRET, pressed, signed
 

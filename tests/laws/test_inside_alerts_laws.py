@@ -26,9 +26,9 @@ from flowverdict.alerts.model import Alert
 from flowverdict.core.addresses import address_of, is_inside
 from flowverdict.flowlog.fields import PACKETS_LOST_FIELDS
 from flowverdict.flowlog.records import DEFAULT_FORMATS, FlowDirection
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import may_be_from_outside
-from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.network import packet as network
 from flowverdict.network.acl import evaluate_subnet_acl
 from flowverdict.network.snapshot import load_snapshot

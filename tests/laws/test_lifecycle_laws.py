@@ -16,9 +16,9 @@ from flowverdict.alerts.detection import fingerprint
 from flowverdict.alerts.ending import Ending
 from flowverdict.alerts.model import Alert, Kind, Severity, Status
 from flowverdict.lifecycle.episodes import EpisodeContext
+from flowverdict.lifecycle.intervals import HOUR, Intervals
 from flowverdict.lifecycle.manager import AlertManager
-from flowverdict.lifecycle.rate_limit import HOUR, hour_of
-from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.rate_limit import hour_of
 from flowverdict.lifecycle.store import Window
 from tests.helpers.alert_samples import FEED, NOW, Outbox, a_window, detection, read_on, record
 from tests.helpers.hypothesis_weight import examples

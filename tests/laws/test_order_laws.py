@@ -22,13 +22,13 @@ from flowverdict.flowlog.object_key import Origin
 from flowverdict.flowlog.records import Action, FlowRecord, LogStatus
 from flowverdict.flows.bundle import Section
 from flowverdict.flows.evidence import Evidence, FlowsByWindow
+from flowverdict.lifecycle.dirty_window import DirtyWindow
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.manager import AlertManager
-from flowverdict.lifecycle.state_machine import Intervals, Suppressed
+from flowverdict.lifecycle.state_machine import Suppressed
 from flowverdict.lifecycle.windows import (
-    DirtyWindow,
     WindowEvaluator,
     WindowFindings,
-    WindowMarks,
 )
 from flowverdict.verdict.batch import explain_flows
 from tests.helpers.alert_samples import NOW, Outbox
@@ -82,7 +82,6 @@ class Deployment:
         self.store, self.evidence, self.outbox = MemoryStore(), MemoryEvidence(), Outbox()
         manager = AlertManager(self.store, self.outbox, intervals=Intervals(), hourly_limit=1_000)
         self.evaluator = WindowEvaluator(self.evidence, self.store, manager, Intervals())
-        self.marks = WindowMarks(self.store, Intervals())
 
     def deliver(self, sources: Iterable[tuple[str, Sequence[FlowRecord]]], now: int) -> None:
         """Handle one invocation's sources."""
@@ -95,7 +94,7 @@ class Deployment:
                 section = Section.of(source_id, Evidence(flows=its_flows))
                 self.evidence.put(PLACE, window, [section])
                 if its_flows.rejects or any(its_flows.lost()):
-                    self.marks.mark(PLACE, [window], now)
+                    self.store.mark_windows([f"{PLACE}#{window}"], now)
                 dirty.add(DirtyWindow(partition=PLACE, window=window, feed=PLACE))
         self.evaluator.evaluate(
             dirty,

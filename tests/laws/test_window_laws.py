@@ -24,8 +24,8 @@ from flowverdict.app.sources import SourcePlace
 from flowverdict.core.availability import NotAvailable
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flows.read_source import read_object
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.manager import AlertManager
-from flowverdict.lifecycle.state_machine import Intervals
 from tests.helpers.alert_samples import NOW, Outbox
 from tests.helpers.flow_log_lines import content_of, key_of, reply, request, wide
 from tests.helpers.memory_functions import MemoryFunctions, MemorySignals, memory_functions

@@ -19,8 +19,8 @@ from flowverdict.lifecycle import manager as manager_module
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.dynamodb_items import pack_state
 from flowverdict.lifecycle.episodes import EpisodeContext, on_detection
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.manager import AlertManager
-from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.store import Commit
 from tests.helpers.alert_samples import NOW, Outbox, detection
 

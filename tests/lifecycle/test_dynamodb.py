@@ -13,13 +13,10 @@ from flowverdict.alerts.detection import fingerprint
 from flowverdict.alerts.model import Severity, Status
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.episodes import EpisodeContext, on_detection
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.passing_time import Findings, on_sweep
 from flowverdict.lifecycle.rate_limit import RateLimit, hour_of
-from flowverdict.lifecycle.state_machine import (
-    AlertState,
-    Intervals,
-)
 from flowverdict.lifecycle.store import (
     MAX_STATES,
     AlertStore,
@@ -36,6 +33,9 @@ from tests.helpers.memory_stores import MemoryStore
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from flowverdict.lifecycle.state_machine import (
+        AlertState,
+    )
     from flowverdict_cli.local_aws import LocalAws
 
 AROUND = EpisodeContext(window_id="place#1")

@@ -17,10 +17,7 @@ from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.dynamodb_items import pack_state
 from flowverdict.lifecycle.episodes import EpisodeContext, on_detection
 from flowverdict.lifecycle.feeds import UnreadSpan
-from flowverdict.lifecycle.state_machine import (
-    AlertState,
-    Intervals,
-)
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.store import (
     AlertStore,
     Commit,
@@ -32,6 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from flowverdict.lifecycle.state_machine import (
+        AlertState,
+    )
 
 
 AROUND = EpisodeContext(window_id="place#1")

@@ -16,16 +16,13 @@ from flowverdict.lifecycle.digest import digest_of
 from flowverdict.lifecycle.episodes import EpisodeContext, on_detection
 from flowverdict.lifecycle.feed_readings import FeedReadings
 from flowverdict.lifecycle.feeds import GIVEN_UP_AFTER, Feed, UnreadSpan, end_of_windows
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.passing_time import (
     Findings,
     RulesFound,
     ending_in_words,
     on_sweep,
-)
-from flowverdict.lifecycle.state_machine import (
-    AlertState,
-    Intervals,
 )
 from tests.helpers.alert_samples import (
     FEED,
@@ -40,6 +37,10 @@ from tests.helpers.memory_stores import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from flowverdict.lifecycle.state_machine import (
+        AlertState,
+    )
 
 AROUND = EpisodeContext(window_id="place#1")
 INTERVALS = Intervals()

@@ -21,9 +21,9 @@ from flowverdict.core.formatting import isoformat
 from flowverdict.delivery.sns import SnsTopics
 from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import hour_of
-from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.store import MAX_STATES, Window
 from flowverdict_cli.local_aws import REGION, LocalAws
 from tests.helpers.alert_samples import NOW, Outbox, a_window, detection, record
@@ -107,8 +107,9 @@ def test_ten_thousand_problems_at_once_are_a_few_messages(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many, store = 10_000, MemoryStore()
-    monkeypatch.setattr("flowverdict.app.wiring.DynamoDbStore", lambda *_, **__: store)
-    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
+    for name in ("alert_wiring.DynamoDbStore", "reader_wiring.DynamoDbSources"):
+        monkeypatch.setattr(f"flowverdict.app.{name}", lambda *_, **__: store)
+    monkeypatch.setattr("flowverdict.app.alert_wiring.Ec2Config", NoRules)
     notice = check_few_messages(aws, flood_event(aws, many), many)
     states = [state for name, state in store.states.items() if name != notice]
     assert len(states) == sum(state.notification.records for state in states) == many
@@ -123,7 +124,7 @@ def test_some_hundred_problems_at_once_are_written_in_full_transactions(
     throttled = Counter({"BatchGetItem": 5})
     count_calls_of_dynamodb(monkeypatch, calls, throttled)
     # EC2 on moto is slow for many interfaces, and its answers do not matter here.
-    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.app.alert_wiring.Ec2Config", NoRules)
     event = flood_event(aws, many)
     notice = check_few_messages(aws, event, many)
     assert throttled["BatchGetItem"] == 0, "the keys left out were requested again"

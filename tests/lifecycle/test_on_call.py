@@ -22,6 +22,7 @@ from flowverdict.alerts.notices import no_flow_logs_fingerprint
 from flowverdict.core.errors import StateError
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.history import What
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.on_call import (
     MAX_REASON,
@@ -33,7 +34,6 @@ from flowverdict.lifecycle.on_call import (
     reason_from,
 )
 from flowverdict.lifecycle.on_call_commits import OnCall, Person
-from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.store import ConflictError
 from tests.helpers.alert_samples import (
     ALERT,

@@ -23,7 +23,6 @@ from flowverdict.alerts.probe import Probe
 from flowverdict.core.errors import NotificationError, StateError
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
 from flowverdict.lifecycle.dynamodb_items import (
-    Item,
     feed_of,
     pack_contribution,
     pack_offers,
@@ -38,9 +37,10 @@ from flowverdict.lifecycle.dynamodb_items import (
 )
 from flowverdict.lifecycle.feeds import Feed, UnreadSpan
 from flowverdict.lifecycle.history import Event, What
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.on_call import Silence, Silences
 from flowverdict.lifecycle.rate_limit import RateLimit, hour_of
-from flowverdict.lifecycle.state_machine import AlertState, Intervals, Suppressed
+from flowverdict.lifecycle.state_machine import AlertState, Suppressed
 from flowverdict.lifecycle.store import Commit
 from flowverdict.verdict.remediation.offers import Offer, StoredOffers
 from tests.helpers.alert_samples import ALERT, LOST, NOW, ONE_OF_EACH, SAMPLE
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowverdict.alerts.model import Notification
+    from flowverdict.lifecycle.dynamodb_source_items import Item
     from flowverdict_cli.local_aws import LocalAws
 
 FOLDER = Path(__file__).parents[1] / "persisted"

@@ -12,9 +12,9 @@ from flowverdict.alerts.detection import fingerprint
 from flowverdict.alerts.model import Severity, Status
 from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.manager import AlertManager
 from flowverdict.lifecycle.rate_limit import hour_of
-from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.store import Window
 from flowverdict.verdict.remediation.offers import Offer, StoredOffers
 from tests.helpers.alert_samples import NOW, Outbox, detection, read_on, record
@@ -161,7 +161,7 @@ def deliver(aws: LocalAws, number: int) -> Invocation:
 def test_a_batch_around_a_deployment_does_not_fail(
     aws: LocalAws, monkeypatch: pytest.MonkeyPatch, prefix: str
 ) -> None:
-    monkeypatch.setattr("flowverdict.network.ec2.Ec2Config", NoRules)
+    monkeypatch.setattr("flowverdict.app.alert_wiring.Ec2Config", NoRules)
     attributes: dict[str, tuple[str, Any]] = {
         "window#": ("sources", {"S": "two"}),
         "alerts#": ("fingerprints", {"S": "as texts"}),

@@ -18,11 +18,11 @@ from flowverdict.lifecycle.state_machine import AlertState
 from flowverdict.lifecycle.weekly import (
     WEEK,
     Seen,
-    WeeklyTime,
     belongs,
     seen_of,
     weekly_of,
 )
+from flowverdict.lifecycle.weekly_time import WeeklyTime
 from tests.helpers.alert_samples import ALERT, LOST, NOW
 
 if TYPE_CHECKING:

@@ -16,13 +16,12 @@ from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flows.bundle import Section
 from flowverdict.flows.evidence import AFTER, BEFORE
 from flowverdict.flows.read_source import read_object
+from flowverdict.lifecycle.dirty_window import DirtyWindow
+from flowverdict.lifecycle.intervals import Intervals
 from flowverdict.lifecycle.manager import AlertManager
-from flowverdict.lifecycle.state_machine import Intervals
 from flowverdict.lifecycle.windows import (
-    DirtyWindow,
     WindowEvaluator,
     WindowFindings,
-    WindowMarks,
 )
 from flowverdict.verdict.batch import explain_flows
 from tests.helpers.alert_samples import NOW, Outbox
@@ -76,7 +75,7 @@ class Deployment:
         for window, evidence in source.windows.items():
             self.evidence.put(partition, window, [Section.of(name, evidence)])
         rejects = [number for number, each in source.windows.items() if each.flows.rejects]
-        WindowMarks(self.store, Intervals()).mark(partition, rejects, NOW)
+        self.store.mark_windows([f"{partition}#{number}" for number in rejects], NOW)
         return {
             DirtyWindow(partition=partition, window=window, feed=partition)
             for window in source.windows
@@ -201,5 +200,5 @@ def test_a_window_is_marked_once_and_its_mark_takes_nothing_from_it() -> None:
     deployment = Deployment()
     deployment.tell(deployment.keep("one", reply(40_001, 0)))
     before = deployment.store.load_windows([f"{PLACE}#{NUMBER}"])
-    WindowMarks(deployment.store, Intervals()).mark(PLACE, [NUMBER], NOW)
+    deployment.store.mark_windows([f"{PLACE}#{NUMBER}"], NOW)
     assert deployment.store.load_windows([f"{PLACE}#{NUMBER}"]) == before

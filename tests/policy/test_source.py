@@ -356,7 +356,7 @@ def test_a_reference_that_makes_no_sense_is_refused(reference: str) -> None:
 def test_pydantic_is_imported_only_where_there_is_a_policy() -> None:
     code = (
         "import json, sys\n"
-        "import flowverdict.app.wiring, flowverdict.policy.source as source\n"
+        "import flowverdict.app.alert_wiring, flowverdict.policy.source as source\n"
         "policies = source.PolicySource('ssm:/a', client="
         "lambda service: (_ for _ in ()).throw(source.BotoCoreError()))\n"
         "before = 'pydantic' in sys.modules\n"

@@ -57,7 +57,8 @@ def test_a_function_that_posts_loads_neither_the_pipeline_nor_another_renderer(
     unwanted = {
         "alerts.grouping",
         "app.settings",
-        "app.wiring",
+        "app.alert_wiring",
+        "app.reader_wiring",
         "flowlog.line_reader",
         "flowlog.s3_objects",
         "flows.read_source",
@@ -72,8 +73,23 @@ def test_a_function_that_posts_loads_neither_the_pipeline_nor_another_renderer(
 @pytest.mark.slow
 def test_the_function_that_answers_slack_does_not_load_the_pipeline() -> None:
     loaded = import_and_record([PACKAGE], ["flowverdict.app.slack_actions"])["modules"]
-    unwanted = {"app.wiring", "app.ingest", "network.ec2", "policy.document", "delivery.page.page"}
+    unwanted = {
+        "app.alert_wiring",
+        "app.ingest",
+        "network.ec2",
+        "policy.document",
+        "delivery.page.page",
+    }
     assert unwanted & {name.removeprefix("flowverdict.") for name in loaded} == set()
+
+
+@pytest.mark.slow
+def test_the_functions_that_read_flow_logs_load_nothing_of_alerts_and_rules() -> None:
+    loaded = import_and_record([PACKAGE], ["flowverdict.app.reader_wiring"])["modules"]
+    rooms = {"alerts", "delivery", "network", "policy", "verdict"}
+    unwanted = {name for name in loaded if name.split(".")[1:2] and name.split(".")[1] in rooms}
+    assert unwanted == {"flowverdict.delivery", "flowverdict.delivery.message_settings"}
+    assert "flowverdict.app.ingest" in loaded
 
 
 def test_all_functions_are_among_what_is_imported() -> None:
@@ -86,7 +102,7 @@ def test_all_functions_are_among_what_is_imported() -> None:
         "slack_actions",
         "sweep_alerts",
     ]
-    assert "flowverdict.app.wiring" in module_names()
+    assert "flowverdict.app.alert_wiring" in module_names()
     assert "flowverdict_cli.local_aws" in module_names()
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from flowverdict.delivery.slack_thread_items import KEPT as THREADS_KEPT
-from flowverdict.lifecycle.dynamodb import KEPT
-from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.dynamodb_source_items import KEPT
+from flowverdict.lifecycle.intervals import Intervals
 from tests.helpers.sam_template import read_template
 
 ROOT = Path(__file__).parents[2]

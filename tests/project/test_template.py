@@ -14,9 +14,8 @@ from flowverdict.app.settings import MESSAGES_PER_HOUR, Settings
 from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flowlog.object_key import Origin, origin_of, why_foreign
 from flowverdict.flowlog.records import RecordFormat
-from flowverdict.lifecycle.dynamodb import KEPT
-from flowverdict.lifecycle.rate_limit import HOUR
-from flowverdict.lifecycle.state_machine import Intervals
+from flowverdict.lifecycle.dynamodb_source_items import KEPT
+from flowverdict.lifecycle.intervals import HOUR, Intervals
 from flowverdict_cli.local_stack import TABLE
 from tests.helpers.evaluated_template import Evaluated
 from tests.helpers.sam_template import read_template

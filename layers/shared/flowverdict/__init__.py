@@ -9,7 +9,7 @@ import os
 
 # numpy loads OpenBLAS, which starts a thread for each further processor. A thread without work runs
 # in a loop at first: twice the time that numpy itself takes to load. Nothing here needs it.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 # What is loaded at a start stays. To look through it again after each 2,000 new objects took a
 # twentieth of a cold start; see ``core.garbage_collection`` for reading.

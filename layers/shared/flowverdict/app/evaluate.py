@@ -19,7 +19,8 @@ from flowverdict.app.flow_log_queue import QueueMessage, are_passing, comes_soon
 from flowverdict.app.held_back import HeldBack
 from flowverdict.app.signals import FeedRead, SourceJudged, signal_in
 from flowverdict.core.errors import FlowVerdictError, PostponedError
-from flowverdict.lifecycle.windows import DirtyWindow, WindowFindings
+from flowverdict.lifecycle.dirty_window import DirtyWindow
+from flowverdict.lifecycle.windows import WindowFindings
 from flowverdict.verdict.remediation.offers import OpenOffers
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     from flowverdict.flows.collector import FlowCollector
     from flowverdict.flows.model import RejectedFlow
     from flowverdict.lifecycle.feed_readings import FeedReadings
+    from flowverdict.lifecycle.intervals import Intervals
     from flowverdict.lifecycle.notifier import Outcome
-    from flowverdict.lifecycle.state_machine import Intervals
     from flowverdict.lifecycle.store import AlertStore
     from flowverdict.lifecycle.windows import Explain, WindowEvaluator
     from flowverdict.network.configuration import NetConfig

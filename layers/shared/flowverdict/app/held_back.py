@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from flowverdict.app.deadlines import Clock
     from flowverdict.app.observability import Observability
     from flowverdict.app.sources import IngestResult
-    from flowverdict.lifecycle.store import AlertStore
-    from flowverdict.lifecycle.windows import DirtyWindow
+    from flowverdict.lifecycle.dirty_window import DirtyWindow
+    from flowverdict.lifecycle.store import SourceStore
 
 
 class HeldBack:
     """Notes sources that are not read or not judged, until they are."""
 
-    def __init__(self, store: AlertStore, observability: Observability, clock: Clock) -> None:
+    def __init__(self, store: SourceStore, observability: Observability, clock: Clock) -> None:
         self._store = store
         self._observability = observability
         self._clock = clock

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from flowverdict.app.signals import Signal, Signals
     from flowverdict.flows.ports import EvidenceStore
     from flowverdict.flows.read_source import SourceRead
-    from flowverdict.lifecycle.store import AlertStore
-    from flowverdict.lifecycle.windows import WindowMarks
+    from flowverdict.lifecycle.store import SourceStore
 
 
 # Evidence that an invocation holds before it is stored. A million records have some 12 MB.
@@ -46,18 +45,16 @@ class IngestService:
     ``held_back`` takes the sources that cannot be read.
     """
 
-    def __init__(  # noqa: PLR0913 - what it is made of, each by its name
+    def __init__(
         self,
         *,
-        store: AlertStore,
-        marks: WindowMarks,
+        store: SourceStore,
         evidence: EvidenceStore,
         signals: Signals,
         observability: Observability,
         clock: Clock = time.time,
     ) -> None:
         self.store = store
-        self.marks = marks
         self.evidence = evidence
         self.signals = signals
         self.observability = observability
@@ -205,7 +202,7 @@ class Ingestion:
             for result in results:
                 marked[result.place.partition] |= result.with_rejects
             for partition, numbers in sorted(marked.items()):
-                service.marks.mark(partition, numbers, now)
+                service.store.mark_windows([f"{partition}#{number}" for number in numbers], now)
             signals = _signals_of(results, now)
             if signals:
                 service.signals.send(signals)

@@ -12,9 +12,8 @@ from flowverdict.core.errors import FormatError, SettingsError
 from flowverdict.delivery.message_settings import DEFAULTS, MessageSettings
 from flowverdict.flowlog.line_reader import header_format
 from flowverdict.flowlog.records import RecordFormat
-from flowverdict.lifecycle.rate_limit import HOUR
-from flowverdict.lifecycle.state_machine import Intervals
-from flowverdict.lifecycle.weekly import WeeklyTime
+from flowverdict.lifecycle.intervals import HOUR, Intervals
+from flowverdict.lifecycle.weekly_time import WeeklyTime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

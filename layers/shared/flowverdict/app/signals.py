@@ -23,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import EnvelopeError, SignalError
-from flowverdict.lifecycle.windows import DirtyWindow
+from flowverdict.lifecycle.dirty_window import DirtyWindow
 
 if TYPE_CHECKING:
     from collections.abc import Collection

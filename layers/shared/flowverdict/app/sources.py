@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from flowverdict.flowlog.object_key import flow_log_of, origin_of
 from flowverdict.flows.read_source import partition_key
+from flowverdict.lifecycle.dirty_window import DirtyWindow
 from flowverdict.lifecycle.feeds import feed_name
-from flowverdict.lifecycle.windows import DirtyWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -24,7 +24,7 @@ class Source:
     Parameters
     ----------
     function
-        The Lambda function: a folder of ``functions/``, and its builder in ``app/wiring.py``.
+        The Lambda function: a folder of ``functions/``, built in ``app.reader_wiring``.
     takes
         Whether an event has the shape that triggers this function.
     """

@@ -40,10 +40,11 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.detection import Detection
     from flowverdict.alerts.model import Notification
+    from flowverdict.lifecycle.intervals import Intervals
     from flowverdict.lifecycle.on_call import Silences
     from flowverdict.lifecycle.passing_time import Findings
     from flowverdict.lifecycle.rate_limit import RateLimit
-    from flowverdict.lifecycle.state_machine import AlertState, Intervals
+    from flowverdict.lifecycle.state_machine import AlertState
     from flowverdict.lifecycle.store import AlertStore
     from flowverdict.lifecycle.transitions import WindowChange
 

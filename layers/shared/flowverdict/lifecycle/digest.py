@@ -13,13 +13,14 @@ from flowverdict.alerts.detection import fingerprint
 from flowverdict.alerts.model import Alert, Kind, Notice, Section, Severity
 from flowverdict.core.formatting import counted, duration, isoformat
 from flowverdict.core.untrusted import shown_id
-from flowverdict.lifecycle.rate_limit import HOUR
+from flowverdict.lifecycle.intervals import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from flowverdict.lifecycle.intervals import Intervals
     from flowverdict.lifecycle.rate_limit import RateLimit
-    from flowverdict.lifecycle.state_machine import AlertState, Intervals
+    from flowverdict.lifecycle.state_machine import AlertState
 
 
 _MAX_LINES = 10  # of a section: the busiest

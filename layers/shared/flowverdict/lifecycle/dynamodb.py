@@ -29,24 +29,17 @@ An item that cannot be read, damaged or of a later format, fails no batch. It is
 from __future__ import annotations
 
 import secrets
-import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from flowverdict.core.errors import StateError
 from flowverdict.lifecycle.dynamodb_due import DueIndex, place_in_index
 from flowverdict.lifecycle.dynamodb_items import (
-    DUE_UNREAD,
     contribution_of,
     feed_of,
     fingerprints_of,
     inhibited_until,
     item_of_feed,
-    item_of_window,
-    name_of,
     pack_contribution,
     pack_fingerprints,
     pack_offers,
@@ -57,65 +50,40 @@ from flowverdict.lifecycle.dynamodb_items import (
     silences_of,
     state_of,
     stored_offers_of,
+)
+from flowverdict.lifecycle.dynamodb_source_items import (
+    DUE_UNREAD,
+    KEPT,
+    item_of_window,
+    name_of,
     unread_span_of,
     window_of,
-    windows_of_source,
 )
-from flowverdict.lifecycle.dynamodb_seed import create_seed
+from flowverdict.lifecycle.dynamodb_sources import DynamoDbSources
 from flowverdict.lifecycle.on_call import Silences
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.store import Commit, ConflictError, Contribution, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
 
     from flowverdict.alerts.model import Notification
     from flowverdict.lifecycle.feeds import Feed, UnreadSpan
-    from flowverdict.lifecycle.state_machine import AlertState, Intervals
+    from flowverdict.lifecycle.intervals import Intervals
+    from flowverdict.lifecycle.state_machine import AlertState
     from flowverdict.verdict.remediation.offers import StoredOffers
 
 
 _DAY = 86_400
-# A dead-letter queue keeps messages for 14 days and may return them at any time.
-KEPT = 15 * _DAY
 _BUDGET_KEPT = 2 * _DAY
 _REQUEST_KEPT = 3_600  # seconds; a signature is taken for 5 minutes
 SILENCES = "silences"  # the key of the item
 
 
-def _ignore(key: str, reason: str) -> None:
-    """Report nothing."""
-
-
-class DynamoDbStore(DueIndex):
-    """Implements ``AlertStore`` on a DynamoDB table.
-
-    Parameters
-    ----------
-    client
-        A boto3 DynamoDB client of the table's Region. Its own retries handle throttling and outages
-        of seconds.
-    table
-        The table's name.
-    wait
-        Sleeps for a number of seconds.
-    on_unreadable
-        Called with the key and the reason for an item that cannot be read, once for each item.
-    """
-
-    def __init__(
-        self,
-        client: DynamoDBClient,
-        table: str,
-        *,
-        wait: Callable[[float], None] = time.sleep,
-        on_unreadable: Callable[[str, str], None] = _ignore,
-    ) -> None:
-        super().__init__(client, table, wait, on_unreadable)
-        self._seed: int | None = None
+class DynamoDbStore(DynamoDbSources, DueIndex):
+    """Implements ``AlertStore`` on a DynamoDB table."""
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -232,7 +200,7 @@ class DynamoDbStore(DueIndex):
             self._put_contribution(contribution, now) for contribution in commit.contributions
         ]
         if commit.feed is not None:
-            writes.append(self._put(item_of_feed(commit.feed, KEPT), commit.feed.version))
+            writes.append(self._put(item_of_feed(commit.feed), commit.feed.version))
         if commit.silences is not None:
             item = {"pk": {"S": SILENCES}, "body": {"B": pack_silences(commit.silences)}}
             writes.append(self._put(item, commit.silences.version))
@@ -263,8 +231,7 @@ class DynamoDbStore(DueIndex):
         return {"Put": {"TableName": self._table, "Item": item}}
 
     def _put_window(self, window: Window, now: int) -> Iterator[TransactWriteItemTypeDef]:
-        expires_at: AttributeValueTypeDef = {"N": str(now + KEPT)}
-        yield self._put(item_of_window(window) | {"expires_at": expires_at}, window.version)
+        yield self._put(item_of_window(window, now), window.version)
         if window.fingerprints:
             yield {
                 "Put": {
@@ -272,7 +239,7 @@ class DynamoDbStore(DueIndex):
                     "Item": {
                         "pk": {"S": f"alerts#{window.window_id}"},
                         "fingerprints": {"B": pack_fingerprints(window.fingerprints)},
-                        "expires_at": expires_at,
+                        "expires_at": {"N": str(now + KEPT)},
                     },
                 }
             }
@@ -346,55 +313,6 @@ class DynamoDbStore(DueIndex):
 
     # --- sources ------------------------------------------------------------------------------
 
-    def windows_of(self, source_id: str) -> tuple[int, ...] | None:
-        """Return the numbers of the windows of a source; ``None`` for a source not read before."""
-        for item in self._read([f"source#{source_id}"]):
-            return self._readable(item, windows_of_source)
-        return None
-
-    def record_source(self, source_id: str, windows: Collection[int], now: int) -> bool:
-        """Record that all evidence of a source is stored; return whether it is held back."""
-        try:
-            before = self._client.update_item(
-                TableName=self._table,
-                Key={"pk": {"S": f"source#{source_id}"}},
-                UpdateExpression="SET windows = :windows, expires_at = :expires",
-                ExpressionAttributeValues={
-                    ":windows": {"S": " ".join(map(str, sorted(windows)))},
-                    ":expires": {"N": str(now + KEPT)},
-                },
-                ReturnValues="ALL_OLD",
-            )
-        except (BotoCoreError, ClientError) as error:
-            raise StateError(f"{self._table}: could not be written: {error}") from error
-        return "unread_from" in before.get("Attributes", {})
-
-    def hold_back(self, source_id: str, feed: str, span: UnreadSpan, now: int) -> None:
-        """Note that the records of a source are not read, or not judged, unless that is noted."""
-        self._update(
-            f"source#{source_id}",
-            "SET #due = :due, due_at = :end, unread_from = :start, "
-            "expires_at = if_not_exists(expires_at, :expires)",
-            "attribute_not_exists(#due)",
-            {
-                ":due": {"S": f"{DUE_UNREAD}#{feed}"},
-                ":start": {"N": str(span.start)},
-                ":end": {"N": str(span.end)},
-                ":expires": {"N": str(now + KEPT)},
-            },
-            {"#due": "due"},
-        )
-
-    def release(self, source_id: str, feed: str) -> None:
-        """Note that a source that was held back is read and judged."""
-        self._update(
-            f"source#{source_id}",
-            "REMOVE #due, due_at, unread_from",
-            "#due = :due",
-            {":due": {"S": f"{DUE_UNREAD}#{feed}"}},
-            {"#due": "due"},
-        )
-
     def unread(self, feed: str, after: int, limit: int) -> Sequence[UnreadSpan] | None:
         """Return the spans of a feed that end after a time and are held back."""
         found = self._query(f"{DUE_UNREAD}#{feed}", "due_at > :at", after, limit + 1)
@@ -404,9 +322,3 @@ class DynamoDbStore(DueIndex):
         # The index may be behind: what was read meanwhile has no span.
         spans = [self._readable(item, unread_span_of) for item in self._read(keys)]
         return [span for span in spans if span is not None]
-
-    def seed(self) -> int:
-        """Return the secret seed of flow hashes (64 bits), created once for the table."""
-        if self._seed is None:
-            self._seed = create_seed(self._client, self._table)
-        return self._seed

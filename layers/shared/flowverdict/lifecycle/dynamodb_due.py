@@ -18,7 +18,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from flowverdict.core.errors import StateError
-from flowverdict.lifecycle.dynamodb_items import DUE_FEED, version_of_item
+from flowverdict.lifecycle.dynamodb_items import DUE_FEED
+from flowverdict.lifecycle.dynamodb_source_items import version_of_item
 from flowverdict.lifecycle.dynamodb_table import DynamoDbTable, Entry
 from flowverdict.lifecycle.store import ConflictError
 
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-    from flowverdict.lifecycle.dynamodb_items import Item
-    from flowverdict.lifecycle.state_machine import AlertState, Intervals
+    from flowverdict.lifecycle.dynamodb_source_items import Item
+    from flowverdict.lifecycle.intervals import Intervals
+    from flowverdict.lifecycle.state_machine import AlertState
 
 
 _KEYS = tuple(f"due#{number}" for number in range(8))

@@ -20,12 +20,12 @@ from flowverdict.alerts.model import Severity, Status
 from flowverdict.alerts.probe import Probe
 from flowverdict.alerts.recheck import Sample
 from flowverdict.core.errors import NotificationError, StateError
-from flowverdict.lifecycle.feeds import Feed, UnreadSpan
+from flowverdict.lifecycle.dynamodb_source_items import KEPT, name_of, version_of_item
+from flowverdict.lifecycle.feeds import Feed
 from flowverdict.lifecycle.history import Event, What
 from flowverdict.lifecycle.on_call import Silence, Silences
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.state_machine import AlertState, Suppressed
-from flowverdict.lifecycle.store import Window
 from flowverdict.verdict.remediation.offers import Offer, StoredOffers
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     from flowverdict.alerts.model import Notification
+    from flowverdict.lifecycle.dynamodb_source_items import Item
 
 
 _UNREADABLE = (
@@ -296,21 +297,7 @@ def unpack_fingerprints(body: bytes) -> frozenset[str]:
 #
 # Readers of items raise ``StateError``, ``KeyError`` or ``ValueError`` for an unreadable item.
 
-# Keys of the index "due": that of feeds, and the first word of those of sources that are not read.
-DUE_FEED = "feed"
-DUE_UNREAD = "unread"
-
-type Item = Mapping[str, AttributeValueTypeDef]
-
-
-def name_of(item: Item) -> str:
-    """Return the key of an item without the prefix that says what the item is."""
-    return item["pk"]["S"].partition("#")[2]
-
-
-def version_of_item(item: Item) -> int:
-    """Return the version of an item, 0 where it has none."""
-    return int(item["version"]["N"]) if "version" in item else 0
+DUE_FEED = "feed"  # the key of the index "due" of feeds
 
 
 def state_of(item: Item) -> AlertState:
@@ -365,20 +352,6 @@ def inhibited_until(item: Item) -> int:
         return 0
 
 
-def windows_of_source(item: Item) -> tuple[int, ...] | None:
-    """Read the windows that a source has evidence for; ``None`` for a source not read yet."""
-    if "windows" not in item and "unread_from" in item:
-        return None
-    return tuple(int(number) for number in item["windows"]["S"].split())
-
-
-def unread_span_of(item: Item) -> UnreadSpan | None:
-    """Read which time a source is held back for; ``None`` for one that is read."""
-    if "unread_from" not in item:
-        return None
-    return UnreadSpan(start=int(item["unread_from"]["N"]), end=int(item["due_at"]["N"]))
-
-
 def feed_of(item: Item) -> Feed:
     """Read what is known of a feed."""
     return Feed(
@@ -391,46 +364,16 @@ def feed_of(item: Item) -> Feed:
     )
 
 
-def item_of_feed(feed: Feed, kept: int) -> dict[str, AttributeValueTypeDef]:
-    """Return the item of a feed, without its version; ``kept`` is in seconds."""
+def item_of_feed(feed: Feed) -> dict[str, AttributeValueTypeDef]:
+    """Return the item of a feed, without its version."""
     item: dict[str, AttributeValueTypeDef] = {
         "pk": {"S": f"feed#{feed.name}"},
         "read_to": {"N": str(feed.read_to)},
         "read_at": {"N": str(feed.read_at)},
         "gaps": {"N": str(feed.gaps)},
         "longest_gap": {"N": str(feed.longest_gap)},
-        "expires_at": {"N": str(feed.read_at + kept)},
+        "expires_at": {"N": str(feed.read_at + KEPT)},
     }
     if feed.silent_from is not None:
         item |= {"due": {"S": DUE_FEED}, "due_at": {"N": str(feed.silent_from)}}
-    return item
-
-
-def window_of(item: Item) -> Window:
-    """Read a window, without its fingerprints."""
-    return Window(
-        window_id=name_of(item),
-        version=version_of_item(item),
-        judged=item["judged"]["S"] if "judged" in item else None,
-        sources=int(item["sources"]["N"]) if "sources" in item else 0,
-        settled=item["settled"]["BOOL"] if "settled" in item else False,
-        muted_flows={entry: int(count["N"]) for entry, count in item["muted"]["M"].items()}
-        if "muted" in item
-        else {},
-    )
-
-
-def item_of_window(window: Window) -> dict[str, AttributeValueTypeDef]:
-    """Return the item of a window, without its version and expiry."""
-    item: dict[str, AttributeValueTypeDef] = {
-        "pk": {"S": f"window#{window.window_id}"},
-        "sources": {"N": str(window.sources)},
-        "settled": {"BOOL": window.settled},
-    }
-    if window.judged is not None:
-        item["judged"] = {"S": window.judged}
-    if window.muted_flows:
-        item["muted"] = {
-            "M": {entry: {"N": str(count)} for entry, count in window.muted_flows.items()}
-        }
     return item

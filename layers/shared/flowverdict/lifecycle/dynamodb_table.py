@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from flowverdict.core.aws_client import reject_malformed_responses
 from flowverdict.core.errors import StateError
 from flowverdict.core.retry import equal_jitter
-from flowverdict.lifecycle.dynamodb_items import version_of_item
+from flowverdict.lifecycle.dynamodb_source_items import version_of_item
 from flowverdict.lifecycle.store import ConflictError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
 
-    from flowverdict.lifecycle.dynamodb_items import Item
+    from flowverdict.lifecycle.dynamodb_source_items import Item
 
 
 INDEX = "due"

@@ -13,7 +13,7 @@ from flowverdict.lifecycle.store import Commit, ConflictError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from flowverdict.lifecycle.state_machine import Intervals
+    from flowverdict.lifecycle.intervals import Intervals
     from flowverdict.lifecycle.store import AlertStore
 
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from flowverdict.lifecycle.accepted_traffic import AcceptedTraffic
+    from flowverdict.lifecycle.intervals import Intervals
     from flowverdict.lifecycle.passing_time import RulesFound
-    from flowverdict.lifecycle.state_machine import AlertState, Intervals
+    from flowverdict.lifecycle.state_machine import AlertState
     from flowverdict.lifecycle.store import AlertStore
     from flowverdict.network.ports import ConfigSource
 

@@ -25,11 +25,12 @@ from flowverdict.lifecycle.commits import CommitBuilder
 from flowverdict.lifecycle.digest import digest_fingerprint, digest_of
 from flowverdict.lifecycle.feeds import UNKNOWN, place_of
 from flowverdict.lifecycle.findings import Finder
+from flowverdict.lifecycle.intervals import HOUR, Intervals
 from flowverdict.lifecycle.notifier import Notifier, Outcome
 from flowverdict.lifecycle.on_call import digest_section
 from flowverdict.lifecycle.passing_time import ending_in_words
-from flowverdict.lifecycle.rate_limit import HOUR, hour_of
-from flowverdict.lifecycle.state_machine import AlertState, Intervals, notice_state
+from flowverdict.lifecycle.rate_limit import hour_of
+from flowverdict.lifecycle.state_machine import AlertState, notice_state
 from flowverdict.lifecycle.store import MAX_STATES, Commit, ConflictError, Window
 from flowverdict.lifecycle.transitions import (
     Transition,
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
     from flowverdict.lifecycle.commits import Computed
     from flowverdict.lifecycle.on_call import Silences
     from flowverdict.lifecycle.store import AlertPublisher, AlertStore
-    from flowverdict.lifecycle.weekly import Seen, WeeklyTime
+    from flowverdict.lifecycle.weekly import Seen
+    from flowverdict.lifecycle.weekly_time import WeeklyTime
     from flowverdict.network.ports import ConfigSource
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.ending import Ending
     from flowverdict.alerts.model import Notification, Severity
-    from flowverdict.lifecycle.state_machine import AlertState, Intervals
+    from flowverdict.lifecycle.intervals import Intervals
+    from flowverdict.lifecycle.state_machine import AlertState
     from flowverdict.lifecycle.store import AlertPublisher, AlertStore
     from flowverdict.lifecycle.transitions import Transition
 

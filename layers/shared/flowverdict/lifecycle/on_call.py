@@ -19,7 +19,6 @@ from flowverdict.core.untrusted import one_line
 from flowverdict.lifecycle.history import Event, What, with_event
 from flowverdict.lifecycle.state_machine import (
     AlertState,
-    Intervals,
     Suppressed,
     calls_for,
     calls_for_end,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from flowverdict.alerts.model import Notification
+    from flowverdict.lifecycle.intervals import Intervals
 
 MAX_SILENCES = 200  # that have not ended: one item holds them all
 MAX_REASON = 500  # characters, as in the policy document

@@ -22,7 +22,6 @@ from flowverdict.alerts.recheck import Passage
 from flowverdict.core.formatting import counted, duration, isoformat
 from flowverdict.lifecycle.state_machine import (
     AlertState,
-    Intervals,
     calls_for,
     calls_for_end,
     closed_without_message,
@@ -30,6 +29,8 @@ from flowverdict.lifecycle.state_machine import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from flowverdict.lifecycle.intervals import Intervals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

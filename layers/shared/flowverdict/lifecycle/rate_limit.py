@@ -15,12 +15,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.model import Alert, Kind, Notification, Severity
+from flowverdict.lifecycle.intervals import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-HOUR = 3_600
 _MAX_TITLES = 20
 # Notices that a flood from outside brings about.
 _OF_FLOODS = frozenset({Kind.FLOW_OVERFLOW, Kind.RECORDS_LOST})

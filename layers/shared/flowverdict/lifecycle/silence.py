@@ -18,7 +18,6 @@ from flowverdict.lifecycle.feeds import GIVEN_UP_AFTER
 from flowverdict.lifecycle.passing_time import is_overdue
 from flowverdict.lifecycle.state_machine import (
     AlertState,
-    Intervals,
     calls_for,
     calls_for_end,
     closed_without_message,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from flowverdict.lifecycle.feeds import Feed
+    from flowverdict.lifecycle.intervals import Intervals
 
 
 def on_silence(

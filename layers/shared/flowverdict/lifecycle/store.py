@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from flowverdict.alerts.model import Alert, Notification
     from flowverdict.lifecycle.feeds import Feed, UnreadSpan
+    from flowverdict.lifecycle.intervals import Intervals
     from flowverdict.lifecycle.on_call import Silences
     from flowverdict.lifecycle.rate_limit import RateLimit
-    from flowverdict.lifecycle.state_machine import AlertState, Intervals
+    from flowverdict.lifecycle.state_machine import AlertState
     from flowverdict.verdict.remediation.offers import StoredOffers
 
 
@@ -107,11 +108,36 @@ class WindowChangedError(Exception):
     """A window or its evidence has changed since the window was read; evaluate it again."""
 
 
-class AlertStore(Protocol):
-    """Where alerts are stored. Every method raises ``StateError`` if the store cannot be reached.
+class SourceStore(Protocol):
+    """What readers need of the store. Every method raises ``StateError`` if it cannot be reached.
 
     What is stored and cannot be read counts as absent.
     """
+
+    def seed(self) -> int:
+        """Return the secret seed of flow hashes (64 bits), the same as long as the store exists."""
+
+    def windows_of(self, source_id: str) -> tuple[int, ...] | None:
+        """Return the numbers of the windows of a source; ``None`` for a source not read before."""
+
+    def record_source(self, source_id: str, windows: Collection[int], now: int) -> bool:
+        """Record that all evidence of a source is stored; return whether it is held back."""
+
+    def hold_back(self, source_id: str, feed: str, span: UnreadSpan, now: int) -> None:
+        """Note that the records of a source are not read, or not judged, unless that is noted.
+
+        ``release`` ends it.
+        """
+
+    def release(self, source_id: str, feed: str) -> None:
+        """Note that a source that was held back is read and judged."""
+
+    def mark_windows(self, window_ids: Collection[str], now: int) -> None:
+        """Store the windows that are not stored yet, as not evaluated."""
+
+
+class AlertStore(SourceStore, Protocol):
+    """Where alerts are stored."""
 
     def load(self, fingerprints: Collection[str]) -> Mapping[str, AlertState]:
         """Return the states that exist, by fingerprint, as last written."""
@@ -167,21 +193,6 @@ class AlertStore(Protocol):
     ) -> Mapping[tuple[str, str], Notification]:
         """Return what windows contribute to alerts, by window id and fingerprint."""
 
-    def windows_of(self, source_id: str) -> tuple[int, ...] | None:
-        """Return the numbers of the windows of a source; ``None`` for a source not read before."""
-
-    def record_source(self, source_id: str, windows: Collection[int], now: int) -> bool:
-        """Record that all evidence of a source is stored; return whether it is held back."""
-
-    def hold_back(self, source_id: str, feed: str, span: UnreadSpan, now: int) -> None:
-        """Note that the records of a source are not read, or not judged, unless that is noted.
-
-        ``release`` ends it.
-        """
-
-    def release(self, source_id: str, feed: str) -> None:
-        """Note that a source that was held back is read and judged."""
-
     def unread(self, feed: str, after: int, limit: int) -> Sequence[UnreadSpan] | None:
         """Return the spans of a feed that end after a time (Unix seconds) and are held back.
 
@@ -193,9 +204,6 @@ class AlertStore(Protocol):
 
     def save_offers(self, place: str, stored: StoredOffers) -> bool:
         """Store the offers over ``stored.version``; return ``False`` if that has changed."""
-
-    def seed(self) -> int:
-        """Return the secret seed of flow hashes (64 bits), the same as long as the store exists."""
 
 
 class AlertPublisher(Protocol):

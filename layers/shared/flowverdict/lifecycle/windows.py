@@ -14,14 +14,13 @@ of less evidence.
 A window that was evaluated with all its rules is postponed while a part of them cannot be read and
 its signal comes again soon: what was told must not get worse for a throttled call. A window without
 rejected flows is not stored. Whoever stores evidence of rejected flows therefore stores the window
-(``WindowMarks``) before the signal is sent, so that evidence of its neighbours finds it.
+(``mark_windows``) before the signal is sent, so that evidence of its neighbours finds it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -35,7 +34,7 @@ from flowverdict.lifecycle.feeds import feed_name
 from flowverdict.lifecycle.store import Commit, ConflictError, Window, WindowChangedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from flowverdict.alerts.detection import Detection
     from flowverdict.alerts.model import Notification
@@ -43,29 +42,15 @@ if TYPE_CHECKING:
     from flowverdict.flows.evidence import Evidence
     from flowverdict.flows.model import AggregatedRejects, LostRecords, RejectedFlow
     from flowverdict.flows.ports import EvidenceStore
+    from flowverdict.lifecycle.dirty_window import DirtyWindow
+    from flowverdict.lifecycle.intervals import Intervals
     from flowverdict.lifecycle.manager import AlertManager
     from flowverdict.lifecycle.notifier import Outcome
-    from flowverdict.lifecycle.state_machine import Intervals
     from flowverdict.lifecycle.store import AlertStore
     from flowverdict.lifecycle.transitions import Transition
 
 
 _LONGEST_RUN = 6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DirtyWindow:
-    """A window that a source has evidence of.
-
-    Parameters
-    ----------
-    feed
-        The name of the partition's feed (``lifecycle.feeds``), without the ID of a flow log.
-    """
-
-    partition: str
-    window: int
-    feed: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,31 +95,6 @@ class _Evaluation:
     transitions: list[Transition] = field(default_factory=list)
     muted_flows: Counter[str] = field(default_factory=Counter)
     postponed: set[str] = field(default_factory=set)
-
-
-class WindowMarks:
-    """Stores the windows that have rejected flows or lost records, before they are evaluated."""
-
-    def __init__(self, store: AlertStore, intervals: Intervals) -> None:
-        self._store = store
-        self._intervals = intervals
-
-    def mark(self, partition: str, windows: Iterable[int], now: int) -> None:
-        """Store the windows that are not stored yet.
-
-        Raises
-        ------
-        StateError
-            The store cannot be reached.
-        """
-        window_ids = sorted({f"{partition}#{window}" for window in windows})
-        known = self._store.load_windows(window_ids) if window_ids else {}
-        for window_id in window_ids:
-            if window_id not in known:
-                with suppress(ConflictError):  # another invocation stored it meanwhile
-                    self._store.commit(
-                        Commit(window=Window(window_id=window_id)), now, self._intervals
-                    )
 
 
 class WindowEvaluator:
