@@ -287,7 +287,7 @@ QUIET_EVENTS = (
 )
 # Besides, an alert is rebuilt from the contributions of all its windows.
 REJECTING_EVENTS = (
-    Calls(read_units=15, write_units=7, puts=5, requests=5, wait_ms=500),
+    Calls(read_units=10, write_units=7, puts=5, requests=5, wait_ms=500),
     Calls(
         read_units=51 + EVENTS_OF_A_WINDOW * MAX_WINDOWS,
         write_units=86,

@@ -334,11 +334,9 @@ def reading_cost(workload: Workload, measured: Measured, factor: float = 1.0) ->
     alerts = changed * ASSUMED_ALERTS
     new_windows = workload.objects / workload.flow_logs
     feeds = calls * workload.feeds
-    # Each window with its list of alerts: those with records before they are signalled; those and
-    # the windows around when they are evaluated; those with records once more before the write.
-    window_reads = calls * 2 * workload.windows + evaluations * (
-        2 * workload.near + workload.windows
-    )
+    # Those with records before they are signalled; those and the windows around, each with its list
+    # of alerts, when they are evaluated; those with records once more before the write.
+    window_reads = calls * workload.windows + evaluations * (2 * workload.near + workload.windows)
     # An alert is rebuilt from the contributions of all its windows.
     contribution_reads = alerts * workload.seen_in
     log_bytes = (

@@ -103,7 +103,7 @@ def test_reading_is_billed_by_what_it_uses() -> None:
         1_000 * (1 + 4) + 10 * 4 + 50 * 4 * 2 + 100 * 3 * 10
     )
     assert amounts["DynamoDB, on demand: read units"] == (
-        1_000 * 2 + 50 * 2 * 2 + 50 * 12 + 100 * 3 * 12 + 100 * 3
+        1_000 * 2 + 50 * 2 + 50 * 12 + 100 * 3 * 12 + 100 * 3
     )
 
 
