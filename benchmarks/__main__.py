@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,10 @@ import flowverdict
 from benchmarks.designs import DESIGNS
 from benchmarks.generate import FILES, write, write_parquet
 from benchmarks.latency import EVENTS, FLOOD, Latency
+from benchmarks.start import FUNCTIONS, Start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from benchmarks.generate import Spec
 
@@ -120,6 +121,41 @@ def print_latencies(core: int, events: Iterable[str]) -> None:
         print(f"{event:<40}{latency.cold:>10.0f}{latency.warm:>10.1f}{first_alert:>22}")
 
 
+def print_starts(core: int, times: int) -> None:
+    """Start each function some times, each time in a new process, and print a table of medians.
+
+    Raises
+    ------
+    SystemExit
+        A function did not start.
+    """
+    print("\nstarts of functions, milliseconds of CPU time")
+    print(f"{'':<28}{'Python':>8}{'SDK':>8}{'modules':>9}{'clients of the SDK':>20}{'all':>8}")
+    for function in FUNCTIONS:
+        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.start", str(core), function]
+        starts = []
+        for _ in range(times):
+            finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - our own module
+            if finished.returncode:
+                raise SystemExit(f"{function}: did not start")
+            starts.append(Start(**json.loads(finished.stdout)))
+        of_medians = median_of(starts)
+        print(
+            f"{function:<28}{of_medians.python:>8.0f}{of_medians.sdk:>8.0f}"
+            f"{of_medians.modules:>9.0f}{of_medians.clients:>20.0f}{of_medians.total:>8.0f}"
+        )
+
+
+def median_of(starts: Sequence[Start]) -> Start:
+    """Return the median of each part."""
+    return Start(
+        **{
+            part.name: statistics.median(getattr(start, part.name) for start in starts)
+            for part in fields(Start)
+        }
+    )
+
+
 def machine() -> str:
     """Return the processor and the Python of this machine."""
     cpuinfo = Path("/proc/cpuinfo").read_text()
@@ -135,7 +171,7 @@ def machine() -> str:
 
 
 def main() -> None:
-    """Print one table for each file, and one for the latencies of events."""
+    """Print one table for each file, one for the latencies of events, and one for starts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "files", nargs="*", default=list(FILES), metavar="FILE", help=f"of {', '.join(FILES)}"
@@ -157,6 +193,7 @@ def main() -> None:
         if arguments.check and OURS in cpus:
             missed += _far_off(name, cpus)
     print_latencies(arguments.core, EVENTS if arguments.check else [*EVENTS, FLOOD])
+    print_starts(arguments.core, arguments.times)
     if missed:
         raise SystemExit("\n".join(missed))
 
