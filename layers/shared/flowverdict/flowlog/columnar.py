@@ -92,7 +92,7 @@ class AcceptedFlows:
     flags
         ``tcp-flags`` in signed 32 bits; -1 where not logged.
     services
-        What each flow goes to (``flow_hash.service_hash``), unsigned 32 bits.
+        What each flow goes to (``KeyHashes.of_services``), unsigned 32 bits.
     """
 
     hashes: Column

@@ -1,21 +1,14 @@
 """Find the accepted flows of a packet among evidence, whatever the source port.
 
 Evidence has accepted flows as hashes of their keys. All 65,536 source ports are hashed where any
-port counts; the fields before the port are hashed once.
+port counts.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowverdict.flowlog.flow_hash import (
-    MASK,
-    columns_of_tokens,
-    finished,
-    key_hash,
-    multiplier_of,
-    with_fields,
-)
+from flowverdict.flowlog.flow_hash import KeyHashes, columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,18 +22,11 @@ _PORTS = range(1, 65_536)
 
 def hashes_of(key: FlowKey, seed: int, *, any_source_port: bool) -> frozenset[int]:
     """Return the hashes that accepted flows of a key have, of all source ports if any counts."""
-    if not any_source_port:
-        return frozenset({key_hash(key, seed)})
-    multiplier = multiplier_of(seed)
-    tokens = [token for (token,) in columns_of_tokens([key])]
-    multiplier = multiplier_of(seed)
-    before = with_fields(seed & MASK, multiplier, 0, tokens[:_SOURCE_PORT])
-    after = [*tokens[_SOURCE_PORT + 1 :], b"-" if key.direction is None else key.direction.encode()]
-    states = (
-        with_fields(before, multiplier, _SOURCE_PORT, (str(port).encode(), *after))
-        for port in _PORTS
-    )
-    return frozenset(finished(state, multiplier) for state in states)
+    columns = columns_of([key])
+    if any_source_port:
+        columns = [column * len(_PORTS) for column in columns]
+        columns[_SOURCE_PORT] = [str(port).encode() for port in _PORTS]
+    return frozenset(KeyHashes(columns, seed).of_flows())
 
 
 def accepted_among(
