@@ -40,7 +40,7 @@ from flowverdict.flowlog.line_reader import (
 from flowverdict.flowlog.records import ABSENT, MAX_TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from flowverdict.core.addresses import Address
     from flowverdict.flowlog.columnar import Sink
@@ -119,6 +119,11 @@ def _word(name: str) -> str:
     return f"[!-~]{{1,{MAX_TEXT}}}+"
 
 
+def _pattern_of(formats: tuple[RecordFormat, ...]) -> _LinePattern | None:
+    """Return the pattern of the only format; ``None`` for several."""
+    return _line_pattern(formats[0]) if len(formats) == 1 else None
+
+
 @lru_cache(maxsize=16)
 def _line_pattern(record_format: RecordFormat) -> _LinePattern | None:
     """Return the pattern of a format's accepted lines; ``None`` for a format without ``action``."""
@@ -157,9 +162,7 @@ def read_file(  # noqa: PLR0913 - as column_reader.read_columns
     lines = lines_of(plain_bytes(stream), reader, name)
     for record in first_record(lines, reader, name, headerless):
         sink.record(record)
-    for line in lines:
-        fast.read(line)
-    fast.finish()
+    fast.read(lines)
 
 
 def read_messages(
@@ -176,14 +179,16 @@ def read_messages(
     windows
         Numbers the windows that records ended in.
     """
-    fast = _FastLineReader(reader, sink, seed, windows)
+    _FastLineReader(reader, sink, seed, windows).read(_lines_in(messages, reader))
+
+
+def _lines_in(messages: Iterable[str], reader: LineReader) -> Iterator[bytes]:
     for message in messages:
         line = message.encode("utf-8", "surrogatepass")
         if len(line) > MAX_LINE_BYTES:
             reader.skip_overlong()
         else:
-            fast.read(line)
-    fast.finish()
+            yield line
 
 
 class _FastLineReader:
@@ -198,41 +203,44 @@ class _FastLineReader:
         self._sink = sink
         self._seed = seed
         self._windows = windows
-        self._formats: tuple[RecordFormat, ...] = ()
-        self._line_pattern: _LinePattern | None = None
         # The words of accepted lines by window, which their last time says.
         self._rows: defaultdict[int, list[tuple[bytes, ...]]] = defaultdict(list)
         self._held = 0
+        # Of the rows, so that few words are looked at twice.
         self._windows_by_time: dict[bytes, int] = {}
+        self._canonical = {_DASH}
         self._facts: dict[tuple[int, str | None], InterfaceFacts] = {}
 
-    def read(self, line: bytes) -> None:
-        """Read a line; ``LineReader`` reads each line that does not match the format's pattern."""
-        if self._reader.formats is not self._formats:
-            self._formats = self._reader.formats
-            self._line_pattern = (
-                _line_pattern(self._formats[0]) if len(self._formats) == 1 else None
-            )
-        pattern = self._line_pattern
-        if (
-            pattern is None
-            or (match := pattern.accepted_line.fullmatch(line)) is None
-            or not self._accept(pattern.in_order(match.groups(_DASH)))
-        ):
-            if (record := self._reader.read(line)) is not None:
+    def read(self, lines: Iterable[bytes]) -> None:
+        """Read all lines; ``LineReader`` reads those that do not match the format's pattern."""
+        reader = self._reader
+        formats, pattern = reader.formats, _pattern_of(reader.formats)
+        for line in lines:
+            if (
+                pattern is not None
+                and (match := pattern.accepted_line.fullmatch(line)) is not None
+                and self._accept(pattern.in_order(match.groups(_DASH)))
+            ):
+                reader.pass_over(1)
+                continue
+            if (record := reader.read(line)) is not None:
                 self._sink.record(record)
-            return
-        self._reader.pass_over(1)
-        self._reader.counts.accepted += 1
+            if reader.formats is not formats:
+                formats, pattern = reader.formats, _pattern_of(reader.formats)
+        self._flush()
+        for (window, name), facts in self._facts.items():
+            self._sink.learned(window, name, facts)
 
     def _accept(self, words: tuple[bytes, ...]) -> bool:
         """Hold an accepted line; return ``False`` if an address is not spelled canonically.
 
         ``words`` are those of ``_CAPTURED_FIELDS``, ``-`` where the format lacks the field.
         """
-        for address in words[_ADDRESSES]:
-            if address != _DASH and canonical_address(address) is None:
+        addresses = words[_ADDRESSES]
+        if not self._canonical.issuperset(addresses):
+            if any(word != _DASH and canonical_address(word) is None for word in addresses):
                 return False
+            self._canonical.update(addresses)
         time = _last_time(words[_START], words[_END])
         window = self._windows_by_time.get(time)
         if window is None:
@@ -246,6 +254,7 @@ class _FastLineReader:
 
     def _flush(self) -> None:
         """Hand the rows to the sink in columns, and sum up what they show about interfaces."""
+        self._reader.counts.accepted += self._held
         for window, rows in self._rows.items():
             columns = _Columns._make(zip(*rows, strict=True))
             self._sink.accepted(window, columns.flows(self._seed))
@@ -255,12 +264,7 @@ class _FastLineReader:
         self._rows.clear()
         self._held = 0
         self._windows_by_time.clear()
-
-    def finish(self) -> None:
-        """Hand the remaining rows to the sink, then the facts of each interface and window."""
-        self._flush()
-        for (window, name), facts in self._facts.items():
-            self._sink.learned(window, name, facts)
+        self._canonical = {_DASH}
 
 
 class _Columns(NamedTuple):
@@ -284,7 +288,12 @@ class _Columns(NamedTuple):
 
     def names(self) -> Sequence[bytes]:
         """Return the ID of each interface, or of the resource where the interface is absent."""
-        return [*map(_interface_name, self.interfaces, self.resources)]
+        if _DASH not in self.interfaces:
+            return self.interfaces
+        return [
+            resource if interface == _DASH else interface
+            for interface, resource in zip(self.interfaces, self.resources, strict=True)
+        ]
 
     def flows(self, seed: int) -> AcceptedFlows:
         """Return the flows."""
@@ -304,9 +313,9 @@ class _Columns(NamedTuple):
         )
         return AcceptedFlows(
             hashes=array("Q", hashes.of_flows()),
-            starts=array("q", map(_number, self.starts)),
-            ends=array("q", map(_number, map(_last_time, self.starts, self.ends))),
-            flags=array("i", map(_number, self.flags)),
+            starts=array("q", _numbers(self.starts)),
+            ends=array("q", _numbers(map(_last_time, self.starts, self.ends))),
+            flags=array("i", _numbers(self.flags)),
             services=array("I", hashes.of_services()),
         )
 
@@ -323,7 +332,7 @@ class _Columns(NamedTuple):
 def _packet_addresses(words: Sequence[bytes], plain: Sequence[bytes]) -> Sequence[bytes]:
     """Return packet addresses as they are hashed."""
     return [
-        SAME if packet in {word, _DASH} else packet
+        SAME if packet in (word, _DASH) else packet
         for packet, word in zip(words, plain, strict=True)
     ]
 
@@ -332,12 +341,8 @@ def _last_time(start: bytes, end: bytes) -> bytes:
     return start if end == _DASH else end
 
 
-def _number(word: bytes) -> int:
-    return NOT_LOGGED if word == _DASH else int(word)
-
-
-def _interface_name(interface: bytes, resource: bytes) -> bytes:
-    return resource if interface == _DASH else interface
+def _numbers(words: Iterable[bytes]) -> list[int]:
+    return [NOT_LOGGED if word == _DASH else int(word) for word in words]
 
 
 def _learn(

@@ -83,13 +83,14 @@ class KeyHashes:
     """
 
     def __init__(self, columns: Sequence[Sequence[bytes]], seed: int) -> None:
-        self._columns = columns
-        keys = len(columns[0])
-        self._words = Struct("<" + "8s8x" * keys)  # the first eight bytes of each token
+        self._sources = columns[_SOURCE]
+        keys = len(self._sources)
+        self._firsts = Struct("<" + "8s8x" * keys)  # the first eight bytes of each token
         self._hashes = Struct("<" + "Q8x" * keys)
         self._ones = self._word((b"\1",) * keys)
         self._mask = self._ones * MASK
         self._multiplier = multiplier_of(seed)
+        self._words = [self._words_of(tokens) for tokens in columns]
         self._at_interface = self._after_field(self._ones * (seed & MASK), 0)
 
     @classmethod
@@ -114,7 +115,7 @@ class KeyHashes:
         hashes = self._hashes_of((*SERVICE_FIELDS[1:], DIRECTION))
         return [
             service_of(hashed, from_inside=_is_inside(source))
-            for hashed, source in zip(hashes, self._columns[_SOURCE], strict=True)
+            for hashed, source in zip(hashes, self._sources, strict=True)
         ]
 
     def _hashes_of(self, fields: Iterable[int]) -> tuple[int, ...]:
@@ -126,12 +127,10 @@ class KeyHashes:
         return self._hashes.unpack(states.to_bytes(self._hashes.size, "little"))
 
     def _after_field(self, states: int, field: int) -> int:
-        tokens = self._columns[field]
-        word = self._word(tokens)
-        states = self._mixed(states ^ word)
-        while word & self._ones * _LAST_BYTE:  # else no token has another word
-            tokens = [token[WORD:] for token in tokens]
-            word = self._word(tokens)
+        first, *more = self._words[field]
+        states = self._mixed(states ^ first)
+        for word in more:
+            # A token that has ended has no byte here, and its state stays.
             has_word = (word & self._ones * _FIRST_BYTE) + self._ones * 0x7F >> 7 & self._ones
             states ^= (states ^ self._mixed(self._mixed(states) ^ word)) & has_word * MASK
         return self._mixed(states + self._ones * AFTER_FIELD[field] & self._mask)
@@ -140,8 +139,15 @@ class KeyHashes:
         states = states * self._multiplier & self._mask
         return states ^ states >> 32 & self._mask
 
+    def _words_of(self, tokens: Sequence[bytes]) -> list[int]:
+        words = [self._word(tokens)]
+        while words[-1] & self._ones * _LAST_BYTE:  # else no token has another word
+            tokens = [token[WORD:] for token in tokens]
+            words.append(self._word(tokens))
+        return words
+
     def _word(self, tokens: Sequence[bytes]) -> int:
-        return int.from_bytes(self._words.pack(*tokens), "little")
+        return int.from_bytes(self._firsts.pack(*tokens), "little")
 
 
 def service_of(hashed: int, *, from_inside: bool) -> int:
