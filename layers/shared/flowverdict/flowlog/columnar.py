@@ -160,6 +160,11 @@ class InterfaceFacts:
     subnets: set[str] = field(default_factory=set)
     vpc_id: str | None = None
 
+    @property
+    def accepts_logged(self) -> bool:
+        """Whether there is an accepted record."""
+        return self.accepts > 0
+
 
 class Sink(Protocol):
     """Receives what was read."""

@@ -2,7 +2,7 @@
 
 For CloudWatch Logs and small files. One regular expression per format matches the lines that are
 accepted records as this program would write them; ``LineReader`` reads all other lines.
-``column_reader`` does the same for big files with numpy, which takes as long to load as some 5,000
+``column_reader`` does the same for big files with numpy, which takes as long to load as some 8,000
 lines take to read here (``make bench``).
 """
 

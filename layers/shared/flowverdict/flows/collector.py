@@ -190,14 +190,10 @@ class FlowCollector:
 
     def learn(self, interface: str | None, facts: InterfaceFacts) -> None:
         """Add what records in columns show about an interface."""
-        learned = Interface(
-            own=facts.own,
-            shared=facts.shared,
-            subnets=facts.subnets,
-            vpc_id=facts.vpc_id,
-            accepts_logged=facts.accepts > 0,
-        )
-        self.interfaces.setdefault(interface, Interface()).learn_from(learned)
+        known = self.interfaces.get(interface)
+        if known is None:
+            known = self.interfaces[interface] = Interface()
+        known.learn_from(facts)
 
     def _reject(self, row: tuple[FlowKey, RecordId | None], rejects: RejectedTotals) -> None:
         if self.limit.aggregated_from and self.limit.is_beyond(*self._place(row[0], rejects)):
