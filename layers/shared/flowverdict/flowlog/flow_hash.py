@@ -66,7 +66,7 @@ SERVICE_FIELDS = (0, 2, 6, 7)  # interface, destination, destination port, proto
 _SOURCE = 1
 _SERVICE_MASK = (1 << 32) - 2
 _FIRST_BYTE, _LAST_BYTE = 0xFF, 0xFF << 56  # of a word
-_AT_ONCE = 500  # keys, whose related hashes take 0.2 MB and more
+_AT_ONCE = 500  # keys whose related hashes are found together, in some MB
 
 
 class KeyHashes:

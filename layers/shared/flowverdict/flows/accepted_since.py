@@ -6,6 +6,7 @@ port counts.
 
 from __future__ import annotations
 
+from itertools import batched
 from typing import TYPE_CHECKING
 
 from flowverdict.flowlog.flow_hash import KeyHashes, columns_of
@@ -18,15 +19,20 @@ if TYPE_CHECKING:
 
 _SOURCE_PORT = 5  # its place among the fields of a key
 _PORTS = range(1, 65_536)
+_AT_ONCE = 4_096  # ports whose hashes are found together, in 2 MB
 
 
 def hashes_of(key: FlowKey, seed: int, *, any_source_port: bool) -> frozenset[int]:
     """Return the hashes that accepted flows of a key have, of all source ports if any counts."""
     columns = columns_of([key])
-    if any_source_port:
-        columns = [column * len(_PORTS) for column in columns]
-        columns[_SOURCE_PORT] = [str(port).encode() for port in _PORTS]
-    return frozenset(KeyHashes(columns, seed).of_flows())
+    if not any_source_port:
+        return frozenset(KeyHashes(columns, seed).of_flows())
+    hashes: set[int] = set()
+    for ports in batched(_PORTS, _AT_ONCE, strict=False):
+        columns = [column[:1] * len(ports) for column in columns]
+        columns[_SOURCE_PORT] = [str(port).encode() for port in ports]
+        hashes.update(KeyHashes(columns, seed).of_flows())
+    return frozenset(hashes)
 
 
 def accepted_among(
