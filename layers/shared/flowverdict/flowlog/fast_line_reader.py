@@ -209,7 +209,9 @@ class _FastLineReader:
         # Of the rows, so that few words are looked at twice.
         self._windows_by_time: dict[bytes, int] = {}
         self._canonical = {_DASH}
-        self._facts: dict[tuple[int, str | None], InterfaceFacts] = {}
+        self._facts: defaultdict[tuple[int, str | None], InterfaceFacts] = defaultdict(
+            InterfaceFacts
+        )
 
     def read(self, lines: Iterable[bytes]) -> None:
         """Read all lines; ``LineReader`` reads those that do not match the format's pattern."""
@@ -259,8 +261,7 @@ class _FastLineReader:
             columns = _Columns._make(zip(*rows, strict=True))
             self._sink.accepted(window, columns.flows(self._seed))
             for (interface, *about), ends in columns.ends_by_interface().items():
-                facts = self._facts.setdefault((window, _text(interface)), InterfaceFacts())
-                _learn(facts, ends, *about)
+                _learn(self._facts[window, _text(interface)], ends, *about)
         self._rows.clear()
         self._held = 0
         self._windows_by_time.clear()
