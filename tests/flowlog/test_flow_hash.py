@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowverdict.flowlog import flow_hash_numpy
-from flowverdict.flowlog.flow_hash import key_hash, related_hashes
+from flowverdict.flowlog.flow_hash import (
+    AFTER_FIELD,
+    MASK,
+    KeyHashes,
+    columns_of,
+    key_hash,
+    multiplier_of,
+    related_hashes,
+)
 from flowverdict.flowlog.flow_key import FlowKey
 from flowverdict.flowlog.records import FlowDirection
 
@@ -79,6 +87,26 @@ def test_each_bit_of_the_hash_depends_on_each_field(field: str) -> None:
     assert all(abs(count - samples / 2) < 5 * (samples / 4) ** 0.5 for count in changed)
 
 
+def _hashed_word_by_word(tokens: Sequence[bytes], seed: int) -> int:
+    def mixed(state: int) -> int:
+        state = state * multiplier_of(seed) & MASK
+        return state ^ state >> 32
+
+    state = seed
+    for token, after in zip(tokens, AFTER_FIELD, strict=True):
+        for at in range(0, len(token), 8):
+            state = mixed(state) if at else state
+            state = mixed(state ^ int.from_bytes(token[at : at + 8], "little"))
+        state = mixed(state + after)
+    return mixed(mixed(state))
+
+
+@given(st.lists(KEYS, min_size=1, max_size=9), SEEDS)
+def test_many_keys_hashed_at_once_have_the_hash_of_each(keys: Sequence[FlowKey], seed: int) -> None:
+    each = [_hashed_word_by_word(tokens, seed) for tokens in zip(*columns_of(keys), strict=True)]
+    assert [*KeyHashes.of(keys, seed).of_flows()] == each == [key_hash(key, seed) for key in keys]
+
+
 @given(KEYS, KEYS, SEEDS)
 def test_two_keys_have_equal_hashes_only_if_they_are_equal(
     one: FlowKey, other: FlowKey, seed: int
@@ -103,7 +131,7 @@ def test_nobody_can_choose_addresses_that_have_equal_hashes_without_the_seed() -
 
 @given(KEYS, SEEDS)
 def test_related_hashes_are_those_of_the_related_keys(key: FlowKey, seed: int) -> None:
-    mirrors, same = related_hashes(key, seed)
+    ((mirrors, same),) = related_hashes([key], seed)
     assert mirrors == tuple(key_hash(mirror, seed) for mirror in key.mirrors())
     assert same == tuple(key_hash(one, seed) for one in key.same())
 
@@ -112,10 +140,12 @@ def test_related_hashes_are_those_of_the_related_keys(key: FlowKey, seed: int) -
 def test_related_hashes_of_many_keys_equal_those_of_each(
     keys: Sequence[FlowKey], seed: int
 ) -> None:
-    for key, hashes in zip(keys, flow_hash_numpy.related_hashes(keys, seed).tolist(), strict=True):
-        plain = key._replace(direction=None)
-        # Without a direction, the related keys are the one without, ingress and egress.
-        assert (tuple(hashes[:3]), tuple(hashes[3:])) == related_hashes(plain, seed)
+    # Without a direction, the related keys are the one without, ingress and egress.
+    plain = [key._replace(direction=None) for key in keys]
+    assert [*related_hashes(plain, seed)] == [
+        (tuple(hashes[:3]), tuple(hashes[3:]))
+        for hashes in flow_hash_numpy.related_hashes(keys, seed).tolist()
+    ]
 
 
 def test_the_line_reader_loads_neither_numpy_nor_isal() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from flowverdict.core.addresses import Address, is_inside
 from flowverdict.flowlog.column_reader import read_columns
 from flowverdict.flowlog.fast_line_reader import read_file
-from flowverdict.flowlog.flow_hash import service_hash
+from flowverdict.flowlog.flow_hash import KeyHashes
 from flowverdict.flowlog.flow_key import key_of
 from flowverdict.flowlog.inside_numpy import are_inside
 from flowverdict.flowlog.line_reader import LineReader
@@ -71,18 +71,18 @@ def test_readers_by_column_hash_what_a_flow_goes_to(read: Callable[..., None]) -
     sink, reader = _Sink(), LineReader(())
     text = "\n".join([FIELDS, *LINES, ""]).encode()
     read(io.BytesIO(text), sink, name="flow.log", reader=reader, seed=SEED)
-    assert sink.services == [service_hash(key, SEED) for key in keys()]
+    assert sink.services == KeyHashes.of(keys(), SEED).of_services()
 
 
 def test_service_is_address_port_protocol_and_direction_at_an_interface() -> None:
-    hashes = [service_hash(key, SEED) for key in keys()]
+    hashes = KeyHashes.of(keys(), SEED).of_services()
     assert hashes[0] == hashes[1]  # another client
     assert len(set(hashes)) == len(hashes) - 1
-    assert service_hash(keys()[0], SEED + 1) != hashes[0]
+    assert KeyHashes.of(keys(), SEED + 1).of_services()[0] != hashes[0]
 
 
 def test_service_says_whether_a_flow_comes_from_inside() -> None:
-    hashes = [service_hash(key, SEED) for key in keys()]
+    hashes = KeyHashes.of(keys(), SEED).of_services()
     inside, outside, outside_v6, inside_v6 = hashes[0], hashes[6], hashes[5], hashes[7]
     assert (inside & 1, outside & 1, inside_v6 & 1, outside_v6 & 1) == (1, 0, 1, 0)
     assert (inside ^ outside, inside_v6 ^ outside_v6) == (1, 1)

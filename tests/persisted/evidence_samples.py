@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowverdict.flowlog.flow_hash import AFTER_FIELD, MASK, columns_of_tokens, service_hash
+from flowverdict.flowlog.flow_hash import AFTER_FIELD, MASK, KeyHashes, columns_of_tokens
 from flowverdict.flowlog.flow_key import FlowKey, key_of
 from flowverdict.flowlog.losses import Loss, Span
 from flowverdict.flowlog.object_key import Origin
@@ -86,7 +86,7 @@ def _collected(
 def accepted_services() -> set[int]:
     """Return what the accepted flows of the samples go to."""
     records = (_FORMAT.parse(_line(number, row)) for number, row in enumerate(_ACCEPTS))
-    return {service_hash(key_of(record), _SEED) for record in records}
+    return set(KeyHashes.of([*map(key_of, records)], _SEED).of_services())
 
 
 def _collected_by_hash(rows: Sequence[tuple[str, str, str]], most: int) -> FlowCollector:

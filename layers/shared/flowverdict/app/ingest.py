@@ -217,8 +217,9 @@ class ClassifyLogEvents:
         origin = Origin(account_id=logs.account_id, region=self._region)
         place = SourcePlace.of_stream(origin, logs.log_group, logs.name)
         ingestion = self._service.begin()
-        with self._service.held_back.unless_read(logs.source_id, logs.name, place.feed_name):
-            ingestion.ingest(logs.source_id, logs.name, place, partial(self._read, logs, origin))
+        source_id = logs.source_id
+        with self._service.held_back.unless_read(source_id, logs.name, place.feed_name):
+            ingestion.ingest(source_id, logs.name, place, partial(self._read, logs, origin))
         for error in ingestion.finish().values():
             raise error
 

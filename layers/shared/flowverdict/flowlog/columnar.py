@@ -92,7 +92,7 @@ class AcceptedFlows:
     flags
         ``tcp-flags`` in signed 32 bits; -1 where not logged.
     services
-        What each flow goes to (``flow_hash.service_hash``), unsigned 32 bits.
+        What each flow goes to (``KeyHashes.of_services``), unsigned 32 bits.
     """
 
     hashes: Column
@@ -159,6 +159,11 @@ class InterfaceFacts:
     shared: set[Address] | None = None
     subnets: set[str] = field(default_factory=set)
     vpc_id: str | None = None
+
+    @property
+    def accepts_logged(self) -> bool:
+        """Whether there is an accepted record."""
+        return self.accepts > 0
 
 
 class Sink(Protocol):

@@ -2,7 +2,7 @@
 
 For CloudWatch Logs and small files. One regular expression per format matches the lines that are
 accepted records as this program would write them; ``LineReader`` reads all other lines.
-``column_reader`` does the same for big files with numpy, which takes as long to load as some 5,000
+``column_reader`` does the same for big files with numpy, which takes as long to load as some 8,000
 lines take to read here (``make bench``).
 """
 
@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections import Counter
+from collections import defaultdict
 from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from flowverdict.core.addresses import is_inside
-from flowverdict.flowlog import flow_hash
 from flowverdict.flowlog.columnar import (
     NOT_LOGGED,
     AcceptedFlows,
@@ -31,7 +29,7 @@ from flowverdict.flowlog.fields import (
     UNKNOWN_ACCOUNT,
     FieldKind,
 )
-from flowverdict.flowlog.flow_hash import DIRECTION, SERVICE_FIELDS, service_of
+from flowverdict.flowlog.flow_hash import SAME, KeyHashes
 from flowverdict.flowlog.line_reader import (
     MAX_LINE_BYTES,
     LineReader,
@@ -42,13 +40,13 @@ from flowverdict.flowlog.line_reader import (
 from flowverdict.flowlog.records import ABSENT, MAX_TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from flowverdict.core.addresses import Address
     from flowverdict.flowlog.columnar import Sink
     from flowverdict.flowlog.records import RecordFormat
 
 
-# The first six say which interface saw which addresses: a route.
 _CAPTURED_FIELDS = (
     "interface-id",
     "resource-id",
@@ -66,7 +64,8 @@ _CAPTURED_FIELDS = (
     "subnet-id",
     "vpc-id",
 )
-_ROUTE_FIELDS = 6
+_ADDRESSES = slice(2, 6)  # places among them
+_START, _END = 10, 11
 _ADDRESS = "[0-9a-f.:]{2,39}"
 _UP_TO_255 = "25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9]"
 _UP_TO_65535 = (
@@ -89,12 +88,11 @@ _WORDS = {
     "log-status": "OK",
 }
 _DASH = ABSENT.encode()
-IPV4 = 4
-# Accepted rows, and with them routes and interfaces, that are held before they are summed up.
-_MAX_ROWS = 50_000
+_MAX_ROWS = 2_000  # accepted lines that are held before they are summed up: 2 MB
 
-type _Columns = tuple[array[int], array[int], array[int], array[int], array[int]]
-type _Route = tuple[bytes, ...]  # the words of the first six captured fields
+type _Words = tuple[bytes, ...]
+type _About = tuple[bytes, bytes, bytes, bytes]  # interface, direction, subnet, VPC
+type _Ends = tuple[bytes, bytes]  # source, destination
 
 
 class _LinePattern(NamedTuple):
@@ -119,6 +117,11 @@ def _word(name: str) -> str:
     if known.kind is FieldKind.ID:
         return f"{known.prefix}[!-~]{{0,{MAX_TEXT - len(known.prefix)}}}+|-"
     return f"[!-~]{{1,{MAX_TEXT}}}+"
+
+
+def _pattern_of(formats: tuple[RecordFormat, ...]) -> _LinePattern | None:
+    """Return the pattern of the only format; ``None`` for several."""
+    return _line_pattern(formats[0]) if len(formats) == 1 else None
 
 
 @lru_cache(maxsize=16)
@@ -159,9 +162,7 @@ def read_file(  # noqa: PLR0913 - as column_reader.read_columns
     lines = lines_of(plain_bytes(stream), reader, name)
     for record in first_record(lines, reader, name, headerless):
         sink.record(record)
-    for line in lines:
-        fast.read(line)
-    fast.finish()
+    fast.read(lines)
 
 
 def read_messages(
@@ -178,14 +179,16 @@ def read_messages(
     windows
         Numbers the windows that records ended in.
     """
-    fast = _FastLineReader(reader, sink, seed, windows)
+    _FastLineReader(reader, sink, seed, windows).read(_lines_in(messages, reader))
+
+
+def _lines_in(messages: Iterable[str], reader: LineReader) -> Iterator[bytes]:
     for message in messages:
         line = message.encode("utf-8", "surrogatepass")
         if len(line) > MAX_LINE_BYTES:
             reader.skip_overlong()
         else:
-            fast.read(line)
-    fast.finish()
+            yield line
 
 
 class _FastLineReader:
@@ -198,175 +201,172 @@ class _FastLineReader:
     def __init__(self, reader: LineReader, sink: Sink, seed: int, windows: Windows) -> None:
         self._reader = reader
         self._sink = sink
-        self._seed = seed & flow_hash.MASK
-        self._multiplier = flow_hash.multiplier_of(seed)
+        self._seed = seed
         self._windows = windows
-        self._formats: tuple[RecordFormat, ...] = ()
-        self._line_pattern: _LinePattern | None = None
-        # Hash states after the interface, and after the interface and the four addresses.
-        self._interface_states: dict[bytes, int] = {}
-        self._route_states: dict[_Route, int] = {}
-        self._services: dict[tuple[bytes | bool, ...], int] = {}
-        self._columns: dict[int, _Columns] = {}
-        self._rows = 0
-        # Rows by window, route, direction, subnet and VPC.
-        self._row_counts: Counter[tuple[int, _Route, bytes, bytes, bytes]] = Counter()
-        self._facts: dict[tuple[int, str | None], InterfaceFacts] = {}
+        # The words of accepted lines by window, which their last time says.
+        self._rows: defaultdict[int, list[tuple[bytes, ...]]] = defaultdict(list)
+        self._held = 0
+        # Of the rows, so that few words are looked at twice.
+        self._windows_by_time: dict[bytes, int] = {}
+        self._canonical = {_DASH}
+        self._facts: defaultdict[tuple[int, str | None], InterfaceFacts] = defaultdict(
+            InterfaceFacts
+        )
 
-    def read(self, line: bytes) -> None:
-        """Read a line; ``LineReader`` reads each line that does not match the format's pattern."""
-        if self._reader.formats is not self._formats:
-            self._formats = self._reader.formats
-            self._line_pattern = (
-                _line_pattern(self._formats[0]) if len(self._formats) == 1 else None
-            )
-        pattern = self._line_pattern
-        if (
-            pattern is None
-            or (match := pattern.accepted_line.fullmatch(line)) is None
-            or not self._accept(pattern.in_order(match.groups(_DASH)))
-        ):
-            if (record := self._reader.read(line)) is not None:
+    def read(self, lines: Iterable[bytes]) -> None:
+        """Read all lines; ``LineReader`` reads those that do not match the format's pattern."""
+        reader = self._reader
+        formats, pattern = reader.formats, _pattern_of(reader.formats)
+        for line in lines:
+            if (
+                pattern is not None
+                and (match := pattern.accepted_line.fullmatch(line)) is not None
+                and self._accept(pattern.in_order(match.groups(_DASH)))
+            ):
+                reader.pass_over(1)
+                continue
+            if (record := reader.read(line)) is not None:
                 self._sink.record(record)
-            return
-        self._reader.pass_over(1)
-        self._reader.counts.accepted += 1
-
-    def _accept(self, words: tuple[bytes, ...]) -> bool:
-        """Add a line to the columns; return ``False`` if an address is not spelled canonically.
-
-        ``words`` are those of ``_CAPTURED_FIELDS``, ``-`` where the format lacks the field.
-        """
-        route = words[:_ROUTE_FIELDS]
-        source_port, destination_port, protocol, direction, *rest = words[_ROUTE_FIELDS:]
-        start, end, flags, subnet, vpc = rest
-        state = self._route_states.get(route)
-        if state is None:
-            if (state := self._route_state(*route)) is None:
-                return False
-            self._route_states[route] = state
-        state = flow_hash.with_fields(
-            state, self._multiplier, 5, (source_port, destination_port, protocol, direction)
-        )
-        last = start if end == _DASH else end
-        window = self._windows.of(None if last == _DASH else int(last))
-        columns = self._columns.get(window)
-        if columns is None:
-            columns = self._columns[window] = (
-                array("Q"),
-                array("q"),
-                array("q"),
-                array("i"),
-                array("I"),
-            )
-        hashes, starts, ends, all_flags, services = columns
-        hashes.append(flow_hash.finished(state, self._multiplier))
-        starts.append(NOT_LOGGED if start == _DASH else int(start))
-        ends.append(NOT_LOGGED if last == _DASH else int(last))
-        all_flags.append(NOT_LOGGED if flags == _DASH else int(flags))
-        services.append(
-            self._service(
-                _interface_name(*route[:2]), *route[2:4], destination_port, protocol, direction
-            )
-        )
-        self._row_counts[window, route, direction, subnet, vpc] += 1
-        self._rows += 1
-        if self._rows >= _MAX_ROWS:
-            self._flush()
-        return True
-
-    def _route_state(self, interface: bytes, resource: bytes, *addresses: bytes) -> int | None:
-        """Return the hash state after a key's first five fields.
-
-        ``None`` if a word is not an address in its canonical spelling: ``LineReader`` decides then.
-        """
-        for address in addresses:
-            if address != _DASH and canonical_address(address) is None:
-                return None
-        source, destination, packet_source, packet_destination = addresses
-        name = _interface_name(interface, resource)
-        state = self._interface_states.get(name)
-        if state is None:
-            state = self._interface_states[name] = flow_hash.with_fields(
-                self._seed, self._multiplier, 0, (name,)
-            )
-        packet_addresses = (
-            flow_hash.SAME if packet in {plain, _DASH} else packet
-            for packet, plain in ((packet_source, source), (packet_destination, destination))
-        )
-        return flow_hash.with_fields(
-            state, self._multiplier, 1, (source, destination, *packet_addresses)
-        )
-
-    def _service(self, interface: bytes, source: bytes, *words: bytes) -> int:
-        """Return ``flow_hash.service_hash`` by the words of its fields and of the direction."""
-        from_inside = _is_inside(source)
-        known = self._services.get((interface, from_inside, *words))
-        if known is None:
-            state = self._interface_states[interface]
-            for place, word in zip((*SERVICE_FIELDS[1:], DIRECTION), words, strict=True):
-                state = flow_hash.with_fields(state, self._multiplier, place, (word,))
-            hashed = flow_hash.finished(state, self._multiplier)
-            known = service_of(hashed, from_inside=from_inside)
-            self._services[interface, from_inside, *words] = known
-        return known
-
-    def _flush(self) -> None:
-        """Hand the columns to the sink, and sum up what they show about interfaces."""
-        for window, (hashes, starts, ends, flags, services) in self._columns.items():
-            flows = AcceptedFlows(
-                hashes=hashes,
-                starts=starts,
-                ends=ends,
-                flags=flags,
-                services=services,
-            )
-            self._sink.accepted(window, flows)
-        for (window, route, direction, subnet, vpc), rows in self._row_counts.items():
-            interface, resource, source, destination, *_ = route
-            name = _text(_interface_name(interface, resource))
-            facts = self._facts.setdefault((window, name), InterfaceFacts())
-            _learn_addresses(facts, source, destination, direction)
-            facts.accepts += rows
-            if (subnet_id := _text(subnet)) is not None:
-                facts.subnets.add(subnet_id)
-            if (vpc_id := _text(vpc)) is not None:
-                facts.vpc_id = vpc_id if facts.vpc_id is None else min(facts.vpc_id, vpc_id)
-        self._columns.clear()
-        self._rows = 0
-        self._row_counts.clear()
-        self._route_states.clear()
-        self._interface_states.clear()
-        self._services.clear()
-
-    def finish(self) -> None:
-        """Hand the remaining rows to the sink, then the facts of each interface and window."""
+            if reader.formats is not formats:
+                formats, pattern = reader.formats, _pattern_of(reader.formats)
         self._flush()
         for (window, name), facts in self._facts.items():
             self._sink.learned(window, name, facts)
 
+    def _accept(self, words: tuple[bytes, ...]) -> bool:
+        """Hold an accepted line; return ``False`` if an address is not spelled canonically.
 
-@lru_cache(maxsize=65_536)
-def _is_inside(word: bytes) -> bool:
-    address = canonical_address(word)
-    return address is not None and is_inside(address)
+        ``words`` are those of ``_CAPTURED_FIELDS``, ``-`` where the format lacks the field.
+        """
+        addresses = words[_ADDRESSES]
+        if not self._canonical.issuperset(addresses):
+            if any(word != _DASH and canonical_address(word) is None for word in addresses):
+                return False
+            self._canonical.update(addresses)
+        time = _last_time(words[_START], words[_END])
+        window = self._windows_by_time.get(time)
+        if window is None:
+            window = self._windows.of(None if time == _DASH else int(time))
+            self._windows_by_time[time] = window
+        self._rows[window].append(words)
+        self._held += 1
+        if self._held >= _MAX_ROWS:
+            self._flush()
+        return True
+
+    def _flush(self) -> None:
+        """Hand the rows to the sink in columns, and sum up what they show about interfaces."""
+        self._reader.counts.accepted += self._held
+        for window, rows in self._rows.items():
+            columns = _Columns._make(zip(*rows, strict=True))
+            self._sink.accepted(window, columns.flows(self._seed))
+            for (interface, *about), ends in columns.ends_by_interface().items():
+                _learn(self._facts[window, _text(interface)], ends, *about)
+        self._rows.clear()
+        self._held = 0
+        self._windows_by_time.clear()
+        self._canonical = {_DASH}
 
 
-def _interface_name(interface: bytes, resource: bytes) -> bytes:
-    return resource if interface == _DASH else interface
+class _Columns(NamedTuple):
+    """The words of accepted lines by field, in the order of ``_CAPTURED_FIELDS``."""
+
+    interfaces: _Words
+    resources: _Words
+    sources: _Words
+    destinations: _Words
+    packet_sources: _Words
+    packet_destinations: _Words
+    source_ports: _Words
+    destination_ports: _Words
+    protocols: _Words
+    directions: _Words
+    starts: _Words
+    ends: _Words
+    flags: _Words
+    subnets: _Words
+    vpcs: _Words
+
+    def names(self) -> Sequence[bytes]:
+        """Return the ID of each interface, or of the resource where the interface is absent."""
+        if _DASH not in self.interfaces:
+            return self.interfaces
+        return [
+            resource if interface == _DASH else interface
+            for interface, resource in zip(self.interfaces, self.resources, strict=True)
+        ]
+
+    def flows(self, seed: int) -> AcceptedFlows:
+        """Return the flows."""
+        hashes = KeyHashes(
+            (
+                self.names(),
+                self.sources,
+                self.destinations,
+                _packet_addresses(self.packet_sources, self.sources),
+                _packet_addresses(self.packet_destinations, self.destinations),
+                self.source_ports,
+                self.destination_ports,
+                self.protocols,
+                self.directions,
+            ),
+            seed,
+        )
+        return AcceptedFlows(
+            hashes=array("Q", hashes.of_flows()),
+            starts=array("q", _numbers(self.starts)),
+            ends=array("q", _numbers(map(_last_time, self.starts, self.ends))),
+            flags=array("i", _numbers(self.flags)),
+            services=array("I", hashes.of_services()),
+        )
+
+    def ends_by_interface(self) -> Mapping[_About, Sequence[_Ends]]:
+        """Return the addresses of lines by interface, direction, subnet and VPC."""
+        found: defaultdict[_About, list[_Ends]] = defaultdict(list)
+        about = zip(self.names(), self.directions, self.subnets, self.vpcs, strict=True)
+        ends = zip(self.sources, self.destinations, strict=True)
+        for of_line, pair in zip(about, ends, strict=True):
+            found[of_line].append(pair)
+        return found
 
 
-def _learn_addresses(
-    facts: InterfaceFacts, source_word: bytes, destination_word: bytes, direction: bytes
+def _packet_addresses(words: Sequence[bytes], plain: Sequence[bytes]) -> Sequence[bytes]:
+    """Return packet addresses as they are hashed."""
+    return [
+        SAME if packet in (word, _DASH) else packet
+        for packet, word in zip(words, plain, strict=True)
+    ]
+
+
+def _last_time(start: bytes, end: bytes) -> bytes:
+    return start if end == _DASH else end
+
+
+def _numbers(words: Iterable[bytes]) -> list[int]:
+    return [NOT_LOGGED if word == _DASH else int(word) for word in words]
+
+
+def _learn(
+    facts: InterfaceFacts, ends: Sequence[_Ends], direction: bytes, subnet: bytes, vpc: bytes
 ) -> None:
-    source, destination = canonical_address(source_word), canonical_address(destination_word)
-    if source is None or destination is None or source.version != IPV4:
-        return
-    if direction == _DASH:
-        pair = {source, destination}
-        facts.shared = pair if facts.shared is None else facts.shared & pair
-    else:
-        facts.own.add(source if direction == b"egress" else destination)
+    """Add what lines of an interface show that have the same direction, subnet and VPC."""
+    facts.accepts += len(ends)
+    if (subnet_id := _text(subnet)) is not None:
+        facts.subnets.add(subnet_id)
+    if (vpc_id := _text(vpc)) is not None:
+        facts.vpc_id = vpc_id if facts.vpc_id is None else min(facts.vpc_id, vpc_id)
+    of_ipv4 = [pair for pair in ends if b":" not in pair[0] and _DASH not in pair]
+    if direction != _DASH:
+        place = 0 if direction == b"egress" else 1
+        facts.own |= _addresses({pair[place] for pair in of_ipv4})
+    elif of_ipv4:
+        # A canonical spelling is that of one address.
+        shared = _addresses(set(of_ipv4[0]).intersection(*of_ipv4))
+        facts.shared = shared if facts.shared is None else facts.shared & shared
+
+
+def _addresses(words: set[bytes]) -> set[Address]:
+    return {address for word in words if (address := canonical_address(word)) is not None}
 
 
 def _text(word: bytes) -> str | None:

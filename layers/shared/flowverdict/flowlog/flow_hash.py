@@ -10,7 +10,7 @@ know the seed cannot choose two addresses of which a difference in one word undo
 the word before: between two words of a field the state is mixed twice, so that 40 of its bits
 depend on the secret number.
 
-``flow_hash_numpy`` computes the same hashes for columns; a test compares both.
+``flow_hash_numpy`` computes the same hashes with numpy; a test compares both.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from __future__ import annotations
 from array import array
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import batched, chain, islice
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from flowverdict.core.addresses import is_inside
+from flowverdict.flowlog.columnar import canonical_address
 from flowverdict.flowlog.records import ABSENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from flowverdict.flowlog.flow_key import FlowKey
 
@@ -58,84 +61,132 @@ def multiplier_of(seed: int) -> int:
     return int.from_bytes(digest, "little") | 1
 
 
-def with_fields(state: int, multiplier: int, index: int, tokens: Iterable[bytes]) -> int:
-    """Return the state after more fields; ``index`` is the first field's place in the key."""
-    # Mixing is written out, also for a token of one word: calls and a loop took half of the time.
-    for place, token in enumerate(tokens, start=index):
-        length = len(token)
-        if 0 < length <= WORD:
-            state = (state ^ int.from_bytes(token, "little")) * multiplier & MASK
-            state ^= state >> 32
-        else:
-            for at in range(0, length, WORD):
-                if at:
-                    state = state * multiplier & MASK
-                    state ^= state >> 32
-                state = (
-                    state ^ int.from_bytes(token[at : at + WORD], "little")
-                ) * multiplier & MASK
-                state ^= state >> 32
-        state = (state + AFTER_FIELD[place]) * multiplier & MASK
-        state ^= state >> 32
-    return state
-
-
-def finished(state: int, multiplier: int) -> int:
-    """Return the hash of a state: the last field influences all of its bits."""
-    state = state * multiplier & MASK
-    state = (state ^ state >> 32) * multiplier & MASK
-    return state ^ state >> 32
-
-
-def key_hash(key: FlowKey, seed: int = 0) -> int:
-    """Return a key's 64-bit hash: equal for equal seeds on every machine and in every run."""
-    return _with_direction(_but_direction(key, seed), multiplier_of(seed), key)
-
-
-def related_hashes(key: FlowKey, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the hashes of ``key.mirrors()`` and of ``key.same()``.
-
-    The keys of each group differ in the direction alone, so their other fields are hashed once.
-    """
-    mirrors, same = (
-        tuple(_with_direction(state, multiplier_of(seed), related) for related in keys)
-        for keys in (key.mirrors(), key.same())
-        for state in (_but_direction(keys[0], seed),)
-    )
-    return mirrors, same
-
-
 # The fields of a key that name a service at an interface, by their places in it.
 SERVICE_FIELDS = (0, 2, 6, 7)  # interface, destination, destination port, protocol
+_SOURCE = 1
 _SERVICE_MASK = (1 << 32) - 2
+_FIRST_BYTE, _LAST_BYTE = 0xFF, 0xFF << 56  # of a word
+_AT_ONCE = 500  # keys whose related hashes are found together, in some MB
 
 
-def service_hash(key: FlowKey, seed: int = 0) -> int:
-    """Return 32 bits for what a flow goes to: address and port at an interface, in a direction.
+class KeyHashes:
+    """Hashes many keys at once, whose states stand side by side in one integer.
 
-    The last bit says whether the flow comes from inside (``addresses.is_inside``), so that flows of
-    the organisation's own hosts can be counted without those that anybody can send.
+    One operation of Python's mixes them all, which takes a fifth of the time of one after another.
+    A state has 64 bits and stands in 128, as its product with the multiplier needs.
 
-    Four bytes for each accepted flow are enough to count the flows of few services: among a million
-    flows, one flow of another service is counted once in 2,000 services.
+    Parameters
+    ----------
+    columns
+        For each field of a key, in its order, the texts that the keys have: not empty, without NUL.
+        A packet address that equals the record's address or was not logged is ``SAME``.
     """
-    multiplier = multiplier_of(seed)
-    state = seed & MASK
-    for place in SERVICE_FIELDS:
-        state = with_fields(state, multiplier, place, (_token(key[place]),))
-    from_inside = key.source is not None and is_inside(key.source)
-    return service_of(_with_direction(state, multiplier, key), from_inside=from_inside)
+
+    def __init__(self, columns: Sequence[Sequence[bytes]], seed: int) -> None:
+        self._sources = columns[_SOURCE]
+        keys = len(self._sources)
+        self._firsts = Struct("<" + "8s8x" * keys)  # the first eight bytes of each token
+        self._hashes = Struct("<" + "Q8x" * keys)
+        self._ones = self._word((b"\1",) * keys)
+        self._mask = self._ones * MASK
+        self._multiplier = multiplier_of(seed)
+        self._words = [self._words_of(tokens) for tokens in columns]
+        self._at_interface = self._after_field(self._ones * (seed & MASK), 0)
+
+    @classmethod
+    def of(cls, keys: Sequence[FlowKey], seed: int) -> KeyHashes:
+        """Hash keys, at least one."""
+        return cls(columns_of(keys), seed)
+
+    def of_flows(self) -> tuple[int, ...]:
+        """Return the 64-bit hash of each key: equal for equal seeds on every machine."""
+        return self._hashes_of(range(1, len(AFTER_FIELD)))
+
+    def of_services(self) -> list[int]:
+        """Return 32 bits for what each flow goes to: address and port at an interface, and how.
+
+        The direction is part of it, and the last bit says whether the flow comes from inside
+        (``addresses.is_inside``), so that flows of the organisation's own hosts can be counted
+        without those that anybody can send.
+
+        Four bytes for each accepted flow are enough to count the flows of few services: among a
+        million flows, one flow of another service is counted once in 2,000 services.
+        """
+        hashes = self._hashes_of((*SERVICE_FIELDS[1:], DIRECTION))
+        return [
+            service_of(hashed, from_inside=_is_inside(source))
+            for hashed, source in zip(hashes, self._sources, strict=True)
+        ]
+
+    def _hashes_of(self, fields: Iterable[int]) -> tuple[int, ...]:
+        """Return the hashes of the interface and more fields."""
+        states = self._at_interface
+        for field in fields:
+            states = self._after_field(states, field)
+        states = self._mixed(self._mixed(states))  # the last field influences all bits
+        return self._hashes.unpack(states.to_bytes(self._hashes.size, "little"))
+
+    def _after_field(self, states: int, field: int) -> int:
+        first, *more = self._words[field]
+        states = self._mixed(states ^ first)
+        for word in more:
+            # A token that has ended has no byte here, and its state stays.
+            has_word = (word & self._ones * _FIRST_BYTE) + self._ones * 0x7F >> 7 & self._ones
+            states ^= (states ^ self._mixed(self._mixed(states) ^ word)) & has_word * MASK
+        return self._mixed(states + self._ones * AFTER_FIELD[field] & self._mask)
+
+    def _mixed(self, states: int) -> int:
+        states = states * self._multiplier & self._mask
+        return states ^ states >> 32 & self._mask
+
+    def _words_of(self, tokens: Sequence[bytes]) -> list[int]:
+        words = [self._word(tokens)]
+        while words[-1] & self._ones * _LAST_BYTE:  # else no token has another word
+            tokens = [token[WORD:] for token in tokens]
+            words.append(self._word(tokens))
+        return words
+
+    def _word(self, tokens: Sequence[bytes]) -> int:
+        return int.from_bytes(self._firsts.pack(*tokens), "little")
 
 
 def service_of(hashed: int, *, from_inside: bool) -> int:
-    """Return ``service_hash`` by the 64-bit hash of its fields."""
+    """Return the hash of a service by the 64-bit hash of its fields."""
     return hashed & _SERVICE_MASK | from_inside
 
 
-def related_bytes(key: FlowKey, seed: int) -> bytes:
-    """Return the hashes of related flows as ``columnar.RejectedLines`` has them: any direction."""
-    mirrors, same = related_hashes(key._replace(direction=None), seed)
-    return array("Q", (*mirrors, *same)).tobytes()
+@lru_cache(maxsize=65_536)
+def _is_inside(word: bytes) -> bool:
+    address = canonical_address(word)
+    return address is not None and is_inside(address)
+
+
+def key_hash(key: FlowKey, seed: int = 0) -> int:
+    """Return the hash of one key."""
+    return KeyHashes.of([key], seed).of_flows()[0]
+
+
+def related_hashes(
+    keys: Sequence[FlowKey], seed: int
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Iterate over the hashes of ``mirrors()`` and of ``same()`` of each key."""
+    for some in batched(keys, _AT_ONCE, strict=False):
+        related = [(key.mirrors(), key.same()) for key in some]
+        hashes = iter(KeyHashes.of([*chain(*chain(*related))], seed).of_flows())
+        for mirrors, same in related:
+            yield tuple(islice(hashes, len(mirrors))), tuple(islice(hashes, len(same)))
+
+
+def related_bytes(keys: Sequence[FlowKey], seed: int) -> Iterator[bytes]:
+    """Iterate over the hashes as ``columnar.RejectedLines`` has them: any direction."""
+    plain = [key._replace(direction=None) for key in keys]
+    for mirrors, same in related_hashes(plain, seed):
+        yield array("Q", (*mirrors, *same)).tobytes()
+
+
+def columns_of(keys: Sequence[FlowKey]) -> list[list[bytes]]:
+    """Return the columns that ``KeyHashes`` takes."""
+    return [*columns_of_tokens(keys), [_token(key.direction) for key in keys]]
 
 
 def columns_of_tokens(keys: Sequence[FlowKey]) -> list[list[bytes]]:
@@ -151,16 +202,6 @@ def columns_of_tokens(keys: Sequence[FlowKey]) -> list[list[bytes]]:
             for packet_token, plain_token in zip(columns[packet], columns[plain], strict=True)
         ]
     return columns
-
-
-def _but_direction(key: FlowKey, seed: int) -> int:
-    tokens = (token for (token,) in columns_of_tokens([key]))
-    return with_fields(seed & MASK, multiplier_of(seed), 0, tokens)
-
-
-def _with_direction(state: int, multiplier: int, key: FlowKey) -> int:
-    state = with_fields(state, multiplier, DIRECTION, (_token(key.direction),))
-    return finished(state, multiplier)
 
 
 # A file repeats few addresses; to format an address takes longer than to hash it.

@@ -98,7 +98,7 @@ class AcceptedFlowIndex:
     def add(
         self, hashed: int, start: int | None, end: int | None, flags: int | None, service: int
     ) -> None:
-        """Add a record of a flow; ``service`` is what it goes to (``flow_hash.service_hash``)."""
+        """Add a record of a flow; ``service`` is what it goes to (``KeyHashes.of_services``)."""
         self._table.setdefault(hashed, Activity()).widen(start, end, flags)
         self._services[hashed] = service
 

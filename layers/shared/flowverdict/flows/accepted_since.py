@@ -1,21 +1,15 @@
 """Find the accepted flows of a packet among evidence, whatever the source port.
 
 Evidence has accepted flows as hashes of their keys. All 65,536 source ports are hashed where any
-port counts; the fields before the port are hashed once.
+port counts.
 """
 
 from __future__ import annotations
 
+from itertools import batched
 from typing import TYPE_CHECKING
 
-from flowverdict.flowlog.flow_hash import (
-    MASK,
-    columns_of_tokens,
-    finished,
-    key_hash,
-    multiplier_of,
-    with_fields,
-)
+from flowverdict.flowlog.flow_hash import KeyHashes, columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,22 +19,20 @@ if TYPE_CHECKING:
 
 _SOURCE_PORT = 5  # its place among the fields of a key
 _PORTS = range(1, 65_536)
+_AT_ONCE = 4_096  # ports whose hashes are found together, in 2 MB
 
 
 def hashes_of(key: FlowKey, seed: int, *, any_source_port: bool) -> frozenset[int]:
     """Return the hashes that accepted flows of a key have, of all source ports if any counts."""
+    columns = columns_of([key])
     if not any_source_port:
-        return frozenset({key_hash(key, seed)})
-    multiplier = multiplier_of(seed)
-    tokens = [token for (token,) in columns_of_tokens([key])]
-    multiplier = multiplier_of(seed)
-    before = with_fields(seed & MASK, multiplier, 0, tokens[:_SOURCE_PORT])
-    after = [*tokens[_SOURCE_PORT + 1 :], b"-" if key.direction is None else key.direction.encode()]
-    states = (
-        with_fields(before, multiplier, _SOURCE_PORT, (str(port).encode(), *after))
-        for port in _PORTS
-    )
-    return frozenset(finished(state, multiplier) for state in states)
+        return frozenset(KeyHashes(columns, seed).of_flows())
+    hashes: set[int] = set()
+    for ports in batched(_PORTS, _AT_ONCE, strict=False):
+        columns = [column[:1] * len(ports) for column in columns]
+        columns[_SOURCE_PORT] = [str(port).encode() for port in ports]
+        hashes.update(KeyHashes(columns, seed).of_flows())
+    return frozenset(hashes)
 
 
 def accepted_among(

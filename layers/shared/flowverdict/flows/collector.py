@@ -18,7 +18,7 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from flowverdict.flowlog.flow_hash import key_hash, related_hashes, service_hash
+from flowverdict.flowlog.flow_hash import KeyHashes, key_hash, related_hashes
 from flowverdict.flowlog.flow_key import FlowKey, RecordId, end_of, key_of, record_id
 from flowverdict.flowlog.losses import NOTHING_MISSING, Loss, Losses, Span
 from flowverdict.flowlog.object_key import Origin
@@ -144,13 +144,9 @@ class FlowCollector:
                 interface.subnets.add(record.subnet_id)
         if record.action is Action.ACCEPT:
             interface.accepts_logged = True
-            self.accepted_index.add(
-                key_hash(key, self.seed),
-                record.start,
-                end_of(record),
-                record.tcp_flags,
-                service_hash(key, self.seed),
-            )
+            hashes = KeyHashes.of([key], self.seed)
+            (hashed,), (service,) = hashes.of_flows(), hashes.of_services()
+            self.accepted_index.add(hashed, record.start, end_of(record), record.tcp_flags, service)
             return
         rejects = RejectedTotals(
             TrafficTotals.of(record),
@@ -194,14 +190,10 @@ class FlowCollector:
 
     def learn(self, interface: str | None, facts: InterfaceFacts) -> None:
         """Add what records in columns show about an interface."""
-        learned = Interface(
-            own=facts.own,
-            shared=facts.shared,
-            subnets=facts.subnets,
-            vpc_id=facts.vpc_id,
-            accepts_logged=facts.accepts > 0,
-        )
-        self.interfaces.setdefault(interface, Interface()).learn_from(learned)
+        known = self.interfaces.get(interface)
+        if known is None:
+            known = self.interfaces[interface] = Interface()
+        known.learn_from(facts)
 
     def _reject(self, row: tuple[FlowKey, RecordId | None], rejects: RejectedTotals) -> None:
         if self.limit.aggregated_from and self.limit.is_beyond(*self._place(row[0], rejects)):
@@ -369,8 +361,10 @@ class FlowCollector:
         keys = [key for key, _ in flows]
         if len(keys) < _MANY or "numpy" not in sys.modules:
             rows: Sequence[int] = range(len(keys))
+            unknown = [key for key, rejects in flows if rejects.related is None]
+            found = related_hashes(unknown, self.seed)
             related: Sequence[tuple[Collection[int], Collection[int]]] = [
-                related_hashes(key, self.seed)
+                next(found)
                 if rejects.related is None
                 else _of_direction(key.direction, array("Q", rejects.related))
                 for key, rejects in flows

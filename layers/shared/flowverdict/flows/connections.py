@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowverdict.core.addresses import is_inside
-from flowverdict.flowlog.flow_hash import key_hash, service_hash
+from flowverdict.flowlog.flow_hash import KeyHashes, key_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -58,4 +58,5 @@ def _services_of(requests: Iterable[FlowKey], seed: int) -> set[int]:
         ): key
         for key in requests
     }
-    return {service_hash(same, seed) for key in alike.values() for same in key.same()}
+    same = [one for key in alike.values() for one in key.same()]
+    return set(KeyHashes.of(same, seed).of_services())

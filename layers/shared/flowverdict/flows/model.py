@@ -18,6 +18,7 @@ from flowverdict.flowlog.records import FlowDirection, FlowRecord
 from flowverdict.flows.accepted_index import Activity
 
 if TYPE_CHECKING:
+    from flowverdict.flowlog.columnar import InterfaceFacts
     from flowverdict.flowlog.losses import Missing
     from flowverdict.flowlog.object_key import Origin
     from flowverdict.flowlog.transit_gateway import PacketsLost
@@ -206,7 +207,7 @@ class Interface:
     vpc_id: str | None = None
     accepts_logged: bool = False
     lost: TrafficTotals = field(default_factory=TrafficTotals)
-    context: Context = field(default_factory=Context)
+    context: Context = Context()
 
     @property
     def records_lost(self) -> bool:
@@ -235,7 +236,7 @@ class Interface:
         self.lost.merge(other.lost)
         self.context = self.context.filled_from(other.context)
 
-    def learn_from(self, other: Interface) -> None:
+    def learn_from(self, other: Interface | InterfaceFacts) -> None:
         """Learn what another source shows, without its losses."""
         self.own |= other.own
         if other.shared is not None:

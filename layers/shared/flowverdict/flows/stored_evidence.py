@@ -158,10 +158,13 @@ def _related(
 ) -> AbstractSet[int]:
     """Return the hashes of all flows of the connections of these keys, which keep their own."""
     if len(keys) < _MANY or ("numpy" not in sys.modules and find_spec("numpy") is None):
+        found = related_bytes(
+            [key for key, known in zip(keys, totals, strict=True) if known.related is None], seed
+        )
         hashes = array("Q")
-        for key, rejects in zip(keys, totals, strict=True):
+        for rejects in totals:
             if rejects.related is None:
-                rejects.related = related_bytes(key, seed)
+                rejects.related = next(found)
             hashes.frombytes(rejects.related)
         return set(hashes)
     from flowverdict.flowlog import flow_hash_numpy  # noqa: PLC0415 - numpy takes 65 ms to load
