@@ -203,7 +203,7 @@ class Fields(Texts):
         return states[1], self.with_direction(states[-1], direction, seed.multiplier)
 
     def services(self, interface_states: Words, seed: Seed) -> NDArray[np.uint32]:
-        """Return ``flow_hash.service_hash`` of the lines, from the states after the interface."""
+        """Return ``KeyHashes.of_services`` of the lines, from the states after the interface."""
         key, state = self._key(), interface_states
         for place in SERVICE_FIELDS[1:]:
             state = self.with_field(state, place, key[place], seed.multiplier)

@@ -131,7 +131,8 @@ class KeyHashes:
         states = self._mixed(states ^ first)
         for word in more:
             # A token that has ended has no byte here, and its state stays.
-            has_word = (word & self._ones * _FIRST_BYTE) + self._ones * 0x7F >> 7 & self._ones
+            byte = self._ones * _FIRST_BYTE
+            has_word = (word & byte) + byte >> 8 & self._ones
             states ^= (states ^ self._mixed(self._mixed(states) ^ word)) & has_word * MASK
         return self._mixed(states + self._ones * AFTER_FIELD[field] & self._mask)
 

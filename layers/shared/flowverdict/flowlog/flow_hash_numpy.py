@@ -143,7 +143,7 @@ class Texts:
         return state
 
     def with_field(self, state: Words, index: int, tokens: Tokens, multiplier: np.uint64) -> Words:
-        """Return the states after one field: ``flow_hash.with_fields`` for a column."""
+        """Return the states after one field: as ``flow_hash.KeyHashes``."""
         state = mixed(state ^ tokens.first, multiplier)
         more = tokens.lengths > WORD_BYTES
         if more.any():
