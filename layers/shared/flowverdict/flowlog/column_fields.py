@@ -21,6 +21,7 @@ from flowverdict.flowlog.flow_hash_numpy import (
     mixed,
     related,
     repeated,
+    with_direction,
 )
 from flowverdict.flowlog.inside_numpy import are_inside
 
@@ -49,23 +50,20 @@ INTERFACES = ("interface-id", "resource-id")
 def are_v4(first: Words, second: Words, lengths: Integers) -> Flags:
     """Whether words are IPv4 addresses: four numbers up to 255 without leading zeros."""
     text = np.stack((first, second), axis=1).view(np.uint8)
-    valid: Flags = lengths < text.shape[1]
     text[np.arange(lengths.size), np.minimum(lengths, text.shape[1] - 1)] = ord(".")
-    value = np.zeros(lengths.size, np.uint16)
-    digits = np.zeros(lengths.size, np.uint8)
-    dots = np.zeros(lengths.size, np.uint8)
-    for place, column in enumerate(np.ascontiguousarray(text.T)):
-        digit = column - np.uint8(ord("0"))
-        is_digit = digit <= _MAX_DIGIT
-        is_dot = column == ord(".")
-        valid &= is_digit | is_dot | (lengths < place)
-        valid &= ~(is_digit & (digits > 0) & (value == 0)) & ~(is_dot & (digits == 0))
-        value = np.where(is_digit, value * np.uint16(10) + digit, value)
-        valid &= value <= _MAX_OCTET
-        value[is_dot] = 0
-        digits = (digits + is_digit) * ~is_dot
-        dots += is_dot
-    valid &= dots == _OCTETS  # a dot was appended to each word
+    digits = text - np.uint8(ord("0"))
+    is_digit, is_dot = digits <= _MAX_DIGIT, text == ord(".")
+    begins = np.ones_like(is_dot)  # of numbers
+    begins[:, 1:] = is_dot[:, :-1]
+    bad = begins & is_dot
+    bad[:, :-1] |= begins[:, :-1] & (digits[:, :-1] == 0) & is_digit[:, 1:]
+    three = is_digit[:, :-2] & is_digit[:, 1:-1] & is_digit[:, 2:]
+    values = digits[:, :-2] * np.uint16(100) + digits[:, 1:-1] * np.uint16(10) + digits[:, 2:]
+    bad[:, :-2] |= three & ((values > _MAX_OCTET) | ~begins[:, :-2])
+    valid: Flags = lengths < text.shape[1]
+    valid &= ~bad.any(axis=1)
+    valid &= (is_digit | is_dot).sum(axis=1) == lengths + 1
+    valid &= is_dot.sum(axis=1) == _OCTETS  # a dot was appended to each word
     return valid
 
 
@@ -83,7 +81,7 @@ class Fields(Texts):
     Parameters
     ----------
     words
-        Every eight bytes of the buffer that the words stand in; see ``every_word``.
+        Every eight bytes of the buffer that the words stand in; see ``aligned_words``.
     size
         The number of records.
     names
@@ -199,16 +197,14 @@ class Fields(Texts):
         states = [np.full(self.size, seed.begin, np.uint64)]
         for index, tokens in enumerate(self._key()):
             states.append(self.with_field(states[-1], index, tokens, seed.multiplier))
-        direction = self.direction if self.direction is not None else self.constant(ABSENT)
-        return states[1], self.with_direction(states[-1], direction, seed.multiplier)
+        return states[1], with_direction(states[-1], self._directions(), seed.multiplier)
 
     def services(self, interface_states: Words, seed: Seed) -> NDArray[np.uint32]:
         """Return ``flow_hash.service_hash`` of the lines, from the states after the interface."""
         key, state = self._key(), interface_states
         for place in SERVICE_FIELDS[1:]:
             state = self.with_field(state, place, key[place], seed.multiplier)
-        direction = self.direction if self.direction is not None else self.constant(ABSENT)
-        hashes = self.with_direction(state, direction, seed.multiplier)
+        hashes = with_direction(state, self._directions(), seed.multiplier)
         hashes &= _SERVICE_BITS
         if "srcaddr" in self.addresses:
             hashes |= are_inside(self.addresses["srcaddr"].first)
@@ -219,6 +215,9 @@ class Fields(Texts):
         return related(
             Texts(self.words, rows.size), [column.part(rows) for column in self._key()], seed
         )
+
+    def _directions(self) -> Words | np.uint64:
+        return ABSENT if self.direction is None else self.direction.first
 
     def _key(self) -> list[Tokens]:
         """Return the fields of the key without the direction, in the order of hashing."""

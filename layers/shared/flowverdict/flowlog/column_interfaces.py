@@ -67,6 +67,8 @@ class _SeenTexts:
             self._usual = _longer(self._usual, 2 * needed)
         new = self._usual[places] != seen.identities
         news = np.flatnonzero(new if among is None else new & among)
+        if not news.size:
+            return
         pairs = mixed(places[news].view(np.uint64) * IDENTITY, IDENTITY) ^ seen.identities[news]
         for row in news[np.unique(pairs, return_index=True)[1]].tolist():
             self.texts.setdefault(int(places[row]), set()).add(

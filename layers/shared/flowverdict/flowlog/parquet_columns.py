@@ -15,7 +15,7 @@ from flowverdict.flowlog.flow_hash_numpy import (
     PADDING,
     UINT64,
     Tokens,
-    every_word,
+    aligned_words,
 )
 from flowverdict.flowlog.line_reader import MAX_LINE_BYTES
 from flowverdict.flowlog.parquet_query import KIND, LINE, Kind
@@ -142,7 +142,7 @@ class ParquetReader:
         buffer = bytearray(1 + ROWS * MAX_TOKEN * list(kinds.values()).count("u") + PADDING)
         buffer[:1] = ABSENT.encode()
         self._bytes = np.frombuffer(buffer, np.uint8)
-        self._words = every_word(buffer)
+        self._words = aligned_words(buffer)
         self._known = KnownAddresses(texts_of(buffer))
         self._columns = ColumnSink(reader, sink, seed=seed, windows=windows, text=texts_of(buffer))
         self._lines = lines
