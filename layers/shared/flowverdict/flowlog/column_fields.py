@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from flowverdict.flowlog.flow_hash_numpy import Flags, Integers, Words
 
 
-_MAX_ADDRESS = 39
+MAX_ADDRESS = 39
 _SERVICE_BITS = UINT64(service_of(MASK, from_inside=False))
 
 _MAX_DIGIT, _MAX_OCTET, _OCTETS = 9, 255, 4  # of IPv4 addresses
@@ -140,7 +140,7 @@ class Fields(Texts):
         if names:
             tokens = self.tokens(*names)
             identities = self._identities_of(tokens)
-            good = (tokens.lengths <= _MAX_ADDRESS) & self._are_addresses(tokens, identities)
+            good = (tokens.lengths <= MAX_ADDRESS) & self._are_addresses(tokens, identities)
             for index, name in enumerate(names):
                 rows = slice(index * self.size, (index + 1) * self.size)
                 self.addresses[name], self._identities[name] = tokens.part(rows), identities[rows]
@@ -164,7 +164,7 @@ class Fields(Texts):
         if rows.size:
             some = tokens.part(rows)
             identities = self._identities_of(some)
-            self.regular[rows] &= (some.lengths <= _MAX_ADDRESS) & self._are_addresses(
+            self.regular[rows] &= (some.lengths <= MAX_ADDRESS) & self._are_addresses(
                 some, identities
             )
             if plain in self.addresses:

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flowverdict.flowlog.column_fields import KEY_INTEGERS, Fields, have_colon
+from flowverdict.flowlog.column_fields import (
+    ADDRESSES,
+    KEY_INTEGERS,
+    PACKET_FIELDS,
+    Fields,
+    have_colon,
+)
 from flowverdict.flowlog.column_sink import ColumnSink, KnownAddresses, texts_of
 from flowverdict.flowlog.fields import MAX_PORT
 from flowverdict.flowlog.flow_hash_numpy import (
@@ -81,7 +87,8 @@ class _ParquetFields(Fields):
             column = batch.text(name)
             offsets = column.offsets[rows.start : rows.stop + 1].astype(np.int64)
             begin, end = int(offsets[0]), int(offsets[-1])
-            buffer[at : at + end - begin] = column.data[begin:end]
+            # A zero would pass for the end of a word.
+            np.maximum(column.data[begin:end], 1, out=buffer[at : at + end - begin])
             starts, lengths = offsets[:-1] + (at - begin), np.diff(offsets)
             if column.valid is not None and not (valid := column.valid[rows]).all():
                 starts[~valid], lengths[~valid] = 0, 1
@@ -106,6 +113,14 @@ class _ParquetFields(Fields):
         numbers = self._integers[names[0]] & MAX_PORT
         zeros = np.zeros(self.size, np.int64)
         return Tokens(zeros, lengths[numbers], words[numbers], zeros.view(np.uint64))
+
+    def are_v4(self) -> Flags:
+        """Whether all addresses of regular rows are IPv4, or ``-`` at the level of packets."""
+        v4 = self.regular.copy()
+        for name in (*ADDRESSES, *PACKET_FIELDS):
+            if name in self._texts:
+                v4 &= ~have_colon(self.tokens(name).first)
+        return v4
 
     def _places(self, *names: str) -> tuple[Integers, Integers]:
         starts, lengths = zip(*(self._texts[name] for name in names), strict=True)
@@ -155,16 +170,16 @@ class ParquetReader:
         kinds = batch.integers(KIND)[rows]
         lines = batch.text(LINE)
         fields = None
-        regular = np.zeros(end - begin, np.bool_)
-        lacks = kinds != Kind.ACCEPTED
+        regular = lacks = np.zeros(end - begin, np.bool_)
         if lines.valid is not None:
-            lacks &= ~lines.valid[rows]
-        else:
-            lacks[:] = False
+            lacks = ~lines.valid[rows]
         if self._has_columns:
-            fields = _ParquetFields(batch, rows, self._bytes, self._words, self._are_addresses)
+            fields = _ParquetFields(
+                batch, rows, self._bytes, self._words, self._known.are_addresses
+            )
             # A long rejected record is read by its line.
             regular = fields.regular & ~(lacks & (kinds == Kind.REJECTED))
+            lacks &= (kinds != Kind.ACCEPTED) | ~fields.are_v4()
         done = 0
         passed = np.concatenate(([0], np.cumsum(lacks)))
         counted = 0
@@ -208,11 +223,3 @@ class ParquetReader:
             next(self._lacking)
         self._passed = 0
         return next(self._lacking)
-
-    def _are_addresses(self, tokens: Tokens, identities: Words) -> Flags:
-        """Whether words are addresses; the query has checked those of IPv4."""
-        good = ~have_colon(tokens.first)
-        rows = np.flatnonzero(~good)
-        if rows.size:
-            good[rows] = self._known.are_addresses(tokens.part(rows), identities[rows])
-        return good
