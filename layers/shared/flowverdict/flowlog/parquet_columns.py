@@ -40,17 +40,16 @@ ROWS = 16_384  # that are read at once: their columns fit into the processor's c
 
 
 @cache
-def _decimals() -> tuple[Integers, Words]:
-    """Return the length and the word of each port's number as text."""
-    numbers = np.arange(MAX_PORT + 1)
-    words, lengths = np.zeros(numbers.size, np.uint64), np.zeros(numbers.size, np.int64)
-    rest = numbers.copy()
-    while (more := (rest > 0) | (lengths == 0)).any():
-        digit = (rest % 10 + ord("0")).astype(np.uint64)
-        words[more] = (words[more] << UINT64(8)) | digit[more]
-        lengths[more] += 1
-        rest //= 10
-    return lengths, words
+def _decimals() -> Words:
+    """Return the word of each port's number as text."""
+    rest = np.arange(MAX_PORT + 1, dtype=np.uint64)
+    words = np.zeros_like(rest)
+    more = np.ones_like(rest, np.bool_)
+    while more.any():
+        words[more] = words[more] << UINT64(8) | rest[more] % UINT64(10) + UINT64(ord("0"))
+        rest //= UINT64(10)
+        more = rest > 0
+    return words
 
 
 class _ParquetFields(Fields):
@@ -108,11 +107,11 @@ class _ParquetFields(Fields):
         """Return the words of a field, or of several fields of text in sequence."""
         if names[0] not in KEY_INTEGERS:
             return super().tokens(*names)
-        lengths, words = _decimals()
-        # Whatever a row that is not regular has.
-        numbers = self._integers[names[0]] & MAX_PORT
+        # Whatever a row that is not regular has. No number has more than a word, so that its length
+        # matters to nobody.
+        words = _decimals().take(self._integers[names[0]] & MAX_PORT)
         zeros = np.zeros(self.size, np.int64)
-        return Tokens(zeros, lengths[numbers], words[numbers], zeros.view(np.uint64))
+        return Tokens(zeros, zeros, words, zeros.view(np.uint64))
 
     def are_v4(self) -> Flags:
         """Whether all addresses of regular rows are IPv4, or ``-`` at the level of packets."""
@@ -200,9 +199,7 @@ class ParquetReader:
                 self._reader.formats[0],
                 fields,
                 some,
-                lambda rejected: b"\n".join(
-                    lines.text(row) or b"" for row in (rejected + begin).tolist()
-                ),
+                lambda rejected: b"\n".join(lines.texts(rejected + begin)),
             )
 
     def finish(self) -> None:

@@ -126,19 +126,16 @@ def query_of(values: Mapping[str, Value], unused: int, table: str) -> Query:
     """
     handed_over = _handed_over(values)
     numbers = {name: f"n{index}" for index, name in enumerate(values) if values[name].number}
-    # A number as text is needed for lines alone, so it is no column of all records.
-    places = {
-        name: f"{numbers[name]}::VARCHAR" if value.is_clean else f"t{index}"
-        for index, (name, value) in enumerate(values.items())
-    }
+    texts = {name: f"t{index}" for index, name in enumerate(values) if not values[name].is_clean}
+    # A clean number is made text in lines alone.
+    places = {name: texts.get(name) or f"{numbers[name]}::VARCHAR" for name in values}
     read = ", ".join(
-        [f"{value.text} AS {places[name]}" for name, value in values.items() if not value.is_clean]
+        [f"{values[name].text} AS {place}" for name, place in texts.items()]
         + [f"{values[name].number} AS {place}" for name, place in numbers.items()]
         or ["0"]
     )
     kind = _kind(values, places, numbers) if handed_over else f"{Kind.LINE}"
-    texts = [places[name] for name in values if not values[name].is_clean]
-    size = " + ".join(["0", *(f"coalesce(strlen({text}), 1)" for text in texts)])
+    size = " + ".join(["0", *(f"coalesce(strlen({text}), 1)" for text in texts.values())])
     known = f"SELECT *, ({kind})::TINYINT AS {KIND} FROM (SELECT {read} FROM {table})"  # noqa: S608 - built of known names
     line = _line(values, places, unused)
     # A byte that is replaced by the mark becomes three.
@@ -152,18 +149,23 @@ def query_of(values: Mapping[str, Value], unused: int, table: str) -> Query:
         ),
         **{name: _column(name, numbers.get(name, places[name])) for name in handed_over},
     }
-    not_v4 = [
-        _fails(places[name], f"{_V4}|{ABSENT}" if name in PACKET_FIELDS else _V4)
-        for name in (*ADDRESSES, *PACKET_FIELDS)
-        if name in values
-    ]
     selected = ", ".join(f'{sql} AS "{name}"' for name, (_, sql) in columns.items())
     return Query(
         columns=f"SELECT {selected} FROM ({known})",  # noqa: S608 - as above
         kinds={name: arrow_kind for name, (arrow_kind, _) in columns.items()},
         lines=f"SELECT {line} FROM ({known}) WHERE CASE WHEN {KIND} = {Kind.ACCEPTED} "  # noqa: S608 - as above
-        f"THEN {' OR '.join(not_v4 or ['false'])} ELSE NOT ({is_short}) END",
+        f"THEN {_not_v4(places)} ELSE NOT ({is_short}) END",
     )
+
+
+def _not_v4(places: Mapping[str, str]) -> str:
+    """Return the SQL of whether any address of an accepted record is not one of IPv4."""
+    known = [
+        _fails(places[name], f"{_V4}|{ABSENT}" if name in PACKET_FIELDS else _V4)
+        for name in (*ADDRESSES, *PACKET_FIELDS)
+        if name in places
+    ]
+    return " OR ".join(known or ["false"])
 
 
 def _handed_over(names: Iterable[str]) -> list[str]:
