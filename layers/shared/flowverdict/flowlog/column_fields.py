@@ -192,32 +192,30 @@ class Fields(Texts):
         tokens = self.tokens(name)
         return tokens.seen(self._identities_of(tokens))
 
-    def hashes(self, seed: Seed) -> tuple[Words, Words]:
-        """Return the hash states after the interface, and the hashes of the keys; uint64."""
-        states = [np.full(self.size, seed.begin, np.uint64)]
-        for index, tokens in enumerate(self._key()):
-            states.append(self.with_field(states[-1], index, tokens, seed.multiplier))
-        return states[1], with_direction(states[-1], self._directions(), seed.multiplier)
+    def hashes(self, seed: Seed) -> tuple[Words, Words, NDArray[np.uint32]]:
+        """Return states after the interface, and hashes of keys and services.
 
-    def services(self, interface_states: Words, seed: Seed) -> NDArray[np.uint32]:
-        """Return ``flow_hash.service_hash`` of the lines, from the states after the interface."""
-        key, state = self._key(), interface_states
-        for place in SERVICE_FIELDS[1:]:
-            state = self.with_field(state, place, key[place], seed.multiplier)
-        hashes = with_direction(state, self._directions(), seed.multiplier)
-        hashes &= _SERVICE_BITS
+        States and hashes of keys are uint64; services are those of ``flow_hash.service_hash``.
+        """
+        interface, *others = self._key()
+        begin = np.full(self.size, seed.begin, np.uint64)
+        states = self.with_field(begin, 0, interface, seed.multiplier)
+        both = np.stack((states, states))  # of the key, and of the service
+        for index, tokens in enumerate(others, start=1):
+            some = both if index in SERVICE_FIELDS else both[:1]
+            some[:] = self.with_field(some, index, tokens, seed.multiplier)
+        direction = ABSENT if self.direction is None else self.direction.first
+        hashes, services = with_direction(both, direction, seed.multiplier)
+        services &= _SERVICE_BITS
         if "srcaddr" in self.addresses:
-            hashes |= are_inside(self.addresses["srcaddr"].first)
-        return hashes.astype(np.uint32)
+            services |= are_inside(self.addresses["srcaddr"].first)
+        return states, hashes, services.astype(np.uint32)
 
     def related(self, rows: Integers, seed: Seed) -> Words:
         """Return ``related_hashes`` of some of the lines; uint64, shape (rows, 6)."""
         return related(
             Texts(self.words, rows.size), [column.part(rows) for column in self._key()], seed
         )
-
-    def _directions(self) -> Words | np.uint64:
-        return ABSENT if self.direction is None else self.direction.first
 
     def _key(self) -> list[Tokens]:
         """Return the fields of the key without the direction, in the order of hashing."""

@@ -29,7 +29,7 @@ from flowverdict.flowlog.text_fields import TextFields, layout_of
 
 if TYPE_CHECKING:
     from flowverdict.flowlog.columnar import Sink, Windows
-    from flowverdict.flowlog.flow_hash_numpy import Integers
+    from flowverdict.flowlog.flow_hash_numpy import Flags, Integers
     from flowverdict.flowlog.line_reader import BufferedBytes
     from flowverdict.flowlog.records import RecordFormat
     from flowverdict.flowlog.text_fields import Layout
@@ -168,6 +168,31 @@ class _ChunkReader:
 
     def _read_columns(self, layout: Layout, begin: int, end: int) -> int:
         """Read lines by column while they have one format; return where the next line begins."""
+        line_starts, line_ends, lines, stops, regular = self._find_lines(layout, begin, end)
+        fields = TextFields(self._words, layout, stops, self._known.are_addresses)
+        del stops  # as large as the chunk
+        regular &= fields.regular
+        is_regular = np.zeros(line_ends.size, np.bool_)
+        is_regular[lines[regular]] = True
+        record_format = self._reader.formats[0]  # a header among the other lines replaces it
+        read = self._read_others(np.flatnonzero(~is_regular), line_starts, line_ends)
+        regular &= lines < read
+        if (rows := np.flatnonzero(regular)).size:
+            begins, ends = line_starts[lines], line_ends[lines] - 1
+
+            def text_of(some: Integers) -> bytes:
+                return b"\n".join(map(self._line, begins[some].tolist(), ends[some].tolist()))
+
+            self.columns.hand_over(record_format, fields, rows, text_of)
+        return int(line_ends[read - 1])
+
+    def _find_lines(
+        self, layout: Layout, begin: int, end: int
+    ) -> tuple[Integers, Integers, Integers, Integers, Flags]:
+        """Return where lines start and end, and the numbers of those that have all words.
+
+        Of the latter also where words end, as ``TextFields`` needs it, and which may be regular.
+        """
         size = end - begin
         signed, is_stop = self._signed[begin:end], self._is_stop[:size]
         # As signed numbers all but printable ASCII are below "!", except the last character.
@@ -175,8 +200,8 @@ class _ChunkReader:
         if signed.max() == _DELETE:
             is_stop |= signed == _DELETE
         stops = np.flatnonzero(is_stop)
+        stopped_by = signed.take(stops)
         stops += begin
-        stopped_by = signed.take(stops - begin)
         newlines = stopped_by == _NEWLINE
         lasts = np.flatnonzero(newlines)
         line_ends = stops[lasts] + 1
@@ -196,21 +221,7 @@ class _ChunkReader:
         # Two blanks, or a line that begins with a blank: an empty word.
         if is_stop[0] or (stops[1:] - stops[:-1] == 1).any():
             regular &= (np.diff(table, axis=0) > 1).all(axis=0)
-        fields = TextFields(self._words, layout, table, self._known.are_addresses)
-        regular &= fields.regular
-        is_regular = np.zeros(lasts.size, np.bool_)
-        is_regular[lines[regular]] = True
-        record_format = self._reader.formats[0]  # a header among the other lines replaces it
-        read = self._read_others(np.flatnonzero(~is_regular), line_starts, line_ends)
-        regular &= lines < read
-        if (rows := np.flatnonzero(regular)).size:
-            begins, ends = line_starts[lines], line_ends[lines] - 1
-
-            def text_of(some: Integers) -> bytes:
-                return b"\n".join(map(self._line, begins[some].tolist(), ends[some].tolist()))
-
-            self.columns.hand_over(record_format, fields, rows, text_of)
-        return int(line_ends[read - 1])
+        return line_starts, line_ends, lines, table, regular
 
     def _read_others(self, others: Integers, line_starts: Integers, line_ends: Integers) -> int:
         """Read the irregular lines up to the first that changes the format.

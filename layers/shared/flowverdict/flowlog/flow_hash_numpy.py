@@ -105,8 +105,8 @@ class Tokens:
         )
 
     def seen(self, identities: Words) -> IdentifiedTokens:
-        """Return the tokens' places with an identity of 64 bits for each."""
-        return IdentifiedTokens(identities, self.starts, self.lengths)
+        """Return the tokens with an identity of 64 bits for each."""
+        return IdentifiedTokens(identities, None, self)
 
 
 class Texts:
@@ -122,11 +122,11 @@ class Texts:
         numpy takes aligned words five times as fast as unaligned, so each is joined from two.
         """
         places = starts >> _WORD_BITS
-        shifts = (starts & (WORD_BYTES - 1)).view(np.uint64)
-        shifts <<= UINT64(_WORD_BITS)
         found: list[Words] = [
             self.words[place:].take(places, mode="clip") for place in range(count + 1)
         ]
+        shifts = np.bitwise_and(starts, WORD_BYTES - 1, out=places).view(np.uint64)
+        shifts <<= UINT64(_WORD_BITS)
         rest = UINT64(8 * WORD_BYTES) - shifts  # numpy shifts by 64 bits to 0
         for word, after in pairwise(found):
             np.right_shift(word, shifts, out=word)
@@ -148,22 +148,26 @@ class Texts:
 
     def with_rest(self, state: Words, tokens: Tokens, offset: int, multiplier: np.uint64) -> Words:
         """Return the states after the tokens' bytes from ``offset`` on; few tokens are so long."""
-        if tokens.lengths.min(initial=MAX_TOKEN) > offset:
+        more = tokens.lengths > offset
+        if more.all():
             word = self.word(tokens.starts + offset, tokens.lengths - offset)
             state = mixed(mixed(state, multiplier) ^ word, multiplier)
             offset += WORD_BYTES
-        rows = np.flatnonzero(tokens.lengths > offset)
+            more = tokens.lengths > offset
+        rows = np.flatnonzero(more)
         while rows.size and offset < MAX_TOKEN:
             starts, lengths = tokens.starts[rows] + offset, tokens.lengths[rows] - offset
-            state[rows] = mixed(
-                mixed(state[rows], multiplier) ^ self.word(starts, lengths), multiplier
-            )
+            word = self.word(starts, lengths)
+            state[..., rows] = mixed(mixed(state[..., rows], multiplier) ^ word, multiplier)
             offset += WORD_BYTES
             rows = rows[lengths > WORD_BYTES]
         return state
 
     def with_field(self, state: Words, index: int, tokens: Tokens, multiplier: np.uint64) -> Words:
-        """Return the states after one field: ``flow_hash.with_fields`` for a column."""
+        """Return the states after one field: ``flow_hash.with_fields`` for a column.
+
+        The state may have several rows of columns.
+        """
         state = mixed(state ^ tokens.first, multiplier)
         more = tokens.lengths > WORD_BYTES
         if more.any():
@@ -273,15 +277,21 @@ def narrow(values: NDArray[np.integer], kind: type[np.signedinteger]) -> NDArray
 
 @dataclass(slots=True)
 class IdentifiedTokens:
-    """The tokens of some lines: identities of 64 bits (uint64), starts and lengths (int64)."""
+    """Some of a column's tokens: identities of 64 bits (uint64), and which rows they are of."""
 
     identities: Words
-    starts: Integers
-    lengths: Integers
+    rows: Integers | None  # None: all
+    tokens: Tokens
 
-    def pick(self, rows: Integers | Flags) -> IdentifiedTokens:
-        """Return the tokens of some rows."""
-        return IdentifiedTokens(self.identities[rows], self.starts[rows], self.lengths[rows])
+    def pick(self, rows: Integers) -> IdentifiedTokens:
+        """Return the tokens of some of these rows."""
+        picked = rows if self.rows is None else self.rows[rows]
+        return IdentifiedTokens(self.identities[rows], picked, self.tokens)
+
+    def place(self, row: int) -> tuple[int, int]:
+        """Return start and length of the token of one of these rows."""
+        at = row if self.rows is None else self.rows[row]
+        return int(self.tokens.starts[at]), int(self.tokens.lengths[at])
 
 
 type Words = np.ndarray[Any, np.dtype[np.uint64]]

@@ -205,8 +205,8 @@ class TextFields(Fields):
         self._long = self.tokens_at(*_places(stops, layout.long_columns))
         starts, lengths = _places(stops, layout.short_columns)
         (first,) = self.words_at(starts, 1)
-        self._masks = MASKS.take(lengths, mode="clip")
-        first &= self._masks
+        masks = MASKS.take(lengths, mode="clip")
+        first &= masks
         self._short = Tokens(starts, lengths, first, np.broadcast_to(UINT64(0), first.shape))
         super().__init__(words, self.size, layout.long.keys() | layout.short.keys(), are_addresses)
         action = self._first_words("action")
@@ -225,7 +225,7 @@ class TextFields(Fields):
         if not layout.long.keys().isdisjoint(_TIMES):
             self._read_times([name for name in _TIMES if name in layout.long])
         if layout.digits.size:
-            self._read_integers()
+            self._read_integers(masks[layout.integers])
         self.read_addresses()
 
     def tokens(self, *names: str) -> Tokens:
@@ -273,11 +273,11 @@ class TextFields(Fields):
         values += (second & UINT64(0xFF)) * UINT64(10) + (second >> UINT64(8))
         self.times = dict(zip(names, values.view(np.int64).reshape(rows), strict=True))
 
-    def _read_integers(self) -> None:
+    def _read_integers(self, masks: Words) -> None:
         layout = self.layout
         some = self._short.part(layout.integers)
         lengths = some.lengths
-        digits = (some.first ^ _ZERO_DIGITS) & self._masks[layout.integers]
+        digits = (some.first ^ _ZERO_DIGITS) & masks
         good = _all_digits(digits) & (lengths <= layout.digits)
         long = np.flatnonzero(lengths > WORD_BYTES)
         if long.size:
