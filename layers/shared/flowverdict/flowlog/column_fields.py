@@ -81,7 +81,7 @@ class Fields(Texts):
     Parameters
     ----------
     words
-        Every eight bytes of the buffer that the words stand in; see ``aligned_words``.
+        The words of the buffer that the texts stand in; see ``aligned_words``.
     size
         The number of records.
     names

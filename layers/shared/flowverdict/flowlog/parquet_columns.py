@@ -62,7 +62,7 @@ class _ParquetFields(Fields):
     buffer
         Where the texts are put, from the second byte on; the first is ``-``.
     words
-        Every eight bytes of the buffer.
+        The words of the buffer; see ``aligned_words``.
     """
 
     def __init__(

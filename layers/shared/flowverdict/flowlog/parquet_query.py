@@ -236,8 +236,12 @@ def _fails(text: str, pattern: str, longest: int = MAX_TEXT) -> str:
 def _line(values: Mapping[str, Value], places: Mapping[str, str], unused: int) -> str:
     """Return the SQL of a record's line."""
     rest = [f"'{ABSENT}'"] * unused
-    plain = ", ".join([*(f"coalesce({place}, '{ABSENT}')" for place in places.values()), *rest])
-    cleaned = ", ".join([*(_word(values[name], places[name]) for name in values), *rest])
+    words = {name: _word(values[name], places[name]) for name in values}
+    # What is not checked yet is cleaned in every line.
+    unchecked = {name: words[name] for name in (*ADDRESSES, *PACKET_FIELDS) if name in values}
+    checked = {name: f"coalesce({place}, '{ABSENT}')" for name, place in places.items()}
+    plain = ", ".join([*(checked | unchecked).values(), *rest])
+    cleaned = ", ".join([*words.values(), *rest])
     return (
         f"CASE {KIND} WHEN {Kind.LINE} THEN concat_ws(' ', {cleaned}) "
         f"ELSE concat_ws(' ', {plain}) END"
