@@ -102,6 +102,12 @@ class TextColumn:
             return None
         return self.data[self.offsets[row] : self.offsets[row + 1]].tobytes()
 
+    def texts(self, rows: NDArray[np.int64]) -> Iterator[memoryview]:
+        """Yield the texts of rows that have one."""
+        data = memoryview(self.data)
+        begins, ends = self.offsets[rows].tolist(), self.offsets[rows + 1].tolist()
+        return (data[begin:end] for begin, end in zip(begins, ends, strict=True))
+
 
 type Column = TextColumn | NDArray[np.integer[Any]]
 

@@ -21,6 +21,7 @@ from flowverdict.flowlog.flow_hash_numpy import (
     mixed,
     related,
     repeated,
+    with_direction,
 )
 from flowverdict.flowlog.inside_numpy import are_inside
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from flowverdict.flowlog.flow_hash_numpy import Flags, Integers, Words
 
 
-_MAX_ADDRESS = 39
+MAX_ADDRESS = 39
 _SERVICE_BITS = UINT64(service_of(MASK, from_inside=False))
 
 _MAX_DIGIT, _MAX_OCTET, _OCTETS = 9, 255, 4  # of IPv4 addresses
@@ -49,23 +50,20 @@ INTERFACES = ("interface-id", "resource-id")
 def are_v4(first: Words, second: Words, lengths: Integers) -> Flags:
     """Whether words are IPv4 addresses: four numbers up to 255 without leading zeros."""
     text = np.stack((first, second), axis=1).view(np.uint8)
-    valid: Flags = lengths < text.shape[1]
     text[np.arange(lengths.size), np.minimum(lengths, text.shape[1] - 1)] = ord(".")
-    value = np.zeros(lengths.size, np.uint16)
-    digits = np.zeros(lengths.size, np.uint8)
-    dots = np.zeros(lengths.size, np.uint8)
-    for place, column in enumerate(np.ascontiguousarray(text.T)):
-        digit = column - np.uint8(ord("0"))
-        is_digit = digit <= _MAX_DIGIT
-        is_dot = column == ord(".")
-        valid &= is_digit | is_dot | (lengths < place)
-        valid &= ~(is_digit & (digits > 0) & (value == 0)) & ~(is_dot & (digits == 0))
-        value = np.where(is_digit, value * np.uint16(10) + digit, value)
-        valid &= value <= _MAX_OCTET
-        value[is_dot] = 0
-        digits = (digits + is_digit) * ~is_dot
-        dots += is_dot
-    valid &= dots == _OCTETS  # a dot was appended to each word
+    digits = text - np.uint8(ord("0"))
+    is_digit, is_dot = digits <= _MAX_DIGIT, text == ord(".")
+    begins = np.ones_like(is_dot)  # of numbers
+    begins[:, 1:] = is_dot[:, :-1]
+    bad = begins & is_dot
+    bad[:, :-1] |= begins[:, :-1] & (digits[:, :-1] == 0) & is_digit[:, 1:]
+    three = is_digit[:, :-2] & is_digit[:, 1:-1] & is_digit[:, 2:]
+    values = digits[:, :-2] * np.uint16(100) + digits[:, 1:-1] * np.uint16(10) + digits[:, 2:]
+    bad[:, :-2] |= three & ((values > _MAX_OCTET) | ~begins[:, :-2])
+    valid: Flags = lengths < text.shape[1]
+    valid &= ~bad.any(axis=1)
+    valid &= (is_digit | is_dot).sum(axis=1) == lengths + 1
+    valid &= is_dot.sum(axis=1) == _OCTETS  # a dot was appended to each word
     return valid
 
 
@@ -83,7 +81,7 @@ class Fields(Texts):
     Parameters
     ----------
     words
-        Every eight bytes of the buffer that the words stand in; see ``every_word``.
+        The words of the buffer that the texts stand in; see ``aligned_words``.
     size
         The number of records.
     names
@@ -142,7 +140,7 @@ class Fields(Texts):
         if names:
             tokens = self.tokens(*names)
             identities = self._identities_of(tokens)
-            good = (tokens.lengths <= _MAX_ADDRESS) & self._are_addresses(tokens, identities)
+            good = (tokens.lengths <= MAX_ADDRESS) & self._are_addresses(tokens, identities)
             for index, name in enumerate(names):
                 rows = slice(index * self.size, (index + 1) * self.size)
                 self.addresses[name], self._identities[name] = tokens.part(rows), identities[rows]
@@ -166,7 +164,7 @@ class Fields(Texts):
         if rows.size:
             some = tokens.part(rows)
             identities = self._identities_of(some)
-            self.regular[rows] &= (some.lengths <= _MAX_ADDRESS) & self._are_addresses(
+            self.regular[rows] &= (some.lengths <= MAX_ADDRESS) & self._are_addresses(
                 some, identities
             )
             if plain in self.addresses:
@@ -194,25 +192,24 @@ class Fields(Texts):
         tokens = self.tokens(name)
         return tokens.seen(self._identities_of(tokens))
 
-    def hashes(self, seed: Seed) -> tuple[Words, Words]:
-        """Return the hash states after the interface, and the hashes of the keys; uint64."""
-        states = [np.full(self.size, seed.begin, np.uint64)]
-        for index, tokens in enumerate(self._key()):
-            states.append(self.with_field(states[-1], index, tokens, seed.multiplier))
-        direction = self.direction if self.direction is not None else self.constant(ABSENT)
-        return states[1], self.with_direction(states[-1], direction, seed.multiplier)
+    def hashes(self, seed: Seed) -> tuple[Words, Words, NDArray[np.uint32]]:
+        """Return states after the interface, and hashes of keys and services.
 
-    def services(self, interface_states: Words, seed: Seed) -> NDArray[np.uint32]:
-        """Return ``KeyHashes.of_services`` of the lines, from the states after the interface."""
-        key, state = self._key(), interface_states
-        for place in SERVICE_FIELDS[1:]:
-            state = self.with_field(state, place, key[place], seed.multiplier)
-        direction = self.direction if self.direction is not None else self.constant(ABSENT)
-        hashes = self.with_direction(state, direction, seed.multiplier)
-        hashes &= _SERVICE_BITS
+        States and hashes of keys are uint64; services are as of ``KeyHashes.of_services``.
+        """
+        interface, *others = self._key()
+        begin = np.full(self.size, seed.begin, np.uint64)
+        states = self.with_field(begin, 0, interface, seed.multiplier)
+        both = np.stack((states, states))  # of the key, and of the service
+        for index, tokens in enumerate(others, start=1):
+            some = both if index in SERVICE_FIELDS else both[:1]
+            some[:] = self.with_field(some, index, tokens, seed.multiplier)
+        direction = ABSENT if self.direction is None else self.direction.first
+        hashes, services = with_direction(both, direction, seed.multiplier)
+        services &= _SERVICE_BITS
         if "srcaddr" in self.addresses:
-            hashes |= are_inside(self.addresses["srcaddr"].first)
-        return hashes.astype(np.uint32)
+            services |= are_inside(self.addresses["srcaddr"].first)
+        return states, hashes, services.astype(np.uint32)
 
     def related(self, rows: Integers, seed: Seed) -> Words:
         """Return ``related_hashes`` of some of the lines; uint64, shape (rows, 6)."""

@@ -67,11 +67,11 @@ class _SeenTexts:
             self._usual = _longer(self._usual, 2 * needed)
         new = self._usual[places] != seen.identities
         news = np.flatnonzero(new if among is None else new & among)
+        if not news.size:
+            return
         pairs = mixed(places[news].view(np.uint64) * IDENTITY, IDENTITY) ^ seen.identities[news]
         for row in news[np.unique(pairs, return_index=True)[1]].tolist():
-            self.texts.setdefault(int(places[row]), set()).add(
-                self._text(seen.starts[row], seen.lengths[row])
-            )
+            self.texts.setdefault(int(places[row]), set()).add(self._text(*seen.place(row)))
             self._usual[places[row]] = seen.identities[row]
 
 
@@ -120,10 +120,7 @@ class _SharedAddresses:
     def _learn_line(self, place: int, ends: dict[int, IdentifiedTokens], row: int) -> None:
         shared = self.texts.get(place)
         if shared is None:
-            shared = {
-                identity: self._text(seen.starts[row], seen.lengths[row])
-                for identity, seen in ends.items()
-            }
+            shared = {identity: self._text(*seen.place(row)) for identity, seen in ends.items()}
         else:
             shared = {identity: text for identity, text in shared.items() if identity in ends}
         self.texts[place] = shared
@@ -191,7 +188,7 @@ class Interfaces:
     def _place(self, state: int, seen: IdentifiedTokens, row: int) -> int:
         place = self._by_state.setdefault(state, len(self._names))
         if place == len(self._names):
-            self._names.append(self._text(seen.starts[row], seen.lengths[row]))
+            self._names.append(self._text(*seen.place(row)))
             if place >= self._states.size:
                 self._states, self._accepts = (
                     _longer(self._states, 2 * place),

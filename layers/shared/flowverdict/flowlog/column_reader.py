@@ -16,7 +16,7 @@ import numpy as np
 from isal import igzip, igzip_lib
 
 from flowverdict.flowlog.column_sink import ColumnSink, KnownAddresses, texts_of
-from flowverdict.flowlog.flow_hash_numpy import PADDING, every_word
+from flowverdict.flowlog.flow_hash_numpy import PADDING, aligned_words
 from flowverdict.flowlog.line_reader import (
     MAX_LINE_BYTES,
     LineReader,
@@ -29,7 +29,7 @@ from flowverdict.flowlog.text_fields import TextFields, layout_of
 
 if TYPE_CHECKING:
     from flowverdict.flowlog.columnar import Sink, Windows
-    from flowverdict.flowlog.flow_hash_numpy import Integers
+    from flowverdict.flowlog.flow_hash_numpy import Flags, Integers
     from flowverdict.flowlog.line_reader import BufferedBytes
     from flowverdict.flowlog.records import RecordFormat
     from flowverdict.flowlog.text_fields import Layout
@@ -43,7 +43,7 @@ _LINES_AFTER_HEADER = 64
 _MAX_REGULAR_LINE = 2_048  # bytes; no text in such a line can be too long
 
 _BLANK, _NEWLINE = 0x20, 0x0A
-_PRINTABLE_FROM, _PRINTABLES = 0x21, 0x7E - 0x21
+_PRINTABLE_FROM, _DELETE = 0x21, 0x7F
 
 
 def read_columns(  # noqa: PLR0913 - all but stream and sink are options
@@ -113,9 +113,8 @@ class _ChunkReader:
         self._sink = sink
         self._buffer = bytearray(MAX_LINE_BYTES + CHUNK_BYTES + PADDING)
         self._text = texts_of(self._buffer)
-        self._bytes = np.frombuffer(self._buffer, np.uint8)
-        self._words = every_word(self._buffer)
-        self._shifted = np.empty(len(self._buffer), np.uint8)
+        self._signed = np.frombuffer(self._buffer, np.int8)
+        self._words = aligned_words(self._buffer)
         self._is_stop = np.empty(len(self._buffer), np.bool_)
         self._single_lines = 0  # lines to read individually before the next columns
         self._known = KnownAddresses(self._text)
@@ -169,41 +168,11 @@ class _ChunkReader:
 
     def _read_columns(self, layout: Layout, begin: int, end: int) -> int:
         """Read lines by column while they have one format; return where the next line begins."""
-        size = end - begin
-        np.subtract(self._bytes[begin:end], _PRINTABLE_FROM, out=self._shifted[:size])
-        np.greater(self._shifted[:size], _PRINTABLES, out=self._is_stop[:size])
-        stops = np.flatnonzero(self._is_stop[:size])
-        stops += begin
-        stopped_by = self._bytes[stops]
-        newlines = stopped_by == _NEWLINE
-        lasts = np.flatnonzero(newlines)
-        line_ends = stops[lasts] + 1
-        line_starts = np.concatenate(([begin], line_ends[:-1]))
-        has_width = np.diff(lasts, prepend=-1) == layout.width
-        if lasts.size + np.count_nonzero(stopped_by == _BLANK) < stops.size:
-            odd_stops = np.flatnonzero(~newlines & (stopped_by != _BLANK))
-            has_width[np.searchsorted(lasts, odd_stops)] = False
-        lines = np.flatnonzero(has_width)
-        if lines.size == lasts.size:
-            table = stops.reshape(-1, layout.width)
-        else:
-            table = stops[lasts[lines][:, None] + np.arange(1 - layout.width, 1)]
-        regular = line_ends[lines] - line_starts[lines] <= _MAX_REGULAR_LINE
-        # Two blanks, or a line that begins with a blank: an empty word.
-        blanks = np.logical_and(
-            self._is_stop[: size - 1],
-            self._is_stop[1:size],
-            out=self._shifted[: size - 1].view(np.bool_),
-        )
-        if self._is_stop[0] or blanks.any():
-            regular &= (np.diff(table, axis=1, prepend=line_starts[lines][:, None] - 1) > 1).all(
-                axis=1
-            )
-        fields = TextFields(
-            self._words, layout, line_starts[lines], table, self._known.are_addresses
-        )
+        line_starts, line_ends, lines, stops, regular = self._find_lines(layout, begin, end)
+        fields = TextFields(self._words, layout, stops, self._known.are_addresses)
+        del stops  # as large as the chunk
         regular &= fields.regular
-        is_regular = np.zeros(lasts.size, np.bool_)
+        is_regular = np.zeros(line_ends.size, np.bool_)
         is_regular[lines[regular]] = True
         record_format = self._reader.formats[0]  # a header among the other lines replaces it
         read = self._read_others(np.flatnonzero(~is_regular), line_starts, line_ends)
@@ -216,6 +185,43 @@ class _ChunkReader:
 
             self.columns.hand_over(record_format, fields, rows, text_of)
         return int(line_ends[read - 1])
+
+    def _find_lines(
+        self, layout: Layout, begin: int, end: int
+    ) -> tuple[Integers, Integers, Integers, Integers, Flags]:
+        """Return where lines start and end, and the numbers of those that have all words.
+
+        Of the latter also where words end, as ``TextFields`` needs it, and which may be regular.
+        """
+        size = end - begin
+        signed, is_stop = self._signed[begin:end], self._is_stop[:size]
+        # As signed numbers all but printable ASCII are below "!", except the last character.
+        np.less(signed, _PRINTABLE_FROM, out=is_stop)
+        if signed.max() == _DELETE:
+            is_stop |= signed == _DELETE
+        stops = np.flatnonzero(is_stop)
+        stopped_by = signed.take(stops)
+        stops += begin
+        newlines = stopped_by == _NEWLINE
+        lasts = np.flatnonzero(newlines)
+        line_ends = stops[lasts] + 1
+        line_starts = np.concatenate(([begin], line_ends[:-1]))
+        has_width = np.diff(lasts, prepend=-1) == layout.width
+        if lasts.size + np.count_nonzero(stopped_by == _BLANK) < stops.size:
+            odd_stops = np.flatnonzero(~newlines & (stopped_by != _BLANK))
+            has_width[np.searchsorted(lasts, odd_stops)] = False
+        lines = np.flatnonzero(has_width)
+        table = np.empty((layout.width + 1, lines.size), np.int64)
+        table[0] = line_starts[lines] - 1
+        if lines.size == lasts.size:
+            table[1:] = stops.reshape(-1, layout.width).T
+        else:
+            table[1:] = stops[lasts[lines] + np.arange(1 - layout.width, 1)[:, None]]
+        regular = line_ends[lines] - line_starts[lines] <= _MAX_REGULAR_LINE
+        # Two blanks, or a line that begins with a blank: an empty word.
+        if is_stop[0] or (stops[1:] - stops[:-1] == 1).any():
+            regular &= (np.diff(table, axis=0) > 1).all(axis=0)
+        return line_starts, line_ends, lines, table, regular
 
     def _read_others(self, others: Integers, line_starts: Integers, line_ends: Integers) -> int:
         """Read the irregular lines up to the first that changes the format.

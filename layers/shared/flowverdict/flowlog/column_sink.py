@@ -74,8 +74,7 @@ class ColumnSink:
         accepts = int(np.count_nonzero(fields.accepted[rows]))
         self._reader.counts.accepted += accepts
         self._reader.counts.rejected += rows.size - accepts
-        interfaces, hashes = fields.hashes(self._seed)
-        services = fields.services(interfaces, self._seed)
+        interfaces, hashes, services = fields.hashes(self._seed)
         starts, ends = fields.times.get("start"), fields.times.get("end", fields.times.get("start"))
         for window, window_rows in self._by_window(ends, rows):
             facts = self._interfaces.setdefault(window, Interfaces(self._text))

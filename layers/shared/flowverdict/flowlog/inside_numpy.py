@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flowverdict.core.addresses import INSIDE_V4, INSIDE_V6
-from flowverdict.flowlog.flow_hash_numpy import MASKS, word_of
+from flowverdict.flowlog.flow_hash_numpy import IDENTITY, MASKS, UINT64, word_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flowverdict.flowlog.flow_hash_numpy import Flags, Words
+    from flowverdict.flowlog.flow_hash_numpy import Flags, Integers, Words
 
 _SHOWN = 16  # bits of an address that its beginning shows
+_LOOKED_AT = 4  # bytes: each beginning but ``10.`` has more
 
 
 def _beginnings() -> Iterator[str]:
@@ -37,30 +38,32 @@ def _beginnings() -> Iterator[str]:
         yield from (f"{number:x}:" for number in range(group, last))
 
 
-def _by_first_byte() -> dict[np.uint64, list[tuple[np.uint64, Words]]]:
-    """Return the beginnings by their first byte, those of one length with their mask."""
-    lengths: defaultdict[tuple[int, int], list[np.uint64]] = defaultdict(list)
+def _by_length() -> list[tuple[np.uint64, Words]]:
+    """Return the beginnings of each length, sorted, with their mask."""
+    words: defaultdict[int, set[int]] = defaultdict(set)
     for text in _beginnings():
-        lengths[ord(text[0]), len(text)].append(word_of(text.encode()))
-    found: defaultdict[np.uint64, list[tuple[np.uint64, Words]]] = defaultdict(list)
-    for (byte, length), words in sorted(lengths.items()):
-        found[np.uint64(byte)].append((MASKS[length], np.array(words, np.uint64)))
-    return dict(found)
+        words[len(text)].add(int(word_of(text.encode())))
+    return [(MASKS[length], np.array(sorted(known), np.uint64)) for length, known in words.items()]
 
 
-_TEN, _TEN_MASK = word_of(b"10."), MASKS[3]
-_OTHERS = _by_first_byte()
+def _hashed(first: Words) -> Integers:
+    """Return 16 bits for the first four bytes of each word."""
+    hashed: Words = (first & MASKS[_LOOKED_AT]) * IDENTITY >> UINT64(64 - 16)
+    return hashed.view(np.int64)
+
+
+_TEN = word_of(b"10.")
+_OTHERS = [(mask, words) for mask, words in _by_length() if _TEN not in words]
+_MAY_BE_OTHERS = np.zeros(1 << 16, np.bool_)
+for _, _words in _OTHERS:
+    _MAY_BE_OTHERS[_hashed(_words)] = True
 
 
 def are_inside(first: Words) -> Flags:
     """Return which addresses are inside; ``first`` are the first words of canonical texts."""
-    inside: Flags = first & _TEN_MASK == _TEN
-    # Most addresses begin with 10, or with another digit than the rest of the ranges.
-    rows = np.flatnonzero(~inside)
-    words = first[rows]
-    bytes_ = words & MASKS[1]
-    for byte, beginnings in _OTHERS.items():
-        some = np.flatnonzero(bytes_ == byte)
-        for mask, known in beginnings:
-            inside[rows[some]] |= np.isin(words[some] & mask, known)
+    inside: Flags = first & MASKS[3] == _TEN
+    rows = np.flatnonzero(_MAY_BE_OTHERS[_hashed(first)])  # few
+    for mask, known in _OTHERS:
+        words = first[rows] & mask
+        inside[rows] |= known.take(np.searchsorted(known, words), mode="clip") == words
     return inside

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flowverdict.flowlog.column_fields import KEY_INTEGERS, Fields, have_colon
+from flowverdict.flowlog.column_fields import (
+    ADDRESSES,
+    KEY_INTEGERS,
+    PACKET_FIELDS,
+    Fields,
+    have_colon,
+)
 from flowverdict.flowlog.column_sink import ColumnSink, KnownAddresses, texts_of
 from flowverdict.flowlog.fields import MAX_PORT
 from flowverdict.flowlog.flow_hash_numpy import (
@@ -15,7 +21,7 @@ from flowverdict.flowlog.flow_hash_numpy import (
     PADDING,
     UINT64,
     Tokens,
-    every_word,
+    aligned_words,
 )
 from flowverdict.flowlog.line_reader import MAX_LINE_BYTES
 from flowverdict.flowlog.parquet_query import KIND, LINE, Kind
@@ -34,17 +40,16 @@ ROWS = 16_384  # that are read at once: their columns fit into the processor's c
 
 
 @cache
-def _decimals() -> tuple[Integers, Words]:
-    """Return the length and the word of each port's number as text."""
-    numbers = np.arange(MAX_PORT + 1)
-    words, lengths = np.zeros(numbers.size, np.uint64), np.zeros(numbers.size, np.int64)
-    rest = numbers.copy()
-    while (more := (rest > 0) | (lengths == 0)).any():
-        digit = (rest % 10 + ord("0")).astype(np.uint64)
-        words[more] = (words[more] << UINT64(8)) | digit[more]
-        lengths[more] += 1
-        rest //= 10
-    return lengths, words
+def _decimals() -> Words:
+    """Return the word of each port's number as text."""
+    rest = np.arange(MAX_PORT + 1, dtype=np.uint64)
+    words = np.zeros_like(rest)
+    more = np.ones_like(rest, np.bool_)
+    while more.any():
+        words[more] = words[more] << UINT64(8) | rest[more] % UINT64(10) + UINT64(ord("0"))
+        rest //= UINT64(10)
+        more = rest > 0
+    return words
 
 
 class _ParquetFields(Fields):
@@ -57,7 +62,7 @@ class _ParquetFields(Fields):
     buffer
         Where the texts are put, from the second byte on; the first is ``-``.
     words
-        Every eight bytes of the buffer.
+        The words of the buffer; see ``aligned_words``.
     """
 
     def __init__(
@@ -81,7 +86,8 @@ class _ParquetFields(Fields):
             column = batch.text(name)
             offsets = column.offsets[rows.start : rows.stop + 1].astype(np.int64)
             begin, end = int(offsets[0]), int(offsets[-1])
-            buffer[at : at + end - begin] = column.data[begin:end]
+            # A zero would pass for the end of a word.
+            np.maximum(column.data[begin:end], 1, out=buffer[at : at + end - begin])
             starts, lengths = offsets[:-1] + (at - begin), np.diff(offsets)
             if column.valid is not None and not (valid := column.valid[rows]).all():
                 starts[~valid], lengths[~valid] = 0, 1
@@ -101,11 +107,19 @@ class _ParquetFields(Fields):
         """Return the words of a field, or of several fields of text in sequence."""
         if names[0] not in KEY_INTEGERS:
             return super().tokens(*names)
-        lengths, words = _decimals()
-        # Whatever a row that is not regular has.
-        numbers = self._integers[names[0]] & MAX_PORT
+        # Whatever a row that is not regular has. No number has more than a word, so that its length
+        # matters to nobody.
+        words = _decimals().take(self._integers[names[0]] & MAX_PORT)
         zeros = np.zeros(self.size, np.int64)
-        return Tokens(zeros, lengths[numbers], words[numbers], zeros.view(np.uint64))
+        return Tokens(zeros, zeros, words, zeros.view(np.uint64))
+
+    def are_v4(self) -> Flags:
+        """Whether all addresses of regular rows are IPv4, or ``-`` at the level of packets."""
+        v4 = self.regular.copy()
+        for name in (*ADDRESSES, *PACKET_FIELDS):
+            if name in self._texts:
+                v4 &= ~have_colon(self.tokens(name).first)
+        return v4
 
     def _places(self, *names: str) -> tuple[Integers, Integers]:
         starts, lengths = zip(*(self._texts[name] for name in names), strict=True)
@@ -142,7 +156,7 @@ class ParquetReader:
         buffer = bytearray(1 + ROWS * MAX_TOKEN * list(kinds.values()).count("u") + PADDING)
         buffer[:1] = ABSENT.encode()
         self._bytes = np.frombuffer(buffer, np.uint8)
-        self._words = every_word(buffer)
+        self._words = aligned_words(buffer)
         self._known = KnownAddresses(texts_of(buffer))
         self._columns = ColumnSink(reader, sink, seed=seed, windows=windows, text=texts_of(buffer))
         self._lines = lines
@@ -155,16 +169,16 @@ class ParquetReader:
         kinds = batch.integers(KIND)[rows]
         lines = batch.text(LINE)
         fields = None
-        regular = np.zeros(end - begin, np.bool_)
-        lacks = kinds != Kind.ACCEPTED
+        regular = lacks = np.zeros(end - begin, np.bool_)
         if lines.valid is not None:
-            lacks &= ~lines.valid[rows]
-        else:
-            lacks[:] = False
+            lacks = ~lines.valid[rows]
         if self._has_columns:
-            fields = _ParquetFields(batch, rows, self._bytes, self._words, self._are_addresses)
+            fields = _ParquetFields(
+                batch, rows, self._bytes, self._words, self._known.are_addresses
+            )
             # A long rejected record is read by its line.
             regular = fields.regular & ~(lacks & (kinds == Kind.REJECTED))
+            lacks &= (kinds != Kind.ACCEPTED) | ~fields.are_v4()
         done = 0
         passed = np.concatenate(([0], np.cumsum(lacks)))
         counted = 0
@@ -185,9 +199,7 @@ class ParquetReader:
                 self._reader.formats[0],
                 fields,
                 some,
-                lambda rejected: b"\n".join(
-                    lines.text(row) or b"" for row in (rejected + begin).tolist()
-                ),
+                lambda rejected: b"\n".join(lines.texts(rejected + begin)),
             )
 
     def finish(self) -> None:
@@ -208,11 +220,3 @@ class ParquetReader:
             next(self._lacking)
         self._passed = 0
         return next(self._lacking)
-
-    def _are_addresses(self, tokens: Tokens, identities: Words) -> Flags:
-        """Whether words are addresses; the query has checked those of IPv4."""
-        good = ~have_colon(tokens.first)
-        rows = np.flatnonzero(~good)
-        if rows.size:
-            good[rows] = self._known.are_addresses(tokens.part(rows), identities[rows])
-        return good

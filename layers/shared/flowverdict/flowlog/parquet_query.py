@@ -2,8 +2,9 @@
 
 DuckDB evaluates most functions of a text once for all records that share an entry of the column's
 dictionary, so that checks of texts cost next to nothing; ``regexp_matches`` is not one of these.
-So the query checks each value, and says of what kind a record is. The records of ``Kind`` 1 to 3
-have values that ``LineReader`` would accept, in the spelling of ``RecordFormat.render``.
+So the query checks each value but addresses, and says of what kind a record is. An accepted or
+rejected record with addresses has values that ``LineReader`` would accept, in the spelling of
+``RecordFormat.render``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from flowverdict.flowlog.arrow import TEXT
-from flowverdict.flowlog.column_fields import ADDRESSES, INTERFACES, KEY_INTEGERS, PACKET_FIELDS
+from flowverdict.flowlog.column_fields import (
+    ADDRESSES,
+    INTERFACES,
+    KEY_INTEGERS,
+    MAX_ADDRESS,
+    PACKET_FIELDS,
+)
 from flowverdict.flowlog.fields import (
     ACCOUNT_DIGITS,
     FIELDS,
@@ -32,9 +39,8 @@ class Kind(IntEnum):
     """What the query knows of a record."""
 
     LINE = 0  # only its line says what it is
-    ACCEPTED = 1
-    REJECTED = 2
-    ACCEPTED_V6 = 3  # if its addresses are addresses: IPv6 has several spellings
+    ACCEPTED = 1  # if its addresses are addresses
+    REJECTED = 2  # likewise
 
 
 KIND, LINE = "kind", "line"
@@ -44,7 +50,7 @@ _MARK = "\N{REPLACEMENT CHARACTER}"  # not ASCII, so the line is counted as malf
 _MAX_FLAGS = 999
 _EPOCHS = (10**9, 10**10 - 1)  # times of ten digits, as in text
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_ADDRESS = rf"{_OCTET}([.]{_OCTET}){{3}}|[0-9a-f]{{0,4}}:[0-9a-f:.]{{1,38}}"
+_V4 = rf"{_OCTET}([.]{_OCTET}){{3}}"
 _TEXTS = (*INTERFACES, *ADDRESSES, *PACKET_FIELDS, "flow-direction", "subnet-id", "vpc-id")
 # The kinds of Arrow of each integer that is handed over.
 _INTEGERS = {"srcport": "i", "dstport": "i", "protocol": "i", "tcp-flags": "i"} | dict.fromkeys(
@@ -97,8 +103,8 @@ class Query:
     kinds
         Arrow's kind of each column: ``KIND``, ``LINE``, and those of some fields by their names.
     lines
-        SQL of the lines of those records that may need one and that ``LINE`` has none of: all of
-        ``Kind.ACCEPTED_V6``, and of others the long ones.
+        SQL of the lines of those records that may need one and that ``LINE`` has none of: the
+        accepted with any address but IPv4, and of others the long ones.
     """
 
     columns: str
@@ -119,16 +125,17 @@ def query_of(values: Mapping[str, Value], unused: int, table: str) -> Query:
         SQL of the table of records.
     """
     handed_over = _handed_over(values)
-    places = {name: f"t{index}" for index, name in enumerate(values)}
     numbers = {name: f"n{index}" for index, name in enumerate(values) if values[name].number}
+    texts = {name: f"t{index}" for index, name in enumerate(values) if not values[name].is_clean}
+    # A clean number is made text in lines alone.
+    places = {name: texts.get(name) or f"{numbers[name]}::VARCHAR" for name in values}
     read = ", ".join(
-        [f"{value.text} AS {places[name]}" for name, value in values.items()]
+        [f"{values[name].text} AS {place}" for name, place in texts.items()]
         + [f"{values[name].number} AS {place}" for name, place in numbers.items()]
         or ["0"]
     )
     kind = _kind(values, places, numbers) if handed_over else f"{Kind.LINE}"
-    texts = [places[name] for name in values if not values[name].is_clean]
-    size = " + ".join(["0", *(f"coalesce(strlen({text}), 1)" for text in texts)])
+    size = " + ".join(["0", *(f"coalesce(strlen({text}), 1)" for text in texts.values())])
     known = f"SELECT *, ({kind})::TINYINT AS {KIND} FROM (SELECT {read} FROM {table})"  # noqa: S608 - built of known names
     line = _line(values, places, unused)
     # A byte that is replaced by the mark becomes three.
@@ -137,7 +144,8 @@ def query_of(values: Mapping[str, Value], unused: int, table: str) -> Query:
         KIND: ("c", KIND),
         LINE: (
             TEXT,
-            f"CASE WHEN {KIND} IN ({Kind.REJECTED}, {Kind.LINE}) AND {is_short} THEN {line} END",
+            # One condition would be evaluated for every record.
+            f"CASE WHEN {KIND} <> {Kind.ACCEPTED} THEN CASE WHEN {is_short} THEN {line} END END",
         ),
         **{name: _column(name, numbers.get(name, places[name])) for name in handed_over},
     }
@@ -145,9 +153,19 @@ def query_of(values: Mapping[str, Value], unused: int, table: str) -> Query:
     return Query(
         columns=f"SELECT {selected} FROM ({known})",  # noqa: S608 - as above
         kinds={name: arrow_kind for name, (arrow_kind, _) in columns.items()},
-        lines=f"SELECT {line} FROM ({known}) WHERE {KIND} = {Kind.ACCEPTED_V6} "  # noqa: S608 - as above
-        f"OR ({KIND} <> {Kind.ACCEPTED} AND NOT ({is_short}))",
+        lines=f"SELECT {line} FROM ({known}) WHERE CASE WHEN {KIND} = {Kind.ACCEPTED} "  # noqa: S608 - as above
+        f"THEN {_not_v4(places)} ELSE NOT ({is_short}) END",
     )
+
+
+def _not_v4(places: Mapping[str, str]) -> str:
+    """Return the SQL of whether any address of an accepted record is not one of IPv4."""
+    known = [
+        _fails(places[name], f"{_V4}|{ABSENT}" if name in PACKET_FIELDS else _V4)
+        for name in (*ADDRESSES, *PACKET_FIELDS)
+        if name in places
+    ]
+    return " OR ".join(known or ["false"])
 
 
 def _handed_over(names: Iterable[str]) -> list[str]:
@@ -170,65 +188,60 @@ def _kind(
     values: Mapping[str, Value], places: Mapping[str, str], numbers: Mapping[str, str]
 ) -> str:
     """Return the SQL of a record's kind."""
-    checks = [_check(name, places[name], numbers.get(name)) for name in values]
-    checks += [
-        f"coalesce({number}::VARCHAR = {places[name]}, {places[name]} IS NULL)"
+    bad = [_fault(name, places[name], numbers.get(name)) for name in values]
+    bad += [
+        f"{number}::VARCHAR IS DISTINCT FROM {places[name]}"
         for name, number in numbers.items()
         if not values[name].is_clean
     ]
-    v6 = [
-        f"contains({places[name]}, ':')" for name in (*ADDRESSES, *PACKET_FIELDS) if name in values
-    ]
-    valid = (
-        f"CASE WHEN {places['action']} = 'REJECT' THEN {Kind.REJECTED} "
-        f"WHEN {' OR '.join(v6 or ['false'])} THEN {Kind.ACCEPTED_V6} ELSE {Kind.ACCEPTED} END"
+    return (
+        f"CASE WHEN {' OR '.join(bad)} THEN {Kind.LINE} "
+        f"WHEN {places['action']} = 'ACCEPT' THEN {Kind.ACCEPTED} "
+        f"WHEN {places['action']} = 'REJECT' THEN {Kind.REJECTED} ELSE {Kind.LINE} END"
     )
-    return f"CASE WHEN {' AND '.join(checks)} THEN {valid} ELSE {Kind.LINE} END"
 
 
-def _check(name: str, text: str, number: str | None) -> str:
-    """Return the SQL of whether a value is valid; ``NULL`` where one that must be is absent."""
+def _fault(name: str, text: str, number: str | None) -> str:
+    """Return the SQL of whether a value is invalid; ``NULL`` where one that may be is absent."""
     known = FIELDS[name]
     if number is not None:
         least, most = 0, known.maximum
         if name in _INTEGERS and name not in KEY_INTEGERS:
             least, most = (0, _MAX_FLAGS) if name == "tcp-flags" else _EPOCHS
         is_optional = name == "tcp-flags" or name not in _INTEGERS
-        in_range = f"{number} BETWEEN {least} AND {most}"
-        return f"coalesce({in_range}, true)" if is_optional else in_range
+        beyond = f"{number} NOT BETWEEN {least} AND {most}"
+        return beyond if is_optional else f"({beyond}) IS NOT FALSE"
     match known.kind:
         case FieldKind.ACTION:
-            return f"{text} IN ('ACCEPT', 'REJECT')"
+            return "false"
         case FieldKind.LOG_STATUS:
-            return f"{text} = 'OK'"
+            return f"{text} IS DISTINCT FROM 'OK'"
         case FieldKind.FLOW_DIRECTION:
-            return f"coalesce({text} IN ('ingress', 'egress', '{ABSENT}'), true)"
-        case FieldKind.ADDRESS if name in PACKET_FIELDS:
-            return f"coalesce({_matches(text, f'{_ADDRESS}|{ABSENT}')}, true)"
+            return _fails(text, f"ingress|egress|{ABSENT}")
         case FieldKind.ADDRESS:
-            return _matches(text, _ADDRESS)
+            beyond = f"strlen({text}) NOT BETWEEN 1 AND {MAX_ADDRESS}"
+            return beyond if name in PACKET_FIELDS else f"({beyond}) IS NOT FALSE"
         case FieldKind.ACCOUNT:
-            accounts = f"[0-9]{{{ACCOUNT_DIGITS}}}|{UNKNOWN_ACCOUNT}|{ABSENT}"
-            return f"coalesce({_matches(text, accounts)}, true)"
+            return _fails(text, f"[0-9]{{{ACCOUNT_DIGITS}}}|{UNKNOWN_ACCOUNT}|{ABSENT}")
         case _:
-            longest = MAX_TOKEN if name in _TEXTS else MAX_TEXT
             words = f"{known.prefix}[!-~]*|{ABSENT}" if known.prefix else "[!-~]+"
-            return (
-                f"coalesce(strlen({text}) <= {longest}, true) "
-                f"AND coalesce({_matches(text, words)}, true)"
-            )
+            return _fails(text, words, MAX_TOKEN if name in _TEXTS else MAX_TEXT)
 
 
-def _matches(text: str, pattern: str) -> str:
-    """Return the SQL of whether a whole text, of at least one byte, matches."""
-    return f"regexp_extract({text}, '^({pattern})$') <> ''"
+def _fails(text: str, pattern: str, longest: int = MAX_TEXT) -> str:
+    """Return the SQL of whether a text is too long, or does not match: no text may be empty."""
+    return f"strlen(regexp_extract({text}, '^({pattern})$')) NOT BETWEEN 1 AND {longest}"
 
 
 def _line(values: Mapping[str, Value], places: Mapping[str, str], unused: int) -> str:
     """Return the SQL of a record's line."""
     rest = [f"'{ABSENT}'"] * unused
-    plain = ", ".join([*(f"coalesce({place}, '{ABSENT}')" for place in places.values()), *rest])
-    cleaned = ", ".join([*(_word(values[name], places[name]) for name in values), *rest])
+    words = {name: _word(values[name], places[name]) for name in values}
+    # What is not checked yet is cleaned in every line.
+    unchecked = {name: words[name] for name in (*ADDRESSES, *PACKET_FIELDS) if name in values}
+    checked = {name: f"coalesce({place}, '{ABSENT}')" for name, place in places.items()}
+    plain = ", ".join([*(checked | unchecked).values(), *rest])
+    cleaned = ", ".join([*words.values(), *rest])
     return (
         f"CASE {KIND} WHEN {Kind.LINE} THEN concat_ws(' ', {cleaned}) "
         f"ELSE concat_ws(' ', {plain}) END"

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flowverdict.flowlog.column_fields import INTERFACES, KEY_INTEGERS, Fields
+from flowverdict.flowlog.column_fields import (
+    ADDRESSES,
+    INTERFACES,
+    KEY_INTEGERS,
+    PACKET_FIELDS,
+    Fields,
+)
 from flowverdict.flowlog.columnar import NOT_LOGGED
 from flowverdict.flowlog.fields import (
     ACCOUNT_DIGITS,
@@ -32,14 +38,16 @@ from flowverdict.flowlog.flow_hash_numpy import (
     TO_TOP,
     UINT64,
     WORD_BYTES,
+    Texts,
+    Tokens,
     repeated,
     word_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
 
-    from flowverdict.flowlog.flow_hash_numpy import Flags, Integers, Tokens, Words
+    from flowverdict.flowlog.flow_hash_numpy import Flags, Integers, Words
     from flowverdict.flowlog.records import RecordFormat
 
 
@@ -48,6 +56,11 @@ _FLAG_DIGITS = 3
 
 _ZERO_DIGITS, _OVER_NINE = repeated(0x30), repeated(0x76)
 _TOP_BITS = repeated(0x80)
+
+# The digits of an account and of a time after the first eight.
+_ACCOUNT_END, _EPOCH_END = (
+    _ZERO_DIGITS & MASKS[digits - WORD_BYTES] for digits in (ACCOUNT_DIGITS, _EPOCH_DIGITS)
+)
 
 _ACCEPT, _REJECT, _OK, _UNKNOWN = (
     word_of(text) for text in (b"ACCEPT", b"REJECT", b"OK", UNKNOWN_ACCOUNT.encode())
@@ -62,35 +75,41 @@ class Layout:
     ----------
     width
         The number of words in a line.
-    at
-        The index of each field's word.
+    long, short
+        The row of each field in a table of those fields of which up to 16 bytes are read, and in a
+        table of those of which eight are. Neither has a field whose text may be anything.
+    long_columns, short_columns
+        The index of each row's word in a line.
+    prefixes
+        What the IDs begin with, and as many bytes of ones, by field name.
     integers
-        Integer fields without start and end: first those of the key, then ``tcp-flags``.
+        The rows of integers without start and end, the last of ``short``: first those of the key,
+        then ``tcp-flags``.
     digits
         The largest number of digits of each integer; shape (integers, 1).
     keys
         How many of the integers belong to the key.
     maximum
         The largest value of each of these; shape (keys, 1).
-    times
-        Those of ``start`` and ``end`` that the format has.
-    prefixes
-        What the IDs begin with, and as many bytes of ones, by field name.
     """
 
     width: int
-    at: dict[str, int]
-    integers: tuple[str, ...]
+    long: dict[str, int]
+    short: dict[str, int]
+    long_columns: Integers
+    short_columns: Integers
+    prefixes: dict[str, tuple[np.uint64, np.uint64]]
+    integers: slice
     digits: Integers
     keys: int
     maximum: Words
-    times: tuple[str, ...]
-    prefixes: dict[str, tuple[np.uint64, np.uint64]]
 
 
-_IDENTIFIERS = {*INTERFACES, "vpc-id", "subnet-id"}
 _ACCOUNT = "account-id"
 _TIMES = ("start", "end")
+_IDENTIFIERS = (*INTERFACES, "vpc-id", "subnet-id")
+_LONG = (*ADDRESSES, *PACKET_FIELDS, *_TIMES, *_IDENTIFIERS, _ACCOUNT)
+_WORDS = ("action", "log-status", "flow-direction")
 
 
 def _safe_digits(name: str) -> int:
@@ -106,28 +125,41 @@ def _prefixes(names: Iterable[str]) -> dict[str, tuple[np.uint64, np.uint64]]:
     return {name: (word_of(prefix), MASKS[len(prefix)]) for name, prefix in known.items() if prefix}
 
 
+def _integers(names: Iterable[str]) -> list[str]:
+    """Return the integers of a format but start and end, in the order of ``Layout.integers``."""
+    integers = (name for name in names if name in FIELDS and FIELDS[name].kind is FieldKind.INTEGER)
+    return sorted(
+        (name for name in integers if name not in _TIMES),
+        key=lambda name: (name not in KEY_INTEGERS, name != "tcp-flags"),
+    )
+
+
+def _rows(names: Iterable[str], known: Container[str]) -> dict[str, int]:
+    """Return the row of each known field in a table of them, in the order of the names."""
+    return {name: row for row, name in enumerate(name for name in names if name in known)}
+
+
 @lru_cache(maxsize=16)
 def layout_of(record_format: RecordFormat) -> Layout | None:
     """Return a format's layout; ``None`` if its records lack an action or an interface."""
     at = {name: index for index, name in enumerate(record_format.names)}
     if "action" not in at or at.keys().isdisjoint(INTERFACES) or record_format.is_transit_gateway:
         return None
-    named = [
-        name
-        for name in at
-        if name in FIELDS and FIELDS[name].kind is FieldKind.INTEGER and name not in _TIMES
-    ]
-    integers = sorted(named, key=lambda name: (name not in KEY_INTEGERS, name != "tcp-flags"))
+    prefixes, integers = _prefixes(at), _integers(at)
     keys = [name for name in integers if name in KEY_INTEGERS]
+    long = _rows(_LONG, at)
+    short = _rows((*_WORDS, *prefixes.keys() - long.keys(), *integers), at)
     return Layout(
         width=len(at),
-        at=at,
-        integers=tuple(integers),
+        long=long,
+        short=short,
+        long_columns=np.array([at[name] for name in long], np.int64),
+        short_columns=np.array([at[name] for name in short], np.int64),
+        prefixes=prefixes,
+        integers=slice(len(short) - len(integers), len(short)),
         digits=np.array([_safe_digits(name) for name in integers], np.int64)[:, None],
         keys=len(keys),
         maximum=np.array([KEY_INTEGERS[name] for name in keys], np.uint64)[:, None],
-        times=tuple(name for name in _TIMES if name in at),
-        prefixes=_prefixes(at),
     )
 
 
@@ -153,11 +185,10 @@ class TextFields(Fields):
     Parameters
     ----------
     words
-        Every eight bytes of the chunk; see ``every_word``.
-    begins
-        Where each line begins; int64, shape (lines,).
+        The words of the chunk; see ``aligned_words``.
     stops
-        Where each word ends; int64, shape (lines, words).
+        Where the word before each line ends, then each word of the line; int64, shape
+        (words + 1, lines).
     are_addresses
         Whether words are addresses, from their tokens and identities.
     """
@@ -166,19 +197,22 @@ class TextFields(Fields):
         self,
         words: Words,
         layout: Layout,
-        begins: Integers,
         stops: Integers,
         are_addresses: Callable[[Tokens, Words], Flags],
     ) -> None:
+        Texts.__init__(self, words, stops.shape[1])
         self.layout = layout
-        self._begins = begins
-        # A word's places are read from two columns, each several times.
-        self._stops = np.ascontiguousarray(stops.T)
-        super().__init__(words, begins.size, layout.at.keys(), are_addresses)
+        self._long = self.tokens_at(*_places(stops, layout.long_columns))
+        starts, lengths = _places(stops, layout.short_columns)
+        (first,) = self.words_at(starts, 1)
+        masks = MASKS.take(lengths, mode="clip")
+        first &= masks
+        self._short = Tokens(starts, lengths, first, np.broadcast_to(UINT64(0), first.shape))
+        super().__init__(words, self.size, layout.long.keys() | layout.short.keys(), are_addresses)
         action = self._first_words("action")
         self.accepted = action == _ACCEPT
         self.regular = self.accepted | (action == _REJECT)
-        if "log-status" in layout.at:
+        if "log-status" in layout.short:
             self.regular &= self._first_words("log-status") == _OK
         if self.direction is not None:
             known = (
@@ -188,84 +222,72 @@ class TextFields(Fields):
             )
             self.regular &= known
         self._check_ids()
-        if layout.times:
-            self._read_times()
-        if layout.integers:
-            self._read_integers()
+        if not layout.long.keys().isdisjoint(_TIMES):
+            self._read_times([name for name in _TIMES if name in layout.long])
+        if layout.digits.size:
+            self._read_integers(masks[layout.integers])
         self.read_addresses()
 
-    def _check_ids(self) -> None:
-        for name in (_IDENTIFIERS | self.layout.prefixes.keys()) & self.layout.at.keys():
-            if name in _IDENTIFIERS:
-                tokens = self.tokens(name)
-                self.regular &= tokens.lengths <= MAX_TOKEN
-                words = tokens.first
-            else:
-                words = self.words[self._places(name)[0]]
-            if name in self.layout.prefixes:
-                prefix, mask = self.layout.prefixes[name]
-                good = words & mask == prefix
-                if not good.all():
-                    good |= self._first_words(name) == ABSENT
-                    self.regular &= good
-        if _ACCOUNT in self.layout.at:
-            self._check_accounts(*self._places(_ACCOUNT))
-
-    def _check_accounts(self, starts: Integers, lengths: Integers) -> None:
-        # The eight digits at the beginning and those at the end, of twelve.
-        first, last = self.words[starts], self.words[starts + (ACCOUNT_DIGITS - WORD_BYTES)]
-        if first.size and (first == first[0]).all() and (last == last[0]).all():
-            first, last = first[:1], last[:1]  # one account, as in nearly every file
-        digits = _all_digits(first ^ _ZERO_DIGITS) & _all_digits(last ^ _ZERO_DIGITS)
-        good = digits & (lengths == ACCOUNT_DIGITS)
-        if not good.all():
-            word = self.word(starts, lengths)
-            self.regular &= good | (word == _UNKNOWN) | (word == ABSENT)
-
-    def _places(self, *names: str) -> tuple[Integers, Integers]:
-        if len(names) == 1:
-            column = self.layout.at[names[0]]
-            starts = self._stops[column - 1] + 1 if column else self._begins
-            return starts, self._stops[column] - starts
-        starts, lengths = zip(*(self._places(name) for name in names), strict=True)
-        return np.concatenate(starts), np.concatenate(lengths)
+    def tokens(self, *names: str) -> Tokens:
+        """Return the words of a field, or of neighbours in the layout's order in sequence."""
+        table, rows = (
+            (self._long, self.layout.long)
+            if names[0] in self.layout.long
+            else (self._short, self.layout.short)
+        )
+        some = table.part(slice(rows[names[0]], rows[names[-1]] + 1))
+        return Tokens(
+            some.starts.ravel(), some.lengths.ravel(), some.first.ravel(), some.second.ravel()
+        )
 
     def _first_words(self, name: str) -> Words:
-        return self.word(*self._places(name))
+        return self.tokens(name).first
 
-    def _read_times(self) -> None:
-        starts, lengths = self._places(*self.layout.times)
-        # Ten digits: the first eight and the last eight.
-        first, last = (
-            self.words[starts] ^ _ZERO_DIGITS,
-            self.words[starts + (_EPOCH_DIGITS - WORD_BYTES)] ^ _ZERO_DIGITS,
-        )
-        good = _all_digits(first) & _all_digits(last)
-        good &= lengths == _EPOCH_DIGITS
-        rows = (len(self.layout.times), -1)
+    def _check_ids(self) -> None:
+        for name in _IDENTIFIERS:
+            if name in self.layout.long:
+                self.regular &= self._long.lengths[self.layout.long[name]] <= MAX_TOKEN
+        for name, (prefix, mask) in self.layout.prefixes.items():
+            words = self._first_words(name)
+            good = words & mask == prefix
+            if not good.all():
+                self.regular &= good | (words == ABSENT)
+        if _ACCOUNT in self.layout.long:
+            self._check_accounts(self.tokens(_ACCOUNT))
+
+    def _check_accounts(self, tokens: Tokens) -> None:
+        good = _all_digits(tokens.first ^ _ZERO_DIGITS)
+        good &= _all_digits(tokens.second ^ _ACCOUNT_END)
+        good &= tokens.lengths == ACCOUNT_DIGITS
+        if not good.all():
+            self.regular &= good | (tokens.first == _UNKNOWN) | (tokens.first == ABSENT)
+
+    def _read_times(self, names: list[str]) -> None:
+        tokens = self.tokens(*names)
+        first, second = tokens.first ^ _ZERO_DIGITS, tokens.second ^ _EPOCH_END
+        good = _all_digits(first) & _all_digits(second)
+        good &= tokens.lengths == _EPOCH_DIGITS
+        rows = (len(names), -1)
         self.regular &= good.reshape(rows).all(axis=0)
-        leading = (first & UINT64(0xFF)) * UINT64(10) + (first >> UINT64(8) & UINT64(0xFF))
-        values = (leading * UINT64(10**WORD_BYTES) + _numbers(last)).view(np.int64)
-        self.times = dict(zip(self.layout.times, values.reshape(rows), strict=True))
+        values = _numbers(first) * UINT64(100)
+        values += (second & UINT64(0xFF)) * UINT64(10) + (second >> UINT64(8))
+        self.times = dict(zip(names, values.view(np.int64).reshape(rows), strict=True))
 
-    def _read_integers(self) -> None:
+    def _read_integers(self, masks: Words) -> None:
         layout = self.layout
-        starts, lengths = (
-            places.reshape(len(layout.integers), -1) for places in self._places(*layout.integers)
-        )
-        digits = (self.words[starts] ^ _ZERO_DIGITS) & MASKS.take(lengths, mode="clip")
+        some = self._short.part(layout.integers)
+        lengths = some.lengths
+        digits = (some.first ^ _ZERO_DIGITS) & masks
         good = _all_digits(digits) & (lengths <= layout.digits)
-        long = np.flatnonzero(lengths.ravel() > WORD_BYTES)
+        long = np.flatnonzero(lengths > WORD_BYTES)
         if long.size:
-            rest = self.words[starts.ravel()[long] + WORD_BYTES] ^ _ZERO_DIGITS
-            good.ravel()[long] &= _all_digits(
-                rest & MASKS.take(lengths.ravel()[long] - WORD_BYTES, mode="clip")
-            )
-        absent = (digits[layout.keys :] == (ABSENT ^ UINT64(ord("0")))) & (
-            lengths[layout.keys :] == 1
-        )
+            rest_lengths = lengths.ravel()[long] - WORD_BYTES
+            (rest,) = self.words_at(some.starts.ravel()[long] + WORD_BYTES, 1)
+            rest ^= _ZERO_DIGITS
+            good.ravel()[long] &= _all_digits(rest & MASKS.take(rest_lengths, mode="clip"))
+        absent = some.first[layout.keys :] == ABSENT
         good[layout.keys :] |= absent
-        flagged = "tcp-flags" in layout.integers
+        flagged = "tcp-flags" in layout.short
         valued = layout.keys + flagged
         values = _numbers(digits[:valued] << TO_TOP.take(lengths[:valued], mode="clip"))
         good[: layout.keys] &= values[: layout.keys] <= layout.maximum
@@ -274,3 +296,12 @@ class TextFields(Fields):
         self.regular &= good.all(axis=0)
         if flagged:
             self.flags = np.where(absent[0], NOT_LOGGED, values[-1].view(np.int64)).astype(np.int32)
+
+
+def _places(stops: Integers, columns: Integers) -> tuple[Integers, Integers]:
+    """Return where the words of columns start, and their lengths; int64, shape (columns, lines)."""
+    starts = stops[columns]
+    starts += 1
+    lengths = stops[columns + 1]
+    lengths -= starts
+    return starts, lengths
