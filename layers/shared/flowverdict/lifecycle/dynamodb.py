@@ -53,6 +53,7 @@ from flowverdict.lifecycle.dynamodb_items import (
     pack_rate_limit,
     pack_silences,
     pack_state,
+    pending_of,
     rate_limit_of,
     silences_of,
     state_of,
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Notification
     from flowverdict.lifecycle.feeds import Feed, UnreadSpan
     from flowverdict.lifecycle.state_machine import AlertState, Intervals
+    from flowverdict.lifecycle.store import Pending
     from flowverdict.verdict.remediation.offers import StoredOffers
 
 
@@ -127,6 +129,12 @@ class DynamoDbStore(DueIndex):
             if state is not None:
                 found[state.fingerprint] = state
         return found
+
+    def pending_of(self, fingerprint: str) -> Pending | None:
+        """Return the mark of an alert, without reading the rest of it."""
+        for item in self._read([f"alert#{fingerprint}"]):
+            return self._readable(item, pending_of)
+        return None
 
     def active_inhibitions(self, keys: Collection[str], now: int) -> frozenset[str]:
         """Return the keys whose inhibition has not ended."""

@@ -25,7 +25,7 @@ from flowverdict.lifecycle.history import Event, What
 from flowverdict.lifecycle.on_call import Silence, Silences
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.state_machine import AlertState, Suppressed
-from flowverdict.lifecycle.store import Window
+from flowverdict.lifecycle.store import Pending, Window
 from flowverdict.verdict.remediation.offers import Offer, StoredOffers
 
 if TYPE_CHECKING:
@@ -313,14 +313,18 @@ def version_of_item(item: Item) -> int:
     return int(item["version"]["N"]) if "version" in item else 0
 
 
+def pending_of(item: Item) -> Pending:
+    """Read the mark of an alert's message."""
+    return Pending(
+        Status(item["pending"]["S"]) if "pending" in item else None,
+        int(item["pending_at"]["N"]) if "pending_at" in item else None,
+    )
+
+
 def state_of(item: Item) -> AlertState:
     """Read the state of an alert; the attribute ``sent_severity`` is newer than the body."""
     state = unpack_state(
-        name_of(item),
-        version_of_item(item),
-        bytes(item["body"]["B"]),
-        item["pending"]["S"] if "pending" in item else None,
-        int(item["pending_at"]["N"]) if "pending_at" in item else None,
+        name_of(item), version_of_item(item), bytes(item["body"]["B"]), *pending_of(item)
     )
     if "sent_severity" in item:
         return replace(state, notified_severity=Severity(item["sent_severity"]["S"]))
