@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from flowverdict.alerts.model import Severity, Status
 from flowverdict.alerts.probe import Probe
 from flowverdict.alerts.recheck import Sample
 from flowverdict.core.errors import NotificationError, StateError
+from flowverdict.core.values import encode
 from flowverdict.lifecycle.feeds import Feed, UnreadSpan
 from flowverdict.lifecycle.history import Event, What
 from flowverdict.lifecycle.on_call import Silence, Silences
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from flowverdict.alerts.model import Notification
 
 
+_LEVEL = 4  # of zlib: takes three quarters of the time of its default, and 2 % more bytes
 _UNREADABLE = (
     ValueError,
     KeyError,
@@ -55,7 +57,7 @@ def pack_state(state: AlertState) -> bytes:
         {
             "document": state.notification.to_json(),
             "windows": state.windows,
-            "samples": [asdict(sample) for sample in state.samples],
+            "samples": state.samples,
             "observed_at": state.observed_at,
             "told_at": state.notified_at,
             "told_severity": state.notified_severity,
@@ -65,9 +67,9 @@ def pack_state(state: AlertState) -> bytes:
             "closed_by_rules": state.closed_by_rules,
             "accepted_at": state.accepted_at,
             "feeds": state.feeds,
-            "probes": [asdict(probe) for probe in state.probes],
-            "acknowledged": None if state.acknowledged is None else asdict(state.acknowledged),
-            "history": [asdict(event) for event in state.history],
+            "probes": state.probes,
+            "acknowledged": state.acknowledged,
+            "history": state.history,
         }
     )
 
@@ -229,7 +231,7 @@ def unpack_rate_limit(hour: int, version: int, body: bytes) -> RateLimit:
 
 def pack_contribution(notification: Notification) -> bytes:
     """Return what a window contributes to an alert as bytes."""
-    return zlib.compress(notification.to_json().encode())
+    return zlib.compress(notification.to_json().encode(), _LEVEL)
 
 
 def unpack_contribution(fingerprint: str, body: bytes) -> Notification:
@@ -249,7 +251,7 @@ def unpack_contribution(fingerprint: str, body: bytes) -> Notification:
 
 
 def _pack(stored: Mapping[str, object]) -> bytes:
-    return zlib.compress(json.dumps(stored).encode())
+    return zlib.compress(encode(stored).encode(), _LEVEL)
 
 
 class _Stored:
@@ -358,7 +360,7 @@ def stored_offers_of(item: Item) -> StoredOffers:
 
 def pack_offers(offers: Iterable[Offer]) -> bytes:
     """Return offers as bytes."""
-    return _pack({"offers": [asdict(offer) for offer in offers]})
+    return _pack({"offers": [*offers]})
 
 
 def inhibited_until(item: Item) -> int:
