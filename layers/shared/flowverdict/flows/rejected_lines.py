@@ -9,7 +9,6 @@ from operator import and_, or_
 from typing import TYPE_CHECKING, Any
 
 from flowverdict.flowlog.flow_key import FlowKey, RecordId
-from flowverdict.flows.flow_limit import flow_group
 from flowverdict.flows.model import AggregatedRejects, RejectedTotals, TrafficTotals, context_at
 from flowverdict.flows.observed import OBSERVED_ATTRIBUTES, observed_values
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from flowverdict.flowlog.columnar import RejectedLines
     from flowverdict.flowlog.object_key import Origin
     from flowverdict.flowlog.records import RecordFormat
-    from flowverdict.flows.flow_limit import FlowGroup
 
 _OF_A_KEY = (
     "interface_id",
@@ -106,16 +104,6 @@ def rejects_of(
     )
     records = map(RecordId, starts, ends, packets, octets, flags) if distinct else repeat(None)
     return zip(zip(keys, records, strict=False), rejects, strict=True)
-
-
-def groups_of(lines: RejectedLines) -> list[FlowGroup]:
-    """Return the group of each line's flow, as ``FlowLimit`` needs it."""
-    columns: list[list[Any]] = [
-        [*islice(column, len(lines.hashes))]
-        for column in lines.values(("interface_id", "resource_id", "srcaddr", "dstaddr"))
-    ]
-    interfaces, resources, sources, destinations = columns
-    return [*map(flow_group, _filled(interfaces, resources), sources, destinations)]
 
 
 def _filled(column: Sequence[Any], others: Sequence[Any]) -> list[Any]:
