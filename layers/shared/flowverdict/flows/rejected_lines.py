@@ -55,7 +55,7 @@ def rejects_of(
     count = len(lines.hashes)
     values: list[list[Any]] = [
         [*islice(column, count)]
-        for column in lines.values((*_OF_A_KEY, *_OF_TRAFFIC, *OBSERVED_ATTRIBUTES))
+        for column in lines.values((*_OF_A_KEY, *_OF_TRAFFIC, *OBSERVED_ATTRIBUTES, *_OF_A_CONTEXT))
     ]
     (
         interfaces,
@@ -71,7 +71,7 @@ def rejects_of(
         packets,
         octets,
     ) = values[: len(_OF_A_KEY) + len(_OF_TRAFFIC)]
-    observed = values[len(_OF_A_KEY) + len(_OF_TRAFFIC) :]
+    observed = values[len(_OF_A_KEY) + len(_OF_TRAFFIC) : -len(_OF_A_CONTEXT)]
     logged = [
         source is not None and destination is not None
         for source, destination in zip(packet_sources, packet_destinations, strict=True)
@@ -85,9 +85,7 @@ def rejects_of(
         *ports_and_direction,
     )
     keys = map(FlowKey._make, zip(*fields, strict=True))
-    places: list[tuple[Any, ...]] = [
-        *islice(zip(*lines.values(_OF_A_CONTEXT), strict=False), count)
-    ]
+    places = [*zip(*values[-len(_OF_A_CONTEXT) :], strict=True)]
     contexts = {place: context_at(origin, *place) for place in {*places}}
     zeros, single = [0] * count, [1] * count
     sums = (_filled(packets, zeros), _filled(octets, zeros))
