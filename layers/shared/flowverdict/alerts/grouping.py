@@ -192,7 +192,9 @@ def _detection(
     members = [member for _, member in ranked]
     severity = min((severity for severity, _ in ranked), key=lambda pair: (pair[0].rank, pair[1]))
     # The alert's words and samples are of flows that have the alert's severity.
-    decisive = _representative_first([member for each, member in ranked if each == severity])
+    decisive = _representative_first(
+        [member for each, member in ranked if each == severity], from_outside=key.is_from_outside
+    )
     standing = next(decisive)
     if service is None and key.verdict in TRANSIT_GATEWAY_KINDS:
         services = {(member.flow.key.protocol, service_port(member)) for member in members}
@@ -212,12 +214,14 @@ def _detection(
     )
 
 
-def _representative_first(members: Sequence[Explanation]) -> Iterator[Explanation]:
+def _representative_first(
+    members: Sequence[Explanation], *, from_outside: bool
+) -> Iterator[Explanation]:
     """Iterate over flows, the one that stands for all first.
 
     First come those that the fix of the problem is for, then those of the outcome and of the local
     host that most remote hosts show, hosts inside before all others. The packets of an outsider do
-    not count, who sends as many as it likes.
+    not count, who sends as many as it likes; ``from_outside`` is that of all members.
     """
     if len(members) == 1:
         yield from members
@@ -233,7 +237,7 @@ def _representative_first(members: Sequence[Explanation]) -> Iterator[Explanatio
     ranked: defaultdict[tuple[object, ...], list[Explanation]] = defaultdict(list)
     for member in members:
         no_fix = _no_fix(member)
-        packets = 0 if member.is_from_outside else -member.flow.traffic.packets
+        packets = 0 if from_outside else -member.flow.traffic.packets
         rank = (no_fix is not None, outcomes[no_fix], hosts[member.flow.local], packets)
         ranked[rank].append(member)
     for _, equals in sorted(ranked.items(), key=itemgetter(0)):
@@ -269,7 +273,7 @@ def _scan_detection(scan: Scan) -> Detection:
         reported_by=scope.reported_by,
         is_from_outside=scan.is_from_outside and scope.inside,
     )
-    standing = next(_representative_first(scan.members))
+    standing = next(_representative_first(scan.members, from_outside=scan.is_from_outside))
     alert = compose_alert(
         key, _severity_of_scan(scan), standing, scan.members, service=SEVERAL_SERVICES
     )
