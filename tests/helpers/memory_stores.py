@@ -14,7 +14,7 @@ from flowverdict.lifecycle.dynamodb_items import (
 )
 from flowverdict.lifecycle.on_call import Silences
 from flowverdict.lifecycle.rate_limit import RateLimit
-from flowverdict.lifecycle.store import Commit, ConflictError, Window
+from flowverdict.lifecycle.store import Commit, ConflictError, Pending, Window
 from flowverdict.verdict.remediation.offers import StoredOffers
 
 if TYPE_CHECKING:
@@ -76,6 +76,11 @@ class MemoryStore:
     def load(self, fingerprints: Collection[str]) -> Mapping[str, AlertState]:
         """Return the states that exist."""
         return {name: self.states[name] for name in fingerprints if name in self.states}
+
+    def pending_of(self, fingerprint: str) -> Pending | None:
+        """Return the mark of an alert."""
+        state = self.states.get(fingerprint)
+        return None if state is None else Pending(state.pending, state.pending_at)
 
     def active_inhibitions(self, keys: Collection[str], now: int) -> frozenset[str]:
         """Return the keys whose inhibition has not ended."""

@@ -307,6 +307,14 @@ def test_a_sent_message_does_not_wait_any_more_and_the_alert_is_due_by_its_own_t
     assert list(store.due(NOW + INTERVALS.resolve, 10)) == [fingerprint("one")]
 
 
+def test_the_mark_of_a_message_is_read_by_itself(store: AlertStore) -> None:
+    assert store.pending_of(fingerprint("one")) is None
+    commit(store, fresh())
+    assert store.pending_of(fingerprint("one")) == (Status.FIRING, NOW)
+    store.mark_sent(load(store), INTERVALS)
+    assert store.pending_of(fingerprint("one")) == (None, None)
+
+
 def test_only_the_message_that_was_sent_is_marked_so(store: AlertStore) -> None:
     commit(store, fresh())
     sent = load(store)

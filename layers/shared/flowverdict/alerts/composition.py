@@ -7,7 +7,7 @@ characters, so that an alert stays below the 256 KiB of an SNS message.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -227,14 +227,13 @@ def busiest_addresses(
     members_by_address: Iterable[tuple[Address | None, Explanation]],
 ) -> tuple[Remote, ...]:
     """Count flows and packets by address; return the addresses with most packets first."""
-    flows: Counter[str] = Counter()
-    packets: Counter[str] = Counter()
+    packets: defaultdict[str, list[int]] = defaultdict(list)  # of each flow
     for address, member in members_by_address:
         if address is not None:
-            flows[str(address)] += 1
-            packets[str(address)] += member.flow.traffic.packets
+            packets[str(address)].append(member.flow.traffic.packets)
     remotes = (
-        Remote(address=address, flows=flows[address], packets=packets[address]) for address in flows
+        Remote(address=address, flows=len(of_flows), packets=sum(of_flows))
+        for address, of_flows in packets.items()
     )
     return tuple(sorted(remotes, key=busiest))
 

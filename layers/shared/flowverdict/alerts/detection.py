@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowverdict.alerts.model import Alert
@@ -47,9 +48,15 @@ class GroupKey(NamedTuple):
     @property
     def fingerprint(self) -> str:
         """The alert's identity over time: 32 hexadecimal digits of a SHA-256 over the key."""
-        *before, reported_by, is_from_outside = self
-        outside = ("from outside",) if is_from_outside else ()
-        return fingerprint(*before, *reporters(reported_by), *outside)
+        return _fingerprint_of(self)
+
+
+# Asked for three times while a window is grouped.
+@lru_cache(maxsize=16_384)
+def _fingerprint_of(key: GroupKey) -> str:
+    *before, reported_by, is_from_outside = key
+    outside = ("from outside",) if is_from_outside else ()
+    return fingerprint(*before, *reporters(reported_by), *outside)
 
 
 def reporters(reported_by: str | None) -> tuple[str, ...]:

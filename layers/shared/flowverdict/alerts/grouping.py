@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 from ipaddress import ip_network
+from itertools import chain, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from flowverdict.alerts.composition import (
@@ -44,7 +46,7 @@ from flowverdict.flowlog.flow_key import IPV4
 from flowverdict.verdict.transit_gateway import TRANSIT_GATEWAY_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from flowverdict.core.addresses import Address
     from flowverdict.flows.collector import FlowCollector
@@ -190,31 +192,40 @@ def _detection(
     members = [member for _, member in ranked]
     severity = min((severity for severity, _ in ranked), key=lambda pair: (pair[0].rank, pair[1]))
     # The alert's words and samples are of flows that have the alert's severity.
-    decisive = _representative_first([member for each, member in ranked if each == severity])
-    standing = decisive[0]
+    decisive = _representative_first(
+        [member for each, member in ranked if each == severity], from_outside=key.is_from_outside
+    )
+    standing = next(decisive)
     if service is None and key.verdict in TRANSIT_GATEWAY_KINDS:
         services = {(member.flow.key.protocol, service_port(member)) for member in members}
         service = service_in_words(*services.pop()) if len(services) == 1 else SEVERAL_SERVICES
     alert = compose_alert(key, severity, standing, members, service=service)
-    samples = [sample for member in decisive if (sample := sample_of(member)) is not None]
+    samples = (
+        sample
+        for member in chain((standing,), decisive)
+        if (sample := sample_of(member)) is not None
+    )
     return Detection(
         notification=alert,
-        samples=tuple(samples[:MAX_SAMPLES]),
+        samples=tuple(islice(samples, MAX_SAMPLES)),
         probes=probes_of(members),
         inhibits=inhibits(alert),
         inhibited_by=inhibited_by(alert, standing),
     )
 
 
-def _representative_first(members: Sequence[Explanation]) -> list[Explanation]:
-    """Sort flows, the one that stands for all first.
+def _representative_first(
+    members: Sequence[Explanation], *, from_outside: bool
+) -> Iterator[Explanation]:
+    """Iterate over flows, the one that stands for all first.
 
     First come those that the fix of the problem is for, then those of the outcome and of the local
     host that most remote hosts show, hosts inside before all others. The packets of an outsider do
-    not count, who sends as many as it likes.
+    not count, who sends as many as it likes; ``from_outside`` is that of all members.
     """
     if len(members) == 1:
-        return [*members]
+        yield from members
+        return
     by_outcome: defaultdict[str | None, set[Address | None]] = defaultdict(set)
     by_host: defaultdict[Address | None, set[Address | None]] = defaultdict(set)
     for member in members:
@@ -223,16 +234,18 @@ def _representative_first(members: Sequence[Explanation]) -> list[Explanation]:
     outcomes = {outcome: _hosts(remotes) for outcome, remotes in by_outcome.items()}
     hosts = {host: _hosts(remotes) for host, remotes in by_host.items()}
 
-    def rank(member: Explanation) -> tuple[bool, tuple[int, int], tuple[int, int], int, str]:
-        return (
-            not member.has_fix,
-            outcomes[_no_fix(member)],
-            hosts[member.flow.local],
-            0 if member.is_from_outside else -member.flow.traffic.packets,
-            repr(member.flow.key),
-        )
+    ranked: defaultdict[tuple[object, ...], list[Explanation]] = defaultdict(list)
+    for member in members:
+        no_fix = _no_fix(member)
+        packets = 0 if from_outside else -member.flow.traffic.packets
+        rank = (no_fix is not None, outcomes[no_fix], hosts[member.flow.local], packets)
+        ranked[rank].append(member)
+    for _, equals in sorted(ranked.items(), key=itemgetter(0)):
+        yield from sorted(equals, key=_key_as_text)
 
-    return sorted(members, key=rank)
+
+def _key_as_text(member: Explanation) -> str:
+    return repr(member.flow.key)
 
 
 def _no_fix(member: Explanation) -> str | None:
@@ -260,7 +273,7 @@ def _scan_detection(scan: Scan) -> Detection:
         reported_by=scope.reported_by,
         is_from_outside=scan.is_from_outside and scope.inside,
     )
-    standing = _representative_first(scan.members)[0]
+    standing = next(_representative_first(scan.members, from_outside=scan.is_from_outside))
     alert = compose_alert(
         key, _severity_of_scan(scan), standing, scan.members, service=SEVERAL_SERVICES
     )

@@ -23,7 +23,7 @@ from flowverdict.alerts.merging import (
     total,
 )
 from flowverdict.core.formatting import counted, cut, isoformat, with_port
-from flowverdict.core.values import but, encode, fields_of
+from flowverdict.core.values import but, encode
 from flowverdict.verdict.values import AclEntry, Miss  # noqa: TC001 - the codec reads the annotations
 
 if TYPE_CHECKING:
@@ -169,6 +169,8 @@ class _Notification:
 
     def with_status(self, status: Status, reason: str | None, ending: Ending | None = None) -> Self:
         """Return the notification with another status."""
+        if (status, reason, ending) == (self.status, self.status_reason, self.ending):
+            return self
         return but(self, status=status, status_reason=reason, ending=ending)
 
     def with_status_of(self, other: _Notification) -> Self:
@@ -465,10 +467,12 @@ _ONLY_WHERE_KNOWN = {
 
 
 def _plain(notification: _Notification) -> dict[str, Any]:
-    every = fields_of(notification).items()
-    written = {JSON_KEYS.get(key, key): value for key, value in every}
+    names = notification.__dataclass_fields__
+    written = {JSON_KEYS.get(name, name): getattr(notification, name) for name in names}
     for key in _ONLY_WHERE_KNOWN:
         if not written.get(key):
             written.pop(key, None)
-    times = {name: isoformat(written[name]) for name in ("first_seen", "last_seen")}
-    return written | {"schema_version": SCHEMA_VERSION} | times
+    for name in ("first_seen", "last_seen"):
+        written[name] = isoformat(written[name])
+    written["schema_version"] = SCHEMA_VERSION
+    return written

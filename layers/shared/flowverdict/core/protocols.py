@@ -128,6 +128,7 @@ WELL_KNOWN_PORTS: Mapping[int, str] = MappingProxyType(
     }
 )
 
+_WITH_PORTS = frozenset({Protocol.TCP, Protocol.UDP, 132})
 SYSTEM_PORTS_END = 1024
 EPHEMERAL_PORTS_START = 32_768
 
@@ -191,7 +192,7 @@ def without_ephemeral(port: int | None) -> int | None:
 
 def has_ports(protocol: int | None) -> bool:
     """Whether packets of the protocol carry ports; flow logs show 0 for those that do not."""
-    return protocol in {Protocol.TCP, Protocol.UDP, 132}
+    return protocol in _WITH_PORTS
 
 
 def port_look(srcport: int | None, dstport: int | None) -> PortLook:

@@ -19,4 +19,5 @@ def but[T: DataclassInstance](value: T, **changes: Any) -> T:  # noqa: ANN401 - 
     return type(value)(**{**fields_of(value), **changes})
 
 
-encode = json.JSONEncoder(default=fields_of).encode  # ``json.dumps``, of dataclasses too
+# ``json.dumps``, of dataclasses too. No value holds itself, and to look for that takes a seventh.
+encode = json.JSONEncoder(default=fields_of, check_circular=False).encode

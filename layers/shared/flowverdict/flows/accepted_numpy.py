@@ -1,16 +1,15 @@
-"""Search, merge and split numpy columns, as ``accepted_index`` does with ``array`` columns.
+"""Search and merge numpy columns, as ``accepted_index`` does with ``array`` columns.
 
 This module is imported only where numpy is loaded already.
 """
 
 from __future__ import annotations
 
-from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flowverdict.flowlog.columnar import NOT_LOGGED, AcceptedFlows, RejectedLines
+from flowverdict.flowlog.columnar import NOT_LOGGED, AcceptedFlows
 from flowverdict.flowlog.flow_hash_numpy import narrow
 
 if TYPE_CHECKING:
@@ -172,21 +171,3 @@ def without_repetition(columns: Sequence[AcceptedFlows]) -> AcceptedFlows | None
         flags=narrow(np.asarray(merged.flags), np.int16),
         services=merged.services,
     )
-
-
-def parted(lines: RejectedLines, apart: Sequence[bool]) -> tuple[RejectedLines, RejectedLines]:
-    """Split lines into the others and those that are ``apart``."""
-    hashes = np.asarray(lines.hashes, np.uint64)
-    related = np.frombuffer(lines.related, np.uint64).reshape(hashes.size, -1)
-    texts = lines.text.split(b"\n")
-
-    def part(among: NDArray[np.bool_]) -> RejectedLines:
-        return RejectedLines(
-            record_format=lines.record_format,
-            hashes=hashes[among],
-            related=related[among].tobytes(),
-            text=b"\n".join(compress(texts, among.tolist())),
-        )
-
-    is_apart = np.fromiter(apart, np.bool_, hashes.size)
-    return part(~is_apart), part(is_apart)

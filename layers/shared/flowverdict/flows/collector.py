@@ -14,7 +14,6 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import defaultdict
-from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -43,7 +42,7 @@ from flowverdict.flows.rejected_flows import (
     direction_from_addresses,
     same_subnet,
 )
-from flowverdict.flows.rejected_lines import aggregated_lines, groups_of, rejects_of
+from flowverdict.flows.rejected_lines import aggregated_lines, rejects_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from flowverdict.core.addresses import Address
     from flowverdict.flowlog.columnar import InterfaceFacts, RejectedLines
     from flowverdict.flows.flow_limit import FlowGroup
+    from flowverdict.flows.held_lines import HeldLines
 
 _MOST_HELD = 50_000  # lines that wait without a limit on flows: about 15 MB
 _MANY = 200  # from this number of keys on, hashing them in columns is faster
@@ -60,26 +60,6 @@ MAX_FLOWS = 100_000
 _NO_HASH = 1 << 64  # higher than any
 # Where the hash of a flow's own key is among its related hashes.
 _OWN_HASH = {None: 3 * 8, FlowDirection.INGRESS: 4 * 8, FlowDirection.EGRESS: 5 * 8}
-
-
-class _HeldLines:
-    """Lines that are not totals of flows yet; their groups are found when first asked for."""
-
-    def __init__(
-        self, lines: RejectedLines, origin: Origin, groups: Sequence[FlowGroup] | None = None
-    ) -> None:
-        self.lines = lines
-        self.origin = origin
-        self._known_groups = groups
-
-    @cached_property
-    def groups(self) -> Sequence[FlowGroup]:
-        """The group of each line's flow."""
-        return groups_of(self.lines) if self._known_groups is None else self._known_groups
-
-    def places(self) -> Iterator[tuple[FlowGroup, int]]:
-        """Iterate over the group and the hash of each line's flow."""
-        return zip(self.groups, self.lines.hashes.tolist(), strict=True)
 
 
 class FlowCollector:
@@ -117,7 +97,7 @@ class FlowCollector:
         self.limit = FlowLimit(most)
         self._is_settled = True  # no individual flow is beyond what ``limit`` has chosen so far
         self._rejects: dict[tuple[FlowKey, RecordId | None], RejectedTotals] = {}
-        self._held: list[_HeldLines] = []  # not in _rejects yet
+        self._held: list[HeldLines] = []  # not in _rejects yet
         self.accepted_index = AcceptedFlowIndex()
         # All accepted flows, where the index has only what the rejects need; by ``flows_of``.
         self.all_accepted: AcceptedFlowIndex | None = None
@@ -159,7 +139,9 @@ class FlowCollector:
 
     def add_lines(self, lines: RejectedLines, origin: Origin = Origin()) -> None:  # noqa: B008 - as above
         """Collect rejected records; the facts about their interfaces come with ``learn``."""
-        self._held.append(self._without_aggregated(_HeldLines(lines, origin)))
+        from flowverdict.flows.held_lines import HeldLines  # noqa: PLC0415 - numpy made these lines
+
+        self._held.append(self._without_aggregated(HeldLines(lines, origin)))
         most = self.limit.most
         most_held = _MOST_HELD if most is None else most + most // 4
         if self._lines_held() > most_held:
@@ -175,7 +157,7 @@ class FlowCollector:
         return self._rejects
 
     def _lines_held(self) -> int:
-        return sum(len(held.lines.hashes) for held in self._held)
+        return sum(map(len, self._held))
 
     def _take_in(self) -> None:
         all_held, self._held = self._held, []
@@ -221,9 +203,11 @@ class FlowCollector:
         places = {key: self._place(key, rejects) for (key, _), rejects in self._rejects.items()}
         hashes: defaultdict[FlowGroup, list[int]] = defaultdict(list)
         lowest = self.limit.aggregated_from.get
-        for group, hashed in chain(places.values(), *(held.places() for held in self._held)):
+        for group, hashed in places.values():
             if hashed < lowest(group, _NO_HASH):
                 hashes[group].append(hashed)
+        for group, within in chain(*(held.hashes_within(self.limit) for held in self._held)):
+            hashes[group] += within
         if not self.limit.choose(hashes) and self._is_settled:
             return
         self._is_settled = True
@@ -231,24 +215,17 @@ class FlowCollector:
             self._aggregate(row[0], self._rejects.pop(row))
         self._held = [self._without_aggregated(held) for held in self._held]
 
-    def _without_aggregated(self, held: _HeldLines) -> _HeldLines:
+    def _without_aggregated(self, held: HeldLines) -> HeldLines:
         """Aggregate the lines beyond the limit; return the rest."""
         if not self.limit.aggregated_from or not held.lines.text:
             return held
-        from flowverdict.flows import accepted_numpy  # noqa: PLC0415 - numpy made these lines
-
-        lowest = self.limit.aggregated_from.get
-        beyond = [hashed >= lowest(group, _NO_HASH) for group, hashed in held.places()]
-        rest, aggregated = accepted_numpy.parted(held.lines, beyond)
+        rest, aggregated = held.parted(self.limit)
         if aggregated.text:
             self._to_aggregate[aggregated.record_format, held.origin].append(aggregated.text)
             self._lines_to_aggregate += len(aggregated.hashes)
             if self._lines_to_aggregate > _MOST_HELD:
                 self._aggregate_lines()
-        stay = [
-            group for group, is_beyond in zip(held.groups, beyond, strict=True) if not is_beyond
-        ]
-        return _HeldLines(rest, held.origin, stay)
+        return rest
 
     @property
     def aggregated(self) -> dict[str | None, AggregatedRejects]:
@@ -288,7 +265,7 @@ class FlowCollector:
             self._aggregated.setdefault(name, AggregatedRejects()).merge(aggregated)
         if other.limit.aggregated_from:
             self.limit.lower(other.limit.aggregated_from)
-            self._is_settled = False
+            self._is_settled = not (self._rejects or self._held)
         for row, rejects in other._rejects.items():
             self._reject(row, rejects if spent else _copied(rejects))
         for held in other._held:

@@ -43,6 +43,7 @@ BEFORE, AFTER = 1, 2
 # while they are sorted. AWS's files hold at most half as many, 75 MB gzipped.
 MAX_RECORDS = 6_000_000
 _REASON = "reject-reason"
+_SEVERAL = 2
 
 
 class FlowLog(NamedTuple):
@@ -209,11 +210,13 @@ type _Ends = tuple[str | None, Address | None, Address | None, int | None, int |
 
 def _reporters(near: Iterable[Evidence]) -> dict[_Ends, str]:
     """Return, for each flow that several flow logs report, the widest of these flow logs."""
+    of_flow_logs = [(each.flow_log, each.flows) for each in near if each.flow_log is not None]
+    if len({flow_log.flow_log_id for flow_log, _ in of_flow_logs}) < _SEVERAL:
+        return {}
     logs: defaultdict[_Ends, set[FlowLog]] = defaultdict(set)
-    for evidence in near:
-        if evidence.flow_log is not None:
-            for key, _ in evidence.flows.rejects:
-                logs[_ends(key)].add(evidence.flow_log)
+    for flow_log, flows in of_flow_logs:
+        for key, _ in flows.rejects:
+            logs[_ends(key)].add(flow_log)
     return {
         ends: min(flow_logs, key=lambda log: (-log.width, log.flow_log_id)).flow_log_id
         for ends, flow_logs in logs.items()

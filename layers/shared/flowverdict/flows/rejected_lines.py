@@ -9,7 +9,6 @@ from operator import and_, or_
 from typing import TYPE_CHECKING, Any
 
 from flowverdict.flowlog.flow_key import FlowKey, RecordId
-from flowverdict.flows.flow_limit import flow_group
 from flowverdict.flows.model import AggregatedRejects, RejectedTotals, TrafficTotals, context_at
 from flowverdict.flows.observed import OBSERVED_ATTRIBUTES, observed_values
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from flowverdict.flowlog.columnar import RejectedLines
     from flowverdict.flowlog.object_key import Origin
     from flowverdict.flowlog.records import RecordFormat
-    from flowverdict.flows.flow_limit import FlowGroup
 
 _OF_A_KEY = (
     "interface_id",
@@ -57,7 +55,7 @@ def rejects_of(
     count = len(lines.hashes)
     values: list[list[Any]] = [
         [*islice(column, count)]
-        for column in lines.values((*_OF_A_KEY, *_OF_TRAFFIC, *OBSERVED_ATTRIBUTES))
+        for column in lines.values((*_OF_A_KEY, *_OF_TRAFFIC, *OBSERVED_ATTRIBUTES, *_OF_A_CONTEXT))
     ]
     (
         interfaces,
@@ -73,7 +71,7 @@ def rejects_of(
         packets,
         octets,
     ) = values[: len(_OF_A_KEY) + len(_OF_TRAFFIC)]
-    observed = values[len(_OF_A_KEY) + len(_OF_TRAFFIC) :]
+    observed = values[len(_OF_A_KEY) + len(_OF_TRAFFIC) : -len(_OF_A_CONTEXT)]
     logged = [
         source is not None and destination is not None
         for source, destination in zip(packet_sources, packet_destinations, strict=True)
@@ -87,9 +85,7 @@ def rejects_of(
         *ports_and_direction,
     )
     keys = map(FlowKey._make, zip(*fields, strict=True))
-    places: list[tuple[Any, ...]] = [
-        *islice(zip(*lines.values(_OF_A_CONTEXT), strict=False), count)
-    ]
+    places = [*zip(*values[-len(_OF_A_CONTEXT) :], strict=True)]
     contexts = {place: context_at(origin, *place) for place in {*places}}
     zeros, single = [0] * count, [1] * count
     sums = (_filled(packets, zeros), _filled(octets, zeros))
@@ -106,16 +102,6 @@ def rejects_of(
     )
     records = map(RecordId, starts, ends, packets, octets, flags) if distinct else repeat(None)
     return zip(zip(keys, records, strict=False), rejects, strict=True)
-
-
-def groups_of(lines: RejectedLines) -> list[FlowGroup]:
-    """Return the group of each line's flow, as ``FlowLimit`` needs it."""
-    columns: list[list[Any]] = [
-        [*islice(column, len(lines.hashes))]
-        for column in lines.values(("interface_id", "resource_id", "srcaddr", "dstaddr"))
-    ]
-    interfaces, resources, sources, destinations = columns
-    return [*map(flow_group, _filled(interfaces, resources), sources, destinations)]
 
 
 def _filled(column: Sequence[Any], others: Sequence[Any]) -> list[Any]:

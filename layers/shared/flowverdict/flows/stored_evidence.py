@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowverdict.core.addresses import address_of
+from flowverdict.flowlog.columnar import RELATED_BYTES
 from flowverdict.flowlog.flow_hash import related_bytes
 from flowverdict.flows.accepted_index import AcceptedFlowIndex, HashSearch
 from flowverdict.flows.evidence import Evidence, FlowLog
@@ -170,6 +171,7 @@ def _related(
     from flowverdict.flowlog import flow_hash_numpy  # noqa: PLC0415 - numpy takes 65 ms to load
 
     table = flow_hash_numpy.related_table([each.related for each in totals], keys, seed)
-    for rejects, related in zip(totals, table, strict=True):
-        rejects.related = related.tobytes()
+    of_all = table.tobytes()
+    for number, rejects in enumerate(totals):
+        rejects.related = of_all[number * RELATED_BYTES : (number + 1) * RELATED_BYTES]
     return set(table.ravel().tolist())

@@ -255,9 +255,9 @@ class CommitBuilder:
                 rate_limit = rate_limit.suppress(notification)
                 suppressed[transition.after.fingerprint] = rate_limited(transition.after)
         limited = [
-            replace(
-                transition, after=suppressed.get(transition.after.fingerprint, transition.after)
-            )
+            replace(transition, after=suppressed[transition.after.fingerprint])
+            if transition.after.fingerprint in suppressed
+            else transition
             for transition in transitions
         ]
         return (None if rate_limit is before else rate_limit), limited
@@ -269,10 +269,12 @@ class CommitBuilder:
         if not any(_calls_anew(transition) for transition in transitions):
             return transitions
         silences = self._store.load_silences().active(now)
+        if not silences.silences:
+            return transitions
         held = []
         for transition in transitions:
             after = transition.after
-            if silences.silences and _calls_anew(transition):
+            if _calls_anew(transition):
                 for silence in silences.matching(after.notification)[:1]:
                     counts_more = transition.contribution is not None
                     after = held_back(transition.before, after, silence, counts_more=counts_more)

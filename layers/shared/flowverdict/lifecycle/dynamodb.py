@@ -46,6 +46,7 @@ from flowverdict.lifecycle.dynamodb_items import (
     pack_rate_limit,
     pack_silences,
     pack_state,
+    pending_of,
     rate_limit_of,
     silences_of,
     state_of,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from flowverdict.lifecycle.feeds import Feed, UnreadSpan
     from flowverdict.lifecycle.intervals import Intervals
     from flowverdict.lifecycle.state_machine import AlertState
+    from flowverdict.lifecycle.store import Pending
     from flowverdict.verdict.remediation.offers import StoredOffers
 
 
@@ -95,6 +97,12 @@ class DynamoDbStore(DynamoDbSources, DueIndex):
             if state is not None:
                 found[state.fingerprint] = state
         return found
+
+    def pending_of(self, fingerprint: str) -> Pending | None:
+        """Return the mark of an alert, without reading the rest of it."""
+        for item in self._read([f"alert#{fingerprint}"]):
+            return self._readable(item, pending_of)
+        return None
 
     def active_inhibitions(self, keys: Collection[str], now: int) -> frozenset[str]:
         """Return the keys whose inhibition has not ended."""

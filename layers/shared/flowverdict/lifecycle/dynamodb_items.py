@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,14 @@ from flowverdict.alerts.model import Severity, Status
 from flowverdict.alerts.probe import Probe
 from flowverdict.alerts.recheck import Sample
 from flowverdict.core.errors import NotificationError, StateError
+from flowverdict.core.values import encode
 from flowverdict.lifecycle.dynamodb_source_items import KEPT, name_of, version_of_item
 from flowverdict.lifecycle.feeds import Feed
 from flowverdict.lifecycle.history import Event, What
 from flowverdict.lifecycle.on_call import Silence, Silences
 from flowverdict.lifecycle.rate_limit import RateLimit
 from flowverdict.lifecycle.state_machine import AlertState, Suppressed
+from flowverdict.lifecycle.store import Pending
 from flowverdict.verdict.remediation.offers import Offer, StoredOffers
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from flowverdict.lifecycle.dynamodb_source_items import Item
 
 
+_LEVEL = 4  # of zlib: takes three quarters of the time of its default, and 2 % more bytes
 _UNREADABLE = (
     ValueError,
     KeyError,
@@ -56,7 +59,7 @@ def pack_state(state: AlertState) -> bytes:
         {
             "document": state.notification.to_json(),
             "windows": state.windows,
-            "samples": [asdict(sample) for sample in state.samples],
+            "samples": state.samples,
             "observed_at": state.observed_at,
             "told_at": state.notified_at,
             "told_severity": state.notified_severity,
@@ -66,9 +69,9 @@ def pack_state(state: AlertState) -> bytes:
             "closed_by_rules": state.closed_by_rules,
             "accepted_at": state.accepted_at,
             "feeds": state.feeds,
-            "probes": [asdict(probe) for probe in state.probes],
-            "acknowledged": None if state.acknowledged is None else asdict(state.acknowledged),
-            "history": [asdict(event) for event in state.history],
+            "probes": state.probes,
+            "acknowledged": state.acknowledged,
+            "history": state.history,
         }
     )
 
@@ -230,7 +233,7 @@ def unpack_rate_limit(hour: int, version: int, body: bytes) -> RateLimit:
 
 def pack_contribution(notification: Notification) -> bytes:
     """Return what a window contributes to an alert as bytes."""
-    return zlib.compress(notification.to_json().encode())
+    return zlib.compress(notification.to_json().encode(), _LEVEL)
 
 
 def unpack_contribution(fingerprint: str, body: bytes) -> Notification:
@@ -250,7 +253,7 @@ def unpack_contribution(fingerprint: str, body: bytes) -> Notification:
 
 
 def _pack(stored: Mapping[str, object]) -> bytes:
-    return zlib.compress(json.dumps(stored).encode())
+    return zlib.compress(encode(stored).encode(), _LEVEL)
 
 
 class _Stored:
@@ -300,14 +303,18 @@ def unpack_fingerprints(body: bytes) -> frozenset[str]:
 DUE_FEED = "feed"  # the key of the index "due" of feeds
 
 
+def pending_of(item: Item) -> Pending:
+    """Read the mark of an alert's message."""
+    return Pending(
+        Status(item["pending"]["S"]) if "pending" in item else None,
+        int(item["pending_at"]["N"]) if "pending_at" in item else None,
+    )
+
+
 def state_of(item: Item) -> AlertState:
     """Read the state of an alert; the attribute ``sent_severity`` is newer than the body."""
     state = unpack_state(
-        name_of(item),
-        version_of_item(item),
-        bytes(item["body"]["B"]),
-        item["pending"]["S"] if "pending" in item else None,
-        int(item["pending_at"]["N"]) if "pending_at" in item else None,
+        name_of(item), version_of_item(item), bytes(item["body"]["B"]), *pending_of(item)
     )
     if "sent_severity" in item:
         return replace(state, notified_severity=Severity(item["sent_severity"]["S"]))
@@ -341,7 +348,7 @@ def stored_offers_of(item: Item) -> StoredOffers:
 
 def pack_offers(offers: Iterable[Offer]) -> bytes:
     """Return offers as bytes."""
-    return _pack({"offers": [asdict(offer) for offer in offers]})
+    return _pack({"offers": [*offers]})
 
 
 def inhibited_until(item: Item) -> int:

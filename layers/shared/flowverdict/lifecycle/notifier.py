@@ -162,11 +162,11 @@ class Notifier:
         This invocation took so long that the sweep took up its message. Another pending status is
         another message, which follows this one.
         """
-        stored = self._store.load([state.fingerprint]).get(state.fingerprint)
+        stored = self._store.pending_of(state.fingerprint)
         if stored is None:  # gone or not readable: twice is better than never
             return False
-        return stored.pending is None or (
-            stored.pending is state.pending and stored.pending_at != state.pending_at
+        return stored.status is None or (
+            stored.status is state.pending and stored.at != state.pending_at
         )
 
     def _mark_sent(self, state: AlertState, known: Severity, outcome: Outcome) -> None:

@@ -8,12 +8,12 @@ again, after a crash or with more evidence, therefore adds the difference and no
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from flowverdict.alerts.model import Alert, Notification
+    from flowverdict.alerts.model import Alert, Notification, Status
     from flowverdict.lifecycle.feeds import Feed, UnreadSpan
     from flowverdict.lifecycle.intervals import Intervals
     from flowverdict.lifecycle.on_call import Silences
@@ -100,6 +100,13 @@ class Commit:
     silences: Silences | None = None
 
 
+class Pending(NamedTuple):
+    """The mark of a message to send, and since when (Unix seconds); ``None`` once it is sent."""
+
+    status: Status | None
+    at: int | None
+
+
 class ConflictError(Exception):
     """What a commit was computed from has changed; nothing was written. Compute it again."""
 
@@ -141,6 +148,9 @@ class AlertStore(SourceStore, Protocol):
 
     def load(self, fingerprints: Collection[str]) -> Mapping[str, AlertState]:
         """Return the states that exist, by fingerprint, as last written."""
+
+    def pending_of(self, fingerprint: str) -> Pending | None:
+        """Return the mark of an alert as last written; ``None`` for one that is not stored."""
 
     def active_inhibitions(self, keys: Collection[str], now: int) -> frozenset[str]:
         """Return the keys whose inhibition has not ended."""

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from flowverdict.alerts.model import Alert, last_objects
 from flowverdict.core.errors import FlowVerdictError, StateError
 from flowverdict.core.formatting import cut
+from flowverdict.core.values import but
 from flowverdict.flows.evidence import AFTER, BEFORE, flows_of
 from flowverdict.flows.identity import identity_of
 from flowverdict.flows.stored_evidence import evidence_for
@@ -234,7 +235,7 @@ def _with_sources(
     return replace(
         findings,
         detections=[
-            replace(
+            but(
                 detection,
                 notification=_with_objects(detection.notification, objects),
                 feeds=tuple(sorted(_feeds_of(detection.notification, feeds, every))),
@@ -248,7 +249,7 @@ def _with_objects(notification: Notification, objects: Mapping[str, set[str]]) -
     if not isinstance(notification, Alert):
         return notification
     names = (name for each in notification.interfaces for name in objects.get(each, ()))
-    return replace(notification, objects=last_objects(names))
+    return but(notification, objects=last_objects(names))
 
 
 def _feeds_of(

@@ -308,17 +308,24 @@ def _reading(hypotheses: frozenset[Hypothesis]) -> tuple[VerdictKind, Leg]:
 def _evidence(observed: Iterable[tuple[Rule, str]], required: Strength) -> list[Evidence]:
     """Return the evidence to show: weak evidence only where the verdict needs it."""
     return [
-        Evidence(kind=rule.kind, detail=detail, strength=rule.strength)
+        _piece(rule.kind, detail, rule.strength)
         for rule, detail in observed
         if rule.strength is not Strength.WEAK or required is Strength.WEAK
     ]
 
 
-def _remarks(unclear: str | None, not_read: str | None) -> list[Evidence]:
+# Most details name neither address nor time, and many flows share them.
+@lru_cache(maxsize=4_096)
+def _piece(kind: EvidenceKind, detail: str, strength: Strength) -> Evidence:
+    return Evidence(kind=kind, detail=detail, strength=strength)
+
+
+@lru_cache(maxsize=4_096)
+def _remarks(unclear: str | None, not_read: str | None) -> tuple[Evidence, ...]:
     """Return what is to be known about the rules, which strikes nothing out."""
     remarks = ((EvidenceKind.RULES_UNCLEAR, unclear), (EvidenceKind.RULES_NOT_READ, not_read))
-    return [
+    return tuple(
         Evidence(kind=kind, detail=detail, strength=Strength.WEAK)
         for kind, detail in remarks
         if detail is not None
-    ]
+    )

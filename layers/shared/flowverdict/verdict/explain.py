@@ -13,7 +13,7 @@ from flowverdict.verdict.endpoints import describe_endpoints
 from flowverdict.verdict.explanation import Explanation
 from flowverdict.verdict.model import Facts
 from flowverdict.verdict.remediation.case import Case
-from flowverdict.verdict.remediation.intent import reason_without_rules
+from flowverdict.verdict.remediation.intent import no_fix_without_rules
 from flowverdict.verdict.rules_check import check_rules, with_interface_facts
 from flowverdict.verdict.transit_gateway import explain_packets_lost
 
@@ -84,14 +84,20 @@ def _explained(flow: RejectedFlow, config: NetConfig | NotAvailable | None) -> E
         return explain_packets_lost(flow, flow.packets_lost)
     if not isinstance(config, NetConfig):
         verdict = decide(Facts(flow=flow), None if config is None else config.reason)
-        reason = reason_without_rules(verdict, "were not read")
-        return Explanation(flow=flow, verdict=verdict, remediation=NotAvailable(reason))
+        return Explanation(
+            flow=flow,
+            verdict=verdict,
+            remediation=no_fix_without_rules(verdict.kind, "were not read"),
+        )
     flow = with_interface_facts(flow, config)
     rules_check = check_rules(flow, config)
     if isinstance(rules_check, NotAvailable):
         verdict = decide(Facts(flow=flow), rules_check.reason)
-        reason = reason_without_rules(verdict, "could not be applied")
-        return Explanation(flow=flow, verdict=verdict, remediation=NotAvailable(reason))
+        return Explanation(
+            flow=flow,
+            verdict=verdict,
+            remediation=no_fix_without_rules(verdict.kind, "could not be applied"),
+        )
     verdict = decide(Facts(flow=flow, rules_check=rules_check))
     return Explanation(
         flow=flow,
@@ -103,7 +109,5 @@ def _explained(flow: RejectedFlow, config: NetConfig | NotAvailable | None) -> E
             rules_check.packet.peer(rules_check.direction),
             rules_check.found_path,
         ),
-        remediation=NotAvailable(
-            reason_without_rules(verdict, "were read, a fix was not looked for")
-        ),
+        remediation=no_fix_without_rules(verdict.kind, "were read, a fix was not looked for"),
     )

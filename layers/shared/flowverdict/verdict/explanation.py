@@ -141,9 +141,10 @@ class Explanation:
         """What the packet is if no VPC carries it: ``broadcast``, ``multicast``, ``link-local``."""
         if self.rules_check is not None:
             return self.rules_check.found_path.special
-        ends = (self.flow.key.packet_destination, self.flow.key.packet_source)
-        found = (kind_not_carried(end) for end in ends if end is not None)
-        return next((kind for kind in found if kind is not None), None)
+        for end in (self.flow.key.packet_destination, self.flow.key.packet_source):
+            if end is not None and (kind := kind_not_carried(end)) is not None:
+                return kind
+        return None
 
     @property
     def source_is_inside(self) -> bool:
@@ -162,8 +163,13 @@ class Explanation:
         # What a transit gateway itself logs may come from an internet host, by a VPC at the edge.
         if by_path and self.flow.packets_lost is None:
             return True
-        endpoints = (self.flow.key.packet_source, self.flow.key.packet_destination)
-        return all(end is not None and is_inside(end) for end in endpoints)
+        source, destination = self.flow.key.packet_source, self.flow.key.packet_destination
+        return (
+            source is not None
+            and destination is not None
+            and is_inside(source)
+            and is_inside(destination)
+        )
 
     @property
     def is_from_outside(self) -> bool:

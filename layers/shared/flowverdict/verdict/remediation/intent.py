@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from flowverdict.core.addresses import is_inside
+from flowverdict.core.availability import NotAvailable
 from flowverdict.core.formatting import with_port
 from flowverdict.core.protocols import SYSTEM_PORTS_END, Protocol, is_service_port
 from flowverdict.flowlog.records import FlowDirection
@@ -14,7 +16,7 @@ from flowverdict.network.model import ALL_PROTOCOLS, EVERYWHERE
 from flowverdict.network.packet import Outcome
 from flowverdict.network.security_groups import evaluate_groups
 from flowverdict.verdict.endpoints import PRIVATE_ADDRESSES_ONLY
-from flowverdict.verdict.model import Confidence, EvidenceKind, Leg, Verdict, VerdictKind
+from flowverdict.verdict.model import Confidence, EvidenceKind, Leg, VerdictKind
 from flowverdict.verdict.outsiders import invitation, is_backscatter, may_be_from_outside
 from flowverdict.verdict.paths import INSIDE_PATHS, Path
 from flowverdict.verdict.remediation.candidates import is_client_port, trusted_list
@@ -45,12 +47,11 @@ SCAN = (
 )
 
 
-def reason_without_rules(verdict: Verdict, why: str) -> str:
+@lru_cache(maxsize=64)  # flows share them
+def no_fix_without_rules(kind: VerdictKind, why: str) -> NotAvailable:
     """Return why there is no fix where the rules ``were not read`` or ``could not be applied``."""
-    return NOTHING_TO_FIX.get(
-        verdict.kind,
-        f"none offered: the rules of the network ACL and the security groups {why}",
-    )
+    unknown = f"none offered: the rules of the network ACL and the security groups {why}"
+    return NotAvailable(NOTHING_TO_FIX.get(kind, unknown))
 
 
 def obstacle(case: Case) -> str | None:
