@@ -287,6 +287,20 @@ def test_no_value_passes_for_another_field_or_record(
     }
 
 
+@pytest.mark.parametrize("field", ["srcaddr", "dstaddr", "pkt-srcaddr"])
+@pytest.mark.parametrize("action", ["ACCEPT", "REJECT"])
+def test_no_address_with_another_character_passes_for_one(action: str, field: str) -> None:
+    row = {**ROW, "action": action, "pkt-srcaddr": None}
+    odd = ("10.0.0.1 ", " 10.0.0.1", "10.0.0.1\n", "10.0.0.1\0", "::1 ", "::1\0", "10.0.0.1 -")
+    rows = [row, *({**row, field: address} for address in odd), row]
+    assert counts_of(file_of(*rows, names=[*NAMES, "pkt-srcaddr"])) == {
+        "records": 9,
+        f"{action.lower()}ed": 2,
+        "malformed": 7,
+        "malformed.encoding": 7,
+    }
+
+
 def test_a_record_that_looks_like_a_header_is_malformed() -> None:
     names = ["srcaddr", "dstaddr", "action"]
     content = parquet(names, [["dstaddr", "srcaddr", "action"], ["10.0.0.1", "10.0.0.2", "REJECT"]])
