@@ -9,7 +9,6 @@ from unittest.mock import patch
 
 from flowverdict.core.errors import EnvelopeError
 from flowverdict.flowlog.cloudwatch_logs import decode
-from flowverdict.network import ec2
 from flowverdict_cli.local_aws import objects_named
 
 if TYPE_CHECKING:
@@ -24,7 +23,9 @@ def rules_in_place(rules: FixedConfig | None) -> Iterator[None]:
     if rules is None:
         yield
         return
-    with patch.object(ec2, "Ec2Config", partial(_KnownRules, rules)):
+    from flowverdict.app import alert_wiring  # noqa: PLC0415 - takes its time to load
+
+    with patch.object(alert_wiring, "Ec2Config", partial(_KnownRules, rules)):
         yield
 
 

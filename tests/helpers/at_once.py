@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from flowverdict.core.availability import NotAvailable
-from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.dynamodb_table import DynamoDbTable
 from flowverdict.lifecycle.store import ConflictError
 from flowverdict_cli.local_aws import load_function
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
     from types import ModuleType
 
-    from flowverdict.lifecycle.intervals import Intervals
-    from flowverdict.lifecycle.store import Commit
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 LONGEST_WAIT = 60  # seconds; after them the other process has failed
 
@@ -65,23 +64,23 @@ def classify_together(
     The first write for each event begins when the other process has read what it writes on.
     """
     os.environ.update(environment)
-    commit = DynamoDbStore.commit
+    transact = DynamoDbTable._transact  # noqa: SLF001 - by which all is written that may conflict
     commits = lost = 0
 
-    def together(self: DynamoDbStore, what: Commit, now: int, intervals: Intervals) -> None:
+    def together(self: DynamoDbTable, writes: Sequence[TransactWriteItemTypeDef]) -> None:
         nonlocal commits, lost
         commits += 1
         if commits == 1:
             barrier.wait(LONGEST_WAIT)
         try:
-            commit(self, what, now, intervals)
+            transact(self, writes)
         except ConflictError:
             lost += 1
             raise
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("flowverdict.app.alert_wiring.Ec2Config", NoRules)
-        patch.setattr(DynamoDbStore, "commit", together)
+        patch.setattr(DynamoDbTable, "_transact", together)
         reader, evaluate = load_function("classify_s3"), load_function("evaluate_windows")
         for event in events:
             commits = lost = 0
