@@ -16,6 +16,7 @@ from flowverdict.flowlog.columnar import WINDOW
 from flowverdict.flowlog.object_key import ObjectRef
 from flowverdict.flows.evidence_s3 import S3Evidence
 from flowverdict.lifecycle.dynamodb import DynamoDbStore
+from flowverdict.lifecycle.dynamodb_sources import DynamoDbSources
 from flowverdict.lifecycle.windows import WindowEvaluator
 from flowverdict_cli.local_aws import REGION
 from tests.helpers.events import BUCKET, failed, notification, put_scenario, queue_event
@@ -113,8 +114,8 @@ def test_what_is_read_at_once_writes_nothing_more(
     def not_called(*_: object, **__: object) -> None:
         pytest.fail("held back, or released")
 
-    monkeypatch.setattr(DynamoDbStore, "hold_back", not_called)
-    monkeypatch.setattr(DynamoDbStore, "release", not_called)
+    monkeypatch.setattr(DynamoDbSources, "hold_back", not_called)
+    monkeypatch.setattr(DynamoDbSources, "release", not_called)
     event = queue_event(notification(put_scenario(aws, "rules-inbound-request")))
     assert failed(aws.invoke(event)) == []
     empty = queue_event(notification("AWSLogs/123456789012/CloudTrail/x.json.gz"))
